@@ -1,0 +1,1 @@
+//! The natsd program as a library.

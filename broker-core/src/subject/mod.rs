@@ -1,0 +1,98 @@
+//! The alphabet: subjects that are published to, filters that are subscribed to.
+//!
+//! A subject is a list of tokens parted by dots, as in `orders.eu.created`. A filter may hold
+//! wildcards as whole tokens: `*` stands for exactly one token, a last `>` for one or more.
+//!
+//! Both are parsed once, where they enter; nobody behind that point looks at them with doubt.
+//!
+//! ```
+//! use broker_core::{Subject, SubjectFilter};
+//!
+//! let filter = SubjectFilter::parse("orders.*.created")?;
+//! assert!(filter.matches(&Subject::parse("orders.eu.created")?));
+//! assert!(!filter.matches(&Subject::parse("orders.created")?));
+//! # Ok::<(), broker_core::SubjectError>(())
+//! ```
+
+mod filter;
+mod literal;
+
+pub use filter::SubjectFilter;
+pub use literal::Subject;
+
+/// Why some text is not a subject or not a filter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubjectError {
+    /// There is no text at all.
+    #[error("a subject may not be empty")]
+    Empty,
+    /// Two dots in a row, or a dot at either end.
+    #[error("a subject may not hold an empty token")]
+    EmptyToken,
+    /// A blank, a tab, a line end: the protocol uses them between its words.
+    #[error("a subject may not hold white space")]
+    WhiteSpace,
+    /// A wildcard where only literal tokens are allowed.
+    #[error("a subject to publish to may not hold wildcards")]
+    Wildcard,
+    /// Tokens after a `>`.
+    #[error("the wildcard > must be the last token")]
+    FullNotLast,
+    /// Not UTF-8. Only the wire can carry such a subject.
+    #[error("a subject must be UTF-8")]
+    NotUtf8,
+}
+
+/// One token of a filter.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Token<'a> {
+    /// Matches itself.
+    Literal(&'a [u8]),
+    /// `*`: matches any one token.
+    Partial,
+    /// `>`: matches this token and all after it.
+    Full,
+}
+
+impl<'a> Token<'a> {
+    /// What a token of a *filter* means.
+    pub fn of(text: &'a [u8]) -> Self {
+        match text {
+            b"*" => Self::Partial,
+            b">" => Self::Full,
+            _ => Self::Literal(text),
+        }
+    }
+}
+
+/// The tokens of a subject, in order. An empty subject has one empty token.
+pub(crate) fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    subject.split(|byte| *byte == b'.')
+}
+
+/// What comes before the first dot.
+pub(crate) fn first_token(subject: &[u8]) -> &[u8] {
+    subject.split(|byte| *byte == b'.').next().unwrap_or_default()
+}
+
+/// May a pedantic client publish there without being told off?
+// NATS 2.14: IsValidLiteralSubject: no empty token, no token that is a wildcard, no white space.
+pub(crate) fn is_valid_literal(subject: &[u8]) -> bool {
+    check_tokens(subject).is_ok()
+        && tokens(subject).all(|token| matches!(Token::of(token), Token::Literal(_)))
+}
+
+/// What subjects and filters have in common: tokens that are not empty and hold no white space.
+fn check_tokens(text: &[u8]) -> Result<(), SubjectError> {
+    if text.is_empty() {
+        return Err(SubjectError::Empty);
+    }
+    if text.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'\x0c')) {
+        return Err(SubjectError::WhiteSpace);
+    }
+    if tokens(text).any(<[u8]>::is_empty) {
+        return Err(SubjectError::EmptyToken);
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! natsd on tokio.
