@@ -164,6 +164,15 @@ impl Broker {
         ClientSession::open(Arc::clone(&self.shared), arrival, link, now, work)
     }
 
+    /// Ends all connections, once what waits for them has left. Nothing more is delivered to them.
+    pub fn finish_all(&self, reason: CloseReason) {
+        let sessions: Vec<Arc<Receiver>> =
+            self.shared.sessions.iter().map(|entry| Arc::clone(&entry)).collect();
+        for receiver in sessions {
+            receiver.outlet.finish(reason);
+        }
+    }
+
     /// Cuts a connection. False if there is none of that number.
     pub fn kick(&self, id: u64) -> bool {
         let receiver = self.shared.sessions.get(&id).map(|entry| Arc::clone(&entry));

@@ -85,9 +85,6 @@ pub enum ClientFault {
     /// PINGs were not answered.
     #[error("stale connection")]
     StaleConnection,
-    /// The server is going away.
-    #[error("server shutdown")]
-    ServerShutdown,
 }
 
 impl ClientFault {
@@ -169,7 +166,6 @@ impl ClientFault {
             Self::InvalidPublishSubject => (text("Invalid Publish Subject"), None),
             Self::InvalidSubject => (text("Invalid Subject"), None),
             Self::StaleConnection => (text("Stale Connection"), Some(Close::StaleConnection)),
-            Self::ServerShutdown => (text("Server Shutdown"), Some(Close::ServerShutdown)),
         }
     }
 }

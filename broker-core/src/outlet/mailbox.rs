@@ -57,7 +57,7 @@ impl Mailboxes {
     }
 
     /// Nothing more will come; what is there can still be read.
-    pub(crate) fn finish(&self, sid: u64) {
+    pub(crate) fn end(&self, sid: u64) {
         let reader = {
             let mut state = self.state.lock();
             let Some(mailbox) = state.boxes.get_mut(&sid) else { return };
@@ -168,6 +168,11 @@ impl Outlet for Mailboxes {
     fn end_after(&self, subscription: &Subscription, max: u64) -> bool {
         let _state = self.state.lock();
         subscription.end_after(max)
+    }
+
+    fn finish(&self, reason: CloseReason) {
+        // What is in the mailboxes can always be read.
+        self.close(reason);
     }
 
     fn close(&self, _reason: CloseReason) {

@@ -78,7 +78,10 @@ pub(crate) trait Outlet: Send + Sync {
     /// Sets the bound at which [`Subscription::admit`] stops; true if messages are still to come.
     fn end_after(&self, subscription: &Subscription, max: u64) -> bool;
 
-    /// Takes nothing more, and wakes whoever serves it.
+    /// Takes nothing more; what waits may still leave. Wakes whoever serves it.
+    fn finish(&self, reason: CloseReason);
+
+    /// Takes nothing more, and forgets what waits. Wakes whoever serves it.
     fn close(&self, reason: CloseReason);
 
     fn counts(&self) -> OutCounts;

@@ -47,8 +47,8 @@ pub enum Drained {
 pub struct WireOutlet {
     state: Mutex<State>,
     link: Box<dyn Link>,
-    /// The same as in the state, to be read without its lock.
-    is_closed: AtomicBool,
+    /// Is either reason in the state set? Read without its lock.
+    is_ending: AtomicBool,
     /// The client reads headers.
     headers: AtomicBool,
     max_pending_bytes: usize,
@@ -77,6 +77,9 @@ struct State {
     is_touched: bool,
     /// Somebody writes, with the pieces in hand and the lock released.
     is_writing: bool,
+    /// Nothing more comes in, but what waits may leave.
+    finishing: Option<CloseReason>,
+    /// Nothing comes in and nothing leaves.
     closed: Option<CloseReason>,
     counts: OutCounts,
 }
@@ -111,7 +114,7 @@ impl WireOutlet {
         Self {
             state: Mutex::default(),
             link,
-            is_closed: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
             headers: AtomicBool::new(false),
             max_pending_bytes,
             write_deadline,
@@ -126,7 +129,7 @@ impl WireOutlet {
     /// Appends operations that are no messages, and that are no reason to cut anybody.
     pub(crate) fn send(&self, work: &mut Work, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
-        if state.closed.is_some() {
+        if !state.is_open() {
             return;
         }
         let before = state.open_block(512, work).len();
@@ -199,12 +202,13 @@ impl WireOutlet {
     }
 
     /// Why nothing more is taken, if so.
-    pub fn closed(&self) -> Option<CloseReason> {
+    pub fn ending(&self) -> Option<CloseReason> {
         // The flag spares the connection a lock on each of its turns.
-        if !self.is_closed.load(Ordering::Acquire) {
+        if !self.is_ending.load(Ordering::Acquire) {
             return None;
         }
-        self.state.lock().closed
+        let state = self.state.lock();
+        state.closed.or(state.finishing)
     }
 
     fn close_locked(&self, state: &mut State, reason: CloseReason) {
@@ -218,7 +222,7 @@ impl WireOutlet {
         state.pending_bytes = 0;
         state.blocked = None;
         self.report(state);
-        self.is_closed.store(true, Ordering::Release);
+        self.is_ending.store(true, Ordering::Release);
         self.link.wake();
     }
 
@@ -251,7 +255,7 @@ impl Outlet for WireOutlet {
     ) -> Accepted {
         let with_headers = self.headers.load(Ordering::Relaxed);
         let mut state = self.state.lock();
-        if state.closed.is_some() {
+        if !state.is_open() {
             return Accepted::NOTHING;
         }
         let before = state.pending_bytes;
@@ -305,6 +309,12 @@ impl Outlet for WireOutlet {
         subscription.end_after(max)
     }
 
+    fn finish(&self, reason: CloseReason) {
+        self.state.lock().finishing.get_or_insert(reason);
+        self.is_ending.store(true, Ordering::Release);
+        self.link.wake();
+    }
+
     fn close(&self, reason: CloseReason) {
         self.close_locked(&mut self.state.lock(), reason);
     }
@@ -316,6 +326,10 @@ impl Outlet for WireOutlet {
 }
 
 impl State {
+    fn is_open(&self) -> bool {
+        self.closed.is_none() && self.finishing.is_none()
+    }
+
     /// The block that grows, with room for `bytes` more.
     #[inline]
     fn open_block(&mut self, bytes: usize, work: &mut Work) -> &mut Vec<u8> {

@@ -463,7 +463,7 @@ impl Subscriber {
     /// Ends the subscription. What has arrived can still be read.
     pub async fn unsubscribe(&mut self) {
         end(&self.session.account, &self.subscription);
-        self.session.mailboxes.finish(sid_number(&self.subscription));
+        self.session.mailboxes.end(sid_number(&self.subscription));
     }
 
     /// Ends the subscription once it has got `max` messages, counted from its beginning; now, if it has
@@ -471,7 +471,7 @@ impl Subscriber {
     pub fn unsubscribe_after(&mut self, max: u64) {
         if !self.session.mailboxes.end_after(&self.subscription, max) {
             end(&self.session.account, &self.subscription);
-            self.session.mailboxes.finish(sid_number(&self.subscription));
+            self.session.mailboxes.end(sid_number(&self.subscription));
         }
     }
 

@@ -564,16 +564,7 @@ impl ClientSession {
 
     /// Why the connection must end: flush the outlet, if it takes no time, and close.
     pub fn closing(&self) -> Option<CloseReason> {
-        self.outlet.closed().or(self.closing)
-    }
-
-    /// Tells the client that the server goes away, and ends the session.
-    pub fn shut_down(&mut self, now: Instant, work: &mut Work) {
-        work.start(now);
-        if self.closing().is_none() {
-            self.fault(&ClientFault::ServerShutdown, work);
-        }
-        self.outlet.drain(now, false, work);
+        self.outlet.ending().or(self.closing)
     }
 
     /// The connection is gone, or must go: nothing more is delivered to it.
