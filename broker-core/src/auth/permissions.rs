@@ -1,7 +1,7 @@
 //! Stage 4 of 8: may this party publish here, subscribe here, be sent this?
 //!
-//! Between stage 3 (`session/client`), which knows what a party asked for, and stage 5 (`interest`),
-//! which knows who wants it. One pure decision, used on every path there is: only this file decides.
+//! Between [stage 3](crate::session), which knows what a party asked for, and stage 5, which knows
+//! who is interested. One pure decision, used on every path there is: only this file decides.
 //!
 //! Lists of subjects are read as nats-server 2.14 reads them:
 //!
