@@ -68,11 +68,9 @@ use std::sync::Arc;
 
 pub use credentials::{ConnectionKind, Credentials, UnknownConnectionKind};
 pub use grant::{GLOBAL_ACCOUNT, Grant};
-#[allow(unused_imports, reason = "for the sessions, which land apart from this")]
 pub(crate) use permissions::Subscribe;
 pub use permissions::{PermissionList, Permissions, PermissionsBuilder, PermissionsError};
 pub use replies::AllowResponses;
-#[allow(unused_imports, reason = "for the sessions, which land apart from this")]
 pub(crate) use replies::Replies;
 pub use secret::Secret;
 pub use token::Token;

@@ -74,7 +74,6 @@ impl Permissions {
     }
 }
 
-#[allow(dead_code, reason = "asked by the sessions, which land apart from this")]
 impl Permissions {
     /// May its owner publish to `subject`, as the wire brought it?
     ///

@@ -83,7 +83,6 @@ struct Open {
     answers: u64,
 }
 
-#[allow(dead_code, reason = "kept by the sessions, which land apart from this")]
 impl Replies {
     /// A quarter of what a session may have pending (64 MiB): some 90,000 inboxes of usual length,
     /// which a service with two minutes to answer gathers at 700 unanswered requests a second.
