@@ -121,6 +121,7 @@ impl Client {
         let receiver = Arc::new(Receiver::new(id, None, now, Arc::clone(&mailboxes) as Arc<_>));
         receiver.set_permissions(grant.permissions.clone());
         account.sessions.fetch_add(1, Ordering::Relaxed);
+        shared.register_local(&receiver);
         let session = LocalSession {
             shared,
             account,
@@ -160,7 +161,7 @@ impl Client {
         S: TryInto<Subject, Error: Into<SubjectError>>,
         R: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(parse(subject)?, Some(parse(reply)?), None, payload)
+        self.session.publish(parse(subject)?, Some(&parse(reply)?), None, payload)
     }
 
     /// Publishes a message with headers.
@@ -196,7 +197,7 @@ impl Client {
         S: TryInto<Subject, Error: Into<SubjectError>>,
         R: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(parse(subject)?, Some(parse(reply)?), Some(&headers), payload)
+        self.session.publish(parse(subject)?, Some(&parse(reply)?), Some(&headers), payload)
     }
 
     /// Subscribes. Messages published from now on wait in the subscriber's mailbox: at most
@@ -269,7 +270,7 @@ impl Client {
         let inbox = parse(self.new_inbox())?;
         let mut answers = self.subscribe(&inbox).await?;
         answers.unsubscribe_after(1);
-        self.session.publish(subject, Some(inbox), headers.as_ref(), payload)?;
+        self.session.publish(subject, Some(&inbox), headers.as_ref(), payload)?;
         let answer = answers.next().await.ok_or(RequestError::Closed)?;
         let status = answer.headers.as_ref().and_then(HeaderMap::status);
         if status == Some(503) && answer.payload.is_empty() {
@@ -308,7 +309,7 @@ impl LocalSession {
     fn publish(
         &self,
         subject: Subject,
-        reply: Option<Subject>,
+        reply: Option<&Subject>,
         headers: Option<&HeaderMap>,
         payload: Bytes,
     ) -> Result<(), PublishError> {
@@ -322,7 +323,8 @@ impl LocalSession {
                 (Some(len), Bytes::from(block))
             }
         };
-        let limit = self.shared.options.load().limits.max_payload_bytes;
+        let options = self.shared.options.load();
+        let limit = options.limits.max_payload_bytes;
         if body.len() > limit {
             return Err(PublishError::MaxPayload { size: body.len(), limit });
         }
@@ -330,7 +332,7 @@ impl LocalSession {
         let sizes = write_sizes(&mut sizes, header_len, body.len());
         let message = Publish {
             subject: subject.as_ref(),
-            reply: reply.as_ref().map(AsRef::as_ref).unwrap_or_default(),
+            reply: reply.map(AsRef::as_ref).unwrap_or_default(),
             header_len,
             body: &body,
             sizes,
@@ -349,7 +351,7 @@ impl LocalSession {
         publisher.publish(&self.account, &self.receiver, permissions, &run, &mut outcome, work);
         let denied = outcome.denied;
         flush_touched(work);
-        self.shared.guard_total();
+        self.shared.guard_total(&options.limits);
         if denied { Err(PublishError::Denied(subject)) } else { Ok(()) }
     }
 
@@ -432,7 +434,7 @@ impl Refusals for Outcome<'_> {
 impl Drop for LocalSession {
     fn drop(&mut self) {
         self.account.sessions.fetch_sub(1, Ordering::Relaxed);
-        self.shared.unregister(&self.receiver, CloseReason::ClientClosed);
+        self.shared.unregister_local(&self.receiver);
     }
 }
 
