@@ -165,7 +165,7 @@ proptest! {
                     interest.collect(subject.as_bytes(), &mut fresh);
                     prop_assert_eq!(&ids(&fresh), &expected);
                     let known = cache.look_up(&interest, subject.as_bytes(), || true);
-                    prop_assert_eq!(&ids(&known.matches), &expected, "cached");
+                    prop_assert_eq!(&ids(known.matches), &expected, "cached");
                     let owners: Vec<u64> = known.matches.plain.iter().map(|s| s.owner()).collect();
                     prop_assert!(owners.is_sorted());
                     let mut distinct = owners.clone();

@@ -3,15 +3,20 @@
 //!
 //! An outlet is the only way out of the core, and the only place where a message is dropped, counted.
 
+mod blocks;
 mod mailbox;
 mod wire;
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 pub(crate) use mailbox::{Mailboxes, sid_number};
 pub use wire::{Drained, Link, WireOutlet};
+
+use blocks::SpareBlocks;
+use wire::Piece;
 
 use crate::error::CloseReason;
 use crate::proto::Publish;
@@ -103,17 +108,15 @@ pub struct Work {
     pub(crate) unflushed_bytes: usize,
     /// The verb, subject and sid of the run at hand.
     pub(crate) prefix: Vec<u8>,
-    /// Blocks that no queue needs now.
-    spare: Vec<Vec<u8>>,
+    spare: SpareBlocks,
+    /// The memory of a list of blocks.
+    pieces: VecDeque<Piece>,
     /// The memory of a run's messages.
     messages: Vec<Publish<'static>>,
 }
 
-/// How much of a receiver's queue lies in one piece.
-pub(crate) const BLOCK_BYTES: usize = 64 << 10;
-
-/// How many blocks one thread keeps for later.
-const SPARE_BLOCKS: usize = 4;
+/// The longest list of blocks whose memory is kept: 64 KiB each, as much as may wait for one receiver.
+const KEPT_PIECES: usize = 1024;
 
 impl Work {
     /// Memory to lend.
@@ -136,30 +139,24 @@ impl Work {
 
     /// An empty block with room for at least `bytes`.
     pub(crate) fn block(&mut self, bytes: usize) -> Vec<u8> {
-        if bytes <= BLOCK_BYTES
-            && let Some(block) = self.spare.pop()
-        {
-            return block;
-        }
-        // Beyond the spare ones, a block is as large as what goes in: there may be thousands.
-        let len = if bytes > BLOCK_BYTES { bytes } else { bytes.next_power_of_two().max(1024) };
-        Vec::with_capacity(
-            if self.spare.is_empty() && len <= BLOCK_BYTES && self.touched.is_empty() {
-                BLOCK_BYTES
-            } else {
-                len
-            },
-        )
+        // One receiver gets a whole block; where there are more, there may be thousands.
+        self.spare.take(bytes, self.touched.is_empty())
     }
 
     /// Takes back a block, or frees it.
-    pub(crate) fn give_back(&mut self, mut block: Vec<u8>) {
-        if block.capacity() >= BLOCK_BYTES
-            && block.capacity() <= 2 * BLOCK_BYTES
-            && self.spare.len() < SPARE_BLOCKS
+    pub(crate) fn give_back(&mut self, block: Vec<u8>) {
+        self.spare.give_back(block);
+    }
+
+    /// An empty list with the memory of the last one.
+    fn take_pieces(&mut self) -> VecDeque<Piece> {
+        std::mem::take(&mut self.pieces)
+    }
+
+    fn keep_pieces(&mut self, pieces: VecDeque<Piece>) {
+        if pieces.is_empty() && (self.pieces.capacity()..=KEPT_PIECES).contains(&pieces.capacity())
         {
-            block.clear();
-            self.spare.push(block);
+            self.pieces = pieces;
         }
     }
 

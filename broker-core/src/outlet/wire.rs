@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
-use super::{Accepted, BLOCK_BYTES, OutCounts, Outlet, Run, Work};
+use super::blocks::BLOCK_BYTES;
+use super::{Accepted, OutCounts, Outlet, Run, Work};
 use crate::error::CloseReason;
 use crate::limits::SHARED_PAYLOAD_MIN_BYTES;
 use crate::proto::{Publish, encode};
@@ -98,7 +99,7 @@ struct Blocked {
     until_out_bytes: u64,
 }
 
-enum Piece {
+pub(super) enum Piece {
     Block(Vec<u8>),
     Shared(Bytes),
 }
@@ -344,6 +345,9 @@ impl Outlet for WireOutlet {
         if let Some(trace) = state.trace.clone() {
             drop(state);
             trace_deliveries(&trace, subscription, run.subject, messages, with_headers);
+            if admitted.is_last {
+                trace.ended(subscription.sid());
+            }
         }
         accepted
     }
@@ -401,12 +405,19 @@ impl State {
             work.give_back(old);
         } else if self.open.len() + bytes > BLOCK_BYTES {
             let full = std::mem::replace(&mut self.open, work.block(bytes));
-            self.sealed.push_back(Piece::Block(full));
+            self.seal(Piece::Block(full), work);
         } else {
             // Small blocks grow until they are one.
             let room = (self.open.capacity() * 2).clamp(bytes, BLOCK_BYTES);
             self.open.reserve(room.saturating_sub(self.open.len()).max(bytes));
         }
+    }
+
+    fn seal(&mut self, piece: Piece, work: &mut Work) {
+        if self.sealed.capacity() == 0 {
+            self.sealed = work.take_pieces();
+        }
+        self.sealed.push_back(piece);
     }
 
     fn add(&mut self, bytes: usize) {
@@ -461,8 +472,8 @@ impl State {
             let added = block.len() - before + shared.len() + 2;
             let len = shared.len();
             let head = std::mem::take(&mut self.open);
-            self.sealed.push_back(Piece::Block(head));
-            self.sealed.push_back(Piece::Shared(shared));
+            self.seal(Piece::Block(head), work);
+            self.seal(Piece::Shared(shared), work);
             self.open_block(2, work).extend_from_slice(b"\r\n");
             self.add(added);
             return len;
@@ -608,6 +619,8 @@ impl Pieces {
             self.rest.push_front(piece);
         }
         if self.rest.front().is_none_or(|piece| piece.bytes().is_empty()) {
+            self.rest.clear();
+            work.keep_pieces(self.rest);
             return;
         }
         self.shrink(work);

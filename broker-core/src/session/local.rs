@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 
+use super::SYSTEM_QUEUE;
 use super::publisher::{Publisher, Refusals};
 use crate::account::Account;
 use crate::auth::{Grant, Permissions, Subscribe};
@@ -45,8 +46,10 @@ struct LocalSession {
     permissions: Option<Arc<Permissions>>,
     receiver: Arc<Receiver>,
     mailboxes: Arc<Mailboxes>,
-    /// What publishing needs, by one thread at a time.
-    publisher: Mutex<(Publisher, Work)>,
+    /// By one thread at a time. Not locked while readers are woken, who may publish in their turn.
+    publisher: Mutex<Publisher>,
+    /// For whoever publishes next. Who finds none takes a new one.
+    work: Mutex<Option<Box<Work>>>,
     next_sid: AtomicU64,
 }
 
@@ -83,6 +86,9 @@ pub enum SubscribeError {
     /// The client may not subscribe there.
     #[error("subscribing to {0} is not allowed")]
     Denied(SubjectFilter),
+    /// What it was to be made for has more tokens than are allowed.
+    #[error("the filter has too many tokens")]
+    TooManyTokens,
     /// The client has as many subscriptions as it may.
     #[error("no more subscriptions are allowed")]
     MaxSubscriptions,
@@ -128,7 +134,8 @@ impl Client {
             permissions: grant.permissions,
             receiver,
             mailboxes,
-            publisher: Mutex::new((Publisher::new(seed), Work::new())),
+            publisher: Mutex::new(Publisher::new(seed)),
+            work: Mutex::default(),
             next_sid: AtomicU64::new(1),
         };
         Self { session: Arc::new(session) }
@@ -343,14 +350,24 @@ impl LocalSession {
             messages: std::slice::from_ref(&message),
             shared: Some(&body),
         };
-        let mut outcome = Outcome { session: self, denied: false };
-        let mut publisher = self.publisher.lock();
-        let (publisher, work) = &mut *publisher;
+        let mut outcome = Outcome { session: self, denied: false, answer: None };
+        let mut work = self.work.lock().take().unwrap_or_default();
         work.start((self.shared.clock)());
         let permissions = self.permissions.as_ref();
-        publisher.publish(&self.account, &self.receiver, permissions, &run, &mut outcome, work);
-        let denied = outcome.denied;
-        flush_touched(work);
+        self.publisher.lock().publish(
+            &self.account,
+            &self.receiver,
+            permissions,
+            &run,
+            &mut outcome,
+            &mut work,
+        );
+        let Outcome { denied, answer, .. } = outcome;
+        flush_touched(&mut work);
+        *self.work.lock() = Some(work);
+        if let Some((sid, answer)) = answer {
+            self.mailboxes.put(sid, answer);
+        }
         self.shared.guard_total(&options.limits);
         if denied { Err(PublishError::Denied(subject)) } else { Ok(()) }
     }
@@ -361,16 +378,21 @@ impl LocalSession {
         queue: Option<&[u8]>,
     ) -> Result<Arc<Subscription>, SubscribeError> {
         let filter = SubjectFilter::parse(filter)?;
-        let verdict = self
-            .permissions
-            .as_ref()
-            .map_or(Subscribe::Allow, |permissions| permissions.may_subscribe(&filter, queue));
+        let verdict = match &self.permissions {
+            _ if queue == Some(SYSTEM_QUEUE) => Subscribe::Deny,
+            Some(permissions) => permissions.may_subscribe(&filter, queue),
+            None => Subscribe::Allow,
+        };
         if verdict == Subscribe::Deny {
             return Err(SubscribeError::Denied(filter));
         }
+        let options = self.shared.options.load();
+        let limits = &options.limits;
+        if limits.max_subscription_tokens.is_some_and(|max| filter.token_count() > max) {
+            return Err(SubscribeError::TooManyTokens);
+        }
         let living = self.receiver.subscriptions.fetch_add(1, Ordering::AcqRel);
-        let max = self.shared.options.load().limits.max_subscriptions;
-        if max.is_some_and(|max| living >= max) {
+        if limits.max_subscriptions.is_some_and(|max| living >= max) {
             self.receiver.subscriptions.fetch_sub(1, Ordering::AcqRel);
             return Err(SubscribeError::MaxSubscriptions);
         }
@@ -405,6 +427,8 @@ fn write_sizes(buffer: &mut [u8; 44], header_len: Option<usize>, len: usize) -> 
 struct Outcome<'a> {
     session: &'a LocalSession,
     denied: bool,
+    /// What to tell the client, and in which mailbox.
+    answer: Option<(u64, Message)>,
 }
 
 impl Refusals for Outcome<'_> {
@@ -427,7 +451,7 @@ impl Refusals for Outcome<'_> {
             reply: None,
             payload: Bytes::new(),
         };
-        session.mailboxes.put(sid_number(own), answer);
+        self.answer = Some((sid_number(own), answer));
     }
 }
 

@@ -8,3 +8,7 @@ mod publisher;
 mod sids;
 
 pub use client::ClientSession;
+
+/// The queue group that servers keep for themselves.
+// NATS 2.14: sysGroup.
+const SYSTEM_QUEUE: &[u8] = b"_sys_";

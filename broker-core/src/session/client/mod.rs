@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::SYSTEM_QUEUE;
 use super::ping::{Due, Ping};
 use super::publisher::{Publisher, Refusals};
 use super::sids::Sids;
@@ -27,10 +28,6 @@ use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use voice::{Voice, Who};
-
-/// The queue group that servers keep for themselves.
-// NATS 2.14: sysGroup.
-const SYSTEM_QUEUE: &[u8] = b"_sys_";
 
 /// What is known of a connection when it arrives.
 #[derive(Clone, Debug, Default)]
@@ -590,6 +587,9 @@ impl ClientSession {
             self.fault(&ClientFault::AuthenticationTimeout, work);
         } else {
             let shared = Arc::clone(&self.shared);
+            if now >= self.ping.deadline() {
+                tracing::debug!(client = %self.who(), "Client Ping Timer");
+            }
             match self.ping.handle_timeout(now, &shared.options.load().limits) {
                 Due::Nothing => {}
                 Due::Ping => {

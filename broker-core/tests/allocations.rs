@@ -1,0 +1,152 @@
+//! After warm-up a small message costs no allocation.
+
+#![allow(unsafe_code, reason = "an allocator that counts has to be one")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::time::Instant;
+
+use broker_core::outlet::{Link, Work};
+use broker_core::session::ClientSession;
+use broker_core::session::client::Arrival;
+use broker_core::{Broker, Options};
+
+struct Counting;
+
+thread_local! {
+    /// Of this thread, so that tests beside this one do not count.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that ends may allocate when this is gone already.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came; counting touches no memory of
+// the caller.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A link that takes everything.
+struct Sink;
+
+impl Link for Sink {
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(pieces.iter().map(|piece| piece.len()).sum())
+    }
+
+    fn wake(&self) {}
+}
+
+const MESSAGES: u64 = 10_000;
+const CHUNK: u64 = 50;
+
+/// Publishes `message` again and again to subscribers that each say what stands in `subscribe`, and
+/// returns how many allocations that cost once it is warm.
+fn allocations(message: &str, subscribe: &[&str]) -> u64 {
+    let broker = Broker::new(Options::default(), Instant::now);
+    let mut work = Work::new();
+    let now = Instant::now();
+    let join = |text: &str, work: &mut Work| -> ClientSession {
+        let mut session = broker.open(Arrival::default(), Box::new(Sink), now, work);
+        session.receive(now, format!("{}{text}", common::CONNECT).as_bytes(), None, work);
+        session
+    };
+    let subscribers: Vec<_> = subscribe.iter().map(|text| join(text, &mut work)).collect();
+    let mut publisher = join("", &mut work);
+    let chunk = message.repeat(CHUNK as usize);
+    let mut publish = |times: u64| {
+        for _ in 0..times {
+            let received = publisher.receive(now, chunk.as_bytes(), None, &mut work);
+            assert_eq!(received.used, chunk.len());
+        }
+    };
+    publish(20);
+    let before = ALLOCATIONS.get();
+    publish(MESSAGES / CHUNK);
+    let cost = ALLOCATIONS.get() - before;
+    let delivered = broker.stats().out_messages;
+    assert!(delivered >= MESSAGES, "{delivered} messages were delivered");
+    drop(subscribers);
+    cost
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = ALLOCATIONS.get();
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(ALLOCATIONS.get() - before, 1);
+}
+
+#[test]
+fn a_message_to_one_subscriber_allocates_nothing() {
+    assert_eq!(allocations("PUB a.b 5\r\nhello\r\n", &["SUB a.b 1\r\n"]), 0);
+    assert_eq!(allocations("PUB a.b 5\r\nhello\r\n", &["SUB a.* 1\r\n"]), 0);
+}
+
+#[test]
+fn a_message_with_reply_or_headers_allocates_nothing() {
+    assert_eq!(allocations("PUB a.b r.1 5\r\nhello\r\n", &["SUB a.b 1\r\n"]), 0);
+    let headers = "HPUB a.b 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\n";
+    assert_eq!(allocations(headers, &["SUB a.b 1\r\n"]), 0);
+    let without =
+        "CONNECT {\"verbose\":false,\"headers\":false,\"no_responders\":false}\r\nSUB a.b 1\r\n";
+    assert_eq!(allocations(headers, &[without]), 0, "to a receiver that does not know headers");
+}
+
+#[test]
+fn a_message_to_ten_subscribers_allocates_nothing() {
+    assert_eq!(allocations("PUB a.b 5\r\nhello\r\n", &["SUB a.b 1\r\n"; 10]), 0);
+    assert_eq!(allocations("PUB a.b 5\r\nhello\r\n", &["SUB a.b 1\r\nSUB > 2\r\n"; 10]), 0);
+}
+
+#[test]
+fn a_message_to_a_queue_group_allocates_nothing() {
+    assert_eq!(allocations("PUB a.b 5\r\nhello\r\n", &["SUB a.b q 1\r\n"; 10]), 0);
+    let members = ["SUB a.b q 1\r\n", "SUB a.* q 1\r\n", "SUB > r 1\r\n", "SUB a.b 1\r\n"];
+    assert_eq!(allocations("PUB a.b 5\r\nhello\r\n", &members), 0);
+}
+
+#[test]
+fn messages_to_subjects_in_turn_allocate_nothing() {
+    let subjects: String =
+        (0..100).map(|number| format!("PUB a.{number} 5\r\nhello\r\n")).collect();
+    assert_eq!(allocations(&subjects, &["SUB a.> 1\r\n"]), 0);
+}
+
+#[test]
+fn a_message_of_some_kib_allocates_nothing() {
+    let message = format!("PUB a.b 4000\r\n{}\r\n", "x".repeat(4000));
+    assert_eq!(allocations(&message, &["SUB a.b 1\r\n"; 3]), 0);
+}
+
+#[test]
+fn a_verbose_client_costs_no_allocation_either() {
+    let verbose = "CONNECT {\"verbose\":true}\r\n";
+    let message = format!("{}PING\r\n", "PUB a.b 5\r\nhello\r\n".repeat(10));
+    // Said once, before it is warm: CONNECT itself costs some.
+    assert_eq!(allocations(&message, &["SUB a.b 1\r\n", verbose]), 0);
+}

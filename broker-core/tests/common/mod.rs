@@ -1,0 +1,158 @@
+//! A broker and parties without sockets, under a clock that stands until it is told to move.
+
+#![allow(dead_code, reason = "every test file uses a part of this")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use broker_core::auth::Authenticator;
+use broker_core::outlet::{Link, Work};
+use broker_core::session::ClientSession;
+use broker_core::session::client::Arrival;
+use broker_core::{Broker, CloseReason, Limits, Options};
+
+/// What a quiet client says first.
+pub(crate) const CONNECT: &str =
+    "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n";
+
+/// A link to memory, which can be made to refuse.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(Arc<Mutex<Written>>);
+
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    room: Option<usize>,
+    wakes: usize,
+}
+
+impl Memory {
+    /// Takes so many more bytes, or any number.
+    pub(crate) fn set_room(&self, room: Option<usize>) {
+        self.0.lock().unwrap().room = room;
+    }
+
+    pub(crate) fn wakes(&self) -> usize {
+        self.0.lock().unwrap().wakes
+    }
+
+    /// How many have it.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
+    pub(crate) fn read(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap().bytes)).unwrap()
+    }
+}
+
+impl Link for Memory {
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut written = self.0.lock().unwrap();
+        let mut count = 0;
+        for piece in pieces {
+            let take = written.room.map_or(piece.len(), |room| room.min(piece.len()));
+            written.bytes.extend_from_slice(&piece[..take]);
+            written.room = written.room.map(|room| room - take);
+            count += take;
+        }
+        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn wake(&self) {
+        self.0.lock().unwrap().wakes += 1;
+    }
+}
+
+/// One connection.
+pub(crate) struct Party {
+    pub(crate) session: ClientSession,
+    pub(crate) link: Memory,
+    kept: Vec<u8>,
+}
+
+impl Party {
+    pub(crate) fn of(session: ClientSession, link: Memory) -> Self {
+        Self { session, link, kept: Vec::new() }
+    }
+
+    pub(crate) fn read(&self) -> String {
+        self.link.read()
+    }
+
+    /// How many messages have arrived since the last look.
+    pub(crate) fn count(&self) -> usize {
+        self.read().lines().filter(|line| line.starts_with("MSG ")).count()
+    }
+
+    pub(crate) fn closing(&self) -> Option<CloseReason> {
+        self.session.closing()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) broker: Broker,
+    pub(crate) now: Instant,
+    pub(crate) work: Work,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    pub(crate) fn with_limits(limits: Limits) -> Self {
+        Self::of(Broker::new(Options { limits, ..Options::default() }, Instant::now))
+    }
+
+    pub(crate) fn with_auth(authenticator: impl Authenticator) -> Self {
+        Self::of(Broker::with_authenticator(Options::default(), Instant::now, authenticator))
+    }
+
+    pub(crate) fn of(broker: Broker) -> Self {
+        Self { broker, now: Instant::now(), work: Work::new() }
+    }
+
+    /// A connection that has said nothing, with INFO read.
+    pub(crate) fn arrive(&mut self) -> Party {
+        let link = Memory::default();
+        let arrival = Arrival::default();
+        let session = self.broker.open(arrival, Box::new(link.clone()), self.now, &mut self.work);
+        let party = Party::of(session, link);
+        assert!(party.read().starts_with("INFO {"));
+        party
+    }
+
+    /// A client that is not verbose, and knows headers.
+    pub(crate) fn join(&mut self) -> Party {
+        self.join_as(CONNECT)
+    }
+
+    pub(crate) fn join_as(&mut self, connect: &str) -> Party {
+        let mut party = self.arrive();
+        self.send(&mut party, connect);
+        party
+    }
+
+    pub(crate) fn send(&mut self, party: &mut Party, text: impl AsRef<[u8]>) {
+        party.kept.extend_from_slice(text.as_ref());
+        loop {
+            let received = party.session.receive(self.now, &party.kept, None, &mut self.work);
+            party.kept.drain(..received.used);
+            let Some(check) = party.session.take_check() else { return };
+            party.session.handle_checked(check.run(), self.now, &mut self.work);
+        }
+    }
+
+    /// Lets time pass for one party.
+    pub(crate) fn wait(&mut self, party: &mut Party, time: Duration) {
+        let end = self.now + time;
+        while party.closing().is_none() && party.session.next_timeout() <= end {
+            self.now = self.now.max(party.session.next_timeout());
+            party.session.handle_timeout(self.now, &mut self.work);
+        }
+        self.now = end;
+    }
+}

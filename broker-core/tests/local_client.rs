@@ -1,0 +1,397 @@
+//! The in-process client: the same rules and the same router as on the wire.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use broker_core::auth::{Grant, Permissions};
+use broker_core::limits::MAILBOX_MESSAGES;
+use broker_core::{
+    Broker, Client, CloseReason, HeaderMap, Limits, Options, PublishError, RequestError,
+    SubjectError, SubscribeError,
+};
+use bytes::Bytes;
+use common::World;
+use futures_executor::block_on;
+
+fn broker() -> Broker {
+    Broker::new(Options::default(), Instant::now)
+}
+
+fn client_who(broker: &Broker, permissions: Permissions) -> Client {
+    broker.client_as(Grant::user("x").with_permissions(permissions))
+}
+
+#[test]
+fn a_message_arrives_with_all_it_has() {
+    let client = broker().client();
+    block_on(async {
+        let mut inbox = client.subscribe("a.*").await.unwrap();
+        let headers: HeaderMap = [("Trace", "1"), ("Trace", "2")].into_iter().collect();
+        client
+            .publish_with_reply_and_headers("a.b", "r", headers.clone(), "hi".into())
+            .await
+            .unwrap();
+        let message = inbox.next().await.unwrap();
+        assert_eq!(&*message.subject, "a.b");
+        assert_eq!(message.reply.as_deref(), Some("r"));
+        assert_eq!((message.headers, message.payload), (Some(headers), Bytes::from("hi")));
+        client.publish("a.c", Bytes::new()).await.unwrap();
+        let message = inbox.next().await.unwrap();
+        assert_eq!((message.reply, message.headers, message.payload), (None, None, Bytes::new()));
+    });
+}
+
+#[test]
+fn wire_clients_and_in_process_clients_hear_each_other() {
+    let mut world = World::new();
+    let client = world.broker.client();
+    let mut wire = world.join();
+    let mut inbox = block_on(client.subscribe("from.wire")).unwrap();
+    world.send(
+        &mut wire,
+        "SUB from.here 1\r\nHPUB from.wire r 18 20\r\nNATS/1.0\r\nA: b\r\n\r\nhi\r\n",
+    );
+    let message = inbox.try_next().unwrap();
+    assert_eq!(message.reply.as_deref(), Some("r"));
+    assert_eq!(message.headers.unwrap().get("A"), Some("b"));
+    assert_eq!(message.payload, "hi");
+    let headers: HeaderMap = [("A", "b")].into_iter().collect();
+    block_on(async {
+        client.publish("from.here", "plain".into()).await.unwrap();
+        client.publish_with_reply("from.here", "r", "asks".into()).await.unwrap();
+        client.publish_with_headers("from.here", headers, "heads".into()).await.unwrap();
+    });
+    assert_eq!(
+        wire.read(),
+        "MSG from.here 1 5\r\nplain\r\nMSG from.here 1 r 4\r\nasks\r\n\
+         HMSG from.here 1 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nheads\r\n"
+    );
+}
+
+#[test]
+fn a_request_is_answered() {
+    let mut world = World::new();
+    let client = world.broker.client();
+    let mut responder = world.join();
+    world.send(&mut responder, "SUB ask 1\r\n");
+    let mut request = pin!(client.request("ask", "what".into()));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(request.as_mut().poll(&mut cx).is_pending());
+    let asked = responder.read();
+    let reply = asked.split(' ').nth(3).unwrap();
+    assert!(reply.starts_with("_INBOX."), "{asked}");
+    world.send(&mut responder, format!("PUB {reply} 4\r\nthat\r\n"));
+    let Poll::Ready(Ok(answer)) = request.as_mut().poll(&mut cx) else { panic!("no answer") };
+    assert_eq!(answer.payload, "that");
+    assert_eq!(world.broker.stats().subscriptions, 1, "the inbox is gone");
+}
+
+#[test]
+fn a_request_that_is_given_up_leaves_nothing_behind() {
+    let mut world = World::new();
+    let client = world.broker.client();
+    let mut responder = world.join();
+    world.send(&mut responder, "SUB ask 1\r\n");
+    {
+        let mut request = pin!(client.request("ask", Bytes::new()));
+        assert!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(world.broker.stats().subscriptions, 2);
+    }
+    assert_eq!(world.broker.stats().subscriptions, 1);
+}
+
+#[test]
+fn a_request_that_nobody_hears_fails_at_once() {
+    let client = broker().client();
+    assert_eq!(block_on(client.request("ask", Bytes::new())), Err(RequestError::NoResponders));
+    let headers: HeaderMap = [("A", "b")].into_iter().collect();
+    let asked = block_on(client.request_with_headers("ask", headers, Bytes::new()));
+    assert_eq!(asked, Err(RequestError::NoResponders));
+}
+
+#[test]
+fn a_request_ends_when_the_broker_does() {
+    let mut world = World::new();
+    let client = world.broker.client();
+    let mut responder = world.join();
+    world.send(&mut responder, "SUB ask 1\r\n");
+    let mut request = pin!(client.request("ask", Bytes::new()));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(request.as_mut().poll(&mut cx).is_pending());
+    world.broker.finish_all(CloseReason::ServerShutdown);
+    assert_eq!(request.as_mut().poll(&mut cx), Poll::Ready(Err(RequestError::Closed)));
+}
+
+#[test]
+fn a_queue_group_spans_wire_and_process() {
+    let mut world = World::new();
+    let client = world.broker.client();
+    let mut local = block_on(client.queue_subscribe("jobs", "workers")).unwrap();
+    let mut wire = world.join();
+    world.send(&mut wire, "SUB jobs workers 1\r\n");
+    for _ in 0..200 {
+        block_on(client.publish("jobs", Bytes::new())).unwrap();
+    }
+    let here = std::iter::from_fn(|| local.try_next()).count();
+    assert_eq!(here + wire.count(), 200);
+    assert!((50..150).contains(&here), "{here}");
+}
+
+#[test]
+fn drain_ends_all_subscriptions_once_they_are_read() {
+    let broker = broker();
+    let (client, other) = (broker.client(), broker.client());
+    block_on(async {
+        let mut a = client.subscribe("a").await.unwrap();
+        let mut b = client.subscribe("b").await.unwrap();
+        other.publish("a", "1".into()).await.unwrap();
+        client.drain().await;
+        other.publish("a", "2".into()).await.unwrap();
+        assert_eq!(a.next().await.unwrap().payload, "1");
+        assert_eq!((a.next().await, b.next().await), (None, None));
+        let answer = other.request("a", Bytes::new()).await;
+        assert_eq!(answer, Err(RequestError::NoResponders), "it hears no more");
+    });
+    assert_eq!(broker.stats().subscriptions, 0);
+}
+
+#[test]
+fn unsubscribe_leaves_what_has_arrived_to_be_read() {
+    let broker = broker();
+    let client = broker.client();
+    block_on(async {
+        let mut inbox = client.subscribe("a").await.unwrap();
+        client.publish("a", "1".into()).await.unwrap();
+        inbox.unsubscribe().await;
+        client.publish("a", "2".into()).await.unwrap();
+        assert_eq!(inbox.next().await.unwrap().payload, "1");
+        assert_eq!(inbox.next().await, None);
+    });
+    assert_eq!(broker.stats().subscriptions, 0);
+}
+
+#[test]
+fn unsubscribe_after_counts_from_the_beginning() {
+    let broker = broker();
+    let client = broker.client();
+    block_on(async {
+        let mut inbox = client.subscribe("a").await.unwrap();
+        client.publish("a", "1".into()).await.unwrap();
+        inbox.unsubscribe_after(3);
+        for payload in ["2", "3", "4"] {
+            client.publish("a", payload.into()).await.unwrap();
+        }
+        for expected in ["1", "2", "3"] {
+            assert_eq!(inbox.next().await.unwrap().payload, expected);
+        }
+        assert_eq!(inbox.next().await, None);
+        let mut inbox = client.subscribe("a").await.unwrap();
+        client.publish("a", "1".into()).await.unwrap();
+        inbox.unsubscribe_after(1);
+        assert_eq!(inbox.next().await.unwrap().payload, "1");
+        assert_eq!(inbox.next().await, None, "it had them already");
+    });
+    assert_eq!(broker.stats().subscriptions, 0);
+}
+
+#[test]
+fn a_dropped_subscriber_unsubscribes() {
+    let broker = broker();
+    let client = broker.client();
+    let inbox = block_on(client.subscribe("a")).unwrap();
+    assert_eq!(broker.stats().subscriptions, 1);
+    drop(client);
+    assert_eq!(broker.stats().subscriptions, 1, "a subscriber needs no client beside it");
+    drop(inbox);
+    assert_eq!(broker.stats().subscriptions, 0);
+}
+
+#[test]
+fn a_full_mailbox_drops_what_comes_and_counts_it() {
+    let broker = broker();
+    let client = broker.client();
+    let mut inbox = block_on(client.subscribe("a")).unwrap();
+    for number in 0..MAILBOX_MESSAGES + 3 {
+        block_on(client.publish("a", number.to_string().into())).unwrap();
+    }
+    assert_eq!(inbox.dropped(), 3);
+    assert_eq!(inbox.try_next().unwrap().payload, "0", "the newest are dropped, not the oldest");
+    block_on(client.publish("a", "after".into())).unwrap();
+    let rest: Vec<_> = std::iter::from_fn(|| inbox.try_next()).collect();
+    assert_eq!((rest.len(), inbox.dropped()), (MAILBOX_MESSAGES, 3));
+    assert_eq!(rest.last().unwrap().payload, "after");
+}
+
+#[test]
+fn what_is_not_allowed_is_an_error() {
+    let broker = broker();
+    let permissions = Permissions::builder().publish_deny(["no"]).subscribe_deny(["no", "q w"]);
+    let client = client_who(&broker, permissions.build().unwrap());
+    block_on(async {
+        let denied = client.publish("no", Bytes::new()).await.unwrap_err();
+        assert!(matches!(&denied, PublishError::Denied(subject) if &**subject == "no"));
+        assert_eq!(denied.to_string(), "publishing to no is not allowed");
+        let denied = client.request("no", Bytes::new()).await.unwrap_err();
+        assert!(matches!(denied, RequestError::Publish(PublishError::Denied(_))));
+        let denied = client.subscribe("no").await.err().unwrap();
+        assert_eq!(denied.to_string(), "subscribing to no is not allowed");
+        assert!(client.queue_subscribe("q", "w").await.is_err());
+        assert!(client.queue_subscribe("q", "v").await.is_ok());
+        let mut all = client.subscribe(">").await.unwrap();
+        broker.client().publish("no", Bytes::new()).await.unwrap();
+        broker.client().publish("yes", Bytes::new()).await.unwrap();
+        assert_eq!(&*all.next().await.unwrap().subject, "yes", "and nothing denied slips in");
+    });
+}
+
+#[test]
+fn what_only_servers_may_do_is_denied() {
+    let client = broker().client();
+    block_on(async {
+        for subject in ["_GR_.x", "$NRG.x"] {
+            let denied = client.publish(subject, Bytes::new()).await;
+            assert!(matches!(denied, Err(PublishError::Denied(_))), "{subject}");
+        }
+        let denied = client.publish_with_reply("a", "_R_.x", Bytes::new()).await;
+        assert!(matches!(denied, Err(PublishError::Denied(_))));
+        let denied = client.queue_subscribe("a", "_sys_").await;
+        assert!(matches!(denied, Err(SubscribeError::Denied(_))));
+    });
+}
+
+#[test]
+fn what_makes_no_sense_is_an_error() {
+    let client = broker().client();
+    block_on(async {
+        for (subject, expected) in [
+            ("", SubjectError::Empty),
+            ("a..b", SubjectError::EmptyToken),
+            ("a b", SubjectError::WhiteSpace),
+            ("a.*", SubjectError::Wildcard),
+        ] {
+            let error = client.publish(subject, Bytes::new()).await;
+            assert_eq!(error, Err(PublishError::Subject(expected)), "{subject:?}");
+        }
+        let headers: HeaderMap = [("a:b", "c")].into_iter().collect();
+        let error = client.publish_with_headers("a", headers, Bytes::new()).await;
+        assert!(matches!(error, Err(PublishError::Header(_))));
+        for queue in ["", "a b"] {
+            assert!(client.queue_subscribe("a", queue).await.is_err(), "{queue:?}");
+        }
+        let error = client.subscribe("a.>.b").await.err();
+        assert_eq!(error, Some(SubscribeError::Filter(SubjectError::FullNotLast)));
+    });
+}
+
+#[test]
+fn the_limits_hold() {
+    let limits = Limits {
+        max_payload_bytes: 20,
+        max_subscriptions: Some(2),
+        max_subscription_tokens: Some(3),
+        ..Limits::default()
+    };
+    let client = Broker::new(Options { limits, ..Options::default() }, Instant::now).client();
+    block_on(async {
+        client.publish("a", vec![0; 20].into()).await.unwrap();
+        let error = client.publish("a", vec![0; 21].into()).await;
+        assert_eq!(error, Err(PublishError::MaxPayload { size: 21, limit: 20 }));
+        let headers: HeaderMap = [("A", "b")].into_iter().collect();
+        let error = client.publish_with_headers("a", headers, vec![0; 3].into()).await;
+        assert_eq!(error, Err(PublishError::MaxPayload { size: 21, limit: 20 }));
+        assert!(client.subscribe("a.b.c").await.is_ok());
+        let error = client.subscribe("a.b.c.d").await.err();
+        assert_eq!(error, Some(SubscribeError::TooManyTokens));
+        let first = client.subscribe("a").await.unwrap();
+        let _second = client.subscribe("a").await.unwrap();
+        let error = client.subscribe("a").await.err();
+        assert_eq!(error, Some(SubscribeError::MaxSubscriptions));
+        drop(first);
+        assert!(client.subscribe("a").await.is_ok(), "room again");
+    });
+}
+
+#[test]
+fn many_threads_may_use_one_client() {
+    const EACH: usize = 2_000;
+    let client = broker().client();
+    let mut inbox = block_on(client.subscribe("n.>")).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let client = client.clone();
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let payload = number.to_string().into();
+                    block_on(client.publish(format!("n.{thread}"), payload)).unwrap();
+                    if number % 100 == 0 {
+                        drop(block_on(client.subscribe("n.x")).unwrap());
+                    }
+                }
+            });
+        }
+    });
+    let mut next = [0; 4];
+    while let Some(message) = inbox.try_next() {
+        let thread: usize = message.subject[2..].parse().unwrap();
+        assert_eq!(message.payload, next[thread].to_string(), "in order");
+        next[thread] += 1;
+    }
+    assert_eq!(next, [EACH; 4]);
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_from_another_thread() {
+    let client = broker().client();
+    let mut inbox = block_on(client.subscribe("a")).unwrap();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| block_on(inbox.next()));
+        block_on(client.publish("a", "wake".into())).unwrap();
+        assert_eq!(reader.join().unwrap().unwrap().payload, "wake");
+    });
+}
+
+/// A waker that uses the client it was woken by.
+struct Nested(Client, AtomicBool);
+
+impl Wake for Nested {
+    fn wake(self: Arc<Self>) {
+        if !self.1.swap(true, Ordering::SeqCst) {
+            let published = pin!(self.0.publish("b", "from the waker".into()));
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(matches!(published.poll(&mut cx), Poll::Ready(Ok(()))));
+        }
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_client_it_is_woken_by() {
+    let client = broker().client();
+    let mut a = block_on(client.subscribe("a")).unwrap();
+    let mut b = block_on(client.subscribe("b")).unwrap();
+    let waker = Arc::new(Nested(client.clone(), AtomicBool::new(false))).into();
+    assert!(pin!(a.next()).poll(&mut Context::from_waker(&waker)).is_pending());
+    block_on(client.publish("a", Bytes::new())).unwrap();
+    assert_eq!(b.try_next().unwrap().payload, "from the waker");
+}
+
+#[test]
+fn in_process_clients_are_counted_but_are_no_connections() {
+    let broker = broker();
+    let client = broker.client();
+    let inbox = block_on(client.subscribe("a")).unwrap();
+    block_on(client.publish("a", "hello".into())).unwrap();
+    let stats = broker.stats();
+    assert_eq!((stats.connections, stats.total_connections, stats.subscriptions), (0, 0, 1));
+    assert_eq!((stats.in_messages, stats.in_bytes), (1, 5));
+    assert_eq!((stats.out_messages, stats.out_bytes), (1, 5));
+    drop((client, inbox));
+    let after = broker.stats();
+    assert_eq!((after.in_messages, after.out_messages, after.subscriptions), (1, 1, 0));
+}

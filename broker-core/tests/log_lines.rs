@@ -1,0 +1,288 @@
+//! The log says what NATS's log says, in its words: people search it for them. The lines are those of
+//! nats-server 2.14.5 to the same bytes, but for numbers and addresses.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+#[path = "common/log.rs"]
+mod log;
+
+use std::time::Duration;
+
+use broker_core::auth::{Permissions, Token, User, Users};
+use broker_core::{Broker, Limits, Options};
+use common::{Party, World};
+use log::lines_of;
+
+fn world(change: impl FnOnce(&mut Options)) -> World {
+    let no = Permissions::builder().publish_deny(["no.>"]).subscribe_deny(["nos"]).build().unwrap();
+    let users = [User::new("eva", "secret").permissions(no), User::new("adam", "apple")];
+    let users = Users::builder().users(users).build().unwrap();
+    let mut options = Options { trace: true, ..Options::default() };
+    change(&mut options);
+    World::of(Broker::with_authenticator(options, std::time::Instant::now, users))
+}
+
+const EVA: &str =
+    "CONNECT {\"verbose\":false,\"user\":\"eva\",\"pass\":\"secret\",\"headers\":true}\r\n";
+
+/// What is logged when a client that is let in says `text`. Without its name.
+fn logged(world: &mut World, text: &str) -> Vec<String> {
+    let mut eva = world.join_as(EVA);
+    lines(&mut eva, world, text)
+}
+
+fn lines(party: &mut Party, world: &mut World, text: &str) -> Vec<String> {
+    let lines = lines_of(|| world.send(party, text));
+    let name = format!("pipe - cid:{} - \"$G/user:eva\" - ", party.session.id());
+    lines.iter().map(|line| line.replace(&name, "")).collect()
+}
+
+#[test]
+fn a_connection_is_named_by_what_is_known_of_it() {
+    let mut world = world(|_| {});
+    let connect = "CONNECT {\"verbose\":true,\"user\":\"eva\",\"pass\":\"secret\",\"name\":\"a \\\"b\",\
+                   \"lang\":\"go\",\"version\":\"1.2\"}\r\n";
+    let lines = lines_of(|| {
+        let mut eva = world.arrive();
+        world.send(&mut eva, connect);
+        world.send(&mut eva, "SUB x 1\r\n");
+    });
+    assert_eq!(
+        lines,
+        [
+            "DEBUG pipe - cid:1 - Client connection created",
+            "TRACE pipe - cid:1 - <<- [CONNECT {\"verbose\":true,\"user\":\"eva\",\
+             \"pass\":\"[REDACTED]\",\"name\":\"a \\\"b\",\"lang\":\"go\",\"version\":\"1.2\"}]",
+            "TRACE pipe - cid:1 - \"v1.2:go:a \\\"b\" - \"$G/user:eva\" - ->> [OK]",
+            "TRACE pipe - cid:1 - \"v1.2:go:a \\\"b\" - \"$G/user:eva\" - <<- [SUB x 1]",
+            "TRACE pipe - cid:1 - \"v1.2:go:a \\\"b\" - \"$G/user:eva\" - ->> [OK]",
+            "DEBUG pipe - cid:1 - \"v1.2:go:a \\\"b\" - \"$G/user:eva\" - \
+             Client connection closed: Client Closed",
+            "TRACE pipe - cid:1 - \"v1.2:go:a \\\"b\" - \"$G/user:eva\" - <-> [DELSUB 1]",
+        ]
+    );
+}
+
+#[test]
+fn messages_are_traced_as_they_come_and_go() {
+    let mut world = world(|_| {});
+    assert_eq!(
+        logged(&mut world, "SUB y 2\r\nHPUB y 12 14\r\nNATS/1.0\r\n\r\nhi\r\nHPUB y 0 2\r\nhi\r\n"),
+        [
+            "TRACE <<- [SUB y 2]",
+            "TRACE <<- [HPUB y 12 14]",
+            r#"TRACE <<- MSG_PAYLOAD: ["NATS/1.0\r\n\r\nhi"]"#,
+            "TRACE ->> [HMSG y 2 12 14]",
+            r#"TRACE ->> MSG_PAYLOAD: ["NATS/1.0\r\n\r\nhi"]"#,
+            "TRACE <<- [HPUB y 0 2]",
+            r#"TRACE <<- MSG_PAYLOAD: ["hi"]"#,
+            "TRACE ->> [MSG y 2 2]",
+            r#"TRACE ->> MSG_PAYLOAD: ["hi"]"#,
+        ]
+    );
+    assert_eq!(
+        logged(&mut world, "SUB x q 1\r\nPUB x r 0\r\n\r\nPUB x 3\r\na\0\"\r\n"),
+        [
+            "TRACE <<- [SUB x q 1]",
+            "TRACE <<- [PUB x r 0]",
+            "TRACE ->> [MSG x 1 r 0]",
+            "TRACE <<- [PUB x 3]",
+            r#"TRACE <<- MSG_PAYLOAD: ["a\x00\""]"#,
+            "TRACE ->> [MSG x 1 3]",
+            r#"TRACE ->> MSG_PAYLOAD: ["a\x00\""]"#,
+        ]
+    );
+}
+
+#[test]
+fn a_receiver_without_headers_is_shown_what_it_gets() {
+    let mut world = world(|_| {});
+    let mut plain =
+        world.join_as("CONNECT {\"verbose\":false,\"user\":\"adam\",\"pass\":\"apple\"}\r\n");
+    world.send(&mut plain, "SUB y t\r\n");
+    let lines = logged(&mut world, "HPUB y r 12 14\r\nNATS/1.0\r\n\r\nhi\r\n");
+    let name = "TRACE pipe - cid:1 - \"$G/user:adam\" - ";
+    assert_eq!(
+        lines[2..],
+        [format!("{name}->> [MSG y t r 2]"), format!("{name}->> MSG_PAYLOAD: [\"hi\"]")]
+    );
+}
+
+#[test]
+fn subscriptions_that_end_are_traced() {
+    let mut world = world(|_| {});
+    assert_eq!(
+        logged(
+            &mut world,
+            "SUB x 1\r\nUNSUB 1 1\r\nPUB x 0\r\n\r\nSUB y 2\r\nUNSUB 2\r\nUNSUB 9\r\n"
+        ),
+        [
+            "TRACE <<- [SUB x 1]",
+            "TRACE <<- [UNSUB 1 1]",
+            "TRACE <<- [PUB x 0]",
+            "TRACE ->> [MSG x 1 0]",
+            "TRACE <-> [DELSUB 1]",
+            "TRACE <<- [SUB y 2]",
+            "TRACE <<- [UNSUB 2]",
+            "TRACE <-> [DELSUB 2]",
+            "TRACE <<- [UNSUB 9]",
+        ]
+    );
+    let again = format!("SUB x 1\r\n{EVA}");
+    assert_eq!(logged(&mut world, &again).last().unwrap(), "TRACE <-> [DELSUB 1]");
+}
+
+#[test]
+fn what_is_refused_is_said_with_its_reason() {
+    let mut world = world(|options| {
+        options.limits = Limits {
+            max_payload_bytes: 100,
+            max_control_line_bytes: 100,
+            max_subscriptions: Some(1),
+            max_subscription_tokens: Some(4),
+            ..Limits::default()
+        };
+    });
+    for (said, expected) in [
+        ("PUB no.x 0\r\n\r\n", r#"ERROR Publish Violation - Subject "no.x""#),
+        ("PUB x _R_.x 0\r\n\r\n", r#"ERROR Publish Violation - Reply "_R_.x""#),
+        ("SUB nos 7\r\n", r#"ERROR Subscription Violation - Subject "nos", SID 7"#),
+        ("SUB nos q 7\r\n", r#"ERROR Subscription Violation - Subject "nos", Queue: "q", SID 7"#),
+        (
+            "SUB a.b.c.d.e 9\r\n",
+            r#"ERROR Subscription Violation Too Many Tokens - Subject "a.b.c.d.e", SID 9"#,
+        ),
+        ("SUB a 1\r\nSUB a 2\r\n", "ERROR maximum subscriptions exceeded"),
+        ("PUB foo 101\r\n", "ERROR maximum payload exceeded: 101 vs 100"),
+        ("SUB x\r\n", r#"ERROR processSub Parse Error: "x""#),
+        ("UNSUB 1 2 3\r\n", r#"ERROR processUnsub Parse Error: "1 2 3""#),
+        ("PUB x y z 1\r\n", r#"ERROR processPub Parse Error: "x y z 1""#),
+        ("PUB x +1\r\n", r#"ERROR processPub Bad or Missing Size: "x +1""#),
+        ("HPUB x 9\r\n", r#"ERROR processHeaderPub Parse Error: "x 9""#),
+        ("-ERR 'my error'\r\n", "ERROR Client Error 'my error'"),
+        ("GET / HTTP/1.0\r\n", r#"ERROR Client parser ERROR, proto='"GET"...'"#),
+    ] {
+        let lines = logged(&mut world, said);
+        assert_eq!(lines.last().unwrap(), expected, "{said:?}");
+    }
+    let long = format!("SUB {} 1\r\n", "x".repeat(100));
+    assert_eq!(
+        logged(&mut world, &long),
+        ["TRACE ->> [-ERR maximum control line exceeded]", "ERROR maximum control line exceeded"]
+    );
+    assert_eq!(
+        logged(&mut world, "PUB * 0\r\n\r\n")[1],
+        "TRACE ->> [-ERR Invalid Publish Subject]",
+        "this one the log is not told of"
+    );
+}
+
+#[test]
+fn who_is_not_let_in_is_named_by_what_it_claimed() {
+    let mut world = world(|options| options.trace = false);
+    for (connect, expected) in [
+        ("{\"user\":\"eva\",\"pass\":\"wrong\"}", r#"authentication error - User "eva""#),
+        ("{\"pass\":\"wrong\"}", "authentication error"),
+        ("{\"auth_token\":\"wrong\"}", r#"authentication error - Token "[REDACTED]""#),
+        ("{\"nkey\":\"UA\"}", r#"authentication error - Nkey "UA""#),
+    ] {
+        let mut stranger = world.arrive();
+        let name = format!("ERROR pipe - cid:{} - ", stranger.session.id());
+        let lines = lines_of(|| world.send(&mut stranger, format!("CONNECT {connect}\r\n")));
+        assert_eq!(lines, [name + expected]);
+    }
+}
+
+#[test]
+fn connections_end_with_their_reason() {
+    let limits = Limits {
+        ping_interval: Duration::from_secs(60),
+        ping_max: 0,
+        max_pending_bytes: 1000,
+        ..Limits::default()
+    };
+    let broker = |limits: &Limits| {
+        let options = Options { limits: limits.clone(), ..Options::default() };
+        World::of(Broker::with_authenticator(options, std::time::Instant::now, Token::new("t")))
+    };
+    let mut world = broker(&limits);
+    let connect = "CONNECT {\"verbose\":false,\"auth_token\":\"t\"}\r\n";
+    let waits = |world: &mut World, mut party: Party| {
+        lines_of(|| {
+            world.wait(&mut party, Duration::from_secs(100));
+            drop(party);
+        })
+    };
+    let stranger = world.arrive();
+    assert_eq!(
+        waits(&mut world, stranger),
+        [
+            "DEBUG pipe - cid:1 - Authentication Timeout",
+            "DEBUG pipe - cid:1 - Client connection closed: Authentication Timeout"
+        ]
+    );
+    let silent = world.join_as(connect);
+    assert_eq!(
+        waits(&mut world, silent),
+        [
+            "DEBUG pipe - cid:2 - \"$G/token\" - Client Ping Timer",
+            "DEBUG pipe - cid:2 - \"$G/token\" - Stale Client Connection - Closing",
+            "DEBUG pipe - cid:2 - \"$G/token\" - Client connection closed: Stale Connection"
+        ]
+    );
+    let (mut slow, mut publisher) = (world.join_as(connect), world.join_as(connect));
+    world.send(&mut slow, "SUB x 1\r\n");
+    slow.link.set_room(Some(0));
+    world.send(&mut publisher, format!("PUB x 1001\r\n{}\r\n", "x".repeat(1001)));
+    assert_eq!(
+        lines_of(|| drop(slow)),
+        [
+            "INFO pipe - cid:3 - \"$G/token\" - Slow Consumer Detected: MaxPending of 1000 Exceeded",
+            "DEBUG pipe - cid:3 - \"$G/token\" - \
+             Client connection closed: Slow Consumer (Pending Bytes)"
+        ]
+    );
+    let mut stuck = world.join_as(connect);
+    stuck.link.set_room(Some(0));
+    world.send(&mut stuck, "PING\r\n");
+    world.now += limits.write_deadline;
+    stuck.session.handle_timeout(world.now, &mut world.work);
+    let lines = lines_of(|| drop(stuck));
+    assert_eq!(
+        lines[0],
+        "INFO pipe - cid:5 - \"$G/token\" - Slow Consumer Detected: \
+         WriteDeadline of 10s exceeded with 1 chunks of 6 total bytes."
+    );
+}
+
+#[test]
+fn tracing_can_be_switched_while_connections_are_open() {
+    let mut world = world(|options| options.trace = false);
+    let (mut idle, mut eva) = (world.join_as(EVA), world.join_as(EVA));
+    world.send(&mut idle, "SUB x 1\r\n");
+    assert_eq!(lines(&mut eva, &mut world, "PUB x 0\r\n\r\n"), [""; 0]);
+    world.broker.update_options(|options| options.trace = true);
+    assert_eq!(
+        lines(&mut eva, &mut world, "PUB x 0\r\n\r\n"),
+        ["TRACE <<- [PUB x 0]", "TRACE pipe - cid:1 - ->> [MSG x 1 0]"]
+    );
+    world.broker.update_options(|options| options.trace = false);
+    assert_eq!(lines(&mut eva, &mut world, "PUB x 0\r\n\r\n"), [""; 0]);
+}
+
+#[test]
+fn of_traced_payloads_as_much_is_shown_as_was_asked_for() {
+    let message = "HPUB y 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\nPUB y 5\r\nhello\r\n";
+    let payloads = |world: &mut World| {
+        let lines = logged(world, message);
+        lines.into_iter().filter(|line| line.contains("PAYLOAD")).collect::<Vec<_>>()
+    };
+    let mut short = world(|options| options.max_traced_payload_bytes = 4);
+    assert_eq!(
+        payloads(&mut short),
+        ["TRACE <<- MSG_PAYLOAD: [\"NATS...\"]", "TRACE <<- MSG_PAYLOAD: [\"hell...\"]"]
+    );
+    let mut headers = world(|options| options.trace_headers = true);
+    assert_eq!(payloads(&mut headers), [r#"TRACE <<- MSG_PAYLOAD: ["NATS/1.0\r\nA: b"]"#]);
+}

@@ -1,0 +1,98 @@
+//! Who asks where nobody listens is told so at once.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+
+use broker_core::auth::{Permissions, User, Users};
+use common::World;
+
+/// What comes to `_INBOX.1`, subscribed to as 9.
+const TOLD: &str = "HMSG _INBOX.1 9 40 40\r\nNATS/1.0 503\r\nNats-Subject: requests\r\n\r\n\r\n";
+
+const ASK: &str = "PUB requests _INBOX.1 0\r\n\r\n";
+
+#[test]
+fn a_request_that_nobody_hears_is_answered_with_503() {
+    let mut world = World::new();
+    let mut client = world.join();
+    world.send(&mut client, format!("SUB _INBOX.* 9\r\n{ASK}"));
+    assert_eq!(client.read(), TOLD);
+}
+
+#[test]
+fn each_unheard_request_of_a_chunk_is_answered() {
+    let mut world = World::new();
+    let mut client = world.join();
+    world.send(&mut client, format!("SUB _INBOX.* 9\r\n{}", ASK.repeat(5)));
+    assert_eq!(client.read(), TOLD.repeat(5));
+}
+
+#[test]
+fn a_heard_request_is_not() {
+    let mut world = World::new();
+    let (mut client, mut responder) = (world.join(), world.join());
+    world.send(&mut responder, "SUB requests 1\r\n");
+    world.send(&mut client, format!("SUB _INBOX.* 9\r\n{ASK}"));
+    assert_eq!(client.read(), "");
+    assert_eq!(responder.read(), "MSG requests 1 _INBOX.1 0\r\n\r\n");
+}
+
+#[test]
+fn the_requests_after_the_last_that_a_responder_wanted_are_unheard() {
+    let mut world = World::new();
+    let (mut client, mut responder) = (world.join(), world.join());
+    world.send(&mut responder, "SUB requests 1\r\nUNSUB 1 2\r\n");
+    world.send(&mut client, format!("SUB _INBOX.* 9\r\n{}", ASK.repeat(5)));
+    assert_eq!(client.read(), TOLD.repeat(3));
+    assert_eq!(responder.count(), 2);
+}
+
+#[test]
+fn the_asker_itself_is_nobody_if_it_wants_no_echo() {
+    let mut world = World::new();
+    let mut client = world.join_as(
+        "CONNECT {\"verbose\":false,\"echo\":false,\"headers\":true,\"no_responders\":true}\r\n",
+    );
+    world.send(&mut client, format!("SUB requests 1\r\nSUB _INBOX.* 9\r\n{ASK}"));
+    assert_eq!(client.read(), TOLD);
+}
+
+#[test]
+fn a_responder_that_may_not_be_sent_the_request_is_nobody() {
+    let deaf = Permissions::builder().subscribe_deny(["requests"]).build().unwrap();
+    let users = [User::new("a", "x"), User::new("deaf", "x").permissions(deaf)];
+    let mut world = World::with_auth(Users::builder().users(users).build().unwrap());
+    let connect = |user: &str| {
+        format!(
+            "CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true,\
+             \"user\":\"{user}\",\"pass\":\"x\"}}\r\n"
+        )
+    };
+    let (mut client, mut deaf) = (world.join_as(&connect("a")), world.join_as(&connect("deaf")));
+    world.send(&mut deaf, "SUB * 1\r\n");
+    world.send(&mut client, format!("SUB _INBOX.* 9\r\n{ASK}"));
+    assert_eq!((client.read().as_str(), deaf.read().as_str()), (TOLD, ""));
+}
+
+#[test]
+fn who_is_not_subscribed_to_the_reply_or_did_not_ask_for_it_is_told_nothing() {
+    let mut world = World::new();
+    let mut client = world.join();
+    world.send(&mut client, format!("SUB other 9\r\n{ASK}"));
+    assert_eq!(client.read(), "");
+    let mut client = world.join_as("CONNECT {\"verbose\":false,\"headers\":true}\r\n");
+    world.send(&mut client, format!("SUB _INBOX.* 9\r\n{ASK}"));
+    assert_eq!(client.read(), "");
+}
+
+#[test]
+fn the_answer_does_not_count_as_a_message() {
+    let mut world = World::new();
+    let mut client = world.join();
+    world.send(&mut client, format!("SUB _INBOX.1 9\r\nUNSUB 9 1\r\n{ASK}"));
+    assert_eq!(client.read(), TOLD);
+    assert_eq!(world.broker.stats().out_messages, 0);
+    world.send(&mut client, "PUB _INBOX.1 2\r\nhi\r\n");
+    assert_eq!(client.read(), "MSG _INBOX.1 9 2\r\nhi\r\n", "the one message still comes");
+}

@@ -1,0 +1,80 @@
+//! One message walks the eight stages, in order.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+
+use broker_core::auth::{Permissions, User, Users};
+use broker_core::proto::{Op, Parsed, Parser, Terms};
+
+use common::World;
+
+#[test]
+fn one_message_goes_through_all_stages_in_order() {
+    let may = Permissions::builder().publish_allow(["orders.>"]).build().unwrap();
+    let users = [User::new("shop", "pw").permissions(may), User::new("desk", "pw")];
+    let mut world = World::with_auth(Users::builder().users(users).build().unwrap());
+    let connect = |user: &str| {
+        format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"pw\"}}\r\n")
+    };
+    let mut shop = world.join_as(&connect("shop"));
+    let mut desks: Vec<_> = (0..3).map(|_| world.join_as(&connect("desk"))).collect();
+    for (desk, subscribe) in
+        desks.iter_mut().zip(["SUB orders.* 1", "SUB > team 2", "SUB orders.eu team 3"])
+    {
+        world.send(desk, format!("{subscribe}\r\n"));
+    }
+    desks[0].link.set_room(Some(0));
+
+    // Stage 1, the connection's reader, is outside of the core. This is what it has read.
+    let read = b"PUB orders.eu 5\r\nhello\r\n";
+
+    // Stage 2: bytes are an operation, borrowed from them.
+    let Ok(Parsed::Op { op: Op::Publish(message), .. }) =
+        Parser::default().parse(read, &Terms::default())
+    else {
+        panic!("not a message");
+    };
+    assert!(read.as_ptr_range().contains(&message.payload().as_ptr()));
+
+    // Stage 3: the session takes it, in the state that CONNECT has brought it to.
+    let received = shop.session.receive(world.now, read, None, &mut world.work);
+    assert_eq!((received.used, world.broker.stats().in_messages), (read.len(), 1));
+
+    // Stage 4: this user may publish there, and would be told if not.
+    world.send(&mut shop, "PUB elsewhere 0\r\n\r\n");
+    assert_eq!(shop.read(), "-ERR 'Permissions Violation for Publish to \"elsewhere\"'\r\n");
+
+    // Stage 5: all three subscriptions match.
+    assert_eq!(world.broker.stats().subscriptions, 3);
+
+    // Stage 6: it goes to the plain one and to one of the group.
+    assert_eq!(world.broker.stats().out_messages, 2);
+
+    // Stage 7: for the desk whose socket is full it waits, counted.
+    let waiting = "MSG orders.eu 1 5\r\nhello\r\n";
+    assert_eq!(world.broker.stats().pending_bytes, waiting.len());
+
+    // Stage 8, the connection's writer, is outside too: when there is room it has the outlet write.
+    desks[0].link.set_room(None);
+    desks[0].session.outlet().drain(world.now, true, &mut world.work);
+    assert_eq!(desks[0].read(), waiting);
+}
+
+/// `rg "Stage . of 8"` prints the path.
+#[test]
+fn the_files_on_the_path_say_which_stage_they_are() {
+    let files = [
+        (2, "proto/parser/mod.rs"),
+        (3, "session/client/mod.rs"),
+        (4, "auth/permissions.rs"),
+        (5, "interest/mod.rs"),
+        (6, "deliver.rs"),
+        (7, "outlet/mod.rs"),
+    ];
+    for (stage, file) in files {
+        let path = format!("{}/src/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.starts_with(&format!("//! Stage {stage} of 8: ")), "{file}");
+    }
+}

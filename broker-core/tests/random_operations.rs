@@ -1,0 +1,176 @@
+//! Whatever three clients do, in whatever order: nothing panics, each subscription gets its messages in
+//! order and once, and when all have left nothing is left.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use broker_core::auth::{AllowResponses, Permissions, User, Users};
+use broker_core::proto::reply::{Reply, parse};
+use broker_core::{Broker, Limits, Options};
+use common::{Party, World};
+use proptest::prelude::*;
+
+/// What one client does.
+#[derive(Clone, Debug)]
+enum Act {
+    Say(String),
+    /// Subject and reply; the payload is a number that grows.
+    Publish(String, Option<String>, bool),
+    /// The link takes so many more bytes, or all.
+    Room(Option<usize>),
+    Wait(u64),
+    Leave,
+}
+
+fn filter() -> impl Strategy<Value = String> {
+    let token = prop_oneof![3 => "[ab]", 1 => "\\*", 1 => ">"];
+    proptest::collection::vec(token, 1..4).prop_map(|tokens| tokens.join("."))
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let subject = || proptest::collection::vec("[ab]", 1..4).prop_map(|tokens| tokens.join("."));
+    let sid = 0..6u32;
+    let subscribe =
+        (filter(), proptest::option::of("[qr]"), sid.clone()).prop_map(|(filter, queue, sid)| {
+            match queue {
+                Some(queue) => format!("SUB {filter} {queue} {sid}\r\n"),
+                None => format!("SUB {filter} {sid}\r\n"),
+            }
+        });
+    let unsubscribe = (sid, 0..4u32).prop_map(|(sid, max)| match max {
+        0 => format!("UNSUB {sid}\r\n"),
+        max => format!("UNSUB {sid} {max}\r\n"),
+    });
+    let connect = ("[abc]", any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(user, verbose, echo, headers)| {
+            format!(
+                "CONNECT {{\"user\":\"{user}\",\"pass\":\"x\",\"verbose\":{verbose},\"echo\":{echo},\
+                 \"headers\":{headers},\"no_responders\":{headers},\"pedantic\":false}}\r\n"
+            )
+        },
+    );
+    prop_oneof![
+        6 => subscribe.prop_map(Act::Say),
+        3 => unsubscribe.prop_map(Act::Say),
+        2 => connect.prop_map(Act::Say),
+        1 => Just(Act::Say("PING\r\nPONG\r\n".into())),
+        1 => "[ -~]{1,9}\r\n".prop_map(Act::Say),
+        9 => (subject(), proptest::option::of(subject()), any::<bool>())
+            .prop_map(|(subject, reply, headers)| Act::Publish(subject, reply, headers)),
+        2 => proptest::option::of(0..90usize).prop_map(Act::Room),
+        1 => (0..200u64).prop_map(Act::Wait),
+        1 => Just(Act::Leave),
+    ]
+}
+
+fn world() -> World {
+    let limits = Limits {
+        max_pending_bytes: 300,
+        max_pending_total_bytes: 700,
+        max_subscriptions: Some(5),
+        ping_interval: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    let responder = Permissions::builder()
+        .publish_allow(["a.>"])
+        .subscribe_deny(["b.a", "a.* q"])
+        .allow_responses(AllowResponses::default());
+    let users = [
+        User::new("a", "x"),
+        User::new("b", "x").account("B"),
+        User::new("c", "x").permissions(responder.build().unwrap()),
+    ];
+    let users = Users::builder().users(users).no_auth_user("a").build().unwrap();
+    let options = Options { limits, ..Options::default() };
+    World::of(Broker::with_authenticator(options, std::time::Instant::now, users))
+}
+
+/// A seat, which is taken anew when its client has left.
+struct Seat {
+    party: Party,
+    heard: String,
+    /// The last number that each subscription got. A sid that is taken again goes on.
+    last: HashMap<String, u64>,
+}
+
+impl Seat {
+    fn new(world: &mut World) -> Self {
+        Self { party: world.arrive(), heard: String::new(), last: HashMap::new() }
+    }
+
+    /// Reads what has come, and checks it.
+    fn listen(&mut self) {
+        self.heard.push_str(&self.party.read());
+        let mut used = 0;
+        while let Some((reply, len)) = parse(&self.heard.as_bytes()[used..]).unwrap() {
+            used += len;
+            if let Reply::Message { sid, payload, .. } = reply
+                && !payload.is_empty()
+            {
+                let number = std::str::from_utf8(payload).unwrap().parse().unwrap();
+                let sid = String::from_utf8(sid.to_vec()).unwrap();
+                let before = self.last.insert(sid, number);
+                assert!(before.is_none_or(|before| before < number), "{before:?} {number}");
+            }
+        }
+        self.heard.drain(..used);
+    }
+}
+
+fn play(acts: &[(usize, Act)]) {
+    let mut world = world();
+    let mut seats: Vec<_> = (0..3).map(|_| Seat::new(&mut world)).collect();
+    for (number, (who, act)) in acts.iter().enumerate() {
+        let seat = &mut seats[*who];
+        match act {
+            Act::Say(text) => world.send(&mut seat.party, text),
+            Act::Publish(subject, reply, headers) => {
+                let reply = reply.as_ref().map(|reply| format!(" {reply}")).unwrap_or_default();
+                let payload = number.to_string();
+                let len = payload.len();
+                let text = match headers {
+                    false => format!("PUB {subject}{reply} {len}\r\n{payload}\r\n"),
+                    true => format!(
+                        "HPUB {subject}{reply} 12 {}\r\nNATS/1.0\r\n\r\n{payload}\r\n",
+                        12 + len
+                    ),
+                };
+                world.send(&mut seat.party, text);
+            }
+            Act::Room(room) => {
+                seat.party.link.set_room(*room);
+                seat.party.session.outlet().drain(world.now, true, &mut world.work);
+            }
+            Act::Wait(seconds) => world.wait(&mut seat.party, Duration::from_secs(*seconds)),
+            Act::Leave => *seat = Seat::new(&mut world),
+        }
+        for seat in &mut seats {
+            seat.listen();
+            if seat.party.closing().is_some() {
+                *seat = Seat::new(&mut world);
+            }
+        }
+        let stats = world.broker.stats();
+        assert_eq!(stats.connections, 3);
+        assert!(stats.subscriptions <= 15, "five for each at most");
+        assert!(stats.pending_bytes <= 700);
+    }
+    drop(seats);
+    let stats = world.broker.stats();
+    assert_eq!((stats.connections, stats.subscriptions, stats.pending_bytes), (0, 0, 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn nothing_is_left_when_all_have_left(
+        acts in proptest::collection::vec((0..3usize, act()), 0..120)
+    ) {
+        play(&acts);
+    }
+}

@@ -1,0 +1,106 @@
+//! What a client shows to be let in is seen by nobody else.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+#[path = "common/log.rs"]
+mod log;
+
+use broker_core::auth::{Credentials, Token, User, Users};
+use broker_core::proto::ConnectOptions;
+use broker_core::{Broker, Options};
+use common::World;
+use log::lines_of;
+
+/// CONNECTs that hold secrets, right and wrong, and in places where they do not belong.
+const CONNECTS: [&str; 17] = [
+    r#"CONNECT {"user":"eva","pass":"MARKER"}"#,
+    r#"CONNECT {"user":"eva","pass":"MARKER-wrong"}"#,
+    r#"CONNECT {"auth_token":"MARKER"}"#,
+    r#"CONNECT {"auth_token":"MARKER-wrong"}"#,
+    r#"CONNECT {"nkey":"UA","sig":"MARKER","jwt":"MARKER"}"#,
+    r#"connect {"PASS":"MARKER","Auth_Token":"MARKER"}"#,
+    r#"CONNECT {"user":"eva","password":"MARKER","token":"MARKER"}"#,
+    r#"CONNECT {"user":"eva","pass":"MARKER"#,
+    r#"CONNECT {"user":"eva","pass":"MARKER"} "#,
+    r#"CONNECT {"user":"eva","pass":"MARKER"}}"#,
+    r#"CONNECT {"user":"eva","pass":{"x":"MARKER"}}"#,
+    r#"CONNECT {"user":["MARKER"],"name":{"pass":"MARKER"}}"#,
+    r#"CONNECT "MARKER""#,
+    r#"CONNECT{"user":"eva","pass":"MARKER"}"#,
+    r#"CONECT {"user":"eva","pass":"MARKER"}"#,
+    r#"C {"pass":"MARKER"}"#,
+    r#"{"pass":"MARKER"}"#,
+];
+
+fn no_marker(lines: &[String]) {
+    for line in lines {
+        assert!(!line.contains("MARKER"), "{line}");
+    }
+}
+
+#[test]
+fn no_secret_of_a_connect_is_logged() {
+    let users = Users::builder().user(User::new("eva", "MARKER")).build().unwrap();
+    let token = Token::new("MARKER");
+    for trace in [false, true] {
+        let options = Options { trace, ..Options::default() };
+        let broker = |authenticator: &dyn Fn(Options) -> Broker| authenticator(options.clone());
+        let clock = std::time::Instant::now;
+        for broker in [
+            broker(&|options| Broker::with_authenticator(options, clock, users.clone())),
+            broker(&|options| Broker::with_authenticator(options, clock, token.clone())),
+            broker(&|options| Broker::new(options, clock)),
+        ] {
+            let mut world = World::of(broker);
+            for connect in CONNECTS {
+                let lines = lines_of(|| {
+                    let mut client = world.arrive();
+                    world.send(&mut client, format!("{connect}\r\n"));
+                    // A second one, and an end that is logged.
+                    world.send(&mut client, format!("{connect}\r\nPING\r\nNONSENSE\r\n"));
+                    assert!(!client.read().contains("MARKER"));
+                });
+                assert!(lines.len() >= 3, "{lines:?}");
+                no_marker(&lines);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_connect_that_comes_byte_by_byte_is_not_logged_either() {
+    let users = Users::builder().user(User::new("eva", "MARKER")).build().unwrap();
+    let options = Options { trace: true, ..Options::default() };
+    let broker = Broker::with_authenticator(options, std::time::Instant::now, users);
+    let mut world = World::of(broker);
+    for connect in CONNECTS {
+        let lines = lines_of(|| {
+            let mut client = world.arrive();
+            for byte in format!("{connect}\r\n").into_bytes() {
+                world.send(&mut client, [byte]);
+            }
+        });
+        no_marker(&lines);
+    }
+}
+
+#[test]
+fn what_holds_secrets_does_not_print_them() {
+    let mut options = ConnectOptions::default();
+    let json = br#"{"pass":"MARKER","auth_token":"MARKER","sig":"MARKER","jwt":"MARKER"}"#;
+    options.apply(json).unwrap();
+    let mut credentials = Credentials::default();
+    credentials.password = "MARKER".into();
+    credentials.token = "MARKER".into();
+    let token = Token::new("MARKER");
+    let users = Users::builder().user(User::new("eva", "MARKER")).build().unwrap();
+    let error = ConnectOptions::default().apply(br#"{"pass":MARKER}"#).unwrap_err();
+    no_marker(&[
+        format!("{options:?}"),
+        format!("{credentials:?}"),
+        format!("{token:?}"),
+        format!("{users:?}"),
+        format!("{error:?} {error}"),
+    ]);
+}
