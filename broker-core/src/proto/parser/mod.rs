@@ -303,6 +303,11 @@ fn publish<'a>(
         return Err(ClientFault::HeadersNotSupported);
     }
     let bad_arguments = ClientFault::BadArguments(name);
+    // NATS 2.14 takes an LF right behind the blanks for part of the subject, and so lets anybody break
+    // the lines that others read. There can be none further on.
+    if line.arguments.first() == Some(&b'\n') {
+        return Err(bad_arguments);
+    }
     let Some((words, count)) = words(line.arguments, is_blank) else { return Err(bad_arguments) };
     let (subject, reply, sizes) = match (count, with_headers) {
         (2, false) | (3, true) => (words[0], &[][..], &words[1..count]),

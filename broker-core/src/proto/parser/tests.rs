@@ -139,6 +139,9 @@ fn argument_counts_are_exact() {
         ("SUB a b c d\r\n", "SUB"),
         ("UNSUB 1 2 3\r\n", "UNSUB"),
         ("PUB \r\n", "PUB"),
+        ("PUB \nx 1\r\n", "PUB"),
+        ("PUB \n 1\r\n", "PUB"),
+        ("HPUB \nx 1 1\r\n", "HPUB"),
     ] {
         assert_eq!(fault(bad.as_bytes()), Some(ClientFault::BadArguments(verb)), "{bad:?}");
     }

@@ -1,0 +1,161 @@
+//! A session is told anything, in any chunks, while time passes and sockets are full.
+
+#![no_main]
+
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use broker_core::auth::Token;
+use broker_core::outlet::{Link, Work};
+use broker_core::proto::reply::{Reply, parse};
+use broker_core::session::ClientSession;
+use broker_core::session::client::Arrival;
+use broker_core::{Broker, Limits, Options};
+use futures_executor::block_on;
+use libfuzzer_sys::fuzz_target;
+
+const LIMITS: fn() -> Limits = || Limits {
+    max_control_line_bytes: 512,
+    max_payload_bytes: 2000,
+    max_pending_bytes: 8000,
+    max_pending_total_bytes: 20_000,
+    max_subscriptions: Some(20),
+    ..Limits::default()
+};
+
+/// What a control line may leave behind: itself, its verb, blanks, a CR.
+const KEPT_LINE_BYTES: usize = 512 + 1024 + 16;
+
+fuzz_target!(|data: &[u8]| {
+    let [cuts, pace, room, said @ ..] = data else { return };
+    let how = How { cuts: *cuts, pace: *pace, room: *room };
+    let options = Options { limits: LIMITS(), trace: how.pace & 1 == 1, ..Options::default() };
+    let open = Broker::new(options.clone(), Instant::now);
+    play(&open, &how, said);
+    // Longer than anybody guesses.
+    let token = Token::new("7f1d0c4e-a token that nobody comes upon");
+    let closed = Broker::with_authenticator(options, Instant::now, token);
+    let mut witness = block_on(closed.client().subscribe(">")).unwrap();
+    play(&closed, &how, said);
+    let stats = closed.stats();
+    assert_eq!((stats.in_messages, stats.out_messages, stats.subscriptions), (0, 0, 1));
+    assert!(witness.try_next().is_none(), "a stranger was heard");
+});
+
+struct How {
+    /// How large chunks are.
+    cuts: u8,
+    /// How fast time passes, and whether it is all traced.
+    pace: u8,
+    /// How much the link takes between two chunks; 255 for all.
+    room: u8,
+}
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<(Vec<u8>, usize)>>);
+
+impl Link for Memory {
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (bytes, room) = &mut *self.0.lock().unwrap();
+        let mut count = 0;
+        for piece in pieces {
+            let take = piece.len().min(*room);
+            bytes.extend_from_slice(&piece[..take]);
+            *room -= take;
+            count += take;
+        }
+        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn wake(&self) {}
+}
+
+impl Memory {
+    fn make_room(&self, room: usize) {
+        self.0.lock().unwrap().1 = room;
+    }
+
+    /// Everything that was written, which must be what servers say.
+    fn check(&self) {
+        let (bytes, _) = &mut *self.0.lock().unwrap();
+        let mut used = 0;
+        while let Some((reply, len)) = parse(&bytes[used..]).expect("what is sent can be read") {
+            if let Reply::Info(json) = reply {
+                check_info(json);
+            }
+            used += len;
+        }
+        bytes.drain(..used);
+    }
+}
+
+fn check_info(json: &[u8]) {
+    let text = std::str::from_utf8(json).expect("INFO is text");
+    assert!(text.starts_with("{\"server_id\":\"N") && text.ends_with('}'), "{text}");
+}
+
+fn play(broker: &Broker, how: &How, said: &[u8]) {
+    let before = broker.stats();
+    let mut now = Instant::now();
+    let mut work = Work::new();
+    let link = Memory::default();
+    link.make_room(usize::MAX);
+    let session = broker.open(Arrival::default(), Box::new(link.clone()), now, &mut work);
+    let other = Memory::default();
+    other.make_room(usize::MAX);
+    let mut listener = broker.open(Arrival::default(), Box::new(other.clone()), now, &mut work);
+    let hello = b"CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB > 1\r\nSUB > q 2\r\n";
+    listener.receive(now, hello, None, &mut work);
+    let mut connection = Connection { session, kept: Vec::new() };
+    for chunk in said.chunks(1 + usize::from(how.cuts)) {
+        link.make_room(if how.room == 255 { usize::MAX } else { usize::from(how.room) });
+        connection.session.outlet().drain(now, true, &mut work);
+        if !connection.read(chunk, now, &mut work) {
+            break;
+        }
+        link.check();
+        other.check();
+        now += Duration::from_millis(u64::from(how.pace) * 20);
+        if now >= connection.session.next_timeout() {
+            connection.session.handle_timeout(now, &mut work);
+        }
+    }
+    link.make_room(usize::MAX);
+    connection.session.outlet().drain(now, true, &mut work);
+    link.check();
+    other.check();
+    drop((connection, listener));
+    let after = broker.stats();
+    assert_eq!(after.connections, before.connections);
+    assert_eq!(after.subscriptions, before.subscriptions);
+    assert_eq!(after.pending_bytes, 0);
+}
+
+struct Connection {
+    session: ClientSession,
+    kept: Vec<u8>,
+}
+
+impl Connection {
+    /// Passes on what was read, as much at once as the session takes. False when the connection is over.
+    fn read(&mut self, mut chunk: &[u8], now: Instant, work: &mut Work) -> bool {
+        while !chunk.is_empty() {
+            let room = self.session.read_limit().saturating_sub(self.kept.len());
+            assert!(room > 0, "it wants more, but takes none");
+            let (part, rest) = chunk.split_at(chunk.len().min(room));
+            chunk = rest;
+            self.kept.extend_from_slice(part);
+            let received = self.session.receive(now, &self.kept, None, work);
+            assert!(received.used <= self.kept.len());
+            self.kept.drain(..received.used);
+            if self.session.closing().is_some() {
+                return false;
+            }
+            let payload = if received.whole == 0 { 0 } else { LIMITS().max_payload_bytes };
+            assert!(self.kept.len() <= KEPT_LINE_BYTES + payload, "{} are kept", self.kept.len());
+            assert!(received.whole == 0 || received.whole > self.kept.len());
+        }
+        true
+    }
+}
