@@ -1,1 +1,6 @@
 //! The natsd program as a library.
+
+pub mod cli;
+pub mod options;
+
+pub use options::Options;
