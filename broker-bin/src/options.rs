@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a server is to do.
+/// What a [`Daemon`](crate::Daemon) is to do.
 ///
 /// ```
 /// let options = broker_bin::Options { port: 0, ..Default::default() };
