@@ -1,1 +1,33 @@
-//! transcripts
+//! Wire dialogues with a NATS server, and the runner that plays them.
+//!
+//! Each `*.txt` file beside this crate shows one idea: what the parties send and what must arrive at them, byte for
+//! byte. `README.md` there describes the form. A dialogue is played on a [`Stage`], which is whatever can
+//! accept parties and carry their bytes: a server behind TCP, or sessions without any I/O under a simulated clock.
+//!
+//! ```
+//! # use transcripts::{Dialogue, Setup};
+//! let text = "# PING is answered by PONG.\n! max_payload 1024\na> PING\na< PONG\na=\n";
+//! let dialogue = Dialogue::parse("ping", text).unwrap();
+//! assert_eq!(dialogue.setup, Setup { max_payload: Some(1024), ..Setup::default() });
+//! ```
+
+mod config;
+mod dialogue;
+mod failure;
+mod info;
+mod play;
+mod reference;
+mod setup;
+mod stage;
+mod tcp;
+mod text;
+
+pub use config::config;
+pub use dialogue::{Act, Dialogue, Expected, Flaw, Party, Step};
+pub use failure::Failure;
+pub use info::InfoPattern;
+pub use play::{play, play_all};
+pub use reference::Reference;
+pub use setup::{Responses, Rules, Setup, User};
+pub use stage::{Arrival, Line, Stage};
+pub use tcp::TcpStage;

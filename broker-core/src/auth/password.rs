@@ -1,0 +1,128 @@
+//! A password as an operator wrote it down.
+
+use super::Secret;
+
+/// A password or token as the configuration has it: plain, or a bcrypt hash of it.
+#[derive(Clone, Debug)]
+pub(super) enum Password {
+    Plain(Secret),
+    Bcrypt(Bcrypt),
+}
+
+impl From<Secret> for Password {
+    // NATS 2.14: auth.go isBcrypt: by the first seven bytes; whether it is a whole hash is found
+    // out when somebody logs in, and nobody can if it is not.
+    fn from(text: Secret) -> Self {
+        match text.expose().as_bytes() {
+            [b'$', b'2', b'a' | b'b' | b'x' | b'y', b'$', tens, ones, b'$', ..]
+                if tens.is_ascii_digit() && ones.is_ascii_digit() =>
+            {
+                Self::Bcrypt(Bcrypt::new(&text))
+            }
+            _ => Self::Plain(text),
+        }
+    }
+}
+
+/// What takes time to compare with, by design: tens to hundreds of milliseconds.
+#[derive(Clone, Debug)]
+pub(super) struct Bcrypt(Secret);
+
+impl Bcrypt {
+    fn new(hash: &Secret) -> Self {
+        // The last character of the salt carries two bits. Some tools fill up the other four, which
+        // the reference does not look at and our library refuses.
+        const ALPHABET: &[u8; 64] =
+            b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        const LAST_OF_SALT: usize = 28;
+        let mut canonical = String::with_capacity(hash.expose().len());
+        for (at, char) in hash.expose().chars().enumerate() {
+            let bits = ALPHABET.iter().position(|known| char::from(*known) == char);
+            match bits {
+                Some(bits) if at == LAST_OF_SALT => {
+                    canonical.push(char::from(ALPHABET[bits & 0x30]));
+                }
+                _ => canonical.push(char),
+            }
+        }
+        Self(canonical.into())
+    }
+
+    /// How much time it takes, in powers of two.
+    pub(super) fn cost(&self) -> &str {
+        self.0.expose().get(4..6).unwrap_or_default()
+    }
+
+    /// Takes its time. A hash that is none is matched by no password.
+    // Only the first 72 bytes of a password count, as in the reference.
+    pub(super) fn verify(&self, shown: &Secret) -> bool {
+        bcrypt::verify(shown.expose(), self.0.expose()).unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of "password", at the least cost there is.
+    fn hash() -> String {
+        bcrypt::hash("password", 4).unwrap()
+    }
+
+    fn bcrypt(hash: String) -> Bcrypt {
+        match Password::from(Secret::from(hash)) {
+            Password::Bcrypt(hash) => hash,
+            Password::Plain(_) => panic!("not recognised"),
+        }
+    }
+
+    #[test]
+    fn hashes_are_recognised_as_the_reference_does() {
+        for hash in ["$2a$10$", "$2b$04$x", "$2x$99$", "$2y$11$abc"] {
+            assert!(matches!(Password::from(Secret::from(hash)), Password::Bcrypt(_)), "{hash}");
+        }
+        for plain in ["", "$", "$2a$", "$2c$10$", "$2$10$", "2a$10$", "$2a$1$", "$2a$1x$", "$2a$10"]
+        {
+            assert!(matches!(Password::from(Secret::from(plain)), Password::Plain(_)), "{plain}");
+        }
+    }
+
+    #[test]
+    fn every_letter_of_bcrypt_means_the_same() {
+        for letter in ["a", "b", "x", "y"] {
+            let hash = bcrypt(hash().replacen("$2b", &format!("$2{letter}"), 1));
+            assert!(hash.verify(&"password".into()), "{letter}");
+            assert!(!hash.verify(&"passwore".into()), "{letter}");
+            assert!(!hash.verify(&"".into()), "{letter}");
+        }
+    }
+
+    /// A pair known from the tests of `crypt_blowfish`.
+    #[test]
+    fn a_hash_made_elsewhere_is_verified() {
+        let hash = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        assert!(bcrypt(hash.to_owned()).verify(&"U*U".into()));
+        assert!(!bcrypt(hash.to_owned()).verify(&"U*V".into()));
+        for (last_of_salt, same) in [("/", true), ("N", true), ("O", false), ("9", false)] {
+            let filled = hash.replacen("C.E5", &format!("C{last_of_salt}E5"), 1);
+            assert_eq!(bcrypt(filled).verify(&"U*U".into()), same, "{last_of_salt}");
+        }
+    }
+
+    #[test]
+    fn a_broken_hash_lets_nobody_in() {
+        let whole = hash();
+        for broken in [&whole[..7], &whole[..59], "$2a$03$", "$2a$99$ü", &format!("{whole}x")] {
+            assert!(!bcrypt(broken.to_owned()).verify(&"password".into()), "{broken}");
+        }
+        let too_cheap = whole.replacen("$04$", "$03$", 1);
+        assert!(!bcrypt(too_cheap).verify(&"password".into()));
+    }
+
+    #[test]
+    fn only_72_bytes_of_a_password_count() {
+        let hash = bcrypt(bcrypt::hash("x".repeat(72), 4).unwrap());
+        assert!(hash.verify(&"x".repeat(80).into()));
+        assert!(!hash.verify(&"x".repeat(71).into()));
+    }
+}

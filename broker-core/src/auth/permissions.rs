@@ -1,0 +1,514 @@
+//! Stage 4 of 8: may this party publish here, subscribe here, be sent this?
+//!
+//! Between [stage 3](crate::session), which knows what a party asked for, and stage 5, which knows
+//! who is interested. One pure decision, used on every path there is: only this file decides.
+//!
+//! Lists of subjects are read as nats-server 2.14 reads them:
+//!
+//! - Without an allow list everything is allowed; a deny list overrules.
+//! - A subscription's wildcards are looked up as if they were literal tokens: `foo.*` on the allow
+//!   list covers `SUB foo.*` and `SUB foo.a`, `foo.*` on the deny list does not refuse `SUB *.a`.
+//!   What a deny list does not refuse there, but does not want seen, is held back at delivery.
+//! - An entry of the subscribe lists may name queue groups after the subject, as in `foo v1.*`. On
+//!   the deny list it concerns those only. On the allow list it lets those in, and, where it matches
+//!   the subject, no other queue group, whatever the entries without one say.
+//!
+//! One step is ours: a `*` on the allow list matches the `>` of `SUB foo.>`, so that nats-server
+//! accepts it under `foo.*` and then delivers `foo.a.b`. We accept it, and deliver what the list
+//! allows.
+
+use std::fmt;
+
+use super::entries::{Entries, Wildcards};
+use super::replies::AllowResponses;
+use crate::subject::{SubjectError, SubjectFilter};
+
+/// Where a user may publish and subscribe. Cannot be changed once built; shared in an `Arc`.
+///
+/// ```
+/// use broker_core::auth::{AllowResponses, Permissions};
+///
+/// let permissions = Permissions::builder()
+///     .publish_allow(["orders.>"])
+///     .publish_deny(["orders.internal.>"])
+///     .subscribe_allow(["_INBOX.>", "orders.* workers"])
+///     .allow_responses(AllowResponses::default())
+///     .build()?;
+/// assert!(permissions.allow_responses().is_some());
+/// # Ok::<(), broker_core::auth::PermissionsError>(())
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct Permissions {
+    publish: Lists,
+    subscribe: Lists,
+    responses: Option<AllowResponses>,
+}
+
+/// May a party subscribe?
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Subscribe {
+    /// No.
+    Deny,
+    /// Yes, and whatever matches may be delivered.
+    Allow,
+    /// Yes, but ask [`Permissions::may_deliver`] before each delivery.
+    AllowAndFilter,
+}
+
+#[derive(Clone, Eq, PartialEq)]
+struct Lists {
+    /// `None` allows everything, an empty list nothing.
+    allow: Option<Entries>,
+    deny: Entries,
+}
+
+impl Permissions {
+    /// Starts with no lists at all: everything is allowed.
+    pub fn builder() -> PermissionsBuilder {
+        PermissionsBuilder::default()
+    }
+
+    /// May its owner answer requests where it may not publish otherwise?
+    pub fn allow_responses(&self) -> Option<AllowResponses> {
+        self.responses
+    }
+}
+
+impl Permissions {
+    /// May its owner publish to `subject`, as the wire brought it?
+    ///
+    /// Answers to requests are apart from this: [`super::replies::Replies`].
+    // NATS 2.14: client.go pubAllowedFullCheck. A subject with an empty token is on no list.
+    pub(crate) fn may_publish(&self, subject: &[u8]) -> bool {
+        let Lists { allow, deny } = &self.publish;
+        let listed = |list: &Entries| list.find(subject, None, Wildcards::Literal).plain;
+        allow.as_ref().is_none_or(listed) && !listed(deny)
+    }
+
+    /// May its owner subscribe to `filter`, as a member of `queue` if there is one?
+    // NATS 2.14: client.go canSubscribeInternal, loadMsgDenyFilterIfNeeded.
+    pub(crate) fn may_subscribe(&self, filter: &SubjectFilter, queue: Option<&[u8]>) -> Subscribe {
+        let queue = queue.filter(|queue| !queue.is_empty());
+        let Lists { allow, deny } = &self.subscribe;
+        if let Some(allow) = allow {
+            let found = allow.find(filter.as_bytes(), queue, Wildcards::Literal);
+            let by_queue = queue.is_some() && found.queue_listed;
+            if !(if by_queue { found.queue_matched } else { found.plain }) {
+                return Subscribe::Deny;
+            }
+        }
+        let found = deny.find(filter.as_bytes(), queue, Wildcards::Literal);
+        if found.plain || found.queue_matched {
+            return Subscribe::Deny;
+        }
+        let covered = allow.as_ref().is_none_or(|allow| {
+            let found = allow.find(filter.as_bytes(), queue, Wildcards::Covered);
+            found.plain || found.queue_matched
+        });
+        if covered && !deny.overlaps(filter, queue) {
+            Subscribe::Allow
+        } else {
+            Subscribe::AllowAndFilter
+        }
+    }
+
+    /// May a message to `subject` be delivered to a subscription of its owner, which is a member of
+    /// `queue` if there is one?
+    ///
+    /// Asked for subscriptions that [`Self::may_subscribe`] let through.
+    // NATS 2.14: client.go checkDenySub. Whatever an entry let through as a subscription it lets
+    // through here, be there a stricter entry for single subjects or not, as there.
+    pub(crate) fn may_deliver(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        let queue = queue.filter(|queue| !queue.is_empty());
+        let Lists { allow, deny } = &self.subscribe;
+        let listed = |list: &Entries| {
+            let found = list.find(subject, queue, Wildcards::Literal);
+            found.plain || found.queue_matched
+        };
+        !listed(deny) && allow.as_ref().is_none_or(listed)
+    }
+}
+
+/// Tells how long the lists are, not what is on them: they may hold thousands of entries.
+impl fmt::Debug for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permissions")
+            .field("publish_allow", &self.publish.allow.as_ref().map(Entries::len))
+            .field("publish_deny", &self.publish.deny.len())
+            .field("subscribe_allow", &self.subscribe.allow.as_ref().map(Entries::len))
+            .field("subscribe_deny", &self.subscribe.deny.len())
+            .field("allow_responses", &self.responses)
+            .finish()
+    }
+}
+
+/// Builds [`Permissions`].
+///
+/// An allow list that was given and is empty allows nothing. (In nats-server's configuration files
+/// an empty list is the same as none; who reads one leaves it out here.)
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct PermissionsBuilder {
+    publish_allow: Option<Vec<String>>,
+    publish_deny: Vec<String>,
+    subscribe_allow: Option<Vec<String>>,
+    subscribe_deny: Vec<String>,
+    responses: Option<AllowResponses>,
+}
+
+impl PermissionsBuilder {
+    /// Adds subjects, wildcards allowed, that may be published to; nothing else may, from now on.
+    pub fn publish_allow(mut self, subjects: impl IntoIterator<Item: Into<String>>) -> Self {
+        let list = self.publish_allow.get_or_insert_default();
+        list.extend(subjects.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds subjects, wildcards allowed, that may not be published to.
+    pub fn publish_deny(mut self, subjects: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.publish_deny.extend(subjects.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds subjects, wildcards allowed, that may be subscribed to; nothing else may, from now on.
+    ///
+    /// `"jobs workers"` is for members of the queue group `workers` only; wildcards are allowed in
+    /// its name too.
+    pub fn subscribe_allow(mut self, subjects: impl IntoIterator<Item: Into<String>>) -> Self {
+        let list = self.subscribe_allow.get_or_insert_default();
+        list.extend(subjects.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds subjects, wildcards and queue groups allowed, that may not be subscribed to. Nor are
+    /// they delivered to a subscription that matches them among others.
+    pub fn subscribe_deny(mut self, subjects: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.subscribe_deny.extend(subjects.into_iter().map(Into::into));
+        self
+    }
+
+    /// Lets requests that were received be answered. Without a list of subjects to publish to,
+    /// nothing else may be published.
+    pub fn allow_responses(mut self, responses: AllowResponses) -> Self {
+        self.responses = Some(responses);
+        self
+    }
+
+    /// Checks the lists.
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionsError`] names the first entry that is not a subject, or not one for a queue
+    /// group.
+    pub fn build(self) -> Result<Permissions, PermissionsError> {
+        let Self { mut publish_allow, responses, .. } = self;
+        if responses.is_some() {
+            // NATS 2.14: auth.go validateResponsePermissions.
+            publish_allow.get_or_insert_default();
+        }
+        let parse = |list, entries: &[String]| {
+            let mut parsed = Entries::default();
+            for entry in entries {
+                let (subject, queue) = parse_entry(list, entry)?;
+                parsed.insert(&subject, queue.as_ref());
+            }
+            Ok(parsed)
+        };
+        let parse_if_any = |list, entries: &Option<Vec<String>>| {
+            entries.as_deref().map(|entries| parse(list, entries)).transpose()
+        };
+        Ok(Permissions {
+            publish: Lists {
+                allow: parse_if_any(PermissionList::PublishAllow, &publish_allow)?,
+                deny: parse(PermissionList::PublishDeny, &self.publish_deny)?,
+            },
+            subscribe: Lists {
+                allow: parse_if_any(PermissionList::SubscribeAllow, &self.subscribe_allow)?,
+                deny: parse(PermissionList::SubscribeDeny, &self.subscribe_deny)?,
+            },
+            responses,
+        })
+    }
+}
+
+/// `subject`, or in the subscribe lists `subject queue`.
+// NATS 2.14: opts.go checkPermSubjectArray, client.go splitSubjectQueue.
+fn parse_entry(
+    list: PermissionList,
+    entry: &str,
+) -> Result<(SubjectFilter, Option<SubjectFilter>), PermissionsError> {
+    let queues_allowed =
+        matches!(list, PermissionList::SubscribeAllow | PermissionList::SubscribeDeny);
+    let mut words = entry.split_whitespace();
+    let (subject, queue) = match (words.next(), words.next(), words.next()) {
+        (Some(subject), Some(queue), None) if queues_allowed => (subject, Some(queue)),
+        _ => (entry, None),
+    };
+    let subject = SubjectFilter::parse(subject).map_err(|source| PermissionsError::Subject {
+        list,
+        entry: entry.to_owned(),
+        source,
+    })?;
+    let queue = queue
+        .map(SubjectFilter::parse)
+        .transpose()
+        .map_err(|source| PermissionsError::Queue { list, entry: entry.to_owned(), source })?;
+    Ok((subject, queue))
+}
+
+/// One of the four lists.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PermissionList {
+    /// Where one may publish.
+    PublishAllow,
+    /// Where one may not publish.
+    PublishDeny,
+    /// Where one may subscribe.
+    SubscribeAllow,
+    /// Where one may not subscribe.
+    SubscribeDeny,
+}
+
+impl fmt::Display for PermissionList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PublishAllow => "publish allow",
+            Self::PublishDeny => "publish deny",
+            Self::SubscribeAllow => "subscribe allow",
+            Self::SubscribeDeny => "subscribe deny",
+        })
+    }
+}
+
+/// Why a list of permissions was refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PermissionsError {
+    /// An entry is not a subject.
+    #[error("{list}: {entry:?} is not a subject")]
+    Subject {
+        /// Where it stands.
+        list: PermissionList,
+        /// As it was written.
+        entry: String,
+        /// What is wrong with it.
+        source: SubjectError,
+    },
+    /// An entry is for a queue group that cannot be.
+    #[error("{list}: {entry:?} names something that is not a queue group")]
+    Queue {
+        /// Where it stands.
+        list: PermissionList,
+        /// As it was written.
+        entry: String,
+        /// What is wrong with the queue group.
+        source: SubjectError,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> SubjectFilter {
+        SubjectFilter::parse(text).unwrap()
+    }
+
+    fn subscribe(permissions: &Permissions, subscription: &str) -> Subscribe {
+        let (subject, queue) = match subscription.split_once(' ') {
+            Some((subject, queue)) => (subject, Some(queue.as_bytes())),
+            None => (subscription, None),
+        };
+        permissions.may_subscribe(&filter(subject), queue)
+    }
+
+    #[test]
+    fn without_lists_everything_is_allowed() {
+        let permissions = Permissions::builder().build().unwrap();
+        for subject in [&b"a"[..], b">", b"a..b", b"", b"\xff"] {
+            assert!(permissions.may_publish(subject));
+            assert!(permissions.may_deliver(subject, None));
+        }
+        assert_eq!(subscribe(&permissions, "> q"), Subscribe::Allow);
+    }
+
+    #[test]
+    fn an_allow_list_without_entries_allows_nothing() {
+        let none: [&str; 0] = [];
+        let lists = Permissions::builder().publish_allow(none).subscribe_allow(none);
+        let permissions = lists.build().unwrap();
+        assert!(!permissions.may_publish(b"a"));
+        assert_eq!(subscribe(&permissions, "a"), Subscribe::Deny);
+        assert!(!permissions.may_deliver(b"a", None));
+    }
+
+    #[test]
+    fn empty_deny_lists_deny_nothing() {
+        let none: [&str; 0] = [];
+        let lists = Permissions::builder().publish_deny(none).subscribe_deny(none);
+        assert_eq!(lists.build(), Permissions::builder().build());
+    }
+
+    #[test]
+    fn deny_overrules_allow() {
+        let lists = Permissions::builder().publish_allow(["a.>"]).publish_deny(["a.*.secret"]);
+        let permissions = lists.build().unwrap();
+        for (subject, expected) in [
+            ("a.b", true),
+            ("a.b.c", true),
+            ("a.b.secret", false),
+            ("a.b.secret.c", true),
+            ("a", false),
+            ("b", false),
+            ("a.*.secret", false),
+            ("a.>", true),
+        ] {
+            assert_eq!(permissions.may_publish(subject.as_bytes()), expected, "{subject}");
+        }
+    }
+
+    /// As measured: it is on no list, so that only an allow list refuses it.
+    #[test]
+    fn a_subject_with_an_empty_token_is_on_no_list() {
+        let allow = Permissions::builder().publish_allow([">"]).build().unwrap();
+        let deny = Permissions::builder().publish_deny([">"]).build().unwrap();
+        for subject in [&b""[..], b".", b"a.", b".a", b"a..b"] {
+            assert!(!allow.may_publish(subject));
+            assert!(deny.may_publish(subject));
+        }
+    }
+
+    #[test]
+    fn responses_turn_the_blanket_permission_to_publish_off() {
+        let responses = AllowResponses::default();
+        let only = Permissions::builder().allow_responses(responses).build().unwrap();
+        assert!(!only.may_publish(b"a"));
+        let deny = Permissions::builder().publish_deny(["b"]).allow_responses(responses);
+        assert!(!deny.build().unwrap().may_publish(b"a"));
+        let allow = Permissions::builder().allow_responses(responses).publish_allow(["a"]);
+        assert!(allow.build().unwrap().may_publish(b"a"));
+        assert_eq!(only.allow_responses(), Some(responses));
+    }
+
+    /// As measured on nats-server 2.14.5.
+    #[test]
+    fn an_allow_list_looks_a_subscription_up_as_if_it_were_literal() {
+        let permissions = Permissions::builder().subscribe_allow(["foo.*", "*"]).build().unwrap();
+        for (subscription, expected) in [
+            ("foo.*", Subscribe::Allow),
+            ("foo.a", Subscribe::Allow),
+            ("*", Subscribe::Allow),
+            ("foo", Subscribe::Allow),
+            ("foo.>", Subscribe::AllowAndFilter),
+            (">", Subscribe::AllowAndFilter),
+            ("*.*", Subscribe::Deny),
+            ("foo.*.*", Subscribe::Deny),
+        ] {
+            assert_eq!(subscribe(&permissions, subscription), expected, "{subscription}");
+        }
+    }
+
+    /// nats-server 2.14.5 delivers both.
+    #[test]
+    fn a_subscription_wider_than_the_allow_list_gets_what_the_list_allows() {
+        let permissions = Permissions::builder().subscribe_allow(["foo.*"]).build().unwrap();
+        assert_eq!(subscribe(&permissions, "foo.>"), Subscribe::AllowAndFilter);
+        assert!(permissions.may_deliver(b"foo.a", None));
+        assert!(!permissions.may_deliver(b"foo.a.b", None));
+    }
+
+    /// As measured on nats-server 2.14.5.
+    #[test]
+    fn what_a_deny_list_does_not_refuse_it_holds_back() {
+        let permissions = Permissions::builder().subscribe_deny(["foo.*"]).build().unwrap();
+        for (subscription, expected) in [
+            ("foo.*", Subscribe::Deny),
+            ("foo.a", Subscribe::Deny),
+            ("foo.a q", Subscribe::Deny),
+            ("foo.>", Subscribe::Deny),
+            (">", Subscribe::AllowAndFilter),
+            ("*.*", Subscribe::AllowAndFilter),
+            ("*.a q", Subscribe::AllowAndFilter),
+            ("*.a.b", Subscribe::Allow),
+            ("foo.a.>", Subscribe::Allow),
+            ("bar.>", Subscribe::Allow),
+        ] {
+            assert_eq!(subscribe(&permissions, subscription), expected, "{subscription}");
+        }
+        assert!(!permissions.may_deliver(b"foo.a", None));
+        assert!(!permissions.may_deliver(b"foo.a", Some(b"q")));
+        assert!(permissions.may_deliver(b"foo.a.b", None));
+    }
+
+    /// As measured on nats-server 2.14.5.
+    #[test]
+    fn queue_groups_on_the_allow_list() {
+        let permissions = Permissions::builder()
+            .subscribe_allow(["foo", "foo v1.*", "bar *.prod"])
+            .subscribe_deny(["foo v1.bad", "foo w.>"])
+            .build()
+            .unwrap();
+        for (subscription, expected) in [
+            ("foo", Subscribe::Allow),
+            ("foo v1", Subscribe::Deny),
+            ("foo v1.a", Subscribe::Allow),
+            ("foo v1.*", Subscribe::Allow),
+            ("foo v1.>", Subscribe::Deny),
+            ("foo v1.bad", Subscribe::Deny),
+            ("foo w.a", Subscribe::Deny),
+            ("bar", Subscribe::Deny),
+            ("bar a.prod", Subscribe::Allow),
+            ("bar prod", Subscribe::Deny),
+        ] {
+            assert_eq!(subscribe(&permissions, subscription), expected, "{subscription}");
+        }
+    }
+
+    /// As measured on nats-server 2.14.5.
+    #[test]
+    fn queue_groups_on_the_deny_list_are_held_back_alone() {
+        let lists = Permissions::builder().subscribe_deny(["foo.bar", "x.> q"]);
+        let permissions = lists.build().unwrap();
+        assert_eq!(subscribe(&permissions, "x.y"), Subscribe::Allow);
+        assert_eq!(subscribe(&permissions, "x.y q"), Subscribe::Deny);
+        assert_eq!(subscribe(&permissions, "x.*"), Subscribe::Allow);
+        assert_eq!(subscribe(&permissions, "*.y q"), Subscribe::AllowAndFilter);
+        assert_eq!(subscribe(&permissions, "*.y z"), Subscribe::Allow);
+        for (queue, expected) in [(None, true), (Some(&b"q"[..]), false), (Some(b"z"), true)] {
+            assert_eq!(permissions.may_deliver(b"x.y", queue), expected);
+            assert!(!permissions.may_deliver(b"foo.bar", queue));
+        }
+    }
+
+    #[test]
+    fn entries_are_refused_where_the_reference_refuses_them() {
+        let refused = |builder: PermissionsBuilder| builder.build().unwrap_err().to_string();
+        for entry in ["", "a..b", "a b", " a", ">.a"] {
+            let text = format!("publish allow: {entry:?} is not a subject");
+            assert_eq!(refused(Permissions::builder().publish_allow([entry])), text);
+        }
+        for entry in ["", " a", "a ", "a b c", "a. b"] {
+            let text = format!("subscribe deny: {entry:?} is not a subject");
+            assert_eq!(refused(Permissions::builder().subscribe_deny([entry])), text);
+        }
+        let text = "subscribe allow: \"a b..c\" names something that is not a queue group";
+        assert_eq!(refused(Permissions::builder().subscribe_allow(["a b..c"])), text);
+        let spaced = Permissions::builder().subscribe_allow([" a \t q "]).build().unwrap();
+        assert_eq!(subscribe(&spaced, "a q"), Subscribe::Allow);
+    }
+
+    #[test]
+    fn lists_given_in_parts_add_up() {
+        let parts = Permissions::builder().publish_allow(["a"]).publish_allow(vec!["b".to_owned()]);
+        assert_eq!(parts.build(), Permissions::builder().publish_allow(["a", "b"]).build());
+    }
+
+    #[test]
+    fn printed_permissions_are_short() {
+        let entries = (0..1000).map(|i| format!("a.{i}"));
+        let permissions = Permissions::builder().publish_allow(entries).build().unwrap();
+        let shown = format!("{permissions:?}");
+        assert!(shown.contains("publish_allow: Some(1000)"), "{shown}");
+        assert!(shown.len() < 200, "{shown}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Text that must not be seen.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+/// A password, a token, a key: text that cannot be printed by accident.
+///
+/// Its `Debug` is `[redacted]`; it has no `Display` and cannot be serialized. Two secrets are
+/// compared in a time that tells at most whether they are equally long. The text is wiped when the
+/// secret is dropped (copies that were made before it became one are not).
+///
+/// ```
+/// use broker_core::auth::Secret;
+///
+/// let secret = Secret::from("hunter2");
+/// assert_eq!(format!("{secret:?}"), "[redacted]");
+/// assert!(secret == Secret::from("hunter2"));
+/// assert_eq!(secret.expose(), "hunter2");
+/// ```
+///
+/// ```compile_fail
+/// println!("{}", broker_core::auth::Secret::from("hunter2"));
+/// ```
+#[derive(Clone, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for those who check it. Do not print, log or store what this returns.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Is there no text at all?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_equal_if_their_text_is() {
+        assert!(Secret::from("abc") == Secret::from("abc".to_owned()));
+        assert!(Secret::default() == Secret::from(""));
+        for other in ["", "ab", "abd", "abcd", "ABC"] {
+            assert!(Secret::from("abc") != Secret::from(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn no_format_shows_a_secret() {
+        let secret = Some(vec![Secret::from("marker")]);
+        for shown in [format!("{secret:?}"), format!("{secret:#?}"), format!("{secret:40x?}")] {
+            assert!(!shown.contains("marker"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Stage 6 of 8: messages to their matches. Before it: the interest; after it: outlets.
+//!
+//! Only this file picks a queue member. Messages of one publisher to one subject that came in one
+//! chunk are delivered as a run, receiver by receiver: each receiver's queue is locked once for all
+//! of them, and its memory is warm. Where that could be told from message by message, because a
+//! receiver has several matching subscriptions or a queue group is involved, it is message by message.
+
+use crate::account::Account;
+use crate::interest::{Interested, Matches};
+use crate::limits::{FLUSH_ALL_AT_BYTES, FLUSH_AT_BYTES};
+use crate::outlet::{Accepted, Run, Work};
+use crate::random::Random;
+use crate::receiver::Receiver;
+use crate::subscription::Subscription;
+use crate::sync::{Arc, Ordering};
+
+/// Delivers a run and calls `unheard` with each message that reached nobody.
+pub(crate) fn deliver<'a>(
+    account: &Account,
+    from: &Receiver,
+    run: &Run<'a>,
+    matches: &Matches<Subscription>,
+    random: &mut Random,
+    work: &mut Work,
+    mut unheard: impl FnMut(&crate::proto::Publish<'a>, &mut Work),
+) {
+    if matches.groups.is_empty() && matches.owners_differ {
+        let heard = to_plain(account, from, run, matches, work);
+        for message in &run.messages[heard..] {
+            unheard(message, work);
+        }
+        return;
+    }
+    for message in run.messages {
+        let one = Run { messages: std::slice::from_ref(message), ..*run };
+        let mut heard = to_plain(account, from, &one, matches, work) > 0;
+        for group in &matches.groups {
+            heard |= to_group(account, from, &one, group, random, work);
+        }
+        if !heard {
+            unheard(message, work);
+        }
+    }
+}
+
+/// Returns how many messages, from the first on, somebody took.
+fn to_plain(
+    account: &Account,
+    from: &Receiver,
+    run: &Run<'_>,
+    matches: &Matches<Subscription>,
+    work: &mut Work,
+) -> usize {
+    let mut heard = 0;
+    for subscription in &matches.plain {
+        if may_have(subscription, from, run.subject) {
+            heard = heard.max(hand_over(account, subscription, run, false, work));
+        }
+    }
+    heard
+}
+
+/// One message to one member: any that can take it, each as likely as the others.
+fn to_group(
+    account: &Account,
+    from: &Receiver,
+    run: &Run<'_>,
+    group: &[Arc<Subscription>],
+    random: &mut Random,
+    work: &mut Work,
+) -> bool {
+    let (before, after) = group.split_at(random.below(group.len()));
+    let mut refused = None;
+    for member in after.iter().chain(before) {
+        if !may_have(member, from, run.subject) {
+            continue;
+        }
+        if hand_over(account, member, run, true, work) > 0 {
+            return true;
+        }
+        refused = refused.or(Some(member));
+    }
+    // Nobody has room: the first pick is the slow consumer that it would be without its group.
+    refused.is_some_and(|member| hand_over(account, member, run, false, work) > 0)
+}
+
+fn may_have(subscription: &Subscription, from: &Receiver, subject: &[u8]) -> bool {
+    let receiver = &*subscription.receiver;
+    !subscription.is_over()
+        && (receiver.id != from.id || receiver.wants_echo())
+        && (!subscription.is_filtered || receiver.may_get(subject, subscription.queue()))
+}
+
+fn hand_over(
+    account: &Account,
+    subscription: &Arc<Subscription>,
+    run: &Run<'_>,
+    may_refuse: bool,
+    work: &mut Work,
+) -> usize {
+    let receiver = &subscription.receiver;
+    let accepted = receiver.outlet.deliver(subscription, run, may_refuse, work);
+    if accepted.is_last {
+        end(account, subscription);
+    }
+    if receiver.tracks_replies() {
+        for message in &run.messages[..accepted.count] {
+            if !message.reply.is_empty() {
+                receiver.note_reply(message.reply, work.now());
+            }
+        }
+    }
+    see_to_flush(receiver, accepted, work);
+    accepted.count
+}
+
+/// A subscription has had its last message: whoever delivered it takes it out.
+pub(crate) fn end(account: &Account, subscription: &Arc<Subscription>) {
+    if subscription.end() {
+        account.interest.remove(std::slice::from_ref(subscription));
+        subscription.receiver.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn see_to_flush(receiver: &Arc<Receiver>, accepted: Accepted, work: &mut Work) {
+    if accepted.must_flush {
+        work.touched.push(Arc::clone(receiver));
+    }
+    work.unflushed_bytes += accepted.added_bytes;
+    if accepted.added_bytes > 0 && accepted.pending_bytes >= FLUSH_AT_BYTES {
+        work.unflushed_bytes = work.unflushed_bytes.saturating_sub(accepted.pending_bytes);
+        receiver.outlet.flush(work);
+    }
+    if work.unflushed_bytes >= FLUSH_ALL_AT_BYTES {
+        flush_touched(work);
+    }
+}
+
+/// Sends off what the call at hand has put into queues.
+pub(crate) fn flush_touched(work: &mut Work) {
+    work.unflushed_bytes = 0;
+    let mut touched = std::mem::take(&mut work.touched);
+    for receiver in touched.drain(..) {
+        receiver.outlet.flush(work);
+    }
+    work.touched = touched;
+}

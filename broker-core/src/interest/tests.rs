@@ -1,0 +1,179 @@
+//! The sublist and its cache against the model.
+
+use proptest::prelude::*;
+
+use super::model::Model;
+use super::*;
+
+#[derive(Debug, Eq, PartialEq)]
+struct Fake {
+    id: u64,
+    filter: String,
+    queue: Option<String>,
+}
+
+impl Interested for Fake {
+    fn filter(&self) -> &[u8] {
+        self.filter.as_bytes()
+    }
+
+    fn queue(&self) -> Option<&[u8]> {
+        self.queue.as_deref().map(str::as_bytes)
+    }
+
+    fn owner(&self) -> u64 {
+        self.id % 3
+    }
+}
+
+fn fake(id: u64, filter: &str, queue: Option<&str>) -> Arc<Fake> {
+    Arc::new(Fake { id, filter: filter.into(), queue: queue.map(Into::into) })
+}
+
+fn ids(matches: &Matches<Fake>) -> Vec<u64> {
+    let mut ids: Vec<u64> =
+        matches.plain.iter().chain(matches.groups.iter().flatten()).map(|s| s.id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn members_of_one_name_are_one_group_whatever_their_filters() {
+    let interest = Interest::new(1);
+    interest.insert(fake(1, "a.b", Some("q")));
+    interest.insert(fake(2, "a.*", Some("q")));
+    interest.insert(fake(3, "a.>", Some("r")));
+    interest.insert(fake(4, "a.b", None));
+    let mut matches = Matches::default();
+    interest.collect(b"a.b", &mut matches);
+    assert_eq!(matches.plain.len(), 1);
+    let mut sizes: Vec<usize> = matches.groups.iter().map(Vec::len).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [1, 2]);
+}
+
+#[test]
+fn another_first_token_leaves_what_is_known_alone() {
+    let interest = Interest::new(1);
+    interest.insert(fake(1, "orders.new", None));
+    let mut matches = Matches::default();
+    let known = interest.collect(b"orders.new", &mut matches);
+    let inbox = fake(2, "_INBOX.x", None);
+    interest.insert(Arc::clone(&inbox));
+    interest.remove(&[inbox]);
+    assert!(interest.is_current(known));
+    interest.insert(fake(3, "orders.old", None));
+    assert!(!interest.is_current(known), "the same first token");
+    let known = interest.generation(b"orders.new");
+    interest.insert(fake(4, "*.x", None));
+    assert!(!interest.is_current(known), "a wildcard stands for every first token");
+}
+
+#[test]
+fn what_was_never_inserted_is_not_removed() {
+    let interest = Interest::new(1);
+    interest.insert(fake(1, "a", None));
+    interest.insert(fake(2, "a.*", None));
+    interest.remove(&[fake(1, "a", None), fake(2, "a.*", None), fake(3, "b.>", None)]);
+    assert_eq!(interest.len(), 2);
+}
+
+#[test]
+fn the_table_shrinks_when_a_burst_is_over() {
+    let interest = Interest::new(1);
+    let many: Vec<_> = (0..20_000).map(|id| fake(id, &format!("x.{id}"), None)).collect();
+    for subscription in &many {
+        interest.insert(Arc::clone(subscription));
+    }
+    interest.remove(&many[..19_990]);
+    assert_eq!(interest.len(), 10);
+    let mut matches = Matches::default();
+    interest.collect(b"x.19995", &mut matches);
+    assert_eq!(ids(&matches), [19_995]);
+    interest.remove(&many[19_990..]);
+    assert_eq!(interest.len(), 0);
+}
+
+#[test]
+fn a_session_that_never_repeats_itself_is_bounded() {
+    let interest: Interest<Fake> = Interest::new(1);
+    interest.insert(fake(1, "x.>", None));
+    let mut cache = MatchCache::new(1);
+    for round in 0..200_000 {
+        let subject = format!("x.{round}");
+        let known = cache.look_up(&interest, subject.as_bytes(), || true);
+        assert_eq!(known.matches.plain.len(), 1);
+    }
+    assert!(cache.remembered() <= crate::limits::CACHED_SUBJECTS);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(String, Option<String>),
+    Remove(prop::sample::Index),
+    Publish(String),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let token = "[abc]";
+    let filter = proptest::collection::vec(prop_oneof![4 => token, 1 => "\\*"], 0..3)
+        .prop_flat_map(|tokens| {
+            let last = prop_oneof![3 => "[abc]", 1 => "\\*", 1 => ">"];
+            last.prop_map(move |last| {
+                let mut tokens = tokens.clone();
+                tokens.push(last);
+                tokens.join(".")
+            })
+        });
+    let subject = proptest::collection::vec(prop_oneof![12 => "[abc]", 1 => "\\*", 1 => ""], 1..5)
+        .prop_map(|tokens| tokens.join("."));
+    prop_oneof![
+        3 => (filter, proptest::option::of("[pq]")).prop_map(|(f, q)| Step::Insert(f, q)),
+        1 => any::<prop::sample::Index>().prop_map(Step::Remove),
+        4 => subject.prop_map(Step::Publish),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn the_sublist_and_its_cache_agree_with_the_model(
+        steps in proptest::collection::vec(step(), 1..80)
+    ) {
+        let interest = Interest::new(7);
+        let mut cache = MatchCache::new(7);
+        let mut model = Model(Vec::new());
+        for (id, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Insert(filter, queue) => {
+                    let subscription = fake(id as u64, &filter, queue.as_deref());
+                    interest.insert(Arc::clone(&subscription));
+                    model.0.push(subscription);
+                }
+                Step::Remove(which) => {
+                    if !model.0.is_empty() {
+                        let gone = model.0.swap_remove(which.index(model.0.len()));
+                        interest.remove(&[gone]);
+                    }
+                }
+                Step::Publish(subject) => {
+                    let mut expected: Vec<u64> =
+                        model.matching(&subject).iter().map(|s| s.id).collect();
+                    expected.sort_unstable();
+                    let mut fresh = Matches::default();
+                    interest.collect(subject.as_bytes(), &mut fresh);
+                    prop_assert_eq!(&ids(&fresh), &expected);
+                    let known = cache.look_up(&interest, subject.as_bytes(), || true);
+                    prop_assert_eq!(&ids(&known.matches), &expected, "cached");
+                    let owners: Vec<u64> = known.matches.plain.iter().map(|s| s.owner()).collect();
+                    prop_assert!(owners.is_sorted());
+                    let mut distinct = owners.clone();
+                    distinct.dedup();
+                    prop_assert_eq!(distinct.len() == owners.len(), known.matches.owners_differ);
+                }
+            }
+            prop_assert_eq!(interest.len(), model.0.len());
+        }
+    }
+}

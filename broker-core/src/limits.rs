@@ -1,0 +1,105 @@
+//! Every limit and its default: unit, reason, and NATS's own value.
+
+use std::time::Duration;
+
+/// What one broker grants its clients. Plain data: take the default and change what you need.
+///
+/// ```
+/// use broker_core::Limits;
+///
+/// let limits = Limits { max_payload_bytes: 4 << 20, ..Limits::default() };
+/// assert_eq!(limits.max_connections, Some(65_536));
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// The longest control line (all but the payload), without its verb. `max_control_line`,
+    /// NATS 2.14: 4,096.
+    pub max_control_line_bytes: usize,
+    /// The largest payload with its headers. `max_payload`, NATS 2.14: 1 MiB.
+    pub max_payload_bytes: usize,
+    /// How much may wait for one slow receiver before it is cut. `max_pending`, NATS 2.14: 64 MiB.
+    pub max_pending_bytes: usize,
+    /// How much may wait for all receivers together; past it the one with most waiting is cut.
+    /// Ours: NATS has no such bound, so that a few dozen stalled clients can exhaust its memory.
+    pub max_pending_total_bytes: usize,
+    /// How many clients may be connected; `None` for no limit. `max_connections`, NATS 2.14: 65,536.
+    pub max_connections: Option<usize>,
+    /// How many subscriptions one client may hold; `None`, the default as in NATS 2.14, for no limit.
+    /// `max_subscriptions`.
+    pub max_subscriptions: Option<usize>,
+    /// How many tokens the filter of a subscription may have; `None`, the default as in NATS 2.14, for
+    /// no limit. `max_subscription_tokens`.
+    pub max_subscription_tokens: Option<usize>,
+    /// A client that was silent for this long is asked whether it is still there. `ping_interval`,
+    /// NATS 2.14: 2 minutes.
+    pub ping_interval: Duration,
+    /// How many unanswered PINGs make a connection stale. `ping_max`, NATS 2.14: 2.
+    pub ping_max: u32,
+    /// A client that takes this long to read what was waiting for it is cut. `write_deadline`,
+    /// NATS 2.14: 10 seconds.
+    pub write_deadline: Duration,
+    /// Where authentication is required, how long a client may take for it. `authorization.timeout`,
+    /// NATS 2.14: 2 seconds.
+    pub auth_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_control_line_bytes: 4096,
+            max_payload_bytes: 1 << 20,
+            max_pending_bytes: 64 << 20,
+            // Sixteen of the worst clients at their own limit.
+            max_pending_total_bytes: 1 << 30,
+            max_connections: Some(65_536),
+            max_subscriptions: None,
+            max_subscription_tokens: None,
+            ping_interval: Duration::from_mins(2),
+            ping_max: 2,
+            write_deadline: Duration::from_secs(10),
+            auth_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The largest `max_payload_bytes` that can be asked for.
+// NATS 2.14: sizes on the wire have at most nine digits.
+pub const MAX_PAYLOAD_CEILING_BYTES: usize = 999_999_999;
+
+/// What a connection may bring in before it has shown who it is: a whole control line and what
+/// came behind it in the same read.
+pub(crate) const PRE_AUTH_READ_BYTES: usize = 8 << 10;
+
+/// From this size on a payload is kept once and shared by its receivers instead of copied to each.
+/// Below it a copy costs less than a reference count that two cores pass to and fro.
+pub(crate) const SHARED_PAYLOAD_MIN_BYTES: usize = 16 << 10;
+
+/// A receiver with this much waiting is flushed at once, so that one chunk of small messages to many
+/// receivers cannot pile up.
+pub(crate) const FLUSH_AT_BYTES: usize = 32 << 10;
+
+/// All receivers that one session's chunk has touched are flushed when this much waits for them.
+pub(crate) const FLUSH_ALL_AT_BYTES: usize = 1 << 20;
+
+/// How many messages to one subject are delivered together, receiver by receiver.
+pub(crate) const RUN_MESSAGES: usize = 1024;
+
+/// The most subjects whose matches one session remembers. A session that publishes to more falls
+/// back to the account's interest for the rest.
+pub(crate) const CACHED_SUBJECTS: usize = 16 << 10;
+
+/// The most bytes of subjects and matches that one session remembers.
+pub(crate) const CACHED_BYTES: usize = 4 << 20;
+
+/// Longer subjects are not remembered: they are rare, and cost a cache its worth.
+pub(crate) const CACHED_SUBJECT_BYTES: usize = 512;
+
+/// How many messages may wait in one in-process subscription. async-nats has the same bound.
+pub const MAILBOX_MESSAGES: usize = 65_536;
+
+/// How many subscriptions are taken out of the interest under one lock when a client leaves, so that
+/// a client with a million of them does not stall its account.
+pub(crate) const UNSUBSCRIBE_BATCH: usize = 512;
+
+const _: () = assert!(PRE_AUTH_READ_BYTES <= 16 << 10, "a stranger may cost 16 KiB");
+const _: () = assert!(FLUSH_AT_BYTES < FLUSH_ALL_AT_BYTES);

@@ -1,0 +1,212 @@
+//! The outlet of an in-process client: a bounded mailbox for each subscription.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::{Accepted, OutCounts, Outlet, Run, Work};
+use crate::error::CloseReason;
+use crate::headers::HeaderMap;
+use crate::limits::MAILBOX_MESSAGES;
+use crate::message::Message;
+use crate::proto::Publish;
+use crate::subject::Subject;
+use crate::subscription::Subscription;
+use crate::sync::Mutex;
+
+/// The mailboxes of one client.
+///
+/// A full mailbox drops what comes, counted: the reader sees a gap, nobody else feels it. (A queue
+/// group passes a full member over while another has room.)
+#[derive(Default)]
+pub(crate) struct Mailboxes {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By sid, which is a number that the client counted up.
+    boxes: HashMap<u64, Mailbox>,
+    /// Whose readers wait for what the call at hand has delivered.
+    to_wake: Vec<Waker>,
+    is_touched: bool,
+    is_closed: bool,
+    counts: OutCounts,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    messages: VecDeque<Message>,
+    reader: Option<Waker>,
+    /// No more will come: what is there can still be read.
+    is_over: bool,
+    dropped: u64,
+}
+
+impl Mailboxes {
+    pub(crate) fn open(&self, sid: u64) {
+        let mut state = self.state.lock();
+        let is_over = state.is_closed;
+        state.boxes.insert(sid, Mailbox { is_over, ..Mailbox::default() });
+    }
+
+    /// Forgets the mailbox and what is in it.
+    pub(crate) fn discard(&self, sid: u64) {
+        self.state.lock().boxes.remove(&sid);
+    }
+
+    /// Nothing more will come; what is there can still be read.
+    pub(crate) fn end(&self, sid: u64) {
+        let reader = {
+            let mut state = self.state.lock();
+            let Some(mailbox) = state.boxes.get_mut(&sid) else { return };
+            mailbox.is_over = true;
+            mailbox.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    pub(crate) fn poll_next(&self, sid: u64, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let mut state = self.state.lock();
+        let Some(mailbox) = state.boxes.get_mut(&sid) else { return Poll::Ready(None) };
+        if let Some(message) = mailbox.messages.pop_front() {
+            return Poll::Ready(Some(message));
+        }
+        if mailbox.is_over {
+            return Poll::Ready(None);
+        }
+        match &mut mailbox.reader {
+            Some(reader) if reader.will_wake(cx.waker()) => {}
+            reader => *reader = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    pub(crate) fn dropped(&self, sid: u64) -> u64 {
+        self.state.lock().boxes.get(&sid).map_or(0, |mailbox| mailbox.dropped)
+    }
+
+    /// Puts a message of the broker's own into a mailbox.
+    pub(crate) fn put(&self, sid: u64, message: Message) {
+        let reader = {
+            let mut state = self.state.lock();
+            let Some(mailbox) = state.boxes.get_mut(&sid) else { return };
+            mailbox.messages.push_back(message);
+            mailbox.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
+
+/// The number that an in-process client gave.
+pub(crate) fn sid_number(subscription: &Subscription) -> u64 {
+    let sid = subscription.sid().try_into().unwrap_or_default();
+    u64::from_le_bytes(sid)
+}
+
+impl Outlet for Mailboxes {
+    fn deliver(
+        &self,
+        subscription: &Subscription,
+        run: &Run<'_>,
+        may_refuse: bool,
+        _work: &mut Work,
+    ) -> Accepted {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let Some(mailbox) = state.boxes.get_mut(&sid_number(subscription)) else {
+            return Accepted::NOTHING;
+        };
+        let room = MAILBOX_MESSAGES - mailbox.messages.len().min(MAILBOX_MESSAGES);
+        if mailbox.is_over || (may_refuse && room < run.messages.len()) {
+            return Accepted::NOTHING;
+        }
+        let admitted = subscription.admit(run.messages.len());
+        let taken = admitted.count.min(room);
+        let lost = (admitted.count - taken) as u64;
+        mailbox.dropped += lost;
+        state.counts.dropped += lost;
+        if taken > 0 {
+            let subject = Subject::from_wire(run.subject);
+            for message in &run.messages[..taken] {
+                state.counts.messages += 1;
+                state.counts.bytes += message.body.len() as u64;
+                mailbox.messages.push_back(owned(&subject, message, run.shared));
+            }
+        }
+        if admitted.is_last {
+            mailbox.is_over = true;
+        }
+        state.to_wake.extend(mailbox.reader.take());
+        let must_flush = !state.is_touched && !state.to_wake.is_empty();
+        state.is_touched |= must_flush;
+        // What a mailbox dropped still reached its subscription: it is not unheard.
+        Accepted {
+            count: admitted.count,
+            is_last: admitted.is_last,
+            must_flush,
+            ..Accepted::NOTHING
+        }
+    }
+
+    fn flush(&self, _work: &mut Work) {
+        let to_wake = {
+            let mut state = self.state.lock();
+            state.is_touched = false;
+            std::mem::take(&mut state.to_wake)
+        };
+        for reader in to_wake {
+            reader.wake();
+        }
+    }
+
+    fn end_after(&self, subscription: &Subscription, max: u64) -> bool {
+        let _state = self.state.lock();
+        subscription.end_after(max)
+    }
+
+    fn finish(&self, reason: CloseReason) {
+        // What is in the mailboxes can always be read.
+        self.close(reason);
+    }
+
+    fn close(&self, _reason: CloseReason) {
+        let readers: Vec<Waker> = {
+            let mut state = self.state.lock();
+            state.is_closed = true;
+            state
+                .boxes
+                .values_mut()
+                .filter_map(|mailbox| {
+                    mailbox.is_over = true;
+                    mailbox.reader.take()
+                })
+                .collect()
+        };
+        for reader in readers {
+            reader.wake();
+        }
+    }
+
+    fn counts(&self) -> OutCounts {
+        self.state.lock().counts
+    }
+}
+
+fn owned(subject: &Subject, message: &Publish<'_>, shared: Option<&Bytes>) -> Message {
+    let payload = message.payload();
+    Message {
+        subject: subject.clone(),
+        reply: (!message.reply.is_empty()).then(|| Subject::from_wire(message.reply)),
+        headers: message.has_headers().then(|| HeaderMap::parse(message.headers())).flatten(),
+        payload: match shared {
+            Some(shared) => shared.slice_ref(payload),
+            None => Bytes::copy_from_slice(payload),
+        },
+    }
+}

@@ -1,0 +1,547 @@
+//! The outlet of a connection: a bounded queue of bytes in the client's own protocol.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Accepted, BLOCK_BYTES, OutCounts, Outlet, Run, Work};
+use crate::error::CloseReason;
+use crate::limits::SHARED_PAYLOAD_MIN_BYTES;
+use crate::proto::{Publish, encode};
+use crate::subscription::Subscription;
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+
+/// The most pieces that are passed to one write.
+const PIECES: usize = 64;
+
+/// What a transport does for its connection's outlet. Called from whatever thread publishes.
+pub trait Link: Send + Sync {
+    /// Writes what can be written without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if nothing can be: then the outlet [wakes](Self::wake) the
+    /// connection, which drains the rest. Any other error means that the connection is lost.
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Something is left to be written, or the outlet was closed: the connection must look.
+    fn wake(&self);
+}
+
+/// What [`WireOutlet::drain`] came to.
+#[derive(Debug)]
+pub enum Drained {
+    /// All is written.
+    Empty,
+    /// The link takes no more now; call again when it does.
+    Blocked,
+    /// Somebody else is writing right now, and will see to the rest.
+    Busy,
+    /// The connection is lost.
+    Failed(io::Error),
+}
+
+/// The outlet of a connection.
+pub struct WireOutlet {
+    state: Mutex<State>,
+    link: Box<dyn Link>,
+    /// Is either reason in the state set? Read without its lock.
+    is_ending: AtomicBool,
+    /// The client reads headers.
+    headers: AtomicBool,
+    max_pending_bytes: usize,
+    write_deadline: Duration,
+    /// What waits in all outlets of the broker.
+    total: Arc<AtomicUsize>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Full blocks and shared payloads, in the order in which they leave.
+    sealed: VecDeque<Piece>,
+    /// What comes after them, still growing.
+    open: Vec<u8>,
+    /// How much of the first piece has left.
+    front_at: usize,
+    pending_bytes: usize,
+    /// What of it stands in the broker's total.
+    reported_bytes: usize,
+    /// All bytes that ever came in, and that ever left.
+    in_bytes: u64,
+    out_bytes: u64,
+    /// What came in before this must have left by the deadline.
+    blocked: Option<Blocked>,
+    /// Some publisher has promised to flush.
+    is_touched: bool,
+    /// Somebody writes, with the pieces in hand and the lock released.
+    is_writing: bool,
+    /// Nothing more comes in, but what waits may leave.
+    finishing: Option<CloseReason>,
+    /// Nothing comes in and nothing leaves.
+    closed: Option<CloseReason>,
+    counts: OutCounts,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Blocked {
+    since: Instant,
+    until_out_bytes: u64,
+}
+
+enum Piece {
+    Block(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Block(block) => block,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl WireOutlet {
+    pub(crate) fn new(
+        link: Box<dyn Link>,
+        max_pending_bytes: usize,
+        write_deadline: Duration,
+        total: Arc<AtomicUsize>,
+    ) -> Self {
+        Self {
+            state: Mutex::default(),
+            link,
+            is_ending: AtomicBool::new(false),
+            headers: AtomicBool::new(false),
+            max_pending_bytes,
+            write_deadline,
+            total,
+        }
+    }
+
+    pub(crate) fn set_headers(&self, headers: bool) {
+        self.headers.store(headers, Ordering::Relaxed);
+    }
+
+    /// Appends operations that are no messages, and that are no reason to cut anybody.
+    pub(crate) fn send(&self, work: &mut Work, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.lock();
+        if !state.is_open() {
+            return;
+        }
+        let before = state.open_block(512, work).len();
+        write(&mut state.open);
+        let added = state.open.len() - before;
+        state.add(added);
+        // A client that asks and asks without reading the answers.
+        if state.pending_bytes > self.max_pending_bytes {
+            self.close_locked(&mut state, CloseReason::SlowConsumerPendingBytes);
+        }
+    }
+
+    /// Writes what waits, as far as the link takes it. `is_ready`: the link has room again, so that
+    /// it is worth trying after it had none.
+    pub fn drain(&self, now: Instant, is_ready: bool, work: &mut Work) -> Drained {
+        let mut state = self.state.lock();
+        state.is_touched = false;
+        loop {
+            if state.is_writing {
+                self.report(&mut state);
+                return Drained::Busy;
+            }
+            if state.pending_bytes == 0 {
+                self.report(&mut state);
+                return Drained::Empty;
+            }
+            if state.blocked.is_some() && !is_ready {
+                self.report(&mut state);
+                return Drained::Blocked;
+            }
+            state.is_writing = true;
+            let mut pieces = Pieces::take(&mut state);
+            drop(state);
+            let written = pieces.write(&*self.link, work);
+            state = self.state.lock();
+            state.is_writing = false;
+            pieces.put_back(&mut state, work);
+            let result = state.wrote(written, now);
+            match result {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.report(&mut state);
+                    return Drained::Blocked;
+                }
+                Err(error) => {
+                    self.close_locked(&mut state, CloseReason::WriteError);
+                    return Drained::Failed(error);
+                }
+            }
+        }
+    }
+
+    /// When the client must have read what waits for it; `None` if nothing was left behind.
+    pub fn write_deadline(&self) -> Option<Instant> {
+        self.state.lock().blocked.map(|blocked| blocked.since + self.write_deadline)
+    }
+
+    /// Cuts the client if it has let the deadline pass.
+    pub(crate) fn handle_timeout(&self, now: Instant) {
+        let mut state = self.state.lock();
+        if state.blocked.is_some_and(|blocked| now >= blocked.since + self.write_deadline) {
+            self.close_locked(&mut state, CloseReason::SlowConsumerWriteDeadline);
+        }
+    }
+
+    /// Is anything left to be written?
+    pub fn is_empty(&self) -> bool {
+        let state = self.state.lock();
+        state.pending_bytes == 0 && !state.is_writing
+    }
+
+    /// Why nothing more is taken, if so.
+    pub fn ending(&self) -> Option<CloseReason> {
+        // The flag spares the connection a lock on each of its turns.
+        if !self.is_ending.load(Ordering::Acquire) {
+            return None;
+        }
+        let state = self.state.lock();
+        state.closed.or(state.finishing)
+    }
+
+    fn close_locked(&self, state: &mut State, reason: CloseReason) {
+        if state.closed.is_some() {
+            return;
+        }
+        state.closed = Some(reason);
+        state.sealed = VecDeque::new();
+        state.open = Vec::new();
+        state.front_at = 0;
+        state.pending_bytes = 0;
+        state.blocked = None;
+        self.report(state);
+        self.is_ending.store(true, Ordering::Release);
+        self.link.wake();
+    }
+
+    /// Brings the broker's total up to date with what is left here after a flush.
+    fn report(&self, state: &mut State) {
+        if state.pending_bytes > state.reported_bytes {
+            self.total.fetch_add(state.pending_bytes - state.reported_bytes, Ordering::Relaxed);
+        } else if state.pending_bytes < state.reported_bytes {
+            self.total.fetch_sub(state.reported_bytes - state.pending_bytes, Ordering::Relaxed);
+        }
+        state.reported_bytes = state.pending_bytes;
+    }
+}
+
+impl Drop for WireOutlet {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        state.pending_bytes = 0;
+        self.report(&mut state);
+    }
+}
+
+impl Outlet for WireOutlet {
+    fn deliver(
+        &self,
+        subscription: &Subscription,
+        run: &Run<'_>,
+        may_refuse: bool,
+        work: &mut Work,
+    ) -> Accepted {
+        let with_headers = self.headers.load(Ordering::Relaxed);
+        let mut state = self.state.lock();
+        if !state.is_open() {
+            return Accepted::NOTHING;
+        }
+        let before = state.pending_bytes;
+        let coming: usize = run.messages.iter().map(|message| message.body.len()).sum();
+        if before + coming > self.max_pending_bytes {
+            if may_refuse {
+                return Accepted::NOTHING;
+            }
+            state.counts.dropped += run.messages.len() as u64;
+            self.close_locked(&mut state, CloseReason::SlowConsumerPendingBytes);
+            return Accepted::NOTHING;
+        }
+        let admitted = subscription.admit(run.messages.len());
+        let messages = &run.messages[..admitted.count];
+        let mut body_bytes = 0;
+        // All messages of one run have the same verb unless some have headers and some do not.
+        let mut prefix = std::mem::take(&mut work.prefix);
+        let mut prefix_has_headers = None;
+        for message in messages {
+            let has_headers = message.has_headers() && with_headers;
+            if prefix_has_headers != Some(has_headers) {
+                prefix.clear();
+                encode::message_prefix(&mut prefix, has_headers, run.subject, subscription.sid());
+                prefix_has_headers = Some(has_headers);
+            }
+            body_bytes += state.append(message, &prefix, with_headers, run.shared, work);
+        }
+        work.prefix = prefix;
+        state.counts.messages += messages.len() as u64;
+        state.counts.bytes += body_bytes as u64;
+        let must_flush = !state.is_touched && !messages.is_empty();
+        state.is_touched |= must_flush;
+        Accepted {
+            count: admitted.count,
+            is_last: admitted.is_last,
+            must_flush,
+            added_bytes: state.pending_bytes - before,
+            pending_bytes: state.pending_bytes,
+        }
+    }
+
+    fn flush(&self, work: &mut Work) {
+        let now = work.now();
+        if matches!(self.drain(now, false, work), Drained::Blocked) {
+            self.link.wake();
+        }
+    }
+
+    fn end_after(&self, subscription: &Subscription, max: u64) -> bool {
+        let _state = self.state.lock();
+        subscription.end_after(max)
+    }
+
+    fn finish(&self, reason: CloseReason) {
+        self.state.lock().finishing.get_or_insert(reason);
+        self.is_ending.store(true, Ordering::Release);
+        self.link.wake();
+    }
+
+    fn close(&self, reason: CloseReason) {
+        self.close_locked(&mut self.state.lock(), reason);
+    }
+
+    fn counts(&self) -> OutCounts {
+        let state = self.state.lock();
+        OutCounts { pending_bytes: state.pending_bytes, ..state.counts }
+    }
+}
+
+impl State {
+    fn is_open(&self) -> bool {
+        self.closed.is_none() && self.finishing.is_none()
+    }
+
+    /// The block that grows, with room for `bytes` more.
+    #[inline]
+    fn open_block(&mut self, bytes: usize, work: &mut Work) -> &mut Vec<u8> {
+        if self.open.capacity() - self.open.len() < bytes {
+            self.make_room(bytes, work);
+        }
+        &mut self.open
+    }
+
+    fn make_room(&mut self, bytes: usize, work: &mut Work) {
+        if self.open.is_empty() {
+            let old = std::mem::replace(&mut self.open, work.block(bytes));
+            work.give_back(old);
+        } else if self.open.len() + bytes > BLOCK_BYTES {
+            let full = std::mem::replace(&mut self.open, work.block(bytes));
+            self.sealed.push_back(Piece::Block(full));
+        } else {
+            // Small blocks grow until they are one.
+            let room = (self.open.capacity() * 2).clamp(bytes, BLOCK_BYTES);
+            self.open.reserve(room.saturating_sub(self.open.len()).max(bytes));
+        }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.pending_bytes += bytes;
+        self.in_bytes += bytes as u64;
+    }
+
+    /// Appends one message; returns the bytes of its body.
+    #[inline]
+    fn append(
+        &mut self,
+        message: &Publish<'_>,
+        prefix: &[u8],
+        with_headers: bool,
+        shared: Option<&Bytes>,
+        work: &mut Work,
+    ) -> usize {
+        if let Some(tail) = message.tail
+            && (with_headers || message.header_len.is_none())
+            && shared.is_none()
+        {
+            let len = prefix.len() + tail.len();
+            let block = self.open_block(len, work);
+            block.extend_from_slice(prefix);
+            block.extend_from_slice(tail);
+            self.add(len);
+            return message.body.len();
+        }
+        self.append_rewritten(message, prefix, with_headers, shared, work)
+    }
+
+    /// Messages that cannot be copied in one piece: large ones, those of clients with a spelling of
+    /// their own, and those that lose their headers.
+    fn append_rewritten(
+        &mut self,
+        message: &Publish<'_>,
+        prefix: &[u8],
+        with_headers: bool,
+        shared: Option<&Bytes>,
+        work: &mut Work,
+    ) -> usize {
+        let strips = message.has_headers() && !with_headers;
+        let body = if strips { message.payload() } else { message.body };
+        let is_shared = body.len() >= SHARED_PAYLOAD_MIN_BYTES;
+        let shared = shared.filter(|_| is_shared).map(|shared| shared.slice_ref(body));
+        let head = prefix.len() + message.reply.len() + message.sizes.len() + 32;
+        let copied = if shared.is_some() { 0 } else { body.len() };
+        let block = self.open_block(head + copied, work);
+        let before = block.len();
+        block.extend_from_slice(prefix);
+        // NATS 2.14: a header length of 0 leaves a plain MSG with the total size.
+        let zero_headers = message.header_len == Some(0);
+        if strips || zero_headers {
+            if !message.reply.is_empty() {
+                block.extend_from_slice(message.reply);
+                block.push(b' ');
+            }
+            encode::number(block, body.len());
+            block.extend_from_slice(b"\r\n");
+        } else {
+            encode::message_rest(block, message.reply, message.sizes);
+        }
+        if let Some(shared) = shared {
+            let added = block.len() - before + shared.len() + 2;
+            let len = shared.len();
+            let head = std::mem::take(&mut self.open);
+            self.sealed.push_back(Piece::Block(head));
+            self.sealed.push_back(Piece::Shared(shared));
+            self.open_block(2, work).extend_from_slice(b"\r\n");
+            self.add(added);
+            return len;
+        }
+        block.extend_from_slice(body);
+        block.extend_from_slice(b"\r\n");
+        let added = block.len() - before;
+        self.add(added);
+        body.len()
+    }
+
+    /// Notes what a write came to. An error passes through.
+    fn wrote(&mut self, written: (usize, io::Result<()>), now: Instant) -> io::Result<()> {
+        let (bytes, result) = written;
+        self.out_bytes += bytes as u64;
+        self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+        let is_blocked = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        self.blocked = match self.blocked {
+            _ if !is_blocked => None,
+            Some(blocked) if self.out_bytes < blocked.until_out_bytes => Some(blocked),
+            _ => Some(Blocked { since: now, until_out_bytes: self.in_bytes }),
+        };
+        result
+    }
+}
+
+/// What is being written while the queue is unlocked: from one block, which needs no list, to all.
+struct Pieces {
+    first: Option<Piece>,
+    rest: VecDeque<Piece>,
+    front_at: usize,
+}
+
+impl Pieces {
+    fn take(state: &mut State) -> Self {
+        let mut rest = std::mem::take(&mut state.sealed);
+        let open = std::mem::take(&mut state.open);
+        let front_at = std::mem::take(&mut state.front_at);
+        if rest.is_empty() {
+            return Self { first: Some(Piece::Block(open)), rest, front_at };
+        }
+        if !open.is_empty() {
+            rest.push_back(Piece::Block(open));
+        }
+        Self { first: None, rest, front_at }
+    }
+
+    /// Writes until all is written or the link takes no more. Returns the bytes written as well.
+    fn write(&mut self, link: &dyn Link, work: &mut Work) -> (usize, io::Result<()>) {
+        let mut total = 0;
+        loop {
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
+            let mut wanted = 0;
+            for piece in self.first.iter().chain(&self.rest).take(PIECES) {
+                let bytes =
+                    if count == 0 { &piece.bytes()[self.front_at..] } else { piece.bytes() };
+                slices[count] = IoSlice::new(bytes);
+                wanted += bytes.len();
+                count += 1;
+            }
+            if wanted == 0 {
+                return (total, Ok(()));
+            }
+            match link.try_write(&slices[..count]) {
+                Ok(0) => return (total, Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    total += written;
+                    self.advance(written, work);
+                    // A short write says that the link is full; asking again would only confirm it.
+                    if written < wanted {
+                        return (total, Err(io::ErrorKind::WouldBlock.into()));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (total, Err(error)),
+            }
+        }
+    }
+
+    fn advance(&mut self, mut written: usize, work: &mut Work) {
+        while written > 0 {
+            let Some(piece) = self.first.as_ref().or_else(|| self.rest.front()) else { return };
+            let left = piece.bytes().len() - self.front_at;
+            if written < left {
+                self.front_at += written;
+                return;
+            }
+            written -= left;
+            self.front_at = 0;
+            let piece = self.first.take().or_else(|| self.rest.pop_front());
+            if let Some(Piece::Block(block)) = piece {
+                work.give_back(block);
+            }
+        }
+    }
+
+    /// Puts what is left before what came in meanwhile.
+    fn put_back(mut self, state: &mut State, work: &mut Work) {
+        if state.closed.is_some() {
+            return;
+        }
+        if let Some(piece) = self.first.take() {
+            self.rest.push_front(piece);
+        }
+        if self.rest.front().is_none_or(|piece| piece.bytes().is_empty()) {
+            return;
+        }
+        self.shrink(work);
+        self.rest.append(&mut state.sealed);
+        state.sealed = self.rest;
+        state.front_at = self.front_at;
+    }
+
+    /// A stalled receiver keeps what waits for it, not the rest of a large block.
+    fn shrink(&mut self, work: &mut Work) {
+        let front_at = self.front_at;
+        if let Some(Piece::Block(block)) = self.rest.front_mut()
+            && block.len() - front_at < block.capacity() / 4
+        {
+            let left = block[front_at..].to_vec();
+            work.give_back(std::mem::replace(block, left));
+            self.front_at = 0;
+        }
+    }
+}

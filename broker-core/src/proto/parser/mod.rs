@@ -1,0 +1,427 @@
+//! Stage 2 of 8: bytes to operations, without a copy. Before it: the connection's reader; after it:
+//! the session ([`crate::session`]).
+//!
+//! The caller keeps what is not yet used up and passes it again with more behind it, so that the
+//! parser can stop and go on at any byte and yet each operation lies in one piece. Limits hold
+//! before anything is kept: a control line that is too long and a payload that is too large are
+//! faults as soon as they can be seen.
+//!
+//! ```
+//! use broker_core::proto::{Op, Parsed, Parser, Terms};
+//!
+//! let mut parser = Parser::default();
+//! let input = b"PUB greetings 5\r\nhello\r\nPING\r\n";
+//! let Ok(Parsed::Op { op: Op::Publish(message), used }) = parser.parse(input, &Terms::default())
+//! else { panic!() };
+//! assert_eq!((message.subject, message.payload()), (&b"greetings"[..], &b"hello"[..]));
+//! assert_eq!(&input[used..], b"PING\r\n");
+//! ```
+
+use memchr::memchr;
+
+use super::op::{Op, Publish};
+use crate::error::ClientFault;
+
+/// More than a control line's own limit that blanks before its arguments may take.
+const BLANKS_BYTES: usize = 1024;
+
+/// What the client at hand may send.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Terms {
+    /// The longest control line without its verb.
+    pub max_control_line_bytes: usize,
+    /// The largest payload with its headers.
+    pub max_payload_bytes: usize,
+    /// Did the client announce that it knows headers?
+    pub headers: bool,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { max_control_line_bytes: 4096, max_payload_bytes: 1 << 20, headers: true }
+    }
+}
+
+/// What the parser made of its input.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Parsed<'a> {
+    /// A whole operation.
+    Op {
+        /// What it is.
+        op: Op<'a>,
+        /// How many bytes of the input it took.
+        used: usize,
+    },
+    /// Nothing yet. Call again with what follows these `used` bytes, and more behind it.
+    Partial {
+        /// How many bytes need not be passed again.
+        used: usize,
+        /// How many bytes, from the first one that must be passed again, will make a whole operation;
+        /// 0 if that cannot be known yet.
+        whole: usize,
+    },
+}
+
+/// The parser of what clients send. It holds no bytes, only what the line it is in means.
+#[derive(Clone, Debug, Default)]
+pub struct Parser {
+    /// The operation whose line is being skipped to its end.
+    skipping: Option<Bare>,
+}
+
+/// Operations of which only the verb counts: the rest of the line is skipped, however long.
+// NATS 2.14: `PINGxyz` is a PING.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Bare {
+    Ping,
+    Pong,
+    Ok,
+}
+
+impl Bare {
+    fn op(self) -> Op<'static> {
+        match self {
+            Self::Ping => Op::Ping,
+            Self::Pong => Op::Pong,
+            Self::Ok => Op::Ok,
+        }
+    }
+}
+
+/// Operations with arguments.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verb {
+    Bare(Bare),
+    Connect,
+    Info,
+    Publish,
+    PublishHeaders,
+    Subscribe,
+    Unsubscribe,
+    Err,
+}
+
+const VERBS: [(&[u8], Verb); 10] = [
+    (b"PUB", Verb::Publish),
+    (b"HPUB", Verb::PublishHeaders),
+    (b"SUB", Verb::Subscribe),
+    (b"UNSUB", Verb::Unsubscribe),
+    (b"PING", Verb::Bare(Bare::Ping)),
+    (b"PONG", Verb::Bare(Bare::Pong)),
+    (b"CONNECT", Verb::Connect),
+    (b"INFO", Verb::Info),
+    (b"+OK", Verb::Bare(Bare::Ok)),
+    (b"-ERR", Verb::Err),
+];
+
+impl Parser {
+    /// The next operation in `input`, if it is all there.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientFault`] if no bytes to come could make this right.
+    #[inline]
+    pub fn parse<'a>(&mut self, input: &'a [u8], terms: &Terms) -> Result<Parsed<'a>, ClientFault> {
+        if self.skipping.is_none()
+            && let Some((message, used)) = plain_publish(input, terms)
+        {
+            return Ok(Parsed::Op { op: Op::Publish(message), used });
+        }
+        self.parse_any(input, terms)
+    }
+
+    /// Every operation in every spelling.
+    fn parse_any<'a>(&mut self, input: &'a [u8], terms: &Terms) -> Result<Parsed<'a>, ClientFault> {
+        if let Some(bare) = self.skipping {
+            return Ok(self.skip_line(bare, input, 0));
+        }
+        let Some((verb, at)) = verb(input)? else {
+            return Ok(Parsed::Partial { used: 0, whole: 0 });
+        };
+        if let Verb::Bare(bare) = verb {
+            return Ok(self.skip_line(bare, input, at));
+        }
+        let Some(line) = line(input, at, verb, terms)? else {
+            return Ok(Parsed::Partial { used: 0, whole: 0 });
+        };
+        let op = match verb {
+            Verb::Publish | Verb::PublishHeaders => {
+                return publish(input, &line, verb == Verb::PublishHeaders, terms);
+            }
+            Verb::Subscribe => subscribe(line.arguments)?,
+            Verb::Unsubscribe => unsubscribe(line.arguments)?,
+            Verb::Connect => Op::Connect(line.arguments),
+            Verb::Info => Op::Info(line.arguments),
+            Verb::Err | Verb::Bare(_) => Op::Err(line.arguments),
+        };
+        Ok(Parsed::Op { op, used: line.end })
+    }
+
+    fn skip_line<'a>(&mut self, bare: Bare, input: &'a [u8], at: usize) -> Parsed<'a> {
+        match memchr(b'\n', &input[at..]) {
+            Some(end) => {
+                self.skipping = None;
+                Parsed::Op { op: bare.op(), used: at + end + 1 }
+            }
+            None => {
+                self.skipping = Some(bare);
+                Parsed::Partial { used: input.len(), whole: 0 }
+            }
+        }
+    }
+}
+
+/// The verb that `input` begins with and where it ends; `None` if it may yet become one.
+fn verb(input: &[u8]) -> Result<Option<(Verb, usize)>, ClientFault> {
+    let mut partial = false;
+    for (text, verb) in VERBS {
+        if input.len() >= text.len() {
+            if input[..text.len()].eq_ignore_ascii_case(text) {
+                return Ok(Some((verb, text.len())));
+            }
+        } else if input.eq_ignore_ascii_case(&text[..input.len()]) {
+            partial = true;
+        }
+    }
+    if partial { Ok(None) } else { Err(ClientFault::UnknownOperation) }
+}
+
+/// A control line behind its verb.
+struct Line<'a> {
+    arguments: &'a [u8],
+    /// Where the arguments begin in the input.
+    start: usize,
+    /// Where what follows the line begins.
+    end: usize,
+}
+
+/// The line behind a verb that ends at `at`; `None` if its end is not there yet.
+fn line<'a>(
+    input: &'a [u8],
+    at: usize,
+    verb: Verb,
+    terms: &Terms,
+) -> Result<Option<Line<'a>>, ClientFault> {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let blanks = input[at..].iter().take_while(|byte| is_blank(byte)).count();
+    // NATS 2.14: CONNECT and INFO may be followed by their JSON at once.
+    let needs_blank = !matches!(verb, Verb::Connect | Verb::Info);
+    if needs_blank && blanks == 0 && at < input.len() {
+        return Err(ClientFault::UnknownOperation);
+    }
+    let start = at + blanks;
+    let limit = terms.max_control_line_bytes;
+    // NATS 2.14: the first byte behind the blanks belongs to the arguments, whatever it is.
+    let end = input.get(start + 1..).and_then(|rest| memchr(b'\n', rest));
+    let Some(end) = end.map(|end| start + 1 + end) else {
+        if input.len() - start > limit || input.len() > limit + BLANKS_BYTES {
+            return Err(ClientFault::MaxControlLine);
+        }
+        return Ok(None);
+    };
+    let mut arguments = &input[start..end];
+    // NATS 2.14: any CR in the line makes its last byte fall.
+    if arguments.last() == Some(&b'\r')
+        || arguments.get(1..).is_some_and(|rest| memchr(b'\r', rest).is_some())
+    {
+        arguments = &arguments[..arguments.len() - 1];
+    }
+    if arguments.len() > limit {
+        return Err(ClientFault::MaxControlLine);
+    }
+    Ok(Some(Line { arguments, start, end: end + 1 }))
+}
+
+/// At most four words parted by white space; `None` if there are more.
+fn words<'a>(text: &'a [u8], is_white: impl Fn(u8) -> bool) -> Option<([&'a [u8]; 4], usize)> {
+    let mut words: [&[u8]; 4] = [&[]; 4];
+    let mut count = 0;
+    for word in text.split(|byte| is_white(*byte)).filter(|word| !word.is_empty()) {
+        *words.get_mut(count)? = word;
+        count += 1;
+    }
+    Some((words, count))
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn is_white(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// One to nine decimal digits.
+// NATS 2.14: no sign, no other base, leading zeros allowed.
+fn size(text: &[u8]) -> Option<usize> {
+    if text.is_empty() || text.len() > 9 {
+        return None;
+    }
+    text.iter().try_fold(0usize, |size, byte| {
+        byte.is_ascii_digit().then(|| size * 10 + usize::from(byte - b'0'))
+    })
+}
+
+fn subscribe(arguments: &[u8]) -> Result<Op<'_>, ClientFault> {
+    match words(arguments, is_white) {
+        Some(([filter, sid, ..], 2)) => Ok(Op::Subscribe { filter, queue: None, sid }),
+        Some(([filter, queue, sid, _], 3)) => Ok(Op::Subscribe { filter, queue: Some(queue), sid }),
+        _ => Err(ClientFault::BadArguments("SUB")),
+    }
+}
+
+fn unsubscribe(arguments: &[u8]) -> Result<Op<'_>, ClientFault> {
+    match words(arguments, is_white) {
+        Some(([sid, ..], 1)) => Ok(Op::Unsubscribe { sid, max: None }),
+        // NATS 2.14: a maximum that is not a number counts as none.
+        Some(([sid, max, ..], 2)) => {
+            Ok(Op::Unsubscribe { sid, max: size(max).map(|max| max as u64).filter(|max| *max > 0) })
+        }
+        _ => Err(ClientFault::BadArguments("UNSUB")),
+    }
+}
+
+/// `PUB` and `HPUB` in every spelling.
+fn publish<'a>(
+    input: &'a [u8],
+    line: &Line<'a>,
+    with_headers: bool,
+    terms: &Terms,
+) -> Result<Parsed<'a>, ClientFault> {
+    let name = if with_headers { "HPUB" } else { "PUB" };
+    if with_headers && !terms.headers {
+        return Err(ClientFault::HeadersNotSupported);
+    }
+    let bad_arguments = ClientFault::BadArguments(name);
+    let Some((words, count)) = words(line.arguments, is_blank) else { return Err(bad_arguments) };
+    let (subject, reply, sizes) = match (count, with_headers) {
+        (2, false) | (3, true) => (words[0], &[][..], &words[1..count]),
+        (3, false) | (4, true) => (words[0], words[1], &words[2..count]),
+        _ => return Err(bad_arguments),
+    };
+    let bad_size = || ClientFault::BadSize(name);
+    let header_len = match sizes {
+        [headers, _] => Some(size(headers).ok_or_else(bad_size)?),
+        _ => None,
+    };
+    let len = sizes.last().and_then(|len| size(len)).ok_or_else(bad_size)?;
+    if header_len.is_some_and(|headers| headers > len) {
+        return Err(bad_size());
+    }
+    if len > terms.max_payload_bytes {
+        return Err(ClientFault::MaxPayload { size: len, limit: terms.max_payload_bytes });
+    }
+    let body_end = line.end + len;
+    // NATS 2.14: what must follow the payload is looked at byte by byte, so that a wrong count is
+    // told at once.
+    for (at, expected) in [(body_end, b'\r'), (body_end + 1, b'\n')] {
+        if input.get(at).is_some_and(|byte| *byte != expected) {
+            return Err(ClientFault::UnknownOperation);
+        }
+    }
+    let used = body_end + 2;
+    let Some(body) = input.get(line.end..body_end).filter(|_| input.len() >= used) else {
+        return Ok(Parsed::Partial { used: 0, whole: used });
+    };
+    let first_size = sizes[0];
+    let sizes_at = offset(input, first_size);
+    let sizes_end = sizes.last().map_or(sizes_at, |last| offset(input, last) + last.len());
+    let message = Publish {
+        subject,
+        reply,
+        header_len,
+        body,
+        sizes: &input[sizes_at..sizes_end],
+        tail: tail(input, line, reply, sizes, used),
+    };
+    Ok(Parsed::Op { op: Op::Publish(message), used })
+}
+
+/// Where `part`, a piece of `whole`, begins in it.
+fn offset(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr() - whole.as_ptr().addr()
+}
+
+/// See [`Publish::tail`].
+fn tail<'a>(
+    input: &'a [u8],
+    line: &Line<'_>,
+    reply: &[u8],
+    sizes: &[&[u8]],
+    used: usize,
+) -> Option<&'a [u8]> {
+    let blanks = usize::from(!reply.is_empty()) + sizes.len() - 1;
+    let words: usize = reply.len() + sizes.iter().map(|size| size.len()).sum::<usize>();
+    let start = if reply.is_empty() { offset(input, sizes[0]) } else { offset(input, reply) };
+    let written = line.end - start;
+    let is_plain = written == words + blanks + 2
+        && input[line.end - 2] == b'\r'
+        && !input[start..line.end].contains(&b'\t')
+        && line.start < start;
+    is_plain.then(|| &input[start..used])
+}
+
+/// `PUB` and `HPUB` as every client writes them, whole and within all limits. Anything else is
+/// `None` and left to [`Parser::parse_any`], which alone decides what is wrong.
+#[inline]
+fn plain_publish<'a>(input: &'a [u8], terms: &Terms) -> Option<(Publish<'a>, usize)> {
+    let (mut at, with_headers) = match input.first()? {
+        b'P' | b'p' if input.get(..4)?.eq_ignore_ascii_case(b"PUB ") => (4, false),
+        b'H' | b'h' if terms.headers && input.get(..5)?.eq_ignore_ascii_case(b"HPUB ") => (5, true),
+        _ => return None,
+    };
+    let arguments_at = at;
+    // Where each word begins; each ends one blank before the next begins.
+    let mut starts = [0usize; 5];
+    let mut count = 0;
+    loop {
+        let word = input.get(at..)?.iter().position(|byte| *byte <= b' ')?;
+        if word == 0 || count == 4 {
+            return None;
+        }
+        starts[count] = at;
+        count += 1;
+        at += word + 1;
+        match input[at - 1] {
+            b' ' => {}
+            b'\r' => break,
+            _ => return None,
+        }
+    }
+    starts[count] = at;
+    let word = |index: usize| &input[starts[index]..starts[index + 1] - 1];
+    if input.get(at) != Some(&b'\n') || at - arguments_at > terms.max_control_line_bytes {
+        return None;
+    }
+    let (has_reply, header_len) = match (count, with_headers) {
+        (2, false) => (false, None),
+        (3, false) => (true, None),
+        (3, true) => (false, Some(size(word(1))?)),
+        (4, true) => (true, Some(size(word(2))?)),
+        _ => return None,
+    };
+    let len = size(word(count - 1))?;
+    if len > terms.max_payload_bytes || header_len.is_some_and(|headers| headers > len) {
+        return None;
+    }
+    let body_at = at + 1;
+    let used = body_at + len + 2;
+    let tail_at = starts[1];
+    let sizes_at = if has_reply { starts[2] } else { starts[1] };
+    let tail = input.get(tail_at..used)?;
+    if !tail.ends_with(b"\r\n") {
+        return None;
+    }
+    let message = Publish {
+        subject: word(0),
+        reply: if has_reply { word(1) } else { &[] },
+        header_len,
+        body: &input[body_at..used - 2],
+        sizes: &input[sizes_at..at - 1],
+        tail: Some(tail),
+    };
+    Some((message, used))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! The part of a session that others touch: where its deliveries go, what it may get, its counters.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+
+use crate::auth::{Permissions, Replies};
+use crate::outlet::Outlet;
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+
+/// See the module.
+pub(crate) struct Receiver {
+    /// The connection's number: `cid`.
+    pub(crate) id: u64,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) since: Instant,
+    pub(crate) outlet: Arc<dyn Outlet>,
+    /// Does it want its own messages?
+    echo: AtomicBool,
+    pub(crate) permissions: ArcSwapOption<Permissions>,
+    /// Which replies it may publish because it got their requests; only where its permissions say so.
+    replies: Mutex<Option<Replies>>,
+    tracks_replies: AtomicBool,
+    /// Subscriptions that have not ended.
+    pub(crate) subscriptions: AtomicUsize,
+    pub(crate) in_messages: AtomicU64,
+    pub(crate) in_bytes: AtomicU64,
+    /// The last round trip that was measured, in nanoseconds; 0 for none.
+    pub(crate) rtt_nanos: AtomicU64,
+}
+
+impl Receiver {
+    pub(crate) fn new(
+        id: u64,
+        remote: Option<SocketAddr>,
+        now: Instant,
+        outlet: Arc<dyn Outlet>,
+    ) -> Self {
+        Self {
+            id,
+            remote,
+            since: now,
+            outlet,
+            echo: AtomicBool::new(true),
+            permissions: ArcSwapOption::empty(),
+            replies: Mutex::new(None),
+            tracks_replies: AtomicBool::new(false),
+            subscriptions: AtomicUsize::new(0),
+            in_messages: AtomicU64::new(0),
+            in_bytes: AtomicU64::new(0),
+            rtt_nanos: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn set_echo(&self, echo: bool) {
+        self.echo.store(echo, Ordering::Relaxed);
+    }
+
+    pub(crate) fn wants_echo(&self) -> bool {
+        self.echo.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_permissions(&self, permissions: Option<Arc<Permissions>>) {
+        let replies = permissions.as_ref().and_then(|permissions| permissions.allow_responses());
+        self.tracks_replies.store(replies.is_some(), Ordering::Relaxed);
+        *self.replies.lock() = replies.map(Replies::new);
+        self.permissions.store(permissions);
+    }
+
+    /// May it get a message to `subject` through a subscription that [needs](crate::subscription)
+    /// each one checked?
+    pub(crate) fn may_get(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        let permissions = self.permissions.load();
+        permissions.as_ref().is_none_or(|permissions| permissions.may_deliver(subject, queue))
+    }
+
+    pub(crate) fn tracks_replies(&self) -> bool {
+        self.tracks_replies.load(Ordering::Relaxed)
+    }
+
+    /// It got a request: it may answer to `reply`, unless it may publish there anyway.
+    pub(crate) fn note_reply(&self, reply: &[u8], now: Instant) {
+        let permissions = self.permissions.load();
+        if permissions.as_ref().is_some_and(|permissions| permissions.may_publish(reply)) {
+            return;
+        }
+        if let Some(replies) = &mut *self.replies.lock() {
+            replies.note(reply, now);
+        }
+    }
+
+    /// May it answer to `subject` now? Uses up one of its answers.
+    pub(crate) fn take_reply(&self, subject: &[u8], now: Instant) -> bool {
+        self.replies.lock().as_mut().is_some_and(|replies| replies.take(subject, now))
+    }
+}

@@ -1,0 +1,674 @@
+//! Stage 3 of 8: what a client may do now. Before it: the parser ([`crate::proto::parser`]); after
+//! it: permissions ([`crate::auth`]).
+//!
+//! The driver, which owns the socket, passes in bytes and the time, and does what is asked of it:
+//! keep bytes for the next call, run an expensive check, call again at a deadline, close.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::ping::{Due, Ping};
+use super::publisher::{Publisher, Refusals};
+use super::sids::Sids;
+use crate::account::{Account, SYSTEM};
+use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Subscribe};
+use crate::broker::Shared;
+use crate::deliver::{end, flush_touched};
+use crate::error::{ClientFault, CloseReason};
+use crate::interest::Matches;
+use crate::limits::{PRE_AUTH_READ_BYTES, RUN_MESSAGES};
+use crate::outlet::{Link, Outlet, Run, WireOutlet, Work};
+use crate::proto::{ConnectOptions, Op, Parsed, Parser, Publish, Terms, encode};
+use crate::receiver::Receiver;
+use crate::subject::{SubjectFilter, is_valid_literal};
+use crate::subscription::Subscription;
+use crate::sync::{Arc, Ordering};
+
+/// The queue group that servers keep for themselves.
+// NATS 2.14: sysGroup.
+const SYSTEM_QUEUE: &[u8] = b"_sys_";
+
+/// What is known of a connection when it arrives.
+#[derive(Clone, Debug, Default)]
+pub struct Arrival {
+    /// Where it comes from; `None` for connections inside of the process.
+    pub remote: Option<SocketAddr>,
+}
+
+/// What a session has done with its input.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Received {
+    /// So many bytes are used up. The rest must be passed again, with more behind it.
+    pub used: usize,
+    /// If not 0: from the first byte that must be passed again, so many make a whole operation, and
+    /// nothing will happen before they are there.
+    pub whole: usize,
+}
+
+/// A client of the wire protocol.
+pub struct ClientSession {
+    shared: Arc<Shared>,
+    receiver: Arc<Receiver>,
+    outlet: Arc<WireOutlet>,
+    parser: Parser,
+    terms: Terms,
+    options: ConnectOptions,
+    phase: Phase,
+    sids: Sids,
+    publisher: Publisher,
+    ping: Ping,
+    has_connected: bool,
+    has_ponged: bool,
+    is_traced: bool,
+    /// Why the connection must end, once what waits for the client has left.
+    closing: Option<CloseReason>,
+}
+
+/// How far a client has come. Only one that is served has an account, so that nothing else can touch
+/// one.
+enum Phase {
+    /// It must show credentials, by then at the latest.
+    Stranger(Instant),
+    /// Its credentials are being checked elsewhere; its input waits.
+    Checking(Option<Compute>),
+    Served(Served),
+}
+
+struct Served {
+    account: Arc<Account>,
+    permissions: Option<Arc<Permissions>>,
+    user: Option<Arc<str>>,
+}
+
+impl ClientSession {
+    /// Takes in a connection and greets it with INFO. If there are too many,
+    /// [it must close](Self::closing) at once.
+    pub(crate) fn open(
+        shared: Arc<Shared>,
+        arrival: Arrival,
+        link: Box<dyn Link>,
+        now: Instant,
+        work: &mut Work,
+    ) -> Self {
+        work.start(now);
+        let options = shared.options.load();
+        let limits = options.limits.clone();
+        let outlet = Arc::new(WireOutlet::new(
+            link,
+            limits.max_pending_bytes,
+            limits.write_deadline,
+            Arc::clone(&shared.pending_total_bytes),
+        ));
+        let (id, seed) = shared.next_session();
+        let receiver =
+            Arc::new(Receiver::new(id, arrival.remote, now, Arc::clone(&outlet) as Arc<_>));
+        let phase = Phase::Stranger(now + limits.auth_timeout);
+        let mut session = Self {
+            terms: Terms {
+                max_control_line_bytes: limits.max_control_line_bytes,
+                max_payload_bytes: limits.max_payload_bytes,
+                headers: false,
+            },
+            is_traced: options.trace,
+            shared,
+            receiver,
+            outlet,
+            parser: Parser::default(),
+            options: ConnectOptions::default(),
+            phase,
+            sids: Sids::new(seed),
+            publisher: Publisher::new(seed),
+            ping: Ping::new(now, &limits),
+            has_connected: false,
+            has_ponged: false,
+            closing: None,
+        };
+        session.let_in_as_is();
+        session.send_info(|_| {}, work);
+        let is_one_too_many = !session.shared.register(&session.receiver, limits.max_connections);
+        tracing::debug!(client = %session.label(), "Client connection created");
+        if is_one_too_many {
+            session.fault(&ClientFault::MaxConnections, work);
+        }
+        session.outlet.drain(now, false, work);
+        session
+    }
+
+    /// Where nothing needs to be shown, a client is served before it says who it is.
+    fn let_in_as_is(&mut self) {
+        let authenticator = self.shared.authenticator.load();
+        if !authenticator.is_required()
+            && let Decision::Grant(grant) = authenticator.authenticate(&Credentials::default())
+        {
+            self.serve(grant);
+        }
+    }
+
+    fn serve(&mut self, grant: Grant) {
+        let account = self.shared.account(&grant.account);
+        account.sessions.fetch_add(1, Ordering::Relaxed);
+        self.receiver.set_permissions(grant.permissions.clone());
+        let Grant { permissions, user, .. } = grant;
+        self.phase = Phase::Served(Served { account, permissions, user });
+    }
+
+    /// The connection's number, `cid`.
+    pub fn id(&self) -> u64 {
+        self.receiver.id
+    }
+
+    /// Where its deliveries go.
+    pub fn outlet(&self) -> &Arc<WireOutlet> {
+        &self.outlet
+    }
+
+    /// How much to read at once, with what was kept: little, before the client has shown who it is.
+    pub fn read_limit(&self) -> usize {
+        match self.phase {
+            Phase::Served(_) => usize::MAX,
+            Phase::Stranger(_) | Phase::Checking(_) => PRE_AUTH_READ_BYTES,
+        }
+    }
+
+    /// Does what the client asks for in `input`, and flushes everybody who got something by it.
+    ///
+    /// `shared`: the same bytes, if they were read into memory of their own, to be kept instead of
+    /// copied.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        input: &[u8],
+        shared: Option<&Bytes>,
+        work: &mut Work,
+    ) -> Received {
+        work.start(now);
+        let received = self.receive_all(now, input, shared, work);
+        flush_touched(work);
+        self.outlet.drain(now, false, work);
+        self.shared.guard_total();
+        received
+    }
+
+    fn receive_all(
+        &mut self,
+        now: Instant,
+        input: &[u8],
+        shared: Option<&Bytes>,
+        work: &mut Work,
+    ) -> Received {
+        let mut at = 0;
+        let mut whole = 0;
+        let messages_before = self.publisher.messages();
+        let mut run = work.take_messages();
+        while at < input.len() && self.closing.is_none() {
+            let rest = &input[at..];
+            match &self.phase {
+                Phase::Served(_) => {}
+                // NATS 2.14: the first letter tells.
+                Phase::Stranger(_) if !matches!(rest[0], b'C' | b'c') => {
+                    self.fault(&ClientFault::AuthorizationViolation, work);
+                    break;
+                }
+                Phase::Stranger(_) => {}
+                Phase::Checking(_) => break,
+            }
+            match self.parser.parse(rest, &self.terms) {
+                Ok(Parsed::Op { op: Op::Publish(message), used }) => {
+                    at += used;
+                    let belongs = run.last().is_none_or(|last: &Publish<'_>| {
+                        last.subject == message.subject && run.len() < RUN_MESSAGES
+                    });
+                    if !belongs {
+                        self.publish(&mut run, shared, work);
+                    }
+                    run.push(message);
+                    if self.must_be_told_of_each() {
+                        self.publish(&mut run, shared, work);
+                    }
+                }
+                Ok(Parsed::Op { op, used }) => {
+                    at += used;
+                    self.publish(&mut run, shared, work);
+                    self.handle(&op, now, work);
+                }
+                Ok(Parsed::Partial { used, whole: needed }) => {
+                    at += used;
+                    whole = needed;
+                    break;
+                }
+                Err(fault) => {
+                    self.publish(&mut run, shared, work);
+                    self.fault(&fault, work);
+                    break;
+                }
+            }
+        }
+        self.publish(&mut run, shared, work);
+        work.keep_messages(run);
+        if self.publisher.messages() != messages_before {
+            self.ping.heard(now);
+        }
+        Received { used: at, whole }
+    }
+
+    /// Does the client get, or do we log, something for each message?
+    fn must_be_told_of_each(&self) -> bool {
+        self.options.verbose || self.options.pedantic || self.is_traced
+    }
+
+    fn publish(&mut self, run: &mut Vec<Publish<'_>>, shared: Option<&Bytes>, work: &mut Work) {
+        let Some(first) = run.first() else { return };
+        let subject = first.subject;
+        if self.is_traced {
+            for message in run.iter() {
+                self.trace_message("<<-", message);
+            }
+        }
+        if self.options.pedantic && !is_valid_literal(subject) {
+            self.fault(&ClientFault::InvalidPublishSubject, work);
+        }
+        if let Phase::Served(served) = &self.phase {
+            let run = Run { subject, messages: run, shared };
+            let mut refusals = Answers {
+                account: &served.account,
+                receiver: &self.receiver,
+                outlet: &self.outlet,
+                verbose: self.options.verbose,
+                no_responders: self.options.no_responders,
+                label: &|| label(&self.receiver, Some(served)),
+            };
+            self.publisher.publish(
+                &served.account,
+                &self.receiver,
+                served.permissions.as_ref(),
+                &run,
+                &mut refusals,
+                work,
+            );
+        }
+        run.clear();
+    }
+
+    fn handle(&mut self, op: &Op<'_>, now: Instant, work: &mut Work) {
+        if self.is_traced {
+            self.trace_op(op);
+        }
+        match *op {
+            Op::Connect(json) => self.connect(json, now, work),
+            Op::Subscribe { filter, queue, sid } => {
+                self.ping.heard(now);
+                self.subscribe(filter, queue, sid, work);
+            }
+            Op::Unsubscribe { sid, max } => {
+                self.ping.heard(now);
+                self.unsubscribe(sid, max);
+                self.ok(work);
+            }
+            Op::Ping => {
+                self.ping.heard(now);
+                self.pong(work);
+            }
+            Op::Pong => {
+                if let Some(rtt) = self.ping.answered(now) {
+                    self.note_rtt(rtt);
+                }
+            }
+            Op::Info(json) => {
+                // NATS 2.14: a client has nothing to say there, but it must be JSON.
+                if serde_json::from_slice::<serde::de::IgnoredAny>(json).is_err() {
+                    self.fault(&ClientFault::BadJson("INFO"), work);
+                }
+            }
+            Op::Err(text) => {
+                let text = String::from_utf8_lossy(text).into_owned();
+                self.fault(&ClientFault::ClientError(text), work);
+            }
+            Op::Ok | Op::Publish(_) => {}
+        }
+    }
+
+    fn connect(&mut self, json: &[u8], now: Instant, work: &mut Work) {
+        let shared = Arc::clone(&self.shared);
+        let limits = &shared.options.load().limits;
+        if !self.has_connected {
+            self.note_rtt(now.saturating_duration_since(self.receiver.since));
+        }
+        self.ping.connected(now, limits, self.publisher.random());
+        if self.options.apply(json).is_err() {
+            return self.fault(&ClientFault::BadJson("CONNECT"), work);
+        }
+        self.terms.headers = self.options.headers;
+        self.outlet.set_headers(self.options.headers);
+        self.receiver.set_echo(self.options.echo);
+        // NATS 2.14: a second CONNECT may change the account; what was subscribed to in the old one
+        // ends before the new credentials are looked at.
+        if self.has_connected
+            && let Phase::Served(served) = &self.phase
+        {
+            self.sids.end_all(&served.account);
+        }
+        self.has_connected = true;
+        self.publisher.forget();
+        let credentials = self.credentials();
+        match shared.authenticator.load().authenticate(&credentials) {
+            Decision::Grant(grant) => self.admit(Ok(grant), work),
+            Decision::Deny(denied) => self.admit(Err(denied), work),
+            Decision::Compute(check) => {
+                self.leave_account();
+                self.phase = Phase::Checking(Some(check));
+            }
+        }
+    }
+
+    fn credentials(&self) -> Credentials {
+        let options = &self.options;
+        Credentials {
+            user: options.user.clone(),
+            password: options.pass.clone(),
+            token: options.auth_token.clone(),
+            jwt: options.jwt.clone(),
+            nkey: options.nkey.clone(),
+            sig: options.sig.clone(),
+            name: options.name.clone(),
+            lang: options.lang.clone(),
+            version: options.version.clone(),
+            remote: self.receiver.remote,
+            ..Credentials::default()
+        }
+    }
+
+    /// The check that must run before the session goes on, if there is one: run it where it delays
+    /// nobody and pass its result to [`Self::handle_checked`].
+    pub fn take_check(&mut self) -> Option<Compute> {
+        match &mut self.phase {
+            Phase::Checking(check) => check.take(),
+            Phase::Stranger(_) | Phase::Served(_) => None,
+        }
+    }
+
+    /// Goes on with what the check came to. Call [`Self::receive`] with the bytes kept, next.
+    pub fn handle_checked(&mut self, result: Result<Grant, Denied>, now: Instant, work: &mut Work) {
+        work.start(now);
+        self.admit(result, work);
+        self.outlet.drain(now, false, work);
+    }
+
+    fn admit(&mut self, result: Result<Grant, Denied>, work: &mut Work) {
+        let Ok(grant) = result else {
+            return self.fault(&ClientFault::AuthorizationViolation, work);
+        };
+        if !self.options.account.is_empty() {
+            return self.fault(&ClientFault::AuthorizationViolation, work);
+        }
+        self.leave_account();
+        self.serve(grant);
+        if !(0..=1).contains(&self.options.protocol) {
+            return self.fault(&ClientFault::BadProtocol, work);
+        }
+        if self.options.no_responders && !self.options.headers {
+            return self.fault(&ClientFault::NoRespondersRequiresHeaders, work);
+        }
+        self.ok(work);
+    }
+
+    fn leave_account(&mut self) {
+        if let Phase::Served(served) = &self.phase {
+            self.sids.end_all(&served.account);
+            served.account.sessions.fetch_sub(1, Ordering::Relaxed);
+            self.phase = Phase::Checking(None);
+        }
+    }
+
+    fn subscribe(&mut self, filter: &[u8], queue: Option<&[u8]>, sid: &[u8], work: &mut Work) {
+        let Phase::Served(served) = &self.phase else { return };
+        let options = self.shared.options.load();
+        let parsed = SubjectFilter::parse(filter);
+        let verdict = match (&served.permissions, &parsed) {
+            _ if queue == Some(SYSTEM_QUEUE) => Subscribe::Deny,
+            (Some(permissions), Ok(filter)) => permissions.may_subscribe(filter, queue),
+            (None, _) | (_, Err(_)) => Subscribe::Allow,
+        };
+        if verdict == Subscribe::Deny {
+            let subject = String::from_utf8_lossy(filter).into_owned();
+            let fault = match queue {
+                None => ClientFault::SubscribeDenied(subject),
+                Some(queue) => ClientFault::QueueSubscribeDenied {
+                    subject,
+                    queue: String::from_utf8_lossy(queue).into_owned(),
+                },
+            };
+            return self.fault(&fault, work);
+        }
+        let tokens = filter.split(|byte| *byte == b'.').count();
+        if options.limits.max_subscription_tokens.is_some_and(|max| tokens > max) {
+            let subject = String::from_utf8_lossy(filter).into_owned();
+            return self.fault(&ClientFault::TooManyTokens(subject), work);
+        }
+        let living = self.receiver.subscriptions.load(Ordering::Relaxed);
+        if options.limits.max_subscriptions.is_some_and(|max| living >= max) {
+            return self.fault(&ClientFault::MaxSubscriptions, work);
+        }
+        // NATS 2.14: a sid that is taken keeps what it had, whatever was asked for.
+        if self.sids.get(sid).is_none() {
+            if parsed.is_err() {
+                return self.fault(&ClientFault::InvalidSubject, work);
+            }
+            let is_filtered = verdict == Subscribe::AllowAndFilter;
+            let receiver = Arc::clone(&self.receiver);
+            let subscription =
+                Arc::new(Subscription::new(receiver, filter, queue, sid, is_filtered));
+            self.receiver.subscriptions.fetch_add(1, Ordering::Relaxed);
+            self.sids.insert(Arc::clone(&subscription), living);
+            served.account.interest.insert(subscription);
+        }
+        self.ok(work);
+    }
+
+    fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>) {
+        let Phase::Served(served) = &self.phase else { return };
+        let Some(subscription) = self.sids.get(sid) else { return };
+        if max.is_some_and(|max| self.receiver.outlet.end_after(subscription, max)) {
+            return;
+        }
+        if let Some(subscription) = self.sids.remove(sid) {
+            end(&served.account, &subscription);
+        }
+    }
+
+    fn ok(&self, work: &mut Work) {
+        if self.options.verbose {
+            self.trace_out("OK");
+            self.outlet.send(work, |out| out.extend_from_slice(encode::OK));
+        }
+    }
+
+    fn pong(&mut self, work: &mut Work) {
+        self.trace_out("PONG");
+        self.outlet.send(work, |out| out.extend_from_slice(encode::PONG));
+        if !self.has_connected || self.has_ponged {
+            return;
+        }
+        self.has_ponged = true;
+        // NATS 2.14: the first PONG is followed by what the client could not know before CONNECT.
+        if self.options.protocol >= 1
+            && let Phase::Served(served) = &self.phase
+        {
+            let account = Arc::clone(&served.account.name);
+            self.send_info(
+                |info| {
+                    info.connect_info = true;
+                    info.remote_account = String::from(&*account);
+                    info.acc_is_sys = *account == *SYSTEM;
+                },
+                work,
+            );
+        }
+    }
+
+    fn send_info(&self, change: impl FnOnce(&mut crate::proto::Info), work: &mut Work) {
+        let mut info = (**self.shared.info.load()).clone();
+        info.max_payload = self.terms.max_payload_bytes;
+        info.auth_required = self.shared.authenticator.load().is_required();
+        info.client_id = self.receiver.id;
+        info.client_ip =
+            self.receiver.remote.map(|remote| remote.ip().to_string()).unwrap_or_default();
+        change(&mut info);
+        self.outlet.send(work, |out| encode::info(out, &info));
+    }
+
+    fn note_rtt(&self, rtt: Duration) {
+        let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
+        self.receiver.rtt_nanos.store(nanos.max(1), Ordering::Relaxed);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called, at the latest. It may be called earlier.
+    pub fn next_timeout(&self) -> Instant {
+        let mut next = self.ping.deadline();
+        if let Phase::Stranger(deadline) = &self.phase {
+            next = next.min(*deadline);
+        }
+        if let Some(deadline) = self.outlet.write_deadline() {
+            next = next.min(deadline);
+        }
+        next
+    }
+
+    /// Does what is due: asks a silent client, cuts a stale one, one that shows no credentials, one
+    /// that does not read.
+    pub fn handle_timeout(&mut self, now: Instant, work: &mut Work) {
+        if self.closing.is_some() {
+            return;
+        }
+        work.start(now);
+        self.outlet.handle_timeout(now);
+        if let Phase::Stranger(deadline) = &self.phase
+            && now >= *deadline
+        {
+            self.fault(&ClientFault::AuthenticationTimeout, work);
+        } else {
+            let shared = Arc::clone(&self.shared);
+            match self.ping.handle_timeout(now, &shared.options.load().limits) {
+                Due::Nothing => {}
+                Due::Ping => {
+                    self.trace_out("PING");
+                    self.outlet.send(work, |out| out.extend_from_slice(encode::PING));
+                    self.publisher.forget();
+                }
+                Due::Stale => self.fault(&ClientFault::StaleConnection, work),
+            }
+        }
+        self.outlet.drain(now, false, work);
+    }
+
+    /// Why the connection must end: flush the outlet, if it takes no time, and close.
+    pub fn closing(&self) -> Option<CloseReason> {
+        self.outlet.ending().or(self.closing)
+    }
+
+    /// The connection is gone, or must go: nothing more is delivered to it.
+    pub fn close(&mut self, reason: CloseReason) {
+        let reason = self.closing().unwrap_or(reason);
+        self.closing = Some(reason);
+        Outlet::close(&*self.outlet, reason);
+    }
+
+    fn fault(&mut self, fault: &ClientFault, work: &mut Work) {
+        let label = || self.label();
+        let (text, close) = tell(&self.outlet, fault, &label, work);
+        if self.is_traced && text {
+            self.trace_out(&format!("-ERR {fault}"));
+        }
+        self.closing = self.closing.or(close);
+    }
+
+    /// How logs name the client: address, number, and who it is once that is known.
+    fn label(&self) -> String {
+        match &self.phase {
+            Phase::Served(served) => label(&self.receiver, Some(served)),
+            Phase::Stranger(_) | Phase::Checking(_) => label(&self.receiver, None),
+        }
+    }
+}
+
+fn label(receiver: &Receiver, served: Option<&Served>) -> String {
+    let remote = receiver.remote.map_or_else(|| String::from("pipe"), |remote| remote.to_string());
+    let mut label = format!("{remote} - cid:{}", receiver.id);
+    if let Some(Served { account, user: Some(user), .. }) = served {
+        label.push_str(&format!(" - \"{}/user:{user}\"", account.name));
+    }
+    label
+}
+
+/// Tells the client of its fault, and the log. True if there was something to tell the client.
+fn tell(
+    outlet: &WireOutlet,
+    fault: &ClientFault,
+    label: &dyn Fn() -> String,
+    work: &mut Work,
+) -> (bool, Option<CloseReason>) {
+    let (text, close) = fault.answer();
+    match fault {
+        ClientFault::AuthenticationTimeout | ClientFault::StaleConnection => {
+            tracing::debug!(client = %label(), "{fault}");
+        }
+        _ => tracing::error!(client = %label(), "{fault}"),
+    }
+    if let Some(text) = &text {
+        outlet.send(work, |out| encode::error(out, text));
+    }
+    (text.is_some(), close)
+}
+
+/// What a client is told about its own messages.
+struct Answers<'a> {
+    account: &'a Account,
+    receiver: &'a Receiver,
+    outlet: &'a WireOutlet,
+    verbose: bool,
+    no_responders: bool,
+    label: &'a dyn Fn() -> String,
+}
+
+impl Refusals for Answers<'_> {
+    fn accepted(&mut self, work: &mut Work) {
+        if self.verbose {
+            self.outlet.send(work, |out| out.extend_from_slice(encode::OK));
+        }
+    }
+
+    fn refused(&mut self, fault: &ClientFault, work: &mut Work) {
+        tell(self.outlet, fault, self.label, work);
+    }
+
+    // NATS 2.14: the answer goes to a plain subscription of the client itself, past all counting.
+    fn unheard(&mut self, subject: &[u8], message: &Publish<'_>, work: &mut Work) {
+        if !self.no_responders {
+            return;
+        }
+        let mut matches = Matches::default();
+        self.account.interest.collect(message.reply, &mut matches);
+        let own = matches.plain.iter().find(|other| other.receiver.id == self.receiver.id);
+        if let Some(own) = own {
+            let sid = own.sid();
+            self.outlet.send(work, |out| encode::no_responders(out, message.reply, sid, subject));
+        }
+    }
+}
+
+impl Drop for ClientSession {
+    fn drop(&mut self) {
+        self.close(CloseReason::ClientClosed);
+        let label = self.label();
+        self.leave_account();
+        let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
+        self.shared.unregister(&self.receiver, reason);
+        tracing::debug!(client = %label, "Client connection closed: {reason}");
+    }
+}
+
+mod trace;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,501 @@
+//! The in-process client that an embedder holds: the same rules and the same router as for a client on
+//! the wire, no bytes and no sockets.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use super::publisher::{Publisher, Refusals};
+use crate::account::Account;
+use crate::auth::{Grant, Permissions, Subscribe};
+use crate::broker::Shared;
+use crate::deliver::{end, flush_touched};
+use crate::error::{ClientFault, CloseReason};
+use crate::headers::{HeaderMap, InvalidHeader};
+use crate::interest::Matches;
+use crate::message::Message;
+use crate::outlet::{Mailboxes, Outlet, Run, Work, sid_number};
+use crate::proto::Publish;
+use crate::receiver::Receiver;
+use crate::subject::{Subject, SubjectError, SubjectFilter};
+use crate::subscription::Subscription;
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+
+/// An in-process client, with the names and shapes of async-nats.
+///
+/// Cheap to clone; all clones are one client. It needs no runtime: any executor can poll it. A message
+/// is in its receivers' mailboxes when `publish` returns, so that nothing has to be flushed or waited
+/// for.
+///
+/// # Cancel safety
+///
+/// Every method does its work when first polled, except [`Client::request`], which can be dropped at
+/// any time and then takes its subscription with it.
+#[derive(Clone)]
+pub struct Client {
+    session: Arc<LocalSession>,
+}
+
+struct LocalSession {
+    shared: Arc<Shared>,
+    account: Arc<Account>,
+    permissions: Option<Arc<Permissions>>,
+    receiver: Arc<Receiver>,
+    mailboxes: Arc<Mailboxes>,
+    /// What publishing needs, by one thread at a time.
+    publisher: Mutex<(Publisher, Work)>,
+    next_sid: AtomicU64,
+}
+
+/// Why a message was not published.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// What it was to be published to, or answered to, is not a subject.
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    /// A header cannot be written.
+    #[error(transparent)]
+    Header(#[from] InvalidHeader),
+    /// It is larger than the broker takes.
+    #[error("a message of {size} bytes is more than the {limit} that are allowed")]
+    MaxPayload {
+        /// Its size with headers, in bytes.
+        size: usize,
+        /// What the broker takes.
+        limit: usize,
+    },
+    /// The client may not publish there.
+    #[error("publishing to {0} is not allowed")]
+    Denied(Subject),
+}
+
+/// Why a subscription was not made.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// What it was to be made for is not a filter, or the queue group's name holds white space.
+    #[error(transparent)]
+    Filter(#[from] SubjectError),
+    /// The client may not subscribe there.
+    #[error("subscribing to {0} is not allowed")]
+    Denied(SubjectFilter),
+    /// The client has as many subscriptions as it may.
+    #[error("no more subscriptions are allowed")]
+    MaxSubscriptions,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// It was not published.
+    #[error("the request was not published")]
+    Publish(#[from] PublishError),
+    /// The answer could not have been received.
+    #[error("the answer could not be subscribed to")]
+    Subscribe(#[from] SubscribeError),
+    /// Nobody listens there.
+    #[error("no responders")]
+    NoResponders,
+    /// The client was drained or the broker shut down before an answer came.
+    #[error("closed before an answer came")]
+    Closed,
+}
+
+impl From<std::convert::Infallible> for SubjectError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl Client {
+    pub(crate) fn new(shared: Arc<Shared>, grant: Grant) -> Self {
+        let account = shared.account(&grant.account);
+        let (id, seed) = shared.next_session();
+        let mailboxes = Arc::new(Mailboxes::default());
+        let now = (shared.clock)();
+        let receiver = Arc::new(Receiver::new(id, None, now, Arc::clone(&mailboxes) as Arc<_>));
+        receiver.set_permissions(grant.permissions.clone());
+        account.sessions.fetch_add(1, Ordering::Relaxed);
+        let session = LocalSession {
+            shared,
+            account,
+            permissions: grant.permissions,
+            receiver,
+            mailboxes,
+            publisher: Mutex::new((Publisher::new(seed), Work::new())),
+            next_sid: AtomicU64::new(1),
+        };
+        Self { session: Arc::new(session) }
+    }
+
+    /// Publishes a message.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]. Unlike async-nats, a denied publish is an error here, not an event.
+    pub async fn publish<S>(&self, subject: S, payload: Bytes) -> Result<(), PublishError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.session.publish(parse(subject)?, None, None, payload)
+    }
+
+    /// Publishes a message that asks for answers to `reply`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub async fn publish_with_reply<S, R>(
+        &self,
+        subject: S,
+        reply: R,
+        payload: Bytes,
+    ) -> Result<(), PublishError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+        R: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.session.publish(parse(subject)?, Some(parse(reply)?), None, payload)
+    }
+
+    /// Publishes a message with headers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub async fn publish_with_headers<S>(
+        &self,
+        subject: S,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<(), PublishError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.session.publish(parse(subject)?, None, Some(&headers), payload)
+    }
+
+    /// Publishes a message with headers that asks for answers to `reply`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub async fn publish_with_reply_and_headers<S, R>(
+        &self,
+        subject: S,
+        reply: R,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<(), PublishError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+        R: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.session.publish(parse(subject)?, Some(parse(reply)?), Some(&headers), payload)
+    }
+
+    /// Subscribes. Messages published from now on wait in the subscriber's mailbox: at most
+    /// [`crate::limits::MAILBOX_MESSAGES`], further ones are dropped and
+    /// [counted](Subscriber::dropped).
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`].
+    pub async fn subscribe(&self, filter: impl AsRef<[u8]>) -> Result<Subscriber, SubscribeError> {
+        self.session.subscribe(filter.as_ref(), None).map(|sid| self.subscriber(sid))
+    }
+
+    /// Subscribes as a member of a queue group: each message goes to one of its members.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::subscribe`].
+    pub async fn queue_subscribe(
+        &self,
+        filter: impl AsRef<[u8]>,
+        queue_group: impl AsRef<[u8]>,
+    ) -> Result<Subscriber, SubscribeError> {
+        let queue = queue_group.as_ref();
+        if queue.is_empty() {
+            return Err(SubjectError::Empty.into());
+        }
+        if queue.iter().any(u8::is_ascii_whitespace) {
+            return Err(SubjectError::WhiteSpace.into());
+        }
+        self.session.subscribe(filter.as_ref(), Some(queue)).map(|sid| self.subscriber(sid))
+    }
+
+    /// Asks, and waits for the first answer. It waits for ever: the core has no clock; wrap it in your
+    /// runtime's timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; at once if nobody listens.
+    pub async fn request<S>(&self, subject: S, payload: Bytes) -> Result<Message, RequestError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.request_inner(parse(subject)?, None, payload).await
+    }
+
+    /// Asks with headers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`].
+    pub async fn request_with_headers<S>(
+        &self,
+        subject: S,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Message, RequestError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.request_inner(parse(subject)?, Some(headers), payload).await
+    }
+
+    async fn request_inner(
+        &self,
+        subject: Subject,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Message, RequestError> {
+        let inbox = parse(self.new_inbox())?;
+        let mut answers = self.subscribe(&inbox).await?;
+        answers.unsubscribe_after(1);
+        self.session.publish(subject, Some(inbox), headers.as_ref(), payload)?;
+        let answer = answers.next().await.ok_or(RequestError::Closed)?;
+        let status = answer.headers.as_ref().and_then(HeaderMap::status);
+        if status == Some(503) && answer.payload.is_empty() {
+            return Err(RequestError::NoResponders);
+        }
+        Ok(answer)
+    }
+
+    /// A subject of this client's own, for answers.
+    pub fn new_inbox(&self) -> String {
+        format!("_INBOX.{}", self.session.shared.unique_name())
+    }
+
+    /// Does nothing: a message is delivered when `publish` returns. It is here so that code written for
+    /// async-nats reads the same.
+    pub async fn flush(&self) {}
+
+    /// Ends all subscriptions. What is in their mailboxes can still be read; then they end.
+    pub async fn drain(&self) {
+        self.session.mailboxes.close(CloseReason::ClientClosed);
+    }
+
+    fn subscriber(&self, subscription: Arc<Subscription>) -> Subscriber {
+        Subscriber { session: Arc::clone(&self.session), subscription }
+    }
+}
+
+fn parse<S>(subject: S) -> Result<Subject, PublishError>
+where
+    S: TryInto<Subject, Error: Into<SubjectError>>,
+{
+    subject.try_into().map_err(|error| PublishError::Subject(error.into()))
+}
+
+impl LocalSession {
+    fn publish(
+        &self,
+        subject: Subject,
+        reply: Option<Subject>,
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
+        let headers = headers.filter(|headers| !headers.is_empty());
+        let (header_len, body) = match headers {
+            None => (None, payload),
+            Some(headers) => {
+                let mut block = headers.encode()?;
+                let len = block.len();
+                block.extend_from_slice(&payload);
+                (Some(len), Bytes::from(block))
+            }
+        };
+        let limit = self.shared.options.load().limits.max_payload_bytes;
+        if body.len() > limit {
+            return Err(PublishError::MaxPayload { size: body.len(), limit });
+        }
+        let mut sizes = [0u8; 44];
+        let sizes = write_sizes(&mut sizes, header_len, body.len());
+        let message = Publish {
+            subject: subject.as_ref(),
+            reply: reply.as_ref().map(AsRef::as_ref).unwrap_or_default(),
+            header_len,
+            body: &body,
+            sizes,
+            tail: None,
+        };
+        let run = Run {
+            subject: message.subject,
+            messages: std::slice::from_ref(&message),
+            shared: Some(&body),
+        };
+        let mut outcome = Outcome { session: self, denied: false };
+        let mut publisher = self.publisher.lock();
+        let (publisher, work) = &mut *publisher;
+        work.start((self.shared.clock)());
+        let permissions = self.permissions.as_ref();
+        publisher.publish(&self.account, &self.receiver, permissions, &run, &mut outcome, work);
+        let denied = outcome.denied;
+        flush_touched(work);
+        self.shared.guard_total();
+        if denied { Err(PublishError::Denied(subject)) } else { Ok(()) }
+    }
+
+    fn subscribe(
+        &self,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+    ) -> Result<Arc<Subscription>, SubscribeError> {
+        let filter = SubjectFilter::parse(filter)?;
+        let verdict = self
+            .permissions
+            .as_ref()
+            .map_or(Subscribe::Allow, |permissions| permissions.may_subscribe(&filter, queue));
+        if verdict == Subscribe::Deny {
+            return Err(SubscribeError::Denied(filter));
+        }
+        let living = self.receiver.subscriptions.fetch_add(1, Ordering::AcqRel);
+        let max = self.shared.options.load().limits.max_subscriptions;
+        if max.is_some_and(|max| living >= max) {
+            self.receiver.subscriptions.fetch_sub(1, Ordering::AcqRel);
+            return Err(SubscribeError::MaxSubscriptions);
+        }
+        let sid = self.next_sid.fetch_add(1, Ordering::Relaxed);
+        self.mailboxes.open(sid);
+        let subscription = Arc::new(Subscription::new(
+            Arc::clone(&self.receiver),
+            filter.as_bytes(),
+            queue,
+            &sid.to_le_bytes(),
+            verdict == Subscribe::AllowAndFilter,
+        ));
+        self.account.interest.insert(Arc::clone(&subscription));
+        Ok(subscription)
+    }
+}
+
+/// The sizes as they would stand on the wire, for receivers that are there.
+fn write_sizes(buffer: &mut [u8; 44], header_len: Option<usize>, len: usize) -> &[u8] {
+    use std::io::Write;
+    let room = buffer.len();
+    let mut rest = &mut buffer[..];
+    // Two numbers of at most twenty digits and a blank fit.
+    let _ = match header_len {
+        Some(header_len) => write!(rest, "{header_len} {len}"),
+        None => write!(rest, "{len}"),
+    };
+    let used = room - rest.len();
+    &buffer[..used]
+}
+
+struct Outcome<'a> {
+    session: &'a LocalSession,
+    denied: bool,
+}
+
+impl Refusals for Outcome<'_> {
+    fn accepted(&mut self, _work: &mut Work) {}
+
+    fn refused(&mut self, _fault: &ClientFault, _work: &mut Work) {
+        self.denied = true;
+    }
+
+    fn unheard(&mut self, subject: &[u8], message: &Publish<'_>, _work: &mut Work) {
+        let session = self.session;
+        let mut matches = Matches::default();
+        session.account.interest.collect(message.reply, &mut matches);
+        let own = matches.plain.iter().find(|other| other.receiver.id == session.receiver.id);
+        let Some(own) = own else { return };
+        let subject = Subject::from_wire(subject);
+        let answer = Message {
+            headers: Some(HeaderMap::no_responders(&subject)),
+            subject: Subject::from_wire(message.reply),
+            reply: None,
+            payload: Bytes::new(),
+        };
+        session.mailboxes.put(sid_number(own), answer);
+    }
+}
+
+impl Drop for LocalSession {
+    fn drop(&mut self) {
+        self.account.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.shared.unregister(&self.receiver, CloseReason::ClientClosed);
+    }
+}
+
+/// A subscription of an in-process client: a [`Stream`] of messages. Dropped, it unsubscribes.
+pub struct Subscriber {
+    session: Arc<LocalSession>,
+    subscription: Arc<Subscription>,
+}
+
+impl Subscriber {
+    /// The next message; `None` once the subscription has ended and all it got has been read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it takes no message with it.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    /// The next message if it is there already.
+    pub fn try_next(&mut self) -> Option<Message> {
+        match self.poll_message(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(message) => message,
+            Poll::Pending => None,
+        }
+    }
+
+    /// Ends the subscription. What has arrived can still be read.
+    pub async fn unsubscribe(&mut self) {
+        end(&self.session.account, &self.subscription);
+        self.session.mailboxes.end(sid_number(&self.subscription));
+    }
+
+    /// Ends the subscription once it has got `max` messages, counted from its beginning; now, if it has
+    /// got them.
+    pub fn unsubscribe_after(&mut self, max: u64) {
+        if !self.session.mailboxes.end_after(&self.subscription, max) {
+            end(&self.session.account, &self.subscription);
+            self.session.mailboxes.end(sid_number(&self.subscription));
+        }
+    }
+
+    /// How many messages found its mailbox full and were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.session.mailboxes.dropped(sid_number(&self.subscription))
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.session.mailboxes.poll_next(sid_number(&self.subscription), cx)
+    }
+}
+
+impl Stream for Subscriber {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.get_mut().poll_message(cx)
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        end(&self.session.account, &self.subscription);
+        self.session.mailboxes.discard(sid_number(&self.subscription));
+    }
+}

@@ -1,0 +1,101 @@
+//! Is the party still there?
+
+use std::time::{Duration, Instant};
+
+use crate::limits::Limits;
+use crate::random::Random;
+
+/// The first PING comes early, to measure the round trip.
+// NATS 2.14: 2 seconds after CONNECT, and up to a fifth later.
+const FIRST_PING: Duration = Duration::from_secs(2);
+
+/// The round trip is measured again this often, be the party busy or not.
+// NATS 2.14: DEFAULT_RTT_MEASUREMENT_INTERVAL.
+const MEASURE_AGAIN: Duration = Duration::from_hours(1);
+
+/// When to ask, and when to give up.
+#[derive(Debug)]
+pub(super) struct Ping {
+    next: Instant,
+    /// PINGs sent since the last PONG.
+    unanswered: u32,
+    sent: Option<Instant>,
+    heard: Instant,
+}
+
+/// What a party's silence calls for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Due {
+    Nothing,
+    Ping,
+    Stale,
+}
+
+impl Ping {
+    pub(super) fn new(now: Instant, limits: &Limits) -> Self {
+        Self { next: now + limits.ping_interval, unanswered: 0, sent: None, heard: now }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.next
+    }
+
+    /// CONNECT came.
+    pub(super) fn connected(&mut self, now: Instant, limits: &Limits, random: &mut Random) {
+        let first = limits.ping_interval.min(FIRST_PING);
+        let fifth = usize::try_from((first / 5).as_nanos()).unwrap_or(usize::MAX);
+        self.next = now + first + Duration::from_nanos(random.below(fifth) as u64);
+    }
+
+    /// Something came that shows life.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// PONG came. Returns the round trip.
+    pub(super) fn answered(&mut self, now: Instant) -> Option<Duration> {
+        self.unanswered = 0;
+        self.sent.map(|sent| now.saturating_duration_since(sent).max(Duration::from_nanos(1)))
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, limits: &Limits) -> Due {
+        if now < self.next {
+            return Due::Nothing;
+        }
+        self.next = now + limits.ping_interval;
+        let is_silent = now.saturating_duration_since(self.heard) >= limits.ping_interval;
+        let must_measure =
+            self.sent.is_none_or(|sent| now.saturating_duration_since(sent) > MEASURE_AGAIN);
+        if !is_silent && !must_measure {
+            return Due::Nothing;
+        }
+        if self.unanswered + 1 > limits.ping_max {
+            return Due::Stale;
+        }
+        self.unanswered += 1;
+        self.sent = Some(now);
+        Due::Ping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_party_is_asked_and_then_stale() {
+        let limits = Limits { ping_interval: Duration::from_secs(10), ..Limits::default() };
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut ping = Ping::new(start, &limits);
+        ping.connected(start, &limits, &mut Random::new(1));
+        assert_eq!(ping.handle_timeout(at(1), &limits), Due::Nothing);
+        assert_eq!(ping.handle_timeout(at(3), &limits), Due::Ping, "the early one");
+        assert_eq!(ping.answered(at(4)), Some(Duration::from_secs(1)));
+        ping.heard(at(12));
+        assert_eq!(ping.handle_timeout(at(13), &limits), Due::Nothing, "it was busy");
+        assert_eq!(ping.handle_timeout(at(23), &limits), Due::Ping);
+        assert_eq!(ping.handle_timeout(at(33), &limits), Due::Ping);
+        assert_eq!(ping.handle_timeout(at(43), &limits), Due::Stale);
+    }
+}

@@ -1,0 +1,128 @@
+//! Stages 4 to 6 as one session goes through them: what it remembers of subjects, its picks, its counts.
+
+use crate::account::{Account, SYSTEM};
+use crate::auth::Permissions;
+use crate::deliver::deliver;
+use crate::error::ClientFault;
+use crate::interest::MatchCache;
+use crate::outlet::{Run, Work};
+use crate::proto::Publish;
+use crate::random::Random;
+use crate::receiver::Receiver;
+use crate::subscription::Subscription;
+use crate::sync::{Arc, Ordering};
+
+/// What one session needs to publish.
+pub(super) struct Publisher {
+    /// Made at the first message: most sessions of a large server never send one.
+    cache: Option<Box<MatchCache<Subscription>>>,
+    random: Random,
+    in_messages: u64,
+    in_bytes: u64,
+}
+
+/// What a session does about its messages beside delivering them.
+pub(super) trait Refusals {
+    /// The messages may be published, and are about to be.
+    fn accepted(&mut self, work: &mut Work);
+    /// The session may not publish it.
+    fn refused(&mut self, fault: &ClientFault, work: &mut Work);
+    /// Nobody got it, and it asks for an answer.
+    fn unheard(&mut self, subject: &[u8], message: &Publish<'_>, work: &mut Work);
+}
+
+impl Publisher {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { cache: None, random: Random::new(seed), in_messages: 0, in_bytes: 0 }
+    }
+
+    pub(super) fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
+    /// Forgets what it knows of subjects: the account or the permissions have changed, or nothing was
+    /// published for long.
+    pub(super) fn forget(&mut self) {
+        self.cache = None;
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.in_messages
+    }
+
+    /// Publishes a run.
+    pub(super) fn publish(
+        &mut self,
+        account: &Account,
+        receiver: &Receiver,
+        permissions: Option<&Arc<Permissions>>,
+        run: &Run<'_>,
+        refusals: &mut impl Refusals,
+        work: &mut Work,
+    ) {
+        self.count(receiver, run);
+        let random = &mut self.random;
+        let cache = self.cache.get_or_insert_with(|| Box::new(MatchCache::new(random.next_u64())));
+        let known = cache.look_up(&account.interest, run.subject, || {
+            permissions.is_none_or(|permissions| permissions.may_publish(run.subject))
+        });
+        let all_may_pass = known.is_allowed
+            && !is_reserved_subject(account, run.subject)
+            && run.messages.iter().all(|message| !is_reserved_reply(message.reply));
+        if all_may_pass {
+            refusals.accepted(work);
+            deliver(account, receiver, run, &known.matches, random, work, |message, work| {
+                if !message.reply.is_empty() {
+                    refusals.unheard(run.subject, message, work);
+                }
+            });
+            return;
+        }
+        for message in run.messages {
+            let is_allowed = !is_reserved_subject(account, run.subject)
+                && (known.is_allowed
+                    || (receiver.tracks_replies() && receiver.take_reply(run.subject, work.now())));
+            if !is_allowed {
+                let subject = String::from_utf8_lossy(run.subject).into_owned();
+                refusals.refused(&ClientFault::PublishDenied(subject), work);
+            } else if is_reserved_reply(message.reply) {
+                let reply = String::from_utf8_lossy(message.reply).into_owned();
+                refusals.refused(&ClientFault::ReplyDenied(reply), work);
+            } else {
+                refusals.accepted(work);
+                let one = Run { messages: std::slice::from_ref(message), ..*run };
+                deliver(account, receiver, &one, &known.matches, random, work, |message, work| {
+                    if !message.reply.is_empty() {
+                        refusals.unheard(run.subject, message, work);
+                    }
+                });
+            }
+        }
+    }
+
+    /// The session alone writes these counters, so that a store does.
+    fn count(&mut self, receiver: &Receiver, run: &Run<'_>) {
+        let bytes: usize = run.messages.iter().map(|message| message.body.len()).sum();
+        self.in_messages += run.messages.len() as u64;
+        self.in_bytes += bytes as u64;
+        receiver.in_messages.store(self.in_messages, Ordering::Relaxed);
+        receiver.in_bytes.store(self.in_bytes, Ordering::Relaxed);
+    }
+}
+
+/// Subjects that only servers use among themselves.
+// NATS 2.14: replies routed through gateways, and the groups that replicate streams.
+fn is_reserved_subject(account: &Account, subject: &[u8]) -> bool {
+    matches!(subject.first(), Some(b'_' | b'$'))
+        && ((subject.starts_with(b"_GR_.") && subject.len() > 5)
+            || (subject.starts_with(b"$NRG.") && *account.name != *SYSTEM))
+}
+
+/// Replies that only servers hand out.
+// NATS 2.14: isReservedReply.
+fn is_reserved_reply(reply: &[u8]) -> bool {
+    matches!(reply.first(), Some(b'_' | b'$'))
+        && (reply.starts_with(b"_R_.")
+            || (reply.starts_with(b"$JS.ACK.") && reply.len() > 8)
+            || (reply.starts_with(b"_GR_.") && reply.len() > 5))
+}

@@ -1,0 +1,115 @@
+//! A setup as a configuration file.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::setup::{Rules, Setup, User};
+
+/// The setup in the NATS configuration language, without where to listen.
+pub fn config(setup: &Setup) -> String {
+    let mut out = String::new();
+    line(&mut out, "max_payload", setup.max_payload);
+    line(&mut out, "max_control_line", setup.max_control_line);
+    line(&mut out, "max_connections", setup.max_connections);
+    line(&mut out, "max_subscriptions", setup.max_subscriptions);
+    line(&mut out, "max_subscription_tokens", setup.max_sub_tokens);
+    line(&mut out, "ping_interval", setup.ping_interval.map(time));
+    line(&mut out, "ping_max", setup.ping_max);
+    line(&mut out, "no_header_support", setup.no_header_support.then_some(true));
+    line(&mut out, "no_auth_user", setup.no_auth_user.as_deref().map(quote));
+    let mut block = String::new();
+    line(&mut block, "timeout", setup.auth_timeout.map(time));
+    line(&mut block, "token", setup.token.as_deref().map(quote));
+    if !setup.users.is_empty() {
+        let users: String = setup.users.iter().map(user).collect();
+        line(&mut block, "users", Some(format!("[\n{users}]")));
+    }
+    if !block.is_empty() {
+        line(&mut out, "authorization", Some(format!("{{\n{block}}}")));
+    }
+    out
+}
+
+fn user(user: &User) -> String {
+    let mut permissions = String::new();
+    line(&mut permissions, "publish", rules(&user.publish));
+    line(&mut permissions, "subscribe", rules(&user.subscribe));
+    let responses = user.allow_responses.as_ref();
+    let responses =
+        responses.map(|r| format!("{{ max: {}, expires: {} }}", r.max, time(r.expires)));
+    line(&mut permissions, "allow_responses", responses);
+    let mut out = String::from("{\n");
+    line(&mut out, "user", Some(quote(&user.name)));
+    line(&mut out, "password", Some(quote(&user.password)));
+    let permissions = (!permissions.is_empty()).then(|| format!("{{\n{permissions}}}"));
+    line(&mut out, "permissions", permissions);
+    out + "}\n"
+}
+
+fn rules(rules: &Rules) -> Option<String> {
+    let list = |subjects: &[String]| {
+        let subjects: Vec<_> = subjects.iter().map(|s| quote(s)).collect();
+        (!subjects.is_empty()).then(|| format!("[{}]", subjects.join(", ")))
+    };
+    let mut out = String::new();
+    line(&mut out, "allow", list(&rules.allow));
+    line(&mut out, "deny", list(&rules.deny));
+    (!out.is_empty()).then(|| format!("{{\n{out}}}"))
+}
+
+fn line(out: &mut String, key: &str, value: Option<impl ToString>) {
+    if let Some(value) = value {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{key}: {}", value.to_string());
+    }
+}
+
+fn quote(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+fn time(time: Duration) -> String {
+    format!("\"{}ms\"", time.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setup_without_wishes_is_an_empty_file() {
+        assert_eq!(config(&Setup::default()), "");
+    }
+
+    #[test]
+    fn users_and_their_permissions_are_nested() {
+        let mut setup = Setup::default();
+        for directive in [
+            "max_sub_tokens 4",
+            "auth_timeout 2s",
+            "user eva secret",
+            "publish_allow eva a.> b",
+            "allow_responses eva 1 2m",
+        ] {
+            setup.read(directive).unwrap();
+        }
+        let expected = r#"max_subscription_tokens: 4
+authorization: {
+timeout: "2000ms"
+users: [
+{
+user: "eva"
+password: "secret"
+permissions: {
+publish: {
+allow: ["a.>", "b"]
+}
+allow_responses: { max: 1, expires: "120000ms" }
+}
+}
+]
+}
+"#;
+        assert_eq!(config(&setup), expected);
+    }
+}

@@ -1,0 +1,98 @@
+//! What an INFO must say, where the rest of it is the server's own affair.
+
+use serde_json::{Map, Value};
+
+/// Some fields of an INFO line and what each must hold.
+///
+/// Written `INFO {"max_payload":1024, "nonce":"<absent>", ...}`: the dots stand for the fields not asked for.
+/// Instead of a value, `"<number>"` and `"<string>"` ask for any of that type (a string that is not empty), `"<absent>"` for none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InfoPattern {
+    fields: Map<String, Value>,
+}
+
+impl InfoPattern {
+    /// Reads the pattern that follows `INFO `.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let asked = text
+            .trim()
+            .strip_prefix('{')
+            .and_then(|t| t.strip_suffix('}'))
+            .and_then(|t| t.trim_end().strip_suffix("..."))
+            .ok_or("an INFO is expected as {\"field\":value, ...}, with the dots")?;
+        let object = format!("{{{}}}", asked.trim_end().trim_end_matches(','));
+        let fields = serde_json::from_str(&object).map_err(|e| format!("fields of INFO: {e}"))?;
+        Ok(Self { fields })
+    }
+
+    /// Says what is wrong with a line (CRLF included), if anything is.
+    pub(crate) fn check(&self, line: &[u8]) -> Result<(), String> {
+        let json = line
+            .strip_prefix(b"INFO ")
+            .and_then(|l| l.strip_suffix(b" \r\n"))
+            .ok_or("expected INFO, one blank, JSON, one blank, CRLF")?;
+        let info: Map<String, Value> =
+            serde_json::from_slice(json).map_err(|e| format!("JSON of INFO: {e}"))?;
+        for (name, wanted) in &self.fields {
+            let found = info.get(name);
+            if !holds(wanted, found) {
+                let found = found.map_or("absent".into(), Value::to_string);
+                return Err(format!("\"{name}\" of INFO: expected {wanted}, is {found}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn holds(wanted: &Value, found: Option<&Value>) -> bool {
+    match (wanted.as_str(), found) {
+        (Some("<absent>"), found) => found.is_none(),
+        (Some("<number>"), found) => found.is_some_and(Value::is_number),
+        (Some("<string>"), found) => found.and_then(Value::as_str).is_some_and(|s| !s.is_empty()),
+        (_, found) => found == Some(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &[u8] = b"INFO {\"port\":4222,\"host\":\"::1\",\"headers\":true} \r\n";
+
+    fn check(pattern: &str) -> Result<(), String> {
+        InfoPattern::parse(pattern).unwrap().check(LINE)
+    }
+
+    #[test]
+    fn fields_asked_for_must_agree_and_others_may_be_there() {
+        assert_eq!(check(r#"{...}"#), Ok(()));
+        assert_eq!(
+            check(
+                r#"{"port":"<number>", "host":"<string>", "tls":"<absent>", "headers":true, ...}"#
+            ),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_field_that_differs_is_named() {
+        assert!(check(r#"{"port":4223, ...}"#).unwrap_err().contains("\"port\""));
+        assert!(check(r#"{"port":"<string>", ...}"#).is_err());
+        assert!(check(r#"{"port":"<absent>", ...}"#).is_err());
+        assert!(check(r#"{"nonce":"<string>", ...}"#).unwrap_err().contains("is absent"));
+    }
+
+    #[test]
+    fn a_pattern_without_its_dots_is_refused() {
+        assert!(InfoPattern::parse(r#"{"port":1}"#).is_err());
+        assert!(InfoPattern::parse(r#"{"port":, ...}"#).is_err());
+    }
+
+    #[test]
+    fn a_line_that_is_no_info_is_refused() {
+        let any = InfoPattern::parse("{...}").unwrap();
+        for line in [&b"PONG\r\n"[..], b"INFO {}\r\n", b"INFO {\"a\" \r\n"] {
+            assert!(any.check(line).is_err(), "{}", line.escape_ascii());
+        }
+    }
+}

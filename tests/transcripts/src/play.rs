@@ -1,0 +1,251 @@
+//! The runner: a dialogue on a stage.
+
+use std::collections::HashMap;
+use std::io;
+use std::slice;
+use std::time::{Duration, Instant};
+
+use crate::dialogue::{Act, Dialogue, Expected, Party, Step};
+use crate::failure::Failure;
+use crate::setup::Setup;
+use crate::stage::{Arrival, Line, Stage};
+use crate::text::show;
+
+/// How long to wait for one of several parties before looking at the next.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// Plays one dialogue on a stage whose server is set up as it wants. The lines it opens stay open.
+///
+/// # Errors
+/// The first step that went otherwise.
+pub fn play(dialogue: &Dialogue, stage: &mut dyn Stage) -> Result<(), Failure> {
+    let mut cast = Cast { stage, seats: HashMap::new() };
+    for Step { line, act } in &dialogue.steps {
+        if let Err(what) = cast.act(act) {
+            let notes = cast.stage.notes();
+            return Err(Failure { dialogue: dialogue.name.clone(), line: *line, what, notes });
+        }
+    }
+    Ok(())
+}
+
+/// Plays dialogues, those with equal setups one after the other on one stage that `set` makes for them, and returns those that failed.
+pub fn play_all(
+    dialogues: &[Dialogue],
+    mut set: impl FnMut(&Setup) -> io::Result<Box<dyn Stage>>,
+) -> Vec<Failure> {
+    let mut groups: Vec<(&Setup, Vec<&Dialogue>)> = Vec::new();
+    for dialogue in dialogues {
+        match groups.iter_mut().find(|(setup, _)| **setup == dialogue.setup) {
+            Some((_, group)) => group.push(dialogue),
+            None => groups.push((&dialogue.setup, vec![dialogue])),
+        }
+    }
+    let mut failures = Vec::new();
+    for (setup, group) in groups {
+        let mut stage: Option<Box<dyn Stage>> = None;
+        for dialogue in group {
+            if let Err(failure) = play_next(dialogue, &mut stage, || set(setup)) {
+                failures.push(failure);
+                // What a failed dialogue left behind must not spoil the next.
+                stage = None;
+            }
+        }
+    }
+    failures
+}
+
+fn play_next(
+    dialogue: &Dialogue,
+    stage: &mut Option<Box<dyn Stage>>,
+    set: impl FnOnce() -> io::Result<Box<dyn Stage>>,
+) -> Result<(), Failure> {
+    let failure = |what: &str, error: io::Error| Failure {
+        dialogue: dialogue.name.clone(),
+        line: 0,
+        what: format!("{what}: {error}"),
+        notes: String::new(),
+    };
+    let stage = match stage {
+        Some(stage) => stage,
+        None => stage.insert(set().map_err(|e| failure("no server", e))?),
+    };
+    play(dialogue, stage.as_mut())?;
+    stage.clear().map_err(|e| failure("clearing the stage", e))
+}
+
+/// A party's line, and what has arrived there and was not yet expected.
+struct Seat {
+    line: Line,
+    inbox: Vec<u8>,
+    closed: bool,
+}
+
+struct Cast<'a> {
+    stage: &'a mut dyn Stage,
+    seats: HashMap<Party, Seat>,
+}
+
+impl Cast<'_> {
+    fn act(&mut self, act: &Act) -> Result<(), String> {
+        match act {
+            Act::Send(party, bytes) => self.send(party, bytes),
+            Act::Expect(party, Expected::Bytes(bytes)) => self.expect(party, bytes),
+            Act::Expect(party, Expected::Info(pattern)) => {
+                self.enter(party)?;
+                let line = self.line(party)?;
+                pattern.check(&line).map_err(|what| format!("{what}\n  in {}", show(&line)))
+            }
+            Act::Deal { parties, items, in_order } => self.deal(parties, items, *in_order),
+            Act::Quiet(party) => {
+                self.send(party, b"PING\r\n")?;
+                self.expect(party, b"PONG\r\n")
+                    .map_err(|what| format!("asked by PING whether nothing more arrives: {what}"))
+            }
+            Act::Closed(party) => self.closed(party),
+            Act::HangUp(party) => {
+                let line = self.seat(party)?.line;
+                self.stage.hang_up(line).map_err(|e| e.to_string())
+            }
+            Act::Pass(time) => self.stage.pass(*time).map_err(|e| e.to_string()),
+        }
+    }
+
+    fn send(&mut self, party: &Party, bytes: &[u8]) -> Result<(), String> {
+        let line = self.seat(party)?.line;
+        self.stage.send(line, bytes).map_err(|e| format!("{party} cannot send: {e}"))
+    }
+
+    fn expect(&mut self, party: &Party, bytes: &[u8]) -> Result<(), String> {
+        self.seat(party)?;
+        self.deal(slice::from_ref(party), &[bytes.to_vec()], true)
+    }
+
+    /// Takes each of `items` from the front of what one of the parties received, as they come.
+    fn deal(&mut self, parties: &[Party], items: &[Vec<u8>], in_order: bool) -> Result<(), String> {
+        let deadline = Instant::now() + self.stage.patience();
+        let mut left: Vec<_> = items.iter().enumerate().collect();
+        let mut latest = HashMap::new();
+        while !left.is_empty() {
+            if let Some((party, index)) = self.take(parties, &mut left)? {
+                let before = latest.insert(party, index);
+                if in_order && before.is_some_and(|before| before > index) {
+                    return Err(format!("{party} received {} too late", show(&items[index])));
+                }
+                continue;
+            }
+            let patience = self.stage.patience();
+            let patience = if parties.len() == 1 { patience } else { patience.min(GLANCE) };
+            let mut news = false;
+            let mut open = false;
+            for party in parties {
+                let arrival = self.listen(party, patience)?;
+                news |= arrival == Arrival::Bytes;
+                open |= arrival != Arrival::Closed;
+            }
+            let may_come = open && parties.len() > 1 && Instant::now() < deadline;
+            if !news && !may_come {
+                let end = if open { "no more came" } else { "then the connection was closed" };
+                return Err(self.disappointed(parties, &left, end));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the first item with which some party's inbox begins. An inbox that can begin with none is an error.
+    fn take<'p>(
+        &mut self,
+        parties: &'p [Party],
+        left: &mut Vec<(usize, &Vec<u8>)>,
+    ) -> Result<Option<(&'p Party, usize)>, String> {
+        for party in parties {
+            let inbox = &mut self.seat(party)?.inbox;
+            if let Some(found) = left.iter().position(|(_, item)| inbox.starts_with(item)) {
+                let (index, item) = left.remove(found);
+                inbox.drain(..item.len());
+                return Ok(Some((party, index)));
+            }
+            if !left.iter().any(|(_, item)| item.starts_with(inbox)) {
+                return Err(self.disappointed(
+                    slice::from_ref(party),
+                    left,
+                    "that is something else",
+                ));
+            }
+        }
+        Ok(None)
+    }
+
+    fn disappointed(&self, parties: &[Party], left: &[(usize, &Vec<u8>)], end: &str) -> String {
+        let items: Vec<_> = left.iter().map(|(_, item)| show(item)).collect();
+        let mut text = format!("expected {} ({end})", items.join("\n      or "));
+        for party in parties {
+            let inbox = self.seats.get(party).map_or(&[][..], |seat| &seat.inbox);
+            text += &format!("\n  {party} received {}", show(inbox));
+        }
+        text
+    }
+
+    fn closed(&mut self, party: &Party) -> Result<(), String> {
+        self.seat(party)?;
+        let arrival = self.listen(party, self.stage.patience())?;
+        let inbox = &self.seat(party)?.inbox;
+        match arrival {
+            _ if !inbox.is_empty() => {
+                Err(format!("{party} should be closed, but received {}", show(inbox)))
+            }
+            Arrival::Closed => Ok(()),
+            Arrival::Bytes | Arrival::Nothing => {
+                Err(format!("{party} should be closed, but is open"))
+            }
+        }
+    }
+
+    /// The next line the party received, CRLF included.
+    fn line(&mut self, party: &Party) -> Result<Vec<u8>, String> {
+        loop {
+            let inbox = &mut self.seats.get_mut(party).ok_or("no such party")?.inbox;
+            if let Some(end) = inbox.windows(2).position(|pair| pair == b"\r\n") {
+                return Ok(inbox.drain(..end + 2).collect());
+            }
+            if self.listen(party, self.stage.patience())? != Arrival::Bytes {
+                let inbox = &self.seats[party].inbox;
+                return Err(format!("{party} expected a line, received {}", show(inbox)));
+            }
+        }
+    }
+
+    fn listen(&mut self, party: &Party, patience: Duration) -> Result<Arrival, String> {
+        let seat = self.seats.get_mut(party).ok_or("no such party")?;
+        if seat.closed {
+            return Ok(Arrival::Closed);
+        }
+        let arrival = self
+            .stage
+            .receive(seat.line, &mut seat.inbox, patience)
+            .map_err(|e| format!("{party} cannot receive: {e}"))?;
+        seat.closed = arrival == Arrival::Closed;
+        Ok(arrival)
+    }
+
+    /// The party's seat; a party that was not there yet connects, and its INFO is passed over.
+    fn seat(&mut self, party: &Party) -> Result<&mut Seat, String> {
+        if self.enter(party)? {
+            let greeting = self.line(party)?;
+            if !greeting.starts_with(b"INFO {") {
+                return Err(format!("{party} expected INFO first, received {}", show(&greeting)));
+            }
+        }
+        self.seats.get_mut(party).ok_or_else(|| "no such party".into())
+    }
+
+    /// Connects the party, and says whether it was not there yet.
+    fn enter(&mut self, party: &Party) -> Result<bool, String> {
+        if self.seats.contains_key(party) {
+            return Ok(false);
+        }
+        let line = self.stage.open().map_err(|e| format!("{party} cannot connect: {e}"))?;
+        self.seats.insert(party.clone(), Seat { line, inbox: Vec::new(), closed: false });
+        Ok(true)
+    }
+}

@@ -1,0 +1,186 @@
+//! A real nats-server as a stage.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs, process, thread};
+
+use serde_json::Value;
+
+use crate::config::config;
+use crate::setup::Setup;
+use crate::stage::{Arrival, Line, Stage};
+use crate::tcp::TcpStage;
+
+/// How long the server may take to start, and to forget clients that left.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A nats-server started for a [`Setup`], killed on drop.
+#[derive(Debug)]
+pub struct Reference {
+    tcp: TcpStage,
+    monitor: SocketAddr,
+    /// Subscriptions the server holds for itself.
+    own_subscriptions: u64,
+    folder: PathBuf,
+    process: Child,
+}
+
+impl Reference {
+    /// Starts `binary` with what `setup` asks for, and returns when it accepts connections.
+    ///
+    /// # Errors
+    /// If it cannot be started or is not ready in time; the error holds its log.
+    pub fn start(binary: &Path, setup: &Setup) -> io::Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("transcripts-{}-{count}", process::id()));
+        fs::create_dir_all(&folder)?;
+        let file = folder.join("server.conf");
+        let wishes = config(setup);
+        let text = format!(
+            "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\nports_file_dir: \"{0}\"\n\
+             log_file: \"{0}/server.log\"\n{wishes}",
+            folder.display()
+        );
+        fs::write(&file, text)?;
+        let mut process = Command::new(binary)
+            .arg("-c")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let ports = match await_ports(&folder, &mut process) {
+            Ok(ports) => ports,
+            Err(error) => {
+                let log = log(&folder);
+                end(&mut process, &folder);
+                return Err(io::Error::new(error.kind(), format!("{error}\n{log}\n{wishes}")));
+            }
+        };
+        let mut reference = Self {
+            tcp: TcpStage::new(ports.0),
+            monitor: ports.1,
+            own_subscriptions: 0,
+            folder,
+            process,
+        };
+        reference.own_subscriptions = reference.gauge("/subsz", "num_subscriptions")?;
+        Ok(reference)
+    }
+
+    /// One number from the server's monitoring.
+    fn gauge(&self, path: &str, field: &str) -> io::Result<u64> {
+        let mut stream = TcpStream::connect(self.monitor)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let json = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let body: Value = serde_json::from_str(json)?;
+        body[field].as_u64().ok_or_else(|| io::Error::other(format!("no {field} in {path}")))
+    }
+}
+
+impl Stage for Reference {
+    fn open(&mut self) -> io::Result<Line> {
+        self.tcp.open()
+    }
+
+    fn send(&mut self, line: Line, bytes: &[u8]) -> io::Result<()> {
+        self.tcp.send(line, bytes)
+    }
+
+    fn receive(
+        &mut self,
+        line: Line,
+        inbox: &mut Vec<u8>,
+        patience: Duration,
+    ) -> io::Result<Arrival> {
+        self.tcp.receive(line, inbox, patience)
+    }
+
+    fn hang_up(&mut self, line: Line) -> io::Result<()> {
+        self.tcp.hang_up(line)
+    }
+
+    fn pass(&mut self, time: Duration) -> io::Result<()> {
+        self.tcp.pass(time)
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.tcp.clear()?;
+        until("the server forgets its clients", || {
+            Ok(self.gauge("/connz", "num_connections")? == 0
+                && self.gauge("/subsz", "num_subscriptions")? == self.own_subscriptions)
+        })
+    }
+
+    fn notes(&self) -> String {
+        log(&self.folder)
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        end(&mut self.process, &self.folder);
+    }
+}
+
+/// Nothing can be done about a process or a folder that will not go: the next run uses new ones.
+fn end(process: &mut Child, folder: &Path) {
+    let _ = process.kill();
+    let _ = process.wait();
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// The addresses for clients and for monitoring, once the server has written them down.
+fn await_ports(folder: &Path, process: &mut Child) -> io::Result<(SocketAddr, SocketAddr)> {
+    let mut found = None;
+    until("the server writes its ports file", || {
+        if let Some(status) = process.try_wait()? {
+            return Err(io::Error::other(format!("the server ended: {status}")));
+        }
+        found = ports(folder)?;
+        Ok(found.is_some())
+    })?;
+    found.ok_or_else(|| io::ErrorKind::TimedOut.into())
+}
+
+fn ports(folder: &Path) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "ports") {
+            // Half a file is no JSON yet: look again.
+            let ports: Value = serde_json::from_slice(&fs::read(path)?).unwrap_or_default();
+            let address = |kind: &str| {
+                let url = ports[kind][0].as_str()?;
+                url.rsplit_once('/')?.1.parse().ok()
+            };
+            return Ok(address("nats").zip(address("monitoring")));
+        }
+    }
+    Ok(None)
+}
+
+fn log(folder: &Path) -> String {
+    let log = fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+/// Asks again and again, since what other processes do cannot be awaited.
+fn until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds()? {
+        if Instant::now() > deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("not in time: {what}")));
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}

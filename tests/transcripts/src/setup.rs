@@ -1,0 +1,193 @@
+//! The server a dialogue wants.
+
+use std::str::{FromStr, SplitWhitespace};
+use std::time::Duration;
+
+/// The options of a dialogue's server, from its `!` lines. What is `None` or empty stays at the server's default.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Setup {
+    /// `max_payload BYTES`
+    pub max_payload: Option<u32>,
+    /// `max_control_line BYTES`
+    pub max_control_line: Option<u32>,
+    /// `max_connections COUNT`
+    pub max_connections: Option<u32>,
+    /// `max_subscriptions COUNT`, of one connection
+    pub max_subscriptions: Option<u32>,
+    /// `max_sub_tokens COUNT`, of one subscription's subject
+    pub max_sub_tokens: Option<u8>,
+    /// `ping_interval TIME`
+    pub ping_interval: Option<Duration>,
+    /// `ping_max COUNT`: PINGs that may be unanswered
+    pub ping_max: Option<u32>,
+    /// `no_header_support`: the server refuses headers
+    pub no_header_support: bool,
+    /// `auth_timeout TIME`
+    pub auth_timeout: Option<Duration>,
+    /// `token TOKEN`, plain or bcrypt
+    pub token: Option<String>,
+    /// `user NAME PASSWORD`, one line for each, in order
+    pub users: Vec<User>,
+    /// `no_auth_user NAME`: whom a connection is taken for that sends no credentials
+    pub no_auth_user: Option<String>,
+}
+
+/// One who may log in.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The password as a config file holds it: plain or bcrypt.
+    pub password: String,
+    /// `publish_allow NAME SUBJECT…`, `publish_deny NAME SUBJECT…`
+    pub publish: Rules,
+    /// `subscribe_allow NAME SUBJECT…`, `subscribe_deny NAME SUBJECT…`; an entry that names a queue too is
+    /// written in quotes: `"orders.* workers"`
+    pub subscribe: Rules,
+    /// `allow_responses NAME MAX EXPIRES`
+    pub allow_responses: Option<Responses>,
+}
+
+/// Subjects allowed and denied. An empty list is one that is not configured.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Rules {
+    /// Nothing else may be used, unless this is empty.
+    pub allow: Vec<String>,
+    /// May not be used, even where allowed.
+    pub deny: Vec<String>,
+}
+
+/// How a user may answer requests it received, whatever its publish rules say.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Responses {
+    /// Messages to one reply subject; -1 for any number.
+    pub max: i32,
+    /// For how long after the request.
+    pub expires: Duration,
+}
+
+impl Setup {
+    /// Takes in one directive, without its `!`.
+    pub(crate) fn read(&mut self, directive: &str) -> Result<(), String> {
+        let mut words = directive.split_whitespace();
+        match words.next().unwrap_or_default() {
+            "max_payload" => self.max_payload = Some(number(&mut words)?),
+            "max_control_line" => self.max_control_line = Some(number(&mut words)?),
+            "max_connections" => self.max_connections = Some(number(&mut words)?),
+            "max_subscriptions" => self.max_subscriptions = Some(number(&mut words)?),
+            "max_sub_tokens" => self.max_sub_tokens = Some(number(&mut words)?),
+            "ping_interval" => self.ping_interval = Some(time(word(&mut words)?)?),
+            "ping_max" => self.ping_max = Some(number(&mut words)?),
+            "no_header_support" => self.no_header_support = true,
+            "auth_timeout" => self.auth_timeout = Some(time(word(&mut words)?)?),
+            "token" => self.token = Some(word(&mut words)?.into()),
+            "no_auth_user" => self.no_auth_user = Some(word(&mut words)?.into()),
+            "user" => self.users.push(User {
+                name: word(&mut words)?.into(),
+                password: word(&mut words)?.into(),
+                ..User::default()
+            }),
+            "publish_allow" => self.user(&mut words)?.publish.allow.extend(entries(&mut words)?),
+            "publish_deny" => self.user(&mut words)?.publish.deny.extend(entries(&mut words)?),
+            "subscribe_allow" => {
+                self.user(&mut words)?.subscribe.allow.extend(entries(&mut words)?);
+            }
+            "subscribe_deny" => self.user(&mut words)?.subscribe.deny.extend(entries(&mut words)?),
+            "allow_responses" => {
+                let user = self.user(&mut words)?;
+                let (max, expires) = (number(&mut words)?, time(word(&mut words)?)?);
+                user.allow_responses = Some(Responses { max, expires });
+            }
+            other => return Err(format!("there is no directive `{other}`")),
+        }
+        words.next().map_or(Ok(()), |more| Err(format!("`{more}` is too much")))
+    }
+
+    fn user(&mut self, words: &mut SplitWhitespace<'_>) -> Result<&mut User, String> {
+        let name = word(words)?;
+        let user = self.users.iter_mut().find(|user| user.name == name);
+        user.ok_or_else(|| format!("no `! user {name} …` above"))
+    }
+}
+
+fn word<'a>(words: &mut SplitWhitespace<'a>) -> Result<&'a str, String> {
+    words.next().ok_or_else(|| "a word is missing".into())
+}
+
+fn number<N: FromStr>(words: &mut SplitWhitespace<'_>) -> Result<N, String> {
+    let text = word(words)?;
+    text.parse().map_err(|_| format!("`{text}` is not a number that fits"))
+}
+
+/// Subjects, or `"subject queue"` pairs in quotes.
+fn entries(words: &mut SplitWhitespace<'_>) -> Result<Vec<String>, String> {
+    let mut entries = Vec::new();
+    while let Some(first) = words.next() {
+        entries.push(match first.strip_prefix('"') {
+            Some(subject) => {
+                let queue = word(words)?;
+                let queue = queue.strip_suffix('"').ok_or("expected \"subject queue\"")?;
+                format!("{subject} {queue}")
+            }
+            None => first.into(),
+        });
+    }
+    if entries.is_empty() { Err("a subject is missing".into()) } else { Ok(entries) }
+}
+
+/// A span of time: `400ms`, `2s` or `1m`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let count = text[..text.len() - unit.len()].parse::<u64>();
+    match (count, unit) {
+        (Ok(count), "ms") => Ok(Duration::from_millis(count)),
+        (Ok(count), "s") => Ok(Duration::from_secs(count)),
+        (Ok(count), "m") => Ok(Duration::from_secs(60 * count)),
+        _ => Err(format!("`{text}` is no time such as 400ms, 2s, 1m")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup(lines: &[&str]) -> Result<Setup, String> {
+        let mut setup = Setup::default();
+        lines.iter().try_for_each(|line| setup.read(line)).map(|()| setup)
+    }
+
+    #[test]
+    fn permissions_gather_under_their_user() {
+        let setup = setup(&[
+            "user eva secret",
+            "publish_allow eva a.> b",
+            "subscribe_deny eva \"c workers\" d",
+            "allow_responses eva 2 400ms",
+        ]);
+        let eva = User {
+            name: "eva".into(),
+            password: "secret".into(),
+            publish: Rules { allow: vec!["a.>".into(), "b".into()], deny: vec![] },
+            subscribe: Rules { allow: vec![], deny: vec!["c workers".into(), "d".into()] },
+            allow_responses: Some(Responses { max: 2, expires: Duration::from_millis(400) }),
+        };
+        assert_eq!(setup.unwrap().users, [eva]);
+    }
+
+    #[test]
+    fn a_directive_that_makes_no_sense_is_refused() {
+        for lines in [
+            &["max_payloads 5"][..],
+            &["max_payload"],
+            &["max_payload many"],
+            &["max_payload 5 6"],
+            &["max_sub_tokens 256"],
+            &["ping_interval 5"],
+            &["publish_allow eva a"],
+            &["user eva x", "publish_allow eva"],
+            &["user eva x", "subscribe_allow eva \"a b"],
+        ] {
+            assert!(setup(lines).is_err(), "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Every dialogue agrees with a real nats-server, the one that `NATSD_REFERENCE` names.
+
+use std::env;
+use std::path::PathBuf;
+
+use transcripts::{Dialogue, Reference, Stage, play_all};
+
+#[test]
+fn a_real_nats_server_says_what_the_dialogues_say() {
+    let binary = env::var_os("NATSD_REFERENCE")
+        .expect("NATSD_REFERENCE must name the nats-server binary to play against");
+    let binary = PathBuf::from(binary);
+    let mut dialogues = Dialogue::all().unwrap();
+    // To play one, or a few that begin alike, while writing them.
+    if let Ok(only) = env::var("TRANSCRIPT") {
+        dialogues.retain(|dialogue| dialogue.name.starts_with(&only));
+    }
+    assert!(!dialogues.is_empty(), "no dialogue to play");
+    let failures = play_all(&dialogues, |setup| {
+        let server = Reference::start(&binary, setup)?;
+        Ok(Box::new(server) as Box<dyn Stage>)
+    });
+    let report: String = failures.iter().map(|failure| format!("\n{failure}\n")).collect();
+    assert!(failures.is_empty(), "{} of {} failed:\n{report}", failures.len(), dialogues.len());
+}
