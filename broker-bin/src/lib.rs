@@ -23,14 +23,10 @@ mod ports_file;
 mod program;
 mod signals;
 
+pub use broker_core::proto::info::NATS_VERSION;
 pub use daemon::{Daemon, StartError};
 pub use options::Options;
 pub use program::run;
-
-/// The version of nats-server whose behaviour natsd follows, and which it reports to clients.
-///
-/// Clients and their test suites switch features on by this number.
-pub const NATS_VERSION: &str = "2.14.5";
 
 /// natsd's own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,7 +1,8 @@
 //! Everything that can be set, with its default; where a value came from is not known here.
 
-use std::fmt;
 use std::path::PathBuf;
+
+use broker_core::auth::Secret;
 
 /// What a [`Daemon`](crate::Daemon) is to do.
 ///
@@ -64,10 +65,9 @@ impl Options {
         match (&self.user, &self.pass, &self.auth) {
             (None, None, None) => Ok(Access::Anybody),
             (None, None, Some(token)) => Ok(Access::Token(token.clone())),
-            (Some(user), pass, None) => Ok(Access::User {
-                user: user.clone(),
-                pass: pass.clone().unwrap_or_else(|| Secret::new("")),
-            }),
+            (Some(user), pass, None) => {
+                Ok(Access::User { user: user.clone(), pass: pass.clone().unwrap_or_default() })
+            }
             (Some(_), _, Some(_)) => Err(OptionsError::UserAndToken),
             (None, Some(_), _) => Err(OptionsError::PassWithoutUser),
         }
@@ -133,47 +133,25 @@ pub enum OptionsError {
     UserAndToken,
 }
 
-/// A password or token: compares, but does not print.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps `text` from logs and debug output.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that checks it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[REDACTED]")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_secret_does_not_print() {
-        let options = Options { auth: Some(Secret::new("s3cr3t")), ..Options::default() };
+        let options = Options { auth: Some(Secret::from("s3cr3t")), ..Options::default() };
         assert!(!format!("{options:?}").contains("s3cr3t"));
     }
 
     #[test]
     fn a_password_without_a_user_is_refused() {
-        let options = Options { pass: Some(Secret::new("p")), ..Options::default() };
+        let options = Options { pass: Some(Secret::from("p")), ..Options::default() };
         assert_eq!(options.access(), Err(OptionsError::PassWithoutUser));
     }
 
     #[test]
     fn a_user_without_a_password_has_the_empty_one() {
         let options = Options { user: Some("u".into()), ..Options::default() };
-        assert_eq!(options.access(), Ok(Access::User { user: "u".into(), pass: Secret::new("") }));
+        assert_eq!(options.access(), Ok(Access::User { user: "u".into(), pass: Secret::from("") }));
     }
 }

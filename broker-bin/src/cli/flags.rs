@@ -1,6 +1,8 @@
 //! Every flag there is, declared once.
 
-use crate::options::{Options, Secret};
+use broker_core::auth::Secret;
+
+use crate::options::Options;
 
 /// One flag under all its names.
 pub(super) struct Flag {
@@ -178,10 +180,10 @@ pub(super) const GROUPS: &[Group] = &[
         flags: &[
             text(&["user"], "<user>", "User that clients must name", |o, v| o.user = given(v)),
             text(&["pass"], "<password>", "Password of that user; plain or bcrypt", |o, v| {
-                o.pass = given(v).map(Secret::new);
+                o.pass = given(v).map(Secret::from);
             }),
             text(&["auth"], "<token>", "Token that clients must show; plain or bcrypt", |o, v| {
-                o.auth = given(v).map(Secret::new);
+                o.auth = given(v).map(Secret::from);
             }),
         ],
     },

@@ -1,5 +1,5 @@
 use super::*;
-use crate::options::Secret;
+use broker_core::auth::Secret;
 
 fn read(line: &str) -> Result<Invocation, UsageError> {
     parse(line.split_whitespace().map(OsString::from), Options::default())
@@ -47,9 +47,9 @@ fn every_spelling_of_a_flag_means_the_same() {
         (&["--max_traced_msg_len 64", "-max_traced_msg_len=64"], |o| o.max_traced_msg_len = 64),
         (&["--user u --pass p", "-user=u -pass=p"], |o| {
             o.user = Some("u".into());
-            o.pass = Some(Secret::new("p"));
+            o.pass = Some(Secret::from("p"));
         }),
-        (&["--auth t", "-auth=t"], |o| o.auth = Some(Secret::new("t"))),
+        (&["--auth t", "-auth=t"], |o| o.auth = Some(Secret::from("t"))),
         (&["-p 1 -p 2", "-p 2 --", "-p 2 -- -p 3"], |o| o.port = 2),
     ];
     for (lines, set) in table {
