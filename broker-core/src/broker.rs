@@ -56,6 +56,12 @@ pub struct Broker {
     shared: Arc<Shared>,
 }
 
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
 /// What all sessions of a broker share.
 pub(crate) struct Shared {
     pub(crate) options: ArcSwap<Options>,
