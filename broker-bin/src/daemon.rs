@@ -1,11 +1,14 @@
 //! A server with all that belongs to it as a program: its banner, its files, its end.
 
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::net_stub::{BindError, Server, ServerOptions};
-use crate::options::{Options, OptionsError};
+use broker_core::auth::{Token, User, Users, UsersError};
+use broker_net::{BindError, Server, ServerOptions};
+
+use crate::options::{Access, Options, OptionsError};
 use crate::ports_file::PortsFile;
 use crate::{NATS_VERSION, VERSION, pid_file};
 
@@ -33,6 +36,9 @@ pub enum StartError {
     /// Settings that contradict each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
+    /// The user cannot be one.
+    #[error("Invalid user: {0}")]
+    User(#[from] UsersError),
     /// The pid file cannot be written.
     #[error("Could not write pidfile: {}: {source}", path.display())]
     PidFile {
@@ -43,7 +49,7 @@ pub enum StartError {
     },
     /// The port cannot be had.
     // Test helpers of clients look for this text.
-    #[error("Error listening on port: {address}, \"{source}\"")]
+    #[error("Error listening on port: {address}, \"{}\"", cause(source))]
     Listen {
         /// Host and port as asked for.
         address: String,
@@ -69,21 +75,19 @@ impl Daemon {
                 .map_err(|source| StartError::PidFile { path: path.clone(), source })?;
         }
 
-        let server = Server::bind(ServerOptions::from(&options)).await.map_err(|source| {
-            StartError::Listen { address: host_port(&options.host, options.port), source }
-        })?;
-        let addr = server.local_addr();
-        tracing::info!("  Name:     {}", server.name());
-        tracing::info!("  ID:       {}", server.id());
+        let server = bind(&options).await?;
+        let info = server.broker().info();
+        tracing::info!("  Name:     {}", info.server_name);
+        tracing::info!("  ID:       {}", info.server_id);
         // NATS 2.14: server.go, the host as it was asked for and the port as it was had.
         tracing::info!(
             "Listening for client connections on {}",
-            host_port(&options.host, addr.port())
+            host_port(&options.host, server.local_addr().port())
         );
 
         let ports_file = options.ports_file_dir.and_then(|dir| {
             let path = PortsFile::path(&dir, &options.program);
-            PortsFile::create(path.clone(), addr)
+            PortsFile::create(path.clone(), &server.url())
                 .inspect_err(|error| {
                     tracing::error!("Error writing ports file ({}): {error}", path.display());
                 })
@@ -105,6 +109,34 @@ impl Daemon {
         drop(self.ports_file);
         tracing::info!("Server Exiting..");
     }
+}
+
+async fn bind(options: &Options) -> Result<Server, StartError> {
+    let mut net = ServerOptions::default();
+    net.host.clone_from(&options.host);
+    net.port = options.port;
+    net.server_name.clone_from(&options.server_name);
+    net.trace = options.log.trace;
+    net.max_traced_msg_len = options.max_traced_msg_len;
+
+    let builder = Server::builder().options(net);
+    let builder = match options.access()? {
+        Access::Anybody => builder,
+        Access::Token(token) => builder.authenticator(Token::new(token)),
+        Access::User { user, pass } => {
+            let user = User::new(user.as_str(), pass);
+            builder.authenticator(Users::builder().user(user).build()?)
+        }
+    };
+    builder.bind().await.map_err(|source| StartError::Listen {
+        address: host_port(&options.host, options.port),
+        source,
+    })
+}
+
+/// What the system said; the error above it repeats host and port.
+fn cause(error: &BindError) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// `host:port`, with an IPv6 address in brackets.

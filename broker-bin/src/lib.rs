@@ -17,7 +17,6 @@ pub mod daemon;
 pub mod logging;
 pub mod options;
 
-mod net_stub;
 mod pid_file;
 mod ports_file;
 mod program;

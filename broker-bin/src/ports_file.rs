@@ -1,7 +1,6 @@
 //! The file that tells which ports are open, for those who started us on any free one.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// `<program>_<pid>.ports`; removed when dropped.
@@ -17,8 +16,8 @@ impl PortsFile {
 
     /// Writes the file beside its place and moves it there, so that whoever waits for it to appear
     /// never reads half of it.
-    pub(crate) fn create(path: PathBuf, clients: SocketAddr) -> io::Result<Self> {
-        let text = serde_json::json!({ "nats": [url(clients)] }).to_string();
+    pub(crate) fn create(path: PathBuf, clients: &str) -> io::Result<Self> {
+        let text = serde_json::json!({ "nats": [clients] }).to_string();
         let unfinished = path.with_extension("ports.new");
         let written =
             std::fs::write(&unfinished, text).and_then(|()| std::fs::rename(&unfinished, &path));
@@ -38,26 +37,15 @@ impl Drop for PortsFile {
     }
 }
 
-/// An address to connect to. Of a server that listens everywhere it is this machine's own.
-fn url(mut addr: SocketAddr) -> String {
-    if addr.ip().is_unspecified() {
-        addr.set_ip(match addr {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    format!("nats://{addr}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_file_lists_an_address_to_connect_to_and_goes_when_dropped() {
+    fn the_file_appears_whole_and_goes_when_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = PortsFile::path(dir.path(), "natsd");
-        let file = PortsFile::create(path.clone(), "0.0.0.0:4222".parse().unwrap()).unwrap();
+        let file = PortsFile::create(path.clone(), "nats://127.0.0.1:4222").unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, r#"{"nats":["nats://127.0.0.1:4222"]}"#);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -66,16 +54,10 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_stands_in_brackets() {
-        assert_eq!(url("[::]:1".parse().unwrap()), "nats://[::1]:1");
-        assert_eq!(url("[fd00::2]:1".parse().unwrap()), "nats://[fd00::2]:1");
-    }
-
-    #[test]
     fn a_directory_that_is_not_there_is_an_error_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = PortsFile::path(&dir.path().join("missing"), "natsd");
-        assert!(PortsFile::create(path, "127.0.0.1:1".parse().unwrap()).is_err());
+        assert!(PortsFile::create(path, "nats://127.0.0.1:1").is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }
