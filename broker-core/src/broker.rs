@@ -29,6 +29,8 @@ pub struct Options {
     pub server_name: Option<String>,
     /// Log what clients say and are told. Costs far more than the messages themselves.
     pub trace: bool,
+    /// How many bytes of a payload such a line shows; all of them if 0.
+    pub max_traced_msg_len: usize,
     /// Where names, picks and hashes come from. The same seed gives the same ones.
     pub seed: u64,
 }

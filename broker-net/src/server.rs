@@ -30,6 +30,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// Log what clients say and are told. Costs far more than the messages themselves.
     pub trace: bool,
+    /// How many bytes of a payload such a line shows; all of them if 0, the default.
+    pub max_traced_msg_len: usize,
     /// Where names and picks come from; `None`, the default, for a new one each time.
     pub seed: Option<u64>,
 }
@@ -42,6 +44,7 @@ impl Default for ServerOptions {
             server_name: None,
             limits: Limits::default(),
             trace: false,
+            max_traced_msg_len: 0,
             seed: None,
         }
     }
@@ -113,6 +116,7 @@ impl ServerBuilder {
                 limits: options.limits,
                 server_name: options.server_name,
                 trace: options.trace,
+                max_traced_msg_len: options.max_traced_msg_len,
                 seed,
             },
             Instant::now,

@@ -42,12 +42,43 @@ impl ClientSession {
             text(message.subject),
             text(message.sizes)
         );
-        tracing::trace!(client = %label, "{way} MSG_PAYLOAD: [{:?}]", text(message.body));
+        if let Some(shown) = payload(message.body, self.shared.options.load().max_traced_msg_len) {
+            tracing::trace!(client = %label, "{way} MSG_PAYLOAD: [{shown}]");
+        }
     }
 
     pub(super) fn trace_out(&self, said: &str) {
         if self.is_traced {
             tracing::trace!(client = %self.label(), "->> [{said}]");
         }
+    }
+}
+
+/// A payload in quotes, of at most `max` bytes unless that is 0. An empty one is not worth a line.
+// NATS 2.14: client.go traceMsgInternal.
+fn payload(body: &[u8], max: usize) -> Option<String> {
+    let (shown, more) = match body {
+        [] => return None,
+        _ if max > 0 && body.len() > max => (&body[..max], "..."),
+        _ => (body, ""),
+    };
+    Some(format!("\"{}{more}\"", String::from_utf8_lossy(shown).escape_debug()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_payload_is_cut_if_asked_for() {
+        assert_eq!(payload(b"Hello", 0).as_deref(), Some("\"Hello\""));
+        assert_eq!(payload(b"Hello", 5).as_deref(), Some("\"Hello\""));
+        assert_eq!(payload(b"Hello", 4).as_deref(), Some("\"Hell...\""));
+        assert_eq!(payload(b"", 4), None);
+    }
+
+    #[test]
+    fn a_payload_cannot_end_the_line_it_is_shown_in() {
+        assert_eq!(payload(b"a\"\r\n\xff", 0).as_deref(), Some("\"a\\\"\\r\\n\u{fffd}\""));
     }
 }
