@@ -17,3 +17,8 @@ mod listener;
 mod server;
 
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
+
+/// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

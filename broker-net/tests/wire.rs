@@ -91,7 +91,10 @@ async fn what_comes_with_connect_waits_for_a_slow_check_and_is_then_done() {
     let hash = "$2a$04$kXTHrw8ZOWZRkxrYNiGNUOQYbyqTRVhl0IIX0NgSyGLbHSVF/Jl4O";
     let server = Server::builder().authenticator(SlowCheck(hash.into())).bind().await.unwrap();
     let mut stream = connect(&server).await;
-    stream.write_all(b"CONNECT {\"verbose\":false}\r\nSUB x 1\r\nPUB x 2\r\nhi\r\nPI").await.unwrap();
+    stream
+        .write_all(b"CONNECT {\"verbose\":false}\r\nSUB x 1\r\nPUB x 2\r\nhi\r\nPI")
+        .await
+        .unwrap();
     assert_eq!(read_line(&mut stream).await, "MSG x 1 2\r\n");
     assert_eq!(read_line(&mut stream).await, "hi\r\n");
     stream.write_all(b"NG\r\n").await.unwrap();

@@ -11,6 +11,8 @@ use broker_core::outlet::Link;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::buffers::with_buffers;
+
 /// A TCP connection that any thread may write to without waiting.
 pub(super) struct Socket {
     stream: TcpStream,
@@ -60,9 +62,9 @@ impl Socket {
             return;
         }
         let throwing_away = async {
-            let mut waste = [0u8; 4096];
             while bytes > 0 && self.stream.readable().await.is_ok() {
-                match self.stream.try_read(&mut waste) {
+                // Memory of the connection's own would be there all its life.
+                match with_buffers(|buffers| self.stream.try_read(&mut buffers.read)) {
                     Ok(0) => return,
                     Ok(len) => bytes = bytes.saturating_sub(len),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

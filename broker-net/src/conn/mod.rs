@@ -70,7 +70,8 @@ pub(crate) async fn serve(
         let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
         poll_fn(|cx| connection.poll(timer.as_mut(), cx)).await
     };
-    connection.end(reason).await;
+    // Boxed: what only the end needs must not be in every connection's memory all its life.
+    Box::pin(connection.end(reason)).await;
 }
 
 /// Without delay, and with an eye on whether the peer is there. None of it is vital.
@@ -187,5 +188,20 @@ impl Connection {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F>(_: impl FnOnce(TcpStream, SocketAddr, Broker, Arc<Checks>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_every_connection_holds_all_its_life_is_small() {
+        let bytes = future_bytes(serve);
+        assert!(bytes <= 1024, "{bytes}: was something held across an await?");
     }
 }
