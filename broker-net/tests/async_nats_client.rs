@@ -1,4 +1,9 @@
 //! The official Rust client finds nothing missing.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the helpers of a test may panic as the test itself may"
+)]
 
 use std::time::Duration;
 

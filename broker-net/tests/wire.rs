@@ -1,4 +1,9 @@
 //! What only a socket can show: reads that end anywhere, the last words, limits on strangers.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the helpers of a test may panic as the test itself may"
+)]
 
 use std::time::Duration;
 

@@ -160,7 +160,7 @@ impl Client {
         S: TryInto<Subject, Error: Into<SubjectError>>,
         R: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(parse(subject)?, Some(parse(reply)?), None, payload)
+        self.session.publish(parse(subject)?, Some(&parse(reply)?), None, payload)
     }
 
     /// Publishes a message with headers.
@@ -196,7 +196,7 @@ impl Client {
         S: TryInto<Subject, Error: Into<SubjectError>>,
         R: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(parse(subject)?, Some(parse(reply)?), Some(&headers), payload)
+        self.session.publish(parse(subject)?, Some(&parse(reply)?), Some(&headers), payload)
     }
 
     /// Subscribes. Messages published from now on wait in the subscriber's mailbox: at most
@@ -269,7 +269,7 @@ impl Client {
         let inbox = parse(self.new_inbox())?;
         let mut answers = self.subscribe(&inbox).await?;
         answers.unsubscribe_after(1);
-        self.session.publish(subject, Some(inbox), headers.as_ref(), payload)?;
+        self.session.publish(subject, Some(&inbox), headers.as_ref(), payload)?;
         let answer = answers.next().await.ok_or(RequestError::Closed)?;
         let status = answer.headers.as_ref().and_then(HeaderMap::status);
         if status == Some(503) && answer.payload.is_empty() {
@@ -308,7 +308,7 @@ impl LocalSession {
     fn publish(
         &self,
         subject: Subject,
-        reply: Option<Subject>,
+        reply: Option<&Subject>,
         headers: Option<&HeaderMap>,
         payload: Bytes,
     ) -> Result<(), PublishError> {
@@ -330,7 +330,7 @@ impl LocalSession {
         let sizes = write_sizes(&mut sizes, header_len, body.len());
         let message = Publish {
             subject: subject.as_ref(),
-            reply: reply.as_ref().map(AsRef::as_ref).unwrap_or_default(),
+            reply: reply.map(AsRef::as_ref).unwrap_or_default(),
             header_len,
             body: &body,
             sizes,

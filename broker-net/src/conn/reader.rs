@@ -95,7 +95,7 @@ impl Reader {
             if result.is_err() || large.data.len() < large.whole {
                 self.large = Some(large);
             } else {
-                self.receive_large(large.data.freeze(), session);
+                self.receive_large(&large.data.freeze(), session);
             }
             return result;
         }
@@ -139,10 +139,10 @@ impl Reader {
         }
     }
 
-    fn receive_large(&mut self, data: Bytes, session: &mut ClientSession) {
+    fn receive_large(&mut self, data: &Bytes, session: &mut ClientSession) {
         with_buffers(|buffers| {
-            let received = session.receive(Instant::now(), &data, Some(&data), &mut buffers.work);
-            self.keep(&data, received);
+            let received = session.receive(Instant::now(), data, Some(data), &mut buffers.work);
+            self.keep(data, received);
         });
     }
 }

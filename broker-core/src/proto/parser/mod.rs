@@ -235,7 +235,7 @@ fn line<'a>(
 }
 
 /// At most four words parted by white space; `None` if there are more.
-fn words<'a>(text: &'a [u8], is_white: impl Fn(u8) -> bool) -> Option<([&'a [u8]; 4], usize)> {
+fn words(text: &[u8], is_white: impl Fn(u8) -> bool) -> Option<([&[u8]; 4], usize)> {
     let mut words: [&[u8]; 4] = [&[]; 4];
     let mut count = 0;
     for word in text.split(|byte| is_white(*byte)).filter(|word| !word.is_empty()) {

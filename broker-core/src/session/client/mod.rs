@@ -31,7 +31,7 @@ use crate::sync::{Arc, Ordering};
 const SYSTEM_QUEUE: &[u8] = b"_sys_";
 
 /// What is known of a connection when it arrives.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Arrival {
     /// Where it comes from; `None` for connections inside of the process.
     pub remote: Option<SocketAddr>,
