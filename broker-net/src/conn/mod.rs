@@ -86,6 +86,21 @@ fn tune(stream: &TcpStream) {
     let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 }
 
+/// Does the client read why it was cut?
+// NATS 2.14: a server that goes away just closes.
+fn was_told(reason: CloseReason) -> bool {
+    !matches!(
+        reason,
+        CloseReason::ClientClosed
+            | CloseReason::ReadError
+            | CloseReason::WriteError
+            | CloseReason::SlowConsumerPendingBytes
+            | CloseReason::SlowConsumerWriteDeadline
+            | CloseReason::ServerShutdown
+            | CloseReason::Kicked
+    )
+}
+
 struct Connection {
     session: ClientSession,
     reader: Reader,
@@ -177,7 +192,7 @@ impl Connection {
         // Its subscriptions end here, not after lingering.
         let Self { session, socket, .. } = self;
         drop(session);
-        if !matches!(reason, CloseReason::ClientClosed | CloseReason::ReadError) {
+        if was_told(reason) {
             socket.linger(LINGER, LINGER_BYTES).await;
         }
     }
