@@ -41,6 +41,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -49,6 +50,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     runtime.block_on(serve(options, &log))
+}
+
+/// As many descriptors as the system lets this process have: each client takes one, and a shell often
+/// gives only 1,024. (Go programs do this by themselves, so operators of nats-server never had to.)
+fn raise_descriptor_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!("Could not raise the limit of open files: {error}");
+    }
 }
 
 async fn serve(options: Options, log: &Sink) -> ExitCode {

@@ -168,6 +168,19 @@ async fn draining_lets_clients_read_what_waits_for_them() {
 }
 
 #[tokio::test]
+async fn publishers_do_not_keep_the_sockets_of_those_who_left() {
+    let server = Server::builder().bind().await.unwrap();
+    let local = server.client();
+    let mut stream = connect(&server).await;
+    stream.write_all(b"CONNECT {\"verbose\":false}\r\nSUB x 1\r\nPING\r\n").await.unwrap();
+    assert_eq!(read_line(&mut stream).await, "PONG\r\n");
+    local.publish("x", "remembered".into()).await.unwrap();
+    let id = 1 + server.broker().stats().total_connections;
+    assert!((0..=id).any(|id| server.broker().kick(id)));
+    assert!(read_to_end(&mut stream).await.starts_with("MSG x 1 10"));
+}
+
+#[tokio::test]
 async fn a_taken_port_is_an_error_that_says_so() {
     let server = Server::builder().bind().await.unwrap();
     let port = server.local_addr().port();

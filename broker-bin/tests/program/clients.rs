@@ -106,3 +106,19 @@ fn a_client_does_not_keep_it_from_ending() {
     assert_eq!(said, "");
     assert_eq!(natsd.ended().0.code(), Some(0));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_low_soft_limit_of_open_files_does_not_limit_clients() {
+    let script = r#"ulimit -Sn 64 && exec "$0" "$@""#;
+    let sh = std::path::Path::new("sh");
+    let mut natsd = Running::start_as(sh, &["-c", script, crate::running::NATSD]);
+    let mut clients = vec![Raw::connect(&mut natsd)];
+    while clients.len() < 200 {
+        let next = clients[0].again();
+        clients.push(next);
+    }
+    for client in &mut clients {
+        assert_eq!(client.say("PING\r\n"), "PONG\r\n");
+    }
+}

@@ -57,7 +57,7 @@ pub(crate) async fn serve(
     let session = with_buffers(|buffers| {
         broker.open(
             arrival,
-            Box::new(Writer(Arc::clone(&socket))),
+            Box::new(Writer::new(&socket)),
             Instant::now(),
             &mut buffers.work,
         )
@@ -185,8 +185,14 @@ impl Connection {
 
     /// Lets the last words leave, and closes.
     async fn end(mut self, reason: CloseReason) {
-        if !matches!(reason, CloseReason::ClientClosed | CloseReason::ReadError) {
-            let _ = tokio::time::timeout(LAST_WORDS, self.flush()).await;
+        match reason {
+            CloseReason::ClientClosed | CloseReason::ReadError => {}
+            // The server has a deadline for all of its connections.
+            CloseReason::ServerShutdown => self.flush().await,
+            _ => {
+                // Who does not read in time does not learn why.
+                let _ = tokio::time::timeout(LAST_WORDS, self.flush()).await;
+            }
         }
         self.session.close(reason);
         // Its subscriptions end here, not after lingering.
