@@ -115,9 +115,9 @@ async fn bind(options: &Options) -> Result<Server, StartError> {
     let mut net = ServerOptions::default();
     net.host.clone_from(&options.host);
     net.port = options.port;
-    net.server_name.clone_from(&options.server_name);
-    net.trace = options.log.trace;
-    net.max_traced_msg_len = options.max_traced_msg_len;
+    net.broker.server_name.clone_from(&options.server_name);
+    net.broker.trace = options.log.trace;
+    net.broker.max_traced_payload_bytes = options.max_traced_msg_len;
 
     let builder = Server::builder().options(net);
     let builder = match options.access()? {

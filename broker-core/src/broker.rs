@@ -19,6 +19,7 @@ use crate::session::client::{Arrival, ClientSession};
 use crate::session::local::Client;
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::trace::Trace;
 
 /// What a broker can be told. Take the default and change what you need.
 #[derive(Clone, Debug, Default)]
@@ -27,11 +28,19 @@ pub struct Options {
     pub limits: Limits,
     /// The server's name; its id if `None`.
     pub server_name: Option<String>,
-    /// Log what clients say and are told. Costs far more than the messages themselves.
+    /// Log what clients say and are told, at level `trace`. Costs far more than the messages
+    /// themselves. `trace`.
     pub trace: bool,
-    /// How many bytes of a payload such a line shows; all of them if 0.
-    pub max_traced_msg_len: usize,
-    /// Where names, picks and hashes come from. The same seed gives the same ones.
+    /// Of traced messages show the headers only. `trace_headers`.
+    pub trace_headers: bool,
+    /// How much of a traced message's payload to show; 0, the default as in NATS 2.14, for all of it.
+    /// `max_traced_msg_len`.
+    pub max_traced_payload_bytes: usize,
+    /// Clients may not use headers. `no_header_support`.
+    pub no_header_support: bool,
+    /// Where names, picks and hashes come from. The same seed gives the same ones, so take a random
+    /// number wherever the broker is not to be replayed: brokers with one seed have one id, and whoever
+    /// knows it can choose subjects that collide.
     pub seed: u64,
 }
 
@@ -71,7 +80,7 @@ pub(crate) struct Shared {
     pub(crate) info: ArcSwap<Info>,
     accounts: DashMap<Arc<str>, Arc<Account>>,
     sessions: DashMap<u64, Arc<Receiver>>,
-    /// How many of them count against `max_connections`.
+    /// How many of them are connections, and count against `max_connections`.
     connections: AtomicUsize,
     connections_ever: AtomicU64,
     next_session: AtomicU64,
@@ -103,7 +112,7 @@ impl Broker {
             version: NATS_VERSION.into(),
             proto: 1,
             go: concat!("rust-natsd-", env!("CARGO_PKG_VERSION")).into(),
-            headers: true,
+            headers: !options.no_header_support,
             max_payload: options.limits.max_payload_bytes,
             // What 2.14 says whether or not it has streams.
             api_lvl: 4,
@@ -151,6 +160,21 @@ impl Broker {
         Options::clone(&self.shared.options.load())
     }
 
+    /// Tells it something else. Tracing begins or ends at once, limits hold for connections that come
+    /// from now on, and what INFO says stays: see [`Self::update_info`].
+    pub fn update_options(&self, change: impl Fn(&mut Options)) {
+        self.shared.options.rcu(|options| {
+            let mut options = Options::clone(options);
+            change(&mut options);
+            options
+        });
+        let options = self.shared.options.load();
+        for receiver in self.shared.receivers() {
+            let trace = || Arc::new(Trace::new(receiver.to_string(), &options));
+            receiver.outlet.set_trace(options.trace.then(trace));
+        }
+    }
+
     /// An in-process client in the account `$G`, who may do everything.
     pub fn client(&self) -> Client {
         self.client_as(Grant::anonymous())
@@ -162,6 +186,7 @@ impl Broker {
     }
 
     /// Takes in a connection of the wire protocol, whose bytes go out by `link`.
+    #[expect(clippy::needless_pass_by_value, reason = "it may come to hold what is kept")]
     pub fn open(
         &self,
         arrival: Arrival,
@@ -169,14 +194,13 @@ impl Broker {
         now: Instant,
         work: &mut Work,
     ) -> ClientSession {
-        ClientSession::open(Arc::clone(&self.shared), arrival, link, now, work)
+        ClientSession::open(Arc::clone(&self.shared), &arrival, link, now, work)
     }
 
-    /// Ends all connections, once what waits for them has left. Nothing more is delivered to them.
+    /// Ends all connections, once what waits for them has left, and the subscriptions of in-process
+    /// clients, once it is read. Nothing more is delivered to them.
     pub fn finish_all(&self, reason: CloseReason) {
-        let sessions: Vec<Arc<Receiver>> =
-            self.shared.sessions.iter().map(|entry| Arc::clone(&entry)).collect();
-        for receiver in sessions {
+        for receiver in self.shared.receivers() {
             receiver.outlet.finish(reason);
         }
     }
@@ -229,6 +253,21 @@ impl Shared {
         true
     }
 
+    /// Takes in an in-process client.
+    pub(crate) fn register_local(&self, receiver: &Arc<Receiver>) {
+        self.sessions.insert(receiver.id, Arc::clone(receiver));
+    }
+
+    pub(crate) fn unregister_local(&self, receiver: &Receiver) {
+        self.sessions.remove(&receiver.id);
+        self.gone.lock().add(receiver);
+    }
+
+    /// All that are here now. A copy, so that nothing is locked while something is done to them.
+    fn receivers(&self) -> Vec<Arc<Receiver>> {
+        self.sessions.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
     pub(crate) fn unregister(&self, receiver: &Receiver, reason: CloseReason) {
         if self.sessions.remove(&receiver.id).is_some() {
             self.connections.fetch_sub(1, Ordering::AcqRel);
@@ -242,14 +281,18 @@ impl Shared {
     }
 
     /// Cuts the worst of all slow consumers if together they hold more than the broker may.
-    pub(crate) fn guard_total(&self) {
-        let max = self.options.load().limits.max_pending_total_bytes;
+    pub(crate) fn guard_total(&self, limits: &Limits) {
+        let max = limits.max_pending_total_bytes;
         if self.pending_total_bytes.load(Ordering::Relaxed) <= max {
             return;
         }
         let pending = |receiver: &Receiver| receiver.outlet.counts().pending_bytes;
         let worst = self.sessions.iter().max_by_key(|entry| (pending(entry), entry.id));
         if let Some(worst) = worst.map(|entry| Arc::clone(&entry)) {
+            tracing::warn!(
+                client = %worst,
+                "Slow Consumer Detected: all clients together exceed {max} pending bytes, most by this one"
+            );
             worst.outlet.close(CloseReason::SlowConsumerPendingBytes);
         }
     }

@@ -5,18 +5,19 @@ use std::fmt;
 
 /// Something a client did that we refuse.
 ///
-/// [`Self::answer`] is the only place that knows what the client is told and whether it is cut.
+/// Prints as the line that the operator finds in the log, in NATS's words. What the client is told is
+/// another matter: [`Self::answer`], the only place that knows it, and whether the client is cut.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientFault {
     /// A first byte, a verb or a byte after a payload that is not in the protocol.
-    #[error("unknown protocol operation")]
+    #[error("Client parser ERROR")]
     UnknownOperation,
     /// A verb with the wrong number of arguments.
-    #[error("wrong number of arguments for {0}")]
+    #[error("{} Parse Error", step(.0))]
     BadArguments(&'static str),
     /// A size that is not one to nine decimal digits, or headers longer than the whole.
-    #[error("bad or missing size for {0}")]
+    #[error("{} Bad or Missing Size", step(.0))]
     BadSize(&'static str),
     /// CONNECT, or INFO, did not carry the JSON it must.
     #[error("bad JSON for {0}")]
@@ -25,8 +26,8 @@ pub enum ClientFault {
     #[error("message headers not supported")]
     HeadersNotSupported,
     /// `-ERR` from a client.
-    #[error("the client reported an error: {0}")]
-    ClientError(String),
+    #[error("Client Error {}", .0.escaped())]
+    ClientError(Said),
     /// A control line beyond the limit.
     #[error("maximum control line exceeded")]
     MaxControlLine,
@@ -45,13 +46,18 @@ pub enum ClientFault {
     #[error("maximum subscriptions exceeded")]
     MaxSubscriptions,
     /// A filter with too many tokens.
-    #[error("subscription to {0:?} has too many tokens")]
-    TooManyTokens(String),
+    #[error("Subscription Violation Too Many Tokens - Subject {subject}, SID {}", sid.escaped())]
+    TooManyTokens {
+        /// The filter.
+        subject: Said,
+        /// The client's name for the subscription.
+        sid: Said,
+    },
     /// Wrong credentials, or an operation before any were shown.
     #[error("authentication error")]
     AuthorizationViolation,
     /// No credentials in time.
-    #[error("authentication timeout")]
+    #[error("Authentication Timeout")]
     AuthenticationTimeout,
     /// CONNECT asked for a protocol that does not exist.
     #[error("invalid client protocol")]
@@ -60,31 +66,44 @@ pub enum ClientFault {
     #[error("no responders requires headers support")]
     NoRespondersRequiresHeaders,
     /// The user may not publish there.
-    #[error("publish to {0:?} denied")]
-    PublishDenied(String),
+    #[error("Publish Violation - Subject {0}")]
+    PublishDenied(Said),
     /// The reply subject is one that only the server may use.
-    #[error("publish with reply {0:?} denied")]
-    ReplyDenied(String),
-    /// The user may not subscribe there.
-    #[error("subscription to {0:?} denied")]
-    SubscribeDenied(String),
-    /// The user may not subscribe there with this queue group.
-    #[error("subscription to {subject:?} with queue {queue:?} denied")]
-    QueueSubscribeDenied {
+    #[error("Publish Violation - Reply {0}")]
+    ReplyDenied(Said),
+    /// The user may not subscribe there, or not with this queue group.
+    #[error(
+        "Subscription Violation - Subject {subject}{}, SID {}",
+        queue.as_ref().map(|queue| format!(", Queue: {queue}")).unwrap_or_default(),
+        sid.escaped()
+    )]
+    SubscribeDenied {
         /// The filter.
-        subject: String,
+        subject: Said,
         /// The queue group.
-        queue: String,
+        queue: Option<Said>,
+        /// The client's name for the subscription.
+        sid: Said,
     },
     /// A pedantic client published to something that is not a subject.
-    #[error("invalid publish subject")]
+    #[error("Invalid Publish Subject")]
     InvalidPublishSubject,
     /// A filter that is not one.
-    #[error("invalid subject")]
+    #[error("Invalid Subject")]
     InvalidSubject,
     /// PINGs were not answered.
-    #[error("stale connection")]
+    #[error("Stale Client Connection - Closing")]
     StaleConnection,
+}
+
+/// Where NATS's logs say that an operation went wrong.
+fn step(verb: &str) -> &'static str {
+    match verb {
+        "PUB" => "processPub",
+        "HPUB" => "processHeaderPub",
+        "SUB" => "processSub",
+        _ => "processUnsub",
+    }
 }
 
 impl ClientFault {
@@ -93,6 +112,8 @@ impl ClientFault {
     pub fn answer(&self) -> (Option<Cow<'static, str>>, Option<CloseReason>) {
         use CloseReason as Close;
         let text = |text: &'static str| Some(Cow::Borrowed(text));
+        let violation =
+            |of: fmt::Arguments<'_>| (Some(format!("Permissions Violation for {of}").into()), None);
         match self {
             Self::UnknownOperation => {
                 (text("Unknown Protocol Operation"), Some(Close::ProtocolViolation))
@@ -112,16 +133,9 @@ impl ClientFault {
                 (text("maximum connections exceeded"), Some(Close::MaxConnectionsExceeded))
             }
             Self::MaxSubscriptions => (text("maximum subscriptions exceeded"), None),
-            Self::TooManyTokens(subject) => (
-                Some(
-                    format!(
-                        "Permissions Violation for Subscription to {}, too many tokens",
-                        Quoted(subject)
-                    )
-                    .into(),
-                ),
-                None,
-            ),
+            Self::TooManyTokens { subject, .. } => {
+                violation(format_args!("Subscription to {subject}, too many tokens"))
+            }
             Self::AuthorizationViolation => {
                 (text("Authorization Violation"), Some(Close::AuthenticationViolation))
             }
@@ -135,34 +149,14 @@ impl ClientFault {
                 text("no responders requires headers support"),
                 Some(Close::NoRespondersRequiresHeaders),
             ),
-            Self::PublishDenied(subject) => (
-                Some(format!("Permissions Violation for Publish to {}", Quoted(subject)).into()),
-                None,
-            ),
-            Self::ReplyDenied(reply) => (
-                Some(
-                    format!("Permissions Violation for Publish with Reply of {}", Quoted(reply))
-                        .into(),
-                ),
-                None,
-            ),
-            Self::SubscribeDenied(subject) => (
-                Some(
-                    format!("Permissions Violation for Subscription to {}", Quoted(subject)).into(),
-                ),
-                None,
-            ),
-            Self::QueueSubscribeDenied { subject, queue } => (
-                Some(
-                    format!(
-                        "Permissions Violation for Subscription to {} using queue {}",
-                        Quoted(subject),
-                        Quoted(queue)
-                    )
-                    .into(),
-                ),
-                None,
-            ),
+            Self::PublishDenied(subject) => violation(format_args!("Publish to {subject}")),
+            Self::ReplyDenied(reply) => violation(format_args!("Publish with Reply of {reply}")),
+            Self::SubscribeDenied { subject, queue: None, .. } => {
+                violation(format_args!("Subscription to {subject}"))
+            }
+            Self::SubscribeDenied { subject, queue: Some(queue), .. } => {
+                violation(format_args!("Subscription to {subject} using queue {queue}"))
+            }
             Self::InvalidPublishSubject => (text("Invalid Publish Subject"), None),
             Self::InvalidSubject => (text("Invalid Subject"), None),
             Self::StaleConnection => (text("Stale Connection"), Some(Close::StaleConnection)),
@@ -170,25 +164,84 @@ impl ClientFault {
     }
 }
 
-/// Text from a client in quotes, with all escaped that could break the line it stands in.
-struct Quoted<'a>(&'a str);
+/// What a client wrote, to be shown to people: in quotes, with all escaped that could break the line it
+/// stands in, or that is no text.
+///
+/// ```
+/// use broker_core::error::Said;
+///
+/// assert_eq!(Said::from("a\tb").to_string(), r#""a\tb""#);
+/// assert_eq!(Said::from(&b"gr\xc3\xb6\xc3\x9fe \xff"[..]).to_string(), r#""größe \xff""#);
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct Said(Box<[u8]>);
 
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"")?;
-        for c in self.0.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\r' => f.write_str("\\r")?,
-                '\n' => f.write_str("\\n")?,
-                '\t' => f.write_str("\\t")?,
-                c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-                c => write!(f, "{c}")?,
-            }
-        }
-        f.write_str("\"")
+impl Said {
+    /// The same without the quotes.
+    pub fn escaped(&self) -> impl fmt::Display + '_ {
+        Escaped(&self.0)
     }
+}
+
+impl From<&[u8]> for Said {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&str> for Said {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().into())
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", Escaped(&self.0))
+    }
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Bytes as Go's `%q` shows them, which NATS uses wherever it repeats what a client said.
+pub(crate) struct Escaped<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            chunk.valid().chars().try_for_each(|c| escape(c, f))?;
+            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn escape(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match c {
+        '"' | '\\' => write!(f, "\\{c}"),
+        '\x07' => f.write_str("\\a"),
+        '\x08' => f.write_str("\\b"),
+        '\x0c' => f.write_str("\\f"),
+        '\n' => f.write_str("\\n"),
+        '\r' => f.write_str("\\r"),
+        '\t' => f.write_str("\\t"),
+        '\x0b' => f.write_str("\\v"),
+        ' '..='~' => fmt::Write::write_char(f, c),
+        '\0'..='\x7f' => write!(f, "\\x{:02x}", u32::from(c)),
+        c if is_printable(c) => fmt::Write::write_char(f, c),
+        '\u{80}'..='\u{ffff}' => write!(f, "\\u{:04x}", u32::from(c)),
+        c => write!(f, "\\U{:08x}", u32::from(c)),
+    }
+}
+
+/// Is there something to see? The standard library knows, but tells only by escaping; a mark that
+/// joins the letter before it is left alone behind one.
+fn is_printable(c: char) -> bool {
+    !c.is_whitespace() && String::from_iter(['a', c]).escape_debug().count() == 2
 }
 
 /// Why a connection ended.
@@ -271,5 +324,38 @@ mod tests {
             Some(r#"Permissions Violation for Publish to "a\"b\\c\r\n-ERR 'x'""#)
         );
         assert_eq!(close, None);
+        let fault = ClientFault::ClientError("'x\x1b[2J'".into());
+        assert_eq!(fault.to_string(), r"Client Error 'x\x1b[2J'");
+    }
+
+    /// As Go's `strconv.Quote` does it.
+    #[test]
+    fn what_is_no_text_is_escaped_as_the_reference_does() {
+        for (bytes, shown) in [
+            (&b"\x00\x07\x08\x0c\x0b\x7f'"[..], r#""\x00\a\b\f\v\x7f'""#),
+            (b"\xff\xc3", r#""\xff\xc3""#),
+            ("\u{80}\u{a0}\u{200b}\u{e000}".as_bytes(), r#""\u0080\u00a0\u200b\ue000""#),
+            ("\u{10ffff}".as_bytes(), r#""\U0010ffff""#),
+            ("größe€ e\u{301} 日本 🎈".as_bytes(), "\"größe€ e\u{301} 日本 🎈\""),
+        ] {
+            assert_eq!(Said::from(bytes).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn faults_print_as_the_reference_logs_them() {
+        let denied = |queue: Option<&str>| ClientFault::SubscribeDenied {
+            subject: "a".into(),
+            queue: queue.map(Into::into),
+            sid: "7".into(),
+        };
+        for (fault, line) in [
+            (denied(None), r#"Subscription Violation - Subject "a", SID 7"#),
+            (denied(Some("q")), r#"Subscription Violation - Subject "a", Queue: "q", SID 7"#),
+            (ClientFault::BadArguments("HPUB"), "processHeaderPub Parse Error"),
+            (ClientFault::MaxPayload { size: 2, limit: 1 }, "maximum payload exceeded: 2 vs 1"),
+        ] {
+            assert_eq!(fault.to_string(), line);
+        }
     }
 }

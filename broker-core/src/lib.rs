@@ -19,6 +19,7 @@ pub mod stats;
 pub mod subject;
 mod subscription;
 mod sync;
+mod trace;
 
 pub use broker::{Broker, Clock, Options};
 pub use error::{ClientFault, CloseReason};

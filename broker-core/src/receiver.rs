@@ -1,5 +1,6 @@
 //! The part of a session that others touch: where its deliveries go, what it may get, its counters.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -93,5 +94,15 @@ impl Receiver {
     /// May it answer to `subject` now? Uses up one of its answers.
     pub(crate) fn take_reply(&self, subject: &[u8], now: Instant) -> bool {
         self.replies.lock().as_mut().is_some_and(|replies| replies.take(subject, now))
+    }
+}
+
+/// As logs name a party of which nothing else is known.
+impl fmt::Display for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.remote {
+            Some(remote) => write!(f, "{remote} - cid:{}", self.id),
+            None => write!(f, "pipe - cid:{}", self.id),
+        }
     }
 }

@@ -13,7 +13,7 @@ pub struct Stats {
     pub total_connections: u64,
     /// Subscriptions in all accounts.
     pub subscriptions: usize,
-    /// Messages from clients.
+    /// Messages from clients, in-process ones too.
     pub in_messages: u64,
     /// Their bytes, headers and payload.
     pub in_bytes: u64,

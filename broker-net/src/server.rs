@@ -24,29 +24,14 @@ pub struct ServerOptions {
     pub host: String,
     /// The port to listen at; 0, the default, for any that is free.
     pub port: u16,
-    /// What clients read as the server's name; its id if `None`.
-    pub server_name: Option<String>,
-    /// What clients may do.
-    pub limits: Limits,
-    /// Log what clients say and are told. Costs far more than the messages themselves.
-    pub trace: bool,
-    /// How many bytes of a payload such a line shows; all of them if 0, the default.
-    pub max_traced_msg_len: usize,
-    /// Where names and picks come from; `None`, the default, for a new one each time.
-    pub seed: Option<u64>,
+    /// What the broker behind it is told. The default has a random seed.
+    pub broker: Options,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self {
-            host: String::from("127.0.0.1"),
-            port: 0,
-            server_name: None,
-            limits: Limits::default(),
-            trace: false,
-            max_traced_msg_len: 0,
-            seed: None,
-        }
+        let broker = Options { seed: listener::random_seed(), ..Options::default() };
+        Self { host: String::from("127.0.0.1"), port: 0, broker }
     }
 }
 
@@ -82,7 +67,7 @@ impl ServerBuilder {
     /// What clients may do.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.options.limits = limits;
+        self.options.broker.limits = limits;
         self
     }
 
@@ -110,18 +95,8 @@ impl ServerBuilder {
             BindError { host: options.host.clone(), port: options.port, source }
         })?;
         let address = listener.address();
-        let seed = options.seed.unwrap_or_else(listener::random_seed);
-        let broker = Broker::with_authenticator(
-            Options {
-                limits: options.limits,
-                server_name: options.server_name,
-                trace: options.trace,
-                max_traced_msg_len: options.max_traced_msg_len,
-                seed,
-            },
-            Instant::now,
-            authenticator.unwrap_or_else(|| Box::new(NoAuth)),
-        );
+        let authenticator = authenticator.unwrap_or_else(|| Box::new(NoAuth));
+        let broker = Broker::with_authenticator(options.broker, Instant::now, authenticator);
         broker.update_info(|info| {
             info.host.clone_from(&options.host);
             info.port = address.port();

@@ -81,14 +81,16 @@ async fn many_servers_fit_in_one_process() {
 }
 
 #[tokio::test]
-async fn in_process_clients_outlive_their_server() {
+async fn in_process_subscribers_end_with_their_server_once_all_is_read() {
     let server = Server::builder().bind().await.unwrap();
     let client = server.client();
     let mut inbox = client.subscribe("x").await.unwrap();
+    client.publish("x", "last words".into()).await.unwrap();
     server.shutdown().await;
     drop(server);
-    client.publish("x", "still here".into()).await.unwrap();
-    assert_eq!(inbox.next().await.unwrap().payload, "still here");
+    client.publish("x", "too late".into()).await.unwrap();
+    assert_eq!(inbox.next().await.unwrap().payload, "last words");
+    assert_eq!(inbox.next().await, None);
 }
 
 #[cfg(target_os = "linux")]

@@ -9,7 +9,6 @@ use super::matches::Matches;
 use super::{Generation, Interest, Interested};
 use crate::limits::{CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
-use crate::sync::Arc;
 
 /// Up to this many subjects all are remembered at once. A session that publishes to more may be one
 /// that never repeats itself, so further ones get in by lot: those that return soon do.
@@ -27,7 +26,9 @@ pub(crate) struct MatchCache<S> {
     random: Random,
     cost: usize,
     /// For answers that are not kept.
-    unkept: Arc<Matches<S>>,
+    unkept: Matches<S>,
+    /// Where to look for entries that are out of date.
+    sweep: usize,
 }
 
 struct Entry<S> {
@@ -35,13 +36,13 @@ struct Entry<S> {
     hash: u64,
     generation: Generation,
     is_allowed: bool,
-    matches: Arc<Matches<S>>,
+    matches: Matches<S>,
 }
 
 /// What the cache knows of a subject.
-pub(crate) struct Known<S> {
+pub(crate) struct Known<'a, S> {
     pub(crate) is_allowed: bool,
-    pub(crate) matches: Arc<Matches<S>>,
+    pub(crate) matches: &'a Matches<S>,
 }
 
 impl<S: Interested> MatchCache<S> {
@@ -53,17 +54,17 @@ impl<S: Interested> MatchCache<S> {
             hasher: FixedState::with_seed(seed),
             random: Random::new(seed),
             cost: 0,
-            unkept: Arc::default(),
+            unkept: Matches::default(),
+            sweep: 0,
         }
     }
 
-    /// Forgets everything: because the session's account or permissions changed, or to save memory.
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.index = HashTable::new();
         self.entries = Vec::new();
         self.last = 0;
         self.cost = 0;
-        self.unkept = Arc::default();
+        self.sweep = 0;
     }
 
     /// Who wants `subject`; `is_allowed` is asked when it is not known.
@@ -73,12 +74,12 @@ impl<S: Interested> MatchCache<S> {
         interest: &Interest<S>,
         subject: &[u8],
         is_allowed: impl FnOnce() -> bool,
-    ) -> Known<S> {
-        if let Some(entry) = self.entries.get(self.last)
-            && *entry.subject == *subject
-            && interest.is_current(entry.generation)
-        {
-            return Known { is_allowed: entry.is_allowed, matches: Arc::clone(&entry.matches) };
+    ) -> Known<'_, S> {
+        let is_last = self.entries.get(self.last).is_some_and(|entry| {
+            *entry.subject == *subject && interest.is_current(entry.generation)
+        });
+        if is_last {
+            return self.entries[self.last].known();
         }
         self.look_up_other(interest, subject, is_allowed)
     }
@@ -88,7 +89,7 @@ impl<S: Interested> MatchCache<S> {
         interest: &Interest<S>,
         subject: &[u8],
         is_allowed: impl FnOnce() -> bool,
-    ) -> Known<S> {
+    ) -> Known<'_, S> {
         let hash = self.hasher.hash_one(subject);
         let entries = &self.entries;
         let is_it = |at: &u32| *entries[*at as usize].subject == *subject;
@@ -96,30 +97,35 @@ impl<S: Interested> MatchCache<S> {
             self.last = *at as usize;
             let entry = &mut self.entries[self.last];
             if !interest.is_current(entry.generation) {
-                let matches = reuse(&mut entry.matches);
-                let before = matches.cost();
-                matches.clear();
-                entry.generation = interest.collect(subject, matches);
-                self.cost = self.cost + matches.cost() - before;
+                let before = entry.matches.cost();
+                entry.matches.clear();
+                entry.generation = interest.collect(subject, &mut entry.matches);
+                self.cost = self.cost + entry.matches.cost() - before;
             }
-            return Known { is_allowed: entry.is_allowed, matches: Arc::clone(&entry.matches) };
+            return entry.known();
         }
         let is_allowed = is_allowed();
-        let matches = reuse(&mut self.unkept);
-        matches.clear();
-        let generation = interest.collect(subject, matches);
+        self.unkept.clear();
+        let generation = interest.collect(subject, &mut self.unkept);
         if !self.has_room_for(subject) {
-            return Known { is_allowed, matches: Arc::clone(&self.unkept) };
+            return Known { is_allowed, matches: &self.unkept };
         }
+        self.forget_some(interest);
         let matches = std::mem::take(&mut self.unkept);
-        self.insert(Entry {
-            subject: subject.into(),
-            hash,
-            generation,
-            is_allowed,
-            matches: Arc::clone(&matches),
-        });
-        Known { is_allowed, matches }
+        self.insert(Entry { subject: subject.into(), hash, generation, is_allowed, matches });
+        self.entries[self.last].known()
+    }
+
+    /// Drops entries that are out of date, which may hold on to subscribers that are long gone: more of
+    /// them than come in, so that they cannot gather.
+    fn forget_some(&mut self, interest: &Interest<S>) {
+        for _ in 0..2 {
+            let at = if self.sweep < self.entries.len() { self.sweep } else { 0 };
+            match self.entries.get(at) {
+                Some(entry) if !interest.is_current(entry.generation) => self.remove(at),
+                _ => self.sweep = at + 1,
+            }
+        }
     }
 
     #[cfg(test)]
@@ -164,15 +170,11 @@ impl<S: Interested> MatchCache<S> {
 }
 
 impl<S: Interested> Entry<S> {
+    fn known(&self) -> Known<'_, S> {
+        Known { is_allowed: self.is_allowed, matches: &self.matches }
+    }
+
     fn cost(&self) -> usize {
         size_of::<Self>() + self.subject.len() + self.matches.cost()
     }
-}
-
-/// The matches to fill anew: the old ones' memory, unless somebody still reads it.
-fn reuse<S: Interested>(matches: &mut Arc<Matches<S>>) -> &mut Matches<S> {
-    if Arc::get_mut(matches).is_none() {
-        *matches = Arc::default();
-    }
-    Arc::get_mut(matches).unwrap_or_else(|| unreachable!("nobody else has it yet"))
 }

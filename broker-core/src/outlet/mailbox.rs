@@ -13,7 +13,8 @@ use crate::message::Message;
 use crate::proto::Publish;
 use crate::subject::Subject;
 use crate::subscription::Subscription;
-use crate::sync::Mutex;
+use crate::sync::{Arc, Mutex};
+use crate::trace::Trace;
 
 /// The mailboxes of one client.
 ///
@@ -192,6 +193,9 @@ impl Outlet for Mailboxes {
             reader.wake();
         }
     }
+
+    /// NATS 2.14: what stays inside of the process is not traced.
+    fn set_trace(&self, _trace: Option<Arc<Trace>>) {}
 
     fn counts(&self) -> OutCounts {
         self.state.lock().counts

@@ -18,6 +18,7 @@ use crate::proto::Publish;
 use crate::receiver::Receiver;
 use crate::subscription::Subscription;
 use crate::sync::Arc;
+use crate::trace::Trace;
 
 /// Messages of one publisher to one subject, to be delivered in this order.
 pub(crate) struct Run<'a> {
@@ -83,6 +84,9 @@ pub(crate) trait Outlet: Send + Sync {
 
     /// Takes nothing more, and forgets what waits. Wakes whoever serves it.
     fn close(&self, reason: CloseReason);
+
+    /// Logs what is delivered from now on, or no longer.
+    fn set_trace(&self, trace: Option<Arc<Trace>>);
 
     fn counts(&self) -> OutCounts;
 }

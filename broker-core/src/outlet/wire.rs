@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::{Accepted, BLOCK_BYTES, OutCounts, Outlet, Run, Work};
@@ -12,6 +13,7 @@ use crate::limits::SHARED_PAYLOAD_MIN_BYTES;
 use crate::proto::{Publish, encode};
 use crate::subscription::Subscription;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::trace::Trace;
 
 /// The most pieces that are passed to one write.
 const PIECES: usize = 64;
@@ -23,7 +25,8 @@ pub trait Link: Send + Sync {
     /// # Errors
     ///
     /// [`io::ErrorKind::WouldBlock`] if nothing can be: then the outlet [wakes](Self::wake) the
-    /// connection, which drains the rest. Any other error means that the connection is lost.
+    /// connection, once, which drains the rest as soon as there is room. Any other error means that
+    /// the connection is lost.
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// Something is left to be written, or the outlet was closed: the connection must look.
@@ -46,7 +49,9 @@ pub enum Drained {
 /// The outlet of a connection.
 pub struct WireOutlet {
     state: Mutex<State>,
-    link: Box<dyn Link>,
+    /// Gone as soon as the session is: publishers may remember this outlet for longer, and must not keep
+    /// its socket open.
+    link: ArcSwapOption<Box<dyn Link>>,
     /// Is either reason in the state set? Read without its lock.
     is_ending: AtomicBool,
     /// The client reads headers.
@@ -81,7 +86,10 @@ struct State {
     finishing: Option<CloseReason>,
     /// Nothing comes in and nothing leaves.
     closed: Option<CloseReason>,
+    /// What waited when it was closed, in pieces and bytes.
+    left_behind: (usize, usize),
     counts: OutCounts,
+    trace: Option<Arc<Trace>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +121,7 @@ impl WireOutlet {
     ) -> Self {
         Self {
             state: Mutex::default(),
-            link,
+            link: ArcSwapOption::from_pointee(link),
             is_ending: AtomicBool::new(false),
             headers: AtomicBool::new(false),
             max_pending_bytes,
@@ -145,25 +153,33 @@ impl WireOutlet {
     /// Writes what waits, as far as the link takes it. `is_ready`: the link has room again, so that
     /// it is worth trying after it had none.
     pub fn drain(&self, now: Instant, is_ready: bool, work: &mut Work) -> Drained {
+        self.drain_and_tell(now, is_ready, work).0
+    }
+
+    /// The same, and whether it is this call that found the link full.
+    fn drain_and_tell(&self, now: Instant, is_ready: bool, work: &mut Work) -> (Drained, bool) {
         let mut state = self.state.lock();
         state.is_touched = false;
         loop {
             if state.is_writing {
                 self.report(&mut state);
-                return Drained::Busy;
+                return (Drained::Busy, false);
             }
             if state.pending_bytes == 0 {
                 self.report(&mut state);
-                return Drained::Empty;
+                return (Drained::Empty, false);
             }
             if state.blocked.is_some() && !is_ready {
                 self.report(&mut state);
-                return Drained::Blocked;
+                return (Drained::Blocked, false);
             }
             state.is_writing = true;
             let mut pieces = Pieces::take(&mut state);
             drop(state);
-            let written = pieces.write(&*self.link, work);
+            let written = match &*self.link.load() {
+                Some(link) => pieces.write(&***link, work),
+                None => (0, Err(io::ErrorKind::NotConnected.into())),
+            };
             state = self.state.lock();
             state.is_writing = false;
             pieces.put_back(&mut state, work);
@@ -172,11 +188,11 @@ impl WireOutlet {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.report(&mut state);
-                    return Drained::Blocked;
+                    return (Drained::Blocked, true);
                 }
                 Err(error) => {
                     self.close_locked(&mut state, CloseReason::WriteError);
-                    return Drained::Failed(error);
+                    return (Drained::Failed(error), true);
                 }
             }
         }
@@ -216,6 +232,8 @@ impl WireOutlet {
             return;
         }
         state.closed = Some(reason);
+        let pieces = state.sealed.len() + usize::from(!state.open.is_empty());
+        state.left_behind = (pieces, state.pending_bytes);
         state.sealed = VecDeque::new();
         state.open = Vec::new();
         state.front_at = 0;
@@ -223,7 +241,35 @@ impl WireOutlet {
         state.blocked = None;
         self.report(state);
         self.is_ending.store(true, Ordering::Release);
-        self.link.wake();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(link) = &*self.link.load() {
+            link.wake();
+        }
+    }
+
+    /// Closes it for good: its session is gone.
+    pub(crate) fn abandon(&self, reason: CloseReason) {
+        self.close(reason);
+        self.link.store(None);
+        self.state.lock().trace = None;
+    }
+
+    /// How much may wait.
+    pub(crate) fn max_pending_bytes(&self) -> usize {
+        self.max_pending_bytes
+    }
+
+    /// How long it may wait.
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.write_deadline
+    }
+
+    /// What was never written because the outlet was closed, in pieces and bytes.
+    pub(crate) fn left_behind(&self) -> (usize, usize) {
+        self.state.lock().left_behind
     }
 
     /// Brings the broker's total up to date with what is left here after a flush.
@@ -288,19 +334,25 @@ impl Outlet for WireOutlet {
         state.counts.bytes += body_bytes as u64;
         let must_flush = !state.is_touched && !messages.is_empty();
         state.is_touched |= must_flush;
-        Accepted {
+        let accepted = Accepted {
             count: admitted.count,
             is_last: admitted.is_last,
             must_flush,
             added_bytes: state.pending_bytes - before,
             pending_bytes: state.pending_bytes,
+        };
+        if let Some(trace) = state.trace.clone() {
+            drop(state);
+            trace_deliveries(&trace, subscription, run.subject, messages, with_headers);
         }
+        accepted
     }
 
     fn flush(&self, work: &mut Work) {
         let now = work.now();
-        if matches!(self.drain(now, false, work), Drained::Blocked) {
-            self.link.wake();
+        // Once is enough: from then on the connection waits for room by itself.
+        if let (Drained::Blocked, true) = self.drain_and_tell(now, false, work) {
+            self.wake();
         }
     }
 
@@ -312,11 +364,15 @@ impl Outlet for WireOutlet {
     fn finish(&self, reason: CloseReason) {
         self.state.lock().finishing.get_or_insert(reason);
         self.is_ending.store(true, Ordering::Release);
-        self.link.wake();
+        self.wake();
     }
 
     fn close(&self, reason: CloseReason) {
         self.close_locked(&mut self.state.lock(), reason);
+    }
+
+    fn set_trace(&self, trace: Option<Arc<Trace>>) {
+        self.state.lock().trace = trace;
     }
 
     fn counts(&self) -> OutCounts {
@@ -392,8 +448,7 @@ impl State {
         shared: Option<&Bytes>,
         work: &mut Work,
     ) -> usize {
-        let strips = message.has_headers() && !with_headers;
-        let body = if strips { message.payload() } else { message.body };
+        let body = delivered_body(message, with_headers);
         let is_shared = body.len() >= SHARED_PAYLOAD_MIN_BYTES;
         let shared = shared.filter(|_| is_shared).map(|shared| shared.slice_ref(body));
         let head = prefix.len() + message.reply.len() + message.sizes.len() + 32;
@@ -401,18 +456,7 @@ impl State {
         let block = self.open_block(head + copied, work);
         let before = block.len();
         block.extend_from_slice(prefix);
-        // NATS 2.14: a header length of 0 leaves a plain MSG with the total size.
-        let zero_headers = message.header_len == Some(0);
-        if strips || zero_headers {
-            if !message.reply.is_empty() {
-                block.extend_from_slice(message.reply);
-                block.push(b' ');
-            }
-            encode::number(block, body.len());
-            block.extend_from_slice(b"\r\n");
-        } else {
-            encode::message_rest(block, message.reply, message.sizes);
-        }
+        append_sizes(block, message, with_headers);
         if let Some(shared) = shared {
             let added = block.len() - before + shared.len() + 2;
             let len = shared.len();
@@ -442,6 +486,45 @@ impl State {
             _ => Some(Blocked { since: now, until_out_bytes: self.in_bytes }),
         };
         result
+    }
+}
+
+/// What of a message's body its receiver gets.
+fn delivered_body<'a>(message: &Publish<'a>, with_headers: bool) -> &'a [u8] {
+    if with_headers { message.body } else { message.payload() }
+}
+
+/// Reply and sizes as the receiver reads them.
+fn append_sizes(block: &mut Vec<u8>, message: &Publish<'_>, with_headers: bool) {
+    // NATS 2.14: a header length of 0 leaves a plain MSG with the total size.
+    let is_rewritten = message.header_len.is_some_and(|len| len == 0 || !with_headers);
+    if !is_rewritten {
+        return encode::message_rest(block, message.reply, message.sizes);
+    }
+    if !message.reply.is_empty() {
+        block.extend_from_slice(message.reply);
+        block.push(b' ');
+    }
+    encode::number(block, delivered_body(message, with_headers).len());
+    block.extend_from_slice(b"\r\n");
+}
+
+#[cold]
+fn trace_deliveries(
+    trace: &Trace,
+    subscription: &Subscription,
+    subject: &[u8],
+    messages: &[Publish<'_>],
+    with_headers: bool,
+) {
+    for message in messages {
+        let has_headers = message.has_headers() && with_headers;
+        let mut line = Vec::new();
+        encode::message_prefix(&mut line, has_headers, subject, subscription.sid());
+        append_sizes(&mut line, message, with_headers);
+        trace.told(&String::from_utf8_lossy(line.trim_ascii_end()));
+        let header_len = if has_headers { message.headers().len() } else { 0 };
+        trace.told_payload(header_len, delivered_body(message, with_headers));
     }
 }
 

@@ -121,6 +121,7 @@ impl Client {
         let receiver = Arc::new(Receiver::new(id, None, now, Arc::clone(&mailboxes) as Arc<_>));
         receiver.set_permissions(grant.permissions.clone());
         account.sessions.fetch_add(1, Ordering::Relaxed);
+        shared.register_local(&receiver);
         let session = LocalSession {
             shared,
             account,
@@ -322,7 +323,8 @@ impl LocalSession {
                 (Some(len), Bytes::from(block))
             }
         };
-        let limit = self.shared.options.load().limits.max_payload_bytes;
+        let options = self.shared.options.load();
+        let limit = options.limits.max_payload_bytes;
         if body.len() > limit {
             return Err(PublishError::MaxPayload { size: body.len(), limit });
         }
@@ -349,7 +351,7 @@ impl LocalSession {
         publisher.publish(&self.account, &self.receiver, permissions, &run, &mut outcome, work);
         let denied = outcome.denied;
         flush_touched(work);
-        self.shared.guard_total();
+        self.shared.guard_total(&options.limits);
         if denied { Err(PublishError::Denied(subject)) } else { Ok(()) }
     }
 
@@ -432,7 +434,7 @@ impl Refusals for Outcome<'_> {
 impl Drop for LocalSession {
     fn drop(&mut self) {
         self.account.sessions.fetch_sub(1, Ordering::Relaxed);
-        self.shared.unregister(&self.receiver, CloseReason::ClientClosed);
+        self.shared.unregister_local(&self.receiver);
     }
 }
 

@@ -71,7 +71,7 @@ impl Publisher {
             && run.messages.iter().all(|message| !is_reserved_reply(message.reply));
         if all_may_pass {
             refusals.accepted(work);
-            deliver(account, receiver, run, &known.matches, random, work, |message, work| {
+            deliver(account, receiver, run, known.matches, random, work, |message, work| {
                 if !message.reply.is_empty() {
                     refusals.unheard(run.subject, message, work);
                 }
@@ -83,15 +83,13 @@ impl Publisher {
                 && (known.is_allowed
                     || (receiver.tracks_replies() && receiver.take_reply(run.subject, work.now())));
             if !is_allowed {
-                let subject = String::from_utf8_lossy(run.subject).into_owned();
-                refusals.refused(&ClientFault::PublishDenied(subject), work);
+                refusals.refused(&ClientFault::PublishDenied(run.subject.into()), work);
             } else if is_reserved_reply(message.reply) {
-                let reply = String::from_utf8_lossy(message.reply).into_owned();
-                refusals.refused(&ClientFault::ReplyDenied(reply), work);
+                refusals.refused(&ClientFault::ReplyDenied(message.reply.into()), work);
             } else {
                 refusals.accepted(work);
                 let one = Run { messages: std::slice::from_ref(message), ..*run };
-                deliver(account, receiver, &one, &known.matches, random, work, |message, work| {
+                deliver(account, receiver, &one, known.matches, random, work, |message, work| {
                     if !message.reply.is_empty() {
                         refusals.unheard(run.subject, message, work);
                     }

@@ -53,10 +53,12 @@ impl Sids {
     }
 
     /// Ends all of them, some at a time, so that others who use the account get their turn.
-    pub(super) fn end_all(&mut self, account: &Account) {
+    /// Tells `ended` of each.
+    pub(super) fn end_all(&mut self, account: &Account, ended: impl Fn(&[u8])) {
         let mut batch = Vec::with_capacity(self.table.len().min(UNSUBSCRIBE_BATCH));
         for subscription in self.table.drain() {
             if subscription.end() {
+                ended(subscription.sid());
                 subscription.receiver.subscriptions.fetch_sub(1, Ordering::Relaxed);
                 batch.push(subscription);
             }
@@ -65,7 +67,9 @@ impl Sids {
                 batch.clear();
             }
         }
-        account.interest.remove(&batch);
+        if !batch.is_empty() {
+            account.interest.remove(&batch);
+        }
         self.table = HashTable::new();
     }
 

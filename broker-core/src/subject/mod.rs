@@ -77,10 +77,10 @@ pub(crate) fn first_token(subject: &[u8]) -> &[u8] {
 }
 
 /// May a pedantic client publish there without being told off?
-// NATS 2.14: IsValidLiteralSubject: no empty token, no token that is a wildcard, no white space.
+// NATS 2.14: IsValidLiteralSubject: no empty token, no token that is a wildcard. White space that the
+// parser let through, such as a CR, is not looked for.
 pub(crate) fn is_valid_literal(subject: &[u8]) -> bool {
-    check_tokens(subject).is_ok()
-        && tokens(subject).all(|token| matches!(Token::of(token), Token::Literal(_)))
+    tokens(subject).all(|token| !token.is_empty() && matches!(Token::of(token), Token::Literal(_)))
 }
 
 /// What subjects and filters have in common: tokens that are not empty and hold no white space.

@@ -10,6 +10,15 @@ use crate::info::InfoPattern;
 use crate::setup::{Setup, time};
 use crate::text;
 
+/// Who can be played with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Server {
+    /// Ours: its sessions without I/O, or the whole.
+    Natsd,
+    /// A real nats-server.
+    Reference,
+}
+
 /// One `*.txt` file: what it shows, the server it wants, and what is said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dialogue {
@@ -19,6 +28,8 @@ pub struct Dialogue {
     pub about: String,
     /// The server it is played with.
     pub setup: Setup,
+    /// If the servers differ here on purpose: the one that does what is written, and why they differ.
+    pub only: Option<(Server, String)>,
     /// What happens, in order.
     pub steps: Vec<Step>,
 }
@@ -111,6 +122,16 @@ impl Dialogue {
         files.iter().map(|file| Self::read(file)).collect()
     }
 
+    /// [`Self::all`] that `server` must agree with.
+    ///
+    /// # Errors
+    /// As [`Self::all`].
+    pub fn all_for(server: Server) -> io::Result<Vec<Self>> {
+        let mut dialogues = Self::all()?;
+        dialogues.retain(|dialogue| dialogue.only.as_ref().is_none_or(|(only, _)| *only == server));
+        Ok(dialogues)
+    }
+
     fn read(file: &Path) -> io::Result<Self> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let text = fs::read_to_string(file)
@@ -131,8 +152,8 @@ impl Dialogue {
         }
         let last = text.lines().count();
         reader.end().map_err(|what| Flaw { dialogue: name.into(), line: last, what })?;
-        let Reader { about, setup, steps, .. } = reader;
-        Ok(Self { name: name.into(), about, setup, steps })
+        let Reader { about, setup, only, steps, .. } = reader;
+        Ok(Self { name: name.into(), about, setup, only, steps })
     }
 }
 
@@ -153,6 +174,7 @@ enum Standing {
 struct Reader {
     about: String,
     setup: Setup,
+    only: Option<(Server, String)>,
     steps: Vec<Step>,
     standing: BTreeMap<Party, Standing>,
 }
@@ -176,7 +198,10 @@ impl Reader {
             if !self.steps.is_empty() {
                 return Err("directives stand at the top".into());
             }
-            return self.setup.read(directive);
+            return match directive.trim().strip_prefix("only ") {
+                Some(only) => self.only(only),
+                None => self.setup.read(directive),
+            };
         }
         if let Some(span) = line.strip_prefix('~') {
             let act = Act::Pass(time(span.trim())?);
@@ -184,6 +209,21 @@ impl Reader {
             return Ok(());
         }
         self.step(number, line)
+    }
+
+    /// `natsd: REASON` or `reference: REASON`.
+    fn only(&mut self, text: &str) -> Result<(), String> {
+        let (server, reason) =
+            text.split_once(": ").ok_or("a reason is missing: `only natsd: …`")?;
+        let server = match server {
+            "natsd" => Server::Natsd,
+            "reference" => Server::Reference,
+            other => return Err(format!("`{other}` is neither natsd nor reference")),
+        };
+        match self.only.replace((server, reason.trim().into())) {
+            None => Ok(()),
+            Some(_) => Err("`only` stands once".into()),
+        }
     }
 
     fn step(&mut self, number: usize, line: &str) -> Result<(), String> {
@@ -391,6 +431,16 @@ mod tests {
     fn a_dialogue_ends_with_everybody_quiet_or_gone() {
         assert!(flaw("a> PING\na< PONG").what.contains("`a=` or `a.`"));
         assert!(flaw("a.\na> PING").what.contains("gone"));
+    }
+
+    #[test]
+    fn a_deliberate_difference_names_its_server_and_reason() {
+        let text = "# About.\n! only natsd: it is safer\na=";
+        let only = Dialogue::parse("test", text).unwrap().only;
+        assert_eq!(only, Some((Server::Natsd, "it is safer".into())));
+        for text in ["only natsd", "only nats: x", "only natsd: x\n! only natsd: y"] {
+            assert!(Dialogue::parse("test", &format!("# About.\n! {text}\na=")).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod tcp;
 mod text;
 
 pub use config::config;
-pub use dialogue::{Act, Dialogue, Expected, Flaw, Party, Step};
+pub use dialogue::{Act, Dialogue, Expected, Flaw, Party, Server, Step};
 pub use failure::Failure;
 pub use info::InfoPattern;
 pub use play::{play, play_all};

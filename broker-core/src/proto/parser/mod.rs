@@ -24,7 +24,8 @@ use memchr::memchr;
 use super::op::{Op, Publish};
 use crate::error::ClientFault;
 
-/// More than a control line's own limit that blanks before its arguments may take.
+/// How many blanks may stand between a verb and its arguments. They do not count as part of the control
+/// line, but must be kept until it ends.
 const BLANKS_BYTES: usize = 1024;
 
 /// What the client at hand may send.
@@ -44,6 +45,14 @@ impl Default for Terms {
     }
 }
 
+impl Terms {
+    /// How much of a control line that has not ended the parser may leave to be passed again.
+    pub(crate) fn max_kept_line_bytes(&self) -> usize {
+        // The longest verb, blanks, arguments and a CR.
+        b"CONNECT".len() + BLANKS_BYTES + self.max_control_line_bytes + 1
+    }
+}
+
 /// What the parser made of its input.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Parsed<'a> {
@@ -59,7 +68,8 @@ pub enum Parsed<'a> {
         /// How many bytes need not be passed again.
         used: usize,
         /// How many bytes, from the first one that must be passed again, will make a whole operation;
-        /// 0 if that cannot be known yet.
+        /// 0 if that cannot be known yet. It is worth calling again with one byte less: if that is not
+        /// the CR behind the payload, the client has miscounted and must be told at once.
         whole: usize,
     },
 }
@@ -215,23 +225,23 @@ fn line<'a>(
     let limit = terms.max_control_line_bytes;
     // NATS 2.14: the first byte behind the blanks belongs to the arguments, whatever it is.
     let end = input.get(start + 1..).and_then(|rest| memchr(b'\n', rest));
-    let Some(end) = end.map(|end| start + 1 + end) else {
-        if input.len() - start > limit || input.len() > limit + BLANKS_BYTES {
-            return Err(ClientFault::MaxControlLine);
-        }
-        return Ok(None);
-    };
-    let mut arguments = &input[start..end];
-    // NATS 2.14: any CR in the line makes its last byte fall.
-    if arguments.last() == Some(&b'\r')
-        || arguments.get(1..).is_some_and(|rest| memchr(b'\r', rest).is_some())
-    {
-        arguments = &arguments[..arguments.len() - 1];
-    }
-    if arguments.len() > limit {
+    let end = end.map(|end| start + 1 + end);
+    let arguments = without_line_end(&input[start..end.unwrap_or(input.len())]);
+    // What holds for a line that is all there must hold as soon as its beginning shows it, and not
+    // before: else it would matter where a read ends.
+    if arguments.len() > limit || blanks > BLANKS_BYTES {
         return Err(ClientFault::MaxControlLine);
     }
-    Ok(Some(Line { arguments, start, end: end + 1 }))
+    Ok(end.map(|end| Line { arguments, start, end: end + 1 }))
+}
+
+// NATS 2.14: any CR in the line makes its last byte fall.
+fn without_line_end(line: &[u8]) -> &[u8] {
+    match line {
+        [_, rest @ ..] if memchr(b'\r', rest).is_some() => &line[..line.len() - 1],
+        [rest @ .., b'\r'] => rest,
+        _ => line,
+    }
 }
 
 /// At most four words parted by white space; `None` if there are more.
@@ -356,7 +366,9 @@ fn tail<'a>(
     let words: usize = reply.len() + sizes.iter().map(|size| size.len()).sum::<usize>();
     let start = if reply.is_empty() { offset(input, sizes[0]) } else { offset(input, reply) };
     let written = line.end - start;
-    let is_plain = written == words + blanks + 2
+    // NATS 2.14: a header length of 0 is not passed on.
+    let is_plain = !(sizes.len() == 2 && size(sizes[0]) == Some(0))
+        && written == words + blanks + 2
         && input[line.end - 2] == b'\r'
         && !input[start..line.end].contains(&b'\t')
         && line.start < start;

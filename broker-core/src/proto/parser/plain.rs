@@ -75,7 +75,7 @@ pub(super) fn publish<'a>(input: &'a [u8], terms: &Terms) -> Option<(Publish<'a>
         && (reply_end > tail_at || sizes_at == tail_at)
         && len <= terms.max_payload_bytes
         && end - subject_at <= terms.max_control_line_bytes
-        && header_len.is_none_or(|headers| headers <= len);
+        && header_len.is_none_or(|headers| (1..=len).contains(&headers));
     if !is_plain {
         return None;
     }

@@ -25,6 +25,8 @@ use crate::receiver::Receiver;
 use crate::subject::{SubjectFilter, is_valid_literal};
 use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
+use crate::trace::Trace;
+use voice::{Voice, Who};
 
 /// The queue group that servers keep for themselves.
 // NATS 2.14: sysGroup.
@@ -43,7 +45,8 @@ pub struct Received {
     /// So many bytes are used up. The rest must be passed again, with more behind it.
     pub used: usize,
     /// If not 0: from the first byte that must be passed again, so many make a whole operation, and
-    /// nothing will happen before they are there.
+    /// nothing will happen before all but the last of them are there. (That one less shows a client
+    /// that has miscounted its payload; it may wait for the answer without sending more.)
     pub whole: usize,
 }
 
@@ -61,7 +64,7 @@ pub struct ClientSession {
     ping: Ping,
     has_connected: bool,
     has_ponged: bool,
-    is_traced: bool,
+    trace: Option<Arc<Trace>>,
     /// Why the connection must end, once what waits for the client has left.
     closing: Option<CloseReason>,
 }
@@ -87,7 +90,7 @@ impl ClientSession {
     /// [it must close](Self::closing) at once.
     pub(crate) fn open(
         shared: Arc<Shared>,
-        arrival: Arrival,
+        arrival: &Arrival,
         link: Box<dyn Link>,
         now: Instant,
         work: &mut Work,
@@ -111,7 +114,7 @@ impl ClientSession {
                 max_payload_bytes: limits.max_payload_bytes,
                 headers: false,
             },
-            is_traced: options.trace,
+            trace: None,
             shared,
             receiver,
             outlet,
@@ -126,9 +129,10 @@ impl ClientSession {
             closing: None,
         };
         session.let_in_as_is();
+        session.follow_trace();
         session.send_info(|_| {}, work);
         let is_one_too_many = !session.shared.register(&session.receiver, limits.max_connections);
-        tracing::debug!(client = %session.label(), "Client connection created");
+        tracing::debug!(client = %session.receiver, "Client connection created");
         if is_one_too_many {
             session.fault(&ClientFault::MaxConnections, work);
         }
@@ -164,11 +168,14 @@ impl ClientSession {
         &self.outlet
     }
 
-    /// How much to read at once, with what was kept: little, before the client has shown who it is.
+    /// How much to read at once, with what was kept: little, before the client has shown who it is,
+    /// but always more than the session may have left unused.
     pub fn read_limit(&self) -> usize {
         match self.phase {
             Phase::Served(_) => usize::MAX,
-            Phase::Stranger(_) | Phase::Checking(_) => PRE_AUTH_READ_BYTES,
+            Phase::Stranger(_) | Phase::Checking(_) => {
+                PRE_AUTH_READ_BYTES.max(self.terms.max_kept_line_bytes() + 1)
+            }
         }
     }
 
@@ -184,10 +191,14 @@ impl ClientSession {
         work: &mut Work,
     ) -> Received {
         work.start(now);
+        let options = self.shared.options.load();
+        if options.trace != self.trace.is_some() {
+            self.follow_trace();
+        }
         let received = self.receive_all(now, input, shared, work);
         flush_touched(work);
         self.outlet.drain(now, false, work);
-        self.shared.guard_total();
+        self.shared.guard_total(&options.limits);
         received
     }
 
@@ -240,7 +251,7 @@ impl ClientSession {
                 }
                 Err(fault) => {
                     self.publish(&mut run, shared, work);
-                    self.fault(&fault, work);
+                    self.fault_in(&fault, rest, work);
                     break;
                 }
             }
@@ -255,30 +266,24 @@ impl ClientSession {
 
     /// Does the client get, or do we log, something for each message?
     fn must_be_told_of_each(&self) -> bool {
-        self.options.verbose || self.options.pedantic || self.is_traced
+        self.options.verbose || self.options.pedantic || self.trace.is_some()
     }
 
     fn publish(&mut self, run: &mut Vec<Publish<'_>>, shared: Option<&Bytes>, work: &mut Work) {
         let Some(first) = run.first() else { return };
         let subject = first.subject;
-        if self.is_traced {
-            for message in run.iter() {
-                self.trace_message("<<-", message);
-            }
+        if let Some(trace) = &self.trace {
+            run.iter().for_each(|message| trace::message(trace, message));
         }
         if self.options.pedantic && !is_valid_literal(subject) {
             self.fault(&ClientFault::InvalidPublishSubject, work);
         }
         if let Phase::Served(served) = &self.phase {
             let run = Run { subject, messages: run, shared };
-            let mut refusals = Answers {
-                account: &served.account,
-                receiver: &self.receiver,
-                outlet: &self.outlet,
-                verbose: self.options.verbose,
-                no_responders: self.options.no_responders,
-                label: &|| label(&self.receiver, Some(served)),
-            };
+            let who =
+                Who { receiver: &self.receiver, served: Some(served), options: &self.options };
+            let voice = Voice { who, outlet: &self.outlet, trace: self.trace.as_deref() };
+            let mut refusals = Answers { account: &served.account, voice };
             self.publisher.publish(
                 &served.account,
                 &self.receiver,
@@ -292,8 +297,11 @@ impl ClientSession {
     }
 
     fn handle(&mut self, op: &Op<'_>, now: Instant, work: &mut Work) {
-        if self.is_traced {
-            self.trace_op(op);
+        if let Some(trace) = &self.trace {
+            trace::operation(trace, op);
+        }
+        if !matches!(op, Op::Connect(_)) {
+            self.settle_in();
         }
         match *op {
             Op::Connect(json) => self.connect(json, now, work),
@@ -303,8 +311,7 @@ impl ClientSession {
             }
             Op::Unsubscribe { sid, max } => {
                 self.ping.heard(now);
-                self.unsubscribe(sid, max);
-                self.ok(work);
+                self.unsubscribe(sid, max, work);
             }
             Op::Ping => {
                 self.ping.heard(now);
@@ -322,8 +329,7 @@ impl ClientSession {
                 }
             }
             Op::Err(text) => {
-                let text = String::from_utf8_lossy(text).into_owned();
-                self.fault(&ClientFault::ClientError(text), work);
+                self.fault(&ClientFault::ClientError(text.into()), work);
             }
             Op::Ok | Op::Publish(_) => {}
         }
@@ -339,15 +345,14 @@ impl ClientSession {
         if self.options.apply(json).is_err() {
             return self.fault(&ClientFault::BadJson("CONNECT"), work);
         }
-        self.terms.headers = self.options.headers;
-        self.outlet.set_headers(self.options.headers);
+        let headers = self.options.headers && !shared.options.load().no_header_support;
+        self.terms.headers = headers;
+        self.outlet.set_headers(headers);
         self.receiver.set_echo(self.options.echo);
         // NATS 2.14: a second CONNECT may change the account; what was subscribed to in the old one
         // ends before the new credentials are looked at.
-        if self.has_connected
-            && let Phase::Served(served) = &self.phase
-        {
-            self.sids.end_all(&served.account);
+        if self.has_connected {
+            self.end_subscriptions();
         }
         self.has_connected = true;
         self.publisher.forget();
@@ -402,8 +407,8 @@ impl ClientSession {
         if !self.options.account.is_empty() {
             return self.fault(&ClientFault::AuthorizationViolation, work);
         }
-        self.leave_account();
-        self.serve(grant);
+        self.become_served(grant);
+        self.follow_trace();
         if !(0..=1).contains(&self.options.protocol) {
             return self.fault(&ClientFault::BadProtocol, work);
         }
@@ -413,11 +418,44 @@ impl ClientSession {
         self.ok(work);
     }
 
+    /// Somebody who was let in under a name without showing anything, and now acts under it, has logged
+    /// in by that.
+    // NATS 2.14: parser.go, no_auth_user: whoever begins with something else than CONNECT.
+    fn settle_in(&mut self) {
+        if let Phase::Served(Served { user: Some(_), .. }) = &self.phase {
+            self.has_connected = true;
+        }
+    }
+
+    /// What was subscribed to before CONNECT stays if nothing has changed by it.
+    fn become_served(&mut self, grant: Grant) {
+        if let Phase::Served(served) = &mut self.phase
+            && served.account.name == grant.account
+            && served.permissions == grant.permissions
+        {
+            served.user = grant.user;
+            return;
+        }
+        self.leave_account();
+        self.serve(grant);
+    }
+
     fn leave_account(&mut self) {
+        self.end_subscriptions();
         if let Phase::Served(served) = &self.phase {
-            self.sids.end_all(&served.account);
             served.account.sessions.fetch_sub(1, Ordering::Relaxed);
             self.phase = Phase::Checking(None);
+        }
+    }
+
+    fn end_subscriptions(&mut self) {
+        if let Phase::Served(served) = &self.phase {
+            let trace = self.trace.as_deref();
+            self.sids.end_all(&served.account, |sid| {
+                if let Some(trace) = trace {
+                    trace.ended(sid);
+                }
+            });
         }
     }
 
@@ -431,20 +469,17 @@ impl ClientSession {
             (None, _) | (_, Err(_)) => Subscribe::Allow,
         };
         if verdict == Subscribe::Deny {
-            let subject = String::from_utf8_lossy(filter).into_owned();
-            let fault = match queue {
-                None => ClientFault::SubscribeDenied(subject),
-                Some(queue) => ClientFault::QueueSubscribeDenied {
-                    subject,
-                    queue: String::from_utf8_lossy(queue).into_owned(),
-                },
+            let fault = ClientFault::SubscribeDenied {
+                subject: filter.into(),
+                queue: queue.map(Into::into),
+                sid: sid.into(),
             };
             return self.fault(&fault, work);
         }
         let tokens = filter.split(|byte| *byte == b'.').count();
         if options.limits.max_subscription_tokens.is_some_and(|max| tokens > max) {
-            let subject = String::from_utf8_lossy(filter).into_owned();
-            return self.fault(&ClientFault::TooManyTokens(subject), work);
+            let fault = ClientFault::TooManyTokens { subject: filter.into(), sid: sid.into() };
+            return self.fault(&fault, work);
         }
         let living = self.receiver.subscriptions.load(Ordering::Relaxed);
         if options.limits.max_subscriptions.is_some_and(|max| living >= max) {
@@ -466,27 +501,33 @@ impl ClientSession {
         self.ok(work);
     }
 
-    fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>) {
-        let Phase::Served(served) = &self.phase else { return };
-        let Some(subscription) = self.sids.get(sid) else { return };
+    fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>, work: &mut Work) {
+        let has_ended = self.end_subscription(sid, max);
+        self.ok(work);
+        if let Some(trace) = self.trace.as_ref().filter(|_| has_ended) {
+            trace.ended(sid);
+        }
+    }
+
+    fn end_subscription(&mut self, sid: &[u8], max: Option<u64>) -> bool {
+        let Phase::Served(served) = &self.phase else { return false };
+        let Some(subscription) = self.sids.get(sid) else { return false };
         if max.is_some_and(|max| self.receiver.outlet.end_after(subscription, max)) {
-            return;
+            return false;
         }
-        if let Some(subscription) = self.sids.remove(sid) {
-            end(&served.account, &subscription);
-        }
+        let Some(subscription) = self.sids.remove(sid) else { return false };
+        end(&served.account, &subscription);
+        true
     }
 
     fn ok(&self, work: &mut Work) {
         if self.options.verbose {
-            self.trace_out("OK");
-            self.outlet.send(work, |out| out.extend_from_slice(encode::OK));
+            self.voice().ok(work);
         }
     }
 
     fn pong(&mut self, work: &mut Work) {
-        self.trace_out("PONG");
-        self.outlet.send(work, |out| out.extend_from_slice(encode::PONG));
+        self.voice().pong(work);
         if !self.has_connected || self.has_ponged {
             return;
         }
@@ -552,8 +593,7 @@ impl ClientSession {
             match self.ping.handle_timeout(now, &shared.options.load().limits) {
                 Due::Nothing => {}
                 Due::Ping => {
-                    self.trace_out("PING");
-                    self.outlet.send(work, |out| out.extend_from_slice(encode::PING));
+                    self.voice().ping(work);
                     self.publisher.forget();
                 }
                 Due::Stale => self.fault(&ClientFault::StaleConnection, work),
@@ -575,100 +615,104 @@ impl ClientSession {
     }
 
     fn fault(&mut self, fault: &ClientFault, work: &mut Work) {
-        let label = || self.label();
-        let (text, close) = tell(&self.outlet, fault, &label, work);
-        if self.is_traced && text {
-            self.trace_out(&format!("-ERR {fault}"));
-        }
+        self.fault_in(fault, &[], work);
+    }
+
+    fn fault_in(&mut self, fault: &ClientFault, input: &[u8], work: &mut Work) {
+        let close = self.voice().fault(fault, input, work);
         self.closing = self.closing.or(close);
     }
 
-    /// How logs name the client: address, number, and who it is once that is known.
-    fn label(&self) -> String {
-        match &self.phase {
-            Phase::Served(served) => label(&self.receiver, Some(served)),
-            Phase::Stranger(_) | Phase::Checking(_) => label(&self.receiver, None),
+    fn log_slow_consumer(&self, reason: CloseReason) {
+        let who = self.who();
+        match reason {
+            CloseReason::SlowConsumerPendingBytes => tracing::info!(
+                client = %who,
+                "Slow Consumer Detected: MaxPending of {} Exceeded",
+                self.outlet.max_pending_bytes()
+            ),
+            CloseReason::SlowConsumerWriteDeadline => {
+                let (pieces, bytes) = self.outlet.left_behind();
+                tracing::info!(
+                    client = %who,
+                    "Slow Consumer Detected: WriteDeadline of {:?} exceeded with {pieces} chunks of \
+                     {bytes} total bytes.",
+                    self.outlet.max_wait()
+                );
+            }
+            _ => {}
         }
     }
-}
 
-fn label(receiver: &Receiver, served: Option<&Served>) -> String {
-    let remote = receiver.remote.map_or_else(|| String::from("pipe"), |remote| remote.to_string());
-    let mut label = format!("{remote} - cid:{}", receiver.id);
-    if let Some(Served { account, user: Some(user), .. }) = served {
-        label.push_str(&format!(" - \"{}/user:{user}\"", account.name));
+    /// Begins or ends tracing if that was switched, and learns how the client is named.
+    fn follow_trace(&mut self) {
+        let options = self.shared.options.load();
+        let trace = options.trace.then(|| Arc::new(Trace::new(self.who().to_string(), &options)));
+        self.outlet.set_trace(trace.clone());
+        self.trace = trace;
     }
-    label
-}
 
-/// Tells the client of its fault, and the log. True if there was something to tell the client.
-fn tell(
-    outlet: &WireOutlet,
-    fault: &ClientFault,
-    label: &dyn Fn() -> String,
-    work: &mut Work,
-) -> (bool, Option<CloseReason>) {
-    let (text, close) = fault.answer();
-    match fault {
-        ClientFault::AuthenticationTimeout | ClientFault::StaleConnection => {
-            tracing::debug!(client = %label(), "{fault}");
-        }
-        _ => tracing::error!(client = %label(), "{fault}"),
+    fn who(&self) -> Who<'_> {
+        let served = match &self.phase {
+            Phase::Served(served) => Some(served),
+            Phase::Stranger(_) | Phase::Checking(_) => None,
+        };
+        Who { receiver: &self.receiver, served, options: &self.options }
     }
-    if let Some(text) = &text {
-        outlet.send(work, |out| encode::error(out, text));
+
+    fn voice(&self) -> Voice<'_> {
+        Voice { who: self.who(), outlet: &self.outlet, trace: self.trace.as_deref() }
     }
-    (text.is_some(), close)
 }
 
 /// What a client is told about its own messages.
 struct Answers<'a> {
     account: &'a Account,
-    receiver: &'a Receiver,
-    outlet: &'a WireOutlet,
-    verbose: bool,
-    no_responders: bool,
-    label: &'a dyn Fn() -> String,
+    voice: Voice<'a>,
 }
 
 impl Refusals for Answers<'_> {
     fn accepted(&mut self, work: &mut Work) {
-        if self.verbose {
-            self.outlet.send(work, |out| out.extend_from_slice(encode::OK));
+        if self.voice.who.options.verbose {
+            self.voice.ok(work);
         }
     }
 
     fn refused(&mut self, fault: &ClientFault, work: &mut Work) {
-        tell(self.outlet, fault, self.label, work);
+        self.voice.fault(fault, &[], work);
     }
 
     // NATS 2.14: the answer goes to a plain subscription of the client itself, past all counting.
     fn unheard(&mut self, subject: &[u8], message: &Publish<'_>, work: &mut Work) {
-        if !self.no_responders {
+        let Voice { who, outlet, .. } = self.voice;
+        if !who.options.no_responders {
             return;
         }
         let mut matches = Matches::default();
         self.account.interest.collect(message.reply, &mut matches);
-        let own = matches.plain.iter().find(|other| other.receiver.id == self.receiver.id);
+        let own = matches.plain.iter().find(|other| other.receiver.id == who.receiver.id);
         if let Some(own) = own {
             let sid = own.sid();
-            self.outlet.send(work, |out| encode::no_responders(out, message.reply, sid, subject));
+            outlet.send(work, |out| encode::no_responders(out, message.reply, sid, subject));
         }
     }
 }
 
 impl Drop for ClientSession {
     fn drop(&mut self) {
-        self.close(CloseReason::ClientClosed);
-        let label = self.label();
+        let reason = self.closing().unwrap_or(CloseReason::ClientClosed);
+        self.close(reason);
+        let who = self.who();
+        self.log_slow_consumer(reason);
+        tracing::debug!(client = %who, "Client connection closed: {reason}");
         self.leave_account();
-        let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
+        self.outlet.abandon(reason);
         self.shared.unregister(&self.receiver, reason);
-        tracing::debug!(client = %label, "Client connection closed: {reason}");
     }
 }
 
 mod trace;
+mod voice;
 
 #[cfg(test)]
 mod tests;

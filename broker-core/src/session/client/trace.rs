@@ -1,68 +1,101 @@
-//! What a traced client says and is told, for the log. Credentials are left out.
+//! What a traced client says, as the log shows it.
 
-use super::ClientSession;
+use std::fmt::{self, Write};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
 use crate::proto::{Op, Publish};
+use crate::trace::Trace;
 
-impl ClientSession {
-    pub(super) fn trace_op(&self, op: &Op<'_>) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said = match op {
-            // What it means is logged, not what it said: any part of that may be a secret.
-            Op::Connect(_) => String::from("CONNECT"),
-            Op::Subscribe { filter, queue: None, sid } => {
-                format!("SUB {} {}", text(filter), text(sid))
-            }
-            Op::Subscribe { filter, queue: Some(queue), sid } => {
-                format!("SUB {} {} {}", text(filter), text(queue), text(sid))
-            }
-            Op::Unsubscribe { sid, max: None } => format!("UNSUB {}", text(sid)),
-            Op::Unsubscribe { sid, max: Some(max) } => format!("UNSUB {} {max}", text(sid)),
-            Op::Ping => String::from("PING"),
-            Op::Pong => String::from("PONG"),
-            Op::Info(_) => String::from("INFO"),
-            Op::Ok => String::from("OK"),
-            Op::Err(error) => format!("-ERR {}", text(error)),
-            Op::Publish(_) => return,
-        };
-        tracing::trace!(client = %self.label(), "<<- [{said}]");
-    }
-
-    pub(super) fn trace_message(&self, way: &str, message: &Publish<'_>) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let verb = if message.header_len.is_some() { "HPUB" } else { "PUB" };
-        let reply = if message.reply.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", text(message.reply))
-        };
-        let label = self.label();
-        tracing::trace!(
-            client = %label,
-            "{way} [{verb} {}{reply} {}]",
-            text(message.subject),
-            text(message.sizes)
-        );
-        if let Some(shown) = payload(message.body, self.shared.options.load().max_traced_msg_len) {
-            tracing::trace!(client = %label, "{way} MSG_PAYLOAD: [{shown}]");
+/// Shows an operation that is not a message.
+pub(super) fn operation(trace: &Trace, op: &Op<'_>) {
+    let text = |bytes| String::from_utf8_lossy(bytes);
+    match *op {
+        Op::Connect(json) => trace.said(&format_args!("CONNECT {}", connect(json))),
+        Op::Subscribe { filter, queue: None, sid } => {
+            trace.said(&format_args!("SUB {} {}", text(filter), text(sid)));
         }
-    }
-
-    pub(super) fn trace_out(&self, said: &str) {
-        if self.is_traced {
-            tracing::trace!(client = %self.label(), "->> [{said}]");
+        Op::Subscribe { filter, queue: Some(queue), sid } => {
+            trace.said(&format_args!("SUB {} {} {}", text(filter), text(queue), text(sid)));
         }
+        Op::Unsubscribe { sid, max: None } => trace.said(&format_args!("UNSUB {}", text(sid))),
+        Op::Unsubscribe { sid, max: Some(max) } => {
+            trace.said(&format_args!("UNSUB {} {max}", text(sid)));
+        }
+        Op::Ping => trace.said(&"PING"),
+        Op::Pong => trace.said(&"PONG"),
+        // NATS 2.14: what only servers have to say is not shown.
+        Op::Info(_) | Op::Ok | Op::Err(_) | Op::Publish(_) => {}
     }
 }
 
-/// A payload in quotes, of at most `max` bytes unless that is 0. An empty one is not worth a line.
-// NATS 2.14: client.go traceMsgInternal.
-fn payload(body: &[u8], max: usize) -> Option<String> {
-    let (shown, more) = match body {
-        [] => return None,
-        _ if max > 0 && body.len() > max => (&body[..max], "..."),
-        _ => (body, ""),
-    };
-    Some(format!("\"{}{more}\"", String::from_utf8_lossy(shown).escape_debug()))
+/// Shows a message.
+pub(super) fn message(trace: &Trace, message: &Publish<'_>) {
+    let text = |bytes| String::from_utf8_lossy(bytes);
+    let verb = if message.header_len.is_some() { "HPUB" } else { "PUB" };
+    let blank = if message.reply.is_empty() { "" } else { " " };
+    trace.said(&format_args!(
+        "{verb} {}{blank}{} {}",
+        text(message.subject),
+        text(message.reply),
+        text(message.sizes)
+    ));
+    trace.said_payload(message);
+}
+
+/// What CONNECT's JSON says, made anew of what is known to be no secret: what is not known is not shown,
+/// whatever it looks like.
+fn connect(json: &[u8]) -> String {
+    let Ok(Pairs(pairs)) = serde_json::from_slice(json) else { return "[REDACTED]".to_owned() };
+    let mut shown = String::from("{");
+    for (key, value) in pairs {
+        let key = key.to_ascii_lowercase();
+        let value = match (key.as_str(), value) {
+            ("pass" | "auth_token" | "sig" | "jwt", _) => "\"[REDACTED]\"".to_owned(),
+            (
+                "verbose" | "pedantic" | "tls_required" | "echo" | "headers" | "no_responders"
+                | "new_account",
+                Value::Bool(value),
+            ) => value.to_string(),
+            ("protocol", Value::Number(value)) => value.to_string(),
+            ("user" | "nkey" | "name" | "lang" | "version" | "account", Value::String(value)) => {
+                Value::String(value).to_string()
+            }
+            _ => continue,
+        };
+        let comma = if shown.len() > 1 { "," } else { "" };
+        // Writing to a string cannot fail.
+        let _ = write!(shown, "{comma}\"{key}\":{value}");
+    }
+    shown + "}"
+}
+
+/// An object's keys and values in the order in which they stand.
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}
+
+struct PairsVisitor;
+
+impl<'de> Visitor<'de> for PairsVisitor {
+    type Value = Pairs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(Pairs(pairs))
+    }
 }
 
 #[cfg(test)]
@@ -70,15 +103,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_payload_is_cut_if_asked_for() {
-        assert_eq!(payload(b"Hello", 0).as_deref(), Some("\"Hello\""));
-        assert_eq!(payload(b"Hello", 5).as_deref(), Some("\"Hello\""));
-        assert_eq!(payload(b"Hello", 4).as_deref(), Some("\"Hell...\""));
-        assert_eq!(payload(b"", 4), None);
+    fn connect_is_shown_in_its_own_order_without_its_secrets() {
+        let json =
+            br#"{"verbose":true,"user":"eva","Pass":"x","name":"a\"b","protocol":1,"echo":false}"#;
+        let shown = r#"{"verbose":true,"user":"eva","pass":"[REDACTED]","name":"a\"b","protocol":1,"echo":false}"#;
+        assert_eq!(connect(json), shown);
     }
 
     #[test]
-    fn a_payload_cannot_end_the_line_it_is_shown_in() {
-        assert_eq!(payload(b"a\"\r\n\xff", 0).as_deref(), Some("\"a\\\"\\r\\n\u{fffd}\""));
+    fn what_could_be_a_secret_is_not_shown() {
+        for json in [
+            r#"{"passwd":"marker"}"#,
+            r#"{"pass":{"deep":"marker"}}"#,
+            r#"{"name":["marker"]}"#,
+            r#"{"user":{"pass":"marker"}}"#,
+            r#"{"pass":"marker"#,
+            r#"{"pass":"marker"} x"#,
+            r#""marker""#,
+            r#"["marker"]"#,
+            r#"{"marker":1}"#,
+            r#"{"pass":"a","pass":"marker"}"#,
+            r#"{"sig":"marker","jwt":"marker","auth_token":"marker"}"#,
+        ] {
+            assert!(!connect(json.as_bytes()).contains("marker"), "{json}");
+        }
     }
 }

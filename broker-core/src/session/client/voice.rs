@@ -1,0 +1,153 @@
+//! What a client is told about what it does, and what the log is told.
+
+use std::fmt;
+
+use super::Served;
+use crate::error::{ClientFault, CloseReason, Escaped, Said};
+use crate::outlet::{WireOutlet, Work};
+use crate::proto::{ConnectOptions, encode};
+use crate::receiver::Receiver;
+use crate::trace::Trace;
+
+/// How many bytes of what could not be parsed the log shows.
+// NATS 2.14: PROTO_SNIPPET_SIZE.
+const SNIPPET_BYTES: usize = 32;
+
+/// A client, as far as logs name it.
+#[derive(Clone, Copy)]
+pub(super) struct Who<'a> {
+    pub(super) receiver: &'a Receiver,
+    pub(super) served: Option<&'a Served>,
+    pub(super) options: &'a ConnectOptions,
+}
+
+/// Address and number; once the client is let in also its program and its user.
+// NATS 2.14: client.go processConnect.
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.receiver, f)?;
+        let Some(served) = self.served else { return Ok(()) };
+        let ConnectOptions { version, lang, name, .. } = self.options;
+        let version = if version.is_empty() { String::new() } else { format!("v{version}") };
+        let program: Vec<&str> =
+            [&*version, lang, name].into_iter().filter(|part| !part.is_empty()).collect();
+        if !program.is_empty() {
+            write!(f, " - {}", Said::from(&*program.join(":")))?;
+        }
+        if let Some(user) = self.user(served) {
+            write!(f, " - {}", Said::from(&*format!("{}/{user}", served.account.name)))?;
+        }
+        Ok(())
+    }
+}
+
+impl Who<'_> {
+    fn user(&self, served: &Served) -> Option<String> {
+        let ConnectOptions { nkey, user, auth_token, .. } = self.options;
+        if !nkey.is_empty() {
+            return Some(format!("nkey:{nkey}"));
+        }
+        if !user.is_empty() {
+            return Some(format!("user:{user}"));
+        }
+        if !auth_token.is_empty() {
+            return Some("token".to_owned());
+        }
+        served.user.as_ref().map(|user| format!("user:{user}"))
+    }
+
+    /// Whom a client that was not let in said it was.
+    // NATS 2.14: client.go authViolation, getAuthUser.
+    fn claim(&self) -> String {
+        let ConnectOptions { nkey, user, auth_token, .. } = self.options;
+        if !nkey.is_empty() {
+            format!(" - Nkey {}", Said::from(&**nkey))
+        } else if !user.is_empty() {
+            format!(" - User {}", Said::from(&**user))
+        } else if !auth_token.is_empty() {
+            " - Token \"[REDACTED]\"".to_owned()
+        } else {
+            String::new()
+        }
+    }
+}
+
+/// Speaks to a client. Everything but messages is said here, and traced.
+#[derive(Clone, Copy)]
+pub(super) struct Voice<'a> {
+    pub(super) who: Who<'a>,
+    pub(super) outlet: &'a WireOutlet,
+    pub(super) trace: Option<&'a Trace>,
+}
+
+impl Voice<'_> {
+    pub(super) fn ok(&self, work: &mut Work) {
+        self.say("OK", encode::OK, work);
+    }
+
+    pub(super) fn ping(&self, work: &mut Work) {
+        self.say("PING", encode::PING, work);
+    }
+
+    pub(super) fn pong(&self, work: &mut Work) {
+        self.say("PONG", encode::PONG, work);
+    }
+
+    fn say(&self, name: &str, line: &[u8], work: &mut Work) {
+        if let Some(trace) = self.trace {
+            trace.told(&name);
+        }
+        self.outlet.send(work, |out| out.extend_from_slice(line));
+    }
+
+    /// Tells the client of its fault, and the log, and why the connection must end, if it must.
+    /// `input`: what came from the client and was at fault, if it could not be read.
+    pub(super) fn fault(
+        &self,
+        fault: &ClientFault,
+        input: &[u8],
+        work: &mut Work,
+    ) -> Option<CloseReason> {
+        let (text, close) = fault.answer();
+        if let Some(text) = &text {
+            if let Some(trace) = self.trace {
+                trace.told(&format_args!("-ERR {text}"));
+            }
+            self.outlet.send(work, |out| encode::error(out, text));
+        }
+        let who = self.who;
+        match fault {
+            // NATS 2.14: the client is told, the log is not.
+            ClientFault::InvalidPublishSubject | ClientFault::InvalidSubject => {}
+            ClientFault::AuthenticationTimeout | ClientFault::StaleConnection => {
+                tracing::debug!(client = %who, "{fault}");
+            }
+            ClientFault::AuthorizationViolation => {
+                tracing::error!(client = %who, "{fault}{}", who.claim());
+            }
+            ClientFault::UnknownOperation => {
+                tracing::error!(client = %who, "{fault}, proto='\"{}\"...'", snippet(input));
+            }
+            ClientFault::BadArguments(_) | ClientFault::BadSize(_) => {
+                tracing::error!(client = %who, "{fault}: {}", Said::from(arguments(input)));
+            }
+            _ => tracing::error!(client = %who, "{fault}"),
+        }
+        close
+    }
+}
+
+/// The word that `input` begins with. No more: what is no operation may yet be a mistyped CONNECT, and
+/// hold a password.
+fn snippet(input: &[u8]) -> Escaped<'_> {
+    let is_verb = |byte: &&u8| byte.is_ascii_alphabetic() || matches!(byte, b'+' | b'-');
+    let len = input.iter().take(SNIPPET_BYTES).take_while(is_verb).count();
+    Escaped(&input[..len])
+}
+
+/// What stands between the verb and the end of the line.
+fn arguments(input: &[u8]) -> &[u8] {
+    let line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let verb = line.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+    line[verb.len()..].trim_ascii()
+}

@@ -1,0 +1,70 @@
+//! What traced clients say and are told, line by line as NATS logs it.
+
+use std::fmt;
+
+use crate::broker::Options;
+use crate::error::Escaped;
+use crate::proto::Publish;
+
+/// One client's. Who is not traced has none, which is all that tracing costs then.
+pub(crate) struct Trace {
+    /// How logs name the client.
+    client: String,
+    /// How much of a payload to show; 0 for all.
+    max_payload_bytes: usize,
+    headers_only: bool,
+}
+
+impl Trace {
+    pub(crate) fn new(client: String, options: &Options) -> Self {
+        Self {
+            client,
+            max_payload_bytes: options.max_traced_payload_bytes,
+            headers_only: options.trace_headers,
+        }
+    }
+
+    /// The client has said this.
+    pub(crate) fn said(&self, what: &dyn fmt::Display) {
+        tracing::trace!(client = %self.client, "<<- [{what}]");
+    }
+
+    /// The client is told this.
+    pub(crate) fn told(&self, what: &dyn fmt::Display) {
+        tracing::trace!(client = %self.client, "->> [{what}]");
+    }
+
+    /// A subscription of the client has ended.
+    pub(crate) fn ended(&self, sid: &[u8]) {
+        tracing::trace!(client = %self.client, "<-> [DELSUB {}]", String::from_utf8_lossy(sid));
+    }
+
+    /// The payload of a message that the client has sent.
+    pub(crate) fn said_payload(&self, message: &Publish<'_>) {
+        self.payload("<<-", message.headers().len(), message.body);
+    }
+
+    /// The payload of a message that is delivered to the client, behind so many bytes of headers.
+    pub(crate) fn told_payload(&self, header_len: usize, body: &[u8]) {
+        self.payload("->>", header_len, body);
+    }
+
+    // NATS 2.14: client.go traceMsgInternal. Headers are shown as part of the payload; the empty line
+    // behind them is not, if they are all that is shown.
+    fn payload(&self, way: &str, header_len: usize, body: &[u8]) {
+        let shown = if self.headers_only {
+            body.get(..header_len.saturating_sub(4)).unwrap_or_default()
+        } else {
+            body
+        };
+        if shown.is_empty() {
+            return;
+        }
+        let most = if self.max_payload_bytes == 0 { shown.len() } else { self.max_payload_bytes };
+        let (shown, dots) = match shown.get(..most) {
+            Some(start) if start.len() < shown.len() => (start, "..."),
+            _ => (shown, ""),
+        };
+        tracing::trace!(client = %self.client, "{way} MSG_PAYLOAD: [\"{}{dots}\"]", Escaped(shown));
+    }
+}

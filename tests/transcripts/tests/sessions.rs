@@ -1,0 +1,196 @@
+//! Every dialogue agrees with sessions of the core: without sockets or threads, under a simulated clock.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use broker_core::outlet::{Link, Work};
+use broker_core::session::ClientSession;
+use broker_core::session::client::Arrival as Coming;
+use broker_core::{Broker, Options};
+use transcripts::{Arrival, Dialogue, Line, Server, Setup, Stage, play_all};
+use wishes::{gate, options};
+
+mod wishes;
+
+#[test]
+fn sessions_without_io_say_what_the_dialogues_say() {
+    play(usize::MAX, false);
+}
+
+#[test]
+fn sessions_say_the_same_however_the_bytes_are_cut() {
+    play(1, false);
+}
+
+#[test]
+fn sessions_say_the_same_when_traced() {
+    play(usize::MAX, true);
+}
+
+fn play(read_bytes: usize, trace: bool) {
+    let mut dialogues = Dialogue::all_for(Server::Natsd).unwrap();
+    // To play one, or a few that begin alike, while working on them.
+    if let Ok(only) = std::env::var("TRANSCRIPT") {
+        dialogues.retain(|dialogue| dialogue.name.starts_with(&only));
+    }
+    assert!(!dialogues.is_empty(), "no dialogue to play");
+    let failures = play_all(&dialogues, |setup| {
+        Ok(Box::new(Sessions::new(setup, read_bytes, trace)) as Box<dyn Stage>)
+    });
+    let report: String = failures.iter().map(|failure| format!("\n{failure}\n")).collect();
+    assert!(failures.is_empty(), "{} of {} failed:\n{report}", failures.len(), dialogues.len());
+}
+
+/// A broker, and the connections to it.
+struct Sessions {
+    broker: Broker,
+    work: Work,
+    now: Instant,
+    /// How much of what a party sends is read at once.
+    read_bytes: usize,
+    lines: Vec<Connection>,
+}
+
+struct Connection {
+    /// `None` once it has ended.
+    session: Option<ClientSession>,
+    link: Memory,
+    /// What the session has not used up.
+    kept: Vec<u8>,
+    /// So much of it makes a whole operation.
+    whole: usize,
+}
+
+/// What was written to a party and not yet received.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Link for Memory {
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut written = self.0.lock().unwrap();
+        let before = written.len();
+        pieces.iter().for_each(|piece| written.extend_from_slice(piece));
+        Ok(written.len() - before)
+    }
+
+    fn wake(&self) {}
+}
+
+impl Sessions {
+    fn new(setup: &Setup, read_bytes: usize, trace: bool) -> Self {
+        let options = Options { trace, ..options(setup) };
+        let broker = Broker::with_authenticator(options, Instant::now, gate(setup));
+        // What only those know who listen.
+        broker.update_info(|info| (info.host, info.port) = ("127.0.0.1".into(), 4222));
+        Self { broker, work: Work::new(), now: Instant::now(), read_bytes, lines: Vec::new() }
+    }
+
+    fn line(&mut self, line: Line) -> io::Result<&mut Connection> {
+        self.lines.get_mut(line.0).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Ends the connections that must, and keeps what was written to them.
+    fn bury(&mut self) {
+        for connection in &mut self.lines {
+            let ends = connection.session.as_ref().is_some_and(|s| s.closing().is_some());
+            if let Some(session) = connection.session.take_if(|_| ends) {
+                session.outlet().drain(self.now, true, &mut self.work);
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Passes on what is read, as much at a time as the session wants.
+    fn read(&mut self, mut bytes: &[u8], most: usize, now: Instant, work: &mut Work) {
+        while !bytes.is_empty() {
+            let Some(session) = &mut self.session else { return };
+            let room = session.read_limit().saturating_sub(self.kept.len());
+            assert!(room > 0, "a session that wants more must take it");
+            // Dialogues are short; what is long in them is payload, of which the cuts tell nothing.
+            let most = if self.kept.len() < 2000 { most } else { most.max(1000) };
+            let (now_read, rest) = bytes.split_at(bytes.len().min(room).min(most));
+            self.kept.extend_from_slice(now_read);
+            bytes = rest;
+            if self.kept.len() + 1 >= self.whole {
+                self.serve(now, work);
+            }
+        }
+    }
+
+    fn serve(&mut self, now: Instant, work: &mut Work) {
+        let Some(session) = &mut self.session else { return };
+        loop {
+            let received = session.receive(now, &self.kept, None, work);
+            self.kept.drain(..received.used);
+            self.whole = received.whole;
+            let Some(check) = session.take_check() else { return };
+            session.handle_checked(check.run(), now, work);
+        }
+    }
+}
+
+impl Stage for Sessions {
+    fn open(&mut self) -> io::Result<Line> {
+        let link = Memory::default();
+        let coming = Coming { remote: Some(SocketAddr::from(([127, 0, 0, 1], 4000))) };
+        let session = self.broker.open(coming, Box::new(link.clone()), self.now, &mut self.work);
+        self.lines.push(Connection { session: Some(session), link, kept: Vec::new(), whole: 0 });
+        self.bury();
+        Ok(Line(self.lines.len() - 1))
+    }
+
+    fn send(&mut self, line: Line, bytes: &[u8]) -> io::Result<()> {
+        let (now, most) = (self.now, self.read_bytes);
+        let mut work = std::mem::take(&mut self.work);
+        self.line(line)?.read(bytes, most, now, &mut work);
+        self.work = work;
+        self.bury();
+        Ok(())
+    }
+
+    fn receive(&mut self, line: Line, inbox: &mut Vec<u8>, _: Duration) -> io::Result<Arrival> {
+        let connection = self.line(line)?;
+        let mut written = connection.link.0.lock().unwrap();
+        if !written.is_empty() {
+            inbox.append(&mut written);
+            return Ok(Arrival::Bytes);
+        }
+        Ok(if connection.session.is_some() { Arrival::Nothing } else { Arrival::Closed })
+    }
+
+    fn hang_up(&mut self, line: Line) -> io::Result<()> {
+        self.line(line)?.session = None;
+        Ok(())
+    }
+
+    /// Goes from one timeout to the next.
+    fn pass(&mut self, time: Duration) -> io::Result<()> {
+        let end = self.now + time;
+        loop {
+            let sessions = self.lines.iter_mut().filter_map(|line| line.session.as_mut());
+            let next = sessions.min_by_key(|session| session.next_timeout());
+            let Some(next) = next.filter(|session| session.next_timeout() <= end) else { break };
+            self.now = self.now.max(next.next_timeout());
+            next.handle_timeout(self.now, &mut self.work);
+            self.bury();
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.lines.clear();
+        let stats = self.broker.stats();
+        let left = (stats.connections, stats.subscriptions, stats.pending_bytes);
+        if left == (0, 0, 0) { Ok(()) } else { Err(io::Error::other(format!("{left:?} left"))) }
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+}
