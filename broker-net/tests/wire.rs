@@ -106,6 +106,19 @@ async fn what_comes_with_connect_waits_for_a_slow_check_and_is_then_done() {
     assert_eq!(read_line(&mut stream).await, "PONG\r\n");
 }
 
+#[tokio::test]
+async fn a_refusal_that_took_a_check_ends_the_connection_at_once() {
+    let limits = Limits { auth_timeout: Duration::from_secs(60), ..Limits::default() };
+    let hash = Token::new("$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW");
+    let server = Server::builder().limits(limits).authenticator(hash).bind().await.unwrap();
+    let mut stream = connect(&server).await;
+    stream.write_all(b"CONNECT {\"auth_token\":\"wrong\"}\r\n").await.unwrap();
+    let began = tokio::time::Instant::now();
+    assert_eq!(read_to_end(&mut stream).await, "-ERR 'Authorization Violation'\r\n");
+    // The first PING would come after 2 seconds, and would find it closed.
+    assert!(began.elapsed() < Duration::from_secs(2), "only a timer ended it");
+}
+
 struct SlowCheck(String);
 
 impl broker_core::auth::Authenticator for SlowCheck {

@@ -125,7 +125,10 @@ impl Connection {
                 }
                 self.poll_write(cx);
             }
-            ready!(self.poll_check(cx));
+            if self.checking.is_some() {
+                ready!(self.poll_check(cx));
+                continue;
+            }
             let is_first_news = self.session.next_timeout();
             match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
                 Read::Some => {}
