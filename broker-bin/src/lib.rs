@@ -1,1 +1,31 @@
-//! The natsd program as a library.
+//! The natsd program as a library: command line, logging, files and signals around
+//! [`broker_net`](https://docs.rs/broker-net)'s server.
+//!
+//! [`run`] is the whole program. A test or a tool that wants a server with the program's behaviour, but
+//! in its own process, starts a [`Daemon`] instead: it installs no logger, touches no signal and never
+//! exits the process.
+//!
+//! | what | where |
+//! | --- | --- |
+//! | flags, help | [`cli`] |
+//! | settings and their defaults | [`options`] |
+//! | the log's lines | [`logging`] |
+//! | start, banner, pid and ports files, stop | [`daemon`] |
+
+pub mod cli;
+pub mod daemon;
+pub mod logging;
+pub mod options;
+
+mod pid_file;
+mod ports_file;
+mod program;
+mod signals;
+
+pub use broker_core::proto::info::NATS_VERSION;
+pub use daemon::{Daemon, StartError};
+pub use options::Options;
+pub use program::run;
+
+/// natsd's own version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -67,6 +67,12 @@ pub struct Broker {
     shared: Arc<Shared>,
 }
 
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
 /// What all sessions of a broker share.
 pub(crate) struct Shared {
     pub(crate) options: ArcSwap<Options>,
@@ -180,7 +186,6 @@ impl Broker {
     }
 
     /// Takes in a connection of the wire protocol, whose bytes go out by `link`.
-    #[expect(clippy::needless_pass_by_value, reason = "it may come to hold what is kept")]
     pub fn open(
         &self,
         arrival: Arrival,

@@ -1,1 +1,24 @@
-//! natsd on tokio.
+//! natsd on tokio: listeners, connections, and the [`Server`] that a program embeds.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = broker_net::Server::builder().bind().await?;
+//! let client = async_nats::connect(server.url()).await?;
+//!
+//! let mut orders = server.client().subscribe("orders.*").await?;
+//! client.publish("orders.eu", "one".into()).await?;
+//! assert_eq!(orders.next().await.unwrap().payload, "one");
+//! # Ok(()) }
+//! ```
+
+mod checks;
+mod conn;
+mod listener;
+mod server;
+
+pub use server::{BindError, Server, ServerBuilder, ServerOptions};
+
+/// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use broker_core::auth::{AllowResponses, Authenticator, Permissions, Token, User, Users};
 use broker_core::outlet::{Link, Work};
 use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival as Coming;
-use broker_core::{Broker, Limits, Options};
+use broker_core::{Broker, Options};
 use transcripts::{Arrival, Dialogue, Line, Server, Setup, Stage, play_all};
+use wishes::{gate, options};
+
+mod wishes;
 
 #[test]
 fn sessions_without_io_say_what_the_dialogues_say() {
@@ -191,55 +193,4 @@ impl Stage for Sessions {
     fn patience(&self) -> Duration {
         Duration::ZERO
     }
-}
-
-fn options(setup: &Setup) -> Options {
-    let mut limits = Limits::default();
-    let count = |count: u32| usize::try_from(count).unwrap();
-    set(&mut limits.max_payload_bytes, setup.max_payload.map(count));
-    set(&mut limits.max_control_line_bytes, setup.max_control_line.map(count));
-    set(&mut limits.max_connections, setup.max_connections.map(count).map(Some));
-    set(&mut limits.max_subscriptions, setup.max_subscriptions.map(count).map(Some));
-    set(&mut limits.max_subscription_tokens, setup.max_sub_tokens.map(usize::from).map(Some));
-    set(&mut limits.ping_interval, setup.ping_interval);
-    set(&mut limits.ping_max, setup.ping_max);
-    set(&mut limits.auth_timeout, setup.auth_timeout);
-    Options { limits, no_header_support: setup.no_header_support, ..Options::default() }
-}
-
-fn set<T>(field: &mut T, wish: Option<T>) {
-    if let Some(wish) = wish {
-        *field = wish;
-    }
-}
-
-fn gate(setup: &Setup) -> Arc<dyn Authenticator> {
-    if let Some(token) = &setup.token {
-        return Arc::new(Token::new(token.as_str()));
-    }
-    if setup.users.is_empty() {
-        return Arc::new(broker_core::auth::NoAuth);
-    }
-    let mut users = Users::builder().users(setup.users.iter().map(user));
-    if let Some(name) = &setup.no_auth_user {
-        users = users.no_auth_user(name.as_str());
-    }
-    Arc::new(users.build().unwrap())
-}
-
-fn user(user: &transcripts::User) -> User {
-    let mut permissions = Permissions::builder();
-    let (publish, subscribe) = (&user.publish, &user.subscribe);
-    if !publish.allow.is_empty() {
-        permissions = permissions.publish_allow(&publish.allow);
-    }
-    if !subscribe.allow.is_empty() {
-        permissions = permissions.subscribe_allow(&subscribe.allow);
-    }
-    permissions = permissions.publish_deny(&publish.deny).subscribe_deny(&subscribe.deny);
-    if let Some(responses) = &user.allow_responses {
-        let responses = AllowResponses::new(responses.max.into(), Some(responses.expires));
-        permissions = permissions.allow_responses(responses);
-    }
-    User::new(user.name.as_str(), user.password.as_str()).permissions(permissions.build().unwrap())
 }

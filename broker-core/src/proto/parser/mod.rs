@@ -17,6 +17,8 @@
 //! assert_eq!(&input[used..], b"PING\r\n");
 //! ```
 
+mod plain;
+
 use memchr::memchr;
 
 use super::op::{Op, Publish};
@@ -133,7 +135,7 @@ impl Parser {
     #[inline]
     pub fn parse<'a>(&mut self, input: &'a [u8], terms: &Terms) -> Result<Parsed<'a>, ClientFault> {
         if self.skipping.is_none()
-            && let Some((message, used)) = plain_publish(input, terms)
+            && let Some((message, used)) = plain::publish(input, terms)
         {
             return Ok(Parsed::Op { op: Op::Publish(message), used });
         }
@@ -376,70 +378,6 @@ fn tail<'a>(
         && !input[start..line.end].contains(&b'\t')
         && line.start < start;
     is_plain.then(|| &input[start..used])
-}
-
-/// `PUB` and `HPUB` as every client writes them, whole and within all limits. Anything else is
-/// `None` and left to [`Parser::parse_any`], which alone decides what is wrong.
-#[inline]
-fn plain_publish<'a>(input: &'a [u8], terms: &Terms) -> Option<(Publish<'a>, usize)> {
-    let (mut at, with_headers) = match input.first()? {
-        b'P' | b'p' if input.get(..4)?.eq_ignore_ascii_case(b"PUB ") => (4, false),
-        b'H' | b'h' if terms.headers && input.get(..5)?.eq_ignore_ascii_case(b"HPUB ") => (5, true),
-        _ => return None,
-    };
-    let arguments_at = at;
-    // Where each word begins; each ends one blank before the next begins.
-    let mut starts = [0usize; 5];
-    let mut count = 0;
-    loop {
-        let word = input.get(at..)?.iter().position(|byte| *byte <= b' ')?;
-        if word == 0 || count == 4 {
-            return None;
-        }
-        starts[count] = at;
-        count += 1;
-        at += word + 1;
-        match input[at - 1] {
-            b' ' => {}
-            b'\r' => break,
-            _ => return None,
-        }
-    }
-    starts[count] = at;
-    let word = |index: usize| &input[starts[index]..starts[index + 1] - 1];
-    if input.get(at) != Some(&b'\n') || at - arguments_at > terms.max_control_line_bytes {
-        return None;
-    }
-    let (has_reply, header_len) = match (count, with_headers) {
-        (2, false) => (false, None),
-        (3, false) => (true, None),
-        (3, true) => (false, Some(size(word(1))?)),
-        (4, true) => (true, Some(size(word(2))?)),
-        _ => return None,
-    };
-    let len = size(word(count - 1))?;
-    if len > terms.max_payload_bytes
-        || header_len.is_some_and(|headers| headers == 0 || headers > len)
-    {
-        return None;
-    }
-    let body_at = at + 1;
-    let used = body_at + len + 2;
-    let tail_at = starts[1];
-    let sizes_at = if has_reply { starts[2] } else { starts[1] };
-    let tail = input.get(tail_at..used)?;
-    if !tail.ends_with(b"\r\n") {
-        return None;
-    }
-    let message = Publish {
-        subject: word(0),
-        reply: if has_reply { word(1) } else { &[] },
-        header_len,
-        body: &input[body_at..used - 2],
-        sizes: &input[sizes_at..at - 1],
-        tail: Some(tail),
-    };
-    Some((message, used))
 }
 
 #[cfg(test)]

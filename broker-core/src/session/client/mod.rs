@@ -30,7 +30,7 @@ use crate::trace::Trace;
 use voice::{Voice, Who};
 
 /// What is known of a connection when it arrives.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Arrival {
     /// Where it comes from; `None` for connections inside of the process.
     pub remote: Option<SocketAddr>,

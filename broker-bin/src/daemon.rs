@@ -1,0 +1,145 @@
+//! A server with all that belongs to it as a program: its banner, its files, its end.
+
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use broker_core::auth::{Token, User, Users, UsersError};
+use broker_net::{BindError, Server, ServerOptions};
+
+use crate::options::{Access, Options, OptionsError};
+use crate::ports_file::PortsFile;
+use crate::{NATS_VERSION, VERSION, pid_file};
+
+/// A running natsd.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use broker_bin::{Daemon, Options};
+///
+/// let daemon = Daemon::start(Options { host: "127.0.0.1".into(), port: 0, ..Default::default() }).await?;
+/// println!("clients connect to {}", daemon.local_addr());
+/// daemon.stop().await;
+/// # Ok::<(), broker_bin::StartError>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Daemon {
+    server: Server,
+    ports_file: Option<PortsFile>,
+}
+
+/// Why natsd did not start. The text is what the log says.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Settings that contradict each other.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The user cannot be one.
+    #[error("Invalid user: {0}")]
+    User(#[from] UsersError),
+    /// The pid file cannot be written.
+    #[error("Could not write pidfile: {}: {source}", path.display())]
+    PidFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The port cannot be had.
+    // Test helpers of clients look for this text.
+    #[error("Error listening on port: {address}, \"{}\"", cause(source))]
+    Listen {
+        /// Host and port as asked for.
+        address: String,
+        /// Why not.
+        source: BindError,
+    },
+}
+
+impl Daemon {
+    /// Starts serving; when this returns, clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; then nothing is left running. A ports file that cannot be written is only logged.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        options.check()?;
+        tracing::info!("Starting natsd");
+        tracing::info!("  Version:  {VERSION} (NATS {NATS_VERSION})");
+        tracing::info!("  Git:      [{}]", option_env!("NATSD_GIT_COMMIT").unwrap_or("not set"));
+
+        if let Some(path) = &options.pid_file {
+            pid_file::write(path)
+                .map_err(|source| StartError::PidFile { path: path.clone(), source })?;
+        }
+
+        let server = bind(&options).await?;
+        let info = server.broker().info();
+        tracing::info!("  Name:     {}", info.server_name);
+        tracing::info!("  ID:       {}", info.server_id);
+        // NATS 2.14: server.go, the host as it was asked for and the port as it was had.
+        tracing::info!(
+            "Listening for client connections on {}",
+            host_port(&options.host, server.local_addr().port())
+        );
+
+        let ports_file = options.ports_file_dir.and_then(|dir| {
+            let path = PortsFile::path(&dir, &options.program);
+            PortsFile::create(path.clone(), &server.url())
+                .inspect_err(|error| {
+                    tracing::error!("Error writing ports file ({}): {error}", path.display());
+                })
+                .ok()
+        });
+        tracing::info!("Server is ready");
+        Ok(Self { server, ports_file })
+    }
+
+    /// Where clients connect to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Stops serving: connections are closed, the ports file is removed.
+    pub async fn stop(self) {
+        tracing::info!("Initiating Shutdown...");
+        self.server.shutdown().await;
+        drop(self.ports_file);
+        tracing::info!("Server Exiting..");
+    }
+}
+
+async fn bind(options: &Options) -> Result<Server, StartError> {
+    let mut net = ServerOptions::default();
+    net.host.clone_from(&options.host);
+    net.port = options.port;
+    net.broker.server_name.clone_from(&options.server_name);
+    net.broker.trace = options.log.trace;
+    net.broker.max_traced_payload_bytes = options.max_traced_msg_len;
+
+    let builder = Server::builder().options(net);
+    let builder = match options.access()? {
+        Access::Anybody => builder,
+        Access::Token(token) => builder.authenticator(Token::new(token)),
+        Access::User { user, pass } => {
+            let user = User::new(user.as_str(), pass);
+            builder.authenticator(Users::builder().user(user).build()?)
+        }
+    };
+    builder.bind().await.map_err(|source| StartError::Listen {
+        address: host_port(&options.host, options.port),
+        source,
+    })
+}
+
+/// What the system said; the error above it repeats host and port.
+fn cause(error: &BindError) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// `host:port`, with an IPv6 address in brackets.
+fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

@@ -1,0 +1,7 @@
+//! The `natsd` program; everything it does is in the library of the same crate.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    broker_bin::run(std::env::args_os())
+}

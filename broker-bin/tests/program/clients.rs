@@ -1,0 +1,124 @@
+//! What the flags mean to somebody who connects.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::running::Running;
+
+/// A connection, with INFO read.
+struct Raw {
+    stream: BufReader<TcpStream>,
+    info: serde_json::Value,
+}
+
+impl Raw {
+    fn connect(natsd: &mut Running) -> Self {
+        let line = natsd.line("Listening for client connections on ");
+        Self::connect_to(line.rsplit(' ').next().unwrap())
+    }
+
+    fn connect_to(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        let info = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
+        Self { stream, info }
+    }
+
+    /// The first line that answers `text`.
+    fn say(&mut self, text: &str) -> String {
+        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn again(&self) -> Self {
+        Self::connect_to(&self.stream.get_ref().peer_addr().unwrap().to_string())
+    }
+}
+
+#[test]
+fn info_tells_the_name_and_the_version_clients_expect() {
+    let mut natsd = Running::start(&["--server_name", "one"]);
+    let client = Raw::connect(&mut natsd);
+    assert_eq!(client.info["server_name"], "one");
+    assert_eq!(client.info["version"], "2.14.5");
+    assert_eq!(client.info.get("auth_required"), None);
+}
+
+#[test]
+fn a_user_needs_the_password() {
+    let mut natsd = Running::start(&["--user", "derek", "--pass", "s3cret"]);
+    let mut client = Raw::connect(&mut natsd);
+    assert_eq!(client.info["auth_required"], true);
+    let mut other = client.again();
+
+    let right = r#"CONNECT {"verbose":false,"user":"derek","pass":"s3cret"}"#;
+    assert_eq!(client.say(&format!("{right}\r\nPING\r\n")), "PONG\r\n");
+    let wrong = right.replace("s3cret", "secret");
+    assert_eq!(other.say(&format!("{wrong}\r\nPING\r\n")), "-ERR 'Authorization Violation'\r\n");
+}
+
+#[test]
+fn a_token_is_needed_where_one_was_set() {
+    let mut natsd = Running::start(&["--auth", "s3cret"]);
+    let mut client = Raw::connect(&mut natsd);
+    let mut other = client.again();
+    let right = r#"CONNECT {"verbose":false,"auth_token":"s3cret"}"#;
+    assert_eq!(client.say(&format!("{right}\r\nPING\r\n")), "PONG\r\n");
+    let none = r#"CONNECT {"verbose":false}"#;
+    assert_eq!(other.say(&format!("{none}\r\nPING\r\n")), "-ERR 'Authorization Violation'\r\n");
+}
+
+#[test]
+fn a_trace_shows_the_protocol_in_the_references_words() {
+    let mut natsd = Running::start(&["-DV", "--max_traced_msg_len", "3"]);
+    let mut client = Raw::connect(&mut natsd);
+    let created = natsd.line("Client connection created");
+    let local = client.stream.get_ref().local_addr().unwrap();
+    assert!(created.contains(&format!("[DBG] {local} - cid:")), "{created}");
+
+    let connect = r#"CONNECT {"verbose":false}"#;
+    assert_eq!(
+        client.say(&format!("{connect}\r\nSUB foo 1\r\nPUB foo 5\r\nhello\r\n")),
+        "MSG foo 1 5\r\n"
+    );
+    // Tools look for the brackets and what is in them.
+    let line = natsd.line("<<- [SUB foo 1]");
+    assert!(line.contains(&format!("[TRC] {local} - cid:")), "{line}");
+    natsd.line("<<- [PUB foo 5]");
+    natsd.line("<<- MSG_PAYLOAD: [\"hel...\"]");
+}
+
+#[test]
+fn a_client_does_not_keep_it_from_ending() {
+    let mut natsd = Running::start(&[]);
+    let mut client = Raw::connect(&mut natsd);
+    assert_eq!(client.say("CONNECT {\"verbose\":false}\r\nPING\r\n"), "PONG\r\n");
+    natsd.signal("TERM");
+    let mut said = String::new();
+    client.stream.read_to_string(&mut said).unwrap();
+    // NATS 2.14: nothing is said at the end, the connection is closed.
+    assert_eq!(said, "");
+    assert_eq!(natsd.ended().0.code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_low_soft_limit_of_open_files_does_not_limit_clients() {
+    let script = r#"ulimit -Sn 64 && exec "$0" "$@""#;
+    let sh = std::path::Path::new("sh");
+    let mut natsd = Running::start_as(sh, &["-c", script, crate::running::NATSD]);
+    let mut clients = vec![Raw::connect(&mut natsd)];
+    while clients.len() < 200 {
+        let next = clients[0].again();
+        clients.push(next);
+    }
+    for client in &mut clients {
+        assert_eq!(client.say("PING\r\n"), "PONG\r\n");
+    }
+}

@@ -1,0 +1,7 @@
+//! The `natsd` program as its users meet it: arguments, lines, files, signals, exit codes.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
+
+mod clients;
+mod log;
+mod running;
+mod start_and_stop;

@@ -1,0 +1,166 @@
+//! The program from its first line to its exit code.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::running::{NATSD, Running, natsd, text};
+
+/// Where it listens, from the line that clients' test helpers read.
+fn address(natsd: &mut Running) -> String {
+    let line = natsd.line("Listening for client connections on ");
+    line.rsplit(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn it_says_where_it_listens_and_that_it_is_ready() {
+    let mut natsd = Running::start(&["-n", "here"]);
+    let address = address(&mut natsd);
+    let ready = natsd.line("Server is ready");
+    TcpStream::connect(&address).unwrap();
+
+    let prefix = format!("[{}] 2", natsd.pid());
+    assert!(ready.starts_with(&prefix), "{ready}");
+    assert!(ready.ends_with(" [INF] Server is ready"), "{ready}");
+    for part in ["Starting natsd", "  Version:  ", "  Name:     here", "  ID:       N"] {
+        assert!(natsd.seen().iter().any(|line| line.contains(part)), "{part}: {:?}", natsd.seen());
+    }
+}
+
+#[test]
+fn interrupt_and_terminate_end_it_with_0() {
+    for (signal, name) in [("INT", "interrupt"), ("TERM", "terminated")] {
+        let mut natsd = Running::start(&[]);
+        natsd.line("Server is ready");
+        natsd.signal(signal);
+        let (status, lines) = natsd.ended();
+        assert_eq!(status.code(), Some(0), "{signal}");
+        let said: Vec<_> =
+            lines.iter().rev().take(3).rev().map(|l| l.split("] ").last().unwrap()).collect();
+        let trapped = format!("Trapped \"{name}\" signal");
+        assert_eq!(said, [trapped.as_str(), "Initiating Shutdown...", "Server Exiting.."]);
+    }
+}
+
+#[test]
+fn other_signals_do_not_end_it() {
+    let mut natsd = Running::start(&[]);
+    natsd.line("Server is ready");
+    for (signal, answer) in [
+        ("HUP", "[ERR] Failed to reload server configuration"),
+        ("USR1", "[INF] File log re-open ignored, not a file logger"),
+        ("USR2", "[ERR] Lame duck mode"),
+    ] {
+        natsd.signal(signal);
+        natsd.line("Trapped");
+        natsd.line(answer);
+    }
+    natsd.signal("TERM");
+    assert_eq!(natsd.ended().0.code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_said_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = natsd(&["-a", "127.0.0.1", "-p", &port]);
+    assert_eq!(output.status.code(), Some(1));
+    let last = text(&output.stderr).lines().last().unwrap();
+    let expected = format!("[FTL] Error listening on port: 127.0.0.1:{port}, \"");
+    assert!(last.contains(&expected), "{last}");
+    assert!(last.to_lowercase().contains("address already in use"), "{last}");
+}
+
+#[test]
+fn a_host_that_is_none_ends_it() {
+    let output = natsd(&["-a", "999.999.999.999", "-p", "-1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let last = text(&output.stderr).lines().last().unwrap();
+    assert!(last.contains("[FTL] Error listening on port: 999.999.999.999:0, \""), "{last}");
+}
+
+#[test]
+fn a_wrong_command_line_is_one_line_and_exit_2() {
+    for (args, complaint) in [
+        (&["--bogus"][..], "natsd: flag provided but not defined: -bogus"),
+        (&["-p", "1x"], "natsd: invalid value \"1x\" for flag -p: not a number"),
+        (&["-c", "x.conf"], "natsd: flag -c is not supported yet"),
+        (&["--pass", "x"], "natsd: --pass needs --user"),
+    ] {
+        let output = natsd(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert_eq!(text(&output.stderr), format!("{complaint} (see natsd --help)\n"));
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn the_version_depends_on_the_name_it_is_called_by() {
+    for flag in ["-v", "--version", "version"] {
+        let output = natsd(&[flag]);
+        assert!(output.status.success());
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(text(&output.stdout), format!("natsd: v{version} (NATS 2.14.5)\n"));
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let alias = dir.path().join("nats-server");
+    std::os::unix::fs::symlink(NATSD, &alias).unwrap();
+    let output = std::process::Command::new(&alias).arg("-v").output().unwrap();
+    assert_eq!(text(&output.stdout), "nats-server: v2.14.5\n");
+}
+
+#[test]
+fn help_goes_to_stdout() {
+    let output = natsd(&["--help"]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("Usage: natsd [options]"));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn the_pid_file_is_private_exact_and_left_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("natsd.pid");
+    let mut natsd = Running::start(&["-P", path.to_str().unwrap()]);
+    natsd.line("Server is ready");
+    let pid = natsd.pid();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), pid.to_string());
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    natsd.signal("TERM");
+    natsd.ended();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), pid.to_string());
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_ends_it() {
+    let output = natsd(&["-p", "-1", "-P", "/nonexistent/natsd.pid"]);
+    assert_eq!(output.status.code(), Some(1));
+    let last = text(&output.stderr).lines().last().unwrap();
+    assert!(last.contains("[FTL] Could not write pidfile: /nonexistent/natsd.pid: "), "{last}");
+}
+
+#[test]
+fn the_ports_file_is_named_after_the_program_and_goes_at_exit() {
+    let dir = tempfile::tempdir().unwrap();
+    let alias = dir.path().join("nats-server");
+    std::os::unix::fs::symlink(NATSD, &alias).unwrap();
+    let ports = tempfile::tempdir().unwrap();
+    let mut natsd =
+        Running::start_as(&alias, &["--ports_file_dir", ports.path().to_str().unwrap()]);
+    let address = address(&mut natsd);
+    natsd.line("Server is ready");
+
+    let file = ports.path().join(format!("nats-server_{}.ports", natsd.pid()));
+    let expected = format!("{{\"nats\":[\"nats://{address}\"]}}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
+    natsd.signal("INT");
+    assert_eq!(natsd.ended().0.code(), Some(0));
+    assert_eq!(std::fs::read_dir(ports.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_ports_file_that_cannot_be_written_is_an_error_in_the_log() {
+    let mut natsd = Running::start(&["--ports_file_dir", "/nonexistent"]);
+    natsd.line("[ERR] Error writing ports file (/nonexistent/natsd_");
+    natsd.line("Server is ready");
+}

@@ -1,0 +1,26 @@
+//! Memory that serving any connection needs, once per thread: an idle connection owns none of it.
+
+use std::cell::RefCell;
+
+use broker_core::outlet::Work;
+
+/// How much is read at once. Larger ones were no faster, and leave the cache.
+pub(super) const READ_BYTES: usize = 64 << 10;
+
+/// What one thread lends to the connection it serves.
+pub(crate) struct Buffers {
+    pub(crate) work: Work,
+    pub(crate) read: Box<[u8]>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers {
+        work: Work::new(),
+        read: vec![0; READ_BYTES].into_boxed_slice(),
+    });
+}
+
+/// Lends this thread's memory. Never across an await, which a closure cannot hold.
+pub(crate) fn with_buffers<R>(f: impl FnOnce(&mut Buffers) -> R) -> R {
+    BUFFERS.with_borrow_mut(f)
+}

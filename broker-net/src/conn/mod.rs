@@ -1,0 +1,226 @@
+//! One connection: its session, its socket, its timer.
+//!
+//! A connection is one task. Its outlet is written to by whoever publishes to it, without waking the
+//! task; only what the socket does not take at once is left for the task to write.
+
+mod buffers;
+mod link;
+mod reader;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use broker_core::auth::{Denied, Grant};
+use broker_core::outlet::Drained;
+use broker_core::session::ClientSession;
+use broker_core::session::client::Arrival;
+use broker_core::{Broker, CloseReason};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use crate::checks::Checks;
+use buffers::with_buffers;
+use link::{Socket, Writer};
+use reader::{Read, Reader};
+
+/// How long a client may take to read the last words that were meant for it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long to listen to a client that was cut, and how much to throw away, so that what it still
+/// sends does not reset the connection before it has read why.
+const LINGER: Duration = Duration::from_millis(250);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// How many chunks are read before other tasks get their turn.
+const CHUNKS_A_TURN: usize = 4;
+
+/// Keepalive finds peers that vanished, which PINGs every two minutes take minutes for.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 3;
+const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
+
+/// Serves a connection until it ends. Dropped, it closes the connection.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    remote: SocketAddr,
+    broker: Broker,
+    checks: Arc<Checks>,
+) {
+    tune(&stream);
+    let socket = Arc::new(Socket::new(stream));
+    let arrival = Arrival { remote: Some(remote) };
+    let session = with_buffers(|buffers| {
+        broker.open(arrival, Box::new(Writer::new(&socket)), Instant::now(), &mut buffers.work)
+    });
+    // Only sessions keep the broker alive from here on.
+    drop(broker);
+    let mut connection =
+        Connection { session, reader: Reader::default(), socket, checks, checking: None };
+    let reason = {
+        let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
+        poll_fn(|cx| connection.poll(timer.as_mut(), cx)).await
+    };
+    // Boxed: what only the end needs must not be in every connection's memory all its life.
+    Box::pin(connection.end(reason)).await;
+}
+
+/// Without delay, and with an eye on whether the peer is there. None of it is vital.
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    #[cfg(target_os = "linux")]
+    let keepalive = keepalive.with_retries(KEEPALIVE_PROBES);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+}
+
+/// Does the client read why it was cut?
+// NATS 2.14: a server that goes away just closes.
+fn was_told(reason: CloseReason) -> bool {
+    !matches!(
+        reason,
+        CloseReason::ClientClosed
+            | CloseReason::ReadError
+            | CloseReason::WriteError
+            | CloseReason::SlowConsumerPendingBytes
+            | CloseReason::SlowConsumerWriteDeadline
+            | CloseReason::ServerShutdown
+            | CloseReason::Kicked
+    )
+}
+
+struct Connection {
+    session: ClientSession,
+    reader: Reader,
+    socket: Arc<Socket>,
+    checks: Arc<Checks>,
+    /// The check of credentials that is under way; input waits for it.
+    checking: Option<oneshot::Receiver<Result<Grant, Denied>>>,
+}
+
+impl Connection {
+    /// Serves until the connection must end. Never ready before that.
+    fn poll(&mut self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.socket.register(cx.waker());
+        for _ in 0..CHUNKS_A_TURN {
+            if let Some(reason) = self.session.closing() {
+                return Poll::Ready(reason);
+            }
+            if timer.as_mut().poll(cx).is_ready() {
+                self.handle_timeout();
+                timer.as_mut().reset(self.session.next_timeout().into());
+                continue;
+            }
+            if let Some(deadline) = self.session.outlet().write_deadline() {
+                if timer.deadline() > deadline.into() {
+                    timer.as_mut().reset(deadline.into());
+                    continue;
+                }
+                self.poll_write(cx);
+            }
+            if self.checking.is_some() {
+                ready!(self.poll_check(cx));
+                continue;
+            }
+            let is_first_news = self.session.next_timeout();
+            match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
+                Read::Some => {}
+                Read::End => return Poll::Ready(CloseReason::ClientClosed),
+                Read::Failed => return Poll::Ready(CloseReason::ReadError),
+            }
+            if let Some(check) = self.session.take_check() {
+                self.checking = Some(self.checks.start(check));
+            }
+            // CONNECT brings the first PING forward.
+            let next = self.session.next_timeout();
+            if next < is_first_news {
+                timer.as_mut().reset(next.into());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn handle_timeout(&mut self) {
+        self.reader.give_up_idle_memory();
+        let now = Instant::now();
+        with_buffers(|buffers| self.session.handle_timeout(now, &mut buffers.work));
+    }
+
+    /// Writes what the socket did not take before, if it takes it now.
+    fn poll_write(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Ok(())) = self.socket.poll_write_ready(cx) {
+            match self.drain() {
+                // Not ready after all: ask again, which registers for news.
+                Drained::Blocked => {}
+                Drained::Empty | Drained::Busy | Drained::Failed(_) => return,
+            }
+        }
+    }
+
+    fn drain(&self) -> Drained {
+        let outlet = self.session.outlet();
+        with_buffers(|buffers| outlet.drain(Instant::now(), true, &mut buffers.work))
+    }
+
+    /// Pending while credentials are being checked.
+    fn poll_check(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(checking) = &mut self.checking else { return Poll::Ready(()) };
+        let result = ready!(Pin::new(checking).poll(cx)).unwrap_or(Err(Denied::Unavailable));
+        self.checking = None;
+        let now = Instant::now();
+        with_buffers(|buffers| self.session.handle_checked(result, now, &mut buffers.work));
+        self.reader.look_again();
+        Poll::Ready(())
+    }
+
+    /// Lets the last words leave, and closes.
+    async fn end(mut self, reason: CloseReason) {
+        match reason {
+            CloseReason::ClientClosed | CloseReason::ReadError => {}
+            // The server has a deadline for all of its connections.
+            CloseReason::ServerShutdown => self.flush().await,
+            _ => {
+                // Who does not read in time does not learn why.
+                let _ = tokio::time::timeout(LAST_WORDS, self.flush()).await;
+            }
+        }
+        self.session.close(reason);
+        // Its subscriptions end here, not after lingering.
+        let Self { session, socket, .. } = self;
+        drop(session);
+        if was_told(reason) {
+            socket.linger(LINGER, LINGER_BYTES).await;
+        }
+    }
+
+    async fn flush(&mut self) {
+        while let Drained::Blocked = self.drain() {
+            if poll_fn(|cx| self.socket.poll_write_ready(cx)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F>(_: impl FnOnce(TcpStream, SocketAddr, Broker, Arc<Checks>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_every_connection_holds_all_its_life_is_small() {
+        let bytes = future_bytes(serve);
+        assert!(bytes <= 1024, "{bytes}: was something held across an await?");
+    }
+}

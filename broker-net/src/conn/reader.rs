@@ -1,0 +1,156 @@
+//! Stage 1 of 8: reads what is there into a borrowed buffer. After it: the parser, in the core.
+//!
+//! Only what no operation could be made of yet stays with the connection, and a message too large for
+//! the buffer, which is read into memory of its own that its receivers then share.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use broker_core::session::ClientSession;
+use broker_core::session::client::Received;
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::buffers::{Buffers, READ_BYTES, with_buffers};
+use super::link::Socket;
+
+/// A message of this size or more is read into memory of its own.
+const LARGE_BYTES: usize = 32 << 10;
+
+/// What a connection keeps between two messages without asking whether it is idle.
+const KEPT_CAPACITY_BYTES: usize = 4 << 10;
+
+/// What a read came to.
+pub(super) enum Read {
+    Some,
+    End,
+    Failed,
+}
+
+/// What stays of a connection's input between two reads.
+#[derive(Default)]
+pub(super) struct Reader {
+    /// The beginning of an operation.
+    kept: Vec<u8>,
+    /// What has a buffer of its own.
+    large: Option<Large>,
+    /// What is kept must be looked at before anything is read.
+    must_look: bool,
+}
+
+/// A large message, or a control line longer than the shared buffer, as far as it has come.
+struct Large {
+    data: BytesMut,
+    /// How much to read before the session can do something with it; 0 if any byte may be the last.
+    whole: usize,
+    /// How much to have at most.
+    room: usize,
+}
+
+impl Reader {
+    /// The session can go on with what was kept.
+    pub(super) fn look_again(&mut self) {
+        self.must_look = !self.kept.is_empty();
+    }
+
+    /// Nothing has come for long.
+    pub(super) fn give_up_idle_memory(&mut self) {
+        if self.kept.is_empty() {
+            self.kept = Vec::new();
+        }
+    }
+
+    /// Reads once and has the session do what was asked for.
+    pub(super) fn poll_read(
+        &mut self,
+        socket: &Socket,
+        session: &mut ClientSession,
+        cx: &mut Context<'_>,
+    ) -> Poll<Read> {
+        if std::mem::take(&mut self.must_look) {
+            let kept = std::mem::take(&mut self.kept);
+            with_buffers(|buffers| {
+                let received = session.receive(Instant::now(), &kept, None, &mut buffers.work);
+                self.keep(&kept, received);
+            });
+            return Poll::Ready(Read::Some);
+        }
+        loop {
+            if ready!(socket.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(Read::Failed);
+            }
+            match self.read(socket, session) {
+                Ok(0) => return Poll::Ready(Read::End),
+                Ok(_) => return Poll::Ready(Read::Some),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Poll::Ready(Read::Failed),
+            }
+        }
+    }
+
+    fn read(&mut self, socket: &Socket, session: &mut ClientSession) -> io::Result<usize> {
+        if let Some(mut large) = self.large.take() {
+            let result = large.read(socket);
+            if result.is_err() || large.data.len() < large.whole {
+                self.large = Some(large);
+            } else {
+                self.receive_large(&large.data.freeze(), session);
+            }
+            return result;
+        }
+        with_buffers(|buffers| self.read_chunk(socket, session, buffers))
+    }
+
+    fn read_chunk(
+        &mut self,
+        socket: &Socket,
+        session: &mut ClientSession,
+        buffers: &mut Buffers,
+    ) -> io::Result<usize> {
+        let Buffers { work, read } = buffers;
+        let kept = self.kept.len();
+        // What was kept leaves room: it is less than a large message.
+        let end = session.read_limit().clamp(kept + 1, READ_BYTES.max(kept + 1)).min(read.len());
+        let room = &mut read[kept..end];
+        let len = socket.try_read(|stream| Ok((stream.try_read(room)?, room.len())))?;
+        read[..kept].copy_from_slice(&self.kept);
+        let input = &read[..kept + len];
+        let received = session.receive(Instant::now(), input, None, work);
+        self.keep(input, received);
+        Ok(len)
+    }
+
+    /// Keeps what the session has not used.
+    fn keep(&mut self, input: &[u8], received: Received) {
+        let rest = input.get(received.used..).unwrap_or_default();
+        self.kept.clear();
+        let Received { whole, .. } = received;
+        if whole >= LARGE_BYTES || rest.len() > READ_BYTES / 2 {
+            let room = if whole > 0 { whole } else { rest.len() * 2 };
+            let mut data = BytesMut::with_capacity(room);
+            data.extend_from_slice(rest);
+            self.large = Some(Large { data, whole, room });
+        } else {
+            self.kept.extend_from_slice(rest);
+        }
+        if self.kept.is_empty() && self.kept.capacity() > KEPT_CAPACITY_BYTES {
+            self.kept = Vec::new();
+        }
+    }
+
+    fn receive_large(&mut self, data: &Bytes, session: &mut ClientSession) {
+        with_buffers(|buffers| {
+            let received = session.receive(Instant::now(), data, Some(data), &mut buffers.work);
+            self.keep(data, received);
+        });
+    }
+}
+
+impl Large {
+    fn read(&mut self, socket: &Socket) -> io::Result<usize> {
+        let room = self.room - self.data.len();
+        let data = &mut self.data;
+        socket.try_read(|stream| Ok((stream.try_read_buf(&mut data.limit(room))?, room)))
+    }
+}

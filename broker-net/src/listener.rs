@@ -1,0 +1,187 @@
+//! Listening: one socket, its connections, and what to do when the process runs out of descriptors.
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_core::{Broker, CloseReason};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::checks::Checks;
+use crate::conn;
+use crate::server::Phase;
+
+/// Connections that the kernel holds until they are accepted. A restart may bring thousands at once;
+/// the kernel has a limit of its own.
+const BACKLOG: i32 = 4096;
+
+/// After a failed accept: wait this long, twice as long each time.
+// NATS 2.14: 10 ms to 1 s.
+const BACK_OFF_MIN: Duration = Duration::from_millis(10);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// A bound TCP socket.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Randomness for a server that was given none: the standard library draws it from the system.
+pub(crate) fn random_seed() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+impl Listener {
+    pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Self> {
+        let socket = Self::bind_any(host, port).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    async fn bind_any(host: &str, port: u16) -> io::Result<TcpListener> {
+        // As Go does: every address of either family, where the machine has both.
+        if matches!(host, "" | "0.0.0.0" | "::")
+            && let Ok(socket) = listen((Ipv6Addr::UNSPECIFIED, port).into())
+        {
+            return Ok(socket);
+        }
+        let host = if host.is_empty() { "0.0.0.0" } else { host };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in lookup_host((host, port)).await? {
+            match listen(address) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until told to finish and all connections are gone. Dropped, it closes them all.
+    pub(crate) async fn serve(
+        self,
+        broker: Broker,
+        checks: Arc<Checks>,
+        mut phase: watch::Receiver<Phase>,
+        finished: watch::Sender<bool>,
+    ) {
+        let mut connections = JoinSet::new();
+        self.accept_all(&broker, &checks, &mut phase, &mut connections).await;
+        // The port is free from here on.
+        drop(self.socket);
+        // Whoever came in while the others were told.
+        broker.finish_all(CloseReason::ServerShutdown);
+        loop {
+            let now = *phase.borrow_and_update();
+            let Phase::Finishing(deadline) = now else { break };
+            tokio::select! {
+                biased;
+                gone = connections.join_next() => if gone.is_none() { break },
+                // The deadline may have come nearer.
+                changed = phase.changed() => if changed.is_err() { break },
+                () = tokio::time::sleep_until(deadline.into()) => break,
+            }
+        }
+        connections.shutdown().await;
+        // Nobody may wait for it.
+        let _ = finished.send(true);
+    }
+
+    async fn accept_all(
+        &self,
+        broker: &Broker,
+        checks: &Arc<Checks>,
+        phase: &mut watch::Receiver<Phase>,
+        connections: &mut JoinSet<()>,
+    ) {
+        let mut reserve = Reserve::new();
+        let mut back_off = BACK_OFF_MIN;
+        loop {
+            tokio::select! {
+                biased;
+                // Also when the server was dropped.
+                _ = has_left(phase, Phase::Serving) => return,
+                Some(_) = connections.join_next() => {}
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, remote)) => {
+                        back_off = BACK_OFF_MIN;
+                        reserve.refill();
+                        let serving = conn::serve(stream, remote, broker.clone(), Arc::clone(checks));
+                        connections.spawn(serving);
+                    }
+                    Err(error) => {
+                        reserve.refuse_one(&self.socket).await;
+                        tracing::error!(
+                            "Temporary Client Accept Error ({error}), sleeping {}ms",
+                            back_off.as_millis()
+                        );
+                        tokio::time::sleep(back_off).await;
+                        back_off = (back_off * 2).min(BACK_OFF_MAX);
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Returns when it is another phase, or there is nobody to say.
+async fn has_left(phase: &mut watch::Receiver<Phase>, left: Phase) {
+    // The value that comes with it would hold a lock across the await of whoever selects.
+    let _ = phase.wait_for(|phase| *phase != left).await.is_ok();
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    // A restart must not wait for the connections of the last run to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(StdListener::from(socket))
+}
+
+/// A descriptor kept for the moment when there are no others: then it is given up to accept a
+/// connection and tell it so, instead of leaving it hanging.
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn new() -> Self {
+        let mut reserve = Self(None);
+        reserve.refill();
+        reserve
+    }
+
+    fn refill(&mut self) {
+        if self.0.is_none() {
+            self.0 = File::open("/dev/null").ok();
+        }
+    }
+
+    async fn refuse_one(&mut self, socket: &TcpListener) {
+        self.0 = None;
+        let accepting = tokio::time::timeout(Duration::ZERO, socket.accept());
+        if let Ok(Ok((stream, _))) = accepting.await {
+            say_full(&stream);
+        }
+        self.refill();
+    }
+}
+
+fn say_full(stream: &TcpStream) {
+    // A new socket has room for a line; if not, closing says it.
+    let _ = stream.try_write(b"-ERR 'maximum connections exceeded'\r\n");
+}

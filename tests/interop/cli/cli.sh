@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# The `nats` command line against a server of its own: publish, subscribe, request, measure.
+#
+# SERVER is the server's program, NATS the command line's. Results are lines on standard output, as
+# tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
+set -euo pipefail
+
+readonly DEADLINE=30
+readonly SCENARIOS=(
+  a_subscriber_prints_what_is_published
+  a_header_is_printed
+  a_queue_group_shares_the_work
+  a_request_is_answered
+  a_request_that_nobody_serves_says_so
+  the_round_trip_is_measured
+  a_connection_check_is_content
+  a_benchmark_delivers_every_message_to_every_subscriber
+  a_benchmark_of_a_service_gets_every_answer
+)
+
+# Contexts of whoever runs this must not count.
+work=$(mktemp -d)
+export XDG_CONFIG_HOME=$work NATS_URL=''
+server=''
+
+stop_all() {
+  # shellcheck disable=SC2046  # one word per job
+  kill $(jobs -p) 2>/dev/null || true
+  wait
+  rm -rf "$work"
+}
+trap stop_all EXIT
+
+fail() { echo "$*" >&2; return 1; }
+
+# Waits until file $1 has at least ${3:-1} lines with $2.
+await_line() {
+  local file=$1 part=$2 count=${3:-1} end=$((SECONDS + DEADLINE))
+  until [[ $(grep -cF -- "$part" "$file" 2>/dev/null || true) -ge $count ]]; do
+    if ((SECONDS > end)); then
+      fail "never $count x '$part' in:" "$(tail -n 40 "$file" 2>/dev/null)"
+      return 1
+    fi
+    sleep 0.02
+  done
+}
+
+start_server() {
+  "$SERVER" -a 127.0.0.1 -p -1 -V -l "$work/server.log" &
+  server=$!
+  await_line "$work/server.log" 'Server is ready'
+  local line
+  line=$(grep -o 'client connections on .*' "$work/server.log")
+  NATS_URL=nats://${line##* }
+}
+
+# The trace tells when the server knows a subscription; the command line says so too early.
+await_subscription() { await_line "$work/server.log" "<<- [SUB $1 " "${2:-1}"; }
+
+nats() { timeout "$DEADLINE" "$NATS" "$@"; }
+
+has() { grep -qF -- "$2" "$1" || fail "no '$2' in:" "$(cat "$1")"; }
+
+a_subscriber_prints_what_is_published() {
+  nats sub --count=2 'greet.>' >"$out" 2>&1 & local sub=$!
+  await_subscription 'greet.>'
+  nats pub greet.all 'Hello World!' >"$out.pub" 2>&1
+  nats pub greet.you 'Hello you' >>"$out.pub" 2>&1
+  wait "$sub"
+  has "$out.pub" 'Published 12 bytes to "greet.all"'
+  has "$out" 'Received on "greet.all"'
+  has "$out" 'Hello World!'
+  has "$out" 'Received on "greet.you"'
+}
+
+a_header_is_printed() {
+  nats sub --count=1 with.header >"$out" 2>&1 & local sub=$!
+  await_subscription with.header
+  nats pub with.header -H Trace-Id:42 body >/dev/null 2>&1
+  wait "$sub"
+  has "$out" 'Trace-Id: 42'
+  has "$out" 'body'
+}
+
+a_queue_group_shares_the_work() {
+  local members=()
+  for member in 1 2; do
+    nats sub --queue=workers jobs >"$out.$member" 2>&1 & members+=($!)
+  done
+  await_subscription jobs 2
+  nats pub jobs 'job {{Count}}' --count 40 >/dev/null 2>&1
+  for ((end = SECONDS + DEADLINE; ; )); do
+    cat "$out".[12] >"$out"
+    [[ $(grep -c '^job ' "$out") -lt 40 ]] || break
+    ((SECONDS < end)) || fail "not all arrived:" "$(cat "$out")"
+    sleep 0.02
+  done
+  kill "${members[@]}"
+  diff <(grep '^job ' "$out" | sort) <(seq 40 | sed 's/^/job /' | sort)
+  # That a fair pick leaves one of two out 40 times has odds of 1 in 2^39.
+  has "$out.1" 'job '
+  has "$out.2" 'job '
+}
+
+a_request_is_answered() {
+  nats reply svc.echo 'got {{Request}}' >"$out.reply" 2>&1 & local reply=$!
+  await_subscription svc.echo
+  nats req svc.echo question >"$out" 2>&1
+  kill "$reply"
+  has "$out" 'got question'
+  has "$out" 'Received with rtt'
+  has "$out.reply" 'Received on subject "svc.echo"'
+}
+
+a_request_that_nobody_serves_says_so() {
+  nats req svc.none question >"$out" 2>&1
+  has "$out" 'No responders are available'
+}
+
+the_round_trip_is_measured() {
+  nats rtt >"$out" 2>&1
+  grep -qE "$NATS_URL: [0-9.]+(µs|ms)" "$out" || fail "$(cat "$out")"
+}
+
+a_connection_check_is_content() {
+  nats server check connection >"$out" 2>&1 || fail "$(cat "$out")"
+  has "$out" 'OK Connection'
+}
+
+a_benchmark_delivers_every_message_to_every_subscriber() {
+  nats bench sub bench.msgs --clients 4 --msgs 20000 --no-progress >"$out" 2>&1 & local sub=$!
+  await_subscription bench.msgs 4
+  nats bench pub bench.msgs --clients 2 --msgs 20000 --size 64 --no-progress >"$out.pub" 2>&1
+  has "$out.pub" 'publisher aggregated stats:'
+  # It ends only when each of the four has all.
+  wait "$sub"
+  has "$out" 'subscriber aggregated stats:'
+  [[ $(grep -cF '(20,000 msgs)' "$out") == 4 ]] || fail "$(cat "$out")"
+}
+
+a_benchmark_of_a_service_gets_every_answer() {
+  nats bench service serve bench.svc --clients 2 --no-progress >"$out.serve" 2>&1 & local serve=$!
+  await_subscription bench.svc 2
+  nats bench service request bench.svc --clients 2 --msgs 2000 --size 64 --no-progress >"$out" 2>&1
+  kill "$serve"
+  has "$out" 'service requester aggregated stats:'
+  [[ $(grep -cF '(1,000 msgs)' "$out") == 2 ]] || fail "$(cat "$out")"
+}
+
+echo "1..${#SCENARIOS[@]}"
+start_server
+failed=0
+for name in "${SCENARIOS[@]}"; do
+  out=$work/$name
+  # In a shell of its own, where -e counts: it would not in a condition.
+  set +e
+  (set -e; "$name")
+  code=$?
+  set -e
+  if ((code == 0)); then
+    echo "ok $name"
+  else
+    echo "not ok $name"
+    failed=1
+  fi
+done
+kill -TERM "$server"
+wait "$server" || { echo "the server ended with $?" >&2; failed=1; }
+exit "$failed"

@@ -1,0 +1,99 @@
+// What each program here needs: a server to talk to, and a way to say how it went.
+//
+// The server is the program named by the environment variable SERVER. Results are lines on standard
+// output, as tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
+// Milliseconds for one scenario. Nothing takes nearly as long, unless it fails.
+const DEADLINE = 30_000;
+
+/** A server of its own for one scenario, on any free port. */
+export class Server {
+  static async start(...flags) {
+    const server = new Server();
+    server.flags = flags;
+    await server.run("-1");
+    return server;
+  }
+
+  async run(port) {
+    const args = ["-a", "127.0.0.1", "-p", port, ...this.flags];
+    this.process = spawn(process.env.SERVER, args, { stdio: ["ignore", "ignore", "pipe"] });
+    this.exited = once(this.process, "exit");
+    const said = [];
+    for await (const line of createInterface({ input: this.process.stderr })) {
+      said.push(line);
+      const match = /client connections on\s+(\S+)/.exec(line);
+      if (match) this.address = match[1];
+      if (line.includes("Server is ready")) {
+        this.process.stderr.resume();
+        return;
+      }
+    }
+    throw new Error(`the server did not start:\n${said.join("\n")}`);
+  }
+
+  get port() {
+    return Number(this.address.split(":").pop());
+  }
+
+  /** Starts it on the port it had. */
+  startAgain() {
+    return this.run(String(this.port));
+  }
+
+  /** Asks it to end, and holds it to ending well. */
+  async stop() {
+    this.process.kill("SIGTERM");
+    const [code] = await this.exited;
+    if (code !== 0) throw new Error(`exit code ${code}`);
+  }
+}
+
+/** Runs `body` with a server, which is gone afterwards in any case. */
+export async function withServer(flags, body) {
+  const server = await Server.start(...flags);
+  try {
+    await body(server);
+    await server.stop();
+  } finally {
+    server.process.kill("SIGKILL");
+  }
+}
+
+const iterators = new WeakMap();
+
+/** What comes next from a subscription or a status; each gives out one iterator only. */
+export async function next(source) {
+  if (!iterators.has(source)) iterators.set(source, source[Symbol.asyncIterator]());
+  const { value, done } = await iterators.get(source).next();
+  if (done) throw new Error("ended early");
+  return value;
+}
+
+/** Runs the scenarios one after the other; the name of each says what it shows. */
+export async function main(scenarios) {
+  const entries = Object.entries(scenarios);
+  console.log(`1..${entries.length}`);
+  let failed = 0;
+  for (const [name, scenario] of entries) {
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error("deadline passed")), DEADLINE);
+    });
+    try {
+      await Promise.race([scenario(), late]);
+      console.log(`ok ${name}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`not ok ${name}`);
+      console.error(error);
+    }
+    clearTimeout(timer);
+  }
+  // A connection left open by a scenario that failed must not keep the program.
+  process.exit(failed ? 1 : 0);
+}

@@ -1,0 +1,60 @@
+//! What a dialogue wants of its server, as the core's own options.
+
+use std::sync::Arc;
+
+use broker_core::auth::{AllowResponses, Authenticator, NoAuth, Permissions, Token, User, Users};
+use broker_core::{Limits, Options};
+use transcripts::Setup;
+
+/// The options it names; all others are the defaults.
+pub(crate) fn options(setup: &Setup) -> Options {
+    let mut limits = Limits::default();
+    let count = |count: u32| usize::try_from(count).unwrap();
+    set(&mut limits.max_payload_bytes, setup.max_payload.map(count));
+    set(&mut limits.max_control_line_bytes, setup.max_control_line.map(count));
+    set(&mut limits.max_connections, setup.max_connections.map(count).map(Some));
+    set(&mut limits.max_subscriptions, setup.max_subscriptions.map(count).map(Some));
+    set(&mut limits.max_subscription_tokens, setup.max_sub_tokens.map(usize::from).map(Some));
+    set(&mut limits.ping_interval, setup.ping_interval);
+    set(&mut limits.ping_max, setup.ping_max);
+    set(&mut limits.auth_timeout, setup.auth_timeout);
+    Options { limits, no_header_support: setup.no_header_support, ..Options::default() }
+}
+
+fn set<T>(field: &mut T, wish: Option<T>) {
+    if let Some(wish) = wish {
+        *field = wish;
+    }
+}
+
+/// Who may come in.
+pub(crate) fn gate(setup: &Setup) -> Arc<dyn Authenticator> {
+    if let Some(token) = &setup.token {
+        return Arc::new(Token::new(token.as_str()));
+    }
+    if setup.users.is_empty() {
+        return Arc::new(NoAuth);
+    }
+    let mut users = Users::builder().users(setup.users.iter().map(user));
+    if let Some(name) = &setup.no_auth_user {
+        users = users.no_auth_user(name.as_str());
+    }
+    Arc::new(users.build().unwrap())
+}
+
+fn user(user: &transcripts::User) -> User {
+    let mut permissions = Permissions::builder();
+    let (publish, subscribe) = (&user.publish, &user.subscribe);
+    if !publish.allow.is_empty() {
+        permissions = permissions.publish_allow(&publish.allow);
+    }
+    if !subscribe.allow.is_empty() {
+        permissions = permissions.subscribe_allow(&subscribe.allow);
+    }
+    permissions = permissions.publish_deny(&publish.deny).subscribe_deny(&subscribe.deny);
+    if let Some(responses) = &user.allow_responses {
+        let responses = AllowResponses::new(responses.max.into(), Some(responses.expires));
+        permissions = permissions.allow_responses(responses);
+    }
+    User::new(user.name.as_str(), user.password.as_str()).permissions(permissions.build().unwrap())
+}
