@@ -1,5 +1,7 @@
 //! The only file that names a lock or an atomic, so that loom can take their place.
 
+#![expect(clippy::disallowed_types, reason = "this is the file that they are for")]
+
 use std::sync::PoisonError;
 
 pub(crate) use std::sync::Arc;
