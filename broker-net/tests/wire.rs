@@ -62,6 +62,16 @@ async fn a_client_reads_why_it_was_cut_though_it_goes_on_sending() {
 }
 
 #[tokio::test]
+async fn a_miscounted_large_payload_is_told_before_the_next_byte_comes() {
+    let server = Server::builder().bind().await.unwrap();
+    let mut stream = connect(&server).await;
+    let connect = "CONNECT {\"verbose\":false}\r\n";
+    let message = format!("{connect}PUB x 200000\r\n{}", "p".repeat(200_001));
+    stream.write_all(message.as_bytes()).await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await, "-ERR 'Unknown Protocol Operation'\r\n");
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_told_so() {
     let limits = Limits { max_connections: Some(1), ..Limits::default() };
     let server = Server::builder().limits(limits).bind().await.unwrap();
