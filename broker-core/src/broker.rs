@@ -160,8 +160,9 @@ impl Broker {
         Options::clone(&self.shared.options.load())
     }
 
-    /// Tells it something else. Tracing begins or ends at once, limits hold for connections that come
-    /// from now on, and what INFO says stays: see [`Self::update_info`].
+    /// Tells it something else. Tracing begins or ends at once. Limits hold from the next time that they
+    /// are looked at, but those of control lines, payloads and queues only for connections that come
+    /// from now on. What INFO says stays: see [`Self::update_info`].
     pub fn update_options(&self, change: impl Fn(&mut Options)) {
         self.shared.options.rcu(|options| {
             let mut options = Options::clone(options);

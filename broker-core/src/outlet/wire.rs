@@ -13,7 +13,7 @@ use crate::error::CloseReason;
 use crate::limits::SHARED_PAYLOAD_MIN_BYTES;
 use crate::proto::{Publish, encode};
 use crate::subscription::Subscription;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::trace::Trace;
 
 /// The most pieces that are passed to one write.
@@ -147,7 +147,7 @@ impl WireOutlet {
         state.add(added);
         // A client that asks and asks without reading the answers.
         if state.pending_bytes > self.max_pending_bytes {
-            self.close_locked(&mut state, CloseReason::SlowConsumerPendingBytes);
+            self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
         }
     }
 
@@ -192,7 +192,7 @@ impl WireOutlet {
                     return (Drained::Blocked, true);
                 }
                 Err(error) => {
-                    self.close_locked(&mut state, CloseReason::WriteError);
+                    self.close_locked(state, CloseReason::WriteError);
                     return (Drained::Failed(error), true);
                 }
             }
@@ -206,9 +206,9 @@ impl WireOutlet {
 
     /// Cuts the client if it has let the deadline pass.
     pub(crate) fn handle_timeout(&self, now: Instant) {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if state.blocked.is_some_and(|blocked| now >= blocked.since + self.write_deadline) {
-            self.close_locked(&mut state, CloseReason::SlowConsumerWriteDeadline);
+            self.close_locked(state, CloseReason::SlowConsumerWriteDeadline);
         }
     }
 
@@ -228,7 +228,8 @@ impl WireOutlet {
         state.closed.or(state.finishing)
     }
 
-    fn close_locked(&self, state: &mut State, reason: CloseReason) {
+    /// Unlocks before it wakes the connection, which may run at once.
+    fn close_locked(&self, mut state: MutexGuard<'_, State>, reason: CloseReason) {
         if state.closed.is_some() {
             return;
         }
@@ -240,8 +241,9 @@ impl WireOutlet {
         state.front_at = 0;
         state.pending_bytes = 0;
         state.blocked = None;
-        self.report(state);
+        self.report(&mut state);
         self.is_ending.store(true, Ordering::Release);
+        drop(state);
         self.wake();
     }
 
@@ -312,7 +314,7 @@ impl Outlet for WireOutlet {
                 return Accepted::NOTHING;
             }
             state.counts.dropped += run.messages.len() as u64;
-            self.close_locked(&mut state, CloseReason::SlowConsumerPendingBytes);
+            self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
             return Accepted::NOTHING;
         }
         let admitted = subscription.admit(run.messages.len());
@@ -372,7 +374,7 @@ impl Outlet for WireOutlet {
     }
 
     fn close(&self, reason: CloseReason) {
-        self.close_locked(&mut self.state.lock(), reason);
+        self.close_locked(self.state.lock(), reason);
     }
 
     fn set_trace(&self, trace: Option<Arc<Trace>>) {

@@ -11,14 +11,13 @@ use bytes::Bytes;
 
 use super::SYSTEM_QUEUE;
 use super::ping::{Due, Ping};
-use super::publisher::{Publisher, Refusals};
+use super::publisher::Publisher;
 use super::sids::Sids;
 use crate::account::{Account, SYSTEM};
 use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Subscribe};
 use crate::broker::Shared;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
-use crate::interest::Matches;
 use crate::limits::{PRE_AUTH_READ_BYTES, RUN_MESSAGES};
 use crate::outlet::{Link, Outlet, Run, WireOutlet, Work};
 use crate::proto::{ConnectOptions, Op, Parsed, Parser, Publish, Terms, encode};
@@ -27,6 +26,7 @@ use crate::subject::{SubjectFilter, is_valid_literal};
 use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
+use answers::Answers;
 use voice::{Voice, Who};
 
 /// What is known of a connection when it arrives.
@@ -623,27 +623,6 @@ impl ClientSession {
         self.closing = self.closing.or(close);
     }
 
-    fn log_slow_consumer(&self, reason: CloseReason) {
-        let who = self.who();
-        match reason {
-            CloseReason::SlowConsumerPendingBytes => tracing::info!(
-                client = %who,
-                "Slow Consumer Detected: MaxPending of {} Exceeded",
-                self.outlet.max_pending_bytes()
-            ),
-            CloseReason::SlowConsumerWriteDeadline => {
-                let (pieces, bytes) = self.outlet.left_behind();
-                tracing::info!(
-                    client = %who,
-                    "Slow Consumer Detected: WriteDeadline of {:?} exceeded with {pieces} chunks of \
-                     {bytes} total bytes.",
-                    self.outlet.max_wait()
-                );
-            }
-            _ => {}
-        }
-    }
-
     /// Begins or ends tracing if that was switched, and learns how the client is named.
     fn follow_trace(&mut self) {
         let options = self.shared.options.load();
@@ -665,52 +644,18 @@ impl ClientSession {
     }
 }
 
-/// What a client is told about its own messages.
-struct Answers<'a> {
-    account: &'a Account,
-    voice: Voice<'a>,
-}
-
-impl Refusals for Answers<'_> {
-    fn accepted(&mut self, work: &mut Work) {
-        if self.voice.who.options.verbose {
-            self.voice.ok(work);
-        }
-    }
-
-    fn refused(&mut self, fault: &ClientFault, work: &mut Work) {
-        self.voice.fault(fault, &[], work);
-    }
-
-    // NATS 2.14: the answer goes to a plain subscription of the client itself, past all counting.
-    fn unheard(&mut self, subject: &[u8], message: &Publish<'_>, work: &mut Work) {
-        let Voice { who, outlet, .. } = self.voice;
-        if !who.options.no_responders {
-            return;
-        }
-        let mut matches = Matches::default();
-        self.account.interest.collect(message.reply, &mut matches);
-        let own = matches.plain.iter().find(|other| other.receiver.id == who.receiver.id);
-        if let Some(own) = own {
-            let sid = own.sid();
-            outlet.send(work, |out| encode::no_responders(out, message.reply, sid, subject));
-        }
-    }
-}
-
 impl Drop for ClientSession {
     fn drop(&mut self) {
         let reason = self.closing().unwrap_or(CloseReason::ClientClosed);
         self.close(reason);
-        let who = self.who();
-        self.log_slow_consumer(reason);
-        tracing::debug!(client = %who, "Client connection closed: {reason}");
+        self.voice().log_end(reason);
         self.leave_account();
         self.outlet.abandon(reason);
         self.shared.unregister(&self.receiver, reason);
     }
 }
 
+mod answers;
 mod trace;
 mod voice;
 

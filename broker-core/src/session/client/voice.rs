@@ -135,6 +135,28 @@ impl Voice<'_> {
         }
         close
     }
+
+    /// The log's last words on the client.
+    pub(super) fn log_end(&self, reason: CloseReason) {
+        let Self { who, outlet, .. } = self;
+        match reason {
+            CloseReason::SlowConsumerPendingBytes => {
+                let max = outlet.max_pending_bytes();
+                tracing::info!(client = %who, "Slow Consumer Detected: MaxPending of {max} Exceeded");
+            }
+            CloseReason::SlowConsumerWriteDeadline => {
+                let (pieces, bytes) = outlet.left_behind();
+                tracing::info!(
+                    client = %who,
+                    "Slow Consumer Detected: WriteDeadline of {:?} exceeded with {pieces} chunks of \
+                     {bytes} total bytes.",
+                    outlet.max_wait()
+                );
+            }
+            _ => {}
+        }
+        tracing::debug!(client = %who, "Client connection closed: {reason}");
+    }
 }
 
 /// The word that `input` begins with. No more: what is no operation may yet be a mistyped CONNECT, and
