@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -77,28 +77,18 @@ impl Socket {
     }
 }
 
-/// What the core holds to write by. It does not keep the socket: publishers may remember a receiver
-/// for long after its connection has ended.
-pub(super) struct Writer(Weak<Socket>);
-
-impl Writer {
-    pub(super) fn new(socket: &Arc<Socket>) -> Self {
-        Self(Arc::downgrade(socket))
-    }
-}
+/// What the core holds to write by, for as long as the session lives.
+pub(super) struct Writer(pub(super) Arc<Socket>);
 
 impl Link for Writer {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let socket = self.0.upgrade().ok_or(io::ErrorKind::NotConnected)?;
         match pieces {
-            [piece] => socket.stream.try_write(piece),
-            _ => socket.stream.try_write_vectored(pieces),
+            [piece] => self.0.stream.try_write(piece),
+            _ => self.0.stream.try_write_vectored(pieces),
         }
     }
 
     fn wake(&self) {
-        if let Some(socket) = self.0.upgrade() {
-            socket.task.wake();
-        }
+        self.0.task.wake();
     }
 }

@@ -55,7 +55,12 @@ pub(crate) async fn serve(
     let socket = Arc::new(Socket::new(stream));
     let arrival = Arrival { remote: Some(remote) };
     let session = with_buffers(|buffers| {
-        broker.open(arrival, Box::new(Writer::new(&socket)), Instant::now(), &mut buffers.work)
+        broker.open(
+            arrival,
+            Box::new(Writer(Arc::clone(&socket))),
+            Instant::now(),
+            &mut buffers.work,
+        )
     });
     // Only sessions keep the broker alive from here on.
     drop(broker);

@@ -17,7 +17,7 @@
 //! assert_eq!(&input[used..], b"PING\r\n");
 //! ```
 
-mod plain;
+pub(crate) mod plain;
 
 use memchr::memchr;
 
@@ -140,6 +140,11 @@ impl Parser {
             return Ok(Parsed::Op { op: Op::Publish(message), used });
         }
         self.parse_any(input, terms)
+    }
+
+    /// Is the next byte the first of an operation?
+    pub(crate) fn is_between_operations(&self) -> bool {
+        self.skipping.is_none()
     }
 
     /// Every operation in every spelling.

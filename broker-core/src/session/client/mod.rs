@@ -20,6 +20,7 @@ use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
 use crate::limits::{PRE_AUTH_READ_BYTES, RUN_MESSAGES};
 use crate::outlet::{Link, Outlet, Run, WireOutlet, Work};
+use crate::proto::parser::plain;
 use crate::proto::{ConnectOptions, Op, Parsed, Parser, Publish, Terms, encode};
 use crate::receiver::Receiver;
 use crate::subject::{SubjectFilter, is_valid_literal};
@@ -213,7 +214,13 @@ impl ClientSession {
         while at < input.len() && self.closing.is_none() {
             let rest = &input[at..];
             match &self.phase {
-                Phase::Served(_) => {}
+                Phase::Served(_) => {
+                    let used = self.gather(rest, &mut run, shared, work);
+                    at += used;
+                    if used > 0 {
+                        continue;
+                    }
+                }
                 // NATS 2.14: the first letter tells.
                 Phase::Stranger(_) if !matches!(rest[0], b'C' | b'c') => {
                     self.fault(&ClientFault::AuthorizationViolation, work);
@@ -225,16 +232,9 @@ impl ClientSession {
             match self.parser.parse(rest, &self.terms) {
                 Ok(Parsed::Op { op: Op::Publish(message), used }) => {
                     at += used;
-                    let belongs = run.last().is_none_or(|last: &Publish<'_>| {
-                        last.subject == message.subject && run.len() < RUN_MESSAGES
-                    });
-                    if !belongs {
-                        self.publish(&mut run, shared, work);
-                    }
+                    self.publish(&mut run, shared, work);
                     run.push(message);
-                    if self.must_be_told_of_each() {
-                        self.publish(&mut run, shared, work);
-                    }
+                    self.publish(&mut run, shared, work);
                 }
                 Ok(Parsed::Op { op, used }) => {
                     at += used;
@@ -259,6 +259,37 @@ impl ClientSession {
             self.ping.heard(now);
         }
         Received { used: at, whole }
+    }
+
+    /// Publishes the messages that `input` begins with, if they are written as they mostly are, and
+    /// leaves the last of them in `run`. Returns how many bytes they took.
+    fn gather<'a>(
+        &mut self,
+        input: &'a [u8],
+        run: &mut Vec<Publish<'a>>,
+        shared: Option<&Bytes>,
+        work: &mut Work,
+    ) -> usize {
+        if self.must_be_told_of_each() || !self.parser.is_between_operations() {
+            return 0;
+        }
+        let mut at = 0;
+        loop {
+            let gathered = plain::gather(&input[at..], &self.terms, run, RUN_MESSAGES);
+            at += gathered.used;
+            let is_full = run.len() == RUN_MESSAGES;
+            if is_full || gathered.other.is_some() {
+                self.publish(run, shared, work);
+            }
+            match gathered.other {
+                Some((message, used)) => {
+                    run.push(message);
+                    at += used;
+                }
+                None if is_full => {}
+                None => return at,
+            }
+        }
     }
 
     /// Does the client get, or do we log, something for each message?
