@@ -1,0 +1,72 @@
+//! What clients send, cut as a connection reads it.
+
+/// How much one read brings when there is plenty: what broker-net reads at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// What one read brings: whole operations.
+pub(crate) struct Chunk {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) operations: usize,
+}
+
+/// One full read of one operation again and again.
+pub(crate) fn repeated(operation: &[u8]) -> Vec<Chunk> {
+    full(std::iter::repeat_n(operation, (READ_BYTES / operation.len()).max(1)))
+}
+
+/// Full reads of these operations, one behind the other.
+pub(crate) fn full(operations: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Chunk> {
+    at_most(usize::MAX, operations)
+}
+
+/// Reads of at most so many of these operations each.
+pub(crate) fn at_most(
+    most: usize,
+    operations: impl IntoIterator<Item = impl AsRef<[u8]>>,
+) -> Vec<Chunk> {
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for operation in operations {
+        let operation = operation.as_ref();
+        match chunks.last_mut() {
+            Some(last)
+                if last.operations < most && last.bytes.len() + operation.len() <= READ_BYTES =>
+            {
+                last.bytes.extend_from_slice(operation);
+                last.operations += 1;
+            }
+            _ => chunks.push(Chunk { bytes: operation.to_vec(), operations: 1 }),
+        }
+    }
+    chunks
+}
+
+/// A `PUB` of so many bytes.
+pub(crate) fn publish(subject: &str, reply: &str, payload_bytes: usize) -> Vec<u8> {
+    let blank = if reply.is_empty() { "" } else { " " };
+    let payload = "x".repeat(payload_bytes);
+    format!("PUB {subject} {reply}{blank}{payload_bytes}\r\n{payload}\r\n").into_bytes()
+}
+
+/// A header block as a traced request carries one.
+pub(crate) const HEADERS: &str =
+    "NATS/1.0\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
+
+/// An `HPUB` of so many bytes behind [`HEADERS`].
+pub(crate) fn publish_with_headers(subject: &str, payload_bytes: usize) -> Vec<u8> {
+    let payload = "x".repeat(payload_bytes);
+    let headers = HEADERS.len();
+    let total = headers + payload_bytes;
+    format!("HPUB {subject} {headers} {total}\r\n{HEADERS}{payload}\r\n").into_bytes()
+}
+
+/// Numbers below `below` without visible order, always the same ones (SplitMix64).
+pub(crate) fn at_random(below: usize) -> impl Iterator<Item = usize> {
+    let mut state = 0u64;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % below as u64) as usize
+    })
+}

@@ -1,0 +1,106 @@
+//! A publisher and its listeners, without sockets: what they are sent is thrown away.
+
+use std::io::{self, IoSlice};
+use std::time::Instant;
+
+use broker_core::outlet::{Link, Work};
+use broker_core::session::client::{Arrival, ClientSession};
+use broker_core::{Broker, Options};
+use bytes::Bytes;
+
+use super::Scenario;
+use super::chunk::Chunk;
+
+/// From this size of read on, broker-net passes memory that receivers may share.
+const SHARED_READ_BYTES: usize = 32 << 10;
+
+/// One client that sends chunks round and round, and others that listen.
+pub(crate) struct Sessions {
+    broker: Broker,
+    work: Work,
+    now: Instant,
+    publisher: ClientSession,
+    listeners: Vec<ClientSession>,
+    chunks: Vec<(Chunk, Option<Bytes>)>,
+    next: usize,
+    deliveries_each: usize,
+    sent: usize,
+}
+
+/// A client's end that takes all at once, as a socket with room does.
+struct Sink;
+
+impl Link for Sink {
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(pieces.iter().map(|piece| piece.len()).sum())
+    }
+
+    fn wake(&self) {}
+}
+
+const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n";
+
+impl Sessions {
+    /// A client that will send these chunks, alone in its broker.
+    pub(crate) fn sending(chunks: Vec<Chunk>) -> Self {
+        let broker = Broker::new(Options::default(), Instant::now);
+        let mut work = Work::new();
+        let now = Instant::now();
+        let mut publisher = broker.open(Arrival::default(), Box::new(Sink), now, &mut work);
+        publisher.receive(now, CONNECT, None, &mut work);
+        // A large message is read into memory of its own.
+        let shared = |chunk: &Chunk| {
+            let is_large = chunk.operations == 1 && chunk.bytes.len() >= SHARED_READ_BYTES;
+            is_large.then(|| Bytes::copy_from_slice(&chunk.bytes))
+        };
+        let chunks = chunks.into_iter().map(|chunk| (shared(&chunk), chunk));
+        let chunks = chunks.map(|(shared, chunk)| (chunk, shared)).collect();
+        Self {
+            broker,
+            work,
+            now,
+            publisher,
+            listeners: Vec::new(),
+            chunks,
+            next: 0,
+            deliveries_each: 0,
+            sent: 0,
+        }
+    }
+
+    /// And `count` more clients that say `subscribe`; each message then reaches `deliveries` of them.
+    pub(crate) fn heard_by(mut self, count: usize, subscribe: &[u8], deliveries: usize) -> Self {
+        for _ in 0..count {
+            let link = Box::new(Sink);
+            let mut listener = self.broker.open(Arrival::default(), link, self.now, &mut self.work);
+            listener.receive(self.now, CONNECT, None, &mut self.work);
+            let received = listener.receive(self.now, subscribe, None, &mut self.work);
+            assert_eq!(received.used, subscribe.len(), "whole operations");
+            self.listeners.push(listener);
+        }
+        self.deliveries_each += deliveries;
+        self
+    }
+}
+
+impl Scenario for Sessions {
+    fn turns_in_round(&self) -> usize {
+        self.chunks.len()
+    }
+
+    fn turn(&mut self) -> usize {
+        let (chunk, shared) = &self.chunks[self.next];
+        self.next = (self.next + 1) % self.chunks.len();
+        let input = shared.as_deref().unwrap_or(&chunk.bytes);
+        let received = self.publisher.receive(self.now, input, shared.as_ref(), &mut self.work);
+        assert_eq!(received.used, input.len(), "whole operations");
+        self.sent += chunk.operations;
+        chunk.operations * self.deliveries_each.max(1)
+    }
+
+    fn account(&self) -> (u64, u64) {
+        let stats = self.broker.stats();
+        let sent = self.sent as u64;
+        (sent + sent * self.deliveries_each as u64, stats.in_messages + stats.out_messages)
+    }
+}

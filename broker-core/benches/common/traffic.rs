@@ -1,0 +1,125 @@
+//! The traffic that is measured: who sends what to whom.
+
+use super::chunk::{at_most, at_random, publish, publish_with_headers, repeated};
+use super::sessions::Sessions;
+
+const SUBJECT: &str = "bench.subject";
+const REPLY: &str = "_INBOX.Tf8sk2QwYz0Lr5VbNc1mXa.4711";
+
+/// As many messages as one read of small ones brings, where each is to be another.
+const READ_MESSAGES: usize = 1000;
+
+/// So many different subjects that few are still remembered when their turn comes again.
+const ROUND_MESSAGES: usize = 128 * READ_MESSAGES;
+
+pub(crate) fn publish_to_nobody_16_bytes() -> Sessions {
+    Sessions::sending(repeated(&publish(SUBJECT, "", 16)))
+}
+
+pub(crate) fn one_to_one(payload_bytes: usize) -> Sessions {
+    one_to_one_of(&publish(SUBJECT, "", payload_bytes))
+}
+
+pub(crate) fn one_to_one_128_bytes_with_reply() -> Sessions {
+    one_to_one_of(&publish(SUBJECT, REPLY, 128))
+}
+
+pub(crate) fn one_to_one_128_bytes_with_headers() -> Sessions {
+    one_to_one_of(&publish_with_headers(SUBJECT, 128))
+}
+
+fn one_to_one_of(message: &[u8]) -> Sessions {
+    Sessions::sending(repeated(message)).heard_by(1, b"SUB bench.subject 1\r\n", 1)
+}
+
+/// No two control lines in a row are alike, so that each must be read.
+pub(crate) fn one_to_one_of_10_to_99_bytes() -> Sessions {
+    let messages = at_random(90).take(READ_MESSAGES).map(|more| publish(SUBJECT, "", 10 + more));
+    Sessions::sending(at_most(READ_MESSAGES / 2, messages)).heard_by(
+        1,
+        b"SUB bench.subject 1\r\n",
+        1,
+    )
+}
+
+/// As at low rates, or where each message awaits an answer: nothing can be shared among several.
+pub(crate) fn one_to_one_16_bytes_each_read_by_itself() -> Sessions {
+    let messages = std::iter::repeat_n(publish(SUBJECT, "", 16), 64);
+    Sessions::sending(at_most(1, messages)).heard_by(1, b"SUB bench.subject 1\r\n", 1)
+}
+
+/// Counts deliveries.
+pub(crate) fn fan_out(listeners: usize, payload_bytes: usize) -> Sessions {
+    let messages = std::iter::repeat_n(publish(SUBJECT, "", payload_bytes), 100);
+    let subscribe = b"SUB bench.subject 1\r\n";
+    Sessions::sending(at_most(100, messages)).heard_by(listeners, subscribe, listeners)
+}
+
+pub(crate) fn queue_group_of_10() -> Sessions {
+    let messages = repeated(&publish(SUBJECT, "", 16));
+    Sessions::sending(messages).heard_by(10, b"SUB bench.subject workers 1\r\n", 1)
+}
+
+pub(crate) fn ten_thousand_subjects_into_a_wildcard() -> Sessions {
+    let messages = (0..10_000).map(|number| publish(&format!("bench.{number:04}"), "", 16));
+    let chunks = at_most(READ_MESSAGES, messages);
+    Sessions::sending(chunks).heard_by(1, b"SUB bench.* 1\r\n", 1)
+}
+
+/// A request as clients made them that subscribe for each answer.
+pub(crate) fn subscribe_request_unsubscribe() -> Sessions {
+    let requests = (0..READ_MESSAGES).map(|number| {
+        let inbox = format!("_INBOX.Tf8sk2QwYz0Lr5VbNc{number:04}");
+        let subscribe = format!("SUB {inbox} {number}\r\n").into_bytes();
+        let unsubscribe = format!("UNSUB {number}\r\n").into_bytes();
+        [subscribe, publish("service", &inbox, 16), unsubscribe].concat()
+    });
+    let chunks = at_most(READ_MESSAGES / 2, requests);
+    Sessions::sending(chunks).heard_by(1, b"SUB service 1\r\n", 1)
+}
+
+/// Publishes at random to that many subjects, far more than a session remembers, each with a
+/// subscription of its own.
+pub(crate) fn literal_subscriptions(count: usize) -> Sessions {
+    let subscribe: String =
+        (0..count).map(|number| format!("SUB {} {number}\r\n", literal(number))).collect();
+    let messages = at_random(count).map(|number| publish(&literal(number), "", 0));
+    Sessions::sending(at_most(READ_MESSAGES, messages.take(ROUND_MESSAGES))).heard_by(
+        1,
+        subscribe.as_bytes(),
+        1,
+    )
+}
+
+/// The same for subscriptions with wildcards; each message is another's, so that all are looked up.
+pub(crate) fn wildcard_subscriptions(count: usize) -> Sessions {
+    Sessions::sending(to_wildcards(count)).heard_by(1, wildcards(count).as_bytes(), 1)
+}
+
+/// Those with wildcards once more, beside so many without that nothing is sent to.
+pub(crate) fn literal_and_wildcard_subscriptions(literals: usize, count: usize) -> Sessions {
+    let subscribe: String =
+        (0..literals).map(|number| format!("SUB {} {number}\r\n", literal(number))).collect();
+    wildcard_subscriptions(count).heard_by(1, subscribe.as_bytes(), 0)
+}
+
+fn literal(number: usize) -> String {
+    format!("sensors.{:03}.{:04}", number / 10_000, number % 10_000)
+}
+
+/// Half of them have their wildcard in the middle, half at the end as well.
+fn wildcards(count: usize) -> String {
+    let filter = |number: usize| match number % 2 {
+        0 => format!("orders.*.{number:05}"),
+        _ => format!("orders.*.{number:05}.>"),
+    };
+    (0..count).map(|number| format!("SUB {} {number}\r\n", filter(number))).collect()
+}
+
+fn to_wildcards(count: usize) -> Vec<super::chunk::Chunk> {
+    let messages = at_random(count).take(ROUND_MESSAGES).enumerate().map(|(at, number)| {
+        let end = if number % 2 == 0 { "" } else { ".new" };
+        publish(&format!("orders.{at:06}.{number:05}{end}"), "", 0)
+    });
+    at_most(READ_MESSAGES, messages)
+}
