@@ -15,6 +15,14 @@ quick:
 interop *args:
     tests/interop/run {{args}}
 
+# What a message costs in time; `just bench fan_out` for some
+bench *args:
+    cargo bench -p broker-core -- {{args}}
+
+# What a message costs in instructions, against what it did; `just instructions --update` accepts
+instructions *args:
+    tests/instructions {{args}}
+
 # Fuzz each target, 30 s unless told otherwise
 fuzz seconds="30":
     FUZZ_SECONDS={{seconds}} .ci/run fuzz

@@ -1,0 +1,74 @@
+//! The way of one message through the core, for `tests/instructions` to count its instructions.
+//!
+//! `one_message` lists what can be counted, `one_message NAME` does it and says how often: everything
+//! between is done in [`measured`], which is what callgrind is told to collect.
+
+#[path = "../benches/common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
+
+use common::chunk::{publish, repeated};
+use common::codec::{Encoding, Parsing};
+use common::{Scenario, traffic, warm_up};
+
+/// Enough that what happens once does not show in the tenth of an instruction, and whole rounds of
+/// what has several turns.
+const ITEMS: usize = 20_000;
+
+type Make = fn() -> Box<dyn Scenario>;
+
+const SCENARIOS: [(&str, Make); 13] = [
+    ("parse_pub_16_bytes", || Box::new(Parsing::of(repeated(&publish("bench.subject", "", 16))))),
+    ("encode_msg_16_bytes", || Box::new(Encoding::of("", "", 16))),
+    ("publish_to_nobody_16_bytes", || Box::new(traffic::publish_to_nobody_16_bytes())),
+    ("one_to_one_16_bytes", || Box::new(traffic::one_to_one(16))),
+    ("one_to_one_of_10_to_99_bytes", || Box::new(traffic::one_to_one_of_10_to_99_bytes())),
+    ("one_to_one_16_bytes_each_read_by_itself", || {
+        Box::new(traffic::one_to_one_16_bytes_each_read_by_itself())
+    }),
+    ("one_to_one_128_bytes_with_reply", || Box::new(traffic::one_to_one_128_bytes_with_reply())),
+    (
+        "one_to_one_128_bytes_with_headers",
+        || Box::new(traffic::one_to_one_128_bytes_with_headers()),
+    ),
+    ("fan_out_1_to_10_128_bytes", || Box::new(traffic::fan_out(10, 128))),
+    ("queue_group_of_10", || Box::new(traffic::queue_group_of_10())),
+    ("ten_thousand_subjects_into_a_wildcard", || {
+        Box::new(traffic::ten_thousand_subjects_into_a_wildcard())
+    }),
+    ("match_10k_wildcards", || Box::new(traffic::wildcard_subscriptions(10_000))),
+    ("subscribe_request_unsubscribe", || Box::new(traffic::subscribe_request_unsubscribe())),
+];
+
+fn main() -> ExitCode {
+    let Some(name) = std::env::args().nth(1) else {
+        SCENARIOS.iter().for_each(|(name, _)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    };
+    let Some((_, make)) = SCENARIOS.iter().find(|(known, _)| *known == name) else {
+        eprintln!("one_message: nothing here is called {name}");
+        return ExitCode::FAILURE;
+    };
+    let mut scenario = make();
+    warm_up(&mut *scenario);
+    let items = measured(&mut *scenario);
+    let (expected, happened) = scenario.account();
+    if expected != happened {
+        eprintln!(
+            "one_message: {name}: {expected} messages and deliveries due, {happened} counted"
+        );
+        return ExitCode::FAILURE;
+    }
+    println!("{items}");
+    ExitCode::SUCCESS
+}
+
+#[inline(never)]
+fn measured(scenario: &mut dyn Scenario) -> usize {
+    let mut items = 0;
+    while items < ITEMS {
+        items += scenario.turn();
+    }
+    items
+}
