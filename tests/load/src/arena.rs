@@ -12,6 +12,9 @@ use crate::server::{Recipe, Server};
 /// A server that has come to rest uses at most so much of what it used before the first client.
 const AT_REST: f64 = 1.5;
 
+/// No scenario takes longer, however slow the machine.
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// How long everything takes, and how much there is of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
@@ -87,9 +90,11 @@ pub(crate) fn measure(
     let mut server = recipe.start()?;
     thread::sleep(effort.warm_up);
     let idle = server.memory()?.rss_bytes;
+    let watchdog = server.kill_after(LIMIT);
     let mut arena = Arena { server: &mut server, effort, report: Report::default() };
     let result = (scenario.run)(&mut arena);
     let mut report = arena.report;
+    drop(watchdog);
     if let Err(fault) = result {
         // A server that has died says so better than a connection that was cut.
         server.check()?;

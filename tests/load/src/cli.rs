@@ -120,11 +120,12 @@ fn work(mut args: impl Iterator<Item = String>) -> Result<Work, Fault> {
     if floor {
         recipes.push(Recipe::relay()?);
     }
+    let only_relays = recipes.iter().all(Recipe::is_relay);
     if scenarios.is_empty() {
-        scenarios.extend(SCENARIOS);
+        scenarios.extend(SCENARIOS.iter().filter(|s| s.relay || !only_relays));
     }
-    if recipes.iter().all(Recipe::is_relay) {
-        scenarios.retain(|s| s.relay);
+    if let Some(scenario) = scenarios.iter().find(|s| only_relays && !s.relay) {
+        return Err(Fault::Usage(format!("a relay cannot play {}", scenario.name)));
     }
     effort.settle = settle.unwrap_or(effort.settle);
     let rounds = rounds.unwrap_or(if recipes.len() > 1 { 5 } else { 1 });
@@ -183,7 +184,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["ping", "--server", "--server a --rounds x", "--server a -z", "--server a b"] {
+        for line in [
+            "ping",
+            "--server",
+            "--server a --rounds x",
+            "--server a -z",
+            "--server a b",
+            "limit storm",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("--server a --svg b.svg").is_err());

@@ -66,8 +66,43 @@ impl Hub {
         self.broken.load(Ordering::Acquire)
     }
 
+    /// Something to hold while others wait for this thread: should it panic, they are told.
+    pub(crate) fn guard(&self) -> Guard<'_> {
+        Guard(self)
+    }
+
     /// Says that this thread has met an error.
     pub(crate) fn set_broken(&self) {
         self.broken.store(true, Ordering::Release);
+    }
+}
+
+/// Ends a run when it goes, one way or the other.
+#[derive(Debug)]
+pub(crate) struct Guard<'a>(&'a Hub);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if !self.0.finished() {
+            self.0.set_broken();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_goes_without_having_finished_breaks_the_run() {
+        let hub = Hub::new();
+        drop(hub.guard());
+        assert!(hub.broken());
+
+        let hub = Hub::new();
+        let guard = hub.guard();
+        hub.finish();
+        drop(guard);
+        assert!(!hub.broken());
     }
 }

@@ -67,6 +67,7 @@ measures! {
     CPU_SUBSCRIPTION "cpu_per_subscription_ns" "CPU ns/subscription made" 0;
     CONNECTIONS "connections" "connections" 0;
     RSS_CONNECTION "rss_per_connection_b" "RSS B/connection" 0;
+    RSS_CONNECTION_LATER "rss_per_connection_later_b" "RSS B/connection, 2 s later" 0;
     CPU_CONNECTION "cpu_per_connection_us" "CPU µs/connection" 1;
     CPU_IDLE "idle_cpu_percent" "CPU % while idle" 2;
     CHURN "churn_per_s" "subscriptions made and ended/s" 0;

@@ -77,6 +77,7 @@ pub(crate) fn requests(
         let thread = scope.spawn(|| {
             respond(responder, responder_scanner, &hub).inspect_err(|_| hub.set_broken())
         });
+        let _guard = hub.guard();
         let asked = requester
             .phase(server, &hub, outstanding, effort.warm_up())
             .and_then(|_| requester.phase(server, &hub, outstanding, effort.span));
@@ -85,7 +86,8 @@ pub(crate) fn requests(
     });
     answered.map_err(|_| Fault::Garbled("the responder panicked".into()))??;
     let (count, cost) = asked?;
-    arena.report.add_cost(count, &cost);
+    // Two messages are delivered each time.
+    arena.report.add_cost(2 * count, &cost);
     arena.report.add_latencies(requester.asker.latencies);
     Ok(())
 }
@@ -187,8 +189,8 @@ impl Sink for Asker {
     fn message(&mut self, _: &[u8], stamp: &[u8]) -> Result<(), Fault> {
         let stamp = Stamp::read(stamp);
         self.checker.accept(stamp)?;
-        self.latencies.add(self.now_ns - stamp.extra);
-        self.under_way -= 1;
+        self.latencies.add(self.now_ns.saturating_sub(stamp.extra));
+        self.under_way = self.under_way.saturating_sub(1);
         if self.open {
             self.ask();
         }
@@ -205,7 +207,7 @@ fn respond(mut stream: TcpStream, mut scanner: Scanner, hub: &Hub) -> Result<(),
     stream.set_read_timeout(Some(TICK)).during("setting up the responder")?;
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut answers = Answers::default();
-    while !hub.finished() {
+    while !hub.finished() && !hub.broken() {
         let kept = scanner.resume(&mut buffer);
         let n = match stream.read(&mut buffer[kept..]) {
             Ok(0) => return Err(Fault::Closed("responder")),

@@ -94,6 +94,7 @@ impl Run {
         let receivers_count = receivers.len() as u64;
         let (scripted, received) = thread::scope(|scope| {
             let thread = scope.spawn(|| receive(receivers, &hub).inspect_err(|_| hub.set_broken()));
+            let _guard = hub.guard();
             let mut flow = Flow {
                 server,
                 hub: &hub,
@@ -104,10 +105,9 @@ impl Run {
                 sent: 0,
             };
             let scripted = script(&mut flow);
-            if scripted.is_ok() {
-                hub.finish();
-            } else {
-                hub.set_broken();
+            match scripted {
+                Ok(_) => hub.finish(),
+                Err(_) => hub.set_broken(),
             }
             (scripted, thread.join())
         });
@@ -233,7 +233,8 @@ impl Flow<'_> {
         if self.fan == 0 {
             return u64::MAX;
         }
-        let under_way = self.sent - self.hub.received() / self.fan;
+        // If more has come than was sent, the end of the run will tell.
+        let under_way = self.sent.saturating_sub(self.hub.received() / self.fan);
         let room = self.window.saturating_sub(under_way);
         let capacity = self.publishers.first().map_or(1, |p| p.batch().capacity());
         if room >= capacity.min(self.window / 4).max(1) { room } else { 0 }

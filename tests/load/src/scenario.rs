@@ -6,7 +6,7 @@ use crate::disturbed::{churn, stalled};
 use crate::fault::Fault;
 use crate::report::{
     CPU, CPU_CONNECTION, KEPT, Measure, P50, P99, P99_FACTOR, RATE, RSS_CONNECTION,
-    RSS_SUBSCRIPTION,
+    RSS_CONNECTION_LATER, RSS_SUBSCRIPTION,
 };
 use crate::request::{Inboxes, requests};
 use crate::streams::{self, literals, steady, stream, wildcards};
@@ -54,8 +54,8 @@ scenarios! {
     fan_10_128: "1 → 10, 128 B, per delivery", CPU_ONLY, true, |a| stream(a, streams::fan_out(10, 128));
     fan_100_128: "1 → 100, 128 B, per delivery", CPU_ONLY, true, |a| stream(a, streams::fan_out(100, 128));
     fan_1000_128: "1 → 1,000, 128 B, per delivery", CPU_ONLY, true, |a| stream(a, streams::fan_out(1000, 128));
-    eight_to_eight_128: "8 → 8 on one subject, 128 B, per delivery", CPU_ONLY, false, |a| stream(a, streams::eight_to_eight());
-    eight_pairs_128: "8 pairs on a subject each, 128 B", CPU_ONLY, false, |a| stream(a, streams::eight_pairs());
+    eight_to_eight_128: "8 → 8 on a subject each, 128 B", CPU_ONLY, false, |a| stream(a, streams::eight_to_eight());
+    eight_by_eight_128: "8 → 8 on one subject, 128 B, per delivery", CPU_ONLY, false, |a| stream(a, streams::eight_by_eight());
     subjects_10k_star: "10,000 subjects into x.*, 128 B", CPU_ONLY, false, |a| stream(a, streams::many_subjects("x.*"));
     subjects_10k_full: "10,000 subjects into x.>, 128 B", CPU_ONLY, false, |a| stream(a, streams::many_subjects("x.>"));
     queue_10: "queue group of 10, 128 B", CPU_ONLY, false, |a| stream(a, streams::queue_group());
@@ -68,7 +68,7 @@ scenarios! {
     ping: "PING and PONG, one at a time", LATENCY, true, ping;
     latency_20k: "1 → 1, 128 B, 20,000 messages/s", LATENCY, true, |a| steady(a, 20_000);
     latency_100k: "1 → 1, 128 B, 100,000 messages/s", LATENCY, true, |a| steady(a, 100_000);
-    idle_5k: "5,000 idle connections with a subscription each", &[RSS_CONNECTION], false, idle;
+    idle_5k: "5,000 idle connections with a subscription each", &[RSS_CONNECTION, RSS_CONNECTION_LATER], false, idle;
     storm: "connect, CONNECT, PING, close", &[CPU_CONNECTION, P50, P99], false, storm;
     churn: "20,000 subscriptions/s come and go beside 50,000 messages/s", &[CPU, P50, P99, RATE], false, churn;
     stalled_20k: "one of three subscribers stalls, 20,000 messages/s of 4 KiB", &[P99, P99_FACTOR, KEPT], false, |a| stalled(a, Some(20_000));

@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
@@ -28,6 +29,7 @@ pub(crate) struct Recipe {
     pub(crate) name: String,
     program: String,
     args: Vec<String>,
+    relay: bool,
 }
 
 impl Recipe {
@@ -36,19 +38,24 @@ impl Recipe {
         let mut words = command.split_ascii_whitespace().map(str::to_owned);
         let program = words.next().ok_or_else(|| Fault::Usage("no server given".into()))?;
         let name = Path::new(&program).file_name().unwrap_or_default();
-        Ok(Self { name: name.to_string_lossy().into_owned(), program, args: words.collect() })
+        Ok(Self {
+            name: name.to_string_lossy().into_owned(),
+            program,
+            args: words.collect(),
+            relay: false,
+        })
     }
 
     /// This program as a relay that parses nothing.
     pub(crate) fn relay() -> Result<Self, Fault> {
         let program = std::env::current_exe().during("finding our own path")?;
         let program = program.to_string_lossy().into_owned();
-        Ok(Self { name: "relay".into(), program, args: vec!["relay".into()] })
+        Ok(Self { name: "relay".into(), program, args: vec!["relay".into()], relay: true })
     }
 
-    /// Whether it is the relay, which knows neither queue groups nor wildcards.
+    /// Whether it is the relay, which cannot play all scenarios.
     pub(crate) fn is_relay(&self) -> bool {
-        self.args.first().is_some_and(|a| a == "relay")
+        self.relay
     }
 
     /// Appends further arguments.
@@ -150,6 +157,20 @@ impl Server {
         }
     }
 
+    /// Kills it after `time`, whereupon everybody who waits for it gets an error; unless what is
+    /// returned is dropped before.
+    pub(crate) fn kill_after(&self, time: Duration) -> mpsc::Sender<()> {
+        let (sender, receiver) = mpsc::channel();
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        thread::spawn(move || {
+            if receiver.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // It may have ended by itself; its id is still taken as nobody has waited for it.
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        });
+        sender
+    }
+
     /// An error with the end of its log.
     fn fault(&self, what: &str) -> Fault {
         Fault::Server([what.to_owned(), self.log()].join("\n").trim().to_owned())
@@ -221,6 +242,20 @@ mod tests {
         // Started as `cat -a …`, which it refuses.
         let error = Recipe::parse("cat --no-such").unwrap().start().unwrap_err().to_string();
         assert!(error.contains("ended"), "{error}");
+    }
+
+    #[test]
+    fn a_server_that_takes_too_long_is_killed() {
+        let address = free_address().unwrap();
+        let child = Command::new("sleep").arg("100").spawn().unwrap();
+        let clock = ClockId::CLOCK_PROCESS_CPUTIME_ID;
+        let mut server = Server { child, address, log: Log::default(), clock };
+        drop(server.kill_after(Duration::from_secs(60)));
+        assert!(server.check().is_ok());
+        let _watchdog = server.kill_after(Duration::from_millis(1));
+        let status = server.child.wait().unwrap();
+        assert!(!status.success(), "killed");
+        assert!(server.check().is_err());
     }
 
     #[test]

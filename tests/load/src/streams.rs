@@ -58,13 +58,13 @@ pub(crate) fn headers() -> Plan {
 }
 
 /// Eight publishers, and eight subscribers of everything.
-pub(crate) fn eight_to_eight() -> Plan {
+pub(crate) fn eight_by_eight() -> Plan {
     Plan { publishers: 8, ..fan_out(8, 128) }
 }
 
-/// Eight publishers, each with one subscriber of its own.
-pub(crate) fn eight_pairs() -> Plan {
-    let mut plan = eight_to_eight();
+/// Eight publishers, each with a subject and a subscriber of its own.
+pub(crate) fn eight_to_eight() -> Plan {
+    let mut plan = eight_by_eight();
     plan.form.subjects = Subjects::OneEach(SUBJECT.into());
     plan.subscriptions = (0..8).map(|n| format!("SUB {SUBJECT}.{n:04} 1\r\n")).collect();
     plan.order = Order::Share;

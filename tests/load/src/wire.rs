@@ -51,7 +51,8 @@ impl Wire {
         self.await_pong()
     }
 
-    fn await_pong(&mut self) -> Result<(), Fault> {
+    /// Returns when the answer to a `PING` has come.
+    pub(crate) fn await_pong(&mut self) -> Result<(), Fault> {
         loop {
             let line = self.line()?;
             if line == b"PONG" {
