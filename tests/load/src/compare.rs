@@ -127,18 +127,22 @@ impl Series {
 pub(crate) fn labels(work: &Work) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     for recipe in &work.recipes {
-        let version = recipe.version();
-        let number = version.rsplit([' ', ':']).next().unwrap_or_default().trim_start_matches('v');
-        let mut label = recipe.name.clone();
-        if number.starts_with(|c: char| c.is_ascii_digit()) {
-            label = format!("{label} {number}");
-        }
+        let mut label = match number(&recipe.version()) {
+            Some(number) => format!("{} {number}", recipe.name),
+            None => recipe.name.clone(),
+        };
         while labels.contains(&label) {
             label.push('′');
         }
         labels.push(label);
     }
     labels
+}
+
+/// The first version number in what a server says of itself.
+fn number(version: &str) -> Option<&str> {
+    let words = version.split([' ', ':', '(']).map(|word| word.trim_start_matches('v'));
+    words.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -151,6 +155,13 @@ mod tests {
         let mut report = Report::default();
         report.add(CPU, cpu);
         Some(report)
+    }
+
+    #[test]
+    fn a_server_is_called_by_its_own_version() {
+        assert_eq!(number("nats-server: v2.14.5"), Some("2.14.5"));
+        assert_eq!(number("natsd: v0.1.0 (NATS 2.14.5)"), Some("0.1.0"));
+        assert_eq!(number("a relay that parses nothing"), None);
     }
 
     #[test]

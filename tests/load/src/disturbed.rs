@@ -5,12 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-
 use crate::arena::Arena;
 use crate::batch::Extra;
 use crate::fault::{During, Fault};
-use crate::report::{CHURN, CUT, KEPT, P99_BEFORE, P99_FACTOR, Report, micros};
+use crate::report::{CHURN, CPU_FACTOR, CUT, KEPT, P99_FACTOR, P99_WITHOUT, micros};
 use crate::run::{Outcome, Plan, Run};
 use crate::sample::Span;
 use crate::server::Server;
@@ -28,15 +26,16 @@ const CHURN_BURST: u64 = CHURN_RATE / 1000;
 /// Subscriptions of the restless client at any time.
 const CHURN_HELD: u64 = 1_000;
 
-/// A stalled subscriber's socket should be full soon.
-const STALLED_BUFFER_BYTES: usize = 4096;
-
 /// Under a flood, what is under way decides how long a message takes: little, then.
 const FLOOD_WINDOW_BYTES: u64 = 1 << 20;
 
 /// How much longer than others the stretch with a stalled subscriber is: a server gets into
 /// trouble only when it holds as much for that one as it is allowed to.
 const STALLED_TIMES: u32 = 2;
+
+/// How long a stalled subscriber that reads again waits for more, and reads at most.
+const CUT_PATIENCE: Duration = Duration::from_millis(500);
+const CUT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Publishes steadily while another client makes and ends subscriptions.
 pub(crate) fn churn(arena: &mut Arena<'_>) -> Result<(), Fault> {
@@ -95,39 +94,48 @@ fn come_and_go(mut wire: Wire, over: &AtomicBool, done: &AtomicU64) -> Result<()
     Ok(())
 }
 
-/// Publishes to three subscribers, then to three of which one does not read.
+/// Publishes to two subscribers, then to a third as well that does not read, then to two again.
+///
+/// What the stalled one does to the others is told by the stretches around: on a machine that is
+/// not idle the one before would not do.
 pub(crate) fn stalled(arena: &mut Arena<'_>, rate: Option<u32>) -> Result<(), Fault> {
     let effort = arena.effort;
-    let plan = |receivers| {
-        let mut plan = fan_out(receivers, if rate.is_some() { 4096 } else { 1024 });
-        plan.form.extra = Extra::Time;
-        plan.rate = rate;
-        plan.timed = Some(if rate.is_some() { 1 } else { 16 });
-        plan.window_bytes = rate.is_none().then_some(FLOOD_WINDOW_BYTES);
-        plan
-    };
-    let payload_bytes = plan(3).form.payload_bytes;
-    let span = Span::exactly(effort.steady);
-    let (before, before_latencies) = measured(arena.server, plan(3), effort.warm_up(), span)?;
+    let mut plan = fan_out(2, if rate.is_some() { 4096 } else { 1024 });
+    plan.form.extra = Extra::Time;
+    plan.rate = rate;
+    plan.timed = Some(if rate.is_some() { 1 } else { 16 });
+    plan.window_bytes = rate.is_none().then_some(FLOOD_WINDOW_BYTES);
+    let payload_bytes = plan.form.payload_bytes;
+    let around = Span::exactly(effort.steady / 2);
+    let before = measured(arena.server, plan.clone(), effort.warm_up(), around)?;
+
     let mut stalled = Wire::dial(arena.server.address())?;
-    SockRef::from(stalled.stream())
-        .set_recv_buffer_size(STALLED_BUFFER_BYTES)
-        .during("shrinking a buffer")?;
     stalled.send(b"SUB orders.eu 1\r\n")?;
     stalled.barrier()?;
     let span = Span::exactly(effort.steady * STALLED_TIMES);
     // No warm-up: how the server takes the stall is what counts.
-    let (beside, latencies) = measured(arena.server, plan(2), Span::exactly(Duration::ZERO), span)?;
-    let report: &mut Report = &mut arena.report;
+    let none = Span::exactly(Duration::ZERO);
+    let (beside, latencies) = measured(arena.server, plan.clone(), none, span)?;
+    let cut = is_cut(&stalled)?;
+    drop(stalled);
+
+    let after = measured(arena.server, plan, effort.warm_up(), around)?;
+    let undisturbed = [before, after];
+    let mean = |of: fn(&Outcome) -> f64| {
+        undisturbed.iter().map(|(outcome, _)| of(outcome)).sum::<f64>() / undisturbed.len() as f64
+    };
+    let report = &mut arena.report;
     report.add_outcome(&beside, payload_bytes);
-    report.add(KEPT, 100.0 * publishing_rate(&beside) / publishing_rate(&before));
-    let before = before_latencies.percentiles().map(|p| p.p99);
+    report.add(KEPT, 100.0 * rate_of(&beside) / mean(rate_of));
+    report.add(CPU_FACTOR, cpu_of(&beside) / mean(cpu_of));
     let p99 = report.add_latencies(latencies).map(|p| p.p99);
-    if let (Some(before), Some(p99)) = (before, p99) {
-        report.add(P99_FACTOR, p99.as_secs_f64() / before.as_secs_f64());
-        report.add(P99_BEFORE, micros(before));
+    let mut without = Latencies::default();
+    undisturbed.into_iter().for_each(|(_, latencies)| without.merge(latencies));
+    if let (Some(without), Some(p99)) = (without.percentiles().map(|p| p.p99), p99) {
+        report.add(P99_FACTOR, p99.as_secs_f64() / without.as_secs_f64());
+        report.add(P99_WITHOUT, micros(without));
     }
-    report.add(CUT, f64::from(u8::from(is_cut(&stalled)?)));
+    report.add(CUT, f64::from(u8::from(cut)));
     Ok(())
 }
 
@@ -145,16 +153,22 @@ fn measured(
     Ok((outcome, latencies.pop().unwrap_or_default()))
 }
 
-fn publishing_rate(outcome: &Outcome) -> f64 {
+/// Messages published a second.
+fn rate_of(outcome: &Outcome) -> f64 {
     outcome.published as f64 / outcome.publishing.as_secs_f64()
+}
+
+/// The server's processor time by message published.
+fn cpu_of(outcome: &Outcome) -> f64 {
+    outcome.cost.cpu.as_secs_f64() / outcome.published.max(1) as f64
 }
 
 /// Whether the server has hung up: reads what it still has to say.
 fn is_cut(stalled: &Wire) -> Result<bool, Fault> {
+    const WHAT: &str = "looking at the stalled one";
     let mut stream = stalled.stream();
-    let patience = Duration::from_millis(200);
-    stream.set_read_timeout(Some(patience)).during("looking at the stalled one")?;
-    let deadline = Instant::now() + Duration::from_secs(5);
+    stream.set_read_timeout(Some(CUT_PATIENCE)).during(WHAT)?;
+    let deadline = Instant::now() + CUT_LIMIT;
     let mut buffer = vec![0; 256 << 10];
     while Instant::now() < deadline {
         match stream.read(&mut buffer) {

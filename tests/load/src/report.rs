@@ -73,7 +73,8 @@ measures! {
     CHURN "churn_per_s" "subscriptions made and ended/s" 0;
     KEPT "rate_kept_percent" "publisher's rate kept %" 1;
     P99_FACTOR "p99_factor" "p99 ÷ p99 with nobody stalled" 2;
-    P99_BEFORE "p99_before_us" "p99 µs with nobody stalled" 1;
+    P99_WITHOUT "p99_without_us" "p99 µs with nobody stalled" 1;
+    CPU_FACTOR "cpu_factor" "CPU ÷ CPU with nobody stalled" 2;
     CUT "stalled_cut" "stalled subscriber cut off" 0;
 }
 

@@ -5,7 +5,7 @@ use crate::connections::{idle, ping, storm};
 use crate::disturbed::{churn, stalled};
 use crate::fault::Fault;
 use crate::report::{
-    CPU, CPU_CONNECTION, KEPT, Measure, P50, P99, P99_FACTOR, RATE, RSS_CONNECTION,
+    CPU, CPU_CONNECTION, CPU_FACTOR, KEPT, Measure, P50, P99, P99_FACTOR, RATE, RSS_CONNECTION,
     RSS_CONNECTION_LATER, RSS_SUBSCRIPTION,
 };
 use crate::request::{Inboxes, requests};
@@ -29,6 +29,8 @@ pub(crate) struct Scenario {
 const CPU_ONLY: &[Measure] = &[CPU];
 const CPU_AND_LATENCY: &[Measure] = &[CPU, P50, P99];
 const LATENCY: &[Measure] = &[P50, P99, CPU];
+
+const STALLED: &[Measure] = &[P99, P99_FACTOR, KEPT, CPU_FACTOR];
 
 macro_rules! scenarios {
     ($($name:ident: $about:literal, $measures:expr, $relay:literal, $run:expr;)*) => {
@@ -71,8 +73,8 @@ scenarios! {
     idle_5k: "5,000 idle connections with a subscription each", &[RSS_CONNECTION, RSS_CONNECTION_LATER], false, idle;
     storm: "connect, CONNECT, PING, close", &[CPU_CONNECTION, P50, P99], false, storm;
     churn: "20,000 subscriptions/s come and go beside 50,000 messages/s", &[CPU, P50, P99, RATE], false, churn;
-    stalled_20k: "one of three subscribers stalls, 20,000 messages/s of 4 KiB", &[P99, P99_FACTOR, KEPT], false, |a| stalled(a, Some(20_000));
-    stalled_flood: "one of three subscribers stalls, as much as goes of 1 KiB", &[P99, P99_FACTOR, KEPT], false, |a| stalled(a, None);
+    stalled_20k: "one of three subscribers stalls, 20,000 messages/s of 4 KiB", STALLED, false, |a| stalled(a, Some(20_000));
+    stalled_flood: "one of three subscribers stalls, as much as goes of 1 KiB", STALLED, false, |a| stalled(a, None);
 }
 
 /// The scenario of a name.
