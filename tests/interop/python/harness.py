@@ -85,6 +85,16 @@ class Server:
             self._process.wait()
 
 
+async def flushed(client):
+    """Everything this client asked for has been done.
+
+    nats-py writes the PING of a flush at once, before commands that still wait in its buffer; those are
+    written while it waits for the answer. So the second PING comes behind them.
+    """
+    await client.flush()
+    await client.flush()
+
+
 async def until(what, holds):
     """Waits for what no client tells us of by itself."""
     for _ in range(int(DEADLINE * 100)):

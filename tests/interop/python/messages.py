@@ -6,7 +6,7 @@ import json
 import nats
 from nats.errors import MaxPayloadError, NoRespondersError, TimeoutError
 
-from harness import Server, main, raises, scenario, until
+from harness import flushed, main, raises, scenario, Server, until
 
 MAX_PAYLOAD = 1024 * 1024
 
@@ -54,7 +54,7 @@ async def wildcards_match_tokens():
         for subject in ["foo", "foo.bar", "foo.bar.baz", "other.bar"]:
             await client.publish(subject, b"")
         await until("all arrive at >", lambda: len(got[">"]) == 4)
-        await client.flush()
+        await flushed(client)
         assert got["foo.*"] == ["foo.bar"]
         assert got["foo.>"] == ["foo.bar", "foo.bar.baz"]
         assert got["*.bar"] == ["foo.bar", "other.bar"]
@@ -83,13 +83,13 @@ async def each_queue_group_gets_each_message_once():
         await clients[0].subscribe("jobs.*", queue="auditors", cb=handler("auditors"))
         await clients[1].subscribe("jobs.*", cb=handler(""))
         for client in clients:
-            await client.flush()
+            await flushed(client)
         sent = [str(number).encode() for number in range(300)]
         for data in sent:
             await clients[3].publish("jobs.new", data)
         await until("all arrive", lambda: all(len(seen) >= 300 for seen in got.values()))
         for client in clients:
-            await client.flush()
+            await flushed(client)
         assert sorted(got["workers"]) == sorted(sent)
         assert got["auditors"] == sent
         assert got[""] == sent
@@ -109,7 +109,7 @@ async def a_request_is_answered():
             await message.respond(b"pong to " + message.data)
 
         await service.subscribe("ping", cb=answer)
-        await service.flush()
+        await flushed(service)
         replies = await asyncio.gather(
             *(client.request("ping", str(number).encode(), timeout=10) for number in range(100))
         )
@@ -198,7 +198,7 @@ async def a_subscription_ends_by_itself_after_so_many():
             await client.publish("few", b"%d" % number)
         for number in range(10):
             assert (await all_of_them.next_msg()).data == b"%d" % number
-        await client.flush()
+        await flushed(client)
         assert got == [b"0", b"1", b"2"], got
         await client.close()
 
@@ -227,7 +227,7 @@ async def without_echo_a_client_does_not_hear_itself():
         client = await nats.connect(server.url, no_echo=True)
         other = await nats.connect(server.url)
         own, others = await client.subscribe("echo"), await other.subscribe("echo")
-        await other.flush()
+        await flushed(other)
         await client.publish("echo", b"own")
         assert (await others.next_msg()).data == b"own"
         await other.publish("echo", b"other's")
@@ -251,10 +251,10 @@ async def ten_thousand_messages_keep_their_order():
 
         for client, seen in zip(subscribers, got):
             await client.subscribe("ordered.>", cb=handler(seen))
-            await client.flush()
+            await flushed(client)
         for number in range(10_000):
             await publisher.publish(f"ordered.{number % 7}", str(number).encode())
-        await publisher.flush()
+        await flushed(publisher)
         await until("all arrive", lambda: all(len(seen) >= 10_000 for seen in got))
         assert all(seen == list(range(10_000)) for seen in got)
         for client in [publisher, *subscribers]:
@@ -279,11 +279,11 @@ async def a_draining_connection_finishes_what_it_has():
             await message.respond(b"done")
 
         await client.subscribe("work", cb=slow)
-        await client.flush()
+        await flushed(client)
         replies = await publisher.subscribe("replies")
         for number in range(500):
             await publisher.publish("work", b"%d" % number, reply="replies")
-        await publisher.flush()
+        await flushed(publisher)
         await until("some arrive", lambda: got)
         await client.drain()
         await asyncio.wait_for(closed.wait(), 10)

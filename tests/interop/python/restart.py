@@ -5,7 +5,7 @@ import asyncio
 import nats
 from nats.errors import NoRespondersError
 
-from harness import Server, main, raises, scenario
+from harness import flushed, main, raises, scenario, Server
 
 
 class Watched:
@@ -45,7 +45,7 @@ async def subscriptions_and_unsent_messages_survive_a_restart():
         queued = await client.subscribe("jobs", queue="workers")
         gone = await client.subscribe("gone")
         await gone.unsubscribe()
-        await client.flush()
+        await flushed(client)
         first_id = client._server_info["server_id"]
 
         server.stop()
@@ -69,13 +69,13 @@ async def a_hundred_clients_come_back_at_once():
         clients = [await each.connect(server.url) for each in watched]
         subs = [await client.subscribe(f"to.{number}") for number, client in enumerate(clients)]
         for client in clients:
-            await client.flush()
+            await flushed(client)
         server.stop()
         await asyncio.wait_for(asyncio.gather(*(each.lost.wait() for each in watched)), 10)
         server.start_again()
         await asyncio.wait_for(asyncio.gather(*(each.back.wait() for each in watched)), 10)
         for client in clients:
-            await client.flush()
+            await flushed(client)
         for number in range(100):
             await clients[0].publish(f"to.{number}", b"%d" % number)
         for number, sub in enumerate(subs):

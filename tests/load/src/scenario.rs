@@ -1,0 +1,104 @@
+//! The scenarios, by name.
+
+use crate::arena::Arena;
+use crate::connections::{idle, ping, storm};
+use crate::disturbed::{churn, stalled};
+use crate::fault::Fault;
+use crate::report::{
+    CPU, CPU_CONNECTION, CPU_FACTOR, KEPT, Measure, P50, P99, P99_FACTOR, RATE, RSS_CONNECTION,
+    RSS_CONNECTION_LATER, RSS_SUBSCRIPTION,
+};
+use crate::request::{Inboxes, requests};
+use crate::streams::{self, literals, steady, stream, wildcards};
+
+/// Something that users do to a server, and what it costs is worth knowing.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// What happens.
+    pub(crate) about: &'static str,
+    /// What comparisons show of it; the first goes into the plot.
+    pub(crate) measures: &'static [Measure],
+    /// Whether a relay that parses nothing can play the server.
+    pub(crate) relay: bool,
+    /// Does it.
+    pub(crate) run: fn(&mut Arena<'_>) -> Result<(), Fault>,
+}
+
+const CPU_ONLY: &[Measure] = &[CPU];
+const CPU_AND_LATENCY: &[Measure] = &[CPU, P50, P99];
+const LATENCY: &[Measure] = &[P50, P99, CPU];
+
+const STALLED: &[Measure] = &[P99, P99_FACTOR, KEPT, CPU_FACTOR];
+
+macro_rules! scenarios {
+    ($($name:ident: $about:literal, $measures:expr, $relay:literal, $run:expr;)*) => {
+        /// All scenarios, in the order in which they run.
+        pub(crate) const SCENARIOS: &[Scenario] = &[$(Scenario {
+            name: stringify!($name),
+            about: $about,
+            measures: $measures,
+            relay: $relay,
+            run: $run,
+        }),*];
+    };
+}
+
+scenarios! {
+    pub_16: "publish 16 B, nobody listens", CPU_ONLY, true, |a| stream(a, streams::publish_only());
+    one_to_one_16: "1 → 1, 16 B", CPU_ONLY, true, |a| stream(a, streams::fan_out(1, 16));
+    one_to_one_128: "1 → 1, 128 B", CPU_ONLY, true, |a| stream(a, streams::fan_out(1, 128));
+    one_to_one_1k: "1 → 1, 1 KiB", CPU_ONLY, true, |a| stream(a, streams::fan_out(1, 1 << 10));
+    one_to_one_16k: "1 → 1, 16 KiB", CPU_ONLY, true, |a| stream(a, streams::fan_out(1, 16 << 10));
+    one_to_one_256k: "1 → 1, 256 KiB", CPU_ONLY, true, |a| stream(a, streams::fan_out(1, 256 << 10));
+    headers_128: "1 → 1, 128 B with two headers", CPU_ONLY, true, |a| stream(a, streams::headers());
+    fan_10_128: "1 → 10, 128 B, per delivery", CPU_ONLY, true, |a| stream(a, streams::fan_out(10, 128));
+    fan_100_128: "1 → 100, 128 B, per delivery", CPU_ONLY, true, |a| stream(a, streams::fan_out(100, 128));
+    fan_1000_128: "1 → 1,000, 128 B, per delivery", CPU_ONLY, true, |a| stream(a, streams::fan_out(1000, 128));
+    eight_to_eight_128: "8 → 8 on a subject each, 128 B", CPU_ONLY, false, |a| stream(a, streams::eight_to_eight());
+    eight_by_eight_128: "8 → 8 on one subject, 128 B, per delivery", CPU_ONLY, false, |a| stream(a, streams::eight_by_eight());
+    subjects_10k_star: "10,000 subjects into x.*, 128 B", CPU_ONLY, false, |a| stream(a, streams::many_subjects("x.*"));
+    subjects_10k_full: "10,000 subjects into x.>, 128 B", CPU_ONLY, false, |a| stream(a, streams::many_subjects("x.>"));
+    queue_10: "queue group of 10, 128 B", CPU_ONLY, false, |a| stream(a, streams::queue_group());
+    subs_100k: "100,000 literal subscriptions, random publish", &[CPU, RSS_SUBSCRIPTION], false, |a| literals(a, 100_000);
+    subs_1m: "1,000,000 literal subscriptions, random publish", &[CPU, RSS_SUBSCRIPTION], false, |a| literals(a, 1_000_000);
+    wildcards_10k: "10,000 wildcard subscriptions, 100 million subjects", CPU_ONLY, false, wildcards;
+    request_1: "request/reply, 1 outstanding", LATENCY, true, |a| requests(a, 1, Inboxes::Shared);
+    request_100: "request/reply, 100 outstanding", CPU_AND_LATENCY, true, |a| requests(a, 100, Inboxes::Shared);
+    request_old: "request/reply, 100 outstanding, an inbox each", CPU_AND_LATENCY, false, |a| requests(a, 100, Inboxes::Each);
+    ping: "PING and PONG, one at a time", LATENCY, true, ping;
+    latency_20k: "1 → 1, 128 B, 20,000 messages/s", LATENCY, true, |a| steady(a, 20_000);
+    latency_100k: "1 → 1, 128 B, 100,000 messages/s", LATENCY, true, |a| steady(a, 100_000);
+    idle_5k: "5,000 idle connections with a subscription each", &[RSS_CONNECTION, RSS_CONNECTION_LATER], false, idle;
+    storm: "connect, CONNECT, PING, close", &[CPU_CONNECTION, P50, P99], false, storm;
+    churn: "20,000 subscriptions/s come and go beside 50,000 messages/s", &[CPU, P50, P99, RATE], false, churn;
+    stalled_20k: "one of three subscribers stalls, 20,000 messages/s of 4 KiB", STALLED, false, |a| stalled(a, Some(20_000));
+    stalled_flood: "one of three subscribers stalls, as much as goes of 1 KiB", STALLED, false, |a| stalled(a, None);
+}
+
+/// The scenario of a name.
+///
+/// # Errors
+/// If there is none, with the names there are.
+pub(crate) fn find(name: &str) -> Result<&'static Scenario, Fault> {
+    SCENARIOS.iter().find(|s| s.name == name).ok_or_else(|| {
+        let names: Vec<_> = SCENARIOS.iter().map(|s| s.name).collect();
+        Fault::Usage(format!("no scenario \"{name}\"; there are: {}", names.join(" ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_name_is_given_once_and_every_scenario_has_a_measure() {
+        let names: HashSet<_> = SCENARIOS.iter().map(|s| s.name).collect();
+        assert_eq!(names.len(), SCENARIOS.len());
+        assert!(SCENARIOS.iter().all(|s| !s.measures.is_empty() && !s.about.is_empty()));
+        assert!(find("pub_16").is_ok());
+        assert!(find("nothing").unwrap_err().to_string().contains("one_to_one_16 "));
+    }
+}

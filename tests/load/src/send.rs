@@ -1,0 +1,131 @@
+//! One publisher: writes its batches without ever waiting.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::ops::Range;
+
+use crate::batch::Batch;
+use crate::fault::{During, Fault};
+use crate::frame::{Scanner, Sink};
+use crate::receive::refuse_errors;
+use crate::wire::Wire;
+
+/// A connection that publishes.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    stream: TcpStream,
+    scanner: Scanner,
+    replies: Replies,
+    batch: Batch,
+    /// What of the batch is still to be written.
+    pending: Range<usize>,
+}
+
+/// What a publisher did with its turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turn {
+    /// Messages taken from the batch.
+    pub(crate) started: u64,
+    /// Bytes written.
+    pub(crate) written: usize,
+}
+
+impl Publisher {
+    /// A connection that publishes what `batch` holds.
+    pub(crate) fn new(wire: Wire, batch: Batch) -> Result<Self, Fault> {
+        let (stream, scanner) = wire.into_parts();
+        stream.set_nonblocking(true).during("setting up a publisher")?;
+        Ok(Self { stream, scanner, replies: Replies::default(), batch, pending: 0..0 })
+    }
+
+    /// The stream, to wait for it.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// The messages it sends.
+    pub(crate) fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Whether a message has been begun and not written to its end.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Writes what is pending, or else up to `budget` further messages.
+    ///
+    /// The first of them is stamped with `time_ns`, each further one with `step_ns` more.
+    pub(crate) fn pump(&mut self, budget: u64, time_ns: u64, step_ns: u64) -> Result<Turn, Fault> {
+        let mut turn = Turn::default();
+        if !self.is_blocked() {
+            for _ in 0..std::mem::take(&mut self.replies.pings) {
+                self.stream.write_all(b"PONG\r\n").during("answering a PING")?;
+            }
+            if budget == 0 {
+                return Ok(turn);
+            }
+            let before = self.batch.sequence();
+            self.pending = 0..self.batch.prepare(budget, time_ns, step_ns);
+            turn.started = self.batch.sequence() - before;
+        }
+        match self.stream.write(&self.batch.bytes()[self.pending.clone()]) {
+            Ok(n) => {
+                self.pending.start += n;
+                turn.written = n;
+                Ok(turn)
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(turn),
+            // What the server said before it hung up tells more.
+            Err(e) => self.listen().and(Err(e).during("publishing")),
+        }
+    }
+
+    /// Reads what the server has to say.
+    pub(crate) fn listen(&mut self) -> Result<(), Fault> {
+        let mut buffer = vec![0; 8 << 10];
+        loop {
+            let kept = self.scanner.resume(&mut buffer);
+            match self.stream.read(&mut buffer[kept..]) {
+                Ok(0) => return Err(Fault::Closed("publisher")),
+                Ok(n) => self.scanner.scan(&buffer[..kept + n], &mut self.replies)?,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e).during("reading as a publisher"),
+            }
+        }
+    }
+
+    /// Asks for a `PONG`, which comes when all before has been taken in.
+    pub(crate) fn ping(&mut self) -> Result<(), Fault> {
+        self.replies.pongs = 0;
+        self.stream.write_all(b"PING\r\n").during("sending a PING")
+    }
+
+    /// Whether the `PONG` has come.
+    pub(crate) fn has_pong(&self) -> bool {
+        self.replies.pongs > 0
+    }
+}
+
+/// What comes to a publisher, which has subscribed to nothing.
+#[derive(Debug, Default)]
+struct Replies {
+    pings: usize,
+    pongs: usize,
+}
+
+impl Sink for Replies {
+    fn message(&mut self, line: &[u8], _: &[u8]) -> Result<(), Fault> {
+        let line = String::from_utf8_lossy(line);
+        Err(Fault::Garbled(format!("a publisher received {line}")))
+    }
+
+    fn control(&mut self, line: &[u8]) -> Result<(), Fault> {
+        match line {
+            b"PONG" => self.pongs += 1,
+            b"PING" => self.pings += 1,
+            _ => refuse_errors(line)?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! The server under load: a process of its own.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::time::ClockId;
+use nix::unistd::Pid;
+
+use crate::fault::{During, Fault};
+use crate::procfs::{self, Memory, Ticks};
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(10);
+
+/// Lines of its log that are kept for an error.
+const LOG_LINES: usize = 8;
+
+/// A command that starts a server when `-a` and `-p` are appended.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe {
+    /// How tables call it.
+    pub(crate) name: String,
+    program: String,
+    args: Vec<String>,
+    relay: bool,
+}
+
+impl Recipe {
+    /// From a command line, cut at blanks.
+    pub(crate) fn parse(command: &str) -> Result<Self, Fault> {
+        let mut words = command.split_ascii_whitespace().map(str::to_owned);
+        let program = words.next().ok_or_else(|| Fault::Usage("no server given".into()))?;
+        let name = Path::new(&program).file_name().unwrap_or_default();
+        Ok(Self {
+            name: name.to_string_lossy().into_owned(),
+            program,
+            args: words.collect(),
+            relay: false,
+        })
+    }
+
+    /// This program as a relay that parses nothing.
+    pub(crate) fn relay() -> Result<Self, Fault> {
+        let program = std::env::current_exe().during("finding our own path")?;
+        let program = program.to_string_lossy().into_owned();
+        Ok(Self { name: "relay".into(), program, args: vec!["relay".into()], relay: true })
+    }
+
+    /// Whether it is the relay, which cannot play all scenarios.
+    pub(crate) fn is_relay(&self) -> bool {
+        self.relay
+    }
+
+    /// Appends further arguments.
+    pub(crate) fn append(&mut self, args: &str) {
+        self.args.extend(args.split_ascii_whitespace().map(str::to_owned));
+    }
+
+    /// What the server says of its version.
+    pub(crate) fn version(&self) -> String {
+        if self.is_relay() {
+            return "a relay that parses nothing".into();
+        }
+        let output = Command::new(&self.program).arg("-v").stdin(Stdio::null()).output();
+        let text = output.map(|o| [o.stdout, o.stderr].concat()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.lines().next().unwrap_or("unknown").trim().to_owned()
+    }
+
+    /// Starts it, and returns when it accepts connections.
+    ///
+    /// # Errors
+    /// If it ends instead, or takes too long.
+    pub(crate) fn start(&self) -> Result<Server, Fault> {
+        let address = free_address()?;
+        let mut child = Command::new(&self.program)
+            .args(&self.args)
+            .args(["-a", "127.0.0.1", "-p", &address.port().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .during("starting the server")?;
+        let log = Log::default();
+        if let Some(stdout) = child.stdout.take() {
+            log.follow(stdout);
+        }
+        if let Some(stderr) = child.stderr.take() {
+            log.follow(stderr);
+        }
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let clock = ClockId::pid_cpu_clock_id(pid).map_err(std::io::Error::from);
+        let mut server =
+            Server { child, address, log, clock: clock.during("finding the server's clock")? };
+        let deadline = Instant::now() + START;
+        loop {
+            server.check()?;
+            if TcpStream::connect(address).is_ok() {
+                return Ok(server);
+            }
+            if Instant::now() > deadline {
+                return Err(server.fault("does not accept connections"));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A server that runs; killed on drop.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: Log,
+    clock: ClockId,
+}
+
+impl Server {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Processor time it has used, to the nanosecond, with that of threads that have ended.
+    pub(crate) fn cpu(&self) -> Result<Duration, Fault> {
+        let time = self.clock.now().map_err(std::io::Error::from);
+        time.map(Duration::from).during("reading the server's clock")
+    }
+
+    /// Memory it uses.
+    pub(crate) fn memory(&self) -> Result<Memory, Fault> {
+        Memory::of(self.child.id())
+    }
+
+    /// Processor time it has used, to the tick, but split.
+    pub(crate) fn ticks(&self) -> Result<Ticks, Fault> {
+        Ticks::of(self.child.id())
+    }
+
+    /// How often its threads have slept.
+    pub(crate) fn switches(&self) -> Result<u64, Fault> {
+        procfs::switches(self.child.id())
+    }
+
+    /// Fails if it has ended.
+    pub(crate) fn check(&mut self) -> Result<(), Fault> {
+        match self.child.try_wait().during("waiting for the server")? {
+            None => Ok(()),
+            Some(status) => Err(self.fault(&format!("ended ({status})"))),
+        }
+    }
+
+    /// Kills it after `time`, whereupon everybody who waits for it gets an error; unless what is
+    /// returned is dropped before.
+    pub(crate) fn kill_after(&self, time: Duration) -> mpsc::Sender<()> {
+        let (sender, receiver) = mpsc::channel();
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        thread::spawn(move || {
+            if receiver.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // It may have ended by itself; its id is still taken as nobody has waited for it.
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        });
+        sender
+    }
+
+    /// An error with the end of its log.
+    fn fault(&self, what: &str) -> Fault {
+        Fault::Server([what.to_owned(), self.log()].join("\n").trim().to_owned())
+    }
+
+    /// The last it has logged.
+    pub(crate) fn log(&self) -> String {
+        let lines = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It holds nothing that would need an orderly end, and some take their time for one.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<VecDeque<String>>>);
+
+impl Log {
+    /// Reads until the end, so that the server never blocks on a full pipe.
+    fn follow(&self, from: impl Read + Send + 'static) {
+        let log = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(from).split(b'\n') {
+                let Ok(line) = line else { break };
+                let mut lines = log.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if lines.len() == LOG_LINES {
+                    lines.pop_front();
+                }
+                lines.push_back(String::from_utf8_lossy(&line).into_owned());
+            }
+        });
+    }
+}
+
+/// A port that was free a moment ago: the servers have no common way to tell one they chose.
+fn free_address() -> Result<SocketAddr, Fault> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("finding a free port")?;
+    listener.local_addr().during("finding a free port")
+}
+
+/// Processor time this program has used.
+pub(crate) fn own_cpu() -> Duration {
+    let clock = ClockId::CLOCK_PROCESS_CPUTIME_ID;
+    clock.now().map(Duration::from).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_cut_into_program_and_arguments() {
+        let mut recipe = Recipe::parse("/usr/bin/nats-server -c a.conf").unwrap();
+        recipe.append("-m 0");
+        assert_eq!(recipe.name, "nats-server");
+        assert_eq!(recipe.program, "/usr/bin/nats-server");
+        assert_eq!(recipe.args, ["-c", "a.conf", "-m", "0"]);
+        assert!(Recipe::parse(" ").is_err());
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_an_error_with_its_log() {
+        // Started as `cat -a …`, which it refuses.
+        let error = Recipe::parse("cat --no-such").unwrap().start().unwrap_err().to_string();
+        assert!(error.contains("ended"), "{error}");
+    }
+
+    #[test]
+    fn a_server_that_takes_too_long_is_killed() {
+        let address = free_address().unwrap();
+        let child = Command::new("sleep").arg("100").spawn().unwrap();
+        let clock = ClockId::CLOCK_PROCESS_CPUTIME_ID;
+        let mut server = Server { child, address, log: Log::default(), clock };
+        drop(server.kill_after(Duration::from_secs(60)));
+        assert!(server.check().is_ok());
+        let _watchdog = server.kill_after(Duration::from_millis(1));
+        let status = server.child.wait().unwrap();
+        assert!(!status.success(), "killed");
+        assert!(server.check().is_err());
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_an_error() {
+        assert!(Recipe::parse("/no/such/server").unwrap().start().is_err());
+    }
+}

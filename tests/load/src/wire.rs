@@ -1,0 +1,94 @@
+//! One connection to the server: its set-up, and the commands whose cost does not matter.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::fault::{During, Fault};
+use crate::frame::Scanner;
+
+/// How long the server may take to answer, and at most between two signs of progress.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a client says of itself: able to take headers, not in want of `+OK`.
+const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\
+    \"name\":\"load\",\"lang\":\"rust\",\"version\":\"0.1.0\",\"protocol\":1,\"echo\":true,\
+    \"headers\":true,\"no_responders\":true}\r\nPING\r\n";
+
+/// A connection that has been set up; blocking.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    stream: TcpStream,
+    /// Read, but not looked at.
+    rest: Vec<u8>,
+}
+
+impl Wire {
+    /// Connects: reads `INFO`, sends `CONNECT` and `PING`, awaits `PONG`.
+    pub(crate) fn dial(address: SocketAddr) -> Result<Self, Fault> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).during("connecting")?;
+        stream.set_nodelay(true).during("connecting")?;
+        stream.set_read_timeout(Some(PATIENCE)).during("connecting")?;
+        stream.set_write_timeout(Some(PATIENCE)).during("connecting")?;
+        let mut wire = Self { stream, rest: Vec::new() };
+        let info = wire.line()?;
+        if !info.starts_with(b"INFO ") {
+            return Err(Fault::Garbled(format!("no INFO: \"{}\"", info.escape_ascii())));
+        }
+        wire.send(CONNECT)?;
+        wire.await_pong()?;
+        Ok(wire)
+    }
+
+    /// Writes all of `bytes`.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.stream.write_all(bytes).during("writing to the server")
+    }
+
+    /// Returns when the server has done all that was sent before.
+    pub(crate) fn barrier(&mut self) -> Result<(), Fault> {
+        self.send(b"PING\r\n")?;
+        self.await_pong()
+    }
+
+    /// Returns when the answer to a `PING` has come.
+    pub(crate) fn await_pong(&mut self) -> Result<(), Fault> {
+        loop {
+            let line = self.line()?;
+            if line == b"PONG" {
+                return Ok(());
+            } else if line == b"PING" {
+                self.send(b"PONG\r\n")?;
+            } else if line.starts_with(b"-ERR") {
+                return Err(Fault::Refused(String::from_utf8_lossy(&line).into_owned()));
+            } else if !line.starts_with(b"INFO ") {
+                return Err(Fault::Garbled(format!("no PONG: \"{}\"", line.escape_ascii())));
+            }
+        }
+    }
+
+    /// The next line, without its end.
+    pub(crate) fn line(&mut self) -> Result<Vec<u8>, Fault> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.rest) {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Ok(line.trim_ascii_end().to_vec());
+            }
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer).during("awaiting an answer")? {
+                0 => return Err(Fault::Closed("client")),
+                n => self.rest.extend_from_slice(&buffer[..n]),
+            }
+        }
+    }
+
+    /// The stream, and a scanner for what comes next.
+    pub(crate) fn into_parts(self) -> (TcpStream, Scanner) {
+        (self.stream, Scanner::new(self.rest))
+    }
+
+    /// The stream below.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+}
