@@ -106,6 +106,8 @@ pub struct Work {
     pub(crate) touched: Vec<Arc<Receiver>>,
     /// What waits for them.
     pub(crate) unflushed_bytes: usize,
+    /// They need not be flushed by the call at hand.
+    expects_more: bool,
     /// The verb, subject and sid of the run at hand.
     pub(crate) prefix: Vec<u8>,
     spare: SpareBlocks,
@@ -122,6 +124,18 @@ impl Work {
     /// Memory to lend.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says that the next call brings more of the same session's input, and comes at once: what the call
+    /// before it delivers may wait for that, so that it leaves in fewer and larger pieces. If it turns
+    /// out that no more comes, the session must [flush](crate::session::ClientSession::flush) before
+    /// this is lent to another.
+    pub fn expect_more(&mut self) {
+        self.expects_more = true;
+    }
+
+    pub(crate) fn take_expects_more(&mut self) -> bool {
+        std::mem::take(&mut self.expects_more)
     }
 
     pub(crate) fn start(&mut self, now: Instant) {

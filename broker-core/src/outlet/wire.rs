@@ -565,21 +565,9 @@ impl Pieces {
     /// Writes until all is written or the link takes no more. Returns the bytes written as well.
     fn write(&mut self, link: &dyn Link, work: &mut Work) -> (usize, io::Result<()>) {
         let mut total = 0;
-        loop {
-            let mut slices = [IoSlice::new(&[]); PIECES];
-            let mut count = 0;
-            let mut wanted = 0;
-            for piece in self.first.iter().chain(&self.rest).take(PIECES) {
-                let bytes =
-                    if count == 0 { &piece.bytes()[self.front_at..] } else { piece.bytes() };
-                slices[count] = IoSlice::new(bytes);
-                wanted += bytes.len();
-                count += 1;
-            }
-            if wanted == 0 {
-                return (total, Ok(()));
-            }
-            match link.try_write(&slices[..count]) {
+        while !self.is_empty() {
+            let (wanted, result) = self.write_once(link);
+            match result {
                 Ok(0) => return (total, Err(io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     total += written;
@@ -593,6 +581,32 @@ impl Pieces {
                 Err(error) => return (total, Err(error)),
             }
         }
+        (total, Ok(()))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_empty()
+    }
+
+    /// Returns how much it wanted to write as well.
+    fn write_once(&self, link: &dyn Link) -> (usize, io::Result<usize>) {
+        // Mostly there is one block, for which no list of pieces has to be made.
+        if let Some(only) = &self.first
+            && self.rest.is_empty()
+        {
+            let bytes = &only.bytes()[self.front_at..];
+            return (bytes.len(), link.try_write(&[IoSlice::new(bytes)]));
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let mut count = 0;
+        let mut wanted = 0;
+        for piece in self.first.iter().chain(&self.rest).take(PIECES) {
+            let bytes = if count == 0 { &piece.bytes()[self.front_at..] } else { piece.bytes() };
+            slices[count] = IoSlice::new(bytes);
+            wanted += bytes.len();
+            count += 1;
+        }
+        (wanted, link.try_write(&slices[..count]))
     }
 
     fn advance(&mut self, mut written: usize, work: &mut Work) {

@@ -64,8 +64,14 @@ pub(crate) async fn serve(
     });
     // Only sessions keep the broker alive from here on.
     drop(broker);
-    let mut connection =
-        Connection { session, reader: Reader::default(), socket, checks, checking: None };
+    let mut connection = Connection {
+        session,
+        reader: Reader::default(),
+        socket,
+        checks,
+        checking: None,
+        must_flush: false,
+    };
     let reason = {
         let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
         poll_fn(|cx| connection.poll(timer.as_mut(), cx)).await
@@ -108,11 +114,22 @@ struct Connection {
     checks: Arc<Checks>,
     /// The check of credentials that is under way; input waits for it.
     checking: Option<oneshot::Receiver<Result<Grant, Denied>>>,
+    /// Deliveries wait for the end of the turn.
+    must_flush: bool,
 }
 
 impl Connection {
     /// Serves until the connection must end. Never ready before that.
-    fn poll(&mut self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+    fn poll(&mut self, timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let polled = self.take_turn(timer, cx);
+        // What was read while more was expected has waited for the end of the turn.
+        if std::mem::take(&mut self.must_flush) {
+            with_buffers(|buffers| self.session.flush(Instant::now(), &mut buffers.work));
+        }
+        polled
+    }
+
+    fn take_turn(&mut self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.socket.register(cx.waker());
         for _ in 0..CHUNKS_A_TURN {
             if let Some(reason) = self.session.closing() {
@@ -136,7 +153,8 @@ impl Connection {
             }
             let is_first_news = self.session.next_timeout();
             match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
-                Read::Some => {}
+                Read::Some => self.must_flush = false,
+                Read::Full => self.must_flush = true,
                 Read::End => return Poll::Ready(CloseReason::ClientClosed),
                 Read::Failed => return Poll::Ready(CloseReason::ReadError),
             }

@@ -22,7 +22,10 @@ const KEPT_CAPACITY_BYTES: usize = 4 << 10;
 
 /// What a read came to.
 pub(super) enum Read {
+    /// Something, and that was all.
     Some,
+    /// As much as there was room for: there is more. What it delivered has not been flushed.
+    Full,
     End,
     Failed,
 }
@@ -36,6 +39,8 @@ pub(super) struct Reader {
     large: Option<Large>,
     /// What is kept must be looked at before anything is read.
     must_look: bool,
+    /// The last read filled the buffer.
+    is_full: bool,
 }
 
 /// A large message, or a control line longer than the shared buffer, as far as it has come.
@@ -81,6 +86,7 @@ impl Reader {
             }
             match self.read(socket, session) {
                 Ok(0) => return Poll::Ready(Read::End),
+                Ok(_) if std::mem::take(&mut self.is_full) => return Poll::Ready(Read::Full),
                 Ok(_) => return Poll::Ready(Read::Some),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -116,6 +122,10 @@ impl Reader {
         let len = socket.try_read(|stream| Ok((stream.try_read(room)?, room.len())))?;
         read[..kept].copy_from_slice(&self.kept);
         let input = &read[..kept + len];
+        self.is_full = kept + len == READ_BYTES;
+        if self.is_full {
+            work.expect_more();
+        }
         let received = session.receive(Instant::now(), input, None, work);
         self.keep(input, received);
         Ok(len)

@@ -194,10 +194,19 @@ impl ClientSession {
             self.follow_trace();
         }
         let received = self.receive_all(now, input, shared, work);
+        if !work.take_expects_more() {
+            self.flush(now, work);
+        }
+        received
+    }
+
+    /// Flushes everybody who got something by [`Self::receive`], and the client itself. Only needed after
+    /// [`Work::expect_more`].
+    pub fn flush(&mut self, now: Instant, work: &mut Work) {
+        work.start(now);
         flush_touched(work);
         self.outlet.drain(now, false, work);
-        self.shared.guard_total(&options.limits);
-        received
+        self.shared.guard_total(&self.shared.options.load().limits);
     }
 
     fn receive_all(
