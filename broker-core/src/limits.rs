@@ -76,7 +76,7 @@ pub(crate) const SHARED_PAYLOAD_MIN_BYTES: usize = 16 << 10;
 
 /// A receiver with this much waiting is flushed at once, so that one chunk of small messages to many
 /// receivers cannot pile up.
-pub(crate) const FLUSH_AT_BYTES: usize = 32 << 10;
+pub(crate) const FLUSH_AT_BYTES: usize = 128 << 10;
 
 /// All receivers that one session's chunk has touched are flushed when this much waits for them.
 pub(crate) const FLUSH_ALL_AT_BYTES: usize = 1 << 20;

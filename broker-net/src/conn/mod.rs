@@ -37,7 +37,7 @@ const LINGER: Duration = Duration::from_millis(250);
 const LINGER_BYTES: usize = 1 << 20;
 
 /// How many chunks are read before other tasks get their turn.
-const CHUNKS_A_TURN: usize = 4;
+const CHUNKS_A_TURN: usize = 2;
 
 /// Keepalive finds peers that vanished, which PINGs every two minutes take minutes for.
 const KEEPALIVE: Duration = Duration::from_secs(15);
