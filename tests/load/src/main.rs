@@ -69,9 +69,10 @@ fn main() -> ExitCode {
 fn work_off(work: &Work) -> Result<(), Fault> {
     raise_limits();
     let labels = compare::labels(work);
+    // Now, since somebody may commit while this runs.
+    let setting = Setting::of(work, &labels);
     let (results, outcome) = compare::run(work, &labels);
     if work.recipes.len() > 1 {
-        let setting = Setting::of(work, &labels);
         let markdown = table::markdown(&results, &setting);
         println!("{}\n\n{markdown}", table::json(&results, &setting));
         if let Some(file) = &work.table {

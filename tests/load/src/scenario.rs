@@ -72,9 +72,9 @@ scenarios! {
     latency_100k: "1 → 1, 128 B, 100,000 messages/s", LATENCY, true, |a| steady(a, 100_000);
     idle_5k: "5,000 idle connections with a subscription each", &[RSS_CONNECTION, RSS_CONNECTION_LATER], false, idle;
     storm: "connect, CONNECT, PING, close", &[CPU_CONNECTION, P50, P99], false, storm;
-    churn: "20,000 subscriptions/s come and go beside 50,000 messages/s", &[CPU, P50, P99, RATE], false, churn;
-    stalled_20k: "one of three subscribers stalls, 20,000 messages/s of 4 KiB", STALLED, false, |a| stalled(a, Some(20_000));
-    stalled_flood: "one of three subscribers stalls, as much as goes of 1 KiB", STALLED, false, |a| stalled(a, None);
+    churn: "50,000 messages/s beside 20,000 short subscriptions/s", &[CPU, P50, P99, RATE], false, churn;
+    stalled_20k: "one of three stalled, 20,000 messages/s of 4 KiB", STALLED, false, |a| stalled(a, Some(20_000));
+    stalled_flood: "one of three stalled, 1 KiB as fast as it goes", STALLED, false, |a| stalled(a, None);
 }
 
 /// The scenario of a name.
@@ -98,6 +98,7 @@ mod tests {
         let names: HashSet<_> = SCENARIOS.iter().map(|s| s.name).collect();
         assert_eq!(names.len(), SCENARIOS.len());
         assert!(SCENARIOS.iter().all(|s| !s.measures.is_empty() && !s.about.is_empty()));
+        assert!(SCENARIOS.iter().all(|s| s.about.chars().count() <= 56), "it must fit the plot");
         assert!(find("pub_16").is_ok());
         assert!(find("nothing").unwrap_err().to_string().contains("one_to_one_16 "));
     }

@@ -6,13 +6,13 @@ use std::fmt::Write;
 use crate::compare::{Results, Row};
 use crate::table::{Setting, ratio};
 
-const WIDTH: usize = 860;
+const WIDTH: usize = 940;
 const TOP: usize = 58;
 const LINE: usize = 22;
 const BAR: usize = 13;
 
 /// Where bars begin, and how long the first server's would be.
-const LEFT: usize = 330;
+const LEFT: usize = 360;
 const WHOLE: usize = 340;
 
 /// Longer bars are cut here, with their number beside them.
@@ -76,12 +76,14 @@ fn bar(svg: &mut String, row: &Row, top: usize) {
         "<text x=\"12\" y=\"{text}\">{}</text>\
          <rect class=\"whole\" x=\"{LEFT}\" y=\"{top}\" width=\"{WHOLE}\" height=\"{BAR}\"/>\
          <rect class=\"{class}\" x=\"{LEFT}\" y=\"{top}\" width=\"{length}\" height=\"{BAR}\"/>\
-         <text x=\"{after}\" y=\"{text}\">{}<title>{}: {} to {}</title></text>",
+         <text x=\"{after}\" y=\"{text}\">{}<title>{} to {}</title></text>\
+         <text class=\"small\" x=\"{}\" y=\"{text}\">{}</text>",
         escape(row.about),
         ratio(value),
-        escape(row.measure.label),
         shown(1),
         shown(0),
+        after + 42,
+        escape(row.measure.label),
     );
 }
 

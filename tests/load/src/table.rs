@@ -17,7 +17,8 @@ pub(crate) struct Setting {
     pub(crate) labels: Vec<String>,
     /// What they say of themselves.
     pub(crate) versions: Vec<String>,
-    /// The commit of the working copy, if it is one.
+    /// The commit of the folder we run in, if it is a working copy. Nothing ties a server's binary
+    /// to it: whoever publishes a table runs it where the binary was built.
     pub(crate) commit: Option<String>,
     /// How often each was measured.
     pub(crate) rounds: usize,
