@@ -39,11 +39,6 @@ const LINGER_BYTES: usize = 1 << 20;
 /// How many chunks are read before other tasks get their turn.
 const CHUNKS_A_TURN: usize = 2;
 
-/// Keepalive finds peers that vanished, which PINGs every two minutes take minutes for.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-const KEEPALIVE_PROBES: u32 = 3;
-const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
-
 /// Serves a connection until it ends. Dropped, it closes the connection.
 pub(crate) async fn serve(
     stream: TcpStream,
@@ -51,7 +46,6 @@ pub(crate) async fn serve(
     broker: Broker,
     checks: Arc<Checks>,
 ) {
-    tune(&stream);
     let socket = Arc::new(Socket::new(stream));
     let arrival = Arrival { remote: Some(remote) };
     let session = with_buffers(|buffers| {
@@ -78,18 +72,6 @@ pub(crate) async fn serve(
     };
     // Boxed: what only the end needs must not be in every connection's memory all its life.
     Box::pin(connection.end(reason)).await;
-}
-
-/// Without delay, and with an eye on whether the peer is there. None of it is vital.
-fn tune(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let socket = socket2::SockRef::from(stream);
-    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    #[cfg(target_os = "linux")]
-    let keepalive = keepalive.with_retries(KEEPALIVE_PROBES);
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 }
 
 /// Does the client read why it was cut?
