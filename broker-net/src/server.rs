@@ -39,7 +39,7 @@ impl Default for ServerOptions {
 #[derive(Default)]
 pub struct ServerBuilder {
     options: ServerOptions,
-    authenticator: Option<Box<dyn Authenticator>>,
+    authenticator: Option<Arc<dyn Authenticator>>,
 }
 
 impl ServerBuilder {
@@ -74,7 +74,7 @@ impl ServerBuilder {
     /// Who may come in. The default is everybody.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
-        self.authenticator = Some(Box::new(authenticator));
+        self.authenticator = Some(Arc::new(authenticator));
         self
     }
 
@@ -95,7 +95,7 @@ impl ServerBuilder {
             BindError { host: options.host.clone(), port: options.port, source }
         })?;
         let address = listener.address();
-        let authenticator = authenticator.unwrap_or_else(|| Box::new(NoAuth));
+        let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         let broker = Broker::with_authenticator(options.broker, Instant::now, authenticator);
         broker.update_info(|info| {
             info.host.clone_from(&options.host);

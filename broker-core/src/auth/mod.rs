@@ -96,20 +96,6 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 }
 
-impl Authenticator for Box<dyn Authenticator> {
-    fn is_required(&self) -> bool {
-        (**self).is_required()
-    }
-
-    fn authenticate(&self, credentials: &Credentials) -> Decision {
-        (**self).authenticate(credentials)
-    }
-
-    fn nonce_required(&self) -> bool {
-        (**self).nonce_required()
-    }
-}
-
 impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
     fn is_required(&self) -> bool {
         (**self).is_required()
