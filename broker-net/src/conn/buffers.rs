@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use broker_core::outlet::Work;
 
-/// How much is read at once. 64 KiB cost 10 to 40 % more CPU a message from 128 B to 16 KiB (more system
+/// How much is read at once. 64 KiB cost more CPU a message in most scenarios of tests/load (more system
 /// calls, smaller writes to each member of a queue group); 128 KiB were between.
 pub(super) const READ_BYTES: usize = 256 << 10;
 
