@@ -8,6 +8,7 @@
 //! | what | where |
 //! | --- | --- |
 //! | flags, help | [`cli`] |
+//! | where options come from | [`config`] |
 //! | settings and their defaults | [`options`] |
 //! | the log's lines | [`logging`] |
 //! | start, banner, pid and ports files, stop | [`daemon`] |
