@@ -14,6 +14,7 @@
 //! | start, banner, pid and ports files, stop | [`daemon`] |
 
 pub mod cli;
+pub mod config;
 pub mod daemon;
 pub mod logging;
 pub mod options;
