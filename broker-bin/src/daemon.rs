@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use broker_core::auth::{Token, User, Users, UsersError};
-use broker_net::{BindError, Server, ServerOptions};
+use broker_net::{BindError, Server};
 
-use crate::options::{Access, Options, OptionsError};
+use crate::config::Loaded;
+use crate::options::{Options, OptionsError};
 use crate::ports_file::PortsFile;
 use crate::{NATS_VERSION, VERSION, pid_file};
 
@@ -36,9 +36,6 @@ pub enum StartError {
     /// Settings that contradict each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// The user cannot be one.
-    #[error("Invalid user: {0}")]
-    User(#[from] UsersError),
     /// The pid file cannot be written.
     #[error("Could not write pidfile: {}: {source}", path.display())]
     PidFile {
@@ -65,10 +62,36 @@ impl Daemon {
     ///
     /// [`StartError`]; then nothing is left running. A ports file that cannot be written is only logged.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        Self::start_from(options, None).await
+    }
+
+    /// Starts serving what a configuration says, and names its file in the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub async fn start_loaded(loaded: Loaded) -> Result<Self, StartError> {
+        let Loaded { options, file, digest, .. } = loaded;
+        let source = file.map(|file| (file, digest.unwrap_or_default()));
+        Self::start_from(options, source).await
+    }
+
+    async fn start_from(
+        options: Options,
+        source: Option<(PathBuf, String)>,
+    ) -> Result<Self, StartError> {
         options.check()?;
         tracing::info!("Starting natsd");
         tracing::info!("  Version:  {VERSION} (NATS {NATS_VERSION})");
         tracing::info!("  Git:      [{}]", option_env!("NATSD_GIT_COMMIT").unwrap_or("not set"));
+
+        if let Some((file, digest)) = source {
+            tracing::info!("Using configuration file: {} ({digest})", file.display());
+        }
+        // NATS 2.14: auth.go checkAuthforWarnings.
+        if options.has_plain_passwords() {
+            tracing::warn!("Plaintext passwords detected, use nkeys or bcrypt");
+        }
 
         if let Some(path) = &options.pid_file {
             pid_file::write(path)
@@ -112,26 +135,22 @@ impl Daemon {
 }
 
 async fn bind(options: &Options) -> Result<Server, StartError> {
-    let mut net = ServerOptions::default();
-    net.host.clone_from(&options.host);
-    net.port = options.port;
-    net.broker.server_name.clone_from(&options.server_name);
-    net.broker.trace = options.log.trace;
-    net.broker.max_traced_payload_bytes = options.max_traced_msg_len;
-
-    let builder = Server::builder().options(net);
-    let builder = match options.access()? {
-        Access::Anybody => builder,
-        Access::Token(token) => builder.authenticator(Token::new(token)),
-        Access::User { user, pass } => {
-            let user = User::new(user.as_str(), pass);
-            builder.authenticator(Users::builder().user(user).build()?)
-        }
-    };
-    builder.bind().await.map_err(|source| StartError::Listen {
+    let builder = Server::builder()
+        .options(options.server())
+        .authenticator(options.access()?.authenticator());
+    let server = builder.bind().await.map_err(|source| StartError::Listen {
         address: host_port(&options.host, options.port),
         source,
-    })
+    })?;
+    if let Some((host, port)) = options.advertised() {
+        server.broker().update_info(|info| {
+            info.host.clone_from(&host);
+            if port > 0 {
+                info.port = port;
+            }
+        });
+    }
+    Ok(server)
 }
 
 /// What the system said; the error above it repeats host and port.
