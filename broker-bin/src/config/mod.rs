@@ -9,9 +9,11 @@
 //! | what an option is, and how its value is written | [`table`], [`kind`] |
 //! | a source against the table | `check` |
 //! | the sources and how they lie over each other | `environment`, [`layer`], `load` |
+//! | what a reload changes | [`diff`] |
 //! | the page that documents all options | [`page`] |
 
 mod check;
+pub mod diff;
 pub(crate) mod duration;
 mod environment;
 pub mod field;
@@ -28,5 +30,6 @@ pub mod table;
 mod tests;
 
 pub(crate) use check::{Check, join};
+pub use diff::{Change, diff};
 pub(crate) use environment::{check as check_value, value as value_of_text};
 pub use load::{ConfigErrors, Loaded, Request, load};
