@@ -62,7 +62,7 @@ impl Daemon {
     ///
     /// [`StartError`]; then nothing is left running. A ports file that cannot be written is only logged.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        Self::start_from(options, None).await
+        Self::start_from(options, || ()).await
     }
 
     /// Starts serving what a configuration says, and names its file in the log.
@@ -71,23 +71,27 @@ impl Daemon {
     ///
     /// As [`Self::start`].
     pub async fn start_loaded(loaded: Loaded) -> Result<Self, StartError> {
-        let Loaded { options, file, digest, .. } = loaded;
-        let source = file.map(|file| (file, digest.unwrap_or_default()));
-        Self::start_from(options, source).await
+        let Loaded { options, file, digest, warnings, .. } = loaded;
+        let banner = || {
+            if let Some(file) = file {
+                let digest = digest.unwrap_or_default();
+                tracing::info!("Using configuration file: {} ({digest})", file.display());
+            }
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+        };
+        Self::start_from(options, banner).await
     }
 
-    async fn start_from(
-        options: Options,
-        source: Option<(PathBuf, String)>,
-    ) -> Result<Self, StartError> {
+    /// `banner` says where the options are from.
+    async fn start_from(options: Options, banner: impl FnOnce()) -> Result<Self, StartError> {
         options.check()?;
         tracing::info!("Starting natsd");
         tracing::info!("  Version:  {VERSION} (NATS {NATS_VERSION})");
         tracing::info!("  Git:      [{}]", option_env!("NATSD_GIT_COMMIT").unwrap_or("not set"));
 
-        if let Some((file, digest)) = source {
-            tracing::info!("Using configuration file: {} ({digest})", file.display());
-        }
+        banner();
         // NATS 2.14: auth.go checkAuthforWarnings.
         if options.has_plain_passwords() {
             tracing::warn!("Plaintext passwords detected, use nkeys or bcrypt");

@@ -44,21 +44,16 @@ fn environment() -> BTreeMap<String, String> {
 
 /// Loads the configuration; what is wrong is told, a line each.
 fn load(program: &str, request: &Request) -> Result<Loaded, ExitCode> {
-    let loaded = config::load(request);
-    let warnings = match &loaded {
-        Ok(Loaded { warnings, .. }) | Err(ConfigErrors::Problems { warnings, .. }) => {
-            warnings.as_slice()
-        }
-        Err(_) => &[],
-    };
-    warnings.iter().for_each(|warning| complain(program, warning));
-    match loaded {
+    match config::load(request) {
         Ok(mut loaded) => {
             program.clone_into(&mut loaded.options.program);
             Ok(loaded)
         }
         Err(error) if error.is_usage() => Err(usage(program, &error)),
         Err(error) => {
+            if let ConfigErrors::Problems { warnings, .. } = &error {
+                warnings.iter().for_each(|warning| complain(program, warning));
+            }
             error.to_string().lines().for_each(|line| complain(program, &line));
             Err(ExitCode::FAILURE)
         }
@@ -69,7 +64,8 @@ fn load(program: &str, request: &Request) -> Result<Loaded, ExitCode> {
 // NATS 2.14: main.go, the same words. There warnings alone end it with 1.
 fn check(program: &str, request: &Request) -> ExitCode {
     match load(program, request) {
-        Ok(Loaded { file, digest, .. }) => {
+        Ok(Loaded { file, digest, warnings, .. }) => {
+            warnings.iter().for_each(|warning| complain(program, warning));
             let file = file.unwrap_or_default();
             let digest = digest.unwrap_or_default();
             complain(

@@ -128,10 +128,6 @@ fn what_is_wrong_is_said_in_one_line() {
             "invalid value \"-2\" for flag -p: expected a port: 1 to 65535, or -1 for any that is free",
         ),
         (
-            "--max_traced_msg_len -1",
-            "invalid value \"-1\" for flag -max_traced_msg_len: expected a whole number of at least 0",
-        ),
-        (
             "--client_advertise a:b:c",
             "invalid value \"a:b:c\" for flag -client_advertise: expected \"host\" or \"host:port\"",
         ),

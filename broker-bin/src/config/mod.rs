@@ -9,7 +9,7 @@
 //! | what an option is, and how its value is written | [`table`], [`kind`] |
 //! | a source against the table | `check` |
 //! | the sources and how they lie over each other | `environment`, [`layer`], `load` |
-//! | what a reload changes | [`diff`] |
+//! | what a reload changes | [`mod@diff`] |
 //! | the page that documents all options | [`page`] |
 
 mod check;

@@ -1,6 +1,6 @@
 //! What an option is: everything that parsing, the documentation, `--help` and a reload know of it.
 //!
-//! Each option is declared once, by [`section!`](crate::config::table::section) in [`crate::options`]:
+//! Each option is declared once, by `section!` in [`crate::options`]:
 //! its name, type and default, what it is for, and a [`Key`] that says how it is written. The macro makes
 //! a field of a struct of it and an entry of a [`Block`].
 

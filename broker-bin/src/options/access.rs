@@ -48,8 +48,11 @@ impl Options {
             one.users.is_some() || self.accounts.values().any(|account| !account.users.is_empty());
 
         match (user, password, token) {
-            (None, Some(_), _) => return Err(OptionsError::PasswordWithoutUser),
-            (Some(_), _, Some(_)) => return Err(OptionsError::UserAndToken),
+            // Beside a list of users it hurts nobody, and is often a variable: `PASS: x, users: [...]`.
+            (None, Some(_), None) if !has_users => return Err(OptionsError::PasswordWithoutUser),
+            (Some(_), _, Some(_)) | (None, Some(_), Some(_)) => {
+                return Err(OptionsError::UserAndToken);
+            }
             (Some(_), _, None) if has_users => return Err(OptionsError::UserAndUsers),
             (None, None, Some(_)) if has_users => return Err(OptionsError::TokenAndUsers),
             _ => {}
@@ -330,6 +333,18 @@ mod tests {
         ] {
             assert_eq!(refusal(authorization), text);
         }
+    }
+
+    #[test]
+    fn a_password_beside_a_list_of_users_is_passed_over() {
+        let authorization = Authorization {
+            password: Some("x".into()),
+            users: Some(vec![user("a")]),
+            ..Default::default()
+        };
+        let options = Options { authorization, ..Options::default() };
+        assert!(log_in(&options, "a", "p").is_some());
+        assert!(log_in(&options, "", "x").is_none());
     }
 
     #[test]

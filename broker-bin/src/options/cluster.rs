@@ -39,7 +39,7 @@ section! {
     /// Clients are not told of the other servers.
     no_advertise: bool = false => switch().at_once().flag(Group::Cluster, &["no_advertise"], "");
     /// How often to try again to connect to a server that others told of.
-    connect_retries: i64 = 0 => integer(0, MANY).at_once()
+    connect_retries: i64 = 0 => integer(i64::MIN, i64::MAX).at_once()
         .flag(Group::Cluster, &["connect_retries"], "<number>");
     /// Wait longer before each try to connect.
     connect_backoff: bool = false => switch().at_once();

@@ -7,7 +7,7 @@ use figment::value::Dict;
 
 use super::cluster::has_no_port;
 use super::{PeerAuthorization, Tls};
-use crate::config::kind::{Format, MANY};
+use crate::config::kind::Format;
 use crate::config::table::{
     block, blocks, choice, duration, formatted, integer, list, listen, port, section, switch, text,
 };
@@ -29,7 +29,7 @@ section! {
     /// Address that other clusters are told to connect to.
     advertise: Option<String> = None => formatted(Format::HostPort);
     /// How often to try again to connect to a cluster that others told of.
-    connect_retries: i64 = 0 => integer(0, MANY);
+    connect_retries: i64 = 0 => integer(i64::MIN, i64::MAX);
     /// Wait longer before each try to connect.
     connect_backoff: bool = false => switch();
     /// Clusters to connect to.

@@ -98,8 +98,8 @@ impl Options {
     pub fn log(&self) -> LogOptions {
         LogOptions {
             file: self.log_file.clone(),
-            size_limit_bytes: self.log_size_limit,
-            max_files: self.log_max_num,
+            size_limit_bytes: self.log_size_limit.try_into().unwrap_or(0),
+            max_files: self.log_max_num.try_into().unwrap_or(0),
             syslog: self.syslog,
             remote_syslog: self.remote_syslog.clone(),
             format: self.log_format,

@@ -95,8 +95,8 @@ section! {
     trace_verbose: bool = false => switch().at_once().implies(&["trace"]);
     /// Log the raw protocol, and of messages the headers only.
     trace_headers: bool = false => switch().at_once().implies(&["trace"]);
-    /// Bytes of a payload to show in a trace; 0 shows all of it.
-    max_traced_msg_len: usize = 0 => integer(0, MANY).at_once()
+    /// Bytes of a payload to show in a trace; 0 and less show all of it.
+    max_traced_msg_len: i64 = 0 => integer(i64::MIN, i64::MAX).at_once()
         .flag(Group::Logging, &["max_traced_msg_len"], "<bytes>");
     /// Log lines carry date and time.
     logtime: bool = true => switch().at_once().flag(Group::Logging, &["T", "logtime"], "");
@@ -105,11 +105,11 @@ section! {
     /// File to append the log to.
     log_file: Option<PathBuf> = None => formatted(Format::Path)
         .aliases(&["logfile"]).unset("stderr").at_once().flag(Group::Logging, &["l", "log"], "<file>");
-    /// Size at which the log file is moved aside and a new one begun; 0 never does.
-    log_size_limit: u64 = 0 => size(i64::MAX)
+    /// Size at which the log file is moved aside and a new one begun; 0 and less never do.
+    log_size_limit: i64 = 0 => Key::new(Kind::Size { min: i64::MIN, max: i64::MAX })
         .aliases(&["logfile_size_limit"]).at_once().flag(Group::Logging, &["log_size_limit"], "<bytes>");
-    /// How many log files to keep, the one written to among them; 0 keeps all.
-    log_max_num: u64 = 0 => integer(0, i64::MAX).aliases(&["logfile_max_num"]).at_once();
+    /// How many log files to keep, the one written to among them; 0 and less keep all.
+    log_max_num: i64 = 0 => integer(i64::MIN, i64::MAX).aliases(&["logfile_max_num"]).at_once();
     /// Log to the syslog of this machine.
     syslog: bool = false => switch().at_once().flag(Group::Logging, &["s", "syslog"], "");
     /// Log to the syslog at this address: `udp://host:port`, `tcp://host:port` or `unix:///path`.
@@ -130,7 +130,7 @@ section! {
     /// How many clients may be connected; 0 and less refuse all.
     max_connections: i64 = 65_536 => integer(i64::MIN, i64::MAX).aliases(&["max_conn"]).at_once();
     /// How many subscriptions one client may hold; 0 and -1 are no limit.
-    max_subscriptions: i64 = 0 => integer(-1, MANY).aliases(&["max_subs"]).at_once();
+    max_subscriptions: i64 = 0 => integer(-1, i64::MAX).aliases(&["max_subs"]).at_once();
     /// How many tokens the subject of a subscription may have.
     max_subscription_tokens: Option<u8> = None => integer(1, 255)
         .aliases(&["max_sub_tokens"]).unset("no limit").at_once();
@@ -183,10 +183,10 @@ section! {
     proxy_protocol: bool = false => switch().not_yet("PROXY protocol");
 
     /// Every so many failed attempts to connect to another server are logged.
-    connect_error_reports: i64 = 3600 => integer(0, MANY).zero_is_default().at_once()
+    connect_error_reports: i64 = 3600 => integer(i64::MIN, i64::MAX).zero_is_default().at_once()
         .no_effect("there are no connections to other servers yet");
     /// Every so many failed attempts to connect to another server again are logged.
-    reconnect_error_reports: i64 = 1 => integer(0, MANY).zero_is_default().at_once()
+    reconnect_error_reports: i64 = 1 => integer(i64::MIN, i64::MAX).zero_is_default().at_once()
         .no_effect("there are no connections to other servers yet");
     /// The cache of subjects is left out.
     disable_sublist_cache: bool = false => switch().aliases(&["no_sublist_cache"])

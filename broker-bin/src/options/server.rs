@@ -58,7 +58,7 @@ impl Options {
         broker.server_name = self.server_name.clone();
         broker.trace = self.trace;
         broker.trace_headers = self.trace_headers;
-        broker.max_traced_payload_bytes = self.max_traced_msg_len;
+        broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);
         broker.no_header_support = self.no_header_support;
         server
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::OcspPeer;
-use crate::config::kind::{Format, Kind, MANY};
+use crate::config::kind::{Format, Kind};
 use crate::config::table::{
     Group, block, blocks, choice, formatted, integer, list, seconds, section, switch, text,
 };
@@ -75,8 +75,8 @@ section! {
     /// How long a handshake may take.
     timeout: Duration = Duration::from_secs(2) => seconds()
         .zero_is_default().at_once();
-    /// How many handshakes a second; 0 is no limit.
-    connection_rate_limit: i64 = 0 => integer(0, MANY).at_once();
+    /// How many handshakes a second; 0 and less are no limit.
+    connection_rate_limit: i64 = 0 => integer(i64::MIN, i64::MAX).at_once();
     /// Fingerprints of the certificates that may be shown: SHA-256 of their public keys.
     pinned_certs: Vec<String> = Vec::new() => list(Format::Fingerprint).unset("all").at_once();
     /// The handshake comes before the first line of the protocol: `true`, `false`, `auto` (if the other
