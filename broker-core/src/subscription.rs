@@ -76,6 +76,11 @@ impl Subscription {
         is_ahead
     }
 
+    /// Is there a number of messages after which it ends?
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        self.max.load(Ordering::Relaxed) != 0
+    }
+
     /// Ends it. True for the one caller that did: it must take it out of the interest.
     pub(crate) fn end(&self) -> bool {
         !self.is_over.swap(true, Ordering::AcqRel)

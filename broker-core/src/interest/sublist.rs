@@ -107,7 +107,9 @@ fn is_wildcard(filter: &[u8]) -> bool {
 enum Members<S> {
     None,
     One(Arc<S>),
-    Many(Vec<Arc<S>>),
+    /// Boxed, so that the table, which is mostly of the other kind, is small.
+    #[expect(clippy::box_collection, reason = "a pointer, so that the others are no larger")]
+    Many(Box<Vec<Arc<S>>>),
 }
 
 impl<S: Interested> Members<S> {
@@ -131,7 +133,7 @@ impl<S: Interested> Members<S> {
     fn insert(&mut self, subscription: Arc<S>) {
         *self = match std::mem::replace(self, Self::None) {
             Self::None => Self::One(subscription),
-            Self::One(first) => Self::Many(vec![first, subscription]),
+            Self::One(first) => Self::Many(Box::new(vec![first, subscription])),
             Self::Many(mut subscriptions) => {
                 subscriptions.push(subscription);
                 Self::Many(subscriptions)
@@ -165,7 +167,7 @@ impl<S: Interested> Members<S> {
             Self::None => {}
             Self::One(subscription) => matches.add(subscription),
             Self::Many(subscriptions) => {
-                for subscription in subscriptions {
+                for subscription in subscriptions.iter() {
                     matches.add(subscription);
                 }
             }
