@@ -13,7 +13,14 @@ use crate::random::Random;
 /// Up to this many subjects all are remembered at once. A session that publishes to more may be one
 /// that never repeats itself, so further ones get in by lot: those that return soon do.
 const SURE_SUBJECTS: usize = 1024;
+
+/// One in so many gets in, and of a session that hardly ever repeats itself one in so many: taking one in,
+/// and another out, costs more than asking the interest.
 const LOT: usize = 4;
+const LONG_LOT: usize = 64;
+
+/// After so many look-ups it is seen which of the two it is.
+const LOOK_UPS: usize = 4096;
 
 /// Remembers matches, and beside them whether the session may publish to the subject at all.
 pub(crate) struct MatchCache<S> {
@@ -25,6 +32,10 @@ pub(crate) struct MatchCache<S> {
     hasher: FixedState,
     random: Random,
     cost: usize,
+    lot: usize,
+    /// Of the last look-ups, except those of the subject before: how many there were, and found.
+    looked_up: usize,
+    found: usize,
     /// For answers that are not kept.
     unkept: Matches<S>,
     /// Where to look for entries that are out of date.
@@ -100,6 +111,9 @@ impl<S: Interested> MatchCache<S> {
             hasher: FixedState::with_seed(seed),
             random: Random::new(seed),
             cost: 0,
+            lot: LOT,
+            looked_up: 0,
+            found: 0,
             unkept: Matches::default(),
             sweep: 0,
         }
@@ -137,9 +151,11 @@ impl<S: Interested> MatchCache<S> {
         is_allowed: impl FnOnce() -> bool,
     ) -> Known<'_, S> {
         let hash = self.hasher.hash_one(subject);
+        self.note_look_up();
         let entries = &self.entries;
         let is_it = |at: &u32| entries[*at as usize].subject.bytes() == subject;
         if let Some(at) = self.index.find(hash, is_it) {
+            self.found += 1;
             self.last = *at as usize;
             let entry = &mut self.entries[self.last];
             if !interest.is_current(entry.generation) {
@@ -163,6 +179,14 @@ impl<S: Interested> MatchCache<S> {
         self.entries[self.last].known()
     }
 
+    fn note_look_up(&mut self) {
+        self.looked_up += 1;
+        if self.looked_up == LOOK_UPS {
+            self.lot = if self.found < LOOK_UPS / 8 { LONG_LOT } else { LOT };
+            (self.looked_up, self.found) = (0, 0);
+        }
+    }
+
     /// Drops entries that are out of date, which may hold on to subscribers that are long gone: more of
     /// them than come in, so that they cannot gather.
     fn forget_some(&mut self, interest: &Interest<S>) {
@@ -182,7 +206,7 @@ impl<S: Interested> MatchCache<S> {
 
     fn has_room_for(&mut self, subject: &[u8]) -> bool {
         subject.len() <= CACHED_SUBJECT_BYTES
-            && (self.entries.len() < SURE_SUBJECTS || self.random.below(LOT) == 0)
+            && (self.entries.len() < SURE_SUBJECTS || self.random.below(self.lot) == 0)
     }
 
     fn insert(&mut self, hash: u64, entry: Entry<S>) {

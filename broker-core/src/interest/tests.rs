@@ -109,6 +109,23 @@ fn a_session_that_never_repeats_itself_is_bounded() {
     assert!(cache.remembered() <= crate::limits::CACHED_SUBJECTS);
 }
 
+#[test]
+fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
+    let interest: Interest<Fake> = Interest::new(1);
+    let mut cache = MatchCache::new(1);
+    for round in 0..100_000 {
+        cache.look_up(&interest, format!("once.{round}").as_bytes(), || true);
+    }
+    let mut asked = 0;
+    for round in 0..2_000_000 {
+        cache.look_up(&interest, format!("again.{}", round % 10_000).as_bytes(), || {
+            asked += usize::from(round >= 1_900_000);
+            true
+        });
+    }
+    assert!(asked < 1_000, "{asked} of the last 100,000 were not remembered");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Insert(String, Option<String>),
