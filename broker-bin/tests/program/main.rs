@@ -4,4 +4,5 @@
 mod clients;
 mod log;
 mod running;
+mod signal_command;
 mod start_and_stop;
