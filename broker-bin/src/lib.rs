@@ -25,6 +25,7 @@ mod pid_file;
 mod ports_file;
 mod program;
 mod signals;
+mod systemd;
 
 pub use broker_core::proto::info::NATS_VERSION;
 pub use daemon::{Daemon, StartError};

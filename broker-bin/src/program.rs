@@ -4,12 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::cli::{self, Invocation};
 use crate::daemon::Daemon;
 use crate::logging::{self, Sink};
 use crate::options::Options;
 use crate::signals::{Signal, Signals};
+use crate::systemd::{self, Notifier};
 use crate::{NATS_VERSION, VERSION};
 
 /// The command line was wrong.
@@ -76,16 +78,22 @@ async fn serve(options: Options, log: &Sink) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let manager = Arc::new(Notifier::from_env());
+    manager.ready();
+    if let Some(interval) = systemd::watchdog_interval() {
+        tokio::spawn(Arc::clone(&manager).watchdog(interval));
+    }
 
-    until_told_to_stop(&mut signals, log).await;
+    until_told_to_stop(&mut signals, log, &manager).await;
+    manager.stopping();
     tokio::select! {
         () = daemon.stop() => ExitCode::SUCCESS,
         // Who asks twice does not want to wait for clients that hang.
-        () = until_told_to_stop(&mut signals, log) => ExitCode::FAILURE,
+        () = until_told_to_stop(&mut signals, log, &manager) => ExitCode::FAILURE,
     }
 }
 
-async fn until_told_to_stop(signals: &mut Signals, log: &Sink) {
+async fn until_told_to_stop(signals: &mut Signals, log: &Sink, manager: &Notifier) {
     loop {
         let signal = signals.next().await;
         tracing::info!("Trapped {:?} signal", signal.name());
@@ -93,7 +101,9 @@ async fn until_told_to_stop(signals: &mut Signals, log: &Sink) {
             Signal::Interrupt | Signal::Terminate => return,
             Signal::User1 => reopen(log),
             Signal::Hangup => {
+                manager.reloading();
                 tracing::error!("Failed to reload server configuration: not supported yet");
+                manager.ready();
             }
             Signal::User2 => tracing::error!("Lame duck mode is not supported yet"),
         }

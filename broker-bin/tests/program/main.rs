@@ -6,3 +6,4 @@ mod log;
 mod running;
 mod signal_command;
 mod start_and_stop;
+mod systemd;
