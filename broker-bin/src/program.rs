@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::cli::{self, Invocation};
 use crate::daemon::Daemon;
-use crate::logging::{self, Sink};
+use crate::logging::{self, Logging};
 use crate::options::Options;
 use crate::signals::{Signal, Signals};
 use crate::systemd::{self, Notifier};
@@ -35,14 +35,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
 
-    let log = match logging::install(&options.log) {
+    let log = match logging::install(&options.log, &program) {
         Ok(log) => log,
         Err(error) => {
-            let file = options.log.file.unwrap_or_default();
-            complain(&program, &format_args!("error opening log file {}: {error}", file.display()));
+            complain(&program, &error);
             return ExitCode::FAILURE;
         }
     };
+    let code = run_logged(options, &log);
+    log.flush();
+    code
+}
+
+fn run_logged(options: Options, log: &Logging) -> ExitCode {
     raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -51,7 +56,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(options, &log))
+    runtime.block_on(serve(options, log))
 }
 
 /// As many descriptors as the system lets this process have: each client takes one, and a shell often
@@ -62,7 +67,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(options: Options, log: &Sink) -> ExitCode {
+async fn serve(options: Options, log: &Logging) -> ExitCode {
     // Before anything is announced: who reads "Server is ready" may send a signal at once.
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -93,7 +98,7 @@ async fn serve(options: Options, log: &Sink) -> ExitCode {
     }
 }
 
-async fn until_told_to_stop(signals: &mut Signals, log: &Sink, manager: &Notifier) {
+async fn until_told_to_stop(signals: &mut Signals, log: &Logging, manager: &Notifier) {
     loop {
         let signal = signals.next().await;
         tracing::info!("Trapped {:?} signal", signal.name());
@@ -110,7 +115,7 @@ async fn until_told_to_stop(signals: &mut Signals, log: &Sink, manager: &Notifie
     }
 }
 
-fn reopen(log: &Sink) {
+fn reopen(log: &Logging) {
     match log.reopen() {
         Ok(true) => tracing::info!("File log re-opened"),
         Ok(false) => tracing::info!("File log re-open ignored, not a file logger"),
