@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::record::{Label, Record};
 
 /// What is counted is counted for so long, and then forgotten.
-pub(super) const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// Lines that say the same of the same host. It is enough to see that it goes on and how fast, and a
 /// client that retries every few seconds is still seen each time.
@@ -28,6 +28,7 @@ const SAMPLE_BYTES: usize = 256;
 /// the place in the code.
 #[derive(Debug)]
 pub(super) struct Repeats<K> {
+    window: Duration,
     hasher: RandomState,
     since: Option<Instant>,
     holding: bool,
@@ -54,7 +55,14 @@ struct Count {
 
 impl<K> Default for Repeats<K> {
     fn default() -> Self {
+        Self::new(WINDOW)
+    }
+}
+
+impl<K> Repeats<K> {
+    pub(super) fn new(window: Duration) -> Self {
         Self {
+            window,
             hasher: RandomState::new(),
             since: None,
             holding: false,
@@ -77,7 +85,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
 
     /// Whether `record`, from `place`, is written. Ask for what is [due](Self::due) first.
     pub(super) fn judge(&mut self, now: Instant, place: K, record: &Record) -> Verdict {
-        let end = *self.since.get_or_insert(now) + WINDOW;
+        let end = *self.since.get_or_insert(now) + self.window;
         let host = record.client.as_deref().map(host);
         let text = (place.clone(), self.template(host, &record.message));
         let new = || Count::new(record, host);
@@ -105,7 +113,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
     /// What was held, if the window is over; then a new one begins.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Record> {
         match self.since {
-            Some(since) if now >= since + WINDOW => self.take(),
+            Some(since) if now >= since + self.window => self.take(),
             _ => Vec::new(),
         }
     }
@@ -114,8 +122,10 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
     pub(super) fn take(&mut self) -> Vec<Record> {
         self.since = None;
         self.holding = false;
-        let texts = self.texts.drain().map(|(_, count)| count.sum("like this"));
-        let places = self.places.drain().map(|(_, count)| count.sum("of the same kind as this"));
+        let window = self.window;
+        let texts = self.texts.drain().map(|(_, count)| count.sum("like this", window));
+        let places =
+            self.places.drain().map(|(_, count)| count.sum("of the same kind as this", window));
         texts.chain(places).flatten().collect()
     }
 
@@ -148,10 +158,9 @@ impl Count {
         }
     }
 
-    fn sum(self, alike: &str) -> Option<Record> {
+    fn sum(self, alike: &str, window: Duration) -> Option<Record> {
         let Self { held, label, host, sample, .. } = self;
-        let seconds = WINDOW.as_secs();
-        let message = format!("{held} more lines {alike} in {seconds}s were not logged: {sample}");
+        let message = format!("{held} more lines {alike} in {window:?} were not logged: {sample}");
         (held > 0).then(|| Record { client: host, ..Record::new(label, message) })
     }
 }

@@ -247,3 +247,27 @@ fn a_storm_is_logged_in_part_and_summed_up_at_the_end() {
         "[ERR] 10.0.0.7 - 990 more lines like this in 60s were not logged: authentication error";
     assert_eq!(lines.last().unwrap(), sum);
 }
+
+#[test]
+fn a_storm_that_has_ended_needs_no_further_line_to_be_summed_up() {
+    let logged = Logged::new(|_| ());
+    *logged.log.0.repeats() = Repeats::new(Duration::from_millis(5));
+    logged.during(|| (0..1000).for_each(|_| tracing::warn!("x")));
+    // However many windows it took.
+    let all_told = || {
+        let lines = logged.lines();
+        let held = lines.iter().filter_map(|line| {
+            let (count, _) =
+                line.strip_prefix("[WRN] ")?.split_once(" more lines like this in 5ms")?;
+            count.parse::<usize>().ok()
+        });
+        held.sum::<usize>() + lines.iter().filter(|line| *line == "[WRN] x").count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while all_told() < 1000 {
+        assert!(Instant::now() < deadline, "{:#?}", logged.lines());
+        std::thread::yield_now();
+    }
+    assert_eq!(all_told(), 1000);
+    assert!(logged.lines().len() < 1000);
+}
