@@ -66,17 +66,23 @@ pub enum Fault {
     #[error("a comma without a value, expected a value before it")]
     LoneComma,
     /// Something behind a value.
-    #[error("expected a line end, a comma or a comment behind the value before this")]
+    #[error(
+        "expected a line end or a comma behind the value before this, or quotes around all of it"
+    )]
     ValueGoesOn,
     /// Something behind a value in a map.
-    #[error("expected a line end, a comma or `}}` behind the value before this")]
+    #[error(
+        "expected a line end, a comma or `}}` behind the value before this, or quotes around all of it"
+    )]
     MapValueGoesOn,
     /// Something behind a value in an array.
-    #[error("expected a line end, a comma or `]` behind the value before this")]
+    #[error(
+        "expected a line end, a comma or `]` behind the value before this, or quotes around all of it"
+    )]
     ArrayValueGoesOn,
     /// Something behind the one value.
     #[error(
-        "the value goes on behind a terminator or a blank, expected nothing more (has it its quotes?)"
+        "something behind the value, expected nothing (a string with blanks, commas or brackets needs quotes)"
     )]
     LoneValueGoesOn,
     /// Something behind a block within a block.
@@ -131,7 +137,7 @@ pub enum Fault {
     Date,
     /// A variable that nobody has set.
     #[error(
-        "the variable is set neither above nor in the environment (a string that begins with `$` needs quotes)"
+        "the variable is set neither before, in a map around it, nor in the environment (a string that begins with `$` needs quotes)"
     )]
     VariableNotSet,
     /// Environment variables that name each other in a circle.
