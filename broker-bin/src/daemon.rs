@@ -5,11 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use broker_core::Broker;
 use broker_net::{BindError, Server};
 
 use crate::config::Loaded;
 use crate::options::{Options, OptionsError};
-use crate::ports_file::PortsFile;
+use crate::ports_file::{Ports, PortsFile, urls};
 use crate::{NATS_VERSION, VERSION, pid_file};
 
 /// A running natsd.
@@ -114,7 +115,8 @@ impl Daemon {
 
         let ports_file = options.ports_file_dir.and_then(|dir| {
             let path = PortsFile::path(&dir, &options.program);
-            PortsFile::create(path.clone(), &server.url())
+            let ports = Ports { nats: urls("nats", server.local_addr()), ..Ports::default() };
+            PortsFile::create(path.clone(), &ports)
                 .inspect_err(|error| {
                     tracing::error!("Error writing ports file ({}): {error}", path.display());
                 })
@@ -127,6 +129,11 @@ impl Daemon {
     /// Where clients connect to.
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// The broker behind it.
+    pub fn broker(&self) -> &Broker {
+        self.server.broker()
     }
 
     /// Stops serving: connections are closed, the ports file is removed.

@@ -5,13 +5,15 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::cli::{self, Invocation};
 use crate::config::{self, ConfigErrors, Loaded, Request};
 use crate::daemon::Daemon;
-use crate::logging::{self, Sink};
+use crate::logging::{self, Logging};
 use crate::signals::{Signal, Signals};
-use crate::{NATS_VERSION, VERSION};
+use crate::systemd::{self, Notifier};
+use crate::{NATS_VERSION, VERSION, memory, signal_command};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -26,10 +28,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(args, environment()) {
         Ok(Invocation::Serve(request)) => start(&program, &request),
         Ok(Invocation::Check(request)) => check(&program, &request),
-        Ok(Invocation::Signal(_)) => {
-            complain(&program, &"flag -signal: natsd cannot send signals yet");
-            ExitCode::from(USAGE)
-        }
+        Ok(Invocation::Signal(command)) => signal(&program, &command),
         Ok(Invocation::Help) => print(&cli::help(&program)),
         Ok(Invocation::Version) => print(&version(&program)),
         Err(error) => usage(&program, &error),
@@ -83,15 +82,30 @@ fn start(program: &str, request: &Request) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let options = loaded.options.log();
-    let log = match logging::install(&options) {
+    let log = match logging::install(&loaded.options.log(), program) {
         Ok(log) => log,
         Err(error) => {
-            let file = options.file.unwrap_or_default();
-            complain(program, &format_args!("error opening log file {}: {error}", file.display()));
+            complain(program, &error);
             return ExitCode::FAILURE;
         }
     };
+    let code = run_logged(loaded, &log);
+    log.flush();
+    code
+}
+
+/// `--signal`.
+fn signal(program: &str, command: &str) -> ExitCode {
+    match signal_command::run(command, program) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(program, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_logged(loaded: Loaded, log: &Logging) -> ExitCode {
     raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -100,7 +114,7 @@ fn start(program: &str, request: &Request) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(loaded, &log))
+    runtime.block_on(serve(loaded, log))
 }
 
 /// As many descriptors as the system lets this process have: each client takes one, and a shell often
@@ -111,7 +125,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(loaded: Loaded, log: &Sink) -> ExitCode {
+async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
     // Before anything is announced: who reads "Server is ready" may send a signal at once.
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -127,16 +141,25 @@ async fn serve(loaded: Loaded, log: &Sink) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let manager = Arc::new(Notifier::from_env());
+    manager.ready();
+    if let Some(interval) = systemd::watchdog_interval() {
+        tokio::spawn(Arc::clone(&manager).watchdog(interval));
+    }
 
-    until_told_to_stop(&mut signals, log).await;
+    tokio::select! {
+        () = until_told_to_stop(&mut signals, log, &manager) => {}
+        never = memory::look_after(daemon.broker()) => match never {}
+    }
+    manager.stopping();
     tokio::select! {
         () = daemon.stop() => ExitCode::SUCCESS,
         // Who asks twice does not want to wait for clients that hang.
-        () = until_told_to_stop(&mut signals, log) => ExitCode::FAILURE,
+        () = until_told_to_stop(&mut signals, log, &manager) => ExitCode::FAILURE,
     }
 }
 
-async fn until_told_to_stop(signals: &mut Signals, log: &Sink) {
+async fn until_told_to_stop(signals: &mut Signals, log: &Logging, manager: &Notifier) {
     loop {
         let signal = signals.next().await;
         tracing::info!("Trapped {:?} signal", signal.name());
@@ -144,14 +167,16 @@ async fn until_told_to_stop(signals: &mut Signals, log: &Sink) {
             Signal::Interrupt | Signal::Terminate => return,
             Signal::User1 => reopen(log),
             Signal::Hangup => {
+                manager.reloading();
                 tracing::error!("Failed to reload server configuration: not supported yet");
+                manager.ready();
             }
             Signal::User2 => tracing::error!("Lame duck mode is not supported yet"),
         }
     }
 }
 
-fn reopen(log: &Sink) {
+fn reopen(log: &Logging) {
     match log.reopen() {
         Ok(true) => tracing::info!("File log re-opened"),
         Ok(false) => tracing::info!("File log re-open ignored, not a file logger"),

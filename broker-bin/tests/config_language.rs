@@ -2,6 +2,7 @@
 //!
 //! `tests/interop/run config` asks nats-server's own parser for the same. After a message was changed,
 //! `UPDATE_ERRORS=1 cargo test -p broker-bin --test config_language` writes `broken/errors.txt` anew.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
 
 use std::collections::HashMap;
 use std::fs;

@@ -103,12 +103,12 @@ fn the_log_names_the_file_and_warns() {
 #[test]
 fn the_environment_wins_over_the_file_and_a_flag_over_both() {
     let file = File::new("server_name: file, max_payload: 1000, max_control_line: 1000");
-    let environment = ("NATSD_SERVER_NAME", "environment");
-    let mut natsd = Running::start_with(environment, &["-c", file.path()]);
+    let environment = [("NATSD_SERVER_NAME", "environment")];
+    let mut natsd = Running::start_in(&environment, &["-c", file.path()]);
     let info = Raw::connect(&mut natsd).info;
     assert_eq!((&info["server_name"], &info["max_payload"]), (&"environment".into(), &1000.into()));
 
-    let mut natsd = Running::start_with(environment, &["-c", file.path(), "-n", "flag"]);
+    let mut natsd = Running::start_in(&environment, &["-c", file.path(), "-n", "flag"]);
     assert_eq!(Raw::connect(&mut natsd).info["server_name"], "flag");
 }
 

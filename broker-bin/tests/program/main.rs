@@ -5,4 +5,7 @@ mod clients;
 mod configuration;
 mod log;
 mod running;
+mod secrets;
+mod signal_command;
 mod start_and_stop;
+mod systemd;

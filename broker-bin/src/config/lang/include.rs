@@ -72,7 +72,7 @@ impl Parser<'_, '_, '_> {
 
 /// The path as nats-server puts it together: also an absolute one is looked for beside the file, and `..`
 /// goes back in the text of the path, whatever links there are.
-fn beside(file: &str, name: &str) -> PathBuf {
+pub(super) fn beside(file: &str, name: &str) -> PathBuf {
     let mut path = PathBuf::new();
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));
     let relative = Path::new(name).components().filter(|part| *part != Component::RootDir);

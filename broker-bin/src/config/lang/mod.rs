@@ -106,6 +106,7 @@ pub fn parse_with(
     surroundings: &Surroundings<'_>,
 ) -> Result<Document, Error> {
     let mut session = Session::new(surroundings);
+    session.files.push(name.into());
     Parser::new(text.as_ref(), name, &mut session)?.document().map(Document::new)
 }
 
