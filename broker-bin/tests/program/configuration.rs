@@ -175,3 +175,16 @@ fn limits_of_a_file_hold() {
     let said = silent.again().say(&format!("{connect}SUB a 1\r\nSUB b 2\r\n"));
     assert_eq!(said, "-ERR 'maximum subscriptions exceeded'\r\n");
 }
+
+#[test]
+fn the_flag_signal_tells_a_running_server_and_starts_none() {
+    let mut running = Running::start(&[]);
+    running.line("Server is ready");
+    let output = natsd(&["-sl", &format!("reopen={}", running.pid())]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    running.line("Trapped \"user defined signal 1\" signal");
+
+    let output = natsd(&["--signal=reload=/nonexistent.pid"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("natsd: "), "{output:?}");
+}
