@@ -9,7 +9,8 @@ use std::time::Duration;
 use figment::value::{Dict, Empty, Value as Plain};
 
 use super::duration;
-use super::kind::{Bare, Format, Kind, split_host_port};
+use super::format::{Format, split_host_port};
+use super::kind::{Bare, Kind};
 use super::lang::{Entry, Map, Node, Span, Value};
 use super::nearest::nearest;
 use super::problem::{Findings, Origin};

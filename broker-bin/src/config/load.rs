@@ -13,7 +13,7 @@ use super::layer::Layer;
 use super::problem::{Findings, Origin, Problem};
 use super::table::Section;
 use super::{environment, lang, settle};
-use crate::options::Options;
+use crate::options::{Advice, Options};
 
 /// What is to be loaded. Kept, it loads the same again: for a reload.
 #[derive(Clone, Debug, Default)]
@@ -126,16 +126,12 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
         findings.error(origin(error.path()), error.to_string());
         return Err(findings.into());
     }
-    if options.max_payload > LARGE_PAYLOAD {
-        let what = "max_payload: above 8MB a message delays all others behind it for long";
-        findings.warn(origin("max_payload"), what);
+    for Advice { path, text } in options.advice() {
+        findings.warn(origin(&path), text);
     }
     let file = request.file.clone();
     Ok(Loaded { options, file, digest, warnings: findings.warnings })
 }
-
-// NATS 2.14: const.go MAX_PAYLOAD_MAX_SIZE.
-const LARGE_PAYLOAD: i64 = 8 << 20;
 
 fn from_file(path: &Path, document: &lang::Document, findings: &mut Findings) -> Layer {
     let mut check = Check::file();

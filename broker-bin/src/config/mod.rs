@@ -7,16 +7,19 @@
 //! | --- | --- |
 //! | the NATS configuration language | [`lang`] |
 //! | what an option is, and how its value is written | [`table`], [`kind`] |
+//! | how an option is declared | `declare` |
 //! | a source against the table | `check` |
 //! | the sources and how they lie over each other | `environment`, [`layer`], `load` |
 //! | what a reload changes | [`mod@diff`] |
 //! | the page that documents all options | [`page`] |
 
 mod check;
+pub(crate) mod declare;
 pub mod diff;
 pub(crate) mod duration;
 mod environment;
 pub mod field;
+pub(crate) mod format;
 pub mod kind;
 pub mod lang;
 pub mod layer;

@@ -598,6 +598,16 @@ fn what_should_not_be_is_a_warning() {
             "max_payload: above 8MB a message delays all others behind it for long",
         ),
         (
+            "authorization { token: t, timeout: 1m }",
+            "authorization.timeout: strangers may stay for more than a minute; a duration of minutes is \
+             written \"1m\", with quotes",
+        ),
+        (
+            "authorization { users: [ { user: a, permissions { publish: [] } } ] }",
+            "authorization.users[0].permissions.publish: no subject is listed, so that all are allowed, as in \
+             nats-server",
+        ),
+        (
             "max_conn: 1, max_connections: 2",
             "max_connections: set twice, as max_conn and max_connections; the later counts",
         ),

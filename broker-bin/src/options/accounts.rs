@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::authorization::map;
 use super::{AccountJetStream, Permissions, User};
+use crate::config::declare::{
+    block, blocks, choice, formatted, integer, list, section, strict_duration, switch, text,
+};
 use crate::config::kind::{Format, Kind};
 use crate::config::lang::{Map, Node, Value};
-use crate::config::table::{
-    Meaning, block, blocks, choice, formatted, integer, list, section, strict_duration, switch,
-    text,
-};
+use crate::config::table::Meaning;
 
 section! {
     /// A subject space: its users, and what it shares with others.

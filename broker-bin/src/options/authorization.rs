@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use broker_core::auth::Secret;
 
+use crate::config::declare::{
+    block, blocks, formatted, integer, list, seconds, section, switch, text,
+};
 use crate::config::kind::{Format, Kind};
 use crate::config::lang::{Entry, Map, Node, Value};
-use crate::config::table::{
-    Group, Meaning, block, blocks, formatted, integer, list, seconds, section, switch, text,
-};
+use crate::config::table::{Group, Meaning};
 
 section! {
     /// Who may connect: one user, one token, or many users.

@@ -6,13 +6,13 @@ use broker_core::auth::Secret;
 use figment::value::Dict;
 
 use super::{Permissions, Tls};
+use crate::config::declare::{
+    block, choice, duration, formatted, integer, list, listen, port, seconds, section, switch, text,
+};
 use crate::config::kind::{Format, MANY};
 use crate::config::lang::{Node, Value};
 use crate::config::settle::number;
-use crate::config::table::{
-    Group, Meaning, block, choice, duration, formatted, integer, list, listen, port, seconds,
-    section, switch, text,
-};
+use crate::config::table::{Group, Meaning};
 
 section! {
     /// Links to the other servers of a cluster. Without a port there are none.

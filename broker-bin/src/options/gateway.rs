@@ -7,10 +7,10 @@ use figment::value::Dict;
 
 use super::cluster::has_no_port;
 use super::{PeerAuthorization, Tls};
-use crate::config::kind::Format;
-use crate::config::table::{
+use crate::config::declare::{
     block, blocks, choice, duration, formatted, integer, list, listen, port, section, switch, text,
 };
+use crate::config::kind::Format;
 
 section! {
     /// Links to other clusters.

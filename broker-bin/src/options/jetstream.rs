@@ -7,11 +7,12 @@ use broker_core::auth::Secret;
 use figment::value::{Dict, Value as Plain};
 
 use super::authorization::map;
+use crate::config::declare::{
+    block, choice, formatted, integer, section, strict_duration, switch, text,
+};
 use crate::config::kind::{Format, Kind, MANY};
 use crate::config::lang::{Node, Value};
-use crate::config::table::{
-    Group, Key, Meaning, block, choice, formatted, integer, section, strict_duration, switch, text,
-};
+use crate::config::table::{Group, Key, Meaning};
 
 const fn storage() -> Key {
     Key::new(Kind::Storage)

@@ -9,10 +9,10 @@ use figment::value::{Dict, Value as Plain};
 use super::authorization::if_on;
 use super::cluster::has_no_port;
 use super::{Compression, Tls};
-use crate::config::kind::Format;
-use crate::config::table::{
+use crate::config::declare::{
     block, blocks, choice, duration, formatted, list, listen, port, seconds, section, switch, text,
 };
+use crate::config::kind::Format;
 
 section! {
     /// Links from leaf nodes, if there is a port, and as a leaf node to others, if there are remotes.

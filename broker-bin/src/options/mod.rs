@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod advice;
 mod authorization;
 mod cluster;
 mod gateway;
@@ -25,16 +26,17 @@ use std::time::Duration;
 
 use broker_core::auth::Secret;
 
-use crate::config::kind::{Bare, Format, Kind, MANY};
-use crate::config::table::{
-    Group, block, choice, duration, formatted, integer, list, listen, port, section, size, switch,
-    text,
+use crate::config::declare::{
+    block, choice, duration, formatted, integer, list, listen, port, section, size, switch, text,
 };
+use crate::config::kind::{Bare, Format, Kind, MANY};
+use crate::config::table::Group;
 
 pub use access::{Access, OptionsError};
 pub use accounts::{
     Account, AccountLimits, Export, Import, Imported, Latency, MapDestination, MessageTrace,
 };
+pub use advice::Advice;
 pub use authorization::{
     AllowResponses, AuthCallout, Authorization, Permissions, SubjectLists, User,
 };

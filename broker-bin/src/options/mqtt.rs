@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cluster::has_no_port;
 use super::{SimpleAuthorization, Tls};
-use crate::config::table::{block, duration, integer, listen, port, section, switch, text};
+use crate::config::declare::{block, duration, integer, listen, port, section, switch, text};
 
 section! {
     /// MQTT clients. Without a port there are none.

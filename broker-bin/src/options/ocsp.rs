@@ -6,9 +6,10 @@ use std::time::Duration;
 use figment::value::{Dict, Value as Plain};
 
 use super::authorization::map;
+use crate::config::declare::{choice, formatted, list, seconds, section, switch};
 use crate::config::kind::Format;
 use crate::config::lang::{Node, Value};
-use crate::config::table::{Meaning, choice, formatted, list, seconds, section, switch};
+use crate::config::table::Meaning;
 
 section! {
     /// Stapling of certificate states. A switch in place of the block is the mode `auto` or `never`.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use broker_core::auth::Secret;
 
 use super::authorization::map;
+use crate::config::declare::{
+    blocks, choice, formatted, integer, section, strict_duration, switch,
+};
 use crate::config::kind::Format;
 use crate::config::lang::{Node, Value};
-use crate::config::table::{
-    Meaning, blocks, choice, formatted, integer, section, strict_duration, switch,
-};
+use crate::config::table::Meaning;
 
 section! {
     /// Where the JWTs of accounts are found. `MEM` or `URL(address)` may stand in place of the block.

@@ -5,7 +5,7 @@ use broker_core::limits::MAX_PAYLOAD_CEILING_BYTES;
 use broker_net::ServerOptions;
 
 use super::{Options, OptionsError};
-use crate::config::kind::split_host_port;
+use crate::config::format::split_host_port;
 
 impl Options {
     /// The settings agree with each other.

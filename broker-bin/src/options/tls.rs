@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::OcspPeer;
-use crate::config::kind::{Format, Kind};
-use crate::config::table::{
-    Group, block, blocks, choice, formatted, integer, list, seconds, section, switch, text,
+use crate::config::declare::{
+    block, blocks, choice, formatted, integer, list, seconds, section, switch, text,
 };
+use crate::config::kind::{Format, Kind};
+use crate::config::table::Group;
 
 const CIPHER_SUITES: &[&str] = &[
     "TLS_AES_128_GCM_SHA256",

@@ -7,10 +7,10 @@ use broker_core::auth::Secret;
 
 use super::Tls;
 use super::cluster::has_no_port;
-use crate::config::kind::{Format, Kind};
-use crate::config::table::{
+use crate::config::declare::{
     block, duration, formatted, list, listen, port, seconds, section, switch, text,
 };
+use crate::config::kind::{Format, Kind};
 
 section! {
     /// Clients over WebSocket. Without a port there are none.
