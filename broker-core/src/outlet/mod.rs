@@ -90,6 +90,9 @@ pub(crate) trait Outlet: Send + Sync {
     /// Takes nothing more, and forgets what waits. Wakes whoever serves it.
     fn close(&self, reason: CloseReason);
 
+    /// Wakes whoever serves it: the session has something to do.
+    fn wake(&self);
+
     /// Logs what is delivered from now on, or no longer.
     fn set_trace(&self, trace: Option<Arc<Trace>>);
 

@@ -247,12 +247,6 @@ impl WireOutlet {
         self.wake();
     }
 
-    fn wake(&self) {
-        if let Some(link) = &*self.link.load() {
-            link.wake();
-        }
-    }
-
     /// Closes it for good: its session is gone.
     pub(crate) fn abandon(&self, reason: CloseReason) {
         self.close(reason);
@@ -375,6 +369,12 @@ impl Outlet for WireOutlet {
 
     fn close(&self, reason: CloseReason) {
         self.close_locked(self.state.lock(), reason);
+    }
+
+    fn wake(&self) {
+        if let Some(link) = &*self.link.load() {
+            link.wake();
+        }
     }
 
     fn set_trace(&self, trace: Option<Arc<Trace>>) {

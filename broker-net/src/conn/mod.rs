@@ -117,6 +117,12 @@ impl Connection {
             if let Some(reason) = self.session.closing() {
                 return Poll::Ready(reason);
             }
+            if self.session.has_news() {
+                let now = Instant::now();
+                with_buffers(|buffers| self.session.handle_news(now, &mut buffers.work));
+                timer.as_mut().reset(self.session.next_timeout().into());
+                continue;
+            }
             if timer.as_mut().poll(cx).is_ready() {
                 self.handle_timeout();
                 timer.as_mut().reset(self.session.next_timeout().into());
@@ -188,6 +194,8 @@ impl Connection {
 
     /// Lets the last words leave, and closes.
     async fn end(mut self, reason: CloseReason) {
+        // Nobody must wait for it.
+        self.session.ignore_news();
         match reason {
             CloseReason::ClientClosed | CloseReason::ReadError => {}
             // The server has a deadline for all of its connections.

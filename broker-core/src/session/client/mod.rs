@@ -14,7 +14,7 @@ use super::ping::{Due, Ping};
 use super::publisher::Publisher;
 use super::sids::Sids;
 use crate::account::{Account, SYSTEM};
-use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Subscribe};
+use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe};
 use crate::broker::Shared;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
@@ -62,6 +62,8 @@ pub struct ClientSession {
     ping: Ping,
     has_connected: bool,
     has_ponged: bool,
+    /// The authenticator has changed while the one before it was at work.
+    must_review: bool,
     trace: Option<Arc<Trace>>,
     /// Why the connection must end, once what waits for the client has left.
     closing: Option<CloseReason>,
@@ -81,6 +83,7 @@ struct Served {
     account: Arc<Account>,
     permissions: Option<Arc<Permissions>>,
     user: Option<Arc<str>>,
+    proof: Proof,
 }
 
 impl ClientSession {
@@ -94,6 +97,7 @@ impl ClientSession {
         work: &mut Work,
     ) -> Self {
         work.start(now);
+        let version = shared.version();
         let options = shared.options.load();
         let limits = options.limits.clone();
         let outlet = Arc::new(WireOutlet::new(
@@ -104,7 +108,7 @@ impl ClientSession {
         ));
         let (id, seed) = shared.next_session();
         let receiver =
-            Arc::new(Receiver::new(id, arrival.remote, now, Arc::clone(&outlet) as Arc<_>));
+            Arc::new(Receiver::new(id, arrival.remote, now, Arc::clone(&outlet) as Arc<_>, true));
         let phase = Phase::Stranger(now + limits.auth_timeout);
         let mut session = Self {
             terms: Terms {
@@ -124,6 +128,7 @@ impl ClientSession {
             ping: Ping::new(now, &limits),
             has_connected: false,
             has_ponged: false,
+            must_review: false,
             closing: None,
         };
         session.let_in_as_is();
@@ -131,6 +136,13 @@ impl ClientSession {
         session.send_info(|_| {}, work);
         let is_one_too_many = !session.shared.register(&session.receiver, limits.max_connections);
         tracing::debug!(client = %session.receiver, "Client connection created");
+        // What was changed before the session was one of those who are told.
+        if session.shared.version() != version {
+            session
+                .receiver
+                .news
+                .leave(None, |news| (news.options, news.authenticator) = (true, true));
+        }
         if is_one_too_many {
             session.fault(&ClientFault::MaxConnections, work);
         }
@@ -152,8 +164,8 @@ impl ClientSession {
         let account = self.shared.account(&grant.account);
         account.sessions.fetch_add(1, Ordering::Relaxed);
         self.receiver.set_permissions(grant.permissions.clone());
-        let Grant { permissions, user, .. } = grant;
-        self.phase = Phase::Served(Served { account, permissions, user });
+        let Grant { permissions, user, proof, .. } = grant;
+        self.phase = Phase::Served(Served { account, permissions, user, proof });
     }
 
     /// The connection's number, `cid`.
@@ -189,9 +201,8 @@ impl ClientSession {
         work: &mut Work,
     ) -> Received {
         work.start(now);
-        let options = self.shared.options.load();
-        if options.trace != self.trace.is_some() {
-            self.follow_trace();
+        if self.has_news() {
+            self.handle_news(now, work);
         }
         let received = self.receive_all(now, input, shared, work);
         if !work.take_expects_more() {
@@ -379,6 +390,7 @@ impl ClientSession {
             self.note_rtt(now.saturating_duration_since(self.receiver.since));
         }
         self.ping.connected(now, limits, self.publisher.random());
+        let before = (self.options.user.clone(), self.options.nkey.clone());
         if self.options.apply(json).is_err() {
             return self.fault(&ClientFault::BadJson("CONNECT"), work);
         }
@@ -394,7 +406,19 @@ impl ClientSession {
         self.has_connected = true;
         self.publisher.forget();
         let credentials = self.credentials();
-        match shared.authenticator.load().authenticate(&credentials) {
+        let authenticator = shared.authenticator.load();
+        let decision = match self.held_grant() {
+            // Who they were is forgotten but for the proof, and they do not say that they are another.
+            Some(held)
+                if held.proof.is_some()
+                    && !self.options.has_secrets()
+                    && before == (credentials.user.clone(), credentials.nkey.clone()) =>
+            {
+                authenticator.review(&held, &credentials)
+            }
+            _ => authenticator.authenticate(&credentials),
+        };
+        match decision {
             Decision::Grant(grant) => self.admit(Ok(grant), work),
             Decision::Deny(denied) => self.admit(Err(denied), work),
             Decision::Compute(check) => {
@@ -444,8 +468,17 @@ impl ClientSession {
         if !self.options.account.is_empty() {
             return self.fault(&ClientFault::AuthorizationViolation, work);
         }
+        if grant.proof.is_some() {
+            self.options.forget_secrets();
+        }
         self.become_served(grant);
         self.follow_trace();
+        if std::mem::take(&mut self.must_review) {
+            self.review(work);
+            if self.closing.is_some() {
+                return;
+            }
+        }
         if !(0..=1).contains(&self.options.protocol) {
             return self.fault(&ClientFault::BadProtocol, work);
         }
@@ -471,6 +504,7 @@ impl ClientSession {
             && served.permissions == grant.permissions
         {
             served.user = grant.user;
+            served.proof = grant.proof;
             return;
         }
         self.leave_account();
@@ -686,6 +720,7 @@ impl ClientSession {
 
 impl Drop for ClientSession {
     fn drop(&mut self) {
+        self.receiver.news.close();
         let reason = self.closing().unwrap_or(CloseReason::ClientClosed);
         self.close(reason);
         self.voice().log_end(reason);
@@ -696,6 +731,7 @@ impl Drop for ClientSession {
 }
 
 mod answers;
+mod changes;
 mod trace;
 mod voice;
 
