@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use broker_core::Broker;
 use broker_core::auth::{Token, User, Users, UsersError};
 use broker_net::{BindError, Server, ServerOptions};
 
@@ -100,6 +101,11 @@ impl Daemon {
     /// Where clients connect to.
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// The broker behind it.
+    pub fn broker(&self) -> &Broker {
+        self.server.broker()
     }
 
     /// Stops serving: connections are closed, the ports file is removed.

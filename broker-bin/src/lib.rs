@@ -19,6 +19,7 @@ pub mod daemon;
 pub mod logging;
 pub mod options;
 
+mod memory;
 mod pid_file;
 mod ports_file;
 mod program;

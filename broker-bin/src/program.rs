@@ -10,7 +10,7 @@ use crate::daemon::Daemon;
 use crate::logging::{self, Sink};
 use crate::options::Options;
 use crate::signals::{Signal, Signals};
-use crate::{NATS_VERSION, VERSION};
+use crate::{NATS_VERSION, VERSION, memory};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -77,7 +77,10 @@ async fn serve(options: Options, log: &Sink) -> ExitCode {
         }
     };
 
-    until_told_to_stop(&mut signals, log).await;
+    tokio::select! {
+        () = until_told_to_stop(&mut signals, log) => {}
+        never = memory::look_after(daemon.broker()) => match never {}
+    }
     tokio::select! {
         () = daemon.stop() => ExitCode::SUCCESS,
         // Who asks twice does not want to wait for clients that hang.

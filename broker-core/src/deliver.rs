@@ -3,12 +3,17 @@
 //! Only this file picks a queue member. Messages of one publisher to one subject that came in one
 //! chunk are delivered as a run, receiver by receiver: each receiver's queue is locked once for all
 //! of them, and its memory is warm. Where that could be told from message by message, because a
-//! receiver has several matching subscriptions or a queue group is involved, it is message by message.
+//! receiver has several matching subscriptions, it is message by message.
+//!
+//! A run to a queue group is dealt: all picks are made, then each member gets its part. That is done only
+//! while all members have plenty of room, because who is picked then gets the message for good. (A member
+//! that is cut in that very moment takes its part with it, as it would a moment later.)
 
 use crate::account::Account;
 use crate::interest::{Interested, Matches};
-use crate::limits::{FLUSH_ALL_AT_BYTES, FLUSH_AT_BYTES};
+use crate::limits::{DEALT_MEMBERS, FLUSH_ALL_AT_BYTES, FLUSH_AT_BYTES, RUN_MESSAGES};
 use crate::outlet::{Accepted, Run, Work};
+use crate::proto::Publish;
 use crate::random::Random;
 use crate::receiver::Receiver;
 use crate::subscription::Subscription;
@@ -22,25 +27,89 @@ pub(crate) fn deliver<'a>(
     matches: &Matches<Subscription>,
     random: &mut Random,
     work: &mut Work,
-    mut unheard: impl FnMut(&crate::proto::Publish<'a>, &mut Work),
+    mut unheard: impl FnMut(&Publish<'a>, &mut Work),
 ) {
-    if matches.groups.is_empty() && matches.owners_differ {
-        let heard = to_plain(account, from, run, matches, work);
-        for message in &run.messages[heard..] {
-            unheard(message, work);
+    let groups = matches.groups();
+    let is_whole = matches.owners_differ()
+        && (run.messages.len() == 1 || groups.iter().all(|group| can_deal(from, run, group)));
+    if !is_whole {
+        for message in run.messages {
+            let one = Run { messages: std::slice::from_ref(message), ..*run };
+            let mut heard = to_plain(account, from, &one, matches, work) > 0;
+            for group in groups {
+                heard |= to_group(account, from, &one, group, random, work);
+            }
+            if !heard {
+                unheard(message, work);
+            }
         }
         return;
     }
-    for message in run.messages {
-        let one = Run { messages: std::slice::from_ref(message), ..*run };
-        let mut heard = to_plain(account, from, &one, matches, work) > 0;
-        for group in &matches.groups {
-            heard |= to_group(account, from, &one, group, random, work);
-        }
-        if !heard {
-            unheard(message, work);
+    let mut heard = to_plain(account, from, run, matches, work);
+    for group in groups {
+        if run.messages.len() > 1 {
+            deal(account, run, group, random, work);
+            heard = run.messages.len();
+        } else if to_group(account, from, run, group, random, work) {
+            heard = 1;
         }
     }
+    for message in &run.messages[heard..] {
+        unheard(message, work);
+    }
+}
+
+/// Can each member of the group have any of the messages, and all of them?
+fn can_deal(from: &Receiver, run: &Run<'_>, group: &[Arc<Subscription>]) -> bool {
+    // Looking at each member must be worth it.
+    if group.len() > DEALT_MEMBERS || !(group.len()..=RUN_MESSAGES).contains(&run.messages.len()) {
+        return false;
+    }
+    let bytes = run.messages.iter().map(|message| message.body.len()).sum();
+    group.iter().all(|member| {
+        may_have(member, from, run.subject)
+            && !member.ends_by_itself()
+            && member.receiver.outlet.has_plenty_of_room(member, run.messages.len(), bytes)
+    })
+}
+
+/// Each message to any one member, each as likely as the others.
+fn deal(
+    account: &Account,
+    run: &Run<'_>,
+    group: &[Arc<Subscription>],
+    random: &mut Random,
+    work: &mut Work,
+) {
+    let mut picks = [0u8; RUN_MESSAGES];
+    let picks = &mut picks[..run.messages.len()];
+    // Where each member's part begins, and then where it ends.
+    let mut ends = [0usize; DEALT_MEMBERS];
+    for pick in &mut *picks {
+        let member = random.below(group.len());
+        *pick = member as u8;
+        ends[member] += 1;
+    }
+    let mut begin = 0;
+    for end in &mut ends[..group.len()] {
+        begin += std::mem::replace(end, begin);
+    }
+    let mut dealt = work.take_dealt();
+    dealt.extend_from_slice(run.messages);
+    for (pick, message) in picks.iter().zip(run.messages) {
+        let at = &mut ends[usize::from(*pick)];
+        dealt[*at] = *message;
+        *at += 1;
+    }
+    let mut begin = 0;
+    for (member, end) in group.iter().zip(ends) {
+        if end > begin {
+            let part = Run { messages: &dealt[begin..end], ..*run };
+            hand_over(account, member, &part, false, work);
+        }
+        begin = end;
+    }
+    work.keep_dealt(dealt);
 }
 
 /// Returns how many messages, from the first on, somebody took.

@@ -84,6 +84,9 @@ pub(crate) const FLUSH_ALL_AT_BYTES: usize = 1 << 20;
 /// How many messages to one subject are delivered together, receiver by receiver.
 pub(crate) const RUN_MESSAGES: usize = 1024;
 
+/// A run is dealt to the members of a queue group of up to this many: more, and few would get several.
+pub(crate) const DEALT_MEMBERS: usize = 128;
+
 /// The most subjects whose matches one session remembers. A session that publishes to more falls
 /// back to the account's interest for the rest.
 pub(crate) const CACHED_SUBJECTS: usize = 16 << 10;

@@ -4,12 +4,9 @@ use crate::interest::Interested;
 use crate::receiver::Receiver;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 
-/// A subscription. A server may hold millions of them: 72 bytes and one text.
+/// A subscription. A server may hold millions of them: 64 bytes, and a text if that is long.
 pub(crate) struct Subscription {
-    /// Filter, queue group and sid, one behind the other.
-    text: Box<[u8]>,
-    filter_len: u32,
-    queue_len: u32,
+    text: Text,
     pub(crate) receiver: Arc<Receiver>,
     /// Messages delivered so far. Written only with the receiver's queue locked, so that a load and a
     /// store do.
@@ -22,6 +19,54 @@ pub(crate) struct Subscription {
     is_filtered: AtomicBool,
 }
 
+const _: () = assert!(size_of::<Subscription>() == 64);
+
+/// Filter, queue group and sid, one behind the other. If they are short they are where all else is: who
+/// looks for one of a million subscriptions waits for memory.
+enum Text {
+    Short { filter_len: u8, queue_len: u8, len: u8, bytes: [u8; SHORT] },
+    Long { filter_len: u32, queue_len: u32, bytes: Box<[u8]> },
+}
+
+/// As much as fits in what a long text needs anyway, and eight bytes more.
+const SHORT: usize = 28;
+
+impl Text {
+    fn new(filter: &[u8], queue: &[u8], sid: &[u8]) -> Self {
+        let len = filter.len() + queue.len() + sid.len();
+        if len <= SHORT {
+            let mut bytes = [0; SHORT];
+            let (filter_place, rest) = bytes.split_at_mut(filter.len());
+            let (queue_place, rest) = rest.split_at_mut(queue.len());
+            filter_place.copy_from_slice(filter);
+            queue_place.copy_from_slice(queue);
+            rest[..sid.len()].copy_from_slice(sid);
+            let [filter_len, queue_len, len] =
+                [filter.len(), queue.len(), len].map(|len| len as u8);
+            return Self::Short { filter_len, queue_len, len, bytes };
+        }
+        // A control line, which is at most some KiB, held them all.
+        let [filter_len, queue_len] =
+            [filter.len(), queue.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+        Self::Long { filter_len, queue_len, bytes: [filter, queue, sid].concat().into() }
+    }
+
+    /// All of it, and where the filter and the queue group end.
+    #[inline]
+    fn parts(&self) -> (&[u8], usize, usize) {
+        match self {
+            Self::Short { filter_len, queue_len, len, bytes } => {
+                let filter_end = usize::from(*filter_len);
+                (&bytes[..usize::from(*len)], filter_end, filter_end + usize::from(*queue_len))
+            }
+            Self::Long { filter_len, queue_len, bytes } => {
+                let filter_end = *filter_len as usize;
+                (bytes, filter_end, filter_end + *queue_len as usize)
+            }
+        }
+    }
+}
+
 impl Subscription {
     pub(crate) fn new(
         receiver: Arc<Receiver>,
@@ -30,16 +75,8 @@ impl Subscription {
         sid: &[u8],
         is_filtered: bool,
     ) -> Self {
-        let queue = queue.unwrap_or_default();
-        let mut text = Vec::with_capacity(filter.len() + queue.len() + sid.len());
-        text.extend_from_slice(filter);
-        text.extend_from_slice(queue);
-        text.extend_from_slice(sid);
         Self {
-            text: text.into_boxed_slice(),
-            // A control line, which is at most some KiB, held them all.
-            filter_len: u32::try_from(filter.len()).unwrap_or(u32::MAX),
-            queue_len: u32::try_from(queue.len()).unwrap_or(u32::MAX),
+            text: Text::new(filter, queue.unwrap_or_default(), sid),
             receiver,
             delivered: AtomicU64::new(0),
             max: AtomicU64::new(0),
@@ -59,7 +96,8 @@ impl Subscription {
     }
 
     pub(crate) fn sid(&self) -> &[u8] {
-        &self.text[self.filter_len as usize + self.queue_len as usize..]
+        let (text, _, queue_end) = self.text.parts();
+        &text[queue_end..]
     }
 
     /// How many of `count` messages it still takes, counted as delivered, and whether it is the last.
@@ -86,6 +124,11 @@ impl Subscription {
         is_ahead
     }
 
+    /// Is there a number of messages after which it ends?
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        self.max.load(Ordering::Relaxed) != 0
+    }
+
     /// Ends it. True for the one caller that did: it must take it out of the interest.
     pub(crate) fn end(&self) -> bool {
         !self.is_over.swap(true, Ordering::AcqRel)
@@ -105,15 +148,34 @@ pub(crate) struct Admitted {
 
 impl Interested for Subscription {
     fn filter(&self) -> &[u8] {
-        &self.text[..self.filter_len as usize]
+        let (text, filter_end, _) = self.text.parts();
+        &text[..filter_end]
     }
 
     fn queue(&self) -> Option<&[u8]> {
-        let end = self.filter_len as usize + self.queue_len as usize;
-        Some(&self.text[self.filter_len as usize..end]).filter(|queue| !queue.is_empty())
+        let (text, filter_end, queue_end) = self.text.parts();
+        Some(&text[filter_end..queue_end]).filter(|queue| !queue.is_empty())
     }
 
     fn owner(&self) -> u64 {
         self.receiver.id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_every_length_come_back_as_they_were() {
+        for len in 0..40 {
+            let (filter, queue, sid) =
+                (vec![b'f'; len], vec![b'q'; len % 7], vec![b's'; 1 + len % 5]);
+            let text = Text::new(&filter, &queue, &sid);
+            let (all, filter_end, queue_end) = text.parts();
+            assert_eq!(all[..filter_end], filter);
+            assert_eq!(all[filter_end..queue_end], queue);
+            assert_eq!(all[queue_end..], sid);
+        }
     }
 }

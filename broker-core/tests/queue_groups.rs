@@ -130,3 +130,34 @@ fn messages_of_one_publisher_reach_a_member_in_order() {
         assert!(numbers.len() > 100 && numbers.is_sorted(), "{numbers:?}");
     }
 }
+
+fn payloads(text: &str) -> Vec<usize> {
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+#[test]
+fn many_messages_at_once_reach_one_member_each_and_everybody_else_in_order() {
+    let mut world = World::new();
+    let group = members(&mut world, 5, "SUB jobs workers 1\r\n");
+    let plain = members(&mut world, 1, "SUB jobs 1\r\n");
+    let mut publisher = world.join();
+    let chunk: String = (0..900).map(|number| format!("PUB jobs 4\r\n{number:04}\r\n")).collect();
+    world.send(&mut publisher, chunk);
+    let parts: Vec<Vec<usize>> = group.iter().map(|member| payloads(&member.read())).collect();
+    assert!(parts.iter().all(|part| part.is_sorted() && part.len() > 100), "{parts:?}");
+    let mut all = parts.concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..900).collect::<Vec<_>>());
+    assert_eq!(payloads(&plain[0].read()), (0..900).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_member_that_also_listens_by_itself_gets_message_by_message() {
+    let mut world = World::new();
+    let both = members(&mut world, 1, "SUB jobs workers 1\r\nSUB jobs 2\r\n");
+    let mut publisher = world.join();
+    let chunk: String = (0..50).map(|number| format!("PUB jobs 4\r\n{number:04}\r\n")).collect();
+    world.send(&mut publisher, chunk);
+    let expected: Vec<usize> = (0..50).flat_map(|number| [number, number]).collect();
+    assert_eq!(payloads(&both[0].read()), expected);
+}

@@ -13,7 +13,14 @@ use crate::random::Random;
 /// Up to this many subjects all are remembered at once. A session that publishes to more may be one
 /// that never repeats itself, so further ones get in by lot: those that return soon do.
 const SURE_SUBJECTS: usize = 1024;
+
+/// One in so many gets in, and of a session that hardly ever repeats itself one in so many: taking one in,
+/// and another out, costs more than asking the interest.
 const LOT: usize = 4;
+const LONG_LOT: usize = 64;
+
+/// After so many look-ups it is seen which of the two it is.
+const LOOK_UPS: usize = 4096;
 
 /// Remembers matches, and beside them whether the session may publish to the subject at all.
 pub(crate) struct MatchCache<S> {
@@ -25,18 +32,68 @@ pub(crate) struct MatchCache<S> {
     hasher: FixedState,
     random: Random,
     cost: usize,
+    lot: usize,
+    /// Of the last look-ups, except those of the subject before: how many there were, and found.
+    looked_up: usize,
+    found: usize,
     /// For answers that are not kept.
     unkept: Matches<S>,
     /// Where to look for entries that are out of date.
     sweep: usize,
 }
 
+/// Whoever publishes to thousands of subjects waits for memory here, so that an entry is one line of it.
+#[repr(align(64))]
 struct Entry<S> {
-    subject: Box<[u8]>,
-    hash: u64,
+    subject: Text,
     generation: Generation,
-    is_allowed: bool,
     matches: Matches<S>,
+}
+
+const _: () = assert!(size_of::<Entry<()>>() == 64);
+
+/// A subject, inside of its entry if it is short, and whether the session may publish to it, for which
+/// there is a byte left.
+enum Text {
+    Short { is_allowed: bool, len: u8, bytes: [u8; SHORT] },
+    Long { is_allowed: bool, bytes: Box<[u8]> },
+}
+
+/// As much as leaves an entry one line of memory.
+const SHORT: usize = 21;
+
+impl Text {
+    fn new(subject: &[u8], is_allowed: bool) -> Self {
+        let mut bytes = [0; SHORT];
+        match bytes.get_mut(..subject.len()) {
+            Some(place) => {
+                place.copy_from_slice(subject);
+                Self::Short { is_allowed, len: subject.len() as u8, bytes }
+            }
+            None => Self::Long { is_allowed, bytes: subject.into() },
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { len, bytes, .. } => &bytes[..usize::from(*len)],
+            Self::Long { bytes, .. } => bytes,
+        }
+    }
+
+    fn is_allowed(&self) -> bool {
+        match self {
+            Self::Short { is_allowed, .. } | Self::Long { is_allowed, .. } => *is_allowed,
+        }
+    }
+
+    /// How much memory it takes beside itself.
+    fn cost(&self) -> usize {
+        match self {
+            Self::Short { .. } => 0,
+            Self::Long { bytes, .. } => bytes.len(),
+        }
+    }
 }
 
 /// What the cache knows of a subject.
@@ -54,6 +111,9 @@ impl<S: Interested> MatchCache<S> {
             hasher: FixedState::with_seed(seed),
             random: Random::new(seed),
             cost: 0,
+            lot: LOT,
+            looked_up: 0,
+            found: 0,
             unkept: Matches::default(),
             sweep: 0,
         }
@@ -76,7 +136,7 @@ impl<S: Interested> MatchCache<S> {
         is_allowed: impl FnOnce() -> bool,
     ) -> Known<'_, S> {
         let is_last = self.entries.get(self.last).is_some_and(|entry| {
-            *entry.subject == *subject && interest.is_current(entry.generation)
+            entry.subject.bytes() == subject && interest.is_current(entry.generation)
         });
         if is_last {
             return self.entries[self.last].known();
@@ -91,9 +151,11 @@ impl<S: Interested> MatchCache<S> {
         is_allowed: impl FnOnce() -> bool,
     ) -> Known<'_, S> {
         let hash = self.hasher.hash_one(subject);
+        self.note_look_up();
         let entries = &self.entries;
-        let is_it = |at: &u32| *entries[*at as usize].subject == *subject;
+        let is_it = |at: &u32| entries[*at as usize].subject.bytes() == subject;
         if let Some(at) = self.index.find(hash, is_it) {
+            self.found += 1;
             self.last = *at as usize;
             let entry = &mut self.entries[self.last];
             if !interest.is_current(entry.generation) {
@@ -112,8 +174,17 @@ impl<S: Interested> MatchCache<S> {
         }
         self.forget_some(interest);
         let matches = std::mem::take(&mut self.unkept);
-        self.insert(Entry { subject: subject.into(), hash, generation, is_allowed, matches });
+        let subject = Text::new(subject, is_allowed);
+        self.insert(hash, Entry { subject, generation, matches });
         self.entries[self.last].known()
+    }
+
+    fn note_look_up(&mut self) {
+        self.looked_up += 1;
+        if self.looked_up == LOOK_UPS {
+            self.lot = if self.found < LOOK_UPS / 8 { LONG_LOT } else { LOT };
+            (self.looked_up, self.found) = (0, 0);
+        }
     }
 
     /// Drops entries that are out of date, which may hold on to subscribers that are long gone: more of
@@ -135,10 +206,10 @@ impl<S: Interested> MatchCache<S> {
 
     fn has_room_for(&mut self, subject: &[u8]) -> bool {
         subject.len() <= CACHED_SUBJECT_BYTES
-            && (self.entries.len() < SURE_SUBJECTS || self.random.below(LOT) == 0)
+            && (self.entries.len() < SURE_SUBJECTS || self.random.below(self.lot) == 0)
     }
 
-    fn insert(&mut self, entry: Entry<S>) {
+    fn insert(&mut self, hash: u64, entry: Entry<S>) {
         if self.cost > CACHED_BYTES {
             self.clear();
         }
@@ -148,22 +219,24 @@ impl<S: Interested> MatchCache<S> {
         }
         self.cost += entry.cost();
         self.last = self.entries.len();
-        let entries = &self.entries;
-        self.index.insert_unique(entry.hash, self.last as u32, |at| entries[*at as usize].hash);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let hash_of = |at: &u32| hasher.hash_one(entries[*at as usize].subject.bytes());
+        self.index.insert_unique(hash, self.last as u32, hash_of);
         self.entries.push(entry);
     }
 
     fn remove(&mut self, at: usize) {
         let entry = self.entries.swap_remove(at);
         self.cost -= entry.cost();
-        if let Ok(slot) = self.index.find_entry(entry.hash, |other| *other as usize == at) {
+        let hash = self.hasher.hash_one(entry.subject.bytes());
+        if let Ok(slot) = self.index.find_entry(hash, |other| *other as usize == at) {
             slot.remove();
         }
         // The last entry has moved into the gap.
         let moved_from = self.entries.len() as u32;
-        if let Some(moved) = self.entries.get(at)
-            && let Some(slot) = self.index.find_mut(moved.hash, |other| *other == moved_from)
-        {
+        let Some(moved) = self.entries.get(at) else { return };
+        let hash = self.hasher.hash_one(moved.subject.bytes());
+        if let Some(slot) = self.index.find_mut(hash, |other| *other == moved_from) {
             *slot = at as u32;
         }
     }
@@ -171,10 +244,10 @@ impl<S: Interested> MatchCache<S> {
 
 impl<S: Interested> Entry<S> {
     fn known(&self) -> Known<'_, S> {
-        Known { is_allowed: self.is_allowed, matches: &self.matches }
+        Known { is_allowed: self.subject.is_allowed(), matches: &self.matches }
     }
 
     fn cost(&self) -> usize {
-        size_of::<Self>() + self.subject.len() + self.matches.cost()
+        size_of::<Self>() + self.subject.cost() + self.matches.cost()
     }
 }

@@ -67,14 +67,18 @@ impl<S: Interested> Interest<S> {
 
     /// Grows whenever the interest in any subject with this one's first token changes.
     pub(crate) fn generation(&self, subject: &[u8]) -> Generation {
-        let shard = Generations::shard(first_token(subject));
-        Generation { shard, count: self.generations.count(shard) }
+        self.generation_of(Generations::shard(first_token(subject)))
+    }
+
+    #[inline]
+    fn generation_of(&self, shard: u8) -> Generation {
+        Generation::new(shard, self.generations.count(shard))
     }
 
     /// Is what was collected at `generation` still all there is?
     #[inline]
     pub(crate) fn is_current(&self, generation: Generation) -> bool {
-        self.generations.count(generation.shard) == generation.count
+        self.generation_of(generation.shard()) == generation
     }
 
     /// How many subscriptions there are.
@@ -86,8 +90,18 @@ impl<S: Interested> Interest<S> {
 /// A point in the history of the interest in subjects with one first token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Generation {
-    shard: u8,
-    count: u64,
+    /// The shard in the lowest byte; the count above it, which would take a billion years to fill.
+    packed: u64,
+}
+
+impl Generation {
+    fn new(shard: u8, count: u64) -> Self {
+        Self { packed: (count << 8) | u64::from(shard) }
+    }
+
+    fn shard(self) -> u8 {
+        self.packed as u8
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! a trie by token.
 //!
 //! Most subscriptions have no wildcard, reply inboxes above all. A table finds them in one step
-//! however many there are, and takes about 20 bytes for each beside the subscription itself; the trie
+//! however many there are, and takes 10 to 20 bytes for each beside the subscription itself; the trie
 //! is left to the few that need it.
 
 use std::collections::HashMap;
@@ -19,7 +19,10 @@ use std::hash::BuildHasher;
 
 /// See the module.
 pub(super) struct Sublist<S> {
-    literal: HashTable<Members<S>>,
+    /// One subscription of each filter, mostly the only one.
+    literal: HashTable<Arc<S>>,
+    /// The others with that filter, if there are any.
+    others: HashTable<Vec<Arc<S>>>,
     wildcard: Node<S>,
     /// Seeded, so that nobody can choose subjects that meet in one slot.
     hasher: FixedState,
@@ -30,6 +33,7 @@ impl<S: Interested> Sublist<S> {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             literal: HashTable::new(),
+            others: HashTable::new(),
             wildcard: Node::default(),
             hasher: FixedState::with_seed(seed),
             len: 0,
@@ -48,15 +52,18 @@ impl<S: Interested> Sublist<S> {
         }
         let filter = subscription.filter();
         let hash = self.hasher.hash_one(filter);
-        let entry = self.literal.entry(
-            hash,
-            |members| members.filter() == filter,
-            |members| self.hasher.hash_one(members.filter()),
-        );
-        match entry {
-            Entry::Occupied(mut members) => members.get_mut().insert(subscription),
+        let hash_of = |other: &Arc<S>| self.hasher.hash_one(other.filter());
+        match self.literal.entry(hash, |other| other.filter() == filter, hash_of) {
             Entry::Vacant(slot) => {
-                slot.insert(Members::One(subscription));
+                slot.insert(subscription);
+            }
+            Entry::Occupied(_) => {
+                let hash_of = |others: &Vec<Arc<S>>| self.hasher.hash_one(shared_filter(others));
+                self.others
+                    .entry(hash, |others| shared_filter(others) == filter, hash_of)
+                    .or_insert_with(Vec::new)
+                    .get_mut()
+                    .push(Arc::clone(&subscription));
             }
         }
     }
@@ -67,30 +74,50 @@ impl<S: Interested> Sublist<S> {
             let path: Vec<&[u8]> = tokens(filter).collect();
             self.wildcard.remove(&path, subscription)
         } else {
-            let hash = self.hasher.hash_one(filter);
-            match self.literal.find_entry(hash, |members| members.filter() == filter) {
-                Ok(mut entry) => {
-                    let removed = entry.get_mut().remove(subscription);
-                    if entry.get().is_empty() {
-                        entry.remove();
-                    }
-                    removed
-                }
-                Err(_) => false,
-            }
+            self.remove_literal(subscription)
         };
         self.len -= usize::from(removed);
         // A burst of subscriptions must not hold its table for ever.
-        if self.literal.len() * 8 < self.literal.capacity() && self.literal.capacity() > 1024 {
-            let half = self.literal.capacity() / 2;
-            self.literal.shrink_to(half, |members| self.hasher.hash_one(members.filter()));
+        let hasher = &self.hasher;
+        shrink(&mut self.literal, |other| hasher.hash_one(other.filter()));
+        shrink(&mut self.others, |others| hasher.hash_one(shared_filter(others)));
+    }
+
+    fn remove_literal(&mut self, subscription: &Arc<S>) -> bool {
+        let filter = subscription.filter();
+        let hash = self.hasher.hash_one(filter);
+        let Ok(mut one) = self.literal.find_entry(hash, |other| other.filter() == filter) else {
+            return false;
+        };
+        let others = self.others.find_entry(hash, |others| shared_filter(others) == filter);
+        let Ok(mut others) = others else {
+            let is_it = Arc::ptr_eq(one.get(), subscription);
+            if is_it {
+                one.remove();
+            }
+            return is_it;
+        };
+        let list = others.get_mut();
+        let removed = if Arc::ptr_eq(one.get(), subscription) {
+            // Its place in the table goes to another.
+            list.pop().map(|other| *one.get_mut() = other)
+        } else {
+            let at = list.iter().position(|other| Arc::ptr_eq(other, subscription));
+            at.map(|at| drop(list.swap_remove(at)))
+        };
+        if list.is_empty() {
+            others.remove();
         }
+        removed.is_some()
     }
 
     pub(super) fn collect(&self, subject: &[u8], matches: &mut Matches<S>) {
         let hash = self.hasher.hash_one(subject);
-        if let Some(members) = self.literal.find(hash, |members| members.filter() == subject) {
-            members.collect(matches);
+        if let Some(one) = self.literal.find(hash, |other| other.filter() == subject) {
+            matches.add(one);
+            if let Some(others) = self.others.find(hash, |other| shared_filter(other) == subject) {
+                others.iter().for_each(|other| matches.add(other));
+            }
         }
         // NATS 2.14: a subject with an empty token matches nothing.
         if !self.wildcard.is_empty() && tokens(subject).all(|token| !token.is_empty()) {
@@ -103,6 +130,17 @@ fn is_wildcard(filter: &[u8]) -> bool {
     tokens(filter).any(|token| !matches!(Token::of(token), Token::Literal(_)))
 }
 
+/// The filter that they all have. A list without any, which is never kept, has that of nobody.
+fn shared_filter<S: Interested>(others: &[Arc<S>]) -> &[u8] {
+    others.first().map_or(&[], |first| first.filter())
+}
+
+fn shrink<T>(table: &mut HashTable<T>, hash_of: impl Fn(&T) -> u64) {
+    if table.len() * 8 < table.capacity() && table.capacity() > 1024 {
+        table.shrink_to(table.capacity() / 2, hash_of);
+    }
+}
+
 /// The subscriptions with one filter: mostly one, and that one costs nothing more.
 enum Members<S> {
     None,
@@ -111,15 +149,6 @@ enum Members<S> {
 }
 
 impl<S: Interested> Members<S> {
-    /// Empty members, which never stay in the table, have an empty filter, which nobody can have.
-    fn filter(&self) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::One(subscription) => subscription.filter(),
-            Self::Many(subscriptions) => subscriptions.first().map_or(&[], |first| first.filter()),
-        }
-    }
-
     fn is_empty(&self) -> bool {
         match self {
             Self::None => true,

@@ -1,5 +1,7 @@
 //! The sublist and its cache against the model.
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 
 use super::model::Model;
@@ -32,7 +34,7 @@ fn fake(id: u64, filter: &str, queue: Option<&str>) -> Arc<Fake> {
 
 fn ids(matches: &Matches<Fake>) -> Vec<u64> {
     let mut ids: Vec<u64> =
-        matches.plain.iter().chain(matches.groups.iter().flatten()).map(|s| s.id).collect();
+        matches.plain.iter().chain(matches.groups().iter().flatten()).map(|s| s.id).collect();
     ids.sort_unstable();
     ids
 }
@@ -47,7 +49,7 @@ fn members_of_one_name_are_one_group_whatever_their_filters() {
     let mut matches = Matches::default();
     interest.collect(b"a.b", &mut matches);
     assert_eq!(matches.plain.len(), 1);
-    let mut sizes: Vec<usize> = matches.groups.iter().map(Vec::len).collect();
+    let mut sizes: Vec<usize> = matches.groups().iter().map(Vec::len).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 2]);
 }
@@ -105,6 +107,23 @@ fn a_session_that_never_repeats_itself_is_bounded() {
         assert_eq!(known.matches.plain.len(), 1);
     }
     assert!(cache.remembered() <= crate::limits::CACHED_SUBJECTS);
+}
+
+#[test]
+fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
+    let interest: Interest<Fake> = Interest::new(1);
+    let mut cache = MatchCache::new(1);
+    for round in 0..100_000 {
+        cache.look_up(&interest, format!("once.{round}").as_bytes(), || true);
+    }
+    let mut asked = 0;
+    for round in 0..2_000_000 {
+        cache.look_up(&interest, format!("again.{}", round % 10_000).as_bytes(), || {
+            asked += usize::from(round >= 1_900_000);
+            true
+        });
+    }
+    assert!(asked < 1_000, "{asked} of the last 100,000 were not remembered");
 }
 
 #[derive(Clone, Debug)]
@@ -168,9 +187,11 @@ proptest! {
                     prop_assert_eq!(&ids(known.matches), &expected, "cached");
                     let owners: Vec<u64> = known.matches.plain.iter().map(|s| s.owner()).collect();
                     prop_assert!(owners.is_sorted());
-                    let mut distinct = owners.clone();
-                    distinct.dedup();
-                    prop_assert_eq!(distinct.len() == owners.len(), known.matches.owners_differ);
+                    let members = known.matches.groups().iter().flatten();
+                    let all = known.matches.plain.iter().chain(members).map(|s| s.owner());
+                    let distinct: HashSet<u64> = all.clone().collect();
+                    let differ = distinct.len() == all.count();
+                    prop_assert_eq!(differ, known.matches.owners_differ());
                 }
             }
             prop_assert_eq!(interest.len(), model.0.len());

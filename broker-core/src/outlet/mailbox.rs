@@ -155,6 +155,18 @@ impl Outlet for Mailboxes {
         }
     }
 
+    fn has_plenty_of_room(
+        &self,
+        subscription: &Subscription,
+        messages: usize,
+        _body_bytes: usize,
+    ) -> bool {
+        let state = self.state.lock();
+        state.boxes.get(&sid_number(subscription)).is_some_and(|mailbox| {
+            !mailbox.is_over && mailbox.messages.len() + messages < MAILBOX_MESSAGES / 2
+        })
+    }
+
     fn flush(&self, _work: &mut Work) {
         let to_wake = {
             let mut state = self.state.lock();

@@ -78,6 +78,15 @@ pub(crate) trait Outlet: Send + Sync {
         work: &mut Work,
     ) -> Accepted;
 
+    /// Would it take so much for that subscription, and far more? What is told may have changed a moment
+    /// later, but not by that much.
+    fn has_plenty_of_room(
+        &self,
+        subscription: &Subscription,
+        messages: usize,
+        body_bytes: usize,
+    ) -> bool;
+
     /// Sends off what waits, as far as that needs no waiting.
     fn flush(&self, work: &mut Work);
 
@@ -116,8 +125,9 @@ pub struct Work {
     spare: SpareBlocks,
     /// The memory of a list of blocks.
     pieces: VecDeque<Piece>,
-    /// The memory of a run's messages.
+    /// The memory of a run's messages, and of the same in the order in which they are dealt.
     messages: Vec<Publish<'static>>,
+    dealt: Vec<Publish<'static>>,
 }
 
 /// The longest list of blocks whose memory is kept: 64 KiB each, as much as may wait for one receiver.
@@ -184,6 +194,15 @@ impl Work {
 
     pub(crate) fn keep_messages(&mut self, messages: Vec<Publish<'_>>) {
         self.messages = recycle(messages);
+    }
+
+    /// Another such list.
+    pub(crate) fn take_dealt<'a>(&mut self) -> Vec<Publish<'a>> {
+        recycle(std::mem::take(&mut self.dealt))
+    }
+
+    pub(crate) fn keep_dealt(&mut self, dealt: Vec<Publish<'_>>) {
+        self.dealt = recycle(dealt);
     }
 }
 

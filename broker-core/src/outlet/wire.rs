@@ -313,20 +313,14 @@ impl Outlet for WireOutlet {
         }
         let admitted = subscription.admit(run.messages.len());
         let messages = &run.messages[..admitted.count];
-        let mut body_bytes = 0;
-        // All messages of one run have the same verb unless some have headers and some do not.
-        let mut prefix = std::mem::take(&mut work.prefix);
-        let mut prefix_has_headers = None;
-        for message in messages {
-            let has_headers = message.has_headers() && with_headers;
-            if prefix_has_headers != Some(has_headers) {
-                prefix.clear();
-                encode::message_prefix(&mut prefix, has_headers, run.subject, subscription.sid());
-                prefix_has_headers = Some(has_headers);
+        let subject = run.subject;
+        let body_bytes = match messages {
+            // Where no other follows, its head needs no memory of its own.
+            [message] if is_one_piece(message, with_headers, run.shared) => {
+                state.append_one(message, subject, subscription.sid(), work)
             }
-            body_bytes += state.append(message, &prefix, with_headers, run.shared, work);
-        }
-        work.prefix = prefix;
+            _ => state.append_run(run, messages, subscription.sid(), with_headers, work),
+        };
         state.counts.messages += messages.len() as u64;
         state.counts.bytes += body_bytes as u64;
         let must_flush = !state.is_touched && !messages.is_empty();
@@ -346,6 +340,11 @@ impl Outlet for WireOutlet {
             }
         }
         accepted
+    }
+
+    fn has_plenty_of_room(&self, _: &Subscription, _messages: usize, body_bytes: usize) -> bool {
+        let state = self.state.lock();
+        state.is_open() && state.pending_bytes + body_bytes < self.max_pending_bytes / 2
     }
 
     fn flush(&self, work: &mut Work) {
@@ -427,6 +426,52 @@ impl State {
         self.in_bytes += bytes as u64;
     }
 
+    /// Appends messages that go to one subject; returns the bytes of their bodies.
+    fn append_run(
+        &mut self,
+        run: &Run<'_>,
+        messages: &[Publish<'_>],
+        sid: &[u8],
+        with_headers: bool,
+        work: &mut Work,
+    ) -> usize {
+        let mut body_bytes = 0;
+        // All messages of one run have the same verb unless some have headers and some do not.
+        let mut prefix = std::mem::take(&mut work.prefix);
+        let mut prefix_has_headers = None;
+        for message in messages {
+            let has_headers = message.has_headers() && with_headers;
+            if prefix_has_headers != Some(has_headers) {
+                prefix.clear();
+                encode::message_prefix(&mut prefix, has_headers, run.subject, sid);
+                prefix_has_headers = Some(has_headers);
+            }
+            body_bytes += self.append(message, &prefix, with_headers, run.shared, work);
+        }
+        work.prefix = prefix;
+        body_bytes
+    }
+
+    /// Appends one message that is [of one piece](is_one_piece).
+    #[inline]
+    fn append_one(
+        &mut self,
+        message: &Publish<'_>,
+        subject: &[u8],
+        sid: &[u8],
+        work: &mut Work,
+    ) -> usize {
+        let tail = message.tail.unwrap_or_default();
+        let most = "HMSG   ".len() + subject.len() + sid.len() + tail.len();
+        let block = self.open_block(most, work);
+        let before = block.len();
+        encode::message_prefix(block, message.has_headers(), subject, sid);
+        block.extend_from_slice(tail);
+        let added = block.len() - before;
+        self.add(added);
+        message.body.len()
+    }
+
     /// Appends one message; returns the bytes of its body.
     #[inline]
     fn append(
@@ -437,9 +482,8 @@ impl State {
         shared: Option<&Bytes>,
         work: &mut Work,
     ) -> usize {
-        if let Some(tail) = message.tail
-            && (with_headers || message.header_len.is_none())
-            && shared.is_none()
+        if is_one_piece(message, with_headers, shared)
+            && let Some(tail) = message.tail
         {
             let len = prefix.len() + tail.len();
             let block = self.open_block(len, work);
@@ -500,6 +544,12 @@ impl State {
         };
         result
     }
+}
+
+/// Can all that follows the subject be copied as it came?
+#[inline]
+fn is_one_piece(message: &Publish<'_>, with_headers: bool, shared: Option<&Bytes>) -> bool {
+    message.tail.is_some() && (with_headers || message.header_len.is_none()) && shared.is_none()
 }
 
 /// What of a message's body its receiver gets.
