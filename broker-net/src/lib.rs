@@ -11,11 +11,15 @@
 //! # Ok(()) }
 //! ```
 
+mod advertise;
+mod apply;
 mod checks;
 mod conn;
 mod listener;
 mod server;
 
+pub use advertise::{Advertise, InvalidAdvertise};
+pub use apply::{ApplyError, Report};
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 
 /// Compiles and runs the examples of the README.
