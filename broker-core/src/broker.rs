@@ -232,6 +232,52 @@ impl Broker {
         ClientSession::open(Arc::clone(&self.shared), &arrival, link, now, work)
     }
 
+    /// Says that the broker will go: to all clients that can be told, at once or as soon as they can be,
+    /// by an INFO with `ldm`, and without further addresses. From now on it is noted who waits for which
+    /// answers, for the time when they must [leave](Self::let_go).
+    pub fn announce_end(&self) -> Settled {
+        let _changing = self.shared.changing.lock();
+        self.update_info(|info| {
+            info.ldm = true;
+            info.connect_urls.clear();
+        });
+        let (heard, settled) = Heard::new();
+        for receiver in self.shared.receivers() {
+            if receiver.news.leave(Some(&heard), |news| news.end = true) {
+                receiver.outlet.wake();
+            }
+        }
+        settled
+    }
+
+    /// The numbers of all connections, in the order in which they should leave: those first that only
+    /// ask, so that those who are asked are there for them. Call [`Self::announce_end`] some time before.
+    pub fn order_of_leaving(&self) -> LeavingOrder {
+        let mut order = LeavingOrder::default();
+        for receiver in self.shared.receivers() {
+            if receiver.is_connection {
+                let is_service = receiver.is_service.load(Ordering::Relaxed);
+                let part = if is_service { &mut order.services } else { &mut order.others };
+                part.push(receiver.id);
+            }
+        }
+        order.others.sort_unstable();
+        order.services.sort_unstable();
+        order
+    }
+
+    /// Has a connection leave as soon as no request is lost by it, or as soon as that has taken too long.
+    /// False if there is none of that number.
+    pub fn let_go(&self, id: u64) -> bool {
+        let receiver = self.shared.sessions.get(&id).map(|entry| Arc::clone(&entry));
+        let Some(receiver) = receiver else { return false };
+        let is_told = receiver.news.leave(None, |news| (news.end, news.leave) = (true, true));
+        if is_told {
+            receiver.outlet.wake();
+        }
+        is_told
+    }
+
     /// Ends all connections, once what waits for them has left, and the subscriptions of in-process
     /// clients, once it is read. Nothing more is delivered to them.
     pub fn finish_all(&self, reason: CloseReason) {
@@ -253,6 +299,15 @@ impl Broker {
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }
+}
+
+/// Who should leave when.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LeavingOrder {
+    /// Those first.
+    pub others: Vec<u64>,
+    /// Those who may be asked things after them, and once they are gone.
+    pub services: Vec<u64>,
 }
 
 /// What came of a change.

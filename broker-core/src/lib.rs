@@ -123,7 +123,7 @@ mod subscription;
 mod sync;
 mod trace;
 
-pub use broker::{Applied, Broker, Clock, Options};
+pub use broker::{Applied, Broker, Clock, LeavingOrder, Options};
 pub use error::{ClientFault, CloseReason};
 pub use headers::{HeaderMap, InvalidHeader};
 pub use limits::Limits;

@@ -33,6 +33,10 @@ pub(crate) struct What {
     pub(crate) options: bool,
     /// It must find out whether it may still be here, and what it may do.
     pub(crate) authenticator: bool,
+    /// The server will go.
+    pub(crate) end: bool,
+    /// It must go.
+    pub(crate) leave: bool,
     /// It must be cut, and told this.
     pub(crate) fault: Option<ClientFault>,
     /// Dropped when it is done.

@@ -27,6 +27,8 @@ pub(crate) struct Receiver {
     /// Which replies it may publish because it got their requests; only where its permissions say so.
     replies: Mutex<Option<Replies>>,
     tracks_replies: AtomicBool,
+    /// It may be asked things. Known once the server has said that it will go.
+    pub(crate) is_service: AtomicBool,
     /// Subscriptions that have not ended.
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) in_messages: AtomicU64,
@@ -54,6 +56,7 @@ impl Receiver {
             permissions: ArcSwapOption::empty(),
             replies: Mutex::new(None),
             tracks_replies: AtomicBool::new(false),
+            is_service: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),

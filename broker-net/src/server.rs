@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use crate::advertise::Advertise;
 use crate::apply::{self, ApplyError, Report};
 use crate::checks::Checks;
+use crate::lame_duck::LameDuck;
 use crate::listener::{self, Listener};
 
 /// How long connections may take to read what waits for them when the server shuts down.
@@ -138,9 +139,11 @@ fn tell_address(broker: &Broker, options: &ServerOptions) {
 }
 
 /// What the server is about. Only ever goes on.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
     Serving,
+    /// No new connections; those that are there are let go one by one.
+    LameDuck(LameDuck),
     /// No new connections; those that are there end once they have read what waits for them, which
     /// they must by then.
     Finishing(Instant),
@@ -277,6 +280,25 @@ impl Server {
         self.finish(deadline).await;
     }
 
+    /// Takes no more connections, tells clients that the server goes, and lets them go one by one once
+    /// the grace period is over; without losing a request, whether they heed what they are told or not.
+    /// Returns when all are gone, at once if there are none. A second call only waits; so does a
+    /// call after the server has begun to end. [`Self::shutdown`] and [`Self::drain`] end it early.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it goes on.
+    pub async fn lame_duck(&self, plan: LameDuck) {
+        self.stop.send_if_modified(|phase| {
+            let begins = *phase == Phase::Serving;
+            if begins {
+                *phase = Phase::LameDuck(plan);
+            }
+            begins
+        });
+        self.wait().await;
+    }
+
     /// Takes no more connections and closes those that are there, giving each a second to read what
     /// waits for it. Returns when all are gone. May be called again, and after
     /// [`Self::drain`] has begun.
@@ -299,7 +321,7 @@ impl Server {
         let deadline = Instant::now() + grace;
         self.stop.send_if_modified(|phase| {
             let earlier = match *phase {
-                Phase::Serving => deadline,
+                Phase::Serving | Phase::LameDuck(_) => deadline,
                 Phase::Finishing(before) => before.min(deadline),
             };
             let next = Phase::Finishing(earlier);

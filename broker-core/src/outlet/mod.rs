@@ -13,6 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub(crate) use mailbox::{Mailboxes, sid_number};
+pub(crate) use wire::is_inbox;
 pub use wire::{Drained, Link, WireOutlet};
 
 use blocks::SpareBlocks;

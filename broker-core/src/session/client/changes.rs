@@ -16,13 +16,14 @@ impl ClientSession {
     /// Has something changed that [`Self::handle_news`] must see to? Look when the link was woken.
     #[inline]
     pub fn has_news(&self) -> bool {
-        self.receiver.news.is_there()
+        self.receiver.news.is_there() || (self.leaving.is_some() && self.outlet.has_progress())
     }
 
     /// Does what changes of the broker ask for. May bring [`Self::next_timeout`] forward, and
     /// [close](Self::closing) the session. [`Self::receive`] does it too.
     pub fn handle_news(&mut self, now: Instant, work: &mut Work) {
         let news = self.receiver.news.take();
+        self.outlet.take_progress();
         if self.closing().is_some() {
             return;
         }
@@ -37,6 +38,14 @@ impl ClientSession {
             && self.closing.is_none()
         {
             self.fault(fault, work);
+        }
+        if news.end {
+            self.announce_end(now, work);
+        }
+        if news.leave {
+            self.begin_to_leave(now);
+        } else {
+            self.leave(now);
         }
         self.outlet.drain(now, false, work);
     }

@@ -28,6 +28,7 @@ use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use answers::Answers;
+use leaving::Leaving;
 use voice::{Voice, Who};
 
 /// What is known of a connection when it arrives.
@@ -64,6 +65,8 @@ pub struct ClientSession {
     has_ponged: bool,
     /// The authenticator has changed while the one before it was at work.
     must_review: bool,
+    /// The server will go.
+    leaving: Option<Box<Leaving>>,
     trace: Option<Arc<Trace>>,
     /// Why the connection must end, once what waits for the client has left.
     closing: Option<CloseReason>,
@@ -129,6 +132,7 @@ impl ClientSession {
             has_connected: false,
             has_ponged: false,
             must_review: false,
+            leaving: None,
             closing: None,
         };
         session.let_in_as_is();
@@ -142,6 +146,9 @@ impl ClientSession {
                 .receiver
                 .news
                 .leave(None, |news| (news.options, news.authenticator) = (true, true));
+        }
+        if session.shared.info.load().ldm {
+            session.receiver.news.leave(None, |news| news.end = true);
         }
         if is_one_too_many {
             session.fault(&ClientFault::MaxConnections, work);
@@ -205,6 +212,9 @@ impl ClientSession {
             self.handle_news(now, work);
         }
         let received = self.receive_all(now, input, shared, work);
+        if self.leaving.is_some() {
+            self.leave(now);
+        }
         if !work.take_expects_more() {
             self.flush(now, work);
         }
@@ -318,6 +328,9 @@ impl ClientSession {
     }
 
     fn publish(&mut self, run: &mut Vec<Publish<'_>>, shared: Option<&Bytes>, work: &mut Work) {
+        if self.leaving.is_some() {
+            self.note_messages(run, work.now());
+        }
         let Some(first) = run.first() else { return };
         let subject = first.subject;
         if let Some(trace) = &self.trace {
@@ -331,7 +344,8 @@ impl ClientSession {
             let who =
                 Who { receiver: &self.receiver, served: Some(served), options: &self.options };
             let voice = Voice { who, outlet: &self.outlet, trace: self.trace.as_deref() };
-            let mut refusals = Answers { account: &served.account, voice };
+            let mut refusals =
+                Answers { account: &served.account, voice, is_leaving: self.leaving.is_some() };
             self.publisher.publish(
                 &served.account,
                 &self.receiver,
@@ -347,6 +361,9 @@ impl ClientSession {
     fn handle(&mut self, op: &Op<'_>, now: Instant, work: &mut Work) {
         if let Some(trace) = &self.trace {
             trace::operation(trace, op);
+        }
+        if self.has_parted() {
+            return;
         }
         if !matches!(op, Op::Connect(_)) {
             self.settle_in();
@@ -568,6 +585,7 @@ impl ClientSession {
             self.receiver.subscriptions.fetch_add(1, Ordering::Relaxed);
             self.sids.insert(Arc::clone(&subscription), living);
             served.account.interest.insert(subscription);
+            self.note_service(filter, queue);
         }
         self.ok(work);
     }
@@ -644,7 +662,7 @@ impl ClientSession {
         if let Some(deadline) = self.outlet.write_deadline() {
             next = next.min(deadline);
         }
-        next
+        self.leaving_timeout().map_or(next, |leaving| next.min(leaving))
     }
 
     /// Does what is due: asks a silent client, cuts a stale one, one that shows no credentials, one
@@ -673,6 +691,7 @@ impl ClientSession {
                 Due::Stale => self.fault(&ClientFault::StaleConnection, work),
             }
         }
+        self.leave(now);
         self.outlet.drain(now, false, work);
     }
 
@@ -732,6 +751,7 @@ impl Drop for ClientSession {
 
 mod answers;
 mod changes;
+mod leaving;
 mod trace;
 mod voice;
 
