@@ -10,7 +10,7 @@ use broker_core::auth::{Token, User, Users, UsersError};
 use broker_net::{BindError, Server, ServerOptions};
 
 use crate::options::{Access, Options, OptionsError};
-use crate::ports_file::PortsFile;
+use crate::ports_file::{Ports, PortsFile, urls};
 use crate::{NATS_VERSION, VERSION, pid_file};
 
 /// A running natsd.
@@ -88,7 +88,8 @@ impl Daemon {
 
         let ports_file = options.ports_file_dir.and_then(|dir| {
             let path = PortsFile::path(&dir, &options.program);
-            PortsFile::create(path.clone(), &server.url())
+            let ports = Ports { nats: urls("nats", server.local_addr()), ..Ports::default() };
+            PortsFile::create(path.clone(), &ports)
                 .inspect_err(|error| {
                     tracing::error!("Error writing ports file ({}): {error}", path.display());
                 })

@@ -11,6 +11,7 @@
 //! | where options come from | [`config`] |
 //! | settings and their defaults | [`options`] |
 //! | the log's lines | [`logging`] |
+//! | telling a running server what to do | [`signal_command`] |
 //! | start, banner, pid and ports files, stop | [`daemon`] |
 
 pub mod cli;
@@ -18,12 +19,14 @@ pub mod config;
 pub mod daemon;
 pub mod logging;
 pub mod options;
+pub mod signal_command;
 
 mod memory;
 mod pid_file;
 mod ports_file;
 mod program;
 mod signals;
+mod systemd;
 
 pub use broker_core::proto::info::NATS_VERSION;
 pub use daemon::{Daemon, StartError};

@@ -1,16 +1,111 @@
 //! The file that tells the process id.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+// NATS 2.14: const.go, nobody else may read it.
+const MODE: u32 = 0o600;
+
 /// Writes the id in decimal, without a line end: helpers parse the file as it is.
 ///
 /// The file is left behind at exit, as nats-server does it: `--signal` and service managers take a
-/// stale one for a dead process.
+/// stale one for a dead process. Whoever reads it while it is replaced sees the old id or the new one.
 pub(crate) fn write(path: &Path) -> io::Result<()> {
+    let id = std::process::id().to_string();
+    // A pipe, a device or a link stays what it is; and a directory that is not ours may hold a file
+    // that is.
+    if is_missing_or_a_file(path) && replace(path, &id).is_ok() {
+        return Ok(());
+    }
     let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(std::process::id().to_string().as_bytes())
+        OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)?;
+    file.write_all(id.as_bytes())
+}
+
+/// Writes the file beside its place and moves it there.
+fn replace(path: &Path, id: &str) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut unfinished_name = name.to_owned();
+    unfinished_name.push(format!(".{id}.new"));
+    let unfinished = path.with_file_name(unfinished_name);
+    let written = create(&unfinished)
+        .and_then(|mut file| file.write_all(id.as_bytes()))
+        .and_then(|()| std::fs::rename(&unfinished, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    written
+}
+
+/// Nobody else's file, and through nobody's link.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)
+}
+
+fn is_missing_or_a_file(path: &Path) -> bool {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.is_file(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    fn id() -> String {
+        std::process::id().to_string()
+    }
+
+    #[test]
+    fn who_has_the_old_file_open_reads_the_old_id_to_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        std::fs::write(&path, "8065").unwrap();
+        let mut old = File::open(&path).unwrap();
+        write(&path).unwrap();
+        let mut read = String::new();
+        old.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "8065");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), id());
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        std::fs::write(&file, "8065 and more").unwrap();
+        let inode = std::fs::metadata(&file).unwrap().ino();
+        symlink(&file, &link).unwrap();
+        write(&link).unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), id());
+        assert_eq!(std::fs::metadata(&file).unwrap().ino(), inode);
+    }
+
+    #[test]
+    fn where_nothing_can_be_put_beside_it_the_file_itself_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        std::fs::write(&path, "8065 and more").unwrap();
+        // Something is in the way; a directory without rights would not stop root.
+        std::fs::create_dir(dir.path().join(format!("pid.{}.new", id()))).unwrap();
+        write(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), id());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_an_error_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(write(&dir.path().join("missing/pid")).is_err());
+        assert!(write(dir.path()).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 }

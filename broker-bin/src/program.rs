@@ -4,12 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::cli::{self, Invocation};
 use crate::daemon::Daemon;
-use crate::logging::{self, Sink};
+use crate::logging::{self, Logging};
 use crate::options::Options;
 use crate::signals::{Signal, Signals};
+use crate::systemd::{self, Notifier};
 use crate::{NATS_VERSION, VERSION, memory};
 
 /// The command line was wrong.
@@ -33,14 +35,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
 
-    let log = match logging::install(&options.log) {
+    let log = match logging::install(&options.log, &program) {
         Ok(log) => log,
         Err(error) => {
-            let file = options.log.file.unwrap_or_default();
-            complain(&program, &format_args!("error opening log file {}: {error}", file.display()));
+            complain(&program, &error);
             return ExitCode::FAILURE;
         }
     };
+    let code = run_logged(options, &log);
+    log.flush();
+    code
+}
+
+fn run_logged(options: Options, log: &Logging) -> ExitCode {
     raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -49,7 +56,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(options, &log))
+    runtime.block_on(serve(options, log))
 }
 
 /// As many descriptors as the system lets this process have: each client takes one, and a shell often
@@ -60,7 +67,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(options: Options, log: &Sink) -> ExitCode {
+async fn serve(options: Options, log: &Logging) -> ExitCode {
     // Before anything is announced: who reads "Server is ready" may send a signal at once.
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -76,19 +83,25 @@ async fn serve(options: Options, log: &Sink) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let manager = Arc::new(Notifier::from_env());
+    manager.ready();
+    if let Some(interval) = systemd::watchdog_interval() {
+        tokio::spawn(Arc::clone(&manager).watchdog(interval));
+    }
 
     tokio::select! {
-        () = until_told_to_stop(&mut signals, log) => {}
+        () = until_told_to_stop(&mut signals, log, &manager) => {}
         never = memory::look_after(daemon.broker()) => match never {}
     }
+    manager.stopping();
     tokio::select! {
         () = daemon.stop() => ExitCode::SUCCESS,
         // Who asks twice does not want to wait for clients that hang.
-        () = until_told_to_stop(&mut signals, log) => ExitCode::FAILURE,
+        () = until_told_to_stop(&mut signals, log, &manager) => ExitCode::FAILURE,
     }
 }
 
-async fn until_told_to_stop(signals: &mut Signals, log: &Sink) {
+async fn until_told_to_stop(signals: &mut Signals, log: &Logging, manager: &Notifier) {
     loop {
         let signal = signals.next().await;
         tracing::info!("Trapped {:?} signal", signal.name());
@@ -96,14 +109,16 @@ async fn until_told_to_stop(signals: &mut Signals, log: &Sink) {
             Signal::Interrupt | Signal::Terminate => return,
             Signal::User1 => reopen(log),
             Signal::Hangup => {
+                manager.reloading();
                 tracing::error!("Failed to reload server configuration: not supported yet");
+                manager.ready();
             }
             Signal::User2 => tracing::error!("Lame duck mode is not supported yet"),
         }
     }
 }
 
-fn reopen(log: &Sink) {
+fn reopen(log: &Logging) {
     match log.reopen() {
         Ok(true) => tracing::info!("File log re-opened"),
         Ok(false) => tracing::info!("File log re-open ignored, not a file logger"),

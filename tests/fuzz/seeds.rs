@@ -1,4 +1,4 @@
-//! The first corpus: what the parties of all dialogues say.
+//! The first corpus: what the parties of all dialogues say, and the corpus of configuration files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +28,18 @@ fn main() -> io::Result<()> {
             save("session", &name, &[0, 0, 0], &bytes)?;
         }
     }
-    Ok(())
+    for folder in ["valid", "broken"] {
+        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/corpus").join(folder);
+        for entry in fs::read_dir(files)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "conf") {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                save("config", &format!("{folder}-{name}"), &[], &fs::read(&path)?)?;
+            }
+        }
+    }
+    // A file, one that it includes, and a variable.
+    save("config", "all", &[], b"include a\nb = $V\0c = 1\0[1 , $V]")
 }
 
 /// The bytes before what is said choose how it is played.

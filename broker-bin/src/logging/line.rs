@@ -3,33 +3,21 @@
 use std::fmt::Write as _;
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
+use serde_json::Value;
+
+use super::record::{Label, Record};
+use crate::options::LogFormat;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug)]
-pub struct Style {
+pub(super) struct Style {
     /// Date and time stand before the label.
-    pub time: bool,
+    pub(super) time: bool,
     /// They are UTC, not local.
-    pub utc: bool,
+    pub(super) utc: bool,
     /// The label is coloured, for a terminal.
-    pub colors: bool,
-}
-
-/// How grave a line is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Label {
-    /// The program ends for this.
-    Fatal,
-    /// Something failed.
-    Error,
-    /// Something looks wrong.
-    Warn,
-    /// What an operator wants to know.
-    Info,
-    /// What helps to find a fault.
-    Debug,
-    /// The raw protocol.
-    Trace,
+    pub(super) colors: bool,
+    pub(super) format: LogFormat,
 }
 
 impl Label {
@@ -44,33 +32,78 @@ impl Label {
             Self::Trace => ("TRC", "33"),
         }
     }
+
+    /// What log collectors call it.
+    fn level(self) -> &'static str {
+        match self {
+            Self::Fatal => "fatal",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl Style {
     /// A whole line, with its end.
-    pub fn line(&self, label: Label, text: &str) -> String {
+    pub(super) fn line(&self, record: &Record) -> String {
         let now = self.time.then(|| {
-            if self.utc { Timestamp::now().to_zoned(TimeZone::UTC) } else { Zoned::now() }
+            let utc = self.utc || self.format == LogFormat::Json;
+            if utc { Timestamp::now().to_zoned(TimeZone::UTC) } else { Zoned::now() }
         });
-        self.line_at(now.as_ref(), label, text)
+        let mut line = self.line_at(now.as_ref(), record);
+        line.push('\n');
+        line
     }
 
-    pub(super) fn line_at(&self, now: Option<&Zoned>, label: Label, text: &str) -> String {
+    /// What a log that keeps process, time and level by itself is told.
+    pub(super) fn bare(&self, record: &Record) -> String {
+        match self.format {
+            LogFormat::Text => text(record),
+            LogFormat::Json => self.line_at(None, record),
+        }
+    }
+
+    /// A line without its end.
+    pub(super) fn line_at(&self, now: Option<&Zoned>, record: &Record) -> String {
+        if self.format == LogFormat::Json {
+            return json(now, record);
+        }
+        let text = text(record);
         let mut line = String::with_capacity(64 + text.len());
         let _ = write!(line, "[{}] ", std::process::id());
         if let Some(now) = now {
             let _ = write!(line, "{} ", now.strftime("%Y/%m/%d %H:%M:%S.%6f"));
         }
-        let (letters, color) = label.parts();
+        let (letters, color) = record.label.parts();
         let _ = if self.colors {
             write!(line, "[\x1b[{color}m{letters}\x1b[0m] ")
         } else {
             write!(line, "[{letters}] ")
         };
-        push_printable(&mut line, text);
-        line.push('\n');
-        line
+        line + &text
     }
+}
+
+/// What there is to say, in one line that can be printed.
+fn text(record: &Record) -> String {
+    let Record { client, message, fields, .. } = record;
+    let mut text = String::with_capacity(message.len() + 64);
+    if let Some(client) = client {
+        push_printable(&mut text, client);
+        text.push_str(" - ");
+    }
+    push_printable(&mut text, message);
+    for (name, value) in fields {
+        let _ = write!(text, " {name}=");
+        match value {
+            Value::String(value) => push_printable(&mut text, value),
+            value => push_printable(&mut text, &value.to_string()),
+        }
+    }
+    text
 }
 
 /// A client chooses part of what is logged (its name, its subjects, its payloads), and must not be able
@@ -82,5 +115,114 @@ fn push_printable(line: &mut String, text: &str) {
         } else {
             line.push(char);
         }
+    }
+}
+
+/// One object, its keys in the order in which a person wants to read them.
+fn json(now: Option<&Zoned>, record: &Record) -> String {
+    let Record { label, client, message, fields } = record;
+    let mut line = String::with_capacity(message.len() + 128);
+    line.push('{');
+    if let Some(now) = now {
+        let _ = write!(line, "\"time\":\"{}\",", now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ"));
+    }
+    let _ = write!(line, "\"level\":\"{}\",\"pid\":{}", label.level(), std::process::id());
+    if let Some(client) = client {
+        push_pair(&mut line, "client", &client.as_str().into());
+    }
+    push_pair(&mut line, "message", &message.as_str().into());
+    for (name, value) in fields {
+        match *name {
+            // Another library's field: no key may stand twice in one object.
+            "time" | "level" | "pid" => push_pair(&mut line, &format!("{name}_"), value),
+            name => push_pair(&mut line, name, value),
+        }
+    }
+    line.push('}');
+    line
+}
+
+fn push_pair(line: &mut String, name: &str, value: &Value) {
+    let _ = write!(line, ",{}:", Value::from(name));
+    // JSON lets a few control characters stand; a terminal may act on them.
+    for char in value.to_string().chars() {
+        if char.is_control() {
+            let _ = write!(line, "\\u{:04x}", u32::from(char));
+        } else {
+            line.push(char);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: Style = Style { time: true, utc: true, colors: false, format: LogFormat::Text };
+    const JSON: Style = Style { format: LogFormat::Json, ..TEXT };
+
+    fn moment() -> Zoned {
+        "2026-11-20T23:19:05.000626[UTC]".parse().unwrap()
+    }
+
+    fn record(label: Label, message: &str) -> Record {
+        Record::new(label, message.to_owned())
+    }
+
+    #[test]
+    fn a_line_is_the_references_to_the_letter() {
+        let pid = std::process::id();
+        let line = TEXT.line_at(Some(&moment()), &record(Label::Info, "Server is ready"));
+        assert_eq!(line, format!("[{pid}] 2026/11/20 23:19:05.000626 [INF] Server is ready"));
+        let line = TEXT.line_at(None, &record(Label::Fatal, "no"));
+        assert_eq!(line, format!("[{pid}] [FTL] no"));
+    }
+
+    #[test]
+    fn on_a_terminal_the_label_has_its_colour() {
+        let pid = std::process::id();
+        let style = Style { colors: true, ..TEXT };
+        let line = style.line_at(None, &record(Label::Debug, "x"));
+        assert_eq!(line, format!("[{pid}] [\u{1b}[36mDBG\u{1b}[0m] x"));
+    }
+
+    #[test]
+    fn a_client_cannot_forge_a_line() {
+        let mut forged = record(Label::Trace, "a\r\n[1] [INF] forged \u{1b}[2J\tü");
+        forged.client = Some("b\n".into());
+        forged.fields.push(("c", "\u{9b}2J".into()));
+        let line = TEXT.line_at(None, &forged);
+        let expected = "b\\n - a\\r\\n[1] [INF] forged \\u{1b}[2J\tü c=\\u{9b}2J";
+        assert!(line.ends_with(expected), "{line:?}");
+
+        let line = JSON.line_at(None, &forged);
+        assert!(!line.contains(char::is_control), "{line:?}");
+        let object: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["message"], "a\r\n[1] [INF] forged \u{1b}[2J\tü");
+        assert_eq!(object["c"], "\u{9b}2J");
+    }
+
+    #[test]
+    fn as_json_a_line_is_one_object() {
+        let pid = std::process::id();
+        let mut said = record(Label::Warn, "say \"hi\"");
+        said.client = Some("127.0.0.1:1 - cid:5".into());
+        said.fields = vec![("bytes", 5.into()), ("ok", true.into()), ("subject", "a.b".into())];
+        assert_eq!(
+            JSON.line_at(Some(&moment()), &said),
+            format!(r#"{{"time":"2026-11-20T23:19:05.000626Z","level":"warn","pid":{pid},"#)
+                + r#""client":"127.0.0.1:1 - cid:5","message":"say \"hi\"","bytes":5,"ok":true,"subject":"a.b"}"#
+        );
+        let line = JSON.line(&said);
+        assert!(line.ends_with("}\n") && line.contains("Z\",\"level\""), "{line}");
+        assert!(!JSON.bare(&said).contains("\"time\""));
+    }
+
+    #[test]
+    fn as_json_no_key_stands_twice() {
+        let mut said = record(Label::Info, "m");
+        said.fields = vec![("level", "high".into()), ("pid", 1.into())];
+        let line = JSON.line_at(None, &said);
+        assert!(line.ends_with(r#""message":"m","level_":"high","pid_":1}"#), "{line}");
     }
 }

@@ -7,147 +7,249 @@
 //! An event is its message. A field `client` names the connection it is about and comes first
 //! (`127.0.0.1:52174 - cid:5 - …`); `fatal` makes an error the one the program ends with ([`fatal`]);
 //! any other field is appended as `name=value`.
+//!
+//! # JSON
+//!
+//! With [`LogFormat::Json`](crate::options::LogFormat::Json) a line is one object:
+//!
+//! ```json
+//! {"time":"2026-11-20T23:19:15.208626Z","level":"info","pid":7327,"message":"Server is ready"}
+//! {"time":"2026-11-20T23:19:16.104001Z","level":"error","pid":7327,"client":"127.0.0.1:52174 - cid:5","message":"authentication error"}
+//! ```
+//!
+//! | key | what |
+//! | --- | --- |
+//! | `time` | RFC 3339, microseconds, always UTC; missing if `logtime` is off |
+//! | `level` | `trace`, `debug`, `info`, `warn`, `error` or `fatal` |
+//! | `pid` | the process |
+//! | `client` | the connection it is about, if it is about one |
+//! | `message` | what would stand behind the label |
+//! | any other | a field of the event, as text, number or truth value |
+//!
+//! # Where it goes
+//!
+//! To standard error, to a file that is moved aside when it grows too long
+//! (`natsd.log.2026.11.20.23.19.15.208626123`), or to a syslog, whose lines have neither process, date
+//! nor label: it has its own. A file or syslog that cannot be opened at the start ends the program;
+//! later on the log copes. See [`LogOptions`].
+//!
+//! # Storms
+//!
+//! Lines that somebody outside can cause (`[ERR]`, `[WRN]`, and `[INF]` about a client) are written
+//! ten times a minute if they say the same of the same host but for numbers, and a hundred times from one
+//! place in the code. The others are counted, and the count is logged at the end of the minute.
 
+mod file;
+mod layer;
 mod line;
+mod record;
+mod repeats;
 mod sink;
+mod syslog;
 
 use std::io;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tracing::field::{Field, Visit};
-use tracing::subscriber::{Interest, Subscriber};
-use tracing::{Event, Level, Metadata};
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use arc_swap::ArcSwap;
+use tracing::callsite::Identifier;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
 use crate::options::LogOptions;
-pub use line::{Label, Style};
-pub use sink::Sink;
+use file::Limits;
+pub use layer::Log;
+use line::Style;
+use record::Record;
+use repeats::{Repeats, Verdict};
+use sink::{Place, Sink};
+
+/// For a syslog to take the last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Why there is no such log. The texts are what nats-server says.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The log file cannot be opened.
+    #[error("error opening log file {}: {source}", path.display())]
+    File {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The syslog cannot be reached.
+    #[error("error connecting to syslog: \"{0}\"")]
+    Syslog(#[source] io::Error),
+    /// Its address names neither `udp`, `tcp` nor `unix`.
+    #[error("error invalid network type: {0:?}")]
+    SyslogNetwork(String),
+    /// Somebody has made another log the process's own.
+    #[error("the process has a log already")]
+    Installed,
+}
 
 /// Logs why the program cannot go on, as `[FTL]`.
 pub fn fatal(why: &dyn std::fmt::Display) {
     tracing::error!(fatal = true, "{why}");
 }
 
-/// Opens the log that `options` ask for, and makes it the process's own.
+/// Opens the log that `options` ask for, and makes it the process's own. `program` is what a syslog
+/// knows it by.
 ///
 /// # Errors
 ///
-/// The log file cannot be opened, or the process has a `tracing` subscriber already.
-pub fn install(options: &LogOptions) -> io::Result<Arc<Sink>> {
-    let sink = Arc::new(match &options.file {
-        Some(path) => Sink::file(path.clone())?,
-        None => Sink::stderr(),
-    });
-    let style = Style { time: options.time, utc: options.utc, colors: sink.is_terminal() };
-    let log = Log::new(Arc::clone(&sink), style, options.debug, options.trace);
-    tracing::subscriber::set_global_default(Registry::default().with(log))
-        .map_err(io::Error::other)?;
-    Ok(sink)
+/// As [`Logging::open`]; or the process has a `tracing` subscriber already.
+pub fn install(options: &LogOptions, program: &str) -> Result<Logging, LogError> {
+    let logging = Logging::open(options, program)?;
+    tracing::subscriber::set_global_default(Registry::default().with(logging.layer()))
+        .map_err(|_| LogError::Installed)?;
+    Ok(logging)
 }
 
-/// A `tracing` layer that writes one line an event.
+/// A log that is open. Clones are the same log.
+#[derive(Clone, Debug)]
+pub struct Logging(Arc<Shared>);
+
 #[derive(Debug)]
-pub struct Log {
-    sink: Arc<Sink>,
-    style: Style,
+struct Shared {
+    program: String,
+    now: ArcSwap<Current>,
+    repeats: Mutex<Repeats<Identifier>>,
+    /// Held by who reconfigures.
+    changing: Mutex<()>,
+}
+
+/// What may change while the program runs.
+#[derive(Debug)]
+struct Current {
     debug: bool,
     trace: bool,
+    style: Style,
+    place: Place,
+    sink: Arc<Sink>,
 }
 
-impl Log {
-    /// A layer that writes to `sink`; `debug` and `trace` switch these two levels apart from each other.
-    pub fn new(sink: Arc<Sink>, style: Style, debug: bool, trace: bool) -> Self {
-        Self { sink, style, debug, trace }
+impl Logging {
+    /// Opens the log that `options` ask for. Connecting to a syslog may take seconds.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened, the syslog not be reached, or its address not be read.
+    pub fn open(options: &LogOptions, program: &str) -> Result<Self, LogError> {
+        let current = Current::open(options, program, None)?;
+        Ok(Self(Arc::new(Shared {
+            program: program.to_owned(),
+            now: ArcSwap::from_pointee(current),
+            repeats: Mutex::default(),
+            changing: Mutex::default(),
+        })))
     }
 
-    /// The libraries under us have debug and trace events of their own; `-DV` means ours, and tools
-    /// that read a trace take every `[TRC]` line for a line of the NATS protocol.
-    fn wants(&self, event: &Metadata<'_>) -> bool {
-        let ours = event.target().starts_with("broker_");
-        match *event.level() {
-            Level::ERROR | Level::WARN => true,
-            Level::INFO => ours,
-            Level::DEBUG => ours && self.debug,
-            Level::TRACE => ours && self.trace,
+    /// The log as a layer for a `tracing` subscriber of one's own.
+    pub fn layer(&self) -> Log {
+        Log::new(self.clone())
+    }
+
+    /// From here on the log is as `options` ask for: level, place, limits and form of its lines. A file
+    /// or syslog that stays what it was stays open. Connecting to another syslog may take seconds.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); then nothing has changed.
+    pub fn reconfigure(&self, options: &LogOptions) -> Result<(), LogError> {
+        let changing = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Current::open(options, &self.0.program, Some(&self.0.now.load()))?;
+        self.0.now.store(Arc::new(next));
+        drop(changing);
+        // Each place in the code remembers whether it is heard.
+        tracing::callsite::rebuild_interest_cache();
+        Ok(())
+    }
+
+    /// Opens the log file again under its name, after something moved it away; `false` if the log is no
+    /// file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened; lines go on to the one that was open.
+    pub fn reopen(&self) -> io::Result<bool> {
+        self.0.now.load().sink.reopen()
+    }
+
+    /// Writes what has been held back, and waits up to a second for a syslog to take it. To be called
+    /// when the program ends.
+    pub fn flush(&self) {
+        let sums = self.0.repeats().take();
+        self.0.write_all(&sums);
+        self.0.now.load().sink.flush(LAST_LINES);
+    }
+
+    fn log(&self, place: Identifier, record: &Record) {
+        if Repeats::<Identifier>::concern(record) && !self.admit(place, record) {
+            return;
         }
-    }
-}
-
-impl<S: Subscriber> Layer<S> for Log {
-    fn register_callsite(&self, event: &'static Metadata<'static>) -> Interest {
-        if self.wants(event) { Interest::always() } else { Interest::never() }
+        self.0.write_all(std::slice::from_ref(record));
     }
 
-    fn enabled(&self, event: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        self.wants(event)
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(match (self.trace, self.debug) {
-            (true, _) => LevelFilter::TRACE,
-            (false, true) => LevelFilter::DEBUG,
-            (false, false) => LevelFilter::INFO,
-        })
-    }
-
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let label = match *event.metadata().level() {
-            Level::ERROR if fields.fatal => Label::Fatal,
-            Level::ERROR => Label::Error,
-            Level::WARN => Label::Warn,
-            Level::INFO => Label::Info,
-            Level::DEBUG => Label::Debug,
-            Level::TRACE => Label::Trace,
-        };
-        self.sink.write(&self.style.line(label, &fields.into_text()));
-    }
-}
-
-/// What an event says.
-#[derive(Default)]
-struct Fields {
-    client: Option<String>,
-    message: String,
-    others: String,
-    fatal: bool,
-}
-
-impl Fields {
-    fn into_text(self) -> String {
-        let Self { client, message, others, .. } = self;
-        match client {
-            Some(client) => format!("{client} - {message}{others}"),
-            None if others.is_empty() => message,
-            None => message + &others,
+    fn admit(&self, place: Identifier, record: &Record) -> bool {
+        let now = Instant::now();
+        let mut repeats = self.0.repeats();
+        let sums = repeats.due(now);
+        let verdict = repeats.judge(now, place, record);
+        drop(repeats);
+        self.0.write_all(&sums);
+        if let Verdict::Hold(Some(due)) = verdict {
+            self.sum_up_at(due);
         }
-    }
-}
-
-impl Visit for Fields {
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        match field.name() {
-            "fatal" => self.fatal = value,
-            _ => self.record_debug(field, &value),
-        }
+        verdict == Verdict::Write
     }
 
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        use std::fmt::Write as _;
-        match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            "client" => self.client = Some(format!("{value:?}")),
-            name => {
-                let _ = write!(self.others, " {name}={value:?}");
+    /// A storm that has ended has no next line that would bring its sum with it.
+    fn sum_up_at(&self, due: Instant) {
+        let shared = Arc::downgrade(&self.0);
+        // Without a thread the sum waits for the next line.
+        let _ = std::thread::Builder::new().name("log sums".into()).spawn(move || {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if let Some(shared) = shared.upgrade() {
+                let sums = shared.repeats().due(Instant::now());
+                shared.write_all(&sums);
             }
+        });
+    }
+}
+
+impl Shared {
+    fn repeats(&self) -> std::sync::MutexGuard<'_, Repeats<Identifier>> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all(&self, records: &[Record]) {
+        let now = self.now.load();
+        for record in records {
+            now.sink.write(record, &now.style);
         }
+    }
+}
+
+impl Current {
+    fn open(options: &LogOptions, program: &str, last: Option<&Self>) -> Result<Self, LogError> {
+        let place = Place::of(options)?;
+        let sink = match last {
+            Some(last) if last.place == place => Arc::clone(&last.sink),
+            _ => Arc::new(Sink::open(place.clone(), program)?),
+        };
+        let style = Style {
+            time: options.time,
+            utc: options.utc,
+            colors: sink.is_terminal(),
+            format: options.format,
+        };
+        let limits = Limits { size_bytes: options.size_limit_bytes, files: options.max_files };
+        sink.set_limits(limits, &style);
+        Ok(Self { debug: options.debug, trace: options.trace, style, place, sink })
     }
 }
 

@@ -1,76 +1,103 @@
+use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
+
 use super::*;
-use jiff::Zoned;
+use crate::options::LogFormat;
 
-const PLAIN: Style = Style { time: true, utc: true, colors: false };
-
-fn moment() -> Zoned {
-    "2026-11-20T23:19:05.000626[UTC]".parse().unwrap()
+/// A log in a file, without process id, date and time.
+struct Logged {
+    dir: tempfile::TempDir,
+    options: LogOptions,
+    log: Logging,
 }
 
-/// What `log` makes of the events in `events`, without the process id.
-fn lines(debug: bool, trace: bool, events: impl FnOnce()) -> Vec<String> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("log");
-    let sink = Arc::new(Sink::file(path.clone()).unwrap());
-    let style = Style { time: false, ..PLAIN };
-    let log = Registry::default().with(Log::new(sink, style, debug, trace));
-    tracing::subscriber::with_default(log, events);
-    let prefix = format!("[{}] ", std::process::id());
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| line.strip_prefix(&prefix).unwrap().to_owned()).collect()
+impl Logged {
+    fn new(set: impl FnOnce(&mut LogOptions)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Some(dir.path().join("log"));
+        let mut options = LogOptions { file, time: false, ..LogOptions::default() };
+        set(&mut options);
+        let log = Logging::open(&options, "natsd").unwrap();
+        Self { dir, options, log }
+    }
+
+    fn reconfigure(&mut self, set: impl FnOnce(&mut LogOptions)) {
+        set(&mut self.options);
+        self.log.reconfigure(&self.options).unwrap();
+    }
+
+    /// What happens in `events` is logged here.
+    fn during(&self, events: impl FnOnce()) {
+        tracing::subscriber::with_default(Registry::default().with(self.log.layer()), events);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines_in("log")
+    }
+
+    fn lines_in(&self, name: &str) -> Vec<String> {
+        let prefix = format!("[{}] ", std::process::id());
+        let text = std::fs::read_to_string(self.dir.path().join(name)).unwrap();
+        text.lines().map(|line| line.strip_prefix(&prefix).unwrap_or(line).to_owned()).collect()
+    }
 }
 
-#[test]
-fn a_line_is_the_references_to_the_letter() {
-    let pid = std::process::id();
-    let line = PLAIN.line_at(Some(&moment()), Label::Info, "Server is ready");
-    assert_eq!(line, format!("[{pid}] 2026/11/20 23:19:05.000626 [INF] Server is ready\n"));
-    let line = PLAIN.line_at(None, Label::Fatal, "no");
-    assert_eq!(line, format!("[{pid}] [FTL] no\n"));
+/// What is logged of `events`.
+fn lines(set: impl FnOnce(&mut LogOptions), events: impl FnOnce()) -> Vec<String> {
+    let logged = Logged::new(set);
+    logged.during(events);
+    logged.lines()
 }
 
-#[test]
-fn on_a_terminal_the_label_has_its_colour() {
-    let pid = std::process::id();
-    let style = Style { colors: true, ..PLAIN };
-    let line = style.line_at(None, Label::Debug, "x");
-    assert_eq!(line, format!("[{pid}] [\u{1b}[36mDBG\u{1b}[0m] x\n"));
-}
-
-#[test]
-fn a_client_cannot_forge_a_line() {
-    let line = PLAIN.line_at(None, Label::Trace, "a\r\n[1] [INF] forged \u{1b}[2J\tü");
-    assert!(line.ends_with("a\\r\\n[1] [INF] forged \\u{1b}[2J\tü\n"), "{line:?}");
+fn one_of_each() {
+    tracing::info!("i");
+    tracing::debug!("d");
+    tracing::trace!("t");
 }
 
 #[test]
 fn every_level_has_its_label() {
-    let seen = lines(true, true, || {
+    let all = |o: &mut LogOptions| (o.debug, o.trace) = (true, true);
+    let seen = lines(all, || {
         fatal(&"f");
         tracing::error!("e");
         tracing::warn!("w");
-        tracing::info!("i");
-        tracing::debug!("d");
-        tracing::trace!("t");
+        one_of_each();
     });
     assert_eq!(seen, ["[FTL] f", "[ERR] e", "[WRN] w", "[INF] i", "[DBG] d", "[TRC] t"]);
 }
 
 #[test]
 fn debug_and_trace_are_switched_apart() {
-    let all = || {
-        tracing::info!("i");
-        tracing::debug!("d");
-        tracing::trace!("t");
-    };
-    assert_eq!(lines(false, false, all), ["[INF] i"]);
-    assert_eq!(lines(true, false, all), ["[INF] i", "[DBG] d"]);
-    assert_eq!(lines(false, true, all), ["[INF] i", "[TRC] t"]);
+    assert_eq!(lines(|_| (), one_of_each), ["[INF] i"]);
+    assert_eq!(lines(|o| o.debug = true, one_of_each), ["[INF] i", "[DBG] d"]);
+    assert_eq!(lines(|o| o.trace = true, one_of_each), ["[INF] i", "[TRC] t"]);
+    // As in nats-server: it says what is traced, not that it is.
+    assert_eq!(lines(|o| o.trace_verbose = true, one_of_each), ["[INF] i"]);
+}
+
+#[test]
+fn levels_change_while_the_program_runs() {
+    let logged = Logged::new(|_| ());
+    let traced = || tracing::enabled!(tracing::Level::TRACE);
+    logged.during(|| {
+        one_of_each();
+        assert!(!traced());
+        let on = LogOptions { trace: true, ..logged.options.clone() };
+        logged.log.reconfigure(&on).unwrap();
+        assert!(traced());
+        one_of_each();
+        logged.log.reconfigure(&logged.options).unwrap();
+        assert!(!traced());
+        one_of_each();
+    });
+    assert_eq!(logged.lines(), ["[INF] i", "[INF] i", "[TRC] t", "[INF] i"]);
 }
 
 #[test]
 fn of_other_crates_only_what_is_wrong_is_logged() {
-    let seen = lines(true, true, || {
+    let all = |o: &mut LogOptions| (o.debug, o.trace) = (true, true);
+    let seen = lines(all, || {
         tracing::trace!(target: "hyper", "t");
         tracing::info!(target: "hyper", "i");
         tracing::warn!(target: "hyper", "w");
@@ -80,30 +107,167 @@ fn of_other_crates_only_what_is_wrong_is_logged() {
 
 #[test]
 fn the_client_stands_before_the_message_and_other_fields_behind() {
-    let seen = lines(true, false, || {
+    let events = || {
         tracing::debug!(client = %"127.0.0.1:1234 - cid:5", "Client connection created");
-        tracing::info!(client = "c", subject = "a.b", bytes = 5, "slow");
-    });
+        tracing::info!(client = "c", subject = "a.b", bytes = 5, ok = true, "slow");
+    };
     assert_eq!(
-        seen,
+        lines(|o| o.debug = true, events),
         [
             "[DBG] 127.0.0.1:1234 - cid:5 - Client connection created",
-            "[INF] c - slow subject=a.b bytes=5"
+            "[INF] c - slow subject=a.b bytes=5 ok=true"
         ]
     );
+    let as_json = lines(|o| o.format = LogFormat::Json, events);
+    let pid = std::process::id();
+    let start = format!(r#"{{"level":"info","pid":{pid},"client":"c","message":"slow","#);
+    assert_eq!(as_json, [start + r#""subject":"a.b","bytes":5,"ok":true}"#]);
 }
 
 #[test]
-fn a_file_moved_away_is_opened_anew() {
+fn place_limits_and_form_change_while_the_program_runs() {
+    let mut logged = Logged::new(|_| ());
+    let (first, other) = (logged.dir.path().join("log"), logged.dir.path().join("other"));
+    logged.during(|| tracing::info!("one"));
+    logged.reconfigure(|o| o.format = LogFormat::Json);
+    logged.during(|| tracing::info!("two"));
+    logged.reconfigure(|o| {
+        o.format = LogFormat::Text;
+        o.file = Some(other.clone());
+        o.time = true;
+    });
+    logged.during(|| tracing::info!("three"));
+    logged.reconfigure(|o| {
+        o.file = Some(first.clone());
+        o.time = false;
+        o.size_limit_bytes = 1;
+        o.max_files = 1;
+    });
+
+    let [three] = &logged.lines_in("other")[..] else { panic!("not one line") };
+    assert!(three.starts_with('2') && three.ends_with(" [INF] three"), "{three}");
+    // What was too long when the limit came was moved away, and not kept.
+    let [rotated, purged] = &logged.lines()[..] else { panic!("{:?}", logged.lines()) };
+    assert!(rotated.starts_with("[INF] Rotated log, backup saved as \""), "{rotated}");
+    assert!(purged.starts_with("[INF] Purged log file \"log.20"), "{purged}");
+}
+
+#[test]
+fn a_place_that_cannot_be_had_changes_nothing() {
+    let mut logged = Logged::new(|_| ());
+    for (set, text) in [
+        (
+            (|o| o.file = Some("/nonexistent/log".into())) as fn(&mut LogOptions),
+            "error opening log file /nonexistent/log: ",
+        ),
+        (|o| o.remote_syslog = Some("http://x".into()), "error invalid network type: \"http\""),
+        (
+            |o| o.remote_syslog = Some("unix:///nonexistent/log".into()),
+            "error connecting to syslog: \"No such file",
+        ),
+    ] {
+        let mut options = LogOptions { file: None, debug: true, ..logged.options.clone() };
+        set(&mut options);
+        let error = logged.log.reconfigure(&options).unwrap_err().to_string();
+        assert!(error.starts_with(text), "{error}");
+    }
+    logged.during(one_of_each);
+    assert_eq!(logged.lines(), ["[INF] i"]);
+    // Nor was the file closed and opened.
+    std::fs::rename(logged.dir.path().join("log"), logged.dir.path().join("moved")).unwrap();
+    logged.reconfigure(|o| o.debug = true);
+    logged.during(|| tracing::info!("still"));
+    assert_eq!(logged.lines_in("moved"), ["[INF] i", "[INF] still"]);
+    assert!(logged.log.reopen().unwrap());
+    assert_eq!(logged.lines(), [""; 0]);
+}
+
+#[test]
+fn the_first_place_that_is_set_is_taken() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let url = format!("udp://{}", server.local_addr().unwrap());
+    let place = |file: bool, remote: bool, local: bool| {
+        Place::of(&LogOptions {
+            file: file.then(|| "log".into()),
+            remote_syslog: remote.then(|| url.clone()),
+            syslog: local,
+            ..LogOptions::default()
+        })
+        .unwrap()
+    };
+    assert_eq!(place(true, true, true), Place::File("log".into()));
+    assert!(matches!(place(false, true, true), Place::Syslog(syslog::Address::Udp(_))));
+    assert_eq!(place(false, false, true), Place::Syslog(syslog::Address::Local));
+    assert_eq!(place(false, false, false), Place::Stderr);
+}
+
+#[test]
+fn a_syslog_gets_the_text_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, moved) = (dir.path().join("log"), dir.path().join("log.1"));
-    let sink = Sink::file(path.clone()).unwrap();
-    sink.write("one\n");
-    std::fs::rename(&path, &moved).unwrap();
-    sink.write("two\n");
-    assert!(sink.reopen().unwrap());
-    sink.write("three\n");
-    assert_eq!(std::fs::read_to_string(moved).unwrap(), "one\ntwo\n");
-    assert_eq!(std::fs::read_to_string(path).unwrap(), "three\n");
-    assert!(!Sink::stderr().reopen().unwrap());
+    let path = dir.path().join("log");
+    let server = UnixDatagram::bind(&path).unwrap();
+    let url = format!("unix://{}", path.display());
+    let options = LogOptions { remote_syslog: Some(url), ..LogOptions::default() };
+    let log = Logging::open(&options, "nats-server").unwrap();
+    tracing::subscriber::with_default(Registry::default().with(log.layer()), || {
+        tracing::error!(client = "127.0.0.1:5 - cid:7", code = 3, "bad\nnews");
+    });
+    log.flush();
+    let mut buffer = [0; 512];
+    server.set_nonblocking(true).unwrap();
+    let len = server.recv(&mut buffer).unwrap();
+    let text = std::str::from_utf8(&buffer[..len]).unwrap();
+    let end =
+        format!(" nats-server[{}]: 127.0.0.1:5 - cid:7 - bad\\nnews code=3\n", std::process::id());
+    assert!(text.starts_with("<3>") && text.ends_with(&end), "{text}");
+    assert!(!log.reopen().unwrap());
+}
+
+#[test]
+fn a_storm_is_logged_in_part_and_summed_up_at_the_end() {
+    let logged = Logged::new(|o| (o.debug, o.trace) = (true, true));
+    logged.during(|| {
+        for n in 0..1000 {
+            tracing::error!(client = %format_args!("10.0.0.7:{n} - cid:{n}"), "authentication error");
+            tracing::info!("by the program itself");
+            tracing::debug!(client = "10.0.0.7:1", "by request");
+            tracing::trace!(client = "10.0.0.7:1", "by request");
+            fatal(&"at the end");
+        }
+        logged.log.flush();
+    });
+    let lines = logged.lines();
+    let count = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+    assert_eq!(count("[ERR] 10.0.0.7:"), 10);
+    assert_eq!(count("[INF]"), 1000);
+    assert_eq!(count("[DBG]"), 1000);
+    assert_eq!(count("[TRC]"), 1000);
+    assert_eq!(count("[FTL]"), 1000);
+    let sum =
+        "[ERR] 10.0.0.7 - 990 more lines like this in 60s were not logged: authentication error";
+    assert_eq!(lines.last().unwrap(), sum);
+}
+
+#[test]
+fn a_storm_that_has_ended_needs_no_further_line_to_be_summed_up() {
+    let logged = Logged::new(|_| ());
+    *logged.log.0.repeats() = Repeats::new(Duration::from_millis(5));
+    logged.during(|| (0..1000).for_each(|_| tracing::warn!("x")));
+    // However many windows it took.
+    let all_told = || {
+        let lines = logged.lines();
+        let held = lines.iter().filter_map(|line| {
+            let (count, _) =
+                line.strip_prefix("[WRN] ")?.split_once(" more lines like this in 5ms")?;
+            count.parse::<usize>().ok()
+        });
+        held.sum::<usize>() + lines.iter().filter(|line| *line == "[WRN] x").count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while all_told() < 1000 {
+        assert!(Instant::now() < deadline, "{:#?}", logged.lines());
+        std::thread::yield_now();
+    }
+    assert_eq!(all_told(), 1000);
+    assert!(logged.lines().len() < 1000);
 }

@@ -56,7 +56,7 @@ fn a_log_file_that_cannot_be_opened_ends_it() {
 fn a_zone_is_minded_and_utc_has_none() {
     // 13 hours ahead of UTC, so that the hours differ whatever the machine's zone is.
     let hour = |args: &[&str]| {
-        let mut natsd = Running::start_in_zone("<+13>-13", args);
+        let mut natsd = Running::start_in(&[("TZ", "<+13>-13")], args);
         let line = natsd.line("Server is ready");
         line.split([' ', ':']).nth(2).unwrap().parse::<u32>().unwrap()
     };

@@ -4,4 +4,7 @@
 mod clients;
 mod log;
 mod running;
+mod secrets;
+mod signal_command;
 mod start_and_stop;
+mod systemd;

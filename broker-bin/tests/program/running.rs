@@ -46,8 +46,8 @@ impl Running {
         Self::spawn(Command::new(program).args(args))
     }
 
-    pub(crate) fn start_in_zone(zone: &str, args: &[&str]) -> Self {
-        Self::spawn(Command::new(NATSD).args(args).env("TZ", zone))
+    pub(crate) fn start_in(environment: &[(&str, &str)], args: &[&str]) -> Self {
+        Self::spawn(Command::new(NATSD).args(args).envs(environment.iter().copied()))
     }
 
     fn spawn(command: &mut Command) -> Self {

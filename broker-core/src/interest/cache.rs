@@ -14,7 +14,7 @@ use crate::random::Random;
 /// that never repeats itself, so further ones get in by lot: those that return soon do.
 const SURE_SUBJECTS: usize = 1024;
 
-/// One in so many gets in, and of a session that hardly ever repeats itself one in so many: taking one in,
+/// One in so many gets in, and of a session that seldom repeats itself one in so many: taking one in,
 /// and another out, costs more than asking the interest.
 const LOT: usize = 4;
 const LONG_LOT: usize = 64;
@@ -182,7 +182,7 @@ impl<S: Interested> MatchCache<S> {
     fn note_look_up(&mut self) {
         self.looked_up += 1;
         if self.looked_up == LOOK_UPS {
-            self.lot = if self.found < LOOK_UPS / 8 { LONG_LOT } else { LOT };
+            self.lot = if self.found < LOOK_UPS / 2 { LONG_LOT } else { LOT };
             (self.looked_up, self.found) = (0, 0);
         }
     }

@@ -6,6 +6,7 @@
 mod buffers;
 mod link;
 mod reader;
+mod transport;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -49,7 +50,7 @@ pub(crate) async fn serve(
     broker: Broker,
     checks: Arc<Checks>,
 ) {
-    let socket = Arc::new(Socket::new(stream));
+    let socket: Arc<Socket> = Arc::new(Socket::new(stream));
     let arrival = Arrival { remote: Some(remote) };
     let session = with_buffers(|buffers| {
         broker.open(
@@ -116,6 +117,8 @@ impl Connection {
 
     fn take_turn(&mut self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.socket.register(cx.waker());
+        // What is left of a record or a frame goes first; it wakes this task when it has gone.
+        let _ = self.socket.transport.poll_unsent(cx);
         for _ in 0..CHUNKS_A_TURN {
             if let Some(reason) = self.session.closing() {
                 return Poll::Ready(reason);

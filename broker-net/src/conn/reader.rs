@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use broker_core::session::ClientSession;
 use broker_core::session::client::Received;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::buffers::{Buffers, READ_BYTES, with_buffers};
 use super::link::Socket;
@@ -119,7 +119,7 @@ impl Reader {
         // What was kept leaves room: it is less than a large message.
         let end = session.read_limit().clamp(kept + 1, READ_BYTES.max(kept + 1)).min(read.len());
         let room = &mut read[kept..end];
-        let len = socket.try_read(|stream| Ok((stream.try_read(room)?, room.len())))?;
+        let len = socket.transport.try_read(room)?;
         read[..kept].copy_from_slice(&self.kept);
         let input = &read[..kept + len];
         self.is_full = kept + len == READ_BYTES;
@@ -167,7 +167,6 @@ impl Large {
 
     fn read(&mut self, socket: &Socket) -> io::Result<usize> {
         let room = self.room - self.data.len();
-        let data = &mut self.data;
-        socket.try_read(|stream| Ok((stream.try_read_buf(&mut data.limit(room))?, room)))
+        socket.transport.try_read_behind(&mut self.data, room)
     }
 }

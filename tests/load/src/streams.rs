@@ -62,11 +62,12 @@ pub(crate) fn eight_by_eight() -> Plan {
     Plan { publishers: 8, ..fan_out(8, 128) }
 }
 
-/// Eight publishers, each with a subject and a subscriber of its own.
-pub(crate) fn eight_to_eight() -> Plan {
+/// Publishers, each with a subject and a subscriber of its own.
+pub(crate) fn pairs(count: usize) -> Plan {
     let mut plan = eight_by_eight();
+    plan.publishers = count;
     plan.form.subjects = Subjects::OneEach(SUBJECT.into());
-    plan.subscriptions = (0..8).map(|n| format!("SUB {SUBJECT}.{n:04} 1\r\n")).collect();
+    plan.subscriptions = (0..count).map(|n| format!("SUB {SUBJECT}.{n:04} 1\r\n")).collect();
     plan.order = Order::Share;
     plan.fan = 1;
     plan
@@ -77,6 +78,13 @@ pub(crate) fn many_subjects(filter: &str) -> Plan {
     let mut plan = fan_out(1, 128);
     plan.form.subjects = Subjects::Cycle("x".into());
     plan.subscriptions = vec![format!("SUB {filter} 1\r\n")];
+    plan
+}
+
+/// One publisher that takes each time any of so many subjects, one subscriber of all.
+pub(crate) fn random_subjects(below: u32) -> Plan {
+    let mut plan = many_subjects("x.>");
+    plan.form.subjects = Subjects::Random { prefix: "x".into(), below };
     plan
 }
 
@@ -128,10 +136,10 @@ pub(crate) fn literals(arena: &mut Arena<'_>, count: u32) -> Result<(), Fault> {
 }
 
 /// Many wildcard subscriptions over several connections, then random subjects that match one.
-pub(crate) fn wildcards(arena: &mut Arena<'_>) -> Result<(), Fault> {
-    let count = 10_000 / arena.effort.divide;
+pub(crate) fn wildcards(arena: &mut Arena<'_>, count: u32) -> Result<(), Fault> {
+    let count = count / arena.effort.divide;
     let filter = |number| format!("s.{number:04}.*");
-    subscribed(arena, count, count * 10_000, Sids::High, filter)
+    subscribed(arena, count, count.saturating_mul(10_000), Sids::High, filter)
 }
 
 fn subscribed(

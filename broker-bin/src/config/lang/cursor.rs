@@ -1,0 +1,114 @@
+//! Reads a text a character at a time, and knows where it stands.
+
+use std::sync::Arc;
+
+use super::{Error, Fault, Span};
+
+/// A place in the text at hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    byte: usize,
+    line: u32,
+    column: u32,
+}
+
+/// What is read, and how far.
+///
+/// Bytes that are not UTF-8 read as U+FFFD, so that they can stand in a comment.
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    text: &'a [u8],
+    file: Arc<str>,
+    at: Place,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a [u8], file: Arc<str>) -> Self {
+        Self { text, file, at: Place { byte: 0, line: 1, column: 1 } }
+    }
+
+    /// Takes the next character.
+    pub(super) fn bump(&mut self) -> Option<char> {
+        let (next, width) = self.decode()?;
+        self.at.byte += width;
+        if next == '\n' {
+            self.at.line += 1;
+            self.at.column = 1;
+        } else {
+            self.at.column += 1;
+        }
+        Some(next)
+    }
+
+    /// Takes the next character if it is this one.
+    pub(super) fn eat(&mut self, expected: char) -> bool {
+        let found = self.peek() == Some(expected);
+        if found {
+            self.bump();
+        }
+        found
+    }
+
+    pub(super) fn eat_while(&mut self, mut wanted: impl FnMut(char) -> bool) {
+        while self.peek().is_some_and(&mut wanted) {
+            self.bump();
+        }
+    }
+
+    /// Goes back to where it was.
+    pub(super) fn rewind(&mut self, place: Place) {
+        self.at = place;
+    }
+
+    /// The next character.
+    pub(super) fn peek(&self) -> Option<char> {
+        self.decode().map(|(next, _)| next)
+    }
+
+    /// Whether this comes next.
+    pub(super) fn looking_at(&self, text: &str) -> bool {
+        self.text[self.at.byte..].starts_with(text.as_bytes())
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.at
+    }
+
+    /// What was read since.
+    pub(super) fn since(&self, start: Place) -> &'a [u8] {
+        &self.text[start.byte..self.at.byte]
+    }
+
+    pub(super) fn span(&self, place: Place) -> Span {
+        Span { file: Arc::clone(&self.file), line: place.line, column: place.column }
+    }
+
+    pub(super) fn error(&self, place: Place, fault: Fault) -> Error {
+        Error::Parse { span: self.span(place), fault }
+    }
+
+    /// What is wrong with what comes next.
+    pub(super) fn error_here(&self, fault: Fault) -> Error {
+        self.error(self.at, fault)
+    }
+
+    fn decode(&self) -> Option<(char, usize)> {
+        let rest = &self.text[self.at.byte..];
+        let first = *rest.first()?;
+        if first.is_ascii() {
+            return Some((char::from(first), 1));
+        }
+        let chunk = rest[..rest.len().min(4)].utf8_chunks().next()?;
+        let whole = chunk.valid().chars().next();
+        Some(whole.map_or((char::REPLACEMENT_CHARACTER, 1), |found| (found, found.len_utf8())))
+    }
+}
+
+/// Blanks within a line. Others, such as a no-break space, are part of a string.
+pub(super) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t')
+}
+
+pub(super) fn is_line_end(c: char) -> bool {
+    matches!(c, '\n' | '\r')
+}

@@ -1,0 +1,115 @@
+//! Strings: 'raw', "with escapes", bare, and blocks in parentheses.
+
+use super::cursor::{Cursor, Place, is_blank, is_line_end};
+use super::{Error, Fault};
+
+/// Up to the quote that stands next, which is taken. No escapes.
+pub(super) fn raw(cursor: &mut Cursor<'_>) -> Result<String, Error> {
+    let open = cursor.place();
+    let quote = cursor.bump();
+    let start = cursor.place();
+    cursor.eat_while(|c| Some(c) != quote);
+    let bytes = cursor.since(start).to_vec();
+    if cursor.bump().is_none() {
+        return Err(cursor.error(open, Fault::Unclosed("a quoted string", "its closing quote")));
+    }
+    utf8(cursor, open, bytes)
+}
+
+/// `"…"` with escapes.
+pub(super) fn escaped(cursor: &mut Cursor<'_>) -> Result<String, Error> {
+    let open = cursor.place();
+    cursor.bump();
+    let mut bytes = Vec::new();
+    loop {
+        let start = cursor.place();
+        cursor.eat_while(|c| !matches!(c, '"' | '\\'));
+        bytes.extend_from_slice(cursor.since(start));
+        match cursor.peek() {
+            Some('\\') => bytes.push(escape(cursor)?),
+            Some(_) => break,
+            None => {
+                let fault = Fault::Unclosed("a quoted string", "its closing quote");
+                return Err(cursor.error(open, fault));
+            }
+        }
+    }
+    cursor.bump();
+    utf8(cursor, open, bytes)
+}
+
+/// A string without quotes.
+pub(super) struct Bare {
+    /// What it says, escapes replaced.
+    pub(super) bytes: Vec<u8>,
+    /// It had escapes, so it is a string, whatever it looks like.
+    pub(super) has_escapes: bool,
+}
+
+/// The string that began at `start`, from where the cursor stands now. Escapes before it stay as they are.
+pub(super) fn bare(cursor: &mut Cursor<'_>, start: Place) -> Result<Bare, Error> {
+    let mut bytes = cursor.since(start).to_vec();
+    let mut has_escapes = false;
+    loop {
+        let start = cursor.place();
+        cursor.eat_while(|c| !matches!(c, '\\' | '\'') && !ends_bare(c));
+        bytes.extend_from_slice(cursor.since(start));
+        match cursor.peek() {
+            Some('\\') => {
+                has_escapes = true;
+                bytes.push(escape(cursor)?);
+            }
+            Some('\'') => return Err(cursor.error_here(Fault::QuoteInBareString)),
+            _ => return Ok(Bare { bytes, has_escapes }),
+        }
+    }
+}
+
+fn ends_bare(c: char) -> bool {
+    matches!(c, ';' | ',' | ']' | '}') || is_line_end(c) || is_blank(c)
+}
+
+/// `( … )`: from the parenthesis to a closing one that stands alone in its line, line ends included.
+pub(super) fn block(cursor: &mut Cursor<'_>) -> Result<String, Error> {
+    let open = cursor.place();
+    cursor.bump();
+    let start = cursor.place();
+    let mut before = '(';
+    loop {
+        let bytes = cursor.since(start);
+        let Some(next) = cursor.bump() else {
+            return Err(cursor.error(open, Fault::Unclosed("a block", "`)` alone in a line")));
+        };
+        if next == ')' && before == '\n' && matches!(cursor.peek(), None | Some('\n')) {
+            return utf8(cursor, open, bytes.to_vec());
+        }
+        before = next;
+    }
+}
+
+/// A backslash and what belongs to it, as the byte that it stands for.
+fn escape(cursor: &mut Cursor<'_>) -> Result<u8, Error> {
+    let start = cursor.place();
+    cursor.bump();
+    match cursor.bump() {
+        Some('t') => Ok(b'\t'),
+        Some('n') => Ok(b'\n'),
+        Some('r') => Ok(b'\r'),
+        Some('"') => Ok(b'"'),
+        Some('\\') => Ok(b'\\'),
+        Some('x') => match (hex_digit(cursor), hex_digit(cursor)) {
+            (Some(high), Some(low)) => Ok(high << 4 | low),
+            _ => Err(cursor.error(start, Fault::HexEscape)),
+        },
+        _ => Err(cursor.error(start, Fault::Escape)),
+    }
+}
+
+fn hex_digit(cursor: &mut Cursor<'_>) -> Option<u8> {
+    u8::try_from(cursor.bump()?.to_digit(16)?).ok()
+}
+
+/// What stands at `place`, if it is text at all.
+pub(super) fn utf8(cursor: &Cursor<'_>, place: Place, bytes: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(bytes).map_err(|_| cursor.error(place, Fault::NotUtf8))
+}

@@ -1,0 +1,57 @@
+//! From `tracing` to the log.
+
+use tracing::subscriber::{Interest, Subscriber};
+use tracing::{Event, Level, Metadata};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, Layer};
+
+use super::Logging;
+use super::record::Record;
+
+/// A `tracing` layer that writes one line an event.
+#[derive(Debug)]
+pub struct Log(Logging);
+
+impl Log {
+    pub(super) fn new(logging: Logging) -> Self {
+        Self(logging)
+    }
+
+    /// The libraries under us have debug and trace events of their own; `-DV` means ours, and tools
+    /// that read a trace take every `[TRC]` line for a line of the NATS protocol.
+    fn wants(&self, event: &Metadata<'_>) -> bool {
+        let ours = event.target().starts_with("broker_");
+        let now = self.0.0.now.load();
+        match *event.level() {
+            Level::ERROR | Level::WARN => true,
+            Level::INFO => ours,
+            Level::DEBUG => ours && now.debug,
+            Level::TRACE => ours && now.trace,
+        }
+    }
+}
+
+/// What is not wanted costs its caller one comparison: `tracing` remembers the answers, and asks again
+/// when [`Logging::reconfigure`] tells it to.
+impl<S: Subscriber> Layer<S> for Log {
+    fn register_callsite(&self, event: &'static Metadata<'static>) -> Interest {
+        if self.wants(event) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, event: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.wants(event)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let now = self.0.0.now.load();
+        Some(match (now.trace, now.debug) {
+            (true, _) => LevelFilter::TRACE,
+            (false, true) => LevelFilter::DEBUG,
+            (false, false) => LevelFilter::INFO,
+        })
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.0.log(event.metadata().callsite(), &Record::of(event));
+    }
+}

@@ -1,0 +1,259 @@
+//! `--signal COMMAND[=PID]`: tells a server that runs already what to do.
+
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// As much of a program's name as Linux keeps with the process.
+const NAME_BYTES: usize = 15;
+
+/// Why nobody was told, or not all. The texts are nats-server's, for the scripts that read them.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// None of `ldm`, `stop`, `quit`, `term`, `reopen`, `reload`.
+    #[error("unknown signal {0:?}")]
+    UnknownCommand(String),
+    /// There is more behind the process id.
+    #[error("invalid signal parameters: [{}]", .0.join(" "))]
+    TooMany(Vec<String>),
+    /// Neither the number of a process nor a readable file with one.
+    #[error("invalid pid: {0}")]
+    InvalidPid(String),
+    /// The list of processes cannot be read.
+    #[error("unable to resolve pid, try providing one")]
+    Unresolved,
+    /// Nobody runs under this name.
+    #[error("no {0} processes running")]
+    None(String),
+    /// Somebody must choose.
+    #[error("multiple {program} processes running:{}", .pids.iter().map(|pid| format!("\n{pid}")).collect::<String>())]
+    Several {
+        /// The name they run under.
+        program: String,
+        /// Who they are.
+        pids: Vec<i32>,
+    },
+    /// The system refused to deliver it: one line for each process.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
+}
+
+/// Does what `--signal command` asks for: `reload`, `reload=123`, `reload=/run/natsd.pid`; a number that
+/// ends with `*` means every server whose id begins so, `*` alone every server.
+///
+/// Without a number it is the one process that runs under the name `program`, besides this one.
+///
+/// # Errors
+///
+/// [`SignalError`]; processes that could be told were told.
+pub fn run(command: &str, program: &str) -> Result<(), SignalError> {
+    let mut parts = command.split('=');
+    let command = parts.next().unwrap_or_default();
+    let target = parts.next().unwrap_or_default();
+    let rest: Vec<String> = parts.map(str::to_owned).collect();
+    if !rest.is_empty() {
+        return Err(SignalError::TooMany(rest));
+    }
+    let pids = match Target::parse(target)? {
+        Target::Process(pid) => vec![pid],
+        Target::Begins(digits) => {
+            let mut pids = running(program)?;
+            // NATS 2.14: signal.go, nobody at all is an error, nobody with these digits is none.
+            if pids.is_empty() {
+                return Err(SignalError::None(program.to_owned()));
+            }
+            pids.retain(|pid| pid.to_string().starts_with(&digits));
+            pids
+        }
+        Target::TheOne => match running(program)?.as_slice() {
+            [] => return Err(SignalError::None(program.to_owned())),
+            [pid] => vec![*pid],
+            several => {
+                return Err(SignalError::Several {
+                    program: program.to_owned(),
+                    pids: several.to_vec(),
+                });
+            }
+        },
+    };
+    let signal = signal(command)?;
+    let refused: Vec<String> = pids
+        .into_iter()
+        .filter_map(|pid| {
+            let errno = kill(Pid::from_raw(pid), signal).err()?;
+            Some(format!("signal {command:?} {pid}: {}", words(errno)))
+        })
+        .collect();
+    if refused.is_empty() { Ok(()) } else { Err(SignalError::Refused(refused)) }
+}
+
+/// Who is meant.
+enum Target {
+    Process(i32),
+    Begins(String),
+    TheOne,
+}
+
+impl Target {
+    fn parse(text: &str) -> Result<Self, SignalError> {
+        if text.is_empty() {
+            return Ok(Self::TheOne);
+        }
+        let content = std::fs::read_to_string(text).ok();
+        // An editor, or `echo`, leaves a line end behind.
+        let text = content.as_deref().unwrap_or(text).trim();
+        let invalid = || SignalError::InvalidPid(text.to_owned());
+        if let Some(digits) = text.strip_suffix('*') {
+            let right = digits.bytes().all(|byte| byte.is_ascii_digit());
+            return if right { Ok(Self::Begins(digits.to_owned())) } else { Err(invalid()) };
+        }
+        // Zero and less would be whole groups of processes, or all there are.
+        text.parse().ok().filter(|pid| *pid > 0).map(Self::Process).ok_or_else(invalid)
+    }
+}
+
+fn signal(command: &str) -> Result<Signal, SignalError> {
+    Ok(match command {
+        "stop" => Signal::SIGKILL,
+        "quit" => Signal::SIGINT,
+        "term" => Signal::SIGTERM,
+        "reopen" => Signal::SIGUSR1,
+        "ldm" => Signal::SIGUSR2,
+        "reload" => Signal::SIGHUP,
+        _ => return Err(SignalError::UnknownCommand(command.to_owned())),
+    })
+}
+
+/// The processes called `program`, without this one. (nats-server asks `pgrep`, which small images lack,
+/// and which finds every name that contains the one looked for.)
+fn running(program: &str) -> Result<Vec<i32>, SignalError> {
+    running_in(Path::new("/proc"), program).map_err(|_| SignalError::Unresolved)
+}
+
+fn running_in(proc: &Path, program: &str) -> io::Result<Vec<i32>> {
+    let wanted = &program.as_bytes()[..program.len().min(NAME_BYTES)];
+    let this = std::process::id().cast_signed();
+    let mut pids: Vec<i32> = std::fs::read_dir(proc)?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| *pid != this)
+        .filter(|pid| {
+            // A process that has ended in the meantime is none.
+            std::fs::read(proc.join(pid.to_string()).join("stat"))
+                .is_ok_and(|stat| lives_as(&stat, wanted))
+        })
+        .collect();
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// `8065 (nats-server) S …`: the name in brackets may hold brackets itself.
+fn lives_as(stat: &[u8], name: &[u8]) -> bool {
+    let open = stat.iter().position(|byte| *byte == b'(');
+    let close = stat.iter().rposition(|byte| *byte == b')');
+    let (Some(open), Some(close)) = (open, close) else { return false };
+    // A zombie hears nothing.
+    let dead = matches!(stat.get(close + 2), Some(b'Z' | b'X'));
+    stat.get(open + 1..close) == Some(name) && !dead
+}
+
+/// As Go words it: in lower case.
+fn words(errno: Errno) -> String {
+    errno.desc().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(command: &str) -> String {
+        // Nobody is called so.
+        run(command, "natsd-nobody").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_references_words() {
+        // No process can have this number: Linux ends at 4,194,304.
+        for (command, text) in [
+            ("reload", "no natsd-nobody processes running"),
+            ("foo", "no natsd-nobody processes running"),
+            ("reload=*", "no natsd-nobody processes running"),
+            ("foo=4194305", "unknown signal \"foo\""),
+            ("=4194305", "unknown signal \"\""),
+            ("reload=4194305", "signal \"reload\" 4194305: no such process"),
+            ("reload=abc", "invalid pid: abc"),
+            ("reload=-7x*", "invalid pid: -7x*"),
+            ("reload=1=2=3", "invalid signal parameters: [2 3]"),
+        ] {
+            assert_eq!(refusal(command), text, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_means_more_than_one_process_is_none() {
+        for number in ["0", "-1", "-4194305", "99999999999999999999"] {
+            assert_eq!(refusal(&format!("term={number}")), format!("invalid pid: {number}"));
+        }
+    }
+
+    #[test]
+    fn a_pid_file_is_read_with_or_without_a_line_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        for content in ["4194305", "4194305\n"] {
+            std::fs::write(&path, content).unwrap();
+            let text = refusal(&format!("ldm={}", path.display()));
+            assert_eq!(text, "signal \"ldm\" 4194305: no such process");
+        }
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(refusal(&format!("ldm={}", path.display())), "invalid pid: ");
+    }
+
+    #[test]
+    fn each_command_has_its_signal() {
+        for (command, expected) in [
+            ("stop", Signal::SIGKILL),
+            ("quit", Signal::SIGINT),
+            ("term", Signal::SIGTERM),
+            ("reopen", Signal::SIGUSR1),
+            ("ldm", Signal::SIGUSR2),
+            ("reload", Signal::SIGHUP),
+        ] {
+            assert_eq!(signal(command), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn processes_are_found_by_their_whole_name() {
+        let proc = tempfile::tempdir().unwrap();
+        let this = std::process::id();
+        for (pid, stat) in [
+            ("8068", "8068 (natsd) S 1 8068"),
+            ("8065", "8065 (natsd) R 1 8065"),
+            ("9", "9 (natsd) Z 1 9"),
+            ("10", "10 (natsd-exporter) S 1 10"),
+            ("11", "11 (a) natsd) S 1 11"),
+            ("12", ""),
+            ("self", "13 (natsd) S 1 13"),
+            ("14", "14 (a-name-of-more-) S 1 14"),
+            (&this.to_string(), &format!("{this} (natsd) R 1 {this}")),
+        ] {
+            std::fs::create_dir(proc.path().join(pid)).unwrap();
+            std::fs::write(proc.path().join(pid).join("stat"), stat).unwrap();
+        }
+        let found = |name| running_in(proc.path(), name).unwrap();
+        assert_eq!(found("natsd"), [8065, 8068]);
+        assert_eq!(found("a) natsd"), [11]);
+        assert_eq!(found("a-name-of-more-than-fits"), [14]);
+        assert_eq!(found("nats"), [0; 0]);
+    }
+
+    #[test]
+    fn several_are_listed_one_a_line() {
+        let error = SignalError::Several { program: "nats-server".into(), pids: vec![8065, 8068] };
+        assert_eq!(error.to_string(), "multiple nats-server processes running:\n8065\n8068");
+    }
+}

@@ -1,0 +1,111 @@
+//! What carries the bytes of a connection: TCP, or something with a layer or two above it.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Bytes both ways, without waiting. Any thread may write; only the connection's own task does the rest.
+///
+/// A transport that has taken bytes from [`Self::try_write`] and not sent them all yet (a record, a
+/// frame) sends the rest when [`Self::poll_unsent`] is called, and takes nothing more before that: then
+/// the outlet knows that its client does not read.
+pub(crate) trait Transport: Send + Sync + 'static {
+    /// Ready when it is worth reading.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ready when it is worth writing.
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads what is there: 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if nothing is there: then [`Self::poll_read_ready`] tells when that
+    /// changes.
+    fn try_read(&self, room: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads what is there, and at most so many bytes, behind what is in `data` already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::try_read`].
+    fn try_read_behind(&self, data: &mut BytesMut, most: usize) -> io::Result<usize> {
+        let before = data.len();
+        data.resize(before + most, 0);
+        let result = self.try_read(&mut data[before..]);
+        data.truncate(before + result.as_ref().copied().unwrap_or(0));
+        result
+    }
+
+    /// Writes what can be written now.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if nothing can be.
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ready when nothing that was taken waits to be sent, or the transport is broken. Asked for on each
+    /// turn of the connection, so that it must be cheap when there is nothing.
+    fn poll_unsent(&self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// Says that nothing more will be sent.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone already.
+    fn shut_down_write(&self) -> io::Result<()>;
+}
+
+impl Transport for TcpStream {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(cx)
+    }
+
+    fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        let most = room.len();
+        until_short(self, most, || self.try_read(room))
+    }
+
+    fn try_read_behind(&self, data: &mut BytesMut, most: usize) -> io::Result<usize> {
+        until_short(self, most, || self.try_read_buf(&mut data.limit(most)))
+    }
+
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match pieces {
+            [piece] => self.try_write(piece),
+            _ => self.try_write_vectored(pieces),
+        }
+    }
+
+    fn shut_down_write(&self) -> io::Result<()> {
+        socket2::SockRef::from(self).shutdown(Shutdown::Write)
+    }
+}
+
+/// Reads once. A short read says that there is no more now, which spares the next one: epoll tells when
+/// that changes.
+fn until_short(
+    stream: &TcpStream,
+    most: usize,
+    read: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut got = 0;
+    let result = stream.try_io(Interest::READABLE, || {
+        got = read()?;
+        if 0 < got && got < most { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match result {
+        Err(error) if got == 0 => Err(error),
+        _ => Ok(got),
+    }
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Each file of tests/config/corpus, read by $OURS and by $THEIRS: verdict, values and digest must be the same,
+# but for the files that tests/config/differences.txt names. Reports in TAP.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../../config/corpus"
+: "${OURS:?the program that prints what natsd reads}" "${THEIRS:?the program that prints what nats-server reads}"
+mapfile -t environment <environment
+declare -A different
+while IFS=: read -r file reason; do
+  [[ -z $file || $file == '#'* ]] || different[$file]=$reason
+done <../differences.txt
+
+# A file that includes itself crashes nats-server's parser, which refuses it well enough.
+read_by() { env -i "${environment[@]}" timeout 60 "$1" "$2" 2>/dev/null || printf 'refused\tcrashed\n'; }
+
+# Why it is refused is said in other words.
+said() { if [[ $1 == refused* ]]; then echo refused; else echo "$1"; fi; }
+
+files=(valid/*.conf broken/*.conf)
+echo "1..$((${#files[@]} + 1))"
+for file in "${files[@]}"; do
+  ours=$(said "$(read_by "$OURS" "$file")")
+  theirs=$(said "$(read_by "$THEIRS" "$file")")
+  if [[ $file == broken/* && $ours != refused || $file == valid/* && $ours == refused ]]; then
+    echo "not ok $file: natsd: $ours"
+  elif [[ $ours == "$theirs" && -v different[$file] ]]; then
+    echo "not ok $file: no difference, but tests/config/differences.txt names it"
+  elif [[ $ours != "$theirs" && ! -v different[$file] ]]; then
+    echo "not ok $file: natsd: $ours; nats-server: $theirs"
+  else
+    echo "ok $file${different[$file]:+: otherwise, because${different[$file]}}"
+  fi
+  unset "different[$file]"
+done
+if ((${#different[@]} == 0)); then
+  echo "ok differences.txt names no file that is not there"
+else
+  echo "not ok differences.txt names files that are not there: ${!different[*]}"
+fi
