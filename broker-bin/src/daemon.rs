@@ -149,19 +149,10 @@ async fn bind(options: &Options) -> Result<Server, StartError> {
     let builder = Server::builder()
         .options(options.server())
         .authenticator(options.access()?.authenticator());
-    let server = builder.bind().await.map_err(|source| StartError::Listen {
+    builder.bind().await.map_err(|source| StartError::Listen {
         address: host_port(&options.host, options.port),
         source,
-    })?;
-    if let Some((host, port)) = options.advertised() {
-        server.broker().update_info(|info| {
-            info.host.clone_from(&host);
-            if port > 0 {
-                info.port = port;
-            }
-        });
-    }
-    Ok(server)
+    })
 }
 
 /// What the system said; the error above it repeats host and port.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use figment::value::{Dict, Empty, Value as Plain};
 
 use super::duration;
-use super::format::{Format, split_host_port};
+use super::format::Format;
 use super::kind::{Bare, Kind};
 use super::lang::{Entry, Map, Node, Span, Value};
 use super::nearest::nearest;
@@ -110,8 +110,7 @@ impl Check {
         // NATS 2.14: opts.go parseListen. A lone port leaves the host to its default.
         let split = match &node.value {
             Value::Integer(port) => Some(("", *port)),
-            Value::String(text) => split_host_port(text)
-                .and_then(|(host, port)| Some((host, port.parse::<i64>().ok()?))),
+            Value::String(text) => host_and_port(text),
             _ => None,
         };
         let Some((host, port)) = split.filter(|(_, port)| PORTS.contains(port)) else {
@@ -309,6 +308,17 @@ const PORTS: std::ops::RangeInclusive<i64> = -1..=65_535;
 
 pub(crate) fn join(block: &str, name: &str) -> String {
     if block.is_empty() { name.to_owned() } else { format!("{block}.{name}") }
+}
+
+/// `host:1`, `[::1]:1`, `:1`.
+fn host_and_port(text: &str) -> Option<(&str, i64)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    Some((host, port.parse().ok()?))
 }
 
 /// NATS 2.14: opts.go getStorageSize: only upper case, and powers of 1024.

@@ -2,6 +2,7 @@
 
 use broker_core::SubjectFilter;
 use broker_core::auth::ConnectionKind;
+use broker_net::Advertise;
 
 use super::duration;
 
@@ -115,7 +116,7 @@ impl Format {
         match self {
             Self::Any | Self::Secret | Self::Path => true,
             Self::Word => !text.contains(char::is_whitespace),
-            Self::HostPort => split_host_port(text).is_some(),
+            Self::HostPort => text.parse::<Advertise>().is_ok(),
             Self::Url => !text.trim().contains(char::is_whitespace),
             Self::Subject => SubjectFilter::parse(text).is_ok(),
             Self::SubjectAndQueue => {
@@ -159,24 +160,4 @@ fn is_duration(text: &str) -> bool {
 
 fn percent(text: &str) -> Option<u8> {
     text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|percent| *percent <= 100)
-}
-
-/// `host`, `host:port`, `[v6]:port`, `:port`; the port as it is written, empty if there is none.
-pub(crate) fn split_host_port(text: &str) -> Option<(&str, &str)> {
-    let text = text.trim();
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']')?;
-            (host, if rest.is_empty() { "" } else { rest.strip_prefix(':')? })
-        }
-        None => match text.split_once(':') {
-            Some((_, rest)) if rest.contains(':') => return None,
-            Some(split) => split,
-            None => (text, ""),
-        },
-    };
-    if !port.is_empty() && port.parse::<i32>().is_err() {
-        return None;
-    }
-    Some((host, port))
 }

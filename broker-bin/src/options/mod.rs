@@ -125,7 +125,7 @@ section! {
     /// Largest payload with its headers; -1 for what the protocol can say, 999,999,999 bytes.
     max_payload: i64 = 1 << 20 => Key::new(Kind::Size { min: -1, max: MANY }).zero_is_default().at_once();
     /// How much may wait for one slow client before it is cut.
-    max_pending: u64 = 64 << 20 => size(i64::MAX).zero_is_default().new_connections();
+    max_pending: u64 = 64 << 20 => size(i64::MAX).zero_is_default();
     /// How much may wait for all clients together; past it the one with most waiting is cut. NATS has no
     /// such bound.
     max_pending_total: u64 = 1 << 30 => size(i64::MAX).zero_is_default().new_connections();

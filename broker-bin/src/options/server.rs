@@ -2,10 +2,9 @@
 
 use broker_core::Limits;
 use broker_core::limits::MAX_PAYLOAD_CEILING_BYTES;
-use broker_net::ServerOptions;
+use broker_net::{LameDuck, ServerOptions};
 
 use super::{Options, OptionsError};
-use crate::config::format::split_host_port;
 
 impl Options {
     /// The settings agree with each other.
@@ -53,6 +52,8 @@ impl Options {
         let mut server = ServerOptions::default();
         server.host.clone_from(&self.host);
         server.port = self.port;
+        server.client_advertise =
+            self.client_advertise.as_deref().and_then(|text| text.parse().ok());
         let broker = &mut server.broker;
         broker.limits = self.limits();
         broker.server_name = self.server_name.clone();
@@ -63,12 +64,9 @@ impl Options {
         server
     }
 
-    /// The host and port that INFO tells clients, if not those that are listened to. 0 is the port that
-    /// is listened to.
-    pub fn advertised(&self) -> Option<(String, u16)> {
-        // NATS 2.14: util.go parseHostPort.
-        let (host, port) = split_host_port(self.client_advertise.as_deref()?)?;
-        (!host.is_empty()).then(|| (host.to_owned(), port.parse().unwrap_or(0)))
+    /// How the server takes leave of its clients.
+    pub fn lame_duck(&self) -> LameDuck {
+        LameDuck::new(self.lame_duck_duration, self.lame_duck_grace_period)
     }
 }
 
@@ -123,15 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advertised_address_may_leave_the_port_to_us() {
-        for (text, advertised) in [
-            ("here", Some(("here", 0))),
-            ("here:7", Some(("here", 7))),
-            ("[::1]:7", Some(("::1", 7))),
-        ] {
-            let options = Options { client_advertise: Some(text.into()), ..Options::default() };
-            let expected = advertised.map(|(host, port)| (String::from(host), port));
-            assert_eq!(options.advertised(), expected, "{text}");
-        }
+    fn lame_duck_mode_takes_as_long_as_it_does_by_default() {
+        assert_eq!(Options::default().lame_duck(), LameDuck::default());
     }
 }
