@@ -14,6 +14,7 @@
 mod advertise;
 mod apply;
 mod checks;
+mod clock;
 mod conn;
 mod lame_duck;
 mod listener;

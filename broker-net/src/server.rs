@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use crate::advertise::Advertise;
 use crate::apply::{self, ApplyError, Report};
 use crate::checks::Checks;
+use crate::clock;
 use crate::lame_duck::LameDuck;
 use crate::listener::{self, Listener};
 
@@ -113,8 +114,7 @@ impl ServerBuilder {
         let address = listener.address();
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         options.port = address.port();
-        let broker =
-            Broker::with_authenticator(options.broker.clone(), Instant::now, authenticator);
+        let broker = Broker::with_authenticator(options.broker.clone(), clock::now, authenticator);
         tell_address(&broker, &options);
         let (stop, stopped) = watch::channel(Phase::Serving);
         let (finished, is_finished) = watch::channel(false);
@@ -318,7 +318,7 @@ impl Server {
     }
 
     async fn finish(&self, grace: Duration) {
-        let deadline = Instant::now() + grace;
+        let deadline = clock::now() + grace;
         self.stop.send_if_modified(|phase| {
             let earlier = match *phase {
                 Phase::Serving | Phase::LameDuck(_) => deadline,

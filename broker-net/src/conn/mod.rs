@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker_core::auth::{Denied, Grant};
 use broker_core::outlet::Drained;
@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::checks::Checks;
+use crate::clock;
 use buffers::with_buffers;
 use link::{Socket, Writer};
 use reader::{Read, Reader};
@@ -53,12 +54,7 @@ pub(crate) async fn serve(
     let socket: Arc<Socket> = Arc::new(Socket::new(stream));
     let arrival = Arrival { remote: Some(remote) };
     let session = with_buffers(|buffers| {
-        broker.open(
-            arrival,
-            Box::new(Writer(Arc::clone(&socket))),
-            Instant::now(),
-            &mut buffers.work,
-        )
+        broker.open(arrival, Box::new(Writer(Arc::clone(&socket))), clock::now(), &mut buffers.work)
     });
     // Only sessions keep the broker alive from here on.
     drop(broker);
@@ -110,7 +106,7 @@ impl Connection {
         let polled = self.take_turn(timer, cx);
         // What was read while more was expected has waited for the end of the turn.
         if std::mem::take(&mut self.must_flush) {
-            with_buffers(|buffers| self.session.flush(Instant::now(), &mut buffers.work));
+            with_buffers(|buffers| self.session.flush(clock::now(), &mut buffers.work));
         }
         polled
     }
@@ -124,7 +120,7 @@ impl Connection {
                 return Poll::Ready(reason);
             }
             if self.session.has_news() {
-                let now = Instant::now();
+                let now = clock::now();
                 with_buffers(|buffers| self.session.handle_news(now, &mut buffers.work));
                 timer.as_mut().reset(self.session.next_timeout().into());
                 continue;
@@ -170,7 +166,7 @@ impl Connection {
 
     fn handle_timeout(&mut self) {
         self.reader.give_up_idle_memory();
-        let now = Instant::now();
+        let now = clock::now();
         with_buffers(|buffers| self.session.handle_timeout(now, &mut buffers.work));
     }
 
@@ -187,7 +183,7 @@ impl Connection {
 
     fn drain(&self) -> Drained {
         let outlet = self.session.outlet();
-        with_buffers(|buffers| outlet.drain(Instant::now(), true, &mut buffers.work))
+        with_buffers(|buffers| outlet.drain(clock::now(), true, &mut buffers.work))
     }
 
     /// Pending while credentials are being checked.
@@ -195,7 +191,7 @@ impl Connection {
         let Some(checking) = &mut self.checking else { return Poll::Ready(()) };
         let result = ready!(Pin::new(checking).poll(cx)).unwrap_or(Err(Denied::Unavailable));
         self.checking = None;
-        let now = Instant::now();
+        let now = clock::now();
         with_buffers(|buffers| self.session.handle_checked(result, now, &mut buffers.work));
         self.reader.look_again();
         Poll::Ready(())
@@ -239,7 +235,7 @@ impl Connection {
             while self.session.has_parted() {
                 match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
                     Read::Some | Read::Full => with_buffers(|buffers| {
-                        self.session.flush(Instant::now(), &mut buffers.work);
+                        self.session.flush(clock::now(), &mut buffers.work);
                     }),
                     Read::End | Read::Failed => break,
                 }
