@@ -437,6 +437,11 @@ impl Shared {
     }
 
     #[cfg(feature = "testing")]
+    pub(crate) fn all_accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    #[cfg(feature = "testing")]
     pub(crate) fn receiver(&self, id: u64) -> Option<Arc<Receiver>> {
         self.sessions.get(&id).map(|entry| Arc::clone(&entry))
     }

@@ -12,7 +12,7 @@ use crate::account::Account;
 use crate::broker::Broker;
 use crate::deliver::{deliver_run, flush_touched};
 use crate::headers::HeaderMap;
-use crate::interest::Matches;
+use crate::interest::{Interested, Matches};
 use crate::message::Message;
 use crate::outlet::{Mailboxes, Run, Work};
 use crate::proto::Publish;
@@ -165,6 +165,19 @@ impl Broker {
         held.deliver(&account, &mut Random::new(seed), &mut work);
         flush_touched(&mut work);
         shared.guard_total(&shared.options.load().limits);
+    }
+
+    /// Does somebody, in any account, get everything that is published to `filter`?
+    pub fn is_subscribed(&self, filter: &SubjectFilter) -> bool {
+        self.shared().all_accounts().iter().any(|account| {
+            // Wildcards match themselves as if they were tokens; that they match more than that is seen
+            // by comparing the filters.
+            let mut matches = Matches::default();
+            account.interest.collect(filter.as_bytes(), &mut matches);
+            let all = matches.plain.iter().chain(matches.groups().iter().flatten());
+            all.filter_map(|one| SubjectFilter::parse(one.filter()).ok())
+                .any(|one| one.covers(filter))
+        })
     }
 
     /// Tells a connection something beyond the protocol's turn: the bytes of whole lines. False if there

@@ -19,6 +19,8 @@ mod conn;
 mod lame_duck;
 mod listener;
 mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
