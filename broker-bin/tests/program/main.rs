@@ -3,6 +3,8 @@
 
 mod clients;
 mod configuration;
+mod file;
+mod lame_duck;
 mod log;
 mod running;
 mod secrets;
