@@ -6,6 +6,7 @@ mod configuration;
 mod file;
 mod lame_duck;
 mod log;
+mod reload_rules;
 mod running;
 mod secrets;
 mod signal_command;
