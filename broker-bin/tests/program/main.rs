@@ -9,6 +9,7 @@ mod log;
 mod reload_rules;
 mod running;
 mod secrets;
+mod setting_up;
 mod signal_command;
 mod start_and_stop;
 mod systemd;
