@@ -18,7 +18,7 @@ impl Raw {
         Self::connect_to(line.rsplit(' ').next().unwrap())
     }
 
-    fn connect_to(address: &str) -> Self {
+    pub(crate) fn connect_to(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut stream = BufReader::new(stream);

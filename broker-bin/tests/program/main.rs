@@ -3,6 +3,7 @@
 
 mod clients;
 mod configuration;
+mod helpers;
 mod log;
 mod running;
 mod secrets;

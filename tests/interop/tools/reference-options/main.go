@@ -139,13 +139,22 @@ func normal(o *server.Options) form {
 		"http_base_path":                  o.HTTPBasePath,
 		"authorization": form{
 			"user": o.Username, "password": o.Password, "token": o.Authorization,
-			"timeout": seconds(o.AuthTimeout),
+			"timeout": authTimeout(o),
 		},
 		"users":     users(o.Users),
 		"accounts":  accounts(o.Accounts),
 		"tls":       encryption(o),
 		"websocket": websocket(&o.Websocket),
 	}
+}
+
+// The default is a second more than the handshake may take, which is a part of it. natsd begins to count when
+// the handshake is done.
+func authTimeout(o *server.Options) string {
+	if o.TLSConfig != nil && o.AuthTimeout == o.TLSTimeout+1 {
+		return server.AUTH_TIMEOUT.String()
+	}
+	return seconds(o.AuthTimeout)
 }
 
 func users(users []*server.User) []form {
@@ -246,6 +255,10 @@ func websocket(w *server.WebsocketOpts) any {
 		"jwt_cookie": w.JWTCookie, "user_cookie": w.UsernameCookie, "pass_cookie": w.PasswordCookie,
 		"token_cookie": w.TokenCookie, "headers": texts(w.Headers), "tls": nil,
 		"authorization": form{"user": w.Username, "password": w.Password, "token": w.Token},
+	}
+	if w.HandshakeTimeout == 0 {
+		// No limit; natsd has one.
+		of["handshake_timeout"] = "2s"
 	}
 	if w.TLSConfig != nil {
 		of["tls"] = certificates(w.TLSConfig, w.TLSMap, w.TLSPinnedCerts)
