@@ -170,9 +170,10 @@ impl TestBroker {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let broker = broker_net::testing::TestBroker::start().await;
     /// # let service = async_nats::connect(broker.url()).await?;
-    /// tokio::spawn(async move { service.subscribe("orders.*").await });
+    /// let service = tokio::spawn(async move { service.subscribe("orders.*").await });
     ///
     /// broker.wait_for_subscription("orders.eu").await;
+    /// let orders = service.await??;
     /// # Ok(()) }
     /// ```
     ///
