@@ -4,6 +4,7 @@
 //! Without the feature nothing of this is compiled, and the way of a message is what it was.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -178,6 +179,11 @@ impl Broker {
             all.filter_map(|one| SubjectFilter::parse(one.filter()).ok())
                 .any(|one| one.covers(filter))
         })
+    }
+
+    /// Where a connection comes from; none if it is not there, or does not come from a network.
+    pub fn remote(&self, id: u64) -> Option<SocketAddr> {
+        self.shared().receiver(id)?.remote
     }
 
     /// Tells a connection something beyond the protocol's turn: the bytes of whole lines. False if there

@@ -36,6 +36,9 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    /// What a test puts before its connections.
+    #[cfg(feature = "testing")]
+    gates: Arc<crate::testing::gate::Gates>,
 }
 
 /// Randomness for a server that was given none: the standard library draws it from the system.
@@ -47,7 +50,12 @@ impl Listener {
     pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Self> {
         let socket = Self::bind_any(host, port).await?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self {
+            socket,
+            address,
+            #[cfg(feature = "testing")]
+            gates: Arc::default(),
+        })
     }
 
     async fn bind_any(host: &str, port: u16) -> io::Result<TcpListener> {
@@ -67,6 +75,11 @@ impl Listener {
             }
         }
         Err(last)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn behind(self, gates: Arc<crate::testing::gate::Gates>) -> Self {
+        Self { gates, ..self }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -126,6 +139,8 @@ impl Listener {
                     Ok((stream, remote)) => {
                         back_off = BACK_OFF_MIN;
                         reserve.refill();
+                        #[cfg(feature = "testing")]
+                        let Some(stream) = self.gates.admit(stream, remote) else { continue };
                         let serving = conn::serve(stream, remote, broker.clone(), Arc::clone(checks));
                         connections.spawn(serving);
                     }

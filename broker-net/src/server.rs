@@ -50,6 +50,8 @@ impl Default for ServerOptions {
 pub struct ServerBuilder {
     options: ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
+    #[cfg(feature = "testing")]
+    gates: Arc<crate::testing::gate::Gates>,
 }
 
 impl ServerBuilder {
@@ -95,6 +97,14 @@ impl ServerBuilder {
         self
     }
 
+    /// What stands before its connections.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub(crate) fn gates(mut self, gates: Arc<crate::testing::gate::Gates>) -> Self {
+        self.gates = gates;
+        self
+    }
+
     /// Binds and serves. When it returns, clients can connect.
     ///
     /// Must be called in a tokio runtime with I/O and time enabled; the server lives in it.
@@ -107,10 +117,12 @@ impl ServerBuilder {
     ///
     /// Dropped before it returns, it leaves nothing behind.
     pub async fn bind(self) -> Result<Server, BindError> {
-        let Self { mut options, authenticator } = self;
+        let Self { mut options, authenticator, .. } = self;
         let listener = Listener::bind(&options.host, options.port).await.map_err(|source| {
             BindError { host: options.host.clone(), port: options.port, source }
         })?;
+        #[cfg(feature = "testing")]
+        let listener = listener.behind(self.gates);
         let address = listener.address();
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         options.port = address.port();

@@ -20,7 +20,6 @@ use broker_core::outlet::Drained;
 use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival;
 use broker_core::{Broker, CloseReason};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -29,6 +28,7 @@ use crate::clock;
 use buffers::with_buffers;
 use link::{Socket, Writer};
 use reader::{Read, Reader};
+pub(crate) use transport::Transport;
 
 /// How long a client may take to read the last words that were meant for it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ const CHUNKS_A_TURN: usize = 2;
 
 /// Serves a connection until it ends. Dropped, it closes the connection.
 pub(crate) async fn serve(
-    stream: TcpStream,
+    stream: impl Transport,
     remote: SocketAddr,
     broker: Broker,
     checks: Arc<Checks>,
@@ -256,6 +256,8 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     fn future_bytes<F>(_: impl FnOnce(TcpStream, SocketAddr, Broker, Arc<Checks>) -> F) -> usize {

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::builder::TestBrokerBuilder;
 use super::fault::{Disturbance, Fault};
+use super::gate::Gate;
 use super::home::OwnThread;
 use super::kit::Kit;
 use super::tap::Tap;
@@ -266,6 +267,54 @@ impl TestBroker {
         for id in order.others.into_iter().chain(order.services) {
             broker.kick(id);
         }
+    }
+
+    /// Reads nothing more of what a connection sends, as if it had not arrived, until it
+    /// [goes on](Self::resume). False if there is none of that number.
+    pub fn stall_reads(&self, id: u64) -> bool {
+        self.gate(id).map(|gate| gate.reads.shut()).is_some()
+    }
+
+    /// Writes nothing more to a connection, as if it did not read, until it [goes on](Self::resume):
+    /// with more behind it than `max_pending_bytes`, or for longer than `write_deadline`, it is a slow
+    /// consumer, and cut. False if there is none of that number.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use broker_net::testing::TestBroker;
+    /// let builder = TestBroker::builder().limits(|limits| limits.max_pending_bytes = 1_000);
+    /// let broker = builder.start().await?;
+    /// let client = async_nats::connect(broker.url()).await?;
+    /// let mut orders = client.subscribe("orders").await?;
+    /// broker.wait_for_subscription("orders").await;
+    ///
+    /// broker.stall_writes(client.server_info().client_id);
+    /// for _ in 0..2 {
+    ///     broker.client().publish("orders", vec![0; 900].into()).await?;
+    /// }
+    /// assert_eq!(broker.stats().slow_consumers, 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn stall_writes(&self, id: u64) -> bool {
+        self.gate(id).map(|gate| gate.writes.shut()).is_some()
+    }
+
+    /// Has a connection that was stalled go on. False if there is none of that number.
+    pub fn resume(&self, id: u64) -> bool {
+        let Some(gate) = self.gate(id) else { return false };
+        gate.reads.open();
+        gate.writes.open();
+        true
+    }
+
+    fn gate(&self, id: u64) -> Option<Arc<Gate>> {
+        let remote = self.broker().remote(id)?;
+        self.kit.gates.of(remote)
+    }
+
+    /// Closes the next `count` connections as soon as they come, without a word.
+    pub fn refuse_connections(&self, count: usize) {
+        self.kit.gates.refuse(count);
     }
 
     /// Turns the next `count` connections away that log in, whatever they show.

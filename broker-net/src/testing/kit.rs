@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::door::{Door, Doorkeeper};
+use super::gate::Gates;
 use super::watcher::{Watcher, Watching};
 use crate::apply::{ApplyError, Report};
 use crate::server::{BindError, Server, ServerBuilder, ServerOptions};
@@ -22,6 +23,7 @@ pub(super) struct Kit {
     pub(super) runtime: Handle,
     pub(super) watcher: Arc<Watcher>,
     pub(super) door: Arc<Door>,
+    pub(super) gates: Arc<Gates>,
     state: Mutex<State>,
     began: tokio::time::Instant,
     /// By how much its clock was moved, in nanoseconds.
@@ -51,10 +53,16 @@ async fn bind(
     options: ServerOptions,
     authenticator: &Arc<dyn Authenticator>,
     door: &Arc<Door>,
+    gates: &Arc<Gates>,
     watcher: &Arc<Watcher>,
 ) -> Result<Server, BindError> {
     let keeper = Doorkeeper { door: Arc::clone(door), behind: Arc::clone(authenticator) };
-    let server = ServerBuilder::default().options(options).authenticator(keeper).bind().await?;
+    let server = ServerBuilder::default()
+        .options(options)
+        .authenticator(keeper)
+        .gates(Arc::clone(gates))
+        .bind()
+        .await?;
     server.broker().set_probe(Watching(Arc::clone(watcher)));
     Ok(server)
 }
@@ -69,7 +77,8 @@ impl Kit {
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         let watcher = Arc::new(Watcher::new(lines, options.broker.seed));
         let door = Arc::new(Door::default());
-        let server = bind(options, &authenticator, &door, &watcher).await?;
+        let gates = Arc::default();
+        let server = bind(options, &authenticator, &door, &gates, &watcher).await?;
         let state = State {
             options: server.options(),
             address: server.local_addr(),
@@ -82,6 +91,7 @@ impl Kit {
             runtime: Handle::current(),
             watcher,
             door,
+            gates,
             state: Mutex::new(state),
             began: tokio::time::Instant::now(),
             moved_nanos: AtomicU64::new(0),
@@ -138,7 +148,7 @@ impl Kit {
         drop(server);
         // Another run, another id.
         options.broker.seed = options.broker.seed.wrapping_add(1);
-        let server = bind(options, &authenticator, &self.door, &self.watcher).await?;
+        let server = bind(options, &authenticator, &self.door, &self.gates, &self.watcher).await?;
         let mut state = self.state();
         if !state.is_over {
             state.options = server.options();

@@ -198,6 +198,81 @@ async fn all_connections_are_cut_and_no_in_process_client() {
 }
 
 #[tokio::test]
+async fn what_a_stalled_client_says_is_heard_when_it_goes_on() {
+    let broker = TestBroker::start().await;
+    let client = connect(&broker.url()).await;
+    let tap = broker.tap("x");
+    let id = client.server_info().client_id;
+    assert!(broker.stall_reads(id));
+    client.publish("x", "1".into()).await.unwrap();
+    client.flush().await.unwrap();
+    broker.wait_idle().await;
+    tap.expect_nothing();
+    assert!(broker.resume(id));
+    assert_eq!(tap.next().await.payload, "1");
+    assert!(!broker.stall_reads(1_000_000));
+}
+
+#[tokio::test]
+async fn a_client_that_is_written_nothing_gets_it_all_when_it_goes_on() {
+    let broker = TestBroker::start().await;
+    let client = connect(&broker.url()).await;
+    let mut inbox = client.subscribe("x").await.unwrap();
+    broker.wait_for_subscription("x").await;
+    let id = client.server_info().client_id;
+    assert!(broker.stall_writes(id));
+    for _ in 0..100 {
+        broker.client().publish("x", "1".into()).await.unwrap();
+    }
+    assert!(broker.stats().pending_bytes > 100);
+    assert!(broker.resume(id));
+    for _ in 0..100 {
+        assert_eq!(next(&mut inbox).await.payload, "1");
+    }
+    broker.wait_idle().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_written_nothing_is_a_slow_consumer() {
+    let small = TestBroker::builder().limits(|limits| limits.max_pending_bytes = 10_000);
+    let broker = small.start().await.unwrap();
+    let (client, mut events) = connect_and_hear(&broker.url()).await;
+    let _inbox = client.subscribe("x").await.unwrap();
+    broker.wait_for_subscription("x").await;
+    broker.stall_writes(client.server_info().client_id);
+    for _ in 0..11 {
+        broker.client().publish("x", vec![0; 1_000].into()).await.unwrap();
+    }
+    hear(&mut events, |event| matches!(event, Event::Disconnected)).await;
+    assert_eq!(broker.stats().slow_consumers, 1);
+    broker.wait_for_subscription("x").await;
+}
+
+#[tokio::test]
+async fn a_slow_consumer_by_time_needs_no_time() {
+    let broker = TestBroker::start().await;
+    let (client, mut events) = connect_and_hear(&broker.url()).await;
+    let _inbox = client.subscribe("x").await.unwrap();
+    broker.wait_for_subscription("x").await;
+    broker.stall_writes(client.server_info().client_id);
+    broker.client().publish("x", "1".into()).await.unwrap();
+    broker.advance(Duration::from_secs(11)).await;
+    hear(&mut events, |event| matches!(event, Event::Disconnected)).await;
+    assert_eq!(broker.stats().slow_consumers, 1);
+}
+
+#[tokio::test]
+async fn who_comes_is_refused_as_often_as_asked() {
+    let broker = TestBroker::start().await;
+    broker.refuse_connections(2);
+    for _ in 0..2 {
+        assert!(async_nats::connect(broker.url()).await.is_err());
+    }
+    connect(&broker.url()).await;
+    assert_eq!(broker.stats().total_connections, 1);
+}
+
+#[tokio::test]
 async fn who_logs_in_is_turned_away_as_often_as_asked() {
     let broker = TestBroker::start().await;
     broker.fail_authentication(1);
