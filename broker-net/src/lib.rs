@@ -31,3 +31,8 @@ pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The same of the guide.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Guide;

@@ -197,6 +197,36 @@ impl TestBroker {
         )
     }
 
+    /// Waits until something is true of the broker; `what` says it in words, for the panic.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let broker = broker_net::testing::TestBroker::start().await;
+    /// # broker.client().publish("x", "".into()).await.unwrap();
+    /// broker.wait_until("a message is counted", |broker| broker.stats().in_messages == 1).await;
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When it is awaited, if that is not soon.
+    #[track_caller]
+    pub fn wait_until(
+        &self,
+        what: impl Into<String>,
+        mut is_so: impl FnMut(&Broker) -> bool + Send + 'static,
+    ) -> Wait<()> {
+        let what = what.into();
+        Wait::new(
+            &self.kit,
+            move |kit| is_so(&kit.broker()?).then_some(()),
+            move |kit| match kit.broker() {
+                Some(broker) => format!("it was expected that {what}, but: {broker:?}"),
+                None => format!("it was expected that {what}, but the broker is gone"),
+            },
+        )
+    }
+
     /// Waits until nothing happens any more: nothing waits to be read by clients, no message is
     /// [delayed](Fault::delay), and for 20 milliseconds nobody has published or come or gone. (What
     /// clients have not sent yet the broker cannot know.)
@@ -292,7 +322,7 @@ impl TestBroker {
     /// for _ in 0..2 {
     ///     broker.client().publish("orders", vec![0; 900].into()).await?;
     /// }
-    /// assert_eq!(broker.stats().slow_consumers, 1);
+    /// broker.wait_until("it is cut", |broker| broker.stats().slow_consumers == 1).await;
     /// # Ok(()) }
     /// ```
     pub fn stall_writes(&self, id: u64) -> bool {

@@ -140,6 +140,21 @@ async fn idle_is_when_nothing_is_on_its_way() {
 }
 
 #[tokio::test]
+async fn anything_can_be_waited_for() {
+    let broker = TestBroker::start().await;
+    let client = broker.client();
+    let publishing = async {
+        tokio::task::yield_now().await;
+        client.publish("x", "".into()).await.unwrap();
+    };
+    let counted = |broker: &broker_core::Broker| broker.stats().in_messages == 1;
+    let waiting = broker.wait_until("a message is counted", counted).into_future();
+    tokio::join!(waiting, publishing);
+    let complaint = complaint(broker.wait_until("pigs fly", |_| false).within(A_MOMENT)).await;
+    assert!(complaint.starts_with("it was expected that pigs fly, but: Broker {"), "{complaint}");
+}
+
+#[tokio::test]
 async fn waiting_can_be_given_up() {
     let broker = TestBroker::start().await;
     let waiting = tokio::time::timeout(A_MOMENT, broker.wait_for_clients(1).into_future());
