@@ -206,6 +206,9 @@ impl Outlet for Mailboxes {
         }
     }
 
+    /// An in-process client has nobody who serves it.
+    fn wake(&self) {}
+
     /// NATS 2.14: what stays inside of the process is not traced.
     fn set_trace(&self, _trace: Option<Arc<Trace>>) {}
 

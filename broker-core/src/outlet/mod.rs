@@ -13,6 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub(crate) use mailbox::{Mailboxes, sid_number};
+pub(crate) use wire::is_inbox;
 pub use wire::{Drained, Link, WireOutlet};
 
 use blocks::SpareBlocks;
@@ -98,6 +99,9 @@ pub(crate) trait Outlet: Send + Sync {
 
     /// Takes nothing more, and forgets what waits. Wakes whoever serves it.
     fn close(&self, reason: CloseReason);
+
+    /// Wakes whoever serves it: the session has something to do.
+    fn wake(&self);
 
     /// Logs what is delivered from now on, or no longer.
     fn set_trace(&self, trace: Option<Arc<Trace>>);

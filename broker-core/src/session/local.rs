@@ -124,7 +124,10 @@ impl Client {
         let (id, seed) = shared.next_session();
         let mailboxes = Arc::new(Mailboxes::default());
         let now = (shared.clock)();
-        let receiver = Arc::new(Receiver::new(id, None, now, Arc::clone(&mailboxes) as Arc<_>));
+        let receiver =
+            Arc::new(Receiver::new(id, None, now, Arc::clone(&mailboxes) as Arc<_>, false));
+        // There is no task that could look.
+        receiver.news.close();
         receiver.set_permissions(grant.permissions.clone());
         account.sessions.fetch_add(1, Ordering::Relaxed);
         shared.register_local(&receiver);
