@@ -133,7 +133,8 @@ impl DistinguishedName {
 
     /// Can it be compared with what [`Self::parse`] has read?
     fn is_comparable(&self) -> bool {
-        let is_known = |attribute: &Attribute| KNOWN.iter().any(|(_, kind)| *kind == attribute.kind);
+        let is_known =
+            |attribute: &Attribute| KNOWN.iter().any(|(_, kind)| *kind == attribute.kind);
         !self.rdns.is_empty() && self.rdns.iter().flatten().all(is_known)
     }
 
@@ -303,7 +304,8 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_not_read() {
-        for text in ["", "derek", "=x", "CN=a,", "CN=a,b", "CN=#0403", "CN=a\\", "CN=\\x", "a,CN=b"] {
+        for text in ["", "derek", "=x", "CN=a,", "CN=a,b", "CN=#0403", "CN=a\\", "CN=\\x", "a,CN=b"]
+        {
             assert_eq!(DistinguishedName::parse(text), None, "{text}");
         }
     }
