@@ -1,10 +1,9 @@
 //! Lame duck mode: the server goes, and its clients go elsewhere one after the other.
 //!
 //! Clients that heed the announcement leave by themselves. To each of the others comes a time at which
-//! it is let go, as described in [`broker_core::session`] for the client's own sake: between two of its
-//! questions. Who goes when matters to the others: one that only asks goes before those that are
-//! asked, who go once it is gone, so that nobody here asks in vain. The times are spread, so that
-//! the servers that they go to are not stormed.
+//! it is let go, by its session in the core, between two of its questions. Who goes when matters to
+//! the others: one that only asks goes before those that are asked, who go once it is gone, so that
+//! nobody here asks in vain. The times are spread, so that the servers that they go to are not stormed.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;

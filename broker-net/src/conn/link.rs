@@ -38,18 +38,6 @@ impl Socket {
         self.transport.poll_write_ready(cx)
     }
 
-    /// Keeps what is written until a segment is full, or [the end](Self::say_end) is said. Where it
-    /// cannot, things come in two pieces.
-    pub(super) fn cork(&self) {
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&self.stream).set_tcp_cork(true);
-    }
-
-    /// Says that nothing more will be sent.
-    pub(super) fn say_end(&self) {
-        let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write);
-    }
-
     /// Says that nothing more will be sent, and throws away what still comes, within bounds.
     pub(super) async fn linger(&self, time: Duration, mut bytes: usize) {
         if self.transport.shut_down_write().is_err() {

@@ -230,10 +230,11 @@ impl Connection {
         let patience = self.session.patience();
         // Together they leave in one piece, so that the client does not act on the one before it
         // learns of the other.
-        self.socket.cork();
+        self.socket.transport.cork();
         self.session.outlet().release();
         let _ = tokio::time::timeout(patience, self.flush()).await;
-        self.socket.say_end();
+        // If it fails, the client has gone, and there is nothing more to hear either.
+        let _ = self.socket.transport.shut_down_write();
         let hearing_out = poll_fn(|cx| {
             while self.session.has_parted() {
                 match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
