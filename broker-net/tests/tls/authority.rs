@@ -35,8 +35,12 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
+    pub(crate) fn certificate_pem(&self) -> String {
+        self.certificate.pem()
+    }
+
     pub(crate) fn pem(&self) -> Pem {
-        self.certificate.pem().into_bytes().into()
+        self.certificate_pem().into_bytes().into()
     }
 
     /// A server at these names.
@@ -55,6 +59,13 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         change(&mut params);
         self.sign(&params)
+    }
+
+    /// A client with somebody else's key.
+    pub(crate) fn client_with_key(&self, of: &Identity) -> Identity {
+        let key = KeyPair::from_pem(&of.key.serialize_pem()).unwrap();
+        let certificate = CertificateParams::default().signed_by(&key, &self.issuer).unwrap();
+        Identity { certificate, key }
     }
 
     fn sign(&self, params: &CertificateParams) -> Identity {
@@ -140,4 +151,11 @@ impl Identity {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
         (vec![self.certificate.der().clone()], key)
     }
+}
+
+/// In hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    let hash = suite.tls13().unwrap().common.hash_provider.hash(bytes);
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
