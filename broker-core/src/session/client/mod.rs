@@ -352,7 +352,7 @@ impl ClientSession {
             self.fault(&ClientFault::InvalidPublishSubject, work);
         }
         if let Phase::Served(served) = &self.phase {
-            let run = Run { subject, messages: run, shared };
+            let run = Run { subject, messages: run, shared, parsed: None };
             let who =
                 Who { receiver: &self.receiver, served: Some(served), options: &self.options };
             let voice = Voice { who, outlet: &self.outlet, trace: self.trace.as_deref() };
