@@ -149,7 +149,8 @@ impl TlsAgreement {
             if progress.map_err(failed)? == Progress::Done {
                 return Ok(Some(self.security()));
             }
-            match poll_fn(|cx| self.upgrade.poll_more(cx)).await {
+            let shows_chain = self.config.verifies();
+            match poll_fn(|cx| self.upgrade.poll_more(shows_chain, cx)).await {
                 Ok(0) => return Err(failed("EOF")),
                 Ok(_) => {}
                 Err(error) => return Err(failed(error)),
