@@ -15,12 +15,18 @@ mod advertise;
 mod apply;
 mod checks;
 mod conn;
+mod handshake;
 mod lame_duck;
 mod listener;
 mod server;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
+#[cfg(feature = "tls-core")]
+pub use handshake::tls::{
+    ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsConfig, TlsError,
+    TlsOptions, TlsVersion,
+};
 pub use lame_duck::LameDuck;
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 
