@@ -10,8 +10,8 @@ mod error;
 mod gate;
 mod options;
 mod pieces;
-mod pins;
 mod transport;
+mod verify;
 mod watch;
 mod x509;
 
@@ -142,11 +142,14 @@ impl TlsAgreement {
         loop {
             let progress = {
                 let _turn = gate.turns().acquire().await;
-                self.upgrade.advance()
+                self.upgrade.advance().map_err(|error| match verify::take_refused() {
+                    Some(certificate) => failed(format_args!("{error} ({certificate})")),
+                    None => failed(error),
+                })
             };
             // An alert, too.
             poll_fn(|cx| self.upgrade.poll_sent(cx)).await;
-            if progress.map_err(failed)? == Progress::Done {
+            if progress? == Progress::Done {
                 return Ok(Some(self.security()));
             }
             let shows_chain = self.config.verifies();
