@@ -15,6 +15,8 @@ mod checks;
 mod conn;
 mod listener;
 mod server;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 
