@@ -6,7 +6,7 @@
 mod buffers;
 mod link;
 mod reader;
-mod transport;
+pub(crate) mod transport;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

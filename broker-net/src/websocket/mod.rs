@@ -28,6 +28,7 @@ mod mask;
 mod origin;
 mod request;
 mod response;
+mod transport;
 
 pub use close::{CloseFrame, answer_to_close, status_of};
 pub use decode::{Data, Decoded, Decoder, Event};
@@ -38,3 +39,5 @@ pub use inflate::{Inflate, InflateError, WAITING_BYTES};
 pub use origin::{AllowedOrigins, BadOrigin};
 pub use request::{Client, CookieNames, Cookies, HEAD_BYTES, Parsed, Refusal, Rules, parse};
 pub use response::{BadHeader, ExtraHeaders, accept, accept_key, refuse};
+#[expect(unused_imports, reason = "the listener makes them next")]
+pub(crate) use transport::WebSocketTransport;
