@@ -14,6 +14,7 @@
 mod checks;
 mod conn;
 mod listener;
+mod pipe;
 pub mod proxy;
 mod server;
 #[cfg(feature = "websocket")]
