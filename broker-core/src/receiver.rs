@@ -7,6 +7,7 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 
 use crate::auth::{Permissions, Replies};
+use crate::news::News;
 use crate::outlet::Outlet;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 
@@ -17,12 +18,17 @@ pub(crate) struct Receiver {
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) since: Instant,
     pub(crate) outlet: Arc<dyn Outlet>,
+    pub(crate) news: News,
+    /// Not a client in this process.
+    pub(crate) is_connection: bool,
     /// Does it want its own messages?
     echo: AtomicBool,
     pub(crate) permissions: ArcSwapOption<Permissions>,
     /// Which replies it may publish because it got their requests; only where its permissions say so.
     replies: Mutex<Option<Replies>>,
     tracks_replies: AtomicBool,
+    /// It may be asked things. Known once the server has said that it will go.
+    pub(crate) is_service: AtomicBool,
     /// Subscriptions that have not ended.
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) in_messages: AtomicU64,
@@ -37,16 +43,20 @@ impl Receiver {
         remote: Option<SocketAddr>,
         now: Instant,
         outlet: Arc<dyn Outlet>,
+        is_connection: bool,
     ) -> Self {
         Self {
             id,
             remote,
             since: now,
             outlet,
+            news: News::default(),
+            is_connection,
             echo: AtomicBool::new(true),
             permissions: ArcSwapOption::empty(),
             replies: Mutex::new(None),
             tracks_replies: AtomicBool::new(false),
+            is_service: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),
@@ -66,6 +76,23 @@ impl Receiver {
         let replies = permissions.as_ref().and_then(|permissions| permissions.allow_responses());
         self.tracks_replies.store(replies.is_some(), Ordering::Relaxed);
         *self.replies.lock() = replies.map(Replies::new);
+        self.permissions.store(permissions);
+    }
+
+    /// The permissions of the one who is here have changed. What was asked before may still be answered,
+    /// as far as the new ones allow answers.
+    pub(crate) fn change_permissions(&self, permissions: Option<Arc<Permissions>>) {
+        let rule = permissions.as_ref().and_then(|permissions| permissions.allow_responses());
+        let mut replies = self.replies.lock();
+        *replies = match (replies.take(), rule) {
+            (Some(mut held), Some(rule)) => {
+                held.set_rule(rule);
+                Some(held)
+            }
+            (_, rule) => rule.map(Replies::new),
+        };
+        drop(replies);
+        self.tracks_replies.store(rule.is_some(), Ordering::Relaxed);
         self.permissions.store(permissions);
     }
 

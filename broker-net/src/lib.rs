@@ -11,8 +11,11 @@
 //! # Ok(()) }
 //! ```
 
+mod advertise;
+mod apply;
 mod checks;
 mod conn;
+mod lame_duck;
 mod listener;
 mod pipe;
 pub mod proxy;
@@ -20,6 +23,9 @@ mod server;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
+pub use advertise::{Advertise, InvalidAdvertise};
+pub use apply::{ApplyError, Report};
+pub use lame_duck::LameDuck;
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 
 /// Compiles and runs the examples of the README.

@@ -32,6 +32,10 @@ impl Sids {
         Some(entry.into_mut())
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.table.iter().filter(|subscription| !subscription.is_over())
+    }
+
     /// Adds one whose name is not taken. `living` is how many have not ended.
     pub(super) fn insert(&mut self, subscription: Arc<Subscription>, living: usize) {
         if self.table.len() > 2 * living + 64 {

@@ -14,7 +14,7 @@ use super::ping::{Due, Ping};
 use super::publisher::Publisher;
 use super::sids::Sids;
 use crate::account::{Account, SYSTEM};
-use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Subscribe};
+use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe};
 use crate::broker::Shared;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
@@ -28,6 +28,7 @@ use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use answers::Answers;
+use leaving::Leaving;
 use voice::{Voice, Who};
 
 /// What is known of a connection when it arrives.
@@ -62,6 +63,10 @@ pub struct ClientSession {
     ping: Ping,
     has_connected: bool,
     has_ponged: bool,
+    /// The authenticator has changed while the one before it was at work.
+    must_review: bool,
+    /// The server will go.
+    leaving: Option<Box<Leaving>>,
     trace: Option<Arc<Trace>>,
     /// Why the connection must end, once what waits for the client has left.
     closing: Option<CloseReason>,
@@ -81,6 +86,7 @@ struct Served {
     account: Arc<Account>,
     permissions: Option<Arc<Permissions>>,
     user: Option<Arc<str>>,
+    proof: Proof,
 }
 
 impl ClientSession {
@@ -94,6 +100,7 @@ impl ClientSession {
         work: &mut Work,
     ) -> Self {
         work.start(now);
+        let version = shared.version();
         let options = shared.options.load();
         let limits = options.limits.clone();
         let outlet = Arc::new(WireOutlet::new(
@@ -104,7 +111,7 @@ impl ClientSession {
         ));
         let (id, seed) = shared.next_session();
         let receiver =
-            Arc::new(Receiver::new(id, arrival.remote, now, Arc::clone(&outlet) as Arc<_>));
+            Arc::new(Receiver::new(id, arrival.remote, now, Arc::clone(&outlet) as Arc<_>, true));
         let phase = Phase::Stranger(now + limits.auth_timeout);
         let mut session = Self {
             terms: Terms {
@@ -124,6 +131,8 @@ impl ClientSession {
             ping: Ping::new(now, &limits),
             has_connected: false,
             has_ponged: false,
+            must_review: false,
+            leaving: None,
             closing: None,
         };
         session.let_in_as_is();
@@ -131,6 +140,16 @@ impl ClientSession {
         session.send_info(|_| {}, work);
         let is_one_too_many = !session.shared.register(&session.receiver, limits.max_connections);
         tracing::debug!(client = %session.receiver, "Client connection created");
+        // What was changed before the session was one of those who are told.
+        if session.shared.version() != version {
+            session
+                .receiver
+                .news
+                .leave(None, |news| (news.options, news.authenticator) = (true, true));
+        }
+        if session.shared.info.load().ldm {
+            session.receiver.news.leave(None, |news| news.end = true);
+        }
         if is_one_too_many {
             session.fault(&ClientFault::MaxConnections, work);
         }
@@ -152,8 +171,8 @@ impl ClientSession {
         let account = self.shared.account(&grant.account);
         account.sessions.fetch_add(1, Ordering::Relaxed);
         self.receiver.set_permissions(grant.permissions.clone());
-        let Grant { permissions, user, .. } = grant;
-        self.phase = Phase::Served(Served { account, permissions, user });
+        let Grant { permissions, user, proof, .. } = grant;
+        self.phase = Phase::Served(Served { account, permissions, user, proof });
     }
 
     /// The connection's number, `cid`.
@@ -189,11 +208,13 @@ impl ClientSession {
         work: &mut Work,
     ) -> Received {
         work.start(now);
-        let options = self.shared.options.load();
-        if options.trace != self.trace.is_some() {
-            self.follow_trace();
+        if self.has_news() {
+            self.handle_news(now, work);
         }
         let received = self.receive_all(now, input, shared, work);
+        if self.leaving.is_some() {
+            self.leave(now);
+        }
         if !work.take_expects_more() {
             self.flush(now, work);
         }
@@ -307,6 +328,9 @@ impl ClientSession {
     }
 
     fn publish(&mut self, run: &mut Vec<Publish<'_>>, shared: Option<&Bytes>, work: &mut Work) {
+        if self.leaving.is_some() {
+            self.note_messages(run, work.now());
+        }
         let Some(first) = run.first() else { return };
         let subject = first.subject;
         if let Some(trace) = &self.trace {
@@ -316,11 +340,12 @@ impl ClientSession {
             self.fault(&ClientFault::InvalidPublishSubject, work);
         }
         if let Phase::Served(served) = &self.phase {
-            let run = Run { subject, messages: run, shared };
+            let run = Run { subject, messages: run, shared, parsed: None };
             let who =
                 Who { receiver: &self.receiver, served: Some(served), options: &self.options };
             let voice = Voice { who, outlet: &self.outlet, trace: self.trace.as_deref() };
-            let mut refusals = Answers { account: &served.account, voice };
+            let mut refusals =
+                Answers { account: &served.account, voice, is_leaving: self.leaving.is_some() };
             self.publisher.publish(
                 &served.account,
                 &self.receiver,
@@ -336,6 +361,9 @@ impl ClientSession {
     fn handle(&mut self, op: &Op<'_>, now: Instant, work: &mut Work) {
         if let Some(trace) = &self.trace {
             trace::operation(trace, op);
+        }
+        if self.has_parted() {
+            return;
         }
         if !matches!(op, Op::Connect(_)) {
             self.settle_in();
@@ -379,6 +407,7 @@ impl ClientSession {
             self.note_rtt(now.saturating_duration_since(self.receiver.since));
         }
         self.ping.connected(now, limits, self.publisher.random());
+        let before = (self.options.user.clone(), self.options.nkey.clone());
         if self.options.apply(json).is_err() {
             return self.fault(&ClientFault::BadJson("CONNECT"), work);
         }
@@ -394,7 +423,19 @@ impl ClientSession {
         self.has_connected = true;
         self.publisher.forget();
         let credentials = self.credentials();
-        match shared.authenticator.load().authenticate(&credentials) {
+        let authenticator = shared.authenticator.load();
+        let decision = match self.held_grant() {
+            // Who they were is forgotten but for the proof, and they do not say that they are another.
+            Some(held)
+                if held.proof.is_some()
+                    && !self.options.has_secrets()
+                    && before == (credentials.user.clone(), credentials.nkey.clone()) =>
+            {
+                authenticator.review(&held, &credentials)
+            }
+            _ => authenticator.authenticate(&credentials),
+        };
+        match decision {
             Decision::Grant(grant) => self.admit(Ok(grant), work),
             Decision::Deny(denied) => self.admit(Err(denied), work),
             Decision::Compute(check) => {
@@ -444,8 +485,17 @@ impl ClientSession {
         if !self.options.account.is_empty() {
             return self.fault(&ClientFault::AuthorizationViolation, work);
         }
+        if grant.proof.is_some() {
+            self.options.forget_secrets();
+        }
         self.become_served(grant);
         self.follow_trace();
+        if std::mem::take(&mut self.must_review) {
+            self.review(work);
+            if self.closing.is_some() {
+                return;
+            }
+        }
         if !(0..=1).contains(&self.options.protocol) {
             return self.fault(&ClientFault::BadProtocol, work);
         }
@@ -471,6 +521,7 @@ impl ClientSession {
             && served.permissions == grant.permissions
         {
             served.user = grant.user;
+            served.proof = grant.proof;
             return;
         }
         self.leave_account();
@@ -534,6 +585,7 @@ impl ClientSession {
             self.receiver.subscriptions.fetch_add(1, Ordering::Relaxed);
             self.sids.insert(Arc::clone(&subscription), living);
             served.account.interest.insert(subscription);
+            self.note_service(filter, queue);
         }
         self.ok(work);
     }
@@ -610,7 +662,7 @@ impl ClientSession {
         if let Some(deadline) = self.outlet.write_deadline() {
             next = next.min(deadline);
         }
-        next
+        self.leaving_timeout().map_or(next, |leaving| next.min(leaving))
     }
 
     /// Does what is due: asks a silent client, cuts a stale one, one that shows no credentials, one
@@ -639,6 +691,7 @@ impl ClientSession {
                 Due::Stale => self.fault(&ClientFault::StaleConnection, work),
             }
         }
+        self.leave(now);
         self.outlet.drain(now, false, work);
     }
 
@@ -686,6 +739,7 @@ impl ClientSession {
 
 impl Drop for ClientSession {
     fn drop(&mut self) {
+        self.receiver.news.close();
         let reason = self.closing().unwrap_or(CloseReason::ClientClosed);
         self.close(reason);
         self.voice().log_end(reason);
@@ -696,6 +750,8 @@ impl Drop for ClientSession {
 }
 
 mod answers;
+mod changes;
+mod leaving;
 mod trace;
 mod voice;
 
