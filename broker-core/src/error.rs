@@ -107,6 +107,15 @@ pub enum ClientFault {
     /// PINGs were not answered.
     #[error("Stale Client Connection - Closing")]
     StaleConnection,
+    /// It did not go over to TLS, or not in time.
+    #[error("TLS handshake error: {0}")]
+    TlsRequired(String),
+    /// TLS could not be agreed upon.
+    #[error("TLS handshake error: {0}")]
+    TlsHandshake(String),
+    /// There are more TLS handshakes than there may be.
+    #[error("Connection throttling is active")]
+    Throttled,
 }
 
 /// Where NATS's logs say that an operation went wrong.
@@ -179,6 +188,14 @@ impl ClientFault {
             Self::InvalidPublishSubject => (text("Invalid Publish Subject"), None),
             Self::InvalidSubject => (text("Invalid Subject"), None),
             Self::StaleConnection => (text("Stale Connection"), Some(Close::StaleConnection)),
+            Self::TlsRequired(_) => {
+                (text("Secure Connection - TLS Required"), Some(Close::TlsHandshakeFailure))
+            }
+            Self::TlsHandshake(_) => (None, Some(Close::TlsHandshakeFailure)),
+            Self::Throttled => (
+                text("Connection throttling is active. Please try again later."),
+                Some(Close::MaxConnectionsExceeded),
+            ),
         }
     }
 }
@@ -278,6 +295,8 @@ pub enum CloseReason {
     UserRemoved,
     /// It showed wrong ones.
     AuthenticationViolation,
+    /// No TLS came about.
+    TlsHandshakeFailure,
     /// More waited for it than it may.
     SlowConsumerPendingBytes,
     /// It took too long to read what waited for it.
@@ -315,6 +334,7 @@ impl fmt::Display for CloseReason {
             Self::ClientClosed | Self::UserRemoved => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationViolation => "Authentication Failure",
+            Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::WriteError => "Write Error",

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use crate::auth::{Permissions, Replies};
 use crate::news::News;
 use crate::outlet::Outlet;
+use crate::security::Security;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 /// See the module.
@@ -24,6 +25,8 @@ pub(crate) struct Receiver {
     /// Does it want its own messages?
     echo: AtomicBool,
     pub(crate) permissions: ArcSwapOption<Permissions>,
+    /// How its connection is secured.
+    pub(crate) security: ArcSwapOption<Security>,
     /// Which replies it may publish because it got their requests; only where its permissions say so.
     replies: Mutex<Option<Replies>>,
     tracks_replies: AtomicBool,
@@ -54,6 +57,7 @@ impl Receiver {
             is_connection,
             echo: AtomicBool::new(true),
             permissions: ArcSwapOption::empty(),
+            security: ArcSwapOption::empty(),
             replies: Mutex::new(None),
             tracks_replies: AtomicBool::new(false),
             is_service: AtomicBool::new(false),

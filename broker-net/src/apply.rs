@@ -29,6 +29,10 @@ pub enum ApplyError {
         /// What it was to be.
         new: String,
     },
+    /// TLS cannot be offered like this.
+    #[cfg(feature = "tls-core")]
+    #[error("TLS cannot be offered")]
+    Tls(#[source] crate::TlsError),
 }
 
 /// Is there anything between the two that takes a restart?

@@ -15,6 +15,7 @@ mod advertise;
 mod apply;
 mod checks;
 mod conn;
+mod handshake;
 mod lame_duck;
 mod listener;
 mod pipe;
@@ -25,6 +26,11 @@ pub mod websocket;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
+#[cfg(feature = "tls-core")]
+pub use handshake::tls::{
+    ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsConfig, TlsError, TlsOptions,
+    TlsVersion,
+};
 pub use lame_duck::LameDuck;
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::checks::Checks;
 use crate::conn;
+use crate::handshake::Entrance;
 use crate::lame_duck;
 use crate::server::Phase;
 
@@ -76,13 +77,14 @@ impl Listener {
     /// Serves until told to finish and all connections are gone. Dropped, it closes them all.
     pub(crate) async fn serve(
         self,
+        entrance: Arc<Entrance>,
         broker: Broker,
         checks: Arc<Checks>,
         mut phase: watch::Receiver<Phase>,
         finished: watch::Sender<bool>,
     ) {
         let mut connections = JoinSet::new();
-        self.accept_all(&broker, &checks, &mut phase, &mut connections).await;
+        self.accept_all(&entrance, &broker, &checks, &mut phase, &mut connections).await;
         // The port is free from here on.
         drop(self.socket);
         let now = *phase.borrow_and_update();
@@ -109,6 +111,7 @@ impl Listener {
 
     async fn accept_all(
         &self,
+        entrance: &Arc<Entrance>,
         broker: &Broker,
         checks: &Arc<Checks>,
         phase: &mut watch::Receiver<Phase>,
@@ -126,7 +129,8 @@ impl Listener {
                     Ok((stream, remote)) => {
                         back_off = BACK_OFF_MIN;
                         reserve.refill();
-                        let serving = conn::serve(stream, remote, broker.clone(), Arc::clone(checks));
+                        let arriving = entrance.admit(stream, remote);
+                        let serving = conn::serve(arriving, broker.clone(), Arc::clone(checks));
                         connections.spawn(serving);
                     }
                     Err(error) => {

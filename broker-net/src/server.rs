@@ -1,8 +1,11 @@
 //! The server that an embedder holds: bind, addresses, drain, shut down.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "tls-core")]
+use std::time::SystemTime;
 use std::time::{Duration, Instant};
 
 use broker_core::auth::{Authenticator, NoAuth};
@@ -13,6 +16,9 @@ use tokio::task::AbortHandle;
 use crate::advertise::Advertise;
 use crate::apply::{self, ApplyError, Report};
 use crate::checks::Checks;
+use crate::handshake::Entrance;
+#[cfg(feature = "tls-core")]
+use crate::handshake::tls;
 use crate::lame_duck::LameDuck;
 use crate::listener::{self, Listener};
 
@@ -33,14 +39,33 @@ pub struct ServerOptions {
     pub port: u16,
     /// Where clients are told that the server is, if not where it listens. `client_advertise`.
     pub client_advertise: Option<Advertise>,
+    /// TLS for those who connect; `None`, the default, for none. `tls`.
+    #[cfg(feature = "tls-core")]
+    pub tls: Option<crate::TlsOptions>,
     /// What the broker behind it is told. The default has a random seed.
     pub broker: Options,
+}
+
+impl ServerOptions {
+    /// Reads and checks what TLS is made of.
+    #[cfg(feature = "tls-core")]
+    fn build_tls(&self) -> Result<Option<(crate::TlsOptions, crate::TlsConfig)>, crate::TlsError> {
+        let build = |options: &crate::TlsOptions| Ok((options.clone(), options.build()?));
+        self.tls.as_ref().map(build).transpose()
+    }
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
         let broker = Options { seed: listener::random_seed(), ..Options::default() };
-        Self { host: String::from("127.0.0.1"), port: 0, client_advertise: None, broker }
+        Self {
+            host: String::from("127.0.0.1"),
+            port: 0,
+            client_advertise: None,
+            #[cfg(feature = "tls-core")]
+            tls: None,
+            broker,
+        }
     }
 }
 
@@ -80,6 +105,14 @@ impl ServerBuilder {
         self
     }
 
+    /// TLS for those who connect.
+    #[cfg(feature = "tls-core")]
+    #[must_use]
+    pub fn tls(mut self, options: crate::TlsOptions) -> Self {
+        self.options.tls = Some(options);
+        self
+    }
+
     /// What clients may do.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -100,28 +133,37 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`BindError`] if the address cannot be listened at; nothing has been served then.
+    /// [`BindError`] if the address cannot be listened at, or TLS not be offered; nothing has been served
+    /// then.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it returns, it leaves nothing behind.
     pub async fn bind(self) -> Result<Server, BindError> {
         let Self { mut options, authenticator } = self;
-        let listener = Listener::bind(&options.host, options.port).await.map_err(|source| {
-            BindError { host: options.host.clone(), port: options.port, source }
-        })?;
+        let refuse = |cause| BindError { host: options.host.clone(), port: options.port, cause };
+        #[cfg(feature = "tls-core")]
+        let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
+        let listener = Listener::bind(&options.host, options.port).await;
+        let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
         let address = listener.address();
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         options.port = address.port();
         let broker =
             Broker::with_authenticator(options.broker.clone(), Instant::now, authenticator);
         tell_address(&broker, &options);
+        let entrance = Arc::new(Entrance::default());
+        #[cfg(feature = "tls-core")]
+        tls::set(&entrance, &broker, tls);
         let (stop, stopped) = watch::channel(Phase::Serving);
         let (finished, is_finished) = watch::channel(false);
-        let serving = listener.serve(broker.clone(), Arc::new(Checks::new()), stopped, finished);
+        let checks = Arc::new(Checks::new());
+        let entering = Arc::clone(&entrance);
+        let serving = listener.serve(entering, broker.clone(), checks, stopped, finished);
         let task = tokio::spawn(serving).abort_handle();
         let host = options.host.clone();
-        Ok(Server { broker, host, options: Mutex::new(options), address, stop, is_finished, task })
+        let options = Mutex::new(options);
+        Ok(Server { broker, host, options, entrance, address, stop, is_finished, task })
     }
 }
 
@@ -149,13 +191,39 @@ pub(crate) enum Phase {
     Finishing(Instant),
 }
 
-/// The address could not be listened at.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen at {host}:{port}")]
+/// The address could not be listened at, or TLS not be offered.
+#[derive(Debug)]
 pub struct BindError {
     host: String,
     port: u16,
-    source: io::Error,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Listen(io::Error),
+    #[cfg(feature = "tls-core")]
+    Tls(crate::TlsError),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Listen(_) => write!(f, "cannot listen at {}:{}", self.host, self.port),
+            #[cfg(feature = "tls-core")]
+            Cause::Tls(_) => f.write_str("TLS cannot be offered"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Listen(error) => Some(error),
+            #[cfg(feature = "tls-core")]
+            Cause::Tls(error) => Some(error),
+        }
+    }
 }
 
 impl BindError {
@@ -180,6 +248,11 @@ pub struct Server {
     host: String,
     /// As they are now, with the port that was chosen.
     options: Mutex<ServerOptions>,
+    #[cfg_attr(
+        not(feature = "tls-core"),
+        expect(dead_code, reason = "what is in it can be changed")
+    )]
+    entrance: Arc<Entrance>,
     address: SocketAddr,
     stop: watch::Sender<Phase>,
     is_finished: watch::Receiver<bool>,
@@ -197,13 +270,40 @@ impl Server {
         self.address
     }
 
-    /// What a client on this machine connects to: `nats://127.0.0.1:4222`.
+    /// What a client on this machine connects to: `nats://127.0.0.1:4222`, or `tls://…` if it must.
     pub fn url(&self) -> String {
         let address = self.address;
+        let scheme = if self.broker.info().tls_required { "tls" } else { "nats" };
         if !address.ip().is_unspecified() {
-            return format!("nats://{address}");
+            return format!("{scheme}://{address}");
         }
-        format!("nats://127.0.0.1:{}", address.port())
+        format!("{scheme}://127.0.0.1:{}", address.port())
+    }
+
+    /// Offers other certificates, or none, to those who connect from now on; reads the files anew. Who is
+    /// connected already stays so.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`](crate::TlsError) if something cannot be used; then nothing has changed.
+    #[cfg(feature = "tls-core")]
+    pub fn set_tls(&self, options: Option<crate::TlsOptions>) -> Result<(), crate::TlsError> {
+        let mut now = self.lock_options();
+        let before = std::mem::replace(&mut now.tls, options);
+        match now.build_tls() {
+            Ok(next) => tls::set(&self.entrance, &self.broker, next),
+            Err(error) => {
+                now.tls = before;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Until when the certificates hold that it shows to those who connect now.
+    #[cfg(feature = "tls-core")]
+    pub fn tls_not_after(&self) -> Option<SystemTime> {
+        self.entrance.tls.config()?.not_after()
     }
 
     /// The host it was asked to listen at.
@@ -260,11 +360,15 @@ impl Server {
     ) -> Result<Applied, ApplyError> {
         let mut now = self.lock_options();
         apply::check(&now, &options)?;
+        #[cfg(feature = "tls-core")]
+        let tls = options.build_tls().map_err(ApplyError::Tls)?;
         options.port = now.port;
         options.broker.server_name.clone_from(&now.broker.server_name);
         options.broker.seed = now.broker.seed;
         let applied = self.broker.apply(options.broker.clone(), authenticator);
         tell_address(&self.broker, &options);
+        #[cfg(feature = "tls-core")]
+        tls::set(&self.entrance, &self.broker, tls);
         *now = options;
         Ok(applied)
     }
@@ -337,5 +441,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+        #[cfg(feature = "tls-core")]
+        self.entrance.tls.stop_watching();
     }
 }

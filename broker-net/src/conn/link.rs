@@ -24,6 +24,13 @@ impl<T> Socket<T> {
     }
 }
 
+impl<T: ?Sized> Socket<T> {
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn transport(&self) -> &T {
+        &self.transport
+    }
+}
+
 impl Socket {
     /// Whom to wake when something is left to be done.
     pub(super) fn register(&self, task: &Waker) {

@@ -9,7 +9,6 @@ mod reader;
 pub(crate) mod transport;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,16 +17,18 @@ use std::time::{Duration, Instant};
 use broker_core::auth::{Denied, Grant};
 use broker_core::outlet::Drained;
 use broker_core::session::ClientSession;
-use broker_core::session::client::Arrival;
+use broker_core::session::client::Handshake;
 use broker_core::{Broker, CloseReason};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::checks::Checks;
+use crate::handshake::{Agreement, Arriving};
 use buffers::with_buffers;
-use link::{Socket, Writer};
+pub(crate) use link::Socket;
+use link::Writer;
 use reader::{Read, Reader};
+pub(crate) use transport::Transport;
 
 /// How long a client may take to read the last words that were meant for it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -44,14 +45,8 @@ const HEAR_OUT: Duration = Duration::from_secs(1);
 const CHUNKS_A_TURN: usize = 2;
 
 /// Serves a connection until it ends. Dropped, it closes the connection.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    remote: SocketAddr,
-    broker: Broker,
-    checks: Arc<Checks>,
-) {
-    let socket: Arc<Socket> = Arc::new(Socket::new(stream));
-    let arrival = Arrival { remote: Some(remote) };
+pub(crate) async fn serve(arriving: Arriving, broker: Broker, checks: Arc<Checks>) {
+    let Arriving { socket, arrival, agreement } = arriving;
     let session = with_buffers(|buffers| {
         broker.open(
             arrival,
@@ -70,6 +65,10 @@ pub(crate) async fn serve(
         checking: None,
         must_flush: false,
     };
+    if let Some(agreement) = agreement {
+        // Boxed, as the end is: what only the beginning needs.
+        Box::pin(connection.agree(agreement, arrival.handshake)).await;
+    }
     let reason = {
         let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
         poll_fn(|cx| connection.poll(timer.as_mut(), cx)).await
@@ -105,6 +104,41 @@ struct Connection {
 }
 
 impl Connection {
+    /// Comes to terms with the client before it is listened to; if that fails the session is closing.
+    async fn agree(&mut self, mut agreement: Box<dyn Agreement>, handshake: Handshake) {
+        // It is one too many, perhaps.
+        if self.session.closing().is_some() {
+            return;
+        }
+        let (socket, outlet) = (Arc::clone(&self.socket), Arc::clone(self.session.outlet()));
+        let ending = || {
+            poll_fn(|cx| {
+                socket.register(cx.waker());
+                outlet.ending().map_or(Poll::Pending, |_| Poll::Ready(()))
+            })
+        };
+        if handshake == Handshake::BeforeInfo {
+            let begins = tokio::select! {
+                biased;
+                () = ending() => return,
+                begins = agreement.begins() => begins,
+            };
+            if !begins {
+                with_buffers(|buffers| self.session.greet(Instant::now(), &mut buffers.work));
+            }
+        }
+        let agreed = tokio::select! {
+            biased;
+            () = ending() => return,
+            agreed = agreement.agree() => agreed,
+        };
+        let (session, now) = (&mut self.session, Instant::now());
+        with_buffers(|buffers| match agreed {
+            Ok(security) => session.handle_secured(security, now, &mut buffers.work),
+            Err(fault) => session.handle_insecure(&fault, now, &mut buffers.work),
+        });
+    }
+
     /// Serves until the connection must end. Never ready before that.
     fn poll(&mut self, timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let polled = self.take_turn(timer, cx);
@@ -255,6 +289,7 @@ impl Connection {
                 return;
             }
         }
+        poll_fn(|cx| self.socket.transport.poll_unsent(cx)).await;
     }
 }
 
@@ -262,7 +297,7 @@ impl Connection {
 mod tests {
     use super::*;
 
-    fn future_bytes<F>(_: impl FnOnce(TcpStream, SocketAddr, Broker, Arc<Checks>) -> F) -> usize {
+    fn future_bytes<F>(_: impl FnOnce(Arriving, Broker, Arc<Checks>) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -29,6 +29,8 @@ use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use answers::Answers;
 use leaving::Leaving;
+pub use secured::Handshake;
+use secured::Securing;
 use voice::{Voice, Who};
 
 /// What is known of a connection when it arrives.
@@ -36,6 +38,10 @@ use voice::{Voice, Who};
 pub struct Arrival {
     /// Where it comes from; `None` for connections inside of the process.
     pub remote: Option<SocketAddr>,
+    /// What has to come about before it is listened to.
+    pub handshake: Handshake,
+    /// Its user is the one that its certificate names. `verify_and_map`.
+    pub is_mapped: bool,
 }
 
 /// What a session has done with its input.
@@ -68,6 +74,9 @@ pub struct ClientSession {
     /// The server will go.
     leaving: Option<Box<Leaving>>,
     trace: Option<Arc<Trace>>,
+    /// How far it is with TLS.
+    securing: Securing,
+    is_mapped: bool,
     /// Why the connection must end, once what waits for the client has left.
     closing: Option<CloseReason>,
 }
@@ -133,11 +142,13 @@ impl ClientSession {
             has_ponged: false,
             must_review: false,
             leaving: None,
+            securing: Securing::new(arrival.handshake),
+            is_mapped: arrival.is_mapped,
             closing: None,
         };
         session.let_in_as_is();
         session.follow_trace();
-        session.send_info(|_| {}, work);
+        session.greet_at_first(work);
         let is_one_too_many = !session.shared.register(&session.receiver, limits.max_connections);
         tracing::debug!(client = %session.receiver, "Client connection created");
         // What was changed before the session was one of those who are told.
@@ -161,7 +172,8 @@ impl ClientSession {
     fn let_in_as_is(&mut self) {
         let authenticator = self.shared.authenticator.load();
         if !authenticator.is_required()
-            && let Decision::Grant(grant) = authenticator.authenticate(&Credentials::default())
+            && self.securing.is_done()
+            && let Decision::Grant(grant) = authenticator.authenticate(&self.shown_by_carrier())
         {
             self.serve(grant);
         }
@@ -458,7 +470,7 @@ impl ClientSession {
             lang: options.lang.clone(),
             version: options.version.clone(),
             remote: self.receiver.remote,
-            ..Credentials::default()
+            ..self.shown_by_carrier()
         }
     }
 
@@ -488,6 +500,7 @@ impl ClientSession {
         if grant.proof.is_some() {
             self.options.forget_secrets();
         }
+        self.take_mapped_name(&grant);
         self.become_served(grant);
         self.follow_trace();
         if std::mem::take(&mut self.must_review) {
@@ -656,7 +669,9 @@ impl ClientSession {
     /// When [`Self::handle_timeout`] wants to be called, at the latest. It may be called earlier.
     pub fn next_timeout(&self) -> Instant {
         let mut next = self.ping.deadline();
-        if let Phase::Stranger(deadline) = &self.phase {
+        if let Phase::Stranger(deadline) = &self.phase
+            && self.securing.is_done()
+        {
             next = next.min(*deadline);
         }
         if let Some(deadline) = self.outlet.write_deadline() {
@@ -752,6 +767,7 @@ impl Drop for ClientSession {
 mod answers;
 mod changes;
 mod leaving;
+mod secured;
 mod trace;
 mod voice;
 
