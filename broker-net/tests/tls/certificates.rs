@@ -172,7 +172,11 @@ async fn a_certificate_names_its_user() {
             subject(&[(CN, "x"), (OU, "ops"), (O, "acme")]),
             user("CN=x,OU=ops,O=acme"),
         ),
-        ("subject written the other way round", subject(&[(O, "first"), (CN, "y")]), user("O=first,CN=y")),
+        (
+            "subject written the other way round",
+            subject(&[(O, "first"), (CN, "y")]),
+            user("O=first,CN=y"),
+        ),
         ("part of a subject", subject(&[(OU, "ops"), (CN, "x")]), Verdict::Unauthorized),
         ("common name only", subject(&[(CN, "x")]), Verdict::Unauthorized),
         (
@@ -200,7 +204,8 @@ async fn a_client_with_a_certificate_is_nobody_else() {
 
 #[tokio::test]
 async fn revoked_certificates_are_not_let_in() {
-    let world = World::new(&["CN=client"], |ca, options| options.revoked = vec![ca.revoke(&[7])]).await;
+    let world =
+        World::new(&["CN=client"], |ca, options| options.revoked = vec![ca.revoke(&[7])]).await;
     let numbered = |number: u64| {
         world.authority.client(|params| params.serial_number = Some(SerialNumber::from(number)))
     };
