@@ -4,5 +4,4 @@ mod header;
 mod read;
 
 pub use header::{Fault, Found, PEEK_BYTES, parse};
-#[expect(unused_imports, reason = "the listener calls it next")]
-pub(crate) use read::{ReadError, read};
+pub(crate) use read::read;

@@ -37,7 +37,6 @@ pub use fault::Fault;
 pub use frame::{CONTROL_PAYLOAD_BYTES, Head, Opcode};
 pub use inflate::{Inflate, InflateError, WAITING_BYTES};
 pub use origin::{AllowedOrigins, BadOrigin};
-pub use request::{Client, CookieNames, Cookies, HEAD_BYTES, Parsed, Refusal, Rules, parse};
+pub use request::{Client, CookieNames, HEAD_BYTES, Parsed, Refusal, Rules, parse};
 pub use response::{BadHeader, ExtraHeaders, accept, accept_key, refuse};
-#[expect(unused_imports, reason = "the listener makes them next")]
 pub(crate) use transport::WebSocketTransport;

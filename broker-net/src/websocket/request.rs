@@ -1,11 +1,10 @@
 //! The request by which HTTP ends and WebSocket begins.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use broker_core::auth::Secret;
+use broker_core::carrier::Cookies;
 use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
 
 use super::origin::{AllowedOrigins, Origin};
@@ -43,19 +42,6 @@ pub struct CookieNames {
     pub password: String,
     /// Of a token.
     pub token: String,
-}
-
-/// Credentials that came in cookies, empty where there were none.
-#[derive(Clone, Debug, Default)]
-pub struct Cookies {
-    /// A user's JWT.
-    pub jwt: Secret,
-    /// A user's name.
-    pub user: String,
-    /// A password.
-    pub password: Secret,
-    /// A token.
-    pub token: Secret,
 }
 
 /// A request that can be [accepted](super::accept).
@@ -299,12 +285,6 @@ fn cookie_value(value: &str) -> Option<&str> {
     let value = quoted.unwrap_or(value);
     let is_allowed = |byte| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b';' | b'\\');
     value.bytes().all(is_allowed).then_some(value)
-}
-
-impl fmt::Display for Cookies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cookies of {:?}", self.user)
-    }
 }
 
 #[cfg(test)]

@@ -94,6 +94,15 @@ pub fn accept(client: &Client, extra: &ExtraHeaders) -> Vec<u8> {
 // NATS 2.14: the same status and text; Go keeps the connection for another request.
 pub fn refuse(refusal: &Refusal) -> Vec<u8> {
     let Some((status, text)) = refusal.status() else { return Vec::new() };
+    if matches!(refusal, Refusal::Malformed | Refusal::TooLarge | Refusal::NoHost) {
+        // Go's own words, which come before the server's.
+        let line = match refusal {
+            Refusal::NoHost => format!("{status} {text}: missing required Host header"),
+            _ => format!("{status} {text}"),
+        };
+        let plain = "Content-Type: text/plain; charset=utf-8\r\nConnection: close";
+        return format!("HTTP/1.1 {line}\r\n{plain}\r\n\r\n{line}").into_bytes();
+    }
     let len = text.len() + 1;
     format!(
         "HTTP/1.1 {status} {text}\r\n\

@@ -13,7 +13,7 @@ use broker_core::CloseReason;
 
 use super::close::CloseFrame;
 use super::request::Client;
-use crate::conn::transport::Transport;
+use crate::conn::Transport;
 use incoming::Incoming;
 use outgoing::{Outgoing, Style};
 
@@ -66,6 +66,10 @@ impl<T: Transport> Transport for WebSocketTransport<T> {
     fn poll_unsent(&self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.outgoing.poll_unsent(&self.lower, cx));
         self.lower.poll_unsent(cx)
+    }
+
+    fn cork(&self) {
+        self.lower.cork();
     }
 
     fn say_why(&self, reason: CloseReason) -> bool {
