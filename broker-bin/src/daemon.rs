@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use broker_core::Broker;
-use broker_net::{BindError, Server};
+use broker_net::{BindError, HandshakeFirst, Server};
 
 use crate::config::Loaded;
 use crate::options::{Options, OptionsError};
@@ -113,9 +113,12 @@ impl Daemon {
             host_port(&options.host, server.local_addr().port())
         );
 
+        announce_tls(&options);
+
         let ports_file = options.ports_file_dir.and_then(|dir| {
             let path = PortsFile::path(&dir, &options.program);
-            let ports = Ports { nats: urls("nats", server.local_addr()), ..Ports::default() };
+            let scheme = if info.tls_required { "tls" } else { "nats" };
+            let ports = Ports { nats: urls(scheme, server.local_addr()), ..Ports::default() };
             PortsFile::create(path.clone(), &ports)
                 .inspect_err(|error| {
                     tracing::error!("Error writing ports file ({}): {error}", path.display());
@@ -142,6 +145,22 @@ impl Daemon {
         self.server.shutdown().await;
         drop(self.ports_file);
         tracing::info!("Server Exiting..");
+    }
+}
+
+// NATS 2.14: server.go AcceptLoop.
+fn announce_tls(options: &Options) {
+    let Ok(Some(tls)) = options.client_tls() else { return };
+    let is_first = tls.handshake_first == HandshakeFirst::Always;
+    if tls.allow_non_tls && !is_first {
+        tracing::info!("TLS available for client connections");
+    } else {
+        tracing::info!("TLS required for client connections");
+    }
+    if is_first {
+        tracing::warn!(
+            "Clients that are not using \"TLS Handshake First\" option will fail to connect"
+        );
     }
 }
 

@@ -31,8 +31,8 @@ pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
 #[cfg(feature = "tls-core")]
 pub use handshake::tls::{
-    ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsConfig, TlsError, TlsOptions,
-    TlsVersion,
+    ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsConfig, TlsError,
+    TlsOptions, TlsVersion,
 };
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;

@@ -7,6 +7,8 @@ use broker_core::auth::{
     self, Authenticator, ConnectionKind, NoAuth, PermissionsError, Secret, Token, Users, UsersError,
 };
 
+use broker_net::TlsError;
+
 use super::{AllowResponses, Options, Permissions, SubjectLists, User};
 
 /// Who may connect.
@@ -110,6 +112,9 @@ impl Options {
         }
         if let Some(name) = no_auth_user {
             builder = builder.no_auth_user(name);
+        }
+        if self.tls.as_ref().is_some_and(|tls| tls.verify_and_map) {
+            builder = builder.certificates_only();
         }
         Ok(builder.build()?)
     }
@@ -219,6 +224,9 @@ pub enum OptionsError {
         /// The other.
         max_pending: u64,
     },
+    /// TLS that cannot be offered.
+    #[error("tls: {0}")]
+    Tls(TlsError),
     /// There would be no time left to close clients in.
     #[error(
         "lame_duck_grace_period ({}) must be shorter than lame_duck_duration ({})",
@@ -245,6 +253,7 @@ impl OptionsError {
             Self::NoAuthUserAlone(_) => "no_auth_user",
             Self::ReservedAccount(_) => "accounts",
             Self::PayloadOverPending { .. } => "max_payload",
+            Self::Tls(_) => "tls",
             Self::GraceNotShorter { .. } => "lame_duck_grace_period",
         }
     }

@@ -9,3 +9,4 @@ mod secrets;
 mod signal_command;
 mod start_and_stop;
 mod systemd;
+mod tls;

@@ -6,6 +6,7 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::{NamedGroup, ProtocolVersion, SupportedCipherSuite};
 
 use super::error::TlsError;
+use super::options::TlsAlgorithms;
 
 const SUITE: &str = "cipher suite";
 const CURVE: &str = "curve";
@@ -57,6 +58,16 @@ pub(super) fn version_name(version: Option<ProtocolVersion>) -> &'static str {
         Some(ProtocolVersion::TLSv1_2) => "1.2",
         Some(ProtocolVersion::TLSv1_3) => "1.3",
         _ => "unknown",
+    }
+}
+
+/// All that there is.
+pub(super) fn names() -> TlsAlgorithms {
+    let all = all_curves();
+    let has = |group| all.iter().any(|supported| supported.name() == group);
+    TlsAlgorithms {
+        cipher_suites: default_provider().cipher_suites.into_iter().map(suite_name).collect(),
+        curves: CURVES.iter().filter(|(_, group)| has(*group)).map(|(name, _)| *name).collect(),
     }
 }
 

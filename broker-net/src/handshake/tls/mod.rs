@@ -26,7 +26,7 @@ pub use config::TlsConfig;
 pub use error::TlsError;
 pub(crate) use gate::Gate;
 pub use options::{
-    ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsOptions, TlsVersion,
+    ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsOptions, TlsVersion,
 };
 pub(crate) use transport::TlsTransport;
 use transport::{Progress, Upgrade};

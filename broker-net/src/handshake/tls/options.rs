@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::algorithms;
 use super::config::TlsConfig;
 use super::error::TlsError;
 
@@ -76,6 +77,12 @@ impl TlsOptions {
         }
     }
 
+    /// The names of what is offered unless [`Self::cipher_suites`] and [`Self::curve_preferences`] say
+    /// otherwise, the best first.
+    pub fn default_algorithms() -> TlsAlgorithms {
+        algorithms::names()
+    }
+
     /// Reads the files, and checks that all fits together.
     ///
     /// # Errors
@@ -92,6 +99,16 @@ impl TlsOptions {
         });
         certificates.chain(&self.ca).chain(&self.revoked).filter_map(Pem::path)
     }
+}
+
+/// The names of algorithms.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TlsAlgorithms {
+    /// What to encrypt with.
+    pub cipher_suites: Vec<&'static str>,
+    /// What to agree upon keys with.
+    pub curves: Vec<&'static str>,
 }
 
 /// A certificate with its key.
