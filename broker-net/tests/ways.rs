@@ -125,7 +125,7 @@ mod from_within {
             "CONNECT {\"verbose\":false}\r\nSUB to.me 1\r\nPUB orders.eu 3\r\none\r\nPING\r\n";
         assert_eq!(ask(&mut stream, said).await, "PONG\r\n");
         assert_eq!(messages.next().await.unwrap().payload, "one");
-        server.client().publish("to.me", "two").await.unwrap();
+        server.client().publish("to.me", "two".into()).await.unwrap();
         assert_eq!(read_line(&mut stream).await, "MSG to.me 1 3\r\n");
         assert_eq!(read_line(&mut stream).await, "two\r\n");
     }

@@ -1,6 +1,5 @@
 //! WebSocket over TLS.
 
-use std::io::Write;
 use std::time::Duration;
 
 use broker_net::{Server, WebsocketOptions};
@@ -23,11 +22,10 @@ async fn server(authority: &Authority) -> Server {
 async fn an_official_client_comes_by_websocket_over_tls() {
     let authority = Authority::new("us");
     let server = server(&authority).await;
-    let mut roots = tempfile::NamedTempFile::new().unwrap();
-    roots.write_all(authority.certificate_pem().as_bytes()).unwrap();
     let url = server.websocket_url().unwrap();
     assert!(url.starts_with("wss://127.0.0.1:"), "{url}");
-    let options = async_nats::ConnectOptions::new().add_root_certificates(roots.path().into());
+    let config = authority.client_config(None);
+    let options = async_nats::ConnectOptions::new().tls_client_config((*config).clone());
     let client = options.connect(url).await.unwrap();
     assert!(client.server_info().tls_required);
     let mut orders = client.subscribe("orders").await.unwrap();
