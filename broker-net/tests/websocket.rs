@@ -1,4 +1,9 @@
 //! Clients that come by WebSocket.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the helpers of a test may panic as the test itself may"
+)]
 
 use std::time::Duration;
 
@@ -273,6 +278,32 @@ async fn a_fault_in_a_frame_is_told_by_its_close() {
         raw.stream.write_all(frame).await.unwrap();
         assert_eq!(raw.end().await, Some((1002, text.to_owned())));
     }
+}
+
+#[tokio::test]
+async fn a_fault_is_read_by_a_client_that_goes_on_sending() {
+    let server = server(options(|options| options.compression = true)).await;
+    for lines in ["", "Sec-WebSocket-Extensions: permessage-deflate\r\n"] {
+        let (mut raw, _) = Raw::connect(&server, lines).await;
+        raw.stream.write_all(b"\x83\x80\0\0\0\0").await.unwrap();
+        let _ = raw.stream.write_all(&vec![b'x'; 200_000]).await;
+        raw.decoder = Decoder::new().allow_bare(true).allow_compressed(true);
+        let mut all = Vec::new();
+        timeout(PATIENCE, raw.stream.read_to_end(&mut all)).await.unwrap().unwrap();
+        assert!(all.ends_with(b"\x88\x12\x03\xeaunknown opcode 3"), "{all:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lame_duck_lets_its_clients_go_with_a_close() {
+    let server = server(options(|_| ())).await;
+    let (mut raw, _) = Raw::greeted(&server, "").await;
+    raw.say("CONNECT {\"verbose\":false,\"protocol\":1}\r\nSUB a 1\r\nPING\r\n").await;
+    raw.expect("PONG").await;
+    let plan = broker_net::LameDuck::new(Duration::from_millis(200), Duration::from_millis(50));
+    let (end, ()) = tokio::join!(raw.end(), server.lame_duck(plan));
+    assert_eq!(end, Some((1001, "Server Shutdown".to_owned())));
+    assert!(raw.text.contains(r#""ldm":true"#), "{}", raw.text);
 }
 
 #[tokio::test]

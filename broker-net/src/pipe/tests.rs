@@ -47,7 +47,7 @@ fn ends() -> (LocalStream, ServerEnd) {
 }
 
 fn some_bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at * 31 >> 3) as u8).collect()
+    (0..len).map(|at| ((at * 31) >> 3) as u8).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -109,7 +109,7 @@ impl ClientSession {
     /// [it must close](Self::closing) at once.
     pub(crate) fn open(
         shared: Arc<Shared>,
-        arrival: &Arrival,
+        arrival: Arrival,
         link: Box<dyn Link>,
         now: Instant,
         work: &mut Work,
@@ -125,15 +125,11 @@ impl ClientSession {
             Arc::clone(&shared.pending_total_bytes),
         ));
         let (id, seed) = shared.next_session();
-        let receiver = Arc::new(Receiver::new(
-            id,
-            arrival.remote,
-            arrival.carrier.clone(),
-            now,
-            Arc::clone(&outlet) as Arc<_>,
-            true,
-        ));
-        let auth_timeout = arrival.carrier.auth_timeout().unwrap_or(limits.auth_timeout);
+        let Arrival { remote, handshake, is_mapped, carrier } = arrival;
+        let auth_timeout = carrier.auth_timeout().unwrap_or(limits.auth_timeout);
+        let ping = Ping::new(now, &limits, carrier.ping_interval());
+        let receiver =
+            Arc::new(Receiver::new(id, remote, carrier, now, Arc::clone(&outlet) as Arc<_>, true));
         let phase = Phase::Stranger(now + auth_timeout);
         let mut session = Self {
             terms: Terms {
@@ -150,13 +146,13 @@ impl ClientSession {
             phase,
             sids: Sids::new(seed),
             publisher: Publisher::new(seed),
-            ping: Ping::new(now, &limits, arrival.carrier.ping_interval()),
+            ping,
             has_connected: false,
             has_ponged: false,
             must_review: false,
             leaving: None,
-            securing: Securing::new(arrival.handshake),
-            is_mapped: arrival.is_mapped,
+            securing: Securing::new(handshake),
+            is_mapped,
             closing: None,
         };
         session.let_in_as_is();

@@ -34,6 +34,8 @@ pub(super) struct Incoming {
     is_trusted: bool,
     /// Nothing is read any more.
     end: Option<End>,
+    /// The client has been told that it is over, and will go.
+    is_shut: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,14 +57,23 @@ impl Incoming {
             raw_at: 0,
             is_trusted: false,
             end: None,
+            is_shut: false,
         }
     }
 
     /// Is there something to be read without reading from below?
     pub(super) fn is_ready(&self) -> bool {
-        self.end.is_some()
+        (self.end.is_some() && !self.is_shut)
             || !self.raw.is_empty()
             || self.inflate.as_ref().is_some_and(Inflate::is_ready)
+    }
+
+    pub(super) fn shut(&mut self) {
+        self.is_shut = true;
+        if self.end.is_some() {
+            self.raw = Vec::new();
+            self.raw_at = 0;
+        }
     }
 
     #[cfg(test)]
@@ -83,6 +94,10 @@ impl Incoming {
         out: &Outgoing,
         room: &mut [u8],
     ) -> io::Result<usize> {
+        if self.end.is_some() && self.is_shut {
+            // To be thrown away, so that it does not reset the connection.
+            return lower.try_read(room);
+        }
         self.is_trusted |= room.len() > STRANGER_ROOM_BYTES;
         loop {
             let got = if self.inflate.is_some() {

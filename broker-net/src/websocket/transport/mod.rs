@@ -77,6 +77,7 @@ impl<T: Transport> Transport for WebSocketTransport<T> {
     }
 
     fn shut_down_write(&self) -> io::Result<()> {
+        lock(&self.incoming).shut();
         self.lower.shut_down_write()
     }
 }

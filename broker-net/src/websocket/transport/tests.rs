@@ -209,7 +209,7 @@ proptest! {
             let payload = match kind {
                 0 => b"PUB orders.eu 5\r\nhello\r\n".repeat(words / 24),
                 1 => vec![b'x'; words * 10],
-                _ => (0..words).map(|at| (at * 7919 >> 3) as u8).collect(),
+                _ => (0..words).map(|at| ((at * 7919) >> 3) as u8).collect(),
             };
             text.extend_from_slice(&payload);
             if is_compressed && is_compressing {
