@@ -110,8 +110,8 @@ pub enum ClientFault {
     /// It did not go over to TLS, or not in time.
     #[error("TLS handshake error: {0}")]
     TlsRequired(String),
-    /// TLS could not be agreed upon.
-    #[error("TLS handshake error: {0}")]
+    /// TLS could not be agreed upon. The reason may repeat what the client has shown.
+    #[error("TLS handshake error: {}", Escaped(.0.as_bytes()))]
     TlsHandshake(String),
     /// There are more TLS handshakes than there may be.
     #[error("Connection throttling is active")]
@@ -395,6 +395,10 @@ mod tests {
             (denied(None), r#"Subscription Violation - Subject "a", SID 7"#),
             (denied(Some("q")), r#"Subscription Violation - Subject "a", Queue: "q", SID 7"#),
             (ClientFault::BadArguments("HPUB"), "processHeaderPub Parse Error"),
+            (
+                ClientFault::TlsHandshake("refused (CN=a\r\nb)".into()),
+                r"TLS handshake error: refused (CN=a\r\nb)",
+            ),
             (ClientFault::MaxPayload { size: 2, limit: 1 }, "maximum payload exceeded: 2 vs 1"),
         ] {
             assert_eq!(fault.to_string(), line);

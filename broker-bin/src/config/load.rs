@@ -30,6 +30,8 @@ pub struct Request {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loaded {
+    /// What was to be loaded.
+    pub request: Request,
     /// The options.
     pub options: Options,
     /// The configuration file.
@@ -121,7 +123,11 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
         return Err(findings.into());
     }
 
-    let options: Options = extract(values)?;
+    let is_written = values.contains_key("authorization");
+    let mut options: Options = extract(values)?;
+    // Without accounts it makes no difference, and should make none to those who compare options.
+    options.authorization.is_written = is_written && !options.accounts.is_empty();
+    options.tidy();
     if let Err(error) = options.check() {
         findings.error(origin(error.path()), error.to_string());
         return Err(findings.into());
@@ -130,7 +136,8 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
         findings.warn(origin(&path), text);
     }
     let file = request.file.clone();
-    Ok(Loaded { options, file, digest, warnings: findings.warnings })
+    let request = request.clone();
+    Ok(Loaded { request, options, file, digest, warnings: findings.warnings })
 }
 
 fn from_file(path: &Path, document: &lang::Document, findings: &mut Findings) -> Layer {

@@ -1,28 +1,8 @@
 //! The configuration file, the environment and the command line, as the program takes them.
 
-use std::path::PathBuf;
-
 use crate::clients::Raw;
+use crate::file::File;
 use crate::running::{NATSD, Running, natsd, text};
-
-/// A file that is gone with the folder it is in.
-struct File {
-    path: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl File {
-    fn new(content: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("natsd.conf");
-        std::fs::write(&path, content).unwrap();
-        Self { path, _dir: dir }
-    }
-
-    fn path(&self) -> &str {
-        self.path.to_str().unwrap()
-    }
-}
 
 #[test]
 fn a_file_is_checked_without_a_start() {
@@ -53,7 +33,7 @@ fn all_mistakes_are_told_before_anything_is_started() {
     let file = File::new("listn: 1\nport: -1\nmax_payload: x\npid_file: natsd.pid");
     let expected = format!(
         "natsd: {0}:1:1: unknown field \"listn\"; did you mean \"listen\"?\n\
-         natsd: {0}:3:14: max_payload: expected a size of at most 2147483647 bytes, such as 1MB, found a \
+         natsd: {0}:3:14: max_payload: expected a size of at most 2147483647 bytes, such as 1MB, or -1, found a \
          string\n",
         file.path()
     );

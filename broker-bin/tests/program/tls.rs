@@ -166,3 +166,21 @@ fn what_it_can_do_is_shown() {
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("TLS_AES_256_GCM_SHA384"));
 }
+
+#[tokio::test]
+async fn a_reload_reads_the_files_again() {
+    let files = Files::new();
+    let file = files.configuration("");
+    let mut program = Running::start(&["-c", &file]);
+    let port = port(&mut program);
+    talk(port, &files.certificate).await;
+    let files = files.renew();
+    program.signal("HUP");
+    program.line("Reloaded server configuration");
+    talk(port, &files.certificate).await;
+    std::fs::write(files.path("key.pem"), "broken").unwrap();
+    program.signal("HUP");
+    let line = program.line("Failed to reload server configuration");
+    assert!(line.contains("there is no private key in"), "{line}");
+    talk(port, &files.certificate).await;
+}

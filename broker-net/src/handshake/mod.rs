@@ -40,6 +40,8 @@ impl Entrance {
 
     /// Makes of a stream what a session can be opened for.
     pub(crate) fn admit(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) -> Arriving {
+        // Where a socket serves both families, addresses of the older come in the clothes of the newer.
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         let arrival = Arrival { remote: Some(remote), ..Arrival::default() };
         #[cfg(feature = "tls-core")]
         if let Some(config) = self.tls.config() {

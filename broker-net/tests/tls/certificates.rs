@@ -178,6 +178,7 @@ async fn a_certificate_names_its_user() {
         ("mail", sans(&[mail("mail@acme")]), user("mail@acme")),
         ("host", sans(&[host("host.acme")]), user("host.acme")),
         ("uri", sans(&[uri("urn:acme:x")]), user("urn:acme:x")),
+        ("a scheme in other letters", sans(&[uri("URN:acme:x")]), user("urn:acme:x")),
         (
             "mail before host before uri",
             sans(&[uri("urn:acme:x"), host("host.acme"), mail("mail@acme")]),

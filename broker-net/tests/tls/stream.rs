@@ -163,7 +163,36 @@ async fn a_client_says_the_end_and_is_gone() {
     in_time(waiting).await;
 }
 
-/// As many are refused as may be; the keys must not have been changed without the other side's knowing.
+/// Of a record the session sees nothing before it is whole.
+#[tokio::test]
+async fn a_record_may_come_byte_by_byte() {
+    let authority = Authority::new("ca");
+    let server = start(&authority).await;
+    let tls = Tls::join(&server, authority.client_config(None)).await;
+    let (mut socket, mut keys) = tls.stream.into_inner().into_inner();
+    std::io::Write::write_all(&mut keys.writer(), b"SUB a 1\r\nPUB a 2\r\nhi\r\nPING\r\n").unwrap();
+    let mut sealed = Vec::new();
+    while keys.wants_write() {
+        keys.write_tls(&mut sealed).unwrap();
+    }
+    for byte in sealed {
+        socket.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"PONG\r\n") {
+        let mut chunk = [0; 1024];
+        let len = in_time(socket.read(&mut chunk)).await.unwrap();
+        assert!(len > 0);
+        keys.read_tls(&mut &chunk[..len]).unwrap();
+        let state = keys.process_new_packets().unwrap();
+        let before = answer.len();
+        answer.resize(before + state.plaintext_bytes_to_read(), 0);
+        std::io::Read::read_exact(&mut keys.reader(), &mut answer[before..]).unwrap();
+    }
+    assert_eq!(String::from_utf8_lossy(&answer), "MSG a 1 2\r\nhi\r\nPONG\r\n");
+}
+
 #[tokio::test]
 async fn clients_may_change_their_keys() {
     let authority = Authority::new("ca");

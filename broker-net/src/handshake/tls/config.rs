@@ -21,7 +21,7 @@ use super::error::TlsError;
 use super::options::{
     ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsOptions, TlsVersion,
 };
-use super::pins::Pinned;
+use super::verify::Verifier;
 use super::x509::{self, Parsed};
 
 const CERTIFICATE: &str = "certificate";
@@ -272,7 +272,7 @@ fn verifier(
         .only_check_end_entity_revocation()
         .build()
         .map_err(|error| TlsError::Unusable(error.to_string()))?;
-    Ok(Some(if pins.is_empty() { verifier } else { Arc::new(Pinned::new(verifier, pins, sha256)) }))
+    Ok(Some(Arc::new(Verifier::new(verifier, pins, sha256))))
 }
 
 fn pins(texts: &[String]) -> Result<HashSet<[u8; 32]>, TlsError> {

@@ -10,8 +10,8 @@ mod error;
 mod gate;
 mod options;
 mod pieces;
-mod pins;
 mod transport;
+mod verify;
 mod watch;
 mod x509;
 
@@ -163,14 +163,18 @@ impl TlsAgreement {
         loop {
             let progress = {
                 let _turn = gate.turns().acquire().await;
-                self.upgrade.advance()
+                self.upgrade.advance().map_err(|error| match verify::take_refused() {
+                    Some(certificate) => failed(format_args!("{error} ({certificate})")),
+                    None => failed(error),
+                })
             };
             // An alert, too.
             poll_fn(|cx| self.upgrade.poll_sent(cx)).await;
-            if progress.map_err(failed)? == Progress::Done {
+            if progress? == Progress::Done {
                 return Ok(Some(self.security()));
             }
-            match poll_fn(|cx| self.upgrade.poll_more(cx)).await {
+            let shows_chain = self.config.verifies();
+            match poll_fn(|cx| self.upgrade.poll_more(shows_chain, cx)).await {
                 Ok(0) => return Err(failed("EOF")),
                 Ok(_) => {}
                 Err(error) => return Err(failed(error)),

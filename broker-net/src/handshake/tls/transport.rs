@@ -23,8 +23,10 @@ use super::buffers::{
 use super::pieces::Cursor;
 use crate::conn::{Socket, Transport};
 
-/// What an unfinished handshake may have sent without our being able to do something with it.
-const HANDSHAKE_BYTES: usize = 12 << 10;
+/// What an unfinished handshake may have sent without our being able to do something with it: a hello, or
+/// a certificate with those of its issuers. All else that it costs is about 8 KiB.
+const HELLO_BYTES: usize = 8 << 10;
+const CHAIN_BYTES: usize = 12 << 10;
 
 /// TLS over another transport; plain until [`Upgrade::begin`].
 pub(crate) struct TlsTransport<T: Transport> {
@@ -516,8 +518,8 @@ pub(crate) trait Upgrade: Send + Sync {
     /// Computes what can be computed, which may take long.
     fn advance(&self) -> Result<Progress, rustls::Error>;
 
-    /// Reads more; 0 at the end.
-    fn poll_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+    /// Reads more; 0 at the end. `shows_chain`: the other side is about to show its certificates.
+    fn poll_more(&self, shows_chain: bool, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
     /// See [`Transport::poll_unsent`].
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()>;
@@ -532,7 +534,7 @@ impl<T: Transport> Upgrade for Socket<TlsTransport<T>> {
         if let Some(first) = tls.lock().incoming.first() {
             return Poll::Ready(Ok(Some(*first)));
         }
-        let len = ready!(self.poll_more(cx))?;
+        let len = ready!(self.poll_more(false, cx))?;
         tls.has_input.store(len > 0, Ordering::Release);
         Poll::Ready(Ok(tls.lock().incoming.first().copied()))
     }
@@ -565,11 +567,12 @@ impl<T: Transport> Upgrade for Socket<TlsTransport<T>> {
         Ok(if state.is_handshaking() { Progress::Waits } else { Progress::Done })
     }
 
-    fn poll_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_more(&self, shows_chain: bool, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let most = if shows_chain { CHAIN_BYTES } else { HELLO_BYTES };
         let tls = self.transport();
         loop {
             ready!(tls.below.poll_read_ready(cx))?;
-            let room = HANDSHAKE_BYTES.saturating_sub(tls.lock().incoming.len());
+            let room = most.saturating_sub(tls.lock().incoming.len());
             if room == 0 {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
@@ -598,4 +601,4 @@ impl<T: Transport> Upgrade for Socket<TlsTransport<T>> {
 }
 
 const _: () = assert!(CIPHER_BYTES >= KEPT_BYTES + READ_BYTES && CIPHER_BYTES >= SEALED_BYTES);
-const _: () = assert!(HANDSHAKE_BYTES <= KEPT_BYTES);
+const _: () = assert!(CHAIN_BYTES <= KEPT_BYTES && HELLO_BYTES <= CHAIN_BYTES);

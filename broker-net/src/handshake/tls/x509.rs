@@ -38,7 +38,7 @@ impl Parsed {
             match alternative {
                 GeneralName::Rfc822Name(name) => names.emails.push(name.to_string()),
                 GeneralName::DnsName(name) => names.dns_names.push(name.to_string()),
-                GeneralName::UniformResourceIdentifier(name) => names.uris.push(name.to_string()),
+                GeneralName::UniformResourceIdentifier(uri) => names.uris.push(plain(uri.as_str())),
                 _ => {}
             }
         }
@@ -57,6 +57,14 @@ impl Parsed {
     /// The public key with its kind: what pins are made of.
     pub(super) fn public_key(&self) -> Option<Vec<u8>> {
         self.0.tbs_certificate.subject_public_key_info.to_der().ok()
+    }
+}
+
+/// A URI as Go prints it: the scheme in lower case.
+fn plain(uri: &str) -> String {
+    match uri.split_once(':') {
+        Some((scheme, rest)) => format!("{}:{rest}", scheme.to_ascii_lowercase()),
+        None => uri.to_owned(),
     }
 }
 
@@ -93,6 +101,13 @@ pub(super) fn sha256(provider: &CryptoProvider) -> Option<&'static dyn Hash> {
 
 pub(super) fn digest(hash: &dyn Hash, bytes: &[u8]) -> [u8; 32] {
     hash.hash(bytes).as_ref().try_into().unwrap_or_default()
+}
+
+/// As the reference logs a certificate that it refuses.
+pub(super) fn show(certificate: &CertificateDer<'_>, hash: &dyn Hash) -> String {
+    let subject = Parsed::new(certificate).map(|parsed| parsed.subject().to_string());
+    let digest = digest(hash, certificate).map(|byte| format!("{byte:02x}")).concat();
+    format!("{} SHA-256: {digest}", subject.unwrap_or_default())
 }
 
 /// Tells of the certificates that a client showed, its own first.
