@@ -4,13 +4,13 @@
 //! Without the feature nothing of this is compiled, and the way of a message is what it was.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
 use crate::account::Account;
 use crate::broker::Broker;
+use crate::carrier::Carrier;
 use crate::deliver::{deliver_run, flush_touched};
 use crate::headers::HeaderMap;
 use crate::interest::{Interested, Matches};
@@ -181,11 +181,6 @@ impl Broker {
         })
     }
 
-    /// Where a connection comes from; none if it is not there, or does not come from a network.
-    pub fn remote(&self, id: u64) -> Option<SocketAddr> {
-        self.shared().receiver(id)?.remote
-    }
-
     /// Tells a connection something beyond the protocol's turn: the bytes of whole lines. False if there
     /// is none of that number.
     pub fn tell(&self, id: u64, lines: impl Into<Bytes>) -> bool {
@@ -217,7 +212,7 @@ impl Held {
         };
         // Its publisher may be gone; all that delivery asks of it is whether it wants its own messages.
         let outlet = Arc::new(Mailboxes::default());
-        let from = Receiver::new(self.from, None, work.now(), outlet, false);
+        let from = Receiver::new(self.from, None, Carrier::Memory, work.now(), outlet, false);
         from.set_echo(self.echo);
         let mut matches = Matches::default();
         account.interest.collect(&self.subject, &mut matches);

@@ -23,6 +23,7 @@ use super::tap::Tap;
 use super::wait::Wait;
 use crate::apply::{ApplyError, Report};
 use crate::lame_duck::LameDuck;
+use crate::pipe::LocalStream;
 use crate::server::{BindError, ServerOptions};
 
 /// For how long nothing must happen for the broker to be idle.
@@ -93,9 +94,27 @@ impl TestBroker {
         TestBrokerBuilder::default()
     }
 
-    /// What a client connects to: `nats://127.0.0.1:40123`. The same after a [restart](Self::restart).
+    /// What a client connects to: `nats://127.0.0.1:40123`, or `tls://…`. The same after a [restart](Self::restart).
     pub fn url(&self) -> String {
-        format!("nats://{}", self.address())
+        self.kit.url()
+    }
+
+    /// What a client connects to by WebSocket; none unless the broker
+    /// [was told to](TestBrokerBuilder::websocket) listen for it.
+    #[cfg(feature = "websocket")]
+    pub fn websocket_url(&self) -> Option<String> {
+        self.kit.server()?.websocket_url()
+    }
+
+    /// A connection without a socket, for what speaks the protocol by itself: see
+    /// [`Server::connect`](crate::Server::connect).
+    ///
+    /// # Panics
+    ///
+    /// While it [restarts](Self::restart).
+    pub fn connect(&self) -> LocalStream {
+        let server = self.kit.server();
+        server.unwrap_or_else(|| panic!("the broker is restarting, or could not be")).connect()
     }
 
     /// Where it listens.
@@ -338,8 +357,7 @@ impl TestBroker {
     }
 
     fn gate(&self, id: u64) -> Option<Arc<Gate>> {
-        let remote = self.broker().remote(id)?;
-        self.kit.gates.of(remote)
+        self.kit.gates.of(id)
     }
 
     /// Closes the next `count` connections as soon as they come, without a word.

@@ -102,6 +102,19 @@ impl TestBrokerBuilder {
         self.options(|options| options.port = port)
     }
 
+    /// TLS for those who connect. With the feature `testing-tls`,
+    /// `Certificates` makes what it takes.
+    #[cfg(feature = "tls-core")]
+    pub fn tls(self, tls: crate::TlsOptions) -> Self {
+        self.options(|options| options.tls = Some(tls))
+    }
+
+    /// Listens for WebSocket too, at any free port.
+    #[cfg(feature = "websocket")]
+    pub fn websocket(self) -> Self {
+        self.options(|options| options.websocket = Some(crate::WebsocketOptions::default()))
+    }
+
     /// Adds a user, who may do everything. From the first one on, others may not come in.
     pub fn user(self, name: impl Into<Arc<str>>, password: impl Into<Secret>) -> Self {
         self.add_user(User::new(name, password))

@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 
-use crate::conn::Transport;
+use crate::conn::{Socket, Transport};
 
 /// The gates of one server.
 #[derive(Debug, Default)]
 pub(crate) struct Gates {
-    by_remote: Mutex<HashMap<SocketAddr, Weak<Gate>>>,
+    by_id: Mutex<HashMap<u64, Weak<Gate>>>,
     /// How many connections are still to be refused.
     refusing: AtomicUsize,
 }
@@ -34,9 +33,10 @@ pub(super) struct Lane {
 }
 
 /// A transport behind a gate.
-pub(crate) struct Gated<T> {
-    inner: T,
+struct Gated {
+    behind: Arc<Socket>,
     gate: Arc<Gate>,
+    gates: Arc<Gates>,
 }
 
 impl Gates {
@@ -44,26 +44,25 @@ impl Gates {
         self.refusing.store(count, Ordering::Release);
     }
 
-    /// Puts a gate before a connection that has just come; none if it is to be refused.
-    pub(crate) fn admit<T>(&self, inner: T, remote: SocketAddr) -> Option<Gated<T>> {
+    /// Is the one who comes to be refused?
+    pub(crate) fn refuse_one(&self) -> bool {
         let one_less = |left: usize| left.checked_sub(1);
-        if self.refusing.try_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok() {
-            return None;
-        }
-        let gate = Arc::new(Gate::default());
-        let mut by_remote = self.by_remote();
-        by_remote.retain(|_, gate| gate.strong_count() > 0);
-        by_remote.insert(remote, Arc::downgrade(&gate));
-        Some(Gated { inner, gate })
+        self.refusing.try_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok()
     }
 
-    /// The gate of the connection that comes from there.
-    pub(super) fn of(&self, remote: SocketAddr) -> Option<Arc<Gate>> {
-        self.by_remote().get(&remote).and_then(Weak::upgrade)
+    /// Puts a gate before a connection.
+    pub(crate) fn put_before(self: &Arc<Self>, behind: Arc<Socket>) -> Arc<Socket> {
+        let (gate, gates) = (Arc::default(), Arc::clone(self));
+        Arc::new(Socket::new(Gated { behind, gate, gates }))
     }
 
-    fn by_remote(&self) -> MutexGuard<'_, HashMap<SocketAddr, Weak<Gate>>> {
-        self.by_remote.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The gate of the connection of that number.
+    pub(super) fn of(&self, id: u64) -> Option<Arc<Gate>> {
+        self.by_id().get(&id).and_then(Weak::upgrade)
+    }
+
+    fn by_id(&self) -> MutexGuard<'_, HashMap<u64, Weak<Gate>>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,48 +96,54 @@ impl Lane {
     }
 }
 
-impl<T: Transport> Transport for Gated<T> {
+impl Transport for Gated {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.gate.reads.poll_open(cx) {
-            Poll::Ready(()) => self.inner.poll_read_ready(cx),
+            Poll::Ready(()) => self.behind.transport.poll_read_ready(cx),
             Poll::Pending => Poll::Pending,
         }
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.gate.writes.poll_open(cx) {
-            Poll::Ready(()) => self.inner.poll_write_ready(cx),
+            Poll::Ready(()) => self.behind.transport.poll_write_ready(cx),
             Poll::Pending => Poll::Pending,
         }
     }
 
     fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
         self.gate.reads.check()?;
-        self.inner.try_read(room)
+        self.behind.transport.try_read(room)
     }
 
     fn try_read_behind(&self, data: &mut BytesMut, most: usize) -> io::Result<usize> {
         self.gate.reads.check()?;
-        self.inner.try_read_behind(data, most)
+        self.behind.transport.try_read_behind(data, most)
     }
 
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.gate.writes.check()?;
-        self.inner.try_write(pieces)
+        self.behind.transport.try_write(pieces)
     }
 
     fn poll_unsent(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self.gate.writes.poll_open(cx) {
-            Poll::Ready(()) => self.inner.poll_unsent(cx),
+            Poll::Ready(()) => self.behind.transport.poll_unsent(cx),
             Poll::Pending => Poll::Pending,
         }
     }
 
+    fn note_id(&self, id: u64) {
+        let mut by_id = self.gates.by_id();
+        by_id.retain(|_, gate| gate.strong_count() > 0);
+        by_id.insert(id, Arc::downgrade(&self.gate));
+    }
+
     fn cork(&self) {
-        self.inner.cork();
+        self.behind.transport.cork();
     }
 
     fn shut_down_write(&self) -> io::Result<()> {
-        self.inner.shut_down_write()
+        self.behind.transport.shut_down_write()
     }
 }

@@ -38,6 +38,7 @@ struct State {
     options: ServerOptions,
     authenticator: Arc<dyn Authenticator>,
     address: SocketAddr,
+    url: String,
     /// What is done in the meantime; ends with the test broker.
     tasks: JoinSet<()>,
 }
@@ -82,6 +83,7 @@ impl Kit {
         let state = State {
             options: server.options(),
             address: server.local_addr(),
+            url: server.url(),
             server: Some(Arc::new(server)),
             is_over: false,
             authenticator,
@@ -115,6 +117,10 @@ impl Kit {
 
     pub(super) fn address(&self) -> SocketAddr {
         self.state().address
+    }
+
+    pub(super) fn url(&self) -> String {
+        self.state().url.clone()
     }
 
     /// How long it has been there, without the times that its clock was moved by.

@@ -41,6 +41,8 @@
 mod block_on;
 mod broker;
 mod builder;
+#[cfg(feature = "testing-tls")]
+mod certificates;
 mod door;
 mod fault;
 pub(crate) mod gate;
@@ -54,6 +56,8 @@ mod watcher;
 pub use block_on::block_on;
 pub use broker::TestBroker;
 pub use builder::{StartError, TestBrokerBuilder};
+#[cfg(feature = "testing-tls")]
+pub use certificates::{CertificateError, Certificates, Identity};
 pub use fault::{Disturbance, Fault};
 pub use tap::{Tap, Tapped};
 pub use wait::Wait;

@@ -5,6 +5,8 @@
     reason = "the helpers of a test may panic as the test itself may"
 )]
 
+#[cfg(feature = "testing-tls")]
+mod certificates;
 mod clock;
 mod faults;
 mod leaks;

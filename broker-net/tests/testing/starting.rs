@@ -153,6 +153,39 @@ fn start_errors_come_from_its_own_thread_too() {
 }
 
 #[tokio::test]
+async fn a_client_without_a_socket_speaks_the_protocol() {
+    let broker = TestBroker::start().await;
+    let tap = broker.tap("x");
+    let mut stream = broker.connect();
+    let said = b"CONNECT {}\r\nPUB x 1\r\n1\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, said).await.unwrap();
+    assert_eq!(tap.next().await.payload, "1");
+    // It is a connection like any other.
+    assert!(broker.stall_reads(tap_id(&broker)));
+    broker.cut_all();
+    broker.wait_for_clients(0).await;
+}
+
+fn tap_id(broker: &TestBroker) -> u64 {
+    broker.broker().order_of_leaving().others[0]
+}
+
+#[cfg(feature = "websocket")]
+#[tokio::test]
+async fn it_listens_for_websocket_too_and_so_again_after_a_restart() {
+    let broker = TestBroker::builder().websocket().start().await.unwrap();
+    let url = broker.websocket_url().unwrap();
+    let client = connect(&url).await;
+    let mut inbox = client.subscribe("x").await.unwrap();
+    broker.wait_for_subscription("x").await;
+    broker.restart().await.unwrap();
+    assert_eq!(broker.websocket_url(), Some(url));
+    broker.wait_for_subscription("x").await;
+    broker.client().publish("x", "1".into()).await.unwrap();
+    assert_eq!(next(&mut inbox).await.payload, "1");
+}
+
+#[tokio::test]
 async fn every_option_of_the_server_can_be_changed() {
     let broker = TestBroker::builder()
         .options(|options| options.broker.no_header_support = true)
