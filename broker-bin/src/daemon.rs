@@ -1,16 +1,23 @@
 //! A server with all that belongs to it as a program: its banner, its files, its end.
 
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use broker_core::Broker;
-use broker_net::{BindError, Server};
+use broker_net::{BindError, HandshakeFirst, Server};
 
-use crate::config::Loaded;
-use crate::options::{Options, OptionsError};
+use crate::config::problem::Problem;
+use crate::config::{self, Change, Loaded, Request};
+use crate::logging::Logging;
+use crate::options::{Access, Options, OptionsError};
 use crate::ports_file::{Ports, PortsFile, urls};
+use crate::reload::{Plan, ReloadError, Reloaded};
 use crate::{NATS_VERSION, VERSION, pid_file};
 
 /// A running natsd.
@@ -27,6 +34,20 @@ use crate::{NATS_VERSION, VERSION, pid_file};
 #[derive(Debug)]
 pub struct Daemon {
     server: Server,
+    /// What is to be loaded again.
+    request: Option<Request>,
+    /// What is written to.
+    log: Option<Logging>,
+    now: Mutex<Now>,
+    /// Held by who changes options.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// What a reload may change.
+#[derive(Debug)]
+struct Now {
+    options: Arc<Options>,
+    access: Access,
     ports_file: Option<PortsFile>,
 }
 
@@ -63,30 +84,33 @@ impl Daemon {
     ///
     /// [`StartError`]; then nothing is left running. A ports file that cannot be written is only logged.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        Self::start_from(options, || ()).await
+        Self::start_from(options, None, || ()).await
     }
 
-    /// Starts serving what a configuration says, and names its file in the log.
+    /// Starts serving what a configuration says, and names its file in the log. [`Self::reload`] reads
+    /// it again.
     ///
     /// # Errors
     ///
     /// As [`Self::start`].
     pub async fn start_loaded(loaded: Loaded) -> Result<Self, StartError> {
-        let Loaded { options, file, digest, warnings, .. } = loaded;
+        let Loaded { request, options, file, digest, warnings } = loaded;
         let banner = || {
             if let Some(file) = file {
                 let digest = digest.unwrap_or_default();
                 tracing::info!("Using configuration file: {} ({digest})", file.display());
             }
-            for warning in warnings {
-                tracing::warn!("{warning}");
-            }
+            warn(&warnings);
         };
-        Self::start_from(options, banner).await
+        Self::start_from(options, Some(request), banner).await
     }
 
     /// `banner` says where the options are from.
-    async fn start_from(options: Options, banner: impl FnOnce()) -> Result<Self, StartError> {
+    async fn start_from(
+        options: Options,
+        request: Option<Request>,
+        banner: impl FnOnce(),
+    ) -> Result<Self, StartError> {
         options.check()?;
         tracing::info!("Starting natsd");
         tracing::info!("  Version:  {VERSION} (NATS {NATS_VERSION})");
@@ -103,7 +127,8 @@ impl Daemon {
                 .map_err(|source| StartError::PidFile { path: path.clone(), source })?;
         }
 
-        let server = bind(&options).await?;
+        let access = options.access()?;
+        let server = bind(&options, access.clone()).await?;
         let info = server.broker().info();
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
@@ -113,17 +138,19 @@ impl Daemon {
             host_port(&options.host, server.local_addr().port())
         );
 
-        let ports_file = options.ports_file_dir.and_then(|dir| {
-            let path = PortsFile::path(&dir, &options.program);
-            let ports = Ports { nats: urls("nats", server.local_addr()), ..Ports::default() };
-            PortsFile::create(path.clone(), &ports)
-                .inspect_err(|error| {
-                    tracing::error!("Error writing ports file ({}): {error}", path.display());
-                })
-                .ok()
-        });
+        announce_tls(&options);
+        let ports_file = write_ports(&options, &server);
         tracing::info!("Server is ready");
-        Ok(Self { server, ports_file })
+        let now = Now { options: Arc::new(options), access, ports_file };
+        let (now, changing) = (Mutex::new(now), tokio::sync::Mutex::default());
+        Ok(Self { server, request, log: None, now, changing })
+    }
+
+    /// From here on `log` follows what a reload says of the log. Without one such options change nothing:
+    /// who logs is the caller's affair.
+    #[must_use]
+    pub fn with_log(self, log: Logging) -> Self {
+        Self { log: Some(log), ..self }
     }
 
     /// Where clients connect to.
@@ -136,23 +163,180 @@ impl Daemon {
         self.server.broker()
     }
 
+    /// What it goes by now.
+    pub fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.now().options)
+    }
+
+    /// Reads the configuration again that it was started with, and goes by it. The command line and the
+    /// environment are what they were.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]; then nothing has changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has changed everything or nothing.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let _changing = self.changing.lock().await;
+        let request = self.request.clone().filter(|request| request.file.is_some());
+        let request = request.ok_or(ReloadError::NoFile)?;
+        let loaded = in_a_thread(move || Ok(config::load(&request)?)).await?;
+        warn(&loaded.warnings);
+        self.change(loaded.options, loaded.digest).await
+    }
+
+    /// Goes by other options: see [`Self::reload`]. Port 0 stands for the one it has.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]; then nothing has changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::reload`].
+    pub async fn apply(&self, options: Options) -> Result<Reloaded, ReloadError> {
+        let _changing = self.changing.lock().await;
+        self.change(options, None).await
+    }
+
+    async fn change(
+        &self,
+        options: Options,
+        digest: Option<String>,
+    ) -> Result<Reloaded, ReloadError> {
+        let (before, access) = {
+            let now = self.now();
+            (Arc::clone(&now.options), now.access.clone())
+        };
+        let log = self.log.clone();
+        let plan = in_a_thread(move || Plan::make(&before, options, &access, log.as_ref())).await?;
+
+        let authenticator = plan.authenticator();
+        let Plan { options, changes, server, access, log, .. } = plan;
+        let (first, last) = changes.split_at(Plan::lines_before_the_server_s(&changes));
+        tell(first);
+        // Its first step changes everything; from there to the last line of the block nothing waits.
+        let mut applying = pin!(self.server.apply(server, authenticator));
+        let applied = poll_fn(|context| Poll::Ready(applying.as_mut().poll(context))).await;
+        let applied = applied.map(|result| result.map_err(ReloadError::from));
+        if let Poll::Ready(Err(error)) = applied {
+            return Err(error);
+        }
+        tell(last);
+        if let Some(log) = log {
+            log.switch();
+        }
+        self.now().follow(options, access, &changes, &self.server);
+
+        let report = match applied {
+            Poll::Ready(report) => report?,
+            Poll::Pending => applying.await?,
+        };
+        match digest {
+            Some(digest) => tracing::info!("Reloaded server configuration ({digest})"),
+            None => tracing::info!("Reloaded server configuration"),
+        }
+        Ok(Reloaded { changes, excess: report.excess })
+    }
+
+    /// Takes leave of its clients: see [`Server::lame_duck`]. Returns when all are gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it goes on.
+    pub async fn lame_duck(&self) {
+        let plan = self.now().options.lame_duck();
+        self.server.lame_duck(plan).await;
+    }
+
     /// Stops serving: connections are closed, the ports file is removed.
     pub async fn stop(self) {
         tracing::info!("Initiating Shutdown...");
         self.server.shutdown().await;
-        drop(self.ports_file);
+        drop(self.now().ports_file.take());
         tracing::info!("Server Exiting..");
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn bind(options: &Options) -> Result<Server, StartError> {
-    let builder = Server::builder()
-        .options(options.server())
-        .authenticator(options.access()?.authenticator());
+impl Now {
+    fn follow(
+        &mut self,
+        options: Options,
+        access: Option<Access>,
+        changes: &[Change],
+        server: &Server,
+    ) {
+        if let Some(access) = access {
+            self.access = access;
+        }
+        if changes.iter().any(|change| change.path == "ports_file_dir") {
+            // The old one first: it may be the same place by another name.
+            self.ports_file = None;
+            self.ports_file = write_ports(&options, server);
+        }
+        self.options = Arc::new(options);
+    }
+}
+
+// NATS 2.14: server.go AcceptLoop.
+fn announce_tls(options: &Options) {
+    let Ok(Some(tls)) = options.client_tls() else { return };
+    let is_first = tls.handshake_first == HandshakeFirst::Always;
+    if tls.allow_non_tls && !is_first {
+        tracing::info!("TLS available for client connections");
+    } else {
+        tracing::info!("TLS required for client connections");
+    }
+    if is_first {
+        tracing::warn!(
+            "Clients that are not using \"TLS Handshake First\" option will fail to connect"
+        );
+    }
+}
+
+async fn bind(options: &Options, access: Access) -> Result<Server, StartError> {
+    let builder = Server::builder().options(options.server()).authenticator(access.authenticator());
     builder.bind().await.map_err(|source| StartError::Listen {
         address: host_port(&options.host, options.port),
         source,
     })
+}
+
+fn write_ports(options: &Options, server: &Server) -> Option<PortsFile> {
+    let path = PortsFile::path(options.ports_file_dir.as_deref()?, &options.program);
+    let scheme = if server.broker().info().tls_required { "tls" } else { "nats" };
+    let ports = Ports { nats: urls(scheme, server.local_addr()), ..Ports::default() };
+    PortsFile::create(path.clone(), &ports)
+        .inspect_err(|error| {
+            tracing::error!("Error writing ports file ({}): {error}", path.display());
+        })
+        .ok()
+}
+
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn tell(changes: &[Change]) {
+    for change in changes {
+        tracing::info!("{change}");
+    }
+}
+
+/// What reads files, or connects, does not keep clients waiting.
+async fn in_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReloadError> + Send + 'static,
+) -> Result<T, ReloadError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ReloadError::Thread(error.to_string()))?
 }
 
 /// What the system said; the error above it repeats host and port.

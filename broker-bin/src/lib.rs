@@ -13,18 +13,21 @@
 //! | the log's lines | [`logging`] |
 //! | telling a running server what to do | [`signal_command`] |
 //! | start, banner, pid and ports files, stop | [`daemon`] |
+//! | options for a daemon that serves | [`reload`] |
 
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod logging;
 pub mod options;
+pub mod reload;
 pub mod signal_command;
 
 mod memory;
 mod pid_file;
 mod ports_file;
 mod program;
+mod service;
 mod signals;
 mod systemd;
 
@@ -32,6 +35,7 @@ pub use broker_core::proto::info::NATS_VERSION;
 pub use daemon::{Daemon, StartError};
 pub use options::Options;
 pub use program::run;
+pub use reload::{ReloadError, Reloaded};
 
 /// natsd's own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,6 +8,8 @@ use broker_core::auth::{
     self, Authenticator, ConnectionKind, NoAuth, PermissionsError, Secret, Token, Users, UsersError,
 };
 
+use broker_net::TlsError;
+
 use super::{AllowResponses, Authorization, Options, Permissions, SubjectLists, User};
 
 /// The account of the server's own events.
@@ -27,6 +29,17 @@ pub enum Access {
 }
 
 impl Access {
+    /// In place of `before`: those who are let in by the same credentials and permissions as there are not
+    /// asked for them again.
+    #[must_use]
+    pub fn succeeding(self, before: &Self) -> Self {
+        match (self, before) {
+            (Self::Users(users), Self::Users(before)) => Self::Users(users.succeeding(before)),
+            (Self::Token(token), Self::Token(before)) => Self::Token(token.succeeding(before)),
+            (access, _) => access,
+        }
+    }
+
     /// What asks for it.
     pub fn authenticator(self) -> Arc<dyn Authenticator> {
         match self {
@@ -132,6 +145,9 @@ impl Options {
                 name.push('_');
             }
             builder = builder.user(auth::User::new(name.as_str(), "")).no_auth_user(name);
+        }
+        if self.tls.as_ref().is_some_and(|tls| tls.verify_and_map) {
+            builder = builder.certificates_only();
         }
         Ok(builder.build()?)
     }
@@ -258,6 +274,9 @@ pub enum OptionsError {
         /// The other.
         max_pending: u64,
     },
+    /// TLS that cannot be offered.
+    #[error("tls: {0}")]
+    Tls(TlsError),
     /// There would be no time left to close clients in.
     #[error(
         "lame_duck_grace_period ({}) must be shorter than lame_duck_duration ({})",
@@ -286,6 +305,7 @@ impl OptionsError {
             Self::NoAuthUserAlone(_) => "no_auth_user",
             Self::ReservedAccount(_) => "accounts",
             Self::PayloadOverPending { .. } => "max_payload",
+            Self::Tls(_) => "tls",
             Self::GraceNotShorter { .. } => "lame_duck_grace_period",
         }
     }

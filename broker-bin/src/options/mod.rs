@@ -144,7 +144,7 @@ section! {
     /// How many unanswered pings make a connection stale.
     ping_max: u32 = 2 => integer(0, MANY).zero_is_default().at_once();
     /// A client that takes so long to read what waits for it is cut.
-    write_deadline: Duration = Duration::from_secs(10) => duration().zero_is_default().at_once();
+    write_deadline: Duration = Duration::from_secs(10) => duration().zero_is_default().new_connections();
     /// What happens to a client past its `write_deadline`.
     write_timeout: String = "default".into() => choice(&["default", "close", "retry"])
         .off(&["default", "close"]).not_yet("policy \"retry\" for clients");
@@ -217,9 +217,11 @@ section! {
     prof_block_rate: i64 = 0 => integer(i64::MIN, i64::MAX).at_once().not_yet("profiler");
 
     /// Encryption of clients' connections.
-    tls: Option<Tls> = None => block(Tls::block).at_once().not_yet("TLS");
+    tls: Option<Tls> = None => block(Tls::block).at_once();
+    /// The command line says that there is none, whatever the file says.
+    tls_off: bool = false => switch().internal();
     /// Clients may connect without TLS although there is TLS.
-    allow_non_tls: bool = false => switch().no_effect("there is no TLS yet");
+    allow_non_tls: bool = false => switch();
     /// Stapling of certificate states.
     ocsp: Ocsp = Ocsp::default() => block(Ocsp::block).at_once().not_yet("OCSP");
     /// What is remembered of certificate states.

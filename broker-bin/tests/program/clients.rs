@@ -31,6 +31,11 @@ impl Raw {
     /// The first line that answers `text`.
     pub(crate) fn say(&mut self, text: &str) -> String {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+        self.line()
+    }
+
+    /// The next line; empty at the end.
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         line

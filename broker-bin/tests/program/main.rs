@@ -3,10 +3,15 @@
 
 mod clients;
 mod configuration;
+mod file;
 mod helpers;
+mod lame_duck;
 mod log;
+mod reload_rules;
 mod running;
 mod secrets;
+mod setting_up;
 mod signal_command;
 mod start_and_stop;
 mod systemd;
+mod tls;

@@ -5,6 +5,7 @@
 
 mod arena;
 mod batch;
+mod bridge;
 mod check;
 mod cli;
 mod compare;
@@ -16,6 +17,7 @@ mod hub;
 mod procfs;
 mod receive;
 mod relay;
+mod reload;
 mod report;
 mod request;
 mod run;
