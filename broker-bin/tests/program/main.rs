@@ -7,6 +7,7 @@ mod file;
 mod lame_duck;
 mod log;
 mod reload_rules;
+mod reload_under_load;
 mod running;
 mod secrets;
 mod setting_up;
