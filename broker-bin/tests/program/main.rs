@@ -4,6 +4,7 @@
 mod clients;
 mod configuration;
 mod file;
+mod helpers;
 mod lame_duck;
 mod log;
 mod reload_rules;
