@@ -6,6 +6,7 @@ mod configuration;
 mod file;
 mod helpers;
 mod lame_duck;
+mod lame_duck_requests;
 mod log;
 mod reload_rules;
 mod reload_under_load;
