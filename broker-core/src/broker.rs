@@ -17,6 +17,7 @@ use crate::proto::Info;
 use crate::proto::info::NATS_VERSION;
 use crate::random::Random;
 use crate::receiver::Receiver;
+use crate::security::Security;
 use crate::session::client::{Arrival, ClientSession};
 use crate::session::local::Client;
 use crate::stats::Stats;
@@ -229,7 +230,7 @@ impl Broker {
         now: Instant,
         work: &mut Work,
     ) -> ClientSession {
-        ClientSession::open(Arc::clone(&self.shared), &arrival, link, now, work)
+        ClientSession::open(Arc::clone(&self.shared), arrival, link, now, work)
     }
 
     /// Says that the broker will go: to all clients that can be told, at once or as soon as they can be,
@@ -293,6 +294,11 @@ impl Broker {
             receiver.outlet.close(CloseReason::Kicked);
             true
         })
+    }
+
+    /// How a connection is secured. `None` if it is not, or there is none of that number.
+    pub fn security(&self, id: u64) -> Option<Arc<Security>> {
+        self.shared.sessions.get(&id)?.security.load_full()
     }
 
     /// Counts of the whole broker, added up now.

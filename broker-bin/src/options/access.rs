@@ -8,6 +8,8 @@ use broker_core::auth::{
     self, Authenticator, ConnectionKind, NoAuth, PermissionsError, Secret, Token, Users, UsersError,
 };
 
+use broker_net::TlsError;
+
 use super::{AllowResponses, Authorization, Options, Permissions, SubjectLists, User};
 
 /// The account of the server's own events.
@@ -144,6 +146,9 @@ impl Options {
             }
             builder = builder.user(auth::User::new(name.as_str(), "")).no_auth_user(name);
         }
+        if self.tls.as_ref().is_some_and(|tls| tls.verify_and_map) {
+            builder = builder.certificates_only();
+        }
         Ok(builder.build()?)
     }
 
@@ -269,6 +274,9 @@ pub enum OptionsError {
         /// The other.
         max_pending: u64,
     },
+    /// TLS that cannot be offered.
+    #[error("tls: {0}")]
+    Tls(TlsError),
     /// There would be no time left to close clients in.
     #[error(
         "lame_duck_grace_period ({}) must be shorter than lame_duck_duration ({})",
@@ -297,6 +305,7 @@ impl OptionsError {
             Self::NoAuthUserAlone(_) => "no_auth_user",
             Self::ReservedAccount(_) => "accounts",
             Self::PayloadOverPending { .. } => "max_payload",
+            Self::Tls(_) => "tls",
             Self::GraceNotShorter { .. } => "lame_duck_grace_period",
         }
     }

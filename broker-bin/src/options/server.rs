@@ -7,7 +7,7 @@ use broker_net::{LameDuck, ServerOptions};
 use super::{Options, OptionsError};
 
 impl Options {
-    /// The settings agree with each other.
+    /// The settings agree with each other, and with the files of TLS.
     ///
     /// # Errors
     ///
@@ -25,6 +25,9 @@ impl Options {
                 max_payload: self.max_payload,
                 max_pending: self.max_pending,
             });
+        }
+        if let Some(tls) = self.client_tls()? {
+            tls.build().map_err(OptionsError::Tls)?;
         }
         self.access().map(drop)
     }
@@ -67,6 +70,7 @@ impl Options {
         server.port = self.port;
         server.client_advertise =
             self.client_advertise.as_deref().and_then(|text| text.parse().ok());
+        server.tls = self.client_tls().ok().flatten();
         let broker = &mut server.broker;
         broker.limits = self.limits();
         broker.server_name = self.server_name.clone();

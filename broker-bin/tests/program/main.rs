@@ -21,3 +21,4 @@ mod setting_up;
 mod signal_command;
 mod start_and_stop;
 mod systemd;
+mod tls;
