@@ -230,7 +230,7 @@ impl Broker {
         now: Instant,
         work: &mut Work,
     ) -> ClientSession {
-        ClientSession::open(Arc::clone(&self.shared), &arrival, link, now, work)
+        ClientSession::open(Arc::clone(&self.shared), arrival, link, now, work)
     }
 
     /// Says that the broker will go: to all clients that can be told, at once or as soon as they can be,

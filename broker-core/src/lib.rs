@@ -104,6 +104,7 @@
 pub mod account;
 pub mod auth;
 mod broker;
+pub mod carrier;
 mod deliver;
 pub mod error;
 mod headers;

@@ -1,12 +1,13 @@
 //! The part of a session that others touch: where its deliveries go, what it may get, its counters.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 
 use crate::auth::{Permissions, Replies};
+use crate::carrier::Carrier;
 use crate::news::News;
 use crate::outlet::Outlet;
 use crate::security::Security;
@@ -17,6 +18,7 @@ pub(crate) struct Receiver {
     /// The connection's number: `cid`.
     pub(crate) id: u64,
     pub(crate) remote: Option<SocketAddr>,
+    pub(crate) carrier: Carrier,
     pub(crate) since: Instant,
     pub(crate) outlet: Arc<dyn Outlet>,
     pub(crate) news: News,
@@ -44,6 +46,7 @@ impl Receiver {
     pub(crate) fn new(
         id: u64,
         remote: Option<SocketAddr>,
+        carrier: Carrier,
         now: Instant,
         outlet: Arc<dyn Outlet>,
         is_connection: bool,
@@ -51,6 +54,7 @@ impl Receiver {
         Self {
             id,
             remote,
+            carrier,
             since: now,
             outlet,
             news: News::default(),
@@ -131,9 +135,17 @@ impl Receiver {
 /// As logs name a party of which nothing else is known.
 impl fmt::Display for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.remote {
-            Some(remote) => write!(f, "{remote} - cid:{}", self.id),
-            None => write!(f, "pipe - cid:{}", self.id),
+        let id = self.id;
+        match (&self.remote, &self.carrier) {
+            // NATS 2.14: client.go initClient.
+            (Some(remote), Carrier::Websocket(websocket)) => match websocket.forwarded_for {
+                Some(IpAddr::V4(ip)) => write!(f, "{ip}/{remote} - wid:{id}"),
+                Some(IpAddr::V6(ip)) => write!(f, "[{ip}]/{remote} - wid:{id}"),
+                None => write!(f, "{remote} - wid:{id}"),
+            },
+            (Some(remote), _) => write!(f, "{remote} - cid:{id}"),
+            (None, Carrier::Unix) => write!(f, "unix - cid:{id}"),
+            (None, _) => write!(f, "pipe - cid:{id}"),
         }
     }
 }

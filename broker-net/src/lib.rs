@@ -15,10 +15,17 @@ mod advertise;
 mod apply;
 mod checks;
 mod conn;
+mod doors;
 mod handshake;
 mod lame_duck;
 mod listener;
+mod pipe;
+pub mod proxy;
 mod server;
+#[cfg(unix)]
+mod unix;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
@@ -27,8 +34,13 @@ pub use handshake::tls::{
     ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsConfig, TlsError,
     TlsOptions, TlsVersion,
 };
+#[cfg(feature = "websocket")]
+pub use handshake::websocket::WebsocketOptions;
 pub use lame_duck::LameDuck;
+pub use pipe::LocalStream;
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
+#[cfg(unix)]
+pub use unix::UnixOptions;
 
 /// Compiles and runs the examples of the README.
 #[cfg(doctest)]

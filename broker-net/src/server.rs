@@ -10,17 +10,23 @@ use std::time::{Duration, Instant};
 
 use broker_core::auth::{Authenticator, NoAuth};
 use broker_core::{Applied, Broker, Client, CloseReason, Limits, Options};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::advertise::Advertise;
 use crate::apply::{self, ApplyError, Report};
 use crate::checks::Checks;
+use crate::doors::{self, Doors, Inside};
 use crate::handshake::Entrance;
 #[cfg(feature = "tls-core")]
 use crate::handshake::tls;
+#[cfg(feature = "websocket")]
+use crate::handshake::websocket::Hatch;
 use crate::lame_duck::LameDuck;
 use crate::listener::{self, Listener};
+use crate::pipe::{self, LocalStream, LocalTransport};
+#[cfg(unix)]
+use crate::unix::UnixDoor;
 
 /// How long connections may take to read what waits for them when the server shuts down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
@@ -42,6 +48,16 @@ pub struct ServerOptions {
     /// TLS for those who connect; `None`, the default, for none. `tls`.
     #[cfg(feature = "tls-core")]
     pub tls: Option<crate::TlsOptions>,
+    /// Where clients come in by WebSocket; `None`, the default, if nowhere. `websocket`.
+    #[cfg(feature = "websocket")]
+    pub websocket: Option<crate::WebsocketOptions>,
+    /// Where clients come in by a socket in the file system; `None`, the default, if nowhere.
+    /// `listen_unix`.
+    #[cfg(unix)]
+    pub unix: Option<crate::UnixOptions>,
+    /// Clients come by a proxy that says whom it connects for, in either version of the PROXY protocol. Only
+    /// for a port that nobody else can reach: whoever can, may say what they like. `proxy_protocol`.
+    pub proxy_protocol: bool,
     /// What the broker behind it is told. The default has a random seed.
     pub broker: Options,
 }
@@ -64,6 +80,11 @@ impl Default for ServerOptions {
             client_advertise: None,
             #[cfg(feature = "tls-core")]
             tls: None,
+            #[cfg(feature = "websocket")]
+            websocket: None,
+            #[cfg(unix)]
+            unix: None,
+            proxy_protocol: false,
             broker,
         }
     }
@@ -74,6 +95,8 @@ impl Default for ServerOptions {
 pub struct ServerBuilder {
     options: ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
+    #[cfg(feature = "websocket")]
+    websocket_authenticator: Option<Arc<dyn Authenticator>>,
 }
 
 impl ServerBuilder {
@@ -113,6 +136,30 @@ impl ServerBuilder {
         self
     }
 
+    /// Has clients come in by WebSocket, too.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn websocket(mut self, options: crate::WebsocketOptions) -> Self {
+        self.options.websocket = Some(options);
+        self
+    }
+
+    /// Who may come in by WebSocket, if others decide that than for the rest.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn websocket_authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.websocket_authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Has clients come in by a socket in the file system, too.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix(mut self, options: crate::UnixOptions) -> Self {
+        self.options.unix = Some(options);
+        self
+    }
+
     /// What clients may do.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -140,13 +187,20 @@ impl ServerBuilder {
     ///
     /// Dropped before it returns, it leaves nothing behind.
     pub async fn bind(self) -> Result<Server, BindError> {
-        let Self { mut options, authenticator } = self;
+        let authenticator = self.authenticator;
+        #[cfg(feature = "websocket")]
+        let websocket_authenticator = self.websocket_authenticator;
+        let mut options = self.options;
         let refuse = |cause| BindError { host: options.host.clone(), port: options.port, cause };
         #[cfg(feature = "tls-core")]
         let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
         let listener = Listener::bind(&options.host, options.port).await;
         let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
         let address = listener.address();
+        #[cfg(feature = "websocket")]
+        let websocket = bind_websocket(&mut options, websocket_authenticator).await?;
+        #[cfg(unix)]
+        let unix = bind_unix(&options)?;
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         options.port = address.port();
         let broker =
@@ -158,13 +212,66 @@ impl ServerBuilder {
         let (stop, stopped) = watch::channel(Phase::Serving);
         let (finished, is_finished) = watch::channel(false);
         let checks = Arc::new(Checks::new());
-        let entering = Arc::clone(&entrance);
-        let serving = listener.serve(entering, broker.clone(), checks, stopped, finished);
+        entrance.set_proxy_protocol(options.proxy_protocol);
+        let (connect, local) = mpsc::unbounded_channel();
+        #[cfg(feature = "websocket")]
+        let hatch = websocket.as_ref().map(|(_, hatch)| Arc::clone(hatch));
+        let doors = Doors {
+            tcp: listener,
+            #[cfg(feature = "websocket")]
+            websocket,
+            #[cfg(unix)]
+            unix,
+            local,
+        };
+        let inside = Inside { entrance: Arc::clone(&entrance), broker: broker.clone(), checks };
+        let serving = doors::serve(doors, inside, stopped, finished);
         let task = tokio::spawn(serving).abort_handle();
         let host = options.host.clone();
         let options = Mutex::new(options);
-        Ok(Server { broker, host, options, entrance, address, stop, is_finished, task })
+        Ok(Server {
+            broker,
+            host,
+            options,
+            entrance,
+            #[cfg(feature = "websocket")]
+            hatch,
+            address,
+            connect,
+            stop,
+            is_finished,
+            task,
+        })
     }
+}
+
+/// Puts the port that was chosen into the options.
+#[cfg(feature = "websocket")]
+async fn bind_websocket(
+    options: &mut ServerOptions,
+    authenticator: Option<Arc<dyn Authenticator>>,
+) -> Result<Option<(Listener, Arc<Hatch>)>, BindError> {
+    let Some(options) = &mut options.websocket else { return Ok(None) };
+    let (host, port) = (options.host.clone(), options.port);
+    let refuse = |cause| BindError { host: host.clone(), port, cause };
+    #[cfg(feature = "tls-core")]
+    let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
+    let listener = Listener::bind(&host, port).await;
+    let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
+    options.port = listener.address().port();
+    let hatch = Arc::new(Hatch::new(options, listener.address(), authenticator));
+    #[cfg(feature = "tls-core")]
+    hatch.set_tls(tls);
+    Ok(Some((listener, hatch)))
+}
+
+#[cfg(unix)]
+fn bind_unix(options: &ServerOptions) -> Result<Option<UnixDoor>, BindError> {
+    let Some(options) = &options.unix else { return Ok(None) };
+    UnixDoor::bind(options).map(Some).map_err(|source| {
+        let host = options.path.display().to_string();
+        BindError { host, port: 0, cause: Cause::Unix(source) }
+    })
 }
 
 /// What INFO says of where the server is. A server that stands alone tells no further addresses, also
@@ -202,6 +309,8 @@ pub struct BindError {
 #[derive(Debug)]
 enum Cause {
     Listen(io::Error),
+    #[cfg(unix)]
+    Unix(io::Error),
     #[cfg(feature = "tls-core")]
     Tls(crate::TlsError),
 }
@@ -210,6 +319,8 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::Listen(_) => write!(f, "cannot listen at {}:{}", self.host, self.port),
+            #[cfg(unix)]
+            Cause::Unix(_) => write!(f, "cannot listen at {}", self.host),
             #[cfg(feature = "tls-core")]
             Cause::Tls(_) => f.write_str("TLS cannot be offered"),
         }
@@ -220,6 +331,8 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.cause {
             Cause::Listen(error) => Some(error),
+            #[cfg(unix)]
+            Cause::Unix(error) => Some(error),
             #[cfg(feature = "tls-core")]
             Cause::Tls(error) => Some(error),
         }
@@ -248,12 +361,12 @@ pub struct Server {
     host: String,
     /// As they are now, with the port that was chosen.
     options: Mutex<ServerOptions>,
-    #[cfg_attr(
-        not(feature = "tls-core"),
-        expect(dead_code, reason = "what is in it can be changed")
-    )]
     entrance: Arc<Entrance>,
+    #[cfg(feature = "websocket")]
+    hatch: Option<Arc<Hatch>>,
     address: SocketAddr,
+    /// Connections within the process.
+    connect: mpsc::UnboundedSender<LocalTransport>,
     stop: watch::Sender<Phase>,
     is_finished: watch::Receiver<bool>,
     task: AbortHandle,
@@ -278,6 +391,44 @@ impl Server {
             return format!("{scheme}://{address}");
         }
         format!("{scheme}://127.0.0.1:{}", address.port())
+    }
+
+    /// Where it listens for WebSocket, if it does.
+    #[cfg(feature = "websocket")]
+    pub fn websocket_addr(&self) -> Option<SocketAddr> {
+        self.hatch.as_ref().map(|hatch| hatch.address())
+    }
+
+    /// What a client on this machine connects to by WebSocket, if it can: `ws://127.0.0.1:8080`, or
+    /// `wss://…`.
+    #[cfg(feature = "websocket")]
+    pub fn websocket_url(&self) -> Option<String> {
+        self.hatch.as_ref().map(|hatch| hatch.url())
+    }
+
+    /// A connection without a socket, for clients that bring their own protocol: the server sends INFO first.
+    /// It ends like any other, and is at its end at once if the server has gone.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    ///
+    /// let server = broker_net::Server::builder().bind().await?;
+    /// let mut stream = BufReader::new(server.connect());
+    /// let mut line = String::new();
+    /// stream.read_line(&mut line).await?;
+    /// assert!(line.starts_with("INFO {"));
+    /// stream.write_all(b"PING\r\n").await?;
+    /// line.clear();
+    /// stream.read_line(&mut line).await?;
+    /// assert_eq!(line, "PONG\r\n");
+    /// # Ok(()) }
+    /// ```
+    pub fn connect(&self) -> LocalStream {
+        let (stream, transport) = pipe::pipe();
+        // If nobody takes it, it is dropped, which ends the stream.
+        let _ = self.connect.send(transport);
+        stream
     }
 
     /// Offers other certificates, or none, to those who connect from now on; reads the files anew. Who is
@@ -362,6 +513,11 @@ impl Server {
         apply::check(&now, &options)?;
         #[cfg(feature = "tls-core")]
         let tls = options.build_tls().map_err(ApplyError::Tls)?;
+        #[cfg(all(feature = "tls-core", feature = "websocket"))]
+        let websocket_tls = match &options.websocket {
+            Some(websocket) => websocket.build_tls().map_err(ApplyError::Tls)?,
+            None => None,
+        };
         options.port = now.port;
         options.broker.server_name.clone_from(&now.broker.server_name);
         options.broker.seed = now.broker.seed;
@@ -369,6 +525,13 @@ impl Server {
         tell_address(&self.broker, &options);
         #[cfg(feature = "tls-core")]
         tls::set(&self.entrance, &self.broker, tls);
+        #[cfg(feature = "websocket")]
+        if let (Some(websocket), Some(hatch)) = (&mut options.websocket, &self.hatch) {
+            websocket.port = hatch.address().port();
+            #[cfg(feature = "tls-core")]
+            hatch.set_tls(websocket_tls);
+        }
+        self.entrance.set_proxy_protocol(options.proxy_protocol);
         *now = options;
         Ok(applied)
     }

@@ -7,6 +7,8 @@ mod buffers;
 mod link;
 mod reader;
 mod transport;
+#[cfg(unix)]
+mod unix;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -24,7 +26,7 @@ use tokio::time::Sleep;
 
 use crate::checks::Checks;
 use crate::handshake::{Agreement, Arriving};
-use buffers::with_buffers;
+pub(crate) use buffers::with_buffers;
 pub(crate) use link::Socket;
 use link::Writer;
 use reader::{Read, Reader};
@@ -48,6 +50,7 @@ const CHUNKS_A_TURN: usize = 2;
 /// Serves a connection until it ends. Dropped, it closes the connection.
 pub(crate) async fn serve(arriving: Arriving, broker: Broker, checks: Arc<Checks>) {
     let Arriving { socket, arrival, agreement } = arriving;
+    let handshake = arrival.handshake;
     let session = with_buffers(|buffers| {
         broker.open(
             arrival,
@@ -68,7 +71,7 @@ pub(crate) async fn serve(arriving: Arriving, broker: Broker, checks: Arc<Checks
     };
     if let Some(agreement) = agreement {
         // Boxed, as the end is: what only the beginning needs.
-        Box::pin(connection.agree(agreement, arrival.handshake)).await;
+        Box::pin(connection.agree(agreement, handshake)).await;
     }
     let reason = {
         let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
@@ -90,6 +93,16 @@ fn was_told(reason: CloseReason) -> bool {
             | CloseReason::SlowConsumerWriteDeadline
             | CloseReason::ServerShutdown
             | CloseReason::Kicked
+    )
+}
+
+/// Can it be told in the language of its transport, if that has one for it?
+fn may_be_told(reason: CloseReason) -> bool {
+    !matches!(
+        reason,
+        CloseReason::WriteError
+            | CloseReason::SlowConsumerPendingBytes
+            | CloseReason::SlowConsumerWriteDeadline
     )
 }
 
@@ -254,7 +267,8 @@ impl Connection {
         // Its subscriptions end here, not after lingering.
         let Self { session, socket, .. } = self;
         drop(session);
-        if was_told(reason) {
+        let is_told = may_be_told(reason) && socket.say_why(reason, LAST_WORDS).await;
+        if was_told(reason) || (is_told && reason != CloseReason::ServerShutdown) {
             socket.linger(LINGER, LINGER_BYTES).await;
         }
     }
@@ -268,6 +282,7 @@ impl Connection {
         self.socket.transport.cork();
         self.session.outlet().release();
         let _ = tokio::time::timeout(patience, self.flush()).await;
+        let _ = self.socket.say_why(CloseReason::ServerShutdown, patience).await;
         // If it fails, the client has gone, and there is nothing more to hear either.
         let _ = self.socket.transport.shut_down_write();
         let hearing_out = poll_fn(|cx| {

@@ -5,11 +5,14 @@
 
 #[cfg(feature = "tls-core")]
 pub(crate) mod tls;
+#[cfg(feature = "websocket")]
+pub(crate) mod websocket;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use broker_core::session::client::Arrival;
 use broker_core::{ClientFault, Security};
@@ -22,9 +25,19 @@ use crate::conn::Socket;
 pub(crate) struct Entrance {
     #[cfg(feature = "tls-core")]
     pub(crate) tls: tls::Gate,
+    /// Connections come by a proxy, which says whom it connects for.
+    proxy_protocol: AtomicBool,
 }
 
 impl Entrance {
+    pub(crate) fn proxy_protocol(&self) -> bool {
+        self.proxy_protocol.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_proxy_protocol(&self, proxy_protocol: bool) {
+        self.proxy_protocol.store(proxy_protocol, Ordering::Relaxed);
+    }
+
     /// Makes of a stream what a session can be opened for.
     pub(crate) fn admit(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) -> Arriving {
         // Where a socket serves both families, addresses of the older come in the clothes of the newer.

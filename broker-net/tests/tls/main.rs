@@ -13,3 +13,5 @@ mod handshake;
 mod options;
 mod reload;
 mod stream;
+#[cfg(feature = "websocket")]
+mod websocket;

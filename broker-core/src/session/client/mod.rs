@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
 use bytes::Bytes;
 
 use super::SYSTEM_QUEUE;
@@ -14,8 +15,11 @@ use super::ping::{Due, Ping};
 use super::publisher::Publisher;
 use super::sids::Sids;
 use crate::account::{Account, SYSTEM};
-use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe};
+use crate::auth::{
+    Authenticator, Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe,
+};
 use crate::broker::Shared;
+use crate::carrier::Carrier;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
 use crate::limits::{PRE_AUTH_READ_BYTES, RUN_MESSAGES};
@@ -34,7 +38,7 @@ use secured::Securing;
 use voice::{Voice, Who};
 
 /// What is known of a connection when it arrives.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Arrival {
     /// Where it comes from; `None` for connections inside of the process.
     pub remote: Option<SocketAddr>,
@@ -42,6 +46,8 @@ pub struct Arrival {
     pub handshake: Handshake,
     /// Its user is the one that its certificate names. `verify_and_map`.
     pub is_mapped: bool,
+    /// What brings its bytes.
+    pub carrier: Carrier,
 }
 
 /// What a session has done with its input.
@@ -103,7 +109,7 @@ impl ClientSession {
     /// [it must close](Self::closing) at once.
     pub(crate) fn open(
         shared: Arc<Shared>,
-        arrival: &Arrival,
+        arrival: Arrival,
         link: Box<dyn Link>,
         now: Instant,
         work: &mut Work,
@@ -119,9 +125,12 @@ impl ClientSession {
             Arc::clone(&shared.pending_total_bytes),
         ));
         let (id, seed) = shared.next_session();
+        let Arrival { remote, handshake, is_mapped, carrier } = arrival;
+        let auth_timeout = carrier.auth_timeout().unwrap_or(limits.auth_timeout);
+        let ping = Ping::new(now, &limits, carrier.ping_interval());
         let receiver =
-            Arc::new(Receiver::new(id, arrival.remote, now, Arc::clone(&outlet) as Arc<_>, true));
-        let phase = Phase::Stranger(now + limits.auth_timeout);
+            Arc::new(Receiver::new(id, remote, carrier, now, Arc::clone(&outlet) as Arc<_>, true));
+        let phase = Phase::Stranger(now + auth_timeout);
         let mut session = Self {
             terms: Terms {
                 max_control_line_bytes: limits.max_control_line_bytes,
@@ -137,13 +146,13 @@ impl ClientSession {
             phase,
             sids: Sids::new(seed),
             publisher: Publisher::new(seed),
-            ping: Ping::new(now, &limits),
+            ping,
             has_connected: false,
             has_ponged: false,
             must_review: false,
             leaving: None,
-            securing: Securing::new(arrival.handshake),
-            is_mapped: arrival.is_mapped,
+            securing: Securing::new(handshake),
+            is_mapped,
             closing: None,
         };
         session.let_in_as_is();
@@ -170,7 +179,7 @@ impl ClientSession {
 
     /// Where nothing needs to be shown, a client is served before it says who it is.
     fn let_in_as_is(&mut self) {
-        let authenticator = self.shared.authenticator.load();
+        let authenticator = self.authenticator();
         if !authenticator.is_required()
             && self.securing.is_done()
             && let Decision::Grant(grant) = authenticator.authenticate(&self.shown_by_carrier())
@@ -435,7 +444,7 @@ impl ClientSession {
         self.has_connected = true;
         self.publisher.forget();
         let credentials = self.credentials();
-        let authenticator = shared.authenticator.load();
+        let authenticator = self.authenticator();
         let decision = match self.held_grant() {
             // Who they were is forgotten but for the proof, and they do not say that they are another.
             Some(held)
@@ -457,9 +466,17 @@ impl ClientSession {
         }
     }
 
+    /// Who decides who it is.
+    fn authenticator(&self) -> Guard<Arc<Box<dyn Authenticator>>> {
+        match self.receiver.carrier.authenticator() {
+            Some(own) => Guard::from_inner(Arc::clone(own)),
+            None => self.shared.authenticator.load(),
+        }
+    }
+
     fn credentials(&self) -> Credentials {
         let options = &self.options;
-        Credentials {
+        let mut credentials = Credentials {
             user: options.user.clone(),
             password: options.pass.clone(),
             token: options.auth_token.clone(),
@@ -471,7 +488,9 @@ impl ClientSession {
             version: options.version.clone(),
             remote: self.receiver.remote,
             ..self.shown_by_carrier()
-        }
+        };
+        self.receiver.carrier.complete(&mut credentials);
+        credentials
     }
 
     /// The check that must run before the session goes on, if there is one: run it where it delays
@@ -653,10 +672,11 @@ impl ClientSession {
     fn send_info(&self, change: impl FnOnce(&mut crate::proto::Info), work: &mut Work) {
         let mut info = (**self.shared.info.load()).clone();
         info.max_payload = self.terms.max_payload_bytes;
-        info.auth_required = self.shared.authenticator.load().is_required();
+        info.auth_required = self.authenticator().is_required();
         info.client_id = self.receiver.id;
         info.client_ip =
             self.receiver.remote.map(|remote| remote.ip().to_string()).unwrap_or_default();
+        self.receiver.carrier.change_info(&mut info);
         change(&mut info);
         self.outlet.send(work, |out| encode::info(out, &info));
     }

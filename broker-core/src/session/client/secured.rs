@@ -77,9 +77,10 @@ impl ClientSession {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.options.load().limits;
         // NATS 2.14: the time that the handshake took is not counted.
-        self.ping = Ping::new(now, limits);
+        self.ping = Ping::new(now, limits, self.receiver.carrier.ping_interval());
         if let Phase::Stranger(deadline) = &mut self.phase {
-            *deadline = now + limits.auth_timeout;
+            let auth_timeout = self.receiver.carrier.auth_timeout();
+            *deadline = now + auth_timeout.unwrap_or(limits.auth_timeout);
             self.let_in_as_is();
         }
         if !std::mem::replace(&mut self.securing.has_greeted, true) {
@@ -107,6 +108,7 @@ impl ClientSession {
         Credentials {
             certificate: security.as_ref().and_then(|security| security.certificate.clone()),
             is_mapped: self.is_mapped,
+            kind: self.receiver.carrier.kind(),
             ..Credentials::default()
         }
     }

@@ -102,7 +102,7 @@ impl TlsConfig {
         self.client_certificates != ClientCertificates::Ignore
     }
 
-    pub(super) fn maps(&self) -> bool {
+    pub(in crate::handshake) fn maps(&self) -> bool {
         self.client_certificates == ClientCertificates::VerifyAndMap
     }
 }

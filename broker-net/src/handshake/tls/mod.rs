@@ -55,6 +55,27 @@ pub(crate) fn admit<T: Transport>(
     Arriving { socket, arrival, agreement: Some(Box::new(agreement)) }
 }
 
+/// Shakes hands with whom there is no session for yet.
+#[cfg(feature = "websocket")]
+pub(crate) async fn shake_hands<T: Transport>(
+    entrance: &Arc<Entrance>,
+    below: T,
+    config: Arc<TlsConfig>,
+) -> Result<(Arc<Socket<TlsTransport<T>>>, Security), ClientFault> {
+    let socket = Arc::new(Socket::new(TlsTransport::new(below)));
+    let deadline = Instant::now() + config.timeout;
+    let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
+    let entrance = Arc::clone(entrance);
+    let agreement = TlsAgreement { upgrade, config, entrance, deadline, is_first: true };
+    let shaking = tokio::time::timeout_at(deadline.into(), agreement.shake_hands());
+    match shaking.await {
+        Ok(Ok(Some(security))) => Ok((socket, security)),
+        Ok(Ok(None)) => Err(failed("EOF")),
+        Ok(Err(fault)) => Err(fault),
+        Err(_) => Err(failed("timeout")),
+    }
+}
+
 /// From now on connections come by another configuration, or without TLS.
 pub(crate) fn set(
     entrance: &Arc<Entrance>,
