@@ -264,22 +264,6 @@ impl Daemon {
     }
 }
 
-// NATS 2.14: server.go AcceptLoop.
-fn announce_tls(options: &Options) {
-    let Ok(Some(tls)) = options.client_tls() else { return };
-    let is_first = tls.handshake_first == HandshakeFirst::Always;
-    if tls.allow_non_tls && !is_first {
-        tracing::info!("TLS available for client connections");
-    } else {
-        tracing::info!("TLS required for client connections");
-    }
-    if is_first {
-        tracing::warn!(
-            "Clients that are not using \"TLS Handshake First\" option will fail to connect"
-        );
-    }
-}
-
 impl Now {
     fn follow(
         &mut self,
@@ -297,6 +281,22 @@ impl Now {
             self.ports_file = write_ports(&options, server);
         }
         self.options = Arc::new(options);
+    }
+}
+
+// NATS 2.14: server.go AcceptLoop.
+fn announce_tls(options: &Options) {
+    let Ok(Some(tls)) = options.client_tls() else { return };
+    let is_first = tls.handshake_first == HandshakeFirst::Always;
+    if tls.allow_non_tls && !is_first {
+        tracing::info!("TLS available for client connections");
+    } else {
+        tracing::info!("TLS required for client connections");
+    }
+    if is_first {
+        tracing::warn!(
+            "Clients that are not using \"TLS Handshake First\" option will fail to connect"
+        );
     }
 }
 

@@ -14,13 +14,13 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::running::{Running, natsd, text};
 
 /// A certificate for `localhost`, signed by itself, and its key.
-struct Files {
+pub(crate) struct Files {
     certificate: CertificateDer<'static>,
     folder: tempfile::TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let files = Self {
             certificate: CertificateDer::from(Vec::new()),
             folder: tempfile::tempdir().unwrap(),
@@ -42,7 +42,7 @@ impl Files {
         self.folder.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 

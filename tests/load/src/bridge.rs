@@ -60,15 +60,15 @@ impl Bridge {
     fn carry(mut self) -> io::Result<()> {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            let from_server = self.from_server(&mut chunk)?;
-            let from_client = self.from_client(&mut chunk)?;
+            let from_server = self.read_server(&mut chunk)?;
+            let from_client = self.read_client(&mut chunk)?;
             if !from_server && !from_client {
                 self.wait()?;
             }
         }
     }
 
-    fn from_server(&mut self, chunk: &mut [u8]) -> io::Result<bool> {
+    fn read_server(&mut self, chunk: &mut [u8]) -> io::Result<bool> {
         let mut moved = false;
         if self.opened.is_empty()
             && let Some(len) = ready(self.server.read(chunk))?
@@ -92,7 +92,7 @@ impl Bridge {
         Ok(moved)
     }
 
-    fn from_client(&mut self, chunk: &mut [u8]) -> io::Result<bool> {
+    fn read_client(&mut self, chunk: &mut [u8]) -> io::Result<bool> {
         let mut moved = false;
         if !self.tls.wants_write()
             && let Some(len) = ready(self.client.read(chunk))?
