@@ -411,6 +411,11 @@ impl Shared {
         (id, self.random.lock().next_u64())
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.random.lock().next_u64()
+    }
+
     pub(crate) fn unique_name(&self) -> String {
         ids::unique(&mut self.random.lock())
     }

@@ -160,10 +160,9 @@ impl Broker {
     pub fn release(&self, held: &Held) {
         let shared = self.shared();
         let account = shared.account(&held.account);
-        let (_, seed) = shared.next_session();
         let mut work = Work::new();
         work.start_by(shared.clock);
-        held.deliver(&account, &mut Random::new(seed), &mut work);
+        held.deliver(&account, &mut Random::new(shared.next_seed()), &mut work);
         flush_touched(&mut work);
         shared.guard_total(&shared.options.load().limits);
     }
