@@ -46,11 +46,11 @@ pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 pub use unix::UnixOptions;
 
 /// Compiles and runs the examples of the README.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
 /// The same of the guide.
-#[cfg(all(doctest, feature = "testing"))]
+#[cfg(all(doctest, feature = "testing-tls"))]
 #[doc = include_str!("../../docs/embedding.md")]
 struct Guide;

@@ -24,7 +24,7 @@ use crate::handshake::tls;
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::Hatch;
 use crate::lame_duck::LameDuck;
-use crate::listener::{self, Listener};
+use crate::listener::{self, Latch, Listener};
 use crate::pipe::{self, LocalStream, LocalTransport};
 #[cfg(unix)]
 use crate::unix::UnixDoor;
@@ -219,6 +219,11 @@ impl ServerBuilder {
         let entrance = Arc::new(Entrance::default());
         #[cfg(feature = "tls-core")]
         tls::set(&entrance, &broker, tls);
+        let latches = vec![
+            listener.latch(),
+            #[cfg(feature = "websocket")]
+            websocket.as_ref().map(|(listener, _)| listener.latch()).unwrap_or_default(),
+        ];
         let (stop, stopped) = watch::channel(Phase::Serving);
         let (finished, is_finished) = watch::channel(false);
         let checks = Arc::new(Checks::new());
@@ -257,6 +262,7 @@ impl ServerBuilder {
             stop,
             is_finished,
             task,
+            _latches: latches,
         })
     }
 }
@@ -369,8 +375,9 @@ impl BindError {
 
 /// A running server.
 ///
-/// Dropping it closes its port and all connections at once, without waiting. It installs no signal
-/// handler and no logger, and shares nothing with any other server in the process.
+/// Dropping it closes its port at once, and all connections as soon as the runtime gets to them, without
+/// waiting. It installs no signal handler and no logger, and shares nothing with any other server in the
+/// process.
 #[derive(Debug)]
 pub struct Server {
     broker: Broker,
@@ -386,6 +393,8 @@ pub struct Server {
     stop: watch::Sender<Phase>,
     is_finished: watch::Receiver<bool>,
     task: AbortHandle,
+    /// The last to be dropped: whoever accepts must know by then that the server is gone.
+    _latches: Vec<Latch>,
 }
 
 impl Server {
