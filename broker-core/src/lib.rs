@@ -82,6 +82,7 @@
 //! | [`limits`] | every limit with its default and its reason |
 //! | [`error`] | faults of clients, why connections end, and the one table between the two |
 //! | [`stats`] | counters |
+//! | [`snapshot`] | what is seen from outside: connections, accounts, subscriptions |
 //!
 //! # What it promises
 //!
@@ -107,15 +108,19 @@ mod broker;
 mod deliver;
 pub mod error;
 mod headers;
+mod history;
 mod ids;
 mod interest;
 pub mod limits;
 mod message;
 pub mod outlet;
+mod party;
 pub mod proto;
 mod random;
 mod receiver;
 pub mod session;
+mod sids;
+pub mod snapshot;
 pub mod stats;
 pub mod subject;
 mod subscription;

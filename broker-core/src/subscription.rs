@@ -85,6 +85,16 @@ impl Subscription {
         }
     }
 
+    /// How many messages it was delivered.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// After how many it ends.
+    pub(crate) fn max(&self) -> Option<u64> {
+        Some(self.max.load(Ordering::Relaxed)).filter(|max| *max > 0)
+    }
+
     pub(crate) fn sid(&self) -> &[u8] {
         let (text, _, queue_end) = self.text.parts();
         &text[queue_end..]

@@ -19,6 +19,7 @@ use crate::headers::{HeaderMap, InvalidHeader};
 use crate::interest::Matches;
 use crate::message::Message;
 use crate::outlet::{Mailboxes, Outlet, Run, Work, sid_number};
+use crate::party::Membership;
 use crate::proto::Publish;
 use crate::receiver::Receiver;
 use crate::subject::{Subject, SubjectError, SubjectFilter};
@@ -124,9 +125,12 @@ impl Client {
         let (id, seed) = shared.next_session();
         let mailboxes = Arc::new(Mailboxes::default());
         let now = (shared.clock)();
-        let receiver = Arc::new(Receiver::new(id, None, now, Arc::clone(&mailboxes) as Arc<_>));
+        let receiver =
+            Arc::new(Receiver::new(id, seed, None, now, Arc::clone(&mailboxes) as Arc<_>, false));
         receiver.set_permissions(grant.permissions.clone());
         account.sessions.fetch_add(1, Ordering::Relaxed);
+        let membership = Membership::begin(Arc::clone(&account), &receiver);
+        receiver.membership.store(Some(Arc::new(membership)));
         shared.register_local(&receiver);
         let session = LocalSession {
             shared,
@@ -405,6 +409,7 @@ impl LocalSession {
             &sid.to_le_bytes(),
             verdict == Subscribe::AllowAndFilter,
         ));
+        self.receiver.sids.insert(Arc::clone(&subscription), living);
         self.account.interest.insert(Arc::clone(&subscription));
         Ok(subscription)
     }
@@ -522,6 +527,7 @@ impl Stream for Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         end(&self.session.account, &self.subscription);
+        self.session.receiver.sids.remove(self.subscription.sid());
         self.session.mailboxes.discard(sid_number(&self.subscription));
     }
 }
