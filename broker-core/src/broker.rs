@@ -1,5 +1,6 @@
 //! The broker: accounts, sessions, options, and how they hang together.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -7,10 +8,11 @@ use dashmap::DashMap;
 
 use crate::account::{Account, GLOBAL, SYSTEM};
 use crate::auth::{Authenticator, Grant, NoAuth};
-use crate::error::CloseReason;
+use crate::error::{ClientFault, CloseReason};
 use crate::history::History;
 use crate::ids;
 use crate::limits::Limits;
+use crate::news::{Heard, Settled};
 use crate::outlet::{Link, Work};
 use crate::proto::Info;
 use crate::proto::info::NATS_VERSION;
@@ -20,7 +22,15 @@ use crate::session::client::{Arrival, ClientSession};
 use crate::session::local::Client;
 use crate::stats::{Stats, Traffic};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
-use crate::trace::Trace;
+
+/// The newest connections past the first `max`.
+fn excess(receivers: &[Arc<Receiver>], max: Option<usize>) -> HashSet<u64> {
+    let is_connected = |receiver: &&Arc<Receiver>| receiver.is_connection;
+    let mut ids: Vec<u64> =
+        receivers.iter().filter(is_connected).map(|receiver| receiver.id).collect();
+    ids.sort_unstable();
+    ids.split_off(max.unwrap_or(usize::MAX).min(ids.len())).into_iter().collect()
+}
 
 /// What a broker can be told. Take the default and change what you need.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +95,10 @@ pub(crate) struct Shared {
     connections: AtomicUsize,
     connections_ever: AtomicU64,
     next_session: AtomicU64,
+    /// Counts what was changed while sessions are here.
+    version: AtomicU64,
+    /// One change at a time.
+    changing: Mutex<()>,
     random: Mutex<Random>,
     /// What sessions counted that are gone.
     pub(crate) history: Mutex<History>,
@@ -134,6 +148,8 @@ impl Broker {
             connections: AtomicUsize::new(0),
             connections_ever: AtomicU64::new(0),
             next_session: AtomicU64::new(1),
+            version: AtomicU64::new(0),
+            changing: Mutex::default(),
             random: Mutex::new(random),
             history: Mutex::default(),
             pending_total_bytes: Arc::default(),
@@ -161,20 +177,39 @@ impl Broker {
         Options::clone(&self.shared.options.load())
     }
 
-    /// Tells it something else. Tracing begins or ends at once. Limits hold from the next time that they
-    /// are looked at, but those of control lines, payloads and queues only for connections that come
-    /// from now on. What INFO says stays: see [`Self::update_info`].
-    pub fn update_options(&self, change: impl Fn(&mut Options)) {
-        self.shared.options.rcu(|options| {
-            let mut options = Options::clone(options);
-            change(&mut options);
-            options
-        });
-        let options = self.shared.options.load();
-        for receiver in self.shared.receivers() {
-            let trace = || Arc::new(Trace::new(receiver.to_string(), &options));
-            receiver.outlet.set_trace(options.trace.then(trace));
-        }
+    /// Tells it something else: see [`Self::apply`].
+    pub fn update_options(&self, change: impl FnOnce(&mut Options)) -> Applied {
+        let change = |options: &mut Options, _: &mut Option<_>| change(options);
+        self.shared.apply(change)
+    }
+
+    /// Has somebody else decide who may be here, from now on and of those who are here: see
+    /// [`Self::apply`].
+    pub fn set_authenticator(&self, authenticator: impl Authenticator) -> Applied {
+        self.shared.apply(|_, next| *next = Some(Box::new(authenticator)))
+    }
+
+    /// Changes what the broker was told, and if there is one also who decides who may be here, for
+    /// those who are here as for those who come.
+    ///
+    /// - Limits on control lines, payloads, PINGs and subscriptions, and tracing, hold at once for
+    ///   everybody; limits on queues and headers only for connections that come from now on, as in
+    ///   nats-server. Name and seed stay what they were. What INFO says of payloads goes along; nobody
+    ///   is sent another INFO.
+    /// - If there are more connections than may be, the newest are cut, and told so. (nats-server cuts
+    ///   any.)
+    /// - The authenticator [reviews](Authenticator::review) every client. Those it denies are cut.
+    ///   Those who may do something else now lose the subscriptions that they may not have any more,
+    ///   and are told so. The others notice nothing. In-process clients keep what they were given.
+    pub fn apply(
+        &self,
+        options: Options,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Applied {
+        self.shared.apply(|now, next| {
+            *now = options;
+            *next = authenticator.map(|authenticator| Box::new(authenticator) as Box<_>);
+        })
     }
 
     /// An in-process client in the account `$G`, who may do everything.
@@ -196,6 +231,52 @@ impl Broker {
         work: &mut Work,
     ) -> ClientSession {
         ClientSession::open(Arc::clone(&self.shared), &arrival, link, now, work)
+    }
+
+    /// Says that the broker will go: to all clients that can be told, at once or as soon as they can be,
+    /// by an INFO with `ldm`, and without further addresses. From now on it is noted who waits for which
+    /// answers, for the time when they must [leave](Self::let_go).
+    pub fn announce_end(&self) -> Settled {
+        let _changing = self.shared.changing.lock();
+        self.update_info(|info| {
+            info.ldm = true;
+            info.connect_urls.clear();
+        });
+        let (heard, settled) = Heard::new();
+        for receiver in self.shared.receivers() {
+            if receiver.news.leave(Some(&heard), |news| news.end = true) {
+                receiver.outlet.wake();
+            }
+        }
+        settled
+    }
+
+    /// The numbers of all connections, in the order in which they should leave: those first that only
+    /// ask, so that those who are asked are there for them. Call [`Self::announce_end`] some time before.
+    pub fn order_of_leaving(&self) -> LeavingOrder {
+        let mut order = LeavingOrder::default();
+        for receiver in self.shared.receivers() {
+            if receiver.is_connection {
+                let is_service = receiver.is_service.load(Ordering::Relaxed);
+                let part = if is_service { &mut order.services } else { &mut order.others };
+                part.push(receiver.id);
+            }
+        }
+        order.others.sort_unstable();
+        order.services.sort_unstable();
+        order
+    }
+
+    /// Has a connection leave as soon as no request is lost by it, or as soon as that has taken too long.
+    /// False if there is none of that number.
+    pub fn let_go(&self, id: u64) -> bool {
+        let receiver = self.shared.sessions.get(&id).map(|entry| Arc::clone(&entry));
+        let Some(receiver) = receiver else { return false };
+        let is_told = receiver.news.leave(None, |news| (news.end, news.leave) = (true, true));
+        if is_told {
+            receiver.outlet.wake();
+        }
+        is_told
     }
 
     /// Ends all connections, once what waits for them has left, and the subscriptions of in-process
@@ -225,7 +306,76 @@ impl Broker {
     }
 }
 
+/// Who should leave when.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LeavingOrder {
+    /// Those first.
+    pub others: Vec<u64>,
+    /// Those who may be asked things after them, and once they are gone.
+    pub services: Vec<u64>,
+}
+
+/// What came of a change.
+#[derive(Debug)]
+pub struct Applied {
+    /// How many connections are cut because there were more than may be now.
+    pub excess: usize,
+    /// Ready when every connection goes by it.
+    pub settled: Settled,
+}
+
 impl Shared {
+    /// Counts changes: who sees another number than before has missed some.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn apply(
+        &self,
+        change: impl FnOnce(&mut Options, &mut Option<Box<dyn Authenticator>>),
+    ) -> Applied {
+        let _changing = self.changing.lock();
+        let before = self.options.load_full();
+        let mut options = Options::clone(&before);
+        let mut authenticator = None;
+        change(&mut options, &mut authenticator);
+        options.server_name.clone_from(&before.server_name);
+        options.seed = before.seed;
+        let options = Arc::new(options);
+        let has_authenticator = authenticator.is_some();
+        self.options.store(Arc::clone(&options));
+        if let Some(authenticator) = authenticator {
+            self.authenticator.store(Arc::new(authenticator));
+        }
+        self.info.rcu(|info| Info {
+            max_payload: options.limits.max_payload_bytes,
+            ..Info::clone(info)
+        });
+        // Whoever comes in now and has seen the old ones is not among the receivers yet, or will
+        // find that it has missed something.
+        self.version.fetch_add(1, Ordering::AcqRel);
+        let receivers = self.receivers();
+        let excess = excess(&receivers, options.limits.max_connections);
+        let (heard, settled) = Heard::new();
+        for receiver in &receivers {
+            let is_excess = excess.contains(&receiver.id);
+            let is_told = receiver.news.leave(Some(&heard), |news| {
+                news.options = true;
+                news.authenticator |= has_authenticator;
+                if is_excess {
+                    news.fault = Some(ClientFault::MaxConnections);
+                }
+            });
+            if is_told {
+                receiver.outlet.wake();
+            }
+        }
+        if !excess.is_empty() {
+            tracing::info!("Closed {} connections to fall within max_connections", excess.len());
+        }
+        Applied { excess: excess.len(), settled }
+    }
+
     /// The account of that name, made if there is none: whoever grants access knows the names.
     pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
         if let Some(account) = self.accounts.get(name) {

@@ -157,7 +157,7 @@ fn may_have(subscription: &Subscription, from: &Receiver, subject: &[u8]) -> boo
     let receiver = &*subscription.receiver;
     !subscription.is_over()
         && (receiver.id != from.id || receiver.wants_echo())
-        && (!subscription.is_filtered || receiver.may_get(subject, subscription.queue()))
+        && (!subscription.is_filtered() || receiver.may_get(subject, subscription.queue()))
 }
 
 fn hand_over(

@@ -85,6 +85,19 @@ pub enum ClientFault {
         /// The client's name for the subscription.
         sid: Said,
     },
+    /// The user may not subscribe there any more: the subscription has been ended.
+    #[error(
+        "Removed sub {subject}{} (sid {sid})",
+        queue.as_ref().map(|queue| format!(" using queue {queue}")).unwrap_or_default()
+    )]
+    SubscriptionRevoked {
+        /// The filter.
+        subject: Said,
+        /// The queue group.
+        queue: Option<Said>,
+        /// The client's name for the subscription.
+        sid: Said,
+    },
     /// A pedantic client published to something that is not a subject.
     #[error("Invalid Publish Subject")]
     InvalidPublishSubject,
@@ -156,6 +169,12 @@ impl ClientFault {
             }
             Self::SubscribeDenied { subject, queue: Some(queue), .. } => {
                 violation(format_args!("Subscription to {subject} using queue {queue}"))
+            }
+            Self::SubscriptionRevoked { subject, queue: None, sid } => {
+                violation(format_args!("Subscription to {subject} (sid {sid})"))
+            }
+            Self::SubscriptionRevoked { subject, queue: Some(queue), sid } => {
+                violation(format_args!("Subscription to {subject} using queue {queue} (sid {sid})"))
             }
             Self::InvalidPublishSubject => (text("Invalid Publish Subject"), None),
             Self::InvalidSubject => (text("Invalid Subject"), None),
@@ -255,6 +274,8 @@ pub enum CloseReason {
     ClientClosed,
     /// It showed no credentials in time.
     AuthenticationTimeout,
+    /// Its user is gone, or has moved to another account.
+    UserRemoved,
     /// It showed wrong ones.
     AuthenticationViolation,
     /// More waited for it than it may.
@@ -297,7 +318,8 @@ impl CloseReason {
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ClientClosed => "Client Closed",
+            // NATS 2.14: a user who is gone is cut as if they had gone by themselves.
+            Self::ClientClosed | Self::UserRemoved => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationViolation => "Authentication Failure",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",

@@ -10,7 +10,11 @@ const VERSION: &str = "NATS/1.0";
 
 /// Names and values in the order in which they were added. Names count in their case (ADR-4).
 #[derive(Clone, Default, Eq, PartialEq)]
-pub struct HeaderMap {
+pub struct HeaderMap(Box<Headers>);
+
+/// Elsewhere, so that a message is small, which mostly has none.
+#[derive(Clone, Default, Eq, PartialEq)]
+struct Headers {
     status: Option<u16>,
     description: Option<String>,
     fields: Vec<(String, String)>,
@@ -44,38 +48,38 @@ impl HeaderMap {
     /// Replaces all values of that name by this one.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let name = name.into();
-        self.fields.retain(|(other, _)| *other != name);
-        self.fields.push((name, value.into()));
+        self.0.fields.retain(|(other, _)| *other != name);
+        self.0.fields.push((name, value.into()));
     }
 
     /// Adds a value, beside those that are there.
     pub fn append(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.fields.push((name.into(), value.into()));
+        self.0.fields.push((name.into(), value.into()));
     }
 
     /// All names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Is there nothing at all?
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.status.is_none()
+        self.0.fields.is_empty() && self.0.status.is_none()
     }
 
     /// The status behind the version, as in 503 for no responders.
     pub fn status(&self) -> Option<u16> {
-        self.status
+        self.0.status
     }
 
     /// The words behind the status.
     pub fn description(&self) -> Option<&str> {
-        self.description.as_deref()
+        self.0.description.as_deref()
     }
 
     pub(crate) fn no_responders(subject: &str) -> Self {
         let fields = vec![(String::from("Nats-Subject"), String::from(subject))];
-        Self { status: Some(503), description: None, fields }
+        Self(Box::new(Headers { status: Some(503), description: None, fields }))
     }
 
     /// Reads a block; `None` if it is not one.
@@ -86,8 +90,8 @@ impl HeaderMap {
         let mut headers = Self::default();
         if !first.is_empty() {
             let (status, description) = first.split_once(' ').unwrap_or((first, ""));
-            headers.status = Some(status.parse().ok()?);
-            headers.description =
+            headers.0.status = Some(status.parse().ok()?);
+            headers.0.description =
                 Some(description.trim().to_owned()).filter(|text| !text.is_empty());
         }
         for line in lines.filter(|line| !line.is_empty()) {
@@ -104,14 +108,14 @@ impl HeaderMap {
     /// [`InvalidHeader`] if a name or a value could be read as something else.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, InvalidHeader> {
         let mut block = String::from(VERSION);
-        if let Some(status) = self.status {
+        if let Some(status) = self.0.status {
             block.push_str(&format!(" {status}"));
-            if let Some(description) = &self.description {
+            if let Some(description) = &self.0.description {
                 block.push_str(&format!(" {description}"));
             }
         }
         block.push_str("\r\n");
-        for (name, value) in &self.fields {
+        for (name, value) in &self.0.fields {
             let bad_name =
                 name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
             if bad_name || value.contains(['\r', '\n']) {
@@ -126,7 +130,7 @@ impl HeaderMap {
 
 impl fmt::Debug for HeaderMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = self.status.iter().map(|status| ("status", status.to_string()));
+        let status = self.0.status.iter().map(|status| ("status", status.to_string()));
         f.debug_map().entries(status).entries(self.iter()).finish()
     }
 }

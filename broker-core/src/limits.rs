@@ -108,5 +108,20 @@ pub const MAILBOX_MESSAGES: usize = 65_536;
 /// a client with a million of them does not stall its account.
 pub(crate) const UNSUBSCRIBE_BATCH: usize = 512;
 
+/// When the server goes: how long an answer is waited for. What the clients of NATS give a request by
+/// default; whoever asked has given up then.
+pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// When the server goes: a client that has sent no request for so long has none on the way. Longer than
+/// messages take around the world, and programs to be scheduled.
+pub(crate) const QUIET: Duration = Duration::from_millis(200);
+
+/// When the server goes: how long a client's messages are held back at most until it is quiet.
+pub(crate) const HOLD_PATIENCE: Duration = Duration::from_secs(1);
+
+/// When the server goes: how many open requests of one client, and to it, are watched. A client with
+/// more has its further ones waited for only by chance.
+pub(crate) const WATCHED_REQUESTS: usize = 64 << 10;
+
 const _: () = assert!(PRE_AUTH_READ_BYTES <= 16 << 10, "a stranger may cost 16 KiB");
 const _: () = assert!(FLUSH_AT_BYTES < FLUSH_ALL_AT_BYTES);

@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::auth::{Permissions, Replies};
 use crate::interest::LookUps;
+use crate::news::News;
 use crate::outlet::Outlet;
 use crate::party::{Membership, Profile};
 use crate::sids::Sids;
@@ -21,6 +22,7 @@ pub(crate) struct Receiver {
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) since: Instant,
     pub(crate) outlet: Arc<dyn Outlet>,
+    pub(crate) news: News,
     /// Not a client in this process.
     pub(crate) is_connection: bool,
     /// What the party says of itself; nothing before it has.
@@ -35,6 +37,8 @@ pub(crate) struct Receiver {
     /// Which replies it may publish because it got their requests; only where its permissions say so.
     replies: Mutex<Option<Replies>>,
     tracks_replies: AtomicBool,
+    /// It may be asked things. Known once the server has said that it will go.
+    pub(crate) is_service: AtomicBool,
     /// Subscriptions that have not ended.
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) in_messages: AtomicU64,
@@ -59,6 +63,7 @@ impl Receiver {
             remote,
             since: now,
             outlet,
+            news: News::default(),
             is_connection,
             profile: ArcSwapOption::empty(),
             membership: ArcSwapOption::empty(),
@@ -67,6 +72,7 @@ impl Receiver {
             permissions: ArcSwapOption::empty(),
             replies: Mutex::new(None),
             tracks_replies: AtomicBool::new(false),
+            is_service: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),
@@ -91,6 +97,23 @@ impl Receiver {
         let replies = permissions.as_ref().and_then(|permissions| permissions.allow_responses());
         self.tracks_replies.store(replies.is_some(), Ordering::Relaxed);
         *self.replies.lock() = replies.map(Replies::new);
+        self.permissions.store(permissions);
+    }
+
+    /// The permissions of the one who is here have changed. What was asked before may still be answered,
+    /// as far as the new ones allow answers.
+    pub(crate) fn change_permissions(&self, permissions: Option<Arc<Permissions>>) {
+        let rule = permissions.as_ref().and_then(|permissions| permissions.allow_responses());
+        let mut replies = self.replies.lock();
+        *replies = match (replies.take(), rule) {
+            (Some(mut held), Some(rule)) => {
+                held.set_rule(rule);
+                Some(held)
+            }
+            (_, rule) => rule.map(Replies::new),
+        };
+        drop(replies);
+        self.tracks_replies.store(rule.is_some(), Ordering::Relaxed);
         self.permissions.store(permissions);
     }
 

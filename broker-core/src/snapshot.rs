@@ -157,6 +157,7 @@ impl From<Denied> for AuthFailure {
         match denied {
             Denied::Credentials => Self::Credentials,
             Denied::ConnectionKind => Self::ConnectionKind,
+            Denied::Unknown => Self::UserRemoved,
             Denied::Unavailable => Self::Unavailable,
         }
     }

@@ -16,7 +16,7 @@ pub(crate) struct Subscription {
     /// It has ended. The one who ends it takes it out of the interest.
     is_over: AtomicBool,
     /// Some of what its filter matches may not be delivered: each message must be checked.
-    pub(crate) is_filtered: bool,
+    is_filtered: AtomicBool,
 }
 
 const _: () = assert!(size_of::<Subscription>() == 64);
@@ -81,7 +81,7 @@ impl Subscription {
             delivered: AtomicU64::new(0),
             max: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
-            is_filtered,
+            is_filtered: AtomicBool::new(is_filtered),
         }
     }
 
@@ -93,6 +93,16 @@ impl Subscription {
     /// After how many it ends.
     pub(crate) fn max(&self) -> Option<u64> {
         Some(self.max.load(Ordering::Relaxed)).filter(|max| *max > 0)
+    }
+
+    /// Must each message be checked?
+    #[inline]
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.is_filtered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_filtered(&self, is_filtered: bool) {
+        self.is_filtered.store(is_filtered, Ordering::Relaxed);
     }
 
     pub(crate) fn sid(&self) -> &[u8] {

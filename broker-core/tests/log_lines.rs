@@ -263,11 +263,13 @@ fn tracing_can_be_switched_while_connections_are_open() {
     world.send(&mut idle, "SUB x 1\r\n");
     assert_eq!(lines(&mut eva, &mut world, "PUB x 0\r\n\r\n"), [""; 0]);
     world.broker.update_options(|options| options.trace = true);
+    world.settle(&mut idle);
     assert_eq!(
         lines(&mut eva, &mut world, "PUB x 0\r\n\r\n"),
-        ["TRACE <<- [PUB x 0]", "TRACE pipe - cid:1 - ->> [MSG x 1 0]"]
+        ["TRACE <<- [PUB x 0]", "TRACE pipe - cid:1 - \"$G/user:eva\" - ->> [MSG x 1 0]"]
     );
     world.broker.update_options(|options| options.trace = false);
+    world.settle(&mut idle);
     assert_eq!(lines(&mut eva, &mut world, "PUB x 0\r\n\r\n"), [""; 0]);
 }
 

@@ -1,4 +1,4 @@
-//! Whatever three clients do, in whatever order: nothing panics, each subscription gets its messages in
+//! Whatever three clients do, in whatever order, and whatever changes meanwhile: nothing panics, each subscription gets its messages in
 //! order and once, and when all have left nothing is left.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
@@ -24,6 +24,11 @@ enum Act {
     Room(Option<usize>),
     Wait(u64),
     Leave,
+    /// The users change: to the first of three lists or another.
+    Change(usize),
+    /// The server says that it will go; then this client must.
+    AnnounceEnd,
+    LetGo,
 }
 
 fn filter() -> impl Strategy<Value = String> {
@@ -64,6 +69,10 @@ fn act() -> impl Strategy<Value = Act> {
         2 => proptest::option::of(0..90usize).prop_map(Act::Room),
         1 => (0..200u64).prop_map(Act::Wait),
         1 => Just(Act::Leave),
+        1 => (0..3usize).prop_map(Act::Change),
+        1 => Just(Act::LetGo),
+        1 => proptest::bool::weighted(0.2)
+            .prop_map(|ends| if ends { Act::AnnounceEnd } else { Act::LetGo }),
     ]
 }
 
@@ -75,18 +84,22 @@ fn world() -> World {
         ping_interval: Duration::from_secs(60),
         ..Limits::default()
     };
+    let options = Options { limits, ..Options::default() };
+    World::of(Broker::with_authenticator(options, std::time::Instant::now, users(0)))
+}
+
+/// Three lists, of which the second allows less, and the third has other passwords and accounts.
+fn users(list: usize) -> Users {
     let responder = Permissions::builder()
         .publish_allow(["a.>"])
-        .subscribe_deny(["b.a", "a.* q"])
+        .subscribe_deny(if list == 1 { ["b.>", "a.a"] } else { ["b.a", "a.* q"] })
         .allow_responses(AllowResponses::default());
     let users = [
         User::new("a", "x"),
-        User::new("b", "x").account("B"),
-        User::new("c", "x").permissions(responder.build().unwrap()),
+        User::new("b", "x").account(if list == 2 { "C" } else { "B" }),
+        User::new("c", if list == 2 { "y" } else { "x" }).permissions(responder.build().unwrap()),
     ];
-    let users = Users::builder().users(users).no_auth_user("a").build().unwrap();
-    let options = Options { limits, ..Options::default() };
-    World::of(Broker::with_authenticator(options, std::time::Instant::now, users))
+    Users::builder().users(users).no_auth_user("a").build().unwrap()
 }
 
 /// A seat, which is taken anew when its client has left.
@@ -147,8 +160,16 @@ fn play(acts: &[(usize, Act)]) {
             }
             Act::Wait(seconds) => world.wait(&mut seat.party, Duration::from_secs(*seconds)),
             Act::Leave => *seat = Seat::new(&mut world),
+            Act::Change(list) => drop(world.broker.set_authenticator(users(*list))),
+            Act::AnnounceEnd => drop(world.broker.announce_end()),
+            Act::LetGo => assert!(world.broker.let_go(seat.party.session.id())),
         }
         for seat in &mut seats {
+            world.settle(&mut seat.party);
+            if seat.party.session.has_parted() {
+                seat.party.session.outlet().release();
+                seat.party.session.outlet().drain(world.now, true, &mut world.work);
+            }
             seat.listen();
             if seat.party.closing().is_some() {
                 *seat = Seat::new(&mut world);

@@ -11,11 +11,17 @@
 //! # Ok(()) }
 //! ```
 
+mod advertise;
+mod apply;
 mod checks;
 mod conn;
+mod lame_duck;
 mod listener;
 mod server;
 
+pub use advertise::{Advertise, InvalidAdvertise};
+pub use apply::{ApplyError, Report};
+pub use lame_duck::LameDuck;
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 
 /// Compiles and runs the examples of the README.

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::checks::Checks;
 use crate::conn;
+use crate::lame_duck;
 use crate::server::Phase;
 
 /// Connections that the kernel holds until they are accepted. A restart may bring thousands at once;
@@ -84,6 +85,10 @@ impl Listener {
         self.accept_all(&broker, &checks, &mut phase, &mut connections).await;
         // The port is free from here on.
         drop(self.socket);
+        let now = *phase.borrow_and_update();
+        if let Phase::LameDuck(plan) = now {
+            lame_duck::run(plan, &broker, &mut phase, &mut connections).await;
+        }
         // Whoever came in while the others were told.
         broker.finish_all(CloseReason::ServerShutdown);
         loop {

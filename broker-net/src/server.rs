@@ -2,19 +2,26 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use broker_core::auth::{Authenticator, NoAuth};
-use broker_core::{Broker, Client, CloseReason, Limits, Options};
+use broker_core::{Applied, Broker, Client, CloseReason, Limits, Options};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::advertise::Advertise;
+use crate::apply::{self, ApplyError, Report};
 use crate::checks::Checks;
+use crate::lame_duck::LameDuck;
 use crate::listener::{self, Listener};
 
 /// How long connections may take to read what waits for them when the server shuts down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+
+/// How long [`Server::apply`] waits at most for connections to follow. They do within a turn of theirs,
+/// which takes far less unless the machine is overwhelmed; the change takes its course in any case.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What a server can be told. Take the default, which suits a test, and change what you need.
 #[derive(Clone, Debug)]
@@ -24,6 +31,8 @@ pub struct ServerOptions {
     pub host: String,
     /// The port to listen at; 0, the default, for any that is free.
     pub port: u16,
+    /// Where clients are told that the server is, if not where it listens. `client_advertise`.
+    pub client_advertise: Option<Advertise>,
     /// What the broker behind it is told. The default has a random seed.
     pub broker: Options,
 }
@@ -31,7 +40,7 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         let broker = Options { seed: listener::random_seed(), ..Options::default() };
-        Self { host: String::from("127.0.0.1"), port: 0, broker }
+        Self { host: String::from("127.0.0.1"), port: 0, client_advertise: None, broker }
     }
 }
 
@@ -64,6 +73,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Where clients are told that the server is, if not where it listens.
+    #[must_use]
+    pub fn client_advertise(mut self, advertise: Advertise) -> Self {
+        self.options.client_advertise = Some(advertise);
+        self
+    }
+
     /// What clients may do.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -90,29 +106,44 @@ impl ServerBuilder {
     ///
     /// Dropped before it returns, it leaves nothing behind.
     pub async fn bind(self) -> Result<Server, BindError> {
-        let Self { options, authenticator } = self;
+        let Self { mut options, authenticator } = self;
         let listener = Listener::bind(&options.host, options.port).await.map_err(|source| {
             BindError { host: options.host.clone(), port: options.port, source }
         })?;
         let address = listener.address();
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
-        let broker = Broker::with_authenticator(options.broker, Instant::now, authenticator);
-        broker.update_info(|info| {
-            info.host.clone_from(&options.host);
-            info.port = address.port();
-        });
+        options.port = address.port();
+        let broker =
+            Broker::with_authenticator(options.broker.clone(), Instant::now, authenticator);
+        tell_address(&broker, &options);
         let (stop, stopped) = watch::channel(Phase::Serving);
         let (finished, is_finished) = watch::channel(false);
         let serving = listener.serve(broker.clone(), Arc::new(Checks::new()), stopped, finished);
         let task = tokio::spawn(serving).abort_handle();
-        Ok(Server { broker, host: options.host, address, stop, is_finished, task })
+        let host = options.host.clone();
+        Ok(Server { broker, host, options: Mutex::new(options), address, stop, is_finished, task })
     }
 }
 
+/// What INFO says of where the server is. A server that stands alone tells no further addresses, also
+/// if it listens at all that the machine has.
+// NATS 2.14: server.go setInfoHostPort; `connect_urls` come with routes.
+fn tell_address(broker: &Broker, options: &ServerOptions) {
+    let advertised = options.client_advertise.as_ref();
+    let host = advertised.map_or(&options.host, |advertise| &advertise.host);
+    let port = advertised.and_then(|advertise| advertise.port).unwrap_or(options.port);
+    broker.update_info(|info| {
+        info.host.clone_from(host);
+        info.port = port;
+    });
+}
+
 /// What the server is about. Only ever goes on.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
     Serving,
+    /// No new connections; those that are there are let go one by one.
+    LameDuck(LameDuck),
     /// No new connections; those that are there end once they have read what waits for them, which
     /// they must by then.
     Finishing(Instant),
@@ -147,6 +178,8 @@ impl BindError {
 pub struct Server {
     broker: Broker,
     host: String,
+    /// As they are now, with the port that was chosen.
+    options: Mutex<ServerOptions>,
     address: SocketAddr,
     stop: watch::Sender<Phase>,
     is_finished: watch::Receiver<bool>,
@@ -178,6 +211,15 @@ impl Server {
         &self.host
     }
 
+    /// What it was told, with the port that was chosen.
+    pub fn options(&self) -> ServerOptions {
+        self.lock_options().clone()
+    }
+
+    fn lock_options(&self) -> MutexGuard<'_, ServerOptions> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The broker behind it.
     pub fn broker(&self) -> &Broker {
         &self.broker
@@ -186,6 +228,45 @@ impl Server {
     /// An in-process client: no socket, the same rules.
     pub fn client(&self) -> Client {
         self.broker.client()
+    }
+
+    /// Changes options while it serves, and, if there is one, also who decides who may be here: see
+    /// [`Broker::apply`] for what becomes of those who are. Returns when all connections go by it.
+    ///
+    /// Port 0 and a server name of `None` stand for what the server chose.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`] if something takes a restart; then nothing has changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after it was first polled, the change takes its course.
+    pub async fn apply(
+        &self,
+        options: ServerOptions,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Result<Report, ApplyError> {
+        let applied = self.apply_now(options, authenticator)?;
+        // Whoever is late is late.
+        let _ = tokio::time::timeout(SETTLE, applied.settled).await;
+        Ok(Report { excess: applied.excess })
+    }
+
+    fn apply_now(
+        &self,
+        mut options: ServerOptions,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Result<Applied, ApplyError> {
+        let mut now = self.lock_options();
+        apply::check(&now, &options)?;
+        options.port = now.port;
+        options.broker.server_name.clone_from(&now.broker.server_name);
+        options.broker.seed = now.broker.seed;
+        let applied = self.broker.apply(options.broker.clone(), authenticator);
+        tell_address(&self.broker, &options);
+        *now = options;
+        Ok(applied)
     }
 
     /// Takes no more connections, lets each client read what waits for it (for as long as its write
@@ -197,6 +278,25 @@ impl Server {
     pub async fn drain(&self) {
         let deadline = self.broker.options().limits.write_deadline;
         self.finish(deadline).await;
+    }
+
+    /// Takes no more connections, tells clients that the server goes, and lets them go one by one once
+    /// the grace period is over; without losing a request, whether they heed what they are told or not.
+    /// Returns when all are gone, at once if there are none. A second call only waits; so does a
+    /// call after the server has begun to end. [`Self::shutdown`] and [`Self::drain`] end it early.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it goes on.
+    pub async fn lame_duck(&self, plan: LameDuck) {
+        self.stop.send_if_modified(|phase| {
+            let begins = *phase == Phase::Serving;
+            if begins {
+                *phase = Phase::LameDuck(plan);
+            }
+            begins
+        });
+        self.wait().await;
     }
 
     /// Takes no more connections and closes those that are there, giving each a second to read what
@@ -221,7 +321,7 @@ impl Server {
         let deadline = Instant::now() + grace;
         self.stop.send_if_modified(|phase| {
             let earlier = match *phase {
-                Phase::Serving => deadline,
+                Phase::Serving | Phase::LameDuck(_) => deadline,
                 Phase::Finishing(before) => before.min(deadline),
             };
             let next = Phase::Finishing(earlier);

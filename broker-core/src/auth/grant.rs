@@ -1,5 +1,7 @@
 //! What a party is let in with.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 use super::{Credentials, Permissions};
@@ -27,12 +29,59 @@ pub struct Grant {
     pub account: Arc<str>,
     /// Where it may publish and subscribe there: everywhere if `None`.
     pub permissions: Option<Arc<Permissions>>,
+    /// How its giver will know the party again.
+    pub proof: Proof,
+}
+
+/// What an [`Authenticator`](super::Authenticator) wants to find again when a party that was let in is
+/// [reviewed](super::Authenticator::review): which entry of which list it was, say.
+///
+/// A party with a proof need not be asked for its password again, so that the server forgets the
+/// password. It is no part of what is granted: any two are equal. By default there is none.
+#[derive(Clone, Default)]
+pub struct Proof(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Proof {
+    /// Keeps `what`, for whoever knows its type.
+    pub fn new<T: Any + Send + Sync>(what: Arc<T>) -> Self {
+        Self(Some(what))
+    }
+
+    /// Is there one?
+    pub fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What is kept, if it is of that type.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.as_ref()?.downcast_ref()
+    }
+}
+
+impl PartialEq for Proof {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Proof {}
+
+/// What is kept may be a secret.
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof")
+    }
 }
 
 impl Grant {
     /// Everything, in the global account, for somebody without a name.
     pub fn anonymous() -> Self {
-        Self { user: None, account: GLOBAL_ACCOUNT.into(), permissions: None }
+        Self {
+            user: None,
+            account: GLOBAL_ACCOUNT.into(),
+            permissions: None,
+            proof: Proof::default(),
+        }
     }
 
     /// Everything, in the global account, for `user`.
@@ -51,6 +100,13 @@ impl Grant {
     #[must_use]
     pub fn with_permissions(mut self, permissions: impl Into<Arc<Permissions>>) -> Self {
         self.permissions = Some(permissions.into());
+        self
+    }
+
+    /// The same with what its giver will know the party by.
+    #[must_use]
+    pub fn with_proof<T: Any + Send + Sync>(mut self, proof: Arc<T>) -> Self {
+        self.proof = Proof::new(proof);
         self
     }
 

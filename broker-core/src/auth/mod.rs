@@ -67,7 +67,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use credentials::{ConnectionKind, Credentials, UnknownConnectionKind};
-pub use grant::{GLOBAL_ACCOUNT, Grant};
+pub use grant::{GLOBAL_ACCOUNT, Grant, Proof};
 pub(crate) use permissions::Subscribe;
 pub use permissions::{PermissionList, Permissions, PermissionsBuilder, PermissionsError};
 pub use replies::AllowResponses;
@@ -90,6 +90,24 @@ pub trait Authenticator: Send + Sync + 'static {
     /// or be waited for there, with an end.
     fn authenticate(&self, credentials: &Credentials) -> Decision;
 
+    /// What has somebody now whom the authenticator before this one let in with `held`? Asked for every
+    /// connection when the broker [gets](crate::Broker::apply) this authenticator.
+    ///
+    /// `credentials` are those that were shown then. Of a party with a [`Proof`] the secrets among them
+    /// have been forgotten: only the proof can tell whether they are still right. Nothing may be
+    /// [computed](Decision::Compute) here, as it would be for thousands at once: it counts as denied.
+    ///
+    /// Who is denied is told so and cut, and comes back to be asked as everybody is. Who is
+    /// [unknown](Denied::Unknown) now, or granted another account, is cut without a word.
+    ///
+    /// By default who has no proof is [asked](Self::authenticate) as at first, and others are denied.
+    fn review(&self, held: &Grant, credentials: &Credentials) -> Decision {
+        if !held.proof.is_some() {
+            return self.authenticate(credentials);
+        }
+        Denied::Credentials.into()
+    }
+
     /// Must INFO carry a nonce for the client to sign?
     fn nonce_required(&self) -> bool {
         false
@@ -103,6 +121,10 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
 
     fn authenticate(&self, credentials: &Credentials) -> Decision {
         (**self).authenticate(credentials)
+    }
+
+    fn review(&self, held: &Grant, credentials: &Credentials) -> Decision {
+        (**self).review(held, credentials)
     }
 
     fn nonce_required(&self) -> bool {
@@ -197,6 +219,9 @@ pub enum Denied {
     /// The user may not come over this kind of connection.
     #[error("the user may not use this kind of connection")]
     ConnectionKind,
+    /// A user who was let in is not on the list any more.
+    #[error("the user is no longer known")]
+    Unknown,
     /// The check could not be made, or not in time.
     #[error("the credentials could not be checked")]
     Unavailable,
@@ -220,6 +245,12 @@ impl Authenticator for NoAuth {
 
     fn authenticate(&self, credentials: &Credentials) -> Decision {
         Grant::shown_as(credentials).into()
+    }
+
+    /// Everybody stays, and is known again should there be users once more.
+    // NATS 2.14: whoever had shown a name is cut when the users go.
+    fn review(&self, held: &Grant, _: &Credentials) -> Decision {
+        Grant { user: held.user.clone(), proof: held.proof.clone(), ..Grant::anonymous() }.into()
     }
 }
 

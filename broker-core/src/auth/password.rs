@@ -1,15 +1,52 @@
 //! A password as an operator wrote it down.
 
+use std::sync::Arc;
+
 use super::Secret;
 
-/// A password or token as the configuration has it: plain, or a bcrypt hash of it.
+/// A password or token as the configuration has it.
 #[derive(Clone, Debug)]
-pub(super) enum Password {
+pub(super) struct Password {
+    pub(super) form: Form,
+    /// Shared with other forms of the same password, once they are known to be that.
+    seal: Arc<()>,
+}
+
+/// Plain, or a bcrypt hash of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Form {
     Plain(Secret),
     Bcrypt(Bcrypt),
 }
 
+impl Password {
+    /// Is it known to be the same password as `other`?
+    pub(super) fn is_known_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.seal, &other.seal) || self.form == other.form
+    }
+
+    /// Finds out whether it is the password `before`, which is known then. Takes the time of one check
+    /// if one is plain and the other a hash; of two hashes nobody can tell.
+    pub(super) fn succeed(&mut self, before: &Self) {
+        let is_same = match (&self.form, &before.form) {
+            (Form::Plain(plain), Form::Bcrypt(hash)) | (Form::Bcrypt(hash), Form::Plain(plain)) => {
+                hash.verify(plain)
+            }
+            (a, b) => a == b,
+        };
+        if is_same {
+            self.seal = Arc::clone(&before.seal);
+        }
+    }
+}
+
 impl From<Secret> for Password {
+    fn from(text: Secret) -> Self {
+        Self { form: text.into(), seal: Arc::default() }
+    }
+}
+
+impl From<Secret> for Form {
     // NATS 2.14: auth.go isBcrypt: by the first seven bytes; whether it is a whole hash is found
     // out when somebody logs in, and nobody can if it is not.
     fn from(text: Secret) -> Self {
@@ -25,7 +62,7 @@ impl From<Secret> for Password {
 }
 
 /// What takes time to compare with, by design: tens to hundreds of milliseconds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Bcrypt(Secret);
 
 impl Bcrypt {
@@ -70,20 +107,20 @@ mod tests {
     }
 
     fn bcrypt(hash: String) -> Bcrypt {
-        match Password::from(Secret::from(hash)) {
-            Password::Bcrypt(hash) => hash,
-            Password::Plain(_) => panic!("not recognised"),
+        match Form::from(Secret::from(hash)) {
+            Form::Bcrypt(hash) => hash,
+            Form::Plain(_) => panic!("not recognised"),
         }
     }
 
     #[test]
     fn hashes_are_recognised_as_the_reference_does() {
         for hash in ["$2a$10$", "$2b$04$x", "$2x$99$", "$2y$11$abc"] {
-            assert!(matches!(Password::from(Secret::from(hash)), Password::Bcrypt(_)), "{hash}");
+            assert!(matches!(Form::from(Secret::from(hash)), Form::Bcrypt(_)), "{hash}");
         }
         for plain in ["", "$", "$2a$", "$2c$10$", "$2$10$", "2a$10$", "$2a$1$", "$2a$1x$", "$2a$10"]
         {
-            assert!(matches!(Password::from(Secret::from(plain)), Password::Plain(_)), "{plain}");
+            assert!(matches!(Form::from(Secret::from(plain)), Form::Plain(_)), "{plain}");
         }
     }
 
@@ -124,5 +161,26 @@ mod tests {
         let hash = bcrypt(bcrypt::hash("x".repeat(72), 4).unwrap());
         assert!(hash.verify(&"x".repeat(80).into()));
         assert!(!hash.verify(&"x".repeat(71).into()));
+    }
+
+    #[test]
+    fn a_password_is_known_again_in_another_form() {
+        let password = |text: &str| Password::from(Secret::from(text));
+        let [plain, hashed, other] = ["password", &*hash(), "passwore"].map(password);
+        assert!(plain.is_known_as(&password("password")), "written alike");
+        for (before, after) in [(&plain, &hashed), (&hashed, &plain)] {
+            assert!(!after.is_known_as(before), "it was not found out");
+            let mut after = after.clone();
+            after.succeed(before);
+            assert!(after.is_known_as(before));
+        }
+        for before in [&hashed, &plain] {
+            let mut after = other.clone();
+            after.succeed(before);
+            assert!(!after.is_known_as(before));
+        }
+        let mut hashed_anew = password(&hash());
+        hashed_anew.succeed(&hashed);
+        assert!(!hashed_anew.is_known_as(&hashed), "which only the password itself could tell");
     }
 }

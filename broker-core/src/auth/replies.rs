@@ -96,6 +96,11 @@ impl Replies {
         Self { rule, open: HashMap::new(), by_age: BTreeMap::new(), next_age: 0, held_bytes: 0 }
     }
 
+    /// Other permissions hold from now on, also for requests that were noted.
+    pub(crate) fn set_rule(&mut self, rule: AllowResponses) {
+        self.rule = rule;
+    }
+
     /// A message with this reply subject was delivered: it may be answered, counting afresh.
     ///
     /// Only for subjects that the session may not publish to anyhow.

@@ -1,6 +1,8 @@
 //! One token that lets everybody in who shows it.
 
-use super::password::Password;
+use std::sync::Arc;
+
+use super::password::{Form, Password};
 use super::{Authenticator, Credentials, Decision, Denied, Grant, Secret};
 
 /// Lets in whoever shows one token; plain, or kept as its bcrypt hash.
@@ -16,12 +18,20 @@ use super::{Authenticator, Credentials, Decision, Denied, Grant, Secret};
 /// assert_eq!(token.authenticate(&credentials).resolve(), Err(Denied::Credentials));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Token(Password);
+pub struct Token(Arc<Password>);
 
 impl Token {
     /// A token, or its bcrypt hash. An empty one lets nobody in.
     pub fn new(token: impl Into<Secret>) -> Self {
-        Self(token.into().into())
+        Self(Arc::new(token.into().into()))
+    }
+
+    /// The same, who knows those again whom `before` let in by the same token, should it be plain there
+    /// and hashed here, or the reverse. Takes the time of one check then.
+    #[must_use]
+    pub fn succeeding(mut self, before: &Self) -> Self {
+        Arc::make_mut(&mut self.0).succeed(&before.0);
+        self
     }
 }
 
@@ -35,16 +45,30 @@ impl Authenticator for Token {
         if shown.is_empty() {
             return Denied::Credentials.into();
         }
-        let grant = Grant::shown_as(credentials);
-        match &self.0 {
-            Password::Plain(token) if token == shown => grant.into(),
-            Password::Plain(_) => Denied::Credentials.into(),
-            Password::Bcrypt(hash) => {
+        let grant = Grant::shown_as(credentials).with_proof(Arc::clone(&self.0));
+        match &self.0.form {
+            Form::Plain(token) if token == shown => grant.into(),
+            Form::Plain(_) => Denied::Credentials.into(),
+            Form::Bcrypt(hash) => {
                 let (hash, shown) = (hash.clone(), shown.clone());
                 Decision::compute(move || {
                     if hash.verify(&shown) { Ok(grant) } else { Err(Denied::Credentials) }
                 })
             }
+        }
+    }
+
+    fn review(&self, held: &Grant, credentials: &Credentials) -> Decision {
+        if !held.proof.is_some() {
+            return self.authenticate(credentials);
+        }
+        match held.proof.get::<Password>() {
+            Some(token) if self.0.is_known_as(token) => {
+                let mut grant = Grant::anonymous().with_proof(Arc::clone(&self.0));
+                grant.user.clone_from(&held.user);
+                grant.into()
+            }
+            _ => Denied::Credentials.into(),
         }
     }
 }
@@ -76,5 +100,18 @@ mod tests {
         assert!(decide(&hash, "abd").resolve().is_err());
         assert!(decide(&hash, &hash).resolve().is_err(), "the hash is not the token");
         assert!(matches!(decide(&hash, ""), Decision::Deny(_)), "nothing to compute");
+    }
+
+    #[test]
+    fn who_showed_the_token_stays_while_it_is_the_token() {
+        let credentials = Credentials { token: "abc".into(), ..Credentials::default() };
+        let before = Token::new("abc");
+        let held = before.authenticate(&credentials).resolve().unwrap();
+        let review = |token: &Token| token.review(&held, &Credentials::default()).resolve();
+        assert_eq!(review(&Token::new("abc")), Ok(held.clone()));
+        assert_eq!(review(&Token::new("abd")), Err(Denied::Credentials));
+        let hashed = Token::new(bcrypt::hash("abc", 4).unwrap());
+        assert_eq!(review(&hashed), Err(Denied::Credentials), "nobody has compared them");
+        assert_eq!(review(&hashed.succeeding(&before)), Ok(held.clone()));
     }
 }

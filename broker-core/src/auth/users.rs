@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::password::{Bcrypt, Password};
+use super::password::{Bcrypt, Form, Password};
 use super::{
     Authenticator, ConnectionKind, Credentials, Decision, Denied, Grant, Permissions, Secret,
 };
@@ -28,16 +28,37 @@ use super::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Users {
-    by_name: HashMap<Arc<str>, User>,
+    by_name: HashMap<Arc<str>, Arc<User>>,
     /// What a failure is compared with, if no hash was: the dearest of all.
     decoy: Option<Bcrypt>,
-    no_auth_user: Option<User>,
+    no_auth_user: Option<Arc<User>>,
 }
 
 impl Users {
     /// Starts with an empty list.
     pub fn builder() -> UsersBuilder {
         UsersBuilder::default()
+    }
+
+    /// The same list, which knows those again whom the list `before` let in, also where a password that
+    /// was plain is now hashed, or the reverse. (Those with a new hash of the same password will have to
+    /// log in again: only the password tells, and it is not kept.)
+    ///
+    /// Takes the time of a check for each user of which that is true.
+    #[must_use]
+    pub fn succeeding(mut self, before: &Self) -> Self {
+        for (name, user) in &mut self.by_name {
+            let Some(before) = before.by_name.get(name) else { continue };
+            let user = Arc::make_mut(user);
+            user.password.succeed(&before.password);
+            if user.permissions == before.permissions {
+                // So that sessions see at a glance that nothing has changed for them.
+                user.permissions.clone_from(&before.permissions);
+            }
+        }
+        let named = self.no_auth_user.as_ref().map(|user| &user.name);
+        self.no_auth_user = named.and_then(|name| self.by_name.get(name)).cloned();
+        self
     }
 }
 
@@ -53,18 +74,18 @@ impl Authenticator for Users {
         {
             // The reference checks this user's password against itself, so that one kept as a hash
             // lets nobody in without CONNECT's `pass`. We take `no_auth_user` at its word.
-            return user.admit(credentials.kind).into();
+            return admit(user, credentials.kind).into();
         }
         if credentials.user.is_empty() {
             return Denied::Credentials.into();
         }
         let user = self.by_name.get(&*credentials.user);
-        match user.map(|user| (user, &user.password)) {
-            Some((user, Password::Plain(password))) if *password == credentials.password => {
-                user.admit(credentials.kind).into()
+        match user.map(|user| (user, &user.password.form)) {
+            Some((user, Form::Plain(password))) if *password == credentials.password => {
+                admit(user, credentials.kind).into()
             }
-            Some((user, Password::Bcrypt(hash))) => {
-                compute(hash, credentials, user.admit(credentials.kind))
+            Some((user, Form::Bcrypt(hash))) => {
+                compute(hash, credentials, admit(user, credentials.kind))
             }
             _ => match &self.decoy {
                 Some(hash) => compute(hash, credentials, Err(Denied::Credentials)),
@@ -72,6 +93,39 @@ impl Authenticator for Users {
             },
         }
     }
+
+    // NATS 2.14: reload.go clientHasMovedToDifferentAccount, then isClientAuthorized, with the password
+    // that the client had shown.
+    fn review(&self, held: &Grant, credentials: &Credentials) -> Decision {
+        let name = &*credentials.user;
+        if !name.is_empty() && !self.by_name.contains_key(name) {
+            return Denied::Unknown.into();
+        }
+        if !held.proof.is_some() {
+            return self.authenticate(credentials);
+        }
+        match (held.proof.get::<User>(), self.by_name.get(name)) {
+            // Taken for the user that is meant for those who show nothing.
+            (Some(_), None) => self.authenticate(credentials),
+            (Some(held), Some(user)) if user.password.is_known_as(&held.password) => {
+                admit(user, credentials.kind).into()
+            }
+            _ => Denied::Credentials.into(),
+        }
+    }
+}
+
+/// What the user gets once known to be the user.
+fn admit(user: &Arc<User>, kind: ConnectionKind) -> Result<Grant, Denied> {
+    if !user.kinds.is_empty() && !user.kinds.contains(&kind) {
+        return Err(Denied::ConnectionKind);
+    }
+    let mut grant = Grant::user(user.name.clone()).with_proof(Arc::clone(user));
+    if let Some(account) = &user.account {
+        grant = grant.with_account(account.clone());
+    }
+    grant.permissions.clone_from(&user.permissions);
+    Ok(grant)
 }
 
 /// `verdict` if the password is right, but in any case the time it takes to find out.
@@ -120,19 +174,6 @@ impl User {
     pub fn connection_kinds(mut self, kinds: impl IntoIterator<Item = ConnectionKind>) -> Self {
         self.kinds.extend(kinds);
         self
-    }
-
-    /// What the user gets once known to be the user.
-    fn admit(&self, kind: ConnectionKind) -> Result<Grant, Denied> {
-        if !self.kinds.is_empty() && !self.kinds.contains(&kind) {
-            return Err(Denied::ConnectionKind);
-        }
-        let mut grant = Grant::user(self.name.clone());
-        if let Some(account) = &self.account {
-            grant = grant.with_account(account.clone());
-        }
-        grant.permissions = self.permissions.clone();
-        Ok(grant)
     }
 }
 
@@ -184,7 +225,7 @@ impl UsersBuilder {
             if user.permissions.is_none() {
                 user.permissions.clone_from(&self.default_permissions);
             }
-            if let Some(other) = by_name.insert(user.name.clone(), user) {
+            if let Some(other) = by_name.insert(user.name.clone(), Arc::new(user)) {
                 return Err(UsersError::Duplicate(other.name.as_ref().into()));
             }
         }
@@ -195,9 +236,9 @@ impl UsersBuilder {
                 None => return Err(UsersError::UnknownNoAuthUser(name.as_ref().into())),
             },
         };
-        let hashes = by_name.values().filter_map(|user: &User| match &user.password {
-            Password::Bcrypt(hash) => Some(hash),
-            Password::Plain(_) => None,
+        let hashes = by_name.values().filter_map(|user: &Arc<User>| match &user.password.form {
+            Form::Bcrypt(hash) => Some(hash),
+            Form::Plain(_) => None,
         });
         let decoy = hashes.max_by(|a, b| a.cost().cmp(b.cost())).cloned();
         Ok(Users { by_name, decoy, no_auth_user })
@@ -371,5 +412,91 @@ mod tests {
         for shown in [format!("{users:?}"), format!("{decision:?}")] {
             assert!(!shown.contains("marker") && !shown.contains(&hash[7..]), "{shown}");
         }
+    }
+
+    /// As the session that was let in with `held` would: without the password.
+    fn review(users: &Users, held: &Grant, user: &str) -> Result<Grant, Denied> {
+        let credentials = Credentials { user: user.into(), ..Credentials::default() };
+        users.review(held, &credentials).resolve()
+    }
+
+    #[test]
+    fn who_is_still_on_the_list_with_the_same_password_stays() {
+        let list = |users: &[(&str, &str)]| {
+            let users = users.iter().map(|(name, password)| User::new(*name, *password));
+            Users::builder().users(users).build().unwrap()
+        };
+        let held = log_in(&list(&[("a", "pw"), ("b", "pw")]), "a", "pw").unwrap();
+        assert_eq!(review(&list(&[("a", "pw"), ("c", "x")]), &held, "a"), Ok(Grant::user("a")));
+        assert_eq!(review(&list(&[("a", "pW")]), &held, "a"), Err(Denied::Credentials));
+        assert_eq!(review(&list(&[("b", "pw")]), &held, "a"), Err(Denied::Unknown));
+        assert_eq!(review(&list(&[]), &held, "a"), Err(Denied::Unknown));
+    }
+
+    #[test]
+    fn who_stays_gets_what_the_new_list_says() {
+        let permissions = Permissions::builder().publish_deny(["x"]).build().unwrap();
+        let user = User::new("a", "pw").permissions(permissions.clone()).account("A");
+        let before = Users::builder().user(User::new("a", "pw")).build().unwrap();
+        let after = Users::builder().user(user).build().unwrap();
+        let held = log_in(&before, "a", "pw").unwrap();
+        let expected = Grant::user("a").with_account("A").with_permissions(permissions);
+        assert_eq!(review(&after, &held, "a"), Ok(expected));
+    }
+
+    #[test]
+    fn who_came_as_the_no_auth_user_is_whoever_that_is_now() {
+        let list = |no_auth_user: Option<&str>| {
+            let users = [User::new("a", "pw"), User::new("b", "pw")];
+            let users = Users::builder().users(users);
+            match no_auth_user {
+                Some(name) => users.no_auth_user(name).build().unwrap(),
+                None => users.build().unwrap(),
+            }
+        };
+        let held = list(Some("a")).authenticate(&Credentials::default()).resolve().unwrap();
+        assert_eq!(review(&list(Some("b")), &held, ""), Ok(Grant::user("b")));
+        assert_eq!(review(&list(None), &held, ""), Err(Denied::Credentials));
+    }
+
+    #[test]
+    fn who_had_shown_a_token_is_no_user() {
+        let credentials = Credentials { token: "t".into(), ..Credentials::default() };
+        let held = crate::auth::Token::new("t").authenticate(&credentials).resolve().unwrap();
+        let users = Users::builder().user(User::new("a", "pw")).no_auth_user("a").build().unwrap();
+        assert_eq!(review(&users, &held, ""), Err(Denied::Credentials));
+    }
+
+    #[test]
+    fn who_was_let_in_unasked_is_asked() {
+        let users = Users::builder().user(User::new("a", "pw")).build().unwrap();
+        let held = Grant::user("a");
+        for (password, expected) in [("pw", Ok(Grant::user("a"))), ("", Err(Denied::Credentials))] {
+            assert_eq!(users.review(&held, &shows("a", password)).resolve(), expected);
+        }
+    }
+
+    #[test]
+    fn users_stay_when_authentication_is_switched_off_and_on_again() {
+        let users = Users::builder().user(User::new("a", "pw")).build().unwrap();
+        let held = log_in(&users, "a", "pw").unwrap();
+        let credentials = Credentials { user: "a".into(), ..Credentials::default() };
+        let between = crate::auth::NoAuth.review(&held, &credentials).resolve().unwrap();
+        assert_eq!(between, Grant::user("a"));
+        assert_eq!(review(&users, &between, "a"), Ok(Grant::user("a")));
+    }
+
+    #[test]
+    fn a_password_that_is_hashed_now_keeps_its_user() {
+        let hash = bcrypt::hash("pw", 4).unwrap();
+        let list =
+            |password: &str| Users::builder().user(User::new("a", password)).build().unwrap();
+        let before = list("pw");
+        let held = log_in(&before, "a", "pw").unwrap();
+        let hashed = list(&hash).succeeding(&before);
+        let held = review(&hashed, &held, "a").unwrap();
+        let again = list(&hash).succeeding(&hashed);
+        assert_eq!(review(&again, &held, "a"), Ok(Grant::user("a")));
+        assert_eq!(review(&list("pW").succeeding(&hashed), &held, "a"), Err(Denied::Credentials));
     }
 }

@@ -16,8 +16,8 @@ use crate::sync::Arc;
 /// that never repeats itself, so further ones get in by lot: those that return soon do.
 const SURE_SUBJECTS: usize = 1024;
 
-/// One in so many gets in, and of a session that seldom repeats itself one in so many: taking one in,
-/// and another out, costs more than asking the interest.
+/// One in so many gets in, and where another has to go for it, of a session that seldom repeats itself, one
+/// in so many: taking one in and another out costs more than asking the interest.
 const LOT: usize = 4;
 const LONG_LOT: usize = 64;
 
@@ -221,8 +221,12 @@ impl<S: Interested> MatchCache<S> {
     }
 
     fn has_room_for(&mut self, subject: &[u8]) -> bool {
-        subject.len() <= CACHED_SUBJECT_BYTES
-            && (self.entries.len() < SURE_SUBJECTS || self.random.below(self.lot) == 0)
+        let lot = match self.entries.len() {
+            0..SURE_SUBJECTS => 1,
+            SURE_SUBJECTS..CACHED_SUBJECTS => LOT,
+            _ => self.lot,
+        };
+        subject.len() <= CACHED_SUBJECT_BYTES && self.random.below(lot) == 0
     }
 
     fn insert(&mut self, hash: u64, entry: Entry<S>) {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
 
 use super::{Accepted, OutCounts, Outlet, Run, Work};
 use crate::error::CloseReason;
@@ -27,8 +28,8 @@ pub(crate) struct Mailboxes {
 
 #[derive(Default)]
 struct State {
-    /// By sid, which is a number that the client counted up.
-    boxes: HashMap<u64, Mailbox>,
+    /// By sid, which is a number that the client counted up: nobody can choose one.
+    boxes: HashMap<u64, Mailbox, FixedState>,
     /// Whose readers wait for what the call at hand has delivered.
     to_wake: Vec<Waker>,
     is_touched: bool,
@@ -133,7 +134,7 @@ impl Outlet for Mailboxes {
         mailbox.dropped += lost;
         state.counts.dropped += lost;
         if taken > 0 {
-            let subject = Subject::from_wire(run.subject);
+            let subject = run.parsed.cloned().unwrap_or_else(|| Subject::from_wire(run.subject));
             for message in &run.messages[..taken] {
                 state.counts.messages += 1;
                 state.counts.bytes += message.body.len() as u64;
@@ -205,6 +206,9 @@ impl Outlet for Mailboxes {
             reader.wake();
         }
     }
+
+    /// An in-process client has nobody who serves it.
+    fn wake(&self) {}
 
     /// NATS 2.14: what stays inside of the process is not traced.
     fn set_trace(&self, _trace: Option<Arc<Trace>>) {}

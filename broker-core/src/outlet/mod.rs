@@ -13,14 +13,17 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub(crate) use mailbox::{Mailboxes, sid_number};
+pub(crate) use wire::is_inbox;
 pub use wire::{Drained, Link, WireOutlet};
 
 use blocks::SpareBlocks;
 use wire::Piece;
 
+use crate::broker::Clock;
 use crate::error::CloseReason;
 use crate::proto::Publish;
 use crate::receiver::Receiver;
+use crate::subject::Subject;
 use crate::subscription::Subscription;
 use crate::sync::Arc;
 use crate::trace::Trace;
@@ -31,6 +34,8 @@ pub(crate) struct Run<'a> {
     pub(crate) messages: &'a [Publish<'a>],
     /// The bytes that the messages lie in, if they are worth sharing.
     pub(crate) shared: Option<&'a Bytes>,
+    /// The subject as in-process clients have it, if the publisher is one.
+    pub(crate) parsed: Option<&'a Subject>,
 }
 
 /// What became of a run.
@@ -103,6 +108,9 @@ pub(crate) trait Outlet: Send + Sync {
     /// Takes nothing more, and forgets what waits. Wakes whoever serves it.
     fn close(&self, reason: CloseReason);
 
+    /// Wakes whoever serves it: the session has something to do.
+    fn wake(&self);
+
     /// Logs what is delivered from now on, or no longer.
     fn set_trace(&self, trace: Option<Arc<Trace>>);
 
@@ -113,8 +121,9 @@ pub(crate) trait Outlet: Send + Sync {
 /// sessions and lend it again and again: then serving them allocates nothing.
 #[derive(Default)]
 pub struct Work {
-    /// When this call is.
+    /// When this call is, or who tells.
     now: Option<Instant>,
+    clock: Option<Clock>,
     /// Receivers that must be flushed before the call returns.
     pub(crate) touched: Vec<Arc<Receiver>>,
     /// What waits for them.
@@ -156,12 +165,18 @@ impl Work {
         self.now = Some(now);
     }
 
+    /// The same for who is not told the time: the clock is only looked at if the call needs it.
+    pub(crate) fn start_by(&mut self, clock: Clock) {
+        self.now = None;
+        self.clock = Some(clock);
+    }
+
     /// The time of the call; the first one that asks without having been told is a bug of ours.
-    pub(crate) fn now(&self) -> Instant {
-        debug_assert!(self.now.is_some(), "the entry points of the core set it");
-        match self.now {
-            Some(now) => now,
-            None => unreachable!("the entry points of the core set it"),
+    pub(crate) fn now(&mut self) -> Instant {
+        match (self.now, self.clock) {
+            (Some(now), _) => now,
+            (None, Some(clock)) => *self.now.insert(clock()),
+            (None, None) => unreachable!("the entry points of the core set it"),
         }
     }
 

@@ -16,6 +16,11 @@ use crate::subscription::Subscription;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::trace::Trace;
 
+mod watch;
+
+pub(crate) use watch::is_inbox;
+use watch::{Sifted, Watch};
+
 /// The most pieces that are passed to one write.
 const PIECES: usize = 64;
 
@@ -55,6 +60,8 @@ pub struct WireOutlet {
     link: ArcSwapOption<Box<dyn Link>>,
     /// Is either reason in the state set? Read without its lock.
     is_ending: AtomicBool,
+    /// The last answer has come that the client waited for, while its messages are held.
+    has_progress: AtomicBool,
     /// The client reads headers.
     headers: AtomicBool,
     max_pending_bytes: usize,
@@ -83,6 +90,10 @@ struct State {
     is_touched: bool,
     /// Somebody writes, with the pieces in hand and the lock released.
     is_writing: bool,
+    /// There is one of the following, and messages must be looked at before they come in.
+    is_special: bool,
+    /// The server prepares to go.
+    watch: Option<Box<Watch>>,
     /// Nothing more comes in, but what waits may leave.
     finishing: Option<CloseReason>,
     /// Nothing comes in and nothing leaves.
@@ -124,6 +135,7 @@ impl WireOutlet {
             state: Mutex::default(),
             link: ArcSwapOption::from_pointee(link),
             is_ending: AtomicBool::new(false),
+            has_progress: AtomicBool::new(false),
             headers: AtomicBool::new(false),
             max_pending_bytes,
             write_deadline,
@@ -250,6 +262,7 @@ impl WireOutlet {
             return;
         }
         state.closed = Some(reason);
+        state.is_special = true;
         let pieces = state.sealed.len() + usize::from(!state.open.is_empty());
         state.left_behind = (pieces, state.pending_bytes);
         state.sealed = VecDeque::new();
@@ -261,12 +274,6 @@ impl WireOutlet {
         self.is_ending.store(true, Ordering::Release);
         drop(state);
         self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(link) = &*self.link.load() {
-            link.wake();
-        }
     }
 
     /// Closes it for good: its session is gone.
@@ -320,8 +327,20 @@ impl Outlet for WireOutlet {
     ) -> Accepted {
         let with_headers = self.headers.load(Ordering::Relaxed);
         let mut state = self.state.lock();
-        if !state.is_open() {
-            return Accepted::NOTHING;
+        if state.is_special {
+            let most_held = self.max_pending_bytes / 2;
+            let (sifted, has_all) = state.sift(subscription, run, most_held, work.now());
+            if has_all {
+                self.has_progress.store(true, Ordering::Release);
+            }
+            match sifted {
+                Sifted::All => {}
+                Sifted::Nothing => return Accepted::NOTHING,
+                Sifted::Some => {
+                    drop(state);
+                    return self.deliver_some(subscription, run, may_refuse, work);
+                }
+            }
         }
         let before = state.pending_bytes;
         let coming: usize = run.messages.iter().map(|message| message.body.len()).sum();
@@ -366,14 +385,17 @@ impl Outlet for WireOutlet {
 
     fn has_plenty_of_room(&self, _: &Subscription, _messages: usize, body_bytes: usize) -> bool {
         let state = self.state.lock();
-        state.is_open() && state.pending_bytes + body_bytes < self.max_pending_bytes / 2
+        !state.is_special && state.pending_bytes + body_bytes < self.max_pending_bytes / 2
     }
 
     fn flush(&self, work: &mut Work) {
         let now = work.now();
         // Once is enough: from then on the connection waits for room by itself.
-        if let (Drained::Blocked, true) = self.drain_and_tell(now, false, None, work) {
-            self.wake();
+        match self.drain_and_tell(now, false, None, work) {
+            (Drained::Blocked, true) => self.wake(),
+            // It is held, perhaps for the answer that this was.
+            (Drained::Busy, _) if self.has_progress() => self.wake(),
+            _ => {}
         }
     }
 
@@ -383,13 +405,19 @@ impl Outlet for WireOutlet {
     }
 
     fn finish(&self, reason: CloseReason) {
-        self.state.lock().finishing.get_or_insert(reason);
+        self.state.lock().finish(reason);
         self.is_ending.store(true, Ordering::Release);
         self.wake();
     }
 
     fn close(&self, reason: CloseReason) {
         self.close_locked(self.state.lock(), reason);
+    }
+
+    fn wake(&self) {
+        if let Some(link) = &*self.link.load() {
+            link.wake();
+        }
     }
 
     fn set_trace(&self, trace: Option<Arc<Trace>>) {

@@ -46,6 +46,8 @@ pub struct ConnectOptions {
     /// An account to be put into: refused, whatever it is.
     // NATS 2.14: what is left of an abandoned feature.
     pub account: String,
+    /// There was a token, which has served its purpose.
+    pub(crate) is_token_forgotten: bool,
 }
 
 impl Default for ConnectOptions {
@@ -68,11 +70,29 @@ impl Default for ConnectOptions {
             sig: Secret::default(),
             jwt: Secret::default(),
             account: String::new(),
+            is_token_forgotten: false,
         }
     }
 }
 
 impl ConnectOptions {
+    /// Forgets all that could let somebody else in.
+    pub(crate) fn forget_secrets(&mut self) {
+        self.is_token_forgotten |= !self.auth_token.is_empty();
+        for secret in [&mut self.pass, &mut self.auth_token, &mut self.sig, &mut self.jwt] {
+            *secret = Secret::default();
+        }
+    }
+
+    pub(crate) fn has_secrets(&self) -> bool {
+        [&self.pass, &self.auth_token, &self.sig, &self.jwt].iter().any(|secret| !secret.is_empty())
+    }
+
+    /// Did it show a token?
+    pub(crate) fn has_token(&self) -> bool {
+        self.is_token_forgotten || !self.auth_token.is_empty()
+    }
+
     /// Takes over what `json` says; what it does not mention stays as it is.
     ///
     /// Keys count in any case, the last of several wins, `null` says nothing, unknown keys are

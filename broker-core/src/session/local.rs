@@ -47,11 +47,16 @@ struct LocalSession {
     permissions: Option<Arc<Permissions>>,
     receiver: Arc<Receiver>,
     mailboxes: Arc<Mailboxes>,
-    /// By one thread at a time. Not locked while readers are woken, who may publish in their turn.
-    publisher: Mutex<Publisher>,
-    /// For whoever publishes next. Who finds none takes a new one.
-    work: Mutex<Option<Box<Work>>>,
+    /// Used by one thread at a time, and not while readers are woken, who may publish in their turn.
+    press: Mutex<Press>,
     next_sid: AtomicU64,
+}
+
+/// What publishing takes.
+struct Press {
+    publisher: Publisher,
+    /// For whoever publishes next. Who finds none takes a new one.
+    work: Option<Box<Work>>,
 }
 
 /// Why a message was not published.
@@ -127,6 +132,8 @@ impl Client {
         let now = (shared.clock)();
         let receiver =
             Arc::new(Receiver::new(id, seed, None, now, Arc::clone(&mailboxes) as Arc<_>, false));
+        // There is no task that could look.
+        receiver.news.close();
         receiver.set_permissions(grant.permissions.clone());
         account.sessions.fetch_add(1, Ordering::Relaxed);
         let membership = Membership::begin(Arc::clone(&account), &receiver);
@@ -138,8 +145,7 @@ impl Client {
             permissions: grant.permissions,
             receiver,
             mailboxes,
-            publisher: Mutex::new(Publisher::new(seed)),
-            work: Mutex::default(),
+            press: Mutex::new(Press { publisher: Publisher::new(seed), work: None }),
             next_sid: AtomicU64::new(1),
         };
         Self { session: Arc::new(session) }
@@ -339,26 +345,27 @@ impl LocalSession {
         if body.len() > limit {
             return Err(PublishError::MaxPayload { size: body.len(), limit });
         }
-        let mut sizes = [0u8; 44];
-        let sizes = write_sizes(&mut sizes, header_len, body.len());
+        let mut sizes = Sizes::default();
         let message = Publish {
             subject: subject.as_ref(),
             reply: reply.map(AsRef::as_ref).unwrap_or_default(),
             header_len,
             body: &body,
-            sizes,
+            sizes: sizes.write(header_len, body.len()),
             tail: None,
         };
         let run = Run {
             subject: message.subject,
             messages: std::slice::from_ref(&message),
             shared: Some(&body),
+            parsed: Some(&subject),
         };
         let mut outcome = Outcome { session: self, denied: false, answer: None };
-        let mut work = self.work.lock().take().unwrap_or_default();
-        work.start((self.shared.clock)());
+        let mut press = self.press.lock();
+        let mut work = press.work.take().unwrap_or_default();
+        work.start_by(self.shared.clock);
         let permissions = self.permissions.as_ref();
-        self.publisher.lock().publish(
+        press.publisher.publish(
             &self.account,
             &self.receiver,
             permissions,
@@ -367,8 +374,14 @@ impl LocalSession {
             &mut work,
         );
         let Outcome { denied, answer, .. } = outcome;
-        flush_touched(&mut work);
-        *self.work.lock() = Some(work);
+        if work.touched.is_empty() {
+            press.work = Some(work);
+            drop(press);
+        } else {
+            drop(press);
+            flush_touched(&mut work);
+            self.press.lock().work = Some(work);
+        }
         if let Some((sid, answer)) = answer {
             self.mailboxes.put(sid, answer);
         }
@@ -416,17 +429,35 @@ impl LocalSession {
 }
 
 /// The sizes as they would stand on the wire, for receivers that are there.
-fn write_sizes(buffer: &mut [u8; 44], header_len: Option<usize>, len: usize) -> &[u8] {
-    use std::io::Write;
-    let room = buffer.len();
-    let mut rest = &mut buffer[..];
-    // Two numbers of at most twenty digits and a blank fit.
-    let _ = match header_len {
-        Some(header_len) => write!(rest, "{header_len} {len}"),
-        None => write!(rest, "{len}"),
-    };
-    let used = room - rest.len();
-    &buffer[..used]
+struct Sizes([u8; 41]);
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self([b' '; 41])
+    }
+}
+
+impl Sizes {
+    fn write(&mut self, header_len: Option<usize>, len: usize) -> &[u8] {
+        let mut begin = self.digits(self.0.len(), len);
+        if let Some(header_len) = header_len {
+            begin = self.digits(begin - 1, header_len);
+        }
+        &self.0[begin..]
+    }
+
+    /// Writes a number that ends before `end`; returns where it begins.
+    fn digits(&mut self, end: usize, mut number: usize) -> usize {
+        let mut at = end;
+        loop {
+            at -= 1;
+            self.0[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return at;
+            }
+        }
+    }
 }
 
 struct Outcome<'a> {
@@ -529,5 +560,18 @@ impl Drop for Subscriber {
         end(&self.session.account, &self.subscription);
         self.session.receiver.sids.remove(self.subscription.sid());
         self.session.mailboxes.discard(sid_number(&self.subscription));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_decimal_numbers() {
+        assert_eq!(Sizes::default().write(None, 0), b"0");
+        assert_eq!(Sizes::default().write(Some(12), 1048), b"12 1048");
+        let both = format!("{0} {0}", usize::MAX);
+        assert_eq!(Sizes::default().write(Some(usize::MAX), usize::MAX), both.as_bytes());
     }
 }

@@ -47,6 +47,11 @@ impl Ping {
         self.next = now + first + Duration::from_nanos(random.below(fifth) as u64);
     }
 
+    /// The limits have changed: nobody waits longer than they say.
+    pub(super) fn follow(&mut self, now: Instant, limits: &Limits) {
+        self.next = self.next.min(now + limits.ping_interval);
+    }
+
     /// Something came that shows life.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;

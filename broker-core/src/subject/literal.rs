@@ -1,6 +1,8 @@
 //! A subject that a message is published to.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
 use bytes::Bytes;
@@ -10,8 +12,32 @@ use super::{SubjectError, is_valid_literal};
 /// A subject that a message is published to: tokens parted by dots, no wildcards, UTF-8.
 ///
 /// Cheap to clone; compares, hashes and prints as its text.
-#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Subject(Bytes);
+#[derive(Clone)]
+pub struct Subject(Text);
+
+/// Most subjects, and the inboxes that clients make up, fit in one without memory of their own.
+#[derive(Clone)]
+enum Text {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Bytes),
+}
+
+const SHORT: usize = 38;
+
+const _: () = assert!(size_of::<Option<Subject>>() == 40);
+
+impl Text {
+    fn new(text: &[u8]) -> Self {
+        let mut bytes = [0; SHORT];
+        match bytes.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text);
+                Self::Short { len: text.len() as u8, bytes }
+            }
+            None => Self::Long(Bytes::copy_from_slice(text)),
+        }
+    }
+}
 
 impl Subject {
     /// Checks that `text` is a subject.
@@ -21,10 +47,12 @@ impl Subject {
     /// [`SubjectError`] says what is wrong: empty text or token, white space, a wildcard.
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
         super::check_tokens(text.as_bytes())?;
-        if !is_valid_literal(text.as_bytes()) {
+        // Few have one of these letters, and mostly not as a whole token.
+        let may_be_wildcard = text.bytes().any(|byte| matches!(byte, b'*' | b'>'));
+        if may_be_wildcard && !is_valid_literal(text.as_bytes()) {
             return Err(SubjectError::Wildcard);
         }
-        Ok(Self(Bytes::copy_from_slice(text.as_bytes())))
+        Ok(Self(Text::new(text.as_bytes())))
     }
 
     /// Takes what a wire client published to, without asking whether it is well formed: the wire
@@ -32,16 +60,13 @@ impl Subject {
     ///
     /// Bytes that are not UTF-8 become U+FFFD, because an in-process reader is promised text.
     pub(crate) fn from_wire(text: &[u8]) -> Self {
-        match String::from_utf8_lossy(text) {
-            std::borrow::Cow::Borrowed(_) => Self(Bytes::copy_from_slice(text)),
-            std::borrow::Cow::Owned(text) => Self(Bytes::from(text)),
-        }
+        Self(Text::new(String::from_utf8_lossy(text).as_bytes()))
     }
 
     /// The subject as text.
     pub fn as_str(&self) -> &str {
         // Both constructors see to it that this is UTF-8; the empty text is never seen.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(self.as_ref()).unwrap_or_default()
     }
 }
 
@@ -55,7 +80,36 @@ impl Deref for Subject {
 
 impl AsRef<[u8]> for Subject {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Text::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Text::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl Eq for Subject {}
+
+impl PartialEq for Subject {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Ord for Subject {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for Subject {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Subject {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -109,6 +163,8 @@ impl PartialEq<&str> for Subject {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -130,6 +186,20 @@ mod tests {
         ] {
             assert_eq!(Subject::parse(bad), Err(why), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn short_and_long_subjects_are_their_text() {
+        let texts: Vec<String> = (1..80).map(|len| "s".repeat(len)).collect();
+        for text in &texts {
+            let subject = Subject::parse(text).unwrap();
+            assert_eq!((subject.as_str(), subject.len()), (text.as_str(), text.len()));
+            assert_eq!(subject, subject.clone());
+        }
+        let all: HashSet<Subject> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(all.len(), texts.len());
+        let (a, b) = (Subject::parse("a").unwrap(), Subject::parse(&"b".repeat(50)).unwrap());
+        assert!(a < b && a != b);
     }
 
     #[test]

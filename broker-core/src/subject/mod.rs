@@ -88,11 +88,17 @@ fn check_tokens(text: &[u8]) -> Result<(), SubjectError> {
     if text.is_empty() {
         return Err(SubjectError::Empty);
     }
-    if text.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'\x0c')) {
-        return Err(SubjectError::WhiteSpace);
+    let mut is_token_empty = true;
+    let mut has_empty_token = false;
+    for byte in text {
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' | b'\x0c' => return Err(SubjectError::WhiteSpace),
+            b'.' => {
+                has_empty_token |= is_token_empty;
+                is_token_empty = true;
+            }
+            _ => is_token_empty = false,
+        }
     }
-    if tokens(text).any(<[u8]>::is_empty) {
-        return Err(SubjectError::EmptyToken);
-    }
-    Ok(())
+    if has_empty_token || is_token_empty { Err(SubjectError::EmptyToken) } else { Ok(()) }
 }

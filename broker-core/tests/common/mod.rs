@@ -146,6 +146,13 @@ impl World {
         }
     }
 
+    /// Does what a connection does when it is woken.
+    pub(crate) fn settle(&mut self, party: &mut Party) {
+        if party.session.has_news() {
+            party.session.handle_news(self.now, &mut self.work);
+        }
+    }
+
     /// Lets time pass for one party.
     pub(crate) fn wait(&mut self, party: &mut Party, time: Duration) {
         let end = self.now + time;

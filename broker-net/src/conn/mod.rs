@@ -37,6 +37,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_millis(250);
 const LINGER_BYTES: usize = 1 << 20;
 
+/// A client that leaves because the server goes is listened to until it has noticed, but not for longer.
+const HEAR_OUT: Duration = Duration::from_secs(1);
+
 /// How many chunks are read before other tasks get their turn.
 const CHUNKS_A_TURN: usize = 2;
 
@@ -120,6 +123,12 @@ impl Connection {
             if let Some(reason) = self.session.closing() {
                 return Poll::Ready(reason);
             }
+            if self.session.has_news() {
+                let now = Instant::now();
+                with_buffers(|buffers| self.session.handle_news(now, &mut buffers.work));
+                timer.as_mut().reset(self.session.next_timeout().into());
+                continue;
+            }
             if timer.as_mut().poll(cx).is_ready() {
                 self.handle_timeout();
                 timer.as_mut().reset(self.session.next_timeout().into());
@@ -135,6 +144,9 @@ impl Connection {
             if self.checking.is_some() {
                 ready!(self.poll_check(cx));
                 continue;
+            }
+            if !self.session.wants_input() {
+                return Poll::Pending;
             }
             let is_first_news = self.session.next_timeout();
             match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
@@ -191,7 +203,10 @@ impl Connection {
 
     /// Lets the last words leave, and closes.
     async fn end(mut self, reason: CloseReason) {
+        // Nobody must wait for it.
+        self.session.ignore_news();
         match reason {
+            _ if self.session.has_parted() => self.part().await,
             CloseReason::ClientClosed | CloseReason::ReadError => {}
             // The server has a deadline for all of its connections.
             CloseReason::ServerShutdown => self.flush().await,
@@ -207,6 +222,31 @@ impl Connection {
         if was_told(reason) {
             socket.linger(LINGER, LINGER_BYTES).await;
         }
+    }
+
+    /// Lets a client go that was not told: it gets all there is with the end behind it, and what it has
+    /// sent by the time it notices counts.
+    async fn part(&mut self) {
+        let patience = self.session.patience();
+        // Together they leave in one piece, so that the client does not act on the one before it
+        // learns of the other.
+        self.socket.transport.cork();
+        self.session.outlet().release();
+        let _ = tokio::time::timeout(patience, self.flush()).await;
+        // If it fails, the client has gone, and there is nothing more to hear either.
+        let _ = self.socket.transport.shut_down_write();
+        let hearing_out = poll_fn(|cx| {
+            while self.session.has_parted() {
+                match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
+                    Read::Some | Read::Full => with_buffers(|buffers| {
+                        self.session.flush(Instant::now(), &mut buffers.work);
+                    }),
+                    Read::End | Read::Failed => break,
+                }
+            }
+            Poll::Ready(())
+        });
+        let _ = tokio::time::timeout(HEAR_OUT, hearing_out).await;
     }
 
     async fn flush(&mut self) {

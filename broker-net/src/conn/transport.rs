@@ -54,6 +54,10 @@ pub(crate) trait Transport: Send + Sync + 'static {
         Poll::Ready(())
     }
 
+    /// Keeps what is written from now on until there is much of it, or [the end](Self::shut_down_write)
+    /// is said, so that both arrive at once. A transport that cannot sends them one after the other.
+    fn cork(&self) {}
+
     /// Says that nothing more will be sent.
     ///
     /// # Errors
@@ -85,6 +89,11 @@ impl Transport for TcpStream {
             [piece] => self.try_write(piece),
             _ => self.try_write_vectored(pieces),
         }
+    }
+
+    fn cork(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(self).set_tcp_cork(true);
     }
 
     fn shut_down_write(&self) -> io::Result<()> {

@@ -12,6 +12,8 @@ use crate::session::publisher::Refusals;
 pub(super) struct Answers<'a> {
     pub(super) account: &'a Account,
     pub(super) voice: Voice<'a>,
+    /// It is known what the client waits for.
+    pub(super) is_leaving: bool,
 }
 
 impl Refusals for Answers<'_> {
@@ -28,6 +30,9 @@ impl Refusals for Answers<'_> {
     // NATS 2.14: the answer goes to a plain subscription of the client itself, past all counting.
     fn unheard(&mut self, subject: &[u8], message: &Publish<'_>, work: &mut Work) {
         let Voice { who, outlet, .. } = self.voice;
+        if self.is_leaving {
+            outlet.note_unheard(message.reply);
+        }
         if !who.options.no_responders {
             return;
         }

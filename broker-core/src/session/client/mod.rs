@@ -13,7 +13,7 @@ use super::SYSTEM_QUEUE;
 use super::ping::{Due, Ping};
 use super::publisher::Publisher;
 use crate::account::{Account, SYSTEM};
-use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Subscribe};
+use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe};
 use crate::broker::Shared;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
@@ -29,6 +29,7 @@ use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use answers::Answers;
+use leaving::Leaving;
 use voice::{Voice, Who};
 
 /// What is known of a connection when it arrives.
@@ -64,6 +65,10 @@ pub struct ClientSession {
     heard: Option<Instant>,
     has_connected: bool,
     has_ponged: bool,
+    /// The authenticator has changed while the one before it was at work.
+    must_review: bool,
+    /// The server will go.
+    leaving: Option<Box<Leaving>>,
     trace: Option<Arc<Trace>>,
     /// Why the connection must end, once what waits for the client has left.
     closing: Option<CloseReason>,
@@ -83,6 +88,7 @@ struct Served {
     account: Arc<Account>,
     permissions: Option<Arc<Permissions>>,
     user: Option<Arc<str>>,
+    proof: Proof,
 }
 
 impl ClientSession {
@@ -96,6 +102,7 @@ impl ClientSession {
         work: &mut Work,
     ) -> Self {
         work.start(now);
+        let version = shared.version();
         let options = shared.options.load();
         let limits = options.limits.clone();
         let outlet = Arc::new(WireOutlet::new(
@@ -132,6 +139,8 @@ impl ClientSession {
             heard: None,
             has_connected: false,
             has_ponged: false,
+            must_review: false,
+            leaving: None,
             closing: None,
         };
         session.let_in_as_is();
@@ -139,6 +148,16 @@ impl ClientSession {
         session.send_info(|_| {}, work);
         let is_one_too_many = !session.shared.register(&session.receiver, limits.max_connections);
         tracing::debug!(client = %session.receiver, "Client connection created");
+        // What was changed before the session was one of those who are told.
+        if session.shared.version() != version {
+            session
+                .receiver
+                .news
+                .leave(None, |news| (news.options, news.authenticator) = (true, true));
+        }
+        if session.shared.info.load().ldm {
+            session.receiver.news.leave(None, |news| news.end = true);
+        }
         if is_one_too_many {
             session.fault(&ClientFault::MaxConnections, work);
         }
@@ -162,8 +181,8 @@ impl ClientSession {
         self.receiver.set_permissions(grant.permissions.clone());
         let membership = Membership::begin(Arc::clone(&account), &self.receiver);
         self.receiver.membership.store(Some(Arc::new(membership)));
-        let Grant { permissions, user, .. } = grant;
-        self.phase = Phase::Served(Served { account, permissions, user });
+        let Grant { permissions, user, proof, .. } = grant;
+        self.phase = Phase::Served(Served { account, permissions, user, proof });
     }
 
     /// The connection's number, `cid`.
@@ -199,11 +218,13 @@ impl ClientSession {
         work: &mut Work,
     ) -> Received {
         work.start(now);
-        let options = self.shared.options.load();
-        if options.trace != self.trace.is_some() {
-            self.follow_trace();
+        if self.has_news() {
+            self.handle_news(now, work);
         }
         let received = self.receive_all(now, input, shared, work);
+        if self.leaving.is_some() {
+            self.leave(now);
+        }
         if !work.take_expects_more() {
             self.flush(now, work);
         }
@@ -318,6 +339,9 @@ impl ClientSession {
     }
 
     fn publish(&mut self, run: &mut Vec<Publish<'_>>, shared: Option<&Bytes>, work: &mut Work) {
+        if self.leaving.is_some() {
+            self.note_messages(run, work.now());
+        }
         let Some(first) = run.first() else { return };
         let subject = first.subject;
         if let Some(trace) = &self.trace {
@@ -327,11 +351,12 @@ impl ClientSession {
             self.fault(&ClientFault::InvalidPublishSubject, work);
         }
         if let Phase::Served(served) = &self.phase {
-            let run = Run { subject, messages: run, shared };
+            let run = Run { subject, messages: run, shared, parsed: None };
             let who =
                 Who { receiver: &self.receiver, served: Some(served), options: &self.options };
             let voice = Voice { who, outlet: &self.outlet, trace: self.trace.as_deref() };
-            let mut refusals = Answers { account: &served.account, voice };
+            let mut refusals =
+                Answers { account: &served.account, voice, is_leaving: self.leaving.is_some() };
             self.publisher.publish(
                 &served.account,
                 &self.receiver,
@@ -347,6 +372,9 @@ impl ClientSession {
     fn handle(&mut self, op: &Op<'_>, now: Instant, work: &mut Work) {
         if let Some(trace) = &self.trace {
             trace::operation(trace, op);
+        }
+        if self.has_parted() {
+            return;
         }
         if !matches!(op, Op::Connect(_)) {
             self.settle_in();
@@ -396,6 +424,7 @@ impl ClientSession {
             self.note_rtt(now.saturating_duration_since(self.receiver.since));
         }
         self.ping.connected(now, limits, self.publisher.random());
+        let before = (self.options.user.clone(), self.options.nkey.clone());
         if self.options.apply(json).is_err() {
             return self.fault(&ClientFault::BadJson("CONNECT"), work);
         }
@@ -412,7 +441,19 @@ impl ClientSession {
         self.has_connected = true;
         self.publisher.forget();
         let credentials = self.credentials();
-        match shared.authenticator.load().authenticate(&credentials) {
+        let authenticator = shared.authenticator.load();
+        let decision = match self.held_grant() {
+            // Who they were is forgotten but for the proof, and they do not say that they are another.
+            Some(held)
+                if held.proof.is_some()
+                    && !self.options.has_secrets()
+                    && before == (credentials.user.clone(), credentials.nkey.clone()) =>
+            {
+                authenticator.review(&held, &credentials)
+            }
+            _ => authenticator.authenticate(&credentials),
+        };
+        match decision {
             Decision::Grant(grant) => self.admit(Ok(grant), work),
             Decision::Deny(denied) => self.admit(Err(denied), work),
             Decision::Compute(check) => {
@@ -467,9 +508,18 @@ impl ClientSession {
             self.note_auth_failure(AuthFailure::Credentials);
             return self.fault(&ClientFault::AuthorizationViolation, work);
         }
+        if grant.proof.is_some() {
+            self.options.forget_secrets();
+        }
         self.become_served(grant);
         self.introduce();
         self.follow_trace();
+        if std::mem::take(&mut self.must_review) {
+            self.review(work);
+            if self.closing.is_some() {
+                return;
+            }
+        }
         if !(0..=1).contains(&self.options.protocol) {
             return self.fault(&ClientFault::BadProtocol, work);
         }
@@ -495,6 +545,7 @@ impl ClientSession {
             && served.permissions == grant.permissions
         {
             served.user = grant.user;
+            served.proof = grant.proof;
             return;
         }
         self.leave_account();
@@ -559,6 +610,7 @@ impl ClientSession {
             self.receiver.subscriptions.fetch_add(1, Ordering::Relaxed);
             self.receiver.sids.insert(Arc::clone(&subscription), living);
             served.account.interest.insert(subscription);
+            self.note_service(filter, queue);
         }
         self.ok(work);
     }
@@ -647,7 +699,7 @@ impl ClientSession {
         if let Some(deadline) = self.outlet.write_deadline() {
             next = next.min(deadline);
         }
-        next
+        self.leaving_timeout().map_or(next, |leaving| next.min(leaving))
     }
 
     /// Does what is due: asks a silent client, cuts a stale one, one that shows no credentials, one
@@ -677,6 +729,7 @@ impl ClientSession {
                 Due::Stale => self.fault(&ClientFault::StaleConnection, work),
             }
         }
+        self.leave(now);
         self.outlet.drain(now, false, work);
     }
 
@@ -724,6 +777,7 @@ impl ClientSession {
 
 impl Drop for ClientSession {
     fn drop(&mut self) {
+        self.receiver.news.close();
         let reason = self.closing().unwrap_or(CloseReason::ClientClosed);
         self.close(reason);
         self.voice().log_end(reason);
@@ -736,6 +790,8 @@ impl Drop for ClientSession {
 }
 
 mod answers;
+mod changes;
+mod leaving;
 mod trace;
 mod voice;
 

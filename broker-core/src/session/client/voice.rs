@@ -44,14 +44,14 @@ impl fmt::Display for Who<'_> {
 
 impl Who<'_> {
     fn user(&self, served: &Served) -> Option<String> {
-        let ConnectOptions { nkey, user, auth_token, .. } = self.options;
+        let ConnectOptions { nkey, user, .. } = self.options;
         if !nkey.is_empty() {
             return Some(format!("nkey:{nkey}"));
         }
         if !user.is_empty() {
             return Some(format!("user:{user}"));
         }
-        if !auth_token.is_empty() {
+        if self.options.has_token() {
             return Some("token".to_owned());
         }
         served.user.as_ref().map(|user| format!("user:{user}"))
@@ -60,27 +60,27 @@ impl Who<'_> {
     /// As monitoring shows it.
     // NATS 2.14: client.go getRawAuthUser.
     pub(super) fn shown_user(&self) -> Option<Arc<str>> {
-        let ConnectOptions { nkey, user, auth_token, .. } = self.options;
+        let ConnectOptions { nkey, user, .. } = self.options;
         match (&**nkey, &**user) {
-            ("", "") if !auth_token.is_empty() => Some("[REDACTED]".into()),
+            ("", "") if self.options.has_token() => Some("[REDACTED]".into()),
             ("", "") => self.served.and_then(|served| served.user.clone()),
             ("", user) => Some(user.into()),
             (nkey, _) => Some(nkey.into()),
         }
     }
 
-    /// Whom a client that was not let in said it was.
-    // NATS 2.14: client.go authViolation, getAuthUser.
-    fn claim(&self) -> String {
-        let ConnectOptions { nkey, user, auth_token, .. } = self.options;
+    /// Whom a client said it was.
+    // NATS 2.14: client.go getAuthUser.
+    fn claim(&self) -> Option<String> {
+        let ConnectOptions { nkey, user, .. } = self.options;
         if !nkey.is_empty() {
-            format!(" - Nkey {}", Said::from(&**nkey))
+            Some(format!("Nkey {}", Said::from(&**nkey)))
         } else if !user.is_empty() {
-            format!(" - User {}", Said::from(&**user))
-        } else if !auth_token.is_empty() {
-            " - Token \"[REDACTED]\"".to_owned()
+            Some(format!("User {}", Said::from(&**user)))
+        } else if self.options.has_token() {
+            Some("Token \"[REDACTED]\"".to_owned())
         } else {
-            String::new()
+            None
         }
     }
 }
@@ -136,7 +136,13 @@ impl Voice<'_> {
                 tracing::debug!(client = %who, "{fault}");
             }
             ClientFault::AuthorizationViolation => {
-                tracing::error!(client = %who, "{fault}{}", who.claim());
+                let claim = who.claim().map(|claim| format!(" - {claim}")).unwrap_or_default();
+                tracing::error!(client = %who, "{fault}{claim}");
+            }
+            // NATS 2.14: the server's line, not the client's.
+            ClientFault::SubscriptionRevoked { .. } => {
+                let claim = who.claim().unwrap_or_else(|| "N/A".to_owned());
+                tracing::info!("{fault} for {claim} - not authorized");
             }
             ClientFault::UnknownOperation => {
                 tracing::error!(client = %who, "{fault}, proto='\"{}\"...'", snippet(input));

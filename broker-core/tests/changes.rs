@@ -1,0 +1,386 @@
+//! What changes while clients are here: limits, who may be here, what they may do.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+#[path = "common/log.rs"]
+mod log;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use broker_core::auth::{
+    AllowResponses, Authenticator, Credentials, Decision, Denied, Grant, NoAuth, Permissions,
+    Token, User, Users,
+};
+use broker_core::{Broker, CloseReason, Limits, Options};
+use common::{CONNECT, Party, World};
+use log::lines_of;
+
+fn users(list: impl IntoIterator<Item = User>) -> Users {
+    Users::builder().users(list).build().unwrap()
+}
+
+fn everybody() -> [User; 2] {
+    [User::new("a", "pa"), User::new("b", "pb")]
+}
+
+fn connect(user: &str, password: &str) -> String {
+    format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\n")
+}
+
+/// Has somebody else decide, and lets the parties learn it.
+fn review(world: &mut World, authenticator: impl Authenticator, parties: &mut [&mut Party]) {
+    let before: Vec<_> = parties.iter().map(|party| party.link.wakes()).collect();
+    world.broker.set_authenticator(authenticator);
+    for (party, before) in parties.iter_mut().zip(before) {
+        assert!(party.link.wakes() > before, "an idle connection does not look by itself");
+        world.settle(party);
+    }
+}
+
+fn told(party: &Party) -> (String, Option<CloseReason>) {
+    (party.read(), party.closing())
+}
+
+fn nothing() -> (String, Option<CloseReason>) {
+    (String::new(), None)
+}
+
+fn denied() -> (String, Option<CloseReason>) {
+    ("-ERR 'Authorization Violation'\r\n".to_owned(), Some(CloseReason::AuthenticationViolation))
+}
+
+/// As nats-server 2.14.5.
+#[test]
+fn only_those_are_cut_whose_user_has_gone_or_changed_the_password() {
+    let mut world = World::with_auth(users([
+        User::new("stays", "pw"),
+        User::new("gone", "pw"),
+        User::new("changed", "pw"),
+        User::new("moved", "pw"),
+    ]));
+    let [mut stays, mut gone, mut changed, mut moved] =
+        ["stays", "gone", "changed", "moved"].map(|user| world.join_as(&connect(user, "pw")));
+    let after = users([
+        User::new("stays", "pw"),
+        User::new("new", "pw"),
+        User::new("changed", "other"),
+        User::new("moved", "pw").account("OTHER"),
+    ]);
+    review(&mut world, after, &mut [&mut stays, &mut gone, &mut changed, &mut moved]);
+    assert_eq!(told(&stays), nothing());
+    assert_eq!(told(&gone), (String::new(), Some(CloseReason::UserRemoved)));
+    assert_eq!(told(&changed), denied());
+    assert_eq!(told(&moved), (String::new(), Some(CloseReason::UserRemoved)));
+    assert_eq!(CloseReason::UserRemoved.to_string(), "Client Closed", "as the reference says");
+    assert!(world.join_as(&connect("new", "pw")).closing().is_none());
+    assert!(world.join_as(&connect("gone", "pw")).closing().is_some());
+}
+
+#[test]
+fn a_client_that_is_not_touched_keeps_its_messages() {
+    let mut world = World::with_auth(users(everybody()));
+    let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
+    world.send(&mut a, "SUB x 1\r\nSUB y q 2\r\n");
+    world.send(&mut b, "PUB x 1\r\n1\r\n");
+    review(&mut world, users(everybody()), &mut [&mut a, &mut b]);
+    world.send(&mut b, "PUB x 1\r\n2\r\nPUB y 1\r\n3\r\n");
+    assert_eq!(a.read(), "MSG x 1 1\r\n1\r\nMSG x 1 1\r\n2\r\nMSG y 2 1\r\n3\r\n");
+}
+
+/// As nats-server 2.14.5, but for the order.
+#[test]
+fn subscriptions_that_are_no_longer_allowed_end_and_the_client_is_told() {
+    let mut world = World::with_auth(users(everybody()));
+    let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
+    world.send(&mut a, "SUB foo 1\r\nSUB bar q 2\r\nSUB baz 3\r\nSUB * 10\r\n");
+    let only = Permissions::builder().subscribe_allow(["baz"]).build().unwrap();
+    let after = || users([User::new("a", "pa").permissions(only.clone()), User::new("b", "pb")]);
+    let lines = lines_of(|| review(&mut world, after(), &mut [&mut a, &mut b]));
+    let expected = "-ERR 'Permissions Violation for Subscription to \"foo\" (sid \"1\")'\r\n\
+                    -ERR 'Permissions Violation for Subscription to \"bar\" using queue \"q\" (sid \"2\")'\r\n\
+                    -ERR 'Permissions Violation for Subscription to \"*\" (sid \"10\")'\r\n";
+    assert_eq!(told(&a), (expected.to_owned(), None));
+    assert_eq!(
+        lines,
+        [
+            r#"INFO  - Removed sub "foo" (sid "1") for User "a" - not authorized"#,
+            r#"INFO  - Removed sub "bar" using queue "q" (sid "2") for User "a" - not authorized"#,
+            r#"INFO  - Removed sub "*" (sid "10") for User "a" - not authorized"#,
+        ]
+    );
+    for subject in ["foo", "bar", "baz", "qux"] {
+        world.send(&mut b, format!("PUB {subject} 0\r\n\r\n"));
+    }
+    assert_eq!(a.read(), "MSG baz 3 0\r\n\r\n");
+    world.send(&mut a, "SUB foo 1\r\n");
+    assert!(a.read().starts_with("-ERR 'Permissions Violation for Subscription to \"foo\"'"));
+    review(&mut world, after(), &mut [&mut a, &mut b]);
+    assert_eq!(told(&a), nothing(), "the same again changes nothing");
+    assert_eq!(world.broker.stats().subscriptions, 1);
+}
+
+#[test]
+fn what_was_allowed_to_be_published_is_forgotten() {
+    let mut world = World::with_auth(users(everybody()));
+    let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
+    world.send(&mut b, "SUB x 1\r\n");
+    let publish = "PUB x 0\r\n\r\n";
+    world.send(&mut a, publish);
+    assert_eq!(b.count(), 1);
+    let no = Permissions::builder().publish_deny(["x"]).build().unwrap();
+    let after = users([User::new("a", "pa").permissions(no), User::new("b", "pb")]);
+    review(&mut world, after, &mut [&mut a, &mut b]);
+    world.send(&mut a, publish);
+    assert_eq!(
+        (a.read().as_str(), b.count()),
+        ("-ERR 'Permissions Violation for Publish to \"x\"'\r\n", 0)
+    );
+    review(&mut world, users(everybody()), &mut [&mut a, &mut b]);
+    world.send(&mut a, publish);
+    assert_eq!((a.read().as_str(), b.count()), ("", 1), "and what was not, too");
+}
+
+#[test]
+fn a_subscription_that_is_allowed_in_part_now_gets_that_part() {
+    let mut world = World::with_auth(users(everybody()));
+    let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
+    world.send(&mut a, "SUB x.* 1\r\n");
+    let publish = "PUB x.y 0\r\n\r\nPUB x.secret 0\r\n\r\n";
+    world.send(&mut b, publish);
+    assert_eq!(a.count(), 2);
+    let no = Permissions::builder().subscribe_deny(["x.secret"]).build().unwrap();
+    let after = users([User::new("a", "pa").permissions(no), User::new("b", "pb")]);
+    review(&mut world, after, &mut [&mut a, &mut b]);
+    world.send(&mut b, publish);
+    assert_eq!(a.read(), "MSG x.y 1 0\r\n\r\n");
+    review(&mut world, users(everybody()), &mut [&mut a, &mut b]);
+    world.send(&mut b, publish);
+    assert_eq!(a.count(), 2);
+}
+
+#[test]
+fn a_request_that_was_received_before_may_be_answered_after() {
+    let service = |subject: &str| {
+        let permissions = Permissions::builder()
+            .publish_allow([subject])
+            .allow_responses(AllowResponses::default())
+            .build()
+            .unwrap();
+        users([User::new("a", "pa").permissions(permissions), User::new("b", "pb")])
+    };
+    let mut world = World::with_auth(service("one"));
+    let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
+    world.send(&mut a, "SUB ask 1\r\n");
+    world.send(&mut b, "SUB inbox 1\r\nPUB ask inbox 0\r\n\r\n");
+    review(&mut world, service("two"), &mut [&mut a, &mut b]);
+    assert_eq!(a.count(), 1);
+    world.send(&mut a, "PUB inbox 0\r\n\r\nPUB inbox 0\r\n\r\n");
+    assert_eq!(a.read(), "-ERR 'Permissions Violation for Publish to \"inbox\"'\r\n", "only once");
+    assert_eq!(b.count(), 1);
+}
+
+/// As nats-server 2.14.5.
+#[test]
+fn when_authentication_is_switched_on_only_those_stay_who_had_shown_the_right_thing() {
+    let mut world = World::new();
+    let says = [
+        connect("a", "pa"),
+        connect("a", "guess"),
+        connect("nobody", "pa"),
+        CONNECT.to_owned(),
+        String::new(),
+    ];
+    let [mut right, mut wrong, mut unknown, mut nothing_shown, mut silent] =
+        says.map(|said| world.join_as(&said));
+    let parties = &mut [&mut right, &mut wrong, &mut unknown, &mut nothing_shown, &mut silent];
+    review(&mut world, users(everybody()), parties);
+    assert_eq!(told(&right), nothing());
+    assert_eq!(told(&wrong), denied());
+    assert_eq!(told(&unknown), (String::new(), Some(CloseReason::UserRemoved)));
+    assert_eq!(told(&nothing_shown), denied());
+    assert_eq!(told(&silent), denied());
+    review(&mut world, users(everybody()), &mut [&mut right]);
+    assert_eq!(told(&right), nothing(), "and is known from then on");
+}
+
+/// nats-server 2.14.5 cuts all who had shown a name.
+#[test]
+fn when_authentication_is_switched_off_everybody_stays() {
+    let permissions = Permissions::builder().publish_deny(["x"]).build().unwrap();
+    let mut world = World::with_auth(users([User::new("a", "pa").permissions(permissions)]));
+    let (mut a, mut stranger) = (world.join_as(&connect("a", "pa")), world.arrive());
+    review(&mut world, NoAuth, &mut [&mut a, &mut stranger]);
+    world.send(&mut a, "PUB x 0\r\n\r\nPING\r\n");
+    assert_eq!(told(&a), ("PONG\r\n".to_owned(), None));
+    world.send(&mut stranger, "PING\r\n");
+    assert_eq!(told(&stranger), ("PONG\r\n".to_owned(), None), "who had shown nothing may act");
+    review(&mut world, users(everybody()), &mut [&mut a]);
+    assert_eq!(told(&a), nothing(), "who had is known when it is switched on again");
+}
+
+#[test]
+fn who_showed_a_token_stays_while_it_is_the_token() {
+    let mut world = World::with_auth(Token::new("abc"));
+    let mut party = world.join_as("CONNECT {\"verbose\":false,\"auth_token\":\"abc\"}\r\n");
+    review(&mut world, Token::new("abc"), &mut [&mut party]);
+    assert_eq!(told(&party), nothing());
+    let lines = lines_of(|| review(&mut world, Token::new("abd"), &mut [&mut party]));
+    assert_eq!(told(&party), denied());
+    assert_eq!(
+        lines,
+        ["ERROR pipe - cid:1 - \"$G/token\" - authentication error - Token \"[REDACTED]\""]
+    );
+}
+
+#[test]
+fn a_second_connect_without_a_password_is_of_the_same_user() {
+    let mut world = World::with_auth(users(everybody()));
+    let mut a = world.join_as(&connect("a", "pa"));
+    world.send(&mut a, "CONNECT {\"echo\":false}\r\nPING\r\n");
+    assert_eq!(told(&a), ("PONG\r\n".to_owned(), None));
+    world.send(&mut a, "CONNECT {\"user\":\"b\"}\r\n");
+    assert_eq!(told(&a), denied(), "another user's password is not known");
+}
+
+/// A check that takes long was begun by the authenticator before.
+#[test]
+fn who_was_being_checked_is_asked_again_by_the_new_one() {
+    let hash = bcrypt::hash("pa", 4).unwrap();
+    let list = || users([User::new("a", &*hash)]);
+    for (after, expected) in [(list(), nothing()), (users([User::new("a", "px")]), denied())] {
+        let mut world = World::with_auth(list());
+        let mut a = world.arrive();
+        let received =
+            a.session.receive(world.now, connect("a", "pa").as_bytes(), None, &mut world.work);
+        assert!(received.used > 0);
+        let check = a.session.take_check().unwrap();
+        review(&mut world, after, &mut [&mut a]);
+        a.session.handle_checked(check.run(), world.now, &mut world.work);
+        assert_eq!(told(&a), expected);
+    }
+}
+
+/// By default, one of an embedder's own asks again.
+struct MagicWord(&'static str);
+
+impl Authenticator for MagicWord {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, credentials: &Credentials) -> Decision {
+        if credentials.password.expose() == self.0 {
+            return Grant::user(&*credentials.user).into();
+        }
+        Denied::Credentials.into()
+    }
+}
+
+#[test]
+fn an_authenticator_of_ones_own_is_asked_with_what_was_shown() {
+    let mut world = World::with_auth(MagicWord("please"));
+    let mut party = world.join_as(&connect("a", "please"));
+    review(&mut world, MagicWord("please"), &mut [&mut party]);
+    assert_eq!(told(&party), nothing());
+    review(&mut world, MagicWord("thanks"), &mut [&mut party]);
+    assert_eq!(told(&party), denied());
+}
+
+#[test]
+fn limits_hold_for_those_who_are_here() {
+    let mut world = World::new();
+    let [mut long, mut large, mut well_behaved] = [(); 3].map(|()| world.join());
+    world.broker.update_options(|options| {
+        options.limits.max_control_line_bytes = 64;
+        options.limits.max_payload_bytes = 10;
+    });
+    for party in [&mut long, &mut large, &mut well_behaved] {
+        world.settle(party);
+        assert_eq!(told(party), nothing(), "nobody is sent another INFO");
+    }
+    world.send(&mut long, format!("SUB {} 1\r\n", "x".repeat(64)));
+    assert_eq!(long.closing(), Some(CloseReason::MaxControlLineExceeded));
+    world.send(&mut large, "PUB x 11\r\n");
+    assert_eq!(large.closing(), Some(CloseReason::MaxPayloadExceeded));
+    world.send(&mut well_behaved, "PUB x 10\r\n0123456789\r\nPING\r\n");
+    assert_eq!(told(&well_behaved), ("PONG\r\n".to_owned(), None));
+    assert_eq!(world.broker.info().max_payload, 10);
+}
+
+#[test]
+fn a_shorter_ping_interval_is_not_waited_for() {
+    let mut world = World::new();
+    let mut party = world.join();
+    world.send(&mut party, "PING\r\n");
+    world.wait(&mut party, Duration::from_secs(5));
+    world.send(&mut party, "PONG\r\n");
+    party.read();
+    world.broker.update_options(|options| {
+        options.limits.ping_interval = Duration::from_secs(1);
+        options.limits.ping_max = 1;
+    });
+    world.settle(&mut party);
+    world.wait(&mut party, Duration::from_millis(1100));
+    assert_eq!(told(&party), ("PING\r\n".to_owned(), None));
+    world.wait(&mut party, Duration::from_secs(1));
+    assert_eq!(party.closing(), Some(CloseReason::StaleConnection));
+}
+
+#[test]
+fn the_newest_go_when_fewer_connections_may_be() {
+    let mut world = World::new();
+    let _inside = world.broker.client();
+    let mut parties = [(); 5].map(|()| world.join());
+    let limits = Limits { max_connections: Some(2), ..Limits::default() };
+    let mut excess = 0;
+    let lines = lines_of(|| {
+        excess = world.broker.apply(Options { limits, ..Options::default() }, None).excess;
+    });
+    assert_eq!(excess, 3);
+    assert_eq!(lines, ["INFO  - Closed 3 connections to fall within max_connections"]);
+    for party in &mut parties {
+        world.settle(party);
+    }
+    let [older @ .., _, _, _] = &parties;
+    assert!(older.iter().all(|party| told(party) == nothing()));
+    let error = "-ERR 'maximum connections exceeded'\r\n".to_owned();
+    let told_so = (error, Some(CloseReason::MaxConnectionsExceeded));
+    assert!(parties[2..].iter().all(|party| told(party) == told_so));
+    assert_eq!(parties.len() - excess, 2);
+}
+
+#[test]
+fn name_and_seed_stay() {
+    let options = Options { server_name: Some("one".into()), seed: 7, ..Options::default() };
+    let broker = Broker::new(options, Instant::now);
+    broker.apply(Options { server_name: Some("two".into()), ..Options::default() }, None);
+    let options = broker.options();
+    assert_eq!((options.server_name.as_deref(), options.seed), (Some("one"), 7));
+    assert_eq!(broker.info().server_name, "one");
+}
+
+#[test]
+fn a_change_has_settled_when_all_have_seen_it_or_are_gone() {
+    let mut world = World::with_auth(users(everybody()));
+    let [mut one, two] = ["a", "b"].map(|user| world.join_as(&connect(user, &format!("p{user}"))));
+    let mut settled = pin!(world.broker.set_authenticator(Arc::new(users(everybody()))).settled);
+    let mut poll = || settled.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(poll(), Poll::Pending);
+    world.settle(&mut one);
+    assert_eq!(poll(), Poll::Pending, "one of two has not looked");
+    drop(two);
+    assert_eq!(poll(), Poll::Ready(()));
+}
+
+#[test]
+fn a_change_that_concerns_nobody_has_settled() {
+    let broker = Broker::new(Options::default(), Instant::now);
+    let _inside = broker.client();
+    let settled = pin!(broker.update_options(|_| {}).settled);
+    assert_eq!(settled.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
+}

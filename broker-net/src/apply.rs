@@ -1,0 +1,101 @@
+//! Options for a server that runs: all of them take effect, or none.
+
+use std::fmt;
+
+use broker_core::Options;
+
+use crate::server::ServerOptions;
+
+/// What came of [`Server::apply`](crate::Server::apply).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many connections were cut because there were more than may be now.
+    pub excess: usize,
+}
+
+/// Why options were not applied. Nothing has changed then.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// An option that takes a restart.
+    // NATS 2.14: reload.go diffOptions.
+    #[error("config reload not supported for {name}: old={old}, new={new}")]
+    NotAtRunTime {
+        /// As NATS calls it.
+        name: &'static str,
+        /// What it is.
+        old: String,
+        /// What it was to be.
+        new: String,
+    },
+}
+
+/// Is there anything between the two that takes a restart?
+///
+/// Port 0 and a server name of `None` stand for what the server chose.
+pub(crate) fn check(old: &ServerOptions, new: &ServerOptions) -> Result<(), ApplyError> {
+    differs("Host", &old.host, &new.host)?;
+    if new.port != 0 {
+        differs("Port", &old.port, &new.port)?;
+    }
+    let (old, new): (&Options, &Options) = (&old.broker, &new.broker);
+    if let Some(name) = &new.server_name {
+        differs("ServerName", old.server_name.as_ref().unwrap_or(&String::new()), name)?;
+    }
+    differs("MaxPending", &old.limits.max_pending_bytes, &new.limits.max_pending_bytes)?;
+    differs("NoHeaderSupport", &old.no_header_support, &new.no_header_support)
+}
+
+fn differs<T: fmt::Display + Eq>(name: &'static str, old: &T, new: &T) -> Result<(), ApplyError> {
+    if old == new {
+        return Ok(());
+    }
+    Err(ApplyError::NotAtRunTime { name, old: old.to_string(), new: new.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut ServerOptions)) -> Option<String> {
+        let old = ServerOptions { port: 4222, ..ServerOptions::default() };
+        let mut new = old.clone();
+        change(&mut new);
+        check(&old, &new).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_refused_in_the_words_of_the_reference() {
+        for (refused, expected) in [
+            (refused(|new| new.host = "0.0.0.0".into()), "Host: old=127.0.0.1, new=0.0.0.0"),
+            (refused(|new| new.port = 4223), "Port: old=4222, new=4223"),
+            (refused(|new| new.broker.server_name = Some("x".into())), "ServerName: old=, new=x"),
+            (
+                refused(|new| new.broker.limits.max_pending_bytes = 1),
+                "MaxPending: old=67108864, new=1",
+            ),
+            (
+                refused(|new| new.broker.no_header_support = true),
+                "NoHeaderSupport: old=false, new=true",
+            ),
+        ] {
+            let expected = format!("config reload not supported for {expected}");
+            assert_eq!(refused, Some(expected));
+        }
+    }
+
+    #[test]
+    fn all_else_is_not() {
+        assert_eq!(
+            refused(|new| {
+                new.port = 0;
+                new.broker.limits.max_payload_bytes = 1;
+                new.broker.limits.max_connections = None;
+                new.broker.trace = true;
+                new.broker.seed += 1;
+            }),
+            None
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! Lame duck mode: the server goes, and its clients go elsewhere one after the other.
+//!
+//! Clients that heed the announcement leave by themselves. To each of the others comes a time at which
+//! it is let go, by its session in the core, between two of its questions. Who goes when matters to
+//! the others: one that only asks goes before those that are asked, who go once it is gone, so that
+//! nobody here asks in vain. The times are spread, so that the servers that they go to are not stormed.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use broker_core::Broker;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::server::Phase;
+
+/// How the server takes leave of its clients.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LameDuck {
+    /// Within this time clients are let go, all in all. `lame_duck_duration`, NATS 2.14: 2 minutes.
+    pub duration: Duration,
+    /// Of that, the time before the first is. `lame_duck_grace_period`, NATS 2.14: 10 seconds.
+    pub grace_period: Duration,
+}
+
+impl Default for LameDuck {
+    fn default() -> Self {
+        Self { duration: Duration::from_mins(2), grace_period: Duration::from_secs(10) }
+    }
+}
+
+impl LameDuck {
+    /// Lets all go within `duration`, beginning after `grace_period`.
+    pub fn new(duration: Duration, grace_period: Duration) -> Self {
+        Self { duration, grace_period }
+    }
+}
+
+/// The longest time between two.
+// NATS 2.14: a second, also if there would be time for more.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The shortest; where that is too long, several go at once.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long those who are asked stay at most for the sake of those who ask: what a client may take to
+/// leave, and to read what waits for it.
+const ASKERS_PATIENCE: Duration = Duration::from_secs(25);
+
+/// Runs until all connections are gone, or the server is told to finish.
+pub(crate) async fn run(
+    plan: LameDuck,
+    broker: &Broker,
+    phase: &mut watch::Receiver<Phase>,
+    connections: &mut JoinSet<()>,
+) {
+    tracing::info!("Entering lame duck mode, stop accepting new clients");
+    // Who is late is told late.
+    let _ = tokio::time::timeout(Duration::from_secs(1), broker.announce_end()).await;
+    let mut going = Going { phase, connections };
+    if going.until(Instant::now() + plan.grace_period, 0).await.is_break() {
+        return;
+    }
+    tracing::info!("Closing existing clients");
+    let order = broker.order_of_leaving();
+    let count = order.others.len() + order.services.len();
+    let pace = Pace::new(plan, count);
+    if going.let_go(broker, &order.others, &pace).await.is_break() {
+        return;
+    }
+    if going.until_askers_are_gone(broker, order.services.len()).await.is_break()
+        || going.let_go(broker, &order.services, &pace).await.is_break()
+    {
+        return;
+    }
+    // Whoever came in while the order was made, or hung in the system's queue.
+    let late = broker.order_of_leaving();
+    for id in late.others.into_iter().chain(late.services) {
+        broker.let_go(id);
+    }
+    // Each has its own time limits.
+    let _ = going.until(Instant::now() + Duration::from_hours(1), 0).await;
+}
+
+struct Going<'a> {
+    phase: &'a mut watch::Receiver<Phase>,
+    connections: &'a mut JoinSet<()>,
+}
+
+impl Going<'_> {
+    /// Waits until a time, or there are no more than `left` connections. Breaks off if there are none
+    /// or it is not about lame ducks any more.
+    async fn until(&mut self, time: Instant, left: usize) -> ControlFlow<()> {
+        let pause = tokio::time::sleep_until(time.into());
+        tokio::pin!(pause);
+        loop {
+            if self.connections.is_empty() {
+                return ControlFlow::Break(());
+            }
+            if self.connections.len() <= left {
+                return ControlFlow::Continue(());
+            }
+            tokio::select! {
+                biased;
+                _ = self.phase.wait_for(|phase| !matches!(phase, Phase::LameDuck(_))) => {
+                    return ControlFlow::Break(());
+                }
+                _ = self.connections.join_next() => {}
+                () = &mut pause => return ControlFlow::Continue(()),
+            }
+        }
+    }
+
+    async fn until_askers_are_gone(&mut self, broker: &Broker, mut left: usize) -> ControlFlow<()> {
+        let end = Instant::now() + ASKERS_PATIENCE;
+        loop {
+            self.until(end, left).await?;
+            // If some of those who are asked have gone by themselves, the number alone does not tell.
+            if Instant::now() >= end || broker.order_of_leaving().others.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            left = self.connections.len().saturating_sub(1);
+        }
+    }
+
+    async fn let_go(&mut self, broker: &Broker, ids: &[u64], pace: &Pace) -> ControlFlow<()> {
+        let mut batches = ids.chunks(pace.batch).peekable();
+        while let Some(batch) = batches.next() {
+            for id in batch {
+                broker.let_go(*id);
+            }
+            if batches.peek().is_some() {
+                self.until(Instant::now() + pace.pause(), 0).await?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// How many at once, and how long between.
+struct Pace {
+    batch: usize,
+    interval: Duration,
+    random: RandomState,
+}
+
+impl Pace {
+    // NATS 2.14: server.go lameDuckMode.
+    fn new(plan: LameDuck, count: usize) -> Self {
+        let time = plan.duration.saturating_sub(plan.grace_period);
+        let time = if time.is_zero() { Duration::from_secs(1) } else { time };
+        let share = |count: usize| time / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let batch = (SHORTEST_PAUSE.as_nanos() / share(count).as_nanos().max(1)).max(1);
+        let batch = usize::try_from(batch).unwrap_or(usize::MAX);
+        let interval = share(count.div_ceil(batch)).min(LONGEST_PAUSE);
+        Self { batch, interval, random: RandomState::new() }
+    }
+
+    /// At least half of the interval, at most all of it.
+    fn pause(&self) -> Duration {
+        let nanos = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX).max(2);
+        let random = self.random.hash_one(Instant::now());
+        Duration::from_nanos((random % nanos).max(nanos / 2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(count: usize) -> Pace {
+        Pace::new(LameDuck::new(Duration::from_secs(30), Duration::from_secs(10)), count)
+    }
+
+    #[test]
+    fn clients_are_spread_over_the_time_there_is() {
+        for (count, batch, interval) in [
+            (0, 1, Duration::from_secs(1)),
+            (1, 1, Duration::from_secs(1)),
+            (10, 1, Duration::from_secs(1)),
+            (40, 1, Duration::from_millis(500)),
+            (20_000, 1, Duration::from_millis(1)),
+            (100_000, 5, Duration::from_millis(1)),
+        ] {
+            let pace = pace(count);
+            assert_eq!((pace.batch, pace.interval), (batch, interval), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_between_half_of_the_interval_and_all_of_it() {
+        let pace = pace(40);
+        for _ in 0..1000 {
+            let pause = pace.pause();
+            assert!((pace.interval / 2..=pace.interval).contains(&pause), "{pause:?}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_only_grace_a_second_is_taken() {
+        let plan = LameDuck::new(Duration::from_secs(1), Duration::from_secs(1));
+        assert_eq!(Pace::new(plan, 4).interval, Duration::from_millis(250));
+    }
+}
