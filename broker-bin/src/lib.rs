@@ -18,6 +18,8 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod logging;
+#[cfg(feature = "monitoring")]
+pub mod monitor;
 pub mod options;
 pub mod signal_command;
 

@@ -172,6 +172,11 @@ impl Broker {
         });
     }
 
+    /// Must a client show who it is?
+    pub fn is_auth_required(&self) -> bool {
+        self.shared.authenticator.load().is_required()
+    }
+
     /// What it was told.
     pub fn options(&self) -> Options {
         Options::clone(&self.shared.options.load())

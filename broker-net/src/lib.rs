@@ -17,11 +17,13 @@ mod checks;
 mod conn;
 mod lame_duck;
 mod listener;
+mod readiness;
 mod server;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
 pub use lame_duck::LameDuck;
+pub use readiness::Readiness;
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 
 /// Compiles and runs the examples of the README.

@@ -15,6 +15,7 @@ use crate::apply::{self, ApplyError, Report};
 use crate::checks::Checks;
 use crate::lame_duck::LameDuck;
 use crate::listener::{self, Listener};
+use crate::readiness::Readiness;
 
 /// How long connections may take to read what waits for them when the server shuts down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
@@ -218,6 +219,11 @@ impl Server {
 
     fn lock_options(&self) -> MutexGuard<'_, ServerOptions> {
         self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it takes connections, for whoever watches it.
+    pub fn readiness(&self) -> Readiness {
+        Readiness(self.stop.subscribe())
     }
 
     /// The broker behind it.
