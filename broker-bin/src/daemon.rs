@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use broker_core::Broker;
-use broker_core::auth::{Token, User, Users, UsersError};
-use broker_net::{BindError, Server, ServerOptions};
+use broker_net::{BindError, Server};
 
-use crate::options::{Access, Options, OptionsError};
+use crate::config::Loaded;
+use crate::options::{Options, OptionsError};
 use crate::ports_file::{Ports, PortsFile, urls};
 use crate::{NATS_VERSION, VERSION, pid_file};
 
@@ -37,9 +37,6 @@ pub enum StartError {
     /// Settings that contradict each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// The user cannot be one.
-    #[error("Invalid user: {0}")]
-    User(#[from] UsersError),
     /// The pid file cannot be written.
     #[error("Could not write pidfile: {}: {source}", path.display())]
     PidFile {
@@ -66,10 +63,40 @@ impl Daemon {
     ///
     /// [`StartError`]; then nothing is left running. A ports file that cannot be written is only logged.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        Self::start_from(options, || ()).await
+    }
+
+    /// Starts serving what a configuration says, and names its file in the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub async fn start_loaded(loaded: Loaded) -> Result<Self, StartError> {
+        let Loaded { options, file, digest, warnings, .. } = loaded;
+        let banner = || {
+            if let Some(file) = file {
+                let digest = digest.unwrap_or_default();
+                tracing::info!("Using configuration file: {} ({digest})", file.display());
+            }
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+        };
+        Self::start_from(options, banner).await
+    }
+
+    /// `banner` says where the options are from.
+    async fn start_from(options: Options, banner: impl FnOnce()) -> Result<Self, StartError> {
         options.check()?;
         tracing::info!("Starting natsd");
         tracing::info!("  Version:  {VERSION} (NATS {NATS_VERSION})");
         tracing::info!("  Git:      [{}]", option_env!("NATSD_GIT_COMMIT").unwrap_or("not set"));
+
+        banner();
+        // NATS 2.14: auth.go checkAuthforWarnings.
+        if options.has_plain_passwords() {
+            tracing::warn!("Plaintext passwords detected, use nkeys or bcrypt");
+        }
 
         if let Some(path) = &options.pid_file {
             pid_file::write(path)
@@ -119,22 +146,9 @@ impl Daemon {
 }
 
 async fn bind(options: &Options) -> Result<Server, StartError> {
-    let mut net = ServerOptions::default();
-    net.host.clone_from(&options.host);
-    net.port = options.port;
-    net.broker.server_name.clone_from(&options.server_name);
-    net.broker.trace = options.log.trace;
-    net.broker.max_traced_payload_bytes = options.max_traced_msg_len;
-
-    let builder = Server::builder().options(net);
-    let builder = match options.access()? {
-        Access::Anybody => builder,
-        Access::Token(token) => builder.authenticator(Token::new(token)),
-        Access::User { user, pass } => {
-            let user = User::new(user.as_str(), pass);
-            builder.authenticator(Users::builder().user(user).build()?)
-        }
-    };
+    let builder = Server::builder()
+        .options(options.server())
+        .authenticator(options.access()?.authenticator());
     builder.bind().await.map_err(|source| StartError::Listen {
         address: host_port(&options.host, options.port),
         source,

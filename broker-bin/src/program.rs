@@ -1,5 +1,6 @@
 //! The program from its arguments to its exit code.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::Path;
@@ -7,12 +8,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli::{self, Invocation};
+use crate::config::{self, ConfigErrors, Loaded, Request};
 use crate::daemon::Daemon;
 use crate::logging::{self, Logging};
-use crate::options::Options;
 use crate::signals::{Signal, Signals};
 use crate::systemd::{self, Notifier};
-use crate::{NATS_VERSION, VERSION, memory};
+use crate::{NATS_VERSION, VERSION, memory, signal_command};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -24,30 +25,87 @@ const USAGE: u8 = 2;
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let program = program_name(args.next().as_deref());
-    let base = Options { program: program.clone(), ..Options::default() };
-    let options = match cli::parse(args, base) {
-        Ok(Invocation::Serve(options)) => *options,
-        Ok(Invocation::Help) => return print(&cli::help(&program)),
-        Ok(Invocation::Version) => return print(&version(&program)),
-        Err(error) => {
-            complain(&program, &format_args!("{error} (see {program} --help)"));
-            return ExitCode::from(USAGE);
-        }
-    };
+    match cli::parse(args, environment()) {
+        Ok(Invocation::Serve(request)) => start(&program, &request),
+        Ok(Invocation::Check(request)) => check(&program, &request),
+        Ok(Invocation::Signal(command)) => signal(&program, &command),
+        Ok(Invocation::Help) => print(&cli::help(&program)),
+        Ok(Invocation::Version) => print(&version(&program)),
+        Err(error) => usage(&program, &error),
+    }
+}
 
-    let log = match logging::install(&options.log, &program) {
+/// Variables that are not Unicode set nothing of ours, and no file can name them.
+fn environment() -> BTreeMap<String, String> {
+    let text = |text: OsString| text.into_string().ok();
+    std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}
+
+/// Loads the configuration; what is wrong is told, a line each.
+fn load(program: &str, request: &Request) -> Result<Loaded, ExitCode> {
+    match config::load(request) {
+        Ok(mut loaded) => {
+            program.clone_into(&mut loaded.options.program);
+            Ok(loaded)
+        }
+        Err(error) if error.is_usage() => Err(usage(program, &error)),
+        Err(error) => {
+            if let ConfigErrors::Problems { warnings, .. } = &error {
+                warnings.iter().for_each(|warning| complain(program, warning));
+            }
+            error.to_string().lines().for_each(|line| complain(program, &line));
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// `-t`.
+// NATS 2.14: main.go, the same words. There warnings alone end it with 1.
+fn check(program: &str, request: &Request) -> ExitCode {
+    match load(program, request) {
+        Ok(Loaded { file, digest, warnings, .. }) => {
+            warnings.iter().for_each(|warning| complain(program, warning));
+            let file = file.unwrap_or_default();
+            let digest = digest.unwrap_or_default();
+            complain(
+                program,
+                &format_args!("configuration file {} is valid ({digest})", file.display()),
+            );
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+fn start(program: &str, request: &Request) -> ExitCode {
+    let loaded = match load(program, request) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let log = match logging::install(&loaded.options.log(), program) {
         Ok(log) => log,
         Err(error) => {
-            complain(&program, &error);
+            complain(program, &error);
             return ExitCode::FAILURE;
         }
     };
-    let code = run_logged(options, &log);
+    let code = run_logged(loaded, &log);
     log.flush();
     code
 }
 
-fn run_logged(options: Options, log: &Logging) -> ExitCode {
+/// `--signal`.
+fn signal(program: &str, command: &str) -> ExitCode {
+    match signal_command::run(command, program) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(program, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_logged(loaded: Loaded, log: &Logging) -> ExitCode {
     raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -56,7 +114,7 @@ fn run_logged(options: Options, log: &Logging) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(options, log))
+    runtime.block_on(serve(loaded, log))
 }
 
 /// As many descriptors as the system lets this process have: each client takes one, and a shell often
@@ -67,7 +125,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(options: Options, log: &Logging) -> ExitCode {
+async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
     // Before anything is announced: who reads "Server is ready" may send a signal at once.
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -76,7 +134,7 @@ async fn serve(options: Options, log: &Logging) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let daemon = match Daemon::start(options).await {
+    let daemon = match Daemon::start_loaded(loaded).await {
         Ok(daemon) => daemon,
         Err(error) => {
             logging::fatal(&error);
@@ -145,6 +203,11 @@ fn version(program: &str) -> String {
 fn print(text: &str) -> ExitCode {
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
+}
+
+fn usage(program: &str, what: &dyn std::fmt::Display) -> ExitCode {
+    complain(program, &format_args!("{what} (see {program} --help)"));
+    ExitCode::from(USAGE)
 }
 
 fn complain(program: &str, what: &dyn std::fmt::Display) {

@@ -1,24 +1,34 @@
 //! The command line, in the syntax of Go's `flag` package: one dash or two, `-p 4222` or `-p=4222`,
 //! several letters after one dash (`-DV`), a negative number as the next argument (`-p -1`).
 //!
-//! The flags themselves are one table, `flags::GROUPS`: parsing and help both come from it. It is parsed
-//! here and not by a CLI crate because none of those knows this syntax: every argument would have to be
-//! rewritten first, from the same table.
+//! Flags are declared with the options that they set; parsing and help both come from there. They are
+//! parsed here and not by a CLI crate because none of those knows this syntax: every argument would have
+//! to be rewritten first, from the same table.
 
 mod flags;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use crate::options::{Options, OptionsError};
-use flags::{Effect, Flag, GROUPS, Show};
+use crate::config::lang::{Node, Span, Value};
+use crate::config::layer::Layer;
+use crate::config::problem::{Findings, Origin};
+use crate::config::table::{Group, Key, Section as _};
+use crate::config::{Request, check_value, value_of_text};
+use flags::{Effect, Flag, Show};
 
 /// What the command line asks for.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Invocation {
     /// Run a server.
-    Serve(Box<Options>),
+    Serve(Request),
+    /// Check the configuration.
+    Check(Request),
+    /// Tell a running server what to do: `reload`, `stop=1234`.
+    Signal(String),
     /// Print [`help`].
     Help,
     /// Print the version.
@@ -32,9 +42,9 @@ pub enum UsageError {
     /// No such flag.
     #[error("flag provided but not defined: -{0}")]
     UnknownFlag(String),
-    /// nats-server has this flag; natsd does not have it yet.
-    #[error("flag -{0} is not supported yet")]
-    NotYet(String),
+    /// nats-server has this flag; natsd does not have what it needs yet.
+    #[error("flag -{0}: natsd has no {1} yet")]
+    NotYet(String, &'static str),
     /// The command line ended where a value was due.
     #[error("flag needs an argument: -{0}")]
     MissingValue(String),
@@ -43,10 +53,10 @@ pub enum UsageError {
     BadValue {
         /// The flag as it was written, without its dashes.
         flag: String,
-        /// The value as it was written.
+        /// The value as it was written, unless it may be a password.
         value: String,
         /// What would have been right.
-        why: &'static str,
+        why: String,
     },
     /// Something like `-=x`, or a bare `-`.
     #[error("bad flag syntax: {0}")]
@@ -57,72 +67,160 @@ pub enum UsageError {
     /// An argument that is not Unicode.
     #[error("argument is not valid UTF-8: {0:?}")]
     NotUnicode(OsString),
-    /// Flags that contradict each other.
-    #[error(transparent)]
-    Options(#[from] OptionsError),
+    /// Nothing to check.
+    #[error("flag -t needs a configuration file: -c <file>")]
+    NothingToCheck,
 }
 
-/// Reads the arguments behind the program's name, over `base`: the later of two equal flags wins, and
-/// each wins over what `base` holds.
+/// Reads the arguments behind the program's name. The later of two equal flags wins.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, from left to right; then flags that contradict each other.
+/// The first thing that is wrong, from left to right.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
-    base: Options,
+    environment: BTreeMap<String, String>,
 ) -> Result<Invocation, UsageError> {
-    let mut options = base;
-    let mut show = None;
+    let known = flags::all();
+    let mut given = Given { layer: Layer::new("the command line"), ..Given::default() };
     let mut args = args.into_iter();
 
     while let Some(arg) = args.next() {
         let arg = arg.into_string().map_err(UsageError::NotUnicode)?;
         let Some((name, inline)) = split_flag(&arg)? else {
             if arg != "--" {
-                show = show.or(Some(command(&arg)?));
+                given.show = given.show.or(Some(command(&arg)?));
             }
             break;
         };
-        let flag = flags::find(name).ok_or_else(|| UsageError::UnknownFlag(name.to_owned()))?;
-        let bad = |value: &str, why| UsageError::BadValue {
-            flag: name.to_owned(),
-            value: value.to_owned(),
-            why,
-        };
-        let mut value = || match inline {
-            Some(value) => Ok(value.to_owned()),
+        let flag = known
+            .iter()
+            .find(|flag| flag.names.contains(&name))
+            .ok_or_else(|| UsageError::UnknownFlag(name.to_owned()))?;
+        if flag.is_switch() {
+            given.switch(flag, name, switch(name, inline)?)?;
+            continue;
+        }
+        let value = match inline {
+            Some(value) => value.to_owned(),
             None => args
                 .next()
                 .ok_or_else(|| UsageError::MissingValue(name.to_owned()))?
                 .into_string()
-                .map_err(UsageError::NotUnicode),
+                .map_err(UsageError::NotUnicode)?,
         };
+        given.value(flag, name, value)?;
+    }
+
+    let request = Request { file: given.file, flags: given.layer, environment };
+    Ok(match (given.show, given.signal, given.check) {
+        (Some(Show::Version), ..) => Invocation::Version,
+        (Some(Show::Help), ..) => Invocation::Help,
+        (None, Some(signal), _) => Invocation::Signal(signal),
+        (None, None, true) if request.file.is_none() => return Err(UsageError::NothingToCheck),
+        (None, None, true) => Invocation::Check(request),
+        (None, None, false) => Invocation::Serve(request),
+    })
+}
+
+/// What was said so far.
+#[derive(Default)]
+struct Given {
+    layer: Layer,
+    file: Option<PathBuf>,
+    signal: Option<String>,
+    check: bool,
+    show: Option<Show>,
+}
+
+impl Given {
+    fn switch(&mut self, flag: &Flag, name: &str, on: bool) -> Result<(), UsageError> {
         match flag.effect {
-            Effect::NotYet => return Err(UsageError::NotYet(name.to_owned())),
-            Effect::Text(set) => set(&mut options, value()?),
-            Effect::Number(set) => {
-                let value = value()?;
-                let number = value.parse().map_err(|_| bad(&value, "not a number"))?;
-                set(&mut options, number).map_err(|why| bad(&value, why))?;
-            }
-            Effect::Switch(set) => set(&mut options, switch(inline).map_err(|(v, w)| bad(v, w))?),
-            Effect::Show(what) => {
-                if switch(inline).map_err(|(v, w)| bad(v, w))? {
-                    show = show.max(Some(what));
+            Effect::Switches(paths) => {
+                for path in paths {
+                    self.layer.set(path, on.into(), Origin::Flag(name.to_owned()));
                 }
             }
+            Effect::Option(key) => self.set(key, &flag.path, name, Value::Bool(on), "")?,
+            Effect::Check => self.check = on,
+            Effect::Show(what) if on => self.show = self.show.max(Some(what)),
+            Effect::NotYet(part) if on => {
+                return Err(UsageError::NotYet(name.to_owned(), part));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, flag: &Flag, name: &str, text: String) -> Result<(), UsageError> {
+        match flag.effect {
+            // In Go an empty string is the same as none given.
+            Effect::File => self.file = Some(text).filter(|t| !t.is_empty()).map(PathBuf::from),
+            Effect::Signal => self.signal = Some(text).filter(|text| !text.is_empty()),
+            Effect::Cluster => self.cluster(name, &text)?,
+            Effect::Option(key) => {
+                let number = || text.parse().map_err(|_| bad(key, name, &text, "not a number"));
+                let value = match value_of_text(key.kind, &text) {
+                    Some(value) => value,
+                    None => Value::Integer(number()?),
+                };
+                self.set(key, &flag.path, name, value, &text)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn set(
+        &mut self,
+        key: &'static Key,
+        path: &str,
+        name: &str,
+        value: Value,
+        text: &str,
+    ) -> Result<(), UsageError> {
+        let mut findings = Findings::default();
+        let node = Node { value, span: Span { file: "".into(), line: 1, column: 1 } };
+        let origin = Origin::Flag(name.to_owned());
+        check_value(&mut self.layer, key, path, &node, &origin, &mut findings);
+        match findings.errors.into_iter().next() {
+            Some(problem) => Err(bad(key, name, text, &problem.what)),
+            None => Ok(()),
         }
     }
 
-    match show {
-        Some(Show::Version) => Ok(Invocation::Version),
-        Some(Show::Help) => Ok(Invocation::Help),
-        None => {
-            options.check()?;
-            Ok(Invocation::Serve(Box::new(options)))
+    /// `nats://user:password@host:port`; nothing at all is no cluster.
+    // NATS 2.14: opts.go overrideCluster.
+    fn cluster(&mut self, name: &str, url: &str) -> Result<(), UsageError> {
+        let cluster = crate::options::Cluster::block();
+        let mut set = |path: &str, value: Value| {
+            let key_name = path.rsplit('.').next().unwrap_or(path);
+            let block = if path.contains("authorization") {
+                crate::options::PeerAuthorization::block()
+            } else {
+                cluster
+            };
+            // The address may hold a password.
+            let hidden = "[redacted]";
+            block.key(key_name).map_or(Ok(()), |key| self.set(key, path, name, value, hidden))
+        };
+        if url.is_empty() {
+            return set("cluster.port", Value::Integer(0));
         }
+        let address = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let address = address.split(['/', '?', '#']).next().unwrap_or(address);
+        let (user, address) = address.rsplit_once('@').unwrap_or(("", address));
+        set("cluster.listen", Value::String(address.to_owned()))?;
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        set("cluster.authorization.user", Value::String(user.to_owned()))?;
+        set("cluster.authorization.password", Value::String(password.to_owned()))
     }
+}
+
+/// Says what is wrong with a value, and the value if it cannot be a password.
+fn bad(key: &Key, flag: &str, value: &str, why: &str) -> UsageError {
+    let value = if key.kind.is_secret() { "[redacted]" } else { value };
+    UsageError::BadValue { flag: flag.to_owned(), value: value.to_owned(), why: why.to_owned() }
 }
 
 /// `--name=value` → name and value; `None` for what does not begin with a dash, and for `--`.
@@ -143,11 +241,15 @@ fn split_flag(arg: &str) -> Result<Option<(&str, Option<&str>)>, UsageError> {
 }
 
 /// A switch never takes the next argument: `-T false` is `-T` and a stray word, as in Go.
-fn switch(inline: Option<&str>) -> Result<bool, (&str, &'static str)> {
+fn switch(name: &str, inline: Option<&str>) -> Result<bool, UsageError> {
     match inline {
         None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
         Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-        Some(other) => Err((other, "neither true nor false")),
+        Some(other) => Err(UsageError::BadValue {
+            flag: name.to_owned(),
+            value: other.to_owned(),
+            why: "neither true nor false".to_owned(),
+        }),
     }
 }
 
@@ -162,16 +264,16 @@ fn command(word: &str) -> Result<Show, UsageError> {
 /// What `--help` prints.
 pub fn help(program: &str) -> String {
     let mut text = format!("\nUsage: {program} [options]\n");
-    let mut not_yet = Vec::new();
-    for group in GROUPS {
-        let (later, now): (Vec<&Flag>, Vec<&Flag>) =
-            group.flags.iter().partition(|flag| matches!(flag.effect, Effect::NotYet));
-        not_yet.extend(later);
-        if now.is_empty() {
+    let (later, now): (Vec<Flag>, Vec<Flag>) =
+        flags::all().into_iter().partition(|flag| flag.part().is_some());
+    let groups = Group::ALL.map(Some).into_iter().chain([None]);
+    for group in groups {
+        let members: Vec<&Flag> = now.iter().filter(|flag| flag.group == group).collect();
+        if members.is_empty() {
             continue;
         }
-        let _ = write!(text, "\n{} Options:\n", group.title);
-        for flag in now {
+        let _ = write!(text, "\n{} Options:\n", group.map_or("Common", Group::title));
+        for flag in members {
             let left = if flag.value.is_empty() {
                 spellings(flag)
             } else {
@@ -183,19 +285,26 @@ pub fn help(program: &str) -> String {
                 writeln!(text, "{:indent$}{left:<width$} {}", "", flag.help, width = 36 - indent);
         }
     }
+    text.push_str(
+        "\nEach option can be set in the configuration file, and as NATSD_<OPTION> in the environment too:\n\
+         flags come before the environment, and the environment before the file.\n",
+    );
     text.push_str("\nFlags of nats-server that are not supported yet:\n");
-    for flag in not_yet {
-        let _ = writeln!(text, "    {}", spellings(flag));
+    for flag in later {
+        let _ = writeln!(text, "    {}", spellings(&flag));
     }
     text
 }
 
 fn spellings(flag: &Flag) -> String {
-    let dashed = flag.names.iter().map(|name| {
-        let short = name.len() <= 2 || name.bytes().all(|byte| byte.is_ascii_uppercase());
-        format!("{}{name}", if short { "-" } else { "--" })
-    });
-    dashed.collect::<Vec<_>>().join(", ")
+    let dashed: Vec<_> = flag.names.iter().map(|name| dashed(name)).collect();
+    dashed.join(", ")
+}
+
+/// As the help shows a flag; any is known with one dash or two.
+pub(crate) fn dashed(name: &str) -> String {
+    let short = name.len() <= 2 || name.bytes().all(|byte| byte.is_ascii_uppercase());
+    format!("{}{name}", if short { "-" } else { "--" })
 }
 
 #[cfg(test)]

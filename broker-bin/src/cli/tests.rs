@@ -1,15 +1,20 @@
 use super::*;
-use broker_core::auth::Secret;
+use crate::config;
+use crate::options::Options;
 
 fn read(line: &str) -> Result<Invocation, UsageError> {
-    parse(line.split_whitespace().map(OsString::from), Options::default())
+    parse(line.split_whitespace().map(OsString::from), BTreeMap::new())
+}
+
+fn request(line: &str) -> Request {
+    match read(line) {
+        Ok(Invocation::Serve(request)) => request,
+        other => panic!("{line:?}: {other:?}"),
+    }
 }
 
 fn options(line: &str) -> Options {
-    match read(line) {
-        Ok(Invocation::Serve(options)) => *options,
-        other => panic!("{line:?}: {other:?}"),
-    }
+    config::load(&request(line)).expect(line).options
 }
 
 fn refusal(line: &str) -> String {
@@ -24,50 +29,85 @@ fn every_spelling_of_a_flag_means_the_same() {
         (&["-a h", "-a=h", "--a h", "--addr h", "-addr=h", "--net=h"], |o| o.host = "h".into()),
         (&["-p 9", "-p=9", "--p 9", "--port 9", "-port=9", "--port=9", "-p +9"], |o| o.port = 9),
         (&["-p -1", "-p=-1", "--port -1", "--port=-1"], |o| o.port = 0),
-        (&["-p 0", "-a=", "-n=", "-l=", "-P=", "-sd=x", "-sd x", "--store_dir x"], |_| {}),
+        (&["-p 0", "-a=", "-n=", "-l=", "-P=", "-c=", "-sl="], |_| {}),
+        (&["-sd=x", "-sd x", "--store_dir x"], |o| o.store_dir = Some("x".into())),
         (&["-n s", "--name s", "-name=s", "-server_name s", "--server_name=s"], |o| {
             o.server_name = Some("s".into());
         }),
-        (&["-D", "--D", "-debug", "--debug", "-D=true", "--debug=1", "-D=T"], |o| {
-            o.log.debug = true;
-        }),
-        (&["-V", "--trace", "-trace=t", "-VV", "--VV"], |o| o.log.trace = true),
-        (&["-DV", "--DV", "-DVV", "-D -V", "-DV=TRUE"], |o| {
-            o.log.debug = true;
-            o.log.trace = true;
+        (&["--client_advertise h:1"], |o| o.client_advertise = Some("h:1".into())),
+        (&["-D", "--D", "-debug", "--debug", "-D=true", "--debug=1", "-D=T"], |o| o.debug = true),
+        (&["-V", "--trace", "-trace=t"], |o| o.trace = true),
+        (&["-VV", "--VV", "-VV=1"], |o| (o.trace, o.trace_verbose) = (true, true)),
+        (&["-DV", "--DV", "-D -V", "-DV=TRUE"], |o| (o.debug, o.trace) = (true, true)),
+        (&["-DVV", "-D -VV", "-DV -VV"], |o| {
+            (o.debug, o.trace, o.trace_verbose) = (true, true, true);
         }),
         (&["-DV -DV=false", "-D -D=0", "-V --trace=F", "-T", "--logtime"], |_| {}),
-        (&["-T=false", "--logtime=false", "-T=0"], |o| o.log.time = false),
-        (&["--logtime_utc", "-logtime_utc=true"], |o| o.log.utc = true),
-        (&["-l f", "--log f", "-log=f"], |o| o.log.file = Some("f".into())),
-        (&["-P f", "--pid f", "-pid=f"], |o| o.pid_file = Some("f".into())),
-        (&["--ports_file_dir d", "-ports_file_dir=d"], |o| {
-            o.ports_file_dir = Some("d".into());
+        (&["-T=false", "--logtime=false", "-T=0"], |o| o.logtime = false),
+        (&["--logtime_utc", "-logtime_utc=true"], |o| o.logtime_utc = true),
+        (&["-l f", "--log f", "-log=f"], |o| o.log_file = Some("f".into())),
+        (&["--log_size_limit 9", "-log_size_limit=9"], |o| o.log_size_limit = 9),
+        (&["-s", "--syslog"], |o| o.syslog = true),
+        (&["-r udp://h:1", "--remote_syslog=udp://h:1"], |o| {
+            o.remote_syslog = Some("udp://h:1".into());
         }),
+        (&["-P f", "--pid f", "-pid=f"], |o| o.pid_file = Some("f".into())),
+        (&["--ports_file_dir d", "-ports_file_dir=d"], |o| o.ports_file_dir = Some("d".into())),
         (&["--max_traced_msg_len 64", "-max_traced_msg_len=64"], |o| o.max_traced_msg_len = 64),
         (&["--user u --pass p", "-user=u -pass=p"], |o| {
-            o.user = Some("u".into());
-            o.pass = Some(Secret::from("p"));
+            o.authorization.user = Some("u".into());
+            o.authorization.password = Some("p".into());
         }),
-        (&["--auth t", "-auth=t"], |o| o.auth = Some(Secret::from("t"))),
+        (&["--auth t", "-auth=t"], |o| o.authorization.token = Some("t".into())),
         (&["-p 1 -p 2", "-p 2 --", "-p 2 -- -p 3"], |o| o.port = 2),
+        // What leaves a part off that does not exist yet.
+        (
+            &["-m 0", "-ms 0", "--profile 0", "--tls=false", "--cluster=", "--no_advertise=false"],
+            |_| {},
+        ),
     ];
     for (lines, set) in table {
         let mut expected = Options::default();
         set(&mut expected);
         for line in *lines {
-            assert_eq!(options(line), expected, "{line:?}");
+            let read = options(line);
+            assert_eq!(Options { jetstream: None, ..read }, expected, "{line:?}");
         }
     }
 }
 
 #[test]
-fn flags_win_over_what_was_there_before() {
-    let base = Options { host: "from-a-file".into(), port: 5, ..Options::default() };
-    let Ok(Invocation::Serve(options)) = parse(["-p".into(), "6".into()], base) else {
-        panic!("refused");
-    };
-    assert_eq!((options.host.as_str(), options.port), ("from-a-file", 6));
+fn what_is_not_to_run_a_server_is_known() {
+    assert_eq!(request("-c a.conf").file, Some("a.conf".into()));
+    assert_eq!(request("--config=a.conf -D").file, Some("a.conf".into()));
+    for line in ["-t -c a.conf", "-c a.conf -t", "-t=true --config a.conf"] {
+        assert!(matches!(read(line), Ok(Invocation::Check(_))), "{line:?}");
+    }
+    for line in ["-sl reload=1", "--signal reload=1", "-signal=reload=1 -p 1"] {
+        assert!(
+            matches!(read(line), Ok(Invocation::Signal(what)) if what == "reload=1"),
+            "{line:?}"
+        );
+    }
+    assert_eq!(refusal("-t"), "flag -t needs a configuration file: -c <file>");
+}
+
+#[test]
+fn flags_of_parts_that_do_not_exist_yet_are_refused_by_name() {
+    for (line, text) in [
+        ("-js", "flag -js: natsd has no JetStream yet"),
+        ("-m 8222", "flag -m: natsd has no monitoring yet"),
+        ("--https_port 1", "flag -https_port: natsd has no monitoring yet"),
+        ("--profile 1", "flag -profile: natsd has no profiler yet"),
+        ("--cluster nats://u:p@h:1", "flag -cluster: natsd has no clusters yet"),
+        ("--tlscert x", "flag -tlscert: natsd has no TLS yet"),
+    ] {
+        let error = config::load(&request(line)).expect_err(line);
+        assert_eq!(error.to_string(), text);
+        assert!(error.is_usage(), "{line:?}");
+    }
+    assert_eq!(refusal("-p 1 --tls"), "flag -tls: natsd has no TLS yet");
+    assert_eq!(refusal("--help_tls"), "flag -help_tls: natsd has no TLS yet");
 }
 
 #[test]
@@ -79,11 +119,21 @@ fn what_is_wrong_is_said_in_one_line() {
         ("-p", "flag needs an argument: -p"),
         ("-p 1x", "invalid value \"1x\" for flag -p: not a number"),
         ("--port=", "invalid value \"\" for flag -port: not a number"),
-        ("-p 65536", "invalid value \"65536\" for flag -p: not a port: -1, or 1 to 65535"),
-        ("-p -2", "invalid value \"-2\" for flag -p: not a port: -1, or 1 to 65535"),
         (
-            "--max_traced_msg_len -1",
-            "invalid value \"-1\" for flag -max_traced_msg_len: less than zero",
+            "-p 65536",
+            "invalid value \"65536\" for flag -p: expected a port: 1 to 65535, or -1 for any that is free",
+        ),
+        (
+            "-p -2",
+            "invalid value \"-2\" for flag -p: expected a port: 1 to 65535, or -1 for any that is free",
+        ),
+        (
+            "--client_advertise a:b:c",
+            "invalid value \"a:b:c\" for flag -client_advertise: expected \"host\" or \"host:port\"",
+        ),
+        (
+            "--cluster nats://u:p@h",
+            "invalid value \"[redacted]\" for flag -cluster: expected \"host:port\" or a port",
         ),
         ("-D=maybe", "invalid value \"maybe\" for flag -D: neither true nor false"),
         ("---p 1", "bad flag syntax: ---p"),
@@ -91,12 +141,23 @@ fn what_is_wrong_is_said_in_one_line() {
         ("-T false", "unrecognized command: \"false\""),
         ("start", "unrecognized command: \"start\""),
         ("-", "unrecognized command: \"-\""),
-        ("-js", "flag -js is not supported yet"),
-        ("-p 1 --tls=false", "flag -tls is not supported yet"),
-        ("--pass p", "--pass needs --user"),
-        ("--user u --auth t", "--auth cannot be combined with --user and --pass"),
     ] {
         assert_eq!(refusal(line), text, "{line:?}");
+    }
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    for (line, text) in [
+        ("--pass p", "flag -pass: authorization: a password needs a user"),
+        (
+            "--user u --auth t",
+            "flag -auth: authorization: a token cannot be combined with a user and password",
+        ),
+    ] {
+        let error = config::load(&request(line)).expect_err(line);
+        assert_eq!(error.to_string(), text);
+        assert!(error.is_usage(), "{line:?}");
     }
 }
 
@@ -118,8 +179,7 @@ fn a_mistake_is_told_even_beside_a_cry_for_help() {
 
 #[test]
 fn no_name_is_declared_twice() {
-    let mut names: Vec<_> =
-        GROUPS.iter().flat_map(|group| group.flags).flat_map(|flag| flag.names).collect();
+    let mut names: Vec<_> = flags::all().iter().flat_map(|flag| flag.names).collect();
     let all = names.len();
     names.sort_unstable();
     names.dedup();
@@ -134,8 +194,9 @@ fn every_flag_of_the_reference_is_known() {
         ports_file_dir l log log_size_limit s syslog r remote_syslog version v profile routes cluster \
         cluster_listen cluster_advertise no_advertise connect_retries cluster_name help_tls tls \
         tlsverify tlscert tlskey tlscacert max_traced_msg_len js jetstream sd store_dir";
+    let known = flags::all();
     for name in reference.split_whitespace() {
-        assert!(flags::find(name).is_some(), "-{name}");
+        assert!(known.iter().any(|flag| flag.names.contains(&name)), "-{name}");
     }
 }
 
@@ -143,9 +204,12 @@ fn every_flag_of_the_reference_is_known() {
 fn the_help_lists_every_flag() {
     let help = help("natsd");
     assert!(help.contains("Usage: natsd [options]"));
-    assert!(help.contains("    -a, --addr, --net <host>         Listen on this host"), "{help}");
+    assert!(
+        help.contains("    -a, --addr, --net <host>         Host name or address to listen on"),
+        "{help}"
+    );
     assert!(help.contains("    -DV                              -D and -V"), "{help}");
-    for flag in GROUPS.iter().flat_map(|group| group.flags) {
-        assert!(help.contains(&spellings(flag)), "{}", spellings(flag));
+    for flag in flags::all() {
+        assert!(help.contains(&spellings(&flag)), "{}", spellings(&flag));
     }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::running::Running;
 
 /// A connection, with INFO read.
-struct Raw {
+pub(crate) struct Raw {
     stream: BufReader<TcpStream>,
-    info: serde_json::Value,
+    pub(crate) info: serde_json::Value,
 }
 
 impl Raw {
-    fn connect(natsd: &mut Running) -> Self {
+    pub(crate) fn connect(natsd: &mut Running) -> Self {
         let line = natsd.line("Listening for client connections on ");
         Self::connect_to(line.rsplit(' ').next().unwrap())
     }
@@ -29,14 +29,14 @@ impl Raw {
     }
 
     /// The first line that answers `text`.
-    fn say(&mut self, text: &str) -> String {
+    pub(crate) fn say(&mut self, text: &str) -> String {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         line
     }
 
-    fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         Self::connect_to(&self.stream.get_ref().peer_addr().unwrap().to_string())
     }
 }

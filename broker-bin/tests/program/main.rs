@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
 
 mod clients;
+mod configuration;
 mod log;
 mod running;
 mod secrets;

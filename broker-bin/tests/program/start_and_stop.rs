@@ -83,8 +83,9 @@ fn a_wrong_command_line_is_one_line_and_exit_2() {
     for (args, complaint) in [
         (&["--bogus"][..], "natsd: flag provided but not defined: -bogus"),
         (&["-p", "1x"], "natsd: invalid value \"1x\" for flag -p: not a number"),
-        (&["-c", "x.conf"], "natsd: flag -c is not supported yet"),
-        (&["--pass", "x"], "natsd: --pass needs --user"),
+        (&["-t"], "natsd: flag -t needs a configuration file: -c <file>"),
+        (&["-js"], "natsd: flag -js: natsd has no JetStream yet"),
+        (&["--pass", "x"], "natsd: flag -pass: authorization: a password needs a user"),
     ] {
         let output = natsd(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 /// A password, a token, a key: text that cannot be printed by accident.
 ///
-/// Its `Debug` is `[redacted]`; it has no `Display` and cannot be serialized. Two secrets are
-/// compared in a time that tells at most whether they are equally long. The text is wiped when the
-/// secret is dropped (copies that were made before it became one are not).
+/// Its `Debug` is `[redacted]`; it has no `Display`, and can be deserialized but not serialized. Two
+/// secrets are compared in a time that tells at most whether they are equally long. The text is wiped
+/// when the secret is dropped (copies that were made before it became one are not).
 ///
 /// ```
 /// use broker_core::auth::Secret;
@@ -50,6 +51,12 @@ impl From<&str> for Secret {
     }
 }
 
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
@@ -81,6 +88,13 @@ mod tests {
         for other in ["", "ab", "abd", "abcd", "ABC"] {
             assert!(Secret::from("abc") != Secret::from(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_read_as_text() {
+        let secret: Secret = serde_json::from_str(r#""abc""#).unwrap();
+        assert!(secret == Secret::from("abc"));
+        assert!(serde_json::from_str::<Secret>("1").is_err());
     }
 
     #[test]

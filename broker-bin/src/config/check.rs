@@ -1,0 +1,338 @@
+//! What a source says against the table of what can be said: unknown names and wrong values are told,
+//! with their places; the rest comes out under its canonical names and in plain types.
+//!
+//! All of it is looked at, so that one run tells all that is wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use figment::value::{Dict, Empty, Value as Plain};
+
+use super::duration;
+use super::format::Format;
+use super::kind::{Bare, Kind};
+use super::lang::{Entry, Map, Node, Span, Value};
+use super::nearest::nearest;
+use super::problem::{Findings, Origin};
+use super::table::{Block, Key, Meaning};
+
+/// Walks what one source says.
+#[derive(Debug, Default)]
+pub(crate) struct Check {
+    pub(crate) findings: Findings,
+    pub(crate) origins: BTreeMap<String, Origin>,
+    /// For sources that have no spans, the environment and the command line: where the value is from,
+    /// and the option that it is for.
+    fixed: Option<(Origin, String)>,
+}
+
+impl Check {
+    /// A file, or what else has spans.
+    pub(crate) fn file() -> Self {
+        Self::default()
+    }
+
+    /// A single value from elsewhere.
+    pub(crate) fn value_from(origin: Origin, path: &str) -> Self {
+        Self { fixed: Some((origin, path.to_owned())), ..Self::default() }
+    }
+
+    fn at(&self, span: &Span) -> Origin {
+        match &self.fixed {
+            Some((origin, _)) => origin.clone(),
+            None => Origin::File(span.clone()),
+        }
+    }
+
+    fn refuse(&mut self, node: &Node, path: &str, expected: &str) {
+        let what = match &self.fixed {
+            Some((_, whole)) if whole == path => format!("expected {expected}"),
+            _ => format!("{path}: expected {expected}, found {}", node.value.kind()),
+        };
+        self.findings.error(self.at(&node.span), what);
+    }
+
+    /// What stands in a block; `path` is empty for the whole file.
+    pub(crate) fn block(&mut self, block: &Block, map: &Map, path: &str) -> Dict {
+        let mut dict = Dict::new();
+        let mut set: BTreeMap<&'static str, &str> = BTreeMap::new();
+        for entry in &map.entries {
+            let Some(key) = block.key(&entry.key) else {
+                if !entry.is_variable {
+                    self.unknown(block, entry);
+                }
+                continue;
+            };
+            let path = join(path, key.name);
+            if let Some(before) = set.insert(key.name, &entry.key) {
+                let what = if before == entry.key {
+                    format!("{path}: set twice; the later counts")
+                } else {
+                    format!("{path}: set twice, as {before} and {}; the later counts", entry.key)
+                };
+                self.findings.warn(self.at(&entry.span), what);
+            }
+            self.value(key, &entry.node, &path, &mut dict);
+        }
+        for key in block.options() {
+            if dict.get(key.name).and_then(Plain::to_bool) == Some(true) {
+                for implied in key.implies {
+                    dict.entry((*implied).to_owned()).or_insert_with(|| true.into());
+                }
+            }
+        }
+        dict
+    }
+
+    // NATS 2.14: errors.go, unknownConfigFieldErr.
+    fn unknown(&mut self, block: &Block, entry: &Entry) {
+        let known = block.options().flat_map(Key::names);
+        let mut what = format!("unknown field {:?}", entry.key);
+        if let Some(meant) = nearest(&entry.key, known) {
+            what += &format!("; did you mean {meant:?}?");
+        }
+        self.findings.error(self.at(&entry.span), what);
+    }
+
+    /// Adds the value of an option, and what it implies, to `dict`.
+    pub(crate) fn value(&mut self, key: &'static Key, node: &Node, path: &str, dict: &mut Dict) {
+        if let Kind::Listen { host, port } = key.kind {
+            self.listen(node, path, host, port, dict);
+            return;
+        }
+        if let Some(plain) = self.plain(key.kind, node, path) {
+            self.origins.insert(path.to_owned(), self.at(&node.span));
+            dict.insert(key.name.to_owned(), plain);
+        }
+    }
+
+    fn listen(&mut self, node: &Node, path: &str, host_key: &str, port_key: &str, dict: &mut Dict) {
+        // NATS 2.14: opts.go parseListen. A lone port leaves the host to its default.
+        let split = match &node.value {
+            Value::Integer(port) => Some(("", *port)),
+            Value::String(text) => host_and_port(text),
+            _ => None,
+        };
+        let Some((host, port)) = split.filter(|(_, port)| PORTS.contains(port)) else {
+            return self.refuse(node, path, "\"host:port\" or a port");
+        };
+        let block = path.rsplit_once('.').map_or("", |(block, _)| block);
+        for (key, value) in [(host_key, Plain::from(host)), (port_key, Plain::from(port))] {
+            dict.insert(key.to_owned(), value);
+            self.origins.insert(join(block, key), self.at(&node.span));
+        }
+    }
+
+    fn plain(&mut self, kind: Kind, node: &Node, path: &str) -> Option<Plain> {
+        let plain = match (kind, &node.value) {
+            (Kind::Bool, Value::Bool(on)) => Some(Plain::from(*on)),
+            (Kind::Integer { min, max } | Kind::Size { min, max }, Value::Integer(number)) => {
+                (min..=max).contains(number).then(|| Plain::from(*number))
+            }
+            (Kind::Storage, Value::Integer(number)) => Some(Plain::from(*number)),
+            (Kind::Storage, Value::String(text)) => storage(text).map(Plain::from),
+            (Kind::Port, Value::Integer(port)) => PORTS.contains(port).then(|| Plain::from(*port)),
+            (Kind::Duration { bare, min }, value) => self
+                .duration(bare, value, &node.span, path)
+                .filter(|duration| *duration >= min)
+                .and_then(|duration| Plain::serialize(duration).ok()),
+            (Kind::Lifetime, Value::String(text)) => match duration::parse(text) {
+                Ok((true, _)) => Some(Plain::from(Empty::None)),
+                Ok((false, duration)) => Plain::serialize(duration).ok(),
+                Err(_) => None,
+            },
+            (Kind::Text(format), Value::String(text)) => {
+                format.fits(text).then(|| Plain::from(text.as_str()))
+            }
+            (Kind::Spelled(format), value) => {
+                let text = match value {
+                    Value::Bool(on) => on.to_string(),
+                    Value::Integer(number) => number.to_string(),
+                    Value::String(text) => text.clone(),
+                    _ => String::new(),
+                };
+                format.fits(&text).then(|| Plain::from(text))
+            }
+            (Kind::Choice(words), Value::String(text)) => {
+                let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
+                found.map(|word| Plain::from(*word))
+            }
+            (Kind::List(format), Value::String(text)) => {
+                format.fits(text).then(|| Plain::from(vec![text.as_str()]))
+            }
+            (Kind::List(format), Value::Array(items)) => {
+                return self.items(Kind::Text(format), items, path);
+            }
+            (Kind::Choices(words), Value::Array(items)) => {
+                return self.items(Kind::Choice(words), items, path);
+            }
+            (Kind::Texts, Value::Map(map)) => {
+                return self.entries(Kind::Text(Format::Any), Format::Any, map, path);
+            }
+            (Kind::Switches, Value::Map(map)) => {
+                return self.entries(Kind::Bool, Format::Any, map, path);
+            }
+            (Kind::Block(block), value) => return self.one_block(block(), value, node, path),
+            (Kind::Blocks(block), Value::Array(items)) => {
+                return self.items(Kind::Block(block), items, path);
+            }
+            // NATS 2.14: opts.go parseAccounts: names alone stand for empty accounts.
+            (Kind::Named { name, block }, Value::Array(items)) => {
+                return self.names(name, block, items, path);
+            }
+            (Kind::Named { name, block }, Value::Map(map)) => {
+                return self.entries(Kind::Block(block), name, map, path);
+            }
+            (Kind::NamedLists { name, block }, Value::Map(map)) => {
+                return self.entries(Kind::Blocks(block), name, map, path);
+            }
+            _ => None,
+        };
+        if plain.is_none() {
+            self.refuse(node, path, &kind.expects());
+        }
+        plain
+    }
+
+    fn duration(&mut self, bare: Bare, value: &Value, span: &Span, path: &str) -> Option<Duration> {
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+        let duration = match (value, bare) {
+            (Value::String(text), _) => match duration::parse(text) {
+                Ok((false, duration)) => Some(duration),
+                _ => None,
+            },
+            (Value::Integer(number), Bare::Deprecated) => {
+                // NATS 2.14: opts.go parseDuration, the same words.
+                let name = path.rsplit('.').next().unwrap_or(path);
+                let what = format!(
+                    "invalid use of field {name:?}: {name} should be converted to a duration"
+                );
+                self.findings.warn(self.at(span), what);
+                u64::try_from(*number).ok().map(Duration::from_secs)
+            }
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "seconds in the billions may be off by one"
+            )]
+            (Value::Integer(number), Bare::Seconds) => seconds(*number as f64),
+            (Value::Float(number), Bare::Seconds) => seconds(*number),
+            _ => None,
+        };
+        // Go's durations end at 292 years; past it nothing can be added to a clock either.
+        duration.filter(|duration| i64::try_from(duration.as_nanos()).is_ok())
+    }
+
+    fn items(&mut self, kind: Kind, items: &[Node], path: &str) -> Option<Plain> {
+        let before = self.findings.errors.len();
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            self.origins.insert(path.clone(), self.at(&item.span));
+            list.extend(self.plain(kind, item, &path));
+        }
+        (self.findings.errors.len() == before).then(|| list.into())
+    }
+
+    fn names(
+        &mut self,
+        format: Format,
+        block: fn() -> &'static Block,
+        items: &[Node],
+        path: &str,
+    ) -> Option<Plain> {
+        let mut dict = Dict::new();
+        for item in items {
+            match &item.value {
+                Value::String(name) if format.fits(name) => {
+                    let empty = self.block(block(), &Map::default(), path);
+                    dict.insert(name.clone(), empty.into());
+                }
+                _ => self.refuse(item, path, "a name"),
+            }
+        }
+        Some(dict.into())
+    }
+
+    /// Values by names that are not ours.
+    fn entries(&mut self, kind: Kind, name: Format, map: &Map, path: &str) -> Option<Plain> {
+        let mut dict = Dict::new();
+        for entry in &map.entries {
+            if entry.is_variable && !matches!(entry.node.value, Value::Map(_)) {
+                continue;
+            }
+            if !name.fits(&entry.key) {
+                let origin = self.at(&entry.span);
+                self.findings.error(origin, format!("{path}: {:?} is no name for it", entry.key));
+                continue;
+            }
+            let path = join(path, &entry.key);
+            self.origins.insert(path.clone(), self.at(&entry.span));
+            // One block in place of an array of them.
+            let single = match (kind, &entry.node.value) {
+                (Kind::Blocks(block), Value::Map(_) | Value::String(_)) => Some(Kind::Block(block)),
+                _ => None,
+            };
+            let plain = match single {
+                Some(kind) => {
+                    self.plain(kind, &entry.node, &path).map(|one| Plain::from(vec![one]))
+                }
+                None => self.plain(kind, &entry.node, &path),
+            };
+            dict.extend(plain.map(|plain| (entry.key.clone(), plain)));
+        }
+        Some(dict.into())
+    }
+
+    fn one_block(
+        &mut self,
+        block: &'static Block,
+        value: &Value,
+        node: &Node,
+        path: &str,
+    ) -> Option<Plain> {
+        if let Value::Map(map) = value {
+            return Some(self.block(block, map, path).into());
+        }
+        match block.short.map(|short| (short.read)(node)) {
+            Some(Meaning::Is(map)) => Some(self.block(block, &map, path).into()),
+            Some(Meaning::Unset) => None,
+            Some(Meaning::Unknown) | None => {
+                self.refuse(node, path, block.short.map_or("a map", |short| short.expects));
+                None
+            }
+        }
+    }
+}
+
+const PORTS: std::ops::RangeInclusive<i64> = -1..=65_535;
+
+pub(crate) fn join(block: &str, name: &str) -> String {
+    if block.is_empty() { name.to_owned() } else { format!("{block}.{name}") }
+}
+
+/// `host:1`, `[::1]:1`, `:1`.
+fn host_and_port(text: &str) -> Option<(&str, i64)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    Some((host, port.parse().ok()?))
+}
+
+/// NATS 2.14: opts.go getStorageSize: only upper case, and powers of 1024.
+fn storage(text: &str) -> Option<i64> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    let (number, unit) = text.split_at_checked(text.len() - 1)?;
+    let shift = match unit {
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(1 << shift)
+}

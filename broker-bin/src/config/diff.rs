@@ -1,0 +1,197 @@
+//! What a reload changes.
+
+use std::any::Any;
+use std::fmt;
+
+use super::check::join;
+use super::kind::Kind;
+use super::table::{Block, Key, Reload, Section as _, Status};
+use crate::options::Options;
+
+/// One option that differs. `Display` is what the log of nats-server says of it: `Reloaded: …` where the
+/// change can be made, and else the refusal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// Its path: `max_payload`, `authorization.timeout`.
+    pub path: String,
+    /// What it was; a secret is not shown.
+    pub old: String,
+    /// What it is to be.
+    pub new: String,
+    /// When it can take effect.
+    pub reload: Reload,
+    called: &'static str,
+    /// Its value is not worth a line of the log, or must not be in one.
+    is_bare: bool,
+}
+
+/// What differs between two options that are both valid, in the order of the table.
+///
+/// Parts that do not exist yet are left out: they are off in both.
+pub fn diff(old: &Options, new: &Options) -> Vec<Change> {
+    let mut changes = Vec::new();
+    compare(Options::block(), old, new, "", &mut changes);
+    changes
+}
+
+fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mut Vec<Change>) {
+    for key in block.options() {
+        let (Some(before), Some(after)) = (key.field(old), key.field(new)) else { continue };
+        if before.is_same(after) || matches!(key.status, Status::NotYet(_)) {
+            continue;
+        }
+        let path = join(path, key.name);
+        if let Kind::Block(inner) = key.kind {
+            let count = changes.len();
+            compare(inner(), before, after, &path, changes);
+            if changes.len() > count {
+                continue;
+            }
+        }
+        // NATS 2.14: reload.go diffOptions: any free port stays the one that was found.
+        if matches!(key.kind, Kind::Port) && after.show() == "0" {
+            continue;
+        }
+        changes.push(Change::new(key, path, before.show(), after.show()));
+    }
+}
+
+impl Change {
+    fn new(key: &Key, path: String, old: String, new: String) -> Self {
+        let is_map = !matches!(
+            key.kind,
+            Kind::Bool
+                | Kind::Integer { .. }
+                | Kind::Size { .. }
+                | Kind::Port
+                | Kind::Duration { .. }
+                | Kind::Text(_)
+                | Kind::Choice(_)
+        );
+        let reload = match key.status {
+            // There is nothing that could not be changed.
+            Status::NoEffect(_) => Reload::AtOnce,
+            _ => key.reload,
+        };
+        let is_bare = is_map || key.kind.is_secret() || path == "authorization.user";
+        Self { path, old, new, reload, called: key.called, is_bare }
+    }
+
+    /// What nats-server calls the option in a refusal: `max_payload` is `MaxPayload`.
+    fn field(&self) -> String {
+        if !self.called.is_empty() {
+            return self.called.to_owned();
+        }
+        let words = self.path.split(['_', '.']);
+        let capital = |word: &str| {
+            let mut letters = word.chars();
+            letters
+                .next()
+                .map(|first| format!("{}{}", first.to_ascii_uppercase(), letters.as_str()))
+        };
+        words.filter_map(capital).collect()
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.reload == Reload::Restart {
+            let Self { old, new, .. } = self;
+            return write!(
+                f,
+                "config reload not supported for {}: old={old}, new={new}",
+                self.field()
+            );
+        }
+        let name = match (self.path.rsplit_once('.'), self.called) {
+            (Some((block, _)), called) if !called.is_empty() => format!("{block} {called}"),
+            (None, called) if !called.is_empty() && self.is_bare => called.to_owned(),
+            _ => self.path.replace('.', " "),
+        };
+        write!(f, "Reloaded: {name}")?;
+        if self.is_bare { Ok(()) } else { write!(f, " = {}", self.new) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::options::{Authorization, User};
+
+    fn said(change: impl Fn(&mut Options)) -> Vec<String> {
+        let mut new = Options::default();
+        change(&mut new);
+        diff(&Options::default(), &new).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn changes_are_told_as_nats_server_tells_them() {
+        type Edit = fn(&mut Options);
+        for (change, text) in [
+            ((|o| o.max_payload = 2_097_152) as Edit, "Reloaded: max_payload = 2097152"),
+            (|o| o.ping_interval = Duration::from_secs(30), "Reloaded: ping_interval = 30s"),
+            (|o| o.debug = true, "Reloaded: debug = true"),
+            (|o| o.log_file = Some("x.log".into()), "Reloaded: log_file = x.log"),
+            (|o| o.server_tags = vec!["a".into()], "Reloaded: tags"),
+            (
+                |o| o.authorization.timeout = Duration::from_secs(3),
+                "Reloaded: authorization timeout = 3s",
+            ),
+            (|o| o.authorization.user = Some("u".into()), "Reloaded: authorization username"),
+            (
+                |o| o.authorization.password = Some("marker".into()),
+                "Reloaded: authorization password",
+            ),
+            (
+                |o| o.authorization.users = Some(vec![User::default()]),
+                "Reloaded: authorization users",
+            ),
+            (|o| drop(o.accounts.insert("A".into(), Default::default())), "Reloaded: accounts"),
+            (
+                |o| o.host = "127.0.0.1".into(),
+                "config reload not supported for Host: old=0.0.0.0, new=127.0.0.1",
+            ),
+            (
+                |o| o.server_name = Some("a".into()),
+                "config reload not supported for ServerName: old=, new=a",
+            ),
+            (|o| o.port = 1, "config reload not supported for Port: old=4222, new=1"),
+        ] {
+            assert_eq!(said(change), [text]);
+        }
+    }
+
+    #[test]
+    fn the_same_options_and_any_free_port_are_no_change() {
+        assert!(said(|_| ()).is_empty());
+        assert!(said(|o| o.port = 0).is_empty());
+    }
+
+    #[test]
+    fn what_has_no_effect_is_never_refused() {
+        assert_eq!(said(|o| o.disable_sublist_cache = true).len(), 1);
+        let new = Options { disable_sublist_cache: true, ..Options::default() };
+        assert_eq!(diff(&Options::default(), &new)[0].reload, Reload::AtOnce);
+    }
+
+    #[test]
+    fn no_change_shows_a_secret() {
+        let with = |secret: &str| {
+            let user = User { password: secret.into(), ..User::default() };
+            let authorization = Authorization {
+                token: Some(secret.into()),
+                password: Some(secret.into()),
+                users: Some(vec![user]),
+                ..Authorization::default()
+            };
+            Options { authorization, ..Options::default() }
+        };
+        let changes = diff(&with("marker-1"), &with("marker-2"));
+        assert_eq!(changes.len(), 3);
+        for change in changes {
+            assert!(!format!("{change} {change:?}").contains("marker"), "{change:?}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What may stand in a text.
+
+use broker_core::SubjectFilter;
+use broker_core::auth::ConnectionKind;
+use broker_net::Advertise;
+
+use super::duration;
+
+/// What may stand in a text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// Anything.
+    Any,
+    /// Anything, and nobody may see it.
+    Secret,
+    /// A file or directory.
+    Path,
+    /// No blanks.
+    Word,
+    /// A host name or address, with or without a port.
+    HostPort,
+    /// The address of a server; it may hold a password.
+    Url,
+    /// A subject, wildcards allowed.
+    Subject,
+    /// A subject, or one and a queue group.
+    SubjectAndQueue,
+    /// A public key or seed: its first letters, and what to call it.
+    Nkey(&'static str, &'static str),
+    /// A SHA-256 fingerprint.
+    Fingerprint,
+    /// `2.14.5`
+    Version,
+    /// A way to connect, such as `WEBSOCKET`.
+    ConnectionKind,
+    /// `"10ms"`
+    Duration,
+    /// `50` or `"50%"`
+    Percent,
+    /// As a percentage, or `headers`.
+    Sampling,
+    /// A switch, `auto`, or how long to wait for the other side to begin.
+    HandshakeFirst,
+    /// A duration or `always`.
+    SyncInterval,
+}
+
+impl Format {
+    /// What an error says.
+    pub(crate) fn expects(self) -> &'static str {
+        match self {
+            Self::Any | Self::Secret => "a string",
+            Self::Path => "a path",
+            Self::Word => "a string without blanks",
+            Self::HostPort => "\"host\" or \"host:port\"",
+            Self::Url => "an address, such as \"nats://host:port\"",
+            Self::Subject => "a subject",
+            Self::SubjectAndQueue => "a subject, perhaps with a queue group",
+            Self::Nkey(_, name) => name,
+            Self::Fingerprint => "a SHA-256 fingerprint of 64 hexadecimal digits",
+            Self::Version => "a version, such as \"2.14.0\"",
+            Self::Duration => "a duration, such as \"10ms\"",
+            Self::Percent => "a percentage from 0 to 100",
+            Self::Sampling => "a percentage from 1 to 100, or \"headers\"",
+            Self::HandshakeFirst => "true, false, \"auto\", or a duration such as \"300ms\"",
+            Self::SyncInterval => "a duration, such as \"2m\", or \"always\"",
+            Self::ConnectionKind => {
+                "a kind of connection: STANDARD, WEBSOCKET, LEAFNODE, LEAFNODE_WS, MQTT, MQTT_WS or \
+                 IN_PROCESS"
+            }
+        }
+    }
+
+    /// What the documentation calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Any | Self::Word => "text",
+            Self::Secret => "secret",
+            Self::Path => "path",
+            Self::HostPort => "host:port",
+            Self::Url => "URL",
+            Self::Subject | Self::SubjectAndQueue => "subject",
+            Self::Nkey(..) => "nkey",
+            Self::Fingerprint => "fingerprint",
+            Self::Version => "version",
+            Self::ConnectionKind => "kind of connection",
+            Self::Duration => "duration",
+            Self::Percent => "percentage",
+            Self::Sampling => "percentage, headers",
+            Self::HandshakeFirst => "true, false, auto, duration",
+            Self::SyncInterval => "duration, always",
+        }
+    }
+
+    /// More than one of it.
+    pub(crate) fn names(self) -> String {
+        match self {
+            Self::ConnectionKind => "kinds of connections".into(),
+            _ => format!("{}s", self.name()),
+        }
+    }
+
+    pub(crate) fn is_secret(self) -> bool {
+        // A URL may hold a password, a seed is one.
+        matches!(self, Self::Secret | Self::Url | Self::Nkey("S", _))
+    }
+
+    /// Could `text` be one? Empty text is as good as none.
+    pub(crate) fn fits(self, text: &str) -> bool {
+        if text.is_empty() {
+            return matches!(
+                self,
+                Self::Any | Self::Secret | Self::Path | Self::Word | Self::HostPort | Self::Url
+            );
+        }
+        match self {
+            Self::Any | Self::Secret | Self::Path => true,
+            Self::Word => !text.contains(char::is_whitespace),
+            Self::HostPort => text.parse::<Advertise>().is_ok(),
+            Self::Url => !text.trim().contains(char::is_whitespace),
+            Self::Subject => SubjectFilter::parse(text).is_ok(),
+            Self::SubjectAndQueue => {
+                let words: Vec<_> = text.split_whitespace().collect();
+                SubjectFilter::parse(text).is_ok()
+                    || (words.len() == 2
+                        && words.iter().all(|word| SubjectFilter::parse(*word).is_ok()))
+            }
+            Self::Nkey(prefix, _) => {
+                let is_base32 = |byte: u8| matches!(byte, b'A'..=b'Z' | b'2'..=b'7');
+                let length = if prefix == "S" { 58 } else { 56 };
+                text.starts_with(prefix) && text.len() == length && text.bytes().all(is_base32)
+            }
+            Self::Fingerprint => text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()),
+            Self::Version => {
+                let parts: Vec<_> = text.trim_start_matches('v').split('.').collect();
+                parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok())
+            }
+            Self::Duration => is_duration(text),
+            Self::Percent => percent(text).is_some(),
+            Self::Sampling => {
+                text.trim().eq_ignore_ascii_case("headers") || percent(text).is_some_and(|p| p > 0)
+            }
+            Self::HandshakeFirst => {
+                let words = ["true", "on", "false", "off", "auto", "auto_fallback"];
+                words.iter().any(|word| word.eq_ignore_ascii_case(text)) || is_duration(text)
+            }
+            Self::SyncInterval => {
+                text.eq_ignore_ascii_case("always")
+                    || text.parse::<u32>().is_ok()
+                    || is_duration(text)
+            }
+            Self::ConnectionKind => text.parse::<ConnectionKind>().is_ok(),
+        }
+    }
+}
+
+fn is_duration(text: &str) -> bool {
+    duration::parse(text).is_ok_and(|(negative, _)| !negative)
+}
+
+fn percent(text: &str) -> Option<u8> {
+    text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|percent| *percent <= 100)
+}

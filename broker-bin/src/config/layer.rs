@@ -1,0 +1,98 @@
+//! What one source says, as figment takes it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use figment::value::{Dict, Map as Profiles, Value};
+use figment::{Error, Metadata, Profile, Provider};
+
+use super::problem::Origin;
+
+/// The options that one source sets, checked, under the names that the table has for them.
+#[derive(Clone, Default)]
+pub struct Layer {
+    /// What figment calls it.
+    name: String,
+    values: Dict,
+    origins: BTreeMap<String, Origin>,
+}
+
+/// Shows which options are set, and not to what.
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Layer").field(&self.name).field(&self.origins.keys()).finish()
+    }
+}
+
+impl Layer {
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    pub(crate) fn with(
+        name: impl Into<String>,
+        values: Dict,
+        origins: BTreeMap<String, Origin>,
+    ) -> Self {
+        Self { name: name.into(), values, origins }
+    }
+
+    /// Sets one option by its path, such as `cluster.name`.
+    pub(crate) fn set(&mut self, path: &str, value: Value, origin: Origin) {
+        let mut dict = &mut self.values;
+        let mut names = path.split('.').peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                dict.insert(name.to_owned(), value);
+                break;
+            }
+            let inner = dict.entry(name.to_owned()).or_insert_with(|| Dict::new().into());
+            if !matches!(inner, Value::Dict(..)) {
+                *inner = Dict::new().into();
+            }
+            let Value::Dict(_, inner) = inner else { break };
+            dict = inner;
+        }
+        self.origins.insert(path.to_owned(), origin);
+    }
+
+    /// Where its values were written, by path.
+    pub(crate) fn origins(&self) -> &BTreeMap<String, Origin> {
+        &self.origins
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Profiles<Profile, Dict>, Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_a_block_are_set_beside_each_other() {
+        let mut layer = Layer::new("test");
+        for (path, value) in [("a.b.c", 1), ("a.b.d", 2), ("e", 3)] {
+            layer.set(path, value.into(), Origin::Nowhere);
+        }
+        let figment = figment::Figment::from(layer);
+        for (path, value) in [("a.b.c", 1), ("a.b.d", 2), ("e", 3)] {
+            assert_eq!(figment.extract_inner::<i64>(path).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn its_debug_shows_no_value() {
+        let mut layer = Layer::new("test");
+        layer.set("authorization.password", "marker".into(), Origin::Nowhere);
+        let shown = format!("{layer:?}");
+        assert!(shown.contains("authorization.password") && !shown.contains("marker"), "{shown}");
+    }
+}

@@ -1,0 +1,188 @@
+//! All sources, over each other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::value::Dict;
+use serde::de::DeserializeOwned;
+
+use super::Check;
+use super::layer::Layer;
+use super::problem::{Findings, Origin, Problem};
+use super::table::Section;
+use super::{environment, lang, settle};
+use crate::options::{Advice, Options};
+
+/// What is to be loaded. Kept, it loads the same again: for a reload.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+    /// What the command line sets.
+    pub flags: Layer,
+    /// The environment: `NATSD_…`, and what files name as `$NAME`.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Options, and how they came about.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The options.
+    pub options: Options,
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+    /// What tells one content of the file from another: `sha256:…`.
+    pub digest: Option<String>,
+    /// What is not wrong but should not be.
+    pub warnings: Vec<Problem>,
+}
+
+/// Why there are no options: all that is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigErrors {
+    /// The file cannot be read, or is not in the language.
+    #[error(transparent)]
+    Language(#[from] lang::Error),
+    /// What the sources say is wrong.
+    #[error("{}", Lines(errors))]
+    Problems {
+        /// What is wrong.
+        errors: Vec<Problem>,
+        /// What is not wrong but should not be.
+        warnings: Vec<Problem>,
+    },
+}
+
+impl ConfigErrors {
+    /// Is nothing wrong but the command line?
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Language(_) => false,
+            Self::Problems { errors, .. } => {
+                errors.iter().all(|problem| matches!(problem.origin, Origin::Flag(_)))
+            }
+        }
+    }
+}
+
+/// One a line.
+struct Lines<'a>(&'a [Problem]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            write!(f, "{}{problem}", if index > 0 { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads all sources.
+///
+/// # Errors
+///
+/// [`ConfigErrors`]: everything that is wrong, with its place.
+pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
+    let top = Options::block();
+    let mut findings = Findings::default();
+    let mut digest = None;
+
+    let mut file = Layer::default();
+    if let Some(path) = &request.file {
+        let variables = |name: &str| request.environment.get(name).cloned();
+        let document = lang::load(path, &variables)?;
+        file = from_file(path, &document, &mut findings);
+        digest = Some(document.digest);
+    }
+    let environment = environment::read(top, &request.environment, &mut findings);
+
+    let mut origins = BTreeMap::new();
+    for layer in [&file, &environment, &request.flags] {
+        origins.extend(layer.origins().clone());
+    }
+    let origin = |path: &str| find_origin(&origins, path);
+
+    let figment = Figment::from(&file).merge(&environment).merge(&request.flags);
+    let values: Dict = figment.extract().map_err(|_| unusable())?;
+    let mut parts = Vec::new();
+    settle::not_yet(top, &values, "", &mut parts);
+    for (path, part) in parts {
+        let what = match origin(&path) {
+            Origin::Flag(_) => format!("natsd has no {part} yet"),
+            _ => format!("{path}: natsd has no {part} yet"),
+        };
+        findings.error(origin(&path), what);
+    }
+    if !findings.errors.is_empty() {
+        return Err(findings.into());
+    }
+
+    let options: Options = extract(values)?;
+    if let Err(error) = options.check() {
+        findings.error(origin(error.path()), error.to_string());
+        return Err(findings.into());
+    }
+    for Advice { path, text } in options.advice() {
+        findings.warn(origin(&path), text);
+    }
+    let file = request.file.clone();
+    Ok(Loaded { options, file, digest, warnings: findings.warnings })
+}
+
+fn from_file(path: &Path, document: &lang::Document, findings: &mut Findings) -> Layer {
+    let mut check = Check::file();
+    let values = check.block(Options::block(), &document.root, "");
+    if document.root.entries.is_empty() {
+        let what = format!("{}: config has no values or is empty", path.display());
+        check.findings.warn(Origin::Nowhere, what);
+    }
+    findings.errors.append(&mut check.findings.errors);
+    findings.warnings.append(&mut check.findings.warnings);
+    Layer::with(path.display().to_string(), values, check.origins)
+}
+
+/// Checked values as a section.
+pub(super) fn extract<S: Section + DeserializeOwned>(mut values: Dict) -> Result<S, ConfigErrors> {
+    settle::settle(S::block(), &mut values);
+    let merged = Layer::with("all sources", values, BTreeMap::new());
+    Figment::from(merged).extract().map_err(|_| unusable())
+}
+
+/// What was checked fits the options, or the table is wrong. What figment says of it is kept back: it
+/// quotes values.
+fn unusable() -> ConfigErrors {
+    let what =
+        "the configuration does not fit natsd's own table of options: this is a bug of natsd";
+    let mut findings = Findings::default();
+    findings.error(Origin::Nowhere, what);
+    findings.into()
+}
+
+impl From<Findings> for ConfigErrors {
+    fn from(Findings { errors, warnings }: Findings) -> Self {
+        Self::Problems { errors, warnings }
+    }
+}
+
+/// Where an option was set, or something in it, or the block that it stands in.
+fn find_origin(origins: &BTreeMap<String, Origin>, path: &str) -> Origin {
+    let inner = format!("{path}.");
+    let mut within = origins.range(inner.clone()..).take_while(|(at, _)| at.starts_with(&inner));
+    if let (None, Some((_, origin))) = (origins.get(path), within.next()) {
+        return origin.clone();
+    }
+    let mut path = path;
+    loop {
+        if let Some(origin) = origins.get(path) {
+            return origin.clone();
+        }
+        match path.rfind(['.', '[']) {
+            Some(end) => path = &path[..end],
+            None => return Origin::Nowhere,
+        }
+    }
+}

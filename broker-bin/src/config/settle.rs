@@ -1,0 +1,106 @@
+//! What all sources said together: values that ask for defaults are left out, and what asks for a part
+//! that does not exist yet is found.
+
+use figment::value::{Dict, Value as Plain};
+
+use super::check::join;
+use super::kind::Kind;
+use super::table::{Block, Status};
+
+/// Leaves out what asks for defaults, as empty texts and some zeros do, and replaces the port that asks
+/// for any.
+pub(crate) fn settle(block: &Block, dict: &mut Dict) {
+    for key in block.keys {
+        let Some(value) = dict.get_mut(key.name) else { continue };
+        if (key.zero_is_default && is_zero(value)) || value.as_str() == Some("") {
+            dict.remove(key.name);
+            continue;
+        }
+        // Only the port that clients connect to has a default, so only there 0 is free to mean this.
+        if matches!(key.kind, Kind::Port) && key.zero_is_default && number(value) == Some(-1) {
+            *value = Plain::from(0);
+        }
+        if let Some(inner) = key.kind.block() {
+            each_block(key.kind, value, &mut |dict| settle(inner, dict));
+        }
+    }
+}
+
+fn each_block(kind: Kind, value: &mut Plain, settle: &mut dyn FnMut(&mut Dict)) {
+    match (kind, value) {
+        (Kind::Block(_), Plain::Dict(_, dict)) => settle(dict),
+        (Kind::Blocks(block), Plain::Array(_, items)) => {
+            items.iter_mut().for_each(|item| each_block(Kind::Block(block), item, settle));
+        }
+        (Kind::Named { block, .. }, Plain::Dict(_, dict)) => {
+            dict.values_mut().for_each(|item| each_block(Kind::Block(block), item, settle));
+        }
+        (Kind::NamedLists { block, .. }, Plain::Dict(_, dict)) => {
+            dict.values_mut().for_each(|item| each_block(Kind::Blocks(block), item, settle));
+        }
+        _ => {}
+    }
+}
+
+/// The number, or a duration of that length.
+fn is_zero(value: &Plain) -> bool {
+    match value {
+        Plain::Dict(_, parts) => !parts.is_empty() && parts.values().all(is_zero),
+        value => number(value) == Some(0),
+    }
+}
+
+/// Any whole number, of whatever type.
+pub(crate) fn number(value: &Plain) -> Option<i128> {
+    value.to_i128().or_else(|| value.to_u128()?.try_into().ok())
+}
+
+/// What asks for parts that do not exist yet: the option, by its path, and the part.
+pub(crate) fn not_yet(
+    block: &Block,
+    dict: &Dict,
+    path: &str,
+    found: &mut Vec<(String, &'static str)>,
+) {
+    for key in block.options() {
+        let Some(value) = dict.get(key.name) else { continue };
+        let path = join(path, key.name);
+        if let Status::NotYet(part) = key.status {
+            if !is_off(key.kind, key.off, value) {
+                found.push((path, part));
+            }
+            continue;
+        }
+        let Some(inner) = key.kind.block() else { continue };
+        match (key.kind, value) {
+            (Kind::Block(_), Plain::Dict(_, dict)) => not_yet(inner, dict, &path, found),
+            (Kind::Blocks(_), Plain::Array(_, items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    if let Plain::Dict(_, dict) = item {
+                        not_yet(inner, dict, &format!("{path}[{index}]"), found);
+                    }
+                }
+            }
+            (Kind::Named { .. }, Plain::Dict(_, dict)) => {
+                for (name, item) in dict {
+                    if let Plain::Dict(_, dict) = item {
+                        not_yet(inner, dict, &join(&path, name), found);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Does a value ask for nothing?
+fn is_off(kind: Kind, off: &[&str], value: &Plain) -> bool {
+    match (kind, value) {
+        (Kind::Block(block), Plain::Dict(_, dict)) => (block().is_off)(dict),
+        (_, Plain::Dict(_, dict)) => dict.is_empty(),
+        (_, Plain::Array(_, items)) => items.is_empty(),
+        (_, Plain::String(_, text)) => text.is_empty() || off.contains(&text.as_str()),
+        (_, Plain::Bool(_, on)) => !on,
+        (_, value) => is_zero(value),
+    }
+}

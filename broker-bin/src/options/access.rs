@@ -1,0 +1,400 @@
+//! Who may connect: from options to the core's authenticators.
+
+use std::fmt;
+use std::sync::Arc;
+
+use broker_core::auth::{
+    self, Authenticator, ConnectionKind, NoAuth, PermissionsError, Secret, Token, Users, UsersError,
+};
+
+use super::{AllowResponses, Options, Permissions, SubjectLists, User};
+
+/// Who may connect.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Access {
+    /// No credentials are asked for.
+    Anybody,
+    /// Users with passwords.
+    Users(Users),
+    /// Whoever has the token.
+    Token(Token),
+}
+
+impl Access {
+    /// What asks for it.
+    pub fn authenticator(self) -> Arc<dyn Authenticator> {
+        match self {
+            Self::Anybody => Arc::new(NoAuth),
+            Self::Users(users) => Arc::new(users),
+            Self::Token(token) => Arc::new(token),
+        }
+    }
+}
+
+impl Options {
+    /// Who may connect.
+    ///
+    /// # Errors
+    ///
+    /// Settings that contradict each other. nats-server starts with some of them, and then lets more
+    /// people in than the operator meant.
+    pub fn access(&self) -> Result<Access, OptionsError> {
+        let one = &self.authorization;
+        let (user, password, token) =
+            (one.user.as_deref(), one.password.as_ref(), one.token.as_ref());
+        let no_auth_user = self.no_auth_user.as_deref();
+        let has_users =
+            one.users.is_some() || self.accounts.values().any(|account| !account.users.is_empty());
+
+        match (user, password, token) {
+            // Beside a list of users it hurts nobody, and is often a variable: `PASS: x, users: [...]`.
+            (None, Some(_), None) if !has_users => return Err(OptionsError::PasswordWithoutUser),
+            (Some(_), _, Some(_)) | (None, Some(_), Some(_)) => {
+                return Err(OptionsError::UserAndToken);
+            }
+            (Some(_), _, None) if has_users => return Err(OptionsError::UserAndUsers),
+            (None, None, Some(_)) if has_users => return Err(OptionsError::TokenAndUsers),
+            _ => {}
+        }
+        if let (Some(name), false) = (no_auth_user, has_users) {
+            return Err(OptionsError::NoAuthUserAlone(name.to_owned()));
+        }
+
+        let default = one.default_permissions.as_ref();
+        if let Some(name) = user {
+            // NATS 2.14 ignores the permissions here; whoever wrote them meant them.
+            let password = password.cloned().unwrap_or_default();
+            let mut user = auth::User::new(name, password);
+            if let Some(permissions) = default {
+                user = user.permissions(permissions.build("authorization.default_permissions")?);
+            }
+            return Ok(Access::Users(Users::builder().user(user).build()?));
+        }
+        if let Some(token) = token {
+            if default.is_some() {
+                return Err(OptionsError::TokenPermissions);
+            }
+            return Ok(Access::Token(Token::new(token.clone())));
+        }
+        if has_users {
+            return self.users(default, no_auth_user).map(Access::Users);
+        }
+        Ok(Access::Anybody)
+    }
+
+    fn users(
+        &self,
+        default: Option<&Permissions>,
+        no_auth_user: Option<&str>,
+    ) -> Result<Users, OptionsError> {
+        let mut builder = Users::builder();
+        let listed = self.authorization.users.as_deref().unwrap_or_default();
+        for (index, user) in listed.iter().enumerate() {
+            builder = builder.user(user.build(&format!("authorization.users[{index}]"), default)?);
+        }
+        let mut count = listed.len();
+        for (name, account) in &self.accounts {
+            if name == auth::GLOBAL_ACCOUNT {
+                return Err(OptionsError::ReservedAccount(name.clone()));
+            }
+            let default = account.default_permissions.as_ref();
+            for (index, user) in account.users.iter().enumerate() {
+                let path = format!("accounts.{name}.users[{index}]");
+                builder = builder.user(user.build(&path, default)?.account(name.as_str()));
+            }
+            count += account.users.len();
+        }
+        if count == 0 {
+            return Err(OptionsError::NoUsers);
+        }
+        if let Some(name) = no_auth_user {
+            builder = builder.no_auth_user(name);
+        }
+        Ok(builder.build()?)
+    }
+
+    /// A password or token is kept as it is, not as a hash.
+    // NATS 2.14: auth.go checkAuthforWarnings.
+    pub(crate) fn has_plain_passwords(&self) -> bool {
+        let is_plain = |secret: &Secret| !secret.is_empty() && !secret.expose().starts_with("$2");
+        let one = &self.authorization;
+        let listed = one.users.iter().flatten();
+        let users = listed.chain(self.accounts.values().flat_map(|account| &account.users));
+        one.password.iter().chain(&one.token).any(is_plain)
+            || users.map(|user| &user.password).any(is_plain)
+    }
+}
+
+impl User {
+    fn build(&self, path: &str, default: Option<&Permissions>) -> Result<auth::User, OptionsError> {
+        let Some(name) = &self.user else {
+            return Err(OptionsError::NamelessUser(path.to_owned()));
+        };
+        let kinds: Vec<ConnectionKind> =
+            self.allowed_connection_types.iter().filter_map(|kind| kind.parse().ok()).collect();
+        let mut user =
+            auth::User::new(name.as_str(), self.password.clone()).connection_kinds(kinds);
+        if let Some(permissions) = self.permissions.as_ref().or(default) {
+            user = user.permissions(permissions.build(path)?);
+        }
+        Ok(user)
+    }
+}
+
+impl Permissions {
+    /// What the core decides by. `path` is where they stand.
+    fn build(&self, path: &str) -> Result<auth::Permissions, OptionsError> {
+        let nothing = SubjectLists::default();
+        let publish = self.publish.as_ref().unwrap_or(&nothing);
+        let subscribe = self.subscribe.as_ref().unwrap_or(&nothing);
+        let mut builder = auth::Permissions::builder()
+            .publish_deny(&publish.deny)
+            .subscribe_deny(&subscribe.deny);
+        // NATS 2.14: an empty list is the same as none.
+        if !publish.allow.is_empty() {
+            builder = builder.publish_allow(&publish.allow);
+        }
+        if !subscribe.allow.is_empty() {
+            builder = builder.subscribe_allow(&subscribe.allow);
+        }
+        if let Some(AllowResponses { max, expires }) = self.allow_responses {
+            builder = builder.allow_responses(auth::AllowResponses::new(max, expires));
+        }
+        builder
+            .build()
+            .map_err(|source| OptionsError::Permissions { path: path.to_owned(), source })
+    }
+}
+
+/// Settings that contradict each other.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// A password, but nobody whose it is: the server would be open to all.
+    #[error("authorization: a password needs a user")]
+    PasswordWithoutUser,
+    /// Only one of them could be asked for.
+    #[error("authorization: a token cannot be combined with a user and password")]
+    UserAndToken,
+    /// Only one of them could be asked for.
+    #[error("authorization: a single user cannot be combined with a list of users")]
+    UserAndUsers,
+    /// Only one of them could be asked for.
+    #[error("authorization: a token cannot be combined with a list of users")]
+    TokenAndUsers,
+    /// Nobody would be held to them.
+    #[error(
+        "authorization: default_permissions are for users; who shows the token may do everything"
+    )]
+    TokenPermissions,
+    /// A list of nobody.
+    #[error("authorization: the list of users is empty: nobody could connect")]
+    NoUsers,
+    /// A user who cannot log in.
+    #[error("{0}: a user needs a name")]
+    NamelessUser(String),
+    /// Users who cannot be told apart, or a `no_auth_user` who is none of them.
+    #[error("authorization: {0}")]
+    Users(#[from] UsersError),
+    /// There is no list of users.
+    #[error("no_auth_user {0:?} needs a list of users that has this one")]
+    NoAuthUserAlone(String),
+    /// What a user may do cannot be said so.
+    #[error("{path}: permissions: {source}")]
+    Permissions {
+        /// Whose they are.
+        path: String,
+        /// What is wrong.
+        source: PermissionsError,
+    },
+    /// An account that is there anyway.
+    #[error("accounts: {0:?} is the account of users that have none, and not for others")]
+    ReservedAccount(String),
+    /// A message could not wait to be sent.
+    #[error("max_payload ({max_payload}) is more than max_pending ({max_pending})")]
+    PayloadOverPending {
+        /// The one.
+        max_payload: i64,
+        /// The other.
+        max_pending: u64,
+    },
+    /// There would be no time left to close clients in.
+    #[error(
+        "lame_duck_grace_period ({}) must be shorter than lame_duck_duration ({})",
+        Go(*grace), Go(*duration)
+    )]
+    GraceNotShorter {
+        /// The one.
+        grace: std::time::Duration,
+        /// The other.
+        duration: std::time::Duration,
+    },
+}
+
+impl OptionsError {
+    /// The option that is to be changed.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::PasswordWithoutUser => "authorization.password",
+            Self::UserAndToken | Self::TokenAndUsers => "authorization.token",
+            Self::UserAndUsers => "authorization.user",
+            Self::TokenPermissions => "authorization.default_permissions",
+            Self::NoUsers | Self::Users(_) => "authorization.users",
+            Self::NamelessUser(path) | Self::Permissions { path, .. } => path,
+            Self::NoAuthUserAlone(_) => "no_auth_user",
+            Self::ReservedAccount(_) => "accounts",
+            Self::PayloadOverPending { .. } => "max_payload",
+            Self::GraceNotShorter { .. } => "lame_duck_grace_period",
+        }
+    }
+}
+
+/// Shown as Go does.
+struct Go(std::time::Duration);
+
+impl fmt::Display for Go {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::config::duration::show(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_core::auth::Credentials;
+
+    use super::*;
+    use crate::options::{Account, Authorization};
+
+    fn refusal(authorization: Authorization) -> String {
+        let options = Options { authorization, ..Options::default() };
+        options.access().expect_err("refused").to_string()
+    }
+
+    fn user(name: &str) -> User {
+        User { user: Some(name.into()), password: "p".into(), ..User::default() }
+    }
+
+    fn log_in(options: &Options, name: &str, password: &str) -> Option<auth::Grant> {
+        let mut credentials = Credentials::default();
+        credentials.user = name.into();
+        credentials.password = password.into();
+        options.access().unwrap().authenticator().authenticate(&credentials).resolve().ok()
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let authorization = Authorization { token: Some("s3cr3t".into()), ..Default::default() };
+        let options = Options { authorization, ..Options::default() };
+        assert!(!format!("{options:?}").contains("s3cr3t"));
+    }
+
+    #[test]
+    fn what_would_let_in_more_than_was_meant_is_refused() {
+        let secret = || Some(Secret::from("x"));
+        let name = || Some(String::from("u"));
+        for (authorization, text) in [
+            (
+                Authorization { password: secret(), ..Default::default() },
+                "authorization: a password needs a user",
+            ),
+            (
+                Authorization { user: name(), token: secret(), ..Default::default() },
+                "authorization: a token cannot be combined with a user and password",
+            ),
+            (
+                Authorization { user: name(), users: Some(vec![]), ..Default::default() },
+                "authorization: a single user cannot be combined with a list of users",
+            ),
+            (
+                Authorization { token: secret(), users: Some(vec![]), ..Default::default() },
+                "authorization: a token cannot be combined with a list of users",
+            ),
+            (
+                Authorization {
+                    token: secret(),
+                    default_permissions: Some(Permissions::default()),
+                    ..Default::default()
+                },
+                "authorization: default_permissions are for users; who shows the token may do everything",
+            ),
+            (
+                Authorization { users: Some(vec![]), ..Default::default() },
+                "authorization: the list of users is empty: nobody could connect",
+            ),
+            (
+                Authorization { users: Some(vec![User::default()]), ..Default::default() },
+                "authorization.users[0]: a user needs a name",
+            ),
+            (
+                Authorization { users: Some(vec![user("a"), user("a")]), ..Default::default() },
+                "authorization: there are two users \"a\"",
+            ),
+        ] {
+            assert_eq!(refusal(authorization), text);
+        }
+    }
+
+    #[test]
+    fn a_password_beside_a_list_of_users_is_passed_over() {
+        let authorization = Authorization {
+            password: Some("x".into()),
+            users: Some(vec![user("a")]),
+            ..Default::default()
+        };
+        let options = Options { authorization, ..Options::default() };
+        assert!(log_in(&options, "a", "p").is_some());
+        assert!(log_in(&options, "", "x").is_none());
+    }
+
+    #[test]
+    fn a_user_without_a_password_has_the_empty_one() {
+        let authorization = Authorization { user: Some("u".into()), ..Default::default() };
+        let options = Options { authorization, ..Options::default() };
+        assert!(log_in(&options, "u", "").is_some());
+        assert!(log_in(&options, "u", "x").is_none());
+    }
+
+    #[test]
+    fn users_of_accounts_are_in_their_accounts() {
+        let account = Account { users: vec![user("a")], ..Account::default() };
+        let authorization = Authorization { users: Some(vec![user("b")]), ..Default::default() };
+        let accounts = [(String::from("A"), account)].into();
+        let options = Options { authorization, accounts, ..Options::default() };
+        assert_eq!(&*log_in(&options, "a", "p").unwrap().account, "A");
+        assert_eq!(&*log_in(&options, "b", "p").unwrap().account, "$G");
+    }
+
+    #[test]
+    fn a_single_user_has_the_permissions_that_stand_beside() {
+        let publish = SubjectLists { deny: vec!["x".into()], ..Default::default() };
+        let authorization = Authorization {
+            user: Some("u".into()),
+            default_permissions: Some(Permissions {
+                publish: Some(publish),
+                ..Permissions::default()
+            }),
+            ..Default::default()
+        };
+        let options = Options { authorization, ..Options::default() };
+        assert!(log_in(&options, "u", "").unwrap().permissions.is_some());
+    }
+
+    #[test]
+    fn an_empty_list_of_what_is_allowed_is_none() {
+        let empty = Permissions { publish: Some(SubjectLists::default()), ..Default::default() };
+        assert_eq!(empty.build("").unwrap(), auth::Permissions::builder().build().unwrap());
+    }
+
+    #[test]
+    fn a_queue_group_is_no_subject_to_publish_to() {
+        let publish = SubjectLists { allow: vec!["x q".into()], ..Default::default() };
+        let permissions = Permissions { publish: Some(publish), ..Default::default() };
+        let user = User { permissions: Some(permissions), ..user("a") };
+        let authorization = Authorization { users: Some(vec![user]), ..Default::default() };
+        assert_eq!(
+            refusal(authorization),
+            "authorization.users[0]: permissions: publish allow: \"x q\" is not a subject"
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! What may be set so, but is seldom meant.
+
+use std::time::Duration;
+
+use super::{Options, Permissions, SubjectLists, User};
+
+/// A setting that is valid and seldom meant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Advice {
+    /// The option.
+    pub path: String,
+    /// What to think of.
+    pub text: String,
+}
+
+// NATS 2.14: const.go MAX_PAYLOAD_MAX_SIZE; opts.go parseAuthorization.
+const LARGE_PAYLOAD: i64 = 8 << 20;
+const LONG_TIMEOUT: Duration = Duration::from_mins(1);
+
+impl Options {
+    /// Settings that are valid and seldom meant.
+    pub fn advice(&self) -> Vec<Advice> {
+        let mut advice = Vec::new();
+        let mut say = |path: &str, text: &str| {
+            advice.push(Advice { path: path.to_owned(), text: format!("{path}: {text}") });
+        };
+        if self.max_payload > LARGE_PAYLOAD {
+            say("max_payload", "above 8MB a message delays all others behind it for long");
+        }
+        if self.authorization.timeout > LONG_TIMEOUT {
+            say(
+                "authorization.timeout",
+                "strangers may stay for more than a minute; a duration of minutes is written \"1m\", with quotes",
+            );
+        }
+        let mut look = |path: String, permissions: Option<&Permissions>| {
+            let Some(Permissions { publish, subscribe, allow_responses }) = permissions else {
+                return;
+            };
+            // With answers allowed, nothing listed means that nothing else may be published.
+            let publish = publish.as_ref().filter(|_| allow_responses.is_none());
+            for (name, lists) in [("publish", publish), ("subscribe", subscribe.as_ref())] {
+                if lists == Some(&SubjectLists::default()) {
+                    let text = "no subject is listed, so that all are allowed, as in nats-server";
+                    say(&format!("{path}.{name}"), text);
+                }
+            }
+        };
+        let one = &self.authorization;
+        look("authorization.default_permissions".into(), one.default_permissions.as_ref());
+        let users =
+            |path: String, users: &[User], look: &mut dyn FnMut(String, Option<&Permissions>)| {
+                for (index, user) in users.iter().enumerate() {
+                    look(format!("{path}[{index}].permissions"), user.permissions.as_ref());
+                }
+            };
+        users("authorization.users".into(), one.users.as_deref().unwrap_or_default(), &mut look);
+        for (name, account) in &self.accounts {
+            let path = format!("accounts.{name}");
+            look(format!("{path}.default_permissions"), account.default_permissions.as_ref());
+            users(format!("{path}.users"), &account.users, &mut look);
+        }
+        advice
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{AllowResponses, Authorization};
+
+    #[test]
+    fn defaults_need_no_advice() {
+        assert!(Options::default().advice().is_empty());
+    }
+
+    #[test]
+    fn lists_of_nothing_are_pointed_out_unless_they_forbid() {
+        let nothing = Permissions { publish: Some(SubjectLists::default()), ..Default::default() };
+        let answers = Some(AllowResponses::default());
+        let only_answers = Permissions { allow_responses: answers, ..nothing.clone() };
+        let users = [nothing, only_answers]
+            .map(|permissions| User { permissions: Some(permissions), ..User::default() });
+        let authorization = Authorization { users: Some(users.into()), ..Default::default() };
+        let options = Options { authorization, ..Options::default() };
+        let paths: Vec<_> = options.advice().into_iter().map(|advice| advice.path).collect();
+        assert_eq!(paths, ["authorization.users[0].permissions.publish"]);
+    }
+}

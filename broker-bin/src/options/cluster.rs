@@ -1,0 +1,112 @@
+//! Links to the other servers of a cluster.
+
+use std::time::Duration;
+
+use broker_core::auth::Secret;
+use figment::value::Dict;
+
+use super::{Permissions, Tls};
+use crate::config::declare::{
+    block, choice, duration, formatted, integer, list, listen, port, seconds, section, switch, text,
+};
+use crate::config::kind::{Format, MANY};
+use crate::config::lang::{Node, Value};
+use crate::config::settle::number;
+use crate::config::table::{Group, Meaning};
+
+section! {
+    /// Links to the other servers of a cluster. Without a port there are none.
+    pub struct Cluster = Block::new("cluster").off(has_no_port);
+
+    /// Its name, the same on all of its servers.
+    name: Option<String> = None => formatted(Format::Word)
+        .flag(Group::Cluster, &["cluster_name"], "<name>");
+    /// Host name or address to listen on.
+    host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0");
+    /// Port for other servers; -1 is any that is free, 0 is none.
+    port: i64 = 0 => port();
+    /// How other servers say that they may connect.
+    authorization: PeerAuthorization = PeerAuthorization::default() => block(PeerAuthorization::block)
+        .at_once();
+    /// Servers to connect to.
+    routes: Vec<Secret> = Vec::new() => list(Format::Url).at_once()
+        .flag(Group::Cluster, &["routes"], "<url,url...>");
+    /// Encryption.
+    tls: Option<Tls> = None => block(Tls::block).at_once();
+    /// Address that other servers are told to connect to.
+    advertise: Option<String> = None => formatted(Format::HostPort).aliases(&["cluster_advertise"]).at_once()
+        .flag(Group::Cluster, &["cluster_advertise"], "<host:port>");
+    /// Clients are not told of the other servers.
+    no_advertise: bool = false => switch().at_once().flag(Group::Cluster, &["no_advertise"], "");
+    /// How often to try again to connect to a server that others told of.
+    connect_retries: i64 = 0 => integer(i64::MIN, i64::MAX).at_once()
+        .flag(Group::Cluster, &["connect_retries"], "<number>");
+    /// Wait longer before each try to connect.
+    connect_backoff: bool = false => switch().at_once();
+    /// Which subjects are taken from other servers, and given to them.
+    permissions: Option<Permissions> = None => block(Permissions::block).unset("all").at_once();
+    /// Links to each server; -1 is one, for all accounts.
+    pool_size: i64 = 3 => integer(-1, MANY).zero_is_default().at_once();
+    /// Accounts that have a link of their own.
+    accounts: Vec<String> = Vec::new() => list(Format::Any).at_once();
+    /// Compression of the links.
+    compression: Compression = Compression::default() => block(Compression::block).at_once();
+    /// As the top level's.
+    ping_interval: Option<Duration> = None => duration().unset("the top level's, at most 30s").at_once();
+    /// As the top level's.
+    ping_max: i64 = 0 => integer(0, MANY).unset("the top level's").at_once();
+    /// As the top level's.
+    write_deadline: Option<Duration> = None => duration().unset("the top level's").at_once();
+    /// What happens to a link past its `write_deadline`.
+    write_timeout: String = "default".into() => choice(&["default", "close", "retry"]).at_once();
+
+    in other words:
+    /// Host and port to listen on.
+    listen => listen("host", "port");
+}
+
+section! {
+    /// How other servers say that they may connect.
+    pub struct PeerAuthorization = Block::new("peer authorization");
+
+    /// The user that they must name.
+    user: Option<String> = None => text().aliases(&["username"]).at_once();
+    /// That user's password.
+    password: Option<Secret> = None => formatted(Format::Secret).aliases(&["pass"]).at_once();
+    /// How long they may take to say so.
+    timeout: Duration = Duration::from_secs(2) => seconds()
+        .zero_is_default().at_once();
+    /// Deprecated: `permissions` of the block around it.
+    permissions: Option<Permissions> = None => block(Permissions::block)
+        .aliases(&["default_permission", "default_permissions"]).at_once();
+}
+
+section! {
+    /// Compression of links between servers. A word or a switch in place of the block is its `mode`.
+    pub struct Compression = Block::new("compression")
+        .short("a mode, true, false or a map", mode);
+
+    /// `off`, `accept`, `s2_fast`, `s2_better`, `s2_best`, `s2_uncompressed` or `s2_auto`; `on` and `off`
+    /// may also be written as switches.
+    mode: Option<String> = None => choice(&[
+        "off", "disabled", "false", "not supported", "not_supported", "accept", "on", "enabled", "true",
+        "s2_auto", "auto", "s2_uncompressed", "s2_fast", "s2_better", "s2_best",
+    ]).unset("accept; of leaf nodes s2_auto").at_once();
+    /// Round-trip times from which `s2_auto` compresses more.
+    rtt_thresholds: Vec<String> = Vec::new() => list(Format::Duration)
+        .aliases(&["thresholds", "rtts", "rtt"]).unset("10ms, 50ms, 100ms").at_once();
+}
+
+fn mode(node: &Node) -> Meaning {
+    let mode = match &node.value {
+        Value::Bool(on) => Value::String(if *on { "on" } else { "off" }.into()),
+        Value::String(_) => node.value.clone(),
+        _ => return Meaning::Unknown,
+    };
+    Meaning::Is(super::authorization::map(node, "mode", mode))
+}
+
+/// A block that only listens has nothing to do without a port.
+pub(super) fn has_no_port(block: &Dict) -> bool {
+    block.get("port").and_then(number).unwrap_or(0) == 0
+}

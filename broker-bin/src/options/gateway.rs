@@ -1,0 +1,64 @@
+//! Links to other clusters.
+
+use std::time::Duration;
+
+use broker_core::auth::Secret;
+use figment::value::Dict;
+
+use super::cluster::has_no_port;
+use super::{PeerAuthorization, Tls};
+use crate::config::declare::{
+    block, blocks, choice, duration, formatted, integer, list, listen, port, section, switch, text,
+};
+use crate::config::kind::Format;
+
+section! {
+    /// Links to other clusters.
+    pub struct Gateway = Block::new("gateway").off(is_off);
+
+    /// The name of the cluster that this server is in.
+    name: Option<String> = None => formatted(Format::Word);
+    /// Host name or address to listen on.
+    host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0");
+    /// Port for other clusters; -1 is any that is free, 0 is none.
+    port: i64 = 0 => port();
+    /// How other clusters say that they may connect.
+    authorization: PeerAuthorization = PeerAuthorization::default() => block(PeerAuthorization::block);
+    /// Encryption.
+    tls: Option<Tls> = None => block(Tls::block).at_once();
+    /// Address that other clusters are told to connect to.
+    advertise: Option<String> = None => formatted(Format::HostPort);
+    /// How often to try again to connect to a cluster that others told of.
+    connect_retries: i64 = 0 => integer(i64::MIN, i64::MAX);
+    /// Wait longer before each try to connect.
+    connect_backoff: bool = false => switch();
+    /// Clusters to connect to.
+    gateways: Vec<RemoteGateway> = Vec::new() => blocks(RemoteGateway::block);
+    /// Only the clusters of `gateways` may connect.
+    reject_unknown_cluster: bool = false => switch().aliases(&["reject_unknown"]);
+    /// As the top level's.
+    write_deadline: Option<Duration> = None => duration().unset("the top level's");
+    /// What happens to a link past its `write_deadline`.
+    write_timeout: String = "default".into() => choice(&["default", "close", "retry"]);
+
+    in other words:
+    /// Host and port to listen on.
+    listen => listen("host", "port");
+}
+
+section! {
+    /// A cluster to connect to.
+    pub struct RemoteGateway = Block::new("remote gateway");
+
+    /// Its name.
+    name: Option<String> = None => formatted(Format::Word).unset("must be given");
+    /// Encryption.
+    tls: Option<Tls> = None => block(Tls::block).at_once();
+    /// Its servers.
+    urls: Vec<Secret> = Vec::new() => list(Format::Url).aliases(&["url"]);
+}
+
+// NATS 2.14: gateway.go validateGatewayOptions: a name demands a port.
+fn is_off(block: &Dict) -> bool {
+    has_no_port(block) && block.get("name").is_none()
+}

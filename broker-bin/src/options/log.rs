@@ -1,0 +1,131 @@
+//! What is logged, and where to.
+
+use std::path::PathBuf;
+
+use crate::config::field::Show;
+
+use super::Options;
+
+/// What is logged, and where to.
+///
+/// Of the three places the first that is set wins, as in nats-server: `file`, `remote_syslog`, `syslog`;
+/// none of them is standard error.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogOptions {
+    /// File to append to. Default: none.
+    pub file: Option<PathBuf>,
+    /// When the file is longer than this, in bytes, it is moved aside and a new one is begun; 0 never
+    /// does. Default 0.
+    pub size_limit_bytes: u64,
+    /// How many files to keep, the one written to among them; 0 keeps all. Default 0.
+    pub max_files: u64,
+    /// Log to the syslog of this machine. Default false.
+    pub syslog: bool,
+    /// Log to the syslog at this address: `udp://host:port`, `tcp://host:port` or `unix:///path`.
+    pub remote_syslog: Option<String>,
+    /// How a line is written. Default [`LogFormat::Text`].
+    pub format: LogFormat,
+    /// Log `[DBG]` lines.
+    pub debug: bool,
+    /// Log `[TRC]` lines: the raw protocol.
+    pub trace: bool,
+    /// Trace the system account too. It does not switch `trace` on.
+    pub trace_verbose: bool,
+    /// Begin lines with date and time. Default true.
+    pub time: bool,
+    /// Date and time in UTC, not in the machine's zone.
+    pub utc: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            file: None,
+            size_limit_bytes: 0,
+            max_files: 0,
+            syslog: false,
+            remote_syslog: None,
+            format: LogFormat::Text,
+            debug: false,
+            trace: false,
+            trace_verbose: false,
+            time: true,
+            utc: false,
+        }
+    }
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// nats-server's: `[pid] date time [INF] text`.
+    #[default]
+    Text,
+    /// One JSON object a line, for log collectors; see [`logging`](crate::logging).
+    Json,
+}
+
+impl std::str::FromStr for LogFormat {
+    type Err = NoLogFormat;
+
+    fn from_str(text: &str) -> Result<Self, NoLogFormat> {
+        match text.to_ascii_lowercase().as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(NoLogFormat(text.to_owned())),
+        }
+    }
+}
+
+/// A word that names no [`LogFormat`].
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0:?} is no log format: text or json")]
+pub struct NoLogFormat(String);
+
+impl Show for LogFormat {
+    fn show(&self) -> String {
+        String::from(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+impl Options {
+    /// What is logged, and where to.
+    pub fn log(&self) -> LogOptions {
+        LogOptions {
+            file: self.log_file.clone(),
+            size_limit_bytes: self.log_size_limit.try_into().unwrap_or(0),
+            max_files: self.log_max_num.try_into().unwrap_or(0),
+            syslog: self.syslog,
+            remote_syslog: self.remote_syslog.clone(),
+            format: self.log_format,
+            debug: self.debug,
+            trace: self.trace,
+            trace_verbose: self.trace_verbose,
+            time: self.logtime,
+            utc: self.logtime_utc,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_format_is_text_or_json() {
+        assert_eq!("JSON".parse(), Ok(LogFormat::Json));
+        assert_eq!("text".parse(), Ok(LogFormat::Text));
+        let error = "xml".parse::<LogFormat>().unwrap_err();
+        assert_eq!(error.to_string(), "\"xml\" is no log format: text or json");
+    }
+
+    #[test]
+    fn options_say_what_log_options_say_by_default() {
+        assert_eq!(Options::default().log(), LogOptions::default());
+    }
+}

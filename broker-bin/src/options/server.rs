@@ -1,0 +1,127 @@
+//! From options to those of the crates below.
+
+use broker_core::Limits;
+use broker_core::limits::MAX_PAYLOAD_CEILING_BYTES;
+use broker_net::{LameDuck, ServerOptions};
+
+use super::{Options, OptionsError};
+
+impl Options {
+    /// The settings agree with each other.
+    ///
+    /// # Errors
+    ///
+    /// The first contradiction.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        // NATS 2.14: server.go validateOptions.
+        if self.lame_duck_grace_period >= self.lame_duck_duration {
+            return Err(OptionsError::GraceNotShorter {
+                grace: self.lame_duck_grace_period,
+                duration: self.lame_duck_duration,
+            });
+        }
+        if u64::try_from(self.max_payload).is_ok_and(|payload| payload > self.max_pending) {
+            return Err(OptionsError::PayloadOverPending {
+                max_payload: self.max_payload,
+                max_pending: self.max_pending,
+            });
+        }
+        self.access().map(drop)
+    }
+
+    /// What clients may do.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_control_line_bytes: self.max_control_line,
+            max_payload_bytes: bytes(self.max_payload, MAX_PAYLOAD_CEILING_BYTES),
+            max_pending_bytes: usize::try_from(self.max_pending).unwrap_or(usize::MAX),
+            max_pending_total_bytes: usize::try_from(self.max_pending_total).unwrap_or(usize::MAX),
+            // NATS 2.14: less than none is none too.
+            max_connections: Some(usize::try_from(self.max_connections).unwrap_or(0)),
+            max_subscriptions: usize::try_from(self.max_subscriptions).ok().filter(|max| *max > 0),
+            max_subscription_tokens: self.max_subscription_tokens.map(usize::from),
+            ping_interval: self.ping_interval,
+            ping_max: self.ping_max,
+            write_deadline: self.write_deadline,
+            auth_timeout: self.authorization.timeout,
+        }
+    }
+
+    /// What the server is told.
+    pub fn server(&self) -> ServerOptions {
+        let mut server = ServerOptions::default();
+        server.host.clone_from(&self.host);
+        server.port = self.port;
+        server.client_advertise =
+            self.client_advertise.as_deref().and_then(|text| text.parse().ok());
+        let broker = &mut server.broker;
+        broker.limits = self.limits();
+        broker.server_name = self.server_name.clone();
+        broker.trace = self.trace;
+        broker.trace_headers = self.trace_headers;
+        broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);
+        broker.no_header_support = self.no_header_support;
+        server
+    }
+
+    /// How the server takes leave of its clients.
+    pub fn lame_duck(&self) -> LameDuck {
+        LameDuck::new(self.lame_duck_duration, self.lame_duck_grace_period)
+    }
+}
+
+/// A limit, or the most there is if it is negative.
+fn bytes(limit: i64, most: usize) -> usize {
+    usize::try_from(limit).map_or(most, |limit| limit.min(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_the_core_s_by_default() {
+        assert_eq!(Options::default().limits(), Limits::default());
+    }
+
+    #[test]
+    fn negative_limits_mean_what_they_mean_in_nats() {
+        let options = Options {
+            max_payload: -1,
+            max_connections: -1,
+            max_subscriptions: -1,
+            ..Options::default()
+        };
+        let limits = options.limits();
+        assert_eq!(limits.max_payload_bytes, 999_999_999);
+        assert_eq!(limits.max_connections, Some(0), "nobody");
+        assert_eq!(limits.max_subscriptions, None);
+        assert_eq!(options.check(), Ok(()));
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_refused() {
+        let options = Options { max_payload: 11, max_pending: 10, ..Options::default() };
+        let text = options.check().unwrap_err().to_string();
+        assert_eq!(text, "max_payload (11) is more than max_pending (10)");
+
+        let second = Duration::from_secs(1);
+        let options = Options {
+            lame_duck_duration: second,
+            lame_duck_grace_period: second,
+            ..Options::default()
+        };
+        let text = options.check().unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "lame_duck_grace_period (1s) must be shorter than lame_duck_duration (1s)"
+        );
+    }
+
+    #[test]
+    fn lame_duck_mode_takes_as_long_as_it_does_by_default() {
+        assert_eq!(Options::default().lame_duck(), LameDuck::default());
+    }
+}
