@@ -9,7 +9,11 @@ use broker_core::Broker;
 use broker_net::{BindError, Server};
 
 use crate::config::Loaded;
-use crate::options::{Options, OptionsError};
+#[cfg(feature = "monitoring")]
+use crate::monitor::{
+    Connz, ConnzOptions, Facts, Moment, Monitor, Observer, Subsz, SubszOptions, Varz,
+};
+use crate::options::{MonitorOptions, Options, OptionsError};
 use crate::ports_file::{Ports, PortsFile, urls};
 use crate::{NATS_VERSION, VERSION, pid_file};
 
@@ -27,6 +31,10 @@ use crate::{NATS_VERSION, VERSION, pid_file};
 #[derive(Debug)]
 pub struct Daemon {
     server: Server,
+    #[cfg(feature = "monitoring")]
+    observer: Observer,
+    #[cfg(feature = "monitoring")]
+    monitor: Option<Monitor>,
     ports_file: Option<PortsFile>,
 }
 
@@ -54,6 +62,14 @@ pub enum StartError {
         /// Why not.
         source: BindError,
     },
+    /// The port of the monitoring endpoints cannot be had.
+    #[error("Can't start monitoring: can't listen to the monitor port {address}: {source}")]
+    Monitor {
+        /// Host and port as asked for.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 impl Daemon {
@@ -63,7 +79,7 @@ impl Daemon {
     ///
     /// [`StartError`]; then nothing is left running. A ports file that cannot be written is only logged.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        Self::start_from(options, || ()).await
+        Self::start_from(options, None, || ()).await
     }
 
     /// Starts serving what a configuration says, and names its file in the log.
@@ -73,20 +89,25 @@ impl Daemon {
     /// As [`Self::start`].
     pub async fn start_loaded(loaded: Loaded) -> Result<Self, StartError> {
         let Loaded { options, file, digest, warnings, .. } = loaded;
+        let shown_digest = digest.clone();
         let banner = || {
             if let Some(file) = file {
-                let digest = digest.unwrap_or_default();
+                let digest = shown_digest.unwrap_or_default();
                 tracing::info!("Using configuration file: {} ({digest})", file.display());
             }
             for warning in warnings {
                 tracing::warn!("{warning}");
             }
         };
-        Self::start_from(options, banner).await
+        Self::start_from(options, digest, banner).await
     }
 
     /// `banner` says where the options are from.
-    async fn start_from(options: Options, banner: impl FnOnce()) -> Result<Self, StartError> {
+    async fn start_from(
+        options: Options,
+        digest: Option<String>,
+        banner: impl FnOnce(),
+    ) -> Result<Self, StartError> {
         options.check()?;
         tracing::info!("Starting natsd");
         tracing::info!("  Version:  {VERSION} (NATS {NATS_VERSION})");
@@ -107,6 +128,13 @@ impl Daemon {
         let info = server.broker().info();
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
+        let monitoring = options.monitoring()?;
+        #[cfg(feature = "monitoring")]
+        let observer = observe(&server, &options, digest);
+        #[cfg(feature = "monitoring")]
+        let monitor = start_monitor(monitoring.as_ref(), &observer).await?;
+        #[cfg(not(feature = "monitoring"))]
+        without_monitoring(monitoring.as_ref(), digest)?;
         // NATS 2.14: server.go, the host as it was asked for and the port as it was had.
         tracing::info!(
             "Listening for client connections on {}",
@@ -115,7 +143,15 @@ impl Daemon {
 
         let ports_file = options.ports_file_dir.and_then(|dir| {
             let path = PortsFile::path(&dir, &options.program);
-            let ports = Ports { nats: urls("nats", server.local_addr()), ..Ports::default() };
+            let ports = Ports {
+                nats: urls("nats", server.local_addr()),
+                #[cfg(feature = "monitoring")]
+                monitoring: monitor
+                    .iter()
+                    .flat_map(|monitor| urls("http", monitor.local_addr()))
+                    .collect(),
+                ..Ports::default()
+            };
             PortsFile::create(path.clone(), &ports)
                 .inspect_err(|error| {
                     tracing::error!("Error writing ports file ({}): {error}", path.display());
@@ -123,7 +159,14 @@ impl Daemon {
                 .ok()
         });
         tracing::info!("Server is ready");
-        Ok(Self { server, ports_file })
+        Ok(Self {
+            server,
+            #[cfg(feature = "monitoring")]
+            observer,
+            #[cfg(feature = "monitoring")]
+            monitor,
+            ports_file,
+        })
     }
 
     /// Where clients connect to.
@@ -134,6 +177,44 @@ impl Daemon {
     /// The broker behind it.
     pub fn broker(&self) -> &Broker {
         self.server.broker()
+    }
+
+    /// Where the monitoring endpoints listen, if they were asked for.
+    #[cfg(feature = "monitoring")]
+    pub fn monitoring_addr(&self) -> Option<SocketAddr> {
+        self.monitor.as_ref().map(Monitor::local_addr)
+    }
+
+    /// Looks at the server, as the monitoring endpoints do; they need not listen.
+    #[cfg(feature = "monitoring")]
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// What `/varz` shows.
+    #[cfg(feature = "monitoring")]
+    pub fn varz(&self) -> Varz {
+        self.observer.varz()
+    }
+
+    /// What `/connz` shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::connz`].
+    #[cfg(feature = "monitoring")]
+    pub fn connz(&self, options: &ConnzOptions) -> Result<Connz, crate::monitor::BadRequest> {
+        self.observer.connz(options)
+    }
+
+    /// What `/subsz` shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::subsz`].
+    #[cfg(feature = "monitoring")]
+    pub fn subsz(&self, options: &SubszOptions) -> Result<Subsz, crate::monitor::BadRequest> {
+        self.observer.subsz(options)
     }
 
     /// Stops serving: connections are closed, the ports file is removed.
@@ -152,6 +233,62 @@ async fn bind(options: &Options) -> Result<Server, StartError> {
     builder.bind().await.map_err(|source| StartError::Listen {
         address: host_port(&options.host, options.port),
         source,
+    })
+}
+
+#[cfg(feature = "monitoring")]
+fn observe(server: &Server, options: &Options, digest: Option<String>) -> Observer {
+    let observer = Observer::of(server);
+    let digest = digest.unwrap_or_default();
+    observer.update_facts(|facts| {
+        facts.host.clone_from(&options.host);
+        facts.tags.clone_from(&options.server_tags);
+        facts.metadata.clone_from(&options.server_metadata);
+        facts.config_digest.clone_from(&digest);
+        facts.config_load_time = Some(Moment(std::time::SystemTime::now()));
+    });
+    observer
+}
+
+#[cfg(feature = "monitoring")]
+async fn start_monitor(
+    options: Option<&MonitorOptions>,
+    observer: &Observer,
+) -> Result<Option<Monitor>, StartError> {
+    let Some(options) = options else { return Ok(None) };
+    let monitor = Monitor::bind(options, observer.clone()).await.map_err(|source| {
+        StartError::Monitor { address: host_port(&options.host, options.port), source }
+    })?;
+    let address = monitor.local_addr();
+    let shown = host_port(&options.host, address.port());
+    tracing::info!("Starting http monitor on {shown}");
+    if options.is_open() && !address.ip().is_loopback() {
+        tracing::warn!(
+            "Monitoring on {shown} answers everybody who can reach it; http: \"127.0.0.1:{}\" keeps it \
+             to this machine, http_token asks for a token",
+            address.port()
+        );
+    }
+    observer.update_facts(|facts: &mut Facts| {
+        facts.http_host.clone_from(&options.host);
+        facts.http_port = address.port();
+        facts.http_base_path.clone_from(&options.base_path);
+    });
+    Ok(Some(monitor))
+}
+
+#[cfg(not(feature = "monitoring"))]
+fn without_monitoring(
+    options: Option<&MonitorOptions>,
+    _digest: Option<String>,
+) -> Result<(), StartError> {
+    let Some(options) = options else { return Ok(()) };
+    Err(StartError::Monitor {
+        address: host_port(&options.host, options.port),
+        source: io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this natsd was built without monitoring",
+        ),
     })
 }
 

@@ -6,7 +6,7 @@
 //! | taking a look | [`Observer`]: one file an endpoint |
 //! | the listener, its bounds, who may look | `http/` |
 //! | `/metrics` | `metrics/`: prometheus-nats-exporter's names, and our own |
-//! | settings | [`options`] |
+//! | settings | [`MonitorOptions`] |
 //!
 //! Every answer is added up when somebody asks, from what sessions count for themselves: nothing on the
 //! way of a message knows that it is watched. Answers are made one or two at a time, away from the threads
@@ -23,7 +23,6 @@ mod jsz;
 mod leafz;
 mod metrics;
 mod observer;
-pub mod options;
 mod process;
 mod query;
 mod routez;
@@ -31,6 +30,7 @@ mod subsz;
 mod time;
 mod varz;
 
+pub use crate::options::MonitorOptions;
 pub use accountz::{AccountInfo, Accountz};
 pub use accstatz::{AccountStat, AccountStatz, DataStats, MessagesAndBytes};
 pub use connz::{ConnInfo, ConnState, Connz, ConnzOptions, SortBy, SubscriptionLists};
@@ -40,7 +40,6 @@ pub use http::Monitor;
 pub use jsz::{ApiStats, Jsz, JszConfig};
 pub use leafz::Leafz;
 pub use observer::{Facts, Observer};
-pub use options::MonitorOptions;
 pub use query::BadRequest;
 pub use routez::Routez;
 pub use subsz::{SubDetail, SublistStats, Subsz, SubszOptions};

@@ -26,6 +26,7 @@ impl Options {
                 max_pending: self.max_pending,
             });
         }
+        self.monitoring()?;
         self.access().map(drop)
     }
 
@@ -44,6 +45,7 @@ impl Options {
             ping_max: self.ping_max,
             write_deadline: self.write_deadline,
             auth_timeout: self.authorization.timeout,
+            max_closed_connections: self.max_closed_clients,
         }
     }
 

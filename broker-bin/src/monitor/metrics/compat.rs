@@ -7,8 +7,8 @@ use super::writer::Writer;
 use crate::monitor::accountz::AccountInfo;
 use crate::monitor::accstatz::AccountStat;
 use crate::monitor::connz::DEFAULT_LIMIT;
-use crate::monitor::options::Prefix;
 use crate::monitor::{HealthzOptions, Observer, SubszOptions, Varz};
+use crate::options::MetricsPrefix;
 
 /// Strings that are shown; others are not.
 const SHOWN_STRINGS: &[&str] = &[
@@ -27,7 +27,7 @@ const MOMENTS: &[&str] = &["start", "config_load_time"];
 
 pub(super) fn write(
     writer: &Writer,
-    prefix: Prefix,
+    prefix: MetricsPrefix,
     observer: &Observer,
     varz: &Varz,
     connections: &[Connection],
@@ -57,7 +57,7 @@ pub(super) fn write(
 
 struct Compat<'a> {
     writer: &'a Writer,
-    prefix: Prefix,
+    prefix: MetricsPrefix,
 }
 
 impl Compat<'_> {
@@ -188,8 +188,8 @@ impl Compat<'_> {
             ("total_message_bytes", "Total number of bytes stored in JetStream", 0.0),
         ] {
             let prefix = match self.prefix {
-                Prefix::Gnatsd => "jetstream",
-                Prefix::Nats => "nats",
+                MetricsPrefix::Gnatsd => "jetstream",
+                MetricsPrefix::Nats => "nats",
             };
             self.writer.gauge(&format!("{prefix}_server_{name}"), help, &labels, value);
         }
@@ -201,8 +201,8 @@ impl Compat<'_> {
 
     fn core(&self, name: &str) -> String {
         let prefix = match self.prefix {
-            Prefix::Gnatsd => "gnatsd",
-            Prefix::Nats => "nats",
+            MetricsPrefix::Gnatsd => "gnatsd",
+            MetricsPrefix::Nats => "nats",
         };
         format!("{prefix}_{name}")
     }

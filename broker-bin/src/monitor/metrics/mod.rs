@@ -14,8 +14,8 @@ mod writer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::options::{Prefix, ServerLabel};
 use super::{MonitorOptions, Observer};
+use crate::options::{MetricsPrefix, MetricsServerId};
 use writer::Writer;
 
 /// Renders metrics. Cheap to clone.
@@ -26,8 +26,8 @@ pub(super) struct Metrics {
 
 #[derive(Debug)]
 struct How {
-    prefix: Prefix,
-    label: ServerLabel,
+    prefix: MetricsPrefix,
+    label: MetricsServerId,
     url: String,
 }
 
@@ -46,9 +46,9 @@ impl Metrics {
     pub(super) fn render(&self, observer: &Observer) -> String {
         let varz = observer.varz();
         let server_id = match self.how.label {
-            ServerLabel::Url => &self.how.url,
-            ServerLabel::Id => &varz.server_id,
-            ServerLabel::Name => &varz.server_name,
+            MetricsServerId::Url => &self.how.url,
+            MetricsServerId::Id => &varz.server_id,
+            MetricsServerId::Name => &varz.server_name,
         };
         let writer = Writer::new(server_id);
         let connections = observer.broker().connections();
