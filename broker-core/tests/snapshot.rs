@@ -1,5 +1,7 @@
 //! What is seen of a broker from outside.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod common;
 
 use std::time::Duration;
