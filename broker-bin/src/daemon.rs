@@ -1,20 +1,28 @@
 //! A server with all that belongs to it as a program: its banner, its files, its end.
 
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use broker_core::Broker;
 use broker_net::{BindError, Server};
 
-use crate::config::Loaded;
+use crate::config::problem::Problem;
+use crate::config::{self, Change, Loaded, Request};
+use crate::logging::Logging;
 #[cfg(feature = "monitoring")]
 use crate::monitor::{
-    Connz, ConnzOptions, Facts, Moment, Monitor, Observer, Subsz, SubszOptions, Varz,
+    BadRequest, Connz, ConnzOptions, Monitor, Observer, Subsz, SubszOptions, Varz,
 };
-use crate::options::{MonitorOptions, Options, OptionsError};
+use crate::options::{Access, Options, OptionsError};
 use crate::ports_file::{Ports, PortsFile, urls};
+use crate::reload::{Plan, ReloadError, Reloaded};
+use crate::watch::Watch;
 use crate::{NATS_VERSION, VERSION, pid_file};
 
 /// A running natsd.
@@ -31,10 +39,21 @@ use crate::{NATS_VERSION, VERSION, pid_file};
 #[derive(Debug)]
 pub struct Daemon {
     server: Server,
-    #[cfg(feature = "monitoring")]
-    observer: Observer,
-    #[cfg(feature = "monitoring")]
-    monitor: Option<Monitor>,
+    watch: Watch,
+    /// What is to be loaded again.
+    request: Option<Request>,
+    /// What is written to.
+    log: Option<Logging>,
+    now: Mutex<Now>,
+    /// Held by who changes options.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// What a reload may change.
+#[derive(Debug)]
+struct Now {
+    options: Arc<Options>,
+    access: Access,
     ports_file: Option<PortsFile>,
 }
 
@@ -79,33 +98,32 @@ impl Daemon {
     ///
     /// [`StartError`]; then nothing is left running. A ports file that cannot be written is only logged.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        Self::start_from(options, None, || ()).await
+        Self::start_from(options, None, None, || ()).await
     }
 
-    /// Starts serving what a configuration says, and names its file in the log.
+    /// Starts serving what a configuration says, and names its file in the log. [`Self::reload`] reads
+    /// it again.
     ///
     /// # Errors
     ///
     /// As [`Self::start`].
     pub async fn start_loaded(loaded: Loaded) -> Result<Self, StartError> {
-        let Loaded { options, file, digest, warnings, .. } = loaded;
-        let shown_digest = digest.clone();
+        let Loaded { request, options, file, digest, warnings } = loaded;
         let banner = || {
             if let Some(file) = file {
-                let digest = shown_digest.unwrap_or_default();
+                let digest = digest.clone().unwrap_or_default();
                 tracing::info!("Using configuration file: {} ({digest})", file.display());
             }
-            for warning in warnings {
-                tracing::warn!("{warning}");
-            }
+            warn(&warnings);
         };
-        Self::start_from(options, digest, banner).await
+        Self::start_from(options, Some(request), digest.as_deref(), banner).await
     }
 
     /// `banner` says where the options are from.
     async fn start_from(
         options: Options,
-        digest: Option<String>,
+        request: Option<Request>,
+        digest: Option<&str>,
         banner: impl FnOnce(),
     ) -> Result<Self, StartError> {
         options.check()?;
@@ -124,49 +142,30 @@ impl Daemon {
                 .map_err(|source| StartError::PidFile { path: path.clone(), source })?;
         }
 
-        let server = bind(&options).await?;
+        let access = options.access()?;
+        let server = bind(&options, access.clone()).await?;
         let info = server.broker().info();
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
-        let monitoring = options.monitoring()?;
-        #[cfg(feature = "monitoring")]
-        let observer = observe(&server, &options, digest);
-        #[cfg(feature = "monitoring")]
-        let monitor = start_monitor(monitoring.as_ref(), &observer).await?;
-        #[cfg(not(feature = "monitoring"))]
-        without_monitoring(monitoring.as_ref(), digest)?;
+        let watch = Watch::start(&server, &options, digest).await?;
         // NATS 2.14: server.go, the host as it was asked for and the port as it was had.
         tracing::info!(
             "Listening for client connections on {}",
             host_port(&options.host, server.local_addr().port())
         );
 
-        let ports_file = options.ports_file_dir.and_then(|dir| {
-            let path = PortsFile::path(&dir, &options.program);
-            let ports = Ports {
-                nats: urls("nats", server.local_addr()),
-                #[cfg(feature = "monitoring")]
-                monitoring: monitor
-                    .iter()
-                    .flat_map(|monitor| urls("http", monitor.local_addr()))
-                    .collect(),
-                ..Ports::default()
-            };
-            PortsFile::create(path.clone(), &ports)
-                .inspect_err(|error| {
-                    tracing::error!("Error writing ports file ({}): {error}", path.display());
-                })
-                .ok()
-        });
+        let ports_file = write_ports(&options, &server, &watch);
         tracing::info!("Server is ready");
-        Ok(Self {
-            server,
-            #[cfg(feature = "monitoring")]
-            observer,
-            #[cfg(feature = "monitoring")]
-            monitor,
-            ports_file,
-        })
+        let now = Now { options: Arc::new(options), access, ports_file };
+        let (now, changing) = (Mutex::new(now), tokio::sync::Mutex::default());
+        Ok(Self { server, watch, request, log: None, now, changing })
+    }
+
+    /// From here on `log` follows what a reload says of the log. Without one such options change nothing:
+    /// who logs is the caller's affair.
+    #[must_use]
+    pub fn with_log(self, log: Logging) -> Self {
+        Self { log: Some(log), ..self }
     }
 
     /// Where clients connect to.
@@ -182,19 +181,19 @@ impl Daemon {
     /// Where the monitoring endpoints listen, if they were asked for.
     #[cfg(feature = "monitoring")]
     pub fn monitoring_addr(&self) -> Option<SocketAddr> {
-        self.monitor.as_ref().map(Monitor::local_addr)
+        self.watch.monitor.as_ref().map(Monitor::local_addr)
     }
 
     /// Looks at the server, as the monitoring endpoints do; they need not listen.
     #[cfg(feature = "monitoring")]
     pub fn observer(&self) -> &Observer {
-        &self.observer
+        &self.watch.observer
     }
 
     /// What `/varz` shows.
     #[cfg(feature = "monitoring")]
     pub fn varz(&self) -> Varz {
-        self.observer.varz()
+        self.observer().varz()
     }
 
     /// What `/connz` shows.
@@ -203,8 +202,8 @@ impl Daemon {
     ///
     /// As [`Observer::connz`].
     #[cfg(feature = "monitoring")]
-    pub fn connz(&self, options: &ConnzOptions) -> Result<Connz, crate::monitor::BadRequest> {
-        self.observer.connz(options)
+    pub fn connz(&self, options: &ConnzOptions) -> Result<Connz, BadRequest> {
+        self.observer().connz(options)
     }
 
     /// What `/subsz` shows.
@@ -213,83 +212,173 @@ impl Daemon {
     ///
     /// As [`Observer::subsz`].
     #[cfg(feature = "monitoring")]
-    pub fn subsz(&self, options: &SubszOptions) -> Result<Subsz, crate::monitor::BadRequest> {
-        self.observer.subsz(options)
+    pub fn subsz(&self, options: &SubszOptions) -> Result<Subsz, BadRequest> {
+        self.observer().subsz(options)
+    }
+
+    /// What it goes by now.
+    pub fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.now().options)
+    }
+
+    /// Reads the configuration again that it was started with, and goes by it. The command line and the
+    /// environment are what they were.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]; then nothing has changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has changed everything or nothing.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let _changing = self.changing.lock().await;
+        let request = self.request.clone().filter(|request| request.file.is_some());
+        let request = request.ok_or(ReloadError::NoFile)?;
+        let loaded = in_a_thread(move || Ok(config::load(&request)?)).await?;
+        warn(&loaded.warnings);
+        self.change(loaded.options, loaded.digest).await
+    }
+
+    /// Goes by other options: see [`Self::reload`]. Port 0 stands for the one it has.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]; then nothing has changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::reload`].
+    pub async fn apply(&self, options: Options) -> Result<Reloaded, ReloadError> {
+        let _changing = self.changing.lock().await;
+        self.change(options, None).await
+    }
+
+    async fn change(
+        &self,
+        options: Options,
+        digest: Option<String>,
+    ) -> Result<Reloaded, ReloadError> {
+        let (before, access) = {
+            let now = self.now();
+            (Arc::clone(&now.options), now.access.clone())
+        };
+        let log = self.log.clone();
+        let plan = in_a_thread(move || Plan::make(&before, options, &access, log.as_ref())).await?;
+
+        let authenticator = plan.authenticator();
+        let Plan { options, changes, server, access, log, .. } = plan;
+        let (first, last) = changes.split_at(Plan::lines_before_the_server_s(&changes));
+        tell(first);
+        // Its first step changes everything; from there to the last line of the block nothing waits.
+        let mut applying = pin!(self.server.apply(server, authenticator));
+        let applied = poll_fn(|context| Poll::Ready(applying.as_mut().poll(context))).await;
+        let applied = applied.map(|result| result.map_err(ReloadError::from));
+        if let Poll::Ready(Err(error)) = applied {
+            return Err(error);
+        }
+        tell(last);
+        if let Some(log) = log {
+            log.switch();
+        }
+        self.watch.follow(&options, digest.as_deref());
+        self.now().follow(options, access, &changes, &self.server, &self.watch);
+
+        let report = match applied {
+            Poll::Ready(report) => report?,
+            Poll::Pending => applying.await?,
+        };
+        match digest {
+            Some(digest) => tracing::info!("Reloaded server configuration ({digest})"),
+            None => tracing::info!("Reloaded server configuration"),
+        }
+        Ok(Reloaded { changes, excess: report.excess })
+    }
+
+    /// Takes leave of its clients: see [`Server::lame_duck`]. Returns when all are gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it goes on.
+    pub async fn lame_duck(&self) {
+        let plan = self.now().options.lame_duck();
+        self.server.lame_duck(plan).await;
     }
 
     /// Stops serving: connections are closed, the ports file is removed.
     pub async fn stop(self) {
         tracing::info!("Initiating Shutdown...");
         self.server.shutdown().await;
-        drop(self.ports_file);
+        drop(self.now().ports_file.take());
         tracing::info!("Server Exiting..");
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn bind(options: &Options) -> Result<Server, StartError> {
-    let builder = Server::builder()
-        .options(options.server())
-        .authenticator(options.access()?.authenticator());
+impl Now {
+    fn follow(
+        &mut self,
+        options: Options,
+        access: Option<Access>,
+        changes: &[Change],
+        server: &Server,
+        watch: &Watch,
+    ) {
+        if let Some(access) = access {
+            self.access = access;
+        }
+        if changes.iter().any(|change| change.path == "ports_file_dir") {
+            // The old one first: it may be the same place by another name.
+            self.ports_file = None;
+            self.ports_file = write_ports(&options, server, watch);
+        }
+        self.options = Arc::new(options);
+    }
+}
+
+async fn bind(options: &Options, access: Access) -> Result<Server, StartError> {
+    let builder = Server::builder().options(options.server()).authenticator(access.authenticator());
     builder.bind().await.map_err(|source| StartError::Listen {
         address: host_port(&options.host, options.port),
         source,
     })
 }
 
-#[cfg(feature = "monitoring")]
-fn observe(server: &Server, options: &Options, digest: Option<String>) -> Observer {
-    let observer = Observer::of(server);
-    let digest = digest.unwrap_or_default();
-    observer.update_facts(|facts| {
-        facts.host.clone_from(&options.host);
-        facts.tags.clone_from(&options.server_tags);
-        facts.metadata.clone_from(&options.server_metadata);
-        facts.config_digest.clone_from(&digest);
-        facts.config_load_time = Some(Moment(std::time::SystemTime::now()));
-    });
-    observer
+fn write_ports(options: &Options, server: &Server, watch: &Watch) -> Option<PortsFile> {
+    let path = PortsFile::path(options.ports_file_dir.as_deref()?, &options.program);
+    let ports = Ports {
+        nats: urls("nats", server.local_addr()),
+        monitoring: watch.urls(),
+        ..Ports::default()
+    };
+    PortsFile::create(path.clone(), &ports)
+        .inspect_err(|error| {
+            tracing::error!("Error writing ports file ({}): {error}", path.display());
+        })
+        .ok()
 }
 
-#[cfg(feature = "monitoring")]
-async fn start_monitor(
-    options: Option<&MonitorOptions>,
-    observer: &Observer,
-) -> Result<Option<Monitor>, StartError> {
-    let Some(options) = options else { return Ok(None) };
-    let monitor = Monitor::bind(options, observer.clone()).await.map_err(|source| {
-        StartError::Monitor { address: host_port(&options.host, options.port), source }
-    })?;
-    let address = monitor.local_addr();
-    let shown = host_port(&options.host, address.port());
-    tracing::info!("Starting http monitor on {shown}");
-    if options.is_open() && !address.ip().is_loopback() {
-        tracing::warn!(
-            "Monitoring on {shown} answers everybody who can reach it; http: \"127.0.0.1:{}\" keeps it \
-             to this machine, http_token asks for a token",
-            address.port()
-        );
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
-    observer.update_facts(|facts: &mut Facts| {
-        facts.http_host.clone_from(&options.host);
-        facts.http_port = address.port();
-        facts.http_base_path.clone_from(&options.base_path);
-    });
-    Ok(Some(monitor))
 }
 
-#[cfg(not(feature = "monitoring"))]
-fn without_monitoring(
-    options: Option<&MonitorOptions>,
-    _digest: Option<String>,
-) -> Result<(), StartError> {
-    let Some(options) = options else { return Ok(()) };
-    Err(StartError::Monitor {
-        address: host_port(&options.host, options.port),
-        source: io::Error::new(
-            io::ErrorKind::Unsupported,
-            "this natsd was built without monitoring",
-        ),
-    })
+fn tell(changes: &[Change]) {
+    for change in changes {
+        tracing::info!("{change}");
+    }
+}
+
+/// What reads files, or connects, does not keep clients waiting.
+async fn in_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReloadError> + Send + 'static,
+) -> Result<T, ReloadError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ReloadError::Thread(error.to_string()))?
 }
 
 /// What the system said; the error above it repeats host and port.
@@ -298,6 +387,6 @@ fn cause(error: &BindError) -> String {
 }
 
 /// `host:port`, with an IPv6 address in brackets.
-fn host_port(host: &str, port: u16) -> String {
+pub(crate) fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

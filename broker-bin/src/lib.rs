@@ -13,6 +13,7 @@
 //! | the log's lines | [`logging`] |
 //! | telling a running server what to do | [`signal_command`] |
 //! | start, banner, pid and ports files, stop | [`daemon`] |
+//! | options for a daemon that serves | [`reload`] |
 
 pub mod cli;
 pub mod config;
@@ -21,19 +22,23 @@ pub mod logging;
 #[cfg(feature = "monitoring")]
 pub mod monitor;
 pub mod options;
+pub mod reload;
 pub mod signal_command;
 
 mod memory;
 mod pid_file;
 mod ports_file;
 mod program;
+mod service;
 mod signals;
 mod systemd;
+mod watch;
 
 pub use broker_core::proto::info::NATS_VERSION;
 pub use daemon::{Daemon, StartError};
 pub use options::Options;
 pub use program::run;
+pub use reload::{ReloadError, Reloaded};
 
 /// natsd's own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

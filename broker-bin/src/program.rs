@@ -11,9 +11,10 @@ use crate::cli::{self, Invocation};
 use crate::config::{self, ConfigErrors, Loaded, Request};
 use crate::daemon::Daemon;
 use crate::logging::{self, Logging};
-use crate::signals::{Signal, Signals};
+use crate::service::Service;
+use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
-use crate::{NATS_VERSION, VERSION, memory, signal_command};
+use crate::{NATS_VERSION, VERSION, signal_command};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -127,7 +128,7 @@ fn raise_descriptor_limit() {
 
 async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
     // Before anything is announced: who reads "Server is ready" may send a signal at once.
-    let mut signals = match Signals::listen() {
+    let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
             logging::fatal(&format_args!("Could not listen for signals: {error}"));
@@ -135,7 +136,7 @@ async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
         }
     };
     let daemon = match Daemon::start_loaded(loaded).await {
-        Ok(daemon) => daemon,
+        Ok(daemon) => daemon.with_log(log.clone()),
         Err(error) => {
             logging::fatal(&error);
             return ExitCode::FAILURE;
@@ -146,42 +147,7 @@ async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
     if let Some(interval) = systemd::watchdog_interval() {
         tokio::spawn(Arc::clone(&manager).watchdog(interval));
     }
-
-    tokio::select! {
-        () = until_told_to_stop(&mut signals, log, &manager) => {}
-        never = memory::look_after(daemon.broker()) => match never {}
-    }
-    manager.stopping();
-    tokio::select! {
-        () = daemon.stop() => ExitCode::SUCCESS,
-        // Who asks twice does not want to wait for clients that hang.
-        () = until_told_to_stop(&mut signals, log, &manager) => ExitCode::FAILURE,
-    }
-}
-
-async fn until_told_to_stop(signals: &mut Signals, log: &Logging, manager: &Notifier) {
-    loop {
-        let signal = signals.next().await;
-        tracing::info!("Trapped {:?} signal", signal.name());
-        match signal {
-            Signal::Interrupt | Signal::Terminate => return,
-            Signal::User1 => reopen(log),
-            Signal::Hangup => {
-                manager.reloading();
-                tracing::error!("Failed to reload server configuration: not supported yet");
-                manager.ready();
-            }
-            Signal::User2 => tracing::error!("Lame duck mode is not supported yet"),
-        }
-    }
-}
-
-fn reopen(log: &Logging) {
-    match log.reopen() {
-        Ok(true) => tracing::info!("File log re-opened"),
-        Ok(false) => tracing::info!("File log re-open ignored, not a file logger"),
-        Err(error) => tracing::error!("File log could not be re-opened: {error}"),
-    }
+    Service { daemon, signals, log, manager: &manager }.run().await
 }
 
 fn program_name(path: Option<&OsStr>) -> String {

@@ -44,6 +44,11 @@ impl Notifier {
         self.send("STOPPING=1");
     }
 
+    /// The program is about to end, and needs another while for it than it was given.
+    pub(crate) fn still_stopping(&self, time: Duration) {
+        self.send(&format!("EXTEND_TIMEOUT_USEC={}", time.as_micros()));
+    }
+
     /// Says that the program is alive at each half of the interval the manager asks for, for ever.
     ///
     /// It must run on the runtime that serves the clients: it falls silent when that hangs.

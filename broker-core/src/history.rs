@@ -66,6 +66,10 @@ impl History {
         }
         self.closed_bytes += closed.len_bytes();
         self.closed.push_back(Arc::new(closed));
+        self.forget_beyond(max);
+    }
+
+    fn forget_beyond(&mut self, max: usize) {
         while self.closed.len() > max || self.closed_bytes > CLOSED_BYTES {
             let Some(oldest) = self.closed.pop_front() else { break };
             self.closed_bytes -= oldest.len_bytes();
@@ -92,8 +96,9 @@ impl History {
         failures
     }
 
-    /// Those that are remembered, the oldest first.
-    pub(crate) fn closed(&self) -> Vec<Arc<Closed>> {
+    /// Those that are remembered, the oldest first. `max`: how many may be.
+    pub(crate) fn closed(&mut self, max: usize) -> Vec<Arc<Closed>> {
+        self.forget_beyond(max);
         self.closed.iter().cloned().collect()
     }
 

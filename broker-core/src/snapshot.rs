@@ -187,7 +187,8 @@ impl Broker {
 
     /// The last connections that have ended, the oldest first.
     pub fn closed_connections(&self) -> Vec<Arc<Closed>> {
-        self.shared().history.lock().closed()
+        let max = self.shared().max_closed();
+        self.shared().history.lock().closed(max)
     }
 
     /// The subscriptions of one connection or in-process client, at most `limit` of them.
@@ -320,8 +321,12 @@ impl Shared {
 
     /// A connection is gone.
     pub(crate) fn note_closed(&self, closed: Closed) {
-        let max = self.options.load().limits.max_closed_connections;
+        let max = self.max_closed();
         self.history.lock().note_closed(closed, max);
+    }
+
+    fn max_closed(&self) -> usize {
+        self.options.load().limits.max_closed_connections
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
+use std::time::Duration;
 
 use super::check::join;
+use super::field::Field;
 use super::kind::Kind;
 use super::table::{Block, Key, Reload, Section as _, Status};
 use crate::options::Options;
@@ -25,12 +27,109 @@ pub struct Change {
     is_bare: bool,
 }
 
-/// What differs between two options that are both valid, in the order of the table.
+/// The order in which nats-server compares options, and tells what it found.
+// NATS 2.14: opts.go, the fields of Options. Those that are ours stand beside what they are like.
+const ORDER: &[&str] = &[
+    "server_name",
+    "host",
+    "port",
+    "client_advertise",
+    "trace",
+    "debug",
+    "trace_verbose",
+    "trace_headers",
+    "disable_sublist_cache",
+    "no_header_support",
+    "logtime",
+    "logtime_utc",
+    "log_format",
+    "max_connections",
+    "max_subscriptions",
+    "max_subscription_tokens",
+    "authorization.users",
+    "authorization.default_permissions",
+    "accounts",
+    "no_auth_user",
+    "default_sentinel",
+    "system_account",
+    "no_system_account",
+    "authorization.user",
+    "authorization.password",
+    "authorization.proxy_required",
+    "proxy_protocol",
+    "authorization.token",
+    "authorization.auth_callout",
+    "ping_interval",
+    "ping_max",
+    "http_host",
+    "http_port",
+    "http_base_path",
+    "https_port",
+    "http_token",
+    "http_user",
+    "http_password",
+    "metrics_prefix",
+    "metrics_server_id",
+    "authorization.timeout",
+    "max_control_line",
+    "max_payload",
+    "max_pending",
+    "max_pending_total",
+    "no_fast_producer_stall",
+    "cluster",
+    "gateway",
+    "leafnodes",
+    "jetstream",
+    "store_dir",
+    "default_js_domain",
+    "websocket",
+    "mqtt",
+    "prof_port",
+    "prof_block_rate",
+    "pid_file",
+    "ports_file_dir",
+    "log_file",
+    "log_size_limit",
+    "log_max_num",
+    "syslog",
+    "remote_syslog",
+    "tls",
+    "allow_non_tls",
+    "write_deadline",
+    "write_timeout",
+    "max_closed_clients",
+    "lame_duck_duration",
+    "lame_duck_grace_period",
+    "max_traced_msg_len",
+    "trusted_keys",
+    "operator",
+    "resolver",
+    "resolver_tls",
+    "connect_error_reports",
+    "reconnect_error_reports",
+    "server_tags",
+    "server_metadata",
+    "feature_flags",
+    "ocsp",
+    "proxies",
+    "ocsp_cache",
+];
+
+/// Where an option, or the block that it stands in, is in that order; at its end if it is not.
+fn rank(path: &str) -> usize {
+    let is_or_is_in = |name: &&str| {
+        path.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    ORDER.iter().position(is_or_is_in).unwrap_or(ORDER.len())
+}
+
+/// What differs between two options that are both valid, in the order in which nats-server tells it.
 ///
 /// Parts that do not exist yet are left out: they are off in both.
 pub fn diff(old: &Options, new: &Options) -> Vec<Change> {
     let mut changes = Vec::new();
     compare(Options::block(), old, new, "", &mut changes);
+    changes.sort_by_key(|change| rank(&change.path));
     changes
 }
 
@@ -52,8 +151,19 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
         if matches!(key.kind, Kind::Port) && after.show() == "0" {
             continue;
         }
-        changes.push(Change::new(key, path, before.show(), after.show()));
+        let show = |value: &dyn Field| match &*path {
+            // NATS 2.14: kept as a number of seconds.
+            "authorization.timeout" => in_seconds(value).unwrap_or_else(|| value.show()),
+            _ => value.show(),
+        };
+        let (before, after) = (show(before), show(after));
+        changes.push(Change::new(key, path, before, after));
     }
+}
+
+fn in_seconds(value: &dyn Field) -> Option<String> {
+    let duration = (value as &dyn Any).downcast_ref::<Duration>()?;
+    Some(duration.as_secs_f64().to_string())
 }
 
 impl Change {
@@ -75,6 +185,13 @@ impl Change {
         };
         let is_bare = is_map || key.kind.is_secret() || path == "authorization.user";
         Self { path, old, new, reload, called: key.called, is_bare }
+    }
+
+    /// Is it about who may connect, or what they may do?
+    pub fn is_about_access(&self) -> bool {
+        let is_in = |block: &str| self.path.starts_with(block);
+        let is_timeout = self.path == "authorization.timeout";
+        (is_in("authorization.") && !is_timeout) || is_in("accounts") || is_in("no_auth_user")
     }
 
     /// What nats-server calls the option in a refusal: `max_payload` is `MaxPayload`.
@@ -108,15 +225,20 @@ impl fmt::Display for Change {
             (None, called) if !called.is_empty() && self.is_bare => called.to_owned(),
             _ => self.path.replace('.', " "),
         };
-        write!(f, "Reloaded: {name}")?;
+        match &*self.path {
+            "client_advertise" => write!(f, "Reload: {name}")?,
+            "no_fast_producer_stall" => {
+                let not = if self.new == "true" { "not " } else { "" };
+                return write!(f, "Reloaded: fast producers will {not}be stalled");
+            }
+            _ => write!(f, "Reloaded: {name}")?,
+        }
         if self.is_bare { Ok(()) } else { write!(f, " = {}", self.new) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::options::{Authorization, User};
 
@@ -137,8 +259,14 @@ mod tests {
             (|o| o.server_tags = vec!["a".into()], "Reloaded: tags"),
             (
                 |o| o.authorization.timeout = Duration::from_secs(3),
-                "Reloaded: authorization timeout = 3s",
+                "Reloaded: authorization timeout = 3",
             ),
+            (
+                |o| o.authorization.timeout = Duration::from_millis(2500),
+                "Reloaded: authorization timeout = 2.5",
+            ),
+            (|o| o.client_advertise = Some("a.b:1".into()), "Reload: client_advertise = a.b:1"),
+            (|o| o.no_fast_producer_stall = true, "Reloaded: fast producers will not be stalled"),
             (|o| o.authorization.user = Some("u".into()), "Reloaded: authorization username"),
             (
                 |o| o.authorization.password = Some("marker".into()),
@@ -160,6 +288,52 @@ mod tests {
             (|o| o.port = 1, "config reload not supported for Port: old=4222, new=1"),
         ] {
             assert_eq!(said(change), [text]);
+        }
+    }
+
+    #[test]
+    fn they_are_told_in_its_order() {
+        let said = said(|o| {
+            o.max_payload = 1;
+            o.debug = true;
+            o.server_tags = vec!["a".into()];
+            o.client_advertise = Some("a.b:1".into());
+            o.authorization.user = Some("u".into());
+            o.max_connections = 10;
+            drop(o.accounts.insert("A".into(), Default::default()));
+            o.write_deadline = Duration::from_secs(5);
+            o.log_file = Some("x.log".into());
+            o.trace = true;
+        });
+        assert_eq!(
+            said,
+            [
+                "Reload: client_advertise = a.b:1",
+                "Reloaded: trace = true",
+                "Reloaded: debug = true",
+                "Reloaded: max_connections = 10",
+                "Reloaded: accounts",
+                "Reloaded: authorization username",
+                "Reloaded: max_payload = 1",
+                "Reloaded: log_file = x.log",
+                "Reloaded: write_deadline = 5s",
+                "Reloaded: tags",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_option_has_its_place_in_that_order() {
+        let is_known = |path: &str| rank(path) < ORDER.len();
+        for key in Options::block().options() {
+            let listens = matches!(key.kind, Kind::Listen { .. });
+            let is_parts = key.name == "authorization"
+                || key.name.starts_with("resolver_p")
+                || key.name == "mappings";
+            assert!(listens || is_parts || is_known(key.name), "{}", key.name);
+        }
+        for key in Authorization::block().options() {
+            assert!(is_known(&format!("authorization.{}", key.name)), "{}", key.name);
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Request {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loaded {
+    /// What was to be loaded.
+    pub request: Request,
     /// The options.
     pub options: Options,
     /// The configuration file.
@@ -130,7 +132,8 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
         findings.warn(origin(&path), text);
     }
     let file = request.file.clone();
-    Ok(Loaded { options, file, digest, warnings: findings.warnings })
+    let request = request.clone();
+    Ok(Loaded { request, options, file, digest, warnings: findings.warnings })
 }
 
 fn from_file(path: &Path, document: &lang::Document, findings: &mut Findings) -> Layer {

@@ -11,6 +11,7 @@ use jiff::civil::DateTime;
 use jiff::{Span, Zoned};
 
 use super::record::Label;
+use crate::options::LogOptions;
 
 // NATS 2.14: log.go, behind the file's name and a dot; local time, nine digits of a second. By name the
 // files are in the order of their age.
@@ -27,6 +28,12 @@ pub(super) struct Limits {
     pub(super) size_bytes: u64,
     /// The one written to among them; 0: any number.
     pub(super) files: u64,
+}
+
+impl Limits {
+    pub(super) fn of(options: &LogOptions) -> Self {
+        Self { size_bytes: options.size_limit_bytes, files: options.max_files }
+    }
 }
 
 /// A file that is appended to.

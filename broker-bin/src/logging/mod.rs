@@ -118,8 +118,6 @@ struct Shared {
     program: String,
     now: ArcSwap<Current>,
     repeats: Mutex<Repeats<Identifier>>,
-    /// Held by who reconfigures.
-    changing: Mutex<()>,
 }
 
 /// What may change while the program runs.
@@ -140,11 +138,11 @@ impl Logging {
     /// The file cannot be opened, the syslog not be reached, or its address not be read.
     pub fn open(options: &LogOptions, program: &str) -> Result<Self, LogError> {
         let current = Current::open(options, program, None)?;
+        current.sink.set_limits(Limits::of(options), &current.style);
         Ok(Self(Arc::new(Shared {
             program: program.to_owned(),
             now: ArcSwap::from_pointee(current),
             repeats: Mutex::default(),
-            changing: Mutex::default(),
         })))
     }
 
@@ -160,13 +158,19 @@ impl Logging {
     ///
     /// As [`open`](Self::open); then nothing has changed.
     pub fn reconfigure(&self, options: &LogOptions) -> Result<(), LogError> {
-        let changing = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = Current::open(options, &self.0.program, Some(&self.0.now.load()))?;
-        self.0.now.store(Arc::new(next));
-        drop(changing);
-        // Each place in the code remembers whether it is heard.
-        tracing::callsite::rebuild_interest_cache();
-        Ok(())
+        self.prepare(options).map(Next::switch)
+    }
+
+    /// Opens what `options` ask for beside what is written to, which stays what it is until
+    /// [`Next::switch`]: for those who have other things to change with it, or not to.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn prepare(&self, options: &LogOptions) -> Result<Next, LogError> {
+        let current = Current::open(options, &self.0.program, Some(&self.0.now.load()))?;
+        let limits = Limits::of(options);
+        Ok(Next { log: self.clone(), current, limits })
     }
 
     /// Opens the log file again under its name, after something moved it away; `false` if the log is no
@@ -221,6 +225,26 @@ impl Logging {
     }
 }
 
+/// A log that is open, but not written to yet.
+#[derive(Debug)]
+#[must_use]
+pub struct Next {
+    log: Logging,
+    current: Current,
+    limits: Limits,
+}
+
+impl Next {
+    /// From here on the log goes there.
+    pub fn switch(self) {
+        let Self { log, current, limits } = self;
+        current.sink.set_limits(limits, &current.style);
+        log.0.now.store(Arc::new(current));
+        // Each place in the code remembers whether it is heard.
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
 impl Shared {
     fn repeats(&self) -> std::sync::MutexGuard<'_, Repeats<Identifier>> {
         self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
@@ -247,8 +271,6 @@ impl Current {
             colors: sink.is_terminal(),
             format: options.format,
         };
-        let limits = Limits { size_bytes: options.size_limit_bytes, files: options.max_files };
-        sink.set_limits(limits, &style);
         Ok(Self { debug: options.debug, trace: options.trace, style, place, sink })
     }
 }

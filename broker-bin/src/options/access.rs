@@ -22,6 +22,17 @@ pub enum Access {
 }
 
 impl Access {
+    /// In place of `before`: those who are let in by the same credentials and permissions as there are not
+    /// asked for them again.
+    #[must_use]
+    pub fn succeeding(self, before: &Self) -> Self {
+        match (self, before) {
+            (Self::Users(users), Self::Users(before)) => Self::Users(users.succeeding(before)),
+            (Self::Token(token), Self::Token(before)) => Self::Token(token.succeeding(before)),
+            (access, _) => access,
+        }
+    }
+
     /// What asks for it.
     pub fn authenticator(self) -> Arc<dyn Authenticator> {
         match self {

@@ -145,7 +145,7 @@ section! {
     /// How many unanswered pings make a connection stale.
     ping_max: u32 = 2 => integer(0, MANY).zero_is_default().at_once();
     /// A client that takes so long to read what waits for it is cut.
-    write_deadline: Duration = Duration::from_secs(10) => duration().zero_is_default().at_once();
+    write_deadline: Duration = Duration::from_secs(10) => duration().zero_is_default().new_connections();
     /// What happens to a client past its `write_deadline`.
     write_timeout: String = "default".into() => choice(&["default", "close", "retry"])
         .off(&["default", "close"]).not_yet("policy \"retry\" for clients");

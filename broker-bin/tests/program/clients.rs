@@ -18,7 +18,7 @@ impl Raw {
         Self::connect_to(line.rsplit(' ').next().unwrap())
     }
 
-    fn connect_to(address: &str) -> Self {
+    pub(crate) fn connect_to(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut stream = BufReader::new(stream);
@@ -31,6 +31,11 @@ impl Raw {
     /// The first line that answers `text`.
     pub(crate) fn say(&mut self, text: &str) -> String {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+        self.line()
+    }
+
+    /// The next line; empty at the end.
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         line

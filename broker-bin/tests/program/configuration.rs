@@ -1,28 +1,8 @@
 //! The configuration file, the environment and the command line, as the program takes them.
 
-use std::path::PathBuf;
-
 use crate::clients::Raw;
+use crate::file::File;
 use crate::running::{NATSD, Running, natsd, text};
-
-/// A file that is gone with the folder it is in.
-struct File {
-    path: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl File {
-    fn new(content: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("natsd.conf");
-        std::fs::write(&path, content).unwrap();
-        Self { path, _dir: dir }
-    }
-
-    fn path(&self) -> &str {
-        self.path.to_str().unwrap()
-    }
-}
 
 #[test]
 fn a_file_is_checked_without_a_start() {

@@ -3,7 +3,10 @@
 
 mod clients;
 mod configuration;
+mod file;
+mod lame_duck;
 mod log;
+mod reload_rules;
 mod running;
 mod secrets;
 mod signal_command;

@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use crate::clients::Raw;
 use crate::running::Running;
 
 /// The manager's end of the socket.
@@ -44,6 +45,18 @@ fn the_manager_hears_of_start_reload_and_stop() {
     natsd.signal("TERM");
     assert_eq!(manager.told(), "STOPPING=1");
     assert_eq!(natsd.ended().0.code(), Some(0));
+}
+
+#[test]
+fn the_manager_is_asked_for_time_in_lame_duck_mode() {
+    let manager = Manager::new();
+    let mut natsd = Running::start_in(&[("NOTIFY_SOCKET", &manager.path)], &[]);
+    assert_eq!(manager.told(), "READY=1");
+    let mut client = Raw::connect(&mut natsd);
+    assert_eq!(client.say("CONNECT {\"verbose\":false}\r\nPING\r\n"), "PONG\r\n");
+    natsd.signal("USR2");
+    assert_eq!(manager.told(), "STOPPING=1");
+    assert_eq!(manager.told(), "EXTEND_TIMEOUT_USEC=30000000");
 }
 
 #[test]

@@ -1,0 +1,107 @@
+//! Lame duck mode as an operator sees it.
+
+use std::process::Command;
+
+use crate::clients::Raw;
+use crate::file::File;
+use crate::running::{NATSD, Running};
+
+/// What is said, without process and time, from the first signal on.
+fn said(lines: &[String]) -> Vec<&str> {
+    let texts = lines.iter().map(|line| &line[line.find(" [").unwrap() + 1..]);
+    texts.skip_while(|text| !text.contains("Trapped")).collect()
+}
+
+/// A client that is told what happens to the server, and so that it is there.
+fn client(natsd: &mut Running) -> Raw {
+    let mut client = Raw::connect(natsd);
+    let connect = "CONNECT {\"verbose\":false,\"protocol\":1}\r\n";
+    assert_eq!(client.say(&format!("{connect}PING\r\n")), "PONG\r\n");
+    assert!(client.line().starts_with("INFO {"));
+    client
+}
+
+#[test]
+fn without_clients_the_program_ends_at_once() {
+    let mut natsd = Running::start(&[]);
+    natsd.line("Server is ready");
+    let signal = ["--signal", &format!("ldm={}", natsd.pid())];
+    assert!(Command::new(NATSD).args(signal).status().unwrap().success());
+    let (status, lines) = natsd.ended();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(
+        said(&lines),
+        [
+            "[INF] Trapped \"user defined signal 2\" signal",
+            "[INF] Entering lame duck mode, stop accepting new clients",
+            "[INF] Initiating Shutdown...",
+            "[INF] Server Exiting..",
+        ]
+    );
+}
+
+#[test]
+fn clients_are_told_then_closed_and_the_program_ends_with_0() {
+    let file = File::new("lame_duck_duration: '30s', lame_duck_grace_period: '100ms'");
+    let mut natsd = Running::start(&["-c", file.path()]);
+    let mut client = client(&mut natsd);
+    natsd.signal("USR2");
+    assert!(client.line().contains("\"ldm\":true"));
+    assert_eq!(client.line(), "", "the end");
+    drop(client);
+    let (status, lines) = natsd.ended();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(
+        said(&lines),
+        [
+            "[INF] Trapped \"user defined signal 2\" signal",
+            "[INF] Entering lame duck mode, stop accepting new clients",
+            "[INF] Closing existing clients",
+            "[INF] Initiating Shutdown...",
+            "[INF] Server Exiting..",
+        ]
+    );
+}
+
+/// Kubernetes sends TERM once the hook that began it is done, and systemd too.
+#[test]
+fn a_first_term_does_not_shorten_it_and_a_second_one_ends_it() {
+    let mut natsd = Running::start(&[]);
+    let mut client = client(&mut natsd);
+    natsd.signal("USR2");
+    assert!(client.line().contains("\"ldm\":true"));
+    natsd.signal("TERM");
+    natsd.line("[INF] Lame duck mode goes on; another signal like this ends it at once");
+    natsd.signal("USR2");
+    natsd.line("Trapped \"user defined signal 2\" signal");
+    assert_eq!(client.say("PING\r\n"), "PONG\r\n");
+    natsd.signal("TERM");
+    natsd.line("[INF] Initiating Shutdown...");
+    assert_eq!(client.line(), "", "the end");
+    assert_eq!(natsd.ended().0.code(), Some(0));
+}
+
+#[test]
+fn an_interrupt_ends_it_at_once() {
+    let mut natsd = Running::start(&[]);
+    let mut client = client(&mut natsd);
+    natsd.signal("USR2");
+    assert!(client.line().contains("\"ldm\":true"));
+    natsd.signal("INT");
+    natsd.line("[INF] Initiating Shutdown...");
+    assert_eq!(client.line(), "", "the end");
+    assert_eq!(natsd.ended().0.code(), Some(0));
+}
+
+#[test]
+fn a_reload_still_takes_effect() {
+    let file = File::new("max_payload: 1000");
+    let mut natsd = Running::start(&["-c", file.path()]);
+    let mut client = client(&mut natsd);
+    natsd.signal("USR2");
+    assert!(client.line().contains("\"ldm\":true"));
+    file.write("max_payload: 1");
+    natsd.signal("HUP");
+    natsd.line("[INF] Reloaded server configuration (sha256:");
+    assert_eq!(client.say("PUB a 2\r\nhi\r\n"), "-ERR 'Maximum Payload Violation'\r\n");
+}

@@ -1,0 +1,515 @@
+//! What `docs/config.md` says of a reload is true, option by option.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use broker_bin::config::kind::Kind;
+use broker_bin::config::table::{Block, Key, Reload, Section as _, Status};
+use broker_bin::config::{self, Request};
+use broker_bin::{Daemon, Options, ReloadError};
+
+use crate::clients::Raw;
+use crate::file::File;
+use crate::running::{Running, until};
+
+/// A server, somebody who was there before the reload, and what the file said then.
+struct Tried {
+    file: File,
+    natsd: Running,
+    client: Raw,
+}
+
+const CONNECT: &str = "CONNECT {\"verbose\":false,\"headers\":true}\r\n";
+const USER: &str = "CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n";
+const TOKEN: &str = "CONNECT {\"verbose\":false,\"auth_token\":\"t\"}\r\n";
+const REFUSED: &str = "-ERR 'Authorization Violation'\r\n";
+
+impl Tried {
+    fn start(before: &str) -> Self {
+        Self::start_as(before, CONNECT)
+    }
+
+    fn start_as(before: &str, connect: &str) -> Self {
+        let file = File::new(before);
+        // Thirteen hours ahead of UTC, so that hours tell.
+        let zone = [("TZ", "<+13>-13")];
+        let mut natsd = Running::start_in(&zone, &["-c", file.path()]);
+        let mut client = Raw::connect(&mut natsd);
+        assert_eq!(client.say(&format!("{connect}PING\r\n")), "PONG\r\n");
+        Self { file, natsd, client }
+    }
+
+    /// Adds `after` to the file and reloads. Returns the last line.
+    fn reload(&mut self, after: &str) -> String {
+        self.reload_silently(after);
+        self.natsd.line("Reloaded server configuration")
+    }
+
+    /// What it says then goes elsewhere.
+    fn reload_silently(&mut self, after: &str) {
+        let before = std::fs::read_to_string(self.file.path()).unwrap();
+        self.file.write(&format!("{before}\n{after}"));
+        self.natsd.signal("HUP");
+    }
+
+    fn dir(&self) -> String {
+        self.file.dir().to_str().unwrap().to_owned()
+    }
+
+    /// What a new client is answered.
+    fn newcomer(&self, text: &str) -> String {
+        self.client.again().say(text)
+    }
+
+    /// A new client that does not read what it gets is cut, and the log says so.
+    fn cuts_a_slow_consumer(&mut self) {
+        let mut slow = self.client.again();
+        assert_eq!(slow.say(&format!("{CONNECT}SUB big 1\r\nPING\r\n")), "PONG\r\n");
+        let message = format!("PUB big 1000000\r\n{}\r\n", "x".repeat(1_000_000));
+        for _ in 0..24 {
+            assert_eq!(self.client.say(&format!("{message}PING\r\n")), "PONG\r\n");
+        }
+        self.natsd.line("Slow Consumer Detected");
+    }
+}
+
+/// One test for each option, and a list of all of them.
+macro_rules! tried {
+    ($( $path:literal $name:ident $try:expr; )*) => {
+        const TRIED: &[&str] = &[$($path),*];
+        mod takes_effect {
+            use super::*;
+            $(
+                #[test]
+                fn $name() {
+                    let check: fn() = $try;
+                    check();
+                }
+            )*
+        }
+    };
+}
+
+/// What the monitoring endpoints of a server show that has `http_port: -1`.
+fn seen(natsd: &Running, path: &str) -> serde_json::Value {
+    let line = natsd.seen().iter().find(|line| line.contains("Starting http monitor on ")).unwrap();
+    let mut stream = TcpStream::connect(line.rsplit(' ').next().unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+tried! {
+    "server_tags" server_tags || {
+        let mut it = Tried::start("http_port: -1");
+        it.reload("server_tags: [a, b]");
+        assert_eq!(seen(&it.natsd, "/varz")["tags"], serde_json::json!(["a", "b"]));
+    };
+    "server_metadata" server_metadata || {
+        let mut it = Tried::start("http_port: -1");
+        it.reload("server_metadata: { rack: 7 }");
+        assert_eq!(seen(&it.natsd, "/varz")["metadata"]["rack"], "7");
+    };
+    "max_closed_clients" max_closed_clients || {
+        let mut it = Tried::start("http_port: -1");
+        for _ in 0..3 {
+            assert_eq!(it.newcomer("PING\r\n"), "PONG\r\n");
+        }
+        let closed = |it: &Tried| seen(&it.natsd, "/connz?state=closed")["total"].clone();
+        until("all are closed", || closed(&it) == 3);
+        it.reload("max_closed_clients: 2");
+        assert_eq!(closed(&it), 2);
+    };
+    "client_advertise" client_advertise || {
+        let mut it = Tried::start("");
+        it.reload("client_advertise: 'example.org:99'");
+        assert_eq!(it.client.again().info["host"], "example.org");
+    };
+    "pid_file" pid_file || {
+        let mut it = Tried::start("");
+        let path = it.dir() + "/pid";
+        it.reload(&format!("pid_file: '{path}'"));
+        assert_eq!(std::fs::read_to_string(path).unwrap(), it.natsd.pid().to_string());
+    };
+    "ports_file_dir" ports_file_dir || {
+        let (before, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut it = Tried::start(&format!("ports_file_dir: '{}'", before.path().display()));
+        it.reload(&format!("ports_file_dir: '{}'", after.path().display()));
+        let name = format!("natsd_{}.ports", it.natsd.pid());
+        assert!(after.path().join(&name).exists() && !before.path().join(&name).exists());
+    };
+    "debug" debug || {
+        let mut it = Tried::start("");
+        it.reload("debug: true");
+        it.client.again();
+        it.natsd.line("Client connection created");
+    };
+    "trace" trace || {
+        let mut it = Tried::start("");
+        it.reload("trace: true");
+        it.client.say("SUB hello 90\r\nPING\r\n");
+        it.natsd.line("<<- [SUB hello 90]");
+    };
+    "trace_verbose" trace_verbose || {
+        let mut it = Tried::start("");
+        it.reload("trace_verbose: true");
+        it.client.say("SUB hello 90\r\nPING\r\n");
+        it.natsd.line("<<- [SUB hello 90]");
+    };
+    "trace_headers" trace_headers || {
+        let mut it = Tried::start("trace: true");
+        it.reload("trace_headers: true");
+        it.client.say("HPUB a 18 22\r\nNATS/1.0\r\nA: b\r\n\r\nbody\r\nPING\r\n");
+        let line = it.natsd.line("MSG_PAYLOAD");
+        assert!(line.contains("A: b") && !line.contains("body"), "{line}");
+    };
+    "max_traced_msg_len" max_traced_msg_len || {
+        let mut it = Tried::start("trace: true");
+        it.reload("max_traced_msg_len: 3");
+        it.client.say("PUB a 5\r\nhello\r\nPING\r\n");
+        it.natsd.line("MSG_PAYLOAD: [\"hel...\"]");
+    };
+    "logtime" logtime || {
+        let mut it = Tried::start("");
+        let line = it.reload("logtime: false");
+        assert!(line.starts_with(&format!("[{}] [INF] ", it.natsd.pid())), "{line}");
+    };
+    "logtime_utc" logtime_utc || {
+        let mut it = Tried::start("");
+        let hour = |line: &str| line.split([' ', ':']).nth(2).unwrap().parse::<u32>().unwrap();
+        it.reload_silently("logtime_utc: true");
+        let local = hour(&it.natsd.line("Reloaded: logtime_utc = true"));
+        let utc = hour(&it.natsd.line("Reloaded server configuration"));
+        // The hour may turn between the two.
+        assert!([12, 13].contains(&((24 + local - utc) % 24)), "{local} {utc}");
+    };
+    "log_file" log_file || {
+        let mut it = Tried::start("");
+        let path = it.dir() + "/log";
+        it.reload_silently(&format!("log_file: '{path}'"));
+        it.natsd.line(&format!("Reloaded: log_file = {path}"));
+        let goes_on_there = "Reloaded server configuration (sha256:";
+        until("the log goes on there", || {
+            std::fs::read_to_string(&path).is_ok_and(|text| text.contains(goes_on_there))
+        });
+    };
+    "log_size_limit" log_size_limit || {
+        let mut it = Tried::start("");
+        it.reload_silently(&format!("log_file: '{}/log', log_size_limit: 100", it.dir()));
+        it.natsd.line("Reloaded: log_size_limit = 100");
+        let files = |it: &Tried| std::fs::read_dir(it.file.dir()).unwrap().count();
+        until("it is moved aside", || {
+            it.client.again();
+            it.natsd.signal("USR1");
+            files(&it) > 3
+        });
+    };
+    "log_max_num" log_max_num || {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let before = format!("log_file: '{}', log_size_limit: 10", log.display());
+        let file = File::new(&before);
+        let natsd = Running::start(&["-c", file.path()]);
+        let count = || std::fs::read_dir(dir.path()).unwrap().count();
+        until("there are many", || count() > 3);
+        file.write(&format!("{before}\nlog_max_num: 2"));
+        natsd.signal("HUP");
+        until("there are two", || count() == 2);
+    };
+    "log_format" log_format || {
+        let mut it = Tried::start("");
+        let line = it.reload("log_format: json");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["level"], "info");
+    };
+    // There may be none on this machine, which keeps it from changing anything.
+    "syslog" syslog || {
+        let mut it = Tried::start("");
+        it.reload_silently("syslog: true");
+        let line = it.natsd.line("syslog");
+        let told = ["Reloaded: syslog = true", "configuration: error connecting to syslog: "];
+        assert!(told.iter().any(|told| line.contains(told)), "{line}");
+    };
+    "remote_syslog" remote_syslog || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut it = Tried::start("");
+        let address = format!("udp://{}", socket.local_addr().unwrap());
+        it.reload_silently(&format!("remote_syslog: '{address}'"));
+        it.natsd.line(&format!("Reloaded: remote_syslog = {address}"));
+        let mut buffer = [0; 1024];
+        let len = socket.recv(&mut buffer).unwrap();
+        let line = String::from_utf8_lossy(&buffer[..len]);
+        assert!(line.contains("Reloaded server configuration (sha256:"), "{line}");
+    };
+    "max_control_line" max_control_line || {
+        let mut it = Tried::start("");
+        it.reload("max_control_line: 100");
+        let answer = it.client.say(&format!("SUB {} 1\r\n", "a".repeat(200)));
+        assert_eq!(answer, "-ERR 'maximum control line exceeded'\r\n");
+    };
+    "max_payload" max_payload || {
+        let mut it = Tried::start("");
+        it.reload("max_payload: 1");
+        assert_eq!(it.client.again().info["max_payload"], 1);
+        assert_eq!(it.client.say("PUB a 2\r\nhi\r\n"), "-ERR 'Maximum Payload Violation'\r\n");
+    };
+    "max_pending_total" max_pending_total || {
+        let mut it = Tried::start("");
+        it.reload("max_pending_total: 2mb");
+        it.cuts_a_slow_consumer();
+    };
+    "max_connections" max_connections || {
+        let mut it = Tried::start("");
+        it.reload("max_connections: 1");
+        assert_eq!(it.newcomer(CONNECT), "-ERR 'maximum connections exceeded'\r\n");
+    };
+    "max_subscriptions" max_subscriptions || {
+        let mut it = Tried::start("");
+        it.reload("max_subscriptions: 1");
+        let answer = it.client.say("SUB a 1\r\nSUB b 2\r\n");
+        assert_eq!(answer, "-ERR 'maximum subscriptions exceeded'\r\n");
+    };
+    "max_subscription_tokens" max_subscription_tokens || {
+        let mut it = Tried::start("");
+        it.reload("max_sub_tokens: 1");
+        let answer = it.client.say("SUB a.b 1\r\n");
+        assert_eq!(answer, "-ERR 'Permissions Violation for Subscription to \"a.b\", too many tokens'\r\n");
+    };
+    "ping_interval" ping_interval || {
+        let mut it = Tried::start("");
+        it.reload("ping_interval: '50ms'");
+        assert_eq!(it.client.line(), "PING\r\n");
+    };
+    "ping_max" ping_max || {
+        let mut it = Tried::start("ping_interval: '20ms', ping_max: 100000");
+        it.reload("ping_max: 1");
+        let mut line = it.client.line();
+        while line == "PING\r\n" {
+            line = it.client.line();
+        }
+        assert_eq!(line, "-ERR 'Stale Connection'\r\n");
+    };
+    "write_deadline" write_deadline || {
+        let mut it = Tried::start("");
+        it.reload("write_deadline: '50ms'");
+        it.cuts_a_slow_consumer();
+    };
+    // A second at most between two, and here a tenth of it.
+    "lame_duck_duration" lame_duck_duration || {
+        let mut it = Tried::start("lame_duck_duration: '24h', lame_duck_grace_period: '1ms'");
+        let mut others: Vec<Raw> = (0..300).map(|_| it.client.again()).collect();
+        it.reload("lame_duck_duration: '30s'");
+        it.natsd.signal("USR2");
+        assert_eq!(it.client.line(), "", "the first that goes");
+        let first = Instant::now();
+        for client in &mut others[..8] {
+            assert_eq!(client.line(), "");
+        }
+        assert!(first.elapsed() < Duration::from_secs(4), "{:?}", first.elapsed());
+    };
+    "lame_duck_grace_period" lame_duck_grace_period || {
+        let mut it = Tried::start("lame_duck_duration: '24h', lame_duck_grace_period: '23h'");
+        it.reload("lame_duck_grace_period: '1ms'");
+        it.natsd.signal("USR2");
+        it.natsd.line("Closing existing clients");
+    };
+    "authorization.user" authorization_user || {
+        let mut it = Tried::start("");
+        it.reload("authorization { user: u, password: p }");
+        assert_eq!(it.client.line(), REFUSED);
+        assert_eq!(it.newcomer(&format!("{USER}PING\r\n")), "PONG\r\n");
+    };
+    "authorization.password" authorization_password || {
+        let mut it = Tried::start_as("authorization { user: u, password: p }", USER);
+        it.reload("authorization { user: u, password: q }");
+        assert_eq!(it.client.line(), REFUSED);
+        assert_eq!(it.newcomer(USER), REFUSED);
+    };
+    "authorization.token" authorization_token || {
+        let mut it = Tried::start_as("authorization { token: t }", TOKEN);
+        it.reload("authorization { token: other }");
+        assert_eq!(it.client.line(), REFUSED);
+        assert_eq!(it.newcomer(TOKEN), REFUSED);
+    };
+    "authorization.timeout" authorization_timeout || {
+        let mut it = Tried::start_as("authorization { token: t, timeout: 1000 }", TOKEN);
+        it.reload("authorization { token: t, timeout: 0.05 }");
+        assert_eq!(it.client.again().line(), "-ERR 'Authentication Timeout'\r\n");
+    };
+    "authorization.users" authorization_users || {
+        let users = "authorization { users: [{user: u, password: p}, {user: v, password: p}] }";
+        let mut it = Tried::start_as(users, USER);
+        it.reload("authorization { users: [{user: v, password: p}] }");
+        assert_eq!(it.client.line(), "", "cut");
+        assert_eq!(it.newcomer(USER), REFUSED);
+    };
+    "authorization.default_permissions" authorization_default_permissions || {
+        let users = |permissions: &str| {
+            format!("authorization {{ users: [{{user: u, password: p}}], {permissions} }}")
+        };
+        let mut it = Tried::start_as(&users(""), USER);
+        it.reload(&users("default_permissions: { publish: { deny: x } }"));
+        let answer = it.client.say("PUB x 0\r\n\r\n");
+        assert_eq!(answer, "-ERR 'Permissions Violation for Publish to \"x\"'\r\n");
+    };
+    "accounts" accounts || {
+        let mut it = Tried::start("");
+        it.reload("accounts { A { users: [{user: u, password: p}] } }");
+        assert_eq!(it.newcomer(CONNECT), REFUSED);
+        assert_eq!(it.newcomer(&format!("{USER}PING\r\n")), "PONG\r\n");
+    };
+    "no_auth_user" no_auth_user || {
+        let users = "authorization { users: [{user: u, password: p}] }";
+        let mut it = Tried::start_as(users, USER);
+        it.reload("no_auth_user: u");
+        assert_eq!(it.newcomer(&format!("{CONNECT}PING\r\n")), "PONG\r\n");
+    };
+}
+
+/// Every option that does something, with its path.
+fn all() -> Vec<(String, &'static Key)> {
+    fn walk(
+        block: &Block,
+        section: &dyn std::any::Any,
+        path: &str,
+        all: &mut Vec<(String, &'static Key)>,
+    ) {
+        for key in block.options() {
+            if matches!(key.status, Status::NotYet(_)) {
+                continue;
+            }
+            let path = [path, key.name].concat();
+            if let (Kind::Block(inner), Some(field)) = (key.kind, key.field(section)) {
+                let count = all.len();
+                walk(inner(), field, &format!("{path}."), all);
+                if all.len() > count {
+                    continue;
+                }
+            }
+            // What only the block knows how to find is a block that may be missing altogether.
+            if path.contains('.') && key.field(section).is_none() {
+                continue;
+            }
+            all.push((path, key));
+        }
+    }
+    let mut all = Vec::new();
+    walk(Options::block(), &Options::default(), "", &mut all);
+    all
+}
+
+#[test]
+fn every_option_that_a_reload_can_change_is_tried_here() {
+    let can_change = |(path, key): (String, &Key)| {
+        (key.status == Status::Supported && key.reload != Reload::Restart).then_some(path)
+    };
+    let mut expected: Vec<_> = all().into_iter().filter_map(can_change).collect();
+    let mut tried: Vec<_> = TRIED.iter().map(ToString::to_string).collect();
+    expected.sort();
+    tried.sort();
+    assert_eq!(tried, expected);
+}
+
+/// A value that it does not have by default.
+fn another(key: &Key, path: &str) -> String {
+    let default = key.field(&Options::default()).map(|field| field.show());
+    match key.kind {
+        Kind::Bool => (default.as_deref() != Some("true")).to_string(),
+        Kind::Integer { .. } => "7".into(),
+        Kind::Size { .. } | Kind::Storage => "70000000".into(),
+        Kind::Port => "1".into(),
+        Kind::Duration { .. } | Kind::Lifetime => "'45s'".into(),
+        Kind::Text(_) | Kind::Spelled(_) => "'127.0.0.2'".into(),
+        Kind::List(_) => "[a]".into(),
+        Kind::Listen { .. } => "'127.0.0.2:1'".into(),
+        Kind::Texts => "{ a: b }".into(),
+        Kind::Switches => "{ a: true }".into(),
+        _ => panic!("write a test of its own for {path}"),
+    }
+}
+
+/// The option as a file says it.
+fn written(path: &str, value: &str) -> String {
+    match path.split_once('.') {
+        Some((block, option)) => format!("{block} {{ {} }}", written(option, value)),
+        None => format!("{path}: {value}"),
+    }
+}
+
+// A user and a password for monitoring need each other.
+const BASE: &str =
+    "host: '127.0.0.1', port: -1, server_name: here, http_user: u, http_password: p\n";
+
+async fn daemon(file: &File) -> Daemon {
+    let request = Request { file: Some(file.path().into()), ..Request::default() };
+    Daemon::start_loaded(config::load(&request).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_takes_a_restart_is_refused_by_name_and_nothing_else_changes() {
+    let file = File::new(BASE);
+    let daemon = daemon(&file).await;
+    let before = daemon.options();
+    let mut count = 0;
+    for (path, key) in all() {
+        if key.status != Status::Supported || key.reload != Reload::Restart {
+            continue;
+        }
+        let option = written(&path, &another(key, &path));
+        file.write(&format!("{BASE}max_payload: 1000\n{option}"));
+        let error = daemon.reload().await.expect_err(&path);
+        let ReloadError::NotAtRunTime(changes) = &error else { panic!("{path}: {error}") };
+        let names: Vec<&str> = changes.iter().map(|change| &*change.path).collect();
+        let expected = match key.kind {
+            Kind::Listen { host, port } => vec![host, port],
+            _ => vec![&*path],
+        };
+        assert_eq!(names, expected);
+        for line in error.to_string().lines() {
+            assert!(line.starts_with("config reload not supported for "), "{line}");
+        }
+        assert_eq!(daemon.options(), before, "{path}");
+        assert_eq!(daemon.broker().info().max_payload, 1 << 20, "{path}");
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_has_no_effect_is_never_refused() {
+    let file = File::new(BASE);
+    let daemon = daemon(&file).await;
+    for (path, key) in all() {
+        if !matches!(key.status, Status::NoEffect(_)) {
+            continue;
+        }
+        file.write(&format!("{BASE}{}", written(&path, &another(key, &path))));
+        let reloaded = daemon.reload().await.expect(&path);
+        assert!(reloaded.changes.iter().any(|change| change.path == path), "{path}");
+    }
+    daemon.stop().await;
+}
+
+/// The port that was found stays.
+#[tokio::test]
+async fn options_can_be_given_by_a_program() {
+    let daemon = Daemon::start(Options { host: "127.0.0.1".into(), port: 0, ..Options::default() });
+    let daemon = daemon.await.unwrap();
+    assert!(matches!(daemon.reload().await, Err(ReloadError::NoFile)));
+    let mut options = Options::clone(&daemon.options());
+    options.max_payload = 1000;
+    let reloaded = daemon.apply(options.clone()).await.unwrap();
+    assert_eq!(reloaded.changes.len(), 1);
+    assert_eq!(daemon.broker().info().max_payload, 1000);
+
+    options.max_payload = 1 << 40;
+    assert!(matches!(daemon.apply(options).await, Err(ReloadError::Options(_))));
+    assert_eq!(daemon.options().max_payload, 1000);
+    assert!(TcpStream::connect(daemon.local_addr()).is_ok());
+    daemon.stop().await;
+}
