@@ -45,9 +45,38 @@ impl Check {
     }
 
     fn refuse(&mut self, node: &Node, path: &str, expected: &str) {
+        self.expected(node, path, expected, node.value.kind());
+    }
+
+    /// As `refuse`, where the type may be right and the value wrong.
+    fn refuse_value(&mut self, kind: Kind, node: &Node, path: &str) {
+        let found = match (kind, &node.value) {
+            (
+                Kind::Integer { .. }
+                | Kind::Size { .. }
+                | Kind::Port
+                | Kind::Duration { bare: Bare::Deprecated | Bare::Seconds, .. },
+                Value::Integer(_),
+            ) => "another integer",
+            (
+                Kind::Storage
+                | Kind::Duration { .. }
+                | Kind::Lifetime
+                | Kind::Text(_)
+                | Kind::Spelled(_)
+                | Kind::List(_)
+                | Kind::Choice(_),
+                Value::String(_),
+            ) => "another string",
+            (_, value) => value.kind(),
+        };
+        self.expected(node, path, &kind.expects(), found);
+    }
+
+    fn expected(&mut self, node: &Node, path: &str, expected: &str, found: &str) {
         let what = match &self.fixed {
             Some((_, whole)) if whole == path => format!("expected {expected}"),
-            _ => format!("{path}: expected {expected}, found {}", node.value.kind()),
+            _ => format!("{path}: expected {expected}, found {found}"),
         };
         self.findings.error(self.at(&node.span), what);
     }
@@ -114,7 +143,12 @@ impl Check {
             _ => None,
         };
         let Some((host, port)) = split.filter(|(_, port)| PORTS.contains(port)) else {
-            return self.refuse(node, path, "\"host:port\" or a port");
+            let found = match node.value {
+                Value::Integer(_) => "another integer",
+                Value::String(_) => "another string",
+                ref value => value.kind(),
+            };
+            return self.expected(node, path, "\"host:port\" or a port", found);
         };
         let block = path.rsplit_once('.').map_or("", |(block, _)| block);
         for (key, value) in [(host_key, Plain::from(host)), (port_key, Plain::from(port))] {
@@ -189,7 +223,7 @@ impl Check {
             _ => None,
         };
         if plain.is_none() {
-            self.refuse(node, path, &kind.expects());
+            self.refuse_value(kind, node, path);
         }
         plain
     }
@@ -245,7 +279,9 @@ impl Check {
             match &item.value {
                 Value::String(name) if format.fits(name) => {
                     let empty = self.block(block(), &Map::default(), path);
-                    dict.insert(name.clone(), empty.into());
+                    if dict.insert(name.clone(), empty.into()).is_some() {
+                        self.findings.error(self.at(&item.span), format!("{path}: {name:?} twice"));
+                    }
                 }
                 _ => self.refuse(item, path, "a name"),
             }
@@ -257,7 +293,8 @@ impl Check {
     fn entries(&mut self, kind: Kind, name: Format, map: &Map, path: &str) -> Option<Plain> {
         let mut dict = Dict::new();
         for entry in &map.entries {
-            if entry.is_variable && !matches!(entry.node.value, Value::Map(_)) {
+            // NATS 2.14: opts.go parseAccounts. Elsewhere what a variable names stays a value too.
+            if entry.is_variable && matches!(kind, Kind::Block(_)) {
                 continue;
             }
             if !name.fits(&entry.key) {

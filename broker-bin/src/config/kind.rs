@@ -101,6 +101,9 @@ impl Kind {
                 (min, max) => format!("a whole number from {min} to {max}"),
             },
             Self::Size { max: i64::MAX, .. } => "a size, such as 64MB".into(),
+            Self::Size { min: -1, max } => {
+                format!("a size of at most {max} bytes, such as 1MB, or -1")
+            }
             Self::Size { max, .. } => format!("a size of at most {max} bytes, such as 1MB"),
             Self::Storage => "a size, such as 10GB".into(),
             Self::Port => "a port: 1 to 65535, or -1 for any that is free".into(),

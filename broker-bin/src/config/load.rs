@@ -123,7 +123,11 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
         return Err(findings.into());
     }
 
-    let options: Options = extract(values)?;
+    let is_written = values.contains_key("authorization");
+    let mut options: Options = extract(values)?;
+    // Without accounts it makes no difference, and should make none to those who compare options.
+    options.authorization.is_written = is_written && !options.accounts.is_empty();
+    options.tidy();
     if let Err(error) = options.check() {
         findings.error(origin(error.path()), error.to_string());
         return Err(findings.into());

@@ -405,15 +405,15 @@ authorization {
     assert_eq!(
         wrong(text, &[("NATSD_DEBUG", "perhaps"), ("NATSD_AUTHORIZATION__USERS", "[{user: 1}]")]),
         [
-            "x.conf:1:7: port: expected a port: 1 to 65535, or -1 for any that is free, found an integer",
-            "x.conf:2:14: max_payload: expected a size of at most 2147483647 bytes, such as 1MB, found a \
+            "x.conf:1:7: port: expected a port: 1 to 65535, or -1 for any that is free, found another integer",
+            "x.conf:2:14: max_payload: expected a size of at most 2147483647 bytes, such as 1MB, or -1, found a \
              string",
-            "x.conf:3:16: ping_interval: expected a duration, such as \"2m\" or \"1.5s\", found a string",
-            "x.conf:6:12: authorization.timeout: expected a duration, such as \"2m\" or \"1.5s\", found a \
-             string",
+            "x.conf:3:16: ping_interval: expected a duration, such as \"2m\" or \"1.5s\", found another string",
+            "x.conf:6:12: authorization.timeout: expected a duration, such as \"2m\" or \"1.5s\", found \
+             another string",
             "x.conf:7:20: authorization.users[0].user: expected a string, found an integer",
             "x.conf:7:60: authorization.users[1].permissions.publish.allow: expected a subject, perhaps \
-             with a queue group, or an array of them, found a string",
+             with a queue group, or an array of them, found another string",
             "NATSD_AUTHORIZATION__USERS: authorization.users[0].user: expected a string, found an integer",
             "NATSD_DEBUG: expected true or false",
             "x.conf:4:12: prof_port: natsd has no profiler yet",

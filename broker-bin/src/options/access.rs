@@ -1,5 +1,6 @@
 //! Who may connect: from options to the core's authenticators.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,7 +8,11 @@ use broker_core::auth::{
     self, Authenticator, ConnectionKind, NoAuth, PermissionsError, Secret, Token, Users, UsersError,
 };
 
-use super::{AllowResponses, Options, Permissions, SubjectLists, User};
+use super::{AllowResponses, Authorization, Options, Permissions, SubjectLists, User};
+
+/// The account of the server's own events.
+// NATS 2.14: const.go.
+const SYSTEM_ACCOUNT: &str = "$SYS";
 
 /// Who may connect.
 #[derive(Clone, Debug)]
@@ -99,30 +104,56 @@ impl Options {
         default: Option<&Permissions>,
         no_auth_user: Option<&str>,
     ) -> Result<Users, OptionsError> {
-        let mut builder = Users::builder();
-        let listed = self.authorization.users.as_deref().unwrap_or_default();
-        for (index, user) in listed.iter().enumerate() {
-            builder = builder.user(user.build(&format!("authorization.users[{index}]"), default)?);
+        if self.accounts.contains_key(auth::GLOBAL_ACCOUNT) {
+            return Err(OptionsError::ReservedAccount(auth::GLOBAL_ACCOUNT.into()));
         }
-        let mut count = listed.len();
-        for (name, account) in &self.accounts {
-            if name == auth::GLOBAL_ACCOUNT {
-                return Err(OptionsError::ReservedAccount(name.clone()));
-            }
+        let listed = self.authorization.users.iter().flatten().enumerate();
+        let listed = listed
+            .map(|(index, user)| (format!("authorization.users[{index}]"), user, default, None));
+        let of_accounts = self.accounts.iter().flat_map(|(name, account)| {
             let default = account.default_permissions.as_ref();
-            for (index, user) in account.users.iter().enumerate() {
-                let path = format!("accounts.{name}.users[{index}]");
-                builder = builder.user(user.build(&path, default)?.account(name.as_str()));
+            account.users.iter().enumerate().map(move |(index, user)| {
+                (format!("accounts.{name}.users[{index}]"), user, default, Some(name.as_str()))
+            })
+        });
+        let mut builder = Users::builder();
+        let mut names = BTreeSet::new();
+        for (path, user, default, account) in listed.chain(of_accounts) {
+            let mut built = user.build(&path, default)?;
+            if let Some(account) = account {
+                built = built.account(account);
             }
-            count += account.users.len();
+            let name = user.user.as_deref().unwrap_or_default();
+            if !names.insert(name) {
+                return Err(OptionsError::DuplicateUser { path, name: name.into() });
+            }
+            builder = builder.user(built);
         }
-        if count == 0 {
+        if names.is_empty() {
             return Err(OptionsError::NoUsers);
         }
         if let Some(name) = no_auth_user {
+            if !names.contains(name) {
+                return Err(OptionsError::NoAuthUserAlone(name.to_owned()));
+            }
             builder = builder.no_auth_user(name);
+        } else if self.is_open_beside_system_account() {
+            let mut name = String::from("anonymous");
+            while names.contains(name.as_str()) {
+                name.push('_');
+            }
+            builder = builder.user(auth::User::new(name.as_str(), "")).no_auth_user(name);
         }
         Ok(builder.build()?)
+    }
+
+    /// There are users of the system account and nothing else about access: they are for operators, and
+    /// clients need no credentials, as if there were no users.
+    // NATS 2.14: server.go configureAccounts.
+    pub fn is_open_beside_system_account(&self) -> bool {
+        self.accounts.keys().eq([SYSTEM_ACCOUNT])
+            && self.no_auth_user.is_none()
+            && self.authorization == Authorization::default()
     }
 
     /// A password or token is kept as it is, not as a hash.
@@ -208,10 +239,18 @@ pub enum OptionsError {
     /// A user who cannot log in.
     #[error("{0}: a user needs a name")]
     NamelessUser(String),
-    /// Users who cannot be told apart, or a `no_auth_user` who is none of them.
+    /// Users who cannot be told apart.
+    #[error("there is another user {name:?}")]
+    DuplicateUser {
+        /// The second.
+        path: String,
+        /// The name of both.
+        name: String,
+    },
+    /// Another fault of the list of users.
     #[error("authorization: {0}")]
     Users(#[from] UsersError),
-    /// There is no list of users.
+    /// There is no list of users, or it has not this one.
     #[error("no_auth_user {0:?} needs a list of users that has this one")]
     NoAuthUserAlone(String),
     /// What a user may do cannot be said so.
@@ -256,7 +295,9 @@ impl OptionsError {
             Self::HalfAnHttpUser => "http_user",
             Self::TokenPermissions => "authorization.default_permissions",
             Self::NoUsers | Self::Users(_) => "authorization.users",
-            Self::NamelessUser(path) | Self::Permissions { path, .. } => path,
+            Self::NamelessUser(path)
+            | Self::DuplicateUser { path, .. }
+            | Self::Permissions { path, .. } => path,
             Self::NoAuthUserAlone(_) => "no_auth_user",
             Self::ReservedAccount(_) => "accounts",
             Self::PayloadOverPending { .. } => "max_payload",
@@ -279,7 +320,7 @@ mod tests {
     use broker_core::auth::Credentials;
 
     use super::*;
-    use crate::options::{Account, Authorization};
+    use crate::options::Account;
 
     fn refusal(authorization: Authorization) -> String {
         let options = Options { authorization, ..Options::default() };
@@ -343,7 +384,7 @@ mod tests {
             ),
             (
                 Authorization { users: Some(vec![user("a"), user("a")]), ..Default::default() },
-                "authorization: there are two users \"a\"",
+                "there is another user \"a\"",
             ),
         ] {
             assert_eq!(refusal(authorization), text);
@@ -378,6 +419,25 @@ mod tests {
         let options = Options { authorization, accounts, ..Options::default() };
         assert_eq!(&*log_in(&options, "a", "p").unwrap().account, "A");
         assert_eq!(&*log_in(&options, "b", "p").unwrap().account, "$G");
+    }
+
+    #[test]
+    fn users_of_the_system_account_alone_do_not_shut_out_clients() {
+        let of = |names: [&str; 2]| {
+            let account = |name: &str| {
+                (name.to_owned(), Account { users: vec![user(name)], ..Account::default() })
+            };
+            Options { accounts: names.map(account).into(), ..Options::default() }
+        };
+        let alone = of(["$SYS", "$SYS"]);
+        assert_eq!(&*log_in(&alone, "$SYS", "p").unwrap().account, "$SYS");
+        assert_eq!(&*log_in(&alone, "", "").unwrap().account, "$G");
+        assert!(log_in(&alone, "$SYS", "x").is_none());
+
+        assert!(log_in(&of(["$SYS", "A"]), "", "").is_none());
+        assert!(log_in(&of(["A", "A"]), "", "").is_none());
+        let authorization = Authorization { is_written: true, ..Authorization::default() };
+        assert!(log_in(&Options { authorization, ..alone }, "", "").is_none());
     }
 
     #[test]

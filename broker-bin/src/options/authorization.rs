@@ -37,6 +37,9 @@ section! {
         .aliases(&["auth_hook"]).not_yet("auth callouts");
     /// Clients must come by a trusted proxy.
     proxy_required: bool = false => switch().not_yet("trusted proxies");
+    /// The block is there, if only an empty one: then clients need credentials beside a system account with
+    /// users.
+    is_written: bool = false => switch().internal();
 }
 
 section! {

@@ -30,6 +30,19 @@ impl Options {
         self.access().map(drop)
     }
 
+    /// Tags are in lower case, and none is there twice.
+    // NATS 2.14: jwt's TagList.
+    pub(crate) fn tidy(&mut self) {
+        let mut tags = Vec::with_capacity(self.server_tags.len());
+        for tag in &self.server_tags {
+            let tag = tag.trim().to_lowercase();
+            if !tag.is_empty() && !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        self.server_tags = tags;
+    }
+
     /// What clients may do.
     pub fn limits(&self) -> Limits {
         Limits {

@@ -33,7 +33,7 @@ fn all_mistakes_are_told_before_anything_is_started() {
     let file = File::new("listn: 1\nport: -1\nmax_payload: x\npid_file: natsd.pid");
     let expected = format!(
         "natsd: {0}:1:1: unknown field \"listn\"; did you mean \"listen\"?\n\
-         natsd: {0}:3:14: max_payload: expected a size of at most 2147483647 bytes, such as 1MB, found a \
+         natsd: {0}:3:14: max_payload: expected a size of at most 2147483647 bytes, such as 1MB, or -1, found a \
          string\n",
         file.path()
     );

@@ -4,11 +4,13 @@
 mod clients;
 mod configuration;
 mod file;
+mod helpers;
 mod lame_duck;
 mod log;
 mod reload_rules;
 mod running;
 mod secrets;
+mod setting_up;
 mod signal_command;
 mod start_and_stop;
 mod systemd;

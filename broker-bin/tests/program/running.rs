@@ -51,12 +51,12 @@ impl Running {
     }
 
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command
-            .args(["-a", "127.0.0.1", "-p", "-1"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn_as_it_is(command.args(["-a", "127.0.0.1", "-p", "-1"]))
+    }
+
+    /// With no arguments but its own.
+    pub(crate) fn spawn_as_it_is(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (send, lines) = channel();
         std::thread::spawn(move || {

@@ -24,7 +24,12 @@ impl Manager {
 
     fn told(&self) -> String {
         let mut buffer = [0; 256];
-        let len = self.socket.recv(&mut buffer).unwrap();
+        let len = loop {
+            match self.socket.recv(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                result => break result.unwrap(),
+            }
+        };
         String::from_utf8(buffer[..len].to_vec()).unwrap()
     }
 }

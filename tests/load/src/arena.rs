@@ -70,6 +70,8 @@ impl Effort {
 /// Where a scenario runs.
 #[derive(Debug)]
 pub(crate) struct Arena<'a> {
+    /// How the server was started, for scenarios that need one with more arguments.
+    pub(crate) recipe: &'a Recipe,
     /// The server.
     pub(crate) server: &'a mut Server,
     /// For how long, and how much.
@@ -91,7 +93,7 @@ pub(crate) fn measure(
     thread::sleep(effort.warm_up);
     let idle = server.memory()?.rss_bytes;
     let watchdog = server.kill_after(LIMIT);
-    let mut arena = Arena { server: &mut server, effort, report: Report::default() };
+    let mut arena = Arena { recipe, server: &mut server, effort, report: Report::default() };
     let result = (scenario.run)(&mut arena);
     let mut report = arena.report;
     drop(watchdog);

@@ -16,6 +16,7 @@ mod hub;
 mod procfs;
 mod receive;
 mod relay;
+mod reload;
 mod report;
 mod request;
 mod run;

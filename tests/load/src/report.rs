@@ -75,6 +75,10 @@ measures! {
     P99_FACTOR "p99_factor" "p99 ÷ p99 with nobody stalled" 2;
     P99_WITHOUT "p99_without_us" "p99 µs with nobody stalled" 1;
     CPU_FACTOR "cpu_factor" "CPU ÷ CPU with nobody stalled" 2;
+    RELOADS "reloads" "reloads" 0;
+    P99_FACTOR_RELOAD "p99_factor_reload" "p99 ÷ p99 without reloads" 2;
+    P99_WITHOUT_RELOAD "p99_without_reload_us" "p99 µs without reloads" 1;
+    MAX_WITHOUT "max_without_us" "longest µs without reloads" 1;
     CUT "stalled_cut" "stalled subscriber cut off" 0;
 }
 

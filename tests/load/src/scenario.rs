@@ -4,9 +4,10 @@ use crate::arena::Arena;
 use crate::connections::{idle, ping, storm};
 use crate::disturbed::{churn, stalled};
 use crate::fault::Fault;
+use crate::reload::reload;
 use crate::report::{
-    CPU, CPU_CONNECTION, CPU_FACTOR, KEPT, Measure, P50, P99, P99_FACTOR, RATE, RSS_CONNECTION,
-    RSS_CONNECTION_LATER, RSS_SUBSCRIPTION,
+    CPU, CPU_CONNECTION, CPU_FACTOR, KEPT, MAX, MAX_WITHOUT, Measure, P50, P99, P99_FACTOR,
+    P99_WITHOUT_RELOAD, RATE, RSS_CONNECTION, RSS_CONNECTION_LATER, RSS_SUBSCRIPTION,
 };
 use crate::request::{Inboxes, requests};
 use crate::streams::{self, literals, steady, stream, wildcards};
@@ -31,6 +32,8 @@ const CPU_AND_LATENCY: &[Measure] = &[CPU, P50, P99];
 const LATENCY: &[Measure] = &[P50, P99, CPU];
 
 const STALLED: &[Measure] = &[P99, P99_FACTOR, KEPT, CPU_FACTOR];
+
+const RELOADED: &[Measure] = &[P99, MAX, P99_WITHOUT_RELOAD, MAX_WITHOUT];
 
 macro_rules! scenarios {
     ($($name:ident: $about:literal, $measures:expr, $relay:literal, $run:expr;)*) => {
@@ -77,6 +80,7 @@ scenarios! {
     idle_5k: "5,000 idle connections with a subscription each", &[RSS_CONNECTION, RSS_CONNECTION_LATER], false, idle;
     storm: "connect, CONNECT, PING, close", &[CPU_CONNECTION, P50, P99], false, storm;
     churn: "50,000 messages/s beside 20,000 short subscriptions/s", &[CPU, P50, P99, RATE], false, churn;
+    reload_14k: "14,000 messages/s beside 50 reloads/s", RELOADED, false, reload;
     stalled_20k: "one of three stalled, 20,000 messages/s of 4 KiB", STALLED, false, |a| stalled(a, Some(20_000));
     stalled_flood: "one of three stalled, 1 KiB as fast as it goes", STALLED, false, |a| stalled(a, None);
 }

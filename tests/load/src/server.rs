@@ -123,6 +123,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Its number, by which it can be told things while others use it.
+    pub(crate) fn pid(&self) -> Process {
+        Process(Pid::from_raw(self.child.id().cast_signed()))
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -180,6 +185,17 @@ impl Server {
     pub(crate) fn log(&self) -> String {
         let lines = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// The process of a server that has not been dropped yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process(Pid);
+
+impl Process {
+    /// Has it read its configuration again.
+    pub(crate) fn reload(self) -> Result<(), Fault> {
+        kill(self.0, Signal::SIGHUP).map_err(std::io::Error::from).during("sending a signal")
     }
 }
 

@@ -1,0 +1,299 @@
+// What nats-server makes of configuration files: for each a line with "ok" and the values that are not the
+// defaults, as JSON, or with "refused" and why, separated by tabs; without a file, the defaults. What is only
+// warned of is no refusal, although nats-server -t ends with 1 for it. Passwords are printed too.
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+type form = map[string]any
+
+func main() {
+	defaults, err := load()
+	if err != nil {
+		panic(err)
+	}
+	if len(os.Args) == 1 {
+		print(defaults)
+	}
+	for _, file := range os.Args[1:] {
+		values, err := load("-c", file)
+		if err != nil {
+			fmt.Printf("refused\t%q\n", err.Error())
+			continue
+		}
+		for key, value := range defaults {
+			if reflect.DeepEqual(values[key], value) {
+				delete(values, key)
+			}
+		}
+		print(values)
+	}
+}
+
+func print(values form) {
+	fmt.Print("ok\t")
+	encoder := json.NewEncoder(os.Stdout)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(values); err != nil {
+		panic(err)
+	}
+}
+
+// As the program does before it listens: what the file says, the defaults, and whether they go together.
+func load(args ...string) (values form, err error) {
+	defer func() {
+		// Some values crash it.
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("crashed: %v", fault)
+		}
+	}()
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	nothing := func() {}
+	options, err := server.ConfigureOptions(flags, args, nothing, nothing, nothing)
+	if err != nil {
+		return nil, err
+	}
+	// What is warned of is read all the same.
+	options.NoLog, options.NoSigs = true, true
+	if _, err := server.NewServer(options); err != nil {
+		return nil, err
+	}
+	return normal(options), nil
+}
+
+// By the names that a file uses. What natsd has no part for is left out.
+func normal(o *server.Options) form {
+	// The server makes a user if those of the system account are all that there are.
+	count := len(o.Users)
+	o.Users = slices.DeleteFunc(o.Users, func(user *server.User) bool {
+		return len(user.Username) > 6 && user.Username == o.NoAuthUser && user.Password == user.Username[6:]
+	})
+	isOpen := len(o.Users) < count
+	if isOpen {
+		o.NoAuthUser = ""
+	}
+	return form{
+		"anonymous_beside_system_account": isOpen,
+		"host":                            o.Host,
+		"port":                            o.Port,
+		"server_name":                     o.ServerName,
+		"client_advertise":                o.ClientAdvertise,
+		"server_tags":                     list([]string(o.Tags)),
+		"server_metadata":                 texts(o.Metadata),
+		"feature_flags":                   flagsOf(o.FeatureFlags),
+		"pid_file":                        o.PidFile,
+		"ports_file_dir":                  o.PortsFileDir,
+		"debug":                           o.Debug,
+		"trace":                           o.Trace,
+		"trace_verbose":                   o.TraceVerbose,
+		"trace_headers":                   o.TraceHeaders,
+		"max_traced_msg_len":              max(o.MaxTracedMsgLen, 0),
+		"logtime":                         o.Logtime,
+		"logtime_utc":                     o.LogtimeUTC,
+		"log_file":                        o.LogFile,
+		"log_size_limit":                  max(o.LogSizeLimit, 0),
+		"log_max_num":                     max(o.LogMaxFiles, 0),
+		"syslog":                          o.Syslog,
+		"remote_syslog":                   o.RemoteSyslog,
+		"max_control_line":                o.MaxControlLine,
+		"max_payload":                     o.MaxPayload,
+		"max_pending":                     o.MaxPending,
+		"max_connections":                 max(o.MaxConn, -1),
+		"max_subscriptions":               max(o.MaxSubs, 0),
+		"max_subscription_tokens":         o.MaxSubTokens,
+		"max_closed_clients":              o.MaxClosedClients,
+		"ping_interval":                   o.PingInterval.String(),
+		"ping_max":                        o.MaxPingsOut,
+		"write_deadline":                  o.WriteDeadline.String(),
+		"write_timeout":                   policy(o.WriteTimeout),
+		"lame_duck_duration":              o.LameDuckDuration.String(),
+		"lame_duck_grace_period":          o.LameDuckGracePeriod.String(),
+		"no_header_support":               o.NoHeaderSupport,
+		"connect_error_reports":           o.ConnectErrorReports,
+		"reconnect_error_reports":         o.ReconnectErrorReports,
+		"disable_sublist_cache":           o.NoSublistCache,
+		"no_fast_producer_stall":          o.NoFastProducerStall,
+		"no_auth_user":                    o.NoAuthUser,
+		"system_account":                  strings.TrimPrefix(o.SystemAccount, "$SYS"),
+		"no_system_account":               o.NoSystemAccount,
+		"allow_non_tls":                   o.AllowNonTLS,
+		"store_dir":                       o.StoreDir,
+		"http_host":                       o.HTTPHost,
+		"http_port":                       o.HTTPPort,
+		"https_port":                      o.HTTPSPort,
+		"http_base_path":                  o.HTTPBasePath,
+		"authorization": form{
+			"user": o.Username, "password": o.Password, "token": o.Authorization,
+			"timeout": authTimeout(o),
+		},
+		"users":     users(o.Users),
+		"accounts":  accounts(o.Accounts),
+		"tls":       encryption(o),
+		"websocket": websocket(&o.Websocket),
+	}
+}
+
+// The default is a second more than the handshake may take, which is a part of it. natsd begins to count when
+// the handshake is done.
+func authTimeout(o *server.Options) string {
+	if o.TLSConfig != nil && o.AuthTimeout == o.TLSTimeout+1 {
+		return server.AUTH_TIMEOUT.String()
+	}
+	return seconds(o.AuthTimeout)
+}
+
+func users(users []*server.User) []form {
+	all := []form{}
+	for _, user := range users {
+		account := "$G"
+		if user.Account != nil {
+			account = user.Account.Name
+		}
+		kinds := []string{}
+		for kind := range user.AllowedConnectionTypes {
+			kinds = append(kinds, kind)
+		}
+		slices.Sort(kinds)
+		all = append(all, form{
+			"user": user.Username, "password": user.Password, "account": account,
+			"permissions": permissions(user.Permissions), "allowed_connection_types": kinds,
+		})
+	}
+	slices.SortFunc(all, func(a, b form) int { return strings.Compare(a["user"].(string), b["user"].(string)) })
+	return all
+}
+
+func permissions(p *server.Permissions) any {
+	if p == nil {
+		return nil
+	}
+	of := form{"publish": subjects(p.Publish), "subscribe": subjects(p.Subscribe), "allow_responses": nil}
+	if p.Response != nil {
+		expires := "never"
+		if p.Response.Expires >= 0 {
+			expires = p.Response.Expires.String()
+		}
+		of["allow_responses"] = form{"max": max(p.Response.MaxMsgs, -1), "expires": expires}
+	}
+	return of
+}
+
+func subjects(s *server.SubjectPermission) form {
+	if s == nil {
+		s = &server.SubjectPermission{}
+	}
+	return form{"allow": list(s.Allow), "deny": list(s.Deny)}
+}
+
+func accounts(accounts []*server.Account) []string {
+	names := []string{}
+	for _, account := range accounts {
+		// Some are made, whether the file names them or not.
+		if account.Name != "$G" && account.Name != "$SYS" {
+			names = append(names, account.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func encryption(o *server.Options) any {
+	if o.TLSConfig == nil {
+		return nil
+	}
+	first := "false"
+	if o.TLSHandshakeFirst {
+		first = "true"
+		if o.TLSHandshakeFirstFallback > 0 {
+			first = o.TLSHandshakeFirstFallback.String()
+		}
+	}
+	of := certificates(o.TLSConfig, o.TLSMap, o.TLSPinnedCerts)
+	of["timeout"] = seconds(o.TLSTimeout)
+	of["connection_rate_limit"] = o.TLSRateLimit
+	of["handshake_first"] = first
+	return of
+}
+
+func certificates(config *tls.Config, byName bool, pinned server.PinnedCertSet) form {
+	fingerprints := []string{}
+	for fingerprint := range pinned {
+		fingerprints = append(fingerprints, fingerprint)
+	}
+	slices.Sort(fingerprints)
+	return form{
+		"verify":         config.ClientAuth == tls.RequireAndVerifyClientCert,
+		"verify_and_map": byName,
+		"pinned_certs":   fingerprints,
+		"min_version":    tls.VersionName(config.MinVersion),
+	}
+}
+
+func websocket(w *server.WebsocketOpts) any {
+	if w.Port == 0 {
+		return nil
+	}
+	of := form{
+		"host": w.Host, "port": w.Port, "advertise": w.Advertise, "no_tls": w.NoTLS,
+		"same_origin": w.SameOrigin, "allowed_origins": list(w.AllowedOrigins), "compression": w.Compression,
+		"handshake_timeout": w.HandshakeTimeout.String(), "no_auth_user": w.NoAuthUser,
+		"jwt_cookie": w.JWTCookie, "user_cookie": w.UsernameCookie, "pass_cookie": w.PasswordCookie,
+		"token_cookie": w.TokenCookie, "headers": texts(w.Headers), "tls": nil,
+		"authorization": form{"user": w.Username, "password": w.Password, "token": w.Token},
+	}
+	if w.HandshakeTimeout == 0 {
+		// No limit; natsd has one.
+		of["handshake_timeout"] = "2s"
+	}
+	if w.TLSConfig != nil {
+		of["tls"] = certificates(w.TLSConfig, w.TLSMap, w.TLSPinnedCerts)
+	}
+	return of
+}
+
+func policy(policy server.WriteTimeoutPolicy) string {
+	if policy == server.WriteTimeoutPolicyRetry {
+		return "retry"
+	}
+	return "close"
+}
+
+func seconds(number float64) string {
+	return time.Duration(math.Round(number * float64(time.Second))).String()
+}
+
+func list(items []string) []string {
+	if items == nil {
+		return []string{}
+	}
+	return items
+}
+
+func texts(texts map[string]string) map[string]string {
+	if texts == nil {
+		return map[string]string{}
+	}
+	return texts
+}
+
+func flagsOf(flags map[string]bool) map[string]bool {
+	if flags == nil {
+		return map[string]bool{}
+	}
+	return flags
+}
