@@ -348,10 +348,17 @@ impl Receiver {
         }
     }
 
-    /// As it will be remembered. To be called while its subscriptions are still there.
-    pub(crate) fn last_snapshot(&self, at: Instant, reason: CloseReason) -> Closed {
+    /// As it will be remembered. To be called while its subscriptions are still there. `pending_bytes`:
+    /// what waited when it was closed.
+    pub(crate) fn last_snapshot(
+        &self,
+        at: Instant,
+        reason: CloseReason,
+        pending_bytes: usize,
+    ) -> Closed {
         let subscriptions = self.subscriptions_now(CLOSED_SUBSCRIPTIONS).into();
-        Closed { connection: self.snapshot(), at, reason, subscriptions }
+        let connection = Connection { pending_bytes, ..self.snapshot() };
+        Closed { connection, at, reason, subscriptions }
     }
 
     fn subscriptions_now(&self, limit: usize) -> Vec<Subscription> {

@@ -385,12 +385,20 @@ impl Observer {
             info.authorized_user = profile.user.as_deref().map(Into::into);
             info.name_tag = connection.account.as_deref().map(Into::into);
             info.account = info.name_tag.clone().filter(|account| account != GLOBAL);
+            // NATS 2.14: server.go saveClosedClient, which forgets the global account.
+            if closed.is_some() {
+                info.name_tag.clone_from(&info.account);
+            }
         }
         if options.subscriptions != SubscriptionLists::Count {
             let subscriptions = self.subscriptions_of(found);
             if options.subscriptions == SubscriptionLists::Detail {
-                let details = subscriptions.into_iter().map(SubDetail::of_connection);
-                info.subscriptions_list_detail = details.collect();
+                // NATS 2.14: those of closed connections name their account, the others do not.
+                let detail = |one| match closed {
+                    Some(_) => SubDetail::from(one),
+                    None => SubDetail::of_connection(one),
+                };
+                info.subscriptions_list_detail = subscriptions.into_iter().map(detail).collect();
             } else {
                 info.subscriptions_list = subscriptions.into_iter().map(|one| one.filter).collect();
             }

@@ -62,6 +62,8 @@ async fn what_there_is_not_is_shown_as_nothing() {
         disabled config streams consumers messages bytes total";
     assert_eq!(keys(&jsz.body), expected.split_whitespace().collect::<Vec<_>>());
     assert_eq!(jsz.json()["disabled"], true);
+    let raftz = get(&daemon, "/raftz").await;
+    assert_eq!((raftz.status, &*raftz.body), (404, "No Raft nodes registered"));
     for (path, text) in [
         ("/jsz?leader-only=1", "filtered response: not leader"),
         (

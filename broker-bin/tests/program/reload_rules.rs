@@ -110,8 +110,8 @@ tried! {
     };
     "server_metadata" server_metadata || {
         let mut it = Tried::start("http_port: -1");
-        it.reload("server_metadata: { rack: 7 }");
-        assert_eq!(seen(&it.natsd, "/varz")["metadata"]["rack"], "7");
+        it.reload("server_metadata: { rack: r7 }");
+        assert_eq!(seen(&it.natsd, "/varz")["metadata"]["rack"], "r7");
     };
     "max_closed_clients" max_closed_clients || {
         let mut it = Tried::start("http_port: -1");
@@ -428,6 +428,7 @@ fn another(key: &Key, path: &str) -> String {
         Kind::Listen { .. } => "'127.0.0.2:1'".into(),
         Kind::Texts => "{ a: b }".into(),
         Kind::Switches => "{ a: true }".into(),
+        Kind::Choice(words) => words.last().copied().unwrap_or_default().into(),
         _ => panic!("write a test of its own for {path}"),
     }
 }

@@ -50,6 +50,11 @@ pub(super) fn not_found() -> Answer {
     with(answer, X_CONTENT_TYPE_OPTIONS, "nosniff")
 }
 
+/// What the reference says that replicates nothing.
+pub(super) fn no_raft() -> Answer {
+    answer(StatusCode::NOT_FOUND, TEXT, "No Raft nodes registered")
+}
+
 pub(super) fn busy() -> Answer {
     answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many large answers wait to be read\n")
 }

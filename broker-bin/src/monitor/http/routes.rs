@@ -44,6 +44,7 @@ enum Endpoint {
     Accstatz,
     Jsz,
     Healthz,
+    Raftz,
     Metrics,
 }
 
@@ -59,6 +60,7 @@ const ENDPOINTS: &[(&str, Endpoint)] = &[
     ("/accstatz", Endpoint::Accstatz),
     ("/jsz", Endpoint::Jsz),
     ("/healthz", Endpoint::Healthz),
+    ("/raftz", Endpoint::Raftz),
     ("/metrics", Endpoint::Metrics),
 ];
 
@@ -171,6 +173,7 @@ impl Desk {
                 count("/healthz");
                 self.health(&HealthzOptions::parse(&query)?)
             }
+            Endpoint::Raftz => answer::no_raft(),
             Endpoint::Metrics => {
                 let metrics = self.metrics.clone();
                 let made = self.kitchen.make(move || Some(metrics.render(&seen).into_bytes()));

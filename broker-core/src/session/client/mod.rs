@@ -782,7 +782,8 @@ impl Drop for ClientSession {
         self.close(reason);
         self.voice().log_end(reason);
         let at = (self.shared.clock)();
-        self.shared.note_closed(self.receiver.last_snapshot(at, reason));
+        let (_, left_behind_bytes) = self.outlet.left_behind();
+        self.shared.note_closed(self.receiver.last_snapshot(at, reason, left_behind_bytes));
         self.leave_account();
         self.outlet.abandon(reason);
         self.shared.unregister(&self.receiver);
