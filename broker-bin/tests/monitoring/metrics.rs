@@ -142,3 +142,40 @@ async fn names_of_clients_cannot_break_the_lines_of_metrics() {
     let series = scrape(&daemon).await;
     assert!(series.keys().all(|key| key.contains(r#"server_id="a\"b\\c""#)), "{series:?}");
 }
+
+/// Names, types and labels, of those that begin so.
+fn described(body: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+    let types: BTreeMap<&str, &str> =
+        body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let series = body.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let mut described: Vec<String> = series
+        .map(|line| {
+            let (name, labels) = line.split_once('{').unwrap();
+            // No value here has a comma.
+            let mut labels: Vec<&str> =
+                labels.split(',').map(|label| label.split('=').next().unwrap()).collect();
+            labels.sort_unstable();
+            format!("{name} {} {}", types[name], labels.join(","))
+        })
+        .filter(|line| is_meant(line))
+        .collect();
+    described.sort_unstable();
+    described.dedup();
+    described
+}
+
+#[tokio::test]
+async fn there_is_nothing_that_the_exporter_has_not_under_its_prefixes_and_nothing_is_missing() {
+    let daemon = start().await;
+    for path in ["/", "/varz", "/connz", "/routez", "/subsz", "/accountz", "/accstatz", "/leafz"] {
+        get(&daemon, path).await;
+    }
+    for path in ["/gatewayz", "/jsz", "/healthz"] {
+        get(&daemon, path).await;
+    }
+    let body = get(&daemon, "/metrics").await.body;
+    let ours = described(&body, |line| !line.starts_with("natsd_"));
+    let file = include_str!("exporter_metrics.txt");
+    let theirs: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(ours, theirs);
+}
