@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use broker_core::Broker;
-use broker_net::{BindError, Server};
+use broker_net::{BindError, HandshakeFirst, Server};
 
 use crate::config::problem::Problem;
 use crate::config::{self, Change, Loaded, Request};
@@ -154,6 +154,7 @@ impl Daemon {
             host_port(&options.host, server.local_addr().port())
         );
 
+        announce_tls(&options);
         let ports_file = write_ports(&options, &server, &watch);
         tracing::info!("Server is ready");
         let now = Now { options: Arc::new(options), access, ports_file };
@@ -339,6 +340,22 @@ impl Now {
     }
 }
 
+// NATS 2.14: server.go AcceptLoop.
+fn announce_tls(options: &Options) {
+    let Ok(Some(tls)) = options.client_tls() else { return };
+    let is_first = tls.handshake_first == HandshakeFirst::Always;
+    if tls.allow_non_tls && !is_first {
+        tracing::info!("TLS available for client connections");
+    } else {
+        tracing::info!("TLS required for client connections");
+    }
+    if is_first {
+        tracing::warn!(
+            "Clients that are not using \"TLS Handshake First\" option will fail to connect"
+        );
+    }
+}
+
 async fn bind(options: &Options, access: Access) -> Result<Server, StartError> {
     let builder = Server::builder().options(options.server()).authenticator(access.authenticator());
     builder.bind().await.map_err(|source| StartError::Listen {
@@ -349,8 +366,9 @@ async fn bind(options: &Options, access: Access) -> Result<Server, StartError> {
 
 fn write_ports(options: &Options, server: &Server, watch: &Watch) -> Option<PortsFile> {
     let path = PortsFile::path(options.ports_file_dir.as_deref()?, &options.program);
+    let scheme = if server.broker().info().tls_required { "tls" } else { "nats" };
     let ports = Ports {
-        nats: urls("nats", server.local_addr()),
+        nats: urls(scheme, server.local_addr()),
         monitoring: watch.urls(),
         ..Ports::default()
     };

@@ -31,6 +31,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Invocation::Check(request)) => check(&program, &request),
         Ok(Invocation::Signal(command)) => signal(&program, &command),
         Ok(Invocation::Help) => print(&cli::help(&program)),
+        Ok(Invocation::HelpTls) => print(&cli::help_tls()),
         Ok(Invocation::Version) => print(&version(&program)),
         Err(error) => usage(&program, &error),
     }

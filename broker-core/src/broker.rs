@@ -18,6 +18,7 @@ use crate::proto::Info;
 use crate::proto::info::NATS_VERSION;
 use crate::random::Random;
 use crate::receiver::Receiver;
+use crate::security::Security;
 use crate::session::client::{Arrival, ClientSession};
 use crate::session::local::Client;
 use crate::stats::{Stats, Traffic};
@@ -235,7 +236,7 @@ impl Broker {
         now: Instant,
         work: &mut Work,
     ) -> ClientSession {
-        ClientSession::open(Arc::clone(&self.shared), &arrival, link, now, work)
+        ClientSession::open(Arc::clone(&self.shared), arrival, link, now, work)
     }
 
     /// Says that the broker will go: to all clients that can be told, at once or as soon as they can be,
@@ -303,6 +304,11 @@ impl Broker {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// How a connection is secured. `None` if it is not, or there is none of that number.
+    pub fn security(&self, id: u64) -> Option<Arc<Security>> {
+        self.shared.sessions.get(&id)?.security.load_full()
     }
 
     /// Counts of the whole broker, added up now.

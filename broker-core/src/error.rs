@@ -107,6 +107,15 @@ pub enum ClientFault {
     /// PINGs were not answered.
     #[error("Stale Client Connection - Closing")]
     StaleConnection,
+    /// It did not go over to TLS, or not in time.
+    #[error("TLS handshake error: {0}")]
+    TlsRequired(String),
+    /// TLS could not be agreed upon. The reason may repeat what the client has shown.
+    #[error("TLS handshake error: {}", Escaped(.0.as_bytes()))]
+    TlsHandshake(String),
+    /// There are more TLS handshakes than there may be.
+    #[error("Connection throttling is active")]
+    Throttled,
 }
 
 /// Where NATS's logs say that an operation went wrong.
@@ -179,6 +188,14 @@ impl ClientFault {
             Self::InvalidPublishSubject => (text("Invalid Publish Subject"), None),
             Self::InvalidSubject => (text("Invalid Subject"), None),
             Self::StaleConnection => (text("Stale Connection"), Some(Close::StaleConnection)),
+            Self::TlsRequired(_) => {
+                (text("Secure Connection - TLS Required"), Some(Close::TlsHandshakeFailure))
+            }
+            Self::TlsHandshake(_) => (None, Some(Close::TlsHandshakeFailure)),
+            Self::Throttled => (
+                text("Connection throttling is active. Please try again later."),
+                Some(Close::MaxConnectionsExceeded),
+            ),
         }
     }
 }
@@ -278,6 +295,8 @@ pub enum CloseReason {
     UserRemoved,
     /// It showed wrong ones.
     AuthenticationViolation,
+    /// No TLS came about.
+    TlsHandshakeFailure,
     /// More waited for it than it may.
     SlowConsumerPendingBytes,
     /// It took too long to read what waited for it.
@@ -322,6 +341,7 @@ impl fmt::Display for CloseReason {
             Self::ClientClosed | Self::UserRemoved => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationViolation => "Authentication Failure",
+            Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::WriteError => "Write Error",
@@ -382,6 +402,10 @@ mod tests {
             (denied(None), r#"Subscription Violation - Subject "a", SID 7"#),
             (denied(Some("q")), r#"Subscription Violation - Subject "a", Queue: "q", SID 7"#),
             (ClientFault::BadArguments("HPUB"), "processHeaderPub Parse Error"),
+            (
+                ClientFault::TlsHandshake("refused (CN=a\r\nb)".into()),
+                r"TLS handshake error: refused (CN=a\r\nb)",
+            ),
             (ClientFault::MaxPayload { size: 2, limit: 1 }, "maximum payload exceeded: 2 vs 1"),
         ] {
             assert_eq!(fault.to_string(), line);

@@ -1,16 +1,18 @@
 //! The part of a session that others touch: where its deliveries go, what it may get, its counters.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 
 use crate::auth::{Permissions, Replies};
+use crate::carrier::Carrier;
 use crate::interest::LookUps;
 use crate::news::News;
 use crate::outlet::Outlet;
 use crate::party::{Membership, Profile};
+use crate::security::Security;
 use crate::sids::Sids;
 use crate::stats::InterestStats;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering};
@@ -20,6 +22,7 @@ pub(crate) struct Receiver {
     /// The connection's number: `cid`.
     pub(crate) id: u64,
     pub(crate) remote: Option<SocketAddr>,
+    pub(crate) carrier: Carrier,
     pub(crate) since: Instant,
     pub(crate) outlet: Arc<dyn Outlet>,
     pub(crate) news: News,
@@ -34,6 +37,8 @@ pub(crate) struct Receiver {
     /// Does it want its own messages?
     echo: AtomicBool,
     pub(crate) permissions: ArcSwapOption<Permissions>,
+    /// How its connection is secured.
+    pub(crate) security: ArcSwapOption<Security>,
     /// Which replies it may publish because it got their requests; only where its permissions say so.
     replies: Mutex<Option<Replies>>,
     tracks_replies: AtomicBool,
@@ -54,6 +59,7 @@ impl Receiver {
         id: u64,
         seed: u64,
         remote: Option<SocketAddr>,
+        carrier: Carrier,
         now: Instant,
         outlet: Arc<dyn Outlet>,
         is_connection: bool,
@@ -61,6 +67,7 @@ impl Receiver {
         Self {
             id,
             remote,
+            carrier,
             since: now,
             outlet,
             news: News::default(),
@@ -70,6 +77,7 @@ impl Receiver {
             sids: Sids::new(seed),
             echo: AtomicBool::new(true),
             permissions: ArcSwapOption::empty(),
+            security: ArcSwapOption::empty(),
             replies: Mutex::new(None),
             tracks_replies: AtomicBool::new(false),
             is_service: AtomicBool::new(false),
@@ -148,9 +156,17 @@ impl Receiver {
 /// As logs name a party of which nothing else is known.
 impl fmt::Display for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.remote {
-            Some(remote) => write!(f, "{remote} - cid:{}", self.id),
-            None => write!(f, "pipe - cid:{}", self.id),
+        let id = self.id;
+        match (&self.remote, &self.carrier) {
+            // NATS 2.14: client.go initClient.
+            (Some(remote), Carrier::Websocket(websocket)) => match websocket.forwarded_for {
+                Some(IpAddr::V4(ip)) => write!(f, "{ip}/{remote} - wid:{id}"),
+                Some(IpAddr::V6(ip)) => write!(f, "[{ip}]/{remote} - wid:{id}"),
+                None => write!(f, "{remote} - wid:{id}"),
+            },
+            (Some(remote), _) => write!(f, "{remote} - cid:{id}"),
+            (None, Carrier::Unix) => write!(f, "unix - cid:{id}"),
+            (None, _) => write!(f, "pipe - cid:{id}"),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use broker_core::Options;
 
+#[cfg(feature = "websocket")]
+use crate::handshake::websocket::WebsocketOptions;
 use crate::server::ServerOptions;
 
 /// What came of [`Server::apply`](crate::Server::apply).
@@ -29,6 +31,10 @@ pub enum ApplyError {
         /// What it was to be.
         new: String,
     },
+    /// TLS cannot be offered like this.
+    #[cfg(feature = "tls-core")]
+    #[error("TLS cannot be offered")]
+    Tls(#[source] crate::TlsError),
 }
 
 /// Is there anything between the two that takes a restart?
@@ -39,12 +45,54 @@ pub(crate) fn check(old: &ServerOptions, new: &ServerOptions) -> Result<(), Appl
     if new.port != 0 {
         differs("Port", &old.port, &new.port)?;
     }
+    #[cfg(feature = "websocket")]
+    check_websocket(old.websocket.as_ref(), new.websocket.as_ref())?;
+    #[cfg(unix)]
+    {
+        let path = |options: &ServerOptions| match &options.unix {
+            Some(unix) => unix.path.display().to_string(),
+            None => String::new(),
+        };
+        if old.unix != new.unix {
+            let (old, new) = (path(old), path(new));
+            return Err(ApplyError::NotAtRunTime { name: "ListenUnix", old, new });
+        }
+    }
     let (old, new): (&Options, &Options) = (&old.broker, &new.broker);
     if let Some(name) = &new.server_name {
         differs("ServerName", old.server_name.as_ref().unwrap_or(&String::new()), name)?;
     }
     differs("MaxPending", &old.limits.max_pending_bytes, &new.limits.max_pending_bytes)?;
     differs("NoHeaderSupport", &old.no_header_support, &new.no_header_support)
+}
+
+/// Only its TLS can change, but not between some and none.
+// NATS 2.14: reload.go diffOptions.
+#[cfg(feature = "websocket")]
+fn check_websocket(
+    old: Option<&WebsocketOptions>,
+    new: Option<&WebsocketOptions>,
+) -> Result<(), ApplyError> {
+    let comparable = |options: Option<&WebsocketOptions>| {
+        let mut options = options?.clone();
+        if let (0, Some(old)) = (options.port, old) {
+            options.port = old.port;
+        }
+        #[cfg(feature = "tls-core")]
+        let is_tls = options.tls.take().is_some();
+        #[cfg(not(feature = "tls-core"))]
+        let is_tls = false;
+        Some((options, is_tls))
+    };
+    if comparable(old) == comparable(new) {
+        return Ok(());
+    }
+    let shown = |options: Option<&WebsocketOptions>| match options {
+        Some(options) => format!("{}:{}", options.host, options.port),
+        None => String::new(),
+    };
+    let (old, new) = (shown(old), shown(new));
+    Err(ApplyError::NotAtRunTime { name: "Websocket", old, new })
 }
 
 fn differs<T: fmt::Display + Eq>(name: &'static str, old: &T, new: &T) -> Result<(), ApplyError> {

@@ -15,16 +15,34 @@ mod advertise;
 mod apply;
 mod checks;
 mod conn;
+mod doors;
+mod handshake;
 mod lame_duck;
 mod listener;
+mod pipe;
+pub mod proxy;
 mod readiness;
 mod server;
+#[cfg(unix)]
+mod unix;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
+#[cfg(feature = "tls-core")]
+pub use handshake::tls::{
+    ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsConfig, TlsError,
+    TlsOptions, TlsVersion,
+};
+#[cfg(feature = "websocket")]
+pub use handshake::websocket::WebsocketOptions;
 pub use lame_duck::LameDuck;
+pub use pipe::LocalStream;
 pub use readiness::Readiness;
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
+#[cfg(unix)]
+pub use unix::UnixOptions;
 
 /// Compiles and runs the examples of the README.
 #[cfg(doctest)]

@@ -1,21 +1,33 @@
 //! The server that an embedder holds: bind, addresses, drain, shut down.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "tls-core")]
+use std::time::SystemTime;
 use std::time::{Duration, Instant};
 
 use broker_core::auth::{Authenticator, NoAuth};
 use broker_core::{Applied, Broker, Client, CloseReason, Limits, Options};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::advertise::Advertise;
 use crate::apply::{self, ApplyError, Report};
 use crate::checks::Checks;
+use crate::doors::{self, Doors, Inside};
+use crate::handshake::Entrance;
+#[cfg(feature = "tls-core")]
+use crate::handshake::tls;
+#[cfg(feature = "websocket")]
+use crate::handshake::websocket::Hatch;
 use crate::lame_duck::LameDuck;
 use crate::listener::{self, Listener};
+use crate::pipe::{self, LocalStream, LocalTransport};
 use crate::readiness::Readiness;
+#[cfg(unix)]
+use crate::unix::UnixDoor;
 
 /// How long connections may take to read what waits for them when the server shuts down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
@@ -34,14 +46,48 @@ pub struct ServerOptions {
     pub port: u16,
     /// Where clients are told that the server is, if not where it listens. `client_advertise`.
     pub client_advertise: Option<Advertise>,
+    /// TLS for those who connect; `None`, the default, for none. `tls`.
+    #[cfg(feature = "tls-core")]
+    pub tls: Option<crate::TlsOptions>,
+    /// Where clients come in by WebSocket; `None`, the default, if nowhere. `websocket`.
+    #[cfg(feature = "websocket")]
+    pub websocket: Option<crate::WebsocketOptions>,
+    /// Where clients come in by a socket in the file system; `None`, the default, if nowhere.
+    /// `listen_unix`.
+    #[cfg(unix)]
+    pub unix: Option<crate::UnixOptions>,
+    /// Clients come by a proxy that says whom it connects for, in either version of the PROXY protocol. Only
+    /// for a port that nobody else can reach: whoever can, may say what they like. `proxy_protocol`.
+    pub proxy_protocol: bool,
     /// What the broker behind it is told. The default has a random seed.
     pub broker: Options,
+}
+
+impl ServerOptions {
+    /// Reads and checks what TLS is made of.
+    #[cfg(feature = "tls-core")]
+    fn build_tls(&self) -> Result<Option<(crate::TlsOptions, crate::TlsConfig)>, crate::TlsError> {
+        let build = |options: &crate::TlsOptions| Ok((options.clone(), options.build()?));
+        self.tls.as_ref().map(build).transpose()
+    }
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
         let broker = Options { seed: listener::random_seed(), ..Options::default() };
-        Self { host: String::from("127.0.0.1"), port: 0, client_advertise: None, broker }
+        Self {
+            host: String::from("127.0.0.1"),
+            port: 0,
+            client_advertise: None,
+            #[cfg(feature = "tls-core")]
+            tls: None,
+            #[cfg(feature = "websocket")]
+            websocket: None,
+            #[cfg(unix)]
+            unix: None,
+            proxy_protocol: false,
+            broker,
+        }
     }
 }
 
@@ -50,6 +96,8 @@ impl Default for ServerOptions {
 pub struct ServerBuilder {
     options: ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
+    #[cfg(feature = "websocket")]
+    websocket_authenticator: Option<Arc<dyn Authenticator>>,
 }
 
 impl ServerBuilder {
@@ -81,6 +129,38 @@ impl ServerBuilder {
         self
     }
 
+    /// TLS for those who connect.
+    #[cfg(feature = "tls-core")]
+    #[must_use]
+    pub fn tls(mut self, options: crate::TlsOptions) -> Self {
+        self.options.tls = Some(options);
+        self
+    }
+
+    /// Has clients come in by WebSocket, too.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn websocket(mut self, options: crate::WebsocketOptions) -> Self {
+        self.options.websocket = Some(options);
+        self
+    }
+
+    /// Who may come in by WebSocket, if others decide that than for the rest.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn websocket_authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.websocket_authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Has clients come in by a socket in the file system, too.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix(mut self, options: crate::UnixOptions) -> Self {
+        self.options.unix = Some(options);
+        self
+    }
+
     /// What clients may do.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -101,29 +181,98 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`BindError`] if the address cannot be listened at; nothing has been served then.
+    /// [`BindError`] if the address cannot be listened at, or TLS not be offered; nothing has been served
+    /// then.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it returns, it leaves nothing behind.
     pub async fn bind(self) -> Result<Server, BindError> {
-        let Self { mut options, authenticator } = self;
-        let listener = Listener::bind(&options.host, options.port).await.map_err(|source| {
-            BindError { host: options.host.clone(), port: options.port, source }
-        })?;
+        let authenticator = self.authenticator;
+        #[cfg(feature = "websocket")]
+        let websocket_authenticator = self.websocket_authenticator;
+        let mut options = self.options;
+        let refuse = |cause| BindError { host: options.host.clone(), port: options.port, cause };
+        #[cfg(feature = "tls-core")]
+        let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
+        let listener = Listener::bind(&options.host, options.port).await;
+        let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
         let address = listener.address();
+        #[cfg(feature = "websocket")]
+        let websocket = bind_websocket(&mut options, websocket_authenticator).await?;
+        #[cfg(unix)]
+        let unix = bind_unix(&options)?;
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         options.port = address.port();
         let broker =
             Broker::with_authenticator(options.broker.clone(), Instant::now, authenticator);
         tell_address(&broker, &options);
+        let entrance = Arc::new(Entrance::default());
+        #[cfg(feature = "tls-core")]
+        tls::set(&entrance, &broker, tls);
         let (stop, stopped) = watch::channel(Phase::Serving);
         let (finished, is_finished) = watch::channel(false);
-        let serving = listener.serve(broker.clone(), Arc::new(Checks::new()), stopped, finished);
+        let checks = Arc::new(Checks::new());
+        entrance.set_proxy_protocol(options.proxy_protocol);
+        let (connect, local) = mpsc::unbounded_channel();
+        #[cfg(feature = "websocket")]
+        let hatch = websocket.as_ref().map(|(_, hatch)| Arc::clone(hatch));
+        let doors = Doors {
+            tcp: listener,
+            #[cfg(feature = "websocket")]
+            websocket,
+            #[cfg(unix)]
+            unix,
+            local,
+        };
+        let inside = Inside { entrance: Arc::clone(&entrance), broker: broker.clone(), checks };
+        let serving = doors::serve(doors, inside, stopped, finished);
         let task = tokio::spawn(serving).abort_handle();
         let host = options.host.clone();
-        Ok(Server { broker, host, options: Mutex::new(options), address, stop, is_finished, task })
+        let options = Mutex::new(options);
+        Ok(Server {
+            broker,
+            host,
+            options,
+            entrance,
+            #[cfg(feature = "websocket")]
+            hatch,
+            address,
+            connect,
+            stop,
+            is_finished,
+            task,
+        })
     }
+}
+
+/// Puts the port that was chosen into the options.
+#[cfg(feature = "websocket")]
+async fn bind_websocket(
+    options: &mut ServerOptions,
+    authenticator: Option<Arc<dyn Authenticator>>,
+) -> Result<Option<(Listener, Arc<Hatch>)>, BindError> {
+    let Some(options) = &mut options.websocket else { return Ok(None) };
+    let (host, port) = (options.host.clone(), options.port);
+    let refuse = |cause| BindError { host: host.clone(), port, cause };
+    #[cfg(feature = "tls-core")]
+    let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
+    let listener = Listener::bind(&host, port).await;
+    let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
+    options.port = listener.address().port();
+    let hatch = Arc::new(Hatch::new(options, listener.address(), authenticator));
+    #[cfg(feature = "tls-core")]
+    hatch.set_tls(tls);
+    Ok(Some((listener, hatch)))
+}
+
+#[cfg(unix)]
+fn bind_unix(options: &ServerOptions) -> Result<Option<UnixDoor>, BindError> {
+    let Some(options) = &options.unix else { return Ok(None) };
+    UnixDoor::bind(options).map(Some).map_err(|source| {
+        let host = options.path.display().to_string();
+        BindError { host, port: 0, cause: Cause::Unix(source) }
+    })
 }
 
 /// What INFO says of where the server is. A server that stands alone tells no further addresses, also
@@ -150,13 +299,45 @@ pub(crate) enum Phase {
     Finishing(Instant),
 }
 
-/// The address could not be listened at.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen at {host}:{port}")]
+/// The address could not be listened at, or TLS not be offered.
+#[derive(Debug)]
 pub struct BindError {
     host: String,
     port: u16,
-    source: io::Error,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Listen(io::Error),
+    #[cfg(unix)]
+    Unix(io::Error),
+    #[cfg(feature = "tls-core")]
+    Tls(crate::TlsError),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Listen(_) => write!(f, "cannot listen at {}:{}", self.host, self.port),
+            #[cfg(unix)]
+            Cause::Unix(_) => write!(f, "cannot listen at {}", self.host),
+            #[cfg(feature = "tls-core")]
+            Cause::Tls(_) => f.write_str("TLS cannot be offered"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Listen(error) => Some(error),
+            #[cfg(unix)]
+            Cause::Unix(error) => Some(error),
+            #[cfg(feature = "tls-core")]
+            Cause::Tls(error) => Some(error),
+        }
+    }
 }
 
 impl BindError {
@@ -181,7 +362,12 @@ pub struct Server {
     host: String,
     /// As they are now, with the port that was chosen.
     options: Mutex<ServerOptions>,
+    entrance: Arc<Entrance>,
+    #[cfg(feature = "websocket")]
+    hatch: Option<Arc<Hatch>>,
     address: SocketAddr,
+    /// Connections within the process.
+    connect: mpsc::UnboundedSender<LocalTransport>,
     stop: watch::Sender<Phase>,
     is_finished: watch::Receiver<bool>,
     task: AbortHandle,
@@ -198,13 +384,78 @@ impl Server {
         self.address
     }
 
-    /// What a client on this machine connects to: `nats://127.0.0.1:4222`.
+    /// What a client on this machine connects to: `nats://127.0.0.1:4222`, or `tls://…` if it must.
     pub fn url(&self) -> String {
         let address = self.address;
+        let scheme = if self.broker.info().tls_required { "tls" } else { "nats" };
         if !address.ip().is_unspecified() {
-            return format!("nats://{address}");
+            return format!("{scheme}://{address}");
         }
-        format!("nats://127.0.0.1:{}", address.port())
+        format!("{scheme}://127.0.0.1:{}", address.port())
+    }
+
+    /// Where it listens for WebSocket, if it does.
+    #[cfg(feature = "websocket")]
+    pub fn websocket_addr(&self) -> Option<SocketAddr> {
+        self.hatch.as_ref().map(|hatch| hatch.address())
+    }
+
+    /// What a client on this machine connects to by WebSocket, if it can: `ws://127.0.0.1:8080`, or
+    /// `wss://…`.
+    #[cfg(feature = "websocket")]
+    pub fn websocket_url(&self) -> Option<String> {
+        self.hatch.as_ref().map(|hatch| hatch.url())
+    }
+
+    /// A connection without a socket, for clients that bring their own protocol: the server sends INFO first.
+    /// It ends like any other, and is at its end at once if the server has gone.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    ///
+    /// let server = broker_net::Server::builder().bind().await?;
+    /// let mut stream = BufReader::new(server.connect());
+    /// let mut line = String::new();
+    /// stream.read_line(&mut line).await?;
+    /// assert!(line.starts_with("INFO {"));
+    /// stream.write_all(b"PING\r\n").await?;
+    /// line.clear();
+    /// stream.read_line(&mut line).await?;
+    /// assert_eq!(line, "PONG\r\n");
+    /// # Ok(()) }
+    /// ```
+    pub fn connect(&self) -> LocalStream {
+        let (stream, transport) = pipe::pipe();
+        // If nobody takes it, it is dropped, which ends the stream.
+        let _ = self.connect.send(transport);
+        stream
+    }
+
+    /// Offers other certificates, or none, to those who connect from now on; reads the files anew. Who is
+    /// connected already stays so.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`](crate::TlsError) if something cannot be used; then nothing has changed.
+    #[cfg(feature = "tls-core")]
+    pub fn set_tls(&self, options: Option<crate::TlsOptions>) -> Result<(), crate::TlsError> {
+        let mut now = self.lock_options();
+        let before = std::mem::replace(&mut now.tls, options);
+        match now.build_tls() {
+            Ok(next) => tls::set(&self.entrance, &self.broker, next),
+            Err(error) => {
+                now.tls = before;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Until when the certificates hold that it shows to those who connect now.
+    #[cfg(feature = "tls-core")]
+    pub fn tls_not_after(&self) -> Option<SystemTime> {
+        self.entrance.tls.config()?.not_after()
     }
 
     /// The host it was asked to listen at.
@@ -266,11 +517,27 @@ impl Server {
     ) -> Result<Applied, ApplyError> {
         let mut now = self.lock_options();
         apply::check(&now, &options)?;
+        #[cfg(feature = "tls-core")]
+        let tls = options.build_tls().map_err(ApplyError::Tls)?;
+        #[cfg(all(feature = "tls-core", feature = "websocket"))]
+        let websocket_tls = match &options.websocket {
+            Some(websocket) => websocket.build_tls().map_err(ApplyError::Tls)?,
+            None => None,
+        };
         options.port = now.port;
         options.broker.server_name.clone_from(&now.broker.server_name);
         options.broker.seed = now.broker.seed;
         let applied = self.broker.apply(options.broker.clone(), authenticator);
         tell_address(&self.broker, &options);
+        #[cfg(feature = "tls-core")]
+        tls::set(&self.entrance, &self.broker, tls);
+        #[cfg(feature = "websocket")]
+        if let (Some(websocket), Some(hatch)) = (&mut options.websocket, &self.hatch) {
+            websocket.port = hatch.address().port();
+            #[cfg(feature = "tls-core")]
+            hatch.set_tls(websocket_tls);
+        }
+        self.entrance.set_proxy_protocol(options.proxy_protocol);
         *now = options;
         Ok(applied)
     }
@@ -343,5 +610,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+        #[cfg(feature = "tls-core")]
+        self.entrance.tls.stop_watching();
     }
 }

@@ -214,3 +214,13 @@ async fn a_taken_port_is_an_error_that_says_so() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("in use"), "{source}");
 }
+
+/// The socket serves both families, and sees addresses of the older one in those of the newer.
+#[tokio::test]
+async fn a_client_is_called_by_the_address_that_it_has() {
+    let server = Server::builder().host("0.0.0.0").bind().await.unwrap();
+    let address = ("127.0.0.1", server.local_addr().port());
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let info = read_line(&mut stream).await;
+    assert!(info.contains("\"client_ip\":\"127.0.0.1\""), "{info}");
+}

@@ -38,6 +38,20 @@ fn main() -> io::Result<()> {
             }
         }
     }
+    let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 4222\r\nPING\r\n";
+    save("proxy", "v1", &[], line)?;
+    let binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x09\0\x0a";
+    save("proxy", "v2", &[], binary)?;
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\nOrigin: https://example.com\r\nCookie: jwt=x\r\n\
+        Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    save("websocket", "request", &[2, 0], request)?;
+    let frames =
+        b"\x02\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x89\x80\0\0\0\0\x80\xfe\0\x7e\0\0\0\0";
+    save("websocket", "frames", &[0, 3], frames)?;
+    // RFC 7692: "Hello".
+    let compressed = b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\0\x88\x82\0\0\0\0\x03\xe8";
+    save("websocket", "compressed", &[8, 1], compressed)?;
     // A file, one that it includes, and a variable.
     save("config", "all", &[], b"include a\nb = $V\0c = 1\0[1 , $V]")
 }

@@ -20,15 +20,16 @@ pub(super) enum Effect {
     Signal,
     /// The address of this server in its cluster.
     Cluster,
+    /// Opens the block of TLS, or shuts it.
+    Tls,
     /// Prints something and ends.
     Show(Show),
-    /// nats-server's, and not ours yet: refused if on, so that nobody believes it was heeded.
-    NotYet(&'static str),
 }
 
 /// What is printed in place of running. The greater wins, as in nats-server.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Show {
+    Tls,
     Help,
     Version,
 }
@@ -53,7 +54,7 @@ impl Flag {
     pub(super) fn is_switch(&self) -> bool {
         match self.effect {
             Effect::Option(key) => matches!(key.kind, Kind::Bool),
-            Effect::Switches(_) | Effect::Check | Effect::Show(_) | Effect::NotYet(_) => true,
+            Effect::Switches(_) | Effect::Check | Effect::Show(_) | Effect::Tls => true,
             Effect::File | Effect::Signal | Effect::Cluster => false,
         }
     }
@@ -63,7 +64,6 @@ impl Flag {
         use crate::config::table::Status;
 
         match self.effect {
-            Effect::NotYet(part) => Some(part),
             Effect::Cluster => Some("clusters"),
             Effect::Option(key) => match (key.status, self.path.split_once('.')) {
                 (Status::NotYet(part), _) => Some(part),
@@ -149,7 +149,7 @@ const OTHERS: &[Other] = &[
         "-D and -VV",
         Effect::Switches(&["debug", "trace", "trace_verbose"]),
     ),
-    (Some(Group::Tls), &["tls"], "", "Encrypt connections", Effect::NotYet("TLS")),
+    (Some(Group::Tls), &["tls"], "", "Encrypt connections; -tls=false does not", Effect::Tls),
     (
         Some(Group::Cluster),
         &["cluster", "cluster_listen"],
@@ -159,5 +159,5 @@ const OTHERS: &[Other] = &[
     ),
     (None, &["h", "help"], "", "Show this text", Effect::Show(Show::Help)),
     (None, &["v", "version"], "", "Show the version", Effect::Show(Show::Version)),
-    (None, &["help_tls"], "", "Show what TLS can do", Effect::NotYet("TLS")),
+    (None, &["help_tls"], "", "Show what TLS can do", Effect::Show(Show::Tls)),
 ];

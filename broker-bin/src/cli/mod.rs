@@ -17,6 +17,7 @@ use crate::config::layer::Layer;
 use crate::config::problem::{Findings, Origin};
 use crate::config::table::{Group, Key, Section as _};
 use crate::config::{Request, check_value, value_of_text};
+use broker_net::TlsOptions;
 use flags::{Effect, Flag, Show};
 
 /// What the command line asks for.
@@ -31,6 +32,8 @@ pub enum Invocation {
     Signal(String),
     /// Print [`help`].
     Help,
+    /// Print [`help_tls`].
+    HelpTls,
     /// Print the version.
     Version,
 }
@@ -42,9 +45,6 @@ pub enum UsageError {
     /// No such flag.
     #[error("flag provided but not defined: -{0}")]
     UnknownFlag(String),
-    /// nats-server has this flag; natsd does not have what it needs yet.
-    #[error("flag -{0}: natsd has no {1} yet")]
-    NotYet(String, &'static str),
     /// The command line ended where a value was due.
     #[error("flag needs an argument: -{0}")]
     MissingValue(String),
@@ -88,8 +88,11 @@ pub fn parse(
     while let Some(arg) = args.next() {
         let arg = arg.into_string().map_err(UsageError::NotUnicode)?;
         let Some((name, inline)) = split_flag(&arg)? else {
-            if arg != "--" {
-                given.show = given.show.or(Some(command(&arg)?));
+            // Only one word is looked at, and none behind `--` is a flag.
+            let word = if arg == "--" { args.next() } else { Some(arg.into()) };
+            if let Some(word) = word {
+                let word = word.into_string().map_err(UsageError::NotUnicode)?;
+                given.show = given.show.or(Some(command(&word)?));
             }
             break;
         };
@@ -116,6 +119,7 @@ pub fn parse(
     Ok(match (given.show, given.signal, given.check) {
         (Some(Show::Version), ..) => Invocation::Version,
         (Some(Show::Help), ..) => Invocation::Help,
+        (Some(Show::Tls), ..) => Invocation::HelpTls,
         (None, Some(signal), _) => Invocation::Signal(signal),
         (None, None, true) if request.file.is_none() => return Err(UsageError::NothingToCheck),
         (None, None, true) => Invocation::Check(request),
@@ -144,8 +148,13 @@ impl Given {
             Effect::Option(key) => self.set(key, &flag.path, name, Value::Bool(on), "")?,
             Effect::Check => self.check = on,
             Effect::Show(what) if on => self.show = self.show.max(Some(what)),
-            Effect::NotYet(part) if on => {
-                return Err(UsageError::NotYet(name.to_owned(), part));
+            // NATS 2.14: `-tls=false` is stronger than a file.
+            Effect::Tls => {
+                let origin = Origin::Flag(name.to_owned());
+                self.layer.set("tls_off", (!on).into(), origin.clone());
+                if on {
+                    self.layer.open("tls", origin);
+                }
             }
             _ => {}
         }
@@ -294,6 +303,20 @@ pub fn help(program: &str) -> String {
         let _ = writeln!(text, "    {}", spellings(&flag));
     }
     text
+}
+
+/// What `--help_tls` prints.
+pub fn help_tls() -> String {
+    let options = TlsOptions::default_algorithms();
+    let list =
+        |names: &[&str]| names.iter().map(|name| format!("    {name}\n")).collect::<String>();
+    format!(
+        "TLS is set up in the configuration file:\n\n\
+         tls {{\n    cert_file: \"server.pem\"\n    key_file: \"server-key.pem\"\n}}\n\n\
+         docs/config.md lists all options.\n\nCipher suites:\n{}\nCurves:\n{}",
+        list(&options.cipher_suites),
+        list(&options.curves),
+    )
 }
 
 fn spellings(flag: &Flag) -> String {

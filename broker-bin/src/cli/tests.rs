@@ -59,12 +59,9 @@ fn every_spelling_of_a_flag_means_the_same() {
             o.authorization.password = Some("p".into());
         }),
         (&["--auth t", "-auth=t"], |o| o.authorization.token = Some("t".into())),
-        (&["-p 1 -p 2", "-p 2 --", "-p 2 -- -p 3"], |o| o.port = 2),
+        (&["-p 1 -p 2", "-p 2 --"], |o| o.port = 2),
         // What leaves a part off that does not exist yet.
-        (
-            &["-m 0", "-ms 0", "--profile 0", "--tls=false", "--cluster=", "--no_advertise=false"],
-            |_| {},
-        ),
+        (&["-m 0", "-ms 0", "--profile 0", "--cluster=", "--no_advertise=false"], |_| {}),
     ];
     for (lines, set) in table {
         let mut expected = Options::default();
@@ -99,14 +96,41 @@ fn flags_of_parts_that_do_not_exist_yet_are_refused_by_name() {
         ("--https_port 1", "flag -https_port: natsd has no monitoring over HTTPS yet"),
         ("--profile 1", "flag -profile: natsd has no profiler yet"),
         ("--cluster nats://u:p@h:1", "flag -cluster: natsd has no clusters yet"),
-        ("--tlscert x", "flag -tlscert: natsd has no TLS yet"),
     ] {
         let error = config::load(&request(line)).expect_err(line);
         assert_eq!(error.to_string(), text);
         assert!(error.is_usage(), "{line:?}");
     }
-    assert_eq!(refusal("-p 1 --tls"), "flag -tls: natsd has no TLS yet");
-    assert_eq!(refusal("--help_tls"), "flag -help_tls: natsd has no TLS yet");
+}
+
+#[test]
+fn tls_by_flags_needs_a_certificate_and_can_be_switched_off() {
+    let missing = "tls: TLS needs a certificate and its key";
+    let unreadable =
+        "tls: cannot read the certificate /none: No such file or directory (os error 2)";
+    for (line, text) in [
+        ("--tls", missing),
+        ("--tlscert /none", missing),
+        ("--tls --tlscert /none --tlskey /none", unreadable),
+    ] {
+        let error = config::load(&request(line)).expect_err(line);
+        assert!(error.to_string().ends_with(text), "{error}");
+        assert!(error.is_usage(), "{line:?}");
+    }
+    for line in ["--tls=false", "--tls --tls=false", "--tlscert /none --tls=false"] {
+        let options = config::load(&request(line)).expect(line).options;
+        assert_eq!(options.client_tls(), Ok(None), "{line}");
+    }
+}
+
+#[test]
+fn what_tls_can_do_is_shown() {
+    assert!(matches!(read("--help_tls"), Ok(Invocation::HelpTls)));
+    let help = help_tls();
+    for name in ["TLS_AES_128_GCM_SHA256", "X25519MLKEM768", "cert_file"] {
+        assert!(help.contains(name), "{help}");
+    }
+    assert!(!help.contains("CBC") && !help.contains("CurveP521"), "{help}");
 }
 
 #[test]
@@ -169,6 +193,13 @@ fn help_and_version_have_flags_and_commands() {
         assert!(matches!(read(line), Ok(Invocation::Version)), "{line:?}");
     }
     assert!(matches!(read("-v=false"), Ok(Invocation::Serve(_))));
+}
+
+#[test]
+fn behind_two_dashes_there_are_no_flags_and_nothing_is_passed_over() {
+    assert!(matches!(read("-D --"), Ok(Invocation::Serve(_))));
+    assert!(matches!(read("-- version"), Ok(Invocation::Version)));
+    assert_eq!(refusal("-- -c natsd.conf"), "unrecognized command: \"-c\"");
 }
 
 #[test]

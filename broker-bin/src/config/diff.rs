@@ -191,7 +191,11 @@ impl Change {
     pub fn is_about_access(&self) -> bool {
         let is_in = |block: &str| self.path.starts_with(block);
         let is_timeout = self.path == "authorization.timeout";
-        (is_in("authorization.") && !is_timeout) || is_in("accounts") || is_in("no_auth_user")
+        let by_certificate = is_in("tls.verify_and_map") || self.path == "tls";
+        (is_in("authorization.") && !is_timeout)
+            || is_in("accounts")
+            || is_in("no_auth_user")
+            || by_certificate
     }
 
     /// What nats-server calls the option in a refusal: `max_payload` is `MaxPayload`.

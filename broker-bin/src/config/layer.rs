@@ -56,6 +56,12 @@ impl Layer {
         self.origins.insert(path.to_owned(), origin);
     }
 
+    /// Has a block of options, if only an empty one.
+    pub(crate) fn open(&mut self, block: &str, origin: Origin) {
+        self.values.entry(block.to_owned()).or_insert_with(|| Dict::new().into());
+        self.origins.entry(block.to_owned()).or_insert(origin);
+    }
+
     /// Where its values were written, by path.
     pub(crate) fn origins(&self) -> &BTreeMap<String, Origin> {
         &self.origins

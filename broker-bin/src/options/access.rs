@@ -8,6 +8,8 @@ use broker_core::auth::{
     self, Authenticator, ConnectionKind, NoAuth, PermissionsError, Secret, Token, Users, UsersError,
 };
 
+use broker_net::TlsError;
+
 use super::{AllowResponses, Authorization, Options, Permissions, SubjectLists, User};
 
 /// The account of the server's own events.
@@ -56,6 +58,9 @@ impl Options {
     /// Settings that contradict each other. nats-server starts with some of them, and then lets more
     /// people in than the operator meant.
     pub fn access(&self) -> Result<Access, OptionsError> {
+        if self.accounts.contains_key(auth::GLOBAL_ACCOUNT) {
+            return Err(OptionsError::ReservedAccount(auth::GLOBAL_ACCOUNT.into()));
+        }
         let one = &self.authorization;
         let (user, password, token) =
             (one.user.as_deref(), one.password.as_ref(), one.token.as_ref());
@@ -104,9 +109,6 @@ impl Options {
         default: Option<&Permissions>,
         no_auth_user: Option<&str>,
     ) -> Result<Users, OptionsError> {
-        if self.accounts.contains_key(auth::GLOBAL_ACCOUNT) {
-            return Err(OptionsError::ReservedAccount(auth::GLOBAL_ACCOUNT.into()));
-        }
         let listed = self.authorization.users.iter().flatten().enumerate();
         let listed = listed
             .map(|(index, user)| (format!("authorization.users[{index}]"), user, default, None));
@@ -143,6 +145,9 @@ impl Options {
                 name.push('_');
             }
             builder = builder.user(auth::User::new(name.as_str(), "")).no_auth_user(name);
+        }
+        if self.tls.as_ref().is_some_and(|tls| tls.verify_and_map) {
+            builder = builder.certificates_only();
         }
         Ok(builder.build()?)
     }
@@ -272,6 +277,9 @@ pub enum OptionsError {
         /// The other.
         max_pending: u64,
     },
+    /// TLS that cannot be offered.
+    #[error("tls: {0}")]
+    Tls(TlsError),
     /// There would be no time left to close clients in.
     #[error(
         "lame_duck_grace_period ({}) must be shorter than lame_duck_duration ({})",
@@ -301,6 +309,7 @@ impl OptionsError {
             Self::NoAuthUserAlone(_) => "no_auth_user",
             Self::ReservedAccount(_) => "accounts",
             Self::PayloadOverPending { .. } => "max_payload",
+            Self::Tls(_) => "tls",
             Self::GraceNotShorter { .. } => "lame_duck_grace_period",
         }
     }

@@ -68,13 +68,13 @@ section! {
 
     /// Where one may publish.
     publish: Option<SubjectLists> = None => block(SubjectLists::block)
-        .aliases(&["pub", "import"]).unset("everywhere");
+        .aliases(&["pub", "import"]).unset("everywhere").at_once();
     /// Where one may subscribe; an entry may name a queue group after the subject.
     subscribe: Option<SubjectLists> = None => block(SubjectLists::block)
-        .aliases(&["sub", "export"]).unset("everywhere");
+        .aliases(&["sub", "export"]).unset("everywhere").at_once();
     /// One may answer requests, whatever `publish` says.
     allow_responses: Option<AllowResponses> = None => block(AllowResponses::block)
-        .aliases(&["publish_allow_responses"]).unset("false");
+        .aliases(&["publish_allow_responses"]).unset("false").at_once();
 }
 
 section! {
@@ -84,9 +84,9 @@ section! {
         .short("a subject, an array of subjects, or a map of \"allow\" and \"deny\"", allowed);
 
     /// What is allowed; an empty list allows everything, as in nats-server.
-    allow: Vec<String> = Vec::new() => list(Format::SubjectAndQueue).unset("everything");
+    allow: Vec<String> = Vec::new() => list(Format::SubjectAndQueue).unset("everything").at_once();
     /// What is denied.
-    deny: Vec<String> = Vec::new() => list(Format::SubjectAndQueue).unset("nothing");
+    deny: Vec<String> = Vec::new() => list(Format::SubjectAndQueue).unset("nothing").at_once();
 }
 
 section! {
@@ -96,10 +96,10 @@ section! {
 
     /// Answers to a request; less than 0 is no limit.
     max: i64 = 1 => integer(i64::MIN, i64::MAX).zero_is_default()
-        .aliases(&["max_msgs", "max_messages", "max_responses"]);
+        .aliases(&["max_msgs", "max_messages", "max_responses"]).at_once();
     /// For how long after a request; less than `"0s"` is for ever.
     expires: Option<Duration> = Some(Duration::from_mins(2)) => Key::new(Kind::Lifetime)
-        .zero_is_default().aliases(&["expiration", "ttl"]);
+        .zero_is_default().aliases(&["expiration", "ttl"]).at_once();
 }
 
 section! {

@@ -232,9 +232,11 @@ section! {
     prof_block_rate: i64 = 0 => integer(i64::MIN, i64::MAX).at_once().not_yet("profiler");
 
     /// Encryption of clients' connections.
-    tls: Option<Tls> = None => block(Tls::block).at_once().not_yet("TLS");
+    tls: Option<Tls> = None => block(Tls::block).at_once();
+    /// The command line says that there is none, whatever the file says.
+    tls_off: bool = false => switch().internal();
     /// Clients may connect without TLS although there is TLS.
-    allow_non_tls: bool = false => switch().no_effect("there is no TLS yet");
+    allow_non_tls: bool = false => switch();
     /// Stapling of certificate states.
     ocsp: Ocsp = Ocsp::default() => block(Ocsp::block).at_once().not_yet("OCSP");
     /// What is remembered of certificate states.

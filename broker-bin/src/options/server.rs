@@ -7,7 +7,7 @@ use broker_net::{LameDuck, ServerOptions};
 use super::{Options, OptionsError};
 
 impl Options {
-    /// The settings agree with each other.
+    /// The settings agree with each other, and with the files of TLS.
     ///
     /// # Errors
     ///
@@ -27,6 +27,9 @@ impl Options {
             });
         }
         self.monitoring()?;
+        if let Some(tls) = self.client_tls()? {
+            tls.build().map_err(OptionsError::Tls)?;
+        }
         self.access().map(drop)
     }
 
@@ -69,6 +72,7 @@ impl Options {
         server.port = self.port;
         server.client_advertise =
             self.client_advertise.as_deref().and_then(|text| text.parse().ok());
+        server.tls = self.client_tls().ok().flatten();
         let broker = &mut server.broker;
         broker.limits = self.limits();
         broker.server_name = self.server_name.clone();

@@ -3,10 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::OcspPeer;
+use broker_net::{
+    ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsError, TlsOptions, TlsVersion,
+};
+
+use super::{OcspPeer, Options, OptionsError};
 use crate::config::declare::{
     block, blocks, choice, formatted, integer, list, seconds, section, switch, text,
 };
+use crate::config::duration;
 use crate::config::kind::{Format, Kind};
 use crate::config::table::Group;
 
@@ -54,10 +59,11 @@ section! {
     /// The certificate's private key, as PEM.
     key_file: Option<PathBuf> = None => formatted(Format::Path).at_once()
         .flag(Group::Tls, &["tlskey"], "<file>");
-    /// Certificates of who may vouch for others, as PEM.
+    /// Certificates of who may vouch for others, as PEM. Must be given where clients must show a
+    /// certificate.
     ca_file: Option<PathBuf> = None => formatted(Format::Path).unset("the system's").at_once()
         .flag(Group::Tls, &["tlscacert"], "<file>");
-    /// The other side's certificate is not looked at.
+    /// The certificate of a server that is connected to is not looked at.
     insecure: bool = false => switch().at_once();
     /// Clients must show a certificate.
     verify: bool = false => switch().at_once().flag(Group::Tls, &["tlsverify"], "");
@@ -65,8 +71,16 @@ section! {
     verify_and_map: bool = false => switch().at_once().implies(&["verify"]);
     /// Other servers must show a certificate of a server that is known.
     verify_cert_and_check_known_urls: bool = false => switch().at_once().implies(&["verify"]);
+    /// Lists of certificates that were revoked, as PEM. If there is any, clients whose issuer has none are
+    /// refused. NATS has no such option.
+    crl_files: Vec<String> = Vec::new() => list(Format::Path).at_once();
+    /// What the certificate's issuer says of its state (OCSP, DER), for clients. NATS has no such option.
+    ocsp_file: Option<PathBuf> = None => formatted(Format::Path).at_once();
+    /// Go by the files as they are: look every second whether they have changed. NATS has no such option.
+    watch: bool = false => switch().at_once();
     /// Weak ciphers may be listed.
-    allow_insecure_cipher_suites: bool = false => switch().at_once();
+    allow_insecure_cipher_suites: bool = false => switch().at_once()
+        .no_effect("natsd never uses them");
     /// Ciphers that may be used, the best first.
     cipher_suites: Vec<String> = Vec::new() => Key::new(Kind::Choices(CIPHER_SUITES))
         .unset("those that are safe").at_once();
@@ -87,7 +101,7 @@ section! {
     /// The oldest version of TLS.
     min_version: String = "1.2".into() => choice(&["1.2", "1.3"]).at_once();
     /// What is asked about the certificates of others.
-    ocsp_peer: OcspPeer = OcspPeer::default() => block(OcspPeer::block).at_once();
+    ocsp_peer: OcspPeer = OcspPeer::default() => block(OcspPeer::block).at_once().not_yet("OCSP");
     /// Several certificates, in place of one.
     certs: Vec<CertificatePair> = Vec::new() => blocks(CertificatePair::block)
         .aliases(&["certificates"]).at_once();
@@ -111,4 +125,72 @@ section! {
     cert_file: Option<PathBuf> = None => formatted(Format::Path).unset("must be given");
     /// Its private key, as PEM.
     key_file: Option<PathBuf> = None => formatted(Format::Path).unset("must be given");
+}
+
+impl Options {
+    /// TLS for clients, if there is any.
+    ///
+    /// # Errors
+    ///
+    /// What it says contradicts itself. Files are not looked at.
+    pub fn client_tls(&self) -> Result<Option<TlsOptions>, OptionsError> {
+        let Some(tls) = self.tls.as_ref().filter(|_| !self.tls_off) else { return Ok(None) };
+        let mut options = tls.for_clients().map_err(OptionsError::Tls)?;
+        options.allow_non_tls = self.allow_non_tls;
+        Ok(Some(options))
+    }
+}
+
+impl Tls {
+    fn for_clients(&self) -> Result<TlsOptions, TlsError> {
+        let mut certificates = self.certificates()?.into_iter();
+        let TlsCertificate { chain, key, .. } =
+            certificates.next().ok_or(TlsError::NoCertificate)?;
+        let mut options = TlsOptions::new(chain, key);
+        options.certificates.extend(certificates);
+        options.certificates[0].ocsp_response = self.ocsp_file.clone().map(Pem::file);
+        options.ca = self.ca_file.clone().map(Pem::file);
+        options.client_certificates = match (self.verify_and_map, self.verify) {
+            (true, _) => ClientCertificates::VerifyAndMap,
+            (false, true) => ClientCertificates::Verify,
+            (false, false) => ClientCertificates::Ignore,
+        };
+        options.pinned_certs.clone_from(&self.pinned_certs);
+        options.revoked = self.crl_files.iter().map(Pem::file).collect();
+        options.timeout = self.timeout;
+        options.handshake_first = handshake_first(&self.handshake_first);
+        options.connection_rate_limit =
+            u32::try_from(self.connection_rate_limit).ok().filter(|limit| *limit > 0);
+        options.cipher_suites.clone_from(&self.cipher_suites);
+        options.curve_preferences.clone_from(&self.curve_preferences);
+        options.min_version = self.min_version.parse::<TlsVersion>()?;
+        options.watch = self.watch;
+        Ok(options)
+    }
+
+    fn certificates(&self) -> Result<Vec<TlsCertificate>, TlsError> {
+        let pair = |certificate: &Option<PathBuf>, key: &Option<PathBuf>| {
+            let (certificate, key) = certificate.as_ref().zip(key.as_ref())?;
+            Some(TlsCertificate::new(certificate.as_path(), key.as_path()))
+        };
+        if self.certs.is_empty() {
+            return Ok(pair(&self.cert_file, &self.key_file).into_iter().collect());
+        }
+        let pairs = self.certs.iter().map(|of| pair(&of.cert_file, &of.key_file));
+        pairs.collect::<Option<_>>().ok_or(TlsError::NoCertificate)
+    }
+}
+
+/// What was checked to be one of the words, or a duration.
+fn handshake_first(text: &str) -> HandshakeFirst {
+    match &*text.to_ascii_lowercase() {
+        "true" | "on" => HandshakeFirst::Always,
+        "false" | "off" => HandshakeFirst::Never,
+        "auto" | "auto_fallback" => HandshakeFirst::AUTO,
+        text => match duration::parse(text) {
+            Ok((false, wait)) if !wait.is_zero() => HandshakeFirst::Within(wait),
+            // NATS 2.14: to wait for no time is not to wait for the client to begin.
+            _ => HandshakeFirst::Always,
+        },
+    }
 }

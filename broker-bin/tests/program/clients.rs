@@ -10,6 +10,8 @@ use crate::running::Running;
 pub(crate) struct Raw {
     stream: BufReader<TcpStream>,
     pub(crate) info: serde_json::Value,
+    /// The server's PINGs are answered and not shown.
+    pub(crate) answers_pings: bool,
 }
 
 impl Raw {
@@ -25,12 +27,16 @@ impl Raw {
         let mut line = String::new();
         stream.read_line(&mut line).unwrap();
         let info = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
-        Self { stream, info }
+        Self { stream, info, answers_pings: false }
+    }
+
+    pub(crate) fn send(&mut self, text: &str) {
+        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
     /// The first line that answers `text`.
     pub(crate) fn say(&mut self, text: &str) -> String {
-        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+        self.send(text);
         self.line()
     }
 
@@ -38,6 +44,9 @@ impl Raw {
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
+        if self.answers_pings && line == "PING\r\n" {
+            return self.say("PONG\r\n");
+        }
         line
     }
 

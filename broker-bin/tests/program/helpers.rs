@@ -104,10 +104,6 @@ const STARTS: &[(&[&str], &str)] = &[
 const NOT_YET: &[(&[&str], &str)] = &[
     (&["-p", "-1", "-js"], "JetStream"),
     (&["-p", "-1", "--jetstream", "-sd", "data"], "JetStream"),
-    (&["-p", "-1", "-tls", "-tlscert", "cert.pem", "-tlskey", "key.pem"], "TLS"),
-    (&["-p", "-1", "--tls", "--tlscert", "cert.pem", "--tlskey", "key.pem"], "TLS"),
-    (&["-p", "-1", "-tlscert", "cert.pem", "-tlskey", "key.pem", "-tlscacert", "ca.pem"], "TLS"),
-    (&["-p", "-1", "--tlsverify", "--tlscert", "cert.pem", "--tlskey", "key.pem"], "TLS"),
     (&["-p", "-1", "-cluster", "nats://127.0.0.1:-1"], "clusters"),
     (&["-p", "-1", "--cluster", "nats-route://127.0.0.1:-1", "--cluster_name", "c"], "clusters"),
     (&["-p", "-1", "--cluster_listen", "nats://127.0.0.1:-1"], "clusters"),

@@ -1,16 +1,24 @@
 //! The `natsd` program as its users meet it: arguments, lines, files, signals, exit codes.
-#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the helpers of a test may panic as the test itself may"
+)]
 
 mod clients;
 mod configuration;
 mod file;
 mod helpers;
 mod lame_duck;
+mod lame_duck_requests;
 mod log;
+mod planted_secrets;
 mod reload_rules;
+mod reload_under_load;
 mod running;
 mod secrets;
 mod setting_up;
 mod signal_command;
 mod start_and_stop;
 mod systemd;
+mod tls;

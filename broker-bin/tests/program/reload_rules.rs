@@ -12,6 +12,7 @@ use broker_bin::{Daemon, Options, ReloadError};
 use crate::clients::Raw;
 use crate::file::File;
 use crate::running::{Running, until};
+use crate::tls::Files;
 
 /// A server, somebody who was there before the reload, and what the file said then.
 struct Tried {
@@ -361,6 +362,16 @@ tried! {
         it.reload("accounts { A { users: [{user: u, password: p}] } }");
         assert_eq!(it.newcomer(CONNECT), REFUSED);
         assert_eq!(it.newcomer(&format!("{USER}PING\r\n")), "PONG\r\n");
+    };
+    "tls" tls || {
+        let files = Files::new();
+        let mut it = Tried::start("");
+        it.reload(&format!(
+            "tls {{ cert_file: {:?}, key_file: {:?} }}",
+            files.text("cert.pem"),
+            files.text("key.pem")
+        ));
+        assert_eq!(it.client.again().info["tls_required"], true);
     };
     "no_auth_user" no_auth_user || {
         let users = "authorization { users: [{user: u, password: p}] }";

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::Secret;
+use super::{Certificate, Secret};
+use crate::sync::Arc;
 
 /// What a connection showed in CONNECT, and where it came from.
 ///
@@ -46,6 +47,10 @@ pub struct Credentials {
     pub remote: Option<SocketAddr>,
     /// How it came.
     pub kind: ConnectionKind,
+    /// The certificate that it showed, verified.
+    pub certificate: Option<Arc<Certificate>>,
+    /// The certificate must name the user. `verify_and_map`.
+    pub is_mapped: bool,
 }
 
 impl Credentials {

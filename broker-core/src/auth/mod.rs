@@ -41,14 +41,13 @@
 //!
 //! - nkeys and JWTs ask for the nonce ([`Authenticator::nonce_required`]) and check `sig` against
 //!   it; a JWT's end becomes a field of [`Grant`], and a timer of the session.
-//! - TLS certificates are shown by the carrier: a field of [`Credentials`], from which `Users` takes
-//!   the name.
 //! - A callout asks a service over the broker itself and has to wait for it: a variant of
 //!   [`Decision`] that says what to ask.
 //!
 //! Where several stand side by side they are asked in NATS's order: one's own, JWTs, nkeys, users,
 //! token.
 
+mod certificate;
 mod credentials;
 mod entries;
 mod grant;
@@ -66,6 +65,7 @@ mod users;
 use std::fmt;
 use std::sync::Arc;
 
+pub use certificate::{Certificate, DistinguishedName};
 pub use credentials::{ConnectionKind, Credentials, UnknownConnectionKind};
 pub use grant::{GLOBAL_ACCOUNT, Grant, Proof};
 pub(crate) use permissions::Subscribe;

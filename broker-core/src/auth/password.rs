@@ -20,6 +20,10 @@ pub(super) enum Form {
 }
 
 impl Password {
+    pub(super) fn is_some(&self) -> bool {
+        !matches!(&self.form, Form::Plain(password) if password.is_empty())
+    }
+
     /// Is it known to be the same password as `other`?
     pub(super) fn is_known_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.seal, &other.seal) || self.form == other.form

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::password::{Bcrypt, Form, Password};
 use super::{
-    Authenticator, ConnectionKind, Credentials, Decision, Denied, Grant, Permissions, Secret,
+    Authenticator, Certificate, ConnectionKind, Credentials, Decision, Denied, DistinguishedName,
+    Grant, Permissions, Secret,
 };
 
 /// Lets in who knows the password of a user on its list; one user is a list of one.
@@ -29,6 +30,9 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Users {
     by_name: HashMap<Arc<str>, Arc<User>>,
+    /// Those whose names are distinguished names, in the order of their names.
+    by_subject: Vec<(DistinguishedName, Arc<str>)>,
+    certificates_only: bool,
     /// What a failure is compared with, if no hash was: the dearest of all.
     decoy: Option<Bcrypt>,
     no_auth_user: Option<Arc<User>>,
@@ -69,6 +73,9 @@ impl Authenticator for Users {
 
     // NATS 2.14: auth.go processClientOrLeafAuthentication, the part for users.
     fn authenticate(&self, credentials: &Credentials) -> Decision {
+        if credentials.is_mapped {
+            return self.authenticate_mapped(credentials);
+        }
         if let Some(user) = &self.no_auth_user
             && credentials.is_anonymous()
         {
@@ -81,6 +88,9 @@ impl Authenticator for Users {
         }
         let user = self.by_name.get(&*credentials.user);
         match user.map(|user| (user, &user.password.form)) {
+            Some((user, _)) if self.certificates_only && !user.password.is_some() => {
+                Denied::Credentials.into()
+            }
             Some((user, Form::Plain(password))) if *password == credentials.password => {
                 admit(user, credentials.kind).into()
             }
@@ -97,6 +107,9 @@ impl Authenticator for Users {
     // NATS 2.14: reload.go clientHasMovedToDifferentAccount, then isClientAuthorized, with the password
     // that the client had shown.
     fn review(&self, held: &Grant, credentials: &Credentials) -> Decision {
+        if credentials.is_mapped {
+            return self.review_mapped(held, credentials);
+        }
         let name = &*credentials.user;
         if !name.is_empty() && !self.by_name.contains_key(name) {
             return Denied::Unknown.into();
@@ -115,9 +128,57 @@ impl Authenticator for Users {
     }
 }
 
+/// By certificate.
+impl Users {
+    /// The user that a certificate names, for a party that came in this way.
+    // NATS 2.14: auth.go checkClientTLSCertSubject.
+    fn named_by(&self, certificate: &Certificate, kind: ConnectionKind) -> Option<&Arc<User>> {
+        let user = |name: &str| self.by_name.get(name).filter(|user| user.may_come_by(kind));
+        let by_subject = |equals: fn(&DistinguishedName, &DistinguishedName) -> bool| {
+            let mut equal =
+                self.by_subject.iter().filter(|(subject, _)| equals(subject, &certificate.subject));
+            equal.find_map(|(_, name)| user(name))
+        };
+        certificate
+            .alternative_names()
+            .find_map(user)
+            .or_else(|| by_subject(DistinguishedName::equals))
+            .or_else(|| by_subject(DistinguishedName::equals_in_any_order))
+            .or_else(|| certificate.subject_texts().find_map(|text| user(&text)))
+    }
+
+    fn mapped(&self, credentials: &Credentials) -> Option<&Arc<User>> {
+        let certificate = credentials.certificate.as_ref()?;
+        self.named_by(certificate, credentials.kind)
+    }
+
+    /// As the reference: a user that has a password must show it all the same, and nobody else may.
+    fn authenticate_mapped(&self, credentials: &Credentials) -> Decision {
+        let Some(user) = self.mapped(credentials) else { return Denied::Credentials.into() };
+        match &user.password.form {
+            Form::Plain(password) if *password == credentials.password => {
+                admit(user, credentials.kind).into()
+            }
+            Form::Plain(_) => Denied::Credentials.into(),
+            Form::Bcrypt(hash) => compute(hash, credentials, admit(user, credentials.kind)),
+        }
+    }
+
+    fn review_mapped(&self, held: &Grant, credentials: &Credentials) -> Decision {
+        match (self.mapped(credentials), held.proof.get::<User>()) {
+            (None, _) => Denied::Unknown.into(),
+            (Some(user), Some(held)) if user.password.is_known_as(&held.password) => {
+                admit(user, credentials.kind).into()
+            }
+            (Some(_), None) if !held.proof.is_some() => self.authenticate_mapped(credentials),
+            _ => Denied::Credentials.into(),
+        }
+    }
+}
+
 /// What the user gets once known to be the user.
 fn admit(user: &Arc<User>, kind: ConnectionKind) -> Result<Grant, Denied> {
-    if !user.kinds.is_empty() && !user.kinds.contains(&kind) {
+    if !user.may_come_by(kind) {
         return Err(Denied::ConnectionKind);
     }
     let mut grant = Grant::user(user.name.clone()).with_proof(Arc::clone(user));
@@ -175,6 +236,10 @@ impl User {
         self.kinds.extend(kinds);
         self
     }
+
+    fn may_come_by(&self, kind: ConnectionKind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
 }
 
 /// Builds [`Users`].
@@ -184,6 +249,7 @@ pub struct UsersBuilder {
     users: Vec<User>,
     default_permissions: Option<Arc<Permissions>>,
     no_auth_user: Option<Arc<str>>,
+    certificates_only: bool,
 }
 
 impl UsersBuilder {
@@ -208,6 +274,14 @@ impl UsersBuilder {
     /// Who somebody is taken for that shows no name, no password and no token.
     pub fn no_auth_user(mut self, name: impl Into<Arc<str>>) -> Self {
         self.no_auth_user = Some(name.into());
+        self
+    }
+
+    /// Users without a password are let in by their certificates only: say so where some connections
+    /// have to show one and others need not.
+    // NATS 2.14: opts.go canTLSMap.
+    pub fn certificates_only(mut self) -> Self {
+        self.certificates_only = true;
         self
     }
 
@@ -241,7 +315,11 @@ impl UsersBuilder {
             Form::Plain(_) => None,
         });
         let decoy = hashes.max_by(|a, b| a.cost().cmp(b.cost())).cloned();
-        Ok(Users { by_name, decoy, no_auth_user })
+        let subject = |name: &Arc<str>| Some((DistinguishedName::parse(name)?, Arc::clone(name)));
+        let mut by_subject: Vec<_> = by_name.keys().filter_map(subject).collect();
+        by_subject.sort_by(|(_, a), (_, b)| a.cmp(b));
+        let Self { certificates_only, .. } = self;
+        Ok(Users { by_name, by_subject, certificates_only, decoy, no_auth_user })
     }
 }
 
@@ -498,5 +576,117 @@ mod tests {
         let again = list(&hash).succeeding(&hashed);
         assert_eq!(review(&again, &held, "a"), Ok(Grant::user("a")));
         assert_eq!(review(&list("pW").succeeding(&hashed), &held, "a"), Err(Denied::Credentials));
+    }
+
+    fn certificate(change: impl FnOnce(&mut Certificate)) -> Credentials {
+        let mut certificate = Certificate::default();
+        change(&mut certificate);
+        Credentials {
+            certificate: Some(Arc::new(certificate)),
+            is_mapped: true,
+            ..Credentials::default()
+        }
+    }
+
+    fn subject(rdns: &[(&str, &str)]) -> DistinguishedName {
+        DistinguishedName::from_attributes(rdns.iter().map(|rdn| [*rdn]))
+    }
+
+    #[test]
+    fn a_certificate_names_its_user_by_mail_host_uri_and_subject_in_this_order() {
+        let names = ["a@b", "host", "urn:x", "CN=x,O=acme"];
+        let full = |certificate: &mut Certificate| {
+            certificate.emails = vec!["other@b".into(), "a@b".into()];
+            certificate.dns_names = vec!["host".into()];
+            certificate.uris = vec!["urn:x".into()];
+            certificate.subject = subject(&[("2.5.4.10", "acme"), ("2.5.4.3", "x")]);
+        };
+        for (at, name) in names.iter().enumerate() {
+            let users = names[at..].iter().map(|name| User::new(*name, ""));
+            let users = Users::builder().users(users).build().unwrap();
+            let grant = users.authenticate(&certificate(full)).resolve().unwrap();
+            assert_eq!(grant.user.as_deref(), Some(*name));
+        }
+        let users = Users::builder().user(User::new("x", "")).build().unwrap();
+        assert_eq!(users.authenticate(&certificate(full)).resolve(), Err(Denied::Credentials));
+    }
+
+    #[test]
+    fn a_subject_names_its_user_in_either_order_and_as_the_reference_prints_it() {
+        let (cn, ou, dc) = ("2.5.4.3", "2.5.4.11", "0.9.2342.19200300.100.1.25");
+        let mail = "1.2.840.113549.1.9.1";
+        for (rdns, name) in [
+            (&[(dc, "org"), (cn, "x")][..], "CN=x,DC=org"),
+            (&[(dc, "org"), (cn, "x")], "DC=org,CN=x"),
+            (&[(dc, "org"), (dc, "acme"), (cn, "x"), (mail, "m")], "CN=x,DC=org,DC=acme"),
+            (&[(ou, "a"), (ou, "b"), (cn, "x"), (mail, "m")], "CN=x,OU=a+OU=b"),
+            (&[(cn, "x"), (mail, "m")], "CN=x"),
+        ] {
+            let users = Users::builder().user(User::new(name, "")).build().unwrap();
+            let shown = certificate(|certificate| certificate.subject = subject(rdns));
+            assert_eq!(users.authenticate(&shown).resolve(), Ok(Grant::user(name)), "{name}");
+        }
+        let users = Users::builder().user(User::new("CN=x", "")).build().unwrap();
+        for rdns in [&[(cn, "y")][..], &[(cn, "x"), (ou, "a")], &[(ou, "x")], &[]] {
+            let shown = certificate(|certificate| certificate.subject = subject(rdns));
+            assert!(users.authenticate(&shown).resolve().is_err(), "{rdns:?}");
+        }
+    }
+
+    #[test]
+    fn where_certificates_name_users_nothing_else_does() {
+        let users =
+            Users::builder().user(User::new("host", "")).no_auth_user("host").build().unwrap();
+        let mut without = shows("host", "");
+        without.is_mapped = true;
+        assert_eq!(users.authenticate(&without).resolve(), Err(Denied::Credentials));
+        without.user = String::new();
+        assert_eq!(users.authenticate(&without).resolve(), Err(Denied::Credentials));
+        without.certificate = Some(Arc::default());
+        assert_eq!(users.authenticate(&without).resolve(), Err(Denied::Credentials));
+    }
+
+    #[test]
+    fn a_user_with_a_certificate_shows_the_password_too_if_there_is_one() {
+        let hash = bcrypt::hash("pw", 4).unwrap();
+        for (stored, shown, is_let_in) in [
+            ("", "", true),
+            ("", "pw", false),
+            ("pw", "", false),
+            ("pw", "pw", true),
+            (&hash, "pw", true),
+            (&hash, "", false),
+        ] {
+            let users = Users::builder().user(User::new("host", stored)).build().unwrap();
+            let mut credentials = certificate(|shown| shown.dns_names = vec!["host".into()]);
+            credentials.password = shown.into();
+            let grant = users.authenticate(&credentials).resolve();
+            assert_eq!(grant.is_ok(), is_let_in, "{stored} {shown}");
+        }
+    }
+
+    #[test]
+    fn a_user_without_a_password_can_be_kept_from_coming_without_a_certificate() {
+        let list = || Users::builder().users([User::new("cert", ""), User::new("u", "pw")]);
+        assert!(log_in(&list().build().unwrap(), "cert", "").is_ok());
+        let users = list().certificates_only().build().unwrap();
+        assert_eq!(log_in(&users, "cert", ""), Err(Denied::Credentials));
+        assert!(log_in(&users, "u", "pw").is_ok());
+        let shown = certificate(|shown| shown.dns_names = vec!["cert".into()]);
+        assert!(users.authenticate(&shown).resolve().is_ok());
+    }
+
+    #[test]
+    fn who_came_by_a_certificate_stays_as_long_as_it_names_a_user() {
+        let list = |names: &[(&str, &str)]| {
+            let users = names.iter().map(|(name, password)| User::new(*name, *password));
+            Users::builder().users(users).build().unwrap()
+        };
+        let shown = certificate(|shown| shown.dns_names = vec!["host".into()]);
+        let held = list(&[("host", "")]).authenticate(&shown).resolve().unwrap();
+        let review = |names: &[(&str, &str)]| list(names).review(&held, &shown).resolve();
+        assert_eq!(review(&[("host", ""), ("more", "")]), Ok(Grant::user("host")));
+        assert_eq!(review(&[("other", "")]), Err(Denied::Unknown));
+        assert_eq!(review(&[("host", "pw")]), Err(Denied::Credentials));
     }
 }

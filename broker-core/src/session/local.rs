@@ -13,6 +13,7 @@ use super::publisher::{Publisher, Refusals};
 use crate::account::Account;
 use crate::auth::{Grant, Permissions, Subscribe};
 use crate::broker::Shared;
+use crate::carrier::Carrier;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
 use crate::headers::{HeaderMap, InvalidHeader};
@@ -130,8 +131,15 @@ impl Client {
         let (id, seed) = shared.next_session();
         let mailboxes = Arc::new(Mailboxes::default());
         let now = (shared.clock)();
-        let receiver =
-            Arc::new(Receiver::new(id, seed, None, now, Arc::clone(&mailboxes) as Arc<_>, false));
+        let receiver = Arc::new(Receiver::new(
+            id,
+            seed,
+            None,
+            Carrier::Memory,
+            now,
+            Arc::clone(&mailboxes) as Arc<_>,
+            false,
+        ));
         // There is no task that could look.
         receiver.news.close();
         receiver.set_permissions(grant.permissions.clone());

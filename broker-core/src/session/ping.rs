@@ -16,6 +16,8 @@ const MEASURE_AGAIN: Duration = Duration::from_hours(1);
 /// When to ask, and when to give up.
 #[derive(Debug)]
 pub(super) struct Ping {
+    /// Instead of what the limits say.
+    own_interval: Option<Duration>,
     next: Instant,
     /// PINGs sent since the last PONG.
     unanswered: u32,
@@ -32,8 +34,13 @@ pub(super) enum Due {
 }
 
 impl Ping {
-    pub(super) fn new(now: Instant, limits: &Limits) -> Self {
-        Self { next: now + limits.ping_interval, unanswered: 0, sent: None, heard: now }
+    pub(super) fn new(now: Instant, limits: &Limits, own_interval: Option<Duration>) -> Self {
+        let next = now + own_interval.unwrap_or(limits.ping_interval);
+        Self { own_interval, next, unanswered: 0, sent: None, heard: now }
+    }
+
+    fn interval(&self, limits: &Limits) -> Duration {
+        self.own_interval.unwrap_or(limits.ping_interval)
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -42,14 +49,14 @@ impl Ping {
 
     /// CONNECT came.
     pub(super) fn connected(&mut self, now: Instant, limits: &Limits, random: &mut Random) {
-        let first = limits.ping_interval.min(FIRST_PING);
+        let first = self.interval(limits).min(FIRST_PING);
         let fifth = usize::try_from((first / 5).as_nanos()).unwrap_or(usize::MAX);
         self.next = now + first + Duration::from_nanos(random.below(fifth) as u64);
     }
 
     /// The limits have changed: nobody waits longer than they say.
     pub(super) fn follow(&mut self, now: Instant, limits: &Limits) {
-        self.next = self.next.min(now + limits.ping_interval);
+        self.next = self.next.min(now + self.interval(limits));
     }
 
     /// Something came that shows life.
@@ -67,8 +74,9 @@ impl Ping {
         if now < self.next {
             return Due::Nothing;
         }
-        self.next = now + limits.ping_interval;
-        let is_silent = now.saturating_duration_since(self.heard) >= limits.ping_interval;
+        let interval = self.interval(limits);
+        self.next = now + interval;
+        let is_silent = now.saturating_duration_since(self.heard) >= interval;
         let must_measure =
             self.sent.is_none_or(|sent| now.saturating_duration_since(sent) > MEASURE_AGAIN);
         if !is_silent && !must_measure {
@@ -92,7 +100,7 @@ mod tests {
         let limits = Limits { ping_interval: Duration::from_secs(10), ..Limits::default() };
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut ping = Ping::new(start, &limits);
+        let mut ping = Ping::new(start, &limits, None);
         ping.connected(start, &limits, &mut Random::new(1));
         assert_eq!(ping.handle_timeout(at(1), &limits), Due::Nothing);
         assert_eq!(ping.handle_timeout(at(3), &limits), Due::Ping, "the early one");

@@ -117,12 +117,15 @@ impl World {
 
     /// A connection that has said nothing, with INFO read.
     pub(crate) fn arrive(&mut self) -> Party {
-        let link = Memory::default();
-        let arrival = Arrival::default();
-        let session = self.broker.open(arrival, Box::new(link.clone()), self.now, &mut self.work);
-        let party = Party::of(session, link);
+        let party = self.arrive_by(Arrival::default());
         assert!(party.read().starts_with("INFO {"));
         party
+    }
+
+    pub(crate) fn arrive_by(&mut self, arrival: Arrival) -> Party {
+        let link = Memory::default();
+        let session = self.broker.open(arrival, Box::new(link.clone()), self.now, &mut self.work);
+        Party::of(session, link)
     }
 
     /// A client that is not verbose, and knows headers.

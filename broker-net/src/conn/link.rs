@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
+use broker_core::CloseReason;
 use broker_core::outlet::Link;
 use std::future::poll_fn;
 
@@ -24,6 +25,45 @@ impl<T> Socket<T> {
     }
 }
 
+impl<T: ?Sized> Socket<T> {
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn transport(&self) -> &T {
+        &self.transport
+    }
+}
+
+/// What is above another transport may be above one that others know as well.
+#[cfg(all(feature = "tls-core", feature = "websocket"))]
+impl<T: Transport> Transport for Arc<Socket<T>> {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_read_ready(cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_write_ready(cx)
+    }
+
+    fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        self.transport.try_read(room)
+    }
+
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.transport.try_write(pieces)
+    }
+
+    fn poll_unsent(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.transport.poll_unsent(cx)
+    }
+
+    fn cork(&self) {
+        self.transport.cork();
+    }
+
+    fn shut_down_write(&self) -> io::Result<()> {
+        self.transport.shut_down_write()
+    }
+}
+
 impl Socket {
     /// Whom to wake when something is left to be done.
     pub(super) fn register(&self, task: &Waker) {
@@ -38,8 +78,18 @@ impl Socket {
         self.transport.poll_write_ready(cx)
     }
 
+    /// Says why it ends, where that can be said. Returns whether it was.
+    pub(super) async fn say_why(&self, reason: CloseReason, time: Duration) -> bool {
+        let is_said = self.transport.say_why(reason);
+        if is_said {
+            let sending = poll_fn(|cx| self.transport.poll_unsent(cx));
+            let _ = tokio::time::timeout(time, sending).await;
+        }
+        is_said
+    }
+
     /// Says that nothing more will be sent, and throws away what still comes, within bounds.
-    pub(super) async fn linger(&self, time: Duration, mut bytes: usize) {
+    pub(crate) async fn linger(&self, time: Duration, mut bytes: usize) {
         if self.transport.shut_down_write().is_err() {
             return;
         }

@@ -7,9 +7,10 @@ mod buffers;
 mod link;
 mod reader;
 mod transport;
+#[cfg(unix)]
+mod unix;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,16 +19,18 @@ use std::time::{Duration, Instant};
 use broker_core::auth::{Denied, Grant};
 use broker_core::outlet::Drained;
 use broker_core::session::ClientSession;
-use broker_core::session::client::Arrival;
+use broker_core::session::client::Handshake;
 use broker_core::{Broker, CloseReason};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::checks::Checks;
-use buffers::with_buffers;
-use link::{Socket, Writer};
+use crate::handshake::{Agreement, Arriving};
+pub(crate) use buffers::with_buffers;
+pub(crate) use link::Socket;
+use link::Writer;
 use reader::{Read, Reader};
+pub(crate) use transport::Transport;
 
 /// How long a client may take to read the last words that were meant for it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -44,14 +47,9 @@ const HEAR_OUT: Duration = Duration::from_secs(1);
 const CHUNKS_A_TURN: usize = 2;
 
 /// Serves a connection until it ends. Dropped, it closes the connection.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    remote: SocketAddr,
-    broker: Broker,
-    checks: Arc<Checks>,
-) {
-    let socket: Arc<Socket> = Arc::new(Socket::new(stream));
-    let arrival = Arrival { remote: Some(remote) };
+pub(crate) async fn serve(arriving: Arriving, broker: Broker, checks: Arc<Checks>) {
+    let Arriving { socket, arrival, agreement } = arriving;
+    let handshake = arrival.handshake;
     let session = with_buffers(|buffers| {
         broker.open(
             arrival,
@@ -70,6 +68,10 @@ pub(crate) async fn serve(
         checking: None,
         must_flush: false,
     };
+    if let Some(agreement) = agreement {
+        // Boxed, as the end is: what only the beginning needs.
+        Box::pin(connection.agree(agreement, handshake)).await;
+    }
     let reason = {
         let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
         poll_fn(|cx| connection.poll(timer.as_mut(), cx)).await
@@ -93,6 +95,16 @@ fn was_told(reason: CloseReason) -> bool {
     )
 }
 
+/// Can it be told in the language of its transport, if that has one for it?
+fn may_be_told(reason: CloseReason) -> bool {
+    !matches!(
+        reason,
+        CloseReason::WriteError
+            | CloseReason::SlowConsumerPendingBytes
+            | CloseReason::SlowConsumerWriteDeadline
+    )
+}
+
 struct Connection {
     session: ClientSession,
     reader: Reader,
@@ -105,6 +117,41 @@ struct Connection {
 }
 
 impl Connection {
+    /// Comes to terms with the client before it is listened to; if that fails the session is closing.
+    async fn agree(&mut self, mut agreement: Box<dyn Agreement>, handshake: Handshake) {
+        // It is one too many, perhaps.
+        if self.session.closing().is_some() {
+            return;
+        }
+        let (socket, outlet) = (Arc::clone(&self.socket), Arc::clone(self.session.outlet()));
+        let ending = || {
+            poll_fn(|cx| {
+                socket.register(cx.waker());
+                outlet.ending().map_or(Poll::Pending, |_| Poll::Ready(()))
+            })
+        };
+        if handshake == Handshake::BeforeInfo {
+            let begins = tokio::select! {
+                biased;
+                () = ending() => return,
+                begins = agreement.begins() => begins,
+            };
+            if !begins {
+                with_buffers(|buffers| self.session.greet(Instant::now(), &mut buffers.work));
+            }
+        }
+        let agreed = tokio::select! {
+            biased;
+            () = ending() => return,
+            agreed = agreement.agree() => agreed,
+        };
+        let (session, now) = (&mut self.session, Instant::now());
+        with_buffers(|buffers| match agreed {
+            Ok(security) => session.handle_secured(security, now, &mut buffers.work),
+            Err(fault) => session.handle_insecure(&fault, now, &mut buffers.work),
+        });
+    }
+
     /// Serves until the connection must end. Never ready before that.
     fn poll(&mut self, timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let polled = self.take_turn(timer, cx);
@@ -219,7 +266,8 @@ impl Connection {
         // Its subscriptions end here, not after lingering.
         let Self { session, socket, .. } = self;
         drop(session);
-        if was_told(reason) {
+        let is_told = may_be_told(reason) && socket.say_why(reason, LAST_WORDS).await;
+        if was_told(reason) || (is_told && reason != CloseReason::ServerShutdown) {
             socket.linger(LINGER, LINGER_BYTES).await;
         }
     }
@@ -233,6 +281,7 @@ impl Connection {
         self.socket.transport.cork();
         self.session.outlet().release();
         let _ = tokio::time::timeout(patience, self.flush()).await;
+        let _ = self.socket.say_why(CloseReason::ServerShutdown, patience).await;
         // If it fails, the client has gone, and there is nothing more to hear either.
         let _ = self.socket.transport.shut_down_write();
         let hearing_out = poll_fn(|cx| {
@@ -255,6 +304,7 @@ impl Connection {
                 return;
             }
         }
+        poll_fn(|cx| self.socket.transport.poll_unsent(cx)).await;
     }
 }
 
@@ -262,7 +312,7 @@ impl Connection {
 mod tests {
     use super::*;
 
-    fn future_bytes<F>(_: impl FnOnce(TcpStream, SocketAddr, Broker, Arc<Checks>) -> F) -> usize {
+    fn future_bytes<F>(_: impl FnOnce(Arriving, Broker, Arc<Checks>) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::task::{Context, Poll};
 
+use broker_core::CloseReason;
 use bytes::{BufMut, BytesMut};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -52,6 +53,12 @@ pub(crate) trait Transport: Send + Sync + 'static {
     /// turn of the connection, so that it must be cheap when there is nothing.
     fn poll_unsent(&self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
+    }
+
+    /// Says why the connection ends, if there is a way to, when all else has been sent. Returns whether
+    /// the peer has something to read by that.
+    fn say_why(&self, _reason: CloseReason) -> bool {
+        false
     }
 
     /// Keeps what is written from now on until there is much of it, or [the end](Self::shut_down_write)

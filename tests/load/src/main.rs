@@ -5,6 +5,7 @@
 
 mod arena;
 mod batch;
+mod bridge;
 mod check;
 mod cli;
 mod compare;

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::bridge;
 use crate::fault::{During, Fault};
 use crate::frame::Scanner;
 
@@ -24,16 +25,16 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Connects: reads `INFO`, sends `CONNECT` and `PING`, awaits `PONG`.
+    /// Connects: reads `INFO`, goes over to TLS if that asks for it, sends `CONNECT` and `PING`, awaits `PONG`.
     pub(crate) fn dial(address: SocketAddr) -> Result<Self, Fault> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).during("connecting")?;
-        stream.set_nodelay(true).during("connecting")?;
-        stream.set_read_timeout(Some(PATIENCE)).during("connecting")?;
-        stream.set_write_timeout(Some(PATIENCE)).during("connecting")?;
-        let mut wire = Self { stream, rest: Vec::new() };
+        let mut wire = Self { stream: patient(stream)?, rest: Vec::new() };
         let info = wire.line()?;
         if !info.starts_with(b"INFO ") {
             return Err(Fault::Garbled(format!("no INFO: \"{}\"", info.escape_ascii())));
+        }
+        if memchr::memmem::find(&info, b"\"tls_required\":true").is_some() {
+            wire.stream = patient(bridge::cross(wire.stream)?)?;
         }
         wire.send(CONNECT)?;
         wire.await_pong()?;
@@ -91,4 +92,11 @@ impl Wire {
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
+}
+
+fn patient(stream: TcpStream) -> Result<TcpStream, Fault> {
+    stream.set_nodelay(true).during("connecting")?;
+    stream.set_read_timeout(Some(PATIENCE)).during("connecting")?;
+    stream.set_write_timeout(Some(PATIENCE)).during("connecting")?;
+    Ok(stream)
 }

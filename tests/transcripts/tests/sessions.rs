@@ -137,7 +137,8 @@ impl Connection {
 impl Stage for Sessions {
     fn open(&mut self) -> io::Result<Line> {
         let link = Memory::default();
-        let coming = Coming { remote: Some(SocketAddr::from(([127, 0, 0, 1], 4000))) };
+        let remote = Some(SocketAddr::from(([127, 0, 0, 1], 4000)));
+        let coming = Coming { remote, ..Coming::default() };
         let session = self.broker.open(coming, Box::new(link.clone()), self.now, &mut self.work);
         self.lines.push(Connection { session: Some(session), link, kept: Vec::new(), whole: 0 });
         self.bury();

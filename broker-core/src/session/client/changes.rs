@@ -88,7 +88,7 @@ impl ClientSession {
             Phase::Served(_) => self.held_grant(),
         };
         let Some(held) = held else { return };
-        let decision = self.shared.authenticator.load().review(&held, &self.credentials());
+        let decision = self.authenticator().review(&held, &self.credentials());
         match decision {
             Decision::Grant(grant) if grant.account == held.account => self.regrant(grant, work),
             Decision::Grant(_) | Decision::Deny(Denied::Unknown) => {

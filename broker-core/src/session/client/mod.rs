@@ -7,14 +7,18 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
 use bytes::Bytes;
 
 use super::SYSTEM_QUEUE;
 use super::ping::{Due, Ping};
 use super::publisher::Publisher;
 use crate::account::{Account, SYSTEM};
-use crate::auth::{Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe};
+use crate::auth::{
+    Authenticator, Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe,
+};
 use crate::broker::Shared;
+use crate::carrier::Carrier;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
 use crate::limits::{PRE_AUTH_READ_BYTES, RUN_MESSAGES};
@@ -30,13 +34,21 @@ use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use answers::Answers;
 use leaving::Leaving;
+pub use secured::Handshake;
+use secured::Securing;
 use voice::{Voice, Who};
 
 /// What is known of a connection when it arrives.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Arrival {
     /// Where it comes from; `None` for connections inside of the process.
     pub remote: Option<SocketAddr>,
+    /// What has to come about before it is listened to.
+    pub handshake: Handshake,
+    /// Its user is the one that its certificate names. `verify_and_map`.
+    pub is_mapped: bool,
+    /// What brings its bytes.
+    pub carrier: Carrier,
 }
 
 /// What a session has done with its input.
@@ -70,6 +82,9 @@ pub struct ClientSession {
     /// The server will go.
     leaving: Option<Box<Leaving>>,
     trace: Option<Arc<Trace>>,
+    /// How far it is with TLS.
+    securing: Securing,
+    is_mapped: bool,
     /// Why the connection must end, once what waits for the client has left.
     closing: Option<CloseReason>,
 }
@@ -96,7 +111,7 @@ impl ClientSession {
     /// [it must close](Self::closing) at once.
     pub(crate) fn open(
         shared: Arc<Shared>,
-        arrival: &Arrival,
+        arrival: Arrival,
         link: Box<dyn Link>,
         now: Instant,
         work: &mut Work,
@@ -112,15 +127,19 @@ impl ClientSession {
             Arc::clone(&shared.pending_total_bytes),
         ));
         let (id, seed) = shared.next_session();
+        let Arrival { remote, handshake, is_mapped, carrier } = arrival;
+        let auth_timeout = carrier.auth_timeout().unwrap_or(limits.auth_timeout);
+        let ping = Ping::new(now, &limits, carrier.ping_interval());
         let receiver = Arc::new(Receiver::new(
             id,
             seed,
-            arrival.remote,
+            remote,
+            carrier,
             now,
             Arc::clone(&outlet) as Arc<_>,
             true,
         ));
-        let phase = Phase::Stranger(now + limits.auth_timeout);
+        let phase = Phase::Stranger(now + auth_timeout);
         let mut session = Self {
             terms: Terms {
                 max_control_line_bytes: limits.max_control_line_bytes,
@@ -135,17 +154,19 @@ impl ClientSession {
             options: ConnectOptions::default(),
             phase,
             publisher: Publisher::new(seed),
-            ping: Ping::new(now, &limits),
+            ping,
             heard: None,
             has_connected: false,
             has_ponged: false,
             must_review: false,
             leaving: None,
+            securing: Securing::new(handshake),
+            is_mapped,
             closing: None,
         };
         session.let_in_as_is();
         session.follow_trace();
-        session.send_info(|_| {}, work);
+        session.greet_at_first(work);
         let is_one_too_many = !session.shared.register(&session.receiver, limits.max_connections);
         tracing::debug!(client = %session.receiver, "Client connection created");
         // What was changed before the session was one of those who are told.
@@ -167,9 +188,10 @@ impl ClientSession {
 
     /// Where nothing needs to be shown, a client is served before it says who it is.
     fn let_in_as_is(&mut self) {
-        let authenticator = self.shared.authenticator.load();
+        let authenticator = self.authenticator();
         if !authenticator.is_required()
-            && let Decision::Grant(grant) = authenticator.authenticate(&Credentials::default())
+            && self.securing.is_done()
+            && let Decision::Grant(grant) = authenticator.authenticate(&self.shown_by_carrier())
         {
             self.serve(grant);
         }
@@ -441,7 +463,7 @@ impl ClientSession {
         self.has_connected = true;
         self.publisher.forget();
         let credentials = self.credentials();
-        let authenticator = shared.authenticator.load();
+        let authenticator = self.authenticator();
         let decision = match self.held_grant() {
             // Who they were is forgotten but for the proof, and they do not say that they are another.
             Some(held)
@@ -463,9 +485,17 @@ impl ClientSession {
         }
     }
 
+    /// Who decides who it is.
+    fn authenticator(&self) -> Guard<Arc<Box<dyn Authenticator>>> {
+        match self.receiver.carrier.authenticator() {
+            Some(own) => Guard::from_inner(Arc::clone(own)),
+            None => self.shared.authenticator.load(),
+        }
+    }
+
     fn credentials(&self) -> Credentials {
         let options = &self.options;
-        Credentials {
+        let mut credentials = Credentials {
             user: options.user.clone(),
             password: options.pass.clone(),
             token: options.auth_token.clone(),
@@ -476,8 +506,10 @@ impl ClientSession {
             lang: options.lang.clone(),
             version: options.version.clone(),
             remote: self.receiver.remote,
-            ..Credentials::default()
-        }
+            ..self.shown_by_carrier()
+        };
+        self.receiver.carrier.complete(&mut credentials);
+        credentials
     }
 
     /// The check that must run before the session goes on, if there is one: run it where it delays
@@ -511,6 +543,7 @@ impl ClientSession {
         if grant.proof.is_some() {
             self.options.forget_secrets();
         }
+        self.take_mapped_name(&grant);
         self.become_served(grant);
         self.introduce();
         self.follow_trace();
@@ -665,10 +698,11 @@ impl ClientSession {
     fn send_info(&self, change: impl FnOnce(&mut crate::proto::Info), work: &mut Work) {
         let mut info = (**self.shared.info.load()).clone();
         info.max_payload = self.terms.max_payload_bytes;
-        info.auth_required = self.shared.authenticator.load().is_required();
+        info.auth_required = self.authenticator().is_required();
         info.client_id = self.receiver.id;
         info.client_ip =
             self.receiver.remote.map(|remote| remote.ip().to_string()).unwrap_or_default();
+        self.receiver.carrier.change_info(&mut info);
         change(&mut info);
         self.outlet.send(work, |out| encode::info(out, &info));
     }
@@ -693,7 +727,9 @@ impl ClientSession {
     /// When [`Self::handle_timeout`] wants to be called, at the latest. It may be called earlier.
     pub fn next_timeout(&self) -> Instant {
         let mut next = self.ping.deadline();
-        if let Phase::Stranger(deadline) = &self.phase {
+        if let Phase::Stranger(deadline) = &self.phase
+            && self.securing.is_done()
+        {
             next = next.min(*deadline);
         }
         if let Some(deadline) = self.outlet.write_deadline() {
@@ -793,6 +829,7 @@ impl Drop for ClientSession {
 mod answers;
 mod changes;
 mod leaving;
+mod secured;
 mod trace;
 mod voice;
 

@@ -132,7 +132,11 @@ impl Voice<'_> {
         match fault {
             // NATS 2.14: the client is told, the log is not.
             ClientFault::InvalidPublishSubject | ClientFault::InvalidSubject => {}
-            ClientFault::AuthenticationTimeout | ClientFault::StaleConnection => {
+            // NATS 2.14: who probes a port is not worth a line.
+            ClientFault::AuthenticationTimeout
+            | ClientFault::StaleConnection
+            | ClientFault::TlsRequired(_)
+            | ClientFault::Throttled => {
                 tracing::debug!(client = %who, "{fault}");
             }
             ClientFault::AuthorizationViolation => {

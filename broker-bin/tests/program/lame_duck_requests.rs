@@ -1,0 +1,185 @@
+//! Lame duck mode of one of two servers, with one hundred requests open: none is lost, neither of clients
+//! that heed the announcement nor of those that do not.
+//!
+//! A request is lost if whoever asked hears nothing. To be told that nobody answers here (the servers are
+//! no cluster, and asker and service do not move at the same moment) is an answer: it is asked again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event, RequestErrorKind};
+use futures_util::StreamExt as _;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::file::File;
+use crate::running::Running;
+
+/// Requests that wait for an answer at any time.
+const OPEN: usize = 100;
+
+/// Long enough for a busy machine; nothing waits this long unless it fails.
+const SOON: Duration = Duration::from_secs(60);
+
+/// What clients do when they are told that their server goes.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Manners {
+    /// Nothing, until they are cut.
+    Ignore,
+    /// They connect to the other one, and end what they have begun with the first.
+    Move,
+}
+
+/// A server, and where it is.
+struct Natsd {
+    program: Running,
+    url: String,
+    _file: File,
+}
+
+impl Natsd {
+    fn start() -> Self {
+        let file = File::new("lame_duck_duration: '30s', lame_duck_grace_period: '500ms'");
+        let mut program = Running::start(&["-c", file.path()]);
+        let line = program.line("Listening for client connections on ");
+        let url = format!("nats://{}", line.rsplit(' ').next().unwrap());
+        program.line("Server is ready");
+        Self { program, url, _file: file }
+    }
+}
+
+/// Somebody who is connected to `urls`, and what tells that its server goes.
+async fn join(urls: &[&str]) -> (Client, watch::Receiver<bool>) {
+    let (tell, told) = watch::channel(false);
+    let options = ConnectOptions::new().retain_servers_order().request_timeout(Some(SOON));
+    let heed = move |event| {
+        if event == Event::LameDuckMode {
+            tell.send_replace(true);
+        }
+        async {}
+    };
+    (options.event_callback(heed).connect(urls.to_vec()).await.unwrap(), told)
+}
+
+/// Answers what is asked. Once it is told that it should `leave`, it takes on nothing more, answers what it
+/// has been asked, and closes the connection.
+async fn answer(service: Client, leave: Arc<Notify>) {
+    let mut questions = service.queue_subscribe("work", "workers".to_owned()).await.unwrap();
+    service.flush().await.unwrap();
+    loop {
+        tokio::select! {
+            question = questions.next() => {
+                let Some(question) = question else { break };
+                // Who was cut meanwhile answers once it is connected again.
+                let _ = service.publish(question.reply.unwrap(), question.payload).await;
+            }
+            () = leave.notified() => questions.drain().await.unwrap(),
+        }
+    }
+    service.drain().await.unwrap();
+}
+
+/// A client that asks; cloned for each request, so that it is known how many are open.
+type Asker = Arc<Client>;
+
+#[derive(Default)]
+struct Counts {
+    answered: AtomicUsize,
+    unheard: AtomicUsize,
+    lost: AtomicUsize,
+}
+
+/// Asks again and again, by whatever client is to be used now, until there is none.
+async fn ask(number: usize, asker: watch::Receiver<Option<Asker>>, counts: Arc<Counts>) {
+    loop {
+        let Some(client) = asker.borrow().clone() else { return };
+        match client.request("work", number.to_string().into()).await {
+            Ok(answer) => {
+                assert_eq!(answer.payload, number.to_string());
+                counts.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+                counts.unheard.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                counts.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Has `all` requests answered, or more; with a third of them the first server is told to go.
+async fn no_request_is_lost(manners: Manners, all: usize) {
+    let (old, new) = (Natsd::start(), Natsd::start());
+    let urls = [old.url.as_str(), new.url.as_str()];
+    let (service, mut service_is_told) = join(&urls).await;
+    let leave = Arc::new(Notify::new());
+    let mut answering = JoinSet::new();
+    answering.spawn(answer(service, Arc::clone(&leave)));
+    let (asker, mut asker_is_told) = join(&urls).await;
+    let (choose, chosen) = watch::channel(Some(Asker::new(asker)));
+
+    let counts = Arc::new(Counts::default());
+    let mut asking = JoinSet::new();
+    for number in 0..OPEN {
+        asking.spawn(ask(number, chosen.clone(), Arc::clone(&counts)));
+    }
+    let answered = || counts.answered.load(Ordering::Relaxed);
+    until(|| answered() >= all / 3).await;
+    old.program.signal("USR2");
+    if manners == Manners::Move {
+        timeout(SOON, service_is_told.wait_for(|is_told| *is_told)).await.unwrap().unwrap();
+        let (service_there, _) = join(&[&new.url]).await;
+        answering.spawn(answer(service_there, Arc::new(Notify::new())));
+        timeout(SOON, asker_is_told.wait_for(|is_told| *is_told)).await.unwrap().unwrap();
+        let asker_there = Asker::new(join(&[&new.url]).await.0);
+        let before = choose.send_replace(Some(asker_there)).unwrap();
+        leave.notify_one();
+        until(|| Arc::strong_count(&before) == 1).await;
+        before.drain().await.unwrap();
+    }
+
+    let ended = tokio::task::spawn_blocking(move || old.program.ended());
+    let (status, lines) = timeout(SOON, ended).await.expect("it ends").unwrap();
+    assert_eq!(status.code(), Some(0), "{lines:#?}");
+    let before = answered();
+    until(|| answered() >= (before + all / 10).max(all)).await;
+    choose.send_replace(None);
+    while let Some(done) = timeout(SOON, asking.join_next()).await.expect("all requests end") {
+        done.unwrap();
+    }
+    let (unheard, lost) = (&counts.unheard, &counts.lost);
+    eprintln!("{} requests, {unheard:?} asked again", answered());
+    assert_eq!(lost.load(Ordering::Relaxed), 0, "of {}", answered());
+}
+
+async fn until(is_true: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_true() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, waiting).await.expect("in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_ignore_it_lose_no_request() {
+    no_request_is_lost(Manners::Ignore, 10_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_move_lose_no_request() {
+    no_request_is_lost(Manners::Move, 10_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute"]
+async fn of_two_hundred_thousand_requests_none_is_lost() {
+    for manners in [Manners::Ignore, Manners::Move] {
+        no_request_is_lost(manners, 200_000).await;
+    }
+}

@@ -1,0 +1,257 @@
+//! No secret of a configuration is ever shown: not in the log at its most talkative, not in an error, not in
+//! a file, however the secret was written and whatever is wrong around it.
+
+use std::net::UdpSocket;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::clients::Raw;
+use crate::file::File;
+use crate::running::{NATSD, Running, until};
+
+/// In each secret, and in nothing else.
+const PLANTED: &str = "Pl4nted";
+
+/// Files that natsd starts with, and the password or token that a client shows then.
+const GOOD: &[(&str, &str)] = &[
+    (r#"authorization { users: [{user: u, password: "Pl4nted01"}] }"#, "Pl4nted01"),
+    ("authorization { users: [{user: u, password: 'Pl4nted02'}] }", "Pl4nted02"),
+    ("authorization { users: [{user: u, password: Pl4nted03}] }", "Pl4nted03"),
+    ("authorization { users = [\n{user = u\npassword = Pl4nted04\n}\n] }", "Pl4nted04"),
+    ("authorization {\nuser: u\npassword: (\nPl4nted05\n)\n}", "\nPl4nted05\n"),
+    (r#"authorization { user: u, pass: "Pl4nted06\x41\t\"" }"#, "Pl4nted06A\t\""),
+    ("WORD: Pl4nted07\nauthorization { user: u, password: $WORD }", "Pl4nted07"),
+    ("authorization { user: u, password: $FROM_OUTSIDE }", "Pl4nted08"),
+    ("include included.conf", "Pl4nted09"),
+    (r#"{"authorization": {"users": [{"user": "u", "password": "Pl4nted10"}]}}"#, "Pl4nted10"),
+    ("accounts { A { users: [{user: u, password: Pl4nted11}] } }", "Pl4nted11"),
+    ("authorization { token: Pl4nted12 }", "Pl4nted12"),
+    ("authorization { token: \"Pl4nted13\", timeout: 1000 }", "Pl4nted13"),
+    ("WORD: \"Pl4nted14\"\nauthorization { token: $WORD }", "Pl4nted14"),
+];
+
+/// Files that are refused.
+const BAD: &[&str] = &[
+    "authorization { pasword: Pl4nted20 }",
+    "authorization { user: u, password: Pl4nted21, timeout: Pl4nted21 }",
+    "max_payload: 'Pl4nted22'\nauthorization { token: Pl4nted22 }",
+    "authorization { user: u, password: {Pl4nted23: Pl4nted23} }",
+    "authorization { user: u, password: [Pl4nted24] }",
+    "authorization { users: [{user: u, password: Pl4nted25}, Pl4nted25] }",
+    "authorization { user: u, password: 'Pl4nted26 }",
+    "authorization { user: u, password: \"Pl4nted27\\y\" }",
+    "authorization { user: u, password: \"Pl4nted28\" Pl4nted28 }",
+    "authorization { user: u, password: Pl4nted29 ]",
+    "authorization { user: u, password: (\nPl4nted30 }",
+    "authorization { user: u, password: $Pl4nted31 }",
+    "authorization: Pl4nted32",
+    "authorization { user: u, password: Pl4nted33, token: Pl4nted33 }",
+    "authorization { password: Pl4nted34 }",
+    "authorization { token: Pl4nted35, permissions: { publish: x } }",
+    "authorization { users: [{user: u, password: Pl4nted36}, {user: u, password: Pl4nted36}] }",
+    "authorization { users: [{password: Pl4nted37}] }",
+    "authorization { users: [{user: u, password: Pl4nted38, permissions: {publish: 'a..b'}}] }",
+    "cluster { port: 1, routes: ['nats://u:Pl4nted39@localhost:1'] }",
+    "cluster { port: 1, authorization { user: u, password: Pl4nted40 } }",
+    "leafnodes { remotes: [{url: 'nats://u:Pl4nted41@localhost:1'}] }",
+    "leafnodes { remotes: [{url: 'nats:/u:Pl4nted42@:x'}] }",
+    "jetstream { key: Pl4nted43 }",
+    "operator: Pl4nted44",
+    "resolver_preload: { A: Pl4nted45 }",
+    "accounts { A { users: [{nkey: Pl4nted46}] } }",
+    "default_sentinel: Pl4nted47",
+    r#"{"authorization": {"user": "u", "password": "Pl4nted48",, }}"#,
+    r#"{"authorization": {"user": "u", "password": "Pl4nted49""#,
+    "include broken.conf",
+    "log_file: '/nonexistent/log'\nauthorization { user: u, password: Pl4nted52 }",
+    "remote_syslog: 'foo://u:Pl4nted53@x'",
+];
+
+/// Command lines that are refused.
+const BAD_FLAGS: &[&[&str]] = &[
+    &["--user", "u", "--pass", "Pl4nted60", "--bogus"],
+    &["--pass=Pl4nted61", "-p", "1x", "--user", "u"],
+    &["--pass", "Pl4nted62"],
+    &["--auth", "Pl4nted63", "--user", "u"],
+    &["--cluster", "nats://u:Pl4nted65@localhost:1"],
+    &["--remote_syslog", "foo://u:Pl4nted66@x"],
+];
+
+/// A file, and others that it may include.
+fn file(content: &str) -> File {
+    let file = File::new(content);
+    let beside =
+        |name: &str, content: &str| std::fs::write(file.dir().join(name), content).unwrap();
+    beside("included.conf", "authorization { user: u, password: Pl4nted09 }");
+    beside("broken.conf", "authorization { user: u, password: Pl4nted50");
+    file
+}
+
+const ENVIRONMENT: [(&str, &str); 1] = [("FROM_OUTSIDE", "Pl4nted08")];
+
+/// Everything that a program says that ends by itself.
+fn all_said(args: &[&str], environment: &[(&str, &str)]) -> String {
+    let mut command = Command::new(NATSD);
+    let output = command
+        .args(args)
+        .envs(ENVIRONMENT)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "{args:?} was to be refused");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(!said.is_empty(), "{args:?} says why");
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[track_caller]
+fn shows_nothing(said: &str, of: &str) {
+    assert!(!said.contains(PLANTED), "of {of}: {said}");
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_told_without_being_shown() {
+    for content in BAD {
+        let file = file(content);
+        shows_nothing(&all_said(&["-p", "-1", "-DVV", "-c", file.path()], &[]), content);
+        // A check opens no log.
+        if !content.contains("log") {
+            shows_nothing(&all_said(&["-t", "-c", file.path()], &[]), content);
+        }
+    }
+    for flags in BAD_FLAGS {
+        shows_nothing(&all_said(flags, &[]), &flags.join(" "));
+    }
+    for variable in ["NATSD_AUTHORIZATION__PASSWORD", "NATSD_AUTHORIZATION__USERS", "NATSD_CLUSTER"]
+    {
+        shows_nothing(&all_said(&["-p", "-1"], &[(variable, "{Pl4nted70: Pl4nted70")]), variable);
+    }
+}
+
+/// Connects, by the right secret and by wrong ones.
+fn log_in(address: &str, secret: &str) {
+    let connect = |secret: &str| {
+        let secret = serde_json::Value::from(secret);
+        format!("CONNECT {{\"user\":\"u\",\"pass\":{secret},\"auth_token\":{secret}}}\r\n")
+    };
+    let mut client = Raw::connect_to(address);
+    assert_eq!(client.say(&connect(secret)), "+OK\r\n", "{secret:?} is right");
+    assert_eq!(client.say("PUB a 2\r\nhi\r\n"), "+OK\r\n");
+    for wrong in [
+        connect(&format!("{secret}x")),
+        connect("Pl4nted and more"),
+        "CONNECT {\"pass\":\"Pl4nted\r\n".to_owned(),
+        "CONECT {\"pass\":\"Pl4nted\"}\r\n".to_owned(),
+        "CONNECT {\"jwt\":\"Pl4nted\",\"sig\":[\"Pl4nted\"]}\r\n".to_owned(),
+    ] {
+        let answer = Raw::connect_to(address).say(&wrong);
+        assert!(answer.is_empty() || answer.starts_with("-ERR "), "{wrong}: {answer}");
+    }
+}
+
+/// A server that says all it can, and where it is.
+fn start(args: &[&str]) -> (Running, String) {
+    let mut natsd = Running::start_in(&ENVIRONMENT, &[&["-DVV"], args].concat());
+    let line = natsd.line("Listening for client connections on ");
+    natsd.line("Server is ready");
+    (natsd, line.rsplit(' ').next().unwrap().to_owned())
+}
+
+/// What it has said until it is told to end.
+fn end(natsd: Running) -> String {
+    natsd.signal("TERM");
+    natsd.ended().1.join("\n")
+}
+
+#[test]
+fn what_it_starts_with_is_not_shown_whatever_clients_do() {
+    for (content, secret) in GOOD {
+        let file = file(content);
+        let (natsd, address) =
+            start(&["-c", file.path(), "--ports_file_dir", file.dir().to_str().unwrap()]);
+        log_in(&address, secret);
+        let ports = file.dir().join(format!("natsd_{}.ports", natsd.pid()));
+        shows_nothing(&std::fs::read_to_string(ports).unwrap(), content);
+        let said = end(natsd);
+        assert!(said.contains("<<- [CONNECT {"), "{said}");
+        shows_nothing(&said, content);
+    }
+    for (flags, secret) in [
+        (&["--user", "u", "--pass", "Pl4nted80"][..], "Pl4nted80"),
+        (&["--auth=Pl4nted81"], "Pl4nted81"),
+    ] {
+        let (natsd, address) = start(flags);
+        log_in(&address, secret);
+        shows_nothing(&end(natsd), secret);
+    }
+}
+
+#[test]
+fn what_is_reloaded_is_not_shown_nor_what_is_refused() {
+    let it = file(GOOD[0].0);
+    let (mut natsd, address) = start(&["-c", it.path()]);
+    for (good, secret) in GOOD {
+        it.write(good);
+        natsd.signal("HUP");
+        natsd.line("Reloaded server configuration");
+        log_in(&address, secret);
+    }
+    let bad = BAD.iter().copied().chain(["server_name: other\nauthorization { token: Pl4nted90 }"]);
+    for bad in bad {
+        it.write(bad);
+        natsd.signal("HUP");
+        natsd.line("Failed to reload server configuration: ");
+    }
+    shows_nothing(&end(natsd), "reloads");
+}
+
+#[test]
+fn nothing_is_shown_in_a_file_or_to_a_syslog() {
+    let (content, secret) = GOOD[0];
+    let it = file(content);
+    let log = it.dir().join("log");
+    let natsd = Running::start(&[
+        "-DVV",
+        "-c",
+        it.path(),
+        "-l",
+        log.to_str().unwrap(),
+        "--ports_file_dir",
+        it.dir().to_str().unwrap(),
+    ]);
+    let ports = it.dir().join(format!("natsd_{}.ports", natsd.pid()));
+    until("it is ready", || ports.exists());
+    let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(ports).unwrap()).unwrap();
+    let address = ports["nats"][0].as_str().unwrap().strip_prefix("nats://").unwrap();
+    log_in(address, secret);
+
+    let syslog = UdpSocket::bind("127.0.0.1:0").unwrap();
+    syslog.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let url = format!("udp://{}", syslog.local_addr().unwrap());
+    it.write(&format!("{content}\nremote_syslog: '{url}'"));
+    natsd.signal("HUP");
+    let said = || std::fs::read_to_string(&log).unwrap();
+    // A file goes before a syslog, and it is the command line's.
+    until("it is reloaded", || said().contains("Reloaded server configuration"));
+    end(natsd);
+    assert!(said().contains("<<- [CONNECT {"));
+    shows_nothing(&said(), "the file");
+
+    let natsd =
+        Running::start(&["-DVV", "-c", it.path(), "--ports_file_dir", it.dir().to_str().unwrap()]);
+    let mut buffer = [0; 4096];
+    let mut next = || {
+        let len = syslog.recv(&mut buffer).unwrap();
+        let line = String::from_utf8_lossy(&buffer[..len]).into_owned();
+        shows_nothing(&line, "the syslog");
+        line
+    };
+    let line = std::iter::repeat_with(&mut next).find(|line| line.contains("Listening for client"));
+    log_in(line.unwrap().trim_end().rsplit(' ').next().unwrap(), secret);
+    let mut connects = 0;
+    while connects < 5 {
+        connects += usize::from(next().contains("<<- [CONNECT"));
+    }
+    shows_nothing(&end(natsd), "what is said besides");
+}

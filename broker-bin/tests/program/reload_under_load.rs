@@ -1,0 +1,135 @@
+//! Two hundred reloads while clients are at work: nothing is lost, and nobody is cut who is not concerned.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::clients::Raw;
+use crate::file::File;
+use crate::running::Running;
+
+const RELOADS: usize = 200;
+
+/// Messages a second of each of two publishers, and how many go at once.
+const RATE: u32 = 7_000;
+const BURST: u32 = 70;
+
+/// `guest<round>` comes and goes, `changing` may do something else each time, `steady` stays.
+fn content(round: usize) -> String {
+    format!(
+        "max_payload: {payload}, ping_interval: '{interval}s'
+         authorization {{ users: [
+           {{ user: steady, password: pw }}
+           {{ user: guest{round}, password: pw }}
+           {{ user: changing, password: pw, permissions: {{
+             publish: ['work.>', 'round.{round}'], subscribe: ['work.>', 'round.{round}']
+           }} }}
+         ] }}",
+        payload = (1 << 20) + round,
+        interval = 60 + round,
+    )
+}
+
+/// Logs in.
+fn join(address: &str, user: &str) -> Raw {
+    let mut client = Raw::connect_to(address);
+    client.answers_pings = true;
+    let connect = format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"pw\"}}\r\n");
+    assert_eq!(client.say(&format!("{connect}PING\r\n")), "PONG\r\n", "{user}");
+    client
+}
+
+/// Publishes numbers at an even rate until it is over, then `end`. Returns how many.
+fn publish(mut client: Raw, subject: &str, is_over: &AtomicBool) -> u32 {
+    let start = Instant::now();
+    let mut sent = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let mut burst = String::new();
+        for _ in 0..BURST {
+            let number = sent.to_string();
+            burst += &format!("PUB {subject} {}\r\n{number}\r\n", number.len());
+            sent += 1;
+        }
+        client.send(&burst);
+        // Not to wait for something, but to keep to the rate.
+        let next = start + Duration::from_secs(1) * sent / RATE;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let end = format!("PUB {subject} 3\r\nend\r\nPING\r\n");
+    assert_eq!(client.say(&end), "PONG\r\n", "who publishes to {subject}");
+    sent
+}
+
+/// Ends the publishers, also if the test fails: else it would wait for them.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How many numbers come, in order and without a gap, before `end`.
+fn receive(mut client: Raw) -> u32 {
+    let mut received: u32 = 0;
+    loop {
+        let line = client.line();
+        assert!(line.starts_with("MSG work."), "{line:?} after {received} messages");
+        let payload = client.line();
+        if payload == "end\r\n" {
+            return received;
+        }
+        assert_eq!(payload.trim_end(), received.to_string());
+        received += 1;
+    }
+}
+
+#[test]
+fn nothing_is_lost_and_nobody_is_cut_who_is_not_concerned() {
+    let file = File::new(&content(0));
+    let mut natsd = Running::start(&["-c", file.path()]);
+    let line = natsd.line("Listening for client connections on ");
+    let address = line.rsplit(' ').next().unwrap();
+    natsd.line("Server is ready");
+
+    let is_over = &AtomicBool::new(false);
+    let (mut idle, mut changing) = (join(address, "steady"), join(address, "changing"));
+    let work = thread::scope(|scope| {
+        let streams = [("steady", "changing"), ("changing", "steady")].map(|(from, to)| {
+            let (publisher, mut subscriber) = (join(address, from), join(address, to));
+            let subject = format!("work.{from}");
+            assert_eq!(subscriber.say(&format!("SUB {subject} 1\r\nPING\r\n")), "PONG\r\n");
+            let sending = scope.spawn(move || publish(publisher, &subject, is_over));
+            (sending, scope.spawn(move || receive(subscriber)))
+        });
+        let over = Over(is_over);
+        let mut guest = join(address, "guest0");
+        let start = Instant::now();
+        for round in 1..=RELOADS {
+            assert_eq!(changing.say(&format!("SUB round.{} 7\r\nPING\r\n", round - 1)), "PONG\r\n");
+            file.write(&content(round));
+            natsd.signal("HUP");
+            natsd.line("Reloaded server configuration");
+            let revoked = format!(
+                "-ERR 'Permissions Violation for Subscription to \"round.{}\" (sid \"7\")'\r\n",
+                round - 1
+            );
+            assert_eq!(changing.line(), revoked, "once it is reloaded, it holds");
+            assert_eq!(guest.line(), "", "who is none any more is cut");
+            guest = join(address, &format!("guest{round}"));
+        }
+        let took = start.elapsed();
+        drop(over);
+        for (sending, receiving) in streams {
+            let (sent, received) = (sending.join().unwrap(), receiving.join().unwrap());
+            assert_eq!(received, sent);
+            // A tenth of the rate would do, on a machine that has other things to do.
+            let least = took.as_secs_f64() * f64::from(RATE) / 10.0;
+            assert!(f64::from(sent) > least, "{sent} messages in {took:?}");
+        }
+        took
+    });
+    assert_eq!(idle.say("PING\r\n"), "PONG\r\n");
+    assert!(work < Duration::from_secs(60), "{work:?}");
+    drop(natsd);
+}

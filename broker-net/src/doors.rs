@@ -1,0 +1,247 @@
+//! All ways into a server, and what is behind them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_core::carrier::Carrier;
+use broker_core::session::client::Arrival;
+use broker_core::{Broker, CloseReason};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::checks::Checks;
+use crate::conn::{self, Socket};
+#[cfg(feature = "websocket")]
+use crate::handshake::websocket::Hatch;
+use crate::handshake::{Arriving, Entrance};
+use crate::lame_duck;
+use crate::listener::{Listener, Reserve};
+use crate::pipe::LocalTransport;
+use crate::proxy;
+use crate::server::Phase;
+#[cfg(unix)]
+use crate::unix::UnixDoor;
+
+/// After a failed accept: wait this long, twice as long each time.
+// NATS 2.14: 10 ms to 1 s.
+const BACK_OFF_MIN: Duration = Duration::from_millis(10);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// How long a proxy may take to say whom it connects for.
+// NATS 2.14: 5 seconds.
+const PROXY_HEADER: Duration = Duration::from_secs(2);
+
+/// The ways in.
+pub(crate) struct Doors {
+    pub(crate) tcp: Listener,
+    #[cfg(feature = "websocket")]
+    pub(crate) websocket: Option<(Listener, Arc<Hatch>)>,
+    #[cfg(unix)]
+    pub(crate) unix: Option<UnixDoor>,
+    pub(crate) local: mpsc::UnboundedReceiver<LocalTransport>,
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+pub(crate) struct Inside {
+    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) broker: Broker,
+    pub(crate) checks: Arc<Checks>,
+}
+
+/// Somebody came.
+enum Arrived {
+    Tcp(TcpStream, SocketAddr),
+    #[cfg(feature = "websocket")]
+    Websocket(TcpStream, SocketAddr, Arc<Hatch>),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    Local(LocalTransport),
+}
+
+/// Serves until told to finish and all connections are gone. Dropped, it closes them all.
+pub(crate) async fn serve(
+    mut doors: Doors,
+    inside: Inside,
+    mut phase: watch::Receiver<Phase>,
+    finished: watch::Sender<bool>,
+) {
+    let mut connections = JoinSet::new();
+    doors.accept_all(&inside, &mut phase, &mut connections).await;
+    // The ports are free from here on.
+    drop(doors);
+    let broker = inside.broker;
+    let now = *phase.borrow_and_update();
+    if let Phase::LameDuck(plan) = now {
+        lame_duck::run(plan, &broker, &mut phase, &mut connections).await;
+    }
+    // Whoever came in while the others were told.
+    broker.finish_all(CloseReason::ServerShutdown);
+    loop {
+        let now = *phase.borrow_and_update();
+        let Phase::Finishing(deadline) = now else { break };
+        tokio::select! {
+            biased;
+            gone = connections.join_next() => if gone.is_none() { break },
+            // The deadline may have come nearer.
+            changed = phase.changed() => if changed.is_err() { break },
+            () = tokio::time::sleep_until(deadline.into()) => break,
+        }
+    }
+    connections.shutdown().await;
+    // Nobody may wait for it.
+    let _ = finished.send(true);
+}
+
+impl Doors {
+    async fn accept_all(
+        &mut self,
+        inside: &Inside,
+        phase: &mut watch::Receiver<Phase>,
+        connections: &mut JoinSet<()>,
+    ) {
+        let mut reserve = Reserve::new();
+        let mut back_off = BACK_OFF_MIN;
+        loop {
+            tokio::select! {
+                biased;
+                // Also when the server was dropped.
+                () = has_left(phase, Phase::Serving) => return,
+                Some(_) = connections.join_next() => {}
+                accepted = self.accept() => match accepted {
+                    Ok(arrived) => {
+                        back_off = BACK_OFF_MIN;
+                        reserve.refill();
+                        arrived.serve(inside, phase, connections);
+                    }
+                    Err(error) => {
+                        reserve.refuse_one(&self.tcp).await;
+                        tracing::error!(
+                            "Temporary Client Accept Error ({error}), sleeping {}ms",
+                            back_off.as_millis()
+                        );
+                        tokio::time::sleep(back_off).await;
+                        back_off = (back_off * 2).min(BACK_OFF_MAX);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Whoever comes next. Cancelled, it has accepted nobody. No way in is favoured: one that is stormed
+    /// must not close the others.
+    async fn accept(&mut self) -> io::Result<Arrived> {
+        tokio::select! {
+            tcp = self.tcp.accept() => tcp.map(|(stream, remote)| Arrived::Tcp(stream, remote)),
+            Some(local) = self.local.recv() => Ok(Arrived::Local(local)),
+            other = accept_other(
+                #[cfg(feature = "websocket")]
+                self.websocket.as_ref(),
+                #[cfg(unix)]
+                self.unix.as_ref(),
+            ) => other,
+        }
+    }
+}
+
+/// By the ways in that need not be there.
+async fn accept_other(
+    #[cfg(feature = "websocket")] websocket: Option<&(Listener, Arc<Hatch>)>,
+    #[cfg(unix)] unix: Option<&UnixDoor>,
+) -> io::Result<Arrived> {
+    let websocket = async {
+        #[cfg(feature = "websocket")]
+        if let Some((listener, hatch)) = websocket {
+            let (stream, remote) = listener.accept().await?;
+            return Ok(Arrived::Websocket(stream, remote, Arc::clone(hatch)));
+        }
+        std::future::pending().await
+    };
+    let unix = async {
+        #[cfg(unix)]
+        if let Some(door) = unix {
+            let (stream, _) = door.listener.accept().await?;
+            return Ok(Arrived::Unix(stream));
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        arrived = websocket => arrived,
+        arrived = unix => arrived,
+    }
+}
+
+impl Arrived {
+    /// Has a task of its own serve it, also for what comes before there is a session.
+    fn serve(self, inside: &Inside, phase: &watch::Receiver<Phase>, tasks: &mut JoinSet<()>) {
+        let Inside { entrance, broker, checks } = inside.clone();
+        let arriving = match self {
+            Self::Tcp(stream, remote) if entrance.proxy_protocol() => {
+                let admitting = async move {
+                    match proxy::read(&stream, PROXY_HEADER).await {
+                        Ok(source) => Some(entrance.admit(stream, source.unwrap_or(remote))),
+                        Err(error) => {
+                            tracing::warn!(
+                                "Error reading PROXY protocol header from {remote}: {error}"
+                            );
+                            None
+                        }
+                    }
+                };
+                tasks.spawn(serve_if_admitted(admitting, broker, checks, phase.clone()));
+                return;
+            }
+            #[cfg(feature = "websocket")]
+            Self::Websocket(stream, remote, hatch) => {
+                let max_payload_bytes = broker.options().limits.max_payload_bytes;
+                let admitting = async move { hatch.admit(stream, remote, max_payload_bytes).await };
+                tasks.spawn(serve_if_admitted(admitting, broker, checks, phase.clone()));
+                return;
+            }
+            Self::Tcp(stream, remote) => entrance.admit(stream, remote),
+            #[cfg(unix)]
+            Self::Unix(stream) => private(Arc::new(Socket::new(stream)), Carrier::Unix),
+            Self::Local(transport) => private(Arc::new(Socket::new(transport)), Carrier::Memory),
+        };
+        tasks.spawn(conn::serve(arriving, broker, checks));
+    }
+}
+
+/// On one machine nothing is encrypted.
+fn private(socket: Arc<Socket>, carrier: Carrier) -> Arriving {
+    let arrival = Arrival { carrier, ..Arrival::default() };
+    Arriving { socket, arrival, agreement: None }
+}
+
+/// Whoever has not been admitted when the server ends is not.
+async fn serve_if_admitted(
+    admitting: impl Future<Output = Option<Arriving>>,
+    broker: Broker,
+    checks: Arc<Checks>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let arriving = {
+        // Boxed: what only the beginning needs must not be in every connection's memory all its life.
+        let admitting = Box::pin(admitting);
+        tokio::select! {
+            biased;
+            () = has_left(&mut phase, Phase::Serving) => None,
+            arriving = admitting => arriving,
+        }
+    };
+    drop(phase);
+    if let Some(arriving) = arriving {
+        conn::serve(arriving, broker, checks).await;
+    }
+}
+
+/// Returns when it is another phase, or there is nobody to say.
+async fn has_left(phase: &mut watch::Receiver<Phase>, left: Phase) {
+    // The value that comes with it would hold a lock across the await of whoever selects.
+    let _ = phase.wait_for(|phase| *phase != left).await.is_ok();
+}

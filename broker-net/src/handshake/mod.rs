@@ -1,0 +1,72 @@
+//! What comes between a connection's arrival and the first byte that its session listens to.
+//!
+//! All of it runs on the connection's own task, never on the one that accepts, and each step has a
+//! deadline and a bound on the bytes it holds.
+
+#[cfg(feature = "tls-core")]
+pub(crate) mod tls;
+#[cfg(feature = "websocket")]
+pub(crate) mod websocket;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use broker_core::session::client::Arrival;
+use broker_core::{ClientFault, Security};
+use tokio::net::TcpStream;
+
+use crate::conn::Socket;
+
+/// What a listener's connections have to pass.
+#[derive(Debug, Default)]
+pub(crate) struct Entrance {
+    #[cfg(feature = "tls-core")]
+    pub(crate) tls: tls::Gate,
+    /// Connections come by a proxy, which says whom it connects for.
+    proxy_protocol: AtomicBool,
+}
+
+impl Entrance {
+    pub(crate) fn proxy_protocol(&self) -> bool {
+        self.proxy_protocol.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_proxy_protocol(&self, proxy_protocol: bool) {
+        self.proxy_protocol.store(proxy_protocol, Ordering::Relaxed);
+    }
+
+    /// Makes of a stream what a session can be opened for.
+    pub(crate) fn admit(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) -> Arriving {
+        // Where a socket serves both families, addresses of the older come in the clothes of the newer.
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let arrival = Arrival { remote: Some(remote), ..Arrival::default() };
+        #[cfg(feature = "tls-core")]
+        if let Some(config) = self.tls.config() {
+            return tls::admit(self, stream, arrival, config);
+        }
+        Arriving { socket: Arc::new(Socket::new(stream)), arrival, agreement: None }
+    }
+}
+
+/// A connection for which a session can be opened.
+pub(crate) struct Arriving {
+    pub(crate) socket: Arc<Socket>,
+    pub(crate) arrival: Arrival,
+    /// What has to come about before the session listens.
+    pub(crate) agreement: Option<Box<dyn Agreement>>,
+}
+
+/// What [`Agreement`]s take some time for.
+pub(crate) type Soon<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What two sides have to agree upon while there is a session already.
+pub(crate) trait Agreement: Send {
+    /// Does the client begin by itself? Asked only if INFO has not been sent. If not, it waits for it.
+    fn begins(&mut self) -> Soon<'_, bool>;
+
+    /// Agrees, or does not. `None`: upon going on in the clear.
+    fn agree(&mut self) -> Soon<'_, Result<Option<Security>, ClientFault>>;
+}

@@ -1,0 +1,197 @@
+//! TLS for clients.
+//!
+//! A connection begins in the clear and is upgraded, before or after INFO; what the client sends first
+//! decides where it may. The handshake runs on the connection's task.
+
+mod algorithms;
+mod buffers;
+mod config;
+mod error;
+mod gate;
+mod options;
+mod pieces;
+mod transport;
+mod verify;
+mod watch;
+mod x509;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Instant;
+
+use broker_core::session::client::{Arrival, Handshake};
+use broker_core::{Broker, ClientFault, Security};
+
+pub use config::TlsConfig;
+pub use error::TlsError;
+pub(crate) use gate::Gate;
+pub use options::{
+    ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsOptions, TlsVersion,
+};
+pub(crate) use transport::TlsTransport;
+use transport::{Progress, Upgrade};
+
+use super::{Agreement, Arriving, Entrance, Soon};
+use crate::conn::{Socket, Transport};
+
+/// What every TLS client's first byte is: that of a handshake record.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// A connection that has to agree upon TLS, or may.
+pub(crate) fn admit<T: Transport>(
+    entrance: &Arc<Entrance>,
+    below: T,
+    mut arrival: Arrival,
+    config: Arc<TlsConfig>,
+) -> Arriving {
+    let socket = Arc::new(Socket::new(TlsTransport::new(below)));
+    let is_first = config.handshake_first != HandshakeFirst::Never;
+    arrival.handshake = if is_first { Handshake::BeforeInfo } else { Handshake::AfterInfo };
+    arrival.is_mapped = config.maps();
+    let deadline = Instant::now() + config.timeout;
+    let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
+    let agreement =
+        TlsAgreement { upgrade, config, entrance: Arc::clone(entrance), deadline, is_first };
+    Arriving { socket, arrival, agreement: Some(Box::new(agreement)) }
+}
+
+/// Shakes hands with whom there is no session for yet.
+#[cfg(feature = "websocket")]
+pub(crate) async fn shake_hands<T: Transport>(
+    entrance: &Arc<Entrance>,
+    below: T,
+    config: Arc<TlsConfig>,
+) -> Result<(Arc<Socket<TlsTransport<T>>>, Security), ClientFault> {
+    let socket = Arc::new(Socket::new(TlsTransport::new(below)));
+    let deadline = Instant::now() + config.timeout;
+    let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
+    let entrance = Arc::clone(entrance);
+    let agreement = TlsAgreement { upgrade, config, entrance, deadline, is_first: true };
+    let shaking = tokio::time::timeout_at(deadline.into(), agreement.shake_hands());
+    match shaking.await {
+        Ok(Ok(Some(security))) => Ok((socket, security)),
+        Ok(Ok(None)) => Err(failed("EOF")),
+        Ok(Err(fault)) => Err(fault),
+        Err(_) => Err(failed("timeout")),
+    }
+}
+
+/// From now on connections come by another configuration, or without TLS.
+pub(crate) fn set(
+    entrance: &Arc<Entrance>,
+    broker: &Broker,
+    next: Option<(TlsOptions, TlsConfig)>,
+) {
+    let must_watch = next.as_ref().is_some_and(|(options, _)| options.watch);
+    entrance.tls.set(next);
+    tell(broker, entrance.tls.config().as_deref());
+    if must_watch {
+        let watching = watch::watch(Arc::clone(entrance), broker.clone());
+        entrance.tls.keep_watching(|| tokio::spawn(watching).abort_handle());
+    }
+}
+
+/// What INFO says of TLS.
+// NATS 2.14: server.go NewServer.
+fn tell(broker: &Broker, config: Option<&TlsConfig>) {
+    let is_optional = config.is_some_and(|config| config.allow_non_tls);
+    broker.update_info(|info| {
+        info.tls_required = config.is_some() && !is_optional;
+        info.tls_available = is_optional;
+        info.tls_verify = config.is_some_and(TlsConfig::verifies);
+    });
+}
+
+struct TlsAgreement {
+    upgrade: Arc<dyn Upgrade>,
+    config: Arc<TlsConfig>,
+    entrance: Arc<Entrance>,
+    deadline: Instant,
+    is_first: bool,
+}
+
+impl Agreement for TlsAgreement {
+    fn begins(&mut self) -> Soon<'_, bool> {
+        Box::pin(async {
+            let HandshakeFirst::Within(wait) = self.config.handshake_first else { return true };
+            let first = poll_fn(|cx| self.upgrade.poll_first(cx));
+            let begins = tokio::time::timeout(wait, first).await.is_ok();
+            self.is_first = begins;
+            begins
+        })
+    }
+
+    fn agree(&mut self) -> Soon<'_, Result<Option<Security>, ClientFault>> {
+        Box::pin(async {
+            let agreeing = tokio::time::timeout_at(self.deadline.into(), self.shake_hands());
+            match agreeing.await {
+                Ok(result) => result,
+                Err(_) if self.upgrade.has_begun() => Err(failed("timeout")),
+                // NATS 2.14: who is silent that long does without.
+                Err(_) if self.may_be_plain() => Ok(None),
+                Err(_) => Err(ClientFault::TlsRequired("timeout".to_owned())),
+            }
+        })
+    }
+}
+
+fn failed(reason: impl std::fmt::Display) -> ClientFault {
+    ClientFault::TlsHandshake(format!("{reason}"))
+}
+
+impl TlsAgreement {
+    fn may_be_plain(&self) -> bool {
+        self.config.allow_non_tls && !self.is_first
+    }
+
+    async fn shake_hands(&self) -> Result<Option<Security>, ClientFault> {
+        match poll_fn(|cx| self.upgrade.poll_first(cx)).await {
+            Ok(Some(HANDSHAKE_RECORD)) => {}
+            Ok(Some(_)) if self.may_be_plain() => return Ok(None),
+            Ok(Some(_)) => {
+                let reason = "first record does not look like a TLS handshake";
+                return Err(ClientFault::TlsRequired(reason.to_owned()));
+            }
+            Ok(None) => return Err(failed("EOF")),
+            Err(error) => return Err(failed(error)),
+        }
+        let gate = &self.entrance.tls;
+        if !gate.allows(self.config.connection_rate_limit, Instant::now()) {
+            return Err(ClientFault::Throttled);
+        }
+        self.upgrade.begin(Arc::clone(&self.config.server)).map_err(failed)?;
+        loop {
+            let progress = {
+                let _turn = gate.turns().acquire().await;
+                self.upgrade.advance().map_err(|error| match verify::take_refused() {
+                    Some(certificate) => failed(format_args!("{error} ({certificate})")),
+                    None => failed(error),
+                })
+            };
+            // An alert, too.
+            poll_fn(|cx| self.upgrade.poll_sent(cx)).await;
+            if progress? == Progress::Done {
+                return Ok(Some(self.security()));
+            }
+            let shows_chain = self.config.verifies();
+            match poll_fn(|cx| self.upgrade.poll_more(shows_chain, cx)).await {
+                Ok(0) => return Err(failed("EOF")),
+                Ok(_) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    fn security(&self) -> Security {
+        let mut security = Security::default();
+        security.is_first = self.is_first;
+        self.upgrade.look(&mut |tls| {
+            security.version = algorithms::version_name(tls.protocol_version());
+            let suite = tls.negotiated_cipher_suite();
+            security.cipher_suite = suite.map(algorithms::suite_name).unwrap_or_default();
+            let chain = tls.peer_certificates().unwrap_or_default();
+            x509::describe(&mut security, chain, self.config.sha256);
+        });
+        security
+    }
+}

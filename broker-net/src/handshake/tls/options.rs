@@ -1,0 +1,258 @@
+//! What TLS can be told.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::algorithms;
+use super::config::TlsConfig;
+use super::error::TlsError;
+
+/// TLS for clients, in the terms of NATS's `tls {…}`. Begin with a certificate and change what you need.
+///
+/// ```
+/// use broker_net::{ClientCertificates, TlsOptions};
+///
+/// # let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+/// # let (certificate, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
+/// let mut options = TlsOptions::new(certificate, key);
+/// options.allow_non_tls = true;
+/// let config = options.build()?;
+/// assert!(config.not_after() > Some(std::time::SystemTime::now()));
+/// # Ok::<(), broker_net::TlsError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TlsOptions {
+    /// What the server shows. Of several that one is taken which holds the name that the client asks for,
+    /// or else the first. `cert_file` and `key_file`; `certs`.
+    pub certificates: Vec<TlsCertificate>,
+    /// Who signs the certificates of clients. `ca_file`.
+    pub ca: Option<Pem>,
+    /// What clients have to show. `verify`, `verify_and_map`.
+    pub client_certificates: ClientCertificates,
+    /// If there are any: what the public key of a client must be one of, as SHA-256 in 64 hexadecimal
+    /// digits. `pinned_certs`.
+    pub pinned_certs: Vec<String>,
+    /// Which client certificates hold no longer. If there is any list, then clients whose issuer has none
+    /// are refused. (NATS has no such option.)
+    pub revoked: Vec<Pem>,
+    /// How long the handshake may take. `timeout`.
+    pub timeout: Duration,
+    /// Does TLS come before INFO? `handshake_first`.
+    pub handshake_first: HandshakeFirst,
+    /// Clients may come without TLS: what they send first tells. `allow_non_tls`.
+    pub allow_non_tls: bool,
+    /// How many handshakes may begin in a second, if that is bounded. `connection_rate_limit`.
+    pub connection_rate_limit: Option<u32>,
+    /// What to encrypt with, by NATS's names; empty for the default: all that is good. `cipher_suites`.
+    pub cipher_suites: Vec<String>,
+    /// What to agree upon keys with, in this order; empty for the default: `X25519MLKEM768` where the
+    /// library has it, `X25519`, `CurveP256`, `CurveP384`. `curve_preferences`.
+    pub curve_preferences: Vec<String>,
+    /// The oldest version that is spoken. `min_version`.
+    pub min_version: TlsVersion,
+    /// Look every second whether a file has changed, and go by it then. (NATS has no such option.)
+    pub watch: bool,
+}
+
+impl TlsOptions {
+    /// Shows one certificate, and asks clients for none.
+    pub fn new(certificate: impl Into<Pem>, key: impl Into<Pem>) -> Self {
+        Self {
+            certificates: vec![TlsCertificate::new(certificate, key)],
+            ca: None,
+            client_certificates: ClientCertificates::Ignore,
+            pinned_certs: Vec::new(),
+            revoked: Vec::new(),
+            // NATS 2.14: TLS_TIMEOUT.
+            timeout: Duration::from_secs(2),
+            handshake_first: HandshakeFirst::Never,
+            allow_non_tls: false,
+            connection_rate_limit: None,
+            cipher_suites: Vec::new(),
+            curve_preferences: Vec::new(),
+            min_version: TlsVersion::V1_2,
+            watch: false,
+        }
+    }
+
+    /// The names of what is offered unless [`Self::cipher_suites`] and [`Self::curve_preferences`] say
+    /// otherwise, the best first.
+    pub fn default_algorithms() -> TlsAlgorithms {
+        algorithms::names()
+    }
+
+    /// Reads the files, and checks that all fits together.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] says what does not, and never shows a key.
+    pub fn build(&self) -> Result<TlsConfig, TlsError> {
+        TlsConfig::new(self)
+    }
+
+    /// All files that it is made of.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let certificates = self.certificates.iter().flat_map(|certificate| {
+            [&certificate.chain, &certificate.key].into_iter().chain(&certificate.ocsp_response)
+        });
+        certificates.chain(&self.ca).chain(&self.revoked).filter_map(Pem::path)
+    }
+}
+
+/// The names of algorithms.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TlsAlgorithms {
+    /// What to encrypt with.
+    pub cipher_suites: Vec<&'static str>,
+    /// What to agree upon keys with.
+    pub curves: Vec<&'static str>,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TlsCertificate {
+    /// The certificate, and behind it those of its issuers that clients may not have.
+    pub chain: Pem,
+    /// Its private key.
+    pub key: Pem,
+    /// What its issuer says of whether it still holds (OCSP, DER), to be passed on to clients.
+    pub ocsp_response: Option<Pem>,
+}
+
+impl TlsCertificate {
+    /// A certificate with its key.
+    pub fn new(chain: impl Into<Pem>, key: impl Into<Pem>) -> Self {
+        Self { chain: chain.into(), key: key.into(), ocsp_response: None }
+    }
+}
+
+/// Something in PEM: a file, or what would stand in it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Pem(Source);
+
+#[derive(Clone, Eq, PartialEq)]
+enum Source {
+    File(PathBuf),
+    Memory(Vec<u8>),
+}
+
+impl Pem {
+    /// A file, read when the options are built, and again when they are reloaded.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Source::File(path.into()))
+    }
+
+    /// Its path, if it is a file.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Source::File(path) => Some(path),
+            Source::Memory(_) => None,
+        }
+    }
+
+    /// `what` names it in the error.
+    pub(super) fn read(&self, what: &'static str) -> Result<Vec<u8>, TlsError> {
+        match &self.0 {
+            Source::Memory(bytes) => Ok(bytes.clone()),
+            Source::File(path) => std::fs::read(path).map_err(|error| TlsError::Unreadable {
+                what,
+                path: path.clone(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+impl From<PathBuf> for Pem {
+    fn from(path: PathBuf) -> Self {
+        Self::file(path)
+    }
+}
+
+impl From<&Path> for Pem {
+    fn from(path: &Path) -> Self {
+        Self::file(path)
+    }
+}
+
+impl From<Vec<u8>> for Pem {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Source::Memory(bytes))
+    }
+}
+
+/// Its path. What is in it may be a key.
+impl fmt::Display for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::File(path) => write!(f, "{}", path.display()),
+            Source::Memory(_) => f.write_str("(in memory)"),
+        }
+    }
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pem({self})")
+    }
+}
+
+/// What clients have to show.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ClientCertificates {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// A certificate by the [`ca`](TlsOptions::ca).
+    Verify,
+    /// The same, and it names the user.
+    VerifyAndMap,
+}
+
+/// Does TLS come before INFO?
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HandshakeFirst {
+    /// INFO comes first, in the clear.
+    #[default]
+    Never,
+    /// TLS comes first.
+    Always,
+    /// TLS comes first if the client begins with it within this time.
+    Within(Duration),
+}
+
+impl HandshakeFirst {
+    /// What `auto` stands for.
+    // NATS 2.14: DEFAULT_TLS_HANDSHAKE_FIRST_FALLBACK_DELAY.
+    pub const AUTO: Self = Self::Within(Duration::from_millis(50));
+}
+
+/// A version of TLS. Older ones are not spoken.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// 1.2
+    #[default]
+    V1_2,
+    /// 1.3
+    V1_3,
+}
+
+/// `1.2` or `1.3`.
+impl std::str::FromStr for TlsVersion {
+    type Err = TlsError;
+
+    fn from_str(text: &str) -> Result<Self, TlsError> {
+        match text {
+            "1.2" => Ok(Self::V1_2),
+            "1.3" => Ok(Self::V1_3),
+            _ => Err(TlsError::UnsupportedVersion(text.to_owned())),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a certificate says: whose it is, for how long.
+
+use std::time::SystemTime;
+
+use broker_core::auth::{Certificate, DistinguishedName};
+use broker_core::{PeerCertificate, Security};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::hash::Hash;
+use rustls::pki_types::CertificateDer;
+use x509_cert::attr::AttributeTypeAndValue;
+use x509_cert::der::asn1::{
+    BmpString, Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef,
+};
+use x509_cert::der::{Decode, Encode, Tag, Tagged};
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+/// A certificate, taken apart.
+pub(super) struct Parsed(x509_cert::Certificate);
+
+impl Parsed {
+    /// `None` if it is not as the rules ask; who verified it may have been more lenient.
+    pub(super) fn new(certificate: &CertificateDer<'_>) -> Option<Self> {
+        x509_cert::Certificate::from_der(certificate).ok().map(Self)
+    }
+
+    /// Until when it holds.
+    pub(super) fn not_after(&self) -> SystemTime {
+        self.0.tbs_certificate.validity.not_after.to_system_time()
+    }
+
+    pub(super) fn names(&self) -> Certificate {
+        let mut names = Certificate::default();
+        names.subject = self.subject();
+        let alternatives = self.0.tbs_certificate.get::<SubjectAltName>();
+        let Ok(Some((_, SubjectAltName(alternatives)))) = alternatives else { return names };
+        for alternative in alternatives {
+            match alternative {
+                GeneralName::Rfc822Name(name) => names.emails.push(name.to_string()),
+                GeneralName::DnsName(name) => names.dns_names.push(name.to_string()),
+                GeneralName::UniformResourceIdentifier(uri) => names.uris.push(plain(uri.as_str())),
+                _ => {}
+            }
+        }
+        names
+    }
+
+    fn subject(&self) -> DistinguishedName {
+        let rdns = &self.0.tbs_certificate.subject.0;
+        DistinguishedName::from_attributes(
+            rdns.iter().map(|rdn| {
+                rdn.0.iter().map(|attribute| (attribute.oid.to_string(), text(attribute)))
+            }),
+        )
+    }
+
+    /// The public key with its kind: what pins are made of.
+    pub(super) fn public_key(&self) -> Option<Vec<u8>> {
+        self.0.tbs_certificate.subject_public_key_info.to_der().ok()
+    }
+}
+
+/// A URI as Go prints it: the scheme in lower case.
+fn plain(uri: &str) -> String {
+    match uri.split_once(':') {
+        Some((scheme, rest)) => format!("{}:{rest}", scheme.to_ascii_lowercase()),
+        None => uri.to_owned(),
+    }
+}
+
+/// The value as text, in whatever alphabet it is written; what is no text in hexadecimal.
+fn text(attribute: &AttributeTypeAndValue) -> String {
+    let value = &attribute.value;
+    let text = match value.tag() {
+        Tag::Utf8String => value.decode_as::<Utf8StringRef<'_>>().ok().map(|text| text.to_string()),
+        Tag::PrintableString => {
+            value.decode_as::<PrintableStringRef<'_>>().ok().map(|text| text.to_string())
+        }
+        Tag::Ia5String => value.decode_as::<Ia5StringRef<'_>>().ok().map(|text| text.to_string()),
+        Tag::TeletexString => {
+            value.decode_as::<TeletexStringRef<'_>>().ok().map(|text| text.to_string())
+        }
+        Tag::BmpString => value.decode_as::<BmpString>().ok().map(|text| text.to_string()),
+        _ => None,
+    };
+    text.unwrap_or_else(|| {
+        let hex = value.value().iter().map(|byte| format!("{byte:02x}"));
+        hex.fold(String::from("#"), |all, byte| all + &byte)
+    })
+}
+
+/// The hash function that every provider has.
+pub(super) fn sha256(provider: &CryptoProvider) -> Option<&'static dyn Hash> {
+    use rustls::crypto::hash::HashAlgorithm::SHA256;
+    let hashes = provider.cipher_suites.iter().map(|suite| match suite {
+        rustls::SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+        rustls::SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+    });
+    hashes.into_iter().find(|hash| hash.algorithm() == SHA256)
+}
+
+pub(super) fn digest(hash: &dyn Hash, bytes: &[u8]) -> [u8; 32] {
+    hash.hash(bytes).as_ref().try_into().unwrap_or_default()
+}
+
+/// As the reference logs a certificate that it refuses.
+pub(super) fn show(certificate: &CertificateDer<'_>, hash: &dyn Hash) -> String {
+    let subject = Parsed::new(certificate).map(|parsed| parsed.subject().to_string());
+    let digest = digest(hash, certificate).map(|byte| format!("{byte:02x}")).concat();
+    format!("{} SHA-256: {digest}", subject.unwrap_or_default())
+}
+
+/// Tells of the certificates that a client showed, its own first.
+pub(super) fn describe(security: &mut Security, chain: &[CertificateDer<'_>], hash: &dyn Hash) {
+    for (at, certificate) in chain.iter().enumerate() {
+        let parsed = Parsed::new(certificate);
+        let names = parsed.as_ref().map(Parsed::names).unwrap_or_default();
+        let mut peer = PeerCertificate::default();
+        peer.subject = names.subject.to_string();
+        peer.sha256 = digest(hash, certificate);
+        let key = parsed.as_ref().and_then(Parsed::public_key);
+        peer.spki_sha256 = key.map(|key| digest(hash, &key)).unwrap_or_default();
+        security.peers.push(peer);
+        if at == 0 && parsed.is_some() {
+            security.certificate = Some(names.into());
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! From a stream to frames of WebSocket: TLS if there is to be, then one request of HTTP.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_core::ClientFault;
+#[cfg(feature = "tls-core")]
+use broker_core::Security;
+use broker_core::auth::Authenticator;
+use broker_core::carrier::{Carrier, Websocket, WebsocketEntrance};
+use broker_core::session::client::Arrival;
+#[cfg(feature = "tls-core")]
+use broker_core::session::client::Handshake;
+use tokio::net::TcpStream;
+
+use super::Arriving;
+#[cfg(feature = "tls-core")]
+use super::{Agreement, Entrance, Soon, tls};
+use crate::conn::{Socket, Transport, with_buffers};
+use crate::websocket::{
+    self, AllowedOrigins, Client, CookieNames, ExtraHeaders, HEAD_BYTES, Refusal, Rules,
+    WebSocketTransport,
+};
+
+/// How long a client that was refused may take to read why.
+const LINGER: Duration = Duration::from_millis(250);
+const LINGER_BYTES: usize = 64 << 10;
+
+/// Where clients come in by WebSocket, and which.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct WebsocketOptions {
+    /// The host name or address to listen at. The default is `127.0.0.1`. `host`.
+    pub host: String,
+    /// The port to listen at; 0, the default, for any that is free. `port`.
+    pub port: u16,
+    /// TLS beneath the frames; `None`, the default, for none. `tls`.
+    #[cfg(feature = "tls-core")]
+    pub tls: Option<crate::TlsOptions>,
+    /// A page must come from the host that it connects to. `same_origin`.
+    pub same_origin: bool,
+    /// A page must come from one of these, if there are any. `allowed_origins`.
+    pub allowed_origins: AllowedOrigins,
+    /// How long a client may take until frames go both ways. The default is 2 seconds.
+    /// `handshake_timeout`.
+    // NATS 2.14: as long as it likes.
+    pub handshake_timeout: Duration,
+    /// Messages are compressed for clients that offer it. `compression`.
+    pub compression: bool,
+    /// The names of cookies that may hold credentials. `jwt_cookie`, `user_cookie` and so on.
+    pub cookies: CookieNames,
+    /// Further lines of the answer by which a client is let in. `headers`.
+    pub headers: ExtraHeaders,
+    /// How often a client is asked whether it is there, if not as often as others. `ping_interval`.
+    pub ping_interval: Option<Duration>,
+    /// How long it may take to show who it is, if not as long as others. `authorization.timeout`.
+    pub auth_timeout: Option<Duration>,
+    /// Where else such clients can connect to: `connect_urls` of their INFO.
+    pub connect_urls: Vec<String>,
+}
+
+impl Default for WebsocketOptions {
+    fn default() -> Self {
+        Self {
+            host: String::from("127.0.0.1"),
+            port: 0,
+            #[cfg(feature = "tls-core")]
+            tls: None,
+            same_origin: false,
+            allowed_origins: AllowedOrigins::default(),
+            handshake_timeout: Duration::from_secs(2),
+            compression: false,
+            cookies: CookieNames::default(),
+            headers: ExtraHeaders::default(),
+            ping_interval: None,
+            auth_timeout: None,
+            connect_urls: Vec::new(),
+        }
+    }
+}
+
+impl WebsocketOptions {
+    #[cfg(feature = "tls-core")]
+    fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads and checks what TLS is made of.
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn build_tls(
+        &self,
+    ) -> Result<Option<(crate::TlsOptions, crate::TlsConfig)>, crate::TlsError> {
+        let build = |options: &crate::TlsOptions| Ok((options.clone(), options.build()?));
+        self.tls.as_ref().map(build).transpose()
+    }
+
+    #[cfg(not(feature = "tls-core"))]
+    fn is_tls(&self) -> bool {
+        false
+    }
+}
+
+/// What connections of a listener for WebSocket have to pass.
+pub(crate) struct Hatch {
+    rules: Rules,
+    headers: ExtraHeaders,
+    timeout: Duration,
+    address: SocketAddr,
+    entrance: Arc<WebsocketEntrance>,
+    /// TLS of its own.
+    #[cfg(feature = "tls-core")]
+    below: Arc<Entrance>,
+}
+
+impl Hatch {
+    /// `address`: the one that was bound.
+    pub(crate) fn new(
+        options: &WebsocketOptions,
+        address: SocketAddr,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Self {
+        let is_tls = options.is_tls();
+        let authenticator =
+            authenticator.map(|authenticator| Arc::new(Box::new(authenticator) as Box<_>));
+        let entrance = WebsocketEntrance {
+            host: options.host.clone(),
+            port: address.port(),
+            is_tls,
+            connect_urls: options.connect_urls.clone(),
+            ping_interval: options.ping_interval,
+            auth_timeout: options.auth_timeout,
+            authenticator,
+        };
+        Self {
+            rules: Rules {
+                same_origin: options.same_origin,
+                allowed_origins: options.allowed_origins.clone(),
+                compression: options.compression,
+                is_tls,
+                cookies: options.cookies.clone(),
+            },
+            headers: options.headers.clone(),
+            timeout: options.handshake_timeout,
+            address,
+            entrance: Arc::new(entrance),
+            #[cfg(feature = "tls-core")]
+            below: Arc::default(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.entrance.is_tls { "wss" } else { "ws" };
+        let Self { address, .. } = self;
+        if address.ip().is_unspecified() {
+            return format!("{scheme}://127.0.0.1:{}", address.port());
+        }
+        format!("{scheme}://{address}")
+    }
+
+    /// From now on connections come by another configuration of TLS.
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn set_tls(&self, next: Option<(crate::TlsOptions, crate::TlsConfig)>) {
+        self.below.tls.set(next);
+    }
+
+    /// Makes of a stream what a session can be opened for, or nothing.
+    pub(crate) async fn admit(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        max_payload_bytes: usize,
+    ) -> Option<Arriving> {
+        let admitting = self.admit_patiently(stream, remote, max_payload_bytes);
+        match tokio::time::timeout(self.timeout, admitting).await {
+            Ok(Ok(arriving)) => return Some(arriving),
+            Ok(Err(Failure::Refused(refusal))) => log(remote, &refusal),
+            Ok(Err(Failure::Fault(fault))) => tracing::debug!("{remote} - {fault}"),
+            Ok(Err(Failure::Io(error))) => tracing::debug!("{remote} - {error}"),
+            Err(_) => log(remote, &Refusal::Timeout),
+        }
+        None
+    }
+
+    async fn admit_patiently(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        max_payload_bytes: usize,
+    ) -> Result<Arriving, Failure> {
+        let mut arrival = Arrival { remote: Some(remote), ..Arrival::default() };
+        #[cfg(feature = "tls-core")]
+        if let Some(config) = self.below.tls.config() {
+            arrival.is_mapped = config.maps();
+            arrival.handshake = Handshake::BeforeInfo;
+            let (socket, security) =
+                tls::shake_hands(&self.below, stream, config).await.map_err(Failure::Fault)?;
+            let agreement: Box<dyn Agreement> = Box::new(Agreed(Some(security)));
+            let (socket, websocket) = self.upgrade(socket, max_payload_bytes).await?;
+            arrival.carrier = Carrier::Websocket(Arc::new(websocket));
+            return Ok(Arriving { socket, arrival, agreement: Some(agreement) });
+        }
+        let (socket, websocket) = self.upgrade(stream, max_payload_bytes).await?;
+        arrival.carrier = Carrier::Websocket(Arc::new(websocket));
+        Ok(Arriving { socket, arrival, agreement: None })
+    }
+
+    /// Hears the request, and answers it.
+    async fn upgrade<T: Transport>(
+        &self,
+        lower: T,
+        max_payload_bytes: usize,
+    ) -> Result<(Arc<Socket>, Websocket), Failure> {
+        let client = match self.hear(&lower).await? {
+            Ok(client) => client,
+            Err(refusal) => {
+                write_all(&lower, &websocket::refuse(&refusal)).await?;
+                let socket: Arc<Socket> = Arc::new(Socket::new(lower));
+                socket.linger(LINGER, LINGER_BYTES).await;
+                return Err(Failure::Refused(refusal));
+            }
+        };
+        write_all(&lower, &websocket::accept(&client, &self.headers)).await?;
+        let socket = Socket::new(WebSocketTransport::new(lower, &client, max_payload_bytes));
+        let websocket = Websocket {
+            cookies: client.cookies,
+            forwarded_for: client.forwarded_for,
+            entrance: Arc::clone(&self.entrance),
+        };
+        Ok((Arc::new(socket), websocket))
+    }
+
+    async fn hear(&self, lower: &impl Transport) -> io::Result<Result<Client, Refusal>> {
+        let mut head = Vec::new();
+        loop {
+            read_some(lower, &mut head).await?;
+            match websocket::parse(&head, &self.rules) {
+                Ok(None) => {}
+                // NATS 2.14: nothing may be sent before the answer is there.
+                Ok(Some(parsed)) if parsed.used < head.len() => return Ok(Err(Refusal::Early)),
+                Ok(Some(parsed)) => return Ok(Ok(parsed.client)),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+    }
+}
+
+/// Reads behind what is there, up to the size of the largest request.
+async fn read_some(lower: &impl Transport, head: &mut Vec<u8>) -> io::Result<()> {
+    let room = HEAD_BYTES.saturating_sub(head.len());
+    loop {
+        poll_fn(|cx| lower.poll_read_ready(cx)).await?;
+        // By way of the thread's memory: most connections bring the request in one piece.
+        let read = with_buffers(|buffers| {
+            let room = &mut buffers.read[..room];
+            let len = lower.try_read(room)?;
+            head.reserve_exact(len);
+            head.extend_from_slice(&room[..len]);
+            Ok(len)
+        });
+        match read {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => return Ok(()),
+            Err(error) if is_passing(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn write_all(lower: &impl Transport, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match lower.try_write(&[IoSlice::new(bytes)]) {
+            Ok(len) => bytes = &bytes[len..],
+            Err(error) if is_passing(&error) => poll_fn(|cx| lower.poll_write_ready(cx)).await?,
+            Err(error) => return Err(error),
+        }
+    }
+    poll_fn(|cx| lower.poll_unsent(cx)).await;
+    Ok(())
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Why nothing comes of a connection.
+enum Failure {
+    Refused(Refusal),
+    #[cfg_attr(not(feature = "tls-core"), expect(dead_code, reason = "only TLS makes it"))]
+    Fault(ClientFault),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn log(remote: SocketAddr, refusal: &Refusal) {
+    match refusal {
+        // NATS 2.14: who probes a port is not worth a line.
+        Refusal::Malformed | Refusal::TooLarge | Refusal::Timeout => {
+            tracing::debug!("{remote} - websocket handshake error: {refusal}");
+        }
+        _ => tracing::error!("{remote} - websocket handshake error: {refusal}"),
+    }
+}
+
+/// What was agreed upon before there was a session.
+#[cfg(feature = "tls-core")]
+struct Agreed(Option<Security>);
+
+#[cfg(feature = "tls-core")]
+impl Agreement for Agreed {
+    fn begins(&mut self) -> Soon<'_, bool> {
+        Box::pin(async { true })
+    }
+
+    fn agree(&mut self) -> Soon<'_, Result<Option<Security>, ClientFault>> {
+        let security = self.0.take();
+        Box::pin(async { Ok(security) })
+    }
+}
+
+impl fmt::Debug for Hatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hatch").field("entrance", &self.entrance).finish_non_exhaustive()
+    }
+}

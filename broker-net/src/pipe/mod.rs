@@ -1,0 +1,164 @@
+//! Connections within the process: the wire protocol without a socket.
+
+mod lane;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::conn::Transport;
+use lane::Lane;
+
+/// How much waits for a client that has shown who it is, or for the server to read it.
+const BOUND_BYTES: usize = 64 << 10;
+
+/// How much waits of a stranger.
+const STRANGER_BOUND_BYTES: usize = 8 << 10;
+
+/// What [`Server::connect`](crate::Server::connect) returns: a connection without a socket.
+///
+/// Bytes that are written and not read yet are bounded, so that either side waits for the other as it
+/// would with a socket. Dropping it closes the connection.
+///
+/// # Cancel safety
+///
+/// Reading and writing are cancel safe, as with a socket: what was not reported as written was not
+/// written, and what was not returned can still be read.
+#[derive(Debug)]
+pub struct LocalStream {
+    lanes: Arc<Lanes>,
+}
+
+/// The server's end.
+#[derive(Debug)]
+pub(crate) struct LocalTransport {
+    lanes: Arc<Lanes>,
+}
+
+#[derive(Debug)]
+struct Lanes {
+    to_server: Lane,
+    to_client: Lane,
+}
+
+/// Two ends.
+pub(crate) fn pipe() -> (LocalStream, LocalTransport) {
+    let lanes = Arc::new(Lanes {
+        to_server: Lane::new(STRANGER_BOUND_BYTES),
+        to_client: Lane::new(BOUND_BYTES),
+    });
+    (LocalStream { lanes: Arc::clone(&lanes) }, LocalTransport { lanes })
+}
+
+impl Transport for LocalTransport {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lanes.to_server.poll_read_ready(cx).map(Ok)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lanes.to_client.poll_write_ready(cx).map(Ok)
+    }
+
+    fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        // A session lends more room to a client that has shown who it is.
+        if room.len() > STRANGER_BOUND_BYTES {
+            self.lanes.to_server.widen(BOUND_BYTES);
+        }
+        self.lanes.to_server.try_read(room)
+    }
+
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.lanes.to_client.try_write(pieces)
+    }
+
+    fn shut_down_write(&self) -> io::Result<()> {
+        self.lanes.to_client.finish();
+        Ok(())
+    }
+}
+
+impl Drop for LocalTransport {
+    fn drop(&mut self) {
+        self.lanes.to_client.finish();
+        self.lanes.to_server.abandon();
+    }
+}
+
+impl AsyncRead for LocalStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
+        let lane = &self.lanes.to_client;
+        loop {
+            match lane.try_read(buf.initialize_unfilled()) {
+                Ok(len) => {
+                    budget.made_progress();
+                    buf.advance(len);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(lane.poll_read_ready(cx));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for LocalStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
+        let lane = &self.lanes.to_server;
+        loop {
+            match lane.try_write(pieces) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(lane.poll_write_ready(cx));
+                }
+                result => {
+                    budget.made_progress();
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lanes.to_server.finish();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for LocalStream {
+    fn drop(&mut self) {
+        self.lanes.to_server.finish();
+        self.lanes.to_client.abandon();
+    }
+}

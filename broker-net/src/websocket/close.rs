@@ -1,0 +1,146 @@
+//! Close frames: what the last word of either side says.
+
+use broker_core::CloseReason;
+
+use super::fault::Fault;
+use super::frame::{CONTROL_PAYLOAD_BYTES, Head, Opcode};
+
+/// A close frame of ours.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CloseFrame {
+    /// The status, as RFC 6455 numbers them; none says nothing.
+    pub status: Option<u16>,
+    /// Why, for the log of whoever reads it.
+    pub text: String,
+}
+
+impl CloseFrame {
+    /// Says why the server goes.
+    // NATS 2.14: websocket.go wsEnqueueCloseMessage.
+    pub fn for_reason(reason: CloseReason) -> Self {
+        Self { status: Some(status_of(reason)), text: reason.to_string() }
+    }
+
+    /// Says what the peer did wrong.
+    pub fn for_fault(fault: &Fault) -> Self {
+        Self { status: Some(1002), text: fault.to_string() }
+    }
+
+    /// Appends it as it is sent. A text that does not fit ends in dots.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let Some(status) = self.status else {
+            out.extend_from_slice(Head::last(Opcode::Close, 0).as_bytes());
+            return;
+        };
+        let room = CONTROL_PAYLOAD_BYTES - size_of::<u16>();
+        let (text, dots) = if self.text.len() <= room {
+            (self.text.as_str(), "")
+        } else {
+            (&self.text[..self.text.floor_char_boundary(room - 3)], "...")
+        };
+        let head = Head::last(Opcode::Close, size_of::<u16>() + text.len() + dots.len());
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(&status.to_be_bytes());
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(dots.as_bytes());
+    }
+}
+
+/// The status of a close frame by which the server says why it cuts a client.
+// NATS 2.14: websocket.go wsEnqueueCloseMessage.
+pub fn status_of(reason: CloseReason) -> u16 {
+    use CloseReason as Reason;
+    match reason {
+        Reason::ClientClosed => 1000,
+        Reason::WriteError
+        | Reason::ReadError
+        | Reason::StaleConnection
+        | Reason::ServerShutdown => 1001,
+        Reason::ParseError | Reason::ProtocolViolation | Reason::BadClientProtocolVersion => 1002,
+        Reason::AuthenticationTimeout
+        | Reason::AuthenticationViolation
+        | Reason::SlowConsumerPendingBytes
+        | Reason::SlowConsumerWriteDeadline
+        | Reason::MaxConnectionsExceeded
+        | Reason::MaxControlLineExceeded => 1008,
+        Reason::MaxPayloadExceeded => 1009,
+        _ => 1011,
+    }
+}
+
+/// What to answer to a close frame with this payload.
+///
+/// # Errors
+///
+/// [`Fault::CloseTooShort`], [`Fault::BadCloseStatus`].
+// NATS 2.14: websocket.go wsHandleControlFrame.
+pub fn answer_to_close(payload: &[u8]) -> Result<CloseFrame, Fault> {
+    let (status, text) = match payload {
+        [] => return Ok(CloseFrame { status: None, text: String::new() }),
+        [_] => return Err(Fault::CloseTooShort),
+        [high, low, text @ ..] => (u16::from_be_bytes([*high, *low]), text),
+    };
+    if !may_be_sent(status) {
+        return Err(Fault::BadCloseStatus(status));
+    }
+    Ok(match std::str::from_utf8(text) {
+        Ok(text) => CloseFrame { status: Some(status), text: text.to_owned() },
+        Err(_) => {
+            let text = String::from("invalid utf8 body in close frame");
+            CloseFrame { status: Some(1007), text }
+        }
+    })
+}
+
+/// Some numbers only stand for what happened without a close frame, others for nothing yet.
+fn may_be_sent(status: u16) -> bool {
+    matches!(status, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(frame: &CloseFrame) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame.encode(&mut out);
+        out
+    }
+
+    #[test]
+    fn a_client_is_told_why_it_is_cut() {
+        let frame = CloseFrame::for_reason(CloseReason::MaxPayloadExceeded);
+        assert_eq!(encoded(&frame), b"\x88\x22\x03\xf1Maximum Message Payload Exceeded");
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_ends_in_dots_and_is_still_text() {
+        let frame = CloseFrame { status: Some(1000), text: format!("a{}", "é".repeat(100)) };
+        let bytes = encoded(&frame);
+        assert_eq!(bytes[1], 124);
+        let text = std::str::from_utf8(&bytes[4..]).unwrap();
+        assert_eq!(text, format!("a{}...", "é".repeat(59)));
+        let frame = CloseFrame { status: Some(1000), text: "a".repeat(123) };
+        assert_eq!(encoded(&frame)[1], 125);
+    }
+
+    #[test]
+    fn a_close_is_answered_with_what_it_said() {
+        assert_eq!(encoded(&answer_to_close(b"").unwrap()), b"\x88\x00");
+        let answer = answer_to_close(b"\x03\xe8bye").unwrap();
+        assert_eq!(encoded(&answer), b"\x88\x05\x03\xe8bye");
+        assert_eq!(answer_to_close(b"\x03\xe8\xff").unwrap().status, Some(1007));
+    }
+
+    #[test]
+    fn a_status_that_must_not_be_sent_is_a_fault() {
+        assert_eq!(answer_to_close(b"\x03"), Err(Fault::CloseTooShort));
+        for status in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            let answer = answer_to_close(&status.to_be_bytes());
+            assert_eq!(answer, Err(Fault::BadCloseStatus(status)));
+        }
+        for status in [1000u16, 1003, 1007, 1014, 3000, 4999] {
+            assert_eq!(answer_to_close(&status.to_be_bytes()).unwrap().status, Some(status));
+        }
+    }
+}

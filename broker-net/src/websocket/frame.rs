@@ -1,0 +1,122 @@
+//! The head of a frame.
+
+/// The most that a ping, pong or close may carry.
+pub const CONTROL_PAYLOAD_BYTES: usize = 125;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Opcode {
+    /// More of the message before.
+    Continuation,
+    /// The beginning of a message that says it is UTF-8.
+    Text,
+    /// The beginning of any other message.
+    Binary,
+    /// Nothing follows.
+    Close,
+    /// Asks for a pong.
+    Ping,
+    /// Answers a ping.
+    Pong,
+}
+
+impl Opcode {
+    /// `None` for those that mean nothing yet.
+    pub(super) fn from_bits(bits: u8) -> Option<Self> {
+        Some(match bits {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    fn bits(self) -> u8 {
+        match self {
+            Self::Continuation => 0,
+            Self::Text => 1,
+            Self::Binary => 2,
+            Self::Close => 8,
+            Self::Ping => 9,
+            Self::Pong => 10,
+        }
+    }
+
+    pub(super) fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+/// The head of a frame of the server, which masks nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    bytes: [u8; Self::MAX_BYTES],
+    len: usize,
+}
+
+impl Head {
+    /// The longest head.
+    pub const MAX_BYTES: usize = 10;
+
+    /// Of the only or last frame of a message, or of a control frame.
+    pub fn last(opcode: Opcode, payload_bytes: usize) -> Self {
+        Self::new(opcode, true, false, payload_bytes)
+    }
+
+    /// Of any frame. `is_compressed` belongs to the first of a message.
+    pub fn new(opcode: Opcode, is_last: bool, is_compressed: bool, payload_bytes: usize) -> Self {
+        let mut bytes = [0; Self::MAX_BYTES];
+        bytes[0] = opcode.bits() | u8::from(is_last) << 7 | u8::from(is_compressed) << 6;
+        let long = (payload_bytes as u64).to_be_bytes();
+        let len = match payload_bytes {
+            0..=125 => {
+                bytes[1] = long[7];
+                2
+            }
+            126..=0xffff => {
+                bytes[1] = 126;
+                bytes[2..4].copy_from_slice(&long[6..]);
+                4
+            }
+            _ => {
+                bytes[1] = 127;
+                bytes[2..10].copy_from_slice(&long);
+                10
+            }
+        };
+        Self { bytes, len }
+    }
+
+    /// As it is sent.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_takes_as_few_bytes_as_it_needs() {
+        for (len, head) in [
+            (0, &[0x82, 0][..]),
+            (125, &[0x82, 125]),
+            (126, &[0x82, 126, 0, 126]),
+            (0xffff, &[0x82, 126, 0xff, 0xff]),
+            (0x1_0000, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            assert_eq!(Head::last(Opcode::Binary, len).as_bytes(), head);
+        }
+    }
+
+    #[test]
+    fn the_first_byte_says_what_it_is() {
+        assert_eq!(Head::new(Opcode::Text, false, true, 1).as_bytes(), [0x41, 1]);
+        assert_eq!(Head::new(Opcode::Continuation, true, false, 1).as_bytes(), [0x80, 1]);
+        assert_eq!(Head::last(Opcode::Pong, 0).as_bytes(), [0x8a, 0]);
+    }
+}

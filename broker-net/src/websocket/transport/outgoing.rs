@@ -1,0 +1,416 @@
+//! From what a session writes to frames.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use atomic_waker::AtomicWaker;
+
+use super::super::close::CloseFrame;
+use super::super::deflate::Deflate;
+use super::super::frame::{Head, Opcode};
+use super::super::request::Client;
+use super::lock;
+use crate::conn::Transport;
+
+/// Browsers do better with frames of this size.
+// NATS 2.14: wsFrameSizeForBrowsers.
+const BROWSER_FRAME_BYTES: usize = 4096;
+
+/// What is not longer is not worth compressing.
+// NATS 2.14: wsCompressThreshold.
+const COMPRESS_FROM_BYTES: usize = 65;
+
+/// How much becomes one compressed message, and at most waits here when the client does not read; and
+/// how much becomes frames for a browser at once.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Pongs that wait for the end of a frame. Past this, only the last is sent, as RFC 6455 allows.
+const CONTROL_BYTES: usize = 1 << 10;
+
+/// The most pieces that are passed on at once: a head, and what an outlet writes at once.
+const PIECES: usize = 65;
+
+/// How this client wants its frames.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    is_compressed: bool,
+    window_bits: u8,
+    frame_bytes: usize,
+    compressed_frame_bytes: usize,
+}
+
+impl Style {
+    pub(super) fn of(client: &Client) -> Self {
+        let frame_bytes = if client.is_browser { BROWSER_FRAME_BYTES } else { usize::MAX };
+        Self {
+            is_compressed: client.is_compressed,
+            window_bits: client.window_bits,
+            frame_bytes,
+            compressed_frame_bytes: if client.is_safari { usize::MAX } else { frame_bytes },
+        }
+    }
+}
+
+pub(super) struct Outgoing {
+    style: Style,
+    /// Held while the socket is written to, which never waits: frames must not mix. Publishers take turns
+    /// at the outlet already, so that only a pong of the connection's own can meet one of them here.
+    state: Mutex<State>,
+    /// Is anything left to [be sent](Self::poll_unsent)?
+    has_unsent: AtomicBool,
+    /// The connection, which sends it.
+    task: AtomicWaker,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was taken and must be sent next.
+    unsent: Vec<u8>,
+    /// So many bytes of what comes next belong to a frame whose head was sent.
+    owed: usize,
+    /// Control frames for the next gap between two frames.
+    control: Vec<u8>,
+    /// A close frame was the last.
+    is_closed: bool,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Memory for making frames, once per thread.
+#[derive(Default)]
+struct Scratch {
+    deflate: Option<Deflate>,
+    frames: Vec<u8>,
+}
+
+impl Outgoing {
+    pub(super) fn new(style: Style) -> Self {
+        Self {
+            style,
+            state: Mutex::default(),
+            has_unsent: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        let state = lock(&self.state);
+        state.unsent.capacity() + state.control.capacity()
+    }
+
+    /// As [`Transport::try_write`].
+    pub(super) fn write(
+        &self,
+        lower: &impl Transport,
+        pieces: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        let mut state = lock(&self.state);
+        if state.is_closed {
+            // The client reads nothing after a close frame; that it goes is known.
+            return Ok(pieces.iter().map(|piece| piece.len()).sum());
+        }
+        let mut done = 0;
+        let result = state.write(lower, pieces, &self.style, &mut done);
+        self.tell_of_unsent(&state);
+        match result {
+            Ok(()) => Ok(done),
+            Err(error) if done > 0 && error.kind() == io::ErrorKind::WouldBlock => Ok(done),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn pong(&self, lower: &impl Transport, payload: &[u8]) {
+        let mut state = lock(&self.state);
+        if state.is_closed {
+            return;
+        }
+        if state.control.len() > CONTROL_BYTES {
+            state.control.clear();
+        }
+        state.control.extend_from_slice(Head::last(Opcode::Pong, payload.len()).as_bytes());
+        state.control.extend_from_slice(payload);
+        self.send_control(&mut state, lower);
+    }
+
+    /// Says the last word, unless it has been said. Returns whether the client may read it.
+    pub(super) fn close(&self, lower: &impl Transport, frame: &CloseFrame) -> bool {
+        let mut state = lock(&self.state);
+        if !state.is_closed {
+            frame.encode(&mut state.control);
+            state.is_closed = true;
+            self.send_control(&mut state, lower);
+        }
+        state.owed == 0
+    }
+
+    /// What cannot be sent now is left to the connection.
+    fn send_control(&self, state: &mut State, lower: &impl Transport) {
+        // Whoever reads or writes next learns of an error.
+        let _ = state.flush(lower);
+        self.tell_of_unsent(state);
+    }
+
+    fn tell_of_unsent(&self, state: &State) {
+        let has_unsent = !state.unsent.is_empty();
+        if self.has_unsent.swap(has_unsent, Ordering::AcqRel) != has_unsent && has_unsent {
+            self.task.wake();
+        }
+    }
+
+    /// As [`Transport::poll_unsent`].
+    pub(super) fn poll_unsent(&self, lower: &impl Transport, cx: &mut Context<'_>) -> Poll<()> {
+        self.task.register(cx.waker());
+        while self.has_unsent.load(Ordering::Acquire) {
+            let mut state = lock(&self.state);
+            let result = state.flush(lower);
+            self.has_unsent.store(!state.unsent.is_empty(), Ordering::Release);
+            drop(state);
+            match result {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if ready!(lower.poll_write_ready(cx)).is_err() {
+                        return Poll::Ready(());
+                    }
+                }
+                // Whoever reads or writes next learns of it as well.
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl State {
+    /// Adds to `done` what was taken, also if it fails.
+    fn write(
+        &mut self,
+        lower: &impl Transport,
+        pieces: &[IoSlice<'_>],
+        style: &Style,
+        done: &mut usize,
+    ) -> io::Result<()> {
+        self.flush(lower)?;
+        if self.owed > 0 {
+            self.write_owed(lower, pieces, done)?;
+            self.flush(lower)?;
+        }
+        loop {
+            let rest: usize = pieces.iter().map(|piece| piece.len()).sum::<usize>() - *done;
+            if rest == 0 {
+                return Ok(());
+            }
+            if style.is_compressed && rest >= COMPRESS_FROM_BYTES {
+                self.write_compressed(lower, pieces, style, done)?;
+            } else if style.frame_bytes < rest {
+                self.write_small_frames(lower, pieces, style.frame_bytes, done)?;
+            } else {
+                self.write_frame(lower, pieces, done)?;
+            }
+        }
+    }
+
+    /// Sends what is left, and the control frames if no frame is open.
+    fn flush(&mut self, lower: &impl Transport) -> io::Result<()> {
+        loop {
+            if self.unsent.is_empty() && self.owed == 0 {
+                self.unsent = std::mem::take(&mut self.control);
+            }
+            if self.unsent.is_empty() {
+                // The memory of a batch must not stay.
+                self.unsent = Vec::new();
+                return Ok(());
+            }
+            let sent = some(lower.try_write(&[IoSlice::new(&self.unsent)]))?;
+            self.unsent.drain(..sent);
+        }
+    }
+
+    /// Goes on with a frame that was begun.
+    fn write_owed(
+        &mut self,
+        lower: &impl Transport,
+        pieces: &[IoSlice<'_>],
+        done: &mut usize,
+    ) -> io::Result<()> {
+        while self.owed > 0 {
+            let mut slices = Slices::new();
+            let wanted = slices.push_all(pieces, *done, self.owed);
+            if wanted == 0 {
+                return Ok(());
+            }
+            let sent = some(lower.try_write(slices.as_slice()))?;
+            self.owed -= sent;
+            *done += sent;
+        }
+        Ok(())
+    }
+
+    /// All of it as one frame, without copying any of it.
+    fn write_frame(
+        &mut self,
+        lower: &impl Transport,
+        pieces: &[IoSlice<'_>],
+        done: &mut usize,
+    ) -> io::Result<()> {
+        let mut payload = Slices::new();
+        // Room for the head is left.
+        let len = payload.push_all(&pieces[..pieces.len().min(PIECES - 1)], *done, usize::MAX);
+        let head = Head::last(Opcode::Binary, len);
+        let mut slices = Slices::new();
+        slices.push(head.as_bytes());
+        slices.push_all(payload.as_slice(), 0, usize::MAX);
+        let sent = some(lower.try_write(slices.as_slice()))?;
+        self.sent_of_frame(&head, len, sent, done)
+    }
+
+    /// Frames of a limited size, as many as fit a batch.
+    fn write_small_frames(
+        &mut self,
+        lower: &impl Transport,
+        pieces: &[IoSlice<'_>],
+        frame_bytes: usize,
+        done: &mut usize,
+    ) -> io::Result<()> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let frames = &mut scratch.frames;
+            frames.clear();
+            let mut made = Vec::new();
+            let mut at = *done;
+            while frames.len() < BATCH_BYTES {
+                let mut payload = Slices::new();
+                let len = payload.push_all(pieces, at, frame_bytes);
+                if len == 0 {
+                    break;
+                }
+                let head = Head::last(Opcode::Binary, len);
+                frames.extend_from_slice(head.as_bytes());
+                payload.as_slice().iter().for_each(|piece| frames.extend_from_slice(piece));
+                made.push((head, len));
+                at += len;
+            }
+            let mut sent = some(lower.try_write(&[IoSlice::new(frames)]))?;
+            for (head, len) in made {
+                let of_this = sent.min(head.as_bytes().len() + len);
+                if of_this == 0 {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                sent -= of_this;
+                self.sent_of_frame(&head, len, of_this, done)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes how far a frame has come.
+    fn sent_of_frame(
+        &mut self,
+        head: &Head,
+        len: usize,
+        sent: usize,
+        done: &mut usize,
+    ) -> io::Result<()> {
+        let head = head.as_bytes();
+        let payload = sent.saturating_sub(head.len());
+        self.unsent.extend_from_slice(&head[sent.min(head.len())..]);
+        self.owed = len - payload;
+        *done += payload;
+        if self.owed > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    }
+
+    /// A batch as one compressed message, which is taken whole.
+    fn write_compressed(
+        &mut self,
+        lower: &impl Transport,
+        pieces: &[IoSlice<'_>],
+        style: &Style,
+        done: &mut usize,
+    ) -> io::Result<()> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { deflate, frames } = scratch;
+            let deflate = deflate.get_or_insert_default();
+            let mut batch = Slices::new();
+            let len = batch.push_all(pieces, *done, BATCH_BYTES);
+            let batch = batch.as_slice().iter().map(|piece| &**piece);
+            let message = deflate.message(batch, style.window_bits);
+            frames.clear();
+            let mut rest = &*message;
+            let mut is_first = true;
+            while !rest.is_empty() {
+                let (part, behind) = rest.split_at(rest.len().min(style.compressed_frame_bytes));
+                rest = behind;
+                let opcode = if is_first { Opcode::Binary } else { Opcode::Continuation };
+                let head = Head::new(opcode, rest.is_empty(), is_first, part.len());
+                frames.extend_from_slice(head.as_bytes());
+                frames.extend_from_slice(part);
+                is_first = false;
+            }
+            let sent = match some(lower.try_write(&[IoSlice::new(frames)])) {
+                Ok(sent) => sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+            *done += len;
+            if sent == frames.len() {
+                return Ok(());
+            }
+            self.unsent.extend_from_slice(&frames[sent..]);
+            Err(io::ErrorKind::WouldBlock.into())
+        })
+    }
+}
+
+/// Nothing written is an error, not a reason to try again at once.
+fn some(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        written => written,
+    }
+}
+
+/// Parts of some pieces, as one write takes them.
+struct Slices<'a> {
+    list: [IoSlice<'a>; PIECES],
+    len: usize,
+}
+
+impl<'a> Slices<'a> {
+    fn new() -> Self {
+        Self { list: [IoSlice::new(&[]); PIECES], len: 0 }
+    }
+
+    fn as_slice(&self) -> &[IoSlice<'a>] {
+        &self.list[..self.len]
+    }
+
+    fn push(&mut self, bytes: &'a [u8]) {
+        self.list[self.len] = IoSlice::new(bytes);
+        self.len += 1;
+    }
+
+    /// Adds the bytes of `pieces` from `start` on: at most so many, and as many as there is room for.
+    /// Returns how many those are.
+    fn push_all(&mut self, pieces: &'a [IoSlice<'_>], mut start: usize, most: usize) -> usize {
+        let mut total = 0;
+        for piece in pieces {
+            if start >= piece.len() {
+                start -= piece.len();
+                continue;
+            }
+            if self.len == PIECES || total == most {
+                break;
+            }
+            let bytes = &piece[start..];
+            let bytes = &bytes[..bytes.len().min(most - total)];
+            start = 0;
+            total += bytes.len();
+            self.push(bytes);
+        }
+        total
+    }
+}

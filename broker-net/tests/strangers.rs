@@ -1,0 +1,172 @@
+//! What a connection costs that never says who it is, by each way in: 16 KiB at most, and not for long.
+
+#![cfg(unix)]
+#![allow(unsafe_code, reason = "an allocator that counts has to be one")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the helpers of a test may panic as the test itself may"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use broker_core::auth::Token;
+use broker_net::{Server, ServerOptions, WebsocketOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout};
+
+struct Counting;
+
+/// What is allocated in the process now. There is one test in this file.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator as it came; counting touches no memory of
+// the caller.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        HELD.fetch_add(new_size, Ordering::Relaxed);
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// So many at once; what threads and tables need besides is shared among them.
+const CONNECTIONS: usize = 200;
+
+const BUDGET_BYTES: usize = 16 << 10;
+
+/// Two seconds to show who it is, and a quarter to read that this was too long.
+const GONE_AFTER: Duration = Duration::from_millis(3500);
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Tcp,
+    Websocket,
+    Unix,
+    Memory,
+}
+
+trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn connect(server: &Server, way: Way) -> Box<dyn Stream> {
+    match way {
+        Way::Tcp => Box::new(TcpStream::connect(server.local_addr()).await.unwrap()),
+        Way::Websocket => {
+            let address = server.websocket_addr().unwrap();
+            Box::new(TcpStream::connect(address).await.unwrap())
+        }
+        Way::Unix => {
+            let path = server.options().unix.unwrap().path;
+            Box::new(UnixStream::connect(path).await.unwrap())
+        }
+        Way::Memory => Box::new(server.connect()),
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut websocket = WebsocketOptions::default();
+    websocket.compression = true;
+    let mut options = ServerOptions::default();
+    options.proxy_protocol = true;
+    let server = Server::builder()
+        .options(options)
+        .websocket(websocket)
+        .unix(broker_net::UnixOptions::new(folder.path().join("s")))
+        .authenticator(Token::new("s3cr3t"))
+        .bind()
+        .await
+        .unwrap();
+
+    // Nearly as much as a stranger may say, whole or not.
+    let half_connect = format!("CONNECT {{\"name\":\"{}", "x".repeat(4000));
+    let half_request = format!("{UPGRADE}X: {}", "x".repeat(7900));
+    let upgraded = |frames: &[u8]| [UPGRADE.as_bytes(), b"\r\n", frames].concat();
+    let half_frame = {
+        let mut frame = b"\x02\xff\0\0\0\0\0\x10\0\0\0\0\0\0".to_vec();
+        frame.extend_from_slice(half_connect.as_bytes());
+        frame
+    };
+    let half_compressed = [&b"\x42\xfe\x0f\xff\0\0\0\0"[..], &[0x55; 4000]].concat();
+    for (way, said, more) in [
+        (Way::Tcp, b"PROXY TCP4 192.0.2.1".to_vec(), None),
+        (Way::Tcp, [b"PROXY UNKNOWN\r\n", half_connect.as_bytes()].concat(), None),
+        (Way::Unix, half_connect.clone().into_bytes(), None),
+        (Way::Memory, half_connect.clone().into_bytes(), None),
+        (Way::Websocket, half_request.into_bytes(), None),
+        (Way::Websocket, upgraded(b""), Some(half_frame)),
+        (Way::Websocket, upgraded(b""), Some(half_compressed)),
+    ] {
+        // Threads get their buffers, tables their size.
+        drop(open(&server, way, &said, more.as_deref()).await);
+        let gone = async {
+            while server.broker().stats().connections > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("those who have gone are still there");
+        settle().await;
+        let before = HELD.load(Ordering::Relaxed);
+        let since = Instant::now();
+        let mut streams = open(&server, way, &said, more.as_deref()).await;
+        let each = HELD.load(Ordering::Relaxed).saturating_sub(before) / CONNECTIONS;
+        assert!(each <= BUDGET_BYTES, "{each} bytes for each by {way:?}");
+        for stream in &mut streams {
+            let mut rest = Vec::new();
+            // Some are told why, some are reset.
+            let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it must end");
+        }
+        assert!(since.elapsed() < GONE_AFTER, "{:?} by {way:?}", since.elapsed());
+    }
+}
+
+/// Connections that have said this, and whose server has heard it.
+async fn open(server: &Server, way: Way, said: &[u8], more: Option<&[u8]>) -> Vec<Box<dyn Stream>> {
+    let mut streams = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        let mut stream = connect(server, way).await;
+        stream.write_all(said).await.unwrap();
+        if let Some(more) = more {
+            let mut answer = [0; 16];
+            timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+            stream.write_all(more).await.unwrap();
+        }
+        streams.push(stream);
+    }
+    settle().await;
+    streams
+}
+
+/// All that runs here has nothing to wait for then but time.
+async fn settle() {
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,17 @@
+//! TLS: as clients see it, half-hearted and ill-meaning ones too.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the helpers of a test may panic as the test itself may"
+)]
+
+mod authority;
+mod client;
+
+mod certificates;
+mod handshake;
+mod options;
+mod reload;
+mod stream;
+#[cfg(feature = "websocket")]
+mod websocket;
