@@ -211,7 +211,7 @@ impl Held {
         };
         // Its publisher may be gone; all that delivery asks of it is whether it wants its own messages.
         let outlet = Arc::new(Mailboxes::default());
-        let from = Receiver::new(self.from, None, Carrier::Memory, work.now(), outlet, false);
+        let from = Receiver::new(self.from, 0, None, Carrier::Memory, work.now(), outlet, false);
         from.set_echo(self.echo);
         let mut matches = Matches::default();
         account.interest.collect(&self.subject, &mut matches);
