@@ -105,6 +105,8 @@ pub(crate) struct Shared {
     /// What waits in all outlets together.
     pub(crate) pending_total_bytes: Arc<AtomicUsize>,
     pub(crate) clock: Clock,
+    #[cfg(feature = "testing")]
+    pub(crate) seam: Arc<crate::probe::Seam>,
 }
 
 impl Broker {
@@ -133,11 +135,14 @@ impl Broker {
             api_lvl: 4,
             ..Info::default()
         };
-        let global = Arc::new(Account::new(GLOBAL, random.next_u64()));
-        let system = Arc::new(Account::new(SYSTEM, random.next_u64()));
+        #[cfg(feature = "testing")]
+        let seam = Arc::default();
         let accounts = DashMap::new();
-        for account in [&global, &system] {
-            accounts.insert(Arc::clone(&account.name), Arc::clone(account));
+        for name in [GLOBAL, SYSTEM] {
+            let account = Account::new(name, random.next_u64());
+            #[cfg(feature = "testing")]
+            let account = account.with_seam(&seam);
+            accounts.insert(Arc::clone(&account.name), Arc::new(account));
         }
         let shared = Shared {
             options: ArcSwap::from_pointee(options),
@@ -154,6 +159,8 @@ impl Broker {
             gone: Mutex::default(),
             pending_total_bytes: Arc::default(),
             clock,
+            #[cfg(feature = "testing")]
+            seam,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -296,6 +303,11 @@ impl Broker {
         })
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// How a connection is secured. `None` if it is not, or there is none of that number.
     pub fn security(&self, id: u64) -> Option<Arc<Security>> {
         self.shared.sessions.get(&id)?.security.load_full()
@@ -384,7 +396,13 @@ impl Shared {
         }
         let seed = self.random.lock().next_u64();
         let account = self.accounts.entry(Arc::clone(name));
-        Arc::clone(&account.or_insert_with(|| Arc::new(Account::new(name, seed))))
+        let make = || {
+            let account = Account::new(name, seed);
+            #[cfg(feature = "testing")]
+            let account = account.with_seam(&self.seam);
+            Arc::new(account)
+        };
+        Arc::clone(&account.or_insert_with(make))
     }
 
     /// A number and a seed for a new session.
@@ -422,6 +440,16 @@ impl Shared {
     /// All that are here now. A copy, so that nothing is locked while something is done to them.
     fn receivers(&self) -> Vec<Arc<Receiver>> {
         self.sessions.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn all_accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn receiver(&self, id: u64) -> Option<Arc<Receiver>> {
+        self.sessions.get(&id).map(|entry| Arc::clone(&entry))
     }
 
     pub(crate) fn unregister(&self, receiver: &Receiver, reason: CloseReason) {

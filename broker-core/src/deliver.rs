@@ -20,7 +20,25 @@ use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 
 /// Delivers a run and calls `unheard` with each message that reached nobody.
+#[inline]
 pub(crate) fn deliver<'a>(
+    account: &Account,
+    from: &Receiver,
+    run: &Run<'a>,
+    matches: &Matches<Subscription>,
+    random: &mut Random,
+    work: &mut Work,
+    unheard: impl FnMut(&Publish<'a>, &mut Work),
+) {
+    #[cfg(feature = "testing")]
+    if account.seam.probe().is_some() {
+        return crate::probe::deliver_watched(account, from, run, matches, random, work, unheard);
+    }
+    deliver_run(account, from, run, matches, random, work, unheard);
+}
+
+/// The same, unwatched.
+pub(crate) fn deliver_run<'a>(
     account: &Account,
     from: &Receiver,
     run: &Run<'a>,

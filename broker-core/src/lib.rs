@@ -114,6 +114,8 @@ pub mod limits;
 mod message;
 mod news;
 pub mod outlet;
+#[cfg(feature = "testing")]
+pub mod probe;
 pub mod proto;
 mod random;
 mod receiver;

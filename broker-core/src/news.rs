@@ -39,6 +39,9 @@ pub(crate) struct What {
     pub(crate) leave: bool,
     /// It must be cut, and told this.
     pub(crate) fault: Option<ClientFault>,
+    /// It must say this.
+    #[cfg(feature = "testing")]
+    pub(crate) lines: Vec<bytes::Bytes>,
     /// Dropped when it is done.
     heard: Vec<Arc<Heard>>,
 }

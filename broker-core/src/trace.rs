@@ -5,6 +5,8 @@ use std::fmt;
 use crate::broker::Options;
 use crate::error::Escaped;
 use crate::proto::Publish;
+#[cfg(feature = "testing")]
+use crate::{probe::Seam, sync::Arc};
 
 /// One client's. Who is not traced has none, which is all that tracing costs then.
 pub(crate) struct Trace {
@@ -13,6 +15,11 @@ pub(crate) struct Trace {
     /// How much of a payload to show; 0 for all.
     max_payload_bytes: usize,
     headers_only: bool,
+    /// It is not only read along.
+    #[cfg(feature = "testing")]
+    is_logged: bool,
+    #[cfg(feature = "testing")]
+    reader: Option<Arc<Seam>>,
 }
 
 impl Trace {
@@ -21,22 +28,46 @@ impl Trace {
             client,
             max_payload_bytes: options.max_traced_payload_bytes,
             headers_only: options.trace_headers,
+            #[cfg(feature = "testing")]
+            is_logged: options.trace,
+            #[cfg(feature = "testing")]
+            reader: None,
         }
+    }
+
+    /// The same, read along by a probe that wants to.
+    #[cfg(feature = "testing")]
+    pub(crate) fn read_by(mut self, seam: &Arc<Seam>) -> Self {
+        self.reader = seam.wants_lines().then(|| Arc::clone(seam));
+        self
+    }
+
+    fn line(&self, line: fmt::Arguments<'_>) {
+        #[cfg(feature = "testing")]
+        {
+            if let Some(probe) = self.reader.as_ref().and_then(|seam| seam.probe()) {
+                probe.line(&self.client, line);
+            }
+            if !self.is_logged {
+                return;
+            }
+        }
+        tracing::trace!(client = %self.client, "{line}");
     }
 
     /// The client has said this.
     pub(crate) fn said(&self, what: &dyn fmt::Display) {
-        tracing::trace!(client = %self.client, "<<- [{what}]");
+        self.line(format_args!("<<- [{what}]"));
     }
 
     /// The client is told this.
     pub(crate) fn told(&self, what: &dyn fmt::Display) {
-        tracing::trace!(client = %self.client, "->> [{what}]");
+        self.line(format_args!("->> [{what}]"));
     }
 
     /// A subscription of the client has ended.
     pub(crate) fn ended(&self, sid: &[u8]) {
-        tracing::trace!(client = %self.client, "<-> [DELSUB {}]", String::from_utf8_lossy(sid));
+        self.line(format_args!("<-> [DELSUB {}]", String::from_utf8_lossy(sid)));
     }
 
     /// The payload of a message that the client has sent.
@@ -65,6 +96,6 @@ impl Trace {
             Some(start) if start.len() < shown.len() => (start, "..."),
             _ => (shown, ""),
         };
-        tracing::trace!(client = %self.client, "{way} MSG_PAYLOAD: [\"{}{dots}\"]", Escaped(shown));
+        self.line(format_args!("{way} MSG_PAYLOAD: [\"{}{dots}\"]", Escaped(shown)));
     }
 }

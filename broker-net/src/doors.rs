@@ -52,6 +52,17 @@ pub(crate) struct Inside {
     pub(crate) entrance: Arc<Entrance>,
     pub(crate) broker: Broker,
     pub(crate) checks: Arc<Checks>,
+    /// What a test puts before connections.
+    #[cfg(feature = "testing")]
+    pub(crate) gates: Arc<crate::testing::gate::Gates>,
+}
+
+impl Inside {
+    fn serve(self, arriving: Arriving) -> impl Future<Output = ()> {
+        #[cfg(feature = "testing")]
+        let arriving = Arriving { socket: self.gates.put_before(arriving.socket), ..arriving };
+        conn::serve(arriving, self.broker, self.checks)
+    }
 }
 
 /// Somebody came.
@@ -117,6 +128,10 @@ impl Doors {
                     Ok(arrived) => {
                         back_off = BACK_OFF_MIN;
                         reserve.refill();
+                        #[cfg(feature = "testing")]
+                        if inside.gates.refuse_one() {
+                            continue;
+                        }
                         arrived.serve(inside, phase, connections);
                     }
                     Err(error) => {
@@ -179,7 +194,8 @@ async fn accept_other(
 impl Arrived {
     /// Has a task of its own serve it, also for what comes before there is a session.
     fn serve(self, inside: &Inside, phase: &watch::Receiver<Phase>, tasks: &mut JoinSet<()>) {
-        let Inside { entrance, broker, checks } = inside.clone();
+        let inside = inside.clone();
+        let entrance = Arc::clone(&inside.entrance);
         let arriving = match self {
             Self::Tcp(stream, remote) if entrance.proxy_protocol() => {
                 let admitting = async move {
@@ -193,14 +209,14 @@ impl Arrived {
                         }
                     }
                 };
-                tasks.spawn(serve_if_admitted(admitting, broker, checks, phase.clone()));
+                tasks.spawn(serve_if_admitted(admitting, inside, phase.clone()));
                 return;
             }
             #[cfg(feature = "websocket")]
             Self::Websocket(stream, remote, hatch) => {
-                let max_payload_bytes = broker.options().limits.max_payload_bytes;
+                let max_payload_bytes = inside.broker.options().limits.max_payload_bytes;
                 let admitting = async move { hatch.admit(stream, remote, max_payload_bytes).await };
-                tasks.spawn(serve_if_admitted(admitting, broker, checks, phase.clone()));
+                tasks.spawn(serve_if_admitted(admitting, inside, phase.clone()));
                 return;
             }
             Self::Tcp(stream, remote) => entrance.admit(stream, remote),
@@ -208,7 +224,7 @@ impl Arrived {
             Self::Unix(stream) => private(Arc::new(Socket::new(stream)), Carrier::Unix),
             Self::Local(transport) => private(Arc::new(Socket::new(transport)), Carrier::Memory),
         };
-        tasks.spawn(conn::serve(arriving, broker, checks));
+        tasks.spawn(inside.serve(arriving));
     }
 }
 
@@ -221,8 +237,7 @@ fn private(socket: Arc<Socket>, carrier: Carrier) -> Arriving {
 /// Whoever has not been admitted when the server ends is not.
 async fn serve_if_admitted(
     admitting: impl Future<Output = Option<Arriving>>,
-    broker: Broker,
-    checks: Arc<Checks>,
+    inside: Inside,
     mut phase: watch::Receiver<Phase>,
 ) {
     let arriving = {
@@ -236,7 +251,7 @@ async fn serve_if_admitted(
     };
     drop(phase);
     if let Some(arriving) = arriving {
-        conn::serve(arriving, broker, checks).await;
+        inside.serve(arriving).await;
     }
 }
 

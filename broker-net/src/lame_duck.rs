@@ -13,6 +13,7 @@ use broker_core::Broker;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::clock;
 use crate::server::Phase;
 
 /// How the server takes leave of its clients.
@@ -60,7 +61,7 @@ pub(crate) async fn run(
     // Who is late is told late.
     let _ = tokio::time::timeout(Duration::from_secs(1), broker.announce_end()).await;
     let mut going = Going { phase, connections };
-    if going.until(Instant::now() + plan.grace_period, 0).await.is_break() {
+    if going.until(clock::now() + plan.grace_period, 0).await.is_break() {
         return;
     }
     tracing::info!("Closing existing clients");
@@ -81,7 +82,7 @@ pub(crate) async fn run(
         broker.let_go(id);
     }
     // Each has its own time limits.
-    let _ = going.until(Instant::now() + Duration::from_hours(1), 0).await;
+    let _ = going.until(clock::now() + Duration::from_hours(1), 0).await;
 }
 
 struct Going<'a> {
@@ -114,11 +115,11 @@ impl Going<'_> {
     }
 
     async fn until_askers_are_gone(&mut self, broker: &Broker, mut left: usize) -> ControlFlow<()> {
-        let end = Instant::now() + ASKERS_PATIENCE;
+        let end = clock::now() + ASKERS_PATIENCE;
         loop {
             self.until(end, left).await?;
             // If some of those who are asked have gone by themselves, the number alone does not tell.
-            if Instant::now() >= end || broker.order_of_leaving().others.is_empty() {
+            if clock::now() >= end || broker.order_of_leaving().others.is_empty() {
                 return ControlFlow::Continue(());
             }
             left = self.connections.len().saturating_sub(1);
@@ -132,7 +133,7 @@ impl Going<'_> {
                 broker.let_go(*id);
             }
             if batches.peek().is_some() {
-                self.until(Instant::now() + pace.pause(), 0).await?;
+                self.until(clock::now() + pace.pause(), 0).await?;
             }
         }
         ControlFlow::Continue(())
@@ -161,7 +162,7 @@ impl Pace {
     /// At least half of the interval, at most all of it.
     fn pause(&self) -> Duration {
         let nanos = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX).max(2);
-        let random = self.random.hash_one(Instant::now());
+        let random = self.random.hash_one(clock::now());
         Duration::from_nanos((random % nanos).max(nanos / 2))
     }
 }

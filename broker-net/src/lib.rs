@@ -14,6 +14,7 @@
 mod advertise;
 mod apply;
 mod checks;
+mod clock;
 mod conn;
 mod doors;
 mod handshake;
@@ -22,6 +23,8 @@ mod listener;
 mod pipe;
 pub mod proxy;
 mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(unix)]
 mod unix;
 #[cfg(feature = "websocket")]
@@ -43,6 +46,11 @@ pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 pub use unix::UnixOptions;
 
 /// Compiles and runs the examples of the README.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The same of the guide.
+#[cfg(all(doctest, feature = "testing-tls"))]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Guide;

@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 /// Connections that the kernel holds until they are accepted. A restart may bring thousands at once;
@@ -20,7 +21,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
 
 /// A bound TCP socket.
 pub(crate) struct Listener {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     address: SocketAddr,
 }
 
@@ -33,7 +34,7 @@ impl Listener {
     pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Self> {
         let socket = Self::bind_any(host, port).await?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self { socket: Arc::new(socket), address })
     }
 
     async fn bind_any(host: &str, port: u16) -> io::Result<TcpListener> {
@@ -59,8 +60,27 @@ impl Listener {
         self.address
     }
 
+    /// What can close it from elsewhere.
+    pub(crate) fn latch(&self) -> Latch {
+        Latch(Arc::downgrade(&self.socket))
+    }
+
     pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.socket.accept().await
+    }
+}
+
+/// Closes a listener that somebody else holds, as soon as it is dropped: its port is free then, although
+/// the one who holds it has not noticed yet.
+#[derive(Debug, Default)]
+pub(crate) struct Latch(Weak<TcpListener>);
+
+impl Drop for Latch {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.upgrade() {
+            // Where that is no way to end listening, it ends when the socket is dropped.
+            let _ = SockRef::from(&*socket).shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -134,7 +154,7 @@ mod tests {
         let connecting = TcpStream::connect(listener.address());
         let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);
         let (stream, _) = accepted.unwrap();
-        let socket = socket2::SockRef::from(&stream);
+        let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         #[cfg(target_os = "linux")]

@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use crate::advertise::Advertise;
 use crate::apply::{self, ApplyError, Report};
 use crate::checks::Checks;
+use crate::clock;
 use crate::doors::{self, Doors, Inside};
 use crate::handshake::Entrance;
 #[cfg(feature = "tls-core")]
@@ -23,7 +24,7 @@ use crate::handshake::tls;
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::Hatch;
 use crate::lame_duck::LameDuck;
-use crate::listener::{self, Listener};
+use crate::listener::{self, Latch, Listener};
 use crate::pipe::{self, LocalStream, LocalTransport};
 #[cfg(unix)]
 use crate::unix::UnixDoor;
@@ -95,6 +96,8 @@ impl Default for ServerOptions {
 pub struct ServerBuilder {
     options: ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
+    #[cfg(feature = "testing")]
+    gates: Arc<crate::testing::gate::Gates>,
     #[cfg(feature = "websocket")]
     websocket_authenticator: Option<Arc<dyn Authenticator>>,
 }
@@ -174,6 +177,14 @@ impl ServerBuilder {
         self
     }
 
+    /// What stands before its connections.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub(crate) fn gates(mut self, gates: Arc<crate::testing::gate::Gates>) -> Self {
+        self.gates = gates;
+        self
+    }
+
     /// Binds and serves. When it returns, clients can connect.
     ///
     /// Must be called in a tokio runtime with I/O and time enabled; the server lives in it.
@@ -203,12 +214,16 @@ impl ServerBuilder {
         let unix = bind_unix(&options)?;
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         options.port = address.port();
-        let broker =
-            Broker::with_authenticator(options.broker.clone(), Instant::now, authenticator);
+        let broker = Broker::with_authenticator(options.broker.clone(), clock::now, authenticator);
         tell_address(&broker, &options);
         let entrance = Arc::new(Entrance::default());
         #[cfg(feature = "tls-core")]
         tls::set(&entrance, &broker, tls);
+        let latches = vec![
+            listener.latch(),
+            #[cfg(feature = "websocket")]
+            websocket.as_ref().map(|(listener, _)| listener.latch()).unwrap_or_default(),
+        ];
         let (stop, stopped) = watch::channel(Phase::Serving);
         let (finished, is_finished) = watch::channel(false);
         let checks = Arc::new(Checks::new());
@@ -224,7 +239,13 @@ impl ServerBuilder {
             unix,
             local,
         };
-        let inside = Inside { entrance: Arc::clone(&entrance), broker: broker.clone(), checks };
+        let inside = Inside {
+            entrance: Arc::clone(&entrance),
+            broker: broker.clone(),
+            checks,
+            #[cfg(feature = "testing")]
+            gates: self.gates,
+        };
         let serving = doors::serve(doors, inside, stopped, finished);
         let task = tokio::spawn(serving).abort_handle();
         let host = options.host.clone();
@@ -241,6 +262,7 @@ impl ServerBuilder {
             stop,
             is_finished,
             task,
+            _latches: latches,
         })
     }
 }
@@ -353,8 +375,9 @@ impl BindError {
 
 /// A running server.
 ///
-/// Dropping it closes its port and all connections at once, without waiting. It installs no signal
-/// handler and no logger, and shares nothing with any other server in the process.
+/// Dropping it closes its port at once, and all connections as soon as the runtime gets to them, without
+/// waiting. It installs no signal handler and no logger, and shares nothing with any other server in the
+/// process.
 #[derive(Debug)]
 pub struct Server {
     broker: Broker,
@@ -370,6 +393,8 @@ pub struct Server {
     stop: watch::Sender<Phase>,
     is_finished: watch::Receiver<bool>,
     task: AbortHandle,
+    /// The last to be dropped: whoever accepts must know by then that the server is gone.
+    _latches: Vec<Latch>,
 }
 
 impl Server {
@@ -585,7 +610,7 @@ impl Server {
     }
 
     async fn finish(&self, grace: Duration) {
-        let deadline = Instant::now() + grace;
+        let deadline = clock::now() + grace;
         self.stop.send_if_modified(|phase| {
             let earlier = match *phase {
                 Phase::Serving | Phase::LameDuck(_) => deadline,

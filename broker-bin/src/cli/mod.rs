@@ -88,8 +88,11 @@ pub fn parse(
     while let Some(arg) = args.next() {
         let arg = arg.into_string().map_err(UsageError::NotUnicode)?;
         let Some((name, inline)) = split_flag(&arg)? else {
-            if arg != "--" {
-                given.show = given.show.or(Some(command(&arg)?));
+            // Only one word is looked at, and none behind `--` is a flag.
+            let word = if arg == "--" { args.next() } else { Some(arg.into()) };
+            if let Some(word) = word {
+                let word = word.into_string().map_err(UsageError::NotUnicode)?;
+                given.show = given.show.or(Some(command(&word)?));
             }
             break;
         };

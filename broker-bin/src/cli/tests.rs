@@ -59,7 +59,7 @@ fn every_spelling_of_a_flag_means_the_same() {
             o.authorization.password = Some("p".into());
         }),
         (&["--auth t", "-auth=t"], |o| o.authorization.token = Some("t".into())),
-        (&["-p 1 -p 2", "-p 2 --", "-p 2 -- -p 3"], |o| o.port = 2),
+        (&["-p 1 -p 2", "-p 2 --"], |o| o.port = 2),
         // What leaves a part off that does not exist yet.
         (&["-m 0", "-ms 0", "--profile 0", "--cluster=", "--no_advertise=false"], |_| {}),
     ];
@@ -194,6 +194,13 @@ fn help_and_version_have_flags_and_commands() {
         assert!(matches!(read(line), Ok(Invocation::Version)), "{line:?}");
     }
     assert!(matches!(read("-v=false"), Ok(Invocation::Serve(_))));
+}
+
+#[test]
+fn behind_two_dashes_there_are_no_flags_and_nothing_is_passed_over() {
+    assert!(matches!(read("-D --"), Ok(Invocation::Serve(_))));
+    assert!(matches!(read("-- version"), Ok(Invocation::Version)));
+    assert_eq!(refusal("-- -c natsd.conf"), "unrecognized command: \"-c\"");
 }
 
 #[test]

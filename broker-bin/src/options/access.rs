@@ -58,6 +58,9 @@ impl Options {
     /// Settings that contradict each other. nats-server starts with some of them, and then lets more
     /// people in than the operator meant.
     pub fn access(&self) -> Result<Access, OptionsError> {
+        if self.accounts.contains_key(auth::GLOBAL_ACCOUNT) {
+            return Err(OptionsError::ReservedAccount(auth::GLOBAL_ACCOUNT.into()));
+        }
         let one = &self.authorization;
         let (user, password, token) =
             (one.user.as_deref(), one.password.as_ref(), one.token.as_ref());
@@ -106,9 +109,6 @@ impl Options {
         default: Option<&Permissions>,
         no_auth_user: Option<&str>,
     ) -> Result<Users, OptionsError> {
-        if self.accounts.contains_key(auth::GLOBAL_ACCOUNT) {
-            return Err(OptionsError::ReservedAccount(auth::GLOBAL_ACCOUNT.into()));
-        }
         let listed = self.authorization.users.iter().flatten().enumerate();
         let listed = listed
             .map(|(index, user)| (format!("authorization.users[{index}]"), user, default, None));

@@ -19,10 +19,24 @@ pub(crate) struct Account {
     pub(crate) interest: Interest<Subscription>,
     /// Sessions that are in it now.
     pub(crate) sessions: AtomicUsize,
+    #[cfg(feature = "testing")]
+    pub(crate) seam: Arc<crate::probe::Seam>,
 }
 
 impl Account {
     pub(crate) fn new(name: &str, seed: u64) -> Self {
-        Self { name: name.into(), interest: Interest::new(seed), sessions: AtomicUsize::new(0) }
+        Self {
+            name: name.into(),
+            interest: Interest::new(seed),
+            sessions: AtomicUsize::new(0),
+            #[cfg(feature = "testing")]
+            seam: Arc::default(),
+        }
+    }
+
+    /// The same, watched by whoever watches the broker.
+    #[cfg(feature = "testing")]
+    pub(crate) fn with_seam(self, seam: &Arc<crate::probe::Seam>) -> Self {
+        Self { seam: Arc::clone(seam), ..self }
     }
 }

@@ -16,7 +16,7 @@ use super::transport::Transport;
 /// A connection that any thread may write to without waiting.
 pub(crate) struct Socket<T: ?Sized = dyn Transport> {
     task: AtomicWaker,
-    pub(super) transport: T,
+    pub(crate) transport: T,
 }
 
 impl<T> Socket<T> {

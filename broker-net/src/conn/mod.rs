@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker_core::auth::{Denied, Grant};
 use broker_core::outlet::Drained;
@@ -25,12 +25,12 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::checks::Checks;
+use crate::clock;
 use crate::handshake::{Agreement, Arriving};
 pub(crate) use buffers::with_buffers;
 pub(crate) use link::Socket;
 use link::Writer;
 use reader::{Read, Reader};
-#[cfg(feature = "tls-core")]
 pub(crate) use transport::Transport;
 
 /// How long a client may take to read the last words that were meant for it.
@@ -52,13 +52,10 @@ pub(crate) async fn serve(arriving: Arriving, broker: Broker, checks: Arc<Checks
     let Arriving { socket, arrival, agreement } = arriving;
     let handshake = arrival.handshake;
     let session = with_buffers(|buffers| {
-        broker.open(
-            arrival,
-            Box::new(Writer(Arc::clone(&socket))),
-            Instant::now(),
-            &mut buffers.work,
-        )
+        broker.open(arrival, Box::new(Writer(Arc::clone(&socket))), clock::now(), &mut buffers.work)
     });
+    #[cfg(feature = "testing")]
+    socket.transport.note_id(session.id());
     // Only sessions keep the broker alive from here on.
     drop(broker);
     let mut connection = Connection {
@@ -138,7 +135,7 @@ impl Connection {
                 begins = agreement.begins() => begins,
             };
             if !begins {
-                with_buffers(|buffers| self.session.greet(Instant::now(), &mut buffers.work));
+                with_buffers(|buffers| self.session.greet(clock::now(), &mut buffers.work));
             }
         }
         let agreed = tokio::select! {
@@ -146,7 +143,7 @@ impl Connection {
             () = ending() => return,
             agreed = agreement.agree() => agreed,
         };
-        let (session, now) = (&mut self.session, Instant::now());
+        let (session, now) = (&mut self.session, clock::now());
         with_buffers(|buffers| match agreed {
             Ok(security) => session.handle_secured(security, now, &mut buffers.work),
             Err(fault) => session.handle_insecure(&fault, now, &mut buffers.work),
@@ -158,7 +155,7 @@ impl Connection {
         let polled = self.take_turn(timer, cx);
         // What was read while more was expected has waited for the end of the turn.
         if std::mem::take(&mut self.must_flush) {
-            with_buffers(|buffers| self.session.flush(Instant::now(), &mut buffers.work));
+            with_buffers(|buffers| self.session.flush(clock::now(), &mut buffers.work));
         }
         polled
     }
@@ -172,7 +169,7 @@ impl Connection {
                 return Poll::Ready(reason);
             }
             if self.session.has_news() {
-                let now = Instant::now();
+                let now = clock::now();
                 with_buffers(|buffers| self.session.handle_news(now, &mut buffers.work));
                 timer.as_mut().reset(self.session.next_timeout().into());
                 continue;
@@ -218,7 +215,7 @@ impl Connection {
 
     fn handle_timeout(&mut self) {
         self.reader.give_up_idle_memory();
-        let now = Instant::now();
+        let now = clock::now();
         with_buffers(|buffers| self.session.handle_timeout(now, &mut buffers.work));
     }
 
@@ -235,7 +232,7 @@ impl Connection {
 
     fn drain(&self) -> Drained {
         let outlet = self.session.outlet();
-        with_buffers(|buffers| outlet.drain(Instant::now(), true, &mut buffers.work))
+        with_buffers(|buffers| outlet.drain(clock::now(), true, &mut buffers.work))
     }
 
     /// Pending while credentials are being checked.
@@ -243,7 +240,7 @@ impl Connection {
         let Some(checking) = &mut self.checking else { return Poll::Ready(()) };
         let result = ready!(Pin::new(checking).poll(cx)).unwrap_or(Err(Denied::Unavailable));
         self.checking = None;
-        let now = Instant::now();
+        let now = clock::now();
         with_buffers(|buffers| self.session.handle_checked(result, now, &mut buffers.work));
         self.reader.look_again();
         Poll::Ready(())
@@ -289,7 +286,7 @@ impl Connection {
             while self.session.has_parted() {
                 match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
                     Read::Some | Read::Full => with_buffers(|buffers| {
-                        self.session.flush(Instant::now(), &mut buffers.work);
+                        self.session.flush(clock::now(), &mut buffers.work);
                     }),
                     Read::End | Read::Failed => break,
                 }

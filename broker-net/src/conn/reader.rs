@@ -5,7 +5,6 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use broker_core::session::ClientSession;
 use broker_core::session::client::Received;
@@ -13,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::buffers::{Buffers, READ_BYTES, with_buffers};
 use super::link::Socket;
+use crate::clock;
 
 /// A message of this size or more is read into memory of its own.
 const LARGE_BYTES: usize = 32 << 10;
@@ -75,7 +75,7 @@ impl Reader {
         if std::mem::take(&mut self.must_look) {
             let kept = std::mem::take(&mut self.kept);
             with_buffers(|buffers| {
-                let received = session.receive(Instant::now(), &kept, None, &mut buffers.work);
+                let received = session.receive(clock::now(), &kept, None, &mut buffers.work);
                 self.keep(&kept, received);
             });
             return Poll::Ready(Read::Some);
@@ -126,7 +126,7 @@ impl Reader {
         if self.is_full {
             work.expect_more();
         }
-        let received = session.receive(Instant::now(), input, None, work);
+        let received = session.receive(clock::now(), input, None, work);
         self.keep(input, received);
         Ok(len)
     }
@@ -151,7 +151,7 @@ impl Reader {
 
     fn receive_large(&mut self, data: &Bytes, session: &mut ClientSession) {
         with_buffers(|buffers| {
-            let received = session.receive(Instant::now(), data, Some(data), &mut buffers.work);
+            let received = session.receive(clock::now(), data, Some(data), &mut buffers.work);
             self.keep(data, received);
         });
     }

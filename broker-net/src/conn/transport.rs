@@ -61,6 +61,10 @@ pub(crate) trait Transport: Send + Sync + 'static {
         false
     }
 
+    /// The connection has got this number.
+    #[cfg(feature = "testing")]
+    fn note_id(&self, _id: u64) {}
+
     /// Keeps what is written from now on until there is much of it, or [the end](Self::shut_down_write)
     /// is said, so that both arrive at once. A transport that cannot sends them one after the other.
     fn cork(&self) {}

@@ -31,6 +31,10 @@ impl ClientSession {
         if news.options {
             self.follow_options(now);
         }
+        #[cfg(feature = "testing")]
+        for lines in &news.lines {
+            self.outlet.send(work, |out| out.extend_from_slice(lines));
+        }
         if news.authenticator {
             self.review(work);
         }

@@ -754,7 +754,15 @@ impl ClientSession {
     /// Begins or ends tracing if that was switched, and learns how the client is named.
     fn follow_trace(&mut self) {
         let options = self.shared.options.load();
-        let trace = options.trace.then(|| Arc::new(Trace::new(self.who().to_string(), &options)));
+        let is_traced = options.trace;
+        #[cfg(feature = "testing")]
+        let is_traced = is_traced || self.shared.seam.wants_lines();
+        let trace = is_traced.then(|| {
+            let trace = Trace::new(self.who().to_string(), &options);
+            #[cfg(feature = "testing")]
+            let trace = trace.read_by(&self.shared.seam);
+            Arc::new(trace)
+        });
         self.outlet.set_trace(trace.clone());
         self.trace = trace;
     }

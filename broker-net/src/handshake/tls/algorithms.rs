@@ -129,7 +129,7 @@ fn choose_curves(
 }
 
 #[cfg(feature = "tls")]
-fn default_provider() -> CryptoProvider {
+pub(crate) fn default_provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
 
@@ -144,7 +144,7 @@ pub(super) fn ticketer() -> Result<Arc<dyn rustls::server::ProducesTickets>, rus
 }
 
 #[cfg(not(feature = "tls"))]
-fn default_provider() -> CryptoProvider {
+pub(crate) fn default_provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 

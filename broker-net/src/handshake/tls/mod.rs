@@ -22,6 +22,8 @@ use std::time::Instant;
 use broker_core::session::client::{Arrival, Handshake};
 use broker_core::{Broker, ClientFault, Security};
 
+#[cfg(feature = "testing-tls")]
+pub(crate) use algorithms::default_provider;
 pub use config::TlsConfig;
 pub use error::TlsError;
 pub(crate) use gate::Gate;
@@ -32,6 +34,7 @@ pub(crate) use transport::TlsTransport;
 use transport::{Progress, Upgrade};
 
 use super::{Agreement, Arriving, Entrance, Soon};
+use crate::clock;
 use crate::conn::{Socket, Transport};
 
 /// What every TLS client's first byte is: that of a handshake record.
@@ -48,7 +51,7 @@ pub(crate) fn admit<T: Transport>(
     let is_first = config.handshake_first != HandshakeFirst::Never;
     arrival.handshake = if is_first { Handshake::BeforeInfo } else { Handshake::AfterInfo };
     arrival.is_mapped = config.maps();
-    let deadline = Instant::now() + config.timeout;
+    let deadline = clock::now() + config.timeout;
     let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
     let agreement =
         TlsAgreement { upgrade, config, entrance: Arc::clone(entrance), deadline, is_first };
@@ -63,7 +66,7 @@ pub(crate) async fn shake_hands<T: Transport>(
     config: Arc<TlsConfig>,
 ) -> Result<(Arc<Socket<TlsTransport<T>>>, Security), ClientFault> {
     let socket = Arc::new(Socket::new(TlsTransport::new(below)));
-    let deadline = Instant::now() + config.timeout;
+    let deadline = clock::now() + config.timeout;
     let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
     let entrance = Arc::clone(entrance);
     let agreement = TlsAgreement { upgrade, config, entrance, deadline, is_first: true };
@@ -156,7 +159,7 @@ impl TlsAgreement {
             Err(error) => return Err(failed(error)),
         }
         let gate = &self.entrance.tls;
-        if !gate.allows(self.config.connection_rate_limit, Instant::now()) {
+        if !gate.allows(self.config.connection_rate_limit, clock::now()) {
             return Err(ClientFault::Throttled);
         }
         self.upgrade.begin(Arc::clone(&self.config.server)).map_err(failed)?;

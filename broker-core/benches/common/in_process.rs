@@ -1,0 +1,105 @@
+//! Programs with a broker inside: in-process clients that publish to each other, on one thread.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use broker_core::{Broker, Client, Options, Subscriber};
+use bytes::Bytes;
+
+use super::Scenario;
+
+/// How many messages or requests a turn is.
+const TURN: usize = 100;
+
+/// Publishes and takes out what has arrived, a message at a time.
+pub(crate) struct Publishing {
+    client: Client,
+    subscriber: Subscriber,
+    payload: Bytes,
+    published: u64,
+    received: u64,
+}
+
+/// Does what is ready at once: nothing here waits for another thread.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("it is ready at once"),
+    }
+}
+
+impl Publishing {
+    pub(crate) fn of(payload_bytes: usize) -> Self {
+        let broker = Broker::new(Options::default(), Instant::now);
+        let subscriber =
+            now(broker.client().subscribe("bench.subject")).unwrap_or_else(|_| unreachable!());
+        let payload = vec![b'x'; payload_bytes].into();
+        Self { client: broker.client(), subscriber, payload, published: 0, received: 0 }
+    }
+}
+
+impl Scenario for Publishing {
+    fn turns_in_round(&self) -> usize {
+        1
+    }
+
+    fn turn(&mut self) -> usize {
+        for _ in 0..TURN {
+            let published = now(self.client.publish("bench.subject", self.payload.clone()));
+            self.published += u64::from(published.is_ok());
+            self.received += u64::from(self.subscriber.try_next().is_some());
+        }
+        TURN
+    }
+
+    fn account(&self) -> (u64, u64) {
+        (self.published, self.received)
+    }
+}
+
+/// Asks, has it answered, and takes the answer.
+pub(crate) struct Asking {
+    client: Client,
+    service: Client,
+    requests: Subscriber,
+    payload: Bytes,
+    asked: u64,
+    answered: u64,
+}
+
+impl Asking {
+    pub(crate) fn of(payload_bytes: usize) -> Self {
+        let broker = Broker::new(Options::default(), Instant::now);
+        let service = broker.client();
+        let requests = now(service.subscribe("bench.subject")).unwrap_or_else(|_| unreachable!());
+        let payload = vec![b'x'; payload_bytes].into();
+        Self { client: broker.client(), service, requests, payload, asked: 0, answered: 0 }
+    }
+}
+
+impl Scenario for Asking {
+    fn turns_in_round(&self) -> usize {
+        1
+    }
+
+    fn turn(&mut self) -> usize {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..TURN {
+            self.asked += 1;
+            let mut asking = pin!(self.client.request("bench.subject", self.payload.clone()));
+            let is_early = asking.as_mut().poll(&mut cx).is_ready();
+            let reply = self.requests.try_next().and_then(|request| request.reply);
+            if let Some(reply) = reply {
+                let _ = now(self.service.publish(reply, self.payload.clone()));
+            }
+            let answer = asking.as_mut().poll(&mut cx);
+            self.answered += u64::from(!is_early && matches!(answer, Poll::Ready(Ok(_))));
+        }
+        TURN
+    }
+
+    fn account(&self) -> (u64, u64) {
+        (self.asked, self.answered)
+    }
+}

@@ -1,0 +1,64 @@
+//! Who may come in, decided by the program: here, whoever holds an unexpired ticket of a shop's, and
+//! they may only touch what is their own.
+//!
+//! `cargo run -p broker-net --example authenticator`
+
+use std::collections::HashMap;
+
+use async_nats::ConnectOptions;
+use broker_core::auth::{
+    AllowResponses, Authenticator, Credentials, Decision, Denied, Grant, Permissions,
+    PermissionsError,
+};
+use broker_net::Server;
+
+/// Tickets that were sold, and to whom. (One that asks a database would keep what it has learned, or
+/// answer with a `Decision::compute`.)
+struct Tickets {
+    sold: HashMap<String, String>,
+}
+
+impl Authenticator for Tickets {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, credentials: &Credentials) -> Decision {
+        let Some(customer) = self.sold.get(credentials.token.expose()) else {
+            return Denied::Credentials.into();
+        };
+        match own(customer) {
+            Ok(permissions) => Grant::user(&**customer).with_permissions(permissions).into(),
+            Err(_) => Denied::Unavailable.into(),
+        }
+    }
+}
+
+/// What is a customer's own: their subjects, their inbox, and answers to whoever asks them.
+fn own(customer: &str) -> Result<Permissions, PermissionsError> {
+    let (subjects, inbox) = (format!("customers.{customer}.>"), "_INBOX.>".to_owned());
+    Permissions::builder()
+        .publish_allow([&subjects])
+        .subscribe_allow([&subjects, &inbox])
+        .allow_responses(AllowResponses::default())
+        .build()
+}
+
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let sold = HashMap::from([("T-1".into(), "ada".into()), ("T-2".into(), "bob".into())]);
+    let server = Server::builder().authenticator(Tickets { sold }).bind().await?;
+    let connect = |ticket: &str| ConnectOptions::with_token(ticket.into()).connect(server.url());
+
+    assert!(connect("T-3").await.is_err(), "nobody has bought that one");
+    let ada = connect("T-1").await?;
+
+    // The program itself may do everything.
+    let mut orders = server.client().subscribe("customers.*.orders").await?;
+    ada.publish("customers.bob.orders", "not hers".into()).await?;
+    ada.publish("customers.ada.orders", "7 apples".into()).await?;
+    let order = orders.next().await.ok_or("the server has gone")?;
+    assert_eq!(&*order.subject, "customers.ada.orders");
+    println!("{}: {}", order.subject, String::from_utf8_lossy(&order.payload));
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! A server inside of a program: clients connect to it, and the program takes part without a socket.
+//!
+//! `cargo run -p broker-net --example hello`
+
+use async_nats::Client;
+use broker_net::Server;
+use futures_util::StreamExt;
+
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Any free port, unless told otherwise; ready when it returns.
+    let server = Server::builder().bind().await?;
+
+    // The program itself, with a client that has no socket.
+    let mut greetings = server.client().subscribe("greetings.*").await?;
+
+    // Anybody, over the network.
+    let client: Client = async_nats::connect(server.url()).await?;
+    let mut answers = client.subscribe("answers").await?;
+    client.publish_with_reply("greetings.world", "answers", "hello".into()).await?;
+
+    let greeting = greetings.next().await.ok_or("the server has gone")?;
+    println!("{}: {}", greeting.subject, String::from_utf8_lossy(&greeting.payload));
+    let reply = greeting.reply.ok_or("nobody to answer")?;
+    server.client().publish(reply, "hello yourself".into()).await?;
+
+    let answer = answers.next().await.ok_or("the server has gone")?;
+    assert_eq!(answer.payload, "hello yourself");
+
+    // Clients may read what waits for them; then they are closed.
+    server.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! What a test broker can be told before it starts.
+
+use std::io;
+use std::sync::Arc;
+
+use broker_core::Limits;
+use broker_core::auth::{Authenticator, Secret, Token, User, Users, UsersError};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::block_on;
+use super::broker::TestBroker;
+use super::home::OwnThread;
+use super::kit::Kit;
+use crate::server::{BindError, ServerOptions};
+
+/// How many lines of the protocol are kept.
+const LINES: usize = 200;
+
+/// Builds a [`TestBroker`]. What it is not told is as a test wants it: any free port of `127.0.0.1`,
+/// everybody may come in and do everything.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use broker_net::testing::{Permissions, TestBroker, User};
+///
+/// let reader = Permissions::builder().publish_deny([">"]).build()?;
+/// let broker = TestBroker::builder()
+///     .server_name("orders")
+///     .user("app", "s3cr3t")
+///     .add_user(User::new("auditor", "pw").permissions(reader))
+///     .limits(|limits| limits.max_payload_bytes = 1 << 10)
+///     .start()
+///     .await?;
+///
+/// let options = async_nats::ConnectOptions::with_user_and_password("app".into(), "s3cr3t".into());
+/// let client = options.connect(broker.url()).await?;
+/// assert_eq!(client.server_info().server_name, "orders");
+/// assert!(async_nats::connect(broker.url()).await.is_err());
+/// # Ok(()) }
+/// ```
+#[must_use = "it is started by `start` or `start_blocking`"]
+pub struct TestBrokerBuilder {
+    options: ServerOptions,
+    users: Vec<User>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    lines: usize,
+    has_own_thread: bool,
+}
+
+impl Default for TestBrokerBuilder {
+    fn default() -> Self {
+        Self {
+            options: ServerOptions::default(),
+            users: Vec::new(),
+            authenticator: None,
+            lines: LINES,
+            has_own_thread: false,
+        }
+    }
+}
+
+/// Why a test broker did not start. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened at.
+    #[error("the test broker did not start")]
+    Bind(#[from] BindError),
+    /// The users make no sense.
+    #[error("the users of the test broker make no sense")]
+    Users(#[from] UsersError),
+    /// There are users, or a token, and somebody else who is to decide who comes in.
+    #[error("users, a token and an authenticator of one's own exclude each other")]
+    TwoAuthenticators,
+    /// It was to have a thread of its own, which could not be had.
+    #[error("no thread for the test broker")]
+    Thread(#[source] io::Error),
+    /// It was to have a runtime of its own, which could not be had.
+    #[error("no runtime for the test broker")]
+    Runtime(#[source] io::Error),
+}
+
+impl TestBrokerBuilder {
+    /// Changes any option of the server that there is.
+    pub fn options(mut self, change: impl FnOnce(&mut ServerOptions)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// Changes what clients may do: sizes, numbers, times.
+    pub fn limits(self, change: impl FnOnce(&mut Limits)) -> Self {
+        self.options(|options| change(&mut options.broker.limits))
+    }
+
+    /// What the server calls itself.
+    pub fn server_name(self, name: impl Into<String>) -> Self {
+        self.options(|options| options.broker.server_name = Some(name.into()))
+    }
+
+    /// The port to listen at, instead of any that is free.
+    pub fn port(self, port: u16) -> Self {
+        self.options(|options| options.port = port)
+    }
+
+    /// TLS for those who connect. With the feature `testing-tls`,
+    /// `Certificates` makes what it takes.
+    #[cfg(feature = "tls-core")]
+    pub fn tls(self, tls: crate::TlsOptions) -> Self {
+        self.options(|options| options.tls = Some(tls))
+    }
+
+    /// Listens for WebSocket too, at any free port.
+    #[cfg(feature = "websocket")]
+    pub fn websocket(self) -> Self {
+        self.options(|options| options.websocket = Some(crate::WebsocketOptions::default()))
+    }
+
+    /// Adds a user, who may do everything. From the first one on, others may not come in.
+    pub fn user(self, name: impl Into<Arc<str>>, password: impl Into<Secret>) -> Self {
+        self.add_user(User::new(name, password))
+    }
+
+    /// Adds a user with permissions, or in an account of their own.
+    pub fn add_user(mut self, user: User) -> Self {
+        self.users.push(user);
+        self
+    }
+
+    /// Lets in who shows this token.
+    pub fn token(self, token: impl Into<Secret>) -> Self {
+        self.authenticator(Token::new(token))
+    }
+
+    /// Has somebody else decide who comes in.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Where all randomness comes from: ids, which member of a queue group gets a message, and whom
+    /// [faults](super::Fault) befall. With one seed they are the same in each run, as far as the
+    /// order of events is.
+    pub fn seed(self, seed: u64) -> Self {
+        self.options(|options| options.broker.seed = seed)
+    }
+
+    /// How many of the last lines of the protocol are kept to be shown when a test panics: 200, unless
+    /// this says otherwise. None are cheaper: 0 if a test is about speed.
+    pub fn keep_lines(mut self, lines: usize) -> Self {
+        self.lines = lines;
+        self
+    }
+
+    /// Gives the broker a thread with a runtime of its own, also where there is one. So it goes on while
+    /// the test blocks its thread, and its [clock can be moved](TestBroker::advance) by itself.
+    pub fn own_thread(mut self) -> Self {
+        self.has_own_thread = true;
+        self
+    }
+
+    /// Starts. When it returns, clients can connect.
+    ///
+    /// In a tokio runtime the broker lives there, and goes by its clock if that is paused; elsewhere it
+    /// gets [a thread of its own](Self::own_thread).
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] names what failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it leaves nothing behind.
+    pub async fn start(mut self) -> Result<TestBroker, StartError> {
+        self.gather_users()?;
+        if self.has_own_thread || Handle::try_current().is_err() {
+            return self.start_on_own_thread().await;
+        }
+        let is_single = Handle::try_current()
+            .is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::CurrentThread);
+        let Self { options, authenticator, lines, .. } = self;
+        let kit = Kit::start(options, authenticator, lines).await?;
+        Ok(TestBroker::new(kit, None, is_single))
+    }
+
+    /// Starts on [a thread of its own](Self::own_thread), and waits for it by blocking this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_blocking(mut self) -> Result<TestBroker, StartError> {
+        self.gather_users()?;
+        block_on(self.start_on_own_thread())
+    }
+
+    async fn start_on_own_thread(self) -> Result<TestBroker, StartError> {
+        let Self { options, authenticator, lines, .. } = self;
+        let start = move || async move { Ok(Kit::start(options, authenticator, lines).await?) };
+        let (thread, started) = OwnThread::start(start).map_err(StartError::Thread)?;
+        let gone = || StartError::Thread(io::Error::other("it ended before it began"));
+        let kit = started.await.map_err(|_| gone())??;
+        Ok(TestBroker::new(kit, Some(thread), true))
+    }
+
+    fn gather_users(&mut self) -> Result<(), StartError> {
+        if self.users.is_empty() {
+            return Ok(());
+        }
+        if self.authenticator.is_some() {
+            return Err(StartError::TwoAuthenticators);
+        }
+        let users = Users::builder().users(self.users.drain(..)).build()?;
+        self.authenticator = Some(Arc::new(users));
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! Certificates, made on the spot.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::handshake::tls::default_provider;
+use crate::{ClientCertificates, TlsOptions};
+
+/// Where the server can be reached.
+const HERE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// An authority of a test's own, which signs the certificates of its server and clients.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use broker_net::testing::{Certificates, TestBroker};
+///
+/// let certificates = Certificates::new()?;
+/// let broker = TestBroker::builder().tls(certificates.server()?).start().await?;
+///
+/// let options = async_nats::ConnectOptions::new().tls_client_config(certificates.client_config()?);
+/// let client = options.connect(broker.url()).await?;
+/// assert!(broker.url().starts_with("tls://"));
+/// # Ok(()) }
+/// ```
+pub struct Certificates {
+    issuer: Issuer<'static, KeyPair>,
+    authority: rcgen::Certificate,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").finish_non_exhaustive()
+    }
+}
+
+/// A certificate with its key, in PEM.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+    der: (CertificateDer<'static>, Vec<u8>),
+}
+
+/// The key is not shown.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+/// A certificate could not be made, or not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("a certificate could not be made")]
+pub struct CertificateError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl From<rcgen::Error> for CertificateError {
+    fn from(error: rcgen::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl From<rustls::Error> for CertificateError {
+    fn from(error: rustls::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl Certificates {
+    /// A new authority, which nobody else trusts.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`] if there is no randomness to be had.
+    pub fn new() -> Result<Self, CertificateError> {
+        let key = KeyPair::generate()?;
+        let mut params = named("authority of a test");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority = params.self_signed(&key)?;
+        Ok(Self { issuer: Issuer::new(params, key), authority })
+    }
+
+    /// The authority's own certificate in PEM: what others must trust.
+    pub fn authority(&self) -> String {
+        self.authority.pem()
+    }
+
+    /// TLS for a server on this machine: at `localhost`, `127.0.0.1` and `::1`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn server(&self) -> Result<TlsOptions, CertificateError> {
+        let mut params = CertificateParams::new(HERE.map(str::to_owned))?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let Identity { certificate, key, .. } = self.sign(&params)?;
+        Ok(TlsOptions::new(certificate.into_bytes(), key.into_bytes()))
+    }
+
+    /// The same for a server that lets in only who shows a certificate of this authority.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn server_that_verifies(&self) -> Result<TlsOptions, CertificateError> {
+        let mut options = self.server()?;
+        options.ca = Some(self.authority().into_bytes().into());
+        options.client_certificates = ClientCertificates::Verify;
+        Ok(options)
+    }
+
+    /// A certificate for a client of that name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn client(&self, name: &str) -> Result<Identity, CertificateError> {
+        let mut params = named(name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&params)
+    }
+
+    /// What a client goes by that trusts this authority.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn client_config(&self) -> Result<ClientConfig, CertificateError> {
+        Ok(self.trusting()?.with_no_client_auth())
+    }
+
+    /// The same for a client that shows a certificate.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`], or if it cannot be shown.
+    pub fn client_config_of(&self, client: &Identity) -> Result<ClientConfig, CertificateError> {
+        let (certificate, key) = client.der.clone();
+        let key = PrivateKeyDer::try_from(key).map_err(|error| CertificateError(error.into()))?;
+        Ok(self.trusting()?.with_client_auth_cert(vec![certificate], key)?)
+    }
+
+    fn trusting(
+        &self,
+    ) -> Result<
+        rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
+        CertificateError,
+    > {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.der().clone())?;
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+        Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots))
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Result<Identity, CertificateError> {
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: (certificate.der().clone(), key.serialize_der()),
+        })
+    }
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}

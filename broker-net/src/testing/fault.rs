@@ -1,0 +1,224 @@
+//! What can befall messages on their way, and to which of them it does.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use broker_core::SubjectFilter;
+use broker_core::probe::{Fate, Held, Passing};
+
+/// What befalls messages: see [`TestBroker::disturb`](super::TestBroker::disturb).
+///
+/// ```
+/// # use std::time::Duration;
+/// use broker_net::testing::Fault;
+///
+/// let the_third_is_lost = Fault::lose().after(2).once();
+/// let one_in_ten_is_late = Fault::delay(Duration::from_millis(20)).with_probability(0.1);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing before it is given to `TestBroker::disturb`"]
+pub struct Fault {
+    kind: Kind,
+    probability: f64,
+    after: u64,
+    times: Option<u64>,
+    from: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Lose,
+    Delay(RangeInclusive<Duration>),
+    Repeat(u32),
+    Swap,
+}
+
+impl Fault {
+    fn of(kind: Kind) -> Self {
+        Self { kind, probability: 1.0, after: 0, times: None, from: None }
+    }
+
+    /// Nobody gets the message, and its publisher is not told: as if a network had lost it.
+    pub fn lose() -> Self {
+        Self::of(Kind::Lose)
+    }
+
+    /// The message comes later. Those behind it do not wait for it.
+    pub fn delay(by: Duration) -> Self {
+        Self::of(Kind::Delay(by..=by))
+    }
+
+    /// The message comes later by a time from this range, so that messages overtake each other.
+    pub fn delay_between(range: RangeInclusive<Duration>) -> Self {
+        Self::of(Kind::Delay(range))
+    }
+
+    /// The message comes twice.
+    pub fn duplicate() -> Self {
+        Self::of(Kind::Repeat(2))
+    }
+
+    /// The message comes behind the one that follows it; or after a second, if none follows.
+    pub fn swap() -> Self {
+        Self::of(Kind::Swap)
+    }
+
+    /// Only once.
+    pub fn once(self) -> Self {
+        self.times(1)
+    }
+
+    /// Only so many times.
+    pub fn times(self, times: u64) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    /// Not to the first `count` messages.
+    pub fn after(self, count: u64) -> Self {
+        Self { after: count, ..self }
+    }
+
+    /// Not always, but with this probability, by lots that the broker's
+    /// [seed](super::TestBrokerBuilder::seed) decides.
+    pub fn with_probability(self, probability: f64) -> Self {
+        Self { probability, ..self }
+    }
+
+    /// Only to messages that this connection publishes.
+    pub fn from_connection(self, id: u64) -> Self {
+        Self { from: Some(id), ..self }
+    }
+}
+
+/// A fault that is at work. Dropped, it goes on; [`Self::end`] ends it.
+#[derive(Debug)]
+pub struct Disturbance {
+    pub(super) counts: Arc<Counts>,
+    pub(super) watcher: Arc<super::watcher::Watcher>,
+}
+
+/// What a fault has seen and done.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    seen: AtomicU64,
+    befell: AtomicU64,
+}
+
+impl Disturbance {
+    /// To how many messages it has happened.
+    pub fn count(&self) -> u64 {
+        self.counts.befell.load(Ordering::Acquire)
+    }
+
+    /// It happens to no more. What is under way by it comes.
+    pub fn end(self) {
+        self.watcher.end_fault(&self.counts);
+    }
+}
+
+/// A fault at work.
+pub(super) struct Rule {
+    filter: SubjectFilter,
+    fault: Fault,
+    pub(super) counts: Arc<Counts>,
+    /// What waits to be overtaken, by its number.
+    swapped: Option<(u64, Held)>,
+}
+
+/// What is to be done with a message.
+pub(super) enum Verdict {
+    /// At once.
+    Now(Fate),
+    /// It is to be released then.
+    Later(Held, Duration),
+    /// It is to be released then, if nothing has overtaken it: the rule has it, under this number.
+    Overtaken(u64, Duration),
+}
+
+/// How long a message waits to be overtaken.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Rule {
+    pub(super) fn new(filter: SubjectFilter, fault: Fault) -> Self {
+        Self { filter, fault, counts: Arc::default(), swapped: None }
+    }
+
+    /// What it does to a message; none if nothing.
+    pub(super) fn judge(&mut self, message: &Passing<'_>, lots: &mut Lots) -> Option<Verdict> {
+        let Fault { kind, probability, after, times, from } = &self.fault;
+        let is_meant = message.matches(&self.filter)
+            && from.is_none_or(|id| message.is_from_connection() && message.from() == id);
+        if !is_meant {
+            return None;
+        }
+        if let Some((_, held)) = self.swapped.take() {
+            return Some(Verdict::Now(Fate { copies: 1, then: vec![held] }));
+        }
+        let seen = self.counts.seen.fetch_add(1, Ordering::AcqRel);
+        let befell = self.counts.befell.load(Ordering::Acquire);
+        if seen < *after || times.is_some_and(|times| befell >= times) || !lots.draw(*probability) {
+            return None;
+        }
+        self.counts.befell.store(befell + 1, Ordering::Release);
+        Some(match kind {
+            Kind::Lose => Verdict::Now(Fate::LOSE),
+            Kind::Repeat(copies) => Verdict::Now(Fate { copies: *copies, then: Vec::new() }),
+            Kind::Delay(range) => Verdict::Later(message.hold(), lots.within(range)),
+            Kind::Swap => {
+                self.swapped = Some((seen, message.hold()));
+                Verdict::Overtaken(seen, PATIENCE)
+            }
+        })
+    }
+
+    /// What it still holds, if it is that.
+    pub(super) fn give_up(&mut self, number: Option<u64>) -> Option<Held> {
+        let is_it = |(kept, _): &mut (u64, Held)| number.is_none_or(|number| number == *kept);
+        self.swapped.take_if(is_it).map(|(_, held)| held)
+    }
+}
+
+/// Lots by a seed: splitmix64.
+pub(super) struct Lots(pub(super) u64);
+
+impl Lots {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn draw(&mut self, probability: f64) -> bool {
+        // 53 bits are what a double holds exactly.
+        ((self.next() >> 11) as f64 / (1u64 << 53) as f64) < probability
+    }
+
+    fn within(&mut self, range: &RangeInclusive<Duration>) -> Duration {
+        let span = range.end().saturating_sub(*range.start());
+        *range.start() + span.mul_f64((self.next() >> 11) as f64 / (1u64 << 53) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lots_fall_as_often_as_they_should_and_by_their_seed() {
+        let draw = |seed| {
+            let mut lots = Lots(seed);
+            (0..10_000).map(|_| lots.draw(0.3)).collect::<Vec<_>>()
+        };
+        let drawn = draw(1).iter().filter(|lot| **lot).count();
+        assert!((2_800..3_200).contains(&drawn), "{drawn}");
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        let mut lots = Lots(3);
+        assert!((0..1_000).all(|_| lots.draw(1.0)));
+        assert!(!(0..1_000).any(|_| lots.draw(0.0)));
+    }
+}

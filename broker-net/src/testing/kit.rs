@@ -1,0 +1,197 @@
+//! What a test broker and all that looks at it share.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use broker_core::Broker;
+use broker_core::auth::{Authenticator, NoAuth};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use super::door::{Door, Doorkeeper};
+use super::gate::Gates;
+use super::watcher::{Watcher, Watching};
+use crate::apply::{ApplyError, Report};
+use crate::server::{BindError, Server, ServerBuilder, ServerOptions};
+
+/// See the module.
+pub(super) struct Kit {
+    /// Where the server lives.
+    pub(super) runtime: Handle,
+    pub(super) watcher: Arc<Watcher>,
+    pub(super) door: Arc<Door>,
+    pub(super) gates: Arc<Gates>,
+    state: Mutex<State>,
+    began: tokio::time::Instant,
+    /// By how much its clock was moved, in nanoseconds.
+    moved_nanos: AtomicU64,
+}
+
+struct State {
+    /// None once the test broker is gone, and for a moment while it restarts.
+    server: Option<Arc<Server>>,
+    is_over: bool,
+    /// As they are now, with the ports that were chosen.
+    options: ServerOptions,
+    authenticator: Arc<dyn Authenticator>,
+    address: SocketAddr,
+    url: String,
+    /// What is done in the meantime; ends with the test broker.
+    tasks: JoinSet<()>,
+}
+
+impl fmt::Debug for Kit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kit").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+/// Binds a server that is watched from the first connection on.
+async fn bind(
+    options: ServerOptions,
+    authenticator: &Arc<dyn Authenticator>,
+    door: &Arc<Door>,
+    gates: &Arc<Gates>,
+    watcher: &Arc<Watcher>,
+) -> Result<Server, BindError> {
+    let keeper = Doorkeeper { door: Arc::clone(door), behind: Arc::clone(authenticator) };
+    let server = ServerBuilder::default()
+        .options(options)
+        .authenticator(keeper)
+        .gates(Arc::clone(gates))
+        .bind()
+        .await?;
+    server.broker().set_probe(Watching(Arc::clone(watcher)));
+    Ok(server)
+}
+
+impl Kit {
+    /// Starts in the runtime that polls it.
+    pub(super) async fn start(
+        options: ServerOptions,
+        authenticator: Option<Arc<dyn Authenticator>>,
+        lines: usize,
+    ) -> Result<Arc<Self>, BindError> {
+        let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
+        let watcher = Arc::new(Watcher::new(lines, options.broker.seed));
+        let door = Arc::new(Door::default());
+        let gates = Arc::default();
+        let server = bind(options, &authenticator, &door, &gates, &watcher).await?;
+        let state = State {
+            options: server.options(),
+            address: server.local_addr(),
+            url: server.url(),
+            server: Some(Arc::new(server)),
+            is_over: false,
+            authenticator,
+            tasks: JoinSet::new(),
+        };
+        let kit = Arc::new(Self {
+            runtime: Handle::current(),
+            watcher,
+            door,
+            gates,
+            state: Mutex::new(state),
+            began: tokio::time::Instant::now(),
+            moved_nanos: AtomicU64::new(0),
+        });
+        kit.watcher.work_for(Arc::downgrade(&kit));
+        Ok(kit)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server; none once the test broker is gone, and for a moment while it restarts.
+    pub(super) fn server(&self) -> Option<Arc<Server>> {
+        self.state().server.clone()
+    }
+
+    pub(super) fn broker(&self) -> Option<Broker> {
+        self.server().map(|server| server.broker().clone())
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.state().address
+    }
+
+    pub(super) fn url(&self) -> String {
+        self.state().url.clone()
+    }
+
+    /// How long it has been there, without the times that its clock was moved by.
+    pub(super) fn now(&self) -> Duration {
+        let moved = Duration::from_nanos(self.moved_nanos.load(Ordering::Acquire));
+        self.began.elapsed().saturating_sub(moved)
+    }
+
+    pub(super) fn note_move(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.moved_nanos.fetch_add(nanos, Ordering::AcqRel);
+    }
+
+    /// Does something where the server lives, until the test broker is gone.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut state = self.state();
+        if !state.is_over {
+            while state.tasks.try_join_next().is_some() {}
+            state.tasks.spawn_on(work, &self.runtime);
+        }
+    }
+
+    /// Ends the server, and begins one at the same address.
+    pub(super) async fn restart(&self) -> Result<(), BindError> {
+        let (server, mut options, authenticator) = {
+            let mut state = self.state();
+            let Some(server) = state.server.take() else { return Ok(()) };
+            (server, state.options.clone(), Arc::clone(&state.authenticator))
+        };
+        server.shutdown().await;
+        drop(server);
+        // Another run, another id.
+        options.broker.seed = options.broker.seed.wrapping_add(1);
+        let server = bind(options, &authenticator, &self.door, &self.gates, &self.watcher).await?;
+        let mut state = self.state();
+        if !state.is_over {
+            state.options = server.options();
+            state.server = Some(Arc::new(server));
+        }
+        Ok(())
+    }
+
+    /// As [`Server::apply`].
+    pub(super) async fn apply(
+        &self,
+        server: &Server,
+        options: ServerOptions,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Result<Report, ApplyError> {
+        let keeper = authenticator.clone().map(|behind| {
+            let keeper = Doorkeeper { door: Arc::clone(&self.door), behind };
+            Arc::new(keeper) as Arc<dyn Authenticator>
+        });
+        let report = server.apply(options, keeper).await?;
+        let mut state = self.state();
+        state.options = server.options();
+        if let Some(authenticator) = authenticator {
+            state.authenticator = authenticator;
+        }
+        Ok(report)
+    }
+
+    pub(super) fn options(&self) -> ServerOptions {
+        self.state().options.clone()
+    }
+
+    /// Takes the server away. Nothing is left to be done for it.
+    pub(super) fn end(&self) -> Option<Arc<Server>> {
+        let mut state = self.state();
+        state.is_over = true;
+        state.tasks.abort_all();
+        state.server.take()
+    }
+}

@@ -1,0 +1,182 @@
+//! Who sees each message of a test broker: for its taps, its faults, and the lines it keeps.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
+
+use broker_core::SubjectFilter;
+use broker_core::probe::{Fate, Passing, Probe};
+use tokio::sync::Notify;
+
+use super::fault::{Counts, Disturbance, Fault, Lots, Rule, Verdict};
+use super::kit::Kit;
+use super::lines::Lines;
+use super::tap::{Recorded, Tapped};
+
+/// See the module.
+pub(super) struct Watcher {
+    pub(super) began: Instant,
+    pub(super) lines: Lines,
+    /// Something has happened that somebody may wait for.
+    pub(super) news: Notify,
+    state: Mutex<State>,
+    /// Who delivers what is late.
+    kit: OnceLock<Weak<Kit>>,
+}
+
+struct State {
+    taps: Vec<Weak<Recorded>>,
+    rules: Vec<Rule>,
+    lots: Lots,
+    /// Messages that are late.
+    late: usize,
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher").finish_non_exhaustive()
+    }
+}
+
+impl Watcher {
+    pub(super) fn new(lines: usize, seed: u64) -> Self {
+        let began = Instant::now();
+        let state = State { taps: Vec::new(), rules: Vec::new(), lots: Lots(seed), late: 0 };
+        Self {
+            began,
+            lines: Lines::new(lines, began),
+            news: Notify::new(),
+            state: Mutex::new(state),
+            kit: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn work_for(&self, kit: Weak<Kit>) {
+        let _ = self.kit.set(kit);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add_tap(&self, tap: &Arc<Recorded>) {
+        let mut state = self.state();
+        state.taps.retain(|tap| tap.strong_count() > 0);
+        state.taps.push(Arc::downgrade(tap));
+    }
+
+    pub(super) fn add_fault(self: &Arc<Self>, filter: SubjectFilter, fault: Fault) -> Disturbance {
+        let rule = Rule::new(filter, fault);
+        let counts = Arc::clone(&rule.counts);
+        self.state().rules.push(rule);
+        Disturbance { counts, watcher: Arc::clone(self) }
+    }
+
+    pub(super) fn end_fault(&self, counts: &Arc<Counts>) {
+        let mut ended = Vec::new();
+        self.state().rules.retain_mut(|rule| {
+            let is_it = Arc::ptr_eq(&rule.counts, counts);
+            if is_it {
+                ended.extend(rule.give_up(None));
+            }
+            !is_it
+        });
+        self.release_now(&ended);
+    }
+
+    pub(super) fn end_all_faults(&self) {
+        let rules = std::mem::take(&mut self.state().rules);
+        let ended: Vec<_> = rules.into_iter().filter_map(|mut rule| rule.give_up(None)).collect();
+        self.release_now(&ended);
+    }
+
+    /// Is a message late, or waiting to be overtaken?
+    pub(super) fn holds_messages(&self) -> bool {
+        self.state().late > 0
+    }
+
+    fn release_now(&self, held: &[broker_core::probe::Held]) {
+        let Some(kit) = self.kit.get().and_then(Weak::upgrade) else { return };
+        if let Some(broker) = kit.broker() {
+            held.iter().for_each(|held| broker.release(held));
+        }
+    }
+
+    fn judge(self: &Arc<Self>, message: &Passing<'_>) -> Fate {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        for rule in &mut state.rules {
+            let Some(verdict) = rule.judge(message, &mut state.lots) else { continue };
+            let (held, number, after) = match verdict {
+                Verdict::Now(fate) => return fate,
+                Verdict::Later(held, after) => (Some(held), 0, after),
+                Verdict::Overtaken(number, after) => (None, number, after),
+            };
+            let counts = Arc::clone(&rule.counts);
+            state.late += 1;
+            drop(guard);
+            let Some(kit) = self.kit.get().and_then(Weak::upgrade) else { return Fate::LOSE };
+            let watcher = Arc::clone(self);
+            kit.spawn(async move {
+                tokio::time::sleep(after).await;
+                let held = held.or_else(|| watcher.take_back(&counts, number));
+                watcher.release_now(held.as_slice());
+                watcher.state().late -= 1;
+                watcher.news.notify_waiters();
+            });
+            return Fate::LOSE;
+        }
+        Fate::DELIVER
+    }
+
+    fn take_back(&self, counts: &Arc<Counts>, number: u64) -> Option<broker_core::probe::Held> {
+        let mut state = self.state();
+        let rule = state.rules.iter_mut().find(|rule| Arc::ptr_eq(&rule.counts, counts))?;
+        rule.give_up(Some(number))
+    }
+
+    fn record(&self, message: &Passing<'_>) {
+        let taps: Vec<_> = self.state().taps.iter().filter_map(Weak::upgrade).collect();
+        let mut tapped = None;
+        for tap in taps.iter().filter(|tap| message.matches(&tap.filter)) {
+            let tapped = tapped.get_or_insert_with(|| Tapped::of(message, self.began.elapsed()));
+            tap.push(tapped.clone());
+        }
+        if tapped.is_some() {
+            self.news.notify_waiters();
+        }
+    }
+}
+
+/// What the broker holds of it.
+pub(super) struct Watching(pub(super) Arc<Watcher>);
+
+impl Probe for Watching {
+    fn pass(&self, message: &Passing<'_>) -> Fate {
+        let watcher = &self.0;
+        if !message.is_from_connection() && watcher.lines.are_wanted() {
+            let client = format!("in process - cid:{}", message.from());
+            let published = message.to_message();
+            let reply = published.reply.as_ref().map(|reply| format!(" {reply}"));
+            watcher.lines.push(
+                &client,
+                format_args!(
+                    "<<- [PUB {}{} {}]",
+                    published.subject,
+                    reply.unwrap_or_default(),
+                    published.payload.len()
+                ),
+            );
+        }
+        watcher.record(message);
+        watcher.judge(message)
+    }
+
+    fn wants_lines(&self) -> bool {
+        self.0.lines.are_wanted()
+    }
+
+    fn line(&self, client: &str, line: fmt::Arguments<'_>) {
+        self.0.lines.push(client, line);
+    }
+}
