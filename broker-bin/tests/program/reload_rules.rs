@@ -485,7 +485,8 @@ async fn what_takes_a_restart_is_refused_by_name_and_nothing_else_changes() {
             Kind::Listen { host, port } => vec![host, port],
             _ => vec![&*path],
         };
-        assert_eq!(names, expected);
+        let is_among = |name: &&str| expected.contains(name);
+        assert!(!names.is_empty() && names.iter().all(is_among), "{path}: {names:?}");
         for line in error.to_string().lines() {
             assert!(line.starts_with("config reload not supported for "), "{line}");
         }
