@@ -15,9 +15,14 @@ use broker_net::{BindError, HandshakeFirst, Server};
 use crate::config::problem::Problem;
 use crate::config::{self, Change, Loaded, Request};
 use crate::logging::Logging;
+#[cfg(feature = "monitoring")]
+use crate::monitor::{
+    BadRequest, Connz, ConnzOptions, Monitor, Observer, Subsz, SubszOptions, Varz,
+};
 use crate::options::{Access, Options, OptionsError};
 use crate::ports_file::{Ports, PortsFile, urls};
 use crate::reload::{Plan, ReloadError, Reloaded};
+use crate::watch::Watch;
 use crate::{NATS_VERSION, VERSION, pid_file};
 
 /// A running natsd.
@@ -34,6 +39,7 @@ use crate::{NATS_VERSION, VERSION, pid_file};
 #[derive(Debug)]
 pub struct Daemon {
     server: Server,
+    watch: Watch,
     /// What is to be loaded again.
     request: Option<Request>,
     /// What is written to.
@@ -75,6 +81,14 @@ pub enum StartError {
         /// Why not.
         source: BindError,
     },
+    /// The port of the monitoring endpoints cannot be had.
+    #[error("Can't start monitoring: can't listen to the monitor port {address}: {source}")]
+    Monitor {
+        /// Host and port as asked for.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 impl Daemon {
@@ -84,7 +98,7 @@ impl Daemon {
     ///
     /// [`StartError`]; then nothing is left running. A ports file that cannot be written is only logged.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        Self::start_from(options, None, || ()).await
+        Self::start_from(options, None, None, || ()).await
     }
 
     /// Starts serving what a configuration says, and names its file in the log. [`Self::reload`] reads
@@ -97,18 +111,19 @@ impl Daemon {
         let Loaded { request, options, file, digest, warnings } = loaded;
         let banner = || {
             if let Some(file) = file {
-                let digest = digest.unwrap_or_default();
+                let digest = digest.clone().unwrap_or_default();
                 tracing::info!("Using configuration file: {} ({digest})", file.display());
             }
             warn(&warnings);
         };
-        Self::start_from(options, Some(request), banner).await
+        Self::start_from(options, Some(request), digest.as_deref(), banner).await
     }
 
     /// `banner` says where the options are from.
     async fn start_from(
         options: Options,
         request: Option<Request>,
+        digest: Option<&str>,
         banner: impl FnOnce(),
     ) -> Result<Self, StartError> {
         options.check()?;
@@ -132,6 +147,7 @@ impl Daemon {
         let info = server.broker().info();
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
+        let watch = Watch::start(&server, &options, digest).await?;
         // NATS 2.14: server.go, the host as it was asked for and the port as it was had.
         tracing::info!(
             "Listening for client connections on {}",
@@ -139,11 +155,11 @@ impl Daemon {
         );
 
         announce_tls(&options);
-        let ports_file = write_ports(&options, &server);
+        let ports_file = write_ports(&options, &server, &watch);
         tracing::info!("Server is ready");
         let now = Now { options: Arc::new(options), access, ports_file };
         let (now, changing) = (Mutex::new(now), tokio::sync::Mutex::default());
-        Ok(Self { server, request, log: None, now, changing })
+        Ok(Self { server, watch, request, log: None, now, changing })
     }
 
     /// From here on `log` follows what a reload says of the log. Without one such options change nothing:
@@ -161,6 +177,44 @@ impl Daemon {
     /// The broker behind it.
     pub fn broker(&self) -> &Broker {
         self.server.broker()
+    }
+
+    /// Where the monitoring endpoints listen, if they were asked for.
+    #[cfg(feature = "monitoring")]
+    pub fn monitoring_addr(&self) -> Option<SocketAddr> {
+        self.watch.monitor.as_ref().map(Monitor::local_addr)
+    }
+
+    /// Looks at the server, as the monitoring endpoints do; they need not listen.
+    #[cfg(feature = "monitoring")]
+    pub fn observer(&self) -> &Observer {
+        &self.watch.observer
+    }
+
+    /// What `/varz` shows.
+    #[cfg(feature = "monitoring")]
+    pub fn varz(&self) -> Varz {
+        self.observer().varz()
+    }
+
+    /// What `/connz` shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::connz`].
+    #[cfg(feature = "monitoring")]
+    pub fn connz(&self, options: &ConnzOptions) -> Result<Connz, BadRequest> {
+        self.observer().connz(options)
+    }
+
+    /// What `/subsz` shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::subsz`].
+    #[cfg(feature = "monitoring")]
+    pub fn subsz(&self, options: &SubszOptions) -> Result<Subsz, BadRequest> {
+        self.observer().subsz(options)
     }
 
     /// What it goes by now.
@@ -228,7 +282,8 @@ impl Daemon {
         if let Some(log) = log {
             log.switch();
         }
-        self.now().follow(options, access, &changes, &self.server);
+        self.watch.follow(&options, digest.as_deref());
+        self.now().follow(options, access, &changes, &self.server, &self.watch);
 
         let report = match applied {
             Poll::Ready(report) => report?,
@@ -271,6 +326,7 @@ impl Now {
         access: Option<Access>,
         changes: &[Change],
         server: &Server,
+        watch: &Watch,
     ) {
         if let Some(access) = access {
             self.access = access;
@@ -278,7 +334,7 @@ impl Now {
         if changes.iter().any(|change| change.path == "ports_file_dir") {
             // The old one first: it may be the same place by another name.
             self.ports_file = None;
-            self.ports_file = write_ports(&options, server);
+            self.ports_file = write_ports(&options, server, watch);
         }
         self.options = Arc::new(options);
     }
@@ -308,10 +364,14 @@ async fn bind(options: &Options, access: Access) -> Result<Server, StartError> {
     })
 }
 
-fn write_ports(options: &Options, server: &Server) -> Option<PortsFile> {
+fn write_ports(options: &Options, server: &Server, watch: &Watch) -> Option<PortsFile> {
     let path = PortsFile::path(options.ports_file_dir.as_deref()?, &options.program);
     let scheme = if server.broker().info().tls_required { "tls" } else { "nats" };
-    let ports = Ports { nats: urls(scheme, server.local_addr()), ..Ports::default() };
+    let ports = Ports {
+        nats: urls(scheme, server.local_addr()),
+        monitoring: watch.urls(),
+        ..Ports::default()
+    };
     PortsFile::create(path.clone(), &ports)
         .inspect_err(|error| {
             tracing::error!("Error writing ports file ({}): {error}", path.display());
@@ -345,6 +405,6 @@ fn cause(error: &BindError) -> String {
 }
 
 /// `host:port`, with an IPv6 address in brackets.
-fn host_port(host: &str, port: u16) -> String {
+pub(crate) fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

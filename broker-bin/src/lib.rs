@@ -19,6 +19,8 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod logging;
+#[cfg(feature = "monitoring")]
+pub mod monitor;
 pub mod options;
 pub mod reload;
 pub mod signal_command;
@@ -30,6 +32,7 @@ mod program;
 mod service;
 mod signals;
 mod systemd;
+mod watch;
 
 pub use broker_core::proto::info::NATS_VERSION;
 pub use daemon::{Daemon, StartError};

@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use crate::account::{Account, GLOBAL, SYSTEM};
 use crate::auth::{Authenticator, Grant, NoAuth};
 use crate::error::{ClientFault, CloseReason};
+use crate::history::History;
 use crate::ids;
 use crate::limits::Limits;
 use crate::news::{Heard, Settled};
@@ -20,7 +21,7 @@ use crate::receiver::Receiver;
 use crate::security::Security;
 use crate::session::client::{Arrival, ClientSession};
 use crate::session::local::Client;
-use crate::stats::Stats;
+use crate::stats::{Stats, Traffic};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 /// The newest connections past the first `max`.
@@ -101,7 +102,7 @@ pub(crate) struct Shared {
     changing: Mutex<()>,
     random: Mutex<Random>,
     /// What sessions counted that are gone.
-    gone: Mutex<Stats>,
+    pub(crate) history: Mutex<History>,
     /// What waits in all outlets together.
     pub(crate) pending_total_bytes: Arc<AtomicUsize>,
     pub(crate) clock: Clock,
@@ -156,7 +157,7 @@ impl Broker {
             version: AtomicU64::new(0),
             changing: Mutex::default(),
             random: Mutex::new(random),
-            gone: Mutex::default(),
+            history: Mutex::default(),
             pending_total_bytes: Arc::default(),
             clock,
             #[cfg(feature = "testing")]
@@ -177,6 +178,11 @@ impl Broker {
             change(&mut info);
             info
         });
+    }
+
+    /// Must a client show who it is?
+    pub fn is_auth_required(&self) -> bool {
+        self.shared.authenticator.load().is_required()
     }
 
     /// What it was told.
@@ -303,7 +309,6 @@ impl Broker {
         })
     }
 
-    #[cfg(feature = "testing")]
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -411,6 +416,11 @@ impl Shared {
         (id, self.random.lock().next_u64())
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.random.lock().next_u64()
+    }
+
     pub(crate) fn unique_name(&self) -> String {
         ids::unique(&mut self.random.lock())
     }
@@ -433,35 +443,27 @@ impl Shared {
     }
 
     pub(crate) fn unregister_local(&self, receiver: &Receiver) {
+        self.depart(receiver);
         self.sessions.remove(&receiver.id);
-        self.gone.lock().add(receiver);
     }
 
     /// All that are here now. A copy, so that nothing is locked while something is done to them.
-    fn receivers(&self) -> Vec<Arc<Receiver>> {
+    pub(crate) fn receivers(&self) -> Vec<Arc<Receiver>> {
         self.sessions.iter().map(|entry| Arc::clone(&entry)).collect()
     }
 
-    #[cfg(feature = "testing")]
-    pub(crate) fn all_accounts(&self) -> Vec<Arc<Account>> {
-        self.accounts.iter().map(|entry| Arc::clone(&entry)).collect()
-    }
-
-    #[cfg(feature = "testing")]
     pub(crate) fn receiver(&self, id: u64) -> Option<Arc<Receiver>> {
         self.sessions.get(&id).map(|entry| Arc::clone(&entry))
     }
 
-    pub(crate) fn unregister(&self, receiver: &Receiver, reason: CloseReason) {
+    pub(crate) fn all_accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    pub(crate) fn unregister(&self, receiver: &Receiver) {
         if self.sessions.remove(&receiver.id).is_some() {
             self.connections.fetch_sub(1, Ordering::AcqRel);
         }
-        let mut gone = self.gone.lock();
-        gone.add(receiver);
-        gone.slow_consumers += u64::from(matches!(
-            reason,
-            CloseReason::SlowConsumerPendingBytes | CloseReason::SlowConsumerWriteDeadline
-        ));
     }
 
     /// Cuts the worst of all slow consumers if together they hold more than the broker may.
@@ -482,18 +484,21 @@ impl Shared {
     }
 
     fn stats(&self) -> Stats {
-        let mut stats = Stats {
+        let accounts = self.account_snapshots();
+        let mut traffic = Traffic::default();
+        accounts.values().for_each(|account| traffic += account.traffic);
+        let history = self.history.lock();
+        Stats {
             connections: self.connections.load(Ordering::Relaxed),
             total_connections: self.connections_ever.load(Ordering::Relaxed),
+            subscriptions: accounts.values().map(|account| account.interest.subscriptions).sum(),
+            in_messages: traffic.in_messages,
+            in_bytes: traffic.in_bytes,
+            out_messages: traffic.out_messages,
+            out_bytes: traffic.out_bytes,
             pending_bytes: self.pending_total_bytes.load(Ordering::Relaxed),
-            ..*self.gone.lock()
-        };
-        for account in &self.accounts {
-            stats.subscriptions += account.interest.len();
+            slow_consumers: history.count(CloseReason::is_slow_consumer),
+            stale_connections: history.count(|reason| reason == CloseReason::StaleConnection),
         }
-        for receiver in &self.sessions {
-            stats.add(&receiver);
-        }
-        stats
     }
 }

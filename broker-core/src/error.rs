@@ -327,6 +327,13 @@ pub enum CloseReason {
     Kicked,
 }
 
+impl CloseReason {
+    /// Did it not keep up?
+    pub fn is_slow_consumer(self) -> bool {
+        matches!(self, Self::SlowConsumerPendingBytes | Self::SlowConsumerWriteDeadline)
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

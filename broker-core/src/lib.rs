@@ -82,6 +82,7 @@
 //! | [`limits`] | every limit with its default and its reason |
 //! | [`error`] | faults of clients, why connections end, and the one table between the two |
 //! | [`stats`] | counters |
+//! | [`snapshot`] | what is seen from outside: connections, accounts, subscriptions |
 //!
 //! # What it promises
 //!
@@ -108,12 +109,14 @@ pub mod carrier;
 mod deliver;
 pub mod error;
 mod headers;
+mod history;
 mod ids;
 mod interest;
 pub mod limits;
 mod message;
 mod news;
 pub mod outlet;
+mod party;
 #[cfg(feature = "testing")]
 pub mod probe;
 pub mod proto;
@@ -121,6 +124,8 @@ mod random;
 mod receiver;
 mod security;
 pub mod session;
+mod sids;
+pub mod snapshot;
 pub mod stats;
 pub mod subject;
 mod subscription;

@@ -41,6 +41,9 @@ pub struct Limits {
     /// Where authentication is required, how long a client may take for it. `authorization.timeout`,
     /// NATS 2.14: 2 seconds.
     pub auth_timeout: Duration,
+    /// How many closed connections are remembered for whoever asks what became of them; fewer, if
+    /// together they take more than 16 MiB. `max_closed_clients`, NATS 2.14: 10,000.
+    pub max_closed_connections: usize,
 }
 
 impl Default for Limits {
@@ -58,6 +61,7 @@ impl Default for Limits {
             ping_max: 2,
             write_deadline: Duration::from_secs(10),
             auth_timeout: Duration::from_secs(2),
+            max_closed_connections: 10_000,
         }
     }
 }

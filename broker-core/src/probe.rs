@@ -160,10 +160,9 @@ impl Broker {
     pub fn release(&self, held: &Held) {
         let shared = self.shared();
         let account = shared.account(&held.account);
-        let (_, seed) = shared.next_session();
         let mut work = Work::new();
         work.start_by(shared.clock);
-        held.deliver(&account, &mut Random::new(seed), &mut work);
+        held.deliver(&account, &mut Random::new(shared.next_seed()), &mut work);
         flush_touched(&mut work);
         shared.guard_total(&shared.options.load().limits);
     }
@@ -212,7 +211,7 @@ impl Held {
         };
         // Its publisher may be gone; all that delivery asks of it is whether it wants its own messages.
         let outlet = Arc::new(Mailboxes::default());
-        let from = Receiver::new(self.from, None, Carrier::Memory, work.now(), outlet, false);
+        let from = Receiver::new(self.from, 0, None, Carrier::Memory, work.now(), outlet, false);
         from.set_echo(self.echo);
         let mut matches = Matches::default();
         account.interest.collect(&self.subject, &mut matches);

@@ -8,10 +8,14 @@ use arc_swap::ArcSwapOption;
 
 use crate::auth::{Permissions, Replies};
 use crate::carrier::Carrier;
+use crate::interest::LookUps;
 use crate::news::News;
 use crate::outlet::Outlet;
+use crate::party::{Membership, Profile};
 use crate::security::Security;
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sids::Sids;
+use crate::stats::InterestStats;
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering};
 
 /// See the module.
 pub(crate) struct Receiver {
@@ -24,6 +28,12 @@ pub(crate) struct Receiver {
     pub(crate) news: News,
     /// Not a client in this process.
     pub(crate) is_connection: bool,
+    /// What the party says of itself; nothing before it has.
+    pub(crate) profile: ArcSwapOption<Profile>,
+    /// The account it is in; none before it is let in.
+    pub(crate) membership: ArcSwapOption<Membership>,
+    /// Its subscriptions by their names.
+    pub(crate) sids: Sids,
     /// Does it want its own messages?
     echo: AtomicBool,
     pub(crate) permissions: ArcSwapOption<Permissions>,
@@ -40,11 +50,14 @@ pub(crate) struct Receiver {
     pub(crate) in_bytes: AtomicU64,
     /// The last round trip that was measured, in nanoseconds; 0 for none.
     pub(crate) rtt_nanos: AtomicU64,
+    /// How often its session had to ask who wants a subject. None before it publishes.
+    pub(crate) counted_look_ups: OnceLock<Arc<LookUps>>,
 }
 
 impl Receiver {
     pub(crate) fn new(
         id: u64,
+        seed: u64,
         remote: Option<SocketAddr>,
         carrier: Carrier,
         now: Instant,
@@ -59,6 +72,9 @@ impl Receiver {
             outlet,
             news: News::default(),
             is_connection,
+            profile: ArcSwapOption::empty(),
+            membership: ArcSwapOption::empty(),
+            sids: Sids::new(seed),
             echo: AtomicBool::new(true),
             permissions: ArcSwapOption::empty(),
             security: ArcSwapOption::empty(),
@@ -69,7 +85,12 @@ impl Receiver {
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),
             rtt_nanos: AtomicU64::new(0),
+            counted_look_ups: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn look_ups(&self) -> InterestStats {
+        self.counted_look_ups.get().map(|look_ups| look_ups.stats()).unwrap_or_default()
     }
 
     pub(crate) fn set_echo(&self, echo: bool) {

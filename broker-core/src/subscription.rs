@@ -85,6 +85,16 @@ impl Subscription {
         }
     }
 
+    /// How many messages it was delivered.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// After how many it ends.
+    pub(crate) fn max(&self) -> Option<u64> {
+        Some(self.max.load(Ordering::Relaxed)).filter(|max| *max > 0)
+    }
+
     /// Must each message be checked?
     #[inline]
     pub(crate) fn is_filtered(&self) -> bool {

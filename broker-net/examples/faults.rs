@@ -41,7 +41,8 @@ async fn answer(client: Client) -> Result<(), async_nats::Error> {
     Ok(())
 }
 
-#[tokio::main(flavor = "current_thread")]
+// Time is paused: what is waited for comes at once, and in the same order each time.
+#[tokio::main(flavor = "current_thread", start_paused = true)]
 pub(crate) async fn main() -> Result<(), async_nats::Error> {
     let broker = TestBroker::builder().seed(1).start().await?;
     tokio::spawn(answer(connect(broker.url()).await?));

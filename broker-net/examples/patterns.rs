@@ -5,16 +5,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::{Client, Message, Subject};
 use broker_net::testing::TestBroker;
 use futures_util::StreamExt;
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 type Result<T> = std::result::Result<T, async_nats::Error>;
 
-#[tokio::main(flavor = "current_thread")]
+// Time is paused: what is waited for comes at once, and in the same order each time.
+#[tokio::main(flavor = "current_thread", start_paused = true)]
 pub(crate) async fn main() -> Result<()> {
     let broker = TestBroker::start().await;
     let url = broker.url();
@@ -162,7 +163,7 @@ async fn gather(client: &Client, subject: &'static str, pause: Duration) -> Resu
     let mut gathered = Vec::new();
     loop {
         let end = deadline.min(Instant::now() + pause);
-        match timeout_at(end.into(), answers.next()).await {
+        match timeout_at(end, answers.next()).await {
             Ok(Some(answer)) => gathered.push(text(&answer)),
             Ok(None) | Err(_) => return Ok(gathered),
         }

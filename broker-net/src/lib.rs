@@ -22,6 +22,7 @@ mod lame_duck;
 mod listener;
 mod pipe;
 pub mod proxy;
+mod readiness;
 mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -41,6 +42,7 @@ pub use handshake::tls::{
 pub use handshake::websocket::WebsocketOptions;
 pub use lame_duck::LameDuck;
 pub use pipe::LocalStream;
+pub use readiness::Readiness;
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 #[cfg(unix)]
 pub use unix::UnixOptions;

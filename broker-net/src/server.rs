@@ -26,6 +26,7 @@ use crate::handshake::websocket::Hatch;
 use crate::lame_duck::LameDuck;
 use crate::listener::{self, Latch, Listener};
 use crate::pipe::{self, LocalStream, LocalTransport};
+use crate::readiness::Readiness;
 #[cfg(unix)]
 use crate::unix::UnixDoor;
 
@@ -494,6 +495,11 @@ impl Server {
 
     fn lock_options(&self) -> MutexGuard<'_, ServerOptions> {
         self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it takes connections, for whoever watches it.
+    pub fn readiness(&self) -> Readiness {
+        Readiness(self.stop.subscribe())
     }
 
     /// The broker behind it.

@@ -245,7 +245,19 @@ fn every_option_of_the_reference_is_known() {
         })
         .map(|key| key.name)
         .collect();
-    assert_eq!(ours, ["log_format", "max_pending_total"], "what NATS does not have");
+    assert_eq!(
+        ours,
+        [
+            "log_format",
+            "max_pending_total",
+            "http_token",
+            "http_user",
+            "http_password",
+            "metrics_prefix",
+            "metrics_server_id"
+        ],
+        "what NATS does not have"
+    );
 }
 
 /// Every option that stands in blocks only, with its path.
@@ -384,7 +396,7 @@ fn everything_that_is_wrong_is_told_with_its_place() {
 port: 70000
 max_payload: \"1MB\"
 ping_interval: \"two minutes\"
-http_port: 8222
+prof_port: 8222
 authorization {
   timeout: x
   users: [ { user: 1 }, { user: a, permissions: { publish: 'a..b' } } ]
@@ -404,7 +416,7 @@ authorization {
              with a queue group, or an array of them, found another string",
             "NATSD_AUTHORIZATION__USERS: authorization.users[0].user: expected a string, found an integer",
             "NATSD_DEBUG: expected true or false",
-            "x.conf:4:12: http_port: natsd has no monitoring yet",
+            "x.conf:4:12: prof_port: natsd has no profiler yet",
         ]
     );
 }
@@ -514,8 +526,7 @@ fn a_part_that_does_not_exist_yet_is_refused_by_name() {
         ("jetstream: true", "jetstream: natsd has no JetStream yet"),
         ("jetstream: enabled", "jetstream: natsd has no JetStream yet"),
         ("jetstream {}", "jetstream: natsd has no JetStream yet"),
-        ("http: 8222", "http_port: natsd has no monitoring yet"),
-        ("monitor_port: 8222", "http_port: natsd has no monitoring yet"),
+        ("https: 8222", "https_port: natsd has no monitoring over HTTPS yet"),
         ("prof_port: 1", "prof_port: natsd has no profiler yet"),
         ("operator: x.jwt", "operator: natsd has no operators and JWTs yet"),
         ("resolver: URL(http://h/)", "resolver: natsd has no operators and JWTs yet"),
@@ -570,7 +581,7 @@ fn a_file_that_leaves_a_part_off_is_fine() {
         "resolver_preload {}",
         "system_account: '$SYS'",
         "write_timeout: close",
-        "proxy_protocol: false, prof_port: 0, http_base_path: ''",
+        "proxy_protocol: false, prof_port: 0, https_port: 0",
     ] {
         set(text);
     }
@@ -728,7 +739,7 @@ fn only_parts_that_are_named_do_not_exist_yet() {
             "clusters",
             "gateways",
             "leaf nodes",
-            "monitoring",
+            "monitoring over HTTPS",
             "operators and JWTs",
             "policy \"retry\" for clients",
             "profiler",

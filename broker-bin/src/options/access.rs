@@ -221,6 +221,9 @@ pub enum OptionsError {
     /// A password, but nobody whose it is: the server would be open to all.
     #[error("authorization: a password needs a user")]
     PasswordWithoutUser,
+    /// Nobody could look, or everybody.
+    #[error("http_user and http_password need each other")]
+    HalfAnHttpUser,
     /// Only one of them could be asked for.
     #[error("authorization: a token cannot be combined with a user and password")]
     UserAndToken,
@@ -297,6 +300,7 @@ impl OptionsError {
             Self::PasswordWithoutUser => "authorization.password",
             Self::UserAndToken | Self::TokenAndUsers => "authorization.token",
             Self::UserAndUsers => "authorization.user",
+            Self::HalfAnHttpUser => "http_user",
             Self::TokenPermissions => "authorization.default_permissions",
             Self::NoUsers | Self::Users(_) => "authorization.users",
             Self::NamelessUser(path)

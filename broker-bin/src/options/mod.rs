@@ -13,6 +13,7 @@ mod gateway;
 mod jetstream;
 mod leafnodes;
 mod log;
+mod monitoring;
 mod mqtt;
 mod ocsp;
 mod operator;
@@ -45,6 +46,7 @@ pub use gateway::{Gateway, RemoteGateway};
 pub use jetstream::{AccountJetStream, JetStream, JetStreamBatch, JetStreamLimits, Tpm};
 pub use leafnodes::{LeafAuthorization, LeafMigration, LeafProxy, LeafUser, Leafnodes, RemoteLeaf};
 pub use log::{LogFormat, LogOptions, NoLogFormat};
+pub use monitoring::{MetricsPrefix, MetricsServerId, MonitorOptions};
 pub use mqtt::Mqtt;
 pub use ocsp::{Ocsp, OcspCache, OcspPeer};
 pub use operator::{Proxies, Resolver, TrustedProxy};
@@ -77,10 +79,10 @@ section! {
         .at_once().flag(Group::Server, &["client_advertise"], "<host:port>");
     /// Words that describe this server.
     server_tags: Vec<String> = Vec::new() => list(Format::Any).at_once()
-        .no_effect("shown by monitoring, which does not exist yet").called("tags");
+        .called("tags");
     /// Facts that describe this server.
     server_metadata: BTreeMap<String, String> = BTreeMap::new() => Key::new(Kind::Texts).at_once()
-        .no_effect("shown by monitoring, which does not exist yet").called("metadata");
+        .called("metadata");
 
     /// File to write the process id to.
     pid_file: Option<PathBuf> = None => formatted(Format::Path)
@@ -137,8 +139,7 @@ section! {
     max_subscription_tokens: Option<u8> = None => integer(1, 255)
         .aliases(&["max_sub_tokens"]).unset("no limit").at_once();
     /// How many closed connections monitoring remembers.
-    max_closed_clients: usize = 10_000 => integer(0, MANY).zero_is_default()
-        .no_effect("there is no monitoring yet");
+    max_closed_clients: usize = 10_000 => integer(0, MANY).zero_is_default().at_once();
     /// A client that was silent for so long is asked whether it is still there.
     ping_interval: Duration = Duration::from_mins(2) => duration().zero_is_default().at_once();
     /// How many unanswered pings make a connection stale.
@@ -202,14 +203,28 @@ section! {
 
     /// Host of the monitoring endpoints.
     http_host: String = String::new() => text().internal();
-    /// Port of the monitoring endpoints, over HTTP.
-    http_port: i64 = 0 => port().aliases(&["monitor_port"]).not_yet("monitoring")
+    /// Port of the monitoring endpoints, over HTTP; -1 is any that is free, 0 none. They listen where
+    /// clients' connections are listened for, unless `http` gives another host.
+    http_port: i64 = 0 => port().aliases(&["monitor_port"])
         .flag(Group::Server, &["m", "http_port"], "<port>");
     /// Port of the monitoring endpoints, over HTTPS.
-    https_port: i64 = 0 => port().not_yet("monitoring")
+    https_port: i64 = 0 => port().not_yet("monitoring over HTTPS")
         .flag(Group::Server, &["ms", "https_port"], "<port>");
     /// What paths of the monitoring endpoints begin with.
-    http_base_path: Option<String> = None => text().off(&["/"]).not_yet("monitoring");
+    http_base_path: Option<String> = None => text()
+        .flag(Group::Server, &["http_base_path"], "<path>");
+    /// Token that whoever looks at the monitoring endpoints must show (`Authorization: Bearer`), but at
+    /// `/healthz`. NATS has no such option.
+    http_token: Option<Secret> = None => formatted(Format::Secret).unset("none is asked for");
+    /// User that may look at the monitoring endpoints (`Authorization: Basic`). NATS has no such option.
+    http_user: Option<String> = None => text();
+    /// Password of that user.
+    http_password: Option<Secret> = None => formatted(Format::Secret);
+    /// What the names of metrics begin with that are those of prometheus-nats-exporter. NATS has no such
+    /// option.
+    metrics_prefix: MetricsPrefix = MetricsPrefix::Gnatsd => choice(&["gnatsd", "nats"]);
+    /// What the label `server_id` of metrics shows. NATS has no such option.
+    metrics_server_id: MetricsServerId = MetricsServerId::Url => choice(&["url", "id", "name"]);
     /// Port of the profiler.
     prof_port: i64 = 0 => port().not_yet("profiler")
         .flag(Group::Profiling, &["profile"], "<port>");
@@ -271,7 +286,7 @@ section! {
     /// Host and port to listen on.
     listen => listen("host", "port");
     /// Host and port of the monitoring endpoints, over HTTP.
-    http => listen("http_host", "http_port").not_yet("monitoring");
+    http => listen("http_host", "http_port");
     /// Host and port of the monitoring endpoints, over HTTPS.
-    https => listen("http_host", "https_port").not_yet("monitoring");
+    https => listen("http_host", "https_port").not_yet("monitoring over HTTPS");
 }

@@ -26,6 +26,7 @@ impl Options {
                 max_pending: self.max_pending,
             });
         }
+        self.monitoring()?;
         if let Some(tls) = self.client_tls()? {
             tls.build().map_err(OptionsError::Tls)?;
         }
@@ -60,6 +61,7 @@ impl Options {
             ping_max: self.ping_max,
             write_deadline: self.write_deadline,
             auth_timeout: self.authorization.timeout,
+            max_closed_connections: self.max_closed_clients,
         }
     }
 

@@ -74,6 +74,8 @@ const STARTS: &[(&[&str], &str)] = &[
     (&["-p", "-1", "-D", "-V"], ""),
     (&["-p", "-1", "-P", "server.pid"], ""),
     (&["-p", "-1", "-cluster_name", "c"], ""),
+    (&["-p", "-1", "-m", "-1"], ""),
+    (&["-p", "-1", "--http_port", "-1"], ""),
     (&["-c", "server.conf"], "port: -1"),
     (&["-config", "server.conf"], "listen: 127.0.0.1:-1"),
     (&["--config", "server.conf"], "net: 127.0.0.1, port: -1"),
@@ -100,8 +102,6 @@ const STARTS: &[(&[&str], &str)] = &[
 
 /// What is refused, and for which part. With a part its lines move up.
 const NOT_YET: &[(&[&str], &str)] = &[
-    (&["-p", "-1", "-m", "-1"], "monitoring"),
-    (&["-p", "-1", "--http_port", "-1"], "monitoring"),
     (&["-p", "-1", "-js"], "JetStream"),
     (&["-p", "-1", "--jetstream", "-sd", "data"], "JetStream"),
     (&["-p", "-1", "-cluster", "nats://127.0.0.1:-1"], "clusters"),

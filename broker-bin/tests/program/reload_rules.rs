@@ -1,5 +1,6 @@
 //! What `docs/config.md` says of a reload is true, option by option.
 
+use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -91,7 +92,38 @@ macro_rules! tried {
     };
 }
 
+/// What the monitoring endpoints of a server show that has `http_port: -1`.
+fn seen(natsd: &Running, path: &str) -> serde_json::Value {
+    let line = natsd.seen().iter().find(|line| line.contains("Starting http monitor on ")).unwrap();
+    let mut stream = TcpStream::connect(line.rsplit(' ').next().unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
 tried! {
+    "server_tags" server_tags || {
+        let mut it = Tried::start("http_port: -1");
+        it.reload("server_tags: [a, b]");
+        assert_eq!(seen(&it.natsd, "/varz")["tags"], serde_json::json!(["a", "b"]));
+    };
+    "server_metadata" server_metadata || {
+        let mut it = Tried::start("http_port: -1");
+        it.reload("server_metadata: { rack: r7 }");
+        assert_eq!(seen(&it.natsd, "/varz")["metadata"]["rack"], "r7");
+    };
+    "max_closed_clients" max_closed_clients || {
+        let mut it = Tried::start("http_port: -1");
+        for _ in 0..3 {
+            assert_eq!(it.newcomer("PING\r\n"), "PONG\r\n");
+        }
+        let closed = |it: &Tried| seen(&it.natsd, "/connz?state=closed")["total"].clone();
+        until("all are closed", || closed(&it) == 3);
+        it.reload("max_closed_clients: 2");
+        assert_eq!(closed(&it), 2);
+    };
     "client_advertise" client_advertise || {
         let mut it = Tried::start("");
         it.reload("client_advertise: 'example.org:99'");
@@ -407,6 +439,7 @@ fn another(key: &Key, path: &str) -> String {
         Kind::Listen { .. } => "'127.0.0.2:1'".into(),
         Kind::Texts => "{ a: b }".into(),
         Kind::Switches => "{ a: true }".into(),
+        Kind::Choice(words) => words.last().copied().unwrap_or_default().into(),
         _ => panic!("write a test of its own for {path}"),
     }
 }
@@ -419,7 +452,9 @@ fn written(path: &str, value: &str) -> String {
     }
 }
 
-const BASE: &str = "host: '127.0.0.1', port: -1, server_name: here\n";
+// A user and a password for monitoring need each other.
+const BASE: &str =
+    "host: '127.0.0.1', port: -1, server_name: here, http_user: u, http_password: p\n";
 
 async fn daemon(file: &File) -> Daemon {
     let request = Request { file: Some(file.path().into()), ..Request::default() };

@@ -3,6 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::file::File;
 use crate::running::{NATSD, Running, natsd, text};
 
 /// Where it listens, from the line that clients' test helpers read.
@@ -167,4 +168,28 @@ fn a_ports_file_that_cannot_be_written_is_an_error_in_the_log() {
     let mut natsd = Running::start(&["--ports_file_dir", "/nonexistent"]);
     natsd.line("[ERR] Error writing ports file (/nonexistent/natsd_");
     natsd.line("Server is ready");
+}
+
+#[test]
+fn the_log_says_where_monitoring_listens_before_clients_can_come() {
+    let mut natsd = Running::start(&["-m", "-1"]);
+    let monitor = natsd.line("Starting http monitor on 127.0.0.1:");
+    natsd.line("Listening for client connections on ");
+    natsd.line("Server is ready");
+    assert!(!monitor.ends_with(":-1") && !monitor.ends_with(":0"), "{monitor}");
+    natsd.signal("TERM");
+    let (status, lines) = natsd.ended();
+    assert!(status.success());
+    assert!(!lines.iter().any(|line| line.contains("[WRN]")), "it is only for this machine");
+}
+
+#[test]
+fn who_lets_everybody_look_is_told_so() {
+    for (more, is_told) in [("", true), (", http_token: t0k", false)] {
+        let file = File::new(&format!("http: '0.0.0.0:-1'{more}"));
+        let mut natsd = Running::start(&["-c", file.path()]);
+        natsd.line("Server is ready");
+        let is_warning = |line: &String| line.contains("[WRN] Monitoring on 0.0.0.0:");
+        assert_eq!(natsd.seen().iter().any(is_warning), is_told, "{:?}", natsd.seen());
+    }
 }

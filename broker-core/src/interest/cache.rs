@@ -5,10 +5,12 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use super::look_ups::LookUps;
 use super::matches::Matches;
 use super::{Generation, Interest, Interested};
 use crate::limits::{CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
+use crate::sync::Arc;
 
 /// Up to this many subjects all are remembered at once. A session that publishes to more may be one
 /// that never repeats itself, so further ones get in by lot: those that return soon do.
@@ -32,6 +34,9 @@ pub(crate) struct MatchCache<S> {
     hasher: FixedState,
     random: Random,
     cost: usize,
+    /// How many deliveries one message to each remembered subject causes, together.
+    fan_out: usize,
+    counts: Arc<LookUps>,
     lot: usize,
     /// Of the last look-ups, except those of the subject before: how many there were, and found.
     looked_up: usize,
@@ -103,7 +108,7 @@ pub(crate) struct Known<'a, S> {
 }
 
 impl<S: Interested> MatchCache<S> {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, counts: Arc<LookUps>) -> Self {
         Self {
             index: HashTable::new(),
             entries: Vec::new(),
@@ -111,6 +116,8 @@ impl<S: Interested> MatchCache<S> {
             hasher: FixedState::with_seed(seed),
             random: Random::new(seed),
             cost: 0,
+            fan_out: 0,
+            counts,
             lot: LOT,
             looked_up: 0,
             found: 0,
@@ -124,6 +131,7 @@ impl<S: Interested> MatchCache<S> {
         self.entries = Vec::new();
         self.last = 0;
         self.cost = 0;
+        self.fan_out = 0;
         self.sweep = 0;
     }
 
@@ -156,19 +164,26 @@ impl<S: Interested> MatchCache<S> {
         let is_it = |at: &u32| entries[*at as usize].subject.bytes() == subject;
         if let Some(at) = self.index.find(hash, is_it) {
             self.found += 1;
+            self.counts.find();
             self.last = *at as usize;
+            let remembered = self.entries.len();
             let entry = &mut self.entries[self.last];
             if !interest.is_current(entry.generation) {
-                let before = entry.matches.cost();
+                let before = (entry.matches.cost(), entry.matches.fan_out());
                 entry.matches.clear();
                 entry.generation = interest.collect(subject, &mut entry.matches);
-                self.cost = self.cost + entry.matches.cost() - before;
+                let after = (entry.matches.cost(), entry.matches.fan_out());
+                self.cost = self.cost + after.0 - before.0;
+                self.fan_out = self.fan_out + after.1 - before.1;
+                self.counts.hold(remembered, self.fan_out);
+                self.counts.note_fan_out(after.1);
             }
             return entry.known();
         }
         let is_allowed = is_allowed();
         self.unkept.clear();
         let generation = interest.collect(subject, &mut self.unkept);
+        self.counts.note_fan_out(self.unkept.fan_out());
         if !self.has_room_for(subject) {
             return Known { is_allowed, matches: &self.unkept };
         }
@@ -180,6 +195,7 @@ impl<S: Interested> MatchCache<S> {
     }
 
     fn note_look_up(&mut self) {
+        self.counts.ask();
         self.looked_up += 1;
         if self.looked_up == LOOK_UPS {
             self.lot = if self.found < LOOK_UPS / 2 { LONG_LOT } else { LOT };
@@ -222,16 +238,19 @@ impl<S: Interested> MatchCache<S> {
             self.remove(victim);
         }
         self.cost += entry.cost();
+        self.fan_out += entry.matches.fan_out();
         self.last = self.entries.len();
         let (entries, hasher) = (&self.entries, &self.hasher);
         let hash_of = |at: &u32| hasher.hash_one(entries[*at as usize].subject.bytes());
         self.index.insert_unique(hash, self.last as u32, hash_of);
         self.entries.push(entry);
+        self.counts.hold(self.entries.len(), self.fan_out);
     }
 
     fn remove(&mut self, at: usize) {
         let entry = self.entries.swap_remove(at);
         self.cost -= entry.cost();
+        self.fan_out -= entry.matches.fan_out();
         let hash = self.hasher.hash_one(entry.subject.bytes());
         if let Ok(slot) = self.index.find_entry(hash, |other| *other as usize == at) {
             slot.remove();
@@ -253,5 +272,12 @@ impl<S: Interested> Entry<S> {
 
     fn cost(&self) -> usize {
         size_of::<Self>() + self.subject.cost() + self.matches.cost()
+    }
+}
+
+/// What it remembered is gone with it; what it was asked is not.
+impl<S> Drop for MatchCache<S> {
+    fn drop(&mut self) {
+        self.counts.hold(0, 0);
     }
 }

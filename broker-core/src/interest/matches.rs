@@ -46,6 +46,11 @@ impl<S: Interested> Matches<S> {
         self.more.as_ref().is_none_or(|more| more.owners_differ)
     }
 
+    /// How many deliveries one message causes.
+    pub(super) fn fan_out(&self) -> usize {
+        self.plain.len() + self.groups().len()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.plain.clear();
         self.more = None;

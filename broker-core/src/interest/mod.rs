@@ -6,14 +6,17 @@
 
 mod cache;
 mod generations;
+mod look_ups;
 mod matches;
 #[cfg(test)]
 mod model;
 mod sublist;
 
 pub(crate) use cache::MatchCache;
+pub(crate) use look_ups::LookUps;
 pub(crate) use matches::Matches;
 
+use crate::stats::InterestStats;
 use crate::subject::first_token;
 use crate::sync::{Arc, RwLock};
 use generations::Generations;
@@ -81,9 +84,14 @@ impl<S: Interested> Interest<S> {
         self.generation_of(generation.shard()) == generation
     }
 
-    /// How many subscriptions there are.
-    pub(crate) fn len(&self) -> usize {
-        self.sublist.read().len()
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.stats().subscriptions
+    }
+
+    /// The part of the counts that sessions do not keep.
+    pub(crate) fn stats(&self) -> InterestStats {
+        self.sublist.read().stats()
     }
 }
 

@@ -13,6 +13,7 @@ use hashbrown::hash_table::Entry;
 
 use super::Interested;
 use super::matches::Matches;
+use crate::stats::InterestStats;
 use crate::subject::{Token, tokens};
 use crate::sync::Arc;
 use std::hash::BuildHasher;
@@ -27,6 +28,8 @@ pub(super) struct Sublist<S> {
     /// Seeded, so that nobody can choose subjects that meet in one slot.
     hasher: FixedState,
     len: usize,
+    inserts: u64,
+    removes: u64,
 }
 
 impl<S: Interested> Sublist<S> {
@@ -37,15 +40,23 @@ impl<S: Interested> Sublist<S> {
             wildcard: Node::default(),
             hasher: FixedState::with_seed(seed),
             len: 0,
+            inserts: 0,
+            removes: 0,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
+    pub(super) fn stats(&self) -> InterestStats {
+        InterestStats {
+            subscriptions: self.len,
+            inserts: self.inserts,
+            removes: self.removes,
+            ..InterestStats::default()
+        }
     }
 
     pub(super) fn insert(&mut self, subscription: Arc<S>) {
         self.len += 1;
+        self.inserts += 1;
         if is_wildcard(subscription.filter()) {
             self.wildcard.insert(subscription);
             return;
@@ -77,6 +88,7 @@ impl<S: Interested> Sublist<S> {
             self.remove_literal(subscription)
         };
         self.len -= usize::from(removed);
+        self.removes += u64::from(removed);
         // A burst of subscriptions must not hold its table for ever.
         let hasher = &self.hasher;
         shrink(&mut self.literal, |other| hasher.hash_one(other.filter()));

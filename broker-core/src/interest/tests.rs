@@ -100,7 +100,7 @@ fn the_table_shrinks_when_a_burst_is_over() {
 fn a_session_that_never_repeats_itself_is_bounded() {
     let interest: Interest<Fake> = Interest::new(1);
     interest.insert(fake(1, "x.>", None));
-    let mut cache = MatchCache::new(1);
+    let mut cache = MatchCache::new(1, Arc::default());
     for round in 0..200_000 {
         let subject = format!("x.{round}");
         let known = cache.look_up(&interest, subject.as_bytes(), || true);
@@ -112,7 +112,7 @@ fn a_session_that_never_repeats_itself_is_bounded() {
 #[test]
 fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
     let interest: Interest<Fake> = Interest::new(1);
-    let mut cache = MatchCache::new(1);
+    let mut cache = MatchCache::new(1, Arc::default());
     for round in 0..100_000 {
         cache.look_up(&interest, format!("once.{round}").as_bytes(), || true);
     }
@@ -161,7 +161,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..80)
     ) {
         let interest = Interest::new(7);
-        let mut cache = MatchCache::new(7);
+        let mut cache = MatchCache::new(7, Arc::default());
         let mut model = Model(Vec::new());
         for (id, step) in steps.into_iter().enumerate() {
             match step {

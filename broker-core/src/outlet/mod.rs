@@ -69,6 +69,10 @@ pub struct OutCounts {
     pub pending_bytes: usize,
     /// Messages that were dropped because their receiver did not keep up.
     pub dropped: u64,
+    /// When messages last left.
+    pub last: Option<Instant>,
+    /// When the party itself last published or subscribed.
+    pub heard: Option<Instant>,
 }
 
 /// Where a session's deliveries go.

@@ -166,13 +166,29 @@ impl WireOutlet {
     /// Writes what waits, as far as the link takes it. `is_ready`: the link has room again, so that
     /// it is worth trying after it had none.
     pub fn drain(&self, now: Instant, is_ready: bool, work: &mut Work) -> Drained {
-        self.drain_and_tell(now, is_ready, work).0
+        self.drain_and_tell(now, is_ready, None, work).0
+    }
+
+    /// The same, and notes when the party was last active: the lock is taken anyhow.
+    pub(crate) fn drain_own(&self, heard: Option<Instant>, now: Instant, work: &mut Work) {
+        let _ = self.drain_and_tell(now, false, heard, work);
     }
 
     /// The same, and whether it is this call that found the link full.
-    fn drain_and_tell(&self, now: Instant, is_ready: bool, work: &mut Work) -> (Drained, bool) {
+    fn drain_and_tell(
+        &self,
+        now: Instant,
+        is_ready: bool,
+        heard: Option<Instant>,
+        work: &mut Work,
+    ) -> (Drained, bool) {
         let mut state = self.state.lock();
-        state.is_touched = false;
+        if heard.is_some() {
+            state.counts.heard = heard;
+        }
+        if std::mem::take(&mut state.is_touched) {
+            state.counts.last = Some(now);
+        }
         loop {
             if state.is_writing {
                 self.report(&mut state);
@@ -375,7 +391,7 @@ impl Outlet for WireOutlet {
     fn flush(&self, work: &mut Work) {
         let now = work.now();
         // Once is enough: from then on the connection waits for room by itself.
-        match self.drain_and_tell(now, false, work) {
+        match self.drain_and_tell(now, false, None, work) {
             (Drained::Blocked, true) => self.wake(),
             // It is held, perhaps for the answer that this was.
             (Drained::Busy, _) if self.has_progress() => self.wake(),

@@ -20,6 +20,7 @@ use crate::headers::{HeaderMap, InvalidHeader};
 use crate::interest::Matches;
 use crate::message::Message;
 use crate::outlet::{Mailboxes, Outlet, Run, Work, sid_number};
+use crate::party::Membership;
 use crate::proto::Publish;
 use crate::receiver::Receiver;
 use crate::subject::{Subject, SubjectError, SubjectFilter};
@@ -132,6 +133,7 @@ impl Client {
         let now = (shared.clock)();
         let receiver = Arc::new(Receiver::new(
             id,
+            seed,
             None,
             Carrier::Memory,
             now,
@@ -142,6 +144,8 @@ impl Client {
         receiver.news.close();
         receiver.set_permissions(grant.permissions.clone());
         account.sessions.fetch_add(1, Ordering::Relaxed);
+        let membership = Membership::begin(Arc::clone(&account), &receiver);
+        receiver.membership.store(Some(Arc::new(membership)));
         shared.register_local(&receiver);
         let session = LocalSession {
             shared,
@@ -426,6 +430,7 @@ impl LocalSession {
             &sid.to_le_bytes(),
             verdict == Subscribe::AllowAndFilter,
         ));
+        self.receiver.sids.insert(Arc::clone(&subscription), living);
         self.account.interest.insert(Arc::clone(&subscription));
         Ok(subscription)
     }
@@ -561,6 +566,7 @@ impl Stream for Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         end(&self.session.account, &self.subscription);
+        self.session.receiver.sids.remove(self.subscription.sid());
         self.session.mailboxes.discard(sid_number(&self.subscription));
     }
 }

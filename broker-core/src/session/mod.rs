@@ -5,7 +5,6 @@ pub mod client;
 pub mod local;
 mod ping;
 mod publisher;
-mod sids;
 
 pub use client::ClientSession;
 

@@ -62,7 +62,10 @@ impl Publisher {
     ) {
         self.count(receiver, run);
         let random = &mut self.random;
-        let cache = self.cache.get_or_insert_with(|| Box::new(MatchCache::new(random.next_u64())));
+        let cache = self.cache.get_or_insert_with(|| {
+            let counts = receiver.counted_look_ups.get_or_init(Arc::default);
+            Box::new(MatchCache::new(random.next_u64(), Arc::clone(counts)))
+        });
         let known = cache.look_up(&account.interest, run.subject, || {
             permissions.is_none_or(|permissions| permissions.may_publish(run.subject))
         });

@@ -32,7 +32,8 @@ type Result<T> = std::result::Result<T, async_nats::Error>;
 /// How long the manager waits for a driver. (Two seconds in earnest.)
 const PATIENCE: Duration = Duration::from_millis(200);
 
-#[tokio::main(flavor = "current_thread")]
+// Time is paused: what is waited for comes at once, and in the same order each time.
+#[tokio::main(flavor = "current_thread", start_paused = true)]
 pub(crate) async fn main() -> Result<()> {
     let broker = TestBroker::start().await;
     let url = broker.url();

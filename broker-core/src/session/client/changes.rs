@@ -139,7 +139,7 @@ impl ClientSession {
             },
         };
         let mut denied = Vec::new();
-        for subscription in self.sids.iter() {
+        for subscription in &self.receiver.sids.list(usize::MAX) {
             match verdict(subscription) {
                 Subscribe::Deny => denied.push(Arc::clone(subscription)),
                 Subscribe::Allow => subscription.set_filtered(false),
@@ -149,7 +149,7 @@ impl ClientSession {
         // The table has no order that could be told.
         denied.sort_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
         for subscription in denied {
-            self.sids.remove(subscription.sid());
+            self.receiver.sids.remove(subscription.sid());
             end(&account, &subscription);
             if let Some(trace) = &self.trace {
                 trace.ended(subscription.sid());

@@ -71,7 +71,7 @@ impl ClientSession {
         }
         self.leaving = Some(Box::new(Leaving { since: now, stage: Stage::Announced, next: now }));
         self.outlet.watch();
-        for subscription in self.sids.iter() {
+        for subscription in &self.receiver.sids.list(usize::MAX) {
             self.note_service(subscription.filter(), subscription.queue());
         }
         if self.options.protocol >= 1 && self.has_ponged {

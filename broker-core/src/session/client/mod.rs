@@ -13,7 +13,6 @@ use bytes::Bytes;
 use super::SYSTEM_QUEUE;
 use super::ping::{Due, Ping};
 use super::publisher::Publisher;
-use super::sids::Sids;
 use crate::account::{Account, SYSTEM};
 use crate::auth::{
     Authenticator, Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe,
@@ -24,9 +23,11 @@ use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
 use crate::limits::{PRE_AUTH_READ_BYTES, RUN_MESSAGES};
 use crate::outlet::{Link, Outlet, Run, WireOutlet, Work};
+use crate::party::{Membership, Profile};
 use crate::proto::parser::plain;
 use crate::proto::{ConnectOptions, Op, Parsed, Parser, Publish, Terms, encode};
 use crate::receiver::Receiver;
+use crate::snapshot::AuthFailure;
 use crate::subject::{SubjectFilter, is_valid_literal};
 use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
@@ -70,9 +71,10 @@ pub struct ClientSession {
     terms: Terms,
     options: ConnectOptions,
     phase: Phase,
-    sids: Sids,
     publisher: Publisher,
     ping: Ping,
+    /// When it last published or subscribed.
+    heard: Option<Instant>,
     has_connected: bool,
     has_ponged: bool,
     /// The authenticator has changed while the one before it was at work.
@@ -128,8 +130,15 @@ impl ClientSession {
         let Arrival { remote, handshake, is_mapped, carrier } = arrival;
         let auth_timeout = carrier.auth_timeout().unwrap_or(limits.auth_timeout);
         let ping = Ping::new(now, &limits, carrier.ping_interval());
-        let receiver =
-            Arc::new(Receiver::new(id, remote, carrier, now, Arc::clone(&outlet) as Arc<_>, true));
+        let receiver = Arc::new(Receiver::new(
+            id,
+            seed,
+            remote,
+            carrier,
+            now,
+            Arc::clone(&outlet) as Arc<_>,
+            true,
+        ));
         let phase = Phase::Stranger(now + auth_timeout);
         let mut session = Self {
             terms: Terms {
@@ -144,9 +153,9 @@ impl ClientSession {
             parser: Parser::default(),
             options: ConnectOptions::default(),
             phase,
-            sids: Sids::new(seed),
             publisher: Publisher::new(seed),
             ping,
+            heard: None,
             has_connected: false,
             has_ponged: false,
             must_review: false,
@@ -192,6 +201,8 @@ impl ClientSession {
         let account = self.shared.account(&grant.account);
         account.sessions.fetch_add(1, Ordering::Relaxed);
         self.receiver.set_permissions(grant.permissions.clone());
+        let membership = Membership::begin(Arc::clone(&account), &self.receiver);
+        self.receiver.membership.store(Some(Arc::new(membership)));
         let Grant { permissions, user, proof, .. } = grant;
         self.phase = Phase::Served(Served { account, permissions, user, proof });
     }
@@ -247,7 +258,7 @@ impl ClientSession {
     pub fn flush(&mut self, now: Instant, work: &mut Work) {
         work.start(now);
         flush_touched(work);
-        self.outlet.drain(now, false, work);
+        self.outlet.drain_own(self.heard, now, work);
         self.shared.guard_total(&self.shared.options.load().limits);
     }
 
@@ -274,6 +285,7 @@ impl ClientSession {
                 }
                 // NATS 2.14: the first letter tells.
                 Phase::Stranger(_) if !matches!(rest[0], b'C' | b'c') => {
+                    self.note_auth_failure(AuthFailure::BeforeConnect);
                     self.fault(&ClientFault::AuthorizationViolation, work);
                     break;
                 }
@@ -307,7 +319,7 @@ impl ClientSession {
         self.publish(&mut run, shared, work);
         work.keep_messages(run);
         if self.publisher.messages() != messages_before {
-            self.ping.heard(now);
+            self.heard(now);
         }
         Received { used: at, whole }
     }
@@ -392,11 +404,11 @@ impl ClientSession {
         match *op {
             Op::Connect(json) => self.connect(json, now, work),
             Op::Subscribe { filter, queue, sid } => {
-                self.ping.heard(now);
+                self.heard(now);
                 self.subscribe(filter, queue, sid, work);
             }
             Op::Unsubscribe { sid, max } => {
-                self.ping.heard(now);
+                self.heard(now);
                 self.unsubscribe(sid, max, work);
             }
             Op::Ping => {
@@ -421,6 +433,12 @@ impl ClientSession {
         }
     }
 
+    /// It has published or subscribed.
+    fn heard(&mut self, now: Instant) {
+        self.ping.heard(now);
+        self.heard = Some(now);
+    }
+
     fn connect(&mut self, json: &[u8], now: Instant, work: &mut Work) {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.options.load().limits;
@@ -432,6 +450,7 @@ impl ClientSession {
         if self.options.apply(json).is_err() {
             return self.fault(&ClientFault::BadJson("CONNECT"), work);
         }
+        self.introduce();
         let headers = self.options.headers && !shared.options.load().no_header_support;
         self.terms.headers = headers;
         self.outlet.set_headers(headers);
@@ -510,10 +529,15 @@ impl ClientSession {
     }
 
     fn admit(&mut self, result: Result<Grant, Denied>, work: &mut Work) {
-        let Ok(grant) = result else {
-            return self.fault(&ClientFault::AuthorizationViolation, work);
+        let grant = match result {
+            Ok(grant) => grant,
+            Err(denied) => {
+                self.note_auth_failure(denied.into());
+                return self.fault(&ClientFault::AuthorizationViolation, work);
+            }
         };
         if !self.options.account.is_empty() {
+            self.note_auth_failure(AuthFailure::Credentials);
             return self.fault(&ClientFault::AuthorizationViolation, work);
         }
         if grant.proof.is_some() {
@@ -521,6 +545,7 @@ impl ClientSession {
         }
         self.take_mapped_name(&grant);
         self.become_served(grant);
+        self.introduce();
         self.follow_trace();
         if std::mem::take(&mut self.must_review) {
             self.review(work);
@@ -564,6 +589,7 @@ impl ClientSession {
         self.end_subscriptions();
         if let Phase::Served(served) = &self.phase {
             served.account.sessions.fetch_sub(1, Ordering::Relaxed);
+            self.shared.depart(&self.receiver);
             self.phase = Phase::Checking(None);
         }
     }
@@ -571,7 +597,7 @@ impl ClientSession {
     fn end_subscriptions(&mut self) {
         if let Phase::Served(served) = &self.phase {
             let trace = self.trace.as_deref();
-            self.sids.end_all(&served.account, |sid| {
+            self.receiver.sids.end_all(&served.account, |sid| {
                 if let Some(trace) = trace {
                     trace.ended(sid);
                 }
@@ -606,7 +632,7 @@ impl ClientSession {
             return self.fault(&ClientFault::MaxSubscriptions, work);
         }
         // NATS 2.14: a sid that is taken keeps what it had, whatever was asked for.
-        if self.sids.get(sid).is_none() {
+        if self.receiver.sids.get(sid).is_none() {
             if parsed.is_err() {
                 return self.fault(&ClientFault::InvalidSubject, work);
             }
@@ -615,7 +641,7 @@ impl ClientSession {
             let subscription =
                 Arc::new(Subscription::new(receiver, filter, queue, sid, is_filtered));
             self.receiver.subscriptions.fetch_add(1, Ordering::Relaxed);
-            self.sids.insert(Arc::clone(&subscription), living);
+            self.receiver.sids.insert(Arc::clone(&subscription), living);
             served.account.interest.insert(subscription);
             self.note_service(filter, queue);
         }
@@ -632,11 +658,11 @@ impl ClientSession {
 
     fn end_subscription(&mut self, sid: &[u8], max: Option<u64>) -> bool {
         let Phase::Served(served) = &self.phase else { return false };
-        let Some(subscription) = self.sids.get(sid) else { return false };
-        if max.is_some_and(|max| self.receiver.outlet.end_after(subscription, max)) {
+        let Some(subscription) = self.receiver.sids.get(sid) else { return false };
+        if max.is_some_and(|max| self.receiver.outlet.end_after(&subscription, max)) {
             return false;
         }
-        let Some(subscription) = self.sids.remove(sid) else { return false };
+        let Some(subscription) = self.receiver.sids.remove(sid) else { return false };
         end(&served.account, &subscription);
         true
     }
@@ -681,6 +707,18 @@ impl ClientSession {
         self.outlet.send(work, |out| encode::info(out, &info));
     }
 
+    /// Lets others see who this is.
+    fn introduce(&self) {
+        let ConnectOptions { name, lang, version, .. } = &self.options;
+        let [name, lang, version] = [name, lang, version].map(|text| text.as_str().into());
+        let profile = Profile { name, lang, version, user: self.who().shown_user() };
+        self.receiver.profile.store(Some(Arc::new(profile)));
+    }
+
+    fn note_auth_failure(&self, failure: AuthFailure) {
+        self.shared.history.lock().note_auth_failure(failure);
+    }
+
     fn note_rtt(&self, rtt: Duration) {
         let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
         self.receiver.rtt_nanos.store(nanos.max(1), Ordering::Relaxed);
@@ -711,6 +749,7 @@ impl ClientSession {
         if let Phase::Stranger(deadline) = &self.phase
             && now >= *deadline
         {
+            self.note_auth_failure(AuthFailure::Timeout);
             self.fault(&ClientFault::AuthenticationTimeout, work);
         } else {
             let shared = Arc::clone(&self.shared);
@@ -786,9 +825,12 @@ impl Drop for ClientSession {
         let reason = self.closing().unwrap_or(CloseReason::ClientClosed);
         self.close(reason);
         self.voice().log_end(reason);
+        let at = (self.shared.clock)();
+        let (_, left_behind_bytes) = self.outlet.left_behind();
+        self.shared.note_closed(self.receiver.last_snapshot(at, reason, left_behind_bytes));
         self.leave_account();
         self.outlet.abandon(reason);
-        self.shared.unregister(&self.receiver, reason);
+        self.shared.unregister(&self.receiver);
     }
 }
 

@@ -221,7 +221,7 @@ fn a_subscription_for_one_message_leaves_nothing_behind() {
         assert_eq!(a.read(), format!("MSG in.{number} {number} 0\r\n\r\n"));
     }
     assert_eq!(world.broker.stats().subscriptions, 0);
-    assert!(a.session.sids.len() < 200, "ended subscriptions pile up");
+    assert!(a.session.receiver.sids.len() < 200, "ended subscriptions pile up");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::error::{ClientFault, CloseReason, Escaped, Said};
 use crate::outlet::{WireOutlet, Work};
 use crate::proto::{ConnectOptions, encode};
 use crate::receiver::Receiver;
+use crate::sync::Arc;
 use crate::trace::Trace;
 
 /// How many bytes of what could not be parsed the log shows.
@@ -54,6 +55,18 @@ impl Who<'_> {
             return Some("token".to_owned());
         }
         served.user.as_ref().map(|user| format!("user:{user}"))
+    }
+
+    /// As monitoring shows it.
+    // NATS 2.14: client.go getRawAuthUser.
+    pub(super) fn shown_user(&self) -> Option<Arc<str>> {
+        let ConnectOptions { nkey, user, .. } = self.options;
+        match (&**nkey, &**user) {
+            ("", "") if self.options.has_token() => Some("[REDACTED]".into()),
+            ("", "") => self.served.and_then(|served| served.user.clone()),
+            ("", user) => Some(user.into()),
+            (nkey, _) => Some(nkey.into()),
+        }
     }
 
     /// Whom a client said it was.

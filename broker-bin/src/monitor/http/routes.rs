@@ -1,0 +1,275 @@
+//! Which path shows what.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::routing::any;
+use serde::Serialize;
+
+use super::access::Access;
+use super::answer::{self, Answer};
+use super::kitchen::{Failed, Kitchen};
+use super::page;
+use crate::monitor::metrics::Metrics;
+use crate::monitor::query::{BadRequest, Query};
+use crate::monitor::{
+    ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, SubszOptions, json, jsz,
+};
+
+/// What every request is answered from.
+struct Desk {
+    observer: Observer,
+    access: Access,
+    kitchen: Kitchen,
+    metrics: Metrics,
+    /// The path that shows the list of all others.
+    root: String,
+    base_path: String,
+}
+
+/// One of the endpoints.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Endpoint {
+    Root,
+    Varz,
+    Connz,
+    Routez,
+    Gatewayz,
+    Leafz,
+    Subsz,
+    Accountz,
+    Accstatz,
+    Jsz,
+    Healthz,
+    Raftz,
+    Metrics,
+}
+
+const ENDPOINTS: &[(&str, Endpoint)] = &[
+    ("/varz", Endpoint::Varz),
+    ("/connz", Endpoint::Connz),
+    ("/routez", Endpoint::Routez),
+    ("/gatewayz", Endpoint::Gatewayz),
+    ("/leafz", Endpoint::Leafz),
+    ("/subsz", Endpoint::Subsz),
+    ("/subscriptionsz", Endpoint::Subsz),
+    ("/accountz", Endpoint::Accountz),
+    ("/accstatz", Endpoint::Accstatz),
+    ("/jsz", Endpoint::Jsz),
+    ("/healthz", Endpoint::Healthz),
+    ("/raftz", Endpoint::Raftz),
+    ("/metrics", Endpoint::Metrics),
+];
+
+pub(super) fn router(options: &MonitorOptions, observer: Observer, address: SocketAddr) -> Router {
+    let base_path = clean_base(&options.base_path);
+    let desk = Desk {
+        access: Access::new(options),
+        kitchen: Kitchen::new(),
+        metrics: Metrics::new(options, address),
+        root: if base_path.is_empty() { "/".into() } else { base_path.clone() },
+        base_path,
+        observer,
+    };
+    // Any method is answered, as in the reference; nothing here changes anything.
+    Router::new().fallback(any(serve)).with_state(Arc::new(desk))
+}
+
+/// `nats/` and `/nats` are `/nats`; `/` is nothing.
+pub(super) fn clean_base(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    parts.iter().map(|part| format!("/{part}")).collect()
+}
+
+async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Answer {
+    let uri = request.uri();
+    let path = uri.path();
+    let clean = clean_path(path);
+    if clean != path {
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        return answer::elsewhere(&format!("{clean}{query}"));
+    }
+    let Some(endpoint) = desk.endpoint(path) else { return answer::not_found() };
+    // Whoever only wants to know whether we are well has no secrets to see.
+    if endpoint != Endpoint::Healthz
+        && let Err(challenge) = desk.access.check(request.headers())
+    {
+        return answer::who_are_you(challenge);
+    }
+    let query = Query::parse(uri.query().unwrap_or_default());
+    desk.answer(endpoint, query).await.unwrap_or_else(|error| answer::bad_request(&error))
+}
+
+impl Desk {
+    fn endpoint(&self, path: &str) -> Option<Endpoint> {
+        if path == self.root {
+            return Some(Endpoint::Root);
+        }
+        let name = path.strip_prefix(&*self.base_path)?;
+        ENDPOINTS.iter().find(|(known, _)| *known == name).map(|(_, endpoint)| *endpoint)
+    }
+
+    async fn answer(&self, endpoint: Endpoint, query: Query) -> Result<Answer, BadRequest> {
+        let observer = &self.observer;
+        // Most requests count even if they are refused; those for connections only if they can be read.
+        let count = |path| observer.note_request(path);
+        let seen = observer.clone();
+        Ok(match endpoint {
+            Endpoint::Root => {
+                count("/");
+                answer::html(page::index(&observer.varz(), &self.base_path))
+            }
+            Endpoint::Varz => {
+                count("/varz");
+                self.json(move || Ok(seen.varz())).await?
+            }
+            Endpoint::Connz => {
+                let options = ConnzOptions::parse(&query)?;
+                count("/connz");
+                self.json(move || seen.connz(&options)).await?
+            }
+            Endpoint::Routez => {
+                count("/routez");
+                query.subscriptions()?;
+                self.json(move || Ok(seen.routez())).await?
+            }
+            Endpoint::Gatewayz => {
+                count("/gatewayz");
+                query.subscriptions()?;
+                query.switch("accs")?;
+                self.json(move || Ok(seen.gatewayz())).await?
+            }
+            Endpoint::Leafz => {
+                count("/leafz");
+                query.switch("subs")?;
+                self.json(move || Ok(seen.leafz())).await?
+            }
+            Endpoint::Subsz => {
+                count("/subsz");
+                let options = SubszOptions::parse(&query)?;
+                self.json(move || seen.subsz(&options)).await?
+            }
+            Endpoint::Accountz => {
+                count("/accountz");
+                self.json(move || {
+                    seen.accountz(Some(query.text("acc")).filter(|name| !name.is_empty()))
+                })
+                .await?
+            }
+            Endpoint::Accstatz => {
+                count("/accstatz");
+                let unused = query.switch("unused")?;
+                self.json(move || Ok(seen.accstatz(unused))).await?
+            }
+            Endpoint::Jsz => {
+                count("/jsz");
+                jsz::check(&query)?;
+                self.json(move || Ok(seen.jsz())).await?
+            }
+            Endpoint::Healthz => {
+                count("/healthz");
+                self.health(&HealthzOptions::parse(&query)?)
+            }
+            Endpoint::Raftz => answer::no_raft(),
+            Endpoint::Metrics => {
+                let metrics = self.metrics.clone();
+                let made = self.kitchen.make(move || Some(metrics.render(&seen).into_bytes()));
+                made.await.map_or_else(failed, answer::metrics)
+            }
+        })
+    }
+
+    /// Looks, and writes down what it sees.
+    async fn json<T: Serialize>(
+        &self,
+        look: impl FnOnce() -> Result<T, BadRequest> + Send + 'static,
+    ) -> Result<Answer, BadRequest> {
+        let (tell, refused) = tokio::sync::oneshot::channel();
+        let made = self.kitchen.make(move || match look() {
+            Ok(seen) => json::pretty(&seen).ok(),
+            Err(error) => {
+                // Somebody waits for it.
+                let _ = tell.send(error);
+                Some(Vec::new())
+            }
+        });
+        let made = made.await;
+        if let Ok(error) = refused.await {
+            return Err(error);
+        }
+        Ok(made.map_or_else(failed, |body| answer::json(StatusCode::OK, body)))
+    }
+
+    /// Waits for nobody: whoever decides where clients are sent asks often, and in a hurry.
+    fn health(&self, options: &HealthzOptions) -> Answer {
+        let seen = self.observer.healthz(options);
+        let status = match seen.health {
+            Health::Ok => StatusCode::OK,
+            Health::NotReady => StatusCode::INTERNAL_SERVER_ERROR,
+            Health::BadRequest => StatusCode::BAD_REQUEST,
+        };
+        if let Some(error) = &seen.error {
+            tracing::warn!("Healthcheck failed: {error:?}");
+        } else if !seen.errors.is_empty() {
+            tracing::warn!("Healthcheck failed: {} errors", seen.errors.len());
+        }
+        match json::compact(&seen) {
+            Ok(body) => answer::json(status, body.into()),
+            Err(_) => answer::broken(),
+        }
+    }
+}
+
+fn failed(why: Failed) -> Answer {
+    match why {
+        Failed::Full => answer::busy(),
+        Failed::Broken => answer::broken(),
+    }
+}
+
+/// Without empty parts, `.` and `..`; a slash at the end stays.
+// Go: net/http cleanPath.
+fn clean_path(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut clean: String = parts.iter().map(|part| format!("/{part}")).collect();
+    if clean.is_empty() || path.ends_with('/') {
+        clean.push('/');
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("//varz", "/varz"),
+            ("/a/./b/../varz", "/a/varz"),
+            ("/varz/", "/varz/"),
+            ("/../..", "/"),
+            ("//", "/"),
+        ] {
+            assert_eq!(clean_path(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_base_path_may_be_written_as_one_likes() {
+        for (written, expected) in [("", ""), ("/", ""), ("nats", "/nats"), ("/a//b/", "/a/b")] {
+            assert_eq!(clean_base(written), expected, "{written}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The metrics of prometheus-nats-exporter: its names, labels, types and values, all of its endpoints.
+
+use broker_core::snapshot::{Account, Connection};
+use serde_json::Value;
+
+use super::writer::Writer;
+use crate::monitor::accountz::AccountInfo;
+use crate::monitor::accstatz::AccountStat;
+use crate::monitor::connz::DEFAULT_LIMIT;
+use crate::monitor::{HealthzOptions, Observer, SubszOptions, Varz};
+use crate::options::MetricsPrefix;
+
+/// Strings that are shown; others are not.
+const SHOWN_STRINGS: &[&str] = &[
+    "server_id",
+    "server_name",
+    "version",
+    "domain",
+    "leader",
+    "name",
+    "start",
+    "config_load_time",
+];
+
+/// Those of them that are moments.
+const MOMENTS: &[&str] = &["start", "config_load_time"];
+
+pub(super) fn write(
+    writer: &Writer,
+    prefix: MetricsPrefix,
+    observer: &Observer,
+    varz: &Varz,
+    connections: &[Connection],
+    accounts: &[Account],
+) {
+    let compat = Compat { writer, prefix };
+    if let Ok(value) = serde_json::to_value(varz) {
+        compat.flatten("varz", &[], &value);
+    }
+    if let Ok(value) = serde_json::to_value(observer.routez()) {
+        compat.flatten("routez", &[], &value);
+    }
+    if let Some(value) = observer
+        .subsz(&SubszOptions::default())
+        .ok()
+        .and_then(|seen| serde_json::to_value(seen).ok())
+    {
+        compat.flatten("subsz", &[], &value);
+    }
+    compat.healthz(observer);
+    compat.connz(connections);
+    compat.leafz(observer);
+    compat.accstatz(accounts);
+    compat.accountz(observer, accounts);
+    compat.jetstream(&varz.server_name);
+}
+
+struct Compat<'a> {
+    writer: &'a Writer,
+    prefix: MetricsPrefix,
+}
+
+impl Compat<'_> {
+    /// The part of the exporter that knows nothing of what it exports: every number, and a few strings.
+    fn flatten(&self, endpoint: &str, path: &[&str], value: &Value) {
+        let Some(object) = value.as_object() else { return };
+        for (key, value) in object {
+            let path = [path, &[&**key]].concat();
+            let name = joined(&path);
+            match value {
+                Value::Number(number) => {
+                    let value = number.as_f64().unwrap_or_default();
+                    self.gauge(&format!("{endpoint}_{name}"), &name, &[], value);
+                }
+                Value::String(text) if SHOWN_STRINGS.contains(&&**key) => {
+                    let full = format!("{endpoint}_{name}");
+                    match millis(key, text) {
+                        Some(millis) => self.gauge(&full, &name, &[], millis),
+                        None => self.gauge(&full, &name, &[("value", text)], 1.0),
+                    }
+                }
+                // The exporter leaves leaf nodes out.
+                Value::Object(_) if key != "leaf" => self.flatten(endpoint, &path, value),
+                _ => {}
+            }
+        }
+    }
+
+    fn healthz(&self, observer: &Observer) {
+        let status = observer.healthz(&HealthzOptions::default()).status;
+        let is_ok = status == "ok";
+        // 0 is good there, and 1 here.
+        self.gauge("healthz_status", "status", &[], f64::from(!is_ok));
+        self.gauge("healthz_status_value", "status", &[("value", status)], f64::from(is_ok));
+    }
+
+    fn connz(&self, connections: &[Connection]) {
+        let sum = |of: &dyn Fn(&Connection) -> u64| connections.iter().map(of).sum::<u64>();
+        for (name, value) in [
+            ("num_connections", connections.len() as u64),
+            ("total", connections.len() as u64),
+            ("offset", 0),
+            ("limit", DEFAULT_LIMIT as u64),
+            ("pending_bytes", sum(&|one| one.pending_bytes as u64)),
+            ("subscriptions", sum(&|one| one.subscriptions as u64)),
+        ] {
+            self.gauge(&format!("connz_{name}"), name, &[], value as f64);
+        }
+        // Of connections that are there: these go back when one goes.
+        for (name, value) in [
+            ("in_bytes", sum(&|one| one.traffic.in_bytes)),
+            ("out_bytes", sum(&|one| one.traffic.out_bytes)),
+            ("in_msgs", sum(&|one| one.traffic.in_messages)),
+            ("out_msgs", sum(&|one| one.traffic.out_messages)),
+        ] {
+            self.writer.counter(&self.core(&format!("connz_{name}")), name, &[], value);
+        }
+    }
+
+    fn leafz(&self, observer: &Observer) {
+        let leafnodes = observer.leafz().leafnodes;
+        self.gauge("leafz_conn_nodes_total", "nodes_total", &[], leafnodes as f64);
+    }
+
+    fn accstatz(&self, accounts: &[Account]) {
+        for stat in accounts.iter().map(AccountStat::new) {
+            let labels =
+                [("account", &*stat.acc), ("account_id", &stat.acc), ("account_name", &stat.name)];
+            for (name, value) in [
+                ("current_connections", stat.conns as u64),
+                ("total_connections", stat.total_conns as u64),
+                ("subscriptions", stat.num_subscriptions as u64),
+                ("leaf_nodes", stat.leafnodes as u64),
+                ("sent_messages", stat.sent.all.msgs),
+                ("sent_bytes", stat.sent.all.bytes),
+                ("received_messages", stat.received.all.msgs),
+                ("received_bytes", stat.received.all.bytes),
+                ("slow_consumers", stat.slow_consumers),
+            ] {
+                self.gauge(&format!("accstatz_{name}"), name, &labels, value as f64);
+            }
+        }
+    }
+
+    fn accountz(&self, observer: &Observer, accounts: &[Account]) {
+        let now = observer.now().moment();
+        for info in accounts.iter().map(|account| AccountInfo::new(account, now)) {
+            let labels = [("account_id", &*info.account_name), ("account_name", &*info.name_tag)];
+            for (name, value) in [
+                ("client_connections", info.client_connections),
+                ("leafnode_connections", info.leafnode_connections),
+                ("subscriptions", info.subscriptions),
+                ("is_system", usize::from(info.is_system)),
+                ("expired", usize::from(info.expired)),
+                ("complete", usize::from(info.complete)),
+                ("jetstream_enabled", usize::from(info.jetstream_enabled)),
+                // Limits that come with a JWT: without one the exporter says 0.
+                ("limit_subs", 0),
+                ("limit_data", 0),
+                ("limit_payload", 0),
+                ("limit_imports", 0),
+                ("limit_exports", 0),
+                ("limit_wildcards", 0),
+                ("limit_conn", 0),
+                ("limit_leaf", 0),
+            ] {
+                self.gauge(&format!("accountz_{name}"), name, &labels, value as f64);
+            }
+        }
+    }
+
+    /// Streams: there are none.
+    fn jetstream(&self, server_name: &str) {
+        let labels = [
+            ("server_name", server_name),
+            ("cluster", ""),
+            ("domain", ""),
+            ("meta_leader", ""),
+            ("is_meta_leader", "true"),
+        ];
+        for (name, help, value) in [
+            ("jetstream_disabled", "JetStream disabled or not", 1.0),
+            ("max_memory", "JetStream Max Memory", 0.0),
+            ("max_storage", "JetStream Max Storage", 0.0),
+            ("total_streams", "Total number of streams in JetStream", 0.0),
+            ("total_consumers", "Total number of consumers in JetStream", 0.0),
+            ("total_messages", "Total number of stored messages in JetStream", 0.0),
+            ("total_message_bytes", "Total number of bytes stored in JetStream", 0.0),
+        ] {
+            let prefix = match self.prefix {
+                MetricsPrefix::Gnatsd => "jetstream",
+                MetricsPrefix::Nats => "nats",
+            };
+            self.writer.gauge(&format!("{prefix}_server_{name}"), help, &labels, value);
+        }
+    }
+
+    fn gauge(&self, name: &str, help: &str, labels: super::writer::Labels<'_>, value: f64) {
+        self.writer.gauge(&self.core(name), help, labels, value);
+    }
+
+    fn core(&self, name: &str) -> String {
+        let prefix = match self.prefix {
+            MetricsPrefix::Gnatsd => "gnatsd",
+            MetricsPrefix::Nats => "nats",
+        };
+        format!("{prefix}_{name}")
+    }
+}
+
+/// The keys that lead to a value, as the exporter makes a name of them.
+fn joined(path: &[&str]) -> String {
+    let name = path.join("_").replace('/', "_");
+    let parts: Vec<&str> = name.split('_').filter(|part| !part.is_empty()).collect();
+    parts.join("_")
+}
+
+/// A moment in milliseconds since 1970.
+fn millis(key: &str, text: &str) -> Option<f64> {
+    if !MOMENTS.contains(&key) {
+        return None;
+    }
+    let timestamp: jiff::Timestamp = text.parse().ok()?;
+    Some(timestamp.as_millisecond() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_joined_as_the_exporter_does() {
+        assert_eq!(joined(&["http_req_stats", "/varz"]), "http_req_stats_varz");
+        assert_eq!(joined(&["http_req_stats", "/"]), "http_req_stats");
+        assert_eq!(joined(&["mem"]), "mem");
+    }
+
+    #[test]
+    fn moments_are_milliseconds() {
+        assert_eq!(millis("start", "1970-01-01T00:00:01.5Z"), Some(1500.0));
+        assert_eq!(millis("server_name", "1970-01-01T00:00:01Z"), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! `/metrics`: what there is to see, for Prometheus.
+//!
+//! Two sets, made at each scrape from the same look that JSON is made from: [`compat`], under the names,
+//! labels and values that prometheus-nats-exporter gives, so that dashboards made for it work unchanged;
+//! and [`own`], where counters are counters.
+//!
+//! Each scrape has a recorder of its own: nothing is kept between scrapes, series of what is gone are
+//! gone, and two servers in one process never meet.
+
+mod compat;
+mod own;
+mod writer;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{MonitorOptions, Observer};
+use crate::options::{MetricsPrefix, MetricsServerId};
+use writer::Writer;
+
+/// Renders metrics. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Metrics {
+    how: Arc<How>,
+}
+
+#[derive(Debug)]
+struct How {
+    prefix: MetricsPrefix,
+    label: MetricsServerId,
+    url: String,
+}
+
+impl Metrics {
+    pub(super) fn new(options: &MonitorOptions, address: SocketAddr) -> Self {
+        let port = address.port();
+        let url = if address.ip().is_unspecified() {
+            format!("http://localhost:{port}")
+        } else {
+            format!("http://{address}")
+        };
+        let how = How { prefix: options.prefix, label: options.server_label, url };
+        Self { how: Arc::new(how) }
+    }
+
+    pub(super) fn render(&self, observer: &Observer) -> String {
+        let varz = observer.varz();
+        let server_id = match self.how.label {
+            MetricsServerId::Url => &self.how.url,
+            MetricsServerId::Id => &varz.server_id,
+            MetricsServerId::Name => &varz.server_name,
+        };
+        let writer = Writer::new(server_id);
+        let connections = observer.broker().connections();
+        let accounts = observer.broker().accounts();
+        compat::write(&writer, self.how.prefix, observer, &varz, &connections, &accounts);
+        own::write(&writer, observer, &varz, &connections, &accounts);
+        writer.finish()
+    }
+}

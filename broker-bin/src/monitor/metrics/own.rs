@@ -1,0 +1,162 @@
+//! Metrics of our own: what the others do not tell, and counters that are counters.
+
+use broker_core::CloseReason;
+use broker_core::snapshot::{Account, AuthFailure, Connection};
+
+use super::writer::Writer;
+use crate::monitor::{Observer, Varz};
+use crate::{NATS_VERSION, VERSION};
+
+pub(super) fn write(
+    writer: &Writer,
+    observer: &Observer,
+    varz: &Varz,
+    connections: &[Connection],
+    accounts: &[Account],
+) {
+    let gauge = |name, help, value| writer.gauge(name, help, &[], value);
+    let counter = |name, help, value| writer.counter(name, help, &[], value);
+
+    let build = [
+        ("version", VERSION),
+        ("nats_version", NATS_VERSION),
+        ("git_commit", varz.git_commit.unwrap_or_default()),
+    ];
+    writer.gauge("natsd_build_info", "What is running; always 1.", &build, 1.0);
+    gauge("natsd_start_time_seconds", "When the server started.", varz.start.unix_seconds());
+    let uptime = observer.started().elapsed().as_secs_f64();
+    gauge("natsd_uptime_seconds", "For how long it has run.", uptime);
+    gauge("natsd_memory_bytes", "Resident memory.", varz.mem as f64);
+    let used = observer.process().cpu_seconds();
+    gauge("natsd_cpu_seconds", "Processor time used since the process began.", used);
+
+    gauge("natsd_connections", "Clients connected.", varz.connections as f64);
+    counter("natsd_connections_total", "Clients that ever came.", varz.total_connections);
+    for (reason, count) in observer.broker().closed_by_reason() {
+        writer.counter(
+            "natsd_connections_closed_total",
+            "Clients that are gone, by reason.",
+            &[("kind", "client"), ("reason", &reason.to_string())],
+            count,
+        );
+    }
+    slow_consumers(writer, observer);
+    counter(
+        "natsd_stale_connections_total",
+        "Clients cut because they did not answer.",
+        varz.stale_connections,
+    );
+    auth_failures(writer, observer);
+
+    counter("natsd_in_messages_total", "Messages from clients.", varz.in_msgs);
+    counter("natsd_in_bytes_total", "Their bytes, headers and payload.", varz.in_bytes);
+    counter("natsd_out_messages_total", "Messages to clients.", varz.out_msgs);
+    counter("natsd_out_bytes_total", "Their bytes, headers and payload.", varz.out_bytes);
+    let pending = connections.iter().map(|one| one.pending_bytes);
+    let (total, most) = (pending.clone().sum::<usize>(), pending.max().unwrap_or(0));
+    gauge("natsd_pending_bytes", "What waits to be read by all clients.", total as f64);
+    gauge("natsd_pending_bytes_max", "What waits for the client with most waiting.", most as f64);
+
+    subscriptions(writer, accounts);
+    for (path, count) in &varz.http_req_stats {
+        let help = "Requests to the monitoring endpoints.";
+        writer.counter("natsd_http_requests_total", help, &[("path", path)], *count);
+    }
+    for account in accounts {
+        of_account(writer, account);
+    }
+}
+
+/// Both reasons are there from the beginning: a counter that appears at 1 shows no increase.
+fn slow_consumers(writer: &Writer, observer: &Observer) {
+    let closed = observer.broker().closed_by_reason();
+    for (label, reason) in [
+        ("pending_bytes", CloseReason::SlowConsumerPendingBytes),
+        ("write_deadline", CloseReason::SlowConsumerWriteDeadline),
+    ] {
+        let count =
+            closed.iter().find(|(other, _)| *other == reason).map_or(0, |(_, count)| *count);
+        writer.counter(
+            "natsd_slow_consumers_total",
+            "Clients cut because they did not keep up, by kind and reason.",
+            &[("kind", "client"), ("reason", label)],
+            count,
+        );
+    }
+}
+
+fn auth_failures(writer: &Writer, observer: &Observer) {
+    let failures = observer.broker().auth_failures();
+    for (label, failure) in [
+        ("credentials", AuthFailure::Credentials),
+        ("connection_kind", AuthFailure::ConnectionKind),
+        ("user_removed", AuthFailure::UserRemoved),
+        ("unavailable", AuthFailure::Unavailable),
+        ("before_connect", AuthFailure::BeforeConnect),
+        ("timeout", AuthFailure::Timeout),
+    ] {
+        let found = failures.iter().find(|(other, _)| *other == failure);
+        writer.counter(
+            "natsd_auth_failures_total",
+            "Clients that were not let in, by reason.",
+            &[("reason", label)],
+            found.map_or(0, |(_, count)| *count),
+        );
+    }
+}
+
+fn subscriptions(writer: &Writer, accounts: &[Account]) {
+    let sum = |of: &dyn Fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+    let now = sum(&|account| account.interest.subscriptions as u64);
+    writer.gauge("natsd_subscriptions", "Subscriptions.", &[], now as f64);
+    for (name, help, value) in [
+        (
+            "natsd_subscriptions_made_total",
+            "Subscriptions that were ever made.",
+            sum(&|account| account.interest.inserts),
+        ),
+        (
+            "natsd_subscriptions_ended_total",
+            "Subscriptions that have ended.",
+            sum(&|account| account.interest.removes),
+        ),
+        (
+            "natsd_subject_lookups_total",
+            "How often who wants a subject was looked up.",
+            sum(&|account| account.interest.look_ups),
+        ),
+        (
+            "natsd_subject_lookups_remembered_total",
+            "How many of these look-ups a session remembered the answer of.",
+            sum(&|account| account.interest.cache_hits),
+        ),
+    ] {
+        writer.counter(name, help, &[], value);
+    }
+}
+
+fn of_account(writer: &Writer, account: &Account) {
+    let labels = [("account", &*account.name)];
+    let gauges = [
+        ("natsd_account_connections", "Clients connected.", account.connections),
+        ("natsd_account_subscriptions", "Subscriptions.", account.interest.subscriptions),
+    ];
+    for (name, help, value) in gauges {
+        writer.gauge(name, help, &labels, value as f64);
+    }
+    let traffic = account.traffic;
+    let counters = [
+        ("natsd_account_in_messages_total", "Messages from clients.", traffic.in_messages),
+        ("natsd_account_in_bytes_total", "Their bytes.", traffic.in_bytes),
+        ("natsd_account_out_messages_total", "Messages to clients.", traffic.out_messages),
+        ("natsd_account_out_bytes_total", "Their bytes.", traffic.out_bytes),
+        (
+            "natsd_account_slow_consumers_total",
+            "Clients cut because they did not keep up.",
+            account.slow_consumers,
+        ),
+    ];
+    for (name, help, value) in counters {
+        writer.counter(name, help, &labels, value);
+    }
+}

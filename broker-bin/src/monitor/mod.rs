@@ -1,0 +1,47 @@
+//! What is seen of a running server: as typed values ([`Observer`]), over HTTP ([`Monitor`]) as
+//! nats-server's monitoring shows it, and for Prometheus at `/metrics`.
+//!
+//! | what | where |
+//! | --- | --- |
+//! | taking a look | [`Observer`]: one file an endpoint |
+//! | the listener, its bounds, who may look | `http/` |
+//! | `/metrics` | `metrics/`: prometheus-nats-exporter's names, and our own |
+//! | settings | [`MonitorOptions`] |
+//!
+//! Every answer is added up when somebody asks, from what sessions count for themselves: nothing on the
+//! way of a message knows that it is watched. Answers are made one or two at a time, away from the threads
+//! that serve clients, and what waits for slow readers is bounded.
+
+mod accountz;
+mod accstatz;
+mod connz;
+mod gatewayz;
+mod healthz;
+mod http;
+mod json;
+mod jsz;
+mod leafz;
+mod metrics;
+mod observer;
+mod process;
+mod query;
+mod routez;
+mod subsz;
+mod time;
+mod varz;
+
+pub use crate::options::MonitorOptions;
+pub use accountz::{AccountInfo, Accountz};
+pub use accstatz::{AccountStat, AccountStatz, DataStats, MessagesAndBytes};
+pub use connz::{ConnInfo, ConnState, Connz, ConnzOptions, SortBy, SubscriptionLists};
+pub use gatewayz::Gatewayz;
+pub use healthz::{Health, HealthError, Healthz, HealthzOptions};
+pub use http::Monitor;
+pub use jsz::{ApiStats, Jsz, JszConfig};
+pub use leafz::Leafz;
+pub use observer::{Facts, Observer};
+pub use query::BadRequest;
+pub use routez::Routez;
+pub use subsz::{SubDetail, SublistStats, Subsz, SubszOptions};
+pub use time::{Moment, go_duration, round_trip, uptime};
+pub use varz::{Absent, ByKind, DiskWaits, Varz};

@@ -1,0 +1,157 @@
+//! Somebody who looks at a running server.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use broker_core::Broker;
+use broker_net::Readiness;
+
+use super::process::Process;
+use super::time::{Moment, Now, Wall};
+
+/// What monitoring shows that the broker does not know.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Facts {
+    /// The host that clients' connections are listened for at, as it was asked for.
+    pub host: String,
+    /// The port they are listened for at.
+    pub port: u16,
+    /// The host of the monitoring endpoints, as it was asked for.
+    pub http_host: String,
+    /// Their port, over HTTP; 0 for none.
+    pub http_port: u16,
+    /// Their port, over HTTPS; 0 for none.
+    pub https_port: u16,
+    /// What their paths begin with.
+    pub http_base_path: String,
+    /// How long a TLS handshake may take, in seconds.
+    pub tls_timeout: f64,
+    /// When the configuration was last read; the start, if `None`.
+    pub config_load_time: Option<Moment>,
+    /// The digest of the configuration file; empty if there is none.
+    pub config_digest: String,
+    /// Words that describe this server.
+    pub tags: Vec<String>,
+    /// Facts that describe this server.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            port: 0,
+            http_host: String::new(),
+            http_port: 0,
+            https_port: 0,
+            http_base_path: String::new(),
+            tls_timeout: 2.0,
+            config_load_time: None,
+            config_digest: String::new(),
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
+/// Looks at a running server, with or without HTTP.
+///
+/// Cheap to clone; all clones are one. Every method is named like the endpoint whose answer it returns.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use broker_bin::monitor::{ConnzOptions, Observer};
+///
+/// let server = broker_net::Server::builder().bind().await.unwrap();
+/// let observer = Observer::of(&server);
+/// assert_eq!(observer.varz().connections, 0);
+/// assert!(observer.connz(&ConnzOptions::default())?.connections.is_empty());
+/// # Ok::<(), broker_bin::monitor::BadRequest>(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Observer {
+    seen: Arc<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    broker: Broker,
+    readiness: Readiness,
+    facts: ArcSwap<Facts>,
+    started: Instant,
+    wall: Wall,
+    process: Process,
+    /// How often each endpoint was asked.
+    requests: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Observer {
+    /// Looks at a server that has just started.
+    pub fn of(server: &broker_net::Server) -> Self {
+        let facts = Facts {
+            host: server.host().to_owned(),
+            port: server.local_addr().port(),
+            ..Facts::default()
+        };
+        let seen = Seen {
+            broker: server.broker().clone(),
+            readiness: server.readiness(),
+            facts: ArcSwap::from_pointee(facts),
+            started: Instant::now(),
+            wall: Wall::new(),
+            process: Process::new(),
+            requests: Mutex::default(),
+        };
+        Self { seen: Arc::new(seen) }
+    }
+
+    /// Changes what is shown beside what the broker knows.
+    pub fn update_facts(&self, change: impl Fn(&mut Facts)) {
+        self.seen.facts.rcu(|facts| {
+            let mut facts = Facts::clone(facts);
+            change(&mut facts);
+            facts
+        });
+    }
+
+    /// Counts a request for an endpoint.
+    pub(super) fn note_request(&self, path: &'static str) {
+        let mut requests = self.seen.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry(path).or_default() += 1;
+    }
+
+    pub(super) fn requests(&self) -> BTreeMap<&'static str, u64> {
+        self.seen.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn broker(&self) -> &Broker {
+        &self.seen.broker
+    }
+
+    pub(super) fn facts(&self) -> Arc<Facts> {
+        self.seen.facts.load_full()
+    }
+
+    pub(super) fn is_accepting(&self) -> bool {
+        self.seen.readiness.is_accepting()
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.seen.started
+    }
+
+    pub(super) fn process(&self) -> &Process {
+        &self.seen.process
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.seen.wall.now()
+    }
+
+    pub(super) fn server_id(&self) -> String {
+        self.broker().info().server_id
+    }
+}

@@ -1,0 +1,121 @@
+//! What watches a server on behalf of the program: monitoring, if it was built in.
+
+#[cfg(feature = "monitoring")]
+pub(crate) use with::Watch;
+#[cfg(not(feature = "monitoring"))]
+pub(crate) use without::Watch;
+
+#[cfg(feature = "monitoring")]
+mod with {
+    use std::time::SystemTime;
+
+    use broker_net::Server;
+
+    use crate::daemon::{StartError, host_port};
+    use crate::monitor::{Moment, Monitor, Observer};
+    use crate::options::{MonitorOptions, Options};
+    use crate::ports_file;
+
+    /// Looks at the server, and shows over HTTP what it sees if that is asked for.
+    #[derive(Debug)]
+    pub(crate) struct Watch {
+        pub(crate) observer: Observer,
+        pub(crate) monitor: Option<Monitor>,
+    }
+
+    impl Watch {
+        pub(crate) async fn start(
+            server: &Server,
+            options: &Options,
+            digest: Option<&str>,
+        ) -> Result<Self, StartError> {
+            let watch = Self { observer: Observer::of(server), monitor: None };
+            watch.observer.update_facts(|facts| facts.host.clone_from(&options.host));
+            watch.follow(options, digest);
+            let monitor = match options.monitoring()? {
+                Some(options) => Some(watch.listen(&options).await?),
+                None => None,
+            };
+            Ok(Self { monitor, ..watch })
+        }
+
+        async fn listen(&self, options: &MonitorOptions) -> Result<Monitor, StartError> {
+            let binding = Monitor::bind(options, self.observer.clone());
+            let monitor = binding.await.map_err(|source| StartError::Monitor {
+                address: host_port(&options.host, options.port),
+                source,
+            })?;
+            let address = monitor.local_addr();
+            let shown = host_port(&options.host, address.port());
+            tracing::info!("Starting http monitor on {shown}");
+            if options.is_open() && !address.ip().is_loopback() {
+                tracing::warn!(
+                    "Monitoring on {shown} answers everybody who can reach it: http_token asks for a token, \
+                     http: \"127.0.0.1:{}\" keeps it to this machine",
+                    address.port()
+                );
+            }
+            self.observer.update_facts(|facts| {
+                facts.http_host.clone_from(&options.host);
+                facts.http_port = address.port();
+                facts.http_base_path.clone_from(&options.base_path);
+            });
+            Ok(monitor)
+        }
+
+        /// The configuration was read, and is this now.
+        pub(crate) fn follow(&self, options: &Options, digest: Option<&str>) {
+            let now = Moment(SystemTime::now());
+            self.observer.update_facts(|facts| {
+                facts.tags.clone_from(&options.server_tags);
+                facts.metadata.clone_from(&options.server_metadata);
+                facts.config_load_time = Some(now);
+                if let Some(digest) = digest {
+                    digest.clone_into(&mut facts.config_digest);
+                }
+            });
+        }
+
+        /// Where it listens, for the ports file.
+        pub(crate) fn urls(&self) -> Vec<String> {
+            let monitor = self.monitor.iter();
+            monitor.flat_map(|monitor| ports_file::urls("http", monitor.local_addr())).collect()
+        }
+    }
+}
+
+#[cfg(not(feature = "monitoring"))]
+mod without {
+    use std::io;
+
+    use broker_net::Server;
+
+    use crate::daemon::{StartError, host_port};
+    use crate::options::Options;
+
+    /// Sees nothing, and says so where it should.
+    #[derive(Debug)]
+    pub(crate) struct Watch;
+
+    impl Watch {
+        #[expect(clippy::unused_async, reason = "what can watch has to wait")]
+        pub(crate) async fn start(
+            _: &Server,
+            options: &Options,
+            _: Option<&str>,
+        ) -> Result<Self, StartError> {
+            let Some(options) = options.monitoring()? else { return Ok(Self) };
+            let source = io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this natsd was built without monitoring",
+            );
+            Err(StartError::Monitor { address: host_port(&options.host, options.port), source })
+        }
+
+        pub(crate) fn follow(&self, _: &Options, _: Option<&str>) {}
+
+        pub(crate) fn urls(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+}

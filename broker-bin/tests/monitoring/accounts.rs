@@ -1,0 +1,93 @@
+use serde_json::json;
+
+use crate::common::{Client, get, json, keys, start};
+
+#[tokio::test]
+async fn accounts_are_listed_and_shown_one_by_one() {
+    let daemon = start().await;
+    let mut client = Client::connect(&daemon, "").await;
+    client.say("SUB a 1\r\n").await;
+    let all = json(&daemon, "/accountz").await;
+    assert_eq!(
+        (&all["accounts"], &all["system_account"]),
+        (&json!(["$G", "$SYS"]), &"$SYS".into())
+    );
+    let one = json(&daemon, "/accountz?acc=$G").await["account_detail"].take();
+    assert_eq!((&one["account_name"], &one["name_tag"]), (&"$G".into(), &"$G".into()));
+    assert_eq!((&one["client_connections"], &one["subscriptions"]), (&1.into(), &1.into()));
+    assert_eq!(one["sublist_stats"]["num_inserts"], 1);
+    assert_eq!(one.get("is_system"), None);
+    assert_eq!(json(&daemon, "/accountz?acc=$SYS").await["account_detail"]["is_system"], true);
+    let refused = get(&daemon, "/accountz?acc=x").await;
+    assert_eq!((refused.status, &*refused.body), (400, "Account x does not exist"));
+}
+
+#[tokio::test]
+async fn accounts_show_what_was_sent_and_got_in_them() {
+    let daemon = start().await;
+    let mut client = Client::connect(&daemon, "").await;
+    client.say("SUB a 1\r\nPUB a 3\r\nabc\r\nPUB x 2\r\nxy\r\n").await;
+    let used = json(&daemon, "/accstatz").await["account_statz"].take();
+    assert_eq!(used.as_array().unwrap().len(), 1);
+    let nothing = json!({"msgs": 0, "bytes": 0});
+    let data = |msgs: u64, bytes: u64| json!({"msgs": msgs, "bytes": bytes, "gateways": nothing, "routes": nothing, "leafs": nothing});
+    assert_eq!(
+        used[0],
+        json!({
+            "acc": "$G", "name": "$G", "conns": 1, "leafnodes": 0, "total_conns": 1, "num_subscriptions": 1,
+            "sent": data(1, 3), "received": data(2, 5), "slow_consumers": 0,
+        })
+    );
+    let all = json(&daemon, "/accstatz?unused=1").await;
+    assert_eq!(all["account_statz"].as_array().unwrap().len(), 2);
+    client.leave(&daemon).await;
+    assert_eq!(json(&daemon, "/accstatz").await["account_statz"], json!([]));
+    let all = json(&daemon, "/accstatz?unused=true").await;
+    assert_eq!(all["account_statz"][0]["received"]["bytes"], 5, "what was counted stays");
+}
+
+#[tokio::test]
+async fn what_there_is_not_is_shown_as_nothing() {
+    let daemon = start().await;
+    let routez = get(&daemon, "/routez?subs=detail").await;
+    assert_eq!(keys(&routez.body), ["server_id", "server_name", "now", "num_routes", "routes"]);
+    assert_eq!(routez.json()["routes"], json!([]));
+    let gatewayz = get(&daemon, "/gatewayz").await;
+    assert_eq!(keys(&gatewayz.body), ["server_id", "now", "outbound_gateways", "inbound_gateways"]);
+    assert_eq!(gatewayz.json()["inbound_gateways"], json!({}));
+    let leafz = get(&daemon, "/leafz").await;
+    assert_eq!(keys(&leafz.body), ["server_id", "now", "leafnodes", "leafs"]);
+    let jsz = get(&daemon, "/jsz").await;
+    let expected = "memory storage reserved_memory reserved_storage accounts ha_assets api server_id now \
+        disabled config streams consumers messages bytes total";
+    assert_eq!(keys(&jsz.body), expected.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(jsz.json()["disabled"], true);
+    let raftz = get(&daemon, "/raftz").await;
+    assert_eq!((raftz.status, &*raftz.body), (404, "No Raft nodes registered"));
+    for (path, text) in [
+        ("/jsz?leader-only=1", "filtered response: not leader"),
+        (
+            "/jsz?accounts=x",
+            "Error decoding boolean for 'accounts': strconv.ParseBool: parsing \"x\": invalid syntax",
+        ),
+        (
+            "/routez?subs=x",
+            "Error decoding boolean for 'subs': strconv.ParseBool: parsing \"x\": invalid syntax",
+        ),
+        (
+            "/gatewayz?accs=x",
+            "Error decoding boolean for 'accs': strconv.ParseBool: parsing \"x\": invalid syntax",
+        ),
+        (
+            "/leafz?subs=detail",
+            "Error decoding boolean for 'subs': strconv.ParseBool: parsing \"detail\": invalid syntax",
+        ),
+        (
+            "/accstatz?unused=x",
+            "Error decoding boolean for 'unused': strconv.ParseBool: parsing \"x\": invalid syntax",
+        ),
+    ] {
+        let answer = get(&daemon, path).await;
+        assert_eq!((answer.status, &*answer.body), (400, text));
+    }
+}

@@ -1,0 +1,15 @@
+//! What is seen of a running server from outside.
+#![cfg(feature = "monitoring")]
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
+
+mod access;
+mod accounts;
+mod bounds;
+mod common;
+mod connz;
+mod health;
+mod http;
+mod metrics;
+mod start;
+mod subsz;
+mod varz;

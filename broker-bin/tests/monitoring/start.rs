@@ -1,0 +1,58 @@
+use broker_bin::{Daemon, Options};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::common::{get, json, options, start};
+
+#[tokio::test]
+async fn without_a_port_nothing_listens_but_one_can_still_look() {
+    let daemon = Daemon::start(Options { http_port: 0, ..options() }).await.unwrap();
+    assert_eq!(daemon.monitoring_addr(), None);
+    assert_eq!(daemon.varz().http_port, 0);
+    assert_eq!(daemon.connz(&Default::default()).unwrap().total, 0);
+    assert_eq!(daemon.subsz(&Default::default()).unwrap().stats.num_subscriptions, 0);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_an_error_that_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = Daemon::start(Options { http_port: port.into(), ..options() }).await.unwrap_err();
+    let text = error.to_string();
+    let expected =
+        format!("Can't start monitoring: can't listen to the monitor port 127.0.0.1:{port}: ");
+    assert!(text.starts_with(&expected), "{text}");
+}
+
+#[tokio::test]
+async fn when_the_server_has_stopped_its_monitoring_has_too() {
+    let daemon = start().await;
+    let address = daemon.monitoring_addr().unwrap();
+    assert_eq!(get(&daemon, "/varz").await.status, 200);
+    daemon.stop().await;
+    let waiting = async { while TcpStream::connect(address).await.is_ok() {} };
+    tokio::time::timeout(crate::common::DEADLINE, waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_ports_file_lists_the_monitoring_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { ports_file_dir: Some(dir.path().to_owned()), ..options() };
+    let daemon = Daemon::start(options).await.unwrap();
+    let file = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap();
+    let ports: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(file.path()).unwrap()).unwrap();
+    let expected = format!("http://{}", daemon.monitoring_addr().unwrap());
+    assert_eq!(ports["monitoring"], serde_json::json!([expected]));
+}
+
+#[tokio::test]
+async fn two_servers_in_one_process_are_seen_apart() {
+    let (a, b) = (start().await, start().await);
+    let (one, other) = (json(&a, "/varz").await, json(&b, "/varz").await);
+    assert_ne!(one["server_id"], other["server_id"]);
+    let (one, other) = (get(&a, "/metrics").await.body, get(&b, "/metrics").await.body);
+    let (port_a, port_b) = (a.monitoring_addr().unwrap(), b.monitoring_addr().unwrap());
+    assert!(one.contains(&port_a.to_string()) && !one.contains(&port_b.to_string()));
+    assert!(other.contains(&port_b.to_string()) && !other.contains(&port_a.to_string()));
+    assert!(one.contains("gnatsd_varz_http_req_stats_varz{"), "it was asked once");
+}

@@ -1,0 +1,92 @@
+use std::collections::BTreeMap;
+
+use broker_bin::{Daemon, Options};
+use serde_json::json;
+
+use crate::common::{Client, get, json, keys, options, start};
+
+#[tokio::test]
+async fn the_server_is_shown_with_the_fields_of_the_reference_in_their_order() {
+    let daemon = start().await;
+    let body = get(&daemon, "/varz").await.body;
+    // NATS 2.14: those of a server without cluster, streams and the like, but for `feature_flags`.
+    let expected = "server_id server_name version proto go host port max_connections ping_interval ping_max \
+        http_host http_port http_base_path https_port auth_timeout max_control_line max_payload max_pending \
+        cluster gateway leaf mqtt websocket jetstream tls_timeout write_deadline start now uptime mem cores \
+        gomaxprocs cpu connections total_connections routes remotes leafnodes in_msgs in_bytes \
+        in_client_msgs in_client_bytes out_msgs out_bytes out_client_msgs out_client_bytes slow_consumers \
+        stale_connections stalled_clients subscriptions http_req_stats config_load_time config_digest \
+        system_account slow_consumer_stats stale_connection_stats disk_io_wait_stats";
+    assert_eq!(keys(&body), expected.split_whitespace().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn limits_and_addresses_are_those_that_hold() {
+    let options = Options {
+        server_name: Some("n1".into()),
+        max_payload: 1000,
+        max_subscriptions: 7,
+        server_tags: vec!["a".into(), "b".into()],
+        server_metadata: BTreeMap::from([("rack".into(), "7".into())]),
+        ..options()
+    };
+    let daemon = Daemon::start(options).await.unwrap();
+    let varz = json(&daemon, "/varz").await;
+    assert_eq!(varz["server_name"], "n1");
+    assert_eq!(varz["host"], "127.0.0.1");
+    assert_eq!(varz["port"], daemon.local_addr().port());
+    assert_eq!(varz["http_port"], daemon.monitoring_addr().unwrap().port());
+    assert_eq!(varz["max_payload"], 1000);
+    assert_eq!(varz["max_subscriptions"], 7);
+    assert_eq!(varz["ping_interval"], 120_000_000_000_u64);
+    assert_eq!(varz["tags"], json!(["a", "b"]));
+    assert_eq!(varz["metadata"], json!({"rack": "7"}));
+    assert_eq!(varz.get("auth_required"), None, "nobody need show anything");
+    assert!(varz["mem"].as_u64().unwrap() > 1 << 20);
+    assert!(varz["cores"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn traffic_is_added_up() {
+    let daemon = start().await;
+    let mut client = Client::connect(&daemon, "").await;
+    client.say("SUB a 1\r\nSUB b 2\r\nPUB a 5\r\nhello\r\nPUB x 2\r\nyo\r\n").await;
+    let varz = json(&daemon, "/varz").await;
+    let count = |key: &str| varz[key].as_u64().unwrap();
+    assert_eq!((count("connections"), count("total_connections")), (1, 1));
+    assert_eq!((count("in_msgs"), count("in_bytes")), (2, 7));
+    assert_eq!((count("out_msgs"), count("out_bytes")), (1, 5));
+    assert_eq!((count("in_client_msgs"), count("out_client_msgs")), (2, 1));
+    assert_eq!(count("subscriptions"), 2);
+    client.leave(&daemon).await;
+    let varz = json(&daemon, "/varz").await;
+    assert_eq!(varz["connections"], 0);
+    assert_eq!(varz["in_bytes"], 7, "what was counted stays");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_endpoint() {
+    let daemon = start().await;
+    for path in ["/connz", "/connz?limit=x", "/subscriptionsz", "/subsz?subs=x", "/", "/nope"] {
+        get(&daemon, path).await;
+    }
+    let varz = json(&daemon, "/varz").await;
+    assert_eq!(varz["http_req_stats"], json!({"/": 1, "/connz": 1, "/subsz": 2, "/varz": 1}));
+}
+
+#[tokio::test]
+async fn auth_required_is_shown() {
+    let mut options = options();
+    options.authorization.token = Some("t".into());
+    let daemon = Daemon::start(options).await.unwrap();
+    assert_eq!(json(&daemon, "/varz").await["auth_required"], true);
+}
+
+#[tokio::test]
+async fn the_start_stays_and_now_goes_on() {
+    let daemon = start().await;
+    let (first, second) = (json(&daemon, "/varz").await, json(&daemon, "/varz").await);
+    assert_eq!(first["start"], second["start"]);
+    assert!(first["now"].as_str() < second["now"].as_str());
+    assert!(first["start"].as_str().unwrap().ends_with('Z'));
+}

@@ -1,0 +1,108 @@
+//! What is remembered of those who are gone.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::error::CloseReason;
+use crate::snapshot::{AuthFailure, Closed};
+use crate::stats::{InterestStats, Traffic};
+use crate::sync::Arc;
+
+/// How much memory the list of closed connections may take. With names as clients have them, the
+/// default of 10,000 connections takes a quarter of it; but a client chooses its name.
+const CLOSED_BYTES: usize = 16 << 20;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct History {
+    /// How many parties have left an account.
+    departures: u64,
+    accounts: HashMap<Arc<str>, Past>,
+    reasons: HashMap<CloseReason, u64>,
+    auth_failures: HashMap<AuthFailure, u64>,
+    closed: VecDeque<Arc<Closed>>,
+    closed_bytes: usize,
+}
+
+/// What those did who have left an account.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Past {
+    pub(crate) traffic: Traffic,
+    pub(crate) interest: InterestStats,
+    pub(crate) slow_consumers: u64,
+}
+
+/// The past of all accounts, and how many departures it is of.
+pub(crate) struct Departed {
+    pub(crate) departures: u64,
+    pub(crate) accounts: HashMap<Arc<str>, Past>,
+}
+
+impl History {
+    /// A party has left an account, with what it did there. Returns which departure that is.
+    pub(crate) fn note_departure(
+        &mut self,
+        account: &Arc<str>,
+        traffic: Traffic,
+        interest: InterestStats,
+    ) -> u64 {
+        let past = self.accounts.entry(Arc::clone(account)).or_default();
+        past.traffic += traffic;
+        past.interest += interest;
+        self.departures += 1;
+        self.departures
+    }
+
+    pub(crate) fn note_auth_failure(&mut self, failure: AuthFailure) {
+        *self.auth_failures.entry(failure).or_default() += 1;
+    }
+
+    /// A connection is gone. `max`: how many to remember.
+    pub(crate) fn note_closed(&mut self, closed: Closed, max: usize) {
+        *self.reasons.entry(closed.reason).or_default() += 1;
+        if closed.reason.is_slow_consumer()
+            && let Some(account) = &closed.connection.account
+        {
+            self.accounts.entry(Arc::clone(account)).or_default().slow_consumers += 1;
+        }
+        self.closed_bytes += closed.len_bytes();
+        self.closed.push_back(Arc::new(closed));
+        self.forget_beyond(max);
+    }
+
+    fn forget_beyond(&mut self, max: usize) {
+        while self.closed.len() > max || self.closed_bytes > CLOSED_BYTES {
+            let Some(oldest) = self.closed.pop_front() else { break };
+            self.closed_bytes -= oldest.len_bytes();
+        }
+        if self.closed.capacity() > 2 * max.max(64) {
+            self.closed.shrink_to(max);
+        }
+    }
+
+    /// How many connections ended for which reason.
+    pub(crate) fn reasons(&self) -> Vec<(CloseReason, u64)> {
+        let mut reasons: Vec<_> = self.reasons.iter().map(|(reason, n)| (*reason, *n)).collect();
+        reasons.sort_by_key(|(reason, _)| reason.to_string());
+        reasons
+    }
+
+    pub(crate) fn count(&self, is_meant: impl Fn(CloseReason) -> bool) -> u64 {
+        self.reasons.iter().filter(|(reason, _)| is_meant(**reason)).map(|(_, n)| n).sum()
+    }
+
+    pub(crate) fn auth_failures(&self) -> Vec<(AuthFailure, u64)> {
+        let mut failures: Vec<_> = self.auth_failures.iter().map(|(why, n)| (*why, *n)).collect();
+        failures.sort_unstable();
+        failures
+    }
+
+    /// Those that are remembered, the oldest first. `max`: how many may be.
+    pub(crate) fn closed(&mut self, max: usize) -> Vec<Arc<Closed>> {
+        self.forget_beyond(max);
+        self.closed.iter().cloned().collect()
+    }
+
+    pub(crate) fn departed(&self) -> Departed {
+        Departed { departures: self.departures, accounts: self.accounts.clone() }
+    }
+}
