@@ -47,17 +47,20 @@ mod with {
             })?;
             let address = monitor.local_addr();
             let shown = host_port(&options.host, address.port());
-            tracing::info!("Starting http monitor on {shown}");
+            let scheme = scheme(&monitor);
+            tracing::info!("Starting {scheme} monitor on {shown}");
             if options.is_open() && !address.ip().is_loopback() {
                 tracing::warn!(
                     "Monitoring on {shown} answers everybody who can reach it: http_token asks for a token, \
-                     http: \"127.0.0.1:{}\" keeps it to this machine",
+                     {scheme}: \"127.0.0.1:{}\" keeps it to this machine",
                     address.port()
                 );
             }
             self.observer.update_facts(|facts| {
                 facts.http_host.clone_from(&options.host);
-                facts.http_port = address.port();
+                let is_secured = monitor.is_secured();
+                let port = |is_it| if is_it { address.port() } else { 0 };
+                (facts.http_port, facts.https_port) = (port(!is_secured), port(is_secured));
                 facts.http_base_path.clone_from(&options.base_path);
             });
             Ok(monitor)
@@ -65,11 +68,20 @@ mod with {
 
         /// The configuration was read, and is this now.
         pub(crate) fn follow(&self, options: &Options, digest: Option<&str>) {
+            if let (Some(monitor), Ok(Some(MonitorOptions { tls: Some(tls), .. }))) =
+                (&self.monitor, options.monitoring())
+                && let Err(error) = monitor.set_tls(&tls)
+            {
+                tracing::error!("Monitoring keeps its certificate: {error}");
+            }
             let now = Moment(SystemTime::now());
             self.observer.update_facts(|facts| {
                 facts.tags.clone_from(&options.server_tags);
                 facts.metadata.clone_from(&options.server_metadata);
                 facts.config_load_time = Some(now);
+                if let Some(tls) = &options.tls {
+                    facts.tls_timeout = tls.timeout.as_secs_f64();
+                }
                 if let Some(digest) = digest {
                     digest.clone_into(&mut facts.config_digest);
                 }
@@ -79,8 +91,12 @@ mod with {
         /// Where it listens, for the ports file.
         pub(crate) fn urls(&self) -> Vec<String> {
             let monitor = self.monitor.iter();
-            monitor.flat_map(|monitor| ports_file::urls("http", monitor.local_addr())).collect()
+            monitor.flat_map(|one| ports_file::urls(scheme(one), one.local_addr())).collect()
         }
+    }
+
+    fn scheme(monitor: &Monitor) -> &'static str {
+        if monitor.is_secured() { "https" } else { "http" }
     }
 }
 

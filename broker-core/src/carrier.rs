@@ -97,6 +97,16 @@ impl Carrier {
         self.entrance()?.auth_timeout
     }
 
+    /// As monitoring calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Websocket(_) => "websocket",
+            Self::Unix => "unix",
+            Self::Memory => "memory",
+        }
+    }
+
     /// What users can be bound to.
     pub fn kind(&self) -> ConnectionKind {
         match self {

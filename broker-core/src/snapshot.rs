@@ -15,6 +15,7 @@ use crate::history::Departed;
 use crate::interest::Interested;
 pub use crate::party::Profile;
 use crate::receiver::Receiver;
+use crate::security::Security;
 use crate::stats::{InterestStats, Traffic};
 use crate::subject::{Subject, SubjectFilter};
 use crate::subscription::Subscription as Held;
@@ -31,6 +32,10 @@ pub struct Connection {
     pub id: u64,
     /// Where it comes from; `None` for one inside of the process.
     pub remote: Option<SocketAddr>,
+    /// What brings its bytes: `tcp`, `websocket`, `unix` or `memory`.
+    pub carrier: &'static str,
+    /// How it is secured.
+    pub security: Option<Arc<Security>>,
     /// When it came.
     pub since: Instant,
     /// When it last published, subscribed or was delivered something.
@@ -337,6 +342,8 @@ impl Receiver {
         Connection {
             id: self.id,
             remote: self.remote,
+            carrier: self.carrier.name(),
+            security: self.security.load_full(),
             since: self.since,
             last_activity: out.last.max(out.heard).unwrap_or(self.since),
             rtt: (rtt > 0).then(|| Duration::from_nanos(rtt)),

@@ -20,9 +20,9 @@ mod doors;
 mod handshake;
 mod lame_duck;
 mod listener;
+mod outlook;
 mod pipe;
 pub mod proxy;
-mod readiness;
 mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -41,8 +41,8 @@ pub use handshake::tls::{
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
 pub use lame_duck::LameDuck;
+pub use outlook::Outlook;
 pub use pipe::LocalStream;
-pub use readiness::Readiness;
 pub use server::{BindError, Server, ServerBuilder, ServerOptions};
 #[cfg(unix)]
 pub use unix::UnixOptions;

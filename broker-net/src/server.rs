@@ -25,8 +25,8 @@ use crate::handshake::tls;
 use crate::handshake::websocket::Hatch;
 use crate::lame_duck::LameDuck;
 use crate::listener::{self, Latch, Listener};
+use crate::outlook::Outlook;
 use crate::pipe::{self, LocalStream, LocalTransport};
-use crate::readiness::Readiness;
 #[cfg(unix)]
 use crate::unix::UnixDoor;
 
@@ -497,9 +497,9 @@ impl Server {
         self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it takes connections, for whoever watches it.
-    pub fn readiness(&self) -> Readiness {
-        Readiness(self.stop.subscribe())
+    /// What is seen of it, for whoever watches it.
+    pub fn outlook(&self) -> Outlook {
+        Outlook { phase: self.stop.subscribe(), entrance: Arc::clone(&self.entrance) }
     }
 
     /// The broker behind it.

@@ -93,7 +93,6 @@ fn what_is_not_to_run_a_server_is_known() {
 fn flags_of_parts_that_do_not_exist_yet_are_refused_by_name() {
     for (line, text) in [
         ("-js", "flag -js: natsd has no JetStream yet"),
-        ("--https_port 1", "flag -https_port: natsd has no monitoring over HTTPS yet"),
         ("--profile 1", "flag -profile: natsd has no profiler yet"),
         ("--cluster nats://u:p@h:1", "flag -cluster: natsd has no clusters yet"),
     ] {

@@ -424,6 +424,8 @@ authorization {
 #[test]
 fn contradictions_are_told_where_they_stand() {
     for (text, error) in [
+        ("http: 1\nhttps: 2", "x.conf:2:1: can't specify both HTTP and HTTPS ports"),
+        ("https: 2", "x.conf:1:1: TLS cert and key required for HTTPS"),
         (
             "authorization { users: [ {user: a},\n {password: x} ] }",
             "x.conf:2:2: authorization.users[1]: a user needs a name",
@@ -526,7 +528,6 @@ fn a_part_that_does_not_exist_yet_is_refused_by_name() {
         ("jetstream: true", "jetstream: natsd has no JetStream yet"),
         ("jetstream: enabled", "jetstream: natsd has no JetStream yet"),
         ("jetstream {}", "jetstream: natsd has no JetStream yet"),
-        ("https: 8222", "https_port: natsd has no monitoring over HTTPS yet"),
         ("prof_port: 1", "prof_port: natsd has no profiler yet"),
         ("operator: x.jwt", "operator: natsd has no operators and JWTs yet"),
         ("resolver: URL(http://h/)", "resolver: natsd has no operators and JWTs yet"),
@@ -739,7 +740,6 @@ fn only_parts_that_are_named_do_not_exist_yet() {
             "clusters",
             "gateways",
             "leaf nodes",
-            "monitoring over HTTPS",
             "operators and JWTs",
             "policy \"retry\" for clients",
             "profiler",

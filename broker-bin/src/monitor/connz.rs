@@ -4,6 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broker_core::PeerCertificate;
 use broker_core::account::GLOBAL;
 use broker_core::snapshot::{Closed, Connection, Subscription};
 use serde::Serialize;
@@ -240,6 +241,18 @@ pub struct ConnInfo {
     /// The version of its library.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub version: Box<str>,
+    /// The version of TLS: `1.2` or `1.3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_version: Option<&'static str>,
+    /// The cipher suite, as IANA calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cipher_suite: Option<&'static str>,
+    /// The certificates it showed, its own first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls_peer_certs: Vec<PeerCert>,
+    /// The handshake came before INFO.
+    #[serde(skip_serializing_if = "super::varz::is_false")]
+    pub tls_first: bool,
     /// The user it came as.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorized_user: Option<String>,
@@ -255,6 +268,31 @@ pub struct ConnInfo {
     /// The account under the name that people know it by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_tag: Option<String>,
+}
+
+/// A certificate, in the order of the reference.
+// NATS 2.14: monitor.go TLSPeerCert.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PeerCert {
+    /// Whose it is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    /// SHA-256 of its public key, in hexadecimal digits.
+    pub spki_sha256: String,
+    /// SHA-256 of all of it, in hexadecimal digits.
+    pub cert_sha256: String,
+}
+
+impl From<&PeerCertificate> for PeerCert {
+    fn from(certificate: &PeerCertificate) -> Self {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            subject: certificate.subject.clone(),
+            spki_sha256: hex(&certificate.spki_sha256),
+            cert_sha256: hex(&certificate.sha256),
+        }
+    }
 }
 
 /// A connection, open or closed.
@@ -353,10 +391,11 @@ impl Observer {
         let end = closed.map_or(now.instant, |closed| closed.at);
         let until_end = |since: Instant| uptime(end.saturating_duration_since(since));
         let profile = &connection.profile;
+        let security = connection.security.as_deref();
         let mut info = ConnInfo {
             cid: connection.id,
             kind: "Client",
-            protocol: "nats",
+            protocol: if connection.carrier == "websocket" { "websocket" } else { "nats" },
             ip: connection.remote.map(|remote| remote.ip().to_string()).unwrap_or_default(),
             port: connection.remote.map_or(0, |remote| remote.port()),
             start: now.at(connection.since),
@@ -375,6 +414,10 @@ impl Observer {
             name: profile.name.clone(),
             lang: profile.lang.clone(),
             version: profile.version.clone(),
+            tls_version: security.map(|security| security.version),
+            tls_cipher_suite: security.map(|security| security.cipher_suite),
+            tls_peer_certs: Vec::new(),
+            tls_first: security.is_some_and(|security| security.is_first),
             authorized_user: None,
             account: None,
             subscriptions_list: Vec::new(),
@@ -383,6 +426,8 @@ impl Observer {
         };
         if options.auth {
             info.authorized_user = profile.user.as_deref().map(Into::into);
+            let peers = security.map(|security| &*security.peers).unwrap_or_default();
+            info.tls_peer_certs = peers.iter().map(Into::into).collect();
             info.name_tag = connection.account.as_deref().map(Into::into);
             info.account = info.name_tag.clone().filter(|account| account != GLOBAL);
             // NATS 2.14: server.go saveClosedClient, which forgets the global account.

@@ -33,7 +33,7 @@ mod varz;
 pub use crate::options::MonitorOptions;
 pub use accountz::{AccountInfo, Accountz};
 pub use accstatz::{AccountStat, AccountStatz, DataStats, MessagesAndBytes};
-pub use connz::{ConnInfo, ConnState, Connz, ConnzOptions, SortBy, SubscriptionLists};
+pub use connz::{ConnInfo, ConnState, Connz, ConnzOptions, PeerCert, SortBy, SubscriptionLists};
 pub use gatewayz::Gatewayz;
 pub use healthz::{Health, HealthError, Healthz, HealthzOptions};
 pub use http::Monitor;

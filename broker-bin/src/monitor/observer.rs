@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use broker_core::Broker;
-use broker_net::Readiness;
+use broker_net::Outlook;
 
 use super::process::Process;
 use super::time::{Moment, Now, Wall};
@@ -79,7 +79,7 @@ pub struct Observer {
 #[derive(Debug)]
 struct Seen {
     broker: Broker,
-    readiness: Readiness,
+    outlook: Outlook,
     facts: ArcSwap<Facts>,
     started: Instant,
     wall: Wall,
@@ -98,7 +98,7 @@ impl Observer {
         };
         let seen = Seen {
             broker: server.broker().clone(),
-            readiness: server.readiness(),
+            outlook: server.outlook(),
             facts: ArcSwap::from_pointee(facts),
             started: Instant::now(),
             wall: Wall::new(),
@@ -136,7 +136,11 @@ impl Observer {
     }
 
     pub(super) fn is_accepting(&self) -> bool {
-        self.seen.readiness.is_accepting()
+        self.seen.outlook.is_accepting()
+    }
+
+    pub(super) fn tls_not_after(&self) -> Option<Moment> {
+        self.seen.outlook.tls_not_after().map(Moment)
     }
 
     pub(super) fn started(&self) -> Instant {

@@ -151,6 +151,9 @@ pub struct Varz {
     pub stale_connection_stats: ByKind,
     /// Waits for the disk: none, there is nothing on it.
     pub disk_io_wait_stats: DiskWaits,
+    /// Until when the certificates for clients hold: the end of the first that ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert_not_after: Option<Moment>,
 }
 
 /// A part of NATS that natsd has not, or not yet: `{}`.
@@ -287,6 +290,7 @@ impl Observer {
                 ..ByKind::default()
             },
             disk_io_wait_stats: DiskWaits::default(),
+            tls_cert_not_after: self.tls_not_after(),
         }
     }
 }

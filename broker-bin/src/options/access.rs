@@ -221,6 +221,12 @@ pub enum OptionsError {
     /// A password, but nobody whose it is: the server would be open to all.
     #[error("authorization: a password needs a user")]
     PasswordWithoutUser,
+    /// Only one of them is shown.
+    #[error("can't specify both HTTP and HTTPS ports")]
+    HttpAndHttps,
+    /// There is no certificate.
+    #[error("TLS cert and key required for HTTPS")]
+    HttpsWithoutTls,
     /// Nobody could look, or everybody.
     #[error("http_user and http_password need each other")]
     HalfAnHttpUser,
@@ -301,6 +307,7 @@ impl OptionsError {
             Self::UserAndToken | Self::TokenAndUsers => "authorization.token",
             Self::UserAndUsers => "authorization.user",
             Self::HalfAnHttpUser => "http_user",
+            Self::HttpAndHttps | Self::HttpsWithoutTls => "https_port",
             Self::TokenPermissions => "authorization.default_permissions",
             Self::NoUsers | Self::Users(_) => "authorization.users",
             Self::NamelessUser(path)

@@ -207,8 +207,8 @@ section! {
     /// clients' connections are listened for, unless `http` gives another host.
     http_port: i64 = 0 => port().aliases(&["monitor_port"]).called("HTTPPort")
         .flag(Group::Server, &["m", "http_port"], "<port>");
-    /// Port of the monitoring endpoints, over HTTPS.
-    https_port: i64 = 0 => port().not_yet("monitoring over HTTPS")
+    /// Port of the monitoring endpoints, over HTTPS with the certificate of `tls`; in place of `http_port`.
+    https_port: i64 = 0 => port()
         .flag(Group::Server, &["ms", "https_port"], "<port>");
     /// What paths of the monitoring endpoints begin with.
     http_base_path: Option<String> = None => text()
@@ -288,5 +288,5 @@ section! {
     /// Host and port of the monitoring endpoints, over HTTP.
     http => listen("http_host", "http_port");
     /// Host and port of the monitoring endpoints, over HTTPS.
-    https => listen("http_host", "https_port").not_yet("monitoring over HTTPS");
+    https => listen("http_host", "https_port");
 }

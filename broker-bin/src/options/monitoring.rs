@@ -1,6 +1,7 @@
 //! Monitoring: where it is listened for, who may look, and what metrics are called.
 
 use broker_core::auth::Secret;
+use broker_net::{ClientCertificates, TlsOptions};
 
 use super::{Options, OptionsError};
 use crate::config::field::Show;
@@ -13,6 +14,8 @@ pub struct MonitorOptions {
     pub host: String,
     /// Port; 0 lets the system choose.
     pub port: u16,
+    /// Speak TLS, with this. Nobody is asked for a certificate. Default: plain HTTP.
+    pub tls: Option<TlsOptions>,
     /// What all paths begin with: `/nats` has `/nats/varz`. Default: nothing.
     pub base_path: String,
     /// Who looks must show this token: `Authorization: Bearer …`. `/healthz` asks for nothing. Default:
@@ -33,6 +36,7 @@ impl Default for MonitorOptions {
         Self {
             host: "127.0.0.1".into(),
             port: 0,
+            tls: None,
             base_path: String::new(),
             token: None,
             user: None,
@@ -99,23 +103,32 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// A user without a password, or the reverse.
+    /// A user without a password, or the reverse; HTTP and HTTPS together; HTTPS without TLS for clients.
     pub fn monitoring(&self) -> Result<Option<MonitorOptions>, OptionsError> {
         let user = match (&self.http_user, &self.http_password) {
             (None, None) => None,
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             _ => return Err(OptionsError::HalfAnHttpUser),
         };
-        // -1 is any port that is free.
-        let port = match self.http_port {
-            0 => return Ok(None),
-            port => u16::try_from(port).unwrap_or(0),
+        // NATS 2.14: server.go StartMonitoring.
+        let (port, tls) = match (self.http_port, self.https_port) {
+            (0, 0) => return Ok(None),
+            (port, 0) => (port, None),
+            (0, port) => (port, Some(self.client_tls()?.ok_or(OptionsError::HttpsWithoutTls)?)),
+            _ => return Err(OptionsError::HttpAndHttps),
         };
+        let tls = tls.map(|mut tls| {
+            tls.client_certificates = ClientCertificates::Ignore;
+            tls
+        });
+        // -1 is any port that is free.
+        let port = u16::try_from(port).unwrap_or(0);
         // NATS 2.14: opts.go setBaselineOptions. A host of its own can be given with `http`.
         let host = if self.http_host.is_empty() { &self.host } else { &self.http_host };
         Ok(Some(MonitorOptions {
             host: host.clone(),
             port,
+            tls,
             base_path: self.http_base_path.clone().unwrap_or_default(),
             token: self.http_token.clone(),
             user,
@@ -140,6 +153,14 @@ mod tests {
         let options = Options { http_host: "127.0.0.1".into(), http_port: -1, ..options };
         let monitoring = options.monitoring().unwrap().unwrap();
         assert_eq!((&*monitoring.host, monitoring.port), ("127.0.0.1", 0));
+    }
+
+    #[test]
+    fn https_needs_tls_and_http_to_be_off() {
+        let https = Options { https_port: 8443, ..Options::default() };
+        assert_eq!(https.monitoring(), Err(OptionsError::HttpsWithoutTls));
+        let both = Options { http_port: 8222, ..https };
+        assert_eq!(both.monitoring(), Err(OptionsError::HttpAndHttps));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod common;
 mod connz;
 mod health;
 mod http;
+mod https;
 mod metrics;
 mod start;
 mod subsz;

@@ -85,7 +85,7 @@ async fn names_and_the_server_s_label_can_be_those_of_the_chart() {
     value(&series, "nats_varz_cpu", "server_id=\"n1\"");
     value(&series, "nats_server_total_streams", "server_id=\"n1\"");
     assert!(!series.keys().any(|key| key.starts_with("gnatsd_") || key.starts_with("jetstream_")));
-    value(&series, "natsd_connections", "server_id=\"n1\"");
+    value(&series, "natsd_connections", "carrier=\"tcp\"");
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn our_own_metrics_tell_why_clients_are_gone() {
     is("natsd_connections_closed_total", "reason=\"Client Closed\"", 1.0);
     is("natsd_connections_closed_total", "reason=\"Protocol Violation\"", 1.0);
     is("natsd_connections_total", "", 2.0);
-    is("natsd_connections", "", 0.0);
+    is("natsd_connections", "carrier=\"tcp\"", 0.0);
     is("natsd_slow_consumers_total", "reason=\"pending_bytes\"", 0.0);
     is("natsd_auth_failures_total", "reason=\"credentials\"", 0.0);
     is("natsd_pending_bytes", "", 0.0);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use broker_core::auth::{Authenticator, Grant};
 use broker_core::proto::{Info, encode};
+use broker_core::snapshot::Connection;
 use broker_core::stats::Stats;
 use broker_core::{Broker, Client, SubjectFilter};
 use tokio::sync::oneshot;
@@ -147,6 +148,27 @@ impl TestBroker {
     /// Counts, added up now.
     pub fn stats(&self) -> Stats {
         self.broker().stats()
+    }
+
+    /// All connections, as monitoring sees them.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.broker().connections()
+    }
+
+    /// The number of the newest connection whose client calls itself so; none if there is none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let broker = broker_net::testing::TestBroker::start().await;
+    /// let client = async_nats::ConnectOptions::new().name("billing").connect(broker.url()).await?;
+    /// assert!(broker.cut(broker.id_of("billing").unwrap()));
+    /// assert_eq!(broker.id_of("nobody"), None);
+    /// # Ok(()) }
+    /// ```
+    pub fn id_of(&self, name: &str) -> Option<u64> {
+        let mut connections = self.connections();
+        connections.retain(|connection| *connection.profile.name == *name);
+        connections.last().map(|connection| connection.id)
     }
 
     /// Writes down what is published from now on and matches: see [`Tap`].

@@ -6,13 +6,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use axum::Router;
+use broker_net::TlsOptions;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use super::patience::Patient;
 use super::routes;
@@ -35,8 +40,12 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Monitor {
     address: SocketAddr,
+    tls: Tls,
     task: AbortHandle,
 }
+
+/// What connections that come now are secured by; `None` if they are not.
+type Tls = Arc<ArcSwapOption<ServerConfig>>;
 
 impl Monitor {
     /// Listens, and shows what `observer` sees. Must be called in a tokio runtime.
@@ -45,11 +54,29 @@ impl Monitor {
     ///
     /// If the address cannot be listened at.
     pub async fn bind(options: &MonitorOptions, observer: Observer) -> io::Result<Self> {
+        let tls: Tls = Arc::new(ArcSwapOption::new(build(options.tls.as_ref())?));
         let listener = listen(&options.host, options.port).await?;
         let address = listener.local_addr()?;
         let router = routes::router(options, observer, address);
-        let serving = serve(listener, router, options.max_connections.max(1));
-        Ok(Self { address, task: tokio::spawn(serving).abort_handle() })
+        let serving = serve(listener, router, Arc::clone(&tls), options.max_connections.max(1));
+        Ok(Self { address, tls, task: tokio::spawn(serving).abort_handle() })
+    }
+
+    /// Does it speak TLS?
+    pub fn is_secured(&self) -> bool {
+        self.tls.load().is_some()
+    }
+
+    /// Goes by another certificate from now on, if it speaks TLS at all.
+    ///
+    /// # Errors
+    ///
+    /// If there cannot be TLS with it; then nothing has changed.
+    pub fn set_tls(&self, options: &TlsOptions) -> io::Result<()> {
+        if self.is_secured() {
+            self.tls.store(build(Some(options))?);
+        }
+        Ok(())
     }
 
     /// Where it listens.
@@ -62,6 +89,13 @@ impl Drop for Monitor {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn build(options: Option<&TlsOptions>) -> io::Result<Option<Arc<ServerConfig>>> {
+    let Some(options) = options else { return Ok(None) };
+    let config =
+        options.build().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    Ok(Some(config.rustls()))
 }
 
 async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
@@ -77,7 +111,7 @@ async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(&*addresses).await
 }
 
-async fn serve(listener: TcpListener, router: Router, max_connections: usize) {
+async fn serve(listener: TcpListener, router: Router, tls: Tls, max_connections: usize) {
     let places = Arc::new(Semaphore::new(max_connections));
     let mut reserve = Reserve::default();
     let mut connections = JoinSet::new();
@@ -99,18 +133,30 @@ async fn serve(listener: TcpListener, router: Router, max_connections: usize) {
         };
         // Connections that stay open for more requests must not keep others out.
         let may_stay = places.available_permits() > max_connections / 2;
-        let router = router.clone();
+        let (router, tls) = (router.clone(), tls.load_full());
         connections.spawn(async move {
-            serve_one(stream, router, may_stay).await;
+            admit(stream, tls, router, may_stay).await;
             drop(place);
         });
     }
 }
 
-async fn serve_one(stream: TcpStream, router: Router, may_stay: bool) {
+async fn admit(stream: TcpStream, tls: Option<Arc<ServerConfig>>, router: Router, may_stay: bool) {
     // Not vital.
     let _ = stream.set_nodelay(true);
-    let stream = TokioIo::new(Patient::new(stream));
+    let stream = Patient::new(stream);
+    let Some(tls) = tls else { return serve_one(stream, router, may_stay).await };
+    let handshake = TlsAcceptor::from(tls).accept(stream);
+    if let Ok(Ok(stream)) = tokio::time::timeout(HEADERS_WITHIN, handshake).await {
+        serve_one(stream, router, may_stay).await;
+    }
+}
+
+async fn serve_one<S>(stream: S, router: Router, may_stay: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = TokioIo::new(stream);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)

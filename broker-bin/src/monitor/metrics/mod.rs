@@ -34,10 +34,11 @@ struct How {
 impl Metrics {
     pub(super) fn new(options: &MonitorOptions, address: SocketAddr) -> Self {
         let port = address.port();
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
         let url = if address.ip().is_unspecified() {
-            format!("http://localhost:{port}")
+            format!("{scheme}://localhost:{port}")
         } else {
-            format!("http://{address}")
+            format!("{scheme}://{address}")
         };
         let how = How { prefix: options.prefix, label: options.server_label, url };
         Self { how: Arc::new(how) }

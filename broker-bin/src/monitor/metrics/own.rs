@@ -30,7 +30,18 @@ pub(super) fn write(
     let used = observer.process().cpu_seconds();
     gauge("natsd_cpu_seconds", "Processor time used since the process began.", used);
 
-    gauge("natsd_connections", "Clients connected.", varz.connections as f64);
+    for carrier in ["tcp", "websocket", "unix", "memory"] {
+        let count = connections.iter().filter(|one| one.carrier == carrier).count();
+        let labels = [("carrier", carrier)];
+        writer.gauge("natsd_connections", "Clients connected.", &labels, count as f64);
+    }
+    let is_secured = |one: &&Connection| one.security.is_some();
+    let secured = connections.iter().filter(is_secured).count();
+    gauge("natsd_tls_connections", "Clients connected by TLS.", secured as f64);
+    if let Some(not_after) = varz.tls_cert_not_after {
+        let help = "When the first of the certificates for clients ends.";
+        gauge("natsd_tls_certificate_expiry_timestamp_seconds", help, not_after.unix_seconds());
+    }
     counter("natsd_connections_total", "Clients that ever came.", varz.total_connections);
     for (reason, count) in observer.broker().closed_by_reason() {
         writer.counter(

@@ -98,6 +98,11 @@ impl TlsConfig {
         self.not_after
     }
 
+    /// For a listener of one's own: what rustls goes by, without a word of NATS.
+    pub fn rustls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.server)
+    }
+
     pub(super) fn verifies(&self) -> bool {
         self.client_certificates != ClientCertificates::Ignore
     }
