@@ -134,7 +134,8 @@ pub fn diff(old: &Options, new: &Options) -> Vec<Change> {
 }
 
 fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mut Vec<Change>) {
-    for key in block.options() {
+    // Also those that no name sets: another option does, or the block itself.
+    for key in block.keys {
         let (Some(before), Some(after)) = (key.field(old), key.field(new)) else { continue };
         if before.is_same(after) || matches!(key.status, Status::NotYet(_)) {
             continue;

@@ -424,8 +424,8 @@ authorization {
 #[test]
 fn contradictions_are_told_where_they_stand() {
     for (text, error) in [
-        ("http: 1\nhttps: 2", "x.conf:2:1: can't specify both HTTP and HTTPS ports"),
-        ("https: 2", "x.conf:1:1: TLS cert and key required for HTTPS"),
+        ("http: 1\nhttps: 2", "x.conf:2:8: can't specify both HTTP and HTTPS ports"),
+        ("https: 2", "x.conf:1:8: TLS cert and key required for HTTPS"),
         (
             "authorization { users: [ {user: a},\n {password: x} ] }",
             "x.conf:2:2: authorization.users[1]: a user needs a name",

@@ -39,7 +39,7 @@ section! {
     proxy_required: bool = false => switch().not_yet("trusted proxies");
     /// The block is there, if only an empty one: then clients need credentials beside a system account with
     /// users.
-    is_written: bool = false => switch().internal();
+    is_written: bool = false => switch().internal().at_once().called("block");
 }
 
 section! {

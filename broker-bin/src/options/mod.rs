@@ -202,10 +202,10 @@ section! {
         .no_effect("natsd has none of them");
 
     /// Host of the monitoring endpoints.
-    http_host: String = String::new() => text().internal();
+    http_host: String = String::new() => text().internal().called("HTTPHost");
     /// Port of the monitoring endpoints, over HTTP; -1 is any that is free, 0 none. They listen where
     /// clients' connections are listened for, unless `http` gives another host.
-    http_port: i64 = 0 => port().aliases(&["monitor_port"])
+    http_port: i64 = 0 => port().aliases(&["monitor_port"]).called("HTTPPort")
         .flag(Group::Server, &["m", "http_port"], "<port>");
     /// Port of the monitoring endpoints, over HTTPS with the certificate of `tls`; in place of `http_port`.
     https_port: i64 = 0 => port()
