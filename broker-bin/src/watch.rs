@@ -7,7 +7,7 @@ pub(crate) use without::Watch;
 
 #[cfg(feature = "monitoring")]
 mod with {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use broker_net::Server;
 
@@ -88,6 +88,11 @@ mod with {
             });
         }
 
+        /// The configuration was read again, or was to be.
+        pub(crate) fn note_reload(&self, was_successful: bool, took: Duration) {
+            self.observer.note_reload(was_successful, took);
+        }
+
         /// Where it listens, for the ports file.
         pub(crate) fn urls(&self) -> Vec<String> {
             let monitor = self.monitor.iter();
@@ -103,6 +108,7 @@ mod with {
 #[cfg(not(feature = "monitoring"))]
 mod without {
     use std::io;
+    use std::time::Duration;
 
     use broker_net::Server;
 
@@ -129,6 +135,8 @@ mod without {
         }
 
         pub(crate) fn follow(&self, _: &Options, _: Option<&str>) {}
+
+        pub(crate) fn note_reload(&self, _: bool, _: Duration) {}
 
         pub(crate) fn urls(&self) -> Vec<String> {
             Vec::new()
