@@ -13,4 +13,5 @@ mod https;
 mod metrics;
 mod start;
 mod subsz;
+mod troubles;
 mod varz;
