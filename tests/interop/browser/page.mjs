@@ -582,7 +582,7 @@ await main({
       },
       { flags: config(`max_connections: ${MANY + 100}`) },
     ),
-});
+}, 30_000 + 10 * MANY);
 
 /** In the page: its ground, and the text that stands out least. */
 function legibility() {
