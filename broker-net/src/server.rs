@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "tls-core")]
 use std::time::SystemTime;
@@ -24,8 +24,9 @@ use crate::handshake::tls;
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::Hatch;
 use crate::lame_duck::LameDuck;
-use crate::listener::{self, Latch, Listener};
+use crate::listener::{self, Latch, TcpDoor};
 use crate::outlook::Outlook;
+use crate::own_listener::{Listener, OwnDoors};
 use crate::pipe::{self, LocalStream, LocalTransport};
 #[cfg(unix)]
 use crate::unix::UnixDoor;
@@ -101,6 +102,8 @@ pub struct ServerBuilder {
     gates: Arc<crate::testing::gate::Gates>,
     #[cfg(feature = "websocket")]
     websocket_authenticator: Option<Arc<dyn Authenticator>>,
+    socket: Option<StdListener>,
+    own: OwnDoors,
 }
 
 impl ServerBuilder {
@@ -164,6 +167,25 @@ impl ServerBuilder {
         self
     }
 
+    /// Serves whoever comes by this socket, which listens already, in place of [host](Self::host) and
+    /// [port](Self::port): for sockets that somebody else has opened, a service manager for instance.
+    #[must_use]
+    pub fn tcp_listener(mut self, socket: StdListener) -> Self {
+        if let Ok(address) = socket.local_addr() {
+            self.options.host = address.ip().to_string();
+            self.options.port = address.port();
+        }
+        self.socket = Some(socket);
+        self
+    }
+
+    /// Has clients come in by a way of your own, too: see [`Listener`]. May be called for several.
+    #[must_use]
+    pub fn listener(mut self, listener: impl Listener) -> Self {
+        self.own.add(listener);
+        self
+    }
+
     /// What clients may do.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -206,7 +228,10 @@ impl ServerBuilder {
         let refuse = |cause| BindError { host: options.host.clone(), port: options.port, cause };
         #[cfg(feature = "tls-core")]
         let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
-        let listener = Listener::bind(&options.host, options.port).await;
+        let listener = match self.socket {
+            Some(socket) => TcpDoor::adopt(socket),
+            None => TcpDoor::bind(&options.host, options.port).await,
+        };
         let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
         let address = listener.address();
         #[cfg(feature = "websocket")]
@@ -239,6 +264,7 @@ impl ServerBuilder {
             #[cfg(unix)]
             unix,
             local,
+            own: self.own.open(),
         };
         let inside = Inside {
             entrance: Arc::clone(&entrance),
@@ -273,14 +299,14 @@ impl ServerBuilder {
 async fn bind_websocket(
     options: &mut ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
-) -> Result<Option<(Listener, Arc<Hatch>)>, BindError> {
+) -> Result<Option<(TcpDoor, Arc<Hatch>)>, BindError> {
     let Some(options) = &mut options.websocket else { return Ok(None) };
     let (host, port) = (options.host.clone(), options.port);
     let refuse = |cause| BindError { host: host.clone(), port, cause };
     #[cfg(feature = "tls-core")]
-    let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
-    let listener = Listener::bind(&host, port).await;
-    let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
+    let tls = options.build_tls().map_err(|source| refuse(Cause::WebsocketTls(source)))?;
+    let listener = TcpDoor::bind(&host, port).await;
+    let listener = listener.map_err(|source| refuse(Cause::ListenForWebsocket(source)))?;
     options.port = listener.address().port();
     let hatch = Arc::new(Hatch::new(options, listener.address(), authenticator));
     #[cfg(feature = "tls-core")]
@@ -321,7 +347,7 @@ pub(crate) enum Phase {
     Finishing(Instant),
 }
 
-/// The address could not be listened at, or TLS not be offered.
+/// Why a server does not serve: what it could not do, and where. Nothing is left of it.
 #[derive(Debug)]
 pub struct BindError {
     host: String,
@@ -329,23 +355,46 @@ pub struct BindError {
     cause: Cause,
 }
 
+/// What a server could not do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum BindErrorKind {
+    /// Listen for clients at their address.
+    Listen,
+    /// Listen for clients by WebSocket.
+    ListenForWebsocket,
+    /// Listen at a path in the file system.
+    ListenAtPath,
+    /// Offer TLS to clients.
+    Tls,
+    /// Offer TLS to clients by WebSocket.
+    WebsocketTls,
+}
+
 #[derive(Debug)]
 enum Cause {
     Listen(io::Error),
+    #[cfg(feature = "websocket")]
+    ListenForWebsocket(io::Error),
     #[cfg(unix)]
     Unix(io::Error),
     #[cfg(feature = "tls-core")]
     Tls(crate::TlsError),
+    #[cfg(all(feature = "tls-core", feature = "websocket"))]
+    WebsocketTls(crate::TlsError),
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::Listen(_) => write!(f, "cannot listen at {}:{}", self.host, self.port),
-            #[cfg(unix)]
-            Cause::Unix(_) => write!(f, "cannot listen at {}", self.host),
-            #[cfg(feature = "tls-core")]
-            Cause::Tls(_) => f.write_str("TLS cannot be offered"),
+        let Self { host, port, .. } = self;
+        match self.kind() {
+            BindErrorKind::Listen => write!(f, "cannot listen at {host}:{port}"),
+            BindErrorKind::ListenForWebsocket => {
+                write!(f, "cannot listen for WebSocket at {host}:{port}")
+            }
+            BindErrorKind::ListenAtPath => write!(f, "cannot listen at {host}"),
+            BindErrorKind::Tls => f.write_str("TLS cannot be offered"),
+            BindErrorKind::WebsocketTls => f.write_str("TLS cannot be offered for WebSocket"),
         }
     }
 }
@@ -354,21 +403,40 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.cause {
             Cause::Listen(error) => Some(error),
+            #[cfg(feature = "websocket")]
+            Cause::ListenForWebsocket(error) => Some(error),
             #[cfg(unix)]
             Cause::Unix(error) => Some(error),
             #[cfg(feature = "tls-core")]
             Cause::Tls(error) => Some(error),
+            #[cfg(all(feature = "tls-core", feature = "websocket"))]
+            Cause::WebsocketTls(error) => Some(error),
         }
     }
 }
 
 impl BindError {
-    /// The host that was asked for.
+    /// What could not be done. Why is its [source](std::error::Error::source).
+    pub fn kind(&self) -> BindErrorKind {
+        match self.cause {
+            Cause::Listen(_) => BindErrorKind::Listen,
+            #[cfg(feature = "websocket")]
+            Cause::ListenForWebsocket(_) => BindErrorKind::ListenForWebsocket,
+            #[cfg(unix)]
+            Cause::Unix(_) => BindErrorKind::ListenAtPath,
+            #[cfg(feature = "tls-core")]
+            Cause::Tls(_) => BindErrorKind::Tls,
+            #[cfg(all(feature = "tls-core", feature = "websocket"))]
+            Cause::WebsocketTls(_) => BindErrorKind::WebsocketTls,
+        }
+    }
+
+    /// The host that was asked for, or the path.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port that was asked for.
+    /// The port that was asked for; 0 with a path.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -606,6 +674,12 @@ impl Server {
     /// Dropped while it waits, the shutdown goes on.
     pub async fn shutdown(&self) {
         self.finish(SHUTDOWN_GRACE).await;
+    }
+
+    /// Ends as a process that is killed does: nobody is waited for. Returns when nothing is left.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn end_at_once(&self) {
+        self.finish(Duration::ZERO).await;
     }
 
     /// Returns when the server has ended, by whatever was called for that.

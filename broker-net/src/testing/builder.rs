@@ -80,10 +80,40 @@ pub enum StartError {
     Runtime(#[source] io::Error),
 }
 
+impl ServerOptions {
+    /// The same, at addresses that suit a test (cargo feature `testing`): any free port of `127.0.0.1`, also
+    /// for WebSocket, and no socket in the file system, so that tests which run at the same time do not
+    /// meet.
+    #[must_use]
+    pub fn at_any_port(mut self) -> Self {
+        let here = Self::default();
+        self.host = here.host;
+        self.port = here.port;
+        #[cfg(feature = "websocket")]
+        if let Some(websocket) = &mut self.websocket {
+            let here = crate::WebsocketOptions::default();
+            websocket.host = here.host;
+            websocket.port = here.port;
+        }
+        #[cfg(unix)]
+        {
+            self.unix = None;
+        }
+        self
+    }
+}
+
 impl TestBrokerBuilder {
     /// Changes any option of the server that there is.
     pub fn options(mut self, change: impl FnOnce(&mut ServerOptions)) -> Self {
         change(&mut self.options);
+        self
+    }
+
+    /// Replaces all options of the server, those that a production server has for instance, but for where it
+    /// listens: see [`ServerOptions::at_any_port`].
+    pub fn all_options(mut self, options: ServerOptions) -> Self {
+        self.options = options.at_any_port();
         self
     }
 

@@ -150,7 +150,7 @@ impl Kit {
             let Some(server) = state.server.take() else { return Ok(()) };
             (server, state.options.clone(), Arc::clone(&state.authenticator))
         };
-        server.shutdown().await;
+        server.end_at_once().await;
         drop(server);
         // Another run, another id.
         options.broker.seed = options.broker.seed.wrapping_add(1);
