@@ -31,6 +31,10 @@ use crate::server::{BindError, ServerOptions};
 /// For how long nothing must happen for the broker to be idle.
 const IDLE: Duration = Duration::from_millis(20);
 
+/// And how often nothing must be seen to have happened. On a machine that does much else, time alone tells
+/// nothing: it may have passed without anybody having had a turn.
+const IDLE_LOOKS: u32 = 20;
+
 /// A NATS broker for one test: see the [module](super).
 ///
 /// Dropped, it is gone, with its port and its connections, and nobody is made to wait. Dropped by a
@@ -293,12 +297,13 @@ impl TestBroker {
         let is_idle = move |kit: &Kit| {
             let stats = kit.broker()?.stats();
             let now = kit.now();
-            let (before, since) = *last.get_or_insert((stats, now));
-            if before != stats || stats.pending_bytes > 0 || kit.watcher.holds_messages() {
-                last = Some((stats, now));
+            let (before, since, looks) = last.get_or_insert((stats, now, 0));
+            if *before != stats || stats.pending_bytes > 0 || kit.watcher.holds_messages() {
+                last = Some((stats, now, 0));
                 return None;
             }
-            (now.saturating_sub(since) >= IDLE).then_some(())
+            *looks += 1;
+            (*looks >= IDLE_LOOKS && now.saturating_sub(*since) >= IDLE).then_some(())
         };
         Wait::new(&self.kit, is_idle, |kit| {
             let stats = kit.broker().map(|broker| broker.stats());

@@ -5,6 +5,7 @@ go 1.25.0
 require (
 	github.com/nats-io/nats-server/v2 v2.14.5
 	github.com/nats-io/nats.go v1.51.0
+	github.com/nats-io/nats-top v0.6.4
 	github.com/nats-io/natscli v0.4.0
 )
 
