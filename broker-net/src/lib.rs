@@ -47,7 +47,7 @@ pub use lame_duck::LameDuck;
 pub use outlook::Outlook;
 pub use own_listener::{Carries, Listener};
 pub use pipe::LocalStream;
-pub use server::{BindError, BindErrorKind, Server, ServerBuilder, ServerOptions};
+pub use server::{BindError, Server, ServerBuilder, ServerOptions, Way};
 #[cfg(unix)]
 pub use unix::UnixOptions;
 

@@ -225,7 +225,12 @@ impl ServerBuilder {
         #[cfg(feature = "websocket")]
         let websocket_authenticator = self.websocket_authenticator;
         let mut options = self.options;
-        let refuse = |cause| BindError { host: options.host.clone(), port: options.port, cause };
+        let refuse = |cause| BindError {
+            host: options.host.clone(),
+            port: options.port,
+            way: Way::Clients,
+            cause,
+        };
         #[cfg(feature = "tls-core")]
         let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
         let listener = match self.socket {
@@ -302,11 +307,11 @@ async fn bind_websocket(
 ) -> Result<Option<(TcpDoor, Arc<Hatch>)>, BindError> {
     let Some(options) = &mut options.websocket else { return Ok(None) };
     let (host, port) = (options.host.clone(), options.port);
-    let refuse = |cause| BindError { host: host.clone(), port, cause };
+    let refuse = |cause| BindError { host: host.clone(), port, way: Way::Websocket, cause };
     #[cfg(feature = "tls-core")]
-    let tls = options.build_tls().map_err(|source| refuse(Cause::WebsocketTls(source)))?;
+    let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
     let listener = TcpDoor::bind(&host, port).await;
-    let listener = listener.map_err(|source| refuse(Cause::ListenForWebsocket(source)))?;
+    let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
     options.port = listener.address().port();
     let hatch = Arc::new(Hatch::new(options, listener.address(), authenticator));
     #[cfg(feature = "tls-core")]
@@ -319,7 +324,7 @@ fn bind_unix(options: &ServerOptions) -> Result<Option<UnixDoor>, BindError> {
     let Some(options) = &options.unix else { return Ok(None) };
     UnixDoor::bind(options).map(Some).map_err(|source| {
         let host = options.path.display().to_string();
-        BindError { host, port: 0, cause: Cause::Unix(source) }
+        BindError { host, port: 0, way: Way::Unix, cause: Cause::Listen(source) }
     })
 }
 
@@ -347,54 +352,43 @@ pub(crate) enum Phase {
     Finishing(Instant),
 }
 
-/// Why a server does not serve: what it could not do, and where. Nothing is left of it.
+/// The address could not be listened at, or TLS not be offered.
 #[derive(Debug)]
 pub struct BindError {
     host: String,
     port: u16,
+    way: Way,
     cause: Cause,
 }
 
-/// What a server could not do.
+/// A way into a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum BindErrorKind {
-    /// Listen for clients at their address.
-    Listen,
-    /// Listen for clients by WebSocket.
-    ListenForWebsocket,
-    /// Listen at a path in the file system.
-    ListenAtPath,
-    /// Offer TLS to clients.
-    Tls,
-    /// Offer TLS to clients by WebSocket.
-    WebsocketTls,
+pub enum Way {
+    /// The port for clients.
+    Clients,
+    /// The port for WebSocket.
+    Websocket,
+    /// The socket in the file system.
+    Unix,
 }
 
 #[derive(Debug)]
 enum Cause {
     Listen(io::Error),
-    #[cfg(feature = "websocket")]
-    ListenForWebsocket(io::Error),
-    #[cfg(unix)]
-    Unix(io::Error),
     #[cfg(feature = "tls-core")]
     Tls(crate::TlsError),
-    #[cfg(all(feature = "tls-core", feature = "websocket"))]
-    WebsocketTls(crate::TlsError),
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, .. } = self;
-        match self.kind() {
-            BindErrorKind::Listen => write!(f, "cannot listen at {host}:{port}"),
-            BindErrorKind::ListenForWebsocket => {
-                write!(f, "cannot listen for WebSocket at {host}:{port}")
+        match &self.cause {
+            Cause::Listen(_) if self.way == Way::Unix => {
+                write!(f, "cannot listen at {}", self.host)
             }
-            BindErrorKind::ListenAtPath => write!(f, "cannot listen at {host}"),
-            BindErrorKind::Tls => f.write_str("TLS cannot be offered"),
-            BindErrorKind::WebsocketTls => f.write_str("TLS cannot be offered for WebSocket"),
+            Cause::Listen(_) => write!(f, "cannot listen at {}:{}", self.host, self.port),
+            #[cfg(feature = "tls-core")]
+            Cause::Tls(_) => f.write_str("TLS cannot be offered"),
         }
     }
 }
@@ -403,32 +397,16 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.cause {
             Cause::Listen(error) => Some(error),
-            #[cfg(feature = "websocket")]
-            Cause::ListenForWebsocket(error) => Some(error),
-            #[cfg(unix)]
-            Cause::Unix(error) => Some(error),
             #[cfg(feature = "tls-core")]
             Cause::Tls(error) => Some(error),
-            #[cfg(all(feature = "tls-core", feature = "websocket"))]
-            Cause::WebsocketTls(error) => Some(error),
         }
     }
 }
 
 impl BindError {
-    /// What could not be done. Why is its [source](std::error::Error::source).
-    pub fn kind(&self) -> BindErrorKind {
-        match self.cause {
-            Cause::Listen(_) => BindErrorKind::Listen,
-            #[cfg(feature = "websocket")]
-            Cause::ListenForWebsocket(_) => BindErrorKind::ListenForWebsocket,
-            #[cfg(unix)]
-            Cause::Unix(_) => BindErrorKind::ListenAtPath,
-            #[cfg(feature = "tls-core")]
-            Cause::Tls(_) => BindErrorKind::Tls,
-            #[cfg(all(feature = "tls-core", feature = "websocket"))]
-            Cause::WebsocketTls(_) => BindErrorKind::WebsocketTls,
-        }
+    /// Which way in was to be opened.
+    pub fn way(&self) -> Way {
+        self.way
     }
 
     /// The host that was asked for, or the path.
@@ -436,7 +414,7 @@ impl BindError {
         &self.host
     }
 
-    /// The port that was asked for; 0 with a path.
+    /// The port that was asked for.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -2,7 +2,7 @@
 // The same that `cargo bench -p broker-core --bench in_process` and broker-net's example `start_time` measure of
 // natsd; docs/performance.md has both.
 //
-//	cd tests/interop/tools && GOMAXPROCS=1 go run ./embedded
+//	tests/interop/run --install && GOMAXPROCS=1 tests/interop/.tools/bin/embedded
 package main
 
 import (
