@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | taking a look | [`Observer`]: one file an endpoint |
 //! | the listener, its bounds, who may look | `http/` |
+//! | the live page at `/` | `page/` |
 //! | `/metrics` | `metrics/`: prometheus-nats-exporter's names, and our own |
 //! | settings | [`MonitorOptions`] |
 //!
@@ -30,6 +31,7 @@ mod jsz;
 mod leafz;
 mod metrics;
 mod observer;
+mod page;
 mod process;
 mod query;
 mod routez;

@@ -196,4 +196,8 @@ impl Observer {
     pub(crate) fn server_id(&self) -> String {
         self.broker().info().server_id
     }
+
+    pub(super) fn server_name(&self) -> String {
+        self.broker().info().server_name
+    }
 }
