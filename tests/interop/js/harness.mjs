@@ -28,6 +28,10 @@ export class Server {
       said.push(line);
       const match = /client connections on\s+(\S+)/.exec(line);
       if (match) this.address = match[1];
+      const monitor = /Starting https? monitor on (\S+)/.exec(line);
+      if (monitor) this.monitor = monitor[1];
+      const websocket = /websocket clients on (\S+)/.exec(line);
+      if (websocket) this.websocket = websocket[1];
       if (line.includes("Server is ready")) {
         this.process.stderr.resume();
         return;
@@ -40,8 +44,10 @@ export class Server {
     return Number(this.address.split(":").pop());
   }
 
-  /** Starts it on the port it had. */
+  /** Starts it on the ports it had. */
   startAgain() {
+    const monitoring = this.flags.indexOf("-m");
+    if (monitoring >= 0) this.flags[monitoring + 1] = this.monitor.split(":").pop();
     return this.run(String(this.port));
   }
 
