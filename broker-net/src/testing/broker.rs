@@ -24,6 +24,7 @@ use super::tap::Tap;
 use super::wait::Wait;
 use crate::apply::{ApplyError, Report};
 use crate::lame_duck::LameDuck;
+use crate::outlook::Outlook;
 use crate::pipe::LocalStream;
 use crate::server::{BindError, ServerOptions};
 
@@ -147,6 +148,17 @@ impl TestBroker {
     /// While it [restarts](Self::restart): there is none then.
     pub fn broker(&self) -> Broker {
         self.kit.broker().unwrap_or_else(|| panic!("the broker is restarting, or could not be"))
+    }
+
+    /// What is seen of it as a server: see [`Server::outlook`](crate::Server::outlook). It belongs to this
+    /// run of the broker.
+    ///
+    /// # Panics
+    ///
+    /// While it [restarts](Self::restart).
+    pub fn outlook(&self) -> Outlook {
+        let server = self.kit.server();
+        server.unwrap_or_else(|| panic!("the broker is restarting, or could not be")).outlook()
     }
 
     /// Counts, added up now.
