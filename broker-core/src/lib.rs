@@ -145,3 +145,8 @@ pub use news::Settled;
 pub use security::{PeerCertificate, Security};
 pub use session::local::{Client, PublishError, RequestError, SubscribeError, Subscriber};
 pub use subject::{Subject, SubjectError, SubjectFilter};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

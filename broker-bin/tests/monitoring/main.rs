@@ -11,6 +11,7 @@ mod health;
 mod http;
 mod https;
 mod metrics;
+mod page;
 mod start;
 mod subsz;
 mod troubles;

@@ -11,10 +11,13 @@ mod compat;
 mod own;
 mod writer;
 
+#[cfg(feature = "monitoring")]
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{MonitorOptions, Observer};
+#[cfg(feature = "monitoring")]
+use super::MonitorOptions;
+use super::Observer;
 use crate::options::{MetricsPrefix, MetricsServerId};
 use writer::Writer;
 
@@ -32,6 +35,13 @@ struct How {
 }
 
 impl Metrics {
+    /// Of a server that need not be listened to.
+    pub(super) fn of_id(prefix: MetricsPrefix) -> Self {
+        let how = How { prefix, label: MetricsServerId::Id, url: String::new() };
+        Self { how: Arc::new(how) }
+    }
+
+    #[cfg(feature = "monitoring")]
     pub(super) fn new(options: &MonitorOptions, address: SocketAddr) -> Self {
         let port = address.port();
         let scheme = if options.tls.is_some() { "https" } else { "http" };

@@ -32,7 +32,7 @@ pub(super) fn write(
     let used = observer.process().cpu_seconds();
     gauge("natsd_cpu_seconds", "Processor time used since the process began.", used);
 
-    for carrier in ["tcp", "websocket", "unix", "memory"] {
+    for carrier in ["tcp", "websocket", "unix", "memory", "stream"] {
         let count = connections.iter().filter(|one| one.carrier == carrier).count();
         let labels = [("carrier", carrier)];
         writer.gauge("natsd_connections", "Clients connected.", &labels, count as f64);
