@@ -1,6 +1,6 @@
 //! The broker: accounts, sessions, options, and how they hang together.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ use crate::receiver::Receiver;
 use crate::security::Security;
 use crate::session::client::{Arrival, ClientSession};
 use crate::session::local::Client;
+use crate::snapshot;
 use crate::stats::{Stats, Traffic};
 use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -511,7 +512,10 @@ impl Shared {
     }
 
     fn stats(&self) -> Stats {
-        let accounts = self.account_snapshots();
+        self.stats_of(&self.account_snapshots())
+    }
+
+    pub(crate) fn stats_of(&self, accounts: &BTreeMap<Arc<str>, snapshot::Account>) -> Stats {
         let mut traffic = Traffic::default();
         accounts.values().for_each(|account| traffic += account.traffic);
         let history = self.history.lock();

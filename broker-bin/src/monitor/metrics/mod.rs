@@ -55,7 +55,9 @@ impl Metrics {
     }
 
     pub(super) fn render(&self, observer: &Observer) -> String {
-        let varz = observer.varz();
+        // One look at everybody for all of it, and one at each connection.
+        let (stats, accounts) = observer.broker().stats_and_accounts();
+        let varz = observer.varz_of(stats);
         let server_id = match self.how.label {
             MetricsServerId::Url => &self.how.url,
             MetricsServerId::Id => &varz.server_id,
@@ -63,7 +65,6 @@ impl Metrics {
         };
         let writer = Writer::new(server_id);
         let connections = observer.broker().connections();
-        let accounts = observer.broker().accounts();
         compat::write(&writer, self.how.prefix, observer, &varz, &connections, &accounts);
         own::write(&writer, observer, &varz, &connections, &accounts);
         writer.finish()
