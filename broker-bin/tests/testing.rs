@@ -122,6 +122,24 @@ async fn a_reload_changes_what_can_be_changed_and_names_what_cannot() {
 }
 
 #[tokio::test]
+async fn a_restart_may_bring_another_configuration() {
+    let natsd = production().await;
+    let client = connect(&natsd, "app", "s3cr3t").await;
+    let _orders = client.subscribe("orders.*").await.unwrap();
+    let (address, text) = (natsd.address(), PRODUCTION.replace("eu-1", "eu-2"));
+    natsd.restart_with(&text).await.unwrap();
+    assert_eq!(natsd.address(), address);
+    natsd.wait_for_subscription("orders.eu").await;
+    assert_eq!(natsd.varz().server_name, "eu-2");
+
+    let refused = natsd.restart_with("max_payload: many").await;
+    assert!(matches!(refused, Err(StartError::Config(_))), "{refused:?}");
+    assert_eq!(natsd.varz().connections, 1, "nothing has happened");
+    natsd.restart_with("").await.unwrap();
+    async_nats::connect(natsd.url()).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_named_with_its_place_and_never_shown() {
     let wrong = "port: 4222\nmax_paylod: 1KB\nauthorization { user: app, pasword: s3cr3t }";
     let error = TestNatsd::builder().config(wrong).start().await.unwrap_err();

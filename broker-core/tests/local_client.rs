@@ -507,3 +507,16 @@ fn whoever_waits_for_room_learns_that_nobody_needs_any() {
         assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     });
 }
+
+#[test]
+fn limits_that_change_hold_for_the_next_message() {
+    let broker = broker();
+    let client = broker.client();
+    let payload = Bytes::from_static(b"12345");
+    block_on(client.publish("x", payload.clone())).unwrap();
+    for (limit, fits) in [(4, false), (5, true), (4, false)] {
+        let limits = Limits { max_payload_bytes: limit, ..Limits::default() };
+        broker.apply(Options { limits, ..Options::default() }, None);
+        assert_eq!(block_on(client.publish("x", payload.clone())).is_ok(), fits);
+    }
+}

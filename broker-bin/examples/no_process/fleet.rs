@@ -40,7 +40,7 @@ async fn connect(role: &'static str, url: &str) -> Result<Client> {
         std::future::ready(Ok(auth))
     };
     let options = ConnectOptions::with_auth_callback(credentials).name(role);
-    Ok(options.reconnect_delay_callback(|_| Duration::from_millis(5)).connect(url).await?)
+    Ok(options.reconnect_delay_callback(|_| Duration::from_millis(1)).connect(url).await?)
 }
 
 pub(super) async fn test(mut server: Server) -> Result<&'static str> {

@@ -67,10 +67,7 @@ impl Server {
     /// Ends it, and starts it at the same port with another configuration.
     pub(super) async fn restart_with(&mut self, config: &str) -> Result<()> {
         match self {
-            Self::Ours(natsd) => {
-                natsd.reload(config).await?;
-                natsd.restart().await?;
-            }
+            Self::Ours(natsd) => natsd.restart_with(config).await?,
             Self::Theirs(process) => {
                 process.child.kill()?;
                 process.child.wait()?;

@@ -31,6 +31,7 @@ mod jsz;
 mod leafz;
 mod metrics;
 mod observer;
+#[cfg(feature = "monitoring")]
 mod page;
 mod process;
 mod query;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use broker_net::testing::TestBroker;
 
-use super::builder::{Plan, TestNatsdBuilder};
+use super::builder::{Plan, StartError, TestNatsdBuilder};
 use crate::config::Loaded;
 use crate::config::problem::Problem;
 use crate::monitor::{
@@ -122,6 +122,32 @@ impl TestNatsd {
             now.access = access;
         }
         Ok(Reloaded { changes, excess: report.excess })
+    }
+
+    /// Restarts it with another configuration, at the same port: clients see a server that goes and comes back
+    /// as another.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: what is wrong with the configuration, and then nothing has changed; or why there is no
+    /// broker any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`TestBroker::restart`].
+    pub async fn restart_with(&self, config: &str) -> Result<(), StartError> {
+        let _changing = self.changing.lock().await;
+        let Loaded { options, digest, .. } = self.plan.load_text(config)?;
+        options.check()?;
+        let access = options.access()?;
+        let authenticator = Some(access.clone().authenticator());
+        let server = options.server().at_any_port();
+        {
+            let mut now = self.now();
+            (*now.options, now.access, now.digest) = (options, access, digest);
+        }
+        let restarted = self.broker.restart_with(server, authenticator).await;
+        restarted.map_err(|error| StartError::Broker(error.into()))
     }
 
     /// Looks at this run of the broker, as the monitoring endpoints do. After a

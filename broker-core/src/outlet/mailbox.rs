@@ -70,10 +70,7 @@ impl Mailbox {
 
     /// Who is to be told of room, if there is some or none is needed any more.
     fn take_writers(&mut self) -> Vec<Waker> {
-        if self.writers.is_empty() || !(self.has_room() || self.is_over) {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.writers)
+        if self.has_room() || self.is_over { std::mem::take(&mut self.writers) } else { Vec::new() }
     }
 }
 
@@ -116,9 +113,11 @@ impl Mailboxes {
         let mut state = self.state.lock();
         let Some(mailbox) = state.boxes.get_mut(&sid) else { return Poll::Ready(None) };
         if let Some(message) = mailbox.messages.pop_front() {
-            let writers = mailbox.take_writers();
-            drop(state);
-            wake_all(writers);
+            if !mailbox.writers.is_empty() {
+                let writers = mailbox.take_writers();
+                drop(state);
+                wake_all(writers);
+            }
             return Poll::Ready(Some(message));
         }
         if mailbox.is_over {

@@ -12,7 +12,7 @@ use super::SYSTEM_QUEUE;
 use super::publisher::{Publisher, Refusals};
 use crate::account::Account;
 use crate::auth::{Grant, Permissions, Subscribe};
-use crate::broker::Shared;
+use crate::broker::{Options, Shared};
 use crate::carrier::Carrier;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
@@ -58,6 +58,21 @@ struct Press {
     publisher: Publisher,
     /// For whoever publishes next. Who finds none takes a new one.
     work: Option<Box<Work>>,
+    /// The broker's, at that version: looked at for each message, changed hardly ever.
+    options: Arc<Options>,
+    version: u64,
+}
+
+impl Press {
+    /// Goes by the options that there are now.
+    fn follow(&mut self, shared: &Shared) {
+        // The version first: it is counted up when the options are there.
+        let version = shared.version();
+        if version != self.version {
+            self.options = shared.options.load_full();
+            self.version = version;
+        }
+    }
 }
 
 /// Why a message was not published.
@@ -148,13 +163,16 @@ impl Client {
         receiver.membership.store(Some(Arc::new(membership)));
         shared.register_local(&receiver);
         let publisher = Publisher::new(seed, shared.counted_subjects.clone());
+        // The version first: if the options change meanwhile, they are looked at again.
+        let (version, options) = (shared.version(), shared.options.load_full());
+        let press = Press { publisher, work: None, options, version };
         let session = LocalSession {
             shared,
             account,
             permissions: grant.permissions,
             receiver,
             mailboxes,
-            press: Mutex::new(Press { publisher, work: None }),
+            press: Mutex::new(press),
             next_sid: AtomicU64::new(1),
         };
         Self { session: Arc::new(session) }
@@ -397,8 +415,10 @@ impl LocalSession {
                 (Some(len), Bytes::from(block))
             }
         };
-        let options = self.shared.options.load();
-        let limit = options.limits.max_payload_bytes;
+        let mut press = self.press.lock();
+        press.follow(&self.shared);
+        let limit = press.options.limits.max_payload_bytes;
+        let most_pending = press.options.limits.max_pending_total_bytes;
         if body.len() > limit {
             return Err(PublishError::MaxPayload { size: body.len(), limit });
         }
@@ -418,7 +438,6 @@ impl LocalSession {
             parsed: Some(&subject),
         };
         let mut outcome = Outcome { session: self, denied: false, answer: None };
-        let mut press = self.press.lock();
         let mut work = press.work.take().unwrap_or_default();
         work.start_by(self.shared.clock);
         let permissions = self.permissions.as_ref();
@@ -442,7 +461,9 @@ impl LocalSession {
         if let Some((sid, answer)) = answer {
             self.mailboxes.put(sid, answer);
         }
-        self.shared.guard_total(&options.limits);
+        if self.shared.queues.pending_bytes.load(Ordering::Relaxed) > most_pending {
+            self.shared.guard_total(&self.shared.options.load().limits);
+        }
         if denied { Err(PublishError::Denied(subject)) } else { Ok(()) }
     }
 

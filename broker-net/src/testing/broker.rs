@@ -446,7 +446,28 @@ impl TestBroker {
     /// Dropped while it waits, it takes its course.
     pub async fn restart(&self) -> Result<(), BindError> {
         let kit = Arc::clone(&self.kit);
-        self.there(async move { kit.restart().await }).await.unwrap_or(Ok(()))
+        self.there(async move { kit.restart(None, None).await }).await.unwrap_or(Ok(()))
+    }
+
+    /// Restarts it, as [`Self::restart`] does, with other options, also such that take a restart; and with
+    /// somebody else who decides who may be here, if there is anybody. Port 0 stands for the one that it
+    /// has.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] if it cannot be; then it is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::restart`].
+    pub async fn restart_with(
+        &self,
+        options: ServerOptions,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Result<(), BindError> {
+        let kit = Arc::clone(&self.kit);
+        let restarting = async move { kit.restart(Some(options), authenticator).await };
+        self.there(restarting).await.unwrap_or(Ok(()))
     }
 
     /// What the server was told, with the port that was chosen.

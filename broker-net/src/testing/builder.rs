@@ -101,6 +101,20 @@ impl ServerOptions {
         }
         self
     }
+
+    /// Port 0 is the one there was, and so is the seed.
+    pub(super) fn keep_ports_of(&mut self, before: &Self) {
+        self.broker.seed = before.broker.seed;
+        if self.port == 0 {
+            self.port = before.port;
+        }
+        #[cfg(feature = "websocket")]
+        if let (Some(websocket), Some(before)) = (&mut self.websocket, &before.websocket)
+            && websocket.port == 0
+        {
+            websocket.port = before.port;
+        }
+    }
 }
 
 impl TestBrokerBuilder {

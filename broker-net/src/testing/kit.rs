@@ -157,11 +157,23 @@ impl Kit {
         }
     }
 
-    /// Ends the server, and begins one at the same address.
-    pub(super) async fn restart(&self) -> Result<(), BindError> {
+    /// Ends the server, and begins one at the same address; with other options, if there are any, and
+    /// somebody else who decides who comes in, if there is anybody.
+    pub(super) async fn restart(
+        &self,
+        next: Option<ServerOptions>,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Result<(), BindError> {
         let (server, mut options, deciders) = {
             let mut state = self.state();
             let Some(server) = state.server.take() else { return Ok(()) };
+            if let Some(next) = next {
+                let before = std::mem::replace(&mut state.options, next);
+                state.options.keep_ports_of(&before);
+            }
+            if authenticator.is_some() {
+                state.deciders.all = authenticator;
+            }
             (server, state.options.clone(), state.deciders.clone())
         };
         server.end_at_once().await;

@@ -1,6 +1,6 @@
 // What nats-server costs inside of a Go program: started in it, and spoken to by its in-process connection.
 // The same that `cargo bench -p broker-core --bench in_process` and broker-net's example `start_time` measure of
-// natsd; docs/performance.md has both.
+// natsd; docs/embedding.md has both.
 //
 //	tests/interop/run --install && GOMAXPROCS=1 tests/interop/.tools/bin/embedded
 package main
