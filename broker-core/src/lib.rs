@@ -104,6 +104,7 @@
 
 pub mod account;
 pub mod auth;
+mod batch;
 mod broker;
 pub mod carrier;
 mod deliver;
