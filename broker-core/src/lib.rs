@@ -105,6 +105,7 @@
 
 pub mod account;
 pub mod auth;
+mod batch;
 mod broker;
 pub mod carrier;
 mod counted;

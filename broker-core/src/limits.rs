@@ -88,6 +88,10 @@ pub(crate) const FLUSH_ALL_AT_BYTES: usize = 1 << 20;
 /// How many messages to one subject are delivered together, receiver by receiver.
 pub(crate) const RUN_MESSAGES: usize = 1024;
 
+/// How many runs to different subjects are gathered before the first of them is published. As many loads
+/// as a processor has under way at once; a run needs several, but not all at the same time.
+pub(crate) const BATCH_RUNS: usize = 16;
+
 /// A run is dealt to the members of a queue group of up to this many: more, and few would get several.
 pub(crate) const DEALT_MEMBERS: usize = 128;
 

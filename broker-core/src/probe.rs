@@ -208,6 +208,7 @@ impl Held {
             messages: std::slice::from_ref(&message),
             shared: Some(&self.body),
             parsed: None,
+            foreseen: None,
         };
         // Its publisher may be gone; all that delivery asks of it is whether it wants its own messages.
         let outlet = Arc::new(Mailboxes::default());

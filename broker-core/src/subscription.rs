@@ -162,6 +162,11 @@ impl Interested for Subscription {
         &text[..filter_end]
     }
 
+    fn touch(&self) -> usize {
+        // From the first to the last of it, and who gets it.
+        self.text.parts().1 + usize::from(self.is_over()) + usize::from(self.receiver.wants_echo())
+    }
+
     fn queue(&self) -> Option<&[u8]> {
         let (text, filter_end, queue_end) = self.text.parts();
         Some(&text[filter_end..queue_end]).filter(|queue| !queue.is_empty())

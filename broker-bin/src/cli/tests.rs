@@ -173,6 +173,10 @@ fn flags_that_contradict_each_other_are_refused() {
     for (line, text) in [
         ("--pass p", "flag -pass: authorization: a password needs a user"),
         (
+            "--routes nats://u:p@h:1",
+            "flag -routes: solicited routes require cluster capabilities, e.g. --cluster",
+        ),
+        (
             "--user u --auth t",
             "flag -auth: authorization: a token cannot be combined with a user and password",
         ),

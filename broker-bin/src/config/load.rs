@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::value::Dict;
+use figment::value::{Dict, Value as Plain};
 use serde::de::DeserializeOwned;
 
 use super::Check;
@@ -13,7 +13,7 @@ use super::layer::Layer;
 use super::problem::{Findings, Origin, Problem};
 use super::table::Section;
 use super::{environment, lang, settle};
-use crate::options::{Advice, Options};
+use crate::options::{Advice, Options, has_no_port};
 
 /// What is to be loaded. Kept, it loads the same again: for a reload.
 #[derive(Clone, Debug, Default)]
@@ -139,6 +139,15 @@ fn over_each_other(
             _ => format!("{path}: natsd has no {part} yet"),
         };
         findings.error(origin(&path), what);
+    }
+    // NATS 2.14: main.go ConfigureOptions: in a file, routes without a port are just not used.
+    let has_routes = origins.get("cluster.routes").filter(|at| matches!(at, Origin::Flag(_)));
+    if let (Some(flag), Some(cluster)) =
+        (has_routes, values.get("cluster").and_then(Plain::as_dict))
+        && has_no_port(cluster)
+    {
+        let what = "solicited routes require cluster capabilities, e.g. --cluster";
+        findings.error(flag.clone(), what.to_owned());
     }
     if !findings.errors.is_empty() {
         return Err(findings.into());

@@ -107,6 +107,6 @@ fn mode(node: &Node) -> Meaning {
 }
 
 /// A block that only listens has nothing to do without a port.
-pub(super) fn has_no_port(block: &Dict) -> bool {
+pub(crate) fn has_no_port(block: &Dict) -> bool {
     block.get("port").and_then(number).unwrap_or(0) == 0
 }

@@ -41,6 +41,7 @@ pub use advice::Advice;
 pub use authorization::{
     AllowResponses, AuthCallout, Authorization, Permissions, SubjectLists, User,
 };
+pub(crate) use cluster::has_no_port;
 pub use cluster::{Cluster, Compression, PeerAuthorization};
 pub use gateway::{Gateway, RemoteGateway};
 pub use jetstream::{AccountJetStream, JetStream, JetStreamBatch, JetStreamLimits, Tpm};

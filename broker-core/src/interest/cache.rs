@@ -4,12 +4,13 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::look_ups::LookUps;
 use super::matches::Matches;
-use super::{Generation, Interest, Interested};
+use super::{Generation, Interest, Interested, touch_all};
 use crate::counted::Verdict;
-use crate::limits::{CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
+use crate::limits::{BATCH_RUNS, CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
 use crate::sync::Arc;
 
@@ -102,6 +103,19 @@ impl Text {
     }
 }
 
+/// What is known of a subject that is about to be looked up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Foreseen {
+    pub(super) hash: u64,
+    /// Where its entry probably is.
+    at: u32,
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+/// The subjects of one batch.
+pub(crate) type AllForeseen = SmallVec<[Foreseen; BATCH_RUNS]>;
+
 /// What the cache knows of a subject.
 pub(crate) struct Known<'a, S> {
     pub(crate) verdict: Verdict,
@@ -109,12 +123,13 @@ pub(crate) struct Known<'a, S> {
 }
 
 impl<S: Interested> MatchCache<S> {
-    pub(crate) fn new(seed: u64, counts: Arc<LookUps>) -> Self {
+    /// `hasher`: the [interest's](Interest::hasher).
+    pub(crate) fn new(hasher: FixedState, seed: u64, counts: Arc<LookUps>) -> Self {
         Self {
             index: HashTable::new(),
             entries: Vec::new(),
             last: 0,
-            hasher: FixedState::with_seed(seed),
+            hasher,
             random: Random::new(seed),
             cost: 0,
             fan_out: 0,
@@ -136,43 +151,58 @@ impl<S: Interested> MatchCache<S> {
         self.sweep = 0;
     }
 
-    /// Who wants `subject`; `judge` is asked when it is not known.
+    /// Who wants `subject`; `judge` is asked when it is not known. `foreseen`: what [`Self::foresee`] has told
+    /// of it.
     #[inline]
     pub(crate) fn look_up(
         &mut self,
         interest: &Interest<S>,
         subject: &[u8],
+        foreseen: Option<Foreseen>,
         judge: impl FnOnce() -> Verdict,
     ) -> Known<'_, S> {
-        let is_last = self.entries.get(self.last).is_some_and(|entry| {
-            entry.subject.bytes() == subject && interest.is_current(entry.generation)
-        });
-        if is_last {
+        if foreseen.is_none() && self.is_at(self.last, interest, subject) {
             return self.entries[self.last].known();
         }
-        self.look_up_other(interest, subject, judge)
+        self.look_up_other(interest, subject, foreseen, judge)
+    }
+
+    /// Does what is known of `subject`, up to date, stand there?
+    #[inline]
+    fn is_at(&self, at: usize, interest: &Interest<S>, subject: &[u8]) -> bool {
+        self.entries.get(at).is_some_and(|entry| {
+            entry.subject.bytes() == subject && interest.is_current(entry.generation)
+        })
     }
 
     fn look_up_other(
         &mut self,
         interest: &Interest<S>,
         subject: &[u8],
+        foreseen: Option<Foreseen>,
         judge: impl FnOnce() -> Verdict,
     ) -> Known<'_, S> {
-        let hash = self.hasher.hash_one(subject);
         self.note_look_up();
+        if let Some(Foreseen { at, .. }) = foreseen
+            && self.is_at(at as usize, interest, subject)
+        {
+            self.note_found();
+            self.last = at as usize;
+            return self.entries[self.last].known();
+        }
+        let hash = foreseen.map_or_else(|| self.hasher.hash_one(subject), |foreseen| foreseen.hash);
         let entries = &self.entries;
         let is_it = |at: &u32| entries[*at as usize].subject.bytes() == subject;
         if let Some(at) = self.index.find(hash, is_it) {
-            self.found += 1;
-            self.counts.find();
-            self.last = *at as usize;
+            let at = *at as usize;
+            self.note_found();
+            self.last = at;
             let remembered = self.entries.len();
             let entry = &mut self.entries[self.last];
             if !interest.is_current(entry.generation) {
                 let before = (entry.matches.cost(), entry.matches.fan_out());
                 entry.matches.clear();
-                entry.generation = interest.collect(subject, &mut entry.matches);
+                entry.generation = interest.collect_hashed(hash, subject, &mut entry.matches);
                 let after = (entry.matches.cost(), entry.matches.fan_out());
                 self.cost = self.cost + after.0 - before.0;
                 self.fan_out = self.fan_out + after.1 - before.1;
@@ -183,7 +213,7 @@ impl<S: Interested> MatchCache<S> {
         }
         let verdict = judge();
         self.unkept.clear();
-        let generation = interest.collect(subject, &mut self.unkept);
+        let generation = interest.collect_hashed(hash, subject, &mut self.unkept);
         self.counts.note_fan_out(self.unkept.fan_out());
         if !self.has_room_for(subject) {
             return Known { verdict, matches: &self.unkept };
@@ -193,6 +223,36 @@ impl<S: Interested> MatchCache<S> {
         let subject = Text::new(subject, verdict);
         self.insert(hash, Entry { subject, generation, matches });
         self.entries[self.last].known()
+    }
+
+    /// These subjects will be looked up next. With many of them each look-up waits several times for
+    /// memory, since what it finds first tells where to go on; all of them together wait hardly longer
+    /// than one. Returns nothing if all is near anyway.
+    pub(crate) fn foresee<'a>(
+        &self,
+        interest: &Interest<S>,
+        subjects: impl Iterator<Item = &'a [u8]>,
+    ) -> AllForeseen {
+        if self.entries.len() < SURE_SUBJECTS {
+            return AllForeseen::new();
+        }
+        let hash = |subject| Foreseen { hash: self.hasher.hash_one(subject), at: NOWHERE };
+        let mut all: AllForeseen = subjects.take(BATCH_RUNS).map(hash).collect();
+        if self.lot == LONG_LOT {
+            interest.foresee(&all);
+            return all;
+        }
+        for one in &mut all {
+            one.at = self.index.find(one.hash, |_| true).copied().unwrap_or(NOWHERE);
+        }
+        let entries = all.iter().filter_map(|one| self.entries.get(one.at as usize));
+        touch_all(entries.filter_map(|entry| entry.matches.plain.first()));
+        all
+    }
+
+    fn note_found(&mut self) {
+        self.found += 1;
+        self.counts.find();
     }
 
     fn note_look_up(&mut self) {

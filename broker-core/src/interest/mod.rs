@@ -12,13 +12,16 @@ mod matches;
 mod model;
 mod sublist;
 
-pub(crate) use cache::MatchCache;
+pub(crate) use cache::{AllForeseen, Foreseen, MatchCache};
 pub(crate) use look_ups::LookUps;
 pub(crate) use matches::Matches;
+
+use std::hash::BuildHasher;
 
 use crate::stats::InterestStats;
 use crate::subject::first_token;
 use crate::sync::{Arc, RwLock};
+use foldhash::fast::FixedState;
 use generations::Generations;
 use sublist::Sublist;
 
@@ -26,6 +29,8 @@ use sublist::Sublist;
 pub(crate) trait Interested {
     /// A valid filter.
     fn filter(&self) -> &[u8];
+    /// Reads a little of all that a delivery to it reads, so that it is near then.
+    fn touch(&self) -> usize;
     /// The queue group it is a member of.
     fn queue(&self) -> Option<&[u8]>;
     /// Who it belongs to: those of one owner stand together in [`Matches`].
@@ -35,12 +40,19 @@ pub(crate) trait Interested {
 /// All the interest in one account.
 pub(crate) struct Interest<S> {
     sublist: RwLock<Sublist<S>>,
+    /// Seeded, so that nobody can choose subjects that meet in one slot.
+    hasher: FixedState,
     generations: Generations,
 }
 
 impl<S: Interested> Interest<S> {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { sublist: RwLock::new(Sublist::new(seed)), generations: Generations::default() }
+        let hasher = FixedState::with_seed(seed);
+        Self {
+            sublist: RwLock::new(Sublist::new(hasher.clone())),
+            hasher,
+            generations: Generations::default(),
+        }
     }
 
     pub(crate) fn insert(&self, subscription: Arc<S>) {
@@ -62,10 +74,25 @@ impl<S: Interested> Interest<S> {
     /// Who would get a message published to `subject`; added to `matches`, which must be empty.
     /// Returns the generation that this is true for.
     pub(crate) fn collect(&self, subject: &[u8], matches: &mut Matches<S>) -> Generation {
+        self.collect_hashed(self.hasher.hash_one(subject), subject, matches)
+    }
+
+    /// The same with the subject's hash.
+    fn collect_hashed(&self, hash: u64, subject: &[u8], matches: &mut Matches<S>) -> Generation {
         let generation = self.generation(subject);
-        self.sublist.read().collect(subject, matches);
+        self.sublist.read().collect(hash, subject, matches);
         matches.arrange();
         generation
+    }
+
+    /// What subjects are hashed by.
+    pub(crate) fn hasher(&self) -> FixedState {
+        self.hasher.clone()
+    }
+
+    /// Who wants these subjects will be asked next.
+    fn foresee(&self, subjects: &[Foreseen]) {
+        self.sublist.read().foresee(subjects);
     }
 
     /// Grows whenever the interest in any subject with this one's first token changes.
@@ -93,6 +120,15 @@ impl<S: Interested> Interest<S> {
     pub(crate) fn stats(&self) -> InterestStats {
         self.sublist.read().stats()
     }
+}
+
+/// Reads of all of them what a delivery will read. None of these loads waits for another, so that the
+/// processor has them under way at the same time; what they bring does not matter.
+fn touch_all<'a, S: Interested + 'a>(subscriptions: impl Iterator<Item = &'a Arc<S>>) {
+    let sum = subscriptions.fold(0, |sum: usize, subscription| {
+        sum.wrapping_add(Arc::strong_count(subscription)).wrapping_add(subscription.touch())
+    });
+    std::hint::black_box(sum);
 }
 
 /// A point in the history of the interest in subjects with one first token.

@@ -11,8 +11,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::Interested;
 use super::matches::Matches;
+use super::{Foreseen, Interested, touch_all};
+use crate::limits::BATCH_RUNS;
 use crate::stats::InterestStats;
 use crate::subject::{Token, tokens};
 use crate::sync::Arc;
@@ -25,7 +26,6 @@ pub(super) struct Sublist<S> {
     /// The others with that filter, if there are any.
     others: HashTable<Vec<Arc<S>>>,
     wildcard: Node<S>,
-    /// Seeded, so that nobody can choose subjects that meet in one slot.
     hasher: FixedState,
     len: usize,
     inserts: u64,
@@ -33,12 +33,12 @@ pub(super) struct Sublist<S> {
 }
 
 impl<S: Interested> Sublist<S> {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(hasher: FixedState) -> Self {
         Self {
             literal: HashTable::new(),
             others: HashTable::new(),
             wildcard: Node::default(),
-            hasher: FixedState::with_seed(seed),
+            hasher,
             len: 0,
             inserts: 0,
             removes: 0,
@@ -123,8 +123,20 @@ impl<S: Interested> Sublist<S> {
         removed.is_some()
     }
 
-    pub(super) fn collect(&self, subject: &[u8], matches: &mut Matches<S>) {
-        let hash = self.hasher.hash_one(subject);
+    /// See [`Interest::foresee`](super::Interest::foresee).
+    pub(super) fn foresee(&self, subjects: &[Foreseen]) {
+        if self.literal.is_empty() {
+            return;
+        }
+        let mut found = [None; BATCH_RUNS];
+        for (place, subject) in found.iter_mut().zip(subjects) {
+            *place = self.literal.find(subject.hash, |_| true);
+        }
+        touch_all(found.into_iter().flatten());
+    }
+
+    /// `hash`: the subject's.
+    pub(super) fn collect(&self, hash: u64, subject: &[u8], matches: &mut Matches<S>) {
         if let Some(one) = self.literal.find(hash, |other| other.filter() == subject) {
             matches.add(one);
             if let Some(others) = self.others.find(hash, |other| shared_filter(other) == subject) {

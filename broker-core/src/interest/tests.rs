@@ -24,6 +24,10 @@ impl Interested for Fake {
         self.queue.as_deref().map(str::as_bytes)
     }
 
+    fn touch(&self) -> usize {
+        0
+    }
+
     fn owner(&self) -> u64 {
         self.id % 3
     }
@@ -101,25 +105,61 @@ fn the_table_shrinks_when_a_burst_is_over() {
 fn a_session_that_never_repeats_itself_is_bounded() {
     let interest: Interest<Fake> = Interest::new(1);
     interest.insert(fake(1, "x.>", None));
-    let mut cache = MatchCache::new(1, Arc::default());
+    let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
     for round in 0..200_000 {
         let subject = format!("x.{round}");
-        let known = cache.look_up(&interest, subject.as_bytes(), || Verdict::ALLOWED);
+        let known = cache.look_up(&interest, subject.as_bytes(), None, || Verdict::ALLOWED);
         assert_eq!(known.matches.plain.len(), 1);
     }
     assert!(cache.remembered() <= crate::limits::CACHED_SUBJECTS);
 }
 
+/// With thousands of subjects, of which all are remembered or hardly any.
+#[test]
+fn what_was_foreseen_is_found_whatever_has_changed_since() {
+    for subjects in [3_000, 50_000] {
+        let interest: Interest<Fake> = Interest::new(1);
+        let all: Vec<_> = (0..subjects).map(|id| fake(id, &format!("x.{id}"), None)).collect();
+        all.iter().for_each(|one| interest.insert(Arc::clone(one)));
+        let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
+        let mut random = crate::random::Random::new(subjects);
+        let mut foreseen_subjects = 0;
+        for round in 0..4_000 {
+            let batch: Vec<u64> = (0..16).map(|_| random.below(subjects as usize) as u64).collect();
+            let texts: Vec<String> = batch.iter().map(|id| format!("x.{id}")).collect();
+            let foreseen = cache.foresee(&interest, texts.iter().map(|text| text.as_bytes()));
+            foreseen_subjects += foreseen.len();
+            // One of them goes, and comes back later.
+            let gone = batch[random.below(16)];
+            let is_churned = round % 500 == 499;
+            if is_churned {
+                interest.remove(std::slice::from_ref(&all[gone as usize]));
+            }
+            for (number, (id, text)) in batch.iter().zip(&texts).enumerate() {
+                let foreseen = foreseen.get(number).copied();
+                let known =
+                    cache.look_up(&interest, text.as_bytes(), foreseen, || Verdict::ALLOWED);
+                let expected: &[u64] = if is_churned && *id == gone { &[] } else { &[*id] };
+                assert_eq!(ids(known.matches), expected, "{text} of {subjects}");
+            }
+            if is_churned {
+                interest.insert(Arc::clone(&all[gone as usize]));
+            }
+        }
+        assert!(foreseen_subjects > 10_000, "{foreseen_subjects} of {subjects}");
+    }
+}
+
 #[test]
 fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
     let interest: Interest<Fake> = Interest::new(1);
-    let mut cache = MatchCache::new(1, Arc::default());
+    let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
     for round in 0..100_000 {
-        cache.look_up(&interest, format!("once.{round}").as_bytes(), || Verdict::ALLOWED);
+        cache.look_up(&interest, format!("once.{round}").as_bytes(), None, || Verdict::ALLOWED);
     }
     let mut asked = 0;
     for round in 0..2_000_000 {
-        cache.look_up(&interest, format!("again.{}", round % 10_000).as_bytes(), || {
+        cache.look_up(&interest, format!("again.{}", round % 10_000).as_bytes(), None, || {
             asked += usize::from(round >= 1_900_000);
             Verdict::ALLOWED
         });
@@ -162,7 +202,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..80)
     ) {
         let interest = Interest::new(7);
-        let mut cache = MatchCache::new(7, Arc::default());
+        let mut cache = MatchCache::new(interest.hasher(), 7, Arc::default());
         let mut model = Model(Vec::new());
         for (id, step) in steps.into_iter().enumerate() {
             match step {
@@ -184,7 +224,7 @@ proptest! {
                     let mut fresh = Matches::default();
                     interest.collect(subject.as_bytes(), &mut fresh);
                     prop_assert_eq!(&ids(&fresh), &expected);
-                    let known = cache.look_up(&interest, subject.as_bytes(), || Verdict::ALLOWED);
+                    let known = cache.look_up(&interest, subject.as_bytes(), None, || Verdict::ALLOWED);
                     prop_assert_eq!(&ids(known.matches), &expected, "cached");
                     let owners: Vec<u64> = known.matches.plain.iter().map(|s| s.owner()).collect();
                     prop_assert!(owners.is_sorted());

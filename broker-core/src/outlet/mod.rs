@@ -22,6 +22,7 @@ use wire::Piece;
 
 use crate::broker::Clock;
 use crate::error::CloseReason;
+use crate::interest::Foreseen;
 use crate::proto::Publish;
 use crate::receiver::Receiver;
 use crate::subject::Subject;
@@ -37,6 +38,8 @@ pub(crate) struct Run<'a> {
     pub(crate) shared: Option<&'a Bytes>,
     /// The subject as in-process clients have it, if the publisher is one.
     pub(crate) parsed: Option<&'a Subject>,
+    /// What is known already of who wants the subject.
+    pub(crate) foreseen: Option<Foreseen>,
 }
 
 /// What became of a run.

@@ -436,6 +436,7 @@ impl LocalSession {
             messages: std::slice::from_ref(&message),
             shared: Some(&body),
             parsed: Some(&subject),
+            foreseen: None,
         };
         let mut outcome = Outcome { session: self, denied: false, answer: None };
         let mut work = press.work.take().unwrap_or_default();

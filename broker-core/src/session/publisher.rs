@@ -5,7 +5,7 @@ use crate::auth::Permissions;
 use crate::counted::{CountedSubjects, Counting};
 use crate::deliver::deliver;
 use crate::error::ClientFault;
-use crate::interest::MatchCache;
+use crate::interest::{AllForeseen, MatchCache};
 use crate::outlet::{Run, Work};
 use crate::proto::Publish;
 use crate::random::Random;
@@ -53,6 +53,16 @@ impl Publisher {
         self.in_messages
     }
 
+    /// Messages to these subjects will be published next, one after the other.
+    pub(super) fn foresee<'a>(
+        &self,
+        account: &Account,
+        subjects: impl Iterator<Item = &'a [u8]>,
+    ) -> AllForeseen {
+        let cache = self.cache.as_ref();
+        cache.map(|cache| cache.foresee(&account.interest, subjects)).unwrap_or_default()
+    }
+
     /// Publishes a run.
     pub(super) fn publish(
         &mut self,
@@ -68,10 +78,12 @@ impl Publisher {
         let random = &mut self.random;
         let cache = self.cache.get_or_insert_with(|| {
             let counts = receiver.counted_look_ups.get_or_init(Arc::default);
-            Box::new(MatchCache::new(random.next_u64(), Arc::clone(counts)))
+            let hasher = account.interest.hasher();
+            Box::new(MatchCache::new(hasher, random.next_u64(), Arc::clone(counts)))
         });
-        let known = cache
-            .look_up(&account.interest, run.subject, || counting.judge(permissions, run.subject));
+        let known = cache.look_up(&account.interest, run.subject, run.foreseen, || {
+            counting.judge(permissions, run.subject)
+        });
         let all_may_pass = known.verdict.is_allowed()
             && !is_reserved_subject(account, run.subject)
             && run.messages.iter().all(|message| !is_reserved_reply(message.reply));

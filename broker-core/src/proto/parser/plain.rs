@@ -4,6 +4,7 @@
 //! left to the general parser, which alone decides what is wrong.
 
 use super::{Terms, size};
+use crate::batch::Batch;
 use crate::proto::op::Publish;
 
 /// One in each byte.
@@ -11,52 +12,38 @@ const ONES: u64 = u64::from_le_bytes([1; 8]);
 /// The highest bit of each byte.
 const HIGHS: u64 = ONES << 7;
 
-/// What [`gather`] has found.
-pub(crate) struct Gathered<'a> {
-    /// How many bytes the messages that were added to the list took.
-    pub(crate) used: usize,
-    /// A message behind them that goes elsewhere, and how many bytes it takes.
-    pub(crate) other: Option<(Publish<'a>, usize)>,
-}
-
-/// Adds the messages that `input` begins with to `list`, as long as they go to the subject of those that
-/// are in it, up to `most`.
+/// Adds the messages that `input` begins with to `batch`, as many as there is room for, and returns how
+/// many bytes they take.
 ///
 /// Whoever publishes fast mostly repeats itself: where a control line is the same as the one before it,
 /// to the last byte, so are its words, and only the payload is another.
-pub(crate) fn gather<'a>(
-    input: &'a [u8],
-    terms: &Terms,
-    list: &mut Vec<Publish<'a>>,
-    most: usize,
-) -> Gathered<'a> {
+pub(crate) fn gather<'a>(input: &'a [u8], terms: &Terms, batch: &mut Batch<'a>) -> usize {
     let mut used = 0;
     // The operation before, and where its tail and its body begin.
     let (mut last, mut tail_at, mut body_at): (&[u8], usize, usize) = (&[], 0, 0);
-    while list.len() < most {
+    while !batch.has_most_messages() {
         let rest = &input[used..];
-        if let Some(before) = list.last().filter(|_| !last.is_empty())
+        if let Some(before) = batch.last().filter(|_| !last.is_empty())
             && let Some(operation) = rest.get(..last.len())
             && operation[..body_at] == last[..body_at]
             && operation.ends_with(b"\r\n")
         {
             let body = &operation[body_at..operation.len() - 2];
-            let message = Publish { body, tail: Some(&operation[tail_at..]), ..*before };
-            list.push(message);
+            batch.push_to_same(Publish { body, tail: Some(&operation[tail_at..]), ..*before });
             used += operation.len();
             continue;
         }
-        let Some((message, len)) = publish(rest, terms) else { break };
-        if list.first().is_some_and(|first| first.subject != message.subject) {
-            return Gathered { used, other: Some((message, len)) };
+        if batch.has_most_runs() {
+            break;
         }
+        let Some((message, len)) = publish(rest, terms) else { break };
         last = &rest[..len];
         body_at = len - 2 - message.body.len();
         tail_at = len - message.tail.map_or(0, <[u8]>::len);
-        list.push(message);
+        batch.push(message);
         used += len;
     }
-    Gathered { used, other: None }
+    used
 }
 
 /// Where the word that begins at `from` ends: the first blank or control character.
@@ -164,30 +151,26 @@ mod tests {
         let operation = (line, "[a-z]{3}", end).prop_map(|(line, body, end)| {
             if line == "PING\r\n" { line.into() } else { format!("{line}{body}{end}") }
         });
-        proptest::collection::vec(operation, 0..20).prop_map(|all| all.concat().into_bytes())
+        proptest::collection::vec(operation, 0..40).prop_map(|all| all.concat().into_bytes())
     }
 
     proptest! {
         #[test]
-        fn gathering_reads_what_one_by_one_would(stream in stream(), most in 1usize..8) {
+        fn gathering_reads_what_one_by_one_would(stream in stream()) {
             let terms = Terms::default();
             let mut at = 0;
-            let mut list = Vec::new();
-            let gathered = gather(&stream, &terms, &mut list, most);
-            for message in &list {
-                let (expected, used) = publish(&stream[at..], &terms).unwrap();
-                prop_assert_eq!(message, &expected);
-                at += used;
-            }
-            prop_assert_eq!(at, gathered.used);
-            let next = publish(&stream[at..], &terms);
-            match gathered.other {
-                Some(other) => {
-                    prop_assert!(list.iter().all(|message| message.subject != other.0.subject));
-                    prop_assert_eq!(Some(other), next);
+            let mut batch = Batch::default();
+            let gathered = gather(&stream, &terms, &mut batch);
+            for run in batch.runs() {
+                prop_assert!(run.iter().all(|message| message.subject == run[0].subject));
+                for message in run {
+                    let (expected, used) = publish(&stream[at..], &terms).unwrap();
+                    prop_assert_eq!(message, &expected);
+                    at += used;
                 }
-                None => prop_assert!(next.is_none() || list.len() == most),
             }
+            prop_assert_eq!(at, gathered);
+            prop_assert!(batch.has_most_runs() || publish(&stream[at..], &terms).is_none());
         }
 
         #[test]

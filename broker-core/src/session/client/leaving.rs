@@ -25,11 +25,11 @@
 use std::time::{Duration, Instant};
 
 use super::{ClientSession, Phase};
+use crate::batch::Batch;
 use crate::error::CloseReason;
 use crate::interest::{Interested, Matches};
 use crate::limits::{ANSWER_PATIENCE, HOLD_PATIENCE, QUIET};
 use crate::outlet::{Work, is_inbox};
-use crate::proto::Publish;
 use crate::sync::Ordering;
 
 /// How often to look while the client is on its way out.
@@ -178,12 +178,12 @@ impl ClientSession {
 
     /// Looks at what the client is about to publish, and takes out what must not be.
     #[cold]
-    pub(super) fn note_messages(&self, run: &mut Vec<Publish<'_>>, now: Instant) {
+    pub(super) fn note_messages(&self, batch: &mut Batch<'_>, now: Instant) {
         if self.has_parted() {
-            return run.retain(|message| message.reply.is_empty());
+            return batch.retain(|message| message.reply.is_empty());
         }
         let Phase::Served(served) = &self.phase else { return };
-        self.outlet.note_sent(run, now, |message| {
+        self.outlet.note_sent(batch.messages(), now, |message| {
             let mut matches = Matches::default();
             served.account.interest.collect(message.reply, &mut matches);
             matches.plain.iter().any(|other| other.receiver.id == self.receiver.id)

@@ -17,11 +17,13 @@ use crate::account::{Account, SYSTEM};
 use crate::auth::{
     Authenticator, Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe,
 };
+use crate::batch::Batch;
 use crate::broker::Shared;
 use crate::carrier::Carrier;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
-use crate::limits::{PRE_AUTH_READ_BYTES, RUN_MESSAGES};
+use crate::interest::{AllForeseen, Foreseen};
+use crate::limits::PRE_AUTH_READ_BYTES;
 use crate::outlet::{Link, Outlet, Run, WireOutlet, Work};
 use crate::party::{Membership, Profile};
 use crate::proto::parser::plain;
@@ -286,12 +288,12 @@ impl ClientSession {
         let mut at = 0;
         let mut whole = 0;
         let messages_before = self.publisher.messages();
-        let mut run = work.take_messages();
+        let mut batch = Batch::with_memory(work.take_messages());
         while at < input.len() && self.closing.is_none() {
             let rest = &input[at..];
             match &self.phase {
                 Phase::Served(_) => {
-                    let used = self.gather(rest, &mut run, shared, work);
+                    let used = self.gather(rest, &mut batch, shared, work);
                     at += used;
                     if used > 0 {
                         continue;
@@ -309,13 +311,13 @@ impl ClientSession {
             match self.parser.parse(rest, &self.terms) {
                 Ok(Parsed::Op { op: Op::Publish(message), used }) => {
                     at += used;
-                    self.publish(&mut run, shared, work);
-                    run.push(message);
-                    self.publish(&mut run, shared, work);
+                    self.publish(&mut batch, shared, work);
+                    batch.push(message);
+                    self.publish(&mut batch, shared, work);
                 }
                 Ok(Parsed::Op { op, used }) => {
                     at += used;
-                    self.publish(&mut run, shared, work);
+                    self.publish(&mut batch, shared, work);
                     self.handle(&op, now, work);
                 }
                 Ok(Parsed::Partial { used, whole: needed }) => {
@@ -324,14 +326,14 @@ impl ClientSession {
                     break;
                 }
                 Err(fault) => {
-                    self.publish(&mut run, shared, work);
+                    self.publish(&mut batch, shared, work);
                     self.fault_in(&fault, rest, work);
                     break;
                 }
             }
         }
-        self.publish(&mut run, shared, work);
-        work.keep_messages(run);
+        self.publish(&mut batch, shared, work);
+        work.keep_messages(batch.into_memory());
         if self.publisher.messages() != messages_before {
             self.has_published = true;
             self.heard(now);
@@ -340,11 +342,11 @@ impl ClientSession {
     }
 
     /// Publishes the messages that `input` begins with, if they are written as they mostly are, and
-    /// leaves the last of them in `run`. Returns how many bytes they took.
+    /// leaves the last of them in `batch`. Returns how many bytes they took.
     fn gather<'a>(
         &mut self,
         input: &'a [u8],
-        run: &mut Vec<Publish<'a>>,
+        batch: &mut Batch<'a>,
         shared: Option<&Bytes>,
         work: &mut Work,
     ) -> usize {
@@ -353,20 +355,11 @@ impl ClientSession {
         }
         let mut at = 0;
         loop {
-            let gathered = plain::gather(&input[at..], &self.terms, run, RUN_MESSAGES);
-            at += gathered.used;
-            let is_full = run.len() == RUN_MESSAGES;
-            if is_full || gathered.other.is_some() {
-                self.publish(run, shared, work);
+            at += plain::gather(&input[at..], &self.terms, batch);
+            if !batch.has_most_messages() && !batch.has_most_runs() {
+                return at;
             }
-            match gathered.other {
-                Some((message, used)) => {
-                    run.push(message);
-                    at += used;
-                }
-                None if is_full => {}
-                None => return at,
-            }
+            self.publish(batch, shared, work);
         }
     }
 
@@ -375,35 +368,51 @@ impl ClientSession {
         self.options.verbose || self.options.pedantic || self.trace.is_some()
     }
 
-    fn publish(&mut self, run: &mut Vec<Publish<'_>>, shared: Option<&Bytes>, work: &mut Work) {
+    fn publish(&mut self, batch: &mut Batch<'_>, shared: Option<&Bytes>, work: &mut Work) {
         if self.leaving.is_some() {
-            self.note_messages(run, work.now());
+            self.note_messages(batch, work.now());
         }
-        let Some(first) = run.first() else { return };
-        let subject = first.subject;
+        let mut foreseen = AllForeseen::new();
+        if batch.runs().len() > 1
+            && let Phase::Served(served) = &self.phase
+        {
+            let subjects = batch.runs().map(|run| run[0].subject);
+            foreseen = self.publisher.foresee(&served.account, subjects);
+        }
+        for (number, run) in batch.runs().enumerate() {
+            self.publish_run(run, foreseen.get(number).copied(), shared, work);
+        }
+        batch.clear();
+    }
+
+    fn publish_run(
+        &mut self,
+        run: &[Publish<'_>],
+        foreseen: Option<Foreseen>,
+        shared: Option<&Bytes>,
+        work: &mut Work,
+    ) {
+        let subject = run[0].subject;
         if let Some(trace) = &self.trace {
             run.iter().for_each(|message| trace::message(trace, message));
         }
         if self.options.pedantic && !is_valid_literal(subject) {
             self.fault(&ClientFault::InvalidPublishSubject, work);
         }
-        if let Phase::Served(served) = &self.phase {
-            let run = Run { subject, messages: run, shared, parsed: None };
-            let who =
-                Who { receiver: &self.receiver, served: Some(served), options: &self.options };
-            let voice = Voice { who, outlet: &self.outlet, trace: self.trace.as_deref() };
-            let mut refusals =
-                Answers { account: &served.account, voice, is_leaving: self.leaving.is_some() };
-            self.publisher.publish(
-                &served.account,
-                &self.receiver,
-                served.permissions.as_ref(),
-                &run,
-                &mut refusals,
-                work,
-            );
-        }
-        run.clear();
+        let Phase::Served(served) = &self.phase else { return };
+        let run = Run { subject, messages: run, shared, parsed: None, foreseen };
+        let who = Who { receiver: &self.receiver, served: Some(served), options: &self.options };
+        let voice = Voice { who, outlet: &self.outlet, trace: self.trace.as_deref() };
+        let mut refusals =
+            Answers { account: &served.account, voice, is_leaving: self.leaving.is_some() };
+        self.publisher.publish(
+            &served.account,
+            &self.receiver,
+            served.permissions.as_ref(),
+            &run,
+            &mut refusals,
+            work,
+        );
     }
 
     fn handle(&mut self, op: &Op<'_>, now: Instant, work: &mut Work) {
