@@ -28,7 +28,7 @@ impl Files {
         files.renew()
     }
 
-    fn renew(mut self) -> Self {
+    pub(crate) fn renew(mut self) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -57,11 +57,17 @@ impl Files {
     }
 }
 
-/// INFO, and PONG behind TLS.
-async fn talk(port: u16, certificate: &CertificateDer<'static>) -> (String, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let mut info = String::new();
-    BufReader::with_capacity(1, &mut stream).read_line(&mut info).await.unwrap();
+/// Does a listener that speaks nothing but TLS show this certificate?
+pub(crate) fn shows(port: u16, files: &Files) -> bool {
+    let connecting = async {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        connector(&files.certificate).connect(name, stream).await.is_ok()
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(connecting)
+}
+
+fn connector(certificate: &CertificateDer<'static>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -69,8 +75,16 @@ async fn talk(port: u16, certificate: &CertificateDer<'static>) -> (String, Stri
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// INFO, and PONG behind TLS.
+async fn talk(port: u16, certificate: &CertificateDer<'static>) -> (String, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut info = String::new();
+    BufReader::with_capacity(1, &mut stream).read_line(&mut info).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let stream = connector(certificate).connect(name, stream).await.unwrap();
     let mut stream = BufReader::new(stream);
     stream.get_mut().write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").await.unwrap();
     let mut pong = String::new();

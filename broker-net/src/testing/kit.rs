@@ -15,7 +15,7 @@ use super::door::{Door, Doorkeeper};
 use super::gate::Gates;
 use super::watcher::{Watcher, Watching};
 use crate::apply::{ApplyError, Report};
-use crate::server::{BindError, Server, ServerBuilder, ServerOptions};
+use crate::server::{Authenticators, BindError, Server, ServerBuilder, ServerOptions};
 
 /// See the module.
 pub(super) struct Kit {
@@ -177,22 +177,30 @@ impl Kit {
         Ok(())
     }
 
-    /// As [`Server::apply`].
+    /// As [`Server::apply_with`].
     pub(super) async fn apply(
         &self,
         server: &Server,
         options: ServerOptions,
-        authenticator: Option<Arc<dyn Authenticator>>,
+        authenticators: Option<Authenticators>,
     ) -> Result<Report, ApplyError> {
-        let keeper = authenticator.clone().map(|behind| {
+        let keeper = |behind| {
             let keeper = Doorkeeper { door: Arc::clone(&self.door), behind };
             Arc::new(keeper) as Arc<dyn Authenticator>
+        };
+        let keepers = authenticators.clone().map(|next| Authenticators {
+            all: keeper(next.all),
+            websocket: next.websocket.map(keeper),
         });
-        let report = server.apply(options, keeper).await?;
+        let report = server.apply_with(options, keepers).await?;
         let mut state = self.state();
         state.options = server.options();
-        if authenticator.is_some() {
-            state.deciders.all = authenticator;
+        if let Some(next) = authenticators {
+            state.deciders.all = Some(next.all);
+            #[cfg(feature = "websocket")]
+            if next.websocket.is_some() {
+                state.deciders.websocket = next.websocket;
+            }
         }
         Ok(report)
     }

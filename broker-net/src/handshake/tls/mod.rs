@@ -85,11 +85,25 @@ pub(crate) fn set(
     broker: &Broker,
     next: Option<(TlsOptions, TlsConfig)>,
 ) {
+    set_and_watch(entrance, next, Some(broker));
+    tell(broker, entrance.tls.config().as_deref());
+}
+
+/// The same beneath WebSocket, of whose TLS INFO says nothing that can change.
+#[cfg(feature = "websocket")]
+pub(crate) fn set_below(entrance: &Arc<Entrance>, next: Option<(TlsOptions, TlsConfig)>) {
+    set_and_watch(entrance, next, None);
+}
+
+fn set_and_watch(
+    entrance: &Arc<Entrance>,
+    next: Option<(TlsOptions, TlsConfig)>,
+    told: Option<&Broker>,
+) {
     let must_watch = next.as_ref().is_some_and(|(options, _)| options.watch);
     entrance.tls.set(next);
-    tell(broker, entrance.tls.config().as_deref());
     if must_watch {
-        let watching = watch::watch(Arc::clone(entrance), broker.clone());
+        let watching = watch::watch(Arc::clone(entrance), told.cloned());
         entrance.tls.keep_watching(|| tokio::spawn(watching).abort_handle());
     }
 }

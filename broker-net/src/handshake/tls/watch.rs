@@ -29,8 +29,9 @@ impl Watched {
 }
 
 /// Goes by the files as they are now, whenever they have changed, as long as the options ask for it. What
-/// cannot be used is logged, and what was before stays.
-pub(crate) async fn watch(entrance: Arc<Entrance>, broker: Broker) {
+/// cannot be used is logged, and what was before stays. `told`: whose INFO says what TLS there is; `None`
+/// beneath WebSocket.
+pub(crate) async fn watch(entrance: Arc<Entrance>, told: Option<Broker>) {
     let mut before = None;
     loop {
         let options = entrance.tls.options().filter(|options| options.watch);
@@ -39,7 +40,7 @@ pub(crate) async fn watch(entrance: Arc<Entrance>, broker: Broker) {
         let Ok((now, options)) = looking.await else { return };
         match &before {
             Some((before, of)) if *of == options && *before != now => {
-                reload(&entrance, &broker, &options).await;
+                reload(&entrance, told.as_ref(), &options).await;
             }
             _ => {}
         }
@@ -48,7 +49,8 @@ pub(crate) async fn watch(entrance: Arc<Entrance>, broker: Broker) {
     }
 }
 
-async fn reload(entrance: &Arc<Entrance>, broker: &Broker, options: &TlsOptions) {
+async fn reload(entrance: &Arc<Entrance>, told: Option<&Broker>, options: &TlsOptions) {
+    let name = if told.is_some() { "tls" } else { "websocket tls" };
     let building = {
         let options = options.clone();
         tokio::task::spawn_blocking(move || options.build())
@@ -56,11 +58,15 @@ async fn reload(entrance: &Arc<Entrance>, broker: &Broker, options: &TlsOptions)
     match building.await {
         Ok(Ok(config)) => {
             if entrance.tls.replace(options, config) {
-                tell(broker, entrance.tls.config().as_deref());
-                tracing::info!("Reloaded: tls = files have changed");
+                if let Some(broker) = told {
+                    tell(broker, entrance.tls.config().as_deref());
+                }
+                tracing::info!("Reloaded: {name} = files have changed");
             }
         }
-        Ok(Err(error)) => tracing::error!("TLS files have changed, but cannot be used: {error}"),
+        Ok(Err(error)) => {
+            tracing::error!("Files of {name} have changed, but cannot be used: {error}");
+        }
         Err(_) => {}
     }
 }
