@@ -7,6 +7,8 @@ pub(crate) use without::Watch;
 
 #[cfg(feature = "monitoring")]
 mod with {
+    use std::time::Duration;
+
     use broker_net::Server;
 
     use crate::daemon::{StartError, host_port};
@@ -79,6 +81,11 @@ mod with {
             self.observer.follow(options, digest);
         }
 
+        /// The configuration was read again, or was to be.
+        pub(crate) fn note_reload(&self, was_successful: bool, took: Duration) {
+            self.observer.note_reload(was_successful, took);
+        }
+
         /// Where it listens, for the ports file.
         pub(crate) fn urls(&self) -> Vec<String> {
             let monitor = self.monitor.iter();
@@ -94,6 +101,7 @@ mod with {
 #[cfg(not(feature = "monitoring"))]
 mod without {
     use std::io;
+    use std::time::Duration;
 
     use broker_net::Server;
 
@@ -120,6 +128,8 @@ mod without {
         }
 
         pub(crate) fn follow(&self, _: &Options, _: Option<&str>) {}
+
+        pub(crate) fn note_reload(&self, _: bool, _: Duration) {}
 
         pub(crate) fn urls(&self) -> Vec<String> {
             Vec::new()

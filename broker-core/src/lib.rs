@@ -82,6 +82,7 @@
 //! | [`limits`] | every limit with its default and its reason |
 //! | [`error`] | faults of clients, why connections end, and the one table between the two |
 //! | [`stats`] | counters |
+//! | [`latency`] | how long messages are on their way |
 //! | [`snapshot`] | what is seen from outside: connections, accounts, subscriptions |
 //!
 //! # What it promises
@@ -106,12 +107,14 @@ pub mod account;
 pub mod auth;
 mod broker;
 pub mod carrier;
+mod counted;
 mod deliver;
 pub mod error;
 mod headers;
 mod history;
 mod ids;
 mod interest;
+pub mod latency;
 pub mod limits;
 mod message;
 mod news;
@@ -133,6 +136,7 @@ mod sync;
 mod trace;
 
 pub use broker::{Applied, Broker, Clock, LeavingOrder, Options};
+pub use counted::SubjectCount;
 pub use error::{ClientFault, CloseReason};
 pub use headers::{HeaderMap, InvalidHeader};
 pub use limits::Limits;

@@ -277,7 +277,7 @@ impl ServerBuilder {
         tell_address(&broker, &options);
         let entrance = Arc::new(Entrance::default());
         #[cfg(feature = "tls-core")]
-        tls::set(&entrance, &broker, tls);
+        tls::set(&entrance, Some(&broker), tls);
         let latches = vec![
             listener.latch(),
             #[cfg(feature = "websocket")]
@@ -543,7 +543,7 @@ impl Server {
         let mut now = self.lock_options();
         let before = std::mem::replace(&mut now.tls, options);
         match now.build_tls() {
-            Ok(next) => tls::set(&self.entrance, &self.broker, next),
+            Ok(next) => tls::set(&self.entrance, Some(&self.broker), next),
             Err(error) => {
                 now.tls = before;
                 return Err(error);
@@ -660,7 +660,7 @@ impl Server {
         let applied = self.broker.apply(options.broker.clone(), authenticator);
         tell_address(&self.broker, &options);
         #[cfg(feature = "tls-core")]
-        tls::set(&self.entrance, &self.broker, tls);
+        tls::set(&self.entrance, Some(&self.broker), tls);
         #[cfg(feature = "websocket")]
         if let (Some(websocket), Some(hatch)) = (&mut options.websocket, &self.hatch) {
             websocket.port = hatch.address().port();
@@ -747,10 +747,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
         #[cfg(feature = "tls-core")]
-        self.entrance.tls.stop_watching();
+        self.entrance.tls.stop_tending();
         #[cfg(all(feature = "tls-core", feature = "websocket"))]
         if let Some(hatch) = &self.hatch {
-            hatch.stop_watching();
+            hatch.stop_tending();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use broker_core::Broker;
@@ -92,6 +92,16 @@ struct Seen {
     process: Process,
     /// How often each endpoint was asked.
     requests: Mutex<BTreeMap<&'static str, u64>>,
+    reloads: Mutex<Reloads>,
+}
+
+/// What came of reloads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reloads {
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
+    /// Whether the last one took effect, and how long it took.
+    pub(super) last: Option<(bool, Duration)>,
 }
 
 impl Observer {
@@ -122,6 +132,7 @@ impl Observer {
             wall: Wall::new(),
             process: Process::new(),
             requests: Mutex::default(),
+            reloads: Mutex::default(),
         };
         Self { seen: Arc::new(seen) }
     }
@@ -167,6 +178,18 @@ impl Observer {
 
     pub(super) fn requests(&self) -> BTreeMap<&'static str, u64> {
         self.seen.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The configuration was read again, or was to be.
+    pub fn note_reload(&self, was_successful: bool, took: Duration) {
+        let mut reloads = self.seen.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = if was_successful { &mut reloads.succeeded } else { &mut reloads.failed };
+        *count += 1;
+        reloads.last = Some((was_successful, took));
+    }
+
+    pub(super) fn reloads(&self) -> Reloads {
+        *self.seen.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn broker(&self) -> &Broker {

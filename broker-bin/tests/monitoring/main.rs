@@ -14,4 +14,5 @@ mod metrics;
 mod page;
 mod start;
 mod subsz;
+mod troubles;
 mod varz;

@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 use super::look_ups::LookUps;
 use super::matches::Matches;
 use super::{Generation, Interest, Interested};
+use crate::counted::Verdict;
 use crate::limits::{CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
 use crate::sync::Arc;
@@ -24,7 +25,8 @@ const LONG_LOT: usize = 64;
 /// After so many look-ups it is seen which of the two it is.
 const LOOK_UPS: usize = 4096;
 
-/// Remembers matches, and beside them whether the session may publish to the subject at all.
+/// Remembers matches, and beside them whether the session may publish to the subject at all, and whether that
+/// is counted.
 pub(crate) struct MatchCache<S> {
     /// Positions in `entries`, by the hash of the subject.
     index: HashTable<u32>,
@@ -57,25 +59,24 @@ struct Entry<S> {
 
 const _: () = assert!(size_of::<Entry<()>>() == 64);
 
-/// A subject, inside of its entry if it is short, and whether the session may publish to it, for which
-/// there is a byte left.
+/// A subject, inside of its entry if it is short, and what was judged of it, for which there is a byte left.
 enum Text {
-    Short { is_allowed: bool, len: u8, bytes: [u8; SHORT] },
-    Long { is_allowed: bool, bytes: Box<[u8]> },
+    Short { verdict: Verdict, len: u8, bytes: [u8; SHORT] },
+    Long { verdict: Verdict, bytes: Box<[u8]> },
 }
 
 /// As much as leaves an entry one line of memory.
 const SHORT: usize = 21;
 
 impl Text {
-    fn new(subject: &[u8], is_allowed: bool) -> Self {
+    fn new(subject: &[u8], verdict: Verdict) -> Self {
         let mut bytes = [0; SHORT];
         match bytes.get_mut(..subject.len()) {
             Some(place) => {
                 place.copy_from_slice(subject);
-                Self::Short { is_allowed, len: subject.len() as u8, bytes }
+                Self::Short { verdict, len: subject.len() as u8, bytes }
             }
-            None => Self::Long { is_allowed, bytes: subject.into() },
+            None => Self::Long { verdict, bytes: subject.into() },
         }
     }
 
@@ -86,9 +87,9 @@ impl Text {
         }
     }
 
-    fn is_allowed(&self) -> bool {
+    fn verdict(&self) -> Verdict {
         match self {
-            Self::Short { is_allowed, .. } | Self::Long { is_allowed, .. } => *is_allowed,
+            Self::Short { verdict, .. } | Self::Long { verdict, .. } => *verdict,
         }
     }
 
@@ -103,7 +104,7 @@ impl Text {
 
 /// What the cache knows of a subject.
 pub(crate) struct Known<'a, S> {
-    pub(crate) is_allowed: bool,
+    pub(crate) verdict: Verdict,
     pub(crate) matches: &'a Matches<S>,
 }
 
@@ -135,13 +136,13 @@ impl<S: Interested> MatchCache<S> {
         self.sweep = 0;
     }
 
-    /// Who wants `subject`; `is_allowed` is asked when it is not known.
+    /// Who wants `subject`; `judge` is asked when it is not known.
     #[inline]
     pub(crate) fn look_up(
         &mut self,
         interest: &Interest<S>,
         subject: &[u8],
-        is_allowed: impl FnOnce() -> bool,
+        judge: impl FnOnce() -> Verdict,
     ) -> Known<'_, S> {
         let is_last = self.entries.get(self.last).is_some_and(|entry| {
             entry.subject.bytes() == subject && interest.is_current(entry.generation)
@@ -149,14 +150,14 @@ impl<S: Interested> MatchCache<S> {
         if is_last {
             return self.entries[self.last].known();
         }
-        self.look_up_other(interest, subject, is_allowed)
+        self.look_up_other(interest, subject, judge)
     }
 
     fn look_up_other(
         &mut self,
         interest: &Interest<S>,
         subject: &[u8],
-        is_allowed: impl FnOnce() -> bool,
+        judge: impl FnOnce() -> Verdict,
     ) -> Known<'_, S> {
         let hash = self.hasher.hash_one(subject);
         self.note_look_up();
@@ -180,16 +181,16 @@ impl<S: Interested> MatchCache<S> {
             }
             return entry.known();
         }
-        let is_allowed = is_allowed();
+        let verdict = judge();
         self.unkept.clear();
         let generation = interest.collect(subject, &mut self.unkept);
         self.counts.note_fan_out(self.unkept.fan_out());
         if !self.has_room_for(subject) {
-            return Known { is_allowed, matches: &self.unkept };
+            return Known { verdict, matches: &self.unkept };
         }
         self.forget_some(interest);
         let matches = std::mem::take(&mut self.unkept);
-        let subject = Text::new(subject, is_allowed);
+        let subject = Text::new(subject, verdict);
         self.insert(hash, Entry { subject, generation, matches });
         self.entries[self.last].known()
     }
@@ -267,7 +268,7 @@ impl<S: Interested> MatchCache<S> {
 
 impl<S: Interested> Entry<S> {
     fn known(&self) -> Known<'_, S> {
-        Known { is_allowed: self.subject.is_allowed(), matches: &self.matches }
+        Known { verdict: self.subject.verdict(), matches: &self.matches }
     }
 
     fn cost(&self) -> usize {

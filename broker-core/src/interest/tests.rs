@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::*;
+use crate::counted::Verdict;
 
 #[derive(Debug, Eq, PartialEq)]
 struct Fake {
@@ -103,7 +104,7 @@ fn a_session_that_never_repeats_itself_is_bounded() {
     let mut cache = MatchCache::new(1, Arc::default());
     for round in 0..200_000 {
         let subject = format!("x.{round}");
-        let known = cache.look_up(&interest, subject.as_bytes(), || true);
+        let known = cache.look_up(&interest, subject.as_bytes(), || Verdict::ALLOWED);
         assert_eq!(known.matches.plain.len(), 1);
     }
     assert!(cache.remembered() <= crate::limits::CACHED_SUBJECTS);
@@ -114,13 +115,13 @@ fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
     let interest: Interest<Fake> = Interest::new(1);
     let mut cache = MatchCache::new(1, Arc::default());
     for round in 0..100_000 {
-        cache.look_up(&interest, format!("once.{round}").as_bytes(), || true);
+        cache.look_up(&interest, format!("once.{round}").as_bytes(), || Verdict::ALLOWED);
     }
     let mut asked = 0;
     for round in 0..2_000_000 {
         cache.look_up(&interest, format!("again.{}", round % 10_000).as_bytes(), || {
             asked += usize::from(round >= 1_900_000);
-            true
+            Verdict::ALLOWED
         });
     }
     assert!(asked < 1_000, "{asked} of the last 100,000 were not remembered");
@@ -183,7 +184,7 @@ proptest! {
                     let mut fresh = Matches::default();
                     interest.collect(subject.as_bytes(), &mut fresh);
                     prop_assert_eq!(&ids(&fresh), &expected);
-                    let known = cache.look_up(&interest, subject.as_bytes(), || true);
+                    let known = cache.look_up(&interest, subject.as_bytes(), || Verdict::ALLOWED);
                     prop_assert_eq!(&ids(known.matches), &expected, "cached");
                     let owners: Vec<u64> = known.matches.plain.iter().map(|s| s.owner()).collect();
                     prop_assert!(owners.is_sorted());

@@ -147,13 +147,14 @@ impl Client {
         let membership = Membership::begin(Arc::clone(&account), &receiver);
         receiver.membership.store(Some(Arc::new(membership)));
         shared.register_local(&receiver);
+        let publisher = Publisher::new(seed, shared.counted_subjects.clone());
         let session = LocalSession {
             shared,
             account,
             permissions: grant.permissions,
             receiver,
             mailboxes,
-            press: Mutex::new(Press { publisher: Publisher::new(seed), work: None }),
+            press: Mutex::new(Press { publisher, work: None }),
             next_sid: AtomicU64::new(1),
         };
         Self { session: Arc::new(session) }

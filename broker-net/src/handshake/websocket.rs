@@ -171,7 +171,7 @@ impl Hatch {
     /// From now on connections come by another configuration of TLS.
     #[cfg(feature = "tls-core")]
     pub(crate) fn set_tls(&self, next: Option<(crate::TlsOptions, crate::TlsConfig)>) {
-        tls::set_below(&self.below, next);
+        tls::set(&self.below, None, next);
     }
 
     /// Until when the certificates hold that it shows now.
@@ -181,8 +181,8 @@ impl Hatch {
     }
 
     #[cfg(feature = "tls-core")]
-    pub(crate) fn stop_watching(&self) {
-        self.below.tls.stop_watching();
+    pub(crate) fn stop_tending(&self) {
+        self.below.tls.stop_tending();
     }
 
     /// From now on somebody else decides.

@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
-// Milliseconds for one scenario. Nothing takes nearly as long, unless it fails.
+// Milliseconds for one scenario. Nothing takes nearly as long, unless it fails or is told to do more.
 const DEADLINE = 30_000;
 
 /** A server of its own for one scenario, on any free port. */
@@ -81,14 +81,14 @@ export async function next(source) {
 }
 
 /** Runs the scenarios one after the other; the name of each says what it shows. */
-export async function main(scenarios) {
+export async function main(scenarios, deadline = DEADLINE) {
   const entries = Object.entries(scenarios);
   console.log(`1..${entries.length}`);
   let failed = 0;
   for (const [name, scenario] of entries) {
     let timer;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error("deadline passed")), DEADLINE);
+      timer = setTimeout(() => reject(new Error("deadline passed")), deadline);
     });
     try {
       await Promise.race([scenario(), late]);

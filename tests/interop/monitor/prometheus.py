@@ -4,6 +4,7 @@ NATSD and PROMETHEUS name the programs, PROMTOOL the one that looks for mistakes
 """
 
 import os
+import re
 import subprocess
 import urllib.request
 
@@ -13,6 +14,9 @@ from scraper import Prometheus
 from servers import Client, Server, until
 
 NATSD, PROMETHEUS, PROMTOOL = (os.environ[name] for name in ("NATSD", "PROMETHEUS", "PROMTOOL"))
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DEPLOY = os.path.join(HERE, "../../../deploy")
 
 CONFIG = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1', server_name: one, http_token: t0k\n"
 
@@ -72,6 +76,26 @@ def metrics_have_no_mistakes_in_them(server, _):
     assert ours == [], ours
 
 
+def what_is_in_deploy_is_right(server, prometheus):
+    for command in (
+        ["check", "config", os.path.join(DEPLOY, "prometheus.yml")],
+        ["test", "rules", os.path.join(HERE, "alerts_test.yml")],
+    ):
+        said = subprocess.run([PROMTOOL, *command], capture_output=True, text=True)
+        assert said.returncode == 0, said.stdout + said.stderr
+
+
+def alerts_look_at_what_there_is(server, prometheus):
+    with open(os.path.join(DEPLOY, "natsd-alerts.yml"), encoding="utf-8") as file:
+        text = re.sub("(?m)^ *#.*", "", file.read())
+    names = set(re.findall(r"\b(?:natsd|gnatsd|jetstream)_\w+", text))
+    assert len(names) > 6, names
+    # Where there is no TLS, no certificate ends.
+    names.discard("natsd_tls_certificate_expiry_timestamp_seconds")
+    for name in names:
+        assert prometheus.ask(name), name
+
+
 def main():
     server = Server(NATSD, CONFIG)
     prometheus = Prometheus(
@@ -85,6 +109,8 @@ def main():
                 counts_follow_what_clients_do,
                 counters_do_not_go_back,
                 metrics_have_no_mistakes_in_them,
+                what_is_in_deploy_is_right,
+                alerts_look_at_what_there_is,
             ],
             server,
             prometheus,

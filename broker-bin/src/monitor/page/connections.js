@@ -208,7 +208,7 @@ export class ConnectionsView {
     const all = this.#total ?? this.shared.varz?.connections ?? 0;
     const end = Math.max(0, all - this.offset);
     const offset = this.isTurned ? Math.max(0, end - this.limit) : this.offset;
-    this.expected = this.isTurned ? all : undefined;
+    this.expected = all;
     asked.set("offset", offset);
     asked.set("limit", this.isTurned ? Math.max(1, end - offset) : this.limit);
     const paths = [`connz?${asked}`];
@@ -222,10 +222,11 @@ export class ConnectionsView {
     const [connz, ...others] = answers;
     if (this.isReasonsDue) this.#showReasons(others.shift().connections);
     this.details.show(others[0], connz.now);
-    const isSurprised = this.expected !== undefined && connz.total !== this.#total && connz.total !== this.expected;
+    // What was read from the end was not the end. Asked again once only: where clients come and go all the
+    // time it never would be.
+    const isGuessed = this.isTurned && this.#total === undefined && connz.total !== this.expected;
     this.#total = connz.total;
-    // What was read from the end was not the end.
-    if (isSurprised) this.shared.refresh();
+    if (isGuessed) this.shared.refresh();
     // The page that was looked at is gone.
     if (this.offset > 0 && this.offset >= connz.total) {
       this.#change({ offset: Math.max(0, this.#pages() - 1) * this.limit });
@@ -281,7 +282,7 @@ export class ConnectionsView {
       h(
         "p",
         { class: "faint" },
-        `Since the start ${exact(varz.slow_consumers)} slow consumers and ${exact(varz.stale_connections)} stale connections were cut.`,
+        `Cut since the start: slow consumers ${exact(varz.slow_consumers)}, stale connections ${exact(varz.stale_connections)}.`,
       ),
     );
   }

@@ -57,6 +57,10 @@ export class ServerView {
         ]),
       ),
       panel(
+        "Monitoring requests",
+        terms(Object.entries(varz.http_req_stats ?? {}).map(([path, times]) => [path, count(times)])),
+      ),
+      panel(
         "Limits",
         terms([
           ["Connections", `${limit(varz.max_connections)} (${exact(varz.connections)} now)`],
@@ -69,10 +73,6 @@ export class ServerView {
           ["Time for TLS", `${varz.tls_timeout} s`],
           ["Ping", `every ${span(varz.ping_interval)}, cut after ${varz.ping_max} without answer`],
         ]),
-      ),
-      panel(
-        "Monitoring requests",
-        terms(Object.entries(varz.http_req_stats ?? {}).map(([path, times]) => [path, count(times)])),
       ),
     );
   }

@@ -28,9 +28,10 @@ export class Source {
    */
   constructor(base, interval, round, changed) {
     Object.assign(this, { base, interval, round, changed });
-    document.addEventListener("visibilitychange", () => (document.hidden ? this.#stop() : this.ask()));
+    const goOn = () => this.#isPaused || this.ask();
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#stop() : goOn()));
     // Whoever regains the network need not wait.
-    addEventListener("online", () => this.ask());
+    addEventListener("online", goOn);
   }
 
   get isPaused() {
@@ -62,7 +63,8 @@ export class Source {
       if (asking.signal.aborted) return;
       if (error instanceof Denied) state = "denied";
       else if (error instanceof Lost) state = "lost";
-      else throw error;
+      // A fault of the page, which the console tells; the next round may do better.
+      else reportError(error);
     } finally {
       if (this.#asking === asking) this.#asking = undefined;
     }

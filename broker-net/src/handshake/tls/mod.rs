@@ -7,7 +7,9 @@ mod algorithms;
 mod buffers;
 mod config;
 mod error;
+mod expiry;
 mod gate;
+mod issuer;
 mod options;
 mod pieces;
 mod transport;
@@ -79,33 +81,17 @@ pub(crate) async fn shake_hands<T: Transport>(
     }
 }
 
-/// From now on connections come by another configuration, or without TLS.
+/// From now on connections come by another configuration, or without TLS. `broker`: whose INFO tells of it.
 pub(crate) fn set(
     entrance: &Arc<Entrance>,
-    broker: &Broker,
+    broker: Option<&Broker>,
     next: Option<(TlsOptions, TlsConfig)>,
 ) {
-    set_and_watch(entrance, next, Some(broker));
-    tell(broker, entrance.tls.config().as_deref());
-}
-
-/// The same beneath WebSocket, of whose TLS INFO says nothing that can change.
-#[cfg(feature = "websocket")]
-pub(crate) fn set_below(entrance: &Arc<Entrance>, next: Option<(TlsOptions, TlsConfig)>) {
-    set_and_watch(entrance, next, None);
-}
-
-fn set_and_watch(
-    entrance: &Arc<Entrance>,
-    next: Option<(TlsOptions, TlsConfig)>,
-    told: Option<&Broker>,
-) {
-    let must_watch = next.as_ref().is_some_and(|(options, _)| options.watch);
     entrance.tls.set(next);
-    if must_watch {
-        let watching = watch::watch(Arc::clone(entrance), told.cloned());
-        entrance.tls.keep_watching(|| tokio::spawn(watching).abort_handle());
+    if let Some(broker) = broker {
+        tell(broker, entrance.tls.config().as_deref());
     }
+    entrance.tls.tend(watch::tend(Arc::downgrade(entrance), broker.cloned()));
 }
 
 /// What INFO says of TLS.
