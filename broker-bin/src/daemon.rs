@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use broker_core::Broker;
-use broker_net::{BindError, HandshakeFirst, Server};
+use broker_net::{Authenticators, BindError, HandshakeFirst, Server, Way};
 
 use crate::config::problem::Problem;
 use crate::config::{self, Change, Loaded, Request};
@@ -20,7 +20,7 @@ use crate::logging::Logging;
 use crate::monitor::{
     BadRequest, Connz, ConnzOptions, Monitor, Observer, Subsz, SubszOptions, Varz,
 };
-use crate::options::{Access, Options, OptionsError};
+use crate::options::{Deciders, Options, OptionsError};
 use crate::ports_file::{Ports, PortsFile, urls};
 use crate::reload::{Plan, ReloadError, Reloaded};
 use crate::watch::Watch;
@@ -54,7 +54,7 @@ pub struct Daemon {
 #[derive(Debug)]
 struct Now {
     options: Arc<Options>,
-    access: Access,
+    deciders: Deciders,
     ports_file: Option<PortsFile>,
 }
 
@@ -79,6 +79,23 @@ pub enum StartError {
     Listen {
         /// Host and port as asked for.
         address: String,
+        /// Why not.
+        source: BindError,
+    },
+    /// The port for WebSocket cannot be had.
+    // NATS 2.14: websocket.go startWebsocketServer.
+    #[error("Unable to listen for websocket connections: {address}, \"{}\"", cause(source))]
+    Websocket {
+        /// Host and port as asked for.
+        address: String,
+        /// Why not.
+        source: BindError,
+    },
+    /// The socket in the file system cannot be had.
+    #[error("Unable to listen for local client connections: {}, \"{}\"", path.display(), cause(source))]
+    Unix {
+        /// Where it should be.
+        path: PathBuf,
         /// Why not.
         source: BindError,
     },
@@ -143,22 +160,16 @@ impl Daemon {
                 .map_err(|source| StartError::PidFile { path: path.clone(), source })?;
         }
 
-        let access = options.access()?;
-        let server = bind(&options, access.clone()).await?;
+        let deciders = options.deciders()?;
+        let server = bind(&options, deciders.clone()).await?;
         let info = server.broker().info();
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
         let watch = Watch::start(&server, &options, digest).await?;
-        // NATS 2.14: server.go, the host as it was asked for and the port as it was had.
-        tracing::info!(
-            "Listening for client connections on {}",
-            host_port(&options.host, server.local_addr().port())
-        );
-
-        announce_tls(&options);
+        announce_ways(&options, &server);
         let ports_file = write_ports(&options, &server, &watch);
         tracing::info!("Server is ready");
-        let now = Now { options: Arc::new(options), access, ports_file };
+        let now = Now { options: Arc::new(options), deciders, ports_file };
         let (now, changing) = (Mutex::new(now), tokio::sync::Mutex::default());
         Ok(Self { server, watch, request, log: None, now, changing })
     }
@@ -173,6 +184,16 @@ impl Daemon {
     /// Where clients connect to.
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// Where clients connect to by WebSocket, if they can.
+    pub fn websocket_addr(&self) -> Option<SocketAddr> {
+        self.server.websocket_addr()
+    }
+
+    /// Where clients of this machine connect to in the file system, if they can.
+    pub fn unix_path(&self) -> Option<PathBuf> {
+        self.server.options().unix.map(|unix| unix.path)
     }
 
     /// The broker behind it.
@@ -268,19 +289,20 @@ impl Daemon {
         options: Options,
         digest: Option<String>,
     ) -> Result<Reloaded, ReloadError> {
-        let (before, access) = {
+        let (before, deciders) = {
             let now = self.now();
-            (Arc::clone(&now.options), now.access.clone())
+            (Arc::clone(&now.options), now.deciders.clone())
         };
         let log = self.log.clone();
-        let plan = in_a_thread(move || Plan::make(&before, options, &access, log.as_ref())).await?;
+        let plan =
+            in_a_thread(move || Plan::make(&before, options, &deciders, log.as_ref())).await?;
 
-        let authenticator = plan.authenticator();
-        let Plan { options, changes, server, access, log, .. } = plan;
+        let authenticators = plan.authenticators();
+        let Plan { options, changes, server, deciders, log, .. } = plan;
         let (first, last) = changes.split_at(Plan::lines_before_the_server_s(&changes));
         tell(first);
         // Its first step changes everything; from there to the last line of the block nothing waits.
-        let mut applying = pin!(self.server.apply(server, authenticator));
+        let mut applying = pin!(self.server.apply_with(server, authenticators));
         let applied = poll_fn(|context| Poll::Ready(applying.as_mut().poll(context))).await;
         let applied = applied.map(|result| result.map_err(ReloadError::from));
         if let Poll::Ready(Err(error)) = applied {
@@ -291,7 +313,7 @@ impl Daemon {
             log.switch();
         }
         self.watch.follow(&options, digest.as_deref());
-        self.now().follow(options, access, &changes, &self.server, &self.watch);
+        self.now().follow(options, deciders, &changes, &self.server, &self.watch);
 
         let report = match applied {
             Poll::Ready(report) => report?,
@@ -331,13 +353,13 @@ impl Now {
     fn follow(
         &mut self,
         options: Options,
-        access: Option<Access>,
+        deciders: Option<Deciders>,
         changes: &[Change],
         server: &Server,
         watch: &Watch,
     ) {
-        if let Some(access) = access {
-            self.access = access;
+        if let Some(deciders) = deciders {
+            self.deciders = deciders;
         }
         if changes.iter().any(|change| change.path == "ports_file_dir") {
             // The old one first: it may be the same place by another name.
@@ -345,6 +367,28 @@ impl Now {
             self.ports_file = write_ports(&options, server, watch);
         }
         self.options = Arc::new(options);
+    }
+}
+
+// NATS 2.14: hosts as they were asked for, ports as they were had; WebSocket before the clients' port.
+fn announce_ways(options: &Options, server: &Server) {
+    if let Some((set, address)) = server.options().websocket.zip(server.websocket_addr()) {
+        let scheme = if set.tls.is_some() { "wss" } else { "ws" };
+        let shown = host_port(&set.host, address.port());
+        tracing::info!("Listening for websocket clients on {scheme}://{shown}");
+        if set.tls.is_none() {
+            tracing::warn!("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!");
+        }
+    }
+    let port = server.local_addr().port();
+    tracing::info!("Listening for client connections on {}", host_port(&options.host, port));
+    if options.proxy_protocol {
+        tracing::info!("PROXY protocol enabled for client connections");
+    }
+    announce_tls(options);
+    // In other words than of the port: programs look for an address behind those.
+    if let Some(path) = &options.listen_unix.path {
+        tracing::info!("Listening for local clients on unix:{}", path.display());
     }
 }
 
@@ -364,11 +408,18 @@ fn announce_tls(options: &Options) {
     }
 }
 
-async fn bind(options: &Options, access: Access) -> Result<Server, StartError> {
-    let builder = Server::builder().options(options.server()).authenticator(access.authenticator());
-    builder.bind().await.map_err(|source| StartError::Listen {
-        address: host_port(&options.host, options.port),
-        source,
+async fn bind(options: &Options, deciders: Deciders) -> Result<Server, StartError> {
+    let Authenticators { all, websocket } = deciders.authenticators();
+    let mut builder = Server::builder().options(options.server()).authenticator(all);
+    if let Some(websocket) = websocket {
+        builder = builder.websocket_authenticator(websocket);
+    }
+    builder.bind().await.map_err(|source| match source.way() {
+        Way::Websocket => {
+            StartError::Websocket { address: host_port(source.host(), source.port()), source }
+        }
+        Way::Unix => StartError::Unix { path: source.host().into(), source },
+        _ => StartError::Listen { address: host_port(&options.host, options.port), source },
     })
 }
 
@@ -378,6 +429,7 @@ fn write_ports(options: &Options, server: &Server, watch: &Watch) -> Option<Port
     let ports = Ports {
         nats: urls(scheme, server.local_addr()),
         monitoring: watch.urls(),
+        websocket: websocket_urls(server),
         ..Ports::default()
     };
     PortsFile::create(path.clone(), &ports)
@@ -385,6 +437,13 @@ fn write_ports(options: &Options, server: &Server, watch: &Watch) -> Option<Port
             tracing::error!("Error writing ports file ({}): {error}", path.display());
         })
         .ok()
+}
+
+fn websocket_urls(server: &Server) -> Vec<String> {
+    let Some((set, address)) = server.options().websocket.zip(server.websocket_addr()) else {
+        return Vec::new();
+    };
+    urls(if set.tls.is_some() { "wss" } else { "ws" }, address)
 }
 
 fn warn(warnings: &[Problem]) {

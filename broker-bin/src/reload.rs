@@ -7,15 +7,13 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use broker_core::auth::Authenticator;
-use broker_net::{ApplyError, ServerOptions};
+use broker_net::{ApplyError, Authenticators, ServerOptions};
 
 use crate::config::table::Reload;
 use crate::config::{Change, ConfigErrors, diff};
 use crate::logging::{LogError, Logging, Next};
-use crate::options::{Access, Options, OptionsError};
+use crate::options::{Deciders, Options, OptionsError};
 use crate::pid_file;
 
 /// What came of a reload.
@@ -83,7 +81,7 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     pub(crate) server: ServerOptions,
     /// Who may connect, if that has changed.
-    pub(crate) access: Option<Access>,
+    pub(crate) deciders: Option<Deciders>,
     /// The log that is to be written to, if something about it has changed.
     pub(crate) log: Option<Next>,
 }
@@ -93,7 +91,7 @@ impl Plan {
     pub(crate) fn make(
         old: &Options,
         mut new: Options,
-        access: &Access,
+        deciders: &Deciders,
         log: Option<&Logging>,
     ) -> Result<Self, ReloadError> {
         new.program.clone_from(&old.program);
@@ -104,8 +102,8 @@ impl Plan {
         if !refused.is_empty() {
             return Err(ReloadError::NotAtRunTime(refused));
         }
-        let access = match changes.iter().any(Change::is_about_access) {
-            true => Some(new.access()?.succeeding(access)),
+        let deciders = match changes.iter().any(Change::is_about_access) {
+            true => Some(new.deciders()?.succeeding(deciders)),
             false => None,
         };
         let log = match log {
@@ -119,11 +117,11 @@ impl Plan {
                 .map_err(|source| ReloadError::PidFile { path: path.clone(), source })?;
         }
         let server = new.server();
-        Ok(Self { options: new, changes, server, access, log })
+        Ok(Self { options: new, changes, server, deciders, log })
     }
 
-    pub(crate) fn authenticator(&self) -> Option<Arc<dyn Authenticator>> {
-        self.access.clone().map(Access::authenticator)
+    pub(crate) fn authenticators(&self) -> Option<Authenticators> {
+        self.deciders.clone().map(Deciders::authenticators)
     }
 
     /// How many of the changes the log tells before the server logs what it has done.

@@ -12,7 +12,7 @@ mod with {
     use broker_net::Server;
 
     use crate::daemon::{StartError, host_port};
-    use crate::monitor::{Monitor, Observer};
+    use crate::monitor::{Monitor, Observer, WebsocketVarz};
     use crate::options::{MonitorOptions, Options};
     use crate::ports_file;
 
@@ -31,6 +31,10 @@ mod with {
         ) -> Result<Self, StartError> {
             let watch = Self { observer: Observer::of(server), monitor: None };
             watch.observer.update_facts(|facts| facts.host.clone_from(&options.host));
+            if let Some((set, address)) = server.options().websocket.zip(server.websocket_addr()) {
+                let shown = WebsocketVarz::of(&options.websocket, set.host, address.port());
+                watch.observer.update_facts(|facts| facts.websocket = shown.clone());
+            }
             watch.follow(options, digest);
             let monitor = match options.monitoring()? {
                 Some(options) => Some(watch.listen(&options).await?),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+
 use crate::auth::{Authenticator, ConnectionKind, Credentials, Secret};
 use crate::proto::Info;
 use crate::sync::Arc;
@@ -66,7 +68,29 @@ pub struct WebsocketEntrance {
     /// How long it may take to show who it is, if not as long as others.
     pub auth_timeout: Option<Duration>,
     /// Who decides who may come in, if not who decides for others.
-    pub authenticator: Option<Arc<Box<dyn Authenticator>>>,
+    pub authenticator: OwnAuthenticator,
+}
+
+/// Who decides in place of who decides for others, if anybody does. Clones are one: what is set holds
+/// for the next decision, also of those who are here.
+#[derive(Clone, Default)]
+pub struct OwnAuthenticator(Arc<ArcSwapOption<Box<dyn Authenticator>>>);
+
+impl OwnAuthenticator {
+    /// From now on it is this one; `None`: who decides for others.
+    pub fn set(&self, next: Option<Arc<dyn Authenticator>>) {
+        self.0.store(next.map(|next| Arc::new(Box::new(next) as Box<_>)));
+    }
+
+    fn get(&self) -> Option<Arc<Box<dyn Authenticator>>> {
+        self.0.load_full()
+    }
+}
+
+impl fmt::Debug for OwnAuthenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnAuthenticator").field(&self.0.load().is_some()).finish()
+    }
 }
 
 impl fmt::Debug for WebsocketEntrance {
@@ -88,8 +112,8 @@ impl Carrier {
         }
     }
 
-    pub(crate) fn authenticator(&self) -> Option<&Arc<Box<dyn Authenticator>>> {
-        self.entrance()?.authenticator.as_ref()
+    pub(crate) fn authenticator(&self) -> Option<Arc<Box<dyn Authenticator>>> {
+        self.entrance()?.authenticator.get()
     }
 
     pub(crate) fn ping_interval(&self) -> Option<Duration> {

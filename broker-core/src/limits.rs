@@ -74,6 +74,14 @@ pub const MAX_PAYLOAD_CEILING_BYTES: usize = 999_999_999;
 /// came behind it in the same read.
 pub(crate) const PRE_AUTH_READ_BYTES: usize = 8 << 10;
 
+/// How many connections there may be at once that have not shown yet who they are, where they must, or have
+/// not finished a handshake: all of them at their most hold 64 MiB. Past it the one that came first is
+/// cut. Ours: NATS has no such bound.
+pub const MAX_STRANGERS: usize = 4096;
+
+/// What one of them holds at most, by whatever way it comes.
+pub const STRANGER_BYTES: usize = 16 << 10;
+
 /// From this size on a payload is kept once and shared by its receivers instead of copied to each.
 /// Below it a copy costs less than a reference count that two cores pass to and fro.
 pub(crate) const SHARED_PAYLOAD_MIN_BYTES: usize = 16 << 10;
@@ -131,5 +139,6 @@ pub(crate) const HOLD_PATIENCE: Duration = Duration::from_secs(1);
 /// more has its further ones waited for only by chance.
 pub(crate) const WATCHED_REQUESTS: usize = 64 << 10;
 
-const _: () = assert!(PRE_AUTH_READ_BYTES <= 16 << 10, "a stranger may cost 16 KiB");
+const _: () = assert!(PRE_AUTH_READ_BYTES < STRANGER_BYTES);
+const _: () = assert!(MAX_STRANGERS * STRANGER_BYTES <= 64 << 20);
 const _: () = assert!(FLUSH_AT_BYTES < FLUSH_ALL_AT_BYTES);

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::checks::Checks;
 use crate::conn::{self, Socket};
@@ -25,6 +25,7 @@ use crate::own_listener::{self, OwnDoors};
 use crate::pipe::LocalTransport;
 use crate::proxy;
 use crate::server::Phase;
+use crate::strangers::{Stranger, Strangers};
 #[cfg(unix)]
 use crate::unix::UnixDoor;
 
@@ -54,16 +55,17 @@ pub(crate) struct Inside {
     pub(crate) entrance: Arc<Entrance>,
     pub(crate) broker: Broker,
     pub(crate) checks: Arc<Checks>,
+    pub(crate) strangers: Arc<Strangers>,
     /// What a test puts before connections.
     #[cfg(feature = "testing")]
     pub(crate) gates: Arc<crate::testing::gate::Gates>,
 }
 
 impl Inside {
-    fn serve(self, arriving: Arriving) -> impl Future<Output = ()> {
+    fn serve(self, arriving: Arriving, stranger: Stranger) -> impl Future<Output = ()> {
         #[cfg(feature = "testing")]
         let arriving = Arriving { socket: self.gates.put_before(arriving.socket), ..arriving };
-        conn::serve(arriving, self.broker, self.checks)
+        conn::serve(Box::new(arriving), self.broker, self.checks, stranger)
     }
 }
 
@@ -135,6 +137,11 @@ impl Doors {
                         if inside.gates.refuse_one() {
                             continue;
                         }
+                        tokio::select! {
+                            biased;
+                            () = has_left(phase, Phase::Serving) => return,
+                            () = inside.strangers.room() => {}
+                        }
                         arrived.serve(inside, phase, connections);
                     }
                     Err(error) => {
@@ -198,6 +205,20 @@ async fn accept_other(
 impl Arrived {
     /// Has a task of its own serve it, also for what comes before there is a session.
     fn serve(self, inside: &Inside, phase: &watch::Receiver<Phase>, tasks: &mut JoinSet<()>) {
+        let strangers = &inside.strangers;
+        let stranger = strangers.enter();
+        let id = stranger.id();
+        let task = self.spawn(inside, stranger, phase, tasks);
+        strangers.is_served_by(id, task);
+    }
+
+    fn spawn(
+        self,
+        inside: &Inside,
+        stranger: Stranger,
+        phase: &watch::Receiver<Phase>,
+        tasks: &mut JoinSet<()>,
+    ) -> AbortHandle {
         let inside = inside.clone();
         let entrance = Arc::clone(&inside.entrance);
         let arriving = match self {
@@ -213,15 +234,13 @@ impl Arrived {
                         }
                     }
                 };
-                tasks.spawn(serve_if_admitted(admitting, inside, phase.clone()));
-                return;
+                return tasks.spawn(serve_if_admitted(admitting, inside, stranger, phase.clone()));
             }
             #[cfg(feature = "websocket")]
             Self::Websocket(stream, remote, hatch) => {
                 let max_payload_bytes = inside.broker.options().limits.max_payload_bytes;
                 let admitting = async move { hatch.admit(stream, remote, max_payload_bytes).await };
-                tasks.spawn(serve_if_admitted(admitting, inside, phase.clone()));
-                return;
+                return tasks.spawn(serve_if_admitted(admitting, inside, stranger, phase.clone()));
             }
             Self::Tcp(stream, remote) => entrance.admit(stream, remote),
             #[cfg(unix)]
@@ -229,11 +248,11 @@ impl Arrived {
             Self::Local(transport) => private(Arc::new(Socket::new(transport)), Carrier::Memory),
             Self::Own(own) => {
                 let (arriving, carrying) = own.admit();
-                tasks.spawn(own_listener::serve(inside.serve(arriving), carrying));
-                return;
+                return tasks
+                    .spawn(own_listener::serve(inside.serve(arriving, stranger), carrying));
             }
         };
-        tasks.spawn(inside.serve(arriving));
+        tasks.spawn(inside.serve(arriving, stranger))
     }
 }
 
@@ -247,6 +266,7 @@ fn private(socket: Arc<Socket>, carrier: Carrier) -> Arriving {
 async fn serve_if_admitted(
     admitting: impl Future<Output = Option<Arriving>>,
     inside: Inside,
+    stranger: Stranger,
     mut phase: watch::Receiver<Phase>,
 ) {
     let arriving = {
@@ -260,7 +280,7 @@ async fn serve_if_admitted(
     };
     drop(phase);
     if let Some(arriving) = arriving {
-        inside.serve(arriving).await;
+        inside.serve(arriving, stranger).await;
     }
 }
 

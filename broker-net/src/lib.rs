@@ -27,6 +27,7 @@ mod own_listener;
 mod pipe;
 pub mod proxy;
 mod server;
+mod strangers;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(unix)]
@@ -47,7 +48,7 @@ pub use lame_duck::LameDuck;
 pub use outlook::Outlook;
 pub use own_listener::{Carries, Listener};
 pub use pipe::LocalStream;
-pub use server::{BindError, Server, ServerBuilder, ServerOptions, Way};
+pub use server::{Authenticators, BindError, Server, ServerBuilder, ServerOptions, Way};
 #[cfg(unix)]
 pub use unix::UnixOptions;
 

@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use crate::handshake::Entrance;
+#[cfg(feature = "websocket")]
+use crate::handshake::websocket::Hatch;
 use crate::server::Phase;
 
 /// Looks at a [`Server`](crate::Server), without keeping it alive.
@@ -15,6 +17,9 @@ pub struct Outlook {
     pub(crate) phase: watch::Receiver<Phase>,
     #[cfg_attr(not(feature = "tls-core"), expect(dead_code, reason = "it has only TLS to show"))]
     pub(crate) entrance: Arc<Entrance>,
+    #[cfg(feature = "websocket")]
+    #[cfg_attr(not(feature = "tls-core"), expect(dead_code, reason = "it has only TLS to show"))]
+    pub(crate) hatch: Option<Arc<Hatch>>,
 }
 
 impl std::fmt::Debug for Outlook {
@@ -33,5 +38,11 @@ impl Outlook {
     #[cfg(feature = "tls-core")]
     pub fn tls_not_after(&self) -> Option<SystemTime> {
         self.entrance.tls.config()?.not_after()
+    }
+
+    /// Until when the certificates hold that it shows to those who come by WebSocket.
+    #[cfg(all(feature = "tls-core", feature = "websocket"))]
+    pub fn websocket_tls_not_after(&self) -> Option<SystemTime> {
+        self.hatch.as_ref()?.tls_not_after()
     }
 }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use std::time::{Duration, Instant};
 
 use broker_core::auth::{Authenticator, NoAuth};
+use broker_core::limits::MAX_STRANGERS;
 use broker_core::{Applied, Broker, Client, CloseReason, Limits, Options};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -28,6 +29,7 @@ use crate::listener::{self, Latch, TcpDoor};
 use crate::outlook::Outlook;
 use crate::own_listener::{Listener, OwnDoors};
 use crate::pipe::{self, LocalStream, LocalTransport};
+use crate::strangers::Strangers;
 #[cfg(unix)]
 use crate::unix::UnixDoor;
 
@@ -61,6 +63,10 @@ pub struct ServerOptions {
     /// Clients come by a proxy that says whom it connects for, in either version of the PROXY protocol. Only
     /// for a port that nobody else can reach: whoever can, may say what they like. `proxy_protocol`.
     pub proxy_protocol: bool,
+    /// How many connections there may be at once that have not shown yet who they are, where they must, or
+    /// have not finished a handshake; past it the one that came first is cut. The default is 4,096, each of
+    /// which holds 16 KiB at most. What it was at the start holds.
+    pub max_strangers: usize,
     /// What the broker behind it is told. The default has a random seed.
     pub broker: Options,
 }
@@ -88,8 +94,30 @@ impl Default for ServerOptions {
             #[cfg(unix)]
             unix: None,
             proxy_protocol: false,
+            max_strangers: MAX_STRANGERS,
             broker,
         }
+    }
+}
+
+/// Who decides who may come in.
+#[derive(Clone)]
+pub struct Authenticators {
+    /// Of all, however they come.
+    pub all: Arc<dyn Authenticator>,
+    /// Of those who come by WebSocket; `None`: who decided it before.
+    pub websocket: Option<Arc<dyn Authenticator>>,
+}
+
+impl fmt::Debug for Authenticators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticators").finish_non_exhaustive()
+    }
+}
+
+impl From<Arc<dyn Authenticator>> for Authenticators {
+    fn from(all: Arc<dyn Authenticator>) -> Self {
+        Self { all, websocket: None }
     }
 }
 
@@ -275,6 +303,7 @@ impl ServerBuilder {
             entrance: Arc::clone(&entrance),
             broker: broker.clone(),
             checks,
+            strangers: Arc::new(Strangers::new(options.max_strangers)),
             #[cfg(feature = "testing")]
             gates: self.gates,
         };
@@ -545,7 +574,12 @@ impl Server {
 
     /// What is seen of it, for whoever watches it.
     pub fn outlook(&self) -> Outlook {
-        Outlook { phase: self.stop.subscribe(), entrance: Arc::clone(&self.entrance) }
+        Outlook {
+            phase: self.stop.subscribe(),
+            entrance: Arc::clone(&self.entrance),
+            #[cfg(feature = "websocket")]
+            hatch: self.hatch.clone(),
+        }
     }
 
     /// The broker behind it.
@@ -575,7 +609,24 @@ impl Server {
         options: ServerOptions,
         authenticator: Option<Arc<dyn Authenticator>>,
     ) -> Result<Report, ApplyError> {
-        let applied = self.apply_now(options, authenticator)?;
+        self.apply_with(options, authenticator.map(Authenticators::from)).await
+    }
+
+    /// As [`Self::apply`], where others may decide who comes in by WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::apply`].
+    pub async fn apply_with(
+        &self,
+        options: ServerOptions,
+        authenticators: Option<Authenticators>,
+    ) -> Result<Report, ApplyError> {
+        let applied = self.apply_now(options, authenticators)?;
         // Whoever is late is late.
         let _ = tokio::time::timeout(SETTLE, applied.settled).await;
         Ok(Report { excess: applied.excess })
@@ -584,7 +635,7 @@ impl Server {
     fn apply_now(
         &self,
         mut options: ServerOptions,
-        authenticator: Option<Arc<dyn Authenticator>>,
+        authenticators: Option<Authenticators>,
     ) -> Result<Applied, ApplyError> {
         let mut now = self.lock_options();
         apply::check(&now, &options)?;
@@ -598,6 +649,14 @@ impl Server {
         options.port = now.port;
         options.broker.server_name.clone_from(&now.broker.server_name);
         options.broker.seed = now.broker.seed;
+        let authenticator = authenticators.map(|next| {
+            // First: who is here is reviewed with what follows.
+            #[cfg(feature = "websocket")]
+            if let (Some(hatch), Some(websocket)) = (&self.hatch, next.websocket) {
+                hatch.set_authenticator(websocket);
+            }
+            next.all
+        });
         let applied = self.broker.apply(options.broker.clone(), authenticator);
         tell_address(&self.broker, &options);
         #[cfg(feature = "tls-core")]
@@ -689,5 +748,9 @@ impl Drop for Server {
         self.task.abort();
         #[cfg(feature = "tls-core")]
         self.entrance.tls.stop_tending();
+        #[cfg(all(feature = "tls-core", feature = "websocket"))]
+        if let Some(hatch) = &self.hatch {
+            hatch.stop_tending();
+        }
     }
 }

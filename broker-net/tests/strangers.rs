@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use broker_core::auth::Token;
+use broker_core::limits::STRANGER_BYTES;
+use broker_net::testing::Certificates;
 use broker_net::{Server, ServerOptions, WebsocketOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -51,8 +53,6 @@ static ALLOCATOR: Counting = Counting;
 
 /// So many at once; what threads and tables need besides is shared among them.
 const CONNECTIONS: usize = 200;
-
-const BUDGET_BYTES: usize = 16 << 10;
 
 /// Two seconds to show who it is, and a quarter to read that this was too long.
 const GONE_AFTER: Duration = Duration::from_millis(3500);
@@ -105,6 +105,13 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
         .await
         .unwrap();
 
+    let certificates = Certificates::new().unwrap();
+    let tls = certificates.server_that_verifies().unwrap();
+    let mut websocket = WebsocketOptions::default();
+    websocket.tls = Some(tls.clone());
+    let builder = Server::builder().tls(tls).websocket(websocket);
+    let secured = builder.authenticator(Token::new("s3cr3t")).bind().await.unwrap();
+
     // Nearly as much as a stranger may say, whole or not.
     let half_connect = format!("CONNECT {{\"name\":\"{}", "x".repeat(4000));
     let half_request = format!("{UPGRADE}X: {}", "x".repeat(7900));
@@ -115,17 +122,25 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
         frame
     };
     let half_compressed = [&b"\x42\xfe\x0f\xff\0\0\0\0"[..], &[0x55; 4000]].concat();
-    for (way, said, more) in [
-        (Way::Tcp, b"PROXY TCP4 192.0.2.1".to_vec(), None),
-        (Way::Tcp, [b"PROXY UNKNOWN\r\n", half_connect.as_bytes()].concat(), None),
-        (Way::Unix, half_connect.clone().into_bytes(), None),
-        (Way::Memory, half_connect.clone().into_bytes(), None),
-        (Way::Websocket, half_request.into_bytes(), None),
-        (Way::Websocket, upgraded(b""), Some(half_frame)),
-        (Way::Websocket, upgraded(b""), Some(half_compressed)),
+    // A hello that goes on: what a client says first may be long.
+    let half_hello = {
+        let mut hello = b"\x16\x03\x01\x1f\xf0\x01\0\x1f\xec\x03\x03".to_vec();
+        hello.resize(8000, 0x55);
+        hello
+    };
+    for (server, way, said, more) in [
+        (&server, Way::Tcp, b"PROXY TCP4 192.0.2.1".to_vec(), None),
+        (&server, Way::Tcp, [b"PROXY UNKNOWN\r\n", half_connect.as_bytes()].concat(), None),
+        (&server, Way::Unix, half_connect.clone().into_bytes(), None),
+        (&server, Way::Memory, half_connect.clone().into_bytes(), None),
+        (&server, Way::Websocket, half_request.into_bytes(), None),
+        (&server, Way::Websocket, upgraded(b""), Some(half_frame)),
+        (&server, Way::Websocket, upgraded(b""), Some(half_compressed)),
+        (&secured, Way::Tcp, half_hello.clone(), None),
+        (&secured, Way::Websocket, half_hello, None),
     ] {
         // Threads get their buffers, tables their size.
-        drop(open(&server, way, &said, more.as_deref()).await);
+        drop(open(server, way, &said, more.as_deref()).await);
         let gone = async {
             while server.broker().stats().connections > 0 {
                 tokio::task::yield_now().await;
@@ -135,9 +150,9 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
         settle().await;
         let before = HELD.load(Ordering::Relaxed);
         let since = Instant::now();
-        let mut streams = open(&server, way, &said, more.as_deref()).await;
+        let mut streams = open(server, way, &said, more.as_deref()).await;
         let each = HELD.load(Ordering::Relaxed).saturating_sub(before) / CONNECTIONS;
-        assert!(each <= BUDGET_BYTES, "{each} bytes for each by {way:?}");
+        assert!(each <= STRANGER_BYTES, "{each} bytes for each by {way:?}");
         for stream in &mut streams {
             let mut rest = Vec::new();
             // Some are told why, some are reset.

@@ -61,6 +61,7 @@ pub(crate) fn of(options: &Options) -> Value {
             "lame_duck_duration": time(options.lame_duck_duration),
             "lame_duck_grace_period": time(options.lame_duck_grace_period),
             "no_header_support": options.no_header_support,
+            "proxy_protocol": options.proxy_protocol,
             "connect_error_reports": options.connect_error_reports,
             "reconnect_error_reports": options.reconnect_error_reports,
             "disable_sublist_cache": options.disable_sublist_cache,
@@ -188,11 +189,13 @@ fn websocket(websocket: &Websocket) -> Option<Value> {
             "pass_cookie": text(&websocket.pass_cookie),
             "token_cookie": text(&websocket.token_cookie),
             "headers": websocket.headers,
+            "ping_interval": time(websocket.ping_interval.unwrap_or_default()),
             "tls": websocket.tls.as_ref().map(certificates),
             "authorization": {
                 "user": text(&one.user),
                 "password": one.password.as_ref().map_or("", |password| password.expose()),
                 "token": one.token.as_ref().map_or("", |token| token.expose()),
+                "timeout": time(one.timeout.unwrap_or_default()),
             },
         })
     })

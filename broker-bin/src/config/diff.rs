@@ -8,7 +8,7 @@ use super::check::join;
 use super::field::Field;
 use super::kind::Kind;
 use super::table::{Block, Key, Reload, Section as _, Status};
-use crate::options::Options;
+use crate::options::{Options, Tls};
 
 /// One option that differs. `Display` is what the log of nats-server says of it: `Reloaded: …` where the
 /// change can be made, and else the refusal.
@@ -33,6 +33,7 @@ const ORDER: &[&str] = &[
     "server_name",
     "host",
     "port",
+    "listen_unix",
     "client_advertise",
     "trace",
     "debug",
@@ -143,14 +144,14 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
         }
         let path = join(path, key.name);
         if let Kind::Block(inner) = key.kind {
-            let count = changes.len();
-            compare(inner(), before, after, &path, changes);
-            if changes.len() > count {
+            // One that may be missing altogether is compared as a whole.
+            if inner().keys.iter().any(|key| key.field(before).is_some()) {
+                compare(inner(), before, after, &path, changes);
                 continue;
             }
         }
-        // NATS 2.14: reload.go diffOptions: any free port stays the one that was found.
-        if matches!(key.kind, Kind::Port) && after.show() == "0" {
+        // NATS 2.14: reload.go diffOptions and Reload: any free port stays the one that was found.
+        if matches!((&*path, &*after.show()), ("port", "0") | ("websocket.port", "-1")) {
             continue;
         }
         let show = |value: &dyn Field| match &*path {
@@ -158,9 +159,20 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
             "authorization.timeout" => in_seconds(value).unwrap_or_else(|| value.show()),
             _ => value.show(),
         };
-        let (before, after) = (show(before), show(after));
-        changes.push(Change::new(key, path, before, after));
+        let (shown_before, shown_after) = (show(before), show(after));
+        let mut change = Change::new(key, path, shown_before, shown_after);
+        if change.path == "websocket.tls" && fixed_of_tls(before) != fixed_of_tls(after) {
+            change.reload = Reload::Restart;
+        }
+        changes.push(change);
     }
+}
+
+/// What takes a restart of WebSocket's TLS, although it does not of the clients': also whether there is any.
+// NATS 2.14: reload.go diffOptions compares all of WebSocket but the TLS configuration made of the block.
+fn fixed_of_tls(value: &dyn Field) -> Option<(&[String], bool)> {
+    let tls = (value as &dyn Any).downcast_ref::<Option<Tls>>()?.as_ref()?;
+    Some((&tls.pinned_certs, tls.verify_and_map))
 }
 
 fn in_seconds(value: &dyn Field) -> Option<String> {

@@ -43,6 +43,8 @@ pub enum Format {
     HandshakeFirst,
     /// A duration or `always`.
     SyncInterval,
+    /// Permissions of a file: `660`.
+    FileMode,
 }
 
 impl Format {
@@ -64,6 +66,7 @@ impl Format {
             Self::Sampling => "a percentage from 1 to 100, or \"headers\"",
             Self::HandshakeFirst => "true, false, \"auto\", or a duration such as \"300ms\"",
             Self::SyncInterval => "a duration, such as \"2m\", or \"always\"",
+            Self::FileMode => "permissions of a file in octal digits, such as 660",
             Self::ConnectionKind => {
                 "a kind of connection: STANDARD, WEBSOCKET, LEAFNODE, LEAFNODE_WS, MQTT, MQTT_WS or \
                  IN_PROCESS"
@@ -89,6 +92,7 @@ impl Format {
             Self::Sampling => "percentage, headers",
             Self::HandshakeFirst => "true, false, auto, duration",
             Self::SyncInterval => "duration, always",
+            Self::FileMode => "octal digits",
         }
     }
 
@@ -149,6 +153,7 @@ impl Format {
                     || text.parse::<u32>().is_ok()
                     || is_duration(text)
             }
+            Self::FileMode => u32::from_str_radix(text, 8).is_ok_and(|mode| mode <= 0o777),
             Self::ConnectionKind => text.parse::<ConnectionKind>().is_ok(),
         }
     }

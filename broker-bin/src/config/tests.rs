@@ -84,6 +84,7 @@ fn text(format: Format) -> &'static str {
         Format::Percent | Format::Sampling => "'42%'",
         Format::HandshakeFirst => "'auto'",
         Format::SyncInterval => "'always'",
+        Format::FileMode => "640",
     }
 }
 
@@ -248,6 +249,7 @@ fn every_option_of_the_reference_is_known() {
     assert_eq!(
         ours,
         [
+            "listen_unix",
             "log_format",
             "max_pending_total",
             "http_token",
@@ -524,7 +526,7 @@ fn a_part_that_does_not_exist_yet_is_refused_by_name() {
         ("gateway { name: a }", "gateway: natsd has no gateways yet"),
         ("leafnodes { port: 7422 }", "leafnodes: natsd has no leaf nodes yet"),
         ("leaf { remotes: [ { url: 'nats://h' } ] }", "leafnodes: natsd has no leaf nodes yet"),
-        ("websocket { port: 8080, no_tls: true }", "websocket: natsd has no WebSocket yet"),
+        ("websocket { jwt_cookie: j }", "websocket.jwt_cookie: natsd has no JWTs yet"),
         ("mqtt { listen: 1883 }", "mqtt: natsd has no MQTT yet"),
         ("jetstream: true", "jetstream: natsd has no JetStream yet"),
         ("jetstream: enabled", "jetstream: natsd has no JetStream yet"),
@@ -533,7 +535,6 @@ fn a_part_that_does_not_exist_yet_is_refused_by_name() {
         ("operator: x.jwt", "operator: natsd has no operators and JWTs yet"),
         ("resolver: URL(http://h/)", "resolver: natsd has no operators and JWTs yet"),
         ("mappings { a: b }", "mappings: natsd has no subject mappings yet"),
-        ("proxy_protocol: true", "proxy_protocol: natsd has no PROXY protocol yet"),
         ("ocsp: true", "ocsp: natsd has no OCSP yet"),
         ("system_account: A", "system_account: natsd has no system account of another name yet"),
         (
@@ -736,8 +737,6 @@ fn only_parts_that_are_named_do_not_exist_yet() {
             "JetStream",
             "MQTT",
             "OCSP",
-            "PROXY protocol",
-            "WebSocket",
             "clusters",
             "gateways",
             "leaf nodes",

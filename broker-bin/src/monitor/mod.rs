@@ -39,6 +39,7 @@ mod routez;
 mod subsz;
 mod time;
 mod varz;
+mod websocketz;
 
 pub use crate::options::MonitorOptions;
 pub use accountz::{AccountInfo, Accountz};
@@ -56,3 +57,4 @@ pub use routez::Routez;
 pub use subsz::{SubDetail, SublistStats, Subsz, SubszOptions};
 pub use time::{Moment, go_duration, round_trip, uptime};
 pub use varz::{Absent, ByKind, DiskWaits, Varz};
+pub use websocketz::WebsocketVarz;

@@ -11,6 +11,7 @@ use broker_net::Outlook;
 use super::metrics::Metrics;
 use super::process::Process;
 use super::time::{Moment, Now, Wall};
+use super::websocketz::WebsocketVarz;
 use crate::options::{MetricsPrefix, Options};
 
 /// What monitoring shows that the broker does not know.
@@ -35,6 +36,8 @@ pub struct Facts {
     pub config_load_time: Option<Moment>,
     /// The digest of the configuration file; empty if there is none.
     pub config_digest: String,
+    /// Clients over WebSocket; the default if there can be none.
+    pub websocket: WebsocketVarz,
     /// Words that describe this server.
     pub tags: Vec<String>,
     /// Facts that describe this server.
@@ -53,6 +56,7 @@ impl Default for Facts {
             tls_timeout: 2.0,
             config_load_time: None,
             config_digest: String::new(),
+            websocket: WebsocketVarz::default(),
             tags: Vec::new(),
             metadata: BTreeMap::new(),
         }
@@ -202,6 +206,10 @@ impl Observer {
 
     pub(super) fn tls_not_after(&self) -> Option<Moment> {
         self.seen.outlook.tls_not_after().map(Moment)
+    }
+
+    pub(super) fn websocket_tls_not_after(&self) -> Option<Moment> {
+        self.seen.outlook.websocket_tls_not_after().map(Moment)
     }
 
     pub(super) fn started(&self) -> Instant {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::observer::{Facts, Observer};
 use super::time::Moment;
+use super::websocketz::WebsocketVarz;
 
 /// What `/varz` shows, in the order of the reference.
 // NATS 2.14: monitor.go Varz.
@@ -77,7 +78,7 @@ pub struct Varz {
     /// MQTT.
     pub mqtt: Absent,
     /// WebSocket.
-    pub websocket: Absent,
+    pub websocket: WebsocketVarz,
     /// Streams.
     pub jetstream: Absent,
     /// How long a TLS handshake may take, in seconds.
@@ -256,7 +257,10 @@ impl Observer {
             gateway: Absent {},
             leaf: Absent {},
             mqtt: Absent {},
-            websocket: Absent {},
+            websocket: WebsocketVarz {
+                tls_cert_not_after: self.websocket_tls_not_after(),
+                ..facts.websocket.clone()
+            },
             jetstream: Absent {},
             tls_timeout,
             write_deadline: nanos(write_deadline),

@@ -9,9 +9,12 @@ use broker_core::auth::{
 };
 
 use broker_core::limits::MAX_COUNTED_SUBJECTS;
-use broker_net::TlsError;
+use broker_net::{Authenticators, TlsError};
 
-use super::{AllowResponses, Authorization, Options, Permissions, SubjectLists, User};
+use super::{
+    AllowResponses, Authorization, ListenUnixError, Options, Permissions, SimpleAuthorization,
+    SubjectLists, User, WebsocketError,
+};
 
 /// The account of the server's own events.
 // NATS 2.14: const.go.
@@ -51,7 +54,80 @@ impl Access {
     }
 }
 
+/// Who may connect, by each way in.
+#[derive(Clone, Debug)]
+pub(crate) struct Deciders {
+    pub(crate) all: Access,
+    /// By WebSocket, if that is not the same.
+    pub(crate) websocket: Option<Access>,
+}
+
+impl Deciders {
+    /// In place of `before`: see [`Access::succeeding`].
+    pub(crate) fn succeeding(self, before: &Self) -> Self {
+        let websocket = match (self.websocket, &before.websocket) {
+            (Some(access), Some(before)) => Some(access.succeeding(before)),
+            (access, _) => access,
+        };
+        Self { all: self.all.succeeding(&before.all), websocket }
+    }
+
+    pub(crate) fn authenticators(self) -> Authenticators {
+        let websocket = self.websocket.map(Access::authenticator);
+        Authenticators { all: self.all.authenticator(), websocket }
+    }
+}
+
 impl Options {
+    pub(crate) fn deciders(&self) -> Result<Deciders, OptionsError> {
+        Ok(Deciders { all: self.access()?, websocket: self.websocket_access()? })
+    }
+
+    /// Who may connect by WebSocket, if the block has a word of its own on that.
+    // NATS 2.14: websocket.go wsConfigAuth and validateWebsocketOptions.
+    fn websocket_access(&self) -> Result<Option<Access>, OptionsError> {
+        let set = &self.websocket;
+        if !set.is_on() {
+            return Ok(None);
+        }
+        let SimpleAuthorization { user, password, token, .. } = &set.authorization;
+        match (user, password, token) {
+            (None, Some(_), None) => return Err(WebsocketError::PasswordWithoutUser.into()),
+            (Some(_), _, Some(_)) | (None, Some(_), Some(_)) => {
+                return Err(WebsocketError::UserAndToken.into());
+            }
+            (Some(_), _, None) if self.has_users() => {
+                return Err(WebsocketError::UserAndUsers.into());
+            }
+            (None, None, Some(_)) if self.has_users() => {
+                return Err(WebsocketError::TokenAndUsers.into());
+            }
+            _ => {}
+        }
+        if let Some(name) = &set.no_auth_user {
+            let unknown = || WebsocketError::NoAuthUser(name.clone());
+            if !self.has_users() {
+                return Err(unknown().into());
+            }
+            let default = self.authorization.default_permissions.as_ref();
+            return match self.users(default, Some(name)) {
+                Ok(users) => Ok(Some(Access::Users(users))),
+                Err(OptionsError::NoAuthUserAlone(_)) => Err(unknown().into()),
+                Err(error) => Err(error),
+            };
+        }
+        if let Some(name) = user {
+            let user = auth::User::new(name.as_str(), password.clone().unwrap_or_default());
+            return Ok(Some(Access::Users(Users::builder().user(user).build()?)));
+        }
+        Ok(token.as_ref().map(|token| Access::Token(Token::new(token.clone()))))
+    }
+
+    fn has_users(&self) -> bool {
+        self.authorization.users.is_some()
+            || self.accounts.values().any(|account| !account.users.is_empty())
+    }
+
     /// Who may connect.
     ///
     /// # Errors
@@ -66,8 +142,7 @@ impl Options {
         let (user, password, token) =
             (one.user.as_deref(), one.password.as_ref(), one.token.as_ref());
         let no_auth_user = self.no_auth_user.as_deref();
-        let has_users =
-            one.users.is_some() || self.accounts.values().any(|account| !account.users.is_empty());
+        let has_users = self.has_users();
 
         match (user, password, token) {
             // Beside a list of users it hurts nobody, and is often a variable: `PASS: x, users: [...]`.
@@ -147,8 +222,12 @@ impl Options {
             }
             builder = builder.user(auth::User::new(name.as_str(), "")).no_auth_user(name);
         }
+        // NATS 2.14: opts.go canTLSMap.
         if self.tls.as_ref().is_some_and(|tls| tls.verify_and_map) {
-            builder = builder.certificates_only();
+            builder = builder.certificates_only(ConnectionKind::Standard);
+        }
+        if self.websocket.maps_certificates() {
+            builder = builder.certificates_only(ConnectionKind::Websocket);
         }
         Ok(builder.build()?)
     }
@@ -290,6 +369,12 @@ pub enum OptionsError {
     /// TLS that cannot be offered.
     #[error("tls: {0}")]
     Tls(TlsError),
+    /// Settings of WebSocket.
+    #[error(transparent)]
+    Websocket(#[from] WebsocketError),
+    /// Settings of the socket in the file system.
+    #[error(transparent)]
+    ListenUnix(#[from] ListenUnixError),
     /// There would be no time left to close clients in.
     #[error(
         "lame_duck_grace_period ({}) must be shorter than lame_duck_duration ({})",
@@ -322,6 +407,8 @@ impl OptionsError {
             Self::ReservedAccount(_) => "accounts",
             Self::PayloadOverPending { .. } => "max_payload",
             Self::Tls(_) => "tls",
+            Self::Websocket(error) => error.path(),
+            Self::ListenUnix(error) => error.path(),
             Self::GraceNotShorter { .. } => "lame_duck_grace_period",
         }
     }

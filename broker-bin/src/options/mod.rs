@@ -19,6 +19,7 @@ mod ocsp;
 mod operator;
 mod server;
 mod tls;
+mod unix;
 mod websocket;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::config::declare::{
 use crate::config::kind::{Bare, Format, Kind, MANY};
 use crate::config::table::Group;
 
+pub(crate) use access::Deciders;
 pub use access::{Access, OptionsError};
 pub use accounts::{
     Account, AccountLimits, Export, Import, Imported, Latency, MapDestination, MessageTrace,
@@ -52,7 +54,8 @@ pub use mqtt::Mqtt;
 pub use ocsp::{Ocsp, OcspCache, OcspPeer};
 pub use operator::{Proxies, Resolver, TrustedProxy};
 pub use tls::{CertificatePair, Tls};
-pub use websocket::{SimpleAuthorization, Websocket};
+pub use unix::{ListenUnix, ListenUnixError};
+pub use websocket::{SimpleAuthorization, Websocket, WebsocketError};
 
 section! {
     /// Everything that can be set: what stands in a file outside of all braces.
@@ -72,6 +75,9 @@ section! {
     /// Port for clients. -1 is any that is free; 0 is the default. (In a program's `Options` 0 is any
     /// that is free.)
     port: u16 = 4222 => port().zero_is_default().flag(Group::Server, &["p", "port"], "<port>");
+    /// A socket in the file system that clients of this machine may connect to, beside the port. NATS has no
+    /// such option.
+    listen_unix: ListenUnix = ListenUnix::default() => block(ListenUnix::block);
     /// Name of this server, shown to clients and operators.
     server_name: Option<String> = None => formatted(Format::Word)
         .unset("its id").flag(Group::Server, &["n", "name", "server_name"], "<name>");
@@ -183,8 +189,9 @@ section! {
     }).aliases(&["maps"]).not_yet("subject mappings");
     /// Proxies that may speak for clients.
     proxies: Proxies = Proxies::default() => block(Proxies::block).not_yet("trusted proxies");
-    /// Connections begin with the header of the PROXY protocol.
-    proxy_protocol: bool = false => switch().not_yet("PROXY protocol");
+    /// Connections to `port` come by a proxy and begin with a header of the PROXY protocol, version 1 or 2, that
+    /// says whom it connects for. Whoever can reach the port can claim any address.
+    proxy_protocol: bool = false => switch();
 
     /// Every so many failed attempts to connect to another server are logged.
     connect_error_reports: i64 = 3600 => integer(i64::MIN, i64::MAX).zero_is_default().at_once()
@@ -253,8 +260,7 @@ section! {
     leafnodes: Leafnodes = Leafnodes::default() => block(Leafnodes::block)
         .aliases(&["leaf"]).at_once().not_yet("leaf nodes");
     /// Clients over WebSocket.
-    websocket: Websocket = Websocket::default() => block(Websocket::block)
-        .aliases(&["ws"]).not_yet("WebSocket");
+    websocket: Websocket = Websocket::default() => block(Websocket::block).aliases(&["ws"]);
     /// MQTT clients.
     mqtt: Mqtt = Mqtt::default() => block(Mqtt::block).not_yet("MQTT");
     /// Streams.

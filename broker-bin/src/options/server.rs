@@ -4,7 +4,7 @@ use broker_core::limits::{MAX_COUNTED_SUBJECTS, MAX_PAYLOAD_CEILING_BYTES};
 use broker_core::{Limits, SubjectFilter};
 use broker_net::{LameDuck, ServerOptions};
 
-use super::{Options, OptionsError};
+use super::{Options, OptionsError, WebsocketError};
 
 impl Options {
     /// The settings agree with each other, and with the files of TLS.
@@ -33,7 +33,11 @@ impl Options {
         if let Some(tls) = self.client_tls()? {
             tls.build().map_err(OptionsError::Tls)?;
         }
-        self.access().map(drop)
+        if let Some(tls) = self.websocket()?.and_then(|websocket| websocket.tls) {
+            tls.build().map_err(WebsocketError::Tls)?;
+        }
+        self.unix()?;
+        self.deciders().map(drop)
     }
 
     /// Tags are in lower case, and none is there twice.
@@ -75,7 +79,11 @@ impl Options {
         server.port = self.port;
         server.client_advertise =
             self.client_advertise.as_deref().and_then(|text| text.parse().ok());
+        // What contradicts itself has been refused: see `check`.
         server.tls = self.client_tls().ok().flatten();
+        server.websocket = self.websocket().ok().flatten();
+        server.unix = self.unix().ok().flatten();
+        server.proxy_protocol = self.proxy_protocol;
         let broker = &mut server.broker;
         broker.limits = self.limits();
         broker.server_name = self.server_name.clone();

@@ -142,7 +142,7 @@ impl Options {
 }
 
 impl Tls {
-    fn for_clients(&self) -> Result<TlsOptions, TlsError> {
+    pub(super) fn for_clients(&self) -> Result<TlsOptions, TlsError> {
         let mut certificates = self.certificates()?.into_iter();
         let TlsCertificate { chain, key, .. } =
             certificates.next().ok_or(TlsError::NoCertificate)?;

@@ -7,7 +7,7 @@ use broker_net::testing::{StartError as BrokerError, TestBroker, TestBrokerBuild
 
 use super::natsd::TestNatsd;
 use crate::config::{self, ConfigErrors, Loaded, Request};
-use crate::options::{Access, Options, OptionsError};
+use crate::options::{Access, Deciders, Options, OptionsError};
 
 /// What errors call a text that is no file.
 const TEXT: &str = "configuration";
@@ -138,14 +138,17 @@ impl TestNatsdBuilder {
     fn prepare(self) -> Result<(TestBrokerBuilder, Ready), StartError> {
         let Self { plan, broker } = self;
         let loaded = plan.load()?;
-        let access = loaded.options.access()?;
+        let deciders = loaded.options.deciders()?;
         let mut builder = TestBroker::builder().all_options(loaded.options.server());
         // Whoever says nothing of users may add some by a call.
-        if !matches!(access, Access::Anybody) {
-            builder = builder.authenticator(access.clone().authenticator());
+        if !matches!(deciders.all, Access::Anybody) {
+            builder = builder.authenticator(deciders.all.clone().authenticator());
+        }
+        if let Some(access) = &deciders.websocket {
+            builder = builder.websocket_authenticator(access.clone().authenticator());
         }
         let builder = broker.into_iter().fold(builder, |builder, change| change(builder));
-        Ok((builder, Ready { plan, loaded, access }))
+        Ok((builder, Ready { plan, loaded, deciders }))
     }
 }
 
@@ -153,12 +156,12 @@ impl TestNatsdBuilder {
 struct Ready {
     plan: Plan,
     loaded: Loaded,
-    access: Access,
+    deciders: Deciders,
 }
 
 impl Ready {
     fn with(self, broker: TestBroker) -> TestNatsd {
-        TestNatsd::new(broker, self.plan, self.loaded, self.access)
+        TestNatsd::new(broker, self.plan, self.loaded, self.deciders)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::monitor::{
     Connz, ConnzOptions, Healthz, HealthzOptions, Observer, SubscriptionLists, Subsz, SubszOptions,
     Varz,
 };
-use crate::options::{Access, Options};
+use crate::options::{Deciders, Options};
 use crate::reload::{self, ReloadError, Reloaded};
 
 /// A [`TestBroker`] that goes by a configuration: see the [module](super).
@@ -31,7 +31,7 @@ pub struct TestNatsd {
 struct Now {
     /// Boxed, as there are hundreds of them.
     options: Box<Options>,
-    access: Access,
+    deciders: Deciders,
     digest: Option<String>,
     /// Who looks at this run of the broker.
     observer: Observer,
@@ -46,12 +46,12 @@ impl Deref for TestNatsd {
 }
 
 impl TestNatsd {
-    pub(super) fn new(broker: TestBroker, plan: Plan, loaded: Loaded, access: Access) -> Self {
+    pub(super) fn new(broker: TestBroker, plan: Plan, loaded: Loaded, deciders: Deciders) -> Self {
         let Loaded { options, digest, warnings, .. } = loaded;
         let observer = Observer::of_test(&broker);
         observer.follow(&options, digest.as_deref());
         let options = Box::new(options);
-        let now = Mutex::new(Now { options, access, digest, observer });
+        let now = Mutex::new(Now { options, deciders, digest, observer });
         Self { broker, plan, warnings, now, changing: tokio::sync::Mutex::default() }
     }
 
@@ -109,17 +109,17 @@ impl TestNatsd {
         let Loaded { options, digest, .. } = self.plan.load_text(config)?;
         let plan = {
             let now = self.now();
-            reload::Plan::make(&now.options, options, &now.access, None)?
+            reload::Plan::make(&now.options, options, &now.deciders, None)?
         };
-        let authenticator = plan.authenticator();
-        let reload::Plan { options, changes, server, access, .. } = plan;
-        let report = self.broker.apply(server.at_any_port(), authenticator).await?;
+        let authenticators = plan.authenticators();
+        let reload::Plan { options, changes, server, deciders, .. } = plan;
+        let report = self.broker.apply_with(server.at_any_port(), authenticators).await?;
         let mut now = self.now();
         now.observer.follow(&options, digest.as_deref());
         *now.options = options;
         now.digest = digest;
-        if let Some(access) = access {
-            now.access = access;
+        if let Some(deciders) = deciders {
+            now.deciders = deciders;
         }
         Ok(Reloaded { changes, excess: report.excess })
     }
@@ -139,14 +139,14 @@ impl TestNatsd {
         let _changing = self.changing.lock().await;
         let Loaded { options, digest, .. } = self.plan.load_text(config)?;
         options.check()?;
-        let access = options.access()?;
-        let authenticator = Some(access.clone().authenticator());
+        let deciders = options.deciders()?;
+        let authenticators = Some(deciders.clone().authenticators());
         let server = options.server().at_any_port();
         {
             let mut now = self.now();
-            (*now.options, now.access, now.digest) = (options, access, digest);
+            (*now.options, now.deciders, now.digest) = (options, deciders, digest);
         }
-        let restarted = self.broker.restart_with(server, authenticator).await;
+        let restarted = self.broker.restart_with(server, authenticators).await;
         restarted.map_err(|error| StartError::Broker(error.into()))
     }
 

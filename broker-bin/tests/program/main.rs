@@ -23,3 +23,5 @@ mod signal_command;
 mod start_and_stop;
 mod systemd;
 mod tls;
+mod ways;
+mod websocket;

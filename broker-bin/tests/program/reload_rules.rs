@@ -4,15 +4,17 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use broker_bin::config::kind::Kind;
+use broker_bin::config::kind::{Format, Kind};
 use broker_bin::config::table::{Block, Key, Reload, Section as _, Status};
 use broker_bin::config::{self, Request};
+use broker_bin::options::Tls;
 use broker_bin::{Daemon, Options, ReloadError};
 
 use crate::clients::Raw;
 use crate::file::File;
 use crate::running::{Running, until};
-use crate::tls::Files;
+use crate::tls::{Files, shows};
+use crate::websocket::websocket_port;
 
 /// A server, somebody who was there before the reload, and what the file said then.
 struct Tried {
@@ -373,6 +375,24 @@ tried! {
         ));
         assert_eq!(it.client.again().info["tls_required"], true);
     };
+    // What a reload may not change of it is tried below.
+    "websocket.tls" websocket_tls || {
+        let files = Files::new();
+        let set = format!(
+            "websocket {{ listen: '127.0.0.1:-1', tls {{ cert_file: {:?}, key_file: {:?} }} }}",
+            files.text("cert.pem"),
+            files.text("key.pem")
+        );
+        let file = File::new(&set);
+        let mut natsd = Running::start(&["-c", file.path()]);
+        let port = websocket_port(&mut natsd);
+        assert!(natsd.seen().last().unwrap().contains(" on wss://127.0.0.1:"));
+        assert!(shows(port, &files));
+        let files = files.renew();
+        natsd.signal("HUP");
+        natsd.line("Reloaded server configuration");
+        assert!(shows(port, &files));
+    };
     "no_auth_user" no_auth_user || {
         let users = "authorization { users: [{user: u, password: p}] }";
         let mut it = Tried::start_as(users, USER);
@@ -434,7 +454,9 @@ fn another(key: &Key, path: &str) -> String {
         Kind::Size { .. } | Kind::Storage => "70000000".into(),
         Kind::Port => "1".into(),
         Kind::Duration { .. } | Kind::Lifetime => "'45s'".into(),
-        Kind::Text(_) | Kind::Spelled(_) => "'127.0.0.2'".into(),
+        Kind::Spelled(Format::FileMode) => "640".into(),
+        Kind::Spelled(_) => "7".into(),
+        Kind::Text(_) => "'127.0.0.2'".into(),
         Kind::List(_) => "[a]".into(),
         Kind::Listen { .. } => "'127.0.0.2:1'".into(),
         Kind::Texts => "{ a: b }".into(),
@@ -447,14 +469,38 @@ fn another(key: &Key, path: &str) -> String {
 /// The option as a file says it.
 fn written(path: &str, value: &str) -> String {
     match path.split_once('.') {
+        // Without these there would be nothing to change.
+        Some(("websocket", option)) => {
+            format!("websocket {{ {WEBSOCKET}, {} }}", written(option, value))
+        }
+        Some(("listen_unix", option)) => {
+            format!("listen_unix {{ path: here, {} }}", written(option, value))
+        }
         Some((block, option)) => format!("{block} {{ {} }}", written(option, value)),
         None => format!("{path}: {value}"),
     }
 }
 
 // A user and a password for monitoring need each other.
-const BASE: &str =
-    "host: '127.0.0.1', port: -1, server_name: here, http_user: u, http_password: p\n";
+const BASE: &str = "host: '127.0.0.1', port: -1, server_name: here, http_user: u, http_password: p\n\
+    websocket { host: '127.0.0.1', port: -1, no_tls: true }\n";
+const WEBSOCKET: &str = "host: '127.0.0.1', port: -1, no_tls: true";
+
+/// Changes that a file could only ask for along with others.
+fn of_a_file_with_more(path: &str, options: &mut Options) -> bool {
+    let websocket = &mut options.websocket;
+    match path {
+        "https_port" | "https" => options.https_port = 1,
+        "websocket.no_tls" => websocket.no_tls = false,
+        "websocket.allowed_origins" => websocket.allowed_origins = vec!["https://a".into()],
+        "websocket.no_auth_user" => websocket.no_auth_user = Some("a".into()),
+        "websocket.authorization.password" => {
+            websocket.authorization.password = Some("marker".into());
+        }
+        _ => return false,
+    }
+    true
+}
 
 async fn daemon(file: &File) -> Daemon {
     let request = Request { file: Some(file.path().into()), ..Request::default() };
@@ -466,34 +512,36 @@ async fn what_takes_a_restart_is_refused_by_name_and_nothing_else_changes() {
     let file = File::new(BASE);
     let daemon = daemon(&file).await;
     let before = daemon.options();
-    let files = Files::new();
-    let (certificate, key) = (files.text("cert.pem"), files.text("key.pem"));
-    let tls = format!("tls {{ cert_file: {certificate:?}, key_file: {key:?} }}\n");
     let mut count = 0;
     for (path, key) in all() {
         if key.status != Status::Supported || key.reload != Reload::Restart {
             continue;
         }
-        if path.starts_with("https") {
-            // A file that asks for it must name certificates too.
-            let after = Options { https_port: 1, ..Options::clone(&before) };
+        let mut after = Options::clone(&before);
+        if of_a_file_with_more(&path, &mut after) {
             let changes = config::diff(&before, &after);
-            assert_eq!(changes.len(), 1);
-            assert_eq!(changes[0].reload, Reload::Restart);
+            assert_eq!(changes.len(), 1, "{path}");
+            assert_eq!(changes[0].reload, Reload::Restart, "{path}");
+            assert!(!changes[0].to_string().contains("marker"));
             continue;
         }
         let option = written(&path, &another(key, &path));
-        // Monitoring over HTTPS needs a certificate, which a reload could bring.
-        let tls = if path.starts_with("https") { &*tls } else { "" };
-        file.write(&format!("{BASE}max_payload: 1000\n{tls}{option}"));
+        file.write(&format!("{BASE}max_payload: 1000\n{option}"));
         let error = daemon.reload().await.expect_err(&path);
         let ReloadError::NotAtRunTime(changes) = &error else { panic!("{path}: {error}") };
         let names: Vec<&str> = changes.iter().map(|change| &*change.path).collect();
         let expected = match key.kind {
-            Kind::Listen { host, port } => vec![host, port],
-            _ => vec![&*path],
+            Kind::Listen { host, port } => {
+                let block = path.strip_suffix("listen").unwrap_or_default();
+                vec![format!("{block}{host}"), format!("{block}{port}")]
+            }
+            // A file without a path has no socket.
+            _ if path.starts_with("listen_unix") => {
+                vec![path.clone(), "listen_unix.path".to_owned()]
+            }
+            _ => vec![path.clone()],
         };
-        let is_among = |name: &&str| expected.contains(name);
+        let is_among = |name: &&str| expected.iter().any(|expected| expected == name);
         assert!(!names.is_empty() && names.iter().all(is_among), "{path}: {names:?}");
         for line in error.to_string().lines() {
             assert!(line.starts_with("config reload not supported for "), "{line}");
@@ -519,6 +567,50 @@ async fn what_has_no_effect_is_never_refused() {
         assert!(reloaded.changes.iter().any(|change| change.path == path), "{path}");
     }
     daemon.stop().await;
+}
+
+/// Of the TLS of WebSocket some may change and some may not.
+#[test]
+fn what_is_fixed_of_the_tls_of_websocket_takes_a_restart() {
+    let with = |change: fn(&mut Tls)| {
+        let mut tls = Tls::default();
+        change(&mut tls);
+        let mut options = Options::default();
+        options.websocket.port = 1;
+        options.websocket.tls = Some(tls);
+        options
+    };
+    let before = with(|_| ());
+    for (after, expected) in [
+        (with(|tls| tls.watch = true), Reload::AtOnce),
+        (with(|tls| tls.cert_file = Some("x".into())), Reload::AtOnce),
+        (with(|tls| tls.pinned_certs = vec!["x".into()]), Reload::Restart),
+        (with(|tls| tls.verify_and_map = true), Reload::Restart),
+    ] {
+        let changes = config::diff(&before, &after);
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].path, "websocket.tls");
+        assert_eq!(changes[0].reload, expected);
+    }
+    let mut without = before.clone();
+    without.websocket.tls = None;
+    let changes = config::diff(&before, &without);
+    assert_eq!(changes[0].reload, Reload::Restart, "{changes:?}");
+}
+
+#[test]
+fn a_port_that_is_switched_off_takes_a_restart_and_one_that_may_be_any_stays() {
+    let with = |http: i64, websocket: i64| {
+        let mut options = Options { http_port: http, ..Options::default() };
+        options.websocket.port = websocket;
+        options
+    };
+    let paths = |old, new| {
+        let changes = config::diff(&old, &new);
+        changes.into_iter().map(|change| change.path).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(with(8222, 8080), with(0, 0)), ["http_port", "websocket.port"]);
+    assert!(paths(with(8222, 8080), with(8222, -1)).is_empty());
 }
 
 /// The port that was found stays.

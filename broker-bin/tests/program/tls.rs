@@ -30,7 +30,7 @@ impl Files {
         files.renew()
     }
 
-    fn renew(self) -> Self {
+    pub(crate) fn renew(self) -> Self {
         self.renew_changed(|_| {})
     }
 
@@ -75,6 +75,16 @@ async fn talk(port: u16, certificate: &CertificateDer<'static>) -> (String, Stri
     (info, pong)
 }
 
+/// Does a listener that speaks nothing but TLS show this certificate?
+pub(crate) fn shows(port: u16, files: &Files) -> bool {
+    let connecting = async {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        connector(&files.certificate).connect(name, stream).await.is_ok()
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(connecting)
+}
+
 /// INFO, and TLS with a server that shows this certificate.
 async fn upgrade(
     port: u16,
@@ -83,6 +93,11 @@ async fn upgrade(
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let mut info = String::new();
     BufReader::with_capacity(1, &mut stream).read_line(&mut info).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    (info, connector(certificate).connect(name, stream).await)
+}
+
+fn connector(certificate: &CertificateDer<'static>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -90,8 +105,7 @@ async fn upgrade(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    (info, TlsConnector::from(Arc::new(config)).connect(name, stream).await)
+    TlsConnector::from(Arc::new(config))
 }
 
 fn port(program: &mut Running) -> u16 {

@@ -32,7 +32,8 @@ pub struct Users {
     by_name: HashMap<Arc<str>, Arc<User>>,
     /// Those whose names are distinguished names, in the order of their names.
     by_subject: Vec<(DistinguishedName, Arc<str>)>,
-    certificates_only: bool,
+    /// The ways by which certificates say who somebody is.
+    certificates_only: Vec<ConnectionKind>,
     /// What a failure is compared with, if no hash was: the dearest of all.
     decoy: Option<Bcrypt>,
     no_auth_user: Option<Arc<User>>,
@@ -88,9 +89,7 @@ impl Authenticator for Users {
         }
         let user = self.by_name.get(&*credentials.user);
         match user.map(|user| (user, &user.password.form)) {
-            Some((user, _)) if self.certificates_only && !user.password.is_some() => {
-                Denied::Credentials.into()
-            }
+            Some((user, _)) if self.is_known_by_certificate(user) => Denied::Credentials.into(),
             Some((user, Form::Plain(password))) if *password == credentials.password => {
                 admit(user, credentials.kind).into()
             }
@@ -145,6 +144,14 @@ impl Users {
             .or_else(|| by_subject(DistinguishedName::equals))
             .or_else(|| by_subject(DistinguishedName::equals_in_any_order))
             .or_else(|| certificate.subject_texts().find_map(|text| user(&text)))
+    }
+
+    /// Does only a certificate say that somebody is this user? The one for those who show nothing needs none.
+    fn is_known_by_certificate(&self, user: &User) -> bool {
+        let is_for_all = self.no_auth_user.as_ref().is_some_and(|other| other.name == user.name);
+        !user.password.is_some()
+            && !is_for_all
+            && self.certificates_only.iter().any(|kind| user.may_come_by(*kind))
     }
 
     fn mapped(&self, credentials: &Credentials) -> Option<&Arc<User>> {
@@ -249,7 +256,7 @@ pub struct UsersBuilder {
     users: Vec<User>,
     default_permissions: Option<Arc<Permissions>>,
     no_auth_user: Option<Arc<str>>,
-    certificates_only: bool,
+    certificates_only: Vec<ConnectionKind>,
 }
 
 impl UsersBuilder {
@@ -277,11 +284,11 @@ impl UsersBuilder {
         self
     }
 
-    /// Users without a password are let in by their certificates only: say so where some connections
-    /// have to show one and others need not.
-    // NATS 2.14: opts.go canTLSMap.
-    pub fn certificates_only(mut self) -> Self {
-        self.certificates_only = true;
+    /// Users without a password who may come this way are let in by their certificates only: say so for
+    /// each way by which certificates say who somebody is, where by others they do not.
+    // NATS 2.14: auth.go canTLSMap.
+    pub fn certificates_only(mut self, kind: ConnectionKind) -> Self {
+        self.certificates_only.push(kind);
         self
     }
 
@@ -669,7 +676,7 @@ mod tests {
     fn a_user_without_a_password_can_be_kept_from_coming_without_a_certificate() {
         let list = || Users::builder().users([User::new("cert", ""), User::new("u", "pw")]);
         assert!(log_in(&list().build().unwrap(), "cert", "").is_ok());
-        let users = list().certificates_only().build().unwrap();
+        let users = list().certificates_only(ConnectionKind::Standard).build().unwrap();
         assert_eq!(log_in(&users, "cert", ""), Err(Denied::Credentials));
         assert!(log_in(&users, "u", "pw").is_ok());
         let shown = certificate(|shown| shown.dns_names = vec!["cert".into()]);

@@ -251,6 +251,11 @@ impl WireOutlet {
         }
     }
 
+    /// Closes it: the client is cut, for this reason.
+    pub fn cut(&self, reason: CloseReason) {
+        self.close_locked(self.state.lock(), reason);
+    }
+
     /// Is anything left to be written?
     pub fn is_empty(&self) -> bool {
         let state = self.state.lock();

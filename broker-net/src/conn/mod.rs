@@ -27,6 +27,7 @@ use tokio::time::Sleep;
 use crate::checks::Checks;
 use crate::clock;
 use crate::handshake::{Agreement, Arriving};
+use crate::strangers::Stranger;
 pub(crate) use buffers::with_buffers;
 pub(crate) use link::Socket;
 use link::Writer;
@@ -48,8 +49,15 @@ const HEAR_OUT: Duration = Duration::from_secs(1);
 const CHUNKS_A_TURN: usize = 2;
 
 /// Serves a connection until it ends. Dropped, it closes the connection.
-pub(crate) async fn serve(arriving: Arriving, broker: Broker, checks: Arc<Checks>) {
-    let Arriving { socket, arrival, agreement } = arriving;
+///
+/// `arriving` is boxed because a future keeps room for its arguments as long as it lives.
+pub(crate) async fn serve(
+    arriving: Box<Arriving>,
+    broker: Broker,
+    checks: Arc<Checks>,
+    stranger: Stranger,
+) {
+    let Arriving { socket, arrival, agreement } = *arriving;
     let handshake = arrival.handshake;
     let session = with_buffers(|buffers| {
         broker.open(arrival, Box::new(Writer(Arc::clone(&socket))), clock::now(), &mut buffers.work)
@@ -58,12 +66,17 @@ pub(crate) async fn serve(arriving: Arriving, broker: Broker, checks: Arc<Checks
     socket.transport.note_id(session.id());
     // Only sessions keep the broker alive from here on.
     drop(broker);
+    let stranger = Some(stranger).filter(|_| session.is_stranger());
+    if let Some(stranger) = &stranger {
+        stranger.has_session(session.outlet());
+    }
     let mut connection = Connection {
         session,
         reader: Reader::default(),
         socket,
         checks,
         checking: None,
+        stranger,
         must_flush: false,
     };
     if let Some(agreement) = agreement {
@@ -110,6 +123,8 @@ struct Connection {
     checks: Arc<Checks>,
     /// The check of credentials that is under way; input waits for it.
     checking: Option<oneshot::Receiver<Result<Grant, Denied>>>,
+    /// Until it has shown who it is.
+    stranger: Option<Stranger>,
     /// Deliveries wait for the end of the turn.
     must_flush: bool,
 }
@@ -153,6 +168,9 @@ impl Connection {
     /// Serves until the connection must end. Never ready before that.
     fn poll(&mut self, timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let polled = self.take_turn(timer, cx);
+        if self.stranger.is_some() && !self.session.is_stranger() {
+            self.stranger = None;
+        }
         // What was read while more was expected has waited for the end of the turn.
         if std::mem::take(&mut self.must_flush) {
             with_buffers(|buffers| self.session.flush(clock::now(), &mut buffers.work));
@@ -311,7 +329,7 @@ impl Connection {
 mod tests {
     use super::*;
 
-    fn future_bytes<F>(_: impl FnOnce(Arriving, Broker, Arc<Checks>) -> F) -> usize {
+    fn future_bytes<F>(_: impl FnOnce(Box<Arriving>, Broker, Arc<Checks>, Stranger) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -40,8 +40,7 @@ impl Entrance {
 
     /// Makes of a stream what a session can be opened for.
     pub(crate) fn admit(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) -> Arriving {
-        // Where a socket serves both families, addresses of the older come in the clothes of the newer.
-        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let remote = canonical(remote);
         let arrival = Arrival { remote: Some(remote), ..Arrival::default() };
         #[cfg(feature = "tls-core")]
         if let Some(config) = self.tls.config() {
@@ -49,6 +48,11 @@ impl Entrance {
         }
         Arriving { socket: Arc::new(Socket::new(stream)), arrival, agreement: None }
     }
+}
+
+/// Where a socket serves both families, addresses of the older come in the clothes of the newer.
+fn canonical(remote: SocketAddr) -> SocketAddr {
+    SocketAddr::new(remote.ip().to_canonical(), remote.port())
 }
 
 /// A connection for which a session can be opened.

@@ -11,15 +11,15 @@ use broker_core::ClientFault;
 #[cfg(feature = "tls-core")]
 use broker_core::Security;
 use broker_core::auth::Authenticator;
-use broker_core::carrier::{Carrier, Websocket, WebsocketEntrance};
+use broker_core::carrier::{Carrier, OwnAuthenticator, Websocket, WebsocketEntrance};
 use broker_core::session::client::Arrival;
 #[cfg(feature = "tls-core")]
 use broker_core::session::client::Handshake;
 use tokio::net::TcpStream;
 
-use super::Arriving;
 #[cfg(feature = "tls-core")]
 use super::{Agreement, Entrance, Soon, tls};
+use super::{Arriving, canonical};
 use crate::conn::{Socket, Transport, with_buffers};
 use crate::websocket::{
     self, AllowedOrigins, Client, CookieNames, ExtraHeaders, HEAD_BYTES, Refusal, Rules,
@@ -111,6 +111,8 @@ pub(crate) struct Hatch {
     timeout: Duration,
     address: SocketAddr,
     entrance: Arc<WebsocketEntrance>,
+    /// The entrance's.
+    authenticator: OwnAuthenticator,
     /// TLS of its own.
     #[cfg(feature = "tls-core")]
     below: Arc<Entrance>,
@@ -124,8 +126,8 @@ impl Hatch {
         authenticator: Option<Arc<dyn Authenticator>>,
     ) -> Self {
         let is_tls = options.is_tls();
-        let authenticator =
-            authenticator.map(|authenticator| Arc::new(Box::new(authenticator) as Box<_>));
+        let own = OwnAuthenticator::default();
+        own.set(authenticator);
         let entrance = WebsocketEntrance {
             host: options.host.clone(),
             port: address.port(),
@@ -133,7 +135,7 @@ impl Hatch {
             connect_urls: options.connect_urls.clone(),
             ping_interval: options.ping_interval,
             auth_timeout: options.auth_timeout,
-            authenticator,
+            authenticator: own.clone(),
         };
         Self {
             rules: Rules {
@@ -147,6 +149,7 @@ impl Hatch {
             timeout: options.handshake_timeout,
             address,
             entrance: Arc::new(entrance),
+            authenticator: own,
             #[cfg(feature = "tls-core")]
             below: Arc::default(),
         }
@@ -168,7 +171,23 @@ impl Hatch {
     /// From now on connections come by another configuration of TLS.
     #[cfg(feature = "tls-core")]
     pub(crate) fn set_tls(&self, next: Option<(crate::TlsOptions, crate::TlsConfig)>) {
-        super::tls::set(&self.below, None, next);
+        tls::set(&self.below, None, next);
+    }
+
+    /// Until when the certificates hold that it shows now.
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn tls_not_after(&self) -> Option<std::time::SystemTime> {
+        self.below.tls.config()?.not_after()
+    }
+
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn stop_tending(&self) {
+        self.below.tls.stop_tending();
+    }
+
+    /// From now on somebody else decides.
+    pub(crate) fn set_authenticator(&self, next: Arc<dyn Authenticator>) {
+        self.authenticator.set(Some(next));
     }
 
     /// Makes of a stream what a session can be opened for, or nothing.
@@ -178,6 +197,7 @@ impl Hatch {
         remote: SocketAddr,
         max_payload_bytes: usize,
     ) -> Option<Arriving> {
+        let remote = canonical(remote);
         let admitting = self.admit_patiently(stream, remote, max_payload_bytes);
         match tokio::time::timeout(self.timeout, admitting).await {
             Ok(Ok(arriving)) => return Some(arriving),

@@ -26,7 +26,7 @@ use crate::apply::{ApplyError, Report};
 use crate::lame_duck::LameDuck;
 use crate::outlook::Outlook;
 use crate::pipe::LocalStream;
-use crate::server::{BindError, ServerOptions};
+use crate::server::{Authenticators, BindError, ServerOptions};
 
 /// For how long nothing must happen for the broker to be idle.
 const IDLE: Duration = Duration::from_millis(20);
@@ -463,10 +463,10 @@ impl TestBroker {
     pub async fn restart_with(
         &self,
         options: ServerOptions,
-        authenticator: Option<Arc<dyn Authenticator>>,
+        authenticators: Option<Authenticators>,
     ) -> Result<(), BindError> {
         let kit = Arc::clone(&self.kit);
-        let restarting = async move { kit.restart(Some(options), authenticator).await };
+        let restarting = async move { kit.restart(Some(options), authenticators).await };
         self.there(restarting).await.unwrap_or(Ok(()))
     }
 
@@ -490,10 +490,27 @@ impl TestBroker {
         options: ServerOptions,
         authenticator: Option<Arc<dyn Authenticator>>,
     ) -> Result<Report, ApplyError> {
+        self.apply_with(options, authenticator.map(Authenticators::from)).await
+    }
+
+    /// As [`Self::apply`], where others may decide who comes in by WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::apply`].
+    pub async fn apply_with(
+        &self,
+        options: ServerOptions,
+        authenticators: Option<Authenticators>,
+    ) -> Result<Report, ApplyError> {
         let kit = Arc::clone(&self.kit);
         let applying = async move {
             let server = kit.server()?;
-            Some(kit.apply(&server, options, authenticator).await)
+            Some(kit.apply(&server, options, authenticators).await)
         };
         let applied = self.there(applying).await.flatten();
         applied.unwrap_or_else(|| panic!("the broker is restarting, or could not be"))

@@ -15,7 +15,7 @@ use super::door::{Door, Doorkeeper};
 use super::gate::Gates;
 use super::watcher::{Watcher, Watching};
 use crate::apply::{ApplyError, Report};
-use crate::server::{BindError, Server, ServerBuilder, ServerOptions};
+use crate::server::{Authenticators, BindError, Server, ServerBuilder, ServerOptions};
 
 /// See the module.
 pub(super) struct Kit {
@@ -57,6 +57,16 @@ pub(super) struct Deciders {
     /// Of those who come by WebSocket; none: who decides for all.
     #[cfg(feature = "websocket")]
     pub(super) websocket: Option<Arc<dyn Authenticator>>,
+}
+
+impl Deciders {
+    fn follow(&mut self, next: Authenticators) {
+        self.all = Some(next.all);
+        #[cfg(feature = "websocket")]
+        if next.websocket.is_some() {
+            self.websocket = next.websocket;
+        }
+    }
 }
 
 /// Binds a server that is watched from the first connection on.
@@ -162,7 +172,7 @@ impl Kit {
     pub(super) async fn restart(
         &self,
         next: Option<ServerOptions>,
-        authenticator: Option<Arc<dyn Authenticator>>,
+        authenticators: Option<Authenticators>,
     ) -> Result<(), BindError> {
         let (server, mut options, deciders) = {
             let mut state = self.state();
@@ -171,8 +181,8 @@ impl Kit {
                 let before = std::mem::replace(&mut state.options, next);
                 state.options.keep_ports_of(&before);
             }
-            if authenticator.is_some() {
-                state.deciders.all = authenticator;
+            if let Some(next) = authenticators {
+                state.deciders.follow(next);
             }
             (server, state.options.clone(), state.deciders.clone())
         };
@@ -189,22 +199,26 @@ impl Kit {
         Ok(())
     }
 
-    /// As [`Server::apply`].
+    /// As [`Server::apply_with`].
     pub(super) async fn apply(
         &self,
         server: &Server,
         options: ServerOptions,
-        authenticator: Option<Arc<dyn Authenticator>>,
+        authenticators: Option<Authenticators>,
     ) -> Result<Report, ApplyError> {
-        let keeper = authenticator.clone().map(|behind| {
+        let keeper = |behind| {
             let keeper = Doorkeeper { door: Arc::clone(&self.door), behind };
             Arc::new(keeper) as Arc<dyn Authenticator>
+        };
+        let keepers = authenticators.clone().map(|next| Authenticators {
+            all: keeper(next.all),
+            websocket: next.websocket.map(keeper),
         });
-        let report = server.apply(options, keeper).await?;
+        let report = server.apply_with(options, keepers).await?;
         let mut state = self.state();
         state.options = server.options();
-        if authenticator.is_some() {
-            state.deciders.all = authenticator;
+        if let Some(next) = authenticators {
+            state.deciders.follow(next);
         }
         Ok(report)
     }

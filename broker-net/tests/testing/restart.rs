@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_core::auth::Authenticator;
 use broker_net::ApplyError;
 use broker_net::testing::{Fault, TestBroker, block_on};
 
@@ -103,8 +104,8 @@ async fn what_takes_a_restart_is_changed_by_one() {
     broker.client().publish("x", "1".into()).await.unwrap();
     assert_eq!(next(&mut inbox).await.payload, "1");
 
-    let token = broker_core::auth::Token::new("t");
-    broker.restart_with(broker.options(), Some(Arc::new(token))).await.unwrap();
+    let token: Arc<dyn Authenticator> = Arc::new(broker_core::auth::Token::new("t"));
+    broker.restart_with(broker.options(), Some(token.into())).await.unwrap();
     assert!(async_nats::connect(&url).await.is_err());
 }
 

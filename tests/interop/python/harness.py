@@ -49,6 +49,8 @@ class Server:
             said.append(line)
             if "Listening for client connections on " in line:
                 self.address = line.split()[-1]
+            if "Listening for websocket clients on " in line:
+                self.websocket = line.split()[-1]
             if "Server is ready" in line:
                 break
         else:

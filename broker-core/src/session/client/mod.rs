@@ -222,6 +222,11 @@ impl ClientSession {
         &self.outlet
     }
 
+    /// Has the client not been let in yet?
+    pub fn is_stranger(&self) -> bool {
+        !matches!(self.phase, Phase::Served(_))
+    }
+
     /// How much to read at once, with what was kept: little, before the client has shown who it is,
     /// but always more than the session may have left unused.
     pub fn read_limit(&self) -> usize {
@@ -512,7 +517,7 @@ impl ClientSession {
     /// Who decides who it is.
     fn authenticator(&self) -> Guard<Arc<Box<dyn Authenticator>>> {
         match self.receiver.carrier.authenticator() {
-            Some(own) => Guard::from_inner(Arc::clone(own)),
+            Some(own) => Guard::from_inner(own),
             None => self.shared.authenticator.load(),
         }
     }

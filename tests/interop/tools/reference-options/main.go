@@ -124,6 +124,7 @@ func normal(o *server.Options) form {
 		"lame_duck_duration":              o.LameDuckDuration.String(),
 		"lame_duck_grace_period":          o.LameDuckGracePeriod.String(),
 		"no_header_support":               o.NoHeaderSupport,
+		"proxy_protocol":                  o.ProxyProtocol,
 		"connect_error_reports":           o.ConnectErrorReports,
 		"reconnect_error_reports":         o.ReconnectErrorReports,
 		"disable_sublist_cache":           o.NoSublistCache,
@@ -254,7 +255,10 @@ func websocket(w *server.WebsocketOpts) any {
 		"handshake_timeout": w.HandshakeTimeout.String(), "no_auth_user": w.NoAuthUser,
 		"jwt_cookie": w.JWTCookie, "user_cookie": w.UsernameCookie, "pass_cookie": w.PasswordCookie,
 		"token_cookie": w.TokenCookie, "headers": texts(w.Headers), "tls": nil,
-		"authorization": form{"user": w.Username, "password": w.Password, "token": w.Token},
+		"ping_interval": w.PingInterval.String(),
+		"authorization": form{
+			"user": w.Username, "password": w.Password, "token": w.Token, "timeout": seconds(w.AuthTimeout),
+		},
 	}
 	if w.HandshakeTimeout == 0 {
 		// No limit; natsd has one.

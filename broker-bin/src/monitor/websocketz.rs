@@ -1,0 +1,89 @@
+//! What `/varz` shows of WebSocket.
+
+use serde::Serialize;
+
+use super::time::Moment;
+use super::varz::is_false;
+use crate::options::Websocket;
+
+/// What `/varz` shows of WebSocket; empty without it.
+// NATS 2.14: monitor.go WebsocketOptsVarz.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct WebsocketVarz {
+    /// The host that is listened at.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// The port.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub port: u16,
+    /// Where clients are told to connect to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub advertise: String,
+    /// The user that clients are taken for who show nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub no_auth_user: String,
+    /// The cookie that is taken for a JWT.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub jwt_cookie: String,
+    /// How long the handshakes may take together, in nanoseconds.
+    #[serde(skip_serializing_if = "is_none")]
+    pub handshake_timeout: u64,
+    /// How long logging in may take, in seconds, if not as long as elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_timeout: Option<f64>,
+    /// There need be no encryption.
+    #[serde(skip_serializing_if = "is_false")]
+    pub no_tls: bool,
+    /// Certificates say who clients are.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_map: bool,
+    /// Fingerprints of the certificates that may be shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls_pinned_certs: Vec<String>,
+    /// Pages must come from the host that they connect to.
+    #[serde(skip_serializing_if = "is_false")]
+    pub same_origin: bool,
+    /// Where pages may come from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<String>,
+    /// Frames may be compressed.
+    #[serde(skip_serializing_if = "is_false")]
+    pub compression: bool,
+    /// Until when the certificates hold: the end of the first that ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert_not_after: Option<Moment>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(port: &u16) -> bool {
+    *port == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_none(nanos: &u64) -> bool {
+    *nanos == 0
+}
+
+impl WebsocketVarz {
+    /// Of what was set, with the port that was had.
+    pub(crate) fn of(set: &Websocket, host: String, port: u16) -> Self {
+        let tls = set.tls.as_ref();
+        Self {
+            host,
+            port,
+            advertise: set.advertise.clone().unwrap_or_default(),
+            no_auth_user: set.no_auth_user.clone().unwrap_or_default(),
+            jwt_cookie: set.jwt_cookie.clone().unwrap_or_default(),
+            handshake_timeout: u64::try_from(set.handshake_timeout.as_nanos()).unwrap_or(u64::MAX),
+            auth_timeout: set.authorization.timeout.map(|timeout| timeout.as_secs_f64()),
+            no_tls: set.no_tls,
+            tls_map: tls.is_some_and(|tls| tls.verify_and_map),
+            tls_pinned_certs: tls.map(|tls| tls.pinned_certs.clone()).unwrap_or_default(),
+            same_origin: set.same_origin,
+            allowed_origins: set.allowed_origins.clone(),
+            compression: set.compression,
+            tls_cert_not_after: None,
+        }
+    }
+}

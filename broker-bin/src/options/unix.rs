@@ -1,0 +1,159 @@
+//! A socket in the file system.
+
+use std::path::PathBuf;
+
+use broker_net::UnixOptions;
+use nix::unistd::{Group, User};
+
+use super::Options;
+use super::authorization::map;
+use crate::config::declare::{formatted, section};
+use crate::config::kind::{Format, Kind};
+use crate::config::lang::{Node, Value};
+use crate::config::table::Meaning;
+
+section! {
+    /// A socket in the file system. A path in place of the block is its `path`.
+    pub struct ListenUnix = Block::new("listen unix").short("a path or a map", path);
+
+    /// Where. A socket that is there and at which nobody listens is replaced; anything else is refused.
+    path: Option<PathBuf> = None => formatted(Format::Path).unset("must be given");
+    /// Permissions of the file, in octal digits: whoever may write to it may connect.
+    mode: String = "600".into() => Key::new(Kind::Spelled(Format::FileMode));
+    /// The user it belongs to, by name or number.
+    owner: Option<String> = None => Key::new(Kind::Spelled(Format::Word)).unset("who natsd runs as");
+    /// The group it belongs to, by name or number.
+    group: Option<String> = None => Key::new(Kind::Spelled(Format::Word)).unset("that of who natsd runs as");
+}
+
+/// A path in place of the block.
+fn path(node: &Node) -> Meaning {
+    match &node.value {
+        Value::String(_) => Meaning::Is(map(node, "path", node.value.clone())),
+        _ => Meaning::Unknown,
+    }
+}
+
+impl Options {
+    /// Where clients come in by a socket in the file system, if they do.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenUnixError`]. The file system is not looked at.
+    pub fn unix(&self) -> Result<Option<UnixOptions>, ListenUnixError> {
+        let ListenUnix { path, mode, owner, group } = &self.listen_unix;
+        let Some(path) = path else {
+            let is_set = self.listen_unix != ListenUnix::default();
+            return if is_set { Err(ListenUnixError::NoPath) } else { Ok(None) };
+        };
+        let mut options = UnixOptions::new(path);
+        options.mode =
+            u32::from_str_radix(mode, 8).map_err(|_| ListenUnixError::Mode(mode.clone()))?;
+        options.owner = match owner {
+            Some(name) => Some(user(name).ok_or_else(|| ListenUnixError::Owner(name.clone()))?),
+            None => None,
+        };
+        options.group = match group {
+            Some(name) => Some(group_of(name).ok_or_else(|| ListenUnixError::Group(name.clone()))?),
+            None => None,
+        };
+        Ok(Some(options))
+    }
+}
+
+fn user(name: &str) -> Option<u32> {
+    let by_name = || Some(User::from_name(name).ok()??.uid.as_raw());
+    name.parse().ok().or_else(by_name)
+}
+
+fn group_of(name: &str) -> Option<u32> {
+    let by_name = || Some(Group::from_name(name).ok()??.gid.as_raw());
+    name.parse().ok().or_else(by_name)
+}
+
+/// A socket in the file system that cannot be.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenUnixError {
+    /// Nobody says where.
+    #[error("listen_unix: path must be given")]
+    NoPath,
+    /// These are no permissions.
+    #[error("listen_unix.mode: {0:?} is not octal digits, such as 660")]
+    Mode(String),
+    /// Nobody of that name.
+    #[error("listen_unix.owner: this machine has no user {0:?}")]
+    Owner(String),
+    /// No group of that name.
+    #[error("listen_unix.group: this machine has no group {0:?}")]
+    Group(String),
+}
+
+impl ListenUnixError {
+    pub(super) fn path(&self) -> &'static str {
+        match self {
+            Self::NoPath => "listen_unix",
+            Self::Mode(_) => "listen_unix.mode",
+            Self::Owner(_) => "listen_unix.owner",
+            Self::Group(_) => "listen_unix.group",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(listen_unix: ListenUnix) -> Options {
+        Options { listen_unix, ..Options::default() }
+    }
+
+    fn path() -> Option<PathBuf> {
+        Some("/run/natsd.sock".into())
+    }
+
+    #[test]
+    fn there_is_none_by_default_and_one_for_its_user_by_a_path() {
+        assert_eq!(Options::default().unix(), Ok(None));
+        let unix = options(ListenUnix { path: path(), ..Default::default() }).unix().unwrap();
+        let unix = unix.unwrap();
+        assert_eq!((unix.mode, unix.owner, unix.group), (0o600, None, None));
+    }
+
+    #[test]
+    fn names_and_numbers_are_taken_for_who_it_belongs_to() {
+        let all = ListenUnix {
+            path: path(),
+            mode: "0660".into(),
+            owner: Some("root".into()),
+            group: Some("1234".into()),
+        };
+        let unix = options(all).unix().unwrap().unwrap();
+        assert_eq!((unix.mode, unix.owner, unix.group), (0o660, Some(0), Some(1234)));
+    }
+
+    #[test]
+    fn what_names_nobody_or_no_place_is_refused() {
+        let nobody = Some(String::from("no such name"));
+        for (listen_unix, text) in [
+            (
+                ListenUnix { mode: "660".into(), ..Default::default() },
+                "listen_unix: path must be given",
+            ),
+            (
+                ListenUnix { path: path(), owner: nobody.clone(), ..Default::default() },
+                "listen_unix.owner: this machine has no user \"no such name\"",
+            ),
+            (
+                ListenUnix { path: path(), group: nobody, ..Default::default() },
+                "listen_unix.group: this machine has no group \"no such name\"",
+            ),
+            (
+                ListenUnix { path: path(), mode: "rw".into(), ..Default::default() },
+                "listen_unix.mode: \"rw\" is not octal digits, such as 660",
+            ),
+        ] {
+            assert_eq!(options(listen_unix).check().unwrap_err().to_string(), text);
+        }
+    }
+}
