@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Instant;
 
 use broker_core::Broker;
 use broker_net::{BindError, HandshakeFirst, Server};
@@ -234,6 +235,13 @@ impl Daemon {
     /// Dropped, it has changed everything or nothing.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let _changing = self.changing.lock().await;
+        let began = Instant::now();
+        let result = self.read_again().await;
+        self.watch.note_reload(result.is_ok(), began.elapsed());
+        result
+    }
+
+    async fn read_again(&self) -> Result<Reloaded, ReloadError> {
         let request = self.request.clone().filter(|request| request.file.is_some());
         let request = request.ok_or(ReloadError::NoFile)?;
         let loaded = in_a_thread(move || Ok(config::load(&request)?)).await?;

@@ -14,16 +14,22 @@
 //! | telling a running server what to do | [`signal_command`] |
 //! | start, banner, pid and ports files, stop | [`daemon`] |
 //! | options for a daemon that serves | [`reload`] |
+//!
+//! Cargo features: `monitoring` (default) has the HTTP endpoints, `observer` what they show without HTTP,
+//! `testing` a broker for tests that reads configurations (the module `testing`). `tls` (default) has TLS by
+//! aws-lc-rs, `tls-ring` by ring, which is lighter to build; one of them it must be.
 
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod logging;
-#[cfg(feature = "monitoring")]
+#[cfg(feature = "observer")]
 pub mod monitor;
 pub mod options;
 pub mod reload;
 pub mod signal_command;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod memory;
 mod pid_file;
@@ -42,3 +48,13 @@ pub use reload::{ReloadError, Reloaded};
 
 /// natsd's own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+/// The same of the guide for whoever embeds natsd.
+#[cfg(all(doctest, feature = "testing-tls"))]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Guide;

@@ -7,12 +7,12 @@ pub(crate) use without::Watch;
 
 #[cfg(feature = "monitoring")]
 mod with {
-    use std::time::SystemTime;
+    use std::time::Duration;
 
     use broker_net::Server;
 
     use crate::daemon::{StartError, host_port};
-    use crate::monitor::{Moment, Monitor, Observer};
+    use crate::monitor::{Monitor, Observer};
     use crate::options::{MonitorOptions, Options};
     use crate::ports_file;
 
@@ -74,18 +74,12 @@ mod with {
             {
                 tracing::error!("Monitoring keeps its certificate: {error}");
             }
-            let now = Moment(SystemTime::now());
-            self.observer.update_facts(|facts| {
-                facts.tags.clone_from(&options.server_tags);
-                facts.metadata.clone_from(&options.server_metadata);
-                facts.config_load_time = Some(now);
-                if let Some(tls) = &options.tls {
-                    facts.tls_timeout = tls.timeout.as_secs_f64();
-                }
-                if let Some(digest) = digest {
-                    digest.clone_into(&mut facts.config_digest);
-                }
-            });
+            self.observer.follow(options, digest);
+        }
+
+        /// The configuration was read again, or was to be.
+        pub(crate) fn note_reload(&self, was_successful: bool, took: Duration) {
+            self.observer.note_reload(was_successful, took);
         }
 
         /// Where it listens, for the ports file.
@@ -103,6 +97,7 @@ mod with {
 #[cfg(not(feature = "monitoring"))]
 mod without {
     use std::io;
+    use std::time::Duration;
 
     use broker_net::Server;
 
@@ -129,6 +124,8 @@ mod without {
         }
 
         pub(crate) fn follow(&self, _: &Options, _: Option<&str>) {}
+
+        pub(crate) fn note_reload(&self, _: bool, _: Duration) {}
 
         pub(crate) fn urls(&self) -> Vec<String> {
             Vec::new()

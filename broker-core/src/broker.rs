@@ -1,6 +1,6 @@
 //! The broker: accounts, sessions, options, and how they hang together.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -8,9 +8,11 @@ use dashmap::DashMap;
 
 use crate::account::{Account, GLOBAL, SYSTEM};
 use crate::auth::{Authenticator, Grant, NoAuth};
+use crate::counted::{CountedSubjects, SubjectCount};
 use crate::error::{ClientFault, CloseReason};
 use crate::history::History;
 use crate::ids;
+use crate::latency::{Latencies, Queues, Times};
 use crate::limits::Limits;
 use crate::news::{Heard, Settled};
 use crate::outlet::{Link, Work};
@@ -21,7 +23,9 @@ use crate::receiver::Receiver;
 use crate::security::Security;
 use crate::session::client::{Arrival, ClientSession};
 use crate::session::local::Client;
+use crate::snapshot;
 use crate::stats::{Stats, Traffic};
+use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 /// The newest connections past the first `max`.
@@ -50,6 +54,10 @@ pub struct Options {
     pub max_traced_payload_bytes: usize,
     /// Clients may not use headers. `no_header_support`.
     pub no_header_support: bool,
+    /// Count messages whose subjects match these: see [`Broker::counted_subjects`]. At most
+    /// [`MAX_COUNTED_SUBJECTS`](crate::limits::MAX_COUNTED_SUBJECTS), further ones are passed over.
+    /// What a broker begins with stays.
+    pub counted_subjects: Vec<SubjectFilter>,
     /// Where names, picks and hashes come from. The same seed gives the same ones, so take a random
     /// number wherever the broker is not to be replayed: brokers with one seed have one id, and whoever
     /// knows it can choose subjects that collide.
@@ -103,8 +111,10 @@ pub(crate) struct Shared {
     random: Mutex<Random>,
     /// What sessions counted that are gone.
     pub(crate) history: Mutex<History>,
-    /// What waits in all outlets together.
-    pub(crate) pending_total_bytes: Arc<AtomicUsize>,
+    pub(crate) queues: Arc<Queues>,
+    /// From a chunk of input to the last of its deliveries.
+    pub(crate) flushes: Times,
+    pub(crate) counted_subjects: Option<Arc<CountedSubjects>>,
     pub(crate) clock: Clock,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
@@ -145,6 +155,7 @@ impl Broker {
             let account = account.with_seam(&seam);
             accounts.insert(Arc::clone(&account.name), Arc::new(account));
         }
+        let counted_subjects = CountedSubjects::new(&options.counted_subjects);
         let shared = Shared {
             options: ArcSwap::from_pointee(options),
             authenticator: ArcSwap::from_pointee(Box::new(authenticator)),
@@ -158,7 +169,9 @@ impl Broker {
             changing: Mutex::default(),
             random: Mutex::new(random),
             history: Mutex::default(),
-            pending_total_bytes: Arc::default(),
+            queues: Arc::default(),
+            flushes: Times::default(),
+            counted_subjects,
             clock,
             #[cfg(feature = "testing")]
             seam,
@@ -322,6 +335,21 @@ impl Broker {
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }
+
+    /// What was counted for [the filters](Options::counted_subjects) that it was asked about, in their
+    /// order.
+    pub fn counted_subjects(&self) -> Vec<SubjectCount> {
+        let subjects = self.shared.counted_subjects.as_ref();
+        subjects.map(|subjects| subjects.counts()).unwrap_or_default()
+    }
+
+    /// How long messages were on their way, since the broker began.
+    pub fn latencies(&self) -> Latencies {
+        Latencies {
+            publish_to_flush: self.shared.flushes.histogram(),
+            queue_wait: self.shared.queues.waits.histogram(),
+        }
+    }
 }
 
 /// Who should leave when.
@@ -469,7 +497,7 @@ impl Shared {
     /// Cuts the worst of all slow consumers if together they hold more than the broker may.
     pub(crate) fn guard_total(&self, limits: &Limits) {
         let max = limits.max_pending_total_bytes;
-        if self.pending_total_bytes.load(Ordering::Relaxed) <= max {
+        if self.queues.pending_bytes.load(Ordering::Relaxed) <= max {
             return;
         }
         let pending = |receiver: &Receiver| receiver.outlet.counts().pending_bytes;
@@ -484,7 +512,10 @@ impl Shared {
     }
 
     fn stats(&self) -> Stats {
-        let accounts = self.account_snapshots();
+        self.stats_of(&self.account_snapshots())
+    }
+
+    pub(crate) fn stats_of(&self, accounts: &BTreeMap<Arc<str>, snapshot::Account>) -> Stats {
         let mut traffic = Traffic::default();
         accounts.values().for_each(|account| traffic += account.traffic);
         let history = self.history.lock();
@@ -496,7 +527,7 @@ impl Shared {
             in_bytes: traffic.in_bytes,
             out_messages: traffic.out_messages,
             out_bytes: traffic.out_bytes,
-            pending_bytes: self.pending_total_bytes.load(Ordering::Relaxed),
+            pending_bytes: self.queues.pending_bytes.load(Ordering::Relaxed),
             slow_consumers: history.count(CloseReason::is_slow_consumer),
             stale_connections: history.count(|reason| reason == CloseReason::StaleConnection),
         }

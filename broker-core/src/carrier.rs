@@ -21,6 +21,9 @@ pub enum Carrier {
     Unix,
     /// The process's own memory.
     Memory,
+    /// Something that the broker knows nothing of: a program that embeds it has brought it. Whether it is
+    /// encrypted is its own affair.
+    Stream,
 }
 
 /// A client that came by WebSocket.
@@ -81,7 +84,7 @@ impl Carrier {
     fn entrance(&self) -> Option<&WebsocketEntrance> {
         match self {
             Self::Websocket(websocket) => Some(&websocket.entrance),
-            Self::Tcp | Self::Unix | Self::Memory => None,
+            Self::Tcp | Self::Unix | Self::Memory | Self::Stream => None,
         }
     }
 
@@ -104,13 +107,14 @@ impl Carrier {
             Self::Websocket(_) => "websocket",
             Self::Unix => "unix",
             Self::Memory => "memory",
+            Self::Stream => "stream",
         }
     }
 
     /// What users can be bound to.
     pub fn kind(&self) -> ConnectionKind {
         match self {
-            Self::Tcp | Self::Unix => ConnectionKind::Standard,
+            Self::Tcp | Self::Unix | Self::Stream => ConnectionKind::Standard,
             Self::Websocket(_) => ConnectionKind::Websocket,
             Self::Memory => ConnectionKind::InProcess,
         }
@@ -133,7 +137,7 @@ impl Carrier {
                     info.connect_urls.clone_from(&entrance.connect_urls);
                 }
             }
-            Self::Unix | Self::Memory => {
+            Self::Unix | Self::Memory | Self::Stream => {
                 info.tls_required = false;
                 info.tls_available = false;
                 info.tls_verify = false;

@@ -82,6 +82,7 @@
 //! | [`limits`] | every limit with its default and its reason |
 //! | [`error`] | faults of clients, why connections end, and the one table between the two |
 //! | [`stats`] | counters |
+//! | [`latency`] | how long messages are on their way |
 //! | [`snapshot`] | what is seen from outside: connections, accounts, subscriptions |
 //!
 //! # What it promises
@@ -107,12 +108,14 @@ pub mod auth;
 mod batch;
 mod broker;
 pub mod carrier;
+mod counted;
 mod deliver;
 pub mod error;
 mod headers;
 mod history;
 mod ids;
 mod interest;
+pub mod latency;
 pub mod limits;
 mod message;
 mod news;
@@ -134,6 +137,7 @@ mod sync;
 mod trace;
 
 pub use broker::{Applied, Broker, Clock, LeavingOrder, Options};
+pub use counted::SubjectCount;
 pub use error::{ClientFault, CloseReason};
 pub use headers::{HeaderMap, InvalidHeader};
 pub use limits::Limits;
@@ -142,3 +146,8 @@ pub use news::Settled;
 pub use security::{PeerCertificate, Security};
 pub use session::local::{Client, PublishError, RequestError, SubscribeError, Subscriber};
 pub use subject::{Subject, SubjectError, SubjectFilter};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -105,6 +105,10 @@ pub(crate) const CACHED_BYTES: usize = 4 << 20;
 /// Longer subjects are not remembered: they are rare, and cost a cache its worth.
 pub(crate) const CACHED_SUBJECT_BYTES: usize = 512;
 
+/// How many filters of subjects messages are counted for: a session sees which of them a subject matches in
+/// one word of bits.
+pub const MAX_COUNTED_SUBJECTS: usize = 64;
+
 /// How many messages may wait in one in-process subscription. async-nats has the same bound.
 pub const MAILBOX_MESSAGES: usize = 65_536;
 

@@ -166,6 +166,7 @@ impl fmt::Display for Receiver {
             },
             (Some(remote), _) => write!(f, "{remote} - cid:{id}"),
             (None, Carrier::Unix) => write!(f, "unix - cid:{id}"),
+            (None, Carrier::Stream) => write!(f, "stream - cid:{id}"),
             (None, _) => write!(f, "pipe - cid:{id}"),
         }
     }

@@ -16,7 +16,7 @@ use crate::interest::Interested;
 pub use crate::party::Profile;
 use crate::receiver::Receiver;
 use crate::security::Security;
-use crate::stats::{InterestStats, Traffic};
+use crate::stats::{InterestStats, Stats, Traffic};
 use crate::subject::{Subject, SubjectFilter};
 use crate::subscription::Subscription as Held;
 use crate::sync::{Arc, Ordering};
@@ -248,6 +248,12 @@ impl Broker {
         self.shared().account_snapshots().into_values().collect()
     }
 
+    /// [`Self::stats`] and [`Self::accounts`] as of one look, for the price of one.
+    pub fn stats_and_accounts(&self) -> (Stats, Vec<Account>) {
+        let accounts = self.shared().account_snapshots();
+        (self.shared().stats_of(&accounts), accounts.into_values().collect())
+    }
+
     /// How many connections have ended, by reason.
     pub fn closed_by_reason(&self) -> Vec<(CloseReason, u64)> {
         self.shared().history.lock().reasons()
@@ -348,7 +354,7 @@ impl Receiver {
             last_activity: out.last.max(out.heard).unwrap_or(self.since),
             rtt: (rtt > 0).then(|| Duration::from_nanos(rtt)),
             pending_bytes: out.pending_bytes,
-            traffic: Traffic::of(self),
+            traffic: Traffic::with(self, out),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             profile: self.profile.load_full().unwrap_or_default(),
             account: self.membership.load().as_ref().map(|m| Arc::clone(&m.account.name)),

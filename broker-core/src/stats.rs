@@ -2,6 +2,7 @@
 
 use std::ops::AddAssign;
 
+use crate::outlet::OutCounts;
 use crate::receiver::Receiver;
 use crate::sync::Ordering;
 
@@ -46,7 +47,11 @@ pub struct Traffic {
 
 impl Traffic {
     pub(crate) fn of(receiver: &Receiver) -> Self {
-        let out = receiver.outlet.counts();
+        Self::with(receiver, receiver.outlet.counts())
+    }
+
+    /// The same for who has asked its outlet anyhow.
+    pub(crate) fn with(receiver: &Receiver, out: OutCounts) -> Self {
         Self {
             in_messages: receiver.in_messages.load(Ordering::Relaxed),
             in_bytes: receiver.in_bytes.load(Ordering::Relaxed),

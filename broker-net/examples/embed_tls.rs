@@ -4,7 +4,7 @@ use broker_net::{Server, TlsOptions};
 use futures_util::StreamExt;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let made =
         rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
@@ -25,6 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut orders = client.subscribe("orders.*").await?;
     client.publish("orders.eu", "one".into()).await?;
-    println!("{:?}", orders.next().await.map(|message| message.payload));
+    let order = orders.next().await.ok_or("closed")?;
+    assert_eq!(order.payload, "one");
+    println!("one order, and nobody could read along");
     Ok(())
 }

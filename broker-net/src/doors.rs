@@ -20,7 +20,8 @@ use crate::conn::{self, Socket};
 use crate::handshake::websocket::Hatch;
 use crate::handshake::{Arriving, Entrance};
 use crate::lame_duck;
-use crate::listener::{Listener, Reserve};
+use crate::listener::{Reserve, TcpDoor};
+use crate::own_listener::{self, OwnDoors};
 use crate::pipe::LocalTransport;
 use crate::proxy;
 use crate::server::Phase;
@@ -29,8 +30,8 @@ use crate::unix::UnixDoor;
 
 /// After a failed accept: wait this long, twice as long each time.
 // NATS 2.14: 10 ms to 1 s.
-const BACK_OFF_MIN: Duration = Duration::from_millis(10);
-const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(10);
+pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 /// How long a proxy may take to say whom it connects for.
 // NATS 2.14: 5 seconds.
@@ -38,12 +39,13 @@ const PROXY_HEADER: Duration = Duration::from_secs(2);
 
 /// The ways in.
 pub(crate) struct Doors {
-    pub(crate) tcp: Listener,
+    pub(crate) tcp: TcpDoor,
     #[cfg(feature = "websocket")]
-    pub(crate) websocket: Option<(Listener, Arc<Hatch>)>,
+    pub(crate) websocket: Option<(TcpDoor, Arc<Hatch>)>,
     #[cfg(unix)]
     pub(crate) unix: Option<UnixDoor>,
     pub(crate) local: mpsc::UnboundedReceiver<LocalTransport>,
+    pub(crate) own: OwnDoors,
 }
 
 /// What every connection needs.
@@ -73,6 +75,7 @@ enum Arrived {
     #[cfg(unix)]
     Unix(UnixStream),
     Local(LocalTransport),
+    Own(own_listener::Arrived),
 }
 
 /// Serves until told to finish and all connections are gone. Dropped, it closes them all.
@@ -154,6 +157,7 @@ impl Doors {
         tokio::select! {
             tcp = self.tcp.accept() => tcp.map(|(stream, remote)| Arrived::Tcp(stream, remote)),
             Some(local) = self.local.recv() => Ok(Arrived::Local(local)),
+            own = self.own.accept() => Ok(Arrived::Own(own)),
             other = accept_other(
                 #[cfg(feature = "websocket")]
                 self.websocket.as_ref(),
@@ -166,7 +170,7 @@ impl Doors {
 
 /// By the ways in that need not be there.
 async fn accept_other(
-    #[cfg(feature = "websocket")] websocket: Option<&(Listener, Arc<Hatch>)>,
+    #[cfg(feature = "websocket")] websocket: Option<&(TcpDoor, Arc<Hatch>)>,
     #[cfg(unix)] unix: Option<&UnixDoor>,
 ) -> io::Result<Arrived> {
     let websocket = async {
@@ -223,6 +227,11 @@ impl Arrived {
             #[cfg(unix)]
             Self::Unix(stream) => private(Arc::new(Socket::new(stream)), Carrier::Unix),
             Self::Local(transport) => private(Arc::new(Socket::new(transport)), Carrier::Memory),
+            Self::Own(own) => {
+                let (arriving, carrying) = own.admit();
+                tasks.spawn(own_listener::serve(inside.serve(arriving), carrying));
+                return;
+            }
         };
         tasks.spawn(inside.serve(arriving));
     }

@@ -11,6 +11,8 @@
 //! # Ok(()) }
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod advertise;
 mod apply;
 mod checks;
@@ -21,6 +23,7 @@ mod handshake;
 mod lame_duck;
 mod listener;
 mod outlook;
+mod own_listener;
 mod pipe;
 pub mod proxy;
 mod server;
@@ -42,17 +45,18 @@ pub use handshake::tls::{
 pub use handshake::websocket::WebsocketOptions;
 pub use lame_duck::LameDuck;
 pub use outlook::Outlook;
+pub use own_listener::{Carries, Listener};
 pub use pipe::LocalStream;
-pub use server::{BindError, Server, ServerBuilder, ServerOptions};
+pub use server::{BindError, Server, ServerBuilder, ServerOptions, Way};
 #[cfg(unix)]
 pub use unix::UnixOptions;
 
 /// Compiles and runs the examples of the README.
-#[cfg(all(doctest, feature = "testing"))]
-#[doc = include_str!("../../README.md")]
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The same of the guide.
-#[cfg(all(doctest, feature = "testing-tls"))]
-#[doc = include_str!("../../docs/embedding.md")]
-struct Guide;
+/// The same of the project's.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../README.md")]
+struct ReadmeOfAll;

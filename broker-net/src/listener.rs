@@ -20,7 +20,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
 
 /// A bound TCP socket.
-pub(crate) struct Listener {
+pub(crate) struct TcpDoor {
     socket: Arc<TcpListener>,
     address: SocketAddr,
 }
@@ -30,7 +30,7 @@ pub(crate) fn random_seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
-impl Listener {
+impl TcpDoor {
     pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Self> {
         let socket = Self::bind_any(host, port).await?;
         let address = socket.local_addr()?;
@@ -54,6 +54,16 @@ impl Listener {
             }
         }
         Err(last)
+    }
+
+    /// Takes over a socket that somebody else has bound, and listens already.
+    pub(crate) fn adopt(socket: StdListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let socket = Socket::from(socket);
+        tune(&socket);
+        let socket = TcpListener::from_std(StdListener::from(socket))?;
+        Ok(Self { socket: Arc::new(socket), address })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -129,7 +139,7 @@ impl Reserve {
         }
     }
 
-    pub(crate) async fn refuse_one(&mut self, listener: &Listener) {
+    pub(crate) async fn refuse_one(&mut self, listener: &TcpDoor) {
         self.0 = None;
         let accepting = tokio::time::timeout(Duration::ZERO, listener.accept());
         if let Ok(Ok((stream, _))) = accepting.await {
@@ -150,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_inherit_what_the_listener_is_tuned_to() {
-        let listener = Listener::bind("127.0.0.1", 0).await.unwrap();
+        let listener = TcpDoor::bind("127.0.0.1", 0).await.unwrap();
         let connecting = TcpStream::connect(listener.address());
         let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);
         let (stream, _) = accepted.unwrap();

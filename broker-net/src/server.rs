@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "tls-core")]
 use std::time::SystemTime;
@@ -24,8 +24,9 @@ use crate::handshake::tls;
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::Hatch;
 use crate::lame_duck::LameDuck;
-use crate::listener::{self, Latch, Listener};
+use crate::listener::{self, Latch, TcpDoor};
 use crate::outlook::Outlook;
+use crate::own_listener::{Listener, OwnDoors};
 use crate::pipe::{self, LocalStream, LocalTransport};
 #[cfg(unix)]
 use crate::unix::UnixDoor;
@@ -101,6 +102,8 @@ pub struct ServerBuilder {
     gates: Arc<crate::testing::gate::Gates>,
     #[cfg(feature = "websocket")]
     websocket_authenticator: Option<Arc<dyn Authenticator>>,
+    socket: Option<StdListener>,
+    own: OwnDoors,
 }
 
 impl ServerBuilder {
@@ -164,6 +167,25 @@ impl ServerBuilder {
         self
     }
 
+    /// Serves whoever comes by this socket, which listens already, in place of [host](Self::host) and
+    /// [port](Self::port): for sockets that somebody else has opened, a service manager for instance.
+    #[must_use]
+    pub fn tcp_listener(mut self, socket: StdListener) -> Self {
+        if let Ok(address) = socket.local_addr() {
+            self.options.host = address.ip().to_string();
+            self.options.port = address.port();
+        }
+        self.socket = Some(socket);
+        self
+    }
+
+    /// Has clients come in by a way of your own, too: see [`Listener`]. May be called for several.
+    #[must_use]
+    pub fn listener(mut self, listener: impl Listener) -> Self {
+        self.own.add(listener);
+        self
+    }
+
     /// What clients may do.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -203,10 +225,18 @@ impl ServerBuilder {
         #[cfg(feature = "websocket")]
         let websocket_authenticator = self.websocket_authenticator;
         let mut options = self.options;
-        let refuse = |cause| BindError { host: options.host.clone(), port: options.port, cause };
+        let refuse = |cause| BindError {
+            host: options.host.clone(),
+            port: options.port,
+            way: Way::Clients,
+            cause,
+        };
         #[cfg(feature = "tls-core")]
         let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
-        let listener = Listener::bind(&options.host, options.port).await;
+        let listener = match self.socket {
+            Some(socket) => TcpDoor::adopt(socket),
+            None => TcpDoor::bind(&options.host, options.port).await,
+        };
         let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
         let address = listener.address();
         #[cfg(feature = "websocket")]
@@ -219,7 +249,7 @@ impl ServerBuilder {
         tell_address(&broker, &options);
         let entrance = Arc::new(Entrance::default());
         #[cfg(feature = "tls-core")]
-        tls::set(&entrance, &broker, tls);
+        tls::set(&entrance, Some(&broker), tls);
         let latches = vec![
             listener.latch(),
             #[cfg(feature = "websocket")]
@@ -239,6 +269,7 @@ impl ServerBuilder {
             #[cfg(unix)]
             unix,
             local,
+            own: self.own.open(),
         };
         let inside = Inside {
             entrance: Arc::clone(&entrance),
@@ -273,13 +304,13 @@ impl ServerBuilder {
 async fn bind_websocket(
     options: &mut ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
-) -> Result<Option<(Listener, Arc<Hatch>)>, BindError> {
+) -> Result<Option<(TcpDoor, Arc<Hatch>)>, BindError> {
     let Some(options) = &mut options.websocket else { return Ok(None) };
     let (host, port) = (options.host.clone(), options.port);
-    let refuse = |cause| BindError { host: host.clone(), port, cause };
+    let refuse = |cause| BindError { host: host.clone(), port, way: Way::Websocket, cause };
     #[cfg(feature = "tls-core")]
     let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
-    let listener = Listener::bind(&host, port).await;
+    let listener = TcpDoor::bind(&host, port).await;
     let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
     options.port = listener.address().port();
     let hatch = Arc::new(Hatch::new(options, listener.address(), authenticator));
@@ -293,7 +324,7 @@ fn bind_unix(options: &ServerOptions) -> Result<Option<UnixDoor>, BindError> {
     let Some(options) = &options.unix else { return Ok(None) };
     UnixDoor::bind(options).map(Some).map_err(|source| {
         let host = options.path.display().to_string();
-        BindError { host, port: 0, cause: Cause::Unix(source) }
+        BindError { host, port: 0, way: Way::Unix, cause: Cause::Listen(source) }
     })
 }
 
@@ -326,14 +357,25 @@ pub(crate) enum Phase {
 pub struct BindError {
     host: String,
     port: u16,
+    way: Way,
     cause: Cause,
+}
+
+/// A way into a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Way {
+    /// The port for clients.
+    Clients,
+    /// The port for WebSocket.
+    Websocket,
+    /// The socket in the file system.
+    Unix,
 }
 
 #[derive(Debug)]
 enum Cause {
     Listen(io::Error),
-    #[cfg(unix)]
-    Unix(io::Error),
     #[cfg(feature = "tls-core")]
     Tls(crate::TlsError),
 }
@@ -341,9 +383,10 @@ enum Cause {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
+            Cause::Listen(_) if self.way == Way::Unix => {
+                write!(f, "cannot listen at {}", self.host)
+            }
             Cause::Listen(_) => write!(f, "cannot listen at {}:{}", self.host, self.port),
-            #[cfg(unix)]
-            Cause::Unix(_) => write!(f, "cannot listen at {}", self.host),
             #[cfg(feature = "tls-core")]
             Cause::Tls(_) => f.write_str("TLS cannot be offered"),
         }
@@ -354,8 +397,6 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.cause {
             Cause::Listen(error) => Some(error),
-            #[cfg(unix)]
-            Cause::Unix(error) => Some(error),
             #[cfg(feature = "tls-core")]
             Cause::Tls(error) => Some(error),
         }
@@ -363,7 +404,12 @@ impl std::error::Error for BindError {
 }
 
 impl BindError {
-    /// The host that was asked for.
+    /// Which way in was to be opened.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The host that was asked for, or the path.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -468,7 +514,7 @@ impl Server {
         let mut now = self.lock_options();
         let before = std::mem::replace(&mut now.tls, options);
         match now.build_tls() {
-            Ok(next) => tls::set(&self.entrance, &self.broker, next),
+            Ok(next) => tls::set(&self.entrance, Some(&self.broker), next),
             Err(error) => {
                 now.tls = before;
                 return Err(error);
@@ -555,7 +601,7 @@ impl Server {
         let applied = self.broker.apply(options.broker.clone(), authenticator);
         tell_address(&self.broker, &options);
         #[cfg(feature = "tls-core")]
-        tls::set(&self.entrance, &self.broker, tls);
+        tls::set(&self.entrance, Some(&self.broker), tls);
         #[cfg(feature = "websocket")]
         if let (Some(websocket), Some(hatch)) = (&mut options.websocket, &self.hatch) {
             websocket.port = hatch.address().port();
@@ -608,6 +654,12 @@ impl Server {
         self.finish(SHUTDOWN_GRACE).await;
     }
 
+    /// Ends as a process that is killed does: nobody is waited for. Returns when nothing is left.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn end_at_once(&self) {
+        self.finish(Duration::ZERO).await;
+    }
+
     /// Returns when the server has ended, by whatever was called for that.
     pub async fn wait(&self) {
         let mut is_finished = self.is_finished.clone();
@@ -636,6 +688,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
         #[cfg(feature = "tls-core")]
-        self.entrance.tls.stop_watching();
+        self.entrance.tls.stop_tending();
     }
 }

@@ -1,10 +1,12 @@
 //! The examples do what they say.
 
 macro_rules! examples {
-    ($($name:ident: $path:literal,)*) => {$(
+    ($($(#[$when:meta])* $name:ident: $path:literal,)*) => {$(
+        $(#[$when])*
         #[path = $path]
         mod $name;
 
+        $(#[$when])*
         #[test]
         fn $name() {
             $name::main().unwrap();
@@ -14,9 +16,12 @@ macro_rules! examples {
 
 examples! {
     authenticator: "../examples/authenticator.rs",
+    #[cfg(feature = "tls-core")]
+    embed_tls: "../examples/embed_tls.rs",
     failover: "../examples/failover.rs",
     faults: "../examples/faults.rs",
     hello: "../examples/hello.rs",
+    own_listener: "../examples/own_listener.rs",
     patterns: "../examples/patterns.rs",
     rider: "../examples/rider/main.rs",
     service: "../examples/service.rs",

@@ -114,3 +114,86 @@ async fn no_logger_is_installed() {
     client.flush().await.unwrap();
     assert!(!tracing::dispatcher::has_been_set());
 }
+
+#[tokio::test]
+async fn environment_and_working_directory_are_left_alone() {
+    let surroundings =
+        || (std::env::vars_os().collect::<Vec<_>>(), std::env::current_dir().unwrap());
+    let before = surroundings();
+    let server = Server::builder().bind().await.unwrap();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    client.flush().await.unwrap();
+    server.shutdown().await;
+    assert_eq!(surroundings(), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_thread_is_started() {
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        // Other tests of this program may end theirs meanwhile, and start some: so often that it must be seen
+        // if one were started each time.
+        let before = threads();
+        let mut servers = Vec::new();
+        for _ in 0..100 {
+            let server = Server::builder().bind().await.unwrap();
+            TcpStream::connect(server.local_addr()).await.unwrap();
+            servers.push(server);
+        }
+        assert!(threads() < before + 50, "{} threads, {before} before", threads());
+    });
+}
+
+/// Panics whoever comes.
+struct Trap;
+
+impl broker_core::auth::Authenticator for Trap {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, _: &broker_core::auth::Credentials) -> broker_core::auth::Decision {
+        panic!("a bug of the embedder's own");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_programs_own_code_ends_one_connection_and_goes_no_further() {
+    let server = Server::builder().authenticator(Trap).bind().await.unwrap();
+    let mut bystander = TcpStream::connect(server.local_addr()).await.unwrap();
+    let connecting = async_nats::connect(server.url());
+    assert!(timeout(SOON, connecting).await.expect("in time").is_err());
+    let mut line = [0; 6];
+    tokio::io::AsyncReadExt::read_exact(&mut bystander, &mut line).await.unwrap();
+    assert_eq!(&line, b"INFO {", "others are still served");
+    timeout(SOON, server.shutdown()).await.expect("it ends in time");
+}
+
+/// Run by the test below, as a program of its own.
+#[test]
+#[ignore = "run by another test, as a program"]
+fn does_all_that_could_end_a_program() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let server = Server::builder().bind().await.unwrap();
+        async_nats::connect(server.url()).await.unwrap().flush().await.unwrap();
+        server.lame_duck(broker_net::LameDuck::new(Duration::ZERO, Duration::ZERO)).await;
+        server.shutdown().await;
+        // Neither a port that is taken nor a server that has ended is a reason to end the program.
+        let taken = Server::builder().bind().await.unwrap();
+        let port = taken.local_addr().port();
+        Server::builder().port(port).bind().await.unwrap_err();
+    });
+    println!("the program goes on");
+}
+
+#[test]
+fn the_process_is_never_ended() {
+    let program = std::env::current_exe().unwrap();
+    let arguments = ["--exact", "does_all_that_could_end_a_program", "--ignored", "--nocapture"];
+    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("the program goes on"));
+}

@@ -70,6 +70,7 @@ const ORDER: &[&str] = &[
     "http_password",
     "metrics_prefix",
     "metrics_server_id",
+    "metrics_subjects",
     "authorization.timeout",
     "max_control_line",
     "max_payload",

@@ -89,14 +89,35 @@ impl fmt::Display for Lines<'_> {
 ///
 /// [`ConfigErrors`]: everything that is wrong, with its place.
 pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
+    let variables = |name: &str| request.environment.get(name).cloned();
+    let Some(path) = &request.file else { return over_each_other(request, None) };
+    let document = lang::load(path, &variables)?;
+    over_each_other(request, Some((path, document)))
+}
+
+/// Reads all sources, with a text in place of the file. `name` is the file that it is said to come from: it
+/// stands in errors, and what the text includes is looked for beside it.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_text(text: &str, name: &str, request: &Request) -> Result<Loaded, ConfigErrors> {
+    let variables = |name: &str| request.environment.get(name).cloned();
+    let document = lang::parse(text, name, &variables)?;
+    over_each_other(request, Some((Path::new(name), document)))
+}
+
+/// `document` is what the file of that name holds.
+fn over_each_other(
+    request: &Request,
+    document: Option<(&Path, lang::Document)>,
+) -> Result<Loaded, ConfigErrors> {
     let top = Options::block();
     let mut findings = Findings::default();
     let mut digest = None;
 
     let mut file = Layer::default();
-    if let Some(path) = &request.file {
-        let variables = |name: &str| request.environment.get(name).cloned();
-        let document = lang::load(path, &variables)?;
+    if let Some((path, document)) = document {
         file = from_file(path, &document, &mut findings);
         digest = Some(document.digest);
     }

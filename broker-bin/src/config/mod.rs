@@ -35,4 +35,4 @@ mod tests;
 pub(crate) use check::{Check, join};
 pub use diff::{Change, diff};
 pub(crate) use environment::{check as check_value, value as value_of_text};
-pub use load::{ConfigErrors, Loaded, Request, load};
+pub use load::{ConfigErrors, Loaded, Request, load, load_text};

@@ -254,7 +254,8 @@ fn every_option_of_the_reference_is_known() {
             "http_user",
             "http_password",
             "metrics_prefix",
-            "metrics_server_id"
+            "metrics_server_id",
+            "metrics_subjects"
         ],
         "what NATS does not have"
     );

@@ -41,6 +41,8 @@ pub struct ConnzOptions {
     pub account: String,
     /// Show only the MQTT client of this name; empty for all.
     pub mqtt_client: String,
+    /// Show, and count, only those in which this text stands; empty for all.
+    pub search: String,
 }
 
 /// The order of connections. The greatest first, except where said otherwise.
@@ -145,8 +147,8 @@ impl ConnzOptions {
             }
         };
         let sort = SortBy::parse(query.text("sort"))?;
-        let [user, account, mqtt_client] =
-            ["user", "acc", "mqtt_client"].map(|name| query.text(name).to_owned());
+        let [user, account, mqtt_client, search] =
+            ["user", "acc", "mqtt_client", "search"].map(|name| query.text(name).to_owned());
         Ok(Self {
             sort,
             auth,
@@ -158,6 +160,7 @@ impl ConnzOptions {
             user,
             account,
             mqtt_client,
+            search,
         })
     }
 }
@@ -324,6 +327,23 @@ impl Found {
             && is(&options.account, account.as_deref())
             && options.mqtt_client.is_empty()
     }
+
+    /// Does this stand in what is shown of it? `text` in small letters.
+    fn shows(&self, text: &str, auth: bool) -> bool {
+        if text.is_empty() {
+            return true;
+        }
+        let Connection { id, account, profile, remote, .. } = self.connection();
+        let stands_in = |shown: &str| shown.to_lowercase().contains(text);
+        let user = profile.user.as_deref().filter(|_| auth);
+        let account = account.as_deref().filter(|_| auth);
+        id.to_string() == text
+            || [&*profile.name, &*profile.lang, &*profile.version].into_iter().any(stands_in)
+            || user.is_some_and(stands_in)
+            || account.is_some_and(stands_in)
+            || remote.is_some_and(|remote| stands_in(&remote.to_string()))
+            || self.closed().is_some_and(|closed| stands_in(&closed.reason.to_string()))
+    }
 }
 
 impl Observer {
@@ -351,7 +371,8 @@ impl Observer {
         };
         let mut found = self.find(options.state);
         let now = self.now();
-        found.retain(|one| is_in(one, &options.account));
+        let search = options.search.to_lowercase();
+        found.retain(|one| is_in(one, &options.account) && one.shows(&search, options.auth));
         let total = found.len();
         found.retain(|one| one.is_meant(options));
         sort(&mut found, options.sort, now.instant);

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | taking a look | [`Observer`]: one file an endpoint |
 //! | the listener, its bounds, who may look | `http/` |
+//! | the live page at `/` | `page/` |
 //! | `/metrics` | `metrics/`: prometheus-nats-exporter's names, and our own |
 //! | settings | [`MonitorOptions`] |
 //!
@@ -12,17 +13,26 @@
 //! way of a message knows that it is watched. Answers are made one or two at a time, away from the threads
 //! that serve clients, and what waits for slow readers is bounded.
 
+#![cfg_attr(
+    not(feature = "monitoring"),
+    expect(dead_code, reason = "what is only asked by HTTP is known beside what answers it")
+)]
+
 mod accountz;
 mod accstatz;
 mod connz;
 mod gatewayz;
 mod healthz;
+#[cfg(feature = "monitoring")]
 mod http;
+#[cfg(feature = "monitoring")]
 mod json;
 mod jsz;
 mod leafz;
 mod metrics;
 mod observer;
+#[cfg(feature = "monitoring")]
+mod page;
 mod process;
 mod query;
 mod routez;
@@ -36,6 +46,7 @@ pub use accstatz::{AccountStat, AccountStatz, DataStats, MessagesAndBytes};
 pub use connz::{ConnInfo, ConnState, Connz, ConnzOptions, PeerCert, SortBy, SubscriptionLists};
 pub use gatewayz::Gatewayz;
 pub use healthz::{Health, HealthError, Healthz, HealthzOptions};
+#[cfg(feature = "monitoring")]
 pub use http::Monitor;
 pub use jsz::{ApiStats, Jsz, JszConfig};
 pub use leafz::Leafz;

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use broker_core::Broker;
 use broker_net::Outlook;
 
+use super::metrics::Metrics;
 use super::process::Process;
 use super::time::{Moment, Now, Wall};
+use crate::options::{MetricsPrefix, Options};
 
 /// What monitoring shows that the broker does not know.
 #[derive(Clone, Debug)]
@@ -86,24 +88,47 @@ struct Seen {
     process: Process,
     /// How often each endpoint was asked.
     requests: Mutex<BTreeMap<&'static str, u64>>,
+    reloads: Mutex<Reloads>,
+}
+
+/// What came of reloads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reloads {
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
+    /// Whether the last one took effect, and how long it took.
+    pub(super) last: Option<(bool, Duration)>,
 }
 
 impl Observer {
     /// Looks at a server that has just started.
     pub fn of(server: &broker_net::Server) -> Self {
-        let facts = Facts {
-            host: server.host().to_owned(),
-            port: server.local_addr().port(),
-            ..Facts::default()
-        };
+        let (host, port) = (server.host().to_owned(), server.local_addr().port());
+        Self::new(host, port, server.broker().clone(), server.outlook())
+    }
+
+    /// Looks at a test broker that has just started, or restarted: then it is another server.
+    ///
+    /// # Panics
+    ///
+    /// While the broker restarts.
+    #[cfg(feature = "testing")]
+    pub fn of_test(broker: &broker_net::testing::TestBroker) -> Self {
+        let (host, port) = (broker.options().host, broker.address().port());
+        Self::new(host, port, broker.broker(), broker.outlook())
+    }
+
+    fn new(host: String, port: u16, broker: Broker, outlook: Outlook) -> Self {
+        let facts = Facts { host, port, ..Facts::default() };
         let seen = Seen {
-            broker: server.broker().clone(),
-            outlook: server.outlook(),
+            broker,
+            outlook,
             facts: ArcSwap::from_pointee(facts),
             started: Instant::now(),
             wall: Wall::new(),
             process: Process::new(),
             requests: Mutex::default(),
+            reloads: Mutex::default(),
         };
         Self { seen: Arc::new(seen) }
     }
@@ -117,7 +142,31 @@ impl Observer {
         });
     }
 
+    /// The configuration was read, and is this now.
+    pub(crate) fn follow(&self, options: &Options, digest: Option<&str>) {
+        let now = Moment(SystemTime::now());
+        self.update_facts(|facts| {
+            facts.tags.clone_from(&options.server_tags);
+            facts.metadata.clone_from(&options.server_metadata);
+            facts.config_load_time = Some(now);
+            if let Some(tls) = &options.tls {
+                facts.tls_timeout = tls.timeout.as_secs_f64();
+            }
+            if let Some(digest) = digest {
+                digest.clone_into(&mut facts.config_digest);
+            }
+        });
+    }
+
+    /// What `/metrics` shows, in the text format of Prometheus. Made by a recorder of its own, so that it
+    /// neither needs nor touches one that the program has installed. The label `server_id` is the server's
+    /// id.
+    pub fn metrics_text(&self, prefix: MetricsPrefix) -> String {
+        Metrics::of_id(prefix).render(self)
+    }
+
     /// Counts a request for an endpoint.
+    #[cfg(feature = "monitoring")]
     pub(super) fn note_request(&self, path: &'static str) {
         let mut requests = self.seen.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.entry(path).or_default() += 1;
@@ -125,6 +174,18 @@ impl Observer {
 
     pub(super) fn requests(&self) -> BTreeMap<&'static str, u64> {
         self.seen.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The configuration was read again, or was to be.
+    pub fn note_reload(&self, was_successful: bool, took: Duration) {
+        let mut reloads = self.seen.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = if was_successful { &mut reloads.succeeded } else { &mut reloads.failed };
+        *count += 1;
+        reloads.last = Some((was_successful, took));
+    }
+
+    pub(super) fn reloads(&self) -> Reloads {
+        *self.seen.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn broker(&self) -> &Broker {
@@ -155,7 +216,11 @@ impl Observer {
         self.seen.wall.now()
     }
 
-    pub(super) fn server_id(&self) -> String {
+    pub(crate) fn server_id(&self) -> String {
         self.broker().info().server_id
+    }
+
+    pub(super) fn server_name(&self) -> String {
+        self.broker().info().server_name
     }
 }

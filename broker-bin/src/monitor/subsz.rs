@@ -164,25 +164,34 @@ impl Observer {
                 BadRequest(text)
             })?),
         };
-        let mut stats = InterestStats::default();
-        for snapshot::Account { name, interest, .. } in self.broker().accounts() {
-            if account.is_none_or(|account| *account == *name) {
-                stats += interest;
-            }
-        }
+        let mut accounts = self.broker().accounts();
+        accounts.retain(|one| account.is_none_or(|account| *account == *one.name));
         let page = if options.subscriptions {
             self.broker().subscriptions(account, subject.as_ref(), options.offset, limit)
         } else {
             snapshot::Page::default()
         };
         Ok(Subsz {
-            server_id: self.server_id(),
-            now: self.now().moment(),
-            stats: stats.into(),
             total: page.total,
             offset: options.offset,
             limit,
             subscriptions_list: page.subscriptions.into_iter().map(Into::into).collect(),
+            ..self.subsz_of(&accounts)
         })
+    }
+
+    /// How subscriptions are found, without any of them, for who has looked already.
+    pub(super) fn subsz_of(&self, accounts: &[snapshot::Account]) -> Subsz {
+        let mut stats = InterestStats::default();
+        accounts.iter().for_each(|account| stats += account.interest);
+        Subsz {
+            server_id: self.server_id(),
+            now: self.now().moment(),
+            stats: stats.into(),
+            total: 0,
+            offset: 0,
+            limit: DEFAULT_LIMIT,
+            subscriptions_list: Vec::new(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_core::Limits;
+use broker_core::stats::Stats;
 use serde::Serialize;
 
 use super::observer::{Facts, Observer};
@@ -200,9 +201,14 @@ fn nanos(span: std::time::Duration) -> u64 {
 impl Observer {
     /// The server as a whole.
     pub fn varz(&self) -> Varz {
+        self.varz_of(self.broker().stats())
+    }
+
+    /// The same for who has looked already.
+    pub(super) fn varz_of(&self, stats: Stats) -> Varz {
         let now = self.now();
         let broker = self.broker();
-        let (info, stats) = (broker.info(), broker.stats());
+        let info = broker.info();
         let Limits {
             max_control_line_bytes,
             max_payload_bytes,

@@ -8,6 +8,7 @@ use broker_core::auth::{
     self, Authenticator, ConnectionKind, NoAuth, PermissionsError, Secret, Token, Users, UsersError,
 };
 
+use broker_core::limits::MAX_COUNTED_SUBJECTS;
 use broker_net::TlsError;
 
 use super::{AllowResponses, Authorization, Options, Permissions, SubjectLists, User};
@@ -227,6 +228,9 @@ pub enum OptionsError {
     /// There is no certificate.
     #[error("TLS cert and key required for HTTPS")]
     HttpsWithoutTls,
+    /// Each costs a little for every subject that a client begins to publish to.
+    #[error("metrics_subjects: {0} are more than the {MAX_COUNTED_SUBJECTS} that can be counted")]
+    TooManyCountedSubjects(usize),
     /// Nobody could look, or everybody.
     #[error("http_user and http_password need each other")]
     HalfAnHttpUser,
@@ -306,6 +310,7 @@ impl OptionsError {
             Self::PasswordWithoutUser => "authorization.password",
             Self::UserAndToken | Self::TokenAndUsers => "authorization.token",
             Self::UserAndUsers => "authorization.user",
+            Self::TooManyCountedSubjects(_) => "metrics_subjects",
             Self::HalfAnHttpUser => "http_user",
             Self::HttpAndHttps | Self::HttpsWithoutTls => "https_port",
             Self::TokenPermissions => "authorization.default_permissions",

@@ -226,6 +226,8 @@ section! {
     metrics_prefix: MetricsPrefix = MetricsPrefix::Gnatsd => choice(&["gnatsd", "nats"]);
     /// What the label `server_id` of metrics shows. NATS has no such option.
     metrics_server_id: MetricsServerId = MetricsServerId::Url => choice(&["url", "id", "name"]);
+    /// Subjects, with wildcards, for which `/metrics` counts messages; at most 64. NATS has no such option.
+    metrics_subjects: Vec<String> = Vec::new() => list(Format::Subject);
     /// Port of the profiler.
     prof_port: i64 = 0 => port().not_yet("profiler")
         .flag(Group::Profiling, &["profile"], "<port>");

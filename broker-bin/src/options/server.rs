@@ -1,7 +1,7 @@
 //! From options to those of the crates below.
 
-use broker_core::Limits;
-use broker_core::limits::MAX_PAYLOAD_CEILING_BYTES;
+use broker_core::limits::{MAX_COUNTED_SUBJECTS, MAX_PAYLOAD_CEILING_BYTES};
+use broker_core::{Limits, SubjectFilter};
 use broker_net::{LameDuck, ServerOptions};
 
 use super::{Options, OptionsError};
@@ -27,6 +27,9 @@ impl Options {
             });
         }
         self.monitoring()?;
+        if self.metrics_subjects.len() > MAX_COUNTED_SUBJECTS {
+            return Err(OptionsError::TooManyCountedSubjects(self.metrics_subjects.len()));
+        }
         if let Some(tls) = self.client_tls()? {
             tls.build().map_err(OptionsError::Tls)?;
         }
@@ -80,6 +83,9 @@ impl Options {
         broker.trace_headers = self.trace_headers;
         broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);
         broker.no_header_support = self.no_header_support;
+        let filters = self.metrics_subjects.iter();
+        broker.counted_subjects =
+            filters.filter_map(|text| SubjectFilter::parse(text).ok()).collect();
         server
     }
 

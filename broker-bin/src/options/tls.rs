@@ -194,3 +194,88 @@ fn handshake_first(text: &str) -> HandshakeFirst {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tls() -> Tls {
+        Tls {
+            cert_file: Some("cert.pem".into()),
+            key_file: Some("key.pem".into()),
+            ..Tls::default()
+        }
+    }
+
+    #[test]
+    fn what_is_set_for_clients_reaches_the_server() {
+        let set = Tls {
+            ca_file: Some("ca.pem".into()),
+            verify: true,
+            crl_files: vec!["list.pem".into()],
+            ocsp_file: Some("ocsp.der".into()),
+            watch: true,
+            cipher_suites: vec!["TLS_AES_256_GCM_SHA384".into()],
+            curve_preferences: vec!["X25519".into()],
+            timeout: Duration::from_secs(7),
+            connection_rate_limit: 3,
+            pinned_certs: vec!["00".repeat(32)],
+            handshake_first: "auto".into(),
+            min_version: "1.3".into(),
+            ..tls()
+        };
+        let mut expected = TlsOptions::new(Pem::file("cert.pem"), Pem::file("key.pem"));
+        expected.certificates[0].ocsp_response = Some(Pem::file("ocsp.der"));
+        expected.ca = Some(Pem::file("ca.pem"));
+        expected.client_certificates = ClientCertificates::Verify;
+        expected.revoked = vec![Pem::file("list.pem")];
+        expected.watch = true;
+        expected.cipher_suites = vec!["TLS_AES_256_GCM_SHA384".into()];
+        expected.curve_preferences = vec!["X25519".into()];
+        expected.timeout = Duration::from_secs(7);
+        expected.connection_rate_limit = Some(3);
+        expected.pinned_certs = vec!["00".repeat(32)];
+        expected.handshake_first = HandshakeFirst::AUTO;
+        expected.min_version = TlsVersion::V1_3;
+        assert_eq!(set.for_clients().unwrap(), expected);
+
+        let mapped = Tls { verify: true, verify_and_map: true, ..tls() }.for_clients().unwrap();
+        assert_eq!(mapped.client_certificates, ClientCertificates::VerifyAndMap);
+        let options = Options { tls: Some(tls()), allow_non_tls: true, ..Options::default() };
+        assert!(options.client_tls().unwrap().unwrap().allow_non_tls);
+    }
+
+    #[test]
+    fn several_certificates_take_the_place_of_one() {
+        let pair = |name: &str| CertificatePair {
+            cert_file: Some(format!("{name}.pem").into()),
+            key_file: Some(format!("{name}.key").into()),
+        };
+        let set = Tls { certs: vec![pair("a"), pair("b")], ..tls() };
+        let certificates = set.for_clients().unwrap().certificates;
+        let expected = ["a", "b"].map(|name| {
+            TlsCertificate::new(Pem::file(format!("{name}.pem")), Pem::file(format!("{name}.key")))
+        });
+        assert_eq!(certificates, expected);
+    }
+
+    #[test]
+    fn no_rate_and_words_for_the_handshake_mean_what_they_do_in_nats() {
+        for limit in [0, -1, i64::MIN] {
+            let set = Tls { connection_rate_limit: limit, ..tls() };
+            assert_eq!(set.for_clients().unwrap().connection_rate_limit, None);
+        }
+        for (word, expected) in [
+            ("true", HandshakeFirst::Always),
+            ("ON", HandshakeFirst::Always),
+            ("false", HandshakeFirst::Never),
+            ("auto", HandshakeFirst::AUTO),
+            ("auto_fallback", HandshakeFirst::AUTO),
+            ("300ms", HandshakeFirst::Within(Duration::from_millis(300))),
+            ("0s", HandshakeFirst::Always),
+        ] {
+            let set = Tls { handshake_first: word.into(), ..tls() };
+            assert_eq!(set.for_clients().unwrap().handshake_first, expected, "{word}");
+        }
+    }
+}

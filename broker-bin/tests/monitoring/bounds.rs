@@ -83,3 +83,47 @@ async fn who_waits_with_open_connections_keeps_nobody_else_out() {
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     drop(silent);
 }
+
+#[tokio::test]
+async fn who_asks_for_much_and_does_not_read_it_keeps_nobody_else_waiting() {
+    let daemon = start().await;
+    let mut client = Client::connect(&daemon, "").await;
+    let subscriptions: String =
+        (0..20_000).map(|one| format!("SUB a.long.enough.subject.{one} {one}\r\n")).collect();
+    client.say(&subscriptions).await;
+    let address = daemon.monitoring_addr().unwrap();
+    let mut asking = Vec::new();
+    // Each answer is megabytes; the bound for all of them is 64 MiB.
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /connz?subs=detail HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        asking.push(stream);
+    }
+    assert_eq!(get(&daemon, "/healthz").await.status, 200);
+    client.say("PUB a 1\r\nx\r\n").await;
+    drop(asking);
+    // And their places are free again.
+    let answer = get(&daemon, "/varz").await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn parameters_that_make_no_sense_are_refused_whatever_their_length() {
+    let daemon = start().await;
+    let long = "9".repeat(8000);
+    for name in ["limit", "offset", "cid", "subs", "auth", "state", "sort"] {
+        let answer = get(&daemon, &format!("/connz?{name}={long}")).await;
+        assert_eq!(answer.status, 400, "{name}");
+        assert!(answer.body.len() < 9000, "{name}");
+    }
+    for path in ["subsz?limit", "subsz?offset", "accstatz?unused", "healthz?details", "jsz?limit"] {
+        assert_eq!(get(&daemon, &format!("/{path}={long}")).await.status, 400, "{path}");
+    }
+    // A thousand names that nobody knows.
+    let many: String = (0..1000).map(|one| format!("n{one}=1&")).collect();
+    assert_eq!(get(&daemon, &format!("/connz?{many}")).await.status, 200);
+    for strange in ["%", "%zz", "&&&=", "=;=", "\u{1F980}", "%00"] {
+        let answer = get(&daemon, &format!("/connz?user={strange}")).await;
+        assert!([200, 400].contains(&answer.status), "{strange}: {answer:?}");
+    }
+}

@@ -37,6 +37,13 @@ impl Answer {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
+    /// All of that name.
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
+        let values =
+            self.head.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        values.collect()
+    }
+
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/json"));

@@ -11,6 +11,8 @@ mod health;
 mod http;
 mod https;
 mod metrics;
+mod page;
 mod start;
 mod subsz;
+mod troubles;
 mod varz;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use broker_bin::config::{self, Request};
 use broker_bin::options::{MetricsPrefix, MetricsServerId};
 use broker_bin::{Daemon, Options};
 
@@ -122,7 +123,13 @@ async fn counters_are_called_counters() {
         let is_counter = name.ends_with("_total") && name.starts_with("natsd_");
         let is_exporter_s =
             name.starts_with("gnatsd_connz_in_") || name.starts_with("gnatsd_connz_out_");
-        let expected = if is_counter || is_exporter_s { "counter" } else { "gauge" };
+        let is_histogram =
+            ["natsd_publish_to_flush_seconds", "natsd_queue_wait_seconds"].contains(name);
+        let expected = match (is_counter || is_exporter_s, is_histogram) {
+            (true, _) => "counter",
+            (_, true) => "histogram",
+            _ => "gauge",
+        };
         assert_eq!(*kind, expected, "{name}");
     }
     for name in types.keys() {
@@ -147,7 +154,8 @@ async fn names_of_clients_cannot_break_the_lines_of_metrics() {
 fn described(body: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
     let types: BTreeMap<&str, &str> =
         body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-    let series = body.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let series =
+        body.lines().filter(|line| !line.starts_with('#') && !line.is_empty() && is_meant(line));
     let mut described: Vec<String> = series
         .map(|line| {
             let (name, labels) = line.split_once('{').unwrap();
@@ -157,7 +165,6 @@ fn described(body: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
             labels.sort_unstable();
             format!("{name} {} {}", types[name], labels.join(","))
         })
-        .filter(|line| is_meant(line))
         .collect();
     described.sort_unstable();
     described.dedup();
@@ -178,4 +185,100 @@ async fn there_is_nothing_that_the_exporter_has_not_under_its_prefixes_and_nothi
     let file = include_str!("exporter_metrics.txt");
     let theirs: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(ours, theirs);
+}
+
+#[tokio::test]
+async fn how_long_messages_take_is_a_histogram() {
+    let daemon = start().await;
+    let mut client = Client::connect(&daemon, "").await;
+    let count = || daemon.broker().latencies().publish_to_flush.count();
+    // A sample is taken, of one read in so many.
+    let measuring = async {
+        while count() < 3 {
+            client.say("SUB a 1\r\nPUB a 5\r\nhello\r\n").await;
+        }
+    };
+    tokio::time::timeout(crate::common::DEADLINE, measuring).await.unwrap();
+    let series = scrape(&daemon).await;
+    let name = "natsd_publish_to_flush_seconds";
+    let total = value(&series, &format!("{name}_count"), "");
+    assert!(total >= 3.0);
+    let all = value(&series, &format!("{name}_bucket"), "le=\"+Inf\"");
+    assert_eq!(all.to_bits(), total.to_bits());
+    assert!(value(&series, &format!("{name}_sum"), "") > 0.0);
+    let body = get(&daemon, "/metrics").await.body;
+    let buckets: Vec<f64> = body
+        .lines()
+        .filter(|line| line.starts_with(&format!("{name}_bucket")))
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+        .collect();
+    assert_eq!(buckets.len(), 20);
+    assert!(buckets.is_sorted(), "{buckets:?}");
+    value(&series, "natsd_queue_wait_seconds_bucket", "le=\"0.00001\"");
+    value(&series, "natsd_queue_wait_seconds_bucket", "le=\"10\"");
+    value(&series, "natsd_queue_wait_seconds_count", "");
+}
+
+#[tokio::test]
+async fn messages_are_counted_by_subject_where_that_is_asked_for() {
+    let daemon = start().await;
+    assert!(!get(&daemon, "/metrics").await.body.contains("natsd_subject_messages"));
+    let options = Options {
+        metrics_subjects: vec!["orders.>".into(), "stock.*".into()],
+        ..crate::common::options()
+    };
+    let daemon = Daemon::start(options).await.unwrap();
+    let mut client = Client::connect(&daemon, "").await;
+    client.say("PUB orders.eu.1 5\r\nhello\r\nPUB orders.us 2\r\nhi\r\nPUB x 1\r\nx\r\n").await;
+    let series = scrape(&daemon).await;
+    for (name, filter, expected) in [
+        ("natsd_subject_messages_total", "orders.>", 2.0),
+        ("natsd_subject_bytes_total", "orders.>", 7.0),
+        ("natsd_subject_messages_total", "stock.*", 0.0),
+    ] {
+        let found = value(&series, name, &format!("filter=\"{filter}\""));
+        assert_eq!(found.to_bits(), f64::to_bits(expected), "{name} {filter}");
+    }
+}
+
+#[tokio::test]
+async fn more_subjects_than_can_be_counted_are_refused() {
+    let names = |count: usize| (0..count).map(|one| format!("s.{one}")).collect();
+    let options = |count| Options { metrics_subjects: names(count), ..options() };
+    assert_eq!(options(64).check(), Ok(()));
+    let text = options(65).check().unwrap_err().to_string();
+    assert_eq!(text, "metrics_subjects: 65 are more than the 64 that can be counted");
+}
+
+#[tokio::test]
+async fn reloads_tell_what_came_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("natsd.conf");
+    let text = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1'\n";
+    std::fs::write(&file, text).unwrap();
+    let request = Request { file: Some(file.clone()), ..Request::default() };
+    let daemon = Daemon::start_loaded(config::load(&request).unwrap()).await.unwrap();
+    let told = async || {
+        let series = scrape(&daemon).await;
+        let count = |result: &str| {
+            value(&series, "natsd_config_reloads_total", &format!("result=\"{result}\"")) as u64
+        };
+        let value = |name| value(&series, &format!("natsd_config_last_reload_{name}"), "");
+        let when = value("success_timestamp_seconds");
+        (count("success"), count("failure"), value("successful") as u64, when)
+    };
+    let (succeeded, failed, was_successful, at_first) = told().await;
+    assert_eq!((succeeded, failed, was_successful), (0, 0, 1));
+
+    std::fs::write(&file, format!("{text}nonsense: 1\n")).unwrap();
+    daemon.reload().await.unwrap_err();
+    assert_eq!(told().await, (0, 1, 0, at_first));
+
+    std::fs::write(&file, format!("{text}debug: true\n")).unwrap();
+    daemon.reload().await.unwrap();
+    let (succeeded, failed, was_successful, at) = told().await;
+    assert_eq!((succeeded, failed, was_successful), (1, 1, 1));
+    assert!(at > at_first);
+    let series = scrape(&daemon).await;
+    assert!(value(&series, "natsd_config_last_reload_duration_seconds", "") > 0.0);
 }

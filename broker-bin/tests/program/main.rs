@@ -17,6 +17,7 @@ mod reload_rules;
 mod reload_under_load;
 mod running;
 mod secrets;
+mod securing;
 mod setting_up;
 mod signal_command;
 mod start_and_stop;

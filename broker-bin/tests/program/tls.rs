@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -28,9 +30,15 @@ impl Files {
         files.renew()
     }
 
-    fn renew(mut self) -> Self {
+    fn renew(self) -> Self {
+        self.renew_changed(|_| {})
+    }
+
+    /// The certificate is changed before it is signed.
+    fn renew_changed(mut self, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        change(&mut params);
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(self.path("cert.pem"), certificate.pem()).unwrap();
         std::fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
@@ -59,6 +67,19 @@ impl Files {
 
 /// INFO, and PONG behind TLS.
 async fn talk(port: u16, certificate: &CertificateDer<'static>) -> (String, String) {
+    let (info, stream) = upgrade(port, certificate).await;
+    let mut stream = BufReader::new(stream.unwrap());
+    stream.get_mut().write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").await.unwrap();
+    let mut pong = String::new();
+    stream.read_line(&mut pong).await.unwrap();
+    (info, pong)
+}
+
+/// INFO, and TLS with a server that shows this certificate.
+async fn upgrade(
+    port: u16,
+    certificate: &CertificateDer<'static>,
+) -> (String, std::io::Result<TlsStream<TcpStream>>) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let mut info = String::new();
     BufReader::with_capacity(1, &mut stream).read_line(&mut info).await.unwrap();
@@ -70,12 +91,7 @@ async fn talk(port: u16, certificate: &CertificateDer<'static>) -> (String, Stri
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-    let mut stream = BufReader::new(stream);
-    stream.get_mut().write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").await.unwrap();
-    let mut pong = String::new();
-    stream.read_line(&mut pong).await.unwrap();
-    (info, pong)
+    (info, TlsConnector::from(Arc::new(config)).connect(name, stream).await)
 }
 
 fn port(program: &mut Running) -> u16 {
@@ -153,8 +169,6 @@ async fn files_are_watched_if_asked_for() {
     let mut program = Running::start(&["-c", &file]);
     let port = port(&mut program);
     talk(port, &files.certificate).await;
-    // Looked at once before it changes.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let files = files.renew();
     program.line("Reloaded: tls = files have changed");
     talk(port, &files.certificate).await;
@@ -183,4 +197,107 @@ async fn a_reload_reads_the_files_again() {
     let line = program.line("Failed to reload server configuration");
     assert!(line.contains("there is no private key in"), "{line}");
     talk(port, &files.certificate).await;
+}
+
+/// A connection that has said this, and all that was before has been done.
+async fn join(port: u16, files: &Files, say: &str) -> BufReader<TlsStream<TcpStream>> {
+    let (_, stream) = upgrade(port, &files.certificate).await;
+    let mut stream = BufReader::new(stream.unwrap());
+    let all = format!("CONNECT {{\"verbose\":false}}\r\n{say}PING\r\n");
+    stream.get_mut().write_all(all.as_bytes()).await.unwrap();
+    assert_eq!(line(&mut stream).await, "PONG\r\n");
+    stream
+}
+
+/// The next line that is no PING.
+async fn line(stream: &mut BufReader<TlsStream<TcpStream>>) -> String {
+    loop {
+        let mut line = String::new();
+        let reading = tokio::time::timeout(Duration::from_secs(30), stream.read_line(&mut line));
+        reading.await.expect("in time").unwrap();
+        if line != "PING\r\n" {
+            return line;
+        }
+    }
+}
+
+/// Publishes numbers until it is told to stop; returns how many.
+async fn publish(
+    mut stream: BufReader<TlsStream<TcpStream>>,
+    stop: tokio::sync::watch::Receiver<bool>,
+) -> u32 {
+    let mut sent = 0;
+    while !*stop.borrow() {
+        let mut batch = String::new();
+        for _ in 0..50 {
+            batch += &format!("PUB a 8\r\n{sent:08}\r\n");
+            sent += 1;
+        }
+        batch += "PING\r\n";
+        stream.get_mut().write_all(batch.as_bytes()).await.unwrap();
+        assert_eq!(line(&mut stream).await, "PONG\r\n");
+    }
+    stream.get_mut().write_all(b"PUB a 8\r\nthe last\r\nPING\r\n").await.unwrap();
+    assert_eq!(line(&mut stream).await, "PONG\r\n");
+    sent
+}
+
+/// All numbers up to the last, in order; returns how many.
+async fn receive(mut stream: BufReader<TlsStream<TcpStream>>) -> u32 {
+    for number in 0.. {
+        assert_eq!(line(&mut stream).await, "MSG a 1 8\r\n");
+        match &*line(&mut stream).await {
+            "the last\r\n" => return number,
+            payload => assert_eq!(payload, format!("{number:08}\r\n")),
+        }
+    }
+    unreachable!("there are not so many")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_message_and_no_connection_is_lost_when_certificates_change() {
+    for (more, is_told) in [("", true), (", watch: true", false)] {
+        let mut files = Files::new();
+        let file = files.configuration(more);
+        let mut program = Running::start(&["-c", &file]);
+        let port = port(&mut program);
+        let subscriber = join(port, &files, "SUB a 1\r\n").await;
+        let publisher = join(port, &files, "").await;
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let publishing = tokio::spawn(publish(publisher, stopped));
+        let receiving = tokio::spawn(receive(subscriber));
+        for _ in 0..3 {
+            files = files.renew();
+            if is_told {
+                program.signal("HUP");
+            }
+            let becomes = async { while upgrade(port, &files.certificate).await.1.is_err() {} };
+            tokio::time::timeout(Duration::from_secs(30), becomes).await.expect("the new one");
+        }
+        stop.send(true).unwrap();
+        assert_eq!(receiving.await.unwrap(), publishing.await.unwrap());
+    }
+}
+
+#[test]
+fn what_expires_soon_is_said_at_the_start_and_at_a_reload() {
+    let ends_in = |files: Files, days: u32| {
+        files.renew_changed(|params| {
+            let (now, day) = (SystemTime::now(), Duration::from_hours(24));
+            params.not_before = (now - 300 * day).into();
+            params.not_after = (now + days * day + Duration::from_secs(3600)).into();
+        })
+    };
+    let files = ends_in(Files::new(), 9);
+    let file = files.configuration("");
+    let mut program = Running::start(&["-c", &file]);
+    let line = program.line("TLS certificate");
+    let name = files.text("cert.pem");
+    assert!(line.contains(&format!("[WRN] The TLS certificate in {name} expires in 9 days, at ")));
+    program.line("Server is ready");
+    let _files = ends_in(files, 3);
+    program.signal("HUP");
+    let line = program.line("TLS certificate");
+    assert!(line.contains(" expires in 3 days, at "), "{line}");
+    program.line("Reloaded server configuration");
 }

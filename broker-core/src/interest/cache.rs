@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::look_ups::LookUps;
 use super::matches::Matches;
 use super::{Generation, Interest, Interested, touch_all};
+use crate::counted::Verdict;
 use crate::limits::{BATCH_RUNS, CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
 use crate::sync::Arc;
@@ -25,7 +26,8 @@ const LONG_LOT: usize = 64;
 /// After so many look-ups it is seen which of the two it is.
 const LOOK_UPS: usize = 4096;
 
-/// Remembers matches, and beside them whether the session may publish to the subject at all.
+/// Remembers matches, and beside them whether the session may publish to the subject at all, and whether that
+/// is counted.
 pub(crate) struct MatchCache<S> {
     /// Positions in `entries`, by the hash of the subject.
     index: HashTable<u32>,
@@ -58,25 +60,24 @@ struct Entry<S> {
 
 const _: () = assert!(size_of::<Entry<()>>() == 64);
 
-/// A subject, inside of its entry if it is short, and whether the session may publish to it, for which
-/// there is a byte left.
+/// A subject, inside of its entry if it is short, and what was judged of it, for which there is a byte left.
 enum Text {
-    Short { is_allowed: bool, len: u8, bytes: [u8; SHORT] },
-    Long { is_allowed: bool, bytes: Box<[u8]> },
+    Short { verdict: Verdict, len: u8, bytes: [u8; SHORT] },
+    Long { verdict: Verdict, bytes: Box<[u8]> },
 }
 
 /// As much as leaves an entry one line of memory.
 const SHORT: usize = 21;
 
 impl Text {
-    fn new(subject: &[u8], is_allowed: bool) -> Self {
+    fn new(subject: &[u8], verdict: Verdict) -> Self {
         let mut bytes = [0; SHORT];
         match bytes.get_mut(..subject.len()) {
             Some(place) => {
                 place.copy_from_slice(subject);
-                Self::Short { is_allowed, len: subject.len() as u8, bytes }
+                Self::Short { verdict, len: subject.len() as u8, bytes }
             }
-            None => Self::Long { is_allowed, bytes: subject.into() },
+            None => Self::Long { verdict, bytes: subject.into() },
         }
     }
 
@@ -87,9 +88,9 @@ impl Text {
         }
     }
 
-    fn is_allowed(&self) -> bool {
+    fn verdict(&self) -> Verdict {
         match self {
-            Self::Short { is_allowed, .. } | Self::Long { is_allowed, .. } => *is_allowed,
+            Self::Short { verdict, .. } | Self::Long { verdict, .. } => *verdict,
         }
     }
 
@@ -117,7 +118,7 @@ pub(crate) type AllForeseen = SmallVec<[Foreseen; BATCH_RUNS]>;
 
 /// What the cache knows of a subject.
 pub(crate) struct Known<'a, S> {
-    pub(crate) is_allowed: bool,
+    pub(crate) verdict: Verdict,
     pub(crate) matches: &'a Matches<S>,
 }
 
@@ -150,20 +151,20 @@ impl<S: Interested> MatchCache<S> {
         self.sweep = 0;
     }
 
-    /// Who wants `subject`; `is_allowed` is asked when it is not known. `foreseen`: what
-    /// [`Self::foresee`] has told of it.
+    /// Who wants `subject`; `judge` is asked when it is not known. `foreseen`: what [`Self::foresee`] has told
+    /// of it.
     #[inline]
     pub(crate) fn look_up(
         &mut self,
         interest: &Interest<S>,
         subject: &[u8],
         foreseen: Option<Foreseen>,
-        is_allowed: impl FnOnce() -> bool,
+        judge: impl FnOnce() -> Verdict,
     ) -> Known<'_, S> {
         if foreseen.is_none() && self.is_at(self.last, interest, subject) {
             return self.entries[self.last].known();
         }
-        self.look_up_other(interest, subject, foreseen, is_allowed)
+        self.look_up_other(interest, subject, foreseen, judge)
     }
 
     /// Does what is known of `subject`, up to date, stand there?
@@ -179,7 +180,7 @@ impl<S: Interested> MatchCache<S> {
         interest: &Interest<S>,
         subject: &[u8],
         foreseen: Option<Foreseen>,
-        is_allowed: impl FnOnce() -> bool,
+        judge: impl FnOnce() -> Verdict,
     ) -> Known<'_, S> {
         self.note_look_up();
         if let Some(Foreseen { at, .. }) = foreseen
@@ -210,16 +211,16 @@ impl<S: Interested> MatchCache<S> {
             }
             return entry.known();
         }
-        let is_allowed = is_allowed();
+        let verdict = judge();
         self.unkept.clear();
         let generation = interest.collect_hashed(hash, subject, &mut self.unkept);
         self.counts.note_fan_out(self.unkept.fan_out());
         if !self.has_room_for(subject) {
-            return Known { is_allowed, matches: &self.unkept };
+            return Known { verdict, matches: &self.unkept };
         }
         self.forget_some(interest);
         let matches = std::mem::take(&mut self.unkept);
-        let subject = Text::new(subject, is_allowed);
+        let subject = Text::new(subject, verdict);
         self.insert(hash, Entry { subject, generation, matches });
         self.entries[self.last].known()
     }
@@ -327,7 +328,7 @@ impl<S: Interested> MatchCache<S> {
 
 impl<S: Interested> Entry<S> {
     fn known(&self) -> Known<'_, S> {
-        Known { is_allowed: self.subject.is_allowed(), matches: &self.matches }
+        Known { verdict: self.subject.verdict(), matches: &self.matches }
     }
 
     fn cost(&self) -> usize {

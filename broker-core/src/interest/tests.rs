@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::*;
+use crate::counted::Verdict;
 
 #[derive(Debug, Eq, PartialEq)]
 struct Fake {
@@ -107,7 +108,7 @@ fn a_session_that_never_repeats_itself_is_bounded() {
     let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
     for round in 0..200_000 {
         let subject = format!("x.{round}");
-        let known = cache.look_up(&interest, subject.as_bytes(), None, || true);
+        let known = cache.look_up(&interest, subject.as_bytes(), None, || Verdict::ALLOWED);
         assert_eq!(known.matches.plain.len(), 1);
     }
     assert!(cache.remembered() <= crate::limits::CACHED_SUBJECTS);
@@ -136,7 +137,8 @@ fn what_was_foreseen_is_found_whatever_has_changed_since() {
             }
             for (number, (id, text)) in batch.iter().zip(&texts).enumerate() {
                 let foreseen = foreseen.get(number).copied();
-                let known = cache.look_up(&interest, text.as_bytes(), foreseen, || true);
+                let known =
+                    cache.look_up(&interest, text.as_bytes(), foreseen, || Verdict::ALLOWED);
                 let expected: &[u64] = if is_churned && *id == gone { &[] } else { &[*id] };
                 assert_eq!(ids(known.matches), expected, "{text} of {subjects}");
             }
@@ -153,13 +155,13 @@ fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
     let interest: Interest<Fake> = Interest::new(1);
     let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
     for round in 0..100_000 {
-        cache.look_up(&interest, format!("once.{round}").as_bytes(), None, || true);
+        cache.look_up(&interest, format!("once.{round}").as_bytes(), None, || Verdict::ALLOWED);
     }
     let mut asked = 0;
     for round in 0..2_000_000 {
         cache.look_up(&interest, format!("again.{}", round % 10_000).as_bytes(), None, || {
             asked += usize::from(round >= 1_900_000);
-            true
+            Verdict::ALLOWED
         });
     }
     assert!(asked < 1_000, "{asked} of the last 100,000 were not remembered");
@@ -222,7 +224,7 @@ proptest! {
                     let mut fresh = Matches::default();
                     interest.collect(subject.as_bytes(), &mut fresh);
                     prop_assert_eq!(&ids(&fresh), &expected);
-                    let known = cache.look_up(&interest, subject.as_bytes(), None, || true);
+                    let known = cache.look_up(&interest, subject.as_bytes(), None, || Verdict::ALLOWED);
                     prop_assert_eq!(&ids(known.matches), &expected, "cached");
                     let owners: Vec<u64> = known.matches.plain.iter().map(|s| s.owner()).collect();
                     prop_assert!(owners.is_sorted());

@@ -37,13 +37,41 @@ struct State {
     counts: OutCounts,
 }
 
-#[derive(Default)]
 struct Mailbox {
     messages: VecDeque<Message>,
+    /// How many messages it takes.
+    capacity: usize,
     reader: Option<Waker>,
+    /// Who waits for room, one for each task that does.
+    writers: Vec<Waker>,
     /// No more will come: what is there can still be read.
     is_over: bool,
     dropped: u64,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            messages: VecDeque::new(),
+            capacity: MAILBOX_MESSAGES,
+            reader: None,
+            writers: Vec::new(),
+            is_over: false,
+            dropped: 0,
+        }
+    }
+}
+
+impl Mailbox {
+    /// Room is half of it, so that several who see it at once all find some.
+    fn has_room(&self) -> bool {
+        self.messages.len() <= self.capacity / 2
+    }
+
+    /// Who is to be told of room, if there is some or none is needed any more.
+    fn take_writers(&mut self) -> Vec<Waker> {
+        if self.has_room() || self.is_over { std::mem::take(&mut self.writers) } else { Vec::new() }
+    }
 }
 
 impl Mailboxes {
@@ -55,26 +83,41 @@ impl Mailboxes {
 
     /// Forgets the mailbox and what is in it.
     pub(crate) fn discard(&self, sid: u64) {
-        self.state.lock().boxes.remove(&sid);
+        let gone = self.state.lock().boxes.remove(&sid);
+        wake_all(gone.into_iter().flat_map(|mailbox| mailbox.writers));
+    }
+
+    /// How many messages a mailbox takes from now on. What is in it stays.
+    pub(crate) fn set_capacity(&self, sid: u64, capacity: usize) {
+        let writers = {
+            let mut state = self.state.lock();
+            let Some(mailbox) = state.boxes.get_mut(&sid) else { return };
+            mailbox.capacity = capacity.clamp(1, MAILBOX_MESSAGES);
+            mailbox.take_writers()
+        };
+        wake_all(writers);
     }
 
     /// Nothing more will come; what is there can still be read.
     pub(crate) fn end(&self, sid: u64) {
-        let reader = {
+        let (reader, writers) = {
             let mut state = self.state.lock();
             let Some(mailbox) = state.boxes.get_mut(&sid) else { return };
             mailbox.is_over = true;
-            mailbox.reader.take()
+            (mailbox.reader.take(), mailbox.take_writers())
         };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        wake_all(reader.into_iter().chain(writers));
     }
 
     pub(crate) fn poll_next(&self, sid: u64, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         let mut state = self.state.lock();
         let Some(mailbox) = state.boxes.get_mut(&sid) else { return Poll::Ready(None) };
         if let Some(message) = mailbox.messages.pop_front() {
+            if !mailbox.writers.is_empty() {
+                let writers = mailbox.take_writers();
+                drop(state);
+                wake_all(writers);
+            }
             return Poll::Ready(Some(message));
         }
         if mailbox.is_over {
@@ -105,6 +148,11 @@ impl Mailboxes {
     }
 }
 
+/// Never under the lock: who is woken may run at once.
+fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
 /// The number that an in-process client gave.
 pub(crate) fn sid_number(subscription: &Subscription) -> u64 {
     let sid = subscription.sid().try_into().unwrap_or_default();
@@ -124,7 +172,7 @@ impl Outlet for Mailboxes {
         let Some(mailbox) = state.boxes.get_mut(&sid_number(subscription)) else {
             return Accepted::NOTHING;
         };
-        let room = MAILBOX_MESSAGES - mailbox.messages.len().min(MAILBOX_MESSAGES);
+        let room = mailbox.capacity.saturating_sub(mailbox.messages.len());
         if mailbox.is_over || (may_refuse && room < run.messages.len()) {
             return Accepted::NOTHING;
         }
@@ -164,8 +212,22 @@ impl Outlet for Mailboxes {
     ) -> bool {
         let state = self.state.lock();
         state.boxes.get(&sid_number(subscription)).is_some_and(|mailbox| {
-            !mailbox.is_over && mailbox.messages.len() + messages < MAILBOX_MESSAGES / 2
+            !mailbox.is_over && mailbox.messages.len() + messages < mailbox.capacity / 2
         })
+    }
+
+    fn poll_room(&self, subscription: &Subscription, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        let Some(mailbox) = state.boxes.get_mut(&sid_number(subscription)) else {
+            return Poll::Ready(());
+        };
+        if mailbox.is_over || mailbox.has_room() {
+            return Poll::Ready(());
+        }
+        if !mailbox.writers.iter().any(|writer| writer.will_wake(cx.waker())) {
+            mailbox.writers.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     fn flush(&self, _work: &mut Work) {
@@ -190,21 +252,19 @@ impl Outlet for Mailboxes {
     }
 
     fn close(&self, _reason: CloseReason) {
-        let readers: Vec<Waker> = {
+        let waiting: Vec<Waker> = {
             let mut state = self.state.lock();
             state.is_closed = true;
             state
                 .boxes
                 .values_mut()
-                .filter_map(|mailbox| {
+                .flat_map(|mailbox| {
                     mailbox.is_over = true;
-                    mailbox.reader.take()
+                    mailbox.reader.take().into_iter().chain(mailbox.take_writers())
                 })
                 .collect()
         };
-        for reader in readers {
-            reader.wake();
-        }
+        wake_all(waiting);
     }
 
     /// An in-process client has nobody who serves it.

@@ -8,6 +8,7 @@ mod mailbox;
 mod wire;
 
 use std::collections::VecDeque;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -98,6 +99,12 @@ pub(crate) trait Outlet: Send + Sync {
         messages: usize,
         body_bytes: usize,
     ) -> bool;
+
+    /// Ready when there is room for what comes for that subscription. Who is not made to wait for it,
+    /// because its queue has other bounds, always has.
+    fn poll_room(&self, _subscription: &Subscription, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 
     /// Sends off what waits, as far as that needs no waiting.
     fn flush(&self, work: &mut Work);

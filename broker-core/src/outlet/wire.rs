@@ -10,10 +10,11 @@ use bytes::Bytes;
 use super::blocks::BLOCK_BYTES;
 use super::{Accepted, OutCounts, Outlet, Run, Work};
 use crate::error::CloseReason;
+use crate::latency::Queues;
 use crate::limits::SHARED_PAYLOAD_MIN_BYTES;
 use crate::proto::{Publish, encode};
 use crate::subscription::Subscription;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::trace::Trace;
 
 mod watch;
@@ -66,8 +67,8 @@ pub struct WireOutlet {
     headers: AtomicBool,
     max_pending_bytes: usize,
     write_deadline: Duration,
-    /// What waits in all outlets of the broker.
-    total: Arc<AtomicUsize>,
+    /// What all outlets of the broker count together.
+    queues: Arc<Queues>,
 }
 
 #[derive(Default)]
@@ -129,7 +130,7 @@ impl WireOutlet {
         link: Box<dyn Link>,
         max_pending_bytes: usize,
         write_deadline: Duration,
-        total: Arc<AtomicUsize>,
+        queues: Arc<Queues>,
     ) -> Self {
         Self {
             state: Mutex::default(),
@@ -139,7 +140,7 @@ impl WireOutlet {
             headers: AtomicBool::new(false),
             max_pending_bytes,
             write_deadline,
-            total,
+            queues,
         }
     }
 
@@ -212,7 +213,17 @@ impl WireOutlet {
             state = self.state.lock();
             state.is_writing = false;
             pieces.put_back(&mut state, work);
+            let before = state.blocked;
             let result = state.wrote(written, now);
+            if let Some(before) = before {
+                let has_left = match state.blocked {
+                    Some(blocked) => blocked.since != before.since,
+                    None => result.is_ok(),
+                };
+                if has_left {
+                    self.queues.waits.add(now.saturating_duration_since(before.since));
+                }
+            }
             match result {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -301,9 +312,13 @@ impl WireOutlet {
     /// Brings the broker's total up to date with what is left here after a flush.
     fn report(&self, state: &mut State) {
         if state.pending_bytes > state.reported_bytes {
-            self.total.fetch_add(state.pending_bytes - state.reported_bytes, Ordering::Relaxed);
+            self.queues
+                .pending_bytes
+                .fetch_add(state.pending_bytes - state.reported_bytes, Ordering::Relaxed);
         } else if state.pending_bytes < state.reported_bytes {
-            self.total.fetch_sub(state.reported_bytes - state.pending_bytes, Ordering::Relaxed);
+            self.queues
+                .pending_bytes
+                .fetch_sub(state.reported_bytes - state.pending_bytes, Ordering::Relaxed);
         }
         state.reported_bytes = state.pending_bytes;
     }

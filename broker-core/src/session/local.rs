@@ -12,7 +12,7 @@ use super::SYSTEM_QUEUE;
 use super::publisher::{Publisher, Refusals};
 use crate::account::Account;
 use crate::auth::{Grant, Permissions, Subscribe};
-use crate::broker::Shared;
+use crate::broker::{Options, Shared};
 use crate::carrier::Carrier;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
@@ -58,6 +58,21 @@ struct Press {
     publisher: Publisher,
     /// For whoever publishes next. Who finds none takes a new one.
     work: Option<Box<Work>>,
+    /// The broker's, at that version: looked at for each message, changed hardly ever.
+    options: Arc<Options>,
+    version: u64,
+}
+
+impl Press {
+    /// Goes by the options that there are now.
+    fn follow(&mut self, shared: &Shared) {
+        // The version first: it is counted up when the options are there.
+        let version = shared.version();
+        if version != self.version {
+            self.options = shared.options.load_full();
+            self.version = version;
+        }
+    }
 }
 
 /// Why a message was not published.
@@ -147,13 +162,17 @@ impl Client {
         let membership = Membership::begin(Arc::clone(&account), &receiver);
         receiver.membership.store(Some(Arc::new(membership)));
         shared.register_local(&receiver);
+        let publisher = Publisher::new(seed, shared.counted_subjects.clone());
+        // The version first: if the options change meanwhile, they are looked at again.
+        let (version, options) = (shared.version(), shared.options.load_full());
+        let press = Press { publisher, work: None, options, version };
         let session = LocalSession {
             shared,
             account,
             permissions: grant.permissions,
             receiver,
             mailboxes,
-            press: Mutex::new(Press { publisher: Publisher::new(seed), work: None }),
+            press: Mutex::new(press),
             next_sid: AtomicU64::new(1),
         };
         Self { session: Arc::new(session) }
@@ -304,6 +323,54 @@ impl Client {
         Ok(answer)
     }
 
+    /// Waits until all in-process subscribers that would get a message to `subject` have room for it, of each
+    /// queue group at least one: for a publisher who must not be faster than they are. (Clients on the
+    /// wire are not waited for: one that does not read is cut.)
+    ///
+    /// There is room while a mailbox is at most half full, so that as many as half of its
+    /// [capacity](Subscriber::set_capacity) may wait for it at once, publish one message each, and lose
+    /// none. Whoever reads a subscription of its own must not wait for room in it.
+    ///
+    /// ```
+    /// # use broker_core::{Broker, Options};
+    /// # futures_executor::block_on(async {
+    /// # let broker = Broker::new(Options::default(), std::time::Instant::now);
+    /// let client = broker.client();
+    /// let mut jobs = client.subscribe("jobs").await?;
+    /// jobs.set_capacity(16);
+    /// let worker = std::thread::spawn(move || {
+    ///     futures_executor::block_on(async {
+    ///         for _ in 0..1_000 {
+    ///             jobs.next().await;
+    ///         }
+    ///         jobs.dropped()
+    ///     })
+    /// });
+    ///
+    /// for _ in 0..1_000 {
+    ///     client.wait_for_room("jobs").await?;
+    ///     client.publish("jobs", "do it".into()).await?;
+    /// }
+    /// assert_eq!(worker.join().unwrap(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SubjectError`] if it is no subject.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens that could be lost.
+    pub async fn wait_for_room<S>(&self, subject: S) -> Result<(), SubjectError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        let subject = subject.try_into().map_err(Into::into)?;
+        poll_fn(|cx| self.session.poll_room(&subject, cx)).await;
+        Ok(())
+    }
+
     /// A subject of this client's own, for answers.
     pub fn new_inbox(&self) -> String {
         format!("_INBOX.{}", self.session.shared.unique_name())
@@ -348,8 +415,10 @@ impl LocalSession {
                 (Some(len), Bytes::from(block))
             }
         };
-        let options = self.shared.options.load();
-        let limit = options.limits.max_payload_bytes;
+        let mut press = self.press.lock();
+        press.follow(&self.shared);
+        let limit = press.options.limits.max_payload_bytes;
+        let most_pending = press.options.limits.max_pending_total_bytes;
         if body.len() > limit {
             return Err(PublishError::MaxPayload { size: body.len(), limit });
         }
@@ -370,7 +439,6 @@ impl LocalSession {
             foreseen: None,
         };
         let mut outcome = Outcome { session: self, denied: false, answer: None };
-        let mut press = self.press.lock();
         let mut work = press.work.take().unwrap_or_default();
         work.start_by(self.shared.clock);
         let permissions = self.permissions.as_ref();
@@ -394,8 +462,22 @@ impl LocalSession {
         if let Some((sid, answer)) = answer {
             self.mailboxes.put(sid, answer);
         }
-        self.shared.guard_total(&options.limits);
+        if self.shared.queues.pending_bytes.load(Ordering::Relaxed) > most_pending {
+            self.shared.guard_total(&self.shared.options.load().limits);
+        }
         if denied { Err(PublishError::Denied(subject)) } else { Ok(()) }
+    }
+
+    /// Who subscribes is looked up each time: somebody may have come or gone.
+    fn poll_room(&self, subject: &Subject, cx: &mut Context<'_>) -> Poll<()> {
+        let mut matches = Matches::default();
+        self.account.interest.collect(subject.as_ref(), &mut matches);
+        let mut has_room = |subscription: &Arc<Subscription>| {
+            subscription.receiver.outlet.poll_room(subscription, cx).is_ready()
+        };
+        let is_ready = matches.plain.iter().all(&mut has_room)
+            && matches.groups().iter().all(|group| group.iter().any(&mut has_room));
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn subscribe(
@@ -544,6 +626,12 @@ impl Subscriber {
             end(&self.session.account, &self.subscription);
             self.session.mailboxes.end(sid_number(&self.subscription));
         }
+    }
+
+    /// How many messages its mailbox takes before what comes is dropped, from 1 to
+    /// [`crate::limits::MAILBOX_MESSAGES`], which it is unless this says otherwise. What is in it stays.
+    pub fn set_capacity(&mut self, messages: usize) {
+        self.session.mailboxes.set_capacity(sid_number(&self.subscription), messages);
     }
 
     /// How many messages found its mailbox full and were dropped.

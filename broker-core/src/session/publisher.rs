@@ -2,6 +2,7 @@
 
 use crate::account::{Account, SYSTEM};
 use crate::auth::Permissions;
+use crate::counted::{CountedSubjects, Counting};
 use crate::deliver::deliver;
 use crate::error::ClientFault;
 use crate::interest::{AllForeseen, MatchCache};
@@ -16,6 +17,7 @@ use crate::sync::{Arc, Ordering};
 pub(super) struct Publisher {
     /// Made at the first message: most sessions of a large server never send one.
     cache: Option<Box<MatchCache<Subscription>>>,
+    counting: Counting,
     random: Random,
     in_messages: u64,
     in_bytes: u64,
@@ -32,8 +34,9 @@ pub(super) trait Refusals {
 }
 
 impl Publisher {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { cache: None, random: Random::new(seed), in_messages: 0, in_bytes: 0 }
+    pub(super) fn new(seed: u64, counted: Option<Arc<CountedSubjects>>) -> Self {
+        let (random, counting) = (Random::new(seed), Counting::new(counted, seed));
+        Self { cache: None, counting, random, in_messages: 0, in_bytes: 0 }
     }
 
     pub(super) fn random(&mut self) -> &mut Random {
@@ -70,7 +73,8 @@ impl Publisher {
         refusals: &mut impl Refusals,
         work: &mut Work,
     ) {
-        self.count(receiver, run);
+        let bytes = self.count(receiver, run);
+        let counting = &mut self.counting;
         let random = &mut self.random;
         let cache = self.cache.get_or_insert_with(|| {
             let counts = receiver.counted_look_ups.get_or_init(Arc::default);
@@ -78,12 +82,13 @@ impl Publisher {
             Box::new(MatchCache::new(hasher, random.next_u64(), Arc::clone(counts)))
         });
         let known = cache.look_up(&account.interest, run.subject, run.foreseen, || {
-            permissions.is_none_or(|permissions| permissions.may_publish(run.subject))
+            counting.judge(permissions, run.subject)
         });
-        let all_may_pass = known.is_allowed
+        let all_may_pass = known.verdict.is_allowed()
             && !is_reserved_subject(account, run.subject)
             && run.messages.iter().all(|message| !is_reserved_reply(message.reply));
         if all_may_pass {
+            counting.note(known.verdict, run.subject, run.messages.len(), bytes);
             refusals.accepted(work);
             deliver(account, receiver, run, known.matches, random, work, |message, work| {
                 if !message.reply.is_empty() {
@@ -94,13 +99,18 @@ impl Publisher {
         }
         for message in run.messages {
             let is_allowed = !is_reserved_subject(account, run.subject)
-                && (known.is_allowed
+                && (known.verdict.is_allowed()
                     || (receiver.tracks_replies() && receiver.take_reply(run.subject, work.now())));
             if !is_allowed {
                 refusals.refused(&ClientFault::PublishDenied(run.subject.into()), work);
             } else if is_reserved_reply(message.reply) {
                 refusals.refused(&ClientFault::ReplyDenied(message.reply.into()), work);
             } else {
+                if known.verdict.is_allowed() {
+                    counting.note(known.verdict, run.subject, 1, message.body.len());
+                } else {
+                    counting.note_unknown(run.subject, message.body.len());
+                }
                 refusals.accepted(work);
                 let one = Run { messages: std::slice::from_ref(message), ..*run };
                 deliver(account, receiver, &one, known.matches, random, work, |message, work| {
@@ -112,13 +122,14 @@ impl Publisher {
         }
     }
 
-    /// The session alone writes these counters, so that a store does.
-    fn count(&mut self, receiver: &Receiver, run: &Run<'_>) {
+    /// The session alone writes these counters, so that a store does. Returns the bytes.
+    fn count(&mut self, receiver: &Receiver, run: &Run<'_>) -> usize {
         let bytes: usize = run.messages.iter().map(|message| message.body.len()).sum();
         self.in_messages += run.messages.len() as u64;
         self.in_bytes += bytes as u64;
         receiver.in_messages.store(self.in_messages, Ordering::Relaxed);
         receiver.in_bytes.store(self.in_bytes, Ordering::Relaxed);
+        bytes
     }
 }
 

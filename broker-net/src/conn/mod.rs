@@ -156,6 +156,7 @@ impl Connection {
         // What was read while more was expected has waited for the end of the turn.
         if std::mem::take(&mut self.must_flush) {
             with_buffers(|buffers| self.session.flush(clock::now(), &mut buffers.work));
+            self.reader.note_flush(&mut self.session);
         }
         polled
     }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use broker_core::session::ClientSession;
 use broker_core::session::client::Received;
@@ -41,6 +42,8 @@ pub(super) struct Reader {
     must_look: bool,
     /// The last read filled the buffer.
     is_full: bool,
+    /// When what was read and is measured was read, until all that it brought has been flushed.
+    measured_since: Option<Instant>,
 }
 
 /// A large message, or a control line longer than the shared buffer, as far as it has come.
@@ -105,7 +108,19 @@ impl Reader {
             }
             return result;
         }
-        with_buffers(|buffers| self.read_chunk(socket, session, buffers))
+        let result = with_buffers(|buffers| self.read_chunk(socket, session, buffers));
+        if !self.is_full {
+            self.note_flush(session);
+        }
+        result
+    }
+
+    /// All that was read has been flushed.
+    pub(super) fn note_flush(&mut self, session: &mut ClientSession) {
+        let Some(since) = self.measured_since.take() else { return };
+        if session.take_has_published() {
+            session.note_flush(clock::now().saturating_duration_since(since));
+        }
     }
 
     fn read_chunk(
@@ -114,7 +129,7 @@ impl Reader {
         session: &mut ClientSession,
         buffers: &mut Buffers,
     ) -> io::Result<usize> {
-        let Buffers { work, read } = buffers;
+        let Buffers { work, read, samples } = buffers;
         let kept = self.kept.len();
         // What was kept leaves room: it is less than a large message.
         let end = session.read_limit().clamp(kept + 1, READ_BYTES.max(kept + 1)).min(read.len());
@@ -126,7 +141,13 @@ impl Reader {
         if self.is_full {
             work.expect_more();
         }
-        let received = session.receive(clock::now(), input, None, work);
+        let now = clock::now();
+        if samples.is_due() && self.measured_since.is_none() {
+            // What was published before is not meant.
+            session.take_has_published();
+            self.measured_since = Some(now);
+        }
+        let received = session.receive(now, input, None, work);
         self.keep(input, received);
         Ok(len)
     }

@@ -168,7 +168,7 @@ impl Hatch {
     /// From now on connections come by another configuration of TLS.
     #[cfg(feature = "tls-core")]
     pub(crate) fn set_tls(&self, next: Option<(crate::TlsOptions, crate::TlsConfig)>) {
-        self.below.tls.set(next);
+        super::tls::set(&self.below, None, next);
     }
 
     /// Makes of a stream what a session can be opened for, or nothing.

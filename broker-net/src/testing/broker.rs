@@ -24,11 +24,16 @@ use super::tap::Tap;
 use super::wait::Wait;
 use crate::apply::{ApplyError, Report};
 use crate::lame_duck::LameDuck;
+use crate::outlook::Outlook;
 use crate::pipe::LocalStream;
 use crate::server::{BindError, ServerOptions};
 
 /// For how long nothing must happen for the broker to be idle.
 const IDLE: Duration = Duration::from_millis(20);
+
+/// And how often nothing must be seen to have happened. On a machine that does much else, time alone tells
+/// nothing: it may have passed without anybody having had a turn.
+const IDLE_LOOKS: u32 = 20;
 
 /// A NATS broker for one test: see the [module](super).
 ///
@@ -143,6 +148,17 @@ impl TestBroker {
     /// While it [restarts](Self::restart): there is none then.
     pub fn broker(&self) -> Broker {
         self.kit.broker().unwrap_or_else(|| panic!("the broker is restarting, or could not be"))
+    }
+
+    /// What is seen of it as a server: see [`Server::outlook`](crate::Server::outlook). It belongs to this
+    /// run of the broker.
+    ///
+    /// # Panics
+    ///
+    /// While it [restarts](Self::restart).
+    pub fn outlook(&self) -> Outlook {
+        let server = self.kit.server();
+        server.unwrap_or_else(|| panic!("the broker is restarting, or could not be")).outlook()
     }
 
     /// Counts, added up now.
@@ -281,12 +297,13 @@ impl TestBroker {
         let is_idle = move |kit: &Kit| {
             let stats = kit.broker()?.stats();
             let now = kit.now();
-            let (before, since) = *last.get_or_insert((stats, now));
-            if before != stats || stats.pending_bytes > 0 || kit.watcher.holds_messages() {
-                last = Some((stats, now));
+            let (before, since, looks) = last.get_or_insert((stats, now, 0));
+            if *before != stats || stats.pending_bytes > 0 || kit.watcher.holds_messages() {
+                last = Some((stats, now, 0));
                 return None;
             }
-            (now.saturating_sub(since) >= IDLE).then_some(())
+            *looks += 1;
+            (*looks >= IDLE_LOOKS && now.saturating_sub(*since) >= IDLE).then_some(())
         };
         Wait::new(&self.kit, is_idle, |kit| {
             let stats = kit.broker().map(|broker| broker.stats());
@@ -429,7 +446,28 @@ impl TestBroker {
     /// Dropped while it waits, it takes its course.
     pub async fn restart(&self) -> Result<(), BindError> {
         let kit = Arc::clone(&self.kit);
-        self.there(async move { kit.restart().await }).await.unwrap_or(Ok(()))
+        self.there(async move { kit.restart(None, None).await }).await.unwrap_or(Ok(()))
+    }
+
+    /// Restarts it, as [`Self::restart`] does, with other options, also such that take a restart; and with
+    /// somebody else who decides who may be here, if there is anybody. Port 0 stands for the one that it
+    /// has.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] if it cannot be; then it is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::restart`].
+    pub async fn restart_with(
+        &self,
+        options: ServerOptions,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Result<(), BindError> {
+        let kit = Arc::clone(&self.kit);
+        let restarting = async move { kit.restart(Some(options), authenticator).await };
+        self.there(restarting).await.unwrap_or(Ok(()))
     }
 
     /// What the server was told, with the port that was chosen.

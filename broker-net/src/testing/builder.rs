@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use super::block_on;
 use super::broker::TestBroker;
 use super::home::OwnThread;
-use super::kit::Kit;
+use super::kit::{Deciders, Kit};
 use crate::server::{BindError, ServerOptions};
 
 /// How many lines of the protocol are kept.
@@ -42,7 +42,7 @@ const LINES: usize = 200;
 pub struct TestBrokerBuilder {
     options: ServerOptions,
     users: Vec<User>,
-    authenticator: Option<Arc<dyn Authenticator>>,
+    deciders: Deciders,
     lines: usize,
     has_own_thread: bool,
 }
@@ -52,7 +52,7 @@ impl Default for TestBrokerBuilder {
         Self {
             options: ServerOptions::default(),
             users: Vec::new(),
-            authenticator: None,
+            deciders: Deciders::default(),
             lines: LINES,
             has_own_thread: false,
         }
@@ -80,10 +80,54 @@ pub enum StartError {
     Runtime(#[source] io::Error),
 }
 
+impl ServerOptions {
+    /// The same, at addresses that suit a test (cargo feature `testing`): any free port of `127.0.0.1`, also
+    /// for WebSocket, and no socket in the file system, so that tests which run at the same time do not
+    /// meet.
+    #[must_use]
+    pub fn at_any_port(mut self) -> Self {
+        let here = Self::default();
+        self.host = here.host;
+        self.port = here.port;
+        #[cfg(feature = "websocket")]
+        if let Some(websocket) = &mut self.websocket {
+            let here = crate::WebsocketOptions::default();
+            websocket.host = here.host;
+            websocket.port = here.port;
+        }
+        #[cfg(unix)]
+        {
+            self.unix = None;
+        }
+        self
+    }
+
+    /// Port 0 is the one there was, and so is the seed.
+    pub(super) fn keep_ports_of(&mut self, before: &Self) {
+        self.broker.seed = before.broker.seed;
+        if self.port == 0 {
+            self.port = before.port;
+        }
+        #[cfg(feature = "websocket")]
+        if let (Some(websocket), Some(before)) = (&mut self.websocket, &before.websocket)
+            && websocket.port == 0
+        {
+            websocket.port = before.port;
+        }
+    }
+}
+
 impl TestBrokerBuilder {
     /// Changes any option of the server that there is.
     pub fn options(mut self, change: impl FnOnce(&mut ServerOptions)) -> Self {
         change(&mut self.options);
+        self
+    }
+
+    /// Replaces all options of the server, those that a production server has for instance, but for where it
+    /// listens: see [`ServerOptions::at_any_port`].
+    pub fn all_options(mut self, options: ServerOptions) -> Self {
+        self.options = options.at_any_port();
         self
     }
 
@@ -133,7 +177,14 @@ impl TestBrokerBuilder {
 
     /// Has somebody else decide who comes in.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
-        self.authenticator = Some(Arc::new(authenticator));
+        self.deciders.all = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Has somebody else decide who comes in by WebSocket, if others do than for the rest.
+    #[cfg(feature = "websocket")]
+    pub fn websocket_authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.deciders.websocket = Some(Arc::new(authenticator));
         self
     }
 
@@ -177,8 +228,8 @@ impl TestBrokerBuilder {
         }
         let is_single = Handle::try_current()
             .is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::CurrentThread);
-        let Self { options, authenticator, lines, .. } = self;
-        let kit = Kit::start(options, authenticator, lines).await?;
+        let Self { options, deciders, lines, .. } = self;
+        let kit = Kit::start(options, deciders, lines).await?;
         Ok(TestBroker::new(kit, None, is_single))
     }
 
@@ -193,8 +244,8 @@ impl TestBrokerBuilder {
     }
 
     async fn start_on_own_thread(self) -> Result<TestBroker, StartError> {
-        let Self { options, authenticator, lines, .. } = self;
-        let start = move || async move { Ok(Kit::start(options, authenticator, lines).await?) };
+        let Self { options, deciders, lines, .. } = self;
+        let start = move || async move { Ok(Kit::start(options, deciders, lines).await?) };
         let (thread, started) = OwnThread::start(start).map_err(StartError::Thread)?;
         let gone = || StartError::Thread(io::Error::other("it ended before it began"));
         let kit = started.await.map_err(|_| gone())??;
@@ -205,11 +256,11 @@ impl TestBrokerBuilder {
         if self.users.is_empty() {
             return Ok(());
         }
-        if self.authenticator.is_some() {
+        if self.deciders.all.is_some() {
             return Err(StartError::TwoAuthenticators);
         }
         let users = Users::builder().users(self.users.drain(..)).build()?;
-        self.authenticator = Some(Arc::new(users));
+        self.deciders.all = Some(Arc::new(users));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
+use broker_core::CloseReason;
 use bytes::BytesMut;
 
 use crate::conn::{Socket, Transport};
@@ -131,6 +132,10 @@ impl Transport for Gated {
             Poll::Ready(()) => self.behind.transport.poll_unsent(cx),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    fn say_why(&self, reason: CloseReason) -> bool {
+        self.gate.writes.check().is_ok() && self.behind.transport.say_why(reason)
     }
 
     fn note_id(&self, id: u64) {

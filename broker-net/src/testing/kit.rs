@@ -36,7 +36,7 @@ struct State {
     is_over: bool,
     /// As they are now, with the ports that were chosen.
     options: ServerOptions,
-    authenticator: Arc<dyn Authenticator>,
+    deciders: Deciders,
     address: SocketAddr,
     url: String,
     /// What is done in the meantime; ends with the test broker.
@@ -49,21 +49,36 @@ impl fmt::Debug for Kit {
     }
 }
 
+/// Who decides who comes in.
+#[derive(Clone, Default)]
+pub(super) struct Deciders {
+    /// None: everybody does.
+    pub(super) all: Option<Arc<dyn Authenticator>>,
+    /// Of those who come by WebSocket; none: who decides for all.
+    #[cfg(feature = "websocket")]
+    pub(super) websocket: Option<Arc<dyn Authenticator>>,
+}
+
 /// Binds a server that is watched from the first connection on.
 async fn bind(
     options: ServerOptions,
-    authenticator: &Arc<dyn Authenticator>,
+    deciders: &Deciders,
     door: &Arc<Door>,
     gates: &Arc<Gates>,
     watcher: &Arc<Watcher>,
 ) -> Result<Server, BindError> {
-    let keeper = Doorkeeper { door: Arc::clone(door), behind: Arc::clone(authenticator) };
-    let server = ServerBuilder::default()
+    let guarded = |behind: Arc<dyn Authenticator>| Doorkeeper { door: Arc::clone(door), behind };
+    let all = deciders.all.clone().unwrap_or_else(|| Arc::new(NoAuth));
+    let builder = ServerBuilder::default()
         .options(options)
-        .authenticator(keeper)
-        .gates(Arc::clone(gates))
-        .bind()
-        .await?;
+        .authenticator(guarded(all))
+        .gates(Arc::clone(gates));
+    #[cfg(feature = "websocket")]
+    let builder = match &deciders.websocket {
+        Some(websocket) => builder.websocket_authenticator(guarded(Arc::clone(websocket))),
+        None => builder,
+    };
+    let server = builder.bind().await?;
     server.broker().set_probe(Watching(Arc::clone(watcher)));
     Ok(server)
 }
@@ -72,21 +87,20 @@ impl Kit {
     /// Starts in the runtime that polls it.
     pub(super) async fn start(
         options: ServerOptions,
-        authenticator: Option<Arc<dyn Authenticator>>,
+        deciders: Deciders,
         lines: usize,
     ) -> Result<Arc<Self>, BindError> {
-        let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         let watcher = Arc::new(Watcher::new(lines, options.broker.seed));
         let door = Arc::new(Door::default());
         let gates = Arc::default();
-        let server = bind(options, &authenticator, &door, &gates, &watcher).await?;
+        let server = bind(options, &deciders, &door, &gates, &watcher).await?;
         let state = State {
             options: server.options(),
             address: server.local_addr(),
             url: server.url(),
             server: Some(Arc::new(server)),
             is_over: false,
-            authenticator,
+            deciders,
             tasks: JoinSet::new(),
         };
         let kit = Arc::new(Self {
@@ -143,18 +157,30 @@ impl Kit {
         }
     }
 
-    /// Ends the server, and begins one at the same address.
-    pub(super) async fn restart(&self) -> Result<(), BindError> {
-        let (server, mut options, authenticator) = {
+    /// Ends the server, and begins one at the same address; with other options, if there are any, and
+    /// somebody else who decides who comes in, if there is anybody.
+    pub(super) async fn restart(
+        &self,
+        next: Option<ServerOptions>,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Result<(), BindError> {
+        let (server, mut options, deciders) = {
             let mut state = self.state();
             let Some(server) = state.server.take() else { return Ok(()) };
-            (server, state.options.clone(), Arc::clone(&state.authenticator))
+            if let Some(next) = next {
+                let before = std::mem::replace(&mut state.options, next);
+                state.options.keep_ports_of(&before);
+            }
+            if authenticator.is_some() {
+                state.deciders.all = authenticator;
+            }
+            (server, state.options.clone(), state.deciders.clone())
         };
-        server.shutdown().await;
+        server.end_at_once().await;
         drop(server);
         // Another run, another id.
         options.broker.seed = options.broker.seed.wrapping_add(1);
-        let server = bind(options, &authenticator, &self.door, &self.gates, &self.watcher).await?;
+        let server = bind(options, &deciders, &self.door, &self.gates, &self.watcher).await?;
         let mut state = self.state();
         if !state.is_over {
             state.options = server.options();
@@ -177,8 +203,8 @@ impl Kit {
         let report = server.apply(options, keeper).await?;
         let mut state = self.state();
         state.options = server.options();
-        if let Some(authenticator) = authenticator {
-            state.authenticator = authenticator;
+        if authenticator.is_some() {
+            state.deciders.all = authenticator;
         }
         Ok(report)
     }

@@ -87,6 +87,28 @@ async fn options_change_while_it_serves_and_stay_changed_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_takes_a_restart_is_changed_by_one() {
+    let broker = TestBroker::builder().seed(3).start().await.unwrap();
+    let client = connect(&broker.url()).await;
+    let mut inbox = client.subscribe("x").await.unwrap();
+    let (url, mut options) = (broker.url(), broker.options());
+    options.port = 0;
+    options.broker.server_name = Some("other".into());
+    options.broker.limits.max_pending_bytes = 1 << 21;
+    broker.restart_with(options, None).await.unwrap();
+    assert_eq!(broker.url(), url);
+    broker.wait_for_subscription("x").await;
+    assert_eq!(broker.broker().info().server_name, "other");
+    assert_eq!(broker.options().broker.limits.max_pending_bytes, 1 << 21);
+    broker.client().publish("x", "1".into()).await.unwrap();
+    assert_eq!(next(&mut inbox).await.payload, "1");
+
+    let token = broker_core::auth::Token::new("t");
+    broker.restart_with(broker.options(), Some(Arc::new(token))).await.unwrap();
+    assert!(async_nats::connect(&url).await.is_err());
+}
+
+#[tokio::test]
 async fn stopping_leaves_nothing() {
     let broker = TestBroker::builder().own_thread().start().await.unwrap();
     let address = broker.address();

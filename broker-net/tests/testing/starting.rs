@@ -185,6 +185,26 @@ async fn it_listens_for_websocket_too_and_so_again_after_a_restart() {
     assert_eq!(next(&mut inbox).await.payload, "1");
 }
 
+#[cfg(feature = "websocket")]
+#[tokio::test]
+async fn others_may_decide_who_comes_in_by_websocket() {
+    let page = broker_core::auth::Token::new("page");
+    let builder = TestBroker::builder().websocket().token("fleet").websocket_authenticator(page);
+    let broker = builder.start().await.unwrap();
+    let connecting = async |token: &str, url: String| {
+        async_nats::ConnectOptions::with_token(token.to_owned()).connect(url).await.is_ok()
+    };
+    for _ in 0..2 {
+        let websocket = || broker.websocket_url().unwrap();
+        assert!(connecting("page", websocket()).await);
+        assert!(!connecting("fleet", websocket()).await);
+        assert!(connecting("fleet", broker.url()).await);
+        broker.fail_authentication(1);
+        assert!(!connecting("page", websocket()).await);
+        broker.restart().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn every_option_of_the_server_can_be_changed() {
     let broker = TestBroker::builder()

@@ -1,5 +1,6 @@
 //! Makes certificates.
 
+use std::slice;
 use std::sync::Arc;
 
 use broker_net::{Pem, TlsOptions};
@@ -14,6 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Signs certificates.
 pub(crate) struct Authority {
+    name: String,
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
 }
@@ -22,17 +24,47 @@ pub(crate) struct Authority {
 pub(crate) struct Identity {
     pub(crate) certificate: rcgen::Certificate,
     pub(crate) key: KeyPair,
+    /// What is shown behind it.
+    behind: Vec<CertificateDer<'static>>,
 }
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
+        Self::changed(name, |_| {})
+    }
+
+    /// One whose certificate is changed before it is signed.
+    pub(crate) fn changed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
+        let params = Self::params(name, change);
+        let certificate = params.self_signed(&key).unwrap();
+        Self { name: name.to_owned(), issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// The same with the same key, and another certificate.
+    pub(crate) fn again(&self, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let key = KeyPair::from_pem(&self.issuer.key().serialize_pem()).unwrap();
+        let params = Self::params(&self.name, change);
+        let certificate = params.self_signed(&key).unwrap();
+        Self { name: self.name.clone(), issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// One that this one vouches for.
+    pub(crate) fn below(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let params = Self::params(name, change);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Self { name: name.to_owned(), issuer: Issuer::new(params, key), certificate }
+    }
+
+    fn params(name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
         let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params.self_signed(&key).unwrap();
-        Self { issuer: Issuer::new(params, key), certificate }
+        change(&mut params);
+        params
     }
 
     pub(crate) fn certificate_pem(&self) -> String {
@@ -45,9 +77,19 @@ impl Authority {
 
     /// A server at these names.
     pub(crate) fn server(&self, names: &[&str]) -> Identity {
+        self.server_changed(names, |_| {})
+    }
+
+    /// One whose certificate is changed before it is signed.
+    pub(crate) fn server_changed(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        change(&mut params);
         self.sign(&params)
     }
 
@@ -65,13 +107,13 @@ impl Authority {
     pub(crate) fn client_with_key(&self, of: &Identity) -> Identity {
         let key = KeyPair::from_pem(&of.key.serialize_pem()).unwrap();
         let certificate = CertificateParams::default().signed_by(&key, &self.issuer).unwrap();
-        Identity { certificate, key }
+        Identity { certificate, key, behind: Vec::new() }
     }
 
     fn sign(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity { certificate, key }
+        Identity { certificate, key, behind: Vec::new() }
     }
 
     /// Says that the certificates of these numbers hold no longer.
@@ -147,9 +189,14 @@ impl Identity {
         self.key.serialize_pem().into_bytes().into()
     }
 
+    pub(crate) fn shown_with(mut self, authority: &Authority) -> Self {
+        self.behind.push(authority.certificate.der().clone());
+        self
+    }
+
     fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
-        (vec![self.certificate.der().clone()], key)
+        ([slice::from_ref(self.certificate.der()), &self.behind].concat(), key)
     }
 }
 

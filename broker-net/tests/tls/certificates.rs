@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use broker_core::auth::{Authenticator, Credentials, Decision, User, Users};
 use broker_net::{ClientCertificates, Pem, Server, TlsOptions};
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
+    PublicKeyData, SanType, SerialNumber, date_time_ymd,
 };
 
 use crate::authority::{Authority, Identity};
@@ -151,6 +151,80 @@ async fn only_certificates_that_hold_are_let_in() {
         ),
     ] {
         assert_eq!(world.verdict(identity.as_ref()).await, expected, "{case}");
+    }
+}
+
+/// webpki asks none of this of who stands in `ca_file`.
+#[tokio::test]
+async fn an_authority_vouches_for_nobody_whom_its_certificate_does_not_allow() {
+    use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+    type Change = fn(&mut CertificateParams);
+    let cases: [(&str, Change, bool); 9] = [
+        ("as usual", |_| {}, true),
+        ("for clients", |params| params.extended_key_usages = vec![ServerAuth, ClientAuth], true),
+        ("for anything", |params| params.extended_key_usages = vec![Any], true),
+        ("that says nothing of its key", |params| params.key_usages.clear(), true),
+        ("for servers", |params| params.extended_key_usages = vec![ServerAuth], false),
+        ("expired", |params| params.not_after = date_time_ymd(2020, 1, 1), false),
+        ("not yet valid", |params| params.not_before = date_time_ymd(2090, 1, 1), false),
+        ("that may not sign", |params| params.key_usages = vec![KeyUsagePurpose::CrlSign], false),
+        ("that is none", |params| params.is_ca = IsCa::ExplicitNoCa, false),
+    ];
+    for (case, change, vouches) in cases {
+        let root = Authority::changed("root", change);
+        let believed = root.pem();
+        let world = World::new(&["CN=client"], |_, options| options.ca = Some(believed)).await;
+        let expected = if vouches { user("CN=client") } else { Verdict::NoTls };
+        assert_eq!(world.verdict(Some(&root.client(|_| {}))).await, expected, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn who_stands_between_vouches_only_if_allowed() {
+    use ExtendedKeyUsagePurpose::ServerAuth;
+    let world = World::new(&["CN=client"], |_, _| {}).await;
+    let ca = &world.authority;
+    let middle = ca.below("middle", |_| {});
+    assert_eq!(world.verdict(Some(&middle.client(|_| {}))).await, Verdict::NoTls, "not shown");
+    let shown = middle.client(|_| {}).shown_with(&middle);
+    assert_eq!(world.verdict(Some(&shown)).await, user("CN=client"));
+    type Change = fn(&mut CertificateParams);
+    let cases: [(&str, Change); 4] = [
+        ("expired", |params| params.not_after = date_time_ymd(2020, 1, 1)),
+        ("may not sign", |params| params.key_usages = vec![KeyUsagePurpose::CrlSign]),
+        ("for servers", |params| params.extended_key_usages = vec![ServerAuth]),
+        ("none", |params| params.is_ca = IsCa::ExplicitNoCa),
+    ];
+    for (case, change) in cases {
+        let middle = ca.below("middle", change);
+        let shown = middle.client(|_| {}).shown_with(&middle);
+        assert_eq!(world.verdict(Some(&shown)).await, Verdict::NoTls, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_stand_between_than_the_authority_allows() {
+    let root = Authority::changed("root", |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    });
+    let believed = root.pem();
+    let world = World::new(&["CN=client"], |_, options| options.ca = Some(believed)).await;
+    assert_eq!(world.verdict(Some(&root.client(|_| {}))).await, user("CN=client"));
+    let middle = root.below("middle", |_| {});
+    let shown = middle.client(|_| {}).shown_with(&middle);
+    assert_eq!(world.verdict(Some(&shown)).await, Verdict::NoTls);
+}
+
+/// An authority renews its certificate and keeps its key; both stand in the file for a while.
+#[tokio::test]
+async fn of_an_old_and_a_new_certificate_of_an_authority_one_has_to_hold() {
+    let root = Authority::new("root");
+    let old = root.again(|params| params.not_after = date_time_ymd(2020, 1, 1));
+    for both in [[&root, &old], [&old, &root]] {
+        let pem = both.map(Authority::certificate_pem).concat();
+        let believed = Pem::from(pem.into_bytes());
+        let world = World::new(&["CN=client"], |_, options| options.ca = Some(believed)).await;
+        assert_eq!(world.verdict(Some(&root.client(|_| {}))).await, user("CN=client"));
     }
 }
 

@@ -8,7 +8,9 @@
 mod authority;
 mod client;
 
+mod abuse;
 mod certificates;
+mod expiry;
 mod handshake;
 mod options;
 mod reload;

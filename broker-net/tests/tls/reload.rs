@@ -163,12 +163,18 @@ async fn files_that_change_are_taken_up_and_broken_ones_are_not() {
         in_time(becoming).await;
     };
     becomes(&first).await;
-    fs::write(&chain, "broken").unwrap();
+    // The chain is another already, and the key is not: that cannot be used.
     let second = authority.server(&["localhost"]);
-    // Long enough for a look at the broken one, which changes nothing.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    exchange(&chain, &second.chain(), &second.certificate.pem());
     assert!(shown(&server, &authority).await == *first.certificate.der());
-    write(&second);
+    exchange(&key, &second.pem_key(), &second.key.serialize_pem());
     becomes(&second).await;
+    // What can be used comes after what cannot.
+    fs::write(&chain, "broken").unwrap();
+    let third = authority.server(&["localhost"]);
+    exchange(&key, &third.pem_key(), &third.key.serialize_pem());
+    assert!(shown(&server, &authority).await == *second.certificate.der());
+    exchange(&chain, &third.chain(), &third.certificate.pem());
+    becomes(&third).await;
     client.ping().await;
 }

@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
-// Milliseconds for one scenario. Nothing takes nearly as long, unless it fails.
+// Milliseconds for one scenario. Nothing takes nearly as long, unless it fails or is told to do more.
 const DEADLINE = 30_000;
 
 /** A server of its own for one scenario, on any free port. */
@@ -28,6 +28,10 @@ export class Server {
       said.push(line);
       const match = /client connections on\s+(\S+)/.exec(line);
       if (match) this.address = match[1];
+      const monitor = /Starting https? monitor on (\S+)/.exec(line);
+      if (monitor) this.monitor = monitor[1];
+      const websocket = /websocket clients on (\S+)/.exec(line);
+      if (websocket) this.websocket = websocket[1];
       if (line.includes("Server is ready")) {
         this.process.stderr.resume();
         return;
@@ -40,8 +44,10 @@ export class Server {
     return Number(this.address.split(":").pop());
   }
 
-  /** Starts it on the port it had. */
+  /** Starts it on the ports it had. */
   startAgain() {
+    const monitoring = this.flags.indexOf("-m");
+    if (monitoring >= 0) this.flags[monitoring + 1] = this.monitor.split(":").pop();
     return this.run(String(this.port));
   }
 
@@ -75,14 +81,14 @@ export async function next(source) {
 }
 
 /** Runs the scenarios one after the other; the name of each says what it shows. */
-export async function main(scenarios) {
+export async function main(scenarios, deadline = DEADLINE) {
   const entries = Object.entries(scenarios);
   console.log(`1..${entries.length}`);
   let failed = 0;
   for (const [name, scenario] of entries) {
     let timer;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error("deadline passed")), DEADLINE);
+      timer = setTimeout(() => reject(new Error("deadline passed")), deadline);
     });
     try {
       await Promise.race([scenario(), late]);

@@ -3,92 +3,42 @@
 NATSD and PROMETHEUS name the programs, PROMTOOL the one that looks for mistakes in metrics. Reports in TAP.
 """
 
-import json
 import os
-import socket
+import re
 import subprocess
-import sys
-import tempfile
-import urllib.error
-import urllib.parse
 import urllib.request
 
+from dashboards import SERVERS, STREAMS
+from report import run
+from scraper import Prometheus
 from servers import Client, Server, until
 
 NATSD, PROMETHEUS, PROMTOOL = (os.environ[name] for name in ("NATSD", "PROMETHEUS", "PROMTOOL"))
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+DEPLOY = os.path.join(HERE, "../../../deploy")
+
 CONFIG = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1', server_name: one, http_token: t0k\n"
 
-# What "NATS Servers", the dashboard that comes with prometheus-nats-exporter, asks for.
-DASHBOARD = """gnatsd_varz_connections gnatsd_varz_cpu gnatsd_varz_in_bytes gnatsd_varz_in_msgs gnatsd_varz_mem
-    gnatsd_varz_out_bytes gnatsd_varz_out_msgs gnatsd_varz_slow_consumers gnatsd_varz_subscriptions""".split()
-
-
-class Prometheus:
-    """Scrapes one server every second."""
-
-    def __init__(self, server):
-        self.directory = tempfile.TemporaryDirectory()
-        config = os.path.join(self.directory.name, "prometheus.yml")
-        with open(config, "w", encoding="utf-8") as file:
-            json.dump(
-                {
-                    "global": {"scrape_interval": "1s"},
-                    "scrape_configs": [
-                        {
-                            "job_name": "nats",
-                            "authorization": {"credentials": "t0k"},
-                            "static_configs": [{"targets": [server.monitor]}],
-                        }
-                    ],
-                },
-                file,
-            )
-        # It takes no "any port"; nobody else will have this one so soon.
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = "127.0.0.1:%d" % free.getsockname()[1]
-        with open(os.path.join(self.directory.name, "log"), "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                [
-                    PROMETHEUS,
-                    "--config.file=" + config,
-                    "--storage.tsdb.path=" + self.directory.name + "/data",
-                    "--web.listen-address=" + self.address,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def ask(self, query):
-        """The series that answer it, and their values."""
-        url = f"http://{self.address}/api/v1/query?" + urllib.parse.urlencode({"query": query})
-        try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                result = json.load(answer)["data"]["result"]
-        except (urllib.error.URLError, ConnectionError):
-            return []
-        return [(one["metric"], float(one["value"][1])) for one in result]
-
-    def value(self, query):
-        """The one value that answers it."""
-        found = self.ask(query)
-        return found[0][1] if len(found) == 1 else None
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
-        self.directory.cleanup()
+# What the dashboard about streams asks for that there is without streams, from nats-server as well: see
+# exporter.py.
+WITHOUT_STREAMS = [
+    'sum(gnatsd_varz_connections{server_id=~".*"})',
+    'sum(jetstream_server_total_consumers{server_id=~".*"})',
+    "jetstream_server_total_streams",
+]
 
 
 def the_server_is_up(server, prometheus):
     until("it is up", lambda: prometheus.value("up") == 1)
 
 
-def what_the_dashboard_asks_for_is_there(server, prometheus):
-    for name in DASHBOARD:
-        until(name, lambda: prometheus.value(name) is not None)
+def what_the_dashboards_ask_for_is_there(server, prometheus):
+    for query in SERVERS + WITHOUT_STREAMS:
+        until(query, lambda: prometheus.value(query) is not None)
+    for query in STREAMS:
+        is_there = bool(prometheus.ask(query))
+        assert is_there == (query in WITHOUT_STREAMS), query
     series, _ = prometheus.ask("gnatsd_varz_connections")[0]
     assert series["server_id"] == "http://" + server.monitor, series
 
@@ -126,32 +76,48 @@ def metrics_have_no_mistakes_in_them(server, _):
     assert ours == [], ours
 
 
-SCENARIOS = [
-    the_server_is_up,
-    what_the_dashboard_asks_for_is_there,
-    counts_follow_what_clients_do,
-    counters_do_not_go_back,
-    metrics_have_no_mistakes_in_them,
-]
+def what_is_in_deploy_is_right(server, prometheus):
+    for command in (
+        ["check", "config", os.path.join(DEPLOY, "prometheus.yml")],
+        ["test", "rules", os.path.join(HERE, "alerts_test.yml")],
+    ):
+        said = subprocess.run([PROMTOOL, *command], capture_output=True, text=True)
+        assert said.returncode == 0, said.stdout + said.stderr
+
+
+def alerts_look_at_what_there_is(server, prometheus):
+    with open(os.path.join(DEPLOY, "natsd-alerts.yml"), encoding="utf-8") as file:
+        text = re.sub("(?m)^ *#.*", "", file.read())
+    names = set(re.findall(r"\b(?:natsd|gnatsd|jetstream)_\w+", text))
+    assert len(names) > 6, names
+    # Where there is no TLS, no certificate ends.
+    names.discard("natsd_tls_certificate_expiry_timestamp_seconds")
+    for name in names:
+        assert prometheus.ask(name), name
 
 
 def main():
-    print(f"1..{len(SCENARIOS)}", flush=True)
     server = Server(NATSD, CONFIG)
-    prometheus = Prometheus(server)
-    failed = 0
+    prometheus = Prometheus(
+        PROMETHEUS, {"nats": server.monitor}, authorization={"credentials": "t0k"}
+    )
     try:
-        for scenario in SCENARIOS:
-            try:
-                scenario(server, prometheus)
-                print(f"ok {scenario.__name__}", flush=True)
-            except AssertionError as error:
-                failed += 1
-                print(f"not ok {scenario.__name__}: {error}", flush=True)
+        run(
+            [
+                the_server_is_up,
+                what_the_dashboards_ask_for_is_there,
+                counts_follow_what_clients_do,
+                counters_do_not_go_back,
+                metrics_have_no_mistakes_in_them,
+                what_is_in_deploy_is_right,
+                alerts_look_at_what_there_is,
+            ],
+            server,
+            prometheus,
+        )
     finally:
         prometheus.stop()
         server.stop()
-    sys.exit(1 if failed else 0)
 
 
 main()

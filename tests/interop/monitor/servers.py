@@ -47,7 +47,11 @@ class Server:
 
     def get(self, path):
         """Status, headers and body."""
-        connection = http.client.HTTPConnection(self.monitor, timeout=DEADLINE)
+        return self.get_from(self.monitor, path)
+
+    @staticmethod
+    def get_from(address, path):
+        connection = http.client.HTTPConnection(address, timeout=DEADLINE)
         connection.request("GET", path)
         answer = connection.getresponse()
         body = answer.read().decode()
@@ -92,6 +96,13 @@ class Client:
     def leave(self):
         self.file.close()
         self.socket.close()
+
+
+def free_port():
+    """For programs that take no "any port"; nobody else will have this one so soon."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def until(what, holds):

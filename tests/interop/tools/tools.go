@@ -4,5 +4,6 @@ package tools
 
 import (
 	_ "github.com/nats-io/nats-server/v2"
+	_ "github.com/nats-io/nats-top"
 	_ "github.com/nats-io/natscli/nats"
 )

@@ -89,7 +89,7 @@ pub(crate) fn measure(
     scenario: &Scenario,
     effort: Effort,
 ) -> Result<Report, Fault> {
-    let mut server = recipe.start()?;
+    let mut server = recipe.start_by(scenario.way)?;
     thread::sleep(effort.warm_up);
     let idle = server.memory()?.rss_bytes;
     let watchdog = server.kill_after(LIMIT);

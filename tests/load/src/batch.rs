@@ -1,5 +1,8 @@
 //! Messages that are formatted once and sent again and again, with only their stamps renewed.
 
+use std::ops::Range;
+
+use crate::carrier::{HEAD_BYTES, put_head};
 use crate::check::mix;
 use crate::stamp::{FILL, STAMP_BYTES, Stamp};
 
@@ -76,6 +79,7 @@ pub(crate) const CYCLE: u32 = 10_000;
 /// One publisher's messages, ready to be written.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    /// Room for the head of a frame, and the messages.
     bytes: Vec<u8>,
     /// From one message to the next.
     stride: usize,
@@ -101,7 +105,7 @@ impl Batch {
         let message = [line.as_bytes(), form.headers, &payload, b"\r\n"].concat();
         let count = (BATCH_BYTES / message.len()).max(1);
         Self {
-            bytes: message.repeat(count),
+            bytes: [vec![0; HEAD_BYTES], message.repeat(count)].concat(),
             stride: message.len(),
             stamp_at: line.len() + form.headers.len(),
             number_at: line.find(' ').unwrap_or_default() + 1 + form.subjects.number_at(),
@@ -114,7 +118,7 @@ impl Batch {
 
     /// How many messages one batch holds at most.
     pub(crate) fn capacity(&self) -> u64 {
-        (self.bytes.len() / self.stride) as u64
+        ((self.bytes.len() - HEAD_BYTES) / self.stride) as u64
     }
 
     /// The bytes of one message.
@@ -127,12 +131,13 @@ impl Batch {
         self.sequence
     }
 
-    /// Prepares the next `count` messages, and returns how many bytes they are.
+    /// Prepares the next `count` messages, and returns where they stand in [`Self::bytes`].
     ///
     /// The first is stamped with `time_ns`, each further one with `step_ns` more.
-    pub(crate) fn prepare(&mut self, count: u64, mut time_ns: u64, step_ns: u64) -> usize {
+    pub(crate) fn prepare(&mut self, count: u64, mut time_ns: u64, step_ns: u64) -> Range<usize> {
         let count = count.min(self.capacity()) as usize;
-        for message in self.bytes.chunks_exact_mut(self.stride).take(count) {
+        let messages = &mut self.bytes[HEAD_BYTES..];
+        for message in messages.chunks_exact_mut(self.stride).take(count) {
             let number = match self.form.subjects {
                 Subjects::One(_) | Subjects::OneEach(_) => 0,
                 Subjects::Cycle(_) => {
@@ -158,10 +163,17 @@ impl Batch {
             self.sequence += 1;
             time_ns += step_ns;
         }
-        count * self.stride
+        HEAD_BYTES..HEAD_BYTES + count * self.stride
     }
 
-    /// What [`Self::prepare`] prepared.
+    /// Makes one frame of WebSocket of what was prepared, and returns where that stands.
+    pub(crate) fn frame(&mut self, messages: &Range<usize>) -> Range<usize> {
+        let Some(room) = self.bytes.first_chunk_mut() else { return messages.clone() };
+        let head_bytes = put_head(messages.len(), room);
+        messages.start - head_bytes..messages.end
+    }
+
+    /// Where all is that was prepared.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -185,8 +197,8 @@ mod tests {
         Form { subjects, headers: b"", payload_bytes: 16, extra: Extra::Number }
     }
 
-    fn lines(batch: &Batch, bytes: usize) -> Vec<String> {
-        let messages = batch.bytes()[..bytes].chunks(batch.stride);
+    fn lines(batch: &Batch, bytes: Range<usize>) -> Vec<String> {
+        let messages = batch.bytes()[bytes].chunks(batch.stride);
         let line = |m: &[u8]| m[..m.len() - 20].to_vec();
         messages.map(|m| String::from_utf8(line(m)).unwrap()).collect()
     }
@@ -197,8 +209,8 @@ mod tests {
         let mut next = 0;
         for count in [1, 2, 5] {
             let bytes = batch.prepare(count, 0, 0);
-            assert_eq!(bytes, count as usize * "PUB a.b 16\r\n0123456789abcdef\r\n".len());
-            for message in batch.bytes()[..bytes].chunks(batch.stride) {
+            assert_eq!(bytes.len(), count as usize * "PUB a.b 16\r\n0123456789abcdef\r\n".len());
+            for message in batch.bytes()[bytes].chunks(batch.stride) {
                 assert!(message.starts_with(b"PUB a.b 16\r\n") && message.ends_with(b"\r\n"));
                 assert_eq!(Stamp::read(&message[12..]), Stamp::new(3, next, 0));
                 next += 1;
@@ -226,8 +238,8 @@ mod tests {
         let mut b = Batch::new(form(subjects), 0);
         let bytes = a.prepare(100, 0, 0);
         b.prepare(100, 0, 0);
-        assert_eq!(a.bytes()[..bytes], b.bytes()[..bytes]);
-        for message in a.bytes()[..bytes].chunks(a.stride) {
+        assert_eq!(a.bytes()[bytes.clone()], b.bytes()[bytes.clone()]);
+        for message in a.bytes()[bytes].chunks(a.stride) {
             let number = Stamp::read(&message[a.stamp_at..]).extra as u32;
             assert!(number < 1_000_000);
             let line = format!("PUB {} 16\r\n", numbered("s", number));
@@ -243,7 +255,7 @@ mod tests {
         form.extra = Extra::Time;
         let mut batch = Batch::new(form, 0);
         let bytes = batch.prepare(1, 77, 0);
-        let message = &batch.bytes()[..bytes];
+        let message = &batch.bytes()[bytes];
         assert!(message.starts_with(b"HPUB x 18 34\r\nNATS/1.0\r\nA: b\r\n\r\n"));
         assert_eq!(Stamp::read(&message[32..]), Stamp::new(0, 0, 77));
     }

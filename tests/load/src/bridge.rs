@@ -26,12 +26,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// Shakes hands, and returns the end to go on with in the clear.
 pub(crate) fn cross(stream: TcpStream) -> Result<TcpStream, Fault> {
-    let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
-    let tls = ClientConnection::new(config(), name).map_err(io::Error::other);
-    let mut tls = tls.during("beginning TLS")?;
-    while tls.is_handshaking() {
-        tls.complete_io(&mut &stream).during("shaking hands")?;
-    }
+    let tls = shake(&mut &stream)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("building a bridge")?;
     let address = listener.local_addr().during("building a bridge")?;
     let near = TcpStream::connect(address).during("building a bridge")?;
@@ -46,6 +41,17 @@ pub(crate) fn cross(stream: TcpStream) -> Result<TcpStream, Fault> {
         .spawn(move || bridge.carry().unwrap_or_default())
         .during("building a bridge")?;
     Ok(near)
+}
+
+/// Shakes hands only.
+pub(crate) fn shake(stream: &mut (impl Read + Write)) -> Result<ClientConnection, Fault> {
+    let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
+    let tls = ClientConnection::new(config(), name).map_err(io::Error::other);
+    let mut tls = tls.during("beginning TLS")?;
+    while tls.is_handshaking() {
+        tls.complete_io(stream).during("shaking hands")?;
+    }
+    Ok(tls)
 }
 
 struct Bridge {

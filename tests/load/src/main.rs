@@ -6,6 +6,7 @@
 mod arena;
 mod batch;
 mod bridge;
+mod carrier;
 mod check;
 mod cli;
 mod compare;
@@ -25,11 +26,13 @@ mod sample;
 mod scenario;
 mod send;
 mod server;
+mod setting;
 mod stamp;
 mod stats;
 mod streams;
 mod svg;
 mod table;
+mod tls;
 mod wire;
 
 use std::fs;

@@ -1,11 +1,11 @@
 //! The receiving half of a run: one thread for all receivers.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::carrier::Carrier;
 use crate::check::{Checker, Disorder};
 use crate::fault::{During, Fault};
 use crate::frame::{Scanner, Sink};
@@ -34,7 +34,7 @@ pub(crate) enum Sids {
 /// A connection with subscriptions.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    stream: TcpStream,
+    carrier: Carrier,
     scanner: Scanner,
     inbox: Inbox,
 }
@@ -47,8 +47,8 @@ impl Receiver {
         sids: Sids,
         timed: Option<u64>,
     ) -> Result<Self, Fault> {
-        let (stream, scanner) = wire.into_parts();
-        stream.set_nonblocking(true).during("setting up a subscriber")?;
+        let (carrier, scanner) = wire.into_carrier();
+        carrier.stream().set_nonblocking(true).during("setting up a subscriber")?;
         let inbox = Inbox {
             checker,
             sids,
@@ -59,7 +59,7 @@ impl Receiver {
             pongs: 0,
             pings: 0,
         };
-        Ok(Self { stream, scanner, inbox })
+        Ok(Self { carrier, scanner, inbox })
     }
 
     /// What its checker has seen.
@@ -75,7 +75,7 @@ impl Receiver {
     /// Reads once.
     fn read(&mut self, buffer: &mut [u8], hub: &Hub) -> Result<(), Fault> {
         let kept = self.scanner.resume(buffer);
-        let n = match self.stream.read(&mut buffer[kept..]) {
+        let n = match self.carrier.read(&mut buffer[kept..]) {
             Ok(0) => return Err(Fault::Closed("subscriber")),
             Ok(n) => n,
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -87,7 +87,7 @@ impl Receiver {
         }
         self.scanner.scan(&buffer[..kept + n], &mut self.inbox)?;
         for _ in 0..std::mem::take(&mut self.inbox.pings) {
-            self.stream.write_all(b"PONG\r\n").during("answering a PING")?;
+            self.carrier.say(b"PONG\r\n").during("answering a PING")?;
         }
         Ok(())
     }
@@ -172,7 +172,7 @@ pub(crate) fn receive(mut receivers: Vec<Receiver>, hub: &Hub) -> Result<Vec<Rec
     let epoll = Epoll::new(EpollCreateFlags::empty()).during(WHAT)?;
     for (index, receiver) in receivers.iter().enumerate() {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, index as u64);
-        epoll.add(&receiver.stream, event).during(WHAT)?;
+        epoll.add(receiver.carrier.stream(), event).during(WHAT)?;
     }
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut events = vec![EpollEvent::empty(); 256];
@@ -199,7 +199,7 @@ pub(crate) fn receive(mut receivers: Vec<Receiver>, hub: &Hub) -> Result<Vec<Rec
         match deadline {
             None if hub.finished() => {
                 for receiver in &mut receivers {
-                    receiver.stream.write_all(b"PING\r\n").during("sending a last PING")?;
+                    receiver.carrier.say(b"PING\r\n").during("sending a last PING")?;
                 }
                 deadline = Some(Instant::now() + PATIENCE);
             }

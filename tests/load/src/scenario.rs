@@ -1,6 +1,7 @@
 //! The scenarios, by name.
 
 use crate::arena::Arena;
+use crate::carrier::Way;
 use crate::connections::{idle, ping, storm};
 use crate::disturbed::{churn, stalled};
 use crate::fault::Fault;
@@ -11,6 +12,7 @@ use crate::report::{
 };
 use crate::request::{Inboxes, requests};
 use crate::streams::{self, literals, steady, stream, wildcards};
+use crate::tls;
 
 /// Something that users do to a server, and what it costs is worth knowing.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Scenario {
     pub(crate) measures: &'static [Measure],
     /// Whether a relay that parses nothing can play the server.
     pub(crate) relay: bool,
+    /// How clients come to the server.
+    pub(crate) way: Way,
     /// Does it.
     pub(crate) run: fn(&mut Arena<'_>) -> Result<(), Fault>,
 }
@@ -36,16 +40,19 @@ const STALLED: &[Measure] = &[P99, P99_FACTOR, KEPT, CPU_FACTOR];
 const RELOADED: &[Measure] = &[P99, MAX, P99_WITHOUT_RELOAD, MAX_WITHOUT];
 
 macro_rules! scenarios {
-    ($($name:ident: $about:literal, $measures:expr, $relay:literal, $run:expr;)*) => {
+    ($($name:ident: $about:literal, $measures:expr, $relay:literal, $run:expr $(, $way:ident)?;)*) => {
         /// All scenarios, in the order in which they run.
         pub(crate) const SCENARIOS: &[Scenario] = &[$(Scenario {
             name: stringify!($name),
             about: $about,
             measures: $measures,
             relay: $relay,
+            way: scenarios!(@way $($way)?),
             run: $run,
         }),*];
     };
+    (@way) => { Way::Plain };
+    (@way $way:ident) => { Way::$way };
 }
 
 scenarios! {
@@ -78,6 +85,9 @@ scenarios! {
     latency_20k: "1 → 1, 128 B, 20,000 messages/s", LATENCY, true, |a| steady(a, 20_000);
     latency_100k: "1 → 1, 128 B, 100,000 messages/s", LATENCY, true, |a| steady(a, 100_000);
     idle_5k: "5,000 idle connections with a subscription each", &[RSS_CONNECTION, RSS_CONNECTION_LATER], false, idle;
+    tls_one_to_one_128: "TLS 1 → 1, 128 B", CPU_ONLY, false, |a| stream(a, streams::fan_out(1, 128)), Tls;
+    tls_2k: "2,000 TLS connections, set up and idle", &[CPU_CONNECTION, RSS_CONNECTION, RSS_CONNECTION_LATER], false, tls::connections, Tls;
+    websocket_one_to_one_128: "WebSocket 1 → 1, 128 B", CPU_ONLY, false, |a| stream(a, streams::fan_out(1, 128)), WebSocket;
     storm: "connect, CONNECT, PING, close", &[CPU_CONNECTION, P50, P99], false, storm;
     churn: "50,000 messages/s beside 20,000 short subscriptions/s", &[CPU, P50, P99, RATE], false, churn;
     reload_14k: "14,000 messages/s beside 50 reloads/s", RELOADED, false, reload;

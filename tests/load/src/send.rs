@@ -1,10 +1,11 @@
 //! One publisher: writes its batches without ever waiting.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::ops::Range;
 
 use crate::batch::Batch;
+use crate::carrier::Carrier;
 use crate::fault::{During, Fault};
 use crate::frame::{Scanner, Sink};
 use crate::receive::refuse_errors;
@@ -13,7 +14,7 @@ use crate::wire::Wire;
 /// A connection that publishes.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    stream: TcpStream,
+    carrier: Carrier,
     scanner: Scanner,
     replies: Replies,
     batch: Batch,
@@ -33,14 +34,14 @@ pub(crate) struct Turn {
 impl Publisher {
     /// A connection that publishes what `batch` holds.
     pub(crate) fn new(wire: Wire, batch: Batch) -> Result<Self, Fault> {
-        let (stream, scanner) = wire.into_parts();
-        stream.set_nonblocking(true).during("setting up a publisher")?;
-        Ok(Self { stream, scanner, replies: Replies::default(), batch, pending: 0..0 })
+        let (carrier, scanner) = wire.into_carrier();
+        carrier.stream().set_nonblocking(true).during("setting up a publisher")?;
+        Ok(Self { carrier, scanner, replies: Replies::default(), batch, pending: 0..0 })
     }
 
     /// The stream, to wait for it.
     pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.carrier.stream()
     }
 
     /// The messages it sends.
@@ -60,16 +61,19 @@ impl Publisher {
         let mut turn = Turn::default();
         if !self.is_blocked() {
             for _ in 0..std::mem::take(&mut self.replies.pings) {
-                self.stream.write_all(b"PONG\r\n").during("answering a PING")?;
+                self.carrier.say(b"PONG\r\n").during("answering a PING")?;
             }
             if budget == 0 {
                 return Ok(turn);
             }
             let before = self.batch.sequence();
-            self.pending = 0..self.batch.prepare(budget, time_ns, step_ns);
+            self.pending = self.batch.prepare(budget, time_ns, step_ns);
+            if self.carrier.is_framed() {
+                self.pending = self.batch.frame(&self.pending);
+            }
             turn.started = self.batch.sequence() - before;
         }
-        match self.stream.write(&self.batch.bytes()[self.pending.clone()]) {
+        match self.carrier.write(&self.batch.bytes()[self.pending.clone()]) {
             Ok(n) => {
                 self.pending.start += n;
                 turn.written = n;
@@ -86,7 +90,7 @@ impl Publisher {
         let mut buffer = vec![0; 8 << 10];
         loop {
             let kept = self.scanner.resume(&mut buffer);
-            match self.stream.read(&mut buffer[kept..]) {
+            match self.carrier.read(&mut buffer[kept..]) {
                 Ok(0) => return Err(Fault::Closed("publisher")),
                 Ok(n) => self.scanner.scan(&buffer[..kept + n], &mut self.replies)?,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -98,7 +102,7 @@ impl Publisher {
     /// Asks for a `PONG`, which comes when all before has been taken in.
     pub(crate) fn ping(&mut self) -> Result<(), Fault> {
         self.replies.pongs = 0;
-        self.stream.write_all(b"PING\r\n").during("sending a PING")
+        self.carrier.say(b"PING\r\n").during("sending a PING")
     }
 
     /// Whether the `PONG` has come.

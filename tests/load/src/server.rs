@@ -13,8 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
+use crate::carrier::Way;
 use crate::fault::{During, Fault};
 use crate::procfs::{self, Memory, Ticks};
+use crate::setting::Setting;
+use crate::wire::Address;
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(10);
@@ -79,10 +82,19 @@ impl Recipe {
     /// # Errors
     /// If it ends instead, or takes too long.
     pub(crate) fn start(&self) -> Result<Server, Fault> {
-        let address = free_address()?;
+        self.start_by(Way::Plain)
+    }
+
+    /// The same, for clients that come this way.
+    pub(crate) fn start_by(&self, way: Way) -> Result<Server, Fault> {
+        let plain = free_address()?;
+        let socket = if way == Way::WebSocket { free_address()? } else { plain };
+        let setting = Setting::new(way, socket)?;
+        let file = setting.iter().flat_map(|setting| ["-c".into(), setting.file()]);
         let mut child = Command::new(&self.program)
             .args(&self.args)
-            .args(["-a", "127.0.0.1", "-p", &address.port().to_string()])
+            .args(["-a", "127.0.0.1", "-p", &plain.port().to_string()])
+            .args(file)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -97,12 +109,13 @@ impl Recipe {
         }
         let pid = Pid::from_raw(child.id().cast_signed());
         let clock = ClockId::pid_cpu_clock_id(pid).map_err(std::io::Error::from);
-        let mut server =
-            Server { child, address, log, clock: clock.during("finding the server's clock")? };
+        let clock = clock.during("finding the server's clock")?;
+        let address = Address { socket, way };
+        let mut server = Server { child, address, log, clock, _setting: setting };
         let deadline = Instant::now() + START;
         loop {
             server.check()?;
-            if TcpStream::connect(address).is_ok() {
+            if TcpStream::connect(socket).is_ok() {
                 return Ok(server);
             }
             if Instant::now() > deadline {
@@ -117,9 +130,11 @@ impl Recipe {
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
-    address: SocketAddr,
+    address: Address,
     log: Log,
     clock: ClockId,
+    /// Its files, which it may read at any time.
+    _setting: Option<Setting>,
 }
 
 impl Server {
@@ -128,8 +143,8 @@ impl Server {
         Process(Pid::from_raw(self.child.id().cast_signed()))
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens, and how clients come there.
+    pub(crate) fn address(&self) -> Address {
         self.address
     }
 
@@ -262,10 +277,10 @@ mod tests {
 
     #[test]
     fn a_server_that_takes_too_long_is_killed() {
-        let address = free_address().unwrap();
+        let address = Address { socket: free_address().unwrap(), way: Way::Plain };
         let child = Command::new("sleep").arg("100").spawn().unwrap();
         let clock = ClockId::CLOCK_PROCESS_CPUTIME_ID;
-        let mut server = Server { child, address, log: Log::default(), clock };
+        let mut server = Server { child, address, log: Log::default(), clock, _setting: None };
         drop(server.kill_after(Duration::from_secs(60)));
         assert!(server.check().is_ok());
         let _watchdog = server.kill_after(Duration::from_millis(1));

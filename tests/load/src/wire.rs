@@ -1,10 +1,10 @@
 //! One connection to the server: its set-up, and the commands whose cost does not matter.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::bridge;
+use crate::carrier::{Carrier, Way};
 use crate::fault::{During, Fault};
 use crate::frame::Scanner;
 
@@ -12,29 +12,45 @@ use crate::frame::Scanner;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a client says of itself: able to take headers, not in want of `+OK`.
-const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\
+pub(crate) const CONNECT: &[u8] =
+    b"CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\
     \"name\":\"load\",\"lang\":\"rust\",\"version\":\"0.1.0\",\"protocol\":1,\"echo\":true,\
     \"headers\":true,\"no_responders\":true}\r\nPING\r\n";
+
+/// Where a server is, and how to come to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    /// Where.
+    pub(crate) socket: SocketAddr,
+    /// How.
+    pub(crate) way: Way,
+}
 
 /// A connection that has been set up; blocking.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: TcpStream,
+    carrier: Carrier,
     /// Read, but not looked at.
     rest: Vec<u8>,
 }
 
 impl Wire {
-    /// Connects: reads `INFO`, goes over to TLS if that asks for it, sends `CONNECT` and `PING`, awaits `PONG`.
-    pub(crate) fn dial(address: SocketAddr) -> Result<Self, Fault> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).during("connecting")?;
-        let mut wire = Self { stream: patient(stream)?, rest: Vec::new() };
+    /// Connects: asks for WebSocket if that is the way, reads `INFO`, goes over to TLS if that asks for it, sends `CONNECT` and `PING`, awaits `PONG`.
+    pub(crate) fn dial(address: Address) -> Result<Self, Fault> {
+        let stream = TcpStream::connect_timeout(&address.socket, PATIENCE).during("connecting")?;
+        let stream = patient(stream)?;
+        let carrier = match address.way {
+            Way::Plain | Way::Tls => Carrier::plain(stream),
+            Way::WebSocket => Carrier::websocket(stream)?,
+        };
+        let mut wire = Self { carrier, rest: Vec::new() };
         let info = wire.line()?;
         if !info.starts_with(b"INFO ") {
             return Err(Fault::Garbled(format!("no INFO: \"{}\"", info.escape_ascii())));
         }
         if memchr::memmem::find(&info, b"\"tls_required\":true").is_some() {
-            wire.stream = patient(bridge::cross(wire.stream)?)?;
+            let near = bridge::cross(wire.carrier.into_stream())?;
+            wire.carrier = Carrier::plain(patient(near)?);
         }
         wire.send(CONNECT)?;
         wire.await_pong()?;
@@ -43,7 +59,7 @@ impl Wire {
 
     /// Writes all of `bytes`.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.stream.write_all(bytes).during("writing to the server")
+        self.carrier.say(bytes).during("writing to the server")
     }
 
     /// Returns when the server has done all that was sent before.
@@ -76,25 +92,30 @@ impl Wire {
                 return Ok(line.trim_ascii_end().to_vec());
             }
             let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer).during("awaiting an answer")? {
+            match self.carrier.read(&mut buffer).during("awaiting an answer")? {
                 0 => return Err(Fault::Closed("client")),
                 n => self.rest.extend_from_slice(&buffer[..n]),
             }
         }
     }
 
-    /// The stream, and a scanner for what comes next.
+    /// The stream, which must be plain, and a scanner for what comes next.
     pub(crate) fn into_parts(self) -> (TcpStream, Scanner) {
-        (self.stream, Scanner::new(self.rest))
+        (self.carrier.into_stream(), Scanner::new(self.rest))
+    }
+
+    /// The same, with what may be above the stream.
+    pub(crate) fn into_carrier(self) -> (Carrier, Scanner) {
+        (self.carrier, Scanner::new(self.rest))
     }
 
     /// The stream below.
     pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.carrier.stream()
     }
 }
 
-fn patient(stream: TcpStream) -> Result<TcpStream, Fault> {
+pub(crate) fn patient(stream: TcpStream) -> Result<TcpStream, Fault> {
     stream.set_nodelay(true).during("connecting")?;
     stream.set_read_timeout(Some(PATIENCE)).during("connecting")?;
     stream.set_write_timeout(Some(PATIENCE)).during("connecting")?;

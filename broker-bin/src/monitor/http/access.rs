@@ -1,12 +1,17 @@
 //! Who may look.
 
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{ACCEPT, AUTHORIZATION};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use broker_core::auth::Secret;
 
 use crate::monitor::MonitorOptions;
+
+/// What is asked for where there is a user, and what a browser asks its user for.
+const BASIC: &str = "Basic realm=\"natsd\", charset=\"UTF-8\"";
+
+const BEARER: &str = "Bearer realm=\"natsd\"";
 
 /// What must be shown.
 #[derive(Debug)]
@@ -26,7 +31,7 @@ impl Access {
     }
 
     /// May somebody look who shows this? If not: what to ask for.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), &'static str> {
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), &'static [&'static str]> {
         if self.is_open() {
             return Ok(());
         }
@@ -42,22 +47,30 @@ impl Access {
         };
         match (is_known, &self.user) {
             (true, _) => Ok(()),
-            // What a browser asks its user for.
-            (false, Some(_)) => Err("Basic realm=\"natsd\", charset=\"UTF-8\""),
-            (false, None) => Err("Bearer realm=\"natsd\""),
+            (false, Some(_)) => Err(&[BASIC]),
+            (false, None) if wants_a_page(headers) => Err(&[BEARER, BASIC]),
+            (false, None) => Err(&[BEARER]),
         }
     }
 
+    /// A browser cannot ask people for a token: they give it as the password, of whomever.
     fn is_user(&self, value: &str) -> bool {
-        let Some((user, password)) = &self.user else { return false };
         let decoded = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let Some(decoded) = decoded else { return false };
         let (name, shown) = decoded.split_once(':').unwrap_or((&decoded, ""));
-        // Both in any case, so that time tells nothing of either.
+        let is_token = self.token.as_ref().is_some_and(|token| *token == Secret::from(shown));
+        let Some((user, password)) = &self.user else { return is_token };
+        // All in any case, so that time tells nothing of any.
         let is_name = Secret::from(name) == Secret::from(&**user);
         let is_password = Secret::from(shown) == *password;
-        is_name & is_password
+        is_token | (is_name & is_password)
     }
+}
+
+/// Is it a person with a browser?
+fn wants_a_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("text/html"))
 }
 
 #[cfg(test)]
@@ -75,19 +88,27 @@ mod tests {
         let access =
             Access { token: Some("t0k".into()), user: Some(("admin".into(), "pw:1".into())) };
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
-        for good in ["Bearer t0k", "bearer  t0k", &basic("admin:pw:1")] {
+        for good in ["Bearer t0k", "bearer  t0k", &basic("admin:pw:1"), &basic("anybody:t0k")] {
             assert_eq!(access.check(&headers(good)), Ok(()), "{good}");
         }
-        for bad in
-            ["Bearer t0", "Bearer", "t0k", &basic("admin:pw"), &basic("root:pw:1"), "Basic !"]
-        {
+        for bad in [
+            "Bearer t0",
+            "Bearer",
+            "t0k",
+            &basic("admin:pw"),
+            &basic("root:pw:1"),
+            &basic("t0k"),
+            "Basic !",
+        ] {
             assert!(access.check(&headers(bad)).is_err(), "{bad}");
         }
-        assert!(access.check(&HeaderMap::new()).unwrap_err().starts_with("Basic"));
+        assert_eq!(access.check(&HeaderMap::new()), Err(&[BASIC][..]));
         let token_only = Access { user: None, ..access };
-        assert!(
-            token_only.check(&headers(&basic("admin:pw:1"))).unwrap_err().starts_with("Bearer")
-        );
+        assert_eq!(token_only.check(&headers(&basic("admin:pw:1"))), Err(&[BEARER][..]));
+        assert_eq!(token_only.check(&headers(&basic(":t0k"))), Ok(()));
+        let mut browser = HeaderMap::new();
+        browser.insert(ACCEPT, "text/html,application/xhtml+xml,*/*;q=0.8".parse().unwrap());
+        assert_eq!(token_only.check(&browser), Err(&[BEARER, BASIC][..]), "people are asked");
         assert_eq!(Access { token: None, user: None }.check(&HeaderMap::new()), Ok(()));
     }
 }

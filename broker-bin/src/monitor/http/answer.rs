@@ -2,11 +2,13 @@
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, LOCATION, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 
+use crate::monitor::page::{self, File, escape};
 use crate::monitor::query::BadRequest;
 
 pub(super) type Answer = Response<Body>;
@@ -37,8 +39,25 @@ pub(super) fn metrics(body: Bytes) -> Answer {
     answer(StatusCode::OK, METRICS, body)
 }
 
-pub(super) fn html(body: String) -> Answer {
-    answer(StatusCode::OK, HTML, body)
+/// A file of the page, unless whoever asks has it already: then only that it is still so.
+pub(super) fn file(file: &File, headers: &HeaderMap) -> Answer {
+    let mut known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let is_tag = |tag: &str| ["*", &file.tag].contains(&tag.trim().trim_start_matches("W/"));
+    let mut answer = if known.any(|tags| tags.split(',').any(is_tag)) {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        answer
+    } else {
+        answer(StatusCode::OK, file.kind, file.body.to_string())
+    };
+    if let Ok(tag) = HeaderValue::from_str(&file.tag) {
+        answer.headers_mut().insert(ETAG, tag);
+    }
+    // Asked for again each time, so that no file of one version meets one of another.
+    let answer = with(answer, CACHE_CONTROL, "no-cache");
+    let answer = with(answer, CONTENT_SECURITY_POLICY, page::POLICY);
+    let answer = with(answer, REFERRER_POLICY, "no-referrer");
+    with(answer, X_CONTENT_TYPE_OPTIONS, "nosniff")
 }
 
 pub(super) fn bad_request(error: &BadRequest) -> Answer {
@@ -63,9 +82,12 @@ pub(super) fn broken() -> Answer {
     answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the answer could not be made\n")
 }
 
-pub(super) fn who_are_you(challenge: &'static str) -> Answer {
-    let answer = answer(StatusCode::UNAUTHORIZED, TEXT, "authorization required\n");
-    with(answer, WWW_AUTHENTICATE, challenge)
+pub(super) fn who_are_you(challenges: &[&'static str]) -> Answer {
+    let mut answer = answer(StatusCode::UNAUTHORIZED, TEXT, "authorization required\n");
+    for challenge in challenges {
+        answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    answer
 }
 
 /// Where Go's server sends who asks for a path that is not clean.
@@ -79,9 +101,4 @@ pub(super) fn elsewhere(location: &str) -> Answer {
         }
         Err(_) => not_found(),
     }
-}
-
-/// For text that becomes part of a page.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;")
 }

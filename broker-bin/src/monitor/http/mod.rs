@@ -11,7 +11,6 @@
 mod access;
 mod answer;
 mod kitchen;
-mod page;
 mod patience;
 mod routes;
 mod server;

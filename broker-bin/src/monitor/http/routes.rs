@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::any;
 use serde::Serialize;
 
 use super::access::Access;
 use super::answer::{self, Answer};
 use super::kitchen::{Failed, Kitchen};
-use super::page;
 use crate::monitor::metrics::Metrics;
 use crate::monitor::query::{BadRequest, Query};
 use crate::monitor::{
-    ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, SubszOptions, json, jsz,
+    ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, SubszOptions, json, jsz, page,
 };
 
 /// What every request is answered from.
@@ -34,6 +33,8 @@ struct Desk {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Endpoint {
     Root,
+    /// A part of the page.
+    File(&'static page::File),
     Varz,
     Connz,
     Routez,
@@ -47,6 +48,9 @@ enum Endpoint {
     Raftz,
     Metrics,
 }
+
+/// Where the files of the page are.
+const FILES: &str = "/page/";
 
 const ENDPOINTS: &[(&str, Endpoint)] = &[
     ("/varz", Endpoint::Varz),
@@ -95,12 +99,13 @@ async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Answer {
     let Some(endpoint) = desk.endpoint(path) else { return answer::not_found() };
     // Whoever only wants to know whether we are well has no secrets to see.
     if endpoint != Endpoint::Healthz
-        && let Err(challenge) = desk.access.check(request.headers())
+        && let Err(challenges) = desk.access.check(request.headers())
     {
-        return answer::who_are_you(challenge);
+        return answer::who_are_you(challenges);
     }
     let query = Query::parse(uri.query().unwrap_or_default());
-    desk.answer(endpoint, query).await.unwrap_or_else(|error| answer::bad_request(&error))
+    let answer = desk.answer(endpoint, query, request.headers()).await;
+    answer.unwrap_or_else(|error| answer::bad_request(&error))
 }
 
 impl Desk {
@@ -109,10 +114,18 @@ impl Desk {
             return Some(Endpoint::Root);
         }
         let name = path.strip_prefix(&*self.base_path)?;
+        if let Some(file) = name.strip_prefix(FILES) {
+            return page::file(file).map(Endpoint::File);
+        }
         ENDPOINTS.iter().find(|(known, _)| *known == name).map(|(_, endpoint)| *endpoint)
     }
 
-    async fn answer(&self, endpoint: Endpoint, query: Query) -> Result<Answer, BadRequest> {
+    async fn answer(
+        &self,
+        endpoint: Endpoint,
+        query: Query,
+        headers: &HeaderMap,
+    ) -> Result<Answer, BadRequest> {
         let observer = &self.observer;
         // Most requests count even if they are refused; those for connections only if they can be read.
         let count = |path| observer.note_request(path);
@@ -120,8 +133,9 @@ impl Desk {
         Ok(match endpoint {
             Endpoint::Root => {
                 count("/");
-                answer::html(page::index(&observer.varz(), &self.base_path))
+                answer::file(&page::index(&observer.server_name(), &self.base_path), headers)
             }
+            Endpoint::File(file) => answer::file(file, headers),
             Endpoint::Varz => {
                 count("/varz");
                 self.json(move || Ok(seen.varz())).await?

@@ -7,7 +7,7 @@ use super::writer::Writer;
 use crate::monitor::accountz::AccountInfo;
 use crate::monitor::accstatz::AccountStat;
 use crate::monitor::connz::DEFAULT_LIMIT;
-use crate::monitor::{HealthzOptions, Observer, SubszOptions, Varz};
+use crate::monitor::{HealthzOptions, Observer, Varz};
 use crate::options::MetricsPrefix;
 
 /// Strings that are shown; others are not.
@@ -40,11 +40,7 @@ pub(super) fn write(
     if let Ok(value) = serde_json::to_value(observer.routez()) {
         compat.flatten("routez", &[], &value);
     }
-    if let Some(value) = observer
-        .subsz(&SubszOptions::default())
-        .ok()
-        .and_then(|seen| serde_json::to_value(seen).ok())
-    {
+    if let Ok(value) = serde_json::to_value(observer.subsz_of(accounts)) {
         compat.flatten("subsz", &[], &value);
     }
     compat.healthz(observer);

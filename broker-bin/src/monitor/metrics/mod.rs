@@ -11,10 +11,13 @@ mod compat;
 mod own;
 mod writer;
 
+#[cfg(feature = "monitoring")]
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{MonitorOptions, Observer};
+#[cfg(feature = "monitoring")]
+use super::MonitorOptions;
+use super::Observer;
 use crate::options::{MetricsPrefix, MetricsServerId};
 use writer::Writer;
 
@@ -32,6 +35,13 @@ struct How {
 }
 
 impl Metrics {
+    /// Of a server that need not be listened to.
+    pub(super) fn of_id(prefix: MetricsPrefix) -> Self {
+        let how = How { prefix, label: MetricsServerId::Id, url: String::new() };
+        Self { how: Arc::new(how) }
+    }
+
+    #[cfg(feature = "monitoring")]
     pub(super) fn new(options: &MonitorOptions, address: SocketAddr) -> Self {
         let port = address.port();
         let scheme = if options.tls.is_some() { "https" } else { "http" };
@@ -45,7 +55,9 @@ impl Metrics {
     }
 
     pub(super) fn render(&self, observer: &Observer) -> String {
-        let varz = observer.varz();
+        // One look at everybody for all of it, and one at each connection.
+        let (stats, accounts) = observer.broker().stats_and_accounts();
+        let varz = observer.varz_of(stats);
         let server_id = match self.how.label {
             MetricsServerId::Url => &self.how.url,
             MetricsServerId::Id => &varz.server_id,
@@ -53,7 +65,6 @@ impl Metrics {
         };
         let writer = Writer::new(server_id);
         let connections = observer.broker().connections();
-        let accounts = observer.broker().accounts();
         compat::write(&writer, self.how.prefix, observer, &varz, &connections, &accounts);
         own::write(&writer, observer, &varz, &connections, &accounts);
         writer.finish()

@@ -1,5 +1,7 @@
 //! Metrics of our own: what the others do not tell, and counters that are counters.
 
+use std::time::Duration;
+
 use broker_core::CloseReason;
 use broker_core::snapshot::{Account, AuthFailure, Connection};
 
@@ -30,7 +32,7 @@ pub(super) fn write(
     let used = observer.process().cpu_seconds();
     gauge("natsd_cpu_seconds", "Processor time used since the process began.", used);
 
-    for carrier in ["tcp", "websocket", "unix", "memory"] {
+    for carrier in ["tcp", "websocket", "unix", "memory", "stream"] {
         let count = connections.iter().filter(|one| one.carrier == carrier).count();
         let labels = [("carrier", carrier)];
         writer.gauge("natsd_connections", "Clients connected.", &labels, count as f64);
@@ -67,6 +69,27 @@ pub(super) fn write(
     let (total, most) = (pending.clone().sum::<usize>(), pending.max().unwrap_or(0));
     gauge("natsd_pending_bytes", "What waits to be read by all clients.", total as f64);
     gauge("natsd_pending_bytes_max", "What waits for the client with most waiting.", most as f64);
+
+    let latencies = observer.broker().latencies();
+    writer.histogram(
+        "natsd_publish_to_flush_seconds",
+        "From reading messages to having written them to all who get them at once; of a sample.",
+        &latencies.publish_to_flush,
+    );
+    writer.histogram(
+        "natsd_queue_wait_seconds",
+        "How long what a client did not take at once has waited for it.",
+        &latencies.queue_wait,
+    );
+    for count in observer.broker().counted_subjects() {
+        let filter = count.filter.to_string();
+        let labels = [("filter", &*filter)];
+        let help = "Messages from clients to subjects that match one of metrics_subjects.";
+        writer.counter("natsd_subject_messages_total", help, &labels, count.messages);
+        let help = "Their bytes, headers and payload.";
+        writer.counter("natsd_subject_bytes_total", help, &labels, count.bytes);
+    }
+    reloads(writer, observer, varz);
 
     subscriptions(writer, accounts);
     for (path, count) in &varz.http_req_stats {
@@ -113,6 +136,39 @@ fn auth_failures(writer: &Writer, observer: &Observer) {
             &[("reason", label)],
             found.map_or(0, |(_, count)| *count),
         );
+    }
+}
+
+/// The names are those that Prometheus has for itself.
+fn reloads(writer: &Writer, observer: &Observer, varz: &Varz) {
+    let reloads = observer.reloads();
+    for (result, count) in [("success", reloads.succeeded), ("failure", reloads.failed)] {
+        writer.counter(
+            "natsd_config_reloads_total",
+            "Reloads of the configuration, by what came of them.",
+            &[("result", result)],
+            count,
+        );
+    }
+    let (was_successful, took) = reloads.last.unwrap_or((true, Duration::ZERO));
+    for (name, help, value) in [
+        (
+            "natsd_config_last_reload_successful",
+            "Whether the last reload took effect; 1 if there was none.",
+            f64::from(was_successful),
+        ),
+        (
+            "natsd_config_last_reload_success_timestamp_seconds",
+            "When the configuration that holds was read.",
+            varz.config_load_time.unix_seconds(),
+        ),
+        (
+            "natsd_config_last_reload_duration_seconds",
+            "How long the last reload took until it held for everybody.",
+            took.as_secs_f64(),
+        ),
+    ] {
+        writer.gauge(name, help, &[], value);
     }
 }
 

@@ -1,7 +1,15 @@
-//! Gauges and counters under one recorder.
+//! Gauges and counters under one recorder, and histograms whose buckets are counted elsewhere.
 
+use std::cell::RefCell;
+
+use broker_core::latency::{BOUNDS, Histogram};
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::formatting::{
+    write_help_line, write_metric_line, write_type_line,
+};
+use metrics_exporter_prometheus::{
+    LabelSet, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 const METADATA: Metadata<'static> = Metadata::new("natsd", Level::INFO, None);
 
@@ -9,6 +17,8 @@ const METADATA: Metadata<'static> = Metadata::new("natsd", Level::INFO, None);
 pub(super) struct Writer {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    server_id: String,
+    histograms: RefCell<Vec<String>>,
 }
 
 /// Names and values of labels.
@@ -20,7 +30,8 @@ impl Writer {
         let recorder =
             PrometheusBuilder::new().add_global_label("server_id", server_id).build_recorder();
         let handle = recorder.handle();
-        Self { recorder, handle }
+        let server_id = server_id.to_owned();
+        Self { recorder, handle, server_id, histograms: RefCell::default() }
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str, labels: Labels<'_>, value: f64) {
@@ -35,6 +46,27 @@ impl Writer {
         self.recorder.register_counter(&key, &METADATA).absolute(value);
     }
 
+    /// The recorder would have to be told of every time that was measured.
+    pub(super) fn histogram(&self, name: &str, help: &str, histogram: &Histogram) {
+        let key = Key::from_parts("", vec![Label::new("server_id", self.server_id.clone())]);
+        let labels = LabelSet::from_key_and_global(&key, &Default::default());
+        let mut text = String::new();
+        write_help_line(&mut text, name, None, None, help);
+        write_type_line(&mut text, name, None, None, "histogram");
+        let bounds = BOUNDS.iter().map(|bound| bound.as_secs_f64().to_string());
+        let mut count = 0;
+        for (bound, counted) in bounds.chain(["+Inf".to_owned()]).zip(histogram.counts) {
+            count += counted;
+            let le = Some(("le", bound));
+            write_metric_line(&mut text, name, Some("bucket"), &labels, le, count, None);
+        }
+        let no_label = None::<(&str, &str)>;
+        let sum = histogram.sum.as_secs_f64();
+        write_metric_line(&mut text, name, Some("sum"), &labels, no_label, sum, None);
+        write_metric_line(&mut text, name, Some("count"), &labels, no_label, count, None);
+        self.histograms.borrow_mut().push(text);
+    }
+
     /// The text, metric by metric in the order of their names.
     pub(super) fn finish(self) -> String {
         let text = self.handle.render();
@@ -42,6 +74,7 @@ impl Writer {
             .split("\n\n")
             .filter(|metric| !metric.trim().is_empty())
             .map(sort_series)
+            .chain(self.histograms.into_inner())
             .collect();
         metrics.sort_unstable();
         metrics.concat()

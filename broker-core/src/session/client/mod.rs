@@ -77,6 +77,7 @@ pub struct ClientSession {
     ping: Ping,
     /// When it last published or subscribed.
     heard: Option<Instant>,
+    has_published: bool,
     has_connected: bool,
     has_ponged: bool,
     /// The authenticator has changed while the one before it was at work.
@@ -126,7 +127,7 @@ impl ClientSession {
             link,
             limits.max_pending_bytes,
             limits.write_deadline,
-            Arc::clone(&shared.pending_total_bytes),
+            Arc::clone(&shared.queues),
         ));
         let (id, seed) = shared.next_session();
         let Arrival { remote, handshake, is_mapped, carrier } = arrival;
@@ -142,6 +143,7 @@ impl ClientSession {
             true,
         ));
         let phase = Phase::Stranger(now + auth_timeout);
+        let counted = shared.counted_subjects.clone();
         let mut session = Self {
             terms: Terms {
                 max_control_line_bytes: limits.max_control_line_bytes,
@@ -155,9 +157,10 @@ impl ClientSession {
             parser: Parser::default(),
             options: ConnectOptions::default(),
             phase,
-            publisher: Publisher::new(seed),
+            publisher: Publisher::new(seed, counted),
             ping,
             heard: None,
+            has_published: false,
             has_connected: false,
             has_ponged: false,
             must_review: false,
@@ -264,6 +267,17 @@ impl ClientSession {
         self.shared.guard_total(&self.shared.options.load().limits);
     }
 
+    /// Has [`Self::receive`] published something since this was last asked?
+    pub fn take_has_published(&mut self) -> bool {
+        std::mem::take(&mut self.has_published)
+    }
+
+    /// Adds to what [`Broker::latencies`](crate::Broker::latencies) shows how long it took from a read to
+    /// the end of the flush that followed.
+    pub fn note_flush(&self, took: Duration) {
+        self.shared.flushes.add(took);
+    }
+
     fn receive_all(
         &mut self,
         now: Instant,
@@ -321,6 +335,7 @@ impl ClientSession {
         self.publish(&mut batch, shared, work);
         work.keep_messages(batch.into_memory());
         if self.publisher.messages() != messages_before {
+            self.has_published = true;
             self.heard(now);
         }
         Received { used: at, whole }

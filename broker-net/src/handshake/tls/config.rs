@@ -10,18 +10,20 @@ use rustls::crypto::hash::Hash;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
-};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
+use webpki::OwnedCertRevocationList;
 
 use super::algorithms;
 use super::error::TlsError;
+use super::expiry::Term;
+use super::issuer::Issuer;
 use super::options::{
     ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsOptions, TlsVersion,
 };
 use super::verify::Verifier;
+use super::watch::Seen;
 use super::x509::{self, Parsed};
 
 const CERTIFICATE: &str = "certificate";
@@ -40,23 +42,27 @@ pub struct TlsConfig {
     pub(super) allow_non_tls: bool,
     pub(super) client_certificates: ClientCertificates,
     pub(super) connection_rate_limit: Option<u32>,
-    not_after: Option<SystemTime>,
+    /// How long the certificates hold.
+    pub(super) terms: Vec<Term>,
+    /// The files as they were before they were read.
+    pub(super) seen: Option<Seen>,
 }
 
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsConfig").field("not_after", &self.not_after).finish_non_exhaustive()
+        f.debug_struct("TlsConfig").field("terms", &self.terms).finish_non_exhaustive()
     }
 }
 
 impl TlsConfig {
     pub(super) fn new(options: &TlsOptions) -> Result<Self, TlsError> {
+        let seen = options.watch.then(|| Seen::look(options));
         let provider = algorithms::provider(&options.cipher_suites, &options.curve_preferences)?;
         let unusable = |error: rustls::Error| TlsError::Unusable(error.to_string());
         let sha256 = x509::sha256(&*algorithms::provider(&[], &[])?)
             .ok_or_else(|| TlsError::Unusable("there is no SHA-256".to_owned()))?;
         let resolver = ByName::new(&options.certificates, &provider)?;
-        let not_after = resolver.not_after();
+        let terms = resolver.0.iter().filter_map(|named| named.term.clone()).collect();
         let versions: &[&rustls::SupportedProtocolVersion] = match options.min_version {
             TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             TlsVersion::V1_3 => &[&rustls::version::TLS13],
@@ -64,7 +70,7 @@ impl TlsConfig {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
             .map_err(unusable)?;
-        let verifier = verifier(options, provider, sha256)?;
+        let verifier = verifier(options, &provider, sha256)?;
         let may_resume = verifier.is_none();
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
@@ -89,13 +95,14 @@ impl TlsConfig {
             allow_non_tls: options.allow_non_tls,
             client_certificates: options.client_certificates,
             connection_rate_limit: options.connection_rate_limit,
-            not_after,
+            terms,
+            seen,
         })
     }
 
     /// Until when the certificates hold: the end of the first that ends.
     pub fn not_after(&self) -> Option<SystemTime> {
-        self.not_after
+        self.terms.iter().map(|term| term.not_after).min()
     }
 
     /// For a listener of one's own: what rustls goes by, without a word of NATS.
@@ -121,7 +128,7 @@ struct Named {
     /// Lower case; may begin with `*.`.
     names: Vec<String>,
     key: Arc<CertifiedKey>,
-    not_after: Option<SystemTime>,
+    term: Option<Term>,
 }
 
 impl ByName {
@@ -134,10 +141,6 @@ impl ByName {
             .map(|certificate| Named::load(certificate, provider))
             .collect::<Result<_, _>>()
             .map(Self)
-    }
-
-    fn not_after(&self) -> Option<SystemTime> {
-        self.0.iter().filter_map(|named| named.not_after).min()
     }
 }
 
@@ -175,7 +178,11 @@ impl Named {
         let names = parsed.as_ref().map(Parsed::names).unwrap_or_default().dns_names;
         Ok(Self {
             names: names.iter().map(|name| name.to_lowercase()).collect(),
-            not_after: parsed.as_ref().map(Parsed::not_after),
+            term: parsed.as_ref().map(|parsed| Term {
+                name: certificate.chain.to_string(),
+                not_before: parsed.not_before(),
+                not_after: parsed.not_after(),
+            }),
             key: Arc::new(key),
         })
     }
@@ -245,7 +252,7 @@ fn invalid(what: &'static str, number: usize, pem: &Pem, reason: impl fmt::Displ
 
 fn verifier(
     options: &TlsOptions,
-    provider: Arc<CryptoProvider>,
+    provider: &CryptoProvider,
     sha256: &'static dyn Hash,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let pins = pins(&options.pinned_certs)?;
@@ -258,26 +265,30 @@ fn verifier(
     }
     let authorities = options.ca.as_ref().ok_or(TlsError::NoAuthority)?;
     let mut roots = RootCertStore::empty();
+    let mut issuers = Vec::new();
     for (at, certificate) in read_chain(authorities, AUTHORITY)?.into_iter().enumerate() {
-        roots.add(certificate).map_err(|error| invalid(AUTHORITY, at + 1, authorities, error))?;
+        let invalid = |reason: &dyn fmt::Display| invalid(AUTHORITY, at + 1, authorities, reason);
+        let issuer = Issuer::new(&certificate);
+        roots.add(certificate).map_err(|error| invalid(&error))?;
+        issuers.push(issuer.ok_or_else(|| invalid(&"it breaks the rules"))?);
     }
     let mut lists = Vec::new();
     for pem in &options.revoked {
         let bytes = pem.read(REVOKED)?;
         let before = lists.len();
         for (at, list) in CertificateRevocationListDer::pem_slice_iter(&bytes).enumerate() {
-            lists.push(list.map_err(|error| invalid(REVOKED, at + 1, pem, describe(&error)))?);
+            let invalid = |reason: &dyn fmt::Display| invalid(REVOKED, at + 1, pem, reason);
+            let list = list.map_err(|error| invalid(&describe(&error)))?;
+            let list = OwnedCertRevocationList::from_der(&list).map_err(|error| invalid(&error))?;
+            lists.push(list.into());
         }
         if lists.len() == before {
             return Err(TlsError::Missing { what: REVOKED, name: pem.to_string() });
         }
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .with_crls(lists)
-        .only_check_end_entity_revocation()
-        .build()
-        .map_err(|error| TlsError::Unusable(error.to_string()))?;
-    Ok(Some(Arc::new(Verifier::new(verifier, pins, sha256))))
+    let algorithms = provider.signature_verification_algorithms;
+    let hints = roots.subjects();
+    Ok(Some(Arc::new(Verifier { roots, issuers, lists, algorithms, pins, sha256, hints })))
 }
 
 fn pins(texts: &[String]) -> Result<HashSet<[u8; 32]>, TlsError> {

@@ -6,10 +6,12 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::config::TlsConfig;
+use super::expiry;
 use super::options::TlsOptions;
 
 /// What the handshakes of one listener share.
@@ -22,8 +24,9 @@ pub(crate) struct Gate {
     /// Turns at computing: a handshake takes up to some milliseconds of a core. If a thousand begin at
     /// once, those who are connected already must not wait behind all of them.
     turns: Semaphore,
-    /// Who looks after the files.
-    watching: Mutex<Option<AbortHandle>>,
+    /// Who looks after files and certificates, and where.
+    tending: Mutex<Option<AbortHandle>>,
+    runtime: Option<Handle>,
 }
 
 impl Default for Gate {
@@ -34,7 +37,8 @@ impl Default for Gate {
             options: Mutex::default(),
             rate: Mutex::default(),
             turns: Semaphore::new(cores),
-            watching: Mutex::default(),
+            tending: Mutex::default(),
+            runtime: Handle::try_current().ok(),
         }
     }
 }
@@ -48,6 +52,9 @@ impl Gate {
     /// Connections that are there already, and handshakes that have begun, go on by what was before.
     pub(crate) fn set(&self, next: Option<(TlsOptions, TlsConfig)>) {
         let (options, config) = next.unzip();
+        if let Some(config) = &config {
+            expiry::warn(&config.terms);
+        }
         let mut now = self.lock_options();
         *now = options;
         self.config.store(config.map(Arc::new));
@@ -58,6 +65,7 @@ impl Gate {
         let now = self.lock_options();
         let is_same = now.as_ref() == Some(options);
         if is_same {
+            expiry::warn(&config.terms);
             self.config.store(Some(Arc::new(config)));
         }
         is_same
@@ -67,18 +75,19 @@ impl Gate {
         self.lock_options().clone()
     }
 
-    /// Has somebody look after the files unless somebody does.
-    pub(super) fn keep_watching(&self, begin: impl FnOnce() -> AbortHandle) {
-        let mut watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
-        if watching.as_ref().is_none_or(AbortHandle::is_finished) {
-            *watching = Some(begin());
+    /// From now on somebody else looks after files and certificates.
+    pub(super) fn tend(&self, tending: impl Future<Output = ()> + Send + 'static) {
+        let next = self.runtime.as_ref().map(|runtime| runtime.spawn(tending).abort_handle());
+        let mut now = self.tending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = std::mem::replace(&mut *now, next) {
+            before.abort();
         }
     }
 
-    pub(crate) fn stop_watching(&self) {
-        let watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(watching) = watching {
-            watching.abort();
+    pub(crate) fn stop_tending(&self) {
+        let tending = self.tending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tending) = tending {
+            tending.abort();
         }
     }
 
@@ -94,6 +103,12 @@ impl Gate {
 
     pub(super) fn turns(&self) -> &Semaphore {
         &self.turns
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.stop_tending();
     }
 }
 

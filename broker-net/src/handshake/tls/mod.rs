@@ -7,7 +7,9 @@ mod algorithms;
 mod buffers;
 mod config;
 mod error;
+mod expiry;
 mod gate;
+mod issuer;
 mod options;
 mod pieces;
 mod transport;
@@ -79,19 +81,17 @@ pub(crate) async fn shake_hands<T: Transport>(
     }
 }
 
-/// From now on connections come by another configuration, or without TLS.
+/// From now on connections come by another configuration, or without TLS. `broker`: whose INFO tells of it.
 pub(crate) fn set(
     entrance: &Arc<Entrance>,
-    broker: &Broker,
+    broker: Option<&Broker>,
     next: Option<(TlsOptions, TlsConfig)>,
 ) {
-    let must_watch = next.as_ref().is_some_and(|(options, _)| options.watch);
     entrance.tls.set(next);
-    tell(broker, entrance.tls.config().as_deref());
-    if must_watch {
-        let watching = watch::watch(Arc::clone(entrance), broker.clone());
-        entrance.tls.keep_watching(|| tokio::spawn(watching).abort_handle());
+    if let Some(broker) = broker {
+        tell(broker, entrance.tls.config().as_deref());
     }
+    entrance.tls.tend(watch::tend(Arc::downgrade(entrance), broker.cloned()));
 }
 
 /// What INFO says of TLS.

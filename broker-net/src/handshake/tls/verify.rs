@@ -1,19 +1,26 @@
 //! Which client certificates are good: signed by whom they should be, not revoked, and with a public key
 //! that is on a list, if there is one.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::hash::Hash;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
+use webpki::{
+    CertRevocationList, EndEntityCert, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
+    VerifiedPath,
 };
 
+use super::issuer::{self, Issuer};
 use super::x509::{self, Parsed};
 
 thread_local! {
@@ -26,12 +33,20 @@ pub(super) fn take_refused() -> Option<String> {
     REFUSED.take()
 }
 
-/// Asks another verifier first, and then whether the key is on the list.
+/// Asks webpki, then whether the issuers may vouch, and then whether the key is on the list.
 pub(super) struct Verifier {
-    verifier: Arc<dyn ClientCertVerifier>,
+    /// Who is believed.
+    pub(super) roots: RootCertStore,
+    /// What else is known of them, in the same order.
+    pub(super) issuers: Vec<Issuer>,
+    /// Of certificates that hold no longer. Empty: nobody asks.
+    pub(super) lists: Vec<CertRevocationList<'static>>,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
     /// Empty: any will do.
-    pins: HashSet<[u8; 32]>,
-    sha256: &'static dyn Hash,
+    pub(super) pins: HashSet<[u8; 32]>,
+    pub(super) sha256: &'static dyn Hash,
+    /// The names of who is believed, for clients to choose by.
+    pub(super) hints: Vec<DistinguishedName>,
 }
 
 // NATS 2.14: errors.go ErrCertNotPinned.
@@ -40,12 +55,41 @@ pub(super) struct Verifier {
 struct NotPinned;
 
 impl Verifier {
-    pub(super) fn new(
-        verifier: Arc<dyn ClientCertVerifier>,
-        pins: HashSet<[u8; 32]>,
-        sha256: &'static dyn Hash,
-    ) -> Self {
-        Self { verifier, pins, sha256 }
+    fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let lists: Vec<_> = self.lists.iter().collect();
+        // What is no error: that there are no lists.
+        let revocation = RevocationOptionsBuilder::new(&lists).ok();
+        let revocation =
+            revocation.map(|asked| asked.with_depth(RevocationCheckDepth::EndEntity).build());
+        let fault = RefCell::new(None);
+        let check_path = |path: &VerifiedPath<'_>| {
+            issuer::check_path(&self.roots.roots, &self.issuers, path, now).map_err(|found| {
+                *fault.borrow_mut() = Some(found);
+                webpki::Error::UnknownIssuer
+            })
+        };
+        let verified = EndEntityCert::try_from(certificate).and_then(|parsed| {
+            let verified = parsed.verify_for_usage(
+                self.algorithms.all,
+                &self.roots.roots,
+                intermediates,
+                now,
+                KeyUsage::client_auth(),
+                revocation,
+                Some(&check_path),
+            );
+            verified.map(|_| ())
+        });
+        verified.map_err(|error| match fault.take() {
+            Some(fault) => other(fault),
+            None => refusal(error),
+        })?;
+        if self.has_pin(certificate) { Ok(()) } else { Err(other(NotPinned)) }
     }
 
     fn has_pin(&self, certificate: &CertificateDer<'_>) -> bool {
@@ -65,7 +109,7 @@ impl fmt::Debug for Verifier {
 
 impl ClientCertVerifier for Verifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.verifier.root_hint_subjects()
+        &self.hints
     }
 
     fn verify_client_cert(
@@ -74,16 +118,11 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.verifier.verify_client_cert(certificate, intermediates, now);
-        let verified = verified.and_then(|verified| {
-            let not_pinned = || CertificateError::Other(OtherError(Arc::new(NotPinned)));
-            let has_pin = self.has_pin(certificate).then_some(verified);
-            has_pin.ok_or_else(|| Error::InvalidCertificate(not_pinned()))
-        });
+        let verified = self.verify(certificate, intermediates, now);
         if verified.is_err() {
             REFUSED.set(Some(x509::show(certificate, self.sha256)));
         }
-        verified
+        verified.map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -92,7 +131,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -101,10 +140,33 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+}
+
+/// In the words of rustls, which has an alert for each.
+fn refusal(error: webpki::Error) -> Error {
+    use webpki::Error as Is;
+    let error = match error {
+        Is::BadDer | Is::BadDerTime | Is::TrailingData(_) => CertificateError::BadEncoding,
+        Is::CertExpired { time, not_after } => CertificateError::ExpiredContext { time, not_after },
+        Is::CertNotValidYet { time, not_before } => {
+            CertificateError::NotValidYetContext { time, not_before }
+        }
+        Is::CertRevoked => CertificateError::Revoked,
+        Is::UnknownRevocationStatus => CertificateError::UnknownRevocationStatus,
+        Is::UnknownIssuer => CertificateError::UnknownIssuer,
+        Is::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        Is::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        error => return other(error),
+    };
+    Error::InvalidCertificate(error)
 }

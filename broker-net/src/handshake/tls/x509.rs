@@ -16,12 +16,17 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 /// A certificate, taken apart.
-pub(super) struct Parsed(x509_cert::Certificate);
+pub(super) struct Parsed(pub(super) x509_cert::Certificate);
 
 impl Parsed {
     /// `None` if it is not as the rules ask; who verified it may have been more lenient.
     pub(super) fn new(certificate: &CertificateDer<'_>) -> Option<Self> {
         x509_cert::Certificate::from_der(certificate).ok().map(Self)
+    }
+
+    /// From when on it holds.
+    pub(super) fn not_before(&self) -> SystemTime {
+        self.0.tbs_certificate.validity.not_before.to_system_time()
     }
 
     /// Until when it holds.
@@ -45,7 +50,7 @@ impl Parsed {
         names
     }
 
-    fn subject(&self) -> DistinguishedName {
+    pub(super) fn subject(&self) -> DistinguishedName {
         let rdns = &self.0.tbs_certificate.subject.0;
         DistinguishedName::from_attributes(
             rdns.iter().map(|rdn| {

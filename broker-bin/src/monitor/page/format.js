@@ -1,0 +1,81 @@
+// Numbers and times for people.
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+/** Three digits that count. */
+function three(number) {
+  return number.toFixed(number >= 99.95 || Number.isInteger(number) ? 0 : number >= 9.995 ? 1 : 2);
+}
+
+function scaled(number, step, units) {
+  let unit = 0;
+  while (number >= step * 0.9995 && unit < units.length - 1) {
+    number /= step;
+    unit += 1;
+  }
+  return unit === 0 ? `${whole.format(number)}${units[0]}` : `${three(number)}${units[unit]}`;
+}
+
+/** All digits. */
+export const exact = (number) => whole.format(number);
+
+/** A count: all digits up to 9,999, then thousands, millions … */
+export const count = (number) =>
+  Math.abs(number) < 10_000 ? exact(number) : scaled(number, 1000, ["", "k", "M", "G", "T", "P"]);
+
+export const bytes = (number) => scaled(number, 1024, [" B", " KiB", " MiB", " GiB", " TiB", " PiB"]);
+
+/** What is not there: a rate that takes another look to know. */
+export const NOTHING = "–";
+
+export const countRate = (rate) => {
+  if (rate === undefined) return NOTHING;
+  return rate > 0 && rate < 10 ? rate.toFixed(1) : count(rate);
+};
+
+export const bytesRate = (rate) => (rate === undefined ? NOTHING : bytes(rate));
+
+/** Nanoseconds, as a setting is written. */
+export function span(nanos) {
+  const seconds = nanos / 1e9;
+  if (seconds < 1) return `${three(seconds * 1000)} ms`;
+  return ago(seconds);
+}
+
+/** A round trip as the server writes it, with three digits. */
+export function roundTrip(text) {
+  const [, number, unit] = /^([\d.]+)(ns|µs|ms|s)$/.exec(text ?? "") ?? [];
+  return unit ? `${three(Number(number))} ${unit}` : text || NOTHING;
+}
+
+/** Seconds, by their two greatest units. */
+export function ago(seconds) {
+  const units = [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]];
+  const parts = [];
+  let rest = Math.max(0, Math.round(seconds));
+  for (const [unit, size] of units) {
+    const many = Math.floor(rest / size);
+    rest -= many * size;
+    if (many) parts.push(`${many} ${unit}`);
+  }
+  return parts.slice(0, 2).join(" ") || "0 s";
+}
+
+const time = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const dateAndTime = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
+/** A moment, in the zone of who looks; with its date unless it is today's. */
+export function moment(text) {
+  const date = new Date(text);
+  if (Number.isNaN(date.getTime())) return text;
+  const isToday = date.toDateString() === new Date().toDateString();
+  return (isToday ? time : dateAndTime).format(date);
+}
+
+/** How much a counter of each name in `names` has grown in a second, between two looks. */
+export function rates(before, after, seconds, names) {
+  return names.map((name) => {
+    const grown = before && seconds > 0 ? (after[name] - before[name]) / seconds : undefined;
+    return grown >= 0 ? grown : undefined;
+  });
+}

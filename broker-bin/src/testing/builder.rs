@@ -1,0 +1,192 @@
+//! From a configuration to a broker for tests.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use broker_net::testing::{StartError as BrokerError, TestBroker, TestBrokerBuilder};
+
+use super::natsd::TestNatsd;
+use crate::config::{self, ConfigErrors, Loaded, Request};
+use crate::options::{Access, Options, OptionsError};
+
+/// What errors call a text that is no file.
+const TEXT: &str = "configuration";
+
+/// Builds a [`TestNatsd`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use broker_bin::testing::TestNatsd;
+///
+/// let natsd = TestNatsd::builder()
+///     .config("authorization { token: $TOKEN }")
+///     .variable("TOKEN", "s3cr3t")
+///     .options(|options| options.max_connections = 10)
+///     .broker(|broker| broker.seed(7).own_thread())
+///     .start()
+///     .await?;
+/// assert_eq!(natsd.varz().max_connections, 10);
+/// # Ok(()) }
+/// ```
+#[must_use = "it is started by `start` or `start_blocking`"]
+#[derive(Default)]
+pub struct TestNatsdBuilder {
+    plan: Plan,
+    broker: Vec<ChangeBroker>,
+}
+
+type ChangeBroker = Box<dyn FnOnce(TestBrokerBuilder) -> TestBrokerBuilder + Send>;
+type ChangeOptions = Box<dyn Fn(&mut Options) + Send + Sync>;
+
+/// Where options come from.
+#[derive(Default)]
+pub(super) struct Plan {
+    text: Option<String>,
+    request: Request,
+    changes: Vec<ChangeOptions>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A configuration may hold passwords.
+        f.debug_struct("Plan").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TestNatsdBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestNatsdBuilder").finish_non_exhaustive()
+    }
+}
+
+/// Why a test broker did not start. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// What the configuration says is wrong: all of it, a line each, with its place.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// What it was told [beside the configuration](TestNatsdBuilder::options) contradicts itself.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The broker itself did not start.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+impl TestNatsdBuilder {
+    /// The text of a configuration, as a file of natsd or of nats-server holds it.
+    pub fn config(mut self, text: impl Into<String>) -> Self {
+        self.plan.text = Some(text.into());
+        self.plan.request.file = None;
+        self
+    }
+
+    /// The file of a configuration. What it includes is looked for beside it.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.plan.text = None;
+        self.plan.request.file = Some(path.into());
+        self
+    }
+
+    /// The value of `$NAME` in the configuration. The environment of the test is not asked.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.plan.request.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// Changes options, whatever the configuration says; again after each [reload](TestNatsd::reload).
+    pub fn options(mut self, change: impl Fn(&mut Options) + Send + Sync + 'static) -> Self {
+        self.plan.changes.push(Box::new(change));
+        self
+    }
+
+    /// Tells the broker what a configuration does not know: a seed, how many lines to keep, a thread of its
+    /// own.
+    pub fn broker(
+        mut self,
+        change: impl FnOnce(TestBrokerBuilder) -> TestBrokerBuilder + Send + 'static,
+    ) -> Self {
+        self.broker.push(Box::new(change));
+        self
+    }
+
+    /// Starts. When it returns, clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] names what failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it leaves nothing behind.
+    pub async fn start(self) -> Result<TestNatsd, StartError> {
+        let (builder, ready) = self.prepare()?;
+        Ok(ready.with(builder.start().await?))
+    }
+
+    /// Starts on a thread of its own, and waits for it by blocking this one: for a test without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_blocking(self) -> Result<TestNatsd, StartError> {
+        let (builder, ready) = self.prepare()?;
+        Ok(ready.with(builder.start_blocking()?))
+    }
+
+    fn prepare(self) -> Result<(TestBrokerBuilder, Ready), StartError> {
+        let Self { plan, broker } = self;
+        let loaded = plan.load()?;
+        let access = loaded.options.access()?;
+        let mut builder = TestBroker::builder().all_options(loaded.options.server());
+        // Whoever says nothing of users may add some by a call.
+        if !matches!(access, Access::Anybody) {
+            builder = builder.authenticator(access.clone().authenticator());
+        }
+        let builder = broker.into_iter().fold(builder, |builder, change| change(builder));
+        Ok((builder, Ready { plan, loaded, access }))
+    }
+}
+
+/// All but the broker.
+struct Ready {
+    plan: Plan,
+    loaded: Loaded,
+    access: Access,
+}
+
+impl Ready {
+    fn with(self, broker: TestBroker) -> TestNatsd {
+        TestNatsd::new(broker, self.plan, self.loaded, self.access)
+    }
+}
+
+impl Plan {
+    /// Reads all there is.
+    fn load(&self) -> Result<Loaded, StartError> {
+        let loaded = match &self.text {
+            Some(text) => config::load_text(text, TEXT, &self.request)?,
+            None => config::load(&self.request)?,
+        };
+        let loaded = self.change(loaded);
+        loaded.options.check()?;
+        Ok(loaded)
+    }
+
+    /// Reads another text in place of what there was.
+    pub(super) fn load_text(&self, text: &str) -> Result<Loaded, ConfigErrors> {
+        config::load_text(text, TEXT, &self.request).map(|loaded| self.change(loaded))
+    }
+
+    fn change(&self, mut loaded: Loaded) -> Loaded {
+        let options = &mut loaded.options;
+        for change in &self.changes {
+            change(options);
+        }
+        // What a program writes, a guest does not.
+        options.pid_file = None;
+        options.ports_file_dir = None;
+        loaded
+    }
+}

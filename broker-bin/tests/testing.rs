@@ -1,0 +1,229 @@
+//! A broker for tests that goes by a configuration, and shows what monitoring shows.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
+
+#[path = "../examples/no_process/main.rs"]
+mod no_process;
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions};
+use broker_bin::reload::ReloadError;
+use broker_bin::testing::{StartError, TestNatsd, block_on};
+
+/// What an operator has in production; no port of it must be taken.
+const PRODUCTION: &str = r#"
+    listen: 0.0.0.0:4222
+    http: 0.0.0.0:8222
+    server_name: "eu-1"
+    server_tags: [eu, "rack:7"]
+    pid_file: "/nowhere/natsd.pid"
+    ports_file_dir: "/nowhere"
+    log_file: "/nowhere/natsd.log"
+    max_payload: 1KB
+    ping_interval: "20s"
+    accounts {
+      SHOP {
+        users: [
+          { user: app, password: $APP_PASSWORD }
+          { user: auditor, password: pw, permissions: { publish: { deny: ">" } } }
+        ]
+      }
+    }
+"#;
+
+async fn production() -> TestNatsd {
+    let builder = TestNatsd::builder().config(PRODUCTION).variable("APP_PASSWORD", "s3cr3t");
+    builder.start().await.unwrap()
+}
+
+async fn connect(natsd: &TestNatsd, user: &str, password: &str) -> Client {
+    let options = ConnectOptions::with_user_and_password(user.into(), password.into());
+    let options = options.reconnect_delay_callback(|_| Duration::from_millis(5)).name(user);
+    options.connect(natsd.url()).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_text_of_a_production_configuration_holds_but_for_where_it_listens() {
+    let (one, other) = (production().await, production().await);
+    assert!(one.address().ip().is_loopback());
+    assert_ne!(one.address(), other.address());
+    let client = connect(&one, "app", "s3cr3t").await;
+    let info = client.server_info();
+    assert_eq!((&*info.server_name, info.max_payload), ("eu-1", 1024));
+    assert!(async_nats::connect(one.url()).await.is_err());
+    let denied = connect(&one, "auditor", "pw").await;
+    let tap = one.tap("orders");
+    denied.publish("orders", "forged".into()).await.unwrap();
+    denied.flush().await.unwrap();
+    client.publish("orders", "one".into()).await.unwrap();
+    let order = tap.next().await;
+    assert_eq!((&*order.payload, &*order.account), (&b"one"[..], "SHOP"));
+}
+
+#[tokio::test]
+async fn what_monitoring_shows_is_there_as_values() {
+    let natsd = production().await;
+    let client = connect(&natsd, "app", "s3cr3t").await;
+    let _orders = client.queue_subscribe("orders.*", "workers".into()).await.unwrap();
+    natsd.wait_for_subscription("orders.eu").await;
+    client.publish("orders.eu", "one".into()).await.unwrap();
+    natsd.wait_until("it is counted", |broker| broker.stats().in_messages == 1).await;
+
+    let varz = natsd.varz();
+    assert_eq!((&*varz.server_name, varz.port), ("eu-1", natsd.address().port()));
+    assert_eq!((varz.connections, varz.in_msgs, varz.out_msgs), (1, 1, 1));
+    assert_eq!((varz.tags.len(), varz.config_digest.starts_with("sha256:")), (2, true));
+    assert_eq!((varz.http_port, varz.max_payload), (0, 1024));
+    let connz = natsd.connz();
+    let [connection] = &connz.connections[..] else { panic!("{connz:?}") };
+    assert_eq!((&*connection.name, connection.account.as_deref()), ("app", Some("SHOP")));
+    assert_eq!(connection.authorized_user.as_deref(), Some("app"));
+    assert_eq!(*connection.subscriptions_list[0], *"orders.*");
+    let subsz = natsd.subsz();
+    assert_eq!(*subsz.subscriptions_list[0].subject, *"orders.*");
+    assert_eq!(subsz.subscriptions_list[0].qgroup.as_deref(), Some("workers"));
+    assert_eq!(natsd.healthz().status, "ok");
+    let metrics = natsd.metrics_text();
+    let line = format!("gnatsd_varz_connections{{server_id=\"{}\"}} 1\n", varz.server_id);
+    assert!(metrics.contains(&line), "{metrics}");
+}
+
+#[tokio::test]
+async fn whoever_looks_after_a_restart_sees_the_new_run() {
+    let natsd = production().await;
+    let client = connect(&natsd, "app", "s3cr3t").await;
+    client.publish("x", "".into()).await.unwrap();
+    natsd.wait_until("it is counted", |broker| broker.stats().in_messages == 1).await;
+    let before = natsd.varz();
+    natsd.restart().await.unwrap();
+    natsd.wait_for_clients(1).await;
+    let after = natsd.varz();
+    assert_ne!(before.server_id, after.server_id);
+    assert_eq!((after.in_msgs, &after.tags, after.port), (0, &before.tags, before.port));
+    assert_eq!(after.config_digest, before.config_digest);
+}
+
+#[tokio::test]
+async fn a_reload_changes_what_can_be_changed_and_names_what_cannot() {
+    let natsd = production().await;
+    let client = connect(&natsd, "app", "s3cr3t").await;
+    let text = PRODUCTION.replace("1KB", "2KB").replace("auditor", "clerk");
+    let reloaded = natsd.reload(&text).await.unwrap();
+    assert!(reloaded.changes.iter().any(|change| change.path == "max_payload"));
+    assert_eq!(natsd.varz().max_payload, 2048);
+    connect(&natsd, "clerk", "pw").await;
+    assert_eq!(client.connection_state(), async_nats::connection::State::Connected);
+
+    let refused = natsd.reload(&text.replace("eu-1", "eu-2")).await;
+    assert!(matches!(refused, Err(ReloadError::NotAtRunTime(_))), "{refused:?}");
+    let refused = natsd.reload("max_payload: many").await;
+    assert!(matches!(refused, Err(ReloadError::Config(_))), "{refused:?}");
+    assert_eq!(natsd.varz().max_payload, 2048);
+}
+
+#[tokio::test]
+async fn a_restart_may_bring_another_configuration() {
+    let natsd = production().await;
+    let client = connect(&natsd, "app", "s3cr3t").await;
+    let _orders = client.subscribe("orders.*").await.unwrap();
+    let (address, text) = (natsd.address(), PRODUCTION.replace("eu-1", "eu-2"));
+    natsd.restart_with(&text).await.unwrap();
+    assert_eq!(natsd.address(), address);
+    natsd.wait_for_subscription("orders.eu").await;
+    assert_eq!(natsd.varz().server_name, "eu-2");
+
+    let refused = natsd.restart_with("max_payload: many").await;
+    assert!(matches!(refused, Err(StartError::Config(_))), "{refused:?}");
+    assert_eq!(natsd.varz().connections, 1, "nothing has happened");
+    natsd.restart_with("").await.unwrap();
+    async_nats::connect(natsd.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_with_its_place_and_never_shown() {
+    let wrong = "port: 4222\nmax_paylod: 1KB\nauthorization { user: app, pasword: s3cr3t }";
+    let error = TestNatsd::builder().config(wrong).start().await.unwrap_err();
+    assert!(matches!(error, StartError::Config(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("configuration:2:1: ") && text.contains("max_payload"), "{text}");
+    assert!(text.contains("configuration:3:") && !text.contains("s3cr3t"), "{text}");
+
+    let builder = TestNatsd::builder().options(|options| options.max_pending = 1);
+    let error = builder.start().await.unwrap_err();
+    assert!(matches!(error, StartError::Options(_)), "{error:?}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = TestNatsd::builder().broker(move |broker| broker.port(port)).start().await;
+    assert!(matches!(error, Err(StartError::Broker(_))), "{error:?}");
+}
+
+#[test]
+fn a_file_is_read_with_what_it_includes_and_no_runtime_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("natsd.conf");
+    std::fs::write(&file, "include users.conf\nserver_name: here").unwrap();
+    std::fs::write(folder.path().join("users.conf"), "authorization { token: $TOKEN }").unwrap();
+    let builder = TestNatsd::builder().config_file(&file).variable("TOKEN", "t");
+    let natsd = builder.start_blocking().unwrap();
+    assert_eq!(natsd.varz().server_name, "here");
+    assert!(natsd.varz().auth_required);
+    block_on(natsd.stop());
+    let error = TestNatsd::builder().config_file("/nowhere/natsd.conf").start_blocking();
+    assert!(error.unwrap_err().to_string().contains("/nowhere/natsd.conf"));
+}
+
+#[tokio::test]
+async fn the_environment_is_not_asked() {
+    assert!(std::env::var_os("PATH").is_some());
+    let builder = TestNatsd::builder().config("server_name: $PATH");
+    let error = builder.start().await.unwrap_err();
+    assert!(error.to_string().contains("configuration:1:14: "), "{error}");
+}
+
+#[tokio::test]
+async fn what_only_a_test_broker_knows_is_told_to_it() {
+    let told = |name: &'static str| {
+        TestNatsd::builder()
+            .config(format!("server_name: {name}"))
+            .broker(|broker| broker.seed(7).user("ada", "pw").keep_lines(0))
+    };
+    let (one, other) = (told("a").start().await.unwrap(), told("b").start().await.unwrap());
+    assert_eq!(one.varz().server_id, other.varz().server_id, "by the seed");
+    connect(&one, "ada", "pw").await;
+    assert!(one.lines().is_empty());
+}
+
+#[cfg(feature = "monitoring")]
+#[tokio::test]
+async fn the_endpoints_can_be_served_if_a_test_wants_them() {
+    use broker_bin::monitor::{Monitor, MonitorOptions};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let natsd = production().await;
+    let monitor = Monitor::bind(&MonitorOptions::default(), natsd.observer()).await.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(monitor.local_addr()).await.unwrap();
+    stream.write_all(b"GET /varz HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("\"server_name\": \"eu-1\""), "{answer}");
+}
+
+#[test]
+fn tests_that_others_have_need_no_process() {
+    no_process::main().unwrap();
+}
+
+#[tokio::test]
+async fn no_recorder_of_metrics_is_installed_and_two_brokers_have_their_own() {
+    let (one, other) = (production().await, production().await);
+    let _client = connect(&one, "app", "s3cr3t").await;
+    let connections = |natsd: &TestNatsd| {
+        let text = natsd.metrics_text();
+        let line = text.lines().find(|line| line.starts_with("gnatsd_varz_connections{")).unwrap();
+        line.split(' ').next_back().unwrap().to_owned()
+    };
+    assert_eq!((&*connections(&one), &*connections(&other)), ("1", "0"));
+    let mine = metrics::set_global_recorder(metrics::NoopRecorder);
+    assert!(mine.is_ok(), "somebody has installed one");
+}

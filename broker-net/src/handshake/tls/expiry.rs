@@ -1,0 +1,93 @@
+//! Certificates of the server that are about to expire, or have expired: said in the log whenever they are
+//! read, and once a day.
+
+use std::time::{Duration, SystemTime};
+
+use x509_cert::der::DateTime;
+
+/// How long before the end it is said, of certificates that hold for three months or more.
+const EARLY: Duration = Duration::from_hours(30 * 24);
+
+/// Others are renewed more often: of them, this part of the time for which they hold.
+const EARLY_PART: u32 = 3;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// From when to when a certificate holds.
+#[derive(Clone, Debug)]
+pub(super) struct Term {
+    /// Where it is from.
+    pub(super) name: String,
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+}
+
+impl Term {
+    /// What there is to say.
+    fn warning(&self, now: SystemTime) -> Option<String> {
+        let name = &self.name;
+        let end = DateTime::from_system_time(self.not_after).ok()?;
+        let Ok(left) = self.not_after.duration_since(now) else {
+            return Some(format!(
+                "The TLS certificate in {name} has expired at {end}: clients refuse it until it is replaced"
+            ));
+        };
+        let all = self.not_after.duration_since(self.not_before).unwrap_or_default();
+        if left > EARLY.min(all / EARLY_PART) {
+            return None;
+        }
+        let left = match left.as_secs() / DAY.as_secs() {
+            0 => "less than a day".to_owned(),
+            1 => "a day".to_owned(),
+            days => format!("{days} days"),
+        };
+        Some(format!("The TLS certificate in {name} expires in {left}, at {end}: replace it"))
+    }
+}
+
+/// Says it.
+pub(super) fn warn(terms: &[Term]) {
+    let now = SystemTime::now();
+    for warning in terms.iter().filter_map(|term| term.warning(now)) {
+        tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warning(days: u32, left: Duration) -> Option<String> {
+        let not_before = SystemTime::UNIX_EPOCH;
+        let not_after = not_before + days * DAY;
+        Term { name: "a.pem".into(), not_before, not_after }.warning(not_after - left)
+    }
+
+    #[test]
+    fn it_is_said_a_month_or_a_third_of_the_term_before() {
+        for (days, early, text) in [
+            (365, 30 * DAY, "30 days"),
+            (90, 30 * DAY, "30 days"),
+            (6, 2 * DAY, "2 days"),
+            (3, DAY, "a day"),
+            (1, DAY / 3, "less than a day"),
+        ] {
+            assert_eq!(warning(days, early + Duration::from_secs(1)), None);
+            let said = warning(days, early).unwrap();
+            assert!(said.contains(&format!(" in a.pem expires in {text}, at 197")), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_has_expired_is_said_with_the_time() {
+        let term = Term {
+            name: "a.pem".into(),
+            not_before: SystemTime::UNIX_EPOCH,
+            not_after: SystemTime::UNIX_EPOCH + DAY,
+        };
+        assert_eq!(
+            term.warning(SystemTime::UNIX_EPOCH + 2 * DAY).unwrap(),
+            "The TLS certificate in a.pem has expired at 1970-01-02T00:00:00Z: clients refuse it until it is replaced"
+        );
+    }
+}

@@ -1,0 +1,87 @@
+// What each program here needs beside a server: a browser, and pages that tell what went wrong in them.
+//
+// The browser is the Chromium named by the environment variable CHROMIUM, or Debian's. Servers, and how a
+// program says how it went, are those of ../js/harness.mjs.
+
+import { chromium } from "playwright-core";
+
+export { Server, main, withServer } from "../js/harness.mjs";
+
+// Milliseconds until what a scenario waits for in a page must be there.
+const DEADLINE = 15_000;
+
+// It asks nobody but the server under test.
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+let browser;
+
+/** The browser, started when it is first needed, with a profile of its own that is gone afterwards. */
+async function theBrowser() {
+  browser ??= await chromium.launch({
+    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+    args: FLAGS,
+  });
+  return browser;
+}
+
+/**
+ * Runs `body` with an empty page, which shares nothing with any other.
+ *
+ * `options` are those of playwright's newContext: viewport, colorScheme, extraHTTPHeaders and so on.
+ * Whatever the page complained of (an error on its console, an exception nobody caught), and every request
+ * to another origin than those in `origins`, fails the scenario, but for complaints that match
+ * `expected`: a scenario may push to it.
+ */
+export async function withPage(origins, options, body) {
+  const context = await (await theBrowser()).newContext(options);
+  context.setDefaultTimeout(DEADLINE);
+  const page = await context.newPage();
+  const seen = { requests: [], complaints: [], expected: [] };
+  page.on("console", (message) => {
+    if (message.type() !== "error" && message.type() !== "warning") return;
+    seen.complaints.push(`${message.text()} (${message.location().url})`);
+  });
+  page.on("pageerror", (error) => seen.complaints.push(String(error.stack ?? error)));
+  context.on("request", (request) => seen.requests.push(request.url()));
+  page.on("websocket", (socket) => seen.requests.push(socket.url()));
+  try {
+    await body(page, seen);
+    const complaints = seen.complaints.filter((text) => !seen.expected.some((known) => known.test(text)));
+    if (complaints.length) throw new Error(`the page complained:\n${complaints.join("\n")}`);
+    const foreign = seen.requests.filter((url) => !isAt(origins, url));
+    if (foreign.length) throw new Error(`fetched from elsewhere:\n${foreign.join("\n")}`);
+  } finally {
+    await context.close();
+  }
+}
+
+function isAt(origins, url) {
+  const { protocol, origin } = new URL(url);
+  return protocol === "data:" || protocol === "blob:" || url === "about:blank" || origins.includes(origin);
+}
+
+/** Waits until `holds` returns something true, and returns it. */
+export async function until(what, holds) {
+  const end = Date.now() + DEADLINE;
+  for (;;) {
+    const found = await holds();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`never: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Fails with both values unless they are equal, by structure. */
+export function same(actual, expected, what) {
+  const [a, b] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (a !== b) throw new Error(`${what}: ${a}, not ${b}`);
+}
