@@ -1,8 +1,17 @@
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
+use std::sync::LazyLock;
+
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 use super::*;
 use crate::options::LogFormat;
+
+/// Two that want nothing. As long as there is one subscriber at most, tracing asks only that of the thread
+/// which has it decide anew what is wanted, and tests that run beside one another would switch each other off.
+static OTHERS: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| std::array::from_fn(|_| Dispatch::new(NoSubscriber::new())));
 
 /// A log in a file, without process id, date and time.
 struct Logged {
@@ -17,6 +26,7 @@ impl Logged {
         let file = Some(dir.path().join("log"));
         let mut options = LogOptions { file, time: false, ..LogOptions::default() };
         set(&mut options);
+        LazyLock::force(&OTHERS);
         let log = Logging::open(&options, "natsd").unwrap();
         Self { dir, options, log }
     }
@@ -208,6 +218,7 @@ fn a_syslog_gets_the_text_alone() {
     let server = UnixDatagram::bind(&path).unwrap();
     let url = format!("unix://{}", path.display());
     let options = LogOptions { remote_syslog: Some(url), ..LogOptions::default() };
+    LazyLock::force(&OTHERS);
     let log = Logging::open(&options, "nats-server").unwrap();
     tracing::subscriber::with_default(Registry::default().with(log.layer()), || {
         tracing::error!(client = "127.0.0.1:5 - cid:7", code = 3, "bad\nnews");

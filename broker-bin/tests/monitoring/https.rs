@@ -91,6 +91,21 @@ async fn monitoring_speaks_tls_and_asks_for_no_certificate() {
 }
 
 #[tokio::test]
+async fn the_certificate_of_websocket_is_watched_too() {
+    let certified = Certified::new();
+    let mut options = Options { http_port: -1, ..certified.options() };
+    options.websocket.host = Some("127.0.0.1".to_owned());
+    options.websocket.port = -1;
+    options.websocket.tls = options.tls.take();
+    let daemon = Daemon::start(options).await.unwrap();
+    let varz = json(&daemon, "/varz").await;
+    assert!(varz.get("tls_cert_not_after").is_none());
+    assert!(varz["websocket"]["tls_cert_not_after"].as_str().unwrap().ends_with('Z'));
+    let metrics = get(&daemon, "/metrics").await.body;
+    assert!(metrics.contains("natsd_tls_certificate_expiry_timestamp_seconds{"));
+}
+
+#[tokio::test]
 async fn who_does_not_speak_tls_is_cut() {
     let certified = Certified::new();
     let options = Options { http_port: 0, https_port: -1, ..certified.options() };

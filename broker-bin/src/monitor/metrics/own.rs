@@ -40,7 +40,8 @@ pub(super) fn write(
     let is_secured = |one: &&Connection| one.security.is_some();
     let secured = connections.iter().filter(is_secured).count();
     gauge("natsd_tls_connections", "Clients connected by TLS.", secured as f64);
-    if let Some(not_after) = varz.tls_cert_not_after {
+    let ends = [varz.tls_cert_not_after, varz.websocket.tls_cert_not_after];
+    if let Some(not_after) = ends.into_iter().flatten().min() {
         let help = "When the first of the certificates for clients ends.";
         gauge("natsd_tls_certificate_expiry_timestamp_seconds", help, not_after.unix_seconds());
     }
