@@ -59,6 +59,12 @@ impl<'a> Batch<'a> {
         self.starts.len() >= BATCH_RUNS
     }
 
+    /// As most are.
+    #[inline]
+    pub(crate) fn is_one_run(&self) -> bool {
+        self.starts.len() == 1
+    }
+
     /// In the order in which they came; none is empty.
     #[inline]
     pub(crate) fn runs(&self) -> impl ExactSizeIterator<Item = &[Publish<'a>]> {

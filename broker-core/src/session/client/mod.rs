@@ -374,20 +374,29 @@ impl ClientSession {
     }
 
     fn publish(&mut self, batch: &mut Batch<'_>, shared: Option<&Bytes>, work: &mut Work) {
+        if batch.messages().is_empty() {
+            return;
+        }
         if self.leaving.is_some() {
             self.note_messages(batch, work.now());
         }
+        if batch.is_one_run() {
+            self.publish_run(batch.messages(), None, shared, work);
+        } else {
+            self.publish_runs(batch, shared, work);
+        }
+        batch.clear();
+    }
+
+    fn publish_runs(&mut self, batch: &Batch<'_>, shared: Option<&Bytes>, work: &mut Work) {
         let mut foreseen = AllForeseen::new();
-        if batch.runs().len() > 1
-            && let Phase::Served(served) = &self.phase
-        {
+        if let Phase::Served(served) = &self.phase {
             let subjects = batch.runs().map(|run| run[0].subject);
             foreseen = self.publisher.foresee(&served.account, subjects);
         }
         for (number, run) in batch.runs().enumerate() {
             self.publish_run(run, foreseen.get(number).copied(), shared, work);
         }
-        batch.clear();
     }
 
     fn publish_run(
