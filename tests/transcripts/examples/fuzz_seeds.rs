@@ -1,7 +1,8 @@
-//! The first corpus: what the parties of all dialogues say, and the corpus of configuration files.
+//! Writes the first corpus of the fuzz targets: what the parties of all dialogues say, and the corpus of configuration files.
+//! It stands here and not beside the targets, so that a build of all tests contains it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::{fs, io};
 
 use transcripts::{Act, Dialogue};
@@ -29,7 +30,7 @@ fn main() -> io::Result<()> {
         }
     }
     for folder in ["valid", "broken"] {
-        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/corpus").join(folder);
+        let files = tests().join("config/corpus").join(folder);
         for entry in fs::read_dir(files)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "conf") {
@@ -58,7 +59,11 @@ fn main() -> io::Result<()> {
 
 /// The bytes before what is said choose how it is played.
 fn save(target: &str, name: &str, how: &[u8], said: &[u8]) -> io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let folder = tests().join("fuzz/corpus").join(target);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(name), [how, said].concat())
+}
+
+fn tests() -> PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/..").into()
 }
