@@ -5,6 +5,7 @@
 
 use crate::auth::Permissions;
 use crate::limits::MAX_COUNTED_SUBJECTS;
+use crate::proto::Publish;
 use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -137,6 +138,15 @@ impl Counting {
         if verdict.is_counted() {
             let place = usize::from(verdict.0 - Verdict::FIRST_SET);
             self.add(self.sets.get(place).copied(), subject, messages, bytes);
+        }
+    }
+
+    /// One message to a subject was accepted, perhaps only because it answers a request.
+    pub(crate) fn note_one(&self, verdict: Verdict, subject: &[u8], message: &Publish<'_>) {
+        if verdict.is_allowed() {
+            self.note(verdict, subject, 1, message.body.len());
+        } else {
+            self.note_unknown(subject, message.body.len());
         }
     }
 

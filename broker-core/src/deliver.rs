@@ -171,6 +171,16 @@ fn to_group(
     refused.is_some_and(|member| hand_over(account, member, run, false, work) > 0)
 }
 
+/// Is there somebody who would get a message?
+pub(crate) fn would_reach(
+    from: &Receiver,
+    subject: &[u8],
+    matches: &Matches<Subscription>,
+) -> bool {
+    let mut all = matches.plain.iter().chain(matches.groups().iter().flatten());
+    all.any(|subscription| may_have(subscription, from, subject))
+}
+
 fn may_have(subscription: &Subscription, from: &Receiver, subject: &[u8]) -> bool {
     let receiver = &*subscription.receiver;
     !subscription.is_over()
@@ -191,10 +201,10 @@ fn hand_over(
         end(account, subscription);
     }
     if receiver.tracks_replies() {
-        for message in &run.messages[..accepted.count] {
-            if !message.reply.is_empty() {
-                receiver.note_reply(message.reply, work.now());
-            }
+        let requests = run.messages[..accepted.count].iter().filter(|one| !one.reply.is_empty());
+        let lost: u64 = requests.map(|one| receiver.note_reply(one.reply, work.now())).sum();
+        if lost > 0 {
+            account.lost_replies.fetch_add(lost, Ordering::Relaxed);
         }
     }
     see_to_flush(receiver, accepted, work);

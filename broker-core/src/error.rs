@@ -140,10 +140,11 @@ impl ClientFault {
             Self::UnknownOperation => {
                 (text("Unknown Protocol Operation"), Some(Close::ProtocolViolation))
             }
-            Self::BadArguments(_)
-            | Self::BadSize(_)
-            | Self::BadJson(_)
-            | Self::HeadersNotSupported => (None, Some(Close::ProtocolViolation)),
+            Self::BadArguments(_) | Self::BadSize(_) | Self::HeadersNotSupported => {
+                (None, Some(Close::ProtocolViolation))
+            }
+            // NATS 2.14 closes without a word. The text is the one its documentation has for it.
+            Self::BadJson(_) => (text("Parser Error"), Some(Close::ProtocolViolation)),
             Self::ClientError(_) => (None, Some(Close::ParseError)),
             Self::MaxControlLine => {
                 (text("maximum control line exceeded"), Some(Close::MaxControlLineExceeded))

@@ -82,6 +82,12 @@ pub const MAX_STRANGERS: usize = 4096;
 /// What one of them holds at most, by whatever way it comes.
 pub const STRANGER_BYTES: usize = 16 << 10;
 
+/// How much memory the permissions to answer of one client may take (`allow_responses`): a quarter of
+/// what it may have pending by default, some 90,000 requests with inboxes of usual length that are
+/// still to be answered, which a service with two minutes to answer gathers at 700 a second. Past it
+/// the oldest is lost. Ours: NATS 2.14 holds any number.
+pub const REPLY_PERMISSIONS_BYTES: usize = 16 << 20;
+
 /// From this size on a payload is kept once and shared by its receivers instead of copied to each.
 /// Below it a copy costs less than a reference count that two cores pass to and fro.
 pub(crate) const SHARED_PAYLOAD_MIN_BYTES: usize = 16 << 10;

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use crate::auth::{Permissions, Replies};
 use crate::carrier::Carrier;
 use crate::interest::LookUps;
+use crate::limits::REPLY_PERMISSIONS_BYTES;
 use crate::news::News;
 use crate::outlet::Outlet;
 use crate::party::{Membership, Profile};
@@ -42,6 +43,8 @@ pub(crate) struct Receiver {
     /// Which replies it may publish because it got their requests; only where its permissions say so.
     replies: Mutex<Option<Replies>>,
     tracks_replies: AtomicBool,
+    /// Those that it lost because there were too many.
+    lost_replies: AtomicU64,
     /// It may be asked things. Known once the server has said that it will go.
     pub(crate) is_service: AtomicBool,
     /// Subscriptions that have not ended.
@@ -80,6 +83,7 @@ impl Receiver {
             security: ArcSwapOption::empty(),
             replies: Mutex::new(None),
             tracks_replies: AtomicBool::new(false),
+            lost_replies: AtomicU64::new(0),
             is_service: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
             in_messages: AtomicU64::new(0),
@@ -136,14 +140,32 @@ impl Receiver {
         self.tracks_replies.load(Ordering::Relaxed)
     }
 
-    /// It got a request: it may answer to `reply`, unless it may publish there anyway.
-    pub(crate) fn note_reply(&self, reply: &[u8], now: Instant) {
+    /// It got a request: it may answer to `reply`, unless it may publish there anyway. Returns how many
+    /// permissions to answer were lost by that.
+    pub(crate) fn note_reply(&self, reply: &[u8], now: Instant) -> u64 {
         let permissions = self.permissions.load();
         if permissions.as_ref().is_some_and(|permissions| permissions.may_publish(reply)) {
-            return;
+            return 0;
         }
-        if let Some(replies) = &mut *self.replies.lock() {
-            replies.note(reply, now);
+        let lost = self.replies.lock().as_mut().map_or(0, |replies| replies.note(reply, now));
+        if lost > 0 {
+            self.tell_lost_replies(lost);
+        }
+        lost
+    }
+
+    /// Logs that permissions to answer were lost: at the first one, and then each time that there are
+    /// twice as many, because each message may bring the next.
+    #[cold]
+    fn tell_lost_replies(&self, lost: u64) {
+        let before = self.lost_replies.fetch_add(lost, Ordering::Relaxed);
+        let total = before + lost;
+        if before == 0 || before.ilog2() < total.ilog2() {
+            tracing::warn!(
+                client = %self,
+                "Client has more than {REPLY_PERMISSIONS_BYTES} bytes of requests to answer by \
+                 allow_responses: the oldest can no longer be answered ({total} so far)"
+            );
         }
     }
 

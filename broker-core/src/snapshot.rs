@@ -137,6 +137,9 @@ pub struct Account {
     pub interest: InterestStats,
     /// Connections that were cut because they did not keep up.
     pub slow_consumers: u64,
+    /// Permissions to answer a request (`allow_responses`) that were lost because a client had more than
+    /// [`REPLY_PERMISSIONS_BYTES`](crate::limits::REPLY_PERMISSIONS_BYTES) of them.
+    pub lost_reply_permissions: u64,
 }
 
 /// Why somebody was not let in.
@@ -300,6 +303,7 @@ impl Shared {
                     traffic: past.traffic,
                     interest,
                     slow_consumers: past.slow_consumers,
+                    lost_reply_permissions: account.lost_replies.load(Ordering::Relaxed),
                 };
                 (Arc::clone(&account.name), snapshot)
             })

@@ -1,8 +1,10 @@
 //! All ways into a server, and what is behind them.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use broker_core::carrier::Carrier;
@@ -20,10 +22,11 @@ use crate::conn::{self, Socket};
 use crate::handshake::websocket::Hatch;
 use crate::handshake::{Arriving, Entrance};
 use crate::lame_duck;
-use crate::listener::{Reserve, TcpDoor};
+use crate::listener::TcpDoor;
 use crate::own_listener::{self, OwnDoors};
 use crate::pipe::LocalTransport;
 use crate::proxy;
+use crate::reserve::{Newcomer, Refused, Reserve, is_exhausted};
 use crate::server::Phase;
 use crate::strangers::{Stranger, Strangers};
 #[cfg(unix)]
@@ -122,16 +125,17 @@ impl Doors {
         connections: &mut JoinSet<()>,
     ) {
         let mut reserve = Reserve::new();
-        let mut back_off = BACK_OFF_MIN;
+        let mut back_off = Duration::ZERO;
         loop {
             tokio::select! {
                 biased;
                 // Also when the server was dropped.
                 () = has_left(phase, Phase::Serving) => return,
                 Some(_) = connections.join_next() => {}
+                () = reserve.let_go(), if reserve.holds_some() => {}
                 accepted = self.accept() => match accepted {
                     Ok(arrived) => {
-                        back_off = BACK_OFF_MIN;
+                        back_off = Duration::ZERO;
                         reserve.refill();
                         #[cfg(feature = "testing")]
                         if inside.gates.refuse_one() {
@@ -144,18 +148,55 @@ impl Doors {
                         }
                         arrived.serve(inside, phase, connections);
                     }
-                    Err(error) => {
-                        reserve.refuse_one(&self.tcp).await;
-                        tracing::error!(
-                            "Temporary Client Accept Error ({error}), sleeping {}ms",
-                            back_off.as_millis()
-                        );
-                        tokio::time::sleep(back_off).await;
-                        back_off = (back_off * 2).min(BACK_OFF_MAX);
-                    }
+                    Err(error) => self.see_to(&error, &mut reserve, &mut back_off).await,
                 },
             }
         }
+    }
+
+    /// Nobody could be accepted. Where that is for want of descriptors, all who wait are told; if that
+    /// works there is nothing to wait for.
+    async fn see_to(&self, error: &io::Error, reserve: &mut Reserve, back_off: &mut Duration) {
+        let mut refused = Refused::Failed;
+        if is_exhausted(error) {
+            let refusing = |cx: &mut Context<'_>| {
+                Poll::Ready(reserve.refuse_all(|| self.poll_newcomer(cx)))
+            };
+            refused = poll_fn(refusing).await;
+        }
+        if let Refused::All(count) = refused {
+            *back_off = Duration::ZERO;
+            tracing::error!("Temporary Client Accept Error ({error}), {count} refused");
+            // Others get their turn, however many come.
+            return tokio::task::yield_now().await;
+        }
+        *back_off = (*back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
+        tracing::error!(
+            "Temporary Client Accept Error ({error}), sleeping {}ms",
+            back_off.as_millis()
+        );
+        tokio::time::sleep(*back_off).await;
+    }
+
+    /// Somebody who waits at any of the ways in that take a descriptor.
+    fn poll_newcomer(&self, cx: &mut Context<'_>) -> Poll<io::Result<Newcomer>> {
+        if let Poll::Ready(accepted) = self.tcp.poll_accept(cx) {
+            return Poll::Ready(accepted.map(Newcomer::tcp));
+        }
+        #[cfg(feature = "websocket")]
+        if let Some((listener, hatch)) = &self.websocket
+            && let Poll::Ready(accepted) = listener.poll_accept(cx)
+        {
+            let newcomer = |stream| Newcomer::websocket(stream, hatch.speaks_tls());
+            return Poll::Ready(accepted.map(newcomer));
+        }
+        #[cfg(unix)]
+        if let Some(door) = &self.unix
+            && let Poll::Ready(accepted) = door.listener.poll_accept(cx)
+        {
+            return Poll::Ready(accepted.map(|(stream, _)| Newcomer::unix(stream)));
+        }
+        Poll::Pending
     }
 
     /// Whoever comes next. Cancelled, it has accepted nobody. No way in is favoured: one that is stormed

@@ -26,6 +26,7 @@ mod outlook;
 mod own_listener;
 mod pipe;
 pub mod proxy;
+mod reserve;
 mod server;
 mod strangers;
 #[cfg(feature = "testing")]

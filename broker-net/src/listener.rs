@@ -1,10 +1,10 @@
-//! Listening: one socket, and what to do when the process runs out of descriptors.
+//! Listening: one socket.
 
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -14,10 +14,17 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 /// the kernel has a limit of its own.
 const BACKLOG: i32 = 4096;
 
-/// Keepalive finds peers that vanished, which PINGs every two minutes take minutes for.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Keepalive finds peers that vanished, which PINGs every two minutes take minutes for: within 45
+/// seconds of the last that was heard of them. The kernel's timers are late by up to a second each.
+const KEEPALIVE: Duration = Duration::from_secs(14);
 const KEEPALIVE_PROBES: u32 = 3;
-const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
+/// As long as the probes take together: the kernel looks at it with each of them, so that one that is
+/// a moment longer would take another interval.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(42);
+
+const _: () = assert!(UNACKNOWLEDGED.as_secs() == KEEPALIVE.as_secs() * KEEPALIVE_PROBES as u64);
+// Three timers are late by a second each at most.
+const _: () = assert!(UNACKNOWLEDGED.as_secs() + KEEPALIVE_PROBES as u64 <= 45);
 
 /// A bound TCP socket.
 pub(crate) struct TcpDoor {
@@ -78,6 +85,11 @@ impl TcpDoor {
     pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.socket.accept().await
     }
+
+    /// The same without waiting.
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        self.socket.poll_accept(cx).map_ok(|(stream, _)| stream)
+    }
 }
 
 /// Closes a listener that somebody else holds, as soon as it is dropped: its port is free then, although
@@ -122,38 +134,6 @@ fn tune(socket: &Socket) {
     let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 }
 
-/// A descriptor kept for the moment when there are no others: then it is given up to accept a
-/// connection and tell it so, instead of leaving it hanging.
-pub(crate) struct Reserve(Option<File>);
-
-impl Reserve {
-    pub(crate) fn new() -> Self {
-        let mut reserve = Self(None);
-        reserve.refill();
-        reserve
-    }
-
-    pub(crate) fn refill(&mut self) {
-        if self.0.is_none() {
-            self.0 = File::open("/dev/null").ok();
-        }
-    }
-
-    pub(crate) async fn refuse_one(&mut self, listener: &TcpDoor) {
-        self.0 = None;
-        let accepting = tokio::time::timeout(Duration::ZERO, listener.accept());
-        if let Ok(Ok((stream, _))) = accepting.await {
-            say_full(&stream);
-        }
-        self.refill();
-    }
-}
-
-fn say_full(stream: &TcpStream) {
-    // A new socket has room for a line; if not, closing says it.
-    let _ = stream.try_write(b"-ERR 'maximum connections exceeded'\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +148,11 @@ mod tests {
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         #[cfg(target_os = "linux")]
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
+        {
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        }
     }
 }

@@ -128,7 +128,20 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
         hello.resize(8000, 0x55);
         hello
     };
+    // What is refused as soon as it begins: nothing of it is kept while the client reads why.
+    let refused_publish = [b"PUB a 990000\r\n", &[b'x'; 60_000][..]].concat();
+    let refused_connect = [b"CONNECT {\"name\":\"", &[b'x'; 60_000][..]].concat();
+    let frame = |payload: &[u8]| {
+        let mut frame = b"\x82\xff".to_vec();
+        frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        [&frame, &[0; 4][..], payload].concat()
+    };
     for (server, way, said, more) in [
+        (&server, Way::Unix, refused_publish.clone(), None),
+        (&server, Way::Unix, refused_connect.clone(), None),
+        (&server, Way::Memory, refused_publish.clone(), None),
+        (&server, Way::Websocket, upgraded(b""), Some(frame(&refused_publish))),
+        (&server, Way::Websocket, upgraded(b""), Some(frame(&refused_connect))),
         (&server, Way::Tcp, b"PROXY TCP4 192.0.2.1".to_vec(), None),
         (&server, Way::Tcp, [b"PROXY UNKNOWN\r\n", half_connect.as_bytes()].concat(), None),
         (&server, Way::Unix, half_connect.clone().into_bytes(), None),
@@ -162,7 +175,7 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
     }
 }
 
-/// Connections that have said this, and whose server has heard it.
+/// Connections that have said this, as far as the server listens, and whose server has heard it.
 async fn open(server: &Server, way: Way, said: &[u8], more: Option<&[u8]>) -> Vec<Box<dyn Stream>> {
     let mut streams = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {

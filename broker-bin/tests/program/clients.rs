@@ -136,3 +136,48 @@ fn a_low_soft_limit_of_open_files_does_not_limit_clients() {
         assert_eq!(client.say("PING\r\n"), "PONG\r\n");
     }
 }
+
+/// More than the program can accept come, and say something before they read.
+#[cfg(unix)]
+#[test]
+fn without_descriptors_all_who_come_are_told_at_once_and_those_who_leave_make_room() {
+    const DESCRIPTORS: usize = 64;
+    let script = format!(r#"ulimit -n {DESCRIPTORS} && exec "$0" "$@""#);
+    let sh = std::path::Path::new("sh");
+    let mut natsd = Running::start_as(sh, &["-c", &script, crate::running::NATSD]);
+    let first = Raw::connect(&mut natsd);
+    let address = first.stream.get_ref().peer_addr().unwrap();
+    let mut all: Vec<TcpStream> = (0..2 * DESCRIPTORS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            stream.write_all(b"CONNECT {\"verbose\":false}\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let mut served = Vec::new();
+    for mut stream in all.drain(..) {
+        let mut said = [0; 5];
+        stream.read_exact(&mut said).unwrap();
+        if said == *b"INFO " {
+            served.push(stream);
+            continue;
+        }
+        let mut rest = String::new();
+        // It is not reset either.
+        stream.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "'maximum connections exceeded'\r\n", "after {}", said.escape_ascii());
+    }
+    assert!((20..DESCRIPTORS).contains(&served.len()), "{} are served", served.len());
+    natsd.line("refused");
+    drop(served);
+    // Each of those who have left was noticed when this is answered, or soon after.
+    let is_served = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut said = [0; 5];
+        stream.read_exact(&mut said).unwrap();
+        said == *b"INFO "
+    };
+    crate::running::until("somebody who comes is served", is_served);
+}

@@ -6,7 +6,7 @@
 
 use crate::interest::Interest;
 use crate::subscription::Subscription;
-use crate::sync::{Arc, AtomicUsize};
+use crate::sync::{Arc, AtomicU64, AtomicUsize};
 
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
 
@@ -19,6 +19,8 @@ pub(crate) struct Account {
     pub(crate) interest: Interest<Subscription>,
     /// Sessions that are in it now.
     pub(crate) sessions: AtomicUsize,
+    /// Permissions to answer that were lost because a client had too many.
+    pub(crate) lost_replies: AtomicU64,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
 }
@@ -29,6 +31,7 @@ impl Account {
             name: name.into(),
             interest: Interest::new(seed),
             sessions: AtomicUsize::new(0),
+            lost_replies: AtomicU64::new(0),
             #[cfg(feature = "testing")]
             seam: Arc::default(),
         }

@@ -85,22 +85,29 @@ impl Permissions {
         allow.as_ref().is_none_or(listed) && !listed(deny)
     }
 
+    /// May its owner subscribe to `filter`, as the wire brought it, as a member of `queue` if there is
+    /// one? What is no filter is looked up all the same: where it is denied, that is what is told.
+    // NATS 2.14: client.go canSubscribeInternal.
+    pub(crate) fn is_subscribe_denied(&self, filter: &[u8], queue: Option<&[u8]>) -> bool {
+        let queue = queue.filter(|queue| !queue.is_empty());
+        let Lists { allow, deny } = &self.subscribe;
+        let is_allowed = allow.as_ref().is_none_or(|allow| {
+            let found = allow.find(filter, queue, Wildcards::Literal);
+            let by_queue = queue.is_some() && found.queue_listed;
+            if by_queue { found.queue_matched } else { found.plain }
+        });
+        let found = deny.find(filter, queue, Wildcards::Literal);
+        !is_allowed || found.plain || found.queue_matched
+    }
+
     /// May its owner subscribe to `filter`, as a member of `queue` if there is one?
     // NATS 2.14: client.go canSubscribeInternal, loadMsgDenyFilterIfNeeded.
     pub(crate) fn may_subscribe(&self, filter: &SubjectFilter, queue: Option<&[u8]>) -> Subscribe {
-        let queue = queue.filter(|queue| !queue.is_empty());
-        let Lists { allow, deny } = &self.subscribe;
-        if let Some(allow) = allow {
-            let found = allow.find(filter.as_bytes(), queue, Wildcards::Literal);
-            let by_queue = queue.is_some() && found.queue_listed;
-            if !(if by_queue { found.queue_matched } else { found.plain }) {
-                return Subscribe::Deny;
-            }
-        }
-        let found = deny.find(filter.as_bytes(), queue, Wildcards::Literal);
-        if found.plain || found.queue_matched {
+        if self.is_subscribe_denied(filter.as_bytes(), queue) {
             return Subscribe::Deny;
         }
+        let queue = queue.filter(|queue| !queue.is_empty());
+        let Lists { allow, deny } = &self.subscribe;
         let covered = allow.as_ref().is_none_or(|allow| {
             let found = allow.find(filter.as_bytes(), queue, Wildcards::Covered);
             found.plain || found.queue_matched
@@ -405,6 +412,24 @@ mod tests {
             ("foo.*.*", Subscribe::Deny),
         ] {
             assert_eq!(subscribe(&permissions, subscription), expected, "{subscription}");
+        }
+    }
+
+    /// As measured on nats-server 2.14.5.
+    #[test]
+    fn what_is_no_filter_is_denied_as_what_is_one() {
+        let allow = Permissions::builder().subscribe_allow(["e", "foo.>"]).build().unwrap();
+        let deny = Permissions::builder().subscribe_deny(["foo.>"]).build().unwrap();
+        for (filter, by_allow, by_deny) in [
+            (&b"e.g."[..], true, false),
+            (b"foo..bar", true, false),
+            (b"foo.>.bar", false, true),
+            (b">.foo", true, false),
+            (b".", true, false),
+        ] {
+            let text = filter.escape_ascii();
+            assert_eq!(allow.is_subscribe_denied(filter, None), by_allow, "{text}");
+            assert_eq!(deny.is_subscribe_denied(filter, None), by_deny, "{text}");
         }
     }
 

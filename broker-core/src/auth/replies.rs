@@ -5,6 +5,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::limits::REPLY_PERMISSIONS_BYTES;
+
 /// How often, and for how long, a request that was received may be answered by a user who may not
 /// publish to its reply subject otherwise.
 ///
@@ -64,7 +66,7 @@ impl Default for AllowResponses {
 
 /// The reply subjects that one session may answer to.
 ///
-/// Bounded: past [`Self::MAX_HELD_BYTES`] the oldest right to answer is lost.
+/// Bounded: past [`REPLY_PERMISSIONS_BYTES`] the oldest permission to answer is lost.
 #[derive(Debug)]
 pub(crate) struct Replies {
     rule: AllowResponses,
@@ -84,11 +86,6 @@ struct Open {
 }
 
 impl Replies {
-    /// A quarter of what a session may have pending (64 MiB): some 90,000 inboxes of usual length,
-    /// which a service with two minutes to answer gathers at 700 unanswered requests a second.
-    // NATS 2.14: prunes what is stale every 4096 notes, and holds any number that is not.
-    pub(crate) const MAX_HELD_BYTES: usize = 16 << 20;
-
     /// What a reply subject takes beside its text: two table entries and the shared text's head.
     const ENTRY_BYTES: usize = 128;
 
@@ -101,20 +98,24 @@ impl Replies {
         self.rule = rule;
     }
 
-    /// A message with this reply subject was delivered: it may be answered, counting afresh.
+    /// A message with this reply subject was delivered: it may be answered, counting afresh. Returns
+    /// how many permissions that still held were lost to make room for it.
     ///
     /// Only for subjects that the session may not publish to anyhow.
     // NATS 2.14: client.go deliverMsg, where noting a subject again *spends* an answer instead, so
     // that two subscriptions that got the same request leave none.
-    pub(crate) fn note(&mut self, reply: &[u8], now: Instant) {
+    // It prunes what is stale every 4096 notes, and holds any number that is not.
+    pub(crate) fn note(&mut self, reply: &[u8], now: Instant) -> u64 {
         self.forget(reply);
+        let mut lost = 0;
         let cost = Self::ENTRY_BYTES + reply.len();
         while let Some(oldest) = self.by_age.first_entry() {
-            let over = self.held_bytes + cost > Self::MAX_HELD_BYTES;
+            let over = self.held_bytes + cost > REPLY_PERMISSIONS_BYTES;
             let stale = self.open.get(oldest.get()).is_none_or(|open| self.rule.is_over(open, now));
             if !over && !stale {
                 break;
             }
+            lost += u64::from(!stale);
             let oldest = oldest.remove();
             self.open.remove(&oldest);
             self.held_bytes -= Self::ENTRY_BYTES + oldest.len();
@@ -124,6 +125,7 @@ impl Replies {
         self.open.insert(reply, Open { age: self.next_age, noted: now, answers: 0 });
         self.next_age += 1;
         self.held_bytes += cost;
+        lost
     }
 
     /// May the session publish this answer? If so, it is counted.
@@ -217,9 +219,9 @@ mod tests {
     fn what_expired_is_forgotten_without_being_asked_for() {
         let (mut replies, start) = replies(1, Some(SECOND));
         for i in 0..100 {
-            replies.note(format!("inbox.{i}").as_bytes(), start);
+            assert_eq!(replies.note(format!("inbox.{i}").as_bytes(), start), 0);
         }
-        replies.note(b"late", start + 2 * SECOND);
+        assert_eq!(replies.note(b"late", start + 2 * SECOND), 0, "none of them held any more");
         assert_eq!((replies.open.len(), replies.by_age.len()), (1, 1));
     }
 
@@ -231,14 +233,14 @@ mod tests {
             reply[..8].copy_from_slice(&i.to_be_bytes());
             reply
         };
-        let bound = Replies::MAX_HELD_BYTES / 4096;
+        let bound = REPLY_PERMISSIONS_BYTES / 4096;
         for i in 0..bound {
-            replies.note(&reply(i), now);
+            assert_eq!(replies.note(&reply(i), now), 0);
         }
-        assert_eq!(replies.held_bytes, Replies::MAX_HELD_BYTES);
+        assert_eq!(replies.held_bytes, REPLY_PERMISSIONS_BYTES);
         assert!(replies.take(&reply(0), now), "at the bound nothing is lost");
-        replies.note(&reply(bound), now);
-        assert_eq!(replies.held_bytes, Replies::MAX_HELD_BYTES);
+        assert_eq!(replies.note(&reply(bound), now), 1);
+        assert_eq!(replies.held_bytes, REPLY_PERMISSIONS_BYTES);
         assert!(!replies.take(&reply(0), now));
         assert!(replies.take(&reply(1), now));
         assert!(replies.take(&reply(bound), now));

@@ -1,9 +1,7 @@
 //! What a client says of itself: `CONNECT {json}`.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-
+use super::info::check_permission;
+use super::json::{self, NotJson, Value};
 use crate::auth::Secret;
 
 /// The options of a client.
@@ -103,11 +101,49 @@ impl ConnectOptions {
     /// [`NotConnectOptions`] if the JSON, or the type of a value, is wrong.
     // NATS 2.14: measured.
     pub fn apply(&mut self, json: &[u8]) -> Result<(), NotConnectOptions> {
-        // Go replaces what is not UTF-8 in strings; outside of strings it is no JSON either way.
-        let text = String::from_utf8_lossy(json);
-        let mut deserializer = serde_json::Deserializer::from_str(&text);
-        Fields(self).deserialize(&mut deserializer).map_err(|_| NotConnectOptions)?;
-        deserializer.end().map_err(|_| NotConnectOptions)
+        let mut new_account = false;
+        json::for_each_member(json, |key, value| {
+            if value.is_null() {
+                return Ok(());
+            }
+            match key {
+                "new_account" => new_account = value.bool()?,
+                // What only servers say is read all the same.
+                "import" | "export" => check_permission(value)?,
+                "remote_account" | "proxy_sig" => _ = value.string()?,
+                _ => self.set(key, value)?,
+            }
+            Ok(())
+        })
+        .map_err(|NotJson| NotConnectOptions)?;
+        if new_account && self.account.is_empty() {
+            self.account = String::from("new_account");
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &str, value: Value<'_>) -> Result<(), NotJson> {
+        match key {
+            "verbose" => self.verbose = value.bool()?,
+            "pedantic" => self.pedantic = value.bool()?,
+            "echo" => self.echo = value.bool()?,
+            "headers" => self.headers = value.bool()?,
+            "no_responders" => self.no_responders = value.bool()?,
+            "tls_required" => self.tls_required = value.bool()?,
+            "protocol" => self.protocol = value.integer()?,
+            "name" => self.name = value.string()?,
+            "lang" => self.lang = value.string()?,
+            "version" => self.version = value.string()?,
+            "user" => self.user = value.string()?,
+            "pass" => self.pass = Secret::from(value.string()?),
+            "auth_token" => self.auth_token = Secret::from(value.string()?),
+            "nkey" => self.nkey = value.string()?,
+            "sig" => self.sig = Secret::from(value.string()?),
+            "jwt" => self.jwt = Secret::from(value.string()?),
+            "account" => self.account = value.string()?,
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -117,77 +153,6 @@ impl ConnectOptions {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not the options of a client")]
 pub struct NotConnectOptions;
-
-struct Fields<'a>(&'a mut ConnectOptions);
-
-impl<'de> DeserializeSeed<'de> for Fields<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        fn set<'de, A: MapAccess<'de>, T: serde::Deserialize<'de>>(
-            map: &mut A,
-            field: &mut T,
-        ) -> Result<(), A::Error> {
-            if let Some(value) = map.next_value::<Option<T>>()? {
-                *field = value;
-            }
-            Ok(())
-        }
-        fn secret<'de, A: MapAccess<'de>>(map: &mut A, field: &mut Secret) -> Result<(), A::Error> {
-            if let Some(value) = map.next_value::<Option<String>>()? {
-                *field = Secret::from(value);
-            }
-            Ok(())
-        }
-        let options = self.0;
-        let mut new_account = false;
-        while let Some(key) = map.next_key::<String>()? {
-            match key.to_ascii_lowercase().as_str() {
-                "verbose" => set(&mut map, &mut options.verbose)?,
-                "pedantic" => set(&mut map, &mut options.pedantic)?,
-                "echo" => set(&mut map, &mut options.echo)?,
-                "headers" => set(&mut map, &mut options.headers)?,
-                "no_responders" => set(&mut map, &mut options.no_responders)?,
-                "tls_required" => set(&mut map, &mut options.tls_required)?,
-                "protocol" => set(&mut map, &mut options.protocol)?,
-                "name" => set(&mut map, &mut options.name)?,
-                "lang" => set(&mut map, &mut options.lang)?,
-                "version" => set(&mut map, &mut options.version)?,
-                "user" => set(&mut map, &mut options.user)?,
-                "pass" => secret(&mut map, &mut options.pass)?,
-                "auth_token" => secret(&mut map, &mut options.auth_token)?,
-                "nkey" => set(&mut map, &mut options.nkey)?,
-                "sig" => secret(&mut map, &mut options.sig)?,
-                "jwt" => secret(&mut map, &mut options.jwt)?,
-                "account" => set(&mut map, &mut options.account)?,
-                "new_account" => set(&mut map, &mut new_account)?,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        if new_account && options.account.is_empty() {
-            options.account = String::from("new_account");
-        }
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -227,6 +192,14 @@ mod tests {
             r#"{"verbose":"true"}"#,
             r#"{"user":1}"#,
             r#"{"a":}"#,
+            r#"{"protocol":1.0}"#,
+            r#"{"pass":1}"#,
+            r#"{"remote_account":1}"#,
+            r#"{"import":1}"#,
+            r#"{"export":{"allow":[1]}}"#,
+            r#"{"export":{"DENY":"a"}}"#,
+            r#"{"user":1,"user":"a"}"#,
+            "\u{feff}{}",
         ] {
             assert!(apply(bad).is_err(), "{bad}");
         }
@@ -248,5 +221,35 @@ mod tests {
         let mut options = ConnectOptions::default();
         options.apply(b"{\"name\":\"a\xff\"}").unwrap();
         assert_eq!(options.name, "a\u{fffd}");
+    }
+
+    /// What JavaScript makes of a text that is cut within a character.
+    #[test]
+    fn half_a_surrogate_pair_is_a_replacement_character_in_every_field() {
+        for key in ["name", "lang", "version", "user", "nkey", "account"] {
+            let options = apply(&format!(r#"{{"{key}":"svc-\ud83d"}}"#)).unwrap();
+            let ConnectOptions { name, lang, version, user, nkey, account, .. } = options;
+            let set = [name, lang, version, user, nkey, account];
+            assert_eq!(set.concat(), "svc-\u{fffd}", "{key}");
+        }
+        for key in ["pass", "auth_token", "sig", "jwt"] {
+            let options = apply(&format!(r#"{{"{key}":"x\ude00"}}"#)).unwrap();
+            let ConnectOptions { pass, auth_token, sig, jwt, .. } = options;
+            let set = [pass, auth_token, sig, jwt];
+            let set: String = set.iter().map(|secret| secret.expose()).collect();
+            assert_eq!(set, "x\u{fffd}", "{key}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_need_not_know_is_passed_over() {
+        for json in [
+            r#"{"import":{"allow":["a",null],"Deny":null,"other":1},"export":null}"#,
+            r#"{"remote_account":"a","proxy_sig":null,"unknown":1e99999}"#,
+            r#"{"protocol":-0,"u\u017fer":"a"}"#,
+        ] {
+            assert!(apply(json).is_ok(), "{json}");
+        }
+        assert_eq!(apply("{\"u\u{17f}er\":\"a\"}").unwrap().user, "a");
     }
 }

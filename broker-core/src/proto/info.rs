@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::json::{self, NotJson, Value};
+
 /// The NATS version that clients gate features on.
 pub const NATS_VERSION: &str = "2.14.5";
 
@@ -91,4 +93,82 @@ fn is_false(value: &bool) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
+}
+
+/// Checks the INFO of a client, which has nothing to say there. Its fields must be of the types that
+/// servers tell each other.
+// NATS 2.14: client.go processInfo, server.go Info.
+pub(crate) fn check_from_client(json: &[u8]) -> Result<(), NotJson> {
+    json::for_each_member(json, |key, value| if value.is_null() { Ok(()) } else { check(key, value) })
+}
+
+fn check(key: &str, value: Value<'_>) -> Result<(), NotJson> {
+    match key {
+        "headers" | "auth_required" | "tls_required" | "tls_verify" | "tls_available" | "jetstream"
+        | "cluster_dynamic" | "ldm" | "connect_info" | "acc_is_sys" | "lnoc" | "lnocu"
+        | "info_on_connect" | "gateway_nrp" | "gateway_iom" => _ = value.bool()?,
+        "proto" | "port" | "api_lvl" | "route_pool_size" | "route_pool_idx" => {
+            let _: i64 = value.integer()?;
+        }
+        "max_payload" => _ = value.integer::<i32>()?,
+        "client_id" => _ = value.integer::<u64>()?,
+        "gossip_mode" | "gateway_cmd" => _ = value.integer::<u8>()?,
+        "server_id" | "server_name" | "version" | "git_commit" | "go" | "host" | "ip"
+        | "client_ip" | "nonce" | "cluster" | "domain" | "compression" | "remote_account"
+        | "route_account" | "route_acc_add_reqid" | "gateway" | "gateway_url" | "xkey" => {
+            _ = value.string()?;
+        }
+        "connect_urls" | "ws_connect_urls" | "gateway_urls" | "leafnode_urls" => check_strings(value)?,
+        "import" | "export" => check_permission(value)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Two lists of subjects, either of which may be missing.
+// NATS 2.14: auth.go SubjectPermission.
+pub(super) fn check_permission(value: Value<'_>) -> Result<(), NotJson> {
+    value.for_each_member(&mut |key: &str, value: Value<'_>| match key {
+        "allow" | "deny" if !value.is_null() => check_strings(value),
+        _ => Ok(()),
+    })
+}
+
+fn check_strings(value: Value<'_>) -> Result<(), NotJson> {
+    value.for_each_element(|value| if value.is_null() { Ok(()) } else { value.string().map(drop) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_info_of_a_client_has_the_types_of_a_servers() {
+        for good in [
+            "{}",
+            "null",
+            r#"{"port":4222,"headers":true,"nonce":"\ud83d","connect_urls":["a",null],"other":[1e9]}"#,
+            r#"{"port":null,"import":{"allow":[]},"max_payload":-2147483648,"gossip_mode":255}"#,
+        ] {
+            assert_eq!(check_from_client(good.as_bytes()), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "5",
+            "[]",
+            "{",
+            r#"{"port":"4222"}"#,
+            r#"{"port":1.0}"#,
+            r#"{"HEADERS":1}"#,
+            r#"{"nonce":true}"#,
+            r#"{"connect_urls":"a"}"#,
+            r#"{"connect_urls":[1]}"#,
+            r#"{"export":[]}"#,
+            r#"{"max_payload":2147483648}"#,
+            r#"{"gossip_mode":256}"#,
+            r#"{"client_id":-1}"#,
+        ] {
+            assert_eq!(check_from_client(bad.as_bytes()), Err(NotJson), "{bad}");
+        }
+    }
 }

@@ -6,9 +6,11 @@
 pub mod connect;
 pub mod encode;
 pub mod info;
+pub(crate) mod json;
 pub mod op;
 pub mod parser;
 pub mod reply;
+pub(crate) mod traced;
 
 pub use connect::ConnectOptions;
 pub use info::Info;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::SYSTEM_QUEUE;
-use super::publisher::{Publisher, Refusals};
+use super::publisher::{Publisher, Refusals, may_trace_to};
 use crate::account::Account;
 use crate::auth::{Grant, Permissions, Subscribe};
 use crate::broker::{Options, Shared};
@@ -22,6 +22,7 @@ use crate::message::Message;
 use crate::outlet::{Mailboxes, Outlet, Run, Work, sid_number};
 use crate::party::Membership;
 use crate::proto::Publish;
+use crate::proto::traced::Tracing;
 use crate::receiver::Receiver;
 use crate::subject::{Subject, SubjectError, SubjectFilter};
 use crate::subscription::Subscription;
@@ -442,14 +443,21 @@ impl LocalSession {
         let mut work = press.work.take().unwrap_or_default();
         work.start_by(self.shared.clock);
         let permissions = self.permissions.as_ref();
-        press.publisher.publish(
-            &self.account,
-            &self.receiver,
-            permissions,
-            &run,
-            &mut outcome,
-            &mut work,
-        );
+        let (account, receiver) = (&self.account, &self.receiver);
+        let mut trace_denied = None;
+        let publisher = &mut press.publisher;
+        match Tracing::read(message.headers()) {
+            Tracing::To { destination, .. } if !may_trace_to(account, permissions, destination) => {
+                trace_denied = Some(Subject::from_wire(destination));
+            }
+            Tracing::To { is_only: true, .. } => {
+                publisher.pass_over(account, receiver, permissions, &message, &mut outcome, &mut work);
+            }
+            Tracing::Nowhere => {}
+            Tracing::To { is_only: false, .. } | Tracing::None => {
+                publisher.publish(account, receiver, permissions, &run, &mut outcome, &mut work);
+            }
+        }
         let Outcome { denied, answer, .. } = outcome;
         if work.touched.is_empty() {
             press.work = Some(work);
@@ -464,6 +472,9 @@ impl LocalSession {
         }
         if self.shared.queues.pending_bytes.load(Ordering::Relaxed) > most_pending {
             self.shared.guard_total(&self.shared.options.load().limits);
+        }
+        if let Some(destination) = trace_denied {
+            return Err(PublishError::Denied(destination));
         }
         if denied { Err(PublishError::Denied(subject)) } else { Ok(()) }
     }

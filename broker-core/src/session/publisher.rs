@@ -2,10 +2,10 @@
 
 use crate::account::{Account, SYSTEM};
 use crate::auth::Permissions;
-use crate::counted::{CountedSubjects, Counting};
-use crate::deliver::deliver;
+use crate::counted::{CountedSubjects, Counting, Verdict};
+use crate::deliver::{deliver, would_reach};
 use crate::error::ClientFault;
-use crate::interest::{AllForeseen, MatchCache};
+use crate::interest::{AllForeseen, MatchCache, Matches};
 use crate::outlet::{Run, Work};
 use crate::proto::Publish;
 use crate::random::Random;
@@ -98,27 +98,46 @@ impl Publisher {
             return;
         }
         for message in run.messages {
-            let is_allowed = !is_reserved_subject(account, run.subject)
-                && (known.verdict.is_allowed()
-                    || (receiver.tracks_replies() && receiver.take_reply(run.subject, work.now())));
-            if !is_allowed {
-                refusals.refused(&ClientFault::PublishDenied(run.subject.into()), work);
-            } else if is_reserved_reply(message.reply) {
-                refusals.refused(&ClientFault::ReplyDenied(message.reply.into()), work);
-            } else {
-                if known.verdict.is_allowed() {
-                    counting.note(known.verdict, run.subject, 1, message.body.len());
-                } else {
-                    counting.note_unknown(run.subject, message.body.len());
-                }
-                refusals.accepted(work);
-                let one = Run { messages: std::slice::from_ref(message), ..*run };
-                deliver(account, receiver, &one, known.matches, random, work, |message, work| {
-                    if !message.reply.is_empty() {
-                        refusals.unheard(run.subject, message, work);
-                    }
-                });
+            if let Err(fault) = may_pass(account, receiver, known.verdict, run, message, work) {
+                refusals.refused(&fault, work);
+                continue;
             }
+            counting.note_one(known.verdict, run.subject, message);
+            refusals.accepted(work);
+            let one = Run { messages: std::slice::from_ref(message), ..*run };
+            deliver(account, receiver, &one, known.matches, random, work, |message, work| {
+                if !message.reply.is_empty() {
+                    refusals.unheard(run.subject, message, work);
+                }
+            });
+        }
+    }
+
+    /// Does all that publishing a message does, but nobody gets it.
+    // NATS 2.14: a message that is to be traced only. Whoever would get it counts as having heard it.
+    pub(super) fn pass_over(
+        &mut self,
+        account: &Account,
+        receiver: &Receiver,
+        permissions: Option<&Arc<Permissions>>,
+        message: &Publish<'_>,
+        refusals: &mut impl Refusals,
+        work: &mut Work,
+    ) {
+        let messages = std::slice::from_ref(message);
+        let subject = message.subject;
+        let run = Run { subject, messages, shared: None, parsed: None, foreseen: None };
+        self.count(receiver, &run);
+        let verdict = self.counting.judge(permissions, subject);
+        if let Err(fault) = may_pass(account, receiver, verdict, &run, message, work) {
+            return refusals.refused(&fault, work);
+        }
+        self.counting.note_one(verdict, subject, message);
+        refusals.accepted(work);
+        let mut matches = Matches::default();
+        account.interest.collect(subject, &mut matches);
+        if !message.reply.is_empty() && !would_reach(receiver, subject, &matches) {
+            refusals.unheard(subject, message, work);
         }
     }
 
@@ -131,6 +150,39 @@ impl Publisher {
         receiver.in_bytes.store(self.in_bytes, Ordering::Relaxed);
         bytes
     }
+}
+
+/// May the session publish this message of a run? Uses up a permission to answer, if it takes one.
+fn may_pass(
+    account: &Account,
+    receiver: &Receiver,
+    verdict: Verdict,
+    run: &Run<'_>,
+    message: &Publish<'_>,
+    work: &mut Work,
+) -> Result<(), ClientFault> {
+    let subject = run.subject;
+    let is_allowed = !is_reserved_subject(account, subject)
+        && (verdict.is_allowed()
+            || (receiver.tracks_replies() && receiver.take_reply(subject, work.now())));
+    if !is_allowed {
+        Err(ClientFault::PublishDenied(subject.into()))
+    } else if is_reserved_reply(message.reply) {
+        Err(ClientFault::ReplyDenied(message.reply.into()))
+    } else {
+        Ok(())
+    }
+}
+
+/// May the traces of a message go there?
+// NATS 2.14: msgtrace.go allowedToPublishOnMsgTraceDest. Answers to requests do not count.
+pub(super) fn may_trace_to(
+    account: &Account,
+    permissions: Option<&Arc<Permissions>>,
+    destination: &[u8],
+) -> bool {
+    !is_reserved_subject(account, destination)
+        && permissions.is_none_or(|permissions| permissions.may_publish(destination))
 }
 
 /// Subjects that only servers use among themselves.

@@ -10,8 +10,11 @@ use broker_core::CloseReason;
 use broker_core::outlet::Link;
 use std::future::poll_fn;
 
-use super::buffers::with_buffers;
+use super::buffers::{Buffers, with_buffers};
 use super::transport::Transport;
+
+/// How much is read at once of what is thrown away.
+const LINGER_READ_BYTES: usize = 8 << 10;
 
 /// A connection that any thread may write to without waiting.
 pub(crate) struct Socket<T: ?Sized = dyn Transport> {
@@ -96,7 +99,11 @@ impl Socket {
         let throwing_away = async {
             while bytes > 0 && poll_fn(|cx| self.poll_read_ready(cx)).await.is_ok() {
                 // Memory of the connection's own would be there all its life.
-                match with_buffers(|buffers| self.transport.try_read(&mut buffers.read)) {
+                // No more than a stranger is lent, or a layer below would keep more for it.
+                let read = |buffers: &mut Buffers| {
+                    self.transport.try_read(&mut buffers.read[..LINGER_READ_BYTES])
+                };
+                match with_buffers(read) {
                     Ok(0) => return,
                     Ok(len) => bytes = bytes.saturating_sub(len),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

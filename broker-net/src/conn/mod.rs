@@ -280,9 +280,9 @@ impl Connection {
             }
         }
         self.session.close(reason);
-        // Its subscriptions end here, not after lingering.
-        let Self { session, socket, .. } = self;
-        drop(session);
+        // Its subscriptions end here, not after lingering, and what it has sent is not kept either.
+        let Self { session, reader, socket, .. } = self;
+        drop((session, reader));
         let is_told = may_be_told(reason) && socket.say_why(reason, LAST_WORDS).await;
         if was_told(reason) || (is_told && reason != CloseReason::ServerShutdown) {
             socket.linger(LINGER, LINGER_BYTES).await;

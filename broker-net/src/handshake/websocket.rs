@@ -119,6 +119,14 @@ pub(crate) struct Hatch {
 }
 
 impl Hatch {
+    /// Does it take TLS?
+    pub(crate) fn speaks_tls(&self) -> bool {
+        #[cfg(feature = "tls-core")]
+        return self.below.tls.config().is_some();
+        #[cfg(not(feature = "tls-core"))]
+        return false;
+    }
+
     /// `address`: the one that was bound.
     pub(crate) fn new(
         options: &WebsocketOptions,

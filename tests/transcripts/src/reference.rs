@@ -73,6 +73,11 @@ impl Reference {
         Ok(reference)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.tcp.address()
+    }
+
     /// One number from the server's monitoring.
     fn gauge(&self, path: &str, field: &str) -> io::Result<u64> {
         let mut stream = TcpStream::connect(self.monitor)?;

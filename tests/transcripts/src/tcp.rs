@@ -20,6 +20,11 @@ impl TcpStage {
         Self { address, lines: Vec::new() }
     }
 
+    /// Where its parties connect to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     fn stream(&mut self, line: Line) -> io::Result<&mut TcpStream> {
         self.lines.get_mut(line.0).ok_or_else(|| ErrorKind::NotConnected.into())
     }

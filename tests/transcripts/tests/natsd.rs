@@ -2,14 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::io;
-use std::time::{Duration, Instant};
+use natsd_stage::Natsd;
+use transcripts::{Dialogue, Stage, play_all};
 
-use broker_net::{Server, ServerOptions};
-use tokio::runtime::Runtime;
-use transcripts::{Arrival, Dialogue, Line, Setup, Stage, TcpStage, play_all};
-use wishes::{gate, options};
-
+mod natsd_stage;
 mod wishes;
 
 #[test]
@@ -24,67 +20,4 @@ fn our_server_says_what_the_dialogues_say() {
         play_all(&dialogues, |setup| Ok(Box::new(Natsd::start(setup)) as Box<dyn Stage>));
     let report: String = failures.iter().map(|failure| format!("\n{failure}\n")).collect();
     assert!(failures.is_empty(), "{} of {} failed:\n{report}", failures.len(), dialogues.len());
-}
-
-/// A server in this process, on threads of its own.
-struct Natsd {
-    server: Server,
-    parties: TcpStage,
-    /// Last, so that the server is dropped while it runs.
-    _runtime: Runtime,
-}
-
-impl Natsd {
-    fn start(setup: &Setup) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let mut wishes = ServerOptions::default();
-        let seed = wishes.broker.seed;
-        wishes.broker = options(setup);
-        wishes.broker.seed = seed;
-        let binding = Server::builder().options(wishes).authenticator(gate(setup)).bind();
-        let server = runtime.block_on(binding).unwrap();
-        let parties = TcpStage::new(server.local_addr());
-        Self { server, parties, _runtime: runtime }
-    }
-}
-
-impl Stage for Natsd {
-    fn open(&mut self) -> io::Result<Line> {
-        self.parties.open()
-    }
-
-    fn send(&mut self, line: Line, bytes: &[u8]) -> io::Result<()> {
-        self.parties.send(line, bytes)
-    }
-
-    fn receive(
-        &mut self,
-        line: Line,
-        inbox: &mut Vec<u8>,
-        patience: Duration,
-    ) -> io::Result<Arrival> {
-        self.parties.receive(line, inbox, patience)
-    }
-
-    fn hang_up(&mut self, line: Line) -> io::Result<()> {
-        self.parties.hang_up(line)
-    }
-
-    fn pass(&mut self, time: Duration) -> io::Result<()> {
-        self.parties.pass(time)
-    }
-
-    /// Waits until the server has noticed that everybody left.
-    fn clear(&mut self) -> io::Result<()> {
-        self.parties.clear()?;
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline {
-            let stats = self.server.broker().stats();
-            if (stats.connections, stats.subscriptions) == (0, 0) {
-                return Ok(());
-            }
-            std::thread::yield_now();
-        }
-        Err(io::Error::other("the server still has connections or subscriptions"))
-    }
 }

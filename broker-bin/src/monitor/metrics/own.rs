@@ -62,6 +62,12 @@ pub(super) fn write(
     );
     auth_failures(writer, observer);
 
+    counter(
+        "natsd_reply_permissions_lost_total",
+        "Requests that could no longer be answered by allow_responses, because too many were open.",
+        accounts.iter().map(|account| account.lost_reply_permissions).sum(),
+    );
+
     counter("natsd_in_messages_total", "Messages from clients.", varz.in_msgs);
     counter("natsd_in_bytes_total", "Their bytes, headers and payload.", varz.in_bytes);
     counter("natsd_out_messages_total", "Messages to clients.", varz.out_msgs);

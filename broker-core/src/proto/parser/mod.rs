@@ -20,6 +20,7 @@
 pub(crate) mod plain;
 
 use memchr::memchr;
+use smallvec::SmallVec;
 
 use super::op::{Op, Publish};
 use crate::error::ClientFault;
@@ -298,6 +299,65 @@ fn unsubscribe(arguments: &[u8]) -> Result<Op<'_>, ClientFault> {
     }
 }
 
+/// What the control line of `PUB` or `HPUB` says.
+struct PublishLine<'a> {
+    subject: &'a [u8],
+    reply: &'a [u8],
+    header_len: Option<usize>,
+    len: usize,
+    /// The sizes as they are written: one, or two with headers.
+    sizes: SmallVec<[&'a [u8]; 2]>,
+}
+
+impl<'a> PublishLine<'a> {
+    fn parse(line: &Line<'a>, with_headers: bool, terms: &Terms) -> Result<Self, ClientFault> {
+        let name = if with_headers { "HPUB" } else { "PUB" };
+        if with_headers && !terms.headers {
+            return Err(ClientFault::HeadersNotSupported);
+        }
+        let bad_arguments = ClientFault::BadArguments(name);
+        // NATS 2.14 takes an LF right behind the blanks for part of the subject, and so lets anybody
+        // break the lines that others read. There can be none further on.
+        if line.arguments.first() == Some(&b'\n') {
+            return Err(bad_arguments);
+        }
+        let Some((words, count)) = words(line.arguments, is_blank) else {
+            return Err(bad_arguments);
+        };
+        let (subject, reply, sizes) = match (count, with_headers) {
+            (2, false) | (3, true) => (words[0], &[][..], &words[1..count]),
+            (3, false) | (4, true) => (words[0], words[1], &words[2..count]),
+            _ => return Err(bad_arguments),
+        };
+        let bad_size = || ClientFault::BadSize(name);
+        let header_len = match sizes {
+            [headers, _] => Some(size(headers).ok_or_else(bad_size)?),
+            _ => None,
+        };
+        let len = sizes.last().and_then(|len| size(len)).ok_or_else(bad_size)?;
+        if header_len.is_some_and(|headers| headers > len) {
+            return Err(bad_size());
+        }
+        if len > terms.max_payload_bytes {
+            return Err(ClientFault::MaxPayload { size: len, limit: terms.max_payload_bytes });
+        }
+        Ok(Self { subject, reply, header_len, len, sizes: sizes.into() })
+    }
+}
+
+/// The subject of the message that `input` begins with, if its control line is there and in order,
+/// whatever follows it.
+// NATS 2.14: a pedantic client is told of it before its payload is looked at.
+pub(crate) fn announced_subject<'a>(input: &'a [u8], terms: &Terms) -> Option<&'a [u8]> {
+    let (verb, at) = verb(input).ok()??;
+    if !matches!(verb, Verb::Publish | Verb::PublishHeaders) {
+        return None;
+    }
+    let line = line(input, at, verb, terms).ok()??;
+    let announced = PublishLine::parse(&line, verb == Verb::PublishHeaders, terms).ok()?;
+    Some(announced.subject)
+}
+
 /// `PUB` and `HPUB` in every spelling.
 fn publish<'a>(
     input: &'a [u8],
@@ -305,34 +365,8 @@ fn publish<'a>(
     with_headers: bool,
     terms: &Terms,
 ) -> Result<Parsed<'a>, ClientFault> {
-    let name = if with_headers { "HPUB" } else { "PUB" };
-    if with_headers && !terms.headers {
-        return Err(ClientFault::HeadersNotSupported);
-    }
-    let bad_arguments = ClientFault::BadArguments(name);
-    // NATS 2.14 takes an LF right behind the blanks for part of the subject, and so lets anybody break
-    // the lines that others read. There can be none further on.
-    if line.arguments.first() == Some(&b'\n') {
-        return Err(bad_arguments);
-    }
-    let Some((words, count)) = words(line.arguments, is_blank) else { return Err(bad_arguments) };
-    let (subject, reply, sizes) = match (count, with_headers) {
-        (2, false) | (3, true) => (words[0], &[][..], &words[1..count]),
-        (3, false) | (4, true) => (words[0], words[1], &words[2..count]),
-        _ => return Err(bad_arguments),
-    };
-    let bad_size = || ClientFault::BadSize(name);
-    let header_len = match sizes {
-        [headers, _] => Some(size(headers).ok_or_else(bad_size)?),
-        _ => None,
-    };
-    let len = sizes.last().and_then(|len| size(len)).ok_or_else(bad_size)?;
-    if header_len.is_some_and(|headers| headers > len) {
-        return Err(bad_size());
-    }
-    if len > terms.max_payload_bytes {
-        return Err(ClientFault::MaxPayload { size: len, limit: terms.max_payload_bytes });
-    }
+    let announced = PublishLine::parse(line, with_headers, terms)?;
+    let PublishLine { subject, reply, header_len, len, ref sizes } = announced;
     let body_end = line.end + len;
     // NATS 2.14: what must follow the payload is looked at byte by byte, so that a wrong count is
     // told at once.

@@ -1,11 +1,13 @@
 //! `PUB` and `HPUB` as every client writes them: the short way of almost all messages.
 //!
 //! It never refuses anything: what is not written just so, not whole, or beyond a limit is `None` and
-//! left to the general parser, which alone decides what is wrong.
+//! left to the general parser, which alone decides what is wrong. So is a message whose headers may ask
+//! to be [traced](crate::proto::traced), which the session looks at by itself.
 
 use super::{Terms, size};
 use crate::batch::Batch;
 use crate::proto::op::Publish;
+use crate::proto::traced;
 
 /// One in each byte.
 const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -29,6 +31,9 @@ pub(crate) fn gather<'a>(input: &'a [u8], terms: &Terms, batch: &mut Batch<'a>) 
             && operation.ends_with(b"\r\n")
         {
             let body = &operation[body_at..operation.len() - 2];
+            if before.header_len.is_some_and(|headers| traced::is_mentioned(&body[..headers])) {
+                break;
+            }
             batch.push_to_same(Publish { body, tail: Some(&operation[tail_at..]), ..*before });
             used += operation.len();
             continue;
@@ -110,7 +115,10 @@ pub(super) fn publish<'a>(input: &'a [u8], terms: &Terms) -> Option<(Publish<'a>
         && (reply_end > tail_at || sizes_at == tail_at)
         && len <= terms.max_payload_bytes
         && end - subject_at <= terms.max_control_line_bytes
-        && header_len.is_none_or(|headers| (1..=len).contains(&headers));
+        && header_len.is_none_or(|headers| {
+            (1..=len).contains(&headers)
+                && !traced::is_mentioned(&whole[body_at..body_at + headers])
+        });
     if !is_plain {
         return None;
     }

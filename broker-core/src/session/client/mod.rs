@@ -26,11 +26,12 @@ use crate::interest::{AllForeseen, Foreseen};
 use crate::limits::PRE_AUTH_READ_BYTES;
 use crate::outlet::{Link, Outlet, Run, WireOutlet, Work};
 use crate::party::{Membership, Profile};
+use crate::proto::info::check_from_client;
 use crate::proto::parser::plain;
 use crate::proto::{ConnectOptions, Op, Parsed, Parser, Publish, Terms, encode};
 use crate::receiver::Receiver;
 use crate::snapshot::AuthFailure;
-use crate::subject::{SubjectFilter, is_valid_literal};
+use crate::subject::SubjectFilter;
 use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
@@ -80,11 +81,15 @@ pub struct ClientSession {
     has_published: bool,
     has_connected: bool,
     has_ponged: bool,
+    /// The subject of the message that is on the way has been judged.
+    has_judged_subject: bool,
     /// The authenticator has changed while the one before it was at work.
     must_review: bool,
     /// The server will go.
     leaving: Option<Box<Leaving>>,
     trace: Option<Arc<Trace>>,
+    /// It was let in under a name without having shown anything, and must say or do something by then.
+    silent_until: Option<Instant>,
     /// How far it is with TLS.
     securing: Securing,
     is_mapped: bool,
@@ -163,8 +168,10 @@ impl ClientSession {
             has_published: false,
             has_connected: false,
             has_ponged: false,
+            has_judged_subject: false,
             must_review: false,
             leaving: None,
+            silent_until: None,
             securing: Securing::new(handshake),
             is_mapped,
             closing: None,
@@ -198,6 +205,13 @@ impl ClientSession {
             && self.securing.is_done()
             && let Decision::Grant(grant) = authenticator.authenticate(&self.shown_by_carrier())
         {
+            // NATS 2.14: for a no_auth_user the time to log in runs all the same.
+            if let Phase::Stranger(deadline) = &self.phase
+                && grant.user.is_some()
+                && !self.has_connected
+            {
+                self.silent_until = Some(*deadline);
+            }
             self.serve(grant);
         }
     }
@@ -222,19 +236,19 @@ impl ClientSession {
         &self.outlet
     }
 
-    /// Has the client not been let in yet?
+    /// Has the client not been let in yet, or only as somebody who need not show anything, and has said
+    /// nothing since?
     pub fn is_stranger(&self) -> bool {
-        !matches!(self.phase, Phase::Served(_))
+        !matches!(self.phase, Phase::Served(_)) || self.silent_until.is_some()
     }
 
     /// How much to read at once, with what was kept: little, before the client has shown who it is,
     /// but always more than the session may have left unused.
     pub fn read_limit(&self) -> usize {
-        match self.phase {
-            Phase::Served(_) => usize::MAX,
-            Phase::Stranger(_) | Phase::Checking(_) => {
-                PRE_AUTH_READ_BYTES.max(self.terms.max_kept_line_bytes() + 1)
-            }
+        if self.is_stranger() {
+            PRE_AUTH_READ_BYTES.max(self.terms.max_kept_line_bytes() + 1)
+        } else {
+            usize::MAX
         }
     }
 
@@ -292,6 +306,10 @@ impl ClientSession {
     ) -> Received {
         let mut at = 0;
         let mut whole = 0;
+        // NATS 2.14: anything but CONNECT is an action, and the first letter tells.
+        if self.silent_until.is_some() && !matches!(input.first(), None | Some(b'C' | b'c')) {
+            self.silent_until = None;
+        }
         let messages_before = self.publisher.messages();
         let mut batch = Batch::with_memory(work.take_messages());
         while at < input.len() && self.closing.is_none() {
@@ -317,8 +335,10 @@ impl ClientSession {
                 Ok(Parsed::Op { op: Op::Publish(message), used }) => {
                     at += used;
                     self.publish(&mut batch, shared, work);
-                    batch.push(message);
-                    self.publish(&mut batch, shared, work);
+                    if !self.is_for_traces(&message, work) {
+                        batch.push(message);
+                        self.publish(&mut batch, shared, work);
+                    }
                 }
                 Ok(Parsed::Op { op, used }) => {
                     at += used;
@@ -328,10 +348,12 @@ impl ClientSession {
                 Ok(Parsed::Partial { used, whole: needed }) => {
                     at += used;
                     whole = needed;
+                    self.judge_announced(&input[at..], work);
                     break;
                 }
                 Err(fault) => {
                     self.publish(&mut batch, shared, work);
+                    self.judge_announced(rest, work);
                     self.fault_in(&fault, rest, work);
                     break;
                 }
@@ -342,6 +364,10 @@ impl ClientSession {
         if self.publisher.messages() != messages_before {
             self.has_published = true;
             self.heard(now);
+        }
+        // Nothing more is done of what a client has sent that must go: it need not be kept.
+        if self.closing.is_some() {
+            return Received { used: input.len(), whole: 0 };
         }
         Received { used: at, whole }
     }
@@ -410,8 +436,8 @@ impl ClientSession {
         if let Some(trace) = &self.trace {
             run.iter().for_each(|message| trace::message(trace, message));
         }
-        if self.options.pedantic && !is_valid_literal(subject) {
-            self.fault(&ClientFault::InvalidPublishSubject, work);
+        if self.options.pedantic {
+            self.judge_subject(subject, work);
         }
         let Phase::Served(served) = &self.phase else { return };
         let run = Run { subject, messages: run, shared, parsed: None, foreseen };
@@ -459,8 +485,7 @@ impl ClientSession {
                 }
             }
             Op::Info(json) => {
-                // NATS 2.14: a client has nothing to say there, but it must be JSON.
-                if serde_json::from_slice::<serde::de::IgnoredAny>(json).is_err() {
+                if check_from_client(json).is_err() {
                     self.fault(&ClientFault::BadJson("INFO"), work);
                 }
             }
@@ -480,6 +505,7 @@ impl ClientSession {
     fn connect(&mut self, json: &[u8], now: Instant, work: &mut Work) {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.options.load().limits;
+        self.silent_until = None;
         if !self.has_connected {
             self.note_rtt(now.saturating_duration_since(self.receiver.since));
         }
@@ -647,9 +673,13 @@ impl ClientSession {
         let Phase::Served(served) = &self.phase else { return };
         let options = self.shared.options.load();
         let parsed = SubjectFilter::parse(filter);
+        // NATS 2.14: permissions come before everything else, also before the filter's form.
         let verdict = match (&served.permissions, &parsed) {
             _ if queue == Some(SYSTEM_QUEUE) => Subscribe::Deny,
             (Some(permissions), Ok(filter)) => permissions.may_subscribe(filter, queue),
+            (Some(permissions), Err(_)) if permissions.is_subscribe_denied(filter, queue) => {
+                Subscribe::Deny
+            }
             (None, _) | (_, Err(_)) => Subscribe::Allow,
         };
         if verdict == Subscribe::Deny {
@@ -770,6 +800,9 @@ impl ClientSession {
         {
             next = next.min(*deadline);
         }
+        if let Some(deadline) = self.silent_until {
+            next = next.min(deadline);
+        }
         if let Some(deadline) = self.outlet.write_deadline() {
             next = next.min(deadline);
         }
@@ -784,9 +817,11 @@ impl ClientSession {
         }
         work.start(now);
         self.outlet.handle_timeout(now);
-        if let Phase::Stranger(deadline) = &self.phase
-            && now >= *deadline
-        {
+        let must_show_by = match &self.phase {
+            Phase::Stranger(deadline) => Some(*deadline),
+            Phase::Checking(_) | Phase::Served(_) => self.silent_until,
+        };
+        if must_show_by.is_some_and(|deadline| now >= deadline) {
             self.note_auth_failure(AuthFailure::Timeout);
             self.fault(&ClientFault::AuthenticationTimeout, work);
         } else {
@@ -875,8 +910,10 @@ impl Drop for ClientSession {
 mod answers;
 mod changes;
 mod leaving;
+mod pedantic;
 mod secured;
 mod trace;
+mod traced;
 mod voice;
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! What a traced client says, as the log shows it.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
-
+use crate::proto::json::{self, NotJson};
 use crate::proto::{Op, Publish};
 use crate::trace::Trace;
 
@@ -47,55 +45,27 @@ pub(super) fn message(trace: &Trace, message: &Publish<'_>) {
 /// What CONNECT's JSON says, made anew of what is known to be no secret: what is not known is not shown,
 /// whatever it looks like.
 fn connect(json: &[u8]) -> String {
-    let Ok(Pairs(pairs)) = serde_json::from_slice(json) else { return "[REDACTED]".to_owned() };
     let mut shown = String::from("{");
-    for (key, value) in pairs {
-        let key = key.to_ascii_lowercase();
-        let value = match (key.as_str(), value) {
-            ("pass" | "auth_token" | "sig" | "jwt", _) => "\"[REDACTED]\"".to_owned(),
-            (
-                "verbose" | "pedantic" | "tls_required" | "echo" | "headers" | "no_responders"
-                | "new_account",
-                Value::Bool(value),
-            ) => value.to_string(),
-            ("protocol", Value::Number(value)) => value.to_string(),
-            ("user" | "nkey" | "name" | "lang" | "version" | "account", Value::String(value)) => {
-                Value::String(value).to_string()
+    let read = json::for_each_member(json, |key, value| {
+        let value = match key {
+            "pass" | "auth_token" | "sig" | "jwt" => Ok("\"[REDACTED]\"".to_owned()),
+            "verbose" | "pedantic" | "tls_required" | "echo" | "headers" | "no_responders"
+            | "new_account" => value.bool().map(|value| value.to_string()),
+            "protocol" => value.integer::<i64>().map(|value| value.to_string()),
+            "user" | "nkey" | "name" | "lang" | "version" | "account" => {
+                value.string().map(|value| serde_json::Value::String(value).to_string())
             }
-            _ => continue,
+            _ => Err(NotJson),
         };
-        let comma = if shown.len() > 1 { "," } else { "" };
-        // Writing to a string cannot fail.
-        let _ = write!(shown, "{comma}\"{key}\":{value}");
-    }
-    shown + "}"
-}
-
-/// An object's keys and values in the order in which they stand.
-struct Pairs(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PairsVisitor)
-    }
-}
-
-struct PairsVisitor;
-
-impl<'de> Visitor<'de> for PairsVisitor {
-    type Value = Pairs;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
+        // What is of another type is not shown, as what is not known.
+        if let Ok(value) = value {
+            let comma = if shown.len() > 1 { "," } else { "" };
+            // Writing to a string cannot fail.
+            let _ = write!(shown, "{comma}\"{key}\":{value}");
         }
-        Ok(Pairs(pairs))
-    }
+        Ok(())
+    });
+    if read.is_ok() { shown + "}" } else { "[REDACTED]".to_owned() }
 }
 
 #[cfg(test)]
@@ -108,6 +78,7 @@ mod tests {
             br#"{"verbose":true,"user":"eva","Pass":"x","name":"a\"b","protocol":1,"echo":false}"#;
         let shown = r#"{"verbose":true,"user":"eva","pass":"[REDACTED]","name":"a\"b","protocol":1,"echo":false}"#;
         assert_eq!(connect(json), shown);
+        assert_eq!(connect(br#"{"name":"svc-\ud83d"}"#), "{\"name\":\"svc-\u{fffd}\"}");
     }
 
     #[test]
@@ -118,6 +89,7 @@ mod tests {
             r#"{"name":["marker"]}"#,
             r#"{"user":{"pass":"marker"}}"#,
             r#"{"pass":"marker"#,
+            "{\"pa\u{17f}s\":\"marker\"}",
             r#"{"pass":"marker"} x"#,
             r#""marker""#,
             r#"["marker"]"#,

@@ -1,0 +1,228 @@
+//! Generated sessions are answered by our server as by a real nats-server, the one that
+//! `NATSD_REFERENCE` names.
+//!
+//! Each session is a handful of operations, in all spellings, with any combination of faults: what is
+//! compared is what the client reads, in its order, what another client gets by it, and whether the
+//! connection ends. `SESSIONS=20000` plays more of them, `SEED=7` others. What differs is shown with as
+//! few operations as show it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+use std::env;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use generator::{Operation, Random, session};
+use natsd_stage::Natsd;
+use transcripts::{Dialogue, Reference, Setup};
+
+mod generator;
+mod natsd_stage;
+mod wishes;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the servers are set up with. `all` may do everything, and listens.
+const SETUPS: [&str; 4] = [
+    "! max_payload 64\n! max_control_line 300",
+    "! max_payload 64\n! max_control_line 300\n! max_sub_tokens 4\n! max_subscriptions 3\n\
+     ! user all pass\n! user eva secret\n\
+     ! publish_allow eva foo foo.> t.ok _INBOX.>\n! publish_deny eva foo.deny.>\n\
+     ! subscribe_allow eva foo foo.> \"only q.*\"\n! subscribe_deny eva foo.deny.> \"foo bad\"\n\
+     ! allow_responses eva 1 1m",
+    "! max_payload 64\n! max_control_line 300\n! no_auth_user eva\n\
+     ! user all pass\n! user eva secret\n! publish_deny eva deny.> t.no\n! subscribe_deny eva deny.>",
+    "! max_payload 64\n! max_control_line 300\n! no_header_support\n! max_subscriptions 2",
+];
+
+#[test]
+fn generated_sessions_are_answered_alike() {
+    let number = |name: &str, default| match env::var(name) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => default,
+    };
+    let (sessions, seed): (u64, u64) = (number("SESSIONS", 2000), number("SEED", 1));
+    let binary = PathBuf::from(env::var_os("NATSD_REFERENCE").expect("NATSD_REFERENCE"));
+    let mut report = String::new();
+    let mut differences = 0;
+    for (place, text) in (0..).zip(SETUPS) {
+        let setup = Dialogue::parse("generated", &format!("# x\n{text}\na> PING\na< PONG\na=\n"));
+        let pair = Pair::start(&binary, &setup.unwrap().setup);
+        for one in 0..sessions / SETUPS.len() as u64 {
+            let mut random = Random::new(seed, place, one);
+            let operations = session(&mut random);
+            if pair.agrees(&operations) {
+                continue;
+            }
+            differences += 1;
+            // A server that is broken differs everywhere.
+            if differences <= 20 {
+                let least = pair.shrink(operations);
+                report += &format!("\n{text}\n{}\n", pair.describe(&least));
+            }
+        }
+    }
+    assert!(differences == 0, "{differences} of {sessions} sessions differ:\n{report}");
+}
+
+/// Both servers, set up alike, and who listens at each.
+struct Pair {
+    ours: SocketAddr,
+    theirs: SocketAddr,
+    has_users: bool,
+    _natsd: Natsd,
+    _reference: Reference,
+}
+
+impl Pair {
+    fn start(binary: &std::path::Path, setup: &Setup) -> Self {
+        let natsd = Natsd::start(setup);
+        let reference = Reference::start(binary, setup).unwrap();
+        let (ours, theirs) = (natsd.address(), reference.address());
+        let has_users = !setup.users.is_empty();
+        Self { ours, theirs, has_users, _natsd: natsd, _reference: reference }
+    }
+
+    fn play(&self, operations: &[Operation]) -> (Played, Played) {
+        (self.play_at(self.ours, operations), self.play_at(self.theirs, operations))
+    }
+
+    fn agrees(&self, operations: &[Operation]) -> bool {
+        let (ours, theirs) = self.play(operations);
+        ours == theirs
+    }
+
+    /// Leaves out what does not matter to the difference.
+    fn shrink(&self, mut operations: Vec<Operation>) -> Vec<Operation> {
+        let mut at = 0;
+        while at < operations.len() {
+            let mut fewer = operations.clone();
+            fewer.remove(at);
+            if self.agrees(&fewer) {
+                at += 1;
+            } else {
+                operations = fewer;
+            }
+        }
+        operations
+    }
+
+    fn describe(&self, operations: &[Operation]) -> String {
+        let (ours, theirs) = self.play(operations);
+        let sent: Vec<u8> = operations.concat();
+        format!("sent      {}\nnatsd     {ours:?}\nreference {theirs:?}", sent.escape_ascii())
+    }
+
+    /// Sends a session in one piece, and an end behind it: all that the server has to say comes before
+    /// its own end.
+    fn play_at(&self, address: SocketAddr, operations: &[Operation]) -> Played {
+        let login = if self.has_users { r#","user":"all","pass":"pass""# } else { "" };
+        let mut listener = Raw::connect(address);
+        listener.send(
+            format!("CONNECT {{\"verbose\":false,\"headers\":true{login}}}\r\nSUB > 1\r\nPING\r\n")
+                .as_bytes(),
+        );
+        listener.until_pong();
+        let mut client = Raw::connect(address);
+        let mut session = operations.concat();
+        session.extend_from_slice(b"PING\r\n");
+        client.send(&session);
+        // It may have been cut already.
+        let _ = client.stream.shutdown(Shutdown::Write);
+        let (mut said, mut got) = split(&client.rest());
+        got.sort();
+        // natsd alone says why it closes.
+        if said.last().is_some_and(|line| line == "-ERR 'Parser Error'") {
+            said.pop();
+        }
+        listener.send(b"PING\r\n");
+        let (_, mut overheard) = split(&listener.until_pong());
+        overheard.sort();
+        Played { said, got, overheard }
+    }
+}
+
+#[derive(Debug, Eq, PartialEq)]
+struct Played {
+    /// What the client was told.
+    said: Vec<String>,
+    /// What was delivered to it. Its subscriptions have no order among each other.
+    got: Vec<String>,
+    /// What was delivered to somebody else.
+    overheard: Vec<String>,
+}
+
+/// What a server says: lines, and messages with what follows their line.
+fn split(mut bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+    let (mut lines, mut messages) = (Vec::new(), Vec::new());
+    while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        let line = bytes[..=end].escape_ascii().to_string();
+        let line = line.trim_end_matches("\\n").trim_end_matches("\\r").to_owned();
+        bytes = &bytes[end + 1..];
+        if line.starts_with("MSG ") || line.starts_with("HMSG ") {
+            let len: usize = line.rsplit(' ').next().unwrap().parse().unwrap();
+            let end = bytes.len().min(len + 2);
+            messages.push(format!("{line} {}", bytes[..end].escape_ascii()));
+            bytes = &bytes[end..];
+        } else if line.starts_with("INFO ") {
+            lines.push("INFO".to_owned());
+        } else {
+            lines.push(line);
+        }
+    }
+    if !bytes.is_empty() {
+        lines.push(bytes.escape_ascii().to_string());
+    }
+    (lines, messages)
+}
+
+struct Raw {
+    stream: TcpStream,
+}
+
+impl Raw {
+    /// Somebody who has read INFO.
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut raw = Self { stream };
+        raw.until(|bytes| bytes.ends_with(b"\r\n"));
+        raw
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        // It may have been cut; what it was told before is read all the same.
+        let _ = self.stream.write_all(bytes);
+    }
+
+    fn until_pong(&mut self) -> Vec<u8> {
+        self.until(|bytes| bytes.ends_with(b"PONG\r\n"))
+    }
+
+    fn until(&mut self, is_enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut some = [0; 4096];
+        while !is_enough(&all) {
+            let len = self.stream.read(&mut some).expect("an answer in time");
+            assert!(len > 0, "closed: {}", all.escape_ascii());
+            all.extend_from_slice(&some[..len]);
+        }
+        all
+    }
+
+    /// Until the end, or a reset.
+    fn rest(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut some = [0; 4096];
+        while let Ok(len @ 1..) = self.stream.read(&mut some) {
+            all.extend_from_slice(&some[..len]);
+        }
+        all
+    }
+}

@@ -1,0 +1,80 @@
+//! Our server over TCP, as a stage.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use broker_net::{Server, ServerOptions};
+use tokio::runtime::Runtime;
+use transcripts::{Arrival, Line, Setup, Stage, TcpStage};
+
+use crate::wishes::{gate, options};
+
+/// A server in this process, on threads of its own.
+pub(crate) struct Natsd {
+    server: Server,
+    parties: TcpStage,
+    /// Last, so that the server is dropped while it runs.
+    _runtime: Runtime,
+}
+
+impl Natsd {
+    pub(crate) fn start(setup: &Setup) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let mut wishes = ServerOptions::default();
+        let seed = wishes.broker.seed;
+        wishes.broker = options(setup);
+        wishes.broker.seed = seed;
+        let binding = Server::builder().options(wishes).authenticator(gate(setup)).bind();
+        let server = runtime.block_on(binding).unwrap();
+        let parties = TcpStage::new(server.local_addr());
+        Self { server, parties, _runtime: runtime }
+    }
+
+    /// Where it listens.
+    #[allow(dead_code, reason = "not all who play on it ask")]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+}
+
+impl Stage for Natsd {
+    fn open(&mut self) -> io::Result<Line> {
+        self.parties.open()
+    }
+
+    fn send(&mut self, line: Line, bytes: &[u8]) -> io::Result<()> {
+        self.parties.send(line, bytes)
+    }
+
+    fn receive(
+        &mut self,
+        line: Line,
+        inbox: &mut Vec<u8>,
+        patience: Duration,
+    ) -> io::Result<Arrival> {
+        self.parties.receive(line, inbox, patience)
+    }
+
+    fn hang_up(&mut self, line: Line) -> io::Result<()> {
+        self.parties.hang_up(line)
+    }
+
+    fn pass(&mut self, time: Duration) -> io::Result<()> {
+        self.parties.pass(time)
+    }
+
+    /// Waits until the server has noticed that everybody left.
+    fn clear(&mut self) -> io::Result<()> {
+        self.parties.clear()?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            let stats = self.server.broker().stats();
+            if (stats.connections, stats.subscriptions) == (0, 0) {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+        Err(io::Error::other("the server still has connections or subscriptions"))
+    }
+}
