@@ -14,7 +14,7 @@ use broker_core::Broker;
 use broker_net::{Authenticators, BindError, HandshakeFirst, Server, Way};
 
 use crate::config::problem::Problem;
-use crate::config::{self, Change, Loaded, Request};
+use crate::config::{self, Change, Loaded, Request, Sources};
 use crate::logging::Logging;
 #[cfg(feature = "monitoring")]
 use crate::monitor::{
@@ -56,6 +56,16 @@ struct Now {
     options: Arc<Options>,
     deciders: Deciders,
     ports_file: Option<PortsFile>,
+    /// Where the options are from, if they are from files.
+    read: Option<Arc<Read>>,
+}
+
+/// What is known of a configuration that was read.
+#[derive(Debug)]
+struct Read {
+    sources: Sources,
+    digest: Option<String>,
+    warnings: Vec<Problem>,
 }
 
 /// Why natsd did not start. The text is what the log says.
@@ -126,7 +136,7 @@ impl Daemon {
     ///
     /// As [`Self::start`].
     pub async fn start_loaded(loaded: Loaded) -> Result<Self, StartError> {
-        let Loaded { request, options, file, digest, warnings } = loaded;
+        let Loaded { request, options, file, digest, warnings, sources } = loaded;
         let banner = || {
             if let Some(file) = file {
                 let digest = digest.clone().unwrap_or_default();
@@ -134,7 +144,9 @@ impl Daemon {
             }
             warn(&warnings);
         };
-        Self::start_from(options, Some(request), digest.as_deref(), banner).await
+        let daemon = Self::start_from(options, Some(request), digest.as_deref(), banner).await?;
+        daemon.now().read = Some(Arc::new(Read { sources, digest, warnings }));
+        Ok(daemon)
     }
 
     /// `banner` says where the options are from.
@@ -144,7 +156,7 @@ impl Daemon {
         digest: Option<&str>,
         banner: impl FnOnce(),
     ) -> Result<Self, StartError> {
-        options.check()?;
+        let deciders = options.checked_deciders()?;
         tracing::info!("Starting natsd");
         tracing::info!("  Version:  {VERSION} (NATS {NATS_VERSION})");
         tracing::info!("  Git:      [{}]", option_env!("NATSD_GIT_COMMIT").unwrap_or("not set"));
@@ -160,7 +172,6 @@ impl Daemon {
                 .map_err(|source| StartError::PidFile { path: path.clone(), source })?;
         }
 
-        let deciders = options.deciders()?;
         let server = bind(&options, deciders.clone()).await?;
         let info = server.broker().info();
         tracing::info!("  Name:     {}", info.server_name);
@@ -169,7 +180,7 @@ impl Daemon {
         announce_ways(&options, &server);
         let ports_file = write_ports(&options, &server, &watch);
         tracing::info!("Server is ready");
-        let now = Now { options: Arc::new(options), deciders, ports_file };
+        let now = Now { options: Arc::new(options), deciders, ports_file, read: None };
         let (now, changing) = (Mutex::new(now), tokio::sync::Mutex::default());
         Ok(Self { server, watch, request, log: None, now, changing })
     }
@@ -265,9 +276,20 @@ impl Daemon {
     async fn read_again(&self) -> Result<Reloaded, ReloadError> {
         let request = self.request.clone().filter(|request| request.file.is_some());
         let request = request.ok_or(ReloadError::NoFile)?;
-        let loaded = in_a_thread(move || Ok(config::load(&request)?)).await?;
-        warn(&loaded.warnings);
-        self.change(loaded.options, loaded.digest).await
+        let known = self.now().read.clone();
+        let loading = move || match known.filter(|read| read.sources.are_unchanged()) {
+            Some(read) => Ok((None, read)),
+            None => {
+                let loaded = config::load(&request)?;
+                let Loaded { options, digest, warnings, sources, .. } = loaded;
+                Ok((Some(options), Arc::new(Read { sources, digest, warnings })))
+            }
+        };
+        let (options, read) = in_a_thread(loading).await?;
+        warn(&read.warnings);
+        let reloaded = self.change(options, read.digest.as_deref()).await?;
+        self.now().read = Some(read);
+        Ok(reloaded)
     }
 
     /// Goes by other options: see [`Self::reload`]. Port 0 stands for the one it has.
@@ -281,21 +303,28 @@ impl Daemon {
     /// As [`Self::reload`].
     pub async fn apply(&self, options: Options) -> Result<Reloaded, ReloadError> {
         let _changing = self.changing.lock().await;
-        self.change(options, None).await
+        // What comes by the next reload must be compared with these options, not with those of the files.
+        self.now().read = None;
+        self.change(Some(options), None).await
     }
 
+    /// `None` stands for the options that it goes by.
     async fn change(
         &self,
-        options: Options,
-        digest: Option<String>,
+        options: Option<Options>,
+        digest: Option<&str>,
     ) -> Result<Reloaded, ReloadError> {
         let (before, deciders) = {
             let now = self.now();
             (Arc::clone(&now.options), now.deciders.clone())
         };
         let log = self.log.clone();
-        let plan =
-            in_a_thread(move || Plan::make(&before, options, &deciders, log.as_ref())).await?;
+        let was_read = options.is_some();
+        let planning = move || match options {
+            Some(options) => Plan::make(&before, options, &deciders, log.as_ref()),
+            None => Plan::repeat(&before),
+        };
+        let plan = in_a_thread(planning).await?;
 
         let authenticators = plan.authenticators();
         let Plan { options, changes, server, deciders, log, .. } = plan;
@@ -312,8 +341,16 @@ impl Daemon {
         if let Some(log) = log {
             log.switch();
         }
-        self.watch.follow(&options, digest.as_deref());
-        self.now().follow(options, deciders, &changes, &self.server, &self.watch);
+        let before = {
+            let mut now = self.now();
+            let before = now.follow(options, deciders);
+            self.watch.follow(&now.options, digest);
+            now.follow_files(&changes, &self.server, &self.watch);
+            before
+        };
+        // Of a hundred thousand users that takes time which clients must not wait for.
+        // If there is no thread, it has been dropped all the same.
+        let _ = tokio::task::spawn_blocking(move || drop(before)).await;
 
         let report = match applied {
             Poll::Ready(report) => report?,
@@ -323,7 +360,7 @@ impl Daemon {
             Some(digest) => tracing::info!("Reloaded server configuration ({digest})"),
             None => tracing::info!("Reloaded server configuration"),
         }
-        Ok(Reloaded { changes, excess: report.excess })
+        Ok(Reloaded { changes, excess: report.excess, was_read })
     }
 
     /// Takes leave of its clients: see [`Server::lame_duck`]. Returns when all are gone.
@@ -350,23 +387,23 @@ impl Daemon {
 }
 
 impl Now {
+    /// Returns what was before.
     fn follow(
         &mut self,
-        options: Options,
+        options: Option<Options>,
         deciders: Option<Deciders>,
-        changes: &[Change],
-        server: &Server,
-        watch: &Watch,
-    ) {
-        if let Some(deciders) = deciders {
-            self.deciders = deciders;
-        }
+    ) -> (Option<Arc<Options>>, Option<Deciders>) {
+        let deciders = deciders.map(|next| std::mem::replace(&mut self.deciders, next));
+        let options = options.map(|next| std::mem::replace(&mut self.options, Arc::new(next)));
+        (options, deciders)
+    }
+
+    fn follow_files(&mut self, changes: &[Change], server: &Server, watch: &Watch) {
         if changes.iter().any(|change| change.path == "ports_file_dir") {
             // The old one first: it may be the same place by another name.
             self.ports_file = None;
-            self.ports_file = write_ports(&options, server, watch);
+            self.ports_file = write_ports(&self.options, server, watch);
         }
-        self.options = Arc::new(options);
     }
 }
 
@@ -474,4 +511,47 @@ fn cause(error: &BindError) -> String {
 /// `host:port`, with an IPv6 address in brackets.
 pub(crate) fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USERS: &str = "host: 127.0.0.1, port: -1, authorization { users: [
+        { user: a, password: pa, permissions: { publish: x } }, { user: b, password: pb } ] }";
+
+    #[tokio::test]
+    async fn a_reload_that_changes_nothing_leaves_everything_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("natsd.conf");
+        std::fs::write(&file, USERS).unwrap();
+        let request = Request { file: Some(file.clone()), ..Request::default() };
+        let daemon = Daemon::start_loaded(config::load(&request).unwrap()).await.unwrap();
+        let before = daemon.options();
+
+        let same = daemon.reload().await.unwrap();
+        assert!(same.changes.is_empty() && !same.was_read);
+        assert!(Arc::ptr_eq(&before, &daemon.options()));
+
+        std::fs::write(&file, format!("# in other words\n{USERS}")).unwrap();
+        let other_words = daemon.reload().await.unwrap();
+        assert!(other_words.changes.is_empty() && other_words.was_read);
+        assert!(Arc::ptr_eq(&before, &daemon.options()));
+        assert!(!daemon.reload().await.unwrap().was_read);
+
+        std::fs::write(&file, USERS.replace("pb", "pc")).unwrap();
+        let other = daemon.reload().await.unwrap();
+        assert_eq!(
+            other.changes.iter().map(|change| &*change.path).collect::<Vec<_>>(),
+            ["authorization.users"]
+        );
+        assert!(!Arc::ptr_eq(&before, &daemon.options()));
+
+        // What a program has set in between is no longer what the file says.
+        let options = Options { debug: true, ..(*daemon.options()).clone() };
+        assert_eq!(daemon.apply(options).await.unwrap().changes.len(), 1);
+        assert_eq!(daemon.reload().await.unwrap().changes.len(), 1);
+        assert!(!daemon.options().debug);
+        daemon.stop().await;
+    }
 }

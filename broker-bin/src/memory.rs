@@ -54,6 +54,12 @@ impl Quiet {
     }
 }
 
+/// Gives back what reading a configuration took, on a thread that serves nobody: that is several times what the
+/// options take that come of it.
+pub(crate) fn give_back_soon() {
+    drop(tokio::task::spawn_blocking(give_back));
+}
+
 #[cfg(target_env = "gnu")]
 fn give_back() {
     #[allow(unsafe_code, reason = "no crate offers it; measured: 70 MB become 5 after a flood")]

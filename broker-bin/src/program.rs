@@ -14,7 +14,7 @@ use crate::logging::{self, Logging};
 use crate::service::Service;
 use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
-use crate::{NATS_VERSION, VERSION, signal_command};
+use crate::{NATS_VERSION, VERSION, memory, signal_command};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -143,6 +143,7 @@ async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    memory::give_back_soon();
     let manager = Arc::new(Notifier::from_env());
     manager.ready();
     if let Some(interval) = systemd::watchdog_interval() {

@@ -24,6 +24,9 @@ pub struct Reloaded {
     pub changes: Vec<Change>,
     /// How many connections were cut because there were more than may be now.
     pub excess: usize,
+    /// The configuration was read, and so memory used that is free again. It is not, where its files are as
+    /// they were.
+    pub(crate) was_read: bool,
 }
 
 /// Why nothing was changed. The text is what the log says; where there are several reasons, it has a line
@@ -77,7 +80,8 @@ impl fmt::Display for Lines<'_> {
 
 /// Everything that a reload will do. To have one means that nothing stands against it.
 pub(crate) struct Plan {
-    pub(crate) options: Options,
+    /// `None`: as they were.
+    pub(crate) options: Option<Options>,
     pub(crate) changes: Vec<Change>,
     pub(crate) server: ServerOptions,
     /// Who may connect, if that has changed.
@@ -95,7 +99,7 @@ impl Plan {
         log: Option<&Logging>,
     ) -> Result<Self, ReloadError> {
         new.program.clone_from(&old.program);
-        new.check()?;
+        let next = new.checked_deciders()?;
         let changes = diff(old, &new);
         let (refused, changes): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| change.reload == Reload::Restart);
@@ -103,7 +107,7 @@ impl Plan {
             return Err(ReloadError::NotAtRunTime(refused));
         }
         let deciders = match changes.iter().any(Change::is_about_access) {
-            true => Some(new.deciders()?.succeeding(deciders)),
+            true => Some(next.succeeding(deciders)),
             false => None,
         };
         let log = match log {
@@ -117,7 +121,16 @@ impl Plan {
                 .map_err(|source| ReloadError::PidFile { path: path.clone(), source })?;
         }
         let server = new.server();
-        Ok(Self { options: new, changes, server, deciders, log })
+        // What is not told is no difference: ports that were to be any.
+        let options = (!changes.is_empty()).then_some(new);
+        Ok(Self { options, changes, server, deciders, log })
+    }
+
+    /// The same options once more: only the files that they name may have changed.
+    pub(crate) fn repeat(old: &Options) -> Result<Self, ReloadError> {
+        old.check_all_but_access()?;
+        let (changes, server) = (Vec::new(), old.server());
+        Ok(Self { options: None, changes, server, deciders: None, log: None })
     }
 
     pub(crate) fn authenticators(&self) -> Option<Authenticators> {

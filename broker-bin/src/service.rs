@@ -126,6 +126,9 @@ fn trapped(signal: Signal) {
 }
 
 fn report(result: Result<Reloaded, ReloadError>) {
+    if result.as_ref().map_or(true, |reloaded| reloaded.was_read) {
+        memory::give_back_soon();
+    }
     if let Err(error) = result {
         for reason in error.to_string().lines() {
             tracing::error!("Failed to reload server configuration: {reason}");

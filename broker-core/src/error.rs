@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::auth::Denied;
+
 /// Something a client did that we refuse.
 ///
 /// Prints as the line that the operator finds in the log, in NATS's words. What the client is told is
@@ -113,9 +115,22 @@ pub enum ClientFault {
     /// TLS could not be agreed upon. The reason may repeat what the client has shown.
     #[error("TLS handshake error: {}", Escaped(.0.as_bytes()))]
     TlsHandshake(String),
-    /// There are more TLS handshakes than there may be.
+    /// There are more TLS handshakes, or checks of credentials, than there may be.
     #[error("Connection throttling is active")]
     Throttled,
+}
+
+/// Credentials that could not be checked have not been found wrong: a client that is told of an
+/// authentication error gives up, while it comes back after this one.
+impl From<Denied> for ClientFault {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Credentials | Denied::ConnectionKind | Denied::Unknown => {
+                Self::AuthorizationViolation
+            }
+            Denied::Unavailable => Self::Throttled,
+        }
+    }
 }
 
 /// Where NATS's logs say that an operation went wrong.

@@ -112,7 +112,7 @@ fn users(options: &Options) -> Vec<Value> {
             "user": text(&user.user),
             "password": user.password.expose(),
             "account": account,
-            "permissions": user.permissions.as_ref().or(default).map(permissions),
+            "permissions": user.permissions.as_deref().or(default).map(permissions),
             "allowed_connection_types": kinds,
         });
         all.insert(user.user.clone(), value);

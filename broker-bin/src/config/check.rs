@@ -8,19 +8,24 @@ use std::time::Duration;
 
 use figment::value::{Dict, Empty, Value as Plain};
 
+use super::aside::{Aside, Unusable};
 use super::duration;
 use super::format::Format;
 use super::kind::{Bare, Kind};
 use super::lang::{Entry, Map, Node, Span, Value};
 use super::nearest::nearest;
 use super::problem::{Findings, Origin};
-use super::table::{Block, Key, Meaning};
+use super::table::{Block, Key, Meaning, Section as _};
+use crate::options::User;
 
 /// Walks what one source says.
 #[derive(Debug, Default)]
 pub(crate) struct Check {
     pub(crate) findings: Findings,
     pub(crate) origins: BTreeMap<String, Origin>,
+    /// Where what is read on the spot is put. Then no origins are kept: they take more memory than all
+    /// values, and are asked for only where something is wrong.
+    pub(crate) aside: Option<Aside>,
     /// For sources that have no spans, the environment and the command line: where the value is from,
     /// and the option that it is for.
     fixed: Option<(Origin, String)>,
@@ -32,6 +37,11 @@ impl Check {
         Self::default()
     }
 
+    /// A file from which users are read on the spot.
+    pub(crate) fn file_with_users() -> Self {
+        Self { aside: Some(Aside::default()), ..Self::default() }
+    }
+
     /// A single value from elsewhere.
     pub(crate) fn value_from(origin: Origin, path: &str) -> Self {
         Self { fixed: Some((origin, path.to_owned())), ..Self::default() }
@@ -41,6 +51,13 @@ impl Check {
         match &self.fixed {
             Some((origin, _)) => origin.clone(),
             None => Origin::File(span.clone()),
+        }
+    }
+
+    fn note_origin(&mut self, path: &str, span: &Span) {
+        if self.aside.is_none() {
+            let origin = self.at(span);
+            self.origins.insert(path.to_owned(), origin);
         }
     }
 
@@ -130,7 +147,7 @@ impl Check {
             return;
         }
         if let Some(plain) = self.plain(key.kind, node, path) {
-            self.origins.insert(path.to_owned(), self.at(&node.span));
+            self.note_origin(path, &node.span);
             dict.insert(key.name.to_owned(), plain);
         }
     }
@@ -153,7 +170,7 @@ impl Check {
         let block = path.rsplit_once('.').map_or("", |(block, _)| block);
         for (key, value) in [(host_key, Plain::from(host)), (port_key, Plain::from(port))] {
             dict.insert(key.to_owned(), value);
-            self.origins.insert(join(block, key), self.at(&node.span));
+            self.note_origin(&join(block, key), &node.span);
         }
     }
 
@@ -207,6 +224,11 @@ impl Check {
                 return self.entries(Kind::Bool, Format::Any, map, path);
             }
             (Kind::Block(block), value) => return self.one_block(block(), value, node, path),
+            (Kind::Blocks(block), Value::Array(items))
+                if self.aside.is_some() && Aside::is_for(block()) =>
+            {
+                return self.users(items, path);
+            }
             (Kind::Blocks(block), Value::Array(items)) => {
                 return self.items(Kind::Block(block), items, path);
             }
@@ -261,10 +283,28 @@ impl Check {
         let mut list = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            self.origins.insert(path.clone(), self.at(&item.span));
+            self.note_origin(&path, &item.span);
             list.extend(self.plain(kind, item, &path));
         }
         (self.findings.errors.len() == before).then(|| list.into())
+    }
+
+    /// Users become what they are one after the other. As values all of them take ten times the memory, and
+    /// a server may have a hundred thousand.
+    fn users(&mut self, items: &[Node], path: &str) -> Option<Plain> {
+        let before = self.findings.errors.len();
+        let mut list = self.aside.as_mut()?.begin(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let plain = self.plain(Kind::Block(User::block), item, &path);
+            if let (Some(Plain::Dict(_, dict)), Some(aside)) = (plain, &mut self.aside)
+                && let Err(Unusable) = aside.read(dict, &path, &mut list)
+            {
+                self.findings.error(Origin::Nowhere, Unusable.to_string());
+            }
+        }
+        let is_right = self.findings.errors.len() == before;
+        is_right.then(|| self.aside.as_mut().map(|aside| aside.keep(list)))?
     }
 
     fn names(
@@ -303,7 +343,7 @@ impl Check {
                 continue;
             }
             let path = join(path, &entry.key);
-            self.origins.insert(path.clone(), self.at(&entry.span));
+            self.note_origin(&path, &entry.span);
             // One block in place of an array of them.
             let single = match (kind, &entry.node.value) {
                 (Kind::Blocks(block), Value::Map(_) | Value::String(_)) => Some(Kind::Block(block)),

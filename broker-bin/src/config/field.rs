@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::auth::Secret;
@@ -67,6 +68,12 @@ impl Show for Secret {
 impl<T: Show> Show for Option<T> {
     fn show(&self) -> String {
         self.as_ref().map(Show::show).unwrap_or_default()
+    }
+}
+
+impl<T: Show> Show for Arc<T> {
+    fn show(&self) -> String {
+        T::show(self)
     }
 }
 

@@ -1,5 +1,6 @@
 //! All sources, over each other.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,10 @@ use figment::value::{Dict, Value as Plain};
 use serde::de::DeserializeOwned;
 
 use super::Check;
+use super::aside::{Aside, Placed, Unusable};
 use super::layer::Layer;
 use super::problem::{Findings, Origin, Problem};
+use super::sources::Sources;
 use super::table::Section;
 use super::{environment, lang, settle};
 use crate::options::{Advice, Options, has_no_port};
@@ -40,6 +43,8 @@ pub struct Loaded {
     pub digest: Option<String>,
     /// What is not wrong but should not be.
     pub warnings: Vec<Problem>,
+    /// What tells whether the files are still the same.
+    pub(crate) sources: Sources,
 }
 
 /// Why there are no options: all that is wrong.
@@ -91,8 +96,10 @@ impl fmt::Display for Lines<'_> {
 pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
     let variables = |name: &str| request.environment.get(name).cloned();
     let Some(path) = &request.file else { return over_each_other(request, None) };
-    let document = lang::load(path, &variables)?;
-    over_each_other(request, Some((path, document)))
+    let (document, sources) =
+        Sources::of(|open| lang::load_with(path, &lang::Surroundings { env: &variables, open }))?;
+    let loaded = over_each_other(request, Some((path, document)))?;
+    Ok(Loaded { sources, ..loaded })
 }
 
 /// Reads all sources, with a text in place of the file. `name` is the file that it is said to come from: it
@@ -117,22 +124,26 @@ fn over_each_other(
     let mut digest = None;
 
     let mut file = Layer::default();
-    if let Some((path, document)) = document {
-        file = from_file(path, &document, &mut findings);
-        digest = Some(document.digest);
+    let mut aside = Aside::default();
+    if let Some((path, document)) = &document {
+        (file, aside) = from_file(path, document, &mut findings);
+        digest = Some(document.digest.clone());
     }
     let environment = environment::read(top, &request.environment, &mut findings);
 
-    let mut origins = BTreeMap::new();
-    for layer in [&file, &environment, &request.flags] {
-        origins.extend(layer.origins().clone());
-    }
-    let origin = |path: &str| find_origin(&origins, path);
+    let origins = OnceCell::new();
+    let origin = |path: &str| {
+        let layers = [&environment, &request.flags];
+        let document = document.as_ref().map(|(_, document)| document);
+        find_origin(origins.get_or_init(|| all_origins(document, layers)), path)
+    };
 
     let figment = Figment::from(&file).merge(&environment).merge(&request.flags);
-    let values: Dict = figment.extract().map_err(|_| unusable())?;
+    let mut values: Dict = figment.extract().map_err(|_| unusable())?;
+    let mut users: Placed = aside.take_placed(&mut values);
     let mut parts = Vec::new();
     settle::not_yet(top, &values, "", &mut parts);
+    parts.extend(users.not_yet());
     for (path, part) in parts {
         let what = match origin(&path) {
             Origin::Flag(_) => format!("natsd has no {part} yet"),
@@ -141,7 +152,7 @@ fn over_each_other(
         findings.error(origin(&path), what);
     }
     // NATS 2.14: main.go ConfigureOptions: in a file, routes without a port are just not used.
-    let has_routes = origins.get("cluster.routes").filter(|at| matches!(at, Origin::Flag(_)));
+    let has_routes = request.flags.origins().get("cluster.routes");
     if let (Some(flag), Some(cluster)) =
         (has_routes, values.get("cluster").and_then(Plain::as_dict))
         && has_no_port(cluster)
@@ -155,6 +166,7 @@ fn over_each_other(
 
     let is_written = values.contains_key("authorization");
     let mut options: Options = extract(values)?;
+    users.put_into(&mut options);
     // Without accounts it makes no difference, and should make none to those who compare options.
     options.authorization.is_written = is_written && !options.accounts.is_empty();
     options.tidy();
@@ -167,11 +179,12 @@ fn over_each_other(
     }
     let file = request.file.clone();
     let request = request.clone();
-    Ok(Loaded { request, options, file, digest, warnings: findings.warnings })
+    let (warnings, sources) = (findings.warnings, Sources::default());
+    Ok(Loaded { request, options, file, digest, warnings, sources })
 }
 
-fn from_file(path: &Path, document: &lang::Document, findings: &mut Findings) -> Layer {
-    let mut check = Check::file();
+fn from_file(path: &Path, document: &lang::Document, findings: &mut Findings) -> (Layer, Aside) {
+    let mut check = Check::file_with_users();
     let values = check.block(Options::block(), &document.root, "");
     if document.root.entries.is_empty() {
         let what = format!("{}: config has no values or is empty", path.display());
@@ -179,7 +192,22 @@ fn from_file(path: &Path, document: &lang::Document, findings: &mut Findings) ->
     }
     findings.errors.append(&mut check.findings.errors);
     findings.warnings.append(&mut check.findings.warnings);
-    Layer::with(path.display().to_string(), values, check.origins)
+    let layer = Layer::with(path.display().to_string(), values, check.origins);
+    (layer, check.aside.unwrap_or_default())
+}
+
+/// Where everything was set. Goes through the file once more, since hardly anybody asks.
+fn all_origins(document: Option<&lang::Document>, layers: [&Layer; 2]) -> BTreeMap<String, Origin> {
+    let mut origins = BTreeMap::new();
+    if let Some(document) = document {
+        let mut check = Check::file();
+        check.block(Options::block(), &document.root, "");
+        origins = check.origins;
+    }
+    for layer in layers {
+        origins.extend(layer.origins().clone());
+    }
+    origins
 }
 
 /// Checked values as a section.
@@ -189,13 +217,9 @@ pub(super) fn extract<S: Section + DeserializeOwned>(mut values: Dict) -> Result
     Figment::from(merged).extract().map_err(|_| unusable())
 }
 
-/// What was checked fits the options, or the table is wrong. What figment says of it is kept back: it
-/// quotes values.
 fn unusable() -> ConfigErrors {
-    let what =
-        "the configuration does not fit natsd's own table of options: this is a bug of natsd";
     let mut findings = Findings::default();
-    findings.error(Origin::Nowhere, what);
+    findings.error(Origin::Nowhere, Unusable.to_string());
     findings.into()
 }
 

@@ -749,3 +749,48 @@ fn only_parts_that_are_named_do_not_exist_yet() {
         ]
     );
 }
+
+/// A file that is right is read in another way than single values, and than one in which somebody asks
+/// where something stands.
+#[test]
+fn users_are_the_same_read_on_the_spot_or_through_values() {
+    let text = "
+        authorization { default_permissions: { publish: d }, users: [
+            { user: a, password: \"\", permissions: { publish: { allow: [x, y], deny: z }, subscribe: 'q w' } },
+            { username: b, pass: '$2a$11$x', allowed_connection_types: [standard], permission: { allow_responses: true } },
+            { user: c, permissions: { publish: { allow: [x, y], deny: z }, subscribe: 'q w' } } ] }
+        accounts { A { users: [ { user: d, password: pd } ] }, B { users: [] }, C: {} }";
+    let (values, check) = checked(Options::block(), text);
+    assert!(check.findings.errors.is_empty(), "{:?}", check.findings.errors);
+    let through_values: Options = extract(values).unwrap();
+    let on_the_spot = load_text(text, &[]).unwrap().options;
+    assert_eq!(on_the_spot.authorization.users, through_values.authorization.users);
+    assert_eq!(on_the_spot.accounts, through_values.accounts);
+
+    let users = on_the_spot.authorization.users.unwrap();
+    let permissions = |at: usize| users[at].permissions.as_ref().unwrap();
+    assert!(std::sync::Arc::ptr_eq(permissions(0), permissions(2)), "the same are kept once");
+    assert!(!std::sync::Arc::ptr_eq(permissions(0), permissions(1)));
+}
+
+#[test]
+fn what_is_wrong_with_a_user_is_told_with_its_place() {
+    let users = |second: &str| {
+        let text = format!("authorization {{ users: [\n  {{ user: a }}\n  {{ {second} }}\n] }}");
+        load_text(&text, &[]).unwrap_err().to_string()
+    };
+    for (second, expected) in [
+        ("user: a", "x.conf:3:3: there is another user \"a\""),
+        (
+            "user: 1",
+            "x.conf:3:11: authorization.users[1].user: expected a string, found an integer",
+        ),
+        (
+            "user: b, proxy_required: true",
+            "x.conf:3:28: authorization.users[1].proxy_required: natsd has no",
+        ),
+    ] {
+        let told = users(second);
+        assert!(told.contains(expected), "{told}");
+    }
+}

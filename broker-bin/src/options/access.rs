@@ -1,6 +1,6 @@
 //! Who may connect: from options to the core's authenticators.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -190,14 +190,17 @@ impl Options {
             .map(|(index, user)| (format!("authorization.users[{index}]"), user, default, None));
         let of_accounts = self.accounts.iter().flat_map(|(name, account)| {
             let default = account.default_permissions.as_ref();
+            let shared: Arc<str> = name.as_str().into();
             account.users.iter().enumerate().map(move |(index, user)| {
-                (format!("accounts.{name}.users[{index}]"), user, default, Some(name.as_str()))
+                let account = Arc::clone(&shared);
+                (format!("accounts.{name}.users[{index}]"), user, default, Some(account))
             })
         });
         let mut builder = Users::builder();
         let mut names = BTreeSet::new();
+        let mut known = KnownPermissions::default();
         for (path, user, default, account) in listed.chain(of_accounts) {
-            let mut built = user.build(&path, default)?;
+            let mut built = user.build(&path, default, &mut known)?;
             if let Some(account) = account {
                 built = built.account(account);
             }
@@ -254,7 +257,12 @@ impl Options {
 }
 
 impl User {
-    fn build(&self, path: &str, default: Option<&Permissions>) -> Result<auth::User, OptionsError> {
+    fn build<'a>(
+        &'a self,
+        path: &str,
+        default: Option<&'a Permissions>,
+        known: &mut KnownPermissions<'a>,
+    ) -> Result<auth::User, OptionsError> {
         let Some(name) = &self.user else {
             return Err(OptionsError::NamelessUser(path.to_owned()));
         };
@@ -262,10 +270,29 @@ impl User {
             self.allowed_connection_types.iter().filter_map(|kind| kind.parse().ok()).collect();
         let mut user =
             auth::User::new(name.as_str(), self.password.clone()).connection_kinds(kinds);
-        if let Some(permissions) = self.permissions.as_ref().or(default) {
-            user = user.permissions(permissions.build(path)?);
+        if let Some(permissions) = self.permissions.as_deref().or(default) {
+            user = user.permissions(known.build(permissions, path)?);
         }
         Ok(user)
+    }
+}
+
+/// Permissions that some user has already: thousands may have the same.
+#[derive(Default)]
+struct KnownPermissions<'a>(HashMap<&'a Permissions, Arc<auth::Permissions>>);
+
+impl<'a> KnownPermissions<'a> {
+    fn build(
+        &mut self,
+        permissions: &'a Permissions,
+        path: &str,
+    ) -> Result<Arc<auth::Permissions>, OptionsError> {
+        if let Some(known) = self.0.get(permissions) {
+            return Ok(Arc::clone(known));
+        }
+        let built = Arc::new(permissions.build(path)?);
+        self.0.insert(permissions, Arc::clone(&built));
+        Ok(built)
     }
 }
 
@@ -573,7 +600,7 @@ mod tests {
     fn a_queue_group_is_no_subject_to_publish_to() {
         let publish = SubjectLists { allow: vec!["x q".into()], ..Default::default() };
         let permissions = Permissions { publish: Some(publish), ..Default::default() };
-        let user = User { permissions: Some(permissions), ..user("a") };
+        let user = User { permissions: Some(permissions.into()), ..user("a") };
         let authorization = Authorization { users: Some(vec![user]), ..Default::default() };
         assert_eq!(
             refusal(authorization),

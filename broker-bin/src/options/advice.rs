@@ -51,7 +51,7 @@ impl Options {
         let users =
             |path: String, users: &[User], look: &mut dyn FnMut(String, Option<&Permissions>)| {
                 for (index, user) in users.iter().enumerate() {
-                    look(format!("{path}[{index}].permissions"), user.permissions.as_ref());
+                    look(format!("{path}[{index}].permissions"), user.permissions.as_deref());
                 }
             };
         users("authorization.users".into(), one.users.as_deref().unwrap_or_default(), &mut look);
@@ -80,7 +80,7 @@ mod tests {
         let answers = Some(AllowResponses::default());
         let only_answers = Permissions { allow_responses: answers, ..nothing.clone() };
         let users = [nothing, only_answers]
-            .map(|permissions| User { permissions: Some(permissions), ..User::default() });
+            .map(|permissions| User { permissions: Some(permissions.into()), ..User::default() });
         let authorization = Authorization { users: Some(users.into()), ..Default::default() };
         let options = Options { authorization, ..Options::default() };
         let paths: Vec<_> = options.advice().into_iter().map(|advice| advice.path).collect();

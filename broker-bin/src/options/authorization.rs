@@ -1,5 +1,7 @@
 //! Who may connect, and what they may do.
 
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::auth::Secret;
@@ -51,7 +53,7 @@ section! {
     /// The password, plain or as a bcrypt hash.
     password: Secret = Secret::default() => formatted(Format::Secret).aliases(&["pass"]);
     /// What the user may do.
-    permissions: Option<Permissions> = None => block(Permissions::block)
+    permissions: Option<Arc<Permissions>> = None => block(Permissions::block)
         .aliases(&["permission", "authorization"]).unset("the default permissions");
     /// The ways by which the user may connect.
     allowed_connection_types: Vec<String> = Vec::new() => list(Format::ConnectionKind)
@@ -117,6 +119,28 @@ section! {
     xkey: Option<String> = None => formatted(Format::Nkey("X", "a public curve key")).aliases(&["key"]);
     /// Accounts that the service may put users into.
     allowed_accounts: Vec<String> = Vec::new() => list(Format::Any).unset("all");
+}
+
+/// What is written in the same words is kept once.
+impl Hash for Permissions {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { publish, subscribe, allow_responses } = self;
+        (publish, subscribe, allow_responses).hash(state);
+    }
+}
+
+impl Hash for SubjectLists {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { allow, deny } = self;
+        (allow, deny).hash(state);
+    }
+}
+
+impl Hash for AllowResponses {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { max, expires } = self;
+        (max, expires).hash(state);
+    }
 }
 
 /// A subject or some, in place of the block.

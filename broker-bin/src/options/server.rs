@@ -4,7 +4,7 @@ use broker_core::limits::{MAX_COUNTED_SUBJECTS, MAX_PAYLOAD_CEILING_BYTES};
 use broker_core::{Limits, SubjectFilter};
 use broker_net::{LameDuck, ServerOptions};
 
-use super::{Options, OptionsError, WebsocketError};
+use super::{Deciders, Options, OptionsError, WebsocketError};
 
 impl Options {
     /// The settings agree with each other, and with the files of TLS.
@@ -13,6 +13,17 @@ impl Options {
     ///
     /// The first contradiction.
     pub fn check(&self) -> Result<(), OptionsError> {
+        self.checked_deciders().map(drop)
+    }
+
+    /// Who may connect, if nothing contradicts itself: see [`Self::check`].
+    pub(crate) fn checked_deciders(&self) -> Result<Deciders, OptionsError> {
+        self.check_all_but_access()?;
+        self.deciders()
+    }
+
+    /// As [`Self::check`], but for who may connect, which takes long where there are many users.
+    pub(crate) fn check_all_but_access(&self) -> Result<(), OptionsError> {
         // NATS 2.14: server.go validateOptions.
         if self.lame_duck_grace_period >= self.lame_duck_duration {
             return Err(OptionsError::GraceNotShorter {
@@ -37,7 +48,7 @@ impl Options {
             tls.build().map_err(WebsocketError::Tls)?;
         }
         self.unix()?;
-        self.deciders().map(drop)
+        Ok(())
     }
 
     /// Tags are in lower case, and none is there twice.

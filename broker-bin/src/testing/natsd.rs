@@ -115,13 +115,15 @@ impl TestNatsd {
         let reload::Plan { options, changes, server, deciders, .. } = plan;
         let report = self.broker.apply_with(server.at_any_port(), authenticators).await?;
         let mut now = self.now();
-        now.observer.follow(&options, digest.as_deref());
-        *now.options = options;
+        if let Some(options) = options {
+            *now.options = options;
+        }
+        now.observer.follow(&now.options, digest.as_deref());
         now.digest = digest;
         if let Some(deciders) = deciders {
             now.deciders = deciders;
         }
-        Ok(Reloaded { changes, excess: report.excess })
+        Ok(Reloaded { changes, excess: report.excess, was_read: true })
     }
 
     /// Restarts it with another configuration, at the same port: clients see a server that goes and comes back
@@ -138,8 +140,7 @@ impl TestNatsd {
     pub async fn restart_with(&self, config: &str) -> Result<(), StartError> {
         let _changing = self.changing.lock().await;
         let Loaded { options, digest, .. } = self.plan.load_text(config)?;
-        options.check()?;
-        let deciders = options.deciders()?;
+        let deciders = options.checked_deciders()?;
         let authenticators = Some(deciders.clone().authenticators());
         let server = options.server().at_any_port();
         {

@@ -6,13 +6,19 @@ use crate::subject::{SubjectFilter, Token, tokens};
 
 /// One list of allowed or denied subjects, some of them for certain queue groups only.
 ///
-/// A tree by token: what a look-up costs depends on the wildcards that could match, never on how
-/// many literal subjects the list holds. A look-up allocates nothing.
-#[derive(Clone, Default, Eq, PartialEq)]
-pub(super) struct Entries {
-    root: Node,
-    len: usize,
+/// A short list is its text, gone through line by line: it takes a hundred bytes or two, where a tree takes
+/// thousands, and a server may have a hundred thousand users with two lists each. A long list is a tree by
+/// token: what a look-up costs depends on the wildcards that could match, never on how many literal subjects
+/// the list holds. A look-up allocates nothing.
+#[derive(Clone, Eq, PartialEq)]
+pub(super) enum Entries {
+    /// A line for each entry, in order: the subject, and behind a blank the queue group.
+    Few(Box<[u8]>),
+    Many(Box<Tree>),
 }
+
+/// Lists up to this length are gone through: about as long as a look-up in the tree takes.
+const FEW: usize = 16;
 
 /// What a list says about one subject and queue group.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -34,14 +40,148 @@ pub(super) enum Wildcards {
     Covered,
 }
 
+/// Each entry is a subject, for one queue group (which may hold wildcards) or for everybody.
+impl FromIterator<(SubjectFilter, Option<SubjectFilter>)> for Entries {
+    fn from_iter<I: IntoIterator<Item = (SubjectFilter, Option<SubjectFilter>)>>(
+        entries: I,
+    ) -> Self {
+        let line = |(subject, queue): (SubjectFilter, Option<SubjectFilter>)| match queue {
+            // Neither holds white space.
+            Some(queue) => [subject.as_bytes(), queue.as_bytes()].join(&b' '),
+            None => subject.as_bytes().to_vec(),
+        };
+        let mut lines: Vec<_> = entries.into_iter().map(line).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        if lines.len() <= FEW {
+            return Self::Few(lines.join(&b'\n').into());
+        }
+        let mut tree = Tree::default();
+        lines.iter().for_each(|line| tree.insert(Line::of(line)));
+        Self::Many(Box::new(tree))
+    }
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self::Few(Box::default())
+    }
+}
+
 impl Entries {
-    /// Adds a subject, for one queue group (which may hold wildcards) or for everybody.
-    pub(super) fn insert(&mut self, subject: &SubjectFilter, queue: Option<&SubjectFilter>) {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Few(text) => lines(text).count(),
+            Self::Many(tree) => tree.len,
+        }
+    }
+
+    /// Which entries match `subject`? One with an empty token is matched by none.
+    pub(super) fn find(&self, subject: &[u8], queue: Option<&[u8]>, mode: Wildcards) -> Found {
+        let mut found = Found::default();
+        // NATS 2.14: a look-up in the sublist ends at an empty token, whatever was matched so far.
+        if self.is_empty() || tokens(subject).any(<[u8]>::is_empty) {
+            return found;
+        }
+        match self {
+            Self::Few(text) => {
+                for line in lines(text).filter(|line| line.matches(subject, mode)) {
+                    match &line.queue {
+                        None => found.plain = true,
+                        Some(pattern) => {
+                            found.queue_listed = true;
+                            found.queue_matched |=
+                                queue.is_some_and(|queue| pattern.matches(queue));
+                        }
+                    }
+                }
+            }
+            Self::Many(tree) => tree.root.find(tokens(subject), queue, mode, &mut found),
+        }
+        found
+    }
+
+    /// Is there a subject that `filter` and an entry for everybody or for `queue` both match?
+    pub(super) fn overlaps(&self, filter: &SubjectFilter, queue: Option<&[u8]>) -> bool {
+        match self {
+            Self::Few(text) => {
+                lines(text).any(|line| line.concerns(queue) && line.overlaps(filter.as_bytes()))
+            }
+            Self::Many(tree) => tree.root.overlaps(filter.tokens(), queue),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Few(text) if text.is_empty())
+    }
+}
+
+/// The entries of a short list.
+fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(Line::of)
+}
+
+/// One entry of a list.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    subject: &'a [u8],
+    queue: Option<QueuePattern<'a>>,
+}
+
+impl<'a> Line<'a> {
+    fn of(line: &'a [u8]) -> Self {
+        match memchr::memchr(b' ', line) {
+            None => Self { subject: line, queue: None },
+            Some(at) => Self { subject: &line[..at], queue: Some(QueuePattern(&line[at + 1..])) },
+        }
+    }
+
+    // NATS 2.14: sublist matchLevel.
+    fn matches(&self, subject: &[u8], mode: Wildcards) -> bool {
+        let (mut ours, mut theirs) = (tokens(self.subject), tokens(subject));
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) | (Some(b">"), Some(_)) => return true,
+                (Some(b"*"), Some(their)) if mode == Wildcards::Literal || their != b">" => {}
+                (Some(our), Some(their)) if our != b"*" && our == their => {}
+                _ => return false,
+            }
+        }
+    }
+
+    fn overlaps(&self, filter: &[u8]) -> bool {
+        let (mut ours, mut theirs) = (tokens(self.subject), tokens(filter));
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) | (Some(b">"), Some(_)) | (Some(_), Some(b">")) => return true,
+                (Some(b"*"), Some(_)) | (Some(_), Some(b"*")) => {}
+                (Some(our), Some(their)) if our == their => {}
+                _ => return false,
+            }
+        }
+    }
+
+    fn concerns(&self, queue: Option<&[u8]>) -> bool {
+        match &self.queue {
+            None => true,
+            Some(pattern) => queue.is_some_and(|queue| pattern.matches(queue)),
+        }
+    }
+}
+
+#[derive(Clone, Default, Eq, PartialEq)]
+pub(super) struct Tree {
+    root: Node,
+    len: usize,
+}
+
+impl Tree {
+    fn insert(&mut self, line: Line<'_>) {
         let mut node = &mut self.root;
         let mut leaf = None;
-        for token in subject.tokens() {
-            match token {
-                Token::Literal(text) => node = node.literals.entry(text.into()).or_default(),
+        for token in tokens(line.subject) {
+            match Token::of(token) {
+                Token::Literal(text) => node = node.literals.get_or_insert(text),
                 Token::Partial => node = node.partial.get_or_insert_default(),
                 // Always the last one: a filter is checked for it.
                 Token::Full => leaf = Some(&mut node.full),
@@ -54,39 +194,17 @@ impl Entries {
             Some(leaf) => leaf,
             None => &mut node.here,
         };
-        match queue {
+        match line.queue {
             None => leaf.plain = true,
-            Some(queue) => leaf.queues.push(QueuePattern {
-                name: queue.as_bytes().into(),
-                has_wildcard: queue.has_wildcard(),
-            }),
+            Some(QueuePattern(name)) => leaf.queues.push(name.into()),
         }
         self.len += 1;
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Which entries match `subject`? One with an empty token is matched by none.
-    pub(super) fn find(&self, subject: &[u8], queue: Option<&[u8]>, mode: Wildcards) -> Found {
-        let mut found = Found::default();
-        // NATS 2.14: a look-up in the sublist ends at an empty token, whatever was matched so far.
-        if self.len > 0 && !tokens(subject).any(<[u8]>::is_empty) {
-            self.root.find(tokens(subject), queue, mode, &mut found);
-        }
-        found
-    }
-
-    /// Is there a subject that `filter` and an entry for everybody or for `queue` both match?
-    pub(super) fn overlaps(&self, filter: &SubjectFilter, queue: Option<&[u8]>) -> bool {
-        self.root.overlaps(filter.tokens(), queue)
     }
 }
 
 #[derive(Clone, Default, Eq, PartialEq)]
 struct Node {
-    literals: HashMap<Box<[u8]>, Node>,
+    literals: Literals,
     partial: Option<Box<Node>>,
     full: Leaf,
     here: Leaf,
@@ -149,11 +267,55 @@ impl Node {
     }
 }
 
+/// What follows a token. Mostly that is one token or none, for which a table would be large.
+#[derive(Clone, Default, Eq, PartialEq)]
+enum Literals {
+    #[default]
+    None,
+    One(Box<(Box<[u8]>, Node)>),
+    Many(Box<HashMap<Box<[u8]>, Node>>),
+}
+
+impl Literals {
+    fn get(&self, token: &[u8]) -> Option<&Node> {
+        match self {
+            Self::None => None,
+            Self::One(one) => (*one.0 == *token).then_some(&one.1),
+            Self::Many(many) => many.get(token),
+        }
+    }
+
+    fn get_or_insert(&mut self, token: &[u8]) -> &mut Node {
+        let must_grow = matches!(self, Self::One(one) if *one.0 != *token);
+        if must_grow && let Self::One(one) = std::mem::take(self) {
+            *self = Self::Many(Box::new(HashMap::from([*one])));
+        }
+        if matches!(self, Self::None) {
+            *self = Self::One(Box::new((token.into(), Node::default())));
+        }
+        match self {
+            Self::One(one) => &mut one.1,
+            Self::Many(many) => many.entry(token.into()).or_default(),
+            Self::None => unreachable!("one has been put there"),
+        }
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Node> {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(one) => (Some(&one.1), None),
+            Self::Many(many) => (None, Some(many.values())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
 /// The entries that end at one place of the tree.
 #[derive(Clone, Default, Eq, PartialEq)]
 struct Leaf {
     plain: bool,
-    queues: Vec<QueuePattern>,
+    /// Names of queue groups.
+    queues: Vec<Box<[u8]>>,
 }
 
 impl Leaf {
@@ -168,29 +330,26 @@ impl Leaf {
     }
 
     fn has(&self, queue: Option<&[u8]>) -> bool {
-        queue.is_some_and(|queue| self.queues.iter().any(|pattern| pattern.matches(queue)))
+        queue.is_some_and(|queue| self.queues.iter().any(|name| QueuePattern(name).matches(queue)))
     }
 }
 
 /// The queue groups that an entry is for.
-#[derive(Clone, Eq, PartialEq)]
-struct QueuePattern {
-    name: Box<[u8]>,
-    has_wildcard: bool,
-}
+#[derive(Clone, Copy)]
+struct QueuePattern<'a>(&'a [u8]);
 
-impl QueuePattern {
+impl QueuePattern<'_> {
     /// A queue group is matched by its name, or when everything that its name, read as a filter,
     /// matches is matched by this.
     // NATS 2.14: queueMatches, isSubsetMatchTokenized.
     fn matches(&self, queue: &[u8]) -> bool {
-        if queue == &*self.name {
+        if queue == self.0 {
             return true;
         }
-        if !self.has_wildcard {
+        if !tokens(self.0).any(|token| matches!(token, b"*" | b">")) {
             return false;
         }
-        let mut ours = tokens(&self.name);
+        let mut ours = tokens(self.0);
         let mut theirs = tokens(queue);
         loop {
             match (ours.next(), theirs.next()) {
@@ -213,8 +372,7 @@ mod tests {
     use super::*;
 
     fn queue_matches(pattern: &str, queue: &str) -> bool {
-        let has_wildcard = SubjectFilter::parse(pattern).unwrap().has_wildcard();
-        QueuePattern { name: pattern.as_bytes().into(), has_wildcard }.matches(queue.as_bytes())
+        QueuePattern(pattern.as_bytes()).matches(queue.as_bytes())
     }
 
     /// As measured on nats-server 2.14.5.
@@ -246,16 +404,71 @@ mod tests {
 
     #[test]
     fn a_long_list_of_literals_answers_like_a_short_one() {
-        let mut entries = Entries::default();
-        for i in 0..5000 {
-            let subject = SubjectFilter::parse(format!("device.{i}.state")).unwrap();
-            entries.insert(&subject, None);
-        }
+        let subject = |i| SubjectFilter::parse(format!("device.{i}.state")).unwrap();
+        let entries = Entries::from_iter((0..5000).map(|i| (subject(i), None)));
         assert_eq!(entries.len(), 5000);
         assert!(entries.find(b"device.4999.state", None, Wildcards::Literal).plain);
         assert!(!entries.find(b"device.5000.state", None, Wildcards::Literal).plain);
         assert!(!entries.find(b"device.4999", None, Wildcards::Literal).plain);
         assert!(entries.overlaps(&SubjectFilter::parse("device.*.state").unwrap(), None));
         assert!(!entries.overlaps(&SubjectFilter::parse("device.*").unwrap(), None));
+    }
+
+    #[test]
+    fn a_short_list_takes_no_more_than_its_text() {
+        let subject = |i| SubjectFilter::parse(format!("app.{i}.>")).unwrap();
+        let few = Entries::from_iter((0..FEW).map(|i| (subject(i), None)));
+        let Entries::Few(text) = &few else { panic!("a tree") };
+        assert_eq!(text.len(), (0..FEW).map(|i| format!("app.{i}.>").len() + 1).sum::<usize>() - 1);
+        assert_eq!(few.len(), FEW);
+    }
+
+    #[test]
+    fn the_order_of_a_list_makes_no_difference() {
+        let entry = |text: &str| (SubjectFilter::parse(text).unwrap(), None);
+        let one = Entries::from_iter(["a", "b.*", "a", "c.>"].map(entry));
+        let other = Entries::from_iter(["c.>", "b.*", "a"].map(entry));
+        assert!(one == other);
+    }
+
+    /// As text and as a tree: what the length of a list is must not show.
+    #[test]
+    fn short_and_long_lists_answer_alike() {
+        let words = ["a", "b", "*"];
+        let mut subjects: Vec<String> = vec![">".into(), "a".into(), "b".into(), "*".into()];
+        for first in words {
+            for second in ["a", "b", "*", ">"] {
+                subjects.push(format!("{first}.{second}"));
+                subjects.push(format!("{first}.a.{second}"));
+            }
+        }
+        let entry = |text: &str, queue: Option<&str>| {
+            let queue = queue.map(|queue| SubjectFilter::parse(queue).unwrap());
+            (SubjectFilter::parse(text).unwrap(), queue)
+        };
+        let filler = |i| entry(&format!("z.{i}"), None);
+        for listed in &subjects {
+            for queue in [None, Some("q"), Some("q.*")] {
+                let short = Entries::from_iter([entry(listed, queue)]);
+                let long = (0..FEW).map(filler).chain([entry(listed, queue)]);
+                let long = Entries::from_iter(long);
+                assert!(matches!((&short, &long), (Entries::Few(_), Entries::Many(_))));
+                for asked in &subjects {
+                    for group in [None, Some(&b"q"[..]), Some(b"q.a"), Some(b"other")] {
+                        for mode in [Wildcards::Literal, Wildcards::Covered] {
+                            let asked = asked.as_bytes();
+                            let found = [&short, &long].map(|list| list.find(asked, group, mode));
+                            assert_eq!(found[0], found[1], "{listed} {queue:?} {asked:?} {mode:?}");
+                        }
+                        // The filler is no answer to any of them but `>` and what begins with `*`.
+                        if asked.starts_with(['a', 'b']) {
+                            let filter = SubjectFilter::parse(asked.as_str()).unwrap();
+                            let overlap = [&short, &long].map(|list| list.overlaps(&filter, group));
+                            assert_eq!(overlap[0], overlap[1], "{listed} {queue:?} {asked}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -185,9 +185,9 @@ impl From<Result<Grant, Denied>> for Decision {
 
 /// An expensive check, such as bcrypt's: tens to hundreds of milliseconds of one core.
 ///
-/// Whoever drives the session runs it on a bounded pool, so that wrong passwords, which anybody may
-/// send, slow down log-ins at most. If there is no room in time, [`Denied::Unavailable`] is the
-/// answer.
+/// The driver of the session runs it on a bounded pool that is shared out among addresses, so that wrong
+/// passwords, which anybody may send, slow down log-ins from the same address at most. If there is no room,
+/// [`Denied::Unavailable`] is the answer.
 #[must_use]
 pub struct Compute(Box<dyn FnOnce() -> Result<Grant, Denied> + Send>);
 
@@ -208,8 +208,8 @@ impl fmt::Debug for Compute {
     }
 }
 
-/// Why somebody is not let in: for the log. They themselves are told `Authorization Violation`,
-/// whatever it is.
+/// Why somebody is not let in: for the log. The client is told `Authorization Violation`, or to come back
+/// later where its credentials could not be checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denied {

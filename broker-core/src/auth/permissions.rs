@@ -214,12 +214,7 @@ impl PermissionsBuilder {
             publish_allow.get_or_insert_default();
         }
         let parse = |list, entries: &[String]| {
-            let mut parsed = Entries::default();
-            for entry in entries {
-                let (subject, queue) = parse_entry(list, entry)?;
-                parsed.insert(&subject, queue.as_ref());
-            }
-            Ok(parsed)
+            entries.iter().map(|entry| parse_entry(list, entry)).collect::<Result<Entries, _>>()
         };
         let parse_if_any = |list, entries: &Option<Vec<String>>| {
             entries.as_deref().map(|entries| parse(list, entries)).transpose()

@@ -29,9 +29,10 @@ use super::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Users {
-    by_name: HashMap<Arc<str>, Arc<User>>,
+    /// Shared, so that a clone costs nothing.
+    by_name: Arc<HashMap<Arc<str>, Arc<User>>>,
     /// Those whose names are distinguished names, in the order of their names.
-    by_subject: Vec<(DistinguishedName, Arc<str>)>,
+    by_subject: Arc<[(DistinguishedName, Arc<str>)]>,
     /// The ways by which certificates say who somebody is.
     certificates_only: Vec<ConnectionKind>,
     /// What a failure is compared with, if no hash was: the dearest of all.
@@ -52,7 +53,7 @@ impl Users {
     /// Takes the time of a check for each user of which that is true.
     #[must_use]
     pub fn succeeding(mut self, before: &Self) -> Self {
-        for (name, user) in &mut self.by_name {
+        for (name, user) in Arc::make_mut(&mut self.by_name) {
             let Some(before) = before.by_name.get(name) else { continue };
             let user = Arc::make_mut(user);
             user.password.succeed(&before.password);
@@ -326,6 +327,7 @@ impl UsersBuilder {
         let mut by_subject: Vec<_> = by_name.keys().filter_map(subject).collect();
         by_subject.sort_by(|(_, a), (_, b)| a.cmp(b));
         let Self { certificates_only, .. } = self;
+        let (by_name, by_subject) = (Arc::new(by_name), by_subject.into());
         Ok(Users { by_name, by_subject, certificates_only, decoy, no_auth_user })
     }
 }

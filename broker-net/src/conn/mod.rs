@@ -16,15 +16,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use broker_core::auth::{Denied, Grant};
+use broker_core::carrier::Carrier;
 use broker_core::outlet::Drained;
 use broker_core::session::ClientSession;
 use broker_core::session::client::Handshake;
 use broker_core::{Broker, CloseReason};
-use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::checks::Checks;
+use crate::checks::{Checking, Checks, Source};
 use crate::clock;
 use crate::handshake::{Agreement, Arriving};
 use crate::strangers::Stranger;
@@ -59,6 +58,10 @@ pub(crate) async fn serve(
 ) {
     let Arriving { socket, arrival, agreement } = *arriving;
     let handshake = arrival.handshake;
+    let source = match arrival.carrier {
+        Carrier::Unix => Source::Unix,
+        _ => Source::of(arrival.remote),
+    };
     let session = with_buffers(|buffers| {
         broker.open(arrival, Box::new(Writer(Arc::clone(&socket))), clock::now(), &mut buffers.work)
     });
@@ -75,6 +78,7 @@ pub(crate) async fn serve(
         reader: Reader::default(),
         socket,
         checks,
+        source,
         checking: None,
         stranger,
         must_flush: false,
@@ -121,8 +125,10 @@ struct Connection {
     reader: Reader,
     socket: Arc<Socket>,
     checks: Arc<Checks>,
+    /// Whom checks are made for.
+    source: Source,
     /// The check of credentials that is under way; input waits for it.
-    checking: Option<oneshot::Receiver<Result<Grant, Denied>>>,
+    checking: Option<Checking>,
     /// Until it has shown who it is.
     stranger: Option<Stranger>,
     /// Deliveries wait for the end of the turn.
@@ -220,7 +226,7 @@ impl Connection {
                 Read::Failed => return Poll::Ready(CloseReason::ReadError),
             }
             if let Some(check) = self.session.take_check() {
-                self.checking = Some(self.checks.start(check));
+                self.checking = Some(self.checks.start(self.source, check));
             }
             // CONNECT brings the first PING forward.
             let next = self.session.next_timeout();
@@ -257,7 +263,7 @@ impl Connection {
     /// Pending while credentials are being checked.
     fn poll_check(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(checking) = &mut self.checking else { return Poll::Ready(()) };
-        let result = ready!(Pin::new(checking).poll(cx)).unwrap_or(Err(Denied::Unavailable));
+        let result = ready!(Pin::new(checking).poll(cx));
         self.checking = None;
         let now = clock::now();
         with_buffers(|buffers| self.session.handle_checked(result, now, &mut buffers.work));

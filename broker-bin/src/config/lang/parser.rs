@@ -161,6 +161,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
             }
         }
         self.leave();
+        nodes.shrink_to_fit();
         Ok(nodes)
     }
 

@@ -98,9 +98,8 @@ impl ClientSession {
             Decision::Grant(_) | Decision::Deny(Denied::Unknown) => {
                 self.closing = self.closing.or(Some(CloseReason::UserRemoved));
             }
-            Decision::Deny(_) | Decision::Compute(_) => {
-                self.fault(&ClientFault::AuthorizationViolation, work);
-            }
+            Decision::Deny(denied) => self.fault(&denied.into(), work),
+            Decision::Compute(_) => self.fault(&ClientFault::AuthorizationViolation, work),
         }
     }
 

@@ -597,7 +597,7 @@ impl ClientSession {
             Ok(grant) => grant,
             Err(denied) => {
                 self.note_auth_failure(denied.into());
-                return self.fault(&ClientFault::AuthorizationViolation, work);
+                return self.fault(&denied.into(), work);
             }
         };
         if !self.options.account.is_empty() {

@@ -1,0 +1,133 @@
+//! Expensive checks of credentials: wrong ones from one address must not lock out another.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the helpers of a test may panic as the test itself may"
+)]
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use broker_core::auth::{Authenticator, Credentials, Decision, Denied, Grant};
+use broker_net::Server;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const THROTTLED: &str = "-ERR 'Connection throttling is active. Please try again later.'\r\n";
+const DENIED: &str = "-ERR 'Authorization Violation'\r\n";
+
+/// As many as one address may have waiting.
+const WAITING_PER_SOURCE: usize = 32;
+
+/// Checks of everybody but one user take until this is opened.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let closed = self.0.0.lock().unwrap();
+        drop(self.0.1.wait_while(closed, |is_open| !*is_open).unwrap());
+    }
+}
+
+impl Authenticator for Gate {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, credentials: &Credentials) -> Decision {
+        if credentials.user == "right" {
+            return Decision::compute(|| Ok(Grant::user("right")));
+        }
+        let gate = self.clone();
+        Decision::compute(move || {
+            gate.wait();
+            Err(Denied::Credentials)
+        })
+    }
+}
+
+/// Connects from an address and shows itself as `user`.
+async fn come(server: &Server, from: &str, user: &str) -> BufReader<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    let mut stream = BufReader::new(socket.connect(server.local_addr()).await.unwrap());
+    let mut info = String::new();
+    timeout(PATIENCE, stream.read_line(&mut info)).await.expect("INFO in time").unwrap();
+    let connect = format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\"}}\r\nPING\r\n");
+    stream.get_mut().write_all(connect.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn rest(mut stream: BufReader<TcpStream>) -> String {
+    let mut rest = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut rest)).await.expect("an end").unwrap();
+    rest
+}
+
+#[tokio::test]
+async fn wrong_passwords_from_one_address_lock_nobody_else_out() {
+    let gate = Gate::default();
+    let server = Server::builder().authenticator(gate.clone()).bind().await.unwrap();
+    let cores = available_parallelism().unwrap().get();
+    // All but one of the workers are busy with it, and so many wait.
+    let held = (cores / 2).max(2) - 1 + WAITING_PER_SOURCE;
+    let too_many = 50;
+    let mut wrong = JoinSet::new();
+    for _ in 0..held + too_many {
+        wrong.spawn(rest(come(&server, "127.0.0.1", "wrong").await));
+    }
+    for _ in 0..too_many {
+        // No authentication error, which would make a client give up.
+        assert_eq!(wrong.join_next().await.unwrap().unwrap(), THROTTLED);
+    }
+    // From elsewhere one is let in at once, however often.
+    for _ in 0..3 {
+        let mut right = come(&server, "127.0.0.2", "right").await;
+        let mut pong = String::new();
+        timeout(PATIENCE, right.read_line(&mut pong)).await.expect("let in").unwrap();
+        assert_eq!(pong, "PONG\r\n");
+    }
+    gate.open();
+    for _ in 0..held {
+        assert_eq!(wrong.join_next().await.unwrap().unwrap(), DENIED);
+    }
+    assert!(wrong.join_next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_client_that_goes_makes_room_for_another_one() {
+    let gate = Gate::default();
+    let server = Server::builder().authenticator(gate.clone()).bind().await.unwrap();
+    let cores = available_parallelism().unwrap().get();
+    let held = (cores / 2).max(2) - 1 + WAITING_PER_SOURCE;
+    let mut here = Vec::new();
+    for _ in 0..held {
+        here.push(come(&server, "127.0.0.1", "wrong").await);
+    }
+    assert_eq!(rest(come(&server, "127.0.0.1", "wrong").await).await, THROTTLED);
+    // The last of them waits for sure.
+    drop(here.pop());
+    let last = loop {
+        let mut next = come(&server, "127.0.0.1", "wrong").await;
+        let mut line = String::new();
+        // It is told at once, or has the place.
+        if timeout(Duration::from_millis(200), next.read_line(&mut line)).await.is_err() {
+            break next;
+        }
+        assert_eq!(line, THROTTLED);
+    };
+    gate.open();
+    assert_eq!(rest(last).await, DENIED);
+}
