@@ -156,7 +156,7 @@ impl Doors {
 
     /// Nobody could be accepted. Where that is for want of descriptors, all who wait are told; if that
     /// works there is nothing to wait for.
-    async fn see_to(&self, error: &io::Error, reserve: &mut Reserve, back_off: &mut Duration) {
+    async fn see_to(&mut self, error: &io::Error, reserve: &mut Reserve, back_off: &mut Duration) {
         let mut refused = Refused::Failed;
         if is_exhausted(error) {
             let refusing = |cx: &mut Context<'_>| {
@@ -179,7 +179,7 @@ impl Doors {
     }
 
     /// Somebody who waits at any of the ways in that take a descriptor.
-    fn poll_newcomer(&self, cx: &mut Context<'_>) -> Poll<io::Result<Newcomer>> {
+    fn poll_newcomer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Newcomer>> {
         if let Poll::Ready(accepted) = self.tcp.poll_accept(cx) {
             return Poll::Ready(accepted.map(Newcomer::tcp));
         }
