@@ -115,6 +115,9 @@ pub enum ClientFault {
     /// TLS could not be agreed upon. The reason may repeat what the client has shown.
     #[error("TLS handshake error: {}", Escaped(.0.as_bytes()))]
     TlsHandshake(String),
+    /// A TLS handshake has begun and was not over in time.
+    #[error("TLS handshake error: timeout")]
+    TlsTimeout,
     /// There are more TLS handshakes, or checks of credentials, than there may be.
     #[error("Connection throttling is active")]
     Throttled,
@@ -207,7 +210,7 @@ impl ClientFault {
             Self::TlsRequired(_) => {
                 (text("Secure Connection - TLS Required"), Some(Close::TlsHandshakeFailure))
             }
-            Self::TlsHandshake(_) => (None, Some(Close::TlsHandshakeFailure)),
+            Self::TlsHandshake(_) | Self::TlsTimeout => (None, Some(Close::TlsHandshakeFailure)),
             Self::Throttled => (
                 text("Connection throttling is active. Please try again later."),
                 Some(Close::MaxConnectionsExceeded),

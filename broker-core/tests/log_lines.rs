@@ -162,6 +162,8 @@ fn what_is_refused_is_said_with_its_reason() {
         ("HPUB x 9\r\n", r#"ERROR processHeaderPub Parse Error: "x 9""#),
         ("-ERR 'my error'\r\n", "ERROR Client Error 'my error'"),
         ("GET / HTTP/1.0\r\n", r#"ERROR Client parser ERROR, proto='"GET"...'"#),
+        ("CONECT {\"pass\":\"x\"}\r\n", r#"ERROR Client parser ERROR, proto='"CONECT"...'"#),
+        ("{\"pass\":\"x\"}\r\n", r#"ERROR Client parser ERROR, proto='""...'"#),
     ] {
         let lines = logged(&mut world, said);
         assert_eq!(lines.last().unwrap(), expected, "{said:?}");
@@ -176,6 +178,37 @@ fn what_is_refused_is_said_with_its_reason() {
         "TRACE ->> [-ERR Invalid Publish Subject]",
         "this one the log is not told of"
     );
+}
+
+/// Operators find clients of other protocols by it.
+#[test]
+fn of_what_is_no_nats_at_all_the_first_bytes_are_shown() {
+    let mut world = world(|options| options.trace = false);
+    for (said, shown) in [
+        (
+            &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+            r"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        ),
+        (&[0; 40], &r"\x00".repeat(32)),
+        (
+            b"\x10\x1e\x00\x04MQTT\x04\xc2\x00<\x00\x01c\x00\x01u\x00\x06secret",
+            r"\x10\x1e\x00\x04MQTT",
+        ),
+        (
+            b"\x10\x1e\x00\x06MQIsdp\x03\xc2\x00<\x00\x01c\x00\x01u\x00\x06secret",
+            r"\x10\x1e\x00\x06MQIsdp",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "SSH-2.0-OpenSSH_9.2p1"),
+        (b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n", "*2"),
+        (b"AMQP\x00\x00\x09\x01", "AMQP"),
+        (b"\x05\x01\x00", r"\x05\x01\x00"),
+        (b"\r\n\r\n\x00\r\nQUIT\n", r"\x00\r\nQUIT\n"),
+    ] {
+        let mut stranger = world.arrive();
+        let name = format!("ERROR pipe - cid:{} - ", stranger.session.id());
+        let lines = lines_of(|| world.send(&mut stranger, said));
+        assert_eq!(lines, [format!("{name}Client parser ERROR, proto='\"{shown}\"...'")]);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use jiff::civil::DateTime;
 use jiff::{Span, Zoned};
 
 use super::record::Label;
+use super::zone;
 use crate::options::LogOptions;
 
 // NATS 2.14: log.go, behind the file's name and a dot; local time, nine digits of a second. By name the
@@ -119,7 +120,7 @@ impl LogFile {
 
     /// Where the file is now; `None` if somebody else had moved it.
     fn move_aside(&self, open: &mut Open) -> io::Result<Option<PathBuf>> {
-        let backup = self.free_name(&Zoned::now())?;
+        let backup = self.free_name(&zone::now())?;
         let moved = match std::fs::rename(&self.path, &backup) {
             Ok(()) => Some(backup),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

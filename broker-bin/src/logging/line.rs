@@ -6,6 +6,7 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde_json::Value;
 
 use super::record::{Label, Record};
+use super::zone;
 use crate::options::LogFormat;
 
 /// How lines look.
@@ -51,7 +52,7 @@ impl Style {
     pub(super) fn line(&self, record: &Record) -> String {
         let now = self.time.then(|| {
             let utc = self.utc || self.format == LogFormat::Json;
-            if utc { Timestamp::now().to_zoned(TimeZone::UTC) } else { Zoned::now() }
+            if utc { Timestamp::now().to_zoned(TimeZone::UTC) } else { zone::now() }
         });
         let mut line = self.line_at(now.as_ref(), record);
         line.push('\n');

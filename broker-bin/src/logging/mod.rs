@@ -46,6 +46,7 @@ mod record;
 mod repeats;
 mod sink;
 mod syslog;
+mod zone;
 
 use std::io;
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ use broker_net::{Authenticators, TlsError};
 
 use super::{
     AllowResponses, Authorization, ListenUnixError, Options, Permissions, SimpleAuthorization,
-    SubjectLists, User, WebsocketError,
+    SubjectLists, TlsBlockError, User, WebsocketError,
 };
 
 /// The account of the server's own events.
@@ -396,6 +396,14 @@ pub enum OptionsError {
     /// TLS that cannot be offered.
     #[error("tls: {0}")]
     Tls(TlsError),
+    /// A block of TLS that contradicts itself.
+    #[error("{path}: {source}")]
+    TlsBlock {
+        /// The block.
+        path: &'static str,
+        /// What is wrong.
+        source: TlsBlockError,
+    },
     /// Settings of WebSocket.
     #[error(transparent)]
     Websocket(#[from] WebsocketError),
@@ -434,6 +442,7 @@ impl OptionsError {
             Self::ReservedAccount(_) => "accounts",
             Self::PayloadOverPending { .. } => "max_payload",
             Self::Tls(_) => "tls",
+            Self::TlsBlock { path, .. } => path,
             Self::Websocket(error) => error.path(),
             Self::ListenUnix(error) => error.path(),
             Self::GraceNotShorter { .. } => "lame_duck_grace_period",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Options, Permissions, SubjectLists, User};
+use super::{Options, Permissions, SubjectLists, Tls, User};
 
 /// A setting that is valid and seldom meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,6 +32,16 @@ impl Options {
                 "authorization.timeout",
                 "strangers may stay for more than a minute; a duration of minutes is written \"1m\", with quotes",
             );
+        }
+        for (path, tls, _) in self.tls_blocks() {
+            if tls.insecure && matches!(path, "tls" | "websocket.tls" | "mqtt.tls") {
+                let text = "it is for connections to other servers, and has no effect here";
+                say(&format!("{path}.insecure"), text);
+            }
+        }
+        let is_first = |tls: &Tls| tls.handshake_first != Tls::default().handshake_first;
+        if self.websocket.tls.as_ref().is_some_and(is_first) {
+            say("websocket.tls.handshake_first", "TLS always comes first here; it has no effect");
         }
         let mut look = |path: String, permissions: Option<&Permissions>| {
             let Some(Permissions { publish, subscribe, allow_responses }) = permissions else {
@@ -72,6 +82,19 @@ mod tests {
     #[test]
     fn defaults_need_no_advice() {
         assert!(Options::default().advice().is_empty());
+    }
+
+    #[test]
+    fn what_has_no_effect_in_a_block_of_tls_is_pointed_out() {
+        let tls = || Tls { insecure: true, handshake_first: "true".into(), ..Tls::default() };
+        let mut options = Options { tls: Some(tls()), ..Options::default() };
+        options.websocket.tls = Some(tls());
+        options.cluster.tls = Some(tls());
+        let paths: Vec<_> = options.advice().into_iter().map(|advice| advice.path).collect();
+        assert_eq!(
+            paths,
+            ["tls.insecure", "websocket.tls.insecure", "websocket.tls.handshake_first"]
+        );
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use monitoring::{MetricsPrefix, MetricsServerId, MonitorOptions};
 pub use mqtt::Mqtt;
 pub use ocsp::{Ocsp, OcspCache, OcspPeer};
 pub use operator::{Proxies, Resolver, TrustedProxy};
-pub use tls::{CertificatePair, Tls};
+pub use tls::{CertificatePair, Tls, TlsBlockError};
 pub use unix::{ListenUnix, ListenUnixError};
 pub use websocket::{SimpleAuthorization, Websocket, WebsocketError};
 

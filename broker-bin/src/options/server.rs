@@ -37,6 +37,9 @@ impl Options {
                 max_pending: self.max_pending,
             });
         }
+        for (path, tls, of_servers) in self.tls_blocks() {
+            tls.check(of_servers).map_err(|source| OptionsError::TlsBlock { path, source })?;
+        }
         self.monitoring()?;
         if self.metrics_subjects.len() > MAX_COUNTED_SUBJECTS {
             return Err(OptionsError::TooManyCountedSubjects(self.metrics_subjects.len()));
@@ -44,8 +47,11 @@ impl Options {
         if let Some(tls) = self.client_tls()? {
             tls.build().map_err(OptionsError::Tls)?;
         }
-        if let Some(tls) = self.websocket()?.and_then(|websocket| websocket.tls) {
-            tls.build().map_err(WebsocketError::Tls)?;
+        self.websocket()?;
+        // NATS 2.14: its files are read even if there is no port.
+        let tls = self.websocket.tls.as_ref();
+        if let Some(tls) = tls.filter(|tls| self.websocket.is_on() || tls.has_certificate()) {
+            tls.for_clients().and_then(|tls| tls.build()).map_err(WebsocketError::Tls)?;
         }
         self.unix()?;
         Ok(())

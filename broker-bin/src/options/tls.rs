@@ -127,7 +127,48 @@ section! {
     key_file: Option<PathBuf> = None => formatted(Format::Path).unset("must be given");
 }
 
+/// A block of TLS that lacks a key, or has one that would have no effect.
+// NATS 2.14: opts.go parseTLS, GenTLSConfig.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsBlockError {
+    /// Only one of the two is shown.
+    #[error("cannot combine 'cert_file' option with 'certs' option")]
+    CertFileAndCerts,
+    /// The key would not be used.
+    #[error("cannot combine 'key_file' option with 'certs' option")]
+    KeyFileAndCerts,
+    /// The certificate cannot be used without its key.
+    #[error("missing 'key_file' in TLS configuration")]
+    NoKeyFile,
+    /// The key has no certificate.
+    #[error("missing 'cert_file' in TLS configuration")]
+    NoCertFile,
+    /// A certificate of several, or its key, is missing.
+    #[error("certs: both 'cert_file' and 'key_file' options are required")]
+    HalfAPair,
+    /// Clients do not come from URLs that a configuration lists.
+    #[error("verify_cert_and_check_known_urls not supported in this context")]
+    NoKnownUrls,
+}
+
 impl Options {
+    /// All blocks of TLS by their paths, and whether connections of other servers are secured by them.
+    pub(super) fn tls_blocks(&self) -> impl Iterator<Item = (&'static str, &Tls, bool)> {
+        let blocks = [
+            ("tls", &self.tls, false),
+            ("websocket.tls", &self.websocket.tls, false),
+            ("mqtt.tls", &self.mqtt.tls, false),
+            ("leafnodes.tls", &self.leafnodes.tls, false),
+            ("resolver_tls", &self.resolver_tls, false),
+            ("cluster.tls", &self.cluster.tls, true),
+            ("gateway.tls", &self.gateway.tls, true),
+        ];
+        blocks
+            .into_iter()
+            .filter_map(|(path, tls, of_servers)| tls.as_ref().map(|tls| (path, tls, of_servers)))
+    }
+
     /// TLS for clients, if there is any.
     ///
     /// # Errors
@@ -142,6 +183,26 @@ impl Options {
 }
 
 impl Tls {
+    /// Each key has an effect, and none is missing. Files are not looked at.
+    pub(super) fn check(&self, of_servers: bool) -> Result<(), TlsBlockError> {
+        if self.verify_cert_and_check_known_urls && !of_servers {
+            return Err(TlsBlockError::NoKnownUrls);
+        }
+        let has_both = |pair: &CertificatePair| pair.cert_file.is_some() && pair.key_file.is_some();
+        match (&self.cert_file, &self.key_file) {
+            (Some(_), _) if !self.certs.is_empty() => Err(TlsBlockError::CertFileAndCerts),
+            (_, Some(_)) if !self.certs.is_empty() => Err(TlsBlockError::KeyFileAndCerts),
+            (Some(_), None) => Err(TlsBlockError::NoKeyFile),
+            (None, Some(_)) => Err(TlsBlockError::NoCertFile),
+            _ if !self.certs.iter().all(has_both) => Err(TlsBlockError::HalfAPair),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn has_certificate(&self) -> bool {
+        self.cert_file.is_some() || !self.certs.is_empty()
+    }
+
     pub(super) fn for_clients(&self) -> Result<TlsOptions, TlsError> {
         let mut certificates = self.certificates()?.into_iter();
         let TlsCertificate { chain, key, .. } =
@@ -251,12 +312,38 @@ mod tests {
             cert_file: Some(format!("{name}.pem").into()),
             key_file: Some(format!("{name}.key").into()),
         };
-        let set = Tls { certs: vec![pair("a"), pair("b")], ..tls() };
+        let set = Tls { certs: vec![pair("a"), pair("b")], ..Tls::default() };
         let certificates = set.for_clients().unwrap().certificates;
         let expected = ["a", "b"].map(|name| {
             TlsCertificate::new(Pem::file(format!("{name}.pem")), Pem::file(format!("{name}.key")))
         });
         assert_eq!(certificates, expected);
+    }
+
+    #[test]
+    fn a_key_that_has_no_effect_is_refused() {
+        use TlsBlockError as Is;
+        let pair =
+            || CertificatePair { cert_file: Some("a.pem".into()), key_file: Some("a.key".into()) };
+        let half = CertificatePair { key_file: None, ..pair() };
+        let only_cert = Tls { key_file: None, ..tls() };
+        let only_key = Tls { cert_file: None, ..tls() };
+        let known = Tls { verify_cert_and_check_known_urls: true, ..tls() };
+        for (set, of_servers, expected) in [
+            (tls(), false, Ok(())),
+            (Tls::default(), false, Ok(())),
+            (Tls { certs: vec![pair()], ..Tls::default() }, false, Ok(())),
+            (Tls { certs: vec![pair()], ..tls() }, false, Err(Is::CertFileAndCerts)),
+            (Tls { certs: vec![pair()], ..only_cert.clone() }, false, Err(Is::CertFileAndCerts)),
+            (Tls { certs: vec![pair()], ..only_key.clone() }, false, Err(Is::KeyFileAndCerts)),
+            (Tls { certs: vec![pair(), half], ..Tls::default() }, false, Err(Is::HalfAPair)),
+            (only_cert, false, Err(Is::NoKeyFile)),
+            (only_key, true, Err(Is::NoCertFile)),
+            (known.clone(), false, Err(Is::NoKnownUrls)),
+            (known, true, Ok(())),
+        ] {
+            assert_eq!(set.check(of_servers), expected, "{set:?}");
+        }
     }
 
     #[test]

@@ -164,6 +164,14 @@ fn what_cannot_be_used_is_told_with_its_place_and_without_what_is_in_it() {
             ", curve_preferences: [CurveP521]",
             "curve CurveP521 is not supported: the library that natsd was built with does not have it",
         ),
+        (
+            ", certs: [{ cert_file: a.pem, key_file: a.key }]",
+            "cannot combine 'cert_file' option with 'certs' option",
+        ),
+        (
+            ", verify_cert_and_check_known_urls: true",
+            "verify_cert_and_check_known_urls not supported in this context",
+        ),
     ] {
         let file = files.configuration(more);
         for args in [&["-c", &file, "-t"][..], &["-c", &file]] {
@@ -172,6 +180,27 @@ fn what_cannot_be_used_is_told_with_its_place_and_without_what_is_in_it() {
             let said = text(&output.stderr);
             assert_eq!(said, format!("natsd: {file}:1:5: tls: {expected}\n"));
             assert!(!said.contains(&key[30..60]));
+        }
+    }
+}
+
+#[test]
+fn a_certificate_without_its_key_is_refused_wherever_it_stands() {
+    let files = Files::new();
+    let file = files.text("natsd.conf");
+    for (block, path) in [
+        ("tls { cert_file: cert.pem }", "tls"),
+        ("websocket { tls { cert_file: cert.pem } }", "websocket.tls"),
+        ("websocket { port: -1, tls { cert_file: cert.pem } }", "websocket.tls"),
+        ("cluster { tls { cert_file: cert.pem } }", "cluster.tls"),
+    ] {
+        std::fs::write(&file, block).unwrap();
+        for args in [&["-c", &file, "-t"][..], &["-c", &file]] {
+            let output = natsd(args);
+            assert_eq!(output.status.code(), Some(1), "{block}");
+            let said = text(&output.stderr);
+            let expected = format!(": {path}: missing 'key_file' in TLS configuration\n");
+            assert!(said.ends_with(&expected), "{said}");
         }
     }
 }

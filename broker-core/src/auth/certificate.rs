@@ -28,7 +28,7 @@ impl Certificate {
 
     /// The subject as text, with the domain components, if there are any, and without.
     pub(super) fn subject_texts(&self) -> impl Iterator<Item = String> {
-        let text = self.subject.to_string();
+        let text = self.subject.standard_text();
         let domain: Vec<String> = self
             .subject
             .rdns
@@ -79,9 +79,13 @@ const KNOWN: [(&str, &str); 10] = [
     ("0.9.2342.19200300.100.1.25", "DC"),
 ];
 
-/// The attributes that the text shows, in its order: several of a kind stand together.
-// Go: crypto/x509/pkix, ToRDNSequence, the other way round.
-const SHOWN: [&str; 9] = ["SERIALNUMBER", "CN", "POSTALCODE", "STREET", "ST", "L", "OU", "O", "C"];
+/// The standard attributes in the order of the text: several of a kind stand together.
+// Go: crypto/x509/pkix, Name.ToRDNSequence, which RDNSequence.String prints from its end.
+const SHOWN: [&str; 9] = ["SERIALNUMBER", "CN", "OU", "O", "POSTALCODE", "STREET", "L", "ST", "C"];
+
+/// Of these a name has one: the last in the certificate. An empty one is left out.
+// Go: crypto/x509/pkix, Name.FillFromRDNSequence.
+const SINGLE: [&str; 2] = ["SERIALNUMBER", "CN"];
 
 impl DistinguishedName {
     /// From the attributes of each relative name, in the order of the certificate: object identifier in
@@ -129,6 +133,27 @@ impl DistinguishedName {
         }
         rdns.reverse();
         Some(Self { rdns })
+    }
+
+    /// The standard attributes alone, in a fixed order: the text that a user can be named by.
+    // Go: crypto/x509/pkix, Name.ToRDNSequence().String().
+    fn standard_text(&self) -> String {
+        let mut parts = Vec::new();
+        for kind in SHOWN {
+            let of_kind = self.rdns.iter().flatten().filter(|attribute| attribute.kind == kind);
+            let mut texts =
+                of_kind.map(|attribute| format!("{kind}={}", Escaped(&attribute.value)));
+            let texts: Vec<String> = if SINGLE.contains(&kind) {
+                let last = texts.next_back().filter(|text| text.len() > kind.len() + 1);
+                last.into_iter().collect()
+            } else {
+                texts.collect()
+            };
+            if !texts.is_empty() {
+                parts.push(texts.join("+"));
+            }
+        }
+        parts.join(",")
     }
 
     /// Can it be compared with what [`Self::parse`] has read?
@@ -204,20 +229,47 @@ fn value(text: &str) -> Option<(String, usize)> {
     Some((String::from_utf8(bytes).ok()?, end))
 }
 
-/// As Go prints the subject of a certificate: the attributes that everybody knows, in a fixed order.
+/// As Go prints the subject of a certificate, and monitoring shows it: the standard attributes in a fixed
+/// order, then the others by object identifier with their values in hexadecimal DER, the last first.
+// Go: crypto/x509/pkix, Name.String.
 impl fmt::Display for DistinguishedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for kind in SHOWN {
-            for attribute in self.rdns.iter().flatten().filter(|attribute| attribute.kind == kind) {
-                write!(f, "{separator}{kind}={}", Escaped(&attribute.value))?;
-                separator = "+";
-            }
-            if !separator.is_empty() {
-                separator = ",";
-            }
+        let standard = self.standard_text();
+        f.write_str(&standard)?;
+        let mut separator = if standard.is_empty() { "" } else { "," };
+        let all = self.rdns.iter().rev().flat_map(|rdn| rdn.iter().rev());
+        for attribute in all.filter(|attribute| !SHOWN.contains(&&*attribute.kind)) {
+            let known = KNOWN.iter().find(|(_, kind)| *kind == attribute.kind);
+            let oid = known.map_or(&*attribute.kind, |(oid, _)| oid);
+            write!(f, "{separator}{oid}=#{}", Der(&attribute.value))?;
+            separator = ",";
         }
         Ok(())
+    }
+}
+
+/// A string in DER, in hexadecimal: a `PrintableString` if it can be one, else a `UTF8String`.
+// Go: encoding/asn1, Marshal of a string.
+struct Der<'a>(&'a str);
+
+impl fmt::Display for Der<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_printable = |byte: u8| {
+            byte.is_ascii_alphanumeric()
+                || matches!(byte, b'\''..=b')' | b'+'..=b'/' | b' ' | b':' | b'=' | b'?')
+        };
+        let tag = if self.0.bytes().all(is_printable) { 0x13 } else { 0x0c };
+        write!(f, "{tag:02x}")?;
+        let len = self.0.len();
+        if len < 0x80 {
+            write!(f, "{len:02x}")?;
+        } else {
+            let bytes = len.to_be_bytes();
+            let bytes = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
+            write!(f, "{:02x}", 0x80 + bytes.len())?;
+            bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        }
+        self.0.bytes().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -249,6 +301,12 @@ mod tests {
     const CN: &str = "2.5.4.3";
     const OU: &str = "2.5.4.11";
     const O: &str = "2.5.4.10";
+    const C: &str = "2.5.4.6";
+    const L: &str = "2.5.4.7";
+    const ST: &str = "2.5.4.8";
+    const STREET: &str = "2.5.4.9";
+    const POSTAL_CODE: &str = "2.5.4.17";
+    const SERIAL_NUMBER: &str = "2.5.4.5";
     const DC: &str = "0.9.2342.19200300.100.1.25";
 
     fn name(rdns: &[&[(&str, &str)]]) -> DistinguishedName {
@@ -262,13 +320,61 @@ mod tests {
             (&[&[(CN, "www")], &[(O, "acme")]], "CN=www,O=acme"),
             (&[&[(OU, "a")], &[(CN, "x")], &[(OU, "b")]], "CN=x,OU=a+OU=b"),
             (&[&[(CN, "x"), (OU, "y")]], "CN=x,OU=y"),
-            (&[&[(DC, "org")], &[(CN, "x")], &[("1.2.3", "hidden")]], "CN=x"),
             (&[&[(CN, " #a,b+c\"d\\e<f>g;h= ")]], "CN=\\ #a\\,b\\+c\\\"d\\\\e\\<f\\>g\\;h=\\ "),
             (&[&[(CN, "#a")]], "CN=\\#a"),
             (&[], ""),
         ] {
+            assert_eq!(name(rdns).standard_text(), text);
             assert_eq!(name(rdns).to_string(), text);
         }
+    }
+
+    /// As crypto/x509/pkix of Go 1.26 prints certificates made by OpenSSL.
+    #[test]
+    fn all_attributes_stand_in_the_order_of_the_reference() {
+        let person = [
+            (C, "US"),
+            (ST, "CA"),
+            (L, "LA"),
+            (O, "Acme"),
+            (OU, "Ops"),
+            (CN, "app"),
+            ("1.2.840.113549.1.9.1", "a@b.c"),
+        ];
+        let all = [
+            (SERIAL_NUMBER, "7"),
+            (POSTAL_CODE, "1"),
+            (STREET, "s t"),
+            (C, "DE"),
+            (ST, "B"),
+            (L, "M"),
+            (O, "o1"),
+            (O, "o2"),
+            (CN, "first"),
+            (CN, "second"),
+            ("2.5.4.12", "Dr"),
+        ];
+        let domain = [(DC, "org"), (DC, "acme"), (CN, "x")];
+        let others = [(CN, ""), ("2.5.4.42", "ab*c&d"), ("2.5.4.12", "größe")];
+        let person_text = "CN=app,OU=Ops,O=Acme,L=LA,ST=CA,C=US";
+        let all_text = "SERIALNUMBER=7,CN=second,O=o1+O=o2,POSTALCODE=1,STREET=s t,L=M,ST=B,C=DE";
+        for (attributes, standard, others) in [
+            (&person[..], person_text, ",1.2.840.113549.1.9.1=#0c056140622e63"),
+            (&all, all_text, ",2.5.4.12=#13024472"),
+            (
+                &domain,
+                "CN=x",
+                ",0.9.2342.19200300.100.1.25=#130461636d65,0.9.2342.19200300.100.1.25=#13036f7267",
+            ),
+            (&others, "", "2.5.4.12=#0c076772c3b6c39f65,2.5.4.42=#0c0661622a632664"),
+        ] {
+            let name = DistinguishedName::from_attributes(attributes.iter().map(|one| [*one]));
+            assert_eq!(name.standard_text(), standard);
+            assert_eq!(name.to_string(), format!("{standard}{others}"));
+        }
+        let long = "x".repeat(200);
+        let name = name(&[&[("2.5.4.12", &long)]]).to_string();
+        assert!(name.starts_with("2.5.4.12=#1381c878"), "{name}");
     }
 
     #[test]
@@ -316,7 +422,7 @@ mod tests {
         let certificate = name(&[&[("1.2.840.113549.1.9.1", "a@b")], &[(CN, "x")]]);
         let read = DistinguishedName::parse("CN=x,1.2.840.113549.1.9.1=a@b").unwrap();
         assert!(!read.equals(&certificate) && !read.equals_in_any_order(&certificate));
-        assert_eq!(certificate.to_string(), "CN=x");
+        assert_eq!(certificate.standard_text(), "CN=x");
         assert!(!DistinguishedName::default().equals(&DistinguishedName::default()));
     }
 }

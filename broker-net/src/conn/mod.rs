@@ -31,6 +31,8 @@ pub(crate) use buffers::with_buffers;
 pub(crate) use link::Socket;
 use link::Writer;
 use reader::{Read, Reader};
+#[cfg(feature = "websocket")]
+pub(crate) use transport::Broken;
 pub(crate) use transport::Transport;
 
 /// How long a client may take to read the last words that were meant for it.

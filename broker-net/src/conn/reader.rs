@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::buffers::{Buffers, READ_BYTES, with_buffers};
 use super::link::Socket;
+use super::transport::Broken;
 use crate::clock;
 
 /// A message of this size or more is read into memory of its own.
@@ -93,7 +94,13 @@ impl Reader {
                 Ok(_) => return Poll::Ready(Read::Some),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Poll::Ready(Read::Failed),
+                Err(error) => {
+                    let inner = error.get_ref();
+                    if let Some(broken) = inner.and_then(|inner| inner.downcast_ref::<Broken>()) {
+                        session.log_read_error(broken);
+                    }
+                    return Poll::Ready(Read::Failed);
+                }
             }
         }
     }

@@ -9,6 +9,18 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+/// An error of [`Transport::try_read`] that the log is told of: the peer broke the protocol of a layer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+#[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "only frames can be broken"))]
+pub(crate) struct Broken(pub(crate) String);
+
+impl From<Broken> for io::Error {
+    fn from(broken: Broken) -> Self {
+        Self::new(io::ErrorKind::InvalidData, broken)
+    }
+}
+
 /// Bytes both ways, without waiting. Any thread may write; only the connection's own task does the rest.
 ///
 /// A transport that has taken bytes from [`Self::try_write`] and not sent them all yet (a record, a

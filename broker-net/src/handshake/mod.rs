@@ -3,6 +3,8 @@
 //! All of it runs on the connection's own task, never on the one that accepts, and each step has a
 //! deadline and a bound on the bytes it holds.
 
+#[cfg(all(feature = "tls-core", feature = "websocket"))]
+mod plain_http;
 #[cfg(feature = "tls-core")]
 pub(crate) mod tls;
 #[cfg(feature = "websocket")]

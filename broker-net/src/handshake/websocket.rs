@@ -7,18 +7,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_core::ClientFault;
-#[cfg(feature = "tls-core")]
-use broker_core::Security;
 use broker_core::auth::Authenticator;
 use broker_core::carrier::{Carrier, OwnAuthenticator, Websocket, WebsocketEntrance};
 use broker_core::session::client::Arrival;
 #[cfg(feature = "tls-core")]
 use broker_core::session::client::Handshake;
+#[cfg(feature = "tls-core")]
+use broker_core::{ClientFault, Security};
 use tokio::net::TcpStream;
 
 #[cfg(feature = "tls-core")]
-use super::{Agreement, Entrance, Soon, tls};
+use super::tls::TlsTransport;
+#[cfg(feature = "tls-core")]
+use super::{Agreement, Entrance, Soon, plain_http, tls};
 use super::{Arriving, canonical};
 use crate::conn::{Socket, Transport, with_buffers};
 use crate::websocket::{
@@ -206,38 +207,51 @@ impl Hatch {
         max_payload_bytes: usize,
     ) -> Option<Arriving> {
         let remote = canonical(remote);
-        let admitting = self.admit_patiently(stream, remote, max_payload_bytes);
-        match tokio::time::timeout(self.timeout, admitting).await {
-            Ok(Ok(arriving)) => return Some(arriving),
-            Ok(Err(Failure::Refused(refusal))) => log(remote, &refusal),
-            Ok(Err(Failure::Fault(fault))) => tracing::debug!("{remote} - {fault}"),
-            Ok(Err(Failure::Io(error))) => tracing::debug!("{remote} - {error}"),
-            Err(_) => log(remote, &Refusal::Timeout),
+        match self.try_admit(stream, remote, max_payload_bytes).await {
+            Ok(arriving) => return Some(arriving),
+            Err(Failure::Refused(refusal)) => log(remote, &refusal),
+            #[cfg(feature = "tls-core")]
+            Err(Failure::Insecure) => {}
+            Err(Failure::Io(error)) => tracing::debug!("{remote} - {error}"),
         }
         None
     }
 
-    async fn admit_patiently(
+    async fn try_admit(
         &self,
         stream: TcpStream,
         remote: SocketAddr,
         max_payload_bytes: usize,
     ) -> Result<Arriving, Failure> {
+        let deadline = tokio::time::Instant::now() + self.timeout;
         let mut arrival = Arrival { remote: Some(remote), ..Arrival::default() };
         #[cfg(feature = "tls-core")]
         if let Some(config) = self.below.tls.config() {
             arrival.is_mapped = config.maps();
             arrival.handshake = Handshake::BeforeInfo;
-            let (socket, security) =
-                tls::shake_hands(&self.below, stream, config).await.map_err(Failure::Fault)?;
+            let socket = Arc::new(Socket::new(TlsTransport::new(stream)));
+            let securing = secure(&self.below, &socket, config, remote, deadline);
+            let security = securing.await.ok_or(Failure::Insecure)?;
             let agreement: Box<dyn Agreement> = Box::new(Agreed(Some(security)));
-            let (socket, websocket) = self.upgrade(socket, max_payload_bytes).await?;
+            let (socket, websocket) =
+                self.upgrade_until(deadline, socket, max_payload_bytes).await?;
             arrival.carrier = Carrier::Websocket(Arc::new(websocket));
             return Ok(Arriving { socket, arrival, agreement: Some(agreement) });
         }
-        let (socket, websocket) = self.upgrade(stream, max_payload_bytes).await?;
+        let (socket, websocket) = self.upgrade_until(deadline, stream, max_payload_bytes).await?;
         arrival.carrier = Carrier::Websocket(Arc::new(websocket));
         Ok(Arriving { socket, arrival, agreement: None })
+    }
+
+    async fn upgrade_until<T: Transport>(
+        &self,
+        deadline: tokio::time::Instant,
+        lower: T,
+        max_payload_bytes: usize,
+    ) -> Result<(Arc<Socket>, Websocket), Failure> {
+        let upgrading = self.upgrade(lower, max_payload_bytes);
+        let upgraded = tokio::time::timeout_at(deadline, upgrading).await;
+        upgraded.unwrap_or(Err(Failure::Refused(Refusal::Timeout)))
     }
 
     /// Hears the request, and answers it.
@@ -321,8 +335,9 @@ fn is_passing(error: &io::Error) -> bool {
 /// Why nothing comes of a connection.
 enum Failure {
     Refused(Refusal),
-    #[cfg_attr(not(feature = "tls-core"), expect(dead_code, reason = "only TLS makes it"))]
-    Fault(ClientFault),
+    /// There is no TLS; the log knows why.
+    #[cfg(feature = "tls-core")]
+    Insecure,
     Io(io::Error),
 }
 
@@ -335,10 +350,65 @@ impl From<io::Error> for Failure {
 fn log(remote: SocketAddr, refusal: &Refusal) {
     match refusal {
         // NATS 2.14: who probes a port is not worth a line.
-        Refusal::Malformed | Refusal::TooLarge | Refusal::Timeout => {
+        Refusal::Malformed | Refusal::TooLarge | Refusal::NoHost | Refusal::Timeout => {
             tracing::debug!("{remote} - websocket handshake error: {refusal}");
         }
         _ => tracing::error!("{remote} - websocket handshake error: {refusal}"),
+    }
+}
+
+/// Shakes hands, or logs why not. A client that sends HTTP in the clear is told so.
+#[cfg(feature = "tls-core")]
+async fn secure<T: Transport>(
+    below: &Arc<Entrance>,
+    socket: &Arc<Socket<TlsTransport<T>>>,
+    config: Arc<crate::TlsConfig>,
+    remote: SocketAddr,
+    deadline: tokio::time::Instant,
+) -> Option<Security> {
+    let shaking = tls::shake_hands(below, socket, config);
+    let fault = match tokio::time::timeout_at(deadline, shaking).await {
+        Ok(Ok(security)) => return Some(security),
+        Ok(Err(fault)) => fault,
+        Err(_) => ClientFault::TlsTimeout,
+    };
+    let is_in_the_clear = matches!(fault, ClientFault::TlsRequired(_));
+    let looking = sends_plain_http(socket);
+    if !is_in_the_clear || tokio::time::timeout_at(deadline, looking).await != Ok(true) {
+        log_tls(remote, &fault);
+        return None;
+    }
+    log_tls(remote, &ClientFault::TlsRequired(plain_http::REASON.to_owned()));
+    if write_all(socket, plain_http::ANSWER).await.is_ok() {
+        let socket: Arc<Socket> = Arc::clone(socket) as Arc<Socket>;
+        socket.linger(LINGER, LINGER_BYTES).await;
+    }
+    None
+}
+
+#[cfg(feature = "tls-core")]
+async fn sends_plain_http(lower: &impl Transport) -> bool {
+    let mut head = Vec::new();
+    while head.len() < plain_http::HEAD_BYTES {
+        if read_some(lower, &mut head).await.is_err() {
+            return false;
+        }
+    }
+    plain_http::looks_like_it(&head)
+}
+
+/// Each failure is worth a line: few probe a port for WebSocket, and a browser says only that it failed.
+// NATS 2.14: the error log of Go's net/http, by way of server.go captureHTTPServerLog.
+#[cfg(feature = "tls-core")]
+fn log_tls(remote: SocketAddr, fault: &ClientFault) {
+    match fault {
+        ClientFault::TlsHandshake(_) | ClientFault::TlsRequired(_) | ClientFault::TlsTimeout => {
+            let line = fault.to_string();
+            let reason = line.strip_prefix("TLS handshake error: ").unwrap_or(&line);
+            tracing::error!("websocket: TLS handshake error from {remote}: {reason}");
+        }
+        // They are counted, and the count is logged.
+        _ => tracing::debug!("{remote} - {fault}"),
     }
 }
 

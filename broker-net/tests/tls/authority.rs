@@ -151,12 +151,17 @@ impl Authority {
         &self,
         version: &'static tokio_rustls::rustls::SupportedProtocolVersion,
     ) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.der().clone()).unwrap();
+        let roots = self.roots();
         let builder = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_protocol_versions(&[version])
             .unwrap();
         Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    pub(crate) fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        roots
     }
 
     pub(crate) fn client_config_with(
@@ -164,8 +169,7 @@ impl Authority {
         provider: CryptoProvider,
         identity: Option<&Identity>,
     ) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.der().clone()).unwrap();
+        let roots = self.roots();
         let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .unwrap()

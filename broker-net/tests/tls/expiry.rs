@@ -1,58 +1,14 @@
 //! What the log says of certificates that expire.
 
-use std::fmt;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use broker_net::{Server, TlsOptions};
 use tokio::time::Instant;
-use tracing::field::{Field, Visit};
-use tracing::span;
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::authority::Authority;
+use crate::log::Warnings;
 
 const DAY: Duration = Duration::from_hours(24);
-
-/// The warnings of this thread.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl Warnings {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Text<'a>(&'a Warnings);
-        impl Visit for Text<'_> {
-            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-                if field.name() == "message" {
-                    self.0.0.lock().unwrap().push(format!("{value:?}"));
-                }
-            }
-        }
-        event.record(&mut Text(self));
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
 
 /// Shows a certificate of a year that ends in so many days and an hour.
 fn ends_in(authority: &Authority, days: u32) -> TlsOptions {

@@ -7,6 +7,7 @@
 
 mod authority;
 mod client;
+mod log;
 
 mod abuse;
 mod certificates;
@@ -14,6 +15,8 @@ mod expiry;
 mod handshake;
 mod options;
 mod reload;
+mod server_name;
 mod stream;
+mod troubles;
 #[cfg(feature = "websocket")]
 mod websocket;

@@ -76,6 +76,40 @@ fn what_is_wrong_is_named_with_its_file() {
     }
 }
 
+/// Of 1024 bits, made by OpenSSL for this test.
+const SHORT_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIICdgIBADANBgkqhkiG9w0BAQEFAASCAmAwggJcAgEAAoGBAJ1cxoKBOCOQBMhD
+KUyILceHrffP4rGoBS1mHn29ovZmZJCY2f7mV9xZyT9rJzzriEFYQ0B9Zwl3cjP5
+YnHFRKlL2UrasAY8HglEsRJg6GUvhYRCUe754LmKpjruVk/gLCMAtbZ99R2JQxTl
+CawM7WrpmRKD+Kg/LbNwIe/MKun9AgMBAAECgYAgCSkonGHva3xtwK6BtB+NxWN3
+Vc0S2d/j9Cw08QxiGUpT3apTqFUuuOCtloTwdArTMsLOODlnxfdr+VM/Uie99ce0
+hAaRAzi8Pnn8y+MbpzPS/tvj34UQsaILIJYM5AqzLnvuM1Qhs2PLN8TSN4LU+bhg
+QM1UXHhh2s5DWkQSCQJBAMn4N5LKZZ1f8KYvrU180/XxYdd1miIKAY6zzSSCYTvU
+QCV2cEFRyJuAY6tXbXDBWG3RZgwf6EPE6C5mJLd7gbMCQQDHdahpVtovzhvbmBaj
+wCecXbb+Frllp6qxaJIxuZQdCmv8dWiO8jYLx43j7WF8kcG7V21bYWGVUUOKLvQr
+my2PAkAhO9bpMKTH4KGYtv+tYH0AW1fePFvAfiUDdlKrT0jwr1xezb5rASohbF76
+MsivZSFH8Mz58cYmYKBUAjrIdmpBAkBLt+ex7Y2wni7HIypdCYJAAveH57qD062h
+4Y+2HrwSdjVeRnfl5B8OQ7gisafTcUW5R8w053fzBkF8gKyirSsTAkEAsY3GconW
+qll5EuzQz08JFdJCxtQ9uFVnhyAeVIUUm19gbaOeOjk4TwIYAdG/EVU43JkcJCO2
+z00lSnhhsKsnEQ==
+-----END PRIVATE KEY-----
+";
+
+/// No library signs with it; that is not damage.
+#[test]
+fn a_key_that_is_too_short_is_called_so() {
+    let error = refused(|options| {
+        let chain = options.certificates[0].chain.clone();
+        options.certificates = vec![TlsCertificate::new(chain, SHORT_KEY.as_bytes().to_vec())];
+    });
+    assert_eq!(
+        error,
+        "private key number 1 in (in memory) cannot be used: it is an RSA key of 1024 bits, and at least \
+         2048 are needed"
+    );
+}
+
 fn verify(options: &mut TlsOptions, ca: &Path) {
     options.client_certificates = ClientCertificates::Verify;
     options.ca = Some(Pem::file(ca));

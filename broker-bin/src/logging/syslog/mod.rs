@@ -9,9 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Zoned;
-
 use super::record::Label;
+use super::zone;
 pub(super) use address::Address;
 use connection::Connection;
 use queue::{Line, Queue};
@@ -62,7 +61,7 @@ impl Syslog {
             text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES - "...".len()));
             text.push_str("...");
         }
-        self.queue.push(Line { severity: severity(label), time: Zoned::now(), text });
+        self.queue.push(Line { severity: severity(label), time: zone::now(), text });
     }
 
     /// Waits until all is sent, or for `patience`.
@@ -109,7 +108,7 @@ impl Courier {
                     "{lost} lines of the log were lost: they came faster than syslog took them"
                 );
                 // If this one is lost too, the next one counts higher.
-                let line = Line { severity: severity(Label::Warn), time: Zoned::now(), text };
+                let line = Line { severity: severity(Label::Warn), time: zone::now(), text };
                 if self.send(&line).is_err() {
                     queue.lose(lost);
                 }

@@ -1,5 +1,6 @@
 //! The listener of the monitoring endpoints.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -12,12 +13,13 @@ use broker_net::TlsOptions;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 
 use super::patience::Patient;
 use super::routes;
@@ -32,6 +34,13 @@ const HEADERS_BYTES: usize = 16 << 10;
 
 /// Descriptors kept for the moment when the process has no others: just then somebody will want to look.
 const RESERVE: usize = 8;
+
+/// What a client reads that does without TLS.
+const PLAIN_HTTP_ANSWER: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+/// For how long it is listened to after that.
+const LINGER: Duration = Duration::from_millis(250);
 
 /// After a failed accept.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -120,10 +129,10 @@ async fn serve(listener: TcpListener, router: Router, tls: Tls, max_connections:
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         while connections.try_join_next().is_some() {}
         reserve.refill();
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => match reserve.accept(&listener).await {
-                Some(stream) => stream,
+                Some(accepted) => accepted,
                 None => {
                     tracing::error!("Temporary monitor Accept Error ({error})");
                     tokio::time::sleep(BACK_OFF).await;
@@ -135,21 +144,61 @@ async fn serve(listener: TcpListener, router: Router, tls: Tls, max_connections:
         let may_stay = places.available_permits() > max_connections / 2;
         let (router, tls) = (router.clone(), tls.load_full());
         connections.spawn(async move {
-            admit(stream, tls, router, may_stay).await;
+            admit(stream, remote, tls, router, may_stay).await;
             drop(place);
         });
     }
 }
 
-async fn admit(stream: TcpStream, tls: Option<Arc<ServerConfig>>, router: Router, may_stay: bool) {
+async fn admit(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    may_stay: bool,
+) {
     // Not vital.
     let _ = stream.set_nodelay(true);
-    let stream = Patient::new(stream);
-    let Some(tls) = tls else { return serve_one(stream, router, may_stay).await };
-    let handshake = TlsAcceptor::from(tls).accept(stream);
-    if let Ok(Ok(stream)) = tokio::time::timeout(HEADERS_WITHIN, handshake).await {
-        serve_one(stream, router, may_stay).await;
+    let Some(tls) = tls else { return serve_one(Patient::new(stream), router, may_stay).await };
+    match tokio::time::timeout(HEADERS_WITHIN, secure(stream, tls)).await {
+        Ok(Ok(stream)) => serve_one(stream, router, may_stay).await,
+        Ok(Err(reason)) => log_insecure(remote, &reason),
+        Err(_) => log_insecure(remote, "timeout"),
     }
+}
+
+/// Shakes hands, or says why not. HTTP in the clear is answered in the clear.
+// NATS 2.14: Go's net/http, conn.serve.
+async fn secure(
+    mut stream: TcpStream,
+    tls: Arc<ServerConfig>,
+) -> Result<TlsStream<Patient<TcpStream>>, Cow<'static, str>> {
+    if is_plain_http(&stream).await {
+        // Who does not read it in time does not learn why.
+        let _ = stream.write_all(PLAIN_HTTP_ANSWER).await;
+        let _ = stream.shutdown().await;
+        // What is still unread would reset the connection before the answer is read.
+        let mut rest = [0; 512];
+        let reading = async { while stream.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
+        let _ = tokio::time::timeout(LINGER, reading).await;
+        return Err(Cow::Borrowed("client sent an HTTP request to an HTTPS server"));
+    }
+    let handshake = TlsAcceptor::from(tls).accept(Patient::new(stream));
+    handshake.await.map_err(|error| Cow::Owned(error.to_string()))
+}
+
+/// Looks at what has come first, without taking it.
+// NATS 2.14: Go's net/http, tlsRecordHeaderLooksLikeHTTP.
+async fn is_plain_http(stream: &TcpStream) -> bool {
+    let mut head = [0; 5];
+    // What came in the first segment will do: a request does not come byte by byte.
+    let Ok(len) = stream.peek(&mut head).await else { return false };
+    [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"].iter().any(|begin| *begin == &head[..len])
+}
+
+// NATS 2.14: server.go captureHTTPServerLog.
+fn log_insecure(remote: SocketAddr, reason: &str) {
+    tracing::error!("monitoring: TLS handshake error from {remote}: {reason}");
 }
 
 async fn serve_one<S>(stream: S, router: Router, may_stay: bool)
@@ -180,9 +229,9 @@ impl Reserve {
     }
 
     /// Accepts with a descriptor given up for it.
-    async fn accept(&mut self, listener: &TcpListener) -> Option<TcpStream> {
+    async fn accept(&mut self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         self.0.pop()?;
         let accepting = tokio::time::timeout(Duration::ZERO, listener.accept());
-        accepting.await.ok()?.ok().map(|(stream, _)| stream)
+        accepting.await.ok()?.ok()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Served;
+use super::{ClientSession, Served};
 use crate::error::{ClientFault, CloseReason, Escaped, Said};
 use crate::outlet::{WireOutlet, Work};
 use crate::proto::{ConnectOptions, encode};
@@ -136,6 +136,7 @@ impl Voice<'_> {
             ClientFault::AuthenticationTimeout
             | ClientFault::StaleConnection
             | ClientFault::TlsRequired(_)
+            | ClientFault::TlsTimeout
             | ClientFault::Throttled => {
                 tracing::debug!(client = %who, "{fault}");
             }
@@ -182,12 +183,34 @@ impl Voice<'_> {
     }
 }
 
-/// The word that `input` begins with. No more: what is no operation may yet be a mistyped CONNECT, and
-/// hold a password.
+impl ClientSession {
+    /// Logs that what the client sent broke the protocol of its carrier, so that nothing more can be read.
+    // NATS 2.14: client.go readLoop.
+    pub fn log_read_error(&self, why: &dyn fmt::Display) {
+        tracing::error!(client = %self.who(), "read error: {why}");
+    }
+}
+
+/// What shows the operator which protocol a misdirected client speaks: of text the first word, of anything
+/// else up to [`SNIPPET_BYTES`].
+///
+/// Credentials stand behind a verb, or in JSON: what is no operation may be a mistyped CONNECT, a request of
+/// HTTP or the login of another protocol. The CONNECT of MQTT carries a password in its first bytes; only its
+/// header is shown.
 fn snippet(input: &[u8]) -> Escaped<'_> {
-    let is_verb = |byte: &&u8| byte.is_ascii_alphabetic() || matches!(byte, b'+' | b'-');
-    let len = input.iter().take(SNIPPET_BYTES).take_while(is_verb).count();
-    Escaped(&input[..len])
+    let shown = &input[..input.len().min(SNIPPET_BYTES)];
+    let is_text = shown.first().is_some_and(u8::is_ascii_graphic);
+    let ends_word = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'{' | b'?' | b'"');
+    let len = if is_text {
+        shown.iter().position(ends_word)
+    } else {
+        // Protocol name, version and flags: see MQTT 3.1 to 5.0, "CONNECT".
+        [&b"MQTT"[..], b"MQIsdp"].iter().find_map(|name| {
+            let at = shown.windows(name.len()).position(|window| window == *name)?;
+            Some(at + name.len())
+        })
+    };
+    Escaped(&shown[..len.unwrap_or(shown.len())])
 }
 
 /// What stands between the verb and the end of the line.

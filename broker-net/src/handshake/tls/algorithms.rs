@@ -7,6 +7,7 @@ use rustls::{NamedGroup, ProtocolVersion, SupportedCipherSuite};
 
 use super::error::TlsError;
 use super::options::TlsAlgorithms;
+use super::server_name;
 
 const SUITE: &str = "cipher suite";
 const CURVE: &str = "curve";
@@ -77,6 +78,7 @@ pub(super) fn provider(
     curves: &[String],
 ) -> Result<Arc<CryptoProvider>, TlsError> {
     let mut provider = default_provider();
+    provider.cipher_suites = server_name::suites();
     // What is most secure stands first there; all are secure, and this one is the fastest.
     provider.cipher_suites.sort_by_key(|suite| !suite_name(*suite).contains("AES_128_GCM"));
     if !suites.is_empty() {

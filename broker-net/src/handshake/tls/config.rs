@@ -32,6 +32,10 @@ const AUTHORITY: &str = "certificate of an authority";
 const REVOKED: &str = "list of revoked certificates";
 const OCSP: &str = "OCSP response";
 
+/// What the cryptography libraries sign with: aws-lc up to 8192 bits, ring up to 4096.
+const MIN_RSA_BITS: usize = 2048;
+const MAX_RSA_BITS: usize = if cfg!(feature = "tls") { 8192 } else { 4096 };
+
 /// [`TlsOptions`] with all files read, and found to fit together.
 #[derive(Clone)]
 pub struct TlsConfig {
@@ -227,8 +231,20 @@ fn read_key(
         // What the parser says of the text could hold some of it.
         Err(_) => return Err(invalid(KEY, 1, pem, "it is no PEM")),
     };
-    provider.key_provider.load_private_key(key).map_err(|_| {
-        invalid(KEY, 1, pem, "it is damaged, or of a kind that nothing can be signed with")
+    let rsa_bits = x509::rsa_bits(&key);
+    provider.key_provider.load_private_key(key).map_err(|_| match rsa_bits {
+        Some(bits) if bits < MIN_RSA_BITS => {
+            let reason =
+                format!("it is an RSA key of {bits} bits, and at least {MIN_RSA_BITS} are needed");
+            invalid(KEY, 1, pem, reason)
+        }
+        Some(bits) if bits > MAX_RSA_BITS => {
+            let reason = format!(
+                "it is an RSA key of {bits} bits, and at most {MAX_RSA_BITS} are supported"
+            );
+            invalid(KEY, 1, pem, reason)
+        }
+        _ => invalid(KEY, 1, pem, "it is damaged, or of a kind that nothing can be signed with"),
     })
 }
 

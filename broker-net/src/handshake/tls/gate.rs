@@ -1,6 +1,7 @@
 //! Who may begin a handshake when, and by which configuration.
 
 use std::num::NonZero;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ pub(crate) struct Gate {
     /// What it was made of.
     options: Mutex<Option<TlsOptions>>,
     rate: Mutex<Rate>,
+    /// Connections refused by the rate that the log has not been told of.
+    refused: AtomicU32,
     /// Turns at computing: a handshake takes up to some milliseconds of a core. If a thousand begin at
     /// once, those who are connected already must not wait behind all of them.
     turns: Semaphore,
@@ -36,6 +39,7 @@ impl Default for Gate {
             config: ArcSwapOption::empty(),
             options: Mutex::default(),
             rate: Mutex::default(),
+            refused: AtomicU32::new(0),
             turns: Semaphore::new(cores),
             tending: Mutex::default(),
             runtime: Handle::try_current().ok(),
@@ -99,6 +103,17 @@ impl Gate {
     pub(super) fn allows(&self, limit: Option<u32>, now: Instant) -> bool {
         let Some(limit) = limit else { return true };
         self.rate.lock().unwrap_or_else(PoisonError::into_inner).allows(limit, now)
+    }
+
+    /// Counts a connection that [`Self::allows`] has refused. Returns true if it is the first since
+    /// [`Self::take_refused`]: then the caller sees to it that the count is logged.
+    pub(super) fn note_refused(&self) -> bool {
+        self.refused.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// How many connections were refused since this was last asked.
+    pub(super) fn take_refused(&self) -> u32 {
+        self.refused.swap(0, Ordering::Relaxed)
     }
 
     pub(super) fn turns(&self) -> &Semaphore {

@@ -12,14 +12,15 @@ mod gate;
 mod issuer;
 mod options;
 mod pieces;
+mod server_name;
 mod transport;
 mod verify;
 mod watch;
 mod x509;
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use broker_core::session::client::{Arrival, Handshake};
 use broker_core::{Broker, ClientFault, Security};
@@ -39,8 +40,12 @@ use super::{Agreement, Arriving, Entrance, Soon};
 use crate::clock;
 use crate::conn::{Socket, Transport};
 
-/// What every TLS client's first byte is: that of a handshake record.
+/// What a TLS client's first byte is: that of a handshake record, or of an alert if it gives up at once.
 const HANDSHAKE_RECORD: u8 = 0x16;
+const ALERT_RECORD: u8 = 0x15;
+
+/// How often the log is told of connections that the rate limit has refused.
+const RATE_PERIOD: Duration = Duration::from_secs(1);
 
 /// A connection that has to agree upon TLS, or may.
 pub(crate) fn admit<T: Transport>(
@@ -60,24 +65,23 @@ pub(crate) fn admit<T: Transport>(
     Arriving { socket, arrival, agreement: Some(Box::new(agreement)) }
 }
 
-/// Shakes hands with whom there is no session for yet.
+/// Shakes hands with a client that has no session yet. After an error, what it sent can still be read.
 #[cfg(feature = "websocket")]
 pub(crate) async fn shake_hands<T: Transport>(
     entrance: &Arc<Entrance>,
-    below: T,
+    socket: &Arc<Socket<TlsTransport<T>>>,
     config: Arc<TlsConfig>,
-) -> Result<(Arc<Socket<TlsTransport<T>>>, Security), ClientFault> {
-    let socket = Arc::new(Socket::new(TlsTransport::new(below)));
+) -> Result<Security, ClientFault> {
     let deadline = clock::now() + config.timeout;
-    let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
+    let upgrade = Arc::clone(socket) as Arc<dyn Upgrade>;
     let entrance = Arc::clone(entrance);
     let agreement = TlsAgreement { upgrade, config, entrance, deadline, is_first: true };
     let shaking = tokio::time::timeout_at(deadline.into(), agreement.shake_hands());
     match shaking.await {
-        Ok(Ok(Some(security))) => Ok((socket, security)),
+        Ok(Ok(Some(security))) => Ok(security),
         Ok(Ok(None)) => Err(failed("EOF")),
         Ok(Err(fault)) => Err(fault),
-        Err(_) => Err(failed("timeout")),
+        Err(_) => Err(ClientFault::TlsTimeout),
     }
 }
 
@@ -105,6 +109,16 @@ fn tell(broker: &Broker, config: Option<&TlsConfig>) {
     });
 }
 
+/// Logs how many connections the rate limit has refused within a second.
+// NATS 2.14: server.go logRejectedTLSConns.
+async fn log_refused(entrance: Weak<Entrance>) {
+    tokio::time::sleep(RATE_PERIOD).await;
+    if let Some(entrance) = entrance.upgrade() {
+        let refused = entrance.tls.take_refused();
+        tracing::warn!("Rejected {refused} connections due to TLS rate limiting");
+    }
+}
+
 struct TlsAgreement {
     upgrade: Arc<dyn Upgrade>,
     config: Arc<TlsConfig>,
@@ -129,7 +143,7 @@ impl Agreement for TlsAgreement {
             let agreeing = tokio::time::timeout_at(self.deadline.into(), self.shake_hands());
             match agreeing.await {
                 Ok(result) => result,
-                Err(_) if self.upgrade.has_begun() => Err(failed("timeout")),
+                Err(_) if self.upgrade.has_begun() => Err(ClientFault::TlsTimeout),
                 // NATS 2.14: who is silent that long does without.
                 Err(_) if self.may_be_plain() => Ok(None),
                 Err(_) => Err(ClientFault::TlsRequired("timeout".to_owned())),
@@ -149,7 +163,7 @@ impl TlsAgreement {
 
     async fn shake_hands(&self) -> Result<Option<Security>, ClientFault> {
         match poll_fn(|cx| self.upgrade.poll_first(cx)).await {
-            Ok(Some(HANDSHAKE_RECORD)) => {}
+            Ok(Some(HANDSHAKE_RECORD | ALERT_RECORD)) => {}
             Ok(Some(_)) if self.may_be_plain() => return Ok(None),
             Ok(Some(_)) => {
                 let reason = "first record does not look like a TLS handshake";
@@ -160,6 +174,9 @@ impl TlsAgreement {
         }
         let gate = &self.entrance.tls;
         if !gate.allows(self.config.connection_rate_limit, clock::now()) {
+            if gate.note_refused() {
+                tokio::spawn(log_refused(Arc::downgrade(&self.entrance)));
+            }
             return Err(ClientFault::Throttled);
         }
         self.upgrade.begin(Arc::clone(&self.config.server)).map_err(failed)?;

@@ -21,6 +21,7 @@ use super::buffers::{
     CIPHER_BYTES, KEPT_BYTES, READ_BYTES, RECORD_BYTES, SEALED_BYTES, TlsBuffers, with_tls_buffers,
 };
 use super::pieces::Cursor;
+use super::server_name::{self, Found};
 use crate::conn::{Socket, Transport};
 
 /// What an unfinished handshake may have sent without our being able to do something with it: a hello, or
@@ -62,6 +63,10 @@ struct State {
     /// What came was no TLS, or not from whom it should.
     has_failed: bool,
     has_said_goodbye: bool,
+    /// What comes next is a ClientHello.
+    awaits_hello: bool,
+    /// The server name was hidden from rustls.
+    hides_name: bool,
 }
 
 /// Bytes of which some have left.
@@ -541,7 +546,11 @@ impl<T: Transport> Upgrade for Socket<TlsTransport<T>> {
 
     fn begin(&self, config: Arc<ServerConfig>) -> Result<(), rustls::Error> {
         let tls = self.transport();
-        tls.lock().tls = Some(Box::new(UnbufferedServerConnection::new(config)?));
+        let connection = Box::new(UnbufferedServerConnection::new(config)?);
+        let mut state = tls.lock();
+        state.tls = Some(connection);
+        state.awaits_hello = true;
+        drop(state);
         tls.has_input.store(false, Ordering::Release);
         tls.is_tls.store(true, Ordering::Release);
         Ok(())
@@ -555,7 +564,23 @@ impl<T: Transport> Upgrade for Socket<TlsTransport<T>> {
         let tls = self.transport();
         let mut state = tls.lock();
         let mut incoming = mem::take(&mut state.incoming);
-        let processed = state.process(&mut incoming, &mut [], |_| ());
+        if state.awaits_hello {
+            match server_name::hide(&mut incoming) {
+                Found::Part => {
+                    state.incoming = incoming;
+                    return Ok(Progress::Waits);
+                }
+                Found::Hidden => state.hides_name = true,
+                Found::Nothing => {}
+            }
+            state.awaits_hello = false;
+        }
+        let sent = state.unsent.bytes.len();
+        let hides_name = state.hides_name;
+        let processed =
+            server_name::with_hidden(hides_name, || state.process(&mut incoming, &mut [], |_| ()));
+        // The same name comes again.
+        state.awaits_hello = hides_name && server_name::is_retry(&state.unsent.bytes[sent..]);
         incoming.drain(..processed.used);
         if incoming.is_empty() {
             incoming = Vec::new();

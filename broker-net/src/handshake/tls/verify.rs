@@ -21,6 +21,7 @@ use webpki::{
 };
 
 use super::issuer::{self, Issuer};
+use super::server_name;
 use super::x509::{self, Parsed};
 
 thread_local! {
@@ -131,7 +132,9 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        // The client has signed all that was said.
+        let message = server_name::unhide(message);
+        verify_tls12_signature(&message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(

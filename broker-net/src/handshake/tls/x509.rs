@@ -6,14 +6,16 @@ use broker_core::auth::{Certificate, DistinguishedName};
 use broker_core::{PeerCertificate, Security};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::Hash;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::der::asn1::{
-    BmpString, Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef,
+    BmpString, Ia5StringRef, OctetStringRef, PrintableStringRef, TeletexStringRef, UintRef,
+    Utf8StringRef,
 };
-use x509_cert::der::{Decode, Encode, Tag, Tagged};
+use x509_cert::der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::spki::AlgorithmIdentifierRef;
 
 /// A certificate, taken apart.
 pub(super) struct Parsed(pub(super) x509_cert::Certificate);
@@ -91,6 +93,38 @@ fn text(attribute: &AttributeTypeAndValue) -> String {
     text.unwrap_or_else(|| {
         let hex = value.value().iter().map(|byte| format!("{byte:02x}"));
         hex.fold(String::from("#"), |all, byte| all + &byte)
+    })
+}
+
+/// The size of an RSA key, if it is one.
+pub(super) fn rsa_bits(key: &PrivateKeyDer<'_>) -> Option<usize> {
+    match key {
+        PrivateKeyDer::Pkcs1(key) => modulus_bits(key.secret_pkcs1_der()),
+        PrivateKeyDer::Pkcs8(key) => inner_key(key.secret_pkcs8_der()).and_then(modulus_bits),
+        _ => return None,
+    }
+    .ok()
+}
+
+/// RFC 8017: RSAPrivateKey.
+fn modulus_bits(der: &[u8]) -> x509_cert::der::Result<usize> {
+    SliceReader::new(der)?.sequence(|key| {
+        u8::decode(key)?;
+        let modulus = UintRef::decode(key)?;
+        key.read_slice(key.remaining_len())?;
+        let zeros = modulus.as_bytes().first().map_or(0, |first| first.leading_zeros());
+        Ok(modulus.as_bytes().len() * 8 - zeros as usize)
+    })
+}
+
+/// RFC 5208: PrivateKeyInfo.
+fn inner_key(der: &[u8]) -> x509_cert::der::Result<&[u8]> {
+    SliceReader::new(der)?.sequence(|info| {
+        u8::decode(info)?;
+        AlgorithmIdentifierRef::decode(info)?;
+        let key = OctetStringRef::decode(info)?;
+        info.read_slice(info.remaining_len())?;
+        Ok(key.as_bytes())
     })
 }
 

@@ -7,7 +7,7 @@ use super::super::decode::{Decoder, Event};
 use super::super::inflate::{Inflate, InflateError};
 use super::super::request::Client;
 use super::outgoing::Outgoing;
-use crate::conn::Transport;
+use crate::conn::{Broken, Transport};
 
 /// A session lends no more room than this to somebody who has not shown who it is: see
 /// `broker_core::session::ClientSession::read_limit`.
@@ -34,6 +34,8 @@ pub(super) struct Incoming {
     is_trusted: bool,
     /// Nothing is read any more.
     end: Option<End>,
+    /// Why not, until the reader has been told, if the client broke the protocol.
+    why: Option<Box<str>>,
     /// The client has been told that it is over, and will go.
     is_shut: bool,
 }
@@ -57,6 +59,7 @@ impl Incoming {
             raw_at: 0,
             is_trusted: false,
             end: None,
+            why: None,
             is_shut: false,
         }
     }
@@ -116,7 +119,12 @@ impl Incoming {
             }
             match self.end {
                 Some(End::Closed) => return Ok(0),
-                Some(End::Broken) => return Err(io::ErrorKind::InvalidData.into()),
+                Some(End::Broken) => {
+                    return Err(match self.why.take() {
+                        Some(why) => Broken(why.into()).into(),
+                        None => io::ErrorKind::InvalidData.into(),
+                    });
+                }
                 None => {}
             }
             if self.inflate.is_some() && !self.read_raw(lower, room)? {
@@ -138,8 +146,7 @@ impl Incoming {
             let decoded = match self.decoder.decode(&mut bytes[at..]) {
                 Ok(decoded) => decoded,
                 Err(fault) => {
-                    self.end = Some(End::Broken);
-                    out.close(lower, &CloseFrame::for_fault(&fault));
+                    self.break_off(&CloseFrame::for_fault(&fault), lower, out);
                     break;
                 }
             };
@@ -151,7 +158,10 @@ impl Incoming {
                     bytes.copy_within(at - len..at, got);
                     got += len;
                 }
-                Some(event) => self.end = answer(&event, lower, out),
+                Some(event) => match answer(&event, lower, out) {
+                    Ok(end) => self.end = end,
+                    Err(close) => self.break_off(&close, lower, out),
+                },
             }
         }
         got
@@ -164,10 +174,7 @@ impl Incoming {
             match self.unpack_some(lower, out, &mut room[got..]) {
                 Ok(Some(len)) => got += len,
                 Ok(None) => break,
-                Err(close) => {
-                    self.end = Some(End::Broken);
-                    out.close(lower, &close);
-                }
+                Err(close) => self.break_off(&close, lower, out),
             }
         }
         if self.raw_at == self.raw.len() {
@@ -206,10 +213,17 @@ impl Incoming {
                 Ok(Some(data.bytes.len()))
             }
             Some(event) => {
-                self.end = answer(&event, lower, out);
+                self.end = answer(&event, lower, out)?;
                 Ok(Some(0))
             }
         }
+    }
+
+    /// Tells the client what it did wrong, and reads nothing more of it.
+    fn break_off(&mut self, close: &CloseFrame, lower: &impl Transport, out: &Outgoing) {
+        self.end = Some(End::Broken);
+        self.why = Some(close.text.as_str().into());
+        out.close(lower, close);
     }
 
     /// Reads frames to unpack, by way of the session's room. Returns whether anything came.
@@ -222,23 +236,24 @@ impl Incoming {
     }
 }
 
-/// Answers a control frame. Returns whether it ends the input.
-fn answer(event: &Event<'_>, lower: &impl Transport, out: &Outgoing) -> Option<End> {
+/// Answers a control frame. Returns whether it ends the input, or what is wrong with it.
+fn answer(
+    event: &Event<'_>,
+    lower: &impl Transport,
+    out: &Outgoing,
+) -> Result<Option<End>, CloseFrame> {
     match event {
         Event::Ping(payload) => out.pong(lower, payload),
         Event::Data(_) | Event::Pong(_) => {}
         Event::Close(payload) => match answer_to_close(payload) {
             Ok(close) => {
                 out.close(lower, &close);
-                return Some(End::Closed);
+                return Ok(Some(End::Closed));
             }
-            Err(fault) => {
-                out.close(lower, &CloseFrame::for_fault(&fault));
-                return Some(End::Broken);
-            }
+            Err(fault) => return Err(CloseFrame::for_fault(&fault)),
         },
     }
-    None
+    Ok(None)
 }
 
 // NATS 2.14 closes without a word.
