@@ -41,11 +41,12 @@ pub use apply::{ApplyError, Report};
 #[cfg(feature = "tls-core")]
 pub use handshake::tls::{
     ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsConfig, TlsError,
-    TlsOptions, TlsVersion,
+    TlsOptions, TlsVersion, answer_to_plain_http,
 };
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
 pub use lame_duck::LameDuck;
+pub use listener::listen_tcp;
 pub use outlook::Outlook;
 pub use own_listener::{Carries, Listener};
 pub use pipe::LocalStream;

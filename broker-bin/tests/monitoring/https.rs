@@ -106,15 +106,26 @@ async fn the_certificate_of_websocket_is_watched_too() {
 }
 
 #[tokio::test]
-async fn who_does_not_speak_tls_is_cut() {
+async fn who_does_not_speak_tls_is_told_so() {
     let certified = Certified::new();
     let options = Options { http_port: 0, https_port: -1, ..certified.options() };
     let daemon = Daemon::start(options).await.unwrap();
-    let mut stream = TcpStream::connect(daemon.monitoring_addr().unwrap()).await.unwrap();
-    stream.write_all(b"GET /varz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    let reading = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap();
-    assert!(reading.is_err() || !String::from_utf8_lossy(&answer).contains("server_id"));
+    // Go: net/http, in these words.
+    let told = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    for (text, expected) in [
+        ("GET /varz HTTP/1.1\r\nHost: x\r\n\r\n", told),
+        ("HEAD / HTTP/1.1\r\n", told),
+        ("CONNECT", ""),
+    ] {
+        let mut stream = TcpStream::connect(daemon.monitoring_addr().unwrap()).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let reading = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
+        // What is no HTTP is cut, and may be so while it is still sent.
+        assert!(reading.unwrap().is_ok() || expected.is_empty(), "{text}");
+        assert_eq!(String::from_utf8(answer).unwrap(), expected, "{text}");
+    }
+    assert!(certified.get(&daemon, "/healthz").await.unwrap().starts_with("HTTP/1.1 200 OK"));
 }
 
 #[tokio::test]

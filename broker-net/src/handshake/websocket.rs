@@ -18,6 +18,8 @@ use broker_core::session::client::Handshake;
 use tokio::net::TcpStream;
 
 #[cfg(feature = "tls-core")]
+use super::tls::TlsTransport;
+#[cfg(feature = "tls-core")]
 use super::{Agreement, Entrance, Soon, tls};
 use super::{Arriving, canonical};
 use crate::conn::{Socket, Transport, with_buffers};
@@ -228,8 +230,11 @@ impl Hatch {
         if let Some(config) = self.below.tls.config() {
             arrival.is_mapped = config.maps();
             arrival.handshake = Handshake::BeforeInfo;
-            let (socket, security) =
-                tls::shake_hands(&self.below, stream, config).await.map_err(Failure::Fault)?;
+            let socket = Arc::new(Socket::new(TlsTransport::new(stream)));
+            let security = match tls::shake_hands(&self.below, &socket, config).await {
+                Ok(security) => security,
+                Err(fault) => return Err(tell_of_tls(socket, fault).await),
+            };
             let agreement: Box<dyn Agreement> = Box::new(Agreed(Some(security)));
             let (socket, websocket) = self.upgrade(socket, max_payload_bytes).await?;
             arrival.carrier = Carrier::Websocket(Arc::new(websocket));
@@ -278,6 +283,32 @@ impl Hatch {
             }
         }
     }
+}
+
+/// Answers whoever speaks HTTP in the clear where TLS is spoken.
+#[cfg(feature = "tls-core")]
+async fn tell_of_tls(socket: Arc<Socket<TlsTransport<TcpStream>>>, fault: ClientFault) -> Failure {
+    if !matches!(fault, ClientFault::TlsRequired(_)) {
+        return Failure::Fault(fault);
+    }
+    let mut head = Vec::new();
+    while head.len() < 5 {
+        if let Err(error) = read_some(&socket, &mut head).await {
+            return Failure::Io(error);
+        }
+    }
+    let Some(answer) = head.first_chunk().and_then(tls::answer_to_plain_http) else {
+        return Failure::Fault(fault);
+    };
+    if let Err(error) = write_all(&socket, answer).await {
+        return Failure::Io(error);
+    }
+    let socket: Arc<Socket> = socket;
+    socket.linger(LINGER, LINGER_BYTES).await;
+    // NATS 2.14: the same words.
+    Failure::Fault(ClientFault::TlsHandshake(
+        "client sent an HTTP request to an HTTPS server".to_owned(),
+    ))
 }
 
 /// Reads behind what is there, up to the size of the largest request.

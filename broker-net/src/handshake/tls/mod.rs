@@ -42,6 +42,16 @@ use crate::conn::{Socket, Transport};
 /// What every TLS client's first byte is: that of a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
+/// What a listener that speaks TLS answers whoever speaks HTTP in the clear; `None` if `first`, the first five
+/// bytes, begin no request.
+// Go: net/http server.go tlsRecordHeaderLooksLikeHTTP, and the same answer.
+pub fn answer_to_plain_http(first: &[u8; 5]) -> Option<&'static [u8]> {
+    let answer: &[u8] =
+        b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let is_http = matches!(first, b"GET /" | b"HEAD " | b"POST " | b"PUT /" | b"OPTIO");
+    is_http.then_some(answer)
+}
+
 /// A connection that has to agree upon TLS, or may.
 pub(crate) fn admit<T: Transport>(
     entrance: &Arc<Entrance>,
@@ -60,21 +70,21 @@ pub(crate) fn admit<T: Transport>(
     Arriving { socket, arrival, agreement: Some(Box::new(agreement)) }
 }
 
-/// Shakes hands with whom there is no session for yet.
+/// Shakes hands with whom there is no session for yet. Where that fails with [`ClientFault::TlsRequired`], the
+/// socket is still in the clear, and what came can be read from it.
 #[cfg(feature = "websocket")]
 pub(crate) async fn shake_hands<T: Transport>(
     entrance: &Arc<Entrance>,
-    below: T,
+    socket: &Arc<Socket<TlsTransport<T>>>,
     config: Arc<TlsConfig>,
-) -> Result<(Arc<Socket<TlsTransport<T>>>, Security), ClientFault> {
-    let socket = Arc::new(Socket::new(TlsTransport::new(below)));
+) -> Result<Security, ClientFault> {
     let deadline = clock::now() + config.timeout;
-    let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
+    let upgrade = Arc::clone(socket) as Arc<dyn Upgrade>;
     let entrance = Arc::clone(entrance);
     let agreement = TlsAgreement { upgrade, config, entrance, deadline, is_first: true };
     let shaking = tokio::time::timeout_at(deadline.into(), agreement.shake_hands());
     match shaking.await {
-        Ok(Ok(Some(security))) => Ok((socket, security)),
+        Ok(Ok(Some(security))) => Ok(security),
         Ok(Ok(None)) => Err(failed("EOF")),
         Ok(Err(fault)) => Err(fault),
         Err(_) => Err(failed("timeout")),
