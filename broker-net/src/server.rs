@@ -44,7 +44,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// The host name or address to listen at. The default is `127.0.0.1`.
+    /// The host name or address to listen at; of a name with several addresses, the first of IPv4, else the
+    /// first. The default is `127.0.0.1`.
     pub host: String,
     /// The port to listen at; 0, the default, for any that is free.
     pub port: u16,

@@ -72,7 +72,8 @@ section! {
     /// The name this program was called by: names the ports file.
     program: String = "natsd".into() => text().internal();
 
-    /// Host name or address to listen on.
+    /// Host name or address to listen on. A name with several addresses stands for the first of IPv4, else for
+    /// the first.
     host: String = "0.0.0.0".into() => text()
         .aliases(&["net"]).flag(Group::Server, &["a", "addr", "net"], "<host>");
     /// Port for clients. -1 is any that is free; 0 is the default. (In a program's `Options` 0 is any
