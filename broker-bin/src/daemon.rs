@@ -23,7 +23,7 @@ use crate::monitor::{
 use crate::options::{Deciders, Options, OptionsError};
 use crate::ports_file::{Ports, PortsFile, urls};
 use crate::reload::{Plan, ReloadError, Reloaded};
-use crate::watch::Watch;
+use crate::watch::{Watch, Watching};
 use crate::{NATS_VERSION, VERSION, pid_file};
 
 /// A running natsd.
@@ -172,11 +172,12 @@ impl Daemon {
                 .map_err(|source| StartError::PidFile { path: path.clone(), source })?;
         }
 
+        let watching = Watching::listen(&options).await?;
         let server = bind(&options, deciders.clone()).await?;
         let info = server.broker().info();
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
-        let watch = Watch::start(&server, &options, digest).await?;
+        let watch = Watch::start(watching, &server, &options, digest);
         announce_ways(&options, &server);
         let ports_file = write_ports(&options, &server, &watch);
         tracing::info!("Server is ready");

@@ -1,9 +1,9 @@
 //! What watches a server on behalf of the program: monitoring, if it was built in.
 
 #[cfg(feature = "monitoring")]
-pub(crate) use with::Watch;
+pub(crate) use with::{Watch, Watching};
 #[cfg(not(feature = "monitoring"))]
-pub(crate) use without::Watch;
+pub(crate) use without::{Watch, Watching};
 
 #[cfg(feature = "monitoring")]
 mod with {
@@ -12,7 +12,7 @@ mod with {
     use broker_net::Server;
 
     use crate::daemon::{StartError, host_port};
-    use crate::monitor::{Monitor, Observer, WebsocketVarz};
+    use crate::monitor::{Monitor, MonitorSocket, Observer, WebsocketVarz};
     use crate::options::{MonitorOptions, Options};
     use crate::ports_file;
 
@@ -23,12 +23,30 @@ mod with {
         pub(crate) monitor: Option<Monitor>,
     }
 
+    /// Where monitoring listens, before there is a server to look at. It listens before the server does: who
+    /// can connect as a client finds monitoring there, too, and is answered as soon as the server serves.
+    // NATS 2.14: server.go Start.
+    pub(crate) struct Watching(Option<(MonitorOptions, MonitorSocket)>);
+
+    impl Watching {
+        pub(crate) async fn listen(options: &Options) -> Result<Self, StartError> {
+            let Some(options) = options.monitoring()? else { return Ok(Self(None)) };
+            let listening = MonitorSocket::listen(&options).await;
+            let socket = listening.map_err(|source| StartError::Monitor {
+                address: host_port(&options.host, options.port),
+                source,
+            })?;
+            Ok(Self(Some((options, socket))))
+        }
+    }
+
     impl Watch {
-        pub(crate) async fn start(
+        pub(crate) fn start(
+            watching: Watching,
             server: &Server,
             options: &Options,
             digest: Option<&str>,
-        ) -> Result<Self, StartError> {
+        ) -> Self {
             let watch = Self { observer: Observer::of(server), monitor: None };
             watch.observer.update_facts(|facts| facts.host.clone_from(&options.host));
             if let Some((set, address)) = server.options().websocket.zip(server.websocket_addr()) {
@@ -36,19 +54,12 @@ mod with {
                 watch.observer.update_facts(|facts| facts.websocket = shown.clone());
             }
             watch.follow(options, digest);
-            let monitor = match options.monitoring()? {
-                Some(options) => Some(watch.listen(&options).await?),
-                None => None,
-            };
-            Ok(Self { monitor, ..watch })
+            let monitor = watching.0.map(|(options, socket)| watch.serve(&options, socket));
+            Self { monitor, ..watch }
         }
 
-        async fn listen(&self, options: &MonitorOptions) -> Result<Monitor, StartError> {
-            let binding = Monitor::bind(options, self.observer.clone());
-            let monitor = binding.await.map_err(|source| StartError::Monitor {
-                address: host_port(&options.host, options.port),
-                source,
-            })?;
+        fn serve(&self, options: &MonitorOptions, socket: MonitorSocket) -> Monitor {
+            let monitor = socket.serve(options, self.observer.clone());
             let address = monitor.local_addr();
             let shown = host_port(&options.host, address.port());
             let scheme = scheme(&monitor);
@@ -67,7 +78,7 @@ mod with {
                 (facts.http_port, facts.https_port) = (port(!is_secured), port(is_secured));
                 facts.http_base_path.clone_from(&options.base_path);
             });
-            Ok(monitor)
+            monitor
         }
 
         /// The configuration was read, and is this now.
@@ -112,19 +123,23 @@ mod without {
     #[derive(Debug)]
     pub(crate) struct Watch;
 
-    impl Watch {
+    pub(crate) struct Watching;
+
+    impl Watching {
         #[expect(clippy::unused_async, reason = "what can watch has to wait")]
-        pub(crate) async fn start(
-            _: &Server,
-            options: &Options,
-            _: Option<&str>,
-        ) -> Result<Self, StartError> {
+        pub(crate) async fn listen(options: &Options) -> Result<Self, StartError> {
             let Some(options) = options.monitoring()? else { return Ok(Self) };
             let source = io::Error::new(
                 io::ErrorKind::Unsupported,
                 "this natsd was built without monitoring",
             );
             Err(StartError::Monitor { address: host_port(&options.host, options.port), source })
+        }
+    }
+
+    impl Watch {
+        pub(crate) fn start(_: Watching, _: &Server, _: &Options, _: Option<&str>) -> Self {
+            Self
         }
 
         pub(crate) fn follow(&self, _: &Options, _: Option<&str>) {}

@@ -159,9 +159,8 @@ impl Doors {
     async fn see_to(&mut self, error: &io::Error, reserve: &mut Reserve, back_off: &mut Duration) {
         let mut refused = Refused::Failed;
         if is_exhausted(error) {
-            let refusing = |cx: &mut Context<'_>| {
-                Poll::Ready(reserve.refuse_all(|| self.poll_newcomer(cx)))
-            };
+            let refusing =
+                |cx: &mut Context<'_>| Poll::Ready(reserve.refuse_all(|| self.poll_newcomer(cx)));
             refused = poll_fn(refusing).await;
         }
         if let Refused::All(count) = refused {

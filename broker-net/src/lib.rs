@@ -46,6 +46,7 @@ pub use handshake::tls::{
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
 pub use lame_duck::LameDuck;
+pub use listener::listen_tcp;
 pub use outlook::Outlook;
 pub use own_listener::{Carries, Listener};
 pub use pipe::LocalStream;

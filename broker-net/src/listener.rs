@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -39,28 +39,9 @@ pub(crate) fn random_seed() -> u64 {
 
 impl TcpDoor {
     pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Self> {
-        let socket = Self::bind_any(host, port).await?;
+        let socket = TcpListener::from_std(listen_tcp(host, port).await?)?;
         let address = socket.local_addr()?;
         Ok(Self { socket: Arc::new(socket), address })
-    }
-
-    async fn bind_any(host: &str, port: u16) -> io::Result<TcpListener> {
-        // As Go does: every address of either family, where the machine has both.
-        if matches!(host, "" | "0.0.0.0" | "::")
-            && let Ok(socket) = listen((Ipv6Addr::UNSPECIFIED, port).into())
-        {
-            return Ok(socket);
-        }
-        let host = if host.is_empty() { "0.0.0.0" } else { host };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in lookup_host((host, port)).await? {
-            match listen(address) {
-                Ok(socket) => return Ok(socket),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
     }
 
     /// Takes over a socket that somebody else has bound, and listens already.
@@ -106,19 +87,80 @@ impl Drop for Latch {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens at `host` and `port` as [`Server`](crate::Server) does, for
+/// [`ServerBuilder::tcp_listener`](crate::ServerBuilder::tcp_listener) or a listener of the program's own. The
+/// socket does not block. Port 0 is any that is free.
+///
+/// A host name with several addresses stands for one of them: the first of IPv4, else the first. An empty host,
+/// `0.0.0.0` and `::` stand for every address of both families where the machine has both.
+///
+/// Must be called in a tokio runtime.
+///
+/// # Errors
+///
+/// The host name is unknown, or the address cannot be listened at. No other address is tried then: a second
+/// process with the same configuration would otherwise start beside the first and share its name.
+pub async fn listen_tcp(host: &str, port: u16) -> io::Result<StdListener> {
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses = lookup_host((host, port)).await?;
+    let no_address = || io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    listen(choose(addresses).ok_or_else(no_address)?)
+}
+
+/// The address that a host name stands for.
+// Go: net/ipsock.go addrList.first, as net.Listen calls it.
+fn choose(addresses: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
+    let mut first = None;
+    for mut address in addresses {
+        if let IpAddr::V4(mapped) = address.ip().to_canonical() {
+            address.set_ip(mapped.into());
+            return Some(address);
+        }
+        first = first.or(Some(address));
+    }
+    first
+}
+
+/// Listens at one address. The unspecified address of either family is that of both where the machine has both.
+fn listen(address: SocketAddr) -> io::Result<StdListener> {
+    if !address.ip().is_unspecified() {
+        return open(address, true);
+    }
+    let wildcard = (Ipv6Addr::UNSPECIFIED, address.port()).into();
+    match open(wildcard, false) {
+        // Half of the addresses would belong to somebody else.
+        Err(error) if has_both_families() => Err(error),
+        Err(_) => open(address, true),
+        listening => listening,
+    }
+}
+
+/// Returns true if one socket can listen at addresses of both families.
+// Go: net/ipsock_posix.go ipStackCapabilities.probe.
+fn has_both_families() -> bool {
+    let mapped = SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), 0));
+    bind(mapped, false).is_ok()
+}
+
+fn bind(address: SocketAddr, is_only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
+        socket.set_only_v6(is_only_v6)?;
     }
     // A restart must not wait for the connections of the last run to be forgotten.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     tune(&socket);
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn open(address: SocketAddr, is_only_v6: bool) -> io::Result<StdListener> {
+    let socket = bind(address, is_only_v6)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(StdListener::from(socket))
+    Ok(StdListener::from(socket))
 }
 
 /// Without delay, and with an eye on whether the peer is there. None of it is vital.
@@ -137,6 +179,65 @@ fn tune(socket: &Socket) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NAMES_OF_ONE_HOST: [&str; 2] = ["[::1]:0", "127.0.0.1:0"];
+
+    fn addresses(of: &[&str], port: u16) -> Vec<SocketAddr> {
+        let parse = |text: &&str| {
+            let mut address: SocketAddr = text.parse().unwrap();
+            address.set_port(port);
+            address
+        };
+        of.iter().map(parse).collect()
+    }
+
+    fn chosen(of: &[&str]) -> Option<String> {
+        choose(addresses(of, 1).into_iter()).map(|address| address.ip().to_string())
+    }
+
+    #[test]
+    fn a_host_name_stands_for_its_first_address_of_ipv4_else_for_its_first() {
+        assert_eq!(chosen(&NAMES_OF_ONE_HOST).as_deref(), Some("127.0.0.1"));
+        assert_eq!(
+            chosen(&["127.0.0.2:0", "[::1]:0", "127.0.0.1:0"]).as_deref(),
+            Some("127.0.0.2")
+        );
+        assert_eq!(chosen(&["[::2]:0", "[::1]:0"]).as_deref(), Some("::2"));
+        assert_eq!(chosen(&["[::1]:0", "[::ffff:127.0.0.1]:0"]).as_deref(), Some("127.0.0.1"));
+        assert_eq!(chosen(&[]), None);
+    }
+
+    #[test]
+    fn a_host_name_with_two_addresses_is_listened_at_once_and_not_a_second_time() {
+        let listen_at = |port| {
+            let chosen = choose(addresses(&NAMES_OF_ONE_HOST, port).into_iter()).unwrap();
+            listen(chosen)
+        };
+        let first = listen_at(0).unwrap().local_addr().unwrap();
+        let held = listen(first);
+        assert_eq!(held.unwrap_err().kind(), io::ErrorKind::AddrInUse, "nothing listens there");
+    }
+
+    #[test]
+    fn every_address_is_refused_where_one_of_either_family_is_held_by_another() {
+        let wildcards = ["0.0.0.0:0", "[::]:0"];
+        let wildcards = if has_both_families() { &wildcards[..] } else { &wildcards[..1] };
+        for held in NAMES_OF_ONE_HOST {
+            // A machine may have no IPv6.
+            let Ok(other) = StdListener::bind(held) else { continue };
+            let port = other.local_addr().unwrap().port();
+            for wildcard in wildcards {
+                let error = listen(addresses(&[wildcard], port)[0]).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{wildcard} beside {held}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_address_is_that_of_both_families_where_the_machine_has_both() {
+        let everywhere = listen(addresses(&["0.0.0.0:0"], 0)[0]).unwrap().local_addr().unwrap();
+        assert_eq!(everywhere.is_ipv6(), has_both_families());
+    }
 
     #[tokio::test]
     async fn connections_inherit_what_the_listener_is_tuned_to() {

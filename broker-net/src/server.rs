@@ -44,7 +44,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// The host name or address to listen at. The default is `127.0.0.1`.
+    /// The host name or address to listen at; of a name with several addresses, the first of IPv4, else the
+    /// first. The default is `127.0.0.1`.
     pub host: String,
     /// The port to listen at; 0, the default, for any that is free.
     pub port: u16,
@@ -72,6 +73,11 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
+    /// Why clients cannot be listened for.
+    fn refuse(&self, cause: Cause) -> BindError {
+        BindError { host: self.host.clone(), port: self.port, way: Way::Clients, cause }
+    }
+
     /// Reads and checks what TLS is made of.
     #[cfg(feature = "tls-core")]
     fn build_tls(&self) -> Result<Option<(crate::TlsOptions, crate::TlsConfig)>, crate::TlsError> {
@@ -253,24 +259,19 @@ impl ServerBuilder {
         #[cfg(feature = "websocket")]
         let websocket_authenticator = self.websocket_authenticator;
         let mut options = self.options;
-        let refuse = |cause| BindError {
-            host: options.host.clone(),
-            port: options.port,
-            way: Way::Clients,
-            cause,
-        };
         #[cfg(feature = "tls-core")]
-        let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
-        let listener = match self.socket {
-            Some(socket) => TcpDoor::adopt(socket),
-            None => TcpDoor::bind(&options.host, options.port).await,
-        };
-        let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
-        let address = listener.address();
+        let tls = options.build_tls().map_err(|source| options.refuse(Cause::Tls(source)))?;
         #[cfg(feature = "websocket")]
         let websocket = bind_websocket(&mut options, websocket_authenticator).await?;
         #[cfg(unix)]
         let unix = bind_unix(&options)?;
+        // Last: this port is what others wait for to learn that the server has started.
+        let listener = match self.socket {
+            Some(socket) => TcpDoor::adopt(socket),
+            None => TcpDoor::bind(&options.host, options.port).await,
+        };
+        let listener = listener.map_err(|source| options.refuse(Cause::Listen(source)))?;
+        let address = listener.address();
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         options.port = address.port();
         let broker = Broker::with_authenticator(options.broker.clone(), clock::now, authenticator);

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::config::kind::Kind;
 use crate::config::lang::{Node, Span, Value};
 use crate::config::layer::Layer;
 use crate::config::problem::{Findings, Origin};
@@ -167,6 +168,10 @@ impl Given {
             Effect::File => self.file = Some(text).filter(|t| !t.is_empty()).map(PathBuf::from),
             Effect::Signal => self.signal = Some(text).filter(|text| !text.is_empty()),
             Effect::Cluster => self.cluster(name, &text)?,
+            // NATS 2.14: main.go ConfigureOptions: `--routes ''` is as if it had not been written.
+            Effect::Option(Key { kind: Kind::List(_), .. }) if text.is_empty() => {
+                self.layer.unset(&flag.path);
+            }
             Effect::Option(key) => {
                 let number = || text.parse().map_err(|_| bad(key, name, &text, "not a number"));
                 let value = match value_of_text(key.kind, &text) {

@@ -93,13 +93,52 @@ fn what_is_not_to_run_a_server_is_known() {
 fn flags_of_parts_that_do_not_exist_yet_are_refused_by_name() {
     for (line, text) in [
         ("-js", "flag -js: natsd has no JetStream yet"),
-        ("--profile 1", "flag -profile: natsd has no profiler yet"),
-        ("--cluster nats://u:p@h:1", "flag -cluster: natsd has no clusters yet"),
+        (
+            "--cluster nats://u:p@h:1 --routes nats://h:2",
+            "flag -cluster: natsd has no clusters yet",
+        ),
     ] {
         let error = config::load(&request(line)).expect_err(line);
         assert_eq!(error.to_string(), text);
         assert!(error.is_usage(), "{line:?}");
     }
+}
+
+#[test]
+fn flags_that_nobody_would_miss_silently_are_passed_over_with_a_warning() {
+    for (line, text) in [
+        ("--profile 1", "flag -profile: natsd has no profiler yet: nothing listens there"),
+        (
+            "--cluster nats://u:p@h:1",
+            "flag -cluster: natsd has no clusters yet: nothing listens for other servers",
+        ),
+    ] {
+        let warnings = config::load(&request(line)).expect(line).warnings;
+        let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings, [text]);
+    }
+}
+
+#[test]
+fn an_empty_list_of_routes_is_none() {
+    let loaded = |line: &[&str]| {
+        let args = line.iter().map(|arg| (*arg).into());
+        let Ok(Invocation::Serve(request)) = parse(args, BTreeMap::new()) else {
+            panic!("{line:?}")
+        };
+        config::load(&request)
+    };
+    for line in [
+        &["--routes", ""][..],
+        &["-routes="],
+        &["--routes", "nats://h:2", "--routes="],
+        &["--cluster", "", "--routes", ""],
+        &["--cluster", "nats://h:1", "--routes", ""],
+    ] {
+        assert!(loaded(line).expect("a start").options.cluster.routes.is_empty(), "{line:?}");
+    }
+    let error = loaded(&["--routes=", "--routes", "nats://h:2"]).expect_err("no port");
+    assert!(error.to_string().contains("solicited routes require cluster"), "{error}");
 }
 
 #[test]

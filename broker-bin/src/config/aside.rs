@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use figment::value::{Dict, Value as Plain};
 
-use super::settle;
+use super::settle::{self, Missing};
 use super::table::{Block, Section as _};
 use crate::options::{Options, Permissions, User};
 
@@ -26,8 +26,8 @@ pub(crate) struct Aside {
 #[derive(Debug, Default)]
 pub(crate) struct List {
     users: Vec<User>,
-    /// What they ask for that does not exist yet: the option, by its path, and the part.
-    not_yet: Vec<(String, &'static str)>,
+    /// What they ask for that does not exist yet.
+    not_yet: Vec<Missing>,
 }
 
 /// What was checked fits the options, or the table is wrong. What the deserializer says of it is kept back: it
@@ -107,7 +107,7 @@ pub(crate) struct Placed {
 
 impl Placed {
     /// What users ask for that does not exist yet.
-    pub(crate) fn not_yet(&mut self) -> Vec<(String, &'static str)> {
+    pub(crate) fn not_yet(&mut self) -> Vec<Missing> {
         let of_accounts = self.of_accounts.iter_mut().map(|(_, list)| list);
         let lists = self.listed.iter_mut().chain(of_accounts);
         lists.flat_map(|list| std::mem::take(&mut list.not_yet)).collect()

@@ -56,6 +56,22 @@ impl Layer {
         self.origins.insert(path.to_owned(), origin);
     }
 
+    /// Sets one option no more.
+    pub(crate) fn unset(&mut self, path: &str) {
+        let (block, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let mut dict = Some(&mut self.values);
+        for inner in block.split('.').filter(|inner| !inner.is_empty()) {
+            dict = dict.and_then(|dict| match dict.get_mut(inner) {
+                Some(Value::Dict(_, inner)) => Some(inner),
+                _ => None,
+            });
+        }
+        if let Some(dict) = dict {
+            dict.remove(name);
+        }
+        self.origins.remove(path);
+    }
+
     /// Has a block of options, if only an empty one.
     pub(crate) fn open(&mut self, block: &str, origin: Origin) {
         self.values.entry(block.to_owned()).or_insert_with(|| Dict::new().into());

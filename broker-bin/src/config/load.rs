@@ -13,6 +13,7 @@ use super::Check;
 use super::aside::{Aside, Placed, Unusable};
 use super::layer::Layer;
 use super::problem::{Findings, Origin, Problem};
+use super::settle::Missing;
 use super::sources::Sources;
 use super::table::Section;
 use super::{environment, lang, settle};
@@ -144,12 +145,15 @@ fn over_each_other(
     let mut parts = Vec::new();
     settle::not_yet(top, &values, "", &mut parts);
     parts.extend(users.not_yet());
-    for (path, part) in parts {
-        let what = match origin(&path) {
-            Origin::Flag(_) => format!("natsd has no {part} yet"),
-            _ => format!("{path}: natsd has no {part} yet"),
-        };
-        findings.error(origin(&path), what);
+    for Missing { path, part, passed_over } in parts {
+        let mut what = format!("natsd has no {part} yet");
+        if !matches!(origin(&path), Origin::Flag(_)) {
+            what = format!("{path}: {what}");
+        }
+        match passed_over {
+            Some(so) => findings.warn(origin(&path), format!("{what}: {so}")),
+            None => findings.error(origin(&path), what),
+        }
     }
     // NATS 2.14: main.go ConfigureOptions: in a file, routes without a port are just not used.
     let has_routes = request.flags.origins().get("cluster.routes");

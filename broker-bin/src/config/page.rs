@@ -7,7 +7,7 @@ use super::check;
 use super::environment::variable;
 use super::field::Field;
 use super::kind::Kind;
-use super::table::{Block, Key, Reload, Section as _, Status};
+use super::table::{Block, Key, PassedOver, Reload, Section as _, Status};
 use crate::cli::dashed;
 use crate::options::Options;
 
@@ -33,7 +33,8 @@ is a text such as `\"1m30s\"`, with the units `ns`, `us`, `ms`, `s`, `m` and `h`
 
 A **reload** (`SIGHUP`, `--signal reload`) changes an option *at once*, for *new* connections only, or *not*: then all of the reload is
 refused. Options marked **not yet** belong to a part that natsd does not have yet: they are checked, and refused if they ask for it; a file
-that leaves the part off is fine. Values are never shown in an error.
+that leaves the part off is fine. Where nobody would lose anything without being told, as with a port that others connect to, they are
+*passed over* with a warning. Values are never shown in an error.
 ";
 
 /// All options in Markdown.
@@ -110,6 +111,10 @@ impl Chapter {
         match key.status {
             Status::NotYet(part) if part != self.part => {
                 let _ = write!(help, " **Not yet: {part}.**");
+                if let Some(PassedOver { when, .. }) = key.passed_over {
+                    let when = if when.is_empty() { "always" } else { when };
+                    let _ = write!(help, " Passed over {when}.");
+                }
             }
             Status::NoEffect(reason) => {
                 let _ = write!(help, " *Has no effect: {reason}.*");

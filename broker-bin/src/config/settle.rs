@@ -55,19 +55,25 @@ pub(crate) fn number(value: &Plain) -> Option<i128> {
     value.to_i128().or_else(|| value.to_u128()?.try_into().ok())
 }
 
-/// What asks for parts that do not exist yet: the option, by its path, and the part.
-pub(crate) fn not_yet(
-    block: &Block,
-    dict: &Dict,
-    path: &str,
-    found: &mut Vec<(String, &'static str)>,
-) {
+/// Something that asks for a part that does not exist yet.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    /// The option.
+    pub(crate) path: String,
+    pub(crate) part: &'static str,
+    /// It is passed over, and this is to be said of it.
+    pub(crate) passed_over: Option<&'static str>,
+}
+
+/// What asks for parts that do not exist yet.
+pub(crate) fn not_yet(block: &Block, dict: &Dict, path: &str, found: &mut Vec<Missing>) {
     for key in block.options() {
         let Some(value) = dict.get(key.name) else { continue };
         let path = join(path, key.name);
         if let Status::NotYet(part) = key.status {
             if !is_off(key.kind, key.off, value) {
-                found.push((path, part));
+                let passed_over = key.passed_over.filter(|over| (over.is)(value));
+                found.push(Missing { path, part, passed_over: passed_over.map(|over| over.so) });
             }
             continue;
         }

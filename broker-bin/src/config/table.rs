@@ -6,7 +6,7 @@
 
 use std::any::Any;
 
-use figment::value::Dict;
+use figment::value::{Dict, Value};
 
 use super::field::Field;
 use super::kind::Kind;
@@ -37,6 +37,8 @@ pub struct Key {
     pub(super) zero_is_default: bool,
     /// Values that leave the part off which does not exist yet.
     pub(super) off: &'static [&'static str],
+    /// What of a part that does not exist yet is passed over.
+    pub(super) passed_over: Option<PassedOver>,
     /// Switches that are on where this one is, unless the same source says otherwise.
     pub(super) implies: &'static [&'static str],
     /// Its value in a section.
@@ -102,6 +104,19 @@ impl Group {
     }
 }
 
+/// What is passed over with a warning, although it asks for a part that does not exist yet: what nobody loses
+/// without being told. So a port that others would connect to, who read that the connection is refused, but not
+/// what the server would have to do by itself, keep, or hold somebody to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PassedOver {
+    /// Does this value ask for nothing else?
+    pub(super) is: fn(&Value) -> bool,
+    /// When that is so, for the documentation: `without remotes`; empty for always.
+    pub(super) when: &'static str,
+    /// What the warning says of it.
+    pub(super) so: &'static str,
+}
+
 /// When a change takes effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reload {
@@ -120,7 +135,8 @@ pub enum Status {
     Supported,
     /// It is accepted, and nothing depends on it, for this reason.
     NoEffect(&'static str),
-    /// Refused if it asks for this part, which does not exist yet.
+    /// Refused if it asks for this part, which does not exist yet, or passed over with a warning if nobody
+    /// loses anything by it without being told.
     NotYet(&'static str),
     /// No option: a field that files, environment and flags do not set by name.
     Internal,
@@ -141,6 +157,7 @@ impl Key {
             called: "",
             zero_is_default: false,
             off: &[],
+            passed_over: None,
             implies: &[],
             field: None,
         }
@@ -208,6 +225,21 @@ impl Key {
 
     pub(crate) const fn off(self, off: &'static [&'static str]) -> Self {
         Self { off, ..self }
+    }
+
+    /// Is passed over with a warning, whatever it asks for. `so` is what the warning says.
+    pub(crate) const fn passed_over(self, so: &'static str) -> Self {
+        self.passed_over_if(|_| true, "", so)
+    }
+
+    /// Is passed over with a warning if it asks for nothing but what `is` says.
+    pub(crate) const fn passed_over_if(
+        self,
+        is: fn(&Value) -> bool,
+        when: &'static str,
+        so: &'static str,
+    ) -> Self {
+        Self { passed_over: Some(PassedOver { is, when, so }), ..self }
     }
 
     pub(crate) const fn implies(self, implies: &'static [&'static str]) -> Self {

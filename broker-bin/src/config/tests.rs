@@ -10,9 +10,11 @@ use super::check::Check;
 use super::kind::{Format, Kind};
 use super::load::extract;
 use super::problem::Problem;
-use super::table::{Block, Key, Section, Status};
+use super::table::{Block, Key, Section};
 use super::{ConfigErrors, Loaded, Request, environment, lang, load};
 use crate::options::*;
+
+mod parts;
 
 /// Calls a function for every section there is.
 macro_rules! each_section {
@@ -399,7 +401,7 @@ fn everything_that_is_wrong_is_told_with_its_place() {
 port: 70000
 max_payload: \"1MB\"
 ping_interval: \"two minutes\"
-prof_port: 8222
+ocsp: true
 authorization {
   timeout: x
   users: [ { user: 1 }, { user: a, permissions: { publish: 'a..b' } } ]
@@ -419,7 +421,7 @@ authorization {
              with a queue group, or an array of them, found another string",
             "NATSD_AUTHORIZATION__USERS: authorization.users[0].user: expected a string, found an integer",
             "NATSD_DEBUG: expected true or false",
-            "x.conf:4:12: prof_port: natsd has no profiler yet",
+            "x.conf:4:7: ocsp: natsd has no OCSP yet",
         ]
     );
 }
@@ -519,87 +521,6 @@ fn a_switch_that_implies_another_gives_way_to_it() {
 }
 
 #[test]
-fn a_part_that_does_not_exist_yet_is_refused_by_name() {
-    for (text, part) in [
-        ("cluster { port: 6222 }", "cluster: natsd has no clusters yet"),
-        ("cluster { listen: '0.0.0.0:-1', name: a }", "cluster: natsd has no clusters yet"),
-        ("gateway { name: a }", "gateway: natsd has no gateways yet"),
-        ("leafnodes { port: 7422 }", "leafnodes: natsd has no leaf nodes yet"),
-        ("leaf { remotes: [ { url: 'nats://h' } ] }", "leafnodes: natsd has no leaf nodes yet"),
-        ("websocket { jwt_cookie: j }", "websocket.jwt_cookie: natsd has no JWTs yet"),
-        ("mqtt { listen: 1883 }", "mqtt: natsd has no MQTT yet"),
-        ("jetstream: true", "jetstream: natsd has no JetStream yet"),
-        ("jetstream: enabled", "jetstream: natsd has no JetStream yet"),
-        ("jetstream {}", "jetstream: natsd has no JetStream yet"),
-        ("prof_port: 1", "prof_port: natsd has no profiler yet"),
-        ("operator: x.jwt", "operator: natsd has no operators and JWTs yet"),
-        ("resolver: URL(http://h/)", "resolver: natsd has no operators and JWTs yet"),
-        ("mappings { a: b }", "mappings: natsd has no subject mappings yet"),
-        ("ocsp: true", "ocsp: natsd has no OCSP yet"),
-        ("system_account: A", "system_account: natsd has no system account of another name yet"),
-        (
-            "accounts { A { exports: [ { stream: a } ] } }",
-            "accounts.A.exports: natsd has no imports and exports yet",
-        ),
-        ("accounts { A { jetstream: true } }", "accounts.A.jetstream: natsd has no JetStream yet"),
-        (
-            "authorization { users: [ { user: a }, \
-             { nkey: UAPS5RQ3Z3XXNFBRUPRKSRAIWUF33BM32O7QNDJWIUK62CDZ6QQ4UH35 } ] }",
-            "authorization.users[1].nkey: natsd has no nkeys yet",
-        ),
-        (
-            "authorization { auth_callout { account: a } }",
-            "authorization.auth_callout: natsd has no auth callouts yet",
-        ),
-    ] {
-        let errors = wrong(text, &[]);
-        assert_eq!(errors.len(), 1, "{text}: {errors:?}");
-        assert!(errors[0].starts_with("x.conf:1:") && errors[0].ends_with(part), "{errors:?}");
-    }
-}
-
-#[test]
-fn a_file_that_leaves_a_part_off_is_fine() {
-    for text in [
-        "cluster {}",
-        "cluster { name: a, routes: [ 'nats://h:1' ] }",
-        "cluster { port: 0 }",
-        "gateway {}",
-        "leafnodes { remotes: [] }",
-        "leafnodes { remotes: [ { url: 'nats://h', disabled: true } ] }",
-        "websocket { no_tls: true }",
-        "mqtt { listen: 0 }",
-        "jetstream: false",
-        "jetstream: disabled",
-        "jetstream { enabled: false, max_mem: 1G }",
-        "http_port: 0",
-        "accounts {}",
-        "accounts [A, B]",
-        "accounts { A { jetstream: disabled, imports: [], users: [ { user: a } ] } }",
-        "mappings {}",
-        "ocsp: false, ocsp_cache: false",
-        "proxies {}",
-        "operator: []",
-        "resolver: MEM",
-        "resolver_preload {}",
-        "system_account: '$SYS'",
-        "write_timeout: close",
-        "proxy_protocol: false, prof_port: 0, https_port: 0",
-    ] {
-        set(text);
-    }
-}
-
-#[test]
-fn a_typo_in_a_part_that_does_not_exist_yet_is_a_typo() {
-    let errors = wrong("cluster { port: 6222, roots: [], compression: s3 }", &[]);
-    assert_eq!(errors.len(), 3, "{errors:?}");
-    assert!(errors[0].ends_with("unknown field \"roots\"; did you mean \"routes\"?"), "{errors:?}");
-    assert!(errors[1].contains("cluster.compression.mode: expected \"off\", "), "{errors:?}");
-    assert!(errors[2].ends_with("cluster: natsd has no clusters yet"), "{errors:?}");
-}
-
-#[test]
 fn what_should_not_be_is_a_warning() {
     for (text, warning) in [
         (
@@ -619,6 +540,16 @@ fn what_should_not_be_is_a_warning() {
             "authorization { users: [ { user: a, permissions { publish: [] } } ] }",
             "authorization.users[0].permissions.publish: no subject is listed, so that all are allowed, as in \
              nats-server",
+        ),
+        (
+            "authorization { token: t, default_permissions { publish: a } }",
+            "authorization.default_permissions: permissions are for users, as in nats-server; here nobody is held \
+             to them",
+        ),
+        (
+            "authorization { permissions { publish: a } }",
+            "authorization.default_permissions: permissions are for users, as in nats-server; here nobody is held \
+             to them",
         ),
         (
             "max_conn: 1, max_connections: 2",
@@ -717,37 +648,6 @@ fn the_page_shows_all_options_as_they_are() {
     for (_, key) in options {
         assert!(page.contains(&format!("| `{}`", key.name)), "{}", key.name);
     }
-}
-
-#[test]
-fn only_parts_that_are_named_do_not_exist_yet() {
-    let mut parts: Vec<_> = Options::block()
-        .options()
-        .filter_map(|key| match key.status {
-            Status::NotYet(part) => Some(part),
-            _ => None,
-        })
-        .collect();
-    parts.sort_unstable();
-    parts.dedup();
-    assert_eq!(
-        parts,
-        [
-            "JWTs",
-            "JetStream",
-            "MQTT",
-            "OCSP",
-            "clusters",
-            "gateways",
-            "leaf nodes",
-            "operators and JWTs",
-            "policy \"retry\" for clients",
-            "profiler",
-            "subject mappings",
-            "system account of another name",
-            "trusted proxies",
-        ]
-    );
 }
 
 /// A file that is right is read in another way than single values, and than one in which somebody asks

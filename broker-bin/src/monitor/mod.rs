@@ -49,6 +49,8 @@ pub use gatewayz::Gatewayz;
 pub use healthz::{Health, HealthError, Healthz, HealthzOptions};
 #[cfg(feature = "monitoring")]
 pub use http::Monitor;
+#[cfg(feature = "monitoring")]
+pub(crate) use http::MonitorSocket;
 pub use jsz::{ApiStats, Jsz, JszConfig};
 pub use leafz::Leafz;
 pub use observer::{Facts, Observer};

@@ -14,6 +14,10 @@ use super::time::{Moment, Now, Wall};
 use super::websocketz::WebsocketVarz;
 use crate::options::{MetricsPrefix, Options};
 
+/// All are off unless they are switched on.
+// NATS 2.14: feature_flags.go.
+const FEATURE_FLAGS: [&str; 2] = ["js_ack_fc_v2", "js_raft_delete_range"];
+
 /// What monitoring shows that the broker does not know.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -42,6 +46,14 @@ pub struct Facts {
     pub tags: Vec<String>,
     /// Facts that describe this server.
     pub metadata: BTreeMap<String, String>,
+    /// New behaviour of nats-server by name, and whether the configuration switches it on.
+    pub feature_flags: BTreeMap<String, bool>,
+}
+
+/// The flags of nats-server with the values that the configuration gives them.
+fn feature_flags(set: &BTreeMap<String, bool>) -> BTreeMap<String, bool> {
+    let value = |name: &&str| set.get(*name).copied().unwrap_or_default();
+    FEATURE_FLAGS.iter().map(|name| ((*name).to_owned(), value(name))).collect()
 }
 
 impl Default for Facts {
@@ -59,6 +71,7 @@ impl Default for Facts {
             websocket: WebsocketVarz::default(),
             tags: Vec::new(),
             metadata: BTreeMap::new(),
+            feature_flags: feature_flags(&BTreeMap::new()),
         }
     }
 }
@@ -152,6 +165,7 @@ impl Observer {
         self.update_facts(|facts| {
             facts.tags.clone_from(&options.server_tags);
             facts.metadata.clone_from(&options.server_metadata);
+            facts.feature_flags = feature_flags(&options.feature_flags);
             facts.config_load_time = Some(now);
             if let Some(tls) = &options.tls {
                 facts.tls_timeout = tls.timeout.as_secs_f64();

@@ -79,8 +79,9 @@ fn refuse(kind: &str, name: &str, function: &str, text: &str, why: &str) -> BadR
     ))
 }
 
-fn escapes_are_whole(pair: &str) -> bool {
-    pair.split('%')
+/// Behind each `%` there are two hexadecimal digits.
+pub(super) fn escapes_are_whole(text: &str) -> bool {
+    text.split('%')
         .skip(1)
         .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }

@@ -145,6 +145,8 @@ pub struct Varz {
     /// Facts that describe the server.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// New behaviour of nats-server by name, and whether the configuration switches it on. natsd does not go by it.
+    pub feature_flags: BTreeMap<String, bool>,
     /// The account of the system.
     pub system_account: &'static str,
     /// Slow consumers by kind.
@@ -293,6 +295,7 @@ impl Observer {
             config_digest: facts.config_digest.clone(),
             tags: facts.tags.clone(),
             metadata: facts.metadata.clone(),
+            feature_flags: facts.feature_flags.clone(),
             system_account: broker_core::account::SYSTEM,
             slow_consumer_stats: ByKind { clients: stats.slow_consumers, ..ByKind::default() },
             stale_connection_stats: ByKind {

@@ -123,7 +123,8 @@ impl Options {
         Ok(token.as_ref().map(|token| Access::Token(Token::new(token.clone()))))
     }
 
-    fn has_users(&self) -> bool {
+    /// There is a list of users.
+    pub(super) fn has_users(&self) -> bool {
         self.authorization.users.is_some()
             || self.accounts.values().any(|account| !account.users.is_empty())
     }
@@ -169,9 +170,6 @@ impl Options {
             return Ok(Access::Users(Users::builder().user(user).build()?));
         }
         if let Some(token) = token {
-            if default.is_some() {
-                return Err(OptionsError::TokenPermissions);
-            }
             return Ok(Access::Token(Token::new(token.clone())));
         }
         if has_users {
@@ -349,11 +347,6 @@ pub enum OptionsError {
     /// Only one of them could be asked for.
     #[error("authorization: a token cannot be combined with a list of users")]
     TokenAndUsers,
-    /// Nobody would be held to them.
-    #[error(
-        "authorization: default_permissions are for users; who shows the token may do everything"
-    )]
-    TokenPermissions,
     /// A list of nobody.
     #[error("authorization: the list of users is empty: nobody could connect")]
     NoUsers,
@@ -433,7 +426,6 @@ impl OptionsError {
             Self::TooManyCountedSubjects(_) => "metrics_subjects",
             Self::HalfAnHttpUser => "http_user",
             Self::HttpAndHttps | Self::HttpsWithoutTls => "https_port",
-            Self::TokenPermissions => "authorization.default_permissions",
             Self::NoUsers | Self::Users(_) => "authorization.users",
             Self::NamelessUser(path)
             | Self::DuplicateUser { path, .. }
@@ -511,14 +503,6 @@ mod tests {
                 "authorization: a token cannot be combined with a list of users",
             ),
             (
-                Authorization {
-                    token: secret(),
-                    default_permissions: Some(Permissions::default()),
-                    ..Default::default()
-                },
-                "authorization: default_permissions are for users; who shows the token may do everything",
-            ),
-            (
                 Authorization { users: Some(vec![]), ..Default::default() },
                 "authorization: the list of users is empty: nobody could connect",
             ),
@@ -533,6 +517,17 @@ mod tests {
         ] {
             assert_eq!(refusal(authorization), text);
         }
+    }
+
+    #[test]
+    fn permissions_beside_a_token_are_passed_over() {
+        let authorization = Authorization {
+            token: Some("t".into()),
+            default_permissions: Some(Permissions::default()),
+            ..Default::default()
+        };
+        let options = Options { authorization, ..Options::default() };
+        assert!(matches!(options.access(), Ok(Access::Token(_))), "{:?}", options.access());
     }
 
     #[test]

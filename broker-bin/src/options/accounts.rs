@@ -28,7 +28,8 @@ section! {
     /// What it offers to other accounts.
     exports: Vec<Export> = Vec::new() => blocks(Export::block).not_yet("imports and exports");
     /// Its streams.
-    jetstream: Option<AccountJetStream> = None => block(AccountJetStream::block).not_yet("JetStream");
+    jetstream: Option<AccountJetStream> = None => block(AccountJetStream::block).not_yet("JetStream")
+        .passed_over("as in nats-server, there are no streams without `jetstream` outside of accounts");
     /// Subjects that are published to by another name.
     mappings: BTreeMap<String, Vec<MapDestination>> = BTreeMap::new() => Key::new(Kind::NamedLists {
         name: Format::Subject, block: MapDestination::block,

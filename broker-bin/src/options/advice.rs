@@ -43,6 +43,12 @@ impl Options {
         if self.websocket.tls.as_ref().is_some_and(is_first) {
             say("websocket.tls.handshake_first", "TLS always comes first here; it has no effect");
         }
+        // NATS 2.14: opts.go parseAuthorization.
+        let one = &self.authorization;
+        if one.default_permissions.is_some() && one.user.is_none() && !self.has_users() {
+            let text = "permissions are for users, as in nats-server; here nobody is held to them";
+            say("authorization.default_permissions", text);
+        }
         let mut look = |path: String, permissions: Option<&Permissions>| {
             let Some(Permissions { publish, subscribe, allow_responses }) = permissions else {
                 return;
@@ -56,7 +62,6 @@ impl Options {
                 }
             }
         };
-        let one = &self.authorization;
         look("authorization.default_permissions".into(), one.default_permissions.as_ref());
         let users =
             |path: String, users: &[User], look: &mut dyn FnMut(String, Option<&Permissions>)| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker_core::auth::Secret;
-use figment::value::Dict;
+use figment::value::{Dict, Value as Plain};
 
 use super::{Permissions, Tls};
 use crate::config::declare::{
@@ -104,6 +104,12 @@ fn mode(node: &Node) -> Meaning {
         _ => return Meaning::Unknown,
     };
     Meaning::Is(super::authorization::map(node, "mode", mode))
+}
+
+/// Nobody loses anything by it without being told: other servers are refused the connection, and log it.
+pub(super) fn only_listens_for_servers(block: &Plain) -> bool {
+    let routes = block.find_ref("routes").and_then(Plain::as_array);
+    routes.is_none_or(<[_]>::is_empty)
 }
 
 /// A block that only listens has nothing to do without a port.

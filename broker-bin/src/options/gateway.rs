@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker_core::auth::Secret;
-use figment::value::Dict;
+use figment::value::{Dict, Value as Plain};
 
 use super::cluster::has_no_port;
 use super::{PeerAuthorization, Tls};
@@ -56,6 +56,13 @@ section! {
     tls: Option<Tls> = None => block(Tls::block).at_once();
     /// Its servers.
     urls: Vec<Secret> = Vec::new() => list(Format::Url).aliases(&["url"]);
+}
+
+/// As of a cluster without routes.
+pub(super) fn only_listens_for_clusters(block: &Plain) -> bool {
+    let gateways = block.find_ref("gateways").and_then(Plain::as_array);
+    let listens = |block: &Dict| !has_no_port(block) && block.contains_key("name");
+    block.as_dict().is_some_and(listens) && gateways.is_none_or(<[_]>::is_empty)
 }
 
 // NATS 2.14: gateway.go validateGatewayOptions: a name demands a port.

@@ -161,8 +161,17 @@ section! {
 }
 
 fn is_off(block: &Dict) -> bool {
+    has_no_port(block) && connects_to_nobody(block)
+}
+
+/// As of a cluster without routes.
+pub(super) fn only_listens_for_leafs(block: &Plain) -> bool {
+    block.as_dict().is_some_and(connects_to_nobody)
+}
+
+fn connects_to_nobody(block: &Dict) -> bool {
     let is_disabled =
         |remote: &Plain| remote.find_ref("disabled").and_then(Plain::to_bool).unwrap_or(false);
     let remotes = block.get("remotes").and_then(Plain::as_array).unwrap_or_default();
-    has_no_port(block) && remotes.iter().all(is_disabled)
+    remotes.iter().all(is_disabled)
 }

@@ -44,9 +44,12 @@ pub use authorization::{
     AllowResponses, AuthCallout, Authorization, Permissions, SubjectLists, User,
 };
 pub(crate) use cluster::has_no_port;
+use cluster::only_listens_for_servers;
 pub use cluster::{Cluster, Compression, PeerAuthorization};
+use gateway::only_listens_for_clusters;
 pub use gateway::{Gateway, RemoteGateway};
 pub use jetstream::{AccountJetStream, JetStream, JetStreamBatch, JetStreamLimits, Tpm};
+use leafnodes::only_listens_for_leafs;
 pub use leafnodes::{LeafAuthorization, LeafMigration, LeafProxy, LeafUser, Leafnodes, RemoteLeaf};
 pub use log::{LogFormat, LogOptions, NoLogFormat};
 pub use monitoring::{MetricsPrefix, MetricsServerId, MonitorOptions};
@@ -69,7 +72,8 @@ section! {
     /// The name this program was called by: names the ports file.
     program: String = "natsd".into() => text().internal();
 
-    /// Host name or address to listen on.
+    /// Host name or address to listen on. A name with several addresses stands for the first of IPv4, else for
+    /// the first.
     host: String = "0.0.0.0".into() => text()
         .aliases(&["net"]).flag(Group::Server, &["a", "addr", "net"], "<host>");
     /// Port for clients. -1 is any that is free; 0 is the default. (In a program's `Options` 0 is any
@@ -236,10 +240,11 @@ section! {
     /// Subjects, with wildcards, for which `/metrics` counts messages; at most 64. NATS has no such option.
     metrics_subjects: Vec<String> = Vec::new() => list(Format::Subject);
     /// Port of the profiler.
-    prof_port: i64 = 0 => port().not_yet("profiler")
+    prof_port: i64 = 0 => port().not_yet("profiler").passed_over("nothing listens there")
         .flag(Group::Profiling, &["profile"], "<port>");
     /// How often the profiler looks for what waits.
-    prof_block_rate: i64 = 0 => integer(i64::MIN, i64::MAX).at_once().not_yet("profiler");
+    prof_block_rate: i64 = 0 => integer(i64::MIN, i64::MAX).at_once().not_yet("profiler")
+        .passed_over("it looks at nothing");
 
     /// Encryption of clients' connections.
     tls: Option<Tls> = None => block(Tls::block).at_once();
@@ -250,19 +255,24 @@ section! {
     /// Stapling of certificate states.
     ocsp: Ocsp = Ocsp::default() => block(Ocsp::block).at_once().not_yet("OCSP");
     /// What is remembered of certificate states.
-    ocsp_cache: OcspCache = OcspCache::default() => block(OcspCache::block).at_once().not_yet("OCSP");
+    ocsp_cache: OcspCache = OcspCache::default() => block(OcspCache::block).at_once().not_yet("OCSP")
+        .passed_over("nothing is asked that could be remembered");
 
     /// Links to the other servers of a cluster.
-    cluster: Cluster = Cluster::default() => block(Cluster::block).at_once().not_yet("clusters");
+    cluster: Cluster = Cluster::default() => block(Cluster::block).at_once().not_yet("clusters")
+        .passed_over_if(only_listens_for_servers, "without `routes`", "nothing listens for other servers");
     /// Links to other clusters.
-    gateway: Gateway = Gateway::default() => block(Gateway::block).not_yet("gateways");
+    gateway: Gateway = Gateway::default() => block(Gateway::block).not_yet("gateways")
+        .passed_over_if(only_listens_for_clusters, "without `gateways`", "nothing listens for other clusters");
     /// Links from and to leaf nodes.
     leafnodes: Leafnodes = Leafnodes::default() => block(Leafnodes::block)
-        .aliases(&["leaf"]).at_once().not_yet("leaf nodes");
+        .aliases(&["leaf"]).at_once().not_yet("leaf nodes")
+        .passed_over_if(only_listens_for_leafs, "without `remotes`", "nothing listens for them");
     /// Clients over WebSocket.
     websocket: Websocket = Websocket::default() => block(Websocket::block).aliases(&["ws"]);
     /// MQTT clients.
-    mqtt: Mqtt = Mqtt::default() => block(Mqtt::block).not_yet("MQTT");
+    mqtt: Mqtt = Mqtt::default() => block(Mqtt::block).not_yet("MQTT")
+        .passed_over("nothing listens for its clients");
     /// Streams.
     jetstream: Option<JetStream> = None => block(JetStream::block).at_once().not_yet("JetStream");
     /// Where streams are kept.
@@ -271,7 +281,7 @@ section! {
         .flag(Group::JetStream, &["sd", "store_dir"], "<dir>");
     /// The domain of streams by account.
     default_js_domain: BTreeMap<String, String> = BTreeMap::new() => Key::new(Kind::Texts)
-        .not_yet("JetStream");
+        .not_yet("JetStream").passed_over("there are no streams to name one for");
 
     /// Operators who vouch for accounts: JWTs, or files of them.
     operator: Vec<Secret> = Vec::new() => list(Format::Secret)
@@ -281,7 +291,8 @@ section! {
     resolver: Option<Resolver> = None => block(Resolver::block)
         .aliases(&["account_resolver", "accounts_resolver"]).at_once().not_yet("operators and JWTs");
     /// Encryption of connections to the resolver.
-    resolver_tls: Option<Tls> = None => block(Tls::block).at_once().not_yet("operators and JWTs");
+    resolver_tls: Option<Tls> = None => block(Tls::block).at_once().not_yet("operators and JWTs")
+        .passed_over("there is no resolver to connect to");
     /// JWTs of accounts, by their public keys.
     resolver_preload: BTreeMap<String, Secret> = BTreeMap::new() => Key::new(Kind::Texts)
         .not_yet("operators and JWTs");

@@ -38,7 +38,8 @@ section! {
 
 section! {
     /// What is asked about the certificates of others. A switch in place of the block is `verify`.
-    pub struct OcspPeer = Block::new("ocsp peer").short("a map, true or false", verify);
+    pub struct OcspPeer = Block::new("ocsp peer").short("a map, true or false", verify)
+        .off(verifies_nothing);
 
     /// Ask.
     verify: bool = false => switch().at_once();
@@ -79,6 +80,10 @@ fn verify(node: &Node) -> Meaning {
         Value::Bool(_) => Meaning::Is(map(node, "verify", node.value.clone())),
         _ => Meaning::Unknown,
     }
+}
+
+fn verifies_nothing(block: &Dict) -> bool {
+    block.get("verify").and_then(Plain::to_bool) != Some(true)
 }
 
 fn is_never(block: &Dict) -> bool {

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::common::{Client, DEADLINE, get, start};
+use crate::common::{Client, DEADLINE, ask, get, start};
 
 #[tokio::test]
 async fn a_thousand_requests_at_once_are_all_answered_and_disturb_no_client() {
@@ -52,6 +52,20 @@ async fn headers_without_end_are_refused() {
     let text = String::from_utf8(text).unwrap();
     assert!(text.is_empty() || text.starts_with("HTTP/1.1 431 "), "{text}");
     assert_eq!(get(&daemon, "/varz").await.status, 200);
+}
+
+#[tokio::test]
+async fn headers_are_bounded_by_their_bytes_and_not_by_their_number() {
+    let daemon = start().await;
+    let request = |lines: usize| {
+        let lines = "a:\r\n".repeat(lines);
+        format!("GET /varz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n")
+    };
+    let rest = request(0).len();
+    let fits = request(((16 << 10) - rest) / 4);
+    assert!(fits.len() > (16 << 10) - 4);
+    assert_eq!(ask(&daemon, &fits).await.status, 200);
+    assert_eq!(ask(&daemon, &request(1000)).await.status, 200);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 use broker_bin::{Daemon, Options};
 
-use crate::common::{ask, get, json, options, start};
+use crate::common::{Client, ask, get, json, options, start};
 
 #[tokio::test]
 async fn answers_can_be_read_by_pages_from_elsewhere() {
@@ -34,6 +34,58 @@ async fn paths_that_are_not_clean_lead_to_those_that_are() {
         let answer = get(&daemon, path).await;
         assert_eq!((answer.status, &*answer.body), (404, "404 page not found\n"), "{path}");
     }
+}
+
+/// The same was asked of nats-server 2.14.5.
+#[tokio::test]
+async fn targets_are_read_as_go_reads_them() {
+    let daemon = start().await;
+    for (target, status) in [
+        ("/%76arz", 200),
+        ("/v%61%72z?a=1", 200),
+        ("/connz?acc=$G&filter_subject=foo.>", 200),
+        ("/connz?a=\"<>{`|}\\^[]", 200),
+        ("/varz?\u{e9}=\u{e9}", 200),
+        ("/varz?a#x", 200),
+        ("/connz?limit=%zz", 200),
+        ("/varz#x", 404),
+        ("/#/varz", 404),
+        ("/a%2Fvarz", 404),
+        ("/%2Fvarz", 404),
+        ("/%2e/varz", 404),
+        ("/va\"rz", 404),
+        ("/\u{e9}", 404),
+        ("/%zz", 400),
+        ("/varz%", 400),
+        ("/va\u{1}rz", 400),
+        ("varz", 400),
+    ] {
+        let answer = get(&daemon, target).await;
+        assert_eq!(answer.status, status, "{target} {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_stands_in_a_query_as_it_is_means_the_same_as_its_escapes() {
+    let daemon = start().await;
+    let client = Client::connect(&daemon, "\"name\":\"<a>#1\"").await;
+    let _other = Client::connect(&daemon, "\"name\":\"<a>\"").await;
+    for name in ["<a>#1", "%3Ca%3e%231"] {
+        let found = json(&daemon, &format!("/connz?search={name}")).await;
+        assert_eq!(found["num_connections"], 1, "{name}");
+        assert_eq!(found["connections"][0]["cid"], client.cid);
+    }
+}
+
+#[tokio::test]
+async fn targets_are_read_alike_on_a_connection_that_stays() {
+    let daemon = start().await;
+    let first = "GET /connz?a=<> HTTP/1.1\r\nHost: x\r\n\r\n";
+    let with_body = "POST /connz?a=<> HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n<>";
+    let last = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = ask(&daemon, &[first, first, with_body, last].concat()).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body.matches("HTTP/1.1 200 OK").count(), 3, "{}", answer.body);
 }
 
 #[tokio::test]

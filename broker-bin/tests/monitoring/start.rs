@@ -1,4 +1,4 @@
-use broker_bin::{Daemon, Options};
+use broker_bin::{Daemon, Options, StartError};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{get, json, options, start};
@@ -21,6 +21,32 @@ async fn a_port_that_is_taken_is_an_error_that_names_it() {
     let expected =
         format!("Can't start monitoring: can't listen to the monitor port 127.0.0.1:{port}: ");
     assert!(text.starts_with(&expected), "{text}");
+}
+
+/// Whoever can connect as a client can ask for its health.
+#[tokio::test]
+async fn monitoring_listens_first_then_websocket_and_the_port_of_clients_last() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut options = Options { port, http_port: port.into(), ..options() };
+    options.websocket.host = Some("127.0.0.1".to_owned());
+    options.websocket.port = port.into();
+    options.websocket.no_tls = true;
+    let mut failed = Vec::new();
+    for _ in 0..3 {
+        let error = Daemon::start(options.clone()).await.unwrap_err();
+        match error {
+            StartError::Monitor { .. } => options.http_port = -1,
+            StartError::Websocket { .. } => options.websocket.port = -1,
+            StartError::Listen { .. } => options.port = 0,
+            _ => panic!("{error}"),
+        }
+        failed.push(error.to_string());
+    }
+    assert!(failed[0].starts_with("Can't start monitoring: "), "{failed:?}");
+    assert!(failed[1].starts_with("Unable to listen for websocket connections: "), "{failed:?}");
+    assert!(failed[2].starts_with("Error listening on port: "), "{failed:?}");
+    assert_eq!(get(&Daemon::start(options).await.unwrap(), "/healthz").await.status, 200);
 }
 
 #[tokio::test]

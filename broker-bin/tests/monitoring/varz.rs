@@ -9,14 +9,14 @@ use crate::common::{Client, get, json, keys, options, start};
 async fn the_server_is_shown_with_the_fields_of_the_reference_in_their_order() {
     let daemon = start().await;
     let body = get(&daemon, "/varz").await.body;
-    // NATS 2.14: those of a server without cluster, streams and the like, but for `feature_flags`.
+    // NATS 2.14: those of a server without cluster, streams and the like.
     let expected = "server_id server_name version proto go host port max_connections ping_interval ping_max \
         http_host http_port http_base_path https_port auth_timeout max_control_line max_payload max_pending \
         cluster gateway leaf mqtt websocket jetstream tls_timeout write_deadline start now uptime mem cores \
         gomaxprocs cpu connections total_connections routes remotes leafnodes in_msgs in_bytes \
         in_client_msgs in_client_bytes out_msgs out_bytes out_client_msgs out_client_bytes slow_consumers \
         stale_connections stalled_clients subscriptions http_req_stats config_load_time config_digest \
-        system_account slow_consumer_stats stale_connection_stats disk_io_wait_stats";
+        feature_flags system_account slow_consumer_stats stale_connection_stats disk_io_wait_stats";
     assert_eq!(keys(&body), expected.split_whitespace().collect::<Vec<_>>());
 }
 
@@ -44,6 +44,19 @@ async fn limits_and_addresses_are_those_that_hold() {
     assert_eq!(varz.get("auth_required"), None, "nobody need show anything");
     assert!(varz["mem"].as_u64().unwrap() > 1 << 20);
     assert!(varz["cores"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn feature_flags_are_those_of_the_reference_as_they_are_set() {
+    let shown = |varz: &serde_json::Value| varz["feature_flags"].clone();
+    let daemon = start().await;
+    let off = json!({"js_ack_fc_v2": false, "js_raft_delete_range": false});
+    assert_eq!(shown(&json(&daemon, "/varz").await), off);
+    let feature_flags =
+        BTreeMap::from([("js_ack_fc_v2".to_owned(), true), ("nobody_has_it".to_owned(), true)]);
+    let daemon = Daemon::start(Options { feature_flags, ..options() }).await.unwrap();
+    let on = json!({"js_ack_fc_v2": true, "js_raft_delete_range": false});
+    assert_eq!(shown(&json(&daemon, "/varz").await), on);
 }
 
 #[tokio::test]

@@ -74,6 +74,24 @@ const STARTS: &[(&[&str], &str)] = &[
     (&["-p", "-1", "-D", "-V"], ""),
     (&["-p", "-1", "-P", "server.pid"], ""),
     (&["-p", "-1", "-cluster_name", "c"], ""),
+    (&["-p", "-1", "-cluster", "nats://127.0.0.1:-1"], ""),
+    (&["-p", "-1", "--cluster", "nats-route://127.0.0.1:-1", "--cluster_name", "c"], ""),
+    (&["-p", "-1", "--cluster_listen", "nats://127.0.0.1:-1"], ""),
+    (&["-p", "-1", "--cluster", ""], ""),
+    (&["-p", "-1", "--routes", ""], ""),
+    (&["-p", "-1", "-routes="], ""),
+    (
+        &[
+            "-p",
+            "-1",
+            "-cluster",
+            "nats://127.0.0.1:-1",
+            "-routes",
+            "nats://127.0.0.1:1",
+            "-routes=",
+        ],
+        "",
+    ),
     (&["-p", "-1", "-m", "-1"], ""),
     (&["-p", "-1", "--http_port", "-1"], ""),
     (&["-c", "server.conf"], "port: -1"),
@@ -98,15 +116,17 @@ const STARTS: &[(&[&str], &str)] = &[
          password: a}] }\n  $SYS { users [{user: sys, pass: sys}] }\n}",
     ),
     (&["-c", "server.conf"], "port: -1\nhost: 127.0.0.1\njetstream: disabled\ncluster {}\n"),
+    (&["-c", "server.conf"], "port: -1\nleafnodes { listen: \"127.0.0.1:-1\" }\ngateway {}\n"),
+    (
+        &["-c", "server.conf"],
+        "port: -1\nauthorization { token: t, default_permissions { publish: a } }",
+    ),
 ];
 
 /// What is refused, and for which part. With a part its lines move up.
 const NOT_YET: &[(&[&str], &str)] = &[
     (&["-p", "-1", "-js"], "JetStream"),
     (&["-p", "-1", "--jetstream", "-sd", "data"], "JetStream"),
-    (&["-p", "-1", "-cluster", "nats://127.0.0.1:-1"], "clusters"),
-    (&["-p", "-1", "--cluster", "nats-route://127.0.0.1:-1", "--cluster_name", "c"], "clusters"),
-    (&["-p", "-1", "--cluster_listen", "nats://127.0.0.1:-1"], "clusters"),
     (&["-p", "-1", "-cluster", "nats://127.0.0.1:-1", "-routes", "nats://127.0.0.1:1"], "clusters"),
     (
         &["-p", "-1", "--cluster", "nats://127.0.0.1:-1", "--routes", "nats-route://127.0.0.1:1"],

@@ -27,6 +27,11 @@ const GOOD: &[(&str, &str)] = &[
     ("accounts { A { users: [{user: u, password: Pl4nted11}] } }", "Pl4nted11"),
     ("authorization { token: Pl4nted12 }", "Pl4nted12"),
     ("authorization { token: \"Pl4nted13\", timeout: 1000 }", "Pl4nted13"),
+    ("authorization { token: Pl4nted35, permissions: { publish: x } }", "Pl4nted35"),
+    (
+        "cluster { port: 1, authorization { user: u, password: Pl4nted40 } }\nauthorization { token: Pl4nted15 }",
+        "Pl4nted15",
+    ),
     ("WORD: \"Pl4nted14\"\nauthorization { token: $WORD }", "Pl4nted14"),
 ];
 
@@ -47,13 +52,12 @@ const BAD: &[&str] = &[
     "authorization: Pl4nted32",
     "authorization { user: u, password: Pl4nted33, token: Pl4nted33 }",
     "authorization { password: Pl4nted34 }",
-    "authorization { token: Pl4nted35, permissions: { publish: x } }",
     "authorization { users: [{user: u, password: Pl4nted36}, {user: u, password: Pl4nted36}] }",
     "authorization { users: [{password: Pl4nted37}] }",
     "authorization { users: [{user: u, password: Pl4nted38, permissions: {publish: 'a..b'}}] }",
     "cluster { port: 1, routes: ['nats://u:Pl4nted39@localhost:1'] }",
-    "cluster { port: 1, authorization { user: u, password: Pl4nted40 } }",
-    "leafnodes { remotes: [{url: 'nats://u:Pl4nted41@localhost:1'}] }",
+    "cluster { port: 1, routes: 'nats://h', authorization { user: u, password: Pl4nted41 } }",
+    "leafnodes { remotes: [{url: 'nats://u:Pl4nted49@localhost:1'}] }",
     "leafnodes { remotes: [{url: 'nats:/u:Pl4nted42@:x'}] }",
     "jetstream { key: Pl4nted43 }",
     "operator: Pl4nted44",
@@ -73,7 +77,7 @@ const BAD_FLAGS: &[&[&str]] = &[
     &["--pass=Pl4nted61", "-p", "1x", "--user", "u"],
     &["--pass", "Pl4nted62"],
     &["--auth", "Pl4nted63", "--user", "u"],
-    &["--cluster", "nats://u:Pl4nted65@localhost:1"],
+    &["--cluster", "nats://u:Pl4nted65@localhost:1", "--routes", "nats://localhost:2"],
     &["--remote_syslog", "foo://u:Pl4nted66@x"],
 ];
 

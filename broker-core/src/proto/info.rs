@@ -99,26 +99,46 @@ fn is_zero(value: &u64) -> bool {
 /// servers tell each other.
 // NATS 2.14: client.go processInfo, server.go Info.
 pub(crate) fn check_from_client(json: &[u8]) -> Result<(), NotJson> {
-    json::for_each_member(json, |key, value| if value.is_null() { Ok(()) } else { check(key, value) })
+    json::for_each_member(
+        json,
+        |key, value| if value.is_null() { Ok(()) } else { check(key, value) },
+    )
 }
 
 fn check(key: &str, value: Value<'_>) -> Result<(), NotJson> {
     match key {
-        "headers" | "auth_required" | "tls_required" | "tls_verify" | "tls_available" | "jetstream"
-        | "cluster_dynamic" | "ldm" | "connect_info" | "acc_is_sys" | "lnoc" | "lnocu"
-        | "info_on_connect" | "gateway_nrp" | "gateway_iom" => _ = value.bool()?,
+        "headers" | "auth_required" | "tls_required" | "tls_verify" | "tls_available"
+        | "jetstream" | "cluster_dynamic" | "ldm" | "connect_info" | "acc_is_sys" | "lnoc"
+        | "lnocu" | "info_on_connect" | "gateway_nrp" | "gateway_iom" => _ = value.bool()?,
         "proto" | "port" | "api_lvl" | "route_pool_size" | "route_pool_idx" => {
             let _: i64 = value.integer()?;
         }
         "max_payload" => _ = value.integer::<i32>()?,
         "client_id" => _ = value.integer::<u64>()?,
         "gossip_mode" | "gateway_cmd" => _ = value.integer::<u8>()?,
-        "server_id" | "server_name" | "version" | "git_commit" | "go" | "host" | "ip"
-        | "client_ip" | "nonce" | "cluster" | "domain" | "compression" | "remote_account"
-        | "route_account" | "route_acc_add_reqid" | "gateway" | "gateway_url" | "xkey" => {
+        "server_id"
+        | "server_name"
+        | "version"
+        | "git_commit"
+        | "go"
+        | "host"
+        | "ip"
+        | "client_ip"
+        | "nonce"
+        | "cluster"
+        | "domain"
+        | "compression"
+        | "remote_account"
+        | "route_account"
+        | "route_acc_add_reqid"
+        | "gateway"
+        | "gateway_url"
+        | "xkey" => {
             _ = value.string()?;
         }
-        "connect_urls" | "ws_connect_urls" | "gateway_urls" | "leafnode_urls" => check_strings(value)?,
+        "connect_urls" | "ws_connect_urls" | "gateway_urls" | "leafnode_urls" => {
+            check_strings(value)?
+        }
         "import" | "export" => check_permission(value)?,
         _ => {}
     }

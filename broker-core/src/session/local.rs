@@ -451,7 +451,14 @@ impl LocalSession {
                 trace_denied = Some(Subject::from_wire(destination));
             }
             Tracing::To { is_only: true, .. } => {
-                publisher.pass_over(account, receiver, permissions, &message, &mut outcome, &mut work);
+                publisher.pass_over(
+                    account,
+                    receiver,
+                    permissions,
+                    &message,
+                    &mut outcome,
+                    &mut work,
+                );
             }
             Tracing::Nowhere => {}
             Tracing::To { is_only: false, .. } | Tracing::None => {

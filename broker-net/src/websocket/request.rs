@@ -5,16 +5,13 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use broker_core::carrier::Cookies;
-use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
+use httparse::{EMPTY_HEADER, Header, Request, Status};
 
 use super::origin::{AllowedOrigins, Origin};
 
 /// The most that a request may take.
 // NATS 2.14 has no limit of its own; Go's is 1 MiB, which anybody can make the server hold.
 pub const HEAD_BYTES: usize = 8 << 10;
-
-/// The most lines of a request.
-const HEADERS: usize = 64;
 
 /// Who may connect, and how.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +80,7 @@ pub enum Refusal {
     /// It is no HTTP.
     #[error("malformed HTTP request")]
     Malformed,
-    /// It is longer than [`HEAD_BYTES`], or has too many lines.
+    /// It is longer than [`HEAD_BYTES`].
     #[error("request headers too large")]
     TooLarge,
     /// It did not come in time.
@@ -147,13 +144,15 @@ impl Refusal {
 ///
 /// Why it cannot be accepted.
 pub fn parse(head: &[u8], rules: &Rules) -> Result<Option<Parsed>, Refusal> {
-    let mut headers = [EMPTY_HEADER; HEADERS];
+    let bounded = &head[..head.len().min(HEAD_BYTES)];
+    // Only bytes are bounded: meshes and proxies add dozens of lines.
+    let lines = bounded.iter().filter(|byte| **byte == b'\n').count();
+    let mut headers = vec![EMPTY_HEADER; lines];
     let mut request = Request::new(&mut headers);
-    let used = match request.parse(&head[..head.len().min(HEAD_BYTES)]) {
+    let used = match request.parse(bounded) {
         Ok(Status::Complete(used)) => used,
         Ok(Status::Partial) if head.len() >= HEAD_BYTES => return Err(Refusal::TooLarge),
         Ok(Status::Partial) => return Ok(None),
-        Err(Error::TooManyHeaders) => return Err(Refusal::TooLarge),
         Err(_) => return Err(Refusal::Malformed),
     };
     let path = request.path.unwrap_or_default().split('?').next().unwrap_or_default();

@@ -38,6 +38,34 @@ async fn an_official_client_comes_by_websocket_over_tls() {
     assert!(!other.server_info().tls_required);
 }
 
+/// However the request is cut into pieces.
+#[tokio::test]
+async fn plain_http_is_answered_in_the_words_of_the_reference() {
+    let authority = Authority::new("us");
+    let server = server(&authority).await;
+    // Go: net/http.
+    let told = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    for (text, piece, expected) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", 4096, told),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1, told),
+        ("HEAD / HTTP/1.1\r\n\r\n", 3, told),
+        ("POST / HTTP/1.1\r\n\r\n", 4096, told),
+        ("OPTIONS * HTTP/1.1\r\n\r\n", 4096, told),
+        ("CONNECT {}\r\n", 4096, ""),
+    ] {
+        let mut stream = TcpStream::connect(server.websocket_addr().unwrap()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        for piece in text.as_bytes().chunks(piece) {
+            stream.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = Vec::new();
+        let reading = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+        assert!(reading.is_ok() || expected.is_empty(), "{text}");
+        assert_eq!(String::from_utf8(answer).unwrap(), expected, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn half_a_handshake_is_gone_in_two_seconds() {
     let authority = Authority::new("us");

@@ -6,11 +6,7 @@
 //! connection ends. `SESSIONS=20000` plays more of them, `SEED=7` others. What differs is shown with as
 //! few operations as show it.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail as tests do"
-)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::env;
 use std::io::{Read, Write};

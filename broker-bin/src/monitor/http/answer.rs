@@ -64,6 +64,11 @@ pub(super) fn bad_request(error: &BadRequest) -> Answer {
     answer(StatusCode::BAD_REQUEST, TEXT, error.to_string())
 }
 
+/// To a request that Go's server cannot read.
+pub(super) fn malformed() -> Answer {
+    answer(StatusCode::BAD_REQUEST, TEXT, "400 Bad Request")
+}
+
 pub(super) fn not_found() -> Answer {
     let answer = answer(StatusCode::NOT_FOUND, TEXT, "404 page not found\n");
     with(answer, X_CONTENT_TYPE_OPTIONS, "nosniff")

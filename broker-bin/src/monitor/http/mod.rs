@@ -7,6 +7,7 @@
 //! | who may look | `access` |
 //! | making answers a few at a time, and what they may take | `kitchen` |
 //! | the socket, and connections that do not last | `server`, `patience` |
+//! | targets that the HTTP library refuses and Go does not | `target` |
 
 mod access;
 mod answer;
@@ -14,5 +15,7 @@ mod kitchen;
 mod patience;
 mod routes;
 mod server;
+mod target;
 
 pub use server::Monitor;
+pub(crate) use server::MonitorSocket;

@@ -13,7 +13,7 @@ use super::access::Access;
 use super::answer::{self, Answer};
 use super::kitchen::{Failed, Kitchen};
 use crate::monitor::metrics::Metrics;
-use crate::monitor::query::{BadRequest, Query};
+use crate::monitor::query::{BadRequest, Query, escapes_are_whole};
 use crate::monitor::{
     ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, SubszOptions, json, jsz, page,
 };
@@ -91,12 +91,16 @@ pub(super) fn clean_base(path: &str) -> String {
 async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Answer {
     let uri = request.uri();
     let path = uri.path();
+    if !path.starts_with('/') || !escapes_are_whole(path) {
+        return answer::malformed();
+    }
     let clean = clean_path(path);
     if clean != path {
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         return answer::elsewhere(&format!("{clean}{query}"));
     }
-    let Some(endpoint) = desk.endpoint(path) else { return answer::not_found() };
+    let endpoint = unescape(path).and_then(|path| desk.endpoint(&path));
+    let Some(endpoint) = endpoint else { return answer::not_found() };
     // Whoever only wants to know whether we are well has no secrets to see.
     if endpoint != Endpoint::Healthz
         && let Err(challenges) = desk.access.check(request.headers())
@@ -262,6 +266,26 @@ fn clean_path(path: &str) -> String {
     clean
 }
 
+/// Without its escapes; `None` if there is no endpoint of that name.
+// Go: net/http compares part by part, so that an escaped slash is none.
+fn unescape(path: &str) -> Option<String> {
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            plain.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let byte = u8::try_from(digit()? << 4 | digit()?).ok()?;
+        if byte == b'/' {
+            return None;
+        }
+        plain.push(byte);
+    }
+    String::from_utf8(plain).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,6 +301,19 @@ mod tests {
             ("//", "/"),
         ] {
             assert_eq!(clean_path(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_are_unescaped_as_go_does() {
+        for (path, expected) in [
+            ("/varz", Some("/varz")),
+            ("/%76ar%7A", Some("/varz")),
+            ("/%C3%A9", Some("/é")),
+            ("/a%2Fvarz", None),
+            ("/%ff", None),
+        ] {
+            assert_eq!(unescape(path).as_deref(), expected, "{path}");
         }
     }
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use axum::Router;
-use broker_net::TlsOptions;
+use broker_net::{TlsOptions, listen_tcp};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::patience::Patient;
 use super::routes;
+use super::target::Escaped;
 use crate::monitor::{MonitorOptions, Observer};
 
 /// How long a request may take to arrive, and how long a connection may say nothing.
@@ -31,6 +32,9 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a request may be, its headers included. nats-server grants 1 MiB.
 const HEADERS_BYTES: usize = 16 << 10;
+
+/// As many as fit into it: meshes and proxies add dozens.
+const HEADERS: usize = HEADERS_BYTES / "a:\r\n".len();
 
 /// Descriptors kept for the moment when the process has no others: just then somebody will want to look.
 const RESERVE: usize = 8;
@@ -63,12 +67,7 @@ impl Monitor {
     ///
     /// If the address cannot be listened at.
     pub async fn bind(options: &MonitorOptions, observer: Observer) -> io::Result<Self> {
-        let tls: Tls = Arc::new(ArcSwapOption::new(build(options.tls.as_ref())?));
-        let listener = listen(&options.host, options.port).await?;
-        let address = listener.local_addr()?;
-        let router = routes::router(options, observer, address);
-        let serving = serve(listener, router, Arc::clone(&tls), options.max_connections.max(1));
-        Ok(Self { address, tls, task: tokio::spawn(serving).abort_handle() })
+        Ok(MonitorSocket::listen(options).await?.serve(options, observer))
     }
 
     /// Does it speak TLS?
@@ -94,6 +93,33 @@ impl Monitor {
     }
 }
 
+/// The listener of monitoring before there is something to show: requests wait in the kernel until
+/// [`Self::serve`]. Dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct MonitorSocket {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Tls,
+}
+
+impl MonitorSocket {
+    /// As [`Monitor::bind`].
+    pub(crate) async fn listen(options: &MonitorOptions) -> io::Result<Self> {
+        let tls: Tls = Arc::new(ArcSwapOption::new(build(options.tls.as_ref())?));
+        let listener = TcpListener::from_std(listen_tcp(&options.host, options.port).await?)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address, tls })
+    }
+
+    /// Shows what `observer` sees.
+    pub(crate) fn serve(self, options: &MonitorOptions, observer: Observer) -> Monitor {
+        let Self { listener, address, tls } = self;
+        let router = routes::router(options, observer, address);
+        let serving = serve(listener, router, Arc::clone(&tls), options.max_connections.max(1));
+        Monitor { address, tls, task: tokio::spawn(serving).abort_handle() }
+    }
+}
+
 impl Drop for Monitor {
     fn drop(&mut self) {
         self.task.abort();
@@ -105,19 +131,6 @@ fn build(options: Option<&TlsOptions>) -> io::Result<Option<Arc<ServerConfig>>> 
     let config =
         options.build().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     Ok(Some(config.rustls()))
-}
-
-async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
-    // As Go does: every address of either family, where the machine has both.
-    if matches!(host, "" | "0.0.0.0" | "::")
-        && let Ok(listener) = TcpListener::bind(("::", port)).await
-    {
-        return Ok(listener);
-    }
-    let host = if host.is_empty() { "0.0.0.0" } else { host };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
-    TcpListener::bind(&*addresses).await
 }
 
 async fn serve(listener: TcpListener, router: Router, tls: Tls, max_connections: usize) {
@@ -205,11 +218,12 @@ async fn serve_one<S>(stream: S, router: Router, may_stay: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = TokioIo::new(stream);
+    let stream = TokioIo::new(Escaped::new(stream));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
         .max_buf_size(HEADERS_BYTES)
+        .max_headers(HEADERS)
         .keep_alive(may_stay)
         .serve_connection(stream, TowerToHyperService::new(router));
     // Whoever is cut, or breaks off, knows it.

@@ -17,9 +17,8 @@ impl ClientSession {
             return false;
         }
         let Phase::Served(served) = &self.phase else { return false };
-        let may_trace = |destination| {
-            may_trace_to(&served.account, served.permissions.as_ref(), destination)
-        };
+        let may_trace =
+            |destination| may_trace_to(&served.account, served.permissions.as_ref(), destination);
         match tracing {
             Tracing::To { destination, is_only: false } if may_trace(destination) => false,
             Tracing::To { destination, is_only: true } if may_trace(destination) => {

@@ -105,10 +105,40 @@ fn operation(random: &mut Random) -> Operation {
 }
 
 const SUBJECTS: [&str; 34] = [
-    "foo", "foo", "foo.bar", "foo.a.b", "foo.deny.x", "deny.x", "t.ok", "only", "other", "foo.deny", "a..b",
-    ".a", "e.g.", ".", "..", "foo..x", "*", ">", "foo.*", "foo.>", "foo.>.x", ">.x", "foo.deny.>",
-    "foo.*.x", "only.>", "foo*", "f>o", "a.b.c.d.e", "$SYS.x", "_GR_.x.y", "$NRG.x", "_R_.x.y",
-    "$JS.ACK.x", "größe",
+    "foo",
+    "foo",
+    "foo.bar",
+    "foo.a.b",
+    "foo.deny.x",
+    "deny.x",
+    "t.ok",
+    "only",
+    "other",
+    "foo.deny",
+    "a..b",
+    ".a",
+    "e.g.",
+    ".",
+    "..",
+    "foo..x",
+    "*",
+    ">",
+    "foo.*",
+    "foo.>",
+    "foo.>.x",
+    ">.x",
+    "foo.deny.>",
+    "foo.*.x",
+    "only.>",
+    "foo*",
+    "f>o",
+    "a.b.c.d.e",
+    "$SYS.x",
+    "_GR_.x.y",
+    "$NRG.x",
+    "_R_.x.y",
+    "$JS.ACK.x",
+    "größe",
 ];
 
 const REPLIES: [&str; 8] =
@@ -117,7 +147,10 @@ const REPLIES: [&str; 8] =
 fn verb(random: &mut Random, verb: &str) -> String {
     match random.below(12) {
         0 => verb.to_lowercase(),
-        1 => verb.chars().map(|c| if random.once_in(2) { c.to_ascii_lowercase() } else { c }).collect(),
+        1 => verb
+            .chars()
+            .map(|c| if random.once_in(2) { c.to_ascii_lowercase() } else { c })
+            .collect(),
         _ => verb.into(),
     }
 }
@@ -127,7 +160,8 @@ fn line(random: &mut Random, words: &[String]) -> String {
     let mut line = String::new();
     for (place, word) in words.iter().enumerate() {
         if place > 0 {
-            line += if random.once_in(12) { random.pick(&["\t", "  ", " \t ", "\t\t"]) } else { " " };
+            line +=
+                if random.once_in(12) { random.pick(&["\t", "  ", " \t ", "\t\t"]) } else { " " };
         }
         line += word;
     }
@@ -151,7 +185,11 @@ fn size(random: &mut Random, len: usize) -> String {
 }
 
 fn behind(random: &mut Random) -> &'static str {
-    if random.once_in(12) { random.pick(&["\n", "X", "\rX", "", "\r\n\r\n", "XX\r\n"]) } else { "\r\n" }
+    if random.once_in(12) {
+        random.pick(&["\n", "X", "\rX", "", "\r\n\r\n", "XX\r\n"])
+    } else {
+        "\r\n"
+    }
 }
 
 fn payload(random: &mut Random) -> &'static str {
@@ -175,7 +213,8 @@ fn publish(random: &mut Random) -> Operation {
 }
 
 fn headers(random: &mut Random) -> String {
-    let mut block = String::from(if random.once_in(10) { "NATS/1.0 503\r\n" } else { "NATS/1.0\r\n" });
+    let mut block =
+        String::from(if random.once_in(10) { "NATS/1.0 503\r\n" } else { "NATS/1.0\r\n" });
     for _ in 0..random.below(4) {
         block += random.pick(&[
             "A: b\r\n",
@@ -247,8 +286,20 @@ fn unsubscribe(random: &mut Random) -> Operation {
 }
 
 const KEYS: [&str; 14] = [
-    "verbose", "VERBOSE", "name", "user", "pass", "u\u{17f}er", "protocol", "echo", "import", "jwt",
-    "remote_account", "proxy_sig", "account", "other",
+    "verbose",
+    "VERBOSE",
+    "name",
+    "user",
+    "pass",
+    "u\u{17f}er",
+    "protocol",
+    "echo",
+    "import",
+    "jwt",
+    "remote_account",
+    "proxy_sig",
+    "account",
+    "other",
 ];
 
 /// CONNECT with JSON of any kind, mostly an object.
@@ -303,12 +354,27 @@ fn object(random: &mut Random, depth: usize, json: &mut Vec<u8>) {
 
 fn value(random: &mut Random, depth: usize, json: &mut Vec<u8>) {
     match random.below(if depth > 0 { 8 } else { 5 }) {
-        0 => json.extend_from_slice(random.pick(&["null", "true", "false", "nul", "True"]).as_bytes()),
+        0 => json
+            .extend_from_slice(random.pick(&["null", "true", "false", "nul", "True"]).as_bytes()),
         1..=2 => json.extend_from_slice(
             random
                 .pick(&[
-                    "0", "-0", "1", "1.0", "1e0", "-1.5E+3", "01", "1.", ".1", "+1", "1e999999",
-                    "9223372036854775807", "9223372036854775808", "256", "0x1", "NaN",
+                    "0",
+                    "-0",
+                    "1",
+                    "1.0",
+                    "1e0",
+                    "-1.5E+3",
+                    "01",
+                    "1.",
+                    ".1",
+                    "+1",
+                    "1e999999",
+                    "9223372036854775807",
+                    "9223372036854775808",
+                    "256",
+                    "0x1",
+                    "NaN",
                 ])
                 .as_bytes(),
         ),
