@@ -36,6 +36,7 @@ use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use answers::Answers;
 use leaving::Leaving;
+use patience::Patience;
 pub use secured::Handshake;
 use secured::Securing;
 use voice::{Voice, Who};
@@ -84,6 +85,8 @@ pub struct ClientSession {
     must_review: bool,
     /// The server will go.
     leaving: Option<Box<Leaving>>,
+    /// It waits for a receiver of its messages.
+    patience: Option<Box<Patience>>,
     trace: Option<Arc<Trace>>,
     /// How far it is with TLS.
     securing: Securing,
@@ -165,6 +168,7 @@ impl ClientSession {
             has_ponged: false,
             must_review: false,
             leaving: None,
+            patience: None,
             securing: Securing::new(handshake),
             is_mapped,
             closing: None,
@@ -269,7 +273,16 @@ impl ClientSession {
         work.start(now);
         flush_touched(work);
         self.outlet.drain_own(self.heard, now, work);
-        self.shared.guard_total(&self.shared.options.load().limits);
+        self.guard_total();
+        self.begin_patience(now, work);
+    }
+
+    /// Sees to it that all queues together stay within their bound.
+    #[inline]
+    fn guard_total(&self) {
+        if self.shared.queues.memory.excess_bytes() > 0 {
+            self.shared.guard_total(&self.shared.options.load().limits);
+        }
     }
 
     /// Has [`Self::receive`] published something since this was last asked?
@@ -385,6 +398,7 @@ impl ClientSession {
         } else {
             self.publish_runs(batch, shared, work);
         }
+        self.guard_total();
         batch.clear();
     }
 
@@ -773,6 +787,9 @@ impl ClientSession {
         if let Some(deadline) = self.outlet.write_deadline() {
             next = next.min(deadline);
         }
+        if let Some(look) = self.patience_timeout() {
+            next = next.min(look);
+        }
         self.leaving_timeout().map_or(next, |leaving| next.min(leaving))
     }
 
@@ -784,6 +801,7 @@ impl ClientSession {
         }
         work.start(now);
         self.outlet.handle_timeout(now);
+        self.check_patience(now);
         if let Phase::Stranger(deadline) = &self.phase
             && now >= *deadline
         {
@@ -875,6 +893,7 @@ impl Drop for ClientSession {
 mod answers;
 mod changes;
 mod leaving;
+mod patience;
 mod secured;
 mod trace;
 mod voice;
