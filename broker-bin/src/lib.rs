@@ -31,6 +31,7 @@ pub mod signal_command;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod machine;
 mod memory;
 mod pid_file;
 mod ports_file;

@@ -156,6 +156,8 @@ impl Broker {
             accounts.insert(Arc::clone(&account.name), Arc::new(account));
         }
         let counted_subjects = CountedSubjects::new(&options.counted_subjects);
+        let queues = Arc::<Queues>::default();
+        queues.memory.set_limits(&options.limits);
         let shared = Shared {
             options: ArcSwap::from_pointee(options),
             authenticator: ArcSwap::from_pointee(Box::new(authenticator)),
@@ -169,7 +171,7 @@ impl Broker {
             changing: Mutex::default(),
             random: Mutex::new(random),
             history: Mutex::default(),
-            queues: Arc::default(),
+            queues,
             flushes: Times::default(),
             counted_subjects,
             clock,
@@ -343,6 +345,12 @@ impl Broker {
         subjects.map(|subjects| subjects.counts()).unwrap_or_default()
     }
 
+    /// Frees memory that queues have needed before, and that none has asked for since the last call. To be
+    /// called now and then, say every ten seconds: what a flood has left behind is gone after two calls.
+    pub fn free_unused_memory(&self) {
+        self.shared.queues.memory.free_unused();
+    }
+
     /// How long messages were on their way, since the broker began.
     pub fn latencies(&self) -> Latencies {
         Latencies {
@@ -390,6 +398,7 @@ impl Shared {
         let options = Arc::new(options);
         let has_authenticator = authenticator.is_some();
         self.options.store(Arc::clone(&options));
+        self.queues.memory.set_limits(&options.limits);
         if let Some(authenticator) = authenticator {
             self.authenticator.store(Arc::new(authenticator));
         }
@@ -496,16 +505,22 @@ impl Shared {
 
     /// Cuts the worst of all slow consumers if together they hold more than the broker may.
     pub(crate) fn guard_total(&self, limits: &Limits) {
-        let max = limits.max_pending_total_bytes;
-        if self.queues.pending_bytes.load(Ordering::Relaxed) <= max {
+        let memory = &self.queues.memory;
+        let excess = memory.excess_bytes();
+        if excess == 0 {
             return;
         }
-        let pending = |receiver: &Receiver| receiver.outlet.counts().pending_bytes;
-        let worst = self.sessions.iter().max_by_key(|entry| (pending(entry), entry.id));
+        memory.free_spare(excess);
+        let max = limits.max_pending_total_bytes;
+        if memory.held_bytes() <= max {
+            return;
+        }
+        let held = |receiver: &Receiver| receiver.outlet.counts().held_bytes;
+        let worst = self.sessions.iter().max_by_key(|entry| (held(entry), entry.id));
         if let Some(worst) = worst.map(|entry| Arc::clone(&entry)) {
             tracing::warn!(
                 client = %worst,
-                "Slow Consumer Detected: all clients together exceed {max} pending bytes, most by this one"
+                "Slow Consumer Detected: all clients together exceed {max} bytes of memory, most by this one"
             );
             worst.outlet.close(CloseReason::SlowConsumerPendingBytes);
         }

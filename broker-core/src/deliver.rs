@@ -223,6 +223,9 @@ fn see_to_flush(receiver: &Arc<Receiver>, accepted: Accepted, work: &mut Work) {
     if accepted.must_flush {
         work.touched.push(Arc::clone(receiver));
     }
+    if accepted.asks_patience {
+        work.note_crowded(receiver, accepted.pending_bytes);
+    }
     work.unflushed_bytes += accepted.added_bytes;
     if accepted.added_bytes > 0 && accepted.pending_bytes >= FLUSH_AT_BYTES {
         work.unflushed_bytes = work.unflushed_bytes.saturating_sub(accepted.pending_bytes);

@@ -1,7 +1,8 @@
 //! What is remembered of those who are gone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
+use crate::closed::ClosedList;
 use crate::error::CloseReason;
 use crate::snapshot::{AuthFailure, Closed};
 use crate::stats::{InterestStats, Traffic};
@@ -19,8 +20,7 @@ pub(crate) struct History {
     accounts: HashMap<Arc<str>, Past>,
     reasons: HashMap<CloseReason, u64>,
     auth_failures: HashMap<AuthFailure, u64>,
-    closed: VecDeque<Arc<Closed>>,
-    closed_bytes: usize,
+    closed: ClosedList,
 }
 
 /// What those did who have left an account.
@@ -64,19 +64,14 @@ impl History {
         {
             self.accounts.entry(Arc::clone(account)).or_default().slow_consumers += 1;
         }
-        self.closed_bytes += closed.len_bytes();
-        self.closed.push_back(Arc::new(closed));
+        self.closed.push(closed);
         self.forget_beyond(max);
     }
 
     fn forget_beyond(&mut self, max: usize) {
-        while self.closed.len() > max || self.closed_bytes > CLOSED_BYTES {
-            let Some(oldest) = self.closed.pop_front() else { break };
-            self.closed_bytes -= oldest.len_bytes();
-        }
-        if self.closed.capacity() > 2 * max.max(64) {
-            self.closed.shrink_to(max);
-        }
+        let is_too_much = |list: &ClosedList| list.len() > max || list.len_bytes() > CLOSED_BYTES;
+        while is_too_much(&self.closed) && self.closed.pop() {}
+        self.closed.shrink();
     }
 
     /// How many connections ended for which reason.
@@ -96,10 +91,10 @@ impl History {
         failures
     }
 
-    /// Those that are remembered, the oldest first. `max`: how many may be.
-    pub(crate) fn closed(&mut self, max: usize) -> Vec<Arc<Closed>> {
+    /// Those that are remembered. `max`: how many may be.
+    pub(crate) fn closed(&mut self, max: usize) -> ClosedList {
         self.forget_beyond(max);
-        self.closed.iter().cloned().collect()
+        self.closed.clone()
     }
 
     pub(crate) fn departed(&self) -> Departed {

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::outlet::QueueMemory;
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 
 /// The upper bounds of the buckets: a message takes some microseconds where nothing is in its way, and
 /// seconds where its receiver does not read. `write_deadline`, by default ten seconds, ends it.
@@ -68,6 +69,7 @@ pub struct Latencies {
 pub(crate) struct Queues {
     /// What waits in all of them.
     pub(crate) pending_bytes: AtomicUsize,
+    pub(crate) memory: Arc<QueueMemory>,
     pub(crate) waits: Times,
 }
 

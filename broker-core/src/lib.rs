@@ -108,6 +108,7 @@ pub mod auth;
 mod batch;
 mod broker;
 pub mod carrier;
+mod closed;
 mod counted;
 mod deliver;
 pub mod error;

@@ -19,7 +19,9 @@ pub struct Limits {
     pub max_payload_bytes: usize,
     /// How much may wait for one slow receiver before it is cut. `max_pending`, NATS 2.14: 64 MiB.
     pub max_pending_bytes: usize,
-    /// How much may wait for all receivers together; past it the one with most waiting is cut.
+    /// How much memory may be held by what waits for all receivers together; past it the one that holds
+    /// most is cut. Blocks count whole, and a large message that several receivers share counts for each
+    /// of them. The default knows nothing of the machine: set what it can spare.
     /// Ours: NATS has no such bound, so that a few dozen stalled clients can exhaust its memory.
     pub max_pending_total_bytes: usize,
     /// How many clients may be connected; `None` for no limit. `max_connections`, NATS 2.14: 65,536.
@@ -98,6 +100,22 @@ pub(crate) const FLUSH_AT_BYTES: usize = 128 << 10;
 
 /// All receivers that one session's chunk has touched are flushed when this much waits for them.
 pub(crate) const FLUSH_ALL_AT_BYTES: usize = 1 << 20;
+
+/// A queue of which this part is used, in relation to its bound, has publishers wait that fill it, if its
+/// receiver reads: 16 MiB of 64. What it must read to keep its publishers waiting, in
+/// [`PATIENCE_LOOK`], is [this part](PATIENCE_STEP_SHARE): 64 KiB, so 640 KiB a second. A receiver that is
+/// not much faster is cut by `write_deadline`, which by default gives it 10 s for the 16 MiB.
+// NATS 2.14: from three quarters on, 2 to 5 ms for a message and 10 for a chunk of input.
+pub(crate) const CROWDED_SHARE: usize = 4;
+
+/// See [`CROWDED_SHARE`].
+pub(crate) const PATIENCE_STEP_SHARE: usize = 1024;
+
+/// How often a publisher that waits sees whether its receiver reads.
+pub(crate) const PATIENCE_LOOK: Duration = Duration::from_millis(100);
+
+/// How long a publisher waits for one receiver before it is heard again, for one chunk of input.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many messages to one subject are delivered together, receiver by receiver.
 pub(crate) const RUN_MESSAGES: usize = 1024;

@@ -19,14 +19,6 @@ pub struct Profile {
     pub user: Option<Arc<str>>,
 }
 
-impl Profile {
-    /// How much memory it takes.
-    pub(crate) fn len_bytes(&self) -> usize {
-        let user = self.user.as_ref().map_or(0, |user| user.len());
-        self.name.len() + self.lang.len() + self.version.len() + user
-    }
-}
-
 /// A party's time in one account.
 pub(crate) struct Membership {
     pub(crate) account: Arc<Account>,

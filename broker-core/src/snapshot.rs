@@ -68,13 +68,6 @@ pub struct Closed {
     pub subscriptions: Box<[Subscription]>,
 }
 
-impl Closed {
-    pub(crate) fn len_bytes(&self) -> usize {
-        let texts: usize = self.subscriptions.iter().map(Subscription::len_bytes).sum();
-        size_of::<Self>() + size_of::<Profile>() + self.connection.profile.len_bytes() + texts
-    }
-}
-
 /// A subscription.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -113,11 +106,6 @@ impl Subscription {
             connection: receiver.id,
             account: Arc::clone(account),
         }
-    }
-
-    fn len_bytes(&self) -> usize {
-        let queue = self.queue.as_ref().map_or(0, |queue| queue.len());
-        size_of::<Self>() + self.filter.len() + queue + self.sid.len()
     }
 }
 
@@ -196,7 +184,9 @@ impl Broker {
     /// The last connections that have ended, the oldest first.
     pub fn closed_connections(&self) -> Vec<Arc<Closed>> {
         let max = self.shared().max_closed();
-        self.shared().history.lock().closed(max)
+        // Told in full when nobody waits for it.
+        let remembered = self.shared().history.lock().closed(max);
+        remembered.list()
     }
 
     /// The subscriptions of one connection or in-process client, at most `limit` of them.

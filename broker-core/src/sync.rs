@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::OnceLock;
+pub(crate) use std::sync::Weak;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 

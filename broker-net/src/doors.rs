@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::checks::Checks;
 use crate::conn::{self, Socket};
@@ -40,6 +41,9 @@ pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// How long a proxy may take to say whom it connects for.
 // NATS 2.14: 5 seconds.
 const PROXY_HEADER: Duration = Duration::from_secs(2);
+
+/// How often memory is freed that no queue has needed since.
+const FREE_UNUSED: Duration = Duration::from_secs(10);
 
 /// The ways in.
 pub(crate) struct Doors {
@@ -126,11 +130,14 @@ impl Doors {
     ) {
         let mut reserve = Reserve::new();
         let mut back_off = Duration::ZERO;
+        let mut free_unused = interval_at(Instant::now() + FREE_UNUSED, FREE_UNUSED);
+        free_unused.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 // Also when the server was dropped.
                 () = has_left(phase, Phase::Serving) => return,
+                _ = free_unused.tick() => inside.broker.free_unused_memory(),
                 Some(_) = connections.join_next() => {}
                 () = reserve.let_go(), if reserve.holds_some() => {}
                 accepted = self.accept() => match accepted {

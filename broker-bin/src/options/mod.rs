@@ -139,9 +139,10 @@ section! {
     max_payload: i64 = 1 << 20 => Key::new(Kind::Size { min: -1, max: MANY }).zero_is_default().at_once();
     /// How much may wait for one slow client before it is cut.
     max_pending: u64 = 64 << 20 => size(i64::MAX).zero_is_default();
-    /// How much may wait for all clients together; past it the one with most waiting is cut. NATS has no
-    /// such bound.
-    max_pending_total: u64 = 1 << 30 => size(i64::MAX).zero_is_default().new_connections();
+    /// How much memory may be held by what waits for all clients together; past it the one that holds most
+    /// is cut. A container has the memory that its control group allows. NATS has no such bound.
+    max_pending_total: Option<u64> = None => size(i64::MAX).zero_is_default()
+        .unset("a quarter of the memory, 1GB at most").new_connections();
     /// How many clients may be connected; 0 and less refuse all.
     max_connections: i64 = 65_536 => integer(i64::MIN, i64::MAX).aliases(&["max_conn"]).at_once();
     /// How many subscriptions one client may hold; 0 and -1 are no limit.

@@ -5,6 +5,7 @@ use broker_core::{Limits, SubjectFilter};
 use broker_net::{LameDuck, ServerOptions};
 
 use super::{Deciders, Options, OptionsError, WebsocketError};
+use crate::machine;
 
 impl Options {
     /// The settings agree with each other, and with the files of TLS.
@@ -72,11 +73,13 @@ impl Options {
 
     /// What clients may do.
     pub fn limits(&self) -> Limits {
+        let max_pending_total =
+            self.max_pending_total.unwrap_or_else(machine::default_max_pending_total);
         Limits {
             max_control_line_bytes: self.max_control_line,
             max_payload_bytes: bytes(self.max_payload, MAX_PAYLOAD_CEILING_BYTES),
             max_pending_bytes: usize::try_from(self.max_pending).unwrap_or(usize::MAX),
-            max_pending_total_bytes: usize::try_from(self.max_pending_total).unwrap_or(usize::MAX),
+            max_pending_total_bytes: usize::try_from(max_pending_total).unwrap_or(usize::MAX),
             // NATS 2.14: less than none is none too.
             max_connections: Some(usize::try_from(self.max_connections).unwrap_or(0)),
             max_subscriptions: usize::try_from(self.max_subscriptions).ok().filter(|max| *max > 0),
@@ -133,7 +136,9 @@ mod tests {
 
     #[test]
     fn limits_are_the_core_s_by_default() {
-        assert_eq!(Options::default().limits(), Limits::default());
+        let max_pending_total_bytes = machine::default_max_pending_total() as usize;
+        let expected = Limits { max_pending_total_bytes, ..Limits::default() };
+        assert_eq!(Options::default().limits(), expected);
     }
 
     #[test]

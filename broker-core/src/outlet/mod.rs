@@ -17,6 +17,7 @@ pub(crate) use mailbox::{Mailboxes, sid_number};
 pub(crate) use wire::is_inbox;
 pub use wire::{Drained, Link, WireOutlet};
 
+pub(crate) use blocks::QueueMemory;
 use blocks::SpareBlocks;
 use wire::Piece;
 
@@ -55,11 +56,19 @@ pub(crate) struct Accepted {
     pub(crate) added_bytes: usize,
     /// How many wait now.
     pub(crate) pending_bytes: usize,
+    /// So many that the publisher should [wait](Outlet::look_ahead) for the receiver, which reads.
+    pub(crate) asks_patience: bool,
 }
 
 impl Accepted {
-    pub(crate) const NOTHING: Self =
-        Self { count: 0, is_last: false, must_flush: false, added_bytes: 0, pending_bytes: 0 };
+    pub(crate) const NOTHING: Self = Self {
+        count: 0,
+        is_last: false,
+        must_flush: false,
+        added_bytes: 0,
+        pending_bytes: 0,
+        asks_patience: false,
+    };
 }
 
 /// How many messages and bytes went out.
@@ -71,12 +80,25 @@ pub struct OutCounts {
     pub bytes: u64,
     /// What waits to be read, in bytes.
     pub pending_bytes: usize,
+    /// How much memory that takes.
+    pub held_bytes: usize,
     /// Messages that were dropped because their receiver did not keep up.
     pub dropped: u64,
     /// When messages last left.
     pub last: Option<Instant>,
     /// When the party itself last published or subscribed.
     pub heard: Option<Instant>,
+}
+
+/// What a publisher sees of a receiver that it waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Ahead {
+    /// The publisher's place among those who wait.
+    pub(crate) ticket: u64,
+    /// How much the receiver has read in all.
+    pub(crate) out_bytes: u64,
+    /// How much more is progress.
+    pub(crate) step_bytes: u64,
 }
 
 /// Where a session's deliveries go.
@@ -105,6 +127,15 @@ pub(crate) trait Outlet: Send + Sync {
     fn poll_room(&self, _subscription: &Subscription, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
+
+    /// What a publisher, which has this place among those who wait or none, should wait for; none if it
+    /// should go on. It is woken as soon as that may have changed.
+    fn look_ahead(&self, _publisher: &Arc<Receiver>, _ticket: Option<u64>) -> Option<Ahead> {
+        None
+    }
+
+    /// A publisher has waited for nothing: nobody else is to wait until the receiver reads again.
+    fn end_patience(&self) {}
 
     /// Sends off what waits, as far as that needs no waiting.
     fn flush(&self, work: &mut Work);
@@ -138,6 +169,8 @@ pub struct Work {
     pub(crate) touched: Vec<Arc<Receiver>>,
     /// What waits for them.
     pub(crate) unflushed_bytes: usize,
+    /// Of the receivers that ask for patience, the one that most waits for.
+    crowded: Option<(usize, Arc<Receiver>)>,
     /// They need not be flushed by the call at hand.
     expects_more: bool,
     /// The verb, subject and sid of the run at hand.
@@ -190,15 +223,26 @@ impl Work {
         }
     }
 
-    /// An empty block with room for at least `bytes`.
-    pub(crate) fn block(&mut self, bytes: usize) -> Vec<u8> {
-        // One receiver gets a whole block; where there are more, there may be thousands.
-        self.spare.take(bytes, self.touched.is_empty())
+    /// Notes a receiver that asks for patience, and how much waits for it.
+    #[cold]
+    pub(crate) fn note_crowded(&mut self, receiver: &Arc<Receiver>, pending_bytes: usize) {
+        if self.crowded.as_ref().is_none_or(|(most, _)| pending_bytes > *most) {
+            self.crowded = Some((pending_bytes, Arc::clone(receiver)));
+        }
+    }
+
+    pub(crate) fn take_crowded(&mut self) -> Option<Arc<Receiver>> {
+        self.crowded.take().map(|(_, receiver)| receiver)
+    }
+
+    /// An empty block with room for at least `bytes`, of full size if `wants_whole`.
+    fn block(&mut self, bytes: usize, wants_whole: bool, memory: &QueueMemory) -> Vec<u8> {
+        self.spare.take(bytes, wants_whole, memory)
     }
 
     /// Takes back a block, or frees it.
-    pub(crate) fn give_back(&mut self, block: Vec<u8>) {
-        self.spare.give_back(block);
+    fn give_back(&mut self, block: Vec<u8>, memory: &QueueMemory) {
+        self.spare.give_back(block, memory);
     }
 
     /// An empty list with the memory of the last one.

@@ -7,23 +7,26 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
-use super::blocks::BLOCK_BYTES;
-use super::{Accepted, OutCounts, Outlet, Run, Work};
+use super::blocks::{BLOCK_BYTES, QueueMemory};
+use super::{Accepted, Ahead, OutCounts, Outlet, Run, Work};
 use crate::error::CloseReason;
 use crate::latency::Queues;
-use crate::limits::SHARED_PAYLOAD_MIN_BYTES;
+use crate::limits::{FLUSH_AT_BYTES, SHARED_PAYLOAD_MIN_BYTES};
 use crate::proto::{Publish, encode};
+use crate::receiver::Receiver;
 use crate::subscription::Subscription;
-use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, Weak};
 use crate::trace::Trace;
 
+mod crowd;
+mod pieces;
 mod watch;
 
+pub(super) use pieces::Piece;
+use pieces::Pieces;
 pub(crate) use watch::is_inbox;
+use crowd::Crowd;
 use watch::{Sifted, Watch};
-
-/// The most pieces that are passed to one write.
-const PIECES: usize = 64;
 
 /// What a transport does for its connection's outlet. Called from whatever thread publishes.
 pub trait Link: Send + Sync {
@@ -66,6 +69,8 @@ pub struct WireOutlet {
     /// The client reads headers.
     headers: AtomicBool,
     max_pending_bytes: usize,
+    /// From so many bytes on the queue is watched for whether it is crowded.
+    long_bytes: usize,
     write_deadline: Duration,
     /// What all outlets of the broker count together.
     queues: Arc<Queues>,
@@ -82,6 +87,11 @@ struct State {
     pending_bytes: usize,
     /// What of it stands in the broker's total.
     reported_bytes: usize,
+    /// How much memory the sealed pieces hold, with those that are being written.
+    sealed_bytes: usize,
+    /// What of all memory that is held here stands in the broker's total.
+    reported_held_bytes: usize,
+    memory: Arc<QueueMemory>,
     /// All bytes that ever came in, and that ever left.
     in_bytes: u64,
     out_bytes: u64,
@@ -93,6 +103,8 @@ struct State {
     is_writing: bool,
     /// There is one of the following, and messages must be looked at before they come in.
     is_special: bool,
+    /// The queue has been long once.
+    crowd: Option<Box<Crowd>>,
     /// The server prepares to go.
     watch: Option<Box<Watch>>,
     /// Nothing more comes in, but what waits may leave.
@@ -111,20 +123,6 @@ struct Blocked {
     until_out_bytes: u64,
 }
 
-pub(super) enum Piece {
-    Block(Vec<u8>),
-    Shared(Bytes),
-}
-
-impl Piece {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Block(block) => block,
-            Self::Shared(bytes) => bytes,
-        }
-    }
-}
-
 impl WireOutlet {
     pub(crate) fn new(
         link: Box<dyn Link>,
@@ -133,12 +131,13 @@ impl WireOutlet {
         queues: Arc<Queues>,
     ) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State { memory: Arc::clone(&queues.memory), ..State::default() }),
             link: ArcSwapOption::from_pointee(link),
             is_ending: AtomicBool::new(false),
             has_progress: AtomicBool::new(false),
             headers: AtomicBool::new(false),
             max_pending_bytes,
+            long_bytes: crowd::levels(max_pending_bytes).0,
             write_deadline,
             queues,
         }
@@ -183,6 +182,21 @@ impl WireOutlet {
         heard: Option<Instant>,
         work: &mut Work,
     ) -> (Drained, bool) {
+        let mut called = Vec::new();
+        let drained = self.drain_and_call(now, is_ready, heard, &mut called, work);
+        crowd::wake(called);
+        drained
+    }
+
+    /// The same; `called`: publishers to be woken.
+    fn drain_and_call(
+        &self,
+        now: Instant,
+        is_ready: bool,
+        heard: Option<Instant>,
+        called: &mut Vec<Weak<Receiver>>,
+        work: &mut Work,
+    ) -> (Drained, bool) {
         let mut state = self.state.lock();
         if heard.is_some() {
             state.counts.heard = heard;
@@ -207,14 +221,17 @@ impl WireOutlet {
             let mut pieces = Pieces::take(&mut state);
             drop(state);
             let written = match &*self.link.load() {
-                Some(link) => pieces.write(&***link, work),
+                Some(link) => pieces.write(&***link, work, &self.queues.memory),
                 None => (0, Err(io::ErrorKind::NotConnected.into())),
             };
             state = self.state.lock();
             state.is_writing = false;
-            pieces.put_back(&mut state, work);
+            pieces.put_back(&mut state, work, &self.queues.memory);
             let before = state.blocked;
             let result = state.wrote(written, now);
+            if state.crowd.is_some() {
+                called.append(&mut state.call_some(self.max_pending_bytes));
+            }
             if let Some(before) = before {
                 let has_left = match state.blocked {
                     Some(blocked) => blocked.since != before.since,
@@ -281,15 +298,21 @@ impl WireOutlet {
         state.is_special = true;
         let pieces = state.sealed.len() + usize::from(!state.open.is_empty());
         state.left_behind = (pieces, state.pending_bytes);
-        state.sealed = VecDeque::new();
-        state.open = Vec::new();
+        let sealed = std::mem::take(&mut state.sealed);
+        let open = std::mem::take(&mut state.open);
+        state.sealed_bytes = 0;
         state.front_at = 0;
         state.pending_bytes = 0;
         state.blocked = None;
         self.report(&mut state);
         self.is_ending.store(true, Ordering::Release);
+        let called = state.call_all();
         drop(state);
+        // The next queue that grows as much needs no fresh memory.
+        let blocks = sealed.into_iter().filter_map(Piece::into_block);
+        self.queues.memory.keep(blocks.chain([open]));
         self.wake();
+        crowd::wake(called);
     }
 
     /// Closes it for good: its session is gone.
@@ -326,6 +349,9 @@ impl WireOutlet {
                 .fetch_sub(state.reported_bytes - state.pending_bytes, Ordering::Relaxed);
         }
         state.reported_bytes = state.pending_bytes;
+        let held_bytes = state.held_bytes();
+        self.queues.memory.report(state.reported_held_bytes, held_bytes);
+        state.reported_held_bytes = held_bytes;
     }
 }
 
@@ -333,6 +359,8 @@ impl Drop for WireOutlet {
     fn drop(&mut self) {
         let mut state = self.state.lock();
         state.pending_bytes = 0;
+        state.sealed_bytes = 0;
+        state.open = Vec::new();
         self.report(&mut state);
     }
 }
@@ -363,6 +391,12 @@ impl Outlet for WireOutlet {
             }
         }
         let before = state.pending_bytes;
+        // One chunk to thousands of receivers that do not read would be through before anybody looks.
+        if before >= FLUSH_AT_BYTES && self.queues.memory.has_far_too_much() {
+            state.counts.dropped += run.messages.len() as u64;
+            self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
+            return Accepted::NOTHING;
+        }
         let coming: usize = run.messages.iter().map(|message| message.body.len()).sum();
         if before + coming > self.max_pending_bytes {
             if may_refuse {
@@ -386,12 +420,15 @@ impl Outlet for WireOutlet {
         state.counts.bytes += body_bytes as u64;
         let must_flush = !state.is_touched && !messages.is_empty();
         state.is_touched |= must_flush;
+        let asks_patience =
+            state.pending_bytes >= self.long_bytes && self.asks_patience(&mut state);
         let accepted = Accepted {
             count: admitted.count,
             is_last: admitted.is_last,
             must_flush,
             added_bytes: state.pending_bytes - before,
             pending_bytes: state.pending_bytes,
+            asks_patience,
         };
         if let Some(trace) = state.trace.clone() {
             drop(state);
@@ -406,6 +443,14 @@ impl Outlet for WireOutlet {
     fn has_plenty_of_room(&self, _: &Subscription, _messages: usize, body_bytes: usize) -> bool {
         let state = self.state.lock();
         !state.is_special && state.pending_bytes + body_bytes < self.max_pending_bytes / 2
+    }
+
+    fn look_ahead(&self, publisher: &Arc<Receiver>, ticket: Option<u64>) -> Option<Ahead> {
+        self.look_ahead_for(publisher, ticket)
+    }
+
+    fn end_patience(&self) {
+        self.end_patience_here();
     }
 
     fn flush(&self, work: &mut Work) {
@@ -446,7 +491,8 @@ impl Outlet for WireOutlet {
 
     fn counts(&self) -> OutCounts {
         let state = self.state.lock();
-        OutCounts { pending_bytes: state.pending_bytes, ..state.counts }
+        let (pending_bytes, held_bytes) = (state.pending_bytes, state.held_bytes());
+        OutCounts { pending_bytes, held_bytes, ..state.counts }
     }
 }
 
@@ -466,10 +512,14 @@ impl State {
 
     fn make_room(&mut self, bytes: usize, work: &mut Work) {
         if self.open.is_empty() {
-            let old = std::mem::replace(&mut self.open, work.block(bytes));
-            work.give_back(old);
+            // One receiver that reads gets a whole block; of others there may be thousands.
+            let wants_whole = self.sealed_bytes >= BLOCK_BYTES
+                || (self.blocked.is_none() && work.touched.is_empty());
+            let new = work.block(bytes, wants_whole, &self.memory);
+            work.give_back(std::mem::replace(&mut self.open, new), &self.memory);
         } else if self.open.len() + bytes > BLOCK_BYTES {
-            let full = std::mem::replace(&mut self.open, work.block(bytes));
+            let new = work.block(bytes, true, &self.memory);
+            let full = std::mem::replace(&mut self.open, new);
             self.seal(Piece::Block(full), work);
         } else {
             // Small blocks grow until they are one.
@@ -482,7 +532,13 @@ impl State {
         if self.sealed.capacity() == 0 {
             self.sealed = work.take_pieces();
         }
+        self.sealed_bytes += piece.held_bytes();
         self.sealed.push_back(piece);
+    }
+
+    /// How much memory the queue holds.
+    fn held_bytes(&self) -> usize {
+        self.sealed_bytes + self.open.capacity()
     }
 
     fn add(&mut self, bytes: usize) {
@@ -581,7 +637,14 @@ impl State {
         if let Some(shared) = shared {
             let added = block.len() - before + shared.len() + 2;
             let len = shared.len();
-            let head = std::mem::take(&mut self.open);
+            // What has room for many messages must not be held for the head of one.
+            let head = if self.open.len() < self.open.capacity() / 2 {
+                let head = self.open.to_vec();
+                self.open.clear();
+                head
+            } else {
+                std::mem::take(&mut self.open)
+            };
             self.seal(Piece::Block(head), work);
             self.seal(Piece::Shared(shared), work);
             self.open_block(2, work).extend_from_slice(b"\r\n");
@@ -652,122 +715,5 @@ fn trace_deliveries(
         trace.told(&String::from_utf8_lossy(line.trim_ascii_end()));
         let header_len = if has_headers { message.headers().len() } else { 0 };
         trace.told_payload(header_len, delivered_body(message, with_headers));
-    }
-}
-
-/// What is being written while the queue is unlocked: from one block, which needs no list, to all.
-struct Pieces {
-    first: Option<Piece>,
-    rest: VecDeque<Piece>,
-    front_at: usize,
-}
-
-impl Pieces {
-    fn take(state: &mut State) -> Self {
-        let mut rest = std::mem::take(&mut state.sealed);
-        let open = std::mem::take(&mut state.open);
-        let front_at = std::mem::take(&mut state.front_at);
-        if rest.is_empty() {
-            return Self { first: Some(Piece::Block(open)), rest, front_at };
-        }
-        if !open.is_empty() {
-            rest.push_back(Piece::Block(open));
-        }
-        Self { first: None, rest, front_at }
-    }
-
-    /// Writes until all is written or the link takes no more. Returns the bytes written as well.
-    fn write(&mut self, link: &dyn Link, work: &mut Work) -> (usize, io::Result<()>) {
-        let mut total = 0;
-        while !self.is_empty() {
-            let (wanted, result) = self.write_once(link);
-            match result {
-                Ok(0) => return (total, Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => {
-                    total += written;
-                    self.advance(written, work);
-                    // A short write says that the link is full; asking again would only confirm it.
-                    if written < wanted {
-                        return (total, Err(io::ErrorKind::WouldBlock.into()));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (total, Err(error)),
-            }
-        }
-        (total, Ok(()))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none() && self.rest.is_empty()
-    }
-
-    /// Returns how much it wanted to write as well.
-    fn write_once(&self, link: &dyn Link) -> (usize, io::Result<usize>) {
-        // Mostly there is one block, for which no list of pieces has to be made.
-        if let Some(only) = &self.first
-            && self.rest.is_empty()
-        {
-            let bytes = &only.bytes()[self.front_at..];
-            return (bytes.len(), link.try_write(&[IoSlice::new(bytes)]));
-        }
-        let mut slices = [IoSlice::new(&[]); PIECES];
-        let mut count = 0;
-        let mut wanted = 0;
-        for piece in self.first.iter().chain(&self.rest).take(PIECES) {
-            let bytes = if count == 0 { &piece.bytes()[self.front_at..] } else { piece.bytes() };
-            slices[count] = IoSlice::new(bytes);
-            wanted += bytes.len();
-            count += 1;
-        }
-        (wanted, link.try_write(&slices[..count]))
-    }
-
-    fn advance(&mut self, mut written: usize, work: &mut Work) {
-        while written > 0 {
-            let Some(piece) = self.first.as_ref().or_else(|| self.rest.front()) else { return };
-            let left = piece.bytes().len() - self.front_at;
-            if written < left {
-                self.front_at += written;
-                return;
-            }
-            written -= left;
-            self.front_at = 0;
-            let piece = self.first.take().or_else(|| self.rest.pop_front());
-            if let Some(Piece::Block(block)) = piece {
-                work.give_back(block);
-            }
-        }
-    }
-
-    /// Puts what is left before what came in meanwhile.
-    fn put_back(mut self, state: &mut State, work: &mut Work) {
-        if state.closed.is_some() {
-            return;
-        }
-        if let Some(piece) = self.first.take() {
-            self.rest.push_front(piece);
-        }
-        if self.rest.front().is_none_or(|piece| piece.bytes().is_empty()) {
-            self.rest.clear();
-            work.keep_pieces(self.rest);
-            return;
-        }
-        self.shrink(work);
-        self.rest.append(&mut state.sealed);
-        state.sealed = self.rest;
-        state.front_at = self.front_at;
-    }
-
-    /// A stalled receiver keeps what waits for it, not the rest of a large block.
-    fn shrink(&mut self, work: &mut Work) {
-        let front_at = self.front_at;
-        if let Some(Piece::Block(block)) = self.rest.front_mut()
-            && block.len() - front_at < block.capacity() / 4
-        {
-            let left = block[front_at..].to_vec();
-            work.give_back(std::mem::replace(block, left));
-            self.front_at = 0;
-        }
     }
 }

@@ -419,7 +419,6 @@ impl LocalSession {
         let mut press = self.press.lock();
         press.follow(&self.shared);
         let limit = press.options.limits.max_payload_bytes;
-        let most_pending = press.options.limits.max_pending_total_bytes;
         if body.len() > limit {
             return Err(PublishError::MaxPayload { size: body.len(), limit });
         }
@@ -477,7 +476,7 @@ impl LocalSession {
         if let Some((sid, answer)) = answer {
             self.mailboxes.put(sid, answer);
         }
-        if self.shared.queues.pending_bytes.load(Ordering::Relaxed) > most_pending {
+        if self.shared.queues.memory.excess_bytes() > 0 {
             self.shared.guard_total(&self.shared.options.load().limits);
         }
         if let Some(destination) = trace_denied {

@@ -221,6 +221,14 @@ impl Connection {
                 return Poll::Pending;
             }
             let is_first_news = self.session.next_timeout();
+            if self.session.is_patient() {
+                let next = self.session.next_timeout().into();
+                if timer.deadline() > next {
+                    timer.as_mut().reset(next);
+                    continue;
+                }
+                return Poll::Pending;
+            }
             match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
                 Read::Some => self.must_flush = false,
                 Read::Full => self.must_flush = true,

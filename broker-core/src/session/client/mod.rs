@@ -37,6 +37,7 @@ use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use answers::Answers;
 use leaving::Leaving;
+use patience::Patience;
 pub use secured::Handshake;
 use secured::Securing;
 use voice::{Voice, Who};
@@ -87,6 +88,8 @@ pub struct ClientSession {
     must_review: bool,
     /// The server will go.
     leaving: Option<Box<Leaving>>,
+    /// It waits for a receiver of its messages.
+    patience: Option<Box<Patience>>,
     trace: Option<Arc<Trace>>,
     /// It was let in under a name without having shown anything, and must say or do something by then.
     silent_until: Option<Instant>,
@@ -172,6 +175,7 @@ impl ClientSession {
             must_review: false,
             leaving: None,
             silent_until: None,
+            patience: None,
             securing: Securing::new(handshake),
             is_mapped,
             closing: None,
@@ -283,7 +287,16 @@ impl ClientSession {
         work.start(now);
         flush_touched(work);
         self.outlet.drain_own(self.heard, now, work);
-        self.shared.guard_total(&self.shared.options.load().limits);
+        self.guard_total();
+        self.begin_patience(now, work);
+    }
+
+    /// Sees to it that all queues together stay within their bound.
+    #[inline]
+    fn guard_total(&self) {
+        if self.shared.queues.memory.excess_bytes() > 0 {
+            self.shared.guard_total(&self.shared.options.load().limits);
+        }
     }
 
     /// Has [`Self::receive`] published something since this was last asked?
@@ -411,6 +424,7 @@ impl ClientSession {
         } else {
             self.publish_runs(batch, shared, work);
         }
+        self.guard_total();
         batch.clear();
     }
 
@@ -806,6 +820,9 @@ impl ClientSession {
         if let Some(deadline) = self.outlet.write_deadline() {
             next = next.min(deadline);
         }
+        if let Some(look) = self.patience_timeout() {
+            next = next.min(look);
+        }
         self.leaving_timeout().map_or(next, |leaving| next.min(leaving))
     }
 
@@ -817,6 +834,7 @@ impl ClientSession {
         }
         work.start(now);
         self.outlet.handle_timeout(now);
+        self.check_patience(now);
         let must_show_by = match &self.phase {
             Phase::Stranger(deadline) => Some(*deadline),
             Phase::Checking(_) | Phase::Served(_) => self.silent_until,
@@ -911,6 +929,7 @@ mod answers;
 mod changes;
 mod leaving;
 mod pedantic;
+mod patience;
 mod secured;
 mod trace;
 mod traced;

@@ -1,0 +1,366 @@
+//! Connections that are gone, in two pieces of memory.
+//!
+//! Each as an object of its own, with its texts, lay wherever there was a gap when it was made: ten thousand
+//! small objects on as many pages, none of which could be given back to the system. 80,000 connections
+//! that had come and gone so left 65 MB behind, of which the list was 3.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::error::CloseReason;
+use crate::party::Profile;
+use crate::security::Security;
+use crate::snapshot::{Closed, Connection, Subscription};
+use crate::stats::Traffic;
+use crate::sync::Arc;
+
+/// See the module. The oldest come first.
+#[derive(Clone, Default)]
+pub(crate) struct ClosedList {
+    heads: VecDeque<Head>,
+    /// What the heads do not hold, one behind the other.
+    bodies: VecDeque<u8>,
+    /// What times are told from: when the first of all came.
+    origin: Option<Instant>,
+}
+
+/// What is shared with others, or has no number.
+#[derive(Clone)]
+struct Head {
+    body_bytes: u32,
+    reason: CloseReason,
+    carrier: &'static str,
+    security: Option<Arc<Security>>,
+    account: Option<Arc<str>>,
+}
+
+impl ClosedList {
+    pub(crate) fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// How much memory is used.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.heads.len() * size_of::<Head>() + self.bodies.len()
+    }
+
+    pub(crate) fn push(&mut self, closed: Closed) {
+        let origin = *self.origin.get_or_insert(closed.connection.since);
+        let before = self.bodies.len();
+        write_closed(&mut Writer { out: &mut self.bodies, origin }, &closed);
+        let Closed { connection: Connection { carrier, security, account, .. }, reason, .. } = closed;
+        let Ok(body_bytes) = u32::try_from(self.bodies.len() - before) else {
+            // Longer than all may be together.
+            return self.bodies.truncate(before);
+        };
+        self.heads.push_back(Head { body_bytes, reason, carrier, security, account });
+    }
+
+    /// Forgets the oldest. False if there is none.
+    pub(crate) fn pop(&mut self) -> bool {
+        let Some(head) = self.heads.pop_front() else { return false };
+        self.bodies.drain(..head.body_bytes as usize);
+        true
+    }
+
+    /// Gives up memory that a much longer list had.
+    pub(crate) fn shrink(&mut self) {
+        if self.heads.capacity() > 4 * self.heads.len().max(64) {
+            self.heads.shrink_to_fit();
+        }
+        if self.bodies.capacity() > 4 * self.bodies.len().max(4096) {
+            self.bodies.shrink_to_fit();
+        }
+    }
+
+    /// All, as everybody else knows them.
+    pub(crate) fn list(mut self) -> Vec<Arc<Closed>> {
+        let Some(origin) = self.origin else { return Vec::new() };
+        let mut rest: &[u8] = self.bodies.make_contiguous();
+        let mut list = Vec::with_capacity(self.heads.len());
+        for head in &self.heads {
+            let (body, behind) = rest.split_at(head.body_bytes as usize);
+            rest = behind;
+            list.extend(read_closed(&mut Reader { rest: body, origin }, head).map(Arc::new));
+        }
+        list
+    }
+}
+
+fn write_closed(out: &mut Writer<'_>, closed: &Closed) {
+    let connection = &closed.connection;
+    let Traffic { in_messages, in_bytes, out_messages, out_bytes } = connection.traffic;
+    out.time(closed.at);
+    out.time(connection.since);
+    out.time(connection.last_activity);
+    for number in [connection.id, in_messages, in_bytes, out_messages, out_bytes] {
+        out.number(number);
+    }
+    out.number(connection.pending_bytes as u64);
+    out.number(connection.subscriptions as u64);
+    out.optional(connection.rtt, |out, rtt| out.number(nanos(rtt)));
+    out.optional(connection.remote, Writer::address);
+    let Profile { name, lang, version, user } = &*connection.profile;
+    for text in [name, lang, version] {
+        out.text(text);
+    }
+    out.optional(user.as_deref(), Writer::text);
+    out.number(closed.subscriptions.len() as u64);
+    for subscription in &closed.subscriptions {
+        out.text(&subscription.filter);
+        out.optional(subscription.queue.as_deref(), Writer::text);
+        out.text(&subscription.sid);
+        out.number(subscription.delivered);
+        out.optional(subscription.max, Writer::number);
+    }
+}
+
+/// None only if it was not written by [`write_closed`].
+fn read_closed(body: &mut Reader<'_>, head: &Head) -> Option<Closed> {
+    let (at, since, last_activity) = (body.time()?, body.time()?, body.time()?);
+    let id = body.number()?;
+    let traffic = Traffic {
+        in_messages: body.number()?,
+        in_bytes: body.number()?,
+        out_messages: body.number()?,
+        out_bytes: body.number()?,
+    };
+    let (pending_bytes, held) = (body.number()? as usize, body.number()? as usize);
+    let rtt = body.optional(|body| body.number().map(Duration::from_nanos))?;
+    let remote = body.optional(Reader::address)?;
+    let (name, lang, version) = (body.text()?, body.text()?, body.text()?);
+    let user = body.optional(Reader::text)?.map(Arc::from);
+    let count = body.number()?;
+    let account = head.account.clone();
+    let subscription = |body: &mut Reader<'_>| {
+        Some(Subscription {
+            filter: body.text()?,
+            queue: body.optional(Reader::text)?,
+            sid: body.text()?,
+            delivered: body.number()?,
+            max: body.optional(Reader::number)?,
+            connection: id,
+            account: account.clone().unwrap_or_default(),
+        })
+    };
+    let subscriptions = (0..count).map(|_| subscription(body)).collect::<Option<_>>()?;
+    let connection = Connection {
+        id,
+        remote,
+        carrier: head.carrier,
+        security: head.security.clone(),
+        since,
+        last_activity,
+        rtt,
+        pending_bytes,
+        traffic,
+        subscriptions: held,
+        profile: Arc::new(Profile { name, lang, version, user }),
+        account,
+    };
+    Some(Closed { connection, at, reason: head.reason, subscriptions })
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+struct Writer<'a> {
+    out: &'a mut VecDeque<u8>,
+    origin: Instant,
+}
+
+impl Writer<'_> {
+    /// Seven bits a byte, the lowest first; the eighth says that more follow.
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.out.push_back(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.out.push_back(number as u8);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.out.extend(text.as_bytes());
+    }
+
+    /// The lowest bit says on which side of the origin.
+    fn time(&mut self, time: Instant) {
+        let after = nanos(time.saturating_duration_since(self.origin));
+        let before = nanos(self.origin.saturating_duration_since(time));
+        self.number(if before > 0 { (before << 1) | 1 } else { after << 1 });
+    }
+
+    fn address(&mut self, address: SocketAddr) {
+        match address.ip() {
+            IpAddr::V4(ip) => {
+                self.number(4);
+                self.out.extend(ip.octets());
+            }
+            IpAddr::V6(ip) => {
+                self.number(6);
+                self.out.extend(ip.octets());
+            }
+        }
+        self.number(address.port().into());
+    }
+
+    fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        self.number(value.is_some().into());
+        if let Some(value) = value {
+            write(self, value);
+        }
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+    origin: Instant,
+}
+
+impl Reader<'_> {
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*bytes)
+    }
+
+    fn text(&mut self) -> Option<Box<str>> {
+        let len = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        std::str::from_utf8(text).ok().map(Box::from)
+    }
+
+    fn time(&mut self) -> Option<Instant> {
+        let number = self.number()?;
+        let distance = Duration::from_nanos(number >> 1);
+        match number & 1 {
+            0 => self.origin.checked_add(distance),
+            _ => self.origin.checked_sub(distance),
+        }
+    }
+
+    fn address(&mut self) -> Option<SocketAddr> {
+        let ip = match self.number()? {
+            4 => IpAddr::V4(Ipv4Addr::from(self.bytes::<4>()?)),
+            _ => IpAddr::V6(Ipv6Addr::from(self.bytes::<16>()?)),
+        };
+        Some(SocketAddr::new(ip, u16::try_from(self.number()?).ok()?))
+    }
+
+    /// The outer none is a fault, the inner one a value.
+    #[expect(clippy::option_option, reason = "see above")]
+    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        match self.number()? {
+            0 => Some(None),
+            _ => read(self).map(Some),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(number: u64, now: Instant) -> Closed {
+        let second = Duration::from_secs(1);
+        let account: Arc<str> = "A".into();
+        let subscription = |sid: &str, max: Option<u64>| Subscription {
+            filter: "orders.*.é".into(),
+            queue: max.map(|_| "workers".into()),
+            sid: sid.into(),
+            delivered: number << 40,
+            max,
+            connection: number,
+            account: Arc::clone(&account),
+        };
+        let many = number.is_multiple_of(2);
+        let profile = Profile {
+            name: "n".repeat(number as usize).into(),
+            lang: "rust".into(),
+            version: "1".into(),
+            user: many.then(|| "u".into()),
+        };
+        Closed {
+            connection: Connection {
+                id: number,
+                remote: match number % 3 {
+                    0 => None,
+                    1 => Some("192.0.2.1:65535".parse().unwrap()),
+                    _ => Some("[2001:db8::1]:4222".parse().unwrap()),
+                },
+                carrier: "tcp",
+                security: None,
+                // The first is not the one that came first.
+                since: now + second * 300 - second * number as u32,
+                last_activity: now + second * 300,
+                rtt: many.then_some(Duration::from_nanos(number)),
+                pending_bytes: 1 << 40,
+                traffic: Traffic {
+                    in_messages: number,
+                    in_bytes: u64::MAX,
+                    out_messages: 0,
+                    out_bytes: 127,
+                },
+                subscriptions: 1000,
+                profile: Arc::new(profile),
+                account: many.then(|| Arc::clone(&account)),
+            },
+            at: now + second * 301,
+            reason: CloseReason::ClientClosed,
+            subscriptions: match many {
+                true => Box::new([subscription("1", None), subscription("b", Some(9))]),
+                false => Box::new([]),
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_was_told() {
+        let (mut list, now) = (ClosedList::default(), Instant::now());
+        (1..200).for_each(|number| list.push(closed(number, now)));
+        for _ in 1..50 {
+            assert!(list.pop());
+        }
+        (200..300).for_each(|number| list.push(closed(number, now)));
+        let expected: Vec<String> =
+            (50..300).map(|number| format!("{:?}", closed(number, now))).collect();
+        let told: Vec<String> = list.clone().list().iter().map(|one| format!("{one:?}")).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn an_empty_list_holds_nothing() {
+        let (mut list, now) = (ClosedList::default(), Instant::now());
+        assert!(list.clone().list().is_empty());
+        (1..100).for_each(|number| list.push(closed(number, now)));
+        assert!(list.len_bytes() > 5000);
+        while list.pop() {}
+        list.shrink();
+        assert_eq!((list.len(), list.len_bytes()), (0, 0));
+        assert_eq!((list.heads.capacity(), list.bodies.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_common_connection_takes_little() {
+        let (mut list, now) = (ClosedList::default(), Instant::now());
+        list.push(closed(5, now));
+        assert!(list.len_bytes() <= 128, "{}", list.len_bytes());
+    }
+}

@@ -1,0 +1,212 @@
+//! A publisher waits for a receiver that is slower than it is, but reads.
+
+mod common;
+
+use std::time::Duration;
+
+use broker_core::{CloseReason, Limits};
+use common::{Party, World};
+
+const PENDING: Option<CloseReason> = Some(CloseReason::SlowConsumerPendingBytes);
+
+/// Crowded from 16,000 bytes on, until 14,000 are left; progress is 62 bytes.
+const MAX_PENDING: usize = 64_000;
+
+const LOOK: Duration = Duration::from_millis(100);
+
+fn world() -> World {
+    World::with_limits(Limits { max_pending_bytes: MAX_PENDING, ..Limits::default() })
+}
+
+/// 1,000 bytes as the receiver gets them.
+fn message() -> String {
+    format!("PUB x 983\r\n{}\r\n", "x".repeat(983))
+}
+
+fn subscriber(world: &mut World) -> Party {
+    let mut party = world.join();
+    world.send(&mut party, "SUB x 1\r\n");
+    party.link.set_room(Some(0));
+    party
+}
+
+fn reads(world: &mut World, party: &Party, bytes: usize) {
+    party.link.set_room(Some(bytes));
+    party.session.outlet().drain(world.now, true, &mut world.work);
+    party.link.set_room(Some(0));
+}
+
+/// A receiver that reads, with 16,000 bytes or a little less before it.
+fn crowd(world: &mut World, publisher: &mut Party) -> Party {
+    let slow = subscriber(world);
+    (0..8).for_each(|_| world.send(publisher, message()));
+    reads(world, &slow, 100);
+    (0..8).for_each(|_| world.send(publisher, message()));
+    slow
+}
+
+/// Lets time pass; the session is told of it when it wants to be.
+fn pass(world: &mut World, party: &mut Party, time: Duration) {
+    world.now += time;
+    assert!(party.session.next_timeout() <= world.now, "it looks again by itself");
+    party.session.handle_timeout(world.now, &mut world.work);
+}
+
+#[test]
+fn a_publisher_waits_for_a_receiver_that_reads_until_its_queue_is_shorter() {
+    let mut world = world();
+    let mut publisher = world.join();
+    let slow = crowd(&mut world, &mut publisher);
+    assert!(!publisher.session.is_patient(), "15,900 bytes wait");
+    world.send(&mut publisher, message());
+    assert!(publisher.session.is_patient(), "16,900 bytes wait");
+    let wakes = publisher.link.wakes();
+    reads(&mut world, &slow, 2800);
+    assert!(publisher.session.is_patient(), "14,100 bytes wait");
+    assert_eq!(publisher.link.wakes(), wakes);
+    reads(&mut world, &slow, 100);
+    assert_eq!(publisher.link.wakes(), wakes + 1, "it is called");
+    assert!(!publisher.session.is_patient());
+    assert_eq!(slow.closing(), None);
+}
+
+#[test]
+fn nobody_waits_for_a_receiver_that_does_not_read() {
+    let mut world = world();
+    let mut publisher = world.join();
+    let stalled = subscriber(&mut world);
+    // What the socket takes at first says nothing.
+    reads(&mut world, &stalled, 4000);
+    while stalled.closing().is_none() {
+        world.send(&mut publisher, message());
+        assert!(!publisher.session.is_patient());
+    }
+    assert_eq!(stalled.closing(), PENDING);
+}
+
+#[test]
+fn a_receiver_that_stops_reading_is_waited_for_once() {
+    let mut world = world();
+    let mut publisher = world.join();
+    let slow = crowd(&mut world, &mut publisher);
+    world.send(&mut publisher, message());
+    assert!(publisher.session.is_patient());
+    pass(&mut world, &mut publisher, LOOK);
+    assert!(!publisher.session.is_patient(), "it has read nothing");
+    for _ in 0..10 {
+        world.send(&mut publisher, message());
+        assert!(!publisher.session.is_patient());
+    }
+    reads(&mut world, &slow, 62);
+    world.send(&mut publisher, message());
+    assert!(publisher.session.is_patient(), "it reads again");
+}
+
+#[test]
+fn a_receiver_that_reads_little_holds_a_publisher_for_a_second_at_most() {
+    let mut world = world();
+    let mut publisher = world.join();
+    let slow = crowd(&mut world, &mut publisher);
+    world.send(&mut publisher, message());
+    for look in 1..=10 {
+        assert!(publisher.session.is_patient(), "{look}");
+        reads(&mut world, &slow, 62);
+        pass(&mut world, &mut publisher, LOOK);
+    }
+    assert!(!publisher.session.is_patient());
+    world.send(&mut publisher, message());
+    assert!(publisher.session.is_patient(), "with the next chunk it begins anew");
+}
+
+#[test]
+fn all_is_delivered_to_a_receiver_that_reads_steadily_but_slower() {
+    let mut world = world();
+    let (mut slow, mut publisher) = (subscriber(&mut world), world.join());
+    let mut held = 0;
+    for number in 0..500 {
+        world.send(&mut publisher, message());
+        // It reads a tenth of what is sent, or half a message while the publisher waits.
+        reads(&mut world, &slow, 100);
+        while publisher.session.is_patient() {
+            world.now += Duration::from_millis(1);
+            reads(&mut world, &slow, 500);
+            held += 1;
+        }
+        assert_eq!(slow.closing(), None, "{number}");
+        assert!(slow.session.outlet().write_deadline().is_some());
+    }
+    assert!(held > 500);
+    slow.link.set_room(None);
+    slow.session.outlet().drain(world.now, true, &mut world.work);
+    assert_eq!(slow.count(), 500);
+    world.send(&mut slow, "PING\r\n");
+}
+
+#[test]
+fn who_publishes_something_else_does_not_wait() {
+    let mut world = world();
+    let (mut publisher, mut other) = (world.join(), world.join());
+    let _slow = crowd(&mut world, &mut publisher);
+    world.send(&mut publisher, message());
+    let _reader = subscriber(&mut world);
+    world.send(&mut other, "PUB y 2\r\nhi\r\n");
+    assert!(publisher.session.is_patient());
+    assert!(!other.session.is_patient());
+}
+
+#[test]
+fn a_client_does_not_wait_for_itself() {
+    let mut world = world();
+    let mut both = subscriber(&mut world);
+    (0..8).for_each(|_| world.send(&mut both, message()));
+    reads(&mut world, &both, 100);
+    for _ in 0..20 {
+        world.send(&mut both, message());
+        assert!(!both.session.is_patient());
+    }
+}
+
+#[test]
+fn a_receiver_that_is_cut_or_leaves_holds_nobody() {
+    for leaves in [false, true] {
+        let mut world = world();
+        let mut publisher = world.join();
+        let slow = crowd(&mut world, &mut publisher);
+        world.send(&mut publisher, message());
+        assert!(publisher.session.is_patient());
+        let wakes = publisher.link.wakes();
+        if leaves {
+            drop(slow);
+        } else {
+            slow.session.outlet().cut(CloseReason::Kicked);
+        }
+        assert_eq!(publisher.link.wakes(), wakes + 1);
+        assert!(!publisher.session.is_patient());
+    }
+}
+
+#[test]
+fn many_publishers_are_called_a_few_at_a_time_in_their_order() {
+    let mut world = world();
+    let mut first = world.join();
+    let slow = crowd(&mut world, &mut first);
+    let mut publishers: Vec<_> = (0..10).map(|_| world.join()).collect();
+    for publisher in &mut publishers {
+        world.send(publisher, message());
+        assert!(publisher.session.is_patient());
+        // Asking again does not take another place.
+        assert!(publisher.session.is_patient());
+    }
+    let before: Vec<_> = publishers.iter().map(|publisher| publisher.link.wakes()).collect();
+    let called = |publishers: &[Party]| -> Vec<usize> {
+        let woken = |at: &usize| publishers[*at].link.wakes() > before[*at];
+        (0..publishers.len()).filter(woken).collect()
+    };
+    reads(&mut world, &slow, 12_000);
+    assert_eq!(called(&publishers), [0, 1, 2, 3]);
+    reads(&mut world, &slow, 100);
+    assert_eq!(called(&publishers), [0, 1, 2, 3, 4, 5, 6, 7]);
+    slow.link.set_room(None);
+    slow.session.outlet().drain(world.now, true, &mut world.work);
+    assert_eq!(called(&publishers).len(), 10);
+}

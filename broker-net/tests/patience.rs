@@ -1,0 +1,127 @@
+//! A publisher's connection waits for a receiver that reads, and for no other. Under a clock that moves only
+//! when nobody has anything to do, so that whoever waits can be told from who does not.
+
+use std::time::Duration;
+
+use broker_core::Limits;
+use broker_net::{LocalStream, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep, timeout};
+
+const SOON: Duration = Duration::from_mins(10);
+
+async fn server(max_pending_bytes: usize) -> Server {
+    let limits = Limits { max_pending_bytes, ..Limits::default() };
+    Server::builder().limits(limits).bind().await.unwrap()
+}
+
+/// A client that has been served, with nothing left to be read.
+async fn client(server: &Server, lines: &str) -> LocalStream {
+    let mut client = server.connect();
+    let lines = format!("CONNECT {{\"verbose\":false}}\r\n{lines}PING\r\n");
+    client.write_all(lines.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    // The first PONG is followed by another INFO where a client says that it understands it: not here.
+    while !contains_pong(&seen) {
+        let len = client.read_buf(&mut seen).await.unwrap();
+        assert!(len > 0, "closed: {}", String::from_utf8_lossy(&seen));
+    }
+    client
+}
+
+fn contains_pong(seen: &[u8]) -> bool {
+    seen.windows(6).any(|window| window == b"PONG\r\n")
+}
+
+fn message(bytes: usize) -> Vec<u8> {
+    format!("PUB x {bytes}\r\n{}\r\n", "x".repeat(bytes)).into_bytes()
+}
+
+/// What a receiver reads of so many messages.
+fn delivered(messages: usize, bytes: usize) -> usize {
+    messages * (format!("MSG x 1 {bytes}\r\n").len() + bytes + 2)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_reads_steadily_but_slower_gets_all() {
+    let server = server(4 << 20).await;
+    let mut slow = client(&server, "SUB x 1\r\n").await;
+    let mut publisher = client(&server, "").await;
+    const MESSAGES: usize = 200;
+    let publishing = tokio::spawn(async move {
+        let message = message(100_000);
+        for _ in 0..MESSAGES {
+            publisher.write_all(&message).await.unwrap();
+        }
+        publisher
+    });
+    let reading = async {
+        let (mut left, mut room) = (delivered(MESSAGES, 100_000), vec![0; 16 << 10]);
+        while left > 0 {
+            let len = slow.read(&mut room).await.unwrap();
+            assert!(len > 0, "it was cut with {left} bytes to come");
+            left -= len;
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, reading).await.expect("all arrives");
+    publishing.await.unwrap();
+    assert_eq!(server.broker().stats().slow_consumers, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_beside_a_receiver_that_does_not_read() {
+    let server = server(1 << 20).await;
+    let _stalled = client(&server, "SUB x 1\r\n").await;
+    let mut reader = client(&server, "SUB x 1\r\n").await;
+    let mut publisher = client(&server, "").await;
+    const MESSAGES: usize = 4000;
+    let start = Instant::now();
+    let publishing = tokio::spawn(async move {
+        let message = message(1000);
+        for _ in 0..MESSAGES {
+            publisher.write_all(&message).await.unwrap();
+        }
+        publisher
+    });
+    let reading = async {
+        let (mut left, mut room) = (delivered(MESSAGES, 1000), vec![0; 64 << 10]);
+        while left > 0 {
+            let len = reader.read(&mut room).await.unwrap();
+            assert!(len > 0, "it was cut with {left} bytes to come");
+            left -= len;
+        }
+    };
+    timeout(SOON, reading).await.expect("all arrives");
+    assert_eq!(start.elapsed(), Duration::ZERO, "nobody has waited for the clock");
+    publishing.await.unwrap();
+    assert_eq!(server.broker().stats().slow_consumers, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_stops_reading_holds_a_publisher_for_a_moment_only() {
+    let server = server(1 << 20).await;
+    let mut stops = client(&server, "SUB x 1\r\n").await;
+    let mut publisher = client(&server, "").await;
+    let start = Instant::now();
+    let publishing = tokio::spawn(async move {
+        let message = message(10_000);
+        for _ in 0..400 {
+            publisher.write_all(&message).await.unwrap();
+        }
+        publisher.write_all(b"PING\r\n").await.unwrap();
+        let mut seen = Vec::new();
+        while !contains_pong(&seen) {
+            assert!(publisher.read_buf(&mut seen).await.unwrap() > 0);
+        }
+    });
+    // It reads enough to be waited for, and no more.
+    let (mut left, mut room) = (200_000, vec![0; 8 << 10]);
+    while left > 0 {
+        left -= stops.read(&mut room).await.unwrap().min(left);
+        sleep(Duration::from_millis(1)).await;
+    }
+    timeout(SOON, publishing).await.expect("the publisher goes on").unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(server.broker().stats().slow_consumers, 1);
+}
