@@ -494,15 +494,20 @@ impl Shared {
         }
     }
 
-    /// Cuts the worst of all slow consumers if together they hold more than the broker may.
+    /// Cuts the worst of all slow consumers if together they hold more than the broker may; if there are very
+    /// many that are about as bad, the worst of some.
     pub(crate) fn guard_total(&self, limits: &Limits) {
         let max = limits.max_pending_total_bytes;
         if self.queues.pending_bytes.load(Ordering::Relaxed) <= max {
             return;
         }
         let pending = |receiver: &Receiver| receiver.outlet.counts().pending_bytes;
-        let worst = self.sessions.iter().max_by_key(|entry| (pending(entry), entry.id));
-        if let Some(worst) = worst.map(|entry| Arc::clone(&entry)) {
+        // One queue after the other: nothing is locked while it is looked at.
+        let longest = self.queues.backlogs.longest().into_iter();
+        let worst = longest
+            .filter_map(|id| self.receiver(id))
+            .max_by_key(|receiver| (pending(receiver), receiver.id));
+        if let Some(worst) = worst {
             tracing::warn!(
                 client = %worst,
                 "Slow Consumer Detected: all clients together exceed {max} pending bytes, most by this one"

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::backlogs::Backlogs;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// The upper bounds of the buckets: a message takes some microseconds where nothing is in its way, and
@@ -68,6 +69,7 @@ pub struct Latencies {
 pub(crate) struct Queues {
     /// What waits in all of them.
     pub(crate) pending_bytes: AtomicUsize,
+    pub(crate) backlogs: Backlogs,
     pub(crate) waits: Times,
 }
 

@@ -56,6 +56,8 @@ pub enum Drained {
 /// The outlet of a connection.
 pub struct WireOutlet {
     state: Mutex<State>,
+    /// The number of its session.
+    id: u64,
     /// Gone as soon as the session is: publishers may remember this outlet for longer, and must not keep
     /// its socket open.
     link: ArcSwapOption<Box<dyn Link>>,
@@ -127,6 +129,7 @@ impl Piece {
 
 impl WireOutlet {
     pub(crate) fn new(
+        id: u64,
         link: Box<dyn Link>,
         max_pending_bytes: usize,
         write_deadline: Duration,
@@ -134,6 +137,7 @@ impl WireOutlet {
     ) -> Self {
         Self {
             state: Mutex::default(),
+            id,
             link: ArcSwapOption::from_pointee(link),
             is_ending: AtomicBool::new(false),
             has_progress: AtomicBool::new(false),
@@ -316,6 +320,7 @@ impl WireOutlet {
 
     /// Brings the broker's total up to date with what is left here after a flush.
     fn report(&self, state: &mut State) {
+        self.queues.backlogs.note(self.id, state.reported_bytes, state.pending_bytes);
         if state.pending_bytes > state.reported_bytes {
             self.queues
                 .pending_bytes
