@@ -125,6 +125,10 @@ pub const MAILBOX_MESSAGES: usize = 65_536;
 /// sockets within some.
 pub(crate) const SLICE: usize = 128;
 
+/// How many operations that are no messages a session does before others have their turn. A SUB takes a
+/// microsecond or two, and a chunk of input holds thousands of them.
+pub(crate) const OPERATIONS_A_TURN: usize = 1024;
+
 /// How many subscriptions are taken out of the interest under one lock when a client leaves: about ten
 /// microseconds, which others may have to wait.
 pub(crate) const UNSUBSCRIBE_BATCH: usize = 32;

@@ -113,6 +113,22 @@ fn a_second_connect_is_looked_at_when_all_subscriptions_have_ended() {
     assert_eq!(a.read(), "MSG new 1 2\r\nhi\r\n");
 }
 
+#[test]
+fn a_chunk_full_of_subscriptions_is_taken_a_turn_at_a_time() {
+    let mut world = World::new();
+    let mut a = world.join();
+    let chunk: String = (0..COUNT).map(|number| format!("SUB x.{number} {number}\r\n")).collect();
+    world.send(&mut a, chunk);
+    let mut before = 0;
+    while a.session.has_chores() {
+        let now = world.broker.stats().subscriptions;
+        assert!(now - before <= 1024, "{now} after {before}");
+        before = now;
+        world.send(&mut a, "");
+    }
+    assert_eq!(world.broker.stats().subscriptions, COUNT);
+}
+
 /// A driver that knows nothing of chores does them by passing the input again.
 #[test]
 fn input_that_is_passed_again_goes_on_with_what_is_left() {

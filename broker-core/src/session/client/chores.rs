@@ -25,6 +25,8 @@ use crate::table::Place;
 pub(super) type Chores = VecDeque<Chore>;
 
 pub(super) enum Chore {
+    /// Nothing: others have their turn before more of the input is looked at.
+    Pause,
     /// Ends subscriptions, and goes on.
     End(Ending, Then),
     /// Ends the subscriptions from here on that are not allowed any more. Whoever has changed that waits
@@ -37,7 +39,7 @@ pub(super) enum Chore {
 /// What comes when all subscriptions have ended.
 pub(super) enum Then {
     /// Another CONNECT is looked at. Who the client was before it: its user and its key.
-    Authenticate(String, String),
+    Authenticate((String, String)),
     /// Credentials are checked elsewhere.
     Check(Compute),
     /// The client is let in as somebody else.
@@ -78,6 +80,11 @@ impl ClientSession {
         }
     }
 
+    /// Others have their turn before more of the input is looked at.
+    pub(super) fn pause(&mut self) {
+        self.chores.get_or_insert_default().push_back(Chore::Pause);
+    }
+
     /// Does a slice at once, and leaves the rest for later if there is one.
     pub(super) fn begin_chore(&mut self, mut chore: Chore, work: &mut Work) {
         if self.has_chores() || self.do_slice(&mut chore, work) {
@@ -116,7 +123,7 @@ impl ClientSession {
 
     fn go_on(&mut self, then: Then, now: Instant, work: &mut Work) {
         match then {
-            Then::Authenticate(user, nkey) => self.authenticate((user, nkey), now, work),
+            Then::Authenticate(before) => self.authenticate(&before, now, work),
             Then::Check(check) => {
                 self.leave_account();
                 self.phase = Phase::Checking(Some(check));
@@ -130,6 +137,7 @@ impl ClientSession {
     /// True if there is more of it.
     fn do_slice(&mut self, chore: &mut Chore, work: &mut Work) -> bool {
         let (place, next) = match chore {
+            Chore::Pause => return false,
             Chore::End(ending, _) => return self.do_ending(ending),
             Chore::Recheck(place, _) => {
                 let next = self.recheck_subscriptions(*place, work);

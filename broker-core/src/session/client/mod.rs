@@ -23,7 +23,7 @@ use crate::carrier::Carrier;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
 use crate::interest::{AllForeseen, Foreseen};
-use crate::limits::PRE_AUTH_READ_BYTES;
+use crate::limits::{OPERATIONS_A_TURN, PRE_AUTH_READ_BYTES};
 use crate::outlet::{Link, Outlet, Run, WireOutlet, Work};
 use crate::party::{Membership, Profile};
 use crate::proto::parser::plain;
@@ -302,6 +302,7 @@ impl ClientSession {
     ) -> Received {
         let mut at = 0;
         let mut whole = 0;
+        let mut operations = 0;
         let messages_before = self.publisher.messages();
         let mut batch = Batch::with_memory(work.take_messages());
         while at < input.len() && self.closing.is_none() && !self.has_chores() {
@@ -334,6 +335,10 @@ impl ClientSession {
                     at += used;
                     self.publish(&mut batch, shared, work);
                     self.handle(&op, now, work);
+                    operations += 1;
+                    if operations == OPERATIONS_A_TURN {
+                        self.pause();
+                    }
                 }
                 Ok(Parsed::Partial { used, whole: needed }) => {
                     at += used;
@@ -508,14 +513,14 @@ impl ClientSession {
         let has_connected = std::mem::replace(&mut self.has_connected, true);
         self.publisher.forget();
         if has_connected {
-            self.end_subscriptions_then(Then::Authenticate(before.0, before.1), now, work);
+            self.end_subscriptions_then(Then::Authenticate(before), now, work);
         } else {
-            self.authenticate(before, now, work);
+            self.authenticate(&before, now, work);
         }
     }
 
     /// Has it decided who the client is. `before`: its user and its key before CONNECT.
-    fn authenticate(&mut self, before: (String, String), now: Instant, work: &mut Work) {
+    fn authenticate(&mut self, before: &(String, String), now: Instant, work: &mut Work) {
         let credentials = self.credentials();
         let authenticator = self.authenticator();
         let decision = match self.held_grant() {
@@ -523,7 +528,7 @@ impl ClientSession {
             Some(held)
                 if held.proof.is_some()
                     && !self.options.has_secrets()
-                    && before == (credentials.user.clone(), credentials.nkey.clone()) =>
+                    && *before == (credentials.user.clone(), credentials.nkey.clone()) =>
             {
                 authenticator.review(&held, &credentials)
             }
