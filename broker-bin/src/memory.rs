@@ -17,6 +17,10 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// milliseconds.
 const QUIET_MESSAGES: u64 = 15_000;
 
+/// So many subscriptions that have ended in an interval may have left something behind, though there were no
+/// fewer at its end than at its beginning: some dozen megabytes.
+const MANY_ENDED: u64 = 100_000;
+
 /// Looks after the memory of the process for as long as it is polled.
 pub(crate) async fn look_after(broker: &Broker) -> Infallible {
     let mut quiet = Quiet::default();
@@ -25,7 +29,9 @@ pub(crate) async fn look_after(broker: &Broker) -> Infallible {
         let broker = broker.clone();
         // Adding up a hundred thousand connections takes its time as well.
         let looked = tokio::task::spawn_blocking(move || {
-            if quiet.is_time_to_give_back(broker.stats()) {
+            let (stats, accounts) = broker.stats_and_accounts();
+            let ended = accounts.iter().map(|account| account.interest.removes).sum();
+            if quiet.is_time_to_give_back(stats, ended) {
                 give_back();
             }
             quiet
@@ -38,18 +44,23 @@ pub(crate) async fn look_after(broker: &Broker) -> Infallible {
 #[derive(Debug, Default)]
 struct Quiet {
     before: Stats,
+    ended_before: u64,
     /// Something has happened since the last time.
     is_due: bool,
 }
 
 impl Quiet {
-    fn is_time_to_give_back(&mut self, now: Stats) -> bool {
+    /// `ended`: how many subscriptions have ended since the server began.
+    fn is_time_to_give_back(&mut self, now: Stats, ended: u64) -> bool {
         let messages = |stats: &Stats| stats.in_messages + stats.out_messages;
         let is_quiet = messages(&now) - messages(&self.before) <= QUIET_MESSAGES
             && now.total_connections - self.before.total_connections <= QUIET_MESSAGES;
         // What a quiet server does now and then takes no memory worth the walk.
-        self.is_due |= !is_quiet || now.subscriptions.abs_diff(self.before.subscriptions) > 1000;
+        self.is_due |= !is_quiet
+            || now.subscriptions.abs_diff(self.before.subscriptions) > 1000
+            || ended.saturating_sub(self.ended_before) > MANY_ENDED;
         self.before = now;
+        self.ended_before = ended;
         is_quiet && std::mem::take(&mut self.is_due)
     }
 }
@@ -89,7 +100,7 @@ mod tests {
     fn memory_is_given_back_once_when_the_flood_is_over() {
         let mut quiet = Quiet::default();
         let told: Vec<bool> = [0, 1_000_000, 2_000_000, 2_000_010, 2_000_020]
-            .map(|messages| quiet.is_time_to_give_back(stats(messages, 0)))
+            .map(|messages| quiet.is_time_to_give_back(stats(messages, 0), 0))
             .into();
         assert_eq!(told, [false, false, false, true, false]);
     }
@@ -97,9 +108,17 @@ mod tests {
     #[test]
     fn memory_of_subscriptions_is_given_back_when_they_are_gone() {
         let mut quiet = Quiet::default();
-        assert!(quiet.is_time_to_give_back(stats(0, 100_000)));
-        assert!(!quiet.is_time_to_give_back(stats(0, 100_000)));
-        assert!(quiet.is_time_to_give_back(stats(0, 0)));
+        assert!(quiet.is_time_to_give_back(stats(0, 100_000), 0));
+        assert!(!quiet.is_time_to_give_back(stats(0, 100_000), 0));
+        assert!(quiet.is_time_to_give_back(stats(0, 0), 0));
+    }
+
+    #[test]
+    fn memory_of_subscriptions_that_came_and_went_between_two_looks_is_given_back() {
+        let mut quiet = Quiet::default();
+        assert!(!quiet.is_time_to_give_back(stats(0, 0), 0));
+        assert!(quiet.is_time_to_give_back(stats(0, 0), 1_000_000));
+        assert!(!quiet.is_time_to_give_back(stats(0, 0), 1_000_100));
     }
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -503,7 +503,8 @@ impl Shared {
         }
     }
 
-    /// Cuts the worst of all slow consumers if together they hold more than the broker may.
+    /// Cuts the worst of all slow consumers if together they hold more than the broker may; if there are very
+    /// many that are about as bad, the worst of some.
     pub(crate) fn guard_total(&self, limits: &Limits) {
         let memory = &self.queues.memory;
         let excess = memory.excess_bytes();
@@ -516,8 +517,12 @@ impl Shared {
             return;
         }
         let held = |receiver: &Receiver| receiver.outlet.counts().held_bytes;
-        let worst = self.sessions.iter().max_by_key(|entry| (held(entry), entry.id));
-        if let Some(worst) = worst.map(|entry| Arc::clone(&entry)) {
+        // One queue after the other: nothing is locked while it is looked at.
+        let longest = self.queues.backlogs.longest().into_iter();
+        let worst = longest
+            .filter_map(|id| self.receiver(id))
+            .max_by_key(|receiver| (held(receiver), receiver.id));
+        if let Some(worst) = worst {
             tracing::warn!(
                 client = %worst,
                 "Slow Consumer Detected: all clients together exceed {max} bytes of memory, most by this one"

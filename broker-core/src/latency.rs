@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::backlogs::Backlogs;
 use crate::outlet::QueueMemory;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 
@@ -70,6 +71,7 @@ pub(crate) struct Queues {
     /// What waits in all of them.
     pub(crate) pending_bytes: AtomicUsize,
     pub(crate) memory: Arc<QueueMemory>,
+    pub(crate) backlogs: Backlogs,
     pub(crate) waits: Times,
 }
 

@@ -105,6 +105,7 @@
 
 pub mod account;
 pub mod auth;
+mod backlogs;
 mod batch;
 mod broker;
 pub mod carrier;
@@ -135,6 +136,7 @@ pub mod stats;
 pub mod subject;
 mod subscription;
 mod sync;
+mod table;
 mod trace;
 
 pub use broker::{Applied, Broker, Clock, LeavingOrder, Options};

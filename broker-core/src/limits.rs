@@ -144,9 +144,22 @@ pub const MAX_COUNTED_SUBJECTS: usize = 64;
 /// How many messages may wait in one in-process subscription. async-nats has the same bound.
 pub const MAILBOX_MESSAGES: usize = 65_536;
 
-/// How many subscriptions are taken out of the interest under one lock when a client leaves, so that
-/// a client with a million of them does not stall its account.
-pub(crate) const UNSUBSCRIBE_BATCH: usize = 512;
+/// How many entries (subscriptions, sessions) one slice of work goes through that grows with what there is. A
+/// tenth of a millisecond, so that even a worker that has nothing but such slices to do comes back to its
+/// sockets within some.
+pub(crate) const SLICE: usize = 128;
+
+/// How many operations that are no messages a session does before others have their turn. A SUB takes a
+/// microsecond or two, and a chunk of input holds thousands of them.
+pub(crate) const OPERATIONS_A_TURN: usize = 1024;
+
+/// How many subscriptions are taken out of the interest under one lock when a client leaves: about ten
+/// microseconds, which others may have to wait.
+pub(crate) const UNSUBSCRIBE_BATCH: usize = 32;
+
+/// How many slices in a row are left out in favour of others who wait for the interest. Who is woken has it
+/// after one or two; the rest is for a machine whose processors do something else.
+pub(crate) const PATIENCE_SLICES: u8 = 64;
 
 /// When the server goes: how long an answer is waited for. What the clients of NATS give a request by
 /// default; whoever asked has given up then.
@@ -166,3 +179,4 @@ pub(crate) const WATCHED_REQUESTS: usize = 64 << 10;
 const _: () = assert!(PRE_AUTH_READ_BYTES < STRANGER_BYTES);
 const _: () = assert!(MAX_STRANGERS * STRANGER_BYTES <= 64 << 20);
 const _: () = assert!(FLUSH_AT_BYTES < FLUSH_ALL_AT_BYTES);
+const _: () = assert!(SLICE.is_multiple_of(UNSUBSCRIBE_BATCH));

@@ -43,7 +43,7 @@ pub(crate) struct What {
     #[cfg(feature = "testing")]
     pub(crate) lines: Vec<bytes::Bytes>,
     /// Dropped when it is done.
-    heard: Vec<Arc<Heard>>,
+    pub(crate) heard: Vec<Arc<Heard>>,
 }
 
 impl News {

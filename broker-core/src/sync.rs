@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the file that they are for")]
 
-use std::sync::PoisonError;
+use std::sync::{LockResult, PoisonError, TryLockError};
 
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::OnceLock;
@@ -24,20 +24,48 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A reader-writer lock that does not poison.
+/// A reader-writer lock that does not poison, and knows whether anybody waits for it.
 #[derive(Debug, Default)]
-pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+pub(crate) struct RwLock<T> {
+    lock: std::sync::RwLock<T>,
+    waiting: AtomicUsize,
+}
 
 impl<T> RwLock<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(std::sync::RwLock::new(value))
+        Self { lock: std::sync::RwLock::new(value), waiting: AtomicUsize::new(0) }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        match self.lock.try_read() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => self.wait_for(|lock| lock.read()),
+        }
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        match self.lock.try_write() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => self.wait_for(|lock| lock.write()),
+        }
+    }
+
+    #[cold]
+    fn wait_for<'a, G>(
+        &'a self,
+        lock: impl FnOnce(&'a std::sync::RwLock<T>) -> LockResult<G>,
+    ) -> G {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let guard = lock(&self.lock).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        guard
+    }
+
+    /// Does somebody wait for it? One who locks it again and again must let others have it in between: who
+    /// is woken when it is free would find it locked again.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 }

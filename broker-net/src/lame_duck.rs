@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use broker_core::Broker;
+use broker_core::{Broker, LeavingOrder};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -59,13 +59,13 @@ pub(crate) async fn run(
 ) {
     tracing::info!("Entering lame duck mode, stop accepting new clients");
     // Who is late is told late.
-    let _ = tokio::time::timeout(Duration::from_secs(1), broker.announce_end()).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), announce_end(broker)).await;
     let mut going = Going { phase, connections };
     if going.until(clock::now() + plan.grace_period, 0).await.is_break() {
         return;
     }
     tracing::info!("Closing existing clients");
-    let order = broker.order_of_leaving();
+    let order = order_of_leaving(broker).await;
     let count = order.others.len() + order.services.len();
     let pace = Pace::new(plan, count);
     if going.let_go(broker, &order.others, &pace).await.is_break() {
@@ -77,12 +77,26 @@ pub(crate) async fn run(
         return;
     }
     // Whoever came in while the order was made, or hung in the system's queue.
-    let late = broker.order_of_leaving();
+    let late = order_of_leaving(broker).await;
     for id in late.others.into_iter().chain(late.services) {
         broker.let_go(id);
     }
     // Each has its own time limits.
     let _ = going.until(clock::now() + Duration::from_hours(1), 0).await;
+}
+
+/// Off the workers: there may be very many sessions that must be told.
+async fn announce_end(broker: &Broker) {
+    let broker = broker.clone();
+    if let Ok(settled) = tokio::task::spawn_blocking(move || broker.announce_end()).await {
+        settled.await;
+    }
+}
+
+async fn order_of_leaving(broker: &Broker) -> LeavingOrder {
+    let broker = broker.clone();
+    let order = tokio::task::spawn_blocking(move || broker.order_of_leaving());
+    order.await.unwrap_or_default()
 }
 
 struct Going<'a> {
@@ -119,7 +133,7 @@ impl Going<'_> {
         loop {
             self.until(end, left).await?;
             // If some of those who are asked have gone by themselves, the number alone does not tell.
-            if clock::now() >= end || broker.order_of_leaving().others.is_empty() {
+            if clock::now() >= end || order_of_leaving(broker).await.others.is_empty() {
                 return ControlFlow::Continue(());
             }
             left = self.connections.len().saturating_sub(1);

@@ -51,6 +51,43 @@ async fn a_control_line_longer_than_the_read_buffer_is_read() {
     assert_eq!(read_line(&mut stream).await, "PONG\r\n");
 }
 
+/// The session leaves most of what comes in one go to later turns, the more so as subscriptions must end first.
+#[tokio::test]
+async fn all_of_a_large_input_is_done_though_the_session_takes_it_in_turns() {
+    let server = Server::builder().bind().await.unwrap();
+    let mut stream = connect(&server).await;
+    let subscribe = |prefix: &str| -> String {
+        (0..20_000).map(|number| format!("SUB {prefix}.{number} {number}\r\n")).collect()
+    };
+    let connect = "CONNECT {\"verbose\":false}\r\n";
+    let input = format!("{connect}{}{connect}{}PING\r\n", subscribe("old"), subscribe("new"));
+    stream.write_all(input.as_bytes()).await.unwrap();
+    assert_eq!(read_line(&mut stream).await, "PONG\r\n");
+    assert_eq!(server.broker().stats().subscriptions, 20_000);
+    let publish = "PUB old.7 1\r\no\r\nPUB new.19999 1\r\nn\r\n";
+    stream.write_all(publish.as_bytes()).await.unwrap();
+    // The first PONG is followed by an INFO.
+    while !read_line(&mut stream).await.starts_with("MSG new.19999 19999 1") {}
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_all_of_its_subscriptions() {
+    let server = Server::builder().bind().await.unwrap();
+    let mut stream = connect(&server).await;
+    let mut input = String::from("CONNECT {\"verbose\":false}\r\n");
+    input.extend((0..20_000).map(|number| format!("SUB x.{number}.* {number}\r\n")));
+    stream.write_all(format!("{input}PING\r\n").as_bytes()).await.unwrap();
+    assert_eq!(read_line(&mut stream).await, "PONG\r\n");
+    drop(stream);
+    let has_ended = async {
+        while server.broker().stats().subscriptions > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, has_ended).await.expect("in time");
+    assert_eq!(server.broker().stats().connections, 0);
+}
+
 #[tokio::test]
 async fn a_client_reads_why_it_was_cut_though_it_goes_on_sending() {
     let server = Server::builder().bind().await.unwrap();

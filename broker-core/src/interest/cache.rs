@@ -142,15 +142,6 @@ impl<S: Interested> MatchCache<S> {
         }
     }
 
-    fn clear(&mut self) {
-        self.index = HashTable::new();
-        self.entries = Vec::new();
-        self.last = 0;
-        self.cost = 0;
-        self.fan_out = 0;
-        self.sweep = 0;
-    }
-
     /// Who wants `subject`; `judge` is asked when it is not known. `foreseen`: what [`Self::foresee`] has told
     /// of it.
     #[inline]
@@ -291,10 +282,10 @@ impl<S: Interested> MatchCache<S> {
     }
 
     fn insert(&mut self, hash: u64, entry: Entry<S>) {
-        if self.cost > CACHED_BYTES {
-            self.clear();
-        }
-        while self.entries.len() >= CACHED_SUBJECTS {
+        // What comes in goes out again elsewhere, so that no message pays for all others.
+        while self.entries.len() >= CACHED_SUBJECTS
+            || (self.cost > CACHED_BYTES && !self.entries.is_empty())
+        {
             let victim = self.random.below(self.entries.len());
             self.remove(victim);
         }

@@ -4,13 +4,16 @@
 //! The answer usually comes from a session's own cache, which costs a comparison of the subject and
 //! two loads. Behind it stands the account's [`Interest`].
 
+mod arena;
 mod cache;
 mod generations;
 mod look_ups;
 mod matches;
+mod members;
 #[cfg(test)]
 mod model;
 mod sublist;
+mod trie;
 
 pub(crate) use cache::{AllForeseen, Foreseen, MatchCache};
 pub(crate) use look_ups::LookUps;
@@ -71,6 +74,11 @@ impl<S: Interested> Interest<S> {
         }
     }
 
+    /// Does somebody wait to look something up, or to change something?
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.sublist.is_waited_for()
+    }
+
     /// Who would get a message published to `subject`; added to `matches`, which must be empty.
     /// Returns the generation that this is true for.
     pub(crate) fn collect(&self, subject: &[u8], matches: &mut Matches<S>) -> Generation {
@@ -114,6 +122,12 @@ impl<S: Interested> Interest<S> {
     #[cfg(test)]
     fn len(&self) -> usize {
         self.stats().subscriptions
+    }
+
+    /// How many nodes and edges the trie has.
+    #[cfg(test)]
+    fn trie_size(&self) -> (usize, usize) {
+        self.sublist.read().trie_size()
     }
 
     /// The part of the counts that sessions do not keep.

@@ -167,6 +167,41 @@ fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
     assert!(asked < 1_000, "{asked} of the last 100,000 were not remembered");
 }
 
+/// One who is gone through to find one who leaves would make a client with 100,000 of them take minutes.
+#[test]
+fn one_of_very_many_with_the_same_filter_leaves_in_one_step() {
+    for filter in ["a", "a.*", "a.>", "a.*.b"] {
+        let interest = Interest::new(1);
+        let many: Vec<_> = (0..60_000).map(|id| fake(id, filter, None)).collect();
+        many.iter().for_each(|one| interest.insert(Arc::clone(one)));
+        for at in 0..many.len() {
+            // From everywhere.
+            interest.remove(std::slice::from_ref(&many[at * 7_919 % many.len()]));
+        }
+        assert_eq!(interest.len(), 0);
+        assert_eq!(interest.trie_size(), (0, 0));
+    }
+}
+
+#[test]
+fn a_filter_that_goes_its_own_way_takes_no_node() {
+    let interest = Interest::new(1);
+    for number in 0..1_000 {
+        interest.insert(fake(number, &format!("a.{number}.*.b.c.>"), None));
+    }
+    assert_eq!(interest.trie_size(), (1, 1 + 1_000), "one for what they begin with");
+    let second = fake(1_000, "a.7.*.b.d", None);
+    interest.insert(Arc::clone(&second));
+    // Behind 7, * and b; each with the way to it, and two ways from the last.
+    assert_eq!(interest.trie_size(), (4, 1 + 1_000 + 3));
+    let mut matches = Matches::default();
+    interest.collect(b"a.7.x.b.c.y.z", &mut matches);
+    interest.collect(b"a.7.x.b.d", &mut matches);
+    assert_eq!(ids(&matches), [7, 1_000]);
+    interest.remove(&[second]);
+    assert!(interest.trie_size().0 <= 4);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Insert(String, Option<String>),
@@ -237,5 +272,7 @@ proptest! {
             }
             prop_assert_eq!(interest.len(), model.0.len());
         }
+        interest.remove(&model.0);
+        prop_assert_eq!((interest.len(), interest.trie_size()), (0, (0, 0)));
     }
 }

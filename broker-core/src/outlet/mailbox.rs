@@ -1,6 +1,7 @@
 //! The outlet of an in-process client: a bounded mailbox for each subscription.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::proto::Publish;
 use crate::subject::Subject;
 use crate::subscription::Subscription;
 use crate::sync::{Arc, Mutex};
+use crate::table::{Place, Table};
 use crate::trace::Trace;
 
 /// The mailboxes of one client.
@@ -29,12 +31,50 @@ pub(crate) struct Mailboxes {
 #[derive(Default)]
 struct State {
     /// By sid, which is a number that the client counted up: nobody can choose one.
-    boxes: HashMap<u64, Mailbox, FixedState>,
+    boxes: Boxes,
     /// Whose readers wait for what the call at hand has delivered.
     to_wake: Vec<Waker>,
     is_touched: bool,
+    /// All mailboxes are over, whatever each of them says.
     is_closed: bool,
     counts: OutCounts,
+}
+
+#[derive(Default)]
+struct Boxes {
+    table: Table<(u64, Mailbox)>,
+    hasher: FixedState,
+}
+
+impl Boxes {
+    fn get(&self, sid: u64) -> Option<&Mailbox> {
+        let found = self.table.find(self.hasher.hash_one(sid), |(other, _)| *other == sid);
+        found.map(|(_, mailbox)| mailbox)
+    }
+
+    fn get_mut(&mut self, sid: u64) -> Option<&mut Mailbox> {
+        let found = self.table.find_mut(self.hasher.hash_one(sid), |(other, _)| *other == sid);
+        found.map(|(_, mailbox)| mailbox)
+    }
+
+    fn insert(&mut self, sid: u64, mailbox: Mailbox) {
+        let hash_of = |(other, _): &(u64, Mailbox)| self.hasher.hash_one(other);
+        self.table.insert(self.hasher.hash_one(sid), (sid, mailbox), hash_of);
+    }
+
+    fn remove(&mut self, sid: u64) -> Option<Mailbox> {
+        let hash_of = |(other, _): &(u64, Mailbox)| self.hasher.hash_one(other);
+        let is_it = |(other, _): &(u64, Mailbox)| *other == sid;
+        let removed = self.table.remove(self.hasher.hash_one(sid), is_it, hash_of);
+        removed.map(|(_, mailbox)| mailbox)
+    }
+
+    /// The sids of one part, and where the next one begins.
+    fn part(&self, place: Place) -> (Vec<u64>, Option<Place>) {
+        let hash_of = |(other, _): &(u64, Mailbox)| self.hasher.hash_one(other);
+        let (part, next) = self.table.part(place, hash_of);
+        (part.map(|(sid, _)| *sid).collect(), next)
+    }
 }
 
 struct Mailbox {
@@ -83,7 +123,7 @@ impl Mailboxes {
 
     /// Forgets the mailbox and what is in it.
     pub(crate) fn discard(&self, sid: u64) {
-        let gone = self.state.lock().boxes.remove(&sid);
+        let gone = self.state.lock().boxes.remove(sid);
         wake_all(gone.into_iter().flat_map(|mailbox| mailbox.writers));
     }
 
@@ -91,7 +131,7 @@ impl Mailboxes {
     pub(crate) fn set_capacity(&self, sid: u64, capacity: usize) {
         let writers = {
             let mut state = self.state.lock();
-            let Some(mailbox) = state.boxes.get_mut(&sid) else { return };
+            let Some(mailbox) = state.boxes.get_mut(sid) else { return };
             mailbox.capacity = capacity.clamp(1, MAILBOX_MESSAGES);
             mailbox.take_writers()
         };
@@ -102,7 +142,7 @@ impl Mailboxes {
     pub(crate) fn end(&self, sid: u64) {
         let (reader, writers) = {
             let mut state = self.state.lock();
-            let Some(mailbox) = state.boxes.get_mut(&sid) else { return };
+            let Some(mailbox) = state.boxes.get_mut(sid) else { return };
             mailbox.is_over = true;
             (mailbox.reader.take(), mailbox.take_writers())
         };
@@ -111,7 +151,8 @@ impl Mailboxes {
 
     pub(crate) fn poll_next(&self, sid: u64, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         let mut state = self.state.lock();
-        let Some(mailbox) = state.boxes.get_mut(&sid) else { return Poll::Ready(None) };
+        let is_closed = state.is_closed;
+        let Some(mailbox) = state.boxes.get_mut(sid) else { return Poll::Ready(None) };
         if let Some(message) = mailbox.messages.pop_front() {
             if !mailbox.writers.is_empty() {
                 let writers = mailbox.take_writers();
@@ -120,7 +161,7 @@ impl Mailboxes {
             }
             return Poll::Ready(Some(message));
         }
-        if mailbox.is_over {
+        if mailbox.is_over || is_closed {
             return Poll::Ready(None);
         }
         match &mut mailbox.reader {
@@ -131,14 +172,14 @@ impl Mailboxes {
     }
 
     pub(crate) fn dropped(&self, sid: u64) -> u64 {
-        self.state.lock().boxes.get(&sid).map_or(0, |mailbox| mailbox.dropped)
+        self.state.lock().boxes.get(sid).map_or(0, |mailbox| mailbox.dropped)
     }
 
     /// Puts a message of the broker's own into a mailbox.
     pub(crate) fn put(&self, sid: u64, message: Message) {
         let reader = {
             let mut state = self.state.lock();
-            let Some(mailbox) = state.boxes.get_mut(&sid) else { return };
+            let Some(mailbox) = state.boxes.get_mut(sid) else { return };
             mailbox.messages.push_back(message);
             mailbox.reader.take()
         };
@@ -169,11 +210,11 @@ impl Outlet for Mailboxes {
     ) -> Accepted {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let Some(mailbox) = state.boxes.get_mut(&sid_number(subscription)) else {
+        let Some(mailbox) = state.boxes.get_mut(sid_number(subscription)) else {
             return Accepted::NOTHING;
         };
         let room = mailbox.capacity.saturating_sub(mailbox.messages.len());
-        if mailbox.is_over || (may_refuse && room < run.messages.len()) {
+        if mailbox.is_over || state.is_closed || (may_refuse && room < run.messages.len()) {
             return Accepted::NOTHING;
         }
         let admitted = subscription.admit(run.messages.len());
@@ -211,17 +252,20 @@ impl Outlet for Mailboxes {
         _body_bytes: usize,
     ) -> bool {
         let state = self.state.lock();
-        state.boxes.get(&sid_number(subscription)).is_some_and(|mailbox| {
-            !mailbox.is_over && mailbox.messages.len() + messages < mailbox.capacity / 2
+        state.boxes.get(sid_number(subscription)).is_some_and(|mailbox| {
+            !mailbox.is_over
+                && !state.is_closed
+                && mailbox.messages.len() + messages < mailbox.capacity / 2
         })
     }
 
     fn poll_room(&self, subscription: &Subscription, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        let Some(mailbox) = state.boxes.get_mut(&sid_number(subscription)) else {
+        let is_closed = state.is_closed;
+        let Some(mailbox) = state.boxes.get_mut(sid_number(subscription)) else {
             return Poll::Ready(());
         };
-        if mailbox.is_over || mailbox.has_room() {
+        if mailbox.is_over || is_closed || mailbox.has_room() {
             return Poll::Ready(());
         }
         if !mailbox.writers.iter().any(|writer| writer.will_wake(cx.waker())) {
@@ -252,19 +296,25 @@ impl Outlet for Mailboxes {
     }
 
     fn close(&self, _reason: CloseReason) {
-        let waiting: Vec<Waker> = {
-            let mut state = self.state.lock();
-            state.is_closed = true;
-            state
-                .boxes
-                .values_mut()
-                .flat_map(|mailbox| {
+        self.state.lock().is_closed = true;
+        // Part by part, so that whoever publishes to one of a million need not wait.
+        let mut place = Some(Place::default());
+        while let Some(at) = place {
+            let waiting: Vec<Waker> = {
+                let mut state = self.state.lock();
+                let (part, next) = state.boxes.part(at);
+                place = next;
+                let mut waiting = Vec::new();
+                for sid in part {
+                    let Some(mailbox) = state.boxes.get_mut(sid) else { continue };
                     mailbox.is_over = true;
-                    mailbox.reader.take().into_iter().chain(mailbox.take_writers())
-                })
-                .collect()
-        };
-        wake_all(waiting);
+                    waiting.extend(mailbox.reader.take());
+                    waiting.append(&mut mailbox.take_writers());
+                }
+                waiting
+            };
+            wake_all(waiting);
+        }
     }
 
     /// An in-process client has nobody who serves it.

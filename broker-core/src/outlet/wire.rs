@@ -59,6 +59,8 @@ pub enum Drained {
 /// The outlet of a connection.
 pub struct WireOutlet {
     state: Mutex<State>,
+    /// The number of its session.
+    id: u64,
     /// Gone as soon as the session is: publishers may remember this outlet for longer, and must not keep
     /// its socket open.
     link: ArcSwapOption<Box<dyn Link>>,
@@ -125,6 +127,7 @@ struct Blocked {
 
 impl WireOutlet {
     pub(crate) fn new(
+        id: u64,
         link: Box<dyn Link>,
         max_pending_bytes: usize,
         write_deadline: Duration,
@@ -132,6 +135,7 @@ impl WireOutlet {
     ) -> Self {
         Self {
             state: Mutex::new(State { memory: Arc::clone(&queues.memory), ..State::default() }),
+            id,
             link: ArcSwapOption::from_pointee(link),
             is_ending: AtomicBool::new(false),
             has_progress: AtomicBool::new(false),
@@ -339,6 +343,7 @@ impl WireOutlet {
 
     /// Brings the broker's total up to date with what is left here after a flush.
     fn report(&self, state: &mut State) {
+        self.queues.backlogs.note(self.id, state.reported_bytes, state.pending_bytes);
         if state.pending_bytes > state.reported_bytes {
             self.queues
                 .pending_bytes

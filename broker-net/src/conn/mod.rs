@@ -213,6 +213,12 @@ impl Connection {
                 }
                 self.poll_write(cx);
             }
+            if self.session.has_chores() {
+                self.do_chores();
+                timer.as_mut().reset(self.session.next_timeout().into());
+                // One slice a turn: others may have waited for it.
+                break;
+            }
             if self.checking.is_some() {
                 ready!(self.poll_check(cx));
                 continue;
@@ -246,6 +252,19 @@ impl Connection {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Does a slice of what the session does not do at once.
+    fn do_chores(&mut self) {
+        let now = clock::now();
+        with_buffers(|buffers| self.session.do_chores(now, &mut buffers.work));
+        if self.session.has_chores() {
+            return;
+        }
+        if let Some(check) = self.session.take_check() {
+            self.checking = Some(self.checks.start(self.source, check));
+        }
+        self.reader.look_again();
     }
 
     fn handle_timeout(&mut self) {
@@ -295,14 +314,10 @@ impl Connection {
                 let _ = tokio::time::timeout(LAST_WORDS, self.flush()).await;
             }
         }
-        self.session.close(reason);
-        // Its subscriptions end here, not after lingering, and what it has sent is not kept either.
         let Self { session, reader, socket, .. } = self;
-        drop((session, reader));
-        let is_told = may_be_told(reason) && socket.say_why(reason, LAST_WORDS).await;
-        if was_told(reason) || (is_told && reason != CloseReason::ServerShutdown) {
-            socket.linger(LINGER, LINGER_BYTES).await;
-        }
+        // What it has sent is not kept, and its subscriptions end beside lingering, not after it.
+        drop(reader);
+        tokio::join!(depart(session, reason), say_why(socket, reason));
     }
 
     /// Lets a client go that was not told: it gets all there is with the end behind it, and what it has
@@ -338,6 +353,21 @@ impl Connection {
             }
         }
         poll_fn(|cx| self.socket.transport.poll_unsent(cx)).await;
+    }
+}
+
+/// Ends the session. With many subscriptions that takes a while, in which others have their turns.
+async fn depart(mut session: ClientSession, reason: CloseReason) {
+    while session.depart(reason) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Has the client learn why it was cut.
+async fn say_why(socket: Arc<Socket>, reason: CloseReason) {
+    let is_told = may_be_told(reason) && socket.say_why(reason, LAST_WORDS).await;
+    if was_told(reason) || (is_told && reason != CloseReason::ServerShutdown) {
+        socket.linger(LINGER, LINGER_BYTES).await;
     }
 }
 

@@ -59,7 +59,7 @@ struct Large {
 impl Reader {
     /// The session can go on with what was kept.
     pub(super) fn look_again(&mut self) {
-        self.must_look = !self.kept.is_empty();
+        self.must_look = !self.kept.is_empty() || self.large.is_some();
     }
 
     /// Nothing has come for long.
@@ -77,6 +77,10 @@ impl Reader {
         cx: &mut Context<'_>,
     ) -> Poll<Read> {
         if std::mem::take(&mut self.must_look) {
+            if let Some(large) = self.large.take() {
+                self.receive_large(&large.data.freeze(), session);
+                return Poll::Ready(Read::Some);
+            }
             let kept = std::mem::take(&mut self.kept);
             with_buffers(|buffers| {
                 let received = session.receive(clock::now(), &kept, None, &mut buffers.work);

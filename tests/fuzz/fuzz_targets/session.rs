@@ -146,12 +146,17 @@ impl Connection {
             let (part, rest) = chunk.split_at(chunk.len().min(room));
             chunk = rest;
             self.kept.extend_from_slice(part);
-            let received = self.session.receive(now, &self.kept, None, work);
-            assert!(received.used <= self.kept.len());
-            self.kept.drain(..received.used);
-            if self.session.closing().is_some() {
-                return false;
-            }
+            let received = loop {
+                let received = self.session.receive(now, &self.kept, None, work);
+                assert!(received.used <= self.kept.len());
+                self.kept.drain(..received.used);
+                if self.session.closing().is_some() {
+                    return false;
+                }
+                if !self.session.has_chores() {
+                    break received;
+                }
+            };
             let payload = if received.whole == 0 { 0 } else { LIMITS().max_payload_bytes };
             assert!(self.kept.len() <= KEPT_LINE_BYTES + payload, "{} are kept", self.kept.len());
             assert!(received.whole == 0 || received.whole > self.kept.len());

@@ -15,6 +15,7 @@ mod disturbed;
 mod fault;
 mod frame;
 mod hub;
+mod leaving;
 mod procfs;
 mod receive;
 mod relay;

@@ -79,6 +79,8 @@ measures! {
     P99_FACTOR_RELOAD "p99_factor_reload" "p99 ÷ p99 without reloads" 2;
     P99_WITHOUT_RELOAD "p99_without_reload_us" "p99 µs without reloads" 1;
     MAX_WITHOUT "max_without_us" "longest µs without reloads" 1;
+    MAX_SUBSCRIBING "max_subscribing_us" "longest µs while another subscribes" 0;
+    MAX_AT_REST "max_at_rest_us" "longest µs at rest" 0;
     CUT "stalled_cut" "stalled subscriber cut off" 0;
 }
 

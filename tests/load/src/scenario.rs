@@ -5,10 +5,12 @@ use crate::carrier::Way;
 use crate::connections::{idle, ping, storm};
 use crate::disturbed::{churn, stalled};
 use crate::fault::Fault;
+use crate::leaving::{Filters, leaving};
 use crate::reload::reload;
 use crate::report::{
-    CPU, CPU_CONNECTION, CPU_FACTOR, KEPT, MAX, MAX_WITHOUT, Measure, P50, P99, P99_FACTOR,
-    P99_WITHOUT_RELOAD, RATE, RSS_CONNECTION, RSS_CONNECTION_LATER, RSS_SUBSCRIPTION,
+    CPU, CPU_CONNECTION, CPU_FACTOR, KEPT, MAX, MAX_AT_REST, MAX_SUBSCRIBING, MAX_WITHOUT, Measure,
+    P50, P99, P99_FACTOR, P99_WITHOUT_RELOAD, RATE, RSS_CONNECTION, RSS_CONNECTION_LATER,
+    RSS_SUBSCRIPTION,
 };
 use crate::request::{Inboxes, requests};
 use crate::streams::{self, literals, steady, stream, wildcards};
@@ -38,6 +40,8 @@ const LATENCY: &[Measure] = &[P50, P99, CPU];
 const STALLED: &[Measure] = &[P99, P99_FACTOR, KEPT, CPU_FACTOR];
 
 const RELOADED: &[Measure] = &[P99, MAX, P99_WITHOUT_RELOAD, MAX_WITHOUT];
+
+const LEFT: &[Measure] = &[MAX, MAX_SUBSCRIBING, MAX_AT_REST, RSS_SUBSCRIPTION];
 
 macro_rules! scenarios {
     ($($name:ident: $about:literal, $measures:expr, $relay:literal, $run:expr $(, $way:ident)?;)*) => {
@@ -91,6 +95,9 @@ scenarios! {
     storm: "connect, CONNECT, PING, close", &[CPU_CONNECTION, P50, P99], false, storm;
     churn: "50,000 messages/s beside 20,000 short subscriptions/s", &[CPU, P50, P99, RATE], false, churn;
     reload_14k: "14,000 messages/s beside 50 reloads/s", RELOADED, false, reload;
+    leave_1m: "PING while one with 1,000,000 subscriptions leaves", LEFT, false, |a| leaving(a, Filters::Literal, 1_000_000);
+    leave_1m_wildcards: "the same with wildcards", LEFT, false, |a| leaving(a, Filters::Wildcard, 1_000_000);
+    leave_1m_same: "the same, all of them to one subject", LEFT, false, |a| leaving(a, Filters::Same, 1_000_000);
     stalled_20k: "one of three stalled, 20,000 messages/s of 4 KiB", STALLED, false, |a| stalled(a, Some(20_000));
     stalled_flood: "one of three stalled, 1 KiB as fast as it goes", STALLED, false, |a| stalled(a, None);
 }

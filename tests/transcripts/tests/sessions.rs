@@ -128,6 +128,9 @@ impl Connection {
             let received = session.receive(now, &self.kept, None, work);
             self.kept.drain(..received.used);
             self.whole = received.whole;
+            if session.has_chores() {
+                continue;
+            }
             let Some(check) = session.take_check() else { return };
             session.handle_checked(check.run(), now, work);
         }

@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
+use super::chores::Chore;
 use super::{ClientSession, Phase};
-use crate::auth::{Decision, Denied, Grant, Subscribe};
-use crate::deliver::end;
+use crate::auth::{Decision, Denied, Grant};
 use crate::error::{ClientFault, CloseReason};
-use crate::interest::Interested;
+use crate::news::Heard;
 use crate::outlet::Work;
-use crate::subject::SubjectFilter;
-use crate::subscription::Subscription;
 use crate::sync::Arc;
+use crate::table::Place;
 
 impl ClientSession {
     /// Has something changed that [`Self::handle_news`] must see to? Look when the link was woken.
@@ -22,6 +21,10 @@ impl ClientSession {
     /// Does what changes of the broker ask for. May bring [`Self::next_timeout`] forward, and
     /// [close](Self::closing) the session. [`Self::receive`] does it too.
     pub fn handle_news(&mut self, now: Instant, work: &mut Work) {
+        // One thing after the other.
+        if self.has_chores() {
+            return self.do_chores(now, work);
+        }
         let news = self.receiver.news.take();
         self.outlet.take_progress();
         if self.closing().is_some() {
@@ -36,7 +39,7 @@ impl ClientSession {
             self.outlet.send(work, |out| out.extend_from_slice(lines));
         }
         if news.authenticator {
-            self.review(work);
+            self.review(&news.heard, work);
         }
         if let Some(fault) = &news.fault
             && self.closing.is_none()
@@ -44,7 +47,7 @@ impl ClientSession {
             self.fault(fault, work);
         }
         if news.end {
-            self.announce_end(now, work);
+            self.announce_end(now, &news.heard, work);
         }
         if news.leave {
             self.begin_to_leave(now);
@@ -81,7 +84,8 @@ impl ClientSession {
 
     /// Asks the authenticator, which is another than the one that let the client in.
     // NATS 2.14: reload.go reloadAuthorization.
-    pub(super) fn review(&mut self, work: &mut Work) {
+    /// `heard`: for whom waits until the client goes by what comes of it.
+    pub(super) fn review(&mut self, heard: &[Arc<Heard>], work: &mut Work) {
         let held = match &self.phase {
             // It may have to show nothing now.
             Phase::Stranger(_) => return self.let_in_as_is(),
@@ -94,7 +98,9 @@ impl ClientSession {
         let Some(held) = held else { return };
         let decision = self.authenticator().review(&held, &self.credentials());
         match decision {
-            Decision::Grant(grant) if grant.account == held.account => self.regrant(grant, work),
+            Decision::Grant(grant) if grant.account == held.account => {
+                self.regrant(grant, heard, work);
+            }
             Decision::Grant(_) | Decision::Deny(Denied::Unknown) => {
                 self.closing = self.closing.or(Some(CloseReason::UserRemoved));
             }
@@ -103,7 +109,7 @@ impl ClientSession {
         }
     }
 
-    fn regrant(&mut self, grant: Grant, work: &mut Work) {
+    fn regrant(&mut self, grant: Grant, heard: &[Arc<Heard>], work: &mut Work) {
         let Phase::Served(served) = &mut self.phase else { return };
         if grant.proof.is_some() {
             self.options.forget_secrets();
@@ -122,43 +128,6 @@ impl ClientSession {
         }
         self.receiver.change_permissions(grant.permissions);
         self.publisher.forget();
-        self.recheck_subscriptions(work);
-    }
-
-    /// Ends the subscriptions that the client may not have any more, and tells it.
-    // NATS 2.14: client.go processSubsOnConfigReload.
-    fn recheck_subscriptions(&mut self, work: &mut Work) {
-        let Phase::Served(served) = &self.phase else { return };
-        let account = Arc::clone(&served.account);
-        let verdict = |subscription: &Subscription| match &served.permissions {
-            None => Subscribe::Allow,
-            Some(permissions) => match SubjectFilter::parse(subscription.filter()) {
-                Ok(filter) => permissions.may_subscribe(&filter, subscription.queue()),
-                Err(_) => Subscribe::Deny,
-            },
-        };
-        let mut denied = Vec::new();
-        for subscription in &self.receiver.sids.list(usize::MAX) {
-            match verdict(subscription) {
-                Subscribe::Deny => denied.push(Arc::clone(subscription)),
-                Subscribe::Allow => subscription.set_filtered(false),
-                Subscribe::AllowAndFilter => subscription.set_filtered(true),
-            }
-        }
-        // The table has no order that could be told.
-        denied.sort_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
-        for subscription in denied {
-            self.receiver.sids.remove(subscription.sid());
-            end(&account, &subscription);
-            if let Some(trace) = &self.trace {
-                trace.ended(subscription.sid());
-            }
-            let fault = ClientFault::SubscriptionRevoked {
-                subject: subscription.filter().into(),
-                queue: subscription.queue().map(Into::into),
-                sid: subscription.sid().into(),
-            };
-            self.fault(&fault, work);
-        }
+        self.begin_chore(Chore::Recheck(Place::default(), heard.to_vec()), work);
     }
 }

@@ -24,13 +24,15 @@
 
 use std::time::{Duration, Instant};
 
+use super::chores::Chore;
 use super::{ClientSession, Phase};
 use crate::batch::Batch;
-use crate::error::CloseReason;
-use crate::interest::{Interested, Matches};
+use crate::interest::Matches;
 use crate::limits::{ANSWER_PATIENCE, HOLD_PATIENCE, QUIET};
+use crate::news::Heard;
 use crate::outlet::{Work, is_inbox};
-use crate::sync::Ordering;
+use crate::sync::{Arc, Ordering};
+use crate::table::Place;
 
 /// How often to look while the client is on its way out.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -65,15 +67,13 @@ impl ClientSession {
     /// The server will go.
     // NATS 2.14: server.go sendLDMToClients: to those who can be told, once they have had their first
     // PONG; the others learn it by the INFO that they get with that.
-    pub(super) fn announce_end(&mut self, now: Instant, work: &mut Work) {
+    pub(super) fn announce_end(&mut self, now: Instant, heard: &[Arc<Heard>], work: &mut Work) {
         if self.leaving.is_some() {
             return;
         }
         self.leaving = Some(Box::new(Leaving { since: now, stage: Stage::Announced, next: now }));
         self.outlet.watch();
-        for subscription in &self.receiver.sids.list(usize::MAX) {
-            self.note_service(subscription.filter(), subscription.queue());
-        }
+        self.begin_chore(Chore::NoteServices(Place::default(), heard.to_vec()), work);
         if self.options.protocol >= 1 && self.has_ponged {
             self.send_info(|_| {}, work);
         }
@@ -172,8 +172,7 @@ impl ClientSession {
         if let Some(leaving) = &mut self.leaving {
             leaving.stage = Stage::Parted;
         }
-        self.end_subscriptions();
-        self.outlet.finish_held(CloseReason::ServerShutdown);
+        self.end_subscriptions_and_part();
     }
 
     /// Looks at what the client is about to publish, and takes out what must not be.

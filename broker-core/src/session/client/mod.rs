@@ -23,7 +23,7 @@ use crate::carrier::Carrier;
 use crate::deliver::{end, flush_touched};
 use crate::error::{ClientFault, CloseReason};
 use crate::interest::{AllForeseen, Foreseen};
-use crate::limits::PRE_AUTH_READ_BYTES;
+use crate::limits::{OPERATIONS_A_TURN, PRE_AUTH_READ_BYTES};
 use crate::outlet::{Link, Outlet, Run, WireOutlet, Work};
 use crate::party::{Membership, Profile};
 use crate::proto::info::check_from_client;
@@ -36,6 +36,7 @@ use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use answers::Answers;
+use chores::{Chores, Then};
 use leaving::Leaving;
 use patience::Patience;
 pub use secured::Handshake;
@@ -90,6 +91,10 @@ pub struct ClientSession {
     leaving: Option<Box<Leaving>>,
     /// It waits for a receiver of its messages.
     patience: Option<Box<Patience>>,
+    /// What is done a slice at a time, if there is any.
+    chores: Option<Box<Chores>>,
+    /// The session has ended, but for its subscriptions.
+    has_departed: bool,
     trace: Option<Arc<Trace>>,
     /// It was let in under a name without having shown anything, and must say or do something by then.
     silent_until: Option<Instant>,
@@ -131,13 +136,14 @@ impl ClientSession {
         let version = shared.version();
         let options = shared.options.load();
         let limits = options.limits.clone();
+        let (id, seed) = shared.next_session();
         let outlet = Arc::new(WireOutlet::new(
+            id,
             link,
             limits.max_pending_bytes,
             limits.write_deadline,
             Arc::clone(&shared.queues),
         ));
-        let (id, seed) = shared.next_session();
         let Arrival { remote, handshake, is_mapped, carrier } = arrival;
         let auth_timeout = carrier.auth_timeout().unwrap_or(limits.auth_timeout);
         let ping = Ping::new(now, &limits, carrier.ping_interval());
@@ -176,6 +182,8 @@ impl ClientSession {
             leaving: None,
             silent_until: None,
             patience: None,
+            chores: None,
+            has_departed: false,
             securing: Securing::new(handshake),
             is_mapped,
             closing: None,
@@ -268,7 +276,9 @@ impl ClientSession {
         work: &mut Work,
     ) -> Received {
         work.start(now);
-        if self.has_news() {
+        if self.has_chores() {
+            self.do_chore(now, work);
+        } else if self.has_news() {
             self.handle_news(now, work);
         }
         let received = self.receive_all(now, input, shared, work);
@@ -323,9 +333,10 @@ impl ClientSession {
         if self.silent_until.is_some() && !matches!(input.first(), None | Some(b'C' | b'c')) {
             self.silent_until = None;
         }
+        let mut operations = 0;
         let messages_before = self.publisher.messages();
         let mut batch = Batch::with_memory(work.take_messages());
-        while at < input.len() && self.closing.is_none() {
+        while at < input.len() && self.closing.is_none() && !self.has_chores() {
             let rest = &input[at..];
             match &self.phase {
                 Phase::Served(_) => {
@@ -357,6 +368,10 @@ impl ClientSession {
                     at += used;
                     self.publish(&mut batch, shared, work);
                     self.handle(&op, now, work);
+                    operations += 1;
+                    if operations == OPERATIONS_A_TURN {
+                        self.pause();
+                    }
                 }
                 Ok(Parsed::Partial { used, whole: needed }) => {
                     at += used;
@@ -535,11 +550,17 @@ impl ClientSession {
         self.receiver.set_echo(self.options.echo);
         // NATS 2.14: a second CONNECT may change the account; what was subscribed to in the old one
         // ends before the new credentials are looked at.
-        if self.has_connected {
-            self.end_subscriptions();
-        }
-        self.has_connected = true;
+        let has_connected = std::mem::replace(&mut self.has_connected, true);
         self.publisher.forget();
+        if has_connected {
+            self.end_subscriptions_then(Then::Authenticate(before), now, work);
+        } else {
+            self.authenticate(&before, now, work);
+        }
+    }
+
+    /// Has it decided who the client is. `before`: its user and its key before CONNECT.
+    fn authenticate(&mut self, before: &(String, String), now: Instant, work: &mut Work) {
         let credentials = self.credentials();
         let authenticator = self.authenticator();
         let decision = match self.held_grant() {
@@ -547,19 +568,16 @@ impl ClientSession {
             Some(held)
                 if held.proof.is_some()
                     && !self.options.has_secrets()
-                    && before == (credentials.user.clone(), credentials.nkey.clone()) =>
+                    && *before == (credentials.user.clone(), credentials.nkey.clone()) =>
             {
                 authenticator.review(&held, &credentials)
             }
             _ => authenticator.authenticate(&credentials),
         };
         match decision {
-            Decision::Grant(grant) => self.admit(Ok(grant), work),
-            Decision::Deny(denied) => self.admit(Err(denied), work),
-            Decision::Compute(check) => {
-                self.leave_account();
-                self.phase = Phase::Checking(Some(check));
-            }
+            Decision::Grant(grant) => self.admit(Ok(grant), now, work),
+            Decision::Deny(denied) => self.admit(Err(denied), now, work),
+            Decision::Compute(check) => self.end_subscriptions_then(Then::Check(check), now, work),
         }
     }
 
@@ -602,11 +620,11 @@ impl ClientSession {
     /// Goes on with what the check came to. Call [`Self::receive`] with the bytes kept, next.
     pub fn handle_checked(&mut self, result: Result<Grant, Denied>, now: Instant, work: &mut Work) {
         work.start(now);
-        self.admit(result, work);
+        self.admit(result, now, work);
         self.outlet.drain(now, false, work);
     }
 
-    fn admit(&mut self, result: Result<Grant, Denied>, work: &mut Work) {
+    fn admit(&mut self, result: Result<Grant, Denied>, now: Instant, work: &mut Work) {
         let grant = match result {
             Ok(grant) => grant,
             Err(denied) => {
@@ -618,6 +636,15 @@ impl ClientSession {
             self.note_auth_failure(AuthFailure::Credentials);
             return self.fault(&ClientFault::AuthorizationViolation, work);
         }
+        // What was subscribed to before CONNECT stays if nothing has changed by it.
+        if self.is_served_as(&grant) {
+            self.let_in(grant, work);
+        } else {
+            self.end_subscriptions_then(Then::Admit(grant), now, work);
+        }
+    }
+
+    fn let_in(&mut self, grant: Grant, work: &mut Work) {
         if grant.proof.is_some() {
             self.options.forget_secrets();
         }
@@ -626,7 +653,7 @@ impl ClientSession {
         self.introduce();
         self.follow_trace();
         if std::mem::take(&mut self.must_review) {
-            self.review(work);
+            self.review(&[], work);
             if self.closing.is_some() {
                 return;
             }
@@ -649,11 +676,15 @@ impl ClientSession {
         }
     }
 
-    /// What was subscribed to before CONNECT stays if nothing has changed by it.
+    fn is_served_as(&self, grant: &Grant) -> bool {
+        matches!(&self.phase, Phase::Served(served)
+            if served.account.name == grant.account && served.permissions == grant.permissions)
+    }
+
+    /// To be called when subscriptions that do not stay have ended.
     fn become_served(&mut self, grant: Grant) {
-        if let Phase::Served(served) = &mut self.phase
-            && served.account.name == grant.account
-            && served.permissions == grant.permissions
+        if self.is_served_as(&grant)
+            && let Phase::Served(served) = &mut self.phase
         {
             served.user = grant.user;
             served.proof = grant.proof;
@@ -663,23 +694,12 @@ impl ClientSession {
         self.serve(grant);
     }
 
+    /// The session leaves its account, in which it has no subscriptions any more.
     fn leave_account(&mut self) {
-        self.end_subscriptions();
         if let Phase::Served(served) = &self.phase {
             served.account.sessions.fetch_sub(1, Ordering::Relaxed);
             self.shared.depart(&self.receiver);
             self.phase = Phase::Checking(None);
-        }
-    }
-
-    fn end_subscriptions(&mut self) {
-        if let Phase::Served(served) = &self.phase {
-            let trace = self.trace.as_deref();
-            self.receiver.sids.end_all(&served.account, |sid| {
-                if let Some(trace) = trace {
-                    trace.ended(sid);
-                }
-            });
         }
     }
 
@@ -910,23 +930,9 @@ impl ClientSession {
     }
 }
 
-impl Drop for ClientSession {
-    fn drop(&mut self) {
-        self.receiver.news.close();
-        let reason = self.closing().unwrap_or(CloseReason::ClientClosed);
-        self.close(reason);
-        self.voice().log_end(reason);
-        let at = (self.shared.clock)();
-        let (_, left_behind_bytes) = self.outlet.left_behind();
-        self.shared.note_closed(self.receiver.last_snapshot(at, reason, left_behind_bytes));
-        self.leave_account();
-        self.outlet.abandon(reason);
-        self.shared.unregister(&self.receiver);
-    }
-}
-
 mod answers;
 mod changes;
+mod chores;
 mod leaving;
 mod pedantic;
 mod patience;

@@ -1,0 +1,426 @@
+//! The subscriptions with wildcards: a trie by token, most of which is not there.
+//!
+//! Clients subscribe to `orders.<number>.*` a million times, and each of these filters has a way of its own
+//! from the second token on. So a way that only one filter goes is not written down: the place where it
+//! leaves the others holds the subscription, whose filter tells the rest. A node is made only where two
+//! filters part. All ways by literal tokens stand in one table, by node and token, so that a node is small
+//! whether two go on from it or a million, and adding one never takes longer.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+
+use super::Interested;
+use super::arena::Arena;
+use super::matches::Matches;
+use super::members::{self, Members};
+use crate::subject::{Token, tokens};
+use crate::sync::Arc;
+use crate::table::Table;
+
+/// See the module.
+pub(super) struct Trie<S> {
+    root: Node<S>,
+    nodes: Arena<Node<S>>,
+    /// The ways on by a literal token.
+    edges: Table<Edge<S>>,
+    hasher: FixedState,
+}
+
+/// The number of the root, which the arena has none of.
+const ROOT: u32 = u32::MAX;
+
+/// A place where filters part, or end while others go on.
+struct Node<S> {
+    /// The literal token that leads here; empty where `*` does.
+    token: Box<[u8]>,
+    /// How many edges begin here.
+    literals: u32,
+    /// Filters that go on with `*`.
+    partial: Option<Way<S>>,
+    /// Filters that end here.
+    ending: Option<Members<S>>,
+    /// Filters whose last token, right behind here, is `>`.
+    full: Option<Members<S>>,
+}
+
+/// What stands behind a token.
+enum Way<S> {
+    /// One filter alone.
+    Leaf(Members<S>),
+    /// Several.
+    Node(u32),
+}
+
+/// A way on by a literal token, which the node behind it or the filter knows.
+struct Edge<S> {
+    /// From which node.
+    from: u32,
+    /// Where in the filter the token begins.
+    at: u32,
+    way: Way<S>,
+}
+
+const _: () = assert!(size_of::<Edge<()>>() == 24);
+
+/// A step on the way to where a subscription stands.
+#[derive(Clone, Copy)]
+struct Step {
+    from: u32,
+    /// Where the token begins in the filter.
+    at: usize,
+}
+
+impl<S> Node<S> {
+    fn new(token: &[u8]) -> Self {
+        Self { token: token.into(), literals: 0, partial: None, ending: None, full: None }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.literals == 0 && self.partial.is_none() && self.ending.is_none() && self.full.is_none()
+    }
+}
+
+/// The token that begins at `at`, and where the next one does; past the end if there is none.
+fn token_at(filter: &[u8], at: usize) -> (&[u8], usize) {
+    let rest = filter.get(at..).unwrap_or_default();
+    let token = tokens(rest).next().unwrap_or_default();
+    (token, at + token.len() + 1)
+}
+
+/// Does the filter go on, from `at` on, as a subject does?
+fn goes_on<'a>(filter: &[u8], at: usize, mut rest: impl Iterator<Item = &'a [u8]>) -> bool {
+    let Some(wanted) = filter.get(at..) else { return rest.next().is_none() };
+    for token in tokens(wanted) {
+        let Some(given) = rest.next() else { return false };
+        match Token::of(token) {
+            Token::Full => return true,
+            Token::Partial => {}
+            Token::Literal(text) if text == given => {}
+            Token::Literal(_) => return false,
+        }
+    }
+    rest.next().is_none()
+}
+
+fn filter_of<S: Interested>(members: &Members<S>) -> &[u8] {
+    members.first().map_or(&[], |first| first.filter())
+}
+
+fn add<S: Interested>(place: &mut Option<Members<S>>, subscription: Arc<S>, hasher: &FixedState) {
+    match place {
+        Some(members) => members.insert(subscription, hasher),
+        None => *place = Some(Members::One(subscription)),
+    }
+}
+
+impl<S: Interested> Trie<S> {
+    pub(super) fn new(hasher: FixedState) -> Self {
+        Self { root: Node::new(&[]), nodes: Arena::default(), edges: Table::default(), hasher }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.root.is_empty()
+    }
+
+    fn node_mut(&mut self, number: u32) -> Option<&mut Node<S>> {
+        if number == ROOT { Some(&mut self.root) } else { self.nodes.get_mut(number) }
+    }
+
+    #[inline]
+    fn hash(&self, from: u32, token: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u32(from);
+        hasher.write(token);
+        hasher.finish()
+    }
+
+    fn edge(&self, from: u32, token: &[u8]) -> Option<&Edge<S>> {
+        let is_it = |edge: &Edge<S>| is_edge(&self.nodes, edge, from, token);
+        self.edges.find(self.hash(from, token), is_it)
+    }
+
+    /// The way on from a node by the token that begins at `at`; not for `>`.
+    fn way_mut(&mut self, Step { from, at }: Step, filter: &[u8]) -> Option<&mut Way<S>> {
+        let (token, _) = token_at(filter, at);
+        if token == b"*" {
+            return self.node_mut(from)?.partial.as_mut();
+        }
+        let hash = self.hash(from, token);
+        let nodes = &self.nodes;
+        let is_it = |edge: &Edge<S>| is_edge(nodes, edge, from, token);
+        self.edges.find_mut(hash, is_it).map(|edge| &mut edge.way)
+    }
+
+    /// Makes a way where there is none.
+    fn add_way(&mut self, Step { from, at }: Step, filter: &[u8], way: Way<S>) {
+        let (token, _) = token_at(filter, at);
+        if token == b"*" {
+            if let Some(node) = self.node_mut(from) {
+                node.partial = Some(way);
+            }
+            return;
+        }
+        let hash = self.hash(from, token);
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        let edge = Edge { from, at: at as u32, way };
+        self.edges.insert(hash, edge, |edge| hash_of(nodes, hasher, edge));
+        if let Some(node) = self.node_mut(from) {
+            node.literals += 1;
+        }
+    }
+
+    fn remove_way(&mut self, Step { from, at }: Step, filter: &[u8]) {
+        let (token, _) = token_at(filter, at);
+        if token == b"*" {
+            if let Some(node) = self.node_mut(from) {
+                node.partial = None;
+            }
+            return;
+        }
+        let hash = self.hash(from, token);
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        let is_it = |edge: &Edge<S>| is_edge(nodes, edge, from, token);
+        let removed = self.edges.remove(hash, is_it, |edge| hash_of(nodes, hasher, edge));
+        if removed.is_some()
+            && let Some(node) = self.node_mut(from)
+        {
+            node.literals -= 1;
+        }
+    }
+
+    pub(super) fn insert(&mut self, subscription: Arc<S>) {
+        let owned = Arc::clone(&subscription);
+        let filter = owned.filter();
+        let hasher = self.hasher.clone();
+        let mut step = Step { from: ROOT, at: 0 };
+        loop {
+            let (token, next) = token_at(filter, step.at);
+            if token == b">" {
+                if let Some(node) = self.node_mut(step.from) {
+                    add(&mut node.full, subscription, &hasher);
+                }
+                return;
+            }
+            let node = match self.way_mut(step, filter) {
+                None => return self.add_way(step, filter, Way::Leaf(Members::One(subscription))),
+                Some(Way::Leaf(members)) if filter_of(members) == filter => {
+                    return members.insert(subscription, &hasher);
+                }
+                Some(Way::Leaf(_)) => self.part(step, filter),
+                Some(Way::Node(node)) => *node,
+            };
+            if next > filter.len() {
+                if let Some(node) = self.node_mut(node) {
+                    add(&mut node.ending, subscription, &hasher);
+                }
+                return;
+            }
+            step = Step { from: node, at: next };
+        }
+    }
+
+    /// Makes a node behind a step where one filter stood alone, which moves on by one token. Returns its
+    /// number.
+    fn part(&mut self, step: Step, filter: &[u8]) -> u32 {
+        let (token, next) = token_at(filter, step.at);
+        let text = if token == b"*" { &[] } else { token };
+        let number = self.nodes.insert(Node::new(text));
+        let Some(way) = self.way_mut(step, filter) else { return number };
+        let Way::Leaf(members) = std::mem::replace(way, Way::Node(number)) else { return number };
+        let first = members.first().cloned();
+        let old = first.as_ref().map_or(&[][..], |first| first.filter());
+        if next > old.len() || old.get(next..) == Some(b">") {
+            if let Some(node) = self.nodes.get_mut(number) {
+                let place = if next > old.len() { &mut node.ending } else { &mut node.full };
+                *place = Some(members);
+            }
+        } else {
+            self.add_way(Step { from: number, at: next }, old, Way::Leaf(members));
+        }
+        number
+    }
+
+    /// False if it was not there.
+    pub(super) fn remove(&mut self, subscription: &Arc<S>) -> bool {
+        let filter = subscription.filter();
+        let hasher = self.hasher.clone();
+        let mut steps: Vec<Step> = Vec::new();
+        let mut step = Step { from: ROOT, at: 0 };
+        let removed = loop {
+            let (token, next) = token_at(filter, step.at);
+            if token == b">" {
+                let node = self.node_mut(step.from);
+                break node
+                    .is_some_and(|node| members::remove(&mut node.full, subscription, &hasher));
+            }
+            let node = match self.way_mut(step, filter) {
+                None => break false,
+                Some(Way::Leaf(_)) => break self.remove_leaf(step, subscription),
+                Some(Way::Node(node)) => *node,
+            };
+            steps.push(step);
+            if next > filter.len() {
+                let node = self.node_mut(node);
+                break node
+                    .is_some_and(|node| members::remove(&mut node.ending, subscription, &hasher));
+            }
+            step = Step { from: node, at: next };
+        };
+        if removed {
+            self.tidy(&steps, filter);
+        }
+        removed
+    }
+
+    fn remove_leaf(&mut self, step: Step, subscription: &Arc<S>) -> bool {
+        let hasher = self.hasher.clone();
+        let filter = subscription.filter();
+        let Some(Way::Leaf(members)) = self.way_mut(step, filter) else { return false };
+        match members {
+            Members::One(only) if Arc::ptr_eq(only, subscription) => {
+                self.remove_way(step, filter);
+                true
+            }
+            Members::One(_) => false,
+            Members::Many(crowd) => {
+                let removed = crowd.remove(subscription, &hasher);
+                if crowd.len() == 1
+                    && let Some(last) = crowd.pop(&hasher)
+                {
+                    *members = Members::One(last);
+                }
+                removed
+            }
+        }
+    }
+
+    /// Takes the nodes behind these steps out that are not needed any more, from the last one on.
+    fn tidy(&mut self, steps: &[Step], filter: &[u8]) {
+        for step in steps.iter().rev() {
+            let Some(Way::Node(number)) = self.way_mut(*step, filter) else { return };
+            let number = *number;
+            let Some(node) = self.nodes.get_mut(number) else { return };
+            if node.is_empty() {
+                self.remove_way(*step, filter);
+                self.nodes.remove(number);
+                continue;
+            }
+            let Some(members) = node.take_alone() else { return };
+            // The edge is found by the node's token as long as it leads there.
+            if let Some(way) = self.way_mut(*step, filter) {
+                *way = Way::Leaf(members);
+            }
+            self.nodes.remove(number);
+        }
+    }
+
+    pub(super) fn collect(&self, subject: &[u8], matches: &mut Matches<S>) {
+        self.collect_from(ROOT, &self.root, 0, tokens(subject), matches);
+    }
+
+    /// `at`: how long the beginning of all filters is that lead to `node`, with the dot behind it. Recursion
+    /// is as deep as filters have tokens, which a control line bounds to some thousands of small frames.
+    fn collect_from<'a>(
+        &self,
+        number: u32,
+        node: &Node<S>,
+        at: usize,
+        mut rest: impl Iterator<Item = &'a [u8]> + Clone,
+        matches: &mut Matches<S>,
+    ) {
+        let Some(token) = rest.next() else {
+            if let Some(ending) = &node.ending {
+                ending.collect(matches);
+            }
+            return;
+        };
+        if let Some(full) = &node.full {
+            full.collect(matches);
+        }
+        if let Some(way) = &node.partial {
+            self.collect_behind(way, at + 2, rest.clone(), matches);
+        }
+        if node.literals > 0
+            && let Some(edge) = self.edge(number, token)
+        {
+            self.collect_behind(&edge.way, at + token.len() + 1, rest, matches);
+        }
+    }
+
+    #[inline]
+    fn collect_behind<'a>(
+        &self,
+        way: &Way<S>,
+        at: usize,
+        rest: impl Iterator<Item = &'a [u8]> + Clone,
+        matches: &mut Matches<S>,
+    ) {
+        match way {
+            Way::Leaf(members) => {
+                if goes_on(filter_of(members), at, rest) {
+                    members.collect(matches);
+                }
+            }
+            Way::Node(number) => {
+                if let Some(node) = self.nodes.get(*number) {
+                    self.collect_from(*number, node, at, rest, matches);
+                }
+            }
+        }
+    }
+
+    /// How many nodes and edges there are.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.nodes.len(), self.edges.len())
+    }
+}
+
+impl<S: Interested> Node<S> {
+    /// What stands here, if only one filter does, so that no node is needed for it. (One that goes on by a
+    /// literal token is not found from here; its node stays until it goes itself.)
+    fn take_alone(&mut self) -> Option<Members<S>> {
+        if self.literals > 0 {
+            return None;
+        }
+        match (&self.partial, &self.ending, &self.full) {
+            (Some(Way::Leaf(_)), None, None) => match self.partial.take() {
+                Some(Way::Leaf(members)) => Some(members),
+                _ => None,
+            },
+            (None, Some(_), None) => self.ending.take(),
+            (None, None, Some(_)) => self.full.take(),
+            _ => None,
+        }
+    }
+}
+
+/// Is it the edge by that token?
+#[inline]
+fn is_edge<S: Interested>(nodes: &Arena<Node<S>>, edge: &Edge<S>, from: u32, token: &[u8]) -> bool {
+    edge.from == from
+        && match &edge.way {
+            Way::Leaf(members) => {
+                let rest = filter_of(members).get(edge.at as usize..).unwrap_or_default();
+                rest.strip_prefix(token)
+                    .is_some_and(|rest| matches!(rest.first(), None | Some(b'.')))
+            }
+            Way::Node(number) => nodes.get(*number).is_some_and(|node| *node.token == *token),
+        }
+}
+
+/// The literal token of an edge.
+fn token_of<'a, S: Interested>(nodes: &'a Arena<Node<S>>, edge: &'a Edge<S>) -> &'a [u8] {
+    match &edge.way {
+        Way::Leaf(members) => token_at(filter_of(members), edge.at as usize).0,
+        Way::Node(number) => nodes.get(*number).map_or(&[], |node| &node.token),
+    }
+}
+
+fn hash_of<S: Interested>(nodes: &Arena<Node<S>>, hasher: &FixedState, edge: &Edge<S>) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write_u32(edge.from);
+    hasher.write(token_of(nodes, edge));
+    hasher.finish()
+}

@@ -1,0 +1,257 @@
+//! What takes longer the more a client holds, and is therefore done a slice at a time.
+//!
+//! A client may have a million subscriptions. Whatever goes through all of them would keep everybody waiting
+//! who is served by the same thread, or wants the interest of the same account. So a session does
+//! [`SLICE`](crate::limits::SLICE) of it at once, and then says that it [has chores](ClientSession::has_chores).
+//! Until they are done it takes no further input, so that the client cannot tell.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::{ClientSession, Phase, Served};
+use crate::auth::{Compute, Grant, Subscribe};
+use crate::deliver::end;
+use crate::error::{ClientFault, CloseReason};
+use crate::interest::Interested;
+use crate::news::Heard;
+use crate::outlet::Work;
+use crate::sids::Ending;
+use crate::subject::SubjectFilter;
+use crate::subscription::Subscription;
+use crate::sync::{Arc, Ordering};
+use crate::table::Place;
+
+/// In the order in which they are done.
+pub(super) type Chores = VecDeque<Chore>;
+
+pub(super) enum Chore {
+    /// Nothing: others have their turn before more of the input is looked at.
+    Pause,
+    /// Ends subscriptions, and goes on.
+    End(Ending, Then),
+    /// Ends the subscriptions from here on that are not allowed any more. Whoever has changed that waits
+    /// for it.
+    Recheck(Place, #[expect(dead_code, reason = "held until it is done")] Vec<Arc<Heard>>),
+    /// Finds out whether there is a subscription, from here on, by which the client offers a service.
+    NoteServices(Place, #[expect(dead_code, reason = "held until it is done")] Vec<Arc<Heard>>),
+}
+
+/// What comes when all subscriptions have ended.
+pub(super) enum Then {
+    /// Another CONNECT is looked at. Who the client was before it: its user and its key.
+    Authenticate((String, String)),
+    /// Credentials are checked elsewhere.
+    Check(Compute),
+    /// The client is let in as somebody else.
+    Admit(Grant),
+    /// The client goes because the server does.
+    Part,
+    /// Nothing: the session has gone.
+    Gone,
+}
+
+impl ClientSession {
+    /// Is there something left to do that is done a slice at a time? Then [`Self::do_chores`] must be called
+    /// before input is read, and others should get their turn after it.
+    #[inline]
+    pub fn has_chores(&self) -> bool {
+        self.chores.is_some()
+    }
+
+    /// Does one slice of what is left to do. [`Self::receive`] does it too, instead of what it is for. When
+    /// there are no more [chores](Self::has_chores), call it with the bytes kept.
+    pub fn do_chores(&mut self, now: Instant, work: &mut Work) {
+        work.start(now);
+        self.do_chore(now, work);
+        self.outlet.drain(now, false, work);
+    }
+
+    pub(super) fn do_chore(&mut self, now: Instant, work: &mut Work) {
+        let Some(mut chores) = self.chores.take() else { return };
+        let Some(mut chore) = chores.pop_front() else { return };
+        if self.do_slice(&mut chore, work) {
+            chores.push_front(chore);
+            self.chores = Some(chores);
+            return;
+        }
+        self.chores = Some(chores).filter(|chores| !chores.is_empty());
+        if let Chore::End(_, then) = chore {
+            self.go_on(then, now, work);
+        }
+    }
+
+    /// Others have their turn before more of the input is looked at.
+    pub(super) fn pause(&mut self) {
+        self.chores.get_or_insert_default().push_back(Chore::Pause);
+    }
+
+    /// Does a slice at once, and leaves the rest for later if there is one.
+    pub(super) fn begin_chore(&mut self, mut chore: Chore, work: &mut Work) {
+        if self.has_chores() || self.do_slice(&mut chore, work) {
+            self.chores.get_or_insert_default().push_back(chore);
+        }
+    }
+
+    /// Ends all subscriptions and goes on; at once, if they are few.
+    pub(super) fn end_subscriptions_then(&mut self, then: Then, now: Instant, work: &mut Work) {
+        if let Some(then) = self.end_subscriptions_before(then) {
+            self.go_on(then, now, work);
+        }
+    }
+
+    /// Ends all subscriptions. Returns what comes then if they were few; else it comes later.
+    fn end_subscriptions_before(&mut self, then: Then) -> Option<Then> {
+        let Some(mut ending) = self.take_subscriptions() else { return Some(then) };
+        if !self.do_ending(&mut ending) {
+            return Some(then);
+        }
+        self.chores.get_or_insert_default().push_back(Chore::End(ending, then));
+        None
+    }
+
+    /// The client goes because the server does: its subscriptions end, then all that was kept leaves.
+    pub(super) fn end_subscriptions_and_part(&mut self) {
+        if self.end_subscriptions_before(Then::Part).is_some() {
+            self.outlet.finish_held(CloseReason::ServerShutdown);
+        }
+    }
+
+    fn take_subscriptions(&self) -> Option<Ending> {
+        let Phase::Served(served) = &self.phase else { return None };
+        Some(self.receiver.sids.take_all(&served.account))
+    }
+
+    fn go_on(&mut self, then: Then, now: Instant, work: &mut Work) {
+        match then {
+            Then::Authenticate(before) => self.authenticate(&before, now, work),
+            Then::Check(check) => {
+                self.leave_account();
+                self.phase = Phase::Checking(Some(check));
+            }
+            Then::Admit(grant) => self.let_in(grant, work),
+            Then::Part => self.outlet.finish_held(CloseReason::ServerShutdown),
+            Then::Gone => {}
+        }
+    }
+
+    /// True if there is more of it.
+    fn do_slice(&mut self, chore: &mut Chore, work: &mut Work) -> bool {
+        let (place, next) = match chore {
+            Chore::Pause => return false,
+            Chore::End(ending, _) => return self.do_ending(ending),
+            Chore::Recheck(place, _) => {
+                let next = self.recheck_subscriptions(*place, work);
+                (place, next)
+            }
+            Chore::NoteServices(place, _) => {
+                let next = self.note_services(*place);
+                (place, next)
+            }
+        };
+        *place = next.unwrap_or_default();
+        next.is_some()
+    }
+
+    fn do_ending(&self, ending: &mut Ending) -> bool {
+        let trace = self.trace.as_deref();
+        ending.step(|sid| {
+            if let Some(trace) = trace {
+                trace.ended(sid);
+            }
+        })
+    }
+
+    /// Ends the subscriptions of one part that the client may not have any more, and tells it.
+    // NATS 2.14: client.go processSubsOnConfigReload.
+    fn recheck_subscriptions(&mut self, place: Place, work: &mut Work) -> Option<Place> {
+        let Phase::Served(served) = &self.phase else { return None };
+        let account = Arc::clone(&served.account);
+        let (part, next) = self.receiver.sids.part(place);
+        let mut denied = Vec::new();
+        for subscription in part {
+            match served.verdict(&subscription) {
+                Subscribe::Deny => denied.push(subscription),
+                Subscribe::Allow => subscription.set_filtered(false),
+                Subscribe::AllowAndFilter => subscription.set_filtered(true),
+            }
+        }
+        // The table has no order that could be told.
+        denied.sort_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
+        for subscription in denied {
+            self.receiver.sids.remove(subscription.sid());
+            end(&account, &subscription);
+            if let Some(trace) = &self.trace {
+                trace.ended(subscription.sid());
+            }
+            let fault = ClientFault::SubscriptionRevoked {
+                subject: subscription.filter().into(),
+                queue: subscription.queue().map(Into::into),
+                sid: subscription.sid().into(),
+            };
+            self.fault(&fault, work);
+        }
+        next
+    }
+
+    fn note_services(&self, place: Place) -> Option<Place> {
+        let (part, next) = self.receiver.sids.part(place);
+        for subscription in part {
+            self.note_service(subscription.filter(), subscription.queue());
+        }
+        next.filter(|_| !self.receiver.is_service.load(Ordering::Relaxed))
+    }
+
+    /// The connection is gone, or must go: ends the session, and a slice of its subscriptions. False if
+    /// there are no more; until then, call it again, and let others have their turn in between. A session
+    /// that is dropped before does the rest in one go.
+    pub fn depart(&mut self, reason: CloseReason) -> bool {
+        if !self.has_departed {
+            self.has_departed = true;
+            self.receiver.news.close();
+            self.close(reason);
+            self.note_end(self.closing().unwrap_or(reason));
+            let rest = self.take_subscriptions().map(|ending| Chore::End(ending, Then::Gone));
+            let chores = self.chores.get_or_insert_default();
+            // What was to come after them does not.
+            chores.retain(|chore| matches!(chore, Chore::End(..)));
+            chores.extend(rest);
+            self.leave_account();
+            self.outlet.abandon(reason);
+            self.shared.unregister(&self.receiver);
+        }
+        let Some(mut chores) = self.chores.take() else { return false };
+        if let Some(Chore::End(ending, _)) = chores.front_mut()
+            && !self.do_ending(ending)
+        {
+            chores.pop_front();
+        }
+        let has_more = !chores.is_empty();
+        self.chores = Some(chores).filter(|_| has_more);
+        has_more
+    }
+
+    /// Says that the session ends, while all that is known of it is still there.
+    fn note_end(&self, reason: CloseReason) {
+        self.voice().log_end(reason);
+        let at = (self.shared.clock)();
+        let (_, left_behind_bytes) = self.outlet.left_behind();
+        self.shared.note_closed(self.receiver.last_snapshot(at, reason, left_behind_bytes));
+    }
+}
+
+impl Served {
+    fn verdict(&self, subscription: &Subscription) -> Subscribe {
+        let Some(permissions) = &self.permissions else { return Subscribe::Allow };
+        match SubjectFilter::parse(subscription.filter()) {
+            Ok(filter) => permissions.may_subscribe(&filter, subscription.queue()),
+            Err(_) => Subscribe::Deny,
+        }
+    }
+}
+
+impl Drop for ClientSession {
+    fn drop(&mut self) {
+        let reason = self.closing().unwrap_or(CloseReason::ClientClosed);
+        while self.depart(reason) {}
+    }
+}

@@ -1,0 +1,345 @@
+//! A hash table whose every operation is bounded, however many entries it has.
+//!
+//! An ordinary hash table moves all of its entries when it has grown full, which takes a tenth of a second
+//! with a million of them, under whatever lock it stands. This one is made of parts of some hundred entries
+//! and grows by splitting one part at a time (linear hashing): one insertion moves the entries of one part
+//! at most. It shrinks in the same way, is dropped part by part ([`Drain`]), and can be read part by part
+//! while it changes ([`Table::part`]).
+
+use hashbrown::{HashTable, hash_table};
+use smallvec::{SmallVec, smallvec};
+
+/// How many entries a part has on average. Between two splits a part has at most twice as many, but for what
+/// chance adds, and 800 and a little more fit into the 896 that a table of 1,024 slots takes.
+pub(crate) const PART: usize = 400;
+
+/// How many entries one operation moves or looks at: those of a part. Six standard deviations above twice the
+/// average.
+#[cfg(test)]
+pub(crate) const MOST: usize = 2 * PART + 6 * 29;
+
+/// Entries are told apart by whoever uses the table: their hashes are passed along, and computed again when
+/// entries move.
+pub(crate) struct Table<T> {
+    /// Part `i` has the entries whose bits end in `i`, seen as a number of `mask`'s width, or of one bit less
+    /// where the part of that number has not been split off yet.
+    parts: SmallVec<[HashTable<T>; 1]>,
+    /// As many ones as it takes to write the number of the last part.
+    mask: u32,
+    len: usize,
+}
+
+/// Where to go on reading. Parts are read in the order of their bits reversed: then the two parts that one
+/// is split into stand where it stood.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Place(u32);
+
+/// The bits of a hash that tell the part: none of those that the tables within go by.
+fn bits(hash: u64) -> u32 {
+    (hash >> 24) as u32
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { parts: smallvec![HashTable::new()], mask: 0, len: 0 }
+    }
+}
+
+impl<T> Table<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    fn part_of(&self, bits: u32) -> usize {
+        let at = (bits & self.mask) as usize;
+        if at < self.parts.len() { at } else { (bits & (self.mask >> 1)) as usize }
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&T> {
+        self.parts[self.part_of(bits(hash))].find(hash, is_it)
+    }
+
+    #[inline]
+    pub(crate) fn find_mut(&mut self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&mut T> {
+        let at = self.part_of(bits(hash));
+        self.parts[at].find_mut(hash, is_it)
+    }
+
+    /// Adds an entry that is not there yet.
+    pub(crate) fn insert(&mut self, hash: u64, value: T, hash_of: impl Fn(&T) -> u64) {
+        let at = self.part_of(bits(hash));
+        self.parts[at].insert_unique(hash, value, &hash_of);
+        self.len += 1;
+        if self.len > self.parts.len() * PART {
+            self.split(hash_of);
+        }
+    }
+
+    pub(crate) fn remove(
+        &mut self,
+        hash: u64,
+        is_it: impl FnMut(&T) -> bool,
+        hash_of: impl Fn(&T) -> u64,
+    ) -> Option<T> {
+        let at = self.part_of(bits(hash));
+        let (value, _) = self.parts[at].find_entry(hash, is_it).ok()?.remove();
+        self.len -= 1;
+        self.settle(at, hash_of);
+        Some(value)
+    }
+
+    /// Keeps of one part what `is_kept` says. Returns where the next one begins.
+    pub(crate) fn retain_part(
+        &mut self,
+        place: Place,
+        is_kept: impl Fn(&T) -> bool,
+        hash_of: impl Fn(&T) -> u64,
+    ) -> Option<Place> {
+        let (at, next) = self.at(place);
+        let before = self.parts[at].len();
+        self.parts[at].retain(|value| is_kept(value));
+        self.len -= before - self.parts[at].len();
+        self.settle(at, hash_of);
+        next
+    }
+
+    /// The entries of one part, and where the next one begins. Whoever begins at the default place and goes
+    /// on until there is no next one sees each entry that stays meanwhile once, however the table changes.
+    pub(crate) fn part(
+        &self,
+        place: Place,
+        hash_of: impl Fn(&T) -> u64,
+    ) -> (impl Iterator<Item = &T>, Option<Place>) {
+        let (at, next) = self.at(place);
+        // Two parts may have become one since, the first half of which was seen.
+        let is_new = move |value: &&T| bits(hash_of(value)).reverse_bits() >= place.0;
+        (self.parts[at].iter().filter(is_new), next)
+    }
+
+    /// The part that a place is in, and where the next one begins.
+    fn at(&self, place: Place) -> (usize, Option<Place>) {
+        let at = self.part_of(place.0.reverse_bits());
+        let (number, half) = (at as u32, self.mask.div_ceil(2));
+        let is_whole = number < half && ((number + half) as usize) >= self.parts.len();
+        let width = self.mask.count_ones() - u32::from(is_whole);
+        if width == 0 {
+            return (at, None);
+        }
+        let size = 1 << (32 - width);
+        let next = (place.0 & !(size - 1)).checked_add(size);
+        (at, next.map(Place))
+    }
+
+    /// Gives memory back that a burst has taken, a little with each removal.
+    fn settle(&mut self, at: usize, hash_of: impl Fn(&T) -> u64) {
+        let part = &mut self.parts[at];
+        if part.len() * 8 < part.capacity() && part.capacity() > PART {
+            part.shrink_to(part.capacity() / 2, &hash_of);
+        }
+        if self.len * 4 < (self.parts.len() - 1) * PART {
+            self.merge(hash_of);
+        }
+    }
+
+    /// Splits the part whose turn it is in two.
+    fn split(&mut self, hash_of: impl Fn(&T) -> u64) {
+        let new = self.parts.len() as u32;
+        if new > self.mask {
+            self.mask = 2 * self.mask + 1;
+        }
+        let old = &mut self.parts[(new & (self.mask >> 1)) as usize];
+        let all = std::mem::take(old);
+        let mut other = HashTable::with_capacity(all.len() / 2);
+        *old = HashTable::with_capacity(all.len() / 2);
+        for value in all {
+            let hash = hash_of(&value);
+            let part = if bits(hash) & self.mask == new { &mut other } else { &mut *old };
+            part.insert_unique(hash, value, &hash_of);
+        }
+        self.parts.push(other);
+    }
+
+    /// Puts the last part back where it came from.
+    fn merge(&mut self, hash_of: impl Fn(&T) -> u64) {
+        if self.parts.len() < 2 {
+            return;
+        }
+        let Some(last) = self.parts.pop() else { return };
+        let number = self.parts.len() as u32;
+        let into = &mut self.parts[(number & (self.mask >> 1)) as usize];
+        for value in last {
+            into.insert_unique(hash_of(&value), value, &hash_of);
+        }
+        if number <= self.mask.div_ceil(2) {
+            self.mask >>= 1;
+        }
+        if self.parts.len() * 4 < self.parts.capacity() {
+            self.parts.shrink_to_fit();
+        }
+    }
+
+    /// All entries. Each step drops one part at most.
+    pub(crate) fn into_drain(self) -> Drain<T> {
+        Drain { parts: self.parts, current: None }
+    }
+}
+
+/// See [`Table::into_drain`].
+pub(crate) struct Drain<T> {
+    parts: SmallVec<[HashTable<T>; 1]>,
+    current: Option<hash_table::IntoIter<T>>,
+}
+
+impl<T> Iterator for Drain<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        loop {
+            if let Some(value) = self.current.as_mut().and_then(Iterator::next) {
+                return Some(value);
+            }
+            self.current = Some(self.parts.pop()?.into_iter());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::HashSet;
+    use std::hash::BuildHasher;
+
+    use foldhash::fast::FixedState;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hash(value: &u64) -> u64 {
+        FixedState::with_seed(7).hash_one(value)
+    }
+
+    /// All entries, read part by part; `change` is called in between.
+    fn read(table: &mut Table<u64>, mut change: impl FnMut(&mut Table<u64>)) -> Vec<u64> {
+        let (mut seen, mut place) = (Vec::new(), Some(Place::default()));
+        while let Some(at) = place {
+            let (part, next) = table.part(at, hash);
+            seen.extend(part);
+            place = next;
+            change(table);
+        }
+        seen
+    }
+
+    #[test]
+    fn no_operation_moves_more_than_a_part() {
+        let mut table = Table::default();
+        let (hashed, most) = (Cell::new(0), Cell::new(0));
+        let counting = |value: &u64| {
+            hashed.set(hashed.get() + 1);
+            hash(value)
+        };
+        let note = || most.set(most.get().max(hashed.replace(0)));
+        for value in 0..100_000 {
+            table.insert(hash(&value), value, counting);
+            note();
+        }
+        // Moved once, and perhaps once more within the part that they come to.
+        assert!(most.get() <= 2 * MOST, "{} by an insertion", most.get());
+        let biggest = table.parts.iter().map(HashTable::len).max();
+        assert!(biggest <= Some(MOST), "{biggest:?}");
+        most.set(0);
+        for value in 0..100_000 {
+            assert_eq!(table.remove(hash(&value), |other| *other == value, counting), Some(value));
+            note();
+        }
+        assert!(most.get() <= 2 * MOST, "{} by a removal", most.get());
+        assert_eq!((table.len(), table.parts.len(), table.mask), (0, 1, 0));
+        assert!(table.parts[0].capacity() <= 2 * PART);
+    }
+
+    #[test]
+    fn what_stays_is_read_once_however_the_table_grows_and_shrinks_meanwhile() {
+        for stays in [0, 1, 300, 401, 5_000, 70_000] {
+            let mut table = Table::default();
+            for value in 0..stays {
+                table.insert(hash(&value), value, hash);
+            }
+            let expected: Vec<u64> = (0..stays).collect();
+            let mut next = 1_000_000;
+            let grow = |table: &mut Table<u64>| {
+                for value in next..next + 1_000 {
+                    table.insert(hash(&value), value, hash);
+                }
+                next += 1_000;
+            };
+            let stayed = |seen: Vec<u64>| {
+                let mut seen: Vec<u64> = seen.into_iter().filter(|value| *value < stays).collect();
+                seen.sort_unstable();
+                seen
+            };
+            // Bounded, since it is a part of the order that is gone through, not a number of parts.
+            if stays <= 5_000 {
+                let mut rounds = 0;
+                let mut grow = grow;
+                let seen = read(&mut table, |table| {
+                    rounds += 1;
+                    if rounds < 50 {
+                        grow(table);
+                    }
+                });
+                assert_eq!(stayed(seen), expected, "growing beside {stays}");
+            }
+            let mut gone = 1_000_000;
+            let seen = read(&mut table, |table| {
+                for value in gone..gone + 2_000 {
+                    table.remove(hash(&value), |other| *other == value, hash);
+                }
+                gone += 2_000;
+            });
+            assert_eq!(stayed(seen), expected, "shrinking to {stays}");
+        }
+    }
+
+    #[test]
+    fn parts_are_retained_and_drained() {
+        let mut table = Table::default();
+        for value in 0..10_000 {
+            table.insert(hash(&value), value, hash);
+        }
+        let mut place = Some(Place::default());
+        while let Some(at) = place {
+            place = table.retain_part(at, |value| value % 10 == 0, hash);
+        }
+        assert_eq!(table.len(), 1_000);
+        let left: HashSet<u64> = table.into_drain().collect();
+        assert_eq!(left, (0..10_000).step_by(10).collect());
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_set(steps in proptest::collection::vec((any::<bool>(), 0..3_000_u64), 1..6_000)) {
+            let mut table = Table::default();
+            let mut model = HashSet::new();
+            for (is_insert, value) in steps {
+                let is_it = |other: &u64| *other == value;
+                prop_assert_eq!(table.find(hash(&value), is_it).copied(), model.get(&value).copied());
+                if is_insert && model.insert(value) {
+                    table.insert(hash(&value), value, hash);
+                } else if !is_insert {
+                    let removed = table.remove(hash(&value), is_it, hash);
+                    prop_assert_eq!(removed.is_some(), model.remove(&value));
+                }
+                prop_assert_eq!(table.len(), model.len());
+            }
+            let seen = read(&mut table, |_| {});
+            prop_assert_eq!(seen.len(), model.len());
+            prop_assert_eq!(seen.into_iter().collect::<HashSet<_>>(), model);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Whatever takes longer the more a client holds is done in slices. What is counted here is work, not time.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use broker_core::auth::{Permissions, User, Users};
+use broker_core::{CloseReason, Settled};
+use common::{CONNECT, Party, World};
+
+/// So many subscriptions a slice ends at most.
+const SLICE: usize = 128;
+
+/// So many subscriptions a part of a session's table has at most.
+const PART: usize = 1000;
+
+const COUNT: usize = 20_000;
+
+fn subscribe(world: &mut World, party: &mut Party, filter: impl Fn(usize) -> String) {
+    for number in 0..COUNT {
+        world.send(party, &format!("SUB {} {number}\r\n", filter(number)));
+    }
+    assert_eq!(world.broker.stats().subscriptions, COUNT);
+}
+
+/// Goes on until there is nothing left to do, and sees how many subscriptions end each time.
+fn most_ended_at_once(world: &World, mut go_on: impl FnMut() -> bool) -> usize {
+    let mut most = 0;
+    let mut before = world.broker.stats().subscriptions;
+    loop {
+        let has_more = go_on();
+        let now = world.broker.stats().subscriptions;
+        most = most.max(before - now);
+        before = now;
+        if !has_more {
+            return most;
+        }
+    }
+}
+
+fn is_ready(settled: &mut Settled) -> bool {
+    pin!(settled).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+#[test]
+fn a_session_that_goes_ends_its_subscriptions_a_slice_at_a_time() {
+    let filters: [fn(usize) -> String; 4] = [
+        |number| format!("x.{number}"),
+        |number| format!("x.{number}.*"),
+        |_| "x".to_owned(),
+        |_| "x.>".to_owned(),
+    ];
+    for filter in filters {
+        let mut world = World::new();
+        let mut a = world.join();
+        subscribe(&mut world, &mut a, filter);
+        let most = most_ended_at_once(&world, || a.session.depart(CloseReason::ClientClosed));
+        assert!(most <= SLICE, "{most} at once");
+        let stats = world.broker.stats();
+        assert_eq!((stats.subscriptions, stats.connections), (0, 0));
+    }
+}
+
+#[test]
+fn all_else_of_a_session_ends_with_the_first_slice() {
+    let mut world = World::new();
+    let (mut a, mut b) = (world.join(), world.join());
+    subscribe(&mut world, &mut a, |number| format!("x.{number}"));
+    assert!(a.session.depart(CloseReason::ClientClosed), "there is more to end");
+    assert_eq!(world.broker.stats().connections, 1);
+    assert_eq!(world.broker.closed_connections().len(), 1);
+    for number in 0..COUNT {
+        world.send(&mut b, &format!("PUB x.{number} b 0\r\n\r\n"));
+    }
+    assert_eq!(a.read(), "", "nothing is delivered any more");
+    drop(a);
+    assert_eq!(world.broker.stats().subscriptions, 0, "the rest ends when it is dropped");
+    assert_eq!(world.broker.closed_connections().len(), 1);
+}
+
+#[test]
+fn a_second_connect_is_looked_at_when_all_subscriptions_have_ended() {
+    let mut world = World::new();
+    let (mut a, mut b) = (world.join(), world.join());
+    subscribe(&mut world, &mut a, |number| format!("x.{number}"));
+    a.read();
+    world.send(&mut a, &format!("{CONNECT}PING\r\nSUB new 1\r\n"));
+    assert!(a.session.has_chores());
+    assert_eq!(a.read(), "", "what follows has to wait");
+    let (now, mut slices) = (world.now, 0);
+    let most = {
+        let mut before = world.broker.stats().subscriptions;
+        let mut most = 0;
+        while a.session.has_chores() {
+            a.session.do_chores(now, &mut world.work);
+            slices += 1;
+            let now = world.broker.stats().subscriptions;
+            most = most.max(before - now);
+            before = now;
+        }
+        most
+    };
+    assert!(most <= SLICE, "{most} at once");
+    assert!(slices >= COUNT / SLICE - 1, "{slices}");
+    assert_eq!(world.broker.stats().subscriptions, 0);
+    world.send(&mut a, "");
+    assert_eq!(a.read(), "PONG\r\n");
+    world.send(&mut b, "PUB new 2\r\nhi\r\n");
+    assert_eq!(a.read(), "MSG new 1 2\r\nhi\r\n");
+}
+
+#[test]
+fn a_chunk_full_of_subscriptions_is_taken_a_turn_at_a_time() {
+    let mut world = World::new();
+    let mut a = world.join();
+    let chunk: String = (0..COUNT).map(|number| format!("SUB x.{number} {number}\r\n")).collect();
+    world.send(&mut a, chunk);
+    let mut before = 0;
+    while a.session.has_chores() {
+        let now = world.broker.stats().subscriptions;
+        assert!(now - before <= 1024, "{now} after {before}");
+        before = now;
+        world.send(&mut a, "");
+    }
+    assert_eq!(world.broker.stats().subscriptions, COUNT);
+}
+
+/// A driver that knows nothing of chores does them by passing the input again.
+#[test]
+fn input_that_is_passed_again_goes_on_with_what_is_left() {
+    let mut world = World::new();
+    let mut a = world.join();
+    subscribe(&mut world, &mut a, |number| format!("x.{number}"));
+    a.read();
+    world.send(&mut a, &format!("{CONNECT}PING\r\n"));
+    for _ in 0..COUNT / SLICE + 2 {
+        world.send(&mut a, "");
+    }
+    assert_eq!(a.read(), "PONG\r\n");
+    assert_eq!(world.broker.stats().subscriptions, 0);
+}
+
+fn users(deny: &str) -> Users {
+    let permissions = Permissions::builder().subscribe_deny([deny]).build().unwrap();
+    Users::builder().user(User::new("a", "a").permissions(permissions)).build().unwrap()
+}
+
+#[test]
+fn subscriptions_are_looked_through_a_part_at_a_time_when_permissions_change() {
+    let mut world = World::with_auth(users("none"));
+    let mut a = world.arrive();
+    world.send(&mut a, "CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"a\"}\r\n");
+    subscribe(&mut world, &mut a, |number| format!("x.{}.{number}", number % 2));
+    a.read();
+    let mut settled = world.broker.set_authenticator(users("x.1.>")).settled;
+    let (now, broker) = (world.now, world.broker.clone());
+    a.session.handle_news(now, &mut world.work);
+    let most = most_ended_at_once(&world, || {
+        assert_eq!(is_ready(&mut settled), !a.session.has_chores(), "settled when it is done");
+        a.session.do_chores(now, &mut broker_core::outlet::Work::new());
+        a.session.has_chores()
+    });
+    assert!(is_ready(&mut settled));
+    assert!(most <= PART, "{most} at once");
+    assert_eq!(broker.stats().subscriptions, COUNT / 2);
+    assert_eq!(a.read().lines().filter(|line| line.starts_with("-ERR")).count(), COUNT / 2);
+}
+
+#[test]
+fn what_a_client_offers_is_found_a_part_at_a_time_when_the_server_goes() {
+    let mut world = World::new();
+    let mut a = world.join();
+    subscribe(&mut world, &mut a, |number| format!("_INBOX.{number}"));
+    let mut settled = world.broker.announce_end();
+    let now = world.now;
+    a.session.handle_news(now, &mut world.work);
+    let mut slices = 1;
+    while a.session.has_chores() {
+        assert!(!is_ready(&mut settled));
+        a.session.do_chores(now, &mut world.work);
+        slices += 1;
+    }
+    assert!(is_ready(&mut settled));
+    assert!(slices >= COUNT / PART, "{slices}");
+    assert_eq!(world.broker.order_of_leaving().others, [a.session.id()]);
+}
+
+#[test]
+fn a_client_that_is_let_go_gets_all_that_was_kept_when_its_subscriptions_have_ended() {
+    let mut world = World::new();
+    let mut a = world.join();
+    subscribe(&mut world, &mut a, |number| format!("x.{number}"));
+    let _ = world.broker.announce_end();
+    let mut now = world.now;
+    a.session.handle_news(now, &mut world.work);
+    while a.session.has_chores() {
+        a.session.do_chores(now, &mut world.work);
+    }
+    world.broker.let_go(a.session.id());
+    a.session.handle_news(now, &mut world.work);
+    while !a.session.has_parted() && a.session.closing().is_none() {
+        now = a.session.next_timeout();
+        a.session.handle_timeout(now, &mut world.work);
+    }
+    assert!(a.session.has_chores(), "its subscriptions have begun to end");
+    assert_eq!(a.session.closing(), None);
+    while a.session.has_chores() {
+        a.session.do_chores(now, &mut world.work);
+    }
+    assert_eq!(world.broker.stats().subscriptions, 0);
+    assert_eq!(a.session.closing(), Some(CloseReason::ServerShutdown));
+}
