@@ -11,6 +11,7 @@ use broker_core::session::ClientSession;
 use broker_core::session::client::Received;
 use bytes::{Bytes, BytesMut};
 
+use super::attempts::poll_io;
 use super::buffers::{Buffers, READ_BYTES, with_buffers};
 use super::link::Socket;
 use crate::clock;
@@ -83,19 +84,13 @@ impl Reader {
             });
             return Poll::Ready(Read::Some);
         }
-        loop {
-            if ready!(socket.poll_read_ready(cx)).is_err() {
-                return Poll::Ready(Read::Failed);
-            }
-            match self.read(socket, session) {
-                Ok(0) => return Poll::Ready(Read::End),
-                Ok(_) if std::mem::take(&mut self.is_full) => return Poll::Ready(Read::Full),
-                Ok(_) => return Poll::Ready(Read::Some),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Poll::Ready(Read::Failed),
-            }
-        }
+        let read = || self.read(socket, session);
+        Poll::Ready(match ready!(poll_io(cx, |cx| socket.poll_read_ready(cx), read)) {
+            Ok(0) => Read::End,
+            Ok(_) if std::mem::take(&mut self.is_full) => Read::Full,
+            Ok(_) => Read::Some,
+            Err(_) => Read::Failed,
+        })
     }
 
     fn read(&mut self, socket: &Socket, session: &mut ClientSession) -> io::Result<usize> {
