@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use broker_core::Broker;
-use broker_net::{Authenticators, BindError, HandshakeFirst, Server, Way};
+use broker_net::{Authenticators, BindError, HandshakeFirst, Outlook, Server, StallWatch, Way};
 
 use crate::config::problem::Problem;
 use crate::config::{self, Change, Loaded, Request, Sources};
@@ -211,6 +211,17 @@ impl Daemon {
     /// The broker behind it.
     pub fn broker(&self) -> &Broker {
         self.server.broker()
+    }
+
+    /// What is seen of the server behind it.
+    pub fn outlook(&self) -> Outlook {
+        self.server.outlook()
+    }
+
+    /// Watches that no connection holds its thread: see [`Server::stall_watch`]. A daemon does not watch by
+    /// itself, because that takes a thread; the program does.
+    pub fn stall_watch(&self, patience: Duration) -> StallWatch {
+        self.server.stall_watch(patience)
     }
 
     /// Where the monitoring endpoints listen, if they were asked for.

@@ -40,6 +40,7 @@ mod service;
 mod signals;
 mod systemd;
 mod watch;
+mod watchdog;
 
 pub use broker_core::proto::info::NATS_VERSION;
 pub use daemon::{Daemon, StartError};

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cli::{self, Invocation};
 use crate::config::{self, ConfigErrors, Loaded, Request};
@@ -14,10 +15,13 @@ use crate::logging::{self, Logging};
 use crate::service::Service;
 use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
-use crate::{NATS_VERSION, VERSION, memory, signal_command};
+use crate::{NATS_VERSION, VERSION, memory, signal_command, watchdog};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
+
+/// How long threads may take to end what they are at when the program ends.
+const LAST_TURNS: Duration = Duration::from_millis(500);
 
 /// Runs natsd with these arguments, the first of which is the program's own name, until a signal ends it.
 ///
@@ -116,7 +120,10 @@ fn run_logged(loaded: Loaded, log: &Logging) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(loaded, log))
+    let code = runtime.block_on(serve(loaded, log));
+    // A thread that hangs is not waited for.
+    runtime.shutdown_timeout(LAST_TURNS);
+    code
 }
 
 /// As many descriptors as the system lets this process have: each client takes one, and a shell often
@@ -129,7 +136,7 @@ fn raise_descriptor_limit() {
 
 async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
     // Before anything is announced: who reads "Server is ready" may send a signal at once.
-    let signals = match Signals::listen() {
+    let signals = match Signals::listen(log) {
         Ok(signals) => signals,
         Err(error) => {
             logging::fatal(&format_args!("Could not listen for signals: {error}"));
@@ -144,11 +151,18 @@ async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
         }
     };
     memory::give_back_soon();
+    if let Err(error) = watchdog::start(daemon.stall_watch(watchdog::PATIENCE)) {
+        tracing::warn!("Nothing watches for stalled threads: {error}");
+    }
     let manager = Arc::new(Notifier::from_env());
     manager.ready();
     if let Some(interval) = systemd::watchdog_interval() {
-        tokio::spawn(Arc::clone(&manager).watchdog(interval));
+        let outlook = daemon.outlook();
+        let is_well = move || outlook.stalled_workers() == 0;
+        tokio::spawn(Arc::clone(&manager).watchdog(interval, is_well));
     }
+    #[cfg(feature = "testing")]
+    crate::testing::stall::all_workers_if_asked_to();
     Service { daemon, signals, log, manager: &manager }.run().await
 }
 

@@ -33,6 +33,7 @@ impl Service<'_> {
             never = memory::look_after(self.daemon.broker()) => match never {}
         }
         let Self { daemon, mut signals, log, manager } = self;
+        signals.note_ending();
         manager.stopping();
         tokio::select! {
             () = daemon.stop() => ExitCode::SUCCESS,

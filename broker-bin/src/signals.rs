@@ -1,8 +1,30 @@
 //! What the operating system tells the process to do. Only the program listens here, never a library.
+//!
+//! Signals are heard on a thread of their own, by a runtime of its own: whatever the threads do that serve
+//! clients, the program learns of a signal, and ends when it was told to.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc as channel;
+use std::time::Duration;
 
+use tokio::runtime;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::logging::Logging;
+
+/// How long the program may take to end once it was told to. It takes a second at most for clients that
+/// hang, so that only threads that hang come near this.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same once it was told again.
+const PATIENCE_WHEN_TOLD_AGAIN: Duration = Duration::from_secs(1);
+
+/// A log that somebody holds who hangs is not waited for any longer than this.
+const LAST_LINE: Duration = Duration::from_secs(1);
 
 /// A signal we act on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,10 +47,84 @@ impl Signal {
             Self::User2 => "user defined signal 2",
         }
     }
+
+    fn may_end(self) -> bool {
+        matches!(self, Self::Interrupt | Self::Terminate)
+    }
 }
 
-/// All of them. From the moment this exists none of them ends the process any more.
+/// All of them. From the moment this exists none of them ends the process by itself any more.
 pub(crate) struct Signals {
+    coming: mpsc::UnboundedReceiver<Signal>,
+    progress: Arc<Progress>,
+}
+
+/// What the program has made of the signals that may end it.
+#[derive(Debug, Default)]
+struct Progress {
+    /// How many have come, and how many of them the program has looked at.
+    come: AtomicU64,
+    taken: AtomicU64,
+    is_ending: AtomicBool,
+}
+
+impl Progress {
+    /// Has the program been told to end, as far as can be known?
+    fn must_end(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire)
+            || self.taken.load(Ordering::Acquire) < self.come.load(Ordering::Acquire)
+    }
+}
+
+impl Signals {
+    /// Listens, and from then on sees to it that the process ends when it is told to: `log` is told if that
+    /// takes force.
+    pub(crate) fn listen(log: &Logging) -> io::Result<Self> {
+        let (send, coming) = mpsc::unbounded_channel();
+        let progress = Arc::<Progress>::default();
+        let (tell, told) = channel::channel();
+        let (log, of_thread) = (log.clone(), Arc::clone(&progress));
+        std::thread::Builder::new().name("natsd-signals".into()).spawn(move || {
+            let listening = runtime::Builder::new_current_thread().enable_all().build();
+            let listening = listening.and_then(|runtime| {
+                let system = runtime.block_on(async { System::listen() })?;
+                Ok((runtime, system))
+            });
+            match listening {
+                Ok((runtime, system)) => {
+                    let _ = tell.send(Ok(()));
+                    runtime.block_on(until_overdue(system, &send, &of_thread));
+                    end_by_force(log);
+                }
+                Err(error) => drop(tell.send(Err(error))),
+            }
+        })?;
+        // A thread that is gone without a word has panicked.
+        told.recv().unwrap_or(Err(io::ErrorKind::Other.into()))?;
+        Ok(Self { coming, progress })
+    }
+
+    /// The next signal. Cancel safe: a signal not returned is not lost.
+    pub(crate) async fn next(&mut self) -> Signal {
+        let Some(signal) = self.coming.recv().await else { return std::future::pending().await };
+        if signal.may_end() {
+            self.progress.taken.fetch_add(1, Ordering::AcqRel);
+        }
+        signal
+    }
+
+    /// The program is about to end.
+    pub(crate) fn note_ending(&self) {
+        self.progress.is_ending.store(true, Ordering::Release);
+    }
+}
+
+/// Where signals come from.
+trait Source {
+    async fn next(&mut self) -> Signal;
+}
+
+struct System {
     interrupt: Stream,
     terminate: Stream,
     hangup: Stream,
@@ -36,8 +132,8 @@ pub(crate) struct Signals {
     user2: Stream,
 }
 
-impl Signals {
-    pub(crate) fn listen() -> io::Result<Self> {
+impl System {
+    fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -46,9 +142,10 @@ impl Signals {
             user2: signal(SignalKind::user_defined2())?,
         })
     }
+}
 
-    /// The next signal. Cancel safe: a signal not returned is not lost.
-    pub(crate) async fn next(&mut self) -> Signal {
+impl Source for System {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
             biased;
             _ = self.interrupt.recv() => Signal::Interrupt,
@@ -56,6 +153,125 @@ impl Signals {
             _ = self.hangup.recv() => Signal::Hangup,
             _ = self.user1.recv() => Signal::User1,
             _ = self.user2.recv() => Signal::User2,
+        }
+    }
+}
+
+/// Passes signals on until the program should have ended by one of them, and has not.
+async fn until_overdue(
+    mut system: impl Source,
+    send: &mpsc::UnboundedSender<Signal>,
+    progress: &Progress,
+) {
+    let mut deadline: Option<Instant> = None;
+    loop {
+        let overdue = deadline.unwrap_or_else(Instant::now);
+        let signal = tokio::select! {
+            biased;
+            signal = system.next() => signal,
+            () = sleep_until(overdue), if deadline.is_some() => {
+                if progress.must_end() {
+                    return;
+                }
+                // It was passed over: in lame duck mode the first is.
+                deadline = None;
+                continue;
+            }
+        };
+        if signal.may_end() {
+            let patience = if progress.must_end() { PATIENCE_WHEN_TOLD_AGAIN } else { PATIENCE };
+            let next = Instant::now() + patience;
+            deadline = Some(deadline.map_or(next, |before| before.min(next)));
+            progress.come.fetch_add(1, Ordering::AcqRel);
+        }
+        // Without a receiver the program has ended but for this thread.
+        let _ = send.send(signal);
+    }
+}
+
+fn end_by_force(log: Logging) -> ! {
+    let (tell, told) = channel::channel();
+    // Whoever hangs may hold what a line needs.
+    let saying = std::thread::Builder::new().spawn(move || {
+        tracing::error!("Does not end by itself: ended by force");
+        log.flush();
+        let _ = tell.send(());
+    });
+    if saying.is_ok() {
+        let _ = told.recv_timeout(LAST_LINE);
+    }
+    std::process::exit(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Script(mpsc::UnboundedReceiver<Signal>);
+
+    impl Source for Script {
+        async fn next(&mut self) -> Signal {
+            self.0.recv().await.unwrap()
+        }
+    }
+
+    /// After what time force is used, if each signal comes half a second after the one before, and the
+    /// program does this with each.
+    async fn overdue_after(signals: &[Signal], heed: impl Fn(&mut Signals)) -> Option<Duration> {
+        let (tell, system) = mpsc::unbounded_channel();
+        let (send, coming) = mpsc::unbounded_channel();
+        let progress = Arc::<Progress>::default();
+        let mut program = Signals { coming, progress: Arc::clone(&progress) };
+        let began = Instant::now();
+        let telling = async {
+            for signal in signals {
+                tell.send(*signal).unwrap();
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                heed(&mut program);
+            }
+            std::future::pending::<()>().await;
+        };
+        let overdue = until_overdue(Script(system), &send, &progress);
+        tokio::select! {
+            () = overdue => Some(began.elapsed()),
+            () = telling => None,
+            () = tokio::time::sleep(Duration::from_mins(1)) => None,
+        }
+    }
+
+    fn takes(signals: &mut Signals) {
+        while let Ok(signal) = signals.coming.try_recv() {
+            if signal.may_end() {
+                signals.progress.taken.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    fn ends(signals: &mut Signals) {
+        takes(signals);
+        signals.note_ending();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_does_not_end_is_ended_and_sooner_if_told_again() {
+        use Signal::{Hangup, Interrupt, Terminate, User2};
+        let millis = |millis| Some(Duration::from_millis(millis));
+        for (signals, expected) in [
+            (&[Interrupt][..], millis(5000)),
+            (&[Terminate], millis(5000)),
+            (&[Terminate, Interrupt], millis(1500)),
+            (&[Terminate, Hangup, User2, Terminate], millis(2500)),
+            (&[Hangup, User2], None),
+        ] {
+            // One that hangs before it looks, and one that hangs while it ends.
+            assert_eq!(overdue_after(signals, |_| ()).await, expected, "{signals:?}");
+            if expected.is_some() {
+                assert_eq!(overdue_after(signals, ends).await, expected, "{signals:?}");
+            }
+            // A lame duck passes the first over.
+            if signals.len() == 1 {
+                assert_eq!(overdue_after(signals, takes).await, None, "{signals:?}");
+            }
         }
     }
 }

@@ -49,14 +49,18 @@ impl Notifier {
         self.send(&format!("EXTEND_TIMEOUT_USEC={}", time.as_micros()));
     }
 
-    /// Says that the program is alive at each half of the interval the manager asks for, for ever.
+    /// Says that the program is alive at each half of the interval the manager asks for, for ever, but not
+    /// while it is not well.
     ///
-    /// It must run on the runtime that serves the clients: it falls silent when that hangs.
-    pub(crate) async fn watchdog(self: Arc<Self>, interval: Duration) {
+    /// It must run on the runtime that serves the clients: it falls silent when all of that hangs, and by
+    /// `is_well` when one thread of it does.
+    pub(crate) async fn watchdog(self: Arc<Self>, interval: Duration, is_well: impl Fn() -> bool) {
         let mut tick = tokio::time::interval(interval / 2);
         loop {
             tick.tick().await;
-            self.send("WATCHDOG=1");
+            if is_well() {
+                self.send("WATCHDOG=1");
+            }
         }
     }
 
@@ -165,14 +169,24 @@ mod tests {
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_nonblocking(true).unwrap();
         let notifier = Arc::new(Notifier(Some(connect(path.into()).unwrap())));
-        let watchdog = notifier.watchdog(Duration::from_secs(10));
+        let began = tokio::time::Instant::now();
+        let signs = || {
+            let mut buffer = [0; 16];
+            let mut signs = 0;
+            while manager.recv(&mut buffer).is_ok_and(|len| &buffer[..len] == b"WATCHDOG=1") {
+                signs += 1;
+            }
+            signs
+        };
+        let watchdog = Arc::clone(&notifier).watchdog(Duration::from_secs(10), || true);
         let _ = tokio::time::timeout(Duration::from_secs(31), watchdog).await;
-        let mut buffer = [0; 16];
-        let mut signs = 0;
-        while manager.recv(&mut buffer).is_ok_and(|len| &buffer[..len] == b"WATCHDOG=1") {
-            signs += 1;
-        }
         // At 0, 5, 10 … 30 seconds.
-        assert_eq!(signs, 7);
+        assert_eq!(signs(), 7);
+        // Not while a thread hangs, and again once it does no longer.
+        let began_again = began.elapsed();
+        let is_well = || (began.elapsed() - began_again).as_secs() >= 20;
+        let watchdog = notifier.watchdog(Duration::from_secs(10), is_well);
+        let _ = tokio::time::timeout(Duration::from_secs(31), watchdog).await;
+        assert_eq!(signs(), 3);
     }
 }

@@ -49,7 +49,8 @@ impl ClosedList {
         let origin = *self.origin.get_or_insert(closed.connection.since);
         let before = self.bodies.len();
         write_closed(&mut Writer { out: &mut self.bodies, origin }, &closed);
-        let Closed { connection: Connection { carrier, security, account, .. }, reason, .. } = closed;
+        let Closed { connection: Connection { carrier, security, account, .. }, reason, .. } =
+            closed;
         let Ok(body_bytes) = u32::try_from(self.bodies.len() - before) else {
             // Longer than all may be together.
             return self.bodies.truncate(before);

@@ -18,6 +18,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::checks::Checks;
+#[cfg(feature = "websocket")]
+use crate::conn::Transport;
 use crate::conn::{self, Socket};
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::Hatch;
@@ -29,9 +31,12 @@ use crate::pipe::LocalTransport;
 use crate::proxy;
 use crate::reserve::{Newcomer, Refused, Reserve, is_exhausted};
 use crate::server::Phase;
+#[cfg(feature = "testing")]
+use crate::server::Way;
 use crate::strangers::{Stranger, Strangers};
 #[cfg(unix)]
 use crate::unix::UnixDoor;
+use crate::workers::Workers;
 
 /// After a failed accept: wait this long, twice as long each time.
 // NATS 2.14: 10 ms to 1 s.
@@ -52,8 +57,16 @@ pub(crate) struct Doors {
     pub(crate) websocket: Option<(TcpDoor, Arc<Hatch>)>,
     #[cfg(unix)]
     pub(crate) unix: Option<UnixDoor>,
-    pub(crate) local: mpsc::UnboundedReceiver<LocalTransport>,
+    pub(crate) local: mpsc::UnboundedReceiver<Local>,
     pub(crate) own: OwnDoors,
+}
+
+/// Somebody within the process.
+pub(crate) struct Local {
+    pub(crate) transport: LocalTransport,
+    /// Treated as if it came by that way.
+    #[cfg(feature = "testing")]
+    pub(crate) way: Option<Way>,
 }
 
 /// What every connection needs.
@@ -63,6 +76,7 @@ pub(crate) struct Inside {
     pub(crate) broker: Broker,
     pub(crate) checks: Arc<Checks>,
     pub(crate) strangers: Arc<Strangers>,
+    pub(crate) workers: Arc<Workers>,
     /// What a test puts before connections.
     #[cfg(feature = "testing")]
     pub(crate) gates: Arc<crate::testing::gate::Gates>,
@@ -72,7 +86,7 @@ impl Inside {
     fn serve(self, arriving: Arriving, stranger: Stranger) -> impl Future<Output = ()> {
         #[cfg(feature = "testing")]
         let arriving = Arriving { socket: self.gates.put_before(arriving.socket), ..arriving };
-        conn::serve(Box::new(arriving), self.broker, self.checks, stranger)
+        conn::serve(Box::new(arriving), self.broker, self.checks, stranger, self.workers)
     }
 }
 
@@ -84,6 +98,12 @@ enum Arrived {
     #[cfg(unix)]
     Unix(UnixStream),
     Local(LocalTransport),
+    /// As by the port for clients.
+    #[cfg(feature = "testing")]
+    Piped(LocalTransport),
+    /// As by the port for WebSocket.
+    #[cfg(all(feature = "testing", feature = "websocket"))]
+    PipedWebsocket(LocalTransport, Arc<Hatch>),
     Own(own_listener::Arrived),
 }
 
@@ -210,7 +230,7 @@ impl Doors {
     async fn accept(&mut self) -> io::Result<Arrived> {
         tokio::select! {
             tcp = self.tcp.accept() => tcp.map(|(stream, remote)| Arrived::Tcp(stream, remote)),
-            Some(local) = self.local.recv() => Ok(Arrived::Local(local)),
+            Some(local) = self.local.recv() => Ok(self.arrive(local)),
             own = self.own.accept() => Ok(Arrived::Own(own)),
             other = accept_other(
                 #[cfg(feature = "websocket")]
@@ -218,6 +238,25 @@ impl Doors {
                 #[cfg(unix)]
                 self.unix.as_ref(),
             ) => other,
+        }
+    }
+
+    #[cfg(not(feature = "testing"))]
+    fn arrive(&self, local: Local) -> Arrived {
+        Arrived::Local(local.transport)
+    }
+
+    #[cfg(feature = "testing")]
+    fn arrive(&self, local: Local) -> Arrived {
+        let transport = local.transport;
+        match local.way {
+            Some(Way::Clients) => Arrived::Piped(transport),
+            #[cfg(feature = "websocket")]
+            Some(Way::Websocket) => match &self.websocket {
+                Some((_, hatch)) => Arrived::PipedWebsocket(transport, Arc::clone(hatch)),
+                None => Arrived::Local(transport),
+            },
+            _ => Arrived::Local(transport),
         }
     }
 }
@@ -268,6 +307,8 @@ impl Arrived {
     ) -> AbortHandle {
         let inside = inside.clone();
         let entrance = Arc::clone(&inside.entrance);
+        let workers = Arc::clone(&inside.workers);
+        let from = self.remote();
         let arriving = match self {
             Self::Tcp(stream, remote) if entrance.proxy_protocol() => {
                 let admitting = async move {
@@ -281,26 +322,63 @@ impl Arrived {
                         }
                     }
                 };
-                return tasks.spawn(serve_if_admitted(admitting, inside, stranger, phase.clone()));
+                let serving = serve_if_admitted(admitting, inside, stranger, phase.clone());
+                return tasks.spawn(workers.watch(from, serving));
             }
             #[cfg(feature = "websocket")]
             Self::Websocket(stream, remote, hatch) => {
-                let max_payload_bytes = inside.broker.options().limits.max_payload_bytes;
-                let admitting = async move { hatch.admit(stream, remote, max_payload_bytes).await };
-                return tasks.spawn(serve_if_admitted(admitting, inside, stranger, phase.clone()));
+                let serving =
+                    serve_websocket(stream, remote, hatch, inside, stranger, phase.clone());
+                return tasks.spawn(workers.watch(from, serving));
             }
+            #[cfg(all(feature = "testing", feature = "websocket"))]
+            Self::PipedWebsocket(stream, hatch) => {
+                let serving =
+                    serve_websocket(stream, PIPED, hatch, inside, stranger, phase.clone());
+                return tasks.spawn(workers.watch(from, serving));
+            }
+            #[cfg(feature = "testing")]
+            Self::Piped(stream) => entrance.admit(stream, PIPED),
             Self::Tcp(stream, remote) => entrance.admit(stream, remote),
             #[cfg(unix)]
             Self::Unix(stream) => private(Arc::new(Socket::new(stream)), Carrier::Unix),
             Self::Local(transport) => private(Arc::new(Socket::new(transport)), Carrier::Memory),
             Self::Own(own) => {
                 let (arriving, carrying) = own.admit();
-                return tasks
-                    .spawn(own_listener::serve(inside.serve(arriving, stranger), carrying));
+                let serving = own_listener::serve(inside.serve(arriving, stranger), carrying);
+                return tasks.spawn(workers.watch(from, serving));
             }
         };
-        tasks.spawn(inside.serve(arriving, stranger))
+        tasks.spawn(workers.watch(from, inside.serve(arriving, stranger)))
     }
+
+    fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, remote) => Some(*remote),
+            #[cfg(feature = "websocket")]
+            Self::Websocket(_, remote, _) => Some(*remote),
+            Self::Own(own) => own.remote(),
+            _ => None,
+        }
+    }
+}
+
+/// Where connections within the process seem to come from if they are treated as if by a port.
+#[cfg(feature = "testing")]
+const PIPED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+#[cfg(feature = "websocket")]
+fn serve_websocket(
+    stream: impl Transport,
+    remote: SocketAddr,
+    hatch: Arc<Hatch>,
+    inside: Inside,
+    stranger: Stranger,
+    phase: watch::Receiver<Phase>,
+) -> impl Future<Output = ()> + Send {
+    let max_payload_bytes = inside.broker.options().limits.max_payload_bytes;
+    let admitting = async move { hatch.admit(stream, remote, max_payload_bytes).await };
+    serve_if_admitted(admitting, inside, stranger, phase)
 }
 
 /// On one machine nothing is encrypted.

@@ -35,6 +35,7 @@ pub mod testing;
 mod unix;
 #[cfg(feature = "websocket")]
 pub mod websocket;
+mod workers;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
@@ -53,6 +54,7 @@ pub use pipe::LocalStream;
 pub use server::{Authenticators, BindError, Server, ServerBuilder, ServerOptions, Way};
 #[cfg(unix)]
 pub use unix::UnixOptions;
+pub use workers::{Stall, StallWatch};
 
 /// Compiles and runs the examples of the README.
 #[cfg(doctest)]

@@ -10,11 +10,13 @@ use crate::handshake::Entrance;
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::Hatch;
 use crate::server::Phase;
+use crate::workers::Workers;
 
 /// Looks at a [`Server`](crate::Server), without keeping it alive.
 #[derive(Clone)]
 pub struct Outlook {
     pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) workers: Arc<Workers>,
     #[cfg_attr(not(feature = "tls-core"), expect(dead_code, reason = "it has only TLS to show"))]
     pub(crate) entrance: Arc<Entrance>,
     #[cfg(feature = "websocket")]
@@ -32,6 +34,16 @@ impl Outlook {
     /// Does it take connections now? Not once it drains, is a lame duck, shuts down or was dropped.
     pub fn is_accepting(&self) -> bool {
         self.phase.has_changed().is_ok() && *self.phase.borrow() == Phase::Serving
+    }
+
+    /// How many threads were held by a connection when somebody [looked](crate::StallWatch::look) last.
+    pub fn stalled_workers(&self) -> usize {
+        self.workers.stalled()
+    }
+
+    /// How often a thread was found to be.
+    pub fn worker_stalls(&self) -> u64 {
+        self.workers.stalls()
     }
 
     /// Until when its certificates hold: the end of the first that ends.

@@ -170,6 +170,10 @@ async fn accept_all(mut listener: impl Listener, come: mpsc::Sender<Arrived>) {
 }
 
 impl Arrived {
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
     /// What a session is opened for, and what must go on beside it.
     pub(crate) fn admit(self) -> (Arriving, impl Future<Output = ()>) {
         let Self { stream, remote } = self;

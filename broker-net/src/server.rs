@@ -18,7 +18,7 @@ use crate::advertise::Advertise;
 use crate::apply::{self, ApplyError, Report};
 use crate::checks::Checks;
 use crate::clock;
-use crate::doors::{self, Doors, Inside};
+use crate::doors::{self, Doors, Inside, Local};
 use crate::handshake::Entrance;
 #[cfg(feature = "tls-core")]
 use crate::handshake::tls;
@@ -28,10 +28,11 @@ use crate::lame_duck::LameDuck;
 use crate::listener::{self, Latch, TcpDoor};
 use crate::outlook::Outlook;
 use crate::own_listener::{Listener, OwnDoors};
-use crate::pipe::{self, LocalStream, LocalTransport};
+use crate::pipe::{self, LocalStream};
 use crate::strangers::Strangers;
 #[cfg(unix)]
 use crate::unix::UnixDoor;
+use crate::workers::{StallWatch, Workers};
 
 /// How long connections may take to read what waits for them when the server shuts down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
@@ -287,6 +288,7 @@ impl ServerBuilder {
         let (stop, stopped) = watch::channel(Phase::Serving);
         let (finished, is_finished) = watch::channel(false);
         let checks = Arc::new(Checks::new());
+        let workers = Arc::<Workers>::default();
         entrance.set_proxy_protocol(options.proxy_protocol);
         let (connect, local) = mpsc::unbounded_channel();
         #[cfg(feature = "websocket")]
@@ -304,6 +306,7 @@ impl ServerBuilder {
             entrance: Arc::clone(&entrance),
             broker: broker.clone(),
             checks,
+            workers: Arc::clone(&workers),
             strangers: Arc::new(Strangers::new(options.max_strangers)),
             #[cfg(feature = "testing")]
             gates: self.gates,
@@ -317,6 +320,7 @@ impl ServerBuilder {
             host,
             options,
             entrance,
+            workers,
             #[cfg(feature = "websocket")]
             hatch,
             address,
@@ -462,11 +466,12 @@ pub struct Server {
     /// As they are now, with the port that was chosen.
     options: Mutex<ServerOptions>,
     entrance: Arc<Entrance>,
+    workers: Arc<Workers>,
     #[cfg(feature = "websocket")]
     hatch: Option<Arc<Hatch>>,
     address: SocketAddr,
     /// Connections within the process.
-    connect: mpsc::UnboundedSender<LocalTransport>,
+    connect: mpsc::UnboundedSender<Local>,
     stop: watch::Sender<Phase>,
     is_finished: watch::Receiver<bool>,
     task: AbortHandle,
@@ -528,9 +533,29 @@ impl Server {
     /// ```
     pub fn connect(&self) -> LocalStream {
         let (stream, transport) = pipe::pipe();
+        let local = Local {
+            transport,
+            #[cfg(feature = "testing")]
+            way: None,
+        };
         // If nobody takes it, it is dropped, which ends the stream.
-        let _ = self.connect.send(transport);
+        let _ = self.connect.send(local);
         stream
+    }
+
+    /// A connection without a socket that is treated as if it came by a port: by TLS, if the server offers
+    /// it there, and by WebSocket with all that stands before frames.
+    #[cfg(feature = "testing")]
+    pub fn connect_by(&self, way: Way) -> LocalStream {
+        let (stream, transport) = pipe::pipe();
+        let _ = self.connect.send(Local { transport, way: Some(way) });
+        stream
+    }
+
+    /// How many turns its connections have had: whoever is idle has none.
+    #[cfg(feature = "testing")]
+    pub fn turns(&self) -> u64 {
+        self.workers.turns()
     }
 
     /// Offers other certificates, or none, to those who connect from now on; reads the files anew. Who is
@@ -577,10 +602,38 @@ impl Server {
     pub fn outlook(&self) -> Outlook {
         Outlook {
             phase: self.stop.subscribe(),
+            workers: Arc::clone(&self.workers),
             entrance: Arc::clone(&self.entrance),
             #[cfg(feature = "websocket")]
             hatch: self.hatch.clone(),
         }
+    }
+
+    /// Watches that no connection holds the thread that serves it for as long as `patience`. None should for
+    /// more than some milliseconds; one that does is a fault of the server or of an authenticator, and
+    /// whoever else is served by the thread waits. One watch a server is enough: the last one that looks is
+    /// what the [outlook](Self::outlook) tells.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let server = broker_net::Server::builder().bind().await?;
+    /// let mut watch = server.stall_watch(Duration::from_secs(1));
+    /// std::thread::spawn(move || {
+    ///     # let no_longer = Instant::now();
+    ///     loop {
+    ///         for stall in watch.look(Instant::now()) {
+    ///             eprintln!("{stall} holds its thread: {stall:?}");
+    ///         }
+    ///         # if no_longer < Instant::now() { break }
+    ///         std::thread::sleep(Duration::from_millis(250));
+    ///     }
+    /// });
+    /// # Ok(()) }
+    /// ```
+    pub fn stall_watch(&self, patience: Duration) -> StallWatch {
+        StallWatch::new(Arc::clone(&self.workers), patience)
     }
 
     /// The broker behind it.

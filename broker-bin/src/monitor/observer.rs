@@ -218,6 +218,11 @@ impl Observer {
         self.seen.outlook.is_accepting()
     }
 
+    /// How many threads were held by a connection at the last look, and how often one ever was.
+    pub(super) fn stalls(&self) -> (usize, u64) {
+        (self.seen.outlook.stalled_workers(), self.seen.outlook.worker_stalls())
+    }
+
     pub(super) fn tls_not_after(&self) -> Option<Moment> {
         self.seen.outlook.tls_not_after().map(Moment)
     }

@@ -40,6 +40,7 @@
 
 mod builder;
 mod natsd;
+pub(crate) mod stall;
 
 #[cfg(feature = "testing-tls")]
 pub use broker_net::testing::{CertificateError, Certificates, Identity};

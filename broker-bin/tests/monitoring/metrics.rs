@@ -109,6 +109,8 @@ async fn our_own_metrics_tell_why_clients_are_gone() {
     is("natsd_slow_consumers_total", "reason=\"pending_bytes\"", 0.0);
     is("natsd_auth_failures_total", "reason=\"credentials\"", 0.0);
     is("natsd_pending_bytes", "", 0.0);
+    is("natsd_stalled_workers", "", 0.0);
+    is("natsd_worker_stalls_total", "", 0.0);
     is("natsd_account_connections", "account=\"$G\"", 0.0);
     value(&series, "natsd_build_info", "nats_version=\"2.14.5\"");
 }

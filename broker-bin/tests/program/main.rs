@@ -20,6 +20,7 @@ mod secrets;
 mod securing;
 mod setting_up;
 mod signal_command;
+mod stalled;
 mod start_and_stop;
 mod systemd;
 mod tls;

@@ -9,7 +9,9 @@ use atomic_waker::AtomicWaker;
 use broker_core::CloseReason;
 use broker_core::outlet::Link;
 use std::future::poll_fn;
+use tokio::task::coop::consume_budget;
 
+use super::attempts::poll_io;
 use super::buffers::{Buffers, with_buffers};
 use super::transport::Transport;
 
@@ -97,18 +99,18 @@ impl Socket {
             return;
         }
         let throwing_away = async {
-            while bytes > 0 && poll_fn(|cx| self.poll_read_ready(cx)).await.is_ok() {
-                // Memory of the connection's own would be there all its life.
-                // No more than a stranger is lent, or a layer below would keep more for it.
-                let read = |buffers: &mut Buffers| {
-                    self.transport.try_read(&mut buffers.read[..LINGER_READ_BYTES])
-                };
-                match with_buffers(read) {
-                    Ok(0) => return,
+            // Memory of the connection's own would be there all its life; and no more than an unauthenticated
+            // client is lent, or a layer below would keep more for it.
+            let try_read = |buffers: &mut Buffers| {
+                self.transport.try_read(&mut buffers.read[..LINGER_READ_BYTES])
+            };
+            let read = || with_buffers(try_read);
+            while bytes > 0 {
+                match poll_fn(|cx| poll_io(cx, |cx| self.poll_read_ready(cx), read)).await {
+                    Ok(0) | Err(_) => return,
                     Ok(len) => bytes = bytes.saturating_sub(len),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return,
                 }
+                consume_budget().await;
             }
         };
         // Whoever still sends then is cut.

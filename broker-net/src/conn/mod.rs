@@ -3,14 +3,18 @@
 //! A connection is one task. Its outlet is written to by whoever publishes to it, without waking the
 //! task; only what the socket does not take at once is left for the task to write.
 
+mod attempts;
 mod buffers;
 mod link;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod transport;
 #[cfg(unix)]
 mod unix;
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -27,6 +31,12 @@ use crate::checks::{Checking, Checks, Source};
 use crate::clock;
 use crate::handshake::{Agreement, Arriving};
 use crate::strangers::Stranger;
+use crate::workers::Workers;
+#[cfg(any(feature = "tls-core", feature = "websocket"))]
+pub(crate) use attempts::ATTEMPTS;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use attempts::false_readiness;
+pub(crate) use attempts::{poll_io, yield_turn};
 pub(crate) use buffers::with_buffers;
 pub(crate) use link::Socket;
 use link::Writer;
@@ -57,6 +67,7 @@ pub(crate) async fn serve(
     broker: Broker,
     checks: Arc<Checks>,
     stranger: Stranger,
+    workers: Arc<Workers>,
 ) {
     let Arriving { socket, arrival, agreement } = *arriving;
     let handshake = arrival.handshake;
@@ -67,6 +78,8 @@ pub(crate) async fn serve(
     let session = with_buffers(|buffers| {
         broker.open(arrival, Box::new(Writer(Arc::clone(&socket))), clock::now(), &mut buffers.work)
     });
+    workers.note_id(session.id());
+    drop(workers);
     #[cfg(feature = "testing")]
     socket.transport.note_id(session.id());
     // Only sessions keep the broker alive from here on.
@@ -250,8 +263,7 @@ impl Connection {
                 timer.as_mut().reset(next.into());
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        yield_turn(cx)
     }
 
     /// Does a slice of what the session does not do at once.
@@ -275,13 +287,22 @@ impl Connection {
 
     /// Writes what the socket did not take before, if it takes it now.
     fn poll_write(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Ok(())) = self.socket.poll_write_ready(cx) {
-            match self.drain() {
-                // Not ready after all: ask again, which registers for news.
-                Drained::Blocked => {}
-                Drained::Empty | Drained::Busy | Drained::Failed(_) => return,
-            }
-        }
+        // Whatever comes of it, the session learns of it from its outlet.
+        let _ = self.poll_drain(cx);
+    }
+
+    /// Pending while the socket takes nothing more. (Not by a shared reference: one must not be held across
+    /// an await.)
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Not ready after all: asking again registers for news.
+        poll_io(
+            cx,
+            |cx| self.socket.poll_write_ready(cx),
+            || match self.drain() {
+                Drained::Blocked => Err(io::ErrorKind::WouldBlock.into()),
+                Drained::Empty | Drained::Busy | Drained::Failed(_) => Ok(()),
+            },
+        )
     }
 
     fn drain(&self) -> Drained {
@@ -333,24 +354,26 @@ impl Connection {
         // If it fails, the client has gone, and there is nothing more to hear either.
         let _ = self.socket.transport.shut_down_write();
         let hearing_out = poll_fn(|cx| {
-            while self.session.has_parted() {
+            for _ in 0..CHUNKS_A_TURN {
+                if !self.session.has_parted() {
+                    return Poll::Ready(());
+                }
                 match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
                     Read::Some | Read::Full => with_buffers(|buffers| {
                         self.session.flush(clock::now(), &mut buffers.work);
                     }),
-                    Read::End | Read::Failed => break,
+                    Read::End | Read::Failed => return Poll::Ready(()),
                 }
             }
-            Poll::Ready(())
+            yield_turn(cx)
         });
         let _ = tokio::time::timeout(HEAR_OUT, hearing_out).await;
     }
 
     async fn flush(&mut self) {
-        while let Drained::Blocked = self.drain() {
-            if poll_fn(|cx| self.socket.poll_write_ready(cx)).await.is_err() {
-                return;
-            }
+        let is_blocked = matches!(self.drain(), Drained::Blocked);
+        if is_blocked && poll_fn(|cx| self.poll_drain(cx)).await.is_err() {
+            return;
         }
         poll_fn(|cx| self.socket.transport.poll_unsent(cx)).await;
     }
@@ -368,21 +391,5 @@ async fn say_why(socket: Arc<Socket>, reason: CloseReason) {
     let is_told = may_be_told(reason) && socket.say_why(reason, LAST_WORDS).await;
     if was_told(reason) || (is_told && reason != CloseReason::ServerShutdown) {
         socket.linger(LINGER, LINGER_BYTES).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn future_bytes<F>(_: impl FnOnce(Box<Arriving>, Broker, Arc<Checks>, Stranger) -> F) -> usize {
-        size_of::<F>()
-    }
-
-    #[test]
-    fn what_every_connection_holds_all_its_life_is_small() {
-        // 1.4 KiB with every feature; 1 KiB with none.
-        let bytes = future_bytes(serve);
-        assert!(bytes <= 1536, "{bytes}: was something held across an await?");
     }
 }

@@ -11,6 +11,7 @@ use broker_core::session::ClientSession;
 use broker_core::session::client::Received;
 use bytes::{Bytes, BytesMut};
 
+use super::attempts::poll_io;
 use super::buffers::{Buffers, READ_BYTES, with_buffers};
 use super::link::Socket;
 use super::transport::Broken;
@@ -88,25 +89,19 @@ impl Reader {
             });
             return Poll::Ready(Read::Some);
         }
-        loop {
-            if ready!(socket.poll_read_ready(cx)).is_err() {
-                return Poll::Ready(Read::Failed);
-            }
-            match self.read(socket, session) {
-                Ok(0) => return Poll::Ready(Read::End),
-                Ok(_) if std::mem::take(&mut self.is_full) => return Poll::Ready(Read::Full),
-                Ok(_) => return Poll::Ready(Read::Some),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let inner = error.get_ref();
-                    if let Some(broken) = inner.and_then(|inner| inner.downcast_ref::<Broken>()) {
-                        session.log_read_error(broken);
-                    }
-                    return Poll::Ready(Read::Failed);
+        let read = || self.read(socket, session);
+        Poll::Ready(match ready!(poll_io(cx, |cx| socket.poll_read_ready(cx), read)) {
+            Ok(0) => Read::End,
+            Ok(_) if std::mem::take(&mut self.is_full) => Read::Full,
+            Ok(_) => Read::Some,
+            Err(error) => {
+                let inner = error.get_ref();
+                if let Some(broken) = inner.and_then(|inner| inner.downcast_ref::<Broken>()) {
+                    session.log_read_error(broken);
                 }
+                Read::Failed
             }
-        }
+        })
     }
 
     fn read(&mut self, socket: &Socket, session: &mut ClientSession) -> io::Result<usize> {

@@ -27,7 +27,8 @@ impl From<Broken> for io::Error {
 /// frame) sends the rest when [`Self::poll_unsent`] is called, and takes nothing more before that: then
 /// the outlet knows that its client does not read.
 pub(crate) trait Transport: Send + Sync + 'static {
-    /// Ready when it is worth reading.
+    /// Ready when it is worth reading: [`Self::try_read`] then does something, unless the transport below
+    /// is not as ready as it says. It follows from what is there, so that nothing can forget to take it back.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Ready when it is worth writing.
@@ -38,7 +39,8 @@ pub(crate) trait Transport: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`io::ErrorKind::WouldBlock`] if nothing is there: then [`Self::poll_read_ready`] tells when that
-    /// changes.
+    /// changes. [`io::ErrorKind::Interrupted`] if something was read that carries nothing for whoever
+    /// asks: a layer does not read on by itself, because who sends only such things would hold the thread.
     fn try_read(&self, room: &mut [u8]) -> io::Result<usize>;
 
     /// Reads what is there, and at most so many bytes, behind what is in `data` already.

@@ -18,9 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use broker_core::session::client::Arrival;
 use broker_core::{ClientFault, Security};
-use tokio::net::TcpStream;
 
-use crate::conn::Socket;
+use crate::conn::{Socket, Transport};
 
 /// What a listener's connections have to pass.
 #[derive(Debug, Default)]
@@ -41,7 +40,7 @@ impl Entrance {
     }
 
     /// Makes of a stream what a session can be opened for.
-    pub(crate) fn admit(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) -> Arriving {
+    pub(crate) fn admit(self: &Arc<Self>, stream: impl Transport, remote: SocketAddr) -> Arriving {
         let remote = canonical(remote);
         let arrival = Arrival { remote: Some(remote), ..Arrival::default() };
         #[cfg(feature = "tls-core")]

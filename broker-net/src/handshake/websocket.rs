@@ -14,14 +14,14 @@ use broker_core::session::client::Arrival;
 use broker_core::session::client::Handshake;
 #[cfg(feature = "tls-core")]
 use broker_core::{ClientFault, Security};
-use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 
 #[cfg(feature = "tls-core")]
 use super::tls::TlsTransport;
 #[cfg(feature = "tls-core")]
 use super::{Agreement, Entrance, Soon, plain_http, tls};
 use super::{Arriving, canonical};
-use crate::conn::{Socket, Transport, with_buffers};
+use crate::conn::{Socket, Transport, poll_io, with_buffers};
 use crate::websocket::{
     self, AllowedOrigins, Client, CookieNames, ExtraHeaders, HEAD_BYTES, Refusal, Rules,
     WebSocketTransport,
@@ -202,7 +202,7 @@ impl Hatch {
     /// Makes of a stream what a session can be opened for, or nothing.
     pub(crate) async fn admit(
         &self,
-        stream: TcpStream,
+        stream: impl Transport,
         remote: SocketAddr,
         max_payload_bytes: usize,
     ) -> Option<Arriving> {
@@ -219,7 +219,7 @@ impl Hatch {
 
     async fn try_admit(
         &self,
-        stream: TcpStream,
+        stream: impl Transport,
         remote: SocketAddr,
         max_payload_bytes: usize,
     ) -> Result<Arriving, Failure> {
@@ -297,39 +297,33 @@ impl Hatch {
 /// Reads behind what is there, up to the size of the largest request.
 async fn read_some(lower: &impl Transport, head: &mut Vec<u8>) -> io::Result<()> {
     let room = HEAD_BYTES.saturating_sub(head.len());
-    loop {
-        poll_fn(|cx| lower.poll_read_ready(cx)).await?;
-        // By way of the thread's memory: most connections bring the request in one piece.
-        let read = with_buffers(|buffers| {
+    // By way of the thread's memory: most connections bring the request in one piece.
+    let mut read = || {
+        with_buffers(|buffers| {
             let room = &mut buffers.read[..room];
             let len = lower.try_read(room)?;
             head.reserve_exact(len);
             head.extend_from_slice(&room[..len]);
-            Ok(len)
-        });
-        match read {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => return Ok(()),
-            Err(error) if is_passing(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
+            Ok::<_, io::Error>(len)
+        })
+    };
+    let len = poll_fn(|cx| poll_io(cx, |cx| lower.poll_read_ready(cx), &mut read)).await?;
+    consume_budget().await;
+    if len == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
 async fn write_all(lower: &impl Transport, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        match lower.try_write(&[IoSlice::new(bytes)]) {
-            Ok(len) => bytes = &bytes[len..],
-            Err(error) if is_passing(&error) => poll_fn(|cx| lower.poll_write_ready(cx)).await?,
-            Err(error) => return Err(error),
+        let write = || lower.try_write(&[IoSlice::new(bytes)]);
+        let len = poll_fn(|cx| poll_io(cx, |cx| lower.poll_write_ready(cx), write)).await?;
+        if len == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
         }
+        bytes = &bytes[len..];
+        consume_budget().await;
     }
     poll_fn(|cx| lower.poll_unsent(cx)).await;
     Ok(())
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Why nothing comes of a connection.

@@ -62,6 +62,12 @@ pub use fault::{Disturbance, Fault};
 pub use tap::{Tap, Tapped};
 pub use wait::Wait;
 
+/// How often a turn of a connection has ended on this thread because something was ready to be read or
+/// written, and was not: never, if every transport means what it says.
+pub fn false_readiness() -> u64 {
+    crate::conn::false_readiness()
+}
+
 pub use broker_core::auth::{
     Authenticator, Credentials, Decision, Denied, Grant, Permissions, User,
 };

@@ -33,8 +33,8 @@ pub struct Inflate {
     is_whole: bool,
     /// There from the first byte that is inflated to the last.
     state: Option<Box<Decompress>>,
-    /// May give more from what is there.
-    is_ready: bool,
+    /// The decompressor has filled the room it was lent, and may hold more.
+    may_hold_more: bool,
     /// Of this message.
     compressed_bytes: u64,
     inflated_bytes: u64,
@@ -54,7 +54,7 @@ impl Inflate {
             used: 0,
             is_whole: false,
             state: None,
-            is_ready: false,
+            may_hold_more: false,
             compressed_bytes: 0,
             inflated_bytes: 0,
             max_bytes,
@@ -65,7 +65,7 @@ impl Inflate {
     ///
     /// # Errors
     ///
-    /// [`InflateError::TooLong`].
+    /// [`InflateError::TooLong`]; nothing is left of the message then.
     pub fn push(
         &mut self,
         bytes: &[u8],
@@ -75,6 +75,7 @@ impl Inflate {
         self.compressed_bytes += bytes.len() as u64;
         let max_bytes = if may_be_long { self.max_bytes } else { WAITING_BYTES as u64 };
         if self.compressed_bytes > max_bytes {
+            self.reset();
             return Err(InflateError::TooLong);
         }
         self.input.extend_from_slice(bytes);
@@ -82,7 +83,6 @@ impl Inflate {
             self.input.extend_from_slice(&TAIL);
             self.is_whole = true;
         }
-        self.is_ready |= is_last || self.state.is_some() || self.input.len() > WAITING_BYTES;
         Ok(())
     }
 
@@ -91,11 +91,19 @@ impl Inflate {
     ///
     /// # Errors
     ///
-    /// The message is too long or corrupt.
+    /// The message is too long or corrupt; nothing is left of it then.
     pub fn pull(&mut self, room: &mut [u8]) -> Result<usize, InflateError> {
-        if !self.is_ready || room.is_empty() {
+        if !self.is_ready() || room.is_empty() {
             return Ok(0);
         }
+        let pulled = self.pull_some(room);
+        if pulled.is_err() {
+            self.reset();
+        }
+        pulled
+    }
+
+    fn pull_some(&mut self, room: &mut [u8]) -> Result<usize, InflateError> {
         let mut state = self.state.take().unwrap_or_else(decompressor);
         let (in_before, out_before) = (state.total_in(), state.total_out());
         let input = &self.input[self.used..];
@@ -124,7 +132,7 @@ impl Inflate {
             self.reset();
         } else {
             self.state = Some(state);
-            self.is_ready = !is_dry;
+            self.may_hold_more = got == room.len();
             self.forget_used();
         }
         Ok(got)
@@ -132,7 +140,8 @@ impl Inflate {
 
     /// Would [`Self::pull`] try?
     pub fn is_ready(&self) -> bool {
-        self.is_ready
+        let may_begin = self.is_whole || self.state.is_some() || self.input.len() > WAITING_BYTES;
+        self.may_hold_more || (may_begin && self.used < self.input.len())
     }
 
     /// What it holds besides a decompressor.

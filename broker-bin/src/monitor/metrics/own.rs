@@ -97,6 +97,11 @@ pub(super) fn write(
         writer.counter("natsd_subject_bytes_total", help, &labels, count.bytes);
     }
     reloads(writer, observer, varz);
+    let (stalled, stalls) = observer.stalls();
+    let help = "Threads that one connection has held for a second or more, and still does.";
+    gauge("natsd_stalled_workers", help, stalled as f64);
+    let help = "How often a connection held its thread for a second or more.";
+    counter("natsd_worker_stalls_total", help, stalls);
 
     subscriptions(writer, accounts);
     for (path, count) in &varz.http_req_stats {

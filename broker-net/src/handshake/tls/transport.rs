@@ -22,7 +22,7 @@ use super::buffers::{
 };
 use super::pieces::Cursor;
 use super::server_name::{self, Found};
-use crate::conn::{Socket, Transport};
+use crate::conn::{ATTEMPTS, Socket, Transport, poll_io, yield_turn};
 
 /// What an unfinished handshake may have sent without our being able to do something with it: a hello, or
 /// a certificate with those of its issuers. All else that it costs is about 8 KiB.
@@ -254,7 +254,8 @@ impl<T: Transport> TlsTransport<T> {
 
     fn read(&self, room: &mut [u8], buffers: &mut TlsBuffers) -> io::Result<usize> {
         let mut filled = 0;
-        loop {
+        // As many as fill the largest room, and no more: records need not carry anything.
+        for _ in 0..ATTEMPTS {
             let most = (room.len() - filled).clamp(READ_BYTES / 16, READ_BYTES);
             let read = &mut buffers.cipher[KEPT_BYTES..KEPT_BYTES + most];
             let len = match self.below.try_read(read) {
@@ -274,9 +275,10 @@ impl<T: Transport> TlsTransport<T> {
             }
             // A short read: the transport below has no more, and says when it has.
             if len < most {
-                return if filled > 0 { Ok(filled) } else { Err(io::ErrorKind::WouldBlock.into()) };
+                break;
             }
         }
+        if filled > 0 { Ok(filled) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
 
     /// Decrypts what was just read, and what was kept of before; returns how much room it filled.
@@ -443,7 +445,10 @@ impl<T: Transport> Transport for TlsTransport<T> {
 
     fn poll_unsent(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.task.register(cx.waker());
-        while self.has_unsent.load(Ordering::Acquire) {
+        for _ in 0..ATTEMPTS {
+            if !self.has_unsent.load(Ordering::Acquire) {
+                return self.below.poll_unsent(cx);
+            }
             // What is wrong shows when it is written to.
             if ready!(self.below.poll_write_ready(cx)).is_err() {
                 return Poll::Ready(());
@@ -455,7 +460,7 @@ impl<T: Transport> Transport for TlsTransport<T> {
                 Err(_) => return Poll::Ready(()),
             }
         }
-        self.below.poll_unsent(cx)
+        yield_turn(cx)
     }
 
     fn cork(&self) {
@@ -595,23 +600,19 @@ impl<T: Transport> Upgrade for Socket<TlsTransport<T>> {
     fn poll_more(&self, shows_chain: bool, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let most = if shows_chain { CHAIN_BYTES } else { HELLO_BYTES };
         let tls = self.transport();
-        loop {
-            ready!(tls.below.poll_read_ready(cx))?;
+        let read = || {
             let room = most.saturating_sub(tls.lock().incoming.len());
             if room == 0 {
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                return Err(io::ErrorKind::InvalidData.into());
             }
-            let read = with_tls_buffers(|buffers| {
+            with_tls_buffers(|buffers| {
                 let read = &mut buffers.cipher[..room.min(READ_BYTES)];
                 let len = tls.below.try_read(read)?;
                 tls.lock().incoming.extend_from_slice(&read[..len]);
                 Ok(len)
-            });
-            match read {
-                Err(error) if is_passing(&error) => {}
-                result => return Poll::Ready(result),
-            }
-        }
+            })
+        };
+        poll_io(cx, |cx| tls.below.poll_read_ready(cx), read)
     }
 
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {

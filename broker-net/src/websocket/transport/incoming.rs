@@ -64,19 +64,28 @@ impl Incoming {
         }
     }
 
-    /// Is there something to be read without reading from below?
+    /// Is there something to be read without reading from below? Follows from what [`Self::read`] would do,
+    /// and from nothing else.
     pub(super) fn is_ready(&self) -> bool {
-        (self.end.is_some() && !self.is_shut)
-            || !self.raw.is_empty()
-            || self.inflate.as_ref().is_some_and(Inflate::is_ready)
+        match self.end {
+            // The end stays there to be read, until what comes behind it is thrown away.
+            Some(_) => !self.is_shut,
+            None => {
+                self.raw_at < self.raw.len() || self.inflate.as_ref().is_some_and(Inflate::is_ready)
+            }
+        }
     }
 
     pub(super) fn shut(&mut self) {
         self.is_shut = true;
-        if self.end.is_some() {
-            self.raw = Vec::new();
-            self.raw_at = 0;
-        }
+    }
+
+    /// What is behind the end is never looked at.
+    fn set_end(&mut self, end: End) {
+        self.end = Some(end);
+        self.raw = Vec::new();
+        self.raw_at = 0;
+        self.inflate = None;
     }
 
     #[cfg(test)]
@@ -90,47 +99,48 @@ impl Incoming {
         self.inflate.as_ref().is_some_and(Inflate::holds_decompressor)
     }
 
-    /// Reads until there is something for the session. Answers control frames.
+    /// Reads what there is for the session, as [`Transport::try_read`] does. Answers control frames.
     pub(super) fn read(
         &mut self,
         lower: &impl Transport,
         out: &Outgoing,
         room: &mut [u8],
     ) -> io::Result<usize> {
-        if self.end.is_some() && self.is_shut {
-            // To be thrown away, so that it does not reset the connection.
-            return lower.try_read(room);
+        if let Some(ended) = self.ended(lower, room) {
+            return ended;
         }
         self.is_trusted |= room.len() > STRANGER_ROOM_BYTES;
-        loop {
-            let got = if self.inflate.is_some() {
-                self.unpack(lower, out, room)
-            } else if self.end.is_none() {
-                let len = lower.try_read(room)?;
-                if len == 0 {
-                    return Ok(0);
-                }
-                self.decode_in_place(lower, out, &mut room[..len])
-            } else {
-                0
-            };
-            if got > 0 {
-                return Ok(got);
-            }
-            match self.end {
-                Some(End::Closed) => return Ok(0),
-                Some(End::Broken) => {
-                    return Err(match self.why.take() {
-                        Some(why) => Broken(why.into()).into(),
-                        None => io::ErrorKind::InvalidData.into(),
-                    });
-                }
-                None => {}
-            }
-            if self.inflate.is_some() && !self.read_raw(lower, room)? {
+        let got = if self.inflate.is_some() {
+            if !self.is_ready() && !self.read_raw(lower, room)? {
                 return Ok(0);
             }
+            self.unpack(lower, out, room)
+        } else {
+            let len = lower.try_read(room)?;
+            if len == 0 {
+                return Ok(0);
+            }
+            self.decode_in_place(lower, out, &mut room[..len])
+        };
+        if got > 0 {
+            return Ok(got);
         }
+        // Control frames and the beginnings of others carry nothing.
+        let ended = if self.is_shut { None } else { self.ended(lower, room) };
+        ended.unwrap_or(Err(io::ErrorKind::Interrupted.into()))
+    }
+
+    /// What is read behind the end: the end, and then what is thrown away, so that it does not reset the
+    /// connection.
+    fn ended(&mut self, lower: &impl Transport, room: &mut [u8]) -> Option<io::Result<usize>> {
+        Some(match self.end? {
+            _ if self.is_shut => lower.try_read(room),
+            End::Closed => Ok(0),
+            End::Broken => Err(match self.why.take() {
+                Some(why) => Broken(why.into()).into(),
+                None => io::ErrorKind::InvalidData.into(),
+            }),
+        })
     }
 
     /// Leaves of the frames in `bytes` what they carry. Returns how much that is.
@@ -159,7 +169,8 @@ impl Incoming {
                     got += len;
                 }
                 Some(event) => match answer(&event, lower, out) {
-                    Ok(end) => self.end = end,
+                    Ok(Some(end)) => self.set_end(end),
+                    Ok(None) => {}
                     Err(close) => self.break_off(&close, lower, out),
                 },
             }
@@ -213,7 +224,9 @@ impl Incoming {
                 Ok(Some(data.bytes.len()))
             }
             Some(event) => {
-                self.end = answer(&event, lower, out)?;
+                if let Some(end) = answer(&event, lower, out)? {
+                    self.set_end(end);
+                }
                 Ok(Some(0))
             }
         }
@@ -221,7 +234,7 @@ impl Incoming {
 
     /// Tells the client what it did wrong, and reads nothing more of it.
     fn break_off(&mut self, close: &CloseFrame, lower: &impl Transport, out: &Outgoing) {
-        self.end = Some(End::Broken);
+        self.set_end(End::Broken);
         self.why = Some(close.text.as_str().into());
         out.close(lower, close);
     }

@@ -13,7 +13,7 @@ use super::super::deflate::Deflate;
 use super::super::frame::{Head, Opcode};
 use super::super::request::Client;
 use super::lock;
-use crate::conn::Transport;
+use crate::conn::{ATTEMPTS, Transport, yield_turn};
 
 /// Browsers do better with frames of this size.
 // NATS 2.14: wsFrameSizeForBrowsers.
@@ -166,7 +166,10 @@ impl Outgoing {
     /// As [`Transport::poll_unsent`].
     pub(super) fn poll_unsent(&self, lower: &impl Transport, cx: &mut Context<'_>) -> Poll<()> {
         self.task.register(cx.waker());
-        while self.has_unsent.load(Ordering::Acquire) {
+        for _ in 0..ATTEMPTS {
+            if !self.has_unsent.load(Ordering::Acquire) {
+                return Poll::Ready(());
+            }
             let mut state = lock(&self.state);
             let result = state.flush(lower);
             self.has_unsent.store(!state.unsent.is_empty(), Ordering::Release);
@@ -182,7 +185,7 @@ impl Outgoing {
                 Err(_) => return Poll::Ready(()),
             }
         }
-        Poll::Ready(())
+        yield_turn(cx)
     }
 }
 

@@ -98,6 +98,16 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Reads until something comes of it.
+fn read_on(transport: &WebSocketTransport<Wire>, room: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match transport.try_read(room) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// What of a server's frames a client makes: payload and control frames, and the longest data frame.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Got {
@@ -184,7 +194,7 @@ proptest! {
         for _ in 0..pings {
             lock(&transport.lower.pieces).push_back(frame(0x89, b"hi"));
         }
-        let _ = transport.try_read(&mut [0; 100]);
+        let _ = read_on(&transport, &mut [0; 100]);
         write_all(&transport, back, piece);
         prop_assert!(transport.say_why(CloseReason::ServerShutdown));
         write_all(&transport, b"what comes after the last word is lost", 10);
@@ -236,7 +246,7 @@ proptest! {
         let mut read = Vec::new();
         let mut room = vec![0; room];
         loop {
-            let len = transport.try_read(&mut room).unwrap();
+            let len = read_on(&transport, &mut room).unwrap();
             if len == 0 {
                 break;
             }
@@ -299,9 +309,9 @@ fn a_fault_is_told_after_what_came_before_it() {
     let pieces = Mutex::new(VecDeque::from([bytes]));
     let transport = transport("", Wire { pieces, ..Wire::default() });
     let mut room = [0; 100];
-    assert_eq!(transport.try_read(&mut room).unwrap(), 6);
+    assert_eq!(read_on(&transport, &mut room).unwrap(), 6);
     assert_eq!(&room[..6], b"PING\r\n");
-    let error = transport.try_read(&mut room).unwrap_err();
+    let error = read_on(&transport, &mut room).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(transport.say_why(CloseReason::ReadError), "it has been told");
     let got = got(&lock(&transport.lower.taken));
@@ -316,7 +326,7 @@ fn a_bomb_is_refused_in_bounded_memory() {
     let mut room = vec![0; 64 << 10];
     let mut total = 0;
     let error = loop {
-        match transport.try_read(&mut room) {
+        match read_on(&transport, &mut room) {
             Ok(len) => total += len,
             Err(error) => break error,
         }
@@ -342,7 +352,7 @@ fn a_stranger_costs_little_whatever_it_sends() {
         let transport = transport(DEFLATE, Wire { pieces, takes, ..Wire::default() });
         let mut room = [0; 8 << 10];
         loop {
-            let read = transport.try_read(&mut room);
+            let read = read_on(&transport, &mut room);
             let held = transport.held_bytes();
             assert!(held <= 8 << 10, "{held}");
             assert!(!lock(&transport.incoming).holds_decompressor());
@@ -371,4 +381,62 @@ fn the_connection_is_woken_for_what_was_taken_and_not_sent() {
     assert_eq!(count.0.load(Relaxed), 1);
     assert!(transport.poll_unsent(&mut cx).is_ready());
     assert_eq!(got(&lock(&transport.lower.taken)).data, text);
+}
+
+/// Frames that end a connection, or do not: some of them with more behind.
+fn any_frames() -> impl Strategy<Value = Vec<u8>> {
+    let one = prop_oneof![
+        vec(any::<u8>(), 0..200).prop_map(|text| frame(0x82, &text)),
+        vec(any::<u8>(), 0..200).prop_map(|noise| frame(0xc2, &noise)),
+        (0usize..60_000).prop_map(|len| {
+            frame(0xc2, &Deflate::new().message([&vec![b'x'; len][..]].into_iter(), 15).to_vec())
+        }),
+        Just(frame(0x89, b"hi")),
+        Just(frame(0x88, b"\x03\xe8bye")),
+        Just(frame(0x83, b"")),
+        vec(any::<u8>(), 0..20),
+    ];
+    vec(one, 0..8).prop_map(|frames| frames.concat())
+}
+
+proptest! {
+    /// Ready means that a read does something: gives bytes or an end, or takes bytes from below.
+    #[test]
+    fn it_is_ready_only_if_there_is_something(
+        extra in prop_oneof![Just(""), Just(DEFLATE)],
+        frames in any_frames(),
+        piece in prop_oneof![1usize..50, Just(100_000)],
+        room in prop_oneof![Just(100usize), Just(8 << 10), Just(64 << 10)],
+        shut_after in 0usize..20,
+    ) {
+        let pieces = Mutex::new(frames.chunks(piece).map(<[u8]>::to_vec).collect());
+        let transport = transport(extra, Wire { pieces, ..Wire::default() });
+        let mut room = vec![0; room];
+        let mut cx = Context::from_waker(Waker::noop());
+        let waiting = || lock(&transport.lower.pieces).iter().map(Vec::len).sum::<usize>();
+        for turn in 0.. {
+            if turn == shut_after {
+                transport.shut_down_write().unwrap();
+            }
+            let before = waiting();
+            if transport.poll_read_ready(&mut cx).is_pending() {
+                prop_assert_eq!(before, 0);
+                break;
+            }
+            let read = transport.try_read(&mut room);
+            match read {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    prop_assert!(waiting() < before, "it goes round and round");
+                }
+                Err(error) => {
+                    prop_assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+                    prop_assert!(turn <= shut_after, "it has been told");
+                    // As linger does.
+                    transport.shut_down_write().unwrap();
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,33 @@
+//! Notices a thread that serves nobody because one connection holds it.
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use broker_net::{Stall, StallWatch};
+
+/// How long a connection may hold its thread: a thousand times as long as any does.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often to look.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Watches for as long as the process lives, on a thread that no connection can hold.
+pub(crate) fn start(mut watch: StallWatch) -> io::Result<()> {
+    let watching = move || {
+        loop {
+            thread::sleep(INTERVAL);
+            watch.look(Instant::now()).iter().for_each(log);
+        }
+    };
+    thread::Builder::new().name("natsd-watchdog".into()).spawn(watching).map(drop)
+}
+
+fn log(stall: &Stall) {
+    let seconds = stall.time.as_secs_f64();
+    if stall.is_over {
+        tracing::warn!("{stall} - Worker yielded after {seconds:.1}s");
+    } else {
+        tracing::error!("{stall} - Worker has not yielded for {seconds:.1}s");
+    }
+}

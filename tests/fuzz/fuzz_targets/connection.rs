@@ -1,0 +1,497 @@
+//! Whole connections of every kind, told anything by clients that stay, beside one that must be served.
+
+#![no_main]
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use broker_core::Limits;
+use broker_core::auth::Token;
+use broker_net::testing::{Certificates, false_readiness};
+use broker_net::websocket::Deflate;
+use broker_net::{Listener, LocalStream, Server, Way, WebsocketOptions};
+use libfuzzer_sys::fuzz_target;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::net::{TcpSocket, UnixStream};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::{unconstrained, yield_now};
+use tokio::time::sleep;
+use tokio_rustls::TlsConnector;
+
+/// Nobody guesses it.
+const TOKEN: &str = "7f1d0c4e-a token that nobody comes upon";
+
+/// How often everybody may have had a turn until one who asks is answered.
+const TURNS_TO_ANSWER: usize = 64;
+
+/// How often everybody may have had a turn until all is quiet: what is there is read in few turns, and
+/// whoever has nothing to do has none.
+const TURNS_TO_REST: usize = 400;
+
+fuzz_target!(|data: &[u8]| {
+    let [stack, cuts, said @ ..] = data else { return };
+    WORLD.with_borrow_mut(|world| {
+        let World { runtime, servers } = world;
+        // It counts turns of its own.
+        runtime.block_on(unconstrained(servers.play(*stack, usize::from(*cuts), said)));
+    });
+});
+
+thread_local! {
+    static WORLD: RefCell<World> = RefCell::new(World::new());
+}
+
+/// One thread that serves everybody, and time that passes only when nobody has anything to do.
+struct World {
+    runtime: Runtime,
+    servers: Servers,
+}
+
+struct Servers {
+    /// Lets everybody in, in the clear.
+    open: Neighbour,
+    /// Wants a token, and TLS at its ports.
+    closed: Neighbour,
+    /// Is behind a proxy.
+    proxied: Neighbour,
+    own: mpsc::Sender<DuplexStream>,
+    tls: TlsConnector,
+    _folder: tempfile::TempDir,
+    unix: std::path::PathBuf,
+}
+
+/// A server, and the client of it that must be served whatever others do.
+struct Neighbour {
+    server: Server,
+    stream: LocalStream,
+    subject: &'static str,
+    count: u64,
+}
+
+/// Streams within the process.
+struct Network(mpsc::Receiver<DuplexStream>);
+
+impl Listener for Network {
+    type Stream = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+        match self.0.recv().await {
+            Some(stream) => Ok((stream, None)),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
+        let servers = runtime.block_on(Servers::start());
+        Self { runtime, servers }
+    }
+}
+
+impl Servers {
+    async fn start() -> Self {
+        let limits = Limits {
+            max_control_line_bytes: 512,
+            max_payload_bytes: 60_000,
+            max_pending_bytes: 200_000,
+            max_subscriptions: Some(20),
+            // A neighbour is asked in vain while others' neighbours play.
+            ping_interval: Duration::from_secs(365 * 86_400),
+            ..Limits::default()
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let unix = folder.path().join("socket");
+        let certificates = Certificates::new().expect("certificates");
+        let offered = certificates.server().expect("certificates");
+        let (own, network) = mpsc::channel(1);
+        let mut websocket = WebsocketOptions::default();
+        websocket.compression = true;
+        let open = Server::builder()
+            .limits(limits.clone())
+            .websocket(websocket.clone())
+            .unix(broker_net::UnixOptions::new(&unix))
+            .listener(Network(network));
+        websocket.tls = Some(offered.clone());
+        let closed = Server::builder()
+            .limits(limits.clone())
+            .authenticator(Token::new(TOKEN))
+            .websocket(websocket)
+            .tls(offered);
+        let mut options = broker_net::ServerOptions::default();
+        options.proxy_protocol = true;
+        options.broker.limits = limits;
+        let proxied = Server::builder().options(options);
+        let client = certificates.client_config().expect("certificates");
+        Self {
+            open: Neighbour::move_in(open.bind().await.expect("a port"), "h.5rK0vX2m").await,
+            closed: Neighbour::move_in(closed.bind().await.expect("a port"), "h.q8TzE1dW").await,
+            proxied: Neighbour::move_in(proxied.bind().await.expect("a port"), "h.Yw3nB7uJ").await,
+            own,
+            tls: TlsConnector::from(Arc::new(client)),
+            _folder: folder,
+            unix,
+        }
+    }
+
+    /// One client does as it is told by `said`, and stays until all else has been seen.
+    async fn play(&mut self, stack: u8, cuts: usize, said: &[u8]) {
+        let before = false_readiness();
+        let Some((mut client, at)) = self.connect(stack).await else { return };
+        let neighbour = match at {
+            At::Open => &mut self.open,
+            At::Closed => &mut self.closed,
+            At::Proxied => &mut self.proxied,
+        };
+        let mut orders = Orders(said);
+        while let Some(order) = orders.next(client.framing.is_some()) {
+            if client.heed(order, cuts).await.is_err() {
+                break;
+            }
+            neighbour.is_served().await;
+        }
+        neighbour.comes_to_rest().await;
+        // Past lingering, and what a client may take to show who it is.
+        for pause in [300, 2500] {
+            sleep(Duration::from_millis(pause)).await;
+            neighbour.is_served().await;
+            neighbour.comes_to_rest().await;
+        }
+        drop(client);
+        // Whoever is heard out, or has not been read, is gone after that.
+        sleep(Duration::from_secs(15)).await;
+        neighbour.is_served().await;
+        let stats = neighbour.server.broker().stats();
+        assert_eq!((stats.connections, stats.subscriptions), (1, 1), "somebody is left");
+        assert_eq!(false_readiness(), before, "something was ready, and was not");
+    }
+
+    async fn connect(&self, stack: u8) -> Option<(Client, At)> {
+        use At::{Closed, Open, Proxied};
+        let server = |at| match at {
+            Open => &self.open.server,
+            Closed => &self.closed.server,
+            Proxied => &self.proxied.server,
+        };
+        let piped = |at, way| -> Box<dyn Stream> { Box::new(server(at).connect_by(way)) };
+        let framed = |compressed| Frames { is_offered: compressed, deflate: Deflate::new() };
+        let (stream, framing, at): (Box<dyn Stream>, Option<Frames>, At) = match stack {
+            0..=15 => (Box::new(self.open.server.connect()), None, Open),
+            16..=31 => {
+                let (near, far) = duplex(4096);
+                self.own.send(far).await.ok()?;
+                (Box::new(near), None, Open)
+            }
+            32..=79 => (piped(Open, Way::Websocket), Some(framed(false)), Open),
+            80..=143 => (piped(Open, Way::Websocket), Some(framed(true)), Open),
+            144..=159 => (piped(Open, Way::Websocket), None, Open),
+            160..=175 => (piped(Closed, Way::Clients), None, Closed),
+            176..=191 => (piped(Closed, Way::Websocket), None, Closed),
+            192..=207 => (self.secured(Way::Clients).await?, None, Closed),
+            208..=215 => (self.secured(Way::Websocket).await?, None, Closed),
+            216..=223 => (self.secured(Way::Websocket).await?, Some(framed(false)), Closed),
+            224..=239 => (self.secured(Way::Websocket).await?, Some(framed(true)), Closed),
+            240..=243 => (Box::new(UnixStream::connect(&self.unix).await.ok()?), None, Open),
+            244..=247 => (tcp(self.open.server.local_addr()).await?, None, Open),
+            248..=249 => (tcp(self.open.server.websocket_addr()?).await?, Some(framed(true)), Open),
+            250..=255 => (tcp(self.proxied.server.local_addr()).await?, None, Proxied),
+        };
+        let mut client = Client { stream, framing };
+        client.upgrade().await?;
+        if (250..=252).contains(&stack) {
+            let header = b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 4222\r\n";
+            client.send(header, 0).await.ok()?;
+        }
+        Some((client, at))
+    }
+
+    /// Through a handshake of TLS that succeeds.
+    async fn secured(&self, way: Way) -> Option<Box<dyn Stream>> {
+        let mut stream = self.closed.server.connect_by(way);
+        if way == Way::Clients {
+            // INFO comes in the clear.
+            until(&mut stream, b"\r\n").await?;
+        }
+        let name = ServerName::try_from("localhost").ok()?;
+        Some(Box::new(self.tls.connect(name, stream).await.ok()?))
+    }
+}
+
+/// By a socket of the system. Its end leaves nothing behind that would keep a port.
+async fn tcp(address: SocketAddr) -> Option<Box<dyn Stream>> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.set_zero_linger().ok()?;
+    Some(Box::new(socket.connect(address).await.ok()?))
+}
+
+#[derive(Clone, Copy)]
+enum At {
+    Open,
+    Closed,
+    Proxied,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+/// What is there now; empty if nothing is, `None` at the end.
+fn read_now(stream: &mut (impl Stream + ?Sized)) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; 16 << 10];
+    let mut room = ReadBuf::new(&mut bytes);
+    let mut cx = Context::from_waker(Waker::noop());
+    match Pin::new(stream).poll_read(&mut cx, &mut room) {
+        Poll::Pending => Some(Vec::new()),
+        Poll::Ready(Ok(())) if !room.filled().is_empty() => Some(room.filled().to_vec()),
+        Poll::Ready(_) => None,
+    }
+}
+
+/// Reads what must come, up to these bytes.
+async fn until(stream: &mut (impl Stream + ?Sized), end: &[u8]) -> Option<()> {
+    let mut read = Vec::new();
+    for _ in 0..TURNS_TO_ANSWER {
+        read.extend(read_now(stream)?);
+        if read.windows(end.len()).any(|bytes| bytes == end) {
+            return Some(());
+        }
+        yield_now().await;
+    }
+    panic!("nobody is let in");
+}
+
+impl Neighbour {
+    async fn move_in(server: Server, subject: &'static str) -> Self {
+        let stream = server.connect();
+        let mut neighbour = Self { server, stream, subject, count: 0 };
+        until(&mut neighbour.stream, b"\r\n").await.expect("INFO");
+        let hello = format!(
+            "CONNECT {{\"auth_token\":\"{TOKEN}\",\"verbose\":false}}\r\nSUB {subject} 1\r\n"
+        );
+        neighbour.stream.write_all(hello.as_bytes()).await.expect("it is served");
+        neighbour.is_served().await;
+        neighbour
+    }
+
+    /// It is answered within few turns, and hears what is its own and nothing else.
+    async fn is_served(&mut self) {
+        self.count += 1;
+        let Self { stream, subject, count, .. } = self;
+        let text = count.to_string();
+        let said = format!("PUB {subject} {}\r\n{text}\r\nPING\r\n", text.len());
+        let expected = format!("MSG {subject} 1 {}\r\n{text}\r\nPONG\r\n", text.len());
+        write_now(stream, said.as_bytes());
+        let mut heard = String::new();
+        for _ in 0..TURNS_TO_ANSWER {
+            let read = read_now(stream).expect("it is not cut");
+            heard.push_str(std::str::from_utf8(&read).expect("text"));
+            // The server asks now and then.
+            if let Some(at) = heard.find("PING\r\n") {
+                heard.replace_range(at..at + 6, "");
+                write_now(stream, b"PONG\r\n");
+            }
+            if heard.len() >= expected.len() {
+                assert_eq!(heard, expected, "it hears what is not its own");
+                return;
+            }
+            yield_now().await;
+        }
+        panic!("it is not served: {heard:?}");
+    }
+
+    /// Whoever has nothing to do has no turns.
+    async fn comes_to_rest(&mut self) {
+        let mut quiet = 0;
+        let mut turns = self.server.turns();
+        for _ in 0..TURNS_TO_REST {
+            yield_now().await;
+            let now = self.server.turns();
+            quiet = if now == turns { quiet + 1 } else { 0 };
+            if quiet == 8 {
+                return;
+            }
+            turns = now;
+        }
+        panic!("somebody has turn after turn");
+    }
+}
+
+/// There is room for it.
+fn write_now(stream: &mut LocalStream, bytes: &[u8]) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let written = Pin::new(stream).poll_write(&mut cx, bytes);
+    assert!(matches!(written, Poll::Ready(Ok(len)) if len == bytes.len()), "{written:?}");
+}
+
+/// What a client is told to do.
+enum Order {
+    /// As they are.
+    Send(Vec<u8>),
+    /// In a frame that begins with this byte.
+    Frame(u8, Vec<u8>),
+    Compressed(Vec<u8>),
+    Yield,
+    Read,
+    Wait(Duration),
+    HalfClose,
+}
+
+/// What any client says.
+const LINES: [&[u8]; 12] = [
+    b"CONNECT {\"verbose\":false,\"headers\":true}\r\n",
+    b"CONNECT {\"verbose\":true,\"pedantic\":true}\r\n",
+    b"SUB > 1\r\n",
+    b"SUB a.* q 2\r\n",
+    b"UNSUB 1 1\r\n",
+    b"PING\r\n",
+    b"PONG\r\n",
+    b"FOO\r\n",
+    b"PUB a.b 4\r\nbody\r\n",
+    b"HPUB a.b 12 16\r\nNATS/1.0\r\n\r\nbody\r\n",
+    b"PUB a.b 50000\r\n",
+    b"PUB a.b 70000\r\n",
+];
+
+/// What is left of the orders.
+struct Orders<'a>(&'a [u8]);
+
+impl Orders<'_> {
+    fn next(&mut self, is_framed: bool) -> Option<Order> {
+        let [kind, size, rest @ ..] = self.0 else { return None };
+        let (kind, size) = (*kind, usize::from(*size));
+        let (taken, behind) = rest.split_at(size.min(rest.len()));
+        let send = |bytes: Vec<u8>| {
+            if is_framed { Order::Frame(0x82, bytes) } else { Order::Send(bytes) }
+        };
+        let takes_more = matches!(kind % 16, 0..=5);
+        self.0 = if takes_more { behind } else { rest };
+        Some(match kind % 16 {
+            0..=1 => Order::Send(taken.to_vec()),
+            2..=3 => send(taken.to_vec()),
+            4 => Order::Compressed(taken.to_vec()),
+            // Not what a deflate stream is, or not whole.
+            5 => Order::Frame(if size % 2 == 0 { 0xc2 } else { 0x42 }, taken.to_vec()),
+            6..=7 => send(LINES[size % LINES.len()].to_vec()),
+            8 => Order::Compressed(LINES[size % LINES.len()].to_vec()),
+            9 => send(vec![b'x'; size * 256]),
+            10 => Order::Compressed(vec![0; size << 12]),
+            11 => Order::Compressed([&b"FOO "[..], &vec![b'y'; size << 7]].concat()),
+            // Control frames, and what is none.
+            12 => Order::Frame([0x88, 0x89, 0x8a, 0x80, 0x83, 0xc8][size % 6], vec![3; size / 2]),
+            13 => Order::Read,
+            14 => Order::Wait(Duration::from_millis(size as u64 * 20)),
+            // One in sixteen of these: whoever half-closes hides what others show.
+            _ if size % 16 == 0 => Order::HalfClose,
+            _ => Order::Yield,
+        })
+    }
+}
+
+struct Frames {
+    is_offered: bool,
+    deflate: Deflate,
+}
+
+struct Client {
+    stream: Box<dyn Stream>,
+    framing: Option<Frames>,
+}
+
+impl Client {
+    /// Asks for WebSocket, if it is to come by it.
+    async fn upgrade(&mut self) -> Option<()> {
+        let Some(framing) = &self.framing else { return Some(()) };
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+            client_no_context_takeover\r\n";
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{}\r\n",
+            if framing.is_offered { offer } else { "" }
+        );
+        self.stream.write_all(request.as_bytes()).await.ok()?;
+        self.stream.flush().await.ok()?;
+        until(&mut *self.stream, b"\r\n\r\n").await
+    }
+
+    async fn heed(&mut self, order: Order, cuts: usize) -> io::Result<()> {
+        let bytes = match order {
+            Order::Send(bytes) => bytes,
+            Order::Frame(first, payload) => frame(first, &payload),
+            Order::Compressed(text) => match &mut self.framing {
+                Some(framing) => {
+                    frame(0xc2, &framing.deflate.message([&*text].into_iter(), 15).to_vec())
+                }
+                None => text,
+            },
+            Order::Yield => {
+                yield_now().await;
+                return Ok(());
+            }
+            Order::Read => {
+                // At the end it stays all the same.
+                let _ = read_now(&mut *self.stream);
+                return Ok(());
+            }
+            Order::Wait(time) => {
+                sleep(time).await;
+                return Ok(());
+            }
+            Order::HalfClose => return self.stream.shutdown().await,
+        };
+        self.send(&bytes, cuts).await
+    }
+
+    /// Sends in pieces of `cuts` bytes, if not in one, what the server takes; the rest is never sent, as if
+    /// the client hung in the middle of it.
+    async fn send(&mut self, bytes: &[u8], cuts: usize) -> io::Result<()> {
+        let size = if cuts == 0 { bytes.len() } else { cuts.max(bytes.len() / 64) };
+        let mut turns = 0;
+        for mut piece in bytes.chunks(size.max(1)) {
+            while !piece.is_empty() {
+                let mut cx = Context::from_waker(Waker::noop());
+                match Pin::new(&mut *self.stream).poll_write(&mut cx, piece) {
+                    Poll::Ready(Ok(len)) => piece = &piece[len..],
+                    Poll::Ready(Err(error)) => return Err(error),
+                    Poll::Pending if turns == TURNS_TO_ANSWER => return Ok(()),
+                    Poll::Pending => {
+                        turns += 1;
+                        yield_now().await;
+                    }
+                }
+            }
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = Pin::new(&mut *self.stream).poll_flush(&mut cx);
+            if cuts > 0 {
+                yield_now().await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..126 => frame.push(0x80 | len as u8),
+        len @ 126..0x1_0000 => {
+            frame.push(0xfe);
+            frame.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0xff);
+            frame.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
