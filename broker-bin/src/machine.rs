@@ -25,7 +25,10 @@ fn quarter_of(memory_bytes: Option<u64>) -> u64 {
 fn memory_bytes(root: &Path) -> Option<u64> {
     let meminfo = fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    total_bytes(&meminfo).into_iter().chain(groups.lines().filter_map(|line| limit(root, line))).min()
+    total_bytes(&meminfo)
+        .into_iter()
+        .chain(groups.lines().filter_map(|line| limit(root, line)))
+        .min()
 }
 
 fn total_bytes(meminfo: &str) -> Option<u64> {
@@ -50,7 +53,8 @@ fn limit(root: &Path, line: &str) -> Option<u64> {
     let groups = Path::new(group.trim_start_matches('/')).ancestors();
     let read = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     // No limit is the word "max", or a number beyond all memory.
-    groups.flat_map(|group| files.iter().map(move |file| group.join(file)))
+    groups
+        .flat_map(|group| files.iter().map(move |file| group.join(file)))
         .filter_map(|file| read(&mount.join(file)))
         .min()
 }
@@ -98,7 +102,10 @@ mod tests {
         assert_eq!(bytes(&[MACHINE, group, (own, "2147483648"), (high, "1073741824")]), Some(GIB));
         // In a container.
         let group = ("proc/self/cgroup", "0::/\n");
-        assert_eq!(bytes(&[MACHINE, group, ("sys/fs/cgroup/memory.max", "1073741824\n")]), Some(GIB));
+        assert_eq!(
+            bytes(&[MACHINE, group, ("sys/fs/cgroup/memory.max", "1073741824\n")]),
+            Some(GIB)
+        );
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl ClosedList {
         let origin = *self.origin.get_or_insert(closed.connection.since);
         let before = self.bodies.len();
         write_closed(&mut Writer { out: &mut self.bodies, origin }, &closed);
-        let Closed { connection: Connection { carrier, security, account, .. }, reason, .. } = closed;
+        let Closed { connection: Connection { carrier, security, account, .. }, reason, .. } =
+            closed;
         let Ok(body_bytes) = u32::try_from(self.bodies.len() - before) else {
             // Longer than all may be together.
             return self.bodies.truncate(before);
@@ -102,7 +103,9 @@ fn write_closed(out: &mut Writer<'_>, closed: &Closed) {
     out.optional(connection.rtt, |out, rtt| out.number(nanos(rtt)));
     out.optional(connection.remote, Writer::address);
     let Profile { name, lang, version, user } = &*connection.profile;
-    [name, lang, version].map(|text| out.text(text));
+    for text in [name, lang, version] {
+        out.text(text);
+    }
     out.optional(user.as_deref(), Writer::text);
     out.number(closed.subscriptions.len() as u64);
     for subscription in &closed.subscriptions {
@@ -263,7 +266,7 @@ impl Reader<'_> {
     }
 
     /// The outer none is a fault, the inner one a value.
-    #[expect(clippy::option_option, reason = "see above")]
+    #[allow(clippy::option_option, reason = "see above")]
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.number()? {
             0 => Some(None),
@@ -347,7 +350,7 @@ mod tests {
     fn an_empty_list_holds_nothing() {
         let (mut list, now) = (ClosedList::default(), Instant::now());
         assert!(list.clone().list().is_empty());
-        (1..100).for_each(|number| list.push(closed(number, now)));
+        (1..300).for_each(|number| list.push(closed(number, now)));
         assert!(list.len_bytes() > 5000);
         while list.pop() {}
         list.shrink();

@@ -22,10 +22,10 @@ mod crowd;
 mod pieces;
 mod watch;
 
+use crowd::Crowd;
 pub(super) use pieces::Piece;
 use pieces::Pieces;
 pub(crate) use watch::is_inbox;
-use crowd::Crowd;
 use watch::{Sifted, Watch};
 
 /// What a transport does for its connection's outlet. Called from whatever thread publishes.

@@ -38,9 +38,9 @@ impl WireOutlet {
     #[cold]
     pub(super) fn asks_patience(&self, state: &mut State) -> bool {
         let out_bytes = state.out_bytes;
-        let crowd = state.crowd.get_or_insert_with(|| {
-            Box::new(Crowd { proof_from: out_bytes, ..Crowd::default() })
-        });
+        let crowd = state
+            .crowd
+            .get_or_insert_with(|| Box::new(Crowd { proof_from: out_bytes, ..Crowd::default() }));
         let (_, crowded, _) = levels(self.max_pending_bytes);
         state.pending_bytes >= crowded && out_bytes - crowd.proof_from >= self.step_bytes()
     }
@@ -66,9 +66,8 @@ impl WireOutlet {
         if out_bytes - crowd.proof_from < self.step_bytes() {
             return None;
         }
-        let is_waiting = |ticket: &u64| {
-            crowd.waiting.front().is_some_and(|(first, _)| first <= ticket)
-        };
+        let is_waiting =
+            |ticket: &u64| crowd.waiting.front().is_some_and(|(first, _)| first <= ticket);
         let ticket = ticket.filter(is_waiting).unwrap_or_else(|| {
             crowd.next_ticket += 1;
             crowd.waiting.push_back((crowd.next_ticket, Arc::downgrade(publisher)));

@@ -147,7 +147,8 @@ impl Pieces {
         }
         state.sealed_bytes -= self.freed_bytes;
         if self.rest.front().is_none_or(|piece| piece.bytes().is_empty()) {
-            state.sealed_bytes -= self.rest.drain(..).map(|piece| piece.held_bytes()).sum::<usize>();
+            state.sealed_bytes -=
+                self.rest.drain(..).map(|piece| piece.held_bytes()).sum::<usize>();
             work.keep_pieces(self.rest);
             return;
         }
