@@ -266,7 +266,7 @@ impl Reader<'_> {
     }
 
     /// The outer none is a fault, the inner one a value.
-    #[expect(clippy::option_option, reason = "see above")]
+    #[allow(clippy::option_option, reason = "see above")]
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.number()? {
             0 => Some(None),
@@ -350,7 +350,7 @@ mod tests {
     fn an_empty_list_holds_nothing() {
         let (mut list, now) = (ClosedList::default(), Instant::now());
         assert!(list.clone().list().is_empty());
-        (1..100).for_each(|number| list.push(closed(number, now)));
+        (1..300).for_each(|number| list.push(closed(number, now)));
         assert!(list.len_bytes() > 5000);
         while list.pop() {}
         list.shrink();

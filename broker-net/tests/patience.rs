@@ -10,6 +10,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 const SOON: Duration = Duration::from_mins(10);
 
+const LARGE_MESSAGES: usize = 200;
+const SMALL_MESSAGES: usize = 4000;
+
 async fn server(max_pending_bytes: usize) -> Server {
     let limits = Limits { max_pending_bytes, ..Limits::default() };
     Server::builder().limits(limits).bind().await.unwrap()
@@ -47,16 +50,15 @@ async fn a_receiver_that_reads_steadily_but_slower_gets_all() {
     let server = server(4 << 20).await;
     let mut slow = client(&server, "SUB x 1\r\n").await;
     let mut publisher = client(&server, "").await;
-    const MESSAGES: usize = 200;
     let publishing = tokio::spawn(async move {
         let message = message(100_000);
-        for _ in 0..MESSAGES {
+        for _ in 0..LARGE_MESSAGES {
             publisher.write_all(&message).await.unwrap();
         }
         publisher
     });
     let reading = async {
-        let (mut left, mut room) = (delivered(MESSAGES, 100_000), vec![0; 16 << 10]);
+        let (mut left, mut room) = (delivered(LARGE_MESSAGES, 100_000), vec![0; 16 << 10]);
         while left > 0 {
             let len = slow.read(&mut room).await.unwrap();
             assert!(len > 0, "it was cut with {left} bytes to come");
@@ -75,17 +77,16 @@ async fn nobody_waits_beside_a_receiver_that_does_not_read() {
     let _stalled = client(&server, "SUB x 1\r\n").await;
     let mut reader = client(&server, "SUB x 1\r\n").await;
     let mut publisher = client(&server, "").await;
-    const MESSAGES: usize = 4000;
     let start = Instant::now();
     let publishing = tokio::spawn(async move {
         let message = message(1000);
-        for _ in 0..MESSAGES {
+        for _ in 0..SMALL_MESSAGES {
             publisher.write_all(&message).await.unwrap();
         }
         publisher
     });
     let reading = async {
-        let (mut left, mut room) = (delivered(MESSAGES, 1000), vec![0; 64 << 10]);
+        let (mut left, mut room) = (delivered(SMALL_MESSAGES, 1000), vec![0; 64 << 10]);
         while left > 0 {
             let len = reader.read(&mut room).await.unwrap();
             assert!(len > 0, "it was cut with {left} bytes to come");
