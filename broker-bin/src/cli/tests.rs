@@ -148,7 +148,7 @@ fn tls_by_flags_needs_a_certificate_and_can_be_switched_off() {
         "tls: cannot read the certificate /none: No such file or directory (os error 2)";
     for (line, text) in [
         ("--tls", missing),
-        ("--tlscert /none", missing),
+        ("--tlscert /none", "tls: missing 'key_file' in TLS configuration"),
         ("--tls --tlscert /none --tlskey /none", unreadable),
     ] {
         let error = config::load(&request(line)).expect_err(line);

@@ -687,7 +687,7 @@ fn what_is_wrong_with_a_user_is_told_with_its_place() {
         ),
         (
             "user: b, proxy_required: true",
-            "x.conf:3:28: authorization.users[1].proxy_required: natsd has no",
+            "x.conf:3:30: authorization.users[1].proxy_required: natsd has no",
         ),
     ] {
         let told = users(second);

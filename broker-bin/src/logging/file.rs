@@ -333,7 +333,8 @@ mod tests {
     fn a_name_that_is_taken_is_not_written_over() {
         let dir = Dir::new();
         let log = dir.log(0, 0);
-        let now: Zoned = "2026-11-20T23:19:05.000000007[UTC]".parse().unwrap();
+        let now: jiff::Timestamp = "2026-11-20T23:19:05.000000007Z".parse().unwrap();
+        let now = now.to_zoned(jiff::tz::TimeZone::UTC);
         let first = log.free_name(&now).unwrap();
         assert_eq!(first, dir.path("log.2026.11.20.23.19.05.000000007"));
         std::fs::write(&first, "").unwrap();

@@ -163,7 +163,8 @@ mod tests {
     const JSON: Style = Style { format: LogFormat::Json, ..TEXT };
 
     fn moment() -> Zoned {
-        "2026-11-20T23:19:05.000626[UTC]".parse().unwrap()
+        let moment: Timestamp = "2026-11-20T23:19:05.000626Z".parse().unwrap();
+        moment.to_zoned(TimeZone::UTC)
     }
 
     fn record(label: Label, message: &str) -> Record {

@@ -225,7 +225,7 @@ fn future_bytes<F>(
 
 #[test]
 fn what_every_connection_holds_all_its_life_is_small() {
-    // 1.4 KiB with every feature; 1 KiB with none.
+    // 1.6 KiB with every feature.
     let bytes = future_bytes(serve);
-    assert!(bytes <= 1536, "{bytes}: was something held across an await?");
+    assert!(bytes <= 1664, "{bytes}: was something held across an await?");
 }

@@ -12,7 +12,6 @@ use tokio::net::TcpStream;
 /// An error of [`Transport::try_read`] that the log is told of: the peer broke the protocol of a layer.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-#[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "only frames can be broken"))]
 pub(crate) struct Broken(pub(crate) String);
 
 impl From<Broken> for io::Error {

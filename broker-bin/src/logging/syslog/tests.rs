@@ -3,6 +3,9 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::mpsc::{Receiver, channel};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -22,14 +25,15 @@ fn courier(local: bool, facility: u8) -> Courier {
     Courier { connection: None, address: Address::Local, local, facility, host, tag }
 }
 
-fn line(time: &str) -> Line {
-    Line { severity: severity(Label::Info), time: time.parse().unwrap(), text: "hello".into() }
+fn line(time: Zoned) -> Line {
+    Line { severity: severity(Label::Info), time, text: "hello".into() }
 }
 
 #[test]
 fn a_message_is_what_go_makes_of_it() {
     let pid = std::process::id();
-    let utc = line("2026-11-02T03:04:05[UTC]");
+    let moment: Timestamp = "2026-11-02T03:04:05Z".parse().unwrap();
+    let utc = line(moment.to_zoned(TimeZone::UTC));
     assert_eq!(
         courier(true, 24).packet(&utc),
         format!("<29>Nov  2 03:04:05 natsd[{pid}]: hello\n")
@@ -38,7 +42,7 @@ fn a_message_is_what_go_makes_of_it() {
         courier(false, 0).packet(&utc),
         format!("<5>2026-11-02T03:04:05Z here natsd[{pid}]: hello\n")
     );
-    let east = line("2026-11-02T03:04:05+05:30[+05:30]");
+    let east = line("2026-11-02T03:04:05+05:30[+05:30]".parse().unwrap());
     assert_eq!(
         courier(false, 0).packet(&east),
         format!("<5>2026-11-02T03:04:05+05:30 here natsd[{pid}]: hello\n")
