@@ -113,6 +113,25 @@ fn a_second_connect_is_looked_at_when_all_subscriptions_have_ended() {
     assert_eq!(a.read(), "MSG new 1 2\r\nhi\r\n");
 }
 
+/// Whoever drives the session would otherwise do chores without knowing that input waits for them.
+#[test]
+fn news_wait_until_what_was_begun_is_done() {
+    let mut world = World::new();
+    let mut a = world.join();
+    subscribe(&mut world, &mut a, |number| format!("x.{number}"));
+    world.send(&mut a, CONNECT);
+    assert!(a.session.has_chores());
+    let mut settled = world.broker.update_options(|options| options.trace_headers = true).settled;
+    let now = world.now;
+    while a.session.has_chores() {
+        assert!(!a.session.has_news());
+        a.session.do_chores(now, &mut world.work);
+    }
+    assert!(a.session.has_news());
+    a.session.handle_news(now, &mut world.work);
+    assert!(is_ready(&mut settled));
+}
+
 #[test]
 fn a_chunk_full_of_subscriptions_is_taken_a_turn_at_a_time() {
     let mut world = World::new();

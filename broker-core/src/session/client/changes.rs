@@ -12,10 +12,13 @@ use crate::sync::Arc;
 use crate::table::Place;
 
 impl ClientSession {
-    /// Has something changed that [`Self::handle_news`] must see to? Look when the link was woken.
+    /// Has something changed that [`Self::handle_news`] must see to? Look when the link was woken, and when
+    /// there are no more [chores](Self::has_chores): they come first.
     #[inline]
     pub fn has_news(&self) -> bool {
-        self.receiver.news.is_there() || (self.leaving.is_some() && self.outlet.has_progress())
+        let has_some =
+            self.receiver.news.is_there() || (self.leaving.is_some() && self.outlet.has_progress());
+        has_some && !self.has_chores()
     }
 
     /// Does what changes of the broker ask for. May bring [`Self::next_timeout`] forward, and

@@ -2,7 +2,8 @@
 //! it: permissions ([`crate::auth`]).
 //!
 //! The driver, which owns the socket, passes in bytes and the time, and does what is asked of it:
-//! keep bytes for the next call, run an expensive check, call again at a deadline, close.
+//! keep bytes for the next call, run an expensive check, call again at a deadline, do the rest of something
+//! long in slices, close.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
