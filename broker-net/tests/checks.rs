@@ -105,29 +105,3 @@ async fn wrong_passwords_from_one_address_lock_nobody_else_out() {
     }
     assert!(wrong.join_next().await.is_none());
 }
-
-#[tokio::test]
-async fn a_client_that_goes_makes_room_for_another_one() {
-    let gate = Gate::default();
-    let server = Server::builder().authenticator(gate.clone()).bind().await.unwrap();
-    let cores = available_parallelism().unwrap().get();
-    let held = (cores / 2).max(2) - 1 + WAITING_PER_SOURCE;
-    let mut here = Vec::new();
-    for _ in 0..held {
-        here.push(come(&server, "127.0.0.1", "wrong").await);
-    }
-    assert_eq!(rest(come(&server, "127.0.0.1", "wrong").await).await, THROTTLED);
-    // The last of them waits for sure.
-    drop(here.pop());
-    let last = loop {
-        let mut next = come(&server, "127.0.0.1", "wrong").await;
-        let mut line = String::new();
-        // It is told at once, or has the place.
-        if timeout(Duration::from_millis(200), next.read_line(&mut line)).await.is_err() {
-            break next;
-        }
-        assert_eq!(line, THROTTLED);
-    };
-    gate.open();
-    assert_eq!(rest(last).await, DENIED);
-}

@@ -657,7 +657,7 @@ fn users_are_the_same_read_on_the_spot_or_through_values() {
     let text = "
         authorization { default_permissions: { publish: d }, users: [
             { user: a, password: \"\", permissions: { publish: { allow: [x, y], deny: z }, subscribe: 'q w' } },
-            { username: b, pass: '$2a$11$x', allowed_connection_types: [standard], permission: { allow_responses: true } },
+            { username: b, pass: '$2a$11$x', allowed_connection_types: [STANDARD], permission: { allow_responses: true } },
             { user: c, permissions: { publish: { allow: [x, y], deny: z }, subscribe: 'q w' } } ] }
         accounts { A { users: [ { user: d, password: pd } ] }, B { users: [] }, C: {} }";
     let (values, check) = checked(Options::block(), text);
