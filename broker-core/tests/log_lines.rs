@@ -183,7 +183,7 @@ fn what_is_refused_is_said_with_its_reason() {
 /// Operators find clients of other protocols by it.
 #[test]
 fn of_what_is_no_nats_at_all_the_first_bytes_are_shown() {
-    let mut world = world(|options| options.trace = false);
+    let mut world = World::of(Broker::new(Options::default(), std::time::Instant::now));
     for (said, shown) in [
         (
             &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
@@ -202,7 +202,7 @@ fn of_what_is_no_nats_at_all_the_first_bytes_are_shown() {
         (b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n", "*2"),
         (b"AMQP\x00\x00\x09\x01", "AMQP"),
         (b"\x05\x01\x00", r"\x05\x01\x00"),
-        (b"\r\n\r\n\x00\r\nQUIT\n", r"\x00\r\nQUIT\n"),
+        (b"\r\n\r\n\x00\r\nQUIT\n", r"\r\n\r\n\x00\r\nQUIT\n"),
     ] {
         let mut stranger = world.arrive();
         let name = format!("ERROR pipe - cid:{} - ", stranger.session.id());

@@ -6,7 +6,8 @@ use std::time::Duration;
 use broker_core::Limits;
 use broker_net::{LocalStream, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout};
 
 const SOON: Duration = Duration::from_mins(10);
 
@@ -45,6 +46,13 @@ fn delivered(messages: usize, bytes: usize) -> usize {
     messages * (format!("MSG x 1 {bytes}\r\n").len() + bytes + 2)
 }
 
+/// Lets the other tasks have some turns. The clock stands still meanwhile, since it only moves when all wait.
+async fn let_others_run() {
+    for _ in 0..8 {
+        yield_now().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_reads_steadily_but_slower_gets_all() {
     let server = server(4 << 20).await;
@@ -58,12 +66,12 @@ async fn a_receiver_that_reads_steadily_but_slower_gets_all() {
         publisher
     });
     let reading = async {
-        let (mut left, mut room) = (delivered(LARGE_MESSAGES, 100_000), vec![0; 16 << 10]);
+        let (mut left, mut room) = (delivered(LARGE_MESSAGES, 100_000), vec![0; 32 << 10]);
         while left > 0 {
             let len = slow.read(&mut room).await.unwrap();
             assert!(len > 0, "it was cut with {left} bytes to come");
             left -= len;
-            sleep(Duration::from_millis(5)).await;
+            yield_now().await;
         }
     };
     timeout(SOON, reading).await.expect("all arrives");
@@ -82,6 +90,7 @@ async fn nobody_waits_beside_a_receiver_that_does_not_read() {
         let message = message(1000);
         for _ in 0..SMALL_MESSAGES {
             publisher.write_all(&message).await.unwrap();
+            let_others_run().await;
         }
         publisher
     });
@@ -101,13 +110,13 @@ async fn nobody_waits_beside_a_receiver_that_does_not_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_stops_reading_holds_a_publisher_for_a_moment_only() {
-    let server = server(1 << 20).await;
+    let server = server(8 << 20).await;
     let mut stops = client(&server, "SUB x 1\r\n").await;
     let mut publisher = client(&server, "").await;
     let start = Instant::now();
     let publishing = tokio::spawn(async move {
         let message = message(10_000);
-        for _ in 0..400 {
+        for _ in 0..2000 {
             publisher.write_all(&message).await.unwrap();
         }
         publisher.write_all(b"PING\r\n").await.unwrap();
@@ -117,10 +126,12 @@ async fn a_receiver_that_stops_reading_holds_a_publisher_for_a_moment_only() {
         }
     });
     // It reads enough to be waited for, and no more.
-    let (mut left, mut room) = (200_000, vec![0; 8 << 10]);
+    let (mut left, mut room) = (1_000_000, vec![0; 64 << 10]);
     while left > 0 {
-        left -= stops.read(&mut room).await.unwrap().min(left);
-        sleep(Duration::from_millis(1)).await;
+        let len = stops.read(&mut room).await.unwrap();
+        assert!(len > 0, "it was cut with {left} bytes to be read");
+        left -= len.min(left);
+        yield_now().await;
     }
     timeout(SOON, publishing).await.expect("the publisher goes on").unwrap();
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());

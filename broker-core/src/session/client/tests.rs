@@ -194,7 +194,7 @@ fn what_was_blocked_leaves_in_order_when_there_is_room() {
 
 #[test]
 fn all_queues_together_are_bounded_and_the_worst_goes() {
-    let limits = Limits { max_pending_total_bytes: 3000, ..Limits::default() };
+    let limits = Limits { max_pending_total_bytes: 300_000, ..Limits::default() };
     let mut world = World::new(limits);
     let (mut worse, mut bad, mut publisher) = (world.join(), world.join(), world.join());
     world.send(&mut worse, "SUB a 1\r\nSUB b 2\r\n");
@@ -202,13 +202,13 @@ fn all_queues_together_are_bounded_and_the_worst_goes() {
     for party in [&worse, &bad] {
         party.link.0.lock().room = Some(0);
     }
-    let payload = "x".repeat(500);
+    let payload = "x".repeat(50_000);
     for subject in ["a", "b", "a", "a", "b"] {
-        world.send(&mut publisher, &format!("PUB {subject} 500\r\n{payload}\r\n"));
+        world.send(&mut publisher, &format!("PUB {subject} 50000\r\n{payload}\r\n"));
     }
     assert_eq!(worse.session.closing(), Some(CloseReason::SlowConsumerPendingBytes));
     assert_eq!(bad.session.closing(), None);
-    assert!(world.broker.stats().pending_bytes <= 3000);
+    assert!(world.broker.stats().pending_bytes <= 300_000);
 }
 
 #[test]
