@@ -24,6 +24,9 @@ const CLIENT_HELLO: u8 = 1;
 const HOST_NAME: u8 = 0;
 const SERVER_NAME: u16 = 0;
 const RECORD_HEADER_BYTES: usize = 5;
+const RECORD_BYTES: usize = 1 << 14;
+/// The longest message that rustls takes.
+const MESSAGE_BYTES: usize = 0xffff;
 const MESSAGE_HEADER_BYTES: usize = 4;
 
 /// For private use: RFC 8447.
@@ -55,7 +58,7 @@ pub(super) enum Found {
 pub(super) fn hide(input: &mut [u8]) -> Found {
     let Some((message, fragments)) = collect(input) else { return Found::Nothing };
     let Some(len) = message_bytes(&message) else { return Found::Part };
-    if message[0] != CLIENT_HELLO {
+    if message[0] != CLIENT_HELLO || len > MESSAGE_BYTES {
         return Found::Nothing;
     }
     let Some(hello) = message.get(..len) else { return Found::Part };
@@ -202,7 +205,8 @@ fn collect(input: &[u8]) -> Option<(Vec<u8>, Vec<(usize, usize)>)> {
         match kind {
             // A client that was asked for another hello may send one before it.
             CHANGE_CIPHER_SPEC if message.is_empty() => continue,
-            HANDSHAKE if len > 0 => {}
+            HANDSHAKE if (1..=RECORD_BYTES).contains(&len) => {}
+            // rustls refuses it.
             _ => return None,
         }
         fragments.push((message.len(), place));
