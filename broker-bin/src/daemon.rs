@@ -11,8 +11,9 @@ use std::task::Poll;
 use std::time::Instant;
 
 use broker_core::Broker;
-use broker_net::{Authenticators, BindError, HandshakeFirst, Server, Way};
+use broker_net::{Authenticators, BindError, HandshakeFirst, ListenerKind, Server};
 
+use crate::certificate_watch::Watch;
 use crate::config::problem::Problem;
 use crate::config::{self, Change, Loaded, Request};
 use crate::logging::Logging;
@@ -23,7 +24,6 @@ use crate::monitor::{
 use crate::options::{Deciders, Options, OptionsError};
 use crate::ports_file::{Ports, PortsFile, urls};
 use crate::reload::{Plan, ReloadError, Reloaded};
-use crate::watch::Watch;
 use crate::{NATS_VERSION, VERSION, pid_file};
 
 /// A running natsd.
@@ -415,10 +415,10 @@ async fn bind(options: &Options, deciders: Deciders) -> Result<Server, StartErro
         builder = builder.websocket_authenticator(websocket);
     }
     builder.bind().await.map_err(|source| match source.way() {
-        Way::Websocket => {
+        ListenerKind::Websocket => {
             StartError::Websocket { address: host_port(source.host(), source.port()), source }
         }
-        Way::Unix => StartError::Unix { path: source.host().into(), source },
+        ListenerKind::Unix => StartError::Unix { path: source.host().into(), source },
         _ => StartError::Listen { address: host_port(&options.host, options.port), source },
     })
 }

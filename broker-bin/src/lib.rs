@@ -31,6 +31,7 @@ pub mod signal_command;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod certificate_watch;
 mod memory;
 mod pid_file;
 mod ports_file;
@@ -38,7 +39,6 @@ mod program;
 mod service;
 mod signals;
 mod systemd;
-mod watch;
 
 pub use broker_core::proto::info::NATS_VERSION;
 pub use daemon::{Daemon, StartError};

@@ -4,9 +4,8 @@
 //! is wrong, a log that cannot be opened, a pid file that cannot be written. What takes a restart is
 //! refused by name, all of it at once.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use broker_net::{ApplyError, Authenticators, ServerOptions};
 

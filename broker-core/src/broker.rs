@@ -8,31 +8,28 @@ use dashmap::DashMap;
 
 use crate::account::{Account, GLOBAL, SYSTEM};
 use crate::auth::{Authenticator, Grant, NoAuth};
-use crate::counted::{CountedSubjects, SubjectCount};
+use crate::endpoint::{AckGuard, Applied, Endpoint, Scratch, WriteHandle};
 use crate::error::{ClientFault, CloseReason};
 use crate::history::History;
-use crate::ids;
 use crate::latency::{Latencies, Queues, Times};
 use crate::limits::Limits;
-use crate::news::{Heard, Settled};
-use crate::outlet::{Link, Work};
 use crate::proto::Info;
 use crate::proto::info::NATS_VERSION;
 use crate::random::Random;
-use crate::receiver::Receiver;
 use crate::security::Security;
 use crate::session::client::{Arrival, ClientSession};
 use crate::session::local::Client;
-use crate::snapshot;
 use crate::stats::{Stats, Traffic};
 use crate::subject::SubjectFilter;
+use crate::subject_counts::{SubjectCount, SubjectCounters};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::{ids, snapshot};
 
 /// The newest connections past the first `max`.
-fn excess(receivers: &[Arc<Receiver>], max: Option<usize>) -> HashSet<u64> {
-    let is_connected = |receiver: &&Arc<Receiver>| receiver.is_connection;
+fn excess(endpoints: &[Arc<Endpoint>], max: Option<usize>) -> HashSet<u64> {
+    let is_connected = |endpoint: &&Arc<Endpoint>| endpoint.is_connection;
     let mut ids: Vec<u64> =
-        receivers.iter().filter(is_connected).map(|receiver| receiver.id).collect();
+        endpoints.iter().filter(is_connected).map(|endpoint| endpoint.id).collect();
     ids.sort_unstable();
     ids.split_off(max.unwrap_or(usize::MAX).min(ids.len())).into_iter().collect()
 }
@@ -99,7 +96,7 @@ pub(crate) struct Shared {
     pub(crate) authenticator: ArcSwap<Box<dyn Authenticator>>,
     pub(crate) info: ArcSwap<Info>,
     accounts: DashMap<Arc<str>, Arc<Account>>,
-    sessions: DashMap<u64, Arc<Receiver>>,
+    sessions: DashMap<u64, Arc<Endpoint>>,
     /// How many of them are connections, and count against `max_connections`.
     connections: AtomicUsize,
     connections_ever: AtomicU64,
@@ -114,7 +111,7 @@ pub(crate) struct Shared {
     pub(crate) queues: Arc<Queues>,
     /// From a chunk of input to the last of its deliveries.
     pub(crate) flushes: Times,
-    pub(crate) counted_subjects: Option<Arc<CountedSubjects>>,
+    pub(crate) counted_subjects: Option<Arc<SubjectCounters>>,
     pub(crate) clock: Clock,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
@@ -155,7 +152,7 @@ impl Broker {
             let account = account.with_seam(&seam);
             accounts.insert(Arc::clone(&account.name), Arc::new(account));
         }
-        let counted_subjects = CountedSubjects::new(&options.counted_subjects);
+        let counted_subjects = SubjectCounters::new(&options.counted_subjects);
         let shared = Shared {
             options: ArcSwap::from_pointee(options),
             authenticator: ArcSwap::from_pointee(Box::new(authenticator)),
@@ -204,14 +201,14 @@ impl Broker {
     }
 
     /// Tells it something else: see [`Self::apply`].
-    pub fn update_options(&self, change: impl FnOnce(&mut Options)) -> Applied {
+    pub fn update_options(&self, change: impl FnOnce(&mut Options)) -> ChangeReport {
         let change = |options: &mut Options, _: &mut Option<_>| change(options);
         self.shared.apply(change)
     }
 
     /// Has somebody else decide who may be here, from now on and of those who are here: see
     /// [`Self::apply`].
-    pub fn set_authenticator(&self, authenticator: impl Authenticator) -> Applied {
+    pub fn set_authenticator(&self, authenticator: impl Authenticator) -> ChangeReport {
         self.shared.apply(|_, next| *next = Some(Box::new(authenticator)))
     }
 
@@ -231,7 +228,7 @@ impl Broker {
         &self,
         options: Options,
         authenticator: Option<Arc<dyn Authenticator>>,
-    ) -> Applied {
+    ) -> ChangeReport {
         self.shared.apply(|now, next| {
             *now = options;
             *next = authenticator.map(|authenticator| Box::new(authenticator) as Box<_>);
@@ -248,44 +245,44 @@ impl Broker {
         Client::new(Arc::clone(&self.shared), grant)
     }
 
-    /// Takes in a connection of the wire protocol, whose bytes go out by `link`.
+    /// Takes in a connection of the wire protocol, whose bytes go out by `write_handle`.
     pub fn open(
         &self,
         arrival: Arrival,
-        link: Box<dyn Link>,
+        write_handle: Box<dyn WriteHandle>,
         now: Instant,
-        work: &mut Work,
+        scratch: &mut Scratch,
     ) -> ClientSession {
-        ClientSession::open(Arc::clone(&self.shared), arrival, link, now, work)
+        ClientSession::open(Arc::clone(&self.shared), arrival, write_handle, now, scratch)
     }
 
     /// Says that the broker will go: to all clients that can be told, at once or as soon as they can be,
     /// by an INFO with `ldm`, and without further addresses. From now on it is noted who waits for which
-    /// answers, for the time when they must [leave](Self::let_go).
-    pub fn announce_end(&self) -> Settled {
+    /// answers, for the time when they must [leave](Self::retire).
+    pub fn announce_end(&self) -> Applied {
         let _changing = self.shared.changing.lock();
         self.update_info(|info| {
             info.ldm = true;
             info.connect_urls.clear();
         });
-        let (heard, settled) = Heard::new();
-        for receiver in self.shared.receivers() {
-            if receiver.news.leave(Some(&heard), |news| news.end = true) {
-                receiver.outlet.wake();
+        let (ack, applied) = AckGuard::new();
+        for endpoint in self.shared.endpoints() {
+            if endpoint.control.leave(Some(&ack), |control| control.end = true) {
+                endpoint.destination.wake();
             }
         }
-        settled
+        applied
     }
 
     /// The numbers of all connections, in the order in which they should leave: those first that only
     /// ask, so that those who are asked are there for them. Call [`Self::announce_end`] some time before.
-    pub fn order_of_leaving(&self) -> LeavingOrder {
-        let mut order = LeavingOrder::default();
-        for receiver in self.shared.receivers() {
-            if receiver.is_connection {
-                let is_service = receiver.is_service.load(Ordering::Relaxed);
+    pub fn lame_duck_order(&self) -> LameDuckOrder {
+        let mut order = LameDuckOrder::default();
+        for endpoint in self.shared.endpoints() {
+            if endpoint.is_connection {
+                let is_service = endpoint.is_service.load(Ordering::Relaxed);
                 let part = if is_service { &mut order.services } else { &mut order.others };
-                part.push(receiver.id);
+                part.push(endpoint.id);
             }
         }
         order.others.sort_unstable();
@@ -295,12 +292,13 @@ impl Broker {
 
     /// Has a connection leave as soon as no request is lost by it, or as soon as that has taken too long.
     /// False if there is none of that number.
-    pub fn let_go(&self, id: u64) -> bool {
-        let receiver = self.shared.sessions.get(&id).map(|entry| Arc::clone(&entry));
-        let Some(receiver) = receiver else { return false };
-        let is_told = receiver.news.leave(None, |news| (news.end, news.leave) = (true, true));
+    pub fn retire(&self, id: u64) -> bool {
+        let endpoint = self.shared.sessions.get(&id).map(|entry| Arc::clone(&entry));
+        let Some(endpoint) = endpoint else { return false };
+        let is_told =
+            endpoint.control.leave(None, |control| (control.end, control.leave) = (true, true));
         if is_told {
-            receiver.outlet.wake();
+            endpoint.destination.wake();
         }
         is_told
     }
@@ -308,16 +306,16 @@ impl Broker {
     /// Ends all connections, once what waits for them has left, and the subscriptions of in-process
     /// clients, once it is read. Nothing more is delivered to them.
     pub fn finish_all(&self, reason: CloseReason) {
-        for receiver in self.shared.receivers() {
-            receiver.outlet.finish(reason);
+        for endpoint in self.shared.endpoints() {
+            endpoint.destination.finish(reason);
         }
     }
 
     /// Cuts a connection. False if there is none of that number.
     pub fn kick(&self, id: u64) -> bool {
-        let receiver = self.shared.sessions.get(&id).map(|entry| Arc::clone(&entry));
-        receiver.is_some_and(|receiver| {
-            receiver.outlet.close(CloseReason::Kicked);
+        let endpoint = self.shared.sessions.get(&id).map(|entry| Arc::clone(&entry));
+        endpoint.is_some_and(|endpoint| {
+            endpoint.destination.close(CloseReason::Kicked);
             true
         })
     }
@@ -354,7 +352,7 @@ impl Broker {
 
 /// Who should leave when.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct LeavingOrder {
+pub struct LameDuckOrder {
     /// Those first.
     pub others: Vec<u64>,
     /// Those who may be asked things after them, and once they are gone.
@@ -363,11 +361,11 @@ pub struct LeavingOrder {
 
 /// What came of a change.
 #[derive(Debug)]
-pub struct Applied {
+pub struct ChangeReport {
     /// How many connections are cut because there were more than may be now.
     pub excess: usize,
     /// Ready when every connection goes by it.
-    pub settled: Settled,
+    pub applied: Applied,
 }
 
 impl Shared {
@@ -379,7 +377,7 @@ impl Shared {
     fn apply(
         &self,
         change: impl FnOnce(&mut Options, &mut Option<Box<dyn Authenticator>>),
-    ) -> Applied {
+    ) -> ChangeReport {
         let _changing = self.changing.lock();
         let before = self.options.load_full();
         let mut options = Options::clone(&before);
@@ -400,26 +398,26 @@ impl Shared {
         // Whoever comes in now and has seen the old ones is not among the receivers yet, or will
         // find that it has missed something.
         self.version.fetch_add(1, Ordering::AcqRel);
-        let receivers = self.receivers();
-        let excess = excess(&receivers, options.limits.max_connections);
-        let (heard, settled) = Heard::new();
-        for receiver in &receivers {
-            let is_excess = excess.contains(&receiver.id);
-            let is_told = receiver.news.leave(Some(&heard), |news| {
-                news.options = true;
-                news.authenticator |= has_authenticator;
+        let endpoints = self.endpoints();
+        let excess = excess(&endpoints, options.limits.max_connections);
+        let (ack, applied) = AckGuard::new();
+        for endpoint in &endpoints {
+            let is_excess = excess.contains(&endpoint.id);
+            let is_told = endpoint.control.leave(Some(&ack), |control| {
+                control.options = true;
+                control.authenticator |= has_authenticator;
                 if is_excess {
-                    news.fault = Some(ClientFault::MaxConnections);
+                    control.fault = Some(ClientFault::MaxConnections);
                 }
             });
             if is_told {
-                receiver.outlet.wake();
+                endpoint.destination.wake();
             }
         }
         if !excess.is_empty() {
             tracing::info!("Closed {} connections to fall within max_connections", excess.len());
         }
-        Applied { excess: excess.len(), settled }
+        ChangeReport { excess: excess.len(), applied }
     }
 
     /// The account of that name, made if there is none: whoever grants access knows the names.
@@ -454,33 +452,33 @@ impl Shared {
     }
 
     /// Takes in a connection, unless there are `max` of them already.
-    pub(crate) fn register(&self, receiver: &Arc<Receiver>, max: Option<usize>) -> bool {
+    pub(crate) fn register(&self, endpoint: &Arc<Endpoint>, max: Option<usize>) -> bool {
         self.connections_ever.fetch_add(1, Ordering::Relaxed);
         let before = self.connections.fetch_add(1, Ordering::AcqRel);
         if max.is_some_and(|max| before >= max) {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             return false;
         }
-        self.sessions.insert(receiver.id, Arc::clone(receiver));
+        self.sessions.insert(endpoint.id, Arc::clone(endpoint));
         true
     }
 
     /// Takes in an in-process client.
-    pub(crate) fn register_local(&self, receiver: &Arc<Receiver>) {
-        self.sessions.insert(receiver.id, Arc::clone(receiver));
+    pub(crate) fn register_local(&self, endpoint: &Arc<Endpoint>) {
+        self.sessions.insert(endpoint.id, Arc::clone(endpoint));
     }
 
-    pub(crate) fn unregister_local(&self, receiver: &Receiver) {
-        self.depart(receiver);
-        self.sessions.remove(&receiver.id);
+    pub(crate) fn unregister_local(&self, endpoint: &Endpoint) {
+        self.depart(endpoint);
+        self.sessions.remove(&endpoint.id);
     }
 
     /// All that are here now. A copy, so that nothing is locked while something is done to them.
-    pub(crate) fn receivers(&self) -> Vec<Arc<Receiver>> {
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.sessions.iter().map(|entry| Arc::clone(&entry)).collect()
     }
 
-    pub(crate) fn receiver(&self, id: u64) -> Option<Arc<Receiver>> {
+    pub(crate) fn endpoint(&self, id: u64) -> Option<Arc<Endpoint>> {
         self.sessions.get(&id).map(|entry| Arc::clone(&entry))
     }
 
@@ -488,8 +486,8 @@ impl Shared {
         self.accounts.iter().map(|entry| Arc::clone(&entry)).collect()
     }
 
-    pub(crate) fn unregister(&self, receiver: &Receiver) {
-        if self.sessions.remove(&receiver.id).is_some() {
+    pub(crate) fn unregister(&self, endpoint: &Endpoint) {
+        if self.sessions.remove(&endpoint.id).is_some() {
             self.connections.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -500,14 +498,14 @@ impl Shared {
         if self.queues.pending_bytes.load(Ordering::Relaxed) <= max {
             return;
         }
-        let pending = |receiver: &Receiver| receiver.outlet.counts().pending_bytes;
+        let pending = |endpoint: &Endpoint| endpoint.destination.counts().pending_bytes;
         let worst = self.sessions.iter().max_by_key(|entry| (pending(entry), entry.id));
         if let Some(worst) = worst.map(|entry| Arc::clone(&entry)) {
             tracing::warn!(
                 client = %worst,
                 "Slow Consumer Detected: all clients together exceed {max} pending bytes, most by this one"
             );
-            worst.outlet.close(CloseReason::SlowConsumerPendingBytes);
+            worst.destination.close(CloseReason::SlowConsumerPendingBytes);
         }
     }
 

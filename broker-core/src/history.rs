@@ -16,7 +16,7 @@ const CLOSED_BYTES: usize = 16 << 20;
 pub(crate) struct History {
     /// How many parties have left an account.
     departures: u64,
-    accounts: HashMap<Arc<str>, Past>,
+    accounts: HashMap<Arc<str>, PastTraffic>,
     reasons: HashMap<CloseReason, u64>,
     auth_failures: HashMap<AuthFailure, u64>,
     closed: VecDeque<Arc<Closed>>,
@@ -25,16 +25,16 @@ pub(crate) struct History {
 
 /// What those did who have left an account.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Past {
+pub(crate) struct PastTraffic {
     pub(crate) traffic: Traffic,
     pub(crate) interest: InterestStats,
     pub(crate) slow_consumers: u64,
 }
 
 /// The past of all accounts, and how many departures it is of.
-pub(crate) struct Departed {
+pub(crate) struct DepartedTotals {
     pub(crate) departures: u64,
-    pub(crate) accounts: HashMap<Arc<str>, Past>,
+    pub(crate) accounts: HashMap<Arc<str>, PastTraffic>,
 }
 
 impl History {
@@ -102,7 +102,7 @@ impl History {
         self.closed.iter().cloned().collect()
     }
 
-    pub(crate) fn departed(&self) -> Departed {
-        Departed { departures: self.departures, accounts: self.accounts.clone() }
+    pub(crate) fn departed(&self) -> DepartedTotals {
+        DepartedTotals { departures: self.departures, accounts: self.accounts.clone() }
     }
 }

@@ -19,14 +19,14 @@
 //! ```
 //!
 //! Whoever brings a transport passes a connection's bytes to a [`ClientSession`](session::ClientSession),
-//! and writes what its outlet hands to a [`Link`](outlet::Link):
+//! and writes what its outlet hands to a [`WriteHandle`](outlet::Link):
 //!
 //! ```
 //! # use std::io::{self, IoSlice};
 //! # use std::sync::{Arc, Mutex};
 //! # use std::time::Instant;
 //! # use broker_core::{Broker, Options};
-//! use broker_core::outlet::{Link, Work};
+//! use broker_core::endpoint::{Link, Work};
 //! use broker_core::session::client::Arrival;
 //!
 //! /// A real one writes to its socket without waiting.
@@ -78,7 +78,7 @@
 //! | [`account`] | one isolated subject space |
 //! | `interest` | who wants a subject: a trie, and a cache in front of it |
 //! | `deliver` | one message to its matches |
-//! | [`outlet`] | queues, and what happens when they are full |
+//! | [`byte_queue`] | queues, and what happens when they are full |
 //! | [`limits`] | every limit with its default and its reason |
 //! | [`error`] | faults of clients, why connections end, and the one table between the two |
 //! | [`stats`] | counters |
@@ -98,18 +98,15 @@
 //! # Stability
 //!
 //! Below 1.0 a minor version may change the API. [`Broker`], [`Client`], [`Options`], [`Limits`] and
-//! [`auth`] are meant to stay as they are; [`session`] and [`outlet`], which only transports need, may
+//! [`auth`] are meant to stay as they are; [`session`] and [`byte_queue`], which only transports need, may
 //! still move. It needs Rust 1.95.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod account;
 pub mod auth;
-mod batch;
 mod broker;
-pub mod carrier;
-mod counted;
-mod deliver;
+pub mod endpoint;
 pub mod error;
 mod headers;
 mod history;
@@ -118,34 +115,31 @@ mod interest;
 pub mod latency;
 pub mod limits;
 mod message;
-mod news;
-pub mod outlet;
-mod party;
 #[cfg(feature = "testing")]
 pub mod probe;
 pub mod proto;
 mod random;
-mod receiver;
+mod routing;
 mod security;
 pub mod session;
-mod sids;
 pub mod snapshot;
 pub mod stats;
 pub mod subject;
-mod subscription;
+mod subject_counts;
 mod sync;
 mod trace;
+pub mod transport;
 
-pub use broker::{Applied, Broker, Clock, LeavingOrder, Options};
-pub use counted::SubjectCount;
+pub use broker::{Broker, ChangeReport, Clock, LameDuckOrder, Options};
+pub use endpoint::Applied;
 pub use error::{ClientFault, CloseReason};
 pub use headers::{HeaderMap, InvalidHeader};
 pub use limits::Limits;
 pub use message::Message;
-pub use news::Settled;
 pub use security::{PeerCertificate, Security};
 pub use session::local::{Client, PublishError, RequestError, SubscribeError, Subscriber};
 pub use subject::{Subject, SubjectError, SubjectFilter};
+pub use subject_counts::SubjectCount;
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

@@ -77,10 +77,10 @@ pub(crate) const PRE_AUTH_READ_BYTES: usize = 8 << 10;
 /// How many connections there may be at once that have not shown yet who they are, where they must, or have
 /// not finished a handshake: all of them at their most hold 64 MiB. Past it the one that came first is
 /// cut. Ours: NATS has no such bound.
-pub const MAX_STRANGERS: usize = 4096;
+pub const MAX_UNAUTHENTICATED: usize = 4096;
 
 /// What one of them holds at most, by whatever way it comes.
-pub const STRANGER_BYTES: usize = 16 << 10;
+pub const UNAUTHENTICATED_BYTES: usize = 16 << 10;
 
 /// From this size on a payload is kept once and shared by its receivers instead of copied to each.
 /// Below it a copy costs less than a reference count that two cores pass to and fro.
@@ -101,7 +101,7 @@ pub(crate) const RUN_MESSAGES: usize = 1024;
 pub(crate) const BATCH_RUNS: usize = 16;
 
 /// A run is dealt to the members of a queue group of up to this many: more, and few would get several.
-pub(crate) const DEALT_MEMBERS: usize = 128;
+pub(crate) const DISTRIBUTED_MEMBERS: usize = 128;
 
 /// The most subjects whose matches one session remembers. A session that publishes to more falls
 /// back to the account's interest for the rest.
@@ -118,7 +118,7 @@ pub(crate) const CACHED_SUBJECT_BYTES: usize = 512;
 pub const MAX_COUNTED_SUBJECTS: usize = 64;
 
 /// How many messages may wait in one in-process subscription. async-nats has the same bound.
-pub const MAILBOX_MESSAGES: usize = 65_536;
+pub const LOCAL_QUEUE_MESSAGES: usize = 65_536;
 
 /// How many subscriptions are taken out of the interest under one lock when a client leaves, so that
 /// a client with a million of them does not stall its account.
@@ -137,8 +137,8 @@ pub(crate) const HOLD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// When the server goes: how many open requests of one client, and to it, are watched. A client with
 /// more has its further ones waited for only by chance.
-pub(crate) const WATCHED_REQUESTS: usize = 64 << 10;
+pub(crate) const TRACKED_REQUESTS: usize = 64 << 10;
 
-const _: () = assert!(PRE_AUTH_READ_BYTES < STRANGER_BYTES);
-const _: () = assert!(MAX_STRANGERS * STRANGER_BYTES <= 64 << 20);
+const _: () = assert!(PRE_AUTH_READ_BYTES < UNAUTHENTICATED_BYTES);
+const _: () = assert!(MAX_UNAUTHENTICATED * UNAUTHENTICATED_BYTES <= 64 << 20);
 const _: () = assert!(FLUSH_AT_BYTES < FLUSH_ALL_AT_BYTES);

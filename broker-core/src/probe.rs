@@ -10,18 +10,16 @@ use bytes::Bytes;
 
 use crate::account::Account;
 use crate::broker::Broker;
-use crate::carrier::Carrier;
-use crate::deliver::{deliver_run, flush_touched};
+use crate::endpoint::{Endpoint, LocalQueues, Run, Scratch, Subscription};
 use crate::headers::HeaderMap;
 use crate::interest::{Interested, Matches};
 use crate::message::Message;
-use crate::outlet::{Mailboxes, Run, Work};
 use crate::proto::Publish;
 use crate::random::Random;
-use crate::receiver::Receiver;
+use crate::routing::{deliver_run, flush_touched};
 use crate::subject::{Subject, SubjectFilter};
-use crate::subscription::Subscription;
 use crate::sync::Arc;
+use crate::transport::TransportInfo;
 
 /// Watches a broker, and may interfere.
 ///
@@ -48,7 +46,7 @@ pub trait Probe: Send + Sync + 'static {
 /// A message on its way.
 pub struct Passing<'a> {
     account: &'a Account,
-    from: &'a Receiver,
+    from: &'a Endpoint,
     subject: &'a [u8],
     message: &'a Publish<'a>,
 }
@@ -160,10 +158,10 @@ impl Broker {
     pub fn release(&self, held: &Held) {
         let shared = self.shared();
         let account = shared.account(&held.account);
-        let mut work = Work::new();
-        work.start_by(shared.clock);
-        held.deliver(&account, &mut Random::new(shared.next_seed()), &mut work);
-        flush_touched(&mut work);
+        let mut scratch = Scratch::new();
+        scratch.start_by(shared.clock);
+        held.deliver(&account, &mut Random::new(shared.next_seed()), &mut scratch);
+        flush_touched(&mut scratch);
         shared.guard_total(&shared.options.load().limits);
     }
 
@@ -184,17 +182,17 @@ impl Broker {
     /// is none of that number.
     pub fn tell(&self, id: u64, lines: impl Into<Bytes>) -> bool {
         let lines = lines.into();
-        let Some(receiver) = self.shared().receiver(id) else { return false };
-        let is_told = receiver.news.leave(None, |news| news.lines.push(lines));
+        let Some(endpoint) = self.shared().endpoint(id) else { return false };
+        let is_told = endpoint.control.leave(None, |control| control.lines.push(lines));
         if is_told {
-            receiver.outlet.wake();
+            endpoint.destination.wake();
         }
         is_told
     }
 }
 
 impl Held {
-    fn deliver(&self, account: &Account, random: &mut Random, work: &mut Work) {
+    fn deliver(&self, account: &Account, random: &mut Random, scratch: &mut Scratch) {
         let message = Publish {
             subject: &self.subject,
             reply: &self.reply,
@@ -208,41 +206,49 @@ impl Held {
             messages: std::slice::from_ref(&message),
             shared: Some(&self.body),
             parsed: None,
-            foreseen: None,
+            prefetched: None,
         };
         // Its publisher may be gone; all that delivery asks of it is whether it wants its own messages.
-        let outlet = Arc::new(Mailboxes::default());
-        let from = Receiver::new(self.from, 0, None, Carrier::Memory, work.now(), outlet, false);
+        let byte_queue = Arc::new(LocalQueues::default());
+        let from = Endpoint::new(
+            self.from,
+            0,
+            None,
+            TransportInfo::Memory,
+            scratch.now(),
+            byte_queue,
+            false,
+        );
         from.set_echo(self.echo);
         let mut matches = Matches::default();
         account.interest.collect(&self.subject, &mut matches);
-        deliver_run(account, &from, &run, &matches, random, work, |_, _| ());
+        deliver_run(account, &from, &run, &matches, random, scratch, |_, _| ());
     }
 }
 
 /// [`deliver_run`] with somebody watching: message by message.
 pub(crate) fn deliver_watched<'a>(
     account: &Account,
-    from: &Receiver,
+    from: &Endpoint,
     run: &Run<'a>,
     matches: &Matches<Subscription>,
     random: &mut Random,
-    work: &mut Work,
-    mut unheard: impl FnMut(&Publish<'a>, &mut Work),
+    scratch: &mut Scratch,
+    mut no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
 ) {
     let Some(probe) = account.seam.probe() else { return };
     for message in run.messages {
         let fate = probe.pass(&Passing { account, from, subject: run.subject, message });
         let one = Run { messages: std::slice::from_ref(message), ..*run };
         for copy in 0..fate.copies {
-            deliver_run(account, from, &one, matches, random, work, |message, work| {
+            deliver_run(account, from, &one, matches, random, scratch, |message, scratch| {
                 if copy == 0 {
-                    unheard(message, work);
+                    no_responders(message, scratch);
                 }
             });
         }
         for held in fate.then {
-            held.deliver(account, random, work);
+            held.deliver(account, random, scratch);
         }
     }
 }

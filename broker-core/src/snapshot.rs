@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 use crate::account::SYSTEM;
 use crate::auth::Denied;
 use crate::broker::{Broker, Shared};
+pub use crate::endpoint::ClientInfo;
+use crate::endpoint::{Endpoint, Subscription as Held};
 use crate::error::CloseReason;
-use crate::history::Departed;
+use crate::history::DepartedTotals;
 use crate::interest::Interested;
-pub use crate::party::Profile;
-use crate::receiver::Receiver;
 use crate::security::Security;
 use crate::stats::{InterestStats, Stats, Traffic};
 use crate::subject::{Subject, SubjectFilter};
-use crate::subscription::Subscription as Held;
 use crate::sync::{Arc, Ordering};
 
 /// How many subscriptions of a closed connection are remembered.
@@ -33,7 +32,7 @@ pub struct Connection {
     /// Where it comes from; `None` for one inside of the process.
     pub remote: Option<SocketAddr>,
     /// What brings its bytes: `tcp`, `websocket`, `unix` or `memory`.
-    pub carrier: &'static str,
+    pub transport: &'static str,
     /// How it is secured.
     pub security: Option<Arc<Security>>,
     /// When it came.
@@ -49,7 +48,7 @@ pub struct Connection {
     /// How many subscriptions it has.
     pub subscriptions: usize,
     /// What it says of itself.
-    pub profile: Arc<Profile>,
+    pub client_info: Arc<ClientInfo>,
     /// The account it is in; none before it is let in.
     pub account: Option<Arc<str>>,
 }
@@ -71,7 +70,10 @@ pub struct Closed {
 impl Closed {
     pub(crate) fn len_bytes(&self) -> usize {
         let texts: usize = self.subscriptions.iter().map(Subscription::len_bytes).sum();
-        size_of::<Self>() + size_of::<Profile>() + self.connection.profile.len_bytes() + texts
+        size_of::<Self>()
+            + size_of::<ClientInfo>()
+            + self.connection.client_info.len_bytes()
+            + texts
     }
 }
 
@@ -98,10 +100,10 @@ pub struct Subscription {
 impl Subscription {
     fn of(held: &Held, account: &Arc<str>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
-        let receiver = &held.receiver;
+        let endpoint = &held.endpoint;
         // An in-process client's names are numbers.
         let sid = match <[u8; 8]>::try_from(held.sid()) {
-            Ok(number) if !receiver.is_connection => u64::from_le_bytes(number).to_string().into(),
+            Ok(number) if !endpoint.is_connection => u64::from_le_bytes(number).to_string().into(),
             _ => text(held.sid()),
         };
         Self {
@@ -110,7 +112,7 @@ impl Subscription {
             sid,
             delivered: held.delivered(),
             max: held.max(),
-            connection: receiver.id,
+            connection: endpoint.id,
             account: Arc::clone(account),
         }
     }
@@ -180,14 +182,14 @@ pub struct Page {
 impl Broker {
     /// All connections, by their numbers.
     pub fn connections(&self) -> Vec<Connection> {
-        let receivers = self.shared().connections();
-        receivers.iter().map(|receiver| receiver.snapshot()).collect()
+        let endpoints = self.shared().connections();
+        endpoints.iter().map(|endpoint| endpoint.snapshot()).collect()
     }
 
     /// The connection of that number.
     pub fn connection(&self, id: u64) -> Option<Connection> {
-        let receiver = self.shared().receiver(id).filter(|receiver| receiver.is_connection)?;
-        Some(receiver.snapshot())
+        let endpoint = self.shared().endpoint(id).filter(|endpoint| endpoint.is_connection)?;
+        Some(endpoint.snapshot())
     }
 
     /// The last connections that have ended, the oldest first.
@@ -198,8 +200,8 @@ impl Broker {
 
     /// The subscriptions of one connection or in-process client, at most `limit` of them.
     pub fn subscriptions_of(&self, id: u64, limit: usize) -> Vec<Subscription> {
-        let Some(receiver) = self.shared().receiver(id) else { return Vec::new() };
-        receiver.subscriptions_now(limit)
+        let Some(endpoint) = self.shared().endpoint(id) else { return Vec::new() };
+        endpoint.subscriptions_now(limit)
     }
 
     /// Subscriptions of everybody, or of one account, or those that would get a message to one subject:
@@ -211,23 +213,23 @@ impl Broker {
         offset: usize,
         limit: usize,
     ) -> Page {
-        let mut receivers = self.shared().receivers();
-        receivers.sort_unstable_by_key(|receiver| receiver.id);
+        let mut endpoints = self.shared().endpoints();
+        endpoints.sort_unstable_by_key(|endpoint| endpoint.id);
         let mut page = Page::default();
         let end = offset.saturating_add(limit);
-        for receiver in receivers {
-            let Some(membership) = receiver.membership.load_full() else { continue };
+        for endpoint in endpoints {
+            let Some(membership) = endpoint.membership.load_full() else { continue };
             let name = &membership.account.name;
             if account.is_some_and(|account| *account != **name) {
                 continue;
             }
             let first = page.total;
-            let count = receiver.subscriptions.load(Ordering::Relaxed);
+            let count = endpoint.subscriptions.load(Ordering::Relaxed);
             if subject.is_none() && (first + count <= offset || first >= end) {
                 page.total += count;
                 continue;
             }
-            let mut held = receiver.sids.list(usize::MAX);
+            let mut held = endpoint.sids.list(usize::MAX);
             if let Some(subject) = subject {
                 held.retain(|one| filter_matches(one, subject));
             }
@@ -270,22 +272,22 @@ fn filter_matches(held: &Held, subject: &Subject) -> bool {
 }
 
 impl Shared {
-    fn connections(&self) -> Vec<Arc<Receiver>> {
-        let mut receivers = self.receivers();
-        receivers.retain(|receiver| receiver.is_connection);
-        receivers.sort_unstable_by_key(|receiver| receiver.id);
-        receivers
+    fn connections(&self) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = self.endpoints();
+        endpoints.retain(|endpoint| endpoint.is_connection);
+        endpoints.sort_unstable_by_key(|endpoint| endpoint.id);
+        endpoints
     }
 
     /// Every party is counted once, as one who is here or as one who is gone: else a count could go
     /// back, which whoever reads it would take for a restart.
     pub(crate) fn account_snapshots(&self) -> BTreeMap<Arc<str>, Account> {
         let parties: Vec<_> = self
-            .receivers()
+            .endpoints()
             .into_iter()
-            .filter_map(|receiver| Some((receiver.membership.load_full()?, receiver)))
+            .filter_map(|endpoint| Some((endpoint.membership.load_full()?, endpoint)))
             .collect();
-        let Departed { departures, accounts: past } = self.history.lock().departed();
+        let DepartedTotals { departures, accounts: past } = self.history.lock().departed();
         let mut accounts: BTreeMap<_, _> = self
             .all_accounts()
             .iter()
@@ -304,30 +306,30 @@ impl Shared {
                 (Arc::clone(&account.name), snapshot)
             })
             .collect();
-        for (membership, receiver) in parties {
+        for (membership, endpoint) in parties {
             if membership.had_ended(departures) {
                 continue;
             }
             let Some(account) = accounts.get_mut(&membership.account.name) else { continue };
-            account.connections += usize::from(receiver.is_connection);
-            account.traffic += membership.traffic(&receiver);
-            account.interest += membership.look_ups(&receiver);
+            account.connections += usize::from(endpoint.is_connection);
+            account.traffic += membership.traffic(&endpoint);
+            account.interest += membership.look_ups(&endpoint);
         }
         accounts
     }
 
     /// A party leaves an account, or goes.
-    pub(crate) fn depart(&self, receiver: &Receiver) {
-        let Some(membership) = receiver.membership.load_full() else { return };
-        let traffic = membership.traffic(receiver);
-        let mut interest = membership.look_ups(receiver);
+    pub(crate) fn depart(&self, endpoint: &Endpoint) {
+        let Some(membership) = endpoint.membership.load_full() else { return };
+        let traffic = membership.traffic(endpoint);
+        let mut interest = membership.look_ups(endpoint);
         // It remembers nothing any more.
         (interest.cached, interest.total_fan_out, interest.max_fan_out) = (0, 0, 0);
         {
             let mut history = self.history.lock();
             membership.end(history.note_departure(&membership.account.name, traffic, interest));
         }
-        receiver.membership.store(None);
+        endpoint.membership.store(None);
     }
 
     /// A connection is gone.
@@ -341,22 +343,22 @@ impl Shared {
     }
 }
 
-impl Receiver {
+impl Endpoint {
     pub(crate) fn snapshot(&self) -> Connection {
-        let out = self.outlet.counts();
+        let out = self.byte_queue.counts();
         let rtt = self.rtt_nanos.load(Ordering::Relaxed);
         Connection {
             id: self.id,
             remote: self.remote,
-            carrier: self.carrier.name(),
+            transport: self.transport.name(),
             security: self.security.load_full(),
             since: self.since,
-            last_activity: out.last.max(out.heard).unwrap_or(self.since),
+            last_activity: out.last.max(out.last_activity).unwrap_or(self.since),
             rtt: (rtt > 0).then(|| Duration::from_nanos(rtt)),
             pending_bytes: out.pending_bytes,
             traffic: Traffic::with(self, out),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
-            profile: self.profile.load_full().unwrap_or_default(),
+            client_info: self.client_info.load_full().unwrap_or_default(),
             account: self.membership.load().as_ref().map(|m| Arc::clone(&m.account.name)),
         }
     }

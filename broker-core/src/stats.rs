@@ -2,8 +2,7 @@
 
 use std::ops::AddAssign;
 
-use crate::outlet::OutCounts;
-use crate::receiver::Receiver;
+use crate::endpoint::{Endpoint, OutCounts};
 use crate::sync::Ordering;
 
 /// The broker at one moment. Counts go on from those of connections that are gone.
@@ -46,15 +45,15 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn of(receiver: &Receiver) -> Self {
-        Self::with(receiver, receiver.outlet.counts())
+    pub(crate) fn of(endpoint: &Endpoint) -> Self {
+        Self::with(endpoint, endpoint.destination.counts())
     }
 
     /// The same for who has asked its outlet anyhow.
-    pub(crate) fn with(receiver: &Receiver, out: OutCounts) -> Self {
+    pub(crate) fn with(endpoint: &Endpoint, out: OutCounts) -> Self {
         Self {
-            in_messages: receiver.in_messages.load(Ordering::Relaxed),
-            in_bytes: receiver.in_bytes.load(Ordering::Relaxed),
+            in_messages: endpoint.in_messages.load(Ordering::Relaxed),
+            in_bytes: endpoint.in_bytes.load(Ordering::Relaxed),
             out_messages: out.messages,
             out_bytes: out.bytes,
         }

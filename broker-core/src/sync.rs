@@ -4,10 +4,8 @@
 
 use std::sync::PoisonError;
 
-pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::OnceLock;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::sync::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A mutex that does not poison: what it guards is whole between any two statements that can panic.
 #[derive(Debug, Default)]

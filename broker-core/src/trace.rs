@@ -56,12 +56,12 @@ impl Trace {
     }
 
     /// The client has said this.
-    pub(crate) fn said(&self, what: &dyn fmt::Display) {
+    pub(crate) fn received(&self, what: &dyn fmt::Display) {
         self.line(format_args!("<<- [{what}]"));
     }
 
     /// The client is told this.
-    pub(crate) fn told(&self, what: &dyn fmt::Display) {
+    pub(crate) fn sent(&self, what: &dyn fmt::Display) {
         self.line(format_args!("->> [{what}]"));
     }
 
@@ -71,12 +71,12 @@ impl Trace {
     }
 
     /// The payload of a message that the client has sent.
-    pub(crate) fn said_payload(&self, message: &Publish<'_>) {
+    pub(crate) fn received_payload(&self, message: &Publish<'_>) {
         self.payload("<<-", message.headers().len(), message.body);
     }
 
     /// The payload of a message that is delivered to the client, behind so many bytes of headers.
-    pub(crate) fn told_payload(&self, header_len: usize, body: &[u8]) {
+    pub(crate) fn sent_payload(&self, header_len: usize, body: &[u8]) {
         self.payload("->>", header_len, body);
     }
 

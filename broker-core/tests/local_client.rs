@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use broker_core::auth::{Grant, Permissions};
-use broker_core::limits::MAILBOX_MESSAGES;
+use broker_core::limits::LOCAL_QUEUE_MESSAGES;
 use broker_core::{
     Broker, Client, CloseReason, HeaderMap, Limits, Options, PublishError, RequestError,
     SubjectError, SubscribeError,
@@ -218,14 +218,14 @@ fn a_full_mailbox_drops_what_comes_and_counts_it() {
     let broker = broker();
     let client = broker.client();
     let mut inbox = block_on(client.subscribe("a")).unwrap();
-    for number in 0..MAILBOX_MESSAGES + 3 {
+    for number in 0..LOCAL_QUEUE_MESSAGES + 3 {
         block_on(client.publish("a", number.to_string().into())).unwrap();
     }
     assert_eq!(inbox.dropped(), 3);
     assert_eq!(inbox.try_next().unwrap().payload, "0", "the newest are dropped, not the oldest");
     block_on(client.publish("a", "after".into())).unwrap();
     let rest: Vec<_> = std::iter::from_fn(|| inbox.try_next()).collect();
-    assert_eq!((rest.len(), inbox.dropped()), (MAILBOX_MESSAGES, 3));
+    assert_eq!((rest.len(), inbox.dropped()), (LOCAL_QUEUE_MESSAGES, 3));
     assert_eq!(rest.last().unwrap().payload, "after");
 }
 

@@ -144,7 +144,7 @@ fn what_is_refused_is_said_with_its_reason() {
             ..Limits::default()
         };
     });
-    for (said, expected) in [
+    for (received, expected) in [
         ("PUB no.x 0\r\n\r\n", r#"ERROR Publish Violation - Subject "no.x""#),
         ("PUB x _R_.x 0\r\n\r\n", r#"ERROR Publish Violation - Reply "_R_.x""#),
         ("SUB nos 7\r\n", r#"ERROR Subscription Violation - Subject "nos", SID 7"#),
@@ -163,8 +163,8 @@ fn what_is_refused_is_said_with_its_reason() {
         ("-ERR 'my error'\r\n", "ERROR Client Error 'my error'"),
         ("GET / HTTP/1.0\r\n", r#"ERROR Client parser ERROR, proto='"GET"...'"#),
     ] {
-        let lines = logged(&mut world, said);
-        assert_eq!(lines.last().unwrap(), expected, "{said:?}");
+        let lines = logged(&mut world, received);
+        assert_eq!(lines.last().unwrap(), expected, "{received:?}");
     }
     let long = format!("SUB {} 1\r\n", "x".repeat(100));
     assert_eq!(
@@ -233,7 +233,7 @@ fn connections_end_with_their_reason() {
     );
     let (mut slow, mut publisher) = (world.join_as(connect), world.join_as(connect));
     world.send(&mut slow, "SUB x 1\r\n");
-    slow.link.set_room(Some(0));
+    slow.write_handle.set_room(Some(0));
     world.send(&mut publisher, format!("PUB x 1001\r\n{}\r\n", "x".repeat(1001)));
     assert_eq!(
         lines_of(|| drop(slow)),
@@ -244,10 +244,10 @@ fn connections_end_with_their_reason() {
         ]
     );
     let mut stuck = world.join_as(connect);
-    stuck.link.set_room(Some(0));
+    stuck.write_handle.set_room(Some(0));
     world.send(&mut stuck, "PING\r\n");
     world.now += limits.write_deadline;
-    stuck.session.handle_timeout(world.now, &mut world.work);
+    stuck.session.handle_timeout(world.now, &mut world.scratch);
     let lines = lines_of(|| drop(stuck));
     assert_eq!(
         lines[0],

@@ -11,12 +11,12 @@ use futures_executor::block_on;
 
 /// Notes subjects; loses `lose.>`, doubles `double.>`, keeps `keep.>`.
 #[derive(Clone, Default)]
-struct Watch {
+struct RequestTracker {
     seen: Arc<Mutex<Vec<String>>>,
     kept: Arc<Mutex<Vec<Held>>>,
 }
 
-impl Probe for Watch {
+impl Probe for RequestTracker {
     fn pass(&self, message: &Passing<'_>) -> Fate {
         let subject = message.to_message().subject;
         self.seen.lock().unwrap().push(subject.to_string());
@@ -32,8 +32,9 @@ impl Probe for Watch {
     }
 }
 
-fn watched() -> (Broker, Watch) {
-    let (broker, watch) = (Broker::new(Options::default(), Instant::now), Watch::default());
+fn watched() -> (Broker, RequestTracker) {
+    let (broker, watch) =
+        (Broker::new(Options::default(), Instant::now), RequestTracker::default());
     assert!(broker.set_probe(watch.clone()));
     (broker, watch)
 }
@@ -54,7 +55,7 @@ fn it_sees_what_was_accepted_and_nothing_that_was_refused() {
 #[test]
 fn there_is_one_at_most() {
     let (broker, _) = watched();
-    assert!(!broker.set_probe(Watch::default()));
+    assert!(!broker.set_probe(RequestTracker::default()));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn info_comes_before_tls_or_behind_it() {
     let mut before = arrive(&mut world, Handshake::BeforeInfo);
     assert_eq!(before.read(), "");
     for party in [&mut after, &mut before] {
-        party.session.handle_secured(Some(security()), world.now, &mut world.work);
+        party.session.handle_secured(Some(security()), world.now, &mut world.scratch);
         assert_eq!(world.broker.security(party.session.id()).as_deref(), Some(&security()));
     }
     assert_eq!(after.read(), "");
@@ -50,9 +50,9 @@ fn info_comes_before_tls_or_behind_it() {
 fn a_client_that_waits_for_info_gets_it_once() {
     let mut world = world(NoAuth);
     let mut party = arrive(&mut world, Handshake::BeforeInfo);
-    party.session.greet(world.now, &mut world.work);
+    party.session.greet(world.now, &mut world.scratch);
     assert!(party.read().starts_with("INFO "));
-    party.session.handle_secured(Some(security()), world.now, &mut world.work);
+    party.session.handle_secured(Some(security()), world.now, &mut world.scratch);
     assert_eq!(party.read(), "");
 }
 
@@ -64,7 +64,7 @@ fn nobody_is_served_before_tls_has_come_about() {
     let mut party = arrive(&mut world, Handshake::AfterInfo);
     party.read();
     assert_ne!(party.session.read_limit(), usize::MAX, "a stranger's");
-    party.session.handle_secured(None, world.now, &mut world.work);
+    party.session.handle_secured(None, world.now, &mut world.scratch);
     assert_eq!(party.session.read_limit(), usize::MAX);
     world.send(&mut party, "PING\r\n");
     assert_eq!(party.read(), "PONG\r\n");
@@ -77,7 +77,7 @@ fn time_to_authenticate_begins_behind_tls() {
     let mut party = arrive(&mut world, Handshake::AfterInfo);
     party.read();
     world.now += Duration::from_secs(10);
-    party.session.handle_secured(Some(security()), world.now, &mut world.work);
+    party.session.handle_secured(Some(security()), world.now, &mut world.scratch);
     assert_eq!(party.session.next_timeout(), world.now + Duration::from_secs(2));
     world.wait(&mut party, Duration::from_secs(2));
     assert_eq!(party.read(), "-ERR 'Authentication Timeout'\r\n");
@@ -86,7 +86,7 @@ fn time_to_authenticate_begins_behind_tls() {
 #[test]
 fn who_does_not_come_to_tls_is_told_if_that_helps() {
     let mut world = world(NoAuth);
-    for (fault, told, reason) in [
+    for (fault, sent, reason) in [
         (
             ClientFault::TlsRequired("timeout".into()),
             "-ERR 'Secure Connection - TLS Required'\r\n",
@@ -101,8 +101,8 @@ fn who_does_not_come_to_tls_is_told_if_that_helps() {
     ] {
         let mut party = arrive(&mut world, Handshake::AfterInfo);
         party.read();
-        party.session.handle_insecure(&fault, world.now, &mut world.work);
-        assert_eq!(party.read(), told);
+        party.session.handle_insecure(&fault, world.now, &mut world.scratch);
+        assert_eq!(party.read(), sent);
         assert_eq!(party.session.closing(), Some(reason));
     }
 }

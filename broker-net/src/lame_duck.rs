@@ -65,21 +65,21 @@ pub(crate) async fn run(
         return;
     }
     tracing::info!("Closing existing clients");
-    let order = broker.order_of_leaving();
+    let order = broker.lame_duck_order();
     let count = order.others.len() + order.services.len();
     let pace = Pace::new(plan, count);
-    if going.let_go(broker, &order.others, &pace).await.is_break() {
+    if going.retire(broker, &order.others, &pace).await.is_break() {
         return;
     }
     if going.until_askers_are_gone(broker, order.services.len()).await.is_break()
-        || going.let_go(broker, &order.services, &pace).await.is_break()
+        || going.retire(broker, &order.services, &pace).await.is_break()
     {
         return;
     }
     // Whoever came in while the order was made, or hung in the system's queue.
-    let late = broker.order_of_leaving();
+    let late = broker.lame_duck_order();
     for id in late.others.into_iter().chain(late.services) {
-        broker.let_go(id);
+        broker.retire(id);
     }
     // Each has its own time limits.
     let _ = going.until(clock::now() + Duration::from_hours(1), 0).await;
@@ -119,18 +119,18 @@ impl Going<'_> {
         loop {
             self.until(end, left).await?;
             // If some of those who are asked have gone by themselves, the number alone does not tell.
-            if clock::now() >= end || broker.order_of_leaving().others.is_empty() {
+            if clock::now() >= end || broker.lame_duck_order().others.is_empty() {
                 return ControlFlow::Continue(());
             }
             left = self.connections.len().saturating_sub(1);
         }
     }
 
-    async fn let_go(&mut self, broker: &Broker, ids: &[u64], pace: &Pace) -> ControlFlow<()> {
+    async fn retire(&mut self, broker: &Broker, ids: &[u64], pace: &Pace) -> ControlFlow<()> {
         let mut batches = ids.chunks(pace.batch).peekable();
         while let Some(batch) = batches.next() {
             for id in batch {
-                broker.let_go(*id);
+                broker.retire(*id);
             }
             if batches.peek().is_some() {
                 self.until(clock::now() + pace.pause(), 0).await?;

@@ -15,21 +15,21 @@
 
 mod advertise;
 mod apply;
-mod checks;
+mod auth_checks;
 mod clock;
 mod conn;
-mod doors;
+mod custom_listener;
 mod handshake;
 mod lame_duck;
 mod listener;
-mod outlook;
-mod own_listener;
+mod listeners;
 mod pipe;
 pub mod proxy;
 mod server;
-mod strangers;
+mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unauthenticated;
 #[cfg(unix)]
 mod unix;
 #[cfg(feature = "websocket")]
@@ -45,10 +45,10 @@ pub use handshake::tls::{
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
 pub use lame_duck::LameDuck;
-pub use outlook::Outlook;
 pub use own_listener::{Carries, Listener};
 pub use pipe::LocalStream;
-pub use server::{Authenticators, BindError, Server, ServerBuilder, ServerOptions, Way};
+pub use server::{Authenticators, BindError, ListenerKind, Server, ServerBuilder, ServerOptions};
+pub use status::ServerStatus;
 #[cfg(unix)]
 pub use unix::UnixOptions;
 

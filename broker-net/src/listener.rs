@@ -20,7 +20,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
 
 /// A bound TCP socket.
-pub(crate) struct TcpDoor {
+pub(crate) struct TcpAcceptor {
     socket: Arc<TcpListener>,
     address: SocketAddr,
 }
@@ -30,7 +30,7 @@ pub(crate) fn random_seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
-impl TcpDoor {
+impl TcpAcceptor {
     pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Self> {
         let socket = Self::bind_any(host, port).await?;
         let address = socket.local_addr()?;
@@ -71,8 +71,8 @@ impl TcpDoor {
     }
 
     /// What can close it from elsewhere.
-    pub(crate) fn latch(&self) -> Latch {
-        Latch(Arc::downgrade(&self.socket))
+    pub(crate) fn guard(&self) -> ListenerGuard {
+        ListenerGuard(Arc::downgrade(&self.socket))
     }
 
     pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
@@ -83,9 +83,9 @@ impl TcpDoor {
 /// Closes a listener that somebody else holds, as soon as it is dropped: its port is free then, although
 /// the one who holds it has not noticed yet.
 #[derive(Debug, Default)]
-pub(crate) struct Latch(Weak<TcpListener>);
+pub(crate) struct ListenerGuard(Weak<TcpListener>);
 
-impl Drop for Latch {
+impl Drop for ListenerGuard {
     fn drop(&mut self) {
         if let Some(socket) = self.0.upgrade() {
             // Where that is no way to end listening, it ends when the socket is dropped.
@@ -139,7 +139,7 @@ impl Reserve {
         }
     }
 
-    pub(crate) async fn refuse_one(&mut self, listener: &TcpDoor) {
+    pub(crate) async fn refuse_one(&mut self, listener: &TcpAcceptor) {
         self.0 = None;
         let accepting = tokio::time::timeout(Duration::ZERO, listener.accept());
         if let Ok(Ok((stream, _))) = accepting.await {
@@ -160,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_inherit_what_the_listener_is_tuned_to() {
-        let listener = TcpDoor::bind("127.0.0.1", 0).await.unwrap();
+        let listener = TcpAcceptor::bind("127.0.0.1", 0).await.unwrap();
         let connecting = TcpStream::connect(listener.address());
         let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);
         let (stream, _) = accepted.unwrap();

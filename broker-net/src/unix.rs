@@ -36,14 +36,14 @@ impl UnixOptions {
 
 /// A bound socket. Dropped, it takes its file away.
 #[derive(Debug)]
-pub(crate) struct UnixDoor {
+pub(crate) struct UnixAcceptor {
     pub(crate) listener: UnixListener,
     path: PathBuf,
     /// Which file is ours: device and inode.
     file: (u64, u64),
 }
 
-impl UnixDoor {
+impl UnixAcceptor {
     /// Nobody can connect before the file's permissions are what they should be.
     pub(crate) fn bind(options: &UnixOptions) -> io::Result<Self> {
         let UnixOptions { path, mode, owner, group } = options;
@@ -69,7 +69,7 @@ impl UnixDoor {
     }
 }
 
-impl Drop for UnixDoor {
+impl Drop for UnixAcceptor {
     fn drop(&mut self) {
         remove_own(&self.path, self.file);
     }

@@ -8,11 +8,10 @@ use figment::Figment;
 use figment::value::{Dict, Value as Plain};
 use serde::de::DeserializeOwned;
 
-use super::Check;
 use super::layer::Layer;
 use super::problem::{Findings, Origin, Problem};
 use super::table::Section;
-use super::{environment, lang, settle};
+use super::{Check, environment, lang, settle};
 use crate::options::{Advice, Options, has_no_port};
 
 /// What is to be loaded. Kept, it loads the same again: for a reload.

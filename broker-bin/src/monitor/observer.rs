@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use broker_core::Broker;
-use broker_net::Outlook;
+use broker_net::ServerStatus;
 
 use super::metrics::Metrics;
 use super::process::Process;
@@ -85,7 +85,7 @@ pub struct Observer {
 #[derive(Debug)]
 struct Seen {
     broker: Broker,
-    outlook: Outlook,
+    outlook: ServerStatus,
     facts: ArcSwap<Facts>,
     started: Instant,
     wall: Wall,
@@ -122,7 +122,7 @@ impl Observer {
         Self::new(host, port, broker.broker(), broker.outlook())
     }
 
-    fn new(host: String, port: u16, broker: Broker, outlook: Outlook) -> Self {
+    fn new(host: String, port: u16, broker: Broker, outlook: ServerStatus) -> Self {
         let facts = Facts { host, port, ..Facts::default() };
         let seen = Seen {
             broker,

@@ -1,6 +1,6 @@
 //! The parameters of a request, read and refused as the reference does.
 
-use broker_core::error::Said;
+use broker_core::error::Quoted;
 
 /// What stands behind the `?`. Of several values of one name the first counts.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +73,7 @@ fn complaint(digits: &str) -> &'static str {
 
 // NATS 2.14: monitor.go decodeBool and its like, with the errors of Go's strconv.
 fn refuse(kind: &str, name: &str, function: &str, text: &str, why: &str) -> BadRequest {
-    let quoted = Said::from(text);
+    let quoted = Quoted::from(text);
     BadRequest(format!(
         "Error decoding {kind} for '{name}': strconv.{function}: parsing {quoted}: {why}"
     ))

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::time::Instant;
 
-use broker_core::outlet::{Link, Work};
+use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::client::{Arrival, ClientSession};
 use broker_core::{Broker, Options};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ const SHARED_READ_BYTES: usize = 32 << 10;
 /// One client that sends chunks round and round, and others that listen.
 pub(crate) struct Sessions {
     broker: Broker,
-    work: Work,
+    scratch: Scratch,
     now: Instant,
     publisher: ClientSession,
     listeners: Vec<ClientSession>,
@@ -30,7 +30,7 @@ pub(crate) struct Sessions {
 /// A client's end that takes all at once, as a socket with room does.
 struct Sink;
 
-impl Link for Sink {
+impl WriteHandle for Sink {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(pieces.iter().map(|piece| piece.len()).sum())
     }
@@ -44,10 +44,10 @@ impl Sessions {
     /// A client that will send these chunks, alone in its broker.
     pub(crate) fn sending(chunks: Vec<Chunk>) -> Self {
         let broker = Broker::new(Options::default(), Instant::now);
-        let mut work = Work::new();
+        let mut scratch = Scratch::new();
         let now = Instant::now();
-        let mut publisher = broker.open(Arrival::default(), Box::new(Sink), now, &mut work);
-        publisher.receive(now, CONNECT, None, &mut work);
+        let mut publisher = broker.open(Arrival::default(), Box::new(Sink), now, &mut scratch);
+        publisher.receive(now, CONNECT, None, &mut scratch);
         // A large message is read into memory of its own.
         let shared = |chunk: &Chunk| {
             let is_large = chunk.operations == 1 && chunk.bytes.len() >= SHARED_READ_BYTES;
@@ -57,7 +57,7 @@ impl Sessions {
         let chunks = chunks.map(|(shared, chunk)| (chunk, shared)).collect();
         Self {
             broker,
-            work,
+            scratch,
             now,
             publisher,
             listeners: Vec::new(),
@@ -71,10 +71,11 @@ impl Sessions {
     /// And `count` more clients that say `subscribe`; each message then reaches `deliveries` of them.
     pub(crate) fn heard_by(mut self, count: usize, subscribe: &[u8], deliveries: usize) -> Self {
         for _ in 0..count {
-            let link = Box::new(Sink);
-            let mut listener = self.broker.open(Arrival::default(), link, self.now, &mut self.work);
-            listener.receive(self.now, CONNECT, None, &mut self.work);
-            let received = listener.receive(self.now, subscribe, None, &mut self.work);
+            let write_handle = Box::new(Sink);
+            let mut listener =
+                self.broker.open(Arrival::default(), write_handle, self.now, &mut self.scratch);
+            listener.receive(self.now, CONNECT, None, &mut self.scratch);
+            let received = listener.receive(self.now, subscribe, None, &mut self.scratch);
             assert_eq!(received.used, subscribe.len(), "whole operations");
             self.listeners.push(listener);
         }
@@ -92,7 +93,7 @@ impl Scenario for Sessions {
         let (chunk, shared) = &self.chunks[self.next];
         self.next = (self.next + 1) % self.chunks.len();
         let input = shared.as_deref().unwrap_or(&chunk.bytes);
-        let received = self.publisher.receive(self.now, input, shared.as_ref(), &mut self.work);
+        let received = self.publisher.receive(self.now, input, shared.as_ref(), &mut self.scratch);
         assert_eq!(received.used, input.len(), "whole operations");
         self.sent += chunk.operations;
         chunk.operations * self.deliveries_each.max(1)

@@ -4,8 +4,8 @@
 //! ([`crate::session`]) and where it is delivered, and need nothing of another account but its
 //! interest.
 
+use crate::endpoint::Subscription;
 use crate::interest::Interest;
-use crate::subscription::Subscription;
 use crate::sync::{Arc, AtomicUsize};
 
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;

@@ -147,8 +147,8 @@ pub enum Decision {
 
 impl Decision {
     /// A decision that takes long, to be run where that hurts nobody.
-    pub fn compute(work: impl FnOnce() -> Result<Grant, Denied> + Send + 'static) -> Self {
-        Self::Compute(Compute(Box::new(work)))
+    pub fn compute(scratch: impl FnOnce() -> Result<Grant, Denied> + Send + 'static) -> Self {
+        Self::Compute(Compute(Box::new(scratch)))
     }
 
     /// Decides, if need be by computing here and now.

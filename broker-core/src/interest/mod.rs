@@ -12,7 +12,7 @@ mod matches;
 mod model;
 mod sublist;
 
-pub(crate) use cache::{AllForeseen, Foreseen, MatchCache};
+pub(crate) use cache::{MatchCache, Prefetched, PrefetchedBatch};
 pub(crate) use look_ups::LookUps;
 pub(crate) use matches::Matches;
 
@@ -30,7 +30,7 @@ pub(crate) trait Interested {
     /// A valid filter.
     fn filter(&self) -> &[u8];
     /// Reads a little of all that a delivery to it reads, so that it is near then.
-    fn touch(&self) -> usize;
+    fn touch_memory(&self) -> usize;
     /// The queue group it is a member of.
     fn queue(&self) -> Option<&[u8]>;
     /// Who it belongs to: those of one owner stand together in [`Matches`].
@@ -91,8 +91,8 @@ impl<S: Interested> Interest<S> {
     }
 
     /// Who wants these subjects will be asked next.
-    fn foresee(&self, subjects: &[Foreseen]) {
-        self.sublist.read().foresee(subjects);
+    fn prefetch(&self, subjects: &[Prefetched]) {
+        self.sublist.read().prefetch(subjects);
     }
 
     /// Grows whenever the interest in any subject with this one's first token changes.
@@ -126,7 +126,7 @@ impl<S: Interested> Interest<S> {
 /// processor has them under way at the same time; what they bring does not matter.
 fn touch_all<'a, S: Interested + 'a>(subscriptions: impl Iterator<Item = &'a Arc<S>>) {
     let sum = subscriptions.fold(0, |sum: usize, subscription| {
-        sum.wrapping_add(Arc::strong_count(subscription)).wrapping_add(subscription.touch())
+        sum.wrapping_add(Arc::strong_count(subscription)).wrapping_add(subscription.touch_memory())
     });
     std::hint::black_box(sum);
 }

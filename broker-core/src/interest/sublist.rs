@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::matches::Matches;
-use super::{Foreseen, Interested, touch_all};
+use super::{Interested, Prefetched, touch_all};
 use crate::limits::BATCH_RUNS;
 use crate::stats::InterestStats;
 use crate::subject::{Token, tokens};
@@ -123,8 +123,8 @@ impl<S: Interested> Sublist<S> {
         removed.is_some()
     }
 
-    /// See [`Interest::foresee`](super::Interest::foresee).
-    pub(super) fn foresee(&self, subjects: &[Foreseen]) {
+    /// See [`Interest::prefetch`](super::Interest::foresee).
+    pub(super) fn prefetch(&self, subjects: &[Prefetched]) {
         if self.literal.is_empty() {
             return;
         }

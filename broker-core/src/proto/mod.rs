@@ -3,6 +3,7 @@
 //! [`parser`] reads what clients send, [`reply`] what they are sent (for tests, tools and clients),
 //! [`encode`] writes the latter.
 
+mod batch;
 pub mod connect;
 pub mod encode;
 pub mod info;
@@ -13,4 +14,4 @@ pub mod reply;
 pub use connect::ConnectOptions;
 pub use info::Info;
 pub use op::{Op, Publish};
-pub use parser::{Parsed, Parser, Terms};
+pub use parser::{Parsed, Parser, ParserLimits};

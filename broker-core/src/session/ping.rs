@@ -22,7 +22,7 @@ pub(super) struct Ping {
     /// PINGs sent since the last PONG.
     unanswered: u32,
     sent: Option<Instant>,
-    heard: Instant,
+    last_activity: Instant,
 }
 
 /// What a party's silence calls for.
@@ -36,7 +36,7 @@ pub(super) enum Due {
 impl Ping {
     pub(super) fn new(now: Instant, limits: &Limits, own_interval: Option<Duration>) -> Self {
         let next = now + own_interval.unwrap_or(limits.ping_interval);
-        Self { own_interval, next, unanswered: 0, sent: None, heard: now }
+        Self { own_interval, next, unanswered: 0, sent: None, last_activity: now }
     }
 
     fn interval(&self, limits: &Limits) -> Duration {
@@ -60,8 +60,8 @@ impl Ping {
     }
 
     /// Something came that shows life.
-    pub(super) fn heard(&mut self, now: Instant) {
-        self.heard = now;
+    pub(super) fn note_activity(&mut self, now: Instant) {
+        self.last_activity = now;
     }
 
     /// PONG came. Returns the round trip.
@@ -76,7 +76,7 @@ impl Ping {
         }
         let interval = self.interval(limits);
         self.next = now + interval;
-        let is_silent = now.saturating_duration_since(self.heard) >= interval;
+        let is_silent = now.saturating_duration_since(self.last_activity) >= interval;
         let must_measure =
             self.sent.is_none_or(|sent| now.saturating_duration_since(sent) > MEASURE_AGAIN);
         if !is_silent && !must_measure {
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(ping.handle_timeout(at(1), &limits), Due::Nothing);
         assert_eq!(ping.handle_timeout(at(3), &limits), Due::Ping, "the early one");
         assert_eq!(ping.answered(at(4)), Some(Duration::from_secs(1)));
-        ping.heard(at(12));
+        ping.note_activity(at(12));
         assert_eq!(ping.handle_timeout(at(13), &limits), Due::Nothing, "it was busy");
         assert_eq!(ping.handle_timeout(at(23), &limits), Due::Ping);
         assert_eq!(ping.handle_timeout(at(33), &limits), Due::Ping);

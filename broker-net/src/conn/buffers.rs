@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use broker_core::outlet::Work;
+use broker_core::endpoint::Scratch;
 
 /// How much is read at once. 64 KiB cost more CPU a message in most scenarios of tests/load (more system
 /// calls, smaller writes to each member of a queue group); 128 KiB were between.
@@ -10,7 +10,7 @@ pub(super) const READ_BYTES: usize = 256 << 10;
 
 /// What one thread lends to the connection it serves.
 pub(crate) struct Buffers {
-    pub(crate) work: Work,
+    pub(crate) scratch: Scratch,
     pub(crate) read: Box<[u8]>,
     pub(super) samples: Samples,
 }
@@ -33,7 +33,7 @@ impl Samples {
 
 thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers {
-        work: Work::new(),
+        scratch: Scratch::new(),
         read: vec![0; READ_BYTES].into_boxed_slice(),
         samples: Samples { left: 1 },
     });

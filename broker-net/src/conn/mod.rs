@@ -4,8 +4,8 @@
 //! task; only what the socket does not take at once is left for the task to write.
 
 mod buffers;
-mod link;
 mod reader;
+mod socket;
 mod transport;
 #[cfg(unix)]
 mod unix;
@@ -17,21 +17,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use broker_core::auth::{Denied, Grant};
-use broker_core::outlet::Drained;
+use broker_core::endpoint::Drained;
 use broker_core::session::ClientSession;
 use broker_core::session::client::Handshake;
 use broker_core::{Broker, CloseReason};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::checks::Checks;
+use crate::auth_checks::AuthChecks;
 use crate::clock;
-use crate::handshake::{Agreement, Arriving};
-use crate::strangers::Stranger;
+use crate::handshake::{AcceptedConnection, Handshake};
+use crate::unauthenticated::UnauthenticatedGuard;
 pub(crate) use buffers::with_buffers;
-pub(crate) use link::Socket;
-use link::Writer;
 use reader::{Read, Reader};
+pub(crate) use socket::Socket;
+use socket::Writer;
 pub(crate) use transport::Transport;
 
 /// How long a client may take to read the last words that were meant for it.
@@ -50,38 +50,44 @@ const CHUNKS_A_TURN: usize = 2;
 
 /// Serves a connection until it ends. Dropped, it closes the connection.
 ///
-/// `arriving` is boxed because a future keeps room for its arguments as long as it lives.
+/// `accepted` is boxed because a future keeps room for its arguments as long as it lives.
 pub(crate) async fn serve(
-    arriving: Box<Arriving>,
+    accepted: Box<AcceptedConnection>,
     broker: Broker,
-    checks: Arc<Checks>,
-    stranger: Stranger,
+    auth_checks: Arc<AuthChecks>,
+    unauthenticated_guard: UnauthenticatedGuard,
 ) {
-    let Arriving { socket, arrival, agreement } = *arriving;
+    let AcceptedConnection { socket, arrival, handshake } = *accepted;
     let handshake = arrival.handshake;
     let session = with_buffers(|buffers| {
-        broker.open(arrival, Box::new(Writer(Arc::clone(&socket))), clock::now(), &mut buffers.work)
+        broker.open(
+            arrival,
+            Box::new(Writer(Arc::clone(&socket))),
+            clock::now(),
+            &mut buffers.scratch,
+        )
     });
     #[cfg(feature = "testing")]
     socket.transport.note_id(session.id());
     // Only sessions keep the broker alive from here on.
     drop(broker);
-    let stranger = Some(stranger).filter(|_| session.is_stranger());
-    if let Some(stranger) = &stranger {
-        stranger.has_session(session.outlet());
+    let unauthenticated_guard =
+        Some(unauthenticated_guard).filter(|_| session.is_unauthenticated());
+    if let Some(unauthenticated_guard) = &unauthenticated_guard {
+        unauthenticated_guard.has_session(session.byte_queue());
     }
     let mut connection = Connection {
         session,
         reader: Reader::default(),
         socket,
-        checks,
+        auth_checks,
         checking: None,
-        stranger,
+        unauthenticated_guard,
         must_flush: false,
     };
-    if let Some(agreement) = agreement {
+    if let Some(handshake) = handshake {
         // Boxed, as the end is: what only the beginning needs.
-        Box::pin(connection.agree(agreement, handshake)).await;
+        Box::pin(connection.handshake(handshake, handshake)).await;
     }
     let reason = {
         let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
@@ -120,60 +126,61 @@ struct Connection {
     session: ClientSession,
     reader: Reader,
     socket: Arc<Socket>,
-    checks: Arc<Checks>,
+    auth_checks: Arc<AuthChecks>,
     /// The check of credentials that is under way; input waits for it.
     checking: Option<oneshot::Receiver<Result<Grant, Denied>>>,
     /// Until it has shown who it is.
-    stranger: Option<Stranger>,
+    unauthenticated_guard: Option<UnauthenticatedGuard>,
     /// Deliveries wait for the end of the turn.
     must_flush: bool,
 }
 
 impl Connection {
     /// Comes to terms with the client before it is listened to; if that fails the session is closing.
-    async fn agree(&mut self, mut agreement: Box<dyn Agreement>, handshake: Handshake) {
+    async fn handshake(&mut self, mut handshake: Box<dyn Handshake>, handshake: Handshake) {
         // It is one too many, perhaps.
         if self.session.closing().is_some() {
             return;
         }
-        let (socket, outlet) = (Arc::clone(&self.socket), Arc::clone(self.session.outlet()));
+        let (socket, byte_queue) =
+            (Arc::clone(&self.socket), Arc::clone(self.session.byte_queue()));
         let ending = || {
             poll_fn(|cx| {
                 socket.register(cx.waker());
-                outlet.ending().map_or(Poll::Pending, |_| Poll::Ready(()))
+                byte_queue.ending().map_or(Poll::Pending, |_| Poll::Ready(()))
             })
         };
         if handshake == Handshake::BeforeInfo {
             let begins = tokio::select! {
                 biased;
                 () = ending() => return,
-                begins = agreement.begins() => begins,
+                begins = handshake.begins() => begins,
             };
             if !begins {
-                with_buffers(|buffers| self.session.greet(clock::now(), &mut buffers.work));
+                with_buffers(|buffers| self.session.greet(clock::now(), &mut buffers.scratch));
             }
         }
         let agreed = tokio::select! {
             biased;
             () = ending() => return,
-            agreed = agreement.agree() => agreed,
+            agreed = handshake.handshake() => agreed,
         };
         let (session, now) = (&mut self.session, clock::now());
         with_buffers(|buffers| match agreed {
-            Ok(security) => session.handle_secured(security, now, &mut buffers.work),
-            Err(fault) => session.handle_insecure(&fault, now, &mut buffers.work),
+            Ok(security) => session.handle_secured(security, now, &mut buffers.scratch),
+            Err(fault) => session.handle_insecure(&fault, now, &mut buffers.scratch),
         });
     }
 
     /// Serves until the connection must end. Never ready before that.
     fn poll(&mut self, timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let polled = self.take_turn(timer, cx);
-        if self.stranger.is_some() && !self.session.is_stranger() {
-            self.stranger = None;
+        if self.unauthenticated_guard.is_some() && !self.session.is_unauthenticated() {
+            self.unauthenticated_guard = None;
         }
         // What was read while more was expected has waited for the end of the turn.
         if std::mem::take(&mut self.must_flush) {
-            with_buffers(|buffers| self.session.flush(clock::now(), &mut buffers.work));
+            with_buffers(|buffers| self.session.flush(clock::now(), &mut buffers.scratch));
             self.reader.note_flush(&mut self.session);
         }
         polled
@@ -187,9 +194,9 @@ impl Connection {
             if let Some(reason) = self.session.closing() {
                 return Poll::Ready(reason);
             }
-            if self.session.has_news() {
+            if self.session.has_update() {
                 let now = clock::now();
-                with_buffers(|buffers| self.session.handle_news(now, &mut buffers.work));
+                with_buffers(|buffers| self.session.handle_update(now, &mut buffers.scratch));
                 timer.as_mut().reset(self.session.next_timeout().into());
                 continue;
             }
@@ -198,7 +205,7 @@ impl Connection {
                 timer.as_mut().reset(self.session.next_timeout().into());
                 continue;
             }
-            if let Some(deadline) = self.session.outlet().write_deadline() {
+            if let Some(deadline) = self.session.byte_queue().write_deadline() {
                 if timer.deadline() > deadline.into() {
                     timer.as_mut().reset(deadline.into());
                     continue;
@@ -212,7 +219,7 @@ impl Connection {
             if !self.session.wants_input() {
                 return Poll::Pending;
             }
-            let is_first_news = self.session.next_timeout();
+            let timeout_before = self.session.next_timeout();
             match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
                 Read::Some => self.must_flush = false,
                 Read::Full => self.must_flush = true,
@@ -220,11 +227,11 @@ impl Connection {
                 Read::Failed => return Poll::Ready(CloseReason::ReadError),
             }
             if let Some(check) = self.session.take_check() {
-                self.checking = Some(self.checks.start(check));
+                self.checking = Some(self.auth_checks.start(check));
             }
             // CONNECT brings the first PING forward.
             let next = self.session.next_timeout();
-            if next < is_first_news {
+            if next < timeout_before {
                 timer.as_mut().reset(next.into());
             }
         }
@@ -235,7 +242,7 @@ impl Connection {
     fn handle_timeout(&mut self) {
         self.reader.give_up_idle_memory();
         let now = clock::now();
-        with_buffers(|buffers| self.session.handle_timeout(now, &mut buffers.work));
+        with_buffers(|buffers| self.session.handle_timeout(now, &mut buffers.scratch));
     }
 
     /// Writes what the socket did not take before, if it takes it now.
@@ -250,8 +257,8 @@ impl Connection {
     }
 
     fn drain(&self) -> Drained {
-        let outlet = self.session.outlet();
-        with_buffers(|buffers| outlet.drain(clock::now(), true, &mut buffers.work))
+        let byte_queue = self.session.byte_queue();
+        with_buffers(|buffers| byte_queue.drain(clock::now(), true, &mut buffers.scratch))
     }
 
     /// Pending while credentials are being checked.
@@ -260,7 +267,7 @@ impl Connection {
         let result = ready!(Pin::new(checking).poll(cx)).unwrap_or(Err(Denied::Unavailable));
         self.checking = None;
         let now = clock::now();
-        with_buffers(|buffers| self.session.handle_checked(result, now, &mut buffers.work));
+        with_buffers(|buffers| self.session.handle_checked(result, now, &mut buffers.scratch));
         self.reader.look_again();
         Poll::Ready(())
     }
@@ -268,9 +275,9 @@ impl Connection {
     /// Lets the last words leave, and closes.
     async fn end(mut self, reason: CloseReason) {
         // Nobody must wait for it.
-        self.session.ignore_news();
+        self.session.ignore_updates();
         match reason {
-            _ if self.session.has_parted() => self.part().await,
+            _ if self.session.has_half_closed() => self.half_close().await,
             CloseReason::ClientClosed | CloseReason::ReadError => {}
             // The server has a deadline for all of its connections.
             CloseReason::ServerShutdown => self.flush().await,
@@ -291,21 +298,21 @@ impl Connection {
 
     /// Lets a client go that was not told: it gets all there is with the end behind it, and what it has
     /// sent by the time it notices counts.
-    async fn part(&mut self) {
+    async fn half_close(&mut self) {
         let patience = self.session.patience();
         // Together they leave in one piece, so that the client does not act on the one before it
         // learns of the other.
         self.socket.transport.cork();
-        self.session.outlet().release();
+        self.session.byte_queue().release();
         let _ = tokio::time::timeout(patience, self.flush()).await;
         let _ = self.socket.say_why(CloseReason::ServerShutdown, patience).await;
         // If it fails, the client has gone, and there is nothing more to hear either.
         let _ = self.socket.transport.shut_down_write();
         let hearing_out = poll_fn(|cx| {
-            while self.session.has_parted() {
+            while self.session.has_half_closed() {
                 match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
                     Read::Some | Read::Full => with_buffers(|buffers| {
-                        self.session.flush(clock::now(), &mut buffers.work);
+                        self.session.flush(clock::now(), &mut buffers.scratch);
                     }),
                     Read::End | Read::Failed => break,
                 }
@@ -329,7 +336,9 @@ impl Connection {
 mod tests {
     use super::*;
 
-    fn future_bytes<F>(_: impl FnOnce(Box<Arriving>, Broker, Arc<Checks>, Stranger) -> F) -> usize {
+    fn future_bytes<F>(
+        _: impl FnOnce(Box<AcceptedConnection>, Broker, Arc<AuthChecks>, UnauthenticatedGuard) -> F,
+    ) -> usize {
         size_of::<F>()
     }
 

@@ -12,7 +12,7 @@ use broker_core::session::client::Received;
 use bytes::{Bytes, BytesMut};
 
 use super::buffers::{Buffers, READ_BYTES, with_buffers};
-use super::link::Socket;
+use super::socket::Socket;
 use crate::clock;
 
 /// A message of this size or more is read into memory of its own.
@@ -78,7 +78,7 @@ impl Reader {
         if std::mem::take(&mut self.must_look) {
             let kept = std::mem::take(&mut self.kept);
             with_buffers(|buffers| {
-                let received = session.receive(clock::now(), &kept, None, &mut buffers.work);
+                let received = session.receive(clock::now(), &kept, None, &mut buffers.scratch);
                 self.keep(&kept, received);
             });
             return Poll::Ready(Read::Some);
@@ -129,7 +129,7 @@ impl Reader {
         session: &mut ClientSession,
         buffers: &mut Buffers,
     ) -> io::Result<usize> {
-        let Buffers { work, read, samples } = buffers;
+        let Buffers { scratch, read, samples } = buffers;
         let kept = self.kept.len();
         // What was kept leaves room: it is less than a large message.
         let end = session.read_limit().clamp(kept + 1, READ_BYTES.max(kept + 1)).min(read.len());
@@ -139,7 +139,7 @@ impl Reader {
         let input = &read[..kept + len];
         self.is_full = kept + len == READ_BYTES;
         if self.is_full {
-            work.expect_more();
+            scratch.expect_more();
         }
         let now = clock::now();
         if samples.is_due() && self.measured_since.is_none() {
@@ -147,7 +147,7 @@ impl Reader {
             session.take_has_published();
             self.measured_since = Some(now);
         }
-        let received = session.receive(now, input, None, work);
+        let received = session.receive(now, input, None, scratch);
         self.keep(input, received);
         Ok(len)
     }
@@ -172,7 +172,7 @@ impl Reader {
 
     fn receive_large(&mut self, data: &Bytes, session: &mut ClientSession) {
         with_buffers(|buffers| {
-            let received = session.receive(clock::now(), data, Some(data), &mut buffers.work);
+            let received = session.receive(clock::now(), data, Some(data), &mut buffers.scratch);
             self.keep(data, received);
         });
     }

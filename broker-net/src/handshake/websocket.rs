@@ -11,15 +11,15 @@ use broker_core::ClientFault;
 #[cfg(feature = "tls-core")]
 use broker_core::Security;
 use broker_core::auth::Authenticator;
-use broker_core::carrier::{Carrier, OwnAuthenticator, Websocket, WebsocketEntrance};
 use broker_core::session::client::Arrival;
 #[cfg(feature = "tls-core")]
 use broker_core::session::client::Handshake;
+use broker_core::transport::{ListenerAuthenticator, TransportInfo, Websocket, WebsocketListener};
 use tokio::net::TcpStream;
 
+use super::{AcceptedConnection, canonical};
 #[cfg(feature = "tls-core")]
-use super::{Agreement, Entrance, Soon, tls};
-use super::{Arriving, canonical};
+use super::{BoxFuture, Handshake, ListenerConfig, tls};
 use crate::conn::{Socket, Transport, with_buffers};
 use crate::websocket::{
     self, AllowedOrigins, Client, CookieNames, ExtraHeaders, HEAD_BYTES, Refusal, Rules,
@@ -105,20 +105,20 @@ impl WebsocketOptions {
 }
 
 /// What connections of a listener for WebSocket have to pass.
-pub(crate) struct Hatch {
+pub(crate) struct WebsocketAcceptor {
     rules: Rules,
     headers: ExtraHeaders,
     timeout: Duration,
     address: SocketAddr,
-    entrance: Arc<WebsocketEntrance>,
+    listener_config: Arc<WebsocketListener>,
     /// The entrance's.
-    authenticator: OwnAuthenticator,
+    authenticator: ListenerAuthenticator,
     /// TLS of its own.
     #[cfg(feature = "tls-core")]
-    below: Arc<Entrance>,
+    below: Arc<ListenerConfig>,
 }
 
-impl Hatch {
+impl WebsocketAcceptor {
     /// `address`: the one that was bound.
     pub(crate) fn new(
         options: &WebsocketOptions,
@@ -126,9 +126,9 @@ impl Hatch {
         authenticator: Option<Arc<dyn Authenticator>>,
     ) -> Self {
         let is_tls = options.is_tls();
-        let own = OwnAuthenticator::default();
+        let own = ListenerAuthenticator::default();
         own.set(authenticator);
-        let entrance = WebsocketEntrance {
+        let listener_config = WebsocketListener {
             host: options.host.clone(),
             port: address.port(),
             is_tls,
@@ -148,7 +148,7 @@ impl Hatch {
             headers: options.headers.clone(),
             timeout: options.handshake_timeout,
             address,
-            entrance: Arc::new(entrance),
+            listener_config: Arc::new(listener_config),
             authenticator: own,
             #[cfg(feature = "tls-core")]
             below: Arc::default(),
@@ -160,7 +160,7 @@ impl Hatch {
     }
 
     pub(crate) fn url(&self) -> String {
-        let scheme = if self.entrance.is_tls { "wss" } else { "ws" };
+        let scheme = if self.listener_config.is_tls { "wss" } else { "ws" };
         let Self { address, .. } = self;
         if address.ip().is_unspecified() {
             return format!("{scheme}://127.0.0.1:{}", address.port());
@@ -196,11 +196,11 @@ impl Hatch {
         stream: TcpStream,
         remote: SocketAddr,
         max_payload_bytes: usize,
-    ) -> Option<Arriving> {
+    ) -> Option<AcceptedConnection> {
         let remote = canonical(remote);
         let admitting = self.admit_patiently(stream, remote, max_payload_bytes);
         match tokio::time::timeout(self.timeout, admitting).await {
-            Ok(Ok(arriving)) => return Some(arriving),
+            Ok(Ok(accepted)) => return Some(accepted),
             Ok(Err(Failure::Refused(refusal))) => log(remote, &refusal),
             Ok(Err(Failure::Fault(fault))) => tracing::debug!("{remote} - {fault}"),
             Ok(Err(Failure::Io(error))) => tracing::debug!("{remote} - {error}"),
@@ -214,7 +214,7 @@ impl Hatch {
         stream: TcpStream,
         remote: SocketAddr,
         max_payload_bytes: usize,
-    ) -> Result<Arriving, Failure> {
+    ) -> Result<AcceptedConnection, Failure> {
         let mut arrival = Arrival { remote: Some(remote), ..Arrival::default() };
         #[cfg(feature = "tls-core")]
         if let Some(config) = self.below.tls.config() {
@@ -222,14 +222,14 @@ impl Hatch {
             arrival.handshake = Handshake::BeforeInfo;
             let (socket, security) =
                 tls::shake_hands(&self.below, stream, config).await.map_err(Failure::Fault)?;
-            let agreement: Box<dyn Agreement> = Box::new(Agreed(Some(security)));
+            let handshake: Box<dyn Handshake> = Box::new(Agreed(Some(security)));
             let (socket, websocket) = self.upgrade(socket, max_payload_bytes).await?;
-            arrival.carrier = Carrier::Websocket(Arc::new(websocket));
-            return Ok(Arriving { socket, arrival, agreement: Some(agreement) });
+            arrival.transport_info = TransportInfo::Websocket(Arc::new(websocket));
+            return Ok(AcceptedConnection { socket, arrival, handshake: Some(handshake) });
         }
         let (socket, websocket) = self.upgrade(stream, max_payload_bytes).await?;
-        arrival.carrier = Carrier::Websocket(Arc::new(websocket));
-        Ok(Arriving { socket, arrival, agreement: None })
+        arrival.transport_info = TransportInfo::Websocket(Arc::new(websocket));
+        Ok(AcceptedConnection { socket, arrival, handshake: None })
     }
 
     /// Hears the request, and answers it.
@@ -252,7 +252,7 @@ impl Hatch {
         let websocket = Websocket {
             cookies: client.cookies,
             forwarded_for: client.forwarded_for,
-            entrance: Arc::clone(&self.entrance),
+            listener_config: Arc::clone(&self.listener_config),
         };
         Ok((Arc::new(socket), websocket))
     }
@@ -339,19 +339,19 @@ fn log(remote: SocketAddr, refusal: &Refusal) {
 struct Agreed(Option<Security>);
 
 #[cfg(feature = "tls-core")]
-impl Agreement for Agreed {
-    fn begins(&mut self) -> Soon<'_, bool> {
+impl Handshake for Agreed {
+    fn begins(&mut self) -> BoxFuture<'_, bool> {
         Box::pin(async { true })
     }
 
-    fn agree(&mut self) -> Soon<'_, Result<Option<Security>, ClientFault>> {
+    fn handshake(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>> {
         let security = self.0.take();
         Box::pin(async { Ok(security) })
     }
 }
 
-impl fmt::Debug for Hatch {
+impl fmt::Debug for WebsocketAcceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hatch").field("entrance", &self.entrance).finish_non_exhaustive()
+        f.debug_struct("Hatch").field("entrance", &self.listener_config).finish_non_exhaustive()
     }
 }

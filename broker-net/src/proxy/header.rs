@@ -294,8 +294,8 @@ mod tests {
         fn what_the_beginning_says_more_bytes_do_not_unsay(bytes in any_start()) {
             let whole = parse(&bytes);
             for end in 0..bytes.len() {
-                let part = parse(&bytes[..end]);
-                prop_assert!(part == Ok(None) || part == whole, "{:?} then {:?}", part, whole);
+                let half_close = parse(&bytes[..end]);
+                prop_assert!(half_close == Ok(None) || half_close == whole, "{:?} then {:?}", half_close, whole);
             }
             if bytes.len() >= PEEK_BYTES {
                 prop_assert!(whole != Ok(None));

@@ -38,17 +38,17 @@
 //! What waits in vain panics, and says what did happen. A broker that is dropped by a panic prints the
 //! last lines that its clients said and were told. No logger is needed for it, and none is installed.
 
+mod authenticator;
 mod block_on;
 mod broker;
 mod builder;
 #[cfg(feature = "testing-tls")]
 mod certificates;
-mod door;
 mod fault;
-pub(crate) mod gate;
-mod home;
 mod kit;
 mod lines;
+mod own_thread;
+pub(crate) mod stall;
 mod tap;
 mod wait;
 mod watcher;

@@ -37,10 +37,10 @@ impl Deflate {
         let mut window = Window::new(window_bits);
         for mut piece in pieces {
             while !piece.is_empty() {
-                let (part, rest) = piece.split_at(window.left.min(piece.len()));
+                let (half_close, rest) = piece.split_at(window.left.min(piece.len()));
                 piece = rest;
-                self.feed(part, FlushCompress::None);
-                window.left -= part.len();
+                self.feed(half_close, FlushCompress::None);
+                window.left -= half_close.len();
                 if window.left == 0 {
                     // It forgets what was before.
                     self.feed(&[], FlushCompress::Full);

@@ -52,8 +52,8 @@ impl ExtraHeaders {
         if name.is_empty() || !name.bytes().all(is_token) || !value.bytes().all(is_text) {
             return Err(BadHeader::Text(name.to_owned()));
         }
-        for part in [name, ": ", value, "\r\n"] {
-            self.0.push_str(part);
+        for half_close in [name, ": ", value, "\r\n"] {
+            self.0.push_str(half_close);
         }
         Ok(())
     }
@@ -71,8 +71,8 @@ pub fn accept(client: &Client, extra: &ExtraHeaders) -> Vec<u8> {
     let mut answer = String::from(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
-    for part in ["Sec-WebSocket-Accept: ", &client.accept_key, "\r\n"] {
-        answer.push_str(part);
+    for half_close in ["Sec-WebSocket-Accept: ", &client.accept_key, "\r\n"] {
+        answer.push_str(half_close);
     }
     if client.is_compressed {
         answer.push_str("Sec-WebSocket-Extensions: permessage-deflate");

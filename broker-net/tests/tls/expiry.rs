@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 use broker_net::{Server, TlsOptions};
 use tokio::time::Instant;
 use tracing::field::{Field, Visit};
-use tracing::span;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::authority::Authority;
 

@@ -5,13 +5,13 @@
 //! | which path shows what | `routes` |
 //! | answers as the reference sends them | `answer` |
 //! | who may look | `access` |
-//! | making answers a few at a time, and what they may take | `kitchen` |
+//! | making answers a few at a time, and what they may take | `response_pool` |
 //! | the socket, and connections that do not last | `server`, `patience` |
 
 mod access;
 mod answer;
-mod kitchen;
 mod patience;
+mod response_pool;
 mod routes;
 mod server;
 

@@ -33,7 +33,7 @@ pub(super) fn write(
     gauge("natsd_cpu_seconds", "Processor time used since the process began.", used);
 
     for carrier in ["tcp", "websocket", "unix", "memory", "stream"] {
-        let count = connections.iter().filter(|one| one.carrier == carrier).count();
+        let count = connections.iter().filter(|one| one.transport == carrier).count();
         let labels = [("carrier", carrier)];
         writer.gauge("natsd_connections", "Clients connected.", &labels, count as f64);
     }

@@ -17,7 +17,7 @@
 //! assert_eq!(&input[used..], b"PING\r\n");
 //! ```
 
-pub(crate) mod plain;
+pub(crate) mod fast;
 
 use memchr::memchr;
 
@@ -30,7 +30,7 @@ const BLANKS_BYTES: usize = 1024;
 
 /// What the client at hand may send.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Terms {
+pub struct ParserLimits {
     /// The longest control line without its verb.
     pub max_control_line_bytes: usize,
     /// The largest payload with its headers.
@@ -39,13 +39,13 @@ pub struct Terms {
     pub headers: bool,
 }
 
-impl Default for Terms {
+impl Default for ParserLimits {
     fn default() -> Self {
         Self { max_control_line_bytes: 4096, max_payload_bytes: 1 << 20, headers: true }
     }
 }
 
-impl Terms {
+impl ParserLimits {
     /// How much of a control line that has not ended the parser may leave to be passed again.
     pub(crate) fn max_kept_line_bytes(&self) -> usize {
         // The longest verb, blanks, arguments and a CR.
@@ -133,13 +133,17 @@ impl Parser {
     ///
     /// [`ClientFault`] if no bytes to come could make this right.
     #[inline]
-    pub fn parse<'a>(&mut self, input: &'a [u8], terms: &Terms) -> Result<Parsed<'a>, ClientFault> {
+    pub fn parse<'a>(
+        &mut self,
+        input: &'a [u8],
+        limits: &ParserLimits,
+    ) -> Result<Parsed<'a>, ClientFault> {
         if self.skipping.is_none()
-            && let Some((message, used)) = plain::publish(input, terms)
+            && let Some((message, used)) = plain::publish(input, limits)
         {
             return Ok(Parsed::Op { op: Op::Publish(message), used });
         }
-        self.parse_any(input, terms)
+        self.parse_any(input, limits)
     }
 
     /// Is the next byte the first of an operation?
@@ -148,7 +152,11 @@ impl Parser {
     }
 
     /// Every operation in every spelling.
-    fn parse_any<'a>(&mut self, input: &'a [u8], terms: &Terms) -> Result<Parsed<'a>, ClientFault> {
+    fn parse_any<'a>(
+        &mut self,
+        input: &'a [u8],
+        limits: &ParserLimits,
+    ) -> Result<Parsed<'a>, ClientFault> {
         if let Some(bare) = self.skipping {
             return Ok(self.skip_line(bare, input, 0));
         }
@@ -158,12 +166,12 @@ impl Parser {
         if let Verb::Bare(bare) = verb {
             return Ok(self.skip_line(bare, input, at));
         }
-        let Some(line) = line(input, at, verb, terms)? else {
+        let Some(line) = line(input, at, verb, limits)? else {
             return Ok(Parsed::Partial { used: 0, whole: 0 });
         };
         let op = match verb {
             Verb::Publish | Verb::PublishHeaders => {
-                return publish(input, &line, verb == Verb::PublishHeaders, terms);
+                return publish(input, &line, verb == Verb::PublishHeaders, limits);
             }
             Verb::Subscribe => subscribe(line.arguments)?,
             Verb::Unsubscribe => unsubscribe(line.arguments)?,
@@ -217,7 +225,7 @@ fn line<'a>(
     input: &'a [u8],
     at: usize,
     verb: Verb,
-    terms: &Terms,
+    limits: &ParserLimits,
 ) -> Result<Option<Line<'a>>, ClientFault> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let blanks = input[at..].iter().take_while(|byte| is_blank(byte)).count();
@@ -227,7 +235,7 @@ fn line<'a>(
         return Err(ClientFault::UnknownOperation);
     }
     let start = at + blanks;
-    let limit = terms.max_control_line_bytes;
+    let limit = limits.max_control_line_bytes;
     // NATS 2.14: the first byte behind the blanks belongs to the arguments, whatever it is.
     let end = input.get(start + 1..).and_then(|rest| memchr(b'\n', rest));
     let end = end.map(|end| start + 1 + end);
@@ -303,10 +311,10 @@ fn publish<'a>(
     input: &'a [u8],
     line: &Line<'a>,
     with_headers: bool,
-    terms: &Terms,
+    limits: &ParserLimits,
 ) -> Result<Parsed<'a>, ClientFault> {
     let name = if with_headers { "HPUB" } else { "PUB" };
-    if with_headers && !terms.headers {
+    if with_headers && !limits.headers {
         return Err(ClientFault::HeadersNotSupported);
     }
     let bad_arguments = ClientFault::BadArguments(name);
@@ -330,8 +338,8 @@ fn publish<'a>(
     if header_len.is_some_and(|headers| headers > len) {
         return Err(bad_size());
     }
-    if len > terms.max_payload_bytes {
-        return Err(ClientFault::MaxPayload { size: len, limit: terms.max_payload_bytes });
+    if len > limits.max_payload_bytes {
+        return Err(ClientFault::MaxPayload { size: len, limit: limits.max_payload_bytes });
     }
     let body_end = line.end + len;
     // NATS 2.14: what must follow the payload is looked at byte by byte, so that a wrong count is

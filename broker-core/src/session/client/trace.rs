@@ -12,19 +12,19 @@ use crate::trace::Trace;
 pub(super) fn operation(trace: &Trace, op: &Op<'_>) {
     let text = |bytes| String::from_utf8_lossy(bytes);
     match *op {
-        Op::Connect(json) => trace.said(&format_args!("CONNECT {}", connect(json))),
+        Op::Connect(json) => trace.received(&format_args!("CONNECT {}", connect(json))),
         Op::Subscribe { filter, queue: None, sid } => {
-            trace.said(&format_args!("SUB {} {}", text(filter), text(sid)));
+            trace.received(&format_args!("SUB {} {}", text(filter), text(sid)));
         }
         Op::Subscribe { filter, queue: Some(queue), sid } => {
-            trace.said(&format_args!("SUB {} {} {}", text(filter), text(queue), text(sid)));
+            trace.received(&format_args!("SUB {} {} {}", text(filter), text(queue), text(sid)));
         }
-        Op::Unsubscribe { sid, max: None } => trace.said(&format_args!("UNSUB {}", text(sid))),
+        Op::Unsubscribe { sid, max: None } => trace.received(&format_args!("UNSUB {}", text(sid))),
         Op::Unsubscribe { sid, max: Some(max) } => {
-            trace.said(&format_args!("UNSUB {} {max}", text(sid)));
+            trace.received(&format_args!("UNSUB {} {max}", text(sid)));
         }
-        Op::Ping => trace.said(&"PING"),
-        Op::Pong => trace.said(&"PONG"),
+        Op::Ping => trace.received(&"PING"),
+        Op::Pong => trace.received(&"PONG"),
         // NATS 2.14: what only servers have to say is not shown.
         Op::Info(_) | Op::Ok | Op::Err(_) | Op::Publish(_) => {}
     }
@@ -35,13 +35,13 @@ pub(super) fn message(trace: &Trace, message: &Publish<'_>) {
     let text = |bytes| String::from_utf8_lossy(bytes);
     let verb = if message.header_len.is_some() { "HPUB" } else { "PUB" };
     let blank = if message.reply.is_empty() { "" } else { " " };
-    trace.said(&format_args!(
+    trace.received(&format_args!(
         "{verb} {}{blank}{} {}",
         text(message.subject),
         text(message.reply),
         text(message.sizes)
     ));
-    trace.said_payload(message);
+    trace.received_payload(message);
 }
 
 /// What CONNECT's JSON says, made anew of what is known to be no secret: what is not known is not shown,

@@ -18,12 +18,12 @@ use webpki::OwnedCertRevocationList;
 use super::algorithms;
 use super::error::TlsError;
 use super::expiry::Term;
+use super::file_watch::Seen;
 use super::issuer::Issuer;
 use super::options::{
     ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsOptions, TlsVersion,
 };
 use super::verify::Verifier;
-use super::watch::Seen;
 use super::x509::{self, Parsed};
 
 const CERTIFICATE: &str = "certificate";

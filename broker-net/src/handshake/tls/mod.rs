@@ -3,18 +3,18 @@
 //! A connection begins in the clear and is upgraded, before or after INFO; what the client sends first
 //! decides where it may. The handshake runs on the connection's task.
 
+mod admission;
 mod algorithms;
 mod buffers;
 mod config;
 mod error;
 mod expiry;
-mod gate;
+mod file_watch;
 mod issuer;
 mod options;
 mod pieces;
 mod transport;
 mod verify;
-mod watch;
 mod x509;
 
 use std::future::poll_fn;
@@ -24,18 +24,18 @@ use std::time::Instant;
 use broker_core::session::client::{Arrival, Handshake};
 use broker_core::{Broker, ClientFault, Security};
 
+pub(crate) use admission::TlsAdmission;
 #[cfg(feature = "testing-tls")]
 pub(crate) use algorithms::default_provider;
 pub use config::TlsConfig;
 pub use error::TlsError;
-pub(crate) use gate::Gate;
 pub use options::{
     ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsOptions, TlsVersion,
 };
 pub(crate) use transport::TlsTransport;
 use transport::{Progress, Upgrade};
 
-use super::{Agreement, Arriving, Entrance, Soon};
+use super::{AcceptedConnection, BoxFuture, Handshake, ListenerConfig};
 use crate::clock;
 use crate::conn::{Socket, Transport};
 
@@ -44,35 +44,40 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// A connection that has to agree upon TLS, or may.
 pub(crate) fn admit<T: Transport>(
-    entrance: &Arc<Entrance>,
+    listener_config: &Arc<ListenerConfig>,
     below: T,
     mut arrival: Arrival,
     config: Arc<TlsConfig>,
-) -> Arriving {
+) -> AcceptedConnection {
     let socket = Arc::new(Socket::new(TlsTransport::new(below)));
     let is_first = config.handshake_first != HandshakeFirst::Never;
     arrival.handshake = if is_first { Handshake::BeforeInfo } else { Handshake::AfterInfo };
     arrival.is_mapped = config.maps();
     let deadline = clock::now() + config.timeout;
     let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
-    let agreement =
-        TlsAgreement { upgrade, config, entrance: Arc::clone(entrance), deadline, is_first };
-    Arriving { socket, arrival, agreement: Some(Box::new(agreement)) }
+    let handshake = TlsHandshake {
+        upgrade,
+        config,
+        listener_config: Arc::clone(listener_config),
+        deadline,
+        is_first,
+    };
+    AcceptedConnection { socket, arrival, handshake: Some(Box::new(handshake)) }
 }
 
 /// Shakes hands with whom there is no session for yet.
 #[cfg(feature = "websocket")]
 pub(crate) async fn shake_hands<T: Transport>(
-    entrance: &Arc<Entrance>,
+    listener_config: &Arc<ListenerConfig>,
     below: T,
     config: Arc<TlsConfig>,
 ) -> Result<(Arc<Socket<TlsTransport<T>>>, Security), ClientFault> {
     let socket = Arc::new(Socket::new(TlsTransport::new(below)));
     let deadline = clock::now() + config.timeout;
     let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
-    let entrance = Arc::clone(entrance);
-    let agreement = TlsAgreement { upgrade, config, entrance, deadline, is_first: true };
-    let shaking = tokio::time::timeout_at(deadline.into(), agreement.shake_hands());
+    let listener_config = Arc::clone(listener_config);
+    let handshake = TlsHandshake { upgrade, config, listener_config, deadline, is_first: true };
+    let shaking = tokio::time::timeout_at(deadline.into(), handshake.shake_hands());
     match shaking.await {
         Ok(Ok(Some(security))) => Ok((socket, security)),
         Ok(Ok(None)) => Err(failed("EOF")),
@@ -83,15 +88,15 @@ pub(crate) async fn shake_hands<T: Transport>(
 
 /// From now on connections come by another configuration, or without TLS. `broker`: whose INFO tells of it.
 pub(crate) fn set(
-    entrance: &Arc<Entrance>,
+    listener_config: &Arc<ListenerConfig>,
     broker: Option<&Broker>,
     next: Option<(TlsOptions, TlsConfig)>,
 ) {
-    entrance.tls.set(next);
+    listener_config.tls.set(next);
     if let Some(broker) = broker {
-        tell(broker, entrance.tls.config().as_deref());
+        tell(broker, listener_config.tls.config().as_deref());
     }
-    entrance.tls.tend(watch::tend(Arc::downgrade(entrance), broker.cloned()));
+    listener_config.tls.tend(watch::tend(Arc::downgrade(listener_config), broker.cloned()));
 }
 
 /// What INFO says of TLS.
@@ -105,16 +110,16 @@ fn tell(broker: &Broker, config: Option<&TlsConfig>) {
     });
 }
 
-struct TlsAgreement {
+struct TlsHandshake {
     upgrade: Arc<dyn Upgrade>,
     config: Arc<TlsConfig>,
-    entrance: Arc<Entrance>,
+    listener_config: Arc<ListenerConfig>,
     deadline: Instant,
     is_first: bool,
 }
 
-impl Agreement for TlsAgreement {
-    fn begins(&mut self) -> Soon<'_, bool> {
+impl Handshake for TlsHandshake {
+    fn begins(&mut self) -> BoxFuture<'_, bool> {
         Box::pin(async {
             let HandshakeFirst::Within(wait) = self.config.handshake_first else { return true };
             let first = poll_fn(|cx| self.upgrade.poll_first(cx));
@@ -124,7 +129,7 @@ impl Agreement for TlsAgreement {
         })
     }
 
-    fn agree(&mut self) -> Soon<'_, Result<Option<Security>, ClientFault>> {
+    fn handshake(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>> {
         Box::pin(async {
             let agreeing = tokio::time::timeout_at(self.deadline.into(), self.shake_hands());
             match agreeing.await {
@@ -142,7 +147,7 @@ fn failed(reason: impl std::fmt::Display) -> ClientFault {
     ClientFault::TlsHandshake(format!("{reason}"))
 }
 
-impl TlsAgreement {
+impl TlsHandshake {
     fn may_be_plain(&self) -> bool {
         self.config.allow_non_tls && !self.is_first
     }
@@ -158,7 +163,7 @@ impl TlsAgreement {
             Ok(None) => return Err(failed("EOF")),
             Err(error) => return Err(failed(error)),
         }
-        let gate = &self.entrance.tls;
+        let gate = &self.listener_config.tls;
         if !gate.allows(self.config.connection_rate_limit, clock::now()) {
             return Err(ClientFault::Throttled);
         }

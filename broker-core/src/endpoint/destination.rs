@@ -1,0 +1,239 @@
+//! Stage 7 of 8: where deliveries go. Before it: delivery (`deliver`); after it: the connection's
+//! writer, which is outside of this crate.
+//!
+//! An outlet is the only way out of the core, and the only place where a message is dropped, counted.
+
+mod blocks;
+mod local_queue;
+mod wire;
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub(crate) use local_queue::{LocalQueues, sid_number};
+pub(crate) use wire::is_inbox;
+pub use wire::{ByteQueue, Drained, WriteHandle};
+
+use blocks::SpareBlocks;
+use wire::Piece;
+
+use crate::broker::Clock;
+use crate::endpoint::{Endpoint, Subscription};
+use crate::error::CloseReason;
+use crate::interest::Prefetched;
+use crate::proto::Publish;
+use crate::subject::Subject;
+use crate::sync::Arc;
+use crate::trace::Trace;
+
+/// Messages of one publisher to one subject, to be delivered in this order.
+pub(crate) struct Run<'a> {
+    pub(crate) subject: &'a [u8],
+    pub(crate) messages: &'a [Publish<'a>],
+    /// The bytes that the messages lie in, if they are worth sharing.
+    pub(crate) shared: Option<&'a Bytes>,
+    /// The subject as in-process clients have it, if the publisher is one.
+    pub(crate) parsed: Option<&'a Subject>,
+    /// What is known already of who wants the subject.
+    pub(crate) prefetched: Option<Prefetched>,
+}
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Accepted {
+    /// How many messages, from the first on, were taken.
+    pub(crate) count: usize,
+    /// The subscription has had all the messages it wanted.
+    pub(crate) is_last: bool,
+    /// The outlet has something to flush, and the caller is the one to see to it.
+    pub(crate) must_flush: bool,
+    /// How many bytes the run has added to what waits.
+    pub(crate) added_bytes: usize,
+    /// How many wait now.
+    pub(crate) pending_bytes: usize,
+}
+
+impl Accepted {
+    pub(crate) const NOTHING: Self =
+        Self { count: 0, is_last: false, must_flush: false, added_bytes: 0, pending_bytes: 0 };
+}
+
+/// How many messages and bytes went out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct OutCounts {
+    /// Messages delivered.
+    pub messages: u64,
+    /// Their bytes, headers and payload.
+    pub bytes: u64,
+    /// What waits to be read, in bytes.
+    pub pending_bytes: usize,
+    /// Messages that were dropped because their receiver did not keep up.
+    pub dropped: u64,
+    /// When messages last left.
+    pub last: Option<Instant>,
+    /// When the party itself last published or subscribed.
+    pub last_activity: Option<Instant>,
+}
+
+/// Where a session's deliveries go.
+pub(crate) trait Destination: Send + Sync {
+    /// Takes messages for a subscription. `may_refuse`: take nothing rather than cut the receiver,
+    /// because somebody else can have it.
+    fn deliver(
+        &self,
+        subscription: &Subscription,
+        run: &Run<'_>,
+        may_refuse: bool,
+        scratch: &mut Scratch,
+    ) -> Accepted;
+
+    /// Would it take so much for that subscription, and far more? What is told may have changed a moment
+    /// later, but not by that much.
+    fn has_plenty_of_room(
+        &self,
+        subscription: &Subscription,
+        messages: usize,
+        body_bytes: usize,
+    ) -> bool;
+
+    /// Ready when there is room for what comes for that subscription. Who is not made to wait for it,
+    /// because its queue has other bounds, always has.
+    fn poll_room(&self, _subscription: &Subscription, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// Sends off what waits, as far as that needs no waiting.
+    fn flush(&self, scratch: &mut Scratch);
+
+    /// Sets the bound at which [`Subscription::admit`] stops; true if messages are still to come.
+    fn end_after(&self, subscription: &Subscription, max: u64) -> bool;
+
+    /// Takes nothing more; what waits may still leave. Wakes whoever serves it.
+    fn finish(&self, reason: CloseReason);
+
+    /// Takes nothing more, and forgets what waits. Wakes whoever serves it.
+    fn close(&self, reason: CloseReason);
+
+    /// Wakes whoever serves it: the session has something to do.
+    fn wake(&self);
+
+    /// Logs what is delivered from now on, or no longer.
+    fn set_trace(&self, trace: Option<Arc<Trace>>);
+
+    fn counts(&self) -> OutCounts;
+}
+
+/// Working memory, lent to the core for the time of one call. Keep one for each thread that serves
+/// sessions and lend it again and again: then serving them allocates nothing.
+#[derive(Default)]
+pub struct Scratch {
+    /// When this call is, or who tells.
+    now: Option<Instant>,
+    clock: Option<Clock>,
+    /// Endpoints that must be flushed before the call returns.
+    pub(crate) touched: Vec<Arc<Endpoint>>,
+    /// What waits for them.
+    pub(crate) unflushed_bytes: usize,
+    /// They need not be flushed by the call at hand.
+    expects_more: bool,
+    /// The verb, subject and sid of the run at hand.
+    pub(crate) prefix: Vec<u8>,
+    spare: SpareBlocks,
+    /// The memory of a list of blocks.
+    pieces: VecDeque<Piece>,
+    /// The memory of a run's messages, and of the same in the order in which they are dealt.
+    messages: Vec<Publish<'static>>,
+    distributed: Vec<Publish<'static>>,
+}
+
+/// The longest list of blocks whose memory is kept: 64 KiB each, as much as may wait for one receiver.
+const KEPT_PIECES: usize = 1024;
+
+impl Scratch {
+    /// Memory to lend.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says that the next call brings more of the same session's input, and comes at once: what the call
+    /// before it delivers may wait for that, so that it leaves in fewer and larger pieces. If it turns
+    /// out that no more comes, the session must [flush](crate::session::ClientSession::flush) before
+    /// this is lent to another.
+    pub fn expect_more(&mut self) {
+        self.expects_more = true;
+    }
+
+    pub(crate) fn take_expects_more(&mut self) -> bool {
+        std::mem::take(&mut self.expects_more)
+    }
+
+    pub(crate) fn start(&mut self, now: Instant) {
+        self.now = Some(now);
+    }
+
+    /// The same for who is not told the time: the clock is only looked at if the call needs it.
+    pub(crate) fn start_by(&mut self, clock: Clock) {
+        self.now = None;
+        self.clock = Some(clock);
+    }
+
+    /// The time of the call; the first one that asks without having been told is a bug of ours.
+    pub(crate) fn now(&mut self) -> Instant {
+        match (self.now, self.clock) {
+            (Some(now), _) => now,
+            (None, Some(clock)) => *self.now.insert(clock()),
+            (None, None) => unreachable!("the entry points of the core set it"),
+        }
+    }
+
+    /// An empty block with room for at least `bytes`.
+    pub(crate) fn block(&mut self, bytes: usize) -> Vec<u8> {
+        // One receiver gets a whole block; where there are more, there may be thousands.
+        self.spare.take(bytes, self.touched.is_empty())
+    }
+
+    /// Takes back a block, or frees it.
+    pub(crate) fn give_back(&mut self, block: Vec<u8>) {
+        self.spare.give_back(block);
+    }
+
+    /// An empty list with the memory of the last one.
+    fn take_pieces(&mut self) -> VecDeque<Piece> {
+        std::mem::take(&mut self.pieces)
+    }
+
+    fn keep_pieces(&mut self, pieces: VecDeque<Piece>) {
+        if pieces.is_empty() && (self.pieces.capacity()..=KEPT_PIECES).contains(&pieces.capacity())
+        {
+            self.pieces = pieces;
+        }
+    }
+
+    /// An empty list with the memory of the last one.
+    pub(crate) fn take_messages<'a>(&mut self) -> Vec<Publish<'a>> {
+        recycle(std::mem::take(&mut self.messages))
+    }
+
+    pub(crate) fn keep_messages(&mut self, messages: Vec<Publish<'_>>) {
+        self.messages = recycle(messages);
+    }
+
+    /// Another such list.
+    pub(crate) fn take_distributed<'a>(&mut self) -> Vec<Publish<'a>> {
+        recycle(std::mem::take(&mut self.distributed))
+    }
+
+    pub(crate) fn keep_distributed(&mut self, distributed: Vec<Publish<'_>>) {
+        self.distributed = recycle(distributed);
+    }
+}
+
+/// The memory of one list as a list of another lifetime. Collecting an emptied list in place keeps its
+/// allocation, and the types have one layout.
+fn recycle<'b>(mut list: Vec<Publish<'_>>) -> Vec<Publish<'b>> {
+    list.clear();
+    list.into_iter().map(|_| unreachable!("the list is empty")).collect()
+}

@@ -1,0 +1,5 @@
+//! Routing: from a message and its matches to destinations.
+
+mod deliver;
+
+pub(crate) use deliver::*;

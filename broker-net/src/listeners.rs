@@ -1,0 +1,316 @@
+//! All ways into a server, and what is behind them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_core::session::client::Arrival;
+use broker_core::transport::TransportInfo;
+use broker_core::{Broker, CloseReason};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::auth_checks::AuthChecks;
+use crate::conn::{self, Socket};
+use crate::custom_listener::{self, CustomAcceptors};
+#[cfg(feature = "websocket")]
+use crate::handshake::websocket::WebsocketAcceptor;
+use crate::handshake::{AcceptedConnection, ListenerConfig};
+use crate::listener::{Reserve, TcpAcceptor};
+use crate::pipe::LocalTransport;
+use crate::server::Phase;
+use crate::unauthenticated::{UnauthenticatedConnections, UnauthenticatedGuard};
+#[cfg(unix)]
+use crate::unix::UnixAcceptor;
+use crate::{lame_duck, proxy};
+
+/// After a failed accept: wait this long, twice as long each time.
+// NATS 2.14: 10 ms to 1 s.
+pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(10);
+pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// How long a proxy may take to say whom it connects for.
+// NATS 2.14: 5 seconds.
+const PROXY_HEADER: Duration = Duration::from_secs(2);
+
+/// The ways in.
+pub(crate) struct Listeners {
+    pub(crate) tcp: TcpAcceptor,
+    #[cfg(feature = "websocket")]
+    pub(crate) websocket: Option<(TcpAcceptor, Arc<WebsocketAcceptor>)>,
+    #[cfg(unix)]
+    pub(crate) unix: Option<UnixAcceptor>,
+    pub(crate) local: mpsc::UnboundedReceiver<LocalTransport>,
+    pub(crate) own: CustomAcceptors,
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+pub(crate) struct ConnectionContext {
+    pub(crate) listener_config: Arc<ListenerConfig>,
+    pub(crate) broker: Broker,
+    pub(crate) auth_checks: Arc<AuthChecks>,
+    pub(crate) unauthenticated: Arc<UnauthenticatedConnections>,
+    /// What a test puts before connections.
+    #[cfg(feature = "testing")]
+    pub(crate) gates: Arc<crate::testing::stall::StallGates>,
+}
+
+impl ConnectionContext {
+    fn serve(
+        self,
+        accepted: AcceptedConnection,
+        unauthenticated_guard: UnauthenticatedGuard,
+    ) -> impl Future<Output = ()> {
+        #[cfg(feature = "testing")]
+        let accepted =
+            AcceptedConnection { socket: self.gates.put_before(accepted.socket), ..accepted };
+        conn::serve(Box::new(accepted), self.broker, self.auth_checks, unauthenticated_guard)
+    }
+}
+
+/// Somebody came.
+enum Arrived {
+    Tcp(TcpStream, SocketAddr),
+    #[cfg(feature = "websocket")]
+    Websocket(TcpStream, SocketAddr, Arc<WebsocketAcceptor>),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    Local(LocalTransport),
+    Own(own_listener::Arrived),
+}
+
+/// Serves until told to finish and all connections are gone. Dropped, it closes them all.
+pub(crate) async fn serve(
+    mut listeners: Listeners,
+    context: ConnectionContext,
+    mut phase: watch::Receiver<Phase>,
+    finished: watch::Sender<bool>,
+) {
+    let mut connections = JoinSet::new();
+    listeners.accept_all(&context, &mut phase, &mut connections).await;
+    // The ports are free from here on.
+    drop(listeners);
+    let broker = context.broker;
+    let now = *phase.borrow_and_update();
+    if let Phase::LameDuck(plan) = now {
+        lame_duck::run(plan, &broker, &mut phase, &mut connections).await;
+    }
+    // Whoever came in while the others were told.
+    broker.finish_all(CloseReason::ServerShutdown);
+    loop {
+        let now = *phase.borrow_and_update();
+        let Phase::Finishing(deadline) = now else { break };
+        tokio::select! {
+            biased;
+            gone = connections.join_next() => if gone.is_none() { break },
+            // The deadline may have come nearer.
+            changed = phase.changed() => if changed.is_err() { break },
+            () = tokio::time::sleep_until(deadline.into()) => break,
+        }
+    }
+    connections.shutdown().await;
+    // Nobody may wait for it.
+    let _ = finished.send(true);
+}
+
+impl Listeners {
+    async fn accept_all(
+        &mut self,
+        context: &ConnectionContext,
+        phase: &mut watch::Receiver<Phase>,
+        connections: &mut JoinSet<()>,
+    ) {
+        let mut reserve = Reserve::new();
+        let mut back_off = BACK_OFF_MIN;
+        loop {
+            tokio::select! {
+                biased;
+                // Also when the server was dropped.
+                () = has_left(phase, Phase::Serving) => return,
+                Some(_) = connections.join_next() => {}
+                accepted = self.accept() => match accepted {
+                    Ok(arrived) => {
+                        back_off = BACK_OFF_MIN;
+                        reserve.refill();
+                        #[cfg(feature = "testing")]
+                        if context.gates.refuse_one() {
+                            continue;
+                        }
+                        tokio::select! {
+                            biased;
+                            () = has_left(phase, Phase::Serving) => return,
+                            () = context.unauthenticated.room() => {}
+                        }
+                        arrived.serve(context, phase, connections);
+                    }
+                    Err(error) => {
+                        reserve.refuse_one(&self.tcp).await;
+                        tracing::error!(
+                            "Temporary Client Accept Error ({error}), sleeping {}ms",
+                            back_off.as_millis()
+                        );
+                        tokio::time::sleep(back_off).await;
+                        back_off = (back_off * 2).min(BACK_OFF_MAX);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Whoever comes next. Cancelled, it has accepted nobody. No way in is favoured: one that is stormed
+    /// must not close the others.
+    async fn accept(&mut self) -> io::Result<Arrived> {
+        tokio::select! {
+            tcp = self.tcp.accept() => tcp.map(|(stream, remote)| Arrived::Tcp(stream, remote)),
+            Some(local) = self.local.recv() => Ok(Arrived::Local(local)),
+            own = self.own.accept() => Ok(Arrived::Own(own)),
+            other = accept_other(
+                #[cfg(feature = "websocket")]
+                self.websocket.as_ref(),
+                #[cfg(unix)]
+                self.unix.as_ref(),
+            ) => other,
+        }
+    }
+}
+
+/// By the ways in that need not be there.
+async fn accept_other(
+    #[cfg(feature = "websocket")] websocket: Option<&(TcpAcceptor, Arc<WebsocketAcceptor>)>,
+    #[cfg(unix)] unix: Option<&UnixAcceptor>,
+) -> io::Result<Arrived> {
+    let websocket = async {
+        #[cfg(feature = "websocket")]
+        if let Some((listener, websocket_acceptor)) = websocket {
+            let (stream, remote) = listener.accept().await?;
+            return Ok(Arrived::Websocket(stream, remote, Arc::clone(websocket_acceptor)));
+        }
+        std::future::pending().await
+    };
+    let unix = async {
+        #[cfg(unix)]
+        if let Some(acceptor) = unix {
+            let (stream, _) = acceptor.listener.accept().await?;
+            return Ok(Arrived::Unix(stream));
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        arrived = websocket => arrived,
+        arrived = unix => arrived,
+    }
+}
+
+impl Arrived {
+    /// Has a task of its own serve it, also for what comes before there is a session.
+    fn serve(
+        self,
+        context: &ConnectionContext,
+        phase: &watch::Receiver<Phase>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let unauthenticated = &context.unauthenticated;
+        let unauthenticated_guard = unauthenticated.enter();
+        let id = unauthenticated_guard.id();
+        let task = self.spawn(context, unauthenticated_guard, phase, tasks);
+        unauthenticated.is_served_by(id, task);
+    }
+
+    fn spawn(
+        self,
+        context: &ConnectionContext,
+        unauthenticated_guard: UnauthenticatedGuard,
+        phase: &watch::Receiver<Phase>,
+        tasks: &mut JoinSet<()>,
+    ) -> AbortHandle {
+        let context = context.clone();
+        let listener_config = Arc::clone(&context.listener_config);
+        let accepted = match self {
+            Self::Tcp(stream, remote) if listener_config.proxy_protocol() => {
+                let admitting = async move {
+                    match proxy::read(&stream, PROXY_HEADER).await {
+                        Ok(source) => Some(listener_config.admit(stream, source.unwrap_or(remote))),
+                        Err(error) => {
+                            tracing::warn!(
+                                "Error reading PROXY protocol header from {remote}: {error}"
+                            );
+                            None
+                        }
+                    }
+                };
+                return tasks.spawn(serve_if_admitted(
+                    admitting,
+                    context,
+                    unauthenticated_guard,
+                    phase.clone(),
+                ));
+            }
+            #[cfg(feature = "websocket")]
+            Self::Websocket(stream, remote, websocket_acceptor) => {
+                let max_payload_bytes = context.broker.options().limits.max_payload_bytes;
+                let admitting = async move {
+                    websocket_acceptor.admit(stream, remote, max_payload_bytes).await
+                };
+                return tasks.spawn(serve_if_admitted(
+                    admitting,
+                    context,
+                    unauthenticated_guard,
+                    phase.clone(),
+                ));
+            }
+            Self::Tcp(stream, remote) => listener_config.admit(stream, remote),
+            #[cfg(unix)]
+            Self::Unix(stream) => private(Arc::new(Socket::new(stream)), TransportInfo::Unix),
+            Self::Local(transport) => {
+                private(Arc::new(Socket::new(transport)), TransportInfo::Memory)
+            }
+            Self::Own(own) => {
+                let (accepted, carrying) = own.admit();
+                return tasks.spawn(own_listener::serve(
+                    context.serve(accepted, unauthenticated_guard),
+                    carrying,
+                ));
+            }
+        };
+        tasks.spawn(context.serve(accepted, unauthenticated_guard))
+    }
+}
+
+/// On one machine nothing is encrypted.
+fn private(socket: Arc<Socket>, transport_info: TransportInfo) -> AcceptedConnection {
+    let arrival = Arrival { transport_info, ..Arrival::default() };
+    AcceptedConnection { socket, arrival, handshake: None }
+}
+
+/// Whoever has not been admitted when the server ends is not.
+async fn serve_if_admitted(
+    admitting: impl Future<Output = Option<AcceptedConnection>>,
+    context: ConnectionContext,
+    unauthenticated_guard: UnauthenticatedGuard,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let accepted = {
+        // Boxed: what only the beginning needs must not be in every connection's memory all its life.
+        let admitting = Box::pin(admitting);
+        tokio::select! {
+            biased;
+            () = has_left(&mut phase, Phase::Serving) => None,
+            accepted = admitting => accepted,
+        }
+    };
+    drop(phase);
+    if let Some(accepted) = accepted {
+        context.serve(accepted, unauthenticated_guard).await;
+    }
+}
+
+/// Returns when it is another phase, or there is nobody to say.
+async fn has_left(phase: &mut watch::Receiver<Phase>, left: Phase) {
+    // The value that comes with it would hold a lock across the await of whoever selects.
+    let _ = phase.wait_for(|phase| *phase != left).await.is_ok();
+}
