@@ -106,6 +106,7 @@
 pub mod account;
 pub mod auth;
 mod broker;
+mod clock;
 pub mod endpoint;
 pub mod error;
 mod headers;
@@ -115,6 +116,7 @@ mod interest;
 pub mod latency;
 pub mod limits;
 mod message;
+mod options;
 #[cfg(feature = "testing")]
 pub mod probe;
 pub mod proto;
@@ -122,6 +124,7 @@ mod random;
 mod routing;
 mod security;
 pub mod session;
+mod shared;
 pub mod snapshot;
 pub mod stats;
 pub mod subject;
@@ -130,14 +133,17 @@ mod sync;
 mod trace;
 pub mod transport;
 
-pub use broker::{Broker, ChangeReport, Clock, LameDuckOrder, Options};
+pub use broker::{Broker, LameDuckOrder};
+pub use clock::Clock;
 pub use endpoint::Applied;
 pub use error::{ClientFault, CloseReason};
 pub use headers::{HeaderMap, InvalidHeader};
 pub use limits::Limits;
 pub use message::Message;
+pub use options::Options;
 pub use security::{PeerCertificate, Security};
 pub use session::local::{Client, PublishError, RequestError, SubscribeError, Subscriber};
+pub use shared::ChangeReport;
 pub use subject::{Subject, SubjectError, SubjectFilter};
 pub use subject_counts::SubjectCount;
 

@@ -3,21 +3,16 @@
 //! Everything here is added up, when somebody asks, from what sessions count for themselves. Nothing on
 //! the way of a message knows that it is watched.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::account::SYSTEM;
 use crate::auth::Denied;
-use crate::broker::{Broker, Shared};
 pub use crate::endpoint::ClientInfo;
 use crate::endpoint::{Endpoint, Subscription as Held};
 use crate::error::CloseReason;
-use crate::history::DepartedTotals;
 use crate::interest::Interested;
 use crate::security::Security;
-use crate::stats::{InterestStats, Stats, Traffic};
-use crate::subject::{Subject, SubjectFilter};
+use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, Ordering};
 
 /// How many subscriptions of a closed connection are remembered.
@@ -98,7 +93,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    fn of(held: &Held, account: &Arc<str>) -> Self {
+    pub(crate) fn of(held: &Held, account: &Arc<str>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
         let endpoint = &held.endpoint;
         // An in-process client's names are numbers.
@@ -179,173 +174,9 @@ pub struct Page {
     pub subscriptions: Vec<Subscription>,
 }
 
-impl Broker {
-    /// All connections, by their numbers.
-    pub fn connections(&self) -> Vec<Connection> {
-        let endpoints = self.shared().connections();
-        endpoints.iter().map(|endpoint| endpoint.snapshot()).collect()
-    }
-
-    /// The connection of that number.
-    pub fn connection(&self, id: u64) -> Option<Connection> {
-        let endpoint = self.shared().endpoint(id).filter(|endpoint| endpoint.is_connection)?;
-        Some(endpoint.snapshot())
-    }
-
-    /// The last connections that have ended, the oldest first.
-    pub fn closed_connections(&self) -> Vec<Arc<Closed>> {
-        let max = self.shared().max_closed();
-        self.shared().history.lock().closed(max)
-    }
-
-    /// The subscriptions of one connection or in-process client, at most `limit` of them.
-    pub fn subscriptions_of(&self, id: u64, limit: usize) -> Vec<Subscription> {
-        let Some(endpoint) = self.shared().endpoint(id) else { return Vec::new() };
-        endpoint.subscriptions_now(limit)
-    }
-
-    /// Subscriptions of everybody, or of one account, or those that would get a message to one subject:
-    /// `limit` of them from `offset` on, by the number of the connection and then by name.
-    pub fn subscriptions(
-        &self,
-        account: Option<&str>,
-        subject: Option<&Subject>,
-        offset: usize,
-        limit: usize,
-    ) -> Page {
-        let mut endpoints = self.shared().endpoints();
-        endpoints.sort_unstable_by_key(|endpoint| endpoint.id);
-        let mut page = Page::default();
-        let end = offset.saturating_add(limit);
-        for endpoint in endpoints {
-            let Some(membership) = endpoint.membership.load_full() else { continue };
-            let name = &membership.account.name;
-            if account.is_some_and(|account| *account != **name) {
-                continue;
-            }
-            let first = page.total;
-            let count = endpoint.subscriptions.load(Ordering::Relaxed);
-            if subject.is_none() && (first + count <= offset || first >= end) {
-                page.total += count;
-                continue;
-            }
-            let mut held = endpoint.sids.list(usize::MAX);
-            if let Some(subject) = subject {
-                held.retain(|one| filter_matches(one, subject));
-            }
-            page.total += held.len();
-            if page.total <= offset || first >= end {
-                continue;
-            }
-            held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
-            let from = offset.saturating_sub(first);
-            let part = held.iter().skip(from).take(end - first.max(offset));
-            page.subscriptions.extend(part.map(|one| Subscription::of(one, name)));
-        }
-        page
-    }
-
-    /// All accounts, by name.
-    pub fn accounts(&self) -> Vec<Account> {
-        self.shared().account_snapshots().into_values().collect()
-    }
-
-    /// [`Self::stats`] and [`Self::accounts`] as of one look, for the price of one.
-    pub fn stats_and_accounts(&self) -> (Stats, Vec<Account>) {
-        let accounts = self.shared().account_snapshots();
-        (self.shared().stats_of(&accounts), accounts.into_values().collect())
-    }
-
-    /// How many connections have ended, by reason.
-    pub fn closed_by_reason(&self) -> Vec<(CloseReason, u64)> {
-        self.shared().history.lock().reasons()
-    }
-
-    /// How many were not let in, by reason.
-    pub fn auth_failures(&self) -> Vec<(AuthFailure, u64)> {
-        self.shared().history.lock().auth_failures()
-    }
-}
-
-fn filter_matches(held: &Held, subject: &Subject) -> bool {
-    SubjectFilter::parse(held.filter()).is_ok_and(|filter| filter.matches(subject))
-}
-
-impl Shared {
-    fn connections(&self) -> Vec<Arc<Endpoint>> {
-        let mut endpoints = self.endpoints();
-        endpoints.retain(|endpoint| endpoint.is_connection);
-        endpoints.sort_unstable_by_key(|endpoint| endpoint.id);
-        endpoints
-    }
-
-    /// Every party is counted once, as one who is here or as one who is gone: else a count could go
-    /// back, which whoever reads it would take for a restart.
-    pub(crate) fn account_snapshots(&self) -> BTreeMap<Arc<str>, Account> {
-        let parties: Vec<_> = self
-            .endpoints()
-            .into_iter()
-            .filter_map(|endpoint| Some((endpoint.membership.load_full()?, endpoint)))
-            .collect();
-        let DepartedTotals { departures, accounts: past } = self.history.lock().departed();
-        let mut accounts: BTreeMap<_, _> = self
-            .all_accounts()
-            .iter()
-            .map(|account| {
-                let past = past.get(&account.name).copied().unwrap_or_default();
-                let mut interest = account.interest.stats();
-                interest += past.interest;
-                let snapshot = Account {
-                    name: Arc::clone(&account.name),
-                    is_system: *account.name == *SYSTEM,
-                    connections: 0,
-                    traffic: past.traffic,
-                    interest,
-                    slow_consumers: past.slow_consumers,
-                };
-                (Arc::clone(&account.name), snapshot)
-            })
-            .collect();
-        for (membership, endpoint) in parties {
-            if membership.had_ended(departures) {
-                continue;
-            }
-            let Some(account) = accounts.get_mut(&membership.account.name) else { continue };
-            account.connections += usize::from(endpoint.is_connection);
-            account.traffic += membership.traffic(&endpoint);
-            account.interest += membership.look_ups(&endpoint);
-        }
-        accounts
-    }
-
-    /// A party leaves an account, or goes.
-    pub(crate) fn depart(&self, endpoint: &Endpoint) {
-        let Some(membership) = endpoint.membership.load_full() else { return };
-        let traffic = membership.traffic(endpoint);
-        let mut interest = membership.look_ups(endpoint);
-        // It remembers nothing any more.
-        (interest.cached, interest.total_fan_out, interest.max_fan_out) = (0, 0, 0);
-        {
-            let mut history = self.history.lock();
-            membership.end(history.note_departure(&membership.account.name, traffic, interest));
-        }
-        endpoint.membership.store(None);
-    }
-
-    /// A connection is gone.
-    pub(crate) fn note_closed(&self, closed: Closed) {
-        let max = self.max_closed();
-        self.history.lock().note_closed(closed, max);
-    }
-
-    fn max_closed(&self) -> usize {
-        self.options.load().limits.max_closed_connections
-    }
-}
-
 impl Endpoint {
     pub(crate) fn snapshot(&self) -> Connection {
-        let out = self.byte_queue.counts();
+        let out = self.destination.counts();
         let rtt = self.rtt_nanos.load(Ordering::Relaxed);
         Connection {
             id: self.id,
@@ -356,10 +187,10 @@ impl Endpoint {
             last_activity: out.last.max(out.last_activity).unwrap_or(self.since),
             rtt: (rtt > 0).then(|| Duration::from_nanos(rtt)),
             pending_bytes: out.pending_bytes,
-            traffic: Traffic::with(self, out),
+            traffic: self.traffic_with(out),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             client_info: self.client_info.load_full().unwrap_or_default(),
-            account: self.membership.load().as_ref().map(|m| Arc::clone(&m.account.name)),
+            account: self.membership.load().as_ref().map(|m| Arc::clone(&m.account)),
         }
     }
 
@@ -376,10 +207,10 @@ impl Endpoint {
         Closed { connection, at, reason, subscriptions }
     }
 
-    fn subscriptions_now(&self, limit: usize) -> Vec<Subscription> {
+    pub(crate) fn subscriptions_now(&self, limit: usize) -> Vec<Subscription> {
         let Some(membership) = self.membership.load_full() else { return Vec::new() };
         let mut held = self.sids.list(limit);
         held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
-        held.iter().map(|one| Subscription::of(one, &membership.account.name)).collect()
+        held.iter().map(|one| Subscription::of(one, &membership.account)).collect()
     }
 }

@@ -2,9 +2,6 @@
 
 use std::ops::AddAssign;
 
-use crate::endpoint::{Endpoint, OutCounts};
-use crate::sync::Ordering;
-
 /// The broker at one moment. Counts go on from those of connections that are gone.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -45,20 +42,6 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn of(endpoint: &Endpoint) -> Self {
-        Self::with(endpoint, endpoint.destination.counts())
-    }
-
-    /// The same for who has asked its outlet anyhow.
-    pub(crate) fn with(endpoint: &Endpoint, out: OutCounts) -> Self {
-        Self {
-            in_messages: endpoint.in_messages.load(Ordering::Relaxed),
-            in_bytes: endpoint.in_bytes.load(Ordering::Relaxed),
-            out_messages: out.messages,
-            out_bytes: out.bytes,
-        }
-    }
-
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             in_messages: self.in_messages.saturating_sub(before.in_messages),

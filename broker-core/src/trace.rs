@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::broker::Options;
 use crate::error::Escaped;
+use crate::options::Options;
 use crate::proto::Publish;
 #[cfg(feature = "testing")]
 use crate::{probe::Seam, sync::Arc};

@@ -6,7 +6,7 @@
 
 use crate::endpoint::Subscription;
 use crate::interest::Interest;
-use crate::sync::{Arc, AtomicUsize};
+use crate::sync::Arc;
 
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
 
@@ -17,8 +17,6 @@ pub const SYSTEM: &str = "$SYS";
 pub(crate) struct Account {
     pub(crate) name: Arc<str>,
     pub(crate) interest: Interest<Subscription>,
-    /// Sessions that are in it now.
-    pub(crate) sessions: AtomicUsize,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
 }
@@ -28,7 +26,6 @@ impl Account {
         Self {
             name: name.into(),
             interest: Interest::new(seed),
-            sessions: AtomicUsize::new(0),
             #[cfg(feature = "testing")]
             seam: Arc::default(),
         }

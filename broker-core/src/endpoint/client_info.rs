@@ -1,6 +1,5 @@
 //! What is known of a party beside what it sends and gets.
 
-use crate::account::Account;
 use crate::endpoint::Endpoint;
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -29,7 +28,8 @@ impl ClientInfo {
 
 /// A party's time in one account.
 pub(crate) struct AccountMembership {
-    pub(crate) account: Arc<Account>,
+    /// The account's name.
+    pub(crate) account: Arc<str>,
     /// What the party had sent and got before.
     before: Traffic,
     before_look_ups: InterestStats,
@@ -39,10 +39,10 @@ pub(crate) struct AccountMembership {
 }
 
 impl AccountMembership {
-    pub(crate) fn begin(account: Arc<Account>, endpoint: &Endpoint) -> Self {
+    pub(crate) fn begin(account: Arc<str>, endpoint: &Endpoint) -> Self {
         Self {
             account,
-            before: Traffic::of(endpoint),
+            before: endpoint.traffic(),
             before_look_ups: endpoint.look_ups(),
             departure: AtomicU64::new(0),
         }
@@ -50,7 +50,7 @@ impl AccountMembership {
 
     /// What was sent and got in this time.
     pub(crate) fn traffic(&self, endpoint: &Endpoint) -> Traffic {
-        Traffic::of(endpoint).since(self.before)
+        endpoint.traffic().since(self.before)
     }
 
     /// How often it was asked for a subject in this time, and what is remembered of the answers.

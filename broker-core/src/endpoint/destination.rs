@@ -3,24 +3,15 @@
 //!
 //! An outlet is the only way out of the core, and the only place where a message is dropped, counted.
 
-mod blocks;
-mod local_queue;
-mod wire;
-
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 
-pub(crate) use local_queue::{LocalQueues, sid_number};
-pub(crate) use wire::is_inbox;
-pub use wire::{ByteQueue, Drained, WriteHandle};
-
-use blocks::SpareBlocks;
-use wire::Piece;
-
-use crate::broker::Clock;
+use super::blocks::SpareBlocks;
+use super::byte_queue::Piece;
+use crate::clock::Clock;
 use crate::endpoint::{Endpoint, Subscription};
 use crate::error::CloseReason;
 use crate::interest::Prefetched;
@@ -201,11 +192,11 @@ impl Scratch {
     }
 
     /// An empty list with the memory of the last one.
-    fn take_pieces(&mut self) -> VecDeque<Piece> {
+    pub(super) fn take_pieces(&mut self) -> VecDeque<Piece> {
         std::mem::take(&mut self.pieces)
     }
 
-    fn keep_pieces(&mut self, pieces: VecDeque<Piece>) {
+    pub(super) fn keep_pieces(&mut self, pieces: VecDeque<Piece>) {
         if pieces.is_empty() && (self.pieces.capacity()..=KEPT_PIECES).contains(&pieces.capacity())
         {
             self.pieces = pieces;

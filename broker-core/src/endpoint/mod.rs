@@ -1,5 +1,27 @@
 //! The part of a session that others touch: where its deliveries go, what it may get, its counters.
 
+mod blocks;
+mod byte_queue;
+mod client_info;
+mod control;
+mod destination;
+mod local_queue;
+mod sids;
+mod subscription;
+
+pub use byte_queue::{ByteQueue, Drained, WriteHandle};
+pub use client_info::ClientInfo;
+pub use control::Applied;
+pub use destination::{OutCounts, Scratch};
+
+pub(crate) use byte_queue::is_inbox;
+pub(crate) use client_info::AccountMembership;
+pub(crate) use control::{AckGuard, ControlMailbox};
+pub(crate) use destination::{Accepted, Destination, Run};
+pub(crate) use local_queue::{LocalQueues, sid_number};
+pub(crate) use sids::Sids;
+pub(crate) use subscription::Subscription;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -7,10 +29,9 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 
 use crate::auth::{Permissions, Replies};
-use crate::endpoint::{AccountMembership, ClientInfo, ControlMailbox, Destination, Sids};
 use crate::interest::LookUps;
 use crate::security::Security;
-use crate::stats::InterestStats;
+use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering};
 use crate::transport::TransportInfo;
 
@@ -83,6 +104,21 @@ impl Endpoint {
             in_bytes: AtomicU64::new(0),
             rtt_nanos: AtomicU64::new(0),
             counted_look_ups: OnceLock::new(),
+        }
+    }
+
+    /// Messages and bytes so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic_with(self.destination.counts())
+    }
+
+    /// The same for a caller that has the destination's counts already.
+    pub(crate) fn traffic_with(&self, out: OutCounts) -> Traffic {
+        Traffic {
+            in_messages: self.in_messages.load(Ordering::Relaxed),
+            in_bytes: self.in_bytes.load(Ordering::Relaxed),
+            out_messages: out.messages,
+            out_bytes: out.bytes,
         }
     }
 

@@ -8,8 +8,8 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::account::Account;
 use crate::endpoint::Subscription;
+use crate::interest::Interest;
 use crate::limits::UNSUBSCRIBE_BATCH;
 use crate::sync::{Arc, Mutex, Ordering};
 
@@ -64,7 +64,7 @@ impl Sids {
 
     /// Ends all of them, some at a time, so that others who use the account get their turn.
     /// Tells `ended` of each.
-    pub(crate) fn end_all(&self, account: &Account, ended: impl Fn(&[u8])) {
+    pub(crate) fn end_all(&self, interest: &Interest<Subscription>, ended: impl Fn(&[u8])) {
         let all = std::mem::take(&mut *self.table.lock());
         let mut batch = Vec::with_capacity(all.len().min(UNSUBSCRIBE_BATCH));
         for subscription in all {
@@ -74,12 +74,12 @@ impl Sids {
                 batch.push(subscription);
             }
             if batch.len() == UNSUBSCRIBE_BATCH {
-                account.interest.remove(&batch);
+                interest.remove(&batch);
                 batch.clear();
             }
         }
         if !batch.is_empty() {
-            account.interest.remove(&batch);
+            interest.remove(&batch);
         }
     }
 

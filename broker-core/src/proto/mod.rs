@@ -11,6 +11,7 @@ pub mod op;
 pub mod parser;
 pub mod reply;
 
+pub(crate) use batch::Batch;
 pub use connect::ConnectOptions;
 pub use info::Info;
 pub use op::{Op, Publish};

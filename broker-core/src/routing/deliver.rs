@@ -30,7 +30,7 @@ pub(crate) fn deliver<'a>(
 ) {
     #[cfg(feature = "testing")]
     if account.seam.probe().is_some() {
-        return crate::probe::deliver_watched(
+        return super::watched::deliver_watched(
             account,
             from,
             run,

@@ -12,7 +12,6 @@ use super::SYSTEM_QUEUE;
 use super::publisher::{PublishObserver, Publisher};
 use crate::account::Account;
 use crate::auth::{Grant, Permissions, Subscribe};
-use crate::broker::{Options, Shared};
 use crate::endpoint::{
     AccountMembership, Destination, Endpoint, LocalQueues, Run, Scratch, Subscription, sid_number,
 };
@@ -20,8 +19,10 @@ use crate::error::{ClientFault, CloseReason};
 use crate::headers::{HeaderMap, InvalidHeader};
 use crate::interest::Matches;
 use crate::message::Message;
+use crate::options::Options;
 use crate::proto::Publish;
 use crate::routing::{end, flush_touched};
+use crate::shared::Shared;
 use crate::subject::{Subject, SubjectError, SubjectFilter};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::transport::TransportInfo;
@@ -157,8 +158,7 @@ impl Client {
         // There is no task that could look.
         endpoint.control.close();
         endpoint.set_permissions(grant.permissions.clone());
-        account.sessions.fetch_add(1, Ordering::Relaxed);
-        let membership = AccountMembership::begin(Arc::clone(&account), &endpoint);
+        let membership = AccountMembership::begin(Arc::clone(&account.name), &endpoint);
         endpoint.membership.store(Some(Arc::new(membership)));
         shared.register_local(&endpoint);
         let publisher = Publisher::new(seed, shared.counted_subjects.clone());
@@ -583,7 +583,6 @@ impl PublishObserver for Outcome<'_> {
 
 impl Drop for LocalSession {
     fn drop(&mut self) {
-        self.account.sessions.fetch_sub(1, Ordering::Relaxed);
         self.shared.unregister_local(&self.endpoint);
     }
 }

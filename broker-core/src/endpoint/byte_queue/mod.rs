@@ -17,10 +17,10 @@ use crate::proto::{Publish, encode};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::trace::Trace;
 
-mod watch;
+mod request_tracker;
 
-pub(crate) use watch::is_inbox;
-use watch::{Filtered, RequestTracker};
+pub(crate) use request_tracker::is_inbox;
+use request_tracker::{Filtered, RequestTracker};
 
 /// The most pieces that are passed to one write.
 const PIECES: usize = 64;
@@ -94,7 +94,7 @@ struct State {
     /// There is one of the following, and messages must be looked at before they come in.
     is_special: bool,
     /// The server prepares to go.
-    watch: Option<Box<RequestTracker>>,
+    tracker: Option<Box<RequestTracker>>,
     /// Nothing more comes in, but what waits may leave.
     finishing: Option<CloseReason>,
     /// Nothing comes in and nothing leaves.

@@ -78,29 +78,29 @@ pub(crate) struct TrackedRequests {
 }
 
 impl ByteQueue {
-    /// Begins to watch.
-    pub(crate) fn watch(&self) {
+    /// Begins to tracker.
+    pub(crate) fn track_requests(&self) {
         let mut state = self.state.lock();
-        state.watch.get_or_insert_default();
+        state.tracker.get_or_insert_default();
         state.is_special = true;
     }
 
     /// From now on it gets no messages that others could have, or that ask for an answer; those who ask
     /// are told that nobody is there.
     pub(crate) fn refuse_requests(&self) {
-        if let Some(watch) = &mut self.state.lock().watch {
-            watch.refuses_requests = true;
+        if let Some(tracker) = &mut self.state.lock().tracker {
+            tracker.refuses_requests = true;
         }
     }
 
     /// What is known now.
-    pub(crate) fn watched(&self, now: Instant) -> TrackedRequests {
-        match &mut self.state.lock().watch {
+    pub(crate) fn tracked_requests(&self, now: Instant) -> TrackedRequests {
+        match &mut self.state.lock().tracker {
             None => TrackedRequests { awaits: false, owes: false, requests: 0 },
-            Some(watch) => TrackedRequests {
-                awaits: watch.awaited.are_open(now),
-                owes: watch.owed.are_open(now),
-                requests: watch.requests,
+            Some(tracker) => TrackedRequests {
+                awaits: tracker.awaited.are_open(now),
+                owes: tracker.owed.are_open(now),
+                requests: tracker.requests,
             },
         }
     }
@@ -117,20 +117,20 @@ impl ByteQueue {
             .filter(|message| !message.reply.is_empty() && is_own(message))
             .collect();
         let mut state = self.state.lock();
-        let Some(watch) = &mut state.watch else { return };
+        let Some(tracker) = &mut state.tracker else { return };
         for message in messages {
-            watch.owed.close(message.subject);
+            tracker.owed.close(message.subject);
         }
-        watch.requests += questions.len() as u64;
+        tracker.requests += questions.len() as u64;
         for question in questions {
-            watch.awaited.open(question.reply, now);
+            tracker.awaited.open(question.reply, now);
         }
     }
 
     /// Nobody will answer there.
     pub(crate) fn note_no_responders(&self, reply: &[u8]) {
-        if let Some(watch) = &mut self.state.lock().watch {
-            watch.awaited.close(reply);
+        if let Some(tracker) = &mut self.state.lock().tracker {
+            tracker.awaited.close(reply);
         }
     }
 
@@ -141,8 +141,8 @@ impl ByteQueue {
         if state.is_writing {
             return false;
         }
-        if let Some(watch) = &mut state.watch {
-            watch.is_held = true;
+        if let Some(tracker) = &mut state.tracker {
+            tracker.is_held = true;
             // Whoever would write leaves it to the one who does.
             state.is_writing = true;
         }
@@ -199,8 +199,8 @@ impl ByteQueue {
 impl State {
     /// Who holds it, holds it no longer.
     pub(super) fn retire(&mut self) {
-        if let Some(watch) = &mut self.watch
-            && std::mem::take(&mut watch.is_held)
+        if let Some(tracker) = &mut self.tracker
+            && std::mem::take(&mut tracker.is_held)
         {
             self.is_writing = false;
         }
@@ -226,8 +226,8 @@ impl State {
             return (Filtered::Nothing, false);
         }
         let pending_bytes = self.pending_bytes;
-        let Some(watch) = &mut self.watch else { return (Filtered::All, false) };
-        if watch.refuses_requests {
+        let Some(tracker) = &mut self.tracker else { return (Filtered::All, false) };
+        if tracker.refuses_requests {
             if subscription.queue().is_some() {
                 return (Filtered::Nothing, false);
             }
@@ -236,14 +236,14 @@ impl State {
                 return (Filtered::Some, false);
             }
         }
-        let has_awaited = !watch.awaited.0.is_empty();
-        watch.awaited.close(run.subject);
+        let has_awaited = !tracker.awaited.0.is_empty();
+        tracker.awaited.close(run.subject);
         for message in run.messages {
             if !message.reply.is_empty() {
-                watch.owed.open(message.reply, now);
+                tracker.owed.open(message.reply, now);
             }
         }
-        let has_all = watch.is_held && has_awaited && watch.awaited.0.is_empty();
+        let has_all = tracker.is_held && has_awaited && tracker.awaited.0.is_empty();
         if pending_bytes > most_held {
             self.retire();
         }

@@ -139,7 +139,7 @@ impl Parser {
         limits: &ParserLimits,
     ) -> Result<Parsed<'a>, ClientFault> {
         if self.skipping.is_none()
-            && let Some((message, used)) = plain::publish(input, limits)
+            && let Some((message, used)) = fast::publish(input, limits)
         {
             return Ok(Parsed::Op { op: Op::Publish(message), used });
         }

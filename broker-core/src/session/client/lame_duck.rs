@@ -71,7 +71,7 @@ impl ClientSession {
         }
         self.lame_duck =
             Some(Box::new(LameDuck { since: now, stage: Stage::Announced, next: now }));
-        self.byte_queue.watch();
+        self.byte_queue.track_requests();
         for subscription in &self.endpoint.sids.list(usize::MAX) {
             self.note_service(subscription.filter(), subscription.queue());
         }
@@ -131,7 +131,7 @@ impl ClientSession {
             return;
         }
         lame_duck.next = now + LOOK_AGAIN;
-        let watched = self.byte_queue.watched(now);
+        let watched = self.byte_queue.tracked_requests(now);
         match &mut lame_duck.stage {
             Stage::Announced | Stage::Parted => {}
             Stage::Answering { until } => {

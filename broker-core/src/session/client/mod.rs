@@ -17,7 +17,6 @@ use crate::account::{Account, SYSTEM};
 use crate::auth::{
     Authenticator, Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe,
 };
-use crate::broker::Shared;
 use crate::endpoint::{
     AccountMembership, ByteQueue, ClientInfo, Destination, Endpoint, Run, Scratch, Subscription,
     WriteHandle,
@@ -28,6 +27,7 @@ use crate::limits::PRE_AUTH_READ_BYTES;
 use crate::proto::parser::fast;
 use crate::proto::{Batch, ConnectOptions, Op, Parsed, Parser, ParserLimits, Publish, encode};
 use crate::routing::{end, flush_touched};
+use crate::shared::Shared;
 use crate::snapshot::AuthFailure;
 use crate::subject::{SubjectFilter, is_valid_literal};
 use crate::sync::{Arc, Ordering};
@@ -203,9 +203,8 @@ impl ClientSession {
 
     fn serve(&mut self, grant: Grant) {
         let account = self.shared.account(&grant.account);
-        account.sessions.fetch_add(1, Ordering::Relaxed);
         self.endpoint.set_permissions(grant.permissions.clone());
-        let membership = AccountMembership::begin(Arc::clone(&account), &self.endpoint);
+        let membership = AccountMembership::begin(Arc::clone(&account.name), &self.endpoint);
         self.endpoint.membership.store(Some(Arc::new(membership)));
         let Grant { permissions, user, proof, .. } = grant;
         self.phase = Phase::Served(Served { account, permissions, user, proof });
@@ -634,8 +633,7 @@ impl ClientSession {
 
     fn leave_account(&mut self) {
         self.end_subscriptions();
-        if let Phase::Served(served) = &self.phase {
-            served.account.sessions.fetch_sub(1, Ordering::Relaxed);
+        if let Phase::Served(_) = &self.phase {
             self.shared.depart(&self.endpoint);
             self.phase = Phase::Checking(None);
         }
@@ -644,7 +642,7 @@ impl ClientSession {
     fn end_subscriptions(&mut self) {
         if let Phase::Served(served) = &self.phase {
             let trace = self.trace.as_deref();
-            self.endpoint.sids.end_all(&served.account, |sid| {
+            self.endpoint.sids.end_all(&served.account.interest, |sid| {
                 if let Some(trace) = trace {
                     trace.ended(sid);
                 }

@@ -1,0 +1,194 @@
+//! What all sessions of one broker share: accounts, endpoints, options, counters.
+
+mod changes;
+mod totals;
+
+pub use changes::ChangeReport;
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+
+use crate::account::{Account, GLOBAL, SYSTEM};
+use crate::auth::Authenticator;
+use crate::clock::Clock;
+use crate::endpoint::Endpoint;
+use crate::error::CloseReason;
+use crate::history::History;
+use crate::ids;
+use crate::latency::{Queues, Times};
+use crate::limits::Limits;
+use crate::options::Options;
+use crate::proto::Info;
+use crate::proto::info::NATS_VERSION;
+use crate::random::Random;
+use crate::subject_counts::SubjectCounters;
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+
+/// What all sessions of a broker share.
+pub(crate) struct Shared {
+    pub(crate) options: ArcSwap<Options>,
+    pub(crate) authenticator: ArcSwap<Box<dyn Authenticator>>,
+    pub(crate) info: ArcSwap<Info>,
+    accounts: DashMap<Arc<str>, Arc<Account>>,
+    sessions: DashMap<u64, Arc<Endpoint>>,
+    /// How many of them are connections, and count against `max_connections`.
+    connections: AtomicUsize,
+    connections_ever: AtomicU64,
+    next_session: AtomicU64,
+    /// Counts what was changed while sessions are here.
+    version: AtomicU64,
+    /// One change at a time.
+    pub(crate) changing: Mutex<()>,
+    random: Mutex<Random>,
+    /// What sessions counted that are gone.
+    pub(crate) history: Mutex<History>,
+    pub(crate) queues: Arc<Queues>,
+    /// From a chunk of input to the last of its deliveries.
+    pub(crate) flushes: Times,
+    pub(crate) counted_subjects: Option<Arc<SubjectCounters>>,
+    pub(crate) clock: Clock,
+    #[cfg(feature = "testing")]
+    pub(crate) seam: Arc<crate::probe::Seam>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        options: Options,
+        clock: Clock,
+        authenticator: Box<dyn Authenticator>,
+    ) -> Self {
+        let mut random = Random::new(options.seed);
+        let server_id = ids::server_id(&mut random);
+        let info = Info {
+            server_name: options.server_name.clone().unwrap_or_else(|| server_id.clone()),
+            server_id,
+            version: NATS_VERSION.into(),
+            proto: 1,
+            go: concat!("rust-natsd-", env!("CARGO_PKG_VERSION")).into(),
+            headers: !options.no_header_support,
+            max_payload: options.limits.max_payload_bytes,
+            // What 2.14 says whether or not it has streams.
+            api_lvl: 4,
+            ..Info::default()
+        };
+        #[cfg(feature = "testing")]
+        let seam = Arc::default();
+        let accounts = DashMap::new();
+        for name in [GLOBAL, SYSTEM] {
+            let account = Account::new(name, random.next_u64());
+            #[cfg(feature = "testing")]
+            let account = account.with_seam(&seam);
+            accounts.insert(Arc::clone(&account.name), Arc::new(account));
+        }
+        let counted_subjects = SubjectCounters::new(&options.counted_subjects);
+        Self {
+            options: ArcSwap::from_pointee(options),
+            authenticator: ArcSwap::from_pointee(authenticator),
+            info: ArcSwap::from_pointee(info),
+            accounts,
+            sessions: DashMap::new(),
+            connections: AtomicUsize::new(0),
+            connections_ever: AtomicU64::new(0),
+            next_session: AtomicU64::new(1),
+            version: AtomicU64::new(0),
+            changing: Mutex::default(),
+            random: Mutex::new(random),
+            history: Mutex::default(),
+            queues: Arc::default(),
+            flushes: Times::default(),
+            counted_subjects,
+            clock,
+            #[cfg(feature = "testing")]
+            seam,
+        }
+    }
+
+    /// The account of that name, made if there is none: whoever grants access knows the names.
+    pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
+        if let Some(account) = self.accounts.get(name) {
+            return Arc::clone(&account);
+        }
+        let seed = self.random.lock().next_u64();
+        let account = self.accounts.entry(Arc::clone(name));
+        let make = || {
+            let account = Account::new(name, seed);
+            #[cfg(feature = "testing")]
+            let account = account.with_seam(&self.seam);
+            Arc::new(account)
+        };
+        Arc::clone(&account.or_insert_with(make))
+    }
+
+    /// A number and a seed for a new session.
+    pub(crate) fn next_session(&self) -> (u64, u64) {
+        let id = self.next_session.fetch_add(1, Ordering::Relaxed);
+        (id, self.random.lock().next_u64())
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.random.lock().next_u64()
+    }
+
+    pub(crate) fn unique_name(&self) -> String {
+        ids::unique(&mut self.random.lock())
+    }
+
+    /// Takes in a connection, unless there are `max` of them already.
+    pub(crate) fn register(&self, endpoint: &Arc<Endpoint>, max: Option<usize>) -> bool {
+        self.connections_ever.fetch_add(1, Ordering::Relaxed);
+        let before = self.connections.fetch_add(1, Ordering::AcqRel);
+        if max.is_some_and(|max| before >= max) {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
+        self.sessions.insert(endpoint.id, Arc::clone(endpoint));
+        true
+    }
+
+    /// Takes in an in-process client.
+    pub(crate) fn register_local(&self, endpoint: &Arc<Endpoint>) {
+        self.sessions.insert(endpoint.id, Arc::clone(endpoint));
+    }
+
+    pub(crate) fn unregister_local(&self, endpoint: &Endpoint) {
+        self.depart(endpoint);
+        self.sessions.remove(&endpoint.id);
+    }
+
+    /// All that are here now. A copy, so that nothing is locked while something is done to them.
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.sessions.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    pub(crate) fn endpoint(&self, id: u64) -> Option<Arc<Endpoint>> {
+        self.sessions.get(&id).map(|entry| Arc::clone(&entry))
+    }
+
+    pub(crate) fn all_accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    pub(crate) fn unregister(&self, endpoint: &Endpoint) {
+        if self.sessions.remove(&endpoint.id).is_some() {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Cuts the worst of all slow consumers if together they hold more than the broker may.
+    pub(crate) fn guard_total(&self, limits: &Limits) {
+        let max = limits.max_pending_total_bytes;
+        if self.queues.pending_bytes.load(Ordering::Relaxed) <= max {
+            return;
+        }
+        let pending = |endpoint: &Endpoint| endpoint.destination.counts().pending_bytes;
+        let worst = self.sessions.iter().max_by_key(|entry| (pending(entry), entry.id));
+        if let Some(worst) = worst.map(|entry| Arc::clone(&entry)) {
+            tracing::warn!(
+                client = %worst,
+                "Slow Consumer Detected: all clients together exceed {max} pending bytes, most by this one"
+            );
+            worst.destination.close(CloseReason::SlowConsumerPendingBytes);
+        }
+    }
+}
