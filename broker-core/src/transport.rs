@@ -36,7 +36,7 @@ pub struct Websocket {
     /// Whom a proxy says that it connects for.
     pub forwarded_for: Option<IpAddr>,
     /// Where it came in.
-    pub entrance: Arc<WebsocketListener>,
+    pub listener: Arc<WebsocketListener>,
 }
 
 /// Credentials in cookies, empty where there are none.
@@ -105,23 +105,23 @@ impl fmt::Debug for WebsocketListener {
 }
 
 impl TransportInfo {
-    fn entrance(&self) -> Option<&WebsocketListener> {
+    fn listener(&self) -> Option<&WebsocketListener> {
         match self {
-            Self::Websocket(websocket) => Some(&websocket.entrance),
+            Self::Websocket(websocket) => Some(&websocket.listener),
             Self::Tcp | Self::Unix | Self::Memory | Self::Stream => None,
         }
     }
 
     pub(crate) fn authenticator(&self) -> Option<Arc<Box<dyn Authenticator>>> {
-        self.entrance()?.authenticator.get()
+        self.listener()?.authenticator.get()
     }
 
     pub(crate) fn ping_interval(&self) -> Option<Duration> {
-        self.entrance()?.ping_interval
+        self.listener()?.ping_interval
     }
 
     pub(crate) fn auth_timeout(&self) -> Option<Duration> {
-        self.entrance()?.auth_timeout
+        self.listener()?.auth_timeout
     }
 
     /// As monitoring calls it.
@@ -150,15 +150,15 @@ impl TransportInfo {
         match self {
             Self::Tcp => {}
             Self::Websocket(websocket) => {
-                let entrance = &websocket.entrance;
-                info.host.clone_from(&entrance.host);
-                info.port = entrance.port;
-                info.tls_required = entrance.is_tls;
-                info.tls_available = entrance.is_tls;
+                let listener = &websocket.listener;
+                info.host.clone_from(&listener.host);
+                info.port = listener.port;
+                info.tls_required = listener.is_tls;
+                info.tls_available = listener.is_tls;
                 if info.ldm {
                     info.connect_urls.clear();
                 } else {
-                    info.connect_urls.clone_from(&entrance.connect_urls);
+                    info.connect_urls.clone_from(&listener.connect_urls);
                 }
             }
             Self::Unix | Self::Memory | Self::Stream => {

@@ -10,7 +10,7 @@ mod common;
 use std::time::Duration;
 
 use broker_core::auth::{NoAuth, Token, User, Users};
-use broker_core::session::client::{Arrival, Handshake};
+use broker_core::session::client::{Arrival, HandshakeOrder};
 use broker_core::{Broker, ClientFault, CloseReason, Limits, Options, Security};
 use common::{Party, World};
 
@@ -20,7 +20,7 @@ fn world(authenticator: impl broker_core::auth::Authenticator) -> World {
     World::of(Broker::with_authenticator(options, std::time::Instant::now, authenticator))
 }
 
-fn arrive(world: &mut World, handshake: Handshake) -> Party {
+fn arrive(world: &mut World, handshake: HandshakeOrder) -> Party {
     world.arrive_by(Arrival { handshake, ..Arrival::default() })
 }
 
@@ -33,9 +33,9 @@ fn security() -> Security {
 #[test]
 fn info_comes_before_tls_or_behind_it() {
     let mut world = world(NoAuth);
-    let mut after = arrive(&mut world, Handshake::AfterInfo);
+    let mut after = arrive(&mut world, HandshakeOrder::AfterInfo);
     assert!(after.read().starts_with("INFO "));
-    let mut before = arrive(&mut world, Handshake::BeforeInfo);
+    let mut before = arrive(&mut world, HandshakeOrder::BeforeInfo);
     assert_eq!(before.read(), "");
     for party in [&mut after, &mut before] {
         party.session.handle_secured(Some(security()), world.now, &mut world.scratch);
@@ -49,7 +49,7 @@ fn info_comes_before_tls_or_behind_it() {
 #[test]
 fn a_client_that_waits_for_info_gets_it_once() {
     let mut world = world(NoAuth);
-    let mut party = arrive(&mut world, Handshake::BeforeInfo);
+    let mut party = arrive(&mut world, HandshakeOrder::BeforeInfo);
     party.session.greet(world.now, &mut world.scratch);
     assert!(party.read().starts_with("INFO "));
     party.session.handle_secured(Some(security()), world.now, &mut world.scratch);
@@ -61,7 +61,7 @@ fn a_client_that_waits_for_info_gets_it_once() {
 fn nobody_is_served_before_tls_has_come_about() {
     let users = Users::builder().user(User::new("guest", "")).no_auth_user("guest");
     let mut world = world(users.build().unwrap());
-    let mut party = arrive(&mut world, Handshake::AfterInfo);
+    let mut party = arrive(&mut world, HandshakeOrder::AfterInfo);
     party.read();
     assert_ne!(party.session.read_limit(), usize::MAX, "a stranger's");
     party.session.handle_secured(None, world.now, &mut world.scratch);
@@ -74,7 +74,7 @@ fn nobody_is_served_before_tls_has_come_about() {
 #[test]
 fn time_to_authenticate_begins_behind_tls() {
     let mut world = world(Token::new("t"));
-    let mut party = arrive(&mut world, Handshake::AfterInfo);
+    let mut party = arrive(&mut world, HandshakeOrder::AfterInfo);
     party.read();
     world.now += Duration::from_secs(10);
     party.session.handle_secured(Some(security()), world.now, &mut world.scratch);
@@ -99,7 +99,7 @@ fn who_does_not_come_to_tls_is_told_if_that_helps() {
             CloseReason::MaxConnectionsExceeded,
         ),
     ] {
-        let mut party = arrive(&mut world, Handshake::AfterInfo);
+        let mut party = arrive(&mut world, HandshakeOrder::AfterInfo);
         party.read();
         party.session.handle_insecure(&fault, world.now, &mut world.scratch);
         assert_eq!(party.read(), sent);

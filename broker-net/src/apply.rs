@@ -6,7 +6,7 @@ use broker_core::Options;
 
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::WebsocketOptions;
-use crate::server::ServerOptions;
+use crate::options::ServerOptions;
 
 /// What came of [`Server::apply`](crate::Server::apply).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

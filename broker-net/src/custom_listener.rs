@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, split
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::conn::Socket;
 use crate::handshake::AcceptedConnection;
-use crate::listeners::{BACK_OFF_MAX, BACK_OFF_MIN};
+use crate::listener::{BACK_OFF_MAX, BACK_OFF_MIN};
 use crate::pipe::{self, LocalStream};
+use crate::transport::Socket;
 
 /// What is copied at a time, each way. With the 8 KiB that wait of a stranger it is 16 KiB, as for any.
 const COPY_BYTES: usize = 4 << 10;
@@ -173,8 +173,7 @@ impl Arrived {
     pub(crate) fn admit(self) -> (AcceptedConnection, impl Future<Output = ()>) {
         let Self { stream, remote } = self;
         let (near, transport) = pipe::pipe();
-        let arrival =
-            Arrival { transport_info: TransportInfo::Stream, remote, ..Arrival::default() };
+        let arrival = Arrival { transport: TransportInfo::Stream, remote, ..Arrival::default() };
         let socket = Arc::new(Socket::new(transport));
         (AcceptedConnection { socket, arrival, handshake: None }, carry(stream, near))
     }

@@ -23,12 +23,17 @@ mod handshake;
 mod lame_duck;
 mod listener;
 mod listeners;
+mod options;
+mod phase;
 mod pipe;
 pub mod proxy;
 mod server;
+#[cfg(feature = "testing")]
+mod stall;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transport;
 mod unauthenticated;
 #[cfg(unix)]
 mod unix;
@@ -37,6 +42,7 @@ pub mod websocket;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
+pub use custom_listener::{Carries, Listener};
 #[cfg(feature = "tls-core")]
 pub use handshake::tls::{
     ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsConfig, TlsError,
@@ -44,10 +50,10 @@ pub use handshake::tls::{
 };
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
-pub use lame_duck::LameDuck;
-pub use own_listener::{Carries, Listener};
+pub use options::ServerOptions;
+pub use phase::LameDuck;
 pub use pipe::LocalStream;
-pub use server::{Authenticators, BindError, ListenerKind, Server, ServerBuilder, ServerOptions};
+pub use server::{Authenticators, BindError, ListenerKind, Server, ServerBuilder};
 pub use status::ServerStatus;
 #[cfg(unix)]
 pub use unix::UnixOptions;

@@ -10,6 +10,11 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
+/// After a failed accept: wait this long, twice as long each time.
+// NATS 2.14: 10 ms to 1 s.
+pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(10);
+pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
 /// Connections that the kernel holds until they are accepted. A restart may bring thousands at once;
 /// the kernel has a limit of its own.
 const BACKLOG: i32 = 4096;

@@ -15,23 +15,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::auth_checks::AuthChecks;
-use crate::conn::{self, Socket};
+use crate::conn::{self};
 use crate::custom_listener::{self, CustomAcceptors};
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::WebsocketAcceptor;
 use crate::handshake::{AcceptedConnection, ListenerConfig};
-use crate::listener::{Reserve, TcpAcceptor};
+use crate::listener::{BACK_OFF_MAX, BACK_OFF_MIN, Reserve, TcpAcceptor};
+use crate::phase::Phase;
 use crate::pipe::LocalTransport;
-use crate::server::Phase;
+use crate::transport::Socket;
 use crate::unauthenticated::{UnauthenticatedConnections, UnauthenticatedGuard};
 #[cfg(unix)]
 use crate::unix::UnixAcceptor;
 use crate::{lame_duck, proxy};
-
-/// After a failed accept: wait this long, twice as long each time.
-// NATS 2.14: 10 ms to 1 s.
-pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(10);
-pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 /// How long a proxy may take to say whom it connects for.
 // NATS 2.14: 5 seconds.
@@ -57,7 +53,7 @@ pub(crate) struct ConnectionContext {
     pub(crate) unauthenticated: Arc<UnauthenticatedConnections>,
     /// What a test puts before connections.
     #[cfg(feature = "testing")]
-    pub(crate) gates: Arc<crate::testing::stall::StallGates>,
+    pub(crate) gates: Arc<crate::stall::StallGates>,
 }
 
 impl ConnectionContext {
@@ -81,7 +77,7 @@ enum Arrived {
     #[cfg(unix)]
     Unix(UnixStream),
     Local(LocalTransport),
-    Own(own_listener::Arrived),
+    Own(custom_listener::Arrived),
 }
 
 /// Serves until told to finish and all connections are gone. Dropped, it closes them all.
@@ -271,7 +267,7 @@ impl Arrived {
             }
             Self::Own(own) => {
                 let (accepted, carrying) = own.admit();
-                return tasks.spawn(own_listener::serve(
+                return tasks.spawn(custom_listener::serve(
                     context.serve(accepted, unauthenticated_guard),
                     carrying,
                 ));
@@ -282,8 +278,8 @@ impl Arrived {
 }
 
 /// On one machine nothing is encrypted.
-fn private(socket: Arc<Socket>, transport_info: TransportInfo) -> AcceptedConnection {
-    let arrival = Arrival { transport_info, ..Arrival::default() };
+fn private(socket: Arc<Socket>, transport: TransportInfo) -> AcceptedConnection {
+    let arrival = Arrival { transport, ..Arrival::default() };
     AcceptedConnection { socket, arrival, handshake: None }
 }
 

@@ -4,12 +4,11 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "tls-core")]
 use std::time::SystemTime;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, io};
 
 use broker_core::auth::{Authenticator, NoAuth};
-use broker_core::limits::MAX_UNAUTHENTICATED;
-use broker_core::{Broker, ChangeReport, Client, CloseReason, Limits, Options};
+use broker_core::{Broker, ChangeReport, Client, CloseReason, Limits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
@@ -23,9 +22,10 @@ use crate::handshake::ListenerConfig;
 use crate::handshake::tls;
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::WebsocketAcceptor;
-use crate::lame_duck::LameDuck;
-use crate::listener::{self, ListenerGuard, TcpAcceptor};
+use crate::listener::{ListenerGuard, TcpAcceptor};
 use crate::listeners::{self, ConnectionContext, Listeners};
+use crate::options::ServerOptions;
+use crate::phase::{LameDuck, Phase};
 use crate::pipe::{self, LocalStream, LocalTransport};
 use crate::status::ServerStatus;
 use crate::unauthenticated::UnauthenticatedConnections;
@@ -38,66 +38,6 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// How long [`Server::apply`] waits at most for connections to follow. They do within a turn of theirs,
 /// which takes far less unless the machine is overwhelmed; the change takes its course in any case.
 const SETTLE: Duration = Duration::from_secs(1);
-
-/// What a server can be told. Take the default, which suits a test, and change what you need.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ServerOptions {
-    /// The host name or address to listen at. The default is `127.0.0.1`.
-    pub host: String,
-    /// The port to listen at; 0, the default, for any that is free.
-    pub port: u16,
-    /// Where clients are told that the server is, if not where it listens. `client_advertise`.
-    pub client_advertise: Option<Advertise>,
-    /// TLS for those who connect; `None`, the default, for none. `tls`.
-    #[cfg(feature = "tls-core")]
-    pub tls: Option<crate::TlsOptions>,
-    /// Where clients come in by WebSocket; `None`, the default, if nowhere. `websocket`.
-    #[cfg(feature = "websocket")]
-    pub websocket: Option<crate::WebsocketOptions>,
-    /// Where clients come in by a socket in the file system; `None`, the default, if nowhere.
-    /// `listen_unix`.
-    #[cfg(unix)]
-    pub unix: Option<crate::UnixOptions>,
-    /// Clients come by a proxy that says whom it connects for, in either version of the PROXY protocol. Only
-    /// for a port that nobody else can reach: whoever can, may say what they like. `proxy_protocol`.
-    pub proxy_protocol: bool,
-    /// How many connections there may be at once that have not shown yet who they are, where they must, or
-    /// have not finished a handshake; past it the one that came first is cut. The default is 4,096, each of
-    /// which holds 16 KiB at most. What it was at the start holds.
-    pub max_unauthenticated: usize,
-    /// What the broker behind it is told. The default has a random seed.
-    pub broker: Options,
-}
-
-impl ServerOptions {
-    /// Reads and checks what TLS is made of.
-    #[cfg(feature = "tls-core")]
-    fn build_tls(&self) -> Result<Option<(crate::TlsOptions, crate::TlsConfig)>, crate::TlsError> {
-        let build = |options: &crate::TlsOptions| Ok((options.clone(), options.build()?));
-        self.tls.as_ref().map(build).transpose()
-    }
-}
-
-impl Default for ServerOptions {
-    fn default() -> Self {
-        let broker = Options { seed: listener::random_seed(), ..Options::default() };
-        Self {
-            host: String::from("127.0.0.1"),
-            port: 0,
-            client_advertise: None,
-            #[cfg(feature = "tls-core")]
-            tls: None,
-            #[cfg(feature = "websocket")]
-            websocket: None,
-            #[cfg(unix)]
-            unix: None,
-            proxy_protocol: false,
-            max_unauthenticated: MAX_UNAUTHENTICATED,
-            broker,
-        }
-    }
-}
 
 /// Who decides who may come in.
 #[derive(Clone)]
@@ -126,7 +66,7 @@ pub struct ServerBuilder {
     options: ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
     #[cfg(feature = "testing")]
-    gates: Arc<crate::testing::stall::StallGates>,
+    gates: Arc<crate::stall::StallGates>,
     #[cfg(feature = "websocket")]
     websocket_authenticator: Option<Arc<dyn Authenticator>>,
     socket: Option<StdListener>,
@@ -230,7 +170,7 @@ impl ServerBuilder {
     /// What stands before its connections.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub(crate) fn gates(mut self, gates: Arc<crate::testing::stall::StallGates>) -> Self {
+    pub(crate) fn gates(mut self, gates: Arc<crate::stall::StallGates>) -> Self {
         self.gates = gates;
         self
     }
@@ -370,17 +310,6 @@ fn tell_address(broker: &Broker, options: &ServerOptions) {
         info.host.clone_from(host);
         info.port = port;
     });
-}
-
-/// What the server is about. Only ever goes on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Phase {
-    Serving,
-    /// No new connections; those that are there are let go one by one.
-    LameDuck(LameDuck),
-    /// No new connections; those that are there end once they have read what waits for them, which
-    /// they must by then.
-    Finishing(Instant),
 }
 
 /// The address could not be listened at, or TLS not be offered.

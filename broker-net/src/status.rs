@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::handshake::ListenerConfig;
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::WebsocketAcceptor;
-use crate::server::Phase;
+use crate::phase::Phase;
 
 /// Looks at a [`Server`](crate::Server), without keeping it alive.
 #[derive(Clone)]

@@ -86,7 +86,7 @@ async fn clients_that_come_by_it_are_like_any_others() {
     assert_eq!(line(&mut stream).await, "hello\r\n");
     let connections = server.broker().connections();
     assert_eq!(connections[0].remote, Some(([192, 0, 2, 7], 7777).into()));
-    assert_eq!(connections[0].transport_info, "stream");
+    assert_eq!(connections[0].transport, "stream");
     drop(stream);
     until(|| server.broker().stats().connections == 1).await;
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use figment::value::{Dict, Map as Profiles, Value};
-use figment::{ClientInfo, Error, Metadata, Provider};
+use figment::{Profile, Error, Metadata, Provider};
 
 use super::problem::Origin;
 
@@ -73,8 +73,8 @@ impl Provider for Layer {
         Metadata::named(self.name.clone())
     }
 
-    fn data(&self) -> Result<Profiles<ClientInfo, Dict>, Error> {
-        Ok(ClientInfo::Default.collect(self.values.clone()))
+    fn data(&self) -> Result<Profiles<Profile, Dict>, Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
     }
 }
 

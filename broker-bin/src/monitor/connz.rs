@@ -413,7 +413,7 @@ impl Observer {
         let closed = found.closed();
         let end = closed.map_or(now.instant, |closed| closed.at);
         let until_end = |since: Instant| uptime(end.saturating_duration_since(since));
-        let profile = &connection.client_info;
+        let client_info = &connection.client_info;
         let security = connection.security.as_deref();
         let mut info = ConnInfo {
             cid: connection.id,

@@ -108,7 +108,7 @@ impl Observer {
     /// Looks at a server that has just started.
     pub fn of(server: &broker_net::Server) -> Self {
         let (host, port) = (server.host().to_owned(), server.local_addr().port());
-        Self::new(host, port, server.broker().clone(), server.outlook())
+        Self::new(host, port, server.broker().clone(), server.status())
     }
 
     /// Looks at a test broker that has just started, or restarted: then it is another server.
@@ -119,7 +119,7 @@ impl Observer {
     #[cfg(feature = "testing")]
     pub fn of_test(broker: &broker_net::testing::TestBroker) -> Self {
         let (host, port) = (broker.options().host, broker.address().port());
-        Self::new(host, port, broker.broker(), broker.outlook())
+        Self::new(host, port, broker.broker(), broker.status())
     }
 
     fn new(host: String, port: u16, broker: Broker, outlook: ServerStatus) -> Self {

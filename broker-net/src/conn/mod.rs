@@ -3,12 +3,7 @@
 //! A connection is one task. Its outlet is written to by whoever publishes to it, without waking the
 //! task; only what the socket does not take at once is left for the task to write.
 
-mod buffers;
 mod reader;
-mod socket;
-mod transport;
-#[cfg(unix)]
-mod unix;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,7 +14,7 @@ use std::time::Duration;
 use broker_core::auth::{Denied, Grant};
 use broker_core::endpoint::Drained;
 use broker_core::session::ClientSession;
-use broker_core::session::client::Handshake;
+use broker_core::session::client::HandshakeOrder;
 use broker_core::{Broker, CloseReason};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
@@ -27,12 +22,9 @@ use tokio::time::Sleep;
 use crate::auth_checks::AuthChecks;
 use crate::clock;
 use crate::handshake::{AcceptedConnection, Handshake};
+use crate::transport::{Socket, Writer, with_buffers};
 use crate::unauthenticated::UnauthenticatedGuard;
-pub(crate) use buffers::with_buffers;
 use reader::{Read, Reader};
-pub(crate) use socket::Socket;
-use socket::Writer;
-pub(crate) use transport::Transport;
 
 /// How long a client may take to read the last words that were meant for it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -58,7 +50,7 @@ pub(crate) async fn serve(
     unauthenticated_guard: UnauthenticatedGuard,
 ) {
     let AcceptedConnection { socket, arrival, handshake } = *accepted;
-    let handshake = arrival.handshake;
+    let order = arrival.handshake;
     let session = with_buffers(|buffers| {
         broker.open(
             arrival,
@@ -87,7 +79,7 @@ pub(crate) async fn serve(
     };
     if let Some(handshake) = handshake {
         // Boxed, as the end is: what only the beginning needs.
-        Box::pin(connection.handshake(handshake, handshake)).await;
+        Box::pin(connection.handshake(handshake, order)).await;
     }
     let reason = {
         let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
@@ -137,7 +129,7 @@ struct Connection {
 
 impl Connection {
     /// Comes to terms with the client before it is listened to; if that fails the session is closing.
-    async fn handshake(&mut self, mut handshake: Box<dyn Handshake>, handshake: Handshake) {
+    async fn handshake(&mut self, mut handshake: Box<dyn Handshake>, order: HandshakeOrder) {
         // It is one too many, perhaps.
         if self.session.closing().is_some() {
             return;
@@ -150,11 +142,11 @@ impl Connection {
                 byte_queue.ending().map_or(Poll::Pending, |_| Poll::Ready(()))
             })
         };
-        if handshake == Handshake::BeforeInfo {
+        if order == HandshakeOrder::BeforeInfo {
             let begins = tokio::select! {
                 biased;
                 () = ending() => return,
-                begins = handshake.begins() => begins,
+                begins = handshake.client_begins() => begins,
             };
             if !begins {
                 with_buffers(|buffers| self.session.greet(clock::now(), &mut buffers.scratch));
@@ -163,7 +155,7 @@ impl Connection {
         let agreed = tokio::select! {
             biased;
             () = ending() => return,
-            agreed = handshake.handshake() => agreed,
+            agreed = handshake.run() => agreed,
         };
         let (session, now) = (&mut self.session, clock::now());
         with_buffers(|buffers| match agreed {

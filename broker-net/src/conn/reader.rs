@@ -11,9 +11,8 @@ use broker_core::session::ClientSession;
 use broker_core::session::client::Received;
 use bytes::{Bytes, BytesMut};
 
-use super::buffers::{Buffers, READ_BYTES, with_buffers};
-use super::socket::Socket;
 use crate::clock;
+use crate::transport::{Buffers, READ_BYTES, Socket, with_buffers};
 
 /// A message of this size or more is read into memory of its own.
 const LARGE_BYTES: usize = 32 << 10;

@@ -18,7 +18,7 @@ use broker_core::session::client::Arrival;
 use broker_core::{ClientFault, Security};
 use tokio::net::TcpStream;
 
-use crate::conn::Socket;
+use crate::transport::Socket;
 
 /// What a listener's connections have to pass.
 #[derive(Debug, Default)]
@@ -73,8 +73,8 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What two sides have to agree upon while there is a session already.
 pub(crate) trait Handshake: Send {
     /// Does the client begin by itself? Asked only if INFO has not been sent. If not, it waits for it.
-    fn begins(&mut self) -> BoxFuture<'_, bool>;
+    fn client_begins(&mut self) -> BoxFuture<'_, bool>;
 
     /// Agrees, or does not. `None`: upon going on in the clear.
-    fn handshake(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>>;
+    fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>>;
 }

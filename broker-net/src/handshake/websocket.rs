@@ -13,14 +13,14 @@ use broker_core::Security;
 use broker_core::auth::Authenticator;
 use broker_core::session::client::Arrival;
 #[cfg(feature = "tls-core")]
-use broker_core::session::client::Handshake;
+use broker_core::session::client::HandshakeOrder;
 use broker_core::transport::{ListenerAuthenticator, TransportInfo, Websocket, WebsocketListener};
 use tokio::net::TcpStream;
 
 use super::{AcceptedConnection, canonical};
 #[cfg(feature = "tls-core")]
 use super::{BoxFuture, Handshake, ListenerConfig, tls};
-use crate::conn::{Socket, Transport, with_buffers};
+use crate::transport::{Socket, Transport, with_buffers};
 use crate::websocket::{
     self, AllowedOrigins, Client, CookieNames, ExtraHeaders, HEAD_BYTES, Refusal, Rules,
     WebSocketTransport,
@@ -219,16 +219,16 @@ impl WebsocketAcceptor {
         #[cfg(feature = "tls-core")]
         if let Some(config) = self.below.tls.config() {
             arrival.is_mapped = config.maps();
-            arrival.handshake = Handshake::BeforeInfo;
+            arrival.handshake = HandshakeOrder::BeforeInfo;
             let (socket, security) =
                 tls::shake_hands(&self.below, stream, config).await.map_err(Failure::Fault)?;
             let handshake: Box<dyn Handshake> = Box::new(Agreed(Some(security)));
             let (socket, websocket) = self.upgrade(socket, max_payload_bytes).await?;
-            arrival.transport_info = TransportInfo::Websocket(Arc::new(websocket));
+            arrival.transport = TransportInfo::Websocket(Arc::new(websocket));
             return Ok(AcceptedConnection { socket, arrival, handshake: Some(handshake) });
         }
         let (socket, websocket) = self.upgrade(stream, max_payload_bytes).await?;
-        arrival.transport_info = TransportInfo::Websocket(Arc::new(websocket));
+        arrival.transport = TransportInfo::Websocket(Arc::new(websocket));
         Ok(AcceptedConnection { socket, arrival, handshake: None })
     }
 
@@ -252,7 +252,7 @@ impl WebsocketAcceptor {
         let websocket = Websocket {
             cookies: client.cookies,
             forwarded_for: client.forwarded_for,
-            listener_config: Arc::clone(&self.listener_config),
+            listener: Arc::clone(&self.listener_config),
         };
         Ok((Arc::new(socket), websocket))
     }
@@ -340,11 +340,11 @@ struct Agreed(Option<Security>);
 
 #[cfg(feature = "tls-core")]
 impl Handshake for Agreed {
-    fn begins(&mut self) -> BoxFuture<'_, bool> {
+    fn client_begins(&mut self) -> BoxFuture<'_, bool> {
         Box::pin(async { true })
     }
 
-    fn handshake(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>> {
+    fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>> {
         let security = self.0.take();
         Box::pin(async { Ok(security) })
     }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::conn::Transport;
+use crate::transport::Transport;
 use lane::Lane;
 
 /// How much waits for a client that has shown who it is, or for the server to read it.

@@ -19,13 +19,14 @@ use super::builder::TestBrokerBuilder;
 use super::fault::{Disturbance, Fault};
 use super::kit::Kit;
 use super::own_thread::OwnThread;
-use super::stall::Gate;
+use crate::stall::Gate;
 use super::tap::Tap;
 use super::wait::Wait;
 use crate::apply::{ApplyError, Report};
-use crate::lame_duck::LameDuck;
+use crate::options::ServerOptions;
+use crate::phase::LameDuck;
 use crate::pipe::LocalStream;
-use crate::server::{Authenticators, BindError, ServerOptions};
+use crate::server::{Authenticators, BindError};
 use crate::status::ServerStatus;
 
 /// For how long nothing must happen for the broker to be idle.

@@ -11,7 +11,8 @@ use super::block_on;
 use super::broker::TestBroker;
 use super::kit::{AuthConfig, Kit};
 use super::own_thread::OwnThread;
-use crate::server::{BindError, ServerOptions};
+use crate::options::ServerOptions;
+use crate::server::BindError;
 
 /// How many lines of the protocol are kept.
 const LINES: usize = 200;

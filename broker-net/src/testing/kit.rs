@@ -12,10 +12,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::authenticator::{AuthFailures, FailingAuthenticator};
-use super::stall::StallGates;
+use crate::stall::StallGates;
 use super::watcher::{Watcher, Watching};
 use crate::apply::{ApplyError, Report};
-use crate::server::{Authenticators, BindError, Server, ServerBuilder, ServerOptions};
+use crate::options::ServerOptions;
+use crate::server::{Authenticators, BindError, Server, ServerBuilder};
 
 /// See the module.
 pub(super) struct Kit {

@@ -48,7 +48,6 @@ mod fault;
 mod kit;
 mod lines;
 mod own_thread;
-pub(crate) mod stall;
 mod tap;
 mod wait;
 mod watcher;

@@ -13,7 +13,7 @@ use crate::sync::Arc;
 /// What has to come about before a client is listened to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Handshake {
+pub enum HandshakeOrder {
     /// Nothing.
     #[default]
     None,
@@ -31,10 +31,10 @@ pub(super) struct Securing {
 }
 
 impl Securing {
-    pub(super) fn new(handshake: Handshake) -> Self {
+    pub(super) fn new(handshake: HandshakeOrder) -> Self {
         Self {
-            is_done: handshake == Handshake::None,
-            has_greeted: handshake != Handshake::BeforeInfo,
+            is_done: handshake == HandshakeOrder::None,
+            has_greeted: handshake != HandshakeOrder::BeforeInfo,
         }
     }
 
@@ -51,7 +51,7 @@ impl ClientSession {
     }
 
     /// Sends INFO before the handshake after all: the client waits for it. Only for
-    /// [`Handshake::BeforeInfo`].
+    /// [`HandshakeOrder::BeforeInfo`].
     pub fn greet(&mut self, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
         if !std::mem::replace(&mut self.securing.has_greeted, true) {

@@ -33,7 +33,7 @@ use crate::subject::{SubjectFilter, is_valid_literal};
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use crate::transport::TransportInfo;
-pub use handshake::Handshake;
+pub use handshake::HandshakeOrder;
 use handshake::Securing;
 use lame_duck::LameDuck;
 use publish_observer::ClientPublishObserver;
@@ -45,7 +45,7 @@ pub struct Arrival {
     /// Where it comes from; `None` for connections inside of the process.
     pub remote: Option<SocketAddr>,
     /// What has to come about before it is listened to.
-    pub handshake: Handshake,
+    pub handshake: HandshakeOrder,
     /// Its user is the one that its certificate names. `verify_and_map`.
     pub is_mapped: bool,
     /// What brings its bytes.

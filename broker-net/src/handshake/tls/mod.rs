@@ -21,7 +21,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
-use broker_core::session::client::{Arrival, Handshake};
+use broker_core::session::client::{Arrival, HandshakeOrder};
 use broker_core::{Broker, ClientFault, Security};
 
 pub(crate) use admission::TlsAdmission;
@@ -37,7 +37,7 @@ use transport::{Progress, Upgrade};
 
 use super::{AcceptedConnection, BoxFuture, Handshake, ListenerConfig};
 use crate::clock;
-use crate::conn::{Socket, Transport};
+use crate::transport::{Socket, Transport};
 
 /// What every TLS client's first byte is: that of a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -51,7 +51,8 @@ pub(crate) fn admit<T: Transport>(
 ) -> AcceptedConnection {
     let socket = Arc::new(Socket::new(TlsTransport::new(below)));
     let is_first = config.handshake_first != HandshakeFirst::Never;
-    arrival.handshake = if is_first { Handshake::BeforeInfo } else { Handshake::AfterInfo };
+    arrival.handshake =
+        if is_first { HandshakeOrder::BeforeInfo } else { HandshakeOrder::AfterInfo };
     arrival.is_mapped = config.maps();
     let deadline = clock::now() + config.timeout;
     let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
@@ -96,7 +97,7 @@ pub(crate) fn set(
     if let Some(broker) = broker {
         tell(broker, listener_config.tls.config().as_deref());
     }
-    listener_config.tls.tend(watch::tend(Arc::downgrade(listener_config), broker.cloned()));
+    listener_config.tls.tend(file_watch::tend(Arc::downgrade(listener_config), broker.cloned()));
 }
 
 /// What INFO says of TLS.
@@ -119,7 +120,7 @@ struct TlsHandshake {
 }
 
 impl Handshake for TlsHandshake {
-    fn begins(&mut self) -> BoxFuture<'_, bool> {
+    fn client_begins(&mut self) -> BoxFuture<'_, bool> {
         Box::pin(async {
             let HandshakeFirst::Within(wait) = self.config.handshake_first else { return true };
             let first = poll_fn(|cx| self.upgrade.poll_first(cx));
@@ -129,7 +130,7 @@ impl Handshake for TlsHandshake {
         })
     }
 
-    fn handshake(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>> {
+    fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>> {
         Box::pin(async {
             let agreeing = tokio::time::timeout_at(self.deadline.into(), self.shake_hands());
             match agreeing.await {

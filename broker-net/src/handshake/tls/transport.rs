@@ -21,7 +21,7 @@ use super::buffers::{
     CIPHER_BYTES, KEPT_BYTES, READ_BYTES, RECORD_BYTES, SEALED_BYTES, TlsBuffers, with_tls_buffers,
 };
 use super::pieces::Cursor;
-use crate::conn::{Socket, Transport};
+use crate::transport::{Socket, Transport};
 
 /// What an unfinished handshake may have sent without our being able to do something with it: a hello, or
 /// a certificate with those of its issuers. All else that it costs is about 8 KiB.

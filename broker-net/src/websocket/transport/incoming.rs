@@ -7,7 +7,7 @@ use super::super::decode::{Decoder, Event};
 use super::super::inflate::{Inflate, InflateError};
 use super::super::request::Client;
 use super::outgoing::Outgoing;
-use crate::conn::Transport;
+use crate::transport::Transport;
 
 /// A session lends no more room than this to somebody who has not shown who it is: see
 /// `broker_core::session::ClientSession::read_limit`.

@@ -13,7 +13,7 @@ use super::super::deflate::Deflate;
 use super::super::frame::{Head, Opcode};
 use super::super::request::Client;
 use super::lock;
-use crate::conn::Transport;
+use crate::transport::Transport;
 
 /// Browsers do better with frames of this size.
 // NATS 2.14: wsFrameSizeForBrowsers.

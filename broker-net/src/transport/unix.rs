@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::net::UnixStream;
 
-use super::transport::Transport;
+use super::Transport;
 
 impl Transport for UnixStream {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

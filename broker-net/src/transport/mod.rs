@@ -1,5 +1,13 @@
 //! What carries the bytes of a connection: TCP, or something with a layer or two above it.
 
+mod buffers;
+mod socket;
+#[cfg(unix)]
+mod unix;
+
+pub(crate) use buffers::{Buffers, READ_BYTES, with_buffers};
+pub(crate) use socket::{Socket, Writer};
+
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::task::{Context, Poll};

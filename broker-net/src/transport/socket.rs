@@ -10,8 +10,8 @@ use broker_core::CloseReason;
 use broker_core::endpoint::WriteHandle;
 use std::future::poll_fn;
 
+use super::Transport;
 use super::buffers::with_buffers;
-use super::transport::Transport;
 
 /// A connection that any thread may write to without waiting.
 pub(crate) struct Socket<T: ?Sized = dyn Transport> {
@@ -66,20 +66,20 @@ impl<T: Transport> Transport for Arc<Socket<T>> {
 
 impl Socket {
     /// Whom to wake when something is left to be done.
-    pub(super) fn register(&self, task: &Waker) {
+    pub(crate) fn register(&self, task: &Waker) {
         self.task.register(task);
     }
 
-    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.transport.poll_read_ready(cx)
     }
 
-    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.transport.poll_write_ready(cx)
     }
 
     /// Says why it ends, where that can be said. Returns whether it was.
-    pub(super) async fn say_why(&self, reason: CloseReason, time: Duration) -> bool {
+    pub(crate) async fn say_why(&self, reason: CloseReason, time: Duration) -> bool {
         let is_said = self.transport.say_why(reason);
         if is_said {
             let sending = poll_fn(|cx| self.transport.poll_unsent(cx));
@@ -110,7 +110,7 @@ impl Socket {
 }
 
 /// What the core holds to write by, for as long as the session lives.
-pub(super) struct Writer(pub(super) Arc<Socket>);
+pub(crate) struct Writer(pub(crate) Arc<Socket>);
 
 impl WriteHandle for Writer {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {

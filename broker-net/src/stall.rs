@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use broker_core::CloseReason;
 use bytes::BytesMut;
 
-use crate::conn::{Socket, Transport};
+use crate::transport::{Socket, Transport};
 
 /// The gates of one server.
 #[derive(Debug, Default)]
@@ -21,14 +21,14 @@ pub(crate) struct StallGates {
 
 /// What a connection's bytes go through.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
-    pub(super) reads: Lane,
-    pub(super) writes: Lane,
+pub(crate) struct Gate {
+    pub(crate) reads: Lane,
+    pub(crate) writes: Lane,
 }
 
 /// One way through it.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(crate) struct Lane {
     is_shut: AtomicBool,
     waiting: Mutex<Option<Waker>>,
 }
@@ -41,7 +41,7 @@ struct Gated {
 }
 
 impl StallGates {
-    pub(super) fn refuse(&self, count: usize) {
+    pub(crate) fn refuse(&self, count: usize) {
         self.refusing.store(count, Ordering::Release);
     }
 
@@ -58,7 +58,7 @@ impl StallGates {
     }
 
     /// The gate of the connection of that number.
-    pub(super) fn of(&self, id: u64) -> Option<Arc<Gate>> {
+    pub(crate) fn of(&self, id: u64) -> Option<Arc<Gate>> {
         self.by_id().get(&id).and_then(Weak::upgrade)
     }
 
@@ -68,11 +68,11 @@ impl StallGates {
 }
 
 impl Lane {
-    pub(super) fn shut(&self) {
+    pub(crate) fn shut(&self) {
         self.is_shut.store(true, Ordering::Release);
     }
 
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.is_shut.store(false, Ordering::Release);
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waker) = waiting {

@@ -6,17 +6,17 @@ use broker_core::endpoint::Scratch;
 
 /// How much is read at once. 64 KiB cost more CPU a message in most scenarios of tests/load (more system
 /// calls, smaller writes to each member of a queue group); 128 KiB were between.
-pub(super) const READ_BYTES: usize = 256 << 10;
+pub(crate) const READ_BYTES: usize = 256 << 10;
 
 /// What one thread lends to the connection it serves.
 pub(crate) struct Buffers {
     pub(crate) scratch: Scratch,
     pub(crate) read: Box<[u8]>,
-    pub(super) samples: Samples,
+    pub(crate) samples: Samples,
 }
 
 /// Says which chunks of input are measured: looking at the clock again for every one would be felt.
-pub(super) struct Samples {
+pub(crate) struct Samples {
     left: u32,
 }
 
@@ -25,7 +25,7 @@ impl Samples {
     const EVERY: u32 = 61;
 
     /// Is it this one?
-    pub(super) fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         self.left = self.left.checked_sub(1).unwrap_or(Self::EVERY - 1);
         self.left == 0
     }
