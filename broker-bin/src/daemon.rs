@@ -1,8 +1,6 @@
 //! A server with all that belongs to it as a program: its banner, its files, its end.
 
-use std::error::Error as _;
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -11,19 +9,20 @@ use std::task::Poll;
 use std::time::Instant;
 
 use broker_core::Broker;
-use broker_net::{Authenticators, BindError, HandshakeFirst, ListenerKind, Server};
+use broker_net::{Authenticators, HandshakeFirst, ListenerKind, Server};
 
-use crate::certificate_watch::Watch;
 use crate::config::problem::Problem;
-use crate::config::{self, Change, Loaded, Request};
 use crate::logging::Logging;
 #[cfg(feature = "monitoring")]
 use crate::monitor::{
     BadRequest, Connz, ConnzOptions, Monitor, Observer, Subsz, SubszOptions, Varz,
 };
-use crate::options::{Deciders, Options, OptionsError};
+use crate::monitor_service::Watch;
+use crate::options::{self, Change, Loaded, Request};
+use crate::options::{Deciders, Options};
 use crate::ports_file::{Ports, PortsFile, urls};
 use crate::reload::{Plan, ReloadError, Reloaded};
+use crate::start_error::{StartError, host_port};
 use crate::{NATS_VERSION, VERSION, pid_file};
 
 /// A running natsd.
@@ -56,57 +55,6 @@ struct Now {
     options: Arc<Options>,
     deciders: Deciders,
     ports_file: Option<PortsFile>,
-}
-
-/// Why natsd did not start. The text is what the log says.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// Settings that contradict each other.
-    #[error(transparent)]
-    Options(#[from] OptionsError),
-    /// The pid file cannot be written.
-    #[error("Could not write pidfile: {}: {source}", path.display())]
-    PidFile {
-        /// Where it should be.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The port cannot be had.
-    // Test helpers of clients look for this text.
-    #[error("Error listening on port: {address}, \"{}\"", cause(source))]
-    Listen {
-        /// Host and port as asked for.
-        address: String,
-        /// Why not.
-        source: BindError,
-    },
-    /// The port for WebSocket cannot be had.
-    // NATS 2.14: websocket.go startWebsocketServer.
-    #[error("Unable to listen for websocket connections: {address}, \"{}\"", cause(source))]
-    Websocket {
-        /// Host and port as asked for.
-        address: String,
-        /// Why not.
-        source: BindError,
-    },
-    /// The socket in the file system cannot be had.
-    #[error("Unable to listen for local client connections: {}, \"{}\"", path.display(), cause(source))]
-    Unix {
-        /// Where it should be.
-        path: PathBuf,
-        /// Why not.
-        source: BindError,
-    },
-    /// The port of the monitoring endpoints cannot be had.
-    #[error("Can't start monitoring: can't listen to the monitor port {address}: {source}")]
-    Monitor {
-        /// Host and port as asked for.
-        address: String,
-        /// Why not.
-        source: io::Error,
-    },
 }
 
 impl Daemon {
@@ -265,7 +213,7 @@ impl Daemon {
     async fn read_again(&self) -> Result<Reloaded, ReloadError> {
         let request = self.request.clone().filter(|request| request.file.is_some());
         let request = request.ok_or(ReloadError::NoFile)?;
-        let loaded = in_a_thread(move || Ok(config::load(&request)?)).await?;
+        let loaded = in_a_thread(move || Ok(options::load(&request)?)).await?;
         warn(&loaded.warnings);
         self.change(loaded.options, loaded.digest).await
     }
@@ -464,14 +412,4 @@ async fn in_a_thread<T: Send + 'static>(
 ) -> Result<T, ReloadError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| ReloadError::Thread(error.to_string()))?
-}
-
-/// What the system said; the error above it repeats host and port.
-fn cause(error: &BindError) -> String {
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-/// `host:port`, with an IPv6 address in brackets.
-pub(crate) fn host_port(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -31,20 +31,22 @@ pub mod signal_command;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-mod certificate_watch;
 mod memory;
+mod monitor_service;
 mod pid_file;
 mod ports_file;
 mod program;
 mod service;
 mod signals;
+mod start_error;
 mod systemd;
 
 pub use broker_core::proto::info::NATS_VERSION;
-pub use daemon::{Daemon, StartError};
+pub use daemon::Daemon;
 pub use options::Options;
 pub use program::run;
 pub use reload::{ReloadError, Reloaded};
+pub use start_error::StartError;
 
 /// natsd's own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

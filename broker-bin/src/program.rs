@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli::{self, Invocation};
-use crate::config::{self, ConfigErrors, Loaded, Request};
 use crate::daemon::Daemon;
 use crate::logging::{self, Logging};
+use crate::options::{self, ConfigErrors, Loaded, Request};
 use crate::service::Service;
 use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
@@ -45,7 +45,7 @@ fn environment() -> BTreeMap<String, String> {
 
 /// Loads the configuration; what is wrong is told, a line each.
 fn load(program: &str, request: &Request) -> Result<Loaded, ExitCode> {
-    match config::load(request) {
+    match options::load(request) {
         Ok(mut loaded) => {
             program.clone_into(&mut loaded.options.program);
             Ok(loaded)

@@ -10,8 +10,8 @@ use std::{fmt, io};
 use broker_net::{ApplyError, Authenticators, ServerOptions};
 
 use crate::config::table::Reload;
-use crate::config::{Change, ConfigErrors, diff};
 use crate::logging::{LogError, Logging, Next};
+use crate::options::{Change, ConfigErrors, diff};
 use crate::options::{Deciders, Options, OptionsError};
 use crate::pid_file;
 

@@ -2,9 +2,9 @@
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 #[cfg(feature = "tls-core")]
 use std::time::SystemTime;
-use std::time::Duration;
 use std::{fmt, io};
 
 use broker_core::auth::{Authenticator, NoAuth};

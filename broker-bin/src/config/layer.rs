@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use figment::value::{Dict, Map as Profiles, Value};
-use figment::{Profile, Error, Metadata, Provider};
+use figment::{Error, Metadata, Profile, Provider};
 
 use super::problem::Origin;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use broker_net::testing::{StartError as BrokerError, TestBroker, TestBrokerBuilder};
 
 use super::natsd::TestNatsd;
-use crate::config::{self, ConfigErrors, Loaded, Request};
+use crate::options::{self, ConfigErrors, Loaded, Request};
 use crate::options::{Access, Deciders, Options, OptionsError};
 
 /// What errors call a text that is no file.
@@ -169,8 +169,8 @@ impl Plan {
     /// Reads all there is.
     fn load(&self) -> Result<Loaded, StartError> {
         let loaded = match &self.text {
-            Some(text) => config::load_text(text, TEXT, &self.request)?,
-            None => config::load(&self.request)?,
+            Some(text) => options::load_text(text, TEXT, &self.request)?,
+            None => options::load(&self.request)?,
         };
         let loaded = self.change(loaded);
         loaded.options.check()?;
@@ -179,7 +179,7 @@ impl Plan {
 
     /// Reads another text in place of what there was.
     pub(super) fn load_text(&self, text: &str) -> Result<Loaded, ConfigErrors> {
-        config::load_text(text, TEXT, &self.request).map(|loaded| self.change(loaded))
+        options::load_text(text, TEXT, &self.request).map(|loaded| self.change(loaded))
     }
 
     fn change(&self, mut loaded: Loaded) -> Loaded {

@@ -7,12 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use broker_net::testing::TestBroker;
 
 use super::builder::{Plan, StartError, TestNatsdBuilder};
-use crate::config::Loaded;
 use crate::config::problem::Problem;
 use crate::monitor::{
     Connz, ConnzOptions, Healthz, HealthzOptions, Observer, SubscriptionLists, Subsz, SubszOptions,
     Varz,
 };
+use crate::options::Loaded;
 use crate::options::{Deciders, Options};
 use crate::reload::{self, ReloadError, Reloaded};
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use broker_bin::config::{self, Request};
+use broker_bin::options::{self, Request};
 use broker_bin::options::{MetricsPrefix, MetricsServerId};
 use broker_bin::{Daemon, Options};
 
@@ -257,7 +257,7 @@ async fn reloads_tell_what_came_of_them() {
     let text = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1'\n";
     std::fs::write(&file, text).unwrap();
     let request = Request { file: Some(file.clone()), ..Request::default() };
-    let daemon = Daemon::start_loaded(config::load(&request).unwrap()).await.unwrap();
+    let daemon = Daemon::start_loaded(options::load(&request).unwrap()).await.unwrap();
     let told = async || {
         let series = scrape(&daemon).await;
         let count = |result: &str| {

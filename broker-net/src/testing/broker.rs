@@ -19,7 +19,6 @@ use super::builder::TestBrokerBuilder;
 use super::fault::{Disturbance, Fault};
 use super::kit::Kit;
 use super::own_thread::OwnThread;
-use crate::stall::Gate;
 use super::tap::Tap;
 use super::wait::Wait;
 use crate::apply::{ApplyError, Report};
@@ -27,6 +26,7 @@ use crate::options::ServerOptions;
 use crate::phase::LameDuck;
 use crate::pipe::LocalStream;
 use crate::server::{Authenticators, BindError};
+use crate::stall::Gate;
 use crate::status::ServerStatus;
 
 /// For how long nothing must happen for the broker to be idle.

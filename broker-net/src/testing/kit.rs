@@ -12,11 +12,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::authenticator::{AuthFailures, FailingAuthenticator};
-use crate::stall::StallGates;
 use super::watcher::{Watcher, Watching};
 use crate::apply::{ApplyError, Report};
 use crate::options::ServerOptions;
 use crate::server::{Authenticators, BindError, Server, ServerBuilder};
+use crate::stall::StallGates;
 
 /// See the module.
 pub(super) struct Kit {

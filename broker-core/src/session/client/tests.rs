@@ -3,8 +3,9 @@
 use std::io::{self, IoSlice};
 
 use super::*;
-use crate::broker::{Broker, Options};
+use crate::broker::Broker;
 use crate::limits::Limits;
+use crate::options::Options;
 
 /// A link to memory, which can be made to refuse.
 #[derive(Clone, Default)]

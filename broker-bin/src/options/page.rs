@@ -3,12 +3,12 @@
 use std::any::Any;
 use std::fmt::Write as _;
 
-use super::check;
-use super::environment::variable;
-use super::field::Field;
-use super::kind::Kind;
-use super::table::{Block, Key, Reload, Section as _, Status};
-use crate::cli::dashed;
+use crate::config::check;
+use crate::config::environment::variable;
+use crate::config::field::Field;
+use crate::config::format::dashed;
+use crate::config::kind::Kind;
+use crate::config::table::{Block, Key, Reload, Section as _, Status};
 use crate::options::Options;
 
 const HEAD: &str = "\

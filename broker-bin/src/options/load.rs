@@ -8,10 +8,10 @@ use figment::Figment;
 use figment::value::{Dict, Value as Plain};
 use serde::de::DeserializeOwned;
 
-use super::layer::Layer;
-use super::problem::{Findings, Origin, Problem};
-use super::table::Section;
-use super::{Check, environment, lang, settle};
+use crate::config::layer::Layer;
+use crate::config::problem::{Findings, Origin, Problem};
+use crate::config::table::Section;
+use crate::config::{Check, environment, lang, settle};
 use crate::options::{Advice, Options, has_no_port};
 
 /// What is to be loaded. Kept, it loads the same again: for a reload.

@@ -6,12 +6,12 @@ use std::path::Path;
 use figment::value::Dict;
 use serde::de::DeserializeOwned;
 
-use super::check::Check;
-use super::kind::{Format, Kind};
 use super::load::extract;
-use super::problem::Problem;
-use super::table::{Block, Key, Section, Status};
-use super::{ConfigErrors, Loaded, Request, environment, lang, load};
+use crate::config::check::Check;
+use crate::config::kind::{Format, Kind};
+use crate::config::problem::Problem;
+use crate::config::table::{Block, Key, Section, Status};
+use crate::config::{environment, lang};
 use crate::options::*;
 
 /// Calls a function for every section there is.
@@ -266,7 +266,7 @@ fn every_option_of_the_reference_is_known() {
 /// Every option that stands in blocks only, with its path.
 fn reachable(block: &'static Block, path: &str, found: &mut Vec<(String, &'static Key)>) {
     for key in block.options() {
-        let path = super::join(path, key.name);
+        let path = crate::config::join(path, key.name);
         if let Kind::Block(inner) = key.kind {
             reachable(inner(), &path, found);
         }
@@ -295,7 +295,7 @@ fn the_environment_sets_every_option_as_a_file_does() {
         };
         let name = environment::variable(&path);
         let variables = BTreeMap::from([(name.clone(), unquoted)]);
-        let mut findings = super::problem::Findings::default();
+        let mut findings = crate::config::problem::Findings::default();
         let layer = environment::read(Options::block(), &variables, &mut findings);
         assert!(findings.errors.is_empty(), "{name}: {:?}", findings.errors);
         let values: Dict = figment::Figment::from(layer).extract().unwrap();

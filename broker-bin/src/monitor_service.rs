@@ -11,10 +11,10 @@ mod with {
 
     use broker_net::Server;
 
-    use crate::daemon::{StartError, host_port};
     use crate::monitor::{Monitor, Observer, WebsocketVarz};
     use crate::options::{MonitorOptions, Options};
     use crate::ports_file;
+    use crate::start_error::{StartError, host_port};
 
     /// Looks at the server, and shows over HTTP what it sees if that is asked for.
     #[derive(Debug)]
@@ -105,8 +105,8 @@ mod without {
 
     use broker_net::Server;
 
-    use crate::daemon::{StartError, host_port};
     use crate::options::Options;
+    use crate::start_error::{StartError, host_port};
 
     /// Sees nothing, and says so where it should.
     #[derive(Debug)]

@@ -4,10 +4,10 @@ use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
-use super::check::join;
-use super::field::Field;
-use super::kind::Kind;
-use super::table::{Block, Key, Reload, Section as _, Status};
+use crate::config::check::join;
+use crate::config::field::Field;
+use crate::config::kind::Kind;
+use crate::config::table::{Block, Key, Reload, Section as _, Status};
 use crate::options::{Options, Tls};
 
 /// One option that differs. `Display` is what the log of nats-server says of it: `Reloaded: …` where the
