@@ -4,10 +4,10 @@
 //! A program that wants a broker inside of it, and no network:
 //!
 //! ```
-//! use std::time::Instant;
+//! use std::time::{Instant, SystemTime};
 //! use broker_core::{Broker, Options};
 //!
-//! let broker = Broker::new(Options::default(), Instant::now);
+//! let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
 //! let client = broker.client();
 //! # futures_executor::block_on(async {
 //! let mut orders = client.subscribe("orders.*").await?;
@@ -43,7 +43,7 @@
 //!     fn wake(&self) {}
 //! }
 //!
-//! let broker = Broker::new(Options::default(), Instant::now);
+//! let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
 //! let (link, mut work, now) = (Memory::default(), Work::new(), Instant::now());
 //! let mut session = broker.open(Arrival::default(), Box::new(link.clone()), now, &mut work);
 //! session.receive(now, b"SUB greetings 1\r\nPUB greetings 5\r\nhello\r\n", None, &mut work);

@@ -98,7 +98,9 @@ impl Subscription {
         let endpoint = &held.endpoint;
         // An in-process client's names are numbers.
         let sid = match <[u8; 8]>::try_from(held.sid()) {
-            Ok(number) if !endpoint.is_connection => u64::from_le_bytes(number).to_string().into(),
+            Ok(number) if !endpoint.kind.is_client_connection() => {
+                u64::from_le_bytes(number).to_string().into()
+            }
             _ => text(held.sid()),
         };
         Self {

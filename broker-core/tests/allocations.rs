@@ -7,7 +7,7 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::ClientSession;
@@ -67,7 +67,7 @@ const CHUNK: u64 = 50;
 /// Publishes `message` again and again to subscribers that each say what stands in `subscribe`, and
 /// returns how many allocations that cost once it is warm.
 fn allocations(message: &str, subscribe: &[&str]) -> u64 {
-    let broker = Broker::new(Options::default(), Instant::now);
+    let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
     let mut scratch = Scratch::new();
     let now = Instant::now();
     let join = |text: &str, scratch: &mut Scratch| -> ClientSession {

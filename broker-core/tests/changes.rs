@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::{
     AllowResponses, Authenticator, Credentials, Decision, Denied, Grant, NoAuth, Permissions,
@@ -357,7 +357,7 @@ fn the_newest_go_when_fewer_connections_may_be() {
 #[test]
 fn name_and_seed_stay() {
     let options = Options { server_name: Some("one".into()), seed: 7, ..Options::default() };
-    let broker = Broker::new(options, Instant::now);
+    let broker = Broker::new(options, (Instant::now, SystemTime::now));
     broker.apply(Options { server_name: Some("two".into()), ..Options::default() }, None);
     let options = broker.options();
     assert_eq!((options.server_name.as_deref(), options.seed), (Some("one"), 7));
@@ -379,7 +379,7 @@ fn a_change_has_settled_when_all_have_seen_it_or_are_gone() {
 
 #[test]
 fn a_change_that_concerns_nobody_has_settled() {
-    let broker = Broker::new(Options::default(), Instant::now);
+    let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
     let _inside = broker.client();
     let applied = pin!(broker.update_options(|_| {}).applied);
     assert_eq!(applied.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));

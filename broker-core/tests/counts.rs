@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::{Grant, Permissions};
 use broker_core::latency::BOUNDS;
@@ -17,7 +17,7 @@ fn filters(texts: &[&str]) -> Vec<SubjectFilter> {
 
 fn counting(texts: &[&str]) -> World {
     let options = Options { counted_subjects: filters(texts), ..Options::default() };
-    World::of(Broker::new(options, Instant::now))
+    World::of(Broker::new(options, (Instant::now, SystemTime::now)))
 }
 
 /// Messages and bytes, filter by filter.

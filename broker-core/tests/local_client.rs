@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use broker_core::auth::{Grant, Permissions};
 use broker_core::limits::LOCAL_QUEUE_MESSAGES;
@@ -21,7 +21,7 @@ use common::World;
 use futures_executor::block_on;
 
 fn broker() -> Broker {
-    Broker::new(Options::default(), Instant::now)
+    Broker::new(Options::default(), (Instant::now, SystemTime::now))
 }
 
 fn client_who(broker: &Broker, permissions: Permissions) -> Client {
@@ -298,7 +298,9 @@ fn the_limits_hold() {
         max_subscription_tokens: Some(3),
         ..Limits::default()
     };
-    let client = Broker::new(Options { limits, ..Options::default() }, Instant::now).client();
+    let client =
+        Broker::new(Options { limits, ..Options::default() }, (Instant::now, SystemTime::now))
+            .client();
     block_on(async {
         client.publish("a", vec![0; 20].into()).await.unwrap();
         let error = client.publish("a", vec![0; 21].into()).await;

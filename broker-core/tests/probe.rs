@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use broker_core::auth::{Grant, Permissions};
 use broker_core::probe::{Fate, Held, Passing, Probe};
@@ -33,8 +33,10 @@ impl Probe for RequestTracker {
 }
 
 fn watched() -> (Broker, RequestTracker) {
-    let (broker, watch) =
-        (Broker::new(Options::default(), Instant::now), RequestTracker::default());
+    let (broker, watch) = (
+        Broker::new(Options::default(), (Instant::now, SystemTime::now)),
+        RequestTracker::default(),
+    );
     assert!(broker.set_probe(watch.clone()));
     (broker, watch)
 }
@@ -98,7 +100,7 @@ fn what_is_held_comes_when_it_is_released_and_unseen() {
 
 #[test]
 fn a_subscription_that_covers_is_one() {
-    let broker = Broker::new(Options::default(), Instant::now);
+    let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
     let client = broker.client_as(Grant::anonymous().with_account("A"));
     let _all = block_on(client.subscribe("orders.>")).unwrap();
     let _one = block_on(client.queue_subscribe("prices.*", "q")).unwrap();

@@ -212,7 +212,11 @@ impl ServerBuilder {
         let unix = bind_unix(&options)?;
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         options.port = address.port();
-        let broker = Broker::with_authenticator(options.broker.clone(), clock::now, authenticator);
+        let broker = Broker::with_authenticator(
+            options.broker.clone(),
+            clock::TokioClock::new(),
+            authenticator,
+        );
         tell_address(&broker, &options);
         let listener_config = Arc::new(ListenerConfig::default());
         #[cfg(feature = "tls-core")]

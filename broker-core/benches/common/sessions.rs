@@ -1,7 +1,7 @@
 //! A publisher and its listeners, without sockets: what they are sent is thrown away.
 
 use std::io::{self, IoSlice};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::client::{Arrival, ClientSession};
@@ -43,7 +43,7 @@ const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers
 impl Sessions {
     /// A client that will send these chunks, alone in its broker.
     pub(crate) fn sending(chunks: Vec<Chunk>) -> Self {
-        let broker = Broker::new(Options::default(), Instant::now);
+        let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
         let mut scratch = Scratch::new();
         let now = Instant::now();
         let mut publisher = broker.open(Arrival::default(), Box::new(Sink), now, &mut scratch);

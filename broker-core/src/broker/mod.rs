@@ -28,7 +28,7 @@ use crate::sync::{Arc, Ordering};
 /// ```
 /// use broker_core::{Broker, Options};
 ///
-/// let broker = Broker::new(Options::default(), std::time::Instant::now);
+/// let broker = Broker::new(Options::default(), (std::time::Instant::now, std::time::SystemTime::now));
 /// let client = broker.client();
 /// # futures_executor::block_on(async {
 /// let mut orders = client.subscribe("orders.*").await?;
@@ -49,17 +49,17 @@ impl std::fmt::Debug for Broker {
 
 impl Broker {
     /// A broker that lets everybody in.
-    pub fn new(options: Options, clock: Clock) -> Self {
+    pub fn new(options: Options, clock: impl Clock) -> Self {
         Self::with_authenticator(options, clock, NoAuth)
     }
 
     /// A broker that asks `authenticator` who may come in.
     pub fn with_authenticator(
         options: Options,
-        clock: Clock,
+        clock: impl Clock,
         authenticator: impl Authenticator,
     ) -> Self {
-        Self { shared: Arc::new(Shared::new(options, clock, Box::new(authenticator))) }
+        Self { shared: Arc::new(Shared::new(options, Arc::new(clock), Box::new(authenticator))) }
     }
 
     /// What the server says of itself.
@@ -165,7 +165,7 @@ impl Broker {
     pub fn lame_duck_order(&self) -> LameDuckOrder {
         let mut order = LameDuckOrder::default();
         for endpoint in self.shared.endpoints() {
-            if endpoint.is_connection {
+            if endpoint.kind.is_client_connection() {
                 let is_service = endpoint.is_service.load(Ordering::Relaxed);
                 let part = if is_service { &mut order.services } else { &mut order.others };
                 part.push(endpoint.id);

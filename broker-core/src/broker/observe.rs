@@ -18,7 +18,8 @@ impl Broker {
 
     /// The connection of that number.
     pub fn connection(&self, id: u64) -> Option<Connection> {
-        let endpoint = self.shared().endpoint(id).filter(|endpoint| endpoint.is_connection)?;
+        let endpoint =
+            self.shared().endpoint(id).filter(|endpoint| endpoint.kind.is_client_connection())?;
         Some(endpoint.snapshot())
     }
 

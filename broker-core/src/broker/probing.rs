@@ -21,7 +21,7 @@ impl Broker {
         let shared = self.shared();
         let account = shared.account(&held.account);
         let mut scratch = Scratch::new();
-        scratch.start_by(shared.clock);
+        scratch.start_by(&shared.clock);
         deliver_held(held, &account, &mut Random::new(shared.next_seed()), &mut scratch);
         flush_touched(&mut scratch);
         shared.guard_total(&shared.options.load().limits);

@@ -123,7 +123,7 @@ pub(crate) trait Destination: Send + Sync {
 pub struct Scratch {
     /// When this call is, or who tells.
     now: Option<Instant>,
-    clock: Option<Clock>,
+    clock: Option<Arc<dyn Clock>>,
     /// Endpoints that must be flushed before the call returns.
     pub(crate) touched: Vec<Arc<Endpoint>>,
     /// What waits for them.
@@ -166,16 +166,18 @@ impl Scratch {
     }
 
     /// The same for who is not told the time: the clock is only looked at if the call needs it.
-    pub(crate) fn start_by(&mut self, clock: Clock) {
+    pub(crate) fn start_by(&mut self, clock: &Arc<dyn Clock>) {
         self.now = None;
-        self.clock = Some(clock);
+        if self.clock.as_ref().is_none_or(|known| !Arc::ptr_eq(known, clock)) {
+            self.clock = Some(Arc::clone(clock));
+        }
     }
 
     /// The time of the call; the first one that asks without having been told is a bug of ours.
     pub(crate) fn now(&mut self) -> Instant {
-        match (self.now, self.clock) {
+        match (self.now, &self.clock) {
             (Some(now), _) => now,
-            (None, Some(clock)) => *self.now.insert(clock()),
+            (None, Some(clock)) => *self.now.insert(clock.now()),
             (None, None) => unreachable!("the entry points of the core set it"),
         }
     }

@@ -5,6 +5,7 @@ mod byte_queue;
 mod client_info;
 mod control;
 mod destination;
+mod kind;
 mod local_queue;
 mod sids;
 mod subscription;
@@ -13,6 +14,7 @@ pub use byte_queue::{ByteQueue, Drained, WriteHandle};
 pub use client_info::ClientInfo;
 pub use control::Applied;
 pub use destination::{OutCounts, Scratch};
+pub use kind::Kind;
 
 pub(crate) use byte_queue::is_inbox;
 pub(crate) use client_info::AccountMembership;
@@ -44,8 +46,7 @@ pub(crate) struct Endpoint {
     pub(crate) since: Instant,
     pub(crate) destination: Arc<dyn Destination>,
     pub(crate) control: ControlMailbox,
-    /// Not a client in this process.
-    pub(crate) is_connection: bool,
+    pub(crate) kind: Kind,
     /// What the party says of itself; nothing before it has.
     pub(crate) client_info: ArcSwapOption<ClientInfo>,
     /// The account it is in; none before it is let in.
@@ -80,7 +81,7 @@ impl Endpoint {
         transport: TransportInfo,
         now: Instant,
         destination: Arc<dyn Destination>,
-        is_connection: bool,
+        kind: Kind,
     ) -> Self {
         Self {
             id,
@@ -89,7 +90,7 @@ impl Endpoint {
             since: now,
             destination,
             control: ControlMailbox::default(),
-            is_connection,
+            kind,
             client_info: ArcSwapOption::empty(),
             membership: ArcSwapOption::empty(),
             sids: Sids::new(seed),

@@ -2,7 +2,7 @@
 
 use super::deliver::deliver_run;
 use crate::account::Account;
-use crate::endpoint::{Endpoint, LocalQueues, Run, Scratch, Subscription};
+use crate::endpoint::{Endpoint, Kind, LocalQueues, Run, Scratch, Subscription};
 use crate::interest::Matches;
 use crate::probe::{Held, Passing};
 use crate::proto::Publish;
@@ -34,8 +34,15 @@ pub(crate) fn deliver_held(
     };
     // Its publisher may be gone; all that delivery asks of it is whether it wants its own messages.
     let byte_queue = Arc::new(LocalQueues::default());
-    let from =
-        Endpoint::new(held.from, 0, None, TransportInfo::Memory, scratch.now(), byte_queue, false);
+    let from = Endpoint::new(
+        held.from,
+        0,
+        None,
+        TransportInfo::Memory,
+        scratch.now(),
+        byte_queue,
+        Kind::Internal,
+    );
     from.set_echo(held.echo);
     let mut matches = Matches::default();
     account.interest.collect(&held.subject, &mut matches);
@@ -57,7 +64,7 @@ pub(crate) fn deliver_watched<'a>(
         let fate = probe.pass(&Passing {
             account: &account.name,
             from: from.id,
-            is_from_connection: from.is_connection,
+            is_from_connection: from.kind.is_client_connection(),
             wants_echo: from.wants_echo(),
             subject: run.subject,
             message,

@@ -13,7 +13,8 @@ use super::publisher::{PublishObserver, Publisher};
 use crate::account::Account;
 use crate::auth::{Grant, Permissions, Subscribe};
 use crate::endpoint::{
-    AccountMembership, Destination, Endpoint, LocalQueues, Run, Scratch, Subscription, sid_number,
+    AccountMembership, Destination, Endpoint, Kind, LocalQueues, Run, Scratch, Subscription,
+    sid_number,
 };
 use crate::error::{ClientFault, CloseReason};
 use crate::headers::{HeaderMap, InvalidHeader};
@@ -145,7 +146,7 @@ impl Client {
         let account = shared.account(&grant.account);
         let (id, seed) = shared.next_session();
         let local_queues = Arc::new(LocalQueues::default());
-        let now = (shared.clock)();
+        let now = shared.clock.now();
         let endpoint = Arc::new(Endpoint::new(
             id,
             seed,
@@ -153,7 +154,7 @@ impl Client {
             TransportInfo::Memory,
             now,
             Arc::clone(&local_queues) as Arc<_>,
-            false,
+            Kind::Internal,
         ));
         // There is no task that could look.
         endpoint.control.close();
@@ -333,7 +334,7 @@ impl Client {
     /// ```
     /// # use broker_core::{Broker, Options};
     /// # futures_executor::block_on(async {
-    /// # let broker = Broker::new(Options::default(), std::time::Instant::now);
+    /// # let broker = Broker::new(Options::default(), (std::time::Instant::now, std::time::SystemTime::now));
     /// let client = broker.client();
     /// let mut jobs = client.subscribe("jobs").await?;
     /// jobs.set_capacity(16);
@@ -439,7 +440,7 @@ impl LocalSession {
         };
         let mut outcome = Outcome { session: self, denied: false, answer: None };
         let mut scratch = publish_state.scratch.take().unwrap_or_default();
-        scratch.start_by(self.shared.clock);
+        scratch.start_by(&self.shared.clock);
         let permissions = self.permissions.as_ref();
         publish_state.publisher.publish(
             &self.account,

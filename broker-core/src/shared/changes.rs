@@ -74,7 +74,7 @@ impl Shared {
 
 /// The newest connections past the first `max`.
 fn excess(endpoints: &[Arc<Endpoint>], max: Option<usize>) -> HashSet<u64> {
-    let is_connected = |endpoint: &&Arc<Endpoint>| endpoint.is_connection;
+    let is_connected = |endpoint: &&Arc<Endpoint>| endpoint.kind.is_client_connection();
     let mut ids: Vec<u64> =
         endpoints.iter().filter(is_connected).map(|endpoint| endpoint.id).collect();
     ids.sort_unstable();

@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     /// From a chunk of input to the last of its deliveries.
     pub(crate) flushes: Times,
     pub(crate) counted_subjects: Option<Arc<SubjectCounters>>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<dyn Clock>,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         options: Options,
-        clock: Clock,
+        clock: Arc<dyn Clock>,
         authenticator: Box<dyn Authenticator>,
     ) -> Self {
         let mut random = Random::new(options.seed);

@@ -36,7 +36,7 @@ impl Shared {
 
     pub(crate) fn connections(&self) -> Vec<Arc<Endpoint>> {
         let mut endpoints = self.endpoints();
-        endpoints.retain(|endpoint| endpoint.is_connection);
+        endpoints.retain(|endpoint| endpoint.kind.is_client_connection());
         endpoints.sort_unstable_by_key(|endpoint| endpoint.id);
         endpoints
     }
@@ -73,7 +73,7 @@ impl Shared {
                 continue;
             }
             let Some(account) = accounts.get_mut(&membership.account) else { continue };
-            account.connections += usize::from(endpoint.is_connection);
+            account.connections += usize::from(endpoint.kind.is_client_connection());
             account.traffic += membership.traffic(&endpoint);
             account.interest += membership.look_ups(&endpoint);
         }

@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::Authenticator;
 use broker_core::endpoint::{Scratch, WriteHandle};
@@ -104,7 +104,10 @@ impl World {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
-        Self::of(Broker::new(Options { limits, ..Options::default() }, Instant::now))
+        Self::of(Broker::new(
+            Options { limits, ..Options::default() },
+            (Instant::now, SystemTime::now),
+        ))
     }
 
     pub(crate) fn with_auth(authenticator: impl Authenticator) -> Self {

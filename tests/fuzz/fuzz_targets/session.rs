@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::Token;
 use broker_core::endpoint::{Scratch, WriteHandle};
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     let [cuts, pace, room, said @ ..] = data else { return };
     let how = How { cuts: *cuts, pace: *pace, room: *room };
     let options = Options { limits: LIMITS(), trace: how.pace & 1 == 1, ..Options::default() };
-    let open = Broker::new(options.clone(), Instant::now);
+    let open = Broker::new(options.clone(), (Instant::now, SystemTime::now));
     play(&open, &how, said);
     // Longer than anybody guesses.
     let token = Token::new("7f1d0c4e-a token that nobody comes upon");

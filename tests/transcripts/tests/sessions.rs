@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::ClientSession;
@@ -83,7 +83,8 @@ impl WriteHandle for Memory {
 impl Sessions {
     fn new(setup: &Setup, read_bytes: usize, trace: bool) -> Self {
         let options = Options { trace, ..options(setup) };
-        let broker = Broker::with_authenticator(options, Instant::now, gate(setup));
+        let broker =
+            Broker::with_authenticator(options, (Instant::now, SystemTime::now), gate(setup));
         // What only those know who listen.
         broker.update_info(|info| (info.host, info.port) = ("127.0.0.1".into(), 4222));
         Self { broker, scratch: Scratch::new(), now: Instant::now(), read_bytes, lines: Vec::new() }

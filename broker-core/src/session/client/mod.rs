@@ -18,8 +18,8 @@ use crate::auth::{
     Authenticator, Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe,
 };
 use crate::endpoint::{
-    AccountMembership, ByteQueue, ClientInfo, Destination, Endpoint, Run, Scratch, Subscription,
-    WriteHandle,
+    AccountMembership, ByteQueue, ClientInfo, Destination, Endpoint, Kind, Run, Scratch,
+    Subscription, WriteHandle,
 };
 use crate::error::{ClientFault, CloseReason};
 use crate::interest::{Prefetched, PrefetchedBatch};
@@ -139,7 +139,7 @@ impl ClientSession {
             transport,
             now,
             Arc::clone(&byte_queue) as Arc<_>,
-            true,
+            Kind::Client,
         ));
         let phase = Phase::Unauthenticated(now + auth_timeout);
         let counted = shared.counted_subjects.clone();
@@ -880,7 +880,7 @@ impl Drop for ClientSession {
         let reason = self.closing().unwrap_or(CloseReason::ClientClosed);
         self.close(reason);
         self.reply_writer().log_end(reason);
-        let at = (self.shared.clock)();
+        let at = self.shared.clock.now();
         let (_, left_behind_bytes) = self.byte_queue.left_behind();
         self.shared.note_closed(self.endpoint.last_snapshot(at, reason, left_behind_bytes));
         self.leave_account();

@@ -1,6 +1,7 @@
 //! Sessions without sockets: bytes in, bytes out.
 
 use std::io::{self, IoSlice};
+use std::time::SystemTime;
 
 use super::*;
 use crate::broker::Broker;
@@ -63,7 +64,8 @@ struct World {
 impl World {
     fn new(limits: Limits) -> Self {
         let now = Instant::now();
-        let broker = Broker::new(Options { limits, ..Options::default() }, Instant::now);
+        let broker =
+            Broker::new(Options { limits, ..Options::default() }, (Instant::now, SystemTime::now));
         Self { broker, now, scratch: Scratch::new() }
     }
 
@@ -264,8 +266,11 @@ fn large_payloads_are_shared_and_arrive_whole() {
 
 #[test]
 fn a_stranger_must_show_credentials_and_gets_no_account_before() {
-    let broker =
-        Broker::with_authenticator(Options::default(), Instant::now, crate::auth::Token::new("t"));
+    let broker = Broker::with_authenticator(
+        Options::default(),
+        (Instant::now, SystemTime::now),
+        crate::auth::Token::new("t"),
+    );
     let now = Instant::now();
     let mut world = World { broker, now, scratch: Scratch::new() };
     let write_handle = Memory::default();
