@@ -204,10 +204,10 @@ impl ClientFault {
 /// stands in, or that is no text.
 ///
 /// ```
-/// use broker_core::error::Said;
+/// use broker_core::error::Quoted;
 ///
-/// assert_eq!(Said::from("a\tb").to_string(), r#""a\tb""#);
-/// assert_eq!(Said::from(&b"gr\xc3\xb6\xc3\x9fe \xff"[..]).to_string(), r#""größe \xff""#);
+/// assert_eq!(Quoted::from("a\tb").to_string(), r#""a\tb""#);
+/// assert_eq!(Quoted::from(&b"gr\xc3\xb6\xc3\x9fe \xff"[..]).to_string(), r#""größe \xff""#);
 /// ```
 #[derive(Clone, Eq, PartialEq)]
 pub struct Quoted(Box<[u8]>);

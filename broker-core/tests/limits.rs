@@ -151,7 +151,11 @@ fn auth_timeout() {
     let timeout = Duration::from_secs(3);
     let limits = Limits { auth_timeout: timeout, ..Limits::default() };
     let options = Options { limits, ..Options::default() };
-    let broker = Broker::with_authenticator(options, std::time::Instant::now, Token::new("t"));
+    let broker = Broker::with_authenticator(
+        options,
+        (std::time::Instant::now, std::time::SystemTime::now),
+        Token::new("t"),
+    );
     let mut world = World::of(broker);
     for (late, expected) in [
         (timeout - moment, None),
@@ -172,7 +176,11 @@ fn a_stranger_is_read_from_sparingly_but_enough_for_its_control_line() {
     let stranger = |max_control_line_bytes: usize| {
         let limits = Limits { max_control_line_bytes, ..Limits::default() };
         let options = Options { limits, ..Options::default() };
-        let broker = Broker::with_authenticator(options, std::time::Instant::now, Token::new("t"));
+        let broker = Broker::with_authenticator(
+            options,
+            (std::time::Instant::now, std::time::SystemTime::now),
+            Token::new("t"),
+        );
         World::of(broker).arrive().session.read_limit()
     };
     assert!((4096..=16 << 10).contains(&stranger(4096)));

@@ -20,7 +20,11 @@ fn world(change: impl FnOnce(&mut Options)) -> World {
     let users = Users::builder().users(users).build().unwrap();
     let mut options = Options { trace: true, ..Options::default() };
     change(&mut options);
-    World::of(Broker::with_authenticator(options, std::time::Instant::now, users))
+    World::of(Broker::with_authenticator(
+        options,
+        (std::time::Instant::now, std::time::SystemTime::now),
+        users,
+    ))
 }
 
 const EVA: &str =
@@ -204,7 +208,11 @@ fn connections_end_with_their_reason() {
     };
     let broker = |limits: &Limits| {
         let options = Options { limits: limits.clone(), ..Options::default() };
-        World::of(Broker::with_authenticator(options, std::time::Instant::now, Token::new("t")))
+        World::of(Broker::with_authenticator(
+            options,
+            (std::time::Instant::now, std::time::SystemTime::now),
+            Token::new("t"),
+        ))
     };
     let mut world = broker(&limits);
     let connect = "CONNECT {\"verbose\":false,\"auth_token\":\"t\"}\r\n";

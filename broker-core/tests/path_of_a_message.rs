@@ -69,8 +69,8 @@ fn the_files_on_the_path_say_which_stage_they_are() {
         (3, "session/client/mod.rs"),
         (4, "auth/permissions.rs"),
         (5, "interest/mod.rs"),
-        (6, "deliver.rs"),
-        (7, "outlet/mod.rs"),
+        (6, "routing/deliver.rs"),
+        (7, "endpoint/destination.rs"),
     ];
     for (stage, file) in files {
         let path = format!("{}/src/{file}", env!("CARGO_MANIFEST_DIR"));

@@ -85,7 +85,11 @@ fn world() -> World {
         ..Limits::default()
     };
     let options = Options { limits, ..Options::default() };
-    World::of(Broker::with_authenticator(options, std::time::Instant::now, users(0)))
+    World::of(Broker::with_authenticator(
+        options,
+        (std::time::Instant::now, std::time::SystemTime::now),
+        users(0),
+    ))
 }
 
 /// Three lists, of which the second allows less, and the third has other passwords and accounts.

@@ -17,7 +17,11 @@ use common::{Party, World};
 fn world(authenticator: impl broker_core::auth::Authenticator) -> World {
     let limits = Limits { auth_timeout: Duration::from_secs(2), ..Limits::default() };
     let options = Options { limits, ..Options::default() };
-    World::of(Broker::with_authenticator(options, std::time::Instant::now, authenticator))
+    World::of(Broker::with_authenticator(
+        options,
+        (std::time::Instant::now, std::time::SystemTime::now),
+        authenticator,
+    ))
 }
 
 fn arrive(world: &mut World, handshake: HandshakeOrder) -> Party {

@@ -111,7 +111,11 @@ impl World {
     }
 
     pub(crate) fn with_auth(authenticator: impl Authenticator) -> Self {
-        Self::of(Broker::with_authenticator(Options::default(), Instant::now, authenticator))
+        Self::of(Broker::with_authenticator(
+            Options::default(),
+            (Instant::now, SystemTime::now),
+            authenticator,
+        ))
     }
 
     pub(crate) fn of(broker: Broker) -> Self {

@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     play(&open, &how, said);
     // Longer than anybody guesses.
     let token = Token::new("7f1d0c4e-a token that nobody comes upon");
-    let closed = Broker::with_authenticator(options, Instant::now, token);
+    let closed = Broker::with_authenticator(options, (Instant::now, SystemTime::now), token);
     let mut witness = block_on(closed.client().subscribe(">")).unwrap();
     play(&closed, &how, said);
     let stats = closed.stats();

@@ -7,11 +7,11 @@
 //! faults as soon as they can be seen.
 //!
 //! ```
-//! use broker_core::proto::{Op, Parsed, Parser, Terms};
+//! use broker_core::proto::{Op, Parsed, Parser, ParserLimits};
 //!
 //! let mut parser = Parser::default();
 //! let input = b"PUB greetings 5\r\nhello\r\nPING\r\n";
-//! let Ok(Parsed::Op { op: Op::Publish(message), used }) = parser.parse(input, &Terms::default())
+//! let Ok(Parsed::Op { op: Op::Publish(message), used }) = parser.parse(input, &ParserLimits::default())
 //! else { panic!() };
 //! assert_eq!((message.subject, message.payload()), (&b"greetings"[..], &b"hello"[..]));
 //! assert_eq!(&input[used..], b"PING\r\n");
