@@ -81,6 +81,19 @@ pub(crate) trait Destination: Send + Sync {
         scratch: &mut Scratch,
     ) -> Accepted;
 
+    /// Takes messages of an account for a peer server, with the queue groups that the peer was picked for. Takes
+    /// nothing unless the destination is a peer's.
+    fn deliver_to_peer(
+        &self,
+        account: &str,
+        run: &Run<'_>,
+        queues: &[&[u8]],
+        scratch: &mut Scratch,
+    ) -> Accepted {
+        let _ = (account, run, queues, scratch);
+        Accepted::NOTHING
+    }
+
     /// Would it take so much for that subscription, and far more? What is told may have changed a moment
     /// later, but not by that much.
     fn has_plenty_of_room(

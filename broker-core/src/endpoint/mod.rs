@@ -73,7 +73,21 @@ pub(crate) struct Endpoint {
     pub(crate) counted_look_ups: OnceLock<Arc<LookUps>>,
 }
 
+/// The endpoint that brings a message, as far as it decides who gets it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender {
+    pub(crate) id: u64,
+    pub(crate) kind: Kind,
+    /// It wants its own messages.
+    pub(crate) echo: bool,
+}
+
 impl Endpoint {
+    #[inline]
+    pub(crate) fn as_sender(&self) -> Sender {
+        Sender { id: self.id, kind: self.kind, echo: self.wants_echo() }
+    }
+
     pub(crate) fn new(
         id: u64,
         seed: u64,

@@ -2,7 +2,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::interest::Interested;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// A subscription. A server may hold millions of them: 64 bytes, and a text if that is long.
 pub(crate) struct Subscription {
@@ -17,6 +17,8 @@ pub(crate) struct Subscription {
     is_over: AtomicBool,
     /// Some of what its filter matches may not be delivered: each message must be checked.
     is_filtered: AtomicBool,
+    /// How many members of its queue group it stands for. More than one only for a peer.
+    weight: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Subscription>() == 64);
@@ -82,6 +84,7 @@ impl Subscription {
             max: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             is_filtered: AtomicBool::new(is_filtered),
+            weight: AtomicU32::new(1),
         }
     }
 
@@ -103,6 +106,12 @@ impl Subscription {
 
     pub(crate) fn set_filtered(&self, is_filtered: bool) {
         self.is_filtered.store(is_filtered, Ordering::Relaxed);
+    }
+
+    /// Stands for so many members of its queue group from now on.
+    #[cfg(test)]
+    pub(crate) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
     }
 
     pub(crate) fn sid(&self) -> &[u8] {
@@ -170,6 +179,14 @@ impl Interested for Subscription {
     fn queue(&self) -> Option<&[u8]> {
         let (text, filter_end, queue_end) = self.text.parts();
         Some(&text[filter_end..queue_end]).filter(|queue| !queue.is_empty())
+    }
+
+    fn is_peer(&self) -> bool {
+        self.endpoint.kind.is_peer()
+    }
+
+    fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
     }
 
     fn owner(&self) -> u64 {

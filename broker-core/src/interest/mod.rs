@@ -14,7 +14,7 @@ mod sublist;
 
 pub(crate) use cache::{MatchCache, Prefetched, PrefetchedBatch};
 pub(crate) use look_ups::LookUps;
-pub(crate) use matches::Matches;
+pub(crate) use matches::{Matches, PeerMatch};
 
 use std::hash::BuildHasher;
 
@@ -33,6 +33,14 @@ pub(crate) trait Interested {
     fn touch_memory(&self) -> usize;
     /// The queue group it is a member of.
     fn queue(&self) -> Option<&[u8]>;
+    /// Returns true if it belongs to a peer server, which gets each message once.
+    fn is_peer(&self) -> bool {
+        false
+    }
+    /// How many members of the queue group it stands for, behind a peer.
+    fn weight(&self) -> u32 {
+        1
+    }
     /// Who it belongs to: those of one owner stand together in [`Matches`].
     fn owner(&self) -> u64;
 }

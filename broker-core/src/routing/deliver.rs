@@ -9,8 +9,10 @@
 //! while all members have plenty of room, because who is picked then gets the message for good. (A member
 //! that is cut in that very moment takes its part with it, as it would a moment later.)
 
+use super::audience::Audience;
+use super::peers::deliver_with_peers;
 use crate::account::Account;
-use crate::endpoint::{Accepted, Endpoint, Run, Scratch, Subscription};
+use crate::endpoint::{Accepted, Endpoint, Run, Scratch, Sender, Subscription};
 use crate::interest::{Interested, Matches};
 use crate::limits::{DISTRIBUTED_MEMBERS, FLUSH_ALL_AT_BYTES, FLUSH_AT_BYTES, RUN_MESSAGES};
 use crate::proto::Publish;
@@ -21,7 +23,7 @@ use crate::sync::{Arc, Ordering};
 #[inline]
 pub(crate) fn deliver<'a>(
     account: &Account,
-    from: &Endpoint,
+    from: Sender,
     run: &Run<'a>,
     matches: &Matches<Subscription>,
     random: &mut Random,
@@ -46,13 +48,17 @@ pub(crate) fn deliver<'a>(
 /// The same, unwatched.
 pub(crate) fn deliver_run<'a>(
     account: &Account,
-    from: &Endpoint,
+    from: Sender,
     run: &Run<'a>,
     matches: &Matches<Subscription>,
     random: &mut Random,
     scratch: &mut Scratch,
     mut no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
 ) {
+    if !matches.peers().is_empty() {
+        let meant = (matches, Audience::All);
+        return deliver_with_peers(account, from, run, meant, random, scratch, no_responders);
+    }
     let groups = matches.groups();
     let is_whole = matches.owners_differ()
         && (run.messages.len() == 1 || groups.iter().all(|group| can_distribute(from, run, group)));
@@ -84,7 +90,7 @@ pub(crate) fn deliver_run<'a>(
 }
 
 /// Can each member of the group have any of the messages, and all of them?
-fn can_distribute(from: &Endpoint, run: &Run<'_>, group: &[Arc<Subscription>]) -> bool {
+pub(super) fn can_distribute(from: Sender, run: &Run<'_>, group: &[Arc<Subscription>]) -> bool {
     // Looking at each member must be worth it.
     if group.len() > DISTRIBUTED_MEMBERS
         || !(group.len()..=RUN_MESSAGES).contains(&run.messages.len())
@@ -100,7 +106,7 @@ fn can_distribute(from: &Endpoint, run: &Run<'_>, group: &[Arc<Subscription>]) -
 }
 
 /// Each message to any one member, each as likely as the others.
-fn distribute(
+pub(super) fn distribute(
     account: &Account,
     run: &Run<'_>,
     group: &[Arc<Subscription>],
@@ -139,9 +145,9 @@ fn distribute(
 }
 
 /// Returns how many messages, from the first on, somebody took.
-fn deliver_to_plain(
+pub(super) fn deliver_to_plain(
     account: &Account,
-    from: &Endpoint,
+    from: Sender,
     run: &Run<'_>,
     matches: &Matches<Subscription>,
     scratch: &mut Scratch,
@@ -156,9 +162,9 @@ fn deliver_to_plain(
 }
 
 /// One message to one member: any that can take it, each as likely as the others.
-fn deliver_to_group(
+pub(super) fn deliver_to_group(
     account: &Account,
-    from: &Endpoint,
+    from: Sender,
     run: &Run<'_>,
     group: &[Arc<Subscription>],
     random: &mut Random,
@@ -179,10 +185,10 @@ fn deliver_to_group(
     refused.is_some_and(|member| deliver_to(account, member, run, false, scratch) > 0)
 }
 
-fn is_eligible(subscription: &Subscription, from: &Endpoint, subject: &[u8]) -> bool {
+fn is_eligible(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
     let endpoint = &*subscription.endpoint;
     !subscription.is_over()
-        && (endpoint.id != from.id || endpoint.wants_echo())
+        && (endpoint.id != from.id || from.echo)
         && (!subscription.is_filtered() || endpoint.may_get(subject, subscription.queue()))
 }
 
@@ -217,7 +223,7 @@ pub(crate) fn end(account: &Account, subscription: &Arc<Subscription>) {
     }
 }
 
-fn schedule_flush(endpoint: &Arc<Endpoint>, accepted: Accepted, scratch: &mut Scratch) {
+pub(super) fn schedule_flush(endpoint: &Arc<Endpoint>, accepted: Accepted, scratch: &mut Scratch) {
     if accepted.must_flush {
         scratch.touched.push(Arc::clone(endpoint));
     }

@@ -1,6 +1,8 @@
 //! Routing: from a message and its matches to destinations.
 
+mod audience;
 mod deliver;
+mod peers;
 #[cfg(feature = "testing")]
 mod watched;
 

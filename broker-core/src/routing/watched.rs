@@ -2,13 +2,11 @@
 
 use super::deliver::deliver_run;
 use crate::account::Account;
-use crate::endpoint::{Endpoint, Kind, LocalQueues, Run, Scratch, Subscription};
+use crate::endpoint::{Kind, Run, Scratch, Sender, Subscription};
 use crate::interest::Matches;
 use crate::probe::{Held, Passing};
 use crate::proto::Publish;
 use crate::random::Random;
-use crate::sync::Arc;
-use crate::transport::TransportInfo;
 
 /// Delivers a message that a probe has held, past the probe.
 pub(crate) fn deliver_held(
@@ -32,27 +30,16 @@ pub(crate) fn deliver_held(
         parsed: None,
         prefetched: None,
     };
-    // Its publisher may be gone; all that delivery asks of it is whether it wants its own messages.
-    let byte_queue = Arc::new(LocalQueues::default());
-    let from = Endpoint::new(
-        held.from,
-        0,
-        None,
-        TransportInfo::Memory,
-        scratch.now(),
-        byte_queue,
-        Kind::Internal,
-    );
-    from.set_echo(held.echo);
+    let from = Sender { id: held.from, kind: Kind::Internal, echo: held.echo };
     let mut matches = Matches::default();
     account.interest.collect(&held.subject, &mut matches);
-    deliver_run(account, &from, &run, &matches, random, scratch, |_, _| ());
+    deliver_run(account, from, &run, &matches, random, scratch, |_, _| ());
 }
 
 /// [`deliver_run`] with somebody watching: message by message.
 pub(crate) fn deliver_watched<'a>(
     account: &Account,
-    from: &Endpoint,
+    from: Sender,
     run: &Run<'a>,
     matches: &Matches<Subscription>,
     random: &mut Random,
@@ -65,7 +52,7 @@ pub(crate) fn deliver_watched<'a>(
             account: &account.name,
             from: from.id,
             is_from_connection: from.kind.is_client_connection(),
-            wants_echo: from.wants_echo(),
+            wants_echo: from.echo,
             subject: run.subject,
             message,
         });

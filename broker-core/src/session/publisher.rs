@@ -88,11 +88,19 @@ impl Publisher {
         if all_may_pass {
             counting.note(known.verdict, run.subject, run.messages.len(), bytes);
             observer.accepted(scratch);
-            deliver(account, endpoint, run, known.matches, random, scratch, |message, scratch| {
-                if !message.reply.is_empty() {
-                    observer.no_responders(run.subject, message, scratch);
-                }
-            });
+            deliver(
+                account,
+                endpoint.as_sender(),
+                run,
+                known.matches,
+                random,
+                scratch,
+                |message, scratch| {
+                    if !message.reply.is_empty() {
+                        observer.no_responders(run.subject, message, scratch);
+                    }
+                },
+            );
             return;
         }
         for message in run.messages {
@@ -114,7 +122,7 @@ impl Publisher {
                 let one = Run { messages: std::slice::from_ref(message), ..*run };
                 deliver(
                     account,
-                    endpoint,
+                    endpoint.as_sender(),
                     &one,
                     known.matches,
                     random,
