@@ -1,7 +1,7 @@
-//! A seam for test kits (cargo feature `testing`): somebody who sees each message before it is delivered,
-//! decides what becomes of it, and reads along what is said.
+//! Probes for test kits (cargo feature `testing`). A probe sees each message before it is delivered, decides its
+//! fate, and reads the protocol lines of connections.
 //!
-//! Without the feature nothing of this is compiled, and the way of a message is what it was.
+//! None of this is compiled without the feature.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -14,29 +14,29 @@ use crate::proto::Publish;
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::Arc;
 
-/// Watches a broker, and may interfere.
+/// Observes a broker and may interfere.
 ///
-/// It is called while a message is on its way: it must not wait, and not publish. To publish what it
-/// has kept it calls [`Broker::release`] at another time.
+/// It is called during a delivery: it must neither block nor publish. A message that it has held is published
+/// later, by `Broker::release`.
 pub trait Probe: Send + Sync + 'static {
-    /// A message that its publisher may publish is about to be delivered. What becomes of it?
+    /// Decides the fate of a message that has passed the permissions of its publisher.
     fn pass(&self, message: &Passing<'_>) -> Fate {
         let _ = message;
         Fate::DELIVER
     }
 
-    /// Is [`Self::line`] called at all? Asked once for each connection.
+    /// Returns true if [`Self::line`] is to be called. Asked once for each connection.
     fn wants_lines(&self) -> bool {
         false
     }
 
-    /// A connection has said a line (`<<-`), or is told one (`->>`), as tracing shows it.
+    /// Receives a line that a connection has sent (`<<-`) or is sent (`->>`), as tracing shows it.
     fn line(&self, client: &str, line: fmt::Arguments<'_>) {
         let _ = (client, line);
     }
 }
 
-/// A message on its way.
+/// A message between permission and delivery.
 pub struct Passing<'a> {
     pub(crate) account: &'a Arc<str>,
     pub(crate) from: u64,
@@ -47,27 +47,27 @@ pub struct Passing<'a> {
 }
 
 impl Passing<'_> {
-    /// The account it is published in.
+    /// The account that it is published in.
     pub fn account(&self) -> &str {
         self.account
     }
 
-    /// The number of the connection or in-process client that publishes it.
+    /// The id of the connection or in-process client that publishes it.
     pub fn from(&self) -> u64 {
         self.from
     }
 
-    /// Is it a connection, not an in-process client?
+    /// Returns true if a connection publishes it, false for an in-process client.
     pub fn is_from_connection(&self) -> bool {
         self.is_from_connection
     }
 
-    /// Would a subscription to `filter` get it?
+    /// Returns true if a subscription to `filter` matches it.
     pub fn matches(&self, filter: &SubjectFilter) -> bool {
         filter.matches_bytes(self.subject)
     }
 
-    /// A copy.
+    /// Copies it.
     pub fn to_message(&self) -> Message {
         let message = self.message;
         Message {
@@ -78,7 +78,7 @@ impl Passing<'_> {
         }
     }
 
-    /// A copy that can be [released](Broker::release) later.
+    /// Copies it so that `Broker::release` can deliver it later.
     pub fn hold(&self) -> Held {
         let message = self.message;
         Held {
@@ -94,24 +94,23 @@ impl Passing<'_> {
     }
 }
 
-/// What becomes of a message.
+/// The fate of a message.
 #[derive(Debug, Default)]
 pub struct Fate {
-    /// How often it is delivered: not at all, once, or more. Of one that is not nobody is told, as if a
-    /// network had lost it.
+    /// The number of times that it is delivered. With 0 nobody learns of it, as if a network had lost it.
     pub copies: u32,
-    /// What is delivered right behind it.
+    /// Messages that are delivered directly after it.
     pub then: Vec<Held>,
 }
 
 impl Fate {
-    /// It is delivered, as if nobody had watched.
+    /// Delivers it as if there were no probe.
     pub const DELIVER: Self = Self { copies: 1, then: Vec::new() };
-    /// It is lost.
+    /// Loses it.
     pub const LOSE: Self = Self { copies: 0, then: Vec::new() };
 }
 
-/// A message that was taken off its way.
+/// A message that was held back.
 pub struct Held {
     pub(crate) account: Arc<str>,
     pub(crate) from: u64,
@@ -129,7 +128,7 @@ impl fmt::Debug for Held {
     }
 }
 
-/// Where a broker keeps its probe; all its accounts and sessions look there.
+/// The slot for the probe of a broker, shared by its accounts and sessions.
 #[derive(Default)]
 pub(crate) struct Seam(pub(crate) OnceLock<Box<dyn Probe>>);
 

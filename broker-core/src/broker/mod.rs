@@ -23,7 +23,7 @@ use crate::sync::{Arc, Ordering};
 
 /// A message broker without sockets.
 ///
-/// Cheap to clone; all clones are one broker. It lives as long as any of them, or any session, does.
+/// Cheap to clone; all clones are one broker. It lives as long as any clone or session of it.
 ///
 /// ```
 /// use broker_core::{Broker, Options};
@@ -48,12 +48,12 @@ impl std::fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// A broker that lets everybody in.
+    /// Creates a broker without authentication.
     pub fn new(options: Options, clock: impl Clock) -> Self {
         Self::with_authenticator(options, clock, NoAuth)
     }
 
-    /// A broker that asks `authenticator` who may come in.
+    /// Creates a broker that authenticates clients by `authenticator`.
     pub fn with_authenticator(
         options: Options,
         clock: impl Clock,
@@ -62,12 +62,12 @@ impl Broker {
         Self { shared: Arc::new(Shared::new(options, Arc::new(clock), Box::new(authenticator))) }
     }
 
-    /// What the server says of itself.
+    /// Returns the INFO that clients are sent.
     pub fn info(&self) -> Info {
         Info::clone(&self.shared.info.load())
     }
 
-    /// Changes what the server says of itself, to all clients that come from now on.
+    /// Changes the INFO for all clients that connect from now on.
     pub fn update_info(&self, change: impl Fn(&mut Info)) {
         self.shared.info.rcu(|info| {
             let mut info = Info::clone(info);
@@ -76,40 +76,38 @@ impl Broker {
         });
     }
 
-    /// Must a client show who it is?
+    /// Returns true if clients must authenticate.
     pub fn is_auth_required(&self) -> bool {
         self.shared.authenticator.load().is_required()
     }
 
-    /// What it was told.
+    /// Returns the options in force.
     pub fn options(&self) -> Options {
         Options::clone(&self.shared.options.load())
     }
 
-    /// Tells it something else: see [`Self::apply`].
+    /// Changes the options: see [`Self::apply`].
     pub fn update_options(&self, change: impl FnOnce(&mut Options)) -> ChangeReport {
         let change = |options: &mut Options, _: &mut Option<_>| change(options);
         self.shared.apply(change)
     }
 
-    /// Has somebody else decide who may be here, from now on and of those who are here: see
-    /// [`Self::apply`].
+    /// Replaces the authenticator, which then reviews the clients that are connected: see [`Self::apply`].
     pub fn set_authenticator(&self, authenticator: impl Authenticator) -> ChangeReport {
         self.shared.apply(|_, next| *next = Some(Box::new(authenticator)))
     }
 
-    /// Changes what the broker was told, and if there is one also who decides who may be here, for
-    /// those who are here as for those who come.
+    /// Replaces the options, and the authenticator if one is given, for clients that are connected and for
+    /// those to come.
     ///
-    /// - Limits on control lines, payloads, PINGs and subscriptions, and tracing, hold at once for
-    ///   everybody; limits on queues and headers only for connections that come from now on, as in
-    ///   nats-server. Name and seed stay what they were. What INFO says of payloads goes along; nobody
-    ///   is sent another INFO.
-    /// - If there are more connections than may be, the newest are cut, and told so. (nats-server cuts
-    ///   any.)
-    /// - The authenticator [reviews](Authenticator::review) every client. Those it denies are cut.
-    ///   Those who may do something else now lose the subscriptions that they may not have any more,
-    ///   and are told so. The others notice nothing. In-process clients keep what they were given.
+    /// - Limits on control lines, payloads, PINGs and subscriptions, and tracing, take effect at once for
+    ///   every connection; limits on queues and headers only for new connections, as in nats-server. Name
+    ///   and seed are kept. INFO shows the new payload limit; no INFO is sent for it.
+    /// - If there are more connections than `max_connections` allows, the newest are closed with an error.
+    ///   (nats-server closes any.)
+    /// - The authenticator [reviews](Authenticator::review) every client. A client that it denies is closed.
+    ///   A client whose permissions have changed loses the subscriptions that they no longer allow, each
+    ///   with an error. Other clients notice nothing. In-process clients keep their grant.
     pub fn apply(
         &self,
         options: Options,
@@ -121,17 +119,17 @@ impl Broker {
         })
     }
 
-    /// An in-process client in the account `$G`, who may do everything.
+    /// Returns an in-process client in the account `$G`, without restrictions.
     pub fn client(&self) -> Client {
         self.client_as(Grant::anonymous())
     }
 
-    /// An in-process client who may do what `grant` says, in the account it says.
+    /// Returns an in-process client with the account and the permissions of `grant`.
     pub fn client_as(&self, grant: Grant) -> Client {
         Client::new(Arc::clone(&self.shared), grant)
     }
 
-    /// Takes in a connection of the wire protocol, whose bytes go out by `write_handle`.
+    /// Opens the session of a client connection. The session writes by `write_handle`.
     pub fn open(
         &self,
         arrival: Arrival,
@@ -142,9 +140,9 @@ impl Broker {
         ClientSession::open(Arc::clone(&self.shared), arrival, write_handle, now, scratch)
     }
 
-    /// Says that the broker will go: to all clients that can be told, at once or as soon as they can be,
-    /// by an INFO with `ldm`, and without further addresses. From now on it is noted who waits for which
-    /// answers, for the time when they must [leave](Self::retire).
+    /// Announces lame duck mode: clients that understand it get an INFO with `ldm` and without
+    /// `connect_urls`, at once or after their first PONG. From now on sessions track open requests, so that
+    /// [`Self::retire`] loses none.
     pub fn announce_end(&self) -> Applied {
         let _changing = self.shared.changing.lock();
         self.update_info(|info| {
@@ -160,8 +158,8 @@ impl Broker {
         applied
     }
 
-    /// The numbers of all connections, in the order in which they should leave: those first that only
-    /// ask, so that those who are asked are there for them. Call [`Self::announce_end`] some time before.
+    /// Returns the ids of all connections in the order in which to [retire](Self::retire) them: requesters
+    /// before the services that answer them. Call [`Self::announce_end`] some time before.
     pub fn lame_duck_order(&self) -> LameDuckOrder {
         let mut order = LameDuckOrder::default();
         for endpoint in self.shared.endpoints() {
@@ -176,8 +174,8 @@ impl Broker {
         order
     }
 
-    /// Has a connection leave as soon as no request is lost by it, or as soon as that has taken too long.
-    /// False if there is none of that number.
+    /// Closes a connection as soon as no request is open at it, or when that takes too long. Returns false if
+    /// there is no connection with this id.
     pub fn retire(&self, id: u64) -> bool {
         let endpoint = self.shared.endpoint(id);
         let Some(endpoint) = endpoint else { return false };
@@ -189,15 +187,15 @@ impl Broker {
         is_told
     }
 
-    /// Ends all connections, once what waits for them has left, and the subscriptions of in-process
-    /// clients, once it is read. Nothing more is delivered to them.
+    /// Closes all connections once their queues are written, and the subscriptions of in-process clients once
+    /// they are read. Nothing more is delivered to them.
     pub fn finish_all(&self, reason: CloseReason) {
         for endpoint in self.shared.endpoints() {
             endpoint.destination.finish(reason);
         }
     }
 
-    /// Cuts a connection. False if there is none of that number.
+    /// Closes a connection. Returns false if there is none with this id.
     pub fn kick(&self, id: u64) -> bool {
         let endpoint = self.shared.endpoint(id);
         endpoint.is_some_and(|endpoint| {
@@ -210,24 +208,23 @@ impl Broker {
         &self.shared
     }
 
-    /// How a connection is secured. `None` if it is not, or there is none of that number.
+    /// Returns the TLS parameters of a connection; `None` without TLS, or if there is none with this id.
     pub fn security(&self, id: u64) -> Option<Arc<Security>> {
         self.shared.endpoint(id)?.security.load_full()
     }
 
-    /// Counts of the whole broker, added up now.
+    /// Returns the totals of the broker.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }
 
-    /// What was counted for [the filters](Options::counted_subjects) that it was asked about, in their
-    /// order.
+    /// Returns the counts for [`Options::counted_subjects`], in their order.
     pub fn counted_subjects(&self) -> Vec<SubjectCount> {
         let subjects = self.shared.counted_subjects.as_ref();
         subjects.map(|subjects| subjects.counts()).unwrap_or_default()
     }
 
-    /// How long messages were on their way, since the broker began.
+    /// Returns histograms of the time that messages took, since the broker was created.
     pub fn latencies(&self) -> Latencies {
         Latencies {
             publish_to_flush: self.shared.flushes.histogram(),
@@ -236,11 +233,11 @@ impl Broker {
     }
 }
 
-/// Who should leave when.
+/// The order in which connections are closed in lame duck mode.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LameDuckOrder {
-    /// Those first.
+    /// Connections that offer no service; closed first.
     pub others: Vec<u64>,
-    /// Those who may be asked things after them, and once they are gone.
+    /// Connections that may receive requests; closed once the others are gone.
     pub services: Vec<u64>,
 }

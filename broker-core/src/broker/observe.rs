@@ -1,4 +1,4 @@
-//! What is seen of a broker from outside.
+//! Queries for monitoring.
 
 use super::Broker;
 use crate::endpoint::Subscription as Held;
@@ -10,33 +10,33 @@ use crate::subject::{Subject, SubjectFilter};
 use crate::sync::{Arc, Ordering};
 
 impl Broker {
-    /// All connections, by their numbers.
+    /// Returns all connections, ordered by id.
     pub fn connections(&self) -> Vec<Connection> {
         let endpoints = self.shared().connections();
         endpoints.iter().map(|endpoint| endpoint.snapshot()).collect()
     }
 
-    /// The connection of that number.
+    /// Returns the connection with this id.
     pub fn connection(&self, id: u64) -> Option<Connection> {
         let endpoint =
             self.shared().endpoint(id).filter(|endpoint| endpoint.kind.is_client_connection())?;
         Some(endpoint.snapshot())
     }
 
-    /// The last connections that have ended, the oldest first.
+    /// Returns the connections that closed last, the oldest first.
     pub fn closed_connections(&self) -> Vec<Arc<Closed>> {
         let max = self.shared().max_closed();
         self.shared().history.lock().closed(max)
     }
 
-    /// The subscriptions of one connection or in-process client, at most `limit` of them.
+    /// Returns at most `limit` subscriptions of one connection or in-process client.
     pub fn subscriptions_of(&self, id: u64, limit: usize) -> Vec<Subscription> {
         let Some(endpoint) = self.shared().endpoint(id) else { return Vec::new() };
         endpoint.subscriptions_now(limit)
     }
 
-    /// Subscriptions of everybody, or of one account, or those that would get a message to one subject:
-    /// `limit` of them from `offset` on, by the number of the connection and then by name.
+    /// Returns `limit` subscriptions from `offset` on, ordered by connection id and sid: all, or those of one
+    /// account, or those that match one subject.
     pub fn subscriptions(
         &self,
         account: Option<&str>,
@@ -76,23 +76,23 @@ impl Broker {
         page
     }
 
-    /// All accounts, by name.
+    /// Returns all accounts, ordered by name.
     pub fn accounts(&self) -> Vec<Account> {
         self.shared().account_snapshots().into_values().collect()
     }
 
-    /// [`Self::stats`] and [`Self::accounts`] as of one look, for the price of one.
+    /// Returns [`Self::stats`] and [`Self::accounts`] of the same moment, at the cost of one of them.
     pub fn stats_and_accounts(&self) -> (Stats, Vec<Account>) {
         let accounts = self.shared().account_snapshots();
         (self.shared().stats_of(&accounts), accounts.into_values().collect())
     }
 
-    /// How many connections have ended, by reason.
+    /// Returns the number of closed connections by reason.
     pub fn closed_by_reason(&self) -> Vec<(CloseReason, u64)> {
         self.shared().history.lock().reasons()
     }
 
-    /// How many were not let in, by reason.
+    /// Returns the number of failed authentications by reason.
     pub fn auth_failures(&self) -> Vec<(AuthFailure, u64)> {
         self.shared().history.lock().auth_failures()
     }

@@ -1,4 +1,4 @@
-//! What a test kit does to a broker that it watches (cargo feature `testing`).
+//! The methods of a test kit (cargo feature `testing`).
 
 use bytes::Bytes;
 
@@ -11,12 +11,12 @@ use crate::routing::{deliver_held, flush_touched};
 use crate::subject::SubjectFilter;
 
 impl Broker {
-    /// Has somebody watch, for as long as the broker lives. False if somebody does already.
+    /// Installs a probe for the life of the broker. Returns false if there is one already.
     pub fn set_probe(&self, probe: impl Probe) -> bool {
         self.shared().seam.0.set(Box::new(probe)).is_ok()
     }
 
-    /// Delivers a message that a probe has held, past the probe, to whoever wants it now.
+    /// Delivers a message that a probe has held to the subscriptions that match now, past the probe.
     pub fn release(&self, held: &Held) {
         let shared = self.shared();
         let account = shared.account(&held.account);
@@ -27,11 +27,11 @@ impl Broker {
         shared.guard_total(&shared.options.load().limits);
     }
 
-    /// Does somebody, in any account, get everything that is published to `filter`?
+    /// Returns true if a subscription of any account covers `filter`.
     pub fn is_subscribed(&self, filter: &SubjectFilter) -> bool {
         self.shared().all_accounts().iter().any(|account| {
-            // Wildcards match themselves as if they were tokens; that they match more than that is seen
-            // by comparing the filters.
+            // A wildcard in `filter` is looked up as a token of that name; comparing the filters then tells
+            // whether all of it is covered.
             let mut matches = Matches::default();
             account.interest.collect(filter.as_bytes(), &mut matches);
             let all = matches.plain.iter().chain(matches.groups().iter().flatten());
@@ -40,8 +40,8 @@ impl Broker {
         })
     }
 
-    /// Tells a connection something beyond the protocol's turn: the bytes of whole lines. False if there
-    /// is none of that number.
+    /// Sends the bytes of whole lines to a connection, outside of the protocol's order. Returns false if there
+    /// is no connection with this id.
     pub fn tell(&self, id: u64, lines: impl Into<Bytes>) -> bool {
         let lines = lines.into();
         let Some(endpoint) = self.shared().endpoint(id) else { return false };

@@ -10,17 +10,17 @@ use crate::options::Options;
 use crate::proto::Info;
 use crate::sync::{Arc, Ordering};
 
-/// What came of a change.
+/// The outcome of a change.
 #[derive(Debug)]
 pub struct ChangeReport {
-    /// How many connections are cut because there were more than may be now.
+    /// The number of connections that are closed because `max_connections` is lower now.
     pub excess: usize,
-    /// Ready when every connection goes by it.
+    /// Resolves when every connection has applied the change.
     pub applied: Applied,
 }
 
 impl Shared {
-    /// Counts changes: who sees another number than before has missed some.
+    /// Returns the number of changes so far. A session that sees another number than before has missed one.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
@@ -46,8 +46,8 @@ impl Shared {
             max_payload: options.limits.max_payload_bytes,
             ..Info::clone(info)
         });
-        // Whoever comes in now and has seen the old ones is not among the receivers yet, or will
-        // find that it has missed something.
+        // A session that opens now with the old options is either among the endpoints below, or sees by the
+        // version that it has missed a change.
         self.version.fetch_add(1, Ordering::AcqRel);
         let endpoints = self.endpoints();
         let excess = excess(&endpoints, options.limits.max_connections);
@@ -72,7 +72,7 @@ impl Shared {
     }
 }
 
-/// The newest connections past the first `max`.
+/// Returns the newest connections beyond the first `max`.
 fn excess(endpoints: &[Arc<Endpoint>], max: Option<usize>) -> HashSet<u64> {
     let is_connected = |endpoint: &&Arc<Endpoint>| endpoint.kind.is_client_connection();
     let mut ids: Vec<u64> =

@@ -24,26 +24,26 @@ use crate::random::Random;
 use crate::subject_counts::SubjectCounters;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
-/// What all sessions of a broker share.
+/// State that all sessions of a broker share.
 pub(crate) struct Shared {
     pub(crate) options: ArcSwap<Options>,
     pub(crate) authenticator: ArcSwap<Box<dyn Authenticator>>,
     pub(crate) info: ArcSwap<Info>,
     accounts: DashMap<Arc<str>, Arc<Account>>,
     sessions: DashMap<u64, Arc<Endpoint>>,
-    /// How many of them are connections, and count against `max_connections`.
+    /// The number of client connections among them, which `max_connections` limits.
     connections: AtomicUsize,
     connections_ever: AtomicU64,
     next_session: AtomicU64,
-    /// Counts what was changed while sessions are here.
+    /// Counts changes of options and authenticator.
     version: AtomicU64,
-    /// One change at a time.
+    /// Serialises changes.
     pub(crate) changing: Mutex<()>,
     random: Mutex<Random>,
-    /// What sessions counted that are gone.
+    /// Counters of closed sessions.
     pub(crate) history: Mutex<History>,
     pub(crate) queues: Arc<Queues>,
-    /// From a chunk of input to the last of its deliveries.
+    /// Times from a read to the end of the flush that followed.
     pub(crate) flushes: Times,
     pub(crate) counted_subjects: Option<Arc<SubjectCounters>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -67,7 +67,7 @@ impl Shared {
             go: concat!("rust-natsd-", env!("CARGO_PKG_VERSION")).into(),
             headers: !options.no_header_support,
             max_payload: options.limits.max_payload_bytes,
-            // What 2.14 says whether or not it has streams.
+            // NATS 2.14 sends it whether or not it has streams.
             api_lvl: 4,
             ..Info::default()
         };
@@ -103,7 +103,7 @@ impl Shared {
         }
     }
 
-    /// The account of that name, made if there is none: whoever grants access knows the names.
+    /// Returns the account of that name, and creates it if there is none: authenticators name accounts.
     pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
         if let Some(account) = self.accounts.get(name) {
             return Arc::clone(&account);
@@ -119,7 +119,7 @@ impl Shared {
         Arc::clone(&account.or_insert_with(make))
     }
 
-    /// A number and a seed for a new session.
+    /// Returns the id and the seed of a new session.
     pub(crate) fn next_session(&self) -> (u64, u64) {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         (id, self.random.lock().next_u64())
@@ -134,7 +134,7 @@ impl Shared {
         ids::unique(&mut self.random.lock())
     }
 
-    /// Takes in a connection, unless there are `max` of them already.
+    /// Registers a connection. Returns false if there are `max` of them already.
     pub(crate) fn register(&self, endpoint: &Arc<Endpoint>, max: Option<usize>) -> bool {
         self.connections_ever.fetch_add(1, Ordering::Relaxed);
         let before = self.connections.fetch_add(1, Ordering::AcqRel);
@@ -146,7 +146,7 @@ impl Shared {
         true
     }
 
-    /// Takes in an in-process client.
+    /// Registers an in-process client.
     pub(crate) fn register_local(&self, endpoint: &Arc<Endpoint>) {
         self.sessions.insert(endpoint.id, Arc::clone(endpoint));
     }
@@ -156,7 +156,7 @@ impl Shared {
         self.sessions.remove(&endpoint.id);
     }
 
-    /// All that are here now. A copy, so that nothing is locked while something is done to them.
+    /// Returns all endpoints. A copy, so that no lock is held while the caller works on them.
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.sessions.iter().map(|entry| Arc::clone(&entry)).collect()
     }
@@ -175,7 +175,7 @@ impl Shared {
         }
     }
 
-    /// Cuts the worst of all slow consumers if together they hold more than the broker may.
+    /// Closes the endpoint with most pending bytes if all together exceed the limit of the broker.
     pub(crate) fn guard_total(&self, limits: &Limits) {
         let max = limits.max_pending_total_bytes;
         if self.queues.pending_bytes.load(Ordering::Relaxed) <= max {

@@ -1,4 +1,4 @@
-//! Counts of a broker, added up when somebody asks from what sessions count for themselves.
+//! Totals of a broker. Sessions count for themselves; the sums are made on request.
 
 use std::collections::BTreeMap;
 
@@ -41,8 +41,8 @@ impl Shared {
         endpoints
     }
 
-    /// Every party is counted once, as one who is here or as one who is gone: else a count could go
-    /// back, which whoever reads it would take for a restart.
+    /// Counts each endpoint once, as present or as departed. Otherwise a counter could decrease, which
+    /// monitoring would take for a restart of the server.
     pub(crate) fn account_snapshots(&self) -> BTreeMap<Arc<str>, Account> {
         let parties: Vec<_> = self
             .endpoints()
@@ -80,12 +80,12 @@ impl Shared {
         accounts
     }
 
-    /// A party leaves an account, or goes.
+    /// Adds what an endpoint did in its account to the totals, because it leaves the account.
     pub(crate) fn depart(&self, endpoint: &Endpoint) {
         let Some(membership) = endpoint.membership.load_full() else { return };
         let traffic = membership.traffic(endpoint);
         let mut interest = membership.look_ups(endpoint);
-        // It remembers nothing any more.
+        // Its cache is gone.
         (interest.cached, interest.total_fan_out, interest.max_fan_out) = (0, 0, 0);
         {
             let mut history = self.history.lock();
@@ -94,7 +94,7 @@ impl Shared {
         endpoint.membership.store(None);
     }
 
-    /// A connection is gone.
+    /// Records a closed connection.
     pub(crate) fn note_closed(&self, closed: Closed) {
         let max = self.max_closed();
         self.history.lock().note_closed(closed, max);
