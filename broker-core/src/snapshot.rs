@@ -1,7 +1,7 @@
-//! What is seen of a broker from outside: its connections, accounts and subscriptions at one moment.
+//! Snapshots of connections, accounts and subscriptions, for monitoring.
 //!
-//! Everything here is added up, when somebody asks, from what sessions count for themselves. Nothing on
-//! the way of a message knows that it is watched.
+//! Sessions count for themselves; a snapshot adds up on request. The path of a message does not know of
+//! it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,50 +15,50 @@ use crate::security::Security;
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, Ordering};
 
-/// How many subscriptions of a closed connection are remembered.
+/// The number of subscriptions that are remembered of a closed connection.
 const CLOSED_SUBSCRIPTIONS: usize = 256;
 
 /// A connection of the wire protocol.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Connection {
-    /// Its number, `cid`.
+    /// The connection id, `cid`.
     pub id: u64,
-    /// Where it comes from; `None` for one inside of the process.
+    /// The remote address; `None` for a connection inside the process.
     pub remote: Option<SocketAddr>,
-    /// What brings its bytes: `tcp`, `websocket`, `unix` or `memory`.
+    /// The transport: `tcp`, `websocket`, `unix`, `memory` or `stream`.
     pub transport: &'static str,
-    /// How it is secured.
+    /// The TLS parameters.
     pub security: Option<Arc<Security>>,
-    /// When it came.
+    /// The time of arrival.
     pub since: Instant,
-    /// When it last published, subscribed or was delivered something.
+    /// The time when it last published, subscribed or received a message.
     pub last_activity: Instant,
-    /// The last round trip that was measured.
+    /// The last measured round trip.
     pub rtt: Option<Duration>,
-    /// What waits for it, in bytes.
+    /// The bytes in its queue.
     pub pending_bytes: usize,
-    /// What it sent and got.
+    /// The messages and bytes sent and received.
     pub traffic: Traffic,
-    /// How many subscriptions it has.
+    /// The number of its subscriptions.
     pub subscriptions: usize,
-    /// What it says of itself.
+    /// Client metadata from CONNECT.
     pub client_info: Arc<ClientInfo>,
-    /// The account it is in; none before it is let in.
+    /// The account; `None` before authentication.
     pub account: Option<Arc<str>>,
 }
 
-/// A connection that is gone.
+/// A closed connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Closed {
-    /// What it was in the end.
+    /// The connection as it was at the end.
     pub connection: Connection,
-    /// When it ended.
+    /// The time of the close.
     pub at: Instant,
-    /// Why.
+    /// The reason of the close.
     pub reason: CloseReason,
-    /// Its subscriptions, the first of them if there were many.
+    /// Its subscriptions, at most 256 of them.
     pub subscriptions: Box<[Subscription]>,
 }
 
@@ -76,19 +76,19 @@ impl Closed {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Subscription {
-    /// What it subscribes to.
+    /// The filter.
     pub filter: Box<str>,
-    /// The queue group it is a member of.
+    /// The queue group.
     pub queue: Option<Box<str>>,
-    /// The client's name for it.
+    /// The sid, which the client chose.
     pub sid: Box<str>,
-    /// How many messages it was delivered.
+    /// The number of messages delivered.
     pub delivered: u64,
-    /// Ends after so many.
+    /// The number of messages after which it ends.
     pub max: Option<u64>,
-    /// The number of the connection.
+    /// The connection id.
     pub connection: u64,
-    /// The account it is in.
+    /// The account.
     pub account: Arc<str>,
 }
 
@@ -96,7 +96,7 @@ impl Subscription {
     pub(crate) fn of(held: &Held, account: &Arc<str>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
         let endpoint = &held.endpoint;
-        // An in-process client's names are numbers.
+        // The sids of in-process clients are numbers.
         let sid = match <[u8; 8]>::try_from(held.sid()) {
             Ok(number) if !endpoint.kind.is_client_connection() => {
                 u64::from_le_bytes(number).to_string().into()
@@ -126,33 +126,33 @@ impl Subscription {
 pub struct Account {
     /// Its name.
     pub name: Arc<str>,
-    /// It is the system's.
+    /// True for the system account.
     pub is_system: bool,
-    /// Connections that are in it.
+    /// The number of connections.
     pub connections: usize,
-    /// What was sent and got in it, by those who are gone as well.
+    /// The messages and bytes sent and received, closed connections included.
     pub traffic: Traffic,
-    /// Its subscriptions, and how they are asked for.
+    /// The counters of its interest.
     pub interest: InterestStats,
-    /// Connections that were cut because they did not keep up.
+    /// The number of connections closed as slow consumers.
     pub slow_consumers: u64,
 }
 
-/// Why somebody was not let in.
+/// Reasons of failed authentications.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum AuthFailure {
     /// Wrong credentials, or none.
     Credentials,
-    /// Not over this kind of connection.
+    /// A kind of connection that the user may not use.
     ConnectionKind,
-    /// The user is not known any more.
+    /// The user was removed.
     UserRemoved,
-    /// The check could not be made, or not in time.
+    /// The check could not be made in time.
     Unavailable,
-    /// It began with something else than its credentials.
+    /// The first operation was not CONNECT.
     BeforeConnect,
-    /// It took too long.
+    /// The timeout passed.
     Timeout,
 }
 
@@ -167,12 +167,12 @@ impl From<Denied> for AuthFailure {
     }
 }
 
-/// Some subscriptions out of many.
+/// One page of a list of subscriptions.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// How many there are in all.
+    /// The length of the whole list.
     pub total: usize,
-    /// Those asked for.
+    /// The subscriptions of the page.
     pub subscriptions: Vec<Subscription>,
 }
 
@@ -196,8 +196,8 @@ impl Endpoint {
         }
     }
 
-    /// As it will be remembered. To be called while its subscriptions are still there. `pending_bytes`:
-    /// what waited when it was closed.
+    /// Returns the record of a closed connection. Called before its subscriptions end. `pending_bytes`:
+    /// the length of its queue when it was closed.
     pub(crate) fn last_snapshot(
         &self,
         at: Instant,

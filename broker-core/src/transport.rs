@@ -1,4 +1,4 @@
-//! What brings a client's bytes, as far as it makes a difference to its session.
+//! Transports, as far as they make a difference to a session.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,41 +10,40 @@ use crate::auth::{Authenticator, ConnectionKind, Credentials, Secret};
 use crate::proto::Info;
 use crate::sync::Arc;
 
-/// What brings a client's bytes.
+/// The transport of a connection.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum TransportInfo {
     /// TCP, with TLS or without.
     #[default]
     Tcp,
-    /// Frames of WebSocket.
+    /// WebSocket.
     Websocket(Arc<Websocket>),
-    /// A socket in the file system.
+    /// A Unix domain socket.
     Unix,
-    /// The process's own memory.
+    /// Memory of the process.
     Memory,
-    /// Something that the broker knows nothing of: a program that embeds it has brought it. Whether it is
-    /// encrypted is its own affair.
+    /// A stream that the embedding program brings. Encryption is up to the program.
     Stream,
 }
 
-/// A client that came by WebSocket.
+/// A WebSocket connection.
 #[derive(Clone, Debug, Default)]
 pub struct Websocket {
-    /// What its cookies show, for what CONNECT does not.
+    /// Credentials in cookies, for fields that CONNECT leaves empty.
     pub cookies: Cookies,
-    /// Whom a proxy says that it connects for.
+    /// The address of the client as a proxy reports it.
     pub forwarded_for: Option<IpAddr>,
-    /// Where it came in.
+    /// The listener that accepted it.
     pub listener: Arc<WebsocketListener>,
 }
 
-/// Credentials in cookies, empty where there are none.
+/// Credentials in cookies; empty fields for none.
 #[derive(Clone, Debug, Default)]
 pub struct Cookies {
-    /// A user's JWT.
+    /// The JWT of a user.
     pub jwt: Secret,
-    /// A user's name.
+    /// The name of a user.
     pub user: String,
     /// A password.
     pub password: Secret,
@@ -52,32 +51,32 @@ pub struct Cookies {
     pub token: Secret,
 }
 
-/// What all have in common that come by one listener for WebSocket.
+/// The options of a WebSocket listener that its connections share.
 #[derive(Clone, Default)]
 pub struct WebsocketListener {
-    /// What INFO calls the server's host.
+    /// The host in INFO.
     pub host: String,
-    /// What INFO calls its port.
+    /// The port in INFO.
     pub port: u16,
-    /// Are the frames within TLS?
+    /// The listener speaks TLS.
     pub is_tls: bool,
-    /// Where else such a client can connect to.
+    /// Other addresses for such clients, in INFO.
     pub connect_urls: Vec<String>,
-    /// How often such a client is asked whether it is there, if not as often as others.
+    /// The PING interval, if it differs from that of other connections.
     pub ping_interval: Option<Duration>,
-    /// How long it may take to show who it is, if not as long as others.
+    /// The authentication timeout, if it differs from that of other connections.
     pub auth_timeout: Option<Duration>,
-    /// Who decides who may come in, if not who decides for others.
+    /// The authenticator, if it differs from that of other connections.
     pub authenticator: ListenerAuthenticator,
 }
 
-/// Who decides in place of who decides for others, if anybody does. Clones are one: what is set holds
-/// for the next decision, also of those who are here.
+/// The authenticator of a listener. Clones share it: a replacement decides from then on, also about
+/// connected clients.
 #[derive(Clone, Default)]
 pub struct ListenerAuthenticator(Arc<ArcSwapOption<Box<dyn Authenticator>>>);
 
 impl ListenerAuthenticator {
-    /// From now on it is this one; `None`: who decides for others.
+    /// Replaces the authenticator; `None` for that of the broker.
     pub fn set(&self, next: Option<Arc<dyn Authenticator>>) {
         self.0.store(next.map(|next| Arc::new(Box::new(next) as Box<_>)));
     }
@@ -124,7 +123,7 @@ impl TransportInfo {
         self.listener()?.auth_timeout
     }
 
-    /// As monitoring calls it.
+    /// Returns its name in monitoring.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
@@ -135,7 +134,7 @@ impl TransportInfo {
         }
     }
 
-    /// What users can be bound to.
+    /// Returns the connection kind that users can be bound to.
     pub fn kind(&self) -> ConnectionKind {
         match self {
             Self::Tcp | Self::Unix | Self::Stream => ConnectionKind::Standard,
@@ -144,7 +143,7 @@ impl TransportInfo {
         }
     }
 
-    /// What INFO says otherwise to who comes this way.
+    /// Changes INFO for this transport.
     // NATS 2.14: client.go generateClientInfoJSON.
     pub(crate) fn change_info(&self, info: &mut Info) {
         match self {
@@ -169,7 +168,7 @@ impl TransportInfo {
         }
     }
 
-    /// What the client has shown by what brought it counts where CONNECT says nothing.
+    /// Fills empty credentials from the transport.
     // NATS 2.14: client.go processConnect.
     pub(crate) fn complete(&self, credentials: &mut Credentials) {
         let Self::Websocket(websocket) = self else { return };

@@ -1,40 +1,40 @@
-//! What is known of a party beside what it sends and gets.
+//! Client metadata, and the time that an endpoint spends in an account.
 
 use crate::endpoint::Endpoint;
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-/// What a party says of itself, and who it is by that. No secret is in it.
+/// Client metadata from CONNECT: name, language, version, user. Holds no secret.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ClientInfo {
-    /// What it calls itself.
+    /// The name of the client.
     pub name: Box<str>,
     /// The language of its library.
     pub lang: Box<str>,
     /// The version of its library.
     pub version: Box<str>,
-    /// The user it came as, as monitoring shows it: a name or a public key; `[REDACTED]` for a token.
+    /// The user as monitoring shows it: a name or a public key; `[REDACTED]` for a token.
     pub user: Option<Arc<str>>,
 }
 
 impl ClientInfo {
-    /// How much memory it takes.
+    /// Returns its memory, in bytes, beside the struct.
     pub(crate) fn len_bytes(&self) -> usize {
         let user = self.user.as_ref().map_or(0, |user| user.len());
         self.name.len() + self.lang.len() + self.version.len() + user
     }
 }
 
-/// A party's time in one account.
+/// The membership of an endpoint in one account, from authentication until it leaves.
 pub(crate) struct AccountMembership {
     /// The account's name.
     pub(crate) account: Arc<str>,
-    /// What the party had sent and got before.
+    /// The traffic of the endpoint before.
     before: Traffic,
     before_look_ups: InterestStats,
-    /// As which one it left, counted from 1; 0 while it is there. Who adds up what is and what was must
-    /// count each party once.
+    /// The number of its departure, counted from 1; 0 for a current member. Totals use it to count each
+    /// member once.
     departure: AtomicU64,
 }
 
@@ -48,12 +48,12 @@ impl AccountMembership {
         }
     }
 
-    /// What was sent and got in this time.
+    /// Returns the traffic since the membership began.
     pub(crate) fn traffic(&self, endpoint: &Endpoint) -> Traffic {
         endpoint.traffic().since(self.before)
     }
 
-    /// How often it was asked for a subject in this time, and what is remembered of the answers.
+    /// Returns the counters of the match cache since the membership began.
     pub(crate) fn look_ups(&self, endpoint: &Endpoint) -> InterestStats {
         let (now, before) = (endpoint.look_ups(), self.before_look_ups);
         InterestStats {
@@ -67,7 +67,7 @@ impl AccountMembership {
         self.departure.store(departure, Ordering::Release);
     }
 
-    /// Was it among the first `departures` that left?
+    /// Returns true if it is among the first `departures`.
     pub(crate) fn had_ended(&self, departures: u64) -> bool {
         let departure = self.departure.load(Ordering::Acquire);
         (1..=departures).contains(&departure)

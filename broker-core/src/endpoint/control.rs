@@ -1,8 +1,9 @@
-//! What others have to tell a session, and how they learn that all sessions know.
+//! Control mailboxes: changes that other threads leave for a session, and the acknowledgement that all
+//! sessions have applied them.
 //!
-//! A session belongs to its connection's task, and is never touched by another. Whoever has something
-//! to say leaves it here and wakes the task; a session looks once for each chunk of its input, which is
-//! one load of a flag that nobody else's messages write to.
+//! A session belongs to the task of its connection; no other task touches it. A sender leaves an update
+//! here and wakes the task. The session looks once for each chunk of its input: one load of a flag that
+//! no message writes to.
 
 use std::fmt;
 use std::future::Future;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use crate::error::ClientFault;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
-/// The slot of one session.
+/// The mailbox of one session.
 #[derive(Default)]
 pub(crate) struct ControlMailbox {
     is_there: AtomicBool,
@@ -22,38 +23,38 @@ pub(crate) struct ControlMailbox {
 #[derive(Default)]
 struct Slot {
     what: SessionUpdate,
-    /// The session is gone, and will not look again.
+    /// The session is closed and does not look again.
     is_deaf: bool,
 }
 
-/// What a session is to do.
+/// Updates that a session has to apply.
 #[derive(Default)]
 pub(crate) struct SessionUpdate {
     /// Options have changed.
     pub(crate) options: bool,
-    /// It must find out whether it may still be here, and what it may do.
+    /// The authenticator has changed and must review the client.
     pub(crate) authenticator: bool,
-    /// The server will go.
+    /// Lame duck mode was announced.
     pub(crate) end: bool,
-    /// It must go.
+    /// The connection must be closed once no request is open.
     pub(crate) leave: bool,
-    /// It must be cut, and told this.
+    /// The connection must be closed with this error.
     pub(crate) fault: Option<ClientFault>,
-    /// It must say this.
+    /// Lines to send.
     #[cfg(feature = "testing")]
     pub(crate) lines: Vec<bytes::Bytes>,
-    /// Dropped when it is done.
+    /// Dropped when the updates are applied.
     last_activity: Vec<Arc<AckGuard>>,
 }
 
 impl ControlMailbox {
-    /// Is there anything? Whoever leaves something wakes the session's task after it.
+    /// Returns true if there is an update. The sender wakes the task of the session after leaving it.
     #[inline]
     pub(crate) fn is_there(&self) -> bool {
         self.is_there.load(Ordering::Acquire)
     }
 
-    /// Leaves something. False if nobody will look.
+    /// Leaves an update. Returns false if the session is closed.
     pub(crate) fn leave(
         &self,
         last_activity: Option<&Arc<AckGuard>>,
@@ -75,7 +76,7 @@ impl ControlMailbox {
         std::mem::take(&mut slot.what)
     }
 
-    /// The session will not look again.
+    /// Closes the mailbox.
     pub(crate) fn close(&self) {
         let mut slot = self.slot.lock();
         slot.is_deaf = true;
@@ -86,8 +87,7 @@ impl ControlMailbox {
     }
 }
 
-/// Each session that is told something holds one until it has done it; when all are dropped,
-/// [`Applied`] is ready.
+/// Held by each session until it has applied an update. [`Applied`] resolves when all are dropped.
 pub(crate) struct AckGuard(Arc<Mutex<Waiting>>);
 
 #[derive(Default)]
@@ -115,12 +115,12 @@ impl Drop for AckGuard {
     }
 }
 
-/// Ready when every connection goes by what was changed: whoever may no longer have something gets
-/// none of it from then on.
+/// Resolves when every connection has applied a change: from then on no client receives what the change
+/// denies it.
 ///
 /// # Cancel safety
 ///
-/// Need not be waited for: the change takes its course.
+/// Dropping it does not stop the change.
 pub struct Applied(Arc<Mutex<Waiting>>);
 
 impl Future for Applied {

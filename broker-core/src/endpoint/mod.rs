@@ -1,4 +1,5 @@
-//! The part of a session that others touch: where its deliveries go, what it may get, its counters.
+//! Endpoints: one connected party as others see it, with its destination, its permissions to receive and
+//! its counters.
 
 mod blocks;
 mod byte_queue;
@@ -37,9 +38,10 @@ use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering};
 use crate::transport::TransportInfo;
 
-/// See the module.
+/// One connected party as others see it: publishers deliver to it, monitoring reads it. Its session owns
+/// the rest of its state.
 pub(crate) struct Endpoint {
-    /// The connection's number: `cid`.
+    /// The connection id: `cid`.
     pub(crate) id: u64,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) transport: TransportInfo,
@@ -47,29 +49,30 @@ pub(crate) struct Endpoint {
     pub(crate) destination: Arc<dyn Destination>,
     pub(crate) control: ControlMailbox,
     pub(crate) kind: Kind,
-    /// What the party says of itself; nothing before it has.
+    /// Client metadata from CONNECT; empty before CONNECT.
     pub(crate) client_info: ArcSwapOption<ClientInfo>,
-    /// The account it is in; none before it is let in.
+    /// The account; empty before authentication.
     pub(crate) membership: ArcSwapOption<AccountMembership>,
-    /// Its subscriptions by their names.
+    /// Its subscriptions by sid.
     pub(crate) sids: Sids,
-    /// Does it want its own messages?
+    /// Delivers its own messages to it. `echo` of CONNECT.
     echo: AtomicBool,
     pub(crate) permissions: ArcSwapOption<Permissions>,
-    /// How its connection is secured.
+    /// The TLS parameters of its connection.
     pub(crate) security: ArcSwapOption<Security>,
-    /// Which replies it may publish because it got their requests; only where its permissions say so.
+    /// Reply subjects to which it may publish because it got the requests; used only with
+    /// `allow_responses`.
     replies: Mutex<Option<Replies>>,
     tracks_replies: AtomicBool,
-    /// It may be asked things. Known once the server has said that it will go.
+    /// It may receive requests. Tracked from the announcement of lame duck mode on.
     pub(crate) is_service: AtomicBool,
-    /// Subscriptions that have not ended.
+    /// The number of subscriptions that have not ended.
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) in_messages: AtomicU64,
     pub(crate) in_bytes: AtomicU64,
-    /// The last round trip that was measured, in nanoseconds; 0 for none.
+    /// The last measured round trip, in nanoseconds; 0 for none.
     pub(crate) rtt_nanos: AtomicU64,
-    /// How often its session had to ask who wants a subject. None before it publishes.
+    /// Counters of its session's match cache. Empty before it publishes.
     pub(crate) counted_look_ups: OnceLock<Arc<LookUps>>,
 }
 
@@ -78,7 +81,7 @@ pub(crate) struct Endpoint {
 pub(crate) struct Sender {
     pub(crate) id: u64,
     pub(crate) kind: Kind,
-    /// It wants its own messages.
+    /// Its own messages are delivered to it.
     pub(crate) echo: bool,
 }
 
@@ -122,12 +125,12 @@ impl Endpoint {
         }
     }
 
-    /// Messages and bytes so far.
+    /// Returns the messages and bytes so far.
     pub(crate) fn traffic(&self) -> Traffic {
         self.traffic_with(self.destination.counts())
     }
 
-    /// The same for a caller that has the destination's counts already.
+    /// As [`Self::traffic`], for a caller that has the destination's counts already.
     pub(crate) fn traffic_with(&self, out: OutCounts) -> Traffic {
         Traffic {
             in_messages: self.in_messages.load(Ordering::Relaxed),
@@ -156,8 +159,8 @@ impl Endpoint {
         self.permissions.store(permissions);
     }
 
-    /// The permissions of the one who is here have changed. What was asked before may still be answered,
-    /// as far as the new ones allow answers.
+    /// Replaces the permissions of a connected client. Open requests may still be answered, as far as
+    /// the new permissions allow responses.
     pub(crate) fn change_permissions(&self, permissions: Option<Arc<Permissions>>) {
         let rule = permissions.as_ref().and_then(|permissions| permissions.allow_responses());
         let mut replies = self.replies.lock();
@@ -173,8 +176,8 @@ impl Endpoint {
         self.permissions.store(permissions);
     }
 
-    /// May it get a message to `subject` through a subscription that [needs](crate::subscription)
-    /// each one checked?
+    /// Returns true if it may receive a message to `subject` through a subscription whose messages are
+    /// checked one by one.
     pub(crate) fn may_get(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         let permissions = self.permissions.load();
         permissions.as_ref().is_none_or(|permissions| permissions.may_deliver(subject, queue))
@@ -184,7 +187,7 @@ impl Endpoint {
         self.tracks_replies.load(Ordering::Relaxed)
     }
 
-    /// It got a request: it may answer to `reply`, unless it may publish there anyway.
+    /// Records that it got a request: it may publish to `reply` once or more, as `allow_responses` says.
     pub(crate) fn note_reply(&self, reply: &[u8], now: Instant) {
         let permissions = self.permissions.load();
         if permissions.as_ref().is_some_and(|permissions| permissions.may_publish(reply)) {
@@ -195,13 +198,13 @@ impl Endpoint {
         }
     }
 
-    /// May it answer to `subject` now? Uses up one of its answers.
+    /// Returns true if it may answer to `subject` now, and uses up one of the responses allowed.
     pub(crate) fn take_reply(&self, subject: &[u8], now: Instant) -> bool {
         self.replies.lock().as_mut().is_some_and(|replies| replies.take(subject, now))
     }
 }
 
-/// As logs name a party of which nothing else is known.
+/// Prints the address and the id, as log lines name a connection before CONNECT.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id;

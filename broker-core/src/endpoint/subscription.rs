@@ -1,4 +1,4 @@
-//! One subscription, as the interest of its account and the session that made it both hold it.
+//! Subscriptions, shared by the interest of an account and the session that made them.
 
 use crate::endpoint::Endpoint;
 use crate::interest::Interested;
@@ -8,29 +8,30 @@ use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering};
 pub(crate) struct Subscription {
     text: Text,
     pub(crate) endpoint: Arc<Endpoint>,
-    /// Messages delivered so far. Written only with the receiver's queue locked, so that a load and a
-    /// store do.
+    /// Messages delivered so far. Written only with the endpoint's queue locked, so that a load and a
+    /// store are enough.
     delivered: AtomicU64,
-    /// Ends after so many messages; 0 for never. Written only with the receiver's queue locked.
+    /// The number of messages after which it ends; 0 for never. Written only with the endpoint's queue
+    /// locked.
     max: AtomicU64,
-    /// It has ended. The one who ends it takes it out of the interest.
+    /// It has ended. The caller that ends it removes it from the interest.
     is_over: AtomicBool,
-    /// Some of what its filter matches may not be delivered: each message must be checked.
+    /// Its filter matches subjects that may not be delivered to it: each message must be checked.
     is_filtered: AtomicBool,
-    /// How many members of its queue group it stands for. More than one only for a peer.
+    /// The number of members of its queue group that it stands for. More than one only for a peer.
     weight: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Subscription>() == 64);
 
-/// Filter, queue group and sid, one behind the other. If they are short they are where all else is: who
-/// looks for one of a million subscriptions waits for memory.
+/// Filter, queue group and sid in one piece, inline if they are short: with a million subscriptions,
+/// each pointer that is followed is a cache miss.
 enum Text {
     Short { filter_len: u8, queue_len: u8, len: u8, bytes: [u8; SHORT] },
     Long { filter_len: u32, queue_len: u32, bytes: Box<[u8]> },
 }
 
-/// As much as fits in what a long text needs anyway, and eight bytes more.
+/// The inline capacity: the size of the long form, and eight bytes more.
 const SHORT: usize = 28;
 
 impl Text {
@@ -47,13 +48,13 @@ impl Text {
                 [filter.len(), queue.len(), len].map(|len| len as u8);
             return Self::Short { filter_len, queue_len, len, bytes };
         }
-        // A control line, which is at most some KiB, held them all.
+        // They came in one control line, which is at most some KiB.
         let [filter_len, queue_len] =
             [filter.len(), queue.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
         Self::Long { filter_len, queue_len, bytes: [filter, queue, sid].concat().into() }
     }
 
-    /// All of it, and where the filter and the queue group end.
+    /// Returns the whole text, and the ends of the filter and of the queue group.
     #[inline]
     fn parts(&self) -> (&[u8], usize, usize) {
         match self {
@@ -88,17 +89,17 @@ impl Subscription {
         }
     }
 
-    /// How many messages it was delivered.
+    /// Returns the number of messages delivered.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered.load(Ordering::Relaxed)
     }
 
-    /// After how many it ends.
+    /// Returns the number of messages after which it ends.
     pub(crate) fn max(&self) -> Option<u64> {
         Some(self.max.load(Ordering::Relaxed)).filter(|max| *max > 0)
     }
 
-    /// Must each message be checked?
+    /// Returns true if each message must be checked.
     #[inline]
     pub(crate) fn is_filtered(&self) -> bool {
         self.is_filtered.load(Ordering::Relaxed)
@@ -108,7 +109,7 @@ impl Subscription {
         self.is_filtered.store(is_filtered, Ordering::Relaxed);
     }
 
-    /// Stands for so many members of its queue group from now on.
+    /// Sets the number of members of its queue group that it stands for.
     #[cfg(test)]
     pub(crate) fn set_weight(&self, weight: u32) {
         self.weight.store(weight, Ordering::Relaxed);
@@ -119,8 +120,8 @@ impl Subscription {
         &text[queue_end..]
     }
 
-    /// How many of `count` messages it still takes, counted as delivered, and whether it is the last.
-    /// To be called with the receiver's queue locked.
+    /// Counts up to `count` messages as delivered, as many as it still takes. The caller holds the lock
+    /// of the endpoint's queue.
     #[inline]
     pub(crate) fn admit(&self, count: usize) -> Admitted {
         let delivered = self.delivered.load(Ordering::Relaxed);
@@ -135,20 +136,20 @@ impl Subscription {
         Admitted { count, is_last: delivered + count as u64 >= max }
     }
 
-    /// Will end after `max` messages, if it has not had them yet. To be called with the receiver's
-    /// queue locked.
+    /// Makes it end after `max` messages. Returns false if they have been delivered already. The caller
+    /// holds the lock of the endpoint's queue.
     pub(crate) fn end_after(&self, max: u64) -> bool {
         let is_ahead = max > self.delivered.load(Ordering::Relaxed);
         self.max.store(if is_ahead { max } else { 0 }, Ordering::Relaxed);
         is_ahead
     }
 
-    /// Is there a number of messages after which it ends?
+    /// Returns true if it ends after a number of messages.
     pub(crate) fn ends_by_itself(&self) -> bool {
         self.max.load(Ordering::Relaxed) != 0
     }
 
-    /// Ends it. True for the one caller that did: it must take it out of the interest.
+    /// Ends it. Returns true to one caller only, which must remove it from the interest.
     pub(crate) fn end(&self) -> bool {
         !self.is_over.swap(true, Ordering::AcqRel)
     }
@@ -158,7 +159,7 @@ impl Subscription {
     }
 }
 
-/// What [`Subscription::admit`] let through.
+/// The result of [`Subscription::admit`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Admitted {
     pub(crate) count: usize,
@@ -172,7 +173,7 @@ impl Interested for Subscription {
     }
 
     fn touch_memory(&self) -> usize {
-        // From the first to the last of it, and who gets it.
+        // Reads all cache lines of the subscription, and its endpoint.
         self.text.parts().1 + usize::from(self.is_over()) + usize::from(self.endpoint.wants_echo())
     }
 
