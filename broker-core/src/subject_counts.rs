@@ -1,29 +1,31 @@
-//! Counts of messages by subject, for the few filters that somebody asks about.
+//! Counts of messages by subject, for the few filters of
+//! [`Options::counted_subjects`](crate::Options::counted_subjects).
 //!
-//! Which filters a subject matches is seen when a session first publishes to it, and remembered with the
-//! rest that it knows of the subject. Whoever asks about none pays nothing for it.
+//! A session matches a subject against the filters when it first publishes to it, and keeps the result
+//! in its cache. Without filters this costs nothing.
 
 use crate::auth::Permissions;
 use crate::limits::MAX_COUNTED_SUBJECTS;
 use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-/// Sessions share counters in so many groups, so that two cores seldom write to one line of memory.
+/// The number of groups of sessions that share counters, so that two cores seldom write to one cache
+/// line.
 const GROUPS: usize = 16;
 
 /// Messages to subjects that match a filter, from the clients of all accounts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct SubjectCount {
-    /// What they match.
+    /// The filter.
     pub filter: SubjectFilter,
-    /// How many were accepted.
+    /// The number of accepted messages.
     pub messages: u64,
     /// Their bytes, headers and payload.
     pub bytes: u64,
 }
 
-/// The filters, and what was counted for them.
+/// The filters and their counters.
 #[derive(Debug)]
 pub(crate) struct SubjectCounters {
     filters: Box<[SubjectFilter]>,
@@ -42,7 +44,7 @@ struct Counter {
 }
 
 impl SubjectCounters {
-    /// `None` if there are none.
+    /// Returns `None` without filters.
     pub(crate) fn new(filters: &[SubjectFilter]) -> Option<Arc<Self>> {
         let filters: Box<[_]> = filters.iter().take(MAX_COUNTED_SUBJECTS).cloned().collect();
         let group = |_| Group(filters.iter().map(|_| Counter::default()).collect());
@@ -50,7 +52,7 @@ impl SubjectCounters {
         (!filters.is_empty()).then(|| Arc::new(Self { filters, groups }))
     }
 
-    /// One bit for each filter.
+    /// Returns one bit for each filter that matches.
     fn matching(&self, subject: &[u8]) -> u64 {
         let bit = |(place, filter): (usize, &SubjectFilter)| {
             u64::from(filter.matches_bytes(subject)) << place
@@ -73,16 +75,16 @@ impl SubjectCounters {
     }
 }
 
-/// What a session may do about a subject, and whether it is counted: what is remembered of it.
+/// The decision of a session about a subject: whether it may publish there, and which filters count it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Verdict(u8);
 
 impl Verdict {
     const REFUSED: Self = Self(0);
     pub(crate) const ALLOWED: Self = Self(1);
-    /// From here on: allowed, and counted for a set of filters that the session knows by number.
+    /// From here on: allowed, and counted for a set of filters, by its number in the session.
     const FIRST_SET: u8 = 2;
-    /// Counted, but the session knows too many sets already.
+    /// Counted, but the session has too many sets already.
     const ANY_SET: Self = Self(u8::MAX);
 
     pub(crate) fn is_allowed(self) -> bool {
@@ -94,11 +96,12 @@ impl Verdict {
     }
 }
 
-/// How one session decides and counts.
+/// Decides and counts for one session.
 pub(crate) struct SubjectCounter {
     subjects: Option<Arc<SubjectCounters>>,
     group: usize,
-    /// The sets of filters that its subjects match: few, because the subjects of a session are alike.
+    /// The sets of filters that its subjects match: few, because the subjects of one session are
+    /// similar.
     sets: Vec<u64>,
 }
 
@@ -107,7 +110,7 @@ impl SubjectCounter {
         Self { subjects, group: (seed % GROUPS as u64) as usize, sets: Vec::new() }
     }
 
-    /// Decides about a subject that the session does not know.
+    /// Decides about a subject that is not in the cache of the session.
     pub(crate) fn judge(
         &mut self,
         permissions: Option<&Arc<Permissions>>,
@@ -131,7 +134,7 @@ impl SubjectCounter {
         Verdict(verdict as u8)
     }
 
-    /// Messages to a subject were accepted.
+    /// Counts accepted messages.
     #[inline]
     pub(crate) fn note(&self, verdict: Verdict, subject: &[u8], messages: usize, bytes: usize) {
         if verdict.is_counted() {
@@ -140,7 +143,7 @@ impl SubjectCounter {
         }
     }
 
-    /// The same, of a message that only a reply permission allows: nothing is remembered of its subject.
+    /// Counts a message that only `allow_responses` permits: its subject is not cached.
     pub(crate) fn note_unknown(&self, subject: &[u8], bytes: usize) {
         if self.subjects.is_some() {
             self.add(None, subject, 1, bytes);

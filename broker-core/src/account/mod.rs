@@ -1,4 +1,4 @@
-//! An account: one isolated subject space.
+//! Accounts: isolated subject spaces.
 //!
 //! Imports, exports and mappings will stand in this folder; they act where a message enters
 //! ([`crate::session`]) and where it is delivered, and need nothing of another account but its
@@ -13,7 +13,7 @@ pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
 /// The account of the system.
 pub const SYSTEM: &str = "$SYS";
 
-/// See the module.
+/// One isolated subject space.
 pub(crate) struct Account {
     pub(crate) name: Arc<str>,
     pub(crate) interest: Interest<Subscription>,
@@ -31,7 +31,7 @@ impl Account {
         }
     }
 
-    /// The same, watched by whoever watches the broker.
+    /// Shares the probe of the broker.
     #[cfg(feature = "testing")]
     pub(crate) fn with_seam(self, seam: &Arc<crate::probe::Seam>) -> Self {
         Self { seam: Arc::clone(seam), ..self }

@@ -1,29 +1,29 @@
-//! Messages of one publisher that came one behind the other, before they are published.
+//! Batches: consecutive messages of one publisher, before they are published.
 //!
-//! Consecutive messages to one subject are a *run*, which is delivered in one go. A few runs to different
-//! subjects are gathered before the first of them is published, so that the memory which all of them
-//! need can be asked for at once.
+//! Consecutive messages to one subject are a *run*, which is delivered at once. A few runs to different
+//! subjects are gathered before the first is published, so that the memory for all of them is prefetched
+//! together.
 
 use smallvec::SmallVec;
 
 use crate::limits::{BATCH_RUNS, RUN_MESSAGES};
 use crate::proto::Publish;
 
-/// See the module.
+/// Consecutive messages of one publisher.
 #[derive(Debug, Default)]
 pub(crate) struct Batch<'a> {
     messages: Vec<Publish<'a>>,
-    /// Where each run begins.
+    /// The begin of each run.
     starts: SmallVec<[usize; BATCH_RUNS]>,
 }
 
 impl<'a> Batch<'a> {
-    /// An empty batch with the memory of an empty list.
+    /// Makes an empty batch that reuses the memory of an empty list.
     pub(crate) fn with_memory(messages: Vec<Publish<'a>>) -> Self {
         Self { messages, starts: SmallVec::new() }
     }
 
-    /// The memory, for another.
+    /// Returns the memory for reuse.
     pub(crate) fn into_memory(self) -> Vec<Publish<'a>> {
         self.messages
     }
@@ -36,7 +36,7 @@ impl<'a> Batch<'a> {
         self.messages.push(message);
     }
 
-    /// The same for what goes to the subject of the message before it, which there must be.
+    /// As [`Self::push`], for a message to the same subject as the one before it, which must exist.
     #[inline]
     pub(crate) fn push_to_same(&mut self, message: Publish<'a>) {
         self.messages.push(message);
@@ -47,25 +47,25 @@ impl<'a> Batch<'a> {
         self.messages.last()
     }
 
-    /// A run can be no longer.
+    /// Returns true if the batch has the most messages of one run.
     #[inline]
     pub(crate) fn has_most_messages(&self) -> bool {
         self.messages.len() >= RUN_MESSAGES
     }
 
-    /// Whatever goes to another subject has no room.
+    /// Returns true if there is no room for another subject.
     #[inline]
     pub(crate) fn has_most_runs(&self) -> bool {
         self.starts.len() >= BATCH_RUNS
     }
 
-    /// As most are.
+    /// Returns true if all messages go to one subject, as mostly.
     #[inline]
     pub(crate) fn is_one_run(&self) -> bool {
         self.starts.len() == 1
     }
 
-    /// In the order in which they came; none is empty.
+    /// Returns the runs in order; none is empty.
     #[inline]
     pub(crate) fn runs(&self) -> impl ExactSizeIterator<Item = &[Publish<'a>]> {
         (0..self.starts.len()).map(|run| {
@@ -83,7 +83,7 @@ impl<'a> Batch<'a> {
         self.starts.clear();
     }
 
-    /// Forgets all others.
+    /// Keeps the messages for which `keep` returns true.
     pub(crate) fn retain(&mut self, keep: impl FnMut(&Publish<'a>) -> bool) {
         let mut messages = std::mem::take(&mut self.messages);
         messages.retain(keep);

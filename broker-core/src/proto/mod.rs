@@ -1,7 +1,7 @@
-//! Bytes to operations and back. No policy: what a party may do is the session's business.
+//! Bytes to operations and back. No policy: sessions decide what a party may do.
 //!
-//! [`parser`] reads what clients send, [`reply`] what they are sent (for tests, tools and clients),
-//! [`encode`] writes the latter.
+//! [`parser`] reads the operations of clients, [`encode`] writes those of the server, [`reply`] reads
+//! the latter (for tests, tools and clients).
 
 mod batch;
 pub mod connect;

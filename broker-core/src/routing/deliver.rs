@@ -1,13 +1,13 @@
-//! Stage 6 of 8: messages to their matches. Before it: the interest; after it: outlets.
+//! Stage 6 of 8: messages to their matches. Before it: the interest; after it: destinations.
 //!
-//! Only this file picks a queue member. Messages of one publisher to one subject that came in one
-//! chunk are delivered as a run, receiver by receiver: each receiver's queue is locked once for all
-//! of them, and its memory is warm. Where that could be told from message by message, because a
-//! receiver has several matching subscriptions, it is message by message.
+//! Only this folder picks queue members. Consecutive messages of one publisher to one subject are delivered
+//! as a run, receiver by receiver: the queue of each receiver is locked once for the run, and its memory is
+//! warm. If a receiver has several matching subscriptions it could tell the difference, and the run is
+//! delivered message by message.
 //!
-//! A run to a queue group is dealt: all picks are made, then each member gets its part. That is done only
-//! while all members have plenty of room, because who is picked then gets the message for good. (A member
-//! that is cut in that very moment takes its part with it, as it would a moment later.)
+//! A run to a queue group is distributed: all members are picked first, then each gets its part. This needs
+//! ample room at all members, because there is no second pick. (A member that is closed in that moment
+//! takes its part with it, as it would a moment later.)
 
 use super::audience::Audience;
 use super::peers::deliver_with_peers;
@@ -45,7 +45,7 @@ pub(crate) fn deliver<'a>(
     deliver_run(account, from, run, matches, random, scratch, no_responders);
 }
 
-/// The same, unwatched.
+/// As [`deliver`], without a probe.
 pub(crate) fn deliver_run<'a>(
     account: &Account,
     from: Sender,
@@ -89,9 +89,9 @@ pub(crate) fn deliver_run<'a>(
     }
 }
 
-/// Can each member of the group have any of the messages, and all of them?
+/// Returns true if each member of the group can take all of the messages.
 pub(super) fn can_distribute(from: Sender, run: &Run<'_>, group: &[Arc<Subscription>]) -> bool {
-    // Looking at each member must be worth it.
+    // Each member costs a look at its queue, so that few messages are not worth it.
     if group.len() > DISTRIBUTED_MEMBERS
         || !(group.len()..=RUN_MESSAGES).contains(&run.messages.len())
     {
@@ -105,7 +105,7 @@ pub(super) fn can_distribute(from: Sender, run: &Run<'_>, group: &[Arc<Subscript
     })
 }
 
-/// Each message to any one member, each as likely as the others.
+/// Distributes the messages over the members, each with equal probability.
 pub(super) fn distribute(
     account: &Account,
     run: &Run<'_>,
@@ -115,7 +115,7 @@ pub(super) fn distribute(
 ) {
     let mut picks = [0u8; RUN_MESSAGES];
     let picks = &mut picks[..run.messages.len()];
-    // Where each member's part begins, and then where it ends.
+    // The begin of each member's part, and later its end.
     let mut ends = [0usize; DISTRIBUTED_MEMBERS];
     for pick in &mut *picks {
         let member = random.below(group.len());
@@ -144,7 +144,7 @@ pub(super) fn distribute(
     scratch.keep_distributed(distributed);
 }
 
-/// Returns how many messages, from the first on, somebody took.
+/// Returns the number of messages, from the first on, that at least one receiver took.
 pub(super) fn deliver_to_plain(
     account: &Account,
     from: Sender,
@@ -161,7 +161,7 @@ pub(super) fn deliver_to_plain(
     delivered
 }
 
-/// One message to one member: any that can take it, each as likely as the others.
+/// Delivers one message to one member that can take it, each with equal probability.
 pub(super) fn deliver_to_group(
     account: &Account,
     from: Sender,
@@ -181,7 +181,7 @@ pub(super) fn deliver_to_group(
         }
         refused = refused.or(Some(member));
     }
-    // Nobody has room: the first pick is the slow consumer that it would be without its group.
+    // No member has room: the first pick is the slow consumer that it would be without its group.
     refused.is_some_and(|member| deliver_to(account, member, run, false, scratch) > 0)
 }
 
@@ -215,7 +215,7 @@ fn deliver_to(
     accepted.count
 }
 
-/// A subscription has had its last message: whoever delivered it takes it out.
+/// Ends a subscription and removes it from the interest of the account.
 pub(crate) fn end(account: &Account, subscription: &Arc<Subscription>) {
     if subscription.end() {
         account.interest.remove(std::slice::from_ref(subscription));
@@ -237,7 +237,7 @@ pub(super) fn schedule_flush(endpoint: &Arc<Endpoint>, accepted: Accepted, scrat
     }
 }
 
-/// Sends off what the call at hand has put into queues.
+/// Flushes every endpoint that the current call has delivered to.
 pub(crate) fn flush_touched(scratch: &mut Scratch) {
     scratch.unflushed_bytes = 0;
     let mut touched = std::mem::take(&mut scratch.touched);

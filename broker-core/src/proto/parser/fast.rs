@@ -1,7 +1,7 @@
-//! `PUB` and `HPUB` as every client writes them: the short way of almost all messages.
+//! The fast path: `PUB` and `HPUB` in the spelling of all clients.
 //!
-//! It never refuses anything: what is not written just so, not whole, or beyond a limit is `None` and
-//! left to the general parser, which alone decides what is wrong.
+//! It never rejects input: other spellings, incomplete operations and those beyond a limit are `None`
+//! and left to the general parser, which alone decides on faults.
 
 use super::{ParserLimits, size};
 use crate::proto::Batch;
@@ -12,11 +12,11 @@ const ONES: u64 = u64::from_le_bytes([1; 8]);
 /// The highest bit of each byte.
 const HIGHS: u64 = ONES << 7;
 
-/// Adds the messages that `input` begins with to `batch`, as many as there is room for, and returns how
-/// many bytes they take.
+/// Adds the messages at the begin of `input` to `batch`, as many as there is room for. Returns their
+/// length in bytes.
 ///
-/// Whoever publishes fast mostly repeats itself: where a control line is the same as the one before it,
-/// to the last byte, so are its words, and only the payload is another.
+/// Fast publishers mostly repeat a control line: if it equals the one before it, so do its words, and
+/// only the payload differs.
 pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Batch<'a>) -> usize {
     let mut used = 0;
     // The operation before, and where its tail and its body begin.
@@ -46,7 +46,7 @@ pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Bat
     used
 }
 
-/// Where the word that begins at `from` ends: the first blank or control character.
+/// Returns the end of the word that begins at `from`: the first blank or control character.
 ///
 /// Eight bytes at a time: taking 0x21 from each borrows from the highest bit of those below it. (A
 /// borrow can reach a byte behind the first such one, never before it.)
@@ -65,7 +65,7 @@ fn word_end(input: &[u8], from: usize) -> Option<usize> {
     Some(at + rest)
 }
 
-/// The message that `input` begins with, and how many bytes it takes.
+/// Parses the message at the begin of `input`. Returns it with its length in bytes.
 #[inline]
 pub(super) fn publish<'a>(input: &'a [u8], limits: &ParserLimits) -> Option<(Publish<'a>, usize)> {
     let (subject_at, with_headers) = match input.first_chunk::<5>()? {
@@ -125,7 +125,8 @@ pub(super) fn publish<'a>(input: &'a [u8], limits: &ParserLimits) -> Option<(Pub
     Some((message, body_end + 2))
 }
 
-/// With headers there are two sizes: is the word behind the blank at `end` the last of its line?
+/// Returns true if the word behind the blank at `end` is the last of its line. With headers there are
+/// two sizes.
 #[inline]
 fn is_last_but_one(input: &[u8], end: usize) -> bool {
     word_end(input, end + 1).is_some_and(|end| input[end] == b'\r')

@@ -1,4 +1,4 @@
-//! What comes before a client is listened to where the carrier has to agree upon TLS first.
+//! Sessions whose transport performs a TLS handshake before it reads input.
 
 use std::time::Instant;
 
@@ -10,20 +10,20 @@ use crate::security::Security;
 use crate::session::ping::Ping;
 use crate::sync::Arc;
 
-/// What has to come about before a client is listened to.
+/// The handshake that precedes the input of a client.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum HandshakeOrder {
-    /// Nothing.
+    /// No handshake.
     #[default]
     None,
-    /// TLS, or the client's decision against it, after INFO.
+    /// TLS after INFO, unless the client goes on in the clear.
     AfterInfo,
-    /// TLS; INFO comes behind it, or when [`ClientSession::greet`] says so.
+    /// TLS first. INFO follows it, or is sent by [`ClientSession::greet`].
     BeforeInfo,
 }
 
-/// How far a session is with it.
+/// The progress of the handshake.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Securing {
     is_done: bool,
@@ -50,7 +50,7 @@ impl ClientSession {
         }
     }
 
-    /// Sends INFO before the handshake after all: the client waits for it. Only for
+    /// Sends INFO before the handshake, because the client waits for it. Only for
     /// [`HandshakeOrder::BeforeInfo`].
     pub fn greet(&mut self, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
@@ -60,8 +60,8 @@ impl ClientSession {
         self.byte_queue.drain(now, false, scratch);
     }
 
-    /// The [handshake](Handshake) is over; `None` if the client decided against TLS. From now on it is
-    /// listened to, and must show who it is.
+    /// Completes the handshake; `None` if the client goes on in the clear. Input is read from now on,
+    /// and the client must authenticate.
     pub fn handle_secured(
         &mut self,
         security: Option<Security>,
@@ -81,7 +81,7 @@ impl ClientSession {
         self.securing.is_done = true;
         let shared = Arc::clone(&self.shared);
         let limits = &shared.options.load().limits;
-        // NATS 2.14: the time that the handshake took is not counted.
+        // NATS 2.14: the authentication timeout begins after the handshake.
         self.ping = Ping::new(now, limits, self.endpoint.transport.ping_interval());
         if let Phase::Unauthenticated(deadline) = &mut self.phase {
             let auth_timeout = self.endpoint.transport.auth_timeout();
@@ -95,19 +95,19 @@ impl ClientSession {
         self.byte_queue.drain(now, true, scratch);
     }
 
-    /// No handshake came about: the session must close.
+    /// The handshake failed: closes the session.
     pub fn handle_insecure(&mut self, fault: &ClientFault, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
         self.fault(fault, scratch);
         self.byte_queue.drain(now, true, scratch);
     }
 
-    /// How its connection is secured, if it is.
+    /// Returns the TLS parameters of the connection.
     pub fn security(&self) -> Option<Arc<Security>> {
         self.endpoint.security.load_full()
     }
 
-    /// What is known of the client without its saying anything.
+    /// Returns the credentials that the transport provides.
     pub(super) fn shown_by_carrier(&self) -> Credentials {
         let security = self.endpoint.security.load();
         Credentials {
@@ -118,7 +118,7 @@ impl ClientSession {
         }
     }
 
-    /// The user's name is that of the certificate, whatever the client has called itself.
+    /// Takes the user name from the certificate, in place of that in CONNECT.
     pub(super) fn take_mapped_name(&mut self, grant: &Grant) {
         let Some(user) = grant.user.as_ref().filter(|_| self.is_mapped) else { return };
         let claimed = &self.options.user;

@@ -1,26 +1,26 @@
-//! How a client is let go by a server that goes, so that no request is lost on the way.
+//! Lame duck mode of one client: it is closed without the loss of a request.
 //!
-//! A request that the server has read shall be answered to whoever asked, and nothing that a client sent
-//! shall be lost because it was cut while sending. The client may know nothing of it: it does nothing
-//! but go on, and reconnect when it is cut. So the server waits for, or makes, a moment in which the
-//! client has no question open:
+//! Each request that the server has read is answered, and nothing that the client sent is lost because the
+//! connection was closed while it was sending. The client may know nothing of lame duck mode: it goes on as
+//! before, and reconnects when it is closed. So the server waits for, or creates, a moment in which the
+//! client has no open request:
 //!
-//! 1. It gets no more work: queue groups pass it over, and questions are told that nobody is there, who
-//!    then ask elsewhere. What else it subscribes to, and above all answers, it still gets.
-//! 2. **Answering.** It is served until it has answered what it was asked, for [`ANSWER_PATIENCE`] at
+//! 1. It gets no more requests: queue groups pass it over, and requesters get "no responders" and ask
+//!    elsewhere. It still gets all other messages, above all answers.
+//! 2. **Answering.** It is served until it has answered the requests that it got, for [`ANSWER_PATIENCE`] at
 //!    most.
-//! 3. **Holding.** If it asks questions itself, there may be always some open: with each answer it asks
-//!    the next one. So its answers are kept back, and what it sends is read, until all that it has asked
-//!    is answered, and nothing was asked for [`QUIET`], which is then true of the network between us
-//!    too. A client that asks regardless of answers is held for [`HOLD_PATIENCE`] and then
-//! 4. **Waiting**: not read any more, until what was read is answered.
-//! 5. **Parting.** Its subscriptions end, all that was kept leaves in one go with the end of the stream
-//!    behind it, so that the client learns that it is cut before it has sent much more. That little is
-//!    still read until the client closes its side, and published; but not questions, which could not be
-//!    answered: who asks them sees the connection end without an answer, and may ask again.
+//! 3. **Holding.** A client that sends requests may always have one open: each answer triggers the next
+//!    request. So answers to it are held back, and its input is read, until all of its requests are
+//!    answered and it has sent none for [`QUIET`], by when none is on the network either. A client that
+//!    sends requests regardless of answers is held for [`HOLD_PATIENCE`].
+//! 4. **Waiting**: for such a client. Its input is not read any more, until all that was read is answered.
+//! 5. **Half-closed.** Its subscriptions end. The held bytes leave in one piece with the end of the stream, so
+//!    that the client notices the close before it has sent much more. That rest is still read and
+//!    published until the client closes its side, but for requests, which could not be answered: the
+//!    requester sees the connection end without an answer, and may ask again.
 //!
-//! Open questions are known from when the server announced that it will go ([`crate::Broker::announce_end`]).
-//! Those from before are taken into account by that nothing ends until [`QUIET`] after that.
+//! Open requests are tracked from the announcement on ([`crate::Broker::announce_end`]). Older ones are covered by
+//! the rule that no connection is closed within [`QUIET`] after it.
 
 use std::time::{Duration, Instant};
 
@@ -32,20 +32,20 @@ use crate::limits::{ANSWER_PATIENCE, HOLD_PATIENCE, QUIET};
 use crate::proto::Batch;
 use crate::sync::Ordering;
 
-/// How often to look while the client is on its way out.
+/// The interval of checks while the client is being closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// What a session knows of the server's going, from the announcement on.
+/// The lame duck state of a session, from the announcement on.
 pub(super) struct LameDuck {
     since: Instant,
     stage: Stage,
-    /// When to look again.
+    /// The time of the next check.
     next: Instant,
 }
 
 #[derive(Clone, Copy)]
 enum Stage {
-    /// The client was told, and is served as ever.
+    /// The client was told, and is served as before.
     Announced,
     Answering {
         until: Instant,
@@ -62,7 +62,7 @@ enum Stage {
 }
 
 impl ClientSession {
-    /// The server will go.
+    /// Enters lame duck mode.
     // NATS 2.14: server.go sendLDMToClients: to those who can be told, once they have had their first
     // PONG; the others learn it by the INFO that they get with that.
     pub(super) fn announce_end(&mut self, now: Instant, scratch: &mut Scratch) {
@@ -80,14 +80,14 @@ impl ClientSession {
         }
     }
 
-    /// The client offers a service, or may: others should go before it.
+    /// Records that the client may offer a service: it is closed after clients that do not.
     pub(super) fn note_service(&self, filter: &[u8], queue: Option<&[u8]>) {
         if self.lame_duck.is_some() && (queue.is_some() || !is_inbox(filter)) {
             self.endpoint.is_service.store(true, Ordering::Relaxed);
         }
     }
 
-    /// The client must go.
+    /// Begins to close the client.
     pub(super) fn begin_to_leave(&mut self, now: Instant) {
         if let Some(lame_duck) = &mut self.lame_duck
             && matches!(lame_duck.stage, Stage::Announced)
@@ -98,22 +98,22 @@ impl ClientSession {
         }
     }
 
-    /// Must the connection be read? If not, [`Self::handle_timeout`] or [`Self::handle_update`] will
-    /// change that, or close it.
+    /// Returns true if the connection must be read. If not, [`Self::handle_timeout`] or
+    /// [`Self::handle_update`] changes that, or closes the session.
     pub fn wants_input(&self) -> bool {
         let stage = self.lame_duck.as_ref().map(|lame_duck| lame_duck.stage);
         !matches!(stage, Some(Stage::Waiting { .. }))
     }
 
-    /// Is the client on its way out, its subscriptions ended? Then, once all that waits has been
-    /// [released](crate::endpoint::ByteQueue::release) and has left, and the end of the stream behind it, what it sends should be passed to [`Self::receive`] until it
-    /// closes its side, or for a moment.
+    /// Returns true if the session is half-closed: its subscriptions have ended. The driver
+    /// [releases](crate::endpoint::ByteQueue::release) and writes the queue, ends the stream, and passes
+    /// input to [`Self::receive`] until the client closes its side, or for a moment.
     pub fn has_half_closed(&self) -> bool {
         let stage = self.lame_duck.as_ref().map(|lame_duck| lame_duck.stage);
         matches!(stage, Some(Stage::Parted)) && self.closing.is_none()
     }
 
-    /// How long the client may take to read what waits for it.
+    /// Returns the time that the client has for reading its queue.
     pub fn patience(&self) -> Duration {
         self.byte_queue.max_wait()
     }
@@ -124,7 +124,7 @@ impl ClientSession {
         (!has_none).then_some(lame_duck.next)
     }
 
-    /// Goes on, if there is anything to go on with.
+    /// Takes the next step, if its time has come.
     pub(super) fn leave(&mut self, now: Instant) {
         let Some(lame_duck) = &mut self.lame_duck else { return };
         if matches!(lame_duck.stage, Stage::Announced | Stage::Parted) {
@@ -142,7 +142,7 @@ impl ClientSession {
                 if watched.requests == 0 && now >= lame_duck.since + 2 * QUIET {
                     return self.part();
                 }
-                // Otherwise somebody is writing: next time.
+                // Otherwise a publisher is writing at this moment: next time.
                 if self.byte_queue.hold() {
                     lame_duck.stage = Stage::Holding {
                         until: now + HOLD_PATIENCE,
@@ -177,7 +177,8 @@ impl ClientSession {
         self.byte_queue.finish_held(CloseReason::ServerShutdown);
     }
 
-    /// Looks at what the client is about to publish, and takes out what must not be.
+    /// Tracks the requests in what the client publishes, and removes those that can no longer be
+    /// answered.
     #[cold]
     pub(super) fn note_messages(&self, batch: &mut Batch<'_>, now: Instant) {
         if self.has_half_closed() {

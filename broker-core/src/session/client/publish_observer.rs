@@ -1,4 +1,4 @@
-//! What a client is told about its own messages.
+//! The outcome of a client's publishes, as the client gets to know it.
 
 use super::reply_writer::ReplyWriter;
 use crate::account::Account;
@@ -8,11 +8,11 @@ use crate::interest::Matches;
 use crate::proto::{Publish, encode};
 use crate::session::publisher::PublishObserver;
 
-/// See the module.
+/// Writes the outcome of publishes to the client.
 pub(super) struct ClientPublishObserver<'a> {
     pub(super) account: &'a Account,
     pub(super) reply_writer: ReplyWriter<'a>,
-    /// It is known what the client waits for.
+    /// Open requests are tracked: lame duck mode was announced.
     pub(super) is_leaving: bool,
 }
 

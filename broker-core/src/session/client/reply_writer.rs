@@ -1,4 +1,4 @@
-//! What a client is told about what it does, and what the log is told.
+//! Replies to a client that are not messages, and their log lines.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::proto::{ConnectOptions, encode};
 use crate::sync::Arc;
 use crate::trace::Trace;
 
-/// How many bytes of what could not be parsed the log shows.
+/// The part of malformed input that the log shows, in bytes.
 // NATS 2.14: PROTO_SNIPPET_SIZE.
 const SNIPPET_BYTES: usize = 32;
 
-/// A client, as far as logs name it.
+/// The label of a client in log lines.
 #[derive(Clone, Copy)]
 pub(super) struct ClientLabel<'a> {
     pub(super) endpoint: &'a Endpoint,
@@ -21,7 +21,7 @@ pub(super) struct ClientLabel<'a> {
     pub(super) options: &'a ConnectOptions,
 }
 
-/// Address and number; once the client is let in also its program and its user.
+/// Address and id; after authentication also the client's language, version, name and user.
 // NATS 2.14: client.go processConnect.
 impl fmt::Display for ClientLabel<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,7 +56,7 @@ impl ClientLabel<'_> {
         served.user.as_ref().map(|user| format!("user:{user}"))
     }
 
-    /// As monitoring shows it.
+    /// Returns the user as monitoring shows it.
     // NATS 2.14: client.go getRawAuthUser.
     pub(super) fn shown_user(&self) -> Option<Arc<str>> {
         let ConnectOptions { nkey, user, .. } = self.options;
@@ -68,7 +68,7 @@ impl ClientLabel<'_> {
         }
     }
 
-    /// Whom a client said it was.
+    /// Returns the user that the client claims to be.
     // NATS 2.14: client.go getAuthUser.
     fn claim(&self) -> Option<String> {
         let ConnectOptions { nkey, user, .. } = self.options;
@@ -84,7 +84,7 @@ impl ClientLabel<'_> {
     }
 }
 
-/// Speaks to a client. Everything but messages is said here, and traced.
+/// Writes replies to a client, everything but messages, and traces them.
 #[derive(Clone, Copy)]
 pub(super) struct ReplyWriter<'a> {
     pub(super) label: ClientLabel<'a>,
@@ -112,8 +112,8 @@ impl ReplyWriter<'_> {
         self.byte_queue.send(scratch, |out| out.extend_from_slice(line));
     }
 
-    /// Tells the client of its fault, and the log, and why the connection must end, if it must.
-    /// `input`: what came from the client and was at fault, if it could not be read.
+    /// Writes the error of a fault and its log line. Returns the close reason if the fault ends the
+    /// connection. `input`: the malformed input, if the fault is that it cannot be parsed.
     pub(super) fn fault(
         &self,
         fault: &ClientFault,
@@ -129,9 +129,9 @@ impl ReplyWriter<'_> {
         }
         let label = self.label;
         match fault {
-            // NATS 2.14: the client is told, the log is not.
+            // NATS 2.14: an error for the client, no log line.
             ClientFault::InvalidPublishSubject | ClientFault::InvalidSubject => {}
-            // NATS 2.14: who probes a port is not worth a line.
+            // NATS 2.14: port probes are not logged.
             ClientFault::AuthenticationTimeout
             | ClientFault::StaleConnection
             | ClientFault::TlsRequired(_)
@@ -158,7 +158,7 @@ impl ReplyWriter<'_> {
         close
     }
 
-    /// The log's last words on the client.
+    /// Logs the close.
     pub(super) fn log_end(&self, reason: CloseReason) {
         let Self { label, byte_queue, .. } = self;
         match reason {

@@ -1,4 +1,4 @@
-//! What a traced client says, as the log shows it.
+//! Traces of the operations of a client.
 
 use std::fmt::{self, Write};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::proto::{Op, Publish};
 use crate::trace::Trace;
 
-/// Shows an operation that is not a message.
+/// Traces an operation that is not a message.
 pub(super) fn operation(trace: &Trace, op: &Op<'_>) {
     let text = |bytes| String::from_utf8_lossy(bytes);
     match *op {
@@ -25,12 +25,12 @@ pub(super) fn operation(trace: &Trace, op: &Op<'_>) {
         }
         Op::Ping => trace.received(&"PING"),
         Op::Pong => trace.received(&"PONG"),
-        // NATS 2.14: what only servers have to say is not shown.
+        // NATS 2.14: operations of servers are not traced.
         Op::Info(_) | Op::Ok | Op::Err(_) | Op::Publish(_) => {}
     }
 }
 
-/// Shows a message.
+/// Traces a message.
 pub(super) fn message(trace: &Trace, message: &Publish<'_>) {
     let text = |bytes| String::from_utf8_lossy(bytes);
     let verb = if message.header_len.is_some() { "HPUB" } else { "PUB" };
@@ -44,8 +44,8 @@ pub(super) fn message(trace: &Trace, message: &Publish<'_>) {
     trace.received_payload(message);
 }
 
-/// What CONNECT's JSON says, made anew of what is known to be no secret: what is not known is not shown,
-/// whatever it looks like.
+/// Prints the JSON of CONNECT from the fields that are known to be no secret. Unknown fields are not
+/// shown.
 fn connect(json: &[u8]) -> String {
     let Ok(Pairs(pairs)) = serde_json::from_slice(json) else { return "[REDACTED]".to_owned() };
     let mut shown = String::from("{");
@@ -71,7 +71,7 @@ fn connect(json: &[u8]) -> String {
     shown + "}"
 }
 
-/// An object's keys and values in the order in which they stand.
+/// The keys and values of an object, in their order.
 struct Pairs(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Pairs {

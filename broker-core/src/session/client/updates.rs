@@ -1,4 +1,4 @@
-//! What changes for a client while it is here: limits, who may be here, what they may do.
+//! Changes of a connected client: limits, review by the authenticator, permissions.
 
 use std::time::Instant;
 
@@ -12,15 +12,16 @@ use crate::subject::SubjectFilter;
 use crate::sync::Arc;
 
 impl ClientSession {
-    /// Has something changed that [`Self::handle_update`] must see to? Look when the link was woken.
+    /// Returns true if there is an update for [`Self::handle_update`]. Check it when the write handle
+    /// was woken.
     #[inline]
     pub fn has_update(&self) -> bool {
         self.endpoint.control.is_there()
             || (self.lame_duck.is_some() && self.byte_queue.has_progress())
     }
 
-    /// Does what changes of the broker ask for. May bring [`Self::next_timeout`] forward, and
-    /// [close](Self::closing) the session. [`Self::receive`] does it too.
+    /// Applies updates. May bring [`Self::next_timeout`] forward and [close](Self::closing) the session.
+    /// [`Self::receive`] calls it too.
     pub fn handle_update(&mut self, now: Instant, scratch: &mut Scratch) {
         let control = self.endpoint.control.take();
         self.byte_queue.take_progress();
@@ -54,12 +55,12 @@ impl ClientSession {
         self.byte_queue.drain(now, false, scratch);
     }
 
-    /// There will be no more of it: the session is about to be closed.
+    /// Ignores further updates, because the session is about to be closed.
     pub fn ignore_updates(&self) {
         self.endpoint.control.close();
     }
 
-    // NATS 2.14: what is pending and how long it may take are fixed when a client comes.
+    // NATS 2.14: `max_pending` and `write_deadline` of a connection are fixed when it opens.
     fn follow_options(&mut self, now: Instant) {
         let shared = Arc::clone(&self.shared);
         let options = shared.options.load();
@@ -69,7 +70,7 @@ impl ClientSession {
         self.follow_trace();
     }
 
-    /// What the client was let in with.
+    /// Returns the grant of the client.
     pub(super) fn held_grant(&self) -> Option<Grant> {
         let Phase::Served(served) = &self.phase else { return None };
         let mut grant = Grant::anonymous().with_account(Arc::clone(&served.account.name));
@@ -79,11 +80,11 @@ impl ClientSession {
         Some(grant)
     }
 
-    /// Asks the authenticator, which is another than the one that let the client in.
+    /// Has the new authenticator review the client.
     // NATS 2.14: reload.go reloadAuthorization.
     pub(super) fn review(&mut self, scratch: &mut Scratch) {
         let held = match &self.phase {
-            // It may have to show nothing now.
+            // Authentication may be optional now.
             Phase::Unauthenticated(_) => return self.let_in_as_is(),
             Phase::Checking(_) => {
                 self.must_review = true;
@@ -116,7 +117,7 @@ impl ClientSession {
             (None, None) => true,
             _ => false,
         };
-        // Even if they are the same: others may then be compared by their address.
+        // Stored even if they are equal: the next comparison may then go by address.
         served.permissions.clone_from(&grant.permissions);
         if is_same {
             return self.endpoint.permissions.store(grant.permissions);
@@ -126,7 +127,7 @@ impl ClientSession {
         self.recheck_subscriptions(scratch);
     }
 
-    /// Ends the subscriptions that the client may not have any more, and tells it.
+    /// Ends the subscriptions that the permissions no longer allow, each with an error.
     // NATS 2.14: client.go processSubsOnConfigReload.
     fn recheck_subscriptions(&mut self, scratch: &mut Scratch) {
         let Phase::Served(served) = &self.phase else { return };
@@ -146,7 +147,7 @@ impl ClientSession {
                 Subscribe::AllowAndFilter => subscription.set_filtered(true),
             }
         }
-        // The table has no order that could be told.
+        // The table has no defined order.
         denied.sort_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
         for subscription in denied {
             self.endpoint.sids.remove(subscription.sid());
