@@ -1,4 +1,4 @@
-//! Ways in that a program brings: whatever carries bytes both ways.
+//! Listeners of the embedding program, for streams of any kind.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,26 +17,26 @@ use crate::listener::{BACK_OFF_MAX, BACK_OFF_MIN};
 use crate::pipe::{self, LocalStream};
 use crate::transport::Socket;
 
-/// What is copied at a time, each way. With the 8 KiB that wait of a stranger it is 16 KiB, as for any.
+/// The bytes copied at a time in each direction. With the 8 KiB that wait from an unauthenticated client
+/// they make the 16 KiB that each may cost.
 const COPY_BYTES: usize = 4 << 10;
 
-/// How long a client may take to read the last words that were meant for it.
+/// The time that a client has for reading the rest of its stream.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What can carry a connection: bytes both ways. Everything is that can be read and written and sent to
-/// another thread.
+/// A stream that can carry a connection: every type that can be read, written and sent to another
+/// thread.
 pub trait Carries: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Carries for S {}
 
-/// A way in of your own, for [`ServerBuilder::listener`](crate::ServerBuilder::listener): a simulated network,
-/// streams within another protocol, a kind of socket that the server does not know.
+/// A listener of your own, for [`ServerBuilder::listener`](crate::ServerBuilder::listener): a simulated
+/// network, streams within another protocol, a kind of socket that the server does not know.
 ///
-/// Clients that come this way are like any others. The server offers them no TLS: whether the stream is
-/// encrypted is your affair, and done before it is handed over. Bytes are copied once more than from
-/// sockets of the server's own; at most 64 KiB wait in between each way, so that a client that does
-/// not read is a slow consumer as ever. A client that is cut, or whose server ends, sees the end of the
-/// stream (`poll_shutdown`), and the stream is dropped a second later at the latest.
+/// Its clients are like any others. The server offers them no TLS: encryption is up to you, before you
+/// hand the stream over. Bytes are copied once more than from sockets of the server; at most 64 KiB wait
+/// in between in each direction, so that a client that does not read is a slow consumer as usual. At a
+/// close the stream is shut down (`poll_shutdown`), and dropped a second later at the latest.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -71,27 +71,27 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Carries for S {}
 /// # Ok(()) }
 /// ```
 pub trait Listener: Send + 'static {
-    /// What carries a connection.
+    /// The stream of a connection.
     type Stream: Carries;
 
-    /// Waits for the next connection; with where it comes from, for logs and monitoring, if that can be
-    /// said. Called again and again until the server stops accepting, and then dropped.
+    /// Waits for the next connection; returns it with its remote address, for logs and monitoring, if
+    /// there is one. Called repeatedly until the server stops accepting, and then dropped.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the next connection from coming. It is logged, and after a while (10 ms, twice as
-    /// long each time up to a second) this is called again. When there will never be another, wait for
-    /// ever.
+    /// An error that prevents the next connection. It is logged, and this is called again after a while
+    /// (10 ms, twice as long each time up to a second). If there will never be another connection, wait
+    /// forever.
     ///
     /// # Cancel safety
     ///
-    /// It is dropped at its await only when the server stops accepting.
+    /// The future is dropped at an await only when the server stops accepting.
     fn accept(
         &mut self,
     ) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
 }
 
-/// Somebody who came by a way of the program's own.
+/// An accepted connection of a custom listener.
 pub(crate) struct Arrived {
     stream: Box<dyn Carries>,
     remote: Option<SocketAddr>,
@@ -99,7 +99,7 @@ pub(crate) struct Arrived {
 
 type Accepting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// All ways in that the program has brought. Dropped, they are closed.
+/// All custom listeners. Dropping it closes them.
 pub(crate) struct CustomAcceptors {
     waiting: Vec<Accepting>,
     accepting: JoinSet<()>,
@@ -109,7 +109,7 @@ pub(crate) struct CustomAcceptors {
 
 impl Default for CustomAcceptors {
     fn default() -> Self {
-        // Who accepts waits until the one before is served.
+        // Accepting waits until the connection before is served.
         let (come, coming) = mpsc::channel(1);
         Self { waiting: Vec::new(), accepting: JoinSet::new(), come, coming }
     }
@@ -128,7 +128,7 @@ impl CustomAcceptors {
         self.waiting.push(Box::pin(accept_all(listener, self.come.clone())));
     }
 
-    /// Begins to accept, in the runtime that it is called in.
+    /// Begins to accept, in the current runtime.
     pub(crate) fn open(mut self) -> Self {
         for accepting in self.waiting.drain(..) {
             self.accepting.spawn(accepting);
@@ -136,11 +136,11 @@ impl CustomAcceptors {
         self
     }
 
-    /// Whoever comes next. Cancelled, it has accepted nobody.
+    /// Returns the next connection. Cancelled, it has accepted none.
     pub(crate) async fn accept(&mut self) -> Arrived {
         match self.coming.recv().await {
             Some(arrived) => arrived,
-            // It holds a sender itself.
+            // `self` holds a sender, so that the channel stays open.
             None => std::future::pending().await,
         }
     }
@@ -169,7 +169,7 @@ async fn accept_all(mut listener: impl Listener, come: mpsc::Sender<Arrived>) {
 }
 
 impl Arrived {
-    /// What a session is opened for, and what must go on beside it.
+    /// Returns the connection for a session, and the task that copies its bytes.
     pub(crate) fn admit(self) -> (AcceptedConnection, impl Future<Output = ()>) {
         let Self { stream, remote } = self;
         let (near, transport) = pipe::pipe();
@@ -179,13 +179,13 @@ impl Arrived {
     }
 }
 
-/// Carries bytes until the server has said its last, or the client cannot be written to.
+/// Copies bytes until the server closes, or the client cannot be written to.
 async fn carry(stream: Box<dyn Carries>, near: LocalStream) {
     let (from_client, mut to_client) = split(stream);
     let (from_server, mut to_server) = split(near);
     let up = async {
         let mut from_client = BufReader::with_capacity(COPY_BYTES, from_client);
-        // An error is an end; what is still to be read the client may read.
+        // An error ends the stream; the client may still read the rest.
         let _ = copy_buf(&mut from_client, &mut to_server).await;
         let _ = to_server.shutdown().await;
         std::future::pending::<()>().await;
@@ -201,9 +201,9 @@ async fn carry(stream: Box<dyn Carries>, near: LocalStream) {
     }
 }
 
-/// Serves a connection, and carries its bytes.
+/// Serves a connection and copies its bytes.
 pub(crate) async fn serve(serving: impl Future<Output = ()>, carrying: impl Future<Output = ()>) {
-    // Boxed: what few connections need must not be in every connection's memory.
+    // Boxed, so that only connections that need it pay for its memory.
     let (mut serving, mut carrying) = (Box::pin(serving), Box::pin(carrying));
     tokio::select! {
         biased;

@@ -1,4 +1,4 @@
-//! What a server can be told.
+//! Options of a server.
 
 use broker_core::Options;
 use broker_core::limits::MAX_UNAUTHENTICATED;
@@ -6,7 +6,7 @@ use broker_core::limits::MAX_UNAUTHENTICATED;
 use crate::advertise::Advertise;
 use crate::listener;
 
-/// What a server can be told. Take the default, which suits a test, and change what you need.
+/// Options of a server. Take the default, which suits a test, and change what you need.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
@@ -14,31 +14,30 @@ pub struct ServerOptions {
     pub host: String,
     /// The port to listen at; 0, the default, for any that is free.
     pub port: u16,
-    /// Where clients are told that the server is, if not where it listens. `client_advertise`.
+    /// The address that INFO tells clients, if it differs from that of the listener. `client_advertise`.
     pub client_advertise: Option<Advertise>,
-    /// TLS for those who connect; `None`, the default, for none. `tls`.
+    /// TLS for clients; `None`, the default, for none. `tls`.
     #[cfg(feature = "tls-core")]
     pub tls: Option<crate::TlsOptions>,
-    /// Where clients come in by WebSocket; `None`, the default, if nowhere. `websocket`.
+    /// The WebSocket listener; `None`, the default, for none. `websocket`.
     #[cfg(feature = "websocket")]
     pub websocket: Option<crate::WebsocketOptions>,
-    /// Where clients come in by a socket in the file system; `None`, the default, if nowhere.
-    /// `listen_unix`.
+    /// The listener on a Unix domain socket; `None`, the default, for none. `listen_unix`.
     #[cfg(unix)]
     pub unix: Option<crate::UnixOptions>,
-    /// Clients come by a proxy that says whom it connects for, in either version of the PROXY protocol. Only
-    /// for a port that nobody else can reach: whoever can, may say what they like. `proxy_protocol`.
+    /// Expects a PROXY header of either version before each connection. Only for a port that nothing but
+    /// the proxy can reach: every other client could claim any address. `proxy_protocol`.
     pub proxy_protocol: bool,
-    /// How many connections there may be at once that have not shown yet who they are, where they must, or
-    /// have not finished a handshake; past it the one that came first is cut. The default is 4,096, each of
-    /// which holds 16 KiB at most. What it was at the start holds.
+    /// The limit of connections that have not authenticated, where they must, or not finished a
+    /// handshake; beyond it the oldest is closed. The default is 4,096, each of which holds 16 KiB at
+    /// most. It cannot change while the server runs.
     pub max_unauthenticated: usize,
-    /// What the broker behind it is told. The default has a random seed.
+    /// Options of the broker. The default has a random seed.
     pub broker: Options,
 }
 
 impl ServerOptions {
-    /// Reads and checks what TLS is made of.
+    /// Reads and checks certificates and keys.
     #[cfg(feature = "tls-core")]
     pub(crate) fn build_tls(
         &self,

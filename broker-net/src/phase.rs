@@ -2,24 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-/// What the server is about. Only ever goes on.
+/// The phase of a server. It only moves forward.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
     Serving,
-    /// No new connections; those that are there are let go one by one.
+    /// No new connections; the open ones are closed one by one.
     LameDuck(LameDuck),
-    /// No new connections; those that are there end once they have read what waits for them, which
-    /// they must by then.
+    /// No new connections; the open ones close once their queues are written, at this time at the
+    /// latest.
     Finishing(Instant),
 }
 
-/// How the server takes leave of its clients.
+/// The pace of lame duck mode.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LameDuck {
-    /// Within this time clients are let go, all in all. `lame_duck_duration`, NATS 2.14: 2 minutes.
+    /// The time within which all clients are closed. `lame_duck_duration`, NATS 2.14: 2 minutes.
     pub duration: Duration,
-    /// Of that, the time before the first is. `lame_duck_grace_period`, NATS 2.14: 10 seconds.
+    /// The time before the first one is closed, as part of it. `lame_duck_grace_period`, NATS 2.14: 10
+    /// seconds.
     pub grace_period: Duration,
 }
 
@@ -30,7 +31,7 @@ impl Default for LameDuck {
 }
 
 impl LameDuck {
-    /// Lets all go within `duration`, beginning after `grace_period`.
+    /// Closes all within `duration`, beginning after `grace_period`.
     pub fn new(duration: Duration, grace_period: Duration) -> Self {
         Self { duration, grace_period }
     }

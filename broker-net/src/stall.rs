@@ -1,4 +1,4 @@
-//! Between a server and its sockets: where a test stalls connections, or lets none in.
+//! Stalls between a server and its sockets, for tests.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -11,22 +11,22 @@ use bytes::BytesMut;
 
 use crate::transport::{Socket, Transport};
 
-/// The gates of one server.
+/// The gates of the connections of one server.
 #[derive(Debug, Default)]
 pub(crate) struct StallGates {
     by_id: Mutex<HashMap<u64, Weak<Gate>>>,
-    /// How many connections are still to be refused.
+    /// The number of connections that are still to be refused.
     refusing: AtomicUsize,
 }
 
-/// What a connection's bytes go through.
+/// A gate in both directions of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     pub(crate) reads: Lane,
     pub(crate) writes: Lane,
 }
 
-/// One way through it.
+/// One direction of a gate.
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
     is_shut: AtomicBool,
@@ -45,7 +45,7 @@ impl StallGates {
         self.refusing.store(count, Ordering::Release);
     }
 
-    /// Is the one who comes to be refused?
+    /// Returns true if the next connection is to be refused.
     pub(crate) fn refuse_one(&self) -> bool {
         let one_less = |left: usize| left.checked_sub(1);
         self.refusing.try_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok()
@@ -57,7 +57,7 @@ impl StallGates {
         Arc::new(Socket::new(Gated { behind, gate, gates }))
     }
 
-    /// The gate of the connection of that number.
+    /// Returns the gate of the connection with this id.
     pub(crate) fn of(&self, id: u64) -> Option<Arc<Gate>> {
         self.by_id().get(&id).and_then(Weak::upgrade)
     }

@@ -1,4 +1,4 @@
-//! What is seen of a server by those who watch it.
+//! The status of a server, for monitoring.
 
 use std::sync::Arc;
 #[cfg(feature = "tls-core")]
@@ -11,7 +11,7 @@ use crate::handshake::ListenerConfig;
 use crate::handshake::websocket::WebsocketAcceptor;
 use crate::phase::Phase;
 
-/// Looks at a [`Server`](crate::Server), without keeping it alive.
+/// Observes a [`Server`](crate::Server) without keeping it alive.
 #[derive(Clone)]
 pub struct ServerStatus {
     pub(crate) phase: watch::Receiver<Phase>,
@@ -29,18 +29,19 @@ impl std::fmt::Debug for ServerStatus {
 }
 
 impl ServerStatus {
-    /// Does it take connections now? Not once it drains, is a lame duck, shuts down or was dropped.
+    /// Returns true while it accepts connections: not while it drains or shuts down, in lame duck mode,
+    /// or after it was dropped.
     pub fn is_accepting(&self) -> bool {
         self.phase.has_changed().is_ok() && *self.phase.borrow() == Phase::Serving
     }
 
-    /// Until when its certificates hold: the end of the first that ends.
+    /// Returns the earliest expiry of its certificates.
     #[cfg(feature = "tls-core")]
     pub fn tls_not_after(&self) -> Option<SystemTime> {
         self.listener_config.tls.config()?.not_after()
     }
 
-    /// Until when the certificates hold that it shows to those who come by WebSocket.
+    /// Returns the earliest expiry of the certificates of its WebSocket listener.
     #[cfg(all(feature = "tls-core", feature = "websocket"))]
     pub fn websocket_tls_not_after(&self) -> Option<SystemTime> {
         self.websocket_acceptor.as_ref()?.tls_not_after()

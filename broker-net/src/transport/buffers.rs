@@ -1,30 +1,31 @@
-//! Memory that serving any connection needs, once per thread: an idle connection owns none of it.
+//! Buffers that serving a connection takes, one set per thread: an idle connection owns none.
 
 use std::cell::RefCell;
 
 use broker_core::endpoint::Scratch;
 
-/// How much is read at once. 64 KiB cost more CPU a message in most scenarios of tests/load (more system
+/// The size of one read. 64 KiB cost more CPU a message in most scenarios of tests/load (more system
 /// calls, smaller writes to each member of a queue group); 128 KiB were between.
 pub(crate) const READ_BYTES: usize = 256 << 10;
 
-/// What one thread lends to the connection it serves.
+/// The buffers that a thread lends to the connection that it serves.
 pub(crate) struct Buffers {
     pub(crate) scratch: Scratch,
     pub(crate) read: Box<[u8]>,
     pub(crate) samples: Samples,
 }
 
-/// Says which chunks of input are measured: looking at the clock again for every one would be felt.
+/// Selects the chunks of input that are timed: a second look at the clock for each chunk would cost too
+/// much.
 pub(crate) struct Samples {
     left: u32,
 }
 
 impl Samples {
-    /// One in so many. A prime, so that it falls on everybody who takes turns on the thread.
+    /// One in so many. A prime, so that it hits every connection that takes turns on the thread.
     const EVERY: u32 = 61;
 
-    /// Is it this one?
+    /// Returns true if this chunk is timed.
     pub(crate) fn is_due(&mut self) -> bool {
         self.left = self.left.checked_sub(1).unwrap_or(Self::EVERY - 1);
         self.left == 0
@@ -39,7 +40,7 @@ thread_local! {
     });
 }
 
-/// Lends this thread's memory. Never across an await, which a closure cannot hold.
+/// Lends the buffers of this thread. A closure, because they must not be held across an await.
 pub(crate) fn with_buffers<R>(f: impl FnOnce(&mut Buffers) -> R) -> R {
     BUFFERS.with_borrow_mut(f)
 }

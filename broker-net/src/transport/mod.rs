@@ -1,4 +1,4 @@
-//! What carries the bytes of a connection: TCP, or something with a layer or two above it.
+//! Transports of connections: TCP, Unix sockets, memory, and the layers TLS and WebSocket above them.
 
 mod buffers;
 mod socket;
@@ -17,11 +17,11 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Bytes both ways, without waiting. Any thread may write; only the connection's own task does the rest.
+/// A non-blocking byte stream. Any thread may write; only the task of the connection does the rest.
 ///
-/// A transport that has taken bytes from [`Self::try_write`] and not sent them all yet (a record, a
-/// frame) sends the rest when [`Self::poll_unsent`] is called, and takes nothing more before that: then
-/// the outlet knows that its client does not read.
+/// A transport that has taken bytes from [`Self::try_write`] and not sent all of them (a record, a
+/// frame) sends the rest when [`Self::poll_unsent`] is called, and takes nothing more before: so the
+/// byte queue sees that its client does not read.
 pub(crate) trait Transport: Send + Sync + 'static {
     /// Ready when it is worth reading.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -63,21 +63,21 @@ pub(crate) trait Transport: Send + Sync + 'static {
         Poll::Ready(())
     }
 
-    /// Says why the connection ends, if there is a way to, when all else has been sent. Returns whether
-    /// the peer has something to read by that.
+    /// Sends the close reason behind all other bytes, if the transport has a form for it. Returns true
+    /// if it does.
     fn say_why(&self, _reason: CloseReason) -> bool {
         false
     }
 
-    /// The connection has got this number.
+    /// Records the connection id.
     #[cfg(feature = "testing")]
     fn note_id(&self, _id: u64) {}
 
-    /// Keeps what is written from now on until there is much of it, or [the end](Self::shut_down_write)
-    /// is said, so that both arrive at once. A transport that cannot sends them one after the other.
+    /// Holds back written bytes until there are many, or until [`Self::shut_down_write`], so that both
+    /// arrive together. A transport that cannot do so sends them one after the other.
     fn cork(&self) {}
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the write side.
     ///
     /// # Errors
     ///
@@ -120,8 +120,8 @@ impl Transport for TcpStream {
     }
 }
 
-/// Reads once. A short read says that there is no more now, which spares the next one: epoll tells when
-/// that changes.
+/// Reads once. A short read means that there is no more at the moment, which spares the next read: epoll
+/// tells when that changes.
 fn until_short(
     stream: &TcpStream,
     most: usize,

@@ -1,4 +1,4 @@
-//! A socket in the file system carries bytes as one of TCP does.
+//! Unix domain sockets as transports.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
