@@ -1,8 +1,6 @@
 //! A server with all that belongs to it as a program: its banner, its files, its end.
 
-use std::error::Error as _;
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -11,19 +9,21 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use broker_core::Broker;
-use broker_net::{Authenticators, BindError, HandshakeFirst, Outlook, Server, StallWatch, Way};
+use broker_net::{Authenticators, HandshakeFirst, ListenerKind, Server, ServerStatus, StallWatch};
 
+use crate::config::Sources;
 use crate::config::problem::Problem;
-use crate::config::{self, Change, Loaded, Request, Sources};
 use crate::logging::Logging;
 #[cfg(feature = "monitoring")]
 use crate::monitor::{
     BadRequest, Connz, ConnzOptions, Monitor, Observer, Subsz, SubszOptions, Varz,
 };
-use crate::options::{Deciders, Options, OptionsError};
+use crate::monitor_service::{Watch, Watching};
+use crate::options::{self, Change, Loaded, Request};
+use crate::options::{Deciders, Options};
 use crate::ports_file::{Ports, PortsFile, urls};
 use crate::reload::{Plan, ReloadError, Reloaded};
-use crate::watch::{Watch, Watching};
+use crate::start_error::{StartError, host_port};
 use crate::{NATS_VERSION, VERSION, pid_file};
 
 /// A running natsd.
@@ -56,67 +56,16 @@ struct Now {
     options: Arc<Options>,
     deciders: Deciders,
     ports_file: Option<PortsFile>,
-    /// Where the options are from, if they are from files.
+    /// The configuration that the options are from, if they are from files.
     read: Option<Arc<Read>>,
 }
 
-/// What is known of a configuration that was read.
+/// A configuration as it was read.
 #[derive(Debug)]
 struct Read {
     sources: Sources,
     digest: Option<String>,
     warnings: Vec<Problem>,
-}
-
-/// Why natsd did not start. The text is what the log says.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// Settings that contradict each other.
-    #[error(transparent)]
-    Options(#[from] OptionsError),
-    /// The pid file cannot be written.
-    #[error("Could not write pidfile: {}: {source}", path.display())]
-    PidFile {
-        /// Where it should be.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The port cannot be had.
-    // Test helpers of clients look for this text.
-    #[error("Error listening on port: {address}, \"{}\"", cause(source))]
-    Listen {
-        /// Host and port as asked for.
-        address: String,
-        /// Why not.
-        source: BindError,
-    },
-    /// The port for WebSocket cannot be had.
-    // NATS 2.14: websocket.go startWebsocketServer.
-    #[error("Unable to listen for websocket connections: {address}, \"{}\"", cause(source))]
-    Websocket {
-        /// Host and port as asked for.
-        address: String,
-        /// Why not.
-        source: BindError,
-    },
-    /// The socket in the file system cannot be had.
-    #[error("Unable to listen for local client connections: {}, \"{}\"", path.display(), cause(source))]
-    Unix {
-        /// Where it should be.
-        path: PathBuf,
-        /// Why not.
-        source: BindError,
-    },
-    /// The port of the monitoring endpoints cannot be had.
-    #[error("Can't start monitoring: can't listen to the monitor port {address}: {source}")]
-    Monitor {
-        /// Host and port as asked for.
-        address: String,
-        /// Why not.
-        source: io::Error,
-    },
 }
 
 impl Daemon {
@@ -213,9 +162,9 @@ impl Daemon {
         self.server.broker()
     }
 
-    /// What is seen of the server behind it.
-    pub fn outlook(&self) -> Outlook {
-        self.server.outlook()
+    /// The status of the server behind it.
+    pub fn status(&self) -> ServerStatus {
+        self.server.status()
     }
 
     /// Watches that no connection holds its thread: see [`Server::stall_watch`]. A daemon does not watch by
@@ -292,7 +241,7 @@ impl Daemon {
         let loading = move || match known.filter(|read| read.sources.are_unchanged()) {
             Some(read) => Ok((None, read)),
             None => {
-                let loaded = config::load(&request)?;
+                let loaded = options::load(&request)?;
                 let Loaded { options, digest, warnings, sources, .. } = loaded;
                 Ok((Some(options), Arc::new(Read { sources, digest, warnings })))
             }
@@ -315,7 +264,7 @@ impl Daemon {
     /// As [`Self::reload`].
     pub async fn apply(&self, options: Options) -> Result<Reloaded, ReloadError> {
         let _changing = self.changing.lock().await;
-        // What comes by the next reload must be compared with these options, not with those of the files.
+        // The next reload must compare with these options, not with those of the files.
         self.now().read = None;
         self.change(Some(options), None).await
     }
@@ -464,10 +413,10 @@ async fn bind(options: &Options, deciders: Deciders) -> Result<Server, StartErro
         builder = builder.websocket_authenticator(websocket);
     }
     builder.bind().await.map_err(|source| match source.way() {
-        Way::Websocket => {
+        ListenerKind::Websocket => {
             StartError::Websocket { address: host_port(source.host(), source.port()), source }
         }
-        Way::Unix => StartError::Unix { path: source.host().into(), source },
+        ListenerKind::Unix => StartError::Unix { path: source.host().into(), source },
         _ => StartError::Listen { address: host_port(&options.host, options.port), source },
     })
 }
@@ -515,16 +464,6 @@ async fn in_a_thread<T: Send + 'static>(
     done.map_err(|error| ReloadError::Thread(error.to_string()))?
 }
 
-/// What the system said; the error above it repeats host and port.
-fn cause(error: &BindError) -> String {
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-/// `host:port`, with an IPv6 address in brackets.
-pub(crate) fn host_port(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -538,7 +477,7 @@ mod tests {
         let file = dir.path().join("natsd.conf");
         std::fs::write(&file, USERS).unwrap();
         let request = Request { file: Some(file.clone()), ..Request::default() };
-        let daemon = Daemon::start_loaded(config::load(&request).unwrap()).await.unwrap();
+        let daemon = Daemon::start_loaded(options::load(&request).unwrap()).await.unwrap();
         let before = daemon.options();
 
         let same = daemon.reload().await.unwrap();
@@ -559,7 +498,7 @@ mod tests {
         );
         assert!(!Arc::ptr_eq(&before, &daemon.options()));
 
-        // What a program has set in between is no longer what the file says.
+        // Options set by a program in between differ from the file.
         let options = Options { debug: true, ..(*daemon.options()).clone() };
         assert_eq!(daemon.apply(options).await.unwrap().changes.len(), 1);
         assert_eq!(daemon.reload().await.unwrap().changes.len(), 1);

@@ -33,20 +33,22 @@ pub mod testing;
 
 mod machine;
 mod memory;
+mod monitor_service;
 mod pid_file;
 mod ports_file;
 mod program;
 mod service;
 mod signals;
+mod start_error;
 mod systemd;
-mod watch;
 mod watchdog;
 
 pub use broker_core::proto::info::NATS_VERSION;
-pub use daemon::{Daemon, StartError};
+pub use daemon::Daemon;
 pub use options::Options;
 pub use program::run;
 pub use reload::{ReloadError, Reloaded};
+pub use start_error::StartError;
 
 /// natsd's own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

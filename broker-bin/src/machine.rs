@@ -1,17 +1,15 @@
-//! How much memory the program may use: what the machine has, or what its control group allows.
+//! The memory that the program may use: that of the machine, or the limit of its control group.
 
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// How much may wait for all clients where the configuration does not say, and nothing says how much
-/// memory there is; and the most it is in any case.
+/// The upper limit of [`default_max_pending_total`], and its value if the memory is unknown.
 const MOST_PENDING_BYTES: u64 = 1 << 30;
 
-/// How much may wait for all clients together where the configuration does not say: a quarter of the
-/// memory, 1 GiB at most. The rest is for what the kernel keeps for sockets, which counts against the
-/// control group too, for connections and subscriptions. Read once, so that a reload does not change
-/// what nobody has changed.
+/// The default for the bytes that may wait for all clients together: a quarter of the memory, 1 GiB at
+/// most. The rest is for the kernel's socket buffers, which count against the control group too, for
+/// connections and subscriptions. The memory is read once, so that a reload does not change the default.
 pub(crate) fn default_max_pending_total() -> u64 {
     static BYTES: OnceLock<u64> = OnceLock::new();
     *BYTES.get_or_init(|| quarter_of(memory_bytes(Path::new("/"))))

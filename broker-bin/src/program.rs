@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::{self, Invocation};
-use crate::config::{self, ConfigErrors, Loaded, Request};
 use crate::daemon::Daemon;
 use crate::logging::{self, Logging};
+use crate::options::{self, ConfigErrors, Loaded, Request};
 use crate::service::Service;
 use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
@@ -20,7 +20,7 @@ use crate::{NATS_VERSION, VERSION, memory, signal_command, watchdog};
 /// The command line was wrong.
 const USAGE: u8 = 2;
 
-/// How long threads may take to end what they are at when the program ends.
+/// The time in which threads can finish their work when the program ends.
 const LAST_TURNS: Duration = Duration::from_millis(500);
 
 /// Runs natsd with these arguments, the first of which is the program's own name, until a signal ends it.
@@ -49,7 +49,7 @@ fn environment() -> BTreeMap<String, String> {
 
 /// Loads the configuration; what is wrong is told, a line each.
 fn load(program: &str, request: &Request) -> Result<Loaded, ExitCode> {
-    match config::load(request) {
+    match options::load(request) {
         Ok(mut loaded) => {
             program.clone_into(&mut loaded.options.program);
             Ok(loaded)
@@ -157,8 +157,8 @@ async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
     let manager = Arc::new(Notifier::from_env());
     manager.ready();
     if let Some(interval) = systemd::watchdog_interval() {
-        let outlook = daemon.outlook();
-        let is_well = move || outlook.stalled_workers() == 0;
+        let status = daemon.status();
+        let is_well = move || status.stalled_workers() == 0;
         tokio::spawn(Arc::clone(&manager).watchdog(interval, is_well));
     }
     #[cfg(feature = "testing")]

@@ -4,15 +4,14 @@
 //! is wrong, a log that cannot be opened, a pid file that cannot be written. What takes a restart is
 //! refused by name, all of it at once.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use broker_net::{ApplyError, Authenticators, ServerOptions};
 
 use crate::config::table::Reload;
-use crate::config::{Change, ConfigErrors, diff};
 use crate::logging::{LogError, Logging, Next};
+use crate::options::{Change, ConfigErrors, diff};
 use crate::options::{Deciders, Options, OptionsError};
 use crate::pid_file;
 
@@ -121,7 +120,7 @@ impl Plan {
                 .map_err(|source| ReloadError::PidFile { path: path.clone(), source })?;
         }
         let server = new.server();
-        // What is not told is no difference: ports that were to be any.
+        // A change that is not listed is none: a port that was to be any free one.
         let options = (!changes.is_empty()).then_some(new);
         Ok(Self { options, changes, server, deciders, log })
     }

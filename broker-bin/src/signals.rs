@@ -4,9 +4,8 @@
 //! clients, the program learns of a signal, and ends when it was told to.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc as channel;
+use std::sync::{Arc, mpsc as channel};
 use std::time::Duration;
 
 use tokio::runtime;
@@ -16,8 +15,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::logging::Logging;
 
-/// How long the program may take to end once it was told to. It takes a second at most for clients that
-/// hang, so that only threads that hang come near this.
+/// The time in which the program must end after a signal. Clients that hang take a second at most, so that
+/// only threads that hang come near this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same once it was told again.
@@ -59,17 +58,17 @@ pub(crate) struct Signals {
     progress: Arc<Progress>,
 }
 
-/// What the program has made of the signals that may end it.
+/// The progress of the program with the signals that may end it.
 #[derive(Debug, Default)]
 struct Progress {
-    /// How many have come, and how many of them the program has looked at.
+    /// The number of signals that have come, and of those that the program has looked at.
     come: AtomicU64,
     taken: AtomicU64,
     is_ending: AtomicBool,
 }
 
 impl Progress {
-    /// Has the program been told to end, as far as can be known?
+    /// Whether the program must end, as far as can be known.
     fn must_end(&self) -> bool {
         self.is_ending.load(Ordering::Acquire)
             || self.taken.load(Ordering::Acquire) < self.come.load(Ordering::Acquire)
@@ -119,7 +118,7 @@ impl Signals {
     }
 }
 
-/// Where signals come from.
+/// A source of signals.
 trait Source {
     async fn next(&mut self) -> Signal;
 }
@@ -191,7 +190,7 @@ async fn until_overdue(
 
 fn end_by_force(log: Logging) -> ! {
     let (tell, told) = channel::channel();
-    // Whoever hangs may hold what a line needs.
+    // A thread that hangs may hold a lock that the log needs.
     let saying = std::thread::Builder::new().spawn(move || {
         tracing::error!("Does not end by itself: ended by force");
         log.flush();

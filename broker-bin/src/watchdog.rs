@@ -1,15 +1,14 @@
 //! Notices a thread that serves nobody because one connection holds it.
 
-use std::io;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use broker_net::{Stall, StallWatch};
 
-/// How long a connection may hold its thread: a thousand times as long as any does.
+/// The time for which a connection may hold its thread: a thousand times as long as any does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often to look.
+/// The time between two looks.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Watches for as long as the process lives, on a thread that no connection can hold.

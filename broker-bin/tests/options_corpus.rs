@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use broker_bin::config::{ConfigErrors, Loaded, Request, load};
+use broker_bin::options::{ConfigErrors, Loaded, Request, load};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/config/options").canonicalize().unwrap()

@@ -1,4 +1,4 @@
-//! Which queues are long, so that the longest is found without looking at all of them.
+//! An index of the queues by length, to find the longest without a walk through all of them.
 
 use std::collections::HashSet;
 
@@ -45,7 +45,7 @@ impl Backlogs {
         if let Some(before) = before {
             let mut class = self.classes[before].lock();
             class.remove(&session);
-            // What a moment has filled must not stay for ever.
+            // The memory of a burst must not stay for ever.
             if class.is_empty() {
                 *class = HashSet::default();
             }

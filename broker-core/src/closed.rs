@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::endpoint::ClientInfo;
 use crate::error::CloseReason;
-use crate::party::Profile;
 use crate::security::Security;
 use crate::snapshot::{Closed, Connection, Subscription};
 use crate::stats::Traffic;
@@ -19,18 +19,18 @@ use crate::sync::Arc;
 #[derive(Clone, Default)]
 pub(crate) struct ClosedList {
     heads: VecDeque<Head>,
-    /// What the heads do not hold, one behind the other.
+    /// The rest of each record, one behind the other.
     bodies: VecDeque<u8>,
-    /// What times are told from: when the first of all came.
+    /// The origin of all times: the arrival of the first connection.
     origin: Option<Instant>,
 }
 
-/// What is shared with others, or has no number.
+/// The fields of a record that are shared with others or have no numeric form.
 #[derive(Clone)]
 struct Head {
     body_bytes: u32,
     reason: CloseReason,
-    carrier: &'static str,
+    transport: &'static str,
     security: Option<Arc<Security>>,
     account: Option<Arc<str>>,
 }
@@ -40,7 +40,7 @@ impl ClosedList {
         self.heads.len()
     }
 
-    /// How much memory is used.
+    /// Returns the memory in use, in bytes.
     pub(crate) fn len_bytes(&self) -> usize {
         self.heads.len() * size_of::<Head>() + self.bodies.len()
     }
@@ -49,13 +49,13 @@ impl ClosedList {
         let origin = *self.origin.get_or_insert(closed.connection.since);
         let before = self.bodies.len();
         write_closed(&mut Writer { out: &mut self.bodies, origin }, &closed);
-        let Closed { connection: Connection { carrier, security, account, .. }, reason, .. } =
+        let Closed { connection: Connection { transport, security, account, .. }, reason, .. } =
             closed;
         let Ok(body_bytes) = u32::try_from(self.bodies.len() - before) else {
             // Longer than all may be together.
             return self.bodies.truncate(before);
         };
-        self.heads.push_back(Head { body_bytes, reason, carrier, security, account });
+        self.heads.push_back(Head { body_bytes, reason, transport, security, account });
     }
 
     /// Forgets the oldest. False if there is none.
@@ -75,7 +75,7 @@ impl ClosedList {
         }
     }
 
-    /// All, as everybody else knows them.
+    /// Returns all records, the oldest first.
     pub(crate) fn list(mut self) -> Vec<Arc<Closed>> {
         let Some(origin) = self.origin else { return Vec::new() };
         let mut rest: &[u8] = self.bodies.make_contiguous();
@@ -102,7 +102,7 @@ fn write_closed(out: &mut Writer<'_>, closed: &Closed) {
     out.number(connection.subscriptions as u64);
     out.optional(connection.rtt, |out, rtt| out.number(nanos(rtt)));
     out.optional(connection.remote, Writer::address);
-    let Profile { name, lang, version, user } = &*connection.profile;
+    let ClientInfo { name, lang, version, user } = &*connection.client_info;
     for text in [name, lang, version] {
         out.text(text);
     }
@@ -149,7 +149,7 @@ fn read_closed(body: &mut Reader<'_>, head: &Head) -> Option<Closed> {
     let connection = Connection {
         id,
         remote,
-        carrier: head.carrier,
+        transport: head.transport,
         security: head.security.clone(),
         since,
         last_activity,
@@ -157,7 +157,7 @@ fn read_closed(body: &mut Reader<'_>, head: &Head) -> Option<Closed> {
         pending_bytes,
         traffic,
         subscriptions: held,
-        profile: Arc::new(Profile { name, lang, version, user }),
+        client_info: Arc::new(ClientInfo { name, lang, version, user }),
         account,
     };
     Some(Closed { connection, at, reason: head.reason, subscriptions })
@@ -292,7 +292,7 @@ mod tests {
             account: Arc::clone(&account),
         };
         let many = number.is_multiple_of(2);
-        let profile = Profile {
+        let client_info = ClientInfo {
             name: "n".repeat(number as usize).into(),
             lang: "rust".into(),
             version: "1".into(),
@@ -306,7 +306,7 @@ mod tests {
                     1 => Some("192.0.2.1:65535".parse().unwrap()),
                     _ => Some("[2001:db8::1]:4222".parse().unwrap()),
                 },
-                carrier: "tcp",
+                transport: "tcp",
                 security: None,
                 // The first is not the one that came first.
                 since: now + second * 300 - second * number as u32,
@@ -320,7 +320,7 @@ mod tests {
                     out_bytes: 127,
                 },
                 subscriptions: 1000,
-                profile: Arc::new(profile),
+                client_info: Arc::new(client_info),
                 account: many.then(|| Arc::clone(&account)),
             },
             at: now + second * 301,
@@ -342,8 +342,8 @@ mod tests {
         (200..300).for_each(|number| list.push(closed(number, now)));
         let expected: Vec<String> =
             (50..300).map(|number| format!("{:?}", closed(number, now))).collect();
-        let told: Vec<String> = list.clone().list().iter().map(|one| format!("{one:?}")).collect();
-        assert_eq!(told, expected);
+        let sent: Vec<String> = list.clone().list().iter().map(|one| format!("{one:?}")).collect();
+        assert_eq!(sent, expected);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum ClientFault {
     HeadersNotSupported,
     /// `-ERR` from a client.
     #[error("Client Error {}", .0.escaped())]
-    ClientError(Said),
+    ClientError(Quoted),
     /// A control line beyond the limit.
     #[error("maximum control line exceeded")]
     MaxControlLine,
@@ -51,9 +51,9 @@ pub enum ClientFault {
     #[error("Subscription Violation Too Many Tokens - Subject {subject}, SID {}", sid.escaped())]
     TooManyTokens {
         /// The filter.
-        subject: Said,
+        subject: Quoted,
         /// The client's name for the subscription.
-        sid: Said,
+        sid: Quoted,
     },
     /// Wrong credentials, or an operation before any were shown.
     #[error("authentication error")]
@@ -69,10 +69,10 @@ pub enum ClientFault {
     NoRespondersRequiresHeaders,
     /// The user may not publish there.
     #[error("Publish Violation - Subject {0}")]
-    PublishDenied(Said),
+    PublishDenied(Quoted),
     /// The reply subject is one that only the server may use.
     #[error("Publish Violation - Reply {0}")]
-    ReplyDenied(Said),
+    ReplyDenied(Quoted),
     /// The user may not subscribe there, or not with this queue group.
     #[error(
         "Subscription Violation - Subject {subject}{}, SID {}",
@@ -81,11 +81,11 @@ pub enum ClientFault {
     )]
     SubscribeDenied {
         /// The filter.
-        subject: Said,
+        subject: Quoted,
         /// The queue group.
-        queue: Option<Said>,
+        queue: Option<Quoted>,
         /// The client's name for the subscription.
-        sid: Said,
+        sid: Quoted,
     },
     /// The user may not subscribe there any more: the subscription has been ended.
     #[error(
@@ -94,11 +94,11 @@ pub enum ClientFault {
     )]
     SubscriptionRevoked {
         /// The filter.
-        subject: Said,
+        subject: Quoted,
         /// The queue group.
-        queue: Option<Said>,
+        queue: Option<Quoted>,
         /// The client's name for the subscription.
-        sid: Said,
+        sid: Quoted,
     },
     /// A pedantic client published to something that is not a subject.
     #[error("Invalid Publish Subject")]
@@ -123,8 +123,8 @@ pub enum ClientFault {
     Throttled,
 }
 
-/// Credentials that could not be checked have not been found wrong: a client that is told of an
-/// authentication error gives up, while it comes back after this one.
+/// Credentials that could not be checked are not wrong: clients give up after an authentication error, but
+/// come back after [`ClientFault::Throttled`].
 impl From<Denied> for ClientFault {
     fn from(denied: Denied) -> Self {
         match denied {
@@ -223,40 +223,40 @@ impl ClientFault {
 /// stands in, or that is no text.
 ///
 /// ```
-/// use broker_core::error::Said;
+/// use broker_core::error::Quoted;
 ///
-/// assert_eq!(Said::from("a\tb").to_string(), r#""a\tb""#);
-/// assert_eq!(Said::from(&b"gr\xc3\xb6\xc3\x9fe \xff"[..]).to_string(), r#""größe \xff""#);
+/// assert_eq!(Quoted::from("a\tb").to_string(), r#""a\tb""#);
+/// assert_eq!(Quoted::from(&b"gr\xc3\xb6\xc3\x9fe \xff"[..]).to_string(), r#""größe \xff""#);
 /// ```
 #[derive(Clone, Eq, PartialEq)]
-pub struct Said(Box<[u8]>);
+pub struct Quoted(Box<[u8]>);
 
-impl Said {
+impl Quoted {
     /// The same without the quotes.
     pub fn escaped(&self) -> impl fmt::Display + '_ {
         Escaped(&self.0)
     }
 }
 
-impl From<&[u8]> for Said {
+impl From<&[u8]> for Quoted {
     fn from(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 }
 
-impl From<&str> for Said {
+impl From<&str> for Quoted {
     fn from(text: &str) -> Self {
         Self(text.as_bytes().into())
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for Quoted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", Escaped(&self.0))
     }
 }
 
-impl fmt::Debug for Said {
+impl fmt::Debug for Quoted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -406,7 +406,7 @@ mod tests {
             ("\u{10ffff}".as_bytes(), r#""\U0010ffff""#),
             ("größe€ e\u{301} 日本 🎈".as_bytes(), "\"größe€ e\u{301} 日本 🎈\""),
         ] {
-            assert_eq!(Said::from(bytes).to_string(), shown);
+            assert_eq!(Quoted::from(bytes).to_string(), shown);
         }
     }
 

@@ -1,18 +1,18 @@
 //! Message headers, as programs see them.
 //!
 //! On the wire a header block is a version line and `Name: value` lines (ADR-4). Between wire clients it
-//! is passed on byte for byte; this is for in-process clients, who want it read.
+//! is passed on byte for byte; in-process clients get it parsed.
 
 use std::fmt;
 
 /// The line that begins every header block.
 const VERSION: &str = "NATS/1.0";
 
-/// Names and values in the order in which they were added. Names count in their case (ADR-4).
+/// Names and values in the order in which they were added. Names are case-sensitive (ADR-4).
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct HeaderMap(Box<Headers>);
 
-/// Elsewhere, so that a message is small, which mostly has none.
+/// Boxed, because most messages have none.
 #[derive(Clone, Default, Eq, PartialEq)]
 struct Headers {
     status: Option<u16>,
@@ -21,12 +21,12 @@ struct Headers {
 }
 
 impl HeaderMap {
-    /// No headers yet.
+    /// Creates an empty map.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The first value of that name.
+    /// Returns the first value of a name.
     ///
     /// ```
     /// let mut headers = broker_core::HeaderMap::new();
@@ -40,39 +40,39 @@ impl HeaderMap {
         self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// All values of that name.
+    /// Returns all values of a name.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// Replaces all values of that name by this one.
+    /// Replaces all values of a name by one.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let name = name.into();
         self.0.fields.retain(|(other, _)| *other != name);
         self.0.fields.push((name, value.into()));
     }
 
-    /// Adds a value, beside those that are there.
+    /// Adds a value, beside those of the same name.
     pub fn append(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.0.fields.push((name.into(), value.into()));
     }
 
-    /// All names and values, in order.
+    /// Returns all names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Is there nothing at all?
+    /// Returns true without fields and status.
     pub fn is_empty(&self) -> bool {
         self.0.fields.is_empty() && self.0.status.is_none()
     }
 
-    /// The status behind the version, as in 503 for no responders.
+    /// Returns the status behind the version: 503 for no responders.
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// The words behind the status.
+    /// Returns the description behind the status.
     pub fn description(&self) -> Option<&str> {
         self.0.description.as_deref()
     }
@@ -82,7 +82,7 @@ impl HeaderMap {
         Self(Box::new(Headers { status: Some(503), description: None, fields }))
     }
 
-    /// Reads a block; `None` if it is not one.
+    /// Parses a block; `None` if it is malformed.
     pub(crate) fn parse(block: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(block);
         let mut lines = text.split("\r\n");
@@ -101,7 +101,7 @@ impl HeaderMap {
         Some(headers)
     }
 
-    /// Writes the block.
+    /// Encodes the block.
     ///
     /// # Errors
     ///

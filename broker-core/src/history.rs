@@ -1,4 +1,4 @@
-//! What is remembered of those who are gone.
+//! Records and totals of closed connections.
 
 use std::collections::HashMap;
 
@@ -8,37 +8,37 @@ use crate::snapshot::{AuthFailure, Closed};
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::Arc;
 
-/// How much memory the list of closed connections may take. With names as clients have them, the
+/// The bound of the list of closed connections, in bytes. With the names that clients usually have, the
 /// default of 10,000 connections takes a quarter of it; but a client chooses its name.
 const CLOSED_BYTES: usize = 16 << 20;
 
-/// See the module.
+/// Records and totals of closed connections.
 #[derive(Default)]
 pub(crate) struct History {
-    /// How many parties have left an account.
+    /// The number of departures from accounts.
     departures: u64,
-    accounts: HashMap<Arc<str>, Past>,
+    accounts: HashMap<Arc<str>, PastTraffic>,
     reasons: HashMap<CloseReason, u64>,
     auth_failures: HashMap<AuthFailure, u64>,
     closed: ClosedList,
 }
 
-/// What those did who have left an account.
+/// Totals of the endpoints that have left an account.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Past {
+pub(crate) struct PastTraffic {
     pub(crate) traffic: Traffic,
     pub(crate) interest: InterestStats,
     pub(crate) slow_consumers: u64,
 }
 
-/// The past of all accounts, and how many departures it is of.
-pub(crate) struct Departed {
+/// Totals of the departures from all accounts.
+pub(crate) struct DepartedTotals {
     pub(crate) departures: u64,
-    pub(crate) accounts: HashMap<Arc<str>, Past>,
+    pub(crate) accounts: HashMap<Arc<str>, PastTraffic>,
 }
 
 impl History {
-    /// A party has left an account, with what it did there. Returns which departure that is.
+    /// Adds the totals of an endpoint that leaves an account. Returns the number of the departure.
     pub(crate) fn note_departure(
         &mut self,
         account: &Arc<str>,
@@ -56,7 +56,7 @@ impl History {
         *self.auth_failures.entry(failure).or_default() += 1;
     }
 
-    /// A connection is gone. `max`: how many to remember.
+    /// Records a closed connection. `max`: the number of records to keep.
     pub(crate) fn note_closed(&mut self, closed: Closed, max: usize) {
         *self.reasons.entry(closed.reason).or_default() += 1;
         if closed.reason.is_slow_consumer()
@@ -74,7 +74,7 @@ impl History {
         self.closed.shrink();
     }
 
-    /// How many connections ended for which reason.
+    /// Returns the number of closed connections by reason.
     pub(crate) fn reasons(&self) -> Vec<(CloseReason, u64)> {
         let mut reasons: Vec<_> = self.reasons.iter().map(|(reason, n)| (*reason, *n)).collect();
         reasons.sort_by_key(|(reason, _)| reason.to_string());
@@ -91,13 +91,13 @@ impl History {
         failures
     }
 
-    /// Those that are remembered. `max`: how many may be.
+    /// Returns at most `max` records.
     pub(crate) fn closed(&mut self, max: usize) -> ClosedList {
         self.forget_beyond(max);
         self.closed.clone()
     }
 
-    pub(crate) fn departed(&self) -> Departed {
-        Departed { departures: self.departures, accounts: self.accounts.clone() }
+    pub(crate) fn departed(&self) -> DepartedTotals {
+        DepartedTotals { departures: self.departures, accounts: self.accounts.clone() }
     }
 }

@@ -1,4 +1,4 @@
-//! Names that the broker gives: server ids in nkey form, and inboxes.
+//! Generated names: server ids in the form of nkeys, and inboxes.
 
 use crate::random::Random;
 
@@ -21,7 +21,7 @@ pub(crate) fn server_id(random: &mut Random) -> String {
     base32(&raw)
 }
 
-/// 22 characters that nobody else has, in the form of NATS's own ids.
+/// 22 random characters, in the form of NATS's ids.
 pub(crate) fn unique(random: &mut Random) -> String {
     (0..22).map(|_| char::from(BASE62[random.below(62)])).collect()
 }

@@ -1,17 +1,15 @@
-//! How long messages are on their way through the broker, in buckets.
+//! Histograms of the time that messages take through the broker.
 //!
-//! Two things are measured, neither of which costs a message anything: of one in so many chunks of
-//! input, how long it took until all that it brought was written to where it was going; and, whenever a
-//! client's link was full, how long what waited for it had to wait.
+//! Two times are measured, neither at a cost to each message: from a read to the end of the flush that
+//! follows, for one chunk of input in 61; and the time that a queue waits while the client's transport
+//! is full.
 
 use std::time::Duration;
 
-use crate::backlogs::Backlogs;
-use crate::outlet::QueueMemory;
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
-/// The upper bounds of the buckets: a message takes some microseconds where nothing is in its way, and
-/// seconds where its receiver does not read. `write_deadline`, by default ten seconds, ends it.
+/// The upper bounds of the buckets: a message takes some microseconds normally, and seconds if its
+/// receiver does not read. `write_deadline`, by default ten seconds, is the longest wait.
 pub const BOUNDS: [Duration; 19] = [
     Duration::from_micros(10),
     Duration::from_micros(25),
@@ -34,19 +32,19 @@ pub const BOUNDS: [Duration; 19] = [
     Duration::from_secs(10),
 ];
 
-/// How long something took, each time that it was measured.
+/// A histogram of durations.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Histogram {
-    /// How often it took no longer than the bound at this place of [`BOUNDS`], and longer than the bound
-    /// before; the last is for what took longer than all.
+    /// The number of durations up to the bound at this place of [`BOUNDS`] and above the one before it;
+    /// the last is for longer ones.
     pub counts: [u64; BOUNDS.len() + 1],
-    /// All times together.
+    /// The sum of all durations.
     pub sum: Duration,
 }
 
 impl Histogram {
-    /// How often it was measured.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -65,17 +63,7 @@ pub struct Latencies {
     pub queue_wait: Histogram,
 }
 
-/// What all outlets of a broker count together.
-#[derive(Debug, Default)]
-pub(crate) struct Queues {
-    /// What waits in all of them.
-    pub(crate) pending_bytes: AtomicUsize,
-    pub(crate) memory: Arc<QueueMemory>,
-    pub(crate) backlogs: Backlogs,
-    pub(crate) waits: Times,
-}
-
-/// A histogram that anybody adds to.
+/// A histogram that any thread adds to.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     counts: [AtomicU64; BOUNDS.len() + 1],

@@ -1,13 +1,13 @@
 //! The transport-agnostic core of natsd, a NATS-compatible message broker: bytes and commands in, bytes
 //! and events out. It has no socket, clock, thread, runtime or file of its own.
 //!
-//! A program that wants a broker inside of it, and no network:
+//! A program that embeds a broker without any network:
 //!
 //! ```
-//! use std::time::Instant;
+//! use std::time::{Instant, SystemTime};
 //! use broker_core::{Broker, Options};
 //!
-//! let broker = Broker::new(Options::default(), Instant::now);
+//! let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
 //! let client = broker.client();
 //! # futures_executor::block_on(async {
 //! let mut orders = client.subscribe("orders.*").await?;
@@ -18,22 +18,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
-//! Whoever brings a transport passes a connection's bytes to a [`ClientSession`](session::ClientSession),
-//! and writes what its outlet hands to a [`Link`](outlet::Link):
+//! A transport passes the bytes of a connection to a [`ClientSession`](session::ClientSession), and writes
+//! what the session's byte queue hands to a [`WriteHandle`](endpoint::WriteHandle):
 //!
 //! ```
 //! # use std::io::{self, IoSlice};
 //! # use std::sync::{Arc, Mutex};
-//! # use std::time::Instant;
+//! # use std::time::{Instant, SystemTime};
 //! # use broker_core::{Broker, Options};
-//! use broker_core::outlet::{Link, Work};
+//! use broker_core::endpoint::{Scratch, WriteHandle};
 //! use broker_core::session::client::Arrival;
 //!
-//! /// A real one writes to its socket without waiting.
+//! /// Stands for a socket that never blocks.
 //! #[derive(Clone, Default)]
 //! struct Memory(Arc<Mutex<Vec<u8>>>);
 //!
-//! impl Link for Memory {
+//! impl WriteHandle for Memory {
 //!     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
 //!         let mut written = self.0.lock().unwrap();
 //!         pieces.iter().for_each(|piece| written.extend_from_slice(piece));
@@ -43,53 +43,56 @@
 //!     fn wake(&self) {}
 //! }
 //!
-//! let broker = Broker::new(Options::default(), Instant::now);
-//! let (link, mut work, now) = (Memory::default(), Work::new(), Instant::now());
-//! let mut session = broker.open(Arrival::default(), Box::new(link.clone()), now, &mut work);
-//! session.receive(now, b"SUB greetings 1\r\nPUB greetings 5\r\nhello\r\n", None, &mut work);
+//! let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
+//! let (socket, mut scratch, now) = (Memory::default(), Scratch::new(), Instant::now());
+//! let mut session = broker.open(Arrival::default(), Box::new(socket.clone()), now, &mut scratch);
+//! session.receive(now, b"SUB greetings 1\r\nPUB greetings 5\r\nhello\r\n", None, &mut scratch);
 //!
-//! let written = String::from_utf8(link.0.lock().unwrap().clone()).unwrap();
+//! let written = String::from_utf8(socket.0.lock().unwrap().clone()).unwrap();
 //! assert!(written.starts_with("INFO {"));
 //! assert!(written.ends_with("MSG greetings 1 5\r\nhello\r\n"));
 //! ```
 //!
-//! # The way of a message
+//! # The path of a message
 //!
 //! ```text
 //!          bytes                                                     bytes
 //!            │                                                         ▲
 //!  2 proto::parser     bytes → operation, without a copy               │
-//!  3 session           what this party may do now          7 outlet    │  a bounded queue for each receiver
-//!  4 auth              may it publish here?                6 deliver ──┘  each match, one of each queue group
-//!            └───────────▶ 5 interest: who wants the subject? ────▶┘
+//!  3 session           what this client may do now         7 endpoint  │  a bounded queue for each receiver
+//!  4 auth              the permission to publish           6 routing ──┘  each match, one of each queue group
+//!            └───────────▶ 5 interest: the subscriptions that match ──▶┘
 //! ```
 //!
-//! (Stages 1 and 8, reading and writing, are the transport's.) There is one way in, a session, and one
-//! way out, an outlet; the in-process [`Client`] is a session like any other, that speaks no bytes.
+//! Stages 1 and 8, reading and writing, belong to the transport. A session is the only way in, a
+//! destination of an endpoint the only way out; the in-process [`Client`] is a session without bytes.
 //!
-//! # Where things stand
+//! # Modules, lowest layer first
 //!
-//! | module | what it knows |
+//! | module | knows |
 //! | --- | --- |
-//! | [`subject`] | what subjects and filters are |
-//! | [`proto`] | bytes to operations and back; no policy |
-//! | [`session`] | what a connection may do in its state: each kind a type of its own |
-//! | [`auth`] | who is let in, and what they may do |
-//! | [`account`] | one isolated subject space |
-//! | `interest` | who wants a subject: a trie, and a cache in front of it |
-//! | `deliver` | one message to its matches |
-//! | [`outlet`] | queues, and what happens when they are full |
 //! | [`limits`] | every limit with its default and its reason |
-//! | [`error`] | faults of clients, why connections end, and the one table between the two |
-//! | [`stats`] | counters |
-//! | [`latency`] | how long messages are on their way |
-//! | [`snapshot`] | what is seen from outside: connections, accounts, subscriptions |
+//! | [`subject`] | subjects and filters |
+//! | [`error`] | faults of clients, close reasons, and the one table between the two |
+//! | [`proto`] | bytes to operations and back; no policy |
+//! | [`stats`], [`latency`] | counters and histograms |
+//! | `interest` | the subscriptions that match a subject: an index, and a cache for each session |
+//! | [`auth`] | authentication, permissions |
+//! | [`endpoint`] | one connected party as others see it: kind, queue, subscriptions, counters |
+//! | [`account`] | one isolated subject space |
+//! | `routing` | one message to its matches |
+//! | [`snapshot`] | connections, accounts and subscriptions as monitoring shows them |
+//! | `shared` | what all sessions of one broker share |
+//! | [`session`] | the rules of one party as a state machine; each kind is a type of its own |
+//! | `broker` | [`Broker`], the handle |
+//!
+//! Arrows only point down: `.ci/run arrows` holds the modules to that.
 //!
 //! # What it promises
 //!
 //! - No bytes from a peer make it panic, or hold more memory than [`Limits`] say.
 //! - A receiver that cannot keep up costs only itself.
-//! - Every publisher's messages to one subscriber arrive in the order sent.
+//! - The messages of one publisher to one subscriber arrive in the order sent.
 //! - After warm-up a small message between two connections allocates nothing.
 //! - On the wire a NATS client cannot tell it from nats-server 2.14, but for the few places listed with
 //!   the project, where following it would be wrong.
@@ -98,20 +101,18 @@
 //! # Stability
 //!
 //! Below 1.0 a minor version may change the API. [`Broker`], [`Client`], [`Options`], [`Limits`] and
-//! [`auth`] are meant to stay as they are; [`session`] and [`outlet`], which only transports need, may
-//! still move. It needs Rust 1.95.
+//! [`auth`] are meant to stay as they are; [`session`] and [`endpoint`], which only transports need, may
+//! still change. It needs Rust 1.95.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod account;
 pub mod auth;
 mod backlogs;
-mod batch;
 mod broker;
-pub mod carrier;
+mod clock;
 mod closed;
-mod counted;
-mod deliver;
+pub mod endpoint;
 pub mod error;
 mod headers;
 mod history;
@@ -120,35 +121,37 @@ mod interest;
 pub mod latency;
 pub mod limits;
 mod message;
-mod news;
-pub mod outlet;
-mod party;
+mod options;
 #[cfg(feature = "testing")]
 pub mod probe;
 pub mod proto;
 mod random;
-mod receiver;
+mod routing;
 mod security;
 pub mod session;
-mod sids;
+mod shared;
 pub mod snapshot;
 pub mod stats;
 pub mod subject;
-mod subscription;
+mod subject_counts;
 mod sync;
 mod table;
 mod trace;
+pub mod transport;
 
-pub use broker::{Applied, Broker, Clock, LeavingOrder, Options};
-pub use counted::SubjectCount;
+pub use broker::{Broker, LameDuckOrder};
+pub use clock::Clock;
+pub use endpoint::Applied;
 pub use error::{ClientFault, CloseReason};
 pub use headers::{HeaderMap, InvalidHeader};
 pub use limits::Limits;
 pub use message::Message;
-pub use news::Settled;
+pub use options::Options;
 pub use security::{PeerCertificate, Security};
 pub use session::local::{Client, PublishError, RequestError, SubscribeError, Subscriber};
+pub use shared::ChangeReport;
 pub use subject::{Subject, SubjectError, SubjectFilter};
+pub use subject_counts::SubjectCount;
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

@@ -19,9 +19,8 @@ pub struct Limits {
     pub max_payload_bytes: usize,
     /// How much may wait for one slow receiver before it is cut. `max_pending`, NATS 2.14: 64 MiB.
     pub max_pending_bytes: usize,
-    /// How much memory may be held by what waits for all receivers together; past it the one that holds
-    /// most is cut. Blocks count whole, and a large message that several receivers share counts for each
-    /// of them. The default knows nothing of the machine: set what it can spare.
+    /// The memory of all queues together; past it the receiver that holds most is cut. Blocks count whole,
+    /// and a large message that several receivers share counts for each of them. The default knows nothing of the machine: set what it can spare.
     /// Ours: NATS has no such bound, so that a few dozen stalled clients can exhaust its memory.
     pub max_pending_total_bytes: usize,
     /// How many clients may be connected; `None` for no limit. `max_connections`, NATS 2.14: 65,536.
@@ -79,12 +78,12 @@ pub(crate) const PRE_AUTH_READ_BYTES: usize = 8 << 10;
 /// How many connections there may be at once that have not shown yet who they are, where they must, or have
 /// not finished a handshake: all of them at their most hold 64 MiB. Past it the one that came first is
 /// cut. Ours: NATS has no such bound.
-pub const MAX_STRANGERS: usize = 4096;
+pub const MAX_UNAUTHENTICATED: usize = 4096;
 
 /// What one of them holds at most, by whatever way it comes.
-pub const STRANGER_BYTES: usize = 16 << 10;
+pub const UNAUTHENTICATED_BYTES: usize = 16 << 10;
 
-/// How much memory the permissions to answer of one client may take (`allow_responses`): a quarter of
+/// The memory of the reply permissions of one client (`allow_responses`): a quarter of
 /// what it may have pending by default, some 90,000 requests with inboxes of usual length that are
 /// still to be answered, which a service with two minutes to answer gathers at 700 a second. Past it
 /// the oldest is lost. Ours: NATS 2.14 holds any number.
@@ -111,10 +110,10 @@ pub(crate) const CROWDED_SHARE: usize = 4;
 /// See [`CROWDED_SHARE`].
 pub(crate) const PATIENCE_STEP_SHARE: usize = 1024;
 
-/// How often a publisher that waits sees whether its receiver reads.
+/// The interval at which a waiting publisher checks whether its receiver reads.
 pub(crate) const PATIENCE_LOOK: Duration = Duration::from_millis(100);
 
-/// How long a publisher waits for one receiver before it is heard again, for one chunk of input.
+/// The longest wait of a publisher for one receiver, for each chunk of input.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many messages to one subject are delivered together, receiver by receiver.
@@ -125,7 +124,7 @@ pub(crate) const RUN_MESSAGES: usize = 1024;
 pub(crate) const BATCH_RUNS: usize = 16;
 
 /// A run is dealt to the members of a queue group of up to this many: more, and few would get several.
-pub(crate) const DEALT_MEMBERS: usize = 128;
+pub(crate) const DISTRIBUTED_MEMBERS: usize = 128;
 
 /// The most subjects whose matches one session remembers. A session that publishes to more falls
 /// back to the account's interest for the rest.
@@ -142,23 +141,23 @@ pub(crate) const CACHED_SUBJECT_BYTES: usize = 512;
 pub const MAX_COUNTED_SUBJECTS: usize = 64;
 
 /// How many messages may wait in one in-process subscription. async-nats has the same bound.
-pub const MAILBOX_MESSAGES: usize = 65_536;
+pub const LOCAL_QUEUE_MESSAGES: usize = 65_536;
 
-/// How many entries (subscriptions, sessions) one slice of work goes through that grows with what there is. A
+/// The number of entries (subscriptions, sessions) of one slice of work that grows with their number. A
 /// tenth of a millisecond, so that even a worker that has nothing but such slices to do comes back to its
 /// sockets within some.
 pub(crate) const SLICE: usize = 128;
 
-/// How many operations that are no messages a session does before others have their turn. A SUB takes a
-/// microsecond or two, and a chunk of input holds thousands of them.
+/// The number of operations other than messages that a session does before others have their turn. A SUB
+/// takes a microsecond or two, and a chunk of input holds thousands of them.
 pub(crate) const OPERATIONS_A_TURN: usize = 1024;
 
-/// How many subscriptions are taken out of the interest under one lock when a client leaves: about ten
-/// microseconds, which others may have to wait.
+/// The number of subscriptions that are removed from the interest under one lock when a client leaves: about
+/// ten microseconds, which others may have to wait.
 pub(crate) const UNSUBSCRIBE_BATCH: usize = 32;
 
-/// How many slices in a row are left out in favour of others who wait for the interest. Who is woken has it
-/// after one or two; the rest is for a machine whose processors do something else.
+/// The number of slices in a row that are left out in favour of others who wait for the interest. A woken
+/// thread has it after one or two; the rest is for a machine whose processors do something else.
 pub(crate) const PATIENCE_SLICES: u8 = 64;
 
 /// When the server goes: how long an answer is waited for. What the clients of NATS give a request by
@@ -174,9 +173,9 @@ pub(crate) const HOLD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// When the server goes: how many open requests of one client, and to it, are watched. A client with
 /// more has its further ones waited for only by chance.
-pub(crate) const WATCHED_REQUESTS: usize = 64 << 10;
+pub(crate) const TRACKED_REQUESTS: usize = 64 << 10;
 
-const _: () = assert!(PRE_AUTH_READ_BYTES < STRANGER_BYTES);
-const _: () = assert!(MAX_STRANGERS * STRANGER_BYTES <= 64 << 20);
+const _: () = assert!(PRE_AUTH_READ_BYTES < UNAUTHENTICATED_BYTES);
+const _: () = assert!(MAX_UNAUTHENTICATED * UNAUTHENTICATED_BYTES <= 64 << 20);
 const _: () = assert!(FLUSH_AT_BYTES < FLUSH_ALL_AT_BYTES);
 const _: () = assert!(SLICE.is_multiple_of(UNSUBSCRIBE_BATCH));

@@ -1,20 +1,20 @@
-//! A message as an in-process client gets it.
+//! Messages of in-process clients.
 
 use bytes::Bytes;
 
 use crate::headers::HeaderMap;
 use crate::subject::Subject;
 
-/// A message, owned. async-nats has the same fields.
+/// An owned message, with the fields of async-nats.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Message {
-    /// What it was published to.
+    /// The subject that it was published to.
     pub subject: Subject,
-    /// Where an answer goes.
+    /// The reply subject.
     pub reply: Option<Subject>,
-    /// Its headers; `None` if it came without, or with a block that cannot be read.
+    /// The headers; `None` without headers, or with a block that cannot be parsed.
     pub headers: Option<HeaderMap>,
-    /// Its payload.
+    /// The payload.
     pub payload: Bytes,
 }

@@ -1,80 +1,73 @@
-//! A seam for test kits (cargo feature `testing`): somebody who sees each message before it is delivered,
-//! decides what becomes of it, and reads along what is said.
+//! Probes for test kits (cargo feature `testing`). A probe sees each message before it is delivered, decides its
+//! fate, and reads the protocol lines of connections.
 //!
-//! Without the feature nothing of this is compiled, and the way of a message is what it was.
+//! None of this is compiled without the feature.
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use crate::account::Account;
-use crate::broker::Broker;
-use crate::carrier::Carrier;
-use crate::deliver::{deliver_run, flush_touched};
 use crate::headers::HeaderMap;
-use crate::interest::{Interested, Matches};
 use crate::message::Message;
-use crate::outlet::{Mailboxes, Run, Work};
 use crate::proto::Publish;
-use crate::random::Random;
-use crate::receiver::Receiver;
 use crate::subject::{Subject, SubjectFilter};
-use crate::subscription::Subscription;
 use crate::sync::Arc;
 
-/// Watches a broker, and may interfere.
+/// Observes a broker and may interfere.
 ///
-/// It is called while a message is on its way: it must not wait, and not publish. To publish what it
-/// has kept it calls [`Broker::release`] at another time.
+/// It is called during a delivery: it must neither block nor publish. A message that it has held is published
+/// later, by `Broker::release`.
 pub trait Probe: Send + Sync + 'static {
-    /// A message that its publisher may publish is about to be delivered. What becomes of it?
+    /// Decides the fate of a message that has passed the permissions of its publisher.
     fn pass(&self, message: &Passing<'_>) -> Fate {
         let _ = message;
         Fate::DELIVER
     }
 
-    /// Is [`Self::line`] called at all? Asked once for each connection.
+    /// Returns true if [`Self::line`] is to be called. Asked once for each connection.
     fn wants_lines(&self) -> bool {
         false
     }
 
-    /// A connection has said a line (`<<-`), or is told one (`->>`), as tracing shows it.
+    /// Receives a line that a connection has sent (`<<-`) or is sent (`->>`), as tracing shows it.
     fn line(&self, client: &str, line: fmt::Arguments<'_>) {
         let _ = (client, line);
     }
 }
 
-/// A message on its way.
+/// A message between permission and delivery.
 pub struct Passing<'a> {
-    account: &'a Account,
-    from: &'a Receiver,
-    subject: &'a [u8],
-    message: &'a Publish<'a>,
+    pub(crate) account: &'a Arc<str>,
+    pub(crate) from: u64,
+    pub(crate) is_from_connection: bool,
+    pub(crate) wants_echo: bool,
+    pub(crate) subject: &'a [u8],
+    pub(crate) message: &'a Publish<'a>,
 }
 
 impl Passing<'_> {
-    /// The account it is published in.
+    /// The account that it is published in.
     pub fn account(&self) -> &str {
-        &self.account.name
+        self.account
     }
 
-    /// The number of the connection or in-process client that publishes it.
+    /// The id of the connection or in-process client that publishes it.
     pub fn from(&self) -> u64 {
-        self.from.id
+        self.from
     }
 
-    /// Is it a connection, not an in-process client?
+    /// Returns true if a connection publishes it, false for an in-process client.
     pub fn is_from_connection(&self) -> bool {
-        self.from.is_connection
+        self.is_from_connection
     }
 
-    /// Would a subscription to `filter` get it?
+    /// Returns true if a subscription to `filter` matches it.
     pub fn matches(&self, filter: &SubjectFilter) -> bool {
         filter.matches_bytes(self.subject)
     }
 
-    /// A copy.
+    /// Copies it.
     pub fn to_message(&self) -> Message {
         let message = self.message;
         Message {
@@ -85,13 +78,13 @@ impl Passing<'_> {
         }
     }
 
-    /// A copy that can be [released](Broker::release) later.
+    /// Copies it so that `Broker::release` can deliver it later.
     pub fn hold(&self) -> Held {
         let message = self.message;
         Held {
-            account: Arc::clone(&self.account.name),
-            from: self.from.id,
-            echo: self.from.wants_echo(),
+            account: Arc::clone(self.account),
+            from: self.from,
+            echo: self.wants_echo,
             subject: self.subject.into(),
             reply: message.reply.into(),
             header_len: message.header_len,
@@ -101,33 +94,32 @@ impl Passing<'_> {
     }
 }
 
-/// What becomes of a message.
+/// The fate of a message.
 #[derive(Debug, Default)]
 pub struct Fate {
-    /// How often it is delivered: not at all, once, or more. Of one that is not nobody is told, as if a
-    /// network had lost it.
+    /// The number of times that it is delivered. With 0 nobody learns of it, as if a network had lost it.
     pub copies: u32,
-    /// What is delivered right behind it.
+    /// Messages that are delivered directly after it.
     pub then: Vec<Held>,
 }
 
 impl Fate {
-    /// It is delivered, as if nobody had watched.
+    /// Delivers it as if there were no probe.
     pub const DELIVER: Self = Self { copies: 1, then: Vec::new() };
-    /// It is lost.
+    /// Loses it.
     pub const LOSE: Self = Self { copies: 0, then: Vec::new() };
 }
 
-/// A message that was taken off its way.
+/// A message that was held back.
 pub struct Held {
-    account: Arc<str>,
-    from: u64,
-    echo: bool,
-    subject: Box<[u8]>,
-    reply: Box<[u8]>,
-    header_len: Option<usize>,
-    sizes: Box<[u8]>,
-    body: Bytes,
+    pub(crate) account: Arc<str>,
+    pub(crate) from: u64,
+    pub(crate) echo: bool,
+    pub(crate) subject: Box<[u8]>,
+    pub(crate) reply: Box<[u8]>,
+    pub(crate) header_len: Option<usize>,
+    pub(crate) sizes: Box<[u8]>,
+    pub(crate) body: Bytes,
 }
 
 impl fmt::Debug for Held {
@@ -136,9 +128,9 @@ impl fmt::Debug for Held {
     }
 }
 
-/// Where a broker keeps its probe; all its accounts and sessions look there.
+/// The slot for the probe of a broker, shared by its accounts and sessions.
 #[derive(Default)]
-pub(crate) struct Seam(OnceLock<Box<dyn Probe>>);
+pub(crate) struct Seam(pub(crate) OnceLock<Box<dyn Probe>>);
 
 impl Seam {
     pub(crate) fn probe(&self) -> Option<&dyn Probe> {
@@ -147,102 +139,5 @@ impl Seam {
 
     pub(crate) fn wants_lines(&self) -> bool {
         self.probe().is_some_and(Probe::wants_lines)
-    }
-}
-
-impl Broker {
-    /// Has somebody watch, for as long as the broker lives. False if somebody does already.
-    pub fn set_probe(&self, probe: impl Probe) -> bool {
-        self.shared().seam.0.set(Box::new(probe)).is_ok()
-    }
-
-    /// Delivers a message that a probe has held, past the probe, to whoever wants it now.
-    pub fn release(&self, held: &Held) {
-        let shared = self.shared();
-        let account = shared.account(&held.account);
-        let mut work = Work::new();
-        work.start_by(shared.clock);
-        held.deliver(&account, &mut Random::new(shared.next_seed()), &mut work);
-        flush_touched(&mut work);
-        shared.guard_total(&shared.options.load().limits);
-    }
-
-    /// Does somebody, in any account, get everything that is published to `filter`?
-    pub fn is_subscribed(&self, filter: &SubjectFilter) -> bool {
-        self.shared().all_accounts().iter().any(|account| {
-            // Wildcards match themselves as if they were tokens; that they match more than that is seen
-            // by comparing the filters.
-            let mut matches = Matches::default();
-            account.interest.collect(filter.as_bytes(), &mut matches);
-            let all = matches.plain.iter().chain(matches.groups().iter().flatten());
-            all.filter_map(|one| SubjectFilter::parse(one.filter()).ok())
-                .any(|one| one.covers(filter))
-        })
-    }
-
-    /// Tells a connection something beyond the protocol's turn: the bytes of whole lines. False if there
-    /// is none of that number.
-    pub fn tell(&self, id: u64, lines: impl Into<Bytes>) -> bool {
-        let lines = lines.into();
-        let Some(receiver) = self.shared().receiver(id) else { return false };
-        let is_told = receiver.news.leave(None, |news| news.lines.push(lines));
-        if is_told {
-            receiver.outlet.wake();
-        }
-        is_told
-    }
-}
-
-impl Held {
-    fn deliver(&self, account: &Account, random: &mut Random, work: &mut Work) {
-        let message = Publish {
-            subject: &self.subject,
-            reply: &self.reply,
-            header_len: self.header_len,
-            body: &self.body,
-            sizes: &self.sizes,
-            tail: None,
-        };
-        let run = Run {
-            subject: &self.subject,
-            messages: std::slice::from_ref(&message),
-            shared: Some(&self.body),
-            parsed: None,
-            foreseen: None,
-        };
-        // Its publisher may be gone; all that delivery asks of it is whether it wants its own messages.
-        let outlet = Arc::new(Mailboxes::default());
-        let from = Receiver::new(self.from, 0, None, Carrier::Memory, work.now(), outlet, false);
-        from.set_echo(self.echo);
-        let mut matches = Matches::default();
-        account.interest.collect(&self.subject, &mut matches);
-        deliver_run(account, &from, &run, &matches, random, work, |_, _| ());
-    }
-}
-
-/// [`deliver_run`] with somebody watching: message by message.
-pub(crate) fn deliver_watched<'a>(
-    account: &Account,
-    from: &Receiver,
-    run: &Run<'a>,
-    matches: &Matches<Subscription>,
-    random: &mut Random,
-    work: &mut Work,
-    mut unheard: impl FnMut(&Publish<'a>, &mut Work),
-) {
-    let Some(probe) = account.seam.probe() else { return };
-    for message in run.messages {
-        let fate = probe.pass(&Passing { account, from, subject: run.subject, message });
-        let one = Run { messages: std::slice::from_ref(message), ..*run };
-        for copy in 0..fate.copies {
-            deliver_run(account, from, &one, matches, random, work, |message, work| {
-                if copy == 0 {
-                    unheard(message, work);
-                }
-            });
-        }
-        for held in fate.then {
-            held.deliver(account, random, work);
-        }
     }
 }

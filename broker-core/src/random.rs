@@ -17,7 +17,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, each about as likely as any other; 0 if `bound` is 0.
+    /// Returns a number below `bound`, each with almost equal probability; 0 if `bound` is 0.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         // Lemire's multiply-and-shift: the bias is below bound / 2^64.
         let wide = u128::from(self.next_u64()) * (bound as u128);

@@ -1,21 +1,21 @@
-//! How a connection is secured.
+//! TLS parameters of a connection.
 
 use crate::auth::Certificate;
 use crate::sync::Arc;
 
-/// What the carrier of a connection says of its TLS.
+/// TLS parameters of a connection.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Security {
     /// `1.2` or `1.3`.
     pub version: &'static str,
-    /// As IANA calls it: `TLS_AES_128_GCM_SHA256`.
+    /// The IANA name of the cipher suite: `TLS_AES_128_GCM_SHA256`.
     pub cipher_suite: &'static str,
     /// The handshake came before INFO.
     pub is_first: bool,
-    /// The certificates that the client showed, its own first.
+    /// The certificate chain of the client, the end entity first.
     pub peers: Vec<PeerCertificate>,
-    /// The names in its own.
+    /// The names in the end entity certificate.
     pub certificate: Option<Arc<Certificate>>,
 }
 
@@ -23,10 +23,10 @@ pub struct Security {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PeerCertificate {
-    /// Whose it is.
+    /// The subject.
     pub subject: String,
     /// SHA-256 of its public key (SubjectPublicKeyInfo).
     pub spki_sha256: [u8; 32],
-    /// SHA-256 of all of it.
+    /// SHA-256 of the certificate.
     pub sha256: [u8; 32],
 }

@@ -1,70 +1,64 @@
-//! What is seen of a broker from outside: its connections, accounts and subscriptions at one moment.
+//! Snapshots of connections, accounts and subscriptions, for monitoring.
 //!
-//! Everything here is added up, when somebody asks, from what sessions count for themselves. Nothing on
-//! the way of a message knows that it is watched.
+//! Sessions count for themselves; a snapshot adds up on request. The path of a message does not know of
+//! it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::account::SYSTEM;
 use crate::auth::Denied;
-use crate::broker::{Broker, Shared};
+pub use crate::endpoint::ClientInfo;
+use crate::endpoint::{Endpoint, Subscription as Held};
 use crate::error::CloseReason;
-use crate::history::Departed;
 use crate::interest::Interested;
-pub use crate::party::Profile;
-use crate::receiver::Receiver;
 use crate::security::Security;
-use crate::stats::{InterestStats, Stats, Traffic};
-use crate::subject::{Subject, SubjectFilter};
-use crate::subscription::Subscription as Held;
+use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, Ordering};
 
-/// How many subscriptions of a closed connection are remembered.
+/// The number of subscriptions that are remembered of a closed connection.
 const CLOSED_SUBSCRIPTIONS: usize = 256;
 
 /// A connection of the wire protocol.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Connection {
-    /// Its number, `cid`.
+    /// The connection id, `cid`.
     pub id: u64,
-    /// Where it comes from; `None` for one inside of the process.
+    /// The remote address; `None` for a connection inside the process.
     pub remote: Option<SocketAddr>,
-    /// What brings its bytes: `tcp`, `websocket`, `unix` or `memory`.
-    pub carrier: &'static str,
-    /// How it is secured.
+    /// The transport: `tcp`, `websocket`, `unix`, `memory` or `stream`.
+    pub transport: &'static str,
+    /// The TLS parameters.
     pub security: Option<Arc<Security>>,
-    /// When it came.
+    /// The time of arrival.
     pub since: Instant,
-    /// When it last published, subscribed or was delivered something.
+    /// The time when it last published, subscribed or received a message.
     pub last_activity: Instant,
-    /// The last round trip that was measured.
+    /// The last measured round trip.
     pub rtt: Option<Duration>,
-    /// What waits for it, in bytes.
+    /// The bytes in its queue.
     pub pending_bytes: usize,
-    /// What it sent and got.
+    /// The messages and bytes sent and received.
     pub traffic: Traffic,
-    /// How many subscriptions it has.
+    /// The number of its subscriptions.
     pub subscriptions: usize,
-    /// What it says of itself.
-    pub profile: Arc<Profile>,
-    /// The account it is in; none before it is let in.
+    /// Client metadata from CONNECT.
+    pub client_info: Arc<ClientInfo>,
+    /// The account; `None` before authentication.
     pub account: Option<Arc<str>>,
 }
 
-/// A connection that is gone.
+/// A closed connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Closed {
-    /// What it was in the end.
+    /// The connection as it was at the end.
     pub connection: Connection,
-    /// When it ended.
+    /// The time of the close.
     pub at: Instant,
-    /// Why.
+    /// The reason of the close.
     pub reason: CloseReason,
-    /// Its subscriptions, the first of them if there were many.
+    /// Its subscriptions, at most 256 of them.
     pub subscriptions: Box<[Subscription]>,
 }
 
@@ -72,29 +66,31 @@ pub struct Closed {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Subscription {
-    /// What it subscribes to.
+    /// The filter.
     pub filter: Box<str>,
-    /// The queue group it is a member of.
+    /// The queue group.
     pub queue: Option<Box<str>>,
-    /// The client's name for it.
+    /// The sid, which the client chose.
     pub sid: Box<str>,
-    /// How many messages it was delivered.
+    /// The number of messages delivered.
     pub delivered: u64,
-    /// Ends after so many.
+    /// The number of messages after which it ends.
     pub max: Option<u64>,
-    /// The number of the connection.
+    /// The connection id.
     pub connection: u64,
-    /// The account it is in.
+    /// The account.
     pub account: Arc<str>,
 }
 
 impl Subscription {
-    fn of(held: &Held, account: &Arc<str>) -> Self {
+    pub(crate) fn of(held: &Held, account: &Arc<str>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
-        let receiver = &held.receiver;
-        // An in-process client's names are numbers.
+        let endpoint = &held.endpoint;
+        // The sids of in-process clients are numbers.
         let sid = match <[u8; 8]>::try_from(held.sid()) {
-            Ok(number) if !receiver.is_connection => u64::from_le_bytes(number).to_string().into(),
+            Ok(number) if !endpoint.kind.is_client_connection() => {
+                u64::from_le_bytes(number).to_string().into()
+            }
             _ => text(held.sid()),
         };
         Self {
@@ -103,7 +99,7 @@ impl Subscription {
             sid,
             delivered: held.delivered(),
             max: held.max(),
-            connection: receiver.id,
+            connection: endpoint.id,
             account: Arc::clone(account),
         }
     }
@@ -115,36 +111,36 @@ impl Subscription {
 pub struct Account {
     /// Its name.
     pub name: Arc<str>,
-    /// It is the system's.
+    /// True for the system account.
     pub is_system: bool,
-    /// Connections that are in it.
+    /// The number of connections.
     pub connections: usize,
-    /// What was sent and got in it, by those who are gone as well.
+    /// The messages and bytes sent and received, closed connections included.
     pub traffic: Traffic,
-    /// Its subscriptions, and how they are asked for.
+    /// The counters of its interest.
     pub interest: InterestStats,
-    /// Connections that were cut because they did not keep up.
+    /// The number of connections closed as slow consumers.
     pub slow_consumers: u64,
     /// Permissions to answer a request (`allow_responses`) that were lost because a client had more than
     /// [`REPLY_PERMISSIONS_BYTES`](crate::limits::REPLY_PERMISSIONS_BYTES) of them.
     pub lost_reply_permissions: u64,
 }
 
-/// Why somebody was not let in.
+/// Reasons of failed authentications.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum AuthFailure {
     /// Wrong credentials, or none.
     Credentials,
-    /// Not over this kind of connection.
+    /// A kind of connection that the user may not use.
     ConnectionKind,
-    /// The user is not known any more.
+    /// The user was removed.
     UserRemoved,
-    /// The check could not be made, or not in time.
+    /// The check could not be made in time.
     Unavailable,
-    /// It began with something else than its credentials.
+    /// The first operation was not CONNECT.
     BeforeConnect,
-    /// It took too long.
+    /// The timeout passed.
     Timeout,
 }
 
@@ -159,204 +155,37 @@ impl From<Denied> for AuthFailure {
     }
 }
 
-/// Some subscriptions out of many.
+/// One page of a list of subscriptions.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// How many there are in all.
+    /// The length of the whole list.
     pub total: usize,
-    /// Those asked for.
+    /// The subscriptions of the page.
     pub subscriptions: Vec<Subscription>,
 }
 
-impl Broker {
-    /// All connections, by their numbers.
-    pub fn connections(&self) -> Vec<Connection> {
-        let receivers = self.shared().connections();
-        receivers.iter().map(|receiver| receiver.snapshot()).collect()
-    }
-
-    /// The connection of that number.
-    pub fn connection(&self, id: u64) -> Option<Connection> {
-        let receiver = self.shared().receiver(id).filter(|receiver| receiver.is_connection)?;
-        Some(receiver.snapshot())
-    }
-
-    /// The last connections that have ended, the oldest first.
-    pub fn closed_connections(&self) -> Vec<Arc<Closed>> {
-        let max = self.shared().max_closed();
-        // Told in full when nobody waits for it.
-        let remembered = self.shared().history.lock().closed(max);
-        remembered.list()
-    }
-
-    /// The subscriptions of one connection or in-process client, at most `limit` of them.
-    pub fn subscriptions_of(&self, id: u64, limit: usize) -> Vec<Subscription> {
-        let Some(receiver) = self.shared().receiver(id) else { return Vec::new() };
-        receiver.subscriptions_now(limit)
-    }
-
-    /// Subscriptions of everybody, or of one account, or those that would get a message to one subject:
-    /// `limit` of them from `offset` on, by the number of the connection and then by name.
-    pub fn subscriptions(
-        &self,
-        account: Option<&str>,
-        subject: Option<&Subject>,
-        offset: usize,
-        limit: usize,
-    ) -> Page {
-        let mut receivers = self.shared().receivers();
-        receivers.sort_unstable_by_key(|receiver| receiver.id);
-        let mut page = Page::default();
-        let end = offset.saturating_add(limit);
-        for receiver in receivers {
-            let Some(membership) = receiver.membership.load_full() else { continue };
-            let name = &membership.account.name;
-            if account.is_some_and(|account| *account != **name) {
-                continue;
-            }
-            let first = page.total;
-            let count = receiver.subscriptions.load(Ordering::Relaxed);
-            if subject.is_none() && (first + count <= offset || first >= end) {
-                page.total += count;
-                continue;
-            }
-            let mut held = receiver.sids.list(usize::MAX);
-            if let Some(subject) = subject {
-                held.retain(|one| filter_matches(one, subject));
-            }
-            page.total += held.len();
-            if page.total <= offset || first >= end {
-                continue;
-            }
-            held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
-            let from = offset.saturating_sub(first);
-            let part = held.iter().skip(from).take(end - first.max(offset));
-            page.subscriptions.extend(part.map(|one| Subscription::of(one, name)));
-        }
-        page
-    }
-
-    /// All accounts, by name.
-    pub fn accounts(&self) -> Vec<Account> {
-        self.shared().account_snapshots().into_values().collect()
-    }
-
-    /// [`Self::stats`] and [`Self::accounts`] as of one look, for the price of one.
-    pub fn stats_and_accounts(&self) -> (Stats, Vec<Account>) {
-        let accounts = self.shared().account_snapshots();
-        (self.shared().stats_of(&accounts), accounts.into_values().collect())
-    }
-
-    /// How many connections have ended, by reason.
-    pub fn closed_by_reason(&self) -> Vec<(CloseReason, u64)> {
-        self.shared().history.lock().reasons()
-    }
-
-    /// How many were not let in, by reason.
-    pub fn auth_failures(&self) -> Vec<(AuthFailure, u64)> {
-        self.shared().history.lock().auth_failures()
-    }
-}
-
-fn filter_matches(held: &Held, subject: &Subject) -> bool {
-    SubjectFilter::parse(held.filter()).is_ok_and(|filter| filter.matches(subject))
-}
-
-impl Shared {
-    fn connections(&self) -> Vec<Arc<Receiver>> {
-        let mut receivers = self.receivers();
-        receivers.retain(|receiver| receiver.is_connection);
-        receivers.sort_unstable_by_key(|receiver| receiver.id);
-        receivers
-    }
-
-    /// Every party is counted once, as one who is here or as one who is gone: else a count could go
-    /// back, which whoever reads it would take for a restart.
-    pub(crate) fn account_snapshots(&self) -> BTreeMap<Arc<str>, Account> {
-        let parties: Vec<_> = self
-            .receivers()
-            .into_iter()
-            .filter_map(|receiver| Some((receiver.membership.load_full()?, receiver)))
-            .collect();
-        let Departed { departures, accounts: past } = self.history.lock().departed();
-        let mut accounts: BTreeMap<_, _> = self
-            .all_accounts()
-            .iter()
-            .map(|account| {
-                let past = past.get(&account.name).copied().unwrap_or_default();
-                let mut interest = account.interest.stats();
-                interest += past.interest;
-                let snapshot = Account {
-                    name: Arc::clone(&account.name),
-                    is_system: *account.name == *SYSTEM,
-                    connections: 0,
-                    traffic: past.traffic,
-                    interest,
-                    slow_consumers: past.slow_consumers,
-                    lost_reply_permissions: account.lost_replies.load(Ordering::Relaxed),
-                };
-                (Arc::clone(&account.name), snapshot)
-            })
-            .collect();
-        for (membership, receiver) in parties {
-            if membership.had_ended(departures) {
-                continue;
-            }
-            let Some(account) = accounts.get_mut(&membership.account.name) else { continue };
-            account.connections += usize::from(receiver.is_connection);
-            account.traffic += membership.traffic(&receiver);
-            account.interest += membership.look_ups(&receiver);
-        }
-        accounts
-    }
-
-    /// A party leaves an account, or goes.
-    pub(crate) fn depart(&self, receiver: &Receiver) {
-        let Some(membership) = receiver.membership.load_full() else { return };
-        let traffic = membership.traffic(receiver);
-        let mut interest = membership.look_ups(receiver);
-        // It remembers nothing any more.
-        (interest.cached, interest.total_fan_out, interest.max_fan_out) = (0, 0, 0);
-        {
-            let mut history = self.history.lock();
-            membership.end(history.note_departure(&membership.account.name, traffic, interest));
-        }
-        receiver.membership.store(None);
-    }
-
-    /// A connection is gone.
-    pub(crate) fn note_closed(&self, closed: Closed) {
-        let max = self.max_closed();
-        self.history.lock().note_closed(closed, max);
-    }
-
-    fn max_closed(&self) -> usize {
-        self.options.load().limits.max_closed_connections
-    }
-}
-
-impl Receiver {
+impl Endpoint {
     pub(crate) fn snapshot(&self) -> Connection {
-        let out = self.outlet.counts();
+        let out = self.destination.counts();
         let rtt = self.rtt_nanos.load(Ordering::Relaxed);
         Connection {
             id: self.id,
             remote: self.remote,
-            carrier: self.carrier.name(),
+            transport: self.transport.name(),
             security: self.security.load_full(),
             since: self.since,
-            last_activity: out.last.max(out.heard).unwrap_or(self.since),
+            last_activity: out.last.max(out.last_activity).unwrap_or(self.since),
             rtt: (rtt > 0).then(|| Duration::from_nanos(rtt)),
             pending_bytes: out.pending_bytes,
-            traffic: Traffic::with(self, out),
+            traffic: self.traffic_with(out),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
-            profile: self.profile.load_full().unwrap_or_default(),
-            account: self.membership.load().as_ref().map(|m| Arc::clone(&m.account.name)),
+            client_info: self.client_info.load_full().unwrap_or_default(),
+            account: self.membership.load().as_ref().map(|m| Arc::clone(&m.account)),
         }
     }
 
-    /// As it will be remembered. To be called while its subscriptions are still there. `pending_bytes`:
-    /// what waited when it was closed.
+    /// Returns the record of a closed connection. Called before its subscriptions end. `pending_bytes`:
+    /// the length of its queue when it was closed.
     pub(crate) fn last_snapshot(
         &self,
         at: Instant,
@@ -368,10 +197,10 @@ impl Receiver {
         Closed { connection, at, reason, subscriptions }
     }
 
-    fn subscriptions_now(&self, limit: usize) -> Vec<Subscription> {
+    pub(crate) fn subscriptions_now(&self, limit: usize) -> Vec<Subscription> {
         let Some(membership) = self.membership.load_full() else { return Vec::new() };
         let mut held = self.sids.list(limit);
         held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
-        held.iter().map(|one| Subscription::of(one, &membership.account.name)).collect()
+        held.iter().map(|one| Subscription::of(one, &membership.account)).collect()
     }
 }

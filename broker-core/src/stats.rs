@@ -1,22 +1,18 @@
-//! Counters, and the plain structs that show them.
+//! Totals, as plain structs.
 
 use std::ops::AddAssign;
 
-use crate::outlet::OutCounts;
-use crate::receiver::Receiver;
-use crate::sync::Ordering;
-
-/// The broker at one moment. Counts go on from those of connections that are gone.
+/// Totals of a broker. Closed connections are included.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connections of the wire protocol, now.
+    /// Open connections.
     pub connections: usize,
-    /// Connections ever, those that were refused too.
+    /// Connections ever, refused ones included.
     pub total_connections: u64,
     /// Subscriptions in all accounts.
     pub subscriptions: usize,
-    /// Messages from clients, in-process ones too.
+    /// Messages from clients, in-process clients included.
     pub in_messages: u64,
     /// Their bytes, headers and payload.
     pub in_bytes: u64,
@@ -24,42 +20,28 @@ pub struct Stats {
     pub out_messages: u64,
     /// Their bytes, headers and payload.
     pub out_bytes: u64,
-    /// What waits to be read by clients, in bytes.
+    /// Bytes in the queues of clients.
     pub pending_bytes: usize,
-    /// Clients that were cut because they did not keep up.
+    /// Clients closed as slow consumers.
     pub slow_consumers: u64,
-    /// Clients that were cut because they did not answer.
+    /// Clients closed because they did not answer PINGs.
     pub stale_connections: u64,
 }
 
-/// Messages and bytes, as the server sees them: in is what parties send.
+/// Messages and bytes, from the server's side: `in` is what clients send.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Traffic {
-    /// Messages from parties.
+    /// Messages from clients.
     pub in_messages: u64,
     /// Their bytes, headers and payload.
     pub in_bytes: u64,
-    /// Messages to parties.
+    /// Messages to clients.
     pub out_messages: u64,
     /// Their bytes, headers and payload.
     pub out_bytes: u64,
 }
 
 impl Traffic {
-    pub(crate) fn of(receiver: &Receiver) -> Self {
-        Self::with(receiver, receiver.outlet.counts())
-    }
-
-    /// The same for who has asked its outlet anyhow.
-    pub(crate) fn with(receiver: &Receiver, out: OutCounts) -> Self {
-        Self {
-            in_messages: receiver.in_messages.load(Ordering::Relaxed),
-            in_bytes: receiver.in_bytes.load(Ordering::Relaxed),
-            out_messages: out.messages,
-            out_bytes: out.bytes,
-        }
-    }
-
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             in_messages: self.in_messages.saturating_sub(before.in_messages),
@@ -79,7 +61,7 @@ impl AddAssign for Traffic {
     }
 }
 
-/// The interest of one account, or of all, and how it is asked.
+/// Counters of the interest of one account, or of all.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct InterestStats {
@@ -89,15 +71,15 @@ pub struct InterestStats {
     pub inserts: u64,
     /// Subscriptions ever ended.
     pub removes: u64,
-    /// How often sessions looked a subject up: for each message to another subject than the one before.
+    /// Look-ups by sessions: one for each message to another subject than the one before.
     pub look_ups: u64,
-    /// How often a session remembered the answer.
+    /// Look-ups that a session's cache answered.
     pub cache_hits: u64,
-    /// How many answers sessions remember.
+    /// Subjects in the caches of sessions.
     pub cached: usize,
-    /// How many deliveries one message to each of those subjects would cause, together.
+    /// Deliveries that one message to each of those subjects causes, in total.
     pub total_fan_out: usize,
-    /// The most that one message to any of those subjects has caused, of the sessions that are here.
+    /// The most deliveries that one message to any of those subjects causes.
     pub max_fan_out: usize,
 }
 

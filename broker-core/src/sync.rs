@@ -4,11 +4,8 @@
 
 use std::sync::{LockResult, PoisonError, TryLockError};
 
-pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::OnceLock;
-pub(crate) use std::sync::Weak;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// A mutex that does not poison: what it guards is whole between any two statements that can panic.
 #[derive(Debug, Default)]
@@ -24,7 +21,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A reader-writer lock that does not poison, and knows whether anybody waits for it.
+/// A reader-writer lock that does not poison, and knows whether a thread waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T> {
     lock: std::sync::RwLock<T>,
@@ -63,8 +60,8 @@ impl<T> RwLock<T> {
         guard
     }
 
-    /// Does somebody wait for it? One who locks it again and again must let others have it in between: who
-    /// is woken when it is free would find it locked again.
+    /// Returns true if a thread waits for it. A thread that locks it again and again must let others have it in
+    /// between: a thread that is woken when it is free would find it locked again.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }

@@ -9,17 +9,16 @@
 use hashbrown::{HashTable, hash_table};
 use smallvec::{SmallVec, smallvec};
 
-/// How many entries a part has on average. Between two splits a part has at most twice as many, but for what
+/// The average number of entries of a part. Between two splits a part has at most twice as many, but for what
 /// chance adds, and 800 and a little more fit into the 896 that a table of 1,024 slots takes.
 pub(crate) const PART: usize = 400;
 
-/// How many entries one operation moves or looks at: those of a part. Six standard deviations above twice the
+/// The most entries that one operation moves or reads: those of a part. Six standard deviations above twice the
 /// average.
 #[cfg(test)]
 pub(crate) const MOST: usize = 2 * PART + 6 * 29;
 
-/// Entries are told apart by whoever uses the table: their hashes are passed along, and computed again when
-/// entries move.
+/// The caller compares entries and passes their hashes, which are computed again when entries move.
 pub(crate) struct Table<T> {
     /// Part `i` has the entries whose bits end in `i`, seen as a number of `mask`'s width, or of one bit less
     /// where the part of that number has not been split off yet.
@@ -29,7 +28,7 @@ pub(crate) struct Table<T> {
     len: usize,
 }
 
-/// Where to go on reading. Parts are read in the order of their bits reversed: then the two parts that one
+/// A position for reading part by part. Parts are read in the order of their bits reversed: then the two parts that one
 /// is split into stand where it stood.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Place(u32);

@@ -1,21 +1,21 @@
-//! What traced clients say and are told, line by line as NATS logs it.
+//! Traces of clients, in the lines that NATS logs.
 
 use std::fmt;
 
-use crate::broker::Options;
 use crate::error::Escaped;
+use crate::options::Options;
 use crate::proto::Publish;
 #[cfg(feature = "testing")]
 use crate::{probe::Seam, sync::Arc};
 
-/// One client's. Who is not traced has none, which is all that tracing costs then.
+/// The trace of one client. A client that is not traced has none.
 pub(crate) struct Trace {
-    /// How logs name the client.
+    /// The label of the client in log lines.
     client: String,
-    /// How much of a payload to show; 0 for all.
+    /// The part of a payload that is shown, in bytes; 0 for all.
     max_payload_bytes: usize,
     headers_only: bool,
-    /// It is not only read along.
+    /// The lines are logged, not only passed to a probe.
     #[cfg(feature = "testing")]
     is_logged: bool,
     #[cfg(feature = "testing")]
@@ -35,7 +35,7 @@ impl Trace {
         }
     }
 
-    /// The same, read along by a probe that wants to.
+    /// Passes the lines to a probe that wants them.
     #[cfg(feature = "testing")]
     pub(crate) fn read_by(mut self, seam: &Arc<Seam>) -> Self {
         self.reader = seam.wants_lines().then(|| Arc::clone(seam));
@@ -55,28 +55,28 @@ impl Trace {
         tracing::trace!(client = %self.client, "{line}");
     }
 
-    /// The client has said this.
-    pub(crate) fn said(&self, what: &dyn fmt::Display) {
+    /// Traces an operation from the client.
+    pub(crate) fn received(&self, what: &dyn fmt::Display) {
         self.line(format_args!("<<- [{what}]"));
     }
 
-    /// The client is told this.
-    pub(crate) fn told(&self, what: &dyn fmt::Display) {
+    /// Traces an operation to the client.
+    pub(crate) fn sent(&self, what: &dyn fmt::Display) {
         self.line(format_args!("->> [{what}]"));
     }
 
-    /// A subscription of the client has ended.
+    /// Traces the end of a subscription.
     pub(crate) fn ended(&self, sid: &[u8]) {
         self.line(format_args!("<-> [DELSUB {}]", String::from_utf8_lossy(sid)));
     }
 
-    /// The payload of a message that the client has sent.
-    pub(crate) fn said_payload(&self, message: &Publish<'_>) {
+    /// Traces the payload of a message from the client.
+    pub(crate) fn received_payload(&self, message: &Publish<'_>) {
         self.payload("<<-", message.headers().len(), message.body);
     }
 
-    /// The payload of a message that is delivered to the client, behind so many bytes of headers.
-    pub(crate) fn told_payload(&self, header_len: usize, body: &[u8]) {
+    /// Traces the payload of a message to the client, behind `header_len` bytes of headers.
+    pub(crate) fn sent_payload(&self, header_len: usize, body: &[u8]) {
         self.payload("->>", header_len, body);
     }
 

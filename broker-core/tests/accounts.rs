@@ -98,9 +98,9 @@ fn info_tells_the_account_after_the_first_pong() {
     for (account, is_system) in [("A", false), (SYSTEM, true)] {
         let mut client = join(&mut world, account);
         world.send(&mut client, "PING\r\n");
-        let told = client.read();
-        assert!(told.contains(&format!("\"remote_account\":\"{account}\"")), "{told}");
-        assert_eq!(told.contains("\"acc_is_sys\":true"), is_system, "{told}");
+        let sent = client.read();
+        assert!(sent.contains(&format!("\"remote_account\":\"{account}\"")), "{sent}");
+        assert_eq!(sent.contains("\"acc_is_sys\":true"), is_system, "{sent}");
     }
 }
 
@@ -110,12 +110,12 @@ fn a_client_whose_check_takes_time_is_nowhere_until_it_is_done() {
     let mut a = join(&mut world, "A");
     let mut late = world.arrive();
     let input = format!("{}SUB x 1\r\n", connect("late"));
-    let received = late.session.receive(world.now, input.as_bytes(), None, &mut world.work);
+    let received = late.session.receive(world.now, input.as_bytes(), None, &mut world.scratch);
     assert!(received.used < input.len(), "what follows waits");
     world.send(&mut a, "PUB x 0\r\n\r\n");
     let check = late.session.take_check().unwrap();
     assert!(late.session.take_check().is_none(), "it is handed out once");
-    late.session.handle_checked(check.run(), world.now, &mut world.work);
+    late.session.handle_checked(check.run(), world.now, &mut world.scratch);
     world.send(&mut late, &input[received.used..]);
     assert_eq!(late.count(), 0);
     world.send(&mut a, "PUB x 0\r\n\r\n");

@@ -7,14 +7,14 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use broker_core::outlet::{Link, Work};
+use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival;
 use broker_core::{Broker, Options};
 
-struct Counting;
+struct SubjectCounter;
 
 thread_local! {
     /// Of this thread, so that tests beside this one do not count.
@@ -28,7 +28,7 @@ fn count() {
 
 // SAFETY: every call is passed on to the system's allocator as it came; counting touches no memory of
 // the caller.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for SubjectCounter {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
         // SAFETY: the caller's promises are passed on.
@@ -48,12 +48,12 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: SubjectCounter = SubjectCounter;
 
 /// A link that takes everything.
 struct Sink;
 
-impl Link for Sink {
+impl WriteHandle for Sink {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(pieces.iter().map(|piece| piece.len()).sum())
     }
@@ -67,20 +67,20 @@ const CHUNK: u64 = 50;
 /// Publishes `message` again and again to subscribers that each say what stands in `subscribe`, and
 /// returns how many allocations that cost once it is warm.
 fn allocations(message: &str, subscribe: &[&str]) -> u64 {
-    let broker = Broker::new(Options::default(), Instant::now);
-    let mut work = Work::new();
+    let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
+    let mut scratch = Scratch::new();
     let now = Instant::now();
-    let join = |text: &str, work: &mut Work| -> ClientSession {
-        let mut session = broker.open(Arrival::default(), Box::new(Sink), now, work);
-        session.receive(now, format!("{}{text}", common::CONNECT).as_bytes(), None, work);
+    let join = |text: &str, scratch: &mut Scratch| -> ClientSession {
+        let mut session = broker.open(Arrival::default(), Box::new(Sink), now, scratch);
+        session.receive(now, format!("{}{text}", common::CONNECT).as_bytes(), None, scratch);
         session
     };
-    let subscribers: Vec<_> = subscribe.iter().map(|text| join(text, &mut work)).collect();
-    let mut publisher = join("", &mut work);
+    let subscribers: Vec<_> = subscribe.iter().map(|text| join(text, &mut scratch)).collect();
+    let mut publisher = join("", &mut scratch);
     let chunk = message.repeat(CHUNK as usize);
     let mut publish = |times: u64| {
         for _ in 0..times {
-            let received = publisher.receive(now, chunk.as_bytes(), None, &mut work);
+            let received = publisher.receive(now, chunk.as_bytes(), None, &mut scratch);
             assert_eq!(received.used, chunk.len());
         }
     };

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::{
     AllowResponses, Authenticator, Credentials, Decision, Denied, Grant, NoAuth, Permissions,
@@ -34,15 +34,15 @@ fn connect(user: &str, password: &str) -> String {
 
 /// Has somebody else decide, and lets the parties learn it.
 fn review(world: &mut World, authenticator: impl Authenticator, parties: &mut [&mut Party]) {
-    let before: Vec<_> = parties.iter().map(|party| party.link.wakes()).collect();
+    let before: Vec<_> = parties.iter().map(|party| party.write_handle.wakes()).collect();
     world.broker.set_authenticator(authenticator);
     for (party, before) in parties.iter_mut().zip(before) {
-        assert!(party.link.wakes() > before, "an idle connection does not look by itself");
+        assert!(party.write_handle.wakes() > before, "an idle connection does not look by itself");
         world.settle(party);
     }
 }
 
-fn told(party: &Party) -> (String, Option<CloseReason>) {
+fn sent(party: &Party) -> (String, Option<CloseReason>) {
     (party.read(), party.closing())
 }
 
@@ -72,10 +72,10 @@ fn only_those_are_cut_whose_user_has_gone_or_changed_the_password() {
         User::new("moved", "pw").account("OTHER"),
     ]);
     review(&mut world, after, &mut [&mut stays, &mut gone, &mut changed, &mut moved]);
-    assert_eq!(told(&stays), nothing());
-    assert_eq!(told(&gone), (String::new(), Some(CloseReason::UserRemoved)));
-    assert_eq!(told(&changed), denied());
-    assert_eq!(told(&moved), (String::new(), Some(CloseReason::UserRemoved)));
+    assert_eq!(sent(&stays), nothing());
+    assert_eq!(sent(&gone), (String::new(), Some(CloseReason::UserRemoved)));
+    assert_eq!(sent(&changed), denied());
+    assert_eq!(sent(&moved), (String::new(), Some(CloseReason::UserRemoved)));
     assert_eq!(CloseReason::UserRemoved.to_string(), "Client Closed", "as the reference says");
     assert!(world.join_as(&connect("new", "pw")).closing().is_none());
     assert!(world.join_as(&connect("gone", "pw")).closing().is_some());
@@ -104,7 +104,7 @@ fn subscriptions_that_are_no_longer_allowed_end_and_the_client_is_told() {
     let expected = "-ERR 'Permissions Violation for Subscription to \"foo\" (sid \"1\")'\r\n\
                     -ERR 'Permissions Violation for Subscription to \"bar\" using queue \"q\" (sid \"2\")'\r\n\
                     -ERR 'Permissions Violation for Subscription to \"*\" (sid \"10\")'\r\n";
-    assert_eq!(told(&a), (expected.to_owned(), None));
+    assert_eq!(sent(&a), (expected.to_owned(), None));
     assert_eq!(
         lines,
         [
@@ -120,7 +120,7 @@ fn subscriptions_that_are_no_longer_allowed_end_and_the_client_is_told() {
     world.send(&mut a, "SUB foo 1\r\n");
     assert!(a.read().starts_with("-ERR 'Permissions Violation for Subscription to \"foo\"'"));
     review(&mut world, after(), &mut [&mut a, &mut b]);
-    assert_eq!(told(&a), nothing(), "the same again changes nothing");
+    assert_eq!(sent(&a), nothing(), "the same again changes nothing");
     assert_eq!(world.broker.stats().subscriptions, 1);
 }
 
@@ -196,16 +196,16 @@ fn when_authentication_is_switched_on_only_those_stay_who_had_shown_the_right_th
         String::new(),
     ];
     let [mut right, mut wrong, mut unknown, mut nothing_shown, mut silent] =
-        says.map(|said| world.join_as(&said));
+        says.map(|received| world.join_as(&received));
     let parties = &mut [&mut right, &mut wrong, &mut unknown, &mut nothing_shown, &mut silent];
     review(&mut world, users(everybody()), parties);
-    assert_eq!(told(&right), nothing());
-    assert_eq!(told(&wrong), denied());
-    assert_eq!(told(&unknown), (String::new(), Some(CloseReason::UserRemoved)));
-    assert_eq!(told(&nothing_shown), denied());
-    assert_eq!(told(&silent), denied());
+    assert_eq!(sent(&right), nothing());
+    assert_eq!(sent(&wrong), denied());
+    assert_eq!(sent(&unknown), (String::new(), Some(CloseReason::UserRemoved)));
+    assert_eq!(sent(&nothing_shown), denied());
+    assert_eq!(sent(&silent), denied());
     review(&mut world, users(everybody()), &mut [&mut right]);
-    assert_eq!(told(&right), nothing(), "and is known from then on");
+    assert_eq!(sent(&right), nothing(), "and is known from then on");
 }
 
 /// nats-server 2.14.5 cuts all who had shown a name.
@@ -216,11 +216,11 @@ fn when_authentication_is_switched_off_everybody_stays() {
     let (mut a, mut stranger) = (world.join_as(&connect("a", "pa")), world.arrive());
     review(&mut world, NoAuth, &mut [&mut a, &mut stranger]);
     world.send(&mut a, "PUB x 0\r\n\r\nPING\r\n");
-    assert_eq!(told(&a), ("PONG\r\n".to_owned(), None));
+    assert_eq!(sent(&a), ("PONG\r\n".to_owned(), None));
     world.send(&mut stranger, "PING\r\n");
-    assert_eq!(told(&stranger), ("PONG\r\n".to_owned(), None), "who had shown nothing may act");
+    assert_eq!(sent(&stranger), ("PONG\r\n".to_owned(), None), "who had shown nothing may act");
     review(&mut world, users(everybody()), &mut [&mut a]);
-    assert_eq!(told(&a), nothing(), "who had is known when it is switched on again");
+    assert_eq!(sent(&a), nothing(), "who had is known when it is switched on again");
 }
 
 #[test]
@@ -228,9 +228,9 @@ fn who_showed_a_token_stays_while_it_is_the_token() {
     let mut world = World::with_auth(Token::new("abc"));
     let mut party = world.join_as("CONNECT {\"verbose\":false,\"auth_token\":\"abc\"}\r\n");
     review(&mut world, Token::new("abc"), &mut [&mut party]);
-    assert_eq!(told(&party), nothing());
+    assert_eq!(sent(&party), nothing());
     let lines = lines_of(|| review(&mut world, Token::new("abd"), &mut [&mut party]));
-    assert_eq!(told(&party), denied());
+    assert_eq!(sent(&party), denied());
     assert_eq!(
         lines,
         ["ERROR pipe - cid:1 - \"$G/token\" - authentication error - Token \"[REDACTED]\""]
@@ -242,9 +242,9 @@ fn a_second_connect_without_a_password_is_of_the_same_user() {
     let mut world = World::with_auth(users(everybody()));
     let mut a = world.join_as(&connect("a", "pa"));
     world.send(&mut a, "CONNECT {\"echo\":false}\r\nPING\r\n");
-    assert_eq!(told(&a), ("PONG\r\n".to_owned(), None));
+    assert_eq!(sent(&a), ("PONG\r\n".to_owned(), None));
     world.send(&mut a, "CONNECT {\"user\":\"b\"}\r\n");
-    assert_eq!(told(&a), denied(), "another user's password is not known");
+    assert_eq!(sent(&a), denied(), "another user's password is not known");
 }
 
 /// A check that takes long was begun by the authenticator before.
@@ -256,12 +256,12 @@ fn who_was_being_checked_is_asked_again_by_the_new_one() {
         let mut world = World::with_auth(list());
         let mut a = world.arrive();
         let received =
-            a.session.receive(world.now, connect("a", "pa").as_bytes(), None, &mut world.work);
+            a.session.receive(world.now, connect("a", "pa").as_bytes(), None, &mut world.scratch);
         assert!(received.used > 0);
         let check = a.session.take_check().unwrap();
         review(&mut world, after, &mut [&mut a]);
-        a.session.handle_checked(check.run(), world.now, &mut world.work);
-        assert_eq!(told(&a), expected);
+        a.session.handle_checked(check.run(), world.now, &mut world.scratch);
+        assert_eq!(sent(&a), expected);
     }
 }
 
@@ -286,9 +286,9 @@ fn an_authenticator_of_ones_own_is_asked_with_what_was_shown() {
     let mut world = World::with_auth(MagicWord("please"));
     let mut party = world.join_as(&connect("a", "please"));
     review(&mut world, MagicWord("please"), &mut [&mut party]);
-    assert_eq!(told(&party), nothing());
+    assert_eq!(sent(&party), nothing());
     review(&mut world, MagicWord("thanks"), &mut [&mut party]);
-    assert_eq!(told(&party), denied());
+    assert_eq!(sent(&party), denied());
 }
 
 #[test]
@@ -301,14 +301,14 @@ fn limits_hold_for_those_who_are_here() {
     });
     for party in [&mut long, &mut large, &mut well_behaved] {
         world.settle(party);
-        assert_eq!(told(party), nothing(), "nobody is sent another INFO");
+        assert_eq!(sent(party), nothing(), "nobody is sent another INFO");
     }
     world.send(&mut long, format!("SUB {} 1\r\n", "x".repeat(64)));
     assert_eq!(long.closing(), Some(CloseReason::MaxControlLineExceeded));
     world.send(&mut large, "PUB x 11\r\n");
     assert_eq!(large.closing(), Some(CloseReason::MaxPayloadExceeded));
     world.send(&mut well_behaved, "PUB x 10\r\n0123456789\r\nPING\r\n");
-    assert_eq!(told(&well_behaved), ("PONG\r\n".to_owned(), None));
+    assert_eq!(sent(&well_behaved), ("PONG\r\n".to_owned(), None));
     assert_eq!(world.broker.info().max_payload, 10);
 }
 
@@ -326,7 +326,7 @@ fn a_shorter_ping_interval_is_not_waited_for() {
     });
     world.settle(&mut party);
     world.wait(&mut party, Duration::from_millis(1100));
-    assert_eq!(told(&party), ("PING\r\n".to_owned(), None));
+    assert_eq!(sent(&party), ("PING\r\n".to_owned(), None));
     world.wait(&mut party, Duration::from_secs(1));
     assert_eq!(party.closing(), Some(CloseReason::StaleConnection));
 }
@@ -347,17 +347,17 @@ fn the_newest_go_when_fewer_connections_may_be() {
         world.settle(party);
     }
     let [older @ .., _, _, _] = &parties;
-    assert!(older.iter().all(|party| told(party) == nothing()));
+    assert!(older.iter().all(|party| sent(party) == nothing()));
     let error = "-ERR 'maximum connections exceeded'\r\n".to_owned();
     let told_so = (error, Some(CloseReason::MaxConnectionsExceeded));
-    assert!(parties[2..].iter().all(|party| told(party) == told_so));
+    assert!(parties[2..].iter().all(|party| sent(party) == told_so));
     assert_eq!(parties.len() - excess, 2);
 }
 
 #[test]
 fn name_and_seed_stay() {
     let options = Options { server_name: Some("one".into()), seed: 7, ..Options::default() };
-    let broker = Broker::new(options, Instant::now);
+    let broker = Broker::new(options, (Instant::now, SystemTime::now));
     broker.apply(Options { server_name: Some("two".into()), ..Options::default() }, None);
     let options = broker.options();
     assert_eq!((options.server_name.as_deref(), options.seed), (Some("one"), 7));
@@ -368,8 +368,8 @@ fn name_and_seed_stay() {
 fn a_change_has_settled_when_all_have_seen_it_or_are_gone() {
     let mut world = World::with_auth(users(everybody()));
     let [mut one, two] = ["a", "b"].map(|user| world.join_as(&connect(user, &format!("p{user}"))));
-    let mut settled = pin!(world.broker.set_authenticator(Arc::new(users(everybody()))).settled);
-    let mut poll = || settled.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let mut applied = pin!(world.broker.set_authenticator(Arc::new(users(everybody()))).applied);
+    let mut poll = || applied.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(poll(), Poll::Pending);
     world.settle(&mut one);
     assert_eq!(poll(), Poll::Pending, "one of two has not looked");
@@ -379,8 +379,8 @@ fn a_change_has_settled_when_all_have_seen_it_or_are_gone() {
 
 #[test]
 fn a_change_that_concerns_nobody_has_settled() {
-    let broker = Broker::new(Options::default(), Instant::now);
+    let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
     let _inside = broker.client();
-    let settled = pin!(broker.update_options(|_| {}).settled);
-    assert_eq!(settled.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
+    let applied = pin!(broker.update_options(|_| {}).applied);
+    assert_eq!(applied.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::{Grant, Permissions};
 use broker_core::latency::BOUNDS;
@@ -17,7 +17,7 @@ fn filters(texts: &[&str]) -> Vec<SubjectFilter> {
 
 fn counting(texts: &[&str]) -> World {
     let options = Options { counted_subjects: filters(texts), ..Options::default() };
-    World::of(Broker::new(options, Instant::now))
+    World::of(Broker::new(options, (Instant::now, SystemTime::now)))
 }
 
 /// Messages and bytes, filter by filter.
@@ -87,12 +87,12 @@ fn how_long_a_full_link_makes_messages_wait_is_counted_when_they_have_left() {
     let mut world = World::new();
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
-    slow.link.set_room(Some(0));
+    slow.write_handle.set_room(Some(0));
     world.send(&mut publisher, "PUB x 2\r\nhi\r\n");
     world.now += Duration::from_millis(30);
     assert_eq!(world.broker.latencies().queue_wait.count(), 0, "it waits still");
-    slow.link.set_room(None);
-    slow.session.outlet().drain(world.now, true, &mut world.work);
+    slow.write_handle.set_room(None);
+    slow.session.byte_queue().drain(world.now, true, &mut world.scratch);
     let waits = world.broker.latencies().queue_wait;
     assert_eq!((waits.count(), waits.sum), (1, Duration::from_millis(30)));
     let place = BOUNDS.iter().position(|bound| *bound == Duration::from_millis(50)).unwrap();

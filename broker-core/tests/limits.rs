@@ -15,7 +15,7 @@ fn world(change: impl FnOnce(&mut Limits)) -> World {
 }
 
 /// What a quiet client reads after it has said `text`, and how the connection ends.
-fn told(world: &mut World, text: &str) -> (String, Option<CloseReason>) {
+fn sent(world: &mut World, text: &str) -> (String, Option<CloseReason>) {
     let mut party = world.join();
     world.send(&mut party, text);
     (party.read(), party.closing())
@@ -33,11 +33,11 @@ fn max_control_line() {
     for (bytes, expected) in [(99, nothing()), (100, nothing()), (101, (error, end))] {
         // ` 1` stands behind the subject.
         let subscribe = format!("SUB {} 1\r\n", "x".repeat(bytes - 2));
-        assert_eq!(told(&mut world, &subscribe), expected, "{bytes}");
+        assert_eq!(sent(&mut world, &subscribe), expected, "{bytes}");
         let unfinished = format!("SUB {}", "x".repeat(bytes));
-        assert_eq!(told(&mut world, &unfinished), expected, "{bytes}, unfinished");
+        assert_eq!(sent(&mut world, &unfinished), expected, "{bytes}, unfinished");
         let publish = format!("PUB {} 0\r\n\r\n", "x".repeat(bytes - 2));
-        assert_eq!(told(&mut world, &publish), expected, "{bytes}, PUB");
+        assert_eq!(sent(&mut world, &publish), expected, "{bytes}, PUB");
     }
 }
 
@@ -48,10 +48,10 @@ fn max_payload() {
     let error = "-ERR 'Maximum Payload Violation'\r\n".to_owned();
     for (bytes, expected) in [(49, nothing()), (50, nothing()), (51, (error, end))] {
         let payload = "x".repeat(bytes);
-        assert_eq!(told(&mut world, &format!("PUB a {bytes}\r\n{payload}\r\n")), expected);
+        assert_eq!(sent(&mut world, &format!("PUB a {bytes}\r\n{payload}\r\n")), expected);
         let headers = format!("HPUB a 20 {bytes}\r\n{payload}\r\n");
-        assert_eq!(told(&mut world, &headers), expected, "headers count");
-        assert_eq!(told(&mut world, &format!("PUB a {bytes}\r\n")), expected, "before it comes");
+        assert_eq!(sent(&mut world, &headers), expected, "headers count");
+        assert_eq!(sent(&mut world, &format!("PUB a {bytes}\r\n")), expected, "before it comes");
     }
 }
 
@@ -73,10 +73,11 @@ fn max_connections() {
 
 /// A connection whose INFO is not passed over.
 fn refused(world: &mut World) -> Party {
-    let link = common::Memory::default();
+    let write_handle = common::Memory::default();
     let arrival = broker_core::session::client::Arrival::default();
-    let session = world.broker.open(arrival, Box::new(link.clone()), world.now, &mut world.work);
-    Party::of(session, link)
+    let session =
+        world.broker.open(arrival, Box::new(write_handle.clone()), world.now, &mut world.scratch);
+    Party::of(session, write_handle)
 }
 
 #[test]
@@ -102,7 +103,7 @@ fn max_subscription_tokens() {
     let mut world = world(|limits| limits.max_subscription_tokens = Some(3));
     let error = "-ERR 'Permissions Violation for Subscription to \"a.b.c.d\", too many tokens'\r\n";
     for (filter, expected) in [("a.b", ""), ("a.b.c", ""), ("a.*.>", ""), ("a.b.c.d", error)] {
-        assert_eq!(told(&mut world, &format!("SUB {filter} 1\r\n")), (expected.into(), None));
+        assert_eq!(sent(&mut world, &format!("SUB {filter} 1\r\n")), (expected.into(), None));
     }
 }
 
@@ -137,9 +138,9 @@ fn a_busy_client_is_not_asked() {
     world.wait(&mut client, 3 * second);
     world.send(&mut client, "PONG\r\n");
     client.read();
-    for said in ["PUB a 0\r\n\r\n", "SUB a 1\r\n", "UNSUB 1\r\n", "PING\r\n"].repeat(5) {
+    for received in ["PUB a 0\r\n\r\n", "SUB a 1\r\n", "UNSUB 1\r\n", "PING\r\n"].repeat(5) {
         world.wait(&mut client, 30 * second);
-        world.send(&mut client, said);
+        world.send(&mut client, received);
         assert!(!client.read().contains("PING"));
     }
 }
@@ -150,7 +151,11 @@ fn auth_timeout() {
     let timeout = Duration::from_secs(3);
     let limits = Limits { auth_timeout: timeout, ..Limits::default() };
     let options = Options { limits, ..Options::default() };
-    let broker = Broker::with_authenticator(options, std::time::Instant::now, Token::new("t"));
+    let broker = Broker::with_authenticator(
+        options,
+        (std::time::Instant::now, std::time::SystemTime::now),
+        Token::new("t"),
+    );
     let mut world = World::of(broker);
     for (late, expected) in [
         (timeout - moment, None),
@@ -171,7 +176,11 @@ fn a_stranger_is_read_from_sparingly_but_enough_for_its_control_line() {
     let stranger = |max_control_line_bytes: usize| {
         let limits = Limits { max_control_line_bytes, ..Limits::default() };
         let options = Options { limits, ..Options::default() };
-        let broker = Broker::with_authenticator(options, std::time::Instant::now, Token::new("t"));
+        let broker = Broker::with_authenticator(
+            options,
+            (std::time::Instant::now, std::time::SystemTime::now),
+            Token::new("t"),
+        );
         World::of(broker).arrive().session.read_limit()
     };
     assert!((4096..=16 << 10).contains(&stranger(4096)));

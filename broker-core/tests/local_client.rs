@@ -8,10 +8,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use broker_core::auth::{Grant, Permissions};
-use broker_core::limits::MAILBOX_MESSAGES;
+use broker_core::limits::LOCAL_QUEUE_MESSAGES;
 use broker_core::{
     Broker, Client, CloseReason, HeaderMap, Limits, Options, PublishError, RequestError,
     SubjectError, SubscribeError,
@@ -21,7 +21,7 @@ use common::World;
 use futures_executor::block_on;
 
 fn broker() -> Broker {
-    Broker::new(Options::default(), Instant::now)
+    Broker::new(Options::default(), (Instant::now, SystemTime::now))
 }
 
 fn client_who(broker: &Broker, permissions: Permissions) -> Client {
@@ -218,14 +218,14 @@ fn a_full_mailbox_drops_what_comes_and_counts_it() {
     let broker = broker();
     let client = broker.client();
     let mut inbox = block_on(client.subscribe("a")).unwrap();
-    for number in 0..MAILBOX_MESSAGES + 3 {
+    for number in 0..LOCAL_QUEUE_MESSAGES + 3 {
         block_on(client.publish("a", number.to_string().into())).unwrap();
     }
     assert_eq!(inbox.dropped(), 3);
     assert_eq!(inbox.try_next().unwrap().payload, "0", "the newest are dropped, not the oldest");
     block_on(client.publish("a", "after".into())).unwrap();
     let rest: Vec<_> = std::iter::from_fn(|| inbox.try_next()).collect();
-    assert_eq!((rest.len(), inbox.dropped()), (MAILBOX_MESSAGES, 3));
+    assert_eq!((rest.len(), inbox.dropped()), (LOCAL_QUEUE_MESSAGES, 3));
     assert_eq!(rest.last().unwrap().payload, "after");
 }
 
@@ -298,7 +298,9 @@ fn the_limits_hold() {
         max_subscription_tokens: Some(3),
         ..Limits::default()
     };
-    let client = Broker::new(Options { limits, ..Options::default() }, Instant::now).client();
+    let client =
+        Broker::new(Options { limits, ..Options::default() }, (Instant::now, SystemTime::now))
+            .client();
     block_on(async {
         client.publish("a", vec![0; 20].into()).await.unwrap();
         let error = client.publish("a", vec![0; 21].into()).await;

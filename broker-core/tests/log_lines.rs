@@ -20,7 +20,11 @@ fn world(change: impl FnOnce(&mut Options)) -> World {
     let users = Users::builder().users(users).build().unwrap();
     let mut options = Options { trace: true, ..Options::default() };
     change(&mut options);
-    World::of(Broker::with_authenticator(options, std::time::Instant::now, users))
+    World::of(Broker::with_authenticator(
+        options,
+        (std::time::Instant::now, std::time::SystemTime::now),
+        users,
+    ))
 }
 
 const EVA: &str =
@@ -144,7 +148,7 @@ fn what_is_refused_is_said_with_its_reason() {
             ..Limits::default()
         };
     });
-    for (said, expected) in [
+    for (received, expected) in [
         ("PUB no.x 0\r\n\r\n", r#"ERROR Publish Violation - Subject "no.x""#),
         ("PUB x _R_.x 0\r\n\r\n", r#"ERROR Publish Violation - Reply "_R_.x""#),
         ("SUB nos 7\r\n", r#"ERROR Subscription Violation - Subject "nos", SID 7"#),
@@ -165,8 +169,8 @@ fn what_is_refused_is_said_with_its_reason() {
         ("CONECT {\"pass\":\"x\"}\r\n", r#"ERROR Client parser ERROR, proto='"CONECT"...'"#),
         ("{\"pass\":\"x\"}\r\n", r#"ERROR Client parser ERROR, proto='""...'"#),
     ] {
-        let lines = logged(&mut world, said);
-        assert_eq!(lines.last().unwrap(), expected, "{said:?}");
+        let lines = logged(&mut world, received);
+        assert_eq!(lines.last().unwrap(), expected, "{received:?}");
     }
     let long = format!("SUB {} 1\r\n", "x".repeat(100));
     assert_eq!(
@@ -183,8 +187,11 @@ fn what_is_refused_is_said_with_its_reason() {
 /// Operators find clients of other protocols by it.
 #[test]
 fn of_what_is_no_nats_at_all_the_first_bytes_are_shown() {
-    let mut world = World::of(Broker::new(Options::default(), std::time::Instant::now));
-    for (said, shown) in [
+    let mut world = World::of(Broker::new(
+        Options::default(),
+        (std::time::Instant::now, std::time::SystemTime::now),
+    ));
+    for (received, shown) in [
         (
             &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
             r"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -206,7 +213,7 @@ fn of_what_is_no_nats_at_all_the_first_bytes_are_shown() {
     ] {
         let mut stranger = world.arrive();
         let name = format!("ERROR pipe - cid:{} - ", stranger.session.id());
-        let lines = lines_of(|| world.send(&mut stranger, said));
+        let lines = lines_of(|| world.send(&mut stranger, received));
         assert_eq!(lines, [format!("{name}Client parser ERROR, proto='\"{shown}\"...'")]);
     }
 }
@@ -237,7 +244,11 @@ fn connections_end_with_their_reason() {
     };
     let broker = |limits: &Limits| {
         let options = Options { limits: limits.clone(), ..Options::default() };
-        World::of(Broker::with_authenticator(options, std::time::Instant::now, Token::new("t")))
+        World::of(Broker::with_authenticator(
+            options,
+            (std::time::Instant::now, std::time::SystemTime::now),
+            Token::new("t"),
+        ))
     };
     let mut world = broker(&limits);
     let connect = "CONNECT {\"verbose\":false,\"auth_token\":\"t\"}\r\n";
@@ -266,7 +277,7 @@ fn connections_end_with_their_reason() {
     );
     let (mut slow, mut publisher) = (world.join_as(connect), world.join_as(connect));
     world.send(&mut slow, "SUB x 1\r\n");
-    slow.link.set_room(Some(0));
+    slow.write_handle.set_room(Some(0));
     world.send(&mut publisher, format!("PUB x 1001\r\n{}\r\n", "x".repeat(1001)));
     assert_eq!(
         lines_of(|| drop(slow)),
@@ -277,10 +288,10 @@ fn connections_end_with_their_reason() {
         ]
     );
     let mut stuck = world.join_as(connect);
-    stuck.link.set_room(Some(0));
+    stuck.write_handle.set_room(Some(0));
     world.send(&mut stuck, "PING\r\n");
     world.now += limits.write_deadline;
-    stuck.session.handle_timeout(world.now, &mut world.work);
+    stuck.session.handle_timeout(world.now, &mut world.scratch);
     let lines = lines_of(|| drop(stuck));
     assert_eq!(
         lines[0],

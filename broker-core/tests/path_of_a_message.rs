@@ -5,7 +5,7 @@
 mod common;
 
 use broker_core::auth::{Permissions, User, Users};
-use broker_core::proto::{Op, Parsed, Parser, Terms};
+use broker_core::proto::{Op, Parsed, Parser, ParserLimits};
 
 use common::World;
 
@@ -24,21 +24,21 @@ fn one_message_goes_through_all_stages_in_order() {
     {
         world.send(desk, format!("{subscribe}\r\n"));
     }
-    desks[0].link.set_room(Some(0));
+    desks[0].write_handle.set_room(Some(0));
 
     // Stage 1, the connection's reader, is outside of the core. This is what it has read.
     let read = b"PUB orders.eu 5\r\nhello\r\n";
 
     // Stage 2: bytes are an operation, borrowed from them.
     let Ok(Parsed::Op { op: Op::Publish(message), .. }) =
-        Parser::default().parse(read, &Terms::default())
+        Parser::default().parse(read, &ParserLimits::default())
     else {
         panic!("not a message");
     };
     assert!(read.as_ptr_range().contains(&message.payload().as_ptr()));
 
     // Stage 3: the session takes it, in the state that CONNECT has brought it to.
-    let received = shop.session.receive(world.now, read, None, &mut world.work);
+    let received = shop.session.receive(world.now, read, None, &mut world.scratch);
     assert_eq!((received.used, world.broker.stats().in_messages), (read.len(), 1));
 
     // Stage 4: this user may publish there, and would be told if not.
@@ -56,8 +56,8 @@ fn one_message_goes_through_all_stages_in_order() {
     assert_eq!(world.broker.stats().pending_bytes, waiting.len());
 
     // Stage 8, the connection's writer, is outside too: when there is room it has the outlet write.
-    desks[0].link.set_room(None);
-    desks[0].session.outlet().drain(world.now, true, &mut world.work);
+    desks[0].write_handle.set_room(None);
+    desks[0].session.byte_queue().drain(world.now, true, &mut world.scratch);
     assert_eq!(desks[0].read(), waiting);
 }
 
@@ -69,8 +69,8 @@ fn the_files_on_the_path_say_which_stage_they_are() {
         (3, "session/client/mod.rs"),
         (4, "auth/permissions.rs"),
         (5, "interest/mod.rs"),
-        (6, "deliver.rs"),
-        (7, "outlet/mod.rs"),
+        (6, "routing/deliver.rs"),
+        (7, "endpoint/destination.rs"),
     ];
     for (stage, file) in files {
         let path = format!("{}/src/{file}", env!("CARGO_MANIFEST_DIR"));

@@ -26,14 +26,14 @@ fn message() -> String {
 fn subscriber(world: &mut World) -> Party {
     let mut party = world.join();
     world.send(&mut party, "SUB x 1\r\n");
-    party.link.set_room(Some(0));
+    party.write_handle.set_room(Some(0));
     party
 }
 
 fn reads(world: &mut World, party: &Party, bytes: usize) {
-    party.link.set_room(Some(bytes));
-    party.session.outlet().drain(world.now, true, &mut world.work);
-    party.link.set_room(Some(0));
+    party.write_handle.set_room(Some(bytes));
+    party.session.byte_queue().drain(world.now, true, &mut world.scratch);
+    party.write_handle.set_room(Some(0));
 }
 
 /// A receiver that reads, with 16,000 bytes or a little less before it.
@@ -45,11 +45,11 @@ fn crowd(world: &mut World, publisher: &mut Party) -> Party {
     slow
 }
 
-/// Lets time pass; the session is told of it when it wants to be.
+/// Lets time pass, up to a timeout of the session at least.
 fn pass(world: &mut World, party: &mut Party, time: Duration) {
     world.now += time;
     assert!(party.session.next_timeout() <= world.now, "it looks again by itself");
-    party.session.handle_timeout(world.now, &mut world.work);
+    party.session.handle_timeout(world.now, &mut world.scratch);
 }
 
 #[test]
@@ -60,12 +60,12 @@ fn a_publisher_waits_for_a_receiver_that_reads_until_its_queue_is_shorter() {
     assert!(!publisher.session.is_patient(), "15,900 bytes wait");
     world.send(&mut publisher, message());
     assert!(publisher.session.is_patient(), "16,900 bytes wait");
-    let wakes = publisher.link.wakes();
+    let wakes = publisher.write_handle.wakes();
     reads(&mut world, &slow, 2800);
     assert!(publisher.session.is_patient(), "14,100 bytes wait");
-    assert_eq!(publisher.link.wakes(), wakes);
+    assert_eq!(publisher.write_handle.wakes(), wakes);
     reads(&mut world, &slow, 100);
-    assert_eq!(publisher.link.wakes(), wakes + 1, "it is called");
+    assert_eq!(publisher.write_handle.wakes(), wakes + 1, "it is called");
     assert!(!publisher.session.is_patient());
     assert_eq!(slow.closing(), None);
 }
@@ -75,8 +75,8 @@ fn nobody_waits_for_a_receiver_that_does_not_read() {
     let mut world = world();
     let mut publisher = world.join();
     let stalled = subscriber(&mut world);
-    // What the socket takes at first says nothing.
-    stalled.link.set_room(Some(4000));
+    // The bytes that the socket takes at first say nothing.
+    stalled.write_handle.set_room(Some(4000));
     while stalled.closing().is_none() {
         world.send(&mut publisher, message());
         assert!(!publisher.session.is_patient());
@@ -133,11 +133,11 @@ fn all_is_delivered_to_a_receiver_that_reads_steadily_but_slower() {
             held += 1;
         }
         assert_eq!(slow.closing(), None, "{number}");
-        assert!(slow.session.outlet().write_deadline().is_some());
+        assert!(slow.session.byte_queue().write_deadline().is_some());
     }
     assert!(held > 500);
-    slow.link.set_room(None);
-    slow.session.outlet().drain(world.now, true, &mut world.work);
+    slow.write_handle.set_room(None);
+    slow.session.byte_queue().drain(world.now, true, &mut world.scratch);
     assert_eq!(slow.count(), 500);
     world.send(&mut slow, "PING\r\n");
 }
@@ -174,13 +174,13 @@ fn a_receiver_that_is_cut_or_leaves_holds_nobody() {
         let slow = crowd(&mut world, &mut publisher);
         world.send(&mut publisher, message());
         assert!(publisher.session.is_patient());
-        let wakes = publisher.link.wakes();
+        let wakes = publisher.write_handle.wakes();
         if leaves {
             drop(slow);
         } else {
-            slow.session.outlet().cut(CloseReason::Kicked);
+            slow.session.byte_queue().cut(CloseReason::Kicked);
         }
-        assert_eq!(publisher.link.wakes(), wakes + 1);
+        assert_eq!(publisher.write_handle.wakes(), wakes + 1);
         assert!(!publisher.session.is_patient());
     }
 }
@@ -197,16 +197,17 @@ fn many_publishers_are_called_a_few_at_a_time_in_their_order() {
         // Asking again does not take another place.
         assert!(publisher.session.is_patient());
     }
-    let before: Vec<_> = publishers.iter().map(|publisher| publisher.link.wakes()).collect();
+    let before: Vec<_> =
+        publishers.iter().map(|publisher| publisher.write_handle.wakes()).collect();
     let called = |publishers: &[Party]| -> Vec<usize> {
-        let woken = |at: &usize| publishers[*at].link.wakes() > before[*at];
+        let woken = |at: &usize| publishers[*at].write_handle.wakes() > before[*at];
         (0..publishers.len()).filter(woken).collect()
     };
     reads(&mut world, &slow, 12_000);
     assert_eq!(called(&publishers), [0, 1, 2, 3]);
     reads(&mut world, &slow, 100);
     assert_eq!(called(&publishers), [0, 1, 2, 3, 4, 5, 6, 7]);
-    slow.link.set_room(None);
-    slow.session.outlet().drain(world.now, true, &mut world.work);
+    slow.write_handle.set_room(None);
+    slow.session.byte_queue().drain(world.now, true, &mut world.scratch);
     assert_eq!(called(&publishers).len(), 10);
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use broker_core::auth::{Grant, Permissions};
 use broker_core::probe::{Fate, Held, Passing, Probe};
@@ -11,12 +11,12 @@ use futures_executor::block_on;
 
 /// Notes subjects; loses `lose.>`, doubles `double.>`, keeps `keep.>`.
 #[derive(Clone, Default)]
-struct Watch {
+struct RequestTracker {
     seen: Arc<Mutex<Vec<String>>>,
     kept: Arc<Mutex<Vec<Held>>>,
 }
 
-impl Probe for Watch {
+impl Probe for RequestTracker {
     fn pass(&self, message: &Passing<'_>) -> Fate {
         let subject = message.to_message().subject;
         self.seen.lock().unwrap().push(subject.to_string());
@@ -32,8 +32,11 @@ impl Probe for Watch {
     }
 }
 
-fn watched() -> (Broker, Watch) {
-    let (broker, watch) = (Broker::new(Options::default(), Instant::now), Watch::default());
+fn watched() -> (Broker, RequestTracker) {
+    let (broker, watch) = (
+        Broker::new(Options::default(), (Instant::now, SystemTime::now)),
+        RequestTracker::default(),
+    );
     assert!(broker.set_probe(watch.clone()));
     (broker, watch)
 }
@@ -54,7 +57,7 @@ fn it_sees_what_was_accepted_and_nothing_that_was_refused() {
 #[test]
 fn there_is_one_at_most() {
     let (broker, _) = watched();
-    assert!(!broker.set_probe(Watch::default()));
+    assert!(!broker.set_probe(RequestTracker::default()));
 }
 
 #[test]
@@ -97,7 +100,7 @@ fn what_is_held_comes_when_it_is_released_and_unseen() {
 
 #[test]
 fn a_subscription_that_covers_is_one() {
-    let broker = Broker::new(Options::default(), Instant::now);
+    let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
     let client = broker.client_as(Grant::anonymous().with_account("A"));
     let _all = block_on(client.subscribe("orders.>")).unwrap();
     let _one = block_on(client.queue_subscribe("prices.*", "q")).unwrap();

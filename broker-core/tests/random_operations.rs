@@ -85,7 +85,11 @@ fn world() -> World {
         ..Limits::default()
     };
     let options = Options { limits, ..Options::default() };
-    World::of(Broker::with_authenticator(options, std::time::Instant::now, users(0)))
+    World::of(Broker::with_authenticator(
+        options,
+        (std::time::Instant::now, std::time::SystemTime::now),
+        users(0),
+    ))
 }
 
 /// Three lists, of which the second allows less, and the third has other passwords and accounts.
@@ -137,8 +141,8 @@ impl Seat {
 fn play(acts: &[(usize, Act)]) {
     let mut world = world();
     let mut seats: Vec<_> = (0..3).map(|_| Seat::new(&mut world)).collect();
-    for (number, (who, act)) in acts.iter().enumerate() {
-        let seat = &mut seats[*who];
+    for (number, (label, act)) in acts.iter().enumerate() {
+        let seat = &mut seats[*label];
         match act {
             Act::Say(text) => world.send(&mut seat.party, text),
             Act::Publish(subject, reply, headers) => {
@@ -155,20 +159,20 @@ fn play(acts: &[(usize, Act)]) {
                 world.send(&mut seat.party, text);
             }
             Act::Room(room) => {
-                seat.party.link.set_room(*room);
-                seat.party.session.outlet().drain(world.now, true, &mut world.work);
+                seat.party.write_handle.set_room(*room);
+                seat.party.session.byte_queue().drain(world.now, true, &mut world.scratch);
             }
             Act::Wait(seconds) => world.wait(&mut seat.party, Duration::from_secs(*seconds)),
             Act::Leave => *seat = Seat::new(&mut world),
             Act::Change(list) => drop(world.broker.set_authenticator(users(*list))),
             Act::AnnounceEnd => drop(world.broker.announce_end()),
-            Act::LetGo => assert!(world.broker.let_go(seat.party.session.id())),
+            Act::LetGo => assert!(world.broker.retire(seat.party.session.id())),
         }
         for seat in &mut seats {
             world.settle(&mut seat.party);
-            if seat.party.session.has_parted() {
-                seat.party.session.outlet().release();
-                seat.party.session.outlet().drain(world.now, true, &mut world.work);
+            if seat.party.session.has_half_closed() {
+                seat.party.session.byte_queue().release();
+                seat.party.session.byte_queue().drain(world.now, true, &mut world.scratch);
             }
             seat.listen();
             if seat.party.closing().is_some() {

@@ -46,7 +46,7 @@ fn no_secret_of_a_connect_is_logged() {
     for trace in [false, true] {
         let options = Options { trace, ..Options::default() };
         let broker = |authenticator: &dyn Fn(Options) -> Broker| authenticator(options.clone());
-        let clock = std::time::Instant::now;
+        let clock = (std::time::Instant::now, std::time::SystemTime::now);
         for broker in [
             broker(&|options| Broker::with_authenticator(options, clock, users.clone())),
             broker(&|options| Broker::with_authenticator(options, clock, token.clone())),
@@ -72,7 +72,11 @@ fn no_secret_of_a_connect_is_logged() {
 fn a_connect_that_comes_byte_by_byte_is_not_logged_either() {
     let users = Users::builder().user(User::new("eva", "MARKER")).build().unwrap();
     let options = Options { trace: true, ..Options::default() };
-    let broker = Broker::with_authenticator(options, std::time::Instant::now, users);
+    let broker = Broker::with_authenticator(
+        options,
+        (std::time::Instant::now, std::time::SystemTime::now),
+        users,
+    );
     let mut world = World::of(broker);
     for connect in CONNECTS {
         let lines = lines_of(|| {

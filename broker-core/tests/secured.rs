@@ -10,17 +10,21 @@ mod common;
 use std::time::Duration;
 
 use broker_core::auth::{NoAuth, Token, User, Users};
-use broker_core::session::client::{Arrival, Handshake};
+use broker_core::session::client::{Arrival, HandshakeOrder};
 use broker_core::{Broker, ClientFault, CloseReason, Limits, Options, Security};
 use common::{Party, World};
 
 fn world(authenticator: impl broker_core::auth::Authenticator) -> World {
     let limits = Limits { auth_timeout: Duration::from_secs(2), ..Limits::default() };
     let options = Options { limits, ..Options::default() };
-    World::of(Broker::with_authenticator(options, std::time::Instant::now, authenticator))
+    World::of(Broker::with_authenticator(
+        options,
+        (std::time::Instant::now, std::time::SystemTime::now),
+        authenticator,
+    ))
 }
 
-fn arrive(world: &mut World, handshake: Handshake) -> Party {
+fn arrive(world: &mut World, handshake: HandshakeOrder) -> Party {
     world.arrive_by(Arrival { handshake, ..Arrival::default() })
 }
 
@@ -33,12 +37,12 @@ fn security() -> Security {
 #[test]
 fn info_comes_before_tls_or_behind_it() {
     let mut world = world(NoAuth);
-    let mut after = arrive(&mut world, Handshake::AfterInfo);
+    let mut after = arrive(&mut world, HandshakeOrder::AfterInfo);
     assert!(after.read().starts_with("INFO "));
-    let mut before = arrive(&mut world, Handshake::BeforeInfo);
+    let mut before = arrive(&mut world, HandshakeOrder::BeforeInfo);
     assert_eq!(before.read(), "");
     for party in [&mut after, &mut before] {
-        party.session.handle_secured(Some(security()), world.now, &mut world.work);
+        party.session.handle_secured(Some(security()), world.now, &mut world.scratch);
         assert_eq!(world.broker.security(party.session.id()).as_deref(), Some(&security()));
     }
     assert_eq!(after.read(), "");
@@ -49,10 +53,10 @@ fn info_comes_before_tls_or_behind_it() {
 #[test]
 fn a_client_that_waits_for_info_gets_it_once() {
     let mut world = world(NoAuth);
-    let mut party = arrive(&mut world, Handshake::BeforeInfo);
-    party.session.greet(world.now, &mut world.work);
+    let mut party = arrive(&mut world, HandshakeOrder::BeforeInfo);
+    party.session.greet(world.now, &mut world.scratch);
     assert!(party.read().starts_with("INFO "));
-    party.session.handle_secured(Some(security()), world.now, &mut world.work);
+    party.session.handle_secured(Some(security()), world.now, &mut world.scratch);
     assert_eq!(party.read(), "");
 }
 
@@ -61,10 +65,10 @@ fn a_client_that_waits_for_info_gets_it_once() {
 fn nobody_is_served_before_tls_has_come_about() {
     let users = Users::builder().user(User::new("guest", "")).no_auth_user("guest");
     let mut world = world(users.build().unwrap());
-    let mut party = arrive(&mut world, Handshake::AfterInfo);
+    let mut party = arrive(&mut world, HandshakeOrder::AfterInfo);
     party.read();
     assert_ne!(party.session.read_limit(), usize::MAX, "a stranger's");
-    party.session.handle_secured(None, world.now, &mut world.work);
+    party.session.handle_secured(None, world.now, &mut world.scratch);
     assert_ne!(party.session.read_limit(), usize::MAX, "it has not acted under its name yet");
     world.send(&mut party, "PING\r\n");
     assert_eq!(party.read(), "PONG\r\n");
@@ -75,10 +79,10 @@ fn nobody_is_served_before_tls_has_come_about() {
 #[test]
 fn time_to_authenticate_begins_behind_tls() {
     let mut world = world(Token::new("t"));
-    let mut party = arrive(&mut world, Handshake::AfterInfo);
+    let mut party = arrive(&mut world, HandshakeOrder::AfterInfo);
     party.read();
     world.now += Duration::from_secs(10);
-    party.session.handle_secured(Some(security()), world.now, &mut world.work);
+    party.session.handle_secured(Some(security()), world.now, &mut world.scratch);
     assert_eq!(party.session.next_timeout(), world.now + Duration::from_secs(2));
     world.wait(&mut party, Duration::from_secs(2));
     assert_eq!(party.read(), "-ERR 'Authentication Timeout'\r\n");
@@ -87,7 +91,7 @@ fn time_to_authenticate_begins_behind_tls() {
 #[test]
 fn who_does_not_come_to_tls_is_told_if_that_helps() {
     let mut world = world(NoAuth);
-    for (fault, told, reason) in [
+    for (fault, sent, reason) in [
         (
             ClientFault::TlsRequired("timeout".into()),
             "-ERR 'Secure Connection - TLS Required'\r\n",
@@ -100,10 +104,10 @@ fn who_does_not_come_to_tls_is_told_if_that_helps() {
             CloseReason::MaxConnectionsExceeded,
         ),
     ] {
-        let mut party = arrive(&mut world, Handshake::AfterInfo);
+        let mut party = arrive(&mut world, HandshakeOrder::AfterInfo);
         party.read();
-        party.session.handle_insecure(&fault, world.now, &mut world.work);
-        assert_eq!(party.read(), told);
+        party.session.handle_insecure(&fault, world.now, &mut world.scratch);
+        assert_eq!(party.read(), sent);
         assert_eq!(party.session.closing(), Some(reason));
     }
 }

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 
 use broker_core::auth::{Permissions, User, Users};
-use broker_core::{CloseReason, Settled};
+use broker_core::{Applied, CloseReason};
 use common::{CONNECT, Party, World};
 
 /// So many subscriptions a slice ends at most.
@@ -22,7 +22,7 @@ const COUNT: usize = 20_000;
 
 fn subscribe(world: &mut World, party: &mut Party, filter: impl Fn(usize) -> String) {
     for number in 0..COUNT {
-        world.send(party, &format!("SUB {} {number}\r\n", filter(number)));
+        world.send(party, format!("SUB {} {number}\r\n", filter(number)));
     }
     assert_eq!(world.broker.stats().subscriptions, COUNT);
 }
@@ -42,8 +42,8 @@ fn most_ended_at_once(world: &World, mut go_on: impl FnMut() -> bool) -> usize {
     }
 }
 
-fn is_ready(settled: &mut Settled) -> bool {
-    pin!(settled).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+fn is_ready(applied: &mut Applied) -> bool {
+    pin!(applied).poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn all_else_of_a_session_ends_with_the_first_slice() {
     assert_eq!(world.broker.stats().connections, 1);
     assert_eq!(world.broker.closed_connections().len(), 1);
     for number in 0..COUNT {
-        world.send(&mut b, &format!("PUB x.{number} b 0\r\n\r\n"));
+        world.send(&mut b, format!("PUB x.{number} b 0\r\n\r\n"));
     }
     assert_eq!(a.read(), "", "nothing is delivered any more");
     drop(a);
@@ -88,7 +88,7 @@ fn a_second_connect_is_looked_at_when_all_subscriptions_have_ended() {
     let (mut a, mut b) = (world.join(), world.join());
     subscribe(&mut world, &mut a, |number| format!("x.{number}"));
     a.read();
-    world.send(&mut a, &format!("{CONNECT}PING\r\nSUB new 1\r\n"));
+    world.send(&mut a, format!("{CONNECT}PING\r\nSUB new 1\r\n"));
     assert!(a.session.has_chores());
     assert_eq!(a.read(), "", "what follows has to wait");
     let (now, mut slices) = (world.now, 0);
@@ -96,7 +96,7 @@ fn a_second_connect_is_looked_at_when_all_subscriptions_have_ended() {
         let mut before = world.broker.stats().subscriptions;
         let mut most = 0;
         while a.session.has_chores() {
-            a.session.do_chores(now, &mut world.work);
+            a.session.do_chores(now, &mut world.scratch);
             slices += 1;
             let now = world.broker.stats().subscriptions;
             most = most.max(before - now);
@@ -121,15 +121,15 @@ fn news_wait_until_what_was_begun_is_done() {
     subscribe(&mut world, &mut a, |number| format!("x.{number}"));
     world.send(&mut a, CONNECT);
     assert!(a.session.has_chores());
-    let mut settled = world.broker.update_options(|options| options.trace_headers = true).settled;
+    let mut applied = world.broker.update_options(|options| options.trace_headers = true).applied;
     let now = world.now;
     while a.session.has_chores() {
-        assert!(!a.session.has_news());
-        a.session.do_chores(now, &mut world.work);
+        assert!(!a.session.has_update());
+        a.session.do_chores(now, &mut world.scratch);
     }
-    assert!(a.session.has_news());
-    a.session.handle_news(now, &mut world.work);
-    assert!(is_ready(&mut settled));
+    assert!(a.session.has_update());
+    a.session.handle_update(now, &mut world.scratch);
+    assert!(is_ready(&mut applied));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn input_that_is_passed_again_goes_on_with_what_is_left() {
     let mut a = world.join();
     subscribe(&mut world, &mut a, |number| format!("x.{number}"));
     a.read();
-    world.send(&mut a, &format!("{CONNECT}PING\r\n"));
+    world.send(&mut a, format!("{CONNECT}PING\r\n"));
     for _ in 0..COUNT / SLICE + 2 {
         world.send(&mut a, "");
     }
@@ -175,15 +175,15 @@ fn subscriptions_are_looked_through_a_part_at_a_time_when_permissions_change() {
     world.send(&mut a, "CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"a\"}\r\n");
     subscribe(&mut world, &mut a, |number| format!("x.{}.{number}", number % 2));
     a.read();
-    let mut settled = world.broker.set_authenticator(users("x.1.>")).settled;
+    let mut applied = world.broker.set_authenticator(users("x.1.>")).applied;
     let (now, broker) = (world.now, world.broker.clone());
-    a.session.handle_news(now, &mut world.work);
+    a.session.handle_update(now, &mut world.scratch);
     let most = most_ended_at_once(&world, || {
-        assert_eq!(is_ready(&mut settled), !a.session.has_chores(), "settled when it is done");
-        a.session.do_chores(now, &mut broker_core::outlet::Work::new());
+        assert_eq!(is_ready(&mut applied), !a.session.has_chores(), "settled when it is done");
+        a.session.do_chores(now, &mut broker_core::endpoint::Scratch::new());
         a.session.has_chores()
     });
-    assert!(is_ready(&mut settled));
+    assert!(is_ready(&mut applied));
     assert!(most <= PART, "{most} at once");
     assert_eq!(broker.stats().subscriptions, COUNT / 2);
     assert_eq!(a.read().lines().filter(|line| line.starts_with("-ERR")).count(), COUNT / 2);
@@ -194,18 +194,18 @@ fn what_a_client_offers_is_found_a_part_at_a_time_when_the_server_goes() {
     let mut world = World::new();
     let mut a = world.join();
     subscribe(&mut world, &mut a, |number| format!("_INBOX.{number}"));
-    let mut settled = world.broker.announce_end();
+    let mut applied = world.broker.announce_end();
     let now = world.now;
-    a.session.handle_news(now, &mut world.work);
+    a.session.handle_update(now, &mut world.scratch);
     let mut slices = 1;
     while a.session.has_chores() {
-        assert!(!is_ready(&mut settled));
-        a.session.do_chores(now, &mut world.work);
+        assert!(!is_ready(&mut applied));
+        a.session.do_chores(now, &mut world.scratch);
         slices += 1;
     }
-    assert!(is_ready(&mut settled));
+    assert!(is_ready(&mut applied));
     assert!(slices >= COUNT / PART, "{slices}");
-    assert_eq!(world.broker.order_of_leaving().others, [a.session.id()]);
+    assert_eq!(world.broker.lame_duck_order().others, [a.session.id()]);
 }
 
 #[test]
@@ -213,22 +213,22 @@ fn a_client_that_is_let_go_gets_all_that_was_kept_when_its_subscriptions_have_en
     let mut world = World::new();
     let mut a = world.join();
     subscribe(&mut world, &mut a, |number| format!("x.{number}"));
-    let _ = world.broker.announce_end();
+    drop(world.broker.announce_end());
     let mut now = world.now;
-    a.session.handle_news(now, &mut world.work);
+    a.session.handle_update(now, &mut world.scratch);
     while a.session.has_chores() {
-        a.session.do_chores(now, &mut world.work);
+        a.session.do_chores(now, &mut world.scratch);
     }
-    world.broker.let_go(a.session.id());
-    a.session.handle_news(now, &mut world.work);
-    while !a.session.has_parted() && a.session.closing().is_none() {
+    world.broker.retire(a.session.id());
+    a.session.handle_update(now, &mut world.scratch);
+    while !a.session.has_half_closed() && a.session.closing().is_none() {
         now = a.session.next_timeout();
-        a.session.handle_timeout(now, &mut world.work);
+        a.session.handle_timeout(now, &mut world.scratch);
     }
     assert!(a.session.has_chores(), "its subscriptions have begun to end");
     assert_eq!(a.session.closing(), None);
     while a.session.has_chores() {
-        a.session.do_chores(now, &mut world.work);
+        a.session.do_chores(now, &mut world.scratch);
     }
     assert_eq!(world.broker.stats().subscriptions, 0);
     assert_eq!(a.session.closing(), Some(CloseReason::ServerShutdown));

@@ -21,7 +21,7 @@ fn who_lets_too_much_wait_is_cut_and_nobody_else_feels_it() {
     for party in [&mut slow, &mut fast] {
         world.send(party, "SUB x 1\r\n");
     }
-    slow.link.set_room(Some(0));
+    slow.write_handle.set_room(Some(0));
     for _ in 0..50 {
         world.send(&mut publisher, message(1000));
     }
@@ -43,7 +43,7 @@ fn exactly_as_much_as_allowed_may_wait() {
         let mut world = World::with_limits(Limits { max_pending_bytes, ..Limits::default() });
         let (mut slow, mut publisher) = (world.join(), world.join());
         world.send(&mut slow, "SUB x 1\r\n");
-        slow.link.set_room(Some(0));
+        slow.write_handle.set_room(Some(0));
         for _ in 0..10 {
             world.send(&mut publisher, message(100));
         }
@@ -56,7 +56,7 @@ fn what_waits_leaves_whole_and_in_order_when_there_is_room() {
     let mut world = World::new();
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
-    slow.link.set_room(Some(3));
+    slow.write_handle.set_room(Some(3));
     let mut expected = String::new();
     for bytes in [0, 1, 100, 20_000, 70_000, 5] {
         world.send(&mut publisher, message(bytes));
@@ -64,11 +64,11 @@ fn what_waits_leaves_whole_and_in_order_when_there_is_room() {
     }
     let mut seen = String::new();
     while seen.len() < expected.len() {
-        slow.link.set_room(Some(997));
-        slow.session.outlet().drain(world.now, true, &mut world.work);
-        let news = slow.read();
-        assert!(!news.is_empty());
-        seen += &news;
+        slow.write_handle.set_room(Some(997));
+        slow.session.byte_queue().drain(world.now, true, &mut world.scratch);
+        let control = slow.read();
+        assert!(!control.is_empty());
+        seen += &control;
     }
     assert!(seen == expected);
     assert_eq!(world.broker.stats().pending_bytes, 0);
@@ -79,11 +79,11 @@ fn a_connection_is_woken_once_when_its_link_is_full() {
     let mut world = World::new();
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
-    slow.link.set_room(Some(10));
+    slow.write_handle.set_room(Some(10));
     for _ in 0..100 {
         world.send(&mut publisher, message(10));
     }
-    assert_eq!(slow.link.wakes(), 1);
+    assert_eq!(slow.write_handle.wakes(), 1);
 }
 
 #[test]
@@ -93,22 +93,22 @@ fn who_reads_nothing_until_the_deadline_is_cut_and_who_reads_a_little_is_not() {
     let (mut stuck, mut slow, mut publisher) = (world.join(), world.join(), world.join());
     for party in [&mut stuck, &mut slow] {
         world.send(party, "SUB x 1\r\n");
-        party.link.set_room(Some(0));
+        party.write_handle.set_room(Some(0));
     }
     world.send(&mut publisher, message(100));
     let moment = Duration::from_millis(1);
     world.now += deadline - moment;
-    slow.link.set_room(Some(1 << 20));
-    slow.session.outlet().drain(world.now, true, &mut world.work);
-    slow.link.set_room(Some(0));
+    slow.write_handle.set_room(Some(1 << 20));
+    slow.session.byte_queue().drain(world.now, true, &mut world.scratch);
+    slow.write_handle.set_room(Some(0));
     world.send(&mut publisher, message(100));
     for party in [&mut stuck, &mut slow] {
-        party.session.handle_timeout(world.now, &mut world.work);
+        party.session.handle_timeout(world.now, &mut world.scratch);
         assert_eq!(party.closing(), None);
     }
     world.now += moment;
     for party in [&mut stuck, &mut slow] {
-        party.session.handle_timeout(world.now, &mut world.work);
+        party.session.handle_timeout(world.now, &mut world.scratch);
     }
     assert_eq!((stuck.closing(), slow.closing()), (DEADLINE, None));
 }
@@ -122,7 +122,7 @@ fn past_the_bound_of_all_together_the_one_with_most_is_cut() {
     for (number, party) in slow.iter_mut().enumerate() {
         let subjects = if number == 7 { "SUB x 1\r\nSUB * 2\r\n" } else { "SUB x 1\r\n" };
         world.send(party, subjects);
-        party.link.set_room(Some(0));
+        party.write_handle.set_room(Some(0));
     }
     while slow.iter().all(|party| party.closing().is_none()) {
         world.send(&mut publisher, message(100));
@@ -136,7 +136,7 @@ fn past_the_bound_of_all_together_the_one_with_most_is_cut() {
 fn a_client_that_asks_and_never_reads_is_bounded_too() {
     let mut world = World::with_limits(Limits { max_pending_bytes: 1000, ..Limits::default() });
     let mut client = world.join();
-    client.link.set_room(Some(0));
+    client.write_handle.set_room(Some(0));
     for _ in 0..1000 {
         world.send(&mut client, "PING\r\n");
     }
@@ -149,8 +149,8 @@ fn a_session_that_is_gone_lets_go_of_its_link_though_publishers_remember_it() {
     let (mut subscriber, mut publisher) = (world.join(), world.join());
     world.send(&mut subscriber, "SUB x 1\r\n");
     world.send(&mut publisher, message(1));
-    let link = subscriber.link.clone();
-    assert_eq!(link.holders(), 3, "the session's, the party's and this one");
+    let write_handle = subscriber.write_handle.clone();
+    assert_eq!(write_handle.holders(), 3, "the session's, the party's and this one");
     drop(subscriber);
-    assert_eq!(link.holders(), 1);
+    assert_eq!(write_handle.holders(), 1);
 }

@@ -21,10 +21,10 @@ fn a_connection_is_seen_as_what_it_said_and_did() {
     world.send(&mut party, "SUB a 1\r\nSUB b q 2\r\nPUB a 5\r\nhello\r\nPUB none 1\r\nx\r\n");
     let seen = &world.broker.connections()[0];
     assert_eq!(
-        (&*seen.profile.name, &*seen.profile.lang, &*seen.profile.version),
+        (&*seen.client_info.name, &*seen.client_info.lang, &*seen.client_info.version),
         ("n", "rust", "1.2")
     );
-    assert_eq!((seen.profile.user.as_deref(), seen.account.as_deref()), (None, Some("$G")));
+    assert_eq!((seen.client_info.user.as_deref(), seen.account.as_deref()), (None, Some("$G")));
     assert_eq!((seen.since, seen.last_activity), (came, came + Duration::from_secs(3)));
     assert_eq!((seen.traffic.in_messages, seen.traffic.in_bytes), (2, 6));
     assert_eq!((seen.traffic.out_messages, seen.traffic.out_bytes), (1, 5));
@@ -52,7 +52,7 @@ fn what_waits_for_a_connection_is_seen() {
     let mut world = World::new();
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
-    slow.link.set_room(Some(0));
+    slow.write_handle.set_room(Some(0));
     world.send(&mut publisher, "PUB x 3\r\nabc\r\n");
     assert_eq!(world.broker.connections()[0].pending_bytes, "MSG x 1 3\r\nabc\r\n".len());
 }
@@ -98,7 +98,8 @@ fn names_of_closed_connections_take_a_bounded_amount_of_memory() {
         drop(party);
     }
     let remembered = world.broker.closed_connections();
-    let bytes: usize = remembered.iter().map(|closed| closed.connection.profile.name.len()).sum();
+    let bytes: usize =
+        remembered.iter().map(|closed| closed.connection.client_info.name.len()).sum();
     assert!((10_000_000..17_000_000).contains(&bytes), "{bytes}");
 }
 
@@ -154,7 +155,7 @@ fn who_changes_the_account_takes_no_counts_along() {
     assert_eq!((accounts[2].connections, accounts[2].traffic.in_bytes), (0, 2));
     assert_eq!((accounts[3].connections, accounts[3].traffic.in_bytes), (1, 3));
     let seen = &world.broker.connections()[0];
-    assert_eq!((seen.profile.user.as_deref(), seen.account.as_deref()), (Some("b"), Some("B")));
+    assert_eq!((seen.client_info.user.as_deref(), seen.account.as_deref()), (Some("b"), Some("B")));
     assert_eq!(world.broker.stats().in_bytes, 5);
 }
 
@@ -163,7 +164,7 @@ fn a_slow_consumer_counts_for_its_account() {
     let mut world = World::with_limits(Limits { max_pending_bytes: 1000, ..Limits::default() });
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
-    slow.link.set_room(Some(0));
+    slow.write_handle.set_room(Some(0));
     world.send(&mut publisher, format!("PUB x 2000\r\n{}\r\n", "x".repeat(2000)));
     drop(slow);
     assert_eq!(world.broker.accounts()[0].slow_consumers, 1);
@@ -177,7 +178,7 @@ fn failed_log_ins_are_counted_by_what_was_wrong() {
     drop(world.join_as("PING\r\n"));
     let mut late = world.arrive();
     world.now += Duration::from_secs(3);
-    late.session.handle_timeout(world.now, &mut world.work);
+    late.session.handle_timeout(world.now, &mut world.scratch);
     assert_eq!(
         world.broker.auth_failures(),
         [(AuthFailure::Credentials, 1), (AuthFailure::BeforeConnect, 1), (AuthFailure::Timeout, 1)]
@@ -191,7 +192,7 @@ fn no_secret_is_seen() {
     let _with_user = world.join_as("CONNECT {\"user\":\"u\",\"pass\":\"s3cr3t\"}\r\n");
     let seen = world.broker.connections();
     assert!(!format!("{seen:?}").contains("s3cr3t"));
-    let users: Vec<_> = seen.iter().map(|one| one.profile.user.as_deref()).collect();
+    let users: Vec<_> = seen.iter().map(|one| one.client_info.user.as_deref()).collect();
     assert_eq!(users, [Some("[REDACTED]"), Some("u")]);
 }
 

@@ -26,7 +26,7 @@ pub(crate) async fn main() -> Result<()> {
     assert_eq!(buy(&client, &["2", "3", "5"]).await?, "10");
 
     for is_busy in [true, true, false] {
-        tokio::spawn(work(async_nats::connect(&url).await?, is_busy));
+        tokio::spawn(scratch(async_nats::connect(&url).await?, is_busy));
     }
     broker.wait_for_clients(5).await;
     broker.wait_for_subscription("jobs").await;
@@ -87,7 +87,7 @@ async fn buy(client: &Client, prices: &[&'static str]) -> Result<String> {
 }
 
 /// A worker that has no time says so at once, by an empty answer.
-async fn work(client: Client, is_busy: bool) -> Result<()> {
+async fn scratch(client: Client, is_busy: bool) -> Result<()> {
     let is_busy = Arc::new(AtomicBool::new(is_busy));
     let mut jobs = client.queue_subscribe("jobs", "workers".into()).await?;
     while let Some(job) = jobs.next().await {

@@ -1,14 +1,14 @@
-//! Where clients are told that the server is.
+//! Advertised addresses.
 
 use std::str::FromStr;
 
-/// A host, and a port unless it is the one that is listened at: `nats.example:4222`, `[::1]:4222`,
-/// `nats.example`.
+/// An advertised host, with a port if it differs from that of the listener: `nats.example:4222`,
+/// `[::1]:4222`, `nats.example`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Advertise {
     /// Name or address, without brackets.
     pub host: String,
-    /// `None` for the port that is listened at.
+    /// `None` for the port of the listener.
     pub port: Option<u16>,
 }
 
@@ -20,7 +20,7 @@ pub struct InvalidAdvertise(String);
 impl FromStr for Advertise {
     type Err = InvalidAdvertise;
 
-    // NATS 2.14: util.go parseHostPort; port 0 or -1 is as good as none.
+    // NATS 2.14: util.go parseHostPort; port 0 or -1 means none.
     fn from_str(text: &str) -> Result<Self, InvalidAdvertise> {
         let invalid = || InvalidAdvertise(text.to_owned());
         let (host, port) = match text.strip_prefix('[') {

@@ -1,4 +1,4 @@
-//! Options for a server that runs: all of them take effect, or none.
+//! Changes of the options of a running server: all of them take effect, or none.
 
 use std::fmt;
 
@@ -6,40 +6,40 @@ use broker_core::Options;
 
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::WebsocketOptions;
-use crate::server::ServerOptions;
+use crate::options::ServerOptions;
 
-/// What came of [`Server::apply`](crate::Server::apply).
+/// The outcome of [`Server::apply`](crate::Server::apply).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many connections were cut because there were more than may be now.
+    /// The number of connections closed because `max_connections` is lower now.
     pub excess: usize,
 }
 
-/// Why options were not applied. Nothing has changed then.
+/// Reasons why options were not applied. Nothing has changed then.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
-    /// An option that takes a restart.
+    /// An option that cannot change without a restart.
     // NATS 2.14: reload.go diffOptions.
     #[error("config reload not supported for {name}: old={old}, new={new}")]
     NotAtRunTime {
-        /// As NATS calls it.
+        /// Its name in NATS.
         name: &'static str,
-        /// What it is.
+        /// The value in force.
         old: String,
-        /// What it was to be.
+        /// The new value.
         new: String,
     },
-    /// TLS cannot be offered like this.
+    /// The TLS options are invalid.
     #[cfg(feature = "tls-core")]
     #[error("TLS cannot be offered")]
     Tls(#[source] crate::TlsError),
 }
 
-/// Is there anything between the two that takes a restart?
+/// Returns an error if the options differ in one that cannot change without a restart.
 ///
-/// Port 0 and a server name of `None` stand for what the server chose.
+/// Port 0 and a server name of `None` stand for the values that the server chose.
 pub(crate) fn check(old: &ServerOptions, new: &ServerOptions) -> Result<(), ApplyError> {
     differs("Host", &old.host, &new.host)?;
     if new.port != 0 {
@@ -66,7 +66,7 @@ pub(crate) fn check(old: &ServerOptions, new: &ServerOptions) -> Result<(), Appl
     differs("NoHeaderSupport", &old.no_header_support, &new.no_header_support)
 }
 
-/// Only its TLS can change, but not between some and none.
+/// The TLS options can change, but TLS cannot be added or removed.
 // NATS 2.14: reload.go diffOptions.
 #[cfg(feature = "websocket")]
 fn check_websocket(

@@ -1,9 +1,56 @@
-//! The time.
+//! The clock of a server and of its broker.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-/// What time it is, by tokio's clock: so that a test that pauses it, or moves it on, takes the server with
-/// it. Without tokio's feature `test-util` this is the system's clock and nothing else.
+use broker_core::Clock;
+
+/// Reads tokio's clock, so that a test that pauses it, or moves it on, takes the server with it. Without
+/// tokio's feature `test-util` this is the clock of the system and nothing else.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// The clock of a broker behind a server. The time of day is the machine's, moved on as far as a test has
+/// moved tokio's clock.
+pub(crate) struct TokioClock {
+    started: Instant,
+    started_on_machine: Instant,
+}
+
+impl TokioClock {
+    pub(crate) fn new() -> Self {
+        Self { started: now(), started_on_machine: Instant::now() }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Instant {
+        now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        let elapsed = now().saturating_duration_since(self.started);
+        let wall = SystemTime::now();
+        match elapsed.checked_sub(self.started_on_machine.elapsed()) {
+            Some(ahead) => wall + ahead,
+            None => wall - self.started_on_machine.elapsed().saturating_sub(elapsed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_day_moves_on_with_the_clock_of_tokio() {
+        let clock = TokioClock::new();
+        let before = clock.wall();
+        tokio::time::advance(Duration::from_hours(1)).await;
+        let passed = clock.wall().duration_since(before).unwrap();
+        let difference = passed.abs_diff(Duration::from_hours(1));
+        assert!(difference < Duration::from_secs(1), "{difference:?}");
+    }
 }

@@ -9,35 +9,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use broker_core::{Broker, LeavingOrder};
+use broker_core::{Broker, LameDuckOrder};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock;
-use crate::server::Phase;
-
-/// How the server takes leave of its clients.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct LameDuck {
-    /// Within this time clients are let go, all in all. `lame_duck_duration`, NATS 2.14: 2 minutes.
-    pub duration: Duration,
-    /// Of that, the time before the first is. `lame_duck_grace_period`, NATS 2.14: 10 seconds.
-    pub grace_period: Duration,
-}
-
-impl Default for LameDuck {
-    fn default() -> Self {
-        Self { duration: Duration::from_mins(2), grace_period: Duration::from_secs(10) }
-    }
-}
-
-impl LameDuck {
-    /// Lets all go within `duration`, beginning after `grace_period`.
-    pub fn new(duration: Duration, grace_period: Duration) -> Self {
-        Self { duration, grace_period }
-    }
-}
+use crate::phase::{LameDuck, Phase};
 
 /// The longest time between two.
 // NATS 2.14: a second, also if there would be time for more.
@@ -65,37 +42,37 @@ pub(crate) async fn run(
         return;
     }
     tracing::info!("Closing existing clients");
-    let order = order_of_leaving(broker).await;
+    let order = lame_duck_order(broker).await;
     let count = order.others.len() + order.services.len();
     let pace = Pace::new(plan, count);
-    if going.let_go(broker, &order.others, &pace).await.is_break() {
+    if going.retire(broker, &order.others, &pace).await.is_break() {
         return;
     }
     if going.until_askers_are_gone(broker, order.services.len()).await.is_break()
-        || going.let_go(broker, &order.services, &pace).await.is_break()
+        || going.retire(broker, &order.services, &pace).await.is_break()
     {
         return;
     }
     // Whoever came in while the order was made, or hung in the system's queue.
-    let late = order_of_leaving(broker).await;
+    let late = lame_duck_order(broker).await;
     for id in late.others.into_iter().chain(late.services) {
-        broker.let_go(id);
+        broker.retire(id);
     }
     // Each has its own time limits.
     let _ = going.until(clock::now() + Duration::from_hours(1), 0).await;
 }
 
-/// Off the workers: there may be very many sessions that must be told.
+/// Announces the end off the workers: there may be very many sessions to notify.
 async fn announce_end(broker: &Broker) {
     let broker = broker.clone();
-    if let Ok(settled) = tokio::task::spawn_blocking(move || broker.announce_end()).await {
-        settled.await;
+    if let Ok(applied) = tokio::task::spawn_blocking(move || broker.announce_end()).await {
+        applied.await;
     }
 }
 
-async fn order_of_leaving(broker: &Broker) -> LeavingOrder {
+async fn lame_duck_order(broker: &Broker) -> LameDuckOrder {
     let broker = broker.clone();
-    let order = tokio::task::spawn_blocking(move || broker.order_of_leaving());
+    let order = tokio::task::spawn_blocking(move || broker.lame_duck_order());
     order.await.unwrap_or_default()
 }
 
@@ -133,18 +110,18 @@ impl Going<'_> {
         loop {
             self.until(end, left).await?;
             // If some of those who are asked have gone by themselves, the number alone does not tell.
-            if clock::now() >= end || order_of_leaving(broker).await.others.is_empty() {
+            if clock::now() >= end || lame_duck_order(broker).await.others.is_empty() {
                 return ControlFlow::Continue(());
             }
             left = self.connections.len().saturating_sub(1);
         }
     }
 
-    async fn let_go(&mut self, broker: &Broker, ids: &[u64], pace: &Pace) -> ControlFlow<()> {
+    async fn retire(&mut self, broker: &Broker, ids: &[u64], pace: &Pace) -> ControlFlow<()> {
         let mut batches = ids.chunks(pace.batch).peekable();
         while let Some(batch) = batches.next() {
             for id in batch {
-                broker.let_go(*id);
+                broker.retire(*id);
             }
             if batches.peek().is_some() {
                 self.until(clock::now() + pace.pause(), 0).await?;

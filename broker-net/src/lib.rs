@@ -15,22 +15,27 @@
 
 mod advertise;
 mod apply;
-mod checks;
+mod auth_checks;
 mod clock;
 mod conn;
-mod doors;
+mod custom_listener;
 mod handshake;
 mod lame_duck;
 mod listener;
-mod outlook;
-mod own_listener;
+mod listeners;
+mod options;
+mod phase;
 mod pipe;
 pub mod proxy;
 mod reserve;
 mod server;
-mod strangers;
+#[cfg(feature = "testing")]
+mod stall;
+mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transport;
+mod unauthenticated;
 #[cfg(unix)]
 mod unix;
 #[cfg(feature = "websocket")]
@@ -39,6 +44,7 @@ mod workers;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
+pub use custom_listener::{Carries, Listener};
 #[cfg(feature = "tls-core")]
 pub use handshake::tls::{
     ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsConfig, TlsError,
@@ -46,12 +52,12 @@ pub use handshake::tls::{
 };
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
-pub use lame_duck::LameDuck;
-pub use listener::listen_tcp;
-pub use outlook::Outlook;
-pub use own_listener::{Carries, Listener};
+pub use listener::{ListenerKind, listen_tcp};
+pub use options::ServerOptions;
+pub use phase::LameDuck;
 pub use pipe::LocalStream;
-pub use server::{Authenticators, BindError, Server, ServerBuilder, ServerOptions, Way};
+pub use server::{Authenticators, BindError, Server, ServerBuilder};
+pub use status::ServerStatus;
 #[cfg(unix)]
 pub use unix::UnixOptions;
 pub use workers::{Stall, StallWatch};

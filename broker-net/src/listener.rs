@@ -10,6 +10,11 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
+/// After a failed accept: wait this long, twice as long each time.
+// NATS 2.14: 10 ms to 1 s.
+pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(10);
+pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
 /// Connections that the kernel holds until they are accepted. A restart may bring thousands at once;
 /// the kernel has a limit of its own.
 const BACKLOG: i32 = 4096;
@@ -26,8 +31,20 @@ const _: () = assert!(UNACKNOWLEDGED.as_secs() == KEEPALIVE.as_secs() * KEEPALIV
 // Three timers are late by a second each at most.
 const _: () = assert!(UNACKNOWLEDGED.as_secs() + KEEPALIVE_PROBES as u64 <= 45);
 
+/// The kind of a listener of a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ListenerKind {
+    /// The port for clients.
+    Clients,
+    /// The port for WebSocket.
+    Websocket,
+    /// The socket in the file system.
+    Unix,
+}
+
 /// A bound TCP socket.
-pub(crate) struct TcpDoor {
+pub(crate) struct TcpAcceptor {
     socket: Arc<TcpListener>,
     address: SocketAddr,
 }
@@ -37,7 +54,7 @@ pub(crate) fn random_seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
-impl TcpDoor {
+impl TcpAcceptor {
     pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Self> {
         let socket = TcpListener::from_std(listen_tcp(host, port).await?)?;
         let address = socket.local_addr()?;
@@ -59,8 +76,8 @@ impl TcpDoor {
     }
 
     /// What can close it from elsewhere.
-    pub(crate) fn latch(&self) -> Latch {
-        Latch(Arc::downgrade(&self.socket))
+    pub(crate) fn guard(&self) -> ListenerGuard {
+        ListenerGuard(Arc::downgrade(&self.socket))
     }
 
     pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
@@ -76,9 +93,9 @@ impl TcpDoor {
 /// Closes a listener that somebody else holds, as soon as it is dropped: its port is free then, although
 /// the one who holds it has not noticed yet.
 #[derive(Debug, Default)]
-pub(crate) struct Latch(Weak<TcpListener>);
+pub(crate) struct ListenerGuard(Weak<TcpListener>);
 
-impl Drop for Latch {
+impl Drop for ListenerGuard {
     fn drop(&mut self) {
         if let Some(socket) = self.0.upgrade() {
             // Where that is no way to end listening, it ends when the socket is dropped.
@@ -241,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_inherit_what_the_listener_is_tuned_to() {
-        let listener = TcpDoor::bind("127.0.0.1", 0).await.unwrap();
+        let listener = TcpAcceptor::bind("127.0.0.1", 0).await.unwrap();
         let connecting = TcpStream::connect(listener.address());
         let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);
         let (stream, _) = accepted.unwrap();

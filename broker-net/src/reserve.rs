@@ -1,4 +1,4 @@
-//! What to do when the process runs out of descriptors: newcomers are told so, all of them and at once.
+//! Spare descriptors: when the process runs out of others, they serve to refuse all new connections at once.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -19,14 +19,14 @@ use crate::clock;
 /// with more, as many can be [listened to](LINGER) for a while.
 const RESERVE: usize = 8;
 
-/// How long a newcomer that was refused is held, unless another needs its place: one that has sent
+/// The time for which a refused newcomer is held, unless another needs its place: one that has sent
 /// CONNECT meanwhile would have its connection reset, and not read why, if it were closed at once.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// How many newcomers are refused in one go, before others get their turn.
+/// The most newcomers refused in one go, before others get their turn.
 const IN_ONE_GO: usize = 64;
 
-/// What is thrown away of what a newcomer has sent, at most.
+/// The most bytes of a newcomer that are thrown away.
 const THROWN_AWAY_BYTES: usize = 64 << 10;
 
 /// The spare descriptors, and those they were given up for.
@@ -36,7 +36,7 @@ pub(crate) struct Reserve {
     held: VecDeque<(Newcomer, Instant)>,
 }
 
-/// Somebody who cannot be served.
+/// A connection that cannot be served.
 pub(crate) struct Newcomer {
     stream: Stream,
     last_words: &'static [u8],
@@ -48,7 +48,7 @@ enum Stream {
     Unix(UnixStream),
 }
 
-/// How refusing went.
+/// The outcome of refusing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Refused {
     /// So many newcomers were told. Nobody else waits, or there was no more time for them in this go.
@@ -72,7 +72,7 @@ impl Reserve {
         }
     }
 
-    /// Accepts whoever waits and tells them that there is no room. `accept` must not wait.
+    /// Accepts all connections that wait, and tells them that there is no room. `accept` must not wait.
     pub(crate) fn refuse_all(
         &mut self,
         mut accept: impl FnMut() -> Poll<io::Result<Newcomer>>,
@@ -86,7 +86,7 @@ impl Reserve {
                     self.held.push_back((newcomer, clock::now() + LINGER));
                     count += 1;
                 }
-                // Somebody who had gone before it was accepted.
+                // The client had gone before it was accepted.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Poll::Ready(Err(_)) => {
                     self.refill();
@@ -109,7 +109,7 @@ impl Reserve {
     }
 
     /// Closes those that were held long enough; returns when the last of them are.
-    pub(crate) async fn let_go(&mut self) {
+    pub(crate) async fn retire(&mut self) {
         while let Some((_, until)) = self.held.front() {
             tokio::time::sleep_until((*until).into()).await;
             if let Some((oldest, _)) = self.held.pop_front() {
@@ -124,7 +124,7 @@ impl Reserve {
     }
 }
 
-/// Is there no descriptor left, of the process or of the machine?
+/// Returns true if the process or the machine has no descriptor left.
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     // EMFILE and ENFILE, which are the same on all systems; WSAEMFILE.
     matches!(error.raw_os_error(), Some(23 | 24 | 10_024))
@@ -218,7 +218,7 @@ mod tests {
             assert!(reserve.held.len() <= RESERVE);
         }
         assert!(reserve.holds_some());
-        reserve.let_go().await;
+        reserve.retire().await;
         assert!(!reserve.holds_some());
         assert_eq!(reserve.spare.len(), RESERVE);
         for mut client in clients {

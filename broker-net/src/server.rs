@@ -1,37 +1,36 @@
 //! The server that an embedder holds: bind, addresses, drain, shut down.
 
-use std::fmt;
-use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 #[cfg(feature = "tls-core")]
 use std::time::SystemTime;
-use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use broker_core::auth::{Authenticator, NoAuth};
-use broker_core::limits::MAX_STRANGERS;
-use broker_core::{Applied, Broker, Client, CloseReason, Limits, Options};
+use broker_core::{Broker, ChangeReport, Client, CloseReason, Limits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::advertise::Advertise;
 use crate::apply::{self, ApplyError, Report};
-use crate::checks::Checks;
+use crate::auth_checks::AuthChecks;
 use crate::clock;
-use crate::doors::{self, Doors, Inside, Local};
-use crate::handshake::Entrance;
+use crate::custom_listener::{CustomAcceptors, Listener};
+use crate::handshake::ListenerConfig;
 #[cfg(feature = "tls-core")]
 use crate::handshake::tls;
 #[cfg(feature = "websocket")]
-use crate::handshake::websocket::Hatch;
-use crate::lame_duck::LameDuck;
-use crate::listener::{self, Latch, TcpDoor};
-use crate::outlook::Outlook;
-use crate::own_listener::{Listener, OwnDoors};
+use crate::handshake::websocket::WebsocketAcceptor;
+use crate::listener::{ListenerGuard, ListenerKind, TcpAcceptor};
+use crate::listeners::{self, ConnectionContext, Listeners, Local};
+use crate::options::ServerOptions;
+use crate::phase::{LameDuck, Phase};
 use crate::pipe::{self, LocalStream};
-use crate::strangers::Strangers;
+use crate::status::ServerStatus;
+use crate::unauthenticated::UnauthenticatedConnections;
 #[cfg(unix)]
-use crate::unix::UnixDoor;
+use crate::unix::UnixAcceptor;
 use crate::workers::{StallWatch, Workers};
 
 /// How long connections may take to read what waits for them when the server shuts down.
@@ -40,72 +39,6 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// How long [`Server::apply`] waits at most for connections to follow. They do within a turn of theirs,
 /// which takes far less unless the machine is overwhelmed; the change takes its course in any case.
 const SETTLE: Duration = Duration::from_secs(1);
-
-/// What a server can be told. Take the default, which suits a test, and change what you need.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ServerOptions {
-    /// The host name or address to listen at; of a name with several addresses, the first of IPv4, else the
-    /// first. The default is `127.0.0.1`.
-    pub host: String,
-    /// The port to listen at; 0, the default, for any that is free.
-    pub port: u16,
-    /// Where clients are told that the server is, if not where it listens. `client_advertise`.
-    pub client_advertise: Option<Advertise>,
-    /// TLS for those who connect; `None`, the default, for none. `tls`.
-    #[cfg(feature = "tls-core")]
-    pub tls: Option<crate::TlsOptions>,
-    /// Where clients come in by WebSocket; `None`, the default, if nowhere. `websocket`.
-    #[cfg(feature = "websocket")]
-    pub websocket: Option<crate::WebsocketOptions>,
-    /// Where clients come in by a socket in the file system; `None`, the default, if nowhere.
-    /// `listen_unix`.
-    #[cfg(unix)]
-    pub unix: Option<crate::UnixOptions>,
-    /// Clients come by a proxy that says whom it connects for, in either version of the PROXY protocol. Only
-    /// for a port that nobody else can reach: whoever can, may say what they like. `proxy_protocol`.
-    pub proxy_protocol: bool,
-    /// How many connections there may be at once that have not shown yet who they are, where they must, or
-    /// have not finished a handshake; past it the one that came first is cut. The default is 4,096, each of
-    /// which holds 16 KiB at most. What it was at the start holds.
-    pub max_strangers: usize,
-    /// What the broker behind it is told. The default has a random seed.
-    pub broker: Options,
-}
-
-impl ServerOptions {
-    /// Why clients cannot be listened for.
-    fn refuse(&self, cause: Cause) -> BindError {
-        BindError { host: self.host.clone(), port: self.port, way: Way::Clients, cause }
-    }
-
-    /// Reads and checks what TLS is made of.
-    #[cfg(feature = "tls-core")]
-    fn build_tls(&self) -> Result<Option<(crate::TlsOptions, crate::TlsConfig)>, crate::TlsError> {
-        let build = |options: &crate::TlsOptions| Ok((options.clone(), options.build()?));
-        self.tls.as_ref().map(build).transpose()
-    }
-}
-
-impl Default for ServerOptions {
-    fn default() -> Self {
-        let broker = Options { seed: listener::random_seed(), ..Options::default() };
-        Self {
-            host: String::from("127.0.0.1"),
-            port: 0,
-            client_advertise: None,
-            #[cfg(feature = "tls-core")]
-            tls: None,
-            #[cfg(feature = "websocket")]
-            websocket: None,
-            #[cfg(unix)]
-            unix: None,
-            proxy_protocol: false,
-            max_strangers: MAX_STRANGERS,
-            broker,
-        }
-    }
-}
 
 /// Who decides who may come in.
 #[derive(Clone)]
@@ -134,11 +67,11 @@ pub struct ServerBuilder {
     options: ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
     #[cfg(feature = "testing")]
-    gates: Arc<crate::testing::gate::Gates>,
+    gates: Arc<crate::stall::StallGates>,
     #[cfg(feature = "websocket")]
     websocket_authenticator: Option<Arc<dyn Authenticator>>,
     socket: Option<StdListener>,
-    own: OwnDoors,
+    own: CustomAcceptors,
 }
 
 impl ServerBuilder {
@@ -238,7 +171,7 @@ impl ServerBuilder {
     /// What stands before its connections.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub(crate) fn gates(mut self, gates: Arc<crate::testing::gate::Gates>) -> Self {
+    pub(crate) fn gates(mut self, gates: Arc<crate::stall::StallGates>) -> Self {
         self.gates = gates;
         self
     }
@@ -261,39 +194,44 @@ impl ServerBuilder {
         let websocket_authenticator = self.websocket_authenticator;
         let mut options = self.options;
         #[cfg(feature = "tls-core")]
-        let tls = options.build_tls().map_err(|source| options.refuse(Cause::Tls(source)))?;
+        let tls = options.build_tls().map_err(|source| refuse(&options, Cause::Tls(source)))?;
         #[cfg(feature = "websocket")]
         let websocket = bind_websocket(&mut options, websocket_authenticator).await?;
         #[cfg(unix)]
         let unix = bind_unix(&options)?;
         // Last: this port is what others wait for to learn that the server has started.
         let listener = match self.socket {
-            Some(socket) => TcpDoor::adopt(socket),
-            None => TcpDoor::bind(&options.host, options.port).await,
+            Some(socket) => TcpAcceptor::adopt(socket),
+            None => TcpAcceptor::bind(&options.host, options.port).await,
         };
-        let listener = listener.map_err(|source| options.refuse(Cause::Listen(source)))?;
+        let listener = listener.map_err(|source| refuse(&options, Cause::Listen(source)))?;
         let address = listener.address();
         let authenticator = authenticator.unwrap_or_else(|| Arc::new(NoAuth));
         options.port = address.port();
-        let broker = Broker::with_authenticator(options.broker.clone(), clock::now, authenticator);
+        let broker = Broker::with_authenticator(
+            options.broker.clone(),
+            clock::TokioClock::new(),
+            authenticator,
+        );
         tell_address(&broker, &options);
-        let entrance = Arc::new(Entrance::default());
+        let listener_config = Arc::new(ListenerConfig::default());
         #[cfg(feature = "tls-core")]
-        tls::set(&entrance, Some(&broker), tls);
+        tls::set(&listener_config, Some(&broker), tls);
         let latches = vec![
-            listener.latch(),
+            listener.guard(),
             #[cfg(feature = "websocket")]
-            websocket.as_ref().map(|(listener, _)| listener.latch()).unwrap_or_default(),
+            websocket.as_ref().map(|(listener, _)| listener.guard()).unwrap_or_default(),
         ];
         let (stop, stopped) = watch::channel(Phase::Serving);
         let (finished, is_finished) = watch::channel(false);
-        let checks = Arc::new(Checks::new());
+        let auth_checks = Arc::new(AuthChecks::new());
         let workers = Arc::<Workers>::default();
-        entrance.set_proxy_protocol(options.proxy_protocol);
+        listener_config.set_proxy_protocol(options.proxy_protocol);
         let (connect, local) = mpsc::unbounded_channel();
         #[cfg(feature = "websocket")]
-        let hatch = websocket.as_ref().map(|(_, hatch)| Arc::clone(hatch));
-        let doors = Doors {
+        let websocket_acceptor =
+            websocket.as_ref().map(|(_, websocket_acceptor)| Arc::clone(websocket_acceptor));
+        let listeners = Listeners {
             tcp: listener,
             #[cfg(feature = "websocket")]
             websocket,
@@ -302,16 +240,16 @@ impl ServerBuilder {
             local,
             own: self.own.open(),
         };
-        let inside = Inside {
-            entrance: Arc::clone(&entrance),
+        let context = ConnectionContext {
+            listener_config: Arc::clone(&listener_config),
             broker: broker.clone(),
-            checks,
+            auth_checks,
             workers: Arc::clone(&workers),
-            strangers: Arc::new(Strangers::new(options.max_strangers)),
+            unauthenticated: Arc::new(UnauthenticatedConnections::new(options.max_unauthenticated)),
             #[cfg(feature = "testing")]
             gates: self.gates,
         };
-        let serving = doors::serve(doors, inside, stopped, finished);
+        let serving = listeners::serve(listeners, context, stopped, finished);
         let task = tokio::spawn(serving).abort_handle();
         let host = options.host.clone();
         let options = Mutex::new(options);
@@ -319,10 +257,10 @@ impl ServerBuilder {
             broker,
             host,
             options,
-            entrance,
+            listener_config,
             workers,
             #[cfg(feature = "websocket")]
-            hatch,
+            websocket_acceptor,
             address,
             connect,
             stop,
@@ -338,27 +276,29 @@ impl ServerBuilder {
 async fn bind_websocket(
     options: &mut ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
-) -> Result<Option<(TcpDoor, Arc<Hatch>)>, BindError> {
+) -> Result<Option<(TcpAcceptor, Arc<WebsocketAcceptor>)>, BindError> {
     let Some(options) = &mut options.websocket else { return Ok(None) };
     let (host, port) = (options.host.clone(), options.port);
-    let refuse = |cause| BindError { host: host.clone(), port, way: Way::Websocket, cause };
+    let refuse =
+        |cause| BindError { host: host.clone(), port, way: ListenerKind::Websocket, cause };
     #[cfg(feature = "tls-core")]
     let tls = options.build_tls().map_err(|source| refuse(Cause::Tls(source)))?;
-    let listener = TcpDoor::bind(&host, port).await;
+    let listener = TcpAcceptor::bind(&host, port).await;
     let listener = listener.map_err(|source| refuse(Cause::Listen(source)))?;
     options.port = listener.address().port();
-    let hatch = Arc::new(Hatch::new(options, listener.address(), authenticator));
+    let websocket_acceptor =
+        Arc::new(WebsocketAcceptor::new(options, listener.address(), authenticator));
     #[cfg(feature = "tls-core")]
-    hatch.set_tls(tls);
-    Ok(Some((listener, hatch)))
+    websocket_acceptor.set_tls(tls);
+    Ok(Some((listener, websocket_acceptor)))
 }
 
 #[cfg(unix)]
-fn bind_unix(options: &ServerOptions) -> Result<Option<UnixDoor>, BindError> {
+fn bind_unix(options: &ServerOptions) -> Result<Option<UnixAcceptor>, BindError> {
     let Some(options) = &options.unix else { return Ok(None) };
-    UnixDoor::bind(options).map(Some).map_err(|source| {
+    UnixAcceptor::bind(options).map(Some).map_err(|source| {
         let host = options.path.display().to_string();
-        BindError { host, port: 0, way: Way::Unix, cause: Cause::Listen(source) }
+        BindError { host, port: 0, way: ListenerKind::Unix, cause: Cause::Listen(source) }
     })
 }
 
@@ -375,36 +315,13 @@ fn tell_address(broker: &Broker, options: &ServerOptions) {
     });
 }
 
-/// What the server is about. Only ever goes on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Phase {
-    Serving,
-    /// No new connections; those that are there are let go one by one.
-    LameDuck(LameDuck),
-    /// No new connections; those that are there end once they have read what waits for them, which
-    /// they must by then.
-    Finishing(Instant),
-}
-
 /// The address could not be listened at, or TLS not be offered.
 #[derive(Debug)]
 pub struct BindError {
     host: String,
     port: u16,
-    way: Way,
+    way: ListenerKind,
     cause: Cause,
-}
-
-/// A way into a server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Way {
-    /// The port for clients.
-    Clients,
-    /// The port for WebSocket.
-    Websocket,
-    /// The socket in the file system.
-    Unix,
 }
 
 #[derive(Debug)]
@@ -414,10 +331,15 @@ enum Cause {
     Tls(crate::TlsError),
 }
 
+/// Returns the error for the listener of clients.
+fn refuse(options: &ServerOptions, cause: Cause) -> BindError {
+    BindError { host: options.host.clone(), port: options.port, way: ListenerKind::Clients, cause }
+}
+
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Listen(_) if self.way == Way::Unix => {
+            Cause::Listen(_) if self.way == ListenerKind::Unix => {
                 write!(f, "cannot listen at {}", self.host)
             }
             Cause::Listen(_) => write!(f, "cannot listen at {}:{}", self.host, self.port),
@@ -439,7 +361,7 @@ impl std::error::Error for BindError {
 
 impl BindError {
     /// Which way in was to be opened.
-    pub fn way(&self) -> Way {
+    pub fn way(&self) -> ListenerKind {
         self.way
     }
 
@@ -465,10 +387,10 @@ pub struct Server {
     host: String,
     /// As they are now, with the port that was chosen.
     options: Mutex<ServerOptions>,
-    entrance: Arc<Entrance>,
+    listener_config: Arc<ListenerConfig>,
     workers: Arc<Workers>,
     #[cfg(feature = "websocket")]
-    hatch: Option<Arc<Hatch>>,
+    websocket_acceptor: Option<Arc<WebsocketAcceptor>>,
     address: SocketAddr,
     /// Connections within the process.
     connect: mpsc::UnboundedSender<Local>,
@@ -476,7 +398,7 @@ pub struct Server {
     is_finished: watch::Receiver<bool>,
     task: AbortHandle,
     /// The last to be dropped: whoever accepts must know by then that the server is gone.
-    _latches: Vec<Latch>,
+    _latches: Vec<ListenerGuard>,
 }
 
 impl Server {
@@ -503,14 +425,14 @@ impl Server {
     /// Where it listens for WebSocket, if it does.
     #[cfg(feature = "websocket")]
     pub fn websocket_addr(&self) -> Option<SocketAddr> {
-        self.hatch.as_ref().map(|hatch| hatch.address())
+        self.websocket_acceptor.as_ref().map(|websocket_acceptor| websocket_acceptor.address())
     }
 
     /// What a client on this machine connects to by WebSocket, if it can: `ws://127.0.0.1:8080`, or
     /// `wss://…`.
     #[cfg(feature = "websocket")]
     pub fn websocket_url(&self) -> Option<String> {
-        self.hatch.as_ref().map(|hatch| hatch.url())
+        self.websocket_acceptor.as_ref().map(|websocket_acceptor| websocket_acceptor.url())
     }
 
     /// A connection without a socket, for clients that bring their own protocol: the server sends INFO first.
@@ -543,16 +465,16 @@ impl Server {
         stream
     }
 
-    /// A connection without a socket that is treated as if it came by a port: by TLS, if the server offers
+    /// Returns a connection without a socket that is treated as if it came by a port: by TLS, if the server offers
     /// it there, and by WebSocket with all that stands before frames.
     #[cfg(feature = "testing")]
-    pub fn connect_by(&self, way: Way) -> LocalStream {
+    pub fn connect_by(&self, way: ListenerKind) -> LocalStream {
         let (stream, transport) = pipe::pipe();
         let _ = self.connect.send(Local { transport, way: Some(way) });
         stream
     }
 
-    /// How many turns its connections have had: whoever is idle has none.
+    /// Returns the number of turns that its connections have had: an idle one has none.
     #[cfg(feature = "testing")]
     pub fn turns(&self) -> u64 {
         self.workers.turns()
@@ -569,7 +491,7 @@ impl Server {
         let mut now = self.lock_options();
         let before = std::mem::replace(&mut now.tls, options);
         match now.build_tls() {
-            Ok(next) => tls::set(&self.entrance, Some(&self.broker), next),
+            Ok(next) => tls::set(&self.listener_config, Some(&self.broker), next),
             Err(error) => {
                 now.tls = before;
                 return Err(error);
@@ -581,7 +503,7 @@ impl Server {
     /// Until when the certificates hold that it shows to those who connect now.
     #[cfg(feature = "tls-core")]
     pub fn tls_not_after(&self) -> Option<SystemTime> {
-        self.entrance.tls.config()?.not_after()
+        self.listener_config.tls.config()?.not_after()
     }
 
     /// The host it was asked to listen at.
@@ -599,20 +521,20 @@ impl Server {
     }
 
     /// What is seen of it, for whoever watches it.
-    pub fn outlook(&self) -> Outlook {
-        Outlook {
+    pub fn status(&self) -> ServerStatus {
+        ServerStatus {
             phase: self.stop.subscribe(),
             workers: Arc::clone(&self.workers),
-            entrance: Arc::clone(&self.entrance),
+            listener_config: Arc::clone(&self.listener_config),
             #[cfg(feature = "websocket")]
-            hatch: self.hatch.clone(),
+            websocket_acceptor: self.websocket_acceptor.clone(),
         }
     }
 
-    /// Watches that no connection holds the thread that serves it for as long as `patience`. None should for
-    /// more than some milliseconds; one that does is a fault of the server or of an authenticator, and
-    /// whoever else is served by the thread waits. One watch a server is enough: the last one that looks is
-    /// what the [outlook](Self::outlook) tells.
+    /// Returns a watch for connections that hold their thread for as long as `patience`. None should for
+    /// more than some milliseconds; one that does is a fault of the server or of an authenticator, and all
+    /// other connections of the thread wait. One watch per server is enough: [status](Self::status) reports
+    /// what the last one saw.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -682,7 +604,7 @@ impl Server {
     ) -> Result<Report, ApplyError> {
         let applied = self.apply_now(options, authenticators)?;
         // Whoever is late is late.
-        let _ = tokio::time::timeout(SETTLE, applied.settled).await;
+        let _ = tokio::time::timeout(SETTLE, applied.applied).await;
         Ok(Report { excess: applied.excess })
     }
 
@@ -690,7 +612,7 @@ impl Server {
         &self,
         mut options: ServerOptions,
         authenticators: Option<Authenticators>,
-    ) -> Result<Applied, ApplyError> {
+    ) -> Result<ChangeReport, ApplyError> {
         let mut now = self.lock_options();
         apply::check(&now, &options)?;
         #[cfg(feature = "tls-core")]
@@ -706,22 +628,26 @@ impl Server {
         let authenticator = authenticators.map(|next| {
             // First: who is here is reviewed with what follows.
             #[cfg(feature = "websocket")]
-            if let (Some(hatch), Some(websocket)) = (&self.hatch, next.websocket) {
-                hatch.set_authenticator(websocket);
+            if let (Some(websocket_acceptor), Some(websocket)) =
+                (&self.websocket_acceptor, next.websocket)
+            {
+                websocket_acceptor.set_authenticator(websocket);
             }
             next.all
         });
         let applied = self.broker.apply(options.broker.clone(), authenticator);
         tell_address(&self.broker, &options);
         #[cfg(feature = "tls-core")]
-        tls::set(&self.entrance, Some(&self.broker), tls);
+        tls::set(&self.listener_config, Some(&self.broker), tls);
         #[cfg(feature = "websocket")]
-        if let (Some(websocket), Some(hatch)) = (&mut options.websocket, &self.hatch) {
-            websocket.port = hatch.address().port();
+        if let (Some(websocket), Some(websocket_acceptor)) =
+            (&mut options.websocket, &self.websocket_acceptor)
+        {
+            websocket.port = websocket_acceptor.address().port();
             #[cfg(feature = "tls-core")]
-            hatch.set_tls(websocket_tls);
+            websocket_acceptor.set_tls(websocket_tls);
         }
-        self.entrance.set_proxy_protocol(options.proxy_protocol);
+        self.listener_config.set_proxy_protocol(options.proxy_protocol);
         *now = options;
         Ok(applied)
     }
@@ -801,10 +727,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
         #[cfg(feature = "tls-core")]
-        self.entrance.tls.stop_tending();
+        self.listener_config.tls.stop_tending();
         #[cfg(all(feature = "tls-core", feature = "websocket"))]
-        if let Some(hatch) = &self.hatch {
-            hatch.stop_tending();
+        if let Some(websocket_acceptor) = &self.websocket_acceptor {
+            websocket_acceptor.stop_tending();
         }
     }
 }

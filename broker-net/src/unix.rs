@@ -1,4 +1,4 @@
-//! A listener in the file system.
+//! Listeners on Unix domain sockets.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -9,42 +9,42 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
-/// Connections that the kernel holds until they are accepted.
+/// The backlog of the kernel.
 const BACKLOG: i32 = 1024;
 
-/// Where to listen in the file system. `listen_unix`; NATS 2.14 does not.
+/// A listener on a Unix domain socket. `listen_unix`; NATS 2.14 has none.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UnixOptions {
-    /// The socket's path. What is there already is replaced if it is a socket at which nobody listens.
+    /// The path of the socket. A socket without a listener at this path is replaced.
     pub path: PathBuf,
-    /// Who may connect: the permissions of the file. The default, `0o600`, is the user of the process;
-    /// whoever may write to it may connect.
+    /// The permissions of the file: users that may write to it may connect. The default is `0o600`, the
+    /// user of the process.
     pub mode: u32,
-    /// Its owner, by number, if not the user of the process.
+    /// Its owner, by number; by default the user of the process.
     pub owner: Option<u32>,
     /// Its group, by number.
     pub group: Option<u32>,
 }
 
 impl UnixOptions {
-    /// A socket for the user of the process.
+    /// Creates options for a socket that only the user of the process can use.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), mode: 0o600, owner: None, group: None }
     }
 }
 
-/// A bound socket. Dropped, it takes its file away.
+/// A bound socket. Dropping it removes the file.
 #[derive(Debug)]
-pub(crate) struct UnixDoor {
+pub(crate) struct UnixAcceptor {
     pub(crate) listener: UnixListener,
     path: PathBuf,
-    /// Which file is ours: device and inode.
+    /// The identity of the file: device and inode.
     file: (u64, u64),
 }
 
-impl UnixDoor {
-    /// Nobody can connect before the file's permissions are what they should be.
+impl UnixAcceptor {
+    /// No client can connect before the permissions of the file are set.
     pub(crate) fn bind(options: &UnixOptions) -> io::Result<Self> {
         let UnixOptions { path, mode, owner, group } = options;
         remove_stale(path)?;
@@ -69,13 +69,13 @@ impl UnixDoor {
     }
 }
 
-impl Drop for UnixDoor {
+impl Drop for UnixAcceptor {
     fn drop(&mut self) {
         remove_own(&self.path, self.file);
     }
 }
 
-/// Takes away what another process has left behind, and nothing else.
+/// Removes the socket that an ended process has left, and nothing else.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {}
@@ -93,7 +93,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Somebody else may listen there by now.
+/// Another process may listen there by now.
 fn remove_own(path: &Path, file: (u64, u64)) {
     if fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == file) {
         let _ = fs::remove_file(path);

@@ -1,4 +1,4 @@
-//! Which connection each thread serves at this moment, for a program that watches its threads.
+//! The connection that each thread serves at the moment, for a program that watches its threads.
 //!
 //! A connection notes the beginning and the end of each of its turns in memory that only its thread writes:
 //! a few stores, no lock and no look at the clock. Nothing else happens unless a program
@@ -31,7 +31,7 @@ impl fmt::Debug for Workers {
     }
 }
 
-/// What one thread serves. In cache lines of its own, because it is written to at each turn.
+/// The connection that one thread serves. In cache lines of its own, because it is written to at each turn.
 #[derive(Default)]
 #[repr(align(128))]
 struct Slot {
@@ -68,17 +68,17 @@ impl Workers {
         self.slot().id.store(id, Ordering::Relaxed);
     }
 
-    /// How many threads were stalled at the last look.
+    /// Returns the number of threads stalled at the last look.
     pub(crate) fn stalled(&self) -> usize {
         self.stalled.load(Ordering::Relaxed)
     }
 
-    /// How many stalls there have ever been.
+    /// Returns the number of stalls since the start.
     pub(crate) fn stalls(&self) -> u64 {
         self.stalls.load(Ordering::Relaxed)
     }
 
-    /// How many turns connections have had.
+    /// Returns the number of turns that connections have had.
     #[cfg(feature = "testing")]
     pub(crate) fn turns(&self) -> u64 {
         self.lock().iter().map(|slot| slot.turn.load(Ordering::Relaxed) / 2).sum()
@@ -148,7 +148,7 @@ impl Drop for Turn {
 }
 
 pin_project! {
-    /// What [`Workers::watch`] returns.
+    /// The future that [`Workers::watch`] returns.
     pub(crate) struct Watched<F> {
         workers: Arc<Workers>,
         id: u64,
@@ -185,7 +185,7 @@ struct Seen {
     stall: Option<Stall>,
 }
 
-/// A connection whose turn takes longer than any should: its thread serves nobody else meanwhile.
+/// A connection whose turn takes longer than any should: its thread serves no other meanwhile.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Stall {
@@ -193,7 +193,7 @@ pub struct Stall {
     pub connection: Option<u64>,
     /// The peer, if it has an address.
     pub remote: Option<SocketAddr>,
-    /// How long the turn has taken, as far as it was seen.
+    /// The time that the turn has taken, as far as it was seen.
     pub time: Duration,
     /// The turn has ended: the thread serves others again.
     pub is_over: bool,
@@ -336,7 +336,7 @@ mod tests {
             assert_eq!(watch.look(now + millis(999)), []);
             assert_eq!((workers.stalled(), workers.stalls()), (0, 0));
             let stall = Stall { connection: Some(7), remote, time: SECOND, is_over: false };
-            assert_eq!(watch.look(now + SECOND), [stall.clone()]);
+            assert_eq!(watch.look(now + SECOND), std::slice::from_ref(&stall));
             assert_eq!(watch.look(now + 2 * SECOND), []);
             assert_eq!((workers.stalled(), workers.stalls()), (1, 1));
             go_on.send(()).unwrap();

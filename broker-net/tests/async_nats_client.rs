@@ -140,8 +140,8 @@ async fn a_client_comes_back_after_a_restart_on_the_same_port() {
     let answered = timeout(SOON, async {
         loop {
             local.publish("x", "again".into()).await.unwrap();
-            let arriving = timeout(Duration::from_millis(20), inbox.next()).await;
-            if let Ok(message) = arriving {
+            let accepted = timeout(Duration::from_millis(20), inbox.next()).await;
+            if let Ok(message) = accepted {
                 break message;
             }
         }

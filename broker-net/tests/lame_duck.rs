@@ -112,14 +112,14 @@ async fn a_shutdown_ends_it_at_once() {
 #[tokio::test]
 async fn what_was_sent_before_the_cut_was_noticed_is_published() {
     let server = Server::builder().bind().await.unwrap();
-    let mut inside = server.client().subscribe("late").await.unwrap();
+    let mut context = server.client().subscribe("late").await.unwrap();
     let mut client = Raw::connect(&server).await;
     let ending = server.lame_duck(plan(1, 0));
     let sending = async {
         assert!(client.line().await.contains("\"ldm\":true"));
         assert_eq!(client.line().await, "", "the end of the stream");
         client.say("PUB late 2\r\nhi\r\n").await;
-        assert_eq!(timeout(SOON, inside.next()).await.unwrap().unwrap().payload, "hi");
+        assert_eq!(timeout(SOON, context.next()).await.unwrap().unwrap().payload, "hi");
         drop(client);
     };
     timeout(SOON, async { tokio::join!(ending, sending) }).await.expect("it ends");

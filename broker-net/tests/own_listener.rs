@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use broker_net::{Listener, Server, Way};
+use broker_net::{Listener, ListenerKind, Server};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -86,7 +86,7 @@ async fn clients_that_come_by_it_are_like_any_others() {
     assert_eq!(line(&mut stream).await, "hello\r\n");
     let connections = server.broker().connections();
     assert_eq!(connections[0].remote, Some(([192, 0, 2, 7], 7777).into()));
-    assert_eq!(connections[0].carrier, "stream");
+    assert_eq!(connections[0].transport, "stream");
     drop(stream);
     until(|| server.broker().stats().connections == 1).await;
 }
@@ -194,7 +194,7 @@ async fn an_error_names_what_could_not_be_done() {
     let taken = StdListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let error = Server::builder().port(port).bind().await.unwrap_err();
-    assert_eq!((error.way(), error.port()), (Way::Clients, port));
+    assert_eq!((error.way(), error.port()), (ListenerKind::Clients, port));
     assert_eq!(error.to_string(), format!("cannot listen at 127.0.0.1:{port}"));
 
     #[cfg(feature = "websocket")]
@@ -202,13 +202,13 @@ async fn an_error_names_what_could_not_be_done() {
         let mut options = broker_net::WebsocketOptions::default();
         options.port = port;
         let error = Server::builder().websocket(options).bind().await.unwrap_err();
-        assert_eq!((error.way(), error.port()), (Way::Websocket, port));
+        assert_eq!((error.way(), error.port()), (ListenerKind::Websocket, port));
     }
     #[cfg(unix)]
     {
         let path = "/nowhere/at/all.sock";
         let unix = broker_net::UnixOptions::new(path);
         let error = Server::builder().unix(unix).bind().await.unwrap_err();
-        assert_eq!((error.way(), error.host()), (Way::Unix, path));
+        assert_eq!((error.way(), error.host()), (ListenerKind::Unix, path));
     }
 }

@@ -1,6 +1,8 @@
 //! A publisher's connection waits for a receiver that reads, and for no other. Under a clock that moves only
 //! when nobody has anything to do, so that whoever waits can be told from who does not.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
+
 use std::time::Duration;
 
 use broker_core::Limits;
@@ -41,7 +43,7 @@ fn message(bytes: usize) -> Vec<u8> {
     format!("PUB x {bytes}\r\n{}\r\n", "x".repeat(bytes)).into_bytes()
 }
 
-/// What a receiver reads of so many messages.
+/// The bytes that a receiver reads of so many messages.
 fn delivered(messages: usize, bytes: usize) -> usize {
     messages * (format!("MSG x 1 {bytes}\r\n").len() + bytes + 2)
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use broker_core::auth::Token;
-use broker_core::limits::STRANGER_BYTES;
+use broker_core::limits::UNAUTHENTICATED_BYTES;
 use broker_net::testing::Certificates;
 use broker_net::{Server, ServerOptions, WebsocketOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,7 +64,7 @@ const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnec
     Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum ListenerKind {
     Tcp,
     Websocket,
     Unix,
@@ -74,18 +74,18 @@ enum Way {
 trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn connect(server: &Server, way: Way) -> Box<dyn Stream> {
+async fn connect(server: &Server, way: ListenerKind) -> Box<dyn Stream> {
     match way {
-        Way::Tcp => Box::new(TcpStream::connect(server.local_addr()).await.unwrap()),
-        Way::Websocket => {
+        ListenerKind::Tcp => Box::new(TcpStream::connect(server.local_addr()).await.unwrap()),
+        ListenerKind::Websocket => {
             let address = server.websocket_addr().unwrap();
             Box::new(TcpStream::connect(address).await.unwrap())
         }
-        Way::Unix => {
+        ListenerKind::Unix => {
             let path = server.options().unix.unwrap().path;
             Box::new(UnixStream::connect(path).await.unwrap())
         }
-        Way::Memory => Box::new(server.connect()),
+        ListenerKind::Memory => Box::new(server.connect()),
     }
 }
 
@@ -137,20 +137,25 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
         [&frame, &[0; 4][..], payload].concat()
     };
     for (server, way, said, more) in [
-        (&server, Way::Unix, refused_publish.clone(), None),
-        (&server, Way::Unix, refused_connect.clone(), None),
-        (&server, Way::Memory, refused_publish.clone(), None),
-        (&server, Way::Websocket, upgraded(b""), Some(frame(&refused_publish))),
-        (&server, Way::Websocket, upgraded(b""), Some(frame(&refused_connect))),
-        (&server, Way::Tcp, b"PROXY TCP4 192.0.2.1".to_vec(), None),
-        (&server, Way::Tcp, [b"PROXY UNKNOWN\r\n", half_connect.as_bytes()].concat(), None),
-        (&server, Way::Unix, half_connect.clone().into_bytes(), None),
-        (&server, Way::Memory, half_connect.clone().into_bytes(), None),
-        (&server, Way::Websocket, half_request.into_bytes(), None),
-        (&server, Way::Websocket, upgraded(b""), Some(half_frame)),
-        (&server, Way::Websocket, upgraded(b""), Some(half_compressed)),
-        (&secured, Way::Tcp, half_hello.clone(), None),
-        (&secured, Way::Websocket, half_hello, None),
+        (&server, ListenerKind::Unix, refused_publish.clone(), None),
+        (&server, ListenerKind::Unix, refused_connect.clone(), None),
+        (&server, ListenerKind::Memory, refused_publish.clone(), None),
+        (&server, ListenerKind::Websocket, upgraded(b""), Some(frame(&refused_publish))),
+        (&server, ListenerKind::Websocket, upgraded(b""), Some(frame(&refused_connect))),
+        (&server, ListenerKind::Tcp, b"PROXY TCP4 192.0.2.1".to_vec(), None),
+        (
+            &server,
+            ListenerKind::Tcp,
+            [b"PROXY UNKNOWN\r\n", half_connect.as_bytes()].concat(),
+            None,
+        ),
+        (&server, ListenerKind::Unix, half_connect.clone().into_bytes(), None),
+        (&server, ListenerKind::Memory, half_connect.clone().into_bytes(), None),
+        (&server, ListenerKind::Websocket, half_request.into_bytes(), None),
+        (&server, ListenerKind::Websocket, upgraded(b""), Some(half_frame)),
+        (&server, ListenerKind::Websocket, upgraded(b""), Some(half_compressed)),
+        (&secured, ListenerKind::Tcp, half_hello.clone(), None),
+        (&secured, ListenerKind::Websocket, half_hello, None),
     ] {
         // Threads get their buffers, tables their size.
         drop(open(server, way, &said, more.as_deref()).await);
@@ -165,7 +170,7 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
         let since = Instant::now();
         let mut streams = open(server, way, &said, more.as_deref()).await;
         let each = HELD.load(Ordering::Relaxed).saturating_sub(before) / CONNECTIONS;
-        assert!(each <= STRANGER_BYTES, "{each} bytes for each by {way:?}");
+        assert!(each <= UNAUTHENTICATED_BYTES, "{each} bytes for each by {way:?}");
         for stream in &mut streams {
             let mut rest = Vec::new();
             // Some are told why, some are reset.
@@ -176,7 +181,12 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
 }
 
 /// Connections that have said this, as far as the server listens, and whose server has heard it.
-async fn open(server: &Server, way: Way, said: &[u8], more: Option<&[u8]>) -> Vec<Box<dyn Stream>> {
+async fn open(
+    server: &Server,
+    way: ListenerKind,
+    said: &[u8],
+    more: Option<&[u8]>,
+) -> Vec<Box<dyn Stream>> {
     let mut streams = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         let mut stream = connect(server, way).await;

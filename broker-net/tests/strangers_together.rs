@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use broker_core::auth::Token;
-use broker_core::limits::{MAX_STRANGERS, STRANGER_BYTES};
+use broker_core::limits::{MAX_UNAUTHENTICATED, UNAUTHENTICATED_BYTES};
 use broker_net::{Server, ServerOptions, WebsocketOptions};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -23,7 +23,7 @@ const N: usize = 3;
 
 async fn server() -> Server {
     let mut options = ServerOptions::default();
-    options.max_strangers = N;
+    options.max_unauthenticated = N;
     // They must not go by themselves.
     options.broker.limits.auth_timeout = PATIENCE;
     let mut websocket = WebsocketOptions::default();
@@ -63,31 +63,31 @@ impl Raw {
 
 #[test]
 fn together_they_hold_64_mib_at_most_by_default() {
-    assert_eq!(ServerOptions::default().max_strangers, MAX_STRANGERS);
-    const { assert!(MAX_STRANGERS * STRANGER_BYTES <= 64 << 20) };
+    assert_eq!(ServerOptions::default().max_unauthenticated, MAX_UNAUTHENTICATED);
+    const { assert!(MAX_UNAUTHENTICATED * UNAUTHENTICATED_BYTES <= 64 << 20) };
 }
 
 #[tokio::test]
 async fn one_less_than_may_be_and_as_many_as_may_be_stay_and_past_that_the_first_is_cut() {
     let server = server().await;
     for count in [N - 1, N] {
-        let mut strangers = Vec::new();
+        let mut unauthenticated = Vec::new();
         for _ in 0..count {
-            strangers.push(Raw::come(&server).await);
+            unauthenticated.push(Raw::come(&server).await);
         }
-        for stranger in &mut strangers {
-            stranger.log_in().await;
+        for unauthenticated_guard in &mut unauthenticated {
+            unauthenticated_guard.log_in().await;
         }
     }
 
-    let mut strangers = Vec::new();
+    let mut unauthenticated = Vec::new();
     for _ in 0..=N {
-        strangers.push(Raw::come(&server).await);
+        unauthenticated.push(Raw::come(&server).await);
     }
-    let mut first = strangers.remove(0);
+    let mut first = unauthenticated.remove(0);
     first.is_cut().await;
-    for stranger in &mut strangers {
-        stranger.log_in().await;
+    for unauthenticated_guard in &mut unauthenticated {
+        unauthenticated_guard.log_in().await;
     }
 }
 
@@ -100,16 +100,16 @@ async fn those_count_too_for_whom_there_is_no_session_yet() {
     let mut info = [0; 5];
     local.read_exact(&mut info).await.unwrap();
     // Which of those who wait is accepted next is by chance, so that more come than would do.
-    let mut strangers = Vec::new();
+    let mut unauthenticated = Vec::new();
     for _ in 0..2 * N {
-        strangers.push(Raw::come(&server).await);
+        unauthenticated.push(Raw::come(&server).await);
     }
     let read = timeout(PATIENCE, requesting.read(&mut info)).await.expect("an end");
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     let mut rest = Vec::new();
     timeout(PATIENCE, local.read_to_end(&mut rest)).await.expect("an end").unwrap();
-    for stranger in &mut strangers[N..] {
-        stranger.log_in().await;
+    for unauthenticated_guard in &mut unauthenticated[N..] {
+        unauthenticated_guard.log_in().await;
     }
 }
 

@@ -92,10 +92,10 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn compressed(text: &[u8]) -> Vec<u8> {
-    frame(0xc2, &Deflate::new().message([text].into_iter(), 15).to_vec())
+    frame(0xc2, &Deflate::new().message([text].into_iter(), 15))
 }
 
-/// What a client may send by WebSocket that ends it, while it stays.
+/// Input by WebSocket that ends the session of a client which stays.
 fn ends() -> Vec<(&'static str, Vec<u8>)> {
     let noise: Vec<u8> =
         (0..30_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -162,7 +162,7 @@ fn a_connection_that_holds_its_thread_is_found_and_named() {
     let blocks = Blocks { began, may_end: Mutex::new(may_end) };
     let lone = Lone::start(Server::builder().authenticator(blocks));
     let mut watch = lone.server.stall_watch(Duration::from_secs(1));
-    let outlook = lone.server.outlook();
+    let status = lone.server.status();
     let mut client = connect(lone.server.local_addr());
     let info = read_until(&mut client, b"\r\n");
     let id = info.split_once("\"client_id\":").unwrap().1.split(',').next().unwrap();
@@ -176,11 +176,11 @@ fn a_connection_that_holds_its_thread_is_found_and_named() {
     assert_eq!(stall.remote, Some(client.local_addr().unwrap()));
     assert_eq!(stall.to_string(), format!("{} - cid:{id}", client.local_addr().unwrap()));
     assert!(!stall.is_over);
-    assert_eq!((outlook.stalled_workers(), outlook.worker_stalls()), (1, 1));
+    assert_eq!((status.stalled_workers(), status.worker_stalls()), (1, 1));
     end.send(()).unwrap();
     // It is cut, so that its turn has ended.
     client.read_to_end(&mut Vec::new()).unwrap();
     let over = watch.look(now + Duration::from_secs(2));
     assert!(matches!(&*over, [stall] if stall.is_over), "{over:?}");
-    assert_eq!((outlook.stalled_workers(), outlook.worker_stalls()), (0, 1));
+    assert_eq!((status.stalled_workers(), status.worker_stalls()), (0, 1));
 }

@@ -7,7 +7,7 @@
 mod normal_form;
 
 use broker_bin::Options;
-use broker_bin::config::{Request, load};
+use broker_bin::options::{Request, load};
 
 fn main() {
     let files: Vec<_> = std::env::args_os().skip(1).collect();

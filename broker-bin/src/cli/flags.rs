@@ -101,7 +101,7 @@ fn of_options(block: &'static Block, path: &str, flags: &mut Vec<Flag>) {
                 group: Some(flag.group),
                 names: flag.names,
                 value: flag.value,
-                help: crate::config::page::summary(key),
+                help: crate::options::page::summary(key),
                 path: path.clone(),
                 effect: Effect::Option(key),
             });

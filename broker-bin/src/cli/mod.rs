@@ -12,12 +12,14 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::config::format::dashed;
 use crate::config::kind::Kind;
 use crate::config::lang::{Node, Span, Value};
 use crate::config::layer::Layer;
 use crate::config::problem::{Findings, Origin};
 use crate::config::table::{Group, Key, Section as _};
-use crate::config::{Request, check_value, value_of_text};
+use crate::config::{check_value, value_of_text};
+use crate::options::Request;
 use broker_net::TlsOptions;
 use flags::{Effect, Flag, Show};
 
@@ -327,12 +329,6 @@ pub fn help_tls() -> String {
 fn spellings(flag: &Flag) -> String {
     let dashed: Vec<_> = flag.names.iter().map(|name| dashed(name)).collect();
     dashed.join(", ")
-}
-
-/// As the help shows a flag; any is known with one dash or two.
-pub(crate) fn dashed(name: &str) -> String {
-    let short = name.len() <= 2 || name.bytes().all(|byte| byte.is_ascii_uppercase());
-    format!("{}{name}", if short { "-" } else { "--" })
 }
 
 #[cfg(test)]

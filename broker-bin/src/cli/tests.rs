@@ -1,5 +1,5 @@
 use super::*;
-use crate::config;
+use crate::options;
 use crate::options::Options;
 
 fn read(line: &str) -> Result<Invocation, UsageError> {
@@ -14,7 +14,7 @@ fn request(line: &str) -> Request {
 }
 
 fn options(line: &str) -> Options {
-    config::load(&request(line)).expect(line).options
+    options::load(&request(line)).expect(line).options
 }
 
 fn refusal(line: &str) -> String {
@@ -98,7 +98,7 @@ fn flags_of_parts_that_do_not_exist_yet_are_refused_by_name() {
             "flag -cluster: natsd has no clusters yet",
         ),
     ] {
-        let error = config::load(&request(line)).expect_err(line);
+        let error = options::load(&request(line)).expect_err(line);
         assert_eq!(error.to_string(), text);
         assert!(error.is_usage(), "{line:?}");
     }
@@ -113,7 +113,7 @@ fn flags_that_nobody_would_miss_silently_are_passed_over_with_a_warning() {
             "flag -cluster: natsd has no clusters yet: nothing listens for other servers",
         ),
     ] {
-        let warnings = config::load(&request(line)).expect(line).warnings;
+        let warnings = options::load(&request(line)).expect(line).warnings;
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warnings, [text]);
     }
@@ -126,7 +126,7 @@ fn an_empty_list_of_routes_is_none() {
         let Ok(Invocation::Serve(request)) = parse(args, BTreeMap::new()) else {
             panic!("{line:?}")
         };
-        config::load(&request)
+        options::load(&request)
     };
     for line in [
         &["--routes", ""][..],
@@ -151,12 +151,12 @@ fn tls_by_flags_needs_a_certificate_and_can_be_switched_off() {
         ("--tlscert /none", "tls: missing 'key_file' in TLS configuration"),
         ("--tls --tlscert /none --tlskey /none", unreadable),
     ] {
-        let error = config::load(&request(line)).expect_err(line);
+        let error = options::load(&request(line)).expect_err(line);
         assert!(error.to_string().ends_with(text), "{error}");
         assert!(error.is_usage(), "{line:?}");
     }
     for line in ["--tls=false", "--tls --tls=false", "--tlscert /none --tls=false"] {
-        let options = config::load(&request(line)).expect(line).options;
+        let options = options::load(&request(line)).expect(line).options;
         assert_eq!(options.client_tls(), Ok(None), "{line}");
     }
 }
@@ -220,7 +220,7 @@ fn flags_that_contradict_each_other_are_refused() {
             "flag -auth: authorization: a token cannot be combined with a user and password",
         ),
     ] {
-        let error = config::load(&request(line)).expect_err(line);
+        let error = options::load(&request(line)).expect_err(line);
         assert_eq!(error.to_string(), text);
         assert!(error.is_usage(), "{line:?}");
     }

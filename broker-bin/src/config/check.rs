@@ -4,42 +4,63 @@
 //! All of it is looked at, so that one run tells all that is wrong.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use figment::value::{Dict, Empty, Value as Plain};
 
-use super::aside::{Aside, Unusable};
 use super::duration;
 use super::format::Format;
 use super::kind::{Bare, Kind};
 use super::lang::{Entry, Map, Node, Span, Value};
 use super::nearest::nearest;
 use super::problem::{Findings, Origin};
-use super::table::{Block, Key, Meaning, Section as _};
-use crate::options::User;
+use super::table::{Block, Key, Meaning};
+
+/// A reader for lists of one kind of block: the check gives it each block as soon as its values are right,
+/// and the checked values have a number in place of the list.
+pub(crate) trait ListReader: Debug {
+    /// Whether lists of `block` go to this reader.
+    fn reads(&self, block: &'static Block) -> bool;
+
+    /// Begins a list. A list that was begun and not ended is dropped.
+    fn begin(&mut self, capacity: usize);
+
+    /// Adds a block with right values to the list.
+    fn read(&mut self, values: Dict, path: &str) -> Result<(), Unusable>;
+
+    /// Keeps the list. Returns the value that stands for it.
+    fn end(&mut self) -> Plain;
+}
+
+/// Checked values that do not fit the options: the table is wrong. The text omits the message of the
+/// deserializer, because that quotes values.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration does not fit natsd's own table of options: this is a bug of natsd")]
+pub(crate) struct Unusable;
 
 /// Walks what one source says.
 #[derive(Debug, Default)]
-pub(crate) struct Check {
+pub(crate) struct Check<'a> {
     pub(crate) findings: Findings,
     pub(crate) origins: BTreeMap<String, Origin>,
-    /// Where what is read on the spot is put. Then no origins are kept: they take more memory than all
-    /// values, and are asked for only where something is wrong.
-    pub(crate) aside: Option<Aside>,
+    /// The reader of some lists. With a reader, the check keeps no origins: they take more memory than all
+    /// values, and are needed only for a file with errors.
+    list_reader: Option<&'a mut dyn ListReader>,
     /// For sources that have no spans, the environment and the command line: where the value is from,
     /// and the option that it is for.
     fixed: Option<(Origin, String)>,
 }
 
-impl Check {
+impl<'a> Check<'a> {
     /// A file, or what else has spans.
     pub(crate) fn file() -> Self {
         Self::default()
     }
 
-    /// A file from which users are read on the spot.
-    pub(crate) fn file_with_users() -> Self {
-        Self { aside: Some(Aside::default()), ..Self::default() }
+    /// A file of which `reader` reads some lists.
+    pub(crate) fn file_with_lists(reader: &'a mut dyn ListReader) -> Self {
+        Self { list_reader: Some(reader), ..Self::default() }
     }
 
     /// A single value from elsewhere.
@@ -55,7 +76,7 @@ impl Check {
     }
 
     fn note_origin(&mut self, path: &str, span: &Span) {
-        if self.aside.is_none() {
+        if self.list_reader.is_none() {
             let origin = self.at(span);
             self.origins.insert(path.to_owned(), origin);
         }
@@ -225,9 +246,9 @@ impl Check {
             }
             (Kind::Block(block), value) => return self.one_block(block(), value, node, path),
             (Kind::Blocks(block), Value::Array(items))
-                if self.aside.is_some() && Aside::is_for(block()) =>
+                if self.list_reader.as_ref().is_some_and(|reader| reader.reads(block())) =>
             {
-                return self.users(items, path);
+                return self.read_list(block, items, path);
             }
             (Kind::Blocks(block), Value::Array(items)) => {
                 return self.items(Kind::Block(block), items, path);
@@ -289,22 +310,27 @@ impl Check {
         (self.findings.errors.len() == before).then(|| list.into())
     }
 
-    /// Users become what they are one after the other. As values all of them take ten times the memory, and
-    /// a server may have a hundred thousand.
-    fn users(&mut self, items: &[Node], path: &str) -> Option<Plain> {
+    /// Gives the blocks to the reader one after the other. A hundred thousand users take ten times the memory
+    /// as values.
+    fn read_list(
+        &mut self,
+        block: fn() -> &'static Block,
+        items: &[Node],
+        path: &str,
+    ) -> Option<Plain> {
         let before = self.findings.errors.len();
-        let mut list = self.aside.as_mut()?.begin(items.len());
+        self.list_reader.as_mut()?.begin(items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            let plain = self.plain(Kind::Block(User::block), item, &path);
-            if let (Some(Plain::Dict(_, dict)), Some(aside)) = (plain, &mut self.aside)
-                && let Err(Unusable) = aside.read(dict, &path, &mut list)
+            let plain = self.plain(Kind::Block(block), item, &path);
+            if let (Some(Plain::Dict(_, dict)), Some(reader)) = (plain, &mut self.list_reader)
+                && let Err(Unusable) = reader.read(dict, &path)
             {
                 self.findings.error(Origin::Nowhere, Unusable.to_string());
             }
         }
         let is_right = self.findings.errors.len() == before;
-        is_right.then(|| self.aside.as_mut().map(|aside| aside.keep(list)))?
+        is_right.then(|| self.list_reader.as_mut().map(|reader| reader.end()))?
     }
 
     fn names(

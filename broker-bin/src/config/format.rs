@@ -166,3 +166,9 @@ fn is_duration(text: &str) -> bool {
 fn percent(text: &str) -> Option<u8> {
     text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|percent| *percent <= 100)
 }
+
+/// As the help shows a flag; any is known with one dash or two.
+pub(crate) fn dashed(name: &str) -> String {
+    let short = name.len() <= 2 || name.bytes().all(|byte| byte.is_ascii_uppercase());
+    format!("{}{name}", if short { "-" } else { "--" })
+}

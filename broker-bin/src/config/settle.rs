@@ -65,7 +65,7 @@ pub(crate) struct Missing {
     pub(crate) passed_over: Option<&'static str>,
 }
 
-/// What asks for parts that do not exist yet.
+/// Collects the values that ask for parts that do not exist yet.
 pub(crate) fn not_yet(block: &Block, dict: &Dict, path: &str, found: &mut Vec<Missing>) {
     for key in block.options() {
         let Some(value) = dict.get(key.name) else { continue };

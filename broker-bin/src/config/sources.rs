@@ -1,4 +1,4 @@
-//! What a configuration was read from: enough to see that reading it again brings the same.
+//! The files of a configuration with their hashes: they show that reading the files again brings the same.
 //!
 //! The command line and the environment stay what they were as long as the program runs, so that only files
 //! can change.
@@ -23,7 +23,7 @@ type Hash = [u8; 32];
 type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Box<dyn Read>>;
 
 impl Sources {
-    /// Has `load` read files, and notes what was in them.
+    /// Calls `load`, and notes the hash of each file that it opens.
     pub(crate) fn of<T, E>(load: impl FnOnce(Open<'_>) -> Result<T, E>) -> Result<(T, Self), E> {
         let seen = Rc::new(RefCell::new(Vec::new()));
         let open = |path: &Path| -> io::Result<Box<dyn Read>> {
@@ -35,7 +35,7 @@ impl Sources {
         Ok((loaded, Self(seen.take())))
     }
 
-    /// Would they be read as before? `false` if there are none, or one cannot be read.
+    /// Whether the files are unchanged. `false` without files, or if a file cannot be read.
     pub(crate) fn are_unchanged(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|(path, hash)| hash_of(path).ok() == Some(*hash))
     }

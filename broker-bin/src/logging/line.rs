@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use serde_json::Value;
 
 use super::record::{Label, Record};

@@ -13,7 +13,7 @@ use jiff::{Timestamp, Zoned};
 /// The zone of the machine.
 const LOCAL_TIME: &str = "/etc/localtime";
 
-/// Where the zones lie that `TZ` can name.
+/// The folders of the zones that `TZ` can name.
 // Go: time/zoneinfo_unix.go, platformZoneSources.
 const SOURCES: [&str; 4] =
     ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/lib/locale/TZ", "/etc/zoneinfo"];

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::observer::Observer;
 use super::query::BadRequest;
+use super::skip::is_false;
 use super::subsz::SublistStats;
 use super::time::Moment;
-use super::varz::is_false;
 
 /// What `/accountz` shows, in the order of the reference.
 // NATS 2.14: monitor.go Accountz.

@@ -10,13 +10,9 @@ use broker_core::snapshot::{Closed, Connection, Subscription};
 use serde::Serialize;
 
 use super::observer::Observer;
-use super::query::{BadRequest, Query};
+use super::query::{BadRequest, DEFAULT_LIMIT, Query, at_least_0};
 use super::subsz::SubDetail;
 use super::time::{Moment, Now, round_trip, uptime};
-
-/// How many entries an answer has that is not told how many.
-// NATS 2.14: DefaultConnListSize, DefaultSubListSize.
-pub(super) const DEFAULT_LIMIT: usize = 1024;
 
 /// What `/connz` is asked for.
 #[derive(Clone, Debug, Default)]
@@ -165,11 +161,6 @@ impl ConnzOptions {
     }
 }
 
-/// A number that may be as large as it likes, but not less than nothing.
-pub(super) fn at_least_0(number: i64) -> usize {
-    usize::try_from(number.max(0)).unwrap_or(usize::MAX)
-}
-
 /// What `/connz` shows, in the order of the reference.
 // NATS 2.14: monitor.go Connz.
 #[derive(Clone, Debug, Serialize)]
@@ -254,7 +245,7 @@ pub struct ConnInfo {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls_peer_certs: Vec<PeerCert>,
     /// The handshake came before INFO.
-    #[serde(skip_serializing_if = "super::varz::is_false")]
+    #[serde(skip_serializing_if = "super::skip::is_false")]
     pub tls_first: bool,
     /// The user it came as.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -320,10 +311,10 @@ impl Found {
     }
 
     fn is_meant(&self, options: &ConnzOptions) -> bool {
-        let Connection { id, account, profile, .. } = self.connection();
+        let Connection { id, account, client_info, .. } = self.connection();
         let is = |wanted: &str, is: Option<&str>| wanted.is_empty() || is == Some(wanted);
         options.cid.is_none_or(|cid| cid == *id)
-            && is(&options.user, profile.user.as_deref())
+            && is(&options.user, client_info.user.as_deref())
             && is(&options.account, account.as_deref())
             && options.mqtt_client.is_empty()
     }
@@ -333,12 +324,14 @@ impl Found {
         if text.is_empty() {
             return true;
         }
-        let Connection { id, account, profile, remote, .. } = self.connection();
+        let Connection { id, account, client_info, remote, .. } = self.connection();
         let stands_in = |shown: &str| shown.to_lowercase().contains(text);
-        let user = profile.user.as_deref().filter(|_| auth);
+        let user = client_info.user.as_deref().filter(|_| auth);
         let account = account.as_deref().filter(|_| auth);
         id.to_string() == text
-            || [&*profile.name, &*profile.lang, &*profile.version].into_iter().any(stands_in)
+            || [&*client_info.name, &*client_info.lang, &*client_info.version]
+                .into_iter()
+                .any(stands_in)
             || user.is_some_and(stands_in)
             || account.is_some_and(stands_in)
             || remote.is_some_and(|remote| stands_in(&remote.to_string()))
@@ -411,12 +404,12 @@ impl Observer {
         let closed = found.closed();
         let end = closed.map_or(now.instant, |closed| closed.at);
         let until_end = |since: Instant| uptime(end.saturating_duration_since(since));
-        let profile = &connection.profile;
+        let client_info = &connection.client_info;
         let security = connection.security.as_deref();
         let mut info = ConnInfo {
             cid: connection.id,
             kind: "Client",
-            protocol: if connection.carrier == "websocket" { "websocket" } else { "nats" },
+            protocol: if connection.transport == "websocket" { "websocket" } else { "nats" },
             ip: connection.remote.map(|remote| remote.ip().to_string()).unwrap_or_default(),
             port: connection.remote.map_or(0, |remote| remote.port()),
             start: now.at(connection.since),
@@ -432,9 +425,9 @@ impl Observer {
             in_bytes: connection.traffic.in_bytes,
             out_bytes: connection.traffic.out_bytes,
             subscriptions: connection.subscriptions,
-            name: profile.name.clone(),
-            lang: profile.lang.clone(),
-            version: profile.version.clone(),
+            name: client_info.name.clone(),
+            lang: client_info.lang.clone(),
+            version: client_info.version.clone(),
             tls_version: security.map(|security| security.version),
             tls_cipher_suite: security.map(|security| security.cipher_suite),
             tls_peer_certs: Vec::new(),
@@ -446,7 +439,7 @@ impl Observer {
             name_tag: None,
         };
         if options.auth {
-            info.authorized_user = profile.user.as_deref().map(Into::into);
+            info.authorized_user = client_info.user.as_deref().map(Into::into);
             let peers = security.map(|security| &*security.peers).unwrap_or_default();
             info.tls_peer_certs = peers.iter().map(Into::into).collect();
             info.name_tag = connection.account.as_deref().map(Into::into);

@@ -36,6 +36,7 @@ mod page;
 mod process;
 mod query;
 mod routez;
+mod skip;
 mod subsz;
 mod time;
 mod varz;

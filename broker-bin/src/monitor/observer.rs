@@ -6,13 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use broker_core::Broker;
-use broker_net::Outlook;
+use broker_net::ServerStatus;
 
-use super::metrics::Metrics;
 use super::process::Process;
 use super::time::{Moment, Now, Wall};
 use super::websocketz::WebsocketVarz;
-use crate::options::{MetricsPrefix, Options};
+use crate::options::Options;
 
 /// All are off unless they are switched on.
 // NATS 2.14: feature_flags.go.
@@ -98,7 +97,7 @@ pub struct Observer {
 #[derive(Debug)]
 struct Seen {
     broker: Broker,
-    outlook: Outlook,
+    outlook: ServerStatus,
     facts: ArcSwap<Facts>,
     started: Instant,
     wall: Wall,
@@ -121,7 +120,7 @@ impl Observer {
     /// Looks at a server that has just started.
     pub fn of(server: &broker_net::Server) -> Self {
         let (host, port) = (server.host().to_owned(), server.local_addr().port());
-        Self::new(host, port, server.broker().clone(), server.outlook())
+        Self::new(host, port, server.broker().clone(), server.status())
     }
 
     /// Looks at a test broker that has just started, or restarted: then it is another server.
@@ -132,10 +131,10 @@ impl Observer {
     #[cfg(feature = "testing")]
     pub fn of_test(broker: &broker_net::testing::TestBroker) -> Self {
         let (host, port) = (broker.options().host, broker.address().port());
-        Self::new(host, port, broker.broker(), broker.outlook())
+        Self::new(host, port, broker.broker(), broker.status())
     }
 
-    fn new(host: String, port: u16, broker: Broker, outlook: Outlook) -> Self {
+    fn new(host: String, port: u16, broker: Broker, outlook: ServerStatus) -> Self {
         let facts = Facts { host, port, ..Facts::default() };
         let seen = Seen {
             broker,
@@ -176,13 +175,6 @@ impl Observer {
         });
     }
 
-    /// What `/metrics` shows, in the text format of Prometheus. Made by a recorder of its own, so that it
-    /// neither needs nor touches one that the program has installed. The label `server_id` is the server's
-    /// id.
-    pub fn metrics_text(&self, prefix: MetricsPrefix) -> String {
-        Metrics::of_id(prefix).render(self)
-    }
-
     /// Counts a request for an endpoint.
     #[cfg(feature = "monitoring")]
     pub(super) fn note_request(&self, path: &'static str) {
@@ -218,7 +210,7 @@ impl Observer {
         self.seen.outlook.is_accepting()
     }
 
-    /// How many threads were held by a connection at the last look, and how often one ever was.
+    /// The number of threads that a connection held at the last look, and the count of all such stalls.
     pub(super) fn stalls(&self) -> (usize, u64) {
         (self.seen.outlook.stalled_workers(), self.seen.outlook.worker_stalls())
     }

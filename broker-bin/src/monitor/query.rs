@@ -1,6 +1,10 @@
 //! The parameters of a request, read and refused as the reference does.
 
-use broker_core::error::Said;
+use broker_core::error::Quoted;
+
+/// The number of entries in an answer to a request without a limit.
+// NATS 2.14: DefaultConnListSize, DefaultSubListSize.
+pub(super) const DEFAULT_LIMIT: usize = 1024;
 
 /// What stands behind the `?`. Of several values of one name the first counts.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +77,7 @@ fn complaint(digits: &str) -> &'static str {
 
 // NATS 2.14: monitor.go decodeBool and its like, with the errors of Go's strconv.
 fn refuse(kind: &str, name: &str, function: &str, text: &str, why: &str) -> BadRequest {
-    let quoted = Said::from(text);
+    let quoted = Quoted::from(text);
     BadRequest(format!(
         "Error decoding {kind} for '{name}': strconv.{function}: parsing {quoted}: {why}"
     ))
@@ -84,6 +88,11 @@ pub(super) fn escapes_are_whole(text: &str) -> bool {
     text.split('%')
         .skip(1)
         .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The number, or 0 if it is negative.
+pub(super) fn at_least_0(number: i64) -> usize {
+    usize::try_from(number.max(0)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

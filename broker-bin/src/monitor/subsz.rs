@@ -5,9 +5,8 @@ use broker_core::stats::InterestStats;
 use broker_core::{Subject, snapshot};
 use serde::Serialize;
 
-use super::connz::{DEFAULT_LIMIT, at_least_0};
 use super::observer::Observer;
-use super::query::{BadRequest, Query};
+use super::query::{BadRequest, DEFAULT_LIMIT, Query, at_least_0};
 use super::time::Moment;
 
 /// What `/subsz` is asked for.

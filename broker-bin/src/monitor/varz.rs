@@ -7,6 +7,7 @@ use broker_core::stats::Stats;
 use serde::Serialize;
 
 use super::observer::{Facts, Observer};
+use super::skip::is_false;
 use super::time::Moment;
 use super::websocketz::WebsocketVarz;
 
@@ -190,11 +191,6 @@ pub struct DiskWaits {
     pub wait_time: u64,
     /// The longest, in nanoseconds.
     pub max_wait_time: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-pub(super) fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 fn nanos(span: std::time::Duration) -> u64 {

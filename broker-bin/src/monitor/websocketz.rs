@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use super::skip::is_false;
 use super::time::Moment;
-use super::varz::is_false;
 use crate::options::Websocket;
 
 /// What `/varz` shows of WebSocket; empty without it.

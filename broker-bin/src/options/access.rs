@@ -1,19 +1,14 @@
 //! Who may connect: from options to the core's authenticators.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::sync::Arc;
 
-use broker_core::auth::{
-    self, Authenticator, ConnectionKind, NoAuth, PermissionsError, Secret, Token, Users, UsersError,
-};
-
-use broker_core::limits::MAX_COUNTED_SUBJECTS;
-use broker_net::{Authenticators, TlsError};
+use broker_core::auth::{self, Authenticator, ConnectionKind, NoAuth, Secret, Token, Users};
+use broker_net::Authenticators;
 
 use super::{
-    AllowResponses, Authorization, ListenUnixError, Options, Permissions, SimpleAuthorization,
-    SubjectLists, TlsBlockError, User, WebsocketError,
+    AllowResponses, Authorization, Options, OptionsError, Permissions, SimpleAuthorization,
+    SubjectLists, User, WebsocketError,
 };
 
 /// The account of the server's own events.
@@ -316,138 +311,6 @@ impl Permissions {
         builder
             .build()
             .map_err(|source| OptionsError::Permissions { path: path.to_owned(), source })
-    }
-}
-
-/// Settings that contradict each other.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OptionsError {
-    /// A password, but nobody whose it is: the server would be open to all.
-    #[error("authorization: a password needs a user")]
-    PasswordWithoutUser,
-    /// Only one of them is shown.
-    #[error("can't specify both HTTP and HTTPS ports")]
-    HttpAndHttps,
-    /// There is no certificate.
-    #[error("TLS cert and key required for HTTPS")]
-    HttpsWithoutTls,
-    /// Each costs a little for every subject that a client begins to publish to.
-    #[error("metrics_subjects: {0} are more than the {MAX_COUNTED_SUBJECTS} that can be counted")]
-    TooManyCountedSubjects(usize),
-    /// Nobody could look, or everybody.
-    #[error("http_user and http_password need each other")]
-    HalfAnHttpUser,
-    /// Only one of them could be asked for.
-    #[error("authorization: a token cannot be combined with a user and password")]
-    UserAndToken,
-    /// Only one of them could be asked for.
-    #[error("authorization: a single user cannot be combined with a list of users")]
-    UserAndUsers,
-    /// Only one of them could be asked for.
-    #[error("authorization: a token cannot be combined with a list of users")]
-    TokenAndUsers,
-    /// A list of nobody.
-    #[error("authorization: the list of users is empty: nobody could connect")]
-    NoUsers,
-    /// A user who cannot log in.
-    #[error("{0}: a user needs a name")]
-    NamelessUser(String),
-    /// Users who cannot be told apart.
-    #[error("there is another user {name:?}")]
-    DuplicateUser {
-        /// The second.
-        path: String,
-        /// The name of both.
-        name: String,
-    },
-    /// Another fault of the list of users.
-    #[error("authorization: {0}")]
-    Users(#[from] UsersError),
-    /// There is no list of users, or it has not this one.
-    #[error("no_auth_user {0:?} needs a list of users that has this one")]
-    NoAuthUserAlone(String),
-    /// What a user may do cannot be said so.
-    #[error("{path}: permissions: {source}")]
-    Permissions {
-        /// Whose they are.
-        path: String,
-        /// What is wrong.
-        source: PermissionsError,
-    },
-    /// An account that is there anyway.
-    #[error("accounts: {0:?} is the account of users that have none, and not for others")]
-    ReservedAccount(String),
-    /// A message could not wait to be sent.
-    #[error("max_payload ({max_payload}) is more than max_pending ({max_pending})")]
-    PayloadOverPending {
-        /// The one.
-        max_payload: i64,
-        /// The other.
-        max_pending: u64,
-    },
-    /// TLS that cannot be offered.
-    #[error("tls: {0}")]
-    Tls(TlsError),
-    /// A block of TLS that contradicts itself.
-    #[error("{path}: {source}")]
-    TlsBlock {
-        /// The block.
-        path: &'static str,
-        /// What is wrong.
-        source: TlsBlockError,
-    },
-    /// Settings of WebSocket.
-    #[error(transparent)]
-    Websocket(#[from] WebsocketError),
-    /// Settings of the socket in the file system.
-    #[error(transparent)]
-    ListenUnix(#[from] ListenUnixError),
-    /// There would be no time left to close clients in.
-    #[error(
-        "lame_duck_grace_period ({}) must be shorter than lame_duck_duration ({})",
-        Go(*grace), Go(*duration)
-    )]
-    GraceNotShorter {
-        /// The one.
-        grace: std::time::Duration,
-        /// The other.
-        duration: std::time::Duration,
-    },
-}
-
-impl OptionsError {
-    /// The option that is to be changed.
-    pub fn path(&self) -> &str {
-        match self {
-            Self::PasswordWithoutUser => "authorization.password",
-            Self::UserAndToken | Self::TokenAndUsers => "authorization.token",
-            Self::UserAndUsers => "authorization.user",
-            Self::TooManyCountedSubjects(_) => "metrics_subjects",
-            Self::HalfAnHttpUser => "http_user",
-            Self::HttpAndHttps | Self::HttpsWithoutTls => "https_port",
-            Self::NoUsers | Self::Users(_) => "authorization.users",
-            Self::NamelessUser(path)
-            | Self::DuplicateUser { path, .. }
-            | Self::Permissions { path, .. } => path,
-            Self::NoAuthUserAlone(_) => "no_auth_user",
-            Self::ReservedAccount(_) => "accounts",
-            Self::PayloadOverPending { .. } => "max_payload",
-            Self::Tls(_) => "tls",
-            Self::TlsBlock { path, .. } => path,
-            Self::Websocket(error) => error.path(),
-            Self::ListenUnix(error) => error.path(),
-            Self::GraceNotShorter { .. } => "lame_duck_grace_period",
-        }
-    }
-}
-
-/// Shown as Go does.
-struct Go(std::time::Duration);
-
-impl fmt::Display for Go {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::config::duration::show(self.0))
     }
 }
 

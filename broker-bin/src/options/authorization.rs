@@ -121,7 +121,7 @@ section! {
     allowed_accounts: Vec<String> = Vec::new() => list(Format::Any).unset("all");
 }
 
-/// What is written in the same words is kept once.
+/// Permissions in the same words are kept once.
 impl Hash for Permissions {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { publish, subscribe, allow_responses } = self;

@@ -9,17 +9,24 @@ mod accounts;
 mod advice;
 mod authorization;
 mod cluster;
+mod diff;
+mod error;
 mod gateway;
 mod jetstream;
 mod leafnodes;
+mod load;
 mod log;
 mod monitoring;
 mod mqtt;
 mod ocsp;
 mod operator;
+pub mod page;
 mod server;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod unix;
+mod user_lists;
 mod websocket;
 
 use std::collections::BTreeMap;
@@ -34,8 +41,8 @@ use crate::config::declare::{
 use crate::config::kind::{Bare, Format, Kind, MANY};
 use crate::config::table::Group;
 
+pub use access::Access;
 pub(crate) use access::Deciders;
-pub use access::{Access, OptionsError};
 pub use accounts::{
     Account, AccountLimits, Export, Import, Imported, Latency, MapDestination, MessageTrace,
 };
@@ -46,19 +53,22 @@ pub use authorization::{
 pub(crate) use cluster::has_no_port;
 use cluster::only_listens_for_servers;
 pub use cluster::{Cluster, Compression, PeerAuthorization};
+pub use diff::{Change, diff};
+pub use error::{OptionsError, TlsBlockError, WebsocketError};
 use gateway::only_listens_for_clusters;
 pub use gateway::{Gateway, RemoteGateway};
 pub use jetstream::{AccountJetStream, JetStream, JetStreamBatch, JetStreamLimits, Tpm};
 use leafnodes::only_listens_for_leafs;
 pub use leafnodes::{LeafAuthorization, LeafMigration, LeafProxy, LeafUser, Leafnodes, RemoteLeaf};
+pub use load::{ConfigErrors, Loaded, Request, load, load_text};
 pub use log::{LogFormat, LogOptions, NoLogFormat};
 pub use monitoring::{MetricsPrefix, MetricsServerId, MonitorOptions};
 pub use mqtt::Mqtt;
 pub use ocsp::{Ocsp, OcspCache, OcspPeer};
 pub use operator::{Proxies, Resolver, TrustedProxy};
-pub use tls::{CertificatePair, Tls, TlsBlockError};
+pub use tls::{CertificatePair, Tls};
 pub use unix::{ListenUnix, ListenUnixError};
-pub use websocket::{SimpleAuthorization, Websocket, WebsocketError};
+pub use websocket::{SimpleAuthorization, Websocket};
 
 section! {
     /// Everything that can be set: what stands in a file outside of all braces.

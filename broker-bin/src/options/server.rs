@@ -17,7 +17,7 @@ impl Options {
         self.checked_deciders().map(drop)
     }
 
-    /// Who may connect, if nothing contradicts itself: see [`Self::check`].
+    /// Checks the options as [`Self::check`] does, and returns the rules of access.
     pub(crate) fn checked_deciders(&self) -> Result<Deciders, OptionsError> {
         self.check_all_but_access()?;
         self.deciders()
@@ -39,6 +39,10 @@ impl Options {
             });
         }
         for (path, tls, of_servers) in self.tls_blocks() {
+            // NATS 2.14: `--tls=false` switches the block off, whatever stands in it.
+            if path == "tls" && self.tls_off {
+                continue;
+            }
             tls.check(of_servers).map_err(|source| OptionsError::TlsBlock { path, source })?;
         }
         self.monitoring()?;

@@ -7,7 +7,7 @@ use broker_net::{
     ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsError, TlsOptions, TlsVersion,
 };
 
-use super::{OcspPeer, Options, OptionsError};
+use super::{OcspPeer, Options, OptionsError, TlsBlockError};
 use crate::config::declare::{
     block, blocks, choice, formatted, integer, list, seconds, section, switch, text,
 };
@@ -125,31 +125,6 @@ section! {
     cert_file: Option<PathBuf> = None => formatted(Format::Path).unset("must be given");
     /// Its private key, as PEM.
     key_file: Option<PathBuf> = None => formatted(Format::Path).unset("must be given");
-}
-
-/// A block of TLS that lacks a key, or has one that would have no effect.
-// NATS 2.14: opts.go parseTLS, GenTLSConfig.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsBlockError {
-    /// Only one of the two is shown.
-    #[error("cannot combine 'cert_file' option with 'certs' option")]
-    CertFileAndCerts,
-    /// The key would not be used.
-    #[error("cannot combine 'key_file' option with 'certs' option")]
-    KeyFileAndCerts,
-    /// The certificate cannot be used without its key.
-    #[error("missing 'key_file' in TLS configuration")]
-    NoKeyFile,
-    /// The key has no certificate.
-    #[error("missing 'cert_file' in TLS configuration")]
-    NoCertFile,
-    /// A certificate of several, or its key, is missing.
-    #[error("certs: both 'cert_file' and 'key_file' options are required")]
-    HalfAPair,
-    /// Clients do not come from URLs that a configuration lists.
-    #[error("verify_cert_and_check_known_urls not supported in this context")]
-    NoKnownUrls,
 }
 
 impl Options {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker_core::auth::Secret;
-use broker_net::websocket::{AllowedOrigins, BadHeader, BadOrigin, CookieNames, ExtraHeaders};
-use broker_net::{TlsError, WebsocketOptions};
+use broker_net::WebsocketOptions;
+use broker_net::websocket::{AllowedOrigins, CookieNames, ExtraHeaders};
 
-use super::{Options, OptionsError, Tls};
+use super::{Options, OptionsError, Tls, WebsocketError};
 use crate::config::declare::{
     block, duration, formatted, list, listen, port, seconds, section, switch, text,
 };
@@ -137,55 +137,5 @@ impl Options {
         options.ping_interval = set.ping_interval;
         options.auth_timeout = set.authorization.timeout;
         Ok(Some(options))
-    }
-}
-
-/// Settings of WebSocket that cannot be.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WebsocketError {
-    /// Passwords would be read by whoever is on the way.
-    #[error(
-        "websocket requires TLS configuration (or no_tls: true, where something else encrypts)"
-    )]
-    NoTls,
-    /// TLS that cannot be offered.
-    #[error("websocket.tls: {0}")]
-    Tls(TlsError),
-    /// Nothing that a page could come from.
-    #[error("websocket: {0}")]
-    Origin(BadOrigin),
-    /// A line that must not be in the answer.
-    #[error(transparent)]
-    Header(BadHeader),
-    /// There is no list of users, or it has not this one.
-    #[error("websocket: no_auth_user {0:?} needs a list of users that has this one")]
-    NoAuthUser(String),
-    /// Only one of them could be asked for.
-    #[error("websocket authentication username not compatible with presence of users/nkeys")]
-    UserAndUsers,
-    /// Only one of them could be asked for.
-    #[error("websocket authentication token not compatible with presence of users/nkeys")]
-    TokenAndUsers,
-    /// Only one of them could be asked for.
-    #[error("websocket.authorization: a token cannot be combined with a user and password")]
-    UserAndToken,
-    /// Nobody would be asked for it.
-    #[error("websocket.authorization: a password needs a user")]
-    PasswordWithoutUser,
-}
-
-impl WebsocketError {
-    pub(super) fn path(&self) -> &'static str {
-        match self {
-            Self::NoTls => "websocket",
-            Self::Tls(_) => "websocket.tls",
-            Self::Origin(_) => "websocket.allowed_origins",
-            Self::Header(_) => "websocket.headers",
-            Self::NoAuthUser(_) => "websocket.no_auth_user",
-            Self::UserAndUsers => "websocket.authorization.user",
-            Self::TokenAndUsers | Self::UserAndToken => "websocket.authorization.token",
-            Self::PasswordWithoutUser => "websocket.authorization.password",
-        }
     }
 }

@@ -1,16 +1,14 @@
 //! From a configuration to a broker for tests.
 
+use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
-use broker_net::testing::{StartError as BrokerError, TestBroker, TestBrokerBuilder};
+use broker_net::testing::{TestBroker, TestBrokerBuilder};
 
 use super::natsd::TestNatsd;
-use crate::config::{self, ConfigErrors, Loaded, Request};
-use crate::options::{Access, Deciders, Options, OptionsError};
-
-/// What errors call a text that is no file.
-const TEXT: &str = "configuration";
+use super::plan::{Plan, StartError};
+use crate::options::{Access, Deciders, Loaded, Options};
 
 /// Builds a [`TestNatsd`].
 ///
@@ -36,42 +34,10 @@ pub struct TestNatsdBuilder {
 }
 
 type ChangeBroker = Box<dyn FnOnce(TestBrokerBuilder) -> TestBrokerBuilder + Send>;
-type ChangeOptions = Box<dyn Fn(&mut Options) + Send + Sync>;
-
-/// Where options come from.
-#[derive(Default)]
-pub(super) struct Plan {
-    text: Option<String>,
-    request: Request,
-    changes: Vec<ChangeOptions>,
-}
-
-impl fmt::Debug for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A configuration may hold passwords.
-        f.debug_struct("Plan").finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for TestNatsdBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestNatsdBuilder").finish_non_exhaustive()
     }
-}
-
-/// Why a test broker did not start. Nothing is left of it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// What the configuration says is wrong: all of it, a line each, with its place.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-    /// What it was told [beside the configuration](TestNatsdBuilder::options) contradicts itself.
-    #[error(transparent)]
-    Options(#[from] OptionsError),
-    /// The broker itself did not start.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
 }
 
 impl TestNatsdBuilder {
@@ -165,31 +131,31 @@ impl Ready {
     }
 }
 
-impl Plan {
-    /// Reads all there is.
-    fn load(&self) -> Result<Loaded, StartError> {
-        let loaded = match &self.text {
-            Some(text) => config::load_text(text, TEXT, &self.request)?,
-            None => config::load(&self.request)?,
-        };
-        let loaded = self.change(loaded);
-        loaded.options.check()?;
-        Ok(loaded)
+impl TestNatsd {
+    /// Starts one by the text of a configuration. When it returns, clients can connect.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start: with all that is wrong, and where. [`TestNatsdBuilder::start`] returns an error
+    /// instead.
+    pub async fn start_with(config: impl Into<String>) -> Self {
+        let starting = Self::builder().config(config).start();
+        starting.await.unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 
-    /// Reads another text in place of what there was.
-    pub(super) fn load_text(&self, text: &str) -> Result<Loaded, ConfigErrors> {
-        config::load_text(text, TEXT, &self.request).map(|loaded| self.change(loaded))
+    /// Starts one that is told more.
+    pub fn builder() -> TestNatsdBuilder {
+        TestNatsdBuilder::default()
     }
+}
 
-    fn change(&self, mut loaded: Loaded) -> Loaded {
-        let options = &mut loaded.options;
-        for change in &self.changes {
-            change(options);
-        }
-        // What a program writes, a guest does not.
-        options.pid_file = None;
-        options.ports_file_dir = None;
-        loaded
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
     }
+    text
 }

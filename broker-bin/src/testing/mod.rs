@@ -40,13 +40,15 @@
 
 mod builder;
 mod natsd;
+mod plan;
 pub(crate) mod stall;
 
 #[cfg(feature = "testing-tls")]
 pub use broker_net::testing::{CertificateError, Certificates, Identity};
 pub use broker_net::testing::{Fault, Tap, Tapped, TestBroker, TestBrokerBuilder, Wait, block_on};
-pub use builder::{StartError, TestNatsdBuilder};
+pub use builder::TestNatsdBuilder;
 pub use natsd::TestNatsd;
+pub use plan::StartError;
 
 #[cfg(doc)]
 use crate::monitor::Observer;

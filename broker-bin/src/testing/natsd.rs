@@ -1,18 +1,17 @@
 //! The broker that a test holds.
 
-use std::error::Error;
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use broker_net::testing::TestBroker;
 
-use super::builder::{Plan, StartError, TestNatsdBuilder};
-use crate::config::Loaded;
+use super::plan::{Plan, StartError};
 use crate::config::problem::Problem;
 use crate::monitor::{
     Connz, ConnzOptions, Healthz, HealthzOptions, Observer, SubscriptionLists, Subsz, SubszOptions,
     Varz,
 };
+use crate::options::Loaded;
 use crate::options::{Deciders, Options};
 use crate::reload::{self, ReloadError, Reloaded};
 
@@ -53,22 +52,6 @@ impl TestNatsd {
         let options = Box::new(options);
         let now = Mutex::new(Now { options, deciders, digest, observer });
         Self { broker, plan, warnings, now, changing: tokio::sync::Mutex::default() }
-    }
-
-    /// Starts one by the text of a configuration. When it returns, clients can connect.
-    ///
-    /// # Panics
-    ///
-    /// If it does not start: with all that is wrong, and where. [`TestNatsdBuilder::start`] returns an error
-    /// instead.
-    pub async fn start_with(config: impl Into<String>) -> Self {
-        let starting = Self::builder().config(config).start();
-        starting.await.unwrap_or_else(|error| panic!("{}", chain(&error)))
-    }
-
-    /// Starts one that is told more.
-    pub fn builder() -> TestNatsdBuilder {
-        TestNatsdBuilder::default()
     }
 
     /// What the configuration says that is not wrong but should not be.
@@ -227,15 +210,4 @@ impl TestNatsd {
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use broker_bin::config::{self, Request};
+use broker_bin::options::{self, Request};
 use broker_bin::options::{MetricsPrefix, MetricsServerId};
 use broker_bin::{Daemon, Options};
 
@@ -86,7 +86,7 @@ async fn names_and_the_server_s_label_can_be_those_of_the_chart() {
     value(&series, "nats_varz_cpu", "server_id=\"n1\"");
     value(&series, "nats_server_total_streams", "server_id=\"n1\"");
     assert!(!series.keys().any(|key| key.starts_with("gnatsd_") || key.starts_with("jetstream_")));
-    value(&series, "natsd_connections", "carrier=\"tcp\"");
+    value(&series, "natsd_connections", "transport=\"tcp\"");
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn our_own_metrics_tell_why_clients_are_gone() {
     is("natsd_connections_closed_total", "reason=\"Client Closed\"", 1.0);
     is("natsd_connections_closed_total", "reason=\"Protocol Violation\"", 1.0);
     is("natsd_connections_total", "", 2.0);
-    is("natsd_connections", "carrier=\"tcp\"", 0.0);
+    is("natsd_connections", "transport=\"tcp\"", 0.0);
     is("natsd_slow_consumers_total", "reason=\"pending_bytes\"", 0.0);
     is("natsd_auth_failures_total", "reason=\"credentials\"", 0.0);
     is("natsd_pending_bytes", "", 0.0);
@@ -259,7 +259,7 @@ async fn reloads_tell_what_came_of_them() {
     let text = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1'\n";
     std::fs::write(&file, text).unwrap();
     let request = Request { file: Some(file.clone()), ..Request::default() };
-    let daemon = Daemon::start_loaded(config::load(&request).unwrap()).await.unwrap();
+    let daemon = Daemon::start_loaded(options::load(&request).unwrap()).await.unwrap();
     let told = async || {
         let series = scrape(&daemon).await;
         let count = |result: &str| {

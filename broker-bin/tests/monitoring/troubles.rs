@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker_bin::config::{self, Request};
+use broker_bin::options::{self, Request};
 use broker_bin::{Daemon, Options};
 use serde_json::json;
 
@@ -105,7 +105,7 @@ async fn what_the_server_goes_by_is_told_with_its_digest_and_its_time() {
     let text = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1'\n";
     std::fs::write(&file, text).unwrap();
     let request = Request { file: Some(file.clone()), ..Request::default() };
-    let daemon = Daemon::start_loaded(config::load(&request).unwrap()).await.unwrap();
+    let daemon = Daemon::start_loaded(options::load(&request).unwrap()).await.unwrap();
     let first = json(&daemon, "/varz").await;
     let digest = |varz: &serde_json::Value| varz["config_digest"].as_str().unwrap().to_owned();
     assert!(digest(&first).starts_with("sha256:") && digest(&first).len() == 71);

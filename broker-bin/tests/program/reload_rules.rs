@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use broker_bin::config::kind::{Format, Kind};
 use broker_bin::config::table::{Block, Key, Reload, Section as _, Status};
-use broker_bin::config::{self, Request};
 use broker_bin::options::Tls;
+use broker_bin::options::{self, Request};
 use broker_bin::{Daemon, Options, ReloadError};
 
 use crate::clients::Raw;
@@ -504,7 +504,7 @@ fn of_a_file_with_more(path: &str, options: &mut Options) -> bool {
 
 async fn daemon(file: &File) -> Daemon {
     let request = Request { file: Some(file.path().into()), ..Request::default() };
-    Daemon::start_loaded(config::load(&request).unwrap()).await.unwrap()
+    Daemon::start_loaded(options::load(&request).unwrap()).await.unwrap()
 }
 
 #[tokio::test]
@@ -519,7 +519,7 @@ async fn what_takes_a_restart_is_refused_by_name_and_nothing_else_changes() {
         }
         let mut after = Options::clone(&before);
         if of_a_file_with_more(&path, &mut after) {
-            let changes = config::diff(&before, &after);
+            let changes = options::diff(&before, &after);
             assert_eq!(changes.len(), 1, "{path}");
             assert_eq!(changes[0].reload, Reload::Restart, "{path}");
             assert!(!changes[0].to_string().contains("marker"));
@@ -587,14 +587,14 @@ fn what_is_fixed_of_the_tls_of_websocket_takes_a_restart() {
         (with(|tls| tls.pinned_certs = vec!["x".into()]), Reload::Restart),
         (with(|tls| tls.verify_and_map = true), Reload::Restart),
     ] {
-        let changes = config::diff(&before, &after);
+        let changes = options::diff(&before, &after);
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].path, "websocket.tls");
         assert_eq!(changes[0].reload, expected);
     }
     let mut without = before.clone();
     without.websocket.tls = None;
-    let changes = config::diff(&before, &without);
+    let changes = options::diff(&before, &without);
     assert_eq!(changes[0].reload, Reload::Restart, "{changes:?}");
 }
 
@@ -606,7 +606,7 @@ fn a_port_that_is_switched_off_takes_a_restart_and_one_that_may_be_any_stays() {
         options
     };
     let paths = |old, new| {
-        let changes = config::diff(&old, &new);
+        let changes = options::diff(&old, &new);
         changes.into_iter().map(|change| change.path).collect::<Vec<_>>()
     };
     assert_eq!(paths(with(8222, 8080), with(0, 0)), ["http_port", "websocket.port"]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::ConnectOptions;
 use broker_bin::Daemon;
-use broker_bin::config::{self, Request};
+use broker_bin::options::{self, Request};
 use futures_util::StreamExt as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -81,7 +81,7 @@ impl Authority {
         );
         std::fs::write(&file, text).unwrap();
         let request = Request { file: Some(file), ..Request::default() };
-        Daemon::start_loaded(config::load(&request).unwrap()).await.unwrap()
+        Daemon::start_loaded(options::load(&request).unwrap()).await.unwrap()
     }
 
     /// What a client goes by that believes this authority, and shows the certificate of that title.

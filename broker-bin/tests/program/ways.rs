@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use broker_bin::config::{self, Request};
+use broker_bin::options::{self, Request};
 use broker_bin::{Daemon, Options, StartError};
 
 use crate::file::File;
@@ -345,7 +345,7 @@ fn the_file_of_a_socket_has_the_permissions_that_were_asked_for() {
 async fn daemon(content: &str) -> Result<Daemon, StartError> {
     let file = File::new(content);
     let request = Request { file: Some(file.path().into()), ..Request::default() };
-    Daemon::start_loaded(config::load(&request).unwrap()).await
+    Daemon::start_loaded(options::load(&request).unwrap()).await
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use broker_core::proto::{Parsed, Parser, Terms, encode};
+use broker_core::proto::{Parsed, Parser, ParserLimits, encode};
 
 use super::Scenario;
 use super::chunk::Chunk;
@@ -10,7 +10,7 @@ use super::chunk::Chunk;
 /// Reads that are parsed again and again.
 pub(crate) struct Parsing {
     parser: Parser,
-    terms: Terms,
+    limits: ParserLimits,
     chunks: Vec<Chunk>,
     next: usize,
     expected: usize,
@@ -19,8 +19,8 @@ pub(crate) struct Parsing {
 
 impl Parsing {
     pub(crate) fn of(chunks: Vec<Chunk>) -> Self {
-        let (parser, terms) = (Parser::default(), Terms::default());
-        Self { parser, terms, chunks, next: 0, expected: 0, parsed: 0 }
+        let (parser, limits) = (Parser::default(), ParserLimits::default());
+        Self { parser, limits, chunks, next: 0, expected: 0, parsed: 0 }
     }
 }
 
@@ -33,7 +33,7 @@ impl Scenario for Parsing {
         let chunk = &self.chunks[self.next];
         self.next = (self.next + 1) % self.chunks.len();
         let mut rest = &*chunk.bytes;
-        while let Ok(Parsed::Op { op, used }) = self.parser.parse(rest, &self.terms) {
+        while let Ok(Parsed::Op { op, used }) = self.parser.parse(rest, &self.limits) {
             black_box(op);
             rest = &rest[used..];
             self.parsed += 1;

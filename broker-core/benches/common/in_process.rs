@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use broker_core::{Broker, Client, Options, Subscriber};
 use bytes::Bytes;
@@ -31,7 +31,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 impl Publishing {
     pub(crate) fn of(payload_bytes: usize) -> Self {
-        let broker = Broker::new(Options::default(), Instant::now);
+        let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
         let subscriber =
             now(broker.client().subscribe("bench.subject")).unwrap_or_else(|_| unreachable!());
         let payload = vec![b'x'; payload_bytes].into();
@@ -70,7 +70,7 @@ pub(crate) struct Asking {
 
 impl Asking {
     pub(crate) fn of(payload_bytes: usize) -> Self {
-        let broker = Broker::new(Options::default(), Instant::now);
+        let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
         let service = broker.client();
         let requests = now(service.subscribe("bench.subject")).unwrap_or_else(|_| unreachable!());
         let payload = vec![b'x'; payload_bytes].into();

@@ -1,9 +1,9 @@
 //! A publisher and its listeners, without sockets: what they are sent is thrown away.
 
 use std::io::{self, IoSlice};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use broker_core::outlet::{Link, Work};
+use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::client::{Arrival, ClientSession};
 use broker_core::{Broker, Options};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ const SHARED_READ_BYTES: usize = 32 << 10;
 /// One client that sends chunks round and round, and others that listen.
 pub(crate) struct Sessions {
     broker: Broker,
-    work: Work,
+    scratch: Scratch,
     now: Instant,
     publisher: ClientSession,
     listeners: Vec<ClientSession>,
@@ -30,7 +30,7 @@ pub(crate) struct Sessions {
 /// A client's end that takes all at once, as a socket with room does.
 struct Sink;
 
-impl Link for Sink {
+impl WriteHandle for Sink {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(pieces.iter().map(|piece| piece.len()).sum())
     }
@@ -43,11 +43,11 @@ const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers
 impl Sessions {
     /// A client that will send these chunks, alone in its broker.
     pub(crate) fn sending(chunks: Vec<Chunk>) -> Self {
-        let broker = Broker::new(Options::default(), Instant::now);
-        let mut work = Work::new();
+        let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
+        let mut scratch = Scratch::new();
         let now = Instant::now();
-        let mut publisher = broker.open(Arrival::default(), Box::new(Sink), now, &mut work);
-        publisher.receive(now, CONNECT, None, &mut work);
+        let mut publisher = broker.open(Arrival::default(), Box::new(Sink), now, &mut scratch);
+        publisher.receive(now, CONNECT, None, &mut scratch);
         // A large message is read into memory of its own.
         let shared = |chunk: &Chunk| {
             let is_large = chunk.operations == 1 && chunk.bytes.len() >= SHARED_READ_BYTES;
@@ -57,7 +57,7 @@ impl Sessions {
         let chunks = chunks.map(|(shared, chunk)| (chunk, shared)).collect();
         Self {
             broker,
-            work,
+            scratch,
             now,
             publisher,
             listeners: Vec::new(),
@@ -71,10 +71,11 @@ impl Sessions {
     /// And `count` more clients that say `subscribe`; each message then reaches `deliveries` of them.
     pub(crate) fn heard_by(mut self, count: usize, subscribe: &[u8], deliveries: usize) -> Self {
         for _ in 0..count {
-            let link = Box::new(Sink);
-            let mut listener = self.broker.open(Arrival::default(), link, self.now, &mut self.work);
-            listener.receive(self.now, CONNECT, None, &mut self.work);
-            let used = all_turns(&mut listener, subscribe, None, self.now, &mut self.work);
+            let write_handle = Box::new(Sink);
+            let mut listener =
+                self.broker.open(Arrival::default(), write_handle, self.now, &mut self.scratch);
+            listener.receive(self.now, CONNECT, None, &mut self.scratch);
+            let used = all_turns(&mut listener, subscribe, None, self.now, &mut self.scratch);
             assert_eq!(used, subscribe.len(), "whole operations");
             self.listeners.push(listener);
         }
@@ -83,17 +84,17 @@ impl Sessions {
     }
 }
 
-/// Has a session do all of `input`. Returns how much it used.
+/// Makes a session process all of `input`. Returns the number of bytes used.
 fn all_turns(
     session: &mut ClientSession,
     input: &[u8],
     shared: Option<&Bytes>,
     now: Instant,
-    work: &mut Work,
+    scratch: &mut Scratch,
 ) -> usize {
-    let mut used = session.receive(now, input, shared, work).used;
+    let mut used = session.receive(now, input, shared, scratch).used;
     while session.has_chores() {
-        used += session.receive(now, &input[used..], shared, work).used;
+        used += session.receive(now, &input[used..], shared, scratch).used;
     }
     used
 }
@@ -107,8 +108,8 @@ impl Scenario for Sessions {
         let (chunk, shared) = &self.chunks[self.next];
         self.next = (self.next + 1) % self.chunks.len();
         let input = shared.as_deref().unwrap_or(&chunk.bytes);
-        let (publisher, work) = (&mut self.publisher, &mut self.work);
-        let used = all_turns(publisher, input, shared.as_ref(), self.now, work);
+        let (publisher, scratch) = (&mut self.publisher, &mut self.scratch);
+        let used = all_turns(publisher, input, shared.as_ref(), self.now, scratch);
         assert_eq!(used, input.len(), "whole operations");
         self.sent += chunk.operations;
         chunk.operations * self.deliveries_each.max(1)

@@ -1,25 +1,27 @@
-//! An account: one isolated subject space.
+//! Accounts: isolated subject spaces.
 //!
 //! Imports, exports and mappings will stand in this folder; they act where a message enters
 //! ([`crate::session`]) and where it is delivered, and need nothing of another account but its
 //! interest.
 
+mod ending;
+
+pub(crate) use ending::Ending;
+
+use crate::endpoint::Subscription;
 use crate::interest::Interest;
-use crate::subscription::Subscription;
-use crate::sync::{Arc, AtomicU64, AtomicUsize};
+use crate::sync::{Arc, AtomicU64};
 
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
 
 /// The account of the system.
 pub const SYSTEM: &str = "$SYS";
 
-/// See the module.
+/// One isolated subject space.
 pub(crate) struct Account {
     pub(crate) name: Arc<str>,
     pub(crate) interest: Interest<Subscription>,
-    /// Sessions that are in it now.
-    pub(crate) sessions: AtomicUsize,
-    /// Permissions to answer that were lost because a client had too many.
+    /// The number of reply permissions that were lost because a client had too many.
     pub(crate) lost_replies: AtomicU64,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
@@ -30,14 +32,13 @@ impl Account {
         Self {
             name: name.into(),
             interest: Interest::new(seed),
-            sessions: AtomicUsize::new(0),
             lost_replies: AtomicU64::new(0),
             #[cfg(feature = "testing")]
             seam: Arc::default(),
         }
     }
 
-    /// The same, watched by whoever watches the broker.
+    /// Shares the probe of the broker.
     #[cfg(feature = "testing")]
     pub(crate) fn with_seam(self, seam: &Arc<crate::probe::Seam>) -> Self {
         Self { seam: Arc::clone(seam), ..self }

@@ -1,4 +1,4 @@
-//! What a party showed to be let in.
+//! Credentials of a connection.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use super::{Certificate, Secret};
 use crate::sync::Arc;
 
-/// What a connection showed in CONNECT, and where it came from.
+/// Credentials from CONNECT, the transport and the certificate.
 ///
-/// As in CONNECT, empty text is the same as none. All that could let somebody else in is a
-/// [`Secret`], so that credentials may be printed.
+/// Empty text means none, as in CONNECT. Secrets are of the type [`Secret`], so that credentials may be
+/// printed.
 ///
 /// ```
 /// use broker_core::auth::Credentials;
@@ -29,33 +29,33 @@ pub struct Credentials {
     pub password: Secret,
     /// `auth_token`.
     pub token: Secret,
-    /// `jwt`: whoever holds a bearer token's is let in.
+    /// `jwt`: a bearer token is enough to log in.
     pub jwt: Secret,
     /// `nkey`: a public key.
     pub nkey: String,
     /// `sig`: the nonce, signed.
     pub sig: Secret,
-    /// The nonce that this connection was asked to sign, if it was.
+    /// The nonce that INFO asked this connection to sign.
     pub nonce: String,
-    /// `name`: what the client calls itself.
+    /// `name` of the client.
     pub name: String,
-    /// `lang`: what the client is written in.
+    /// `lang`: the language of the client.
     pub lang: String,
     /// `version` of the client.
     pub version: String,
-    /// Where the connection comes from, if from a network.
+    /// The remote address, for connections from a network.
     pub remote: Option<SocketAddr>,
-    /// How it came.
+    /// The kind of connection.
     pub kind: ConnectionKind,
-    /// The certificate that it showed, verified.
+    /// The verified certificate of the client.
     pub certificate: Option<Arc<Certificate>>,
     /// The certificate must name the user. `verify_and_map`.
     pub is_mapped: bool,
 }
 
 impl Credentials {
-    /// The name under which monitoring shows this party, true or not: key, user, or that there is a
-    /// token.
+    /// Returns the name that monitoring shows for this client, verified or not: key, user, or a mark for
+    /// a token.
     // NATS 2.14: client.go getRawAuthUser. The subject of a JWT is known only once it is decoded.
     pub fn shown_as(&self) -> Option<&str> {
         if !self.nkey.is_empty() {
@@ -69,13 +69,13 @@ impl Credentials {
         }
     }
 
-    /// Was nothing shown of what lets in by name, password or token?
+    /// Returns true without user, password, token, key and JWT.
     pub(super) fn is_anonymous(&self) -> bool {
         self.user.is_empty() && self.password.is_empty() && self.token.is_empty()
     }
 }
 
-/// How a connection came, as far as users may be bound to it (`allowed_connection_types`).
+/// Kinds of connections that users can be restricted to (`allowed_connection_types`).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ConnectionKind {
@@ -92,7 +92,7 @@ pub enum ConnectionKind {
     Mqtt,
     /// An MQTT client over WebSocket.
     MqttWs,
-    /// A client in the broker's own process.
+    /// A client in the process of the broker.
     InProcess,
 }
 
@@ -107,7 +107,7 @@ impl ConnectionKind {
         Self::InProcess,
     ];
 
-    /// Its name in configurations and JWTs.
+    /// Returns its name in configurations and JWTs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "STANDARD",
@@ -127,7 +127,7 @@ impl fmt::Display for ConnectionKind {
     }
 }
 
-/// In upper or lower case.
+/// Parses the name, in upper or lower case.
 impl std::str::FromStr for ConnectionKind {
     type Err = UnknownConnectionKind;
 
@@ -137,7 +137,7 @@ impl std::str::FromStr for ConnectionKind {
     }
 }
 
-/// There is no such [`ConnectionKind`].
+/// An unknown [`ConnectionKind`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("unknown connection type {0:?}")]
 pub struct UnknownConnectionKind(String);

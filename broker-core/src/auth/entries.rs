@@ -76,7 +76,7 @@ impl Entries {
         }
     }
 
-    /// Which entries match `subject`? One with an empty token is matched by none.
+    /// Looks up the entries that match `subject`. None matches one with an empty token.
     pub(super) fn find(&self, subject: &[u8], queue: Option<&[u8]>, mode: Wildcards) -> Found {
         let mut found = Found::default();
         // NATS 2.14: a look-up in the sublist ends at an empty token, whatever was matched so far.
@@ -101,7 +101,7 @@ impl Entries {
         found
     }
 
-    /// Is there a subject that `filter` and an entry for everybody or for `queue` both match?
+    /// Returns true if `filter` and an entry for everybody or for `queue` match a common subject.
     pub(super) fn overlaps(&self, filter: &SubjectFilter, queue: Option<&[u8]>) -> bool {
         match self {
             Self::Few(text) => {
@@ -267,12 +267,13 @@ impl Node {
     }
 }
 
-/// What follows a token. Mostly that is one token or none, for which a table would be large.
+/// The tokens that follow a token: mostly one or none, for which a table would be large.
 #[derive(Clone, Default, Eq, PartialEq)]
 enum Literals {
     #[default]
     None,
     One(Box<(Box<[u8]>, Node)>),
+    #[expect(clippy::box_collection, reason = "there are many nodes, and few have a table")]
     Many(Box<HashMap<Box<[u8]>, Node>>),
 }
 

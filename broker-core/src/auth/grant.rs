@@ -1,4 +1,4 @@
-//! What a party is let in with.
+//! Grants: the result of authentication.
 
 use std::any::Any;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::{Credentials, Permissions};
 
-/// The account of everybody who was given no other.
+/// The account of clients without an assigned account.
 pub const GLOBAL_ACCOUNT: &str = "$G";
 
-/// What a party that was let in may do, and where.
+/// The identity, account and permissions of an authenticated client.
 ///
 /// ```
 /// use broker_core::auth::{Grant, Permissions};
@@ -23,36 +23,36 @@ pub const GLOBAL_ACCOUNT: &str = "$G";
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Grant {
-    /// Who this is, for logs and monitoring.
+    /// The user, for logs and monitoring.
     pub user: Option<Arc<str>>,
-    /// The subject space this party lives in: [`GLOBAL_ACCOUNT`] unless said otherwise.
+    /// The account: [`GLOBAL_ACCOUNT`] by default.
     pub account: Arc<str>,
-    /// Where it may publish and subscribe there: everywhere if `None`.
+    /// The permissions in the account; `None` for no restrictions.
     pub permissions: Option<Arc<Permissions>>,
-    /// How its giver will know the party again.
+    /// Data by which the authenticator finds the client again in a review.
     pub proof: Proof,
 }
 
-/// What an [`Authenticator`](super::Authenticator) wants to find again when a party that was let in is
-/// [reviewed](super::Authenticator::review): which entry of which list it was, say.
+/// Data that an [`Authenticator`](super::Authenticator) keeps for a later
+/// [review](super::Authenticator::review) of a client: for example the entry of a list.
 ///
-/// A party with a proof need not be asked for its password again, so that the server forgets the
-/// password. It is no part of what is granted: any two are equal. By default there is none.
+/// The server forgets the password of a client with a proof. A proof is no part of the grant's value:
+/// any two are equal. There is none by default.
 #[derive(Clone, Default)]
 pub struct Proof(Option<Arc<dyn Any + Send + Sync>>);
 
 impl Proof {
-    /// Keeps `what`, for whoever knows its type.
+    /// Wraps `what`.
     pub fn new<T: Any + Send + Sync>(what: Arc<T>) -> Self {
         Self(Some(what))
     }
 
-    /// Is there one?
+    /// Returns true if there is one.
     pub fn is_some(&self) -> bool {
         self.0.is_some()
     }
 
-    /// What is kept, if it is of that type.
+    /// Returns the data if it has this type.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.0.as_ref()?.downcast_ref()
     }
@@ -66,7 +66,7 @@ impl PartialEq for Proof {
 
 impl Eq for Proof {}
 
-/// What is kept may be a secret.
+/// The data may be secret, and is not printed.
 impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Proof")
@@ -74,7 +74,7 @@ impl fmt::Debug for Proof {
 }
 
 impl Grant {
-    /// Everything, in the global account, for somebody without a name.
+    /// Grants everything in the global account to an anonymous client.
     pub fn anonymous() -> Self {
         Self {
             user: None,
@@ -84,33 +84,33 @@ impl Grant {
         }
     }
 
-    /// Everything, in the global account, for `user`.
+    /// Grants everything in the global account to `user`.
     pub fn user(user: impl Into<Arc<str>>) -> Self {
         Self { user: Some(user.into()), ..Self::anonymous() }
     }
 
-    /// The same in another account.
+    /// Replaces the account.
     #[must_use]
     pub fn with_account(mut self, account: impl Into<Arc<str>>) -> Self {
         self.account = account.into();
         self
     }
 
-    /// The same under permissions.
+    /// Adds permissions.
     #[must_use]
     pub fn with_permissions(mut self, permissions: impl Into<Arc<Permissions>>) -> Self {
         self.permissions = Some(permissions.into());
         self
     }
 
-    /// The same with what its giver will know the party by.
+    /// Adds a proof.
     #[must_use]
     pub fn with_proof<T: Any + Send + Sync>(mut self, proof: Arc<T>) -> Self {
         self.proof = Proof::new(proof);
         self
     }
 
-    /// Everything, in the global account, for somebody who goes by what they showed.
+    /// Grants everything in the global account under the name in the credentials.
     pub(super) fn shown_as(credentials: &Credentials) -> Self {
         Self { user: credentials.shown_as().map(Into::into), ..Self::anonymous() }
     }

@@ -1,13 +1,13 @@
-//! Who is let in, and with what: credentials in, a grant out.
+//! Authentication: credentials in, a grant out.
 //!
-//! An [`Authenticator`] looks at what a connection showed ([`Credentials`]) and says who that is
-//! ([`Grant`]: name, account, [`Permissions`]) or that it is nobody ([`Denied`]). [`NoAuth`],
-//! [`Token`] and [`Users`] are built in; an embedder brings their own by implementing the trait:
+//! An [`Authenticator`] checks the [`Credentials`] of a connection and returns a [`Grant`] (user,
+//! account, [`Permissions`]) or the reason why there is none ([`Denied`]). [`NoAuth`], [`Token`] and
+//! [`Users`] are built in; an embedder implements the trait for others:
 //!
 //! ```
 //! use broker_core::auth::{Authenticator, Credentials, Decision, Denied, Grant};
 //!
-//! /// Lets in who says the magic word.
+//! /// Accepts one password.
 //! struct MagicWord;
 //!
 //! impl Authenticator for MagicWord {
@@ -32,8 +32,8 @@
 //! # Ok::<(), Denied>(())
 //! ```
 //!
-//! Every way in asks the same question: CONNECT, a second CONNECT that changes the user, and, where
-//! nothing need be shown, a first operation that is no CONNECT (with [`Credentials::default`]).
+//! Every path asks it the same question: CONNECT, a second CONNECT that changes the user, and, where
+//! authentication is optional, a first operation other than CONNECT (with [`Credentials::default`]).
 //!
 //! # What comes later
 //!
@@ -44,8 +44,7 @@
 //! - A callout asks a service over the broker itself and has to wait for it: a variant of
 //!   [`Decision`] that says what to ask.
 //!
-//! Where several stand side by side they are asked in NATS's order: one's own, JWTs, nkeys, users,
-//! token.
+//! Several methods are tried in the order of NATS: the embedder's own, JWTs, nkeys, users, token.
 
 mod certificate;
 mod credentials;
@@ -76,31 +75,32 @@ pub use secret::Secret;
 pub use token::Token;
 pub use users::{User, Users, UsersBuilder, UsersError};
 
-/// Decides who is let in.
+/// Authenticates connections.
 pub trait Authenticator: Send + Sync + 'static {
-    /// Must a connection show anything? It is told so in INFO (`auth_required`).
+    /// Returns true if connections must authenticate. INFO says so (`auth_required`).
     ///
-    /// If not, one that showed nothing is let in with what [`Credentials::default`] is granted.
+    /// If not, a connection without credentials gets the grant of [`Credentials::default`].
     fn is_required(&self) -> bool;
 
-    /// Who is this?
+    /// Authenticates a connection.
     ///
-    /// Called on the connection's own task: what takes more than some microseconds belongs in a
-    /// [`Decision::compute`]. What is there to wait for (a network, a disk) should be known before,
-    /// or be waited for there, with an end.
+    /// Called on the task of the connection: a check that takes more than some microseconds belongs in a
+    /// [`Decision::compute`]. Data from a network or a disk should be loaded before, or be waited for
+    /// there, with a timeout.
     fn authenticate(&self, credentials: &Credentials) -> Decision;
 
-    /// What has somebody now whom the authenticator before this one let in with `held`? Asked for every
+    /// Reviews a client that the authenticator before this one granted `held`. Called for every
     /// connection when the broker [gets](crate::Broker::apply) this authenticator.
     ///
-    /// `credentials` are those that were shown then. Of a party with a [`Proof`] the secrets among them
-    /// have been forgotten: only the proof can tell whether they are still right. Nothing may be
-    /// [computed](Decision::Compute) here, as it would be for thousands at once: it counts as denied.
+    /// `credentials` are those of its CONNECT. Their secrets have been forgotten if the grant has a
+    /// [`Proof`]: only the proof can tell whether they are still valid. [`Decision::Compute`] counts as
+    /// denied here, because it would run for thousands of clients at once.
     ///
-    /// Who is denied is told so and cut, and comes back to be asked as everybody is. Who is
-    /// [unknown](Denied::Unknown) now, or granted another account, is cut without a word.
+    /// A denied client is closed with an authorization error; it may reconnect and authenticate again. A
+    /// client that is [unknown](Denied::Unknown) now, or gets another account, is closed without an
+    /// error.
     ///
-    /// By default who has no proof is [asked](Self::authenticate) as at first, and others are denied.
+    /// The default [authenticates](Self::authenticate) clients without a proof again, and denies others.
     fn review(&self, held: &Grant, credentials: &Credentials) -> Decision {
         if !held.proof.is_some() {
             return self.authenticate(credentials);
@@ -108,7 +108,7 @@ pub trait Authenticator: Send + Sync + 'static {
         Denied::Credentials.into()
     }
 
-    /// Must INFO carry a nonce for the client to sign?
+    /// Returns true if INFO must carry a nonce for the client to sign.
     fn nonce_required(&self) -> bool {
         false
     }
@@ -132,26 +132,26 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
     }
 }
 
-/// What an [`Authenticator`] says.
+/// The decision of an [`Authenticator`].
 #[derive(Debug)]
 #[must_use]
 #[non_exhaustive]
 pub enum Decision {
-    /// Let in, with this.
+    /// Accepts the client with this grant.
     Grant(Grant),
-    /// Not let in.
+    /// Rejects the client.
     Deny(Denied),
-    /// It takes some computing to tell.
+    /// The decision takes an expensive computation.
     Compute(Compute),
 }
 
 impl Decision {
-    /// A decision that takes long, to be run where that hurts nobody.
-    pub fn compute(work: impl FnOnce() -> Result<Grant, Denied> + Send + 'static) -> Self {
-        Self::Compute(Compute(Box::new(work)))
+    /// Makes a decision of an expensive check, which runs on a pool apart from the connections.
+    pub fn compute(scratch: impl FnOnce() -> Result<Grant, Denied> + Send + 'static) -> Self {
+        Self::Compute(Compute(Box::new(scratch)))
     }
 
-    /// Decides, if need be by computing here and now.
+    /// Returns the decision, and runs the computation at once if there is one.
     ///
     /// # Errors
     ///
@@ -186,13 +186,13 @@ impl From<Result<Grant, Denied>> for Decision {
 /// An expensive check, such as bcrypt's: tens to hundreds of milliseconds of one core.
 ///
 /// The driver of the session runs it on a bounded pool that is shared out among addresses, so that wrong
-/// passwords, which anybody may send, slow down log-ins from the same address at most. If there is no room,
-/// [`Denied::Unavailable`] is the answer.
+/// passwords, which any client may send, slow down log-ins from the same address at most. Without room the
+/// result is [`Denied::Unavailable`].
 #[must_use]
 pub struct Compute(Box<dyn FnOnce() -> Result<Grant, Denied> + Send>);
 
 impl Compute {
-    /// Takes its time.
+    /// Runs the check.
     ///
     /// # Errors
     ///
@@ -208,26 +208,26 @@ impl fmt::Debug for Compute {
     }
 }
 
-/// Why somebody is not let in: for the log. The client is told `Authorization Violation`, or to come back
-/// later where its credentials could not be checked.
+/// The reason of a rejection, for the log. The client gets `Authorization Violation`, or is asked to come
+/// back later if its credentials could not be checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denied {
-    /// No such user, a wrong password, nothing shown: which of them stays unsaid.
+    /// An unknown user, a wrong password, no credentials: the variant does not tell which.
     #[error("wrong or no credentials")]
     Credentials,
-    /// The user may not come over this kind of connection.
+    /// The user may not use this kind of connection.
     #[error("the user may not use this kind of connection")]
     ConnectionKind,
-    /// A user who was let in is not on the list any more.
+    /// A connected user was removed from the list.
     #[error("the user is no longer known")]
     Unknown,
-    /// The check could not be made, or not in time.
+    /// The check could not be made in time.
     #[error("the credentials could not be checked")]
     Unavailable,
 }
 
-/// Lets everybody in, into the global account, to do everything.
+/// Accepts every client into the global account, without restrictions.
 ///
 /// ```
 /// use broker_core::auth::{Authenticator, Credentials, Grant, NoAuth};
@@ -247,7 +247,7 @@ impl Authenticator for NoAuth {
         Grant::shown_as(credentials).into()
     }
 
-    /// Everybody stays, and is known again should there be users once more.
+    /// Every client stays, and keeps its proof for an authenticator with users that may follow.
     // NATS 2.14: whoever had shown a name is cut when the users go.
     fn review(&self, held: &Grant, _: &Credentials) -> Decision {
         Grant { user: held.user.clone(), proof: held.proof.clone(), ..Grant::anonymous() }.into()

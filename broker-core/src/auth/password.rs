@@ -1,18 +1,18 @@
-//! A password as an operator wrote it down.
+//! Passwords of a configuration.
 
 use std::sync::Arc;
 
 use super::Secret;
 
-/// A password or token as the configuration has it.
+/// A password or token of the configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Password {
     pub(super) form: Form,
-    /// Shared with other forms of the same password, once they are known to be that.
+    /// Shared by all forms that are known to be the same password.
     seal: Arc<()>,
 }
 
-/// Plain, or a bcrypt hash of it.
+/// Text, or a bcrypt hash.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Form {
     Plain(Secret),
@@ -24,13 +24,13 @@ impl Password {
         !matches!(&self.form, Form::Plain(password) if password.is_empty())
     }
 
-    /// Is it known to be the same password as `other`?
+    /// Returns true if it is known to be the same password as `other`.
     pub(super) fn is_known_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.seal, &other.seal) || self.form == other.form
     }
 
-    /// Finds out whether it is the password `before`, which is known then. Takes the time of one check
-    /// if one is plain and the other a hash; of two hashes nobody can tell.
+    /// Checks whether it is the same password as `before`, and records it. Takes the time of one check
+    /// if one is text and the other a hash; two different hashes cannot be compared.
     pub(super) fn succeed(&mut self, before: &Self) {
         let is_same = match (&self.form, &before.form) {
             (Form::Plain(plain), Form::Bcrypt(hash)) | (Form::Bcrypt(hash), Form::Plain(plain)) => {
@@ -65,7 +65,7 @@ impl From<Secret> for Form {
     }
 }
 
-/// What takes time to compare with, by design: tens to hundreds of milliseconds.
+/// A bcrypt hash. A comparison takes tens to hundreds of milliseconds, by design.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Bcrypt(Secret);
 
@@ -89,12 +89,12 @@ impl Bcrypt {
         Self(canonical.into())
     }
 
-    /// How much time it takes, in powers of two.
+    /// Returns its cost, as a power of two.
     pub(super) fn cost(&self) -> &str {
         self.0.expose().get(4..6).unwrap_or_default()
     }
 
-    /// Takes its time. A hash that is none is matched by no password.
+    /// Compares a password. An invalid hash matches no password.
     // Only the first 72 bytes of a password count, as in the reference.
     pub(super) fn verify(&self, shown: &Secret) -> bool {
         bcrypt::verify(shown.expose(), self.0.expose()).unwrap_or(false)

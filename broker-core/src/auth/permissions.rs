@@ -85,8 +85,8 @@ impl Permissions {
         allow.as_ref().is_none_or(listed) && !listed(deny)
     }
 
-    /// May its owner subscribe to `filter`, as the wire brought it, as a member of `queue` if there is
-    /// one? What is no filter is looked up all the same: where it is denied, that is what is told.
+    /// Returns true if its owner may not subscribe to `filter`, as the wire brought it, as a member of `queue`
+    /// if there is one. Invalid filters are looked up too: a denial takes precedence over the invalid form.
     // NATS 2.14: client.go canSubscribeInternal.
     pub(crate) fn is_subscribe_denied(&self, filter: &[u8], queue: Option<&[u8]>) -> bool {
         let queue = queue.filter(|queue| !queue.is_empty());
@@ -100,7 +100,7 @@ impl Permissions {
         !is_allowed || found.plain || found.queue_matched
     }
 
-    /// May its owner subscribe to `filter`, as a member of `queue` if there is one?
+    /// Returns the verdict on a subscription to `filter`, as a member of `queue` if there is one.
     // NATS 2.14: client.go canSubscribeInternal, loadMsgDenyFilterIfNeeded.
     pub(crate) fn may_subscribe(&self, filter: &SubjectFilter, queue: Option<&[u8]>) -> Subscribe {
         if self.is_subscribe_denied(filter.as_bytes(), queue) {

@@ -1,4 +1,4 @@
-//! Text that must not be seen.
+//! Secret text.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-/// A password, a token, a key: text that cannot be printed by accident.
+/// A password, a token or a key: text that cannot be printed by accident.
 ///
 /// Its `Debug` is `[redacted]`; it has no `Display`, and can be deserialized but not serialized. Two
 /// secrets are compared in a time that tells at most whether they are equally long. The text is wiped
@@ -28,12 +28,12 @@ use zeroize::Zeroize;
 pub struct Secret(String);
 
 impl Secret {
-    /// The text, for those who check it. Do not print, log or store what this returns.
+    /// Returns the text, for checks. Do not print, log or store it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Is there no text at all?
+    /// Returns true for empty text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

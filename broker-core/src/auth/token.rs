@@ -1,11 +1,11 @@
-//! One token that lets everybody in who shows it.
+//! Authentication by one token.
 
 use std::sync::Arc;
 
 use super::password::{Form, Password};
 use super::{Authenticator, Credentials, Decision, Denied, Grant, Secret};
 
-/// Lets in whoever shows one token; plain, or kept as its bcrypt hash.
+/// Accepts clients that send one token, which is configured as text or as its bcrypt hash.
 ///
 /// ```
 /// use broker_core::auth::{Authenticator, Credentials, Denied, Token};
@@ -21,13 +21,13 @@ use super::{Authenticator, Credentials, Decision, Denied, Grant, Secret};
 pub struct Token(Arc<Password>);
 
 impl Token {
-    /// A token, or its bcrypt hash. An empty one lets nobody in.
+    /// Takes a token or its bcrypt hash. An empty one accepts no client.
     pub fn new(token: impl Into<Secret>) -> Self {
         Self(Arc::new(token.into().into()))
     }
 
-    /// The same, who knows those again whom `before` let in by the same token, should it be plain there
-    /// and hashed here, or the reverse. Takes the time of one check then.
+    /// As this, and recognises clients that `before` accepted by the same token if it is text in one and
+    /// a hash in the other. Takes the time of one check then.
     #[must_use]
     pub fn succeeding(mut self, before: &Self) -> Self {
         Arc::make_mut(&mut self.0).succeed(&before.0);

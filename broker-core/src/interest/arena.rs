@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-/// How many values a block has.
+/// The number of values of a block.
 const BLOCK: usize = 256;
 
 pub(super) struct Arena<T> {
@@ -14,7 +14,7 @@ pub(super) struct Arena<T> {
 
 struct Block<T> {
     values: Vec<Option<T>>,
-    /// Which of `values` are free.
+    /// The free places of `values`.
     free: Vec<u8>,
 }
 

@@ -9,19 +9,19 @@ use smallvec::SmallVec;
 use super::look_ups::LookUps;
 use super::matches::Matches;
 use super::{Generation, Interest, Interested, touch_all};
-use crate::counted::Verdict;
 use crate::limits::{BATCH_RUNS, CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
+use crate::subject_counts::Verdict;
 use crate::sync::Arc;
 
 /// Up to this many subjects all are remembered at once. A session that publishes to more may be one
 /// that never repeats itself, so further ones get in by lot: those that return soon do.
-const SURE_SUBJECTS: usize = 1024;
+const ALWAYS_ADMITTED: usize = 1024;
 
 /// One in so many gets in, and where another has to go for it, of a session that seldom repeats itself, one
 /// in so many: taking one in and another out costs more than asking the interest.
-const LOT: usize = 4;
-const LONG_LOT: usize = 64;
+const ADMISSION: usize = 4;
+const SPARSE_ADMISSION: usize = 64;
 
 /// After so many look-ups it is seen which of the two it is.
 const LOOK_UPS: usize = 4096;
@@ -40,7 +40,7 @@ pub(crate) struct MatchCache<S> {
     /// How many deliveries one message to each remembered subject causes, together.
     fan_out: usize,
     counts: Arc<LookUps>,
-    lot: usize,
+    admission: usize,
     /// Of the last look-ups, except those of the subject before: how many there were, and found.
     looked_up: usize,
     found: usize,
@@ -105,7 +105,7 @@ impl Text {
 
 /// What is known of a subject that is about to be looked up.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Foreseen {
+pub(crate) struct Prefetched {
     pub(super) hash: u64,
     /// Where its entry probably is.
     at: u32,
@@ -114,7 +114,7 @@ pub(crate) struct Foreseen {
 const NOWHERE: u32 = u32::MAX;
 
 /// The subjects of one batch.
-pub(crate) type AllForeseen = SmallVec<[Foreseen; BATCH_RUNS]>;
+pub(crate) type PrefetchedBatch = SmallVec<[Prefetched; BATCH_RUNS]>;
 
 /// What the cache knows of a subject.
 pub(crate) struct Known<'a, S> {
@@ -134,7 +134,7 @@ impl<S: Interested> MatchCache<S> {
             cost: 0,
             fan_out: 0,
             counts,
-            lot: LOT,
+            admission: ADMISSION,
             looked_up: 0,
             found: 0,
             unkept: Matches::default(),
@@ -142,20 +142,20 @@ impl<S: Interested> MatchCache<S> {
         }
     }
 
-    /// Who wants `subject`; `judge` is asked when it is not known. `foreseen`: what [`Self::foresee`] has told
+    /// Who wants `subject`; `judge` is asked when it is not known. `prefetched`: what [`Self::prefetch`] has told
     /// of it.
     #[inline]
     pub(crate) fn look_up(
         &mut self,
         interest: &Interest<S>,
         subject: &[u8],
-        foreseen: Option<Foreseen>,
+        prefetched: Option<Prefetched>,
         judge: impl FnOnce() -> Verdict,
     ) -> Known<'_, S> {
-        if foreseen.is_none() && self.is_at(self.last, interest, subject) {
+        if prefetched.is_none() && self.is_at(self.last, interest, subject) {
             return self.entries[self.last].known();
         }
-        self.look_up_other(interest, subject, foreseen, judge)
+        self.look_up_other(interest, subject, prefetched, judge)
     }
 
     /// Does what is known of `subject`, up to date, stand there?
@@ -170,18 +170,19 @@ impl<S: Interested> MatchCache<S> {
         &mut self,
         interest: &Interest<S>,
         subject: &[u8],
-        foreseen: Option<Foreseen>,
+        prefetched: Option<Prefetched>,
         judge: impl FnOnce() -> Verdict,
     ) -> Known<'_, S> {
         self.note_look_up();
-        if let Some(Foreseen { at, .. }) = foreseen
+        if let Some(Prefetched { at, .. }) = prefetched
             && self.is_at(at as usize, interest, subject)
         {
             self.note_found();
             self.last = at as usize;
             return self.entries[self.last].known();
         }
-        let hash = foreseen.map_or_else(|| self.hasher.hash_one(subject), |foreseen| foreseen.hash);
+        let hash =
+            prefetched.map_or_else(|| self.hasher.hash_one(subject), |prefetched| prefetched.hash);
         let entries = &self.entries;
         let is_it = |at: &u32| entries[*at as usize].subject.bytes() == subject;
         if let Some(at) = self.index.find(hash, is_it) {
@@ -219,18 +220,18 @@ impl<S: Interested> MatchCache<S> {
     /// These subjects will be looked up next. With many of them each look-up waits several times for
     /// memory, since what it finds first tells where to go on; all of them together wait hardly longer
     /// than one. Returns nothing if all is near anyway.
-    pub(crate) fn foresee<'a>(
+    pub(crate) fn prefetch<'a>(
         &self,
         interest: &Interest<S>,
         subjects: impl Iterator<Item = &'a [u8]>,
-    ) -> AllForeseen {
-        if self.entries.len() < SURE_SUBJECTS {
-            return AllForeseen::new();
+    ) -> PrefetchedBatch {
+        if self.entries.len() < ALWAYS_ADMITTED {
+            return PrefetchedBatch::new();
         }
-        let hash = |subject| Foreseen { hash: self.hasher.hash_one(subject), at: NOWHERE };
-        let mut all: AllForeseen = subjects.take(BATCH_RUNS).map(hash).collect();
-        if self.lot == LONG_LOT {
-            interest.foresee(&all);
+        let hash = |subject| Prefetched { hash: self.hasher.hash_one(subject), at: NOWHERE };
+        let mut all: PrefetchedBatch = subjects.take(BATCH_RUNS).map(hash).collect();
+        if self.admission == SPARSE_ADMISSION {
+            interest.prefetch(&all);
             return all;
         }
         for one in &mut all {
@@ -250,7 +251,7 @@ impl<S: Interested> MatchCache<S> {
         self.counts.ask();
         self.looked_up += 1;
         if self.looked_up == LOOK_UPS {
-            self.lot = if self.found < LOOK_UPS / 2 { LONG_LOT } else { LOT };
+            self.admission = if self.found < LOOK_UPS / 2 { SPARSE_ADMISSION } else { ADMISSION };
             (self.looked_up, self.found) = (0, 0);
         }
     }
@@ -273,16 +274,16 @@ impl<S: Interested> MatchCache<S> {
     }
 
     fn has_room_for(&mut self, subject: &[u8]) -> bool {
-        let lot = match self.entries.len() {
-            0..SURE_SUBJECTS => 1,
-            SURE_SUBJECTS..CACHED_SUBJECTS => LOT,
-            _ => self.lot,
+        let admission = match self.entries.len() {
+            0..ALWAYS_ADMITTED => 1,
+            ALWAYS_ADMITTED..CACHED_SUBJECTS => ADMISSION,
+            _ => self.admission,
         };
-        subject.len() <= CACHED_SUBJECT_BYTES && self.random.below(lot) == 0
+        subject.len() <= CACHED_SUBJECT_BYTES && self.random.below(admission) == 0
     }
 
     fn insert(&mut self, hash: u64, entry: Entry<S>) {
-        // What comes in goes out again elsewhere, so that no message pays for all others.
+        // Each insertion evicts as much elsewhere, so that no message pays for all others.
         while self.entries.len() >= CACHED_SUBJECTS
             || (self.cost > CACHED_BYTES && !self.entries.is_empty())
         {

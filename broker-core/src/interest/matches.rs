@@ -18,7 +18,28 @@ pub(crate) struct Matches<S> {
 #[derive(Debug)]
 struct More<S> {
     groups: Vec<Vec<Arc<S>>>,
+    peers: Vec<PeerMatch<S>>,
     owners_differ: bool,
+}
+
+/// A peer server that wants a message, once, and all that it wants it for.
+#[derive(Debug)]
+pub(crate) struct PeerMatch<S> {
+    /// Its interest beside queue groups.
+    pub(crate) plain: Option<Arc<S>>,
+    /// Its queue groups, by name.
+    pub(crate) queues: Vec<Arc<S>>,
+}
+
+impl<S: Interested> PeerMatch<S> {
+    /// The subscriptions that matched; at least one.
+    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = &Arc<S>> {
+        self.plain.iter().chain(&self.queues)
+    }
+
+    fn owner(&self) -> Option<u64> {
+        self.subscriptions().next().map(|subscription| subscription.owner())
+    }
 }
 
 impl<S> Default for Matches<S> {
@@ -29,7 +50,7 @@ impl<S> Default for Matches<S> {
 
 impl<S> Default for More<S> {
     fn default() -> Self {
-        Self { groups: Vec::new(), owners_differ: true }
+        Self { groups: Vec::new(), peers: Vec::new(), owners_differ: true }
     }
 }
 
@@ -40,7 +61,13 @@ impl<S: Interested> Matches<S> {
         self.more.as_ref().map_or(&[], |more| &more.groups)
     }
 
-    /// Do all subscriptions, those in groups as well, belong to different owners?
+    /// Peer servers, each once.
+    #[inline]
+    pub(crate) fn peers(&self) -> &[PeerMatch<S>] {
+        self.more.as_ref().map_or(&[], |more| &more.peers)
+    }
+
+    /// Do all local subscriptions, those in groups as well, belong to different owners?
     #[inline]
     pub(crate) fn owners_differ(&self) -> bool {
         self.more.as_ref().is_none_or(|more| more.owners_differ)
@@ -48,7 +75,7 @@ impl<S: Interested> Matches<S> {
 
     /// How many deliveries one message causes.
     pub(super) fn fan_out(&self) -> usize {
-        self.plain.len() + self.groups().len()
+        self.plain.len() + self.groups().len() + self.peers().len()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -59,6 +86,9 @@ impl<S: Interested> Matches<S> {
     /// Members of a group of one name are one group, whatever their filters are.
     // NATS 2.14: findQSlot.
     pub(super) fn add(&mut self, subscription: &Arc<S>) {
+        if subscription.is_peer() {
+            return self.add_peer(subscription);
+        }
         let Some(queue) = subscription.queue() else {
             self.plain.push(Arc::clone(subscription));
             return;
@@ -73,10 +103,33 @@ impl<S: Interested> Matches<S> {
         }
     }
 
+    #[cold]
+    fn add_peer(&mut self, subscription: &Arc<S>) {
+        let owner = subscription.owner();
+        let peers = &mut self.more.get_or_insert_default().peers;
+        let known = peers.iter().position(|peer| peer.owner() == Some(owner));
+        let place = known.unwrap_or_else(|| {
+            peers.push(PeerMatch { plain: None, queues: Vec::new() });
+            peers.len() - 1
+        });
+        let peer = &mut peers[place];
+        match subscription.queue() {
+            // Several filters of a peer may match: it finds out itself what they mean there.
+            None => peer.plain = peer.plain.take().or_else(|| Some(Arc::clone(subscription))),
+            Some(_) => peer.queues.push(Arc::clone(subscription)),
+        }
+    }
+
     /// Puts the subscriptions of one owner side by side, in an order that does not depend on hashes, and
     /// learns whether any owner has several. To be called when all are added.
     pub(super) fn arrange(&mut self) {
         self.plain.sort_by_key(|subscription| subscription.owner());
+        if let Some(more) = &mut self.more {
+            more.peers.sort_by_key(PeerMatch::owner);
+            for peer in &mut more.peers {
+                peer.queues.sort_by(|a, b| (a.queue(), a.filter()).cmp(&(b.queue(), b.filter())));
+            }
+        }
         let members = self.groups().iter().flatten();
         let mut owners: SmallVec<[u64; 16]> =
             self.plain.iter().chain(members).map(|subscription| subscription.owner()).collect();
@@ -95,6 +148,7 @@ impl<S: Interested> Matches<S> {
         let groups = self.groups();
         let members: usize = groups.iter().map(|group| group.len() + 3).sum();
         let more = if self.more.is_some() { size_of::<More<S>>() } else { 0 };
-        8 * (plain + members) + more
+        let peers: usize = self.peers().iter().map(|peer| peer.queues.len() + 4).sum();
+        8 * (plain + members + peers) + more
     }
 }

@@ -15,9 +15,9 @@ mod model;
 mod sublist;
 mod trie;
 
-pub(crate) use cache::{AllForeseen, Foreseen, MatchCache};
+pub(crate) use cache::{MatchCache, Prefetched, PrefetchedBatch};
 pub(crate) use look_ups::LookUps;
-pub(crate) use matches::Matches;
+pub(crate) use matches::{Matches, PeerMatch};
 
 use std::hash::BuildHasher;
 
@@ -33,9 +33,17 @@ pub(crate) trait Interested {
     /// A valid filter.
     fn filter(&self) -> &[u8];
     /// Reads a little of all that a delivery to it reads, so that it is near then.
-    fn touch(&self) -> usize;
+    fn touch_memory(&self) -> usize;
     /// The queue group it is a member of.
     fn queue(&self) -> Option<&[u8]>;
+    /// Returns true if it belongs to a peer server, which gets each message once.
+    fn is_peer(&self) -> bool {
+        false
+    }
+    /// How many members of the queue group it stands for, behind a peer.
+    fn weight(&self) -> u32 {
+        1
+    }
     /// Who it belongs to: those of one owner stand together in [`Matches`].
     fn owner(&self) -> u64;
 }
@@ -74,7 +82,7 @@ impl<S: Interested> Interest<S> {
         }
     }
 
-    /// Does somebody wait to look something up, or to change something?
+    /// Returns true if another thread waits to read or change it.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.sublist.is_waited_for()
     }
@@ -99,8 +107,8 @@ impl<S: Interested> Interest<S> {
     }
 
     /// Who wants these subjects will be asked next.
-    fn foresee(&self, subjects: &[Foreseen]) {
-        self.sublist.read().foresee(subjects);
+    fn prefetch(&self, subjects: &[Prefetched]) {
+        self.sublist.read().prefetch(subjects);
     }
 
     /// Grows whenever the interest in any subject with this one's first token changes.
@@ -124,7 +132,7 @@ impl<S: Interested> Interest<S> {
         self.stats().subscriptions
     }
 
-    /// How many nodes and edges the trie has.
+    /// Returns the number of nodes and edges of the trie.
     #[cfg(test)]
     fn trie_size(&self) -> (usize, usize) {
         self.sublist.read().trie_size()
@@ -140,7 +148,7 @@ impl<S: Interested> Interest<S> {
 /// processor has them under way at the same time; what they bring does not matter.
 fn touch_all<'a, S: Interested + 'a>(subscriptions: impl Iterator<Item = &'a Arc<S>>) {
     let sum = subscriptions.fold(0, |sum: usize, subscription| {
-        sum.wrapping_add(Arc::strong_count(subscription)).wrapping_add(subscription.touch())
+        sum.wrapping_add(Arc::strong_count(subscription)).wrapping_add(subscription.touch_memory())
     });
     std::hint::black_box(sum);
 }

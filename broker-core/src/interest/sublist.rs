@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 use super::matches::Matches;
 use super::members::Crowd;
 use super::trie::Trie;
-use super::{Foreseen, Interested, touch_all};
+use super::{Interested, Prefetched, touch_all};
 use crate::limits::BATCH_RUNS;
 use crate::stats::InterestStats;
 use crate::subject::{Token, tokens};
@@ -119,8 +119,8 @@ impl<S: Interested> Sublist<S> {
         removed
     }
 
-    /// See [`Interest::foresee`](super::Interest::foresee).
-    pub(super) fn foresee(&self, subjects: &[Foreseen]) {
+    /// See [`Interest::prefetch`](super::Interest::prefetch).
+    pub(super) fn prefetch(&self, subjects: &[Prefetched]) {
         if self.literal.is_empty() {
             return;
         }

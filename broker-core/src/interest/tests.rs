@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::*;
-use crate::counted::Verdict;
+use crate::subject_counts::Verdict;
 
 #[derive(Debug, Eq, PartialEq)]
 struct Fake {
@@ -24,7 +24,7 @@ impl Interested for Fake {
         self.queue.as_deref().map(str::as_bytes)
     }
 
-    fn touch(&self) -> usize {
+    fn touch_memory(&self) -> usize {
         0
     }
 
@@ -127,8 +127,8 @@ fn what_was_foreseen_is_found_whatever_has_changed_since() {
         for round in 0..4_000 {
             let batch: Vec<u64> = (0..16).map(|_| random.below(subjects as usize) as u64).collect();
             let texts: Vec<String> = batch.iter().map(|id| format!("x.{id}")).collect();
-            let foreseen = cache.foresee(&interest, texts.iter().map(|text| text.as_bytes()));
-            foreseen_subjects += foreseen.len();
+            let prefetched = cache.prefetch(&interest, texts.iter().map(|text| text.as_bytes()));
+            foreseen_subjects += prefetched.len();
             // One of them goes, and comes back later.
             let gone = batch[random.below(16)];
             let is_churned = round % 500 == 499;
@@ -136,9 +136,9 @@ fn what_was_foreseen_is_found_whatever_has_changed_since() {
                 interest.remove(std::slice::from_ref(&all[gone as usize]));
             }
             for (number, (id, text)) in batch.iter().zip(&texts).enumerate() {
-                let foreseen = foreseen.get(number).copied();
+                let prefetched = prefetched.get(number).copied();
                 let known =
-                    cache.look_up(&interest, text.as_bytes(), foreseen, || Verdict::ALLOWED);
+                    cache.look_up(&interest, text.as_bytes(), prefetched, || Verdict::ALLOWED);
                 let expected: &[u64] = if is_churned && *id == gone { &[] } else { &[*id] };
                 assert_eq!(ids(known.matches), expected, "{text} of {subjects}");
             }
@@ -167,7 +167,7 @@ fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
     assert!(asked < 1_000, "{asked} of the last 100,000 were not remembered");
 }
 
-/// One who is gone through to find one who leaves would make a client with 100,000 of them take minutes.
+/// A linear search for each that leaves would make a client with 100,000 of them take minutes.
 #[test]
 fn one_of_very_many_with_the_same_filter_leaves_in_one_step() {
     for filter in ["a", "a.*", "a.>", "a.*.b"] {

@@ -34,7 +34,7 @@ const ROOT: u32 = u32::MAX;
 struct Node<S> {
     /// The literal token that leads here; empty where `*` does.
     token: Box<[u8]>,
-    /// How many edges begin here.
+    /// The number of edges that begin here.
     literals: u32,
     /// Filters that go on with `*`.
     partial: Option<Way<S>>,
@@ -44,7 +44,7 @@ struct Node<S> {
     full: Option<Members<S>>,
 }
 
-/// What stands behind a token.
+/// The target of an edge.
 enum Way<S> {
     /// One filter alone.
     Leaf(Members<S>),
@@ -56,7 +56,7 @@ enum Way<S> {
 struct Edge<S> {
     /// From which node.
     from: u32,
-    /// Where in the filter the token begins.
+    /// The offset of the token in the filter.
     at: u32,
     way: Way<S>,
 }
@@ -67,7 +67,7 @@ const _: () = assert!(size_of::<Edge<()>>() == 24);
 #[derive(Clone, Copy)]
 struct Step {
     from: u32,
-    /// Where the token begins in the filter.
+    /// The offset of the token in the filter.
     at: usize,
 }
 
@@ -88,7 +88,7 @@ fn token_at(filter: &[u8], at: usize) -> (&[u8], usize) {
     (token, at + token.len() + 1)
 }
 
-/// Does the filter go on, from `at` on, as a subject does?
+/// Returns true if the filter matches the subject from `at` on.
 fn goes_on<'a>(filter: &[u8], at: usize, mut rest: impl Iterator<Item = &'a [u8]>) -> bool {
     let Some(wanted) = filter.get(at..) else { return rest.next().is_none() };
     for token in tokens(wanted) {
@@ -370,7 +370,7 @@ impl<S: Interested> Trie<S> {
         }
     }
 
-    /// How many nodes and edges there are.
+    /// Returns the number of nodes and edges.
     #[cfg(test)]
     pub(super) fn size(&self) -> (usize, usize) {
         (self.nodes.len(), self.edges.len())
@@ -378,8 +378,8 @@ impl<S: Interested> Trie<S> {
 }
 
 impl<S: Interested> Node<S> {
-    /// What stands here, if only one filter does, so that no node is needed for it. (One that goes on by a
-    /// literal token is not found from here; its node stays until it goes itself.)
+    /// Takes the members of the only filter here, if there is only one, which needs no node. (One that goes on
+    /// by a literal token is not found from here; its node stays until it goes itself.)
     fn take_alone(&mut self) -> Option<Members<S>> {
         if self.literals > 0 {
             return None;
@@ -396,7 +396,7 @@ impl<S: Interested> Node<S> {
     }
 }
 
-/// Is it the edge by that token?
+/// Returns true if it is the edge by that token.
 #[inline]
 fn is_edge<S: Interested>(nodes: &Arena<Node<S>>, edge: &Edge<S>, from: u32, token: &[u8]) -> bool {
     edge.from == from

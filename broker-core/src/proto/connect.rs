@@ -108,7 +108,7 @@ impl ConnectOptions {
             }
             match key {
                 "new_account" => new_account = value.bool()?,
-                // What only servers say is read all the same.
+                // The fields of servers are checked too.
                 "import" | "export" => check_permission(value)?,
                 "remote_account" | "proxy_sig" => _ = value.string()?,
                 _ => self.set(key, value)?,
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(options.name, "a\u{fffd}");
     }
 
-    /// What JavaScript makes of a text that is cut within a character.
+    /// A text that JavaScript has cut within a character.
     #[test]
     fn half_a_surrogate_pair_is_a_replacement_character_in_every_field() {
         for key in ["name", "lang", "version", "user", "nkey", "account"] {

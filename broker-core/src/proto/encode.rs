@@ -1,4 +1,4 @@
-//! What the server writes: appended to a buffer, never anything but whole lines.
+//! Encodes the operations of the server. Appends whole lines to a buffer.
 
 use super::info::Info;
 
@@ -24,7 +24,7 @@ pub fn error(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b"'\r\n");
 }
 
-/// What stands before the reply and the sizes: `MSG subject sid ` or `HMSG subject sid `.
+/// The part before reply and sizes: `MSG subject sid ` or `HMSG subject sid `.
 pub fn message_prefix(out: &mut Vec<u8>, with_headers: bool, subject: &[u8], sid: &[u8]) {
     out.extend_from_slice(if with_headers { b"HMSG " } else { b"MSG " });
     out.extend_from_slice(subject);
@@ -33,7 +33,7 @@ pub fn message_prefix(out: &mut Vec<u8>, with_headers: bool, subject: &[u8], sid
     out.push(b' ');
 }
 
-/// What stands between that and the body: reply, sizes and line end.
+/// The part between that and the body: reply, sizes and line end.
 pub fn message_rest(out: &mut Vec<u8>, reply: &[u8], sizes: &[u8]) {
     if !reply.is_empty() {
         out.extend_from_slice(reply);
@@ -92,7 +92,7 @@ pub fn message(
     out.extend_from_slice(b"\r\n");
 }
 
-/// The answer to a request that nobody listens for.
+/// The reply to a request without responders.
 // NATS 2.14: status 503 with the subject that had no responders.
 pub fn no_responders(out: &mut Vec<u8>, reply: &[u8], sid: &[u8], subject: &[u8]) {
     let mut headers = Vec::with_capacity(40 + subject.len());

@@ -137,7 +137,7 @@ fn check(key: &str, value: Value<'_>) -> Result<(), NotJson> {
             _ = value.string()?;
         }
         "connect_urls" | "ws_connect_urls" | "gateway_urls" | "leafnode_urls" => {
-            check_strings(value)?
+            check_strings(value)?;
         }
         "import" | "export" => check_permission(value)?,
         _ => {}

@@ -9,7 +9,7 @@
 
 use smallvec::SmallVec;
 
-/// How many arrays and objects may stand within each other.
+/// The depth to which arrays and objects may be nested.
 // NATS 2.14: scanner.go maxNestingDepth.
 const MAX_DEPTH: usize = 10_000;
 
@@ -105,8 +105,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// What a key is compared by: its letters in lower case, with the two letters outside of ASCII that
-/// fold to one within it.
+/// Returns the form in which keys are compared: letters in lower case, with the two letters outside of ASCII
+/// that fold to one within it.
 // NATS 2.14: fold.go foldName.
 fn fold(key: &str) -> String {
     key.chars()
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
     fn value(&mut self) -> Result<Value<'a>, NotJson> {
         self.skip_white_space();
         let start = self.rest;
-        // What closes each array and object that is open.
+        // The closing bracket of each open array and object.
         let mut open = SmallVec::<[u8; 32]>::new();
         loop {
             self.skip_white_space();
@@ -281,7 +281,7 @@ fn four_digits(text: &[u8]) -> Option<u32> {
     })
 }
 
-/// What stands between the quotes of a string that is known to be valid.
+/// Decodes the text between the quotes of a valid string.
 // NATS 2.14: decode.go unquoteBytes.
 fn unquote(mut inner: &[u8]) -> String {
     let mut text = String::with_capacity(inner.len());

@@ -1,8 +1,9 @@
-//! Bytes to operations and back. No policy: what a party may do is the session's business.
+//! Bytes to operations and back. No policy: sessions decide what a party may do.
 //!
-//! [`parser`] reads what clients send, [`reply`] what they are sent (for tests, tools and clients),
-//! [`encode`] writes the latter.
+//! [`parser`] reads the operations of clients, [`encode`] writes those of the server, [`reply`] reads
+//! the latter (for tests, tools and clients).
 
+mod batch;
 pub mod connect;
 pub mod encode;
 pub mod info;
@@ -12,7 +13,8 @@ pub mod parser;
 pub mod reply;
 pub(crate) mod traced;
 
+pub(crate) use batch::Batch;
 pub use connect::ConnectOptions;
 pub use info::Info;
 pub use op::{Op, Publish};
-pub use parser::{Parsed, Parser, Terms};
+pub use parser::{Parsed, Parser, ParserLimits};

@@ -1,4 +1,4 @@
-//! The vocabulary of the client's side of the wire.
+//! Operations of clients.
 
 /// One operation of a client, borrowed from the bytes it came in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -9,25 +9,25 @@ pub enum Op<'a> {
     Publish(Publish<'a>),
     /// `SUB subject [queue] sid`.
     Subscribe {
-        /// What it asks for; not yet checked to be a filter.
+        /// The filter, unchecked.
         filter: &'a [u8],
-        /// The queue group, if it joins one.
+        /// The queue group.
         queue: Option<&'a [u8]>,
-        /// The client's name for the subscription: any word.
+        /// The sid, which the client chooses: any word.
         sid: &'a [u8],
     },
     /// `UNSUB sid [max]`.
     Unsubscribe {
-        /// Which subscription.
+        /// The sid of the subscription.
         sid: &'a [u8],
-        /// End it once this many messages have been delivered since it began; `None`: now.
+        /// The number of delivered messages after which it ends; `None` for at once.
         max: Option<u64>,
     },
     /// `PING`.
     Ping,
     /// `PONG`.
     Pong,
-    /// `INFO {json}`: nothing that a client has to say.
+    /// `INFO {json}`, which clients have no use for.
     Info(&'a [u8]),
     /// `+OK`.
     Ok,
@@ -35,21 +35,21 @@ pub enum Op<'a> {
     Err(&'a [u8]),
 }
 
-/// A message as a client published it, borrowed from the read buffer.
+/// A published message, borrowed from the read buffer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Publish<'a> {
-    /// Where to. What the wire lets through: no white space, not empty, nothing else is promised.
+    /// The subject as the protocol allows it: not empty and without white space, otherwise unchecked.
     pub subject: &'a [u8],
-    /// Where answers go; empty for none.
+    /// The reply subject; empty for none.
     pub reply: &'a [u8],
-    /// How many bytes of `body` are the header block, for `HPUB`.
+    /// The length of the header block within `body`, for `HPUB`.
     pub header_len: Option<usize>,
     /// Headers and payload.
     pub body: &'a [u8],
     /// The sizes as the client wrote them, `11` or `12 23`: receivers get the same digits.
     pub sizes: &'a [u8],
-    /// All that follows the subject, from the reply (or the sizes) to the line end behind the payload,
-    /// if it is written just as a receiver must read it: single blanks, CRLF. Then it can be copied
+    /// Everything behind the subject, from the reply (or the sizes) to the line end behind the payload,
+    /// if it is written exactly as a receiver must read it: single blanks, CRLF. It can then be copied
     /// in one piece.
     pub tail: Option<&'a [u8]>,
 }
@@ -60,12 +60,12 @@ impl<'a> Publish<'a> {
         self.body.get(..self.header_len.unwrap_or(0)).unwrap_or_default()
     }
 
-    /// What follows the header block.
+    /// The payload, behind the header block.
     pub fn payload(&self) -> &'a [u8] {
         self.body.get(self.header_len.unwrap_or(0)..).unwrap_or_default()
     }
 
-    /// Does it carry a header block that receivers must be told of?
+    /// Returns true if it has a header block that receivers get.
     // NATS 2.14: `HPUB` with a header length of 0 is delivered as `MSG`.
     pub fn has_headers(&self) -> bool {
         self.header_len.is_some_and(|len| len > 0)

@@ -1,4 +1,4 @@
-//! What clients are sent, read back: for tests, tools and whoever speaks to a server.
+//! Parses the operations of a server: for tests, tools and clients.
 
 use memchr::memchr;
 
@@ -9,15 +9,15 @@ pub enum Reply<'a> {
     Info(&'a [u8]),
     /// `MSG` and `HMSG`.
     Message {
-        /// What it was published to.
+        /// The subject that it was published to.
         subject: &'a [u8],
-        /// The subscription it is for.
+        /// The sid of the subscription.
         sid: &'a [u8],
-        /// Where answers go; empty for none.
+        /// The reply subject; empty for none.
         reply: &'a [u8],
         /// The header block; empty for none.
         headers: &'a [u8],
-        /// What follows the headers.
+        /// The payload.
         payload: &'a [u8],
     },
     /// `PING`.
@@ -30,12 +30,13 @@ pub enum Reply<'a> {
     Err(&'a [u8]),
 }
 
-/// Something that no server says.
+/// Bytes that no server sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an operation of a NATS server")]
 pub struct NotAReply;
 
-/// The operation that `input` begins with and how many bytes it takes; `None` if there is more to come.
+/// Parses the operation at the begin of `input`. Returns it with its length in bytes; `None` if it is
+/// incomplete.
 ///
 /// # Errors
 ///

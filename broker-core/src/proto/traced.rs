@@ -1,6 +1,6 @@
-//! What the headers of a message ask of message tracing (ADR-41).
+//! Headers that ask for message tracing (ADR-41).
 //!
-//! There is no tracing yet. But a message that is only to be traced must not reach anybody, and a
+//! There is no tracing yet. But a message that is only to be traced must reach no subscriber, and a
 //! destination for traces is checked like a subject that is published to.
 // NATS 2.14: msgtrace.go initMsgTrace, genHeaderMapIfTraceHeadersPresent.
 
@@ -9,7 +9,7 @@ use memchr::{memchr, memchr_iter, memmem};
 use crate::subject::is_valid_literal;
 
 const VERSION: &[u8] = b"NATS/1.0\r\n";
-/// Where traces go. The message is traced if this is there, with a value.
+/// The header with the destination of traces. The message is traced if it has a value.
 const DESTINATION: &[u8] = b"Nats-Trace-Dest";
 /// The value by which servers tell each other not to trace.
 const DISABLED: &[u8] = b"trace disabled";
@@ -17,18 +17,18 @@ const ONLY: &[u8] = b"Nats-Trace-Only";
 /// Of an older form of tracing.
 const ORIGIN: &[u8] = b"Nats-Trace-Origin-Account";
 
-/// What a message asks of tracing.
+/// The tracing that a message asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Tracing<'a> {
-    /// Nothing that changes what becomes of it.
+    /// No tracing that changes its delivery.
     None,
-    /// To be traced only, but there is nowhere to send traces to: nothing becomes of it.
+    /// Only to be traced, but without a destination: the message is dropped.
     Nowhere,
-    /// Traces to a subject, which its publisher must be allowed to publish to.
+    /// Traces to a subject, to which its publisher must be allowed to publish.
     To {
         /// The subject.
         destination: &'a [u8],
-        /// Nobody gets the message itself.
+        /// The message itself is not delivered.
         is_only: bool,
     },
 }

@@ -9,24 +9,25 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::SYSTEM_QUEUE;
-use super::publisher::{Publisher, Refusals, may_trace_to};
+use super::publisher::{PublishObserver, Publisher, may_trace_to};
 use crate::account::Account;
 use crate::auth::{Grant, Permissions, Subscribe};
-use crate::broker::{Options, Shared};
-use crate::carrier::Carrier;
-use crate::deliver::{end, flush_touched};
+use crate::endpoint::{
+    AccountMembership, Destination, Endpoint, Kind, LocalQueues, Run, Scratch, Subscription,
+    sid_number,
+};
 use crate::error::{ClientFault, CloseReason};
 use crate::headers::{HeaderMap, InvalidHeader};
 use crate::interest::Matches;
 use crate::message::Message;
-use crate::outlet::{Mailboxes, Outlet, Run, Work, sid_number};
-use crate::party::Membership;
+use crate::options::Options;
 use crate::proto::Publish;
 use crate::proto::traced::Tracing;
-use crate::receiver::Receiver;
+use crate::routing::{end, flush_touched};
+use crate::shared::Shared;
 use crate::subject::{Subject, SubjectError, SubjectFilter};
-use crate::subscription::Subscription;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::transport::TransportInfo;
 
 /// An in-process client, with the names and shapes of async-nats.
 ///
@@ -47,24 +48,24 @@ struct LocalSession {
     shared: Arc<Shared>,
     account: Arc<Account>,
     permissions: Option<Arc<Permissions>>,
-    receiver: Arc<Receiver>,
-    mailboxes: Arc<Mailboxes>,
+    endpoint: Arc<Endpoint>,
+    local_queues: Arc<LocalQueues>,
     /// Used by one thread at a time, and not while readers are woken, who may publish in their turn.
-    press: Mutex<Press>,
+    publish_state: Mutex<PublishState>,
     next_sid: AtomicU64,
 }
 
 /// What publishing takes.
-struct Press {
+struct PublishState {
     publisher: Publisher,
     /// For whoever publishes next. Who finds none takes a new one.
-    work: Option<Box<Work>>,
+    scratch: Option<Box<Scratch>>,
     /// The broker's, at that version: looked at for each message, changed hardly ever.
     options: Arc<Options>,
     version: u64,
 }
 
-impl Press {
+impl PublishState {
     /// Goes by the options that there are now.
     fn follow(&mut self, shared: &Shared) {
         // The version first: it is counted up when the options are there.
@@ -145,35 +146,34 @@ impl Client {
     pub(crate) fn new(shared: Arc<Shared>, grant: Grant) -> Self {
         let account = shared.account(&grant.account);
         let (id, seed) = shared.next_session();
-        let mailboxes = Arc::new(Mailboxes::default());
-        let now = (shared.clock)();
-        let receiver = Arc::new(Receiver::new(
+        let local_queues = Arc::new(LocalQueues::default());
+        let now = shared.clock.now();
+        let endpoint = Arc::new(Endpoint::new(
             id,
             seed,
             None,
-            Carrier::Memory,
+            TransportInfo::Memory,
             now,
-            Arc::clone(&mailboxes) as Arc<_>,
-            false,
+            Arc::clone(&local_queues) as Arc<_>,
+            Kind::Internal,
         ));
         // There is no task that could look.
-        receiver.news.close();
-        receiver.set_permissions(grant.permissions.clone());
-        account.sessions.fetch_add(1, Ordering::Relaxed);
-        let membership = Membership::begin(Arc::clone(&account), &receiver);
-        receiver.membership.store(Some(Arc::new(membership)));
-        shared.register_local(&receiver);
+        endpoint.control.close();
+        endpoint.set_permissions(grant.permissions.clone());
+        let membership = AccountMembership::begin(Arc::clone(&account.name), &endpoint);
+        endpoint.membership.store(Some(Arc::new(membership)));
+        shared.register_local(&endpoint);
         let publisher = Publisher::new(seed, shared.counted_subjects.clone());
         // The version first: if the options change meanwhile, they are looked at again.
         let (version, options) = (shared.version(), shared.options.load_full());
-        let press = Press { publisher, work: None, options, version };
+        let publish_state = PublishState { publisher, scratch: None, options, version };
         let session = LocalSession {
             shared,
             account,
             permissions: grant.permissions,
-            receiver,
-            mailboxes,
-            press: Mutex::new(press),
+            endpoint,
+            local_queues,
+            publish_state: Mutex::new(publish_state),
             next_sid: AtomicU64::new(1),
         };
         Self { session: Arc::new(session) }
@@ -246,7 +246,7 @@ impl Client {
     }
 
     /// Subscribes. Messages published from now on wait in the subscriber's mailbox: at most
-    /// [`crate::limits::MAILBOX_MESSAGES`], further ones are dropped and
+    /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], further ones are dropped and
     /// [counted](Subscriber::dropped).
     ///
     /// # Errors
@@ -335,7 +335,7 @@ impl Client {
     /// ```
     /// # use broker_core::{Broker, Options};
     /// # futures_executor::block_on(async {
-    /// # let broker = Broker::new(Options::default(), std::time::Instant::now);
+    /// # let broker = Broker::new(Options::default(), (std::time::Instant::now, std::time::SystemTime::now));
     /// let client = broker.client();
     /// let mut jobs = client.subscribe("jobs").await?;
     /// jobs.set_capacity(16);
@@ -383,7 +383,7 @@ impl Client {
 
     /// Ends all subscriptions. What is in their mailboxes can still be read; then they end.
     pub async fn drain(&self) {
-        self.session.mailboxes.close(CloseReason::ClientClosed);
+        self.session.local_queues.close(CloseReason::ClientClosed);
     }
 
     fn subscriber(&self, subscription: Arc<Subscription>) -> Subscriber {
@@ -416,9 +416,9 @@ impl LocalSession {
                 (Some(len), Bytes::from(block))
             }
         };
-        let mut press = self.press.lock();
-        press.follow(&self.shared);
-        let limit = press.options.limits.max_payload_bytes;
+        let mut publish_state = self.publish_state.lock();
+        publish_state.follow(&self.shared);
+        let limit = publish_state.options.limits.max_payload_bytes;
         if body.len() > limit {
             return Err(PublishError::MaxPayload { size: body.len(), limit });
         }
@@ -436,15 +436,15 @@ impl LocalSession {
             messages: std::slice::from_ref(&message),
             shared: Some(&body),
             parsed: Some(&subject),
-            foreseen: None,
+            prefetched: None,
         };
         let mut outcome = Outcome { session: self, denied: false, answer: None };
-        let mut work = press.work.take().unwrap_or_default();
-        work.start_by(self.shared.clock);
+        let mut scratch = publish_state.scratch.take().unwrap_or_default();
+        scratch.start_by(&self.shared.clock);
         let permissions = self.permissions.as_ref();
-        let (account, receiver) = (&self.account, &self.receiver);
+        let (account, endpoint) = (&self.account, &self.endpoint);
         let mut trace_denied = None;
-        let publisher = &mut press.publisher;
+        let publisher = &mut publish_state.publisher;
         match Tracing::read(message.headers()) {
             Tracing::To { destination, .. } if !may_trace_to(account, permissions, destination) => {
                 trace_denied = Some(Subject::from_wire(destination));
@@ -452,29 +452,29 @@ impl LocalSession {
             Tracing::To { is_only: true, .. } => {
                 publisher.pass_over(
                     account,
-                    receiver,
+                    endpoint,
                     permissions,
                     &message,
                     &mut outcome,
-                    &mut work,
+                    &mut scratch,
                 );
             }
             Tracing::Nowhere => {}
             Tracing::To { is_only: false, .. } | Tracing::None => {
-                publisher.publish(account, receiver, permissions, &run, &mut outcome, &mut work);
+                publisher.publish(account, endpoint, permissions, &run, &mut outcome, &mut scratch);
             }
         }
         let Outcome { denied, answer, .. } = outcome;
-        if work.touched.is_empty() {
-            press.work = Some(work);
-            drop(press);
+        if scratch.touched.is_empty() {
+            publish_state.scratch = Some(scratch);
+            drop(publish_state);
         } else {
-            drop(press);
-            flush_touched(&mut work);
-            self.press.lock().work = Some(work);
+            drop(publish_state);
+            flush_touched(&mut scratch);
+            self.publish_state.lock().scratch = Some(scratch);
         }
         if let Some((sid, answer)) = answer {
-            self.mailboxes.put(sid, answer);
+            self.local_queues.put(sid, answer);
         }
         if self.shared.queues.memory.excess_bytes() > 0 {
             self.shared.guard_total(&self.shared.options.load().limits);
@@ -490,7 +490,7 @@ impl LocalSession {
         let mut matches = Matches::default();
         self.account.interest.collect(subject.as_ref(), &mut matches);
         let mut has_room = |subscription: &Arc<Subscription>| {
-            subscription.receiver.outlet.poll_room(subscription, cx).is_ready()
+            subscription.endpoint.destination.poll_room(subscription, cx).is_ready()
         };
         let is_ready = matches.plain.iter().all(&mut has_room)
             && matches.groups().iter().all(|group| group.iter().any(&mut has_room));
@@ -516,21 +516,21 @@ impl LocalSession {
         if limits.max_subscription_tokens.is_some_and(|max| filter.token_count() > max) {
             return Err(SubscribeError::TooManyTokens);
         }
-        let living = self.receiver.subscriptions.fetch_add(1, Ordering::AcqRel);
+        let living = self.endpoint.subscriptions.fetch_add(1, Ordering::AcqRel);
         if limits.max_subscriptions.is_some_and(|max| living >= max) {
-            self.receiver.subscriptions.fetch_sub(1, Ordering::AcqRel);
+            self.endpoint.subscriptions.fetch_sub(1, Ordering::AcqRel);
             return Err(SubscribeError::MaxSubscriptions);
         }
         let sid = self.next_sid.fetch_add(1, Ordering::Relaxed);
-        self.mailboxes.open(sid);
+        self.local_queues.open(sid);
         let subscription = Arc::new(Subscription::new(
-            Arc::clone(&self.receiver),
+            Arc::clone(&self.endpoint),
             filter.as_bytes(),
             queue,
             &sid.to_le_bytes(),
             verdict == Subscribe::AllowAndFilter,
         ));
-        self.receiver.sids.insert(Arc::clone(&subscription), living);
+        self.endpoint.sids.insert(Arc::clone(&subscription), living);
         self.account.interest.insert(Arc::clone(&subscription));
         Ok(subscription)
     }
@@ -575,18 +575,18 @@ struct Outcome<'a> {
     answer: Option<(u64, Message)>,
 }
 
-impl Refusals for Outcome<'_> {
-    fn accepted(&mut self, _work: &mut Work) {}
+impl PublishObserver for Outcome<'_> {
+    fn accepted(&mut self, _work: &mut Scratch) {}
 
-    fn refused(&mut self, _fault: &ClientFault, _work: &mut Work) {
+    fn refused(&mut self, _fault: &ClientFault, _work: &mut Scratch) {
         self.denied = true;
     }
 
-    fn unheard(&mut self, subject: &[u8], message: &Publish<'_>, _work: &mut Work) {
+    fn no_responders(&mut self, subject: &[u8], message: &Publish<'_>, _work: &mut Scratch) {
         let session = self.session;
         let mut matches = Matches::default();
         session.account.interest.collect(message.reply, &mut matches);
-        let own = matches.plain.iter().find(|other| other.receiver.id == session.receiver.id);
+        let own = matches.plain.iter().find(|other| other.endpoint.id == session.endpoint.id);
         let Some(own) = own else { return };
         let subject = Subject::from_wire(subject);
         let answer = Message {
@@ -601,8 +601,7 @@ impl Refusals for Outcome<'_> {
 
 impl Drop for LocalSession {
     fn drop(&mut self) {
-        self.account.sessions.fetch_sub(1, Ordering::Relaxed);
-        self.shared.unregister_local(&self.receiver);
+        self.shared.unregister_local(&self.endpoint);
     }
 }
 
@@ -633,31 +632,31 @@ impl Subscriber {
     /// Ends the subscription. What has arrived can still be read.
     pub async fn unsubscribe(&mut self) {
         end(&self.session.account, &self.subscription);
-        self.session.mailboxes.end(sid_number(&self.subscription));
+        self.session.local_queues.end(sid_number(&self.subscription));
     }
 
     /// Ends the subscription once it has got `max` messages, counted from its beginning; now, if it has
     /// got them.
     pub fn unsubscribe_after(&mut self, max: u64) {
-        if !self.session.mailboxes.end_after(&self.subscription, max) {
+        if !self.session.local_queues.end_after(&self.subscription, max) {
             end(&self.session.account, &self.subscription);
-            self.session.mailboxes.end(sid_number(&self.subscription));
+            self.session.local_queues.end(sid_number(&self.subscription));
         }
     }
 
     /// How many messages its mailbox takes before what comes is dropped, from 1 to
-    /// [`crate::limits::MAILBOX_MESSAGES`], which it is unless this says otherwise. What is in it stays.
+    /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], which it is unless this says otherwise. What is in it stays.
     pub fn set_capacity(&mut self, messages: usize) {
-        self.session.mailboxes.set_capacity(sid_number(&self.subscription), messages);
+        self.session.local_queues.set_capacity(sid_number(&self.subscription), messages);
     }
 
     /// How many messages found its mailbox full and were dropped.
     pub fn dropped(&self) -> u64 {
-        self.session.mailboxes.dropped(sid_number(&self.subscription))
+        self.session.local_queues.dropped(sid_number(&self.subscription))
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.session.mailboxes.poll_next(sid_number(&self.subscription), cx)
+        self.session.local_queues.poll_next(sid_number(&self.subscription), cx)
     }
 }
 
@@ -672,8 +671,8 @@ impl Stream for Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         end(&self.session.account, &self.subscription);
-        self.session.receiver.sids.remove(self.subscription.sid());
-        self.session.mailboxes.discard(sid_number(&self.subscription));
+        self.session.endpoint.sids.remove(self.subscription.sid());
+        self.session.local_queues.discard(sid_number(&self.subscription));
     }
 }
 

@@ -1,5 +1,5 @@
-//! One party's rules as a state machine. Each kind of party is its own type over shared parts; all of
-//! them are the only way into the core.
+//! Sessions: the rules of one party as a state machine. Each kind of party has a type of its own over
+//! shared parts. A session is the only way into the core.
 
 pub mod client;
 pub mod local;
@@ -8,6 +8,6 @@ mod publisher;
 
 pub use client::ClientSession;
 
-/// The queue group that servers keep for themselves.
+/// The queue group that is reserved for servers.
 // NATS 2.14: sysGroup.
 const SYSTEM_QUEUE: &[u8] = b"_sys_";

@@ -1,31 +1,31 @@
-//! Is the party still there?
+//! Keepalive: PING, PONG and the round trip.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::Limits;
 use crate::random::Random;
 
-/// The first PING comes early, to measure the round trip.
+/// The first PING is sent early, to measure the round trip.
 // NATS 2.14: 2 seconds after CONNECT, and up to a fifth later.
 const FIRST_PING: Duration = Duration::from_secs(2);
 
-/// The round trip is measured again this often, be the party busy or not.
+/// The interval of measurements of the round trip, with traffic or without.
 // NATS 2.14: DEFAULT_RTT_MEASUREMENT_INTERVAL.
 const MEASURE_AGAIN: Duration = Duration::from_hours(1);
 
-/// When to ask, and when to give up.
+/// The state of the keepalive of one connection.
 #[derive(Debug)]
 pub(super) struct Ping {
-    /// Instead of what the limits say.
+    /// Overrides the interval of the limits.
     own_interval: Option<Duration>,
     next: Instant,
     /// PINGs sent since the last PONG.
     unanswered: u32,
     sent: Option<Instant>,
-    heard: Instant,
+    last_activity: Instant,
 }
 
-/// What a party's silence calls for.
+/// The action that is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Due {
     Nothing,
@@ -36,7 +36,7 @@ pub(super) enum Due {
 impl Ping {
     pub(super) fn new(now: Instant, limits: &Limits, own_interval: Option<Duration>) -> Self {
         let next = now + own_interval.unwrap_or(limits.ping_interval);
-        Self { own_interval, next, unanswered: 0, sent: None, heard: now }
+        Self { own_interval, next, unanswered: 0, sent: None, last_activity: now }
     }
 
     fn interval(&self, limits: &Limits) -> Duration {
@@ -47,24 +47,24 @@ impl Ping {
         self.next
     }
 
-    /// CONNECT came.
+    /// Records CONNECT.
     pub(super) fn connected(&mut self, now: Instant, limits: &Limits, random: &mut Random) {
         let first = self.interval(limits).min(FIRST_PING);
         let fifth = usize::try_from((first / 5).as_nanos()).unwrap_or(usize::MAX);
         self.next = now + first + Duration::from_nanos(random.below(fifth) as u64);
     }
 
-    /// The limits have changed: nobody waits longer than they say.
+    /// Applies new limits.
     pub(super) fn follow(&mut self, now: Instant, limits: &Limits) {
         self.next = self.next.min(now + self.interval(limits));
     }
 
-    /// Something came that shows life.
-    pub(super) fn heard(&mut self, now: Instant) {
-        self.heard = now;
+    /// Records activity.
+    pub(super) fn note_activity(&mut self, now: Instant) {
+        self.last_activity = now;
     }
 
-    /// PONG came. Returns the round trip.
+    /// Records a PONG. Returns the round trip.
     pub(super) fn answered(&mut self, now: Instant) -> Option<Duration> {
         self.unanswered = 0;
         self.sent.map(|sent| now.saturating_duration_since(sent).max(Duration::from_nanos(1)))
@@ -76,7 +76,7 @@ impl Ping {
         }
         let interval = self.interval(limits);
         self.next = now + interval;
-        let is_silent = now.saturating_duration_since(self.heard) >= interval;
+        let is_silent = now.saturating_duration_since(self.last_activity) >= interval;
         let must_measure =
             self.sent.is_none_or(|sent| now.saturating_duration_since(sent) > MEASURE_AGAIN);
         if !is_silent && !must_measure {
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(ping.handle_timeout(at(1), &limits), Due::Nothing);
         assert_eq!(ping.handle_timeout(at(3), &limits), Due::Ping, "the early one");
         assert_eq!(ping.answered(at(4)), Some(Duration::from_secs(1)));
-        ping.heard(at(12));
+        ping.note_activity(at(12));
         assert_eq!(ping.handle_timeout(at(13), &limits), Due::Nothing, "it was busy");
         assert_eq!(ping.handle_timeout(at(23), &limits), Due::Ping);
         assert_eq!(ping.handle_timeout(at(33), &limits), Due::Ping);

@@ -2,40 +2,38 @@
 
 use crate::account::{Account, SYSTEM};
 use crate::auth::Permissions;
-use crate::counted::{CountedSubjects, Counting, Verdict};
-use crate::deliver::{deliver, would_reach};
+use crate::endpoint::{Endpoint, Run, Scratch, Subscription};
 use crate::error::ClientFault;
-use crate::interest::{AllForeseen, MatchCache, Matches};
-use crate::outlet::{Run, Work};
+use crate::interest::{MatchCache, Matches, PrefetchedBatch};
 use crate::proto::Publish;
 use crate::random::Random;
-use crate::receiver::Receiver;
-use crate::subscription::Subscription;
+use crate::routing::{deliver, would_reach};
+use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
 
 /// What one session needs to publish.
 pub(super) struct Publisher {
     /// Made at the first message: most sessions of a large server never send one.
     cache: Option<Box<MatchCache<Subscription>>>,
-    counting: Counting,
+    counting: SubjectCounter,
     random: Random,
     in_messages: u64,
     in_bytes: u64,
 }
 
 /// What a session does about its messages beside delivering them.
-pub(super) trait Refusals {
+pub(super) trait PublishObserver {
     /// The messages may be published, and are about to be.
-    fn accepted(&mut self, work: &mut Work);
+    fn accepted(&mut self, scratch: &mut Scratch);
     /// The session may not publish it.
-    fn refused(&mut self, fault: &ClientFault, work: &mut Work);
+    fn refused(&mut self, fault: &ClientFault, scratch: &mut Scratch);
     /// Nobody got it, and it asks for an answer.
-    fn unheard(&mut self, subject: &[u8], message: &Publish<'_>, work: &mut Work);
+    fn no_responders(&mut self, subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch);
 }
 
 impl Publisher {
-    pub(super) fn new(seed: u64, counted: Option<Arc<CountedSubjects>>) -> Self {
-        let (random, counting) = (Random::new(seed), Counting::new(counted, seed));
+    pub(super) fn new(seed: u64, counted: Option<Arc<SubjectCounters>>) -> Self {
+        let (random, counting) = (Random::new(seed), SubjectCounter::new(counted, seed));
         Self { cache: None, counting, random, in_messages: 0, in_bytes: 0 }
     }
 
@@ -54,34 +52,34 @@ impl Publisher {
     }
 
     /// Messages to these subjects will be published next, one after the other.
-    pub(super) fn foresee<'a>(
+    pub(super) fn prefetch<'a>(
         &self,
         account: &Account,
         subjects: impl Iterator<Item = &'a [u8]>,
-    ) -> AllForeseen {
+    ) -> PrefetchedBatch {
         let cache = self.cache.as_ref();
-        cache.map(|cache| cache.foresee(&account.interest, subjects)).unwrap_or_default()
+        cache.map(|cache| cache.prefetch(&account.interest, subjects)).unwrap_or_default()
     }
 
     /// Publishes a run.
     pub(super) fn publish(
         &mut self,
         account: &Account,
-        receiver: &Receiver,
+        endpoint: &Endpoint,
         permissions: Option<&Arc<Permissions>>,
         run: &Run<'_>,
-        refusals: &mut impl Refusals,
-        work: &mut Work,
+        observer: &mut impl PublishObserver,
+        scratch: &mut Scratch,
     ) {
-        let bytes = self.count(receiver, run);
+        let bytes = self.count(endpoint, run);
         let counting = &mut self.counting;
         let random = &mut self.random;
         let cache = self.cache.get_or_insert_with(|| {
-            let counts = receiver.counted_look_ups.get_or_init(Arc::default);
+            let counts = endpoint.counted_look_ups.get_or_init(Arc::default);
             let hasher = account.interest.hasher();
             Box::new(MatchCache::new(hasher, random.next_u64(), Arc::clone(counts)))
         });
-        let known = cache.look_up(&account.interest, run.subject, run.foreseen, || {
+        let known = cache.look_up(&account.interest, run.subject, run.prefetched, || {
             counting.judge(permissions, run.subject)
         });
         let all_may_pass = known.verdict.is_allowed()
@@ -89,82 +87,99 @@ impl Publisher {
             && run.messages.iter().all(|message| !is_reserved_reply(message.reply));
         if all_may_pass {
             counting.note(known.verdict, run.subject, run.messages.len(), bytes);
-            refusals.accepted(work);
-            deliver(account, receiver, run, known.matches, random, work, |message, work| {
-                if !message.reply.is_empty() {
-                    refusals.unheard(run.subject, message, work);
-                }
-            });
+            observer.accepted(scratch);
+            deliver(
+                account,
+                endpoint.as_sender(),
+                run,
+                known.matches,
+                random,
+                scratch,
+                |message, scratch| {
+                    if !message.reply.is_empty() {
+                        observer.no_responders(run.subject, message, scratch);
+                    }
+                },
+            );
             return;
         }
         for message in run.messages {
-            if let Err(fault) = may_pass(account, receiver, known.verdict, run, message, work) {
-                refusals.refused(&fault, work);
+            if let Err(fault) = may_pass(account, endpoint, known.verdict, run, message, scratch) {
+                observer.refused(&fault, scratch);
                 continue;
             }
             counting.note_one(known.verdict, run.subject, message);
-            refusals.accepted(work);
+            observer.accepted(scratch);
             let one = Run { messages: std::slice::from_ref(message), ..*run };
-            deliver(account, receiver, &one, known.matches, random, work, |message, work| {
-                if !message.reply.is_empty() {
-                    refusals.unheard(run.subject, message, work);
-                }
-            });
+            deliver(
+                account,
+                endpoint.as_sender(),
+                &one,
+                known.matches,
+                random,
+                scratch,
+                |message, scratch| {
+                    if !message.reply.is_empty() {
+                        observer.no_responders(run.subject, message, scratch);
+                    }
+                },
+            );
         }
     }
 
-    /// Does all that publishing a message does, but nobody gets it.
-    // NATS 2.14: a message that is to be traced only. Whoever would get it counts as having heard it.
+    /// Does all that publishing a message does, without the delivery.
+    // NATS 2.14: a message that is only traced. It counts as received by those who would get it.
     pub(super) fn pass_over(
         &mut self,
         account: &Account,
-        receiver: &Receiver,
+        endpoint: &Endpoint,
         permissions: Option<&Arc<Permissions>>,
         message: &Publish<'_>,
-        refusals: &mut impl Refusals,
-        work: &mut Work,
+        observer: &mut impl PublishObserver,
+        scratch: &mut Scratch,
     ) {
         let messages = std::slice::from_ref(message);
         let subject = message.subject;
-        let run = Run { subject, messages, shared: None, parsed: None, foreseen: None };
-        self.count(receiver, &run);
+        let run = Run { subject, messages, shared: None, parsed: None, prefetched: None };
+        self.count(endpoint, &run);
         let verdict = self.counting.judge(permissions, subject);
-        if let Err(fault) = may_pass(account, receiver, verdict, &run, message, work) {
-            return refusals.refused(&fault, work);
+        if let Err(fault) = may_pass(account, endpoint, verdict, &run, message, scratch) {
+            return observer.refused(&fault, scratch);
         }
         self.counting.note_one(verdict, subject, message);
-        refusals.accepted(work);
+        observer.accepted(scratch);
         let mut matches = Matches::default();
         account.interest.collect(subject, &mut matches);
-        if !message.reply.is_empty() && !would_reach(receiver, subject, &matches) {
-            refusals.unheard(subject, message, work);
+        if !message.reply.is_empty() && !would_reach(endpoint.as_sender(), subject, &matches) {
+            observer.no_responders(subject, message, scratch);
         }
     }
 
     /// The session alone writes these counters, so that a store does. Returns the bytes.
-    fn count(&mut self, receiver: &Receiver, run: &Run<'_>) -> usize {
+    fn count(&mut self, endpoint: &Endpoint, run: &Run<'_>) -> usize {
         let bytes: usize = run.messages.iter().map(|message| message.body.len()).sum();
         self.in_messages += run.messages.len() as u64;
         self.in_bytes += bytes as u64;
-        receiver.in_messages.store(self.in_messages, Ordering::Relaxed);
-        receiver.in_bytes.store(self.in_bytes, Ordering::Relaxed);
+        endpoint.in_messages.store(self.in_messages, Ordering::Relaxed);
+        endpoint.in_bytes.store(self.in_bytes, Ordering::Relaxed);
         bytes
     }
 }
 
-/// May the session publish this message of a run? Uses up a permission to answer, if it takes one.
+/// Returns the fault if the session may not publish this message of a run. Uses up a reply permission if it
+/// needs one.
 fn may_pass(
     account: &Account,
-    receiver: &Receiver,
+    endpoint: &Endpoint,
     verdict: Verdict,
     run: &Run<'_>,
     message: &Publish<'_>,
-    work: &mut Work,
+    scratch: &mut Scratch,
 ) -> Result<(), ClientFault> {
     let subject = run.subject;
     let is_allowed = !is_reserved_subject(account, subject)
         && (verdict.is_allowed()
-            || (receiver.tracks_replies() && receiver.take_reply(subject, work.now())));
+            || (endpoint.tracks_replies() && endpoint.take_reply(subject, scratch.now())));
     if !is_allowed {
         Err(ClientFault::PublishDenied(subject.into()))
     } else if is_reserved_reply(message.reply) {
@@ -174,7 +189,7 @@ fn may_pass(
     }
 }
 
-/// May the traces of a message go there?
+/// Returns true if the traces of a message may go to `destination`.
 // NATS 2.14: msgtrace.go allowedToPublishOnMsgTraceDest. Answers to requests do not count.
 pub(super) fn may_trace_to(
     account: &Account,

@@ -1,4 +1,4 @@
-//! A subject that may hold wildcards, and is subscribed to.
+//! Filters of subscriptions.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Subject, SubjectError, Token, check_tokens, tokens};
 
-/// A subject with wildcards allowed: `*` for exactly one token, a last `>` for one or more.
+/// A subject that may contain wildcards: `*` for exactly one token, a last `>` for one or more.
 ///
 /// Only whole tokens are wildcards: `a*` is a literal token. Bytes that are not UTF-8 are allowed,
 /// as on the wire. Cheap to clone.
@@ -15,7 +15,7 @@ use super::{Subject, SubjectError, Token, check_tokens, tokens};
 pub struct SubjectFilter(Bytes);
 
 impl SubjectFilter {
-    /// Checks that `text` is a filter.
+    /// Parses a filter.
     ///
     /// # Errors
     ///
@@ -33,27 +33,27 @@ impl SubjectFilter {
         Ok(Self(Bytes::copy_from_slice(text)))
     }
 
-    /// The filter as it was written.
+    /// Returns the filter as it was written.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The tokens, in order.
+    /// Returns the tokens, in order.
     pub fn tokens(&self) -> impl Iterator<Item = Token<'_>> + Clone {
         tokens(&self.0).map(Token::of)
     }
 
-    /// How many tokens there are; at least one.
+    /// Returns the number of tokens; at least one.
     pub fn token_count(&self) -> usize {
         1 + memchr::memchr_iter(b'.', &self.0).count()
     }
 
-    /// Does any token match more than itself?
+    /// Returns true if any token is a wildcard.
     pub fn has_wildcard(&self) -> bool {
         self.tokens().any(|token| !matches!(token, Token::Literal(_)))
     }
 
-    /// Would a message published to `subject` be delivered to a subscription to this?
+    /// Returns true if a message to `subject` matches this filter.
     pub fn matches(&self, subject: &Subject) -> bool {
         self.matches_bytes(subject.as_ref())
     }
@@ -76,7 +76,7 @@ impl SubjectFilter {
         }
     }
 
-    /// Does this match every subject that `other` matches?
+    /// Returns true if this matches every subject that `other` matches.
     pub fn covers(&self, other: &Self) -> bool {
         let mut ours = self.tokens();
         let mut theirs = other.tokens();
@@ -90,7 +90,7 @@ impl SubjectFilter {
         }
     }
 
-    /// Is there any subject that both match?
+    /// Returns true if there is a subject that both match.
     pub fn overlaps(&self, other: &Self) -> bool {
         let mut ours = self.tokens();
         let mut theirs = other.tokens();

@@ -1,4 +1,4 @@
-//! A subject that a message is published to.
+//! Literal subjects.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,13 +9,13 @@ use bytes::Bytes;
 
 use super::{SubjectError, is_valid_literal};
 
-/// A subject that a message is published to: tokens parted by dots, no wildcards, UTF-8.
+/// A subject that messages are published to: tokens separated by dots, no wildcards, UTF-8.
 ///
 /// Cheap to clone; compares, hashes and prints as its text.
 #[derive(Clone)]
 pub struct Subject(Text);
 
-/// Most subjects, and the inboxes that clients make up, fit in one without memory of their own.
+/// Most subjects, and the inboxes of clients, fit in the inline form.
 #[derive(Clone)]
 enum Text {
     Short { len: u8, bytes: [u8; SHORT] },
@@ -39,7 +39,7 @@ impl Text {
     }
 }
 
-/// A dot, and what makes a second look necessary: white space, and letters that wildcards are made of.
+/// Classes of bytes: dots, and bytes that need the slow check (white space and wildcard letters).
 const DOT: u8 = 1;
 const ODD: u8 = 2;
 const CLASSES: [u8; 256] = {
@@ -54,8 +54,8 @@ const CLASSES: [u8; 256] = {
     classes
 };
 
-/// Nothing but letters with single dots in between, as almost all are: one look at each. (Programs that
-/// publish parse a subject for each message.)
+/// Returns true for plain bytes with single dots in between, as in almost all subjects. One step for
+/// each byte, because programs may parse a subject for each message.
 fn is_plain(text: &[u8]) -> bool {
     let (mut before, mut bad) = (DOT, 0);
     for byte in text {
@@ -67,7 +67,7 @@ fn is_plain(text: &[u8]) -> bool {
 }
 
 impl Subject {
-    /// Checks that `text` is a subject.
+    /// Parses a subject.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Subject {
             return Ok(Self(Text::new(text.as_bytes())));
         }
         super::check_tokens(text.as_bytes())?;
-        // Few have one of these letters, and mostly not as a whole token.
+        // Few subjects contain one of these letters, and those mostly not as a whole token.
         let may_be_wildcard = text.bytes().any(|byte| matches!(byte, b'*' | b'>'));
         if may_be_wildcard && !is_valid_literal(text.as_bytes()) {
             return Err(SubjectError::Wildcard);
@@ -85,15 +85,15 @@ impl Subject {
         Ok(Self(Text::new(text.as_bytes())))
     }
 
-    /// Takes what a wire client published to, without asking whether it is well formed: the wire
-    /// lets through what only a pedantic client is told off for.
+    /// Takes the subject of a wire client unchecked: the protocol accepts malformed subjects unless the
+    /// client is pedantic.
     ///
-    /// Bytes that are not UTF-8 become U+FFFD, because an in-process reader is promised text.
+    /// Bytes that are not UTF-8 become U+FFFD, because in-process clients get text.
     pub(crate) fn from_wire(text: &[u8]) -> Self {
         Self(Text::new(String::from_utf8_lossy(text).as_bytes()))
     }
 
-    /// The subject as text.
+    /// Returns the subject as text.
     pub fn as_str(&self) -> &str {
         // Both constructors see to it that this is UTF-8; the empty text is never seen.
         std::str::from_utf8(self.as_ref()).unwrap_or_default()

@@ -1,9 +1,9 @@
-//! The alphabet: subjects that are published to, filters that are subscribed to.
+//! Subjects, which are published to, and filters, which are subscribed to.
 //!
 //! A subject is a list of tokens parted by dots, as in `orders.eu.created`. A filter may hold
 //! wildcards as whole tokens: `*` stands for exactly one token, a last `>` for one or more.
 //!
-//! Both are parsed once, where they enter; nobody behind that point looks at them with doubt.
+//! Both are parsed once, where they enter; later stages rely on the type.
 //!
 //! ```
 //! use broker_core::{Subject, SubjectFilter};
@@ -20,17 +20,17 @@ mod literal;
 pub use filter::SubjectFilter;
 pub use literal::Subject;
 
-/// Why some text is not a subject or not a filter.
+/// Reasons why a text is not a subject or not a filter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubjectError {
-    /// There is no text at all.
+    /// The text is empty.
     #[error("a subject may not be empty")]
     Empty,
     /// Two dots in a row, or a dot at either end.
     #[error("a subject may not hold an empty token")]
     EmptyToken,
-    /// A blank, a tab, a line end: the protocol uses them between its words.
+    /// A blank, a tab or a line end: the protocol separates its words by them.
     #[error("a subject may not hold white space")]
     WhiteSpace,
     /// A wildcard where only literal tokens are allowed.
@@ -56,7 +56,7 @@ pub enum Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// What a token of a *filter* means.
+    /// Classifies a token of a *filter*.
     pub fn of(text: &'a [u8]) -> Self {
         match text {
             b"*" => Self::Partial,
@@ -71,19 +71,19 @@ pub(crate) fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     subject.split(|byte| *byte == b'.')
 }
 
-/// What comes before the first dot.
+/// Returns the part before the first dot.
 pub(crate) fn first_token(subject: &[u8]) -> &[u8] {
     subject.split(|byte| *byte == b'.').next().unwrap_or_default()
 }
 
-/// May a pedantic client publish there without being told off?
+/// Returns true if a pedantic client may publish there.
 // NATS 2.14: IsValidLiteralSubject: no empty token, no token that is a wildcard. White space that the
 // parser let through, such as a CR, is not looked for.
 pub(crate) fn is_valid_literal(subject: &[u8]) -> bool {
     tokens(subject).all(|token| !token.is_empty() && matches!(Token::of(token), Token::Literal(_)))
 }
 
-/// What subjects and filters have in common: tokens that are not empty and hold no white space.
+/// Checks the rule that subjects and filters share: no empty token, no white space.
 fn check_tokens(text: &[u8]) -> Result<(), SubjectError> {
     if text.is_empty() {
         return Err(SubjectError::Empty);

@@ -5,10 +5,10 @@
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::Authenticator;
-use broker_core::outlet::{Link, Work};
+use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival;
 use broker_core::{Broker, CloseReason, Limits, Options};
@@ -48,7 +48,7 @@ impl Memory {
     }
 }
 
-impl Link for Memory {
+impl WriteHandle for Memory {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut written = self.0.lock().unwrap();
         let mut count = 0;
@@ -69,17 +69,17 @@ impl Link for Memory {
 /// One connection.
 pub(crate) struct Party {
     pub(crate) session: ClientSession,
-    pub(crate) link: Memory,
+    pub(crate) write_handle: Memory,
     kept: Vec<u8>,
 }
 
 impl Party {
-    pub(crate) fn of(session: ClientSession, link: Memory) -> Self {
-        Self { session, link, kept: Vec::new() }
+    pub(crate) fn of(session: ClientSession, write_handle: Memory) -> Self {
+        Self { session, write_handle, kept: Vec::new() }
     }
 
     pub(crate) fn read(&self) -> String {
-        self.link.read()
+        self.write_handle.read()
     }
 
     /// How many messages have arrived since the last look.
@@ -95,7 +95,7 @@ impl Party {
 pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) now: Instant,
-    pub(crate) work: Work,
+    pub(crate) scratch: Scratch,
 }
 
 impl World {
@@ -104,15 +104,22 @@ impl World {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
-        Self::of(Broker::new(Options { limits, ..Options::default() }, Instant::now))
+        Self::of(Broker::new(
+            Options { limits, ..Options::default() },
+            (Instant::now, SystemTime::now),
+        ))
     }
 
     pub(crate) fn with_auth(authenticator: impl Authenticator) -> Self {
-        Self::of(Broker::with_authenticator(Options::default(), Instant::now, authenticator))
+        Self::of(Broker::with_authenticator(
+            Options::default(),
+            (Instant::now, SystemTime::now),
+            authenticator,
+        ))
     }
 
     pub(crate) fn of(broker: Broker) -> Self {
-        Self { broker, now: Instant::now(), work: Work::new() }
+        Self { broker, now: Instant::now(), scratch: Scratch::new() }
     }
 
     /// A connection that has said nothing, with INFO read.
@@ -123,9 +130,10 @@ impl World {
     }
 
     pub(crate) fn arrive_by(&mut self, arrival: Arrival) -> Party {
-        let link = Memory::default();
-        let session = self.broker.open(arrival, Box::new(link.clone()), self.now, &mut self.work);
-        Party::of(session, link)
+        let write_handle = Memory::default();
+        let session =
+            self.broker.open(arrival, Box::new(write_handle.clone()), self.now, &mut self.scratch);
+        Party::of(session, write_handle)
     }
 
     /// A client that is not verbose, and knows headers.
@@ -142,17 +150,17 @@ impl World {
     pub(crate) fn send(&mut self, party: &mut Party, text: impl AsRef<[u8]>) {
         party.kept.extend_from_slice(text.as_ref());
         loop {
-            let received = party.session.receive(self.now, &party.kept, None, &mut self.work);
+            let received = party.session.receive(self.now, &party.kept, None, &mut self.scratch);
             party.kept.drain(..received.used);
             let Some(check) = party.session.take_check() else { return };
-            party.session.handle_checked(check.run(), self.now, &mut self.work);
+            party.session.handle_checked(check.run(), self.now, &mut self.scratch);
         }
     }
 
     /// Does what a connection does when it is woken.
     pub(crate) fn settle(&mut self, party: &mut Party) {
-        if party.session.has_news() {
-            party.session.handle_news(self.now, &mut self.work);
+        if party.session.has_update() {
+            party.session.handle_update(self.now, &mut self.scratch);
         }
     }
 
@@ -161,7 +169,7 @@ impl World {
         let end = self.now + time;
         while party.closing().is_none() && party.session.next_timeout() <= end {
             self.now = self.now.max(party.session.next_timeout());
-            party.session.handle_timeout(self.now, &mut self.work);
+            party.session.handle_timeout(self.now, &mut self.scratch);
         }
         self.now = end;
     }

@@ -3,15 +3,9 @@
 //! A connection is one task. Its outlet is written to by whoever publishes to it, without waking the
 //! task; only what the socket does not take at once is left for the task to write.
 
-mod attempts;
-mod buffers;
-mod link;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod transport;
-#[cfg(unix)]
-mod unix;
 
 use std::future::poll_fn;
 use std::io;
@@ -20,30 +14,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use broker_core::carrier::Carrier;
-use broker_core::outlet::Drained;
+use broker_core::endpoint::Drained;
 use broker_core::session::ClientSession;
-use broker_core::session::client::Handshake;
+use broker_core::session::client::HandshakeOrder;
+use broker_core::transport::TransportInfo;
 use broker_core::{Broker, CloseReason};
 use tokio::time::Sleep;
 
-use crate::checks::{Checking, Checks, Source};
+use crate::auth_checks::{AuthChecks, Checking, Source};
 use crate::clock;
-use crate::handshake::{Agreement, Arriving};
-use crate::strangers::Stranger;
+use crate::handshake::{AcceptedConnection, Handshake};
+use crate::transport::{Socket, Writer, poll_io, with_buffers, yield_turn};
+use crate::unauthenticated::UnauthenticatedGuard;
 use crate::workers::Workers;
-#[cfg(any(feature = "tls-core", feature = "websocket"))]
-pub(crate) use attempts::ATTEMPTS;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) use attempts::false_readiness;
-pub(crate) use attempts::{poll_io, yield_turn};
-pub(crate) use buffers::with_buffers;
-pub(crate) use link::Socket;
-use link::Writer;
 use reader::{Read, Reader};
-#[cfg(feature = "websocket")]
-pub(crate) use transport::Broken;
-pub(crate) use transport::Transport;
 
 /// How long a client may take to read the last words that were meant for it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -61,22 +45,27 @@ const CHUNKS_A_TURN: usize = 2;
 
 /// Serves a connection until it ends. Dropped, it closes the connection.
 ///
-/// `arriving` is boxed because a future keeps room for its arguments as long as it lives.
+/// `accepted` is boxed because a future keeps room for its arguments as long as it lives.
 pub(crate) async fn serve(
-    arriving: Box<Arriving>,
+    accepted: Box<AcceptedConnection>,
     broker: Broker,
-    checks: Arc<Checks>,
-    stranger: Stranger,
+    auth_checks: Arc<AuthChecks>,
+    unauthenticated_guard: UnauthenticatedGuard,
     workers: Arc<Workers>,
 ) {
-    let Arriving { socket, arrival, agreement } = *arriving;
-    let handshake = arrival.handshake;
-    let source = match arrival.carrier {
-        Carrier::Unix => Source::Unix,
+    let AcceptedConnection { socket, arrival, handshake } = *accepted;
+    let order = arrival.handshake;
+    let source = match arrival.transport {
+        TransportInfo::Unix => Source::Unix,
         _ => Source::of(arrival.remote),
     };
     let session = with_buffers(|buffers| {
-        broker.open(arrival, Box::new(Writer(Arc::clone(&socket))), clock::now(), &mut buffers.work)
+        broker.open(
+            arrival,
+            Box::new(Writer(Arc::clone(&socket))),
+            clock::now(),
+            &mut buffers.scratch,
+        )
     });
     workers.note_id(session.id());
     drop(workers);
@@ -84,23 +73,24 @@ pub(crate) async fn serve(
     socket.transport.note_id(session.id());
     // Only sessions keep the broker alive from here on.
     drop(broker);
-    let stranger = Some(stranger).filter(|_| session.is_stranger());
-    if let Some(stranger) = &stranger {
-        stranger.has_session(session.outlet());
+    let unauthenticated_guard =
+        Some(unauthenticated_guard).filter(|_| session.is_unauthenticated());
+    if let Some(unauthenticated_guard) = &unauthenticated_guard {
+        unauthenticated_guard.has_session(session.byte_queue());
     }
     let mut connection = Connection {
         session,
         reader: Reader::default(),
         socket,
-        checks,
+        auth_checks,
         source,
         checking: None,
-        stranger,
+        unauthenticated_guard,
         must_flush: false,
     };
-    if let Some(agreement) = agreement {
+    if let Some(handshake) = handshake {
         // Boxed, as the end is: what only the beginning needs.
-        Box::pin(connection.agree(agreement, handshake)).await;
+        Box::pin(connection.handshake(handshake, order)).await;
     }
     let reason = {
         let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
@@ -139,62 +129,63 @@ struct Connection {
     session: ClientSession,
     reader: Reader,
     socket: Arc<Socket>,
-    checks: Arc<Checks>,
-    /// Whom checks are made for.
+    auth_checks: Arc<AuthChecks>,
+    /// The source that checks of credentials count for.
     source: Source,
     /// The check of credentials that is under way; input waits for it.
     checking: Option<Checking>,
     /// Until it has shown who it is.
-    stranger: Option<Stranger>,
+    unauthenticated_guard: Option<UnauthenticatedGuard>,
     /// Deliveries wait for the end of the turn.
     must_flush: bool,
 }
 
 impl Connection {
     /// Comes to terms with the client before it is listened to; if that fails the session is closing.
-    async fn agree(&mut self, mut agreement: Box<dyn Agreement>, handshake: Handshake) {
+    async fn handshake(&mut self, mut handshake: Box<dyn Handshake>, order: HandshakeOrder) {
         // It is one too many, perhaps.
         if self.session.closing().is_some() {
             return;
         }
-        let (socket, outlet) = (Arc::clone(&self.socket), Arc::clone(self.session.outlet()));
+        let (socket, byte_queue) =
+            (Arc::clone(&self.socket), Arc::clone(self.session.byte_queue()));
         let ending = || {
             poll_fn(|cx| {
                 socket.register(cx.waker());
-                outlet.ending().map_or(Poll::Pending, |_| Poll::Ready(()))
+                byte_queue.ending().map_or(Poll::Pending, |_| Poll::Ready(()))
             })
         };
-        if handshake == Handshake::BeforeInfo {
+        if order == HandshakeOrder::BeforeInfo {
             let begins = tokio::select! {
                 biased;
                 () = ending() => return,
-                begins = agreement.begins() => begins,
+                begins = handshake.client_begins() => begins,
             };
             if !begins {
-                with_buffers(|buffers| self.session.greet(clock::now(), &mut buffers.work));
+                with_buffers(|buffers| self.session.greet(clock::now(), &mut buffers.scratch));
             }
         }
         let agreed = tokio::select! {
             biased;
             () = ending() => return,
-            agreed = agreement.agree() => agreed,
+            agreed = handshake.run() => agreed,
         };
         let (session, now) = (&mut self.session, clock::now());
         with_buffers(|buffers| match agreed {
-            Ok(security) => session.handle_secured(security, now, &mut buffers.work),
-            Err(fault) => session.handle_insecure(&fault, now, &mut buffers.work),
+            Ok(security) => session.handle_secured(security, now, &mut buffers.scratch),
+            Err(fault) => session.handle_insecure(&fault, now, &mut buffers.scratch),
         });
     }
 
     /// Serves until the connection must end. Never ready before that.
     fn poll(&mut self, timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let polled = self.take_turn(timer, cx);
-        if self.stranger.is_some() && !self.session.is_stranger() {
-            self.stranger = None;
+        if self.unauthenticated_guard.is_some() && !self.session.is_unauthenticated() {
+            self.unauthenticated_guard = None;
         }
         // What was read while more was expected has waited for the end of the turn.
         if std::mem::take(&mut self.must_flush) {
-            with_buffers(|buffers| self.session.flush(clock::now(), &mut buffers.work));
+            with_buffers(|buffers| self.session.flush(clock::now(), &mut buffers.scratch));
             self.reader.note_flush(&mut self.session);
         }
         polled
@@ -208,9 +199,9 @@ impl Connection {
             if let Some(reason) = self.session.closing() {
                 return Poll::Ready(reason);
             }
-            if self.session.has_news() {
+            if self.session.has_update() {
                 let now = clock::now();
-                with_buffers(|buffers| self.session.handle_news(now, &mut buffers.work));
+                with_buffers(|buffers| self.session.handle_update(now, &mut buffers.scratch));
                 timer.as_mut().reset(self.session.next_timeout().into());
                 continue;
             }
@@ -219,7 +210,7 @@ impl Connection {
                 timer.as_mut().reset(self.session.next_timeout().into());
                 continue;
             }
-            if let Some(deadline) = self.session.outlet().write_deadline() {
+            if let Some(deadline) = self.session.byte_queue().write_deadline() {
                 if timer.deadline() > deadline.into() {
                     timer.as_mut().reset(deadline.into());
                     continue;
@@ -239,7 +230,7 @@ impl Connection {
             if !self.session.wants_input() {
                 return Poll::Pending;
             }
-            let is_first_news = self.session.next_timeout();
+            let timeout_before = self.session.next_timeout();
             if self.session.is_patient() {
                 let next = self.session.next_timeout().into();
                 if timer.deadline() > next {
@@ -255,26 +246,26 @@ impl Connection {
                 Read::Failed => return Poll::Ready(CloseReason::ReadError),
             }
             if let Some(check) = self.session.take_check() {
-                self.checking = Some(self.checks.start(self.source, check));
+                self.checking = Some(self.auth_checks.start(self.source, check));
             }
             // CONNECT brings the first PING forward.
             let next = self.session.next_timeout();
-            if next < is_first_news {
+            if next < timeout_before {
                 timer.as_mut().reset(next.into());
             }
         }
         yield_turn(cx)
     }
 
-    /// Does a slice of what the session does not do at once.
+    /// Runs a slice of the work that the session has put off.
     fn do_chores(&mut self) {
         let now = clock::now();
-        with_buffers(|buffers| self.session.do_chores(now, &mut buffers.work));
+        with_buffers(|buffers| self.session.do_chores(now, &mut buffers.scratch));
         if self.session.has_chores() {
             return;
         }
         if let Some(check) = self.session.take_check() {
-            self.checking = Some(self.checks.start(self.source, check));
+            self.checking = Some(self.auth_checks.start(self.source, check));
         }
         self.reader.look_again();
     }
@@ -282,12 +273,12 @@ impl Connection {
     fn handle_timeout(&mut self) {
         self.reader.give_up_idle_memory();
         let now = clock::now();
-        with_buffers(|buffers| self.session.handle_timeout(now, &mut buffers.work));
+        with_buffers(|buffers| self.session.handle_timeout(now, &mut buffers.scratch));
     }
 
     /// Writes what the socket did not take before, if it takes it now.
     fn poll_write(&mut self, cx: &mut Context<'_>) {
-        // Whatever comes of it, the session learns of it from its outlet.
+        // The session sees the outcome in its byte queue.
         let _ = self.poll_drain(cx);
     }
 
@@ -306,8 +297,8 @@ impl Connection {
     }
 
     fn drain(&self) -> Drained {
-        let outlet = self.session.outlet();
-        with_buffers(|buffers| outlet.drain(clock::now(), true, &mut buffers.work))
+        let byte_queue = self.session.byte_queue();
+        with_buffers(|buffers| byte_queue.drain(clock::now(), true, &mut buffers.scratch))
     }
 
     /// Pending while credentials are being checked.
@@ -316,7 +307,7 @@ impl Connection {
         let result = ready!(Pin::new(checking).poll(cx));
         self.checking = None;
         let now = clock::now();
-        with_buffers(|buffers| self.session.handle_checked(result, now, &mut buffers.work));
+        with_buffers(|buffers| self.session.handle_checked(result, now, &mut buffers.scratch));
         self.reader.look_again();
         Poll::Ready(())
     }
@@ -324,9 +315,9 @@ impl Connection {
     /// Lets the last words leave, and closes.
     async fn end(mut self, reason: CloseReason) {
         // Nobody must wait for it.
-        self.session.ignore_news();
+        self.session.ignore_updates();
         match reason {
-            _ if self.session.has_parted() => self.part().await,
+            _ if self.session.has_half_closed() => self.half_close().await,
             CloseReason::ClientClosed | CloseReason::ReadError => {}
             // The server has a deadline for all of its connections.
             CloseReason::ServerShutdown => self.flush().await,
@@ -336,31 +327,31 @@ impl Connection {
             }
         }
         let Self { session, reader, socket, .. } = self;
-        // What it has sent is not kept, and its subscriptions end beside lingering, not after it.
+        // Unread input is freed, and the subscriptions end while the socket lingers, not after it.
         drop(reader);
         tokio::join!(depart(session, reason), say_why(socket, reason));
     }
 
     /// Lets a client go that was not told: it gets all there is with the end behind it, and what it has
     /// sent by the time it notices counts.
-    async fn part(&mut self) {
+    async fn half_close(&mut self) {
         let patience = self.session.patience();
         // Together they leave in one piece, so that the client does not act on the one before it
         // learns of the other.
         self.socket.transport.cork();
-        self.session.outlet().release();
+        self.session.byte_queue().release();
         let _ = tokio::time::timeout(patience, self.flush()).await;
         let _ = self.socket.say_why(CloseReason::ServerShutdown, patience).await;
         // If it fails, the client has gone, and there is nothing more to hear either.
         let _ = self.socket.transport.shut_down_write();
         let hearing_out = poll_fn(|cx| {
             for _ in 0..CHUNKS_A_TURN {
-                if !self.session.has_parted() {
+                if !self.session.has_half_closed() {
                     return Poll::Ready(());
                 }
                 match ready!(self.reader.poll_read(&self.socket, &mut self.session, cx)) {
                     Read::Some | Read::Full => with_buffers(|buffers| {
-                        self.session.flush(clock::now(), &mut buffers.work);
+                        self.session.flush(clock::now(), &mut buffers.scratch);
                     }),
                     Read::End | Read::Failed => return Poll::Ready(()),
                 }
@@ -386,7 +377,7 @@ async fn depart(mut session: ClientSession, reason: CloseReason) {
     }
 }
 
-/// Has the client learn why it was cut.
+/// Tells the client the close reason.
 async fn say_why(socket: Arc<Socket>, reason: CloseReason) {
     let is_told = may_be_told(reason) && socket.say_why(reason, LAST_WORDS).await;
     if was_told(reason) || (is_told && reason != CloseReason::ServerShutdown) {

@@ -11,11 +11,8 @@ use broker_core::session::ClientSession;
 use broker_core::session::client::Received;
 use bytes::{Bytes, BytesMut};
 
-use super::attempts::poll_io;
-use super::buffers::{Buffers, READ_BYTES, with_buffers};
-use super::link::Socket;
-use super::transport::Broken;
 use crate::clock;
+use crate::transport::{Broken, Buffers, READ_BYTES, Socket, poll_io, with_buffers};
 
 /// A message of this size or more is read into memory of its own.
 const LARGE_BYTES: usize = 32 << 10;
@@ -84,7 +81,7 @@ impl Reader {
             }
             let kept = std::mem::take(&mut self.kept);
             with_buffers(|buffers| {
-                let received = session.receive(clock::now(), &kept, None, &mut buffers.work);
+                let received = session.receive(clock::now(), &kept, None, &mut buffers.scratch);
                 self.keep(&kept, received);
             });
             return Poll::Ready(Read::Some);
@@ -135,7 +132,7 @@ impl Reader {
         session: &mut ClientSession,
         buffers: &mut Buffers,
     ) -> io::Result<usize> {
-        let Buffers { work, read, samples } = buffers;
+        let Buffers { scratch, read, samples } = buffers;
         let kept = self.kept.len();
         // What was kept leaves room: it is less than a large message.
         let end = session.read_limit().clamp(kept + 1, READ_BYTES.max(kept + 1)).min(read.len());
@@ -145,7 +142,7 @@ impl Reader {
         let input = &read[..kept + len];
         self.is_full = kept + len == READ_BYTES;
         if self.is_full {
-            work.expect_more();
+            scratch.expect_more();
         }
         let now = clock::now();
         if samples.is_due() && self.measured_since.is_none() {
@@ -153,7 +150,7 @@ impl Reader {
             session.take_has_published();
             self.measured_since = Some(now);
         }
-        let received = session.receive(now, input, None, work);
+        let received = session.receive(now, input, None, scratch);
         self.keep(input, received);
         Ok(len)
     }
@@ -178,7 +175,7 @@ impl Reader {
 
     fn receive_large(&mut self, data: &Bytes, session: &mut ClientSession) {
         with_buffers(|buffers| {
-            let received = session.receive(clock::now(), data, Some(data), &mut buffers.work);
+            let received = session.receive(clock::now(), data, Some(data), &mut buffers.scratch);
             self.keep(data, received);
         });
     }

@@ -11,9 +11,10 @@ use broker_core::Options;
 use broker_core::session::client::Arrival;
 
 use super::*;
-use crate::strangers::Strangers;
+use crate::transport::{Transport, false_readiness};
+use crate::unauthenticated::UnauthenticatedConnections;
 
-/// How often one turn may ask its transport for something. No turn does more than read a few chunks and
+/// The most calls of the transport in one turn. No turn does more than read a few chunks and
 /// write what they bring, and each layer tries a few times in vain at most.
 const CALLS_A_TURN: usize = 200;
 
@@ -90,15 +91,21 @@ async fn drive<F: Future>(liar: &Liar, future: F) -> F::Output {
     panic!("its time limits were never looked at");
 }
 
-fn serving(arriving: Arriving) -> impl Future<Output = ()> {
-    let broker = Broker::new(Options::default(), clock::now);
-    let stranger = Arc::new(Strangers::new(10)).enter();
-    serve(Box::new(arriving), broker, Arc::new(Checks::new()), stranger, Arc::default())
+fn serving(accepted: AcceptedConnection) -> impl Future<Output = ()> {
+    let broker = Broker::new(Options::default(), clock::TokioClock::new());
+    let unauthenticated_guard = Arc::new(UnauthenticatedConnections::new(10)).enter();
+    serve(
+        Box::new(accepted),
+        broker,
+        Arc::new(AuthChecks::new()),
+        unauthenticated_guard,
+        Arc::default(),
+    )
 }
 
-fn bare(liar: &Arc<Liar>) -> Arriving {
+fn bare(liar: &Arc<Liar>) -> AcceptedConnection {
     let socket: Arc<Socket> = Arc::new(Socket::new(Arc::clone(liar)));
-    Arriving { socket, arrival: Arrival::default(), agreement: None }
+    AcceptedConnection { socket, arrival: Arrival::default(), handshake: None }
 }
 
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
@@ -127,16 +134,16 @@ async fn a_connection_yields_whatever_its_transport_says() {
 mod websocket {
     use super::*;
     use crate::WebsocketOptions;
-    use crate::handshake::websocket::Hatch;
+    use crate::handshake::websocket::WebsocketAcceptor;
 
     const UPGRADE: &[u8] =
         b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
 
-    fn hatch() -> Hatch {
+    fn websocket_acceptor() -> WebsocketAcceptor {
         let options = WebsocketOptions { compression: true, ..WebsocketOptions::default() };
-        Hatch::new(&options, NOBODY, None)
+        WebsocketAcceptor::new(&options, NOBODY, None)
     }
 
     #[tokio::test(start_paused = true)]
@@ -144,7 +151,8 @@ mod websocket {
         for (input, room) in [(&b""[..], 0), (&UPGRADE[..40], 0), (UPGRADE, 0), (b"x\r\n\r\n", 10)]
         {
             let liar = Liar::new(input, room);
-            let admitted = drive(&liar, hatch().admit(Arc::clone(&liar), NOBODY, 1000)).await;
+            let admitted =
+                drive(&liar, websocket_acceptor().admit(Arc::clone(&liar), NOBODY, 1000)).await;
             assert!(admitted.is_none());
         }
     }
@@ -160,10 +168,11 @@ mod websocket {
         ] {
             for room in [0, 300, 1 << 20] {
                 let liar = Liar::new(UPGRADE, 1 << 20);
-                let arriving = drive(&liar, hatch().admit(Arc::clone(&liar), NOBODY, 1000)).await;
+                let accepted =
+                    drive(&liar, websocket_acceptor().admit(Arc::clone(&liar), NOBODY, 1000)).await;
                 liar.input.lock().unwrap().extend_from_slice(frames);
                 *liar.room.lock().unwrap() = room;
-                drive(&liar, serving(arriving.unwrap())).await;
+                drive(&liar, serving(accepted.unwrap())).await;
             }
         }
     }
@@ -171,16 +180,15 @@ mod websocket {
     #[tokio::test(start_paused = true)]
     async fn frames_that_carry_nothing_do_not_hold_the_thread() {
         let liar = Liar::new(UPGRADE, 1 << 20);
-        let arriving = drive(&liar, hatch().admit(Arc::clone(&liar), NOBODY, 1000)).await.unwrap();
-        let mut serving = Box::pin(serving(arriving));
+        let accepted = drive(&liar, websocket_acceptor().admit(Arc::clone(&liar), NOBODY, 1000))
+            .await
+            .unwrap();
+        let mut serving = Box::pin(serving(accepted));
         let mut turns = 0;
         loop {
             liar.calls.store(0, Relaxed);
             // Never more than is read at once is decoded before others have their turn.
-            let mut input = liar.input.lock().unwrap();
-            input.resize(1 << 20, 0);
-            input.chunks_exact_mut(8).for_each(|pong| pong.copy_from_slice(b"\x8a\x82\0\0\0\0xx"));
-            drop(input);
+            *liar.input.lock().unwrap() = b"\x8a\x82\0\0\0\0xx".repeat(1 << 17);
             assert!(poll_fn(|cx| Poll::Ready(serving.as_mut().poll(cx))).await.is_pending());
             turns += 1;
             if turns == 20 {
@@ -193,8 +201,7 @@ mod websocket {
 #[cfg(feature = "testing-tls")]
 mod tls {
     use super::*;
-    use crate::handshake::Entrance;
-    use crate::handshake::tls;
+    use crate::handshake::{ListenerConfig, tls};
     use crate::testing::Certificates;
 
     #[tokio::test(start_paused = true)]
@@ -209,16 +216,26 @@ mod tls {
             (b"PING\r\n", 1 << 20),
         ] {
             let liar = Liar::new(input, room);
-            let entrance = Arc::new(Entrance::default());
-            let arriving =
-                tls::admit(&entrance, Arc::clone(&liar), Arrival::default(), Arc::clone(&config));
-            drive(&liar, serving(arriving)).await;
+            let listener_config = Arc::new(ListenerConfig::default());
+            let accepted = tls::admit(
+                &listener_config,
+                Arc::clone(&liar),
+                Arrival::default(),
+                Arc::clone(&config),
+            );
+            drive(&liar, serving(accepted)).await;
         }
     }
 }
 
 fn future_bytes<F>(
-    _: impl FnOnce(Box<Arriving>, Broker, Arc<Checks>, Stranger, Arc<Workers>) -> F,
+    _: impl FnOnce(
+        Box<AcceptedConnection>,
+        Broker,
+        Arc<AuthChecks>,
+        UnauthenticatedGuard,
+        Arc<Workers>,
+    ) -> F,
 ) -> usize {
     size_of::<F>()
 }

@@ -19,18 +19,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use broker_core::session::client::Arrival;
 use broker_core::{ClientFault, Security};
 
-use crate::conn::{Socket, Transport};
+use crate::transport::{Socket, Transport};
 
 /// What a listener's connections have to pass.
 #[derive(Debug, Default)]
-pub(crate) struct Entrance {
+pub(crate) struct ListenerConfig {
     #[cfg(feature = "tls-core")]
-    pub(crate) tls: tls::Gate,
+    pub(crate) tls: tls::TlsAdmission,
     /// Connections come by a proxy, which says whom it connects for.
     proxy_protocol: AtomicBool,
 }
 
-impl Entrance {
+impl ListenerConfig {
     pub(crate) fn proxy_protocol(&self) -> bool {
         self.proxy_protocol.load(Ordering::Relaxed)
     }
@@ -40,14 +40,18 @@ impl Entrance {
     }
 
     /// Makes of a stream what a session can be opened for.
-    pub(crate) fn admit(self: &Arc<Self>, stream: impl Transport, remote: SocketAddr) -> Arriving {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        stream: impl Transport,
+        remote: SocketAddr,
+    ) -> AcceptedConnection {
         let remote = canonical(remote);
         let arrival = Arrival { remote: Some(remote), ..Arrival::default() };
         #[cfg(feature = "tls-core")]
         if let Some(config) = self.tls.config() {
             return tls::admit(self, stream, arrival, config);
         }
-        Arriving { socket: Arc::new(Socket::new(stream)), arrival, agreement: None }
+        AcceptedConnection { socket: Arc::new(Socket::new(stream)), arrival, handshake: None }
     }
 }
 
@@ -57,21 +61,21 @@ fn canonical(remote: SocketAddr) -> SocketAddr {
 }
 
 /// A connection for which a session can be opened.
-pub(crate) struct Arriving {
+pub(crate) struct AcceptedConnection {
     pub(crate) socket: Arc<Socket>,
     pub(crate) arrival: Arrival,
     /// What has to come about before the session listens.
-    pub(crate) agreement: Option<Box<dyn Agreement>>,
+    pub(crate) handshake: Option<Box<dyn Handshake>>,
 }
 
-/// What [`Agreement`]s take some time for.
-pub(crate) type Soon<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// What [`Handshake`]s take some time for.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What two sides have to agree upon while there is a session already.
-pub(crate) trait Agreement: Send {
+pub(crate) trait Handshake: Send {
     /// Does the client begin by itself? Asked only if INFO has not been sent. If not, it waits for it.
-    fn begins(&mut self) -> Soon<'_, bool>;
+    fn client_begins(&mut self) -> BoxFuture<'_, bool>;
 
     /// Agrees, or does not. `None`: upon going on in the clear.
-    fn agree(&mut self) -> Soon<'_, Result<Option<Security>, ClientFault>>;
+    fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>>;
 }

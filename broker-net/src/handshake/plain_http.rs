@@ -1,14 +1,14 @@
 //! HTTP in the clear where TLS is expected: a request that a person has typed, or a link without an `s`.
 // NATS 2.14: Go's net/http, tlsRecordHeaderLooksLikeHTTP and conn.serve.
 
-/// How much of what came tells that it is HTTP.
+/// The bytes that show whether input is HTTP.
 pub(crate) const HEAD_BYTES: usize = 5;
 
-/// What the client reads.
+/// The answer to the client.
 pub(crate) const ANSWER: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
-/// What the log reads.
+/// The reason for the log.
 pub(crate) const REASON: &str = "client sent an HTTP request to an HTTPS server";
 
 /// Returns true if `head` is the beginning of a request.

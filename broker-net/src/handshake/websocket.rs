@@ -8,20 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::auth::Authenticator;
-use broker_core::carrier::{Carrier, OwnAuthenticator, Websocket, WebsocketEntrance};
 use broker_core::session::client::Arrival;
 #[cfg(feature = "tls-core")]
-use broker_core::session::client::Handshake;
+use broker_core::session::client::HandshakeOrder;
+use broker_core::transport::{ListenerAuthenticator, TransportInfo, Websocket, WebsocketListener};
 #[cfg(feature = "tls-core")]
 use broker_core::{ClientFault, Security};
 use tokio::task::coop::consume_budget;
 
 #[cfg(feature = "tls-core")]
 use super::tls::TlsTransport;
+use super::{AcceptedConnection, canonical};
 #[cfg(feature = "tls-core")]
-use super::{Agreement, Entrance, Soon, plain_http, tls};
-use super::{Arriving, canonical};
-use crate::conn::{Socket, Transport, poll_io, with_buffers};
+use super::{BoxFuture, Handshake, ListenerConfig, plain_http, tls};
+use crate::transport::{Socket, Transport, poll_io, with_buffers};
 use crate::websocket::{
     self, AllowedOrigins, Client, CookieNames, ExtraHeaders, HEAD_BYTES, Refusal, Rules,
     WebSocketTransport,
@@ -106,21 +106,21 @@ impl WebsocketOptions {
 }
 
 /// What connections of a listener for WebSocket have to pass.
-pub(crate) struct Hatch {
+pub(crate) struct WebsocketAcceptor {
     rules: Rules,
     headers: ExtraHeaders,
     timeout: Duration,
     address: SocketAddr,
-    entrance: Arc<WebsocketEntrance>,
+    listener_config: Arc<WebsocketListener>,
     /// The entrance's.
-    authenticator: OwnAuthenticator,
+    authenticator: ListenerAuthenticator,
     /// TLS of its own.
     #[cfg(feature = "tls-core")]
-    below: Arc<Entrance>,
+    below: Arc<ListenerConfig>,
 }
 
-impl Hatch {
-    /// Does it take TLS?
+impl WebsocketAcceptor {
+    /// Returns true if its clients must use TLS.
     pub(crate) fn speaks_tls(&self) -> bool {
         #[cfg(feature = "tls-core")]
         return self.below.tls.config().is_some();
@@ -135,9 +135,9 @@ impl Hatch {
         authenticator: Option<Arc<dyn Authenticator>>,
     ) -> Self {
         let is_tls = options.is_tls();
-        let own = OwnAuthenticator::default();
+        let own = ListenerAuthenticator::default();
         own.set(authenticator);
-        let entrance = WebsocketEntrance {
+        let listener_config = WebsocketListener {
             host: options.host.clone(),
             port: address.port(),
             is_tls,
@@ -157,7 +157,7 @@ impl Hatch {
             headers: options.headers.clone(),
             timeout: options.handshake_timeout,
             address,
-            entrance: Arc::new(entrance),
+            listener_config: Arc::new(listener_config),
             authenticator: own,
             #[cfg(feature = "tls-core")]
             below: Arc::default(),
@@ -169,7 +169,7 @@ impl Hatch {
     }
 
     pub(crate) fn url(&self) -> String {
-        let scheme = if self.entrance.is_tls { "wss" } else { "ws" };
+        let scheme = if self.listener_config.is_tls { "wss" } else { "ws" };
         let Self { address, .. } = self;
         if address.ip().is_unspecified() {
             return format!("{scheme}://127.0.0.1:{}", address.port());
@@ -205,10 +205,10 @@ impl Hatch {
         stream: impl Transport,
         remote: SocketAddr,
         max_payload_bytes: usize,
-    ) -> Option<Arriving> {
+    ) -> Option<AcceptedConnection> {
         let remote = canonical(remote);
         match self.try_admit(stream, remote, max_payload_bytes).await {
-            Ok(arriving) => return Some(arriving),
+            Ok(accepted) => return Some(accepted),
             Err(Failure::Refused(refusal)) => log(remote, &refusal),
             #[cfg(feature = "tls-core")]
             Err(Failure::Insecure) => {}
@@ -222,25 +222,25 @@ impl Hatch {
         stream: impl Transport,
         remote: SocketAddr,
         max_payload_bytes: usize,
-    ) -> Result<Arriving, Failure> {
+    ) -> Result<AcceptedConnection, Failure> {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let mut arrival = Arrival { remote: Some(remote), ..Arrival::default() };
         #[cfg(feature = "tls-core")]
         if let Some(config) = self.below.tls.config() {
             arrival.is_mapped = config.maps();
-            arrival.handshake = Handshake::BeforeInfo;
+            arrival.handshake = HandshakeOrder::BeforeInfo;
             let socket = Arc::new(Socket::new(TlsTransport::new(stream)));
             let securing = secure(&self.below, &socket, config, remote, deadline);
             let security = securing.await.ok_or(Failure::Insecure)?;
-            let agreement: Box<dyn Agreement> = Box::new(Agreed(Some(security)));
+            let handshake: Box<dyn Handshake> = Box::new(Agreed(Some(security)));
             let (socket, websocket) =
                 self.upgrade_until(deadline, socket, max_payload_bytes).await?;
-            arrival.carrier = Carrier::Websocket(Arc::new(websocket));
-            return Ok(Arriving { socket, arrival, agreement: Some(agreement) });
+            arrival.transport = TransportInfo::Websocket(Arc::new(websocket));
+            return Ok(AcceptedConnection { socket, arrival, handshake: Some(handshake) });
         }
         let (socket, websocket) = self.upgrade_until(deadline, stream, max_payload_bytes).await?;
-        arrival.carrier = Carrier::Websocket(Arc::new(websocket));
-        Ok(Arriving { socket, arrival, agreement: None })
+        arrival.transport = TransportInfo::Websocket(Arc::new(websocket));
+        Ok(AcceptedConnection { socket, arrival, handshake: None })
     }
 
     async fn upgrade_until<T: Transport>(
@@ -274,7 +274,7 @@ impl Hatch {
         let websocket = Websocket {
             cookies: client.cookies,
             forwarded_for: client.forwarded_for,
-            entrance: Arc::clone(&self.entrance),
+            listener: Arc::clone(&self.listener_config),
         };
         Ok((Arc::new(socket), websocket))
     }
@@ -354,7 +354,7 @@ fn log(remote: SocketAddr, refusal: &Refusal) {
 /// Shakes hands, or logs why not. A client that sends HTTP in the clear is told so.
 #[cfg(feature = "tls-core")]
 async fn secure<T: Transport>(
-    below: &Arc<Entrance>,
+    below: &Arc<ListenerConfig>,
     socket: &Arc<Socket<TlsTransport<T>>>,
     config: Arc<crate::TlsConfig>,
     remote: SocketAddr,
@@ -411,19 +411,19 @@ fn log_tls(remote: SocketAddr, fault: &ClientFault) {
 struct Agreed(Option<Security>);
 
 #[cfg(feature = "tls-core")]
-impl Agreement for Agreed {
-    fn begins(&mut self) -> Soon<'_, bool> {
+impl Handshake for Agreed {
+    fn client_begins(&mut self) -> BoxFuture<'_, bool> {
         Box::pin(async { true })
     }
 
-    fn agree(&mut self) -> Soon<'_, Result<Option<Security>, ClientFault>> {
+    fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>> {
         let security = self.0.take();
         Box::pin(async { Ok(security) })
     }
 }
 
-impl fmt::Debug for Hatch {
+impl fmt::Debug for WebsocketAcceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hatch").field("entrance", &self.entrance).finish_non_exhaustive()
+        f.debug_struct("Hatch").field("entrance", &self.listener_config).finish_non_exhaustive()
     }
 }

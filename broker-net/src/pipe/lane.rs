@@ -1,17 +1,17 @@
-//! Bytes one way, in order, as many as may wait.
+//! One direction of a pipe: a bounded queue of bytes.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// What a lane keeps while nothing waits in it.
+/// The capacity that an empty lane keeps.
 const KEPT_CAPACITY_BYTES: usize = 4 << 10;
 
-/// One way.
+/// One direction of a pipe.
 ///
-/// Whoever waits has left its waker under the same lock under which it saw that it must wait; so nobody
-/// can be forgotten.
+/// A waiting side registers its waker under the lock under which it saw that it must wait, so that no
+/// wake-up is lost.
 #[derive(Debug)]
 pub(super) struct Lane(Mutex<State>);
 
@@ -19,9 +19,9 @@ pub(super) struct Lane(Mutex<State>);
 struct State {
     bytes: VecDeque<u8>,
     bound: usize,
-    /// Nothing more comes.
+    /// The writer is closed.
     is_finished: bool,
-    /// Nobody reads any more.
+    /// The reader is closed.
     is_abandoned: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -71,7 +71,7 @@ impl Lane {
         if state.bytes.is_empty() && state.bytes.capacity() > KEPT_CAPACITY_BYTES {
             state.bytes = VecDeque::new();
         }
-        // A writer that waits is worth waking for more than a few bytes.
+        // A waiting writer is not woken for a few bytes.
         let writer = if state.bytes.len() <= state.bound / 2 { state.writer.take() } else { None };
         drop(state);
         wake(writer);
@@ -100,7 +100,7 @@ impl Lane {
         Ok(written)
     }
 
-    /// More may wait from now on.
+    /// Raises the bound.
     pub(super) fn widen(&self, bound: usize) {
         let mut state = self.lock();
         if state.bound < bound {
@@ -111,7 +111,7 @@ impl Lane {
         }
     }
 
-    /// The writer is done: the reader reads what is there, and then the end.
+    /// Closes the writer: the reader gets the bytes in the queue, and then the end.
     pub(super) fn finish(&self) {
         let mut state = self.lock();
         state.is_finished = true;
@@ -121,7 +121,7 @@ impl Lane {
         wake(wakers.1);
     }
 
-    /// The reader is gone.
+    /// Closes the reader.
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         state.is_abandoned = true;
@@ -136,7 +136,7 @@ impl Lane {
         self.lock().bytes.capacity()
     }
 
-    /// What it guards is whole between any two statements that can panic.
+    /// The guarded state is consistent between any two statements that can panic.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,7 +155,7 @@ fn leave(place: &mut Option<Waker>, cx: &Context<'_>) {
     }
 }
 
-/// Never under the lock: who is woken may run at once.
+/// Called without the lock: the woken task may run at once.
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();

@@ -11,24 +11,24 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::conn::Transport;
+use crate::transport::Transport;
 use lane::Lane;
 
-/// How much waits for a client that has shown who it is, or for the server to read it.
+/// The bytes that wait in each direction, for an authenticated client.
 const BOUND_BYTES: usize = 64 << 10;
 
-/// How much waits of a stranger.
+/// The bytes that wait from an unauthenticated client.
 const STRANGER_BOUND_BYTES: usize = 8 << 10;
 
 /// What [`Server::connect`](crate::Server::connect) returns: a connection without a socket.
 ///
-/// Bytes that are written and not read yet are bounded, so that either side waits for the other as it
-/// would with a socket. Dropping it closes the connection.
+/// Bytes in flight are bounded, so that each side waits for the other as with a socket. Dropping it
+/// closes the connection.
 ///
 /// # Cancel safety
 ///
-/// Reading and writing are cancel safe, as with a socket: what was not reported as written was not
-/// written, and what was not returned can still be read.
+/// Reading and writing are cancel safe, as with a socket: bytes that were not reported as written were
+/// not written, and bytes that were not returned can still be read.
 #[derive(Debug)]
 pub struct LocalStream {
     lanes: Arc<Lanes>,
@@ -46,7 +46,7 @@ struct Lanes {
     to_client: Lane,
 }
 
-/// Two ends.
+/// Creates both ends.
 pub(crate) fn pipe() -> (LocalStream, LocalTransport) {
     let lanes = Arc::new(Lanes {
         to_server: Lane::new(STRANGER_BOUND_BYTES),
@@ -65,7 +65,7 @@ impl Transport for LocalTransport {
     }
 
     fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
-        // A session lends more room to a client that has shown who it is.
+        // The bound is raised once the client has authenticated.
         if room.len() > STRANGER_BOUND_BYTES {
             self.lanes.to_server.widen(BOUND_BYTES);
         }

@@ -1,8 +1,8 @@
-//! What stands at the beginning of a connection, without I/O.
+//! The PROXY header at the begin of a connection, without I/O.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Seeing so many bytes is always enough.
+/// The number of bytes that is always enough to decide.
 pub const PEEK_BYTES: usize = V1_LINE_BYTES;
 
 const V1_PREFIX: &[u8] = b"PROXY ";
@@ -12,42 +12,42 @@ const V1_LINE_BYTES: usize = 107;
 
 const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Signature, version and command, family and protocol, length of what follows.
+/// The fixed part: signature, version and command, family and protocol, length of the rest.
 const V2_HEAD_BYTES: usize = 16;
 
-/// What tells a header from everything else.
-// NATS 2.14: client_proxyproto.go: the first six bytes decide; what is no header is served as it is.
+/// The bytes that distinguish a header from other input.
+// NATS 2.14: client_proxyproto.go: the first six bytes decide; connections without a header are served.
 const TELLING_BYTES: usize = 6;
 
-/// What stands at the beginning.
+/// The begin of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Found {
-    /// Something else: the client itself.
+    /// No header: the client's own input.
     Nothing,
     /// A header.
     Header {
-        /// Its bytes. They may be more than were seen.
+        /// Its length in bytes. It may be more than was seen.
         used: usize,
-        /// Whom the proxy connects for; `None` if for itself, to see whether we are there.
+        /// The address of the client; `None` if the proxy connects for itself, as in health checks.
         source: Option<SocketAddr>,
     },
 }
 
-/// It begins like a header and is none that we understand.
-// NATS 2.14: the texts are what operators find in their logs.
+/// A malformed header.
+// NATS 2.14: the same texts in the log.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// There is no end to it.
+    /// It does not end.
     #[error("invalid PROXY protocol header: v1 line too long")]
     LineTooLong,
-    /// Too few words, or too many.
+    /// The number of words is wrong.
     #[error("invalid PROXY protocol header: invalid v1 format")]
     Words,
-    /// A word that should be an address.
+    /// An invalid address.
     #[error("invalid PROXY protocol header: invalid address")]
     Address,
-    /// A word that should be a port.
+    /// An invalid port.
     #[error("invalid PROXY protocol header: invalid {0} port")]
     Port(&'static str),
     /// Neither TCP4 nor TCP6.
@@ -56,27 +56,27 @@ pub enum Fault {
     /// Addresses of the other family.
     #[error("invalid PROXY protocol header: {0}")]
     Mixed(&'static str),
-    /// It begins like version 2, and then does not.
+    /// The signature of version 2 is incomplete.
     #[error("invalid PROXY protocol header: invalid signature")]
     Signature,
-    /// A version that does not exist.
+    /// An unknown version.
     #[error("invalid PROXY protocol header: invalid version 0x{0:02x}")]
     Version(u8),
-    /// A command that does not exist.
+    /// An unknown command.
     #[error("unknown PROXY protocol command: 0x{0:02x}")]
     Command(u8),
-    /// Something else than a stream.
+    /// Not a stream.
     #[error("unsupported PROXY protocol feature: only STREAM protocol supported")]
     NoStream,
     /// Neither IPv4 nor IPv6.
     #[error("unsupported PROXY protocol feature: unsupported address family 0x{0:02x}")]
     Family(u8),
-    /// It says that it ends before its addresses do.
+    /// It ends before its addresses do.
     #[error("{0} address data too short: {1} bytes")]
     TooShort(&'static str, u16),
 }
 
-/// Says what the first bytes of a connection are, once there are enough of them to tell.
+/// Decides what the first bytes of a connection are; `None` if there are too few.
 ///
 /// ```
 /// use broker_net::proxy::{Found, parse};
@@ -91,7 +91,7 @@ pub enum Fault {
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// [`Fault`] if the header is malformed.
 pub fn parse(bytes: &[u8]) -> Result<Option<Found>, Fault> {
     let telling = &bytes[..bytes.len().min(TELLING_BYTES)];
     let is_known = V1_PREFIX.starts_with(telling) || V2_SIGNATURE.starts_with(telling);
@@ -110,7 +110,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<Found>, Fault> {
         let is_endless = seen.len() == V1_LINE_BYTES;
         return if is_endless { Err(Fault::LineTooLong) } else { Ok(None) };
     };
-    // What is no text has no address in it either.
+    // Bytes that are no text contain no address either.
     let line = std::str::from_utf8(&seen[V1_PREFIX.len()..end]).map_err(|_| Fault::Words)?;
     let words: Vec<&str> = line.split_whitespace().collect();
     let found = |source| Ok(Some(Found::Header { used: end + 2, source }));
@@ -226,7 +226,7 @@ mod tests {
     fn a_binary_header_says_it_in_fewer_bytes() {
         let four = [192, 0, 2, 1, 10, 0, 0, 1, 0x30, 0x39, 0x10, 0x7e];
         assert_eq!(parse(&v2(0x21, 0x11, &four, 12)), header(28, Some("192.0.2.1:12345")));
-        // What follows the addresses is passed over, whether it is there yet or not.
+        // The part behind the addresses is skipped, received or not.
         assert_eq!(parse(&v2(0x21, 0x11, &four, 65535)), header(65551, Some("192.0.2.1:12345")));
         let mut six = [0; 36];
         six[15] = 1;
@@ -294,8 +294,8 @@ mod tests {
         fn what_the_beginning_says_more_bytes_do_not_unsay(bytes in any_start()) {
             let whole = parse(&bytes);
             for end in 0..bytes.len() {
-                let part = parse(&bytes[..end]);
-                prop_assert!(part == Ok(None) || part == whole, "{:?} then {:?}", part, whole);
+                let half_close = parse(&bytes[..end]);
+                prop_assert!(half_close == Ok(None) || half_close == whole, "{:?} then {:?}", half_close, whole);
             }
             if bytes.len() >= PEEK_BYTES {
                 prop_assert!(whole != Ok(None));

@@ -1,4 +1,4 @@
-//! The PROXY protocol, by which a load balancer says whom it connects for: versions 1 and 2.
+//! The PROXY protocol, versions 1 and 2, by which a load balancer reports the address of the client.
 
 mod header;
 mod read;

@@ -1,4 +1,4 @@
-//! Reading the header off a connection, and not a byte more.
+//! Reads the header of a connection, and not a byte more.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::header::{Fault, Found, PEEK_BYTES, parse};
 
-/// There is no header to be had.
+/// Reasons why a header could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error(transparent)]
@@ -21,9 +21,9 @@ pub(crate) enum ReadError {
     Io(#[from] io::Error),
 }
 
-/// Takes the header off, if there is one. Returns whom the proxy connects for.
+/// Removes the header, if there is one. Returns the address of the client.
 ///
-/// What is behind the header, and what is none, is left to be read.
+/// Bytes behind the header, and input without a header, are left to be read.
 pub(crate) async fn read(
     stream: &TcpStream,
     within: Duration,
@@ -41,9 +41,9 @@ async fn read_patiently(stream: &TcpStream) -> Result<Option<SocketAddr>, ReadEr
     }
 }
 
-/// Looks until there is enough to tell.
+/// Peeks until there are enough bytes to decide.
 async fn look(stream: &TcpStream) -> Result<Found, ReadError> {
-    // Looking without waiting is what the standard library's stream can do, of which this is another
+    // Peeking without blocking takes the stream of the standard library, of which this is another
     // handle.
     let looking = std::net::TcpStream::from(SockRef::from(stream).try_clone()?);
     loop {
@@ -53,7 +53,7 @@ async fn look(stream: &TcpStream) -> Result<Found, ReadError> {
             let mut bytes = [0; PEEK_BYTES];
             let len = looking.peek(&mut bytes)?;
             parsed = parse(&bytes[..len]);
-            // With too little, only what comes next makes it readable again.
+            // With too few bytes, only further ones make it readable again.
             if parsed == Ok(None) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         if let Some(found) = parsed? {

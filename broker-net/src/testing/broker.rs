@@ -17,16 +17,17 @@ use tokio::sync::oneshot;
 
 use super::builder::TestBrokerBuilder;
 use super::fault::{Disturbance, Fault};
-use super::gate::Gate;
-use super::home::OwnThread;
 use super::kit::Kit;
+use super::own_thread::OwnThread;
 use super::tap::Tap;
 use super::wait::Wait;
 use crate::apply::{ApplyError, Report};
-use crate::lame_duck::LameDuck;
-use crate::outlook::Outlook;
+use crate::options::ServerOptions;
+use crate::phase::LameDuck;
 use crate::pipe::LocalStream;
-use crate::server::{Authenticators, BindError, ServerOptions};
+use crate::server::{Authenticators, BindError};
+use crate::stall::Gate;
+use crate::status::ServerStatus;
 
 /// For how long nothing must happen for the broker to be idle.
 const IDLE: Duration = Duration::from_millis(20);
@@ -150,15 +151,15 @@ impl TestBroker {
         self.kit.broker().unwrap_or_else(|| panic!("the broker is restarting, or could not be"))
     }
 
-    /// What is seen of it as a server: see [`Server::outlook`](crate::Server::outlook). It belongs to this
+    /// What is seen of it as a server: see [`Server::status`](crate::Server::status). It belongs to this
     /// run of the broker.
     ///
     /// # Panics
     ///
     /// While it [restarts](Self::restart).
-    pub fn outlook(&self) -> Outlook {
+    pub fn status(&self) -> ServerStatus {
         let server = self.kit.server();
-        server.unwrap_or_else(|| panic!("the broker is restarting, or could not be")).outlook()
+        server.unwrap_or_else(|| panic!("the broker is restarting, or could not be")).status()
     }
 
     /// Counts, added up now.
@@ -183,7 +184,7 @@ impl TestBroker {
     /// ```
     pub fn id_of(&self, name: &str) -> Option<u64> {
         let mut connections = self.connections();
-        connections.retain(|connection| *connection.profile.name == *name);
+        connections.retain(|connection| *connection.client_info.name == *name);
         connections.last().map(|connection| connection.id)
     }
 
@@ -351,7 +352,7 @@ impl TestBroker {
     /// Cuts all connections, as [`Self::cut`] does.
     pub fn cut_all(&self) {
         let broker = self.broker();
-        let order = broker.order_of_leaving();
+        let order = broker.lame_duck_order();
         for id in order.others.into_iter().chain(order.services) {
             broker.kick(id);
         }
@@ -406,7 +407,7 @@ impl TestBroker {
 
     /// Turns the next `count` connections away that log in, whatever they show.
     pub fn fail_authentication(&self, count: usize) {
-        self.kit.door.turn_away(count);
+        self.kit.acceptor.turn_away(count);
     }
 
     /// Tells a connection of an error: `-ERR 'text'`. It is only told: to end it is
@@ -573,10 +574,10 @@ impl TestBroker {
     /// Does something where the server lives; none if it has panicked or is gone.
     async fn there<T: Send + 'static>(
         &self,
-        work: impl Future<Output = T> + Send + 'static,
+        scratch: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         let (done, is_done) = oneshot::channel();
-        self.kit.spawn(async move { drop(done.send(work.await)) });
+        self.kit.spawn(async move { drop(done.send(scratch.await)) });
         is_done.await.ok()
     }
 }

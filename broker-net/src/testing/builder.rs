@@ -9,9 +9,10 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::block_on;
 use super::broker::TestBroker;
-use super::home::OwnThread;
-use super::kit::{Deciders, Kit};
-use crate::server::{BindError, ServerOptions};
+use super::kit::{AuthConfig, Kit};
+use super::own_thread::OwnThread;
+use crate::options::ServerOptions;
+use crate::server::BindError;
 
 /// How many lines of the protocol are kept.
 const LINES: usize = 200;
@@ -42,7 +43,7 @@ const LINES: usize = 200;
 pub struct TestBrokerBuilder {
     options: ServerOptions,
     users: Vec<User>,
-    deciders: Deciders,
+    auth_config: AuthConfig,
     lines: usize,
     has_own_thread: bool,
 }
@@ -52,7 +53,7 @@ impl Default for TestBrokerBuilder {
         Self {
             options: ServerOptions::default(),
             users: Vec::new(),
-            deciders: Deciders::default(),
+            auth_config: AuthConfig::default(),
             lines: LINES,
             has_own_thread: false,
         }
@@ -177,14 +178,14 @@ impl TestBrokerBuilder {
 
     /// Has somebody else decide who comes in.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
-        self.deciders.all = Some(Arc::new(authenticator));
+        self.auth_config.all = Some(Arc::new(authenticator));
         self
     }
 
     /// Has somebody else decide who comes in by WebSocket, if others do than for the rest.
     #[cfg(feature = "websocket")]
     pub fn websocket_authenticator(mut self, authenticator: impl Authenticator) -> Self {
-        self.deciders.websocket = Some(Arc::new(authenticator));
+        self.auth_config.websocket = Some(Arc::new(authenticator));
         self
     }
 
@@ -228,8 +229,8 @@ impl TestBrokerBuilder {
         }
         let is_single = Handle::try_current()
             .is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::CurrentThread);
-        let Self { options, deciders, lines, .. } = self;
-        let kit = Kit::start(options, deciders, lines).await?;
+        let Self { options, auth_config, lines, .. } = self;
+        let kit = Kit::start(options, auth_config, lines).await?;
         Ok(TestBroker::new(kit, None, is_single))
     }
 
@@ -244,8 +245,8 @@ impl TestBrokerBuilder {
     }
 
     async fn start_on_own_thread(self) -> Result<TestBroker, StartError> {
-        let Self { options, deciders, lines, .. } = self;
-        let start = move || async move { Ok(Kit::start(options, deciders, lines).await?) };
+        let Self { options, auth_config, lines, .. } = self;
+        let start = move || async move { Ok(Kit::start(options, auth_config, lines).await?) };
         let (thread, started) = OwnThread::start(start).map_err(StartError::Thread)?;
         let gone = || StartError::Thread(io::Error::other("it ended before it began"));
         let kit = started.await.map_err(|_| gone())??;
@@ -256,11 +257,11 @@ impl TestBrokerBuilder {
         if self.users.is_empty() {
             return Ok(());
         }
-        if self.deciders.all.is_some() {
+        if self.auth_config.all.is_some() {
             return Err(StartError::TwoAuthenticators);
         }
         let users = Users::builder().users(self.users.drain(..)).build()?;
-        self.deciders.all = Some(Arc::new(users));
+        self.auth_config.all = Some(Arc::new(users));
         Ok(())
     }
 }

@@ -146,7 +146,7 @@ impl Rule {
     }
 
     /// What it does to a message; none if nothing.
-    pub(super) fn judge(&mut self, message: &Passing<'_>, lots: &mut Lots) -> Option<Verdict> {
+    pub(super) fn judge(&mut self, message: &Passing<'_>, lots: &mut Dice) -> Option<Verdict> {
         let Fault { kind, probability, after, times, from } = &self.fault;
         let is_meant = message.matches(&self.filter)
             && from.is_none_or(|id| message.is_from_connection() && message.from() == id);
@@ -181,9 +181,9 @@ impl Rule {
 }
 
 /// Lots by a seed: splitmix64.
-pub(super) struct Lots(pub(super) u64);
+pub(super) struct Dice(pub(super) u64);
 
-impl Lots {
+impl Dice {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -210,14 +210,14 @@ mod tests {
     #[test]
     fn lots_fall_as_often_as_they_should_and_by_their_seed() {
         let draw = |seed| {
-            let mut lots = Lots(seed);
+            let mut lots = Dice(seed);
             (0..10_000).map(|_| lots.draw(0.3)).collect::<Vec<_>>()
         };
         let drawn = draw(1).iter().filter(|lot| **lot).count();
         assert!((2_800..3_200).contains(&drawn), "{drawn}");
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
-        let mut lots = Lots(3);
+        let mut lots = Dice(3);
         assert!((0..1_000).all(|_| lots.draw(1.0)));
         assert!(!(0..1_000).any(|_| lots.draw(0.0)));
     }

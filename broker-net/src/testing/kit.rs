@@ -11,19 +11,20 @@ use broker_core::auth::{Authenticator, NoAuth};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::door::{Door, Doorkeeper};
-use super::gate::Gates;
+use super::authenticator::{AuthFailures, FailingAuthenticator};
 use super::watcher::{Watcher, Watching};
 use crate::apply::{ApplyError, Report};
-use crate::server::{Authenticators, BindError, Server, ServerBuilder, ServerOptions};
+use crate::options::ServerOptions;
+use crate::server::{Authenticators, BindError, Server, ServerBuilder};
+use crate::stall::StallGates;
 
 /// See the module.
 pub(super) struct Kit {
     /// Where the server lives.
     pub(super) runtime: Handle,
     pub(super) watcher: Arc<Watcher>,
-    pub(super) door: Arc<Door>,
-    pub(super) gates: Arc<Gates>,
+    pub(super) acceptor: Arc<AuthFailures>,
+    pub(super) gates: Arc<StallGates>,
     state: Mutex<State>,
     began: tokio::time::Instant,
     /// By how much its clock was moved, in nanoseconds.
@@ -36,7 +37,7 @@ struct State {
     is_over: bool,
     /// As they are now, with the ports that were chosen.
     options: ServerOptions,
-    deciders: Deciders,
+    auth_config: AuthConfig,
     address: SocketAddr,
     url: String,
     /// What is done in the meantime; ends with the test broker.
@@ -51,7 +52,7 @@ impl fmt::Debug for Kit {
 
 /// Who decides who comes in.
 #[derive(Clone, Default)]
-pub(super) struct Deciders {
+pub(super) struct AuthConfig {
     /// None: everybody does.
     pub(super) all: Option<Arc<dyn Authenticator>>,
     /// Of those who come by WebSocket; none: who decides for all.
@@ -59,7 +60,7 @@ pub(super) struct Deciders {
     pub(super) websocket: Option<Arc<dyn Authenticator>>,
 }
 
-impl Deciders {
+impl AuthConfig {
     fn follow(&mut self, next: Authenticators) {
         self.all = Some(next.all);
         #[cfg(feature = "websocket")]
@@ -72,19 +73,22 @@ impl Deciders {
 /// Binds a server that is watched from the first connection on.
 async fn bind(
     options: ServerOptions,
-    deciders: &Deciders,
-    door: &Arc<Door>,
-    gates: &Arc<Gates>,
+    auth_config: &AuthConfig,
+    acceptor: &Arc<AuthFailures>,
+    gates: &Arc<StallGates>,
     watcher: &Arc<Watcher>,
 ) -> Result<Server, BindError> {
-    let guarded = |behind: Arc<dyn Authenticator>| Doorkeeper { door: Arc::clone(door), behind };
-    let all = deciders.all.clone().unwrap_or_else(|| Arc::new(NoAuth));
+    let guarded = |behind: Arc<dyn Authenticator>| FailingAuthenticator {
+        acceptor: Arc::clone(acceptor),
+        behind,
+    };
+    let all = auth_config.all.clone().unwrap_or_else(|| Arc::new(NoAuth));
     let builder = ServerBuilder::default()
         .options(options)
         .authenticator(guarded(all))
         .gates(Arc::clone(gates));
     #[cfg(feature = "websocket")]
-    let builder = match &deciders.websocket {
+    let builder = match &auth_config.websocket {
         Some(websocket) => builder.websocket_authenticator(guarded(Arc::clone(websocket))),
         None => builder,
     };
@@ -97,26 +101,26 @@ impl Kit {
     /// Starts in the runtime that polls it.
     pub(super) async fn start(
         options: ServerOptions,
-        deciders: Deciders,
+        auth_config: AuthConfig,
         lines: usize,
     ) -> Result<Arc<Self>, BindError> {
         let watcher = Arc::new(Watcher::new(lines, options.broker.seed));
-        let door = Arc::new(Door::default());
+        let acceptor = Arc::new(AuthFailures::default());
         let gates = Arc::default();
-        let server = bind(options, &deciders, &door, &gates, &watcher).await?;
+        let server = bind(options, &auth_config, &acceptor, &gates, &watcher).await?;
         let state = State {
             options: server.options(),
             address: server.local_addr(),
             url: server.url(),
             server: Some(Arc::new(server)),
             is_over: false,
-            deciders,
+            auth_config,
             tasks: JoinSet::new(),
         };
         let kit = Arc::new(Self {
             runtime: Handle::current(),
             watcher,
-            door,
+            acceptor,
             gates,
             state: Mutex::new(state),
             began: tokio::time::Instant::now(),
@@ -159,11 +163,11 @@ impl Kit {
     }
 
     /// Does something where the server lives, until the test broker is gone.
-    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, scratch: impl Future<Output = ()> + Send + 'static) {
         let mut state = self.state();
         if !state.is_over {
             while state.tasks.try_join_next().is_some() {}
-            state.tasks.spawn_on(work, &self.runtime);
+            state.tasks.spawn_on(scratch, &self.runtime);
         }
     }
 
@@ -174,7 +178,7 @@ impl Kit {
         next: Option<ServerOptions>,
         authenticators: Option<Authenticators>,
     ) -> Result<(), BindError> {
-        let (server, mut options, deciders) = {
+        let (server, mut options, auth_config) = {
             let mut state = self.state();
             let Some(server) = state.server.take() else { return Ok(()) };
             if let Some(next) = next {
@@ -182,15 +186,16 @@ impl Kit {
                 state.options.keep_ports_of(&before);
             }
             if let Some(next) = authenticators {
-                state.deciders.follow(next);
+                state.auth_config.follow(next);
             }
-            (server, state.options.clone(), state.deciders.clone())
+            (server, state.options.clone(), state.auth_config.clone())
         };
         server.end_at_once().await;
         drop(server);
         // Another run, another id.
         options.broker.seed = options.broker.seed.wrapping_add(1);
-        let server = bind(options, &deciders, &self.door, &self.gates, &self.watcher).await?;
+        let server =
+            bind(options, &auth_config, &self.acceptor, &self.gates, &self.watcher).await?;
         let mut state = self.state();
         if !state.is_over {
             state.options = server.options();
@@ -207,7 +212,7 @@ impl Kit {
         authenticators: Option<Authenticators>,
     ) -> Result<Report, ApplyError> {
         let keeper = |behind| {
-            let keeper = Doorkeeper { door: Arc::clone(&self.door), behind };
+            let keeper = FailingAuthenticator { acceptor: Arc::clone(&self.acceptor), behind };
             Arc::new(keeper) as Arc<dyn Authenticator>
         };
         let keepers = authenticators.clone().map(|next| Authenticators {
@@ -218,7 +223,7 @@ impl Kit {
         let mut state = self.state();
         state.options = server.options();
         if let Some(next) = authenticators {
-            state.deciders.follow(next);
+            state.auth_config.follow(next);
         }
         Ok(report)
     }

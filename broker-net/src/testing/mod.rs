@@ -38,17 +38,16 @@
 //! What waits in vain panics, and says what did happen. A broker that is dropped by a panic prints the
 //! last lines that its clients said and were told. No logger is needed for it, and none is installed.
 
+mod authenticator;
 mod block_on;
 mod broker;
 mod builder;
 #[cfg(feature = "testing-tls")]
 mod certificates;
-mod door;
 mod fault;
-pub(crate) mod gate;
-mod home;
 mod kit;
 mod lines;
+mod own_thread;
 mod tap;
 mod wait;
 mod watcher;
@@ -62,10 +61,10 @@ pub use fault::{Disturbance, Fault};
 pub use tap::{Tap, Tapped};
 pub use wait::Wait;
 
-/// How often a turn of a connection has ended on this thread because something was ready to be read or
+/// Returns how many turns of connections have ended on this thread because something was ready to be read or
 /// written, and was not: never, if every transport means what it says.
 pub fn false_readiness() -> u64 {
-    crate::conn::false_readiness()
+    crate::transport::false_readiness()
 }
 
 pub use broker_core::auth::{

@@ -8,7 +8,7 @@ use broker_core::SubjectFilter;
 use broker_core::probe::{Fate, Passing, Probe};
 use tokio::sync::Notify;
 
-use super::fault::{Counts, Disturbance, Fault, Lots, Rule, Verdict};
+use super::fault::{Counts, Dice, Disturbance, Fault, Rule, Verdict};
 use super::kit::Kit;
 use super::lines::Lines;
 use super::tap::{Recorded, Tapped};
@@ -27,7 +27,7 @@ pub(super) struct Watcher {
 struct State {
     taps: Vec<Weak<Recorded>>,
     rules: Vec<Rule>,
-    lots: Lots,
+    lots: Dice,
     /// Messages that are late.
     late: usize,
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Watcher {
 impl Watcher {
     pub(super) fn new(lines: usize, seed: u64) -> Self {
         let began = Instant::now();
-        let state = State { taps: Vec::new(), rules: Vec::new(), lots: Lots(seed), late: 0 };
+        let state = State { taps: Vec::new(), rules: Vec::new(), lots: Dice(seed), late: 0 };
         Self {
             began,
             lines: Lines::new(lines, began),

@@ -1,32 +1,32 @@
-//! Close frames: what the last word of either side says.
+//! Close frames.
 
 use broker_core::CloseReason;
 
 use super::fault::Fault;
 use super::frame::{CONTROL_PAYLOAD_BYTES, Head, Opcode};
 
-/// A close frame of ours.
+/// A close frame of the server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CloseFrame {
-    /// The status, as RFC 6455 numbers them; none says nothing.
+    /// The status of RFC 6455; `None` for an empty frame.
     pub status: Option<u16>,
-    /// Why, for the log of whoever reads it.
+    /// The reason, as text for the log of the client.
     pub text: String,
 }
 
 impl CloseFrame {
-    /// Says why the server goes.
+    /// Makes the close frame for a close reason.
     // NATS 2.14: websocket.go wsEnqueueCloseMessage.
     pub fn for_reason(reason: CloseReason) -> Self {
         Self { status: Some(status_of(reason)), text: reason.to_string() }
     }
 
-    /// Says what the peer did wrong.
+    /// Makes the close frame for a fault of the peer.
     pub fn for_fault(fault: &Fault) -> Self {
         Self { status: Some(1002), text: fault.to_string() }
     }
 
-    /// Appends it as it is sent. A text that does not fit ends in dots.
+    /// Appends the payload. A text that does not fit ends in dots.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let Some(status) = self.status else {
             out.extend_from_slice(Head::last(Opcode::Close, 0).as_bytes());
@@ -46,7 +46,7 @@ impl CloseFrame {
     }
 }
 
-/// The status of a close frame by which the server says why it cuts a client.
+/// Returns the status for a close reason.
 // NATS 2.14: websocket.go wsEnqueueCloseMessage.
 pub fn status_of(reason: CloseReason) -> u16 {
     use CloseReason as Reason;
@@ -68,7 +68,7 @@ pub fn status_of(reason: CloseReason) -> u16 {
     }
 }
 
-/// What to answer to a close frame with this payload.
+/// Returns the answer to a close frame with this payload.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub fn answer_to_close(payload: &[u8]) -> Result<CloseFrame, Fault> {
     })
 }
 
-/// Some numbers only stand for what happened without a close frame, others for nothing yet.
+/// Some statuses stand for closes without a frame, others are not assigned.
 fn may_be_sent(status: u16) -> bool {
     matches!(status, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

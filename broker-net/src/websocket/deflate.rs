@@ -1,8 +1,8 @@
-//! Writing compressed messages.
+//! Compression of messages.
 
 use flate2::{Compress, Compression, FlushCompress};
 
-/// What flushing ends with, and permessage-deflate leaves out.
+/// The end of a flush, which permessage-deflate omits.
 const TAIL_BYTES: usize = 4;
 
 /// Compresses messages, each by itself. It holds some 300 KB: one for each thread is enough.
@@ -25,7 +25,7 @@ impl Deflate {
         Self { state: Compress::new(Compression::fast(), false), out: Vec::new() }
     }
 
-    /// The pieces as one compressed message, in which nothing refers further back than 2 to the power of
+    /// Compresses the pieces into one message, without references further back than 2 to the power of
     /// `window_bits` bytes.
     pub fn message<'a>(
         &mut self,
@@ -37,12 +37,12 @@ impl Deflate {
         let mut window = Window::new(window_bits);
         for mut piece in pieces {
             while !piece.is_empty() {
-                let (part, rest) = piece.split_at(window.left.min(piece.len()));
+                let (half_close, rest) = piece.split_at(window.left.min(piece.len()));
                 piece = rest;
-                self.feed(part, FlushCompress::None);
-                window.left -= part.len();
+                self.feed(half_close, FlushCompress::None);
+                window.left -= half_close.len();
                 if window.left == 0 {
-                    // It forgets what was before.
+                    // The compressor starts anew.
                     self.feed(&[], FlushCompress::Full);
                     window = Window::new(window_bits);
                 }
@@ -59,7 +59,7 @@ impl Deflate {
                 self.out.reserve(piece.len().max(4 << 10));
             }
             let before = self.state.total_in();
-            // It fails only by a parameter that makes no sense.
+            // It fails only with invalid parameters.
             if self.state.compress_vec(piece, &mut self.out, flush).is_err() {
                 return;
             }
@@ -71,7 +71,7 @@ impl Deflate {
     }
 }
 
-/// What can still be written without referring too far back.
+/// The input that can still be compressed without references too far back.
 struct Window {
     left: usize,
 }

@@ -1,6 +1,6 @@
-//! What a peer can do wrong in its frames.
+//! Faults of WebSocket peers.
 
-/// A peer broke the protocol of frames. It prints as the peer is told in a close frame.
+/// A violation of the frame protocol. It prints as the text of the close frame.
 // NATS 2.14: websocket.go wsReadLoop, wsHandleControlFrame; the texts are what clients log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -36,7 +36,7 @@ pub enum Fault {
     #[error("invalid 64-bit payload length")]
     LengthOverflow,
     /// A length in more bytes than it needs, which RFC 6455 forbids.
-    // NATS 2.14 takes it; no client that we know writes it.
+    // NATS 2.14 accepts it; no known client sends it.
     #[error("payload length not in its shortest form")]
     LengthNotMinimal,
     /// Half of a status.

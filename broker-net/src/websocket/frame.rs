@@ -1,16 +1,16 @@
 //! The head of a frame.
 
-/// The most that a ping, pong or close may carry.
+/// The largest payload of a ping, pong or close frame.
 pub const CONTROL_PAYLOAD_BYTES: usize = 125;
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Opcode {
-    /// More of the message before.
+    /// A continuation of the message before.
     Continuation,
-    /// The beginning of a message that says it is UTF-8.
+    /// The begin of a text message.
     Text,
-    /// The beginning of any other message.
+    /// The begin of a binary message.
     Binary,
     /// Nothing follows.
     Close,
@@ -21,7 +21,7 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    /// `None` for those that mean nothing yet.
+    /// Returns `None` for unassigned opcodes.
     pub(super) fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {
             0 => Self::Continuation,
@@ -61,12 +61,12 @@ impl Head {
     /// The longest head.
     pub const MAX_BYTES: usize = 10;
 
-    /// Of the only or last frame of a message, or of a control frame.
+    /// Makes the head of the only or last frame of a message, or of a control frame.
     pub fn last(opcode: Opcode, payload_bytes: usize) -> Self {
         Self::new(opcode, true, false, payload_bytes)
     }
 
-    /// Of any frame. `is_compressed` belongs to the first of a message.
+    /// Makes the head of any frame. `is_compressed` belongs to the first frame of a message.
     pub fn new(opcode: Opcode, is_last: bool, is_compressed: bool, payload_bytes: usize) -> Self {
         let mut bytes = [0; Self::MAX_BYTES];
         bytes[0] = opcode.bits() | u8::from(is_last) << 7 | u8::from(is_compressed) << 6;
@@ -90,7 +90,7 @@ impl Head {
         Self { bytes, len }
     }
 
-    /// As it is sent.
+    /// Encodes the head.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }

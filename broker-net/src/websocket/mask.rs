@@ -9,7 +9,7 @@ impl Mask {
         Self(key)
     }
 
-    /// Takes the mask off (or puts it on) in place.
+    /// Removes (or applies) the mask in place.
     pub(super) fn apply(&mut self, bytes: &mut [u8]) {
         let [a, b, c, d] = self.0;
         let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

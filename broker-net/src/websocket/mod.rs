@@ -1,9 +1,9 @@
 //! WebSocket (RFC 6455) with permessage-deflate (RFC 7692), for the server's side: bytes in, events and
 //! bytes out, without I/O.
 //!
-//! A NATS client that comes by WebSocket speaks the same protocol in the payloads of binary messages.
-//! Where one message ends and the next begins has no meaning; so [`Decoder`] hands out payloads as they
-//! come, never a message put together.
+//! A NATS client over WebSocket sends the same protocol in the payloads of binary messages. The
+//! boundaries of messages have no meaning, so that [`Decoder`] returns payloads as they arrive and never
+//! assembles a message.
 //!
 //! ```
 //! use broker_net::websocket::{Decoder, Event};

@@ -1,9 +1,9 @@
-//! Which pages may connect.
+//! Allowed origins.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Origins from which connections are taken. Empty, every origin is.
+/// The origins of pages that may connect. Without entries every origin is allowed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AllowedOrigins(Vec<Origin>);
 
@@ -12,7 +12,7 @@ impl AllowedOrigins {
     ///
     /// # Errors
     ///
-    /// [`BadOrigin`] if it is none.
+    /// [`BadOrigin`] if it is not an origin.
     pub fn add(&mut self, origin: &str) -> Result<(), BadOrigin> {
         let parsed: Origin = origin.parse()?;
         // NATS 2.14: websocket.go validateWebsocketOptions.
@@ -35,27 +35,27 @@ impl AllowedOrigins {
     }
 }
 
-/// An origin that cannot be allowed.
+/// Reasons why a text is not an origin.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadOrigin {
-    /// It is no URL.
+    /// It is not a URL.
     #[error("unable to parse allowed origin: invalid URI for request {0:?}")]
     NoUrl(String),
-    /// No page is served that way.
+    /// The scheme is neither `http` nor `https`.
     #[error(
         "unable to parse allowed origin {0:?}: allowed origins must be absolute URLs with http or https scheme"
     )]
     Scheme(String),
-    /// It names nobody.
+    /// The host is missing.
     #[error("unable to parse allowed origin {0:?}: host is required")]
     NoHost(String),
-    /// What stands behind the host is no port.
+    /// The port is invalid.
     #[error("unable to parse allowed origin: invalid port in {0:?}")]
     Port(String),
 }
 
-/// Scheme, host and port, in lower case and with the port that goes without saying.
+/// Scheme, host and port, in lower case and with the default port filled in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Origin {
     scheme: String,
@@ -64,7 +64,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// What a page of this very server has, going by the `Host` that it was asked for as.
+    /// The origin of pages of this server, by the `Host` header of the request.
     pub(super) fn of_host(host: &str, is_tls: bool) -> Option<Self> {
         let scheme = if is_tls { "https" } else { "http" };
         let (host, port) = host_and_port(host, is_tls)?;
@@ -98,11 +98,11 @@ impl fmt::Display for Origin {
     }
 }
 
-/// `None` if the port is none.
+/// Returns `None` if the port is invalid.
 // NATS 2.14: websocket.go wsGetHostAndPort.
 fn host_and_port(authority: &str, is_tls: bool) -> Option<(String, String)> {
     let default = if is_tls { "443" } else { "80" };
-    // A colon within brackets is of an address.
+    // A colon within brackets belongs to the address.
     let end = authority.rfind(']').map_or(0, |at| at + 1);
     let (host, port) = match authority[end..].rfind(':') {
         Some(at) => (&authority[..end + at], &authority[end + at + 1..]),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use broker_core::carrier::Cookies;
+use broker_core::transport::Cookies;
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 
 use super::origin::{AllowedOrigins, Origin};
@@ -247,8 +247,8 @@ impl<'a> Fields<'a> {
             if !parts.next()?.eq_ignore_ascii_case("permessage-deflate") {
                 return None;
             }
-            let bits = parts.find_map(|part| {
-                let (name, value) = part.split_once('=')?;
+            let bits = parts.find_map(|half_close| {
+                let (name, value) = half_close.split_once('=')?;
                 let bits = value.trim().trim_matches('"').parse().ok()?;
                 name.trim().eq_ignore_ascii_case("server_max_window_bits").then_some(bits)
             });

@@ -1,4 +1,4 @@
-//! The answer to a request for WebSocket.
+//! Responses to upgrade requests.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,30 +6,30 @@ use sha1::{Digest, Sha1};
 
 use super::request::{Client, Refusal};
 
-/// What RFC 6455 puts behind every key.
+/// The suffix of every key, from RFC 6455.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Lines of ours in every answer that accepts.
+/// Configured headers of every response that accepts.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ExtraHeaders(String);
 
-/// A line that must not be in an answer.
+/// Reasons why a header cannot be configured.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadHeader {
-    /// The server sets it, or it would mislead.
+    /// The server sets it, or it would be misleading.
     #[error("websocket: invalid header {0:?} not allowed")]
     Name(String),
-    /// It is of the protocol itself.
+    /// It belongs to the protocol.
     #[error("websocket: invalid header {0:?}, \"Sec-WebSocket-\" prefix not allowed")]
     Protocol(String),
-    /// Name or value is no text of a line.
+    /// The name or the value is not allowed in a header line.
     #[error("websocket: header {0:?} is not one line of text")]
     Text(String),
 }
 
 impl ExtraHeaders {
-    /// Adds a line.
+    /// Adds a header.
     ///
     /// # Errors
     ///
@@ -52,27 +52,27 @@ impl ExtraHeaders {
         if name.is_empty() || !name.bytes().all(is_token) || !value.bytes().all(is_text) {
             return Err(BadHeader::Text(name.to_owned()));
         }
-        for part in [name, ": ", value, "\r\n"] {
-            self.0.push_str(part);
+        for half_close in [name, ": ", value, "\r\n"] {
+            self.0.push_str(half_close);
         }
         Ok(())
     }
 }
 
-/// What proves that a key was understood.
+/// Computes the accept key.
 pub fn accept_key(key: &str) -> String {
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     STANDARD.encode(digest)
 }
 
-/// The answer after which frames go both ways.
+/// Writes the response that accepts.
 // NATS 2.14: websocket.go wsUpgrade, byte for byte.
 pub fn accept(client: &Client, extra: &ExtraHeaders) -> Vec<u8> {
     let mut answer = String::from(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
-    for part in ["Sec-WebSocket-Accept: ", &client.accept_key, "\r\n"] {
-        answer.push_str(part);
+    for half_close in ["Sec-WebSocket-Accept: ", &client.accept_key, "\r\n"] {
+        answer.push_str(half_close);
     }
     if client.is_compressed {
         answer.push_str("Sec-WebSocket-Extensions: permessage-deflate");
@@ -90,12 +90,12 @@ pub fn accept(client: &Client, extra: &ExtraHeaders) -> Vec<u8> {
     answer.into_bytes()
 }
 
-/// The answer that refuses; the connection is to be closed behind it.
+/// Writes the response that refuses; the connection is closed behind it.
 // NATS 2.14: the same status and text; Go keeps the connection for another request.
 pub fn refuse(refusal: &Refusal) -> Vec<u8> {
     let Some((status, text)) = refusal.status() else { return Vec::new() };
     if matches!(refusal, Refusal::Malformed | Refusal::TooLarge | Refusal::NoHost) {
-        // Go's own words, which come before the server's.
+        // The text that Go's HTTP server writes before the handler runs.
         let line = match refusal {
             Refusal::NoHost => format!("{status} {text}: missing required Host header"),
             _ => format!("{status} {text}"),

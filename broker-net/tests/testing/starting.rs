@@ -167,7 +167,7 @@ async fn a_client_without_a_socket_speaks_the_protocol() {
 }
 
 fn tap_id(broker: &TestBroker) -> u64 {
-    broker.broker().order_of_leaving().others[0]
+    broker.broker().lame_duck_order().others[0]
 }
 
 #[cfg(feature = "websocket")]

@@ -56,8 +56,8 @@ async fn a_hello_that_stops_anywhere_is_gone_after_the_timeout() {
     let mut all = tokio::task::JoinSet::new();
     let server = std::sync::Arc::new(server);
     for end in (1..=hello.len()).step_by(hello.len() / 40) {
-        let (server, part) = (server.clone(), hello[..end].to_vec());
-        all.spawn(async move { say_and_wait(&server, part).await });
+        let (server, half_close) = (server.clone(), hello[..end].to_vec());
+        all.spawn(async move { say_and_wait(&server, half_close).await });
     }
     all.join_all().await;
     all_are_gone_but_one_can_come(&server, &authority).await;

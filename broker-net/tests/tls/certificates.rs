@@ -325,7 +325,7 @@ async fn where_some_issuers_have_lists_the_others_clients_are_not_let_in() {
 #[tokio::test]
 async fn where_keys_are_pinned_others_are_not_let_in() {
     let (ca, other) = (Authority::new("ca"), Authority::new("ca"));
-    let (pinned, stranger) = (ca.client(|_| {}), ca.client(|_| {}));
+    let (pinned, unauthenticated_guard) = (ca.client(|_| {}), ca.client(|_| {}));
     // The right key, but signed by nobody.
     let impostor = other.client_with_key(&pinned);
     for make in [str::to_uppercase, str::to_lowercase] as [fn(&str) -> String; 2] {
@@ -345,7 +345,7 @@ async fn where_keys_are_pinned_others_are_not_let_in() {
             tls.try_line().await.is_ok_and(|line| line == "PONG\r\n")
         };
         assert!(verdict(&pinned).await);
-        assert!(!verdict(&stranger).await);
+        assert!(!verdict(&unauthenticated_guard).await);
         assert!(!verdict(&impostor).await);
     }
 }

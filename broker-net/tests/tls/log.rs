@@ -1,11 +1,10 @@
-//! What the log says at its default level.
+//! The lines of the log at its default level.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
-use tracing::span;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber, span};
 
 /// The warnings and errors of this thread.
 #[derive(Clone, Default)]

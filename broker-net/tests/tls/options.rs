@@ -49,7 +49,7 @@ fn what_is_wrong_is_named_with_its_file() {
     let only = |chain: &Path, key: &Path| {
         refused(|options| options.certificates = vec![TlsCertificate::new(chain, key)])
     };
-    for (error, part, about) in [
+    for (error, half_close, about) in [
         (only(&missing, &key), "cannot read the certificate", &missing),
         (only(&cert, &missing), "cannot read the private key", &missing),
         (only(&empty, &key), "there is no certificate in", &empty),
@@ -71,7 +71,7 @@ fn what_is_wrong_is_named_with_its_file() {
             &empty,
         ),
     ] {
-        assert!(error.contains(part), "{error}");
+        assert!(error.contains(half_close), "{error}");
         assert!(error.contains(&name(about)), "{error}");
     }
 }

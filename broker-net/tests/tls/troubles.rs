@@ -1,4 +1,4 @@
-//! What the log says, at its default level, of connections that come to nothing.
+//! The log, at its default level, of connections that fail.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use broker_core::Limits;
 use broker_core::auth::Token;
 use broker_net::testing::{Certificates, false_readiness};
 use broker_net::websocket::Deflate;
-use broker_net::{Listener, LocalStream, Server, Way, WebsocketOptions};
+use broker_net::{Listener, ListenerKind, LocalStream, Server, WebsocketOptions};
 use libfuzzer_sys::fuzz_target;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
@@ -191,15 +191,17 @@ impl Servers {
                 self.own.send(far).await.ok()?;
                 (Box::new(near), None, Open)
             }
-            32..=79 => (piped(Open, Way::Websocket), Some(framed(false)), Open),
-            80..=143 => (piped(Open, Way::Websocket), Some(framed(true)), Open),
-            144..=159 => (piped(Open, Way::Websocket), None, Open),
-            160..=175 => (piped(Closed, Way::Clients), None, Closed),
-            176..=191 => (piped(Closed, Way::Websocket), None, Closed),
-            192..=207 => (self.secured(Way::Clients).await?, None, Closed),
-            208..=215 => (self.secured(Way::Websocket).await?, None, Closed),
-            216..=223 => (self.secured(Way::Websocket).await?, Some(framed(false)), Closed),
-            224..=239 => (self.secured(Way::Websocket).await?, Some(framed(true)), Closed),
+            32..=79 => (piped(Open, ListenerKind::Websocket), Some(framed(false)), Open),
+            80..=143 => (piped(Open, ListenerKind::Websocket), Some(framed(true)), Open),
+            144..=159 => (piped(Open, ListenerKind::Websocket), None, Open),
+            160..=175 => (piped(Closed, ListenerKind::Clients), None, Closed),
+            176..=191 => (piped(Closed, ListenerKind::Websocket), None, Closed),
+            192..=207 => (self.secured(ListenerKind::Clients).await?, None, Closed),
+            208..=215 => (self.secured(ListenerKind::Websocket).await?, None, Closed),
+            216..=223 => {
+                (self.secured(ListenerKind::Websocket).await?, Some(framed(false)), Closed)
+            }
+            224..=239 => (self.secured(ListenerKind::Websocket).await?, Some(framed(true)), Closed),
             240..=243 => (Box::new(UnixStream::connect(&self.unix).await.ok()?), None, Open),
             244..=247 => (tcp(self.open.server.local_addr()).await?, None, Open),
             248..=249 => (tcp(self.open.server.websocket_addr()?).await?, Some(framed(true)), Open),
@@ -215,9 +217,9 @@ impl Servers {
     }
 
     /// Through a handshake of TLS that succeeds.
-    async fn secured(&self, way: Way) -> Option<Box<dyn Stream>> {
+    async fn secured(&self, way: ListenerKind) -> Option<Box<dyn Stream>> {
         let mut stream = self.closed.server.connect_by(way);
-        if way == Way::Clients {
+        if way == ListenerKind::Clients {
             // INFO comes in the clear.
             until(&mut stream, b"\r\n").await?;
         }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use broker_core::ClientFault;
-use broker_core::proto::{Op, Parsed, Parser, Publish, Terms};
+use broker_core::proto::{Op, Parsed, Parser, ParserLimits, Publish};
 use libfuzzer_sys::fuzz_target;
 
 /// What was read: operations as they print, and at last perhaps a fault.
@@ -11,19 +11,19 @@ type Read = Vec<Result<String, ClientFault>>;
 
 fuzz_target!(|data: &[u8]| {
     let Some((how, input)) = data.split_first() else { return };
-    let terms = Terms {
+    let limits = ParserLimits {
         headers: how & 1 == 0,
         max_control_line_bytes: if how & 2 == 0 { 4096 } else { 24 },
         max_payload_bytes: if how & 4 == 0 { 1 << 20 } else { 8 },
     };
-    let whole = in_chunks(input.chunks(input.len().max(1)), &terms);
+    let whole = in_chunks(input.chunks(input.len().max(1)), &limits);
     let chunk = 2 + usize::from(how >> 3);
-    assert_eq!(in_chunks(input.chunks(1), &terms), whole, "byte by byte");
-    assert_eq!(in_chunks(input.chunks(chunk), &terms), whole, "{chunk} bytes at a time");
-    assert_eq!(naive::read(input, &terms), whole, "read naively");
+    assert_eq!(in_chunks(input.chunks(1), &limits), whole, "byte by byte");
+    assert_eq!(in_chunks(input.chunks(chunk), &limits), whole, "{chunk} bytes at a time");
+    assert_eq!(naive::read(input, &limits), whole, "read naively");
 });
 
-fn in_chunks<'a>(chunks: impl Iterator<Item = &'a [u8]>, terms: &Terms) -> Read {
+fn in_chunks<'a>(chunks: impl Iterator<Item = &'a [u8]>, limits: &ParserLimits) -> Read {
     let mut parser = Parser::default();
     let mut kept = Vec::new();
     let mut read = Vec::new();
@@ -31,7 +31,7 @@ fn in_chunks<'a>(chunks: impl Iterator<Item = &'a [u8]>, terms: &Terms) -> Read 
         kept.extend_from_slice(chunk);
         let mut at = 0;
         while at < kept.len() {
-            match parser.parse(&kept[at..], terms) {
+            match parser.parse(&kept[at..], limits) {
                 Ok(Parsed::Op { op, used }) => {
                     read.push(Ok(shown(&op)));
                     assert!(used > 0);
@@ -40,8 +40,8 @@ fn in_chunks<'a>(chunks: impl Iterator<Item = &'a [u8]>, terms: &Terms) -> Read 
                 Ok(Parsed::Partial { used, whole }) => {
                     let rest = kept.len() - at - used;
                     assert!(whole == 0 || whole > rest, "something whole is left");
-                    let most = terms.max_control_line_bytes + 1100;
-                    assert!(rest <= most + if whole == 0 { 0 } else { terms.max_payload_bytes });
+                    let most = limits.max_control_line_bytes + 1100;
+                    assert!(rest <= most + if whole == 0 { 0 } else { limits.max_payload_bytes });
                     at += used;
                     break;
                 }
@@ -79,11 +79,11 @@ fn shown(op: &Op<'_>) -> String {
 mod naive {
     use super::*;
 
-    pub(super) fn read(input: &[u8], terms: &Terms) -> Read {
+    pub(super) fn read(input: &[u8], limits: &ParserLimits) -> Read {
         let mut read = Vec::new();
         let mut rest = input.iter().copied().peekable();
         loop {
-            match operation(&mut rest, terms) {
+            match operation(&mut rest, limits) {
                 Ok(Some(op)) => read.push(Ok(op)),
                 Ok(None) => return read,
                 Err(fault) => {
@@ -97,7 +97,10 @@ mod naive {
     type Bytes<'a> = std::iter::Peekable<std::iter::Copied<std::slice::Iter<'a, u8>>>;
 
     /// The next one; `None` if the input ends before it does.
-    fn operation(rest: &mut Bytes<'_>, terms: &Terms) -> Result<Option<String>, ClientFault> {
+    fn operation(
+        rest: &mut Bytes<'_>,
+        limits: &ParserLimits,
+    ) -> Result<Option<String>, ClientFault> {
         let Some(verb) = verb(rest)? else { return Ok(None) };
         if let "PING" | "PONG" | "+OK" = verb {
             if !rest.any(|byte| byte == b'\n') {
@@ -121,7 +124,7 @@ mod naive {
         if blanks == 0 && !matches!(verb, "CONNECT" | "INFO") && rest.peek().is_some() {
             return Err(ClientFault::UnknownOperation);
         }
-        let Some(arguments) = line(rest, terms.max_control_line_bytes)? else { return Ok(None) };
+        let Some(arguments) = line(rest, limits.max_control_line_bytes)? else { return Ok(None) };
         match verb {
             "CONNECT" => Ok(Some(format!("{:?}", Op::Connect(&arguments)))),
             "INFO" => Ok(Some(format!("{:?}", Op::Info(&arguments)))),
@@ -145,9 +148,9 @@ mod naive {
                 let max = max.map(|max| max as u64);
                 Ok(Some(format!("{:?}", Op::Unsubscribe { sid, max })))
             }
-            "PUB" => publish(&arguments, "PUB", rest, terms),
-            _ if !terms.headers => Err(ClientFault::HeadersNotSupported),
-            _ => publish(&arguments, "HPUB", rest, terms),
+            "PUB" => publish(&arguments, "PUB", rest, limits),
+            _ if !limits.headers => Err(ClientFault::HeadersNotSupported),
+            _ => publish(&arguments, "HPUB", rest, limits),
         }
     }
 
@@ -200,7 +203,7 @@ mod naive {
         arguments: &[u8],
         verb: &'static str,
         rest: &mut Bytes<'_>,
-        terms: &Terms,
+        limits: &ParserLimits,
     ) -> Result<Option<String>, ClientFault> {
         if arguments.contains(&b'\n') {
             return Err(ClientFault::BadArguments(verb));
@@ -219,8 +222,8 @@ mod naive {
             Some([header_len, len]) if header_len <= len => (Some(*header_len), *len),
             _ => return Err(ClientFault::BadSize(verb)),
         };
-        if len > terms.max_payload_bytes {
-            return Err(ClientFault::MaxPayload { size: len, limit: terms.max_payload_bytes });
+        if len > limits.max_payload_bytes {
+            return Err(ClientFault::MaxPayload { size: len, limit: limits.max_payload_bytes });
         }
         let body: Vec<u8> = rest.take(len).collect();
         if body.len() < len {

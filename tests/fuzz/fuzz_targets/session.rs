@@ -4,10 +4,10 @@
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::Token;
-use broker_core::outlet::{Link, Work};
+use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::proto::reply::{Reply, parse};
 use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival;
@@ -31,11 +31,11 @@ fuzz_target!(|data: &[u8]| {
     let [cuts, pace, room, said @ ..] = data else { return };
     let how = How { cuts: *cuts, pace: *pace, room: *room };
     let options = Options { limits: LIMITS(), trace: how.pace & 1 == 1, ..Options::default() };
-    let open = Broker::new(options.clone(), Instant::now);
+    let open = Broker::new(options.clone(), (Instant::now, SystemTime::now));
     play(&open, &how, said);
     // Longer than anybody guesses.
     let token = Token::new("7f1d0c4e-a token that nobody comes upon");
-    let closed = Broker::with_authenticator(options, Instant::now, token);
+    let closed = Broker::with_authenticator(options, (Instant::now, SystemTime::now), token);
     let mut witness = block_on(closed.client().subscribe(">")).unwrap();
     play(&closed, &how, said);
     let stats = closed.stats();
@@ -55,7 +55,7 @@ struct How {
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<(Vec<u8>, usize)>>);
 
-impl Link for Memory {
+impl WriteHandle for Memory {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let (bytes, room) = &mut *self.0.lock().unwrap();
         let mut count = 0;
@@ -98,31 +98,31 @@ fn check_info(json: &[u8]) {
 fn play(broker: &Broker, how: &How, said: &[u8]) {
     let before = broker.stats();
     let mut now = Instant::now();
-    let mut work = Work::new();
+    let mut scratch = Scratch::new();
     let link = Memory::default();
     link.make_room(usize::MAX);
-    let session = broker.open(Arrival::default(), Box::new(link.clone()), now, &mut work);
+    let session = broker.open(Arrival::default(), Box::new(link.clone()), now, &mut scratch);
     let other = Memory::default();
     other.make_room(usize::MAX);
-    let mut listener = broker.open(Arrival::default(), Box::new(other.clone()), now, &mut work);
+    let mut listener = broker.open(Arrival::default(), Box::new(other.clone()), now, &mut scratch);
     let hello = b"CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB > 1\r\nSUB > q 2\r\n";
-    listener.receive(now, hello, None, &mut work);
+    listener.receive(now, hello, None, &mut scratch);
     let mut connection = Connection { session, kept: Vec::new() };
     for chunk in said.chunks(1 + usize::from(how.cuts)) {
         link.make_room(if how.room == 255 { usize::MAX } else { usize::from(how.room) });
-        connection.session.outlet().drain(now, true, &mut work);
-        if !connection.read(chunk, now, &mut work) {
+        connection.session.byte_queue().drain(now, true, &mut scratch);
+        if !connection.read(chunk, now, &mut scratch) {
             break;
         }
         link.check();
         other.check();
         now += Duration::from_millis(u64::from(how.pace) * 20);
         if now >= connection.session.next_timeout() {
-            connection.session.handle_timeout(now, &mut work);
+            connection.session.handle_timeout(now, &mut scratch);
         }
     }
     link.make_room(usize::MAX);
-    connection.session.outlet().drain(now, true, &mut work);
+    connection.session.byte_queue().drain(now, true, &mut scratch);
     link.check();
     other.check();
     drop((connection, listener));
@@ -139,7 +139,7 @@ struct Connection {
 
 impl Connection {
     /// Passes on what was read, as much at once as the session takes. False when the connection is over.
-    fn read(&mut self, mut chunk: &[u8], now: Instant, work: &mut Work) -> bool {
+    fn read(&mut self, mut chunk: &[u8], now: Instant, scratch: &mut Scratch) -> bool {
         while !chunk.is_empty() {
             let room = self.session.read_limit().saturating_sub(self.kept.len());
             assert!(room > 0, "it wants more, but takes none");
@@ -147,7 +147,7 @@ impl Connection {
             chunk = rest;
             self.kept.extend_from_slice(part);
             let received = loop {
-                let received = self.session.receive(now, &self.kept, None, work);
+                let received = self.session.receive(now, &self.kept, None, scratch);
                 assert!(received.used <= self.kept.len());
                 self.kept.drain(..received.used);
                 if self.session.closing().is_some() {

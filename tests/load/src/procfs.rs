@@ -1,7 +1,6 @@
 //! What the kernel tells about a process, and about the machine.
 
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 use crate::fault::{During, Fault};
 

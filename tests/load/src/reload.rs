@@ -1,10 +1,9 @@
 //! A server that is told to reload its configuration while it serves.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use crate::arena::Arena;
 use crate::batch::Extra;

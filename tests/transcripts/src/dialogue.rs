@@ -1,10 +1,9 @@
 //! A dialogue: its file, read and checked.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use crate::info::InfoPattern;
 use crate::setup::{Setup, time};
@@ -163,7 +162,7 @@ enum Standing {
     /// Its last line was sent whole, and nobody has seen yet that the server has processed it.
     Unheard,
     /// It is in the middle of a line, or has received something since it last sent.
-    Settled,
+    Applied,
     /// It was checked that nothing more arrives.
     Quiet,
     /// Its connection is closed.
@@ -291,14 +290,14 @@ impl Reader {
 
     /// Refuses what would depend on who is faster, and what cannot happen.
     fn follow(&mut self, act: &Act) -> Result<(), String> {
-        use Standing::{Gone, Quiet, Settled, Unheard};
+        use Standing::{Applied, Gone, Quiet, Unheard};
         let (parties, next) = match act {
             Act::Send(party, bytes) => {
                 self.others_are_heard(party)?;
-                (vec![party], if bytes.ends_with(b"\n") { Unheard } else { Settled })
+                (vec![party], if bytes.ends_with(b"\n") { Unheard } else { Applied })
             }
-            Act::Expect(party, _) => (vec![party], Settled),
-            Act::Deal { parties, .. } => (parties.iter().collect(), Settled),
+            Act::Expect(party, _) => (vec![party], Applied),
+            Act::Deal { parties, .. } => (parties.iter().collect(), Applied),
             Act::Quiet(party) => {
                 self.others_are_heard(party)?;
                 (vec![party], Quiet)

@@ -1,9 +1,8 @@
 //! The runner: a dialogue on a stage.
 
 use std::collections::HashMap;
-use std::io;
-use std::slice;
 use std::time::{Duration, Instant};
+use std::{io, slice};
 
 use crate::dialogue::{Act, Dialogue, Expected, Party, Step};
 use crate::failure::Failure;

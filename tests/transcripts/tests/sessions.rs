@@ -5,9 +5,9 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use broker_core::outlet::{Link, Work};
+use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival as Coming;
 use broker_core::{Broker, Options};
@@ -48,7 +48,7 @@ fn play(read_bytes: usize, trace: bool) {
 /// A broker, and the connections to it.
 struct Sessions {
     broker: Broker,
-    work: Work,
+    scratch: Scratch,
     now: Instant,
     /// How much of what a party sends is read at once.
     read_bytes: usize,
@@ -69,7 +69,7 @@ struct Connection {
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
 
-impl Link for Memory {
+impl WriteHandle for Memory {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut written = self.0.lock().unwrap();
         let before = written.len();
@@ -83,10 +83,11 @@ impl Link for Memory {
 impl Sessions {
     fn new(setup: &Setup, read_bytes: usize, trace: bool) -> Self {
         let options = Options { trace, ..options(setup) };
-        let broker = Broker::with_authenticator(options, Instant::now, gate(setup));
+        let broker =
+            Broker::with_authenticator(options, (Instant::now, SystemTime::now), gate(setup));
         // What only those know who listen.
         broker.update_info(|info| (info.host, info.port) = ("127.0.0.1".into(), 4222));
-        Self { broker, work: Work::new(), now: Instant::now(), read_bytes, lines: Vec::new() }
+        Self { broker, scratch: Scratch::new(), now: Instant::now(), read_bytes, lines: Vec::new() }
     }
 
     fn line(&mut self, line: Line) -> io::Result<&mut Connection> {
@@ -98,7 +99,7 @@ impl Sessions {
         for connection in &mut self.lines {
             let ends = connection.session.as_ref().is_some_and(|s| s.closing().is_some());
             if let Some(session) = connection.session.take_if(|_| ends) {
-                session.outlet().drain(self.now, true, &mut self.work);
+                session.byte_queue().drain(self.now, true, &mut self.scratch);
             }
         }
     }
@@ -106,7 +107,7 @@ impl Sessions {
 
 impl Connection {
     /// Passes on what is read, as much at a time as the session wants.
-    fn read(&mut self, mut bytes: &[u8], most: usize, now: Instant, work: &mut Work) {
+    fn read(&mut self, mut bytes: &[u8], most: usize, now: Instant, scratch: &mut Scratch) {
         while !bytes.is_empty() {
             let Some(session) = &mut self.session else { return };
             let room = session.read_limit().saturating_sub(self.kept.len());
@@ -117,22 +118,22 @@ impl Connection {
             self.kept.extend_from_slice(now_read);
             bytes = rest;
             if self.kept.len() + 1 >= self.whole {
-                self.serve(now, work);
+                self.serve(now, scratch);
             }
         }
     }
 
-    fn serve(&mut self, now: Instant, work: &mut Work) {
+    fn serve(&mut self, now: Instant, scratch: &mut Scratch) {
         let Some(session) = &mut self.session else { return };
         loop {
-            let received = session.receive(now, &self.kept, None, work);
+            let received = session.receive(now, &self.kept, None, scratch);
             self.kept.drain(..received.used);
             self.whole = received.whole;
             if session.has_chores() {
                 continue;
             }
             let Some(check) = session.take_check() else { return };
-            session.handle_checked(check.run(), now, work);
+            session.handle_checked(check.run(), now, scratch);
         }
     }
 }
@@ -142,7 +143,7 @@ impl Stage for Sessions {
         let link = Memory::default();
         let remote = Some(SocketAddr::from(([127, 0, 0, 1], 4000)));
         let coming = Coming { remote, ..Coming::default() };
-        let session = self.broker.open(coming, Box::new(link.clone()), self.now, &mut self.work);
+        let session = self.broker.open(coming, Box::new(link.clone()), self.now, &mut self.scratch);
         self.lines.push(Connection { session: Some(session), link, kept: Vec::new(), whole: 0 });
         self.bury();
         Ok(Line(self.lines.len() - 1))
@@ -150,9 +151,9 @@ impl Stage for Sessions {
 
     fn send(&mut self, line: Line, bytes: &[u8]) -> io::Result<()> {
         let (now, most) = (self.now, self.read_bytes);
-        let mut work = std::mem::take(&mut self.work);
-        self.line(line)?.read(bytes, most, now, &mut work);
-        self.work = work;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.line(line)?.read(bytes, most, now, &mut scratch);
+        self.scratch = scratch;
         self.bury();
         Ok(())
     }
@@ -180,7 +181,7 @@ impl Stage for Sessions {
             let next = sessions.min_by_key(|session| session.next_timeout());
             let Some(next) = next.filter(|session| session.next_timeout() <= end) else { break };
             self.now = self.now.max(next.next_timeout());
-            next.handle_timeout(self.now, &mut self.work);
+            next.handle_timeout(self.now, &mut self.scratch);
             self.bury();
         }
         self.now = end;

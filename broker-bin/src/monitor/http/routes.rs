@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::access::Access;
 use super::answer::{self, Answer};
-use super::kitchen::{Failed, Kitchen};
+use super::response_pool::{Failed, ResponsePool};
 use crate::monitor::metrics::Metrics;
 use crate::monitor::query::{BadRequest, Query, escapes_are_whole};
 use crate::monitor::{
@@ -22,7 +22,7 @@ use crate::monitor::{
 struct Desk {
     observer: Observer,
     access: Access,
-    kitchen: Kitchen,
+    response_pool: ResponsePool,
     metrics: Metrics,
     /// The path that shows the list of all others.
     root: String,
@@ -72,7 +72,7 @@ pub(super) fn router(options: &MonitorOptions, observer: Observer, address: Sock
     let base_path = clean_base(&options.base_path);
     let desk = Desk {
         access: Access::new(options),
-        kitchen: Kitchen::new(),
+        response_pool: ResponsePool::new(),
         metrics: Metrics::new(options, address),
         root: if base_path.is_empty() { "/".into() } else { base_path.clone() },
         base_path,
@@ -194,7 +194,8 @@ impl Desk {
             Endpoint::Raftz => answer::no_raft(),
             Endpoint::Metrics => {
                 let metrics = self.metrics.clone();
-                let made = self.kitchen.make(move || Some(metrics.render(&seen).into_bytes()));
+                let made =
+                    self.response_pool.make(move || Some(metrics.render(&seen).into_bytes()));
                 made.await.map_or_else(failed, answer::metrics)
             }
         })
@@ -206,7 +207,7 @@ impl Desk {
         look: impl FnOnce() -> Result<T, BadRequest> + Send + 'static,
     ) -> Result<Answer, BadRequest> {
         let (tell, refused) = tokio::sync::oneshot::channel();
-        let made = self.kitchen.make(move || match look() {
+        let made = self.response_pool.make(move || match look() {
             Ok(seen) => json::pretty(&seen).ok(),
             Err(error) => {
                 // Somebody waits for it.

@@ -39,7 +39,7 @@ const HEADERS: usize = HEADERS_BYTES / "a:\r\n".len();
 /// Descriptors kept for the moment when the process has no others: just then somebody will want to look.
 const RESERVE: usize = 8;
 
-/// What a client reads that does without TLS.
+/// The answer to a client that does not use TLS.
 const PLAIN_HTTP_ANSWER: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
@@ -187,10 +187,10 @@ async fn secure(
     tls: Arc<ServerConfig>,
 ) -> Result<TlsStream<Patient<TcpStream>>, Cow<'static, str>> {
     if is_plain_http(&stream).await {
-        // Who does not read it in time does not learn why.
+        // A client that does not read the answer in time does not learn the reason.
         let _ = stream.write_all(PLAIN_HTTP_ANSWER).await;
         let _ = stream.shutdown().await;
-        // What is still unread would reset the connection before the answer is read.
+        // Unread bytes would reset the connection before the client reads the answer.
         let mut rest = [0; 512];
         let reading = async { while stream.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
         let _ = tokio::time::timeout(LINGER, reading).await;
@@ -204,7 +204,7 @@ async fn secure(
 // NATS 2.14: Go's net/http, tlsRecordHeaderLooksLikeHTTP.
 async fn is_plain_http(stream: &TcpStream) -> bool {
     let mut head = [0; 5];
-    // What came in the first segment will do: a request does not come byte by byte.
+    // The first segment suffices: a request does not come byte by byte.
     let Ok(len) = stream.peek(&mut head).await else { return false };
     [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"].iter().any(|begin| *begin == &head[..len])
 }

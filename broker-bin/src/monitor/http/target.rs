@@ -27,7 +27,7 @@ pub(super) struct Escaped<S> {
     ready: Vec<u8>,
 }
 
-/// What the next byte belongs to.
+/// The part of a request that the next byte belongs to.
 #[derive(Debug)]
 enum Place {
     /// The method, or an empty line before it.
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read of `text` that comes in pieces of this size, with room for so many bytes.
+    /// Reads `text`, which comes in pieces of `piece` bytes, into a buffer of `room` bytes.
     async fn read(text: &[u8], piece: usize, room: usize) -> String {
         let mut stream = escaped(text, piece);
         let mut read = Vec::new();

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::writer::Writer;
 use crate::monitor::accountz::AccountInfo;
 use crate::monitor::accstatz::AccountStat;
-use crate::monitor::connz::DEFAULT_LIMIT;
+use crate::monitor::query::DEFAULT_LIMIT;
 use crate::monitor::{HealthzOptions, Observer, Varz};
 use crate::options::MetricsPrefix;
 

@@ -70,3 +70,12 @@ impl Metrics {
         writer.finish()
     }
 }
+
+impl Observer {
+    /// The text of `/metrics`, in the text format of Prometheus. Made by a recorder of its own, so that it
+    /// neither needs nor touches one that the program has installed. The label `server_id` is the server's
+    /// id.
+    pub fn metrics_text(&self, prefix: MetricsPrefix) -> String {
+        Metrics::of_id(prefix).render(self)
+    }
+}

@@ -32,9 +32,9 @@ pub(super) fn write(
     let used = observer.process().cpu_seconds();
     gauge("natsd_cpu_seconds", "Processor time used since the process began.", used);
 
-    for carrier in ["tcp", "websocket", "unix", "memory", "stream"] {
-        let count = connections.iter().filter(|one| one.carrier == carrier).count();
-        let labels = [("carrier", carrier)];
+    for transport in ["tcp", "websocket", "unix", "memory", "stream"] {
+        let count = connections.iter().filter(|one| one.transport == transport).count();
+        let labels = [("transport", transport)];
         writer.gauge("natsd_connections", "Clients connected.", &labels, count as f64);
     }
     let is_secured = |one: &&Connection| one.security.is_some();

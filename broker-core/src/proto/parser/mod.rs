@@ -7,17 +7,17 @@
 //! faults as soon as they can be seen.
 //!
 //! ```
-//! use broker_core::proto::{Op, Parsed, Parser, Terms};
+//! use broker_core::proto::{Op, Parsed, Parser, ParserLimits};
 //!
 //! let mut parser = Parser::default();
 //! let input = b"PUB greetings 5\r\nhello\r\nPING\r\n";
-//! let Ok(Parsed::Op { op: Op::Publish(message), used }) = parser.parse(input, &Terms::default())
+//! let Ok(Parsed::Op { op: Op::Publish(message), used }) = parser.parse(input, &ParserLimits::default())
 //! else { panic!() };
 //! assert_eq!((message.subject, message.payload()), (&b"greetings"[..], &b"hello"[..]));
 //! assert_eq!(&input[used..], b"PING\r\n");
 //! ```
 
-pub(crate) mod plain;
+pub(crate) mod fast;
 
 use memchr::memchr;
 use smallvec::SmallVec;
@@ -31,7 +31,7 @@ const BLANKS_BYTES: usize = 1024;
 
 /// What the client at hand may send.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Terms {
+pub struct ParserLimits {
     /// The longest control line without its verb.
     pub max_control_line_bytes: usize,
     /// The largest payload with its headers.
@@ -40,13 +40,13 @@ pub struct Terms {
     pub headers: bool,
 }
 
-impl Default for Terms {
+impl Default for ParserLimits {
     fn default() -> Self {
         Self { max_control_line_bytes: 4096, max_payload_bytes: 1 << 20, headers: true }
     }
 }
 
-impl Terms {
+impl ParserLimits {
     /// How much of a control line that has not ended the parser may leave to be passed again.
     pub(crate) fn max_kept_line_bytes(&self) -> usize {
         // The longest verb, blanks, arguments and a CR.
@@ -134,13 +134,17 @@ impl Parser {
     ///
     /// [`ClientFault`] if no bytes to come could make this right.
     #[inline]
-    pub fn parse<'a>(&mut self, input: &'a [u8], terms: &Terms) -> Result<Parsed<'a>, ClientFault> {
+    pub fn parse<'a>(
+        &mut self,
+        input: &'a [u8],
+        limits: &ParserLimits,
+    ) -> Result<Parsed<'a>, ClientFault> {
         if self.skipping.is_none()
-            && let Some((message, used)) = plain::publish(input, terms)
+            && let Some((message, used)) = fast::publish(input, limits)
         {
             return Ok(Parsed::Op { op: Op::Publish(message), used });
         }
-        self.parse_any(input, terms)
+        self.parse_any(input, limits)
     }
 
     /// Is the next byte the first of an operation?
@@ -149,7 +153,11 @@ impl Parser {
     }
 
     /// Every operation in every spelling.
-    fn parse_any<'a>(&mut self, input: &'a [u8], terms: &Terms) -> Result<Parsed<'a>, ClientFault> {
+    fn parse_any<'a>(
+        &mut self,
+        input: &'a [u8],
+        limits: &ParserLimits,
+    ) -> Result<Parsed<'a>, ClientFault> {
         if let Some(bare) = self.skipping {
             return Ok(self.skip_line(bare, input, 0));
         }
@@ -159,12 +167,12 @@ impl Parser {
         if let Verb::Bare(bare) = verb {
             return Ok(self.skip_line(bare, input, at));
         }
-        let Some(line) = line(input, at, verb, terms)? else {
+        let Some(line) = line(input, at, verb, limits)? else {
             return Ok(Parsed::Partial { used: 0, whole: 0 });
         };
         let op = match verb {
             Verb::Publish | Verb::PublishHeaders => {
-                return publish(input, &line, verb == Verb::PublishHeaders, terms);
+                return publish(input, &line, verb == Verb::PublishHeaders, limits);
             }
             Verb::Subscribe => subscribe(line.arguments)?,
             Verb::Unsubscribe => unsubscribe(line.arguments)?,
@@ -218,7 +226,7 @@ fn line<'a>(
     input: &'a [u8],
     at: usize,
     verb: Verb,
-    terms: &Terms,
+    limits: &ParserLimits,
 ) -> Result<Option<Line<'a>>, ClientFault> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let blanks = input[at..].iter().take_while(|byte| is_blank(byte)).count();
@@ -228,7 +236,7 @@ fn line<'a>(
         return Err(ClientFault::UnknownOperation);
     }
     let start = at + blanks;
-    let limit = terms.max_control_line_bytes;
+    let limit = limits.max_control_line_bytes;
     // NATS 2.14: the first byte behind the blanks belongs to the arguments, whatever it is.
     let end = input.get(start + 1..).and_then(|rest| memchr(b'\n', rest));
     let end = end.map(|end| start + 1 + end);
@@ -299,7 +307,7 @@ fn unsubscribe(arguments: &[u8]) -> Result<Op<'_>, ClientFault> {
     }
 }
 
-/// What the control line of `PUB` or `HPUB` says.
+/// The control line of `PUB` or `HPUB`.
 struct PublishLine<'a> {
     subject: &'a [u8],
     reply: &'a [u8],
@@ -310,9 +318,13 @@ struct PublishLine<'a> {
 }
 
 impl<'a> PublishLine<'a> {
-    fn parse(line: &Line<'a>, with_headers: bool, terms: &Terms) -> Result<Self, ClientFault> {
+    fn parse(
+        line: &Line<'a>,
+        with_headers: bool,
+        limits: &ParserLimits,
+    ) -> Result<Self, ClientFault> {
         let name = if with_headers { "HPUB" } else { "PUB" };
-        if with_headers && !terms.headers {
+        if with_headers && !limits.headers {
             return Err(ClientFault::HeadersNotSupported);
         }
         let bad_arguments = ClientFault::BadArguments(name);
@@ -338,8 +350,8 @@ impl<'a> PublishLine<'a> {
         if header_len.is_some_and(|headers| headers > len) {
             return Err(bad_size());
         }
-        if len > terms.max_payload_bytes {
-            return Err(ClientFault::MaxPayload { size: len, limit: terms.max_payload_bytes });
+        if len > limits.max_payload_bytes {
+            return Err(ClientFault::MaxPayload { size: len, limit: limits.max_payload_bytes });
         }
         Ok(Self { subject, reply, header_len, len, sizes: sizes.into() })
     }
@@ -347,14 +359,14 @@ impl<'a> PublishLine<'a> {
 
 /// The subject of the message that `input` begins with, if its control line is there and in order,
 /// whatever follows it.
-// NATS 2.14: a pedantic client is told of it before its payload is looked at.
-pub(crate) fn announced_subject<'a>(input: &'a [u8], terms: &Terms) -> Option<&'a [u8]> {
+// NATS 2.14: a pedantic client gets the error before its payload is read.
+pub(crate) fn announced_subject<'a>(input: &'a [u8], limits: &ParserLimits) -> Option<&'a [u8]> {
     let (verb, at) = verb(input).ok()??;
     if !matches!(verb, Verb::Publish | Verb::PublishHeaders) {
         return None;
     }
-    let line = line(input, at, verb, terms).ok()??;
-    let announced = PublishLine::parse(&line, verb == Verb::PublishHeaders, terms).ok()?;
+    let line = line(input, at, verb, limits).ok()??;
+    let announced = PublishLine::parse(&line, verb == Verb::PublishHeaders, limits).ok()?;
     Some(announced.subject)
 }
 
@@ -363,9 +375,9 @@ fn publish<'a>(
     input: &'a [u8],
     line: &Line<'a>,
     with_headers: bool,
-    terms: &Terms,
+    limits: &ParserLimits,
 ) -> Result<Parsed<'a>, ClientFault> {
-    let announced = PublishLine::parse(line, with_headers, terms)?;
+    let announced = PublishLine::parse(line, with_headers, limits)?;
     let PublishLine { subject, reply, header_len, len, ref sizes } = announced;
     let body_end = line.end + len;
     // NATS 2.14: what must follow the payload is looked at byte by byte, so that a wrong count is

@@ -12,7 +12,7 @@ enum Owned {
 }
 
 /// Parses `input` as it arrives in `chunks`, keeping what is unused as a connection does.
-fn parse_chunks(chunks: &[&[u8]], terms: &Terms, general: bool) -> Vec<Owned> {
+fn parse_chunks(chunks: &[&[u8]], limits: &ParserLimits, general: bool) -> Vec<Owned> {
     let mut parser = Parser::default();
     let mut kept: Vec<u8> = Vec::new();
     let mut seen = Vec::new();
@@ -21,9 +21,9 @@ fn parse_chunks(chunks: &[&[u8]], terms: &Terms, general: bool) -> Vec<Owned> {
         let mut at = 0;
         while at < kept.len() {
             let parsed = if general {
-                parser.parse_any(&kept[at..], terms)
+                parser.parse_any(&kept[at..], limits)
             } else {
-                parser.parse(&kept[at..], terms)
+                parser.parse(&kept[at..], limits)
             };
             match parsed {
                 Ok(Parsed::Op { op, used }) => {
@@ -47,7 +47,7 @@ fn parse_chunks(chunks: &[&[u8]], terms: &Terms, general: bool) -> Vec<Owned> {
 }
 
 fn parse_all(input: &[u8]) -> Vec<Owned> {
-    parse_chunks(&[input], &Terms::default(), false)
+    parse_chunks(&[input], &ParserLimits::default(), false)
 }
 
 fn fault(input: &[u8]) -> Option<ClientFault> {
@@ -84,9 +84,12 @@ fn the_tail_is_what_a_receiver_must_read() {
         (b"PUB a 2\nhi\r\n", None),
     ] {
         for general in [false, true] {
-            let terms = Terms::default();
-            let parsed =
-                if general { parser.parse_any(input, &terms) } else { parser.parse(input, &terms) };
+            let limits = ParserLimits::default();
+            let parsed = if general {
+                parser.parse_any(input, &limits)
+            } else {
+                parser.parse(input, &limits)
+            };
             let Ok(Parsed::Op { op: Op::Publish(message), .. }) = parsed else {
                 panic!("{input:?}: {parsed:?}");
             };
@@ -149,8 +152,8 @@ fn argument_counts_are_exact() {
 
 #[test]
 fn limits_hold_at_one_below_at_and_one_above() {
-    let terms = Terms { max_control_line_bytes: 10, max_payload_bytes: 5, headers: false };
-    let run = |input: &[u8]| parse_chunks(&[input], &terms, false).pop();
+    let limits = ParserLimits { max_control_line_bytes: 10, max_payload_bytes: 5, headers: false };
+    let run = |input: &[u8]| parse_chunks(&[input], &limits, false).pop();
     let control_line = Some(Owned::Fault(ClientFault::MaxControlLine));
     assert!(matches!(run(b"SUB 12345678 1\r\n"), Some(Owned::Op(_))));
     assert_eq!(run(b"SUB 123456789 1\r\n"), control_line);
@@ -167,21 +170,21 @@ fn limits_hold_at_one_below_at_and_one_above() {
 #[test]
 fn a_line_that_only_its_verb_counts_of_is_never_kept() {
     let mut parser = Parser::default();
-    let terms = Terms::default();
+    let limits = ParserLimits::default();
     assert_eq!(
-        parser.parse(b"PING and", &terms),
+        parser.parse(b"PING and", &limits),
         Ok(Parsed::Partial { used: 8, whole: 0 }),
         "all of it can be forgotten"
     );
-    assert_eq!(parser.parse(&[b'x'; 100], &terms), Ok(Parsed::Partial { used: 100, whole: 0 }));
-    assert_eq!(parser.parse(b"\nP", &terms), Ok(Parsed::Op { op: Op::Ping, used: 1 }));
+    assert_eq!(parser.parse(&[b'x'; 100], &limits), Ok(Parsed::Partial { used: 100, whole: 0 }));
+    assert_eq!(parser.parse(b"\nP", &limits), Ok(Parsed::Op { op: Op::Ping, used: 1 }));
 }
 
 #[test]
 fn a_payload_to_come_is_announced() {
     let mut parser = Parser::default();
     assert_eq!(
-        parser.parse(b"PUB a 1000\r\nhi", &Terms::default()),
+        parser.parse(b"PUB a 1000\r\nhi", &ParserLimits::default()),
         Ok(Parsed::Partial { used: 0, whole: 12 + 1000 + 2 })
     );
 }
@@ -233,8 +236,8 @@ proptest! {
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
         let input = operations.concat();
-        let terms = Terms::default();
-        let whole = parse_chunks(&[&input], &terms, false);
+        let limits = ParserLimits::default();
+        let whole = parse_chunks(&[&input], &limits, false);
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
         cuts.sort_unstable();
         let mut chunks = Vec::new();
@@ -244,9 +247,9 @@ proptest! {
             at = cut;
         }
         chunks.push(&input[at..]);
-        prop_assert_eq!(&parse_chunks(&chunks, &terms, false), &whole);
+        prop_assert_eq!(&parse_chunks(&chunks, &limits, false), &whole);
         let bytes: Vec<&[u8]> = input.chunks(1).collect();
-        prop_assert_eq!(&parse_chunks(&bytes, &terms, false), &whole);
-        prop_assert_eq!(&parse_chunks(&[&input], &terms, true), &whole, "general path");
+        prop_assert_eq!(&parse_chunks(&bytes, &limits, false), &whole);
+        prop_assert_eq!(&parse_chunks(&[&input], &limits, true), &whole, "general path");
     }
 }

@@ -1,7 +1,7 @@
-//! What takes longer the more a client holds, and is therefore done a slice at a time.
+//! Work that grows with the number of subscriptions of a client, done a slice at a time.
 //!
-//! A client may have a million subscriptions. Whatever goes through all of them would keep everybody waiting
-//! who is served by the same thread, or wants the interest of the same account. So a session does
+//! A client may have a million subscriptions. A walk through all of them would delay every session that the
+//! same thread serves, and all that need the interest of the same account. So a session does
 //! [`SLICE`](crate::limits::SLICE) of it at once, and then says that it [has chores](ClientSession::has_chores).
 //! Until they are done it takes no further input, so that the client cannot tell.
 
@@ -9,15 +9,13 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::{ClientSession, Phase, Served};
+use crate::account::Ending;
 use crate::auth::{Compute, Grant, Subscribe};
-use crate::deliver::end;
+use crate::endpoint::{AckGuard, Scratch, Subscription};
 use crate::error::{ClientFault, CloseReason};
 use crate::interest::Interested;
-use crate::news::Heard;
-use crate::outlet::Work;
-use crate::sids::Ending;
+use crate::routing::end;
 use crate::subject::SubjectFilter;
-use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 use crate::table::Place;
 
@@ -29,20 +27,19 @@ pub(super) enum Chore {
     Pause,
     /// Ends subscriptions, and goes on.
     End(Ending, Then),
-    /// Ends the subscriptions from here on that are not allowed any more. Whoever has changed that waits
-    /// for it.
-    Recheck(Place, #[expect(dead_code, reason = "held until it is done")] Vec<Arc<Heard>>),
-    /// Finds out whether there is a subscription, from here on, by which the client offers a service.
-    NoteServices(Place, #[expect(dead_code, reason = "held until it is done")] Vec<Arc<Heard>>),
+    /// Ends the subscriptions from here on that are no longer allowed. The author of the change waits for it.
+    Recheck(Place, #[expect(dead_code, reason = "held until it is done")] Vec<Arc<AckGuard>>),
+    /// Searches, from here on, for a subscription by which the client offers a service.
+    NoteServices(Place, #[expect(dead_code, reason = "held until it is done")] Vec<Arc<AckGuard>>),
 }
 
-/// What comes when all subscriptions have ended.
+/// The step that follows the end of all subscriptions.
 pub(super) enum Then {
-    /// Another CONNECT is looked at. Who the client was before it: its user and its key.
+    /// Another CONNECT is processed. Holds the user and the key before it.
     Authenticate((String, String)),
     /// Credentials are checked elsewhere.
     Check(Compute),
-    /// The client is let in as somebody else.
+    /// The client is let in with another grant.
     Admit(Grant),
     /// The client goes because the server does.
     Part,
@@ -51,32 +48,32 @@ pub(super) enum Then {
 }
 
 impl ClientSession {
-    /// Is there something left to do that is done a slice at a time? Then [`Self::do_chores`] must be called
-    /// before input is read, and others should get their turn after it.
+    /// Returns true if there is work left that is done a slice at a time. Then call [`Self::do_chores`] before
+    /// input is read, and let other sessions have their turn after it.
     #[inline]
     pub fn has_chores(&self) -> bool {
         self.chores.is_some()
     }
 
-    /// Does one slice of what is left to do. [`Self::receive`] does it too, instead of what it is for. When
+    /// Does one slice of the work that is left. [`Self::receive`] does it too, instead of processing input. When
     /// there are no more [chores](Self::has_chores), call it with the bytes kept.
-    pub fn do_chores(&mut self, now: Instant, work: &mut Work) {
-        work.start(now);
-        self.do_chore(now, work);
-        self.outlet.drain(now, false, work);
+    pub fn do_chores(&mut self, now: Instant, scratch: &mut Scratch) {
+        scratch.start(now);
+        self.do_chore(now, scratch);
+        self.byte_queue.drain(now, false, scratch);
     }
 
-    pub(super) fn do_chore(&mut self, now: Instant, work: &mut Work) {
+    pub(super) fn do_chore(&mut self, now: Instant, scratch: &mut Scratch) {
         let Some(mut chores) = self.chores.take() else { return };
         let Some(mut chore) = chores.pop_front() else { return };
-        if self.do_slice(&mut chore, work) {
+        if self.do_slice(&mut chore, scratch) {
             chores.push_front(chore);
             self.chores = Some(chores);
             return;
         }
         self.chores = Some(chores).filter(|chores| !chores.is_empty());
         if let Chore::End(_, then) = chore {
-            self.go_on(then, now, work);
+            self.go_on(then, now, scratch);
         }
     }
 
@@ -86,16 +83,21 @@ impl ClientSession {
     }
 
     /// Does a slice at once, and leaves the rest for later if there is one.
-    pub(super) fn begin_chore(&mut self, mut chore: Chore, work: &mut Work) {
-        if self.has_chores() || self.do_slice(&mut chore, work) {
+    pub(super) fn begin_chore(&mut self, mut chore: Chore, scratch: &mut Scratch) {
+        if self.has_chores() || self.do_slice(&mut chore, scratch) {
             self.chores.get_or_insert_default().push_back(chore);
         }
     }
 
     /// Ends all subscriptions and goes on; at once, if they are few.
-    pub(super) fn end_subscriptions_then(&mut self, then: Then, now: Instant, work: &mut Work) {
+    pub(super) fn end_subscriptions_then(
+        &mut self,
+        then: Then,
+        now: Instant,
+        scratch: &mut Scratch,
+    ) {
         if let Some(then) = self.end_subscriptions_before(then) {
-            self.go_on(then, now, work);
+            self.go_on(then, now, scratch);
         }
     }
 
@@ -112,35 +114,35 @@ impl ClientSession {
     /// The client goes because the server does: its subscriptions end, then all that was kept leaves.
     pub(super) fn end_subscriptions_and_part(&mut self) {
         if self.end_subscriptions_before(Then::Part).is_some() {
-            self.outlet.finish_held(CloseReason::ServerShutdown);
+            self.byte_queue.finish_held(CloseReason::ServerShutdown);
         }
     }
 
     fn take_subscriptions(&self) -> Option<Ending> {
         let Phase::Served(served) = &self.phase else { return None };
-        Some(self.receiver.sids.take_all(&served.account))
+        Some(Ending::new(&served.account, self.endpoint.sids.take_all()))
     }
 
-    fn go_on(&mut self, then: Then, now: Instant, work: &mut Work) {
+    fn go_on(&mut self, then: Then, now: Instant, scratch: &mut Scratch) {
         match then {
-            Then::Authenticate(before) => self.authenticate(&before, now, work),
+            Then::Authenticate(before) => self.authenticate(&before, now, scratch),
             Then::Check(check) => {
                 self.leave_account();
                 self.phase = Phase::Checking(Some(check));
             }
-            Then::Admit(grant) => self.let_in(grant, work),
-            Then::Part => self.outlet.finish_held(CloseReason::ServerShutdown),
+            Then::Admit(grant) => self.let_in(grant, scratch),
+            Then::Part => self.byte_queue.finish_held(CloseReason::ServerShutdown),
             Then::Gone => {}
         }
     }
 
     /// True if there is more of it.
-    fn do_slice(&mut self, chore: &mut Chore, work: &mut Work) -> bool {
+    fn do_slice(&mut self, chore: &mut Chore, scratch: &mut Scratch) -> bool {
         let (place, next) = match chore {
             Chore::Pause => return false,
             Chore::End(ending, _) => return self.do_ending(ending),
             Chore::Recheck(place, _) => {
-                let next = self.recheck_subscriptions(*place, work);
+                let next = self.recheck_subscriptions(*place, scratch);
                 (place, next)
             }
             Chore::NoteServices(place, _) => {
@@ -161,12 +163,12 @@ impl ClientSession {
         })
     }
 
-    /// Ends the subscriptions of one part that the client may not have any more, and tells it.
+    /// Ends the subscriptions of one part that the permissions no longer allow, each with an error.
     // NATS 2.14: client.go processSubsOnConfigReload.
-    fn recheck_subscriptions(&mut self, place: Place, work: &mut Work) -> Option<Place> {
+    fn recheck_subscriptions(&mut self, place: Place, scratch: &mut Scratch) -> Option<Place> {
         let Phase::Served(served) = &self.phase else { return None };
         let account = Arc::clone(&served.account);
-        let (part, next) = self.receiver.sids.part(place);
+        let (part, next) = self.endpoint.sids.part(place);
         let mut denied = Vec::new();
         for subscription in part {
             match served.verdict(&subscription) {
@@ -175,10 +177,10 @@ impl ClientSession {
                 Subscribe::AllowAndFilter => subscription.set_filtered(true),
             }
         }
-        // The table has no order that could be told.
+        // The table has no defined order.
         denied.sort_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
         for subscription in denied {
-            self.receiver.sids.remove(subscription.sid());
+            self.endpoint.sids.remove(subscription.sid());
             end(&account, &subscription);
             if let Some(trace) = &self.trace {
                 trace.ended(subscription.sid());
@@ -188,17 +190,17 @@ impl ClientSession {
                 queue: subscription.queue().map(Into::into),
                 sid: subscription.sid().into(),
             };
-            self.fault(&fault, work);
+            self.fault(&fault, scratch);
         }
         next
     }
 
     fn note_services(&self, place: Place) -> Option<Place> {
-        let (part, next) = self.receiver.sids.part(place);
+        let (part, next) = self.endpoint.sids.part(place);
         for subscription in part {
             self.note_service(subscription.filter(), subscription.queue());
         }
-        next.filter(|_| !self.receiver.is_service.load(Ordering::Relaxed))
+        next.filter(|_| !self.endpoint.is_service.load(Ordering::Relaxed))
     }
 
     /// The connection is gone, or must go: ends the session, and a slice of its subscriptions. False if
@@ -207,17 +209,17 @@ impl ClientSession {
     pub fn depart(&mut self, reason: CloseReason) -> bool {
         if !self.has_departed {
             self.has_departed = true;
-            self.receiver.news.close();
+            self.endpoint.control.close();
             self.close(reason);
             self.note_end(self.closing().unwrap_or(reason));
             let rest = self.take_subscriptions().map(|ending| Chore::End(ending, Then::Gone));
             let chores = self.chores.get_or_insert_default();
-            // What was to come after them does not.
+            // The steps after them are dropped.
             chores.retain(|chore| matches!(chore, Chore::End(..)));
             chores.extend(rest);
             self.leave_account();
-            self.outlet.abandon(reason);
-            self.shared.unregister(&self.receiver);
+            self.byte_queue.abandon(reason);
+            self.shared.unregister(&self.endpoint);
         }
         let Some(mut chores) = self.chores.take() else { return false };
         if let Some(Chore::End(ending, _)) = chores.front_mut()
@@ -230,12 +232,12 @@ impl ClientSession {
         has_more
     }
 
-    /// Says that the session ends, while all that is known of it is still there.
+    /// Logs and records the end of the session, while its state is still there.
     fn note_end(&self, reason: CloseReason) {
-        self.voice().log_end(reason);
-        let at = (self.shared.clock)();
-        let (_, left_behind_bytes) = self.outlet.left_behind();
-        self.shared.note_closed(self.receiver.last_snapshot(at, reason, left_behind_bytes));
+        self.reply_writer().log_end(reason);
+        let at = self.shared.clock.now();
+        let (_, left_behind_bytes) = self.byte_queue.left_behind();
+        self.shared.note_closed(self.endpoint.last_snapshot(at, reason, left_behind_bytes));
     }
 }
 

@@ -18,31 +18,30 @@ use crate::account::{Account, SYSTEM};
 use crate::auth::{
     Authenticator, Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe,
 };
-use crate::batch::Batch;
-use crate::broker::Shared;
-use crate::carrier::Carrier;
-use crate::deliver::{end, flush_touched};
+use crate::endpoint::{
+    AccountMembership, ByteQueue, ClientInfo, Destination, Endpoint, Kind, Run, Scratch,
+    Subscription, WriteHandle,
+};
 use crate::error::{ClientFault, CloseReason};
-use crate::interest::{AllForeseen, Foreseen};
+use crate::interest::{Prefetched, PrefetchedBatch};
 use crate::limits::{OPERATIONS_A_TURN, PRE_AUTH_READ_BYTES};
-use crate::outlet::{Link, Outlet, Run, WireOutlet, Work};
-use crate::party::{Membership, Profile};
 use crate::proto::info::check_from_client;
-use crate::proto::parser::plain;
-use crate::proto::{ConnectOptions, Op, Parsed, Parser, Publish, Terms, encode};
-use crate::receiver::Receiver;
+use crate::proto::parser::fast;
+use crate::proto::{Batch, ConnectOptions, Op, Parsed, Parser, ParserLimits, Publish, encode};
+use crate::routing::{end, flush_touched};
+use crate::shared::Shared;
 use crate::snapshot::AuthFailure;
 use crate::subject::SubjectFilter;
-use crate::subscription::Subscription;
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
-use answers::Answers;
+use crate::transport::TransportInfo;
 use chores::{Chores, Then};
-use leaving::Leaving;
+pub use handshake::HandshakeOrder;
+use handshake::Securing;
+use lame_duck::LameDuck;
 use patience::Patience;
-pub use secured::Handshake;
-use secured::Securing;
-use voice::{Voice, Who};
+use publish_observer::ClientPublishObserver;
+use reply_writer::{ClientLabel, ReplyWriter};
 
 /// What is known of a connection when it arrives.
 #[derive(Clone, Debug, Default)]
@@ -50,11 +49,11 @@ pub struct Arrival {
     /// Where it comes from; `None` for connections inside of the process.
     pub remote: Option<SocketAddr>,
     /// What has to come about before it is listened to.
-    pub handshake: Handshake,
+    pub handshake: HandshakeOrder,
     /// Its user is the one that its certificate names. `verify_and_map`.
     pub is_mapped: bool,
     /// What brings its bytes.
-    pub carrier: Carrier,
+    pub transport: TransportInfo,
 }
 
 /// What a session has done with its input.
@@ -71,16 +70,16 @@ pub struct Received {
 /// A client of the wire protocol.
 pub struct ClientSession {
     shared: Arc<Shared>,
-    receiver: Arc<Receiver>,
-    outlet: Arc<WireOutlet>,
+    endpoint: Arc<Endpoint>,
+    byte_queue: Arc<ByteQueue>,
     parser: Parser,
-    terms: Terms,
+    limits: ParserLimits,
     options: ConnectOptions,
     phase: Phase,
     publisher: Publisher,
     ping: Ping,
     /// When it last published or subscribed.
-    heard: Option<Instant>,
+    last_activity: Option<Instant>,
     has_published: bool,
     has_connected: bool,
     has_ponged: bool,
@@ -89,15 +88,15 @@ pub struct ClientSession {
     /// The authenticator has changed while the one before it was at work.
     must_review: bool,
     /// The server will go.
-    leaving: Option<Box<Leaving>>,
+    lame_duck: Option<Box<LameDuck>>,
     /// It waits for a receiver of its messages.
     patience: Option<Box<Patience>>,
-    /// What is done a slice at a time, if there is any.
+    /// The work that is done a slice at a time, if there is any.
     chores: Option<Box<Chores>>,
     /// The session has ended, but for its subscriptions.
     has_departed: bool,
     trace: Option<Arc<Trace>>,
-    /// It was let in under a name without having shown anything, and must say or do something by then.
+    /// The deadline of a client that was let in under a name without credentials and has sent nothing yet.
     silent_until: Option<Instant>,
     /// How far it is with TLS.
     securing: Securing,
@@ -110,7 +109,7 @@ pub struct ClientSession {
 /// one.
 enum Phase {
     /// It must show credentials, by then at the latest.
-    Stranger(Instant),
+    Unauthenticated(Instant),
     /// Its credentials are being checked elsewhere; its input waits.
     Checking(Option<Compute>),
     Served(Served),
@@ -129,58 +128,58 @@ impl ClientSession {
     pub(crate) fn open(
         shared: Arc<Shared>,
         arrival: Arrival,
-        link: Box<dyn Link>,
+        write_handle: Box<dyn WriteHandle>,
         now: Instant,
-        work: &mut Work,
+        scratch: &mut Scratch,
     ) -> Self {
-        work.start(now);
+        scratch.start(now);
         let version = shared.version();
         let options = shared.options.load();
         let limits = options.limits.clone();
         let (id, seed) = shared.next_session();
-        let outlet = Arc::new(WireOutlet::new(
+        let byte_queue = Arc::new(ByteQueue::new(
             id,
-            link,
+            write_handle,
             limits.max_pending_bytes,
             limits.write_deadline,
             Arc::clone(&shared.queues),
         ));
-        let Arrival { remote, handshake, is_mapped, carrier } = arrival;
-        let auth_timeout = carrier.auth_timeout().unwrap_or(limits.auth_timeout);
-        let ping = Ping::new(now, &limits, carrier.ping_interval());
-        let receiver = Arc::new(Receiver::new(
+        let Arrival { remote, handshake, is_mapped, transport } = arrival;
+        let auth_timeout = transport.auth_timeout().unwrap_or(limits.auth_timeout);
+        let ping = Ping::new(now, &limits, transport.ping_interval());
+        let endpoint = Arc::new(Endpoint::new(
             id,
             seed,
             remote,
-            carrier,
+            transport,
             now,
-            Arc::clone(&outlet) as Arc<_>,
-            true,
+            Arc::clone(&byte_queue) as Arc<_>,
+            Kind::Client,
         ));
-        let phase = Phase::Stranger(now + auth_timeout);
+        let phase = Phase::Unauthenticated(now + auth_timeout);
         let counted = shared.counted_subjects.clone();
         let mut session = Self {
-            terms: Terms {
+            limits: ParserLimits {
                 max_control_line_bytes: limits.max_control_line_bytes,
                 max_payload_bytes: limits.max_payload_bytes,
                 headers: false,
             },
             trace: None,
             shared,
-            receiver,
-            outlet,
+            endpoint,
+            byte_queue,
             parser: Parser::default(),
             options: ConnectOptions::default(),
             phase,
             publisher: Publisher::new(seed, counted),
             ping,
-            heard: None,
+            last_activity: None,
             has_published: false,
             has_connected: false,
             has_ponged: false,
             has_judged_subject: false,
             must_review: false,
-            leaving: None,
+            lame_duck: None,
             silent_until: None,
             patience: None,
             chores: None,
@@ -191,23 +190,23 @@ impl ClientSession {
         };
         session.let_in_as_is();
         session.follow_trace();
-        session.greet_at_first(work);
-        let is_one_too_many = !session.shared.register(&session.receiver, limits.max_connections);
-        tracing::debug!(client = %session.receiver, "Client connection created");
+        session.greet_at_first(scratch);
+        let is_one_too_many = !session.shared.register(&session.endpoint, limits.max_connections);
+        tracing::debug!(client = %session.endpoint, "Client connection created");
         // What was changed before the session was one of those who are told.
         if session.shared.version() != version {
             session
-                .receiver
-                .news
-                .leave(None, |news| (news.options, news.authenticator) = (true, true));
+                .endpoint
+                .control
+                .leave(None, |control| (control.options, control.authenticator) = (true, true));
         }
         if session.shared.info.load().ldm {
-            session.receiver.news.leave(None, |news| news.end = true);
+            session.endpoint.control.leave(None, |control| control.end = true);
         }
         if is_one_too_many {
-            session.fault(&ClientFault::MaxConnections, work);
+            session.fault(&ClientFault::MaxConnections, scratch);
         }
-        session.outlet.drain(now, false, work);
+        session.byte_queue.drain(now, false, scratch);
         session
     }
 
@@ -219,7 +218,7 @@ impl ClientSession {
             && let Decision::Grant(grant) = authenticator.authenticate(&self.shown_by_carrier())
         {
             // NATS 2.14: for a no_auth_user the time to log in runs all the same.
-            if let Phase::Stranger(deadline) = &self.phase
+            if let Phase::Unauthenticated(deadline) = &self.phase
                 && grant.user.is_some()
                 && !self.has_connected
             {
@@ -231,35 +230,34 @@ impl ClientSession {
 
     fn serve(&mut self, grant: Grant) {
         let account = self.shared.account(&grant.account);
-        account.sessions.fetch_add(1, Ordering::Relaxed);
-        self.receiver.set_permissions(grant.permissions.clone());
-        let membership = Membership::begin(Arc::clone(&account), &self.receiver);
-        self.receiver.membership.store(Some(Arc::new(membership)));
+        self.endpoint.set_permissions(grant.permissions.clone());
+        let membership = AccountMembership::begin(Arc::clone(&account.name), &self.endpoint);
+        self.endpoint.membership.store(Some(Arc::new(membership)));
         let Grant { permissions, user, proof, .. } = grant;
         self.phase = Phase::Served(Served { account, permissions, user, proof });
     }
 
     /// The connection's number, `cid`.
     pub fn id(&self) -> u64 {
-        self.receiver.id
+        self.endpoint.id
     }
 
     /// Where its deliveries go.
-    pub fn outlet(&self) -> &Arc<WireOutlet> {
-        &self.outlet
+    pub fn byte_queue(&self) -> &Arc<ByteQueue> {
+        &self.byte_queue
     }
 
-    /// Has the client not been let in yet, or only as somebody who need not show anything, and has said
-    /// nothing since?
-    pub fn is_stranger(&self) -> bool {
+    /// Returns true if the client has not been let in yet, or only without credentials and has sent nothing
+    /// since.
+    pub fn is_unauthenticated(&self) -> bool {
         !matches!(self.phase, Phase::Served(_)) || self.silent_until.is_some()
     }
 
     /// How much to read at once, with what was kept: little, before the client has shown who it is,
     /// but always more than the session may have left unused.
     pub fn read_limit(&self) -> usize {
-        if self.is_stranger() {
-            PRE_AUTH_READ_BYTES.max(self.terms.max_kept_line_bytes() + 1)
+        if self.is_unauthenticated() {
+            PRE_AUTH_READ_BYTES.max(self.limits.max_kept_line_bytes() + 1)
         } else {
             usize::MAX
         }
@@ -274,35 +272,35 @@ impl ClientSession {
         now: Instant,
         input: &[u8],
         shared: Option<&Bytes>,
-        work: &mut Work,
+        scratch: &mut Scratch,
     ) -> Received {
-        work.start(now);
+        scratch.start(now);
         if self.has_chores() {
-            self.do_chore(now, work);
-        } else if self.has_news() {
-            self.handle_news(now, work);
+            self.do_chore(now, scratch);
+        } else if self.has_update() {
+            self.handle_update(now, scratch);
         }
-        let received = self.receive_all(now, input, shared, work);
-        if self.leaving.is_some() {
+        let received = self.receive_all(now, input, shared, scratch);
+        if self.lame_duck.is_some() {
             self.leave(now);
         }
-        if !work.take_expects_more() {
-            self.flush(now, work);
+        if !scratch.take_expects_more() {
+            self.flush(now, scratch);
         }
         received
     }
 
     /// Flushes everybody who got something by [`Self::receive`], and the client itself. Only needed after
-    /// [`Work::expect_more`].
-    pub fn flush(&mut self, now: Instant, work: &mut Work) {
-        work.start(now);
-        flush_touched(work);
-        self.outlet.drain_own(self.heard, now, work);
+    /// [`Scratch::expect_more`].
+    pub fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
+        scratch.start(now);
+        flush_touched(scratch);
+        self.byte_queue.drain_own(self.last_activity, now, scratch);
         self.guard_total();
-        self.begin_patience(now, work);
+        self.begin_patience(now, scratch);
     }
 
-    /// Sees to it that all queues together stay within their bound.
+    /// Keeps all queues together within their bound.
     #[inline]
     fn guard_total(&self) {
         if self.shared.queues.memory.excess_bytes() > 0 {
@@ -326,7 +324,7 @@ impl ClientSession {
         now: Instant,
         input: &[u8],
         shared: Option<&Bytes>,
-        work: &mut Work,
+        scratch: &mut Scratch,
     ) -> Received {
         let mut at = 0;
         let mut whole = 0;
@@ -336,39 +334,39 @@ impl ClientSession {
         }
         let mut operations = 0;
         let messages_before = self.publisher.messages();
-        let mut batch = Batch::with_memory(work.take_messages());
+        let mut batch = Batch::with_memory(scratch.take_messages());
         while at < input.len() && self.closing.is_none() && !self.has_chores() {
             let rest = &input[at..];
             match &self.phase {
                 Phase::Served(_) => {
-                    let used = self.gather(rest, &mut batch, shared, work);
+                    let used = self.gather(rest, &mut batch, shared, scratch);
                     at += used;
                     if used > 0 {
                         continue;
                     }
                 }
                 // NATS 2.14: the first letter tells.
-                Phase::Stranger(_) if !matches!(rest[0], b'C' | b'c') => {
+                Phase::Unauthenticated(_) if !matches!(rest[0], b'C' | b'c') => {
                     self.note_auth_failure(AuthFailure::BeforeConnect);
-                    self.fault(&ClientFault::AuthorizationViolation, work);
+                    self.fault(&ClientFault::AuthorizationViolation, scratch);
                     break;
                 }
-                Phase::Stranger(_) => {}
+                Phase::Unauthenticated(_) => {}
                 Phase::Checking(_) => break,
             }
-            match self.parser.parse(rest, &self.terms) {
+            match self.parser.parse(rest, &self.limits) {
                 Ok(Parsed::Op { op: Op::Publish(message), used }) => {
                     at += used;
-                    self.publish(&mut batch, shared, work);
-                    if !self.is_for_traces(&message, work) {
+                    self.publish(&mut batch, shared, scratch);
+                    if !self.is_for_traces(&message, scratch) {
                         batch.push(message);
-                        self.publish(&mut batch, shared, work);
+                        self.publish(&mut batch, shared, scratch);
                     }
                 }
                 Ok(Parsed::Op { op, used }) => {
                     at += used;
-                    self.publish(&mut batch, shared, work);
-                    self.handle(&op, now, work);
+                    self.publish(&mut batch, shared, scratch);
+                    self.handle(&op, now, scratch);
                     operations += 1;
                     if operations == OPERATIONS_A_TURN {
                         self.pause();
@@ -377,24 +375,24 @@ impl ClientSession {
                 Ok(Parsed::Partial { used, whole: needed }) => {
                     at += used;
                     whole = needed;
-                    self.judge_announced(&input[at..], work);
+                    self.judge_announced(&input[at..], scratch);
                     break;
                 }
                 Err(fault) => {
-                    self.publish(&mut batch, shared, work);
-                    self.judge_announced(rest, work);
-                    self.fault_in(&fault, rest, work);
+                    self.publish(&mut batch, shared, scratch);
+                    self.judge_announced(rest, scratch);
+                    self.fault_in(&fault, rest, scratch);
                     break;
                 }
             }
         }
-        self.publish(&mut batch, shared, work);
-        work.keep_messages(batch.into_memory());
+        self.publish(&mut batch, shared, scratch);
+        scratch.keep_messages(batch.into_memory());
         if self.publisher.messages() != messages_before {
             self.has_published = true;
-            self.heard(now);
+            self.note_activity(now);
         }
-        // Nothing more is done of what a client has sent that must go: it need not be kept.
+        // The rest of the input of a client that is closed need not be kept.
         if self.closing.is_some() {
             return Received { used: input.len(), whole: 0 };
         }
@@ -408,106 +406,111 @@ impl ClientSession {
         input: &'a [u8],
         batch: &mut Batch<'a>,
         shared: Option<&Bytes>,
-        work: &mut Work,
+        scratch: &mut Scratch,
     ) -> usize {
-        if self.must_be_told_of_each() || !self.parser.is_between_operations() {
+        if self.answers_each_message() || !self.parser.is_between_operations() {
             return 0;
         }
         let mut at = 0;
         loop {
-            at += plain::gather(&input[at..], &self.terms, batch);
+            at += fast::gather(&input[at..], &self.limits, batch);
             if !batch.has_most_messages() && !batch.has_most_runs() {
                 return at;
             }
-            self.publish(batch, shared, work);
+            self.publish(batch, shared, scratch);
         }
     }
 
     /// Does the client get, or do we log, something for each message?
-    fn must_be_told_of_each(&self) -> bool {
+    fn answers_each_message(&self) -> bool {
         self.options.verbose || self.options.pedantic || self.trace.is_some()
     }
 
-    fn publish(&mut self, batch: &mut Batch<'_>, shared: Option<&Bytes>, work: &mut Work) {
+    fn publish(&mut self, batch: &mut Batch<'_>, shared: Option<&Bytes>, scratch: &mut Scratch) {
         if batch.messages().is_empty() {
             return;
         }
-        if self.leaving.is_some() {
-            self.note_messages(batch, work.now());
+        if self.lame_duck.is_some() {
+            self.note_messages(batch, scratch.now());
         }
         if batch.is_one_run() {
-            self.publish_run(batch.messages(), None, shared, work);
+            self.publish_run(batch.messages(), None, shared, scratch);
         } else {
-            self.publish_runs(batch, shared, work);
+            self.publish_runs(batch, shared, scratch);
         }
         self.guard_total();
         batch.clear();
     }
 
-    fn publish_runs(&mut self, batch: &Batch<'_>, shared: Option<&Bytes>, work: &mut Work) {
-        let mut foreseen = AllForeseen::new();
+    fn publish_runs(&mut self, batch: &Batch<'_>, shared: Option<&Bytes>, scratch: &mut Scratch) {
+        let mut prefetched = PrefetchedBatch::new();
         if let Phase::Served(served) = &self.phase {
             let subjects = batch.runs().map(|run| run[0].subject);
-            foreseen = self.publisher.foresee(&served.account, subjects);
+            prefetched = self.publisher.prefetch(&served.account, subjects);
         }
         for (number, run) in batch.runs().enumerate() {
-            self.publish_run(run, foreseen.get(number).copied(), shared, work);
+            self.publish_run(run, prefetched.get(number).copied(), shared, scratch);
         }
     }
 
     fn publish_run(
         &mut self,
         run: &[Publish<'_>],
-        foreseen: Option<Foreseen>,
+        prefetched: Option<Prefetched>,
         shared: Option<&Bytes>,
-        work: &mut Work,
+        scratch: &mut Scratch,
     ) {
         let subject = run[0].subject;
         if let Some(trace) = &self.trace {
             run.iter().for_each(|message| trace::message(trace, message));
         }
         if self.options.pedantic {
-            self.judge_subject(subject, work);
+            self.judge_subject(subject, scratch);
         }
         let Phase::Served(served) = &self.phase else { return };
-        let run = Run { subject, messages: run, shared, parsed: None, foreseen };
-        let who = Who { receiver: &self.receiver, served: Some(served), options: &self.options };
-        let voice = Voice { who, outlet: &self.outlet, trace: self.trace.as_deref() };
-        let mut refusals =
-            Answers { account: &served.account, voice, is_leaving: self.leaving.is_some() };
+        let run = Run { subject, messages: run, shared, parsed: None, prefetched };
+        let label =
+            ClientLabel { endpoint: &self.endpoint, served: Some(served), options: &self.options };
+        let reply_writer =
+            ReplyWriter { label, byte_queue: &self.byte_queue, trace: self.trace.as_deref() };
+        let mut observer = ClientPublishObserver {
+            account: &served.account,
+            reply_writer,
+            is_leaving: self.lame_duck.is_some(),
+        };
         self.publisher.publish(
             &served.account,
-            &self.receiver,
+            &self.endpoint,
             served.permissions.as_ref(),
             &run,
-            &mut refusals,
-            work,
+            &mut observer,
+            scratch,
         );
     }
 
-    fn handle(&mut self, op: &Op<'_>, now: Instant, work: &mut Work) {
+    fn handle(&mut self, op: &Op<'_>, now: Instant, scratch: &mut Scratch) {
         if let Some(trace) = &self.trace {
             trace::operation(trace, op);
         }
-        if self.has_parted() {
+        if self.has_half_closed() {
             return;
         }
         if !matches!(op, Op::Connect(_)) {
             self.settle_in();
         }
         match *op {
-            Op::Connect(json) => self.connect(json, now, work),
+            Op::Connect(json) => self.connect(json, now, scratch),
             Op::Subscribe { filter, queue, sid } => {
-                self.heard(now);
-                self.subscribe(filter, queue, sid, work);
+                self.note_activity(now);
+                self.subscribe(filter, queue, sid, scratch);
             }
             Op::Unsubscribe { sid, max } => {
-                self.heard(now);
-                self.unsubscribe(sid, max, work);
+                self.note_activity(now);
+                self.unsubscribe(sid, max, scratch);
             }
             Op::Ping => {
-                self.ping.heard(now);
-                self.pong(work);
+                self.ping.note_activity(now);
+                self.pong(scratch);
             }
             Op::Pong => {
                 if let Some(rtt) = self.ping.answered(now) {
@@ -516,52 +519,52 @@ impl ClientSession {
             }
             Op::Info(json) => {
                 if check_from_client(json).is_err() {
-                    self.fault(&ClientFault::BadJson("INFO"), work);
+                    self.fault(&ClientFault::BadJson("INFO"), scratch);
                 }
             }
             Op::Err(text) => {
-                self.fault(&ClientFault::ClientError(text.into()), work);
+                self.fault(&ClientFault::ClientError(text.into()), scratch);
             }
             Op::Ok | Op::Publish(_) => {}
         }
     }
 
     /// It has published or subscribed.
-    fn heard(&mut self, now: Instant) {
-        self.ping.heard(now);
-        self.heard = Some(now);
+    fn note_activity(&mut self, now: Instant) {
+        self.ping.note_activity(now);
+        self.last_activity = Some(now);
     }
 
-    fn connect(&mut self, json: &[u8], now: Instant, work: &mut Work) {
+    fn connect(&mut self, json: &[u8], now: Instant, scratch: &mut Scratch) {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.options.load().limits;
         self.silent_until = None;
         if !self.has_connected {
-            self.note_rtt(now.saturating_duration_since(self.receiver.since));
+            self.note_rtt(now.saturating_duration_since(self.endpoint.since));
         }
         self.ping.connected(now, limits, self.publisher.random());
         let before = (self.options.user.clone(), self.options.nkey.clone());
         if self.options.apply(json).is_err() {
-            return self.fault(&ClientFault::BadJson("CONNECT"), work);
+            return self.fault(&ClientFault::BadJson("CONNECT"), scratch);
         }
         self.introduce();
         let headers = self.options.headers && !shared.options.load().no_header_support;
-        self.terms.headers = headers;
-        self.outlet.set_headers(headers);
-        self.receiver.set_echo(self.options.echo);
+        self.limits.headers = headers;
+        self.byte_queue.set_headers(headers);
+        self.endpoint.set_echo(self.options.echo);
         // NATS 2.14: a second CONNECT may change the account; what was subscribed to in the old one
         // ends before the new credentials are looked at.
         let has_connected = std::mem::replace(&mut self.has_connected, true);
         self.publisher.forget();
         if has_connected {
-            self.end_subscriptions_then(Then::Authenticate(before), now, work);
+            self.end_subscriptions_then(Then::Authenticate(before), now, scratch);
         } else {
-            self.authenticate(&before, now, work);
+            self.authenticate(&before, now, scratch);
         }
     }
 
-    /// Has it decided who the client is. `before`: its user and its key before CONNECT.
-    fn authenticate(&mut self, before: &(String, String), now: Instant, work: &mut Work) {
+    /// Authenticates the client. `before`: its user and its key before CONNECT.
+    fn authenticate(&mut self, before: &(String, String), now: Instant, scratch: &mut Scratch) {
         let credentials = self.credentials();
         let authenticator = self.authenticator();
         let decision = match self.held_grant() {
@@ -576,15 +579,17 @@ impl ClientSession {
             _ => authenticator.authenticate(&credentials),
         };
         match decision {
-            Decision::Grant(grant) => self.admit(Ok(grant), now, work),
-            Decision::Deny(denied) => self.admit(Err(denied), now, work),
-            Decision::Compute(check) => self.end_subscriptions_then(Then::Check(check), now, work),
+            Decision::Grant(grant) => self.admit(Ok(grant), now, scratch),
+            Decision::Deny(denied) => self.admit(Err(denied), now, scratch),
+            Decision::Compute(check) => {
+                self.end_subscriptions_then(Then::Check(check), now, scratch);
+            }
         }
     }
 
     /// Who decides who it is.
     fn authenticator(&self) -> Guard<Arc<Box<dyn Authenticator>>> {
-        match self.receiver.carrier.authenticator() {
+        match self.endpoint.transport.authenticator() {
             Some(own) => Guard::from_inner(own),
             None => self.shared.authenticator.load(),
         }
@@ -602,10 +607,10 @@ impl ClientSession {
             name: options.name.clone(),
             lang: options.lang.clone(),
             version: options.version.clone(),
-            remote: self.receiver.remote,
+            remote: self.endpoint.remote,
             ..self.shown_by_carrier()
         };
-        self.receiver.carrier.complete(&mut credentials);
+        self.endpoint.transport.complete(&mut credentials);
         credentials
     }
 
@@ -614,38 +619,43 @@ impl ClientSession {
     pub fn take_check(&mut self) -> Option<Compute> {
         match &mut self.phase {
             Phase::Checking(check) => check.take(),
-            Phase::Stranger(_) | Phase::Served(_) => None,
+            Phase::Unauthenticated(_) | Phase::Served(_) => None,
         }
     }
 
     /// Goes on with what the check came to. Call [`Self::receive`] with the bytes kept, next.
-    pub fn handle_checked(&mut self, result: Result<Grant, Denied>, now: Instant, work: &mut Work) {
-        work.start(now);
-        self.admit(result, now, work);
-        self.outlet.drain(now, false, work);
+    pub fn handle_checked(
+        &mut self,
+        result: Result<Grant, Denied>,
+        now: Instant,
+        scratch: &mut Scratch,
+    ) {
+        scratch.start(now);
+        self.admit(result, now, scratch);
+        self.byte_queue.drain(now, false, scratch);
     }
 
-    fn admit(&mut self, result: Result<Grant, Denied>, now: Instant, work: &mut Work) {
+    fn admit(&mut self, result: Result<Grant, Denied>, now: Instant, scratch: &mut Scratch) {
         let grant = match result {
             Ok(grant) => grant,
             Err(denied) => {
                 self.note_auth_failure(denied.into());
-                return self.fault(&denied.into(), work);
+                return self.fault(&denied.into(), scratch);
             }
         };
         if !self.options.account.is_empty() {
             self.note_auth_failure(AuthFailure::Credentials);
-            return self.fault(&ClientFault::AuthorizationViolation, work);
+            return self.fault(&ClientFault::AuthorizationViolation, scratch);
         }
-        // What was subscribed to before CONNECT stays if nothing has changed by it.
+        // Subscriptions from before CONNECT stay if it changes neither account nor permissions.
         if self.is_served_as(&grant) {
-            self.let_in(grant, work);
+            self.let_in(grant, scratch);
         } else {
-            self.end_subscriptions_then(Then::Admit(grant), now, work);
+            self.end_subscriptions_then(Then::Admit(grant), now, scratch);
         }
     }
 
-    fn let_in(&mut self, grant: Grant, work: &mut Work) {
+    fn let_in(&mut self, grant: Grant, scratch: &mut Scratch) {
         if grant.proof.is_some() {
             self.options.forget_secrets();
         }
@@ -654,18 +664,18 @@ impl ClientSession {
         self.introduce();
         self.follow_trace();
         if std::mem::take(&mut self.must_review) {
-            self.review(&[], work);
+            self.review(&[], scratch);
             if self.closing.is_some() {
                 return;
             }
         }
         if !(0..=1).contains(&self.options.protocol) {
-            return self.fault(&ClientFault::BadProtocol, work);
+            return self.fault(&ClientFault::BadProtocol, scratch);
         }
         if self.options.no_responders && !self.options.headers {
-            return self.fault(&ClientFault::NoRespondersRequiresHeaders, work);
+            return self.fault(&ClientFault::NoRespondersRequiresHeaders, scratch);
         }
-        self.ok(work);
+        self.ok(scratch);
     }
 
     /// Somebody who was let in under a name without showing anything, and now acts under it, has logged
@@ -682,7 +692,7 @@ impl ClientSession {
             if served.account.name == grant.account && served.permissions == grant.permissions)
     }
 
-    /// To be called when subscriptions that do not stay have ended.
+    /// Call it when the subscriptions that do not stay have ended.
     fn become_served(&mut self, grant: Grant) {
         if self.is_served_as(&grant)
             && let Phase::Served(served) = &mut self.phase
@@ -697,14 +707,19 @@ impl ClientSession {
 
     /// The session leaves its account, in which it has no subscriptions any more.
     fn leave_account(&mut self) {
-        if let Phase::Served(served) = &self.phase {
-            served.account.sessions.fetch_sub(1, Ordering::Relaxed);
-            self.shared.depart(&self.receiver);
+        if let Phase::Served(_) = &self.phase {
+            self.shared.depart(&self.endpoint);
             self.phase = Phase::Checking(None);
         }
     }
 
-    fn subscribe(&mut self, filter: &[u8], queue: Option<&[u8]>, sid: &[u8], work: &mut Work) {
+    fn subscribe(
+        &mut self,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+        scratch: &mut Scratch,
+    ) {
         let Phase::Served(served) = &self.phase else { return };
         let options = self.shared.options.load();
         let parsed = SubjectFilter::parse(filter);
@@ -723,37 +738,37 @@ impl ClientSession {
                 queue: queue.map(Into::into),
                 sid: sid.into(),
             };
-            return self.fault(&fault, work);
+            return self.fault(&fault, scratch);
         }
         let tokens = filter.split(|byte| *byte == b'.').count();
         if options.limits.max_subscription_tokens.is_some_and(|max| tokens > max) {
             let fault = ClientFault::TooManyTokens { subject: filter.into(), sid: sid.into() };
-            return self.fault(&fault, work);
+            return self.fault(&fault, scratch);
         }
-        let living = self.receiver.subscriptions.load(Ordering::Relaxed);
+        let living = self.endpoint.subscriptions.load(Ordering::Relaxed);
         if options.limits.max_subscriptions.is_some_and(|max| living >= max) {
-            return self.fault(&ClientFault::MaxSubscriptions, work);
+            return self.fault(&ClientFault::MaxSubscriptions, scratch);
         }
         // NATS 2.14: a sid that is taken keeps what it had, whatever was asked for.
-        if self.receiver.sids.get(sid).is_none() {
+        if self.endpoint.sids.get(sid).is_none() {
             if parsed.is_err() {
-                return self.fault(&ClientFault::InvalidSubject, work);
+                return self.fault(&ClientFault::InvalidSubject, scratch);
             }
             let is_filtered = verdict == Subscribe::AllowAndFilter;
-            let receiver = Arc::clone(&self.receiver);
+            let endpoint = Arc::clone(&self.endpoint);
             let subscription =
-                Arc::new(Subscription::new(receiver, filter, queue, sid, is_filtered));
-            self.receiver.subscriptions.fetch_add(1, Ordering::Relaxed);
-            self.receiver.sids.insert(Arc::clone(&subscription), living);
+                Arc::new(Subscription::new(endpoint, filter, queue, sid, is_filtered));
+            self.endpoint.subscriptions.fetch_add(1, Ordering::Relaxed);
+            self.endpoint.sids.insert(Arc::clone(&subscription), living);
             served.account.interest.insert(subscription);
             self.note_service(filter, queue);
         }
-        self.ok(work);
+        self.ok(scratch);
     }
 
-    fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>, work: &mut Work) {
+    fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>, scratch: &mut Scratch) {
         let has_ended = self.end_subscription(sid, max);
-        self.ok(work);
+        self.ok(scratch);
         if let Some(trace) = self.trace.as_ref().filter(|_| has_ended) {
             trace.ended(sid);
         }
@@ -761,23 +776,23 @@ impl ClientSession {
 
     fn end_subscription(&mut self, sid: &[u8], max: Option<u64>) -> bool {
         let Phase::Served(served) = &self.phase else { return false };
-        let Some(subscription) = self.receiver.sids.get(sid) else { return false };
-        if max.is_some_and(|max| self.receiver.outlet.end_after(&subscription, max)) {
+        let Some(subscription) = self.endpoint.sids.get(sid) else { return false };
+        if max.is_some_and(|max| self.endpoint.destination.end_after(&subscription, max)) {
             return false;
         }
-        let Some(subscription) = self.receiver.sids.remove(sid) else { return false };
+        let Some(subscription) = self.endpoint.sids.remove(sid) else { return false };
         end(&served.account, &subscription);
         true
     }
 
-    fn ok(&self, work: &mut Work) {
+    fn ok(&self, scratch: &mut Scratch) {
         if self.options.verbose {
-            self.voice().ok(work);
+            self.reply_writer().ok(scratch);
         }
     }
 
-    fn pong(&mut self, work: &mut Work) {
-        self.voice().pong(work);
+    fn pong(&mut self, scratch: &mut Scratch) {
+        self.reply_writer().pong(scratch);
         if !self.has_connected || self.has_ponged {
             return;
         }
@@ -793,29 +808,29 @@ impl ClientSession {
                     info.remote_account = String::from(&*account);
                     info.acc_is_sys = *account == *SYSTEM;
                 },
-                work,
+                scratch,
             );
         }
     }
 
-    fn send_info(&self, change: impl FnOnce(&mut crate::proto::Info), work: &mut Work) {
+    fn send_info(&self, change: impl FnOnce(&mut crate::proto::Info), scratch: &mut Scratch) {
         let mut info = (**self.shared.info.load()).clone();
-        info.max_payload = self.terms.max_payload_bytes;
+        info.max_payload = self.limits.max_payload_bytes;
         info.auth_required = self.authenticator().is_required();
-        info.client_id = self.receiver.id;
+        info.client_id = self.endpoint.id;
         info.client_ip =
-            self.receiver.remote.map(|remote| remote.ip().to_string()).unwrap_or_default();
-        self.receiver.carrier.change_info(&mut info);
+            self.endpoint.remote.map(|remote| remote.ip().to_string()).unwrap_or_default();
+        self.endpoint.transport.change_info(&mut info);
         change(&mut info);
-        self.outlet.send(work, |out| encode::info(out, &info));
+        self.byte_queue.send(scratch, |out| encode::info(out, &info));
     }
 
     /// Lets others see who this is.
     fn introduce(&self) {
         let ConnectOptions { name, lang, version, .. } = &self.options;
         let [name, lang, version] = [name, lang, version].map(|text| text.as_str().into());
-        let profile = Profile { name, lang, version, user: self.who().shown_user() };
-        self.receiver.profile.store(Some(Arc::new(profile)));
+        let client_info = ClientInfo { name, lang, version, user: self.label().shown_user() };
+        self.endpoint.client_info.store(Some(Arc::new(client_info)));
     }
 
     fn note_auth_failure(&self, failure: AuthFailure) {
@@ -824,13 +839,13 @@ impl ClientSession {
 
     fn note_rtt(&self, rtt: Duration) {
         let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
-        self.receiver.rtt_nanos.store(nanos.max(1), Ordering::Relaxed);
+        self.endpoint.rtt_nanos.store(nanos.max(1), Ordering::Relaxed);
     }
 
     /// When [`Self::handle_timeout`] wants to be called, at the latest. It may be called earlier.
     pub fn next_timeout(&self) -> Instant {
         let mut next = self.ping.deadline();
-        if let Phase::Stranger(deadline) = &self.phase
+        if let Phase::Unauthenticated(deadline) = &self.phase
             && self.securing.is_done()
         {
             next = next.min(*deadline);
@@ -838,67 +853,67 @@ impl ClientSession {
         if let Some(deadline) = self.silent_until {
             next = next.min(deadline);
         }
-        if let Some(deadline) = self.outlet.write_deadline() {
+        if let Some(deadline) = self.byte_queue.write_deadline() {
             next = next.min(deadline);
         }
         if let Some(look) = self.patience_timeout() {
             next = next.min(look);
         }
-        self.leaving_timeout().map_or(next, |leaving| next.min(leaving))
+        self.leaving_timeout().map_or(next, |lame_duck| next.min(lame_duck))
     }
 
     /// Does what is due: asks a silent client, cuts a stale one, one that shows no credentials, one
     /// that does not read.
-    pub fn handle_timeout(&mut self, now: Instant, work: &mut Work) {
+    pub fn handle_timeout(&mut self, now: Instant, scratch: &mut Scratch) {
         if self.closing.is_some() {
             return;
         }
-        work.start(now);
-        self.outlet.handle_timeout(now);
+        scratch.start(now);
+        self.byte_queue.handle_timeout(now);
         self.check_patience(now);
         let must_show_by = match &self.phase {
-            Phase::Stranger(deadline) => Some(*deadline),
+            Phase::Unauthenticated(deadline) => Some(*deadline),
             Phase::Checking(_) | Phase::Served(_) => self.silent_until,
         };
         if must_show_by.is_some_and(|deadline| now >= deadline) {
             self.note_auth_failure(AuthFailure::Timeout);
-            self.fault(&ClientFault::AuthenticationTimeout, work);
+            self.fault(&ClientFault::AuthenticationTimeout, scratch);
         } else {
             let shared = Arc::clone(&self.shared);
             if now >= self.ping.deadline() {
-                tracing::debug!(client = %self.who(), "Client Ping Timer");
+                tracing::debug!(client = %self.label(), "Client Ping Timer");
             }
             match self.ping.handle_timeout(now, &shared.options.load().limits) {
                 Due::Nothing => {}
                 Due::Ping => {
-                    self.voice().ping(work);
+                    self.reply_writer().ping(scratch);
                     self.publisher.forget();
                 }
-                Due::Stale => self.fault(&ClientFault::StaleConnection, work),
+                Due::Stale => self.fault(&ClientFault::StaleConnection, scratch),
             }
         }
         self.leave(now);
-        self.outlet.drain(now, false, work);
+        self.byte_queue.drain(now, false, scratch);
     }
 
     /// Why the connection must end: flush the outlet, if it takes no time, and close.
     pub fn closing(&self) -> Option<CloseReason> {
-        self.outlet.ending().or(self.closing)
+        self.byte_queue.ending().or(self.closing)
     }
 
     /// The connection is gone, or must go: nothing more is delivered to it.
     pub fn close(&mut self, reason: CloseReason) {
         let reason = self.closing().unwrap_or(reason);
         self.closing = Some(reason);
-        Outlet::close(&*self.outlet, reason);
+        Destination::close(&*self.byte_queue, reason);
     }
 
-    fn fault(&mut self, fault: &ClientFault, work: &mut Work) {
-        self.fault_in(fault, &[], work);
+    fn fault(&mut self, fault: &ClientFault, scratch: &mut Scratch) {
+        self.fault_in(fault, &[], scratch);
     }
 
-    fn fault_in(&mut self, fault: &ClientFault, input: &[u8], work: &mut Work) {
-        let close = self.voice().fault(fault, input, work);
+    fn fault_in(&mut self, fault: &ClientFault, input: &[u8], scratch: &mut Scratch) {
+        let close = self.reply_writer().fault(fault, input, scratch);
         self.closing = self.closing.or(close);
     }
 
@@ -909,38 +924,42 @@ impl ClientSession {
         #[cfg(feature = "testing")]
         let is_traced = is_traced || self.shared.seam.wants_lines();
         let trace = is_traced.then(|| {
-            let trace = Trace::new(self.who().to_string(), &options);
+            let trace = Trace::new(self.label().to_string(), &options);
             #[cfg(feature = "testing")]
             let trace = trace.read_by(&self.shared.seam);
             Arc::new(trace)
         });
-        self.outlet.set_trace(trace.clone());
+        self.byte_queue.set_trace(trace.clone());
         self.trace = trace;
     }
 
-    fn who(&self) -> Who<'_> {
+    fn label(&self) -> ClientLabel<'_> {
         let served = match &self.phase {
             Phase::Served(served) => Some(served),
-            Phase::Stranger(_) | Phase::Checking(_) => None,
+            Phase::Unauthenticated(_) | Phase::Checking(_) => None,
         };
-        Who { receiver: &self.receiver, served, options: &self.options }
+        ClientLabel { endpoint: &self.endpoint, served, options: &self.options }
     }
 
-    fn voice(&self) -> Voice<'_> {
-        Voice { who: self.who(), outlet: &self.outlet, trace: self.trace.as_deref() }
+    fn reply_writer(&self) -> ReplyWriter<'_> {
+        ReplyWriter {
+            label: self.label(),
+            byte_queue: &self.byte_queue,
+            trace: self.trace.as_deref(),
+        }
     }
 }
 
-mod answers;
-mod changes;
 mod chores;
-mod leaving;
+mod handshake;
+mod lame_duck;
 mod patience;
 mod pedantic;
-mod secured;
+mod publish_observer;
+mod reply_writer;
 mod trace;
 mod traced;
-mod voice;
+mod updates;
 
 #[cfg(test)]
 mod tests;

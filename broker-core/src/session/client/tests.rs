@@ -1,10 +1,12 @@
 //! Sessions without sockets: bytes in, bytes out.
 
 use std::io::{self, IoSlice};
+use std::time::SystemTime;
 
 use super::*;
-use crate::broker::{Broker, Options};
+use crate::broker::Broker;
 use crate::limits::Limits;
+use crate::options::Options;
 
 /// A link to memory, which can be made to refuse.
 #[derive(Clone, Default)]
@@ -17,7 +19,7 @@ struct Written {
     wakes: usize,
 }
 
-impl Link for Memory {
+impl WriteHandle for Memory {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut written = self.0.lock();
         let mut count = 0;
@@ -37,48 +39,53 @@ impl Link for Memory {
 
 struct Party {
     session: ClientSession,
-    link: Memory,
+    write_handle: Memory,
     kept: Vec<u8>,
 }
 
 impl Party {
-    fn send(&mut self, bytes: &[u8], now: Instant, work: &mut Work) {
+    fn send(&mut self, bytes: &[u8], now: Instant, scratch: &mut Scratch) {
         self.kept.extend_from_slice(bytes);
-        let received = self.session.receive(now, &self.kept, None, work);
+        let received = self.session.receive(now, &self.kept, None, scratch);
         self.kept.drain(..received.used);
     }
 
     fn read(&self) -> String {
-        String::from_utf8(std::mem::take(&mut self.link.0.lock().bytes)).unwrap()
+        String::from_utf8(std::mem::take(&mut self.write_handle.0.lock().bytes)).unwrap()
     }
 }
 
 struct World {
     broker: Broker,
     now: Instant,
-    work: Work,
+    scratch: Scratch,
 }
 
 impl World {
     fn new(limits: Limits) -> Self {
         let now = Instant::now();
-        let broker = Broker::new(Options { limits, ..Options::default() }, Instant::now);
-        Self { broker, now, work: Work::new() }
+        let broker =
+            Broker::new(Options { limits, ..Options::default() }, (Instant::now, SystemTime::now));
+        Self { broker, now, scratch: Scratch::new() }
     }
 
     /// A client that is not verbose, with INFO read.
     fn join(&mut self) -> Party {
-        let link = Memory::default();
-        let session =
-            self.broker.open(Arrival::default(), Box::new(link.clone()), self.now, &mut self.work);
-        let mut party = Party { session, link, kept: Vec::new() };
+        let write_handle = Memory::default();
+        let session = self.broker.open(
+            Arrival::default(),
+            Box::new(write_handle.clone()),
+            self.now,
+            &mut self.scratch,
+        );
+        let mut party = Party { session, write_handle, kept: Vec::new() };
         self.send(&mut party, "CONNECT {\"verbose\":false,\"headers\":true}\r\n");
         assert!(party.read().starts_with("INFO {"));
         party
     }
 
     fn send(&mut self, party: &mut Party, text: &str) {
-        party.send(text.as_bytes(), self.now, &mut self.work);
+        party.send(text.as_bytes(), self.now, &mut self.scratch);
     }
 }
 
@@ -134,7 +141,7 @@ fn a_queue_group_delivers_each_message_to_exactly_one_live_member() {
 fn a_member_that_cannot_take_more_is_passed_over_while_another_can() {
     let mut world = World::new(Limits { max_pending_bytes: 1000, ..Limits::default() });
     let (mut stuck, mut free, mut publisher) = (world.join(), world.join(), world.join());
-    stuck.link.0.lock().room = Some(0);
+    stuck.write_handle.0.lock().room = Some(0);
     for member in [&mut stuck, &mut free] {
         world.send(member, "SUB jobs workers 1\r\n");
     }
@@ -156,14 +163,18 @@ fn a_client_that_does_not_read_is_cut_after_the_deadline() {
     let mut world = World::new(Limits::default());
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
-    slow.link.0.lock().room = Some(10);
+    slow.write_handle.0.lock().room = Some(10);
     world.send(&mut publisher, "PUB x 5\r\nhello\r\n");
-    assert_eq!(slow.link.0.lock().wakes, 1, "what is left is the connection's own to write");
-    let deadline = slow.session.outlet().write_deadline().unwrap();
+    assert_eq!(
+        slow.write_handle.0.lock().wakes,
+        1,
+        "what is left is the connection's own to write"
+    );
+    let deadline = slow.session.byte_queue().write_deadline().unwrap();
     assert_eq!(deadline, world.now + Limits::default().write_deadline);
-    slow.session.handle_timeout(deadline - Duration::from_millis(1), &mut world.work);
+    slow.session.handle_timeout(deadline - Duration::from_millis(1), &mut world.scratch);
     assert_eq!(slow.session.closing(), None);
-    slow.session.handle_timeout(deadline, &mut world.work);
+    slow.session.handle_timeout(deadline, &mut world.scratch);
     assert_eq!(slow.session.closing(), Some(CloseReason::SlowConsumerWriteDeadline));
     drop(slow);
     assert_eq!(world.broker.stats().slow_consumers, 1);
@@ -174,7 +185,7 @@ fn what_was_blocked_leaves_in_order_when_there_is_room() {
     let mut world = World::new(Limits::default());
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
-    slow.link.0.lock().room = Some(7);
+    slow.write_handle.0.lock().room = Some(7);
     let mut expected = String::new();
     for number in 0..5000 {
         world.send(&mut publisher, &format!("PUB x 4\r\n{number:04}\r\n"));
@@ -183,13 +194,13 @@ fn what_was_blocked_leaves_in_order_when_there_is_room() {
     assert!(world.broker.stats().pending_bytes > 80_000);
     let mut seen = slow.read();
     for room in [1, 100, 10_000, 1_000_000] {
-        slow.link.0.lock().room = Some(room);
-        slow.session.outlet().drain(world.now, true, &mut world.work);
+        slow.write_handle.0.lock().room = Some(room);
+        slow.session.byte_queue().drain(world.now, true, &mut world.scratch);
         seen.push_str(&slow.read());
     }
     assert_eq!(seen, expected);
     assert_eq!(world.broker.stats().pending_bytes, 0);
-    assert_eq!(slow.session.outlet().write_deadline(), None);
+    assert_eq!(slow.session.byte_queue().write_deadline(), None);
 }
 
 #[test]
@@ -200,7 +211,7 @@ fn all_queues_together_are_bounded_and_the_worst_goes() {
     world.send(&mut worse, "SUB a 1\r\nSUB b 2\r\n");
     world.send(&mut bad, "SUB a 1\r\n");
     for party in [&worse, &bad] {
-        party.link.0.lock().room = Some(0);
+        party.write_handle.0.lock().room = Some(0);
     }
     let payload = "x".repeat(50_000);
     for subject in ["a", "b", "a", "a", "b"] {
@@ -221,7 +232,7 @@ fn a_subscription_for_one_message_leaves_nothing_behind() {
         assert_eq!(a.read(), format!("MSG in.{number} {number} 0\r\n\r\n"));
     }
     assert_eq!(world.broker.stats().subscriptions, 0);
-    assert!(a.session.receiver.sids.len() < 200, "ended subscriptions pile up");
+    assert!(a.session.endpoint.sids.len() < 200, "ended subscriptions pile up");
 }
 
 #[test]
@@ -246,7 +257,7 @@ fn large_payloads_are_shared_and_arrive_whole() {
     }
     let payload = "y".repeat(100_000);
     let input = Bytes::from(format!("PUB big r 100000\r\n{payload}\r\n"));
-    let received = publisher.session.receive(world.now, &input, Some(&input), &mut world.work);
+    let received = publisher.session.receive(world.now, &input, Some(&input), &mut world.scratch);
     assert_eq!(received.used, input.len());
     for party in [&a, &b] {
         assert_eq!(party.read(), format!("MSG big 1 r 100000\r\n{payload}\r\n"));
@@ -255,19 +266,27 @@ fn large_payloads_are_shared_and_arrive_whole() {
 
 #[test]
 fn a_stranger_must_show_credentials_and_gets_no_account_before() {
-    let broker =
-        Broker::with_authenticator(Options::default(), Instant::now, crate::auth::Token::new("t"));
+    let broker = Broker::with_authenticator(
+        Options::default(),
+        (Instant::now, SystemTime::now),
+        crate::auth::Token::new("t"),
+    );
     let now = Instant::now();
-    let mut world = World { broker, now, work: Work::new() };
-    let link = Memory::default();
-    let mut stranger =
-        world.broker.open(Arrival::default(), Box::new(link.clone()), now, &mut world.work);
+    let mut world = World { broker, now, scratch: Scratch::new() };
+    let write_handle = Memory::default();
+    let mut stranger = world.broker.open(
+        Arrival::default(),
+        Box::new(write_handle.clone()),
+        now,
+        &mut world.scratch,
+    );
     assert!(stranger.read_limit() <= 16 << 10);
-    stranger.receive(now, b"SUB > 1\r\n", None, &mut world.work);
+    stranger.receive(now, b"SUB > 1\r\n", None, &mut world.scratch);
     assert_eq!(stranger.closing(), Some(CloseReason::AuthenticationViolation));
     assert_eq!(world.broker.stats().subscriptions, 0);
-    let mut silent = world.broker.open(Arrival::default(), Box::new(link), now, &mut world.work);
+    let mut silent =
+        world.broker.open(Arrival::default(), Box::new(write_handle), now, &mut world.scratch);
     assert_eq!(silent.next_timeout(), now + Limits::default().auth_timeout);
-    silent.handle_timeout(silent.next_timeout(), &mut world.work);
+    silent.handle_timeout(silent.next_timeout(), &mut world.scratch);
     assert_eq!(silent.closing(), Some(CloseReason::AuthenticationTimeout));
 }

@@ -1,4 +1,4 @@
-//! What a traced client says, as the log shows it.
+//! Traces of the operations of a client.
 
 use std::fmt::Write;
 
@@ -6,44 +6,44 @@ use crate::proto::json::{self, NotJson};
 use crate::proto::{Op, Publish};
 use crate::trace::Trace;
 
-/// Shows an operation that is not a message.
+/// Traces an operation that is not a message.
 pub(super) fn operation(trace: &Trace, op: &Op<'_>) {
     let text = |bytes| String::from_utf8_lossy(bytes);
     match *op {
-        Op::Connect(json) => trace.said(&format_args!("CONNECT {}", connect(json))),
+        Op::Connect(json) => trace.received(&format_args!("CONNECT {}", connect(json))),
         Op::Subscribe { filter, queue: None, sid } => {
-            trace.said(&format_args!("SUB {} {}", text(filter), text(sid)));
+            trace.received(&format_args!("SUB {} {}", text(filter), text(sid)));
         }
         Op::Subscribe { filter, queue: Some(queue), sid } => {
-            trace.said(&format_args!("SUB {} {} {}", text(filter), text(queue), text(sid)));
+            trace.received(&format_args!("SUB {} {} {}", text(filter), text(queue), text(sid)));
         }
-        Op::Unsubscribe { sid, max: None } => trace.said(&format_args!("UNSUB {}", text(sid))),
+        Op::Unsubscribe { sid, max: None } => trace.received(&format_args!("UNSUB {}", text(sid))),
         Op::Unsubscribe { sid, max: Some(max) } => {
-            trace.said(&format_args!("UNSUB {} {max}", text(sid)));
+            trace.received(&format_args!("UNSUB {} {max}", text(sid)));
         }
-        Op::Ping => trace.said(&"PING"),
-        Op::Pong => trace.said(&"PONG"),
-        // NATS 2.14: what only servers have to say is not shown.
+        Op::Ping => trace.received(&"PING"),
+        Op::Pong => trace.received(&"PONG"),
+        // NATS 2.14: operations of servers are not traced.
         Op::Info(_) | Op::Ok | Op::Err(_) | Op::Publish(_) => {}
     }
 }
 
-/// Shows a message.
+/// Traces a message.
 pub(super) fn message(trace: &Trace, message: &Publish<'_>) {
     let text = |bytes| String::from_utf8_lossy(bytes);
     let verb = if message.header_len.is_some() { "HPUB" } else { "PUB" };
     let blank = if message.reply.is_empty() { "" } else { " " };
-    trace.said(&format_args!(
+    trace.received(&format_args!(
         "{verb} {}{blank}{} {}",
         text(message.subject),
         text(message.reply),
         text(message.sizes)
     ));
-    trace.said_payload(message);
+    trace.received_payload(message);
 }
 
-/// What CONNECT's JSON says, made anew of what is known to be no secret: what is not known is not shown,
-/// whatever it looks like.
+/// Prints the JSON of CONNECT from the fields that are known to be no secret. Unknown fields are not
+/// shown.
 fn connect(json: &[u8]) -> String {
     let mut shown = String::from("{");
     let read = json::for_each_member(json, |key, value| {
@@ -57,7 +57,7 @@ fn connect(json: &[u8]) -> String {
             }
             _ => Err(NotJson),
         };
-        // What is of another type is not shown, as what is not known.
+        // Values of another type are not shown, like unknown fields.
         if let Ok(value) = value {
             let comma = if shown.len() > 1 { "," } else { "" };
             // Writing to a string cannot fail.

@@ -1,17 +1,17 @@
 //! Messages that ask to be traced.
 
-use super::answers::Answers;
-use super::voice::{Voice, Who};
+use super::publish_observer::ClientPublishObserver;
+use super::reply_writer::{ClientLabel, ReplyWriter};
 use super::{ClientSession, Phase, trace};
+use crate::endpoint::Scratch;
 use crate::error::ClientFault;
-use crate::outlet::Work;
 use crate::proto::Publish;
 use crate::proto::traced::Tracing;
 use crate::session::publisher::may_trace_to;
 
 impl ClientSession {
-    /// Is the message [only to be traced](Tracing)? If so, it has been dealt with.
-    pub(super) fn is_for_traces(&mut self, message: &Publish<'_>, work: &mut Work) -> bool {
+    /// Returns true if the message is [only to be traced](Tracing); then it is processed.
+    pub(super) fn is_for_traces(&mut self, message: &Publish<'_>, scratch: &mut Scratch) -> bool {
         let tracing = Tracing::read(message.headers());
         if tracing == Tracing::None {
             return false;
@@ -22,41 +22,46 @@ impl ClientSession {
         match tracing {
             Tracing::To { destination, is_only: false } if may_trace(destination) => false,
             Tracing::To { destination, is_only: true } if may_trace(destination) => {
-                self.pass_over(message, work);
+                self.pass_over(message, scratch);
                 true
             }
             Tracing::To { destination, .. } => {
                 let denied = ClientFault::PublishDenied(destination.into());
-                self.judge_only(message, work);
-                self.fault(&denied, work);
+                self.judge_only(message, scratch);
+                self.fault(&denied, scratch);
                 true
             }
             Tracing::Nowhere | Tracing::None => {
-                self.judge_only(message, work);
+                self.judge_only(message, scratch);
                 true
             }
         }
     }
 
-    /// Does all that publishing the message does, but delivers it to nobody.
-    fn pass_over(&mut self, message: &Publish<'_>, work: &mut Work) {
-        self.judge_only(message, work);
+    /// Does all that publishing the message does, without the delivery.
+    fn pass_over(&mut self, message: &Publish<'_>, scratch: &mut Scratch) {
+        self.judge_only(message, scratch);
         if let Some(trace) = &self.trace {
             trace::message(trace, message);
         }
         let Phase::Served(served) = &self.phase else { return };
-        let who = Who { receiver: &self.receiver, served: Some(served), options: &self.options };
-        let voice = Voice { who, outlet: &self.outlet, trace: self.trace.as_deref() };
-        let mut refusals =
-            Answers { account: &served.account, voice, is_leaving: self.leaving.is_some() };
+        let label =
+            ClientLabel { endpoint: &self.endpoint, served: Some(served), options: &self.options };
+        let reply_writer =
+            ReplyWriter { label, byte_queue: &self.byte_queue, trace: self.trace.as_deref() };
+        let mut observer = ClientPublishObserver {
+            account: &served.account,
+            reply_writer,
+            is_leaving: self.lame_duck.is_some(),
+        };
         let permissions = served.permissions.as_ref();
         self.publisher.pass_over(
             &served.account,
-            &self.receiver,
+            &self.endpoint,
             permissions,
             message,
-            &mut refusals,
-            work,
+            &mut observer,
+            scratch,
         );
     }
 }

@@ -7,6 +7,7 @@ use rustls::{NamedGroup, ProtocolVersion, SupportedCipherSuite};
 
 use super::error::TlsError;
 use super::options::TlsAlgorithms;
+use super::provider::{all_curves, default_provider};
 use super::server_name;
 
 const SUITE: &str = "cipher suite";
@@ -128,34 +129,4 @@ fn choose_curves(
         }),
     };
     names.iter().map(choose).collect()
-}
-
-#[cfg(feature = "tls")]
-pub(crate) fn default_provider() -> CryptoProvider {
-    rustls::crypto::aws_lc_rs::default_provider()
-}
-
-#[cfg(feature = "tls")]
-fn all_curves() -> Vec<&'static dyn SupportedKxGroup> {
-    rustls::crypto::aws_lc_rs::ALL_KX_GROUPS.to_vec()
-}
-
-#[cfg(feature = "tls")]
-pub(super) fn ticketer() -> Result<Arc<dyn rustls::server::ProducesTickets>, rustls::Error> {
-    rustls::crypto::aws_lc_rs::Ticketer::new()
-}
-
-#[cfg(not(feature = "tls"))]
-pub(crate) fn default_provider() -> CryptoProvider {
-    rustls::crypto::ring::default_provider()
-}
-
-#[cfg(not(feature = "tls"))]
-fn all_curves() -> Vec<&'static dyn SupportedKxGroup> {
-    rustls::crypto::ring::ALL_KX_GROUPS.to_vec()
-}
-
-#[cfg(not(feature = "tls"))]
-pub(super) fn ticketer() -> Result<Arc<dyn rustls::server::ProducesTickets>, rustls::Error> {
-    rustls::crypto::ring::Ticketer::new()
 }

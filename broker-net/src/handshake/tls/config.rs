@@ -18,12 +18,13 @@ use webpki::OwnedCertRevocationList;
 use super::algorithms;
 use super::error::TlsError;
 use super::expiry::Term;
+use super::file_watch::Seen;
 use super::issuer::Issuer;
 use super::options::{
     ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsOptions, TlsVersion,
 };
+use super::provider;
 use super::verify::Verifier;
-use super::watch::Seen;
 use super::x509::{self, Parsed};
 
 const CERTIFICATE: &str = "certificate";
@@ -84,7 +85,7 @@ impl TlsConfig {
         server.ignore_client_order = true;
         server.session_storage = Arc::new(NoServerSessionStorage {});
         if may_resume {
-            server.ticketer = algorithms::ticketer().map_err(unusable)?;
+            server.ticketer = provider::ticketer().map_err(unusable)?;
             server.send_tls13_tickets = 1;
         } else {
             // A session that goes on would not show its certificate again, which may have been revoked or

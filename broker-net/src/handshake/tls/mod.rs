@@ -3,80 +3,87 @@
 //! A connection begins in the clear and is upgraded, before or after INFO; what the client sends first
 //! decides where it may. The handshake runs on the connection's task.
 
+mod admission;
 mod algorithms;
 mod buffers;
 mod config;
 mod error;
 mod expiry;
-mod gate;
+mod file_watch;
 mod issuer;
 mod options;
 mod pieces;
+mod provider;
 mod server_name;
 mod transport;
 mod verify;
-mod watch;
 mod x509;
 
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use broker_core::session::client::{Arrival, Handshake};
+use broker_core::session::client::{Arrival, HandshakeOrder};
 use broker_core::{Broker, ClientFault, Security};
 
-#[cfg(feature = "testing-tls")]
-pub(crate) use algorithms::default_provider;
+pub(crate) use admission::TlsAdmission;
 pub use config::TlsConfig;
 pub use error::TlsError;
-pub(crate) use gate::Gate;
 pub use options::{
     ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsOptions, TlsVersion,
 };
+#[cfg(feature = "testing-tls")]
+pub(crate) use provider::default_provider;
 pub(crate) use transport::TlsTransport;
 use transport::{Progress, Upgrade};
 
-use super::{Agreement, Arriving, Entrance, Soon};
+use super::{AcceptedConnection, BoxFuture, Handshake, ListenerConfig};
 use crate::clock;
-use crate::conn::{Socket, Transport};
+use crate::transport::{Socket, Transport};
 
-/// What a TLS client's first byte is: that of a handshake record, or of an alert if it gives up at once.
+/// The first byte of a TLS client: that of a handshake record, or of an alert if it gives up at once.
 const HANDSHAKE_RECORD: u8 = 0x16;
 const ALERT_RECORD: u8 = 0x15;
 
-/// How often the log is told of connections that the rate limit has refused.
+/// The interval at which connections that the rate limit has refused are logged.
 const RATE_PERIOD: Duration = Duration::from_secs(1);
 
 /// A connection that has to agree upon TLS, or may.
 pub(crate) fn admit<T: Transport>(
-    entrance: &Arc<Entrance>,
+    listener_config: &Arc<ListenerConfig>,
     below: T,
     mut arrival: Arrival,
     config: Arc<TlsConfig>,
-) -> Arriving {
+) -> AcceptedConnection {
     let socket = Arc::new(Socket::new(TlsTransport::new(below)));
     let is_first = config.handshake_first != HandshakeFirst::Never;
-    arrival.handshake = if is_first { Handshake::BeforeInfo } else { Handshake::AfterInfo };
+    arrival.handshake =
+        if is_first { HandshakeOrder::BeforeInfo } else { HandshakeOrder::AfterInfo };
     arrival.is_mapped = config.maps();
     let deadline = clock::now() + config.timeout;
     let upgrade = Arc::clone(&socket) as Arc<dyn Upgrade>;
-    let agreement =
-        TlsAgreement { upgrade, config, entrance: Arc::clone(entrance), deadline, is_first };
-    Arriving { socket, arrival, agreement: Some(Box::new(agreement)) }
+    let handshake = TlsHandshake {
+        upgrade,
+        config,
+        listener_config: Arc::clone(listener_config),
+        deadline,
+        is_first,
+    };
+    AcceptedConnection { socket, arrival, handshake: Some(Box::new(handshake)) }
 }
 
 /// Shakes hands with a client that has no session yet. After an error, what it sent can still be read.
 #[cfg(feature = "websocket")]
 pub(crate) async fn shake_hands<T: Transport>(
-    entrance: &Arc<Entrance>,
+    listener_config: &Arc<ListenerConfig>,
     socket: &Arc<Socket<TlsTransport<T>>>,
     config: Arc<TlsConfig>,
 ) -> Result<Security, ClientFault> {
     let deadline = clock::now() + config.timeout;
     let upgrade = Arc::clone(socket) as Arc<dyn Upgrade>;
-    let entrance = Arc::clone(entrance);
-    let agreement = TlsAgreement { upgrade, config, entrance, deadline, is_first: true };
-    let shaking = tokio::time::timeout_at(deadline.into(), agreement.shake_hands());
+    let listener_config = Arc::clone(listener_config);
+    let handshake = TlsHandshake { upgrade, config, listener_config, deadline, is_first: true };
+    let shaking = tokio::time::timeout_at(deadline.into(), handshake.shake_hands());
     match shaking.await {
         Ok(Ok(Some(security))) => Ok(security),
         Ok(Ok(None)) => Err(failed("EOF")),
@@ -87,15 +94,15 @@ pub(crate) async fn shake_hands<T: Transport>(
 
 /// From now on connections come by another configuration, or without TLS. `broker`: whose INFO tells of it.
 pub(crate) fn set(
-    entrance: &Arc<Entrance>,
+    listener_config: &Arc<ListenerConfig>,
     broker: Option<&Broker>,
     next: Option<(TlsOptions, TlsConfig)>,
 ) {
-    entrance.tls.set(next);
+    listener_config.tls.set(next);
     if let Some(broker) = broker {
-        tell(broker, entrance.tls.config().as_deref());
+        tell(broker, listener_config.tls.config().as_deref());
     }
-    entrance.tls.tend(watch::tend(Arc::downgrade(entrance), broker.cloned()));
+    listener_config.tls.tend(file_watch::tend(Arc::downgrade(listener_config), broker.cloned()));
 }
 
 /// What INFO says of TLS.
@@ -111,24 +118,24 @@ fn tell(broker: &Broker, config: Option<&TlsConfig>) {
 
 /// Logs how many connections the rate limit has refused within a second.
 // NATS 2.14: server.go logRejectedTLSConns.
-async fn log_refused(entrance: Weak<Entrance>) {
+async fn log_refused(listener_config: Weak<ListenerConfig>) {
     tokio::time::sleep(RATE_PERIOD).await;
-    if let Some(entrance) = entrance.upgrade() {
-        let refused = entrance.tls.take_refused();
+    if let Some(listener_config) = listener_config.upgrade() {
+        let refused = listener_config.tls.take_refused();
         tracing::warn!("Rejected {refused} connections due to TLS rate limiting");
     }
 }
 
-struct TlsAgreement {
+struct TlsHandshake {
     upgrade: Arc<dyn Upgrade>,
     config: Arc<TlsConfig>,
-    entrance: Arc<Entrance>,
+    listener_config: Arc<ListenerConfig>,
     deadline: Instant,
     is_first: bool,
 }
 
-impl Agreement for TlsAgreement {
-    fn begins(&mut self) -> Soon<'_, bool> {
+impl Handshake for TlsHandshake {
+    fn client_begins(&mut self) -> BoxFuture<'_, bool> {
         Box::pin(async {
             let HandshakeFirst::Within(wait) = self.config.handshake_first else { return true };
             let first = poll_fn(|cx| self.upgrade.poll_first(cx));
@@ -138,7 +145,7 @@ impl Agreement for TlsAgreement {
         })
     }
 
-    fn agree(&mut self) -> Soon<'_, Result<Option<Security>, ClientFault>> {
+    fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>> {
         Box::pin(async {
             let agreeing = tokio::time::timeout_at(self.deadline.into(), self.shake_hands());
             match agreeing.await {
@@ -156,7 +163,7 @@ fn failed(reason: impl std::fmt::Display) -> ClientFault {
     ClientFault::TlsHandshake(format!("{reason}"))
 }
 
-impl TlsAgreement {
+impl TlsHandshake {
     fn may_be_plain(&self) -> bool {
         self.config.allow_non_tls && !self.is_first
     }
@@ -172,10 +179,10 @@ impl TlsAgreement {
             Ok(None) => return Err(failed("EOF")),
             Err(error) => return Err(failed(error)),
         }
-        let gate = &self.entrance.tls;
+        let gate = &self.listener_config.tls;
         if !gate.allows(self.config.connection_rate_limit, clock::now()) {
             if gate.note_refused() {
-                tokio::spawn(log_refused(Arc::downgrade(&self.entrance)));
+                tokio::spawn(log_refused(Arc::downgrade(&self.listener_config)));
             }
             return Err(ClientFault::Throttled);
         }

@@ -15,7 +15,7 @@ use rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
 use rustls::pki_types::ServerName;
 use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 
-use super::algorithms;
+use super::provider::default_provider;
 
 // RFC 8446, RFC 6066.
 const HANDSHAKE: u8 = 0x16;
@@ -39,11 +39,11 @@ const RETRY: [u8; 32] = [
 ];
 
 thread_local! {
-    /// What is hashed now has had a server name hidden.
+    /// True while bytes are hashed whose server name is hidden.
     static IS_HIDDEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What was found of a ClientHello.
+/// The result of a search for a server name to hide.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Found {
     /// Its end has not come.
@@ -114,9 +114,8 @@ pub(super) fn unhide(data: &[u8]) -> Cow<'_, [u8]> {
 /// The cipher suites of the provider, with hash functions that [`unhide`].
 pub(super) fn suites() -> Vec<SupportedCipherSuite> {
     // rustls wants them for ever, so they are made once.
-    static SUITES: LazyLock<Vec<SupportedCipherSuite>> = LazyLock::new(|| {
-        algorithms::default_provider().cipher_suites.into_iter().map(unhiding).collect()
-    });
+    static SUITES: LazyLock<Vec<SupportedCipherSuite>> =
+        LazyLock::new(|| default_provider().cipher_suites.into_iter().map(unhiding).collect());
     SUITES.clone()
 }
 
@@ -192,9 +191,12 @@ impl Context for UnhidingContext {
     }
 }
 
+/// A handshake message, and where its fragments are.
+type Collected = (Vec<u8>, Vec<(usize, usize)>);
+
 /// The handshake message that `input` begins with, as far as it has come, and where its fragments are: their
 /// places in the message and in `input`. `None` if it is something else.
-fn collect(input: &[u8]) -> Option<(Vec<u8>, Vec<(usize, usize)>)> {
+fn collect(input: &[u8]) -> Option<Collected> {
     let (mut message, mut fragments) = (Vec::new(), Vec::new());
     let mut at = 0;
     while let Some(&[kind, _, _, high, low]) = input.get(at..at + RECORD_HEADER_BYTES) {
@@ -225,7 +227,7 @@ fn message_bytes(message: &[u8]) -> Option<usize> {
     Some(MESSAGE_HEADER_BYTES + len as usize)
 }
 
-/// Where in a ClientHello an extension is: its number, and its data.
+/// The place of an extension in a ClientHello: its number, and its data.
 fn extension(hello: &[u8], number: u16) -> Option<(Range<usize>, Range<usize>)> {
     let u16_at = |at: usize| Some(u16::from_be_bytes([*hello.get(at)?, *hello.get(at + 1)?]));
     // Version and random number; then the session, the cipher suites and how to compress.
@@ -362,8 +364,8 @@ mod tests {
         for end in 0..whole.len() {
             assert_eq!(hide(&mut whole[..end].to_vec()), Found::Part, "{end}");
         }
-        let retried = [&[CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1][..], &whole].concat();
-        assert_eq!(hide(&mut retried.clone()), Found::Hidden);
+        let mut retried = [&[CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1][..], &whole].concat();
+        assert_eq!(hide(&mut retried), Found::Hidden);
         for (number, text) in [(SERVER_NAME, &b"localhost"[..]), (16, b"x y")] {
             let other = hello(&[(number, names(&[(0, text)]))]);
             assert_eq!(hide(&mut records(&other, 1000)), Found::Nothing);

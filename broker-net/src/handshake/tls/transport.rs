@@ -22,7 +22,7 @@ use super::buffers::{
 };
 use super::pieces::Cursor;
 use super::server_name::{self, Found};
-use crate::conn::{ATTEMPTS, Socket, Transport, poll_io, yield_turn};
+use crate::transport::{ATTEMPTS, Socket, Transport, poll_io, yield_turn};
 
 /// What an unfinished handshake may have sent without our being able to do something with it: a hello, or
 /// a certificate with those of its issuers. All else that it costs is about 8 KiB.
@@ -63,7 +63,7 @@ struct State {
     /// What came was no TLS, or not from whom it should.
     has_failed: bool,
     has_said_goodbye: bool,
-    /// What comes next is a ClientHello.
+    /// The next message is a ClientHello.
     awaits_hello: bool,
     /// The server name was hidden from rustls.
     hides_name: bool,

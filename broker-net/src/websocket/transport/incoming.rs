@@ -7,7 +7,7 @@ use super::super::decode::{Decoder, Event};
 use super::super::inflate::{Inflate, InflateError};
 use super::super::request::Client;
 use super::outgoing::Outgoing;
-use crate::conn::{Broken, Transport};
+use crate::transport::{Broken, Transport};
 
 /// A session lends no more room than this to somebody who has not shown who it is: see
 /// `broker_core::session::ClientSession::read_limit`.
@@ -34,7 +34,7 @@ pub(super) struct Incoming {
     is_trusted: bool,
     /// Nothing is read any more.
     end: Option<End>,
-    /// Why not, until the reader has been told, if the client broke the protocol.
+    /// The reason, if the client broke the protocol, until the reader has taken it.
     why: Option<Box<str>>,
     /// The client has been told that it is over, and will go.
     is_shut: bool,
@@ -64,8 +64,8 @@ impl Incoming {
         }
     }
 
-    /// Is there something to be read without reading from below? Follows from what [`Self::read`] would do,
-    /// and from nothing else.
+    /// Returns true if there is something to be read without reading from below. It follows from what
+    /// [`Self::read`] would do, and from nothing else.
     pub(super) fn is_ready(&self) -> bool {
         match self.end {
             // The end stays there to be read, until what comes behind it is thrown away.
@@ -80,7 +80,7 @@ impl Incoming {
         self.is_shut = true;
     }
 
-    /// What is behind the end is never looked at.
+    /// Ends the input, and frees the bytes behind the end.
     fn set_end(&mut self, end: End) {
         self.end = Some(end);
         self.raw = Vec::new();
@@ -130,7 +130,7 @@ impl Incoming {
         ended.unwrap_or(Err(io::ErrorKind::Interrupted.into()))
     }
 
-    /// What is read behind the end: the end, and then what is thrown away, so that it does not reset the
+    /// Reads behind the end: first the end, and then bytes to throw away, so that they do not reset the
     /// connection.
     fn ended(&mut self, lower: &impl Transport, room: &mut [u8]) -> Option<io::Result<usize>> {
         Some(match self.end? {
@@ -232,7 +232,7 @@ impl Incoming {
         }
     }
 
-    /// Tells the client what it did wrong, and reads nothing more of it.
+    /// Tells the client its fault, and ends the input.
     fn break_off(&mut self, close: &CloseFrame, lower: &impl Transport, out: &Outgoing) {
         self.set_end(End::Broken);
         self.why = Some(close.text.as_str().into());

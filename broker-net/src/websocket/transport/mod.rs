@@ -13,7 +13,7 @@ use broker_core::CloseReason;
 
 use super::close::CloseFrame;
 use super::request::Client;
-use crate::conn::Transport;
+use crate::transport::Transport;
 use incoming::Incoming;
 use outgoing::{Outgoing, Style};
 

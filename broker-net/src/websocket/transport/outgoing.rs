@@ -13,7 +13,7 @@ use super::super::deflate::Deflate;
 use super::super::frame::{Head, Opcode};
 use super::super::request::Client;
 use super::lock;
-use crate::conn::{ATTEMPTS, Transport, yield_turn};
+use crate::transport::{ATTEMPTS, Transport, yield_turn};
 
 /// Browsers do better with frames of this size.
 // NATS 2.14: wsFrameSizeForBrowsers.
@@ -345,12 +345,13 @@ impl State {
             let mut rest = &*message;
             let mut is_first = true;
             while !rest.is_empty() {
-                let (part, behind) = rest.split_at(rest.len().min(style.compressed_frame_bytes));
+                let (half_close, behind) =
+                    rest.split_at(rest.len().min(style.compressed_frame_bytes));
                 rest = behind;
                 let opcode = if is_first { Opcode::Binary } else { Opcode::Continuation };
-                let head = Head::new(opcode, rest.is_empty(), is_first, part.len());
+                let head = Head::new(opcode, rest.is_empty(), is_first, half_close.len());
                 frames.extend_from_slice(head.as_bytes());
-                frames.extend_from_slice(part);
+                frames.extend_from_slice(half_close);
                 is_first = false;
             }
             let sent = match some(lower.try_write(&[IoSlice::new(frames)])) {

@@ -1,0 +1,184 @@
+//! How values are written, and what an error says was expected.
+
+use std::time::Duration;
+
+use super::Block;
+use crate::config::duration;
+pub use crate::config::format::Format;
+
+/// How the value of an option is written.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// `true`, `yes`, `on`, or the opposite.
+    Bool,
+    /// A whole number within bounds.
+    Integer {
+        /// The least.
+        min: i64,
+        /// The greatest.
+        max: i64,
+    },
+    /// A number of bytes: `65536`, `64k`, `1MB`.
+    Size {
+        /// The least.
+        min: i64,
+        /// The greatest.
+        max: i64,
+    },
+    /// A number of bytes, or in quotes with K, M, G or T: `"10G"`.
+    Storage,
+    /// 0 to 65535, or -1 for any free port.
+    Port,
+    /// A text such as `"1m30s"`.
+    Duration {
+        /// What a number without a unit is.
+        bare: Bare,
+        /// The shortest.
+        min: Duration,
+    },
+    /// A duration; a negative one is for ever.
+    Lifetime,
+    /// A text.
+    Text(Format),
+    /// A text, number or switch, read as the text that it is written as.
+    Spelled(Format),
+    /// A text or an array of texts.
+    List(Format),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// An array of these words.
+    Choices(&'static [&'static str]),
+    /// `host:port` or a port; sets two other options.
+    Listen {
+        /// The option that takes the host.
+        host: &'static str,
+        /// The option that takes the port.
+        port: &'static str,
+    },
+    /// A map of texts.
+    Texts,
+    /// A map of switches.
+    Switches,
+    /// One block.
+    Block(fn() -> &'static Block),
+    /// An array of blocks.
+    Blocks(fn() -> &'static Block),
+    /// Blocks by name.
+    Named {
+        /// How the name is written.
+        name: Format,
+        /// What each holds.
+        block: fn() -> &'static Block,
+    },
+    /// Arrays of blocks, or single ones, by name.
+    NamedLists {
+        /// How the name is written.
+        name: Format,
+        /// What each holds.
+        block: fn() -> &'static Block,
+    },
+}
+
+/// What a number is where a duration is expected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Bare {
+    /// Seconds, with a warning.
+    Deprecated,
+    /// Seconds, and fractions of them.
+    Seconds,
+    /// An error.
+    Refused,
+}
+
+impl Kind {
+    /// What an error says.
+    pub(crate) fn expects(&self) -> String {
+        match self {
+            Self::Bool => "true or false".into(),
+            Self::Integer { min, max } => match (*min, *max) {
+                (i64::MIN, i64::MAX) => "a whole number".into(),
+                (min, i64::MAX | MANY) => format!("a whole number of at least {min}"),
+                (min, max) => format!("a whole number from {min} to {max}"),
+            },
+            Self::Size { max: i64::MAX, .. } => "a size, such as 64MB".into(),
+            Self::Size { min: -1, max } => {
+                format!("a size of at most {max} bytes, such as 1MB, or -1")
+            }
+            Self::Size { max, .. } => format!("a size of at most {max} bytes, such as 1MB"),
+            Self::Storage => "a size, such as 10GB".into(),
+            Self::Port => "a port: 1 to 65535, or -1 for any that is free".into(),
+            Self::Duration { min, .. } if !min.is_zero() => {
+                format!("a duration of at least {}, such as \"2m\"", duration::show(*min))
+            }
+            Self::Duration { .. } | Self::Lifetime => {
+                "a duration, such as \"2m\" or \"1.5s\"".into()
+            }
+            Self::Text(format) | Self::Spelled(format) => format.expects().into(),
+            Self::List(format) => format!("{}, or an array of them", format.expects()),
+            Self::Choice(words) => match words.split_last() {
+                Some((last, [])) => format!("{last:?}"),
+                Some((last, others)) => {
+                    let others: Vec<_> = others.iter().map(|word| format!("{word:?}")).collect();
+                    format!("{} or {last:?}", others.join(", "))
+                }
+                None => "nothing".into(),
+            },
+            Self::Choices(words) => format!("an array of {}", words.join(", ")),
+            Self::Listen { .. } => "\"host:port\" or a port".into(),
+            Self::Texts => "a map of strings".into(),
+            Self::Switches => "a map of true and false".into(),
+            Self::Block(block) => block().short.map_or("a map", |short| short.expects).into(),
+            Self::Blocks(_) => "an array of maps".into(),
+            Self::Named { .. } | Self::NamedLists { .. } => "a map of maps".into(),
+        }
+    }
+
+    /// What the documentation calls it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Bool => "true, false".into(),
+            Self::Integer { .. } => "number".into(),
+            Self::Size { .. } | Self::Storage => "size".into(),
+            Self::Port => "port".into(),
+            Self::Duration { .. } | Self::Lifetime => "duration".into(),
+            Self::Text(format) | Self::Spelled(format) => format.name().into(),
+            Self::List(format) => format!("list of {}", format.names()),
+            Self::Choice(words) => words.join(", "),
+            Self::Choices(words) => format!("list of {}", words.join(", ")),
+            Self::Listen { .. } => "host:port".into(),
+            Self::Texts => "map of texts".into(),
+            Self::Switches => "map of switches".into(),
+            Self::Block(block) => format!("[{}](#{})", block().title, anchor(block().title)),
+            Self::Blocks(block) => {
+                format!("list of [{}](#{})", block().title, anchor(block().title))
+            }
+            Self::Named { block, .. } | Self::NamedLists { block, .. } => {
+                format!("[{}](#{}) by name", block().title, anchor(block().title))
+            }
+        }
+    }
+
+    /// The block or blocks that it holds.
+    pub(crate) fn block(&self) -> Option<&'static Block> {
+        match self {
+            Self::Block(block)
+            | Self::Blocks(block)
+            | Self::Named { block, .. }
+            | Self::NamedLists { block, .. } => Some(block()),
+            _ => None,
+        }
+    }
+
+    /// May nobody see its value?
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self, Self::Text(format) | Self::List(format) if format.is_secret())
+    }
+}
+
+/// A bound that stands for none.
+pub(crate) const MANY: i64 = i32::MAX as i64;
+
+/// What a heading is linked by.
+pub(crate) fn anchor(title: &str) -> String {
+    title.to_lowercase().replace(' ', "-").replace(|c: char| !(c.is_alphanumeric() || c == '-'), "")
+}

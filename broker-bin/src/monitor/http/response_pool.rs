@@ -1,0 +1,114 @@
+//! Where answers are made: a few at a time, away from the threads that serve clients, and no more of them
+//! at once than there is room for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How many answers are made at once: on a machine of few cores, one, whoever asks for how many.
+const CORES_A_COOK: usize = 4;
+
+/// How much of large answers may wait to be read.
+const LARGE_ANSWERS_BYTES: usize = 64 << 20;
+
+/// Smaller answers need no room there: with as many connections as there may be they take 16 MiB.
+const LARGE_BYTES: usize = 64 << 10;
+
+/// Room is counted in pieces of this size.
+const PIECE_BYTES: usize = 1 << 10;
+
+/// How long a large answer waits for room.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct ResponsePool {
+    cooks: Semaphore,
+    room: Arc<Semaphore>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Failed {
+    /// Too much of other answers waits to be read.
+    Full,
+    /// It could not be made.
+    Broken,
+}
+
+impl ResponsePool {
+    pub(super) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cooks: Semaphore::new(cores.div_ceil(CORES_A_COOK)),
+            room: Arc::new(Semaphore::new(LARGE_ANSWERS_BYTES / PIECE_BYTES)),
+        }
+    }
+
+    /// Makes an answer.
+    pub(super) async fn make(
+        &self,
+        make: impl FnOnce() -> Option<Vec<u8>> + Send + 'static,
+    ) -> Result<Bytes, Failed> {
+        let made = {
+            // Never closed.
+            let _cook = self.cooks.acquire().await;
+            tokio::task::spawn_blocking(make).await
+        };
+        let answer = made.ok().flatten().ok_or(Failed::Broken)?;
+        if answer.len() <= LARGE_BYTES {
+            return Ok(answer.into());
+        }
+        let pieces = answer.len().min(LARGE_ANSWERS_BYTES) / PIECE_BYTES;
+        let room = Arc::clone(&self.room).acquire_many_owned(pieces as u32);
+        match tokio::time::timeout(PATIENCE, room).await {
+            Ok(Ok(room)) => Ok(Bytes::from_owner(Served { answer, _room: room })),
+            _ => Err(Failed::Full),
+        }
+    }
+}
+
+/// A large answer on its way, which makes room when it has left or is given up.
+struct Served {
+    answer: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Served {
+    fn as_ref(&self) -> &[u8] {
+        &self.answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn large_answers_wait_for_room_and_make_room_when_they_are_gone() {
+        let response_pool = ResponsePool::new();
+        let large = || Some(vec![0; LARGE_ANSWERS_BYTES / 2]);
+        let first = response_pool.make(large).await.unwrap();
+        let second = response_pool.make(large).await.unwrap();
+        assert_eq!(response_pool.make(large).await, Err(Failed::Full));
+        assert_eq!(
+            response_pool.make(|| Some(vec![1; 100])).await.unwrap().len(),
+            100,
+            "small ones pass"
+        );
+        drop(first);
+        let third = response_pool.make(large).await.unwrap();
+        assert_eq!(third.len(), second.len());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_made_leaves_its_place_to_others() {
+        let response_pool = ResponsePool::new();
+        for _ in 0..10 {
+            assert_eq!(response_pool.make(|| None).await, Err(Failed::Broken));
+        }
+        assert!(response_pool.make(|| Some(Vec::new())).await.is_ok());
+    }
+}

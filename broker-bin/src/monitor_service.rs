@@ -1,0 +1,154 @@
+//! What watches a server on behalf of the program: monitoring, if it was built in.
+
+#[cfg(feature = "monitoring")]
+pub(crate) use with::{Watch, Watching};
+#[cfg(not(feature = "monitoring"))]
+pub(crate) use without::{Watch, Watching};
+
+#[cfg(feature = "monitoring")]
+mod with {
+    use std::time::Duration;
+
+    use broker_net::Server;
+
+    use crate::monitor::{Monitor, MonitorSocket, Observer, WebsocketVarz};
+    use crate::options::{MonitorOptions, Options};
+    use crate::ports_file;
+    use crate::start_error::{StartError, host_port};
+
+    /// Looks at the server, and shows over HTTP what it sees if that is asked for.
+    #[derive(Debug)]
+    pub(crate) struct Watch {
+        pub(crate) observer: Observer,
+        pub(crate) monitor: Option<Monitor>,
+    }
+
+    /// The socket of monitoring, before there is a server to look at. It listens before the server does: a
+    /// program that can connect as a client can connect to monitoring, and is answered as soon as the server
+    /// serves.
+    // NATS 2.14: server.go Start.
+    pub(crate) struct Watching(Option<(MonitorOptions, MonitorSocket)>);
+
+    impl Watching {
+        pub(crate) async fn listen(options: &Options) -> Result<Self, StartError> {
+            let Some(options) = options.monitoring()? else { return Ok(Self(None)) };
+            let listening = MonitorSocket::listen(&options).await;
+            let socket = listening.map_err(|source| StartError::Monitor {
+                address: host_port(&options.host, options.port),
+                source,
+            })?;
+            Ok(Self(Some((options, socket))))
+        }
+    }
+
+    impl Watch {
+        pub(crate) fn start(
+            watching: Watching,
+            server: &Server,
+            options: &Options,
+            digest: Option<&str>,
+        ) -> Self {
+            let watch = Self { observer: Observer::of(server), monitor: None };
+            watch.observer.update_facts(|facts| facts.host.clone_from(&options.host));
+            if let Some((set, address)) = server.options().websocket.zip(server.websocket_addr()) {
+                let shown = WebsocketVarz::of(&options.websocket, set.host, address.port());
+                watch.observer.update_facts(|facts| facts.websocket = shown.clone());
+            }
+            watch.follow(options, digest);
+            let monitor = watching.0.map(|(options, socket)| watch.serve(&options, socket));
+            Self { monitor, ..watch }
+        }
+
+        fn serve(&self, options: &MonitorOptions, socket: MonitorSocket) -> Monitor {
+            let monitor = socket.serve(options, self.observer.clone());
+            let address = monitor.local_addr();
+            let shown = host_port(&options.host, address.port());
+            let scheme = scheme(&monitor);
+            tracing::info!("Starting {scheme} monitor on {shown}");
+            if options.is_open() && !address.ip().is_loopback() {
+                tracing::warn!(
+                    "Monitoring on {shown} answers everybody who can reach it: http_token asks for a token, \
+                     {scheme}: \"127.0.0.1:{}\" keeps it to this machine",
+                    address.port()
+                );
+            }
+            self.observer.update_facts(|facts| {
+                facts.http_host.clone_from(&options.host);
+                let is_secured = monitor.is_secured();
+                let port = |is_it| if is_it { address.port() } else { 0 };
+                (facts.http_port, facts.https_port) = (port(!is_secured), port(is_secured));
+                facts.http_base_path.clone_from(&options.base_path);
+            });
+            monitor
+        }
+
+        /// The configuration was read, and is this now.
+        pub(crate) fn follow(&self, options: &Options, digest: Option<&str>) {
+            if let (Some(monitor), Ok(Some(MonitorOptions { tls: Some(tls), .. }))) =
+                (&self.monitor, options.monitoring())
+                && let Err(error) = monitor.set_tls(&tls)
+            {
+                tracing::error!("Monitoring keeps its certificate: {error}");
+            }
+            self.observer.follow(options, digest);
+        }
+
+        /// The configuration was read again, or was to be.
+        pub(crate) fn note_reload(&self, was_successful: bool, took: Duration) {
+            self.observer.note_reload(was_successful, took);
+        }
+
+        /// Where it listens, for the ports file.
+        pub(crate) fn urls(&self) -> Vec<String> {
+            let monitor = self.monitor.iter();
+            monitor.flat_map(|one| ports_file::urls(scheme(one), one.local_addr())).collect()
+        }
+    }
+
+    fn scheme(monitor: &Monitor) -> &'static str {
+        if monitor.is_secured() { "https" } else { "http" }
+    }
+}
+
+#[cfg(not(feature = "monitoring"))]
+mod without {
+    use std::io;
+    use std::time::Duration;
+
+    use broker_net::Server;
+
+    use crate::options::Options;
+    use crate::start_error::{StartError, host_port};
+
+    /// Sees nothing, and says so where it should.
+    #[derive(Debug)]
+    pub(crate) struct Watch;
+
+    pub(crate) struct Watching;
+
+    impl Watching {
+        #[expect(clippy::unused_async, reason = "what can watch has to wait")]
+        pub(crate) async fn listen(options: &Options) -> Result<Self, StartError> {
+            let Some(options) = options.monitoring()? else { return Ok(Self) };
+            let source = io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this natsd was built without monitoring",
+            );
+            Err(StartError::Monitor { address: host_port(&options.host, options.port), source })
+        }
+    }
+
+    impl Watch {
+        pub(crate) fn start(_: Watching, _: &Server, _: &Options, _: Option<&str>) -> Self {
+            Self
+        }
+
+        pub(crate) fn follow(&self, _: &Options, _: Option<&str>) {}
+
+        pub(crate) fn note_reload(&self, _: bool, _: Duration) {}
+
+        pub(crate) fn urls(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Parts that do not exist yet: the values that are refused, passed over, or leave a part off.
+
+use super::*;
+use crate::config::table::Status;
+
+#[test]
+fn a_part_that_does_not_exist_yet_is_refused_by_name() {
+    for (text, part) in [
+        ("cluster { port: 6222, routes: 'nats://h' }", "cluster: natsd has no clusters yet"),
+        ("gateway { name: a }", "gateway: natsd has no gateways yet"),
+        (
+            "gateway { name: a, port: 1, gateways: [{name: b}] }",
+            "gateway: natsd has no gateways yet",
+        ),
+        ("leaf { remotes: [ { url: 'nats://h' } ] }", "leafnodes: natsd has no leaf nodes yet"),
+        ("websocket { jwt_cookie: j }", "websocket.jwt_cookie: natsd has no JWTs yet"),
+        ("jetstream: true", "jetstream: natsd has no JetStream yet"),
+        ("jetstream: enabled", "jetstream: natsd has no JetStream yet"),
+        ("jetstream {}", "jetstream: natsd has no JetStream yet"),
+        ("operator: x.jwt", "operator: natsd has no operators and JWTs yet"),
+        ("resolver: URL(http://h/)", "resolver: natsd has no operators and JWTs yet"),
+        ("mappings { a: b }", "mappings: natsd has no subject mappings yet"),
+        ("ocsp: true", "ocsp: natsd has no OCSP yet"),
+        ("system_account: A", "system_account: natsd has no system account of another name yet"),
+        (
+            "accounts { A { exports: [ { stream: a } ] } }",
+            "accounts.A.exports: natsd has no imports and exports yet",
+        ),
+        (
+            "authorization { users: [ { user: a }, \
+             { nkey: UAPS5RQ3Z3XXNFBRUPRKSRAIWUF33BM32O7QNDJWIUK62CDZ6QQ4UH35 } ] }",
+            "authorization.users[1].nkey: natsd has no nkeys yet",
+        ),
+        (
+            "authorization { auth_callout { account: a } }",
+            "authorization.auth_callout: natsd has no auth callouts yet",
+        ),
+    ] {
+        let errors = wrong(text, &[]);
+        assert_eq!(errors.len(), 1, "{text}: {errors:?}");
+        assert!(errors[0].starts_with("x.conf:1:") && errors[0].ends_with(part), "{errors:?}");
+    }
+}
+
+#[test]
+fn what_is_not_lost_silently_is_passed_over_with_a_warning() {
+    for (text, warning) in [
+        (
+            "cluster { listen: '0.0.0.0:-1', name: a, routes: [] }",
+            "cluster: natsd has no clusters yet: nothing listens for other servers",
+        ),
+        (
+            "gateway { name: a, port: 7222, gateways: [] }",
+            "gateway: natsd has no gateways yet: nothing listens for other clusters",
+        ),
+        (
+            "leafnodes { listen: '0.0.0.0:7422' }",
+            "leafnodes: natsd has no leaf nodes yet: nothing listens for them",
+        ),
+        (
+            "leaf { port: 7422, remotes: [ { url: 'nats://h', disabled: true } ] }",
+            "leafnodes: natsd has no leaf nodes yet: nothing listens for them",
+        ),
+        ("mqtt { port: 1883 }", "mqtt: natsd has no MQTT yet: nothing listens for its clients"),
+        ("prof_port: 1", "prof_port: natsd has no profiler yet: nothing listens there"),
+        ("prof_block_rate: 1", "prof_block_rate: natsd has no profiler yet: it looks at nothing"),
+        (
+            "ocsp_cache: true",
+            "ocsp_cache: natsd has no OCSP yet: nothing is asked that could be remembered",
+        ),
+        (
+            "resolver_tls { cert_file: a, key_file: b }",
+            "resolver_tls: natsd has no operators and JWTs yet: there is no resolver to connect to",
+        ),
+        (
+            "default_js_domain { A: hub }",
+            "default_js_domain: natsd has no JetStream yet: there are no streams to name one for",
+        ),
+        (
+            "accounts { A { jetstream: enabled } }",
+            "accounts.A.jetstream: natsd has no JetStream yet: as in nats-server, there are no streams without \
+             `jetstream` outside of accounts",
+        ),
+    ] {
+        assert_eq!(warned(text, &[]), [warning]);
+    }
+}
+
+/// The text that leaves `key` off, as an empty template or a switch writes it; `None` if no text does.
+fn off(key: &Key, name: &str) -> Option<String> {
+    let value = match key.kind {
+        Kind::Bool => "false",
+        Kind::Integer { .. } | Kind::Size { .. } | Kind::Storage | Kind::Port => "0",
+        Kind::Duration { .. } => "'0s'",
+        // nats-server reads a list of one empty text here.
+        Kind::List(_) | Kind::Choices(_) | Kind::Blocks(_) => "[]",
+        Kind::Choice(words) => words.first().copied()?,
+        // An empty key is none, and refused as such.
+        Kind::Text(Format::Nkey(..)) => return None,
+        Kind::Block(block) => match (block().short, key.name) {
+            (_, "resolver") => "MEM",
+            (_, "msg_trace") => "{}",
+            (Some(_), _) => "false",
+            // Whatever stands in it, it is a service to be asked.
+            (None, "auth_callout") => return None,
+            (None, _) => "{}",
+        },
+        Kind::Texts | Kind::Switches | Kind::Named { .. } | Kind::NamedLists { .. } => "{}",
+        _ => "''",
+    };
+    Some(format!("{name}: {value}"))
+}
+
+#[test]
+fn every_part_that_does_not_exist_yet_can_be_left_off_in_as_many_words() {
+    let mut seen = 0;
+    let mut check = |block: &'static Block, before: &str, after: &str| {
+        let keys = block.options().filter(|key| matches!(key.status, Status::NotYet(_)));
+        for text in keys.flat_map(|key| key.names().filter_map(move |name| off(key, name))) {
+            seen += 1;
+            let text = format!("{before}{text}{after}");
+            // Certificates are not there; that is told of last.
+            let error =
+                load_text(&text, &[]).map_or_else(|error| error.to_string(), |_| String::new());
+            let is_well = error.is_empty() || error.contains("cannot read the certificate a");
+            assert!(is_well, "{text}: {error}");
+        }
+    };
+    check(Options::block(), "", "");
+    check(Account::block(), "accounts { A { ", " } }");
+    check(Authorization::block(), "authorization { ", " }");
+    check(Tls::block(), "tls { cert_file: a, key_file: b, ", " }");
+    check(Websocket::block(), "websocket { no_tls: true, port: 1, ", " }");
+    check(User::block(), "authorization { users: [ { user: a, ", " } ] }");
+    assert!(seen > 40, "{seen}");
+}
+
+#[test]
+fn a_file_that_leaves_a_part_off_is_fine() {
+    for text in [
+        "cluster {}",
+        "cluster { name: a, routes: [ 'nats://h:1' ] }",
+        "cluster { port: 0 }",
+        "gateway {}",
+        "leafnodes { remotes: [] }",
+        "leafnodes { remotes: [ { url: 'nats://h', disabled: true } ] }",
+        "websocket { no_tls: true }",
+        "mqtt { listen: 0 }",
+        "jetstream: false",
+        "jetstream: disabled",
+        "jetstream { enabled: false, max_mem: 1G }",
+        "http_port: 0",
+        "accounts {}",
+        "accounts [A, B]",
+        "accounts { A { jetstream: disabled, imports: [], users: [ { user: a } ] } }",
+        "mappings {}",
+        "ocsp: false, ocsp_cache: false",
+        "proxies {}",
+        "operator: []",
+        "resolver: MEM",
+        "resolver_preload {}",
+        "system_account: '$SYS'",
+        "write_timeout: close",
+        "proxy_protocol: false, prof_port: 0, https_port: 0",
+    ] {
+        set(text);
+    }
+}
+
+#[test]
+fn a_typo_in_a_part_that_does_not_exist_yet_is_a_typo() {
+    let errors =
+        wrong("cluster { port: 6222, routes: [ 'nats://h' ], roots: [], compression: s3 }", &[]);
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(errors[0].ends_with("unknown field \"roots\"; did you mean \"routes\"?"), "{errors:?}");
+    assert!(errors[1].contains("cluster.compression.mode: expected \"off\", "), "{errors:?}");
+    assert!(errors[2].ends_with("cluster: natsd has no clusters yet"), "{errors:?}");
+}
+
+#[test]
+fn only_parts_that_are_named_do_not_exist_yet() {
+    let mut parts: Vec<_> = Options::block()
+        .options()
+        .filter_map(|key| match key.status {
+            Status::NotYet(part) => Some(part),
+            _ => None,
+        })
+        .collect();
+    parts.sort_unstable();
+    parts.dedup();
+    assert_eq!(
+        parts,
+        [
+            "JWTs",
+            "JetStream",
+            "MQTT",
+            "OCSP",
+            "clusters",
+            "gateways",
+            "leaf nodes",
+            "operators and JWTs",
+            "policy \"retry\" for clients",
+            "profiler",
+            "subject mappings",
+            "system account of another name",
+            "trusted proxies",
+        ]
+    );
+}

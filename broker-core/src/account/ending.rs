@@ -1,0 +1,55 @@
+//! The end of all subscriptions of a session, one slice at a time.
+
+use super::Account;
+use crate::endpoint::Subscription;
+use crate::limits::{PATIENCE_SLICES, SLICE, UNSUBSCRIBE_BATCH};
+use crate::sync::{Arc, Ordering};
+use crate::table::Drain;
+
+/// Subscriptions that their session has given up, and that end a slice at a time.
+pub(crate) struct Ending {
+    account: Arc<Account>,
+    left: Drain<Arc<Subscription>>,
+    /// The number of slices in a row that were left out in favour of others.
+    waited: u8,
+}
+
+impl Ending {
+    /// `left` are subscriptions in the interest of `account`.
+    pub(crate) fn new(account: &Arc<Account>, left: Drain<Arc<Subscription>>) -> Self {
+        Self { account: Arc::clone(account), left, waited: 0 }
+    }
+
+    /// Ends at most [`SLICE`] of them and calls `ended` with each sid. Returns false if there are no more.
+    ///
+    /// While others wait for the account's interest it does nothing, so that they get it before more is
+    /// taken out; but only [`PATIENCE_SLICES`] times in a row.
+    pub(crate) fn step(&mut self, ended: impl Fn(&[u8])) -> bool {
+        if self.account.interest.is_waited_for() && self.waited < PATIENCE_SLICES {
+            self.waited += 1;
+            return true;
+        }
+        self.waited = 0;
+        let mut batch = Vec::with_capacity(UNSUBSCRIBE_BATCH);
+        for number in 1..=SLICE {
+            let next = self.left.next();
+            let is_last = next.is_none();
+            if let Some(subscription) = next
+                && subscription.end()
+            {
+                ended(subscription.sid());
+                subscription.endpoint.subscriptions.fetch_sub(1, Ordering::Relaxed);
+                batch.push(subscription);
+            }
+            if !batch.is_empty() && (is_last || number == SLICE || batch.len() == UNSUBSCRIBE_BATCH)
+            {
+                self.account.interest.remove(&batch);
+                batch.clear();
+            }
+            if is_last {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,249 @@
+//! The broker: the handle that programs and transports hold.
+
+mod observe;
+#[cfg(feature = "testing")]
+mod probing;
+
+use std::time::Instant;
+
+use crate::auth::{Authenticator, Grant, NoAuth};
+use crate::clock::Clock;
+use crate::endpoint::{AckGuard, Applied, Scratch, WriteHandle};
+use crate::error::CloseReason;
+use crate::latency::Latencies;
+use crate::options::Options;
+use crate::proto::Info;
+use crate::security::Security;
+use crate::session::client::{Arrival, ClientSession};
+use crate::session::local::Client;
+use crate::shared::{ChangeReport, Shared};
+use crate::stats::Stats;
+use crate::subject_counts::SubjectCount;
+use crate::sync::{Arc, Ordering};
+
+/// A message broker without sockets.
+///
+/// Cheap to clone; all clones are one broker. It lives as long as any clone or session of it.
+///
+/// ```
+/// use broker_core::{Broker, Options};
+///
+/// let broker = Broker::new(Options::default(), (std::time::Instant::now, std::time::SystemTime::now));
+/// let client = broker.client();
+/// # futures_executor::block_on(async {
+/// let mut orders = client.subscribe("orders.*").await?;
+/// client.publish("orders.eu", "one".into()).await?;
+/// assert_eq!(orders.next().await.unwrap().payload, "one");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Broker {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Creates a broker without authentication.
+    pub fn new(options: Options, clock: impl Clock) -> Self {
+        Self::with_authenticator(options, clock, NoAuth)
+    }
+
+    /// Creates a broker that authenticates clients by `authenticator`.
+    pub fn with_authenticator(
+        options: Options,
+        clock: impl Clock,
+        authenticator: impl Authenticator,
+    ) -> Self {
+        Self { shared: Arc::new(Shared::new(options, Arc::new(clock), Box::new(authenticator))) }
+    }
+
+    /// Returns the INFO that clients are sent.
+    pub fn info(&self) -> Info {
+        Info::clone(&self.shared.info.load())
+    }
+
+    /// Changes the INFO for all clients that connect from now on.
+    pub fn update_info(&self, change: impl Fn(&mut Info)) {
+        self.shared.info.rcu(|info| {
+            let mut info = Info::clone(info);
+            change(&mut info);
+            info
+        });
+    }
+
+    /// Returns true if clients must authenticate.
+    pub fn is_auth_required(&self) -> bool {
+        self.shared.authenticator.load().is_required()
+    }
+
+    /// Returns the options in force.
+    pub fn options(&self) -> Options {
+        Options::clone(&self.shared.options.load())
+    }
+
+    /// Changes the options: see [`Self::apply`].
+    pub fn update_options(&self, change: impl FnOnce(&mut Options)) -> ChangeReport {
+        let change = |options: &mut Options, _: &mut Option<_>| change(options);
+        self.shared.apply(change)
+    }
+
+    /// Replaces the authenticator, which then reviews the clients that are connected: see [`Self::apply`].
+    pub fn set_authenticator(&self, authenticator: impl Authenticator) -> ChangeReport {
+        self.shared.apply(|_, next| *next = Some(Box::new(authenticator)))
+    }
+
+    /// Replaces the options, and the authenticator if one is given, for clients that are connected and for
+    /// those to come.
+    ///
+    /// - Limits on control lines, payloads, PINGs and subscriptions, and tracing, take effect at once for
+    ///   every connection; limits on queues and headers only for new connections, as in nats-server. Name
+    ///   and seed are kept. INFO shows the new payload limit; no INFO is sent for it.
+    /// - If there are more connections than `max_connections` allows, the newest are closed with an error.
+    ///   (nats-server closes any.)
+    /// - The authenticator [reviews](Authenticator::review) every client. A client that it denies is closed.
+    ///   A client whose permissions have changed loses the subscriptions that they no longer allow, each
+    ///   with an error. Other clients notice nothing. In-process clients keep their grant.
+    pub fn apply(
+        &self,
+        options: Options,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> ChangeReport {
+        self.shared.apply(|now, next| {
+            *now = options;
+            *next = authenticator.map(|authenticator| Box::new(authenticator) as Box<_>);
+        })
+    }
+
+    /// Returns an in-process client in the account `$G`, without restrictions.
+    pub fn client(&self) -> Client {
+        self.client_as(Grant::anonymous())
+    }
+
+    /// Returns an in-process client with the account and the permissions of `grant`.
+    pub fn client_as(&self, grant: Grant) -> Client {
+        Client::new(Arc::clone(&self.shared), grant)
+    }
+
+    /// Opens the session of a client connection. The session writes by `write_handle`.
+    pub fn open(
+        &self,
+        arrival: Arrival,
+        write_handle: Box<dyn WriteHandle>,
+        now: Instant,
+        scratch: &mut Scratch,
+    ) -> ClientSession {
+        ClientSession::open(Arc::clone(&self.shared), arrival, write_handle, now, scratch)
+    }
+
+    /// Announces lame duck mode: clients that understand it get an INFO with `ldm` and without
+    /// `connect_urls`, at once or after their first PONG. From now on sessions track open requests, so that
+    /// [`Self::retire`] loses none.
+    pub fn announce_end(&self) -> Applied {
+        let _changing = self.shared.changing.lock();
+        self.update_info(|info| {
+            info.ldm = true;
+            info.connect_urls.clear();
+        });
+        let (ack, applied) = AckGuard::new();
+        for endpoint in self.shared.endpoints() {
+            if endpoint.control.leave(Some(&ack), |control| control.end = true) {
+                endpoint.destination.wake();
+            }
+        }
+        applied
+    }
+
+    /// Returns the ids of all connections in the order in which to [retire](Self::retire) them: requesters
+    /// before the services that answer them. Call [`Self::announce_end`] some time before.
+    pub fn lame_duck_order(&self) -> LameDuckOrder {
+        let mut order = LameDuckOrder::default();
+        for endpoint in self.shared.endpoints() {
+            if endpoint.kind.is_client_connection() {
+                let is_service = endpoint.is_service.load(Ordering::Relaxed);
+                let part = if is_service { &mut order.services } else { &mut order.others };
+                part.push(endpoint.id);
+            }
+        }
+        order.others.sort_unstable();
+        order.services.sort_unstable();
+        order
+    }
+
+    /// Closes a connection as soon as no request is open at it, or when that takes too long. Returns false if
+    /// there is no connection with this id.
+    pub fn retire(&self, id: u64) -> bool {
+        let endpoint = self.shared.endpoint(id);
+        let Some(endpoint) = endpoint else { return false };
+        let is_told =
+            endpoint.control.leave(None, |control| (control.end, control.leave) = (true, true));
+        if is_told {
+            endpoint.destination.wake();
+        }
+        is_told
+    }
+
+    /// Closes all connections once their queues are written, and the subscriptions of in-process clients once
+    /// they are read. Nothing more is delivered to them.
+    pub fn finish_all(&self, reason: CloseReason) {
+        for endpoint in self.shared.endpoints() {
+            endpoint.destination.finish(reason);
+        }
+    }
+
+    /// Closes a connection. Returns false if there is none with this id.
+    pub fn kick(&self, id: u64) -> bool {
+        let endpoint = self.shared.endpoint(id);
+        endpoint.is_some_and(|endpoint| {
+            endpoint.destination.close(CloseReason::Kicked);
+            true
+        })
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Returns the TLS parameters of a connection; `None` without TLS, or if there is none with this id.
+    pub fn security(&self, id: u64) -> Option<Arc<Security>> {
+        self.shared.endpoint(id)?.security.load_full()
+    }
+
+    /// Returns the totals of the broker.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// Returns the counts for [`Options::counted_subjects`], in their order.
+    pub fn counted_subjects(&self) -> Vec<SubjectCount> {
+        let subjects = self.shared.counted_subjects.as_ref();
+        subjects.map(|subjects| subjects.counts()).unwrap_or_default()
+    }
+
+    /// Frees memory that queues have needed before and that none has asked for since the last call. Call it
+    /// now and then, say every ten seconds: the memory that a flood has left is freed after two calls.
+    pub fn free_unused_memory(&self) {
+        self.shared.queues.memory.free_unused();
+    }
+
+    /// Returns histograms of the time that messages took, since the broker was created.
+    pub fn latencies(&self) -> Latencies {
+        Latencies {
+            publish_to_flush: self.shared.flushes.histogram(),
+            queue_wait: self.shared.queues.waits.histogram(),
+        }
+    }
+}
+
+/// The order in which connections are closed in lame duck mode.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LameDuckOrder {
+    /// Connections that offer no service; closed first.
+    pub others: Vec<u64>,
+    /// Connections that may receive requests; closed once the others are gone.
+    pub services: Vec<u64>,
+}

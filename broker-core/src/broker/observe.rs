@@ -1,0 +1,105 @@
+//! Queries for monitoring.
+
+use super::Broker;
+use crate::endpoint::Subscription as Held;
+use crate::error::CloseReason;
+use crate::interest::Interested;
+use crate::snapshot::{Account, AuthFailure, Closed, Connection, Page, Subscription};
+use crate::stats::Stats;
+use crate::subject::{Subject, SubjectFilter};
+use crate::sync::{Arc, Ordering};
+
+impl Broker {
+    /// Returns all connections, ordered by id.
+    pub fn connections(&self) -> Vec<Connection> {
+        let endpoints = self.shared().connections();
+        endpoints.iter().map(|endpoint| endpoint.snapshot()).collect()
+    }
+
+    /// Returns the connection with this id.
+    pub fn connection(&self, id: u64) -> Option<Connection> {
+        let endpoint =
+            self.shared().endpoint(id).filter(|endpoint| endpoint.kind.is_client_connection())?;
+        Some(endpoint.snapshot())
+    }
+
+    /// Returns the connections that closed last, the oldest first.
+    pub fn closed_connections(&self) -> Vec<Arc<Closed>> {
+        let max = self.shared().max_closed();
+        // The records are made without the lock.
+        let remembered = self.shared().history.lock().closed(max);
+        remembered.list()
+    }
+
+    /// Returns at most `limit` subscriptions of one connection or in-process client.
+    pub fn subscriptions_of(&self, id: u64, limit: usize) -> Vec<Subscription> {
+        let Some(endpoint) = self.shared().endpoint(id) else { return Vec::new() };
+        endpoint.subscriptions_now(limit)
+    }
+
+    /// Returns `limit` subscriptions from `offset` on, ordered by connection id and sid: all, or those of one
+    /// account, or those that match one subject.
+    pub fn subscriptions(
+        &self,
+        account: Option<&str>,
+        subject: Option<&Subject>,
+        offset: usize,
+        limit: usize,
+    ) -> Page {
+        let mut endpoints = self.shared().endpoints();
+        endpoints.sort_unstable_by_key(|endpoint| endpoint.id);
+        let mut page = Page::default();
+        let end = offset.saturating_add(limit);
+        for endpoint in endpoints {
+            let Some(membership) = endpoint.membership.load_full() else { continue };
+            let name = &membership.account;
+            if account.is_some_and(|account| *account != **name) {
+                continue;
+            }
+            let first = page.total;
+            let count = endpoint.subscriptions.load(Ordering::Relaxed);
+            if subject.is_none() && (first + count <= offset || first >= end) {
+                page.total += count;
+                continue;
+            }
+            let mut held = endpoint.sids.list(usize::MAX);
+            if let Some(subject) = subject {
+                held.retain(|one| filter_matches(one, subject));
+            }
+            page.total += held.len();
+            if page.total <= offset || first >= end {
+                continue;
+            }
+            held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
+            let from = offset.saturating_sub(first);
+            let part = held.iter().skip(from).take(end - first.max(offset));
+            page.subscriptions.extend(part.map(|one| Subscription::of(one, name)));
+        }
+        page
+    }
+
+    /// Returns all accounts, ordered by name.
+    pub fn accounts(&self) -> Vec<Account> {
+        self.shared().account_snapshots().into_values().collect()
+    }
+
+    /// Returns [`Self::stats`] and [`Self::accounts`] of the same moment, at the cost of one of them.
+    pub fn stats_and_accounts(&self) -> (Stats, Vec<Account>) {
+        let accounts = self.shared().account_snapshots();
+        (self.shared().stats_of(&accounts), accounts.into_values().collect())
+    }
+
+    /// Returns the number of closed connections by reason.
+    pub fn closed_by_reason(&self) -> Vec<(CloseReason, u64)> {
+        self.shared().history.lock().reasons()
+    }
+
+    /// Returns the number of failed authentications by reason.
+    pub fn auth_failures(&self) -> Vec<(AuthFailure, u64)> {
+        self.shared().history.lock().auth_failures()
+    }
+}
+
+fn filter_matches(held: &Held, subject: &Subject) -> bool {
+    SubjectFilter::parse(held.filter()).is_ok_and(|filter| filter.matches(subject))
+}

@@ -1,0 +1,727 @@
+//! The outlet of a connection: a bounded queue of bytes in the client's own protocol.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+
+use super::blocks::{BLOCK_BYTES, QueueMemory};
+use super::piece::Piece;
+use super::{Accepted, Ahead, Destination, OutCounts, Queues, Run, Scratch};
+use crate::endpoint::{Endpoint, Subscription};
+use crate::error::CloseReason;
+use crate::limits::{FLUSH_AT_BYTES, SHARED_PAYLOAD_MIN_BYTES};
+use crate::proto::{Publish, encode};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, Weak};
+use crate::trace::Trace;
+
+mod crowd;
+mod pieces;
+mod request_tracker;
+
+use crowd::Crowd;
+use pieces::Pieces;
+pub(crate) use request_tracker::is_inbox;
+use request_tracker::{Filtered, RequestTracker};
+
+/// What a transport does for its connection's outlet. Called from whatever thread publishes.
+pub trait WriteHandle: Send + Sync {
+    /// Writes what can be written without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if nothing can be: then the outlet [wakes](Self::wake) the
+    /// connection, once, which drains the rest as soon as there is room. Any other error means that
+    /// the connection is lost.
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Something is left to be written, or the outlet was closed: the connection must look.
+    fn wake(&self);
+}
+
+/// What [`ByteQueue::drain`] came to.
+#[derive(Debug)]
+pub enum Drained {
+    /// All is written.
+    Empty,
+    /// The link takes no more now; call again when it does.
+    Blocked,
+    /// Somebody else is writing right now, and will see to the rest.
+    Busy,
+    /// The connection is lost.
+    Failed(io::Error),
+}
+
+/// The outlet of a connection.
+pub struct ByteQueue {
+    state: Mutex<State>,
+    /// The id of its session.
+    id: u64,
+    /// Gone as soon as the session is: publishers may remember this outlet for longer, and must not keep
+    /// its socket open.
+    write_handle: ArcSwapOption<Box<dyn WriteHandle>>,
+    /// Is either reason in the state set? Read without its lock.
+    is_ending: AtomicBool,
+    /// The last answer has come that the client waited for, while its messages are held.
+    has_progress: AtomicBool,
+    /// The client reads headers.
+    headers: AtomicBool,
+    max_pending_bytes: usize,
+    /// From this number of pending bytes on the queue is checked for being crowded.
+    long_bytes: usize,
+    write_deadline: Duration,
+    /// What all outlets of the broker count together.
+    queues: Arc<Queues>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Full blocks and shared payloads, in the order in which they leave.
+    sealed: VecDeque<Piece>,
+    /// What comes after them, still growing.
+    open: Vec<u8>,
+    /// How much of the first piece has left.
+    front_at: usize,
+    pending_bytes: usize,
+    /// What of it stands in the broker's total.
+    reported_bytes: usize,
+    /// The memory of the sealed pieces, those that are being written included.
+    sealed_bytes: usize,
+    /// The part of its memory that the broker's total includes.
+    reported_held_bytes: usize,
+    memory: Arc<QueueMemory>,
+    /// All bytes that ever came in, and that ever left.
+    in_bytes: u64,
+    out_bytes: u64,
+    /// What came in before this must have left by the deadline.
+    blocked: Option<Blocked>,
+    /// Some publisher has promised to flush.
+    is_touched: bool,
+    /// Somebody writes, with the pieces in hand and the lock released.
+    is_writing: bool,
+    /// There is one of the following, and messages must be looked at before they come in.
+    is_special: bool,
+    /// Set once the queue has been long.
+    crowd: Option<Box<Crowd>>,
+    /// The server prepares to go.
+    tracker: Option<Box<RequestTracker>>,
+    /// Nothing more comes in, but what waits may leave.
+    finishing: Option<CloseReason>,
+    /// Nothing comes in and nothing leaves.
+    closed: Option<CloseReason>,
+    /// What waited when it was closed, in pieces and bytes.
+    left_behind: (usize, usize),
+    counts: OutCounts,
+    trace: Option<Arc<Trace>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Blocked {
+    since: Instant,
+    until_out_bytes: u64,
+}
+
+impl ByteQueue {
+    pub(crate) fn new(
+        id: u64,
+        write_handle: Box<dyn WriteHandle>,
+        max_pending_bytes: usize,
+        write_deadline: Duration,
+        queues: Arc<Queues>,
+    ) -> Self {
+        Self {
+            state: Mutex::new(State { memory: Arc::clone(&queues.memory), ..State::default() }),
+            id,
+            write_handle: ArcSwapOption::from_pointee(write_handle),
+            is_ending: AtomicBool::new(false),
+            has_progress: AtomicBool::new(false),
+            headers: AtomicBool::new(false),
+            max_pending_bytes,
+            long_bytes: crowd::levels(max_pending_bytes).0,
+            write_deadline,
+            queues,
+        }
+    }
+
+    pub(crate) fn set_headers(&self, headers: bool) {
+        self.headers.store(headers, Ordering::Relaxed);
+    }
+
+    /// Appends operations that are no messages, and that are no reason to cut anybody.
+    pub(crate) fn send(&self, scratch: &mut Scratch, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.lock();
+        if !state.is_open() {
+            return;
+        }
+        let before = state.open_block(512, scratch).len();
+        write(&mut state.open);
+        let added = state.open.len() - before;
+        state.add(added);
+        // A client that asks and asks without reading the answers.
+        if state.pending_bytes > self.max_pending_bytes {
+            self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
+        }
+    }
+
+    /// Writes what waits, as far as the link takes it. `is_ready`: the link has room again, so that
+    /// it is worth trying after it had none.
+    pub fn drain(&self, now: Instant, is_ready: bool, scratch: &mut Scratch) -> Drained {
+        self.drain_and_tell(now, is_ready, None, scratch).0
+    }
+
+    /// The same, and notes when the party was last active: the lock is taken anyhow.
+    pub(crate) fn drain_own(
+        &self,
+        last_activity: Option<Instant>,
+        now: Instant,
+        scratch: &mut Scratch,
+    ) {
+        let _ = self.drain_and_tell(now, false, last_activity, scratch);
+    }
+
+    /// The same, and whether it is this call that found the link full.
+    fn drain_and_tell(
+        &self,
+        now: Instant,
+        is_ready: bool,
+        last_activity: Option<Instant>,
+        scratch: &mut Scratch,
+    ) -> (Drained, bool) {
+        let mut called = Vec::new();
+        let drained = self.drain_and_call(now, is_ready, last_activity, &mut called, scratch);
+        crowd::wake(&called);
+        drained
+    }
+
+    /// As [`Self::drain`]; adds the publishers to be woken to `called`.
+    fn drain_and_call(
+        &self,
+        now: Instant,
+        is_ready: bool,
+        last_activity: Option<Instant>,
+        called: &mut Vec<Weak<Endpoint>>,
+        scratch: &mut Scratch,
+    ) -> (Drained, bool) {
+        let mut state = self.state.lock();
+        if last_activity.is_some() {
+            state.counts.last_activity = last_activity;
+        }
+        if std::mem::take(&mut state.is_touched) {
+            state.counts.last = Some(now);
+        }
+        loop {
+            if state.is_writing {
+                self.report(&mut state);
+                return (Drained::Busy, false);
+            }
+            if state.pending_bytes == 0 {
+                self.report(&mut state);
+                return (Drained::Empty, false);
+            }
+            if state.blocked.is_some() && !is_ready {
+                self.report(&mut state);
+                return (Drained::Blocked, false);
+            }
+            state.is_writing = true;
+            let mut pieces = Pieces::take(&mut state);
+            drop(state);
+            let written = match &*self.write_handle.load() {
+                Some(write_handle) => pieces.write(&***write_handle, scratch, &self.queues.memory),
+                None => (0, Err(io::ErrorKind::NotConnected.into())),
+            };
+            state = self.state.lock();
+            state.is_writing = false;
+            pieces.put_back(&mut state, scratch, &self.queues.memory);
+            let before = state.blocked;
+            let result = state.wrote(written, now);
+            if state.crowd.is_some() {
+                called.append(&mut state.call_some(self.max_pending_bytes));
+            }
+            if let Some(before) = before {
+                let has_left = match state.blocked {
+                    Some(blocked) => blocked.since != before.since,
+                    None => result.is_ok(),
+                };
+                if has_left {
+                    self.queues.waits.add(now.saturating_duration_since(before.since));
+                }
+            }
+            match result {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.report(&mut state);
+                    return (Drained::Blocked, true);
+                }
+                Err(error) => {
+                    self.close_locked(state, CloseReason::WriteError);
+                    return (Drained::Failed(error), true);
+                }
+            }
+        }
+    }
+
+    /// When the client must have read what waits for it; `None` if nothing was left behind.
+    pub fn write_deadline(&self) -> Option<Instant> {
+        self.state.lock().blocked.map(|blocked| blocked.since + self.write_deadline)
+    }
+
+    /// Cuts the client if it has let the deadline pass.
+    pub(crate) fn handle_timeout(&self, now: Instant) {
+        let state = self.state.lock();
+        if state.blocked.is_some_and(|blocked| now >= blocked.since + self.write_deadline) {
+            self.close_locked(state, CloseReason::SlowConsumerWriteDeadline);
+        }
+    }
+
+    /// Closes it: the client is cut, for this reason.
+    pub fn cut(&self, reason: CloseReason) {
+        self.close_locked(self.state.lock(), reason);
+    }
+
+    /// Is anything left to be written?
+    pub fn is_empty(&self) -> bool {
+        let state = self.state.lock();
+        state.pending_bytes == 0 && !state.is_writing
+    }
+
+    /// Why nothing more is taken, if so.
+    pub fn ending(&self) -> Option<CloseReason> {
+        // The flag spares the connection a lock on each of its turns.
+        if !self.is_ending.load(Ordering::Acquire) {
+            return None;
+        }
+        let state = self.state.lock();
+        state.closed.or(state.finishing)
+    }
+
+    /// Unlocks before it wakes the connection, which may run at once.
+    fn close_locked(&self, mut state: MutexGuard<'_, State>, reason: CloseReason) {
+        if state.closed.is_some() {
+            return;
+        }
+        state.closed = Some(reason);
+        state.is_special = true;
+        let pieces = state.sealed.len() + usize::from(!state.open.is_empty());
+        state.left_behind = (pieces, state.pending_bytes);
+        let sealed = std::mem::take(&mut state.sealed);
+        let open = std::mem::take(&mut state.open);
+        state.sealed_bytes = 0;
+        state.front_at = 0;
+        state.pending_bytes = 0;
+        state.blocked = None;
+        self.report(&mut state);
+        self.is_ending.store(true, Ordering::Release);
+        let called = state.call_all();
+        drop(state);
+        // The next queue that grows as much needs no fresh memory.
+        let blocks = sealed.into_iter().filter_map(Piece::into_block);
+        self.queues.memory.keep(blocks.chain([open]));
+        self.wake();
+        crowd::wake(&called);
+    }
+
+    /// Closes it for good: its session is gone.
+    pub(crate) fn abandon(&self, reason: CloseReason) {
+        self.close(reason);
+        self.write_handle.store(None);
+        self.state.lock().trace = None;
+    }
+
+    /// How much may wait.
+    pub(crate) fn max_pending_bytes(&self) -> usize {
+        self.max_pending_bytes
+    }
+
+    /// How long it may wait.
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.write_deadline
+    }
+
+    /// What was never written because the outlet was closed, in pieces and bytes.
+    pub(crate) fn left_behind(&self) -> (usize, usize) {
+        self.state.lock().left_behind
+    }
+
+    /// Brings the broker's total up to date with what is left here after a flush.
+    fn report(&self, state: &mut State) {
+        self.queues.backlogs.note(self.id, state.reported_bytes, state.pending_bytes);
+        if state.pending_bytes > state.reported_bytes {
+            self.queues
+                .pending_bytes
+                .fetch_add(state.pending_bytes - state.reported_bytes, Ordering::Relaxed);
+        } else if state.pending_bytes < state.reported_bytes {
+            self.queues
+                .pending_bytes
+                .fetch_sub(state.reported_bytes - state.pending_bytes, Ordering::Relaxed);
+        }
+        state.reported_bytes = state.pending_bytes;
+        let held_bytes = state.held_bytes();
+        self.queues.memory.report(state.reported_held_bytes, held_bytes);
+        state.reported_held_bytes = held_bytes;
+    }
+}
+
+impl Drop for ByteQueue {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        state.pending_bytes = 0;
+        state.sealed_bytes = 0;
+        state.open = Vec::new();
+        self.report(&mut state);
+    }
+}
+
+impl Destination for ByteQueue {
+    fn deliver(
+        &self,
+        subscription: &Subscription,
+        run: &Run<'_>,
+        may_refuse: bool,
+        scratch: &mut Scratch,
+    ) -> Accepted {
+        let with_headers = self.headers.load(Ordering::Relaxed);
+        let mut state = self.state.lock();
+        if state.is_special {
+            let most_held = self.max_pending_bytes / 2;
+            let (sifted, has_all) = state.filter_run(subscription, run, most_held, scratch.now());
+            if has_all {
+                self.has_progress.store(true, Ordering::Release);
+            }
+            match sifted {
+                Filtered::All => {}
+                Filtered::Nothing => return Accepted::NOTHING,
+                Filtered::Some => {
+                    drop(state);
+                    return self.deliver_some(subscription, run, may_refuse, scratch);
+                }
+            }
+        }
+        let before = state.pending_bytes;
+        // One chunk to thousands of receivers that do not read would be delivered before the next check.
+        if before >= FLUSH_AT_BYTES && self.queues.memory.has_far_too_much() {
+            state.counts.dropped += run.messages.len() as u64;
+            self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
+            return Accepted::NOTHING;
+        }
+        let coming: usize = run.messages.iter().map(|message| message.body.len()).sum();
+        if before + coming > self.max_pending_bytes {
+            if may_refuse {
+                return Accepted::NOTHING;
+            }
+            state.counts.dropped += run.messages.len() as u64;
+            self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
+            return Accepted::NOTHING;
+        }
+        let admitted = subscription.admit(run.messages.len());
+        let messages = &run.messages[..admitted.count];
+        let subject = run.subject;
+        let body_bytes = match messages {
+            // Where no other follows, its head needs no memory of its own.
+            [message] if is_one_piece(message, with_headers, run.shared) => {
+                state.append_one(message, subject, subscription.sid(), scratch)
+            }
+            _ => state.append_run(run, messages, subscription.sid(), with_headers, scratch),
+        };
+        state.counts.messages += messages.len() as u64;
+        state.counts.bytes += body_bytes as u64;
+        let must_flush = !state.is_touched && !messages.is_empty();
+        state.is_touched |= must_flush;
+        let asks_patience =
+            state.pending_bytes >= self.long_bytes && self.asks_patience(&mut state);
+        let accepted = Accepted {
+            count: admitted.count,
+            is_last: admitted.is_last,
+            must_flush,
+            added_bytes: state.pending_bytes - before,
+            pending_bytes: state.pending_bytes,
+            asks_patience,
+        };
+        if let Some(trace) = state.trace.clone() {
+            drop(state);
+            trace_deliveries(&trace, subscription, run.subject, messages, with_headers);
+            if admitted.is_last {
+                trace.ended(subscription.sid());
+            }
+        }
+        accepted
+    }
+
+    fn has_plenty_of_room(&self, _: &Subscription, _messages: usize, body_bytes: usize) -> bool {
+        let state = self.state.lock();
+        !state.is_special && state.pending_bytes + body_bytes < self.max_pending_bytes / 2
+    }
+
+    fn look_ahead(&self, publisher: &Arc<Endpoint>, ticket: Option<u64>) -> Option<Ahead> {
+        self.look_ahead_for(publisher, ticket)
+    }
+
+    fn end_patience(&self) {
+        self.end_patience_here();
+    }
+
+    fn flush(&self, scratch: &mut Scratch) {
+        let now = scratch.now();
+        // Once is enough: from then on the connection waits for room by itself.
+        match self.drain_and_tell(now, false, None, scratch) {
+            (Drained::Blocked, true) => self.wake(),
+            // It is held, perhaps for the answer that this was.
+            (Drained::Busy, _) if self.has_progress() => self.wake(),
+            _ => {}
+        }
+    }
+
+    fn end_after(&self, subscription: &Subscription, max: u64) -> bool {
+        let _state = self.state.lock();
+        subscription.end_after(max)
+    }
+
+    fn finish(&self, reason: CloseReason) {
+        self.state.lock().finish(reason);
+        self.is_ending.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn close(&self, reason: CloseReason) {
+        self.close_locked(self.state.lock(), reason);
+    }
+
+    fn wake(&self) {
+        if let Some(write_handle) = &*self.write_handle.load() {
+            write_handle.wake();
+        }
+    }
+
+    fn set_trace(&self, trace: Option<Arc<Trace>>) {
+        self.state.lock().trace = trace;
+    }
+
+    fn counts(&self) -> OutCounts {
+        let state = self.state.lock();
+        let (pending_bytes, held_bytes) = (state.pending_bytes, state.held_bytes());
+        OutCounts { pending_bytes, held_bytes, ..state.counts }
+    }
+}
+
+impl State {
+    fn is_open(&self) -> bool {
+        self.closed.is_none() && self.finishing.is_none()
+    }
+
+    /// The block that grows, with room for `bytes` more.
+    #[inline]
+    fn open_block(&mut self, bytes: usize, scratch: &mut Scratch) -> &mut Vec<u8> {
+        if self.open.capacity() - self.open.len() < bytes {
+            self.make_room(bytes, scratch);
+        }
+        &mut self.open
+    }
+
+    fn make_room(&mut self, bytes: usize, scratch: &mut Scratch) {
+        if self.open.is_empty() {
+            // One receiver that reads gets a whole block; of others there may be thousands.
+            let wants_whole = self.sealed_bytes >= BLOCK_BYTES
+                || (self.blocked.is_none() && scratch.touched.is_empty());
+            let new = scratch.block(bytes, wants_whole, &self.memory);
+            scratch.give_back(std::mem::replace(&mut self.open, new), &self.memory);
+        } else if self.open.len() + bytes > BLOCK_BYTES {
+            let new = scratch.block(bytes, true, &self.memory);
+            let full = std::mem::replace(&mut self.open, new);
+            self.seal(Piece::Block(full), scratch);
+        } else {
+            // Small blocks grow until they are one.
+            let room = (self.open.capacity() * 2).clamp(bytes, BLOCK_BYTES);
+            self.open.reserve(room.saturating_sub(self.open.len()).max(bytes));
+        }
+    }
+
+    fn seal(&mut self, piece: Piece, scratch: &mut Scratch) {
+        if self.sealed.capacity() == 0 {
+            self.sealed = scratch.take_pieces();
+        }
+        self.sealed_bytes += piece.held_bytes();
+        self.sealed.push_back(piece);
+    }
+
+    /// Returns the memory of the queue, in bytes.
+    fn held_bytes(&self) -> usize {
+        self.sealed_bytes + self.open.capacity()
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.pending_bytes += bytes;
+        self.in_bytes += bytes as u64;
+    }
+
+    /// Appends messages that go to one subject; returns the bytes of their bodies.
+    fn append_run(
+        &mut self,
+        run: &Run<'_>,
+        messages: &[Publish<'_>],
+        sid: &[u8],
+        with_headers: bool,
+        scratch: &mut Scratch,
+    ) -> usize {
+        let mut body_bytes = 0;
+        // All messages of one run have the same verb unless some have headers and some do not.
+        let mut prefix = std::mem::take(&mut scratch.prefix);
+        let mut prefix_has_headers = None;
+        for message in messages {
+            let has_headers = message.has_headers() && with_headers;
+            if prefix_has_headers != Some(has_headers) {
+                prefix.clear();
+                encode::message_prefix(&mut prefix, has_headers, run.subject, sid);
+                prefix_has_headers = Some(has_headers);
+            }
+            body_bytes += self.append(message, &prefix, with_headers, run.shared, scratch);
+        }
+        scratch.prefix = prefix;
+        body_bytes
+    }
+
+    /// Appends one message that is [of one piece](is_one_piece).
+    #[inline]
+    fn append_one(
+        &mut self,
+        message: &Publish<'_>,
+        subject: &[u8],
+        sid: &[u8],
+        scratch: &mut Scratch,
+    ) -> usize {
+        let tail = message.tail.unwrap_or_default();
+        let most = "HMSG   ".len() + subject.len() + sid.len() + tail.len();
+        let block = self.open_block(most, scratch);
+        let before = block.len();
+        encode::message_prefix(block, message.has_headers(), subject, sid);
+        block.extend_from_slice(tail);
+        let added = block.len() - before;
+        self.add(added);
+        message.body.len()
+    }
+
+    /// Appends one message; returns the bytes of its body.
+    #[inline]
+    fn append(
+        &mut self,
+        message: &Publish<'_>,
+        prefix: &[u8],
+        with_headers: bool,
+        shared: Option<&Bytes>,
+        scratch: &mut Scratch,
+    ) -> usize {
+        if is_one_piece(message, with_headers, shared)
+            && let Some(tail) = message.tail
+        {
+            let len = prefix.len() + tail.len();
+            let block = self.open_block(len, scratch);
+            block.extend_from_slice(prefix);
+            block.extend_from_slice(tail);
+            self.add(len);
+            return message.body.len();
+        }
+        self.append_rewritten(message, prefix, with_headers, shared, scratch)
+    }
+
+    /// Messages that cannot be copied in one piece: large ones, those of clients with a spelling of
+    /// their own, and those that lose their headers.
+    fn append_rewritten(
+        &mut self,
+        message: &Publish<'_>,
+        prefix: &[u8],
+        with_headers: bool,
+        shared: Option<&Bytes>,
+        scratch: &mut Scratch,
+    ) -> usize {
+        let body = delivered_body(message, with_headers);
+        let is_shared = body.len() >= SHARED_PAYLOAD_MIN_BYTES;
+        let shared = shared.filter(|_| is_shared).map(|shared| shared.slice_ref(body));
+        let head = prefix.len() + message.reply.len() + message.sizes.len() + 32;
+        let copied = if shared.is_some() { 0 } else { body.len() };
+        let block = self.open_block(head + copied, scratch);
+        let before = block.len();
+        block.extend_from_slice(prefix);
+        append_sizes(block, message, with_headers);
+        if let Some(shared) = shared {
+            let added = block.len() - before + shared.len() + 2;
+            let len = shared.len();
+            // A block with room for many messages must not be held for the head of one.
+            let head = if self.open.len() < self.open.capacity() / 2 {
+                let head = self.open.to_vec();
+                self.open.clear();
+                head
+            } else {
+                std::mem::take(&mut self.open)
+            };
+            self.seal(Piece::Block(head), scratch);
+            self.seal(Piece::Shared(shared), scratch);
+            self.open_block(2, scratch).extend_from_slice(b"\r\n");
+            self.add(added);
+            return len;
+        }
+        block.extend_from_slice(body);
+        block.extend_from_slice(b"\r\n");
+        let added = block.len() - before;
+        self.add(added);
+        body.len()
+    }
+
+    /// Notes what a write came to. An error passes through.
+    fn wrote(&mut self, written: (usize, io::Result<()>), now: Instant) -> io::Result<()> {
+        let (bytes, result) = written;
+        self.out_bytes += bytes as u64;
+        self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+        let is_blocked = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        self.blocked = match self.blocked {
+            _ if !is_blocked => None,
+            Some(blocked) if self.out_bytes < blocked.until_out_bytes => Some(blocked),
+            _ => Some(Blocked { since: now, until_out_bytes: self.in_bytes }),
+        };
+        result
+    }
+}
+
+/// Can all that follows the subject be copied as it came?
+#[inline]
+fn is_one_piece(message: &Publish<'_>, with_headers: bool, shared: Option<&Bytes>) -> bool {
+    message.tail.is_some() && (with_headers || message.header_len.is_none()) && shared.is_none()
+}
+
+/// What of a message's body its receiver gets.
+fn delivered_body<'a>(message: &Publish<'a>, with_headers: bool) -> &'a [u8] {
+    if with_headers { message.body } else { message.payload() }
+}
+
+/// Reply and sizes as the receiver reads them.
+fn append_sizes(block: &mut Vec<u8>, message: &Publish<'_>, with_headers: bool) {
+    // NATS 2.14: a header length of 0 leaves a plain MSG with the total size.
+    let is_rewritten = message.header_len.is_some_and(|len| len == 0 || !with_headers);
+    if !is_rewritten {
+        return encode::message_rest(block, message.reply, message.sizes);
+    }
+    if !message.reply.is_empty() {
+        block.extend_from_slice(message.reply);
+        block.push(b' ');
+    }
+    encode::number(block, delivered_body(message, with_headers).len());
+    block.extend_from_slice(b"\r\n");
+}
+
+#[cold]
+fn trace_deliveries(
+    trace: &Trace,
+    subscription: &Subscription,
+    subject: &[u8],
+    messages: &[Publish<'_>],
+    with_headers: bool,
+) {
+    for message in messages {
+        let has_headers = message.has_headers() && with_headers;
+        let mut line = Vec::new();
+        encode::message_prefix(&mut line, has_headers, subject, subscription.sid());
+        append_sizes(&mut line, message, with_headers);
+        trace.sent(&String::from_utf8_lossy(line.trim_ascii_end()));
+        let header_len = if has_headers { message.headers().len() } else { 0 };
+        trace.sent_payload(header_len, delivered_body(message, with_headers));
+    }
+}

@@ -1,0 +1,99 @@
+//! A session's own subscriptions, by the names that its party gave them.
+//!
+//! Only the session changes them. Others look, a part at a time, so that a session with a million of
+//! them does not have to wait for a reader of the list. They end a part at a time, so that no other session
+//! waits for one that is closed.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+
+use crate::endpoint::Subscription;
+use crate::sync::{Arc, Mutex};
+use crate::table::{Drain, Place, Table};
+
+/// See the module. Subscriptions that have had their last message may stand here for a while.
+pub(crate) struct Sids {
+    state: Mutex<State>,
+    hasher: FixedState,
+}
+
+#[derive(Default)]
+struct State {
+    table: Table<Arc<Subscription>>,
+    /// The next part to be swept of subscriptions that have ended.
+    sweep: Place,
+}
+
+impl Sids {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: Mutex::default(), hasher: FixedState::with_seed(seed) }
+    }
+
+    fn hash_of(&self, subscription: &Arc<Subscription>) -> u64 {
+        self.hasher.hash_one(subscription.sid())
+    }
+
+    /// The subscription of that name, unless it has ended.
+    pub(crate) fn get(&self, sid: &[u8]) -> Option<Arc<Subscription>> {
+        let hash = self.hasher.hash_one(sid);
+        let mut state = self.state.lock();
+        let found = state.table.find(hash, |subscription| subscription.sid() == sid)?;
+        if found.is_over() {
+            let is_it = |subscription: &Arc<Subscription>| subscription.sid() == sid;
+            state.table.remove(hash, is_it, |subscription| self.hash_of(subscription));
+            return None;
+        }
+        Some(Arc::clone(found))
+    }
+
+    /// Adds one whose name is not taken. `living` is how many have not ended.
+    pub(crate) fn insert(&self, subscription: Arc<Subscription>, living: usize) {
+        let hash_of = |subscription: &Arc<Subscription>| self.hash_of(subscription);
+        let mut state = self.state.lock();
+        let State { table, sweep } = &mut *state;
+        if table.len() > 2 * living + 64 {
+            let is_kept = |subscription: &Arc<Subscription>| !subscription.is_over();
+            *sweep = table.retain_part(*sweep, is_kept, hash_of).unwrap_or_default();
+        }
+        table.insert(hash_of(&subscription), subscription, hash_of);
+    }
+
+    /// Takes one out, which must be ended by the caller.
+    pub(crate) fn remove(&self, sid: &[u8]) -> Option<Arc<Subscription>> {
+        let hash = self.hasher.hash_one(sid);
+        let is_it = |subscription: &Arc<Subscription>| subscription.sid() == sid;
+        self.state.lock().table.remove(hash, is_it, |subscription| self.hash_of(subscription))
+    }
+
+    /// Takes all of them out. The caller must end them.
+    pub(crate) fn take_all(&self) -> Drain<Arc<Subscription>> {
+        std::mem::take(&mut self.state.lock().table).into_drain()
+    }
+
+    /// Returns the subscriptions of one part that have not ended, in no order, and the begin of the next
+    /// part. A walk through all parts sees each subscription that stays meanwhile once.
+    pub(crate) fn part(&self, place: Place) -> (Vec<Arc<Subscription>>, Option<Place>) {
+        let state = self.state.lock();
+        let (part, next) = state.table.part(place, |subscription| self.hash_of(subscription));
+        (part.filter(|one| !one.is_over()).cloned().collect(), next)
+    }
+
+    /// Those that have not ended, at most `limit`, in no order. One that comes or goes meanwhile may be
+    /// among them or not.
+    pub(crate) fn list(&self, limit: usize) -> Vec<Arc<Subscription>> {
+        let mut found = Vec::new();
+        let mut place = Some(Place::default());
+        while let Some(at) = place.filter(|_| found.len() < limit) {
+            let (part, next) = self.part(at);
+            found.extend(part.into_iter().take(limit - found.len()));
+            place = next;
+        }
+        found
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().table.len()
+    }
+}

@@ -1,0 +1,214 @@
+//! Subscriptions, shared by the interest of an account and the session that made them.
+
+use crate::endpoint::Endpoint;
+use crate::interest::Interested;
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// A subscription. A server may hold millions of them: 64 bytes, and a text if that is long.
+pub(crate) struct Subscription {
+    text: Text,
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Messages delivered so far. Written only with the endpoint's queue locked, so that a load and a
+    /// store are enough.
+    delivered: AtomicU64,
+    /// The number of messages after which it ends; 0 for never. Written only with the endpoint's queue
+    /// locked.
+    max: AtomicU64,
+    /// It has ended. The caller that ends it removes it from the interest.
+    is_over: AtomicBool,
+    /// Its filter matches subjects that may not be delivered to it: each message must be checked.
+    is_filtered: AtomicBool,
+    /// The number of members of its queue group that it stands for. More than one only for a peer.
+    weight: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Subscription>() == 64);
+
+/// Filter, queue group and sid in one piece, inline if they are short: with a million subscriptions,
+/// each pointer that is followed is a cache miss.
+enum Text {
+    Short { filter_len: u8, queue_len: u8, len: u8, bytes: [u8; SHORT] },
+    Long { filter_len: u32, queue_len: u32, bytes: Box<[u8]> },
+}
+
+/// The inline capacity: the size of the long form, and eight bytes more.
+const SHORT: usize = 28;
+
+impl Text {
+    fn new(filter: &[u8], queue: &[u8], sid: &[u8]) -> Self {
+        let len = filter.len() + queue.len() + sid.len();
+        if len <= SHORT {
+            let mut bytes = [0; SHORT];
+            let (filter_place, rest) = bytes.split_at_mut(filter.len());
+            let (queue_place, rest) = rest.split_at_mut(queue.len());
+            filter_place.copy_from_slice(filter);
+            queue_place.copy_from_slice(queue);
+            rest[..sid.len()].copy_from_slice(sid);
+            let [filter_len, queue_len, len] =
+                [filter.len(), queue.len(), len].map(|len| len as u8);
+            return Self::Short { filter_len, queue_len, len, bytes };
+        }
+        // They came in one control line, which is at most some KiB.
+        let [filter_len, queue_len] =
+            [filter.len(), queue.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+        Self::Long { filter_len, queue_len, bytes: [filter, queue, sid].concat().into() }
+    }
+
+    /// Returns the whole text, and the ends of the filter and of the queue group.
+    #[inline]
+    fn parts(&self) -> (&[u8], usize, usize) {
+        match self {
+            Self::Short { filter_len, queue_len, len, bytes } => {
+                let filter_end = usize::from(*filter_len);
+                (&bytes[..usize::from(*len)], filter_end, filter_end + usize::from(*queue_len))
+            }
+            Self::Long { filter_len, queue_len, bytes } => {
+                let filter_end = *filter_len as usize;
+                (bytes, filter_end, filter_end + *queue_len as usize)
+            }
+        }
+    }
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        endpoint: Arc<Endpoint>,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+        is_filtered: bool,
+    ) -> Self {
+        Self {
+            text: Text::new(filter, queue.unwrap_or_default(), sid),
+            endpoint,
+            delivered: AtomicU64::new(0),
+            max: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            is_filtered: AtomicBool::new(is_filtered),
+            weight: AtomicU32::new(1),
+        }
+    }
+
+    /// Returns the number of messages delivered.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of messages after which it ends.
+    pub(crate) fn max(&self) -> Option<u64> {
+        Some(self.max.load(Ordering::Relaxed)).filter(|max| *max > 0)
+    }
+
+    /// Returns true if each message must be checked.
+    #[inline]
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.is_filtered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_filtered(&self, is_filtered: bool) {
+        self.is_filtered.store(is_filtered, Ordering::Relaxed);
+    }
+
+    /// Sets the number of members of its queue group that it stands for.
+    #[cfg(test)]
+    pub(crate) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sid(&self) -> &[u8] {
+        let (text, _, queue_end) = self.text.parts();
+        &text[queue_end..]
+    }
+
+    /// Counts up to `count` messages as delivered, as many as it still takes. The caller holds the lock
+    /// of the endpoint's queue.
+    #[inline]
+    pub(crate) fn admit(&self, count: usize) -> Admitted {
+        let delivered = self.delivered.load(Ordering::Relaxed);
+        let max = self.max.load(Ordering::Relaxed);
+        if max == 0 {
+            self.delivered.store(delivered + count as u64, Ordering::Relaxed);
+            return Admitted { count, is_last: false };
+        }
+        let room = usize::try_from(max.saturating_sub(delivered)).unwrap_or(usize::MAX);
+        let count = count.min(room);
+        self.delivered.store(delivered + count as u64, Ordering::Relaxed);
+        Admitted { count, is_last: delivered + count as u64 >= max }
+    }
+
+    /// Makes it end after `max` messages. Returns false if they have been delivered already. The caller
+    /// holds the lock of the endpoint's queue.
+    pub(crate) fn end_after(&self, max: u64) -> bool {
+        let is_ahead = max > self.delivered.load(Ordering::Relaxed);
+        self.max.store(if is_ahead { max } else { 0 }, Ordering::Relaxed);
+        is_ahead
+    }
+
+    /// Returns true if it ends after a number of messages.
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        self.max.load(Ordering::Relaxed) != 0
+    }
+
+    /// Ends it. Returns true to one caller only, which must remove it from the interest.
+    pub(crate) fn end(&self) -> bool {
+        !self.is_over.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+}
+
+/// The result of [`Subscription::admit`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Admitted {
+    pub(crate) count: usize,
+    pub(crate) is_last: bool,
+}
+
+impl Interested for Subscription {
+    fn filter(&self) -> &[u8] {
+        let (text, filter_end, _) = self.text.parts();
+        &text[..filter_end]
+    }
+
+    fn touch_memory(&self) -> usize {
+        // Reads all cache lines of the subscription, and its endpoint.
+        self.text.parts().1 + usize::from(self.is_over()) + usize::from(self.endpoint.wants_echo())
+    }
+
+    fn queue(&self) -> Option<&[u8]> {
+        let (text, filter_end, queue_end) = self.text.parts();
+        Some(&text[filter_end..queue_end]).filter(|queue| !queue.is_empty())
+    }
+
+    fn is_peer(&self) -> bool {
+        self.endpoint.kind.is_peer()
+    }
+
+    fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    fn owner(&self) -> u64 {
+        self.endpoint.id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_every_length_come_back_as_they_were() {
+        for len in 0..40 {
+            let (filter, queue, sid) =
+                (vec![b'f'; len], vec![b'q'; len % 7], vec![b's'; 1 + len % 5]);
+            let text = Text::new(&filter, &queue, &sid);
+            let (all, filter_end, queue_end) = text.parts();
+            assert_eq!(all[..filter_end], filter);
+            assert_eq!(all[filter_end..queue_end], queue);
+            assert_eq!(all[queue_end..], sid);
+        }
+    }
+}

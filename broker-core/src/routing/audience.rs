@@ -1,0 +1,32 @@
+//! The part of an account's interest that a message is meant for.
+
+/// The part of an account's interest that a message is meant for.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "sessions of routes name queue groups"))]
+pub(crate) enum Audience<'a> {
+    /// Plain subscriptions and queue groups.
+    All,
+    /// Queue groups of these names only. A server that sends a message names the groups for which it has
+    /// picked this one.
+    Queues {
+        /// Plain subscriptions too.
+        plain: bool,
+        names: &'a [&'a [u8]],
+    },
+}
+
+impl Audience<'_> {
+    pub(crate) fn has_plain(self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Queues { plain, .. } => plain,
+        }
+    }
+
+    pub(crate) fn has_queue(self, name: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Queues { names, .. } => names.contains(&name),
+        }
+    }
+}

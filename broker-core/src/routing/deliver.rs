@@ -1,0 +1,219 @@
+//! Stage 6 of 8: messages to their matches. Before it: the interest; after it: destinations.
+//!
+//! Only this folder picks queue members. Consecutive messages of one publisher to one subject are delivered
+//! as a run, receiver by receiver: the queue of each receiver is locked once for the run, and its memory is
+//! warm. If a receiver has several matching subscriptions it could tell the difference, and the run is
+//! delivered message by message.
+//!
+//! A run to a queue group is distributed: all members are picked first, then each gets its part. This needs
+//! ample room at all members, because there is no second pick. (A member that is closed in that moment
+//! takes its part with it, as it would a moment later.)
+
+use crate::account::Account;
+use crate::endpoint::{Accepted, Endpoint, Run, Scratch, Sender, Subscription};
+use crate::interest::{Interested, Matches};
+use crate::limits::{DISTRIBUTED_MEMBERS, FLUSH_ALL_AT_BYTES, FLUSH_AT_BYTES, RUN_MESSAGES};
+use crate::proto::Publish;
+use crate::random::Random;
+use crate::sync::{Arc, Ordering};
+
+/// Delivers a run whose matches name no peers. Calls `no_responders` with each message that reached nobody.
+pub(super) fn deliver_to_local<'a>(
+    account: &Account,
+    from: Sender,
+    run: &Run<'a>,
+    matches: &Matches<Subscription>,
+    random: &mut Random,
+    scratch: &mut Scratch,
+    mut no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
+) {
+    let groups = matches.groups();
+    let is_whole = matches.owners_differ()
+        && (run.messages.len() == 1 || groups.iter().all(|group| can_distribute(from, run, group)));
+    if !is_whole {
+        for message in run.messages {
+            let one = Run { messages: std::slice::from_ref(message), ..*run };
+            let mut delivered = deliver_to_plain(account, from, &one, matches, scratch) > 0;
+            for group in groups {
+                delivered |= deliver_to_group(account, from, &one, group, random, scratch);
+            }
+            if !delivered {
+                no_responders(message, scratch);
+            }
+        }
+        return;
+    }
+    let mut delivered = deliver_to_plain(account, from, run, matches, scratch);
+    for group in groups {
+        if run.messages.len() > 1 {
+            distribute(account, run, group, random, scratch);
+            delivered = run.messages.len();
+        } else if deliver_to_group(account, from, run, group, random, scratch) {
+            delivered = 1;
+        }
+    }
+    for message in &run.messages[delivered..] {
+        no_responders(message, scratch);
+    }
+}
+
+/// Returns true if each member of the group can take all of the messages.
+pub(super) fn can_distribute(from: Sender, run: &Run<'_>, group: &[Arc<Subscription>]) -> bool {
+    // Each member costs a look at its queue, so that few messages are not worth it.
+    if group.len() > DISTRIBUTED_MEMBERS
+        || !(group.len()..=RUN_MESSAGES).contains(&run.messages.len())
+    {
+        return false;
+    }
+    let bytes = run.messages.iter().map(|message| message.body.len()).sum();
+    group.iter().all(|member| {
+        is_eligible(member, from, run.subject)
+            && !member.ends_by_itself()
+            && member.endpoint.destination.has_plenty_of_room(member, run.messages.len(), bytes)
+    })
+}
+
+/// Distributes the messages over the members, each with equal probability.
+pub(super) fn distribute(
+    account: &Account,
+    run: &Run<'_>,
+    group: &[Arc<Subscription>],
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    let mut picks = [0u8; RUN_MESSAGES];
+    let picks = &mut picks[..run.messages.len()];
+    // The begin of each member's part, and later its end.
+    let mut ends = [0usize; DISTRIBUTED_MEMBERS];
+    for pick in &mut *picks {
+        let member = random.below(group.len());
+        *pick = member as u8;
+        ends[member] += 1;
+    }
+    let mut begin = 0;
+    for end in &mut ends[..group.len()] {
+        begin += std::mem::replace(end, begin);
+    }
+    let mut distributed = scratch.take_distributed();
+    distributed.extend_from_slice(run.messages);
+    for (pick, message) in picks.iter().zip(run.messages) {
+        let at = &mut ends[usize::from(*pick)];
+        distributed[*at] = *message;
+        *at += 1;
+    }
+    let mut begin = 0;
+    for (member, end) in group.iter().zip(ends) {
+        if end > begin {
+            let part = Run { messages: &distributed[begin..end], ..*run };
+            deliver_to(account, member, &part, false, scratch);
+        }
+        begin = end;
+    }
+    scratch.keep_distributed(distributed);
+}
+
+/// Returns the number of messages, from the first on, that at least one receiver took.
+pub(super) fn deliver_to_plain(
+    account: &Account,
+    from: Sender,
+    run: &Run<'_>,
+    matches: &Matches<Subscription>,
+    scratch: &mut Scratch,
+) -> usize {
+    let mut delivered = 0;
+    for subscription in &matches.plain {
+        if is_eligible(subscription, from, run.subject) {
+            delivered = delivered.max(deliver_to(account, subscription, run, false, scratch));
+        }
+    }
+    delivered
+}
+
+/// Delivers one message to one member that can take it, each with equal probability.
+pub(super) fn deliver_to_group(
+    account: &Account,
+    from: Sender,
+    run: &Run<'_>,
+    group: &[Arc<Subscription>],
+    random: &mut Random,
+    scratch: &mut Scratch,
+) -> bool {
+    let (before, after) = group.split_at(random.below(group.len()));
+    let mut refused = None;
+    for member in after.iter().chain(before) {
+        if !is_eligible(member, from, run.subject) {
+            continue;
+        }
+        if deliver_to(account, member, run, true, scratch) > 0 {
+            return true;
+        }
+        refused = refused.or(Some(member));
+    }
+    // No member has room: the first pick is the slow consumer that it would be without its group.
+    refused.is_some_and(|member| deliver_to(account, member, run, false, scratch) > 0)
+}
+
+pub(super) fn is_eligible(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
+    let endpoint = &*subscription.endpoint;
+    !subscription.is_over()
+        && (endpoint.id != from.id || from.echo)
+        && (!subscription.is_filtered() || endpoint.may_get(subject, subscription.queue()))
+}
+
+fn deliver_to(
+    account: &Account,
+    subscription: &Arc<Subscription>,
+    run: &Run<'_>,
+    may_refuse: bool,
+    scratch: &mut Scratch,
+) -> usize {
+    let endpoint = &subscription.endpoint;
+    let accepted = endpoint.destination.deliver(subscription, run, may_refuse, scratch);
+    if accepted.is_last {
+        end(account, subscription);
+    }
+    if endpoint.tracks_replies() {
+        let requests = run.messages[..accepted.count].iter().filter(|one| !one.reply.is_empty());
+        let lost: u64 = requests.map(|one| endpoint.note_reply(one.reply, scratch.now())).sum();
+        if lost > 0 {
+            account.lost_replies.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+    schedule_flush(endpoint, accepted, scratch);
+    accepted.count
+}
+
+/// Ends a subscription and removes it from the interest of the account.
+pub(crate) fn end(account: &Account, subscription: &Arc<Subscription>) {
+    if subscription.end() {
+        account.interest.remove(std::slice::from_ref(subscription));
+        subscription.endpoint.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn schedule_flush(endpoint: &Arc<Endpoint>, accepted: Accepted, scratch: &mut Scratch) {
+    if accepted.must_flush {
+        scratch.touched.push(Arc::clone(endpoint));
+    }
+    if accepted.asks_patience {
+        scratch.note_crowded(endpoint, accepted.pending_bytes);
+    }
+    scratch.unflushed_bytes += accepted.added_bytes;
+    if accepted.added_bytes > 0 && accepted.pending_bytes >= FLUSH_AT_BYTES {
+        scratch.unflushed_bytes = scratch.unflushed_bytes.saturating_sub(accepted.pending_bytes);
+        endpoint.destination.flush(scratch);
+    }
+    if scratch.unflushed_bytes >= FLUSH_ALL_AT_BYTES {
+        flush_touched(scratch);
+    }
+}
+
+/// Flushes every endpoint that the current call has delivered to.
+pub(crate) fn flush_touched(scratch: &mut Scratch) {
+    scratch.unflushed_bytes = 0;
+    let mut touched = std::mem::take(&mut scratch.touched);
+    for endpoint in touched.drain(..) {
+        endpoint.destination.flush(scratch);
+    }
+    scratch.touched = touched;
+}

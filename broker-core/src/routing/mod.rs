@@ -1,0 +1,71 @@
+//! Routing: from a message and its matches to destinations.
+
+mod audience;
+mod deliver;
+mod peers;
+#[cfg(feature = "testing")]
+mod watched;
+
+pub(crate) use deliver::{end, flush_touched};
+#[cfg(feature = "testing")]
+pub(crate) use watched::deliver_held;
+
+use crate::account::Account;
+use crate::endpoint::{Run, Scratch, Sender, Subscription};
+use crate::interest::Matches;
+use crate::proto::Publish;
+use crate::random::Random;
+use audience::Audience;
+use deliver::{deliver_to_local, is_eligible};
+use peers::{accepts, deliver_with_peers};
+
+/// Delivers a run and calls `no_responders` with each message that reached nobody.
+#[inline]
+pub(crate) fn deliver<'a>(
+    account: &Account,
+    from: Sender,
+    run: &Run<'a>,
+    matches: &Matches<Subscription>,
+    random: &mut Random,
+    scratch: &mut Scratch,
+    no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
+) {
+    #[cfg(feature = "testing")]
+    if account.seam.probe().is_some() {
+        return watched::deliver_watched(
+            account,
+            from,
+            run,
+            matches,
+            random,
+            scratch,
+            no_responders,
+        );
+    }
+    deliver_run(account, from, run, matches, random, scratch, no_responders);
+}
+
+/// As [`deliver()`], without a probe.
+fn deliver_run<'a>(
+    account: &Account,
+    from: Sender,
+    run: &Run<'a>,
+    matches: &Matches<Subscription>,
+    random: &mut Random,
+    scratch: &mut Scratch,
+    no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
+) {
+    if matches.peers().is_empty() {
+        deliver_to_local(account, from, run, matches, random, scratch, no_responders);
+    } else {
+        let meant = (matches, Audience::All);
+        deliver_with_peers(account, from, run, meant, random, scratch, no_responders);
+    }
+}
+
+/// Returns true if at least one receiver would get a message.
+pub(crate) fn would_reach(from: Sender, subject: &[u8], matches: &Matches<Subscription>) -> bool {
+    let mut all = matches.plain.iter().chain(matches.groups().iter().flatten());
+    all.any(|subscription| is_eligible(subscription, from, subject))
+        || matches.peers().iter().any(|peer| accepts(peer, from))
+}

@@ -1,0 +1,71 @@
+//! Delivery with a probe watching (cargo feature `testing`).
+
+use super::deliver_run;
+use crate::account::Account;
+use crate::endpoint::{Kind, Run, Scratch, Sender, Subscription};
+use crate::interest::Matches;
+use crate::probe::{Held, Passing};
+use crate::proto::Publish;
+use crate::random::Random;
+
+/// Delivers a message that a probe has held, past the probe.
+pub(crate) fn deliver_held(
+    held: &Held,
+    account: &Account,
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    let message = Publish {
+        subject: &held.subject,
+        reply: &held.reply,
+        header_len: held.header_len,
+        body: &held.body,
+        sizes: &held.sizes,
+        tail: None,
+    };
+    let run = Run {
+        subject: &held.subject,
+        messages: std::slice::from_ref(&message),
+        shared: Some(&held.body),
+        parsed: None,
+        prefetched: None,
+    };
+    let from = Sender { id: held.from, kind: Kind::Internal, echo: held.echo };
+    let mut matches = Matches::default();
+    account.interest.collect(&held.subject, &mut matches);
+    deliver_run(account, from, &run, &matches, random, scratch, |_, _| ());
+}
+
+/// [`deliver_run`] with somebody watching: message by message.
+pub(crate) fn deliver_watched<'a>(
+    account: &Account,
+    from: Sender,
+    run: &Run<'a>,
+    matches: &Matches<Subscription>,
+    random: &mut Random,
+    scratch: &mut Scratch,
+    mut no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
+) {
+    let Some(probe) = account.seam.probe() else { return };
+    for message in run.messages {
+        let fate = probe.pass(&Passing {
+            account: &account.name,
+            from: from.id,
+            is_from_connection: from.kind.is_client_connection(),
+            wants_echo: from.echo,
+            subject: run.subject,
+            message,
+        });
+        let one = Run { messages: std::slice::from_ref(message), ..*run };
+        for copy in 0..fate.copies {
+            deliver_run(account, from, &one, matches, random, scratch, |message, scratch| {
+                if copy == 0 {
+                    no_responders(message, scratch);
+                }
+            });
+        }
+        for held in fate.then {
+            deliver_held(&held, account, random, scratch);
+        }
+    }
+}

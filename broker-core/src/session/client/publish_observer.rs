@@ -1,0 +1,47 @@
+//! The outcome of a client's publishes, as the client gets to know it.
+
+use super::reply_writer::ReplyWriter;
+use crate::account::Account;
+use crate::endpoint::Scratch;
+use crate::error::ClientFault;
+use crate::interest::Matches;
+use crate::proto::{Publish, encode};
+use crate::session::publisher::PublishObserver;
+
+/// Writes the outcome of publishes to the client.
+pub(super) struct ClientPublishObserver<'a> {
+    pub(super) account: &'a Account,
+    pub(super) reply_writer: ReplyWriter<'a>,
+    /// Open requests are tracked: lame duck mode was announced.
+    pub(super) is_leaving: bool,
+}
+
+impl PublishObserver for ClientPublishObserver<'_> {
+    fn accepted(&mut self, scratch: &mut Scratch) {
+        if self.reply_writer.label.options.verbose {
+            self.reply_writer.ok(scratch);
+        }
+    }
+
+    fn refused(&mut self, fault: &ClientFault, scratch: &mut Scratch) {
+        self.reply_writer.fault(fault, &[], scratch);
+    }
+
+    // NATS 2.14: the answer goes to a plain subscription of the client itself, past all counting.
+    fn no_responders(&mut self, subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch) {
+        let ReplyWriter { label, byte_queue, .. } = self.reply_writer;
+        if self.is_leaving {
+            byte_queue.note_no_responders(message.reply);
+        }
+        if !label.options.no_responders {
+            return;
+        }
+        let mut matches = Matches::default();
+        self.account.interest.collect(message.reply, &mut matches);
+        let own = matches.plain.iter().find(|other| other.endpoint.id == label.endpoint.id);
+        if let Some(own) = own {
+            let sid = own.sid();
+            byte_queue.send(scratch, |out| encode::no_responders(out, message.reply, sid, subject));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Changes of a connected client: limits, review by the authenticator, permissions.
+
+use std::time::Instant;
+
+use super::chores::Chore;
+use super::{ClientSession, Phase};
+use crate::auth::{Decision, Denied, Grant};
+use crate::endpoint::{AckGuard, Scratch};
+use crate::error::{ClientFault, CloseReason};
+use crate::sync::Arc;
+use crate::table::Place;
+
+impl ClientSession {
+    /// Returns true if there is an update for [`Self::handle_update`]. Check it when the write handle was
+    /// woken, and when there are no more [chores](Self::has_chores): they come first.
+    #[inline]
+    pub fn has_update(&self) -> bool {
+        let has_some = self.endpoint.control.is_there()
+            || (self.lame_duck.is_some() && self.byte_queue.has_progress());
+        has_some && !self.has_chores()
+    }
+
+    /// Applies updates. May bring [`Self::next_timeout`] forward and [close](Self::closing) the session.
+    /// [`Self::receive`] calls it too.
+    pub fn handle_update(&mut self, now: Instant, scratch: &mut Scratch) {
+        // An update waits for the chores of the one before it.
+        if self.has_chores() {
+            return self.do_chores(now, scratch);
+        }
+        let control = self.endpoint.control.take();
+        self.byte_queue.take_progress();
+        if self.closing().is_some() {
+            return;
+        }
+        scratch.start(now);
+        if control.options {
+            self.follow_options(now);
+        }
+        #[cfg(feature = "testing")]
+        for lines in &control.lines {
+            self.byte_queue.send(scratch, |out| out.extend_from_slice(lines));
+        }
+        if control.authenticator {
+            self.review(&control.acks, scratch);
+        }
+        if let Some(fault) = &control.fault
+            && self.closing.is_none()
+        {
+            self.fault(fault, scratch);
+        }
+        if control.end {
+            self.announce_end(now, &control.acks, scratch);
+        }
+        if control.leave {
+            self.begin_to_leave(now);
+        } else {
+            self.leave(now);
+        }
+        self.byte_queue.drain(now, false, scratch);
+    }
+
+    /// Ignores further updates, because the session is about to be closed.
+    pub fn ignore_updates(&self) {
+        self.endpoint.control.close();
+    }
+
+    // NATS 2.14: `max_pending` and `write_deadline` of a connection are fixed when it opens.
+    fn follow_options(&mut self, now: Instant) {
+        let shared = Arc::clone(&self.shared);
+        let options = shared.options.load();
+        self.limits.max_control_line_bytes = options.limits.max_control_line_bytes;
+        self.limits.max_payload_bytes = options.limits.max_payload_bytes;
+        self.ping.follow(now, &options.limits);
+        self.follow_trace();
+    }
+
+    /// Returns the grant of the client.
+    pub(super) fn held_grant(&self) -> Option<Grant> {
+        let Phase::Served(served) = &self.phase else { return None };
+        let mut grant = Grant::anonymous().with_account(Arc::clone(&served.account.name));
+        grant.user.clone_from(&served.user);
+        grant.permissions.clone_from(&served.permissions);
+        grant.proof.clone_from(&served.proof);
+        Some(grant)
+    }
+
+    /// Has the new authenticator review the client. `acks` are held until the result is in force.
+    // NATS 2.14: reload.go reloadAuthorization.
+    pub(super) fn review(&mut self, acks: &[Arc<AckGuard>], scratch: &mut Scratch) {
+        let held = match &self.phase {
+            // Authentication may be optional now.
+            Phase::Unauthenticated(_) => return self.let_in_as_is(),
+            Phase::Checking(_) => {
+                self.must_review = true;
+                return;
+            }
+            Phase::Served(_) => self.held_grant(),
+        };
+        let Some(held) = held else { return };
+        let decision = self.authenticator().review(&held, &self.credentials());
+        match decision {
+            Decision::Grant(grant) if grant.account == held.account => {
+                self.regrant(grant, acks, scratch);
+            }
+            Decision::Grant(_) | Decision::Deny(Denied::Unknown) => {
+                self.closing = self.closing.or(Some(CloseReason::UserRemoved));
+            }
+            Decision::Deny(denied) => self.fault(&denied.into(), scratch),
+            Decision::Compute(_) => self.fault(&ClientFault::AuthorizationViolation, scratch),
+        }
+    }
+
+    fn regrant(&mut self, grant: Grant, acks: &[Arc<AckGuard>], scratch: &mut Scratch) {
+        let Phase::Served(served) = &mut self.phase else { return };
+        if grant.proof.is_some() {
+            self.options.forget_secrets();
+        }
+        served.user = grant.user;
+        served.proof = grant.proof;
+        let is_same = match (&served.permissions, &grant.permissions) {
+            (Some(before), Some(after)) => Arc::ptr_eq(before, after) || before == after,
+            (None, None) => true,
+            _ => false,
+        };
+        // Stored even if they are equal: the next comparison may then go by address.
+        served.permissions.clone_from(&grant.permissions);
+        if is_same {
+            return self.endpoint.permissions.store(grant.permissions);
+        }
+        self.endpoint.change_permissions(grant.permissions);
+        self.publisher.forget();
+        self.begin_chore(Chore::Recheck(Place::default(), acks.to_vec()), scratch);
+    }
+}

@@ -1,0 +1,207 @@
+//! What all sessions of one broker share: accounts, endpoints, options, counters.
+
+mod changes;
+mod totals;
+
+pub use changes::ChangeReport;
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+
+use crate::account::{Account, GLOBAL, SYSTEM};
+use crate::auth::Authenticator;
+use crate::clock::Clock;
+use crate::endpoint::{Endpoint, Queues};
+use crate::error::CloseReason;
+use crate::history::History;
+use crate::ids;
+use crate::latency::Times;
+use crate::limits::Limits;
+use crate::options::Options;
+use crate::proto::Info;
+use crate::proto::info::NATS_VERSION;
+use crate::random::Random;
+use crate::subject_counts::SubjectCounters;
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+
+/// State that all sessions of a broker share.
+pub(crate) struct Shared {
+    pub(crate) options: ArcSwap<Options>,
+    pub(crate) authenticator: ArcSwap<Box<dyn Authenticator>>,
+    pub(crate) info: ArcSwap<Info>,
+    accounts: DashMap<Arc<str>, Arc<Account>>,
+    sessions: DashMap<u64, Arc<Endpoint>>,
+    /// The number of client connections among them, which `max_connections` limits.
+    connections: AtomicUsize,
+    connections_ever: AtomicU64,
+    next_session: AtomicU64,
+    /// Counts changes of options and authenticator.
+    version: AtomicU64,
+    /// Serialises changes.
+    pub(crate) changing: Mutex<()>,
+    random: Mutex<Random>,
+    /// Counters of closed sessions.
+    pub(crate) history: Mutex<History>,
+    pub(crate) queues: Arc<Queues>,
+    /// Times from a read to the end of the flush that followed.
+    pub(crate) flushes: Times,
+    pub(crate) counted_subjects: Option<Arc<SubjectCounters>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    #[cfg(feature = "testing")]
+    pub(crate) seam: Arc<crate::probe::Seam>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        authenticator: Box<dyn Authenticator>,
+    ) -> Self {
+        let mut random = Random::new(options.seed);
+        let server_id = ids::server_id(&mut random);
+        let info = Info {
+            server_name: options.server_name.clone().unwrap_or_else(|| server_id.clone()),
+            server_id,
+            version: NATS_VERSION.into(),
+            proto: 1,
+            go: concat!("rust-natsd-", env!("CARGO_PKG_VERSION")).into(),
+            headers: !options.no_header_support,
+            max_payload: options.limits.max_payload_bytes,
+            // NATS 2.14 sends it whether or not it has streams.
+            api_lvl: 4,
+            ..Info::default()
+        };
+        #[cfg(feature = "testing")]
+        let seam = Arc::default();
+        let accounts = DashMap::new();
+        for name in [GLOBAL, SYSTEM] {
+            let account = Account::new(name, random.next_u64());
+            #[cfg(feature = "testing")]
+            let account = account.with_seam(&seam);
+            accounts.insert(Arc::clone(&account.name), Arc::new(account));
+        }
+        let counted_subjects = SubjectCounters::new(&options.counted_subjects);
+        let queues = Arc::<Queues>::default();
+        queues.memory.set_limits(&options.limits);
+        Self {
+            options: ArcSwap::from_pointee(options),
+            authenticator: ArcSwap::from_pointee(authenticator),
+            info: ArcSwap::from_pointee(info),
+            accounts,
+            sessions: DashMap::new(),
+            connections: AtomicUsize::new(0),
+            connections_ever: AtomicU64::new(0),
+            next_session: AtomicU64::new(1),
+            version: AtomicU64::new(0),
+            changing: Mutex::default(),
+            random: Mutex::new(random),
+            history: Mutex::default(),
+            queues,
+            flushes: Times::default(),
+            counted_subjects,
+            clock,
+            #[cfg(feature = "testing")]
+            seam,
+        }
+    }
+
+    /// Returns the account of that name, and creates it if there is none: authenticators name accounts.
+    pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
+        if let Some(account) = self.accounts.get(name) {
+            return Arc::clone(&account);
+        }
+        let seed = self.random.lock().next_u64();
+        let account = self.accounts.entry(Arc::clone(name));
+        let make = || {
+            let account = Account::new(name, seed);
+            #[cfg(feature = "testing")]
+            let account = account.with_seam(&self.seam);
+            Arc::new(account)
+        };
+        Arc::clone(&account.or_insert_with(make))
+    }
+
+    /// Returns the id and the seed of a new session.
+    pub(crate) fn next_session(&self) -> (u64, u64) {
+        let id = self.next_session.fetch_add(1, Ordering::Relaxed);
+        (id, self.random.lock().next_u64())
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.random.lock().next_u64()
+    }
+
+    pub(crate) fn unique_name(&self) -> String {
+        ids::unique(&mut self.random.lock())
+    }
+
+    /// Registers a connection. Returns false if there are `max` of them already.
+    pub(crate) fn register(&self, endpoint: &Arc<Endpoint>, max: Option<usize>) -> bool {
+        self.connections_ever.fetch_add(1, Ordering::Relaxed);
+        let before = self.connections.fetch_add(1, Ordering::AcqRel);
+        if max.is_some_and(|max| before >= max) {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
+        self.sessions.insert(endpoint.id, Arc::clone(endpoint));
+        true
+    }
+
+    /// Registers an in-process client.
+    pub(crate) fn register_local(&self, endpoint: &Arc<Endpoint>) {
+        self.sessions.insert(endpoint.id, Arc::clone(endpoint));
+    }
+
+    pub(crate) fn unregister_local(&self, endpoint: &Endpoint) {
+        self.depart(endpoint);
+        self.sessions.remove(&endpoint.id);
+    }
+
+    /// Returns all endpoints. A copy, so that no lock is held while the caller works on them.
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.sessions.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    pub(crate) fn endpoint(&self, id: u64) -> Option<Arc<Endpoint>> {
+        self.sessions.get(&id).map(|entry| Arc::clone(&entry))
+    }
+
+    pub(crate) fn all_accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    pub(crate) fn unregister(&self, endpoint: &Endpoint) {
+        if self.sessions.remove(&endpoint.id).is_some() {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Closes the endpoint that holds most memory if all together exceed the limit of the broker. Among very
+    /// many endpoints that hold about as much, only some are compared.
+    pub(crate) fn guard_total(&self, limits: &Limits) {
+        let memory = &self.queues.memory;
+        let excess = memory.excess_bytes();
+        if excess == 0 {
+            return;
+        }
+        memory.free_spare(excess);
+        let max = limits.max_pending_total_bytes;
+        if memory.held_bytes() <= max {
+            return;
+        }
+        let held = |endpoint: &Endpoint| endpoint.destination.counts().held_bytes;
+        // One queue after the other: no lock is held across two of them.
+        let longest = self.queues.backlogs.longest().into_iter();
+        let worst = longest
+            .filter_map(|id| self.endpoint(id))
+            .max_by_key(|endpoint| (held(endpoint), endpoint.id));
+        if let Some(worst) = worst {
+            tracing::warn!(
+                client = %worst,
+                "Slow Consumer Detected: all clients together exceed {max} bytes of memory, most by this one"
+            );
+            worst.destination.close(CloseReason::SlowConsumerPendingBytes);
+        }
+    }
+}

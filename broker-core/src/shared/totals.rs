@@ -1,0 +1,107 @@
+//! Totals of a broker. Sessions count for themselves; the sums are made on request.
+
+use std::collections::BTreeMap;
+
+use super::Shared;
+use crate::account::SYSTEM;
+use crate::endpoint::Endpoint;
+use crate::error::CloseReason;
+use crate::history::DepartedTotals;
+use crate::snapshot::{Account, Closed};
+use crate::stats::{Stats, Traffic};
+use crate::sync::{Arc, Ordering};
+
+impl Shared {
+    pub(crate) fn stats(&self) -> Stats {
+        self.stats_of(&self.account_snapshots())
+    }
+
+    pub(crate) fn stats_of(&self, accounts: &BTreeMap<Arc<str>, Account>) -> Stats {
+        let mut traffic = Traffic::default();
+        accounts.values().for_each(|account| traffic += account.traffic);
+        let history = self.history.lock();
+        Stats {
+            connections: self.connections.load(Ordering::Relaxed),
+            total_connections: self.connections_ever.load(Ordering::Relaxed),
+            subscriptions: accounts.values().map(|account| account.interest.subscriptions).sum(),
+            in_messages: traffic.in_messages,
+            in_bytes: traffic.in_bytes,
+            out_messages: traffic.out_messages,
+            out_bytes: traffic.out_bytes,
+            pending_bytes: self.queues.pending_bytes.load(Ordering::Relaxed),
+            slow_consumers: history.count(CloseReason::is_slow_consumer),
+            stale_connections: history.count(|reason| reason == CloseReason::StaleConnection),
+        }
+    }
+
+    pub(crate) fn connections(&self) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = self.endpoints();
+        endpoints.retain(|endpoint| endpoint.kind.is_client_connection());
+        endpoints.sort_unstable_by_key(|endpoint| endpoint.id);
+        endpoints
+    }
+
+    /// Counts each endpoint once, as present or as departed. Otherwise a counter could decrease, which
+    /// monitoring would take for a restart of the server.
+    pub(crate) fn account_snapshots(&self) -> BTreeMap<Arc<str>, Account> {
+        let parties: Vec<_> = self
+            .endpoints()
+            .into_iter()
+            .filter_map(|endpoint| Some((endpoint.membership.load_full()?, endpoint)))
+            .collect();
+        let DepartedTotals { departures, accounts: past } = self.history.lock().departed();
+        let mut accounts: BTreeMap<_, _> = self
+            .all_accounts()
+            .iter()
+            .map(|account| {
+                let past = past.get(&account.name).copied().unwrap_or_default();
+                let mut interest = account.interest.stats();
+                interest += past.interest;
+                let snapshot = Account {
+                    name: Arc::clone(&account.name),
+                    is_system: *account.name == *SYSTEM,
+                    connections: 0,
+                    traffic: past.traffic,
+                    interest,
+                    slow_consumers: past.slow_consumers,
+                    lost_reply_permissions: account.lost_replies.load(Ordering::Relaxed),
+                };
+                (Arc::clone(&account.name), snapshot)
+            })
+            .collect();
+        for (membership, endpoint) in parties {
+            if membership.had_ended(departures) {
+                continue;
+            }
+            let Some(account) = accounts.get_mut(&membership.account) else { continue };
+            account.connections += usize::from(endpoint.kind.is_client_connection());
+            account.traffic += membership.traffic(&endpoint);
+            account.interest += membership.look_ups(&endpoint);
+        }
+        accounts
+    }
+
+    /// Adds what an endpoint did in its account to the totals, because it leaves the account.
+    pub(crate) fn depart(&self, endpoint: &Endpoint) {
+        let Some(membership) = endpoint.membership.load_full() else { return };
+        let traffic = membership.traffic(endpoint);
+        let mut interest = membership.look_ups(endpoint);
+        // Its cache is gone.
+        (interest.cached, interest.total_fan_out, interest.max_fan_out) = (0, 0, 0);
+        {
+            let mut history = self.history.lock();
+            membership.end(history.note_departure(&membership.account, traffic, interest));
+        }
+        endpoint.membership.store(None);
+    }
+
+    /// Records a closed connection.
+    pub(crate) fn note_closed(&self, closed: Closed) {
+        let max = self.max_closed();
+        self.history.lock().note_closed(closed, max);
+    }
+
+    pub(crate) fn max_closed(&self) -> usize {
+        self.options.load().limits.max_closed_connections
+    }
+}

@@ -1,0 +1,299 @@
+//! A server that goes loses no request, whatever its clients do.
+
+mod common;
+
+use std::time::Duration;
+
+use broker_core::CloseReason;
+use common::{Party, World};
+
+const CONNECT: &str = "CONNECT {\"verbose\":false,\"protocol\":1,\"headers\":true,\"no_responders\":true}\r\nPING\r\n";
+
+/// Long enough that whatever was asked before the announcement has been answered.
+const GRACE: Duration = Duration::from_secs(10);
+const A_MOMENT: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(300);
+
+/// A client that has had its first PONG.
+fn join(world: &mut World, more: &str) -> Party {
+    let mut party = world.join_as(CONNECT);
+    assert!(party.read().starts_with("PONG\r\nINFO {"));
+    world.send(&mut party, more);
+    party
+}
+
+fn announce(world: &mut World, parties: &mut [&mut Party]) {
+    world.broker.announce_end();
+    for party in parties {
+        world.settle(party);
+        party.read();
+    }
+}
+
+fn retire(world: &mut World, party: &mut Party) {
+    let wakes = party.write_handle.wakes();
+    assert!(world.broker.retire(party.session.id()));
+    assert!(party.write_handle.wakes() > wakes, "an idle connection does not look by itself");
+    world.settle(party);
+}
+
+/// What a connection does once its session has parted: all that was kept leaves.
+fn last_words(world: &mut World, party: &mut Party) -> String {
+    assert!(party.session.has_half_closed());
+    assert_eq!(party.closing(), Some(CloseReason::ServerShutdown));
+    party.session.byte_queue().release();
+    party.session.byte_queue().drain(world.now, true, &mut world.scratch);
+    party.read()
+}
+
+/// As nats-server 2.14.5, but for the last one, who is never told there.
+#[test]
+fn clients_are_told_that_can_be() {
+    let mut world = World::new();
+    world.broker.update_info(|info| info.connect_urls = vec!["127.0.0.1:4222".into()]);
+    let mut knows = join(&mut world, "");
+    let mut does_not = world.join_as("CONNECT {\"verbose\":false}\r\nPING\r\n");
+    let mut not_yet = world.join_as("CONNECT {\"verbose\":false,\"protocol\":1}\r\n");
+    does_not.read();
+    world.broker.announce_end();
+    for party in [&mut knows, &mut does_not, &mut not_yet] {
+        world.settle(party);
+        assert_eq!(party.closing(), None);
+    }
+    let info = knows.read();
+    assert!(info.starts_with("INFO {") && info.contains("\"ldm\":true"), "{info}");
+    assert!(!info.contains("connect_urls") && !info.contains("connect_info"), "{info}");
+    assert_eq!(does_not.read(), "");
+    assert_eq!(not_yet.read(), "");
+    world.send(&mut not_yet, "PING\r\n");
+    let info = not_yet.read();
+    assert!(info.starts_with("PONG\r\nINFO {") && info.contains("\"ldm\":true"), "{info}");
+    world.broker.announce_end();
+    world.settle(&mut knows);
+    assert_eq!(knows.read(), "", "once is enough");
+}
+
+#[test]
+fn an_idle_client_goes_at_once() {
+    let mut world = World::new();
+    let mut idle = join(&mut world, "SUB x 1\r\n");
+    announce(&mut world, &mut [&mut idle]);
+    world.wait(&mut idle, GRACE);
+    idle.read();
+    retire(&mut world, &mut idle);
+    assert_eq!(last_words(&mut world, &mut idle), "");
+    assert_eq!(world.broker.stats().subscriptions, 0);
+}
+
+#[test]
+fn who_only_asks_goes_before_who_is_asked() {
+    let mut world = World::new();
+    let mut parties = ["SUB work q 1\r\n", "SUB _INBOX.a.* 1\r\n", "SUB events 1\r\n", ""]
+        .map(|says| join(&mut world, says));
+    world.broker.announce_end();
+    parties.iter_mut().for_each(|party| world.settle(party));
+    let order = world.broker.lame_duck_order();
+    let [member, asker, listener, quiet] = parties.each_ref().map(|party| party.session.id());
+    assert_eq!(order.others, [asker, quiet]);
+    assert_eq!(order.services, [member, listener]);
+    world.send(&mut parties[3], "SUB late 1\r\n");
+    assert_eq!(world.broker.lame_duck_order().services, [member, listener, quiet]);
+}
+
+#[test]
+fn a_client_that_leaves_gets_no_more_work_but_answers_what_it_has() {
+    let mut world = World::new();
+    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut leaver = join(&mut world, "SUB work q 1\r\nSUB plain 2\r\n");
+    let mut stays = join(&mut world, "SUB work q 1\r\n");
+    announce(&mut world, &mut [&mut asker, &mut leaver, &mut stays]);
+    world.wait(&mut leaver, GRACE);
+    leaver.read();
+    world.send(&mut asker, "PUB plain _INBOX.1 1\r\n?\r\n");
+    assert_eq!(leaver.read(), "MSG plain 2 _INBOX.1 1\r\n?\r\n");
+    retire(&mut world, &mut leaver);
+    for _ in 0..50 {
+        world.send(&mut asker, "PUB work _INBOX.2 1\r\n?\r\n");
+    }
+    assert_eq!((stays.count(), leaver.read()), (50, String::new()), "the group has another member");
+    world.send(&mut asker, "PUB plain _INBOX.3 1\r\n?\r\n");
+    assert!(asker.read().starts_with("HMSG _INBOX.3 1 "), "who asks is told that nobody is there");
+    world.send(&mut asker, "PUB plain 1\r\n!\r\n");
+    assert_eq!(leaver.read(), "MSG plain 2 1\r\n!\r\n", "what wants no answer still comes");
+    world.wait(&mut leaver, A_MOMENT);
+    assert_eq!(leaver.closing(), None, "it owes an answer");
+    world.send(&mut leaver, "PUB _INBOX.1 2\r\nok\r\n");
+    assert_eq!(asker.read(), "MSG _INBOX.1 1 2\r\nok\r\n");
+    world.wait(&mut leaver, A_MOMENT);
+    assert_eq!(last_words(&mut world, &mut leaver), "");
+}
+
+#[test]
+fn a_group_whose_only_member_leaves_is_as_good_as_none() {
+    let mut world = World::new();
+    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut leaver = join(&mut world, "SUB work q 1\r\n");
+    announce(&mut world, &mut [&mut asker, &mut leaver]);
+    retire(&mut world, &mut leaver);
+    world.send(&mut asker, "PUB work _INBOX.1 1\r\n?\r\nPUB work 1\r\n!\r\n");
+    assert_eq!(leaver.read(), "");
+    assert!(asker.read().starts_with("HMSG _INBOX.1 1 "));
+}
+
+#[test]
+fn an_answer_that_never_comes_is_not_waited_for_without_end() {
+    let mut world = World::new();
+    let mut asker = join(&mut world, "");
+    let mut leaver = join(&mut world, "SUB work q 1\r\n");
+    announce(&mut world, &mut [&mut asker, &mut leaver]);
+    world.send(&mut asker, "PUB work reply 1\r\n?\r\n");
+    retire(&mut world, &mut leaver);
+    world.wait(&mut leaver, Duration::from_secs(4));
+    assert_eq!(leaver.closing(), None);
+    world.wait(&mut leaver, Duration::from_secs(2));
+    assert!(leaver.session.has_half_closed());
+}
+
+/// It asks the next question as soon as one is answered: there is never a moment without one.
+#[test]
+fn who_always_has_a_question_open_gets_all_answers_with_the_end_behind_them() {
+    let mut world = World::new();
+    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut service = join(&mut world, "SUB work 1\r\n");
+    announce(&mut world, &mut [&mut asker, &mut service]);
+    let ask = |world: &mut World, asker: &mut Party, at: usize| {
+        world.send(asker, format!("PUB work _INBOX.{at} 0\r\n\r\n"));
+    };
+    let answer = |world: &mut World, service: &mut Party, at: usize| {
+        assert_eq!(service.read(), format!("MSG work 1 _INBOX.{at} 0\r\n\r\n"));
+        world.send(service, format!("PUB _INBOX.{at} 0\r\n\r\n"));
+    };
+    for at in 0..100 {
+        ask(&mut world, &mut asker, at);
+        answer(&mut world, &mut service, at);
+        assert_eq!(asker.count(), 1);
+        world.wait(&mut asker, Duration::from_millis(10));
+        asker.read();
+    }
+    ask(&mut world, &mut asker, 100);
+    retire(&mut world, &mut asker);
+    // This one was on its way.
+    ask_late(&mut world, &mut asker);
+    assert_eq!(service.count(), 2);
+    world.send(&mut service, "PUB _INBOX.100 0\r\n\r\n");
+    assert_eq!(asker.read(), "", "or it would ask again");
+    world.wait(&mut asker, QUIET);
+    assert_eq!(asker.closing(), None, "one is open");
+    let wakes = asker.write_handle.wakes();
+    world.send(&mut service, "PUB _INBOX.101 0\r\n\r\n");
+    assert!(
+        asker.write_handle.wakes() > wakes,
+        "its connection looks when the last answer is there"
+    );
+    world.settle(&mut asker);
+    let answers = "MSG _INBOX.100 1 0\r\n\r\nMSG _INBOX.101 1 0\r\n\r\n";
+    assert_eq!(last_words(&mut world, &mut asker), answers);
+}
+
+fn ask_late(world: &mut World, asker: &mut Party) {
+    world.send(asker, "PUB work _INBOX.101 0\r\n\r\n");
+}
+
+#[test]
+fn who_asks_on_regardless_is_not_read_any_more_until_it_has_its_answers() {
+    let mut world = World::new();
+    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut service = join(&mut world, "SUB work 1\r\n");
+    announce(&mut world, &mut [&mut asker, &mut service]);
+    retire(&mut world, &mut asker);
+    let mut asked = 0;
+    while asker.session.wants_input() {
+        world.send(&mut asker, format!("PUB work _INBOX.{asked} 0\r\n\r\n"));
+        asked += 1;
+        world.wait(&mut asker, A_MOMENT);
+        assert!(asked < 100, "it would go on for ever");
+    }
+    assert_eq!(asker.closing(), None);
+    assert_eq!(service.count(), asked);
+    for at in 0..asked {
+        world.send(&mut service, format!("PUB _INBOX.{at} 0\r\n\r\n"));
+    }
+    world.settle(&mut asker);
+    let answers = last_words(&mut world, &mut asker);
+    assert_eq!(answers.matches("MSG _INBOX.").count(), asked);
+}
+
+#[test]
+fn what_is_sent_before_the_end_is_noticed_counts_but_questions_do_not() {
+    let mut world = World::new();
+    let mut leaver = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut listener = join(&mut world, "SUB events 1\r\n");
+    announce(&mut world, &mut [&mut leaver, &mut listener]);
+    world.wait(&mut leaver, GRACE);
+    retire(&mut world, &mut leaver);
+    last_words(&mut world, &mut leaver);
+    let late =
+        "PUB events 1\r\n1\r\nPUB events _INBOX.1 1\r\n?\r\nSUB events 9\r\nPUB events 1\r\n2\r\n";
+    world.send(&mut leaver, late);
+    assert_eq!(listener.read(), "MSG events 1 1\r\n1\r\nMSG events 1 1\r\n2\r\n");
+    assert_eq!(leaver.read(), "");
+    assert_eq!(world.broker.stats().subscriptions, 1, "it can have no more of them");
+}
+
+#[test]
+fn a_question_that_nobody_hears_is_not_waited_for() {
+    let mut world = World::new();
+    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    announce(&mut world, &mut [&mut asker]);
+    world.send(&mut asker, "PUB nobody _INBOX.1 0\r\n\r\n");
+    assert!(asker.read().starts_with("HMSG _INBOX.1 1 "));
+    retire(&mut world, &mut asker);
+    world.wait(&mut asker, Duration::from_millis(600));
+    assert!(asker.session.has_half_closed());
+}
+
+#[test]
+fn a_question_for_somebody_else_is_not_waited_for() {
+    let mut world = World::new();
+    let mut forwarder = join(&mut world, "SUB _INBOX.mine.* 1\r\n");
+    let mut service = join(&mut world, "SUB work 1\r\n");
+    announce(&mut world, &mut [&mut forwarder, &mut service]);
+    world.send(&mut forwarder, "PUB work _INBOX.theirs.1 0\r\n\r\n");
+    retire(&mut world, &mut forwarder);
+    world.wait(&mut forwarder, Duration::from_millis(600));
+    assert!(forwarder.session.has_half_closed());
+}
+
+#[test]
+fn what_is_held_makes_nobody_a_slow_consumer() {
+    let limits = broker_core::Limits { max_pending_bytes: 64 << 10, ..Default::default() };
+    let mut world = World::with_limits(limits);
+    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\nSUB flood 2\r\n");
+    let mut service = join(&mut world, "SUB work 1\r\n");
+    announce(&mut world, &mut [&mut asker, &mut service]);
+    world.send(&mut asker, "PUB work _INBOX.1 0\r\n\r\n");
+    retire(&mut world, &mut asker);
+    world.wait(&mut asker, QUIET);
+    for _ in 0..100 {
+        world.send(&mut service, format!("PUB flood 1000\r\n{}\r\n", "x".repeat(1000)));
+    }
+    assert_eq!(asker.closing(), None);
+    assert_eq!(asker.count(), 100);
+}
+
+#[test]
+fn a_server_that_ends_early_lets_what_is_held_leave() {
+    let mut world = World::new();
+    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut service = join(&mut world, "SUB work 1\r\n");
+    announce(&mut world, &mut [&mut asker, &mut service]);
+    world.send(&mut asker, "PUB work _INBOX.1 0\r\n\r\nPUB work _INBOX.2 0\r\n\r\n");
+    retire(&mut world, &mut asker);
+    world.wait(&mut asker, QUIET);
+    world.send(&mut service, "PUB _INBOX.1 0\r\n\r\n");
+    assert_eq!(asker.read(), "");
+    world.broker.finish_all(CloseReason::ServerShutdown);
+    assert!(!asker.session.has_half_closed());
+    asker.session.byte_queue().drain(world.now, true, &mut world.scratch);
+    assert_eq!(asker.read(), "MSG _INBOX.1 1 0\r\n\r\n");
+}

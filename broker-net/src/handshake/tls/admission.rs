@@ -1,0 +1,170 @@
+//! Who may begin a handshake when, and by which configuration.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use super::config::TlsConfig;
+use super::expiry;
+use super::options::TlsOptions;
+
+/// What the handshakes of one listener share.
+#[derive(Debug)]
+pub(crate) struct TlsAdmission {
+    config: ArcSwapOption<TlsConfig>,
+    /// What it was made of.
+    options: Mutex<Option<TlsOptions>>,
+    rate: Mutex<Rate>,
+    /// Connections refused by the rate that the log has not been told of.
+    refused: AtomicU32,
+    /// Turns at computing: a handshake takes up to some milliseconds of a core. If a thousand begin at
+    /// once, those who are connected already must not wait behind all of them.
+    turns: Semaphore,
+    /// Who looks after files and certificates, and where.
+    tending: Mutex<Option<AbortHandle>>,
+    runtime: Option<Handle>,
+}
+
+impl Default for TlsAdmission {
+    fn default() -> Self {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        Self {
+            config: ArcSwapOption::empty(),
+            options: Mutex::default(),
+            rate: Mutex::default(),
+            refused: AtomicU32::new(0),
+            turns: Semaphore::new(cores),
+            tending: Mutex::default(),
+            runtime: Handle::try_current().ok(),
+        }
+    }
+}
+
+impl TlsAdmission {
+    /// By what connections that come now go; `None` if they come without TLS.
+    pub(crate) fn config(&self) -> Option<Arc<TlsConfig>> {
+        self.config.load_full()
+    }
+
+    /// Connections that are there already, and handshakes that have begun, go on by what was before.
+    pub(crate) fn set(&self, next: Option<(TlsOptions, TlsConfig)>) {
+        let (options, config) = next.unzip();
+        if let Some(config) = &config {
+            expiry::warn(&config.terms);
+        }
+        let mut now = self.lock_options();
+        *now = options;
+        self.config.store(config.map(Arc::new));
+    }
+
+    /// Goes by another configuration of the same options, if it still goes by these.
+    pub(super) fn replace(&self, options: &TlsOptions, config: TlsConfig) -> bool {
+        let now = self.lock_options();
+        let is_same = now.as_ref() == Some(options);
+        if is_same {
+            expiry::warn(&config.terms);
+            self.config.store(Some(Arc::new(config)));
+        }
+        is_same
+    }
+
+    pub(crate) fn options(&self) -> Option<TlsOptions> {
+        self.lock_options().clone()
+    }
+
+    /// From now on somebody else looks after files and certificates.
+    pub(super) fn tend(&self, tending: impl Future<Output = ()> + Send + 'static) {
+        let next = self.runtime.as_ref().map(|runtime| runtime.spawn(tending).abort_handle());
+        let mut now = self.tending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = std::mem::replace(&mut *now, next) {
+            before.abort();
+        }
+    }
+
+    pub(crate) fn stop_tending(&self) {
+        let tending = self.tending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tending) = tending {
+            tending.abort();
+        }
+    }
+
+    fn lock_options(&self) -> MutexGuard<'_, Option<TlsOptions>> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// May another handshake begin?
+    pub(super) fn allows(&self, limit: Option<u32>, now: Instant) -> bool {
+        let Some(limit) = limit else { return true };
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).allows(limit, now)
+    }
+
+    /// Counts a connection that [`Self::allows`] has refused. Returns true if it is the first since
+    /// [`Self::take_refused`]: then the caller sees to it that the count is logged.
+    pub(super) fn note_refused(&self) -> bool {
+        self.refused.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// Returns the number of connections refused since the last call.
+    pub(super) fn take_refused(&self) -> u32 {
+        self.refused.swap(0, Ordering::Relaxed)
+    }
+
+    pub(super) fn turns(&self) -> &Semaphore {
+        &self.turns
+    }
+}
+
+impl Drop for TlsAdmission {
+    fn drop(&mut self) {
+        self.stop_tending();
+    }
+}
+
+/// Counts in one second after the other.
+#[derive(Debug, Default)]
+struct Rate {
+    second_ends: Option<Instant>,
+    count: u32,
+}
+
+impl Rate {
+    // NATS 2.14: rate_counter.go.
+    fn allows(&mut self, limit: u32, now: Instant) -> bool {
+        if self.second_ends.is_none_or(|end| now > end) {
+            self.second_ends = Some(now + Duration::from_secs(1));
+            self.count = 0;
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_begin_in_a_second() {
+        let mut rate = Rate::default();
+        let now = Instant::now();
+        let allowed = |rate: &mut Rate, now| (0..5).filter(|_| rate.allows(2, now)).count();
+        assert_eq!(allowed(&mut rate, now), 2);
+        assert_eq!(allowed(&mut rate, now + Duration::from_millis(999)), 0);
+        assert_eq!(allowed(&mut rate, now + Duration::from_millis(1001)), 2);
+        assert!(!Rate::default().allows(0, now));
+    }
+
+    #[test]
+    fn without_a_limit_all_begin() {
+        let gate = TlsAdmission::default();
+        let now = Instant::now();
+        assert!((0..1000).all(|_| gate.allows(None, now)));
+    }
+}

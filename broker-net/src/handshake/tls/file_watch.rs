@@ -1,0 +1,112 @@
+//! What has to be looked at while the server runs: files that change, certificates that expire.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use broker_core::Broker;
+
+use super::options::TlsOptions;
+use super::{expiry, tell};
+use crate::clock;
+use crate::handshake::ListenerConfig;
+
+/// How often to look at files.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How often to look at certificates.
+const DAY: Duration = Duration::from_hours(24);
+
+/// Files as they were when somebody looked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Seen(Vec<(PathBuf, Option<Stamp>)>);
+
+/// What tells a file from the one that was there before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Stamp {
+    modified: SystemTime,
+    len: u64,
+    /// Another file may have been put in its place, as old and as long.
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Seen {
+    pub(super) fn look(options: &TlsOptions) -> Self {
+        Self(options.files().map(|path| (path.to_owned(), Stamp::of(path))).collect())
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self {
+            modified: found.modified().ok()?,
+            len: found.len(),
+            #[cfg(unix)]
+            inode: std::os::unix::fs::MetadataExt::ino(&found),
+        })
+    }
+}
+
+/// Goes by the files as they are now, whenever they have changed, as long as the options ask for it. What
+/// cannot be used is logged, and what was before stays. Once a day it says what is about to expire.
+///
+/// `broker` is told, if what INFO says depends on it.
+pub(super) async fn tend(listener_config: Weak<ListenerConfig>, broker: Option<Broker>) {
+    let mut said = clock::now();
+    // Files that cannot be used are no news before they change again.
+    let mut refused = None;
+    loop {
+        let must_watch = {
+            let Some(listener_config) = listener_config.upgrade() else { return };
+            let Some(options) = listener_config.tls.options() else { return };
+            options.watch
+        };
+        tokio::time::sleep(if must_watch { EVERY } else { DAY }).await;
+        let Some(listener_config) = listener_config.upgrade() else { return };
+        if must_watch {
+            look(&listener_config, broker.as_ref(), &mut refused).await;
+        }
+        if clock::now() >= said + DAY
+            && let Some(config) = listener_config.tls.config()
+        {
+            said = clock::now();
+            expiry::warn(&config.terms);
+        }
+    }
+}
+
+async fn look(
+    listener_config: &Arc<ListenerConfig>,
+    broker: Option<&Broker>,
+    refused: &mut Option<Seen>,
+) {
+    let options = listener_config.tls.options().filter(|options| options.watch);
+    let (Some(options), Some(config)) = (options, listener_config.tls.config()) else { return };
+    let looking = tokio::task::spawn_blocking(move || (Seen::look(&options), options));
+    let Ok((now, options)) = looking.await else { return };
+    if config.seen.as_ref() == Some(&now) || refused.as_ref() == Some(&now) {
+        return;
+    }
+    let building = {
+        let options = options.clone();
+        tokio::task::spawn_blocking(move || options.build())
+    };
+    match building.await {
+        Ok(Ok(config)) => {
+            if listener_config.tls.replace(&options, config) {
+                if let Some(broker) = broker {
+                    tell(broker, listener_config.tls.config().as_deref());
+                }
+                tracing::info!("Reloaded: tls = files have changed");
+            }
+        }
+        Ok(Err(error)) => {
+            tracing::error!("TLS files have changed, but cannot be used: {error}");
+            *refused = Some(now);
+        }
+        Err(_) => {}
+    }
+}

@@ -1,0 +1,69 @@
+//! Options of a server.
+
+use broker_core::Options;
+use broker_core::limits::MAX_UNAUTHENTICATED;
+
+use crate::advertise::Advertise;
+use crate::listener;
+
+/// Options of a server. Take the default, which suits a test, and change what you need.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// The host name or address to listen at; of a name with several addresses, the first of IPv4, else the
+    /// first. The default is `127.0.0.1`.
+    pub host: String,
+    /// The port to listen at; 0, the default, for any that is free.
+    pub port: u16,
+    /// The address that INFO tells clients, if it differs from that of the listener. `client_advertise`.
+    pub client_advertise: Option<Advertise>,
+    /// TLS for clients; `None`, the default, for none. `tls`.
+    #[cfg(feature = "tls-core")]
+    pub tls: Option<crate::TlsOptions>,
+    /// The WebSocket listener; `None`, the default, for none. `websocket`.
+    #[cfg(feature = "websocket")]
+    pub websocket: Option<crate::WebsocketOptions>,
+    /// The listener on a Unix domain socket; `None`, the default, for none. `listen_unix`.
+    #[cfg(unix)]
+    pub unix: Option<crate::UnixOptions>,
+    /// Expects a PROXY header of either version before each connection. Only for a port that nothing but
+    /// the proxy can reach: every other client could claim any address. `proxy_protocol`.
+    pub proxy_protocol: bool,
+    /// The limit of connections that have not authenticated, where they must, or not finished a
+    /// handshake; beyond it the oldest is closed. The default is 4,096, each of which holds 16 KiB at
+    /// most. It cannot change while the server runs.
+    pub max_unauthenticated: usize,
+    /// Options of the broker. The default has a random seed.
+    pub broker: Options,
+}
+
+impl ServerOptions {
+    /// Reads and checks certificates and keys.
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn build_tls(
+        &self,
+    ) -> Result<Option<(crate::TlsOptions, crate::TlsConfig)>, crate::TlsError> {
+        let build = |options: &crate::TlsOptions| Ok((options.clone(), options.build()?));
+        self.tls.as_ref().map(build).transpose()
+    }
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        let broker = Options { seed: listener::random_seed(), ..Options::default() };
+        Self {
+            host: String::from("127.0.0.1"),
+            port: 0,
+            client_advertise: None,
+            #[cfg(feature = "tls-core")]
+            tls: None,
+            #[cfg(feature = "websocket")]
+            websocket: None,
+            #[cfg(unix)]
+            unix: None,
+            proxy_protocol: false,
+            max_unauthenticated: MAX_UNAUTHENTICATED,
+            broker,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The phases of a server's life.
+
+use std::time::{Duration, Instant};
+
+/// The phase of a server. It only moves forward.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Phase {
+    Serving,
+    /// No new connections; the open ones are closed one by one.
+    LameDuck(LameDuck),
+    /// No new connections; the open ones close once their queues are written, at this time at the
+    /// latest.
+    Finishing(Instant),
+}
+
+/// The pace of lame duck mode.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LameDuck {
+    /// The time within which all clients are closed. `lame_duck_duration`, NATS 2.14: 2 minutes.
+    pub duration: Duration,
+    /// The time before the first one is closed, as part of it. `lame_duck_grace_period`, NATS 2.14: 10
+    /// seconds.
+    pub grace_period: Duration,
+}
+
+impl Default for LameDuck {
+    fn default() -> Self {
+        Self { duration: Duration::from_mins(2), grace_period: Duration::from_secs(10) }
+    }
+}
+
+impl LameDuck {
+    /// Closes all within `duration`, beginning after `grace_period`.
+    pub fn new(duration: Duration, grace_period: Duration) -> Self {
+        Self { duration, grace_period }
+    }
+}

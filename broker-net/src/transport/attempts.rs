@@ -1,0 +1,60 @@
+//! Bounded attempts at a transport that says it is ready, so that none holds the thread.
+//!
+//! A layer may be wrong about being ready: an error path that forgets a flag is enough. A loop that trusts it
+//! never ends, and its thread serves no other task. So every loop over a transport is either one of these
+//! functions, or ends by itself, or counts its rounds and then [yields](yield_turn).
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+/// The attempts at a transport in one turn of a task. A socket is tried twice in vain when its readiness is
+/// of before the last read; layers above it take some attempts whose input carries nothing for the session.
+pub(crate) const ATTEMPTS: usize = 8;
+
+/// Tries until something comes of it, or the transport is not ready.
+///
+/// [`io::ErrorKind::WouldBlock`] means that there was nothing, although the transport was ready;
+/// [`io::ErrorKind::Interrupted`] that something was done without a result yet. After a few of either the
+/// task's turn ends, and it goes on in its next one.
+pub(crate) fn poll_io<R>(
+    cx: &mut Context<'_>,
+    mut poll_ready: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
+    mut attempt: impl FnMut() -> io::Result<R>,
+) -> Poll<io::Result<R>> {
+    let mut did_anything = false;
+    for _ in 0..ATTEMPTS {
+        ready!(poll_ready(cx))?;
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => did_anything = true,
+            result => return Poll::Ready(result),
+        }
+    }
+    if !did_anything {
+        note_false_readiness();
+    }
+    yield_turn(cx)
+}
+
+/// Ends the task's turn; it is polled again once others have had theirs.
+pub(crate) fn yield_turn<T>(cx: &Context<'_>) -> Poll<T> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+#[cfg(any(test, feature = "testing"))]
+thread_local! {
+    static FALSE_READINESS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// A transport was ready, and ready again, and nothing could be done.
+fn note_false_readiness() {
+    #[cfg(any(test, feature = "testing"))]
+    FALSE_READINESS.set(FALSE_READINESS.get() + 1);
+}
+
+/// Returns how many turns on this thread have ended because a transport was ready without being so.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn false_readiness() -> u64 {
+    FALSE_READINESS.get()
+}

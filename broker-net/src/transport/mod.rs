@@ -1,0 +1,159 @@
+//! Transports of connections: TCP, Unix sockets, memory, and the layers TLS and WebSocket above them.
+
+mod attempts;
+mod buffers;
+mod socket;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(any(feature = "tls-core", feature = "websocket"))]
+pub(crate) use attempts::ATTEMPTS;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use attempts::false_readiness;
+pub(crate) use attempts::{poll_io, yield_turn};
+pub(crate) use buffers::{Buffers, READ_BYTES, with_buffers};
+pub(crate) use socket::{Socket, Writer};
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::task::{Context, Poll};
+
+use broker_core::CloseReason;
+use bytes::{BufMut, BytesMut};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// An error of [`Transport::try_read`] that is logged: the peer broke the protocol of a layer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Broken(pub(crate) String);
+
+impl From<Broken> for io::Error {
+    fn from(broken: Broken) -> Self {
+        Self::new(io::ErrorKind::InvalidData, broken)
+    }
+}
+
+/// A non-blocking byte stream. Any thread may write; only the task of the connection does the rest.
+///
+/// A transport that has taken bytes from [`Self::try_write`] and not sent all of them (a record, a
+/// frame) sends the rest when [`Self::poll_unsent`] is called, and takes nothing more before: so the
+/// byte queue sees that its client does not read.
+pub(crate) trait Transport: Send + Sync + 'static {
+    /// Ready when it is worth reading: [`Self::try_read`] then does something, unless the transport below
+    /// is not as ready as it says. It follows from what is there, so that nothing can forget to take it back.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ready when it is worth writing.
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads what is there: 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if nothing is there: then [`Self::poll_read_ready`] tells when that
+    /// changes. [`io::ErrorKind::Interrupted`] if something was read that carries nothing for the
+    /// caller: a layer does not read on by itself, because a client that sends only such things would hold
+    /// the thread.
+    fn try_read(&self, room: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads what is there, and at most so many bytes, behind what is in `data` already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::try_read`].
+    fn try_read_behind(&self, data: &mut BytesMut, most: usize) -> io::Result<usize> {
+        let before = data.len();
+        data.resize(before + most, 0);
+        let result = self.try_read(&mut data[before..]);
+        data.truncate(before + result.as_ref().copied().unwrap_or(0));
+        result
+    }
+
+    /// Writes what can be written now.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if nothing can be.
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ready when nothing that was taken waits to be sent, or the transport is broken. Asked for on each
+    /// turn of the connection, so that it must be cheap when there is nothing.
+    fn poll_unsent(&self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// Sends the close reason behind all other bytes, if the transport has a form for it. Returns true
+    /// if it does.
+    fn say_why(&self, _reason: CloseReason) -> bool {
+        false
+    }
+
+    /// Records the connection id.
+    #[cfg(feature = "testing")]
+    fn note_id(&self, _id: u64) {}
+
+    /// Holds back written bytes until there are many, or until [`Self::shut_down_write`], so that both
+    /// arrive together. A transport that cannot do so sends them one after the other.
+    fn cork(&self) {}
+
+    /// Shuts down the write side.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone already.
+    fn shut_down_write(&self) -> io::Result<()>;
+}
+
+impl Transport for TcpStream {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(cx)
+    }
+
+    fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        let most = room.len();
+        until_short(self, most, || self.try_read(room))
+    }
+
+    fn try_read_behind(&self, data: &mut BytesMut, most: usize) -> io::Result<usize> {
+        until_short(self, most, || self.try_read_buf(&mut data.limit(most)))
+    }
+
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match pieces {
+            [piece] => self.try_write(piece),
+            _ => self.try_write_vectored(pieces),
+        }
+    }
+
+    fn cork(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(self).set_tcp_cork(true);
+    }
+
+    fn shut_down_write(&self) -> io::Result<()> {
+        socket2::SockRef::from(self).shutdown(Shutdown::Write)
+    }
+}
+
+/// Reads once. A short read means that there is no more at the moment, which spares the next read: epoll
+/// tells when that changes.
+fn until_short(
+    stream: &TcpStream,
+    most: usize,
+    read: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut got = 0;
+    let result = stream.try_io(Interest::READABLE, || {
+        got = read()?;
+        if 0 < got && got < most { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match result {
+        Err(error) if got == 0 => Err(error),
+        _ => Ok(got),
+    }
+}

@@ -1,0 +1,132 @@
+//! The transport as two sides use it: the connection's own task, and whoever publishes to it.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use broker_core::CloseReason;
+use broker_core::endpoint::WriteHandle;
+use std::future::poll_fn;
+use tokio::task::coop::consume_budget;
+
+use super::Transport;
+use super::attempts::poll_io;
+use super::buffers::{Buffers, with_buffers};
+
+/// The size of one read of bytes that are thrown away.
+const LINGER_READ_BYTES: usize = 8 << 10;
+
+/// A connection that any thread may write to without waiting.
+pub(crate) struct Socket<T: ?Sized = dyn Transport> {
+    task: AtomicWaker,
+    pub(crate) transport: T,
+}
+
+impl<T> Socket<T> {
+    pub(crate) fn new(transport: T) -> Self {
+        Self { transport, task: AtomicWaker::new() }
+    }
+}
+
+impl<T: ?Sized> Socket<T> {
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn transport(&self) -> &T {
+        &self.transport
+    }
+}
+
+/// What is above another transport may be above one that others know as well.
+#[cfg(all(feature = "tls-core", feature = "websocket"))]
+impl<T: Transport> Transport for Arc<Socket<T>> {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_read_ready(cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_write_ready(cx)
+    }
+
+    fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        self.transport.try_read(room)
+    }
+
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.transport.try_write(pieces)
+    }
+
+    fn poll_unsent(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.transport.poll_unsent(cx)
+    }
+
+    fn cork(&self) {
+        self.transport.cork();
+    }
+
+    fn shut_down_write(&self) -> io::Result<()> {
+        self.transport.shut_down_write()
+    }
+}
+
+impl Socket {
+    /// Whom to wake when something is left to be done.
+    pub(crate) fn register(&self, task: &Waker) {
+        self.task.register(task);
+    }
+
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_read_ready(cx)
+    }
+
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_write_ready(cx)
+    }
+
+    /// Says why it ends, where that can be said. Returns whether it was.
+    pub(crate) async fn say_why(&self, reason: CloseReason, time: Duration) -> bool {
+        let is_said = self.transport.say_why(reason);
+        if is_said {
+            let sending = poll_fn(|cx| self.transport.poll_unsent(cx));
+            let _ = tokio::time::timeout(time, sending).await;
+        }
+        is_said
+    }
+
+    /// Says that nothing more will be sent, and throws away what still comes, within bounds.
+    pub(crate) async fn linger(&self, time: Duration, mut bytes: usize) {
+        if self.transport.shut_down_write().is_err() {
+            return;
+        }
+        let throwing_away = async {
+            // Memory of the connection's own would be there all its life; and no more than an unauthenticated
+            // client is lent, or a layer below would keep more for it.
+            let try_read = |buffers: &mut Buffers| {
+                self.transport.try_read(&mut buffers.read[..LINGER_READ_BYTES])
+            };
+            let read = || with_buffers(try_read);
+            while bytes > 0 {
+                match poll_fn(|cx| poll_io(cx, |cx| self.poll_read_ready(cx), read)).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(len) => bytes = bytes.saturating_sub(len),
+                }
+                consume_budget().await;
+            }
+        };
+        // Whoever still sends then is cut.
+        let _ = tokio::time::timeout(time, throwing_away).await;
+    }
+}
+
+/// What the core holds to write by, for as long as the session lives.
+pub(crate) struct Writer(pub(crate) Arc<Socket>);
+
+impl WriteHandle for Writer {
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.transport.try_write(pieces)
+    }
+
+    fn wake(&self) {
+        self.0.task.wake();
+    }
+}

@@ -1,0 +1,196 @@
+//! Those who have not shown yet who they are: how many there may be at once.
+//!
+//! Each may cost 16 KiB, and has some seconds for it. Together they must not cost more than a server can
+//! spare, whoever sends them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use broker_core::CloseReason;
+use broker_core::endpoint::ByteQueue;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::clock;
+
+/// When there is no room: so long a stranger is let be, and the next one waits in its place. Clients that
+/// all come back at once take some round trips each, and need not fear each other.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The strangers of one server.
+pub(crate) struct UnauthenticatedConnections {
+    max: usize,
+    known: Mutex<Known>,
+    left: Notify,
+}
+
+#[derive(Default)]
+struct Known {
+    /// In the order in which they came.
+    here: BTreeMap<u64, Entry>,
+    next: u64,
+}
+
+struct Entry {
+    since: Instant,
+    task: Option<AbortHandle>,
+    /// Of the session, if there is one already.
+    byte_queue: Option<Arc<ByteQueue>>,
+}
+
+impl UnauthenticatedConnections {
+    pub(crate) fn new(max: usize) -> Self {
+        // With no room at all nobody could ever come in.
+        Self { max: max.max(1), known: Mutex::default(), left: Notify::new() }
+    }
+
+    /// Waits until there is room for another: until one has left, or until the one that came first has
+    /// been here long enough to be cut.
+    ///
+    /// Cancelled, it has cut nobody.
+    pub(crate) async fn room(&self) {
+        loop {
+            let left = self.left.notified();
+            let Some(wait) = self.make_room(clock::now()) else { return };
+            tokio::select! {
+                () = left => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// `None` if there is room; else how long it takes until there is.
+    fn make_room(&self, now: Instant) -> Option<Duration> {
+        let mut known = self.lock();
+        if known.here.len() < self.max {
+            return None;
+        }
+        let first = known.here.first_entry()?;
+        let age = now.saturating_duration_since(first.get().since);
+        if age < PATIENCE {
+            return Some(PATIENCE.saturating_sub(age));
+        }
+        let entry = first.remove();
+        drop(known);
+        tracing::debug!(
+            "{} connections have not shown who they are: the first of them is cut",
+            self.max
+        );
+        if let Some(byte_queue) = &entry.byte_queue {
+            // What is remembered of it, and logged.
+            byte_queue.cut(CloseReason::AuthenticationTimeout);
+        }
+        if let Some(task) = &entry.task {
+            task.abort();
+        }
+        None
+    }
+
+    /// Takes one more in.
+    pub(crate) fn enter(self: &Arc<Self>) -> UnauthenticatedGuard {
+        let mut known = self.lock();
+        let id = known.next;
+        known.next += 1;
+        known.here.insert(id, Entry { since: clock::now(), task: None, byte_queue: None });
+        UnauthenticatedGuard { id, of: Arc::clone(self) }
+    }
+
+    /// What serves it, and is stopped if it must go.
+    pub(crate) fn is_served_by(&self, id: u64, task: AbortHandle) {
+        if let Some(entry) = self.lock().here.get_mut(&id) {
+            entry.task = Some(task);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who has not shown yet who they are. Dropped, they have, or have gone.
+pub(crate) struct UnauthenticatedGuard {
+    id: u64,
+    of: Arc<UnauthenticatedConnections>,
+}
+
+impl UnauthenticatedGuard {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// There is a session now.
+    pub(crate) fn has_session(&self, byte_queue: &Arc<ByteQueue>) {
+        if let Some(entry) = self.of.lock().here.get_mut(&self.id) {
+            entry.byte_queue = Some(Arc::clone(byte_queue));
+        }
+    }
+}
+
+impl Drop for UnauthenticatedGuard {
+    fn drop(&mut self) {
+        let mut known = self.of.lock();
+        let was_full = known.here.len() >= self.of.max;
+        known.here.remove(&self.id);
+        drop(known);
+        if was_full {
+            self.of.left.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(unauthenticated: &UnauthenticatedConnections) -> usize {
+        unauthenticated.lock().here.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_is_cut_for_the_one_past_the_limit_and_not_at_once() {
+        let unauthenticated = Arc::new(UnauthenticatedConnections::new(3));
+        let mut tasks = tokio::task::JoinSet::new();
+        let mut come = |unauthenticated: &Arc<UnauthenticatedConnections>| {
+            let unauthenticated_guard = unauthenticated.enter();
+            let id = unauthenticated_guard.id();
+            let task = tasks.spawn(async move {
+                let _stranger = unauthenticated_guard;
+                std::future::pending::<()>().await;
+            });
+            unauthenticated.is_served_by(id, task);
+        };
+        for before in 0..3 {
+            // n - 1 and n find room without waiting.
+            let since = tokio::time::Instant::now();
+            unauthenticated.room().await;
+            assert_eq!(since.elapsed(), Duration::ZERO);
+            assert_eq!(count(&unauthenticated), before);
+            come(&unauthenticated);
+        }
+        let since = tokio::time::Instant::now();
+        unauthenticated.room().await;
+        assert!(since.elapsed() >= PATIENCE);
+        assert_eq!(count(&unauthenticated), 2);
+        come(&unauthenticated);
+        assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
+        assert_eq!(
+            *unauthenticated.lock().here.first_key_value().unwrap().0,
+            1,
+            "the first has gone"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_leaves_makes_room_at_once() {
+        let unauthenticated = Arc::new(UnauthenticatedConnections::new(1));
+        let unauthenticated_guard = unauthenticated.enter();
+        let since = tokio::time::Instant::now();
+        tokio::join!(unauthenticated.room(), async {
+            tokio::task::yield_now().await;
+            drop(unauthenticated_guard);
+        });
+        assert_eq!(since.elapsed(), Duration::ZERO);
+        assert_eq!(count(&unauthenticated), 0);
+    }
+}
