@@ -92,7 +92,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn compressed(text: &[u8]) -> Vec<u8> {
-    frame(0xc2, &Deflate::new().message([text].into_iter(), 15))
+    frame(0xc2, Deflate::new().message([text].into_iter(), 15))
 }
 
 /// Input by WebSocket that ends the session of a client which stays.
