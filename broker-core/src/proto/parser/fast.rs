@@ -20,8 +20,9 @@ const HIGHS: u64 = ONES << 7;
 /// only the payload differs.
 pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Batch<'a>) -> usize {
     let mut used = 0;
-    // The operation before, and where its tail and its body begin.
+    // The operation before, where its tail and its body begin, and the length of its header block.
     let (mut last, mut tail_at, mut body_at): (&[u8], usize, usize) = (&[], 0, 0);
+    let mut headers = 0;
     while !batch.has_most_messages() {
         let rest = &input[used..];
         if let Some(before) = batch.last().filter(|_| !last.is_empty())
@@ -30,7 +31,7 @@ pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Bat
             && operation.ends_with(b"\r\n")
         {
             let body = &operation[body_at..operation.len() - 2];
-            if before.header_len.is_some_and(|headers| traced::is_mentioned(&body[..headers])) {
+            if headers > 0 && traced::is_mentioned(&body[..headers]) {
                 break;
             }
             batch.push_to_same(Publish { body, tail: Some(&operation[tail_at..]), ..*before });
@@ -44,6 +45,7 @@ pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Bat
         last = &rest[..len];
         body_at = len - 2 - message.body.len();
         tail_at = len - message.tail.map_or(0, <[u8]>::len);
+        headers = message.header_len.unwrap_or_default();
         batch.push(message);
         used += len;
     }
