@@ -68,7 +68,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Whether the program must end, as far as can be known.
+    /// True if the program must end, as far as can be known.
     fn must_end(&self) -> bool {
         self.is_ending.load(Ordering::Acquire)
             || self.taken.load(Ordering::Acquire) < self.come.load(Ordering::Acquire)

@@ -14,7 +14,7 @@ use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival;
 use broker_core::{Broker, Options};
 
-struct SubjectCounter;
+struct CountingAllocator;
 
 thread_local! {
     /// Of this thread, so that tests beside this one do not count.
@@ -28,7 +28,7 @@ fn count() {
 
 // SAFETY: every call is passed on to the system's allocator as it came; counting touches no memory of
 // the caller.
-unsafe impl GlobalAlloc for SubjectCounter {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
         // SAFETY: the caller's promises are passed on.
@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for SubjectCounter {
 }
 
 #[global_allocator]
-static ALLOCATOR: SubjectCounter = SubjectCounter;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// A link that takes everything.
 struct Sink;

@@ -11,12 +11,12 @@ use futures_executor::block_on;
 
 /// Notes subjects; loses `lose.>`, doubles `double.>`, keeps `keep.>`.
 #[derive(Clone, Default)]
-struct RequestTracker {
+struct Recorder {
     seen: Arc<Mutex<Vec<String>>>,
     kept: Arc<Mutex<Vec<Held>>>,
 }
 
-impl Probe for RequestTracker {
+impl Probe for Recorder {
     fn pass(&self, message: &Passing<'_>) -> Fate {
         let subject = message.to_message().subject;
         self.seen.lock().unwrap().push(subject.to_string());
@@ -32,10 +32,10 @@ impl Probe for RequestTracker {
     }
 }
 
-fn watched() -> (Broker, RequestTracker) {
+fn watched() -> (Broker, Recorder) {
     let (broker, watch) = (
         Broker::new(Options::default(), (Instant::now, SystemTime::now)),
-        RequestTracker::default(),
+        Recorder::default(),
     );
     assert!(broker.set_probe(watch.clone()));
     (broker, watch)
@@ -57,7 +57,7 @@ fn it_sees_what_was_accepted_and_nothing_that_was_refused() {
 #[test]
 fn there_is_one_at_most() {
     let (broker, _) = watched();
-    assert!(!broker.set_probe(RequestTracker::default()));
+    assert!(!broker.set_probe(Recorder::default()));
 }
 
 #[test]

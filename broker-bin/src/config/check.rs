@@ -20,7 +20,7 @@ use super::table::{Block, Key, Meaning};
 /// A reader for lists of one kind of block: the check gives it each block as soon as its values are right,
 /// and the checked values have a number in place of the list.
 pub(crate) trait ListReader: Debug {
-    /// Whether lists of `block` go to this reader.
+    /// True if lists of `block` go to this reader.
     fn reads(&self, block: &'static Block) -> bool;
 
     /// Begins a list. A list that was begun and not ended is dropped.

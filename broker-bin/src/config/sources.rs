@@ -35,7 +35,7 @@ impl Sources {
         Ok((loaded, Self(seen.take())))
     }
 
-    /// Whether the files are unchanged. `false` without files, or if a file cannot be read.
+    /// True if the files are unchanged. `false` without files, or if a file cannot be read.
     pub(crate) fn are_unchanged(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|(path, hash)| hash_of(path).ok() == Some(*hash))
     }

@@ -83,7 +83,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
         }
     }
 
-    /// Whether `record`, from `place`, is written. Ask for what is [due](Self::due) first.
+    /// True if `record`, from `place`, is written. Ask for what is [due](Self::due) first.
     pub(super) fn judge(&mut self, now: Instant, place: K, record: &Record) -> Verdict {
         let end = *self.since.get_or_insert(now) + self.window;
         let host = record.client.as_deref().map(host);

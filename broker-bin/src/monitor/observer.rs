@@ -112,7 +112,7 @@ struct Seen {
 pub(super) struct Reloads {
     pub(super) succeeded: u64,
     pub(super) failed: u64,
-    /// Whether the last one took effect, and how long it took.
+    /// True if the last one took effect, and how long it took.
     pub(super) last: Option<(bool, Duration)>,
 }
 

@@ -1,6 +1,6 @@
 //! Conditions for fields that serde leaves out.
 
-/// Whether a switch is off.
+/// True if a switch is off.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 pub(super) fn is_false(value: &bool) -> bool {
     !*value

@@ -65,7 +65,7 @@ impl<'a> Cursor<'a> {
         self.decode().map(|(next, _)| next)
     }
 
-    /// Whether this comes next.
+    /// True if this comes next.
     pub(super) fn looking_at(&self, text: &str) -> bool {
         self.text[self.at.byte..].starts_with(text.as_bytes())
     }

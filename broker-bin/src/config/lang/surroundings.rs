@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         self.depth -= 1;
     }
 
-    /// Whether so many more levels may stand here.
+    /// True if so many more levels may stand here.
     pub(super) fn check_depth(&self, levels: usize) -> Result<(), Fault> {
         if self.depth + levels > MAX_DEPTH { Err(Fault::TooDeep) } else { Ok(()) }
     }

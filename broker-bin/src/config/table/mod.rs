@@ -111,7 +111,7 @@ impl Group {
 /// what the server would have to do by itself, keep, or hold somebody to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PassedOver {
-    /// Whether the value asks for nothing else.
+    /// True if the value asks for nothing else.
     pub(in crate::config) is: fn(&Value) -> bool,
     /// When that is so, for the documentation: `without remotes`; empty for always.
     pub(crate) when: &'static str,
