@@ -33,10 +33,8 @@ impl Probe for Recorder {
 }
 
 fn watched() -> (Broker, Recorder) {
-    let (broker, watch) = (
-        Broker::new(Options::default(), (Instant::now, SystemTime::now)),
-        Recorder::default(),
-    );
+    let (broker, watch) =
+        (Broker::new(Options::default(), (Instant::now, SystemTime::now)), Recorder::default());
     assert!(broker.set_probe(watch.clone()));
     (broker, watch)
 }

@@ -1,4 +1,4 @@
-//! True if certificates have been revoked.
+//! Whether certificates have been revoked.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +15,7 @@ section! {
     /// Stapling of certificate states. A switch in place of the block is the mode `auto` or `never`.
     pub struct Ocsp = Block::new("ocsp").short("a map, true or false", mode).off(is_never);
 
-    /// True if states are asked for and stapled.
+    /// Whether states are asked for and stapled.
     mode: String = "never".into() => choice(&["auto", "always", "must", "never"]).at_once();
     /// Who is asked, in place of those whom the certificate names.
     urls: Vec<String> = Vec::new() => list(Format::Any).aliases(&["url"]).at_once();

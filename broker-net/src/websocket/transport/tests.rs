@@ -414,6 +414,7 @@ proptest! {
         let mut room = vec![0; room];
         let mut cx = Context::from_waker(Waker::noop());
         let waiting = || lock(&transport.lower.pieces).iter().map(Vec::len).sum::<usize>();
+        let mut idle = 0;
         for turn in 0.. {
             if turn == shut_after {
                 transport.shut_down_write().unwrap();
@@ -428,7 +429,9 @@ proptest! {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    prop_assert!(waiting() < before, "it goes round and round");
+                    // The rest of what was read before may have been control frames, but only once.
+                    idle = if waiting() < before { 0 } else { idle + 1 };
+                    prop_assert!(idle < 2, "it goes round and round");
                 }
                 Err(error) => {
                     prop_assert_eq!(error.kind(), io::ErrorKind::InvalidData);
