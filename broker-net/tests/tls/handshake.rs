@@ -88,6 +88,18 @@ async fn what_is_no_handshake_ends_the_connection_with_an_alert() {
     assert_eq!(rest.first(), Some(&0x15), "an alert: {rest:?}");
 }
 
+/// rustls sees an error again in what it could not take up; it must not be asked.
+#[tokio::test]
+async fn a_record_of_an_unknown_version_is_answered_by_one_alert() {
+    let server = start(&Authority::new("ca")).await;
+    let mut raw = Raw::connect(&server).await;
+    raw.line().await;
+    raw.stream.get_mut().write_all(b"\x16\x16\x16\x16\0\0\0\0\xec\x49\x17").await.unwrap();
+    let mut rest = Vec::new();
+    let _ = in_time(raw.stream.read_to_end(&mut rest)).await;
+    assert!(matches!(rest[..], [0x15, 0x03, _, 0, 2, 2, _]), "one fatal alert: {rest:?}");
+}
+
 /// A handshake message may be 64 KiB long; nobody needs that to say hello.
 #[tokio::test]
 async fn an_endless_hello_is_not_waited_for() {

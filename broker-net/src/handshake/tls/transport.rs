@@ -124,6 +124,11 @@ impl State {
     ) -> Processed<R> {
         let mut processed = Processed { used: 0, filled: 0, done: None, result: Ok(()) };
         let Some(tls) = &mut self.tls else { return processed };
+        if self.has_failed {
+            // rustls must not be given more after an error.
+            processed.result = Err(rustls::Error::General("the connection has failed".to_owned()));
+            return processed;
+        }
         loop {
             let UnbufferedStatus { mut discard, state } =
                 tls.process_tls_records(&mut input[processed.used..]);
@@ -173,11 +178,15 @@ impl State {
         }
     }
 
-    /// What the other side is told of an error.
+    /// Encodes the alert of an error. rustls looks at `input` once it has nothing left to send, and must
+    /// not after an error: what follows may be the next error, with an alert of its own.
     fn encode_alert(&mut self, input: &mut [u8]) {
         let Some(tls) = &mut self.tls else { return };
-        while let Ok(ConnectionState::EncodeTlsData(data)) = tls.process_tls_records(input).state {
-            encode(data, &mut self.unsent.bytes);
+        while tls.wants_write() {
+            match tls.process_tls_records(input).state {
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.unsent.bytes),
+                _ => return,
+            }
         }
     }
 
