@@ -53,7 +53,7 @@ class Haproxy:
         until("HAProxy listens", lambda: os.path.exists(self.control))
 
     def states(self, backend):
-        """What it thinks of each server, by name: its state, and the last answer to a check."""
+        """What it thinks of each server, by name: its state, and the answer to the last check, or 0 while one is under way."""
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(DEADLINE)
             control.connect(self.control)
@@ -137,12 +137,13 @@ def one_in_lame_duck_mode_gets_no_new_clients_and_keeps_those_it_has(place):
     clients = [Client(place) for _ in range(2)]
     one.process.send_signal(signal.SIGUSR2)
     down = lambda: place.haproxy.states("natsd")["one"]
-    until("it is taken out", lambda: down()[0] == "DOWN")
-    assert down()[1] == "500", down()
+    until("it is taken out, for what it answers", lambda: down() == ("DOWN", "500"))
     status = one.get("/healthz")[0]
     assert status == 500, status
     # What it shows can be looked at all the same.
-    assert place.is_up("one", "monitoring")
+    state = place.haproxy.states("monitoring")["one"][0]
+    assert state == "UP", state
+    until("it answers checks", lambda: place.is_up("one", "monitoring"))
     has_clients(one, 1)
     more = [Client(place) for _ in range(3)]
     has_clients(two, 4)
