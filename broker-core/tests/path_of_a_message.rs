@@ -55,7 +55,7 @@ fn one_message_goes_through_all_stages_in_order() {
     let waiting = "MSG orders.eu 1 5\r\nhello\r\n";
     assert_eq!(world.broker.stats().pending_bytes, waiting.len());
 
-    // Stage 8, the connection's writer, is outside too: when there is room it has the outlet write.
+    // Stage 8, the connection's writer, is outside too: when there is room it has the byte queue write.
     desks[0].write_handle.set_room(None);
     desks[0].session.byte_queue().drain(world.now, true, &mut world.scratch);
     assert_eq!(desks[0].read(), waiting);

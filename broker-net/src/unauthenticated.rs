@@ -14,11 +14,11 @@ use tokio::task::AbortHandle;
 
 use crate::clock;
 
-/// When there is no room: so long a stranger is let be, and the next one waits in its place. Clients that
-/// all come back at once take some round trips each, and need not fear each other.
+/// The time that the oldest unauthenticated client keeps when there is no room, while the next one waits. Clients
+/// that all come back at once take some round trips each, and must not cut each other.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The strangers of one server.
+/// The unauthenticated clients of one server.
 pub(crate) struct UnauthenticatedConnections {
     max: usize,
     known: Mutex<Known>,
@@ -155,7 +155,7 @@ mod tests {
             let unauthenticated_guard = unauthenticated.enter();
             let id = unauthenticated_guard.id();
             let task = tasks.spawn(async move {
-                let _stranger = unauthenticated_guard;
+                let _guard = unauthenticated_guard;
                 std::future::pending::<()>().await;
             });
             unauthenticated.is_served_by(id, task);

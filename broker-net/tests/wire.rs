@@ -1,4 +1,4 @@
-//! What only a socket can show: reads that end anywhere, the last words, limits on strangers.
+//! What only a socket can show: reads that end anywhere, the last words, limits on unauthenticated clients.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

@@ -30,7 +30,7 @@ impl Options {
         if self.authorization.timeout > LONG_TIMEOUT {
             say(
                 "authorization.timeout",
-                "strangers may stay for more than a minute; a duration of minutes is written \"1m\", with quotes",
+                "clients may stay unauthenticated for more than a minute; a duration of minutes is written \"1m\", with quotes",
             );
         }
         for (path, tls, _) in self.tls_blocks() {

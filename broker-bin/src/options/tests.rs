@@ -533,7 +533,7 @@ fn what_should_not_be_is_a_warning() {
         ),
         (
             "authorization { token: t, timeout: 1m }",
-            "authorization.timeout: strangers may stay for more than a minute; a duration of minutes is \
+            "authorization.timeout: clients may stay unauthenticated for more than a minute; a duration of minutes is \
              written \"1m\", with quotes",
         ),
         (

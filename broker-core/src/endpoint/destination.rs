@@ -1,7 +1,7 @@
 //! Stage 7 of 8: where deliveries go. Before it: delivery (`deliver`); after it: the connection's
 //! writer, which is outside of this crate.
 //!
-//! An outlet is the only way out of the core, and the only place where a message is dropped, counted.
+//! A destination is the only way out of the core, and the only place where a message is dropped, counted.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -39,7 +39,7 @@ pub(crate) struct Accepted {
     pub(crate) count: usize,
     /// The subscription has had all the messages it wanted.
     pub(crate) is_last: bool,
-    /// The outlet has something to flush, and the caller is the one to see to it.
+    /// The destination has something to flush, and the caller is the one to see to it.
     pub(crate) must_flush: bool,
     /// How many bytes the run has added to what waits.
     pub(crate) added_bytes: usize,

@@ -1,4 +1,4 @@
-//! The outlet of an in-process client: a bounded mailbox for each subscription.
+//! The destination of an in-process client: a bounded queue for each subscription.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -19,9 +19,9 @@ use crate::sync::{Arc, Mutex};
 use crate::table::{Place, Table};
 use crate::trace::Trace;
 
-/// The mailboxes of one client.
+/// The queues of one client.
 ///
-/// A full mailbox drops what comes, counted: the reader sees a gap, nobody else feels it. (A queue
+/// A full queue drops what comes, counted: the reader sees a gap, nobody else feels it. (A queue
 /// group passes a full member over while another has room.)
 #[derive(Default)]
 pub(crate) struct LocalQueues {
@@ -35,7 +35,7 @@ struct State {
     /// Whose readers wait for what the call at hand has delivered.
     to_wake: Vec<Waker>,
     is_touched: bool,
-    /// All mailboxes are over, whatever each of them says.
+    /// All queues are over, whatever each of them says.
     is_closed: bool,
     counts: OutCounts,
 }
@@ -121,13 +121,13 @@ impl LocalQueues {
         state.boxes.insert(sid, LocalQueue { is_over, ..LocalQueue::default() });
     }
 
-    /// Forgets the mailbox and what is in it.
+    /// Forgets the queue and what is in it.
     pub(crate) fn discard(&self, sid: u64) {
         let gone = self.state.lock().boxes.remove(sid);
         wake_all(gone.into_iter().flat_map(|local_queue| local_queue.writers));
     }
 
-    /// How many messages a mailbox takes from now on. What is in it stays.
+    /// How many messages a queue takes from now on. What is in it stays.
     pub(crate) fn set_capacity(&self, sid: u64, capacity: usize) {
         let writers = {
             let mut state = self.state.lock();
@@ -175,7 +175,7 @@ impl LocalQueues {
         self.state.lock().boxes.get(sid).map_or(0, |local_queue| local_queue.dropped)
     }
 
-    /// Puts a message of the broker's own into a mailbox.
+    /// Puts a message of the broker's own into a queue.
     pub(crate) fn put(&self, sid: u64, message: Message) {
         let reader = {
             let mut state = self.state.lock();
@@ -236,7 +236,7 @@ impl Destination for LocalQueues {
         state.to_wake.extend(local_queue.reader.take());
         let must_flush = !state.is_touched && !state.to_wake.is_empty();
         state.is_touched |= must_flush;
-        // What a mailbox dropped still reached its subscription: it is not unheard.
+        // What a queue dropped still reached its subscription: it is not unheard.
         Accepted {
             count: admitted.count,
             is_last: admitted.is_last,
@@ -291,7 +291,7 @@ impl Destination for LocalQueues {
     }
 
     fn finish(&self, reason: CloseReason) {
-        // What is in the mailboxes can always be read.
+        // What is in the queues can always be read.
         self.close(reason);
     }
 

@@ -32,7 +32,7 @@ use crate::transport::TransportInfo;
 /// An in-process client, with the names and shapes of async-nats.
 ///
 /// Cheap to clone; all clones are one client. It needs no runtime: any executor can poll it. A message
-/// is in its receivers' mailboxes when `publish` returns, so that nothing has to be flushed or waited
+/// is in its receivers' queues when `publish` returns, so that nothing has to be flushed or waited
 /// for.
 ///
 /// # Cancel safety
@@ -245,7 +245,7 @@ impl Client {
         self.session.publish(parse(subject)?, Some(&parse(reply)?), Some(&headers), payload)
     }
 
-    /// Subscribes. Messages published from now on wait in the subscriber's mailbox: at most
+    /// Subscribes. Messages published from now on wait in the subscriber's queue: at most
     /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], further ones are dropped and
     /// [counted](Subscriber::dropped).
     ///
@@ -328,7 +328,7 @@ impl Client {
     /// queue group at least one: for a publisher who must not be faster than they are. (Clients on the
     /// wire are not waited for: one that does not read is cut.)
     ///
-    /// There is room while a mailbox is at most half full, so that as many as half of its
+    /// There is room while a queue is at most half full, so that as many as half of its
     /// [capacity](Subscriber::set_capacity) may wait for it at once, publish one message each, and lose
     /// none. Whoever reads a subscription of its own must not wait for room in it.
     ///
@@ -381,7 +381,7 @@ impl Client {
     /// async-nats reads the same.
     pub async fn flush(&self) {}
 
-    /// Ends all subscriptions. What is in their mailboxes can still be read; then they end.
+    /// Ends all subscriptions. What is in their queues can still be read; then they end.
     pub async fn drain(&self) {
         self.session.local_queues.close(CloseReason::ClientClosed);
     }
@@ -571,7 +571,7 @@ impl Sizes {
 struct Outcome<'a> {
     session: &'a LocalSession,
     denied: bool,
-    /// What to tell the client, and in which mailbox.
+    /// What to tell the client, and in which queue.
     answer: Option<(u64, Message)>,
 }
 
@@ -644,13 +644,13 @@ impl Subscriber {
         }
     }
 
-    /// How many messages its mailbox takes before what comes is dropped, from 1 to
+    /// How many messages its queue takes before what comes is dropped, from 1 to
     /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], which it is unless this says otherwise. What is in it stays.
     pub fn set_capacity(&mut self, messages: usize) {
         self.session.local_queues.set_capacity(sid_number(&self.subscription), messages);
     }
 
-    /// How many messages found its mailbox full and were dropped.
+    /// How many messages found its queue full and were dropped.
     pub fn dropped(&self) -> u64 {
         self.session.local_queues.dropped(sid_number(&self.subscription))
     }

@@ -1,4 +1,4 @@
-//! The door: rides are ordered over HTTP.
+//! The API: rides are ordered over HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

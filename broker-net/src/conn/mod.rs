@@ -1,6 +1,6 @@
 //! One connection: its session, its socket, its timer.
 //!
-//! A connection is one task. Its outlet is written to by whoever publishes to it, without waking the
+//! A connection is one task. Its byte queue is written to by whoever publishes to it, without waking the
 //! task; only what the socket does not take at once is left for the task to write.
 
 mod reader;

@@ -18,7 +18,7 @@ use lane::Lane;
 const BOUND_BYTES: usize = 64 << 10;
 
 /// The bytes that wait from an unauthenticated client.
-const STRANGER_BOUND_BYTES: usize = 8 << 10;
+const UNAUTHENTICATED_BOUND_BYTES: usize = 8 << 10;
 
 /// What [`Server::connect`](crate::Server::connect) returns: a connection without a socket.
 ///
@@ -49,7 +49,7 @@ struct Lanes {
 /// Creates both ends.
 pub(crate) fn pipe() -> (LocalStream, LocalTransport) {
     let lanes = Arc::new(Lanes {
-        to_server: Lane::new(STRANGER_BOUND_BYTES),
+        to_server: Lane::new(UNAUTHENTICATED_BOUND_BYTES),
         to_client: Lane::new(BOUND_BYTES),
     });
     (LocalStream { lanes: Arc::clone(&lanes) }, LocalTransport { lanes })
@@ -66,7 +66,7 @@ impl Transport for LocalTransport {
 
     fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
         // The bound is raised once the client has authenticated.
-        if room.len() > STRANGER_BOUND_BYTES {
+        if room.len() > UNAUTHENTICATED_BOUND_BYTES {
             self.lanes.to_server.widen(BOUND_BYTES);
         }
         self.lanes.to_server.try_read(room)

@@ -90,19 +90,19 @@ async fn a_writer_waits_for_its_reader() {
     let (mut client, server) = ends();
     let bytes = some_bytes(BOUND_BYTES);
     let written = client.write(&bytes).await.unwrap();
-    assert_eq!(written, STRANGER_BOUND_BYTES);
+    assert_eq!(written, UNAUTHENTICATED_BOUND_BYTES);
     let writing = client.write(&bytes);
     assert!(timeout(Duration::ZERO, writing).await.is_err());
     assert_eq!(server.0.try_read(&mut [0; 8192]).unwrap(), 8192);
-    assert_eq!(client.write(&bytes).await.unwrap(), STRANGER_BOUND_BYTES);
+    assert_eq!(client.write(&bytes).await.unwrap(), UNAUTHENTICATED_BOUND_BYTES);
 }
 
 #[tokio::test]
 async fn more_waits_of_a_client_that_has_been_let_in() {
     let (mut client, server) = ends();
     let bytes = some_bytes(2 * BOUND_BYTES);
-    assert_eq!(client.write(&bytes).await.unwrap(), STRANGER_BOUND_BYTES);
-    assert_eq!(server.0.try_read(&mut vec![0; 256 << 10]).unwrap(), STRANGER_BOUND_BYTES);
+    assert_eq!(client.write(&bytes).await.unwrap(), UNAUTHENTICATED_BOUND_BYTES);
+    assert_eq!(server.0.try_read(&mut vec![0; 256 << 10]).unwrap(), UNAUTHENTICATED_BOUND_BYTES);
     assert_eq!(client.write(&bytes).await.unwrap(), BOUND_BYTES);
 }
 
@@ -155,7 +155,7 @@ async fn what_was_shut_down_one_way_still_goes_the_other() {
 async fn an_idle_connection_holds_little_and_a_strangers_never_much() {
     let (mut client, server) = ends();
     let _ = client.write(&some_bytes(1 << 20)).await.unwrap();
-    assert!(client.lanes.to_server.held_bytes() <= 2 * STRANGER_BOUND_BYTES);
+    assert!(client.lanes.to_server.held_bytes() <= 2 * UNAUTHENTICATED_BOUND_BYTES);
     server.write_all(&some_bytes(60_000)).await.unwrap();
     assert_eq!(client.read(&mut vec![0; 1 << 17]).await.unwrap(), 60_000);
     assert_eq!(server.0.try_read(&mut vec![0; 8192]).unwrap(), 8192);

@@ -1,4 +1,4 @@
-//! The outlet of a connection: a bounded queue of bytes in the client's own protocol.
+//! The byte queue of a connection: a bounded queue of bytes in the client's own protocol.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -26,18 +26,18 @@ use pieces::Pieces;
 pub(crate) use request_tracker::is_inbox;
 use request_tracker::{Filtered, RequestTracker};
 
-/// What a transport does for its connection's outlet. Called from whatever thread publishes.
+/// What a transport does for its connection's byte queue. Called from whatever thread publishes.
 pub trait WriteHandle: Send + Sync {
     /// Writes what can be written without waiting.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if nothing can be: then the outlet [wakes](Self::wake) the
+    /// [`io::ErrorKind::WouldBlock`] if nothing can be: then the byte queue [wakes](Self::wake) the
     /// connection, once, which drains the rest as soon as there is room. Any other error means that
     /// the connection is lost.
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Something is left to be written, or the outlet was closed: the connection must look.
+    /// Something is left to be written, or the byte queue was closed: the connection must look.
     fn wake(&self);
 }
 
@@ -54,12 +54,12 @@ pub enum Drained {
     Failed(io::Error),
 }
 
-/// The outlet of a connection.
+/// The byte queue of a connection.
 pub struct ByteQueue {
     state: Mutex<State>,
     /// The id of its session.
     id: u64,
-    /// Gone as soon as the session is: publishers may remember this outlet for longer, and must not keep
+    /// Gone as soon as the session is: publishers may remember this byte queue for longer, and must not keep
     /// its socket open.
     write_handle: ArcSwapOption<Box<dyn WriteHandle>>,
     /// Is either reason in the state set? Read without its lock.
@@ -72,7 +72,7 @@ pub struct ByteQueue {
     /// From this number of pending bytes on the queue is checked for being crowded.
     long_bytes: usize,
     write_deadline: Duration,
-    /// What all outlets of the broker count together.
+    /// What all byte queues of the broker count together.
     queues: Arc<Queues>,
 }
 
@@ -339,7 +339,7 @@ impl ByteQueue {
         self.write_deadline
     }
 
-    /// What was never written because the outlet was closed, in pieces and bytes.
+    /// What was never written because the byte queue was closed, in pieces and bytes.
     pub(crate) fn left_behind(&self) -> (usize, usize) {
         self.state.lock().left_behind
     }

@@ -59,7 +59,7 @@ impl Requests {
     }
 }
 
-/// How much of a run a special outlet takes.
+/// How much of a run a special byte queue takes.
 pub(super) enum Filtered {
     All,
     Some,

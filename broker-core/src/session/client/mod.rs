@@ -896,7 +896,7 @@ impl ClientSession {
         self.byte_queue.drain(now, false, scratch);
     }
 
-    /// Why the connection must end: flush the outlet, if it takes no time, and close.
+    /// Why the connection must end: flush the byte queue, if it takes no time, and close.
     pub fn closing(&self) -> Option<CloseReason> {
         self.byte_queue.ending().or(self.closing)
     }

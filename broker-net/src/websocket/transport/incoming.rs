@@ -11,10 +11,10 @@ use crate::transport::{Broken, Transport};
 
 /// A session lends no more room than this to somebody who has not shown who it is: see
 /// `broker_core::session::ClientSession::read_limit`.
-const STRANGER_ROOM_BYTES: usize = 8 << 10;
+const UNAUTHENTICATED_ROOM_BYTES: usize = 8 << 10;
 
-/// How much is read at once where messages may be compressed: of a stranger, and of others.
-const STRANGER_RAW_BYTES: usize = 4 << 10;
+/// How much is read at once where messages may be compressed: of an unauthenticated client, and of others.
+const UNAUTHENTICATED_RAW_BYTES: usize = 4 << 10;
 const RAW_BYTES: usize = 16 << 10;
 
 /// How many payloads one compressed message may carry at most, compressed or not.
@@ -30,7 +30,7 @@ pub(super) struct Incoming {
     /// Frames that have been read and not decoded, where messages may come compressed.
     raw: Vec<u8>,
     raw_at: usize,
-    /// The session has lent more room than a stranger gets.
+    /// The session has lent more room than an unauthenticated client gets.
     is_trusted: bool,
     /// Nothing is read any more.
     end: Option<End>,
@@ -109,7 +109,7 @@ impl Incoming {
         if let Some(ended) = self.ended(lower, room) {
             return ended;
         }
-        self.is_trusted |= room.len() > STRANGER_ROOM_BYTES;
+        self.is_trusted |= room.len() > UNAUTHENTICATED_ROOM_BYTES;
         let got = if self.inflate.is_some() {
             if !self.is_ready() && !self.read_raw(lower, room)? {
                 return Ok(0);
@@ -241,7 +241,7 @@ impl Incoming {
 
     /// Reads frames to unpack, by way of the session's room. Returns whether anything came.
     fn read_raw(&mut self, lower: &impl Transport, room: &mut [u8]) -> io::Result<bool> {
-        let most = if self.is_trusted { RAW_BYTES } else { STRANGER_RAW_BYTES };
+        let most = if self.is_trusted { RAW_BYTES } else { UNAUTHENTICATED_RAW_BYTES };
         let most = most.min(room.len());
         let len = lower.try_read(&mut room[..most])?;
         self.raw.extend_from_slice(&room[..len]);

@@ -30,7 +30,7 @@ const BATCH_BYTES: usize = 64 << 10;
 /// Pongs that wait for the end of a frame. Past this, only the last is sent, as RFC 6455 allows.
 const CONTROL_BYTES: usize = 1 << 10;
 
-/// The most pieces that are passed on at once: a head, and what an outlet writes at once.
+/// The most pieces that are passed on at once: a head, and what a byte queue writes at once.
 const PIECES: usize = 65;
 
 /// How this client wants its frames.
@@ -57,7 +57,7 @@ impl Style {
 pub(super) struct Outgoing {
     style: Style,
     /// Held while the socket is written to, which never waits: frames must not mix. Publishers take turns
-    /// at the outlet already, so that only a pong of the connection's own can meet one of them here.
+    /// at the byte queue already, so that only a pong of the connection's own can meet one of them here.
     state: Mutex<State>,
     /// Is anything left to [be sent](Self::poll_unsent)?
     has_unsent: AtomicBool,

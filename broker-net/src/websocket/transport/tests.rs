@@ -153,7 +153,7 @@ fn got(stream: &[u8]) -> Got {
     got
 }
 
-/// Writes as an outlet does: what was not taken comes again, with more behind it.
+/// Writes as a byte queue does: what was not taken comes again, with more behind it.
 fn write_all(transport: &WebSocketTransport<Wire>, text: &[u8], piece: usize) {
     let waker = Waker::noop();
     let mut cx = Context::from_waker(waker);
