@@ -9,7 +9,7 @@ use crate::proto::Publish;
 use crate::{probe::Seam, sync::Arc};
 
 /// The trace of one client. A client that is not traced has none.
-pub(crate) struct Trace {
+pub struct Trace {
     /// The label of the client in log lines.
     client: String,
     /// The part of a payload that is shown, in bytes; 0 for all.

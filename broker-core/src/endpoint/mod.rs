@@ -13,7 +13,7 @@ mod queues;
 mod sids;
 mod subscription;
 
-pub use byte_queue::{ByteQueue, Drained, WriteHandle};
+pub use byte_queue::{ByteQueue, ClientEncoder, Drained, Encoder, WriteHandle};
 pub use client_info::ClientInfo;
 pub use control::Applied;
 pub use destination::{OutCounts, Scratch};

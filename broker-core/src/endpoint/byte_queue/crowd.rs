@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::{ByteQueue, State};
+use super::{ByteQueue, Encoder, State};
 use crate::endpoint::{Ahead, Endpoint};
 use crate::limits::{CROWDED_SHARE, PATIENCE_STEP_SHARE};
 use crate::sync::{Arc, Weak};
@@ -32,7 +32,7 @@ pub(super) fn levels(max_pending_bytes: usize) -> (usize, usize, usize) {
     (crowded / 2, crowded, crowded - crowded / 8)
 }
 
-impl ByteQueue {
+impl<E: Encoder> ByteQueue<E> {
     /// Returns true if the queue, which has grown long, is crowded and its receiver reads.
     #[cold]
     pub(super) fn asks_patience(&self, state: &mut State) -> bool {

@@ -1,27 +1,32 @@
-//! The byte queue of a connection: a bounded queue of bytes in the client's own protocol.
+//! The byte queue of a connection: a bounded queue of bytes, in the protocol of its encoder.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 
-use super::blocks::{BLOCK_BYTES, QueueMemory};
+use super::blocks::QueueMemory;
 use super::piece::Piece;
 use super::{Accepted, Ahead, Destination, OutCounts, Queues, Run, Scratch};
 use crate::endpoint::{Endpoint, Subscription};
 use crate::error::CloseReason;
-use crate::limits::{FLUSH_AT_BYTES, SHARED_PAYLOAD_MIN_BYTES};
-use crate::proto::{Publish, encode};
+use crate::limits::FLUSH_AT_BYTES;
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, Weak};
 use crate::trace::Trace;
 
+mod block_writer;
+mod client_encoder;
 mod crowd;
+mod encoder;
 mod pieces;
 mod request_tracker;
 
+use block_writer::BlockWriter;
+pub use client_encoder::ClientEncoder;
 use crowd::Crowd;
+pub use encoder::Encoder;
+use encoder::{Delivery, Target};
 use pieces::Pieces;
 pub(crate) use request_tracker::is_inbox;
 use request_tracker::{Filtered, RequestTracker};
@@ -54,8 +59,10 @@ pub enum Drained {
     Failed(io::Error),
 }
 
-/// The byte queue of a connection.
-pub struct ByteQueue {
+/// The byte queue of a connection: deliveries wait in it, encoded, until the connection has room. It is
+/// bounded, and knows no protocol but by its encoder.
+pub struct ByteQueue<E: Encoder = ClientEncoder> {
+    encoder: E,
     state: Mutex<State>,
     /// The id of its session.
     id: u64,
@@ -66,8 +73,6 @@ pub struct ByteQueue {
     is_ending: AtomicBool,
     /// The last answer has come that the client waited for, while its messages are held.
     has_progress: AtomicBool,
-    /// The client reads headers.
-    headers: AtomicBool,
     max_pending_bytes: usize,
     /// From this number of pending bytes on the queue is checked for being crowded.
     long_bytes: usize,
@@ -123,8 +128,9 @@ struct Blocked {
     until_out_bytes: u64,
 }
 
-impl ByteQueue {
+impl<E: Encoder> ByteQueue<E> {
     pub(crate) fn new(
+        encoder: E,
         id: u64,
         write_handle: Box<dyn WriteHandle>,
         max_pending_bytes: usize,
@@ -132,12 +138,12 @@ impl ByteQueue {
         queues: Arc<Queues>,
     ) -> Self {
         Self {
+            encoder,
             state: Mutex::new(State { memory: Arc::clone(&queues.memory), ..State::default() }),
             id,
             write_handle: ArcSwapOption::from_pointee(write_handle),
             is_ending: AtomicBool::new(false),
             has_progress: AtomicBool::new(false),
-            headers: AtomicBool::new(false),
             max_pending_bytes,
             long_bytes: crowd::levels(max_pending_bytes).0,
             write_deadline,
@@ -145,8 +151,9 @@ impl ByteQueue {
         }
     }
 
-    pub(crate) fn set_headers(&self, headers: bool) {
-        self.headers.store(headers, Ordering::Relaxed);
+    /// Returns the encoder, whose settings follow what the party at the other end says.
+    pub(crate) fn encoder(&self) -> &E {
+        &self.encoder
     }
 
     /// Appends operations that are no messages, and that are no reason to cut anybody.
@@ -155,10 +162,9 @@ impl ByteQueue {
         if !state.is_open() {
             return;
         }
-        let before = state.open_block(512, scratch).len();
-        write(&mut state.open);
-        let added = state.open.len() - before;
-        state.add(added);
+        let mut out = BlockWriter::new(&mut state, scratch);
+        write(out.block(512));
+        out.finish();
         // A client that asks and asks without reading the answers.
         if state.pending_bytes > self.max_pending_bytes {
             self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
@@ -262,6 +268,68 @@ impl ByteQueue {
         }
     }
 
+    /// Returns nothing if the queue does not take a run: it is refused, or the connection is cut.
+    #[inline]
+    fn make_sure_of_room<'s>(
+        &self,
+        mut state: MutexGuard<'s, State>,
+        run: &Run<'_>,
+        may_refuse: bool,
+    ) -> Option<MutexGuard<'s, State>> {
+        let before = state.pending_bytes;
+        // One chunk to thousands of receivers that do not read would be delivered before the next check.
+        let has_far_too_much = before >= FLUSH_AT_BYTES && self.queues.memory.has_far_too_much();
+        let coming: usize = run.messages.iter().map(|message| message.body.len()).sum();
+        if !has_far_too_much && before + coming <= self.max_pending_bytes {
+            return Some(state);
+        }
+        if has_far_too_much || !may_refuse {
+            state.counts.dropped += run.messages.len() as u64;
+            self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
+        }
+        None
+    }
+
+    /// Has a delivery encoded, and counts it. `is_last`: the subscription ends with it.
+    #[inline]
+    fn append(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        delivery: &Delivery<'_>,
+        is_last: bool,
+        scratch: &mut Scratch,
+    ) -> Accepted {
+        let before = state.pending_bytes;
+        let mut out = BlockWriter::new(&mut state, scratch);
+        let Some(body_bytes) = self.encoder.encode(delivery, &mut out) else {
+            return Accepted::NOTHING;
+        };
+        out.finish();
+        let count = delivery.messages.len();
+        state.counts.messages += count as u64;
+        state.counts.bytes += body_bytes as u64;
+        let must_flush = !state.is_touched && count > 0;
+        state.is_touched |= must_flush;
+        let asks_patience =
+            state.pending_bytes >= self.long_bytes && self.asks_patience(&mut state);
+        let accepted = Accepted {
+            count,
+            is_last,
+            must_flush,
+            added_bytes: state.pending_bytes - before,
+            pending_bytes: state.pending_bytes,
+            asks_patience,
+        };
+        if let Some(trace) = state.trace.clone() {
+            drop(state);
+            self.encoder.trace(delivery, &trace);
+            if let (true, Target::Subscription { sid }) = (is_last, &delivery.to) {
+                trace.ended(sid);
+            }
+        }
+        accepted
+    }
+
     /// When the client must have read what waits for it; `None` if nothing was left behind.
     pub fn write_deadline(&self) -> Option<Instant> {
         self.state.lock().blocked.map(|blocked| blocked.since + self.write_deadline)
@@ -363,7 +431,7 @@ impl ByteQueue {
     }
 }
 
-impl Drop for ByteQueue {
+impl<E: Encoder> Drop for ByteQueue<E> {
     fn drop(&mut self) {
         let mut state = self.state.lock();
         state.pending_bytes = 0;
@@ -373,7 +441,7 @@ impl Drop for ByteQueue {
     }
 }
 
-impl Destination for ByteQueue {
+impl<E: Encoder> Destination for ByteQueue<E> {
     fn deliver(
         &self,
         subscription: &Subscription,
@@ -381,7 +449,6 @@ impl Destination for ByteQueue {
         may_refuse: bool,
         scratch: &mut Scratch,
     ) -> Accepted {
-        let with_headers = self.headers.load(Ordering::Relaxed);
         let mut state = self.state.lock();
         if state.is_special {
             let most_held = self.max_pending_bytes / 2;
@@ -398,54 +465,36 @@ impl Destination for ByteQueue {
                 }
             }
         }
-        let before = state.pending_bytes;
-        // One chunk to thousands of receivers that do not read would be delivered before the next check.
-        if before >= FLUSH_AT_BYTES && self.queues.memory.has_far_too_much() {
-            state.counts.dropped += run.messages.len() as u64;
-            self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
+        let Some(state) = self.make_sure_of_room(state, run, may_refuse) else {
             return Accepted::NOTHING;
-        }
-        let coming: usize = run.messages.iter().map(|message| message.body.len()).sum();
-        if before + coming > self.max_pending_bytes {
-            if may_refuse {
-                return Accepted::NOTHING;
-            }
-            state.counts.dropped += run.messages.len() as u64;
-            self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
-            return Accepted::NOTHING;
-        }
+        };
         let admitted = subscription.admit(run.messages.len());
-        let messages = &run.messages[..admitted.count];
-        let subject = run.subject;
-        let body_bytes = match messages {
-            // Where no other follows, its head needs no memory of its own.
-            [message] if is_one_piece(message, with_headers, run.shared) => {
-                state.append_one(message, subject, subscription.sid(), scratch)
-            }
-            _ => state.append_run(run, messages, subscription.sid(), with_headers, scratch),
+        let delivery = Delivery {
+            run,
+            messages: &run.messages[..admitted.count],
+            subject: run.subject,
+            to: Target::Subscription { sid: subscription.sid() },
         };
-        state.counts.messages += messages.len() as u64;
-        state.counts.bytes += body_bytes as u64;
-        let must_flush = !state.is_touched && !messages.is_empty();
-        state.is_touched |= must_flush;
-        let asks_patience =
-            state.pending_bytes >= self.long_bytes && self.asks_patience(&mut state);
-        let accepted = Accepted {
-            count: admitted.count,
-            is_last: admitted.is_last,
-            must_flush,
-            added_bytes: state.pending_bytes - before,
-            pending_bytes: state.pending_bytes,
-            asks_patience,
-        };
-        if let Some(trace) = state.trace.clone() {
-            drop(state);
-            trace_deliveries(&trace, subscription, run.subject, messages, with_headers);
-            if admitted.is_last {
-                trace.ended(subscription.sid());
-            }
+        self.append(state, &delivery, admitted.is_last, scratch)
+    }
+
+    fn deliver_to_peer(
+        &self,
+        account: &str,
+        run: &Run<'_>,
+        queues: &[&[u8]],
+        scratch: &mut Scratch,
+    ) -> Accepted {
+        let state = self.state.lock();
+        if !state.is_open() {
+            return Accepted::NOTHING;
         }
-        accepted
+        let Some(state) = self.make_sure_of_room(state, run, false) else {
+            return Accepted::NOTHING;
+        };
+        let to = Target::Peer { account, queues };
+        let delivery = Delivery { run, messages: run.messages, subject: run.subject, to };
+        self.append(state, &delivery, false, scratch)
     }
 
     fn has_plenty_of_room(&self, _: &Subscription, _messages: usize, body_bytes: usize) -> bool {
@@ -509,161 +558,9 @@ impl State {
         self.closed.is_none() && self.finishing.is_none()
     }
 
-    /// The block that grows, with room for `bytes` more.
-    #[inline]
-    fn open_block(&mut self, bytes: usize, scratch: &mut Scratch) -> &mut Vec<u8> {
-        if self.open.capacity() - self.open.len() < bytes {
-            self.make_room(bytes, scratch);
-        }
-        &mut self.open
-    }
-
-    fn make_room(&mut self, bytes: usize, scratch: &mut Scratch) {
-        if self.open.is_empty() {
-            // One receiver that reads gets a whole block; of others there may be thousands.
-            let wants_whole = self.sealed_bytes >= BLOCK_BYTES
-                || (self.blocked.is_none() && scratch.touched.is_empty());
-            let new = scratch.block(bytes, wants_whole, &self.memory);
-            scratch.give_back(std::mem::replace(&mut self.open, new), &self.memory);
-        } else if self.open.len() + bytes > BLOCK_BYTES {
-            let new = scratch.block(bytes, true, &self.memory);
-            let full = std::mem::replace(&mut self.open, new);
-            self.seal(Piece::Block(full), scratch);
-        } else {
-            // Small blocks grow until they are one.
-            let room = (self.open.capacity() * 2).clamp(bytes, BLOCK_BYTES);
-            self.open.reserve(room.saturating_sub(self.open.len()).max(bytes));
-        }
-    }
-
-    fn seal(&mut self, piece: Piece, scratch: &mut Scratch) {
-        if self.sealed.capacity() == 0 {
-            self.sealed = scratch.take_pieces();
-        }
-        self.sealed_bytes += piece.held_bytes();
-        self.sealed.push_back(piece);
-    }
-
     /// Returns the memory of the queue, in bytes.
     fn held_bytes(&self) -> usize {
         self.sealed_bytes + self.open.capacity()
-    }
-
-    fn add(&mut self, bytes: usize) {
-        self.pending_bytes += bytes;
-        self.in_bytes += bytes as u64;
-    }
-
-    /// Appends messages that go to one subject; returns the bytes of their bodies.
-    fn append_run(
-        &mut self,
-        run: &Run<'_>,
-        messages: &[Publish<'_>],
-        sid: &[u8],
-        with_headers: bool,
-        scratch: &mut Scratch,
-    ) -> usize {
-        let mut body_bytes = 0;
-        // All messages of one run have the same verb unless some have headers and some do not.
-        let mut prefix = std::mem::take(&mut scratch.prefix);
-        let mut prefix_has_headers = None;
-        for message in messages {
-            let has_headers = message.has_headers() && with_headers;
-            if prefix_has_headers != Some(has_headers) {
-                prefix.clear();
-                encode::message_prefix(&mut prefix, has_headers, run.subject, sid);
-                prefix_has_headers = Some(has_headers);
-            }
-            body_bytes += self.append(message, &prefix, with_headers, run.shared, scratch);
-        }
-        scratch.prefix = prefix;
-        body_bytes
-    }
-
-    /// Appends one message that is [of one piece](is_one_piece).
-    #[inline]
-    fn append_one(
-        &mut self,
-        message: &Publish<'_>,
-        subject: &[u8],
-        sid: &[u8],
-        scratch: &mut Scratch,
-    ) -> usize {
-        let tail = message.tail.unwrap_or_default();
-        let most = "HMSG   ".len() + subject.len() + sid.len() + tail.len();
-        let block = self.open_block(most, scratch);
-        let before = block.len();
-        encode::message_prefix(block, message.has_headers(), subject, sid);
-        block.extend_from_slice(tail);
-        let added = block.len() - before;
-        self.add(added);
-        message.body.len()
-    }
-
-    /// Appends one message; returns the bytes of its body.
-    #[inline]
-    fn append(
-        &mut self,
-        message: &Publish<'_>,
-        prefix: &[u8],
-        with_headers: bool,
-        shared: Option<&Bytes>,
-        scratch: &mut Scratch,
-    ) -> usize {
-        if is_one_piece(message, with_headers, shared)
-            && let Some(tail) = message.tail
-        {
-            let len = prefix.len() + tail.len();
-            let block = self.open_block(len, scratch);
-            block.extend_from_slice(prefix);
-            block.extend_from_slice(tail);
-            self.add(len);
-            return message.body.len();
-        }
-        self.append_rewritten(message, prefix, with_headers, shared, scratch)
-    }
-
-    /// Messages that cannot be copied in one piece: large ones, those of clients with a spelling of
-    /// their own, and those that lose their headers.
-    fn append_rewritten(
-        &mut self,
-        message: &Publish<'_>,
-        prefix: &[u8],
-        with_headers: bool,
-        shared: Option<&Bytes>,
-        scratch: &mut Scratch,
-    ) -> usize {
-        let body = delivered_body(message, with_headers);
-        let is_shared = body.len() >= SHARED_PAYLOAD_MIN_BYTES;
-        let shared = shared.filter(|_| is_shared).map(|shared| shared.slice_ref(body));
-        let head = prefix.len() + message.reply.len() + message.sizes.len() + 32;
-        let copied = if shared.is_some() { 0 } else { body.len() };
-        let block = self.open_block(head + copied, scratch);
-        let before = block.len();
-        block.extend_from_slice(prefix);
-        append_sizes(block, message, with_headers);
-        if let Some(shared) = shared {
-            let added = block.len() - before + shared.len() + 2;
-            let len = shared.len();
-            // A block with room for many messages must not be held for the head of one.
-            let head = if self.open.len() < self.open.capacity() / 2 {
-                let head = self.open.to_vec();
-                self.open.clear();
-                head
-            } else {
-                std::mem::take(&mut self.open)
-            };
-            self.seal(Piece::Block(head), scratch);
-            self.seal(Piece::Shared(shared), scratch);
-            self.open_block(2, scratch).extend_from_slice(b"\r\n");
-            self.add(added);
-            return len;
-        }
-        block.extend_from_slice(body);
-        block.extend_from_slice(b"\r\n");
-        let added = block.len() - before;
-        self.add(added);
-        body.len()
     }
 
     /// Notes what a write came to. An error passes through.
@@ -678,50 +575,5 @@ impl State {
             _ => Some(Blocked { since: now, until_out_bytes: self.in_bytes }),
         };
         result
-    }
-}
-
-/// Can all that follows the subject be copied as it came?
-#[inline]
-fn is_one_piece(message: &Publish<'_>, with_headers: bool, shared: Option<&Bytes>) -> bool {
-    message.tail.is_some() && (with_headers || message.header_len.is_none()) && shared.is_none()
-}
-
-/// What of a message's body its receiver gets.
-fn delivered_body<'a>(message: &Publish<'a>, with_headers: bool) -> &'a [u8] {
-    if with_headers { message.body } else { message.payload() }
-}
-
-/// Reply and sizes as the receiver reads them.
-fn append_sizes(block: &mut Vec<u8>, message: &Publish<'_>, with_headers: bool) {
-    // NATS 2.14: a header length of 0 leaves a plain MSG with the total size.
-    let is_rewritten = message.header_len.is_some_and(|len| len == 0 || !with_headers);
-    if !is_rewritten {
-        return encode::message_rest(block, message.reply, message.sizes);
-    }
-    if !message.reply.is_empty() {
-        block.extend_from_slice(message.reply);
-        block.push(b' ');
-    }
-    encode::number(block, delivered_body(message, with_headers).len());
-    block.extend_from_slice(b"\r\n");
-}
-
-#[cold]
-fn trace_deliveries(
-    trace: &Trace,
-    subscription: &Subscription,
-    subject: &[u8],
-    messages: &[Publish<'_>],
-    with_headers: bool,
-) {
-    for message in messages {
-        let has_headers = message.has_headers() && with_headers;
-        let mut line = Vec::new();
-        encode::message_prefix(&mut line, has_headers, subject, subscription.sid());
-        append_sizes(&mut line, message, with_headers);
-        trace.sent(&String::from_utf8_lossy(line.trim_ascii_end()));
-        let header_len = if has_headers { message.headers().len() } else { 0 };
-        trace.sent_payload(header_len, delivered_body(message, with_headers));
     }
 }

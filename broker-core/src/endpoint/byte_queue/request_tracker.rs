@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::{ByteQueue, State};
+use super::{ByteQueue, Encoder, State};
 use crate::endpoint::{Accepted, Destination, Run, Scratch, Subscription};
 use crate::error::CloseReason;
 use crate::interest::Interested;
@@ -77,7 +77,7 @@ pub(crate) struct TrackedRequests {
     pub(crate) requests: u64,
 }
 
-impl ByteQueue {
+impl<E: Encoder> ByteQueue<E> {
     /// Begins to tracker.
     pub(crate) fn track_requests(&self) {
         let mut state = self.state.lock();

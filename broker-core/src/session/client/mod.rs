@@ -19,8 +19,8 @@ use crate::auth::{
     Authenticator, Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe,
 };
 use crate::endpoint::{
-    AccountMembership, ByteQueue, ClientInfo, Destination, Endpoint, Kind, Run, Scratch,
-    Subscription, WriteHandle,
+    AccountMembership, ByteQueue, ClientEncoder, ClientInfo, Destination, Endpoint, Kind, Run,
+    Scratch, Subscription, WriteHandle,
 };
 use crate::error::{ClientFault, CloseReason};
 use crate::interest::{Prefetched, PrefetchedBatch};
@@ -138,6 +138,7 @@ impl ClientSession {
         let limits = options.limits.clone();
         let (id, seed) = shared.next_session();
         let byte_queue = Arc::new(ByteQueue::new(
+            ClientEncoder::default(),
             id,
             write_handle,
             limits.max_pending_bytes,
@@ -550,7 +551,7 @@ impl ClientSession {
         self.introduce();
         let headers = self.options.headers && !shared.options.load().no_header_support;
         self.limits.headers = headers;
-        self.byte_queue.set_headers(headers);
+        self.byte_queue.encoder().set_headers(headers);
         self.endpoint.set_echo(self.options.echo);
         // NATS 2.14: a second CONNECT may change the account; what was subscribed to in the old one
         // ends before the new credentials are looked at.

@@ -1,0 +1,107 @@
+//! The end of a byte queue, as encoders write to it.
+
+use bytes::Bytes;
+
+use super::State;
+use crate::endpoint::Scratch;
+use crate::endpoint::blocks::BLOCK_BYTES;
+use crate::endpoint::piece::Piece;
+
+/// The end of a byte queue, lent for one delivery. Counts what is appended.
+pub struct BlockWriter<'a> {
+    state: &'a mut State,
+    scratch: &'a mut Scratch,
+    /// The length of the open block as far as `added` does not count it.
+    from: usize,
+    /// The bytes appended to blocks before the open one.
+    added: usize,
+}
+
+impl<'a> BlockWriter<'a> {
+    #[inline]
+    pub(super) fn new(state: &'a mut State, scratch: &'a mut Scratch) -> Self {
+        let from = state.open.len();
+        Self { state, scratch, from, added: 0 }
+    }
+
+    /// Adds what was appended to what waits.
+    #[inline]
+    pub(super) fn finish(self) {
+        let added = self.added + self.state.open.len() - self.from;
+        self.state.pending_bytes += added;
+        self.state.in_bytes += added as u64;
+    }
+
+    /// The block that grows, with room for `bytes` more.
+    #[inline]
+    pub(crate) fn block(&mut self, bytes: usize) -> &mut Vec<u8> {
+        if self.state.open.capacity() - self.state.open.len() < bytes {
+            self.make_room(bytes);
+        }
+        &mut self.state.open
+    }
+
+    /// Appends bytes that other queues share.
+    pub(crate) fn share(&mut self, shared: Bytes) {
+        self.close_block();
+        let open = &mut self.state.open;
+        // A block with room for many messages must not be held for the head of one.
+        let head = if open.len() < open.capacity() / 2 {
+            let head = open.to_vec();
+            open.clear();
+            head
+        } else {
+            std::mem::take(open)
+        };
+        self.from = 0;
+        self.added += shared.len();
+        self.seal(Piece::Block(head));
+        self.seal(Piece::Shared(shared));
+    }
+
+    /// Lends the memory for what the messages of a run begin with.
+    pub(crate) fn take_prefix(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.scratch.prefix)
+    }
+
+    /// Takes it back.
+    pub(crate) fn keep_prefix(&mut self, prefix: Vec<u8>) {
+        self.scratch.prefix = prefix;
+    }
+
+    /// Counts what the open block has got.
+    fn close_block(&mut self) {
+        self.added += self.state.open.len() - self.from;
+        self.from = self.state.open.len();
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        let Self { state, scratch, .. } = self;
+        if state.open.is_empty() {
+            // One receiver that reads gets a whole block; of others there may be thousands.
+            let wants_whole = state.sealed_bytes >= BLOCK_BYTES
+                || (state.blocked.is_none() && scratch.touched.is_empty());
+            let new = scratch.block(bytes, wants_whole, &state.memory);
+            scratch.give_back(std::mem::replace(&mut state.open, new), &state.memory);
+        } else if state.open.len() + bytes > BLOCK_BYTES {
+            let new = scratch.block(bytes, true, &state.memory);
+            self.close_block();
+            let full = std::mem::replace(&mut self.state.open, new);
+            self.from = 0;
+            self.seal(Piece::Block(full));
+        } else {
+            // Small blocks grow until they are one.
+            let room = (state.open.capacity() * 2).clamp(bytes, BLOCK_BYTES);
+            state.open.reserve(room.saturating_sub(state.open.len()).max(bytes));
+        }
+    }
+
+    fn seal(&mut self, piece: Piece) {
+        let Self { state, scratch, .. } = self;
+        if state.sealed.capacity() == 0 {
+            state.sealed = scratch.take_pieces();
+        }
+        state.sealed_bytes += piece.held_bytes();
+        state.sealed.push_back(piece);
+    }
+}

@@ -1,0 +1,169 @@
+//! The encoder of clients: `MSG` and `HMSG`.
+
+use super::block_writer::BlockWriter;
+use super::encoder::{Delivery, Encoder, Target};
+use crate::limits::SHARED_PAYLOAD_MIN_BYTES;
+use crate::proto::{Publish, encode};
+use crate::sync::{AtomicBool, Ordering};
+use crate::trace::Trace;
+
+/// Encodes deliveries in the protocol of clients.
+#[derive(Debug, Default)]
+pub struct ClientEncoder {
+    /// The client reads headers.
+    headers: AtomicBool,
+}
+
+impl ClientEncoder {
+    pub(crate) fn set_headers(&self, headers: bool) {
+        self.headers.store(headers, Ordering::Relaxed);
+    }
+}
+
+impl Encoder for ClientEncoder {
+    #[inline]
+    fn encode(&self, delivery: &Delivery<'_>, out: &mut BlockWriter<'_>) -> Option<usize> {
+        let Target::Subscription { sid } = delivery.to else { return None };
+        let with_headers = self.headers.load(Ordering::Relaxed);
+        Some(match delivery.messages {
+            // Where no other follows, its head needs no memory of its own.
+            [message] if is_one_piece(message, with_headers, delivery) => {
+                append_one(message, delivery.subject, sid, out)
+            }
+            _ => append_run(delivery, sid, with_headers, out),
+        })
+    }
+
+    #[cold]
+    fn trace(&self, delivery: &Delivery<'_>, trace: &Trace) {
+        let Target::Subscription { sid } = delivery.to else { return };
+        let with_headers = self.headers.load(Ordering::Relaxed);
+        for message in delivery.messages {
+            let has_headers = message.has_headers() && with_headers;
+            let mut line = Vec::new();
+            encode::message_prefix(&mut line, has_headers, delivery.subject, sid);
+            append_sizes(&mut line, message, with_headers);
+            trace.sent(&String::from_utf8_lossy(line.trim_ascii_end()));
+            let header_len = if has_headers { message.headers().len() } else { 0 };
+            trace.sent_payload(header_len, delivered_body(message, with_headers));
+        }
+    }
+}
+
+/// Appends messages that go to one subject. Returns the bytes of their bodies.
+fn append_run(
+    delivery: &Delivery<'_>,
+    sid: &[u8],
+    with_headers: bool,
+    out: &mut BlockWriter<'_>,
+) -> usize {
+    let mut body_bytes = 0;
+    // All messages of one run have the same verb unless some have headers and some do not.
+    let mut prefix = out.take_prefix();
+    let mut prefix_has_headers = None;
+    for message in delivery.messages {
+        let has_headers = message.has_headers() && with_headers;
+        if prefix_has_headers != Some(has_headers) {
+            prefix.clear();
+            encode::message_prefix(&mut prefix, has_headers, delivery.subject, sid);
+            prefix_has_headers = Some(has_headers);
+        }
+        body_bytes += append(message, &prefix, with_headers, delivery, out);
+    }
+    out.keep_prefix(prefix);
+    body_bytes
+}
+
+/// Appends one message that is [of one piece](is_one_piece). Returns the bytes of its body.
+#[inline]
+fn append_one(
+    message: &Publish<'_>,
+    subject: &[u8],
+    sid: &[u8],
+    out: &mut BlockWriter<'_>,
+) -> usize {
+    let tail = message.tail.unwrap_or_default();
+    let most = "HMSG   ".len() + subject.len() + sid.len() + tail.len();
+    let block = out.block(most);
+    encode::message_prefix(block, message.has_headers(), subject, sid);
+    block.extend_from_slice(tail);
+    message.body.len()
+}
+
+/// Appends one message behind its prefix. Returns the bytes of its body.
+#[inline]
+fn append(
+    message: &Publish<'_>,
+    prefix: &[u8],
+    with_headers: bool,
+    delivery: &Delivery<'_>,
+    out: &mut BlockWriter<'_>,
+) -> usize {
+    if is_one_piece(message, with_headers, delivery)
+        && let Some(tail) = message.tail
+    {
+        let block = out.block(prefix.len() + tail.len());
+        block.extend_from_slice(prefix);
+        block.extend_from_slice(tail);
+        return message.body.len();
+    }
+    append_rewritten(message, prefix, with_headers, delivery, out)
+}
+
+/// Appends a message that cannot be copied in one piece: a large one, one in another spelling, or one that
+/// loses its headers.
+fn append_rewritten(
+    message: &Publish<'_>,
+    prefix: &[u8],
+    with_headers: bool,
+    delivery: &Delivery<'_>,
+    out: &mut BlockWriter<'_>,
+) -> usize {
+    let body = delivered_body(message, with_headers);
+    let is_shared = body.len() >= SHARED_PAYLOAD_MIN_BYTES;
+    let shared = delivery.run.shared.filter(|_| is_shared).map(|shared| shared.slice_ref(body));
+    let head = prefix.len() + message.reply.len() + message.sizes.len() + 32;
+    let copied = if shared.is_some() { 0 } else { body.len() };
+    let block = out.block(head + copied);
+    block.extend_from_slice(prefix);
+    append_sizes(block, message, with_headers);
+    match shared {
+        Some(shared) => {
+            out.share(shared);
+            out.block(2).extend_from_slice(b"\r\n");
+        }
+        None => {
+            block.extend_from_slice(body);
+            block.extend_from_slice(b"\r\n");
+        }
+    }
+    body.len()
+}
+
+/// Returns true if all that follows the subject can be copied as it came.
+#[inline]
+fn is_one_piece(message: &Publish<'_>, with_headers: bool, delivery: &Delivery<'_>) -> bool {
+    message.tail.is_some()
+        && (with_headers || message.header_len.is_none())
+        && delivery.run.shared.is_none()
+}
+
+/// Returns the part of a message's body that its receiver gets.
+fn delivered_body<'a>(message: &Publish<'a>, with_headers: bool) -> &'a [u8] {
+    if with_headers { message.body } else { message.payload() }
+}
+
+/// Appends reply and sizes as the receiver reads them.
+fn append_sizes(block: &mut Vec<u8>, message: &Publish<'_>, with_headers: bool) {
+    // NATS 2.14: a header length of 0 leaves a plain MSG with the total size.
+    let is_rewritten = message.header_len.is_some_and(|len| len == 0 || !with_headers);
+    if !is_rewritten {
+        return encode::message_rest(block, message.reply, message.sizes);
+    }
+    if !message.reply.is_empty() {
+        block.extend_from_slice(message.reply);
+        block.push(b' ');
+    }
+    encode::number(block, delivered_body(message, with_headers).len());
+    block.extend_from_slice(b"\r\n");
+}
