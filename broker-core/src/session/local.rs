@@ -8,13 +8,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::SYSTEM_QUEUE;
+use super::member::{Member, SubscribeRefusal};
 use super::publisher::{PublishObserver, Publisher, may_trace_to};
-use crate::account::Account;
-use crate::auth::{Grant, Permissions, Subscribe};
+use crate::auth::Grant;
 use crate::endpoint::{
-    AccountMembership, Destination, Endpoint, Kind, LocalQueues, Run, Scratch, Subscription,
-    sid_number,
+    Destination, Endpoint, Kind, LocalQueues, Run, Scratch, Subscription, sid_number,
 };
 use crate::error::{ClientFault, CloseReason};
 use crate::headers::{HeaderMap, InvalidHeader};
@@ -23,7 +21,7 @@ use crate::message::Message;
 use crate::options::Options;
 use crate::proto::Publish;
 use crate::proto::traced::Tracing;
-use crate::routing::{end, flush_touched};
+use crate::routing::flush_touched;
 use crate::shared::Shared;
 use crate::subject::{Subject, SubjectError, SubjectFilter};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
@@ -46,9 +44,7 @@ pub struct Client {
 
 struct LocalSession {
     shared: Arc<Shared>,
-    account: Arc<Account>,
-    permissions: Option<Arc<Permissions>>,
-    endpoint: Arc<Endpoint>,
+    member: Member,
     local_queues: Arc<LocalQueues>,
     /// Used by one thread at a time, and not while readers are woken, who may publish in their turn.
     publish_state: Mutex<PublishState>,
@@ -144,7 +140,6 @@ impl From<std::convert::Infallible> for SubjectError {
 
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>, grant: Grant) -> Self {
-        let account = shared.account(&grant.account);
         let (id, seed) = shared.next_session();
         let local_queues = Arc::new(LocalQueues::default());
         let now = shared.clock.now();
@@ -159,9 +154,7 @@ impl Client {
         ));
         // There is no task that could look.
         endpoint.control.close();
-        endpoint.set_permissions(grant.permissions.clone());
-        let membership = AccountMembership::begin(Arc::clone(&account.name), &endpoint);
-        endpoint.membership.store(Some(Arc::new(membership)));
+        let member = Member::join(&shared, &endpoint, grant);
         shared.register_local(&endpoint);
         let publisher = Publisher::new(seed, shared.counted_subjects.clone());
         // The version first: if the options change meanwhile, they are looked at again.
@@ -169,9 +162,7 @@ impl Client {
         let publish_state = PublishState { publisher, scratch: None, options, version };
         let session = LocalSession {
             shared,
-            account,
-            permissions: grant.permissions,
-            endpoint,
+            member,
             local_queues,
             publish_state: Mutex::new(publish_state),
             next_sid: AtomicU64::new(1),
@@ -441,27 +432,19 @@ impl LocalSession {
         let mut outcome = Outcome { session: self, denied: false, answer: None };
         let mut scratch = publish_state.scratch.take().unwrap_or_default();
         scratch.start_by(&self.shared.clock);
-        let permissions = self.permissions.as_ref();
-        let (account, endpoint) = (&self.account, &self.endpoint);
+        let member = &self.member;
         let mut trace_denied = None;
         let publisher = &mut publish_state.publisher;
         match Tracing::read(message.headers()) {
-            Tracing::To { destination, .. } if !may_trace_to(account, permissions, destination) => {
+            Tracing::To { destination, .. } if !may_trace_to(member, destination) => {
                 trace_denied = Some(Subject::from_wire(destination));
             }
             Tracing::To { is_only: true, .. } => {
-                publisher.pass_over(
-                    account,
-                    endpoint,
-                    permissions,
-                    &message,
-                    &mut outcome,
-                    &mut scratch,
-                );
+                publisher.pass_over(member, &message, &mut outcome, &mut scratch);
             }
             Tracing::Nowhere => {}
             Tracing::To { is_only: false, .. } | Tracing::None => {
-                publisher.publish(account, endpoint, permissions, &run, &mut outcome, &mut scratch);
+                publisher.publish(member, &run, &mut outcome, &mut scratch);
             }
         }
         let Outcome { denied, answer, .. } = outcome;
@@ -488,7 +471,7 @@ impl LocalSession {
     /// Who subscribes is looked up each time: somebody may have come or gone.
     fn poll_room(&self, subject: &Subject, cx: &mut Context<'_>) -> Poll<()> {
         let mut matches = Matches::default();
-        self.account.interest.collect(subject.as_ref(), &mut matches);
+        self.member.account.interest.collect(subject.as_ref(), &mut matches);
         let mut has_room = |subscription: &Arc<Subscription>| {
             subscription.endpoint.destination.poll_room(subscription, cx).is_ready()
         };
@@ -502,37 +485,25 @@ impl LocalSession {
         filter: &[u8],
         queue: Option<&[u8]>,
     ) -> Result<Arc<Subscription>, SubscribeError> {
-        let filter = SubjectFilter::parse(filter)?;
-        let verdict = match &self.permissions {
-            _ if queue == Some(SYSTEM_QUEUE) => Subscribe::Deny,
-            Some(permissions) => permissions.may_subscribe(&filter, queue),
-            None => Subscribe::Allow,
-        };
-        if verdict == Subscribe::Deny {
-            return Err(SubscribeError::Denied(filter));
-        }
-        let options = self.shared.options.load();
-        let limits = &options.limits;
-        if limits.max_subscription_tokens.is_some_and(|max| filter.token_count() > max) {
-            return Err(SubscribeError::TooManyTokens);
-        }
-        let living = self.endpoint.subscriptions.fetch_add(1, Ordering::AcqRel);
-        if limits.max_subscriptions.is_some_and(|max| living >= max) {
-            self.endpoint.subscriptions.fetch_sub(1, Ordering::AcqRel);
-            return Err(SubscribeError::MaxSubscriptions);
-        }
         let sid = self.next_sid.fetch_add(1, Ordering::Relaxed);
         self.local_queues.open(sid);
-        let subscription = Arc::new(Subscription::new(
-            Arc::clone(&self.endpoint),
-            filter.as_bytes(),
-            queue,
-            &sid.to_le_bytes(),
-            verdict == Subscribe::AllowAndFilter,
-        ));
-        self.endpoint.sids.insert(Arc::clone(&subscription), living);
-        self.account.interest.insert(Arc::clone(&subscription));
-        Ok(subscription)
+        self.member.subscribe(filter, queue, &sid.to_le_bytes()).map_err(|refusal| {
+            self.local_queues.discard(sid);
+            SubscribeError::of(refusal, filter)
+        })
+    }
+}
+
+impl SubscribeError {
+    fn of(refusal: SubscribeRefusal, filter: &[u8]) -> Self {
+        match (SubjectFilter::parse(filter), refusal) {
+            (Err(error), _) => Self::Filter(error),
+            (Ok(_), SubscribeRefusal::TooManyTokens) => Self::TooManyTokens,
+            (Ok(_), SubscribeRefusal::MaxSubscriptions) => Self::MaxSubscriptions,
+            (Ok(filter), SubscribeRefusal::Denied | SubscribeRefusal::InvalidFilter) => {
+                Self::Denied(filter)
+            }
+        }
     }
 }
 
@@ -583,11 +554,7 @@ impl PublishObserver for Outcome<'_> {
     }
 
     fn no_responders(&mut self, subject: &[u8], message: &Publish<'_>, _work: &mut Scratch) {
-        let session = self.session;
-        let mut matches = Matches::default();
-        session.account.interest.collect(message.reply, &mut matches);
-        let own = matches.plain.iter().find(|other| other.endpoint.id == session.endpoint.id);
-        let Some(own) = own else { return };
+        let Some(own) = self.session.member.own_subscription(message.reply) else { return };
         let subject = Subject::from_wire(subject);
         let answer = Message {
             headers: Some(HeaderMap::no_responders(&subject)),
@@ -595,13 +562,13 @@ impl PublishObserver for Outcome<'_> {
             reply: None,
             payload: Bytes::new(),
         };
-        self.answer = Some((sid_number(own), answer));
+        self.answer = Some((sid_number(&own), answer));
     }
 }
 
 impl Drop for LocalSession {
     fn drop(&mut self) {
-        self.shared.unregister_local(&self.endpoint);
+        self.shared.unregister_local(&self.member.endpoint);
     }
 }
 
@@ -631,15 +598,17 @@ impl Subscriber {
 
     /// Ends the subscription. What has arrived can still be read.
     pub async fn unsubscribe(&mut self) {
-        end(&self.session.account, &self.subscription);
-        self.session.local_queues.end(sid_number(&self.subscription));
+        self.end_after(None);
     }
 
     /// Ends the subscription once it has got `max` messages, counted from its beginning; now, if it has
     /// got them.
     pub fn unsubscribe_after(&mut self, max: u64) {
-        if !self.session.local_queues.end_after(&self.subscription, max) {
-            end(&self.session.account, &self.subscription);
+        self.end_after(Some(max));
+    }
+
+    fn end_after(&self, max: Option<u64>) {
+        if self.session.member.unsubscribe(&self.subscription, max) {
             self.session.local_queues.end(sid_number(&self.subscription));
         }
     }
@@ -670,8 +639,7 @@ impl Stream for Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        end(&self.session.account, &self.subscription);
-        self.session.endpoint.sids.remove(self.subscription.sid());
+        self.session.member.unsubscribe(&self.subscription, None);
         self.session.local_queues.discard(sid_number(&self.subscription));
     }
 }

@@ -3,11 +3,10 @@
 
 pub mod client;
 pub mod local;
+mod member;
 mod ping;
 mod publisher;
+#[cfg(test)]
+mod tests;
 
 pub use client::ClientSession;
-
-/// The queue group that is reserved for servers.
-// NATS 2.14: sysGroup.
-const SYSTEM_QUEUE: &[u8] = b"_sys_";

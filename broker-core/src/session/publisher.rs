@@ -1,7 +1,7 @@
 //! Stages 4 to 6 as one session goes through them: what it remembers of subjects, its picks, its counts.
 
+use super::member::Member;
 use crate::account::{Account, SYSTEM};
-use crate::auth::Permissions;
 use crate::endpoint::{Endpoint, Run, Scratch, Subscription};
 use crate::error::ClientFault;
 use crate::interest::{MatchCache, Matches, PrefetchedBatch};
@@ -64,13 +64,12 @@ impl Publisher {
     /// Publishes a run.
     pub(super) fn publish(
         &mut self,
-        account: &Account,
-        endpoint: &Endpoint,
-        permissions: Option<&Arc<Permissions>>,
+        member: &Member,
         run: &Run<'_>,
         observer: &mut impl PublishObserver,
         scratch: &mut Scratch,
     ) {
+        let Member { account, endpoint, .. } = member;
         let bytes = self.count(endpoint, run);
         let counting = &mut self.counting;
         let random = &mut self.random;
@@ -80,11 +79,11 @@ impl Publisher {
             Box::new(MatchCache::new(hasher, random.next_u64(), Arc::clone(counts)))
         });
         let known = cache.look_up(&account.interest, run.subject, run.prefetched, || {
-            counting.judge(permissions, run.subject)
+            counting.judge(endpoint.permissions.load().as_ref(), run.subject)
         });
         let all_may_pass = known.verdict.is_allowed()
-            && !is_reserved_subject(account, run.subject)
-            && run.messages.iter().all(|message| !is_reserved_reply(message.reply));
+            && !is_reserved_subject(account, endpoint, run.subject)
+            && run.messages.iter().all(|message| !is_reserved_reply(endpoint, message.reply));
         if all_may_pass {
             counting.note(known.verdict, run.subject, run.messages.len(), bytes);
             observer.accepted(scratch);
@@ -131,18 +130,17 @@ impl Publisher {
     // NATS 2.14: a message that is only traced. It counts as received by those who would get it.
     pub(super) fn pass_over(
         &mut self,
-        account: &Account,
-        endpoint: &Endpoint,
-        permissions: Option<&Arc<Permissions>>,
+        member: &Member,
         message: &Publish<'_>,
         observer: &mut impl PublishObserver,
         scratch: &mut Scratch,
     ) {
+        let Member { account, endpoint, .. } = member;
         let messages = std::slice::from_ref(message);
         let subject = message.subject;
         let run = Run { subject, messages, shared: None, parsed: None, prefetched: None };
         self.count(endpoint, &run);
-        let verdict = self.counting.judge(permissions, subject);
+        let verdict = self.counting.judge(endpoint.permissions.load().as_ref(), subject);
         if let Err(fault) = may_pass(account, endpoint, verdict, &run, message, scratch) {
             return observer.refused(&fault, scratch);
         }
@@ -177,12 +175,12 @@ fn may_pass(
     scratch: &mut Scratch,
 ) -> Result<(), ClientFault> {
     let subject = run.subject;
-    let is_allowed = !is_reserved_subject(account, subject)
+    let is_allowed = !is_reserved_subject(account, endpoint, subject)
         && (verdict.is_allowed()
             || (endpoint.tracks_replies() && endpoint.take_reply(subject, scratch.now())));
     if !is_allowed {
         Err(ClientFault::PublishDenied(subject.into()))
-    } else if is_reserved_reply(message.reply) {
+    } else if is_reserved_reply(endpoint, message.reply) {
         Err(ClientFault::ReplyDenied(message.reply.into()))
     } else {
         Ok(())
@@ -191,27 +189,26 @@ fn may_pass(
 
 /// Returns true if the traces of a message may go to `destination`.
 // NATS 2.14: msgtrace.go allowedToPublishOnMsgTraceDest. Answers to requests do not count.
-pub(super) fn may_trace_to(
-    account: &Account,
-    permissions: Option<&Arc<Permissions>>,
-    destination: &[u8],
-) -> bool {
-    !is_reserved_subject(account, destination)
-        && permissions.is_none_or(|permissions| permissions.may_publish(destination))
+pub(super) fn may_trace_to(member: &Member, destination: &[u8]) -> bool {
+    let permissions = member.endpoint.permissions.load();
+    !is_reserved_subject(&member.account, &member.endpoint, destination)
+        && permissions.as_ref().is_none_or(|permissions| permissions.may_publish(destination))
 }
 
-/// Subjects that only servers use among themselves.
+/// Returns true for subjects that only servers use among themselves, unless the endpoint is one.
 // NATS 2.14: replies routed through gateways, and the groups that replicate streams.
-fn is_reserved_subject(account: &Account, subject: &[u8]) -> bool {
+fn is_reserved_subject(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> bool {
     matches!(subject.first(), Some(b'_' | b'$'))
+        && !endpoint.kind.may_use_reserved()
         && ((subject.starts_with(b"_GR_.") && subject.len() > 5)
             || (subject.starts_with(b"$NRG.") && *account.name != *SYSTEM))
 }
 
-/// Replies that only servers hand out.
+/// Returns true for replies that only servers hand out, unless the endpoint is one.
 // NATS 2.14: isReservedReply.
-fn is_reserved_reply(reply: &[u8]) -> bool {
+fn is_reserved_reply(endpoint: &Endpoint, reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'_' | b'$'))
+        && !endpoint.kind.may_use_reserved()
         && (reply.starts_with(b"_R_.")
             || (reply.starts_with(b"$JS.ACK.") && reply.len() > 8)
             || (reply.starts_with(b"_GR_.") && reply.len() > 5))

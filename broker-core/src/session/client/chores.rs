@@ -8,14 +8,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{ClientSession, Phase, Served};
+use super::{ClientSession, Phase};
 use crate::account::Ending;
 use crate::auth::{Compute, Grant, Subscribe};
-use crate::endpoint::{AckGuard, Scratch, Subscription};
+use crate::endpoint::{AckGuard, Scratch};
 use crate::error::{ClientFault, CloseReason};
 use crate::interest::Interested;
-use crate::routing::end;
-use crate::subject::SubjectFilter;
 use crate::sync::{Arc, Ordering};
 use crate::table::Place;
 
@@ -120,7 +118,7 @@ impl ClientSession {
 
     fn take_subscriptions(&self) -> Option<Ending> {
         let Phase::Served(served) = &self.phase else { return None };
-        Some(Ending::new(&served.account, self.endpoint.sids.take_all()))
+        Some(served.member.end_subscriptions())
     }
 
     fn go_on(&mut self, then: Then, now: Instant, scratch: &mut Scratch) {
@@ -167,11 +165,11 @@ impl ClientSession {
     // NATS 2.14: client.go processSubsOnConfigReload.
     fn recheck_subscriptions(&mut self, place: Place, scratch: &mut Scratch) -> Option<Place> {
         let Phase::Served(served) = &self.phase else { return None };
-        let account = Arc::clone(&served.account);
+        let member = &served.member;
         let (part, next) = self.endpoint.sids.part(place);
         let mut denied = Vec::new();
         for subscription in part {
-            match served.verdict(&subscription) {
+            match member.review(subscription.filter(), subscription.queue()) {
                 Subscribe::Deny => denied.push(subscription),
                 Subscribe::Allow => subscription.set_filtered(false),
                 Subscribe::AllowAndFilter => subscription.set_filtered(true),
@@ -179,9 +177,10 @@ impl ClientSession {
         }
         // The table has no defined order.
         denied.sort_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
+        denied.iter().for_each(|subscription| {
+            member.unsubscribe(subscription, None);
+        });
         for subscription in denied {
-            self.endpoint.sids.remove(subscription.sid());
-            end(&account, &subscription);
             if let Some(trace) = &self.trace {
                 trace.ended(subscription.sid());
             }
@@ -238,16 +237,6 @@ impl ClientSession {
         let at = self.shared.clock.now();
         let (_, left_behind_bytes) = self.byte_queue.left_behind();
         self.shared.note_closed(self.endpoint.last_snapshot(at, reason, left_behind_bytes));
-    }
-}
-
-impl Served {
-    fn verdict(&self, subscription: &Subscription) -> Subscribe {
-        let Some(permissions) = &self.permissions else { return Subscribe::Allow };
-        match SubjectFilter::parse(subscription.filter()) {
-            Ok(filter) => permissions.may_subscribe(&filter, subscription.queue()),
-            Err(_) => Subscribe::Deny,
-        }
     }
 }
 

@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 use super::chores::Chore;
 use super::{ClientSession, Phase};
 use crate::endpoint::{AckGuard, Scratch, is_inbox};
-use crate::interest::Matches;
 use crate::limits::{ANSWER_PATIENCE, HOLD_PATIENCE, QUIET};
 use crate::proto::Batch;
 use crate::sync::{Arc, Ordering};
@@ -189,9 +188,7 @@ impl ClientSession {
         }
         let Phase::Served(served) = &self.phase else { return };
         self.byte_queue.note_sent(batch.messages(), now, |message| {
-            let mut matches = Matches::default();
-            served.account.interest.collect(message.reply, &mut matches);
-            matches.plain.iter().any(|other| other.endpoint.id == self.endpoint.id)
+            served.member.own_subscription(message.reply).is_some()
         });
     }
 }

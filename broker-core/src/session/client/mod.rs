@@ -11,27 +11,23 @@ use std::time::{Duration, Instant};
 use arc_swap::Guard;
 use bytes::Bytes;
 
-use super::SYSTEM_QUEUE;
+use super::member::{Member, SubscribeRefusal};
 use super::ping::{Due, Ping};
 use super::publisher::Publisher;
-use crate::account::{Account, SYSTEM};
-use crate::auth::{
-    Authenticator, Compute, Credentials, Decision, Denied, Grant, Permissions, Proof, Subscribe,
-};
+use crate::account::SYSTEM;
+use crate::auth::{Authenticator, Compute, Credentials, Decision, Denied, Grant, Proof};
 use crate::endpoint::{
-    AccountMembership, ByteQueue, ClientEncoder, ClientInfo, Destination, Endpoint, Kind, Run,
-    Scratch, Subscription, WriteHandle,
+    ByteQueue, ClientEncoder, ClientInfo, Destination, Endpoint, Kind, Run, Scratch, WriteHandle,
 };
 use crate::error::{ClientFault, CloseReason};
-use crate::interest::{Prefetched, PrefetchedBatch};
+use crate::interest::{Interested, Prefetched, PrefetchedBatch};
 use crate::limits::{OPERATIONS_A_TURN, PRE_AUTH_READ_BYTES};
 use crate::proto::info::check_from_client;
 use crate::proto::parser::fast;
 use crate::proto::{Batch, ConnectOptions, Op, Parsed, Parser, ParserLimits, Publish, encode};
-use crate::routing::{end, flush_touched};
+use crate::routing::flush_touched;
 use crate::shared::Shared;
 use crate::snapshot::AuthFailure;
-use crate::subject::SubjectFilter;
 use crate::sync::{Arc, Ordering};
 use crate::trace::Trace;
 use crate::transport::TransportInfo;
@@ -116,8 +112,7 @@ enum Phase {
 }
 
 struct Served {
-    account: Arc<Account>,
-    permissions: Option<Arc<Permissions>>,
+    member: Member,
     user: Option<Arc<str>>,
     proof: Proof,
 }
@@ -230,12 +225,9 @@ impl ClientSession {
     }
 
     fn serve(&mut self, grant: Grant) {
-        let account = self.shared.account(&grant.account);
-        self.endpoint.set_permissions(grant.permissions.clone());
-        let membership = AccountMembership::begin(Arc::clone(&account.name), &self.endpoint);
-        self.endpoint.membership.store(Some(Arc::new(membership)));
-        let Grant { permissions, user, proof, .. } = grant;
-        self.phase = Phase::Served(Served { account, permissions, user, proof });
+        let (user, proof) = (grant.user.clone(), grant.proof.clone());
+        let member = Member::join(&self.shared, &self.endpoint, grant);
+        self.phase = Phase::Served(Served { member, user, proof });
     }
 
     /// The connection's number, `cid`.
@@ -447,7 +439,7 @@ impl ClientSession {
         let mut prefetched = PrefetchedBatch::new();
         if let Phase::Served(served) = &self.phase {
             let subjects = batch.runs().map(|run| run[0].subject);
-            prefetched = self.publisher.prefetch(&served.account, subjects);
+            prefetched = self.publisher.prefetch(&served.member.account, subjects);
         }
         for (number, run) in batch.runs().enumerate() {
             self.publish_run(run, prefetched.get(number).copied(), shared, scratch);
@@ -475,18 +467,11 @@ impl ClientSession {
         let reply_writer =
             ReplyWriter { label, byte_queue: &self.byte_queue, trace: self.trace.as_deref() };
         let mut observer = ClientPublishObserver {
-            account: &served.account,
+            member: &served.member,
             reply_writer,
             is_leaving: self.lame_duck.is_some(),
         };
-        self.publisher.publish(
-            &served.account,
-            &self.endpoint,
-            served.permissions.as_ref(),
-            &run,
-            &mut observer,
-            scratch,
-        );
+        self.publisher.publish(&served.member, &run, &mut observer, scratch);
     }
 
     fn handle(&mut self, op: &Op<'_>, now: Instant, scratch: &mut Scratch) {
@@ -690,7 +675,8 @@ impl ClientSession {
 
     fn is_served_as(&self, grant: &Grant) -> bool {
         matches!(&self.phase, Phase::Served(served)
-            if served.account.name == grant.account && served.permissions == grant.permissions)
+            if served.member.account.name == grant.account)
+            && *self.endpoint.permissions.load() == grant.permissions
     }
 
     /// Call it when the subscriptions that do not stay have ended.
@@ -708,8 +694,8 @@ impl ClientSession {
 
     /// The session leaves its account, in which it has no subscriptions any more.
     fn leave_account(&mut self) {
-        if let Phase::Served(_) = &self.phase {
-            self.shared.depart(&self.endpoint);
+        if let Phase::Served(served) = &self.phase {
+            served.member.leave();
             self.phase = Phase::Checking(None);
         }
     }
@@ -722,49 +708,13 @@ impl ClientSession {
         scratch: &mut Scratch,
     ) {
         let Phase::Served(served) = &self.phase else { return };
-        let options = self.shared.options.load();
-        let parsed = SubjectFilter::parse(filter);
-        // NATS 2.14: permissions come before everything else, also before the filter's form.
-        let verdict = match (&served.permissions, &parsed) {
-            _ if queue == Some(SYSTEM_QUEUE) => Subscribe::Deny,
-            (Some(permissions), Ok(filter)) => permissions.may_subscribe(filter, queue),
-            (Some(permissions), Err(_)) if permissions.is_subscribe_denied(filter, queue) => {
-                Subscribe::Deny
+        match served.member.subscribe(filter, queue, sid) {
+            Ok(subscription) => {
+                self.note_service(subscription.filter(), subscription.queue());
+                self.ok(scratch);
             }
-            (None, _) | (_, Err(_)) => Subscribe::Allow,
-        };
-        if verdict == Subscribe::Deny {
-            let fault = ClientFault::SubscribeDenied {
-                subject: filter.into(),
-                queue: queue.map(Into::into),
-                sid: sid.into(),
-            };
-            return self.fault(&fault, scratch);
+            Err(refusal) => self.fault(&fault_of(refusal, filter, queue, sid), scratch),
         }
-        let tokens = filter.split(|byte| *byte == b'.').count();
-        if options.limits.max_subscription_tokens.is_some_and(|max| tokens > max) {
-            let fault = ClientFault::TooManyTokens { subject: filter.into(), sid: sid.into() };
-            return self.fault(&fault, scratch);
-        }
-        let living = self.endpoint.subscriptions.load(Ordering::Relaxed);
-        if options.limits.max_subscriptions.is_some_and(|max| living >= max) {
-            return self.fault(&ClientFault::MaxSubscriptions, scratch);
-        }
-        // NATS 2.14: a sid that is taken keeps what it had, whatever was asked for.
-        if self.endpoint.sids.get(sid).is_none() {
-            if parsed.is_err() {
-                return self.fault(&ClientFault::InvalidSubject, scratch);
-            }
-            let is_filtered = verdict == Subscribe::AllowAndFilter;
-            let endpoint = Arc::clone(&self.endpoint);
-            let subscription =
-                Arc::new(Subscription::new(endpoint, filter, queue, sid, is_filtered));
-            self.endpoint.subscriptions.fetch_add(1, Ordering::Relaxed);
-            self.endpoint.sids.insert(Arc::clone(&subscription), living);
-            served.account.interest.insert(subscription);
-            self.note_service(filter, queue);
-        }
-        self.ok(scratch);
     }
 
     fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>, scratch: &mut Scratch) {
@@ -777,13 +727,8 @@ impl ClientSession {
 
     fn end_subscription(&mut self, sid: &[u8], max: Option<u64>) -> bool {
         let Phase::Served(served) = &self.phase else { return false };
-        let Some(subscription) = self.endpoint.sids.get(sid) else { return false };
-        if max.is_some_and(|max| self.endpoint.destination.end_after(&subscription, max)) {
-            return false;
-        }
-        let Some(subscription) = self.endpoint.sids.remove(sid) else { return false };
-        end(&served.account, &subscription);
-        true
+        let subscription = self.endpoint.sids.get(sid);
+        subscription.is_some_and(|subscription| served.member.unsubscribe(&subscription, max))
     }
 
     fn ok(&self, scratch: &mut Scratch) {
@@ -802,7 +747,7 @@ impl ClientSession {
         if self.options.protocol >= 1
             && let Phase::Served(served) = &self.phase
         {
-            let account = Arc::clone(&served.account.name);
+            let account = Arc::clone(&served.member.account.name);
             self.send_info(
                 |info| {
                     info.connect_info = true;
@@ -948,6 +893,26 @@ impl ClientSession {
             byte_queue: &self.byte_queue,
             trace: self.trace.as_deref(),
         }
+    }
+}
+
+fn fault_of(
+    refusal: SubscribeRefusal,
+    filter: &[u8],
+    queue: Option<&[u8]>,
+    sid: &[u8],
+) -> ClientFault {
+    match refusal {
+        SubscribeRefusal::Denied => ClientFault::SubscribeDenied {
+            subject: filter.into(),
+            queue: queue.map(Into::into),
+            sid: sid.into(),
+        },
+        SubscribeRefusal::TooManyTokens => {
+            ClientFault::TooManyTokens { subject: filter.into(), sid: sid.into() }
+        }
+        SubscribeRefusal::MaxSubscriptions => ClientFault::MaxSubscriptions,
+        SubscribeRefusal::InvalidFilter => ClientFault::InvalidSubject,
     }
 }
 

@@ -1,16 +1,15 @@
 //! The outcome of a client's publishes, as the client gets to know it.
 
 use super::reply_writer::ReplyWriter;
-use crate::account::Account;
 use crate::endpoint::Scratch;
 use crate::error::ClientFault;
-use crate::interest::Matches;
 use crate::proto::{Publish, encode};
+use crate::session::member::Member;
 use crate::session::publisher::PublishObserver;
 
 /// Writes the outcome of publishes to the client.
 pub(super) struct ClientPublishObserver<'a> {
-    pub(super) account: &'a Account,
+    pub(super) member: &'a Member,
     pub(super) reply_writer: ReplyWriter<'a>,
     /// Open requests are tracked: lame duck mode was announced.
     pub(super) is_leaving: bool,
@@ -36,10 +35,7 @@ impl PublishObserver for ClientPublishObserver<'_> {
         if !label.options.no_responders {
             return;
         }
-        let mut matches = Matches::default();
-        self.account.interest.collect(message.reply, &mut matches);
-        let own = matches.plain.iter().find(|other| other.endpoint.id == label.endpoint.id);
-        if let Some(own) = own {
+        if let Some(own) = self.member.own_subscription(message.reply) {
             let sid = own.sid();
             byte_queue.send(scratch, |out| encode::no_responders(out, message.reply, sid, subject));
         }

@@ -35,7 +35,7 @@ impl fmt::Display for ClientLabel<'_> {
             write!(f, " - {}", Quoted::from(&*program.join(":")))?;
         }
         if let Some(user) = self.user(served) {
-            write!(f, " - {}", Quoted::from(&*format!("{}/{user}", served.account.name)))?;
+            write!(f, " - {}", Quoted::from(&*format!("{}/{user}", served.member.account.name)))?;
         }
         Ok(())
     }

@@ -17,8 +17,7 @@ impl ClientSession {
             return false;
         }
         let Phase::Served(served) = &self.phase else { return false };
-        let may_trace =
-            |destination| may_trace_to(&served.account, served.permissions.as_ref(), destination);
+        let may_trace = |destination| may_trace_to(&served.member, destination);
         match tracing {
             Tracing::To { destination, is_only: false } if may_trace(destination) => false,
             Tracing::To { destination, is_only: true } if may_trace(destination) => {
@@ -50,18 +49,10 @@ impl ClientSession {
         let reply_writer =
             ReplyWriter { label, byte_queue: &self.byte_queue, trace: self.trace.as_deref() };
         let mut observer = ClientPublishObserver {
-            account: &served.account,
+            member: &served.member,
             reply_writer,
             is_leaving: self.lame_duck.is_some(),
         };
-        let permissions = served.permissions.as_ref();
-        self.publisher.pass_over(
-            &served.account,
-            &self.endpoint,
-            permissions,
-            message,
-            &mut observer,
-            scratch,
-        );
+        self.publisher.pass_over(&served.member, message, &mut observer, scratch);
     }
 }

@@ -77,9 +77,9 @@ impl ClientSession {
     /// Returns the grant of the client.
     pub(super) fn held_grant(&self) -> Option<Grant> {
         let Phase::Served(served) = &self.phase else { return None };
-        let mut grant = Grant::anonymous().with_account(Arc::clone(&served.account.name));
+        let mut grant = Grant::anonymous().with_account(Arc::clone(&served.member.account.name));
         grant.user.clone_from(&served.user);
-        grant.permissions.clone_from(&served.permissions);
+        grant.permissions = self.endpoint.permissions.load_full();
         grant.proof.clone_from(&served.proof);
         Some(grant)
     }
@@ -117,14 +117,8 @@ impl ClientSession {
         }
         served.user = grant.user;
         served.proof = grant.proof;
-        let is_same = match (&served.permissions, &grant.permissions) {
-            (Some(before), Some(after)) => Arc::ptr_eq(before, after) || before == after,
-            (None, None) => true,
-            _ => false,
-        };
         // Stored even if they are equal: the next comparison may then go by address.
-        served.permissions.clone_from(&grant.permissions);
-        if is_same {
+        if *self.endpoint.permissions.load() == grant.permissions {
             return self.endpoint.permissions.store(grant.permissions);
         }
         self.endpoint.change_permissions(grant.permissions);

@@ -1,0 +1,146 @@
+//! A session's place in an account: the rules that every kind of session shares.
+//!
+//! Permissions stand with the [`Endpoint`], where publishers need them too, and nowhere else.
+
+use crate::account::{Account, Ending};
+use crate::auth::{Grant, Subscribe};
+use crate::endpoint::{AccountMembership, Endpoint, Subscription};
+use crate::interest::Matches;
+use crate::routing::end;
+use crate::shared::Shared;
+use crate::subject::{SubjectError, SubjectFilter};
+use crate::sync::{Arc, Ordering};
+
+/// The queue group that is reserved for servers.
+// NATS 2.14: sysGroup.
+const SYSTEM_QUEUE: &[u8] = b"_sys_";
+
+/// An endpoint in an account.
+pub(super) struct Member {
+    shared: Arc<Shared>,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) account: Arc<Account>,
+}
+
+/// The reason why a subscription was not made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum SubscribeRefusal {
+    /// The permissions do not allow it, or the queue group is reserved.
+    Denied,
+    TooManyTokens,
+    MaxSubscriptions,
+    InvalidFilter,
+}
+
+impl Member {
+    /// Takes the endpoint into the account of the grant, with its permissions.
+    pub(super) fn join(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>, grant: Grant) -> Self {
+        let account = shared.account(&grant.account);
+        endpoint.set_permissions(grant.permissions);
+        let membership = AccountMembership::begin(Arc::clone(&account.name), endpoint);
+        endpoint.membership.store(Some(Arc::new(membership)));
+        Self { shared: Arc::clone(shared), endpoint: Arc::clone(endpoint), account }
+    }
+
+    /// Subscribes. If the sid is taken, returns the subscription that has it.
+    // NATS 2.14: client.go processSubEx. Permissions are checked before everything else, also before the
+    // filter's form, which does not matter if the sid is taken.
+    pub(super) fn subscribe(
+        &self,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+    ) -> Result<Arc<Subscription>, SubscribeRefusal> {
+        let parsed = SubjectFilter::parse(filter);
+        let verdict = self.verdict(filter, &parsed, queue);
+        if verdict == Subscribe::Deny {
+            return Err(SubscribeRefusal::Denied);
+        }
+        let options = self.shared.options.load();
+        let tokens = 1 + memchr::memchr_iter(b'.', filter).count();
+        if options.limits.max_subscription_tokens.is_some_and(|max| tokens > max) {
+            return Err(SubscribeRefusal::TooManyTokens);
+        }
+        let living = self.reserve(options.limits.max_subscriptions)?;
+        if let Some(taken) = self.endpoint.sids.get(sid) {
+            self.release();
+            return Ok(taken);
+        }
+        if parsed.is_err() {
+            self.release();
+            return Err(SubscribeRefusal::InvalidFilter);
+        }
+        let is_filtered = verdict == Subscribe::AllowAndFilter;
+        let endpoint = Arc::clone(&self.endpoint);
+        let subscription = Arc::new(Subscription::new(endpoint, filter, queue, sid, is_filtered));
+        self.endpoint.sids.insert(Arc::clone(&subscription), living);
+        self.account.interest.insert(Arc::clone(&subscription));
+        Ok(subscription)
+    }
+
+    /// Counts one more subscription, because several threads may subscribe at once. Returns their number
+    /// before it.
+    fn reserve(&self, max: Option<usize>) -> Result<usize, SubscribeRefusal> {
+        let living = self.endpoint.subscriptions.fetch_add(1, Ordering::AcqRel);
+        if max.is_some_and(|max| living >= max) {
+            self.release();
+            return Err(SubscribeRefusal::MaxSubscriptions);
+        }
+        Ok(living)
+    }
+
+    fn release(&self) {
+        self.endpoint.subscriptions.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Returns what the permissions say of a subscription that exists.
+    pub(super) fn review(&self, filter: &[u8], queue: Option<&[u8]>) -> Subscribe {
+        self.verdict(filter, &SubjectFilter::parse(filter), queue)
+    }
+
+    fn verdict(
+        &self,
+        filter: &[u8],
+        parsed: &Result<SubjectFilter, SubjectError>,
+        queue: Option<&[u8]>,
+    ) -> Subscribe {
+        if queue == Some(SYSTEM_QUEUE) && !self.endpoint.kind.may_use_reserved() {
+            return Subscribe::Deny;
+        }
+        let permissions = self.endpoint.permissions.load();
+        match (&*permissions, parsed) {
+            (Some(permissions), Ok(filter)) => permissions.may_subscribe(filter, queue),
+            (Some(permissions), Err(_)) if permissions.is_subscribe_denied(filter, queue) => {
+                Subscribe::Deny
+            }
+            (None, _) | (_, Err(_)) => Subscribe::Allow,
+        }
+    }
+
+    /// Ends a subscription, or makes it end after `max` messages. Returns true if it has ended.
+    pub(super) fn unsubscribe(&self, subscription: &Arc<Subscription>, max: Option<u64>) -> bool {
+        if max.is_some_and(|max| self.endpoint.destination.end_after(subscription, max)) {
+            return false;
+        }
+        self.endpoint.sids.remove(subscription.sid());
+        end(&self.account, subscription);
+        true
+    }
+
+    /// Takes all subscriptions from the session. They end by [`Ending::step`].
+    pub(super) fn end_subscriptions(&self) -> Ending {
+        Ending::new(&self.account, self.endpoint.sids.take_all())
+    }
+
+    /// Returns the plain subscription of its own that matches `reply`: "no responders" goes to it.
+    pub(super) fn own_subscription(&self, reply: &[u8]) -> Option<Arc<Subscription>> {
+        let mut matches = Matches::default();
+        self.account.interest.collect(reply, &mut matches);
+        matches.plain.into_iter().find(|other| other.endpoint.id == self.endpoint.id)
+    }
+
+    /// Leaves the account, once all subscriptions have ended.
+    pub(super) fn leave(&self) {
+        self.shared.depart(&self.endpoint);
+    }
+}
