@@ -1,7 +1,9 @@
 //! Sessions without sockets: bytes in, bytes out.
 
 use std::io::{self, IoSlice};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
 
 use super::*;
 use crate::broker::Broker;

@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
+use super::ClientSession;
+use crate::endpoint::Destination;
 use crate::proto::json::{self, NotJson};
 use crate::proto::{Op, Publish};
+use crate::sync::Arc;
 use crate::trace::Trace;
 
 /// Traces an operation that is not a message.
@@ -66,6 +69,24 @@ fn connect(json: &[u8]) -> String {
         Ok(())
     });
     if read.is_ok() { shown + "}" } else { "[REDACTED]".to_owned() }
+}
+
+impl ClientSession {
+    /// Begins or ends tracing if that was switched, and learns how the client is named.
+    pub(super) fn follow_trace(&mut self) {
+        let options = self.shared.options.load();
+        let is_traced = options.trace;
+        #[cfg(feature = "testing")]
+        let is_traced = is_traced || self.shared.seam.wants_lines();
+        let trace = is_traced.then(|| {
+            let trace = Trace::new(self.label().to_string(), &options);
+            #[cfg(feature = "testing")]
+            let trace = trace.read_by(&self.shared.seam);
+            Arc::new(trace)
+        });
+        self.byte_queue.set_trace(trace.clone());
+        self.trace = trace;
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,50 @@
+//! INFO and PONG, which the first INFO with the account follows.
+
+use std::time::Duration;
+
+use super::{ClientSession, Phase};
+use crate::account::SYSTEM;
+use crate::endpoint::Scratch;
+use crate::proto::{Info, encode};
+use crate::sync::{Arc, Ordering};
+
+impl ClientSession {
+    pub(super) fn pong(&mut self, scratch: &mut Scratch) {
+        self.reply_writer().pong(scratch);
+        if !self.has_connected || self.has_ponged {
+            return;
+        }
+        self.has_ponged = true;
+        // NATS 2.14: the first PONG is followed by what the client could not know before CONNECT.
+        if self.options.protocol >= 1
+            && let Phase::Served(served) = &self.phase
+        {
+            let account = Arc::clone(&served.member.account.name);
+            self.send_info(
+                |info| {
+                    info.connect_info = true;
+                    info.remote_account = String::from(&*account);
+                    info.acc_is_sys = *account == *SYSTEM;
+                },
+                scratch,
+            );
+        }
+    }
+
+    pub(super) fn send_info(&self, change: impl FnOnce(&mut Info), scratch: &mut Scratch) {
+        let mut info = (**self.shared.info.load()).clone();
+        info.max_payload = self.limits.max_payload_bytes;
+        info.auth_required = self.authenticator().is_required();
+        info.client_id = self.endpoint.id;
+        info.client_ip =
+            self.endpoint.remote.map(|remote| remote.ip().to_string()).unwrap_or_default();
+        self.endpoint.transport.change_info(&mut info);
+        change(&mut info);
+        self.byte_queue.send(scratch, |out| encode::info(out, &info));
+    }
+
+    pub(super) fn note_rtt(&self, rtt: Duration) {
+        let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
+        self.endpoint.rtt_nanos.store(nanos.max(1), Ordering::Relaxed);
+    }
+}

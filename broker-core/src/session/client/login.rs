@@ -1,0 +1,243 @@
+//! CONNECT, the authenticator's decision, and the account that a client enters and leaves.
+
+use std::time::Instant;
+
+use arc_swap::Guard;
+
+use super::chores::Then;
+use super::{ClientSession, Phase, Served};
+use crate::auth::{Authenticator, Compute, Credentials, Decision, Denied, Grant};
+use crate::endpoint::{ClientInfo, Scratch};
+use crate::error::ClientFault;
+use crate::proto::ConnectOptions;
+use crate::session::member::Member;
+use crate::snapshot::AuthFailure;
+use crate::sync::Arc;
+
+impl ClientSession {
+    /// Where nothing needs to be shown, a client is served before it says who it is.
+    pub(super) fn let_in_as_is(&mut self) {
+        let authenticator = self.authenticator();
+        if !authenticator.is_required()
+            && self.securing.is_done()
+            && let Decision::Grant(grant) = authenticator.authenticate(&self.shown_by_carrier())
+        {
+            // NATS 2.14: for a no_auth_user the time to log in runs all the same.
+            if let Phase::Unauthenticated(deadline) = &self.phase
+                && grant.user.is_some()
+                && !self.has_connected
+            {
+                self.silent_until = Some(*deadline);
+            }
+            self.serve(grant);
+        }
+    }
+
+    /// Returns true if the client has not been let in yet, or only without credentials and has sent nothing
+    /// since.
+    pub fn is_unauthenticated(&self) -> bool {
+        !matches!(self.phase, Phase::Served(_)) || self.silent_until.is_some()
+    }
+
+    pub(super) fn connect(&mut self, json: &[u8], now: Instant, scratch: &mut Scratch) {
+        let shared = Arc::clone(&self.shared);
+        let limits = &shared.options.load().limits;
+        self.silent_until = None;
+        if !self.has_connected {
+            self.note_rtt(now.saturating_duration_since(self.endpoint.since));
+        }
+        self.ping.connected(now, limits, self.publisher.random());
+        let before = (self.options.user.clone(), self.options.nkey.clone());
+        if self.options.apply(json).is_err() {
+            return self.fault(&ClientFault::BadJson("CONNECT"), scratch);
+        }
+        self.introduce();
+        let headers = self.options.headers && !shared.options.load().no_header_support;
+        self.limits.headers = headers;
+        self.byte_queue.encoder().set_headers(headers);
+        self.endpoint.set_echo(self.options.echo);
+        // NATS 2.14: a second CONNECT may change the account; what was subscribed to in the old one
+        // ends before the new credentials are looked at.
+        let has_connected = std::mem::replace(&mut self.has_connected, true);
+        self.publisher.forget();
+        if has_connected {
+            self.end_subscriptions_then(Then::Authenticate(before), now, scratch);
+        } else {
+            self.authenticate(&before, now, scratch);
+        }
+    }
+
+    /// Authenticates the client. `before`: its user and its key before CONNECT.
+    pub(super) fn authenticate(
+        &mut self,
+        before: &(String, String),
+        now: Instant,
+        scratch: &mut Scratch,
+    ) {
+        let credentials = self.credentials();
+        let authenticator = self.authenticator();
+        let decision = match self.held_grant() {
+            // Who they were is forgotten but for the proof, and they do not say that they are another.
+            Some(held)
+                if held.proof.is_some()
+                    && !self.options.has_secrets()
+                    && *before == (credentials.user.clone(), credentials.nkey.clone()) =>
+            {
+                authenticator.review(&held, &credentials)
+            }
+            _ => authenticator.authenticate(&credentials),
+        };
+        match decision {
+            Decision::Grant(grant) => self.admit(Ok(grant), now, scratch),
+            Decision::Deny(denied) => self.admit(Err(denied), now, scratch),
+            Decision::Compute(check) => {
+                self.end_subscriptions_then(Then::Check(check), now, scratch);
+            }
+        }
+    }
+
+    /// Who decides who it is.
+    pub(super) fn authenticator(&self) -> Guard<Arc<Box<dyn Authenticator>>> {
+        match self.endpoint.transport.authenticator() {
+            Some(own) => Guard::from_inner(own),
+            None => self.shared.authenticator.load(),
+        }
+    }
+
+    pub(super) fn credentials(&self) -> Credentials {
+        let options = &self.options;
+        let mut credentials = Credentials {
+            user: options.user.clone(),
+            password: options.pass.clone(),
+            token: options.auth_token.clone(),
+            jwt: options.jwt.clone(),
+            nkey: options.nkey.clone(),
+            sig: options.sig.clone(),
+            name: options.name.clone(),
+            lang: options.lang.clone(),
+            version: options.version.clone(),
+            remote: self.endpoint.remote,
+            ..self.shown_by_carrier()
+        };
+        self.endpoint.transport.complete(&mut credentials);
+        credentials
+    }
+
+    /// The check that must run before the session goes on, if there is one: run it where it delays
+    /// nobody and pass its result to [`Self::handle_checked`].
+    pub fn take_check(&mut self) -> Option<Compute> {
+        match &mut self.phase {
+            Phase::Checking(check) => check.take(),
+            Phase::Unauthenticated(_) | Phase::Served(_) => None,
+        }
+    }
+
+    /// Goes on with what the check came to. Call [`Self::receive`] with the bytes kept, next.
+    pub fn handle_checked(
+        &mut self,
+        result: Result<Grant, Denied>,
+        now: Instant,
+        scratch: &mut Scratch,
+    ) {
+        scratch.start(now);
+        self.admit(result, now, scratch);
+        self.byte_queue.drain(now, false, scratch);
+    }
+
+    fn admit(&mut self, result: Result<Grant, Denied>, now: Instant, scratch: &mut Scratch) {
+        let grant = match result {
+            Ok(grant) => grant,
+            Err(denied) => {
+                self.note_auth_failure(denied.into());
+                return self.fault(&denied.into(), scratch);
+            }
+        };
+        if !self.options.account.is_empty() {
+            self.note_auth_failure(AuthFailure::Credentials);
+            return self.fault(&ClientFault::AuthorizationViolation, scratch);
+        }
+        // Subscriptions from before CONNECT stay if it changes neither account nor permissions.
+        if self.is_served_as(&grant) {
+            self.let_in(grant, scratch);
+        } else {
+            self.end_subscriptions_then(Then::Admit(grant), now, scratch);
+        }
+    }
+
+    pub(super) fn let_in(&mut self, grant: Grant, scratch: &mut Scratch) {
+        if grant.proof.is_some() {
+            self.options.forget_secrets();
+        }
+        self.take_mapped_name(&grant);
+        self.become_served(grant);
+        self.introduce();
+        self.follow_trace();
+        if std::mem::take(&mut self.must_review) {
+            self.review(&[], scratch);
+            if self.closing.is_some() {
+                return;
+            }
+        }
+        if !(0..=1).contains(&self.options.protocol) {
+            return self.fault(&ClientFault::BadProtocol, scratch);
+        }
+        if self.options.no_responders && !self.options.headers {
+            return self.fault(&ClientFault::NoRespondersRequiresHeaders, scratch);
+        }
+        self.ok(scratch);
+    }
+
+    /// Somebody who was let in under a name without showing anything, and now acts under it, has logged
+    /// in by that.
+    // NATS 2.14: parser.go, no_auth_user: whoever begins with something else than CONNECT.
+    pub(super) fn settle_in(&mut self) {
+        if let Phase::Served(Served { user: Some(_), .. }) = &self.phase {
+            self.has_connected = true;
+        }
+    }
+
+    fn is_served_as(&self, grant: &Grant) -> bool {
+        matches!(&self.phase, Phase::Served(served)
+            if served.member.account.name == grant.account)
+            && *self.endpoint.permissions.load() == grant.permissions
+    }
+
+    /// Call it when the subscriptions that do not stay have ended.
+    fn become_served(&mut self, grant: Grant) {
+        if self.is_served_as(&grant)
+            && let Phase::Served(served) = &mut self.phase
+        {
+            served.user = grant.user;
+            served.proof = grant.proof;
+            return;
+        }
+        self.leave_account();
+        self.serve(grant);
+    }
+
+    fn serve(&mut self, grant: Grant) {
+        let (user, proof) = (grant.user.clone(), grant.proof.clone());
+        let member = Member::join(&self.shared, &self.endpoint, grant);
+        self.phase = Phase::Served(Served { member, user, proof });
+    }
+
+    /// The session leaves its account, in which it has no subscriptions any more.
+    pub(super) fn leave_account(&mut self) {
+        if let Phase::Served(served) = &self.phase {
+            served.member.leave();
+            self.phase = Phase::Checking(None);
+        }
+    }
+
+    /// Lets others see who this is.
+    fn introduce(&self) {
+        let ConnectOptions { name, lang, version, .. } = &self.options;
+        let [name, lang, version] = [name, lang, version].map(|text| text.as_str().into());
+        let client_info = ClientInfo { name, lang, version, user: self.label().shown_user() };
+        self.endpoint.client_info.store(Some(Arc::new(client_info)));
+    }
+
+    pub(super) fn note_auth_failure(&self, failure: AuthFailure) {
+        self.shared.history.lock().note_auth_failure(failure);
+    }
+}

@@ -1,0 +1,66 @@
+//! The deadlines of a client's session.
+
+use std::time::Instant;
+
+use super::{ClientSession, Phase};
+use crate::endpoint::Scratch;
+use crate::error::ClientFault;
+use crate::session::ping::Due;
+use crate::snapshot::AuthFailure;
+use crate::sync::Arc;
+
+impl ClientSession {
+    /// When [`Self::handle_timeout`] wants to be called, at the latest. It may be called earlier.
+    pub fn next_timeout(&self) -> Instant {
+        let mut next = self.ping.deadline();
+        if let Phase::Unauthenticated(deadline) = &self.phase
+            && self.securing.is_done()
+        {
+            next = next.min(*deadline);
+        }
+        if let Some(deadline) = self.silent_until {
+            next = next.min(deadline);
+        }
+        if let Some(deadline) = self.byte_queue.write_deadline() {
+            next = next.min(deadline);
+        }
+        if let Some(look) = self.patience_timeout() {
+            next = next.min(look);
+        }
+        self.leaving_timeout().map_or(next, |lame_duck| next.min(lame_duck))
+    }
+
+    /// Does what is due: asks a silent client, cuts a stale one, one that shows no credentials, one
+    /// that does not read.
+    pub fn handle_timeout(&mut self, now: Instant, scratch: &mut Scratch) {
+        if self.closing.is_some() {
+            return;
+        }
+        scratch.start(now);
+        self.byte_queue.handle_timeout(now);
+        self.check_patience(now);
+        let must_show_by = match &self.phase {
+            Phase::Unauthenticated(deadline) => Some(*deadline),
+            Phase::Checking(_) | Phase::Served(_) => self.silent_until,
+        };
+        if must_show_by.is_some_and(|deadline| now >= deadline) {
+            self.note_auth_failure(AuthFailure::Timeout);
+            self.fault(&ClientFault::AuthenticationTimeout, scratch);
+        } else {
+            let shared = Arc::clone(&self.shared);
+            if now >= self.ping.deadline() {
+                tracing::debug!(client = %self.label(), "Client Ping Timer");
+            }
+            match self.ping.handle_timeout(now, &shared.options.load().limits) {
+                Due::Nothing => {}
+                Due::Ping => {
+                    self.reply_writer().ping(scratch);
+                    self.publisher.forget();
+                }
+                Due::Stale => self.fault(&ClientFault::StaleConnection, scratch),
+            }
+        }
+        self.leave(now);
+        self.byte_queue.drain(now, false, scratch);
+    }
+}
