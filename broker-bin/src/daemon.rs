@@ -1,4 +1,4 @@
-//! A server with all that belongs to it as a program: its banner, its files, its end.
+//! A server with the program's surroundings: banner, files, reload, shutdown.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -41,26 +41,26 @@ use crate::{NATS_VERSION, VERSION, pid_file};
 pub struct Daemon {
     server: Server,
     watch: Watch,
-    /// What is to be loaded again.
+    /// The command line for a reload.
     request: Option<Request>,
-    /// What is written to.
+    /// The log that a reload reconfigures.
     log: Option<Logging>,
     now: Mutex<Now>,
-    /// Held by who changes options.
+    /// Held while options are changed.
     changing: tokio::sync::Mutex<()>,
 }
 
-/// What a reload may change.
+/// The state that a reload may change.
 #[derive(Debug)]
 struct Now {
     options: Arc<Options>,
     deciders: Deciders,
     ports_file: Option<PortsFile>,
-    /// The configuration that the options are from, if they are from files.
+    /// The configuration that produced the options, if they were loaded.
     read: Option<Arc<Read>>,
 }
 
-/// A configuration as it was read.
+/// A loaded configuration.
 #[derive(Debug)]
 struct Read {
     sources: Sources,
@@ -69,21 +69,21 @@ struct Read {
 }
 
 impl Daemon {
-    /// Starts serving; when this returns, clients can connect.
+    /// Starts serving. Clients can connect once this returns.
     ///
     /// # Errors
     ///
-    /// [`StartError`]; then nothing is left running. A ports file that cannot be written is only logged.
+    /// Returns [`StartError`] and leaves nothing running. An unwritable ports file is only logged.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         Self::start_from(options, None, None, || ()).await
     }
 
-    /// Starts serving what a configuration says, and names its file in the log. [`Self::reload`] reads
-    /// it again.
+    /// Starts serving a loaded configuration, and logs its file name. [`Self::reload`] reads it
+    /// again.
     ///
     /// # Errors
     ///
-    /// As [`Self::start`].
+    /// See [`Self::start`].
     pub async fn start_loaded(loaded: Loaded) -> Result<Self, StartError> {
         let Loaded { request, options, file, digest, warnings, sources } = loaded;
         let banner = || {
@@ -98,7 +98,7 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// `banner` says where the options are from.
+    /// Starts the server; `banner` names the source of the options.
     async fn start_from(
         options: Options,
         request: Option<Request>,
@@ -135,97 +135,97 @@ impl Daemon {
         Ok(Self { server, watch, request, log: None, now, changing })
     }
 
-    /// From here on `log` follows what a reload says of the log. Without one such options change nothing:
-    /// who logs is the caller's affair.
+    /// Lets reloads reconfigure `log`. Without a log, changed log options have no effect, because
+    /// logging is the caller's responsibility.
     #[must_use]
     pub fn with_log(self, log: Logging) -> Self {
         Self { log: Some(log), ..self }
     }
 
-    /// Where clients connect to.
+    /// The address of the client listener.
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
     }
 
-    /// Where clients connect to by WebSocket, if they can.
+    /// The address of the WebSocket listener, if any.
     pub fn websocket_addr(&self) -> Option<SocketAddr> {
         self.server.websocket_addr()
     }
 
-    /// Where clients of this machine connect to in the file system, if they can.
+    /// The path of the Unix socket, if any.
     pub fn unix_path(&self) -> Option<PathBuf> {
         self.server.options().unix.map(|unix| unix.path)
     }
 
-    /// The broker behind it.
+    /// The broker of this server.
     pub fn broker(&self) -> &Broker {
         self.server.broker()
     }
 
-    /// The status of the server behind it.
+    /// The status of the server.
     pub fn status(&self) -> ServerStatus {
         self.server.status()
     }
 
-    /// Watches that no connection holds its thread: see [`Server::stall_watch`]. A daemon does not watch by
-    /// itself, because that takes a thread; the program does.
+    /// Starts watching for connections that block their thread: see [`Server::stall_watch`]. This
+    /// takes a thread, so that the program starts it and not the daemon.
     pub fn stall_watch(&self, patience: Duration) -> StallWatch {
         self.server.stall_watch(patience)
     }
 
-    /// Where the monitoring endpoints listen, if they were asked for.
+    /// The address of the monitoring listener, if any.
     #[cfg(feature = "monitoring")]
     pub fn monitoring_addr(&self) -> Option<SocketAddr> {
         self.watch.monitor.as_ref().map(Monitor::local_addr)
     }
 
-    /// Looks at the server, as the monitoring endpoints do; they need not listen.
+    /// Gives access to the data of the monitoring endpoints, whether or not they are served.
     #[cfg(feature = "monitoring")]
     pub fn observer(&self) -> &Observer {
         &self.watch.observer
     }
 
-    /// What `/varz` shows.
+    /// Returns the data of `/varz`.
     #[cfg(feature = "monitoring")]
     pub fn varz(&self) -> Varz {
         self.observer().varz()
     }
 
-    /// What `/connz` shows.
+    /// Returns the data of `/connz`.
     ///
     /// # Errors
     ///
-    /// As [`Observer::connz`].
+    /// See [`Observer::connz`].
     #[cfg(feature = "monitoring")]
     pub fn connz(&self, options: &ConnzOptions) -> Result<Connz, BadRequest> {
         self.observer().connz(options)
     }
 
-    /// What `/subsz` shows.
+    /// Returns the data of `/subsz`.
     ///
     /// # Errors
     ///
-    /// As [`Observer::subsz`].
+    /// See [`Observer::subsz`].
     #[cfg(feature = "monitoring")]
     pub fn subsz(&self, options: &SubszOptions) -> Result<Subsz, BadRequest> {
         self.observer().subsz(options)
     }
 
-    /// What it goes by now.
+    /// The current options.
     pub fn options(&self) -> Arc<Options> {
         Arc::clone(&self.now().options)
     }
 
-    /// Reads the configuration again that it was started with, and goes by it. The command line and the
-    /// environment are what they were.
+    /// Reads the configuration again and applies it. Command line and environment stay as they were
+    /// at the start.
     ///
     /// # Errors
     ///
-    /// [`ReloadError`]; then nothing has changed.
+    /// Returns [`ReloadError`] and changes nothing.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has changed everything or nothing.
+    /// If dropped, either everything has changed or nothing.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let _changing = self.changing.lock().await;
         let began = Instant::now();
@@ -253,23 +253,23 @@ impl Daemon {
         Ok(reloaded)
     }
 
-    /// Goes by other options: see [`Self::reload`]. Port 0 stands for the one it has.
+    /// Applies other options: see [`Self::reload`]. Port 0 keeps the current port.
     ///
     /// # Errors
     ///
-    /// [`ReloadError`]; then nothing has changed.
+    /// Returns [`ReloadError`] and changes nothing.
     ///
     /// # Cancel safety
     ///
-    /// As [`Self::reload`].
+    /// See [`Self::reload`].
     pub async fn apply(&self, options: Options) -> Result<Reloaded, ReloadError> {
         let _changing = self.changing.lock().await;
-        // The next reload must compare with these options, not with those of the files.
+        // The next reload must compare against these options, not against those of the files.
         self.now().read = None;
         self.change(Some(options), None).await
     }
 
-    /// `None` stands for the options that it goes by.
+    /// Changes to `options`, or to the current ones if `None`.
     async fn change(
         &self,
         options: Option<Options>,
@@ -291,7 +291,7 @@ impl Daemon {
         let Plan { options, changes, server, deciders, log, .. } = plan;
         let (first, last) = changes.split_at(Plan::lines_before_the_server_s(&changes));
         tell(first);
-        // Its first step changes everything; from there to the last line of the block nothing waits.
+        // The first poll applies everything; from there to the end of the block nothing awaits.
         let mut applying = pin!(self.server.apply_with(server, authenticators));
         let applied = poll_fn(|context| Poll::Ready(applying.as_mut().poll(context))).await;
         let applied = applied.map(|result| result.map_err(ReloadError::from));
@@ -309,8 +309,8 @@ impl Daemon {
             now.follow_files(&changes, &self.server, &self.watch);
             before
         };
-        // Of a hundred thousand users that takes time which clients must not wait for.
-        // If there is no thread, it has been dropped all the same.
+        // Dropping 100,000 users takes longer than clients should wait. If no thread is available,
+        // the drop happens here.
         let _ = tokio::task::spawn_blocking(move || drop(before)).await;
 
         let report = match applied {
@@ -324,17 +324,18 @@ impl Daemon {
         Ok(Reloaded { changes, excess: report.excess, was_read })
     }
 
-    /// Takes leave of its clients: see [`Server::lame_duck`]. Returns when all are gone.
+    /// Enters lame duck mode: see [`Server::lame_duck`]. Returns when all clients have
+    /// disconnected.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits, it goes on.
+    /// If dropped, lame duck mode continues.
     pub async fn lame_duck(&self) {
         let plan = self.now().options.lame_duck();
         self.server.lame_duck(plan).await;
     }
 
-    /// Stops serving: connections are closed, the ports file is removed.
+    /// Stops serving: closes all connections and removes the ports file.
     pub async fn stop(self) {
         tracing::info!("Initiating Shutdown...");
         self.server.shutdown().await;
@@ -348,7 +349,7 @@ impl Daemon {
 }
 
 impl Now {
-    /// Returns what was before.
+    /// Switches to the new options and returns the previous state.
     fn follow(
         &mut self,
         options: Option<Options>,
@@ -361,14 +362,14 @@ impl Now {
 
     fn follow_files(&mut self, changes: &[Change], server: &Server, watch: &Watch) {
         if changes.iter().any(|change| change.path == "ports_file_dir") {
-            // The old one first: it may be the same place by another name.
+            // The old file is removed first: the new path may name the same place.
             self.ports_file = None;
             self.ports_file = write_ports(&self.options, server, watch);
         }
     }
 }
 
-// NATS 2.14: hosts as they were asked for, ports as they were had; WebSocket before the clients' port.
+// NATS 2.14: hosts as configured, ports as bound; WebSocket before the client port.
 fn announce_ways(options: &Options, server: &Server) {
     if let Some((set, address)) = server.options().websocket.zip(server.websocket_addr()) {
         let scheme = if set.tls.is_some() { "wss" } else { "ws" };
@@ -384,7 +385,7 @@ fn announce_ways(options: &Options, server: &Server) {
         tracing::info!("PROXY protocol enabled for client connections");
     }
     announce_tls(options);
-    // In other words than of the port: programs look for an address behind those.
+    // The wording differs from that for ports, because programs parse an address after it.
     if let Some(path) = &options.listen_unix.path {
         tracing::info!("Listening for local clients on unix:{}", path.display());
     }
@@ -456,7 +457,8 @@ fn tell(changes: &[Change]) {
     }
 }
 
-/// What reads files, or connects, does not keep clients waiting.
+/// Runs blocking work (reading files, connecting) on another thread, so that clients do not wait
+/// for it.
 async fn in_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ReloadError> + Send + 'static,
 ) -> Result<T, ReloadError> {
@@ -498,7 +500,7 @@ mod tests {
         );
         assert!(!Arc::ptr_eq(&before, &daemon.options()));
 
-        // Options set by a program in between differ from the file.
+        // Options that a program set in between differ from the file.
         let options = Options { debug: true, ..(*daemon.options()).clone() };
         assert_eq!(daemon.apply(options).await.unwrap().changes.len(), 1);
         assert_eq!(daemon.reload().await.unwrap().changes.len(), 1);

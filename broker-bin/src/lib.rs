@@ -1,23 +1,24 @@
-//! The natsd program as a library: command line, logging, files and signals around
-//! [`broker_net`](https://docs.rs/broker-net)'s server.
+//! The natsd program as a library: command line, logging, files and signals around the server of
+//! [`broker_net`](https://docs.rs/broker-net).
 //!
-//! [`run`] is the whole program. A test or a tool that wants a server with the program's behaviour, but
-//! in its own process, starts a [`Daemon`] instead: it installs no logger, touches no signal and never
-//! exits the process.
+//! [`run`] is the whole program. A test or a tool that wants the program's behaviour in its own
+//! process starts a [`Daemon`] instead, which installs no logger, handles no signal and never exits
+//! the process.
 //!
 //! | what | where |
 //! | --- | --- |
 //! | flags, help | [`cli`] |
-//! | where options come from | [`config`] |
+//! | sources of options | [`config`] |
 //! | settings and their defaults | [`options`] |
 //! | the log's lines | [`logging`] |
-//! | telling a running server what to do | [`signal_command`] |
+//! | signals to a running server | [`signal_command`] |
 //! | start, banner, pid and ports files, stop | [`daemon`] |
-//! | options for a daemon that serves | [`reload`] |
+//! | new options for a running daemon | [`reload`] |
 //!
-//! Cargo features: `monitoring` (default) has the HTTP endpoints, `observer` what they show without HTTP,
-//! `testing` a broker for tests that reads configurations (the module `testing`). `tls` (default) has TLS by
-//! aws-lc-rs, `tls-ring` by ring, which is lighter to build; one of them it must be.
+//! Cargo features: `monitoring` (default) adds the HTTP endpoints, `observer` their data without
+//! HTTP, `testing` a test broker that reads configurations (module `testing`). `tls` (default)
+//! provides TLS by aws-lc-rs, `tls-ring` by ring, which is lighter to build; one of the two is
+//! required.
 
 pub mod cli;
 pub mod config;
@@ -53,12 +54,12 @@ pub use start_error::StartError;
 /// natsd's own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Compiles and runs the example of the README.
+/// Compiles and runs the README's example.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The same of the guide for whoever embeds natsd.
+/// Compiles and runs the examples of the embedding guide.
 #[cfg(all(doctest, feature = "testing-tls"))]
 #[doc = include_str!("../../docs/embedding.md")]
 struct Guide;

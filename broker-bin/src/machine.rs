@@ -1,4 +1,4 @@
-//! The memory that the program may use: that of the machine, or the limit of its control group.
+//! The memory available to the program: the machine's, or the limit of its control group.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +7,10 @@ use std::sync::OnceLock;
 /// The upper limit of [`default_max_pending_total`], and its value if the memory is unknown.
 const MOST_PENDING_BYTES: u64 = 1 << 30;
 
-/// The default for the bytes that may wait for all clients together: a quarter of the memory, 1 GiB at
-/// most. The rest is for the kernel's socket buffers, which count against the control group too, for
-/// connections and subscriptions. The memory is read once, so that a reload does not change the default.
+/// The default for the bytes queued for all clients together: a quarter of the memory, at most 1
+/// GiB. The rest is left for connections, subscriptions and the kernel's socket buffers, which
+/// count against the control group too. The memory is read once, so that a reload does not change
+/// the default.
 pub(crate) fn default_max_pending_total() -> u64 {
     static BYTES: OnceLock<u64> = OnceLock::new();
     *BYTES.get_or_init(|| quarter_of(memory_bytes(Path::new("/"))))
@@ -19,7 +20,8 @@ fn quarter_of(memory_bytes: Option<u64>) -> u64 {
     memory_bytes.map_or(MOST_PENDING_BYTES, |bytes| (bytes / 4).min(MOST_PENDING_BYTES))
 }
 
-/// The least of what the machine has and what the control groups allow; none if neither can be told.
+/// Returns the minimum of the machine's memory and the control groups' limits; `None` if neither is
+/// known.
 fn memory_bytes(root: &Path) -> Option<u64> {
     let meminfo = fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -35,8 +37,8 @@ fn total_bytes(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The limit that a line of `/proc/self/cgroup` leads to, `hierarchy:controllers:group`: of the group and
-/// of all above it. A container sees its own group at the top, whatever the line calls it.
+/// Returns the limit for a line of `/proc/self/cgroup`, `hierarchy:controllers:group`: the minimum
+/// over the group and its ancestors. A container sees its own group at the root, under any name.
 fn limit(root: &Path, line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':');
     let (hierarchy, controllers, group) = (parts.next()?, parts.next()?, parts.next()?);
@@ -50,7 +52,7 @@ fn limit(root: &Path, line: &str) -> Option<u64> {
     let mount = root.join(mount);
     let groups = Path::new(group.trim_start_matches('/')).ancestors();
     let read = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    // No limit is the word "max", or a number beyond all memory.
+    // No limit is written as "max", or as a number beyond all memory.
     groups
         .flat_map(|group| files.iter().map(move |file| group.join(file)))
         .filter_map(|file| read(&mount.join(file)))
@@ -63,7 +65,7 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    /// A tree of files below a directory of its own.
+    /// Creates a file tree in a temporary directory.
     fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -114,7 +116,7 @@ mod tests {
         let none = "9223372036854771712\n";
         assert_eq!(bytes(&[MACHINE, group, (own, "536870912\n"), (top, none)]), Some(GIB / 2));
         assert_eq!(bytes(&[MACHINE, group, (own, none), (top, none)]), Some(8 * GIB));
-        // A container sees its group at the top, by another name.
+        // A container sees its group at the root, under another name.
         assert_eq!(bytes(&[MACHINE, group, (top, "536870912\n")]), Some(GIB / 2));
     }
 

@@ -1,4 +1,4 @@
-//! The `natsd` program; everything it does is in the library of the same crate.
+//! The `natsd` program; its implementation is the library of the same crate.
 
 use std::process::ExitCode;
 

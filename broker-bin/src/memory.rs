@@ -1,8 +1,8 @@
-//! Gives memory back to the system when the storm is over.
+//! Returns freed memory to the system after a peak.
 //!
-//! glibc keeps what was freed, in case it is wanted again, and after a flood or a million subscriptions
-//! that is far more than a quiet server needs: operators read it as a leak, and so do their alarms. To
-//! give it back takes a walk through all free memory, so that it is done in quiet moments only.
+//! glibc keeps freed memory for reuse. After a flood or a million subscriptions this is far more
+//! than a quiet server needs, and operators and alarms take it for a leak. Returning it takes a
+//! walk through all free memory, so that it happens in quiet moments only.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,24 +10,23 @@ use std::time::Duration;
 use broker_core::Broker;
 use broker_core::stats::Stats;
 
-/// How often to look. What was freed is given back within twice that, and so within a minute.
+/// Interval of the checks. Freed memory is returned within two of them, thus within a minute.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// With no more messages than that in an interval nobody is served fast enough to notice a pause of some
-/// milliseconds.
+/// At this many messages per interval or fewer, a pause of some milliseconds goes unnoticed.
 const QUIET_MESSAGES: u64 = 15_000;
 
-/// So many subscriptions that have ended in an interval may have left something behind, though there were no
-/// fewer at its end than at its beginning: some dozen megabytes.
+/// This many ended subscriptions per interval may leave some dozen megabytes of free memory, even
+/// if their number has not fallen.
 const MANY_ENDED: u64 = 100_000;
 
-/// Looks after the memory of the process for as long as it is polled.
+/// Returns freed memory for as long as it is polled.
 pub(crate) async fn look_after(broker: &Broker) -> Infallible {
     let mut quiet = Quiet::default();
     loop {
         tokio::time::sleep(INTERVAL).await;
         let broker = broker.clone();
-        // Adding up a hundred thousand connections takes its time as well.
+        // Summing over 100,000 connections takes time too.
         let looked = tokio::task::spawn_blocking(move || {
             let (stats, accounts) = broker.stats_and_accounts();
             let ended = accounts.iter().map(|account| account.interest.removes).sum();
@@ -40,22 +39,23 @@ pub(crate) async fn look_after(broker: &Broker) -> Infallible {
     }
 }
 
-/// Knows when there may be something to give back, and when the time is right.
+/// Decides when there may be memory to return and when the server is quiet.
 #[derive(Debug, Default)]
 struct Quiet {
     before: Stats,
     ended_before: u64,
-    /// Something has happened since the last time.
+    /// Something has happened since memory was last returned.
     is_due: bool,
 }
 
 impl Quiet {
-    /// `ended`: how many subscriptions have ended since the server began.
+    /// Returns true if memory should be returned now. `ended` counts the subscriptions that have
+    /// ended since the start.
     fn is_time_to_give_back(&mut self, now: Stats, ended: u64) -> bool {
         let messages = |stats: &Stats| stats.in_messages + stats.out_messages;
         let is_quiet = messages(&now) - messages(&self.before) <= QUIET_MESSAGES
             && now.total_connections - self.before.total_connections <= QUIET_MESSAGES;
-        // What a quiet server does now and then takes no memory worth the walk.
+        // The occasional work of a quiet server frees too little to be worth the walk.
         self.is_due |= !is_quiet
             || now.subscriptions.abs_diff(self.before.subscriptions) > 1000
             || ended.saturating_sub(self.ended_before) > MANY_ENDED;
@@ -65,8 +65,8 @@ impl Quiet {
     }
 }
 
-/// Gives back what reading a configuration took, on a thread that serves nobody: that is several times what the
-/// options take that come of it.
+/// Returns the memory that reading a configuration took, several times the size of the resulting
+/// options, on a thread that serves no clients.
 pub(crate) fn give_back_soon() {
     drop(tokio::task::spawn_blocking(give_back));
 }
@@ -81,7 +81,7 @@ fn give_back() {
     }
 }
 
-/// Other allocators are left to their own ways.
+/// Other allocators manage their memory themselves.
 #[cfg(not(target_env = "gnu"))]
 fn give_back() {}
 
@@ -130,7 +130,7 @@ mod tests {
             line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
         };
         let mut blocks: Vec<Box<[u8]>> = (0..1 << 16).map(|_| vec![1; 1024].into()).collect();
-        // One block behind them all keeps the heap from just getting shorter.
+        // A last block keeps the heap from simply shrinking.
         let last = blocks.pop();
         drop(blocks);
         let before = resident_kib();

@@ -1,4 +1,4 @@
-//! What watches a server on behalf of the program: monitoring, if it was built in.
+//! The program's monitoring, if compiled in.
 
 #[cfg(feature = "monitoring")]
 pub(crate) use with::{Watch, Watching};
@@ -16,16 +16,16 @@ mod with {
     use crate::ports_file;
     use crate::start_error::{StartError, host_port};
 
-    /// Looks at the server, and shows over HTTP what it sees if that is asked for.
+    /// Observes the server, and serves monitoring over HTTP if configured.
     #[derive(Debug)]
     pub(crate) struct Watch {
         pub(crate) observer: Observer,
         pub(crate) monitor: Option<Monitor>,
     }
 
-    /// The socket of monitoring, before there is a server to look at. It listens before the server does: a
-    /// program that can connect as a client can connect to monitoring, and is answered as soon as the server
-    /// serves.
+    /// The monitoring listener before the server exists. It listens before the server does, so that
+    /// a program that can connect as a client can also connect to monitoring; it is answered as
+    /// soon as the server serves.
     // NATS 2.14: server.go Start.
     pub(crate) struct Watching(Option<(MonitorOptions, MonitorSocket)>);
 
@@ -82,7 +82,7 @@ mod with {
             monitor
         }
 
-        /// The configuration was read, and is this now.
+        /// Records the loaded configuration.
         pub(crate) fn follow(&self, options: &Options, digest: Option<&str>) {
             if let (Some(monitor), Ok(Some(MonitorOptions { tls: Some(tls), .. }))) =
                 (&self.monitor, options.monitoring())
@@ -93,12 +93,12 @@ mod with {
             self.observer.follow(options, digest);
         }
 
-        /// The configuration was read again, or was to be.
+        /// Records the outcome of a reload.
         pub(crate) fn note_reload(&self, was_successful: bool, took: Duration) {
             self.observer.note_reload(was_successful, took);
         }
 
-        /// Where it listens, for the ports file.
+        /// Returns the listener's URLs for the ports file.
         pub(crate) fn urls(&self) -> Vec<String> {
             let monitor = self.monitor.iter();
             monitor.flat_map(|one| ports_file::urls(scheme(one), one.local_addr())).collect()
@@ -120,7 +120,7 @@ mod without {
     use crate::options::Options;
     use crate::start_error::{StartError, host_port};
 
-    /// Sees nothing, and says so where it should.
+    /// Does nothing except warn if monitoring is configured.
     #[derive(Debug)]
     pub(crate) struct Watch;
 

@@ -1,21 +1,21 @@
-//! The file that tells the process id.
+//! The pid file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-// NATS 2.14: const.go, nobody else may read it.
+// NATS 2.14: const.go, readable by the owner only.
 const MODE: u32 = 0o600;
 
-/// Writes the id in decimal, without a line end: helpers parse the file as it is.
+/// Writes the process id in decimal, without a line end, because tools parse the file verbatim.
 ///
-/// The file is left behind at exit, as nats-server does it: `--signal` and service managers take a
-/// stale one for a dead process. Whoever reads it while it is replaced sees the old id or the new one.
+/// The file remains after exit, as with nats-server: `--signal` and service managers recognize a
+/// stale one by its dead process. Readers see either the old id or the new one.
 pub(crate) fn write(path: &Path) -> io::Result<()> {
     let id = std::process::id().to_string();
-    // A pipe, a device or a link stays what it is; and a directory that is not ours may hold a file
-    // that is.
+    // A pipe, a device or a link is written in place, as is a file in a directory without write
+    // permission.
     if is_missing_or_a_file(path) && replace(path, &id).is_ok() {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub(crate) fn write(path: &Path) -> io::Result<()> {
     file.write_all(id.as_bytes())
 }
 
-/// Writes the file beside its place and moves it there.
+/// Writes a temporary file and renames it.
 fn replace(path: &Path, id: &str) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut unfinished_name = name.to_owned();
@@ -39,7 +39,7 @@ fn replace(path: &Path, id: &str) -> io::Result<()> {
     written
 }
 
-/// Nobody else's file, and through nobody's link.
+/// Creates a new file, refusing existing files and links.
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)
 }
@@ -95,7 +95,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         std::fs::write(&path, "8065 and more").unwrap();
-        // Something is in the way; a directory without rights would not stop root.
+        // Blocks the temporary file; missing permissions would not stop root.
         std::fs::create_dir(dir.path().join(format!("pid.{}.new", id()))).unwrap();
         write(&path).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), id());

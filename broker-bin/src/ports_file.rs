@@ -1,4 +1,4 @@
-//! The file that tells which ports are open, for those who started us on any free one.
+//! The ports file, which tells programs that started natsd on any free port which ports are open.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::ifaddrs::getifaddrs;
 use serde::Serialize;
 
-/// Where this server can be reached, by what is spoken there; each as urls.
+/// URLs of this server, by protocol.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Ports {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -22,12 +22,13 @@ pub(crate) struct Ports {
     pub(crate) websocket: Vec<String>,
 }
 
-/// The urls of a listener. One that listens on every address is listed with each that this machine has.
+/// Returns the URLs of a listener. A listener on all addresses is listed with each address of this
+/// machine.
 pub(crate) fn urls(scheme: &str, listener: SocketAddr) -> Vec<String> {
     urls_among(scheme, listener, machine_addresses)
 }
 
-// NATS 2.14: server.go resolveHostPorts; the loopback address and those of a link are among them.
+// NATS 2.14: server.go resolveHostPorts; includes loopback and link-local addresses.
 fn urls_among(
     scheme: &str,
     listener: SocketAddr,
@@ -38,12 +39,12 @@ fn urls_among(
     if !listener.ip().is_unspecified() {
         return vec![url(listener.ip())];
     }
-    // A socket for all IPv6 addresses takes IPv4 too, here as in Go; the reverse does not hold.
+    // A socket for all IPv6 addresses accepts IPv4 too, here as in Go; not vice versa.
     machine().into_iter().filter(|ip| ip.is_ipv4() || listener.is_ipv6()).map(url).collect()
 }
 
-/// The addresses of all interfaces, interface by interface; the loopback address if the system does not
-/// tell (a sandbox without netlink).
+/// Returns the addresses of all interfaces, in order; the loopback address if the system does not
+/// list them (a sandbox without netlink).
 fn machine_addresses() -> Vec<IpAddr> {
     let mut interfaces: Vec<(String, Vec<IpAddr>)> = Vec::new();
     for entry in getifaddrs().into_iter().flatten() {
@@ -61,7 +62,7 @@ fn machine_addresses() -> Vec<IpAddr> {
     if addresses.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { addresses }
 }
 
-/// `<program>_<pid>.ports`; removed when dropped.
+/// The file `<program>_<pid>.ports`; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct PortsFile {
     path: PathBuf,
@@ -72,8 +73,8 @@ impl PortsFile {
         dir.join(format!("{program}_{}.ports", std::process::id()))
     }
 
-    /// Writes the file beside its place and moves it there, so that whoever waits for it to appear
-    /// never reads half of it.
+    /// Writes a temporary file and renames it, so that programs waiting for the file never read
+    /// half of it.
     pub(crate) fn create(path: PathBuf, ports: &Ports) -> io::Result<Self> {
         let text = serde_json::to_string(ports)?;
         let unfinished = path.with_extension("ports.new");

@@ -17,16 +17,16 @@ use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
 use crate::{NATS_VERSION, VERSION, memory, signal_command, watchdog};
 
-/// The command line was wrong.
+/// Exit code for a wrong command line.
 const USAGE: u8 = 2;
 
-/// The time in which threads can finish their work when the program ends.
+/// Time for threads to finish their work at exit.
 const LAST_TURNS: Duration = Duration::from_millis(500);
 
-/// Runs natsd with these arguments, the first of which is the program's own name, until a signal ends it.
+/// Runs natsd with these arguments (the first is the program's name) until a signal ends it.
 ///
-/// Exit code 0 after a stop that was asked for, 1 when it could not start, 2 when the command line is
-/// wrong. (nats-server exits with 0 on a wrong command line; scripts then take it for started.)
+/// The exit code is 0 after a requested stop, 1 if natsd could not start, 2 for a wrong command
+/// line. (nats-server exits with 0 in the last case, which scripts take for success.)
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let program = program_name(args.next().as_deref());
@@ -41,13 +41,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Variables that are not Unicode set nothing of ours, and no file can name them.
+/// Returns the environment. Variables that are not Unicode set no option, and files cannot refer to
+/// them.
 fn environment() -> BTreeMap<String, String> {
     let text = |text: OsString| text.into_string().ok();
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
-/// Loads the configuration; what is wrong is told, a line each.
+/// Loads the configuration and prints its errors, one per line.
 fn load(program: &str, request: &Request) -> Result<Loaded, ExitCode> {
     match options::load(request) {
         Ok(mut loaded) => {
@@ -65,8 +66,8 @@ fn load(program: &str, request: &Request) -> Result<Loaded, ExitCode> {
     }
 }
 
-/// `-t`.
-// NATS 2.14: main.go, the same words. There warnings alone end it with 1.
+/// Runs `-t`.
+// NATS 2.14: main.go, with the same wording. nats-server exits with 1 on warnings alone.
 fn check(program: &str, request: &Request) -> ExitCode {
     match load(program, request) {
         Ok(Loaded { file, digest, warnings, .. }) => {
@@ -100,7 +101,7 @@ fn start(program: &str, request: &Request) -> ExitCode {
     code
 }
 
-/// `--signal`.
+/// Runs `--signal`.
 fn signal(program: &str, command: &str) -> ExitCode {
     match signal_command::run(command, program) {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,13 +122,14 @@ fn run_logged(loaded: Loaded, log: &Logging) -> ExitCode {
         }
     };
     let code = runtime.block_on(serve(loaded, log));
-    // A thread that hangs is not waited for.
+    // Blocked threads are not waited for.
     runtime.shutdown_timeout(LAST_TURNS);
     code
 }
 
-/// As many descriptors as the system lets this process have: each client takes one, and a shell often
-/// gives only 1,024. (Go programs do this by themselves, so operators of nats-server never had to.)
+/// Raises the limit on file descriptors to the maximum allowed: each client takes one, and shells
+/// often set 1,024. (Go does this itself, so that operators of nats-server do not expect the
+/// limit.)
 fn raise_descriptor_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!("Could not raise the limit of open files: {error}");
@@ -135,7 +137,8 @@ fn raise_descriptor_limit() {
 }
 
 async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
-    // Before anything is announced: who reads "Server is ready" may send a signal at once.
+    // Installed before any announcement: a program that reads "Server is ready" may send a signal
+    // immediately.
     let signals = match Signals::listen(log) {
         Ok(signals) => signals,
         Err(error) => {
@@ -171,8 +174,8 @@ fn program_name(path: Option<&OsStr>) -> String {
         .map_or_else(|| "natsd".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Under nats-server's name we answer as it does: scripts look for ` v<major>.<minor>.<patch>` there to
-/// learn what the server can do.
+/// Prints the version. Called `nats-server`, natsd prints nats-server's line: scripts look for `
+/// v<major>.<minor>.<patch>` to detect features.
 fn version(program: &str) -> String {
     if program == "nats-server" {
         format!("nats-server: v{NATS_VERSION}\n")
@@ -181,7 +184,7 @@ fn version(program: &str) -> String {
     }
 }
 
-/// A reader that went away (`natsd --help | head`) is no failure of ours.
+/// Prints a text; a closed reader (`natsd --help | head`) is no error.
 fn print(text: &str) -> ExitCode {
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS

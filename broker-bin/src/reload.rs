@@ -1,8 +1,8 @@
-//! Options for a daemon that serves: all of them take effect, or none.
+//! Applies new options to a running daemon: all of them or none.
 //!
-//! What would have kept natsd from starting keeps a reload from changing anything: a configuration that
-//! is wrong, a log that cannot be opened, a pid file that cannot be written. What takes a restart is
-//! refused by name, all of it at once.
+//! Any error that would have prevented the start leaves a reload without effect: an invalid
+//! configuration, a log that cannot be opened, a pid file that cannot be written. Changes that take
+//! a restart are refused by name, all in one message.
 
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -15,57 +15,55 @@ use crate::options::{Change, ConfigErrors, diff};
 use crate::options::{Deciders, Options, OptionsError};
 use crate::pid_file;
 
-/// What came of a reload.
+/// The outcome of a reload.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// What is another than before.
+    /// The changed options.
     pub changes: Vec<Change>,
-    /// How many connections were cut because there were more than may be now.
+    /// Number of connections closed because they exceed a lowered limit.
     pub excess: usize,
-    /// The configuration was read, and so memory used that is free again. It is not, where its files are as
-    /// they were.
+    /// The configuration was read, which leaves free memory behind. Unchanged files are not read.
     pub(crate) was_read: bool,
 }
 
-/// Why nothing was changed. The text is what the log says; where there are several reasons, it has a line
-/// for each.
+/// Nothing was changed. The text is the log's; it has one line per reason.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
-    /// There is nothing to read again.
+    /// There is no configuration file to read again.
     // NATS 2.14: reload.go Reload.
     #[error("can only reload config when a file is provided using -c or --config")]
     NoFile,
-    /// What is to be loaded is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// Settings that contradict each other.
+    /// Options contradict each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// Something that takes a restart.
+    /// The changes take a restart.
     #[error("{}", Lines(.0))]
     NotAtRunTime(Vec<Change>),
-    /// There is no such log.
+    /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] LogError),
     /// The pid file cannot be written.
     #[error("Could not write pidfile: {}: {source}", path.display())]
     PidFile {
-        /// Where it should be.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
-    /// The server itself has something against it.
+    /// The server refused the options.
     #[error(transparent)]
     Server(#[from] ApplyError),
-    /// The system gave no thread to read files in, or it ended without a result.
+    /// The system provided no thread for reading files, or the thread ended without a result.
     #[error("could not read the configuration: {0}")]
     Thread(String),
 }
 
-/// One a line.
+/// Displays one change per line.
 struct Lines<'a>(&'a [Change]);
 
 impl fmt::Display for Lines<'_> {
@@ -77,20 +75,20 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// Everything that a reload will do. To have one means that nothing stands against it.
+/// The steps of a reload. Once a plan exists, nothing can refuse it.
 pub(crate) struct Plan {
-    /// `None`: as they were.
+    /// The new options; `None` if unchanged.
     pub(crate) options: Option<Options>,
     pub(crate) changes: Vec<Change>,
     pub(crate) server: ServerOptions,
-    /// Who may connect, if that has changed.
+    /// The access rules, if changed.
     pub(crate) deciders: Option<Deciders>,
-    /// The log that is to be written to, if something about it has changed.
+    /// The new log, if changed.
     pub(crate) log: Option<Next>,
 }
 
 impl Plan {
-    /// Compares, checks and opens. Takes its time: a syslog may be slow.
+    /// Compares, validates and opens files. May take long: a syslog may be slow.
     pub(crate) fn make(
         old: &Options,
         mut new: Options,
@@ -113,19 +111,19 @@ impl Plan {
             Some(log) if old.log() != new.log() => Some(log.prepare(&new.log())?),
             _ => None,
         };
-        // The last, because it cannot be taken back.
+        // The last step, because it cannot be undone.
         if let Some(path) = new.pid_file.as_ref().filter(|path| old.pid_file.as_ref() != Some(path))
         {
             pid_file::write(path)
                 .map_err(|source| ReloadError::PidFile { path: path.clone(), source })?;
         }
         let server = new.server();
-        // A change that is not listed is none: a port that was to be any free one.
+        // A change that is not listed is none: a requested "any free port" keeps the current port.
         let options = (!changes.is_empty()).then_some(new);
         Ok(Self { options, changes, server, deciders, log })
     }
 
-    /// The same options once more: only the files that they name may have changed.
+    /// Applies the same options again: only the files that they name may have changed.
     pub(crate) fn repeat(old: &Options) -> Result<Self, ReloadError> {
         old.check_all_but_access()?;
         let (changes, server) = (Vec::new(), old.server());
@@ -136,8 +134,8 @@ impl Plan {
         self.deciders.clone().map(Deciders::authenticators)
     }
 
-    /// How many of the changes the log tells before the server logs what it has done.
-    // NATS 2.14: it tells how many connections it closes, and then the limit.
+    /// Returns the number of changes logged before the server logs its own changes.
+    // NATS 2.14: the number of closed connections precedes the limit.
     pub(crate) fn lines_before_the_server_s(changes: &[Change]) -> usize {
         let is_limit = |change: &Change| change.path == "max_connections";
         changes.iter().position(is_limit).unwrap_or(changes.len())

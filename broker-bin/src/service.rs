@@ -1,4 +1,4 @@
-//! A daemon that heeds signals, from the first to the last.
+//! Runs a daemon and handles its signals.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -12,12 +12,12 @@ use crate::reload::{ReloadError, Reloaded};
 use crate::signals::{Signal, Signals};
 use crate::systemd::Notifier;
 
-/// How much longer the service manager is to wait each time, and how often it is told. It forgets what it
-/// was told when the time is over.
+/// The extension requested from the service manager, and the interval of the requests. Each request
+/// expires after the extension.
 const EXTENSION: Duration = Duration::from_secs(30);
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
 
-/// What serves, and who tells it what to do.
+/// A daemon, its signals and its service manager.
 pub(crate) struct Service<'a> {
     pub(crate) daemon: Daemon,
     pub(crate) signals: Signals,
@@ -26,7 +26,7 @@ pub(crate) struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// Serves until it is told to stop, or all clients have gone in lame duck mode.
+    /// Serves until a signal stops it, or until all clients have left in lame duck mode.
     pub(crate) async fn run(mut self) -> ExitCode {
         tokio::select! {
             () = heed(&self.daemon, &mut self.signals, self.log, self.manager) => {}
@@ -37,16 +37,16 @@ impl Service<'_> {
         manager.stopping();
         tokio::select! {
             () = daemon.stop() => ExitCode::SUCCESS,
-            // Who asks again does not want to wait for clients that hang.
+            // A second request to stop does not wait for blocked clients.
             () = until_told_again(&mut signals, log) => ExitCode::FAILURE,
         }
     }
 }
 
-/// Something that goes on while signals are heeded.
+/// An operation in progress while signals are handled.
 type Ongoing<'a, T> = Option<Pin<Box<dyn Future<Output = T> + 'a>>>;
 
-/// Its end. Waits for ever if there is nothing.
+/// Waits for the end of the operation; forever if there is none.
 async fn end<T>(ongoing: &mut Ongoing<'_, T>) -> T {
     match ongoing {
         Some(ongoing) => ongoing.await,
@@ -54,7 +54,7 @@ async fn end<T>(ongoing: &mut Ongoing<'_, T>) -> T {
     }
 }
 
-/// Does what signals say until one says to stop, or lame duck mode is over.
+/// Handles signals until one requests the end, or lame duck mode is over.
 async fn heed(daemon: &Daemon, signals: &mut Signals, log: &Logging, manager: &Notifier) {
     let mut reloading: Ongoing<'_, Result<Reloaded, ReloadError>> = None;
     let mut must_reload_again = false;
@@ -83,8 +83,8 @@ async fn heed(daemon: &Daemon, signals: &mut Signals, log: &Logging, manager: &N
         trapped(signal);
         match signal {
             Signal::Interrupt => return,
-            // NATS 2.14: signal.go, in lame duck mode it is passed over: Kubernetes and systemd send it
-            // as soon as they have begun it. Whoever sends another means it.
+            // NATS 2.14: signal.go: ignored in lame duck mode, because Kubernetes and systemd send
+            // it right after starting that mode. A second one ends the server.
             Signal::Terminate if is_leaving && !was_told_to_end => {
                 was_told_to_end = true;
                 tracing::info!("Lame duck mode goes on; another signal like this ends it at once");
@@ -97,7 +97,7 @@ async fn heed(daemon: &Daemon, signals: &mut Signals, log: &Logging, manager: &N
                 manager.still_stopping(EXTENSION);
                 leaving = Some(Box::pin(daemon.lame_duck()));
             }
-            // What has been read may be older than the file that this one is about.
+            // The configuration just read may be older than the file this signal refers to.
             Signal::Hangup if reloading.is_some() => must_reload_again = true,
             Signal::Hangup => {
                 if !is_leaving {
@@ -116,7 +116,7 @@ async fn until_told_again(signals: &mut Signals, log: &Logging) {
         match signal {
             Signal::Interrupt | Signal::Terminate => return,
             Signal::User1 => reopen(log),
-            // As nats-server: too late.
+            // Ignored as too late, as in nats-server.
             Signal::Hangup | Signal::User2 => {}
         }
     }

@@ -1,4 +1,4 @@
-//! `--signal COMMAND[=PID]`: tells a server that runs already what to do.
+//! `--signal COMMAND[=PID]`: sends a signal to a running server.
 
 use std::io;
 use std::path::Path;
@@ -7,49 +7,49 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// As much of a program's name as Linux keeps with the process.
+/// Linux truncates process names to this length.
 const NAME_BYTES: usize = 15;
 
-/// Why nobody was told, or not all. The texts are nats-server's, for the scripts that read them.
+/// A signal was not sent to all processes. The texts are those of nats-server, which scripts parse.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignalError {
-    /// None of `ldm`, `stop`, `quit`, `term`, `reopen`, `reload`.
+    /// Not one of `ldm`, `stop`, `quit`, `term`, `reopen`, `reload`.
     #[error("unknown signal {0:?}")]
     UnknownCommand(String),
-    /// There is more behind the process id.
+    /// Trailing text after the process id.
     #[error("invalid signal parameters: [{}]", .0.join(" "))]
     TooMany(Vec<String>),
-    /// Neither the number of a process nor a readable file with one.
+    /// Neither a process id nor a readable file with one.
     #[error("invalid pid: {0}")]
     InvalidPid(String),
     /// The list of processes cannot be read.
     #[error("unable to resolve pid, try providing one")]
     Unresolved,
-    /// Nobody runs under this name.
+    /// No process has this name.
     #[error("no {0} processes running")]
     None(String),
-    /// Somebody must choose.
+    /// Several processes have this name.
     #[error("multiple {program} processes running:{}", .pids.iter().map(|pid| format!("\n{pid}")).collect::<String>())]
     Several {
-        /// The name they run under.
+        /// The name.
         program: String,
-        /// Who they are.
+        /// The process ids.
         pids: Vec<i32>,
     },
-    /// The system refused to deliver it: one line for each process.
+    /// The system refused the signal: one line per process.
     #[error("{}", .0.join("\n"))]
     Refused(Vec<String>),
 }
 
-/// Does what `--signal command` asks for: `reload`, `reload=123`, `reload=/run/natsd.pid`; a number that
-/// ends with `*` means every server whose id begins so, `*` alone every server.
+/// Runs `--signal command`: `reload`, `reload=123`, `reload=/run/natsd.pid`; a number with a
+/// trailing `*` selects all servers whose process id begins with it, `*` alone all servers.
 ///
-/// Without a number it is the one process that runs under the name `program`, besides this one.
+/// Without a number it selects the only process named `program`, excluding this one.
 ///
 /// # Errors
 ///
-/// [`SignalError`]; processes that could be told were told.
+/// Returns [`SignalError`]; the signal was sent to all processes that accepted it.
 pub fn run(command: &str, program: &str) -> Result<(), SignalError> {
     let mut parts = command.split('=');
     let command = parts.next().unwrap_or_default();
@@ -62,7 +62,8 @@ pub fn run(command: &str, program: &str) -> Result<(), SignalError> {
         Target::Process(pid) => vec![pid],
         Target::Begins(digits) => {
             let mut pids = running(program)?;
-            // NATS 2.14: signal.go, nobody at all is an error, nobody with these digits is none.
+            // NATS 2.14: signal.go: no process at all is an error, no process with these digits is
+            // not.
             if pids.is_empty() {
                 return Err(SignalError::None(program.to_owned()));
             }
@@ -91,7 +92,7 @@ pub fn run(command: &str, program: &str) -> Result<(), SignalError> {
     if refused.is_empty() { Ok(()) } else { Err(SignalError::Refused(refused)) }
 }
 
-/// Who is meant.
+/// The selected processes.
 enum Target {
     Process(i32),
     Begins(String),
@@ -104,14 +105,14 @@ impl Target {
             return Ok(Self::TheOne);
         }
         let content = std::fs::read_to_string(text).ok();
-        // An editor, or `echo`, leaves a line end behind.
+        // Editors and `echo` append a line end.
         let text = content.as_deref().unwrap_or(text).trim();
         let invalid = || SignalError::InvalidPid(text.to_owned());
         if let Some(digits) = text.strip_suffix('*') {
             let right = digits.bytes().all(|byte| byte.is_ascii_digit());
             return if right { Ok(Self::Begins(digits.to_owned())) } else { Err(invalid()) };
         }
-        // Zero and less would be whole groups of processes, or all there are.
+        // Zero and negative numbers would select process groups, or all processes.
         text.parse().ok().filter(|pid| *pid > 0).map(Self::Process).ok_or_else(invalid)
     }
 }
@@ -128,8 +129,8 @@ fn signal(command: &str) -> Result<Signal, SignalError> {
     })
 }
 
-/// The processes called `program`, without this one. (nats-server asks `pgrep`, which small images lack,
-/// and which finds every name that contains the one looked for.)
+/// Returns the processes named `program`, excluding this one. (nats-server runs `pgrep`, which
+/// small images lack and which matches substrings.)
 fn running(program: &str) -> Result<Vec<i32>, SignalError> {
     running_in(Path::new("/proc"), program).map_err(|_| SignalError::Unresolved)
 }
@@ -141,7 +142,7 @@ fn running_in(proc: &Path, program: &str) -> io::Result<Vec<i32>> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
         .filter(|pid| *pid != this)
         .filter(|pid| {
-            // A process that has ended in the meantime is none.
+            // A process that has ended in the meantime is skipped.
             std::fs::read(proc.join(pid.to_string()).join("stat"))
                 .is_ok_and(|stat| lives_as(&stat, wanted))
         })
@@ -150,17 +151,17 @@ fn running_in(proc: &Path, program: &str) -> io::Result<Vec<i32>> {
     Ok(pids)
 }
 
-/// `8065 (nats-server) S …`: the name in brackets may hold brackets itself.
+/// Parses `8065 (nats-server) S …`: the name in parentheses may itself contain parentheses.
 fn lives_as(stat: &[u8], name: &[u8]) -> bool {
     let open = stat.iter().position(|byte| *byte == b'(');
     let close = stat.iter().rposition(|byte| *byte == b')');
     let (Some(open), Some(close)) = (open, close) else { return false };
-    // A zombie hears nothing.
+    // A zombie does not handle signals.
     let dead = matches!(stat.get(close + 2), Some(b'Z' | b'X'));
     stat.get(open + 1..close) == Some(name) && !dead
 }
 
-/// As Go words it: in lower case.
+/// Returns Go's wording, in lower case.
 fn words(errno: Errno) -> String {
     errno.desc().to_ascii_lowercase()
 }
@@ -170,13 +171,13 @@ mod tests {
     use super::*;
 
     fn refusal(command: &str) -> String {
-        // Nobody is called so.
+        // No process has this name.
         run(command, "natsd-nobody").unwrap_err().to_string()
     }
 
     #[test]
     fn what_is_wrong_is_said_in_the_references_words() {
-        // No process can have this number: Linux ends at 4,194,304.
+        // No process can have this id: Linux ends at 4,194,304.
         for (command, text) in [
             ("reload", "no natsd-nobody processes running"),
             ("foo", "no natsd-nobody processes running"),

@@ -1,7 +1,7 @@
-//! What the operating system tells the process to do. Only the program listens here, never a library.
+//! Signals of the operating system. Only the program installs handlers, never the library.
 //!
-//! Signals are heard on a thread of their own, by a runtime of its own: whatever the threads do that serve
-//! clients, the program learns of a signal, and ends when it was told to.
+//! A dedicated thread with its own runtime receives signals, so that the program reacts and ends
+//! even if all threads that serve clients are blocked.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,17 +15,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::logging::Logging;
 
-/// The time in which the program must end after a signal. Clients that hang take a second at most, so that
-/// only threads that hang come near this.
+/// Time in which the program must end after a signal. Closing clients takes a second at most, so
+/// that only blocked threads exceed it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The same once it was told again.
+/// The same after a second signal.
 const PATIENCE_WHEN_TOLD_AGAIN: Duration = Duration::from_secs(1);
 
-/// A log that somebody holds who hangs is not waited for any longer than this.
+/// Maximum time to wait for a log that a blocked thread holds.
 const LAST_LINE: Duration = Duration::from_secs(1);
 
-/// A signal we act on.
+/// A handled signal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Signal {
     Interrupt,
@@ -36,7 +36,7 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
-    /// The name nats-server logs.
+    /// The name in nats-server's log.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Interrupt => "interrupt",
@@ -52,23 +52,23 @@ impl Signal {
     }
 }
 
-/// All of them. From the moment this exists none of them ends the process by itself any more.
+/// All handled signals. While this exists, none of them ends the process by default action.
 pub(crate) struct Signals {
     coming: mpsc::UnboundedReceiver<Signal>,
     progress: Arc<Progress>,
 }
 
-/// The progress of the program with the signals that may end it.
+/// How far the program has come in handling signals that may end it.
 #[derive(Debug, Default)]
 struct Progress {
-    /// The number of signals that have come, and of those that the program has looked at.
+    /// The number of signals received, and of those handled.
     come: AtomicU64,
     taken: AtomicU64,
     is_ending: AtomicBool,
 }
 
 impl Progress {
-    /// True if the program must end, as far as can be known.
+    /// Returns true if the program must end, as far as known.
     fn must_end(&self) -> bool {
         self.is_ending.load(Ordering::Acquire)
             || self.taken.load(Ordering::Acquire) < self.come.load(Ordering::Acquire)
@@ -76,8 +76,8 @@ impl Progress {
 }
 
 impl Signals {
-    /// Listens, and from then on sees to it that the process ends when it is told to: `log` is told if that
-    /// takes force.
+    /// Installs the handlers. The process ends in time after a signal that requests it; `log`
+    /// reports if that takes force.
     pub(crate) fn listen(log: &Logging) -> io::Result<Self> {
         let (send, coming) = mpsc::unbounded_channel();
         let progress = Arc::<Progress>::default();
@@ -98,12 +98,12 @@ impl Signals {
                 Err(error) => drop(tell.send(Err(error))),
             }
         })?;
-        // A thread that is gone without a word has panicked.
+        // The thread ended without a result, so it has panicked.
         told.recv().unwrap_or(Err(io::ErrorKind::Other.into()))?;
         Ok(Self { coming, progress })
     }
 
-    /// The next signal. Cancel safe: a signal not returned is not lost.
+    /// Waits for the next signal. Cancel safe: no signal is lost.
     pub(crate) async fn next(&mut self) -> Signal {
         let Some(signal) = self.coming.recv().await else { return std::future::pending().await };
         if signal.may_end() {
@@ -112,7 +112,7 @@ impl Signals {
         signal
     }
 
-    /// The program is about to end.
+    /// Records that the program is about to end.
     pub(crate) fn note_ending(&self) {
         self.progress.is_ending.store(true, Ordering::Release);
     }
@@ -156,7 +156,7 @@ impl Source for System {
     }
 }
 
-/// Passes signals on until the program should have ended by one of them, and has not.
+/// Passes signals on until the program is overdue to end.
 async fn until_overdue(
     mut system: impl Source,
     send: &mpsc::UnboundedSender<Signal>,
@@ -172,7 +172,7 @@ async fn until_overdue(
                 if progress.must_end() {
                     return;
                 }
-                // It was passed over: in lame duck mode the first is.
+                // The signal was ignored, as the first one is in lame duck mode.
                 deadline = None;
                 continue;
             }
@@ -183,14 +183,14 @@ async fn until_overdue(
             deadline = Some(deadline.map_or(next, |before| before.min(next)));
             progress.come.fetch_add(1, Ordering::AcqRel);
         }
-        // Without a receiver the program has ended but for this thread.
+        // Without a receiver only this thread is left.
         let _ = send.send(signal);
     }
 }
 
 fn end_by_force(log: Logging) -> ! {
     let (tell, told) = channel::channel();
-    // A thread that hangs may hold a lock that the log needs.
+    // A blocked thread may hold a lock that the log needs.
     let saying = std::thread::Builder::new().spawn(move || {
         tracing::error!("Does not end by itself: ended by force");
         log.flush();
@@ -214,8 +214,8 @@ mod tests {
         }
     }
 
-    /// After what time force is used, if each signal comes half a second after the one before, and the
-    /// program does this with each.
+    /// Returns the time until force is used, for signals half a second apart, each handled by
+    /// `heed`.
     async fn overdue_after(signals: &[Signal], heed: impl Fn(&mut Signals)) -> Option<Duration> {
         let (tell, system) = mpsc::unbounded_channel();
         let (send, coming) = mpsc::unbounded_channel();
@@ -262,12 +262,12 @@ mod tests {
             (&[Terminate, Hangup, User2, Terminate], millis(2500)),
             (&[Hangup, User2], None),
         ] {
-            // One that hangs before it looks, and one that hangs while it ends.
+            // Once with a block before the signal is handled, once while ending.
             assert_eq!(overdue_after(signals, |_| ()).await, expected, "{signals:?}");
             if expected.is_some() {
                 assert_eq!(overdue_after(signals, ends).await, expected, "{signals:?}");
             }
-            // A lame duck passes the first over.
+            // Lame duck mode ignores the first one.
             if signals.len() == 1 {
                 assert_eq!(overdue_after(signals, takes).await, None, "{signals:?}");
             }

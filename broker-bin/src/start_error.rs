@@ -1,4 +1,4 @@
-//! Why a daemon could not start.
+//! Errors of starting a daemon.
 
 use std::error::Error;
 use std::io;
@@ -8,63 +8,63 @@ use broker_net::BindError;
 
 use crate::options::OptionsError;
 
-/// Why natsd did not start. The text is what the log says.
+/// natsd did not start. The text is the log's.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Settings that contradict each other.
+    /// Options contradict each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// The pid file cannot be written.
     #[error("Could not write pidfile: {}: {source}", path.display())]
     PidFile {
-        /// Where it should be.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
-    /// The port cannot be had.
-    // Test helpers of clients look for this text.
+    /// The client port cannot be bound.
+    // Test helpers of clients search for this text.
     #[error("Error listening on port: {address}, \"{}\"", cause(source))]
     Listen {
-        /// Host and port as asked for.
+        /// Host and port as configured.
         address: String,
-        /// Why not.
+        /// The cause.
         source: BindError,
     },
-    /// The port for WebSocket cannot be had.
+    /// The WebSocket port cannot be bound.
     // NATS 2.14: websocket.go startWebsocketServer.
     #[error("Unable to listen for websocket connections: {address}, \"{}\"", cause(source))]
     Websocket {
-        /// Host and port as asked for.
+        /// Host and port as configured.
         address: String,
-        /// Why not.
+        /// The cause.
         source: BindError,
     },
-    /// The socket in the file system cannot be had.
+    /// The Unix socket cannot be bound.
     #[error("Unable to listen for local client connections: {}, \"{}\"", path.display(), cause(source))]
     Unix {
-        /// Where it should be.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: BindError,
     },
-    /// The port of the monitoring endpoints cannot be had.
+    /// The monitoring port cannot be bound.
     #[error("Can't start monitoring: can't listen to the monitor port {address}: {source}")]
     Monitor {
-        /// Host and port as asked for.
+        /// Host and port as configured.
         address: String,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// `host:port`, with an IPv6 address in brackets.
+/// Formats `host:port`, with an IPv6 address in brackets.
 pub(crate) fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// What the system said; the error above it repeats host and port.
+/// Returns the system's error; the enclosing error already contains host and port.
 fn cause(error: &BindError) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -1,5 +1,5 @@
-//! Tells the service manager how the program fares, in systemd's protocol (`sd_notify(3)`): datagrams to
-//! the socket that the environment names. Without one nothing is sent.
+//! Notifies the service manager of the program's state, in systemd's protocol (`sd_notify(3)`):
+//! datagrams to the socket named in the environment. Does nothing without one.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// The socket of the service manager, if there is one.
+/// The socket of the service manager, if any.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier(Option<UnixDatagram>);
 
 impl Notifier {
-    /// The socket that the environment names.
+    /// Opens the socket named in the environment.
     pub(crate) fn from_env() -> Self {
         let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return Self(None) };
         match connect(address) {
@@ -26,34 +26,34 @@ impl Notifier {
         }
     }
 
-    /// Start-up, or a reload, is over.
+    /// Reports that the start or a reload is complete.
     pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// A reload begins; [`ready`](Self::ready) must follow, whatever comes of it.
+    /// Reports that a reload begins; [`ready`](Self::ready) must follow, regardless of the outcome.
     pub(crate) fn reloading(&self) {
-        // The manager tells this reload from an earlier one by the time.
+        // The time distinguishes this reload from earlier ones.
         let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return };
         let micros = Duration::from(now).as_micros();
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// The program is about to end.
+    /// Reports that the program is about to end.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
-    /// The program is about to end, and needs another while for it than it was given.
+    /// Requests more time to end.
     pub(crate) fn still_stopping(&self, time: Duration) {
         self.send(&format!("EXTEND_TIMEOUT_USEC={}", time.as_micros()));
     }
 
-    /// Says that the program is alive at each half of the interval the manager asks for, for ever, but not
-    /// while it is not well.
+    /// Reports twice per watchdog interval that the program is alive, while `is_well` returns true.
+    /// Never returns.
     ///
-    /// It must run on the runtime that serves the clients: it falls silent when all of that hangs, and by
-    /// `is_well` when one thread of it does.
+    /// It must run on the runtime that serves clients: it falls silent when the whole runtime is
+    /// blocked, and through `is_well` when a single thread is.
     pub(crate) async fn watchdog(self: Arc<Self>, interval: Duration, is_well: impl Fn() -> bool) {
         let mut tick = tokio::time::interval(interval / 2);
         loop {
@@ -64,7 +64,7 @@ impl Notifier {
         }
     }
 
-    /// Without waiting: a manager that does not read its socket must not stop the server.
+    /// Never blocks: a manager that does not read its socket must not stop the server.
     fn send(&self, state: &str) {
         if let Some(socket) = &self.0
             && let Err(error) = socket.send(state.as_bytes())
@@ -74,14 +74,14 @@ impl Notifier {
     }
 }
 
-/// How often the service manager wants to hear of us, if at all.
+/// Returns the interval of the watchdog, if enabled.
 pub(crate) fn watchdog_interval() -> Option<Duration> {
     let var = |name| std::env::var(name).ok();
     interval(var("WATCHDOG_USEC").as_deref(), var("WATCHDOG_PID").as_deref(), std::process::id())
 }
 
 fn interval(micros: Option<&str>, pid: Option<&str>, this: u32) -> Option<Duration> {
-    // Meant for another process, such as the shell that started us.
+    // Meant for another process, such as the shell that started this one.
     if pid.is_some_and(|pid| pid.parse() != Ok(this)) {
         return None;
     }
@@ -140,7 +140,7 @@ mod tests {
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         let notifier = Notifier(Some(connect(path.into()).unwrap()));
-        // More than any socket holds.
+        // More than any socket buffers.
         for _ in 0..100_000 {
             notifier.ready();
         }
@@ -182,7 +182,7 @@ mod tests {
         let _ = tokio::time::timeout(Duration::from_secs(31), watchdog).await;
         // At 0, 5, 10 … 30 seconds.
         assert_eq!(signs(), 7);
-        // Not while a thread hangs, and again once it does no longer.
+        // Silent while a thread is blocked, and resumed afterwards.
         let began_again = began.elapsed();
         let is_well = || (began.elapsed() - began_again).as_secs() >= 20;
         let watchdog = notifier.watchdog(Duration::from_secs(10), is_well);

@@ -1,17 +1,17 @@
-//! Notices a thread that serves nobody because one connection holds it.
+//! Detects a thread that serves no clients because one connection blocks it.
 
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use broker_net::{Stall, StallWatch};
 
-/// The time for which a connection may hold its thread: a thousand times as long as any does.
+/// The time for which a connection may occupy its thread: a thousand times as long as any does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time between two looks.
+/// The interval of the checks.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Watches for as long as the process lives, on a thread that no connection can hold.
+/// Watches for the life of the process, on a thread that no connection can block.
 pub(crate) fn start(mut watch: StallWatch) -> io::Result<()> {
     let watching = move || {
         loop {

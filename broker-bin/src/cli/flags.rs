@@ -1,11 +1,11 @@
-//! Which flag sets what. Most flags belong to an option, and are declared with it in
+//! The flags of the command line. Most belong to an option and are declared with it in
 //! [`crate::options`]; those that do something else are declared here.
 
 use crate::config::kind::Kind;
 use crate::config::table::{Block, Group, Key, Section as _};
 use crate::options::Options;
 
-/// What a flag does, and so what kind of value it takes.
+/// The effect of a flag, which determines the kind of value it takes.
 #[derive(Clone, Copy)]
 pub(super) enum Effect {
     /// Sets an option.
@@ -16,17 +16,17 @@ pub(super) enum Effect {
     File,
     /// Checks the configuration and ends.
     Check,
-    /// Tells a running server what to do.
+    /// Sends a signal to a running server.
     Signal,
     /// The address of this server in its cluster.
     Cluster,
-    /// Opens the block of TLS, or shuts it.
+    /// Opens or closes the TLS block.
     Tls,
-    /// Prints something and ends.
+    /// Prints something and exits.
     Show(Show),
 }
 
-/// What is printed in place of running. The greater wins, as in nats-server.
+/// Output printed instead of running a server. The greater variant wins, as in nats-server.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Show {
     Tls,
@@ -37,11 +37,11 @@ pub(super) enum Show {
 /// One flag under all its names.
 #[derive(Clone)]
 pub(super) struct Flag {
-    /// Where the help shows it; the common ones are in no group.
+    /// The group in the help; `None` for the common flags.
     pub(super) group: Option<Group>,
-    /// Without dashes; one dash and two mean the same for each of them.
+    /// The names without dashes; each may be written with one dash or two.
     pub(super) names: &'static [&'static str],
-    /// What the help calls its value; empty for a switch.
+    /// The placeholder for its value in the help; empty for a switch.
     pub(super) value: &'static str,
     pub(super) help: String,
     /// The path of the option that it sets.
@@ -50,7 +50,7 @@ pub(super) struct Flag {
 }
 
 impl Flag {
-    /// Does it stand alone, never taking the next argument?
+    /// Returns true if the flag never takes the next argument as its value.
     pub(super) fn is_switch(&self) -> bool {
         match self.effect {
             Effect::Option(key) => matches!(key.kind, Kind::Bool),
@@ -59,7 +59,7 @@ impl Flag {
         }
     }
 
-    /// The part that it needs and that does not exist yet.
+    /// The unimplemented part that the flag requires.
     pub(super) fn part(&self) -> Option<&'static str> {
         use crate::config::table::Status;
 
@@ -78,7 +78,7 @@ impl Flag {
     }
 }
 
-/// All flags: those of options in the order of their declarations, then the others.
+/// Returns all flags: those of options in the order of their declarations, then the others.
 pub(super) fn all() -> Vec<Flag> {
     let mut flags = Vec::new();
     of_options(Options::block(), "", &mut flags);
@@ -106,7 +106,8 @@ fn of_options(block: &'static Block, path: &str, flags: &mut Vec<Flag>) {
                 effect: Effect::Option(key),
             });
         }
-        // A block that stands in several places has flags for the first of them: `tls`, not `cluster.tls`.
+        // If a block occurs in several places, the flags set the first of them: `tls`, not
+        // `cluster.tls`.
         if let Kind::Block(inner) = key.kind
             && !path.contains('.')
             && key.name != "resolver_tls"

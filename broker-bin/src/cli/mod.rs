@@ -1,9 +1,9 @@
 //! The command line, in the syntax of Go's `flag` package: one dash or two, `-p 4222` or `-p=4222`,
 //! several letters after one dash (`-DV`), a negative number as the next argument (`-p -1`).
 //!
-//! Flags are declared with the options that they set; parsing and help both come from there. They are
-//! parsed here and not by a CLI crate because none of those knows this syntax: every argument would have
-//! to be rewritten first, from the same table.
+//! Flags are declared with the options that they set; parsing and help both use these declarations.
+//! No CLI crate supports this syntax: each argument would first have to be rewritten, from the same
+//! declarations.
 
 mod flags;
 
@@ -23,7 +23,7 @@ use crate::options::Request;
 use broker_net::TlsOptions;
 use flags::{Effect, Flag, Show};
 
-/// What the command line asks for.
+/// The action that a command line requests.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Invocation {
@@ -31,7 +31,7 @@ pub enum Invocation {
     Serve(Request),
     /// Check the configuration.
     Check(Request),
-    /// Tell a running server what to do: `reload`, `stop=1234`.
+    /// Send a signal to a running server: `reload`, `stop=1234`.
     Signal(String),
     /// Print [`help`].
     Help,
@@ -41,14 +41,14 @@ pub enum Invocation {
     Version,
 }
 
-/// Why a command line was refused.
+/// The reason why a command line was refused.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
-    /// No such flag.
+    /// Unknown flag.
     #[error("flag provided but not defined: -{0}")]
     UnknownFlag(String),
-    /// The command line ended where a value was due.
+    /// The last flag has no value.
     #[error("flag needs an argument: -{0}")]
     MissingValue(String),
     /// The value is of the wrong kind.
@@ -58,28 +58,28 @@ pub enum UsageError {
         flag: String,
         /// The value as it was written, unless it may be a password.
         value: String,
-        /// What would have been right.
+        /// The expected form of a value.
         why: String,
     },
     /// Something like `-=x`, or a bare `-`.
     #[error("bad flag syntax: {0}")]
     BadSyntax(String),
-    /// A word that is no flag.
+    /// An argument that is not a flag.
     #[error("unrecognized command: {0:?}")]
     UnknownCommand(String),
     /// An argument that is not Unicode.
     #[error("argument is not valid UTF-8: {0:?}")]
     NotUnicode(OsString),
-    /// Nothing to check.
+    /// The configuration check was requested without a configuration.
     #[error("flag -t needs a configuration file: -c <file>")]
     NothingToCheck,
 }
 
-/// Reads the arguments behind the program's name. The later of two equal flags wins.
+/// Parses the arguments after the program's name. If a flag is repeated, the last one wins.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, from left to right.
+/// Returns the first error, from left to right.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: BTreeMap<String, String>,
@@ -91,7 +91,7 @@ pub fn parse(
     while let Some(arg) = args.next() {
         let arg = arg.into_string().map_err(UsageError::NotUnicode)?;
         let Some((name, inline)) = split_flag(&arg)? else {
-            // Only one word is looked at, and none behind `--` is a flag.
+            // Only the first non-flag argument is examined; after `--`, no argument is a flag.
             let word = if arg == "--" { args.next() } else { Some(arg.into()) };
             if let Some(word) = word {
                 let word = word.into_string().map_err(UsageError::NotUnicode)?;
@@ -130,7 +130,7 @@ pub fn parse(
     })
 }
 
-/// What was said so far.
+/// The arguments parsed so far.
 #[derive(Default)]
 struct Given {
     layer: Layer,
@@ -151,7 +151,7 @@ impl Given {
             Effect::Option(key) => self.set(key, &flag.path, name, Value::Bool(on), "")?,
             Effect::Check => self.check = on,
             Effect::Show(what) if on => self.show = self.show.max(Some(what)),
-            // NATS 2.14: `-tls=false` is stronger than a file.
+            // NATS 2.14: `-tls=false` overrides the file.
             Effect::Tls => {
                 let origin = Origin::Flag(name.to_owned());
                 self.layer.set("tls_off", (!on).into(), origin.clone());
@@ -166,11 +166,11 @@ impl Given {
 
     fn value(&mut self, flag: &Flag, name: &str, text: String) -> Result<(), UsageError> {
         match flag.effect {
-            // In Go an empty string is the same as none given.
+            // In Go, an empty string equals an unset flag.
             Effect::File => self.file = Some(text).filter(|t| !t.is_empty()).map(PathBuf::from),
             Effect::Signal => self.signal = Some(text).filter(|text| !text.is_empty()),
             Effect::Cluster => self.cluster(name, &text)?,
-            // NATS 2.14: main.go ConfigureOptions: `--routes ''` is as if it had not been written.
+            // NATS 2.14: main.go ConfigureOptions: `--routes ''` has no effect.
             Effect::Option(Key { kind: Kind::List(_), .. }) if text.is_empty() => {
                 self.layer.unset(&flag.path);
             }
@@ -205,7 +205,7 @@ impl Given {
         }
     }
 
-    /// `nats://user:password@host:port`; nothing at all is no cluster.
+    /// Parses `nats://user:password@host:port`; an empty URL means no cluster.
     // NATS 2.14: opts.go overrideCluster.
     fn cluster(&mut self, name: &str, url: &str) -> Result<(), UsageError> {
         let cluster = crate::options::Cluster::block();
@@ -233,13 +233,14 @@ impl Given {
     }
 }
 
-/// Says what is wrong with a value, and the value if it cannot be a password.
+/// Describes an invalid value; quotes the value only if it cannot be a password.
 fn bad(key: &Key, flag: &str, value: &str, why: &str) -> UsageError {
     let value = if key.kind.is_secret() { "[redacted]" } else { value };
     UsageError::BadValue { flag: flag.to_owned(), value: value.to_owned(), why: why.to_owned() }
 }
 
-/// `--name=value` → name and value; `None` for what does not begin with a dash, and for `--`.
+/// Splits `--name=value` into name and value; returns `None` for an argument without a leading dash
+/// and for `--`.
 fn split_flag(arg: &str) -> Result<Option<(&str, Option<&str>)>, UsageError> {
     let Some(body) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
         return Ok(None);
@@ -256,7 +257,8 @@ fn split_flag(arg: &str) -> Result<Option<(&str, Option<&str>)>, UsageError> {
     }))
 }
 
-/// A switch never takes the next argument: `-T false` is `-T` and a stray word, as in Go.
+/// Parses a switch, which never takes the next argument: `-T false` is `-T` followed by a
+/// positional argument, as in Go.
 fn switch(name: &str, inline: Option<&str>) -> Result<bool, UsageError> {
     match inline {
         None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
@@ -277,7 +279,7 @@ fn command(word: &str) -> Result<Show, UsageError> {
     }
 }
 
-/// What `--help` prints.
+/// Returns the text of `--help`.
 pub fn help(program: &str) -> String {
     let mut text = format!("\nUsage: {program} [options]\n");
     let (later, now): (Vec<Flag>, Vec<Flag>) =
@@ -295,7 +297,7 @@ pub fn help(program: &str) -> String {
             } else {
                 format!("{} {}", spellings(flag), flag.value)
             };
-            // A flag with a long name only is indented to where the long names of the others begin.
+            // Flags with a long name only are aligned with the long names of the others.
             let indent = if left.starts_with("--") { 8 } else { 4 };
             let _ =
                 writeln!(text, "{:indent$}{left:<width$} {}", "", flag.help, width = 36 - indent);
@@ -312,7 +314,7 @@ pub fn help(program: &str) -> String {
     text
 }
 
-/// What `--help_tls` prints.
+/// Returns the text of `--help_tls`.
 pub fn help_tls() -> String {
     let options = TlsOptions::default_algorithms();
     let list =

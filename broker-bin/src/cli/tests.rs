@@ -60,7 +60,7 @@ fn every_spelling_of_a_flag_means_the_same() {
         }),
         (&["--auth t", "-auth=t"], |o| o.authorization.token = Some("t".into())),
         (&["-p 1 -p 2", "-p 2 --"], |o| o.port = 2),
-        // What leaves a part off that does not exist yet.
+        // Values that disable an unimplemented part.
         (&["-m 0", "-ms 0", "--profile 0", "--cluster=", "--no_advertise=false"], |_| {}),
     ];
     for (lines, set) in table {

@@ -1,7 +1,7 @@
-//! What a source says against the table of what can be said: unknown names and wrong values are told,
-//! with their places; the rest comes out under its canonical names and in plain types.
+//! Validates the contents of one source against the table of options: reports unknown names and
+//! invalid values with their places, and returns the rest under canonical names as plain values.
 //!
-//! All of it is looked at, so that one run tells all that is wrong.
+//! Validation continues after an error, so that one run reports all of them.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -17,53 +17,53 @@ use super::nearest::nearest;
 use super::problem::{Findings, Origin};
 use super::table::{Block, Key, Meaning};
 
-/// A reader for lists of one kind of block: the check gives it each block as soon as its values are right,
-/// and the checked values have a number in place of the list.
+/// A reader for lists of one kind of block. The check passes it each validated block, and stores a
+/// number in place of the list.
 pub(crate) trait ListReader: Debug {
-    /// True if lists of `block` go to this reader.
+    /// Returns true if this reader takes lists of `block`.
     fn reads(&self, block: &'static Block) -> bool;
 
-    /// Begins a list. A list that was begun and not ended is dropped.
+    /// Begins a list. A list that was begun but not ended is dropped.
     fn begin(&mut self, capacity: usize);
 
-    /// Adds a block with right values to the list.
+    /// Appends a validated block to the list.
     fn read(&mut self, values: Dict, path: &str) -> Result<(), Unusable>;
 
-    /// Keeps the list. Returns the value that stands for it.
+    /// Completes the list and returns the value that represents it.
     fn end(&mut self) -> Plain;
 }
 
-/// Checked values that do not fit the options: the table is wrong. The text omits the message of the
-/// deserializer, because that quotes values.
+/// Validated values do not fit the options, which means that the table is wrong. The deserializer's
+/// message is omitted because it quotes values.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration does not fit natsd's own table of options: this is a bug of natsd")]
 pub(crate) struct Unusable;
 
-/// Walks what one source says.
+/// Validates the contents of one source.
 #[derive(Debug, Default)]
 pub(crate) struct Check<'a> {
     pub(crate) findings: Findings,
     pub(crate) origins: BTreeMap<String, Origin>,
-    /// The reader of some lists. With a reader, the check keeps no origins: they take more memory than all
-    /// values, and are needed only for a file with errors.
+    /// Reads some of the lists. With a reader, no origins are recorded: they take more memory than
+    /// all values, and are needed only to report errors in a file.
     list_reader: Option<&'a mut dyn ListReader>,
-    /// For sources that have no spans, the environment and the command line: where the value is from,
-    /// and the option that it is for.
+    /// For sources without spans (environment, command line): the origin of the value and the path
+    /// of its option.
     fixed: Option<(Origin, String)>,
 }
 
 impl<'a> Check<'a> {
-    /// A file, or what else has spans.
+    /// Creates a check for a file or another source with spans.
     pub(crate) fn file() -> Self {
         Self::default()
     }
 
-    /// A file of which `reader` reads some lists.
+    /// Creates a check for a file of which `reader` takes some lists.
     pub(crate) fn file_with_lists(reader: &'a mut dyn ListReader) -> Self {
         Self { list_reader: Some(reader), ..Self::default() }
     }
 
-    /// A single value from elsewhere.
+    /// Creates a check for a single value of another source.
     pub(crate) fn value_from(origin: Origin, path: &str) -> Self {
         Self { fixed: Some((origin, path.to_owned())), ..Self::default() }
     }
@@ -86,7 +86,7 @@ impl<'a> Check<'a> {
         self.expected(node, path, expected, node.value.kind());
     }
 
-    /// As `refuse`, where the type may be right and the value wrong.
+    /// Like `refuse`, if the type may be valid and only the value is wrong.
     fn refuse_value(&mut self, kind: Kind, node: &Node, path: &str) {
         let found = match (kind, &node.value) {
             (
@@ -119,7 +119,7 @@ impl<'a> Check<'a> {
         self.findings.error(self.at(&node.span), what);
     }
 
-    /// What stands in a block; `path` is empty for the whole file.
+    /// Validates the contents of a block; `path` is empty for the whole file.
     pub(crate) fn block(&mut self, block: &Block, map: &Map, path: &str) -> Dict {
         let mut dict = Dict::new();
         let mut set: BTreeMap<&'static str, &str> = BTreeMap::new();
@@ -161,7 +161,7 @@ impl<'a> Check<'a> {
         self.findings.error(self.at(&entry.span), what);
     }
 
-    /// Adds the value of an option, and what it implies, to `dict`.
+    /// Adds the value of an option, and the switches that it implies, to `dict`.
     pub(crate) fn value(&mut self, key: &'static Key, node: &Node, path: &str, dict: &mut Dict) {
         if let Kind::Listen { host, port } = key.kind {
             self.listen(node, path, host, port, dict);
@@ -174,7 +174,7 @@ impl<'a> Check<'a> {
     }
 
     fn listen(&mut self, node: &Node, path: &str, host_key: &str, port_key: &str, dict: &mut Dict) {
-        // NATS 2.14: opts.go parseListen. A lone port leaves the host to its default.
+        // NATS 2.14: opts.go parseListen. A port alone leaves the host at its default.
         let split = match &node.value {
             Value::Integer(port) => Some(("", *port)),
             Value::String(text) => host_and_port(text),
@@ -253,7 +253,7 @@ impl<'a> Check<'a> {
             (Kind::Blocks(block), Value::Array(items)) => {
                 return self.items(Kind::Block(block), items, path);
             }
-            // NATS 2.14: opts.go parseAccounts: names alone stand for empty accounts.
+            // NATS 2.14: opts.go parseAccounts: a list of names declares empty accounts.
             (Kind::Named { name, block }, Value::Array(items)) => {
                 return self.names(name, block, items, path);
             }
@@ -279,7 +279,7 @@ impl<'a> Check<'a> {
                 _ => None,
             },
             (Value::Integer(number), Bare::Deprecated) => {
-                // NATS 2.14: opts.go parseDuration, the same words.
+                // NATS 2.14: opts.go parseDuration, with the same wording.
                 let name = path.rsplit('.').next().unwrap_or(path);
                 let what = format!(
                     "invalid use of field {name:?}: {name} should be converted to a duration"
@@ -295,7 +295,7 @@ impl<'a> Check<'a> {
             (Value::Float(number), Bare::Seconds) => seconds(*number),
             _ => None,
         };
-        // Go's durations end at 292 years; past it nothing can be added to a clock either.
+        // Go's durations end at 292 years; a longer one would also overflow clock arithmetic.
         duration.filter(|duration| i64::try_from(duration.as_nanos()).is_ok())
     }
 
@@ -310,8 +310,8 @@ impl<'a> Check<'a> {
         (self.findings.errors.len() == before).then(|| list.into())
     }
 
-    /// Gives the blocks to the reader one after the other. A hundred thousand users take ten times the memory
-    /// as values.
+    /// Passes the blocks to the reader one by one. As values, 100,000 users take ten times the
+    /// memory.
     fn read_list(
         &mut self,
         block: fn() -> &'static Block,
@@ -355,11 +355,12 @@ impl<'a> Check<'a> {
         Some(dict.into())
     }
 
-    /// Values by names that are not ours.
+    /// Validates values under names that the user chooses.
     fn entries(&mut self, kind: Kind, name: Format, map: &Map, path: &str) -> Option<Plain> {
         let mut dict = Dict::new();
         for entry in &map.entries {
-            // NATS 2.14: opts.go parseAccounts. Elsewhere what a variable names stays a value too.
+            // NATS 2.14: opts.go parseAccounts. In other blocks, the value of a variable is kept as
+            // a value too.
             if entry.is_variable && matches!(kind, Kind::Block(_)) {
                 continue;
             }
@@ -370,7 +371,7 @@ impl<'a> Check<'a> {
             }
             let path = join(path, &entry.key);
             self.note_origin(&path, &entry.span);
-            // One block in place of an array of them.
+            // A single block in place of an array of blocks.
             let single = match (kind, &entry.node.value) {
                 (Kind::Blocks(block), Value::Map(_) | Value::String(_)) => Some(Kind::Block(block)),
                 _ => None,
@@ -413,7 +414,7 @@ pub(crate) fn join(block: &str, name: &str) -> String {
     if block.is_empty() { name.to_owned() } else { format!("{block}.{name}") }
 }
 
-/// `host:1`, `[::1]:1`, `:1`.
+/// Splits `host:1`, `[::1]:1` or `:1`.
 fn host_and_port(text: &str) -> Option<(&str, i64)> {
     let (host, port) = text.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {
@@ -424,7 +425,7 @@ fn host_and_port(text: &str) -> Option<(&str, i64)> {
     Some((host, port.parse().ok()?))
 }
 
-/// NATS 2.14: opts.go getStorageSize: only upper case, and powers of 1024.
+/// NATS 2.14: opts.go getStorageSize: upper case only, powers of 1024.
 fn storage(text: &str) -> Option<i64> {
     if text.is_empty() {
         return Some(0);

@@ -1,13 +1,13 @@
-//! How options are declared: the macro that makes a struct and a table of one declaration, and the ways
-//! that values are written.
+//! Declares options: the macro that makes a struct and a table from one declaration, and
+//! constructors for the kinds of values.
 
 use std::time::Duration;
 
 use super::kind::{Bare, Format, Kind};
 use super::table::{Block, Key};
 
-/// Declares a [`Section`](crate::config::table::Section): a struct with its defaults, which can be read
-/// from what a source said, and the table of its options.
+/// Declares a [`Section`](crate::config::table::Section): a struct with defaults that deserializes
+/// from checked values, and the table of its options.
 ///
 /// ```text
 /// section! {
@@ -79,7 +79,7 @@ pub(crate) const fn integer(min: i64, max: i64) -> Key {
     Key::new(Kind::Integer { min, max })
 }
 
-/// Of bytes, not negative.
+/// A non-negative number of bytes.
 pub(crate) const fn size(max: i64) -> Key {
     Key::new(Kind::Size { min: 0, max })
 }
@@ -88,7 +88,7 @@ pub(crate) const fn port() -> Key {
     Key::new(Kind::Port)
 }
 
-/// A text such as `"2m"`; a bare number of seconds is still read, with a warning.
+/// A text such as `"2m"`; a number of seconds is accepted with a warning.
 pub(crate) const fn duration() -> Key {
     Key::new(Kind::Duration { bare: Bare::Deprecated, min: Duration::ZERO })
 }
@@ -98,7 +98,7 @@ pub(crate) const fn seconds() -> Key {
     Key::new(Kind::Duration { bare: Bare::Seconds, min: Duration::ZERO })
 }
 
-/// A text such as `"2m"` and nothing else.
+/// A text such as `"2m"` only.
 pub(crate) const fn strict_duration() -> Key {
     Key::new(Kind::Duration { bare: Bare::Refused, min: Duration::ZERO })
 }

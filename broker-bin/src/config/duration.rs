@@ -1,13 +1,13 @@
-//! Durations as Go writes them.
+//! Durations in Go's notation.
 
 use std::time::Duration;
 
-/// How the text of a duration is wrong, or rather that it is.
+/// The text is not a duration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct NoDuration;
 
-/// `1h30m`, `1.5s`, `-2m`, `0`: whether it is negative, and how long it is.
-// As time.ParseDuration does: decimal numbers, each with a unit; only zero needs none.
+/// Parses `1h30m`, `1.5s`, `-2m` or `0` and returns its sign (true if negative) and its length.
+// Follows time.ParseDuration: decimal numbers, each with a unit; only zero needs none.
 pub(crate) fn parse(text: &str) -> Result<(bool, Duration), NoDuration> {
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -54,13 +54,13 @@ fn decimal(number: &str, unit: u128) -> Result<u128, NoDuration> {
     let digits = |text: &str| {
         if text.is_empty() { Ok(0) } else { text.parse::<u128>().map_err(|_| NoDuration) }
     };
-    // Finer than a nanosecond is cut off.
+    // Digits below a nanosecond are cut off.
     let fraction = &fraction[..fraction.len().min(18)];
     let scale = 10_u128.pow(u32::try_from(fraction.len()).map_err(|_| NoDuration)?);
     Ok(digits(whole)? * unit + digits(fraction)? * unit / scale)
 }
 
-/// As Go prints it: `2m0s`, `1.5s`, `50ms`, `0s`.
+/// Formats a duration as Go does: `2m0s`, `1.5s`, `50ms`, `0s`.
 pub(crate) fn show(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let with = |unit: u128, name| {

@@ -1,5 +1,5 @@
-//! Options from the environment: `NATSD_` and the name of the option in capitals, blocks and their
-//! options joined by `__`: `NATSD_MAX_PAYLOAD`, `NATSD_AUTHORIZATION__TIMEOUT`.
+//! Options from the environment: `NATSD_` and the option's name in capitals, with `__` between a
+//! block and its option: `NATSD_MAX_PAYLOAD`, `NATSD_AUTHORIZATION__TIMEOUT`.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use super::table::{Block, Key};
 
 const PREFIX: &str = "NATSD_";
 
-/// The name of the variable for an option of this path.
+/// Returns the name of the variable for the option at `path`.
 pub(crate) fn variable(path: &str) -> String {
     format!("{PREFIX}{}", path.to_ascii_uppercase().replace('.', "__"))
 }
 
-/// All that the variables set.
+/// Reads all options that environment variables set.
 pub(crate) fn read(
     top: &'static Block,
     variables: &BTreeMap<String, String>,
@@ -28,7 +28,7 @@ pub(crate) fn read(
     let mut layer = Layer::new("the environment");
     for (name, text) in variables {
         let Some(words) = name.strip_prefix(PREFIX) else { continue };
-        // As good as not set: `NATSD_DEBUG=${DEBUG:-}` of a compose file.
+        // Equal to unset: `NATSD_DEBUG=${DEBUG:-}` in a compose file.
         if text.is_empty() || is_from_kubernetes(words, text) {
             continue;
         }
@@ -46,8 +46,8 @@ pub(crate) fn read(
     layer
 }
 
-/// Kubernetes tells every pod of a Service named `natsd` by variables of these names; without this
-/// `NATSD_PORT=tcp://10.0.0.1:4222` would keep every such pod from starting.
+/// Kubernetes sets variables of these names in every pod beside a Service named `natsd`; without
+/// this exception, `NATSD_PORT=tcp://10.0.0.1:4222` would keep each of these pods from starting.
 fn is_from_kubernetes(words: &str, text: &str) -> bool {
     words.starts_with("SERVICE_")
         || words.starts_with("PORT_")
@@ -71,13 +71,13 @@ fn set(
     };
     let value = match value {
         Ok(value) => value,
-        // It says where: `NAME:1:3`.
+        // The message contains the place: `NAME:1:3`.
         Err(error) => return findings.error(Origin::Nowhere, error.to_string()),
     };
     check(layer, key, path, &Node { value, span }, &origin, findings);
 }
 
-/// Checks one value that has no place in a file, and sets it.
+/// Validates and sets one value that has no place in a file.
 pub(crate) fn check(
     layer: &mut Layer,
     key: &'static Key,
@@ -97,14 +97,15 @@ pub(crate) fn check(
     }
 }
 
-/// What needs no quotes: texts are taken as they are, so that a password of digits stays one.
+/// Reads values that need no quotes: a text is taken verbatim, so that a password of digits remains
+/// a text.
 pub(crate) fn value(kind: Kind, text: &str) -> Option<Value> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match kind {
         Kind::Text(_) | Kind::Choice(_) | Kind::Spelled(_) | Kind::Lifetime => {
             Some(Value::String(text.to_owned()))
         }
-        // "2m" is two million where a size is expected, and two minutes here.
+        // `2m` means two million as a size, and two minutes here.
         Kind::Duration { .. } if !is_number => Some(Value::String(text.to_owned())),
         Kind::Listen { .. } if !is_number && text != "-1" => Some(Value::String(text.to_owned())),
         Kind::List(_) if !text.trim_start().starts_with('[') => {

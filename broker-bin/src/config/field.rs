@@ -1,4 +1,4 @@
-//! Values of options, whatever their type: to compare and to show.
+//! Comparison and display of option values, independent of their types.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -12,10 +12,10 @@ use super::duration;
 
 /// The value of an option.
 pub trait Field: Any {
-    /// As the log shows it. Secrets are not shown.
+    /// Formats the value for the log. Secrets are hidden.
     fn show(&self) -> String;
 
-    /// Is `other` the same value of the same option?
+    /// Returns true if `other` has the same type and value.
     fn is_same(&self, other: &dyn Field) -> bool;
 }
 
@@ -29,9 +29,9 @@ impl<T: Show + PartialEq + 'static> Field for T {
     }
 }
 
-/// How the log of nats-server shows a value.
+/// Formatting of values in nats-server's log.
 pub trait Show {
-    /// As Go's `%v` does.
+    /// Formats the value as Go's `%v` does.
     fn show(&self) -> String;
 }
 

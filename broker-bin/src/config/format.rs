@@ -1,4 +1,4 @@
-//! What may stand in a text.
+//! The formats of text values.
 
 use broker_core::SubjectFilter;
 use broker_core::auth::ConnectionKind;
@@ -6,32 +6,32 @@ use broker_net::Advertise;
 
 use super::duration;
 
-/// What may stand in a text.
+/// The format of a text value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
-    /// Anything.
+    /// Any text.
     Any,
-    /// Anything, and nobody may see it.
+    /// Any text, never shown.
     Secret,
     /// A file or directory.
     Path,
-    /// No blanks.
+    /// A text without blanks.
     Word,
-    /// A host name or address, with or without a port.
+    /// A host name or address, optionally with a port.
     HostPort,
     /// The address of a server; it may hold a password.
     Url,
-    /// A subject, wildcards allowed.
+    /// A subject, possibly with wildcards.
     Subject,
-    /// A subject, or one and a queue group.
+    /// A subject, optionally followed by a queue group.
     SubjectAndQueue,
-    /// A public key or seed: its first letters, and what to call it.
+    /// A public key or seed: its first letters, and its name in messages.
     Nkey(&'static str, &'static str),
     /// A SHA-256 fingerprint.
     Fingerprint,
     /// `2.14.5`
     Version,
-    /// A way to connect, such as `WEBSOCKET`.
+    /// A connection type such as `WEBSOCKET`.
     ConnectionKind,
     /// `"10ms"`
     Duration,
@@ -39,7 +39,7 @@ pub enum Format {
     Percent,
     /// As a percentage, or `headers`.
     Sampling,
-    /// A switch, `auto`, or how long to wait for the other side to begin.
+    /// A switch, `auto`, or the time to wait for the client's first bytes.
     HandshakeFirst,
     /// A duration or `always`.
     SyncInterval,
@@ -48,7 +48,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What an error says.
+    /// The expectation as error messages state it.
     pub(crate) fn expects(self) -> &'static str {
         match self {
             Self::Any | Self::Secret => "a string",
@@ -74,7 +74,7 @@ impl Format {
         }
     }
 
-    /// What the documentation calls it.
+    /// The name in the documentation.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Any | Self::Word => "text",
@@ -96,7 +96,7 @@ impl Format {
         }
     }
 
-    /// More than one of it.
+    /// The plural of [`name`](Self::name).
     pub(crate) fn names(self) -> String {
         match self {
             Self::ConnectionKind => "kinds of connections".into(),
@@ -105,11 +105,11 @@ impl Format {
     }
 
     pub(crate) fn is_secret(self) -> bool {
-        // A URL may hold a password, a seed is one.
+        // A URL may contain a password; a seed is a secret.
         matches!(self, Self::Secret | Self::Url | Self::Nkey("S", _))
     }
 
-    /// Could `text` be one? Empty text is as good as none.
+    /// Returns true if `text` has this format. Empty text equals an unset option.
     pub(crate) fn fits(self, text: &str) -> bool {
         if text.is_empty() {
             return matches!(
@@ -167,7 +167,7 @@ fn percent(text: &str) -> Option<u8> {
     text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|percent| *percent <= 100)
 }
 
-/// As the help shows a flag; any is known with one dash or two.
+/// Formats a flag for the help. Each flag is accepted with one dash or two.
 pub(crate) fn dashed(name: &str) -> String {
     let short = name.len() <= 2 || name.bytes().all(|byte| byte.is_ascii_uppercase());
     format!("{}{name}", if short { "-" } else { "--" })

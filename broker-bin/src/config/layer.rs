@@ -1,4 +1,4 @@
-//! What one source says, as figment takes it.
+//! The options of one source, in figment's form.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,16 +8,16 @@ use figment::{Error, Metadata, Profile, Provider};
 
 use super::problem::Origin;
 
-/// The options that one source sets, checked, under the names that the table has for them.
+/// The validated options of one source, under canonical names.
 #[derive(Clone, Default)]
 pub struct Layer {
-    /// What figment calls it.
+    /// The source's name in figment.
     name: String,
     values: Dict,
     origins: BTreeMap<String, Origin>,
 }
 
-/// Shows which options are set, and not to what.
+/// `Debug` shows the names of the options, not their values.
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Layer").field(&self.name).field(&self.origins.keys()).finish()
@@ -56,7 +56,7 @@ impl Layer {
         self.origins.insert(path.to_owned(), origin);
     }
 
-    /// Sets one option no more.
+    /// Removes one option by its path.
     pub(crate) fn unset(&mut self, path: &str) {
         let (block, name) = path.rsplit_once('.').unwrap_or(("", path));
         let mut dict = Some(&mut self.values);
@@ -72,13 +72,13 @@ impl Layer {
         self.origins.remove(path);
     }
 
-    /// Has a block of options, if only an empty one.
+    /// Ensures that a block exists, even if it is empty.
     pub(crate) fn open(&mut self, block: &str, origin: Origin) {
         self.values.entry(block.to_owned()).or_insert_with(|| Dict::new().into());
         self.origins.entry(block.to_owned()).or_insert(origin);
     }
 
-    /// Where its values were written, by path.
+    /// The origins of its values, by path.
     pub(crate) fn origins(&self) -> &BTreeMap<String, Origin> {
         &self.origins
     }

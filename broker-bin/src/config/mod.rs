@@ -1,16 +1,17 @@
-//! Where options come from: defaults, file, environment, command line; the later wins.
+//! Sources of options: defaults, file, environment, command line. A later source overrides an
+//! earlier one.
 //!
-//! The table of options that a section declares says how each is read. No message of it shows a value,
-//! since any may be a password.
+//! Each section declares a table that describes how its options are read. No message contains a
+//! value, because any value may be a password.
 //!
 //! | what | where |
 //! | --- | --- |
 //! | the NATS configuration language | [`lang`] |
-//! | what an option is, and how its value is written | [`table`], [`kind`] |
-//! | how an option is declared | `declare` |
-//! | a source against the table | `check` |
-//! | the sources and how they lie over each other | `environment`, [`layer`] |
-//! | whether the files are still the same | `sources` |
+//! | options and the kinds of their values | [`table`], [`kind`] |
+//! | declaration of options | `declare` |
+//! | validation of a source against the table | `check` |
+//! | the sources and their precedence | `environment`, [`layer`] |
+//! | detection of unchanged files | `sources` |
 
 pub(crate) mod check;
 pub(crate) mod declare;

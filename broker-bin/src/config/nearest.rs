@@ -1,10 +1,10 @@
-//! Which word was meant?
+//! Suggestions for misspelled words.
 
-/// The one of `known` that takes the fewest typing mistakes to become `word`, if that is few enough for
-/// it to be the one that was meant.
+/// Returns the element of `known` with the smallest edit distance to `word`, if it is small enough
+/// to be the intended one.
 pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
-    // About a third of the letters may be wrong.
+    // About a third of the letters may differ.
     let bound = word.chars().count().div_ceil(3).clamp(1, 4);
     known
         .map(|candidate| (distance(&word, &candidate.to_ascii_lowercase()), candidate))
@@ -13,7 +13,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be added, left out, replaced or swapped with their neighbour.
+/// Damerau-Levenshtein distance: letters added, omitted, replaced or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];

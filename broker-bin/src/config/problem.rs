@@ -1,20 +1,20 @@
-//! What is wrong with a configuration, and where.
+//! Errors and warnings of a configuration, with their places.
 
 use std::fmt;
 
 use super::lang::Span;
 
-/// Where the value of an option was written.
+/// The place where an option was set.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Origin {
     /// In a file.
     File(Span),
-    /// In this environment variable.
+    /// In an environment variable.
     Environment(String),
-    /// Behind this flag of the command line, without its dashes.
+    /// By a flag of the command line, without its dashes.
     Flag(String),
-    /// Nowhere: a default, or something that is missing.
+    /// Nowhere: a default, or a missing option.
     Nowhere,
 }
 
@@ -29,12 +29,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong. Never shows a value: any may be a password.
+/// An error or a warning. Never contains a value, because any value may be a password.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
-    /// Where.
+    /// The place.
     pub origin: Origin,
-    /// What.
+    /// The description.
     pub what: String,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that was found to be wrong.
+/// All errors and warnings found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) errors: Vec<Problem>,

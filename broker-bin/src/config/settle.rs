@@ -1,5 +1,5 @@
-//! What all sources said together: values that ask for defaults are left out, and what asks for a part
-//! that does not exist yet is found.
+//! Post-processing of the merged sources: removes values that request defaults, and finds values
+//! that request unimplemented parts.
 
 use figment::value::{Dict, Value as Plain};
 
@@ -7,8 +7,8 @@ use super::check::join;
 use super::kind::Kind;
 use super::table::{Block, Status};
 
-/// Leaves out what asks for defaults, as empty texts and some zeros do, and replaces the port that asks
-/// for any.
+/// Removes values that request defaults (empty texts and some zeros), and replaces the port number
+/// that requests any free port.
 pub(crate) fn settle(block: &Block, dict: &mut Dict) {
     for key in block.keys {
         let Some(value) = dict.get_mut(key.name) else { continue };
@@ -16,7 +16,7 @@ pub(crate) fn settle(block: &Block, dict: &mut Dict) {
             dict.remove(key.name);
             continue;
         }
-        // Only the port that clients connect to has a default, so only there 0 is free to mean this.
+        // Only the client port has a default, so only there 0 is available for this.
         if matches!(key.kind, Kind::Port) && key.zero_is_default && number(value) == Some(-1) {
             *value = Plain::from(0);
         }
@@ -42,7 +42,7 @@ fn each_block(kind: Kind, value: &mut Plain, settle: &mut dyn FnMut(&mut Dict)) 
     }
 }
 
-/// The number, or a duration of that length.
+/// Returns true for the number zero or a duration of zero.
 fn is_zero(value: &Plain) -> bool {
     match value {
         Plain::Dict(_, parts) => !parts.is_empty() && parts.values().all(is_zero),
@@ -50,22 +50,22 @@ fn is_zero(value: &Plain) -> bool {
     }
 }
 
-/// Any whole number, of whatever type.
+/// Returns any integer, regardless of its type.
 pub(crate) fn number(value: &Plain) -> Option<i128> {
     value.to_i128().or_else(|| value.to_u128()?.try_into().ok())
 }
 
-/// Something that asks for a part that does not exist yet.
+/// A value that requests an unimplemented part.
 #[derive(Debug)]
 pub(crate) struct Missing {
-    /// The option.
+    /// The path of the option.
     pub(crate) path: String,
     pub(crate) part: &'static str,
-    /// It is passed over, and this is to be said of it.
+    /// The warning, if the option is ignored with a warning only.
     pub(crate) passed_over: Option<&'static str>,
 }
 
-/// Collects the values that ask for parts that do not exist yet.
+/// Collects the values that request unimplemented parts.
 pub(crate) fn not_yet(block: &Block, dict: &Dict, path: &str, found: &mut Vec<Missing>) {
     for key in block.options() {
         let Some(value) = dict.get(key.name) else { continue };
@@ -99,7 +99,7 @@ pub(crate) fn not_yet(block: &Block, dict: &Dict, path: &str, found: &mut Vec<Mi
     }
 }
 
-/// Does a value ask for nothing?
+/// Returns true if a value requests nothing.
 fn is_off(kind: Kind, off: &[&str], value: &Plain) -> bool {
     match (kind, value) {
         (Kind::Block(block), Plain::Dict(_, dict)) => (block().is_off)(dict),

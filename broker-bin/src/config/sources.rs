@@ -1,7 +1,7 @@
-//! The files of a configuration with their hashes: they show that reading the files again brings the same.
+//! Hashes of the configuration files, used to detect that reading them again would give the same
+//! result.
 //!
-//! The command line and the environment stay what they were as long as the program runs, so that only files
-//! can change.
+//! Only files can change: command line and environment are fixed while the program runs.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::lang::limits::MAX_BYTES;
 
-/// The files of a configuration, with what they held.
+/// The files of a configuration and the hashes of their contents.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Sources(Vec<(PathBuf, Hash)>);
 
@@ -23,7 +23,7 @@ type Hash = [u8; 32];
 type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Box<dyn Read>>;
 
 impl Sources {
-    /// Calls `load`, and notes the hash of each file that it opens.
+    /// Calls `load` and records the hash of each file it opens.
     pub(crate) fn of<T, E>(load: impl FnOnce(Open<'_>) -> Result<T, E>) -> Result<(T, Self), E> {
         let seen = Rc::new(RefCell::new(Vec::new()));
         let open = |path: &Path| -> io::Result<Box<dyn Read>> {
@@ -35,7 +35,7 @@ impl Sources {
         Ok((loaded, Self(seen.take())))
     }
 
-    /// True if the files are unchanged. `false` without files, or if a file cannot be read.
+    /// Returns true if the files are unchanged; false without files, or if a file cannot be read.
     pub(crate) fn are_unchanged(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|(path, hash)| hash_of(path).ok() == Some(*hash))
     }
@@ -43,7 +43,7 @@ impl Sources {
 
 fn hash_of(path: &Path) -> io::Result<Hash> {
     let mut hasher = Sha256::new();
-    // No configuration is longer.
+    // The limit on the size of a configuration.
     let mut file = File::open(path)?.take(MAX_BYTES as u64 + 1);
     let mut chunk = vec![0; 64 << 10];
     loop {
@@ -54,7 +54,7 @@ fn hash_of(path: &Path) -> io::Result<Hash> {
     }
 }
 
-/// A file that is being read. Its hash is noted when it is closed.
+/// A file being read. Its hash is recorded when it is closed.
 struct Reading {
     file: File,
     hasher: Sha256,

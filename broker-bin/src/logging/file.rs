@@ -1,4 +1,4 @@
-//! The log file: appended to, opened anew when told, moved aside when it has become too long.
+//! The log file: appended to, reopened on request, rotated when it reaches its size limit.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -14,20 +14,20 @@ use super::record::Label;
 use super::zone;
 use crate::options::LogOptions;
 
-// NATS 2.14: log.go, behind the file's name and a dot; local time, nine digits of a second. By name the
-// files are in the order of their age.
+// NATS 2.14: log.go, appended to the file's name and a dot; local time, nine digits of a second.
+// Sorting by name sorts by age.
 const STAMP: &str = "%Y.%m.%d.%H.%M.%S.%9f";
 const STAMP_BYTES: usize = "2006.01.02.15.04.05.999999999".len();
 
-/// What a line about the file itself looks like.
+/// Formats a log line about the file itself.
 pub(super) type Notice<'a> = &'a dyn Fn(Label, &str) -> String;
 
-/// How long the file may become, and how many there may be.
+/// Limits on the file's size and the number of files.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Limits {
-    /// 0: any length.
+    /// Maximum size; 0: unlimited.
     pub(super) size_bytes: u64,
-    /// The one written to among them; 0: any number.
+    /// Maximum number of files, including the current one; 0: unlimited.
     pub(super) files: u64,
 }
 
@@ -48,21 +48,21 @@ pub(super) struct LogFile {
 struct Open {
     file: File,
     len_bytes: u64,
-    /// A device or a pipe has no length, and must not be moved.
+    /// False for a device or a pipe, which has no length and must not be renamed.
     regular: bool,
     limits: Limits,
-    /// Moving it aside has failed: the length at which to try again.
+    /// Rotation has failed: the length at which to try again.
     retry_at_bytes: Option<u64>,
 }
 
 impl LogFile {
-    /// Opens the file at `path`, which is made if need be.
+    /// Opens the file at `path`, creating it if necessary.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
         let open = Mutex::new(Open::new(&path, Limits::default())?);
         Ok(Self { path, open })
     }
 
-    /// From here on these limits hold; a file that is too long already is moved aside at once.
+    /// Sets the limits; a file beyond them is rotated immediately.
     pub(super) fn set_limits(&self, limits: Limits, notice: Notice<'_>) {
         let mut open = self.lock();
         open.limits = limits;
@@ -73,14 +73,14 @@ impl LogFile {
         }
     }
 
-    /// Opens the file again under its name, after something moved it away.
+    /// Reopens the file at its path after it was moved.
     pub(super) fn reopen(&self) -> io::Result<()> {
         let mut open = self.lock();
         *open = Open::new(&self.path, open.limits)?;
         Ok(())
     }
 
-    /// Writes one line in one piece.
+    /// Writes one line with one call.
     pub(super) fn write(&self, line: &str, notice: Notice<'_>) {
         let mut open = self.lock();
         open.append(line);
@@ -89,8 +89,8 @@ impl LogFile {
         }
     }
 
-    /// Moves the file aside and begins a new one. Where that is not possible the log goes on in the old
-    /// one, which says so: a log that is too long is better than none.
+    /// Rotates the file. If that fails, logging continues in the old file with a notice: an
+    /// oversized log is better than none.
     fn rotate(&self, open: &mut Open, notice: Notice<'_>) {
         match self.move_aside(open) {
             Ok(moved) => {
@@ -118,7 +118,7 @@ impl LogFile {
         }
     }
 
-    /// Where the file is now; `None` if somebody else had moved it.
+    /// Renames the file and returns its new path; `None` if it had already been moved.
     fn move_aside(&self, open: &mut Open) -> io::Result<Option<PathBuf>> {
         let backup = self.free_name(&zone::now())?;
         let moved = match std::fs::rename(&self.path, &backup) {
@@ -129,7 +129,7 @@ impl LogFile {
         match Open::new(&self.path, open.limits) {
             Ok(fresh) => *open = fresh,
             Err(error) => {
-                // It stays open in either place; but who looks for it looks here.
+                // The open file stays usable in either place, but users look for it here.
                 if let Some(backup) = &moved {
                     let _ = std::fs::rename(backup, &self.path);
                 }
@@ -139,7 +139,7 @@ impl LogFile {
         Ok(moved)
     }
 
-    /// A name that nothing has yet: a clock that was set back must not cost a backup.
+    /// Returns an unused name, so that a clock set back does not overwrite a backup.
     fn free_name(&self, now: &Zoned) -> io::Result<PathBuf> {
         (0..1000)
             .filter_map(|nanos| now.checked_add(Span::new().nanoseconds(nanos)).ok())
@@ -181,7 +181,7 @@ impl LogFile {
         }
     }
 
-    /// The oldest first.
+    /// Returns the backups, oldest first.
     fn backups(&self, dir: &Path) -> io::Result<Vec<String>> {
         let base = self.path.file_name().unwrap_or_default().to_string_lossy();
         let mut backups = Vec::new();
@@ -204,7 +204,7 @@ impl LogFile {
 
 impl Open {
     fn new(path: &Path, limits: Limits) -> io::Result<Self> {
-        // NATS 2.14: log.go, the group may read.
+        // NATS 2.14: log.go, readable by the group.
         let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
         let metadata = file.metadata()?;
         Ok(Self {
@@ -221,8 +221,8 @@ impl Open {
         self.regular && self.limits.size_bytes > 0 && self.len_bytes > limit
     }
 
-    /// A log that cannot be written (a full disk) must not stop the server, and there is nowhere left to
-    /// say so.
+    /// Appends a line and ignores errors: a full disk must not stop the server, and there is no
+    /// other place to report it.
     fn append(&mut self, line: &str) {
         if self.file.write_all(line.as_bytes()).is_ok() {
             self.len_bytes += line.len() as u64;
@@ -230,7 +230,7 @@ impl Open {
     }
 }
 
-/// Only what is surely a backup of ours, or of nats-server, is ever removed.
+/// Returns true for backup names of natsd or nats-server. Other files are never removed.
 fn is_stamp(text: &str) -> bool {
     text.len() == STAMP_BYTES && DateTime::strptime("%Y.%m.%d.%H.%M.%S.%f", text).is_ok()
 }
@@ -264,7 +264,7 @@ mod tests {
             std::fs::read_to_string(self.path(name)).unwrap()
         }
 
-        /// All but the log itself, the oldest first.
+        /// Returns all files except the log itself, oldest first.
         fn others(&self) -> Vec<String> {
             let mut names: Vec<String> = std::fs::read_dir(self.0.path())
                 .unwrap()
@@ -311,7 +311,7 @@ mod tests {
             for name in foreign {
                 std::fs::write(dir.path(name), "").unwrap();
             }
-            // nats-server's.
+            // A name of nats-server's.
             std::fs::write(dir.path("log.2020.01.02.15.04.05.999999999"), "").unwrap();
             let log = dir.log(0, 0);
             log.set_limits(Limits { size_bytes: 1, files }, &notice);
@@ -349,8 +349,7 @@ mod tests {
         let path = dir.path("sub/log");
         let log = LogFile::open(path.clone()).unwrap();
         log.set_limits(Limits { size_bytes: 100, files: 0 }, &notice);
-        // Neither a rename nor a new file is possible in a directory that is gone; rights would not
-        // stop root.
+        // In a removed directory neither a rename nor a new file is possible, even for root.
         let kept = dir.path("kept");
         std::fs::hard_link(&path, &kept).unwrap();
         std::fs::remove_file(&path).unwrap();

@@ -1,4 +1,4 @@
-//! From `tracing` to the log.
+//! Connects `tracing` to the log.
 
 use tracing::subscriber::{Interest, Subscriber};
 use tracing::{Event, Level, Metadata};
@@ -8,7 +8,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::Logging;
 use super::record::Record;
 
-/// A `tracing` layer that writes one line an event.
+/// A `tracing` layer that writes one line per event.
 #[derive(Debug)]
 pub struct Log(Logging);
 
@@ -17,8 +17,8 @@ impl Log {
         Self(logging)
     }
 
-    /// The libraries under us have debug and trace events of their own; `-DV` means ours, and tools
-    /// that read a trace take every `[TRC]` line for a line of the NATS protocol.
+    /// Dependencies have debug and trace events of their own; `-DV` enables natsd's only, because
+    /// tools that read a trace take every `[TRC]` line for protocol.
     fn wants(&self, event: &Metadata<'_>) -> bool {
         let ours = event.target().starts_with("broker_");
         let now = self.0.0.now.load();
@@ -31,8 +31,8 @@ impl Log {
     }
 }
 
-/// What is not wanted costs its caller one comparison: `tracing` remembers the answers, and asks again
-/// when [`Logging::reconfigure`] tells it to.
+/// A disabled event costs its caller one comparison: `tracing` caches the decisions until
+/// [`Logging::reconfigure`] invalidates them.
 impl<S: Subscriber> Layer<S> for Log {
     fn register_callsite(&self, event: &'static Metadata<'static>) -> Interest {
         if self.wants(event) { Interest::always() } else { Interest::never() }

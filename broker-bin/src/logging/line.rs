@@ -1,4 +1,4 @@
-//! One line of the log.
+//! Formatting of log lines.
 
 use std::fmt::Write as _;
 
@@ -10,20 +10,20 @@ use super::record::{Label, Record};
 use super::zone;
 use crate::options::LogFormat;
 
-/// How lines look.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
-    /// Date and time stand before the label.
+    /// Prints date and time before the label.
     pub(super) time: bool,
-    /// They are UTC, not local.
+    /// Prints UTC instead of local time.
     pub(super) utc: bool,
-    /// The label is coloured, for a terminal.
+    /// Colours the label for a terminal.
     pub(super) colors: bool,
     pub(super) format: LogFormat,
 }
 
 impl Label {
-    /// The three letters, and the terminal's colour for them.
+    /// The three letters and their terminal colour.
     fn parts(self) -> (&'static str, &'static str) {
         match self {
             Self::Fatal => ("FTL", "31"),
@@ -35,7 +35,7 @@ impl Label {
         }
     }
 
-    /// What log collectors call it.
+    /// The level's name for log collectors.
     fn level(self) -> &'static str {
         match self {
             Self::Fatal => "fatal",
@@ -49,7 +49,7 @@ impl Label {
 }
 
 impl Style {
-    /// A whole line, with its end.
+    /// Formats a whole line with its line end.
     pub(super) fn line(&self, record: &Record) -> String {
         let now = self.time.then(|| {
             let utc = self.utc || self.format == LogFormat::Json;
@@ -60,7 +60,7 @@ impl Style {
         line
     }
 
-    /// What a log that keeps process, time and level by itself is told.
+    /// Formats a line for a log that records process, time and level by itself.
     pub(super) fn bare(&self, record: &Record) -> String {
         match self.format {
             LogFormat::Text => text(record),
@@ -68,7 +68,7 @@ impl Style {
         }
     }
 
-    /// A line without its end.
+    /// Formats a line without its line end.
     pub(super) fn line_at(&self, now: Option<&Zoned>, record: &Record) -> String {
         if self.format == LogFormat::Json {
             return json(now, record);
@@ -89,7 +89,7 @@ impl Style {
     }
 }
 
-/// What there is to say, in one line that can be printed.
+/// Returns the message and fields as one printable line.
 fn text(record: &Record) -> String {
     let Record { client, message, fields, .. } = record;
     let mut text = String::with_capacity(message.len() + 64);
@@ -108,8 +108,8 @@ fn text(record: &Record) -> String {
     text
 }
 
-/// A client chooses part of what is logged (its name, its subjects, its payloads), and must not be able
-/// to forge a line of ours or to talk to the operator's terminal.
+/// Escapes control characters: clients choose part of what is logged (names, subjects, payloads)
+/// and must not be able to forge a line or to control the operator's terminal.
 fn push_printable(line: &mut String, text: &str) {
     for char in text.chars() {
         if char.is_control() && char != '\t' {
@@ -120,7 +120,7 @@ fn push_printable(line: &mut String, text: &str) {
     }
 }
 
-/// One object, its keys in the order in which a person wants to read them.
+/// Formats one JSON object with its keys in reading order.
 fn json(now: Option<&Zoned>, record: &Record) -> String {
     let Record { label, client, message, fields } = record;
     let mut line = String::with_capacity(message.len() + 128);
@@ -135,7 +135,7 @@ fn json(now: Option<&Zoned>, record: &Record) -> String {
     push_pair(&mut line, "message", &message.as_str().into());
     for (name, value) in fields {
         match *name {
-            // Another library's field: no key may stand twice in one object.
+            // A field of a dependency: no key may occur twice in one object.
             "time" | "level" | "pid" => push_pair(&mut line, &format!("{name}_"), value),
             name => push_pair(&mut line, name, value),
         }
@@ -146,7 +146,7 @@ fn json(now: Option<&Zoned>, record: &Record) -> String {
 
 fn push_pair(line: &mut String, name: &str, value: &Value) {
     let _ = write!(line, ",{}:", Value::from(name));
-    // JSON lets a few control characters stand; a terminal may act on them.
+    // JSON allows some control characters that a terminal would act on.
     for char in value.to_string().chars() {
         if char.is_control() {
             let _ = write!(line, "\\u{:04x}", u32::from(char));

@@ -4,9 +4,9 @@
 //! [7327] 2026/11/20 23:19:15.208626 [INF] Server is ready
 //! ```
 //!
-//! An event is its message. A field `client` names the connection it is about and comes first
-//! (`127.0.0.1:52174 - cid:5 - …`); `fatal` makes an error the one the program ends with ([`fatal`]);
-//! any other field is appended as `name=value`.
+//! The message of an event is its text. A field `client` names the connection and is printed first
+//! (`127.0.0.1:52174 - cid:5 - …`); `fatal` marks the error that ends the program ([`fatal`]);
+//! other fields are appended as `name=value`.
 //!
 //! # JSON
 //!
@@ -17,27 +17,28 @@
 //! {"time":"2026-11-20T23:19:16.104001Z","level":"error","pid":7327,"client":"127.0.0.1:52174 - cid:5","message":"authentication error"}
 //! ```
 //!
-//! | key | what |
+//! | key | value |
 //! | --- | --- |
 //! | `time` | RFC 3339, microseconds, always UTC; missing if `logtime` is off |
 //! | `level` | `trace`, `debug`, `info`, `warn`, `error` or `fatal` |
 //! | `pid` | the process |
-//! | `client` | the connection it is about, if it is about one |
-//! | `message` | what would stand behind the label |
-//! | any other | a field of the event, as text, number or truth value |
+//! | `client` | the connection, if the event concerns one |
+//! | `message` | the text after the label |
+//! | any other | a field of the event, as text, number or boolean |
 //!
-//! # Where it goes
+//! # Destinations
 //!
-//! To standard error, to a file that is moved aside when it grows too long
-//! (`natsd.log.2026.11.20.23.19.15.208626123`), or to a syslog, whose lines have neither process, date
-//! nor label: it has its own. A file or syslog that cannot be opened at the start ends the program;
-//! later on the log copes. See [`LogOptions`].
+//! Standard error, a file that is rotated when it reaches its size limit
+//! (`natsd.log.2026.11.20.23.19.15.208626123`), or a syslog, whose lines omit process, date and
+//! label because a syslog records its own. A file or syslog that cannot be opened at the start ends
+//! the program; later failures do not. See [`LogOptions`].
 //!
-//! # Storms
+//! # Repeated lines
 //!
-//! Lines that somebody outside can cause (`[ERR]`, `[WRN]`, and `[INF]` about a client) are written
-//! ten times a minute if they say the same of the same host but for numbers, and a hundred times from one
-//! place in the code. The others are counted, and the count is logged at the end of the minute.
+//! Lines that remote parties can cause (`[ERR]`, `[WRN]`, and `[INF]` about a client) are written
+//! ten times a minute if they differ from each other only in numbers and concern the same host, and
+//! a hundred times a minute per place in the code. The others are counted, and the count is logged
+//! at the end of the minute.
 
 mod file;
 mod layer;
@@ -66,19 +67,19 @@ use record::Record;
 use repeats::{Repeats, Verdict};
 use sink::{Place, Sink};
 
-/// For a syslog to take the last lines.
+/// Time for a syslog to take the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Why there is no such log. The texts are what nats-server says.
+/// The log cannot be opened. The texts are those of nats-server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
     /// The log file cannot be opened.
     #[error("error opening log file {}: {source}", path.display())]
     File {
-        /// Where it should be.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
     /// The syslog cannot be reached.
@@ -87,22 +88,22 @@ pub enum LogError {
     /// Its address names neither `udp`, `tcp` nor `unix`.
     #[error("error invalid network type: {0:?}")]
     SyslogNetwork(String),
-    /// Somebody has made another log the process's own.
+    /// Another log is already installed in this process.
     #[error("the process has a log already")]
     Installed,
 }
 
-/// Logs why the program cannot go on, as `[FTL]`.
+/// Logs the reason why the program ends, as `[FTL]`.
 pub fn fatal(why: &dyn std::fmt::Display) {
     tracing::error!(fatal = true, "{why}");
 }
 
-/// Opens the log that `options` ask for, and makes it the process's own. `program` is what a syslog
-/// knows it by.
+/// Opens the log described by `options` and installs it for the process. `program` is its name in a
+/// syslog.
 ///
 /// # Errors
 ///
-/// As [`Logging::open`]; or the process has a `tracing` subscriber already.
+/// As [`Logging::open`]; also if the process already has a `tracing` subscriber.
 pub fn install(options: &LogOptions, program: &str) -> Result<Logging, LogError> {
     let logging = Logging::open(options, program)?;
     tracing::subscriber::set_global_default(Registry::default().with(logging.layer()))
@@ -110,7 +111,7 @@ pub fn install(options: &LogOptions, program: &str) -> Result<Logging, LogError>
     Ok(logging)
 }
 
-/// A log that is open. Clones are the same log.
+/// An open log. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Logging(Arc<Shared>);
 
@@ -121,7 +122,7 @@ struct Shared {
     repeats: Mutex<Repeats<Identifier>>,
 }
 
-/// What may change while the program runs.
+/// The settings that may change while the program runs.
 #[derive(Debug)]
 struct Current {
     debug: bool,
@@ -132,11 +133,11 @@ struct Current {
 }
 
 impl Logging {
-    /// Opens the log that `options` ask for. Connecting to a syslog may take seconds.
+    /// Opens the log described by `options`. Connecting to a syslog may take seconds.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened, the syslog not be reached, or its address not be read.
+    /// The file cannot be opened, the syslog cannot be reached, or its address is invalid.
     pub fn open(options: &LogOptions, program: &str) -> Result<Self, LogError> {
         let current = Current::open(options, program, None)?;
         current.sink.set_limits(Limits::of(options), &current.style);
@@ -147,45 +148,44 @@ impl Logging {
         })))
     }
 
-    /// The log as a layer for a `tracing` subscriber of one's own.
+    /// Returns a layer for the caller's own `tracing` subscriber.
     pub fn layer(&self) -> Log {
         Log::new(self.clone())
     }
 
-    /// From here on the log is as `options` ask for: level, place, limits and form of its lines. A file
-    /// or syslog that stays what it was stays open. Connecting to another syslog may take seconds.
+    /// Applies the log options: level, destination, limits and format. An unchanged file or syslog
+    /// stays open. Connecting to another syslog may take seconds.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); then nothing has changed.
+    /// See [`open`](Self::open); nothing has changed then.
     pub fn reconfigure(&self, options: &LogOptions) -> Result<(), LogError> {
         self.prepare(options).map(Next::switch)
     }
 
-    /// Opens what `options` ask for beside what is written to, which stays what it is until
-    /// [`Next::switch`]: for those who have other things to change with it, or not to.
+    /// Opens the destination described by `options` without switching to it until [`Next::switch`]
+    /// is called, for callers that change other settings at the same time.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// See [`open`](Self::open).
     pub fn prepare(&self, options: &LogOptions) -> Result<Next, LogError> {
         let current = Current::open(options, &self.0.program, Some(&self.0.now.load()))?;
         let limits = Limits::of(options);
         Ok(Next { log: self.clone(), current, limits })
     }
 
-    /// Opens the log file again under its name, after something moved it away; `false` if the log is no
-    /// file.
+    /// Reopens the log file at its path after it was moved; returns false if the log is not a file.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened; lines go on to the one that was open.
+    /// The file cannot be opened; logging continues in the previous one.
     pub fn reopen(&self) -> io::Result<bool> {
         self.0.now.load().sink.reopen()
     }
 
-    /// Writes what has been held back, and waits up to a second for a syslog to take it. To be called
-    /// when the program ends.
+    /// Writes held-back lines, and waits up to a second for a syslog to take them. Call it when the
+    /// program ends.
     pub fn flush(&self) {
         let sums = self.0.repeats().take();
         self.0.write_all(&sums);
@@ -212,10 +212,10 @@ impl Logging {
         verdict == Verdict::Write
     }
 
-    /// A storm that has ended has no next line that would bring its sum with it.
+    /// Schedules the summary of a storm, since no later line may trigger it.
     fn sum_up_at(&self, due: Instant) {
         let shared = Arc::downgrade(&self.0);
-        // Without a thread the sum waits for the next line.
+        // Without a thread, the summary waits for the next line.
         let _ = std::thread::Builder::new().name("log sums".into()).spawn(move || {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             if let Some(shared) = shared.upgrade() {
@@ -226,7 +226,7 @@ impl Logging {
     }
 }
 
-/// A log that is open, but not written to yet.
+/// An open log that is not in use yet.
 #[derive(Debug)]
 #[must_use]
 pub struct Next {
@@ -236,12 +236,12 @@ pub struct Next {
 }
 
 impl Next {
-    /// From here on the log goes there.
+    /// Switches the log to this destination.
     pub fn switch(self) {
         let Self { log, current, limits } = self;
         current.sink.set_limits(limits, &current.style);
         log.0.now.store(Arc::new(current));
-        // Each place in the code remembers whether it is heard.
+        // Each call site caches whether its events are wanted.
         tracing::callsite::rebuild_interest_cache();
     }
 }

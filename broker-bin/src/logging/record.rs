@@ -1,4 +1,4 @@
-//! One thing that the log is told, before it is known how it is written and where to.
+//! A log record, independent of format and destination.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-/// How grave a line is.
+/// The severity of a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Label {
-    /// The program ends for this.
+    /// An error that ends the program.
     Fatal,
-    /// Something failed.
+    /// A failure.
     Error,
-    /// Something looks wrong.
+    /// A suspicious condition.
     Warn,
-    /// What an operator wants to know.
+    /// Information for operators.
     Info,
-    /// What helps to find a fault.
+    /// Information for finding faults.
     Debug,
     /// The raw protocol.
     Trace,
 }
 
-/// What an event says.
+/// The contents of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {
     pub(super) label: Label,
-    /// The connection it is about.
+    /// The connection concerned.
     pub(super) client: Option<String>,
     pub(super) message: String,
     pub(super) fields: Vec<(&'static str, Value)>,
@@ -62,7 +62,7 @@ impl Record {
     }
 }
 
-/// As text, without the quotes that JSON needs.
+/// Formats a value as text, without JSON's quotes.
 fn plain(value: Value) -> String {
     match value {
         Value::String(text) => text,

@@ -1,7 +1,7 @@
-//! Keeps a storm from filling the disk: of lines that say the same again and again the first few are
-//! written, the others counted, and the count is written later.
+//! Limits repeated log lines: the first few are written, the others counted, and the count is
+//! logged later, so that a storm does not fill the disk.
 //!
-//! It is for lines that somebody outside can cause as often as he likes: refused credentials, slow
+//! Applies to lines that remote parties can cause without limit: rejected credentials, slow
 //! consumers, protocol errors.
 
 use std::collections::HashMap;
@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 
 use super::record::{Label, Record};
 
-/// What is counted is counted for so long, and then forgotten.
+/// The time window of the counts.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Lines that say the same of the same host. It is enough to see that it goes on and how fast, and a
-/// client that retries every few seconds is still seen each time.
+/// Lines of equal content about one host. Enough to show that a problem persists and at what rate;
+/// a client that retries every few seconds is still logged each time.
 const SAME: u32 = 10;
 
-/// Lines from one place in the code, whatever they say: a client makes its lines differ by its user name.
-/// With 200 bytes a line it is 30 MB a day.
+/// Lines from one place in the code, regardless of content: a client can vary its lines by its user
+/// name. At 200 bytes per line this is 30 MB a day.
 const PLACE: u32 = 100;
 
-/// As much of a message is kept to tell of it later.
+/// Bytes of a message kept for the summary.
 const SAMPLE_BYTES: usize = 256;
 
-/// What was logged in the current window. Its size is bounded by [`PLACE`] for each `K`, which stands for
-/// the place in the code.
+/// The lines of the current window. Bounded by [`PLACE`] for each `K`, which identifies the place
+/// in the code.
 #[derive(Debug)]
 pub(super) struct Repeats<K> {
     window: Duration,
@@ -36,11 +36,11 @@ pub(super) struct Repeats<K> {
     places: HashMap<K, Count>,
 }
 
-/// What becomes of a record.
+/// The decision on a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
     Write,
-    /// Only counted. With the first one in a window comes the time when the counts will be due.
+    /// Counts it only. The first one in a window carries the time at which the counts are due.
     Hold(Option<Instant>),
 }
 
@@ -73,8 +73,8 @@ impl<K> Repeats<K> {
 }
 
 impl<K: Clone + Eq + Hash> Repeats<K> {
-    /// A line that somebody outside may cause. The others are not many, or are wanted one by one: who
-    /// switches debug or trace on wants all of them.
+    /// Returns true for lines that remote parties can cause. Other lines are rare or wanted
+    /// individually: debug and trace are written in full.
     pub(super) fn concern(record: &Record) -> bool {
         match record.label {
             Label::Error | Label::Warn => true,
@@ -83,7 +83,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
         }
     }
 
-    /// True if `record`, from `place`, is written. Ask for what is [due](Self::due) first.
+    /// Decides whether `record`, from `place`, is written. Call [`due`](Self::due) first.
     pub(super) fn judge(&mut self, now: Instant, place: K, record: &Record) -> Verdict {
         let end = *self.since.get_or_insert(now) + self.window;
         let host = record.client.as_deref().map(host);
@@ -110,7 +110,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
         Verdict::Hold(first.then_some(end))
     }
 
-    /// What was held, if the window is over; then a new one begins.
+    /// Returns the summaries if the window is over, and begins a new window.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Record> {
         match self.since {
             Some(since) if now >= since + self.window => self.take(),
@@ -118,7 +118,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
         }
     }
 
-    /// What was held, at once.
+    /// Returns the summaries immediately.
     pub(super) fn take(&mut self) -> Vec<Record> {
         self.since = None;
         self.holding = false;
@@ -129,7 +129,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
         texts.chain(places).flatten().collect()
     }
 
-    /// The same for messages that differ in numbers only, such as sizes and ids.
+    /// Hashes a message without its numbers, such as sizes and ids.
     fn template(&self, host: Option<&str>, message: &str) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         host.hash(&mut hasher);
@@ -165,7 +165,7 @@ impl Count {
     }
 }
 
-/// `10.0.0.7` of `10.0.0.7:52174 - cid:5 - …`.
+/// Returns `10.0.0.7` of `10.0.0.7:52174 - cid:5 - …`.
 fn host(client: &str) -> &str {
     let address = client.split(" - ").next().unwrap_or(client);
     address.rsplit_once(':').map_or(address, |(host, _)| host)
@@ -182,7 +182,7 @@ mod tests {
         Record { client: Some(client.to_owned()), ..Record::new(Label::Error, message.to_owned()) }
     }
 
-    /// How many of `records` are written.
+    /// Counts how many of `records` are written.
     fn written(
         repeats: &mut Repeats<u8>,
         now: Instant,
@@ -195,7 +195,7 @@ mod tests {
     fn of_a_storm_the_first_lines_are_written_and_the_others_summed_up() {
         let mut repeats = Repeats::default();
         let start = Instant::now();
-        // Each is another connection, and another number.
+        // Each line has another connection and another number.
         let storm =
             (0..5000).map(|n| error(&format!("10.0.0.7:{n} - cid:{n}"), &format!("no {n}")));
         assert_eq!(written(&mut repeats, start, storm), EACH);

@@ -1,4 +1,4 @@
-//! Where lines go.
+//! Log destinations.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::record::{Label, Record};
 use super::syslog::{Address, Syslog};
 use crate::options::{LogFormat, LogOptions};
 
-/// A place for the log, as it was asked for.
+/// A log destination as configured.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Place {
     Stderr,
@@ -20,7 +20,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    // NATS 2.14: log.go ConfigureLogger, the first of them that is set.
+    // NATS 2.14: log.go ConfigureLogger, the first one that is set.
     pub(super) fn of(options: &LogOptions) -> Result<Self, LogError> {
         Ok(match options {
             LogOptions { file: Some(path), .. } => Self::File(path.clone()),
@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-/// A place that is open.
+/// An open log destination.
 #[derive(Debug)]
 pub(super) enum Sink {
     Stderr,
@@ -40,7 +40,7 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// Opens it; a syslog is connected to, which may take seconds.
+    /// Opens the destination; connecting to a syslog may take seconds.
     pub(super) fn open(place: Place, program: &str) -> Result<Self, LogError> {
         match place {
             Place::Stderr => Ok(Self::Stderr),
@@ -54,12 +54,12 @@ impl Sink {
         }
     }
 
-    /// A person is reading along.
+    /// Returns true if the destination is a terminal.
     pub(super) fn is_terminal(&self) -> bool {
         matches!(self, Self::Stderr) && io::stderr().is_terminal()
     }
 
-    /// From here on these limits hold for a file.
+    /// Sets the limits of a file.
     pub(super) fn set_limits(&self, limits: Limits, style: &Style) {
         if let Self::File(file) = self {
             file.set_limits(limits, &|label, text: &str| {
@@ -68,7 +68,7 @@ impl Sink {
         }
     }
 
-    /// Opens the file again under its name; `false` if there is none.
+    /// Reopens the file at its path; returns false if there is none.
     pub(super) fn reopen(&self) -> io::Result<bool> {
         match self {
             Self::File(file) => file.reopen().map(|()| true),
@@ -87,7 +87,7 @@ impl Sink {
         }
     }
 
-    /// Waits until all is written, or for `patience`.
+    /// Waits until all lines are written, at most for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         if let Self::Syslog(syslog) = self {
             syslog.flush(patience);
@@ -95,12 +95,13 @@ impl Sink {
     }
 }
 
-/// A closed pipe must not stop the server, and there is nowhere left to say so.
+/// Ignores errors: a closed pipe must not stop the server, and there is no other place to report
+/// it.
 fn to_stderr(line: &str) {
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// What a log says that cannot be reached itself.
+/// Reports that the log itself is unreachable.
 fn complain(text: String) {
     let style = Style { time: true, utc: false, colors: false, format: LogFormat::Text };
     to_stderr(&style.line(&Record::new(Label::Error, text)));

@@ -8,12 +8,12 @@ use tracing::subscriber::NoSubscriber;
 use super::*;
 use crate::options::LogFormat;
 
-/// Two that want nothing. As long as there is one subscriber at most, tracing asks only that of the thread
-/// which has it decide anew what is wanted, and tests that run beside one another would switch each other off.
+/// Two subscribers that enable nothing. With at most one subscriber, tracing computes interest from
+/// the current thread's only, and tests running in parallel would disable each other's events.
 static OTHERS: LazyLock<[Dispatch; 2]> =
     LazyLock::new(|| std::array::from_fn(|_| Dispatch::new(NoSubscriber::new())));
 
-/// A log in a file, without process id, date and time.
+/// A log in a file, without process id and time.
 struct Logged {
     dir: tempfile::TempDir,
     options: LogOptions,
@@ -36,7 +36,7 @@ impl Logged {
         self.log.reconfigure(&self.options).unwrap();
     }
 
-    /// What happens in `events` is logged here.
+    /// Logs the events of `events` here.
     fn during(&self, events: impl FnOnce()) {
         tracing::subscriber::with_default(Registry::default().with(self.log.layer()), events);
     }
@@ -52,7 +52,7 @@ impl Logged {
     }
 }
 
-/// What is logged of `events`.
+/// Returns the lines logged by `events`.
 fn lines(set: impl FnOnce(&mut LogOptions), events: impl FnOnce()) -> Vec<String> {
     let logged = Logged::new(set);
     logged.during(events);
@@ -82,7 +82,7 @@ fn debug_and_trace_are_switched_apart() {
     assert_eq!(lines(|_| (), one_of_each), ["[INF] i"]);
     assert_eq!(lines(|o| o.debug = true, one_of_each), ["[INF] i", "[DBG] d"]);
     assert_eq!(lines(|o| o.trace = true, one_of_each), ["[INF] i", "[TRC] t"]);
-    // As in nats-server: it says what is traced, not that it is.
+    // As in nats-server: the option selects what is traced but does not enable tracing.
     assert_eq!(lines(|o| o.trace_verbose = true, one_of_each), ["[INF] i"]);
 }
 
@@ -156,7 +156,7 @@ fn place_limits_and_form_change_while_the_program_runs() {
 
     let [three] = &logged.lines_in("other")[..] else { panic!("not one line") };
     assert!(three.starts_with('2') && three.ends_with(" [INF] three"), "{three}");
-    // What was too long when the limit came was moved away, and not kept.
+    // The oversized file was rotated when the limit was set, and then purged.
     let [rotated, purged] = &logged.lines()[..] else { panic!("{:?}", logged.lines()) };
     assert!(rotated.starts_with("[INF] Rotated log, backup saved as \""), "{rotated}");
     assert!(purged.starts_with("[INF] Purged log file \"log.20"), "{purged}");
@@ -183,7 +183,7 @@ fn a_place_that_cannot_be_had_changes_nothing() {
     }
     logged.during(one_of_each);
     assert_eq!(logged.lines(), ["[INF] i"]);
-    // Nor was the file closed and opened.
+    // The file was not closed and reopened either.
     std::fs::rename(logged.dir.path().join("log"), logged.dir.path().join("moved")).unwrap();
     logged.reconfigure(|o| o.debug = true);
     logged.during(|| tracing::info!("still"));
@@ -264,7 +264,7 @@ fn a_storm_that_has_ended_needs_no_further_line_to_be_summed_up() {
     let logged = Logged::new(|_| ());
     *logged.log.0.repeats() = Repeats::new(Duration::from_millis(5));
     logged.during(|| (0..1000).for_each(|_| tracing::warn!("x")));
-    // However many windows it took.
+    // Counts over any number of windows.
     let all_told = || {
         let lines = logged.lines();
         let held = lines.iter().filter_map(|line| {

@@ -1,7 +1,7 @@
-//! The zone that the time of log lines is in.
+//! The time zone of log lines.
 //!
-//! Read from one file, as Go does it. (A database of zones would be looked through for the name of the
-//! zone, which takes longer than the rest of the start.)
+//! Read from one file, as Go does. (Searching a zone database for the name would take longer than
+//! the rest of the start.)
 
 use std::fs;
 use std::path::Path;
@@ -10,22 +10,23 @@ use std::sync::OnceLock;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-/// The zone of the machine.
+/// The machine's zone.
 const LOCAL_TIME: &str = "/etc/localtime";
 
-/// The folders of the zones that `TZ` can name.
-// Go: time/zoneinfo_unix.go, platformZoneSources.
+/// Directories of the zones that `TZ` can name.
+///
+/// Go: time/zoneinfo_unix.go, platformZoneSources.
 const SOURCES: [&str; 4] =
     ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/lib/locale/TZ", "/etc/zoneinfo"];
 
-/// The time, in the zone of the machine or of `TZ`.
+/// The time in the zone of `TZ` or of the machine.
 pub(super) fn now() -> Zoned {
     static LOCAL: OnceLock<TimeZone> = OnceLock::new();
     let zone = LOCAL.get_or_init(|| find(std::env::var("TZ").ok().as_deref()));
     Timestamp::now().to_zoned(zone.clone())
 }
 
-/// UTC if there is nothing else. Beyond what Go knows, `tz` may be a rule of POSIX.
+/// Returns UTC if no zone is found. Beyond Go's rules, `tz` may be a POSIX rule.
 // Go: time/zoneinfo_unix.go, initLocal.
 fn find(tz: Option<&str>) -> TimeZone {
     let Some(tz) = tz else { return read(Path::new(LOCAL_TIME)).unwrap_or(TimeZone::UTC) };
@@ -54,7 +55,7 @@ mod tests {
         zone.to_offset(time.parse().unwrap()).seconds() / 3600
     }
 
-    /// The smallest file of a zone that is five hours ahead.
+    /// A minimal zone file, five hours ahead of UTC.
     fn zone_file() -> Vec<u8> {
         let mut file = Vec::new();
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! `/accountz`: accounts, and one of them in detail.
+//! `/accountz`: the list of accounts, or one account in detail.
 
 use broker_core::account::SYSTEM;
 use broker_core::snapshot::Account;
@@ -10,61 +10,61 @@ use super::skip::is_false;
 use super::subsz::SublistStats;
 use super::time::Moment;
 
-/// What `/accountz` shows, in the order of the reference.
+/// The answer of `/accountz`, in the reference's order.
 // NATS 2.14: monitor.go Accountz.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Accountz {
     /// The server's id.
     pub server_id: String,
-    /// When this was looked at.
+    /// The time of the answer.
     pub now: Moment,
-    /// The account of the system.
+    /// The system account.
     pub system_account: &'static str,
-    /// The names of all accounts, if none was asked for.
+    /// The names of all accounts, unless one was requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<String>,
-    /// The one that was asked for.
+    /// The requested account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_detail: Option<AccountInfo>,
 }
 
-/// An account, in the order of the reference.
+/// An account, in the reference's order.
 // NATS 2.14: monitor.go AccountInfo.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct AccountInfo {
-    /// Its name.
+    /// The account's name.
     pub account_name: String,
-    /// When it was last changed.
+    /// The time of the last change.
     pub update_time: Moment,
-    /// It is the system's.
+    /// True for the system account.
     #[serde(skip_serializing_if = "is_false")]
     pub is_system: bool,
-    /// Its claims have run out.
+    /// The account's JWT has expired.
     pub expired: bool,
-    /// All that it imports is there.
+    /// All of its imports are present.
     pub complete: bool,
-    /// It may have streams.
+    /// The account may use JetStream.
     pub jetstream_enabled: bool,
-    /// Leaf nodes in it.
+    /// The number of its leaf nodes.
     pub leafnode_connections: usize,
-    /// Connections in it.
+    /// The number of its client connections.
     pub client_connections: usize,
-    /// Subscriptions in it.
+    /// The number of its subscriptions.
     pub subscriptions: usize,
-    /// The name that people know it by.
+    /// The display name.
     pub name_tag: String,
-    /// How its subscriptions are found.
+    /// Statistics of the subscription index.
     pub sublist_stats: SublistStats,
 }
 
 impl Observer {
-    /// The names of all accounts, or one account in detail.
+    /// Returns the names of all accounts, or the details of one.
     ///
     /// # Errors
     ///
-    /// [`BadRequest`] if there is no such account.
+    /// Returns [`BadRequest`] if the account does not exist.
     pub fn accountz(&self, account: Option<&str>) -> Result<Accountz, BadRequest> {
         let now = self.now();
         let all = self.broker().accounts();

@@ -1,4 +1,4 @@
-//! `/accstatz`: what is sent and got in each account.
+//! `/accstatz`: traffic of each account.
 
 use broker_core::snapshot::Account;
 use serde::Serialize;
@@ -6,49 +6,49 @@ use serde::Serialize;
 use super::observer::Observer;
 use super::time::Moment;
 
-/// What `/accstatz` shows, in the order of the reference.
+/// The answer of `/accstatz`, in the reference's order.
 // NATS 2.14: monitor.go AccountStatz.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct AccountStatz {
     /// The server's id.
     pub server_id: String,
-    /// When this was looked at.
+    /// The time of the answer.
     pub now: Moment,
     /// The accounts, by name.
     pub account_statz: Vec<AccountStat>,
 }
 
-/// An account, in the order of the reference.
+/// An account, in the reference's order.
 // NATS 2.14: events.go AccountStat.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct AccountStat {
-    /// Its name.
+    /// The account's name.
     pub acc: String,
-    /// The name that people know it by.
+    /// The display name.
     pub name: String,
-    /// Connections in it.
+    /// The number of its connections.
     pub conns: usize,
-    /// Leaf nodes in it.
+    /// The number of its leaf nodes.
     pub leafnodes: usize,
-    /// Both together.
+    /// The sum of both.
     pub total_conns: usize,
-    /// Subscriptions in it.
+    /// The number of its subscriptions.
     pub num_subscriptions: usize,
-    /// What its parties were sent.
+    /// Traffic from the server to the account's connections.
     pub sent: DataStats,
-    /// What its parties sent.
+    /// Traffic from the account's connections to the server.
     pub received: DataStats,
-    /// Connections in it that were cut because they did not keep up.
+    /// The number of connections closed as slow consumers.
     pub slow_consumers: u64,
 }
 
-/// Messages and bytes, and where they went or came from beside clients.
+/// Messages and bytes: in total, and by kind of peer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DataStats {
-    /// All of them.
+    /// The total.
     #[serde(flatten)]
     pub all: MessagesAndBytes,
     /// Gateways.
@@ -69,7 +69,7 @@ pub struct MessagesAndBytes {
 }
 
 impl Observer {
-    /// What is sent and got in each account. `unused`: also those that nobody is in.
+    /// Returns the traffic of each account. `unused` includes accounts without connections.
     pub fn accstatz(&self, unused: bool) -> AccountStatz {
         let accounts = self.broker().accounts().into_iter();
         let accounts = accounts.filter(|account| unused || account.connections > 0);

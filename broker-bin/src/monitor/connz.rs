@@ -1,4 +1,4 @@
-//! `/connz`: connections, one by one.
+//! `/connz`: the list of connections.
 
 use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
@@ -14,64 +14,64 @@ use super::query::{BadRequest, DEFAULT_LIMIT, Query, at_least_0};
 use super::subsz::SubDetail;
 use super::time::{Moment, Now, round_trip, uptime};
 
-/// What `/connz` is asked for.
+/// The parameters of `/connz`.
 #[derive(Clone, Debug, Default)]
 pub struct ConnzOptions {
     /// The order.
     pub sort: SortBy,
-    /// Show users and accounts.
+    /// Includes users and accounts.
     pub auth: bool,
-    /// Show subscriptions.
+    /// Includes subscriptions.
     pub subscriptions: SubscriptionLists,
-    /// Leave out so many.
+    /// The number of connections to skip.
     pub offset: usize,
-    /// Show so many at most; 0 for 1,024.
+    /// The maximum number of connections; 0 for 1,024.
     pub limit: usize,
-    /// Show only the connection of this number.
+    /// Selects the connection with this id.
     pub cid: Option<u64>,
-    /// Open ones, closed ones or all.
+    /// Selects open connections, closed ones, or all.
     pub state: ConnState,
-    /// Show only those of this user; empty for all.
+    /// Selects the connections of this user; empty for all.
     pub user: String,
-    /// Show only those in this account; empty for all.
+    /// Selects the connections in this account; empty for all.
     pub account: String,
-    /// Show only the MQTT client of this name; empty for all.
+    /// Selects the MQTT client of this name; empty for all.
     pub mqtt_client: String,
-    /// Show, and count, only those in which this text stands; empty for all.
+    /// Selects the connections whose data contain this text, and counts only these; empty for all.
     pub search: String,
 }
 
-/// The order of connections. The greatest first, except where said otherwise.
+/// The order of connections: greatest first, unless noted otherwise.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum SortBy {
-    /// Number, the least first.
+    /// Id, least first.
     #[default]
     Cid,
-    /// When they came, the oldest first.
+    /// Start, oldest first.
     Start,
-    /// How many subscriptions they have.
+    /// Number of subscriptions.
     Subscriptions,
-    /// What waits for them.
+    /// Pending bytes.
     Pending,
-    /// Messages they were sent.
+    /// Messages sent to the client.
     MessagesTo,
-    /// Messages they sent.
+    /// Messages received from the client.
     MessagesFrom,
-    /// Bytes they were sent.
+    /// Bytes sent to the client.
     BytesTo,
-    /// Bytes they sent.
+    /// Bytes received from the client.
     BytesFrom,
     /// Last activity, the latest first.
     Last,
-    /// For how long they were silent.
+    /// Idle time.
     Idle,
-    /// For how long they were, or have been, connected; the shortest first.
+    /// Duration of the connection, shortest first.
     Uptime,
-    /// When they ended, the latest first. Only of closed ones.
+    /// End, latest first. Closed connections only.
     Stop,
-    /// Why they ended, by name. Only of closed ones.
+    /// Close reason, by name. Closed connections only.
     Reason,
-    /// Round trip.
+    /// Round-trip time.
     Rtt,
 }
 
@@ -97,25 +97,25 @@ impl SortBy {
     }
 }
 
-/// What is shown of subscriptions.
+/// The detail in which subscriptions are listed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum SubscriptionLists {
-    /// How many there are.
+    /// Their number.
     #[default]
     Count,
-    /// And their subjects.
+    /// Their number and subjects.
     Subjects,
-    /// And all that is known of them.
+    /// All of their data.
     Detail,
 }
 
-/// Which connections are shown.
+/// The state of the listed connections.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ConnState {
-    /// Those that are there.
+    /// Open connections.
     #[default]
     Open,
-    /// Those that are gone.
+    /// Closed connections.
     Closed,
     /// Both.
     All,
@@ -123,7 +123,7 @@ pub enum ConnState {
 
 impl ConnzOptions {
     pub(super) fn parse(query: &Query) -> Result<Self, BadRequest> {
-        // In the order in which the reference reads them: the first fault is the one that is told.
+        // Parsed in the reference's order, because only the first error is reported.
         let auth = query.switch("auth")?;
         let subscriptions = match query.subscriptions()? {
             (_, true) => SubscriptionLists::Detail,
@@ -161,120 +161,120 @@ impl ConnzOptions {
     }
 }
 
-/// What `/connz` shows, in the order of the reference.
+/// The answer of `/connz`, in the reference's order.
 // NATS 2.14: monitor.go Connz.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Connz {
     /// The server's id.
     pub server_id: String,
-    /// When this was looked at.
+    /// The time of the answer.
     pub now: Moment,
-    /// How many are shown.
+    /// The number of connections listed.
     pub num_connections: usize,
-    /// How many there are.
+    /// The number of connections selected.
     pub total: usize,
-    /// How many were left out.
+    /// The number of connections skipped.
     pub offset: usize,
-    /// How many may be shown.
+    /// The maximum number of connections listed.
     pub limit: usize,
     /// The connections.
     pub connections: Vec<ConnInfo>,
 }
 
-/// A connection, in the order of the reference.
+/// A connection, in the reference's order.
 // NATS 2.14: monitor.go ConnInfo.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ConnInfo {
-    /// Its number.
+    /// The connection's id.
     pub cid: u64,
-    /// What it is.
+    /// The kind of the endpoint.
     pub kind: &'static str,
-    /// What it speaks.
+    /// The kind of the client.
     #[serde(rename = "type")]
     pub protocol: &'static str,
-    /// Where it comes from; empty for one inside of the process.
+    /// The remote address; empty for an in-process client.
     pub ip: String,
-    /// From which port.
+    /// The remote port.
     pub port: u16,
-    /// When it came.
+    /// The start of the connection.
     pub start: Moment,
-    /// When it last published, subscribed or was delivered something.
+    /// The time of the last publish, subscription or delivery.
     pub last_activity: Moment,
-    /// When it ended.
+    /// The end of the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<Moment>,
-    /// Why.
+    /// The close reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The round trip.
+    /// The round-trip time.
     pub rtt: String,
-    /// For how long it is, or was, connected.
+    /// The duration of the connection.
     pub uptime: String,
-    /// For how long it is, or was, silent.
+    /// The time since the last activity, up to now or to the end.
     pub idle: String,
-    /// What waits for it.
+    /// Bytes queued for the client.
     pub pending_bytes: usize,
-    /// Messages it sent.
+    /// Messages received from the client.
     pub in_msgs: u64,
-    /// Messages it was sent.
+    /// Messages sent to the client.
     pub out_msgs: u64,
-    /// Bytes it sent.
+    /// Bytes received from the client.
     pub in_bytes: u64,
-    /// Bytes it was sent.
+    /// Bytes sent to the client.
     pub out_bytes: u64,
-    /// How many subscriptions it has.
+    /// The number of subscriptions.
     pub subscriptions: usize,
-    /// What it calls itself.
+    /// The client's name.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub name: Box<str>,
-    /// The language of its library.
+    /// The language of the client library.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub lang: Box<str>,
-    /// The version of its library.
+    /// The version of the client library.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub version: Box<str>,
-    /// The version of TLS: `1.2` or `1.3`.
+    /// The TLS version: `1.2` or `1.3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_version: Option<&'static str>,
-    /// The cipher suite, as IANA calls it.
+    /// The IANA name of the cipher suite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cipher_suite: Option<&'static str>,
-    /// The certificates it showed, its own first.
+    /// The client's certificate chain, leaf first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls_peer_certs: Vec<PeerCert>,
-    /// The handshake came before INFO.
+    /// The TLS handshake preceded INFO.
     #[serde(skip_serializing_if = "super::skip::is_false")]
     pub tls_first: bool,
-    /// The user it came as.
+    /// The authenticated user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorized_user: Option<String>,
-    /// The account it is in, unless that is the global one.
+    /// The account, unless it is the global account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// The subjects it subscribes to.
+    /// The subjects of its subscriptions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list: Vec<Box<str>>,
-    /// Its subscriptions.
+    /// Its subscriptions in detail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list_detail: Vec<SubDetail>,
-    /// The account under the name that people know it by.
+    /// The display name of the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_tag: Option<String>,
 }
 
-/// A certificate, in the order of the reference.
+/// A certificate, in the reference's order.
 // NATS 2.14: monitor.go TLSPeerCert.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PeerCert {
-    /// Whose it is.
+    /// The subject.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
-    /// SHA-256 of its public key, in hexadecimal digits.
+    /// The hexadecimal SHA-256 of the public key.
     pub spki_sha256: String,
-    /// SHA-256 of all of it, in hexadecimal digits.
+    /// The hexadecimal SHA-256 of the certificate.
     pub cert_sha256: String,
 }
 
@@ -289,7 +289,7 @@ impl From<&PeerCertificate> for PeerCert {
     }
 }
 
-/// A connection, open or closed.
+/// An open or closed connection.
 enum Found {
     Open(Box<Connection>),
     Closed(Arc<Closed>),
@@ -319,7 +319,7 @@ impl Found {
             && options.mqtt_client.is_empty()
     }
 
-    /// Does this stand in what is shown of it? `text` in small letters.
+    /// Returns true if the listed data contain `text`, which is in lower case.
     fn shows(&self, text: &str, auth: bool) -> bool {
         if text.is_empty() {
             return true;
@@ -340,11 +340,12 @@ impl Found {
 }
 
 impl Observer {
-    /// Connections, one by one.
+    /// Returns the list of connections.
     ///
     /// # Errors
     ///
-    /// [`BadRequest`] if open connections are to be sorted by what only closed ones have.
+    /// Returns [`BadRequest`] if open connections are requested in an order that only closed ones
+    /// have.
     pub fn connz(&self, options: &ConnzOptions) -> Result<Connz, BadRequest> {
         if options.state != ConnState::Closed {
             let name = match options.sort {
@@ -386,7 +387,7 @@ impl Observer {
         })
     }
 
-    /// Those of a state, by number, open ones before closed ones.
+    /// Returns the connections in a state, by id, open ones first.
     fn find(&self, state: ConnState) -> Vec<Found> {
         let broker = self.broker();
         let mut found = Vec::new();
@@ -444,7 +445,7 @@ impl Observer {
             info.tls_peer_certs = peers.iter().map(Into::into).collect();
             info.name_tag = connection.account.as_deref().map(Into::into);
             info.account = info.name_tag.clone().filter(|account| account != GLOBAL);
-            // NATS 2.14: server.go saveClosedClient, which forgets the global account.
+            // NATS 2.14: server.go saveClosedClient, which omits the global account.
             if closed.is_some() {
                 info.name_tag.clone_from(&info.account);
             }
@@ -452,7 +453,8 @@ impl Observer {
         if options.subscriptions != SubscriptionLists::Count {
             let subscriptions = self.subscriptions_of(found);
             if options.subscriptions == SubscriptionLists::Detail {
-                // NATS 2.14: those of closed connections name their account, the others do not.
+                // NATS 2.14: subscriptions of closed connections include the account, others do
+                // not.
                 let detail = |one| match closed {
                     Some(_) => SubDetail::from(one),
                     None => SubDetail::of_connection(one),
@@ -478,7 +480,7 @@ fn is_in(found: &Found, account: &str) -> bool {
 }
 
 fn sort(found: &mut [Found], by: SortBy, now: Instant) {
-    // Of equal ones the least number comes first.
+    // Ties are ordered by id.
     found.sort_by_key(|one| one.connection().id);
     let uptime = |one: &Found| -> Duration {
         let end = one.closed().map_or(now, |closed| closed.at);

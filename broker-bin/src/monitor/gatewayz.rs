@@ -1,4 +1,4 @@
-//! `/gatewayz`: other clusters.
+//! `/gatewayz`: gateways to other clusters.
 
 use serde::Serialize;
 
@@ -6,14 +6,14 @@ use super::observer::Observer;
 use super::time::Moment;
 use super::varz::Absent;
 
-/// What `/gatewayz` shows, in the order of the reference.
+/// The answer of `/gatewayz`, in the reference's order.
 // NATS 2.14: monitor.go Gatewayz.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Gatewayz {
     /// The server's id.
     pub server_id: String,
-    /// When this was looked at.
+    /// The time of the answer.
     pub now: Moment,
     /// Connections to other clusters: natsd has none.
     pub outbound_gateways: Absent,
@@ -22,7 +22,7 @@ pub struct Gatewayz {
 }
 
 impl Observer {
-    /// Other clusters.
+    /// Returns the list of gateways, which is empty.
     pub fn gatewayz(&self) -> Gatewayz {
         Gatewayz {
             server_id: self.server_id(),

@@ -1,26 +1,26 @@
-//! `/healthz`: may clients be sent here?
+//! `/healthz`: readiness of the server.
 
 use serde::Serialize;
 
 use super::observer::Observer;
 use super::query::{BadRequest, Query};
 
-/// What `/healthz` is asked for.
+/// The parameters of `/healthz`.
 #[derive(Clone, Debug, Default)]
 pub struct HealthzOptions {
-    /// The account whose stream is meant.
+    /// The account of the stream.
     pub account: String,
-    /// The stream that is meant.
+    /// The stream to check.
     pub stream: String,
-    /// The consumer that is meant.
+    /// The consumer to check.
     pub consumer: String,
-    /// List what is wrong.
+    /// Lists errors in detail.
     pub details: bool,
 }
 
 impl HealthzOptions {
     pub(super) fn parse(query: &Query) -> Result<Self, BadRequest> {
-        // There are no streams that these could ask for; but they must be what they are.
+        // Without JetStream these parameters have no effect, but they are validated.
         for name in ["js-enabled", "js-enabled-only", "js-server-only", "js-meta-only"] {
             query.switch(name)?;
         }
@@ -30,49 +30,49 @@ impl HealthzOptions {
     }
 }
 
-/// What `/healthz` shows.
+/// The answer of `/healthz`.
 // NATS 2.14: monitor.go HealthStatus.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Healthz {
     /// `ok`, or `error`.
     pub status: &'static str,
-    /// What is wrong.
+    /// The error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What is wrong, if details were asked for.
+    /// The errors, if details were requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<HealthError>,
-    /// How it is.
+    /// The server's health.
     #[serde(skip)]
     pub health: Health,
 }
 
-/// How a server is.
+/// The health of a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Health {
-    /// Clients may come.
+    /// Clients can connect.
     Ok,
     /// Clients cannot connect.
     NotReady,
-    /// What was asked for cannot be.
+    /// The requested check does not exist.
     BadRequest,
 }
 
-/// One thing that is wrong.
+/// An error.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct HealthError {
-    /// What it is about: `CONNECTION`, or `BAD_REQUEST`.
+    /// The subject of the error: `CONNECTION`, or `BAD_REQUEST`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// What is wrong.
+    /// The description.
     pub error: String,
 }
 
 impl Observer {
-    /// May clients be sent here?
+    /// Returns the readiness of the server.
     pub fn healthz(&self, options: &HealthzOptions) -> Healthz {
         let (health, kind, error) = if options.account.is_empty() && !options.stream.is_empty() {
             (Health::BadRequest, "BAD_REQUEST", must_not_be_empty("account", "stream"))

@@ -1,16 +1,16 @@
-//! JSON as Go writes it.
+//! JSON in Go's format.
 
 use std::io;
 
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
-/// Indented by two blanks.
+/// Formats with an indent of two blanks.
 pub(crate) fn pretty(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     write(value, PrettyFormatter::new())
 }
 
-/// In one line.
+/// Formats on one line.
 pub(crate) fn compact(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     write(value, CompactFormatter)
 }
@@ -21,8 +21,8 @@ fn write(value: &impl Serialize, formatter: impl Formatter) -> serde_json::Resul
     Ok(out)
 }
 
-/// Two things are Go's own: what HTML takes for markup is escaped, so that a client's name cannot be any
-/// in a browser; and a whole number is written as one, whatever its type.
+/// Formats as Go does: HTML characters are escaped, so that a client's name cannot act as markup in
+/// a browser, and whole numbers are written without a fraction.
 struct Go<F>(F);
 
 impl<F: Formatter> Formatter for Go<F> {

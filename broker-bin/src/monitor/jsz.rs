@@ -1,4 +1,4 @@
-//! `/jsz`: streams.
+//! `/jsz`: JetStream.
 
 use serde::Serialize;
 
@@ -6,68 +6,68 @@ use super::observer::Observer;
 use super::query::{BadRequest, Query};
 use super::time::Moment;
 
-/// What `/jsz` shows of a server without streams, in the order of the reference.
+/// The answer of `/jsz` for a server without JetStream, in the reference's order.
 // NATS 2.14: monitor.go JSInfo.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Jsz {
-    /// Memory that streams use, in bytes.
+    /// Bytes of memory used by streams.
     pub memory: u64,
-    /// Disk that streams use, in bytes.
+    /// Bytes of disk used by streams.
     pub storage: u64,
-    /// Memory that streams may use, in bytes.
+    /// Bytes of memory reserved for streams.
     pub reserved_memory: u64,
-    /// Disk that streams may use, in bytes.
+    /// Bytes of disk reserved for streams.
     pub reserved_storage: u64,
-    /// Accounts with streams.
+    /// The number of accounts with JetStream.
     pub accounts: usize,
-    /// Streams and consumers that are replicated.
+    /// The number of replicated streams and consumers.
     pub ha_assets: usize,
-    /// Requests.
+    /// API requests.
     pub api: ApiStats,
     /// The server's id.
     pub server_id: String,
-    /// When this was looked at.
+    /// The time of the answer.
     pub now: Moment,
-    /// There are no streams.
+    /// JetStream is disabled.
     pub disabled: bool,
-    /// What they would be granted.
+    /// The limits of JetStream.
     pub config: JszConfig,
-    /// How many there are.
+    /// The number of streams.
     pub streams: usize,
-    /// How many consumers there are.
+    /// The number of consumers.
     pub consumers: usize,
-    /// Messages in streams.
+    /// The number of messages in streams.
     pub messages: u64,
-    /// Their bytes.
+    /// The number of bytes in streams.
     pub bytes: u64,
-    /// Accounts that could be listed.
+    /// The number of accounts that could be listed.
     pub total: usize,
 }
 
-/// Requests about streams.
+/// API requests of JetStream.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ApiStats {
-    /// What they may ask for.
+    /// The API level.
     pub level: u64,
-    /// How many there were.
+    /// The number of requests.
     pub total: u64,
-    /// How many were refused.
+    /// The number of requests refused.
     pub errors: u64,
 }
 
-/// What streams are granted.
+/// The limits of JetStream.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct JszConfig {
-    /// Memory, in bytes.
+    /// Bytes of memory.
     pub max_memory: u64,
-    /// Disk, in bytes.
+    /// Bytes of disk.
     pub max_storage: u64,
 }
 
-/// Are the parameters what they must be? `leader-only` asks for the leader, which nobody is.
+/// Validates the parameters. `leader-only` requests an answer from the leader, and there is none.
 pub(super) fn check(query: &Query) -> Result<(), BadRequest> {
     for name in ["accounts", "streams", "consumers", "direct-consumers", "config"] {
         query.switch(name)?;
@@ -84,7 +84,7 @@ pub(super) fn check(query: &Query) -> Result<(), BadRequest> {
 }
 
 impl Observer {
-    /// Streams: there are none.
+    /// Returns the state of JetStream, which is not implemented.
     pub fn jsz(&self) -> Jsz {
         Jsz {
             memory: 0,

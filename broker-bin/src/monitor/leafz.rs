@@ -6,23 +6,23 @@ use super::observer::Observer;
 use super::time::Moment;
 use super::varz::Absent;
 
-/// What `/leafz` shows, in the order of the reference.
+/// The answer of `/leafz`, in the reference's order.
 // NATS 2.14: monitor.go Leafz.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Leafz {
     /// The server's id.
     pub server_id: String,
-    /// When this was looked at.
+    /// The time of the answer.
     pub now: Moment,
-    /// How many leaf nodes there are.
+    /// The number of leaf nodes.
     pub leafnodes: usize,
     /// The leaf nodes: natsd has none.
     pub leafs: Vec<Absent>,
 }
 
 impl Observer {
-    /// Leaf nodes.
+    /// Returns the list of leaf nodes, which is empty.
     pub fn leafz(&self) -> Leafz {
         Leafz {
             server_id: self.server_id(),

@@ -1,17 +1,17 @@
-//! What is seen of a running server: as typed values ([`Observer`]), over HTTP ([`Monitor`]) as
-//! nats-server's monitoring shows it, and for Prometheus at `/metrics`.
+//! Monitoring data of a running server: as typed values ([`Observer`]), over HTTP ([`Monitor`]) in
+//! the format of nats-server, and for Prometheus at `/metrics`.
 //!
 //! | what | where |
 //! | --- | --- |
-//! | taking a look | [`Observer`]: one file an endpoint |
-//! | the listener, its bounds, who may look | `http/` |
+//! | collecting data | [`Observer`]: one file per endpoint |
+//! | the listener, its limits, authorization | `http/` |
 //! | the live page at `/` | `page/` |
 //! | `/metrics` | `metrics/`: prometheus-nats-exporter's names, and our own |
 //! | settings | [`MonitorOptions`] |
 //!
-//! Every answer is added up when somebody asks, from what sessions count for themselves: nothing on the
-//! way of a message knows that it is watched. Answers are made one or two at a time, away from the threads
-//! that serve clients, and what waits for slow readers is bounded.
+//! Each answer is computed on request from the counters of the sessions, so that monitoring adds
+//! nothing to the path of a message. Answers are generated one or two at a time, off the threads
+//! that serve clients, and the memory for slow readers is bounded.
 
 #![cfg_attr(
     not(feature = "monitoring"),

@@ -1,4 +1,4 @@
-//! Somebody who looks at a running server.
+//! Collects monitoring data of a running server.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,43 +13,43 @@ use super::time::{Moment, Now, Wall};
 use super::websocketz::WebsocketVarz;
 use crate::options::Options;
 
-/// All are off unless they are switched on.
+/// Off unless configured.
 // NATS 2.14: feature_flags.go.
 const FEATURE_FLAGS: [&str; 2] = ["js_ack_fc_v2", "js_raft_delete_range"];
 
-/// What monitoring shows that the broker does not know.
+/// Monitoring data that the broker does not have.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Facts {
-    /// The host that clients' connections are listened for at, as it was asked for.
+    /// The configured host of the client listener.
     pub host: String,
-    /// The port they are listened for at.
+    /// The port of the client listener.
     pub port: u16,
-    /// The host of the monitoring endpoints, as it was asked for.
+    /// The configured host of the monitoring listener.
     pub http_host: String,
-    /// Their port, over HTTP; 0 for none.
+    /// The HTTP port; 0 for none.
     pub http_port: u16,
-    /// Their port, over HTTPS; 0 for none.
+    /// The HTTPS port; 0 for none.
     pub https_port: u16,
-    /// What their paths begin with.
+    /// The prefix of monitoring paths.
     pub http_base_path: String,
-    /// How long a TLS handshake may take, in seconds.
+    /// The timeout of TLS handshakes, in seconds.
     pub tls_timeout: f64,
-    /// When the configuration was last read; the start, if `None`.
+    /// The time of the last configuration load; the start if `None`.
     pub config_load_time: Option<Moment>,
     /// The digest of the configuration file; empty if there is none.
     pub config_digest: String,
-    /// Clients over WebSocket; the default if there can be none.
+    /// The WebSocket listener; the default without one.
     pub websocket: WebsocketVarz,
-    /// Words that describe this server.
+    /// Tags of this server.
     pub tags: Vec<String>,
-    /// Facts that describe this server.
+    /// Metadata of this server.
     pub metadata: BTreeMap<String, String>,
-    /// New behaviour of nats-server by name, and whether the configuration switches it on.
+    /// nats-server's feature flags as configured.
     pub feature_flags: BTreeMap<String, bool>,
 }
 
-/// The flags of nats-server with the values that the configuration gives them.
+/// Returns nats-server's feature flags with their configured values.
 fn feature_flags(set: &BTreeMap<String, bool>) -> BTreeMap<String, bool> {
     let value = |name: &&str| set.get(*name).copied().unwrap_or_default();
     FEATURE_FLAGS.iter().map(|name| ((*name).to_owned(), value(name))).collect()
@@ -75,9 +75,10 @@ impl Default for Facts {
     }
 }
 
-/// Looks at a running server, with or without HTTP.
+/// Gives access to the monitoring data of a running server, with or without HTTP.
 ///
-/// Cheap to clone; all clones are one. Every method is named like the endpoint whose answer it returns.
+/// Cheap to clone; clones share their state. Each method is named after the endpoint whose answer
+/// it returns.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -102,32 +103,33 @@ struct Seen {
     started: Instant,
     wall: Wall,
     process: Process,
-    /// How often each endpoint was asked.
+    /// The number of requests per endpoint.
     requests: Mutex<BTreeMap<&'static str, u64>>,
     reloads: Mutex<Reloads>,
 }
 
-/// What came of reloads.
+/// Statistics of reloads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reloads {
     pub(super) succeeded: u64,
     pub(super) failed: u64,
-    /// True if the last one took effect, and how long it took.
+    /// Success and duration of the last reload.
     pub(super) last: Option<(bool, Duration)>,
 }
 
 impl Observer {
-    /// Looks at a server that has just started.
+    /// Observes a server that has just started.
     pub fn of(server: &broker_net::Server) -> Self {
         let (host, port) = (server.host().to_owned(), server.local_addr().port());
         Self::new(host, port, server.broker().clone(), server.status())
     }
 
-    /// Looks at a test broker that has just started, or restarted: then it is another server.
+    /// Observes a test broker that has just started or restarted. After a restart it is another
+    /// server, which needs a new observer.
     ///
     /// # Panics
     ///
-    /// While the broker restarts.
+    /// Panics while the broker restarts.
     #[cfg(feature = "testing")]
     pub fn of_test(broker: &broker_net::testing::TestBroker) -> Self {
         let (host, port) = (broker.options().host, broker.address().port());
@@ -149,7 +151,7 @@ impl Observer {
         Self { seen: Arc::new(seen) }
     }
 
-    /// Changes what is shown beside what the broker knows.
+    /// Changes the data that the broker does not have.
     pub fn update_facts(&self, change: impl Fn(&mut Facts)) {
         self.seen.facts.rcu(|facts| {
             let mut facts = Facts::clone(facts);
@@ -158,7 +160,7 @@ impl Observer {
         });
     }
 
-    /// The configuration was read, and is this now.
+    /// Records the loaded configuration.
     pub(crate) fn follow(&self, options: &Options, digest: Option<&str>) {
         let now = Moment(SystemTime::now());
         self.update_facts(|facts| {
@@ -175,7 +177,7 @@ impl Observer {
         });
     }
 
-    /// Counts a request for an endpoint.
+    /// Counts a request to an endpoint.
     #[cfg(feature = "monitoring")]
     pub(super) fn note_request(&self, path: &'static str) {
         let mut requests = self.seen.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,7 +188,7 @@ impl Observer {
         self.seen.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The configuration was read again, or was to be.
+    /// Records the outcome of a reload.
     pub fn note_reload(&self, was_successful: bool, took: Duration) {
         let mut reloads = self.seen.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         let count = if was_successful { &mut reloads.succeeded } else { &mut reloads.failed };
@@ -210,7 +212,8 @@ impl Observer {
         self.seen.outlook.is_accepting()
     }
 
-    /// The number of threads that a connection held at the last look, and the count of all such stalls.
+    /// Returns the number of threads blocked by a connection at the last check, and the count of
+    /// all such stalls.
     pub(super) fn stalls(&self) -> (usize, u64) {
         (self.seen.outlook.stalled_workers(), self.seen.outlook.worker_stalls())
     }

@@ -1,4 +1,4 @@
-//! What the system says of this process.
+//! Resource usage of this process.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{SysconfVar, sysconf};
 
-/// The share of the processor is that of so long at least.
+/// Minimum interval for measuring processor usage.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Memory and processor time of this process.
@@ -18,8 +18,8 @@ pub(crate) struct Process {
     last: Mutex<Sample>,
 }
 
-/// A file that is another one each time that it is read. It is kept open, because one wants to look above
-/// all when there are no descriptors left.
+/// A file of /proc whose contents change with each read. It stays open, so that it can be read when
+/// no file descriptors are left.
 #[derive(Debug)]
 struct Status(Option<File>);
 
@@ -31,7 +31,7 @@ impl Status {
     fn read(&self) -> Option<String> {
         let mut text = [0; 1024];
         let len = self.0.as_ref()?.read_at(&mut text, 0).ok()?;
-        // The name of a program need not be text.
+        // A program's name need not be valid UTF-8.
         Some(String::from_utf8_lossy(&text[..len]).into_owned())
     }
 }
@@ -39,13 +39,13 @@ impl Status {
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,
-    /// All processor time until then.
+    /// The processor time used until then.
     used: Duration,
     percent: f64,
 }
 
 impl Process {
-    /// Counts from now on.
+    /// Starts measuring.
     pub(crate) fn new() -> Self {
         let (stat, statm) = (Status::open("/proc/self/stat"), Status::open("/proc/self/statm"));
         let used = used(&stat).unwrap_or_default();
@@ -53,7 +53,7 @@ impl Process {
         Self { stat, statm, last }
     }
 
-    /// Resident memory, in bytes; 0 where the system does not tell.
+    /// Returns resident memory in bytes; 0 if the system does not report it.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let resident = || {
             let statm = self.statm.read()?;
@@ -64,20 +64,21 @@ impl Process {
         resident().unwrap_or(0)
     }
 
-    /// All processor time used, in seconds.
+    /// Returns the total processor time in seconds.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         used(&self.stat).unwrap_or_default().as_secs_f64()
     }
 
-    /// How much of one core it uses, in percent: since it was asked before, or the second before that.
-    // NATS 2.14 takes a sample each second; nothing here wakes up to do so.
+    /// Returns processor usage in percent of one core, since the previous call or over the second
+    /// before it.
+    // NATS 2.14 samples each second; natsd computes it on request.
     pub(crate) fn cpu_percent(&self) -> f64 {
         let Some(used) = used(&self.stat) else { return 0.0 };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = last.at.elapsed();
         if elapsed >= WINDOW {
             let share = used.saturating_sub(last.used).as_secs_f64() / elapsed.as_secs_f64();
-            // NATS 2.14: one digit behind the point.
+            // NATS 2.14: one decimal digit.
             let percent = (share * 1000.0).round() / 10.0;
             *last = Sample { at: Instant::now(), used, percent };
         }
@@ -85,10 +86,10 @@ impl Process {
     }
 }
 
-/// The processor time used so far.
+/// Returns the processor time used so far.
 fn used(stat: &Status) -> Option<Duration> {
     let stat = stat.read()?;
-    // The program's name comes second, in parentheses, and may hold anything.
+    // The second field, in parentheses, is the program's name and may contain any character.
     let (_, behind_name) = stat.rsplit_once(')')?;
     let mut fields = behind_name.split_ascii_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;

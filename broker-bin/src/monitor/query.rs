@@ -1,31 +1,32 @@
-//! The parameters of a request, read and refused as the reference does.
+//! Query parameters, parsed and refused as in the reference.
 
 use broker_core::error::Quoted;
 
-/// The number of entries in an answer to a request without a limit.
+/// The number of entries in an answer if the request has no limit.
 // NATS 2.14: DefaultConnListSize, DefaultSubListSize.
 pub(super) const DEFAULT_LIMIT: usize = 1024;
 
-/// What stands behind the `?`. Of several values of one name the first counts.
+/// The parameters after the `?`. Of several values with one name, the first counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
 }
 
-/// A parameter that cannot be read, or a request for what there is not. The text is the answer.
+/// An invalid parameter, or a request for something that does not exist. The text is the response
+/// body.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRequest(pub(crate) String);
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Self {
-        // Go: a pair with a semicolon, or with an escape that is none, does not count.
+        // Go: pairs with a semicolon or an invalid escape are ignored.
         let pairs = text.split('&').filter(|pair| !pair.contains(';') && escapes_are_whole(pair));
         let pairs = pairs.flat_map(|pair| form_urlencoded::parse(pair.as_bytes()).into_owned());
         Self { pairs: pairs.collect() }
     }
 
-    /// The value of that name; empty if there is none.
+    /// Returns the value of that name; empty if absent.
     pub(crate) fn text(&self, name: &str) -> &str {
         let pair = self.pairs.iter().find(|(other, _)| other == name);
         pair.map_or("", |(_, value)| value)
@@ -54,12 +55,12 @@ impl Query {
         if text.is_empty() {
             return Ok(0);
         }
-        // Go takes no sign here.
+        // Go accepts no sign here.
         let number = if text.starts_with('+') { None } else { text.parse().ok() };
         number.ok_or_else(|| refuse("uint64", name, "ParseUint", text, complaint(text)))
     }
 
-    /// Are subscriptions asked for, and in detail?
+    /// Returns whether subscriptions are requested, and whether in detail.
     pub(crate) fn subscriptions(&self) -> Result<(bool, bool), BadRequest> {
         if self.text("subs").eq_ignore_ascii_case("detail") {
             return Ok((false, true));
@@ -83,14 +84,14 @@ fn refuse(kind: &str, name: &str, function: &str, text: &str, why: &str) -> BadR
     ))
 }
 
-/// Behind each `%` there are two hexadecimal digits.
+/// Returns true if each `%` is followed by two hexadecimal digits.
 pub(super) fn escapes_are_whole(text: &str) -> bool {
     text.split('%')
         .skip(1)
         .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// The number, or 0 if it is negative.
+/// Returns the number, or 0 if it is negative.
 pub(super) fn at_least_0(number: i64) -> usize {
     usize::try_from(number.max(0)).unwrap_or(usize::MAX)
 }

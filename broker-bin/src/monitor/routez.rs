@@ -6,25 +6,25 @@ use super::observer::Observer;
 use super::time::Moment;
 use super::varz::Absent;
 
-/// What `/routez` shows, in the order of the reference.
+/// The answer of `/routez`, in the reference's order.
 // NATS 2.14: monitor.go Routez.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Routez {
     /// The server's id.
     pub server_id: String,
-    /// Its name.
+    /// The server's name.
     pub server_name: String,
-    /// When this was looked at.
+    /// The time of the answer.
     pub now: Moment,
-    /// How many routes there are.
+    /// The number of routes.
     pub num_routes: usize,
-    /// The routes: there are none yet.
+    /// The routes: natsd has none.
     pub routes: Vec<Absent>,
 }
 
 impl Observer {
-    /// The other servers of the cluster.
+    /// Returns the list of routes, which is empty.
     pub fn routez(&self) -> Routez {
         let info = self.broker().info();
         Routez {

@@ -1,6 +1,6 @@
-//! Conditions for fields that serde leaves out.
+//! Predicates for fields that serde omits.
 
-/// True if a switch is off.
+/// Returns true if a switch is off.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 pub(super) fn is_false(value: &bool) -> bool {
     !*value

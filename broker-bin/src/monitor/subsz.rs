@@ -1,4 +1,4 @@
-//! `/subsz`: subscriptions, and how they are found.
+//! `/subsz`: subscriptions and their index.
 
 use broker_core::snapshot::Subscription;
 use broker_core::stats::InterestStats;
@@ -9,18 +9,18 @@ use super::observer::Observer;
 use super::query::{BadRequest, DEFAULT_LIMIT, Query, at_least_0};
 use super::time::Moment;
 
-/// What `/subsz` is asked for.
+/// The parameters of `/subsz`.
 #[derive(Clone, Debug, Default)]
 pub struct SubszOptions {
-    /// List the subscriptions.
+    /// Lists the subscriptions.
     pub subscriptions: bool,
-    /// Leave out so many.
+    /// The number of subscriptions to skip.
     pub offset: usize,
-    /// List so many at most; 0 for 1,024.
+    /// The maximum number of subscriptions; 0 for 1,024.
     pub limit: usize,
-    /// Only those in this account; empty for all.
+    /// Selects the subscriptions of this account; empty for all.
     pub account: String,
-    /// List only those that would get a message to this subject; empty for all.
+    /// Selects the subscriptions that match this subject; empty for all.
     pub test: String,
 }
 
@@ -36,49 +36,49 @@ impl SubszOptions {
     }
 }
 
-/// What `/subsz` shows, in the order of the reference.
+/// The answer of `/subsz`, in the reference's order.
 // NATS 2.14: monitor.go Subsz.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Subsz {
     /// The server's id.
     pub server_id: String,
-    /// When this was looked at.
+    /// The time of the answer.
     pub now: Moment,
-    /// How they are found.
+    /// Statistics of the index.
     #[serde(flatten)]
     pub stats: SublistStats,
-    /// How many there are to list; 0 if they are not to be listed.
+    /// The number of selected subscriptions; 0 if none are listed.
     pub total: usize,
-    /// How many were left out.
+    /// The number of subscriptions skipped.
     pub offset: usize,
-    /// How many may be listed.
+    /// The maximum number of subscriptions listed.
     pub limit: usize,
     /// The subscriptions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list: Vec<SubDetail>,
 }
 
-/// How subscriptions are found, in the order of the reference.
+/// Statistics of the subscription index, in the reference's order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SublistStats {
-    /// How many there are.
+    /// The number of subscriptions.
     pub num_subscriptions: usize,
-    /// How many answers sessions remember.
+    /// The number of subjects cached by sessions.
     pub num_cache: usize,
-    /// How many there ever were.
+    /// The number of subscriptions ever made.
     pub num_inserts: u64,
-    /// How many have ended.
+    /// The number of subscriptions that have ended.
     pub num_removes: u64,
-    /// How often a session looked up who wants a subject: once for each message to another subject than
-    /// that of the message before.
+    /// The number of lookups by sessions: one for each message whose subject differs from that of
+    /// the message before.
     pub num_matches: u64,
-    /// How many of these it remembered: 1 for all.
+    /// The share of lookups answered by the cache, from 0 to 1.
     pub cache_hit_rate: f64,
-    /// The most deliveries that one message to a remembered subject causes.
+    /// The maximum number of deliveries per message over all cached subjects.
     pub max_fanout: usize,
-    /// How many it causes on average.
+    /// The average number of deliveries per message.
     pub avg_fanout: f64,
 }
 
@@ -98,35 +98,35 @@ impl From<InterestStats> for SublistStats {
     }
 }
 
-/// A subscription, in the order of the reference.
+/// A subscription, in the reference's order.
 // NATS 2.14: monitor.go SubDetail.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SubDetail {
-    /// The account it is in.
+    /// The account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// The account under the name that people know it by.
+    /// The display name of the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_tag: Option<String>,
-    /// What it subscribes to.
+    /// The subject.
     pub subject: Box<str>,
     /// The queue group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qgroup: Option<Box<str>>,
-    /// The client's name for it.
+    /// The client's id of the subscription.
     pub sid: Box<str>,
-    /// How many messages it was delivered.
+    /// The number of messages delivered.
     pub msgs: u64,
-    /// Ends after so many.
+    /// The number of messages after which it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<u64>,
-    /// The number of the connection.
+    /// The connection's id.
     pub cid: u64,
 }
 
 impl SubDetail {
-    /// As it is shown with its connection, which names the account.
+    /// The form in the list of connections, which states the account.
     pub(super) fn of_connection(subscription: Subscription) -> Self {
         Self { account: None, account_tag: None, ..Self::from(subscription) }
     }
@@ -148,11 +148,11 @@ impl From<Subscription> for SubDetail {
 }
 
 impl Observer {
-    /// Subscriptions, and how they are found.
+    /// Returns the subscriptions and the statistics of their index.
     ///
     /// # Errors
     ///
-    /// [`BadRequest`] if what to test is not a subject that can be published to.
+    /// Returns [`BadRequest`] if the subject to test is not a literal subject.
     pub fn subsz(&self, options: &SubszOptions) -> Result<Subsz, BadRequest> {
         let limit = if options.limit == 0 { DEFAULT_LIMIT } else { options.limit };
         let account = Some(&*options.account).filter(|account| !account.is_empty());
@@ -179,7 +179,7 @@ impl Observer {
         })
     }
 
-    /// How subscriptions are found, without any of them, for who has looked already.
+    /// Returns the statistics of the index, without subscriptions, from a snapshot.
     pub(super) fn subsz_of(&self, accounts: &[snapshot::Account]) -> Subsz {
         let mut stats = InterestStats::default();
         accounts.iter().for_each(|account| stats += account.interest);

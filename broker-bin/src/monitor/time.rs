@@ -1,4 +1,4 @@
-//! Moments and spans as the reference writes them.
+//! Timestamps and durations in the reference's format.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -6,15 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-/// How far the clock on the wall may go another way than ours before it is believed.
+/// Tolerated difference between the wall clock and the monotonic clock.
 const DRIFT: Duration = Duration::from_secs(1);
 
-/// A moment on the wall clock, which prints as RFC 3339 in UTC, with as many digits as it needs.
+/// A wall-clock time, displayed as RFC 3339 in UTC with as many digits as necessary.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Moment(pub SystemTime);
 
 impl Moment {
-    /// Seconds since 1970, with their fraction.
+    /// Seconds since 1970, with fraction.
     pub fn unix_seconds(self) -> f64 {
         self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
     }
@@ -33,9 +33,9 @@ impl Serialize for Moment {
     }
 }
 
-/// Knows when a moment of our clock was on the wall clock.
+/// Converts monotonic times to wall-clock times.
 ///
-/// The same moment is always the same there, however often it is asked for, unless the wall clock was set.
+/// An instant always converts to the same time, unless the wall clock was set.
 #[derive(Debug)]
 pub(crate) struct Wall {
     anchor: Mutex<(Instant, SystemTime)>,
@@ -46,7 +46,7 @@ impl Wall {
         Self { anchor: Mutex::new((Instant::now(), SystemTime::now())) }
     }
 
-    /// Now, and what tells of other moments.
+    /// Returns the current time, as a base to convert other instants.
     pub(crate) fn now(&self) -> Now {
         self.now_at(Instant::now(), SystemTime::now())
     }
@@ -62,7 +62,7 @@ impl Wall {
     }
 }
 
-/// One moment, on both clocks.
+/// One instant on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
     pub(crate) instant: Instant,
@@ -74,7 +74,7 @@ impl Now {
         self.at(self.instant)
     }
 
-    /// When that was.
+    /// Converts an instant.
     pub(crate) fn at(&self, instant: Instant) -> Moment {
         let (anchor, wall) = self.anchor;
         Moment(match instant.checked_duration_since(anchor) {
@@ -83,13 +83,13 @@ impl Now {
         })
     }
 
-    /// How long ago that was, as [`uptime`].
+    /// Returns the time since an instant, formatted by [`uptime`].
     pub(crate) fn since(&self, instant: Instant) -> String {
         uptime(self.instant.saturating_duration_since(instant))
     }
 }
 
-/// Years, days, hours, minutes and seconds, from the first that is not 0: `1d0h7m4s`.
+/// Formats years, days, hours, minutes and seconds, from the first that is not 0: `1d0h7m4s`.
 // NATS 2.14: monitor.go myUptime; a year has 365 days.
 pub fn uptime(span: Duration) -> String {
     let seconds = span.as_secs();
@@ -109,7 +109,8 @@ pub fn uptime(span: Duration) -> String {
         .collect()
 }
 
-/// A round trip: whole microseconds below a millisecond, else as Go prints spans.
+/// Formats a round-trip time: whole microseconds below a millisecond, otherwise as Go formats
+/// durations.
 // NATS 2.14: client.go getRTT.
 pub fn round_trip(span: Option<Duration>) -> String {
     let span = span.unwrap_or_default();
@@ -118,7 +119,7 @@ pub fn round_trip(span: Option<Duration>) -> String {
     go_duration(span - Duration::from_nanos(rest.into()))
 }
 
-/// As Go prints a `time.Duration`: `1.5ms`, `2s`, `1m0.25s`.
+/// Formats a duration as Go's `time.Duration`: `1.5ms`, `2s`, `1m0.25s`.
 pub fn go_duration(span: Duration) -> String {
     let nanos = span.as_nanos();
     let in_units = |unit: u128, name: &str| {

@@ -1,4 +1,4 @@
-//! `/varz`: the server as a whole.
+//! `/varz`: general data of the server.
 
 use std::collections::BTreeMap;
 
@@ -11,64 +11,64 @@ use super::skip::is_false;
 use super::time::Moment;
 use super::websocketz::WebsocketVarz;
 
-/// What `/varz` shows, in the order of the reference.
+/// The answer of `/varz`, in the reference's order.
 // NATS 2.14: monitor.go Varz.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Varz {
     /// The server's id, new with each start.
     pub server_id: String,
-    /// Its name.
+    /// The server's name.
     pub server_name: String,
-    /// The version of NATS it speaks.
+    /// The NATS version.
     pub version: String,
-    /// The version of the protocol.
+    /// The protocol version.
     pub proto: u8,
-    /// The commit it was built from.
+    /// The commit of the build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git_commit: Option<&'static str>,
-    /// What it was built with.
+    /// The compiler of the build.
     pub go: String,
-    /// The host clients connect to.
+    /// The host of the client listener.
     pub host: String,
-    /// The port clients connect to.
+    /// The port of the client listener.
     pub port: u16,
-    /// Clients must show who they are.
+    /// Clients must authenticate.
     #[serde(skip_serializing_if = "is_false")]
     pub auth_required: bool,
     /// Clients must use TLS.
     #[serde(skip_serializing_if = "is_false")]
     pub tls_required: bool,
-    /// Clients must show certificates.
+    /// Clients must present certificates.
     #[serde(skip_serializing_if = "is_false")]
     pub tls_verify: bool,
-    /// Addresses that clients are told of.
+    /// Addresses advertised to clients.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,
-    /// How many clients may be connected; -1 for any number.
+    /// Maximum number of client connections; -1 for unlimited.
     pub max_connections: i64,
-    /// How many subscriptions one client may hold.
+    /// Maximum number of subscriptions per client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_subscriptions: Option<usize>,
-    /// When a silent client is asked, in nanoseconds.
+    /// Interval of pings to idle clients, in nanoseconds.
     pub ping_interval: u64,
-    /// How many questions may stay without an answer.
+    /// Maximum number of unanswered pings.
     pub ping_max: u32,
-    /// The host of these endpoints.
+    /// The host of the monitoring listener.
     pub http_host: String,
-    /// Their port, over HTTP.
+    /// The HTTP port.
     pub http_port: u16,
-    /// What their paths begin with.
+    /// The prefix of monitoring paths.
     pub http_base_path: String,
-    /// Their port, over HTTPS.
+    /// The HTTPS port.
     pub https_port: u16,
-    /// How long logging in may take, in seconds.
+    /// Timeout of authentication, in seconds.
     pub auth_timeout: f64,
-    /// The longest control line, in bytes.
+    /// Maximum length of a control line, in bytes.
     pub max_control_line: usize,
-    /// The largest payload, in bytes.
+    /// Maximum size of a payload, in bytes.
     pub max_payload: usize,
-    /// How much may wait for one client, in bytes.
+    /// Maximum number of bytes queued for one client.
     pub max_pending: usize,
     /// Routes.
     pub cluster: Absent,
@@ -80,92 +80,93 @@ pub struct Varz {
     pub mqtt: Absent,
     /// WebSocket.
     pub websocket: WebsocketVarz,
-    /// Streams.
+    /// JetStream.
     pub jetstream: Absent,
-    /// How long a TLS handshake may take, in seconds.
+    /// Timeout of TLS handshakes, in seconds.
     pub tls_timeout: f64,
-    /// How long a client may take to read, in nanoseconds.
+    /// Timeout of writes to a client, in nanoseconds.
     pub write_deadline: u64,
-    /// When the server started.
+    /// The start of the server.
     pub start: Moment,
-    /// When this was looked at.
+    /// The time of the answer.
     pub now: Moment,
-    /// How long it has run.
+    /// The time since the start.
     pub uptime: String,
     /// Resident memory, in bytes.
     pub mem: u64,
-    /// Cores of the machine that it may use.
+    /// Cores available to the process.
     pub cores: usize,
     /// Threads that serve clients.
     pub gomaxprocs: usize,
-    /// The share of one core it uses, in percent.
+    /// Processor usage in percent of one core.
     pub cpu: f64,
-    /// Connections now.
+    /// Current number of connections.
     pub connections: usize,
-    /// Connections ever.
+    /// Total number of connections.
     pub total_connections: u64,
-    /// Routes now.
+    /// Current number of routes.
     pub routes: usize,
-    /// Servers at the other end of them.
+    /// The number of servers they lead to.
     pub remotes: usize,
-    /// Leaf nodes now.
+    /// Current number of leaf nodes.
     pub leafnodes: usize,
-    /// Messages that came.
+    /// Messages received.
     pub in_msgs: u64,
-    /// Their bytes.
+    /// Bytes received.
     pub in_bytes: u64,
-    /// Messages that came from clients.
+    /// Messages received from clients.
     pub in_client_msgs: u64,
-    /// Their bytes.
+    /// Bytes received from clients.
     pub in_client_bytes: u64,
-    /// Messages that went.
+    /// Messages sent.
     pub out_msgs: u64,
-    /// Their bytes.
+    /// Bytes sent.
     pub out_bytes: u64,
-    /// Messages that went to clients.
+    /// Messages sent to clients.
     pub out_client_msgs: u64,
-    /// Their bytes.
+    /// Bytes sent to clients.
     pub out_client_bytes: u64,
-    /// Connections that were cut because they did not keep up.
+    /// Connections closed as slow consumers.
     pub slow_consumers: u64,
-    /// Connections that were cut because they did not answer.
+    /// Connections closed as stale.
     pub stale_connections: u64,
-    /// Clients that were made to wait: none, natsd never does.
+    /// Publishers stalled for a slow client by the reference's rule, which natsd does not have:
+    /// always 0.
     pub stalled_clients: u64,
     /// Subscriptions in all accounts.
     pub subscriptions: usize,
-    /// How often each endpoint was asked.
+    /// The number of requests per endpoint.
     pub http_req_stats: BTreeMap<&'static str, u64>,
-    /// When the configuration was last read.
+    /// The time of the last configuration load.
     pub config_load_time: Moment,
-    /// The digest of its file.
+    /// The digest of the configuration file.
     pub config_digest: String,
-    /// Words that describe the server.
+    /// Tags of the server.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Facts that describe the server.
+    /// Metadata of the server.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// New behaviour of nats-server by name, and whether the configuration switches it on. natsd does not go by it.
+    /// nats-server's feature flags as configured; they have no effect on natsd.
     pub feature_flags: BTreeMap<String, bool>,
-    /// The account of the system.
+    /// The system account.
     pub system_account: &'static str,
     /// Slow consumers by kind.
     pub slow_consumer_stats: ByKind,
     /// Stale connections by kind.
     pub stale_connection_stats: ByKind,
-    /// Waits for the disk: none, there is nothing on it.
+    /// Waits for disk I/O: always 0 without JetStream.
     pub disk_io_wait_stats: DiskWaits,
-    /// Until when the certificates for clients hold: the end of the first that ends.
+    /// The earliest expiry of the client listener's certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert_not_after: Option<Moment>,
 }
 
-/// A part of NATS that natsd has not, or not yet: `{}`.
+/// An unimplemented part of NATS: `{}`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Absent {}
 
-/// Counts by kind of connection.
+/// Counts by kind of endpoint.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ByKind {
@@ -179,17 +180,17 @@ pub struct ByKind {
     pub leafs: u64,
 }
 
-/// Waits for the disk.
+/// Waits for disk I/O.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DiskWaits {
-    /// Who waits now.
+    /// Current number of waits.
     pub waiters: u64,
-    /// Waits ever.
+    /// Total number of waits.
     pub waits: u64,
-    /// How long together, in nanoseconds.
+    /// Total duration, in nanoseconds.
     pub wait_time: u64,
-    /// The longest, in nanoseconds.
+    /// Longest duration, in nanoseconds.
     pub max_wait_time: u64,
 }
 
@@ -198,12 +199,12 @@ fn nanos(span: std::time::Duration) -> u64 {
 }
 
 impl Observer {
-    /// The server as a whole.
+    /// Returns the general data of the server.
     pub fn varz(&self) -> Varz {
         self.varz_of(self.broker().stats())
     }
 
-    /// The same for who has looked already.
+    /// Like [`varz`](Self::varz), from a snapshot.
     pub(super) fn varz_of(&self, stats: Stats) -> Varz {
         let now = self.now();
         let broker = self.broker();

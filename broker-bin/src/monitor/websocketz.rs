@@ -1,4 +1,4 @@
-//! What `/varz` shows of WebSocket.
+//! WebSocket data in `/varz`.
 
 use serde::Serialize;
 
@@ -6,51 +6,51 @@ use super::skip::is_false;
 use super::time::Moment;
 use crate::options::Websocket;
 
-/// What `/varz` shows of WebSocket; empty without it.
+/// WebSocket data in `/varz`; empty without a WebSocket listener.
 // NATS 2.14: monitor.go WebsocketOptsVarz.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct WebsocketVarz {
-    /// The host that is listened at.
+    /// The listener's host.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
-    /// The port.
+    /// The listener's port.
     #[serde(skip_serializing_if = "is_zero")]
     pub port: u16,
-    /// Where clients are told to connect to.
+    /// The advertised address.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub advertise: String,
-    /// The user that clients are taken for who show nothing.
+    /// The user of clients without credentials.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub no_auth_user: String,
-    /// The cookie that is taken for a JWT.
+    /// The cookie that carries a JWT.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub jwt_cookie: String,
-    /// How long the handshakes may take together, in nanoseconds.
+    /// Timeout of the TLS and WebSocket handshakes together, in nanoseconds.
     #[serde(skip_serializing_if = "is_none")]
     pub handshake_timeout: u64,
-    /// How long logging in may take, in seconds, if not as long as elsewhere.
+    /// Timeout of authentication, in seconds, if different from that of other clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_timeout: Option<f64>,
-    /// There need be no encryption.
+    /// Connections without TLS are allowed.
     #[serde(skip_serializing_if = "is_false")]
     pub no_tls: bool,
-    /// Certificates say who clients are.
+    /// Certificates identify users.
     #[serde(skip_serializing_if = "is_false")]
     pub tls_map: bool,
-    /// Fingerprints of the certificates that may be shown.
+    /// Fingerprints of the accepted certificates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls_pinned_certs: Vec<String>,
-    /// Pages must come from the host that they connect to.
+    /// Only pages of the host that they connect to are allowed.
     #[serde(skip_serializing_if = "is_false")]
     pub same_origin: bool,
-    /// Where pages may come from.
+    /// Allowed origins of pages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
-    /// Frames may be compressed.
+    /// Compression is enabled.
     #[serde(skip_serializing_if = "is_false")]
     pub compression: bool,
-    /// Until when the certificates hold: the end of the first that ends.
+    /// The earliest expiry of the certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert_not_after: Option<Moment>,
 }
@@ -66,7 +66,7 @@ fn is_none(nanos: &u64) -> bool {
 }
 
 impl WebsocketVarz {
-    /// Of what was set, with the port that was had.
+    /// Returns the data for these options and the bound port.
     pub(crate) fn of(set: &Websocket, host: String, port: u16) -> Self {
         let tls = set.tls.as_ref();
         Self {

@@ -1,4 +1,4 @@
-//! Who may connect: from options to the core's authenticators.
+//! Builds the core's authenticators from options.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use super::{
     SubjectLists, User, WebsocketError,
 };
 
-/// The account of the server's own events.
+/// The system account, which receives the server's own events.
 // NATS 2.14: const.go.
 const SYSTEM_ACCOUNT: &str = "$SYS";
 
-/// Who may connect.
+/// The access rule of a listener.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Access {
-    /// No credentials are asked for.
+    /// No credentials are required.
     Anybody,
     /// Users with passwords.
     Users(Users),
-    /// Whoever has the token.
+    /// Clients that present the token.
     Token(Token),
 }
 
 impl Access {
-    /// In place of `before`: those who are let in by the same credentials and permissions as there are not
-    /// asked for them again.
+    /// Replaces `before`. Clients whose credentials and permissions are the same in both stay
+    /// authenticated.
     #[must_use]
     pub fn succeeding(self, before: &Self) -> Self {
         match (self, before) {
@@ -39,7 +39,7 @@ impl Access {
         }
     }
 
-    /// What asks for it.
+    /// Returns the authenticator for this rule.
     pub fn authenticator(self) -> Arc<dyn Authenticator> {
         match self {
             Self::Anybody => Arc::new(NoAuth),
@@ -49,16 +49,16 @@ impl Access {
     }
 }
 
-/// Who may connect, by each way in.
+/// The access rules of all listeners.
 #[derive(Clone, Debug)]
 pub(crate) struct Deciders {
     pub(crate) all: Access,
-    /// By WebSocket, if that is not the same.
+    /// The WebSocket rule, if different.
     pub(crate) websocket: Option<Access>,
 }
 
 impl Deciders {
-    /// In place of `before`: see [`Access::succeeding`].
+    /// Replaces `before`: see [`Access::succeeding`].
     pub(crate) fn succeeding(self, before: &Self) -> Self {
         let websocket = match (self.websocket, &before.websocket) {
             (Some(access), Some(before)) => Some(access.succeeding(before)),
@@ -78,7 +78,7 @@ impl Options {
         Ok(Deciders { all: self.access()?, websocket: self.websocket_access()? })
     }
 
-    /// Who may connect by WebSocket, if the block has a word of its own on that.
+    /// Returns the access rule of the WebSocket block, if it has its own.
     // NATS 2.14: websocket.go wsConfigAuth and validateWebsocketOptions.
     fn websocket_access(&self) -> Result<Option<Access>, OptionsError> {
         let set = &self.websocket;
@@ -118,18 +118,18 @@ impl Options {
         Ok(token.as_ref().map(|token| Access::Token(Token::new(token.clone()))))
     }
 
-    /// There is a list of users.
+    /// Returns true if there is a list of users.
     pub(super) fn has_users(&self) -> bool {
         self.authorization.users.is_some()
             || self.accounts.values().any(|account| !account.users.is_empty())
     }
 
-    /// Who may connect.
+    /// Returns the access rule.
     ///
     /// # Errors
     ///
-    /// Settings that contradict each other. nats-server starts with some of them, and then lets more
-    /// people in than the operator meant.
+    /// Returns an error for contradictory settings. nats-server starts with some of them, and then
+    /// accepts more clients than the operator intended.
     pub fn access(&self) -> Result<Access, OptionsError> {
         if self.accounts.contains_key(auth::GLOBAL_ACCOUNT) {
             return Err(OptionsError::ReservedAccount(auth::GLOBAL_ACCOUNT.into()));
@@ -141,7 +141,8 @@ impl Options {
         let has_users = self.has_users();
 
         match (user, password, token) {
-            // Beside a list of users it hurts nobody, and is often a variable: `PASS: x, users: [...]`.
+            // Beside a list of users a password is harmless, and often a variable: `PASS: x, users:
+            // [...]`.
             (None, Some(_), None) if !has_users => return Err(OptionsError::PasswordWithoutUser),
             (Some(_), _, Some(_)) | (None, Some(_), Some(_)) => {
                 return Err(OptionsError::UserAndToken);
@@ -156,7 +157,7 @@ impl Options {
 
         let default = one.default_permissions.as_ref();
         if let Some(name) = user {
-            // NATS 2.14 ignores the permissions here; whoever wrote them meant them.
+            // NATS 2.14 ignores these permissions; natsd applies them, as the operator intended.
             let password = password.cloned().unwrap_or_default();
             let mut user = auth::User::new(name, password);
             if let Some(permissions) = default {
@@ -228,8 +229,8 @@ impl Options {
         Ok(builder.build()?)
     }
 
-    /// There are users of the system account and nothing else about access: they are for operators, and
-    /// clients need no credentials, as if there were no users.
+    /// Returns true if only the system account has users: they are for operators, and clients need
+    /// no credentials, as if there were no users.
     // NATS 2.14: server.go configureAccounts.
     pub fn is_open_beside_system_account(&self) -> bool {
         self.accounts.keys().eq([SYSTEM_ACCOUNT])
@@ -237,7 +238,7 @@ impl Options {
             && self.authorization == Authorization::default()
     }
 
-    /// A password or token is kept as it is, not as a hash.
+    /// Returns true if a password or token is stored in plain text instead of as a hash.
     // NATS 2.14: auth.go checkAuthforWarnings.
     pub(crate) fn has_plain_passwords(&self) -> bool {
         let is_plain = |secret: &Secret| !secret.is_empty() && !secret.expose().starts_with("$2");
@@ -270,7 +271,7 @@ impl User {
     }
 }
 
-/// Permissions that some user has already: thousands may have the same.
+/// Permissions already built, since thousands of users may share the same.
 #[derive(Default)]
 struct KnownPermissions<'a>(HashMap<&'a Permissions, Arc<auth::Permissions>>);
 
@@ -290,7 +291,7 @@ impl<'a> KnownPermissions<'a> {
 }
 
 impl Permissions {
-    /// What the core decides by. `path` is where they stand.
+    /// Builds the core's permissions. `path` is their place in the configuration.
     fn build(&self, path: &str) -> Result<auth::Permissions, OptionsError> {
         let nothing = SubjectLists::default();
         let publish = self.publish.as_ref().unwrap_or(&nothing);
@@ -298,7 +299,7 @@ impl Permissions {
         let mut builder = auth::Permissions::builder()
             .publish_deny(&publish.deny)
             .subscribe_deny(&subscribe.deny);
-        // NATS 2.14: an empty list is the same as none.
+        // NATS 2.14: an empty list equals an absent one.
         if !publish.allow.is_empty() {
             builder = builder.publish_allow(&publish.allow);
         }

@@ -1,4 +1,4 @@
-//! Subject spaces apart from one another.
+//! Accounts: isolated subject spaces.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,131 +13,131 @@ use crate::config::lang::{Map, Node, Value};
 use crate::config::table::Meaning;
 
 section! {
-    /// A subject space: its users, and what it shares with others.
+    /// An isolated subject space: its users, and what it shares with other accounts.
     pub struct Account = Block::new("account");
 
     /// Its users.
     users: Vec<User> = Vec::new() => blocks(User::block);
-    /// What users may do who have no permissions of their own.
+    /// Permissions of users who have none of their own.
     default_permissions: Option<Permissions> = None => block(Permissions::block).unset("everything");
     /// Its public key.
     nkey: Option<String> = None => formatted(Format::Nkey("A", "a public account key"))
         .not_yet("nkeys");
-    /// What it takes from other accounts.
+    /// Streams and services imported from other accounts.
     imports: Vec<Import> = Vec::new() => blocks(Import::block).not_yet("imports and exports");
-    /// What it offers to other accounts.
+    /// Streams and services exported to other accounts.
     exports: Vec<Export> = Vec::new() => blocks(Export::block).not_yet("imports and exports");
-    /// Its streams.
+    /// JetStream in this account.
     jetstream: Option<AccountJetStream> = None => block(AccountJetStream::block).not_yet("JetStream")
         .passed_over("as in nats-server, there are no streams without `jetstream` outside of accounts");
-    /// Subjects that are published to by another name.
+    /// Rewrites the subjects of published messages.
     mappings: BTreeMap<String, Vec<MapDestination>> = BTreeMap::new() => Key::new(Kind::NamedLists {
         name: Format::Subject, block: MapDestination::block,
     }).aliases(&["maps"]).not_yet("subject mappings");
-    /// What it may use.
+    /// Limits of the account.
     limits: AccountLimits = AccountLimits::default() => block(AccountLimits::block)
         .not_yet("limits of accounts");
-    /// Where the way of traced messages is told.
+    /// Destination of message traces.
     msg_trace: Option<MessageTrace> = None => block(MessageTrace::block)
         .aliases(&["trace_dest"]).not_yet("message tracing");
 }
 
 section! {
-    /// What an account may use; less than 0 is no limit.
+    /// Limits of an account; a negative value is unlimited.
     pub struct AccountLimits = Block::new("account limits");
 
     /// Connections.
     max_connections: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["max_conn"]);
-    /// Subscriptions of a connection.
+    /// Subscriptions per connection.
     max_subscriptions: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["max_subs"]);
-    /// Payload of a message.
+    /// Payload size of a message.
     max_payload: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["max_pay"]);
     /// Leaf nodes.
     max_leafnodes: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["max_leafs"]);
 }
 
 section! {
-    /// Where a message goes in place of its own subject. A subject in place of the block takes all.
+    /// The new subject of mapped messages. A subject in place of the block maps all of them.
     pub struct MapDestination = Block::new("mapping").short("a subject, a map, or an array of maps", all);
 
-    /// The subject, in which `$1` is what the first wildcard stood for.
+    /// The subject; `$1` is replaced by the token that matched the first wildcard.
     destination: Option<String> = None => text().aliases(&["dest"]).unset("must be given");
-    /// How many of a hundred messages.
+    /// The percentage of messages mapped.
     weight: Option<String> = None => Key::new(Kind::Spelled(Format::Percent)).unset("must be given");
-    /// Only in this cluster.
+    /// Applies in this cluster only.
     cluster: Option<String> = None => text();
 }
 
 section! {
-    /// What an account offers to others: a stream or a service.
+    /// A stream or service exported to other accounts.
     pub struct Export = Block::new("export");
 
     /// Subjects that others may subscribe to.
     stream: Option<String> = None => formatted(Format::Subject);
-    /// Subjects that others may send requests to.
+    /// Subjects to which others may send requests.
     service: Option<String> = None => formatted(Format::Subject);
-    /// Who may have it.
+    /// Accounts that may import it.
     accounts: Vec<String> = Vec::new() => list(Format::Any).unset("all");
-    /// How many answers a request gets.
+    /// The number of responses to a request.
     response_type: String = "singleton".into() => choice(&[
         "single", "singleton", "stream", "chunk", "chunked",
     ]).aliases(&["response"]);
-    /// How long an answer may take.
+    /// The maximum time between two responses.
     response_threshold: Option<Duration> = None => strict_duration()
         .aliases(&["threshold", "response_max_time", "response_time"]).unset("2m");
-    /// Where it is told how long answers take.
+    /// Publication of response times.
     latency: Option<Latency> = None => block(Latency::block);
-    /// Which token of the subject is the account that imports it.
+    /// Position of the token that names the importing account.
     account_token_position: i64 = 0 => integer(0, 255);
-    /// Traces of messages go on behind it.
+    /// Message traces continue beyond the export.
     allow_trace: bool = false => switch();
 }
 
 section! {
-    /// Where it is told how long answers take. A subject in place of the block is told of all.
+    /// Publication of response times. A subject in place of the block publishes all of them.
     pub struct Latency = Block::new("latency").short("a subject or a map", latency_subject);
 
     /// The subject.
     subject: Option<String> = None => formatted(Format::Subject).unset("must be given");
-    /// Of how many of a hundred, or `headers`: those whose headers ask for it.
+    /// The percentage of requests measured, or `headers` for requests whose headers ask for it.
     sampling: String = "100".into() => Key::new(Kind::Spelled(Format::Sampling));
 }
 
 section! {
-    /// What an account takes from another: a stream or a service.
+    /// A stream or service imported from another account.
     pub struct Import = Block::new("import");
 
-    /// The stream that is taken.
+    /// The imported stream.
     stream: Option<Imported> = None => block(Imported::block);
-    /// The service that is taken.
+    /// The imported service.
     service: Option<Imported> = None => block(Imported::block);
-    /// What is put in front of the subjects of a stream.
+    /// Prefix of the stream's subjects in this account.
     prefix: Option<String> = None => text();
-    /// The subject here.
+    /// The subject in this account.
     to: Option<String> = None => text();
-    /// The service may know who asks.
+    /// Shares the requester's identity with the service.
     share: bool = false => switch();
-    /// Traces of messages go on behind it.
+    /// Message traces continue beyond the import.
     allow_trace: bool = false => switch();
 }
 
 section! {
-    /// What is taken from which account.
+    /// The exporting account and its subject.
     pub struct Imported = Block::new("imported");
 
     /// The account.
     account: Option<String> = None => text().unset("must be given");
-    /// The subject there.
+    /// The subject in that account.
     subject: Option<String> = None => formatted(Format::Subject).unset("must be given");
 }
 
 section! {
-    /// Where the way of traced messages is told. A subject may stand in place of the block.
+    /// Destination of message traces. A subject may stand in place of the block.
     pub struct MessageTrace = Block::new("message trace").short("a subject or a map", trace_subject);
 
     /// The subject.
     dest: Option<String> = None => formatted(Format::Subject);
-    /// Of how many of a hundred.
+    /// The percentage of messages traced.
     sampling: String = "100".into() => Key::new(Kind::Spelled(Format::Percent));
 }
 

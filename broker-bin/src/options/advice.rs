@@ -1,15 +1,15 @@
-//! What may be set so, but is seldom meant.
+//! Warnings about valid but suspicious settings.
 
 use std::time::Duration;
 
 use super::{Options, Permissions, SubjectLists, Tls, User};
 
-/// A setting that is valid and seldom meant.
+/// A setting that is valid but suspicious.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Advice {
     /// The option.
     pub path: String,
-    /// What to think of.
+    /// The warning.
     pub text: String,
 }
 
@@ -18,7 +18,7 @@ const LARGE_PAYLOAD: i64 = 8 << 20;
 const LONG_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Options {
-    /// Settings that are valid and seldom meant.
+    /// Returns warnings about settings that are valid but suspicious.
     pub fn advice(&self) -> Vec<Advice> {
         let mut advice = Vec::new();
         let mut say = |path: &str, text: &str| {
@@ -53,7 +53,7 @@ impl Options {
             let Some(Permissions { publish, subscribe, allow_responses }) = permissions else {
                 return;
             };
-            // With answers allowed, nothing listed means that nothing else may be published.
+            // With responses allowed, empty lists allow no other publishing.
             let publish = publish.as_ref().filter(|_| allow_responses.is_none());
             for (name, lists) in [("publish", publish), ("subscribe", subscribe.as_ref())] {
                 if lists == Some(&SubjectLists::default()) {

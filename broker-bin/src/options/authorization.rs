@@ -1,4 +1,4 @@
-//! Who may connect, and what they may do.
+//! Authentication and permissions of clients.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -14,114 +14,114 @@ use crate::config::lang::{Entry, Map, Node, Value};
 use crate::config::table::{Group, Meaning};
 
 section! {
-    /// Who may connect: one user, one token, or many users.
+    /// Authentication of clients: one user, one token, or many users.
     pub struct Authorization = Block::new("authorization");
 
-    /// The one user who may connect.
+    /// Name of the only user.
     user: Option<String> = None => text().aliases(&["username"]).at_once().called("username")
         .flag(Group::Authorization, &["user"], "<user>");
-    /// That user's password, plain or as a bcrypt hash.
+    /// Password of that user, plain or as a bcrypt hash.
     password: Option<Secret> = None => formatted(Format::Secret).aliases(&["pass"]).at_once()
         .flag(Group::Authorization, &["pass"], "<password>");
-    /// A token that every client must show, plain or as a bcrypt hash.
+    /// Token that every client must present, plain or as a bcrypt hash.
     token: Option<Secret> = None => formatted(Format::Secret).at_once()
         .flag(Group::Authorization, &["auth"], "<token>");
-    /// How long a client may take to say who it is.
+    /// Timeout of authentication.
     timeout: Duration = Duration::from_secs(2) => seconds()
         .zero_is_default().new_connections();
-    /// Users who may connect.
+    /// The users.
     users: Option<Vec<User>> = None => blocks(User::block).at_once();
-    /// What users may do who have no permissions of their own.
+    /// Permissions of users who have none of their own.
     default_permissions: Option<Permissions> = None => block(Permissions::block)
         .aliases(&["default_permission", "permissions"]).unset("everything").at_once();
-    /// A service that is asked who may connect.
+    /// Delegates authentication to a service.
     auth_callout: Option<AuthCallout> = None => block(AuthCallout::block)
         .aliases(&["auth_hook"]).not_yet("auth callouts");
-    /// Clients must come by a trusted proxy.
+    /// Clients must connect through a trusted proxy.
     proxy_required: bool = false => switch().not_yet("trusted proxies");
-    /// The block is there, if only an empty one: then clients need credentials beside a system account with
-    /// users.
+    /// True if the block is present, even if empty: clients then need credentials although only the
+    /// system account has users.
     is_written: bool = false => switch().internal().at_once().called("block");
 }
 
 section! {
-    /// Somebody who may connect.
+    /// A user.
     pub struct User = Block::new("user");
 
     /// The name.
     user: Option<String> = None => text().aliases(&["username"]).unset("must be given");
     /// The password, plain or as a bcrypt hash.
     password: Secret = Secret::default() => formatted(Format::Secret).aliases(&["pass"]);
-    /// What the user may do.
+    /// Permissions of the user.
     permissions: Option<Arc<Permissions>> = None => block(Permissions::block)
         .aliases(&["permission", "authorization"]).unset("the default permissions");
-    /// The ways by which the user may connect.
+    /// Connection types that the user may use.
     allowed_connection_types: Vec<String> = Vec::new() => list(Format::ConnectionKind)
         .aliases(&["connection_types", "clients"]).unset("all");
     /// The user's public key, in place of name and password.
     nkey: Option<String> = None => formatted(Format::Nkey("U", "a public user key")).not_yet("nkeys");
-    /// The user must come by a trusted proxy.
+    /// The user must connect through a trusted proxy.
     proxy_required: bool = false => switch().not_yet("trusted proxies");
 }
 
 section! {
-    /// Where one may publish and subscribe.
+    /// Subjects for publishing and subscribing.
     pub struct Permissions = Block::new("permissions");
 
-    /// Where one may publish.
+    /// Subjects for publishing.
     publish: Option<SubjectLists> = None => block(SubjectLists::block)
         .aliases(&["pub", "import"]).unset("everywhere").at_once();
-    /// Where one may subscribe; an entry may name a queue group after the subject.
+    /// Subjects for subscribing; an entry may name a queue group after the subject.
     subscribe: Option<SubjectLists> = None => block(SubjectLists::block)
         .aliases(&["sub", "export"]).unset("everywhere").at_once();
-    /// One may answer requests, whatever `publish` says.
+    /// Permission to respond to received requests, regardless of `publish`.
     allow_responses: Option<AllowResponses> = None => block(AllowResponses::block)
         .aliases(&["publish_allow_responses"]).unset("false").at_once();
 }
 
 section! {
-    /// Subjects that are allowed, but for those that are denied. A subject, or an array of them, in place
-    /// of the block is what is allowed.
+    /// Allowed subjects and exceptions. A subject, or an array of them, in place of the block is
+    /// `allow`.
     pub struct SubjectLists = Block::new("subjects")
         .short("a subject, an array of subjects, or a map of \"allow\" and \"deny\"", allowed);
 
-    /// What is allowed; an empty list allows everything, as in nats-server.
+    /// Allowed subjects; an empty list allows all, as in nats-server.
     allow: Vec<String> = Vec::new() => list(Format::SubjectAndQueue).unset("everything").at_once();
-    /// What is denied.
+    /// Denied subjects.
     deny: Vec<String> = Vec::new() => list(Format::SubjectAndQueue).unset("nothing").at_once();
 }
 
 section! {
-    /// How often, and for how long, a request may be answered. `true` is the block with its defaults.
+    /// Limits of responses to a request. `true` is the block with its defaults.
     pub struct AllowResponses = Block::new("allow responses")
         .short("a map, true or false", if_on);
 
-    /// Answers to a request; less than 0 is no limit.
+    /// Responses per request; a negative value is unlimited.
     max: i64 = 1 => integer(i64::MIN, i64::MAX).zero_is_default()
         .aliases(&["max_msgs", "max_messages", "max_responses"]).at_once();
-    /// For how long after a request; less than `"0s"` is for ever.
+    /// Time after a request in which responses are allowed; a negative value is unlimited.
     expires: Option<Duration> = Some(Duration::from_mins(2)) => Key::new(Kind::Lifetime)
         .zero_is_default().aliases(&["expiration", "ttl"]).at_once();
 }
 
 section! {
-    /// A service that is asked who may connect.
+    /// A service that authenticates clients.
     pub struct AuthCallout = Block::new("auth callout").off(|_| false);
 
-    /// Public key of the account that signs the answers.
+    /// Public key of the account that signs the responses.
     issuer: Option<String> = None => formatted(Format::Nkey("A", "a public account key"))
         .unset("must be given");
-    /// The account that the service is in.
+    /// The account of the service.
     account: String = "$G".into() => text().aliases(&["acc"]);
-    /// Users who are not asked about: the service itself.
+    /// Users that are not delegated: the service itself.
     auth_users: Vec<String> = Vec::new() => list(Format::Any).aliases(&["users"]).unset("must be given");
-    /// Public key that questions are encrypted with.
+    /// Public key for encrypting the requests.
     xkey: Option<String> = None => formatted(Format::Nkey("X", "a public curve key")).aliases(&["key"]);
-    /// Accounts that the service may put users into.
+    /// Accounts to which the service may assign users.
     allowed_accounts: Vec<String> = Vec::new() => list(Format::Any).unset("all");
 }
 
-/// Permissions in the same words are kept once.
+/// Equal permissions are stored once.
 impl Hash for Permissions {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { publish, subscribe, allow_responses } = self;
@@ -143,7 +143,7 @@ impl Hash for AllowResponses {
     }
 }
 
-/// A subject or some, in place of the block.
+/// A subject or an array of them, in place of the block.
 fn allowed(node: &Node) -> Meaning {
     match &node.value {
         Value::String(_) | Value::Array(_) => Meaning::Is(map(node, "allow", node.value.clone())),
@@ -151,7 +151,7 @@ fn allowed(node: &Node) -> Meaning {
     }
 }
 
-/// `true` for the block with its defaults.
+/// `true` is the block with its defaults.
 pub(super) fn if_on(node: &Node) -> Meaning {
     match node.value {
         Value::Bool(true) => Meaning::Is(Map::default()),
@@ -160,7 +160,7 @@ pub(super) fn if_on(node: &Node) -> Meaning {
     }
 }
 
-/// A block of one entry, in the place of `node`.
+/// Builds a block of one entry in place of `node`.
 pub(super) fn map(node: &Node, key: &str, value: Value) -> Map {
     let span = node.span.clone();
     let entry = Entry {

@@ -1,4 +1,4 @@
-//! Links to the other servers of a cluster.
+//! Routes to the other servers of a cluster.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::config::settle::number;
 use crate::config::table::{Group, Meaning};
 
 section! {
-    /// Links to the other servers of a cluster. Without a port there are none.
+    /// Routes to the other servers of a cluster. Without a port there are none.
     pub struct Cluster = Block::new("cluster").off(has_no_port);
 
-    /// Its name, the same on all of its servers.
+    /// Name of the cluster, the same on all of its servers.
     name: Option<String> = None => formatted(Format::Word)
         .flag(Group::Cluster, &["cluster_name"], "<name>");
     /// Host name or address to listen on.
     host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0");
-    /// Port for other servers; -1 is any that is free, 0 is none.
+    /// Port for other servers; -1 is any free port, 0 is none.
     port: i64 = 0 => port();
-    /// How other servers say that they may connect.
+    /// Authentication of other servers.
     authorization: PeerAuthorization = PeerAuthorization::default() => block(PeerAuthorization::block)
         .at_once();
     /// Servers to connect to.
@@ -33,31 +33,31 @@ section! {
         .flag(Group::Cluster, &["routes"], "<url,url...>");
     /// Encryption.
     tls: Option<Tls> = None => block(Tls::block).at_once();
-    /// Address that other servers are told to connect to.
+    /// Address advertised to other servers.
     advertise: Option<String> = None => formatted(Format::HostPort).aliases(&["cluster_advertise"]).at_once()
         .flag(Group::Cluster, &["cluster_advertise"], "<host:port>");
-    /// Clients are not told of the other servers.
+    /// Does not advertise the cluster's servers to clients.
     no_advertise: bool = false => switch().at_once().flag(Group::Cluster, &["no_advertise"], "");
-    /// How often to try again to connect to a server that others told of.
+    /// Attempts to connect to a discovered server.
     connect_retries: i64 = 0 => integer(i64::MIN, i64::MAX).at_once()
         .flag(Group::Cluster, &["connect_retries"], "<number>");
-    /// Wait longer before each try to connect.
+    /// Increases the delay between attempts to connect.
     connect_backoff: bool = false => switch().at_once();
-    /// Which subjects are taken from other servers, and given to them.
+    /// Subjects imported from and exported to other servers.
     permissions: Option<Permissions> = None => block(Permissions::block).unset("all").at_once();
-    /// Links to each server; -1 is one, for all accounts.
+    /// Routes per server; -1 is one, for all accounts.
     pool_size: i64 = 3 => integer(-1, MANY).zero_is_default().at_once();
-    /// Accounts that have a link of their own.
+    /// Accounts with a route of their own.
     accounts: Vec<String> = Vec::new() => list(Format::Any).at_once();
-    /// Compression of the links.
+    /// Compression of routes.
     compression: Compression = Compression::default() => block(Compression::block).at_once();
-    /// As the top level's.
+    /// Like the top level's.
     ping_interval: Option<Duration> = None => duration().unset("the top level's, at most 30s").at_once();
-    /// As the top level's.
+    /// Like the top level's.
     ping_max: i64 = 0 => integer(0, MANY).unset("the top level's").at_once();
-    /// As the top level's.
+    /// Like the top level's.
     write_deadline: Option<Duration> = None => duration().unset("the top level's").at_once();
-    /// What happens to a link past its `write_deadline`.
+    /// Action when a route exceeds its `write_deadline`.
     write_timeout: String = "default".into() => choice(&["default", "close", "retry"]).at_once();
 
     in other words:
@@ -66,33 +66,34 @@ section! {
 }
 
 section! {
-    /// How other servers say that they may connect.
+    /// Authentication of other servers.
     pub struct PeerAuthorization = Block::new("peer authorization");
 
-    /// The user that they must name.
+    /// Name of the user that they must present.
     user: Option<String> = None => text().aliases(&["username"]).at_once();
-    /// That user's password.
+    /// Password of that user.
     password: Option<Secret> = None => formatted(Format::Secret).aliases(&["pass"]).at_once();
-    /// How long they may take to say so.
+    /// Timeout of authentication.
     timeout: Duration = Duration::from_secs(2) => seconds()
         .zero_is_default().at_once();
-    /// Deprecated: `permissions` of the block around it.
+    /// Deprecated: use `permissions` of the enclosing block.
     permissions: Option<Permissions> = None => block(Permissions::block)
         .aliases(&["default_permission", "default_permissions"]).at_once();
 }
 
 section! {
-    /// Compression of links between servers. A word or a switch in place of the block is its `mode`.
+    /// Compression of routes, gateways and leaf nodes. A word or a switch in place of the block is
+    /// its `mode`.
     pub struct Compression = Block::new("compression")
         .short("a mode, true, false or a map", mode);
 
-    /// `off`, `accept`, `s2_fast`, `s2_better`, `s2_best`, `s2_uncompressed` or `s2_auto`; `on` and `off`
-    /// may also be written as switches.
+    /// `off`, `accept`, `s2_fast`, `s2_better`, `s2_best`, `s2_uncompressed` or `s2_auto`; `on` and
+    /// `off` may also be written as switches.
     mode: Option<String> = None => choice(&[
         "off", "disabled", "false", "not supported", "not_supported", "accept", "on", "enabled", "true",
         "s2_auto", "auto", "s2_uncompressed", "s2_fast", "s2_better", "s2_best",
     ]).unset("accept; of leaf nodes s2_auto").at_once();
-    /// Round-trip times from which `s2_auto` compresses more.
+    /// Round-trip times at which `s2_auto` increases the compression.
     rtt_thresholds: Vec<String> = Vec::new() => list(Format::Duration)
         .aliases(&["thresholds", "rtts", "rtt"]).unset("10ms, 50ms, 100ms").at_once();
 }
@@ -106,13 +107,13 @@ fn mode(node: &Node) -> Meaning {
     Meaning::Is(super::authorization::map(node, "mode", mode))
 }
 
-/// Nobody loses anything by it without being told: other servers are refused the connection, and log it.
+/// Harmless to ignore: other servers are refused the connection, and log it.
 pub(super) fn only_listens_for_servers(block: &Plain) -> bool {
     let routes = block.find_ref("routes").and_then(Plain::as_array);
     routes.is_none_or(<[_]>::is_empty)
 }
 
-/// A block that only listens has nothing to do without a port.
+/// A block that only listens is off without a port.
 pub(crate) fn has_no_port(block: &Dict) -> bool {
     block.get("port").and_then(number).unwrap_or(0) == 0
 }

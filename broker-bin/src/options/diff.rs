@@ -1,4 +1,4 @@
-//! What a reload changes.
+//! The differences between two sets of options.
 
 use std::any::Any;
 use std::fmt;
@@ -10,25 +10,25 @@ use crate::config::kind::Kind;
 use crate::config::table::{Block, Key, Reload, Section as _, Status};
 use crate::options::{Options, Tls};
 
-/// One option that differs. `Display` is what the log of nats-server says of it: `Reloaded: …` where the
-/// change can be made, and else the refusal.
+/// A changed option. `Display` prints nats-server's log line: `Reloaded: …` if the change can be
+/// applied, otherwise the refusal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
     /// Its path: `max_payload`, `authorization.timeout`.
     pub path: String,
-    /// What it was; a secret is not shown.
+    /// The old value; secrets are hidden.
     pub old: String,
-    /// What it is to be.
+    /// The new value; secrets are hidden.
     pub new: String,
-    /// When it can take effect.
+    /// When the change can take effect.
     pub reload: Reload,
     called: &'static str,
-    /// Its value is not worth a line of the log, or must not be in one.
+    /// The value is not logged, because it is secret or long.
     is_bare: bool,
 }
 
-/// The order in which nats-server compares options, and tells what it found.
-// NATS 2.14: opts.go, the fields of Options. Those that are ours stand beside what they are like.
+/// The order in which nats-server compares options and reports changes.
+// NATS 2.14: opts.go, the fields of Options. natsd's own options follow related ones.
 const ORDER: &[&str] = &[
     "server_name",
     "host",
@@ -117,7 +117,7 @@ const ORDER: &[&str] = &[
     "ocsp_cache",
 ];
 
-/// Where an option, or the block that it stands in, is in that order; at its end if it is not.
+/// Returns the position of an option, or of its block, in that order; the end if it is not listed.
 fn rank(path: &str) -> usize {
     let is_or_is_in = |name: &&str| {
         path.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -125,9 +125,9 @@ fn rank(path: &str) -> usize {
     ORDER.iter().position(is_or_is_in).unwrap_or(ORDER.len())
 }
 
-/// What differs between two options that are both valid, in the order in which nats-server tells it.
+/// Compares two valid sets of options, in nats-server's order.
 ///
-/// Parts that do not exist yet are left out: they are off in both.
+/// Unimplemented parts are skipped: they are off in both.
 pub fn diff(old: &Options, new: &Options) -> Vec<Change> {
     let mut changes = Vec::new();
     compare(Options::block(), old, new, "", &mut changes);
@@ -136,7 +136,7 @@ pub fn diff(old: &Options, new: &Options) -> Vec<Change> {
 }
 
 fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mut Vec<Change>) {
-    // Also those that no name sets: another option does, or the block itself.
+    // Includes fields that cannot be set by name: another option sets them, or the block itself.
     for key in block.keys {
         let (Some(before), Some(after)) = (key.field(old), key.field(new)) else { continue };
         if before.is_same(after) || matches!(key.status, Status::NotYet(_)) {
@@ -144,18 +144,18 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
         }
         let path = join(path, key.name);
         if let Kind::Block(inner) = key.kind {
-            // One that may be missing altogether is compared as a whole.
+            // An optional block is compared as a whole.
             if inner().keys.iter().any(|key| key.field(before).is_some()) {
                 compare(inner(), before, after, &path, changes);
                 continue;
             }
         }
-        // NATS 2.14: reload.go diffOptions and Reload: any free port stays the one that was found.
+        // NATS 2.14: reload.go diffOptions and Reload: "any free port" keeps the current port.
         if matches!((&*path, &*after.show()), ("port", "0") | ("websocket.port", "-1")) {
             continue;
         }
         let show = |value: &dyn Field| match &*path {
-            // NATS 2.14: kept as a number of seconds.
+            // NATS 2.14: stored as a number of seconds.
             "authorization.timeout" => in_seconds(value).unwrap_or_else(|| value.show()),
             _ => value.show(),
         };
@@ -168,8 +168,10 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
     }
 }
 
-/// What takes a restart of WebSocket's TLS, although it does not of the clients': also whether there is any.
-// NATS 2.14: reload.go diffOptions compares all of WebSocket but the TLS configuration made of the block.
+/// Returns the part of WebSocket's TLS that cannot be reloaded although the clients' can, including
+/// whether TLS is on.
+// NATS 2.14: reload.go diffOptions compares everything of WebSocket except the TLS configuration
+// built from the block.
 fn fixed_of_tls(value: &dyn Field) -> Option<(&[String], bool)> {
     let tls = (value as &dyn Any).downcast_ref::<Option<Tls>>()?.as_ref()?;
     Some((&tls.pinned_certs, tls.verify_and_map))
@@ -193,7 +195,7 @@ impl Change {
                 | Kind::Choice(_)
         );
         let reload = match key.status {
-            // There is nothing that could not be changed.
+            // It has no effect, so that any change is possible.
             Status::NoEffect(_) => Reload::AtOnce,
             _ => key.reload,
         };
@@ -201,7 +203,7 @@ impl Change {
         Self { path, old, new, reload, called: key.called, is_bare }
     }
 
-    /// Is it about who may connect, or what they may do?
+    /// Returns true if the option concerns authentication or permissions.
     pub fn is_about_access(&self) -> bool {
         let is_in = |block: &str| self.path.starts_with(block);
         let is_timeout = self.path == "authorization.timeout";
@@ -212,7 +214,7 @@ impl Change {
             || by_certificate
     }
 
-    /// What nats-server calls the option in a refusal: `max_payload` is `MaxPayload`.
+    /// Returns nats-server's name in a refusal: `max_payload` is `MaxPayload`.
     fn field(&self) -> String {
         if !self.called.is_empty() {
             return self.called.to_owned();

@@ -1,4 +1,4 @@
-//! Errors of settings: contradictions that no single value shows.
+//! Contradictions between options that are valid individually.
 
 use std::fmt;
 
@@ -9,105 +9,105 @@ use broker_net::websocket::{BadHeader, BadOrigin};
 
 use super::ListenUnixError;
 
-/// Settings that contradict each other.
+/// Options contradict each other.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionsError {
-    /// A password, but nobody whose it is: the server would be open to all.
+    /// A password without a user: the server would be open to everyone.
     #[error("authorization: a password needs a user")]
     PasswordWithoutUser,
-    /// Only one of them is shown.
+    /// Only one of the two can be served.
     #[error("can't specify both HTTP and HTTPS ports")]
     HttpAndHttps,
-    /// There is no certificate.
+    /// HTTPS without a certificate.
     #[error("TLS cert and key required for HTTPS")]
     HttpsWithoutTls,
-    /// Each costs a little for every subject that a client begins to publish to.
+    /// More filters than allowed: each adds to the cost of a new subject of a client.
     #[error("metrics_subjects: {0} are more than the {MAX_COUNTED_SUBJECTS} that can be counted")]
     TooManyCountedSubjects(usize),
-    /// Nobody could look, or everybody.
+    /// A user without a password, or a password without a user.
     #[error("http_user and http_password need each other")]
     HalfAnHttpUser,
-    /// Only one of them could be asked for.
+    /// Only one of the two could be required.
     #[error("authorization: a token cannot be combined with a user and password")]
     UserAndToken,
-    /// Only one of them could be asked for.
+    /// Only one of the two could be required.
     #[error("authorization: a single user cannot be combined with a list of users")]
     UserAndUsers,
-    /// Only one of them could be asked for.
+    /// Only one of the two could be required.
     #[error("authorization: a token cannot be combined with a list of users")]
     TokenAndUsers,
-    /// A list of nobody.
+    /// An empty list of users.
     #[error("authorization: the list of users is empty: nobody could connect")]
     NoUsers,
-    /// A user who cannot log in.
+    /// A user without a name.
     #[error("{0}: a user needs a name")]
     NamelessUser(String),
-    /// Users who cannot be told apart.
+    /// Two users with the same name.
     #[error("there is another user {name:?}")]
     DuplicateUser {
-        /// The second.
+        /// The path of the second.
         path: String,
-        /// The name of both.
+        /// The name.
         name: String,
     },
-    /// Another fault of the list of users.
+    /// Another error in the list of users.
     #[error("authorization: {0}")]
     Users(#[from] UsersError),
-    /// There is no list of users, or it has not this one.
+    /// The list of users does not contain this one, or is missing.
     #[error("no_auth_user {0:?} needs a list of users that has this one")]
     NoAuthUserAlone(String),
-    /// What a user may do cannot be said so.
+    /// Permissions are invalid.
     #[error("{path}: permissions: {source}")]
     Permissions {
-        /// Whose they are.
+        /// The path of the permissions.
         path: String,
-        /// What is wrong.
+        /// The error.
         source: PermissionsError,
     },
-    /// An account that is there anyway.
+    /// The name of a predefined account.
     #[error("accounts: {0:?} is the account of users that have none, and not for others")]
     ReservedAccount(String),
-    /// A message could not wait to be sent.
+    /// A maximum-size message would not fit into a client's queue.
     #[error("max_payload ({max_payload}) is more than max_pending ({max_pending})")]
     PayloadOverPending {
-        /// The one.
+        /// The maximum payload.
         max_payload: i64,
-        /// The other.
+        /// The size of a client's queue.
         max_pending: u64,
     },
-    /// TLS that cannot be offered.
+    /// The TLS options are invalid.
     #[error("tls: {0}")]
     Tls(TlsError),
-    /// A block of TLS that contradicts itself.
+    /// A TLS block contradicts itself.
     #[error("{path}: {source}")]
     TlsBlock {
-        /// The block.
+        /// The path of the block.
         path: &'static str,
-        /// What is wrong.
+        /// The error.
         source: TlsBlockError,
     },
-    /// Settings of WebSocket.
+    /// The WebSocket options are invalid.
     #[error(transparent)]
     Websocket(#[from] WebsocketError),
-    /// Settings of the socket in the file system.
+    /// The Unix socket options are invalid.
     #[error(transparent)]
     ListenUnix(#[from] ListenUnixError),
-    /// There would be no time left to close clients in.
+    /// No time would remain to close clients.
     #[error(
         "lame_duck_grace_period ({}) must be shorter than lame_duck_duration ({})",
         Go(*grace), Go(*duration)
     )]
     GraceNotShorter {
-        /// The one.
+        /// The grace period.
         grace: std::time::Duration,
-        /// The other.
+        /// The total duration.
         duration: std::time::Duration,
     },
 }
 
 impl OptionsError {
-    /// The option that is to be changed.
+    /// Returns the path of the option to be changed.
     pub fn path(&self) -> &str {
         match self {
             Self::PasswordWithoutUser => "authorization.password",
@@ -132,7 +132,7 @@ impl OptionsError {
     }
 }
 
-/// Shown as Go does.
+/// Displays a duration as Go does.
 struct Go(std::time::Duration);
 
 impl fmt::Display for Go {
@@ -141,62 +141,62 @@ impl fmt::Display for Go {
     }
 }
 
-/// A block of TLS that lacks a key, or has one that would have no effect.
+/// A TLS block lacks a key, or contains one without effect.
 // NATS 2.14: opts.go parseTLS, GenTLSConfig.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsBlockError {
-    /// Only one of the two is shown.
+    /// Only one of the two can be used.
     #[error("cannot combine 'cert_file' option with 'certs' option")]
     CertFileAndCerts,
     /// The key would not be used.
     #[error("cannot combine 'key_file' option with 'certs' option")]
     KeyFileAndCerts,
-    /// The certificate cannot be used without its key.
+    /// The certificate has no key.
     #[error("missing 'key_file' in TLS configuration")]
     NoKeyFile,
     /// The key has no certificate.
     #[error("missing 'cert_file' in TLS configuration")]
     NoCertFile,
-    /// A certificate of several, or its key, is missing.
+    /// One of several certificates, or its key, is missing.
     #[error("certs: both 'cert_file' and 'key_file' options are required")]
     HalfAPair,
-    /// Clients do not come from URLs that a configuration lists.
+    /// Clients have no URLs listed in the configuration.
     #[error("verify_cert_and_check_known_urls not supported in this context")]
     NoKnownUrls,
 }
 
-/// Settings of WebSocket that cannot be.
+/// WebSocket options are invalid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebsocketError {
-    /// Passwords would be read by whoever is on the way.
+    /// Passwords would be sent in clear text.
     #[error(
         "websocket requires TLS configuration (or no_tls: true, where something else encrypts)"
     )]
     NoTls,
-    /// TLS that cannot be offered.
+    /// The TLS options are invalid.
     #[error("websocket.tls: {0}")]
     Tls(TlsError),
-    /// Nothing that a page could come from.
+    /// Not a valid origin.
     #[error("websocket: {0}")]
     Origin(BadOrigin),
-    /// A line that must not be in the answer.
+    /// Not a valid response header.
     #[error(transparent)]
     Header(BadHeader),
-    /// There is no list of users, or it has not this one.
+    /// The list of users does not contain this one, or is missing.
     #[error("websocket: no_auth_user {0:?} needs a list of users that has this one")]
     NoAuthUser(String),
-    /// Only one of them could be asked for.
+    /// Only one of the two could be required.
     #[error("websocket authentication username not compatible with presence of users/nkeys")]
     UserAndUsers,
-    /// Only one of them could be asked for.
+    /// Only one of the two could be required.
     #[error("websocket authentication token not compatible with presence of users/nkeys")]
     TokenAndUsers,
-    /// Only one of them could be asked for.
+    /// Only one of the two could be required.
     #[error("websocket.authorization: a token cannot be combined with a user and password")]
     UserAndToken,
-    /// Nobody would be asked for it.
+    /// The password would never be required.
     #[error("websocket.authorization: a password needs a user")]
     PasswordWithoutUser,
 }

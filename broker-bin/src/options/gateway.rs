@@ -1,4 +1,4 @@
-//! Links to other clusters.
+//! Gateways to other clusters.
 
 use std::time::Duration;
 
@@ -13,32 +13,32 @@ use crate::config::declare::{
 use crate::config::kind::Format;
 
 section! {
-    /// Links to other clusters.
+    /// Gateways to other clusters.
     pub struct Gateway = Block::new("gateway").off(is_off);
 
-    /// The name of the cluster that this server is in.
+    /// Name of this server's cluster.
     name: Option<String> = None => formatted(Format::Word);
     /// Host name or address to listen on.
     host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0");
-    /// Port for other clusters; -1 is any that is free, 0 is none.
+    /// Port for other clusters; -1 is any free port, 0 is none.
     port: i64 = 0 => port();
-    /// How other clusters say that they may connect.
+    /// Authentication of other clusters.
     authorization: PeerAuthorization = PeerAuthorization::default() => block(PeerAuthorization::block);
     /// Encryption.
     tls: Option<Tls> = None => block(Tls::block).at_once();
-    /// Address that other clusters are told to connect to.
+    /// Address advertised to other clusters.
     advertise: Option<String> = None => formatted(Format::HostPort);
-    /// How often to try again to connect to a cluster that others told of.
+    /// Attempts to connect to a discovered cluster.
     connect_retries: i64 = 0 => integer(i64::MIN, i64::MAX);
-    /// Wait longer before each try to connect.
+    /// Increases the delay between attempts to connect.
     connect_backoff: bool = false => switch();
     /// Clusters to connect to.
     gateways: Vec<RemoteGateway> = Vec::new() => blocks(RemoteGateway::block);
-    /// Only the clusters of `gateways` may connect.
+    /// Accepts connections from the clusters in `gateways` only.
     reject_unknown_cluster: bool = false => switch().aliases(&["reject_unknown"]);
-    /// As the top level's.
+    /// Like the top level's.
     write_deadline: Option<Duration> = None => duration().unset("the top level's");
-    /// What happens to a link past its `write_deadline`.
+    /// Action when a gateway exceeds its `write_deadline`.
     write_timeout: String = "default".into() => choice(&["default", "close", "retry"]);
 
     in other words:
@@ -58,14 +58,14 @@ section! {
     urls: Vec<Secret> = Vec::new() => list(Format::Url).aliases(&["url"]);
 }
 
-/// As of a cluster without routes.
+/// Harmless to ignore, as for a cluster without routes.
 pub(super) fn only_listens_for_clusters(block: &Plain) -> bool {
     let gateways = block.find_ref("gateways").and_then(Plain::as_array);
     let listens = |block: &Dict| !has_no_port(block) && block.contains_key("name");
     block.as_dict().is_some_and(listens) && gateways.is_none_or(<[_]>::is_empty)
 }
 
-// NATS 2.14: gateway.go validateGatewayOptions: a name demands a port.
+// NATS 2.14: gateway.go validateGatewayOptions: a name requires a port.
 fn is_off(block: &Dict) -> bool {
     has_no_port(block) && block.get("name").is_none()
 }

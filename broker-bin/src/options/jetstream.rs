@@ -1,4 +1,4 @@
-//! Streams.
+//! JetStream.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,88 +21,89 @@ const fn storage() -> Key {
 const CIPHERS: &[&str] = &["chacha", "chachapoly", "aes"];
 
 section! {
-    /// Streams. A switch, or the word `enabled` or `disabled`, in place of the block is `enabled`.
+    /// JetStream. A switch, or the word `enabled` or `disabled`, in place of the block is
+    /// `enabled`.
     pub struct JetStream = Block::new("jetstream")
         .short("a map, true, false, \"enabled\" or \"disabled\"", enabled).off(is_off);
 
-    /// There are streams.
+    /// Enables JetStream.
     enabled: bool = true => switch().aliases(&["enable"]).at_once()
         .flag(Group::JetStream, &["js", "jetstream"], "");
-    /// Requests with unknown fields are refused.
+    /// Refuses requests with unknown fields.
     strict: bool = true => switch();
-    /// Where streams are kept.
+    /// Directory of the streams.
     store_dir: Option<PathBuf> = None => formatted(Format::Path).aliases(&["store", "storedir"]);
-    /// How often files are synced, or `always`.
+    /// Interval of syncing files to disk, or `always`.
     sync_interval: String = "2m".into() => Key::new(Kind::Spelled(Format::SyncInterval))
         .aliases(&["sync"]);
     /// Memory for streams; -1 is up to three quarters of the machine's.
     max_memory_store: i64 = -1 => storage().aliases(&["max_mem_store", "max_mem"]).at_once();
-    /// Disk for streams; -1 is up to three quarters of what is free.
+    /// Disk space for streams; -1 is up to three quarters of the free space.
     max_file_store: i64 = -1 => storage().aliases(&["max_file"]).at_once();
-    /// The domain.
+    /// The JetStream domain.
     domain: Option<String> = None => text();
-    /// The key that streams are encrypted with.
+    /// Encryption key of the streams.
     encryption_key: Option<Secret> = None => formatted(Format::Secret).aliases(&["key", "ek"]);
-    /// The key that they were encrypted with before.
+    /// Previous encryption key.
     prev_encryption_key: Option<Secret> = None => formatted(Format::Secret)
         .aliases(&["prev_key", "prev_ek"]);
-    /// How streams are encrypted.
+    /// Cipher of the encryption.
     cipher: Option<String> = None => choice(CIPHERS).unset("chacha");
-    /// What an extension is told.
+    /// Hint for an extension.
     extension_hint: Option<String> = None => text();
-    /// Bounds of what clients may ask for.
+    /// Limits of client requests.
     limits: JetStreamLimits = JetStreamLimits::default() => block(JetStreamLimits::block);
-    /// The key is kept in a TPM.
+    /// Keeps the encryption key in a TPM.
     tpm: Option<Tpm> = None => block(Tpm::block);
-    /// Replicas are kept on servers that differ in the tag that begins so.
+    /// Places replicas on servers that differ in the tag with this prefix.
     unique_tag: Option<String> = None => text();
-    /// How much is sent at once to servers that catch up.
+    /// Bytes in flight to servers that catch up.
     max_outstanding_catchup: i64 = 0 => storage().unset("64MB");
-    /// How much may wait to be stored.
+    /// Bytes that may wait to be stored.
     max_buffered_size: i64 = 0 => storage().unset("128MB");
-    /// How many messages may wait to be stored.
+    /// Messages that may wait to be stored.
     max_buffered_msgs: i64 = 0 => integer(0, i64::MAX).unset("10000");
-    /// How many requests may wait.
+    /// Requests that may wait.
     request_queue_limit: i64 = 10_000 => integer(i64::MIN, i64::MAX).zero_is_default();
-    /// How many requests for information may wait.
+    /// Information requests that may wait.
     info_queue_limit: i64 = 0 => integer(i64::MIN, i64::MAX).unset("request_queue_limit");
-    /// After how many entries the log of the cluster is compacted.
+    /// Number of entries at which the cluster's log is compacted.
     meta_compact: i64 = 0 => integer(0, i64::MAX).at_once();
-    /// From which size the log of the cluster is compacted.
+    /// Size at which the cluster's log is compacted.
     meta_compact_size: i64 = 0 => storage().at_once();
-    /// Compacting waits for the disk.
+    /// Syncs to disk when compacting.
     meta_compact_sync: bool = false => switch().at_once();
-    /// How many operations of the disk may run at once.
+    /// Concurrent disk operations.
     max_concurrent_io: i64 = 4096 => integer(4, 8192);
 }
 
 section! {
-    /// Bounds of what clients may ask of streams; 0 is none.
+    /// Limits of client requests; 0 is unlimited.
     pub struct JetStreamLimits = Block::new("jetstream limits");
 
-    /// Unconfirmed messages of a consumer.
+    /// Unacknowledged messages per consumer.
     max_ack_pending: i64 = 0 => integer(i64::MIN, i64::MAX);
-    /// Streams and consumers with replicas.
+    /// Replicated streams and consumers.
     max_ha_assets: i64 = 0 => integer(i64::MIN, i64::MAX);
-    /// Messages that one request may ask for.
+    /// Messages per request.
     max_request_batch: i64 = 0 => integer(i64::MIN, i64::MAX);
-    /// How long a stream remembers the ids of messages.
+    /// Time for which a stream remembers message ids.
     duplicate_window: Duration = Duration::ZERO => strict_duration();
-    /// Bounds of messages that are published together.
+    /// Limits of batch publishing.
     batch: JetStreamBatch = JetStreamBatch::default() => block(JetStreamBatch::block);
 }
 
 section! {
-    /// Bounds of messages that are published together; 0 is the default of nats-server.
+    /// Limits of batch publishing; 0 is nats-server's default.
     pub struct JetStreamBatch = Block::new("jetstream batch");
 
-    /// Batches of one stream that are not complete.
+    /// Incomplete batches per stream.
     max_inflight_per_stream: i64 = 0 => integer(0, MANY).unset("50");
-    /// Batches of all streams that are not complete.
+    /// Incomplete batches of all streams.
     max_inflight_total: i64 = 0 => integer(0, MANY).unset("1000");
-    /// Messages of a batch.
+    /// Messages per batch.
     max_msgs: i64 = 0 => integer(0, MANY).unset("1000");
-    /// How long a batch may take to be complete.
+    /// Timeout of an incomplete batch.
     timeout: Duration = Duration::ZERO => strict_duration().unset("10s");
 }
 
@@ -110,42 +111,42 @@ section! {
     /// A key that is kept in a TPM.
     pub struct Tpm = Block::new("tpm").off(|_| false);
 
-    /// The file of the sealed keys.
+    /// File of the sealed keys.
     keys_file: Option<PathBuf> = None => formatted(Format::Path);
-    /// What the key is sealed with.
+    /// Password that seals the key.
     encryption_password: Option<Secret> = None => formatted(Format::Secret);
-    /// The password of the storage root key.
+    /// Password of the storage root key.
     srk_password: Option<Secret> = None => formatted(Format::Secret);
-    /// The register that the key is bound to.
+    /// Platform configuration register to which the key is bound.
     pcr: i64 = 0 => integer(0, MANY).unset("22");
-    /// How streams are encrypted.
+    /// Cipher of the encryption.
     cipher: Option<String> = None => choice(CIPHERS).unset("chacha");
 }
 
 section! {
-    /// The streams of an account. A switch, or the word `enabled` or `disabled`, in place of the block has
-    /// no bounds; -1 is no bound.
+    /// JetStream in an account. A switch, or the word `enabled` or `disabled`, in place of the
+    /// block is the block without limits; -1 is unlimited.
     pub struct AccountJetStream = Block::new("account jetstream")
         .short("a map, true, false, \"enabled\" or \"disabled\"", unbounded).off(|_| false);
 
-    /// Memory.
+    /// Memory for streams.
     max_memory: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["max_mem", "mem", "memory"]);
-    /// Disk.
+    /// Disk space for streams.
     max_store: i64 = -1 => integer(i64::MIN, i64::MAX)
         .aliases(&["max_file", "max_disk", "store", "disk"]);
-    /// Streams.
+    /// Number of streams.
     max_streams: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["streams"]);
-    /// Consumers.
+    /// Number of consumers.
     max_consumers: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["consumers"]);
-    /// Streams must say how large they may become.
+    /// Streams must be created with a size limit.
     max_bytes_required: bool = false => switch().aliases(&["max_stream_bytes", "max_bytes"]);
-    /// Memory of one stream.
+    /// Memory per stream.
     mem_max_stream_bytes: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["memory_max_stream_bytes"]);
-    /// Disk of one stream.
+    /// Disk space per stream.
     disk_max_stream_bytes: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["store_max_stream_bytes"]);
-    /// Unconfirmed messages of a consumer.
+    /// Unacknowledged messages per consumer.
     max_ack_pending: i64 = -1 => integer(i64::MIN, i64::MAX);
-    /// Whose account carries what servers say to each other of its streams.
+    /// Account that carries the replication traffic.
     cluster_traffic: String = "system".into() => choice(&["system", "owner"]);
 }
 

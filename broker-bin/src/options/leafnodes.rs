@@ -1,4 +1,4 @@
-//! Links from and to leaf nodes.
+//! Leaf node connections.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,37 +15,38 @@ use crate::config::declare::{
 use crate::config::kind::Format;
 
 section! {
-    /// Links from leaf nodes, if there is a port, and as a leaf node to others, if there are remotes.
+    /// Leaf nodes: accepts connections if there is a port, and connects as a leaf node to the
+    /// `remotes`.
     pub struct Leafnodes = Block::new("leafnodes").off(is_off);
 
     /// Host name or address to listen on.
     host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0");
-    /// Port for leaf nodes; -1 is any that is free, 0 is none.
+    /// Port for leaf nodes; -1 is any free port, 0 is none.
     port: i64 = 0 => port();
-    /// How leaf nodes say that they may connect.
+    /// Authentication of leaf nodes.
     authorization: LeafAuthorization = LeafAuthorization::default() => block(LeafAuthorization::block);
     /// Servers to connect to as a leaf node.
     remotes: Vec<RemoteLeaf> = Vec::new() => blocks(RemoteLeaf::block).at_once();
-    /// How long to wait before trying again to connect.
+    /// Delay before reconnecting.
     reconnect: Duration = Duration::from_secs(1) => duration().zero_is_default()
         .aliases(&["reconnect_delay", "reconnect_interval"]);
-    /// How long a connection may take to come about.
+    /// Timeout of connecting.
     dial_timeout: Duration = Duration::from_secs(1) => duration().zero_is_default();
     /// Encryption.
     tls: Option<Tls> = None => block(Tls::block).at_once();
-    /// Address that leaf nodes are told to connect to.
+    /// Address advertised to leaf nodes.
     advertise: Option<String> = None => formatted(Format::HostPort).aliases(&["leafnode_advertise"]);
-    /// Leaf nodes are not told of other servers.
+    /// Does not advertise other servers to leaf nodes.
     no_advertise: bool = false => switch();
-    /// The oldest version that a leaf node may have.
+    /// Minimum version of a leaf node.
     min_version: Option<String> = None => formatted(Format::Version).aliases(&["minimum_version"]);
-    /// Compression of the links.
+    /// Compression of the connections.
     compression: Compression = Compression::default() => block(Compression::block).at_once();
-    /// Leaf nodes do not see what other leaf nodes are interested in.
+    /// Hides the interest of leaf nodes from each other.
     isolate_leafnode_interest: bool = false => switch().aliases(&["isolate"]);
-    /// As the top level's.
+    /// Like the top level's.
     write_deadline: Option<Duration> = None => duration().unset("the top level's");
-    /// What happens to a link past its `write_deadline`.
+    /// Action when a connection exceeds its `write_deadline`.
     write_timeout: String = "default".into() => choice(&["default", "close", "retry"]);
 
     in other words:
@@ -54,37 +55,37 @@ section! {
 }
 
 section! {
-    /// How leaf nodes say that they may connect.
+    /// Authentication of leaf nodes.
     pub struct LeafAuthorization = Block::new("leaf authorization");
 
-    /// The user that they must name.
+    /// Name of the user that they must present.
     user: Option<String> = None => text().aliases(&["username"]);
-    /// That user's password.
+    /// Password of that user.
     password: Option<Secret> = None => formatted(Format::Secret).aliases(&["pass"]);
-    /// The public key that they must hold.
+    /// Public key whose seed they must hold.
     nkey: Option<String> = None => formatted(Format::Nkey("U", "a public user key"));
-    /// How long they may take to say so.
+    /// Timeout of authentication.
     timeout: Duration = Duration::from_secs(2) => seconds()
         .zero_is_default();
-    /// Users who may connect.
+    /// The users.
     users: Vec<LeafUser> = Vec::new() => blocks(LeafUser::block);
-    /// The account that they are put into.
+    /// Account of the leaf nodes.
     account: Option<String> = None => text().unset("$G");
-    /// They must come by a trusted proxy.
+    /// They must connect through a trusted proxy.
     proxy_required: bool = false => switch();
 }
 
 section! {
-    /// A user who may connect as a leaf node.
+    /// A user of leaf nodes.
     pub struct LeafUser = Block::new("leaf user");
 
     /// The name.
     user: Option<String> = None => text().aliases(&["username"]).unset("must be given");
     /// The password.
     password: Secret = Secret::default() => formatted(Format::Secret).aliases(&["pass"]);
-    /// The account that the user is put into.
+    /// Account of the user.
     account: Option<String> = None => text().unset("$G");
-    /// The user must come by a trusted proxy.
+    /// The user must connect through a trusted proxy.
     proxy_required: bool = false => switch();
 }
 
@@ -92,71 +93,71 @@ section! {
     /// A server to connect to as a leaf node.
     pub struct RemoteLeaf = Block::new("remote leaf");
 
-    /// Its addresses.
+    /// Addresses of the server.
     urls: Vec<Secret> = Vec::new() => list(Format::Url).aliases(&["url"]);
-    /// The addresses are tried in their order.
+    /// Tries the addresses in their order.
     no_randomize: bool = false => switch().aliases(&["dont_randomize"]);
-    /// The account here that is linked.
+    /// The local account.
     account: Option<String> = None => text().aliases(&["local"]).unset("$G");
-    /// A file of credentials.
+    /// Credentials file.
     credentials: Option<PathBuf> = None => formatted(Format::Path).aliases(&["creds"]);
-    /// The seed of a user's key.
+    /// Seed of a user's key.
     nkey: Option<Secret> = None => formatted(Format::Nkey("S", "a seed of a user's key"))
         .aliases(&["seed"]);
     /// Encryption.
     tls: Option<Tls> = None => block(Tls::block);
     /// This side is the hub.
     hub: bool = false => switch();
-    /// Subjects that are not taken from the other side.
+    /// Subjects not imported from the remote side.
     deny_imports: Vec<String> = Vec::new() => list(Format::Subject).aliases(&["deny_import"]);
-    /// Subjects that are not given to the other side.
+    /// Subjects not exported to the remote side.
     deny_exports: Vec<String> = Vec::new() => list(Format::Subject).aliases(&["deny_export"]);
-    /// Compress WebSocket frames.
+    /// Compresses WebSocket frames.
     ws_compression: bool = false => switch()
         .aliases(&["ws_compress", "websocket_compress", "websocket_compression"]);
-    /// Do not mask WebSocket frames.
+    /// Does not mask WebSocket frames.
     ws_no_masking: bool = false => switch().aliases(&["websocket_no_masking"]);
-    /// Leaders of streams move away when the link is lost.
+    /// Moves stream leaders away when the connection is lost.
     jetstream_cluster_migrate: Option<LeafMigration> = None => block(LeafMigration::block)
         .aliases(&["js_cluster_migrate"]);
-    /// The other side does not see what is of interest here.
+    /// Hides local interest from the remote side.
     isolate_leafnode_interest: bool = false => switch().aliases(&["isolate"]);
-    /// Ask the other side to keep to itself what is of interest there.
+    /// Requests that the remote side hides its interest.
     request_isolation: bool = false => switch();
-    /// Compression of the link.
+    /// Compression of the connection.
     compression: Compression = Compression::default() => block(Compression::block);
-    /// How long the other side may take for its first line.
+    /// Timeout of the remote side's first line.
     first_info_timeout: Duration = Duration::from_secs(1) => duration().zero_is_default();
-    /// As the block's around it.
+    /// Like the enclosing block's.
     dial_timeout: Option<Duration> = None => duration();
-    /// Do not connect.
+    /// Does not connect.
     disabled: bool = false => switch();
-    /// An HTTP proxy on the way to a WebSocket.
+    /// HTTP proxy for WebSocket connections.
     proxy: LeafProxy = LeafProxy::default() => block(LeafProxy::block);
-    /// Stay with these addresses, whatever others the other side tells of.
+    /// Uses these addresses only, and no discovered ones.
     ignore_discovered_servers: bool = false => switch();
 }
 
 section! {
-    /// When leaders of streams move away from a leaf node that lost its link. `true` is the block with its
-    /// defaults.
+    /// Moves stream leaders away from a leaf node that lost its connection. `true` is the block
+    /// with its defaults.
     pub struct LeafMigration = Block::new("leaf migration").short("a map, true or false", if_on);
 
-    /// After how long.
+    /// Delay of the move.
     leader_migrate_delay: Duration = Duration::ZERO => duration();
 }
 
 section! {
-    /// An HTTP proxy on the way to a WebSocket.
+    /// HTTP proxy for WebSocket connections.
     pub struct LeafProxy = Block::new("leaf proxy");
 
-    /// Its address.
+    /// Address of the proxy.
     url: Option<Secret> = None => formatted(Format::Url);
-    /// The user that it is told.
+    /// User name for the proxy.
     username: Option<String> = None => text();
-    /// That user's password.
+    /// Password of that user.
     password: Option<Secret> = None => formatted(Format::Secret);
-    /// How long it may take.
+    /// Timeout of the proxy.
     timeout: Option<Duration> = None => duration();
 }
 
@@ -164,7 +165,7 @@ fn is_off(block: &Dict) -> bool {
     has_no_port(block) && connects_to_nobody(block)
 }
 
-/// As of a cluster without routes.
+/// Harmless to ignore, as for a cluster without routes.
 pub(super) fn only_listens_for_leafs(block: &Plain) -> bool {
     block.as_dict().is_some_and(connects_to_nobody)
 }

@@ -1,4 +1,4 @@
-//! All sources, over each other.
+//! Loading and merging of all sources.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -18,54 +18,54 @@ use crate::config::table::Section;
 use crate::config::{Check, Sources, environment, lang, settle};
 use crate::options::{Advice, Options, has_no_port};
 
-/// What is to be loaded. Kept, it loads the same again: for a reload.
+/// The sources to load. Kept for a reload, which loads the same sources again.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The configuration file.
     pub file: Option<PathBuf>,
-    /// What the command line sets.
+    /// Options set on the command line.
     pub flags: Layer,
-    /// The environment: `NATSD_…`, and what files name as `$NAME`.
+    /// Environment variables: `NATSD_…`, and those that files refer to as `$NAME`.
     pub environment: BTreeMap<String, String>,
 }
 
-/// Options, and how they came about.
+/// Loaded options and their provenance.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// What was to be loaded.
+    /// The sources loaded.
     pub request: Request,
     /// The options.
     pub options: Options,
     /// The configuration file.
     pub file: Option<PathBuf>,
-    /// What tells one content of the file from another: `sha256:…`.
+    /// Digest of the file's contents: `sha256:…`.
     pub digest: Option<String>,
-    /// What is not wrong but should not be.
+    /// The warnings.
     pub warnings: Vec<Problem>,
-    /// The files with their hashes: they show whether a file has changed.
+    /// The files and their hashes, to detect changes.
     pub(crate) sources: Sources,
 }
 
-/// Why there are no options: all that is wrong.
+/// All errors of a configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigErrors {
-    /// The file cannot be read, or is not in the language.
+    /// The file cannot be read or parsed.
     #[error(transparent)]
     Language(#[from] lang::Error),
-    /// What the sources say is wrong.
+    /// The sources contain errors.
     #[error("{}", Lines(errors))]
     Problems {
-        /// What is wrong.
+        /// The errors.
         errors: Vec<Problem>,
-        /// What is not wrong but should not be.
+        /// The warnings.
         warnings: Vec<Problem>,
     },
 }
 
 impl ConfigErrors {
-    /// Is nothing wrong but the command line?
+    /// Returns true if all errors concern the command line.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Language(_) => false,
@@ -76,7 +76,7 @@ impl ConfigErrors {
     }
 }
 
-/// One a line.
+/// Displays one problem per line.
 struct Lines<'a>(&'a [Problem]);
 
 impl fmt::Display for Lines<'_> {
@@ -92,7 +92,7 @@ impl fmt::Display for Lines<'_> {
 ///
 /// # Errors
 ///
-/// [`ConfigErrors`]: everything that is wrong, with its place.
+/// Returns [`ConfigErrors`]: all errors with their places.
 pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
     let variables = |name: &str| request.environment.get(name).cloned();
     let Some(path) = &request.file else { return over_each_other(request, None) };
@@ -102,19 +102,19 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
     Ok(Loaded { sources, ..loaded })
 }
 
-/// Reads all sources, with a text in place of the file. `name` is the file that it is said to come from: it
-/// stands in errors, and what the text includes is looked for beside it.
+/// Like [`load`], with a text in place of the file. `name` is used as its file name: errors mention
+/// it, and included files are looked up relative to it.
 ///
 /// # Errors
 ///
-/// As [`load`].
+/// See [`load`].
 pub fn load_text(text: &str, name: &str, request: &Request) -> Result<Loaded, ConfigErrors> {
     let variables = |name: &str| request.environment.get(name).cloned();
     let document = lang::parse(text, name, &variables)?;
     over_each_other(request, Some((Path::new(name), &document)))
 }
 
-/// `document` is what the file of that name holds.
+/// Merges all sources; `document` is the parsed configuration file.
 fn over_each_other(
     request: &Request,
     document: Option<(&Path, &lang::Document)>,
@@ -154,7 +154,7 @@ fn over_each_other(
             None => findings.error(origin(&path), what),
         }
     }
-    // NATS 2.14: main.go ConfigureOptions: in a file, routes without a port are just not used.
+    // NATS 2.14: main.go ConfigureOptions: routes in a file are ignored without a port.
     let has_routes = request.flags.origins().get("cluster.routes");
     if let (Some(flag), Some(cluster)) =
         (has_routes, values.get("cluster").and_then(Plain::as_dict))
@@ -170,7 +170,7 @@ fn over_each_other(
     let is_written = values.contains_key("authorization");
     let mut options: Options = extract(values)?;
     users.put_into(&mut options);
-    // Without accounts it makes no difference, and should make none to those who compare options.
+    // Cleared without accounts, where it has no effect and should not show as a difference.
     options.authorization.is_written = is_written && !options.accounts.is_empty();
     options.tidy();
     if let Err(error) = options.check() {
@@ -203,7 +203,8 @@ fn from_file(
     Layer::with(path.display().to_string(), values, check.origins)
 }
 
-/// The place of every value. This walks the file once more: only a file with errors or advice needs it.
+/// Returns the origins of all values. This validates the file again, needed only for errors or
+/// advice.
 fn all_origins(document: Option<&lang::Document>, layers: [&Layer; 2]) -> BTreeMap<String, Origin> {
     let mut origins = BTreeMap::new();
     if let Some(document) = document {
@@ -217,7 +218,7 @@ fn all_origins(document: Option<&lang::Document>, layers: [&Layer; 2]) -> BTreeM
     origins
 }
 
-/// Checked values as a section.
+/// Deserializes validated values as a section.
 pub(super) fn extract<S: Section + DeserializeOwned>(mut values: Dict) -> Result<S, ConfigErrors> {
     settle::settle(S::block(), &mut values);
     let merged = Layer::with("all sources", values, BTreeMap::new());
@@ -236,7 +237,7 @@ impl From<Findings> for ConfigErrors {
     }
 }
 
-/// Where an option was set, or something in it, or the block that it stands in.
+/// Returns the origin of an option, of a part of it, or of its block.
 fn find_origin(origins: &BTreeMap<String, Origin>, path: &str) -> Origin {
     let inner = format!("{path}.");
     let mut within = origins.range(inner.clone()..).take_while(|(at, _)| at.starts_with(&inner));

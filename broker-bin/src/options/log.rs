@@ -1,4 +1,4 @@
-//! What is logged, and where to.
+//! Level and destination of the log.
 
 use std::path::PathBuf;
 
@@ -6,34 +6,33 @@ use crate::config::field::Show;
 
 use super::Options;
 
-/// What is logged, and where to.
+/// Level, format and destination of the log.
 ///
-/// Of the three places the first that is set wins, as in nats-server: `file`, `remote_syslog`, `syslog`;
-/// none of them is standard error.
+/// Of the destinations the first that is set is used, as in nats-server: `file`, `remote_syslog`,
+/// `syslog`; otherwise standard error.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogOptions {
     /// File to append to. Default: none.
     pub file: Option<PathBuf>,
-    /// When the file is longer than this, in bytes, it is moved aside and a new one is begun; 0 never
-    /// does. Default 0.
+    /// Size in bytes at which the file is rotated; 0 disables rotation. Default 0.
     pub size_limit_bytes: u64,
-    /// How many files to keep, the one written to among them; 0 keeps all. Default 0.
+    /// Number of files to keep, including the current one; 0 keeps all. Default 0.
     pub max_files: u64,
-    /// Log to the syslog of this machine. Default false.
+    /// Logs to the syslog of this machine. Default false.
     pub syslog: bool,
-    /// Log to the syslog at this address: `udp://host:port`, `tcp://host:port` or `unix:///path`.
+    /// Logs to the syslog at this address: `udp://host:port`, `tcp://host:port` or `unix:///path`.
     pub remote_syslog: Option<String>,
-    /// How a line is written. Default [`LogFormat::Text`].
+    /// Format of lines. Default [`LogFormat::Text`].
     pub format: LogFormat,
-    /// Log `[DBG]` lines.
+    /// Logs `[DBG]` lines.
     pub debug: bool,
-    /// Log `[TRC]` lines: the raw protocol.
+    /// Logs `[TRC]` lines: the raw protocol.
     pub trace: bool,
-    /// Trace the system account too. It does not switch `trace` on.
+    /// Traces the system account too. Does not enable `trace`.
     pub trace_verbose: bool,
-    /// Begin lines with date and time. Default true.
+    /// Begins lines with date and time. Default true.
     pub time: bool,
-    /// Date and time in UTC, not in the machine's zone.
+    /// Logs date and time in UTC instead of the machine's zone.
     pub utc: bool,
 }
 
@@ -55,15 +54,15 @@ impl Default for LogOptions {
     }
 }
 
-/// How a line of the log is written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum LogFormat {
-    /// nats-server's: `[pid] date time [INF] text`.
+    /// nats-server's format: `[pid] date time [INF] text`.
     #[default]
     Text,
-    /// One JSON object a line, for log collectors; see [`logging`](crate::logging).
+    /// One JSON object per line, for log collectors; see [`logging`](crate::logging).
     Json,
 }
 
@@ -79,7 +78,7 @@ impl std::str::FromStr for LogFormat {
     }
 }
 
-/// A word that names no [`LogFormat`].
+/// The text is not a [`LogFormat`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0:?} is no log format: text or json")]
 pub struct NoLogFormat(String);
@@ -94,7 +93,7 @@ impl Show for LogFormat {
 }
 
 impl Options {
-    /// What is logged, and where to.
+    /// Returns the log options.
     pub fn log(&self) -> LogOptions {
         LogOptions {
             file: self.log_file.clone(),

@@ -1,8 +1,8 @@
-//! Everything that can be set, each option declared once; where a value came from is not known here.
+//! All options, each declared once; independent of where a value comes from.
 //!
-//! A declaration is a field with its default, what it is for, how it is written, which flag sets it and
-//! when a change takes effect. [`config`](crate::config) reads files, environment and flags by it, and
-//! `docs/config.md` and `--help` are made of it.
+//! A declaration states a field with its default, purpose, kind of value, command-line flag and the
+//! time at which a change takes effect. [`config`](crate::config) uses it to read files,
+//! environment and flags; `docs/config.md` and `--help` are generated from it.
 
 mod access;
 mod accounts;
@@ -71,7 +71,7 @@ pub use unix::{ListenUnix, ListenUnixError};
 pub use websocket::{SimpleAuthorization, Websocket};
 
 section! {
-    /// Everything that can be set: what stands in a file outside of all braces.
+    /// All options: the contents of a file outside of braces.
     ///
     /// ```
     /// let options = broker_bin::Options { port: 0, ..Default::default() };
@@ -79,203 +79,205 @@ section! {
     /// ```
     pub struct Options = Block::new("Top level");
 
-    /// The name this program was called by: names the ports file.
+    /// Name under which the program was called, used in the name of the ports file.
     program: String = "natsd".into() => text().internal();
 
-    /// Host name or address to listen on. A name with several addresses stands for the first of IPv4, else for
-    /// the first.
+    /// Host name or address to listen on. Of a name with several addresses, the first IPv4 address
+    /// is used, or else the first.
     host: String = "0.0.0.0".into() => text()
         .aliases(&["net"]).flag(Group::Server, &["a", "addr", "net"], "<host>");
-    /// Port for clients. -1 is any that is free; 0 is the default. (In a program's `Options` 0 is any
-    /// that is free.)
+    /// Port for clients; -1 is any free port, 0 is the default. (In a program's `Options`, 0 is any
+    /// free port.)
     port: u16 = 4222 => port().zero_is_default().flag(Group::Server, &["p", "port"], "<port>");
-    /// A socket in the file system that clients of this machine may connect to, beside the port. NATS has no
-    /// such option.
+    /// Unix socket for clients of this machine, beside the port. NATS has no such option.
     listen_unix: ListenUnix = ListenUnix::default() => block(ListenUnix::block);
     /// Name of this server, shown to clients and operators.
     server_name: Option<String> = None => formatted(Format::Word)
         .unset("its id").flag(Group::Server, &["n", "name", "server_name"], "<name>");
-    /// Address that clients are told to connect to. For servers behind a proxy or NAT.
+    /// Address advertised to clients, for servers behind a proxy or NAT.
     client_advertise: Option<String> = None => formatted(Format::HostPort)
         .at_once().flag(Group::Server, &["client_advertise"], "<host:port>");
-    /// Words that describe this server.
+    /// Tags of this server, shown by monitoring.
     server_tags: Vec<String> = Vec::new() => list(Format::Any).at_once()
         .called("tags");
-    /// Facts that describe this server.
+    /// Metadata of this server, shown by monitoring.
     server_metadata: BTreeMap<String, String> = BTreeMap::new() => Key::new(Kind::Texts).at_once()
         .called("metadata");
 
-    /// File to write the process id to.
+    /// File for the process id.
     pid_file: Option<PathBuf> = None => formatted(Format::Path)
         .aliases(&["pidfile"]).at_once().flag(Group::Server, &["P", "pid"], "<file>");
-    /// Directory to write `<program>_<pid>.ports` to, which lists the open ports.
+    /// Directory for the file `<program>_<pid>.ports`, which lists the open ports.
     ports_file_dir: Option<PathBuf> = None => formatted(Format::Path)
         .at_once().flag(Group::Server, &["ports_file_dir"], "<dir>");
 
-    /// Log what helps to find a fault.
+    /// Logs debug messages.
     debug: bool = false => switch().at_once().flag(Group::Logging, &["D", "debug"], "");
-    /// Log the raw protocol.
+    /// Logs the raw protocol.
     trace: bool = false => switch().at_once().flag(Group::Logging, &["V", "trace"], "");
-    /// Log the raw protocol of the system account too.
+    /// Traces the system account too.
     trace_verbose: bool = false => switch().at_once().implies(&["trace"]);
-    /// Log the raw protocol, and of messages the headers only.
+    /// Logs the raw protocol, with headers but without payloads.
     trace_headers: bool = false => switch().at_once().implies(&["trace"]);
-    /// Bytes of a payload to show in a trace; 0 and less show all of it.
+    /// Bytes of a payload shown in a trace; 0 or less shows all.
     max_traced_msg_len: i64 = 0 => integer(i64::MIN, i64::MAX).at_once()
         .flag(Group::Logging, &["max_traced_msg_len"], "<bytes>");
-    /// Log lines carry date and time.
+    /// Begins log lines with date and time.
     logtime: bool = true => switch().at_once().flag(Group::Logging, &["T", "logtime"], "");
-    /// Log times are UTC, not local.
+    /// Logs times in UTC instead of local time.
     logtime_utc: bool = false => switch().at_once().flag(Group::Logging, &["logtime_utc"], "");
-    /// File to append the log to.
+    /// File for the log.
     log_file: Option<PathBuf> = None => formatted(Format::Path)
         .aliases(&["logfile"]).unset("stderr").at_once().flag(Group::Logging, &["l", "log"], "<file>");
-    /// Size at which the log file is moved aside and a new one begun; 0 and less never do.
+    /// Size at which the log file is rotated; 0 or less disables rotation.
     log_size_limit: i64 = 0 => Key::new(Kind::Size { min: i64::MIN, max: i64::MAX })
         .aliases(&["logfile_size_limit"]).at_once().flag(Group::Logging, &["log_size_limit"], "<bytes>");
-    /// How many log files to keep, the one written to among them; 0 and less keep all.
+    /// Number of log files to keep, including the current one; 0 or less keeps all.
     log_max_num: i64 = 0 => integer(i64::MIN, i64::MAX).aliases(&["logfile_max_num"]).at_once();
-    /// Log to the syslog of this machine.
+    /// Logs to the syslog of this machine.
     syslog: bool = false => switch().at_once().flag(Group::Logging, &["s", "syslog"], "");
-    /// Log to the syslog at this address: `udp://host:port`, `tcp://host:port` or `unix:///path`.
+    /// Logs to the syslog at this address: `udp://host:port`, `tcp://host:port` or `unix:///path`.
     remote_syslog: Option<String> = None => text().at_once()
         .flag(Group::Logging, &["r", "remote_syslog"], "<url>");
-    /// How log lines are written. NATS has no such option: it knows `text` only.
+    /// Format of log lines. NATS has no such option: its format is `text`.
     log_format: LogFormat = LogFormat::Text => choice(&["text", "json"]).at_once();
 
-    /// Longest control line of the protocol: all but the payload.
+    /// Maximum length of a control line: a protocol line without payload.
     max_control_line: usize = 4096 => size(MANY).zero_is_default().at_once();
-    /// Largest payload with its headers; -1 for what the protocol can say, 999,999,999 bytes.
+    /// Maximum size of a payload with its headers; -1 is the protocol's maximum, 999,999,999 bytes.
     max_payload: i64 = 1 << 20 => Key::new(Kind::Size { min: -1, max: MANY }).zero_is_default().at_once();
-    /// How much may wait for one slow client before it is cut.
+    /// Bytes that may be queued for one client before it is closed as a slow consumer.
     max_pending: u64 = 64 << 20 => size(i64::MAX).zero_is_default();
-    /// How much memory may be held by what waits for all clients together; past it the one that holds most
-    /// is cut. A container has the memory that its control group allows. NATS has no such bound.
+    /// Memory for the queues of all clients together; beyond it the client that holds most is
+    /// closed. The default follows the machine's memory, or the limit of the control group. NATS
+    /// has no such limit.
     max_pending_total: Option<u64> = None => size(i64::MAX).zero_is_default()
         .unset("a quarter of the memory, 1GB at most").new_connections();
-    /// How many clients may be connected; 0 and less refuse all.
+    /// Maximum number of clients; 0 or less refuses all.
     max_connections: i64 = 65_536 => integer(i64::MIN, i64::MAX).aliases(&["max_conn"]).at_once();
-    /// How many subscriptions one client may hold; 0 and -1 are no limit.
+    /// Maximum number of subscriptions per client; 0 and -1 are unlimited.
     max_subscriptions: i64 = 0 => integer(-1, i64::MAX).aliases(&["max_subs"]).at_once();
-    /// How many tokens the subject of a subscription may have.
+    /// Maximum number of tokens in the subject of a subscription.
     max_subscription_tokens: Option<u8> = None => integer(1, 255)
         .aliases(&["max_sub_tokens"]).unset("no limit").at_once();
-    /// How many closed connections monitoring remembers.
+    /// Number of closed connections that monitoring remembers.
     max_closed_clients: usize = 10_000 => integer(0, MANY).zero_is_default().at_once();
-    /// A client that was silent for so long is asked whether it is still there.
+    /// Idle time after which a client is pinged.
     ping_interval: Duration = Duration::from_mins(2) => duration().zero_is_default().at_once();
-    /// How many unanswered pings make a connection stale.
+    /// Unanswered pings after which a connection is closed as stale.
     ping_max: u32 = 2 => integer(0, MANY).zero_is_default().at_once();
-    /// A client that takes so long to read what waits for it is cut.
+    /// Time for a client to read what is queued for it before it is closed as a slow consumer.
     write_deadline: Duration = Duration::from_secs(10) => duration().zero_is_default().new_connections();
-    /// What happens to a client past its `write_deadline`.
+    /// Action when a client exceeds its `write_deadline`.
     write_timeout: String = "default".into() => choice(&["default", "close", "retry"])
         .off(&["default", "close"]).not_yet("policy \"retry\" for clients");
-    /// How long lame duck mode takes to close all clients: at least 30s.
+    /// Time in which lame duck mode closes all clients: at least 30s.
     lame_duck_duration: Duration = Duration::from_mins(2) => Key::new(Kind::Duration {
         bare: Bare::Refused, min: Duration::from_secs(30),
     }).at_once();
-    /// How long clients are left in peace when lame duck mode begins: less than `lame_duck_duration`.
+    /// Delay before lame duck mode closes the first clients: less than `lame_duck_duration`.
     lame_duck_grace_period: Duration = Duration::from_secs(10) => Key::new(Kind::Duration {
         bare: Bare::Refused, min: Duration::ZERO,
     }).zero_is_default().at_once();
-    /// Clients may not use headers.
+    /// Disables headers.
     no_header_support: bool = false => switch();
 
-    /// Who may connect, and what they may do.
+    /// Authentication and permissions of clients.
     authorization: Authorization = Authorization::default() => block(Authorization::block).at_once();
-    /// Subject spaces apart from one another, with their users.
+    /// Accounts: isolated subject spaces with their users.
     accounts: BTreeMap<String, Account> = BTreeMap::new() => Key::new(Kind::Named {
         name: Format::Word, block: Account::block,
     }).at_once();
-    /// The user that clients are taken for who show no name and no password.
+    /// User of clients that present no credentials.
     no_auth_user: Option<String> = None => text().at_once();
-    /// The account that the server's own events go to.
+    /// Account that receives the server's own events.
     system_account: Option<String> = None => text().aliases(&["system"])
         .off(&["$SYS"]).not_yet("system account of another name");
-    /// There is no system account.
+    /// Disables the system account.
     no_system_account: bool = false => switch().aliases(&["no_system", "no_sys_acc"])
         .no_effect("nothing is published there yet");
-    /// A JWT for clients that show none.
+    /// JWT of clients that present none.
     default_sentinel: Option<Secret> = None => formatted(Format::Secret).at_once().not_yet("JWTs");
-    /// Subjects that are published to by another name.
+    /// Rewrites the subjects of published messages.
     mappings: BTreeMap<String, Vec<MapDestination>> = BTreeMap::new() => Key::new(Kind::NamedLists {
         name: Format::Subject, block: MapDestination::block,
     }).aliases(&["maps"]).not_yet("subject mappings");
-    /// Proxies that may speak for clients.
+    /// Proxies that may connect on behalf of clients.
     proxies: Proxies = Proxies::default() => block(Proxies::block).not_yet("trusted proxies");
-    /// Connections to `port` come by a proxy and begin with a header of the PROXY protocol, version 1 or 2, that
-    /// says whom it connects for. Whoever can reach the port can claim any address.
+    /// Connections to `port` come through a proxy and begin with a PROXY protocol header, version 1
+    /// or 2, that states the client's address. Any client that can reach the port can claim any
+    /// address.
     proxy_protocol: bool = false => switch();
 
-    /// Every so many failed attempts to connect to another server are logged.
+    /// Logs each n-th failed attempt to connect to another server.
     connect_error_reports: i64 = 3600 => integer(i64::MIN, i64::MAX).zero_is_default().at_once()
         .no_effect("there are no connections to other servers yet");
-    /// Every so many failed attempts to connect to another server again are logged.
+    /// Logs each n-th failed attempt to reconnect to another server.
     reconnect_error_reports: i64 = 1 => integer(i64::MIN, i64::MAX).zero_is_default().at_once()
         .no_effect("there are no connections to other servers yet");
-    /// The cache of subjects is left out.
+    /// Disables the cache of subjects.
     disable_sublist_cache: bool = false => switch().aliases(&["no_sublist_cache"])
         .no_effect("natsd's caches need no switch");
-    /// Publishers are not made to wait for slow receivers.
+    /// Does not stall publishers for slow receivers.
     no_fast_producer_stall: bool = false => switch().at_once()
         .no_effect("natsd never makes them wait");
-    /// New behaviour of nats-server, switched on or off by name.
+    /// Feature flags of nats-server, by name.
     feature_flags: BTreeMap<String, bool> = BTreeMap::new() => Key::new(Kind::Switches)
         .no_effect("natsd has none of them");
 
     /// Host of the monitoring endpoints.
     http_host: String = String::new() => text().internal().called("HTTPHost");
-    /// Port of the monitoring endpoints, over HTTP; -1 is any that is free, 0 none. They listen where
-    /// clients' connections are listened for, unless `http` gives another host.
+    /// Port of the monitoring endpoints over HTTP; -1 is any free port, 0 is none. They listen on
+    /// the host of the clients' port, unless `http` sets another.
     http_port: i64 = 0 => port().aliases(&["monitor_port"]).called("HTTPPort")
         .flag(Group::Server, &["m", "http_port"], "<port>");
-    /// Port of the monitoring endpoints, over HTTPS with the certificate of `tls`; in place of `http_port`.
+    /// Port of the monitoring endpoints over HTTPS with the certificate of `tls`; in place of
+    /// `http_port`.
     https_port: i64 = 0 => port()
         .flag(Group::Server, &["ms", "https_port"], "<port>");
-    /// What paths of the monitoring endpoints begin with.
+    /// Prefix of the paths of the monitoring endpoints.
     http_base_path: Option<String> = None => text()
         .flag(Group::Server, &["http_base_path"], "<path>");
-    /// Token that whoever looks at the monitoring endpoints must show (`Authorization: Bearer`), but at
-    /// `/healthz`. NATS has no such option.
+    /// Token required by the monitoring endpoints (`Authorization: Bearer`), except `/healthz`.
+    /// NATS has no such option.
     http_token: Option<Secret> = None => formatted(Format::Secret).unset("none is asked for");
-    /// User that may look at the monitoring endpoints (`Authorization: Basic`). NATS has no such option.
+    /// User required by the monitoring endpoints (`Authorization: Basic`). NATS has no such option.
     http_user: Option<String> = None => text();
     /// Password of that user.
     http_password: Option<Secret> = None => formatted(Format::Secret);
-    /// What the names of metrics begin with that are those of prometheus-nats-exporter. NATS has no such
-    /// option.
+    /// Prefix of the metrics that prometheus-nats-exporter has too. NATS has no such option.
     metrics_prefix: MetricsPrefix = MetricsPrefix::Gnatsd => choice(&["gnatsd", "nats"]);
-    /// What the label `server_id` of metrics shows. NATS has no such option.
+    /// Value of the label `server_id` of metrics. NATS has no such option.
     metrics_server_id: MetricsServerId = MetricsServerId::Url => choice(&["url", "id", "name"]);
-    /// Subjects, with wildcards, for which `/metrics` counts messages; at most 64. NATS has no such option.
+    /// Subjects, with wildcards, for which `/metrics` counts messages; at most 64. NATS has no such
+    /// option.
     metrics_subjects: Vec<String> = Vec::new() => list(Format::Subject);
     /// Port of the profiler.
     prof_port: i64 = 0 => port().not_yet("profiler").passed_over("nothing listens there")
         .flag(Group::Profiling, &["profile"], "<port>");
-    /// How often the profiler looks for what waits.
+    /// Sampling rate of the profiler for blocked threads.
     prof_block_rate: i64 = 0 => integer(i64::MIN, i64::MAX).at_once().not_yet("profiler")
         .passed_over("it looks at nothing");
 
-    /// Encryption of clients' connections.
+    /// TLS for client connections.
     tls: Option<Tls> = None => block(Tls::block).at_once();
-    /// The command line says that there is none, whatever the file says.
+    /// TLS was disabled on the command line, which overrides the file.
     tls_off: bool = false => switch().internal();
-    /// Clients may connect without TLS although there is TLS.
+    /// Accepts clients without TLS beside those with TLS.
     allow_non_tls: bool = false => switch();
-    /// Stapling of certificate states.
+    /// OCSP stapling.
     ocsp: Ocsp = Ocsp::default() => block(Ocsp::block).at_once().not_yet("OCSP");
-    /// What is remembered of certificate states.
+    /// Cache of OCSP responses.
     ocsp_cache: OcspCache = OcspCache::default() => block(OcspCache::block).at_once().not_yet("OCSP")
         .passed_over("nothing is asked that could be remembered");
 
-    /// Links to the other servers of a cluster.
+    /// Routes to the other servers of a cluster.
     cluster: Cluster = Cluster::default() => block(Cluster::block).at_once().not_yet("clusters")
         .passed_over_if(only_listens_for_servers, "without `routes`", "nothing listens for other servers");
-    /// Links to other clusters.
+    /// Gateways to other clusters.
     gateway: Gateway = Gateway::default() => block(Gateway::block).not_yet("gateways")
         .passed_over_if(only_listens_for_clusters, "without `gateways`", "nothing listens for other clusters");
-    /// Links from and to leaf nodes.
+    /// Leaf node connections.
     leafnodes: Leafnodes = Leafnodes::default() => block(Leafnodes::block)
         .aliases(&["leaf"]).at_once().not_yet("leaf nodes")
         .passed_over_if(only_listens_for_leafs, "without `remotes`", "nothing listens for them");
@@ -284,30 +286,30 @@ section! {
     /// MQTT clients.
     mqtt: Mqtt = Mqtt::default() => block(Mqtt::block).not_yet("MQTT")
         .passed_over("nothing listens for its clients");
-    /// Streams.
+    /// JetStream.
     jetstream: Option<JetStream> = None => block(JetStream::block).at_once().not_yet("JetStream");
-    /// Where streams are kept.
+    /// Directory of the streams.
     store_dir: Option<PathBuf> = None => formatted(Format::Path)
         .aliases(&["storedir"]).no_effect("nothing is stored yet")
         .flag(Group::JetStream, &["sd", "store_dir"], "<dir>");
-    /// The domain of streams by account.
+    /// JetStream domains by account.
     default_js_domain: BTreeMap<String, String> = BTreeMap::new() => Key::new(Kind::Texts)
         .not_yet("JetStream").passed_over("there are no streams to name one for");
 
-    /// Operators who vouch for accounts: JWTs, or files of them.
+    /// Operators that sign accounts: JWTs, or files of them.
     operator: Vec<Secret> = Vec::new() => list(Format::Secret)
         .aliases(&["operators", "roots", "root", "root_operators", "root_operator"])
         .not_yet("operators and JWTs");
-    /// Where the JWTs of accounts are found.
+    /// Source of the accounts' JWTs.
     resolver: Option<Resolver> = None => block(Resolver::block)
         .aliases(&["account_resolver", "accounts_resolver"]).at_once().not_yet("operators and JWTs");
-    /// Encryption of connections to the resolver.
+    /// TLS for connections to the resolver.
     resolver_tls: Option<Tls> = None => block(Tls::block).at_once().not_yet("operators and JWTs")
         .passed_over("there is no resolver to connect to");
-    /// JWTs of accounts, by their public keys.
+    /// JWTs of accounts, by public key.
     resolver_preload: BTreeMap<String, Secret> = BTreeMap::new() => Key::new(Kind::Texts)
         .not_yet("operators and JWTs");
-    /// Accounts that the resolver never lets go.
+    /// Accounts that the resolver never evicts.
     resolver_pinned_accounts: Vec<String> = Vec::new() => list(Format::Any).not_yet("operators and JWTs");
     /// Public keys of operators.
     trusted_keys: Vec<String> = Vec::new() => list(Format::Nkey("O", "a public operator key"))

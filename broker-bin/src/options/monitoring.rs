@@ -1,4 +1,4 @@
-//! Monitoring: where it is listened for, who may look, and what metrics are called.
+//! The monitoring listener, its authorization, and the names of metrics.
 
 use broker_core::auth::Secret;
 use broker_net::{ClientCertificates, TlsOptions};
@@ -6,28 +6,27 @@ use broker_net::{ClientCertificates, TlsOptions};
 use super::{Options, OptionsError};
 use crate::config::field::Show;
 
-/// Where monitoring is listened for, who may look, and what metrics are called.
+/// The monitoring listener, its authorization, and the names of metrics.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct MonitorOptions {
-    /// Host name or address to listen on; empty for every address the machine has.
+    /// Host name or address to listen on; empty for all addresses.
     pub host: String,
-    /// Port; 0 lets the system choose.
+    /// Port; 0 for any free port.
     pub port: u16,
-    /// Speak TLS, with this. Nobody is asked for a certificate. Default: plain HTTP.
+    /// TLS options; clients need no certificate. Default: plain HTTP.
     pub tls: Option<TlsOptions>,
-    /// What all paths begin with: `/nats` has `/nats/varz`. Default: nothing.
+    /// Prefix of all paths: with `/nats` the path is `/nats/varz`. Default: none.
     pub base_path: String,
-    /// Who looks must show this token: `Authorization: Bearer …`. `/healthz` asks for nothing. Default:
-    /// anybody may look.
+    /// Required token: `Authorization: Bearer …`, except for `/healthz`. Default: none.
     pub token: Option<Secret>,
-    /// Or this user and password (`Authorization: Basic …`).
+    /// Required user and password (`Authorization: Basic …`), in place of the token or beside it.
     pub user: Option<(String, Secret)>,
-    /// What the names of metrics begin with that nats-server's exporter has too.
+    /// Prefix of the metrics that nats-server's exporter has too.
     pub prefix: MetricsPrefix,
-    /// What metrics name the server by.
+    /// The label that identifies the server.
     pub server_label: MetricsServerId,
-    /// How many may look at once; others wait. Default 256.
+    /// Maximum number of connections; further ones wait. Default 256.
     pub max_connections: usize,
 }
 
@@ -48,21 +47,21 @@ impl Default for MonitorOptions {
 }
 
 impl MonitorOptions {
-    /// May anybody look who can reach it?
+    /// Returns true if no credentials are required.
     pub fn is_open(&self) -> bool {
         self.token.is_none() && self.user.is_none()
     }
 }
 
-/// What the names of metrics begin with: prometheus-nats-exporter knows two ways, and dashboards are made
-/// for one or the other.
+/// Prefix of the names of metrics: prometheus-nats-exporter has two, and a dashboard expects one of
+/// them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MetricsPrefix {
-    /// `gnatsd_varz_…`, as the exporter does by itself.
+    /// `gnatsd_varz_…`, the exporter's default.
     #[default]
     Gnatsd,
-    /// `nats_varz_…`, as the exporter does with `-prefix=nats`, which the Helm chart gives it.
+    /// `nats_varz_…`, the exporter's names with `-prefix=nats`, which the Helm chart sets.
     Nats,
 }
 
@@ -75,11 +74,11 @@ impl Show for MetricsPrefix {
     }
 }
 
-/// What the label `server_id` of metrics is.
+/// The value of the label `server_id` of metrics.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MetricsServerId {
-    /// The URL of the monitoring endpoints, as the exporter does by itself.
+    /// The URL of the monitoring endpoints, the exporter's default.
     #[default]
     Url,
     /// The server's id, as the exporter does with `-use_internal_server_id`.
@@ -99,11 +98,12 @@ impl Show for MetricsServerId {
 }
 
 impl Options {
-    /// Monitoring, if it is asked for.
+    /// Returns the monitoring options, if monitoring is enabled.
     ///
     /// # Errors
     ///
-    /// A user without a password, or the reverse; HTTP and HTTPS together; HTTPS without TLS for clients.
+    /// Returns an error for a user without a password or the reverse, for HTTP and HTTPS together,
+    /// and for HTTPS without TLS for clients.
     pub fn monitoring(&self) -> Result<Option<MonitorOptions>, OptionsError> {
         let user = match (&self.http_user, &self.http_password) {
             (None, None) => None,
@@ -121,9 +121,9 @@ impl Options {
             tls.client_certificates = ClientCertificates::Ignore;
             tls
         });
-        // -1 is any port that is free.
+        // -1 is any free port.
         let port = u16::try_from(port).unwrap_or(0);
-        // NATS 2.14: opts.go setBaselineOptions. A host of its own can be given with `http`.
+        // NATS 2.14: opts.go setBaselineOptions. `http` can set another host.
         let host = if self.http_host.is_empty() { &self.host } else { &self.http_host };
         Ok(Some(MonitorOptions {
             host: host.clone(),

@@ -12,39 +12,39 @@ section! {
 
     /// Host name or address to listen on.
     host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0");
-    /// Port for MQTT clients; -1 is any that is free, 0 is none.
+    /// Port for MQTT clients; -1 is any free port, 0 is none.
     port: i64 = 0 => port();
     /// Encryption.
     tls: Option<Tls> = None => block(Tls::block).at_once();
-    /// How clients say who they are, in place of the top level's.
+    /// Authentication of MQTT clients, in place of the top level's.
     authorization: SimpleAuthorization = SimpleAuthorization::default() =>
         block(SimpleAuthorization::block).aliases(&["authentication"]);
-    /// The user that clients are taken for who show nothing.
+    /// User of clients that present no credentials.
     no_auth_user: Option<String> = None => text();
-    /// How long a client may take to confirm a message before it is sent again.
+    /// Time after which an unacknowledged message is sent again.
     ack_wait: Duration = Duration::from_secs(30) => duration().zero_is_default()
         .aliases(&["ackwait"]).at_once();
-    /// How long a request to the streams behind it may take.
+    /// Timeout of requests to JetStream.
     js_api_timeout: Duration = Duration::from_secs(5) => duration().zero_is_default()
         .aliases(&["api_timeout"]);
-    /// How many messages may be unconfirmed in one subscription.
+    /// Unacknowledged messages per subscription.
     max_ack_pending: u16 = 1024 => integer(0, 65_535).zero_is_default()
         .aliases(&["max_pending", "max_inflight"]).at_once();
-    /// The domain of the streams behind it.
+    /// JetStream domain of the MQTT streams.
     js_domain: Option<String> = None => text();
-    /// How many servers keep each stream; 0 is as many as there are, up to three.
+    /// Replicas of each stream; 0 is the number of servers, up to three.
     stream_replicas: i64 = 0 => integer(i64::MIN, i64::MAX).at_once();
-    /// How many servers keep each consumer.
+    /// Replicas of each consumer.
     consumer_replicas: i64 = 0 => integer(i64::MIN, i64::MAX).at_once()
         .no_effect("as in nats-server 2.14: as many as keep the stream");
-    /// Consumers are kept in memory.
+    /// Keeps consumers in memory.
     consumer_memory_storage: bool = false => switch().at_once();
-    /// Consumers that nobody used for so long are removed.
+    /// Idle time after which a consumer is removed.
     consumer_inactive_threshold: Duration = Duration::ZERO => duration()
         .aliases(&["consumer_auto_cleanup"]).unset("never").at_once();
-    /// Messages of QoS 2 are refused.
+    /// Refuses messages of QoS 2.
     reject_qos2_publish: bool = false => switch();
-    /// Subscriptions of QoS 2 become such of QoS 1.
+    /// Downgrades subscriptions of QoS 2 to QoS 1.
     downgrade_qos2_subscribe: bool = false => switch();
 
     in other words:

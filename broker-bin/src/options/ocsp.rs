@@ -1,4 +1,4 @@
-//! Whether certificates have been revoked.
+//! Revocation of certificates.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,49 +12,49 @@ use crate::config::lang::{Node, Value};
 use crate::config::table::Meaning;
 
 section! {
-    /// Stapling of certificate states. A switch in place of the block is the mode `auto` or `never`.
+    /// OCSP stapling. A switch in place of the block is the mode `auto` or `never`.
     pub struct Ocsp = Block::new("ocsp").short("a map, true or false", mode).off(is_never);
 
-    /// Whether states are asked for and stapled.
+    /// When OCSP responses are fetched and stapled.
     mode: String = "never".into() => choice(&["auto", "always", "must", "never"]).at_once();
-    /// Who is asked, in place of those whom the certificate names.
+    /// Responders, in place of those in the certificate.
     urls: Vec<String> = Vec::new() => list(Format::Any).aliases(&["url"]).at_once();
 }
 
 section! {
-    /// What is remembered of certificate states. A switch in place of the block is `local` or `none`.
+    /// Cache of OCSP responses. A switch in place of the block is `local` or `none`.
     pub struct OcspCache = Block::new("ocsp cache").short("a map, true or false", kind).off(is_none);
 
-    /// Where it is kept.
+    /// Kind of the cache.
     r#type: String = "none".into() => choice(&["local", "none"]).at_once();
     /// The directory.
     local_store: PathBuf = "_rc_".into() => formatted(Format::Path).at_once();
-    /// What was revoked once stays so.
+    /// Keeps revocations forever.
     preserve_revoked: bool = false => switch().at_once();
-    /// How often it is saved.
+    /// Interval of saving.
     save_interval: Duration = Duration::from_mins(5) => seconds()
         .at_once();
 }
 
 section! {
-    /// What is asked about the certificates of others. A switch in place of the block is `verify`.
+    /// OCSP checks of peers' certificates. A switch in place of the block is `verify`.
     pub struct OcspPeer = Block::new("ocsp peer").short("a map, true or false", verify)
         .off(verifies_nothing);
 
-    /// Ask.
+    /// Enables the checks.
     verify: bool = false => switch().at_once();
-    /// How far clocks may be apart.
+    /// Tolerated clock skew.
     allowed_clockskew: Duration = Duration::from_secs(30) => seconds().at_once();
-    /// How long the authority may take to answer.
+    /// Timeout of the responder.
     ca_timeout: Duration = Duration::from_secs(2) => seconds()
         .at_once();
-    /// For how long an answer is believed that does not say.
+    /// Lifetime of a response that states none.
     cache_ttl_when_next_update_unset: Duration = Duration::from_hours(1) => seconds().at_once();
-    /// A certificate that was revoked is only logged.
+    /// Only logs revoked certificates.
     warn_only: bool = false => switch().at_once();
-    /// A certificate that the authority does not know is good.
+    /// Accepts certificates that the responder does not know.
     unknown_is_good: bool = false => switch().at_once();
-    /// A certificate is good if the authority cannot be asked.
+    /// Accepts certificates if the responder is unreachable.
     allow_when_ca_unreachable: bool = false => switch().at_once();
 }
 

@@ -1,4 +1,4 @@
-//! Who vouches for whom: resolvers of accounts, and proxies.
+//! Account resolvers and trusted proxies.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,43 +14,43 @@ use crate::config::lang::{Node, Value};
 use crate::config::table::Meaning;
 
 section! {
-    /// Where the JWTs of accounts are found. `MEM` or `URL(address)` may stand in place of the block.
+    /// Source of the accounts' JWTs. `MEM` or `URL(address)` may stand in place of the block.
     pub struct Resolver = Block::new("resolver")
         .short("MEM, URL(address), or a map", place).off(is_memory);
 
     /// `mem`, `full`, `cache`, or `url`.
     r#type: String = "mem".into() => choice(&["mem", "memory", "full", "cache", "url"]);
-    /// The directory of a `full` or `cache` resolver.
+    /// Directory of a `full` or `cache` resolver.
     dir: Option<PathBuf> = None => formatted(Format::Path);
-    /// The address of a `url` resolver.
+    /// Address of a `url` resolver.
     url: Option<Secret> = None => formatted(Format::Url);
-    /// Accounts may be removed from the directory.
+    /// Allows removing accounts from the directory.
     allow_delete: bool = false => switch();
-    /// What is removed is not kept by another name.
+    /// Deletes removed accounts instead of renaming them.
     hard_delete: bool = false => switch();
-    /// How many accounts the directory may hold; 0 is no limit.
+    /// Maximum number of accounts in the directory; 0 is unlimited.
     limit: i64 = 0 => integer(0, i64::MAX);
-    /// For how long an account is kept.
+    /// Lifetime of an account.
     ttl: Option<Duration> = None => strict_duration();
-    /// How often servers compare their directories.
+    /// Interval of comparing directories between servers.
     interval: Option<Duration> = None => strict_duration();
-    /// How long other servers may take to answer.
+    /// Timeout of requests to other servers.
     timeout: Option<Duration> = None => strict_duration();
 }
 
 section! {
-    /// Proxies that may speak for clients.
+    /// Proxies that may connect on behalf of clients.
     pub struct Proxies = Block::new("proxies").off(trusts_nobody);
 
-    /// Their keys.
+    /// Keys of the proxies.
     trusted: Vec<TrustedProxy> = Vec::new() => blocks(TrustedProxy::block).at_once();
 }
 
 section! {
-    /// A proxy that may speak for clients.
+    /// A proxy that may connect on behalf of clients.
     pub struct TrustedProxy = Block::new("trusted proxy");
 
-    /// Its public key.
+    /// Public key of the proxy.
     key: Option<String> = None => formatted(Format::Nkey("", "a public key")).aliases(&["public_key"])
         .unset("must be given");
 }
@@ -71,7 +71,7 @@ fn place(node: &Node) -> Meaning {
     Meaning::Is(crate::config::lang::Map { entries })
 }
 
-/// Without operators nothing is asked of it.
+/// Without operators the resolver is unused.
 fn is_memory(block: &figment::value::Dict) -> bool {
     matches!(block.get("type").and_then(|kind| kind.as_str()), Some("mem" | "memory"))
 }

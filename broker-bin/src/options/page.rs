@@ -1,4 +1,5 @@
-//! The page of all options, `docs/config.md`, and what `--help` takes from the same table.
+//! Generates the list of all options, `docs/config.md`, and the texts of `--help` from the table of
+//! options.
 
 use std::any::Any;
 use std::fmt::Write as _;
@@ -37,7 +38,7 @@ that leaves the part off is fine. Where nobody would lose anything without being
 *passed over* with a warning. Values are never shown in an error.
 ";
 
-/// All options in Markdown.
+/// Returns the list of all options in Markdown.
 pub fn page() -> String {
     let mut page = String::from(HEAD);
     let mut chapters =
@@ -46,7 +47,7 @@ pub fn page() -> String {
     while next < chapters.len() {
         chapters[next].write(&mut page);
         for chapter in chapters[next].inner() {
-            // A block that stands in several places is told once.
+            // A block that occurs in several places is listed once.
             if !chapters.iter().any(|known| known.block.title == chapter.block.title) {
                 chapters.push(chapter);
             }
@@ -59,9 +60,9 @@ pub fn page() -> String {
 /// One block.
 struct Chapter {
     block: &'static Block,
-    /// Where it stands, if in one place: what stands in an array or by name is in many.
+    /// The path, if it occurs in one place; blocks in an array or by name occur in many.
     path: Option<String>,
-    /// The part that it belongs to, if that does not exist yet.
+    /// The unimplemented part that it belongs to.
     part: &'static str,
 }
 
@@ -131,7 +132,7 @@ impl Chapter {
 
     fn reload(&self, key: &Key) -> &'static str {
         match (&self.path, key.status, key.reload) {
-            // A user or an account has no rule of its own: the list has.
+            // Users and accounts have no rule of their own: it is that of the list.
             (None, ..) | (_, Status::NoEffect(_), _) => "",
             (_, _, Reload::AtOnce) => "at once",
             (_, _, Reload::NewConnections) => "new",
@@ -148,7 +149,7 @@ fn names(key: &Key) -> String {
     }
 }
 
-/// Every section's defaults, by its title: the page shows what the code has.
+/// Returns each section's defaults by title, so that the page shows those of the code.
 fn defaults(title: &str) -> Option<Box<dyn Any>> {
     use crate::options::*;
 
@@ -223,7 +224,7 @@ fn default_text(key: &Key, section: Option<&dyn Any>) -> String {
     }
 }
 
-/// `1048576` → `1MB`.
+/// Formats `1048576` as `1MB`.
 fn size(bytes: &str) -> String {
     let Ok(number) = bytes.parse::<i64>() else { return bytes.to_owned() };
     for (unit, shift) in [("GB", 30), ("MB", 20), ("KB", 10)] {
@@ -234,13 +235,13 @@ fn size(bytes: &str) -> String {
     bytes.to_owned()
 }
 
-/// A doc comment as one line of a table.
+/// Returns a doc comment as one line of a table.
 fn flow(help: &str) -> String {
     let text = help.split("```").next().unwrap_or(help);
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
-/// The first sentence of what an option is for, with its default: for the help.
+/// Returns the first sentence of an option's purpose, with its default, for the help.
 pub(crate) fn summary(key: &Key) -> String {
     let help = flow(key.help).replace('`', "");
     let mut text = match help.split_once(". ") {

@@ -1,4 +1,4 @@
-//! From options to those of the crates below.
+//! Conversion to the options of the lower crates.
 
 use broker_core::limits::{MAX_COUNTED_SUBJECTS, MAX_PAYLOAD_CEILING_BYTES};
 use broker_core::{Limits, SubjectFilter};
@@ -8,22 +8,22 @@ use super::{Deciders, Options, OptionsError, WebsocketError};
 use crate::machine;
 
 impl Options {
-    /// The settings agree with each other, and with the files of TLS.
+    /// Checks that the options are consistent with each other and with the TLS files.
     ///
     /// # Errors
     ///
-    /// The first contradiction.
+    /// Returns the first contradiction.
     pub fn check(&self) -> Result<(), OptionsError> {
         self.checked_deciders().map(drop)
     }
 
-    /// Checks the options as [`Self::check`] does, and returns the rules of access.
+    /// Checks the options like [`Self::check`], and returns the access rules.
     pub(crate) fn checked_deciders(&self) -> Result<Deciders, OptionsError> {
         self.check_all_but_access()?;
         self.deciders()
     }
 
-    /// As [`Self::check`], but for who may connect, which takes long where there are many users.
+    /// Like [`Self::check`], without the access rules, which take long to build for many users.
     pub(crate) fn check_all_but_access(&self) -> Result<(), OptionsError> {
         // NATS 2.14: server.go validateOptions.
         if self.lame_duck_grace_period >= self.lame_duck_duration {
@@ -39,7 +39,7 @@ impl Options {
             });
         }
         for (path, tls, of_servers) in self.tls_blocks() {
-            // NATS 2.14: `--tls=false` switches the block off, whatever stands in it.
+            // NATS 2.14: `--tls=false` disables the block regardless of its contents.
             if path == "tls" && self.tls_off {
                 continue;
             }
@@ -53,7 +53,7 @@ impl Options {
             tls.build().map_err(OptionsError::Tls)?;
         }
         self.websocket()?;
-        // NATS 2.14: its files are read even if there is no port.
+        // NATS 2.14: the files are read even without a port.
         let tls = self.websocket.tls.as_ref();
         if let Some(tls) = tls.filter(|tls| self.websocket.is_on() || tls.has_certificate()) {
             tls.for_clients().and_then(|tls| tls.build()).map_err(WebsocketError::Tls)?;
@@ -62,7 +62,7 @@ impl Options {
         Ok(())
     }
 
-    /// Tags are in lower case, and none is there twice.
+    /// Converts tags to lower case and removes duplicates.
     // NATS 2.14: jwt's TagList.
     pub(crate) fn tidy(&mut self) {
         let mut tags = Vec::with_capacity(self.server_tags.len());
@@ -75,7 +75,7 @@ impl Options {
         self.server_tags = tags;
     }
 
-    /// What clients may do.
+    /// Returns the limits of clients.
     pub fn limits(&self) -> Limits {
         let max_pending_total =
             self.max_pending_total.unwrap_or_else(machine::default_max_pending_total);
@@ -84,7 +84,7 @@ impl Options {
             max_payload_bytes: bytes(self.max_payload, MAX_PAYLOAD_CEILING_BYTES),
             max_pending_bytes: usize::try_from(self.max_pending).unwrap_or(usize::MAX),
             max_pending_total_bytes: usize::try_from(max_pending_total).unwrap_or(usize::MAX),
-            // NATS 2.14: less than none is none too.
+            // NATS 2.14: a negative maximum equals 0.
             max_connections: Some(usize::try_from(self.max_connections).unwrap_or(0)),
             max_subscriptions: usize::try_from(self.max_subscriptions).ok().filter(|max| *max > 0),
             max_subscription_tokens: self.max_subscription_tokens.map(usize::from),
@@ -96,14 +96,14 @@ impl Options {
         }
     }
 
-    /// What the server is told.
+    /// Returns the options of the server.
     pub fn server(&self) -> ServerOptions {
         let mut server = ServerOptions::default();
         server.host.clone_from(&self.host);
         server.port = self.port;
         server.client_advertise =
             self.client_advertise.as_deref().and_then(|text| text.parse().ok());
-        // What contradicts itself has been refused: see `check`.
+        // Contradictory options have been refused: see `check`.
         server.tls = self.client_tls().ok().flatten();
         server.websocket = self.websocket().ok().flatten();
         server.unix = self.unix().ok().flatten();
@@ -121,13 +121,13 @@ impl Options {
         server
     }
 
-    /// How the server takes leave of its clients.
+    /// Returns the timing of lame duck mode.
     pub fn lame_duck(&self) -> LameDuck {
         LameDuck::new(self.lame_duck_duration, self.lame_duck_grace_period)
     }
 }
 
-/// A limit, or the most there is if it is negative.
+/// Returns the limit, or the maximum if it is negative.
 fn bytes(limit: i64, most: usize) -> usize {
     usize::try_from(limit).map_or(most, |limit| limit.min(most))
 }

@@ -1,4 +1,4 @@
-//! What holds for every option there is, and how the sources lie over each other.
+//! Tests over all options, and of the precedence of sources.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::options::*;
 
 mod parts;
 
-/// Calls a function for every section there is.
+/// Calls a function for each section.
 macro_rules! each_section {
     ($function:ident) => {
         each_section!($function:
@@ -32,7 +32,7 @@ macro_rules! each_section {
     };
 }
 
-/// Values that a kind takes, as a file has them; one of them is not the default.
+/// Returns values of a kind as written in a file; at least one differs from the default.
 fn samples(kind: Kind) -> Vec<String> {
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     match kind {
@@ -57,14 +57,14 @@ fn samples(kind: Kind) -> Vec<String> {
     }
 }
 
-/// A block with one option.
+/// Returns blocks with one option set.
 fn filled(block: &Block) -> Vec<String> {
     let plain = block.options().filter(|key| key.kind.block().is_none());
     let one = |key: &'static Key| {
         samples(key.kind).into_iter().map(|sample| format!("{{ {}: {sample} }}", key.name))
     };
     let filled: Vec<_> = plain.flat_map(one).collect();
-    // A block of blocks only.
+    // A block that contains only blocks.
     if filled.is_empty() { block.options().flat_map(one).collect() } else { filled }
 }
 
@@ -126,7 +126,7 @@ fn good_values_arrive<S: Section + DeserializeOwned + Default>() {
     }
 }
 
-/// One of every kind of value, with something in it that no error may show.
+/// One value of each kind, containing a text that no error may show.
 const MISFITS: [&str; 8] = [
     "true",
     "77777",
@@ -265,7 +265,7 @@ fn every_option_of_the_reference_is_known() {
     );
 }
 
-/// Every option that stands in blocks only, with its path.
+/// Returns all options that are only in blocks, with their paths.
 fn reachable(block: &'static Block, path: &str, found: &mut Vec<(String, &'static Key)>) {
     for key in block.options() {
         let path = crate::config::join(path, key.name);
@@ -290,7 +290,7 @@ fn the_environment_sets_every_option_as_a_file_does() {
         let (file, check) = checked(Options::block(), &text);
         assert!(check.findings.errors.is_empty(), "{text}: {:?}", check.findings.errors);
 
-        // In the environment texts stand without quotes.
+        // Texts in the environment are unquoted.
         let unquoted = match environment::value(key.kind, "") {
             Some(_) => sample.trim_matches('\'').to_owned(),
             None => sample,
@@ -320,7 +320,7 @@ fn load_file(path: &Path, variables: &[(&str, &str)]) -> Result<Loaded, ConfigEr
     load(&Request { file: Some(path.to_owned()), environment, ..Request::default() })
 }
 
-/// All that is wrong, without the folder of the file.
+/// Returns all errors, without the file's directory.
 fn wrong(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let errors = match load_text(text, variables) {
         Err(ConfigErrors::Problems { errors, .. }) => errors,
@@ -590,7 +590,7 @@ fn an_empty_variable_is_as_good_as_none() {
 
 #[test]
 fn a_secret_is_in_no_error_and_no_debug() {
-    // Wherever a secret may stand it is given, in the wrong form where there is one.
+    // A secret in each place that takes one, invalid where possible.
     let text = "\
 authorization { user: [marker], password: [marker], token: { a: marker }, timeout: marker,
   users: [ marker, { password: [marker] }, { user: a, permissions: marker..x } ] }
@@ -650,8 +650,7 @@ fn the_page_shows_all_options_as_they_are() {
     }
 }
 
-/// A file that is right is read in another way than single values, and than one in which somebody asks
-/// where something stands.
+/// A valid file takes another path than single values, and than a file whose origins are needed.
 #[test]
 fn users_are_the_same_read_on_the_spot_or_through_values() {
     let text = "

@@ -1,4 +1,4 @@
-//! Encryption of connections.
+//! TLS options.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const CIPHER_SUITES: &[&str] = &[
     "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
-    // What follows natsd will refuse to use; it is known so that the refusal can say so.
+    // The remaining suites are listed so that refusing them can name them.
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
@@ -49,71 +49,73 @@ const CIPHER_SUITES: &[&str] = &[
 const CURVES: &[&str] = &["X25519MLKEM768", "X25519", "CurveP256", "CurveP384", "CurveP521"];
 
 section! {
-    /// Encryption of connections: certificate, key, and who must show a certificate.
-    // NATS 2.14: an empty block demands TLS and has no certificate for it.
+    /// TLS: certificate, key, and verification of peers.
+    // NATS 2.14: an empty block requires TLS and lacks a certificate.
     pub struct Tls = Block::new("tls").off(|_| false);
 
-    /// The certificate, as PEM; the chain behind it in the same file.
+    /// Certificate in PEM, followed by its chain.
     cert_file: Option<PathBuf> = None => formatted(Format::Path).at_once()
         .flag(Group::Tls, &["tlscert"], "<file>");
-    /// The certificate's private key, as PEM.
+    /// Private key of the certificate, in PEM.
     key_file: Option<PathBuf> = None => formatted(Format::Path).at_once()
         .flag(Group::Tls, &["tlskey"], "<file>");
-    /// Certificates of who may vouch for others, as PEM. Must be given where clients must show a
-    /// certificate.
+    /// Certificates of the accepted authorities, in PEM. Required if clients must present
+    /// certificates.
     ca_file: Option<PathBuf> = None => formatted(Format::Path).unset("the system's").at_once()
         .flag(Group::Tls, &["tlscacert"], "<file>");
-    /// The certificate of a server that is connected to is not looked at.
+    /// Does not verify the certificates of servers that this one connects to.
     insecure: bool = false => switch().at_once();
-    /// Clients must show a certificate.
+    /// Clients must present a certificate.
     verify: bool = false => switch().at_once().flag(Group::Tls, &["tlsverify"], "");
-    /// Clients must show a certificate, which says who they are.
+    /// Clients must present a certificate, which identifies their user.
     verify_and_map: bool = false => switch().at_once().implies(&["verify"]);
-    /// Other servers must show a certificate of a server that is known.
+    /// Other servers must present a certificate of a known server.
     verify_cert_and_check_known_urls: bool = false => switch().at_once().implies(&["verify"]);
-    /// Lists of certificates that were revoked, as PEM. If there is any, clients whose issuer has none are
+    /// Certificate revocation lists, in PEM. If there are any, clients whose issuer has none are
     /// refused. NATS has no such option.
     crl_files: Vec<String> = Vec::new() => list(Format::Path).at_once();
-    /// What the certificate's issuer says of its state (OCSP, DER), for clients. NATS has no such option.
+    /// OCSP response of the certificate's issuer, in DER, stapled for clients. NATS has no such
+    /// option.
     ocsp_file: Option<PathBuf> = None => formatted(Format::Path).at_once();
-    /// Go by the files as they are: look every second whether they have changed. NATS has no such option.
+    /// Checks the files for changes every second, and uses the new contents. NATS has no such
+    /// option.
     watch: bool = false => switch().at_once();
-    /// Weak ciphers may be listed.
+    /// Allows weak cipher suites to be listed.
     allow_insecure_cipher_suites: bool = false => switch().at_once()
         .no_effect("natsd never uses them");
-    /// Ciphers that may be used, the best first.
+    /// Cipher suites, best first.
     cipher_suites: Vec<String> = Vec::new() => Key::new(Kind::Choices(CIPHER_SUITES))
         .unset("those that are safe").at_once();
-    /// Groups for the exchange of keys, the best first.
+    /// Key exchange groups, best first.
     curve_preferences: Vec<String> = Vec::new() => Key::new(Kind::Choices(CURVES))
         .unset("all, the best first").at_once();
-    /// How long a handshake may take.
+    /// Timeout of the handshake.
     timeout: Duration = Duration::from_secs(2) => seconds()
         .zero_is_default().at_once();
-    /// How many handshakes a second; 0 and less are no limit.
+    /// Handshakes per second; 0 or less is unlimited.
     connection_rate_limit: i64 = 0 => integer(i64::MIN, i64::MAX).at_once();
-    /// Fingerprints of the certificates that may be shown: SHA-256 of their public keys.
+    /// Accepted certificates: SHA-256 fingerprints of their public keys.
     pinned_certs: Vec<String> = Vec::new() => list(Format::Fingerprint).unset("all").at_once();
-    /// The handshake comes before the first line of the protocol: `true`, `false`, `auto` (if the other
-    /// side begins within 50ms), or how long to wait for it to begin.
+    /// TLS handshake before INFO: `true`, `false`, `auto` (if the client sends within 50ms), or the
+    /// time to wait for the client's first bytes.
     handshake_first: String = "false".into() => Key::new(Kind::Spelled(Format::HandshakeFirst))
         .aliases(&["first", "immediate"]).at_once();
-    /// The oldest version of TLS.
+    /// Minimum version of TLS.
     min_version: String = "1.2".into() => choice(&["1.2", "1.3"]).at_once();
-    /// What is asked about the certificates of others.
+    /// OCSP checks of peers' certificates.
     ocsp_peer: OcspPeer = OcspPeer::default() => block(OcspPeer::block).at_once().not_yet("OCSP");
     /// Several certificates, in place of one.
     certs: Vec<CertificatePair> = Vec::new() => blocks(CertificatePair::block)
         .aliases(&["certificates"]).at_once();
     /// The certificate store of Windows.
     cert_store: Option<String> = None => text().no_effect("of Windows");
-    /// By what the certificate is found in the store.
+    /// Attribute by which the certificate is found in the store.
     cert_match_by: Option<String> = None => text().no_effect("of Windows");
-    /// What is looked for in the store.
+    /// Value of that attribute.
     cert_match: Option<String> = None => text().no_effect("of Windows");
-    /// Which authorities of the store are believed.
+    /// Accepted authorities of the store.
     ca_certs_match: Vec<String> = Vec::new() => list(Format::Any).no_effect("of Windows");
-    /// Expired certificates of the store are passed over.
+    /// Skips expired certificates of the store.
     cert_match_skip_invalid: bool = false => switch().no_effect("of Windows");
 }
 
@@ -121,14 +123,14 @@ section! {
     /// A certificate and its key.
     pub struct CertificatePair = Block::new("certificate");
 
-    /// The certificate, as PEM.
+    /// Certificate in PEM.
     cert_file: Option<PathBuf> = None => formatted(Format::Path).unset("must be given");
-    /// Its private key, as PEM.
+    /// Private key in PEM.
     key_file: Option<PathBuf> = None => formatted(Format::Path).unset("must be given");
 }
 
 impl Options {
-    /// All blocks of TLS by their paths, and whether connections of other servers are secured by them.
+    /// Returns all TLS blocks by path, and whether they secure connections of other servers.
     pub(super) fn tls_blocks(&self) -> impl Iterator<Item = (&'static str, &Tls, bool)> {
         let blocks = [
             ("tls", &self.tls, false),
@@ -144,11 +146,11 @@ impl Options {
             .filter_map(|(path, tls, of_servers)| tls.as_ref().map(|tls| (path, tls, of_servers)))
     }
 
-    /// TLS for clients, if there is any.
+    /// Returns the TLS options of the client listener, if any.
     ///
     /// # Errors
     ///
-    /// What it says contradicts itself. Files are not looked at.
+    /// Returns an error if the block contradicts itself. Does not read the files.
     pub fn client_tls(&self) -> Result<Option<TlsOptions>, OptionsError> {
         let Some(tls) = self.tls.as_ref().filter(|_| !self.tls_off) else { return Ok(None) };
         let mut options = tls.for_clients().map_err(OptionsError::Tls)?;
@@ -158,7 +160,7 @@ impl Options {
 }
 
 impl Tls {
-    /// Each key has an effect, and none is missing. Files are not looked at.
+    /// Checks that each key has an effect and none is missing. Does not read the files.
     pub(super) fn check(&self, of_servers: bool) -> Result<(), TlsBlockError> {
         if self.verify_cert_and_check_known_urls && !of_servers {
             return Err(TlsBlockError::NoKnownUrls);
@@ -217,7 +219,7 @@ impl Tls {
     }
 }
 
-/// What was checked to be one of the words, or a duration.
+/// Parses a text that was validated as one of the words or a duration.
 fn handshake_first(text: &str) -> HandshakeFirst {
     match &*text.to_ascii_lowercase() {
         "true" | "on" => HandshakeFirst::Always,
@@ -225,7 +227,7 @@ fn handshake_first(text: &str) -> HandshakeFirst {
         "auto" | "auto_fallback" => HandshakeFirst::AUTO,
         text => match duration::parse(text) {
             Ok((false, wait)) if !wait.is_zero() => HandshakeFirst::Within(wait),
-            // NATS 2.14: to wait for no time is not to wait for the client to begin.
+            // NATS 2.14: a wait of zero equals not waiting for the client.
             _ => HandshakeFirst::Always,
         },
     }

@@ -1,4 +1,4 @@
-//! A socket in the file system.
+//! The Unix socket listener.
 
 use std::path::PathBuf;
 
@@ -13,16 +13,17 @@ use crate::config::lang::{Node, Value};
 use crate::config::table::Meaning;
 
 section! {
-    /// A socket in the file system. A path in place of the block is its `path`.
+    /// Unix socket for clients of this machine. A path in place of the block is its `path`.
     pub struct ListenUnix = Block::new("listen unix").short("a path or a map", path);
 
-    /// Where. A socket that is there and at which nobody listens is replaced; anything else is refused.
+    /// Path of the socket. An existing socket without a listener is replaced; any other file is
+    /// refused.
     path: Option<PathBuf> = None => formatted(Format::Path).unset("must be given");
-    /// Permissions of the file, in octal digits: whoever may write to it may connect.
+    /// Permissions of the file, in octal digits: those who may write to it may connect.
     mode: String = "600".into() => Key::new(Kind::Spelled(Format::FileMode));
-    /// The user it belongs to, by name or number.
+    /// Owner of the file, by name or number.
     owner: Option<String> = None => Key::new(Kind::Spelled(Format::Word)).unset("who natsd runs as");
-    /// The group it belongs to, by name or number.
+    /// Group of the file, by name or number.
     group: Option<String> = None => Key::new(Kind::Spelled(Format::Word)).unset("that of who natsd runs as");
 }
 
@@ -35,11 +36,11 @@ fn path(node: &Node) -> Meaning {
 }
 
 impl Options {
-    /// Where clients come in by a socket in the file system, if they do.
+    /// Returns the options of the Unix socket, if any.
     ///
     /// # Errors
     ///
-    /// [`ListenUnixError`]. The file system is not looked at.
+    /// Returns [`ListenUnixError`]. Does not access the file system.
     pub fn unix(&self) -> Result<Option<UnixOptions>, ListenUnixError> {
         let ListenUnix { path, mode, owner, group } = &self.listen_unix;
         let Some(path) = path else {
@@ -71,20 +72,20 @@ fn group_of(name: &str) -> Option<u32> {
     name.parse().ok().or_else(by_name)
 }
 
-/// A socket in the file system that cannot be.
+/// The options of the Unix socket are invalid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenUnixError {
-    /// Nobody says where.
+    /// The path is missing.
     #[error("listen_unix: path must be given")]
     NoPath,
-    /// These are no permissions.
+    /// Invalid permissions.
     #[error("listen_unix.mode: {0:?} is not octal digits, such as 660")]
     Mode(String),
-    /// Nobody of that name.
+    /// Unknown user.
     #[error("listen_unix.owner: this machine has no user {0:?}")]
     Owner(String),
-    /// No group of that name.
+    /// Unknown group.
     #[error("listen_unix.group: this machine has no group {0:?}")]
     Group(String),
 }

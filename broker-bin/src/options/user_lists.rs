@@ -1,9 +1,9 @@
-//! Lists of users, read during the check of their file, beside the values of the file.
+//! Lists of users, read while their file is validated.
 //!
-//! All other options go through values that sources merge into each other, and are read from those at the
-//! end. A hundred thousand users with their permissions would be hundreds of megabytes of them, several times
-//! over. No source merges lists of users, so that each user is read while its file is checked, and the values
-//! have a number in place of the list.
+//! All other options become values that sources merge, and are deserialized at the end. For 100,000
+//! users with permissions these values would take hundreds of megabytes several times over. No
+//! source merges lists of users, so that each user is read during validation, and the values
+//! contain a number in place of the list.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::config::table::{Block, Section as _};
 #[derive(Debug, Default)]
 pub(super) struct UserLists {
     lists: Vec<List>,
-    /// The list that is being read.
+    /// The list being read.
     current: List,
-    /// Permissions that several users have in the same words.
+    /// Permissions shared by several users.
     permissions: HashSet<Arc<Permissions>>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct UserLists {
 #[derive(Debug, Default)]
 struct List {
     users: Vec<User>,
-    /// The parts that they ask for and that do not exist yet.
+    /// The unimplemented parts that they request.
     not_yet: Vec<Missing>,
 }
 
@@ -66,7 +66,7 @@ impl UserLists {
         permissions
     }
 
-    /// Finds the lists that `values` still have, and removes their numbers from the values.
+    /// Takes the lists that `values` still refer to, and removes their numbers from the values.
     pub(super) fn take_placed(mut self, values: &mut Dict) -> PlacedUsers {
         let block = |values: &mut Dict, name: &str, lists: &mut Vec<List>| {
             let Some(Plain::Dict(_, block)) = values.get_mut(name) else { return None };
@@ -88,7 +88,7 @@ impl UserLists {
     }
 }
 
-/// Lists of users, each with its place in the options.
+/// Lists of users and their paths.
 #[derive(Debug, Default)]
 pub(super) struct PlacedUsers {
     listed: Option<List>,
@@ -96,14 +96,14 @@ pub(super) struct PlacedUsers {
 }
 
 impl PlacedUsers {
-    /// Takes the parts that users ask for and that do not exist yet.
+    /// Takes the unimplemented parts that users request.
     pub(super) fn not_yet(&mut self) -> Vec<Missing> {
         let of_accounts = self.of_accounts.iter_mut().map(|(_, list)| list);
         let lists = self.listed.iter_mut().chain(of_accounts);
         lists.flat_map(|list| std::mem::take(&mut list.not_yet)).collect()
     }
 
-    /// Puts the lists in their places.
+    /// Moves the lists into the options.
     pub(super) fn put_into(self, options: &mut Options) {
         if let Some(list) = self.listed {
             options.authorization.users = Some(list.users);

@@ -13,50 +13,50 @@ use crate::config::declare::{
 };
 use crate::config::kind::{Format, Kind};
 
-/// Every address of the machine.
+/// All IPv4 addresses.
 // NATS 2.14: const.go DEFAULT_HOST.
 pub(crate) const ANY_HOST: &str = "0.0.0.0";
 
 section! {
-    /// Clients over WebSocket. Without a port there are none.
+    /// WebSocket listener for clients. Without a port there is none.
     pub struct Websocket = Block::new("websocket");
 
     /// Host name or address to listen on.
     host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0");
-    /// Port for WebSocket clients; -1 is any that is free, 0 is none.
+    /// Port for WebSocket clients; -1 is any free port, 0 is none.
     port: i64 = 0 => port();
-    /// Address that clients are told to connect to, once there are clusters; monitoring shows it.
+    /// Address to be advertised to clients once there are clusters; shown by monitoring.
     advertise: Option<String> = None => formatted(Format::HostPort);
-    /// There need be no encryption: something else encrypts, or nobody else listens.
+    /// Allows connections without TLS, for servers behind a TLS proxy or on a private interface.
     no_tls: bool = false => switch();
-    /// Encryption. Whether there is any, `pinned_certs` and `verify_and_map` take a restart to change;
-    /// the rest holds for connections that come after a reload.
+    /// TLS. Enabling or disabling it, `pinned_certs` and `verify_and_map` take a restart; the rest
+    /// applies to connections made after a reload.
     tls: Option<Tls> = None => block(Tls::block).at_once();
-    /// Pages must come from the host that they connect to.
+    /// Accepts only pages of the host that they connect to.
     same_origin: bool = false => switch();
-    /// Where pages may come from.
+    /// Accepted origins of pages.
     allowed_origins: Vec<String> = Vec::new() => list(Format::Any).unset("anywhere")
         .aliases(&["allowed_origin", "allow_origins", "allow_origin", "origins", "origin"]);
-    /// How long the handshakes may take together.
+    /// Timeout of the TLS and WebSocket handshakes together.
     handshake_timeout: Duration = Duration::from_secs(2) => seconds().zero_is_default();
-    /// Frames may be compressed.
+    /// Enables compression of frames.
     compression: bool = false => switch().aliases(&["compress"]);
-    /// How clients say who they are, in place of the top level's.
+    /// Authentication of WebSocket clients, in place of the top level's.
     authorization: SimpleAuthorization = SimpleAuthorization::default() =>
         block(SimpleAuthorization::block).aliases(&["authentication"]);
-    /// The cookie that is taken for the client's JWT.
+    /// Cookie with the client's JWT.
     jwt_cookie: Option<String> = None => text().not_yet("JWTs");
-    /// The cookie that is taken for the client's user name.
+    /// Cookie with the client's user name.
     user_cookie: Option<String> = None => text();
-    /// The cookie that is taken for the client's password.
+    /// Cookie with the client's password.
     pass_cookie: Option<String> = None => text();
-    /// The cookie that is taken for the client's token.
+    /// Cookie with the client's token.
     token_cookie: Option<String> = None => text();
-    /// The user that clients are taken for who show nothing.
+    /// User of clients that present no credentials.
     no_auth_user: Option<String> = None => text();
-    /// Further headers of the handshake's answer.
+    /// Additional headers of the handshake response.
     headers: BTreeMap<String, String> = BTreeMap::new() => Key::new(Kind::Texts);
-    /// As the top level's.
+    /// Like the top level's.
     ping_interval: Option<Duration> = None => duration().zero_is_default().unset("the top level's");
 
     in other words:
@@ -68,48 +68,48 @@ section! {
     /// One user or one token.
     pub struct SimpleAuthorization = Block::new("simple authorization");
 
-    /// The one user who may connect.
+    /// Name of the only user.
     user: Option<String> = None => text().aliases(&["username"]);
-    /// That user's password.
+    /// Password of that user.
     password: Option<Secret> = None => formatted(Format::Secret).aliases(&["pass"]);
-    /// A token that every client must show.
+    /// Token that every client must present.
     token: Option<Secret> = None => formatted(Format::Secret);
-    /// How long a client may take to say who it is.
+    /// Timeout of authentication.
     timeout: Option<Duration> = None => seconds().zero_is_default()
         .unset("the top level's");
 }
 
 impl Websocket {
-    /// Is there a port to listen on?
+    /// Returns true if there is a port to listen on.
     pub fn is_on(&self) -> bool {
         self.port != 0
     }
 
-    /// Do its certificates say who clients are?
+    /// Returns true if certificates identify users.
     pub(crate) fn maps_certificates(&self) -> bool {
         self.is_on() && self.tls.as_ref().is_some_and(|tls| tls.verify_and_map)
     }
 }
 
 impl Options {
-    /// Where clients come in by WebSocket, if they do.
+    /// Returns the options of the WebSocket listener, if any.
     ///
     /// # Errors
     ///
-    /// What it says contradicts itself. Files are not looked at.
+    /// Returns an error if the block contradicts itself. Does not read the files.
     // NATS 2.14: websocket.go validateWebsocketOptions.
     pub fn websocket(&self) -> Result<Option<WebsocketOptions>, OptionsError> {
         let set = &self.websocket;
         if !set.is_on() {
             return Ok(None);
         }
-        // NATS 2.14: a certificate that is there is used, whatever `no_tls` says.
+        // NATS 2.14: an existing certificate is used regardless of `no_tls`.
         if set.tls.is_none() && !set.no_tls {
             return Err(WebsocketError::NoTls.into());
         }
         let mut options = WebsocketOptions::default();
         options.host = set.host.clone().unwrap_or_else(|| ANY_HOST.to_owned());
-        // -1 is any that is free.
+        // -1 is any free port.
         options.port = u16::try_from(set.port).unwrap_or(0);
         options.tls = match &set.tls {
             Some(tls) => Some(tls.for_clients().map_err(WebsocketError::Tls)?),

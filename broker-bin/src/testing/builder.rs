@@ -1,4 +1,4 @@
-//! From a configuration to a broker for tests.
+//! Builds a test broker from a configuration.
 
 use std::error::Error;
 use std::fmt;
@@ -41,34 +41,35 @@ impl fmt::Debug for TestNatsdBuilder {
 }
 
 impl TestNatsdBuilder {
-    /// The text of a configuration, as a file of natsd or of nats-server holds it.
+    /// Sets the configuration, in the language of configuration files.
     pub fn config(mut self, text: impl Into<String>) -> Self {
         self.plan.text = Some(text.into());
         self.plan.request.file = None;
         self
     }
 
-    /// The file of a configuration. What it includes is looked for beside it.
+    /// Sets the configuration file. Included files are looked up relative to it.
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.plan.text = None;
         self.plan.request.file = Some(path.into());
         self
     }
 
-    /// The value of `$NAME` in the configuration. The environment of the test is not asked.
+    /// Sets a variable for `$NAME` in the configuration. The environment of the test is not used.
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.plan.request.environment.insert(name.into(), value.into());
         self
     }
 
-    /// Changes options, whatever the configuration says; again after each [reload](TestNatsd::reload).
+    /// Changes options after the configuration is applied, and again after each
+    /// [reload](TestNatsd::reload).
     pub fn options(mut self, change: impl Fn(&mut Options) + Send + Sync + 'static) -> Self {
         self.plan.changes.push(Box::new(change));
         self
     }
 
-    /// Tells the broker what a configuration does not know: a seed, how many lines to keep, a thread of its
-    /// own.
+    /// Sets options of the broker that a configuration does not have: a seed, the number of
+    /// recorded lines, a dedicated thread.
     pub fn broker(
         mut self,
         change: impl FnOnce(TestBrokerBuilder) -> TestBrokerBuilder + Send + 'static,
@@ -77,25 +78,26 @@ impl TestNatsdBuilder {
         self
     }
 
-    /// Starts. When it returns, clients can connect.
+    /// Starts the broker. Clients can connect once this returns.
     ///
     /// # Errors
     ///
-    /// [`StartError`] names what failed.
+    /// Returns [`StartError`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it returns, it leaves nothing behind.
+    /// If dropped before it returns, nothing is left running.
     pub async fn start(self) -> Result<TestNatsd, StartError> {
         let (builder, ready) = self.prepare()?;
         Ok(ready.with(builder.start().await?))
     }
 
-    /// Starts on a thread of its own, and waits for it by blocking this one: for a test without a runtime.
+    /// Starts the broker on a dedicated thread and blocks until it is ready, for tests without a
+    /// runtime.
     ///
     /// # Errors
     ///
-    /// As [`Self::start`].
+    /// See [`Self::start`].
     pub fn start_blocking(self) -> Result<TestNatsd, StartError> {
         let (builder, ready) = self.prepare()?;
         Ok(ready.with(builder.start_blocking()?))
@@ -106,7 +108,7 @@ impl TestNatsdBuilder {
         let loaded = plan.load()?;
         let deciders = loaded.options.deciders()?;
         let mut builder = TestBroker::builder().all_options(loaded.options.server());
-        // Whoever says nothing of users may add some by a call.
+        // Without configured users, a call may still add some.
         if !matches!(deciders.all, Access::Anybody) {
             builder = builder.authenticator(deciders.all.clone().authenticator());
         }
@@ -118,7 +120,7 @@ impl TestNatsdBuilder {
     }
 }
 
-/// All but the broker.
+/// All parts except the broker.
 struct Ready {
     plan: Plan,
     loaded: Loaded,
@@ -132,24 +134,24 @@ impl Ready {
 }
 
 impl TestNatsd {
-    /// Starts one by the text of a configuration. When it returns, clients can connect.
+    /// Starts a broker with a configuration. Clients can connect once this returns.
     ///
     /// # Panics
     ///
-    /// If it does not start: with all that is wrong, and where. [`TestNatsdBuilder::start`] returns an error
-    /// instead.
+    /// Panics if it does not start, with all errors and their places. [`TestNatsdBuilder::start`]
+    /// returns an error instead.
     pub async fn start_with(config: impl Into<String>) -> Self {
         let starting = Self::builder().config(config).start();
         starting.await.unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 
-    /// Starts one that is told more.
+    /// Returns a builder.
     pub fn builder() -> TestNatsdBuilder {
         TestNatsdBuilder::default()
     }
 }
 
-/// An error with its causes.
+/// Formats an error with its causes.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,5 +1,5 @@
-//! A broker for tests that is told what natsd is told (cargo feature `testing`): the very text of a
-//! configuration goes in, and what monitoring shows comes out.
+//! A test broker with natsd's configuration and monitoring (cargo feature `testing`): it takes the
+//! text of a configuration file and returns the data of the monitoring endpoints.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,21 +21,22 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It is a [`TestBroker`], and can do all that one can: look inside, wait, do harm, move the clock.
+//! It dereferences to [`TestBroker`], which inspects, waits, injects faults and moves the clock.
 //!
-//! # What a configuration says, and what a test makes of it
+//! # Differences from natsd
 //!
 //! | | |
 //! | --- | --- |
-//! | where it listens | any free port of `127.0.0.1`, so that tests do not meet; no socket in the file system |
-//! | the log, the pid file, the ports file | nothing is written |
-//! | the port of the monitoring endpoints | nobody listens; [`Observer`] shows the same without HTTP. (Or pass it to `Monitor::bind`, with the feature `monitoring`) |
-//! | all else | holds. What natsd refuses is refused, in the same words, with its place |
+//! | listeners | any free port of `127.0.0.1`, so that tests do not collide; no Unix socket |
+//! | log, pid file, ports file | not written |
+//! | monitoring port | not bound; [`Observer`] returns the same data. (Or pass it to
+//! `Monitor::bind`, with the feature `monitoring`) |
+//! | everything else | as configured; invalid configurations are refused with natsd's messages |
 //!
-//! Nothing is read of the environment: what a configuration takes from there is given by
-//! [`variable`](TestNatsdBuilder::variable).
+//! The environment is not read: [`variable`](TestNatsdBuilder::variable) sets what a configuration
+//! takes from there.
 //!
-//! Whoever wants the whole program in the process, with its log and its endpoints, starts a
+//! To run the whole program in the process, with log and endpoints, start a
 //! [`Daemon`](crate::Daemon).
 
 mod builder;

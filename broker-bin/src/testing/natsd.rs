@@ -1,4 +1,4 @@
-//! The broker that a test holds.
+//! The test broker's handle.
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,24 +15,24 @@ use crate::options::Loaded;
 use crate::options::{Deciders, Options};
 use crate::reload::{self, ReloadError, Reloaded};
 
-/// A [`TestBroker`] that goes by a configuration: see the [module](super).
+/// A [`TestBroker`] with a configuration: see the [module](super).
 #[derive(Debug)]
 pub struct TestNatsd {
     broker: TestBroker,
     plan: Plan,
     warnings: Vec<Problem>,
     now: Mutex<Now>,
-    /// Held by who changes options.
+    /// Held while options are changed.
     changing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Now {
-    /// Boxed, as there are hundreds of them.
+    /// Boxed because of its size.
     options: Box<Options>,
     deciders: Deciders,
     digest: Option<String>,
-    /// Who looks at this run of the broker.
+    /// Observes this run of the broker.
     observer: Observer,
 }
 
@@ -54,12 +54,12 @@ impl TestNatsd {
         Self { broker, plan, warnings, now, changing: tokio::sync::Mutex::default() }
     }
 
-    /// What the configuration says that is not wrong but should not be.
+    /// Returns the warnings of the configuration.
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
 
-    /// Goes by another configuration, as natsd does at a reload.
+    /// Applies another configuration, like a reload of natsd.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -77,16 +77,16 @@ impl TestNatsd {
     ///
     /// # Errors
     ///
-    /// [`ReloadError`]: then nothing has changed.
+    /// Returns [`ReloadError`] and changes nothing.
     ///
     /// # Panics
     ///
-    /// While it [restarts](TestBroker::restart).
+    /// Panics while the broker [restarts](TestBroker::restart).
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it returns, it may have changed the broker and go by the old configuration at the
-    /// next call.
+    /// If dropped before it returns, the broker may have changed while the next call still compares
+    /// against the old configuration.
     pub async fn reload(&self, config: &str) -> Result<Reloaded, ReloadError> {
         let _changing = self.changing.lock().await;
         let Loaded { options, digest, .. } = self.plan.load_text(config)?;
@@ -109,17 +109,17 @@ impl TestNatsd {
         Ok(Reloaded { changes, excess: report.excess, was_read: true })
     }
 
-    /// Restarts it with another configuration, at the same port: clients see a server that goes and comes back
-    /// as another.
+    /// Restarts the broker with another configuration at the same port: clients see the server go
+    /// away and come back as another.
     ///
     /// # Errors
     ///
-    /// [`StartError`]: what is wrong with the configuration, and then nothing has changed; or why there is no
-    /// broker any more.
+    /// Returns [`StartError`]. If the configuration is invalid, nothing has changed; otherwise the
+    /// broker has stopped.
     ///
     /// # Cancel safety
     ///
-    /// As [`TestBroker::restart`].
+    /// See [`TestBroker::restart`].
     pub async fn restart_with(&self, config: &str) -> Result<(), StartError> {
         let _changing = self.changing.lock().await;
         let Loaded { options, digest, .. } = self.plan.load_text(config)?;
@@ -134,12 +134,12 @@ impl TestNatsd {
         restarted.map_err(|error| StartError::Broker(error.into()))
     }
 
-    /// Looks at this run of the broker, as the monitoring endpoints do. After a
-    /// [restart](TestBroker::restart), ask for another.
+    /// Returns the monitoring data of this run of the broker. After a
+    /// [restart](TestBroker::restart), request a new observer.
     ///
     /// # Panics
     ///
-    /// While it restarts.
+    /// Panics while the broker restarts.
     pub fn observer(&self) -> Observer {
         let id = self.broker.broker().info().server_id;
         let mut now = self.now();
@@ -151,58 +151,58 @@ impl TestNatsd {
         now.observer.clone()
     }
 
-    /// What `/varz` shows: the server as a whole.
+    /// Returns the data of `/varz`: general data of the server.
     ///
     /// # Panics
     ///
-    /// As [`Self::observer`].
+    /// See [`Self::observer`].
     pub fn varz(&self) -> Varz {
         self.observer().varz()
     }
 
-    /// What `/connz?subs=1&auth=1` shows: the connections that are open, with what they subscribe to and whom
-    /// they have logged in as. [`Observer::connz`] shows others.
+    /// Returns the data of `/connz?subs=1&auth=1`: open connections with their subscriptions and
+    /// users. [`Observer::connz`] takes other parameters.
     ///
     /// # Panics
     ///
-    /// As [`Self::observer`].
+    /// See [`Self::observer`].
     pub fn connz(&self) -> Connz {
         let subscriptions = SubscriptionLists::Subjects;
         let options = ConnzOptions { auth: true, subscriptions, ..ConnzOptions::default() };
         self.observer().connz(&options).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What `/subsz?subs=1` shows: all subscriptions. [`Observer::subsz`] shows others.
+    /// Returns the data of `/subsz?subs=1`: all subscriptions. [`Observer::subsz`] takes other
+    /// parameters.
     ///
     /// # Panics
     ///
-    /// As [`Self::observer`].
+    /// See [`Self::observer`].
     pub fn subsz(&self) -> Subsz {
         let options = SubszOptions { subscriptions: true, ..SubszOptions::default() };
         self.observer().subsz(&options).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What `/healthz` shows.
+    /// Returns the data of `/healthz`.
     ///
     /// # Panics
     ///
-    /// As [`Self::observer`].
+    /// See [`Self::observer`].
     pub fn healthz(&self) -> Healthz {
         self.observer().healthz(&HealthzOptions::default())
     }
 
-    /// What `/metrics` shows, in the text format of Prometheus; under the names that the configuration asks
-    /// for.
+    /// Returns the text of `/metrics` in the Prometheus text format, with the configured names.
     ///
     /// # Panics
     ///
-    /// As [`Self::observer`].
+    /// See [`Self::observer`].
     pub fn metrics_text(&self) -> String {
         let prefix = self.now().options.metrics_prefix;
         self.observer().metrics_text(prefix)
     }
 
-    /// Ends the broker: see [`TestBroker::stop`].
+    /// Stops the broker: see [`TestBroker::stop`].
     pub async fn stop(self) {
         self.broker.stop().await;
     }

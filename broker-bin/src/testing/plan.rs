@@ -6,7 +6,7 @@ use broker_net::testing::StartError as BrokerError;
 
 use crate::options::{self, ConfigErrors, Loaded, Options, OptionsError, Request};
 
-/// What errors call a text that is no file.
+/// The file name in errors of a configuration given as text.
 const TEXT: &str = "configuration";
 
 pub(super) type ChangeOptions = Box<dyn Fn(&mut Options) + Send + Sync>;
@@ -21,28 +21,29 @@ pub(super) struct Plan {
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A configuration may hold passwords.
+        // The configuration may contain passwords.
         f.debug_struct("Plan").finish_non_exhaustive()
     }
 }
 
-/// Why a test broker did not start. Nothing is left of it.
+/// The test broker did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// What the configuration says is wrong: all of it, a line each, with its place.
+    /// The configuration is invalid: all errors with their places, one per line.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// What it was told [beside the configuration](super::TestNatsdBuilder::options) contradicts itself.
+    /// The options set [beside the configuration](super::TestNatsdBuilder::options) contradict each
+    /// other.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// The broker itself did not start.
+    /// The broker did not start.
     #[error(transparent)]
     Broker(#[from] BrokerError),
 }
 
 impl Plan {
-    /// Reads all there is.
+    /// Loads all sources.
     pub(super) fn load(&self) -> Result<Loaded, StartError> {
         let loaded = match &self.text {
             Some(text) => options::load_text(text, TEXT, &self.request)?,
@@ -53,7 +54,7 @@ impl Plan {
         Ok(loaded)
     }
 
-    /// Reads another text in place of what there was.
+    /// Loads another text in place of the configuration.
     pub(super) fn load_text(&self, text: &str) -> Result<Loaded, ConfigErrors> {
         options::load_text(text, TEXT, &self.request).map(|loaded| self.change(loaded))
     }
@@ -63,7 +64,7 @@ impl Plan {
         for change in &self.changes {
             change(options);
         }
-        // What a program writes, a guest does not.
+        // Files of the program are not written in a test.
         options.pid_file = None;
         options.ports_file_dir = None;
         loaded

@@ -1,13 +1,13 @@
-//! A program whose threads hang, on demand of the test that starts it.
+//! Blocks the program's threads on request of a test.
 
 use std::sync::{Arc, Barrier};
 
 use tokio::runtime::Handle;
 
-/// Set for a program that is to hang.
+/// Set by a test to block the program's threads.
 const VARIABLE: &str = "TEST_STALL_WORKERS";
 
-/// Holds all threads that serve clients, for ever, if the environment says so.
+/// Blocks all threads that serve clients forever, if the environment requests it.
 pub(crate) fn all_workers_if_asked_to() {
     if std::env::var_os(VARIABLE).is_none() {
         return;

@@ -1,10 +1,10 @@
-//! Reads a text a character at a time, and knows where it stands.
+//! Reads a text character by character and tracks the position.
 
 use std::sync::Arc;
 
 use super::{Error, Fault, Span};
 
-/// A place in the text at hand.
+/// A position in the current text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     byte: usize,
@@ -12,9 +12,9 @@ pub(super) struct Place {
     column: u32,
 }
 
-/// What is read, and how far.
+/// The text and the current position.
 ///
-/// Bytes that are not UTF-8 read as U+FFFD, so that they can stand in a comment.
+/// Invalid UTF-8 is read as U+FFFD, so that it may occur in comments.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     text: &'a [u8],
@@ -40,7 +40,7 @@ impl<'a> Cursor<'a> {
         Some(next)
     }
 
-    /// Takes the next character if it is this one.
+    /// Takes the next character if it equals `expected`.
     pub(super) fn eat(&mut self, expected: char) -> bool {
         let found = self.peek() == Some(expected);
         if found {
@@ -55,17 +55,17 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Goes back to where it was.
+    /// Returns to `place`.
     pub(super) fn rewind(&mut self, place: Place) {
         self.at = place;
     }
 
-    /// The next character.
+    /// Returns the next character without taking it.
     pub(super) fn peek(&self) -> Option<char> {
         self.decode().map(|(next, _)| next)
     }
 
-    /// True if this comes next.
+    /// Returns true if `text` follows.
     pub(super) fn looking_at(&self, text: &str) -> bool {
         self.text[self.at.byte..].starts_with(text.as_bytes())
     }
@@ -74,7 +74,7 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// What was read since.
+    /// Returns the bytes read since `start`.
     pub(super) fn since(&self, start: Place) -> &'a [u8] {
         &self.text[start.byte..self.at.byte]
     }
@@ -87,7 +87,7 @@ impl<'a> Cursor<'a> {
         Error::Parse { span: self.span(place), fault }
     }
 
-    /// What is wrong with what comes next.
+    /// Reports `fault` at the current position.
     pub(super) fn error_here(&self, fault: Fault) -> Error {
         self.error(self.at, fault)
     }
@@ -104,7 +104,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Blanks within a line. Others, such as a no-break space, are part of a string.
+/// Blanks within a line. Other whitespace, such as a no-break space, belongs to a string.
 pub(super) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t')
 }

@@ -1,4 +1,4 @@
-//! The digest of a configuration, which operators compare between servers.
+//! The digest of a configuration, used by operators to compare servers.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Map, Value};
 
-/// What `nats-server -t` prints for the same configuration.
+/// Returns the digest that `nats-server -t` prints for the same configuration.
 pub(super) fn digest(root: &Map) -> String {
-    // NATS 2.14: conf/parse.go hashes what Go's json.Encoder writes, which ends in a line end.
+    // NATS 2.14: conf/parse.go hashes the output of Go's json.Encoder, which ends with a newline.
     let hash = Sha256::new().chain_update(to_json(root)).chain_update("\n").finalize();
     let mut text = String::from("sha256:");
     for byte in hash {
@@ -17,9 +17,9 @@ pub(super) fn digest(root: &Map) -> String {
     text
 }
 
-/// All values as JSON, byte for byte as Go writes it: keys sorted, and what HTML knows escaped.
+/// Formats all values as JSON, byte for byte as Go does: keys sorted, HTML characters escaped.
 ///
-/// Passwords stand in it as they are.
+/// Passwords are included.
 pub fn to_json(root: &Map) -> String {
     let mut json = String::new();
     write_map(root, &mut json);
@@ -66,7 +66,8 @@ fn write_map(map: &Map, json: &mut String) {
     json.push('}');
 }
 
-/// The shortest digits that read back the same, with an exponent below 1e-6 and from 1e21 on.
+/// Writes the shortest digits that parse to the same value, with an exponent below 1e-6 and from
+/// 1e21 on.
 fn write_float(value: f64, json: &mut String) {
     let size = value.abs();
     let _ = if size != 0.0 && size < 1e-6 {

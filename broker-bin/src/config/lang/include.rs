@@ -1,4 +1,4 @@
-//! `include "file"`: another file's keys, as if they stood here.
+//! `include "file"` inserts the keys of another file.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::parser::Parser;
 use super::surroundings::Session;
 use super::{Error, Fault, Map, Span, text};
 
-/// Reads a file whole. `from` is where it is included.
+/// Reads a whole file. `from` is the place of the include.
 pub(super) fn file(
     path: &Path,
     session: &mut Session<'_>,
@@ -25,7 +25,7 @@ pub(super) fn file(
 }
 
 impl Parser<'_, '_, '_> {
-    /// Behind the word.
+    /// Parses the rest of an `include` after the keyword.
     pub(super) fn include(&mut self) -> Result<(), Error> {
         self.cursor.eat_while(is_blank);
         let place = self.cursor.place();
@@ -44,7 +44,7 @@ impl Parser<'_, '_, '_> {
         if let Some(fault) = fault {
             return Err(self.cursor.error(place, fault));
         }
-        // A file knows nothing of who includes it: not its variables either.
+        // An included file does not see the variables of the including one.
         let map = file(&path, self.session, Some(&self.cursor.span(place)))?;
         for entry in map.entries {
             self.set(entry);
@@ -70,8 +70,8 @@ impl Parser<'_, '_, '_> {
     }
 }
 
-/// The path as nats-server puts it together: also an absolute one is looked for beside the file, and `..`
-/// goes back in the text of the path, whatever links there are.
+/// Joins the path as nats-server does: an absolute path is also looked up relative to the file's
+/// directory, and `..` is resolved textually, without following links.
 pub(super) fn beside(file: &str, name: &str) -> PathBuf {
     let mut path = PathBuf::new();
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));

@@ -1,6 +1,6 @@
-//! The NATS configuration language: text to values that know where they stand.
+//! Parser of the NATS configuration language: from text to values with their places.
 //!
-//! Which keys there are, and what they may hold, is not known here.
+//! The parser does not know which keys exist or which values they accept.
 //!
 //! ```
 //! use broker_bin::config::lang;
@@ -11,17 +11,17 @@
 //! # Ok::<(), lang::Error>(())
 //! ```
 //!
-//! What nats-server 2.14.5 reads is read here with the same result, quirks included, and what it refuses
-//! is refused; `tests/config/differences.txt` lists where not, and why. Whatever the text, reading it ends,
-//! within the bounds of [`limits`].
+//! Reads what nats-server 2.14.5 reads, with the same result, quirks included, and refuses what it
+//! refuses; `tests/config/differences.txt` lists the exceptions and their reasons. Parsing
+//! terminates for every text, within [`limits`].
 //!
 //! | what | where |
 //! | --- | --- |
-//! | values and where they stand | `value` |
-//! | keys, maps, arrays, the whole | `parser` |
+//! | values and their places | `value` |
+//! | keys, maps, arrays, documents | `parser` |
 //! | strings; numbers and dates | `text`, `number` |
 //! | `$NAME`; `include` | `variable`, `include` |
-//! | what a configuration may reach, and how much of it | `surroundings`, [`limits`] |
+//! | access to files and environment, and their limits | `surroundings`, [`limits`] |
 //! | the digest, and JSON as Go writes it | `digest` |
 
 use std::path::Path;
@@ -47,12 +47,12 @@ pub use value::{Entry, Map, Node, Span, Value};
 use parser::Parser;
 use surroundings::Session;
 
-/// A configuration that was read, with all that it includes.
+/// A parsed configuration with all included files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// All keys.
+    /// All keys of the document.
     pub root: Map,
-    /// `sha256:` and what nats-server calls the digest of the same configuration.
+    /// The digest that nats-server prints for the same configuration, with its prefix `sha256:`.
     pub digest: String,
 }
 
@@ -71,7 +71,7 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Documen
     load_with(path, &Surroundings::new(env))
 }
 
-/// Like [`load`], but files come from where the surroundings have them.
+/// Like [`load`], but opens files through `surroundings`.
 ///
 /// # Errors
 ///
@@ -81,8 +81,8 @@ pub fn load_with(path: &Path, surroundings: &Surroundings<'_>) -> Result<Documen
     include::file(path, &mut session, None).map(Document::new)
 }
 
-/// Reads a text. `name` is the file that it is said to come from: it stands in errors, and what the text
-/// includes is looked for beside it.
+/// Reads a text. `name` is used as its file name: errors mention it, and included files are looked
+/// up relative to it.
 ///
 /// # Errors
 ///
@@ -95,7 +95,7 @@ pub fn parse(
     parse_with(text, name, &Surroundings::new(env))
 }
 
-/// Like [`parse`], but included files come from where the surroundings have them.
+/// Like [`parse`], but opens included files through `surroundings`.
 ///
 /// # Errors
 ///
@@ -110,8 +110,9 @@ pub fn parse_with(
     Parser::new(text.as_ref(), name, &mut session)?.document().map(Document::new)
 }
 
-/// Reads one value, as an environment variable holds it. Nothing may follow it: of a password such as
-/// `a;b` or `a #b` a part would be lost. Nothing at all is the empty string. `name` stands in errors.
+/// Reads one value in the form an environment variable has. Trailing text is an error, because part
+/// of a password such as `a;b` or `a #b` would be lost. An empty text is the empty string. Errors
+/// mention `name`.
 ///
 /// # Errors
 ///

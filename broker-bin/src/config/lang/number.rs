@@ -1,4 +1,4 @@
-//! Numbers and dates, and addresses and other strings that begin like one.
+//! Numbers and dates, and strings such as addresses that begin like one.
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -6,8 +6,8 @@ use jiff::tz::Offset;
 use super::cursor::{Cursor, Place, is_blank, is_line_end};
 use super::{Error, Fault, Value};
 
-/// What begins with a digit or `-`; `None` if it is a bare string after all, which then goes on where the
-/// cursor stands.
+/// Reads a value that begins with a digit or `-`; returns `None` if it is an unquoted string, which
+/// continues at the cursor.
 pub(super) fn number(cursor: &mut Cursor<'_>, in_array: bool) -> Result<Option<Value>, Error> {
     let start = cursor.place();
     let is_negative = cursor.eat('-');
@@ -19,7 +19,7 @@ pub(super) fn number(cursor: &mut Cursor<'_>, in_array: bool) -> Result<Option<V
         Some('.') => return float_or_address(cursor, start).map(Some),
         Some(c) if is_suffix(c) => return with_suffix(cursor, start),
         Some('-') if !is_negative => return date(cursor, start).map(Some),
-        // nats-server makes "1]" of it, and the array goes on.
+        // nats-server reads this as "1]" and continues the array.
         Some(']') if in_array && !is_negative => {
             return Err(cursor.error_here(Fault::ArrayEndBehindInteger));
         }
@@ -76,7 +76,7 @@ fn integer(cursor: &Cursor<'_>, start: Place, digits: &[u8], factor: i64) -> Res
         .ok_or_else(|| cursor.error(start, Fault::IntegerRange))
 }
 
-/// At the first point.
+/// Called at the first point.
 fn float_or_address(cursor: &mut Cursor<'_>, start: Place) -> Result<Value, Error> {
     cursor.bump();
     if !cursor.peek().is_some_and(|c| c.is_ascii_digit()) {
@@ -95,7 +95,7 @@ fn float_or_address(cursor: &mut Cursor<'_>, start: Place) -> Result<Value, Erro
         .ok_or_else(|| cursor.error(start, Fault::FloatRange))
 }
 
-/// At the first `-`. What has one behind digits can be nothing else.
+/// Called at the first `-`. Digits followed by `-` can only be a date.
 fn date(cursor: &mut Cursor<'_>, start: Place) -> Result<Value, Error> {
     cursor.rewind(start);
     for expected in "0000-00-00T00:00:00Z".chars() {
@@ -119,7 +119,7 @@ fn timestamp(text: &[u8]) -> Option<Value> {
     let year = i16::from(number(0, 2)?) * 100 + i16::from(number(2, 4)?);
     let (month, day) = (number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    // This takes no second 60, as Go does not.
+    // Second 60 is refused, as in Go.
     let time = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
     Offset::UTC.to_timestamp(time).ok().map(Value::Time)
 }

@@ -1,7 +1,7 @@
-//! Keys, maps, arrays, and the whole.
+//! Keys, maps, arrays and documents.
 //!
-//! The language has three places where keys stand, each with rules of its own: the top of the text, a block
-//! of braces around (a part of) the top, which makes JSON of a file, and a map.
+//! Keys occur in three contexts, each with its own rules: the top level, a block of braces around
+//! (part of) the top level, which turns JSON into a file, and a map.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use super::surroundings::Session;
 use super::text::{self, Bare};
 use super::{Entry, Error, Fault, Map, Node, Value, number};
 
-/// Reads one text; `session` is shared with all others that belong to it.
+/// Parses one text; `session` is shared with all texts of the same configuration.
 pub(super) struct Parser<'t, 's, 'a> {
     pub(super) cursor: Cursor<'t>,
     pub(super) session: &'s mut Session<'a>,
-    /// As it was named.
+    /// The file name as given.
     pub(super) file: Arc<str>,
-    /// The maps that are open, from the outermost.
+    /// The open maps, outermost first.
     pub(super) scopes: Vec<Scope>,
 }
 
-/// Where a key stands.
+/// The context of a key.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Within {
     Top,
@@ -29,11 +29,11 @@ enum Within {
     Map,
 }
 
-/// What follows a value.
+/// The state after a value.
 enum Next {
-    /// Perhaps another one.
+    /// Another value may follow.
     More,
-    /// What it stood in has been closed.
+    /// The enclosing construct was closed.
     Closed,
 }
 
@@ -56,7 +56,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         Ok(Self { cursor, session, file, scopes: Vec::new() })
     }
 
-    /// The whole text.
+    /// Parses a whole text.
     pub(super) fn document(mut self) -> Result<Map, Error> {
         self.scopes.push(Scope::default());
         loop {
@@ -74,7 +74,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         Ok(self.close_scope())
     }
 
-    /// One value and nothing else, as an environment variable holds it.
+    /// Parses a single value without trailing text, as in an environment variable.
     pub(super) fn lone_value(mut self) -> Result<Value, Error> {
         self.cursor.eat_while(is_blank);
         if self.cursor.peek().is_none() {
@@ -88,14 +88,14 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         }
     }
 
-    /// Puts it into the innermost map.
+    /// Adds an entry to the innermost map.
     pub(super) fn set(&mut self, entry: Entry) {
         if let Some(scope) = self.scopes.last_mut() {
             scope.set(entry);
         }
     }
 
-    /// Braces around keys of the top.
+    /// Parses braces around keys of the top level.
     fn block(&mut self) -> Result<(), Error> {
         let open = self.enter()?;
         loop {
@@ -165,7 +165,8 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         Ok(nodes)
     }
 
-    /// A key and its value, or an `include`. [`Next::Closed`] if the text ends here, which it may.
+    /// Parses a key and its value, or an `include`. Returns [`Next::Closed`] at the end of the
+    /// text, if that is allowed.
     fn entry(&mut self, within: Within) -> Result<Next, Error> {
         let start = self.cursor.place();
         let Some(key) = self.key(within)? else {
@@ -174,7 +175,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         };
         self.cursor.eat_while(char::is_whitespace);
         if self.cursor.peek().is_none() {
-            // A brace too many at the end of the file is no fault.
+            // A superfluous closing brace at the end of the file is accepted.
             return if key == "}" && within == Within::Top {
                 Ok(Next::Closed)
             } else {
@@ -204,7 +205,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         Ok(Next::More)
     }
 
-    /// The key; `None` if it is the word `include`.
+    /// Parses a key; `None` for the keyword `include`.
     fn key(&mut self, within: Within) -> Result<Option<String>, Error> {
         let start = self.cursor.place();
         match self.cursor.peek() {
@@ -246,7 +247,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         Ok(Node { value, span: self.cursor.span(start) })
     }
 
-    /// A string without quotes that began at `start`, or what looks like one.
+    /// Parses an unquoted value that began at `start`.
     fn bare(&mut self, start: Place) -> Result<Value, Error> {
         let Bare { bytes, has_escapes } = text::bare(&mut self.cursor, start)?;
         if !has_escapes {
@@ -260,7 +261,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         text::utf8(&self.cursor, start, bytes).map(Value::String)
     }
 
-    /// Takes a comment, if one stands here, up to the line end.
+    /// Skips a comment up to the line end, if one follows.
     fn comment(&mut self) -> Result<bool, Error> {
         match self.cursor.peek() {
             Some('/') if !self.cursor.looking_at("//") => {
@@ -286,7 +287,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
     fn end_of_top_value(&mut self) -> Result<(), Error> {
         self.blanks_and_comments()?;
         match self.cursor.peek() {
-            // A brace too many is no fault.
+            // A superfluous closing brace is accepted.
             None | Some('\n' | '\r' | ';' | ',' | '}') => {
                 self.cursor.bump();
                 Ok(())
@@ -337,7 +338,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         }
     }
 
-    /// Takes an opening bracket.
+    /// Takes an opening bracket and enters a level.
     fn enter(&mut self) -> Result<Place, Error> {
         let open = self.cursor.place();
         self.session.enter().map_err(|fault| self.cursor.error(open, fault))?;
@@ -345,7 +346,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         Ok(open)
     }
 
-    /// Takes a closing bracket.
+    /// Takes a closing bracket and leaves a level.
     fn leave(&mut self) {
         self.session.leave();
         self.cursor.bump();

@@ -1,23 +1,24 @@
-//! The maps that are being read: where a variable is looked for.
+//! The open maps, in which variables are looked up.
 
 use std::collections::HashMap;
 
 use super::{Entry, Map};
 
-/// One map that is not closed yet.
+/// A map that is not closed yet.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     map: Map,
-    /// A linear search would make a file of many keys slow without end. Few keys are gone through: a table for
-    /// each user of a hundred thousand takes longer than all the rest.
+    /// Index of maps with more than [`FEW`] keys: a linear search would be quadratic in files with
+    /// many keys, while a hash table for each of 100,000 users would take longer than the rest of
+    /// the parsing.
     index: HashMap<String, usize>,
 }
 
-/// As many keys are gone through.
+/// Up to this many keys are searched linearly.
 const FEW: usize = 8;
 
 impl Scope {
-    /// A later entry takes the place of an earlier one with its key.
+    /// Adds an entry; an earlier entry with the same key is replaced.
     pub(super) fn set(&mut self, entry: Entry) {
         match self.find(&entry.key) {
             Some(at) => self.map.entries[at] = entry,

@@ -1,4 +1,4 @@
-//! What a configuration may ask of its surroundings, and how much.
+//! Access of the parser to files and environment, within limits.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use super::Fault;
 use super::limits::{MAX_BYTES, MAX_DEPTH, MAX_INCLUDES, MAX_VALUES};
 
-/// What a configuration may ask of its surroundings.
+/// Access of the parser to files and environment.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// The value of an environment variable.
+    /// Returns the value of an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Opens a file.
     pub open: &'a dyn Fn(&Path) -> io::Result<Box<dyn Read>>,
 }
 
 impl<'a> Surroundings<'a> {
-    /// The files of this machine.
+    /// Uses the files of this machine.
     pub fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { env, open: &open }
     }
@@ -33,13 +33,13 @@ impl std::fmt::Debug for Surroundings<'_> {
     }
 }
 
-/// What one reading has used up, and is in the middle of.
+/// Resources used, and files and variables open, during one parse.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) surroundings: &'a Surroundings<'a>,
-    /// Files, from the outermost.
+    /// The open files, outermost first.
     pub(super) files: Vec<PathBuf>,
-    /// Environment variables, from the outermost.
+    /// The environment variables being expanded, outermost first.
     pub(super) variables: Vec<String>,
     depth: usize,
     bytes: usize,
@@ -60,7 +60,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Into a map or an array. Not to be left on an error: that ends it all.
+    /// Enters a map or an array. Not undone on an error, which ends the parse.
     pub(super) fn enter(&mut self) -> Result<(), Fault> {
         self.check_depth(1)?;
         self.depth += 1;
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         self.depth -= 1;
     }
 
-    /// True if so many more levels may stand here.
+    /// Checks that `levels` more levels are allowed here.
     pub(super) fn check_depth(&self, levels: usize) -> Result<(), Fault> {
         if self.depth + levels > MAX_DEPTH { Err(Fault::TooDeep) } else { Ok(()) }
     }
@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
         add(&mut self.includes, 1, MAX_INCLUDES, Fault::TooManyIncludes)
     }
 
-    /// What a file holds, or a little more than may be read in all.
+    /// Reads a file up to slightly more than the total limit.
     pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let room = MAX_BYTES - self.bytes;
         let mut text = Vec::new();

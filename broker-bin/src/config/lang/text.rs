@@ -1,9 +1,9 @@
-//! Strings: 'raw', "with escapes", bare, and blocks in parentheses.
+//! Strings: 'raw', "with escapes", unquoted, and blocks in parentheses.
 
 use super::cursor::{Cursor, Place, is_blank, is_line_end};
 use super::{Error, Fault};
 
-/// Up to the quote that stands next, which is taken. No escapes.
+/// Reads up to and including the closing quote, without escapes.
 pub(super) fn raw(cursor: &mut Cursor<'_>) -> Result<String, Error> {
     let open = cursor.place();
     let quote = cursor.bump();
@@ -16,7 +16,7 @@ pub(super) fn raw(cursor: &mut Cursor<'_>) -> Result<String, Error> {
     utf8(cursor, open, bytes)
 }
 
-/// `"…"` with escapes.
+/// Reads `"…"` with escapes.
 pub(super) fn escaped(cursor: &mut Cursor<'_>) -> Result<String, Error> {
     let open = cursor.place();
     cursor.bump();
@@ -38,15 +38,16 @@ pub(super) fn escaped(cursor: &mut Cursor<'_>) -> Result<String, Error> {
     utf8(cursor, open, bytes)
 }
 
-/// A string without quotes.
+/// An unquoted string.
 pub(super) struct Bare {
-    /// What it says, escapes replaced.
+    /// The contents, with escapes replaced.
     pub(super) bytes: Vec<u8>,
-    /// It had escapes, so it is a string, whatever it looks like.
+    /// With escapes it is a string, even if it looks like another value.
     pub(super) has_escapes: bool,
 }
 
-/// The string that began at `start`, from where the cursor stands now. Escapes before it stay as they are.
+/// Reads the string that began at `start` from the cursor on. Escapes before the cursor stay as
+/// they are.
 pub(super) fn bare(cursor: &mut Cursor<'_>, start: Place) -> Result<Bare, Error> {
     let mut bytes = cursor.since(start).to_vec();
     let mut has_escapes = false;
@@ -69,7 +70,7 @@ fn ends_bare(c: char) -> bool {
     matches!(c, ';' | ',' | ']' | '}') || is_line_end(c) || is_blank(c)
 }
 
-/// `( … )`: from the parenthesis to a closing one that stands alone in its line, line ends included.
+/// Reads `( … )` up to a closing parenthesis alone on its line, line ends included.
 pub(super) fn block(cursor: &mut Cursor<'_>) -> Result<String, Error> {
     let open = cursor.place();
     cursor.bump();
@@ -87,7 +88,7 @@ pub(super) fn block(cursor: &mut Cursor<'_>) -> Result<String, Error> {
     }
 }
 
-/// A backslash and what belongs to it, as the byte that it stands for.
+/// Reads an escape sequence and returns the byte.
 fn escape(cursor: &mut Cursor<'_>) -> Result<u8, Error> {
     let start = cursor.place();
     cursor.bump();
@@ -109,7 +110,7 @@ fn hex_digit(cursor: &mut Cursor<'_>) -> Option<u8> {
     u8::try_from(cursor.bump()?.to_digit(16)?).ok()
 }
 
-/// What stands at `place`, if it is text at all.
+/// Returns `bytes` as text if they are valid UTF-8.
 pub(super) fn utf8(cursor: &Cursor<'_>, place: Place, bytes: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| cursor.error(place, Fault::NotUtf8))
 }

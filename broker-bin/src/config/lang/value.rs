@@ -1,18 +1,18 @@
-//! What a file says, and where it says it.
+//! Values and their places.
 
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-/// A place in a file. Shown as `file:line:column`.
+/// A place in a file, displayed as `file:line:column`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Span {
-    /// The file as it was named.
+    /// The file name as given.
     pub file: Arc<str>,
-    /// Counted from 1.
+    /// The line, from 1.
     pub line: u32,
-    /// Counted in characters, from 1.
+    /// The column in characters, from 1.
     pub column: u32,
 }
 
@@ -22,18 +22,18 @@ impl fmt::Display for Span {
     }
 }
 
-/// A value and where it begins.
+/// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// What it is.
+    /// The value.
     pub value: Value,
-    /// Where it begins; a variable's value is where the variable is used.
+    /// Its first character; for a variable, the place where it is used.
     pub span: Span,
 }
 
-/// One value of the language. Variables have been replaced, and suffixes of numbers applied.
+/// A value of the language, with variables replaced and suffixes of numbers applied.
 ///
-/// Its `Debug` shows what kind of value it is and not the value: any string may be a password.
+/// `Debug` shows the kind of the value only, because any string may be a password.
 #[derive(Clone, PartialEq)]
 pub enum Value {
     /// `true`, `yes`, `on`, or the opposite.
@@ -42,7 +42,7 @@ pub enum Value {
     Integer(i64),
     /// `0.5`
     Float(f64),
-    /// Quoted or not.
+    /// A text, quoted or unquoted.
     String(String),
     /// `2026-11-20T12:00:00Z`
     Time(Timestamp),
@@ -53,7 +53,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// What to call it in an error.
+    /// The name of the kind in error messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Bool(_) => "a boolean",
@@ -76,12 +76,12 @@ impl fmt::Debug for Value {
 /// Keys with their values, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Map {
-    /// Each key once: of two with one name the later stands, in the place of the earlier.
+    /// Each key occurs once: a repeated key replaces the earlier value at the earlier position.
     pub entries: Vec<Entry>,
 }
 
 impl Map {
-    /// The entry of exactly this name.
+    /// Returns the entry with exactly this name.
     pub fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
@@ -90,12 +90,12 @@ impl Map {
 /// A key and its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// As written.
+    /// The key as written.
     pub key: String,
-    /// Where the key stands.
+    /// The place of the key.
     pub span: Span,
-    /// What it is set to.
+    /// The value.
     pub node: Node,
-    /// It was used as a variable, so it need not be a key that anybody knows.
+    /// Used as a variable, so that an unknown key is no error.
     pub is_variable: bool,
 }

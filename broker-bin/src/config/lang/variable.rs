@@ -5,11 +5,11 @@ use super::limits::MAX_VARIABLE_DEPTH;
 use super::parser::Parser;
 use super::{Error, Fault, Value, text};
 
-/// What stands before a bcrypt hash, behind its `$`. Hashes need no quotes, so they are no variables.
+/// Prefix of a bcrypt hash after its `$`. Hashes need no quotes and are not variables.
 const BCRYPT: &[u8] = b"2a$";
 
 impl Parser<'_, '_, '_> {
-    /// The value of what stands at `place` as `$` and this name.
+    /// Resolves the variable `name`, whose `$` is at `place`.
     pub(super) fn variable(&mut self, place: Place, name: &[u8]) -> Result<Value, Error> {
         let name = text::utf8(&self.cursor, place, name.to_vec())?;
         if name.as_bytes().starts_with(BCRYPT) {
@@ -40,7 +40,7 @@ impl Parser<'_, '_, '_> {
         let held = if name.is_empty() { None } else { (self.session.surroundings.env)(&name) };
         let held = held.ok_or_else(|| self.cursor.error(place, Fault::VariableNotSet))?;
         self.session.variables.push(name);
-        // The environment has no enclosing maps, and its includes stand beside nothing.
+        // A variable of the environment has no enclosing maps and no directory for includes.
         let value = Parser::new(held.as_bytes(), "", self.session)
             .and_then(Parser::lone_value)
             .map_err(|error| self.in_variable(place, error))?;
@@ -62,7 +62,7 @@ impl Parser<'_, '_, '_> {
     }
 }
 
-/// What a copy of a value costs.
+/// The cost of copying a value.
 #[derive(Default)]
 struct Size {
     values: usize,

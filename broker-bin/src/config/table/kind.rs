@@ -1,4 +1,4 @@
-//! How values are written, and what an error says was expected.
+//! The kinds of option values, and their descriptions in errors.
 
 use std::time::Duration;
 
@@ -6,41 +6,41 @@ use super::Block;
 use crate::config::duration;
 pub use crate::config::format::Format;
 
-/// How the value of an option is written.
+/// The kind of an option's value.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// `true`, `yes`, `on`, or the opposite.
     Bool,
     /// A whole number within bounds.
     Integer {
-        /// The least.
+        /// The minimum.
         min: i64,
-        /// The greatest.
+        /// The maximum.
         max: i64,
     },
     /// A number of bytes: `65536`, `64k`, `1MB`.
     Size {
-        /// The least.
+        /// The minimum.
         min: i64,
-        /// The greatest.
+        /// The maximum.
         max: i64,
     },
-    /// A number of bytes, or in quotes with K, M, G or T: `"10G"`.
+    /// A number of bytes, or a text with the suffix K, M, G or T: `"10G"`.
     Storage,
     /// 0 to 65535, or -1 for any free port.
     Port,
     /// A text such as `"1m30s"`.
     Duration {
-        /// What a number without a unit is.
+        /// The meaning of a number without a unit.
         bare: Bare,
-        /// The shortest.
+        /// The minimum.
         min: Duration,
     },
-    /// A duration; a negative one is for ever.
+    /// A duration; a negative one means unlimited.
     Lifetime,
     /// A text.
     Text(Format),
-    /// A text, number or switch, read as the text that it is written as.
+    /// A text, number or switch, read as written.
     Spelled(Format),
     /// A text or an array of texts.
     List(Format),
@@ -50,9 +50,9 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// `host:port` or a port; sets two other options.
     Listen {
-        /// The option that takes the host.
+        /// The option that receives the host.
         host: &'static str,
-        /// The option that takes the port.
+        /// The option that receives the port.
         port: &'static str,
     },
     /// A map of texts.
@@ -65,33 +65,33 @@ pub enum Kind {
     Blocks(fn() -> &'static Block),
     /// Blocks by name.
     Named {
-        /// How the name is written.
+        /// The format of the names.
         name: Format,
-        /// What each holds.
+        /// The block under each name.
         block: fn() -> &'static Block,
     },
-    /// Arrays of blocks, or single ones, by name.
+    /// Arrays of blocks, or single blocks, by name.
     NamedLists {
-        /// How the name is written.
+        /// The format of the names.
         name: Format,
-        /// What each holds.
+        /// The block under each name.
         block: fn() -> &'static Block,
     },
 }
 
-/// What a number is where a duration is expected.
+/// The meaning of a number in place of a duration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Bare {
     /// Seconds, with a warning.
     Deprecated,
-    /// Seconds, and fractions of them.
+    /// Seconds, possibly fractional.
     Seconds,
     /// An error.
     Refused,
 }
 
 impl Kind {
-    /// What an error says.
+    /// The expectation as error messages state it.
     pub(crate) fn expects(&self) -> String {
         match self {
             Self::Bool => "true or false".into(),
@@ -133,7 +133,7 @@ impl Kind {
         }
     }
 
-    /// What the documentation calls it.
+    /// The name in the documentation.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Bool => "true, false".into(),
@@ -158,7 +158,7 @@ impl Kind {
         }
     }
 
-    /// The block or blocks that it holds.
+    /// The block that it contains.
     pub(crate) fn block(&self) -> Option<&'static Block> {
         match self {
             Self::Block(block)
@@ -169,16 +169,16 @@ impl Kind {
         }
     }
 
-    /// May nobody see its value?
+    /// Returns true if values may not be shown.
     pub(crate) fn is_secret(&self) -> bool {
         matches!(self, Self::Text(format) | Self::List(format) if format.is_secret())
     }
 }
 
-/// A bound that stands for none.
+/// A bound that means unbounded.
 pub(crate) const MANY: i64 = i32::MAX as i64;
 
-/// What a heading is linked by.
+/// The link target of a heading.
 pub(crate) fn anchor(title: &str) -> String {
     title.to_lowercase().replace(' ', "-").replace(|c: char| !(c.is_alphanumeric() || c == '-'), "")
 }

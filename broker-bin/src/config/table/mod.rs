@@ -1,8 +1,8 @@
-//! What an option is: everything that parsing, the documentation, `--help` and a reload know of it.
+//! Options as parsing, documentation, `--help` and reload see them.
 //!
-//! Each option is declared once, by `declare::section!` in [`crate::options`]:
-//! its name, type and default, what it is for, and a [`Key`] that says how it is written. The macro makes
-//! a field of a struct of it and an entry of a [`Block`].
+//! Each option is declared once, by `declare::section!` in [`crate::options`]: name, type, default,
+//! purpose, and a [`Key`] that describes its value. The macro generates a struct field and an entry
+//! of a [`Block`].
 
 pub mod kind;
 
@@ -17,71 +17,71 @@ use kind::Kind;
 /// One option.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Its name in a file.
+    /// The name in a file.
     pub name: &'static str,
-    /// What it is for: a first sentence that can stand alone, and more.
+    /// The purpose: a first sentence that can stand alone, and details.
     pub help: &'static str,
-    /// Other names that a file may use.
+    /// Other names accepted in a file.
     pub aliases: &'static [&'static str],
-    /// How its value is written.
+    /// The kind of its value.
     pub kind: Kind,
-    /// The flag of the command line that sets it.
+    /// The command-line flag that sets it.
     pub flag: Option<Flag>,
     /// When a change takes effect.
     pub reload: Reload,
-    /// Does it do anything?
+    /// Whether the option has an effect.
     pub status: Status,
-    /// What the documentation says in place of an empty default.
+    /// The documentation's text in place of an empty default.
     pub unset: &'static str,
-    /// What a refused reload calls it, if not by its name in capitals.
+    /// The name in errors of a refused reload, if not the name in capitals.
     pub called: &'static str,
-    /// Zero asks for the default.
+    /// Zero requests the default.
     pub(in crate::config) zero_is_default: bool,
-    /// Values that leave the part off which does not exist yet.
+    /// Values that disable an unimplemented part.
     pub(in crate::config) off: &'static [&'static str],
-    /// The values that are passed over although their part does not exist yet.
+    /// Values that are ignored with a warning although their part is not implemented.
     pub(crate) passed_over: Option<PassedOver>,
-    /// Switches that are on where this one is, unless the same source says otherwise.
+    /// Switches that this one also turns on, unless the same source sets them.
     pub(in crate::config) implies: &'static [&'static str],
-    /// Its value in a section.
+    /// Accesses its value in a section.
     field: Option<FieldOf>,
 }
 
-/// Finds a field in its section.
+/// Accesses a field of its section.
 pub(crate) type FieldOf = for<'a> fn(&'a dyn Any) -> Option<&'a dyn Field>;
 
 /// A flag of the command line.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// Where the help shows it.
+    /// The group in the help.
     pub group: Group,
-    /// Without dashes; one dash and two mean the same for each of them.
+    /// The names without dashes; each may be written with one dash or two.
     pub names: &'static [&'static str],
-    /// What the help calls its value; empty for a switch.
+    /// The placeholder for its value in the help; empty for a switch.
     pub value: &'static str,
 }
 
-/// Flags that the help shows together.
+/// Groups of flags in the help.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Group {
-    /// Where it listens, and its files.
+    /// Listeners and files.
     Server,
     /// The log.
     Logging,
-    /// Streams.
+    /// JetStream.
     JetStream,
-    /// Who may connect.
+    /// Authorization.
     Authorization,
     /// Encryption.
     Tls,
-    /// Other servers.
+    /// Clustering.
     Cluster,
     /// The profiler.
     Profiling,
 }
 
 impl Group {
-    /// In the order of the help.
+    /// All groups in the order of the help.
     pub const ALL: [Self; 7] = [
         Self::Server,
         Self::Logging,
@@ -92,7 +92,7 @@ impl Group {
         Self::Profiling,
     ];
 
-    /// What the help calls it.
+    /// The heading in the help.
     pub fn title(self) -> &'static str {
         match self {
             Self::Server => "Server",
@@ -106,14 +106,15 @@ impl Group {
     }
 }
 
-/// Values that are passed over with a warning, although they ask for a part that does not exist yet: what nobody loses
-/// without being told. So a port that others would connect to, who read that the connection is refused, but not
-/// what the server would have to do by itself, keep, or hold somebody to.
+/// Values that are ignored with a warning although they request an unimplemented part. Allowed only
+/// if no operator can lose anything unknowingly: for example a port to which connections are
+/// refused anyway, but never work that the server would have to do by itself, data to keep, or a
+/// restriction to enforce.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PassedOver {
-    /// True if the value asks for nothing else.
+    /// Returns true if the value requests nothing else.
     pub(in crate::config) is: fn(&Value) -> bool,
-    /// When that is so, for the documentation: `without remotes`; empty for always.
+    /// The condition as the documentation states it: `without remotes`; empty if unconditional.
     pub(crate) when: &'static str,
     /// The text of the warning.
     pub(in crate::config) so: &'static str,
@@ -122,30 +123,29 @@ pub(crate) struct PassedOver {
 /// When a change takes effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reload {
-    /// With the reload.
+    /// Upon the reload.
     AtOnce,
-    /// For the connections that come after the reload.
+    /// For connections accepted after the reload.
     NewConnections,
     /// A reload that changes it is refused.
     Restart,
 }
 
-/// Does an option do anything?
+/// Whether an option has an effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Status {
-    /// It does what it says.
+    /// Implemented.
     Supported,
-    /// It is accepted, and nothing depends on it, for this reason.
+    /// Accepted without effect, for this reason.
     NoEffect(&'static str),
-    /// Refused if it asks for this part, which does not exist yet, or passed over with a warning if nobody
-    /// loses anything by it without being told.
+    /// Refused if it requests this unimplemented part, or ignored with a warning if that is harmless.
     NotYet(&'static str),
-    /// No option: a field that files, environment and flags do not set by name.
+    /// Not settable by name from files, environment or flags.
     Internal,
 }
 
 impl Key {
-    /// An option that is written like this; everything else is said by what follows.
+    /// Creates an option with this kind of value; builder methods set the rest.
     pub(crate) const fn new(kind: Kind) -> Self {
         Self {
             name: "",
@@ -165,7 +165,7 @@ impl Key {
         }
     }
 
-    /// What the macro knows.
+    /// Sets the fields that the macro knows.
     pub(crate) const fn declare(
         self,
         name: &'static str,
@@ -173,7 +173,7 @@ impl Key {
         field: Option<FieldOf>,
     ) -> Self {
         let name = match name.as_bytes() {
-            // A field that would be a word of Rust.
+            // A field whose name is a Rust keyword.
             [b'r', b'#', ..] => name.split_at(2).1,
             _ => name,
         };
@@ -229,12 +229,12 @@ impl Key {
         Self { off, ..self }
     }
 
-    /// Is passed over with a warning, whatever it asks for. `so` is what the warning says.
+    /// Ignores every value with the warning `so`.
     pub(crate) const fn passed_over(self, so: &'static str) -> Self {
         self.passed_over_if(|_| true, "", so)
     }
 
-    /// Is passed over with a warning if it asks for nothing but what `is` says.
+    /// Ignores a value with a warning if `is` returns true for it.
     pub(crate) const fn passed_over_if(
         self,
         is: fn(&Value) -> bool,
@@ -248,53 +248,53 @@ impl Key {
         Self { implies, ..self }
     }
 
-    /// Every name it has in a file.
+    /// Returns all names accepted in a file.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
 
-    /// Is it an option that somebody can set?
+    /// Returns true if the option can be set.
     pub fn is_option(&self) -> bool {
         self.status != Status::Internal
     }
 
-    /// Its value in `section`.
+    /// Returns its value in `section`.
     pub fn field<'a>(&self, section: &'a dyn Any) -> Option<&'a dyn Field> {
         self.field.and_then(|field| field(section))
     }
 }
 
-/// Options that stand together in braces; the outermost is the whole file.
+/// A group of options in braces; the outermost block is the whole file.
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
-    /// What an error and the documentation call it.
+    /// The name in errors and documentation.
     pub title: &'static str,
-    /// What it is for.
+    /// The purpose.
     pub help: &'static str,
-    /// What may stand in it.
+    /// The options that it may contain.
     pub keys: &'static [Key],
-    /// What may stand in its place.
+    /// The accepted short form.
     pub short: Option<Short>,
-    /// Does it leave its part off?
+    /// Returns true if the contents disable the block's part.
     pub(in crate::config) is_off: fn(&Dict) -> bool,
 }
 
 /// A short form of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Short {
-    /// What an error and the documentation say: `a map, true or false`.
+    /// The expectation in errors and documentation: `a map, true or false`.
     pub expects: &'static str,
-    /// What the short form stands for.
+    /// Interprets the short form.
     pub(in crate::config) read: fn(&Node) -> Meaning,
 }
 
-/// What a short form stands for.
+/// The meaning of a short form.
 pub(crate) enum Meaning {
-    /// This block.
+    /// Equals this block.
     Is(Map),
-    /// As if the option had not been written.
+    /// Equals an unset option.
     Unset,
-    /// Nothing: it is no short form.
+    /// Not a short form.
     Unknown,
 }
 
@@ -315,12 +315,12 @@ impl Block {
         Self { is_off, ..self }
     }
 
-    /// The option of this name, in whatever case it is written.
+    /// Returns the option of this name, ignoring case.
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.options().find(|key| key.names().any(|known| known.eq_ignore_ascii_case(name)))
     }
 
-    /// What may be set in it.
+    /// Returns the options that can be set in it.
     pub fn options(&self) -> impl Iterator<Item = &'static Key> + use<> {
         self.keys.iter().filter(|key| key.is_option())
     }
@@ -328,6 +328,6 @@ impl Block {
 
 /// A struct whose fields are options.
 pub trait Section: Any {
-    /// How it is written.
+    /// Returns the block of options.
     fn block() -> &'static Block;
 }

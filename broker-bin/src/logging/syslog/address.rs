@@ -1,13 +1,13 @@
-//! Where a syslog listens.
+//! Addresses of syslogs.
 
 use std::path::PathBuf;
 
 use crate::logging::LogError;
 
-/// Where a syslog listens.
+/// The address of a syslog.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Address {
-    /// Wherever this machine's does.
+    /// The syslog of this machine.
     Local,
     /// `host:port`.
     Udp(String),
@@ -34,7 +34,7 @@ impl Address {
         }
     }
 
-    /// On this machine, which knows its own name.
+    /// Returns true for a syslog on this machine, which adds the host name itself.
     pub(super) fn is_local(&self) -> bool {
         matches!(self, Self::Local | Self::Unix(_))
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::address::Address;
 
-/// For a connection to come about, and for a message to be taken.
+/// Timeout for connecting and for sending a message.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where systems have their syslog.
+/// Usual paths of the local syslog socket.
 const LOCAL: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Connection {
         }
     }
 
-    /// Datagrams if the other end takes them: each is one message, however it ends.
+    /// Uses datagrams if supported, since each is one message regardless of its ending.
     fn unix(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         if socket.connect(path).is_ok() {
@@ -70,7 +70,7 @@ impl Connection {
     }
 }
 
-/// The first address of `host` that can be had.
+/// Connects to the first reachable address of `host`.
 fn first(
     host: &str,
     open: impl Fn(SocketAddr) -> io::Result<Connection>,

@@ -1,5 +1,5 @@
-//! The log as syslog messages (RFC 3164, as Go's `log/syslog` writes them), to this machine's syslog or
-//! to another's. A thread of its own sends them: however slow or dead the other end, nobody waits for it.
+//! Sends the log as syslog messages (RFC 3164, as Go's `log/syslog` formats them) to the local or a
+//! remote syslog. A dedicated thread sends them, so that a slow or dead syslog blocks no caller.
 
 mod address;
 mod connection;
@@ -15,23 +15,22 @@ pub(super) use address::Address;
 use connection::Connection;
 use queue::{Line, Queue};
 
-/// After a failed attempt to reach it: wait this long, twice as long each time.
+/// Delay after a failed attempt to connect, doubled each time.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 
-/// More of one message is cut off: it is what rsyslog takes unless told otherwise, and a datagram has to
-/// end somewhere.
+/// Longer messages are truncated: rsyslog's default limit, and datagrams need one.
 const MAX_TEXT_BYTES: usize = 8 * 1024;
 
-/// A syslog that can be reached, or could when it was opened.
+/// A syslog that was reachable when it was opened.
 #[derive(Debug)]
 pub(super) struct Syslog {
     queue: Arc<Queue>,
 }
 
 impl Syslog {
-    /// Connects, which may take seconds. `complain` is for what cannot be told to a syslog that is out of
-    /// reach; `tag` names the program.
+    /// Connects, which may take seconds. `complain` reports what cannot be sent to an unreachable
+    /// syslog; `tag` names the program.
     pub(super) fn open(
         address: Address,
         tag: &str,
@@ -40,8 +39,8 @@ impl Syslog {
         let courier = Courier {
             connection: Some(Connection::open(&address)?),
             local: address.is_local(),
-            // NATS 2.14: logger/syslog.go. Local messages are a daemon's; remote ones name no facility,
-            // which makes it 0.
+            // NATS 2.14: logger/syslog.go. Local messages use the facility of daemons; remote ones
+            // name none, which makes it 0.
             facility: if matches!(address, Address::Local) { 3 << 3 } else { 0 },
             host: host_name(),
             tag: tag.to_owned(),
@@ -55,7 +54,7 @@ impl Syslog {
         Ok(Self { queue })
     }
 
-    /// Hands a message over. One too many is dropped, and counted.
+    /// Queues a message. If the queue is full, the message is dropped and counted.
     pub(super) fn write(&self, label: Label, mut text: String) {
         if text.len() > MAX_TEXT_BYTES {
             text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES - "...".len()));
@@ -64,20 +63,20 @@ impl Syslog {
         self.queue.push(Line { severity: severity(label), time: zone::now(), text });
     }
 
-    /// Waits until all is sent, or for `patience`.
+    /// Waits until all messages are sent, at most for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         self.queue.wait_until_empty(patience);
     }
 }
 
 impl Drop for Syslog {
-    /// What waits is still sent, if the other end takes it.
+    /// Waiting messages are still sent if the syslog takes them.
     fn drop(&mut self) {
         self.queue.close();
     }
 }
 
-/// Who brings the messages there.
+/// The sending thread.
 struct Courier {
     connection: Option<Connection>,
     address: Address,
@@ -107,7 +106,7 @@ impl Courier {
                 let text = format!(
                     "{lost} lines of the log were lost: they came faster than syslog took them"
                 );
-                // If this one is lost too, the next one counts higher.
+                // If this message is lost too, the next count is higher.
                 let line = Line { severity: severity(Label::Warn), time: zone::now(), text };
                 if self.send(&line).is_err() {
                     queue.lose(lost);
@@ -116,7 +115,7 @@ impl Courier {
         }
     }
 
-    /// On the connection there is, or else on a new one.
+    /// Sends on the current connection, or on a new one.
     fn send(&mut self, line: &Line) -> io::Result<()> {
         let packet = self.packet(line);
         if let Some(connection) = &mut self.connection
@@ -140,7 +139,7 @@ impl Courier {
             let stamp = time.strftime("%b %e %H:%M:%S");
             format!("<{priority}>{stamp} {tag}[{pid}]: {text}\n")
         } else {
-            // Go writes no offset but `Z` where there is none.
+            // Go writes `Z` if the offset is zero.
             let utc = time.offset().is_zero();
             let stamp = time.strftime(if utc { "%Y-%m-%dT%TZ" } else { "%Y-%m-%dT%T%:z" });
             format!("<{priority}>{stamp} {host} {tag}[{pid}]: {text}\n")
@@ -148,7 +147,7 @@ impl Courier {
     }
 }
 
-// NATS 2.14: logger/syslog.go; a trace is a notice, as what an operator wants to know is.
+// NATS 2.14: logger/syslog.go maps both info and trace to notice.
 fn severity(label: Label) -> u8 {
     match label {
         Label::Fatal => 2,

@@ -1,4 +1,4 @@
-//! Messages that wait to be sent.
+//! The queue of messages to send.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 
-/// Some seconds of a busy log; with [`MAX_BYTES`] the memory that an unreachable syslog may cost.
+/// Some seconds of a busy log; with [`MAX_BYTES`] it bounds the memory that an unreachable syslog
+/// takes.
 pub(super) const MAX_LINES: usize = 4096;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// While messages are being lost, this long passes between two messages that say so.
+/// Minimum interval between two reports of lost messages.
 const LOSS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One message.
@@ -21,13 +22,13 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
-/// From whoever logs to the thread that sends.
+/// The queue between logging threads and the sending thread.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Something waits, or it is over.
+    /// Signals that a line waits or that the queue was closed.
     news: Condvar,
-    /// Nothing waits any more.
+    /// Signals that no line waits.
     empty: Condvar,
 }
 
@@ -35,10 +36,10 @@ pub(super) struct Queue {
 struct State {
     lines: VecDeque<Line>,
     bytes: usize,
-    /// Dropped because the queue was full, and not yet told.
+    /// Lines dropped because the queue was full, not yet reported.
     lost: u64,
     told: Option<Instant>,
-    /// The sender has taken a line and not yet sent it.
+    /// The sender has taken a line and not sent it yet.
     in_hand: bool,
     closed: bool,
 }
@@ -55,7 +56,8 @@ impl Queue {
         self.news.notify_one();
     }
 
-    /// Waits for a line; `None` when it is over and all is sent. [`sent`](Self::sent) must follow.
+    /// Waits for a line; returns `None` when the queue is closed and empty. [`sent`](Self::sent)
+    /// must follow.
     pub(super) fn next(&self) -> Option<Line> {
         let mut state = self.lock();
         loop {
@@ -71,7 +73,7 @@ impl Queue {
         }
     }
 
-    /// The line in hand was sent. Returns how many were lost, if it is time to tell.
+    /// Marks the taken line as sent. Returns the number of lost lines if a report is due.
     pub(super) fn sent(&self) -> Option<u64> {
         let mut state = self.lock();
         state.in_hand = false;
@@ -84,12 +86,12 @@ impl Queue {
         Some(std::mem::take(&mut state.lost))
     }
 
-    /// More lines are lost.
+    /// Adds to the number of lost lines.
     pub(super) fn lose(&self, lines: u64) {
         self.lock().lost += lines;
     }
 
-    /// Nobody will send what is left.
+    /// Discards the remaining lines.
     pub(super) fn give_up(&self) {
         let mut state = self.lock();
         state.lines.clear();
@@ -97,13 +99,13 @@ impl Queue {
         self.tell_if_empty(&state);
     }
 
-    /// Nothing more comes.
+    /// Closes the queue to new lines.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.news.notify_one();
     }
 
-    /// Waits for the end, so long; whether it has come.
+    /// Waits for the end of the sender, up to `time`; returns true if it has ended.
     pub(super) fn closed_within(&self, time: Duration) -> bool {
         let wait = self.news.wait_timeout_while(self.lock(), time, |state| !state.closed);
         wait.unwrap_or_else(PoisonError::into_inner).0.closed
@@ -141,7 +143,7 @@ mod tests {
         }
         assert_eq!(queue.next().unwrap().text, "0");
         assert_eq!(queue.sent(), Some(3));
-        // All that fitted is there, in its order.
+        // All lines that fitted are present, in order.
         for n in 1..MAX_LINES {
             assert_eq!(queue.next().unwrap().text, n.to_string());
             assert_eq!(queue.sent(), None);

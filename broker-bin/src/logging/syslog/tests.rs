@@ -10,7 +10,7 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What it complains of, beside the syslog.
+/// Opens a syslog and returns the channel of its complaints.
 fn open(address: &str) -> (Syslog, Receiver<String>) {
     let (send, complaints) = channel();
     let address = Address::parse(address).unwrap();
@@ -131,7 +131,7 @@ fn a_syslog_that_comes_back_gets_what_waited() {
     assert!(complaints.try_recv().is_err(), "one outage is one complaint");
 }
 
-/// One that was there, and is gone since.
+/// Opens a syslog that disappears afterwards.
 fn out_of_reach(path: &std::path::Path) -> (Syslog, Receiver<String>) {
     let server = UnixListener::bind(path).unwrap();
     let (syslog, complaints) = open(&format!("unix://{}", path.display()));
@@ -148,7 +148,7 @@ fn a_syslog_that_hangs_costs_lines_and_not_time() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let (syslog, _) = open(&format!("tcp://{}", server.local_addr().unwrap()));
     let (mut stream, _) = server.accept().unwrap();
-    // Far more than sockets and queue hold; without reading, a writer that waits would wait here.
+    // Far more than sockets and queue hold: a blocking writer would hang here.
     let text = "x".repeat(MAX_TEXT_BYTES);
     for _ in 0..10_000 {
         syslog.write(Label::Info, text.clone());

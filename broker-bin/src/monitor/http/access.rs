@@ -1,4 +1,4 @@
-//! Who may look.
+//! Authorization of monitoring requests.
 
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, AUTHORIZATION};
@@ -8,12 +8,12 @@ use broker_core::auth::Secret;
 
 use crate::monitor::MonitorOptions;
 
-/// What is asked for where there is a user, and what a browser asks its user for.
+/// The challenge sent if a user is configured; a browser then prompts for a password.
 const BASIC: &str = "Basic realm=\"natsd\", charset=\"UTF-8\"";
 
 const BEARER: &str = "Bearer realm=\"natsd\"";
 
-/// What must be shown.
+/// The required credentials.
 #[derive(Debug)]
 pub(super) struct Access {
     token: Option<Secret>,
@@ -25,12 +25,12 @@ impl Access {
         Self { token: options.token.clone(), user: options.user.clone() }
     }
 
-    /// May anybody look?
+    /// Returns true if no credentials are required.
     pub(super) fn is_open(&self) -> bool {
         self.token.is_none() && self.user.is_none()
     }
 
-    /// May somebody look who shows this? If not: what to ask for.
+    /// Checks the credentials of a request; otherwise returns the challenge.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), &'static [&'static str]> {
         if self.is_open() {
             return Ok(());
@@ -53,21 +53,21 @@ impl Access {
         }
     }
 
-    /// A browser cannot ask people for a token: they give it as the password, of whomever.
+    /// Browsers cannot prompt for a token, so a token is accepted as the password of any user.
     fn is_user(&self, value: &str) -> bool {
         let decoded = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let Some(decoded) = decoded else { return false };
         let (name, shown) = decoded.split_once(':').unwrap_or((&decoded, ""));
         let is_token = self.token.as_ref().is_some_and(|token| *token == Secret::from(shown));
         let Some((user, password)) = &self.user else { return is_token };
-        // All in any case, so that time tells nothing of any.
+        // Always compares everything, so that timing reveals nothing.
         let is_name = Secret::from(name) == Secret::from(&**user);
         let is_password = Secret::from(shown) == *password;
         is_token | (is_name & is_password)
     }
 }
 
-/// Is it a person with a browser?
+/// Returns true for a request by a browser.
 fn wants_a_page(headers: &HeaderMap) -> bool {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     accepted.is_some_and(|accepted| accepted.contains("text/html"))

@@ -1,4 +1,4 @@
-//! Answers as the reference sends them.
+//! HTTP responses in the reference's form.
 
 use axum::body::Body;
 use axum::http::header::{
@@ -16,7 +16,7 @@ pub(super) type Answer = Response<Body>;
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
-/// The format of metrics that every Prometheus reads.
+/// The metrics format that all versions of Prometheus read.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Answer {
@@ -39,7 +39,7 @@ pub(super) fn metrics(body: Bytes) -> Answer {
     answer(StatusCode::OK, METRICS, body)
 }
 
-/// A file of the page, unless whoever asks has it already: then only that it is still so.
+/// Returns a file of the page, or "not modified" if the client has this version.
 pub(super) fn file(file: &File, headers: &HeaderMap) -> Answer {
     let mut known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let is_tag = |tag: &str| ["*", &file.tag].contains(&tag.trim().trim_start_matches("W/"));
@@ -53,7 +53,7 @@ pub(super) fn file(file: &File, headers: &HeaderMap) -> Answer {
     if let Ok(tag) = HeaderValue::from_str(&file.tag) {
         answer.headers_mut().insert(ETAG, tag);
     }
-    // Asked for again each time, so that no file of one version meets one of another.
+    // Revalidated each time, so that files of different versions are never mixed.
     let answer = with(answer, CACHE_CONTROL, "no-cache");
     let answer = with(answer, CONTENT_SECURITY_POLICY, page::POLICY);
     let answer = with(answer, REFERRER_POLICY, "no-referrer");
@@ -64,7 +64,7 @@ pub(super) fn bad_request(error: &BadRequest) -> Answer {
     answer(StatusCode::BAD_REQUEST, TEXT, error.to_string())
 }
 
-/// To a request that Go's server cannot read.
+/// The response to a request that Go's server cannot parse.
 pub(super) fn malformed() -> Answer {
     answer(StatusCode::BAD_REQUEST, TEXT, "400 Bad Request")
 }
@@ -74,7 +74,7 @@ pub(super) fn not_found() -> Answer {
     with(answer, X_CONTENT_TYPE_OPTIONS, "nosniff")
 }
 
-/// What the reference says that replicates nothing.
+/// The reference's response without replication.
 pub(super) fn no_raft() -> Answer {
     answer(StatusCode::NOT_FOUND, TEXT, "No Raft nodes registered")
 }
@@ -95,7 +95,7 @@ pub(super) fn who_are_you(challenges: &[&'static str]) -> Answer {
     answer
 }
 
-/// Where Go's server sends who asks for a path that is not clean.
+/// Redirects a request for an unclean path, as Go's server does.
 pub(super) fn elsewhere(location: &str) -> Answer {
     let body = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", escape(location));
     let mut answer = answer(StatusCode::TEMPORARY_REDIRECT, HTML, body);

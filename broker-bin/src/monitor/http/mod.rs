@@ -2,12 +2,12 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | which path shows what | `routes` |
-//! | answers as the reference sends them | `answer` |
-//! | who may look | `access` |
-//! | making answers a few at a time, and what they may take | `response_pool` |
-//! | the socket, and connections that do not last | `server`, `patience` |
-//! | targets that the HTTP library refuses and Go does not | `target` |
+//! | routing of paths | `routes` |
+//! | responses in the reference's form | `answer` |
+//! | authorization | `access` |
+//! | bounded generation of responses | `response_pool` |
+//! | the listener, and connections with timeouts | `server`, `patience` |
+//! | request targets that the HTTP library refuses and Go accepts | `target` |
 
 mod access;
 mod answer;

@@ -1,4 +1,4 @@
-//! A connection that is cut when its other end does not read.
+//! A connection that is closed when its peer does not read.
 
 use std::io;
 use std::pin::Pin;
@@ -8,18 +8,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// For how long a connection may leave an answer unread,
+/// Time for which a connection may leave a response unread.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// and, for each second more, how much it must have read.
+/// Bytes that a connection must have read for each further second.
 const BYTES_A_SECOND: u64 = 256 << 10;
 
-/// Reads and writes; writing fails once all waits for the other end together have taken too long.
+/// A stream whose writes fail once they have waited too long in total.
 pub(super) struct Patient<S> {
     stream: S,
     written: u64,
     waited: Duration,
-    /// It waits now.
+    /// The current wait.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
@@ -28,7 +28,7 @@ impl<S> Patient<S> {
         Self { stream, written: 0, waited: Duration::ZERO, waiting: None }
     }
 
-    /// How much longer it may wait.
+    /// Returns the remaining time.
     fn left(&self) -> Duration {
         (PATIENCE + Duration::from_secs(self.written / BYTES_A_SECOND)).saturating_sub(self.waited)
     }

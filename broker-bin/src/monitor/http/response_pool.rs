@@ -1,5 +1,5 @@
-//! Where answers are made: a few at a time, away from the threads that serve clients, and no more of them
-//! at once than there is room for.
+//! Generates responses: a few at a time, off the threads that serve clients, and within a memory
+//! limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,33 +8,33 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many answers are made at once: on a machine of few cores, one, whoever asks for how many.
-const CORES_A_COOK: usize = 4;
+const CORES_PER_RESPONSE: usize = 4;
 
-/// How much of large answers may wait to be read.
+/// Bytes of large responses that may wait to be read.
 const LARGE_ANSWERS_BYTES: usize = 64 << 20;
 
-/// Smaller answers need no room there: with as many connections as there may be they take 16 MiB.
+/// Smaller responses do not count: at the maximum number of connections they take 16 MiB.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// Room is counted in pieces of this size.
+/// The unit in which memory is counted.
 const PIECE_BYTES: usize = 1 << 10;
 
-/// How long a large answer waits for room.
+/// Timeout of a large response waiting for memory.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub(super) struct ResponsePool {
-    cooks: Semaphore,
+    permits: Semaphore,
     room: Arc<Semaphore>,
 }
 
-/// Why there is no answer.
+/// The response could not be generated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Failed {
-    /// Too much of other answers waits to be read.
+    /// Too many bytes of other responses wait to be read.
     Full,
-    /// It could not be made.
+    /// Generating it failed.
     Broken,
 }
 
@@ -42,19 +42,19 @@ impl ResponsePool {
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            cooks: Semaphore::new(cores.div_ceil(CORES_A_COOK)),
+            permits: Semaphore::new(cores.div_ceil(CORES_PER_RESPONSE)),
             room: Arc::new(Semaphore::new(LARGE_ANSWERS_BYTES / PIECE_BYTES)),
         }
     }
 
-    /// Makes an answer.
+    /// Generates a response.
     pub(super) async fn make(
         &self,
         make: impl FnOnce() -> Option<Vec<u8>> + Send + 'static,
     ) -> Result<Bytes, Failed> {
         let made = {
-            // Never closed.
-            let _cook = self.cooks.acquire().await;
+            // The semaphore is never closed.
+            let _permit = self.permits.acquire().await;
             tokio::task::spawn_blocking(make).await
         };
         let answer = made.ok().flatten().ok_or(Failed::Broken)?;
@@ -70,7 +70,7 @@ impl ResponsePool {
     }
 }
 
-/// A large answer on its way, which makes room when it has left or is given up.
+/// A large response being sent; releases its memory when it is sent or dropped.
 struct Served {
     answer: Vec<u8>,
     _room: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! Which path shows what.
+//! Routing of paths to endpoints.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use crate::monitor::{
     ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, SubszOptions, json, jsz, page,
 };
 
-/// What every request is answered from.
+/// The state shared by all requests.
 struct Desk {
     observer: Observer,
     access: Access,
     response_pool: ResponsePool,
     metrics: Metrics,
-    /// The path that shows the list of all others.
+    /// The path of the index page.
     root: String,
     base_path: String,
 }
 
-/// One of the endpoints.
+/// An endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Endpoint {
     Root,
-    /// A part of the page.
+    /// A file of the page.
     File(&'static page::File),
     Varz,
     Connz,
@@ -49,7 +49,7 @@ enum Endpoint {
     Metrics,
 }
 
-/// Where the files of the page are.
+/// The path of the page's files.
 const FILES: &str = "/page/";
 
 const ENDPOINTS: &[(&str, Endpoint)] = &[
@@ -78,11 +78,11 @@ pub(super) fn router(options: &MonitorOptions, observer: Observer, address: Sock
         base_path,
         observer,
     };
-    // Any method is answered, as in the reference; nothing here changes anything.
+    // Any method is accepted, as in the reference; no request changes anything.
     Router::new().fallback(any(serve)).with_state(Arc::new(desk))
 }
 
-/// `nats/` and `/nats` are `/nats`; `/` is nothing.
+/// Normalizes `nats/` and `/nats` to `/nats`; `/` becomes empty.
 pub(super) fn clean_base(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     parts.iter().map(|part| format!("/{part}")).collect()
@@ -101,7 +101,7 @@ async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Answer {
     }
     let endpoint = unescape(path).and_then(|path| desk.endpoint(&path));
     let Some(endpoint) = endpoint else { return answer::not_found() };
-    // Whoever only wants to know whether we are well has no secrets to see.
+    // Health checks need no credentials, because the answer contains no secrets.
     if endpoint != Endpoint::Healthz
         && let Err(challenges) = desk.access.check(request.headers())
     {
@@ -131,7 +131,8 @@ impl Desk {
         headers: &HeaderMap,
     ) -> Result<Answer, BadRequest> {
         let observer = &self.observer;
-        // Most requests count even if they are refused; those for connections only if they can be read.
+        // Most requests are counted even if refused; those for connections only if their parameters
+        // are valid.
         let count = |path| observer.note_request(path);
         let seen = observer.clone();
         Ok(match endpoint {
@@ -201,7 +202,7 @@ impl Desk {
         })
     }
 
-    /// Looks, and writes down what it sees.
+    /// Generates the answer and serializes it.
     async fn json<T: Serialize>(
         &self,
         look: impl FnOnce() -> Result<T, BadRequest> + Send + 'static,
@@ -210,7 +211,7 @@ impl Desk {
         let made = self.response_pool.make(move || match look() {
             Ok(seen) => json::pretty(&seen).ok(),
             Err(error) => {
-                // Somebody waits for it.
+                // The receiver is waiting.
                 let _ = tell.send(error);
                 Some(Vec::new())
             }
@@ -222,7 +223,7 @@ impl Desk {
         Ok(made.map_or_else(failed, |body| answer::json(StatusCode::OK, body)))
     }
 
-    /// Waits for nobody: whoever decides where clients are sent asks often, and in a hurry.
+    /// Answers without queueing, because load balancers ask often and with short timeouts.
     fn health(&self, options: &HealthzOptions) -> Answer {
         let seen = self.observer.healthz(options);
         let status = match seen.health {
@@ -249,7 +250,7 @@ fn failed(why: Failed) -> Answer {
     }
 }
 
-/// Without empty parts, `.` and `..`; a slash at the end stays.
+/// Removes empty parts, `.` and `..`; keeps a trailing slash.
 // Go: net/http cleanPath.
 fn clean_path(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -267,8 +268,8 @@ fn clean_path(path: &str) -> String {
     clean
 }
 
-/// Without its escapes; `None` if there is no endpoint of that name.
-// Go: net/http compares part by part, so that an escaped slash is none.
+/// Decodes escapes; returns `None` if there is no endpoint of that name.
+// Go: net/http compares part by part, so that an escaped slash does not separate parts.
 fn unescape(path: &str) -> Option<String> {
     let mut plain = Vec::with_capacity(path.len());
     let mut rest = path.bytes();

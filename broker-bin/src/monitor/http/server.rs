@@ -26,30 +26,31 @@ use super::routes;
 use super::target::Escaped;
 use crate::monitor::{MonitorOptions, Observer};
 
-/// How long a request may take to arrive, and how long a connection may say nothing.
+/// Timeout of reading a request, and of an idle connection.
 // NATS 2.14: server.go startMonitoring.
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a request may be, its headers included. nats-server grants 1 MiB.
+/// Maximum size of a request with its headers. nats-server allows 1 MiB.
 const HEADERS_BYTES: usize = 16 << 10;
 
-/// As many as fit into it: meshes and proxies add dozens.
+/// As many headers as fit into that size: meshes and proxies add dozens.
 const HEADERS: usize = HEADERS_BYTES / "a:\r\n".len();
 
-/// Descriptors kept for the moment when the process has no others: just then somebody will want to look.
+/// File descriptors reserved for monitoring when the process has run out of them, which is when
+/// operators need it.
 const RESERVE: usize = 8;
 
-/// The answer to a client that does not use TLS.
+/// The response to a plain HTTP request on the HTTPS port.
 const PLAIN_HTTP_ANSWER: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
-/// For how long it is listened to after that.
+/// Time to read from the client after that response.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// After a failed accept.
+/// Delay after a failed accept.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Monitoring over HTTP. Dropped, it ends.
+/// Monitoring over HTTP. Stops when dropped.
 #[derive(Debug)]
 pub struct Monitor {
     address: SocketAddr,
@@ -57,29 +58,29 @@ pub struct Monitor {
     task: AbortHandle,
 }
 
-/// What connections that come now are secured by; `None` if they are not.
+/// The TLS configuration of new connections; `None` without TLS.
 type Tls = Arc<ArcSwapOption<ServerConfig>>;
 
 impl Monitor {
-    /// Listens, and shows what `observer` sees. Must be called in a tokio runtime.
+    /// Listens and serves the data of `observer`. Must be called in a tokio runtime.
     ///
     /// # Errors
     ///
-    /// If the address cannot be listened at.
+    /// Returns an error if the address cannot be bound.
     pub async fn bind(options: &MonitorOptions, observer: Observer) -> io::Result<Self> {
         Ok(MonitorSocket::listen(options).await?.serve(options, observer))
     }
 
-    /// Does it speak TLS?
+    /// Returns true if the listener uses TLS.
     pub fn is_secured(&self) -> bool {
         self.tls.load().is_some()
     }
 
-    /// Goes by another certificate from now on, if it speaks TLS at all.
+    /// Replaces the certificate, if the listener uses TLS.
     ///
     /// # Errors
     ///
-    /// If there cannot be TLS with it; then nothing has changed.
+    /// Returns an error if the TLS options are invalid; nothing has changed then.
     pub fn set_tls(&self, options: &TlsOptions) -> io::Result<()> {
         if self.is_secured() {
             self.tls.store(build(Some(options))?);
@@ -87,14 +88,14 @@ impl Monitor {
         Ok(())
     }
 
-    /// Where it listens.
+    /// The listener's address.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// The listener of monitoring before there is something to show: requests wait in the kernel until
-/// [`Self::serve`]. Dropped, it ends.
+/// The monitoring listener before the server exists: requests wait in the kernel until
+/// [`Self::serve`]. Closed when dropped.
 #[derive(Debug)]
 pub(crate) struct MonitorSocket {
     listener: TcpListener,
@@ -103,7 +104,7 @@ pub(crate) struct MonitorSocket {
 }
 
 impl MonitorSocket {
-    /// As [`Monitor::bind`].
+    /// See [`Monitor::bind`].
     pub(crate) async fn listen(options: &MonitorOptions) -> io::Result<Self> {
         let tls: Tls = Arc::new(ArcSwapOption::new(build(options.tls.as_ref())?));
         let listener = TcpListener::from_std(listen_tcp(&options.host, options.port).await?)?;
@@ -111,7 +112,7 @@ impl MonitorSocket {
         Ok(Self { listener, address, tls })
     }
 
-    /// Shows what `observer` sees.
+    /// Serves the data of `observer`.
     pub(crate) fn serve(self, options: &MonitorOptions, observer: Observer) -> Monitor {
         let Self { listener, address, tls } = self;
         let router = routes::router(options, observer, address);
@@ -138,7 +139,7 @@ async fn serve(listener: TcpListener, router: Router, tls: Tls, max_connections:
     let mut reserve = Reserve::default();
     let mut connections = JoinSet::new();
     loop {
-        // Whoever finds no place waits in the kernel's queue, and costs nothing.
+        // Further connections wait in the kernel's queue at no cost.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         while connections.try_join_next().is_some() {}
         reserve.refill();
@@ -153,7 +154,7 @@ async fn serve(listener: TcpListener, router: Router, tls: Tls, max_connections:
                 }
             },
         };
-        // Connections that stay open for more requests must not keep others out.
+        // Keep-alive connections must not keep others out.
         let may_stay = places.available_permits() > max_connections / 2;
         let (router, tls) = (router.clone(), tls.load_full());
         connections.spawn(async move {
@@ -170,7 +171,7 @@ async fn admit(
     router: Router,
     may_stay: bool,
 ) {
-    // Not vital.
+    // An optimization only.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return serve_one(Patient::new(stream), router, may_stay).await };
     match tokio::time::timeout(HEADERS_WITHIN, secure(stream, tls)).await {
@@ -180,17 +181,17 @@ async fn admit(
     }
 }
 
-/// Shakes hands, or says why not. HTTP in the clear is answered in the clear.
+/// Performs the TLS handshake, or explains its failure: plain HTTP is answered in plain HTTP.
 // NATS 2.14: Go's net/http, conn.serve.
 async fn secure(
     mut stream: TcpStream,
     tls: Arc<ServerConfig>,
 ) -> Result<TlsStream<Patient<TcpStream>>, Cow<'static, str>> {
     if is_plain_http(&stream).await {
-        // A client that does not read the answer in time does not learn the reason.
+        // A client that does not read the response in time does not learn the reason.
         let _ = stream.write_all(PLAIN_HTTP_ANSWER).await;
         let _ = stream.shutdown().await;
-        // Unread bytes would reset the connection before the client reads the answer.
+        // Unread input would reset the connection before the client reads the response.
         let mut rest = [0; 512];
         let reading = async { while stream.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
         let _ = tokio::time::timeout(LINGER, reading).await;
@@ -200,11 +201,11 @@ async fn secure(
     handshake.await.map_err(|error| Cow::Owned(error.to_string()))
 }
 
-/// Looks at what has come first, without taking it.
+/// Inspects the first bytes without consuming them.
 // NATS 2.14: Go's net/http, tlsRecordHeaderLooksLikeHTTP.
 async fn is_plain_http(stream: &TcpStream) -> bool {
     let mut head = [0; 5];
-    // The first segment suffices: a request does not come byte by byte.
+    // The first segment suffices: HTTP clients do not send single bytes.
     let Ok(len) = stream.peek(&mut head).await else { return false };
     [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"].iter().any(|begin| *begin == &head[..len])
 }
@@ -226,7 +227,7 @@ where
         .max_headers(HEADERS)
         .keep_alive(may_stay)
         .serve_connection(stream, TowerToHyperService::new(router));
-    // Whoever is cut, or breaks off, knows it.
+    // Both sides know of an error here.
     let _ = connection.await;
 }
 
@@ -242,7 +243,7 @@ impl Reserve {
         }
     }
 
-    /// Accepts with a descriptor given up for it.
+    /// Accepts a connection using a reserved descriptor.
     async fn accept(&mut self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         self.0.pop()?;
         let accepting = tokio::time::timeout(Duration::ZERO, listener.accept());

@@ -1,6 +1,6 @@
-//! Request targets as Go's net/http accepts them: with `<`, `>`, `"` and their like, which the HTTP library
-//! refuses. They are replaced by their escapes on the way to it, which mean the same. So is `#`, which is a byte as
-//! any other on the wire.
+//! Accepts request targets as Go's net/http does, with characters such as `<`, `>` and `"` that the
+//! HTTP library refuses. They are replaced by equivalent escapes before the library parses them. So
+//! is `#`, which has no special meaning on the wire.
 
 use std::io;
 use std::pin::Pin;
@@ -8,36 +8,36 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Read at once while targets are looked for; an escape takes three times the bytes.
+/// Bytes read at once while searching for targets; an escape triples their size.
 const CHUNK: usize = 1024;
 
-/// The header fields by which a request has a body.
+/// Headers that announce a body.
 const BODY: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
 
-/// More than the longest of them.
+/// Longer than the longest of them.
 const NAME: usize = 18;
 
-/// A connection whose requests are read with escapes in their targets.
+/// A connection whose request targets are escaped as they are read.
 pub(super) struct Escaped<S> {
     stream: S,
     place: Place,
-    /// The request at hand has a body.
+    /// The current request has a body.
     has_body: bool,
-    /// Escaped, and not read yet.
+    /// Escaped bytes not read yet.
     ready: Vec<u8>,
 }
 
-/// The part of a request that the next byte belongs to.
+/// The part of a request to which the next byte belongs.
 #[derive(Debug)]
 enum Place {
     /// The method, or an empty line before it.
     Method,
     Target,
     Version,
-    /// The name of a header field, as far as it has come.
+    /// The name of a header, as far as read.
     Name(Name),
     Value,
-    /// A body. Its end is not looked for: what follows on this connection is passed on as it is.
+    /// A body. Its end is not searched for: the rest of the connection is passed through unchanged.
     Body,
 }
 
@@ -92,7 +92,7 @@ impl<S> Escaped<S> {
     }
 }
 
-/// The library refuses it, or leaves out what follows, and Go takes it.
+/// Returns true if the library refuses or truncates at the byte, and Go accepts it.
 fn is_refused(byte: u8) -> bool {
     byte >= 0x80 || b"\"<>#`{}|".contains(&byte)
 }
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads `text`, which comes in pieces of `piece` bytes, into a buffer of `room` bytes.
+    /// Reads `text`, arriving in pieces of `piece` bytes, into a buffer of `room` bytes.
     async fn read(text: &[u8], piece: usize, room: usize) -> String {
         let mut stream = escaped(text, piece);
         let mut read = Vec::new();
@@ -200,12 +200,12 @@ mod tests {
                 "\r\nGET /a?b=%3C%22%3E%23%7B%60%7C%7D&c=%3e HTTP/1.1\r\nHost: <x>\r\n\r\n",
             ),
             (b"GET /\xc3\xa9 HTTP/1.1\n\n", "GET /%C3%A9 HTTP/1.1\n\n"),
-            // One request after another.
+            // Pipelined requests.
             (
                 b"GET /> HTTP/1.1\r\nA: >\r\n\r\nGET /> HTTP/1.1\r\n\r\n",
                 "GET /%3E HTTP/1.1\r\nA: >\r\n\r\nGET /%3E HTTP/1.1\r\n\r\n",
             ),
-            // A body is left alone, and so is what follows it.
+            // A body is unchanged, as is everything after it.
             (
                 b"GET /> HTTP/1.1\r\ncontent-LENGTH: 9\r\nA: 1\r\n\r\nGET /> x\n\nGET /> HTTP/1.1\r\n\r\n",
                 "GET /%3E HTTP/1.1\r\ncontent-LENGTH: 9\r\nA: 1\r\n\r\nGET /> x\n\nGET /> HTTP/1.1\r\n\r\n",
@@ -214,7 +214,7 @@ mod tests {
                 b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nGET /> x\n\n",
                 "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nGET /> x\n\n",
             ),
-            // A name that only begins so is another.
+            // A name with such a prefix is a different name.
             (
                 b"GET / HTTP/1.1\r\nContent-Length-Of: 1\r\n\r\nGET /> H\r\n\r\n",
                 "GET / HTTP/1.1\r\nContent-Length-Of: 1\r\n\r\nGET /%3E H\r\n\r\n",

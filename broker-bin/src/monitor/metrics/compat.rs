@@ -1,4 +1,5 @@
-//! The metrics of prometheus-nats-exporter: its names, labels, types and values, all of its endpoints.
+//! The metrics of prometheus-nats-exporter, with its names, labels, types and values, for all of
+//! its endpoints.
 
 use broker_core::snapshot::{Account, Connection};
 use serde_json::Value;
@@ -10,7 +11,7 @@ use crate::monitor::query::DEFAULT_LIMIT;
 use crate::monitor::{HealthzOptions, Observer, Varz};
 use crate::options::MetricsPrefix;
 
-/// Strings that are shown; others are not.
+/// Strings exported as labels; other strings are omitted.
 const SHOWN_STRINGS: &[&str] = &[
     "server_id",
     "server_name",
@@ -22,7 +23,7 @@ const SHOWN_STRINGS: &[&str] = &[
     "config_load_time",
 ];
 
-/// Those of them that are moments.
+/// The timestamps among them.
 const MOMENTS: &[&str] = &["start", "config_load_time"];
 
 pub(super) fn write(
@@ -57,7 +58,7 @@ struct Compat<'a> {
 }
 
 impl Compat<'_> {
-    /// The part of the exporter that knows nothing of what it exports: every number, and a few strings.
+    /// The generic part of the exporter: all numbers, and a few strings.
     fn flatten(&self, endpoint: &str, path: &[&str], value: &Value) {
         let Some(object) = value.as_object() else { return };
         for (key, value) in object {
@@ -75,7 +76,7 @@ impl Compat<'_> {
                         None => self.gauge(&full, &name, &[("value", text)], 1.0),
                     }
                 }
-                // The exporter leaves leaf nodes out.
+                // The exporter omits leaf nodes.
                 Value::Object(_) if key != "leaf" => self.flatten(endpoint, &path, value),
                 _ => {}
             }
@@ -85,7 +86,7 @@ impl Compat<'_> {
     fn healthz(&self, observer: &Observer) {
         let status = observer.healthz(&HealthzOptions::default()).status;
         let is_ok = status == "ok";
-        // 0 is good there, and 1 here.
+        // The exporter uses 0 for healthy, `/healthz` 1.
         self.gauge("healthz_status", "status", &[], f64::from(!is_ok));
         self.gauge("healthz_status_value", "status", &[("value", status)], f64::from(is_ok));
     }
@@ -102,7 +103,7 @@ impl Compat<'_> {
         ] {
             self.gauge(&format!("connz_{name}"), name, &[], value as f64);
         }
-        // Of connections that are there: these go back when one goes.
+        // Sums over open connections, which decrease when one is closed.
         for (name, value) in [
             ("in_bytes", sum(&|one| one.traffic.in_bytes)),
             ("out_bytes", sum(&|one| one.traffic.out_bytes)),
@@ -150,7 +151,7 @@ impl Compat<'_> {
                 ("expired", usize::from(info.expired)),
                 ("complete", usize::from(info.complete)),
                 ("jetstream_enabled", usize::from(info.jetstream_enabled)),
-                // Limits that come with a JWT: without one the exporter says 0.
+                // JWT limits; without a JWT the exporter reports 0.
                 ("limit_subs", 0),
                 ("limit_data", 0),
                 ("limit_payload", 0),
@@ -165,7 +166,7 @@ impl Compat<'_> {
         }
     }
 
-    /// Streams: there are none.
+    /// JetStream, which is not implemented.
     fn jetstream(&self, server_name: &str) {
         let labels = [
             ("server_name", server_name),
@@ -204,14 +205,14 @@ impl Compat<'_> {
     }
 }
 
-/// The keys that lead to a value, as the exporter makes a name of them.
+/// Joins the keys that lead to a value into a name, as the exporter does.
 fn joined(path: &[&str]) -> String {
     let name = path.join("_").replace('/', "_");
     let parts: Vec<&str> = name.split('_').filter(|part| !part.is_empty()).collect();
     parts.join("_")
 }
 
-/// A moment in milliseconds since 1970.
+/// Parses a timestamp as milliseconds since 1970.
 fn millis(key: &str, text: &str) -> Option<f64> {
     if !MOMENTS.contains(&key) {
         return None;

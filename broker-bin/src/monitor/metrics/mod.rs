@@ -1,11 +1,11 @@
-//! `/metrics`: what there is to see, for Prometheus.
+//! `/metrics`: the monitoring data in Prometheus format.
 //!
-//! Two sets, made at each scrape from the same look that JSON is made from: [`compat`], under the names,
-//! labels and values that prometheus-nats-exporter gives, so that dashboards made for it work unchanged;
-//! and [`own`], where counters are counters.
+//! Two sets, generated at each scrape from the data of the JSON endpoints: [`compat`], with the
+//! names, labels and values of prometheus-nats-exporter, so that existing dashboards work
+//! unchanged; and [`own`], in which counters are typed as counters.
 //!
-//! Each scrape has a recorder of its own: nothing is kept between scrapes, series of what is gone are
-//! gone, and two servers in one process never meet.
+//! Each scrape uses its own recorder: no series outlive their subjects, and two servers in one
+//! process do not interfere.
 
 mod compat;
 mod own;
@@ -21,7 +21,7 @@ use super::Observer;
 use crate::options::{MetricsPrefix, MetricsServerId};
 use writer::Writer;
 
-/// Renders metrics. Cheap to clone.
+/// Generates metrics. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     how: Arc<How>,
@@ -35,7 +35,7 @@ struct How {
 }
 
 impl Metrics {
-    /// Of a server that need not be listened to.
+    /// Creates metrics labelled with the server's id, for a server without a listener.
     pub(super) fn of_id(prefix: MetricsPrefix) -> Self {
         let how = How { prefix, label: MetricsServerId::Id, url: String::new() };
         Self { how: Arc::new(how) }
@@ -55,7 +55,7 @@ impl Metrics {
     }
 
     pub(super) fn render(&self, observer: &Observer) -> String {
-        // One look at everybody for all of it, and one at each connection.
+        // One snapshot of all sessions serves all endpoints, and one of each connection.
         let (stats, accounts) = observer.broker().stats_and_accounts();
         let varz = observer.varz_of(stats);
         let server_id = match self.how.label {
@@ -72,9 +72,8 @@ impl Metrics {
 }
 
 impl Observer {
-    /// The text of `/metrics`, in the text format of Prometheus. Made by a recorder of its own, so that it
-    /// neither needs nor touches one that the program has installed. The label `server_id` is the server's
-    /// id.
+    /// Returns the text of `/metrics` in the Prometheus text format. Uses its own recorder and
+    /// leaves one installed by the program alone. The label `server_id` is the server's id.
     pub fn metrics_text(&self, prefix: MetricsPrefix) -> String {
         Metrics::of_id(prefix).render(self)
     }

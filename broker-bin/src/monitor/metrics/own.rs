@@ -1,4 +1,4 @@
-//! Metrics of our own: what the others do not tell, and counters that are counters.
+//! natsd's own metrics, which complement the exporter's and type counters as counters.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ pub(super) fn write(
     }
 }
 
-/// Both reasons are there from the beginning: a counter that appears at 1 shows no increase.
+/// Both reasons are exported from the start: a counter that first appears at 1 shows no increase.
 fn slow_consumers(writer: &Writer, observer: &Observer) {
     let closed = observer.broker().closed_by_reason();
     for (label, reason) in [
@@ -151,7 +151,7 @@ fn auth_failures(writer: &Writer, observer: &Observer) {
     }
 }
 
-/// The names are those that Prometheus has for itself.
+/// The names follow those of Prometheus itself.
 fn reloads(writer: &Writer, observer: &Observer, varz: &Varz) {
     let reloads = observer.reloads();
     for (result, count) in [("success", reloads.succeeded), ("failure", reloads.failed)] {

@@ -1,4 +1,4 @@
-//! Gauges and counters under one recorder, and histograms whose buckets are counted elsewhere.
+//! Writes gauges and counters to one recorder, and histograms whose buckets are counted elsewhere.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::{
 
 const METADATA: Metadata<'static> = Metadata::new("natsd", Level::INFO, None);
 
-/// See the module.
+/// See the module documentation.
 pub(super) struct Writer {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
@@ -25,7 +25,7 @@ pub(super) struct Writer {
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
 impl Writer {
-    /// All series have this server's label.
+    /// Adds the server's label to all series.
     pub(super) fn new(server_id: &str) -> Self {
         let recorder =
             PrometheusBuilder::new().add_global_label("server_id", server_id).build_recorder();
@@ -46,7 +46,7 @@ impl Writer {
         self.recorder.register_counter(&key, &METADATA).absolute(value);
     }
 
-    /// The recorder would have to be told of every time that was measured.
+    /// The recorder would need every single measurement.
     pub(super) fn histogram(&self, name: &str, help: &str, histogram: &Histogram) {
         let key = Key::from_parts("", vec![Label::new("server_id", self.server_id.clone())]);
         let labels = LabelSet::from_key_and_global(&key, &Default::default());
@@ -67,7 +67,7 @@ impl Writer {
         self.histograms.borrow_mut().push(text);
     }
 
-    /// The text, metric by metric in the order of their names.
+    /// Returns the text, with metrics sorted by name.
     pub(super) fn finish(self) -> String {
         let text = self.handle.render();
         let mut metrics: Vec<String> = text
@@ -88,7 +88,7 @@ fn describe(name: &str, help: &str, labels: Labels<'_>) -> (Key, KeyName, String
     (key, KeyName::from(name.to_owned()), help.to_owned())
 }
 
-/// `# HELP` and `# TYPE`, then the series.
+/// Sorts the series after `# HELP` and `# TYPE`.
 fn sort_series(metric: &str) -> String {
     let mut lines: Vec<&str> = metric.trim().lines().collect();
     lines.sort_by_key(|line| (!line.starts_with('#'), *line));

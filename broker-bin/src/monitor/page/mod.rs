@@ -1,18 +1,19 @@
-//! The live page at `/`, and what it is made of.
+//! The live page at `/`.
 //!
-//! Files as they are written, compiled in: no build step, and nothing from elsewhere. The page asks the
-//! endpoints that everybody else asks, so that there is nothing here that knows what it shows.
+//! Plain files, compiled in: no build step, no external resources. The page uses the monitoring
+//! endpoints that other clients use, so that the server needs no code for what it shows.
 //!
 //! | what | where |
 //! | --- | --- |
-//! | what is there without JavaScript: links to the endpoints | `index.html` |
-//! | start, navigation, what is shown now | `app.js` |
-//! | asking the server, within bounds; a server that is lost | `source.js` |
+//! | contents without JavaScript: links to the endpoints | `index.html` |
+//! | start, navigation, current view | `app.js` |
+//! | bounded requests to the server, loss of connection | `source.js` |
 //! | elements, numbers, plots, tables | `dom.js`, `format.js`, `plot.js`, `table.js` |
-//! | one file a view | `overview.js`, `connections.js` (`details.js`), `accounts.js`, `routes.js`, `server.js` |
+//! | one file per view | `overview.js`, `connections.js` (`details.js`), `accounts.js`,
+//! `routes.js`, `server.js` |
 //!
-//! All text that comes from the server is put in as text. The policy ([`POLICY`]) lets the page load and
-//! ask nothing but this server, and refuses every way to make markup of a string.
+//! All text from the server is inserted as text. The policy ([`POLICY`]) restricts the page to this
+//! server and forbids turning strings into markup.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::VERSION;
 
-/// What the page may do.
+/// The content security policy of the page.
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
@@ -31,12 +32,12 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// One file.
+/// A file of the page.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct File {
     pub(super) kind: &'static str,
     pub(super) body: Cow<'static, str>,
-    /// Changes with the body.
+    /// The ETag, derived from the body.
     pub(super) tag: String,
 }
 
@@ -54,7 +55,7 @@ macro_rules! files {
     };
 }
 
-/// What stands beside the page, by name.
+/// The other files of the page, by name.
 static FILES: LazyLock<[(&str, File); 14]> = LazyLock::new(|| {
     files![
         "style.css" CSS,
@@ -74,15 +75,15 @@ static FILES: LazyLock<[(&str, File); 14]> = LazyLock::new(|| {
     ]
 });
 
-/// The file of that name.
+/// Returns the file of that name.
 pub(super) fn file(name: &str) -> Option<&'static File> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, file)| file)
 }
 
-/// The page itself, of a server of this name.
+/// Returns the page for a server of this name.
 pub(super) fn index(server_name: &str, base_path: &str) -> File {
-    // Links are relative, so that they hold behind a proxy that puts more before the path. The page has no
-    // slash at its end unless it is the root: they start at its last part.
+    // Links are relative, so that they work behind a proxy that adds a path prefix. The page's path
+    // has no trailing slash unless it is the root, so that links begin at its last part.
     let base = match base_path.rsplit('/').next() {
         Some(last) if !last.is_empty() => format!("./{last}/"),
         _ => "./".to_owned(),
@@ -90,12 +91,12 @@ pub(super) fn index(server_name: &str, base_path: &str) -> File {
     let body = include_str!("index.html")
         .replace("{{version}}", VERSION)
         .replace("{{base}}", &escape(&base))
-        // Last: nothing that stands in it is replaced.
+        // Replaced last, so that placeholders within the name are not replaced.
         .replace("{{name}}", &escape(server_name));
     File::new(HTML, Cow::Owned(body))
 }
 
-/// For text that becomes part of a page.
+/// Escapes text for HTML.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;")
 }

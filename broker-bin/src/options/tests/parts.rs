@@ -1,4 +1,4 @@
-//! Parts that do not exist yet: the values that are refused, passed over, or leave a part off.
+//! Unimplemented parts: values that are refused, ignored, or that leave a part off.
 
 use super::*;
 use crate::config::table::Status;
@@ -86,22 +86,23 @@ fn what_is_not_lost_silently_is_passed_over_with_a_warning() {
     }
 }
 
-/// The text that leaves `key` off, as an empty template or a switch writes it; `None` if no text does.
+/// Returns a text that leaves `key` off, as an empty template or a switch would; `None` if there is
+/// none.
 fn off(key: &Key, name: &str) -> Option<String> {
     let value = match key.kind {
         Kind::Bool => "false",
         Kind::Integer { .. } | Kind::Size { .. } | Kind::Storage | Kind::Port => "0",
         Kind::Duration { .. } => "'0s'",
-        // nats-server reads a list of one empty text here.
+        // nats-server reads this as a list of one empty text.
         Kind::List(_) | Kind::Choices(_) | Kind::Blocks(_) => "[]",
         Kind::Choice(words) => words.first().copied()?,
-        // An empty key is none, and refused as such.
+        // An empty key is invalid.
         Kind::Text(Format::Nkey(..)) => return None,
         Kind::Block(block) => match (block().short, key.name) {
             (_, "resolver") => "MEM",
             (_, "msg_trace") => "{}",
             (Some(_), _) => "false",
-            // Whatever stands in it, it is a service to be asked.
+            // Any contents enable the service.
             (None, "auth_callout") => return None,
             (None, _) => "{}",
         },
@@ -119,7 +120,7 @@ fn every_part_that_does_not_exist_yet_can_be_left_off_in_as_many_words() {
         for text in keys.flat_map(|key| key.names().filter_map(move |name| off(key, name))) {
             seen += 1;
             let text = format!("{before}{text}{after}");
-            // Certificates are not there; that is told of last.
+            // The missing certificates are reported last.
             let error =
                 load_text(&text, &[]).map_or_else(|error| error.to_string(), |_| String::new());
             let is_well = error.is_empty() || error.contains("cannot read the certificate a");

@@ -1,4 +1,4 @@
-//! Whatever the text, reading it ends, in bounded memory.
+//! Parsing terminates for every text, in bounded memory.
 
 use super::*;
 use limits::{MAX_BYTES, MAX_DEPTH, MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_VARIABLE_DEPTH};
@@ -74,7 +74,7 @@ fn environment_variables_name_each_other_so_often_and_no_more() {
     assert!(error.to_string().contains("environment variables that name each other"), "{error}");
 }
 
-/// `1.conf` includes `2.conf`, and so on, as often as told.
+/// Loads a chain of files in which `1.conf` includes `2.conf` and so on, `times` long.
 fn chain(times: usize, last: usize) -> Result<Document, Error> {
     let open = |path: &Path| -> io::Result<Box<dyn io::Read>> {
         let number: usize = path.file_stem().unwrap().to_str().unwrap()[1..].parse().unwrap();
@@ -108,7 +108,7 @@ fn a_file_without_end_is_not_read_to_its_end() {
 
 #[test]
 fn a_map_of_very_many_keys_is_read() {
-    // A linear search for each key would take minutes.
+    // A linear search per key would take minutes.
     let text: String = (0..100_000).map(|key| format!("k{key} = $k0 \n")).collect();
     let document = World::default().var("k0", "1").parse(&text).unwrap();
     assert_eq!(document.root.entries.len(), 100_000);

@@ -1,5 +1,5 @@
-//! Beside the corpus of `tests/config`, which shows what is read and what is refused: where things stand,
-//! what is asked of the surroundings, and the bounds.
+//! Complements the corpus in `tests/config`, which shows what is read and refused: places, access
+//! to files and environment, and limits.
 
 use std::collections::HashMap;
 use std::io;

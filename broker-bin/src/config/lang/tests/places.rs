@@ -1,4 +1,4 @@
-//! Where values stand, and where errors are shown.
+//! Places of values and errors.
 
 use super::*;
 

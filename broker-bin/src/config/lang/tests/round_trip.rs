@@ -1,5 +1,5 @@
-//! Random values, printed in one of the ways in which people write them, are read as what they were; and
-//! no text, however made, brings the parser down.
+//! Random values, printed in one of several notations, are read back unchanged; and no text makes
+//! the parser panic.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ enum Plain {
     Map(Vec<(String, Plain)>),
 }
 
-/// No key can hold both kinds of quotes, or a zero.
+/// No key can contain both kinds of quotes, or a zero byte.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof!["[a-zA-Z_.]{1,8}", "[^\"\0]{0,8}"]
 }
@@ -45,7 +45,7 @@ fn map(value: impl Strategy<Value = Plain>) -> impl Strategy<Value = Vec<(String
     btree_map(key(), value, 0..6).prop_map(|map| map.into_iter().collect())
 }
 
-/// Prints, and chooses among the ways by a row of numbers.
+/// Prints values, choosing a notation by a sequence of numbers.
 struct Printer {
     style: Vec<u8>,
     at: usize,
@@ -187,7 +187,7 @@ proptest! {
     }
 }
 
-/// What the language is made of.
+/// Elements of the language.
 fn word() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "a",
