@@ -1,5 +1,5 @@
-//! What natsd makes of configuration files: for each a line with "ok", the digest and the values as JSON, or
-//! with "refused" and why, separated by tabs. Passwords are printed too.
+//! Prints natsd's reading of configuration files, one line each: "ok", the digest and the values as
+//! JSON, or "refused" and the reason, separated by tabs. Passwords are included.
 //!
 //! `cargo run -p broker-bin --example config_json -- FILE…`
 

@@ -1,7 +1,9 @@
-//! The corpus of configuration files: each is read as nats-server reads it, or refused where it should be.
+//! The corpus of configuration files: each is read with nats-server's result, or refused as
+//! expected.
 //!
-//! `tests/interop/run config` asks nats-server's own parser for the same. After a message was changed,
-//! `UPDATE_ERRORS=1 cargo test -p broker-bin --test config_language` writes `broken/errors.txt` anew.
+//! `tests/interop/run config` checks the same with nats-server's own parser. After changing a
+//! message, `UPDATE_ERRORS=1 cargo test -p broker-bin --test config_language` rewrites
+//! `broken/errors.txt`.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
 
 use std::collections::HashMap;
@@ -15,7 +17,8 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/config/corpus").canonicalize().unwrap()
 }
 
-/// The configuration files there, by name. Not those that they include, which stand in folders below.
+/// Returns the configuration files in the folder, by name. Included files are in subfolders and not
+/// listed.
 fn files(folder: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(corpus().join(folder))
         .unwrap()

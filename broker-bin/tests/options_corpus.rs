@@ -1,9 +1,10 @@
-//! The corpus of options: what natsd makes of each file of `tests/config/options`, and what it says of those that
-//! are wrong.
+//! The corpus of options: natsd's options for each file of `tests/config/options`, and its errors
+//! for the invalid ones.
 //!
-//! `tests/interop/run config` asks nats-server the same. After a change that is meant,
-//! `UPDATE_OPTIONS=1 cargo test -p broker-bin --test options_corpus` writes what is expected anew: so too when
-//! a part is there that files of `valid` ask for and that natsd refused until then.
+//! `tests/interop/run config` checks the same with nats-server. After an intended change,
+//! `UPDATE_OPTIONS=1 cargo test -p broker-bin --test options_corpus` rewrites the expected results;
+//! so too after implementing a part that files of `valid` request and that natsd refused until
+//! then.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
 
 #[path = "../examples/config_options/normal_form.rs"]
@@ -20,12 +21,12 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/config/options").canonicalize().unwrap()
 }
 
-/// What is left out of messages.
+/// The path prefix removed from messages.
 fn prefix(folder: &str) -> String {
     corpus().join(folder).join("").display().to_string()
 }
 
-/// What natsd makes of each file of the folder, by the file's name.
+/// Returns natsd's result for each file of the folder, by file name.
 fn read(folder: &str) -> BTreeMap<String, Result<Loaded, String>> {
     let corpus = corpus();
     let text = fs::read_to_string(corpus.join("environment")).unwrap();
@@ -33,7 +34,7 @@ fn read(folder: &str) -> BTreeMap<String, Result<Loaded, String>> {
         .lines()
         .map(|line| line.split_once('=').unwrap())
         .map(|(name, value)| match name.ends_with("_FILE") {
-            // Paths in files are relative to where the program was started.
+            // Paths in files are relative to the working directory of the program.
             true => (name.to_owned(), corpus.join(value).display().to_string()),
             false => (name.to_owned(), value.to_owned()),
         })
@@ -53,7 +54,7 @@ fn read(folder: &str) -> BTreeMap<String, Result<Loaded, String>> {
     read
 }
 
-/// Compares with what is stored, line by line.
+/// Compares with the stored result, line by line.
 fn expect(stored: &str, found: &str) {
     let path = corpus().join(stored);
     if std::env::var_os("UPDATE_OPTIONS").is_some() {
@@ -66,12 +67,12 @@ fn expect(stored: &str, found: &str) {
     assert_eq!(found.lines().count(), expected.lines().count());
 }
 
-/// Does it ask for nothing but parts that are not there yet?
+/// Returns true if the error only concerns unimplemented parts.
 fn is_not_yet(error: &str) -> bool {
     error.lines().all(|line| line.contains(" natsd has no ") && line.ends_with(" yet"))
 }
 
-/// Each complaint begins with `file:line:column: `.
+/// Returns true if each error begins with `file:line:column: `.
 fn has_places(file: &str, error: &str) -> bool {
     error.lines().all(|line| {
         let mut parts = line.strip_prefix(file).unwrap_or_default().splitn(4, ':').skip(1);

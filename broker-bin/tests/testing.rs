@@ -1,4 +1,4 @@
-//! A broker for tests that goes by a configuration, and shows what monitoring shows.
+//! The test broker with a configuration and monitoring data.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
 
 #[path = "../examples/no_process/main.rs"]
@@ -10,7 +10,7 @@ use async_nats::{Client, ConnectOptions};
 use broker_bin::reload::ReloadError;
 use broker_bin::testing::{StartError, TestNatsd, block_on};
 
-/// What an operator has in production; no port of it must be taken.
+/// A production configuration; none of its ports may be bound.
 const PRODUCTION: &str = r#"
     listen: 0.0.0.0:4222
     http: 0.0.0.0:8222

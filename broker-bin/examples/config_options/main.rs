@@ -1,6 +1,6 @@
-//! What natsd would run with, given configuration files: for each a line with "ok" and the values that are not
-//! the defaults, as JSON, or with "refused" and why, separated by tabs; without a file, the defaults. Passwords
-//! are printed too.
+//! Prints the options that natsd derives from configuration files, one line each: "ok" and the
+//! values that differ from the defaults, as JSON, or "refused" and the reason, separated by tabs.
+//! Without a file, prints the defaults. Passwords are included.
 //!
 //! `cargo run -p broker-bin --example config_options -- FILE…`
 

@@ -1,5 +1,6 @@
-//! Options as JSON by the names that a file uses, the same as `tests/interop/tools/reference-options` makes of
-//! nats-server's. What natsd has no part for yet is left out.
+//! Options as JSON under the names used in files, in the form of
+//! `tests/interop/tools/reference-options` for nats-server's options. Unimplemented parts are
+//! omitted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use broker_bin::config::field::Show;
 use broker_bin::options::{Permissions, SubjectLists, Tls, User, Websocket};
 use serde_json::{Map, Value, json};
 
-/// The values that are not the defaults.
+/// Returns the values that differ from the defaults.
 pub(crate) fn difference(options: &Options) -> Value {
     let defaults = of(&Options::default());
     let mut values = of(options);
@@ -19,7 +20,7 @@ pub(crate) fn difference(options: &Options) -> Value {
     values
 }
 
-/// All values.
+/// Returns all values.
 pub(crate) fn of(options: &Options) -> Value {
     let one = &options.authorization;
     let parts = [
@@ -201,7 +202,7 @@ fn websocket(websocket: &Websocket) -> Option<Value> {
     })
 }
 
-/// As Go writes it.
+/// Formats a duration as Go does.
 fn time(duration: Duration) -> String {
     Show::show(&duration)
 }
@@ -210,7 +211,7 @@ fn text<T: Show>(value: &Option<T>) -> String {
     Show::show(value)
 }
 
-/// 0 and less refuse all.
+/// Maps zero and negative numbers, which refuse all clients, to one value.
 fn none_of(number: i64) -> i64 {
     if number > 0 { number } else { -1 }
 }

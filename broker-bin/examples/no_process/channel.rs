@@ -1,7 +1,7 @@
-//! A chat's channel over NATS: what is sent goes out, what comes in is handed on.
+//! A chat channel over NATS: forwards outgoing messages and delivers incoming ones.
 //!
-//! The test we know (of a channel plug-in) starts nats-server at port 4223, sleeps a second, and then only tests
-//! sending: what came could not be seen.
+//! The original test (of a channel plug-in) starts nats-server at port 4223, sleeps a second, and
+//! tests only sending, because it could not observe what arrives.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! The clients of a fleet while its server is switched from a token to users, and back, by a restart: each
-//! must talk again, by itself.
+//! The clients of a fleet while their server is switched from a token to users, and back, by
+//! restarts: each client must reconnect by itself.
 //!
-//! The test we know (of a fleet's shared client) writes configurations into a folder, kills and starts nats-server
-//! at a port that was free a moment ago, and looks every 20 ms whether it is there. It is not run unless asked for,
-//! and skipped where there is no nats-server.
+//! The original test (of a fleet's shared client) writes configurations into a folder, kills and
+//! starts nats-server at a port that was free a moment ago, and polls every 20 ms for it. It runs
+//! on demand only, and is skipped without nats-server.
 
 use std::time::Duration;
 
@@ -27,10 +27,11 @@ const USERS: &str = r#"
 
 const ROLES: [&str; 3] = ["agent", "backend", "cli"];
 
-/// Within which all must talk again.
+/// Time in which all clients must have reconnected.
 const BOUND: Duration = Duration::from_secs(10);
 
-/// The code under test: it shows all it has, since it does not know what the server wants today.
+/// The code under test: presents all of its credentials, since it does not know which kind the
+/// server requires.
 async fn connect(role: &'static str, url: &str) -> Result<Client> {
     let credentials = move |_nonce| {
         let mut auth = Auth::new();

@@ -1,8 +1,8 @@
-//! Three tests that other projects have, each of which starts a nats-server as a process and sleeps until it
-//! is likely to be there; written anew, with the same intent, for a broker in the process.
+//! Three tests of other projects that start nats-server as a process and sleep until it is likely
+//! to be ready, rewritten with the same intent for an in-process broker.
 //!
-//! `cargo run -p broker-bin --example no_process --features testing`, and with `NATS_SERVER=/path/to/nats-server` in
-//! front of it the way they do it, too, to compare.
+//! `cargo run -p broker-bin --example no_process --features testing`; with
+//! `NATS_SERVER=/path/to/nats-server` in front it also runs them the original way, to compare.
 
 mod channel;
 mod fleet;
@@ -19,7 +19,7 @@ const ROUNDS: usize = 21;
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<()> {
-    // How long the tests we know sleep behind the start of a process.
+    // How long the original tests sleep after starting the process.
     let reference = std::env::var_os("NATS_SERVER");
     let ways: &[_] = if reference.is_some() { &[None, reference.as_deref()] } else { &[None] };
     let millis = Duration::from_millis;
@@ -40,7 +40,7 @@ pub(crate) async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs a test some times, and says how long it takes.
+/// Runs a test several times and prints its duration.
 async fn compare(name: &str, test: impl AsyncFn() -> Result<&'static str>) -> Result<()> {
     let (mut times, mut way) = (Vec::new(), "");
     for _ in 0..ROUNDS {

@@ -1,4 +1,4 @@
-//! The server that a test talks to: ours in the process, or nats-server as a process.
+//! The server under test: natsd in the process, or nats-server as a process.
 
 use std::ffi::OsStr;
 use std::net::TcpStream;
@@ -9,13 +9,13 @@ use broker_bin::testing::TestNatsd;
 
 use super::Result;
 
-/// See the module.
+/// See the module documentation.
 pub(super) enum Server {
     Ours(Box<TestNatsd>),
     Theirs(Process),
 }
 
-/// A nats-server, and how tests start one.
+/// A nats-server process, started as the original tests do.
 pub(super) struct Process {
     child: Child,
     program: Box<OsStr>,
@@ -25,7 +25,7 @@ pub(super) struct Process {
 }
 
 impl Server {
-    /// A program is started, and slept for; without one, a broker is there.
+    /// Starts a process and sleeps; without a program, starts an in-process broker.
     pub(super) async fn start(
         config: &str,
         program: Option<&OsStr>,
@@ -56,7 +56,7 @@ impl Server {
         }
     }
 
-    /// Until somebody subscribes there: seen, or slept for.
+    /// Waits until `subject` has a subscription: observed in process, or by sleeping.
     pub(super) async fn wait_for_subscription(&self, subject: &str, pause: Duration) {
         match self {
             Self::Ours(natsd) => natsd.wait_for_subscription(subject).await,
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// Ends it, and starts it at the same port with another configuration.
+    /// Stops the server and starts it at the same port with another configuration.
     pub(super) async fn restart_with(&mut self, config: &str) -> Result<()> {
         match self {
             Self::Ours(natsd) => natsd.restart_with(config).await?,
@@ -88,7 +88,7 @@ fn spawn(program: &OsStr, folder: &tempfile::TempDir, port: u16, config: &str) -
 }
 
 impl Process {
-    /// Sleeps as long as the test that we know does, or looks every 20 ms if it does that.
+    /// Sleeps as long as the original test does, or polls every 20 ms if it does.
     async fn wait(&self) -> Result<()> {
         tokio::time::sleep(self.pause).await;
         let began = Instant::now();

@@ -1,8 +1,8 @@
-//! Tasks for an agent, as JSON-RPC over NATS: who shows the right token gets a result, whoever does not an
+//! Tasks for an agent, as JSON-RPC over NATS: clients with the right token get a result, others an
 //! error.
 //!
-//! The test we know (of an agent-to-agent transport) starts nats-server at a port that it hopes is free, sleeps
-//! 300 ms until it is there, and 200 ms until the service has subscribed.
+//! The original test (of an agent-to-agent transport) starts nats-server at a port that it hopes is
+//! free, sleeps 300 ms for the server, and 200 ms for the subscription.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) const CONFIG: &str = "";
 
 const SUBJECT: &str = "agent.v1.tasks.send";
 
-/// The code under test: at most ten tasks are worked on at a time.
+/// The code under test: runs at most ten tasks at a time.
 async fn serve(client: Client) -> Result<()> {
     let tasks = client.queue_subscribe(SUBJECT, "agents".into()).await?;
     let client = &client;

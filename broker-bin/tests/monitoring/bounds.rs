@@ -45,7 +45,7 @@ async fn headers_without_end_are_refused() {
     let daemon = start().await;
     let mut stream = TcpStream::connect(daemon.monitoring_addr().unwrap()).await.unwrap();
     let endless = "X-Long: ".to_owned() + &"x".repeat(64 << 10);
-    // The server may have closed before all is written.
+    // The server may close the connection before all is written.
     let _ = stream.write_all(format!("GET /varz HTTP/1.1\r\n{endless}").as_bytes()).await;
     let mut text = Vec::new();
     let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut text)).await.unwrap();
@@ -107,7 +107,7 @@ async fn who_asks_for_much_and_does_not_read_it_keeps_nobody_else_waiting() {
     client.say(&subscriptions).await;
     let address = daemon.monitoring_addr().unwrap();
     let mut asking = Vec::new();
-    // Each answer is megabytes; the bound for all of them is 64 MiB.
+    // Each response takes megabytes; the limit for all of them is 64 MiB.
     for _ in 0..100 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET /connz?subs=detail HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -116,7 +116,7 @@ async fn who_asks_for_much_and_does_not_read_it_keeps_nobody_else_waiting() {
     assert_eq!(get(&daemon, "/healthz").await.status, 200);
     client.say("PUB a 1\r\nx\r\n").await;
     drop(asking);
-    // And their places are free again.
+    // The connections' permits are available again.
     let answer = get(&daemon, "/varz").await;
     assert_eq!(answer.status, 200);
 }
@@ -133,7 +133,7 @@ async fn parameters_that_make_no_sense_are_refused_whatever_their_length() {
     for path in ["subsz?limit", "subsz?offset", "accstatz?unused", "healthz?details", "jsz?limit"] {
         assert_eq!(get(&daemon, &format!("/{path}={long}")).await.status, 400, "{path}");
     }
-    // A thousand names that nobody knows.
+    // A thousand unknown parameters.
     let many: String = (0..1000).map(|one| format!("n{one}=1&")).collect();
     assert_eq!(get(&daemon, &format!("/connz?{many}")).await.status, 200);
     for strange in ["%", "%zz", "&&&=", "=;=", "\u{1F980}", "%00"] {

@@ -1,4 +1,4 @@
-//! A server with monitoring, clients of both.
+//! A server with monitoring, and clients of both.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Long enough for a busy machine; nothing waits for it when all is well.
+/// Long enough for a busy machine; reached only if a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) fn options() -> Options {
@@ -18,7 +18,7 @@ pub(crate) async fn start() -> Daemon {
     Daemon::start(options()).await.unwrap()
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -37,7 +37,7 @@ impl Answer {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// All of that name.
+    /// Returns all headers of that name.
     pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         let values =
             self.head.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
@@ -51,7 +51,7 @@ impl Answer {
     }
 }
 
-/// Sends this request and reads until the server closes.
+/// Sends the request and reads until the server closes the connection.
 pub(crate) async fn ask(daemon: &Daemon, request: &str) -> Answer {
     let asking = async {
         let address = daemon.monitoring_addr().unwrap();
@@ -80,7 +80,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// One that says this of itself, in JSON without braces.
+    /// Connects with these fields in CONNECT, given as JSON without braces.
     pub(crate) async fn connect(daemon: &Daemon, more: &str) -> Self {
         let mut client = Self::arrive(daemon).await;
         let more = if more.is_empty() { String::new() } else { format!(",{more}") };
@@ -88,7 +88,7 @@ impl Client {
         client
     }
 
-    /// One that has only read INFO.
+    /// Connects and reads INFO only.
     pub(crate) async fn arrive(daemon: &Daemon) -> Self {
         let mut stream = TcpStream::connect(daemon.local_addr()).await.unwrap();
         let port = stream.local_addr().unwrap().port();
@@ -97,7 +97,8 @@ impl Client {
         Self { stream, cid: info["client_id"].as_u64().unwrap(), port }
     }
 
-    /// Says it, and waits until the server has done it. Returns what came until then.
+    /// Sends `text`, waits until the server has processed it, and returns what was received until
+    /// then.
     pub(crate) async fn say(&mut self, text: &str) -> String {
         self.send(&format!("{text}PING\r\n")).await;
         read_until(&mut self.stream, "PONG\r\n").await
@@ -107,7 +108,7 @@ impl Client {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Leaves, and waits until the server has noticed.
+    /// Disconnects and waits until the server has noticed.
     pub(crate) async fn leave(self, daemon: &Daemon) {
         let Self { stream, cid, .. } = self;
         drop(stream);
@@ -126,7 +127,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     tokio::time::timeout(DEADLINE, reading).await.unwrap()
 }
 
-/// Waits until it is so.
+/// Waits until `is_so` returns true.
 pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     let waiting = async {
         while !is_so() {
@@ -136,7 +137,7 @@ pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     tokio::time::timeout(DEADLINE, waiting).await.unwrap();
 }
 
-/// The keys of an object, in their order.
+/// Returns the keys of an object in their order.
 pub(crate) fn keys(body: &str) -> Vec<String> {
     let indent = |line: &&str| line.starts_with("  \"");
     body.lines().filter(indent).map(|line| line.split('"').nth(1).unwrap().to_owned()).collect()

@@ -105,7 +105,7 @@ async fn connections_come_in_the_order_asked_for() {
         let connz = json(&daemon, &format!("/connz?sort={sort}")).await;
         assert_eq!(cids(&connz), expected, "{sort}");
     }
-    // The last one to be delivered something was a, and that by b: the last to publish.
+    // The last delivery went to a, from b, which published last.
     assert_eq!(cids(&json(&daemon, "/connz?sort=last").await)[2], c);
     assert_eq!(cids(&json(&daemon, "/connz?sort=idle").await)[0], c);
     for sort in ["rtt", "last", "idle"] {

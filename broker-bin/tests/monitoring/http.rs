@@ -36,7 +36,7 @@ async fn paths_that_are_not_clean_lead_to_those_that_are() {
     }
 }
 
-/// The same was asked of nats-server 2.14.5.
+/// Verified against nats-server 2.14.5.
 #[tokio::test]
 async fn targets_are_read_as_go_reads_them() {
     let daemon = start().await;

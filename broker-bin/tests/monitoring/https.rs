@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::common::{DEADLINE, get, json, options, until};
 
-/// A certificate for `localhost`, signed by itself, in files.
+/// A self-signed certificate for `localhost`, in files.
 struct Certified {
     certificate: CertificateDer<'static>,
     folder: tempfile::TempDir,
@@ -28,7 +28,7 @@ impl Certified {
         certified
     }
 
-    /// Another one in the same files.
+    /// Replaces the certificate in the same files.
     fn renew(&mut self) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -42,7 +42,7 @@ impl Certified {
         let tls = Tls {
             cert_file: Some(self.folder.path().join("cert.pem")),
             key_file: Some(self.folder.path().join("key.pem")),
-            // Whoever looks need not show one, as with nats-server.
+            // Monitoring clients need no certificate, as with nats-server.
             ca_file: Some(self.folder.path().join("cert.pem")),
             ..Tls::default()
         };

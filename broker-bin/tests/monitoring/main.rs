@@ -1,4 +1,4 @@
-//! What is seen of a running server from outside.
+//! Monitoring of a running server.
 #![cfg(feature = "monitoring")]
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
 

@@ -6,7 +6,7 @@ use broker_bin::{Daemon, Options};
 
 use crate::common::{Client, get, options, start};
 
-/// Every series with its value.
+/// Returns each series with its value.
 async fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
     let answer = get(daemon, "/metrics").await;
     assert_eq!(answer.status, 200);
@@ -20,7 +20,7 @@ async fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// The value of the one series of that name that has these labels.
+/// Returns the value of the only series with that name and these labels.
 fn value(series: &BTreeMap<String, f64>, name: &str, labels: &str) -> f64 {
     let is_it = |key: &&String| key.split('{').next() == Some(name) && key.contains(labels);
     let found: Vec<_> = series.keys().filter(is_it).collect();
@@ -152,7 +152,7 @@ async fn names_of_clients_cannot_break_the_lines_of_metrics() {
     assert!(series.keys().all(|key| key.contains(r#"server_id="a\"b\\c""#)), "{series:?}");
 }
 
-/// Names, types and labels, of those that begin so.
+/// Returns names, types and labels of the selected metrics.
 fn described(body: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
     let types: BTreeMap<&str, &str> =
         body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
@@ -161,7 +161,7 @@ fn described(body: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
     let mut described: Vec<String> = series
         .map(|line| {
             let (name, labels) = line.split_once('{').unwrap();
-            // No value here has a comma.
+            // No value here contains a comma.
             let mut labels: Vec<&str> =
                 labels.split(',').map(|label| label.split('=').next().unwrap()).collect();
             labels.sort_unstable();
@@ -194,7 +194,7 @@ async fn how_long_messages_take_is_a_histogram() {
     let daemon = start().await;
     let mut client = Client::connect(&daemon, "").await;
     let count = || daemon.broker().latencies().publish_to_flush.count();
-    // A sample is taken, of one read in so many.
+    // One read in 61 is sampled.
     let measuring = async {
         while count() < 3 {
             client.say("SUB a 1\r\nPUB a 5\r\nhello\r\n").await;

@@ -2,7 +2,7 @@ use broker_bin::{Daemon, Options};
 
 use crate::common::{Answer, Client, ask, get, json, options, start};
 
-/// What a browser loads, all together. It grows when somebody decides that it may.
+/// Total size of the files that a browser loads. Raised only deliberately.
 const BUNDLE_BYTES: usize = 80 << 10;
 
 async fn get_with(daemon: &Daemon, path: &str, headers: &str) -> Answer {
@@ -10,7 +10,7 @@ async fn get_with(daemon: &Daemon, path: &str, headers: &str) -> Answer {
     ask(daemon, &request).await
 }
 
-/// What the page and its files name, and what those name.
+/// Returns the files that the page refers to, transitively.
 async fn files(daemon: &Daemon) -> Vec<(String, Answer)> {
     let page = get(daemon, "/").await;
     let named = |text: &str, before: &str| -> Vec<String> {
@@ -40,7 +40,7 @@ async fn the_page_is_small_and_names_nothing_elsewhere() {
     for (name, answer) in &files {
         assert_eq!(answer.status, 200, "{name}");
         bytes += answer.body.len();
-        // The names of SVG are no addresses.
+        // SVG namespaces are not addresses.
         let text = answer.body.replace("http://www.w3.org/2000/svg", "");
         for elsewhere in ["http:", "https:", "src=\"//", "href=\"//", "@import", "url("] {
             assert!(!text.contains(elsewhere), "{name}: {elsewhere}");
@@ -127,7 +127,7 @@ async fn there_are_no_other_files() {
 async fn below_a_base_path_the_page_finds_its_files() {
     let options = Options { http_base_path: Some("/a/nats".into()), ..options() };
     let daemon = Daemon::start(options).await.unwrap();
-    // Seen from /a/nats.
+    // Links as resolved from /a/nats.
     let page = get(&daemon, "/a/nats").await.body;
     assert!(page.contains("src=\"./nats/page/app.js\""), "{page}");
     assert!(page.contains("href=\"./nats/varz\""), "{page}");
@@ -143,7 +143,7 @@ async fn the_page_asks_who_looks_as_all_else_does() {
         assert_eq!(get(&daemon, path).await.status, 401, "{path}");
         let bearer = get_with(&daemon, path, "Authorization: Bearer t0k\r\n").await;
         assert_eq!(bearer.status, 200, "{path}");
-        // x:t0k, as a browser gives what it asked its user for.
+        // x:t0k, the form in which a browser sends a token.
         let basic = get_with(&daemon, path, "Authorization: Basic eDp0MGs=\r\n").await;
         assert_eq!(basic.status, 200, "{path}");
     }

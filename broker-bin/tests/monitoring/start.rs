@@ -23,7 +23,7 @@ async fn a_port_that_is_taken_is_an_error_that_names_it() {
     assert!(text.starts_with(&expected), "{text}");
 }
 
-/// A program that can connect as a client can ask for the server's health.
+/// A program that can connect as a client can query the server's health.
 #[tokio::test]
 async fn monitoring_listens_first_then_websocket_and_the_port_of_clients_last() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();

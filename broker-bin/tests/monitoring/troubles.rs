@@ -1,4 +1,4 @@
-//! What went wrong is told, everywhere where somebody may look for it.
+//! Failures are reported in all monitoring outputs.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn a_client_that_does_not_keep_up_is_told_of() {
     let mut publisher = Client::connect(&daemon, "").await;
     let message = format!("PUB flood 100000\r\n{}\r\n", "x".repeat(100_000));
     let flooding = async {
-        // What the system keeps for the client comes first.
+        // The socket buffers fill first.
         while daemon.broker().connection(slow.cid).is_some() {
             publisher.say(&message).await;
         }
@@ -111,7 +111,7 @@ async fn what_the_server_goes_by_is_told_with_its_digest_and_its_time() {
     assert!(digest(&first).starts_with("sha256:") && digest(&first).len() == 71);
     assert!(first["config_load_time"].as_str() <= first["now"].as_str());
 
-    // What is refused leaves both as they were.
+    // A refused reload changes neither.
     std::fs::write(&file, format!("{text}nonsense: 1\n")).unwrap();
     daemon.reload().await.unwrap_err();
     let second = json(&daemon, "/varz").await;

@@ -9,7 +9,7 @@ use crate::common::{Client, get, json, keys, options, start};
 async fn the_server_is_shown_with_the_fields_of_the_reference_in_their_order() {
     let daemon = start().await;
     let body = get(&daemon, "/varz").await.body;
-    // NATS 2.14: those of a server without cluster, streams and the like.
+    // NATS 2.14: the fields of a server without cluster, JetStream and the like.
     let expected = "server_id server_name version proto go host port max_connections ping_interval ping_max \
         http_host http_port http_base_path https_port auth_timeout max_control_line max_payload max_pending \
         cluster gateway leaf mqtt websocket jetstream tls_timeout write_deadline start now uptime mem cores \

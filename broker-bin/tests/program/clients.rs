@@ -1,4 +1,4 @@
-//! What the flags mean to somebody who connects.
+//! Effects of the flags on clients.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::running::Running;
 
-/// A connection, with INFO read.
+/// A connection whose INFO has been read.
 pub(crate) struct Raw {
     stream: BufReader<TcpStream>,
     pub(crate) info: serde_json::Value,
-    /// The server's PINGs are answered and not shown.
+    /// PINGs of the server are answered and skipped.
     pub(crate) answers_pings: bool,
 }
 
@@ -34,13 +34,13 @@ impl Raw {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    /// The first line that answers `text`.
+    /// Sends `text` and returns the first line of the response.
     pub(crate) fn say(&mut self, text: &str) -> String {
         self.send(text);
         self.line()
     }
 
-    /// The next line; empty at the end.
+    /// Returns the next line; empty at the end.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
@@ -101,7 +101,7 @@ fn a_trace_shows_the_protocol_in_the_references_words() {
         client.say(&format!("{connect}\r\nSUB foo 1\r\nPUB foo 5\r\nhello\r\n")),
         "MSG foo 1 5\r\n"
     );
-    // Tools look for the brackets and what is in them.
+    // Tools search for the brackets and their contents.
     let line = natsd.line("<<- [SUB foo 1]");
     assert!(line.contains(&format!("[TRC] {local} - cid:")), "{line}");
     natsd.line("<<- [PUB foo 5]");
@@ -116,7 +116,7 @@ fn a_client_does_not_keep_it_from_ending() {
     natsd.signal("TERM");
     let mut said = String::new();
     client.stream.read_to_string(&mut said).unwrap();
-    // NATS 2.14: nothing is said at the end, the connection is closed.
+    // NATS 2.14: the connection is closed without an error message.
     assert_eq!(said, "");
     assert_eq!(natsd.ended().0.code(), Some(0));
 }
@@ -137,7 +137,7 @@ fn a_low_soft_limit_of_open_files_does_not_limit_clients() {
     }
 }
 
-/// More than the program can accept come, and say something before they read.
+/// More clients connect than the process has descriptors for, and write before they read.
 #[cfg(unix)]
 #[test]
 fn without_descriptors_all_who_come_are_told_at_once_and_those_who_leave_make_room() {
@@ -164,14 +164,14 @@ fn without_descriptors_all_who_come_are_told_at_once_and_those_who_leave_make_ro
             continue;
         }
         let mut rest = String::new();
-        // It is not reset either.
+        // The connection is not reset either.
         stream.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "'maximum connections exceeded'\r\n", "after {}", said.escape_ascii());
     }
     assert!((20..DESCRIPTORS).contains(&served.len()), "{} are served", served.len());
     natsd.line("refused");
     drop(served);
-    // Each of those who have left was noticed when this is answered, or soon after.
+    // Once this succeeds, each disconnect has been noticed, or is soon after.
     let is_served = || {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

@@ -1,4 +1,4 @@
-//! The configuration file, the environment and the command line, as the program takes them.
+//! The configuration file, the environment and the command line of the program.
 
 use crate::clients::Raw;
 use crate::file::File;

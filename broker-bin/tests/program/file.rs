@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A file that is gone with the folder it is in.
+/// A file that is removed together with its folder.
 pub(crate) struct File {
     path: PathBuf,
     dir: tempfile::TempDir,

@@ -1,5 +1,5 @@
-//! Started as the test helpers of the official clients start nats-server: by a link of that name, with the
-//! arguments and files that they were seen to use. They ask for ports of their own; here it is always -1.
+//! Starts natsd as the test helpers of the official clients start nats-server: by a link of that
+//! name, with the arguments and files that they use. Their fixed ports are replaced by -1.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::clients::Raw;
 use crate::running::{NATSD, Running, text, until};
 
-/// A folder to start in, with the link.
+/// A folder with the link, to start in.
 struct Helper {
     dir: tempfile::TempDir,
 }
@@ -50,7 +50,7 @@ impl Helper {
     }
 }
 
-/// Arguments, and what is written to `server.conf` for them.
+/// Arguments, and the contents of `server.conf` for them.
 const STARTS: &[(&[&str], &str)] = &[
     (&["-p", "-1"], ""),
     (&["--port", "-1"], ""),
@@ -123,7 +123,7 @@ const STARTS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// What is refused, and for which part. With a part its lines move up.
+/// Refused starts, with the unimplemented part. When a part is implemented, its lines move up.
 const NOT_YET: &[(&[&str], &str)] = &[
     (&["-p", "-1", "-js"], "JetStream"),
     (&["-p", "-1", "--jetstream", "-sd", "data"], "JetStream"),
@@ -173,7 +173,7 @@ fn what_needs_a_part_that_is_not_there_is_refused_by_its_name() {
     }
 }
 
-/// async-nats: the log and the pid in files, the address from the log.
+/// async-nats: log and pid in files, address from the log.
 #[test]
 fn a_log_in_a_file_tells_the_address() {
     let helper = Helper::new();
@@ -184,7 +184,7 @@ fn a_log_in_a_file_tells_the_address() {
     let address = || {
         let log = helper.read("nats.log");
         let (_, rest) = log.split_once("client connections on")?;
-        // A line that is not whole yet has no blank behind it.
+        // An incomplete line has no blank after the address.
         let (address, _) = rest.trim_start().split_once(char::is_whitespace)?;
         Some(address.to_owned())
     };
@@ -192,7 +192,7 @@ fn a_log_in_a_file_tells_the_address() {
     assert_eq!(Raw::connect_to(&address().unwrap()).info["server_name"], "from-the-file");
     until("there is a pid file", || helper.read("nats.pid") == natsd.pid().to_string());
 
-    // Another process tells it to go.
+    // Another process sends the signal.
     let told = helper.run(&["--signal", &format!("ldm={}", natsd.pid())]);
     assert_eq!(told.status.code(), Some(0), "{told:?}");
     until("it heard", || {
@@ -200,7 +200,7 @@ fn a_log_in_a_file_tells_the_address() {
     });
 }
 
-/// nats.js: a file, and the ports from the ports file.
+/// nats.js: a configuration file, and the ports from the ports file.
 #[test]
 fn the_ports_file_is_there_within_five_seconds() {
     let helper = Helper::new();
@@ -238,7 +238,7 @@ fn a_relative_file_has_relative_files_within() {
     assert!(helper.read("out/server.log").contains("configuration file: conf/server.conf ("));
 }
 
-/// nats.js and nats.c look for subscriptions in the trace.
+/// nats.js and nats.c search for subscriptions in the trace.
 #[test]
 fn the_trace_has_the_subscriptions_in_brackets() {
     let helper = Helper::new();

@@ -1,4 +1,4 @@
-//! Lame duck mode as an operator sees it.
+//! Lame duck mode from the operator's view.
 
 use std::process::Command;
 
@@ -6,13 +6,13 @@ use crate::clients::Raw;
 use crate::file::File;
 use crate::running::{NATSD, Running};
 
-/// What is said, without process and time, from the first signal on.
+/// Returns the log lines without process and time, from the first signal on.
 fn said(lines: &[String]) -> Vec<&str> {
     let texts = lines.iter().map(|line| &line[line.find(" [").unwrap() + 1..]);
     texts.skip_while(|text| !text.contains("Trapped")).collect()
 }
 
-/// A client that is told what happens to the server, and so that it is there.
+/// Connects a client that handles INFO updates, and waits until it is served.
 fn client(natsd: &mut Running) -> Raw {
     let mut client = Raw::connect(natsd);
     let connect = "CONNECT {\"verbose\":false,\"protocol\":1}\r\n";
@@ -63,7 +63,7 @@ fn clients_are_told_then_closed_and_the_program_ends_with_0() {
     );
 }
 
-/// Kubernetes sends TERM once the hook that began it is done, and systemd too.
+/// Kubernetes sends TERM after the hook that began lame duck mode; systemd does too.
 #[test]
 fn a_first_term_does_not_shorten_it_and_a_second_one_ends_it() {
     let mut natsd = Running::start(&[]);

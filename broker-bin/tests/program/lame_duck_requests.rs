@@ -1,8 +1,9 @@
-//! Lame duck mode of one of two servers, with one hundred requests open: none is lost, neither of clients
-//! that heed the announcement nor of those that do not.
+//! Lame duck mode of one of two servers with one hundred open requests: none is lost, whether or
+//! not the clients react to the announcement.
 //!
-//! A request is lost if whoever asked hears nothing. To be told that nobody answers here (the servers are
-//! no cluster, and asker and service do not move at the same moment) is an answer: it is asked again.
+//! A request is lost if its sender receives no answer. "No responders" is an answer, after which
+//! the request is sent again: the servers form no cluster, and requester and service move at
+//! different moments.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,25 +20,25 @@ use tokio::time::timeout;
 use crate::file::File;
 use crate::running::Running;
 
-/// Requests that wait for an answer at any time.
+/// Number of open requests at any time.
 const OPEN: usize = 100;
 
-/// Who waits for so long has lost its request.
+/// Time after which a request counts as lost.
 const ANSWERED: Duration = Duration::from_secs(10);
 
-/// Long enough for a busy machine; nothing waits this long unless it fails.
+/// Long enough for a busy machine; reached only if a test fails.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What clients do when they are told that their server goes.
+/// The reaction of clients to the announcement.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Manners {
-    /// Nothing, until they are cut.
+    /// None, until they are disconnected.
     Ignore,
-    /// They connect to the other one, and end what they have begun with the first.
+    /// They connect to the other server and complete their work on the first one.
     Move,
 }
 
-/// A server, and where it is.
+/// A server and its address.
 struct Natsd {
     program: Running,
     url: String,
@@ -59,7 +60,7 @@ impl Natsd {
     }
 }
 
-/// Somebody who is connected to `urls`, and what tells that its server goes.
+/// Connects to `urls`; also returns a channel that reports the announcement.
 async fn join(urls: &[&str]) -> (Client, watch::Receiver<bool>) {
     let (tell, told) = watch::channel(false);
     let options = ConnectOptions::new().retain_servers_order().request_timeout(Some(ANSWERED));
@@ -72,18 +73,18 @@ async fn join(urls: &[&str]) -> (Client, watch::Receiver<bool>) {
     (options.event_callback(heed).connect(urls.to_vec()).await.unwrap(), told)
 }
 
-/// Answers what is asked; wherever it is connected to.
+/// Answers requests on whichever server it is connected to.
 async fn answer(service: Client) {
     let mut questions = service.queue_subscribe("work", "workers".to_owned()).await.unwrap();
     while let Some(question) = questions.next().await {
-        // Who was cut meanwhile answers once it is connected again.
+        // If disconnected in the meantime, the answer is sent after reconnecting.
         let _ = service.publish(question.reply.unwrap(), question.payload).await;
     }
 }
 
-/// Answers what is asked at `address`, until the server says that it goes: then it takes on nothing more,
-/// answers what it has been asked, and closes. (By hand: async-nats 0.51 drops what has not reached it when
-/// it drains.)
+/// Answers requests at `address` until the announcement; then it takes no further ones, answers
+/// those received, and closes. (Implemented by hand: async-nats 0.51 drops pending messages when it
+/// drains.)
 async fn answer_and_leave(address: String, told: watch::Sender<bool>) {
     let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
     let subscribe = "CONNECT {\"verbose\":false,\"protocol\":1}\r\nSUB work workers 1\r\nPING\r\n";
@@ -115,7 +116,8 @@ async fn answer_and_leave(address: String, told: watch::Sender<bool>) {
     }
 }
 
-/// A client that asks; cloned for each request, so that it is known how many are open.
+/// A requesting client, cloned for each request, so that the reference count is the number of open
+/// requests.
 type Asker = Arc<Client>;
 
 #[derive(Default)]
@@ -125,7 +127,7 @@ struct Counts {
     lost: AtomicUsize,
 }
 
-/// Asks again and again, by whatever client is to be used now, until there is none.
+/// Sends requests through the current client until there is none.
 async fn ask(number: usize, asker: watch::Receiver<Option<Asker>>, counts: Arc<Counts>) {
     loop {
         let Some(client) = asker.borrow().clone() else { return };
@@ -146,7 +148,7 @@ async fn ask(number: usize, asker: watch::Receiver<Option<Asker>>, counts: Arc<C
     }
 }
 
-/// Has `all` requests answered, or more; with a third of them the first server is told to go.
+/// Completes at least `all` requests; after a third of them the first server enters lame duck mode.
 async fn no_request_is_lost(manners: Manners, all: usize) {
     let (old, new) = (Natsd::start(), Natsd::start());
     let urls = [old.url.as_str(), new.url.as_str()];

@@ -1,4 +1,4 @@
-//! What the log looks like, and where it goes.
+//! Format and destinations of the log.
 
 use crate::running::{Running, natsd, text, until};
 
@@ -54,13 +54,13 @@ fn a_log_file_that_cannot_be_opened_ends_it() {
 
 #[test]
 fn a_zone_is_minded_and_utc_has_none() {
-    // 13 hours ahead of UTC, so that the hours differ whatever the machine's zone is.
+    // 13 hours ahead of UTC, so that the hours differ in any zone of the machine.
     let hour = |args: &[&str]| {
         let mut natsd = Running::start_in(&[("TZ", "<+13>-13")], args);
         let line = natsd.line("Server is ready");
         line.split([' ', ':']).nth(2).unwrap().parse::<u32>().unwrap()
     };
-    // The hour may turn between the two.
+    // The hour may change between the two.
     let ahead = (24 + hour(&[]) - hour(&["--logtime_utc"])) % 24;
     assert!([12, 13].contains(&ahead), "{ahead}");
 }

@@ -1,5 +1,5 @@
-//! No secret of a configuration is ever shown: not in the log at its most talkative, not in an error, not in
-//! a file, however the secret was written and whatever is wrong around it.
+//! No secret of a configuration is ever printed: not in the most verbose log, not in an error, not
+//! in a file, regardless of its notation and of the errors around it.
 
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
@@ -9,10 +9,10 @@ use crate::clients::Raw;
 use crate::file::File;
 use crate::running::{NATSD, Running, until};
 
-/// In each secret, and in nothing else.
+/// Part of each secret, and of nothing else.
 const PLANTED: &str = "Pl4nted";
 
-/// Files that natsd starts with, and the password or token that a client shows then.
+/// Files accepted by natsd, and the password or token of a client.
 const GOOD: &[(&str, &str)] = &[
     (r#"authorization { users: [{user: u, password: "Pl4nted01"}] }"#, "Pl4nted01"),
     ("authorization { users: [{user: u, password: 'Pl4nted02'}] }", "Pl4nted02"),
@@ -35,7 +35,7 @@ const GOOD: &[(&str, &str)] = &[
     ("WORD: \"Pl4nted14\"\nauthorization { token: $WORD }", "Pl4nted14"),
 ];
 
-/// Files that are refused.
+/// Files refused by natsd.
 const BAD: &[&str] = &[
     "authorization { pasword: Pl4nted20 }",
     "authorization { user: u, password: Pl4nted21, timeout: Pl4nted21 }",
@@ -71,7 +71,7 @@ const BAD: &[&str] = &[
     "remote_syslog: 'foo://u:Pl4nted53@x'",
 ];
 
-/// Command lines that are refused.
+/// Command lines refused by natsd.
 const BAD_FLAGS: &[&[&str]] = &[
     &["--user", "u", "--pass", "Pl4nted60", "--bogus"],
     &["--pass=Pl4nted61", "-p", "1x", "--user", "u"],
@@ -81,7 +81,7 @@ const BAD_FLAGS: &[&[&str]] = &[
     &["--remote_syslog", "foo://u:Pl4nted66@x"],
 ];
 
-/// A file, and others that it may include.
+/// A file, with others for it to include.
 fn file(content: &str) -> File {
     let file = File::new(content);
     let beside =
@@ -93,7 +93,7 @@ fn file(content: &str) -> File {
 
 const ENVIRONMENT: [(&str, &str); 1] = [("FROM_OUTSIDE", "Pl4nted08")];
 
-/// Everything that a program says that ends by itself.
+/// Returns all output of a program that ends by itself.
 fn all_said(args: &[&str], environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(NATSD);
     let output = command
@@ -119,7 +119,7 @@ fn what_keeps_it_from_starting_is_told_without_being_shown() {
     for content in BAD {
         let file = file(content);
         shows_nothing(&all_said(&["-p", "-1", "-DVV", "-c", file.path()], &[]), content);
-        // A check opens no log.
+        // A configuration check opens no log.
         if !content.contains("log") {
             shows_nothing(&all_said(&["-t", "-c", file.path()], &[]), content);
         }
@@ -133,7 +133,7 @@ fn what_keeps_it_from_starting_is_told_without_being_shown() {
     }
 }
 
-/// Connects, by the right secret and by wrong ones.
+/// Authenticates with the right secret and with wrong ones.
 fn log_in(address: &str, secret: &str) {
     let connect = |secret: &str| {
         let secret = serde_json::Value::from(secret);
@@ -154,7 +154,7 @@ fn log_in(address: &str, secret: &str) {
     }
 }
 
-/// A server that says all it can, and where it is.
+/// Starts a server with the most verbose log; also returns its address.
 fn start(args: &[&str]) -> (Running, String) {
     let mut natsd = Running::start_in(&ENVIRONMENT, &[&["-DVV"], args].concat());
     let line = natsd.line("Listening for client connections on ");
@@ -162,7 +162,7 @@ fn start(args: &[&str]) -> (Running, String) {
     (natsd, line.rsplit(' ').next().unwrap().to_owned())
 }
 
-/// What it has said until it is told to end.
+/// Stops the server and returns its output.
 fn end(natsd: Running) -> String {
     natsd.signal("TERM");
     natsd.ended().1.join("\n")
@@ -236,7 +236,7 @@ fn nothing_is_shown_in_a_file_or_to_a_syslog() {
     it.write(&format!("{content}\nremote_syslog: '{url}'"));
     natsd.signal("HUP");
     let said = || std::fs::read_to_string(&log).unwrap();
-    // A file goes before a syslog, and it is the command line's.
+    // A file takes precedence over a syslog, and the command line's path is used.
     until("it is reloaded", || said().contains("Reloaded server configuration"));
     end(natsd);
     assert!(said().contains("<<- [CONNECT {"));

@@ -1,4 +1,4 @@
-//! What `docs/config.md` says of a reload is true, option by option.
+//! The reload rules in `docs/config.md` are true, option by option.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
@@ -16,7 +16,7 @@ use crate::running::{Running, until};
 use crate::tls::{Files, shows};
 use crate::websocket::websocket_port;
 
-/// A server, somebody who was there before the reload, and what the file said then.
+/// A server, a client connected before the reload, and the file's initial contents.
 struct Tried {
     file: File,
     natsd: Running,
@@ -35,7 +35,7 @@ impl Tried {
 
     fn start_as(before: &str, connect: &str) -> Self {
         let file = File::new(before);
-        // Thirteen hours ahead of UTC, so that hours tell.
+        // Thirteen hours ahead of UTC, so that the hours differ.
         let zone = [("TZ", "<+13>-13")];
         let mut natsd = Running::start_in(&zone, &["-c", file.path()]);
         let mut client = Raw::connect(&mut natsd);
@@ -43,13 +43,13 @@ impl Tried {
         Self { file, natsd, client }
     }
 
-    /// Adds `after` to the file and reloads. Returns the last line.
+    /// Appends `after` to the file and reloads. Returns the last log line.
     fn reload(&mut self, after: &str) -> String {
         self.reload_silently(after);
         self.natsd.line("Reloaded server configuration")
     }
 
-    /// What it says then goes elsewhere.
+    /// Like [`reload`](Self::reload), when the log moves elsewhere.
     fn reload_silently(&mut self, after: &str) {
         let before = std::fs::read_to_string(self.file.path()).unwrap();
         self.file.write(&format!("{before}\n{after}"));
@@ -60,12 +60,12 @@ impl Tried {
         self.file.dir().to_str().unwrap().to_owned()
     }
 
-    /// What a new client is answered.
+    /// Connects a new client, sends `text`, and returns the response.
     fn newcomer(&self, text: &str) -> String {
         self.client.again().say(text)
     }
 
-    /// A new client that does not read what it gets is cut, and the log says so.
+    /// Checks that a new client that does not read is closed and logged.
     fn cuts_a_slow_consumer(&mut self) {
         let mut slow = self.client.again();
         assert_eq!(slow.say(&format!("{CONNECT}SUB big 1\r\nPING\r\n")), "PONG\r\n");
@@ -77,7 +77,7 @@ impl Tried {
     }
 }
 
-/// One test for each option, and a list of all of them.
+/// Declares one test per option, and a list of all of them.
 macro_rules! tried {
     ($( $path:literal $name:ident $try:expr; )*) => {
         const TRIED: &[&str] = &[$($path),*];
@@ -94,7 +94,7 @@ macro_rules! tried {
     };
 }
 
-/// What the monitoring endpoints of a server show that has `http_port: -1`.
+/// Returns the monitoring data of a server with `http_port: -1`.
 fn seen(natsd: &Running, path: &str) -> serde_json::Value {
     let line = natsd.seen().iter().find(|line| line.contains("Starting http monitor on ")).unwrap();
     let mut stream = TcpStream::connect(line.rsplit(' ').next().unwrap()).unwrap();
@@ -186,7 +186,7 @@ tried! {
         it.reload_silently("logtime_utc: true");
         let local = hour(&it.natsd.line("Reloaded: logtime_utc = true"));
         let utc = hour(&it.natsd.line("Reloaded server configuration"));
-        // The hour may turn between the two.
+        // The hour may change between the two.
         assert!([12, 13].contains(&((24 + local - utc) % 24)), "{local} {utc}");
     };
     "log_file" log_file || {
@@ -228,7 +228,7 @@ tried! {
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["level"], "info");
     };
-    // There may be none on this machine, which keeps it from changing anything.
+    // The machine may have no syslog, in which case the reload changes nothing.
     "syslog" syslog || {
         let mut it = Tried::start("");
         it.reload_silently("syslog: true");
@@ -301,7 +301,7 @@ tried! {
         it.reload("write_deadline: '50ms'");
         it.cuts_a_slow_consumer();
     };
-    // A second at most between two, and here a tenth of it.
+    // At most a second between two connections, here a tenth of it.
     "lame_duck_duration" lame_duck_duration || {
         let mut it = Tried::start("lame_duck_duration: '24h', lame_duck_grace_period: '1ms'");
         let mut others: Vec<Raw> = (0..300).map(|_| it.client.again()).collect();
@@ -375,7 +375,7 @@ tried! {
         ));
         assert_eq!(it.client.again().info["tls_required"], true);
     };
-    // What a reload may not change of it is tried below.
+    // The parts that a reload may not change are tested below.
     "websocket.tls" websocket_tls || {
         let files = Files::new();
         let set = format!(
@@ -401,7 +401,7 @@ tried! {
     };
 }
 
-/// Every option that does something, with its path.
+/// Returns all options that have an effect, with their paths.
 fn all() -> Vec<(String, &'static Key)> {
     fn walk(
         block: &Block,
@@ -421,7 +421,7 @@ fn all() -> Vec<(String, &'static Key)> {
                     continue;
                 }
             }
-            // What only the block knows how to find is a block that may be missing altogether.
+            // An option found only through its block is an optional block.
             if path.contains('.') && key.field(section).is_none() {
                 continue;
             }
@@ -445,7 +445,7 @@ fn every_option_that_a_reload_can_change_is_tried_here() {
     assert_eq!(tried, expected);
 }
 
-/// A value that it does not have by default.
+/// Returns a value that differs from the default.
 fn another(key: &Key, path: &str) -> String {
     let default = key.field(&Options::default()).map(|field| field.show());
     match key.kind {
@@ -466,7 +466,7 @@ fn another(key: &Key, path: &str) -> String {
     }
 }
 
-/// The option as a file says it.
+/// Formats the option for a file.
 fn written(path: &str, value: &str) -> String {
     match path.split_once('.') {
         // Without these there would be nothing to change.
@@ -481,12 +481,12 @@ fn written(path: &str, value: &str) -> String {
     }
 }
 
-// A user and a password for monitoring need each other.
+// User and password of monitoring require each other.
 const BASE: &str = "host: '127.0.0.1', port: -1, server_name: here, http_user: u, http_password: p\n\
     websocket { host: '127.0.0.1', port: -1, no_tls: true }\n";
 const WEBSOCKET: &str = "host: '127.0.0.1', port: -1, no_tls: true";
 
-/// Changes that a file could only ask for along with others.
+/// Applies changes that a file could only make together with others.
 fn of_a_file_with_more(path: &str, options: &mut Options) -> bool {
     let websocket = &mut options.websocket;
     match path {
@@ -535,7 +535,7 @@ async fn what_takes_a_restart_is_refused_by_name_and_nothing_else_changes() {
                 let block = path.strip_suffix("listen").unwrap_or_default();
                 vec![format!("{block}{host}"), format!("{block}{port}")]
             }
-            // A file without a path has no socket.
+            // Without a path a file declares no socket.
             _ if path.starts_with("listen_unix") => {
                 vec![path.clone(), "listen_unix.path".to_owned()]
             }
@@ -569,7 +569,7 @@ async fn what_has_no_effect_is_never_refused() {
     daemon.stop().await;
 }
 
-/// Of the TLS of WebSocket some may change and some may not.
+/// Some parts of WebSocket's TLS can be reloaded, others cannot.
 #[test]
 fn what_is_fixed_of_the_tls_of_websocket_takes_a_restart() {
     let with = |change: fn(&mut Tls)| {
@@ -613,7 +613,7 @@ fn a_port_that_is_switched_off_takes_a_restart_and_one_that_may_be_any_stays() {
     assert!(paths(with(8222, 8080), with(8222, -1)).is_empty());
 }
 
-/// The port that was found stays.
+/// The bound port stays.
 #[tokio::test]
 async fn options_can_be_given_by_a_program() {
     let daemon = Daemon::start(Options { host: "127.0.0.1".into(), port: 0, ..Options::default() });

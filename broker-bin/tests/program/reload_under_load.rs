@@ -1,4 +1,4 @@
-//! Two hundred reloads while clients are at work: nothing is lost, and nobody is cut who is not concerned.
+//! Two hundred reloads under load: no message is lost, and no unaffected client is disconnected.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,11 +10,12 @@ use crate::running::Running;
 
 const RELOADS: usize = 200;
 
-/// Messages a second of each of two publishers, and how many go at once.
+/// Messages per second of each of two publishers, and messages per write.
 const RATE: u32 = 7_000;
 const BURST: u32 = 70;
 
-/// `guest<round>` comes and goes, `changing` may do something else each time, `steady` stays.
+/// `guest<round>` exists in one round only, the permissions of `changing` differ each time,
+/// `steady` stays.
 fn content(round: usize) -> String {
     format!(
         "max_payload: {payload}, ping_interval: '{interval}s'
@@ -30,7 +31,7 @@ fn content(round: usize) -> String {
     )
 }
 
-/// Logs in.
+/// Connects and authenticates.
 fn join(address: &str, user: &str) -> Raw {
     let mut client = Raw::connect_to(address);
     client.answers_pings = true;
@@ -39,7 +40,7 @@ fn join(address: &str, user: &str) -> Raw {
     client
 }
 
-/// Publishes numbers at an even rate until it is over, then `end`. Returns how many.
+/// Publishes numbers at a constant rate until `is_over`, then `end`. Returns their count.
 fn publish(mut client: Raw, subject: &str, is_over: &AtomicBool) -> u32 {
     let start = Instant::now();
     let mut sent = 0;
@@ -51,7 +52,7 @@ fn publish(mut client: Raw, subject: &str, is_over: &AtomicBool) -> u32 {
             sent += 1;
         }
         client.send(&burst);
-        // Not to wait for something, but to keep to the rate.
+        // Keeps the rate; does not wait for an event.
         let next = start + Duration::from_secs(1) * sent / RATE;
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
@@ -60,7 +61,7 @@ fn publish(mut client: Raw, subject: &str, is_over: &AtomicBool) -> u32 {
     sent
 }
 
-/// Ends the publishers, also if the test fails: else it would wait for them.
+/// Stops the publishers even if the test fails, which would otherwise wait for them.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -69,7 +70,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// How many numbers come, in order and without a gap, before `end`.
+/// Counts the numbers received in order and without a gap before `end`.
 fn receive(mut client: Raw) -> u32 {
     let mut received: u32 = 0;
     loop {
@@ -123,7 +124,7 @@ fn nothing_is_lost_and_nobody_is_cut_who_is_not_concerned() {
         for (sending, receiving) in streams {
             let (sent, received) = (sending.join().unwrap(), receiving.join().unwrap());
             assert_eq!(received, sent);
-            // A tenth of the rate would do, on a machine that has other things to do.
+            // A tenth of the rate suffices on a busy machine.
             let least = took.as_secs_f64() * f64::from(RATE) / 10.0;
             assert!(f64::from(sent) > least, "{sent} messages in {took:?}");
         }

@@ -1,4 +1,4 @@
-//! Runs the real program and reads what it says.
+//! Runs the real program and reads its output.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// Long enough for a busy machine; nothing waits this long unless it fails.
+/// Long enough for a busy machine; reached only if a test fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) const NATSD: &str = env!("CARGO_BIN_EXE_natsd");
 
-/// Runs to the end.
+/// Runs the program to its end.
 pub(crate) fn natsd(args: &[&str]) -> Output {
     Command::new(NATSD).args(args).stdin(Stdio::null()).output().unwrap()
 }
@@ -20,7 +20,7 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// Waits for something that has no event to wait for, such as another process's file.
+/// Polls a condition that has no event, such as another process's file.
 pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
@@ -29,7 +29,7 @@ pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// A program that runs; killed when dropped.
+/// A running program; killed when dropped.
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -37,7 +37,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts on any free port of this machine only.
+    /// Starts the program on any free port of the loopback address.
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::start_as(Path::new(NATSD), args)
     }
@@ -54,7 +54,7 @@ impl Running {
         Self::spawn_as_it_is(command.args(["-a", "127.0.0.1", "-p", "-1"]))
     }
 
-    /// With no arguments but its own.
+    /// Starts the program with no further arguments.
     pub(crate) fn spawn_as_it_is(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -69,7 +69,7 @@ impl Running {
         self.child.id()
     }
 
-    /// The next line with `part` in it.
+    /// Returns the next line that contains `part`.
     pub(crate) fn line(&mut self, part: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -86,18 +86,18 @@ impl Running {
         }
     }
 
-    /// Every line so far, without those nobody waited for yet.
+    /// Returns all lines read so far.
     pub(crate) fn seen(&self) -> &[String] {
         &self.seen
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        // By the shell: its `kill` is built in, where the program may not be installed.
+        // Uses the shell's built-in `kill`, because the program may not be installed.
         let command = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
-    /// Waits for the end; then all lines.
+    /// Waits for the end of the program and returns all lines.
     pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let deadline = Instant::now() + DEADLINE;
         while let Ok(line) =

@@ -1,4 +1,4 @@
-//! No credential reaches the log, whatever a client does with it.
+//! No credential of a client reaches the log.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -7,12 +7,12 @@ use crate::running::Running;
 
 const SECRETS: [&str; 6] = ["Pa55word", "T0ken", "J3wt.J3wt.J3wt", "S1gnature", "H4lf", "M1sspelt"];
 
-/// Says `text`, and waits until the server has done with it.
+/// Sends `text` and waits until the server has processed it.
 fn say(address: &str, text: &str) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(text.as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    // A reset is as good an end.
+    // A reset counts as an end.
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
@@ -35,7 +35,7 @@ fn no_credential_reaches_the_log() {
         }
         natsd.signal("TERM");
         let (_, lines) = natsd.ended();
-        // The log is not silent about them.
+        // The log does contain CONNECT.
         assert!(lines.iter().any(|line| line.contains("<<- [CONNECT {")), "{lines:#?}");
         for line in &lines {
             for secret in SECRETS {

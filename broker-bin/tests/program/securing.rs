@@ -1,5 +1,5 @@
-//! What a book for operators has them do to keep strangers out: an authority of one's own, certificates of
-//! servers and clients, and what becomes of those who have none.
+//! Securing a server as an operators' handbook describes it: an own authority, certificates of
+//! servers and clients, and the rejection of clients that have none.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Long enough for a busy machine; nothing waits this long unless it fails.
+/// Long enough for a busy machine; reached only if a test fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Someone's own authority, and the folder with all it has signed.
+/// An operator's authority, and the folder with all certificates it has signed.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     folder: tempfile::TempDir,
@@ -48,7 +48,7 @@ impl Authority {
         self.folder.path().join(name)
     }
 
-    /// Files `<title>.pem` and `<title>.key`.
+    /// Returns the paths `<title>.pem` and `<title>.key`.
     fn sign(&self, title: &str, names: &[&str], usage: ExtendedKeyUsagePurpose) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
@@ -68,7 +68,7 @@ impl Authority {
         self.sign(title, &[], ExtendedKeyUsagePurpose::ClientAuth);
     }
 
-    /// A daemon by a file with the server's certificate, and `more` in its block.
+    /// Starts a daemon from a file with the server's certificate and `more` in its TLS block.
     async fn start(&self, more: &str) -> Daemon {
         let file = self.path("natsd.conf");
         let text = format!(
@@ -84,7 +84,8 @@ impl Authority {
         Daemon::start_loaded(options::load(&request).unwrap()).await.unwrap()
     }
 
-    /// What a client goes by that believes this authority, and shows the certificate of that title.
+    /// Returns a configuration that trusts this authority and presents the certificate of that
+    /// title.
     fn config(&self, shows: Option<&str>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
@@ -104,7 +105,7 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("in time")
 }
 
-/// A connection with INFO read.
+/// Connects and reads INFO.
 async fn connect(daemon: &Daemon) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(daemon.local_addr()).await.unwrap();
     let mut info = String::new();
@@ -113,14 +114,14 @@ async fn connect(daemon: &Daemon) -> (TcpStream, String) {
     (stream, info)
 }
 
-/// What is said until the end.
+/// Reads to the end of the connection.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut rest = String::new();
     let _ = in_time(stream.read_to_string(&mut rest)).await;
     rest
 }
 
-/// Upgrades, as if the server had been found by that name.
+/// Upgrades to TLS under the given server name.
 async fn upgrade(
     daemon: &Daemon,
     config: ClientConfig,
@@ -131,7 +132,8 @@ async fn upgrade(
     in_time(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
 }
 
-/// Is the client let in? (In 1.3 it learns only afterwards what the server thinks of its certificate.)
+/// Returns true if the client is accepted. (In TLS 1.3 it learns only after the handshake whether
+/// its certificate was.)
 async fn is_let_in(daemon: &Daemon, config: ClientConfig) -> bool {
     let Ok(mut stream) = upgrade(daemon, config, "nats.acme.test").await else { return false };
     if stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").await.is_err() {
@@ -158,7 +160,7 @@ async fn clients_and_server_believe_the_same_authority() {
     client.publish("orders.new", "7 apples".into()).await.unwrap();
     assert_eq!(in_time(orders.next()).await.unwrap().payload, "7 apples");
 
-    // A client of somebody else's authority does not believe the server.
+    // A client of another authority does not trust the server.
     let options = ConnectOptions::new().tls_client_config(Authority::new().config(None));
     assert!(in_time(options.connect(&url)).await.is_err());
     daemon.stop().await;
@@ -174,7 +176,7 @@ async fn who_shows_no_certificate_of_that_authority_is_not_let_in() {
     assert!(is_let_in(&daemon, acme.config(Some("orders"))).await);
     assert!(!is_let_in(&daemon, acme.config(None)).await, "none");
     assert!(!is_let_in(&daemon, acme.config(Some("another-server"))).await, "for servers");
-    // By the same name, of another authority.
+    // The same name, signed by another authority.
     let other = Authority::new();
     other.client("orders");
     std::fs::copy(other.path("orders.pem"), acme.path("stranger.pem")).unwrap();
@@ -194,7 +196,7 @@ async fn one_certificate_is_for_all_servers_of_a_domain() {
         ("localhost", true),
         ("nats.acme.test", false),
         ("a.b.nats.acme.test", false),
-        // What a client would ask for that has the address from another server.
+        // The name requested by a client that was given the address by another server.
         ("127.0.0.1", false),
     ] {
         let upgraded = upgrade(&daemon, acme.config(None), name).await;
@@ -223,7 +225,7 @@ async fn who_does_not_begin_in_time_is_gone() {
     let daemon = acme.start("timeout: 0.2").await;
     let (mut silent, _) = connect(&daemon).await;
     let (mut half, _) = connect(&daemon).await;
-    // A record of 512 bytes, of which 5 come.
+    // A record of 512 bytes, of which 5 are sent.
     half.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03").await.unwrap();
     assert_eq!(rest(&mut silent).await, "-ERR 'Secure Connection - TLS Required'\r\n");
     assert_eq!(rest(&mut half).await, "");

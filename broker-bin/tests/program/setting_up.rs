@@ -1,4 +1,4 @@
-//! What a book for operators has them do first: flags and a file, users, limits, a reload.
+//! First steps of an operators' handbook: flags and a file, users, limits, a reload.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use crate::running::Running;
 const CONNECT: &str = "CONNECT {\"verbose\":false}\r\n";
 const DEREK: &str = "CONNECT {\"verbose\":false,\"user\":\"derek\",\"pass\":\"T0pS3cr3t\"}\r\n";
 
-/// What the log says from a reload on, without process and time, and the file's digest as `…`.
+/// Returns the log lines of a reload, without process and time, with `…` for the file's digest.
 fn said(natsd: &mut Running) -> Vec<String> {
     let before = natsd.seen().len();
     natsd.line("configuration");
@@ -30,7 +30,7 @@ fn reload(natsd: &mut Running, file: &File, content: &str) -> Vec<String> {
 
 #[test]
 fn a_flag_wins_over_the_file_at_the_start_and_at_a_reload() {
-    // The port is taken from the command line.
+    // The command line overrides the port.
     let file = File::new("listen: '0.0.0.0:1', max_payload: 2000, debug: true");
     let mut natsd = Running::start(&["-c", file.path(), "--debug=false"]);
     let client = Raw::connect(&mut natsd);
@@ -136,7 +136,7 @@ fn tracing_is_switched_on_and_off_by_a_reload() {
     let lines = reload(&mut natsd, &file, "trace: true, debug: true");
     assert_eq!(lines[1..3], ["[INF] Reloaded: trace = true", "[INF] Reloaded: debug = true"]);
     assert_eq!(client.say("SUB hello 90\r\n"), "+OK\r\n");
-    // NATS 2.14: the arrows show the way; the book's server had them the other way round.
+    // NATS 2.14: the arrow shows the direction; the handbook's server had it reversed.
     natsd.line("<<- [SUB hello 90]");
     natsd.line("->> [OK]");
     assert_eq!(client.say("PUB hello 5\r\nworld\r\n"), "+OK\r\n");
@@ -200,7 +200,7 @@ fn a_reload_that_is_refused_changes_nothing() {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(client.again().info["max_payload"], 2000);
     }
-    // The file may be gone for a moment; so it is for whoever replaces it carelessly.
+    // The file may be missing for a moment, as when a tool replaces it by remove and create.
     std::fs::remove_file(file.path()).unwrap();
     natsd.signal("HUP");
     assert!(said(&mut natsd)[1].starts_with(refused));

@@ -1,4 +1,4 @@
-//! Telling a server what to do, as `--signal` does.
+//! Sending signals with `--signal`.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use broker_bin::signal_command::run;
 
 use crate::running::{NATSD, Running};
 
-/// The program under a name that nobody else on this machine runs under.
+/// The program under a name that is unique on this machine.
 struct Alias {
     name: String,
     path: PathBuf,
@@ -87,7 +87,7 @@ fn of_several_servers_one_or_all_must_be_meant() {
     run("reload=*", &alias.name).unwrap();
     one.line("Trapped \"hangup\" signal");
     two.line("Trapped \"hangup\" signal");
-    // Only this one: a lesser number does not begin with it.
+    // Selects only this process: a smaller number does not begin with its id.
     run(&format!("quit={}*", one.pid()), &alias.name).unwrap();
     assert_eq!(one.ended().0.code(), Some(0));
     run("quit", &alias.name).unwrap();

@@ -1,4 +1,4 @@
-//! Signals that come while all threads hang that serve clients.
+//! Signals while all threads that serve clients are blocked.
 
 use crate::running::Running;
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::file::File;
 use crate::running::{NATSD, Running, natsd, text};
 
-/// Where it listens, from the line that clients' test helpers read.
+/// Returns the address in the line that clients' test helpers parse.
 fn address(natsd: &mut Running) -> String {
     let line = natsd.line("Listening for client connections on ");
     line.rsplit(' ').next().unwrap().to_owned()

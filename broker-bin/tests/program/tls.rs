@@ -1,4 +1,4 @@
-//! TLS as the command line and the configuration file ask for it.
+//! TLS from the command line and the configuration file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::running::{Running, natsd, text};
 
-/// A certificate for `localhost`, signed by itself, and its key.
+/// A self-signed certificate for `localhost`, and its key.
 pub(crate) struct Files {
     certificate: CertificateDer<'static>,
     folder: tempfile::TempDir,
@@ -34,7 +34,7 @@ impl Files {
         self.renew_changed(|_| {})
     }
 
-    /// The certificate is changed before it is signed.
+    /// Renews the certificate after applying `change` to its parameters.
     fn renew_changed(mut self, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -65,7 +65,7 @@ impl Files {
     }
 }
 
-/// INFO, and PONG behind TLS.
+/// Reads INFO, upgrades to TLS and reads PONG.
 async fn talk(port: u16, certificate: &CertificateDer<'static>) -> (String, String) {
     let (info, stream) = upgrade(port, certificate).await;
     let mut stream = BufReader::new(stream.unwrap());
@@ -75,7 +75,7 @@ async fn talk(port: u16, certificate: &CertificateDer<'static>) -> (String, Stri
     (info, pong)
 }
 
-/// Does a listener that speaks nothing but TLS show this certificate?
+/// Returns true if a listener that uses TLS from the start presents this certificate.
 pub(crate) fn shows(port: u16, files: &Files) -> bool {
     let connecting = async {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -85,7 +85,7 @@ pub(crate) fn shows(port: u16, files: &Files) -> bool {
     tokio::runtime::Runtime::new().unwrap().block_on(connecting)
 }
 
-/// INFO, and TLS with a server that shows this certificate.
+/// Reads INFO and upgrades to TLS, expecting this certificate.
 async fn upgrade(
     port: u16,
     certificate: &CertificateDer<'static>,
@@ -242,7 +242,7 @@ async fn a_reload_reads_the_files_again() {
     talk(port, &files.certificate).await;
 }
 
-/// A connection that has said this, and all that was before has been done.
+/// Connects, sends `say`, and waits until the server has processed it.
 async fn join(port: u16, files: &Files, say: &str) -> BufReader<TlsStream<TcpStream>> {
     let (_, stream) = upgrade(port, &files.certificate).await;
     let mut stream = BufReader::new(stream.unwrap());
@@ -252,7 +252,7 @@ async fn join(port: u16, files: &Files, say: &str) -> BufReader<TlsStream<TcpStr
     stream
 }
 
-/// The next line that is no PING.
+/// Returns the next line other than PING.
 async fn line(stream: &mut BufReader<TlsStream<TcpStream>>) -> String {
     loop {
         let mut line = String::new();
@@ -264,7 +264,7 @@ async fn line(stream: &mut BufReader<TlsStream<TcpStream>>) -> String {
     }
 }
 
-/// Publishes numbers until it is told to stop; returns how many.
+/// Publishes numbers until stopped; returns their count.
 async fn publish(
     mut stream: BufReader<TlsStream<TcpStream>>,
     stop: tokio::sync::watch::Receiver<bool>,
@@ -285,7 +285,7 @@ async fn publish(
     sent
 }
 
-/// All numbers up to the last, in order; returns how many.
+/// Reads all numbers up to the last, checking their order; returns their count.
 async fn receive(mut stream: BufReader<TlsStream<TcpStream>>) -> u32 {
     for number in 0.. {
         assert_eq!(line(&mut stream).await, "MSG a 1 8\r\n");

@@ -1,4 +1,4 @@
-//! Every way in, as a configuration file opens it.
+//! Every kind of listener, opened by a configuration file.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use crate::websocket::{Frame, Websocket, websocket_port};
 const CONNECT: &str = "CONNECT {\"verbose\":false}\r\n";
 const PLAIN: &str = "websocket { host: '127.0.0.1', port: -1, no_tls: true }";
 
-/// A client of whatever carries bytes.
+/// A client over any stream.
 struct Client<S>(BufReader<S>);
 
 impl<S: std::io::Read + std::io::Write> Client<S> {
@@ -142,7 +142,7 @@ fn what_its_block_says_of_websocket_holds() {
          ping_interval: '100ms', allowed_origins: ['https://example.org'] }",
     );
     let port = websocket_port(&mut natsd);
-    // Others have no guest.
+    // Other listeners have no guest user.
     assert!(tcp(&mut natsd).line().contains("\"auth_required\":true"));
     let compressed = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n";
     let (answer, web) = Websocket::ask(port, compressed);
@@ -157,7 +157,7 @@ fn what_its_block_says_of_websocket_holds() {
     let (answer, _) = Websocket::ask(port, "Origin: https://example.org\r\n");
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
 
-    // Who shows nothing is the guest; who has cookies is whom they name.
+    // Without credentials the client is the guest; with cookies it is the user that they name.
     let who = |cookies: &str, connect: &str| {
         let mut web = Websocket::open_with(port, cookies);
         web.say(&format!("{connect}\r\nPING\r\n"))
@@ -207,7 +207,7 @@ fn a_handshake_has_the_time_that_the_block_gives_it() {
     stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let since = Instant::now();
     let _ = stream.read(&mut [0; 16]);
-    // Not as long as it has by itself.
+    // Earlier than the client's own timeout.
     assert!(since.elapsed() < Duration::from_millis(1900), "{:?}", since.elapsed());
 }
 
@@ -253,7 +253,7 @@ fn ports_file_and_monitoring_show_it() {
     assert_eq!(seen("/healthz")["status"], "ok");
 }
 
-/// The list of users is the top level's, and so can change.
+/// The WebSocket listener uses the top level's list of users, so that a reload can change it.
 #[test]
 fn a_reload_that_takes_a_user_away_cuts_who_came_by_websocket_as_that_user() {
     let users = |users: &str| {
@@ -282,7 +282,7 @@ fn a_header_that_is_none_is_logged_and_the_connection_closed() {
     let (_file, mut natsd) = start("proxy_protocol: true");
     let mut client = tcp(&mut natsd);
     client.send("PROXY TCP4 nonsense\r\n");
-    // What it said was not read, so that it may be reset.
+    // The client's last input was not read, so that the connection may be reset.
     assert!(matches!(client.0.read(&mut [0; 16]), Ok(0) | Err(_)));
     let line = natsd.line("[WRN] Error reading PROXY protocol header from 127.0.0.1:");
     assert!(line.contains("invalid PROXY protocol header"), "{line}");

@@ -1,4 +1,4 @@
-//! A client over WebSocket without a library behind it.
+//! A WebSocket client without a library.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::running::Running;
 
-/// A connection over WebSocket.
+/// A WebSocket connection.
 pub(crate) struct Websocket {
     stream: BufReader<TcpStream>,
-    /// What came and is not read.
+    /// Text received and not yet read.
     text: String,
 }
 
-/// A frame as it came.
+/// A frame as received.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Frame {
     opcode: u8,
@@ -27,14 +27,14 @@ impl Frame {
     }
 }
 
-/// Where a server listens for WebSocket, of which nothing past that line has been read.
+/// Returns the WebSocket port from the log, without reading further lines.
 pub(crate) fn websocket_port(natsd: &mut Running) -> u16 {
     let line = natsd.line("Listening for websocket clients on ws");
     line.rsplit(':').next().unwrap().parse().unwrap()
 }
 
 impl Websocket {
-    /// A connection that was accepted, with INFO read.
+    /// Connects and reads INFO.
     pub(crate) fn open(port: u16) -> Self {
         Self::open_with(port, "")
     }
@@ -46,7 +46,7 @@ impl Websocket {
         web
     }
 
-    /// What a request with these headers is answered.
+    /// Sends a request with these headers and returns the response.
     pub(crate) fn ask(port: u16, headers: &str) -> (String, Self) {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -64,19 +64,19 @@ impl Websocket {
     }
 
     pub(crate) fn send(&mut self, text: &str) {
-        // Masked with zeros, which change nothing.
+        // Masked with zeros, which leaves the payload unchanged.
         let len = u8::try_from(text.len()).ok().filter(|len| *len < 126).expect("a short frame");
         let frame = [&[0x82, 0x80 | len, 0, 0, 0, 0], text.as_bytes()].concat();
         self.stream.get_mut().write_all(&frame).unwrap();
     }
 
-    /// The first line that answers.
+    /// Sends `text` and returns the first line of the response.
     pub(crate) fn say(&mut self, text: &str) -> String {
         self.send(text);
         self.line()
     }
 
-    /// The next line; empty at the end.
+    /// Returns the next line; empty at the end.
     pub(crate) fn line(&mut self) -> String {
         loop {
             if let Some(end) = self.text.find("\r\n") {
@@ -92,7 +92,7 @@ impl Websocket {
         }
     }
 
-    /// The next frame; `None` at the end.
+    /// Returns the next frame; `None` at the end.
     pub(crate) fn frame(&mut self) -> Option<Frame> {
         let mut head = [0; 2];
         self.stream.read_exact(&mut head).ok()?;
