@@ -1,4 +1,4 @@
-//! An account is a subject space of its own.
+//! Accounts are isolated subject spaces.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -8,7 +8,7 @@ use broker_core::account::{GLOBAL, SYSTEM};
 use broker_core::auth::{Authenticator, Credentials, Decision, Denied, Grant};
 use common::{Party, World};
 
-/// Whoever names an account is put into it.
+/// Assigns each client to the account that it names.
 struct ByName;
 
 impl Authenticator for ByName {

@@ -1,4 +1,4 @@
-//! After warm-up a small message costs no allocation.
+//! After warm-up, a small message causes no allocation.
 
 #![allow(unsafe_code, reason = "an allocator that counts has to be one")]
 
@@ -17,32 +17,32 @@ use broker_core::{Broker, Options};
 struct CountingAllocator;
 
 thread_local! {
-    /// Of this thread, so that tests beside this one do not count.
+    /// Counted per thread, so that parallel tests do not count.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
 fn count() {
-    // A thread that ends may allocate when this is gone already.
+    // An ending thread may allocate after the counter is gone.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: every call is passed on to the system's allocator as it came; counting touches no memory of
-// the caller.
+// SAFETY: forwards each call unchanged to the system's allocator; counting touches no memory of the
+// caller.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
 }
@@ -50,7 +50,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// A link that takes everything.
+/// A writer that accepts everything.
 struct Sink;
 
 impl WriteHandle for Sink {
@@ -64,8 +64,8 @@ impl WriteHandle for Sink {
 const MESSAGES: u64 = 10_000;
 const CHUNK: u64 = 50;
 
-/// Publishes `message` again and again to subscribers that each say what stands in `subscribe`, and
-/// returns how many allocations that cost once it is warm.
+/// Publishes `message` repeatedly to subscribers, each made by an element of `subscribe`, and
+/// returns the number of allocations after warm-up.
 fn allocations(message: &str, subscribe: &[&str]) -> u64 {
     let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
     let mut scratch = Scratch::new();
@@ -147,6 +147,6 @@ fn a_message_of_some_kib_allocates_nothing() {
 fn a_verbose_client_costs_no_allocation_either() {
     let verbose = "CONNECT {\"verbose\":true}\r\n";
     let message = format!("{}PING\r\n", "PUB a.b 5\r\nhello\r\n".repeat(10));
-    // Said once, before it is warm: CONNECT itself costs some.
+    // Sent before the warm-up: CONNECT itself allocates.
     assert_eq!(allocations(&message, &["SUB a.b 1\r\n", verbose]), 0);
 }

@@ -1,4 +1,4 @@
-//! What changes while clients are here: limits, who may be here, what they may do.
+//! Changes under connected clients: limits, authenticators, permissions.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -32,7 +32,7 @@ fn connect(user: &str, password: &str) -> String {
     format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\n")
 }
 
-/// Has somebody else decide, and lets the parties learn it.
+/// Replaces the authenticator and lets the clients process the review.
 fn review(world: &mut World, authenticator: impl Authenticator, parties: &mut [&mut Party]) {
     let before: Vec<_> = parties.iter().map(|party| party.write_handle.wakes()).collect();
     world.broker.set_authenticator(authenticator);
@@ -92,7 +92,7 @@ fn a_client_that_is_not_touched_keeps_its_messages() {
     assert_eq!(a.read(), "MSG x 1 1\r\n1\r\nMSG x 1 1\r\n2\r\nMSG y 2 1\r\n3\r\n");
 }
 
-/// As nats-server 2.14.5, but for the order.
+/// As nats-server 2.14.5, except for the order.
 #[test]
 fn subscriptions_that_are_no_longer_allowed_end_and_the_client_is_told() {
     let mut world = World::with_auth(users(everybody()));
@@ -208,7 +208,7 @@ fn when_authentication_is_switched_on_only_those_stay_who_had_shown_the_right_th
     assert_eq!(sent(&right), nothing(), "and is known from then on");
 }
 
-/// nats-server 2.14.5 cuts all who had shown a name.
+/// nats-server 2.14.5 disconnects all clients that had presented a name.
 #[test]
 fn when_authentication_is_switched_off_everybody_stays() {
     let permissions = Permissions::builder().publish_deny(["x"]).build().unwrap();
@@ -247,7 +247,7 @@ fn a_second_connect_without_a_password_is_of_the_same_user() {
     assert_eq!(sent(&a), denied(), "another user's password is not known");
 }
 
-/// A check that takes long was begun by the authenticator before.
+/// The previous authenticator had begun a slow check.
 #[test]
 fn who_was_being_checked_is_asked_again_by_the_new_one() {
     let hash = bcrypt::hash("pa", 4).unwrap();
@@ -265,7 +265,7 @@ fn who_was_being_checked_is_asked_again_by_the_new_one() {
     }
 }
 
-/// By default, one of an embedder's own asks again.
+/// An embedder's authenticator, which by default authenticates again.
 struct MagicWord(&'static str);
 
 impl Authenticator for MagicWord {

@@ -1,4 +1,4 @@
-//! What is counted beside traffic: how long messages wait, and messages by subject.
+//! Statistics beside traffic: waiting times, and messages by subject.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn counting(texts: &[&str]) -> World {
     World::of(Broker::new(options, (Instant::now, SystemTime::now)))
 }
 
-/// Messages and bytes, filter by filter.
+/// Returns messages and bytes per filter.
 fn counted(world: &World) -> Vec<(u64, u64)> {
     world.broker.counted_subjects().iter().map(|count| (count.messages, count.bytes)).collect()
 }

@@ -1,4 +1,4 @@
-//! A server that goes loses no request, whatever its clients do.
+//! Lame duck mode loses no request, regardless of how clients react.
 
 mod common;
 
@@ -9,12 +9,12 @@ use common::{Party, World};
 
 const CONNECT: &str = "CONNECT {\"verbose\":false,\"protocol\":1,\"headers\":true,\"no_responders\":true}\r\nPING\r\n";
 
-/// Long enough that whatever was asked before the announcement has been answered.
+/// Long enough for all requests sent before the announcement to be answered.
 const GRACE: Duration = Duration::from_secs(10);
 const A_MOMENT: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_millis(300);
 
-/// A client that has had its first PONG.
+/// Connects a client and reads its first PONG.
 fn join(world: &mut World, more: &str) -> Party {
     let mut party = world.join_as(CONNECT);
     assert!(party.read().starts_with("PONG\r\nINFO {"));
@@ -37,7 +37,7 @@ fn retire(world: &mut World, party: &mut Party) {
     world.settle(party);
 }
 
-/// What a connection does once its session has parted: all that was kept leaves.
+/// Ends the connection after its session has departed: writes out all held messages.
 fn last_words(world: &mut World, party: &mut Party) -> String {
     assert!(party.session.has_half_closed());
     assert_eq!(party.closing(), Some(CloseReason::ServerShutdown));
@@ -46,7 +46,7 @@ fn last_words(world: &mut World, party: &mut Party) -> String {
     party.read()
 }
 
-/// As nats-server 2.14.5, but for the last one, who is never told there.
+/// As nats-server 2.14.5, except for the last client, which is never told there.
 #[test]
 fn clients_are_told_that_can_be() {
     let mut world = World::new();
@@ -154,7 +154,7 @@ fn an_answer_that_never_comes_is_not_waited_for_without_end() {
     assert!(leaver.session.has_half_closed());
 }
 
-/// It asks the next question as soon as one is answered: there is never a moment without one.
+/// Sends the next request as soon as one is answered, so that one is always open.
 #[test]
 fn who_always_has_a_question_open_gets_all_answers_with_the_end_behind_them() {
     let mut world = World::new();
@@ -177,7 +177,7 @@ fn who_always_has_a_question_open_gets_all_answers_with_the_end_behind_them() {
     }
     ask(&mut world, &mut asker, 100);
     retire(&mut world, &mut asker);
-    // This one was on its way.
+    // This request was sent before the client saw the announcement.
     ask_late(&mut world, &mut asker);
     assert_eq!(service.count(), 2);
     world.send(&mut service, "PUB _INBOX.100 0\r\n\r\n");

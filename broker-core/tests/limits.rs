@@ -1,4 +1,4 @@
-//! Every limit at one below, at, and one above.
+//! Each limit at one below, at, and one above.
 
 mod common;
 
@@ -14,7 +14,7 @@ fn world(change: impl FnOnce(&mut Limits)) -> World {
     World::with_limits(limits)
 }
 
-/// What a quiet client reads after it has said `text`, and how the connection ends.
+/// Sends `text` from a client that is not verbose, and returns the response and the close reason.
 fn sent(world: &mut World, text: &str) -> (String, Option<CloseReason>) {
     let mut party = world.join();
     world.send(&mut party, text);
@@ -31,7 +31,7 @@ fn max_control_line() {
     let end = Some(CloseReason::MaxControlLineExceeded);
     let error = "-ERR 'maximum control line exceeded'\r\n".to_owned();
     for (bytes, expected) in [(99, nothing()), (100, nothing()), (101, (error, end))] {
-        // ` 1` stands behind the subject.
+        // The subject is followed by ` 1`.
         let subscribe = format!("SUB {} 1\r\n", "x".repeat(bytes - 2));
         assert_eq!(sent(&mut world, &subscribe), expected, "{bytes}");
         let unfinished = format!("SUB {}", "x".repeat(bytes));
@@ -71,7 +71,7 @@ fn max_connections() {
     assert_eq!(world.arrive().closing(), None, "room again");
 }
 
-/// A connection whose INFO is not passed over.
+/// Opens a connection without discarding its INFO.
 fn refused(world: &mut World) -> Party {
     let write_handle = common::Memory::default();
     let arrival = broker_core::session::client::Arrival::default();
@@ -115,7 +115,7 @@ fn ping_interval_and_ping_max() {
         limits.ping_max = 2;
     });
     let mut client = world.join();
-    // The early one, that measures the round trip.
+    // The early PING that measures the round-trip time.
     world.wait(&mut client, 3 * second);
     assert_eq!(client.read(), "PING\r\n");
     world.send(&mut client, "PONG\r\n");

@@ -1,4 +1,4 @@
-//! The in-process client: the same rules and the same router as on the wire.
+//! The in-process client follows the same rules and the same router as clients on the wire.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -359,7 +359,7 @@ fn a_reader_that_waits_is_woken_from_another_thread() {
     });
 }
 
-/// A waker that uses the client it was woken by.
+/// A waker that uses the client that wakes it.
 struct Nested(Client, AtomicBool);
 
 impl Wake for Nested {
@@ -398,7 +398,7 @@ fn in_process_clients_are_counted_but_are_no_connections() {
     assert_eq!((after.in_messages, after.out_messages, after.subscriptions), (1, 1, 0));
 }
 
-/// A waker that only remembers.
+/// A waker that sets a flag.
 #[derive(Default)]
 struct Flag(AtomicBool);
 
@@ -408,7 +408,7 @@ impl Wake for Flag {
     }
 }
 
-/// Is there room, as far as can be said without waiting?
+/// Returns true if the queue has room, without waiting.
 fn has_room(client: &Client, subject: &str) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
     pin!(client.wait_for_room(subject)).poll(&mut cx).is_ready()

@@ -1,5 +1,5 @@
-//! The log says what NATS's log says, in its words: people search it for them. The lines are those of
-//! nats-server 2.14.5 to the same bytes, but for numbers and addresses.
+//! Log lines equal those of nats-server 2.14.5 byte for byte, except for numbers and addresses,
+//! because people search for them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -30,7 +30,7 @@ fn world(change: impl FnOnce(&mut Options)) -> World {
 const EVA: &str =
     "CONNECT {\"verbose\":false,\"user\":\"eva\",\"pass\":\"secret\",\"headers\":true}\r\n";
 
-/// What is logged when a client that is let in says `text`. Without its name.
+/// Returns what is logged when an authenticated client sends `text`, without the client's name.
 fn logged(world: &mut World, text: &str) -> Vec<String> {
     let mut eva = world.join_as(EVA);
     lines(&mut eva, world, text)
@@ -184,7 +184,7 @@ fn what_is_refused_is_said_with_its_reason() {
     );
 }
 
-/// Operators find clients of other protocols by it.
+/// Operators recognize clients of other protocols by it.
 #[test]
 fn of_what_is_no_nats_at_all_the_first_bytes_are_shown() {
     let mut world = World::of(Broker::new(

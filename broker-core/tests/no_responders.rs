@@ -1,4 +1,4 @@
-//! Who asks where nobody listens is told so at once.
+//! A request without responders is answered immediately.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -7,7 +7,7 @@ mod common;
 use broker_core::auth::{Permissions, User, Users};
 use common::World;
 
-/// What comes to `_INBOX.1`, subscribed to as 9.
+/// The "no responders" message to `_INBOX.1` with sid 9.
 const TOLD: &str = "HMSG _INBOX.1 9 40 40\r\nNATS/1.0 503\r\nNats-Subject: requests\r\n\r\n\r\n";
 
 const ASK: &str = "PUB requests _INBOX.1 0\r\n\r\n";

@@ -26,10 +26,11 @@ fn one_message_goes_through_all_stages_in_order() {
     }
     desks[0].write_handle.set_room(Some(0));
 
-    // Stage 1, the connection's reader, is outside of the core. This is what it has read.
+    // Stage 1, the connection's reader, is outside of the core. These are the bytes that it has
+    // read.
     let read = b"PUB orders.eu 5\r\nhello\r\n";
 
-    // Stage 2: bytes are an operation, borrowed from them.
+    // Stage 2: the bytes are parsed as an operation that borrows from them.
     let Ok(Parsed::Op { op: Op::Publish(message), .. }) =
         Parser::default().parse(read, &ParserLimits::default())
     else {
@@ -37,25 +38,26 @@ fn one_message_goes_through_all_stages_in_order() {
     };
     assert!(read.as_ptr_range().contains(&message.payload().as_ptr()));
 
-    // Stage 3: the session takes it, in the state that CONNECT has brought it to.
+    // Stage 3: the session handles it in the state set by CONNECT.
     let received = shop.session.receive(world.now, read, None, &mut world.scratch);
     assert_eq!((received.used, world.broker.stats().in_messages), (read.len(), 1));
 
-    // Stage 4: this user may publish there, and would be told if not.
+    // Stage 4: this user may publish there; elsewhere a publish is refused with an error.
     world.send(&mut shop, "PUB elsewhere 0\r\n\r\n");
     assert_eq!(shop.read(), "-ERR 'Permissions Violation for Publish to \"elsewhere\"'\r\n");
 
     // Stage 5: all three subscriptions match.
     assert_eq!(world.broker.stats().subscriptions, 3);
 
-    // Stage 6: it goes to the plain one and to one of the group.
+    // Stage 6: the message goes to the plain subscription and to one of the group.
     assert_eq!(world.broker.stats().out_messages, 2);
 
-    // Stage 7: for the desk whose socket is full it waits, counted.
+    // Stage 7: for the client whose socket is full it waits, and is counted.
     let waiting = "MSG orders.eu 1 5\r\nhello\r\n";
     assert_eq!(world.broker.stats().pending_bytes, waiting.len());
 
-    // Stage 8, the connection's writer, is outside too: when there is room it has the byte queue write.
+    // Stage 8, writing to the socket, is outside too: when there is room, the connection has the
+    // byte queue write.
     desks[0].write_handle.set_room(None);
     desks[0].session.byte_queue().drain(world.now, true, &mut world.scratch);
     assert_eq!(desks[0].read(), waiting);

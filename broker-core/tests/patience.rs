@@ -1,4 +1,4 @@
-//! A publisher waits for a receiver that is slower than it is, but reads.
+//! A publisher waits for a receiver that is slower than it is but keeps reading.
 
 mod common;
 
@@ -9,7 +9,8 @@ use common::{Party, World};
 
 const PENDING: Option<CloseReason> = Some(CloseReason::SlowConsumerPendingBytes);
 
-/// Crowded from 16,000 bytes on, until 14,000 are left; progress is 62 bytes.
+/// Crowded from 16,000 bytes on, until 14,000 are left; a receiver must read 62 bytes to be waited
+/// for.
 const MAX_PENDING: usize = 64_000;
 
 const LOOK: Duration = Duration::from_millis(100);
@@ -18,7 +19,7 @@ fn world() -> World {
     World::with_limits(Limits { max_pending_bytes: MAX_PENDING, ..Limits::default() })
 }
 
-/// 1,000 bytes as the receiver gets them.
+/// A message of 1,000 bytes as delivered.
 fn message() -> String {
     format!("PUB x 985\r\n{}\r\n", "x".repeat(985))
 }
@@ -36,7 +37,7 @@ fn reads(world: &mut World, party: &Party, bytes: usize) {
     party.write_handle.set_room(Some(0));
 }
 
-/// A receiver that reads, with 16,000 bytes or a little less before it.
+/// Connects a receiver that reads, with 16,000 bytes or slightly fewer queued.
 fn crowd(world: &mut World, publisher: &mut Party) -> Party {
     let slow = subscriber(world);
     (0..8).for_each(|_| world.send(publisher, message()));
@@ -45,7 +46,7 @@ fn crowd(world: &mut World, publisher: &mut Party) -> Party {
     slow
 }
 
-/// Lets time pass, up to a timeout of the session at least.
+/// Lets time pass, at most up to the session's next timeout.
 fn pass(world: &mut World, party: &mut Party, time: Duration) {
     world.now += time;
     assert!(party.session.next_timeout() <= world.now, "it looks again by itself");
@@ -75,7 +76,7 @@ fn nobody_waits_for_a_receiver_that_does_not_read() {
     let mut world = world();
     let mut publisher = world.join();
     let stalled = subscriber(&mut world);
-    // The bytes that the socket takes at first say nothing.
+    // The bytes that the socket takes at first do not count as reading.
     stalled.write_handle.set_room(Some(4000));
     while stalled.closing().is_none() {
         world.send(&mut publisher, message());
@@ -125,7 +126,7 @@ fn all_is_delivered_to_a_receiver_that_reads_steadily_but_slower() {
     let mut held = 0;
     for number in 0..500 {
         world.send(&mut publisher, message());
-        // It reads a tenth of what is sent, or half a message while the publisher waits.
+        // It reads a tenth of the traffic, or half a message while the publisher waits.
         reads(&mut world, &slow, 100);
         while publisher.session.is_patient() {
             world.now += Duration::from_millis(1);
@@ -194,7 +195,7 @@ fn many_publishers_are_called_a_few_at_a_time_in_their_order() {
     for publisher in &mut publishers {
         world.send(publisher, message());
         assert!(publisher.session.is_patient());
-        // Asking again does not take another place.
+        // Asking again does not add another waiter.
         assert!(publisher.session.is_patient());
     }
     let before: Vec<_> =

@@ -1,4 +1,4 @@
-//! Somebody who watches: sees what was accepted, and decides what becomes of it.
+//! A probe observes accepted messages and decides their fate.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use broker_core::probe::{Fate, Held, Passing, Probe};
 use broker_core::{Broker, Client, Options, RequestError, SubjectFilter};
 use futures_executor::block_on;
 
-/// Notes subjects; loses `lose.>`, doubles `double.>`, keeps `keep.>`.
+/// Records subjects; loses `lose.>`, doubles `double.>`, holds `keep.>`.
 #[derive(Clone, Default)]
 struct Recorder {
     seen: Arc<Mutex<Vec<String>>>,

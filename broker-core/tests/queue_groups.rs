@@ -1,4 +1,4 @@
-//! Each message reaches exactly one member of a queue group, each as likely as the others.
+//! Each message reaches exactly one member of a queue group, all with equal probability.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -30,7 +30,7 @@ fn every_member_gets_its_share() {
     }
     let counts = counts(&members);
     assert_eq!(counts.iter().sum::<usize>(), 4000);
-    // Each is a fair coin of one in four: four standard deviations (27 each) on either side.
+    // Binomial with p = 1/4: four standard deviations (27 each) on either side.
     assert!(counts.iter().all(|count| (890..1110).contains(count)), "{counts:?}");
 }
 

@@ -1,5 +1,5 @@
-//! Whatever three clients do, in whatever order, and whatever changes meanwhile: nothing panics, each subscription gets its messages in
-//! order and once, and when all have left nothing is left.
+//! Random operations of three clients under concurrent changes: nothing panics, each subscription
+//! gets its messages in order and once, and nothing remains after all have left.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -14,19 +14,19 @@ use broker_core::{Broker, Limits, Options};
 use common::{Party, World};
 use proptest::prelude::*;
 
-/// What one client does.
+/// An operation of a client.
 #[derive(Clone, Debug)]
 enum Act {
     Say(String),
-    /// Subject and reply; the payload is a number that grows.
+    /// Subject, reply, and whether it has headers; the payload is an increasing number.
     Publish(String, Option<String>, bool),
-    /// The link takes so many more bytes, or all.
+    /// Limits the bytes that the link accepts; `None` for no limit.
     Room(Option<usize>),
     Wait(u64),
     Leave,
-    /// The users change: to the first of three lists or another.
+    /// Changes the users to one of three lists.
     Change(usize),
-    /// The server says that it will go; then this client must.
+    /// The server announces its end, upon which this client must disconnect.
     AnnounceEnd,
     LetGo,
 }
@@ -92,7 +92,8 @@ fn world() -> World {
     ))
 }
 
-/// Three lists, of which the second allows less, and the third has other passwords and accounts.
+/// Returns one of three lists: the second has fewer permissions, the third other passwords and
+/// accounts.
 fn users(list: usize) -> Users {
     let responder = Permissions::builder()
         .publish_allow(["a.>"])
@@ -106,11 +107,11 @@ fn users(list: usize) -> Users {
     Users::builder().users(users).no_auth_user("a").build().unwrap()
 }
 
-/// A seat, which is taken anew when its client has left.
+/// A client slot, reused when its client has left.
 struct Seat {
     party: Party,
     heard: String,
-    /// The last number that each subscription got. A sid that is taken again goes on.
+    /// The last number received per subscription. A reused sid continues its count.
     last: HashMap<String, u64>,
 }
 
@@ -119,7 +120,7 @@ impl Seat {
         Self { party: world.arrive(), heard: String::new(), last: HashMap::new() }
     }
 
-    /// Reads what has come, and checks it.
+    /// Reads and checks the received messages.
     fn listen(&mut self) {
         self.heard.push_str(&self.party.read());
         let mut used = 0;

@@ -1,4 +1,4 @@
-//! What a client shows to be let in is seen by nobody else.
+//! Credentials of a client are visible to no other party.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -12,7 +12,7 @@ use broker_core::{Broker, Options};
 use common::World;
 use log::lines_of;
 
-/// CONNECTs that hold secrets, right and wrong, and in places where they do not belong.
+/// CONNECTs with secrets: valid, invalid, and in wrong places.
 const CONNECTS: [&str; 17] = [
     r#"CONNECT {"user":"eva","pass":"MARKER"}"#,
     r#"CONNECT {"user":"eva","pass":"MARKER-wrong"}"#,
@@ -57,7 +57,7 @@ fn no_secret_of_a_connect_is_logged() {
                 let lines = lines_of(|| {
                     let mut client = world.arrive();
                     world.send(&mut client, format!("{connect}\r\n"));
-                    // A second one, and an end that is logged.
+                    // A second CONNECT, and an end that is logged.
                     world.send(&mut client, format!("{connect}\r\nPING\r\nNONSENSE\r\n"));
                     assert!(!client.read().contains("MARKER"));
                 });

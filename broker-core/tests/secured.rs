@@ -1,4 +1,4 @@
-//! Sessions whose carrier has to agree upon TLS first.
+//! Sessions whose transport requires a TLS handshake first.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -60,7 +60,7 @@ fn a_client_that_waits_for_info_gets_it_once() {
     assert_eq!(party.read(), "");
 }
 
-/// Who is let in without showing anything is nobody before TLS has come about.
+/// A client that needs no credentials is not served either before the handshake is complete.
 #[test]
 fn nobody_is_served_before_tls_has_come_about() {
     let users = Users::builder().user(User::new("guest", "")).no_auth_user("guest");

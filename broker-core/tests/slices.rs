@@ -1,4 +1,4 @@
-//! Whatever takes longer the more a client holds is done in slices. What is counted here is work, not time.
+//! Work that grows with what a client holds is done in slices. These tests count work, not time.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -12,10 +12,10 @@ use broker_core::auth::{Permissions, User, Users};
 use broker_core::{Applied, CloseReason};
 use common::{CONNECT, Party, World};
 
-/// So many subscriptions a slice ends at most.
+/// Maximum number of subscriptions that end per slice.
 const SLICE: usize = 128;
 
-/// So many subscriptions a part of a session's table has at most.
+/// Maximum number of subscriptions per part of a session's table.
 const PART: usize = 1000;
 
 const COUNT: usize = 20_000;
@@ -27,7 +27,8 @@ fn subscribe(world: &mut World, party: &mut Party, filter: impl Fn(usize) -> Str
     assert_eq!(world.broker.stats().subscriptions, COUNT);
 }
 
-/// Goes on until there is nothing left to do, and sees how many subscriptions end each time.
+/// Repeats `go_on` until nothing is left to do, and returns the maximum number of subscriptions
+/// ended per step.
 fn most_ended_at_once(world: &World, mut go_on: impl FnMut() -> bool) -> usize {
     let mut most = 0;
     let mut before = world.broker.stats().subscriptions;
@@ -113,7 +114,7 @@ fn a_second_connect_is_looked_at_when_all_subscriptions_have_ended() {
     assert_eq!(a.read(), "MSG new 1 2\r\nhi\r\n");
 }
 
-/// Whoever drives the session would otherwise do chores without knowing that input waits for them.
+/// Otherwise the driver would run chores without knowing that input waits for them.
 #[test]
 fn news_wait_until_what_was_begun_is_done() {
     let mut world = World::new();
@@ -148,7 +149,7 @@ fn a_chunk_full_of_subscriptions_is_taken_a_turn_at_a_time() {
     assert_eq!(world.broker.stats().subscriptions, COUNT);
 }
 
-/// A driver that knows nothing of chores does them by passing the input again.
+/// A driver that does not run chores completes them by passing the input again.
 #[test]
 fn input_that_is_passed_again_goes_on_with_what_is_left() {
     let mut world = World::new();

@@ -1,4 +1,4 @@
-//! A receiver that cannot keep up costs only itself.
+//! A slow consumer affects only itself.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn who_lets_too_much_wait_is_cut_and_nobody_else_feels_it() {
 fn exactly_as_much_as_allowed_may_wait() {
     let delivered = "MSG x 1 100\r\n".len() + 100 + 2;
     for (short_by, expected) in [(0, None), (1, PENDING)] {
-        // What decides is what waits and the payload to come.
+        // The decision counts the bytes queued and the payload to come.
         let max_pending_bytes = 9 * delivered + 100 - short_by;
         let mut world = World::with_limits(Limits { max_pending_bytes, ..Limits::default() });
         let (mut slow, mut publisher) = (world.join(), world.join());

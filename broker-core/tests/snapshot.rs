@@ -1,4 +1,4 @@
-//! What is seen of a broker from outside.
+//! Snapshots of a broker.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -244,7 +244,7 @@ fn the_interest_says_how_it_is_asked() {
     let mut world = World::new();
     let mut party = world.join();
     world.send(&mut party, "SUB a 1\r\nSUB a q 2\r\nSUB a q 3\r\nSUB b 4\r\nUNSUB 4\r\n");
-    // Two subjects by turns, four times.
+    // Two subjects alternating, four times.
     world.send(&mut party, "PUB a 0\r\n\r\nPUB c 0\r\n\r\n".repeat(4));
     let interest = world.broker.accounts()[0].interest;
     assert_eq!((interest.subscriptions, interest.inserts, interest.removes), (3, 4, 1));

@@ -1,4 +1,4 @@
-//! Rules about the source that no lint can hold.
+//! Source rules that no lint can check.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -18,7 +18,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// So that a model checker's can take their place. (The re-exported types are the same to a lint.)
+/// A model checker can then replace the types. (To a lint, re-exported types are the same.)
 #[test]
 fn only_one_file_names_an_atomic() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

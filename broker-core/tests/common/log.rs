@@ -1,4 +1,4 @@
-//! What the core logs, caught.
+//! Captures the core's log.
 
 use std::cell::RefCell;
 use std::fmt::{Debug, Write};
@@ -13,10 +13,10 @@ thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What was logged while `act` ran on this thread: `LEVEL client - message`, and other fields behind.
+/// Returns what `act` logs on this thread: `LEVEL client - message`, followed by other fields.
 pub(crate) fn lines_of(act: impl FnOnce()) -> Vec<String> {
-    // One for the whole process: subscribers that come and go with tests beside each other get in each
-    // other's way.
+    // One subscriber for the whole process: subscribers installed by parallel tests interfere with
+    // each other.
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
         let subscriber = tracing_subscriber::registry().with(Lines);

@@ -1,4 +1,4 @@
-//! A broker and parties without sockets, under a clock that stands until it is told to move.
+//! A broker and clients without sockets, under a clock that moves only on request.
 
 #![allow(dead_code, reason = "every test file uses a part of this")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
@@ -13,11 +13,11 @@ use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival;
 use broker_core::{Broker, CloseReason, Limits, Options};
 
-/// What a quiet client says first.
+/// CONNECT of a client that is not verbose.
 pub(crate) const CONNECT: &str =
     "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n";
 
-/// A link to memory, which can be made to refuse.
+/// A link to memory, which can be made full.
 #[derive(Clone, Default)]
 pub(crate) struct Memory(Arc<Mutex<Written>>);
 
@@ -29,7 +29,7 @@ struct Written {
 }
 
 impl Memory {
-    /// Takes so many more bytes, or any number.
+    /// Limits the bytes accepted from now on; `None` for no limit.
     pub(crate) fn set_room(&self, room: Option<usize>) {
         self.0.lock().unwrap().room = room;
     }
@@ -38,7 +38,7 @@ impl Memory {
         self.0.lock().unwrap().wakes
     }
 
-    /// How many have it.
+    /// Returns the number of references to the memory.
     pub(crate) fn holders(&self) -> usize {
         Arc::strong_count(&self.0)
     }
@@ -66,7 +66,7 @@ impl WriteHandle for Memory {
     }
 }
 
-/// One connection.
+/// A connection.
 pub(crate) struct Party {
     pub(crate) session: ClientSession,
     pub(crate) write_handle: Memory,
@@ -82,7 +82,7 @@ impl Party {
         self.write_handle.read()
     }
 
-    /// How many messages have arrived since the last look.
+    /// Returns the number of messages received since the last call.
     pub(crate) fn count(&self) -> usize {
         self.read().lines().filter(|line| line.starts_with("MSG ")).count()
     }
@@ -122,7 +122,7 @@ impl World {
         Self { broker, now: Instant::now(), scratch: Scratch::new() }
     }
 
-    /// A connection that has said nothing, with INFO read.
+    /// Opens a connection and reads INFO.
     pub(crate) fn arrive(&mut self) -> Party {
         let party = self.arrive_by(Arrival::default());
         assert!(party.read().starts_with("INFO {"));
@@ -136,7 +136,7 @@ impl World {
         Party::of(session, write_handle)
     }
 
-    /// A client that is not verbose, and knows headers.
+    /// Connects a client that is not verbose and supports headers.
     pub(crate) fn join(&mut self) -> Party {
         self.join_as(CONNECT)
     }
@@ -157,14 +157,14 @@ impl World {
         }
     }
 
-    /// Does what a connection does when it is woken.
+    /// Runs what a connection does when it is woken.
     pub(crate) fn settle(&mut self, party: &mut Party) {
         if party.session.has_update() {
             party.session.handle_update(self.now, &mut self.scratch);
         }
     }
 
-    /// Lets time pass for one party.
+    /// Lets time pass for one client.
     pub(crate) fn wait(&mut self, party: &mut Party, time: Duration) {
         let end = self.now + time;
         while party.closing().is_none() && party.session.next_timeout() <= end {
