@@ -1,5 +1,5 @@
-//! Who may come in, decided by the program: here, whoever holds an unexpired ticket of a shop's, and
-//! they may only touch what is their own.
+//! An authenticator of the program: accepts clients with an unexpired ticket of a shop, and
+//! restricts them to their own subjects.
 //!
 //! `cargo run -p broker-net --example authenticator`
 
@@ -12,8 +12,8 @@ use broker_core::auth::{
 };
 use broker_net::Server;
 
-/// Tickets that were sold, and to whom. (One that asks a database would keep what it has learned, or
-/// answer with a `Decision::compute`.)
+/// The tickets sold and their owners. (An authenticator that queries a database would cache the
+/// answers, or return `Decision::compute`.)
 struct Tickets {
     sold: HashMap<String, String>,
 }
@@ -34,7 +34,7 @@ impl Authenticator for Tickets {
     }
 }
 
-/// What is a customer's own: their subjects, their inbox, and answers to whoever asks them.
+/// Returns a customer's permissions: their subjects, their inbox, and responses to requests.
 fn own(customer: &str) -> Result<Permissions, PermissionsError> {
     let (subjects, inbox) = (format!("customers.{customer}.>"), "_INBOX.>".to_owned());
     Permissions::builder()
@@ -53,7 +53,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(connect("T-3").await.is_err(), "nobody has bought that one");
     let ada = connect("T-1").await?;
 
-    // The program itself may do everything.
+    // The in-process client has all permissions.
     let mut orders = server.client().subscribe("customers.*.orders").await?;
     ada.publish("customers.bob.orders", "not hers".into()).await?;
     ada.publish("customers.ada.orders", "7 apples".into()).await?;

@@ -1,4 +1,4 @@
-//! A server that speaks TLS, with a certificate made on the spot, and a client that trusts it.
+//! A TLS server with a generated certificate, and a client that trusts it.
 
 use broker_net::{Server, TlsOptions};
 use futures_util::StreamExt;
@@ -12,11 +12,11 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tls = TlsOptions::new(certificate.clone().into_bytes(), key.into_bytes());
     let server = Server::builder().tls(tls).bind().await?;
 
-    // For async-nats: where rustls is built with two libraries for its cryptography, a program that uses its
-    // defaults has to say which it means. The server never needs that.
+    // For async-nats: if rustls is built with two cryptography providers, a program that uses the
+    // default provider must install one. The server never needs that.
     let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
 
-    // async-nats reads whom to trust from a file.
+    // async-nats reads trusted certificates from a file.
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, certificate)?;

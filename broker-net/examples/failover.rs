@@ -1,5 +1,5 @@
-//! Two servers that know nothing of each other, and clients that know both: when one goes, its clients
-//! go on at the other.
+//! Two independent servers, and clients that know both: when one stops, its clients continue at the
+//! other.
 //!
 //! `cargo run -p broker-net --example failover`
 
@@ -10,7 +10,7 @@ use broker_net::LameDuck;
 use broker_net::testing::TestBroker;
 use futures_util::StreamExt;
 
-/// Connects to the first, and to the second if that is not there.
+/// Connects to the first server, or to the second if the first is down.
 async fn connect(brokers: [&TestBroker; 2]) -> Result<Client, async_nats::Error> {
     let urls: Result<Vec<ServerAddr>, _> =
         brokers.iter().map(|broker| broker.url().parse()).collect();
@@ -31,11 +31,11 @@ pub(crate) async fn main() -> Result<(), async_nats::Error> {
     publisher.publish("orders", "one".into()).await?;
     assert_eq!(orders.next().await.ok_or("closed")?.payload, "one");
 
-    // It goes as a server should, with a warning: clients that heed it are gone before it is.
+    // Stops with an announcement: clients that react to it have left before it ends.
     first.lame_duck(LameDuck::new(Duration::from_millis(100), Duration::from_millis(10))).await;
     drop(first);
 
-    // The subscription has gone along.
+    // The subscription has moved too.
     second.wait_for_clients(2).await;
     second.wait_for_subscription("orders").await;
     publisher.publish("orders", "two".into()).await?;

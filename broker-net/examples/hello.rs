@@ -1,4 +1,5 @@
-//! A server inside of a program: clients connect to it, and the program takes part without a socket.
+//! A server inside a program: clients connect over the network, and the program participates
+//! without a socket.
 //!
 //! `cargo run -p broker-net --example hello`
 
@@ -8,13 +9,13 @@ use futures_util::StreamExt;
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Any free port, unless told otherwise; ready when it returns.
+    // Listens on any free port by default; ready when this returns.
     let server = Server::builder().bind().await?;
 
-    // The program itself, with a client that has no socket.
+    // The program's own client, without a socket.
     let mut greetings = server.client().subscribe("greetings.*").await?;
 
-    // Anybody, over the network.
+    // A client over the network.
     let client: Client = async_nats::connect(server.url()).await?;
     let mut answers = client.subscribe("answers").await?;
     client.publish_with_reply("greetings.world", "answers", "hello".into()).await?;
@@ -27,7 +28,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let answer = answers.next().await.ok_or("the server has gone")?;
     assert_eq!(answer.payload, "hello yourself");
 
-    // Clients may read what waits for them; then they are closed.
+    // Clients may read what is queued for them; then they are closed.
     server.shutdown().await;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A broker without a port that anybody could find: its clients come by streams within the process, which stand for
-//! whatever your program has: a simulated network, a tunnel, streams of another protocol.
+//! A broker without a port: clients connect by in-process streams, which stand for any transport of
+//! the program, such as a simulated network, a tunnel, or streams of another protocol.
 //!
 //! `cargo run -p broker-net --example own_listener`
 
@@ -10,11 +10,11 @@ use broker_net::{Listener, Server};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::mpsc;
 
-/// Whoever holds it can connect.
+/// The connecting side of the tunnel.
 #[derive(Clone)]
 struct Dialler(mpsc::Sender<DuplexStream>);
 
-/// The other end.
+/// The accepting side of the tunnel.
 struct Tunnel(mpsc::Receiver<DuplexStream>);
 
 fn tunnel() -> (Dialler, Tunnel) {
@@ -36,7 +36,7 @@ impl Listener for Tunnel {
     async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
         match self.0.recv().await {
             Some(stream) => Ok((stream, None)),
-            // Nobody can dial any more; the server goes on for those who are here.
+            // No further connections are possible; the server continues for existing ones.
             None => std::future::pending().await,
         }
     }

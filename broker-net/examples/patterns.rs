@@ -1,5 +1,5 @@
-//! What can be done with requests beyond asking and answering: a conversation by two inboxes, workers
-//! that decline, a deadline that heartbeats put off, and many answers to one question.
+//! Request patterns beyond request and reply: a conversation over two inboxes, workers that
+//! decline, a timeout extended by heartbeats, and many answers to one request.
 //!
 //! `cargo run -p broker-net --example patterns`
 
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 type Result<T> = std::result::Result<T, async_nats::Error>;
 
-// Time is paused: what is waited for comes at once, and in the same order each time.
+// Time is paused: every timeout fires immediately, in a deterministic order.
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 pub(crate) async fn main() -> Result<()> {
     let broker = TestBroker::start().await;
@@ -53,8 +53,8 @@ fn text(message: &Message) -> String {
     String::from_utf8_lossy(&message.payload).into_owned()
 }
 
-/// A conversation: whoever answers names an inbox of their own, and from then on the two talk to each
-/// other, and to nobody else of the queue group.
+/// A conversation: the responder names an inbox of its own, after which both sides talk to each
+/// other without the rest of the queue group.
 async fn keep_till(client: Client) -> Result<()> {
     let mut customers = client.queue_subscribe("till", "tills".into()).await?;
     while let Some(customer) = customers.next().await {
@@ -86,7 +86,7 @@ async fn buy(client: &Client, prices: &[&'static str]) -> Result<String> {
     Ok(text(&said.next().await.ok_or("they have gone")?))
 }
 
-/// A worker that has no time says so at once, by an empty answer.
+/// A busy worker declines immediately with an empty answer.
 async fn scratch(client: Client, is_busy: bool) -> Result<()> {
     let is_busy = Arc::new(AtomicBool::new(is_busy));
     let mut jobs = client.queue_subscribe("jobs", "workers".into()).await?;
@@ -101,7 +101,7 @@ async fn scratch(client: Client, is_busy: bool) -> Result<()> {
     Ok(())
 }
 
-/// Another one is asked then: which one the queue group decides.
+/// Repeats the request, which the queue group sends to a randomly picked member.
 async fn ask_until_accepted(client: &Client, job: &'static str) -> Result<String> {
     loop {
         let answer = client.request("jobs", job.into()).await?;
@@ -111,8 +111,7 @@ async fn ask_until_accepted(client: &Client, job: &'static str) -> Result<String
     }
 }
 
-/// Work that takes longer than anybody likes to wait without a word: a sign of life goes to an inbox of
-/// its own, named in a header.
+/// A long task: heartbeats go to a separate inbox, named in a header.
 async fn work_long(client: Client) -> Result<()> {
     let mut jobs = client.subscribe("long").await?;
     while let Some(job) = jobs.next().await {
@@ -127,7 +126,7 @@ async fn work_long(client: Client) -> Result<()> {
     Ok(())
 }
 
-/// Waits as long as there are signs of life; none if there was none for too long.
+/// Waits as long as heartbeats arrive; returns `None` if they stop for too long.
 async fn ask_patiently(client: &Client, patience: Duration) -> Result<Option<String>> {
     let (reply, heartbeat) = (client.new_inbox(), client.new_inbox());
     let mut answers = client.subscribe(reply.clone()).await?;
@@ -154,7 +153,7 @@ async fn offer(client: Client, price: &'static str) -> Result<()> {
     Ok(())
 }
 
-/// All answers, until there was none for a while, and in any case not for longer than ten times that.
+/// Collects all answers until none arrives for a while, at most for ten times that.
 async fn gather(client: &Client, subject: &'static str, pause: Duration) -> Result<Vec<String>> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await?;

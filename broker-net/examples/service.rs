@@ -1,5 +1,5 @@
-//! A service, and how it is tested: with the client that it uses anyway, against a broker that is only
-//! there for the test.
+//! A service and its test, with the service's own client, against a broker that exists for the test
+//! only.
 //!
 //! `cargo run -p broker-net --example service`
 
@@ -10,8 +10,8 @@ use async_nats::{Client, Message};
 use broker_net::testing::TestBroker;
 use futures_util::StreamExt;
 
-/// Counts what is in stock. Asked `stock.take` for an item, it answers how many are left, or `none`;
-/// whoever wants to know hears of it on `stock.empty.<item>`.
+/// Counts stock. A request to `stock.take` for an item is answered with the number left, or `none`;
+/// an item that runs out is published on `stock.empty.<item>`.
 struct Stock {
     client: Client,
     items: Arc<Mutex<HashMap<String, u32>>>,
@@ -23,7 +23,7 @@ impl Stock {
         Self { client, items: Arc::new(Mutex::new(items)) }
     }
 
-    /// Serves as long as there are requests.
+    /// Serves until the subscription ends.
     async fn serve(self) -> Result<(), async_nats::Error> {
         let mut requests = self.client.queue_subscribe("stock.take", "stock".into()).await?;
         while let Some(request) = requests.next().await {
@@ -53,7 +53,7 @@ impl Stock {
     }
 }
 
-/// What a test of it looks like. In a test it would say `#[tokio::test]` here.
+/// The test; in a test file it would be marked `#[tokio::test]`.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), async_nats::Error> {
     let broker = TestBroker::start().await;
@@ -69,7 +69,7 @@ pub(crate) async fn main() -> Result<(), async_nats::Error> {
     }
     assert_eq!(&*empty.next().await.subject, "stock.empty.apples");
 
-    // And that nothing else was said.
+    // Nothing else was published.
     broker.wait_idle().await;
     empty.expect_nothing();
     println!("the service does what it should");

@@ -1,5 +1,5 @@
-//! A web service with a broker in it, and how both end: the web service answers what it was asked, the
-//! broker lets its clients read what waits for them, then the program ends.
+//! A web service with an embedded broker, and the shutdown of both: the web service answers open
+//! requests, the broker lets clients read what is queued for them, then the program ends.
 //!
 //! `cargo run -p broker-net --example shutdown_with_axum`
 
@@ -16,17 +16,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// `POST /orders/eu` publishes to `orders.eu`, without a socket in between.
+/// `POST /orders/eu` publishes to `orders.eu` through the in-process client.
 fn web(client: Client) -> Router {
     let publish = async |State(client): State<Client>, Path(region): Path<String>, body: String| {
         let published = client.publish(format!("orders.{region}"), body.into()).await;
-        // A region with a blank in it is no subject.
+        // A region that contains a blank is not a valid subject.
         published.map_or(StatusCode::BAD_REQUEST, |()| StatusCode::ACCEPTED)
     };
     Router::new().route("/orders/{region}", post(publish)).with_state(client)
 }
 
-/// Serves both until told to stop. A program would be told by a signal, which is its business: the
+/// Serves both until told to stop. A program would use a signal, whose handling is left to it: the
 /// server installs no handler.
 async fn serve(
     listener: TcpListener,
@@ -34,11 +34,11 @@ async fn serve(
     stop: oneshot::Receiver<()>,
 ) -> std::io::Result<()> {
     let told = async {
-        // An error is a reason to stop, too.
+        // An error is a reason to stop too.
         let _ = stop.await;
     };
     axum::serve(listener, web(server.client())).with_graceful_shutdown(told).await?;
-    // No more will be published from the web: let everybody read what there is, but not for ever.
+    // The web service publishes no more: clients may read what is queued, within a limit.
     if tokio::time::timeout(Duration::from_secs(5), server.drain()).await.is_err() {
         server.shutdown().await;
     }
@@ -52,7 +52,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder().bind().await?;
     let client = async_nats::connect(server.url()).await?;
     let mut orders = client.subscribe("orders.*").await?;
-    // That nobody is there is said behind everything that was asked before.
+    // The "no responders" answer follows everything published before.
     client.request("nobody", "".into()).await.ok();
 
     let (stop, stopped) = oneshot::channel();
@@ -64,7 +64,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(stop);
     serving.await??;
 
-    // It was told before the server went.
+    // The message was delivered before the server stopped.
     let order = orders.next().await.ok_or("closed")?;
     assert_eq!((order.subject.as_str(), &order.payload[..]), ("orders.eu", &b"7 apples"[..]));
     println!("nothing was lost");

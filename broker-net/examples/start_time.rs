@@ -1,5 +1,5 @@
-//! How long it takes from nothing to the first message, which is what every test begins with: the median
-//! of 200.
+//! Measures the time from the start of a broker to the first message, which each test pays: the
+//! median of 200.
 //!
 //! `cargo run --release -p broker-net --example start_time`
 

@@ -1,4 +1,4 @@
-//! Says back what it hears over WebSocket, for test suites of the protocol (see tests/interop/autobahn).
+//! Echoes WebSocket messages, for test suites of the protocol (see tests/interop/autobahn).
 //!
 //! `cargo run -p broker-net --features websocket --example websocket_echo -- 127.0.0.1:9001`
 
@@ -11,7 +11,7 @@ use broker_net::websocket::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The suite sends messages of 16 MiB.
+/// The suite sends messages of up to 16 MiB.
 const MESSAGE_BYTES: u64 = 64 << 20;
 
 #[tokio::main]
@@ -69,15 +69,15 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
         echo.output.clear();
     }
     stream.shutdown().await?;
-    // What the other side has sent meanwhile must not reset the connection before it reads the end.
+    // Unread input must not reset the connection before the client reads the close frame.
     while stream.read(&mut input).await? > 0 {}
     Ok(())
 }
 
-/// What has been heard of a message, and what is to be said.
+/// The part of a message received so far, and the output to send.
 struct Echo {
     message: Vec<u8>,
-    /// How much of a text is known to be UTF-8.
+    /// The length of the text verified as UTF-8.
     checked: usize,
     inflate: Inflate,
     deflate: Deflate,
@@ -136,7 +136,7 @@ impl Echo {
         Ok(())
     }
 
-    /// Can it still become UTF-8, or if it is whole, is it?
+    /// Returns true if the text is valid UTF-8, or can still become so if it is incomplete.
     fn is_text(&mut self, is_whole: bool) -> bool {
         match std::str::from_utf8(&self.message[self.checked..]) {
             Ok(text) => self.checked += text.len(),

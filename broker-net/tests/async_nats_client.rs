@@ -1,4 +1,4 @@
-//! The official Rust client finds nothing missing.
+//! The official Rust client works against the server.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -136,7 +136,7 @@ async fn a_client_comes_back_after_a_restart_on_the_same_port() {
 
     let server = Server::builder().port(port).bind().await.unwrap();
     let local = server.client();
-    // The client resubscribes by itself: until then nobody listens.
+    // The client resubscribes by itself: until then there are no responders.
     let answered = timeout(SOON, async {
         loop {
             local.publish("x", "again".into()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Expensive checks of credentials: wrong ones from one address must not lock out another.
+//! Expensive credential checks: wrong passwords from one address must not lock out others.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -22,10 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const THROTTLED: &str = "-ERR 'Connection throttling is active. Please try again later.'\r\n";
 const DENIED: &str = "-ERR 'Authorization Violation'\r\n";
 
-/// As many as one address may have waiting.
+/// Maximum number of waiting checks per address.
 const WAITING_PER_SOURCE: usize = 32;
 
-/// Checks of everybody but one user take until this is opened.
+/// Checks of all users but one block until this gate opens.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -58,7 +58,7 @@ impl Authenticator for Gate {
     }
 }
 
-/// Connects from an address and shows itself as `user`.
+/// Connects from an address as `user`.
 async fn come(server: &Server, from: &str, user: &str) -> BufReader<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
@@ -81,7 +81,7 @@ async fn wrong_passwords_from_one_address_lock_nobody_else_out() {
     let gate = Gate::default();
     let server = Server::builder().authenticator(gate.clone()).bind().await.unwrap();
     let cores = available_parallelism().unwrap().get();
-    // All but one of the workers are busy with it, and so many wait.
+    // All workers but one are busy with this address, and the maximum number of checks waits.
     let held = (cores / 2).max(2) - 1 + WAITING_PER_SOURCE;
     let too_many = 50;
     let mut wrong = JoinSet::new();
@@ -89,10 +89,10 @@ async fn wrong_passwords_from_one_address_lock_nobody_else_out() {
         wrong.spawn(rest(come(&server, "127.0.0.1", "wrong").await));
     }
     for _ in 0..too_many {
-        // No authentication error, which would make a client give up.
+        // Not an authentication error, which would make a client give up.
         assert_eq!(wrong.join_next().await.unwrap().unwrap(), THROTTLED);
     }
-    // From elsewhere one is let in at once, however often.
+    // Clients from elsewhere authenticate at once, repeatedly.
     for _ in 0..3 {
         let mut right = come(&server, "127.0.0.2", "right").await;
         let mut pong = String::new();

@@ -1,4 +1,4 @@
-//! The examples do what they say.
+//! The examples run.
 
 macro_rules! examples {
     ($($(#[$when:meta])* $name:ident: $path:literal,)*) => {$(

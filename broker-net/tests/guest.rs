@@ -1,4 +1,4 @@
-//! The promises of a guest: a server inside of somebody's program keeps to itself.
+//! An embedded server does not affect the rest of its process.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn dropping_frees_the_port_without_waiting() {
     drop(server);
     let again = timeout(SOON, async {
         loop {
-            // The task that holds the socket ends when the runtime gets to it.
+            // The task that holds the socket ends when the runtime runs it.
             match Server::builder().port(port).bind().await {
                 Ok(server) => break server,
                 Err(_) => tokio::task::yield_now().await,
@@ -133,8 +133,8 @@ fn no_thread_is_started() {
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        // Other tests of this program may end theirs meanwhile, and start some: so often that it must be seen
-        // if one were started each time.
+        // Parallel tests may start and stop threads meanwhile; it is repeated so often that a
+        // thread per round would show.
         let before = threads();
         let mut servers = Vec::new();
         for _ in 0..100 {
@@ -146,7 +146,7 @@ fn no_thread_is_started() {
     });
 }
 
-/// Panics whoever comes.
+/// Panics on every connection.
 struct Trap;
 
 impl broker_core::auth::Authenticator for Trap {
@@ -171,7 +171,7 @@ async fn a_panic_of_the_programs_own_code_ends_one_connection_and_goes_no_furthe
     timeout(SOON, server.shutdown()).await.expect("it ends in time");
 }
 
-/// Run by the test below, as a program of its own.
+/// Run by the test below in a process of its own.
 #[test]
 #[ignore = "run by another test, as a program"]
 fn does_all_that_could_end_a_program() {
@@ -181,7 +181,7 @@ fn does_all_that_could_end_a_program() {
         async_nats::connect(server.url()).await.unwrap().flush().await.unwrap();
         server.lame_duck(broker_net::LameDuck::new(Duration::ZERO, Duration::ZERO)).await;
         server.shutdown().await;
-        // Neither a port that is taken nor a server that has ended is a reason to end the program.
+        // Neither a port in use nor an ended server is a reason to exit the process.
         let taken = Server::builder().bind().await.unwrap();
         let port = taken.local_addr().port();
         Server::builder().port(port).bind().await.unwrap_err();

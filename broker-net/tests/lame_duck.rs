@@ -1,4 +1,4 @@
-//! A server that goes loses no request, whether its clients heed the announcement or not.
+//! Lame duck mode loses no request, whether or not clients react to the announcement.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ fn plan(duration: u64, grace: u64) -> LameDuck {
     LameDuck::new(Duration::from_millis(duration), Duration::from_millis(grace))
 }
 
-/// A connection without a library behind it.
+/// A connection without a client library.
 struct Raw(BufReader<TcpStream>);
 
 impl Raw {
@@ -125,8 +125,8 @@ async fn what_was_sent_before_the_cut_was_noticed_is_published() {
     timeout(SOON, async { tokio::join!(ending, sending) }).await.expect("it ends");
 }
 
-/// One hundred requests are open at any time, and whoever asks and whoever answers does nothing about
-/// the announcement but to reconnect to another server when cut.
+/// One hundred requests are open at any time; requesters and responders ignore the announcement and
+/// only reconnect to another server when disconnected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_ignore_it_lose_no_request() {
     const OPEN: usize = 100;

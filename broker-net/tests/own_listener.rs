@@ -1,4 +1,4 @@
-//! Ways in that a program brings.
+//! Listeners brought by the embedding program.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A network within the process, which fails now and then.
+/// An in-process network that fails now and then.
 struct Network {
     arrivals: mpsc::Receiver<io::Result<DuplexStream>>,
     dropped: Arc<AtomicUsize>,
@@ -63,7 +63,7 @@ async fn line(stream: &mut BufReader<DuplexStream>) -> String {
     line
 }
 
-/// Waits until it is so.
+/// Waits until `is_so` returns true.
 async fn until(mut is_so: impl FnMut() -> bool) {
     let waiting = async {
         while !is_so() {
@@ -141,7 +141,7 @@ async fn who_does_not_read_is_a_slow_consumer() {
     stream.write_all(b"CONNECT {\"verbose\":false}\r\nSUB x 1\r\nPING\r\n").await.unwrap();
     assert_eq!(line(&mut stream).await, "PONG\r\n");
     let client = server.client();
-    // What waits for it, what is in between, and a little.
+    // The queue of the client, the buffers in between, and a little more.
     for _ in 0..30 {
         client.publish("x", vec![0; 10_000].into()).await.unwrap();
     }

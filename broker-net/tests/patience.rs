@@ -1,5 +1,5 @@
-//! A publisher's connection waits for a receiver that reads, and for no other. Under a clock that moves only
-//! when nobody has anything to do, so that whoever waits can be told from who does not.
+//! A publisher's connection waits for a receiver that keeps reading, and for no other. The clock
+//! moves only when all tasks are idle, which separates waiting tasks from others.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself may")]
 
@@ -21,13 +21,14 @@ async fn server(max_pending_bytes: usize) -> Server {
     Server::builder().limits(limits).bind().await.unwrap()
 }
 
-/// A client that has been served, with nothing left to be read.
+/// Connects a client and reads everything sent to it.
 async fn client(server: &Server, lines: &str) -> LocalStream {
     let mut client = server.connect();
     let lines = format!("CONNECT {{\"verbose\":false}}\r\n{lines}PING\r\n");
     client.write_all(lines.as_bytes()).await.unwrap();
     let mut seen = Vec::new();
-    // The first PONG is followed by another INFO where a client says that it understands it: not here.
+    // The first PONG is followed by a second INFO only for clients that support it; this one does
+    // not.
     while !contains_pong(&seen) {
         let len = client.read_buf(&mut seen).await.unwrap();
         assert!(len > 0, "closed: {}", String::from_utf8_lossy(&seen));
@@ -43,12 +44,13 @@ fn message(bytes: usize) -> Vec<u8> {
     format!("PUB x {bytes}\r\n{}\r\n", "x".repeat(bytes)).into_bytes()
 }
 
-/// The bytes that a receiver reads of so many messages.
+/// Returns the size of that many delivered messages.
 fn delivered(messages: usize, bytes: usize) -> usize {
     messages * (format!("MSG x 1 {bytes}\r\n").len() + bytes + 2)
 }
 
-/// Lets the other tasks have some turns. The clock stands still meanwhile, since it only moves when all wait.
+/// Lets the other tasks run. The clock stands still meanwhile, since it moves only when all are
+/// idle.
 async fn let_others_run() {
     for _ in 0..8 {
         yield_now().await;
@@ -127,7 +129,7 @@ async fn a_receiver_that_stops_reading_holds_a_publisher_for_a_moment_only() {
             assert!(publisher.read_buf(&mut seen).await.unwrap() > 0);
         }
     });
-    // It reads enough to be waited for, and no more.
+    // It reads just enough to be waited for.
     let (mut left, mut room) = (1_000_000, vec![0; 64 << 10]);
     while left > 0 {
         let len = stops.read(&mut room).await.unwrap();

@@ -1,4 +1,4 @@
-//! Options, users and permissions change while clients are at work.
+//! Options, users and permissions change under connected clients.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A connection without a library behind it.
+/// A connection without a client library.
 struct Raw {
     stream: BufReader<TcpStream>,
     info: String,
@@ -133,7 +133,7 @@ async fn nothing_changes_if_something_takes_a_restart() {
     assert_eq!(a.line().await, "PONG\r\n");
 }
 
-/// As nats-server 2.14.5: who is here already is not told.
+/// As nats-server 2.14.5: connected clients are not told.
 #[tokio::test]
 async fn clients_are_told_the_address_that_is_advertised() {
     let server = start(&["a"]).await;
@@ -156,7 +156,7 @@ async fn clients_are_told_the_address_that_is_advertised() {
     }
 }
 
-/// Two hundred times users come and go, permissions and limits change.
+/// Two hundred times, users are added and removed, and permissions and limits change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_and_nobody_is_cut_by_two_hundred_changes_under_load() {
     const CHANGES: usize = 200;
@@ -206,7 +206,7 @@ async fn nothing_is_lost_and_nobody_is_cut_by_two_hundred_changes_under_load() {
     assert_eq!(server.broker().stats().total_connections, 4, "nobody came a second time");
 }
 
-/// Returns when the server has so many: `flush` does not wait for its answer.
+/// Waits until the server has `count` subscriptions: `flush` does not wait for the server.
 async fn subscriptions(server: &Server, count: usize) {
     let waiting = async {
         while server.broker().stats().subscriptions < count {
@@ -216,7 +216,7 @@ async fn subscriptions(server: &Server, count: usize) {
     timeout(SOON, waiting).await.expect("subscriptions in time");
 }
 
-/// Sends numbers, and `end`. Returns how many.
+/// Publishes numbers, then `end`. Returns their count.
 async fn send_until(
     stopped: watch::Receiver<bool>,
     publisher: async_nats::Client,
@@ -235,7 +235,7 @@ async fn send_until(
     sent
 }
 
-/// How many numbers come, in order and without a gap, before `end`.
+/// Counts the numbers received in order and without a gap before `end`.
 async fn count(mut messages: async_nats::Subscriber) -> u64 {
     let mut received = 0u64;
     loop {

@@ -1,4 +1,5 @@
-//! What a connection costs that never says who it is, by each way in: 16 KiB at most, and not for long.
+//! The cost of a connection that never authenticates, for each listener: at most 16 KiB, and for a
+//! limited time.
 
 #![cfg(unix)]
 #![allow(unsafe_code, reason = "an allocator that counts has to be one")]
@@ -22,28 +23,28 @@ use tokio::time::{Instant, timeout};
 
 struct Counting;
 
-/// What is allocated in the process now. There is one test in this file.
+/// Bytes allocated in the process. This file has a single test.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is passed on to the system's allocator as it came; counting touches no memory of
-// the caller.
+// SAFETY: forwards each call unchanged to the system's allocator; counting touches no memory of the
+// caller.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         HELD.fetch_add(new_size, Ordering::Relaxed);
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
 }
@@ -51,10 +52,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// So many at once; what threads and tables need besides is shared among them.
+/// Number of concurrent connections; memory of threads and tables is shared among them.
 const CONNECTIONS: usize = 200;
 
-/// Two seconds to show who it is, and a quarter to read that this was too long.
+/// Two seconds to authenticate, and a quarter to read the error.
 const GONE_AFTER: Duration = Duration::from_millis(3500);
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -112,7 +113,7 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
     let builder = Server::builder().tls(tls).websocket(websocket);
     let secured = builder.authenticator(Token::new("s3cr3t")).bind().await.unwrap();
 
-    // Nearly as much as a stranger may say, whole or not.
+    // Nearly the maximum input of an unauthenticated client, complete or not.
     let half_connect = format!("CONNECT {{\"name\":\"{}", "x".repeat(4000));
     let half_request = format!("{UPGRADE}X: {}", "x".repeat(7900));
     let upgraded = |frames: &[u8]| [UPGRADE.as_bytes(), b"\r\n", frames].concat();
@@ -122,13 +123,13 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
         frame
     };
     let half_compressed = [&b"\x42\xfe\x0f\xff\0\0\0\0"[..], &[0x55; 4000]].concat();
-    // A hello that goes on: what a client says first may be long.
+    // An incomplete ClientHello, which may be long.
     let half_hello = {
         let mut hello = b"\x16\x03\x01\x1f\xf0\x01\0\x1f\xec\x03\x03".to_vec();
         hello.resize(8000, 0x55);
         hello
     };
-    // What is refused as soon as it begins: nothing of it is kept while the client reads why.
+    // Refused as soon as it begins: none of it is kept while the client reads the error.
     let refused_publish = [b"PUB a 990000\r\n", &[b'x'; 60_000][..]].concat();
     let refused_connect = [b"CONNECT {\"name\":\"", &[b'x'; 60_000][..]].concat();
     let frame = |payload: &[u8]| {
@@ -157,7 +158,7 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
         (&secured, ListenerKind::Tcp, half_hello.clone(), None),
         (&secured, ListenerKind::Websocket, half_hello, None),
     ] {
-        // Threads get their buffers, tables their size.
+        // Lets threads allocate their buffers, and tables grow.
         drop(open(server, way, &said, more.as_deref()).await);
         let gone = async {
             while server.broker().stats().connections > 0 {
@@ -173,14 +174,15 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
         assert!(each <= UNAUTHENTICATED_BYTES, "{each} bytes for each by {way:?}");
         for stream in &mut streams {
             let mut rest = Vec::new();
-            // Some are told why, some are reset.
+            // Some receive an error, some are reset.
             let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it must end");
         }
         assert!(since.elapsed() < GONE_AFTER, "{:?} by {way:?}", since.elapsed());
     }
 }
 
-/// Connections that have said this, as far as the server listens, and whose server has heard it.
+/// Opens connections that send `said`, as far as the server accepts them, and waits until the
+/// server has read it.
 async fn open(
     server: &Server,
     way: ListenerKind,
@@ -202,7 +204,7 @@ async fn open(
     streams
 }
 
-/// All that runs here has nothing to wait for then but time.
+/// Runs all tasks until only timers are left.
 async fn settle() {
     for _ in 0..2000 {
         tokio::task::yield_now().await;

@@ -1,5 +1,4 @@
-//! Together, those who never say who they are cost no more than so many of them may: past the limit the
-//! first is cut.
+//! The total cost of unauthenticated connections is bounded: beyond the limit the oldest is closed.
 
 #![cfg(unix)]
 #![allow(
@@ -24,7 +23,7 @@ const N: usize = 3;
 async fn server() -> Server {
     let mut options = ServerOptions::default();
     options.max_unauthenticated = N;
-    // They must not go by themselves.
+    // The timeout must not close them.
     options.broker.limits.auth_timeout = PATIENCE;
     let mut websocket = WebsocketOptions::default();
     websocket.handshake_timeout = PATIENCE;
@@ -52,10 +51,10 @@ impl Raw {
         assert_eq!(self.line().await, "PONG\r\n");
     }
 
-    /// It is cut without having been told anything.
+    /// Returns when the connection is closed without an error message.
     async fn is_cut(&mut self) {
         let mut rest = String::new();
-        // It may be reset.
+        // The connection may be reset.
         let read = timeout(PATIENCE, self.0.read_to_string(&mut rest)).await.expect("an end");
         assert!(read.is_err() || rest.is_empty(), "{rest}");
     }
@@ -99,7 +98,8 @@ async fn those_count_too_for_whom_there_is_no_session_yet() {
     let mut local = server.connect();
     let mut info = [0; 5];
     local.read_exact(&mut info).await.unwrap();
-    // Which of those who wait is accepted next is by chance, so that more come than would do.
+    // The kernel picks the next connection to accept arbitrarily, so that more connect than would
+    // suffice.
     let mut unauthenticated = Vec::new();
     for _ in 0..2 * N {
         unauthenticated.push(Raw::come(&server).await);

@@ -1,4 +1,4 @@
-//! Ways in that are no plain TCP: proxies, the file system, the process itself.
+//! Listeners other than plain TCP: proxies, Unix sockets, in-process connections.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> String {
 
 async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // It may be reset, too.
+    // The connection may be reset.
     let _ = timeout(SOON, stream.read_to_end(&mut bytes)).await.expect("it ends in time");
     bytes
 }
@@ -103,7 +103,7 @@ mod by_proxy {
         let server = server().await;
         let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
         stream.write_all(b"PROXY ").await.unwrap();
-        // Somebody has come in after it.
+        // Another client has connected after it.
         let (_other, _) = greeted(&server, b"PROXY UNKNOWN\r\n").await;
         let since = Instant::now();
         server.drain().await;
@@ -250,7 +250,7 @@ mod by_the_file_system {
     async fn what_a_crash_has_left_behind_is_replaced_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nats.sock");
-        // Dropping a listener leaves its file.
+        // Dropping a listener leaves its file behind.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         let living = server(&path).await.unwrap();

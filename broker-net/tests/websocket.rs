@@ -1,4 +1,4 @@
-//! Clients that come by WebSocket.
+//! WebSocket clients.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ fn options(change: impl FnOnce(&mut WebsocketOptions)) -> WebsocketOptions {
     options
 }
 
-/// A client that frames by hand.
+/// A client with its own framing.
 struct Raw {
     stream: TcpStream,
     decoder: Decoder,
@@ -40,7 +40,7 @@ struct Raw {
 }
 
 impl Raw {
-    /// Asks for WebSocket with these lines besides, and returns the answer as well.
+    /// Sends the upgrade request with these additional lines; also returns the response.
     async fn connect(server: &Server, lines: &str) -> (Self, String) {
         let mut stream = TcpStream::connect(server.websocket_addr().unwrap()).await.unwrap();
         stream.write_all(format!("{GOOD}{lines}\r\n").as_bytes()).await.unwrap();
@@ -53,7 +53,7 @@ impl Raw {
         (raw, String::from_utf8(answer).unwrap())
     }
 
-    /// The same, up to INFO.
+    /// Like [`connect`](Self::connect), and reads INFO.
     async fn greeted(server: &Server, lines: &str) -> (Self, String) {
         let (mut raw, _) = Self::connect(server, lines).await;
         let info = raw.expect("INFO {").await;
@@ -79,7 +79,7 @@ impl Raw {
         self.stream.write_all(&frame).await.unwrap();
     }
 
-    /// Reads until a line begins like this, and returns it.
+    /// Reads until a line begins with `start`, and returns that line.
     async fn expect(&mut self, start: &str) -> String {
         loop {
             while let Some((line, rest)) = self.text.split_once("\r\n") {
@@ -93,7 +93,7 @@ impl Raw {
         }
     }
 
-    /// What the close frame says, at the end.
+    /// Returns the contents of the close frame at the end.
     async fn end(&mut self) -> Option<(u16, String)> {
         while self.read().await {}
         let close = self.close.take()?;
@@ -377,7 +377,7 @@ async fn many_messages_come_compressed_both_ways() {
     assert!(got.contains("00000999\r\n"));
 }
 
-/// What comes compressed or not, up to where it ends like this.
+/// Reads compressed or plain frames until the text ends with `end`.
 async fn inflate(stream: &mut TcpStream, end: &str) -> String {
     let mut decoder = Decoder::new().allow_bare(true).allow_compressed(true);
     let mut inflate = broker_net::websocket::Inflate::new(64 << 20);

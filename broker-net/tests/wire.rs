@@ -1,4 +1,5 @@
-//! What only a socket can show: reads that end anywhere, the last words, limits on unauthenticated clients.
+//! Behaviour that needs a socket: arbitrary boundaries of reads, last messages, limits of
+//! unauthenticated clients.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -51,7 +52,8 @@ async fn a_control_line_longer_than_the_read_buffer_is_read() {
     assert_eq!(read_line(&mut stream).await, "PONG\r\n");
 }
 
-/// The session leaves most of what comes in one go to later turns, the more so as subscriptions must end first.
+/// The session leaves most of a large input to later turns, the more so as subscriptions must end
+/// first.
 #[tokio::test]
 async fn all_of_a_large_input_is_done_though_the_session_takes_it_in_turns() {
     let server = Server::builder().bind().await.unwrap();
@@ -93,7 +95,7 @@ async fn a_client_reads_why_it_was_cut_though_it_goes_on_sending() {
     let server = Server::builder().bind().await.unwrap();
     let mut stream = connect(&server).await;
     stream.write_all(b"NONSENSE\r\n").await.unwrap();
-    // What is left unread when a socket is closed resets the connection, and the words are lost.
+    // Unread input at close resets the connection, and the last messages are lost.
     let _ = stream.write_all(&vec![b'x'; 200_000]).await;
     assert_eq!(read_to_end(&mut stream).await, "-ERR 'Unknown Protocol Operation'\r\n");
 }
@@ -162,7 +164,7 @@ async fn a_refusal_that_took_a_check_ends_the_connection_at_once() {
     stream.write_all(b"CONNECT {\"auth_token\":\"wrong\"}\r\n").await.unwrap();
     let began = tokio::time::Instant::now();
     assert_eq!(read_to_end(&mut stream).await, "-ERR 'Authorization Violation'\r\n");
-    // The first PING would come after 2 seconds, and would find it closed.
+    // The first PING would come after 2 seconds, and would find the connection closed.
     assert!(began.elapsed() < Duration::from_secs(2), "only a timer ended it");
 }
 
@@ -252,7 +254,7 @@ async fn a_taken_port_is_an_error_that_says_so() {
     assert!(source.contains("in use"), "{source}");
 }
 
-/// The socket serves both families, and sees addresses of the older one in those of the newer.
+/// A dual-stack socket reports IPv4 addresses as IPv4-mapped IPv6.
 #[tokio::test]
 async fn a_client_is_called_by_the_address_that_it_has() {
     let server = Server::builder().host("0.0.0.0").bind().await.unwrap();

@@ -1,4 +1,4 @@
-//! Whatever a client sends, it does not keep the server from serving others.
+//! No input of a client keeps the server from serving others.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate; \
     server_no_context_takeover; client_no_context_takeover\r\n\r\n";
 
-/// A server on one thread of its own: a connection that holds it holds everything.
+/// A server on a single thread: a connection that occupies it blocks everything.
 struct Lone {
     server: Server,
     runtime: Option<Runtime>,
@@ -42,7 +42,7 @@ impl Lone {
 
 impl Drop for Lone {
     fn drop(&mut self) {
-        // A thread that does not come back must not be waited for: the test has failed then.
+        // A blocked thread must not be waited for: the test has failed then.
         self.runtime.take().unwrap().shutdown_background();
     }
 }
@@ -53,7 +53,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads until what was read ends like this.
+/// Reads until the input ends with `end`.
 fn read_until(stream: &mut TcpStream, end: &[u8]) -> String {
     let mut read = Vec::new();
     while !read.ends_with(end) {
@@ -69,7 +69,7 @@ fn is_served(client: &mut TcpStream) {
     read_until(client, b"PONG\r\n");
 }
 
-/// A client that is let in, and served.
+/// Connects a client and waits until it is served.
 fn newcomer(server: &Server) -> TcpStream {
     let mut client = connect(server.local_addr());
     client.write_all(b"CONNECT {\"auth_token\":\"t\",\"verbose\":false}\r\n").unwrap();
@@ -95,7 +95,7 @@ fn compressed(text: &[u8]) -> Vec<u8> {
     frame(0xc2, Deflate::new().message([text].into_iter(), 15))
 }
 
-/// Input by WebSocket that ends the session of a client which stays.
+/// WebSocket input that ends the session while the client stays connected.
 fn ends() -> Vec<(&'static str, Vec<u8>)> {
     let noise: Vec<u8> =
         (0..30_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -125,7 +125,8 @@ fn a_client_that_is_cut_and_stays_does_not_keep_others_from_being_served() {
             other.write_all(UPGRADE.as_bytes()).unwrap();
             read_until(&mut other, b"\r\n\r\n");
             other.write_all(&bytes).unwrap();
-            // It has been cut: the end comes, and it does not go.
+            // The server has closed the connection: the client sees the end and does not disconnect
+            // itself.
             let mut said = Vec::new();
             other.read_to_end(&mut said).unwrap_or_else(|error| panic!("{what}: {error}"));
             cut.push(other);
@@ -137,7 +138,7 @@ fn a_client_that_is_cut_and_stays_does_not_keep_others_from_being_served() {
     }
 }
 
-/// Takes as long as a test likes.
+/// Blocks for as long as a test likes.
 struct Blocks {
     began: Sender<()>,
     may_end: Mutex<Receiver<()>>,
@@ -178,7 +179,8 @@ fn a_connection_that_holds_its_thread_is_found_and_named() {
     assert!(!stall.is_over);
     assert_eq!((status.stalled_workers(), status.worker_stalls()), (1, 1));
     end.send(()).unwrap();
-    // The connection is cut within the turn, so the turn ends a moment after the client sees it.
+    // The connection is closed within the turn, so that the turn ends a moment after the client
+    // sees it.
     client.read_to_end(&mut Vec::new()).unwrap();
     let begin = Instant::now();
     let over = loop {

@@ -1,4 +1,4 @@
-//! A driver's agent: answers if the ride is of its kind, after a moment that is never the same.
+//! A driver's agent: answers requests for its kind of ride after a random delay.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

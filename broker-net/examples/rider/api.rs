@@ -1,4 +1,4 @@
-//! The API: rides are ordered over HTTP.
+//! The API: orders rides over HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use super::Result;
 use super::component::Component;
 use super::manager::Found;
 
-/// How long a manager is waited for.
+/// Timeout of the manager's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is ordered.
+/// An order.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Ride {
-    /// What kind of car.
+    /// The kind of car.
     pub(super) kind: String,
-    /// Where from.
+    /// The place.
     pub(super) at: String,
 }
 
@@ -62,7 +62,7 @@ fn failed(why: &str) -> (StatusCode, Value) {
     (StatusCode::SERVICE_UNAVAILABLE, json!({"error": why}))
 }
 
-/// What a browser would do: the code and the answer.
+/// Posts an order like a browser; returns the status code and the body.
 pub(super) async fn post(web: SocketAddr, path: &str, body: &str) -> Result<(u16, Value)> {
     let mut stream = TcpStream::connect(web).await?;
     let len = body.len();

@@ -1,4 +1,4 @@
-//! What all parts have in common: a name that is told to whoever asks who is there, and a status.
+//! The common part of all components: discovery and status.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 
 use super::Result;
 
-/// A part of the whole.
+/// A component of the system.
 pub(super) struct Component {
     pub(super) client: Client,
     id: String,
     requests: Arc<AtomicU64>,
 }
 
-/// What a part says of itself.
+/// The status of a component.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Status {
     pub(super) role: String,
-    /// How many requests it has taken.
+    /// The number of requests handled.
     pub(super) requests: u64,
 }
 
 impl Component {
-    /// Connects, and answers from then on whoever asks who is there and how they are.
+    /// Connects, and from then on answers requests for discovery and status.
     pub(super) async fn connect(url: &str, role: &str) -> Result<Self> {
         let soon = |_| Duration::from_millis(5);
         let client =
@@ -58,12 +58,12 @@ impl Component {
         Ok(this)
     }
 
-    /// Its name.
+    /// The component's name.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
-    /// It has taken a request.
+    /// Counts a handled request.
     pub(super) fn count(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,5 +1,6 @@
-//! Rides in a city: a web service takes orders, a manager finds a driver among all that are asked, and
-//! whoever is curious asks all parts how they are. The parts know subjects, not each other.
+//! Rides in a city: a web service takes orders, a manager finds a driver by asking all of them, and
+//! any client can ask all components for their status. The components know subjects, not each
+//! other.
 //!
 //! ```text
 //!  POST /rides     drivers.find                drivers.rides
@@ -29,16 +30,16 @@ use manager::Manager;
 
 type Result<T> = std::result::Result<T, async_nats::Error>;
 
-/// How long the manager waits for a driver. (Two seconds in earnest.)
+/// Timeout of the drivers' answers. (Two seconds in production.)
 const PATIENCE: Duration = Duration::from_millis(200);
 
-// Time is paused: what is waited for comes at once, and in the same order each time.
+// Time is paused: every timeout fires immediately, in a deterministic order.
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 pub(crate) async fn main() -> Result<()> {
     let broker = TestBroker::start().await;
     let url = broker.url();
 
-    // Six parts, each with a connection of its own: in earnest six programs.
+    // Six components, each with its own connection: in production six programs.
     let mut ids = BTreeSet::new();
     let api = Component::connect(&url, "api").await?;
     ids.insert(api.id().to_owned());
@@ -63,7 +64,7 @@ pub(crate) async fn main() -> Result<()> {
     broker.wait_for_subscription("drivers.find").await;
     broker.wait_idle().await;
 
-    // A ride: any driver of that kind.
+    // A ride, for any driver of that kind.
     let found = broker.tap("drivers.find");
     let (code, answer) =
         api::post(web, "/rides", r#"{"kind":"regular","at":"Main Street"}"#).await?;
@@ -72,13 +73,13 @@ pub(crate) async fn main() -> Result<()> {
     assert!(regulars.contains(&driver), "{driver}");
     assert_eq!(found.expect(1).await.len(), 1);
 
-    // A kind that nobody drives.
+    // A kind without drivers.
     let (code, answer) = api::post(web, "/rides", r#"{"kind":"helicopter","at":"Roof"}"#).await?;
     assert_eq!((code, answer["error"].as_str()), (503, Some("no driver is free")));
     let (code, _) = api::post(web, "/rides", "nonsense").await?;
     assert_eq!(code, 400);
 
-    // Who is there, and how are they?
+    // Discovery and status of all components.
     let client = async_nats::connect(&url).await?;
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await?.take(ids.len());
@@ -99,7 +100,7 @@ pub(crate) async fn main() -> Result<()> {
     }
     assert_eq!(answered, 2, "both questions went to one manager each");
 
-    // All connections break. Everybody comes back, and is asked again.
+    // All connections are lost. All components reconnect and answer again.
     broker.cut_all();
     broker.wait_for_clients(7).await;
     broker.wait_for_subscription("drivers.find").await;

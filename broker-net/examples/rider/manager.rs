@@ -1,4 +1,4 @@
-//! Finds a driver: asks all of them, and takes the first that answers.
+//! Finds a driver: asks all of them and takes the first answer.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use super::component::Component;
 
-/// One of several: each request goes to one of them.
+/// One of several managers: each request goes to one of them.
 pub(super) struct Manager {
     component: Component,
     patience: Duration,
 }
 
-/// What the manager answers.
+/// The manager's answer.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Found {
-    /// Who comes.
+    /// The driver found.
     Driver(String),
-    /// Why nobody does.
+    /// The reason why none was found.
     Error(String),
 }
 

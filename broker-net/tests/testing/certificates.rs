@@ -1,4 +1,4 @@
-//! TLS without files, and with all that a test does to a connection.
+//! TLS without files, combined with all faults that a test injects.
 
 use async_nats::ConnectOptions;
 use broker_net::testing::{Certificates, Fault, TestBroker};
@@ -18,7 +18,7 @@ async fn a_client_that_trusts_the_authority_comes_in_and_no_other() {
     let other = Certificates::new().unwrap();
     assert!(connect(&other).await.is_err());
 
-    // What is done to messages and connections is done above TLS.
+    // Faults are injected above TLS.
     let mut inbox = client.subscribe("x").await.unwrap();
     broker.wait_for_subscription("x").await;
     broker.disturb("x", Fault::lose().once());

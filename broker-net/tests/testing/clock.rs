@@ -1,4 +1,4 @@
-//! A clock that can be moved.
+//! The movable clock.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use broker_net::testing::{Fault, TestBroker, block_on};
 
 use crate::SOON;
 
-/// Reads lines until one begins so, or the end.
+/// Reads lines until one begins with `start`, or the end.
 fn read_until(reader: &mut impl BufRead, start: &str) -> String {
     let mut line = String::new();
     loop {

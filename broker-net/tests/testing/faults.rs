@@ -1,4 +1,4 @@
-//! What a network, and a server, can do to a client.
+//! Faults of the network and of the server.
 
 use std::time::{Duration, Instant};
 
@@ -139,7 +139,7 @@ async fn with_one_seed_the_same_messages_are_lost() {
     assert_ne!(runs[0], runs[2]);
 }
 
-/// A client whose events can be waited for.
+/// Connects a client whose events can be awaited.
 async fn connect_and_hear(url: &str) -> (async_nats::Client, mpsc::UnboundedReceiver<Event>) {
     let (sender, events) = mpsc::unbounded_channel();
     let client = async_nats::ConnectOptions::new()

@@ -1,5 +1,5 @@
-//! A thousand brokers come and go, and nothing is left of them. Counted in a process of its own, where
-//! no other test starts threads and opens files meanwhile.
+//! A thousand brokers start and stop without leaving anything behind. Measured in a process of its
+//! own, in which no other test starts threads or opens files.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -46,7 +46,7 @@ fn held() -> Held {
     Held { files: count("/proc/self/fd"), threads: count("/proc/self/task"), bytes: kib << 10 }
 }
 
-/// What is being dropped may take a moment.
+/// Dropping may take a moment.
 fn assert_nothing_is_left(before: Held) {
     let deadline = Instant::now() + SOON;
     loop {
@@ -54,7 +54,7 @@ fn assert_nothing_is_left(before: Held) {
         let is_clean = now.files <= before.files && now.threads <= before.threads;
         if is_clean {
             let grown = now.bytes.saturating_sub(before.bytes);
-            // 4 MiB are 4 KiB for each: less than any connection takes.
+            // 4 MiB are 4 KiB per broker: less than any connection takes.
             assert!(grown < 4 << 20, "{before:?} {now:?}");
             return;
         }
@@ -77,12 +77,12 @@ fn a_thousand_in_one_runtime() {
                 tokio::io::AsyncWriteExt::write_all(&mut stream, said).await.unwrap();
                 tap.next().await;
             }
-            // All that was aborted ends.
+            // Aborted tasks end.
             tokio::time::sleep(Duration::from_millis(1)).await;
         });
         assert_eq!(runtime.metrics().num_alive_tasks(), 0);
     };
-    // Caches fill up first.
+    // Fills caches first.
     cycles(200);
     let before = held();
     cycles(1_000);
@@ -98,17 +98,17 @@ fn many_on_their_own_threads() {
             let tap = broker.tap("x");
             block_on(broker.client().publish("x", "".into())).unwrap();
             block_on(tap.next());
-            // Of those that are stopped, and of those that are dropped.
+            // Half of the brokers are stopped, half dropped.
             if at % 2 == 0 {
                 block_on(broker.stop());
             }
         }
     };
-    // What the process opens once, such as tokio's own pipe for signals, stays.
+    // Resources that the process opens once, such as tokio's signal pipe, remain.
     cycles(1);
     let before = held();
     cycles(50);
-    // The memory of threads is kept by the allocator, an arena for each that was there at a time.
+    // The allocator keeps memory per thread: one arena for each concurrent thread.
     assert_nothing_is_left(Held { bytes: usize::MAX / 2, ..before });
     let before = held();
     cycles(1_000);

@@ -1,4 +1,4 @@
-//! Looking inside, and waiting for what must happen.
+//! Inspecting the broker, and waiting for expected events.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 
 use crate::{A_MOMENT, SOON, connect};
 
-/// What the panic says.
+/// Returns the text of the panic.
 async fn complaint<T>(waiting: impl IntoFuture<Output = T>) -> String {
     let panic = AssertUnwindSafe(waiting.into_future()).catch_unwind().await;
     let Err(panic) = panic else { panic!("it did not panic") };
@@ -98,7 +98,7 @@ async fn nothing_is_published_before_somebody_has_subscribed() {
         tokio::task::yield_now().await;
         client.subscribe("orders.*").await.unwrap()
     };
-    // Three ways of saying it: the filter, something that it covers, a literal one.
+    // Three ways to name it: the filter, a covered filter, a literal subject.
     let waiting = async {
         broker.wait_for_subscription("orders.*").await;
         broker.wait_for_subscription("orders.eu").await;

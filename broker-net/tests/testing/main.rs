@@ -1,4 +1,4 @@
-//! The broker for tests: what it promises to whoever tests with it.
+//! The promises of the test broker.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -18,13 +18,13 @@ mod starting;
 
 use std::time::Duration;
 
-/// Far more than anything here takes.
+/// Far longer than anything here takes.
 const SOON: Duration = Duration::from_secs(10);
 
-/// What must not come in that time does not come.
+/// An event that does not arrive in this time is taken not to arrive.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
-/// A client that is quick to come back.
+/// Connects a client that reconnects quickly.
 async fn connect(url: &str) -> async_nats::Client {
     async_nats::ConnectOptions::new()
         .reconnect_delay_callback(|_| Duration::from_millis(5))

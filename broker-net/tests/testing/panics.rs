@@ -1,10 +1,10 @@
-//! What a test that fails shows. The tests below are run as a program of their own, by the first.
+//! The output of a failing test. The first test runs the others in processes of their own.
 
 use std::process::Command;
 
 use broker_net::testing::TestBroker;
 
-/// Runs one of the tests below, which fails, and returns what it printed.
+/// Runs one of the failing tests below and returns its output.
 fn run(test: &str) -> String {
     let program = std::env::current_exe().unwrap();
     let output =

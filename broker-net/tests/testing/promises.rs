@@ -1,4 +1,4 @@
-//! The promises of a guest.
+//! The test broker does not affect the rest of its process.
 
 use std::net::TcpStream;
 use std::panic::AssertUnwindSafe;
@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 
 use crate::{SOON, connect};
 
-/// All that it does to a process, it does in here.
+/// Runs everything that it could do to a process.
 async fn busy() {
     let broker = TestBroker::builder().own_thread().start().await.unwrap();
     let client = connect(&broker.url()).await;
@@ -76,7 +76,7 @@ async fn a_broker_that_is_dropped_is_gone_at_once() {
     drop(broker);
     let took = began.elapsed();
     assert!(took < Duration::from_millis(500), "{took:?}");
-    // The runtime has not got to anything yet.
+    // The runtime has not run anything yet.
     #[cfg(target_os = "linux")]
     drop(std::net::TcpListener::bind(address).unwrap());
     assert!(TcpStream::connect(address).is_err());
@@ -98,7 +98,7 @@ fn a_broker_may_be_dropped_anywhere() {
     assert!(tap.is_empty());
 }
 
-/// Panics whoever comes.
+/// Panics on every connection.
 struct Trap;
 
 impl broker_net::testing::Authenticator for Trap {

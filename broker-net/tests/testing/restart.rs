@@ -1,4 +1,4 @@
-//! A server that goes and comes back, and one that is told something else.
+//! A server that restarts, and one that is restarted with other options.
 
 use std::sync::Arc;
 use std::time::Duration;

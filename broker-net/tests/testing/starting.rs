@@ -1,4 +1,4 @@
-//! One line, and it is there.
+//! Starting a broker in one line.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ async fn it_starts_where_time_is_paused_and_goes_by_that_time() {
     client.publish("x", "1".into()).await.unwrap();
     assert_eq!(next(&mut inbox).await.payload, "1");
     let tap = broker.tap("x");
-    // Hours of PINGs, in no time.
+    // Hours of PINGs in no time.
     tokio::time::sleep(Duration::from_hours(3)).await;
     broker.client().publish("x", "2".into()).await.unwrap();
     assert_eq!(tap.next().await.payload, "2");
@@ -116,7 +116,7 @@ async fn a_token_lets_in() {
     options.connect(broker.url()).await.unwrap();
 }
 
-/// Lets in whoever has a name.
+/// Accepts every client with a name.
 struct Named;
 
 impl Authenticator for Named {
@@ -160,7 +160,7 @@ async fn a_client_without_a_socket_speaks_the_protocol() {
     let said = b"CONNECT {}\r\nPUB x 1\r\n1\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut stream, said).await.unwrap();
     assert_eq!(tap.next().await.payload, "1");
-    // It is a connection like any other.
+    // The tap's connection is an ordinary connection.
     assert!(broker.stall_reads(tap_id(&broker)));
     broker.cut_all();
     broker.wait_for_clients(0).await;

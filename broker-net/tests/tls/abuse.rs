@@ -1,4 +1,4 @@
-//! Those who mean ill, or know no better: they are gone in time, cost little, and nobody else notices.
+//! Hostile and broken clients: they are closed in time, cost little, and do not affect others.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use crate::authority::Authority;
 use crate::client::{Raw, Tls, in_time};
 
-/// Handshakes have that long.
+/// Timeout of handshakes.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
 async fn start(authority: &Authority, timeout: Duration) -> Server {
@@ -20,7 +20,7 @@ async fn start(authority: &Authority, timeout: Duration) -> Server {
     Server::builder().tls(options).bind().await.unwrap()
 }
 
-/// What a client says first.
+/// Returns a client's first bytes.
 fn hello(authority: &Authority) -> Vec<u8> {
     let name = ServerName::try_from("localhost").unwrap();
     let mut client = ClientConnection::new(authority.client_config(None), name).unwrap();
@@ -32,7 +32,7 @@ fn hello(authority: &Authority) -> Vec<u8> {
 async fn say_and_wait(server: &Server, bytes: Vec<u8>) {
     let mut raw = Raw::connect(server).await;
     raw.line().await;
-    // It may be told to go before it has said all.
+    // The server may close the connection before all is written.
     let _ = raw.stream.get_mut().write_all(&bytes).await;
     let mut rest = Vec::new();
     let _ = in_time(raw.stream.read_to_end(&mut rest)).await;
@@ -91,7 +91,7 @@ async fn records_longer_than_may_be_are_not_waited_for() {
     all_are_gone_but_one_can_come(&server, &authority).await;
 }
 
-/// Each asks for an answer, which nobody reads.
+/// Each key update requests one in return, which the client does not read.
 #[tokio::test]
 async fn who_changes_keys_without_end_is_cut_or_costs_nothing() {
     let authority = Authority::new("ca");
@@ -107,7 +107,7 @@ async fn who_changes_keys_without_end_is_cut_or_costs_nothing() {
         }
     }
     let writing = async {
-        // What it has to read, if it is not cut, must not keep it from taking all of it.
+        // Unless it closes the connection, the server must read everything, despite unsent output.
         let _ = socket.write_all(&sealed).await;
     };
     in_time(writing).await;

@@ -1,4 +1,4 @@
-//! Makes certificates.
+//! Generates certificates.
 
 use std::slice;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ pub(crate) struct Authority {
     certificate: rcgen::Certificate,
 }
 
-/// A certificate with its key.
+/// A certificate and its key.
 pub(crate) struct Identity {
     pub(crate) certificate: rcgen::Certificate,
     pub(crate) key: KeyPair,
-    /// What is shown behind it.
+    /// The intermediate certificates.
     behind: Vec<CertificateDer<'static>>,
 }
 
@@ -33,7 +33,7 @@ impl Authority {
         Self::changed(name, |_| {})
     }
 
-    /// One whose certificate is changed before it is signed.
+    /// Creates one whose parameters are changed before signing.
     pub(crate) fn changed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = Self::params(name, change);
@@ -41,7 +41,7 @@ impl Authority {
         Self { name: name.to_owned(), issuer: Issuer::new(params, key), certificate }
     }
 
-    /// The same with the same key, and another certificate.
+    /// Issues another certificate for the same key.
     pub(crate) fn again(&self, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::from_pem(&self.issuer.key().serialize_pem()).unwrap();
         let params = Self::params(&self.name, change);
@@ -49,7 +49,7 @@ impl Authority {
         Self { name: self.name.clone(), issuer: Issuer::new(params, key), certificate }
     }
 
-    /// One that this one vouches for.
+    /// Creates an intermediate authority below this one.
     pub(crate) fn below(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = Self::params(name, change);
@@ -75,12 +75,12 @@ impl Authority {
         self.certificate_pem().into_bytes().into()
     }
 
-    /// A server at these names.
+    /// Issues a server certificate for these names.
     pub(crate) fn server(&self, names: &[&str]) -> Identity {
         self.server_changed(names, |_| {})
     }
 
-    /// One whose certificate is changed before it is signed.
+    /// Issues a server certificate whose parameters are changed before signing.
     pub(crate) fn server_changed(
         &self,
         names: &[&str],
@@ -93,7 +93,7 @@ impl Authority {
         self.sign(&params)
     }
 
-    /// A client whose certificate is changed before it is signed.
+    /// Issues a client certificate whose parameters are changed before signing.
     pub(crate) fn client(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -103,7 +103,7 @@ impl Authority {
         self.sign(&params)
     }
 
-    /// A client with somebody else's key.
+    /// Issues a client certificate for another identity's key.
     pub(crate) fn client_with_key(&self, of: &Identity) -> Identity {
         let key = KeyPair::from_pem(&of.key.serialize_pem()).unwrap();
         let certificate = CertificateParams::default().signed_by(&key, &self.issuer).unwrap();
@@ -116,7 +116,7 @@ impl Authority {
         Identity { certificate, key, behind: Vec::new() }
     }
 
-    /// Says that the certificates of these numbers hold no longer.
+    /// Issues a revocation list with these serial numbers.
     pub(crate) fn revoke(&self, numbers: &[u64]) -> Pem {
         let revoked = |number: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*number),
@@ -135,18 +135,18 @@ impl Authority {
         params.signed_by(&self.issuer).unwrap().pem().unwrap().into_bytes().into()
     }
 
-    /// TLS with a certificate for `localhost` and 127.0.0.1.
+    /// Returns server options with a certificate for `localhost` and 127.0.0.1.
     pub(crate) fn options(&self) -> TlsOptions {
         let server = self.server(&["localhost", "127.0.0.1"]);
         TlsOptions::new(server.chain(), server.pem_key())
     }
 
-    /// What a client goes by that trusts this authority, and shows `identity` if asked.
+    /// Returns a client configuration that trusts this authority and presents `identity`, if any.
     pub(crate) fn client_config(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
         Arc::new(self.client_config_with(aws_lc_rs::default_provider(), identity))
     }
 
-    /// The same, for one version only.
+    /// Like [`client_config`](Self::client_config), for one TLS version.
     pub(crate) fn client_config_of(
         &self,
         version: &'static tokio_rustls::rustls::SupportedProtocolVersion,
@@ -204,7 +204,7 @@ impl Identity {
     }
 }
 
-/// In hexadecimal.
+/// Returns the hexadecimal digest.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let hash = suite.tls13().unwrap().common.hash_provider.hash(bytes);

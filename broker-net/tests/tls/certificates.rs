@@ -1,4 +1,4 @@
-//! Which client certificates are let in, and as whom.
+//! Verification of client certificates and mapping to users.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,14 +12,14 @@ use rcgen::{
 use crate::authority::{Authority, Identity};
 use crate::client::Raw;
 
-/// What became of a client.
+/// The outcome for a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Verdict {
-    /// Let in, as whom.
+    /// Authenticated as this user.
     User(String),
-    /// TLS came about, but no user.
+    /// The handshake succeeded, authentication failed.
     Unauthorized,
-    /// TLS did not come about.
+    /// The handshake failed.
     NoTls,
 }
 
@@ -33,7 +33,7 @@ struct World {
     last: Arc<Mutex<Option<String>>>,
 }
 
-/// Remembers whom it let in last.
+/// Records the last authenticated user.
 struct Recording(Users, Arc<Mutex<Option<String>>>);
 
 impl Authenticator for Recording {
@@ -71,7 +71,8 @@ impl World {
         let Ok(mut tls) = raw.upgrade(self.authority.client_config(identity)).await else {
             return Verdict::NoTls;
         };
-        // In 1.3 a client believes that TLS has come about before its certificate is looked at.
+        // In TLS 1.3 the handshake completes for the client before the server verifies its
+        // certificate.
         let connect = "CONNECT {\"verbose\":true,\"protocol\":1}\r\nPING\r\n";
         if tokio::io::AsyncWriteExt::write_all(tls.stream.get_mut(), connect.as_bytes())
             .await
@@ -154,7 +155,7 @@ async fn only_certificates_that_hold_are_let_in() {
     }
 }
 
-/// webpki asks none of this of who stands in `ca_file`.
+/// webpki does not check this for the certificates in `ca_file`.
 #[tokio::test]
 async fn an_authority_vouches_for_nobody_whom_its_certificate_does_not_allow() {
     use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
@@ -215,7 +216,7 @@ async fn no_more_stand_between_than_the_authority_allows() {
     assert_eq!(world.verdict(Some(&shown)).await, Verdict::NoTls);
 }
 
-/// An authority renews its certificate and keeps its key; both stand in the file for a while.
+/// An authority renews its certificate with the same key; the file contains both for a while.
 #[tokio::test]
 async fn of_an_old_and_a_new_certificate_of_an_authority_one_has_to_hold() {
     let root = Authority::new("root");
@@ -326,7 +327,7 @@ async fn where_some_issuers_have_lists_the_others_clients_are_not_let_in() {
 async fn where_keys_are_pinned_others_are_not_let_in() {
     let (ca, other) = (Authority::new("ca"), Authority::new("ca"));
     let (pinned, unauthenticated_guard) = (ca.client(|_| {}), ca.client(|_| {}));
-    // The right key, but signed by nobody.
+    // The right key, in a certificate signed by another authority.
     let impostor = other.client_with_key(&pinned);
     for make in [str::to_uppercase, str::to_lowercase] as [fn(&str) -> String; 2] {
         let mut options = ca.options();
@@ -371,7 +372,7 @@ async fn a_verified_certificate_is_no_password() {
     }
 }
 
-/// The reference, too: nobody has shown a certificate there.
+/// As in the reference: without TLS no certificate was presented.
 #[tokio::test]
 async fn who_comes_without_tls_has_no_certificate() {
     let world = World::new(&["CN=client"], |_, options| options.allow_non_tls = true).await;
@@ -389,7 +390,7 @@ async fn monitoring_can_tell_who_showed_what() {
         params.subject_alt_names = vec![mail("a@b"), host("c")];
     });
     assert_eq!(world.verdict(Some(&identity)).await, user("CN=client"));
-    // It has gone with its session, so another one stays.
+    // It ended together with its session, so that another client stays connected.
     let mut raw = Raw::connect(&world.server).await;
     raw.line().await;
     let config = world.authority.client_config(Some(&identity));

@@ -1,4 +1,4 @@
-//! A client that does what it is told.
+//! A minimal TLS client.
 
 use std::fmt::Debug;
 use std::io;
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::authority::Authority;
 
-/// Nothing that these tests wait for takes that long.
+/// Longer than anything these tests wait for.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) struct Raw<S> {
@@ -46,7 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Debug> Raw<S> {
     pub(crate) async fn try_line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         in_time(self.stream.read_line(&mut line)).await?;
-        // It comes at a time of its own.
+        // PINGs arrive at any time.
         if line == "PING\r\n" {
             line.clear();
             in_time(self.stream.read_line(&mut line)).await?;
@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Debug> Raw<S> {
         Ok(line)
     }
 
-    /// All there is until the end, however that comes.
+    /// Reads to the end of the connection, clean or not.
     pub(crate) async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         let _ = in_time(self.stream.read_to_end(&mut rest)).await;
@@ -76,7 +76,7 @@ impl Raw<TcpStream> {
         self.upgrade_as(config, "localhost").await
     }
 
-    /// `name`: the host that is asked for.
+    /// Upgrades to TLS, requesting the host `name`.
     pub(crate) async fn upgrade_as(self, config: Arc<ClientConfig>, name: &str) -> io::Result<Tls> {
         assert!(self.stream.buffer().is_empty());
         let name = ServerName::try_from(name.to_owned()).unwrap();
@@ -86,7 +86,7 @@ impl Raw<TcpStream> {
 }
 
 impl Tls {
-    /// INFO, TLS, and what a client says first.
+    /// Reads INFO, upgrades to TLS and sends CONNECT.
     pub(crate) async fn join(server: &Server, config: Arc<ClientConfig>) -> Self {
         let mut raw = Raw::connect(server).await;
         assert!(raw.line().await.starts_with("INFO "));

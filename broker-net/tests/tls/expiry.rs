@@ -1,4 +1,4 @@
-//! What the log says of certificates that expire.
+//! Log lines about expiring certificates.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use crate::log::Warnings;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Shows a certificate of a year that ends in so many days and an hour.
+/// Creates a certificate that was valid for a year and expires in `days` days and an hour.
 fn ends_in(authority: &Authority, days: u32) -> TlsOptions {
     let server = authority.server_changed(&["localhost"], |params| {
         let now = SystemTime::now();
@@ -31,7 +31,7 @@ async fn it_is_said_at_the_start_once_a_day_and_when_they_are_read_again() {
     let begin = "The TLS certificate in (in memory) expires in 10 days, at ";
     assert!(warning.starts_with(begin) && warning.ends_with("Z: replace it"), "{warning}");
 
-    // Twice, so that nobody stops after the first time.
+    // Twice, to show that the warning repeats.
     for _ in 0..2 {
         let before = Instant::now();
         tokio::time::sleep(DAY + Duration::from_secs(60)).await;

@@ -1,4 +1,4 @@
-//! How a client comes to TLS, or does not.
+//! Successful and failed TLS handshakes.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ async fn half_a_handshake_is_gone_after_the_timeout() {
     let server = start_with(&Authority::new("ca"), |options| options.timeout = timeout).await;
     let mut raw = Raw::connect(&server).await;
     raw.line().await;
-    // A record of 512 bytes, of which 5 come.
+    // A record of 512 bytes, of which 5 are sent.
     raw.stream.get_mut().write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03").await.unwrap();
     assert_eq!(raw.rest().await, "");
     assert_eq!(server.broker().stats().connections, 0);
@@ -88,7 +88,7 @@ async fn what_is_no_handshake_ends_the_connection_with_an_alert() {
     assert_eq!(rest.first(), Some(&0x15), "an alert: {rest:?}");
 }
 
-/// rustls sees an error again in what it could not take up; it must not be asked.
+/// rustls returns an error again for input it could not process; it must not be called again.
 #[tokio::test]
 async fn a_record_of_an_unknown_version_is_answered_by_one_alert() {
     let server = start(&Authority::new("ca")).await;
@@ -100,7 +100,7 @@ async fn a_record_of_an_unknown_version_is_answered_by_one_alert() {
     assert!(matches!(rest[..], [0x15, 0x03, _, 0, 2, 2, _]), "one fatal alert: {rest:?}");
 }
 
-/// A handshake message may be 64 KiB long; nobody needs that to say hello.
+/// A handshake message may have 64 KiB; no ClientHello needs that.
 #[tokio::test]
 async fn an_endless_hello_is_not_waited_for() {
     let server = start(&Authority::new("ca")).await;
@@ -139,7 +139,7 @@ async fn where_clients_may_come_without_tls_a_silent_one_stays() {
     .await;
     let mut plain = Raw::connect(&server).await;
     plain.line().await;
-    // More than the timeout: nothing tells that it is over.
+    // Longer than the timeout: no event shows that it has passed.
     tokio::time::sleep(Duration::from_millis(60)).await;
     plain.ping().await;
 }
@@ -230,7 +230,7 @@ async fn keys_are_agreed_upon_so_that_no_quantum_computer_will_tell() {
     let authority = Authority::new("ca");
     let server = start(&authority).await;
     let mut provider = aws_lc_rs::default_provider();
-    // As Go's clients do, and browsers.
+    // As Go's clients and browsers do.
     provider.kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519];
     let config = authority.client_config_with(provider, None);
     let tls = Tls::join(&server, config.into()).await;

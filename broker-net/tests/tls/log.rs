@@ -1,4 +1,4 @@
-//! The lines of the log at its default level.
+//! Log lines at the default level.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-/// The warnings and errors of this thread.
+/// Captures warnings and errors of this thread.
 #[derive(Clone, Default)]
 pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 

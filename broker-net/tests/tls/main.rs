@@ -1,4 +1,4 @@
-//! TLS: as clients see it, half-hearted and ill-meaning ones too.
+//! TLS for correct, broken and hostile clients.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

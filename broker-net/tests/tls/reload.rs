@@ -1,4 +1,4 @@
-//! Certificates change while clients are at work.
+//! Certificates change under connected clients.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use crate::authority::{Authority, Identity};
 use crate::client::{Raw, Tls, in_time, start};
 
-/// The certificate that a new client is shown.
+/// Returns the certificate presented to a new client.
 async fn shown(server: &Server, authority: &Authority) -> CertificateDer<'static> {
     let tls = Tls::join(server, authority.client_config(None)).await;
     tls.stream.get_ref().get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
@@ -104,7 +104,7 @@ async fn tls_can_be_switched_on_and_off() {
     again.ping().await;
 }
 
-/// An old certificate of a client must not come in by a session that was begun before.
+/// A client's old certificate must not be accepted through a resumed TLS session.
 #[tokio::test]
 async fn where_clients_show_certificates_they_show_them_each_time() {
     use broker_net::ClientCertificates;
@@ -115,7 +115,7 @@ async fn where_clients_show_certificates_they_show_them_each_time() {
     let server = Server::builder().tls(options.clone()).bind().await.unwrap();
     let client =
         authority.client(|params| params.serial_number = Some(rcgen::SerialNumber::from(7)));
-    // It would go on with a session if it was given one.
+    // The client would resume a session if it had received a ticket.
     let config = authority.client_config(Some(&client));
     for _ in 0..2 {
         let tls = Tls::join(&server, config.clone()).await;
@@ -131,7 +131,7 @@ async fn where_clients_show_certificates_they_show_them_each_time() {
     }
 }
 
-/// Files are exchanged as tools do it: another takes the place.
+/// Replaces files by renaming, as tools do.
 fn exchange(path: &Path, contents: &Pem, text: &str) {
     assert!(contents.path().is_none());
     let beside = path.with_extension("new");
@@ -163,13 +163,13 @@ async fn files_that_change_are_taken_up_and_broken_ones_are_not() {
         in_time(becoming).await;
     };
     becomes(&first).await;
-    // The chain is another already, and the key is not: that cannot be used.
+    // The chain is new and the key is not: the pair is invalid.
     let second = authority.server(&["localhost"]);
     exchange(&chain, &second.chain(), &second.certificate.pem());
     assert!(shown(&server, &authority).await == *first.certificate.der());
     exchange(&key, &second.pem_key(), &second.key.serialize_pem());
     becomes(&second).await;
-    // What can be used comes after what cannot.
+    // A valid pair follows an invalid one.
     fs::write(&chain, "broken").unwrap();
     let third = authority.server(&["localhost"]);
     exchange(&key, &third.pem_key(), &third.key.serialize_pem());

@@ -1,4 +1,4 @@
-//! A client that asks for a name that is no host name, as one does that was given an address by mistake.
+//! Clients that request an invalid host name, as one does that was given an address by mistake.
 
 use std::io;
 use std::pin::Pin;
@@ -17,13 +17,14 @@ use tokio_rustls::rustls::{
 use crate::authority::Authority;
 use crate::client::{Raw, in_time};
 
-/// A name that rustls would not send, and one of the same length that it takes in its place.
+/// A name that rustls would not send, and one of the same length that it accepts.
 const SENT: &[u8] = b"nats:4222";
 const GIVEN: &str = "nats-4222";
 
 fn with_name_sent(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    // As a hello has it, behind its kind and length; not as the server's certificate has it.
+    // As encoded in a ClientHello, after type and length; distinct from the server certificate's
+    // encoding.
     let given = [&[0, 0, 9], GIVEN.as_bytes()].concat();
     if let Some(at) = bytes.windows(given.len()).position(|window| window == given) {
         bytes[at + 3..at + given.len()].copy_from_slice(SENT);
@@ -31,7 +32,7 @@ fn with_name_sent(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sends the one name in place of the other. A hello is written at once.
+/// Replaces one name by the other in what the client sends. A ClientHello is written in one piece.
 #[derive(Debug)]
 struct Mistyping<S>(S);
 
@@ -63,7 +64,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mistyping<S> {
     }
 }
 
-/// Hashes what was sent.
+/// Hashes the bytes as sent.
 struct MistypingHash(&'static dyn hash::Hash);
 
 impl hash::Hash for MistypingHash {
@@ -157,13 +158,14 @@ async fn a_name_that_is_no_host_name_is_ignored() {
     let server = broker_net::Server::builder().tls(options).bind().await.unwrap();
     let all = || aws_lc_rs::DEFAULT_KX_GROUPS.to_vec();
     let both = [&version::TLS13, &version::TLS12];
-    // A client that offers a share of the one group and knows the other is asked for another hello.
+    // A client that offers a share of one group and supports the other receives a
+    // HelloRetryRequest.
     let retried = vec![aws_lc_rs::kx_group::SECP384R1, aws_lc_rs::kx_group::X25519];
     for (versions, groups) in
         [(&both[..], all()), (&both[..1], all()), (&both[1..], all()), (&both[..1], retried)]
     {
         let config = Arc::new(config(&authority, |provider| provider.kx_groups = groups, versions));
-        // Twice: the second time the session is resumed.
+        // Twice: the second handshake resumes the session.
         for _ in 0..2 {
             let mut raw = Raw::connect(&server).await;
             raw.line().await;

@@ -1,4 +1,4 @@
-//! What is sent arrives, all of it and in order, however it is cut into records.
+//! Data arrives completely and in order, regardless of the records it is split into.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use crate::authority::Authority;
 use crate::client::{SOON, Tls, in_time, start};
 
-/// Payload number `number`, of that size: its number and a pattern that depends on it.
+/// Returns payload `number` of that size: its number and a pattern derived from it.
 fn payload(number: usize, size: usize) -> Vec<u8> {
     let mut payload = format!("{number};").into_bytes();
     let pattern = (number..).map(|at| (at.wrapping_mul(31) % 251) as u8);
@@ -57,7 +57,7 @@ async fn messages_of_all_sizes_arrive_in_order() {
     in_time(publishing).await.unwrap();
 }
 
-/// Its socket is full most of the time, so that records are cut anywhere.
+/// Its socket is full most of the time, so that records are written in parts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_gets_all_in_order_from_two_publishers() {
     const EACH: usize = 30_000;
@@ -77,7 +77,7 @@ async fn a_slow_reader_gets_all_in_order_from_two_publishers() {
             publisher.ping().await;
         }));
     }
-    // Nothing is read before all is there.
+    // Nothing is read before everything is published.
     for publishing in publishing {
         in_time(publishing).await.unwrap();
     }
@@ -138,7 +138,7 @@ async fn what_was_published_before_the_end_arrives() {
         assert!(receive(&mut subscriber).await == payload(number, 200_000), "message {number}");
     }
     let mut end = Vec::new();
-    // The end is said, so that nobody can have cut it off.
+    // close_notify is sent, so that truncation would be detected.
     in_time(subscriber.stream.read_to_end(&mut end)).await.unwrap();
     assert!(end.is_empty());
     in_time(draining).await.unwrap();
@@ -163,7 +163,7 @@ async fn a_client_says_the_end_and_is_gone() {
     in_time(waiting).await;
 }
 
-/// Of a record the session sees nothing before it is whole.
+/// The session sees nothing of an incomplete record.
 #[tokio::test]
 async fn a_record_may_come_byte_by_byte() {
     let authority = Authority::new("ca");

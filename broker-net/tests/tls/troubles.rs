@@ -1,4 +1,4 @@
-//! The log, at its default level, of connections that fail.
+//! Log lines, at the default level, of failed connections.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn connections_past_the_rate_are_counted() {
     options.connection_rate_limit = Some(1);
     let server = Server::builder().tls(options).bind().await.unwrap();
     warnings.take();
-    // Time stands still while a task is busy: all come within one second.
+    // The clock stands still while a task is busy: all connections fall into one second.
     let busy = tokio::spawn(async {
         loop {
             tokio::task::yield_now().await;
@@ -68,7 +68,7 @@ async fn a_handshake_that_fails_is_an_error_and_a_probe_is_not() {
     }
 }
 
-/// Sends, and returns the answer.
+/// Sends `bytes` and returns the response.
 #[cfg(feature = "websocket")]
 async fn answer(server: &Server, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(server.websocket_addr().unwrap()).await.unwrap();

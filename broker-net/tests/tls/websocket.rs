@@ -33,12 +33,12 @@ async fn an_official_client_comes_by_websocket_over_tls() {
     client.publish("orders", large.clone().into()).await.unwrap();
     let message = timeout(PATIENCE, orders.next()).await.unwrap().unwrap();
     assert!(message.payload == large);
-    // The other port has none.
+    // The other port uses no TLS.
     let other = async_nats::connect(server.url()).await.unwrap();
     assert!(!other.server_info().tls_required);
 }
 
-/// However the request is cut into pieces.
+/// The request may be split anywhere.
 #[tokio::test]
 async fn plain_http_is_answered_in_the_words_of_the_reference() {
     let authority = Authority::new("us");
