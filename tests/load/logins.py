@@ -40,7 +40,7 @@ async def log_in(port, address, password):
         began = time.monotonic()
         writer.write(f"CONNECT {connect}\r\nPING\r\n".encode())
         line = b"PING\r\n"
-        # A server may ask for a sign of life first.
+        # A server may send a PING first.
         while line == b"PING\r\n":
             line = await asyncio.wait_for(reader.readline(), 30)
         return line.decode().strip() or "closed", time.monotonic() - began
@@ -56,7 +56,7 @@ async def wrong(port, answers):
             answer = type(error).__name__
         answers[answer] += 1
         if not answer.startswith("-ERR 'Auth"):
-            # As clients do that are told to come back later.
+            # As clients do that are told to retry later.
             await asyncio.sleep(0.1)
 
 

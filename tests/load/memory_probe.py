@@ -99,7 +99,8 @@ class Flood:
     def run(self):
         try:
             while not self.is_over:
-                # A reader in Python may be slower than the server, and must not be cut for it.
+                # A reader in Python may be slower than the server, and must not become a slow
+                # consumer.
                 while self.reader and self.sent - self.reader.bytes > WINDOW and not self.is_over:
                     time.sleep(0.0001)
                 self.client.sendall(self.data)

@@ -11,7 +11,7 @@ import json
 import sys
 
 STANDARD = {"std", "core", "alloc"}
-# They are published together.
+# These are published together.
 OURS = {"broker_core", "broker_net", "broker_bin"}
 
 
@@ -51,12 +51,13 @@ def foreign(document):
     for item in index.values():
         if item["crate_id"] != 0 or not is_ours(item):
             continue
-        # A public item that somebody else declared: `pub use`.
+        # A public item declared elsewhere: `pub use`.
         used = item["inner"].get("use") or item["inner"].get("import")
         named = [used["id"]] if used and used.get("id") is not None else []
         inner = dict(item["inner"])
         if "impl" in inner:
-            # What we have for a foreign trait is no part of our signatures, unless the trait is foreign itself.
+            # Implementations of foreign traits are no part of the crate's signatures, unless the
+            # trait is foreign itself.
             inner["impl"] = {key: inner["impl"].get(key) for key in ("trait", "for", "generics")}
         for key in [*named, *types_in(inner), *bounds_in(inner)]:
             path = paths.get(str(key))

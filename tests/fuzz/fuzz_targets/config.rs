@@ -1,4 +1,5 @@
-//! A configuration file says anything; so do the file that it includes and an environment variable.
+//! Arbitrary text as a configuration file, as a file that it includes, and as environment
+//! variables.
 
 #![no_main]
 
@@ -8,13 +9,14 @@ use std::path::Path;
 use lang::{Document, Error, Node, Span, Surroundings, Value, limits};
 use libfuzzer_sys::fuzz_target;
 
-// From its source: it needs nothing of the program around it, which takes minutes to build.
+// Included as source: it needs nothing of the program, which takes minutes to build.
 #[allow(dead_code, unused_imports, reason = "the program uses more of it")]
 #[path = "../../../broker-bin/src/config/lang/mod.rs"]
 mod lang;
 
 fuzz_target!(|data: &[u8]| {
-    // A zero byte is refused in a file, so it parts the main file, the file `a`, the variables `V` and `W`.
+    // A file with a zero byte is refused, so it separates the main file, the file `a`, and the
+    // variables `V` and `W`.
     let mut parts = data.splitn(4, |byte| *byte == 0);
     let mut part = || parts.next().unwrap_or_default();
     let (main, file) = (part(), part());
@@ -89,7 +91,7 @@ fn check_places(value: &Value, texts: &Texts<'_>) {
 
 type Texts<'a> = [(&'a str, &'a [u8])];
 
-/// It is in one of the files, or in a variable, which has no name.
+/// The span is in one of the files, or in a variable, which has no name.
 fn check_span(span: &Span, texts: &Texts<'_>) {
     let Some((_, text)) = texts.iter().find(|(name, _)| span.file.ends_with(name)) else {
         assert!(span.file.is_empty(), "{span}");

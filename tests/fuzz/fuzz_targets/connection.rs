@@ -1,4 +1,4 @@
-//! Whole connections of every kind, told anything by clients that stay, beside one that must be served.
+//! Arbitrary input on complete connections of every kind, beside a client that must be served.
 
 #![no_main]
 
@@ -25,21 +25,21 @@ use tokio::task::{unconstrained, yield_now};
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
-/// Nobody guesses it.
+/// Cannot be guessed.
 const TOKEN: &str = "7f1d0c4e-a token that nobody comes upon";
 
-/// How often everybody may have had a turn until one who asks is answered.
+/// Maximum number of scheduling turns until a request is answered.
 const TURNS_TO_ANSWER: usize = 64;
 
-/// How often everybody may have had a turn until all is quiet: what is there is read in few turns, and
-/// whoever has nothing to do has none.
+/// Maximum number of scheduling turns until all tasks are idle: available input is read in few
+/// turns, and idle tasks get none.
 const TURNS_TO_REST: usize = 400;
 
 fuzz_target!(|data: &[u8]| {
     let [stack, cuts, said @ ..] = data else { return };
     WORLD.with_borrow_mut(|world| {
         let World { runtime, servers } = world;
-        // It counts turns of its own.
+        // The loop counts its own turns.
         runtime.block_on(unconstrained(servers.play(*stack, usize::from(*cuts), said)));
     });
 });
@@ -48,18 +48,18 @@ thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::new());
 }
 
-/// One thread that serves everybody, and time that passes only when nobody has anything to do.
+/// A single thread, and a clock that moves only when all tasks are idle.
 struct World {
     runtime: Runtime,
     servers: Servers,
 }
 
 struct Servers {
-    /// Lets everybody in, in the clear.
+    /// Accepts all clients without TLS.
     open: Neighbour,
-    /// Wants a token, and TLS at its ports.
+    /// Requires a token, and TLS on its ports.
     closed: Neighbour,
-    /// Is behind a proxy.
+    /// Requires the PROXY protocol.
     proxied: Neighbour,
     own: mpsc::Sender<DuplexStream>,
     tls: TlsConnector,
@@ -67,7 +67,7 @@ struct Servers {
     unix: std::path::PathBuf,
 }
 
-/// A server, and the client of it that must be served whatever others do.
+/// A server, and a client of it that must be served regardless of the others.
 struct Neighbour {
     server: Server,
     stream: LocalStream,
@@ -75,7 +75,7 @@ struct Neighbour {
     count: u64,
 }
 
-/// Streams within the process.
+/// In-process streams.
 struct Network(mpsc::Receiver<DuplexStream>);
 
 impl Listener for Network {
@@ -105,7 +105,7 @@ impl Servers {
             max_payload_bytes: 60_000,
             max_pending_bytes: 200_000,
             max_subscriptions: Some(20),
-            // A neighbour is asked in vain while others' neighbours play.
+            // Other servers' neighbours are idle while one plays, and must not be pinged.
             ping_interval: Duration::from_secs(365 * 86_400),
             ..Limits::default()
         };
@@ -143,7 +143,7 @@ impl Servers {
         }
     }
 
-    /// One client does as it is told by `said`, and stays until all else has been seen.
+    /// One client follows the orders in `said`, and stays connected until the checks are done.
     async fn play(&mut self, stack: u8, cuts: usize, said: &[u8]) {
         let before = false_readiness();
         let Some((mut client, at)) = self.connect(stack).await else { return };
@@ -160,14 +160,14 @@ impl Servers {
             neighbour.is_served().await;
         }
         neighbour.comes_to_rest().await;
-        // Past lingering, and what a client may take to show who it is.
+        // Past lingering and the authentication timeout.
         for pause in [300, 2500] {
             sleep(Duration::from_millis(pause)).await;
             neighbour.is_served().await;
             neighbour.comes_to_rest().await;
         }
         drop(client);
-        // Whoever is heard out, or has not been read, is gone after that.
+        // After this even a connection that is drained, or that was not read, is closed.
         sleep(Duration::from_secs(15)).await;
         neighbour.is_served().await;
         let stats = neighbour.server.broker().stats();
@@ -216,11 +216,11 @@ impl Servers {
         Some((client, at))
     }
 
-    /// Through a handshake of TLS that succeeds.
+    /// Performs a successful TLS handshake.
     async fn secured(&self, way: ListenerKind) -> Option<Box<dyn Stream>> {
         let mut stream = self.closed.server.connect_by(way);
         if way == ListenerKind::Clients {
-            // INFO comes in the clear.
+            // INFO precedes TLS.
             until(&mut stream, b"\r\n").await?;
         }
         let name = ServerName::try_from("localhost").ok()?;
@@ -228,7 +228,7 @@ impl Servers {
     }
 }
 
-/// By a socket of the system. Its end leaves nothing behind that would keep a port.
+/// Connects a system socket. Closing it leaves no port in TIME_WAIT.
 async fn tcp(address: SocketAddr) -> Option<Box<dyn Stream>> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.set_zero_linger().ok()?;
@@ -246,7 +246,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
-/// What is there now; empty if nothing is, `None` at the end.
+/// Returns available input; empty if there is none, `None` at the end.
 fn read_now(stream: &mut (impl Stream + ?Sized)) -> Option<Vec<u8>> {
     let mut bytes = vec![0; 16 << 10];
     let mut room = ReadBuf::new(&mut bytes);
@@ -258,7 +258,7 @@ fn read_now(stream: &mut (impl Stream + ?Sized)) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads what must come, up to these bytes.
+/// Reads up to and including these bytes, which must arrive.
 async fn until(stream: &mut (impl Stream + ?Sized), end: &[u8]) -> Option<()> {
     let mut read = Vec::new();
     for _ in 0..TURNS_TO_ANSWER {
@@ -284,7 +284,8 @@ impl Neighbour {
         neighbour
     }
 
-    /// It is answered within few turns, and hears what is its own and nothing else.
+    /// Checks that a request is answered within few turns, and that the client receives nothing
+    /// else.
     async fn is_served(&mut self) {
         self.count += 1;
         let Self { stream, subject, count, .. } = self;
@@ -296,7 +297,7 @@ impl Neighbour {
         for _ in 0..TURNS_TO_ANSWER {
             let read = read_now(stream).expect("it is not cut");
             heard.push_str(std::str::from_utf8(&read).expect("text"));
-            // The server asks now and then.
+            // The server sends PINGs.
             if let Some(at) = heard.find("PING\r\n") {
                 heard.replace_range(at..at + 6, "");
                 write_now(stream, b"PONG\r\n");
@@ -310,7 +311,7 @@ impl Neighbour {
         panic!("it is not served: {heard:?}");
     }
 
-    /// Whoever has nothing to do has no turns.
+    /// Checks that idle tasks get no turns.
     async fn comes_to_rest(&mut self) {
         let mut quiet = 0;
         let mut turns = self.server.turns();
@@ -327,18 +328,18 @@ impl Neighbour {
     }
 }
 
-/// There is room for it.
+/// Writes without waiting; there is room.
 fn write_now(stream: &mut LocalStream, bytes: &[u8]) {
     let mut cx = Context::from_waker(Waker::noop());
     let written = Pin::new(stream).poll_write(&mut cx, bytes);
     assert!(matches!(written, Poll::Ready(Ok(len)) if len == bytes.len()), "{written:?}");
 }
 
-/// What a client is told to do.
+/// An instruction to the client.
 enum Order {
-    /// As they are.
+    /// Sends the bytes unchanged.
     Send(Vec<u8>),
-    /// In a frame that begins with this byte.
+    /// Sends the bytes in a frame that begins with this byte.
     Frame(u8, Vec<u8>),
     Compressed(Vec<u8>),
     Yield,
@@ -347,7 +348,7 @@ enum Order {
     HalfClose,
 }
 
-/// What any client says.
+/// Lines of ordinary clients.
 const LINES: [&[u8]; 12] = [
     b"CONNECT {\"verbose\":false,\"headers\":true}\r\n",
     b"CONNECT {\"verbose\":true,\"pedantic\":true}\r\n",
@@ -363,7 +364,7 @@ const LINES: [&[u8]; 12] = [
     b"PUB a.b 70000\r\n",
 ];
 
-/// What is left of the orders.
+/// The remaining orders.
 struct Orders<'a>(&'a [u8]);
 
 impl Orders<'_> {
@@ -380,18 +381,18 @@ impl Orders<'_> {
             0..=1 => Order::Send(taken.to_vec()),
             2..=3 => send(taken.to_vec()),
             4 => Order::Compressed(taken.to_vec()),
-            // Not what a deflate stream is, or not whole.
+            // An invalid or truncated deflate stream.
             5 => Order::Frame(if size % 2 == 0 { 0xc2 } else { 0x42 }, taken.to_vec()),
             6..=7 => send(LINES[size % LINES.len()].to_vec()),
             8 => Order::Compressed(LINES[size % LINES.len()].to_vec()),
             9 => send(vec![b'x'; size * 256]),
             10 => Order::Compressed(vec![0; size << 12]),
             11 => Order::Compressed([&b"FOO "[..], &vec![b'y'; size << 7]].concat()),
-            // Control frames, and what is none.
+            // Control frames, and an invalid one.
             12 => Order::Frame([0x88, 0x89, 0x8a, 0x80, 0x83, 0xc8][size % 6], vec![3; size / 2]),
             13 => Order::Read,
             14 => Order::Wait(Duration::from_millis(size as u64 * 20)),
-            // One in sixteen of these: whoever half-closes hides what others show.
+            // Only one in sixteen, because half-closing hides what later orders would show.
             _ if size % 16 == 0 => Order::HalfClose,
             _ => Order::Yield,
         })
@@ -409,7 +410,7 @@ struct Client {
 }
 
 impl Client {
-    /// Asks for WebSocket, if it is to come by it.
+    /// Upgrades to WebSocket, if the listener requires it.
     async fn upgrade(&mut self) -> Option<()> {
         let Some(framing) = &self.framing else { return Some(()) };
         let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
@@ -439,7 +440,7 @@ impl Client {
                 return Ok(());
             }
             Order::Read => {
-                // At the end it stays all the same.
+                // Stays connected after the server's end.
                 let _ = read_now(&mut *self.stream);
                 return Ok(());
             }
@@ -452,8 +453,8 @@ impl Client {
         self.send(&bytes, cuts).await
     }
 
-    /// Sends in pieces of `cuts` bytes, if not in one, what the server takes; the rest is never sent, as if
-    /// the client hung in the middle of it.
+    /// Sends in pieces of `cuts` bytes (or in one) what the server accepts; the rest is dropped, as
+    /// if the client stopped in the middle.
     async fn send(&mut self, bytes: &[u8], cuts: usize) -> io::Result<()> {
         let size = if cuts == 0 { bytes.len() } else { cuts.max(bytes.len() / 64) };
         let mut turns = 0;

@@ -1,4 +1,5 @@
-//! One shot, byte by byte, in chunks, and by a parser that knows nothing of ours: all read the same.
+//! Input in one piece, byte by byte, in chunks, and through an independent parser gives the same
+//! operations.
 
 #![no_main]
 
@@ -6,7 +7,7 @@ use broker_core::ClientFault;
 use broker_core::proto::{Op, Parsed, Parser, ParserLimits, Publish};
 use libfuzzer_sys::fuzz_target;
 
-/// What was read: operations as they print, and at last perhaps a fault.
+/// The operations in their debug form, possibly followed by a fault.
 type Read = Vec<Result<String, ClientFault>>;
 
 fuzz_target!(|data: &[u8]| {
@@ -56,7 +57,7 @@ fn in_chunks<'a>(chunks: impl Iterator<Item = &'a [u8]>, limits: &ParserLimits) 
     read
 }
 
-/// An operation without its tail, which must be what a receiver may be sent as it is.
+/// Prints an operation without its tail, and checks that the tail can be forwarded unchanged.
 fn shown(op: &Op<'_>) -> String {
     if let Op::Publish(message) = op {
         if let Some(tail) = message.tail {
@@ -74,8 +75,8 @@ fn shown(op: &Op<'_>) -> String {
     format!("{op:?}")
 }
 
-/// The protocol as nats-server's documentation and its behaviour have it, a byte at a time, without a
-/// thought for speed.
+/// The protocol as documented and implemented by nats-server, parsed a byte at a time without
+/// regard for speed.
 mod naive {
     use super::*;
 
@@ -96,7 +97,7 @@ mod naive {
 
     type Bytes<'a> = std::iter::Peekable<std::iter::Copied<std::slice::Iter<'a, u8>>>;
 
-    /// The next one; `None` if the input ends before it does.
+    /// Reads the next operation; `None` if the input ends before it does.
     fn operation(
         rest: &mut Bytes<'_>,
         limits: &ParserLimits,
@@ -154,7 +155,7 @@ mod naive {
         }
     }
 
-    /// Each letter must lead on to some verb.
+    /// Each letter must lead to some verb.
     fn verb(rest: &mut Bytes<'_>) -> Result<Option<&'static str>, ClientFault> {
         let mut verbs =
             vec!["PUB", "HPUB", "SUB", "UNSUB", "PING", "PONG", "CONNECT", "INFO", "+OK", "-ERR"];
@@ -171,7 +172,7 @@ mod naive {
         Ok(None)
     }
 
-    /// Up to the line end, which the first byte cannot be; any CR takes the last byte with it.
+    /// Reads up to the line end, which cannot be the first byte; a CR before it is dropped.
     fn line(rest: &mut Bytes<'_>, limit: usize) -> Result<Option<Vec<u8>>, ClientFault> {
         let mut line = Vec::new();
         loop {
@@ -236,7 +237,7 @@ mod naive {
                 Some(_) => return Err(ClientFault::UnknownOperation),
             }
         }
-        // As they were written, with what stands between them.
+        // As written, with the bytes between them.
         let first = sizes[0].as_ptr().addr() - arguments.as_ptr().addr();
         let last = sizes[sizes.len() - 1];
         let end = last.as_ptr().addr() - arguments.as_ptr().addr() + last.len();

@@ -1,4 +1,4 @@
-//! Anything may stand at the beginning of a connection that says it comes by a proxy.
+//! Arbitrary bytes in place of a PROXY protocol header.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A session is told anything, in any chunks, while time passes and sockets are full.
+//! A session with arbitrary input in arbitrary chunks, while time passes and sockets are full.
 
 #![no_main]
 
@@ -24,7 +24,7 @@ const LIMITS: fn() -> Limits = || Limits {
     ..Limits::default()
 };
 
-/// What a control line may leave behind: itself, its verb, blanks, a CR.
+/// Maximum memory kept for a control line: the line, its verb, blanks and a CR.
 const KEPT_LINE_BYTES: usize = 512 + 1024 + 16;
 
 fuzz_target!(|data: &[u8]| {
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     let options = Options { limits: LIMITS(), trace: how.pace & 1 == 1, ..Options::default() };
     let open = Broker::new(options.clone(), (Instant::now, SystemTime::now));
     play(&open, &how, said);
-    // Longer than anybody guesses.
+    // Too long to be guessed.
     let token = Token::new("7f1d0c4e-a token that nobody comes upon");
     let closed = Broker::with_authenticator(options, (Instant::now, SystemTime::now), token);
     let mut witness = block_on(closed.client().subscribe(">")).unwrap();
@@ -44,11 +44,11 @@ fuzz_target!(|data: &[u8]| {
 });
 
 struct How {
-    /// How large chunks are.
+    /// Size of chunks.
     cuts: u8,
-    /// How fast time passes, and whether it is all traced.
+    /// Speed of the clock, and whether tracing is on.
     pace: u8,
-    /// How much the link takes between two chunks; 255 for all.
+    /// Bytes that the link accepts between two chunks; 255 for all.
     room: u8,
 }
 
@@ -76,7 +76,7 @@ impl Memory {
         self.0.lock().unwrap().1 = room;
     }
 
-    /// Everything that was written, which must be what servers say.
+    /// Checks that the output is valid server protocol.
     fn check(&self) {
         let (bytes, _) = &mut *self.0.lock().unwrap();
         let mut used = 0;
@@ -138,7 +138,8 @@ struct Connection {
 }
 
 impl Connection {
-    /// Passes on what was read, as much at once as the session takes. False when the connection is over.
+    /// Passes on input in the portions that the session accepts. Returns false when the connection
+    /// has ended.
     fn read(&mut self, mut chunk: &[u8], now: Instant, scratch: &mut Scratch) -> bool {
         while !chunk.is_empty() {
             let room = self.session.read_limit().saturating_sub(self.kept.len());

@@ -1,4 +1,4 @@
-//! A client asks for WebSocket and sends frames: anything, cut anywhere.
+//! A WebSocket client that sends arbitrary frames, cut anywhere.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use broker_net::websocket::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// What the messages of this client may come to.
+/// Maximum total size of this client's messages.
 const MESSAGE_BYTES: u64 = 64 << 10;
 
 fuzz_target!(|data: &[u8]| {
@@ -47,7 +47,7 @@ fn answer(client: &Client) {
     assert_eq!(client.accept_key.len(), 28);
 }
 
-/// What came of the frames: payloads and control frames as they came, and how it ended.
+/// The decoded frames: payloads and control frames in order, and the end.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Heard {
     text: Vec<u8>,
@@ -110,7 +110,7 @@ fn hear(
             if let Err(error) =
                 unpack(&mut heard.text, inflate, data.bytes, data.is_last, may_be_long)
             {
-                // How much comes out before that depends on the pieces.
+                // The amount decoded before the error depends on the pieces.
                 heard.text.clear();
                 return Err(error.to_string());
             }

@@ -1,16 +1,16 @@
-// What each program here needs beside a server: a browser, and pages that tell what went wrong in them.
+// Common parts of the programs here: a browser, and pages that record errors.
 //
-// The browser is the Chromium named by the environment variable CHROMIUM, or Debian's. Servers, and how a
-// program says how it went, are those of ../js/harness.mjs.
+// The browser is the Chromium named by the environment variable CHROMIUM, or Debian's. Servers and
+// reports are those of ../js/harness.mjs.
 
 import { chromium } from "playwright-core";
 
 export { Server, main, withServer } from "../js/harness.mjs";
 
-// Milliseconds until what a scenario waits for in a page must be there.
+// Milliseconds in which an expected element must appear.
 const DEADLINE = 15_000;
 
-// It asks nobody but the server under test.
+// The browser contacts the server under test only.
 const FLAGS = [
   "--headless",
   "--no-sandbox",

@@ -1,11 +1,11 @@
-// Clients for a page to show: of the wire protocol, with nothing in between, so that there can be many.
+// Many minimal clients of the wire protocol, for a page to show.
 
 import { once } from "node:events";
 import { connect } from "node:net";
 
 const LANGUAGES = [["go", "1.47.0"], ["rust", "0.46.0"], ["nats.js", "3.3.1"], ["python3", "2.12.0"], ["java", "2.24.0"]];
 const SERVICES = ["orders", "billing", "inventory", "search", "mailer", "gateway", "reports", "audit"];
-// The kernel's queue of connections is not endless, and neither is anybody's patience.
+// Limited by the kernel's queue of connections.
 const AT_ONCE = 100;
 
 export class Client {
@@ -15,13 +15,13 @@ export class Client {
     const at = address.lastIndexOf(":");
     client.socket = connect(Number(address.slice(at + 1)), address.slice(0, at));
     client.socket.setNoDelay(true);
-    // Whoever is cut knows it.
+    // A disconnect is expected.
     client.socket.on("error", () => {});
     client.closed = once(client.socket, "close");
     client.said = "";
     client.socket.setEncoding("latin1");
     client.socket.on("data", (text) => {
-      // The end is enough to wait by.
+      // Only the end is needed for waiting.
       client.said = (client.said + text).slice(-4096);
       if (text.includes("PING\r\n")) client.tell("PONG\r\n");
     });

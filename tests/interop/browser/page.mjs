@@ -1,6 +1,6 @@
-// The page that natsd shows of itself, used as people use it.
+// natsd's live page, in ordinary use.
 //
-// CONNECTIONS: how many connections the scenario with very many has, 2,000 unless told otherwise.
+// CONNECTIONS: number of connections in the largest scenario, 2,000 by default.
 
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,8 @@ import { Client, crowd, traffic } from "./load.mjs";
 
 const MANY = Number(process.env.CONNECTIONS || 2_000);
 const VIEWS = ["overview", "connections", "closed", "accounts", "routes", "server"];
-// JSON has no icon, and the browser asks for one. What it says of a server that is not there.
+// JSON has no icon, but the browser requests one. The pattern matches its error if the server is
+// down.
 const NO_ICON = /favicon\.ico/;
 const GONE = [/ERR_CONNECTION_(REFUSED|RESET)/, /ERR_EMPTY_RESPONSE/];
 
@@ -139,7 +140,7 @@ await main({
       same(await head.getAttribute("aria-sort"), "ascending", "aria-sort");
       same(most[0], "3", "the most");
       if (!tools.asked("sort=subs")) throw new Error("the server was not asked to sort");
-      // The order stands in the address.
+      // The order is part of the URL.
       await page.reload();
       await tools.rows("fewest first, still", "Subs", (texts) => texts.length === 50 && isSorted(numbers(texts), 1));
     }),
@@ -237,7 +238,7 @@ await main({
         });
         await cut;
         await tools.rows("who was slow", "Reason", ([reason]) => reason.startsWith("Slow Consumer"));
-        // The reasons are counted; pointing at one shows whose it was.
+        // Reasons are counted; hovering over one lists the clients.
         const reason = page.locator(".reasons").getByRole("button", { name: "Slow Consumer" });
         await reason.waitFor();
         await reason.click();
@@ -353,15 +354,15 @@ await main({
         await page.clock.install();
         const tools = new Tools(page, server, seen, origin);
         await tools.open("server");
-        // From here on time passes only when it is told to.
+        // From here on the clock moves only on request.
         await page.clock.pauseAt(Date.now() + 3_600_000);
         server.process.kill("SIGKILL");
         await server.exited;
         const again = (seconds) => page.getByText(`trying again in ${seconds} s`);
         await until("it is lost", async () => (await again(4).isVisible()) || (await page.clock.runFor(250)));
         await tools.state("does not answer");
-        // Each round is one question; the wait before it doubles, up to 15 s. What the browser tells comes up
-        // to two steps late.
+        // One request per round; the delay doubles each time, up to 15 s. The browser reports up to
+        // two steps late.
         for (const [wait, next] of [[4, 8], [8, 15], [15, 15]]) {
           const before = tools.asked();
           await page.clock.runFor((wait - 1) * 1_000);
@@ -421,7 +422,7 @@ await main({
           const [varz, connz] = [tools.asked("/varz"), tools.asked("/connz")];
           await until("the next question", async () => tools.asked("/varz") > varz || (await page.clock.runFor(1_000)));
           const now = await page.evaluate(() => Date.now());
-          // A request is seen up to a step of the clock late.
+          // A request is observed up to one step of the clock late.
           if (now - last < 8_000) throw new Error(`asked again after ${now - last} ms`);
           if (tools.asked("/connz") > connz + 1) throw new Error("asked twice for connections");
           last = now;
@@ -460,10 +461,10 @@ await main({
       await page.locator("th[aria-sort=descending]", { hasText: "Msgs to" }).waitFor();
       const first = (await tools.column("Name"))[0];
       await tabTo(first);
-      // What is focused can be seen to be.
+      // The focused element has a visible outline.
       const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
       same(outline === "none", false, "no outline");
-      // It keeps the focus while rows come and go around it.
+      // It keeps the focus while rows change around it.
       await Client.connect(server.address, { name: "another" });
       await tools.rows("one more", "Name", (names) => names.length === 21);
       same(await focused(), first, "focus");

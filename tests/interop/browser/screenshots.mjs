@@ -1,6 +1,6 @@
-// Makes the pictures of docs/monitoring.md anew: one of each view, in the folder that is named.
+// Renders the images of docs/monitoring.md, one per view, into the given folder.
 //
-// It takes a minute and a half, so that the plots have something to show.
+// Takes a minute and a half, to fill the plots.
 
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -71,7 +71,7 @@ await withServer(["-m", "-1", "-c", config], async (server) => {
   const go = async (page, view) => {
     await page.evaluate((view) => (location.hash = `#/${view}`), view);
     await page.waitForResponse((answer) => answer.url().includes("z"));
-    // Rates take two looks.
+    // Rates need two samples.
     for (let i = 0; i < 4; i += 1) await page.waitForResponse((answer) => answer.url().endsWith("varz"));
   };
 

@@ -1,4 +1,4 @@
-// The official JavaScript client in a page: what a browser makes of our WebSocket.
+// The official JavaScript client in a web page, over natsd's WebSocket.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -9,14 +9,14 @@ import { build } from "esbuild";
 
 import { main, same, withPage, withServer } from "./harness.mjs";
 
-// A certificate of localhost, which vouches for itself, and its key.
+// A self-signed certificate of localhost, and its key.
 const CERTIFICATE = process.env.CERTIFICATE;
 const KEY = process.env.KEY;
 
 const TLS = `tls { cert_file: ${JSON.stringify(CERTIFICATE)}, key_file: ${JSON.stringify(KEY)} }`;
 const USER = "authorization { user: w, password: p }";
 
-// The client as one module, which a page can load.
+// Bundles the client as one module for the page.
 const { outputFiles } = await build({
   stdin: { contents: 'export { headers, wsconnect } from "@nats-io/nats-core";', resolveDir: import.meta.dirname },
   bundle: true,
@@ -30,10 +30,10 @@ async function withSite(body) {
   const serve = (request, response) => {
     const isClient = request.url === "/nats.js";
     response.setHeader("Content-Type", isClient ? "text/javascript" : "text/html");
-    // No icon, so that none is asked for.
+    // The empty icon prevents a request for one.
     response.end(isClient ? CLIENT : '<!doctype html><link rel="icon" href="data:,"><title>page</title>');
   };
-  // Pages of HTTPS may not open what is not encrypted, but on this very machine.
+  // HTTPS pages may open unencrypted connections to localhost only.
   const site = createServer({ cert: readFileSync(CERTIFICATE), key: readFileSync(KEY) }, serve);
   await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
   try {
@@ -82,7 +82,7 @@ async function converse({ url, user }) {
   client.subscribe("double", { callback: (_, message) => message.respond(message.string() + message.string()) });
   got.push((await client.request("double", "ab")).string());
   got.push(client.info.port === Number(new URL(url).port));
-  // What the frames were: each way a thousand short messages.
+  // The frames: a thousand short messages each way.
   const many = client.subscribe("many", { max: 1000 });
   for (let count = 0; count < 1000; count++) client.publish("many", `${count}`);
   let next = 0;
@@ -141,7 +141,7 @@ await main({
 
   "a page from elsewhere is refused": () =>
     withEnds("no_tls: true", async (page, url, seen) => {
-      // The browser tells what the server answered.
+      // The browser reports the server's response.
       seen.expected.push(/Unexpected response code: 403/);
       await withSite(async (elsewhere) => {
         await page.goto(`${elsewhere}/`);

@@ -40,7 +40,8 @@ NATSD, REFERENCE = os.environ["NATSD"], os.environ["REFERENCE"]
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
-# TLS did not come about; it did, but nobody was let in; whoever it is was let in, without a name.
+# The handshake failed; it succeeded and authentication failed; the client was accepted without a
+# user name.
 REFUSED, UNAUTHORIZED, IN = "refused", "unauthorized", "let in"
 
 USERS = [
@@ -329,7 +330,8 @@ def verdict(server, context, connect):
                 options = {"verbose": False, "pedantic": False, **connect}
                 tls.sendall(f"CONNECT {json.dumps(options)}\r\nPING\r\n".encode())
                 said = b""
-                # In 1.3 a client believes that it is in before its certificate is looked at.
+                # In TLS 1.3 the handshake completes for the client before the server verifies its
+                # certificate.
                 while not said.endswith(b"\r\n"):
                     more = tls.recv(4096)
                     if not more:
@@ -349,7 +351,7 @@ def context(world, version, identity):
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = made.maximum_version = VERSIONS[version]
     made.load_verify_locations(world.path("root.pem"))
-    # Weak certificates have to be shown in order to be refused.
+    # Permits weak certificates, so that the server can refuse them.
     made.set_ciphers("DEFAULT:@SECLEVEL=0")
     if identity:
         made.load_cert_chain(identity.write(world.path("client.pem")))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The `nats` command line against a server of its own: publish, subscribe, request, measure.
+# The `nats` command line against its own server: publish, subscribe, request, bench.
 #
 # SERVER is the server's program, NATS the command line's. Results are lines on standard output, as
 # tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
@@ -18,7 +18,7 @@ readonly SCENARIOS=(
   a_benchmark_of_a_service_gets_every_answer
 )
 
-# Contexts of whoever runs this must not count.
+# Ignores the user's own contexts.
 work=$(mktemp -d)
 export XDG_CONFIG_HOME=$work NATS_URL=''
 server=''
@@ -54,7 +54,7 @@ start_server() {
   NATS_URL=nats://${line##* }
 }
 
-# The trace tells when the server knows a subscription; the command line says so too early.
+# The server's trace shows when a subscription is active; the command line reports it too early.
 await_subscription() { await_line "$work/server.log" "<<- [SUB $1 " "${2:-1}"; }
 
 nats() { timeout "$DEADLINE" "$NATS" "$@"; }
@@ -97,7 +97,7 @@ a_queue_group_shares_the_work() {
   done
   kill "${members[@]}"
   diff <(grep '^job ' "$out" | sort) <(seq 40 | sed 's/^/job /' | sort)
-  # That a fair pick leaves one of two out 40 times has odds of 1 in 2^39.
+  # The odds that a fair pick omits one of two members 40 times are 1 in 2^39.
   has "$out.1" 'job '
   has "$out.2" 'job '
 }
@@ -132,7 +132,7 @@ a_benchmark_delivers_every_message_to_every_subscriber() {
   await_subscription bench.msgs 4
   nats bench pub bench.msgs --clients 2 --msgs 20000 --size 64 --no-progress >"$out.pub" 2>&1
   has "$out.pub" 'publisher aggregated stats:'
-  # It ends only when each of the four has all.
+  # It ends when each of the four has received all.
   wait "$sub"
   has "$out" 'subscriber aggregated stats:'
   [[ $(grep -cF '(20,000 msgs)' "$out") == 4 ]] || fail "$(cat "$out")"
@@ -152,7 +152,7 @@ start_server
 failed=0
 for name in "${SCENARIOS[@]}"; do
   out=$work/$name
-  # In a shell of its own, where -e counts: it would not in a condition.
+  # In a subshell, where -e applies: it would not in a condition.
   set +e
   (set -e; "$name")
   code=$?

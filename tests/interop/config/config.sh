@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Each file of tests/config/corpus, read by $OURS and by $THEIRS: verdict, values and digest must be the same,
-# but for the files that tests/config/differences.txt names. Reports in TAP.
+# Reads each file of tests/config/corpus with $OURS and with $THEIRS: verdict, values and digest
+# must be equal, except for the files listed in tests/config/differences.txt. Reports in TAP.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../../config/corpus"
@@ -11,10 +11,10 @@ while IFS=: read -r file reason; do
   [[ -z $file || $file == "#"* || $file == options/* ]] || different[$file]=$reason
 done <../differences.txt
 
-# A file that includes itself crashes nats-server's parser, which refuses it well enough.
+# A file that includes itself crashes nats-server's parser, which counts as refused.
 read_by() { env -i "${environment[@]}" timeout 60 "$1" "$2" 2>/dev/null || printf 'refused\tcrashed\n'; }
 
-# Why it is refused is said in other words.
+# Reasons are worded differently.
 said() { if [[ $1 == refused* ]]; then echo refused; else echo "$1"; fi; }
 
 files=(valid/*.conf broken/*.conf)

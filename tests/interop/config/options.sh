@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Each file of tests/config/options, given to natsd and to nats-server: what one refuses the other must refuse,
-# and of what both take the same values must come, but for the files that tests/config/differences.txt names.
-# What natsd refuses only because it has no such part yet is no difference. Reports in TAP.
+# Loads each file of tests/config/options in natsd and in nats-server: both must refuse the same
+# files, and derive equal values from the others, except for the files listed in
+# tests/config/differences.txt. Files that natsd refuses only for an unimplemented part are no
+# difference. Reports in TAP.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../../config/options"
@@ -15,7 +16,7 @@ done <../differences.txt
 
 here() { env -i HOME=/nowhere "${environment[@]}" timeout 60 "$@"; }
 
-# Does each complaint of $1 end with "natsd has no ... yet"?
+# Returns true if each error in $1 ends with "natsd has no ... yet".
 only_not_yet() {
   local line lines
   lines=$(printf '%b' "${1//\\\"/}")
@@ -25,9 +26,9 @@ only_not_yet() {
   done <<<"$lines"
 }
 
-# What -t says must be what was read. It does not start the server and so misses what is refused later, and
-# nats-server's ends with 1 where there are but warnings: natsd must warn then too.
-# NATS 2.14: main.go; opts.go ConfigureOptions.
+# The verdict of -t must agree with the loaded values. It does not start the server and so misses
+# later refusals; nats-server's exits with 1 on mere warnings: natsd must warn too. NATS 2.14:
+# main.go; opts.go ConfigureOptions.
 check() {
   local said theirs=ok
   if said=$(here "$NATSD" -t -c "$1" 2>&1); then

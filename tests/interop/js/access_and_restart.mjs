@@ -1,4 +1,4 @@
-// Credentials, and a server that goes and comes back, with the official JavaScript client.
+// Credentials, and a server that restarts, with the official JavaScript client.
 
 import assert from "node:assert/strict";
 import { connect } from "@nats-io/transport-node";

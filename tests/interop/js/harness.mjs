@@ -1,4 +1,4 @@
-// What each program here needs: a server to talk to, and a way to say how it went.
+// Common parts of the programs here: a server, and the report of results.
 //
 // The server is the program named by the environment variable SERVER. Results are lines on standard
 // output, as tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
-// Milliseconds for one scenario. Nothing takes nearly as long, unless it fails or is told to do more.
+// Milliseconds per scenario; reached only by a failure or an extended run.
 const DEADLINE = 30_000;
 
 /** A server of its own for one scenario, on any free port. */
@@ -100,6 +100,6 @@ export async function main(scenarios, deadline = DEADLINE) {
     }
     clearTimeout(timer);
   }
-  // A connection left open by a scenario that failed must not keep the program.
+  // An open connection of a failed scenario must not keep the program running.
   process.exit(failed ? 1 : 0);
 }

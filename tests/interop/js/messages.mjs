@@ -14,7 +14,7 @@ await main({
     await withServer(["-n", "interop"], async (server) => {
       const client = await open(server);
       const info = client.info;
-      // Client suites switch tests on by this version.
+      // Test suites of clients enable tests by this version.
       assert.equal(info.version, "2.14.5");
       assert.equal(info.server_name, "interop");
       assert.equal(info.max_payload, MAX_PAYLOAD);
@@ -86,7 +86,7 @@ await main({
       const sent = Array.from({ length: 300 }, (_, number) => number);
       for (const number of sent) publisher.publish("jobs.new", String(number));
       await publisher.flush();
-      // What was routed before the publisher's PONG stands before the PONG of each member.
+      // Messages routed before the publisher's PONG precede the PONG of each member.
       await Promise.all(members.map((client) => client.flush()));
       for (const queue of ["workers", "auditors"]) {
         assert.deepEqual(got[queue].toSorted((a, b) => a - b), sent);

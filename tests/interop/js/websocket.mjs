@@ -10,7 +10,7 @@ import { WebSocket } from "ws";
 
 import { main, next, withServer } from "./harness.mjs";
 
-// A certificate of localhost, which vouches for itself, and its key.
+// A self-signed certificate of localhost, and its key.
 const CERTIFICATE = process.env.CERTIFICATE;
 const KEY = process.env.KEY;
 
@@ -119,7 +119,7 @@ await main({
       await client.close();
     }),
 
-  // The reference would not take it compressed.
+  // The reference would refuse it compressed.
   the_largest_payload_fits_and_a_larger_one_does_not: () =>
     withWebsocket("no_tls: true", async (server) => {
       const client = await open(server);

@@ -33,7 +33,8 @@ SYSTEMS = {
     ),
 }
 
-# <CID> stands for the number of the first client, <GONE> for that of the first that left.
+# <CID> is replaced by the id of the first client, <GONE> by that of the first client that
+# disconnected.
 PATHS = """
 /varz
 /connz
@@ -169,7 +170,7 @@ PATHS = """
 /raftz
 """.split()
 
-# Values that are each server's own.
+# Values specific to each server.
 OWN = set(
     """server_id now start stop uptime idle last_activity rtt mem cpu go port http_port config_load_time
     update_time cid http_req_stats""".split()
@@ -181,7 +182,7 @@ HEADERS = ("content-type", "access-control-allow-origin", "location", "x-content
 class Differences:
     """What may differ: lines of "system path json.path: reason"; * stands for anything."""
 
-    # By what it is; true once it was found, or if it need not be.
+    # By rule; true once it was applied, or if it need not be.
 
     def __init__(self, path):
         self.found = {}
@@ -235,7 +236,7 @@ def last(where):
 
 
 def compare(ours, theirs, where, may_differ, found):
-    # Go writes a fraction of nothing like a whole number; that we do too is looked at elsewhere.
+    # Go prints a zero fraction like an integer; that natsd does too is tested elsewhere.
     if {type(ours), type(theirs)} == {int, float}:
         ours, theirs = float(ours), float(theirs)
     if type(ours) is not type(theirs):
@@ -288,7 +289,7 @@ def look(system, path, ours, theirs, may_differ):
         found.append("a whole number has a fraction")
     answers = [ordered(without_servers_own(json.loads(text))) for text in (body, their_body)]
     if re.search("sort=(pending|last|idle|rtt|reason)", path):
-        # Among equals any order is right, and of the others nobody knows who was first.
+        # The order among equals is arbitrary, and the creation order of others unknown.
         for answer in answers:
             answer["connections"].sort(key=lambda one: one["name"])
     compare(*answers, where, may_differ, found)

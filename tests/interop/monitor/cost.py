@@ -122,7 +122,7 @@ def measure(name, program):
             end = time.perf_counter() + 3
             while time.perf_counter() < end:
                 for path in paths:
-                    # Read by nobody's thread but the kernel's: this program has one lock for all.
+                    # Read by the kernel only: this program has a single interpreter lock.
                     ask(server, path)
                 time.sleep(1)
             found.append(walker.p99())

@@ -25,7 +25,7 @@ def _of_streams():
         yield most
     yield _sum("gnatsd_varz_connections", _SERVER)
     yield _sum("jetstream_server_total_consumers", _SERVER)
-    # The lists that a reader of the dashboard chooses from.
+    # The lists in the dashboard's selectors.
     yield "jetstream_server_total_streams"
     yield "jetstream_stream_last_seq"
     yield "jetstream_consumer_num_pending"

@@ -26,13 +26,13 @@ WHO = {"a": {"user": "a", "pass": "pw"}, "b": {"user": "b", "pass": "pw"}}
 
 ALL = "-varz -connz -subz -routez -healthz -accstatz -accountz -leafz -gatewayz -jsz=all".split()
 
-# Not the server's, but the exporter's own.
+# Series of the exporter itself.
 OWN = re.compile("go_|process_|promhttp_|nats_exporter_")
 
-# What moves from one look to the next without anybody doing anything.
+# Values that change by themselves.
 MOVES = re.compile("_(mem|cpu|uptime|idle|rtt|last_activity)$|_http_req_stats")
 
-# Those of a label's values that are each server's own.
+# Labels whose values are specific to each server.
 EACH_S_OWN = ("server_id", "cid", "port", "value")
 
 
@@ -91,7 +91,7 @@ def shape(scraped):
     types, values = scraped
     found = set()
     for name, labels in values:
-        # Each server counts the requests that it has had.
+        # Each server counts its own requests.
         if "http_req_stats" in name:
             continue
         known = tuple((key, "" if key in EACH_S_OWN else value) for key, value in labels)
@@ -142,7 +142,7 @@ def it_exports_what_clients_did_with_the_same_values(place):
                 (name, tuple(label for label in labels if label[0] not in EACH_S_OWN)): value
                 for (name, labels), value in values.items()
                 if alike.match(name)
-                # nats-server has subscriptions of its own.
+                # nats-server has internal subscriptions.
                 and not re.search("acc.*_subscriptions", name)
                 and ("account_id", "$SYS") not in labels
             }
@@ -157,7 +157,7 @@ def natsd_gives_the_same_without_it(place):
 def compare_with_metrics(server, *more):
     exporter = Exporter(server, *more)
     try:
-        # The first look of it counts requests that were not there before.
+        # The first scrape counts requests that were not there before.
         types, values = exporter.scrape()
         own_types, own_values = scrape(server.monitor)
         assert types == own_types, set(types.items()) ^ set(own_types.items())

@@ -78,7 +78,7 @@ class Place:
     def __init__(self):
         self.servers = [Server(NATSD, CONFIG + name + "\n") for name in ("one", "two")]
         self.haproxy = Haproxy(self.servers)
-        # A client connects there as it would to a server.
+        # A client connects to HAProxy as it would to a server.
         self.address = self.haproxy.address
 
     def is_up(self, name, backend="natsd"):
@@ -140,7 +140,7 @@ def one_in_lame_duck_mode_gets_no_new_clients_and_keeps_those_it_has(place):
     until("it is taken out, for what it answers", lambda: down() == ("DOWN", "500"))
     status = one.get("/healthz")[0]
     assert status == 500, status
-    # What it shows can be looked at all the same.
+    # Its monitoring stays available.
     state = place.haproxy.states("monitoring")["one"][0]
     assert state == "UP", state
     until("it answers checks", lambda: place.is_up("one", "monitoring"))

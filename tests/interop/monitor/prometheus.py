@@ -20,7 +20,7 @@ DEPLOY = os.path.join(HERE, "../../../deploy")
 
 CONFIG = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1', server_name: one, http_token: t0k\n"
 
-# What the dashboard about streams asks for that there is without streams, from nats-server as well: see
+# Series that the JetStream dashboard expects even without JetStream, from nats-server as well: see
 # exporter.py.
 WITHOUT_STREAMS = [
     'sum(gnatsd_varz_connections{server_id=~".*"})',
@@ -70,7 +70,7 @@ def metrics_have_no_mistakes_in_them(server, _):
         )
     ).read()
     said = subprocess.run([PROMTOOL, "check", "metrics"], input=connection_text, capture_output=True)
-    # 3: it would name some of the exporter's otherwise.
+    # 3: lint warnings about names, which are the exporter's.
     assert said.returncode in (0, 3), said.stderr.decode()
     ours = [line for line in said.stderr.decode().splitlines() if line.startswith("natsd_")]
     assert ours == [], ours
@@ -90,7 +90,7 @@ def alerts_look_at_what_there_is(server, prometheus):
         text = re.sub("(?m)^ *#.*", "", file.read())
     names = set(re.findall(r"\b(?:natsd|gnatsd|jetstream)_\w+", text))
     assert len(names) > 6, names
-    # Where there is no TLS, no certificate ends.
+    # Without TLS there is no certificate expiry.
     names.discard("natsd_tls_certificate_expiry_timestamp_seconds")
     for name in names:
         assert prometheus.ask(name), name

@@ -78,7 +78,7 @@ class Client:
         self.cid = json.loads(self.file.readline().split(b" ", 1)[1])["client_id"]
         options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True}
         self.tell("CONNECT " + json.dumps(options | connect) + "\r\n")
-        # nats-server counts for another account what comes in one read with CONNECT.
+        # nats-server counts input read together with CONNECT for another account.
         if is_let_in:
             self.say()
 

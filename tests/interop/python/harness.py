@@ -40,7 +40,7 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
         )
-        # A server that never says it is ready is killed, which ends the loop below.
+        # A server that never becomes ready is killed, which ends the loop below.
         watchdog = threading.Timer(DEADLINE, self._process.kill)
         watchdog.daemon = True
         watchdog.start()

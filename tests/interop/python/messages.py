@@ -15,7 +15,7 @@ MAX_PAYLOAD = 1024 * 1024
 async def the_server_introduces_itself():
     with Server("-n", "interop") as server:
         client = await nats.connect(server.url)
-        # Client suites switch tests on by this version.
+        # Test suites of clients enable tests by this version.
         assert client._server_info["version"] == "2.14.5", client._server_info
         assert client.max_payload == MAX_PAYLOAD
         assert client._server_info["server_name"] == "interop"
@@ -93,7 +93,7 @@ async def each_queue_group_gets_each_message_once():
         assert sorted(got["workers"]) == sorted(sent)
         assert got["auditors"] == sent
         assert got[""] == sent
-        # That a fair pick leaves one of three out 300 times in a row has odds of 1 in 10^52.
+        # The odds that a fair pick omits one of three members 300 times are 1 in 10^52.
         assert all(by_member), by_member
         for client in clients:
             await client.close()
@@ -171,7 +171,7 @@ async def a_payload_of_the_limit_arrives_whole():
 @scenario
 async def a_payload_beyond_the_limit_ends_the_connection():
     with Server() as server:
-        # The client refuses to send it, so we write the protocol by hand.
+        # The client refuses to send it, so the protocol is written by hand.
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         info = await reader.readline()
         assert json.loads(info.removeprefix(b"INFO "))["max_payload"] == MAX_PAYLOAD

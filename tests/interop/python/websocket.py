@@ -20,7 +20,7 @@ def websocket(settings):
     file.write(f'websocket {{ host: "127.0.0.1", port: -1, {settings} }}\n')
     file.flush()
     server = Server("-c", file.name)
-    # There as long as the server is.
+    # Exists as long as the server.
     server.file = file
     return server
 

@@ -18,7 +18,7 @@ from servers import Server  # noqa: E402
 
 NATSD, SCANNERS = os.environ["NATSD"], os.environ["SCANNERS"]
 
-# Nothing takes half of it, even on a busy machine.
+# At least twice the time of any scan, even on a busy machine.
 DEADLINE = 200
 
 VERSIONS = {"2": False, "3": False, "1.0": False, "1.1": False, "1.2": True, "1.3": True}
@@ -32,8 +32,8 @@ CIPHERS = {
     "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
 
-# testssl.sh: protocols, kinds of ciphers, forward secrecy and what the server shows; then the attacks. What
-# must be among its findings, so that a scan that broke off is none.
+# testssl.sh: protocols, kinds of ciphers, forward secrecy, server defaults; then the
+# vulnerabilities. Each with a finding that must be present, so that an aborted scan fails.
 SCANS = {
     "testssl.sh: protocols and certificate": (
         ["-p", "-s", "-f", "-S"],
@@ -49,7 +49,7 @@ SCANS = {
 }
 
 HARMLESS = {"OK", "INFO", "DEBUG"}
-# That the OpenSSL of this machine has no ciphers of the Russian standard.
+# The local OpenSSL lacks the Russian GOST ciphers.
 NOT_OURS = {"engine_problem"}
 
 
@@ -77,7 +77,7 @@ def sslscan(server, folder):
 
 def testssl(server, folder, options, ids):
     out = os.path.join(folder, f"testssl{''.join(options)}.json")
-    # It insists on a program that looks up names, though there is none to look up.
+    # testssl.sh insists on a DNS tool, though there is no name to look up.
     bin_folder = os.path.join(folder, f"bin{''.join(options)}")
     os.mkdir(bin_folder)
     with open(os.path.join(bin_folder, "host"), "w", encoding="utf-8") as file:
@@ -115,7 +115,8 @@ def main():
         path = lambda file: os.path.join(folder, file)
         root = Authority("root")
         sans = [host("localhost"), address("127.0.0.1")]
-        # Scanners frown upon what nobody could revoke, and upon what ends within a month or two.
+        # Scanners criticize certificates without revocation information, and those that expire
+        # within a month or two.
         nowhere = [(crl_at("http://localhost/list"), False)]
         shown = root.sign(common_name("server"), sans, [SERVER], days=(-1, 90), extra=nowhere)
         for file, content in (("root.pem", root.pem()), ("cert.pem", shown.pem()), ("key.pem", shown.key_pem())):

@@ -1,4 +1,4 @@
-//! One scenario against one server.
+//! Runs one scenario against one server.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,29 +9,29 @@ use crate::sample::Span;
 use crate::scenario::Scenario;
 use crate::server::{Recipe, Server};
 
-/// A server that has come to rest uses at most so much of what it used before the first client.
+/// Maximum memory of a server at rest, relative to its memory before the first client.
 const AT_REST: f64 = 1.5;
 
-/// No scenario takes longer, however slow the machine.
+/// Timeout of a scenario on any machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long everything takes, and how much there is of it.
+/// Durations and sizes of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// Before anything is measured.
+    /// The warm-up before measuring.
     pub(crate) warm_up: Duration,
-    /// A stretch that is measured.
+    /// A measured phase.
     pub(crate) span: Span,
-    /// A stretch at a fixed rate.
+    /// A phase at a fixed rate.
     pub(crate) steady: Duration,
-    /// How long the server gets to give memory back.
+    /// Time for the server to return memory.
     pub(crate) settle: Duration,
-    /// Connections and subscriptions are divided by this.
+    /// Divides the numbers of connections and subscriptions.
     pub(crate) divide: u32,
 }
 
 impl Effort {
-    /// Enough for a median to be worth telling.
+    /// Long enough for a meaningful median.
     pub(crate) fn full() -> Self {
         Self {
             warm_up: Duration::from_millis(300),
@@ -46,7 +46,7 @@ impl Effort {
         }
     }
 
-    /// Enough to see that it works.
+    /// Just long enough to see that it works.
     pub(crate) fn quick() -> Self {
         Self {
             warm_up: Duration::from_millis(50),
@@ -61,29 +61,29 @@ impl Effort {
         }
     }
 
-    /// The stretch before the first that is measured.
+    /// The phase before the first measured one.
     pub(crate) fn warm_up(&self) -> Span {
         Span::exactly(self.warm_up)
     }
 }
 
-/// Where a scenario runs.
+/// The environment of a scenario.
 #[derive(Debug)]
 pub(crate) struct Arena<'a> {
-    /// How the server was started, for scenarios that need one with more arguments.
+    /// The command that started the server, for scenarios that need it with more arguments.
     pub(crate) recipe: &'a Recipe,
     /// The server.
     pub(crate) server: &'a mut Server,
-    /// For how long, and how much.
+    /// Durations and sizes.
     pub(crate) effort: Effort,
-    /// What has been found out.
+    /// The results.
     pub(crate) report: Report,
 }
 
-/// Runs one scenario on a server of its own.
+/// Runs one scenario on its own server.
 ///
 /// # Errors
-/// If it cannot be run to its end, with the last of the server's log.
+/// The scenario failed; includes the end of the server's log.
 pub(crate) fn measure(
     recipe: &Recipe,
     scenario: &Scenario,
@@ -98,7 +98,7 @@ pub(crate) fn measure(
     let mut report = arena.report;
     drop(watchdog);
     if let Err(fault) = result {
-        // A server that has died says so better than a connection that was cut.
+        // The exit of a dead server explains more than a broken connection.
         server.check()?;
         return Err(fault);
     }

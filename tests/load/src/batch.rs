@@ -1,4 +1,4 @@
-//! Messages that are formatted once and sent again and again, with only their stamps renewed.
+//! Messages that are formatted once and sent repeatedly with new stamps.
 
 use std::ops::Range;
 
@@ -6,45 +6,45 @@ use crate::carrier::{HEAD_BYTES, put_head};
 use crate::check::mix;
 use crate::stamp::{FILL, STAMP_BYTES, Stamp};
 
-/// About what one write should carry: few system calls, and still in the processor's cache.
+/// Bytes per write: few system calls, and within the processor's cache.
 const BATCH_BYTES: usize = 128 << 10;
 
-/// What a publisher's messages look like.
+/// The form of a publisher's messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Form {
-    /// Where they go.
+    /// Their subjects.
     pub(crate) subjects: Subjects,
-    /// Their header block, or nothing.
+    /// Their header block; empty for none.
     pub(crate) headers: &'static [u8],
     /// Their size without headers.
     pub(crate) payload_bytes: usize,
-    /// What the second word of the stamp holds.
+    /// The second word of the stamp.
     pub(crate) extra: Extra,
 }
 
-/// The second word of a stamp.
+/// The meaning of the second word of a stamp.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Extra {
     /// The number of the subject.
     Number,
-    /// When the message was written.
+    /// The time of writing.
     Time,
 }
 
-/// The subjects that a publisher sends to.
+/// The subjects of a publisher.
 #[derive(Clone, Debug)]
 pub(crate) enum Subjects {
-    /// Always this one.
+    /// A single subject.
     One(String),
     /// `prefix.0000` for the first publisher, and so on.
     OneEach(String),
     /// `prefix.0000` to `prefix.9999`, one after the other.
     Cycle(String),
-    /// `prefix.0000.0000` and so on, up to a number, at random from a fixed seed.
+    /// `prefix.0000.0000` and so on, up to a number, randomly from a fixed seed.
     Random {
-        /// What comes before the number.
+        /// The part before the number.
         prefix: String,
-        /// All numbers are lower.
+        /// The exclusive upper bound of the numbers.
         below: u32,
     },
 }
@@ -59,7 +59,7 @@ impl Subjects {
         }
     }
 
-    /// Where the number begins.
+    /// The offset of the number.
     fn number_at(&self) -> usize {
         match self {
             Self::One(_) | Self::OneEach(_) => 0,
@@ -68,20 +68,20 @@ impl Subjects {
     }
 }
 
-/// The subject of a number, as [`Subjects::Random`] has it.
+/// Returns the subject of a number for [`Subjects::Random`].
 pub(crate) fn numbered(prefix: &str, number: u32) -> String {
     format!("{prefix}.{:04}.{:04}", number / 10_000, number % 10_000)
 }
 
-/// Subjects that [`Subjects::Cycle`] goes through.
+/// Number of subjects in [`Subjects::Cycle`].
 pub(crate) const CYCLE: u32 = 10_000;
 
-/// One publisher's messages, ready to be written.
+/// The messages of one publisher, ready to be written.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// Room for the head of a frame, and the messages.
+    /// Space for a frame header, and the messages.
     bytes: Vec<u8>,
-    /// From one message to the next.
+    /// The distance between two messages.
     stride: usize,
     stamp_at: usize,
     number_at: usize,
@@ -92,7 +92,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Messages of publisher `origin`.
+    /// Creates the messages of publisher `origin`.
     pub(crate) fn new(form: Form, origin: usize) -> Self {
         assert!(form.payload_bytes >= STAMP_BYTES, "a payload must hold the stamp");
         let subject = form.subjects.text(origin);
@@ -116,22 +116,22 @@ impl Batch {
         }
     }
 
-    /// How many messages one batch holds at most.
+    /// The maximum number of messages in a batch.
     pub(crate) fn capacity(&self) -> u64 {
         ((self.bytes.len() - HEAD_BYTES) / self.stride) as u64
     }
 
-    /// The bytes of one message.
+    /// The size of one message.
     pub(crate) fn stride(&self) -> usize {
         self.stride
     }
 
-    /// Messages prepared so far.
+    /// The number of messages prepared so far.
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Prepares the next `count` messages, and returns where they stand in [`Self::bytes`].
+    /// Prepares the next `count` messages, and returns their range in [`Self::bytes`].
     ///
     /// The first is stamped with `time_ns`, each further one with `step_ns` more.
     pub(crate) fn prepare(&mut self, count: u64, mut time_ns: u64, step_ns: u64) -> Range<usize> {
@@ -166,20 +166,20 @@ impl Batch {
         HEAD_BYTES..HEAD_BYTES + count * self.stride
     }
 
-    /// Makes one frame of WebSocket of what was prepared, and returns where that stands.
+    /// Puts the prepared messages into one WebSocket frame, and returns its range.
     pub(crate) fn frame(&mut self, messages: &Range<usize>) -> Range<usize> {
         let Some(room) = self.bytes.first_chunk_mut() else { return messages.clone() };
         let head_bytes = put_head(messages.len(), room);
         messages.start - head_bytes..messages.end
     }
 
-    /// Where all is that was prepared.
+    /// The buffer of the prepared messages.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// Four decimal digits of a number below 10,000.
+/// Writes four decimal digits of a number below 10,000.
 #[inline]
 pub(crate) fn write_digits(to: &mut [u8], number: u32) {
     let (high, low) = (number / 100, number % 100);

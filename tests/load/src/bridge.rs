@@ -1,8 +1,8 @@
-//! TLS towards the server, for streams that know nothing of it: a thread for each connection, between it
-//! and a second one inside of this machine.
+//! TLS for connections without TLS support: a thread per connection, between the server and a
+//! second connection within the machine.
 //!
-//! That costs the generator far more than it costs a client, but the server nothing; and what is measured
-//! is the server.
+//! This costs the generator far more than a client would pay, but the server nothing; only the
+//! server is measured.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -21,10 +21,10 @@ use crate::fault::{During, Fault};
 /// There may be thousands of these threads.
 const STACK_BYTES: usize = 128 << 10;
 
-/// How much is moved at once.
+/// Bytes moved at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Shakes hands, and returns the end to go on with in the clear.
+/// Performs the handshake, and returns the unencrypted end.
 pub(crate) fn cross(stream: TcpStream) -> Result<TcpStream, Fault> {
     let tls = shake(&mut &stream)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("building a bridge")?;
@@ -37,13 +37,13 @@ pub(crate) fn cross(stream: TcpStream) -> Result<TcpStream, Fault> {
     let bridge = Bridge { tls, server: stream, client: far, opened: Vec::new() };
     thread::Builder::new()
         .stack_size(STACK_BYTES)
-        // Its end is the end of either connection.
+        // It ends when either connection ends.
         .spawn(move || bridge.carry().unwrap_or_default())
         .during("building a bridge")?;
     Ok(near)
 }
 
-/// Shakes hands only.
+/// Performs the handshake only.
 pub(crate) fn shake(stream: &mut (impl Read + Write)) -> Result<ClientConnection, Fault> {
     let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
     let tls = ClientConnection::new(config(), name).map_err(io::Error::other);
@@ -58,7 +58,7 @@ struct Bridge {
     tls: ClientConnection,
     server: TcpStream,
     client: TcpStream,
-    /// Decrypted, and not taken by the client yet.
+    /// Decrypted bytes not taken by the client yet.
     opened: Vec<u8>,
 }
 
@@ -131,7 +131,7 @@ impl Bridge {
     }
 }
 
-/// `None` if it has to wait.
+/// Returns `None` if the operation would block.
 fn ready(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {
         Ok(len) => Ok(Some(len)),
@@ -140,7 +140,7 @@ fn ready(result: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-/// Nothing read is the end.
+/// Treats zero bytes as the end.
 fn ended(read: &[u8]) -> io::Result<&[u8]> {
     if read.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read) }
 }
@@ -155,14 +155,14 @@ fn config() -> Arc<ClientConfig> {
         let builder = builder.with_safe_default_protocol_versions().expect("versions");
         let builder = builder.dangerous().with_custom_certificate_verifier(trusting);
         let mut config = builder.with_no_client_auth();
-        // Each connection costs the server what the first costs it.
+        // Disables resumption, so that each connection costs the server the same.
         config.resumption = rustls::client::Resumption::disabled();
         Arc::new(config)
     });
     Arc::clone(config)
 }
 
-/// Believes any server: it was started by us.
+/// Trusts any server, since the generator started it.
 #[derive(Debug)]
 struct Trusting(Arc<CryptoProvider>);
 

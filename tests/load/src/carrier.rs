@@ -1,32 +1,32 @@
-//! What carries the bytes of one connection: a socket, or WebSocket above it.
+//! The transport of one connection: a socket, or WebSocket above it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use crate::fault::{During, Fault};
 
-/// How clients come to the server.
+/// The transport of clients.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Way {
-    /// By TCP.
+    /// TCP.
     #[default]
     Plain,
-    /// By TLS, which the server asks for in INFO.
+    /// TLS, which the server requests in INFO.
     Tls,
-    /// By WebSocket, without compression.
+    /// WebSocket without compression.
     WebSocket,
 }
 
-/// The most that may stand before the payload of a frame: two bytes, a length, a mask.
+/// Maximum size of a frame header: two bytes, a length, a mask.
 pub(crate) const HEAD_BYTES: usize = 14;
 
-/// Binary, and the last of its message.
+/// Final binary frame.
 const BINARY: u8 = 0x82;
 const MASKED: u8 = 0x80;
 
-/// Writes the head of a frame of `payload_bytes` to the end of `room`; returns how long it is.
+/// Writes the header of a frame of `payload_bytes` to the end of `room`; returns its length.
 ///
-/// Clients have to mask; with a mask of zeros the payload stays as it is.
+/// Clients must mask; a mask of zeros leaves the payload unchanged.
 pub(crate) fn put_head(payload_bytes: usize, room: &mut [u8; HEAD_BYTES]) -> usize {
     let mut head = vec![BINARY];
     match payload_bytes {
@@ -45,7 +45,7 @@ pub(crate) fn put_head(payload_bytes: usize, room: &mut [u8; HEAD_BYTES]) -> usi
     head.len()
 }
 
-/// A connection's bytes, without what carries them.
+/// The bytes of a connection, without their framing.
 #[derive(Debug)]
 pub(crate) struct Carrier {
     stream: TcpStream,
@@ -53,12 +53,12 @@ pub(crate) struct Carrier {
 }
 
 impl Carrier {
-    /// A socket.
+    /// Wraps a plain socket.
     pub(crate) fn plain(stream: TcpStream) -> Self {
         Self { stream, frames: None }
     }
 
-    /// Asks a server for WebSocket, and waits until it agrees.
+    /// Requests an upgrade to WebSocket and waits for the response.
     pub(crate) fn websocket(mut stream: TcpStream) -> Result<Self, Fault> {
         const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -77,17 +77,17 @@ impl Carrier {
         Ok(Self { stream, frames: Some(Frames::default()) })
     }
 
-    /// Whether what is written has to be frames.
+    /// Returns true if written bytes must be framed.
     pub(crate) fn is_framed(&self) -> bool {
         self.frames.is_some()
     }
 
-    /// The socket.
+    /// Returns the socket.
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Writes all of a command or a few.
+    /// Writes one or a few commands completely.
     pub(crate) fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.is_framed() {
             let mut head = [0; HEAD_BYTES];
@@ -98,12 +98,12 @@ impl Carrier {
         self.stream.write_all(bytes)
     }
 
-    /// Writes some of what is framed already if it has to be.
+    /// Writes some bytes, which must already be framed if necessary.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes)
     }
 
-    /// Reads; 0 at the end only.
+    /// Reads; returns 0 at the end only.
     pub(crate) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.stream.read(room)?;
@@ -115,23 +115,23 @@ impl Carrier {
         }
     }
 
-    /// The socket alone, where nothing is above it.
+    /// Returns the socket, if it has no framing.
     pub(crate) fn into_stream(self) -> TcpStream {
         self.stream
     }
 }
 
-/// The frames of a server, which does not mask; can stop and go on at any byte.
+/// Decodes the unmasked frames of a server, in pieces of any size.
 #[derive(Debug, Default)]
 struct Frames {
-    /// What has come of a head.
+    /// The part of a header read so far.
     head: Vec<u8>,
-    /// How much of a payload is still to come.
+    /// The remaining bytes of a payload.
     left: u64,
 }
 
 impl Frames {
-    /// Moves the payloads in `bytes` to its beginning; returns how long they are.
+    /// Moves the payloads in `bytes` to its beginning; returns their total length.
     fn open(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let (mut at, mut kept) = (0, 0);
         while at < bytes.len() {
@@ -154,9 +154,9 @@ impl Frames {
     }
 }
 
-/// How long a frame's payload is, once its head is whole.
+/// Returns the length of a payload, once its header is complete.
 fn length(head: &[u8]) -> io::Result<Option<u64>> {
-    // Of one message, or a part of one.
+    // Data frames and continuations.
     const DATA: [u8; 4] = [BINARY, 0x02, 0x00, 0x80];
     let garbled = |what| io::Error::new(ErrorKind::InvalidData, what);
     match head {

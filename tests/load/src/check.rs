@@ -1,84 +1,84 @@
-//! Whether everything that was sent arrived, once and in order.
+//! Checks that every message arrived, once and in order.
 
 use crate::stamp::Stamp;
 
-/// What a receiver may expect of each publisher.
+/// The messages that a receiver expects of each publisher.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Order {
-    /// Every message.
+    /// All messages.
     All,
-    /// Some of the messages, and the other receivers the rest: a queue group, or a subject each.
+    /// A part of the messages: of a queue group, or of a subject.
     Share,
 }
 
-/// A stream that is not what was sent.
+/// The received messages are not those sent.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum Disorder {
-    /// A later message came in the place of one expected.
+    /// A later message arrived in place of the expected one.
     #[error("publisher {origin}: message {wanted} is missing, {got} came instead")]
     Missing {
         /// The publisher.
         origin: usize,
-        /// The number expected.
+        /// The expected number.
         wanted: u64,
-        /// The number that came.
+        /// The received number.
         got: u64,
     },
-    /// A message came again, or after a later one.
+    /// A message arrived twice, or after a later one.
     #[error("publisher {origin}: message {got} came again or late, {wanted} was next")]
     Repeated {
         /// The publisher.
         origin: usize,
-        /// The number expected.
+        /// The expected number.
         wanted: u64,
-        /// The number that came.
+        /// The received number.
         got: u64,
     },
-    /// A stamp that nobody wrote.
+    /// A stamp of an unknown publisher.
     #[error("a message of publisher {0}, which does not exist")]
-    Stranger(usize),
-    /// The receivers together have not got each message once.
+    UnknownPublisher(usize),
+    /// The receivers together did not get each message once.
     #[error("{sent} messages were due, {received} arrived, or not each of them once")]
     Tally {
-        /// How many should have arrived.
+        /// The number of messages sent.
         sent: u64,
-        /// How many did.
+        /// The number of messages received.
         received: u64,
     },
-    /// A message arrived with a subscription that does not match its subject.
+    /// A message arrived for a subscription that does not match its subject.
     #[error("a message for subscription {wanted} came as one for {got}")]
     Subscription {
-        /// The subscription that matches.
+        /// The matching subscription.
         wanted: u64,
-        /// The one the server named.
+        /// The subscription named by the server.
         got: u64,
     },
 }
 
-/// Follows the messages at one receiver.
+/// Checks the messages at one receiver.
 #[derive(Clone, Debug)]
 pub(crate) struct Checker {
     order: Order,
-    /// What comes next, by publisher.
+    /// The next expected number, by publisher.
     next: Vec<u64>,
     tally: Tally,
 }
 
 impl Checker {
-    /// A receiver of `publishers` publishers, of which nothing has come yet.
+    /// Creates the checker of a receiver with `publishers` publishers.
     pub(crate) fn new(order: Order, publishers: usize) -> Self {
         Self { order, next: vec![0; publishers], tally: Tally::default() }
     }
 
-    /// Takes one message in.
+    /// Checks a message.
     ///
     /// # Errors
-    /// If it is not one of those that may come now.
+    /// The message is not an expected one.
     #[inline]
     pub(crate) fn accept(&mut self, stamp: Stamp) -> Result<(), Disorder> {
         let (origin, got) = (stamp.origin(), stamp.sequence());
         let Some(next) = self.next.get_mut(origin) else {
-            return Err(Disorder::Stranger(origin));
+            return Err(Disorder::UnknownPublisher(origin));
         };
         let wanted = *next;
         if got < wanted {
@@ -86,7 +86,7 @@ impl Checker {
         }
         match self.order {
             Order::All if got > wanted => return Err(Disorder::Missing { origin, wanted, got }),
-            // Gapless counting is proof enough, and this line is the hottest of the program.
+            // Counting without gaps suffices, and this is the hottest line of the program.
             Order::All => self.tally.count += 1,
             Order::Share => self.tally.add(stamp),
         }
@@ -94,18 +94,18 @@ impl Checker {
         Ok(())
     }
 
-    /// How many have come.
+    /// Returns the number of messages received.
     pub(crate) fn count(&self) -> u64 {
         self.tally.count
     }
 }
 
-/// Whether the receivers together got what the publishers sent, at the end of a run.
+/// Checks, at the end of a run, that the receivers together got all messages.
 ///
 /// `sent` holds the number of messages of each publisher.
 ///
 /// # Errors
-/// If something was lost, or something came twice.
+/// A message was lost or duplicated.
 pub(crate) fn settle<'a>(
     sent: &[u64],
     checkers: impl Iterator<Item = &'a Checker>,
@@ -141,7 +141,7 @@ pub(crate) fn settle<'a>(
     Ok(())
 }
 
-/// A count and a sum of hashes: equal only if the same messages went in, whatever their order.
+/// A count and a sum of hashes: equal only for the same set of messages, in any order.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Tally {
     count: u64,
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_publisher_that_does_not_exist_is_noticed() {
-        assert_eq!(feed(Order::All, &[(2, 0)]).unwrap_err(), Disorder::Stranger(2));
+        assert_eq!(feed(Order::All, &[(2, 0)]).unwrap_err(), Disorder::UnknownPublisher(2));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::scenario::{SCENARIOS, Scenario, find};
 use crate::server::Recipe;
 
-/// How to use it.
+/// The help text.
 pub(crate) const USAGE: &str = "\
 usage: load --server SERVER [OPTION…] [SCENARIO…]      measure one server
        load --compare A B [OPTION…] [SCENARIO…]        measure two alternately
@@ -29,38 +29,38 @@ Without SCENARIO all of them run, one after the other, each on a server of its o
   --table FILE   when comparing: write the tables (Markdown)
   --svg FILE     when comparing: write the plot";
 
-/// What is to be done.
+/// The requested action.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Print the usage.
     Help,
     /// Print the scenarios.
     List,
-    /// Be a relay.
+    /// Run as a relay.
     Relay(SocketAddr),
     /// Measure.
     Measure(Work),
 }
 
-/// What is to be measured.
+/// The measurements to make.
 #[derive(Debug)]
 pub(crate) struct Work {
-    /// The servers; the first is what others are compared to.
+    /// The servers; others are compared to the first.
     pub(crate) recipes: Vec<Recipe>,
-    /// Which scenarios.
+    /// The scenarios.
     pub(crate) scenarios: Vec<&'static Scenario>,
-    /// How often each.
+    /// The number of rounds.
     pub(crate) rounds: usize,
-    /// How long each time.
+    /// The duration of each.
     pub(crate) effort: Effort,
-    /// Where the tables go.
+    /// The file for the tables.
     pub(crate) table: Option<PathBuf>,
-    /// Where the plot goes.
+    /// The file for the plot.
     pub(crate) svg: Option<PathBuf>,
 }
 
 impl Command {
-    /// From the arguments, without the program's name.
+    /// Parses the arguments after the program's name.
     pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Self, Fault> {
         let mut args = args.peekable();
         match args.peek().map(String::as_str) {
@@ -96,7 +96,7 @@ fn work(mut args: impl Iterator<Item = String>) -> Result<Work, Fault> {
             "limit" => recipes.push(Recipe::relay()?),
             "--server" | "--with" => recipes.push(Recipe::parse(&next(&arg, args)?)?),
             "--compare" => {
-                // In front of what `--with` may have brought.
+                // Before those of `--with`.
                 recipes.insert(0, Recipe::parse(&next(&arg, args)?)?);
                 recipes.insert(1, Recipe::parse(&next(&arg, args)?)?);
             }

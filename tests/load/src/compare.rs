@@ -1,4 +1,4 @@
-//! Several servers in turn, and what is left of it: medians, and the ratios of each round.
+//! Measures several servers in turn, and computes medians and the ratios of each round.
 
 use crate::arena::measure;
 use crate::cli::Work;
@@ -11,21 +11,21 @@ use crate::stats::{median, median_ratio};
 #[derive(Debug, Default)]
 pub(crate) struct Results(Vec<Series>);
 
-/// One scenario: by server, the report of each round, or none if it failed.
+/// One scenario: for each server the report of each round, or `None` if it failed.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) scenario: &'static Scenario,
     pub(crate) reports: Vec<Vec<Option<Report>>>,
 }
 
-/// One measure of one scenario, by server.
+/// One measure of one scenario, for each server.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     /// The scenario's name.
     pub(crate) name: &'static str,
-    /// What happens in it.
+    /// Its description.
     pub(crate) about: &'static str,
-    /// What was measured.
+    /// The measure.
     pub(crate) measure: Measure,
     /// The median of the rounds.
     pub(crate) medians: Vec<Option<f64>>,
@@ -33,10 +33,10 @@ pub(crate) struct Row {
     pub(crate) ratios: Vec<Option<f64>>,
 }
 
-/// Measures, and prints a line of JSON for every run.
+/// Measures, and prints a line of JSON for each run.
 ///
 /// # Errors
-/// If runs have failed; the results of the others are returned as well.
+/// Runs have failed; the results of the others are returned as well.
 pub(crate) fn run(work: &Work, labels: &[String]) -> (Results, Result<(), Fault>) {
     let mut results = Results::default();
     let mut failed = 0;
@@ -75,19 +75,19 @@ pub(crate) fn run(work: &Work, labels: &[String]) -> (Results, Result<(), Fault>
 }
 
 impl Results {
-    /// What each scenario is about.
+    /// Returns the declared measures of each scenario.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let rows = self.0.iter().flat_map(|s| s.scenario.measures.iter().map(|m| s.row(*m)));
         rows.filter(|row| row.medians.iter().any(Option::is_some)).collect()
     }
 
-    /// The first measure of each scenario.
+    /// Returns the first measure of each scenario.
     pub(crate) fn first_rows(&self) -> Vec<Row> {
         let rows = self.0.iter().filter_map(|s| Some(s.row(*s.scenario.measures.first()?)));
         rows.filter(|row| row.ratios.iter().any(Option::is_some)).collect()
     }
 
-    /// One measure of every scenario that has it.
+    /// Returns one measure of each scenario that has it.
     pub(crate) fn rows_of(&self, measure: Measure) -> Vec<Row> {
         let rows = self.0.iter().map(|s| s.row(measure));
         rows.filter(|row| row.medians.iter().any(Option::is_some)).collect()
@@ -108,7 +108,7 @@ impl Series {
         let medians =
             values.iter().map(|v| median(&v.iter().flatten().copied().collect::<Vec<_>>()));
         let ratios = values.iter().skip(1).map(|values| {
-            // Only rounds in which both have come to an end.
+            // Uses only rounds that both completed.
             let pairs = first.iter().zip(values).filter_map(|(a, b)| a.zip(*b));
             let (theirs, ours): (Vec<_>, Vec<_>) = pairs.unzip();
             median_ratio(&theirs, &ours)
@@ -123,7 +123,7 @@ impl Series {
     }
 }
 
-/// How tables call the servers: by name and version, and apart.
+/// Returns the servers' names in tables, distinguished by version.
 pub(crate) fn labels(work: &Work) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     for recipe in &work.recipes {
@@ -139,7 +139,7 @@ pub(crate) fn labels(work: &Work) -> Vec<String> {
     labels
 }
 
-/// The first version number in what a server says of itself.
+/// Returns the first version number in a server's version output.
 fn number(version: &str) -> Option<&str> {
     let words = version.split([' ', ':', '(']).map(|word| word.trim_start_matches('v'));
     words.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))

@@ -1,4 +1,4 @@
-//! Scenarios about connections rather than messages.
+//! Scenarios about connections instead of messages.
 
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
@@ -17,16 +17,16 @@ use crate::server::Server;
 use crate::stats::Latencies;
 use crate::wire::Wire;
 
-/// Connections that are idle.
+/// Number of idle connections.
 const IDLE: u32 = 5_000;
 
-/// How many connect at the same time.
+/// Number of concurrent connection attempts.
 const CROWD: usize = 4;
 
 /// Each leaves a port in TIME-WAIT, of which there are 28,000.
 const STORM_MAX: usize = 10_000;
 
-/// How often the processor time is looked at.
+/// Interval of checking the processor time.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Sends `PING` and awaits `PONG`, one after the other.
@@ -60,7 +60,7 @@ fn ping_for(server: &mut Server, wire: &mut Wire, span: Span) -> Result<(u64, La
     }
 }
 
-/// Opens many connections with a subscription each, and lets them be.
+/// Opens many connections with a subscription each, and leaves them idle.
 pub(crate) fn idle(arena: &mut Arena<'_>) -> Result<(), Fault> {
     let count = IDLE / arena.effort.divide;
     let before = arena.server.memory()?.rss_bytes;
@@ -79,7 +79,7 @@ pub(crate) fn idle(arena: &mut Arena<'_>) -> Result<(), Fault> {
     let start = Start::now(arena.server)?;
     thread::sleep(arena.effort.steady + arena.effort.steady / 4);
     let cost = start.cost(arena.server)?;
-    // A server may have pinged all of them by now, and have kept the buffers of that.
+    // The server may have pinged all of them by now, and have kept buffers for that.
     let later = grown(arena.server)?;
     for wire in wires.iter_mut().step_by(10) {
         wire.barrier()?;
@@ -93,7 +93,7 @@ pub(crate) fn idle(arena: &mut Arena<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Connects and leaves, again and again.
+/// Connects and disconnects repeatedly.
 pub(crate) fn storm(arena: &mut Arena<'_>) -> Result<(), Fault> {
     storm_for(arena.server, arena.effort.warm_up(), STORM_MAX / 10)?;
     let start = Start::now(arena.server)?;
@@ -126,7 +126,7 @@ fn storm_for(server: &mut Server, span: Span, max: usize) -> Result<(usize, Late
         let crowd: Vec<_> = (0..CROWD).map(|_| scope.spawn(visit)).collect();
         while !crowd.iter().all(|v| v.is_finished()) {
             thread::sleep(TICK);
-            // An error will show at the visitors as well.
+            // An error also shows in the other threads.
             if !matches!(span.is_over(&start, server), Ok(false)) {
                 over.store(true, Ordering::Relaxed);
             }
@@ -145,7 +145,7 @@ fn storm_for(server: &mut Server, span: Span, max: usize) -> Result<(usize, Late
     Ok((count, latencies))
 }
 
-/// Hangs up, and returns when the server has too.
+/// Disconnects, and returns when the server has too.
 fn leave(wire: &Wire) -> Result<(), Fault> {
     wire.stream().shutdown(Shutdown::Write).during("hanging up")?;
     let mut buffer = [0; 1024];

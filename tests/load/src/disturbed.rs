@@ -1,4 +1,4 @@
-//! Scenarios in which somebody gets in the way of a publisher.
+//! Scenarios in which another client disturbs a publisher.
 
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,24 +16,25 @@ use crate::stats::Latencies;
 use crate::streams::fan_out;
 use crate::wire::Wire;
 
-/// Messages a second that subscriptions come and go beside.
+/// Messages per second while subscriptions come and go.
 const CHURN_MESSAGES: u32 = 50_000;
 
-/// Subscriptions made and ended, a second and a millisecond.
+/// Subscriptions made and ended per second, and per millisecond.
 const CHURN_RATE: u64 = 20_000;
 const CHURN_BURST: u64 = CHURN_RATE / 1000;
 
-/// Subscriptions of the restless client at any time.
+/// Subscriptions held by the disturbing client at any time.
 const CHURN_HELD: u64 = 1_000;
 
-/// Under a flood, what is under way decides how long a message takes: little, then.
+/// Under a flood the bytes in flight determine the latency, so that they are kept few.
 const FLOOD_WINDOW_BYTES: u64 = 1 << 20;
 
-/// How much longer than others the stretch with a stalled subscriber is: a server gets into
-/// trouble only when it holds as much for that one as it is allowed to.
+/// Duration of the phase with a stalled subscriber, relative to others: a server suffers only once
+/// it holds as much for it as its limit allows.
 const STALLED_TIMES: u32 = 2;
 
-/// How long a stalled subscriber that reads again waits for more, and reads at most.
+/// Time for a stalled subscriber that resumes reading to wait for more, and its maximum for
+/// reading.
 const CUT_PATIENCE: Duration = Duration::from_millis(500);
 const CUT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -68,8 +69,8 @@ pub(crate) fn churn(arena: &mut Arena<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Makes and ends subscriptions at a fixed rate: an inbox, then a wildcard near the publisher's
-/// subject, and so on.
+/// Makes and ends subscriptions at a fixed rate: alternately an inbox, and a wildcard near the
+/// publisher's subject.
 fn come_and_go(mut wire: Wire, over: &AtomicBool, done: &AtomicU64) -> Result<(), Fault> {
     let start = Instant::now();
     let mut sid = 0;
@@ -94,10 +95,10 @@ fn come_and_go(mut wire: Wire, over: &AtomicBool, done: &AtomicU64) -> Result<()
     Ok(())
 }
 
-/// Publishes to two subscribers, then to a third as well that does not read, then to two again.
+/// Publishes to two subscribers, then to a third one too that does not read, then to two again.
 ///
-/// What the stalled one does to the others is told by the stretches around: on a machine that is
-/// not idle the one before would not do.
+/// The effect of the stalled subscriber is measured against the phases before and after: on a busy
+/// machine the one before would not suffice.
 pub(crate) fn stalled(arena: &mut Arena<'_>, rate: Option<u32>) -> Result<(), Fault> {
     let effort = arena.effort;
     let mut plan = fan_out(2, if rate.is_some() { 4096 } else { 1024 });
@@ -113,7 +114,7 @@ pub(crate) fn stalled(arena: &mut Arena<'_>, rate: Option<u32>) -> Result<(), Fa
     stalled.send(b"SUB orders.eu 1\r\n")?;
     stalled.barrier()?;
     let span = Span::exactly(effort.steady * STALLED_TIMES);
-    // No warm-up: how the server takes the stall is what counts.
+    // Without a warm-up: the server's reaction to the stall is measured.
     let none = Span::exactly(Duration::ZERO);
     let (beside, latencies) = measured(arena.server, plan.clone(), none, span)?;
     let cut = is_cut(&stalled)?;
@@ -153,17 +154,17 @@ fn measured(
     Ok((outcome, latencies.pop().unwrap_or_default()))
 }
 
-/// Messages published a second.
+/// Messages published per second.
 fn rate_of(outcome: &Outcome) -> f64 {
     outcome.published as f64 / outcome.publishing.as_secs_f64()
 }
 
-/// The server's processor time by message published.
+/// The server's processor time per message published.
 fn cpu_of(outcome: &Outcome) -> f64 {
     outcome.cost.cpu.as_secs_f64() / outcome.published.max(1) as f64
 }
 
-/// Whether the server has hung up: reads what it still has to say.
+/// Returns true if the server has closed the connection, after reading its last output.
 fn is_cut(stalled: &Wire) -> Result<bool, Fault> {
     const WHAT: &str = "looking at the stalled one";
     let mut stream = stalled.stream();

@@ -1,40 +1,40 @@
-//! Why a scenario could not be measured.
+//! Errors of a measurement.
 
 use std::io;
 use std::time::Duration;
 
 use crate::check::Disorder;
 
-/// What went wrong.
+/// The reason of a failure.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// The command line asks for something that does not exist.
+    /// An invalid command line.
     #[error("{0}")]
     Usage(String),
     /// A system call failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation.
         what: &'static str,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
-    /// The server ended by itself, or did not start.
+    /// The server exited, or did not start.
     #[error("the server {0}")]
     Server(String),
-    /// The server said `-ERR`.
+    /// The server sent `-ERR`.
     #[error("the server said {0}")]
     Refused(String),
-    /// The server hung up.
+    /// The server closed the connection.
     #[error("the server closed the connection of a {0}")]
     Closed(&'static str),
-    /// Something arrived that is no NATS, or not what was sent.
+    /// The input is not valid NATS, or not what was sent.
     #[error("unexpected bytes: {0}")]
     Garbled(String),
-    /// Messages were lost, doubled or out of order.
+    /// Messages were lost, duplicated or reordered.
     #[error(transparent)]
     Disorder(#[from] Disorder),
-    /// A deadline passed.
+    /// A timeout expired.
     #[error("not within {0:?}: {1}")]
     Late(Duration, &'static str),
     /// One scenario failed; the others have been measured.
@@ -42,9 +42,9 @@ pub(crate) enum Fault {
     Runs(usize),
 }
 
-/// Says what was being done when a system call failed.
+/// Adds the operation to the error of a system call.
 pub(crate) trait During<T> {
-    /// Turns the error into a [`Fault`].
+    /// Converts the error into a [`Fault`].
     fn during(self, what: &'static str) -> Result<T, Fault>;
 }
 

@@ -1,58 +1,58 @@
-//! Reading what a server delivers, as cheaply as it can be read and still be checked.
+//! Reads and checks a server's output at the lowest possible cost.
 
 use crate::fault::Fault;
 use crate::stamp::{FILL, STAMP_BYTES};
 
-/// No line of a server is longer; more without a line end is no NATS.
+/// No line of a server is longer; a longer one is not NATS.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// The bytes of a payload behind the stamp are compared in one message of so many.
+/// The payload after the stamp is compared in one of this many messages.
 const FILL_CHECKED_EVERY: u64 = 32;
 
-/// Where messages go.
+/// Receives parsed messages.
 pub(crate) trait Sink {
-    /// A message: its first line without the line end, and the payload's first [`STAMP_BYTES`].
+    /// Handles a message: its first line without line end, and the payload's first [`STAMP_BYTES`].
     ///
     /// # Errors
-    /// If the message is not one that may come now.
+    /// The message is not an expected one.
     fn message(&mut self, line: &[u8], stamp: &[u8]) -> Result<(), Fault>;
 
-    /// Any other line: `PING`, `PONG`, `INFO`, `-ERR`.
+    /// Handles any other line: `PING`, `PONG`, `INFO`, `-ERR`.
     ///
     /// # Errors
-    /// If the line must not come.
+    /// The line is not allowed.
     fn control(&mut self, line: &[u8]) -> Result<(), Fault>;
 }
 
-/// Cuts the bytes of one connection into messages; can stop and go on at any byte.
+/// Splits the bytes of a connection into messages, in pieces of any size.
 ///
-/// A relay forwards `PUB` and `HPUB` unchanged, so these count as messages too.
+/// A relay forwards `PUB` and `HPUB` unchanged, so that these count as messages too.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
-    /// What the next read must be put behind.
+    /// Incomplete input that precedes the next read.
     rest: Vec<u8>,
-    /// How much of a message whose stamp has been seen is still to come, with its line end.
+    /// The remaining bytes, with line end, of a message whose stamp was read.
     skip: usize,
     shape: Shape,
     messages: u64,
 }
 
 impl Scanner {
-    /// A scanner for a connection of which `rest` has been read already.
+    /// Creates a scanner for a connection of which `rest` was already read.
     pub(crate) fn new(rest: Vec<u8>) -> Self {
         Self { rest, ..Self::default() }
     }
 
-    /// Puts the unfinished bytes at the front of `buffer`, and returns how many they are.
+    /// Copies the incomplete input to the front of `buffer`, and returns its length.
     pub(crate) fn resume(&self, buffer: &mut [u8]) -> usize {
         buffer[..self.rest.len()].copy_from_slice(&self.rest);
         self.rest.len()
     }
 
-    /// Scans `data`: what [`Self::resume`] gave, with what has been read behind it.
+    /// Scans `data`: the input from [`Self::resume`] followed by newly read bytes.
     ///
     /// # Errors
-    /// If it is no NATS, or the sink refuses it.
+    /// The input is not NATS, or the sink refuses it.
     pub(crate) fn scan(&mut self, data: &[u8], sink: &mut impl Sink) -> Result<(), Fault> {
         let mut at = 0;
         loop {
@@ -96,13 +96,13 @@ impl Scanner {
         Ok(())
     }
 
-    /// The rest of a payload and its line end.
+    /// Skips the rest of a payload and its line end.
     #[inline]
     fn pass(&mut self, chunk: &[u8]) -> Result<(), Fault> {
         let fill_bytes = (self.skip - self.skip.min(2)).min(chunk.len());
         let (fill, end) = chunk.split_at(fill_bytes);
         if !end.is_empty() {
-            // A line end may be cut in two as well.
+            // A line end may be split too.
             let from = 2 - (self.skip - fill_bytes);
             if end != &b"\r\n"[from..from + end.len()] {
                 return Err(garbled("a payload does not end where it should", end));
@@ -116,23 +116,24 @@ impl Scanner {
     }
 }
 
-/// Lengths of the last message. Most look like the one before, which a few compares confirm.
+/// Lengths of the last message. Most messages equal the previous one, which a few comparisons
+/// confirm.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shape {
     /// The first four bytes of the line.
     verb: [u8; 4],
-    /// The line's last eight bytes, of which those under the mask must be equal: its sizes.
+    /// The line's last eight bytes, with a mask for those that must be equal: its sizes.
     tail: u64,
     mask: u64,
-    /// The line with its end; 0 before the first message.
+    /// The length of the line with its end; 0 before the first message.
     line_bytes: usize,
     headers_bytes: usize,
-    /// Headers and payload.
+    /// The length of headers and payload.
     total_bytes: usize,
 }
 
 impl Shape {
-    /// The shape of the message that `line` begins, or none if it begins none.
+    /// Returns the shape of the message that begins with `line`; `None` for other lines.
     fn of(line: &[u8]) -> Result<Option<Self>, Fault> {
         let headers = match line {
             [b'M', b'S', b'G', b' ', ..] | [b'P', b'U', b'B', b' ', ..] => false,
@@ -171,7 +172,7 @@ impl Shape {
     }
 }
 
-/// The beginning of what is wrong, fit to be printed.
+/// Describes invalid input by its first bytes, printable.
 fn garbled(what: &str, bytes: &[u8]) -> Fault {
     let head = &bytes[..bytes.len().min(80)];
     Fault::Garbled(format!("{what}: \"{}\"", head.escape_ascii()))
@@ -200,7 +201,7 @@ mod tests {
 
     fn message(line: &str, headers: &[u8], sequence: u64, payload_bytes: usize) -> Vec<u8> {
         let mut payload = vec![FILL; payload_bytes];
-        // A stamp may well hold a line end.
+        // A stamp may contain a line end.
         Stamp::new(0, sequence, 0x0a0d_0a0d).write(&mut payload);
         [line.as_bytes(), b"\r\n", headers, &payload, b"\r\n"].concat()
     }

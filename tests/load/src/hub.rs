@@ -1,9 +1,9 @@
-//! What the sending and the receiving thread tell each other.
+//! Communication between the sending and the receiving thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Shared between the threads of one run.
+/// State shared by the threads of one run.
 #[derive(Debug)]
 pub(crate) struct Hub {
     /// Time zero of stamps.
@@ -15,7 +15,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// A run that begins now.
+    /// Creates the state of a run that begins now.
     pub(crate) fn new() -> Self {
         Self {
             epoch: Instant::now(),
@@ -31,53 +31,53 @@ impl Hub {
         self.epoch.elapsed().as_nanos() as u64
     }
 
-    /// Messages that all receivers have got.
+    /// Returns the number of messages that all receivers have got.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Acquire)
     }
 
-    /// Says how many messages have come; only the receiving thread does.
+    /// Sets the number of messages received; called by the receiving thread only.
     pub(crate) fn set_received(&self, count: u64) {
         self.received.store(count, Ordering::Release);
     }
 
-    /// Where latencies are filed now.
+    /// Returns the phase under which latencies are recorded.
     pub(crate) fn phase(&self) -> usize {
         self.phase.load(Ordering::Acquire)
     }
 
-    /// Begins another phase.
+    /// Sets the phase.
     pub(crate) fn set_phase(&self, phase: usize) {
         self.phase.store(phase, Ordering::Release);
     }
 
-    /// Whether nothing more will be sent.
+    /// Returns true if nothing more will be sent.
     pub(crate) fn finished(&self) -> bool {
         self.finish.load(Ordering::Acquire)
     }
 
-    /// Says that nothing more will be sent.
+    /// Marks the end of sending.
     pub(crate) fn finish(&self) {
         self.finish.store(true, Ordering::Release);
     }
 
-    /// Whether a thread has met an error, so that the other need not go on.
+    /// Returns true if a thread has failed, so that the other can stop.
     pub(crate) fn broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
     }
 
-    /// Something to hold while others wait for this thread: should it panic, they are told.
+    /// Returns a guard that marks the run as failed if this thread panics.
     pub(crate) fn guard(&self) -> Guard<'_> {
         Guard(self)
     }
 
-    /// Says that this thread has met an error.
+    /// Marks the run as failed.
     pub(crate) fn set_broken(&self) {
         self.broken.store(true, Ordering::Release);
     }
 }
 
-/// Ends a run when it goes, one way or the other.
+/// Ends the run when dropped.
 #[derive(Debug)]
 pub(crate) struct Guard<'a>(&'a Hub);
 

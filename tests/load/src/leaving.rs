@@ -1,5 +1,5 @@
-//! A client with very many subscriptions comes and leaves, and another one, who has nothing to do with it,
-//! sees how long the server stands still.
+//! A client with very many subscriptions connects and disconnects, while another client measures
+//! how long the server does not respond.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,17 +14,17 @@ use crate::report::{
 use crate::stats::Latencies;
 use crate::wire::Wire;
 
-/// How many subscriptions are sent before an answer is awaited.
+/// Number of subscriptions sent before a response is awaited.
 const BATCH: u32 = 10_000;
 
-/// What the client subscribes to.
+/// The filters of the subscriptions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Filters {
-    /// To another subject each time.
+    /// A different literal subject each.
     Literal,
-    /// To another token before a wildcard each time.
+    /// A different token before a wildcard each.
     Wildcard,
-    /// To the same each time.
+    /// The same subject.
     Same,
 }
 
@@ -38,7 +38,8 @@ impl Filters {
     }
 }
 
-/// A client takes `count` subscriptions, and leaves; another one asks all the time whether the server is there.
+/// A client makes `count` subscriptions and disconnects; another client pings the server
+/// continuously.
 pub(crate) fn leaving(arena: &mut Arena<'_>, filters: Filters, count: u32) -> Result<(), Fault> {
     let count = count / arena.effort.divide;
     let address = arena.server.address();

@@ -1,7 +1,7 @@
-//! A load generator for NATS servers: what does a message cost the server?
+//! A load generator for NATS servers that measures the server's cost per message.
 //!
-//! It starts a server, does to it what users do, checks that every message arrived in order, and
-//! tells how much processor time the server has used for it. See README.md.
+//! Starts a server, runs a scenario, checks that every message arrived in order, and reports the
+//! processor time that the server used. See README.md.
 
 mod arena;
 mod batch;
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
 fn work_off(work: &Work) -> Result<(), Fault> {
     raise_limits();
     let labels = compare::labels(work);
-    // Now, since somebody may commit while this runs.
+    // Read at the start, because the working copy may change while this runs.
     let setting = Setting::of(work, &labels);
     let (results, outcome) = compare::run(work, &labels);
     if work.recipes.len() > 1 {
@@ -91,8 +91,8 @@ fn work_off(work: &Work) -> Result<(), Fault> {
     outcome
 }
 
-/// As many open files as we may have, and sleeps that end when they should. Where either is
-/// refused, the scenario that needs it tells.
+/// Raises the limit of open files, and makes timers precise. If either is refused, the scenario
+/// that needs it reports it.
 fn raise_limits() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);

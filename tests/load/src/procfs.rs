@@ -1,4 +1,4 @@
-//! What the kernel tells about a process, and about the machine.
+//! Data of the kernel about a process and the machine.
 
 use std::{fs, io};
 
@@ -9,21 +9,21 @@ use crate::fault::{During, Fault};
 pub(crate) struct Memory {
     /// Resident now.
     pub(crate) rss_bytes: u64,
-    /// The most there ever was.
+    /// The peak.
     pub(crate) peak_bytes: u64,
 }
 
 impl Memory {
-    /// Of the process with this id.
+    /// Returns the memory of the process with this id.
     ///
     /// # Errors
-    /// If it is gone.
+    /// The process has ended.
     pub(crate) fn of(pid: u32) -> Result<Self, Fault> {
         let status = read(format!("/proc/{pid}/status"))?;
         Self::parse(&status).ok_or_else(|| gone(pid))
     }
 
-    /// From the text of `/proc/PID/status`. A process that ended has no such lines.
+    /// Parses `/proc/PID/status`. The lines are missing for a process that has ended.
     fn parse(status: &str) -> Option<Self> {
         Some(Self {
             rss_bytes: field(status, "VmRSS:")? << 10,
@@ -32,10 +32,10 @@ impl Memory {
     }
 }
 
-/// How often the threads of a process have slept and been woken.
+/// Returns how often the threads of a process were put to sleep.
 ///
 /// # Errors
-/// If it is gone.
+/// The process has ended.
 pub(crate) fn switches(pid: u32) -> Result<u64, Fault> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).during("looking at the server")? {
@@ -47,7 +47,7 @@ pub(crate) fn switches(pid: u32) -> Result<u64, Fault> {
     Ok(sum)
 }
 
-/// Ticks of processor time of a process: outside the kernel, and inside.
+/// Processor ticks of a process, in user mode and in the kernel.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Ticks {
     /// `utime`.
@@ -57,15 +57,15 @@ pub(crate) struct Ticks {
 }
 
 impl Ticks {
-    /// Of the process with this id.
+    /// Returns the ticks of the process with this id.
     ///
     /// # Errors
-    /// If it is gone.
+    /// The process has ended.
     pub(crate) fn of(pid: u32) -> Result<Self, Fault> {
         Self::parse(&read(format!("/proc/{pid}/stat"))?).ok_or_else(|| gone(pid))
     }
 
-    /// From the text of `/proc/PID/stat`, whose second field may hold anything but a newline.
+    /// Parses `/proc/PID/stat`, whose second field may contain any character but a newline.
     fn parse(stat: &str) -> Option<Self> {
         let (_, fields) = stat.rsplit_once(')')?;
         let mut fields = fields.split_ascii_whitespace().skip(11);
@@ -73,19 +73,19 @@ impl Ticks {
         Some(Self { user: ticks()?, system: ticks()? })
     }
 
-    /// Which part of the time since `earlier` was spent in the kernel.
+    /// Returns the kernel's share of the time since `earlier`.
     pub(crate) fn system_share_since(self, earlier: Self) -> f64 {
         let (user, system) = (self.user - earlier.user, self.system - earlier.system);
         system as f64 / (user + system).max(1) as f64
     }
 }
 
-/// The processor's name, the number of cores and the kernel's version.
+/// Returns the processor's name, the number of cores and the kernel's version.
 pub(crate) fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let (model, cores) = parse_cpuinfo(&cpuinfo);
-    // The first number is enough to compare by; what a vendor appends says nothing.
+    // Only the version number matters; vendor suffixes are removed.
     let kernel = kernel.trim().split('-').next().unwrap_or_default();
     format!("{model}, {cores} cores, Linux {kernel}")
 }
@@ -99,7 +99,7 @@ fn parse_cpuinfo(text: &str) -> (&str, usize) {
     (model, of("processor").len().max(1))
 }
 
-/// The number behind `key` in a `/proc/PID/status`.
+/// Returns the number after `key` in `/proc/PID/status`.
 fn field(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_ascii_whitespace().next()?.parse().ok()

@@ -14,20 +14,20 @@ use crate::stamp::Stamp;
 use crate::stats::Latencies;
 use crate::wire::{PATIENCE, Wire};
 
-/// What one read takes at most, with room for what the last one left.
+/// Maximum bytes per read, plus space for the rest of the previous one.
 const BUFFER_BYTES: usize = 320 << 10;
 
-/// How often the thread looks whether the run is over.
+/// Interval of checking whether the run is over.
 const TICK_MS: u16 = 10;
 
-/// What the subscription's number must be.
+/// The expected number of a subscription.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Sids {
-    /// Whatever was subscribed.
+    /// Any number.
     Any,
-    /// One above the number of the subject.
+    /// The number of the subject plus one.
     Number,
-    /// One above the first four digits of it.
+    /// The first four digits of that number plus one.
     High,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// A connection whose subscriptions have been made.
+    /// Creates a receiver with its subscriptions made.
     pub(crate) fn new(
         wire: Wire,
         checker: Checker,
@@ -62,7 +62,7 @@ impl Receiver {
         Ok(Self { carrier, scanner, inbox })
     }
 
-    /// What its checker has seen.
+    /// Returns its checker.
     pub(crate) fn checker(&self) -> &Checker {
         &self.inbox.checker
     }
@@ -97,7 +97,7 @@ impl Receiver {
 struct Inbox {
     checker: Checker,
     sids: Sids,
-    /// Stamps hold times, and one message of so many is measured.
+    /// Stamps contain times, and one of this many messages is measured.
     timed: Option<u64>,
     now_ns: u64,
     phase: usize,
@@ -153,7 +153,7 @@ impl Sink for Inbox {
     }
 }
 
-/// Lets `INFO` pass, which a server may send at any time.
+/// Accepts `INFO`, which a server may send at any time.
 pub(crate) fn refuse_errors(line: &[u8]) -> Result<(), Fault> {
     let text = || String::from_utf8_lossy(line).into_owned();
     if line.starts_with(b"-ERR") {
@@ -165,8 +165,8 @@ pub(crate) fn refuse_errors(line: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// Receives until the run is finished and every receiver has had an answer to a last `PING`,
-/// so that a message too many is noticed too.
+/// Receives until the run is finished and each receiver has had a response to a last `PING`, so
+/// that surplus messages are noticed.
 pub(crate) fn receive(mut receivers: Vec<Receiver>, hub: &Hub) -> Result<Vec<Receiver>, Fault> {
     const WHAT: &str = "waiting for messages";
     let epoll = Epoll::new(EpollCreateFlags::empty()).during(WHAT)?;
@@ -213,7 +213,7 @@ pub(crate) fn receive(mut receivers: Vec<Receiver>, hub: &Hub) -> Result<Vec<Rec
     }
 }
 
-/// Waits for `done`, as long as `progress` changes from time to time.
+/// Waits for `done`, as long as `progress` changes within the timeout.
 pub(crate) fn until(
     what: &'static str,
     mut progress: impl FnMut() -> Result<(bool, u64), Fault>,

@@ -1,7 +1,7 @@
-//! The floor of a machine: what moving the bytes costs, without reading them.
+//! The minimum cost on a machine: moving the bytes without parsing them.
 //!
-//! A relay looks like a server while a connection is being set up. From the first `PUB` or
-//! `HPUB` on it forwards whatever that connection sends to every other that has subscribed.
+//! A relay behaves like a server while a connection is set up. From the first `PUB` or `HPUB` on it
+//! forwards all bytes of that connection to every other one that has subscribed.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,10 +11,10 @@ use std::thread;
 
 use crate::fault::{During, Fault};
 
-/// What one read takes at most.
+/// Maximum bytes per read.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// The last bytes of a publisher that wants to know when all before has been forwarded.
+/// The last bytes of a publisher that waits until all before has been forwarded.
 const PING: &[u8] = b"PING\r\n";
 
 type Receivers = Arc<Mutex<Vec<(u64, Arc<TcpStream>)>>>;
@@ -22,7 +22,7 @@ type Receivers = Arc<Mutex<Vec<(u64, Arc<TcpStream>)>>>;
 /// Relays until killed.
 ///
 /// # Errors
-/// If it cannot listen.
+/// The address cannot be bound.
 pub(crate) fn run(address: SocketAddr) -> Result<(), Fault> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let listener = TcpListener::bind(address).during("listening")?;
@@ -32,7 +32,7 @@ pub(crate) fn run(address: SocketAddr) -> Result<(), Fault> {
         let receivers = receivers.clone();
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
         thread::spawn(move || {
-            // A connection that breaks ends alone, as with any server.
+            // A failed connection ends alone, as with any server.
             let _ = serve(id, &Arc::new(stream), &receivers);
             lock(&receivers).retain(|(other, _)| *other != id);
         });
@@ -86,7 +86,7 @@ fn forward(
         let ping = bytes.ends_with(PING);
         let bytes = bytes.strip_suffix(PING).unwrap_or(bytes);
         for receiver in to {
-            // If it has left, the others are still there.
+            // If this receiver has left, the others remain.
             let _ = receiver.as_ref().write_all(bytes);
         }
         if ping {

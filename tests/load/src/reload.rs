@@ -1,4 +1,4 @@
-//! A server that is told to reload its configuration while it serves.
+//! A server that reloads its configuration under load.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,19 +13,19 @@ use crate::run::Run;
 use crate::sample::Span;
 use crate::streams::fan_out;
 
-/// Messages a second.
+/// Messages per second.
 const MESSAGES: u32 = 14_000;
 
-/// From one reload to the next.
+/// Time between two reloads.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How much longer than others the stretch with reloads is: 200 of them.
+/// Duration of the phase with reloads relative to others: 200 reloads.
 const TIMES: u32 = 2;
 
-/// Users that stay, besides those that come and go.
+/// Constant users, besides those that come and go.
 const USERS: usize = 100;
 
-/// Publishes steadily, first in peace, then while users come and go and permissions change.
+/// Publishes steadily, first without reloads, then while users and permissions change.
 pub(crate) fn reload(arena: &mut Arena<'_>) -> Result<(), Fault> {
     let effort = arena.effort;
     let file = File::new()?;
@@ -78,7 +78,7 @@ pub(crate) fn reload(arena: &mut Arena<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The configuration; gone when dropped.
+/// The configuration file; removed when dropped.
 struct File(PathBuf);
 
 impl File {
@@ -88,8 +88,8 @@ impl File {
         Ok(Self(path))
     }
 
-    /// Whoever shows nothing is `steady`; another user comes and goes, and a third may do something
-    /// else each time.
+    /// Clients without credentials are `steady`; another user comes and goes, and the permissions
+    /// of a third differ each time.
     fn write(&self, round: u64) -> Result<(), Fault> {
         let stay: String =
             (0..USERS).map(|n| format!("{{user: user{n}, password: pw}}\n")).collect();
@@ -104,7 +104,7 @@ impl File {
              ] }}",
             payload = (1 << 20) + round,
         );
-        // Whole or not at all: the server may read it at any time.
+        // Replaced atomically, since the server may read it at any time.
         let next = self.0.with_extension("next");
         fs::write(&next, content)
             .and_then(|()| fs::rename(&next, &self.0))

@@ -1,4 +1,4 @@
-//! What one run of one scenario gave.
+//! The results of one run of a scenario.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use crate::run::Outcome;
 use crate::sample::Cost;
 use crate::stats::{Latencies, Percentiles};
 
-/// A kind of number: its name in JSON, and how tables show it.
+/// A measure: its key in JSON and its form in tables.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Measure {
     /// The key in JSON, with its unit.
     pub(crate) key: &'static str,
-    /// What tables call it.
+    /// The name in tables.
     pub(crate) label: &'static str,
-    /// Digits behind the point.
+    /// Decimal digits.
     digits: usize,
 }
 
@@ -23,7 +23,7 @@ impl Measure {
         Self { key, label, digits }
     }
 
-    /// A value of this kind, with blanks between thousands.
+    /// Formats a value, with blanks between thousands.
     pub(crate) fn show(&self, value: f64) -> String {
         let text = format!("{value:.*}", self.digits);
         let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
@@ -84,24 +84,24 @@ measures! {
     CUT "stalled_cut" "stalled subscriber cut off" 0;
 }
 
-/// The numbers of one run.
+/// The values of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Report(Vec<(Measure, f64)>);
 
 impl Report {
-    /// Adds a number. Those that cannot be told (nothing was measured) are left out.
+    /// Adds a value. Undefined values (nothing was measured) are omitted.
     pub(crate) fn add(&mut self, measure: Measure, value: f64) {
         if value.is_finite() {
             self.0.push((measure, value));
         }
     }
 
-    /// The number of a kind.
+    /// Returns the value of a measure.
     pub(crate) fn get(&self, measure: Measure) -> Option<f64> {
         self.0.iter().find(|(m, _)| *m == measure).map(|(_, value)| *value)
     }
 
-    /// Adds what `count` messages have cost.
+    /// Adds the cost of `count` messages.
     pub(crate) fn add_cost(&mut self, count: u64, cost: &Cost) {
         let count = count as f64;
         self.add(CPU, nanos(cost.cpu) / count);
@@ -113,8 +113,8 @@ impl Report {
         self.add(SLEEPS, cost.switches as f64 * 1000.0 / count);
     }
 
-    /// Adds what a phase of publishing has cost, per message delivered, or published if nobody
-    /// listens.
+    /// Adds the cost of a phase of publishing, per message delivered, or per message published
+    /// without receivers.
     pub(crate) fn add_outcome(&mut self, outcome: &Outcome, payload_bytes: usize) {
         let count = if outcome.delivered > 0 { outcome.delivered } else { outcome.published };
         self.add_cost(count, &outcome.cost);
@@ -131,11 +131,11 @@ impl Report {
         Some(all)
     }
 
-    /// One line of JSON; `head` comes first.
+    /// Formats one line of JSON that begins with `head`.
     pub(crate) fn json(&self, head: &[(&str, &str)]) -> String {
         let mut line = String::from("{");
         for (key, value) in head {
-            // Strings are quoted by serde, so that any file name will do.
+            // Strings are quoted by serde, so that any file name is valid.
             let _ = write!(line, "\"{key}\":{},", serde_json::Value::from(*value));
         }
         for (measure, value) in &self.0 {
@@ -147,12 +147,12 @@ impl Report {
     }
 }
 
-/// In nanoseconds, with a fraction.
+/// Converts to nanoseconds, with fraction.
 pub(crate) fn nanos(time: Duration) -> f64 {
     time.as_secs_f64() * 1e9
 }
 
-/// In microseconds, with a fraction.
+/// Converts to microseconds, with fraction.
 pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }

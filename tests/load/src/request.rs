@@ -1,4 +1,4 @@
-//! Requests and replies: one asks, one answers.
+//! Requests and replies between one requester and one responder.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ use crate::stamp::{FILL, STAMP_BYTES, Stamp};
 use crate::stats::Latencies;
 use crate::wire::{PATIENCE, Wire};
 
-/// Bytes of a request, and of a reply.
+/// Bytes of a request and of a reply.
 const PAYLOAD_BYTES: usize = 128;
 
 const SERVICE: &str = "svc.time";
@@ -28,19 +28,19 @@ const INBOX: &str = "_INBOX.TKz3XQmVq4Bw7nD2sEr9Lp";
 
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// How often the processor time is looked at.
+/// Interval of checking the processor time.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Where replies go.
+/// The destination of replies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Inboxes {
-    /// All to one wildcard subscription.
+    /// One wildcard subscription.
     Shared,
-    /// Each to a subscription made for it, which ends with the reply.
+    /// A subscription per request, which ends with the reply.
     Each,
 }
 
-/// Keeps `outstanding` requests under way.
+/// Keeps `outstanding` requests open.
 pub(crate) fn requests(
     arena: &mut Arena<'_>,
     outstanding: u64,
@@ -86,7 +86,7 @@ pub(crate) fn requests(
     });
     answered.map_err(|_| Fault::Garbled("the responder panicked".into()))??;
     let (count, cost) = asked?;
-    // Two messages are delivered each time.
+    // Each request takes two messages.
     arena.report.add_cost(2 * count, &cost);
     arena.report.add_latencies(requester.asker.latencies);
     Ok(())
@@ -100,7 +100,7 @@ struct Requester {
 }
 
 impl Requester {
-    /// Asks for as long as `span` says, and awaits the last reply.
+    /// Sends requests for the duration of `span`, and awaits the last reply.
     fn phase(
         &mut self,
         server: &mut Server,
@@ -140,13 +140,13 @@ impl Requester {
     }
 }
 
-/// Takes replies, and asks again for each.
+/// Receives replies, and sends another request for each.
 #[derive(Debug)]
 struct Asker {
     inboxes: Inboxes,
     sequence: u64,
     under_way: u64,
-    /// Whether a reply is followed by another request.
+    /// Whether each reply is followed by another request.
     open: bool,
     now_ns: u64,
     /// Requests to be written.
@@ -202,7 +202,7 @@ impl Sink for Asker {
     }
 }
 
-/// Answers until the run is finished.
+/// Responds until the run is finished.
 fn respond(mut stream: TcpStream, mut scanner: Scanner, hub: &Hub) -> Result<(), Fault> {
     stream.set_read_timeout(Some(TICK)).during("setting up the responder")?;
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -228,7 +228,7 @@ struct Answers(Vec<u8>);
 
 impl Sink for Answers {
     fn message(&mut self, line: &[u8], stamp: &[u8]) -> Result<(), Fault> {
-        // Second to last in what a server sends as well as in what a relay forwards.
+        // Second to last in a server's line as well as in a relay's.
         let reply = line.rsplit(|&b| b == b' ').nth(1).unwrap_or_default();
         self.0.extend_from_slice(b"PUB ");
         self.0.extend_from_slice(reply);
@@ -249,7 +249,7 @@ fn answer(line: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The size, the stamp and the rest.
+/// Appends size, stamp and fill.
 fn put_payload(out: &mut Vec<u8>, stamp: Stamp) {
     out.extend_from_slice(b" 128\r\n");
     let at = out.len();

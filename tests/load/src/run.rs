@@ -1,4 +1,4 @@
-//! Publishers, receivers and what flows between them: most scenarios are one of these.
+//! Publishers, receivers and the messages between them, used by most scenarios.
 
 use std::os::fd::AsFd;
 use std::thread;
@@ -17,43 +17,43 @@ use crate::server::Server;
 use crate::stats::Latencies;
 use crate::wire::{PATIENCE, Wire};
 
-/// What may be under way to one receiver. A server cuts a receiver off when it is 64 MiB
-/// behind, and ours may well be slower than the server.
+/// Maximum bytes in flight to one receiver. A server closes a receiver that is 64 MiB behind, and
+/// the generator's may be slower than the server.
 const WINDOW_BYTES: u64 = 16 << 20;
 
-/// What may be under way to all receivers, for the sake of the server's memory.
+/// Maximum bytes in flight to all receivers, to limit the server's memory.
 const WINDOW_TOTAL_BYTES: u64 = 48 << 20;
 
-/// How often the sending thread looks at the clock, the server and what publishers are told.
+/// Interval at which the sending thread checks the clock, the server and the input of publishers.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How long it waits when nothing can be sent.
+/// Pause when nothing can be sent.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// Who sends what to whom.
+/// The publishers, receivers and messages of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// How many publish.
+    /// The number of publishers.
     pub(crate) publishers: usize,
-    /// What each of them sends.
+    /// Their messages.
     pub(crate) form: Form,
     /// The `SUB` lines of each receiver.
     pub(crate) subscriptions: Vec<String>,
-    /// Which of the messages each receiver gets.
+    /// The messages that each receiver gets.
     pub(crate) order: Order,
-    /// How many receivers get each message.
+    /// The number of receivers of each message.
     pub(crate) fan: u64,
-    /// What the numbers of the subscriptions must be.
+    /// The expected numbers of the subscriptions.
     pub(crate) sids: Sids,
-    /// Messages per second of all publishers, or as many as can be sent.
+    /// Messages per second of all publishers; `None` for as many as possible.
     pub(crate) rate: Option<u32>,
-    /// One message of so many is timed.
+    /// One of this many messages is timed.
     pub(crate) timed: Option<u64>,
-    /// What may be under way to one receiver, if not [`WINDOW_BYTES`].
+    /// Maximum bytes in flight to one receiver, if not [`WINDOW_BYTES`].
     pub(crate) window_bytes: Option<u64>,
 }
 
-/// Connections that have been set up.
+/// The connections of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     plan: Plan,
@@ -81,9 +81,9 @@ impl Run {
         Ok(Self { plan, publishers, receivers })
     }
 
-    /// Runs `script` beside a receiving thread, then checks that everything has arrived.
+    /// Runs `script` beside a receiving thread, then checks that all messages arrived.
     ///
-    /// Returns the latencies by phase as well.
+    /// Also returns the latencies by phase.
     pub(crate) fn go<T>(
         mut self,
         server: &mut Server,
@@ -114,7 +114,7 @@ impl Run {
         let Ok(received) = received else {
             return Err(Fault::Garbled("the receiving thread panicked".into()));
         };
-        // If both failed, the receiver's error is the cause: the sender only waited in vain.
+        // If both failed, the receiver's error is the cause: the sender then waited in vain.
         let receivers = received?;
         let result = scripted?;
         let sent: Vec<_> = self.publishers.iter().map(|p| p.batch().sequence()).collect();
@@ -129,7 +129,7 @@ impl Run {
 }
 
 impl Plan {
-    /// How many messages may be under way.
+    /// Returns the maximum number of messages in flight.
     fn window(&self, receivers: u64, publishers: &[Publisher]) -> u64 {
         let Some(message_bytes) = publishers.first().map(|p| p.batch().stride() as u64) else {
             return u64::MAX;
@@ -142,16 +142,16 @@ impl Plan {
     }
 }
 
-/// What a phase has sent and cost.
+/// Volume and cost of a phase.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     /// Messages published.
     pub(crate) published: u64,
     /// Messages delivered.
     pub(crate) delivered: u64,
-    /// How long publishing took; the last deliveries come later.
+    /// Duration of publishing; the last deliveries come later.
     pub(crate) publishing: Duration,
-    /// What it cost, deliveries included.
+    /// The cost, including deliveries.
     pub(crate) cost: Cost,
 }
 
@@ -161,7 +161,7 @@ pub(crate) struct Flow<'a> {
     server: &'a mut Server,
     publishers: &'a mut [Publisher],
     hub: &'a Hub,
-    /// Messages that may be under way.
+    /// Maximum number of messages in flight.
     window: u64,
     rate: Option<u32>,
     fan: u64,
@@ -169,8 +169,8 @@ pub(crate) struct Flow<'a> {
 }
 
 impl Flow<'_> {
-    /// Publishes for as long as `span` says, waits until all has arrived, and says what it cost.
-    /// Latencies are filed under `number`.
+    /// Publishes for the duration of `span`, waits until all messages arrived, and returns the
+    /// cost. Latencies are recorded under `number`.
     pub(crate) fn phase(&mut self, number: usize, span: Span) -> Result<Outcome, Fault> {
         let before = self.sent;
         let start = Start::now(self.server)?;
@@ -227,20 +227,20 @@ impl Flow<'_> {
         }
     }
 
-    /// How many messages the window leaves room for: none until a good part of it is free, since
-    /// many small writes would make the server's work dearer than one large one.
+    /// Returns how many messages the window allows: none until a good part of it is free, since
+    /// many small writes would cost the server more than one large one.
     fn room(&self) -> u64 {
         if self.fan == 0 {
             return u64::MAX;
         }
-        // If more has come than was sent, the end of the run will tell.
+        // A surplus is detected at the end of the run.
         let under_way = self.sent.saturating_sub(self.hub.received() / self.fan);
         let room = self.window.saturating_sub(under_way);
         let capacity = self.publishers.first().map_or(1, |p| p.batch().capacity());
         if room >= capacity.min(self.window / 4).max(1) { room } else { 0 }
     }
 
-    /// What has to be looked at from time to time.
+    /// Performs the periodic checks.
     fn tick(&mut self) -> Result<(), Fault> {
         self.server.check()?;
         if self.hub.broken() {
@@ -249,7 +249,7 @@ impl Flow<'_> {
         self.publishers.iter_mut().try_for_each(Publisher::listen)
     }
 
-    /// Waits until one of the publishers may go on.
+    /// Waits until one of the publishers can write.
     fn wait(&self) -> Result<(), Fault> {
         let blocked = self.publishers.iter().filter(|p| p.is_blocked());
         let mut polled: Vec<_> =
@@ -260,7 +260,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Waits until all that was sent has arrived, or with no receivers, has been taken in.
+    /// Waits until all messages have arrived, or without receivers, have been processed.
     fn drain(&mut self) -> Result<(), Fault> {
         if self.fan == 0 {
             self.publishers.iter_mut().try_for_each(Publisher::ping)?;
@@ -282,11 +282,11 @@ impl Flow<'_> {
 /// Spreads messages evenly over time.
 #[derive(Debug)]
 struct Pace {
-    /// Between two messages, if there is a rate.
+    /// The interval between two messages, if there is a rate.
     step_ns: Option<u64>,
     start_ns: u64,
     sent: u64,
-    /// Whether the server keeps us from sending what is due.
+    /// Whether the server delays sending.
     late: bool,
 }
 
@@ -296,14 +296,14 @@ impl Pace {
         Self { step_ns, start_ns, sent: 0, late: false }
     }
 
-    /// How many messages should be sent now.
+    /// Returns how many messages are due.
     fn due(&self, now_ns: u64) -> u64 {
         let Some(step) = self.step_ns else { return u64::MAX };
         (now_ns - self.start_ns) / step - self.sent
     }
 
-    /// The time that the next message is stamped with: when it leaves, or if the server has kept
-    /// it from leaving, when it should have left. (If we overslept, that is our own delay.)
+    /// Returns the time for the next message's stamp: the time of sending or, if the server delayed
+    /// it, the time at which it was due. (Delays by oversleeping are the generator's own.)
     fn time_ns(&self, now_ns: u64) -> u64 {
         match self.step_ns {
             Some(step) if self.late => now_ns.min(self.start_ns + (self.sent + 1) * step),
@@ -311,12 +311,12 @@ impl Pace {
         }
     }
 
-    /// How much later each further message of a batch should have left.
+    /// Returns the interval between the due times of a batch's messages.
     fn step_ns(&self) -> u64 {
         if self.late { self.step_ns.unwrap_or_default() } else { 0 }
     }
 
-    /// How long to sleep when nothing can be sent.
+    /// Returns how long to sleep when nothing can be sent.
     fn pause(&self, now_ns: u64) -> Duration {
         let Some(step) = self.step_ns else { return PAUSE };
         let next = self.start_ns + (self.sent + 1) * step;

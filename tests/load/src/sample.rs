@@ -1,4 +1,4 @@
-//! What a stretch of time cost the server.
+//! The server's cost over a period of time.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::procfs::Ticks;
 use crate::server::{Server, own_cpu};
 
-/// The clocks at the beginning of a stretch.
+/// The clocks at the beginning of a period.
 #[derive(Debug)]
 pub(crate) struct Start {
     at: Instant,
@@ -28,7 +28,7 @@ impl Start {
         })
     }
 
-    /// What has been used since then.
+    /// Returns the cost since then.
     pub(crate) fn cost(&self, server: &Server) -> Result<Cost, Fault> {
         Ok(Cost {
             wall: self.at.elapsed(),
@@ -39,50 +39,50 @@ impl Start {
         })
     }
 
-    /// How long ago it was.
+    /// Returns the time since then.
     pub(crate) fn elapsed(&self) -> Duration {
         self.at.elapsed()
     }
 
-    /// Processor time the server has used since then.
+    /// Returns the server's processor time since then.
     pub(crate) fn cpu(&self, server: &Server) -> Result<Duration, Fault> {
         Ok(server.cpu()? - self.cpu)
     }
 }
 
-/// What a stretch has used.
+/// The cost of a period.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
-    /// Time.
+    /// Elapsed time.
     pub(crate) wall: Duration,
     /// Processor time of the server.
     pub(crate) cpu: Duration,
-    /// Our own.
+    /// Processor time of the generator.
     pub(crate) own_cpu: Duration,
-    /// Which part of the server's was spent in the kernel.
+    /// The kernel's share of the server's processor time.
     pub(crate) system_share: f64,
     /// How often a thread of the server went to sleep.
     pub(crate) switches: u64,
 }
 
-/// When a stretch is long enough.
+/// The end condition of a period.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
-    /// Not before.
+    /// The minimum.
     pub(crate) min: Duration,
-    /// In any case then.
+    /// The maximum.
     pub(crate) max: Duration,
-    /// Between the two, when the server has used so much processor time.
+    /// Between the two, the processor time of the server at which it ends.
     pub(crate) cpu: Duration,
 }
 
 impl Span {
-    /// So long, whatever the server does.
+    /// Creates a period of fixed length.
     pub(crate) fn exactly(time: Duration) -> Self {
         Self { min: time, max: time, cpu: Duration::MAX }
     }
 
-    /// Whether a stretch that began at `start` is long enough.
+    /// Returns true if a period that began at `start` is over.
     pub(crate) fn is_over(&self, start: &Start, server: &Server) -> Result<bool, Fault> {
         let elapsed = start.elapsed();
         if elapsed >= self.max {

@@ -16,20 +16,20 @@ use crate::request::{Inboxes, requests};
 use crate::streams::{self, literals, steady, stream, wildcards};
 use crate::tls;
 
-/// Something that users do to a server, and what it costs is worth knowing.
+/// A typical use of a server whose cost is measured.
 #[derive(Debug)]
 pub(crate) struct Scenario {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub(crate) name: &'static str,
-    /// What happens.
+    /// The description.
     pub(crate) about: &'static str,
-    /// What comparisons show of it; the first goes into the plot.
+    /// The measures shown in comparisons; the first one is plotted.
     pub(crate) measures: &'static [Measure],
-    /// Whether a relay that parses nothing can play the server.
+    /// Whether the relay can replace the server.
     pub(crate) relay: bool,
-    /// How clients come to the server.
+    /// The transport of clients.
     pub(crate) way: Way,
-    /// Does it.
+    /// Runs the scenario.
     pub(crate) run: fn(&mut Arena<'_>) -> Result<(), Fault>,
 }
 
@@ -45,7 +45,7 @@ const LEFT: &[Measure] = &[MAX, MAX_SUBSCRIBING, MAX_AT_REST, RSS_SUBSCRIPTION];
 
 macro_rules! scenarios {
     ($($name:ident: $about:literal, $measures:expr, $relay:literal, $run:expr $(, $way:ident)?;)*) => {
-        /// All scenarios, in the order in which they run.
+        /// All scenarios in the order of execution.
         pub(crate) const SCENARIOS: &[Scenario] = &[$(Scenario {
             name: stringify!($name),
             about: $about,
@@ -102,10 +102,10 @@ scenarios! {
     stalled_flood: "one of three stalled, 1 KiB as fast as it goes", STALLED, false, |a| stalled(a, None);
 }
 
-/// The scenario of a name.
+/// Returns the scenario of that name.
 ///
 /// # Errors
-/// If there is none, with the names there are.
+/// There is none; the message lists the names.
 pub(crate) fn find(name: &str) -> Result<&'static Scenario, Fault> {
     SCENARIOS.iter().find(|s| s.name == name).ok_or_else(|| {
         let names: Vec<_> = SCENARIOS.iter().map(|s| s.name).collect();

@@ -1,4 +1,4 @@
-//! One publisher: writes its batches without ever waiting.
+//! A publisher, which writes its batches without blocking.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -11,18 +11,18 @@ use crate::frame::{Scanner, Sink};
 use crate::receive::refuse_errors;
 use crate::wire::Wire;
 
-/// A connection that publishes.
+/// A publishing connection.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     carrier: Carrier,
     scanner: Scanner,
     replies: Replies,
     batch: Batch,
-    /// What of the batch is still to be written.
+    /// The unwritten range of the batch.
     pending: Range<usize>,
 }
 
-/// What a publisher did with its turn.
+/// The outcome of a publisher's turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Turn {
     /// Messages taken from the batch.
@@ -32,29 +32,29 @@ pub(crate) struct Turn {
 }
 
 impl Publisher {
-    /// A connection that publishes what `batch` holds.
+    /// Creates a connection that publishes `batch`.
     pub(crate) fn new(wire: Wire, batch: Batch) -> Result<Self, Fault> {
         let (carrier, scanner) = wire.into_carrier();
         carrier.stream().set_nonblocking(true).during("setting up a publisher")?;
         Ok(Self { carrier, scanner, replies: Replies::default(), batch, pending: 0..0 })
     }
 
-    /// The stream, to wait for it.
+    /// The stream, for polling.
     pub(crate) fn stream(&self) -> &TcpStream {
         self.carrier.stream()
     }
 
-    /// The messages it sends.
+    /// The messages that it sends.
     pub(crate) fn batch(&self) -> &Batch {
         &self.batch
     }
 
-    /// Whether a message has been begun and not written to its end.
+    /// Returns true if a message was only partly written.
     pub(crate) fn is_blocked(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Writes what is pending, or else up to `budget` further messages.
+    /// Writes pending bytes, or else up to `budget` further messages.
     ///
     /// The first of them is stamped with `time_ns`, each further one with `step_ns` more.
     pub(crate) fn pump(&mut self, budget: u64, time_ns: u64, step_ns: u64) -> Result<Turn, Fault> {
@@ -80,12 +80,12 @@ impl Publisher {
                 Ok(turn)
             }
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(turn),
-            // What the server said before it hung up tells more.
+            // The server's last output explains more than the error.
             Err(e) => self.listen().and(Err(e).during("publishing")),
         }
     }
 
-    /// Reads what the server has to say.
+    /// Reads the server's output.
     pub(crate) fn listen(&mut self) -> Result<(), Fault> {
         let mut buffer = vec![0; 8 << 10];
         loop {
@@ -99,19 +99,19 @@ impl Publisher {
         }
     }
 
-    /// Asks for a `PONG`, which comes when all before has been taken in.
+    /// Requests a `PONG`, which arrives when everything before has been processed.
     pub(crate) fn ping(&mut self) -> Result<(), Fault> {
         self.replies.pongs = 0;
         self.carrier.say(b"PING\r\n").during("sending a PING")
     }
 
-    /// Whether the `PONG` has come.
+    /// Returns true if the `PONG` has arrived.
     pub(crate) fn has_pong(&self) -> bool {
         self.replies.pongs > 0
     }
 }
 
-/// What comes to a publisher, which has subscribed to nothing.
+/// Handles the input of a publisher, which has no subscriptions.
 #[derive(Debug, Default)]
 struct Replies {
     pings: usize,

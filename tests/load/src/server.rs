@@ -1,4 +1,4 @@
-//! The server under load: a process of its own.
+//! The server under load, in its own process.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -19,16 +19,16 @@ use crate::procfs::{self, Memory, Ticks};
 use crate::setting::Setting;
 use crate::wire::Address;
 
-/// How long a server may take to start.
+/// Timeout of the start.
 const START: Duration = Duration::from_secs(10);
 
-/// Lines of its log that are kept for an error.
+/// Lines of its log kept for errors.
 const LOG_LINES: usize = 8;
 
 /// A command that starts a server when `-a` and `-p` are appended.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe {
-    /// How tables call it.
+    /// The name in tables.
     pub(crate) name: String,
     program: String,
     args: Vec<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    /// From a command line, cut at blanks.
+    /// Parses a command line, split at blanks.
     pub(crate) fn parse(command: &str) -> Result<Self, Fault> {
         let mut words = command.split_ascii_whitespace().map(str::to_owned);
         let program = words.next().ok_or_else(|| Fault::Usage("no server given".into()))?;
@@ -49,14 +49,14 @@ impl Recipe {
         })
     }
 
-    /// This program as a relay that parses nothing.
+    /// Starts this program as a relay that parses nothing.
     pub(crate) fn relay() -> Result<Self, Fault> {
         let program = std::env::current_exe().during("finding our own path")?;
         let program = program.to_string_lossy().into_owned();
         Ok(Self { name: "relay".into(), program, args: vec!["relay".into()], relay: true })
     }
 
-    /// Whether it is the relay, which cannot play all scenarios.
+    /// Returns true for the relay, which does not support all scenarios.
     pub(crate) fn is_relay(&self) -> bool {
         self.relay
     }
@@ -66,7 +66,7 @@ impl Recipe {
         self.args.extend(args.split_ascii_whitespace().map(str::to_owned));
     }
 
-    /// What the server says of its version.
+    /// Returns the server's version output.
     pub(crate) fn version(&self) -> String {
         if self.is_relay() {
             return "a relay that parses nothing".into();
@@ -77,15 +77,15 @@ impl Recipe {
         text.lines().next().unwrap_or("unknown").trim().to_owned()
     }
 
-    /// Starts it, and returns when it accepts connections.
+    /// Starts the server, and returns when it accepts connections.
     ///
     /// # Errors
-    /// If it ends instead, or takes too long.
+    /// It exits, or the timeout expires.
     pub(crate) fn start(&self) -> Result<Server, Fault> {
         self.start_by(Way::Plain)
     }
 
-    /// The same, for clients that come this way.
+    /// Like [`start`](Self::start), for clients of this transport.
     pub(crate) fn start_by(&self, way: Way) -> Result<Server, Fault> {
         let plain = free_address()?;
         let socket = if way == Way::WebSocket { free_address()? } else { plain };
@@ -126,7 +126,7 @@ impl Recipe {
     }
 }
 
-/// A server that runs; killed on drop.
+/// A running server; killed on drop.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -138,17 +138,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Its number, by which it can be told things while others use it.
+    /// Its process, for sending signals while others use the server.
     pub(crate) fn pid(&self) -> Process {
         Process(Pid::from_raw(self.child.id().cast_signed()))
     }
 
-    /// Where it listens, and how clients come there.
+    /// Its address, and the transport of clients.
     pub(crate) fn address(&self) -> Address {
         self.address
     }
 
-    /// Processor time it has used, to the nanosecond, with that of threads that have ended.
+    /// Its processor time in nanoseconds, including ended threads.
     pub(crate) fn cpu(&self) -> Result<Duration, Fault> {
         let time = self.clock.now().map_err(std::io::Error::from);
         time.map(Duration::from).during("reading the server's clock")
@@ -159,17 +159,17 @@ impl Server {
         Memory::of(self.child.id())
     }
 
-    /// Processor time it has used, to the tick, but split.
+    /// Its processor time in ticks, split into user mode and kernel.
     pub(crate) fn ticks(&self) -> Result<Ticks, Fault> {
         Ticks::of(self.child.id())
     }
 
-    /// How often its threads have slept.
+    /// How often its threads were put to sleep.
     pub(crate) fn switches(&self) -> Result<u64, Fault> {
         procfs::switches(self.child.id())
     }
 
-    /// Fails if it has ended.
+    /// Fails if the server has exited.
     pub(crate) fn check(&mut self) -> Result<(), Fault> {
         match self.child.try_wait().during("waiting for the server")? {
             None => Ok(()),
@@ -177,38 +177,39 @@ impl Server {
         }
     }
 
-    /// Kills it after `time`, whereupon everybody who waits for it gets an error; unless what is
-    /// returned is dropped before.
+    /// Kills the server after `time`, so that waiting threads get an error, unless the returned
+    /// value is dropped before.
     pub(crate) fn kill_after(&self, time: Duration) -> mpsc::Sender<()> {
         let (sender, receiver) = mpsc::channel();
         let pid = Pid::from_raw(self.child.id().cast_signed());
         thread::spawn(move || {
             if receiver.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // It may have ended by itself; its id is still taken as nobody has waited for it.
+                // It may have exited itself; its id is still reserved because it has not been
+                // waited for.
                 let _ = kill(pid, Signal::SIGKILL);
             }
         });
         sender
     }
 
-    /// An error with the end of its log.
+    /// Creates an error with the end of the log.
     fn fault(&self, what: &str) -> Fault {
         Fault::Server([what.to_owned(), self.log()].join("\n").trim().to_owned())
     }
 
-    /// The last it has logged.
+    /// Returns the end of the log.
     pub(crate) fn log(&self) -> String {
         let lines = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// The process of a server that has not been dropped yet.
+/// The process of a server that is not dropped yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process(Pid);
 
 impl Process {
-    /// Has it read its configuration again.
+    /// Makes the server reload its configuration.
     pub(crate) fn reload(self) -> Result<(), Fault> {
         kill(self.0, Signal::SIGHUP).map_err(std::io::Error::from).during("sending a signal")
     }
@@ -216,7 +217,7 @@ impl Process {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It holds nothing that would need an orderly end, and some take their time for one.
+        // An orderly shutdown is unnecessary, and slow for some servers.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -226,7 +227,7 @@ impl Drop for Server {
 struct Log(Arc<Mutex<VecDeque<String>>>);
 
 impl Log {
-    /// Reads until the end, so that the server never blocks on a full pipe.
+    /// Reads to the end, so that the server never blocks on a full pipe.
     fn follow(&self, from: impl Read + Send + 'static) {
         let log = self.clone();
         thread::spawn(move || {
@@ -242,13 +243,14 @@ impl Log {
     }
 }
 
-/// A port that was free a moment ago: the servers have no common way to tell one they chose.
+/// Returns a port that was free a moment ago: the servers have no common way to report a port they
+/// chose.
 fn free_address() -> Result<SocketAddr, Fault> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("finding a free port")?;
     listener.local_addr().during("finding a free port")
 }
 
-/// Processor time this program has used.
+/// Returns this program's processor time.
 pub(crate) fn own_cpu() -> Duration {
     let clock = ClockId::CLOCK_PROCESS_CPUTIME_ID;
     clock.now().map(Duration::from).unwrap_or_default()
@@ -270,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_at_once_is_an_error_with_its_log() {
-        // Started as `cat -a …`, which it refuses.
+        // Starts `cat -a …`, which fails.
         let error = Recipe::parse("cat --no-such").unwrap().start().unwrap_err().to_string();
         assert!(error.contains("ended"), "{error}");
     }

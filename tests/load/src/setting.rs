@@ -1,4 +1,5 @@
-//! The files of a server to which clients come by something else than plain TCP: the same for every server.
+//! Configuration files for servers whose clients use another transport than TCP, equal for all
+//! servers.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,12 +11,12 @@ use rcgen::{CertificateParams, KeyPair};
 use crate::carrier::Way;
 use crate::fault::{During, Fault};
 
-/// A folder with a configuration; gone when dropped.
+/// A folder with a configuration; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Setting(PathBuf);
 
 impl Setting {
-    /// What a server needs for `way`, if it needs anything. WebSockets listen at `address`.
+    /// Creates the files for `way`, if it needs any. WebSocket listens at `address`.
     pub(crate) fn new(way: Way, address: SocketAddr) -> Result<Option<Self>, Fault> {
         const WHAT: &str = "writing the configuration";
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -44,7 +45,7 @@ impl Setting {
         Ok(Some(setting))
     }
 
-    /// The configuration.
+    /// The path of the configuration.
     pub(crate) fn file(&self) -> PathBuf {
         self.0.join("server.conf")
     }

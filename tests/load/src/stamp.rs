@@ -1,15 +1,15 @@
-//! What every payload begins with, so that the receiver knows what should come next.
+//! The beginning of each payload, by which the receiver checks the sequence.
 
-/// Bytes a stamp takes, and the least payload there is.
+/// Size of a stamp, and minimum size of a payload.
 pub(crate) const STAMP_BYTES: usize = 16;
 
-/// What the rest of every payload consists of.
+/// The rest of each payload.
 pub(crate) const FILL: u8 = b'x';
 
-/// The publisher takes the upper 16 bits of the first word, its counter the lower 48.
+/// The upper 16 bits of the first word hold the publisher, the lower 48 its counter.
 const SEQUENCE_BITS: u32 = 48;
 
-/// Who sent a message, as which one, and a number that the scenario gives a meaning.
+/// Publisher and sequence number of a message, and a value defined by the scenario.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stamp {
     /// The publisher and its counter, in one word.
@@ -19,17 +19,17 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of publisher `origin` for its message `sequence`.
+    /// Creates the stamp of publisher `origin` for its message `sequence`.
     pub(crate) fn new(origin: usize, sequence: u64, extra: u64) -> Self {
         Self { word: (origin as u64) << SEQUENCE_BITS | sequence, extra }
     }
 
-    /// Which publisher sent it.
+    /// The publisher.
     pub(crate) fn origin(self) -> usize {
         (self.word >> SEQUENCE_BITS) as usize
     }
 
-    /// How many messages the publisher had sent before.
+    /// The number of messages that the publisher sent before.
     pub(crate) fn sequence(self) -> u64 {
         self.word & ((1 << SEQUENCE_BITS) - 1)
     }
@@ -40,7 +40,7 @@ impl Stamp {
         payload[8..STAMP_BYTES].copy_from_slice(&self.extra.to_le_bytes());
     }
 
-    /// Reads the first bytes of a payload; what is missing of them counts as zero.
+    /// Reads the first bytes of a payload; missing bytes count as zero.
     pub(crate) fn read(payload: &[u8]) -> Self {
         let word = |at: usize| {
             let bytes = payload.get(at..at + 8).and_then(|b| b.try_into().ok());

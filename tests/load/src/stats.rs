@@ -1,24 +1,25 @@
-//! Few numbers out of many.
+//! Summary statistics.
 
 use std::time::Duration;
 
-/// How long things took.
+/// Measured durations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latencies(Vec<u64>);
 
 impl Latencies {
-    /// Takes one in.
+    /// Adds a duration.
     #[inline]
     pub(crate) fn add(&mut self, ns: u64) {
         self.0.push(ns);
     }
 
-    /// Takes all of another's in.
+    /// Adds all durations of another set.
     pub(crate) fn merge(&mut self, mut other: Self) {
         self.0.append(&mut other.0);
     }
 
-    /// The median, and what 1 % and 0.1 % exceed; none if nothing was measured.
+    /// Returns the median, and the values exceeded by 1 % and 0.1 %; `None` if nothing was
+    /// measured.
     pub(crate) fn percentiles(mut self) -> Option<Percentiles> {
         self.0.sort_unstable();
         Some(Percentiles {
@@ -29,14 +30,14 @@ impl Latencies {
         })
     }
 
-    /// The least value that so many of a thousand do not exceed (nearest rank).
+    /// Returns the least value that this many of a thousand do not exceed (nearest rank).
     fn at(&self, per_mille: usize) -> Option<Duration> {
         let rank = (self.0.len() * per_mille).div_ceil(1000).max(1);
         self.0.get(rank - 1).copied().map(Duration::from_nanos)
     }
 }
 
-/// What is told of [`Latencies`].
+/// Percentiles of [`Latencies`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Percentiles {
     /// Half are shorter.
@@ -45,11 +46,11 @@ pub(crate) struct Percentiles {
     pub(crate) p99: Duration,
     /// 99.9 % are shorter.
     pub(crate) p999: Duration,
-    /// The longest.
+    /// The maximum.
     pub(crate) max: Duration,
 }
 
-/// The middle one, or the mean of the two in the middle; none of no numbers.
+/// Returns the median, the mean of the middle two for an even count; `None` without values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -60,7 +61,8 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some((sorted[sorted.len() / 2 - 1] + upper) / 2.0)
 }
 
-/// The median of what each round gave for `ours` over `theirs`: both saw the same neighbours.
+/// Returns the median of the ratios of `ours` to `theirs` by round: both ran under the same
+/// conditions.
 pub(crate) fn median_ratio(theirs: &[f64], ours: &[f64]) -> Option<f64> {
     let pairs = theirs.iter().zip(ours).filter(|(theirs, _)| **theirs > 0.0);
     median(&pairs.map(|(theirs, ours)| ours / theirs).collect::<Vec<_>>())

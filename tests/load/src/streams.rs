@@ -11,17 +11,17 @@ use crate::report::{CPU_SUBSCRIPTION, RSS_SUBSCRIPTION, SUBSCRIPTIONS, nanos};
 use crate::run::{Plan, Run};
 use crate::sample::{Span, Start};
 
-/// What an application might add: an id against duplicates, and a content type.
+/// Typical headers: a deduplication id and a content type.
 const HEADERS: &[u8] =
     b"NATS/1.0\r\nNats-Msg-Id: 9m4e2mr0ui3e8a215n4g\r\nContent-Type: text/plain\r\n\r\n";
 
-/// Connections that many subscriptions are spread over.
+/// Number of connections that share many subscriptions.
 const HOLDERS: u32 = 10;
 
-/// The subject where there is only one.
+/// The subject of single-subject scenarios.
 const SUBJECT: &str = "orders.eu";
 
-/// A plan without receivers; the others differ from it.
+/// A plan without receivers, the base of the others.
 pub(crate) fn publish_only() -> Plan {
     Plan {
         publishers: 1,
@@ -41,7 +41,7 @@ pub(crate) fn publish_only() -> Plan {
     }
 }
 
-/// One publisher, so many subscribers of everything.
+/// One publisher; each subscriber receives all.
 pub(crate) fn fan_out(receivers: usize, payload_bytes: usize) -> Plan {
     let mut plan = publish_only();
     plan.form.payload_bytes = payload_bytes;
@@ -57,12 +57,12 @@ pub(crate) fn headers() -> Plan {
     plan
 }
 
-/// Eight publishers, and eight subscribers of everything.
+/// Eight publishers; each of eight subscribers receives all.
 pub(crate) fn eight_by_eight() -> Plan {
     Plan { publishers: 8, ..fan_out(8, 128) }
 }
 
-/// Publishers, each with a subject and a subscriber of its own.
+/// Publishers that each have their own subject and subscriber.
 pub(crate) fn pairs(count: usize) -> Plan {
     let mut plan = eight_by_eight();
     plan.publishers = count;
@@ -73,7 +73,7 @@ pub(crate) fn pairs(count: usize) -> Plan {
     plan
 }
 
-/// One publisher that goes through 10,000 subjects, one subscriber of `filter`.
+/// One publisher that cycles through 10,000 subjects, one subscriber of `filter`.
 pub(crate) fn many_subjects(filter: &str) -> Plan {
     let mut plan = fan_out(1, 128);
     plan.form.subjects = Subjects::Cycle("x".into());
@@ -81,7 +81,7 @@ pub(crate) fn many_subjects(filter: &str) -> Plan {
     plan
 }
 
-/// One publisher that takes each time any of so many subjects, one subscriber of all.
+/// One publisher to random subjects, one subscriber of all.
 pub(crate) fn random_subjects(below: u32) -> Plan {
     let mut plan = many_subjects("x.>");
     plan.form.subjects = Subjects::Random { prefix: "x".into(), below };
@@ -97,7 +97,7 @@ pub(crate) fn queue_group() -> Plan {
     plan
 }
 
-/// Publishes as much as goes.
+/// Publishes at the maximum rate.
 pub(crate) fn stream(arena: &mut Arena<'_>, plan: Plan) -> Result<(), Fault> {
     let effort = arena.effort;
     let payload_bytes = plan.form.payload_bytes;
@@ -110,7 +110,7 @@ pub(crate) fn stream(arena: &mut Arena<'_>, plan: Plan) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Publishes at a fixed rate, and measures how long each message takes.
+/// Publishes at a fixed rate, and measures latencies.
 pub(crate) fn steady(arena: &mut Arena<'_>, rate: u32) -> Result<(), Fault> {
     let effort = arena.effort;
     let mut plan = fan_out(1, 128);
@@ -128,14 +128,15 @@ pub(crate) fn steady(arena: &mut Arena<'_>, rate: u32) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Many literal subscriptions over several connections, then random subjects of them.
+/// Many literal subscriptions over several connections, then messages to random ones of them.
 pub(crate) fn literals(arena: &mut Arena<'_>, count: u32) -> Result<(), Fault> {
     let count = count / arena.effort.divide;
     let filter = |number| numbered("s", number);
     subscribed(arena, count, count, Sids::Number, filter)
 }
 
-/// Many wildcard subscriptions over several connections, then random subjects that match one.
+/// Many wildcard subscriptions over several connections, then messages to random subjects that
+/// match one.
 pub(crate) fn wildcards(arena: &mut Arena<'_>, count: u32) -> Result<(), Fault> {
     let count = count / arena.effort.divide;
     let filter = |number| format!("s.{number:04}.*");

@@ -1,5 +1,4 @@
-//! A comparison as a picture: a bar for each scenario, as long as the second server needs in
-//! parts of what the first does.
+//! Plots a comparison: a bar per scenario, with the second server's cost relative to the first.
 
 use std::fmt::Write;
 
@@ -11,14 +10,14 @@ const TOP: usize = 58;
 const LINE: usize = 22;
 const BAR: usize = 13;
 
-/// Where bars begin, and how long the first server's would be.
+/// Start of the bars, and length of the first server's.
 const LEFT: usize = 360;
 const WHOLE: usize = 340;
 
 /// Longer bars are cut here, with their number beside them.
 const MOST: f64 = 1.12;
 
-/// Colours that can be told from the page, be it white or black.
+/// Colours visible on white and black pages.
 const STYLE: &str = "\
 text{font:12px system-ui,sans-serif;fill:#24292f}\
 .title{font-size:15px;font-weight:600}\
@@ -30,7 +29,7 @@ text{font:12px system-ui,sans-serif;fill:#24292f}\
 text{fill:#e6edf3}.small{fill:#9198a1}.good{fill:#3fb68b}.bad{fill:#f0883e}\
 .whole{fill:#9198a1}.one{stroke:#9198a1}}";
 
-/// The plot of the first measure of every scenario.
+/// Plots the first measure of each scenario.
 pub(crate) fn plot(results: &Results, setting: &Setting) -> String {
     let rows = results.first_rows();
     let notes = setting.lines();

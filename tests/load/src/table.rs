@@ -1,4 +1,4 @@
-//! A comparison as text: Markdown for people, JSON for machines.
+//! Formats a comparison as Markdown and as JSON.
 
 use std::fmt::Write;
 use std::process::{Command, Stdio};
@@ -8,24 +8,24 @@ use crate::compare::{Results, Row};
 use crate::procfs::machine;
 use crate::report::{Measure, RATE, RSS_AFTER, RSS_PEAK};
 
-/// What a comparison must not be read without.
+/// The conditions of a comparison.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     /// Processor, cores and kernel.
     pub(crate) machine: String,
-    /// How tables call the servers.
+    /// The servers' names in tables.
     pub(crate) labels: Vec<String>,
-    /// What they say of themselves.
+    /// The servers' version output.
     pub(crate) versions: Vec<String>,
-    /// The commit of the folder we run in, if it is a working copy. Nothing ties a server's binary
-    /// to it: whoever publishes a table runs it where the binary was built.
+    /// The commit of the current folder, if it is a working copy. Nothing ties a server's binary to
+    /// it, so that published tables must be made where the binary was built.
     pub(crate) commit: Option<String>,
-    /// How often each was measured.
+    /// The number of rounds.
     pub(crate) rounds: usize,
 }
 
 impl Setting {
-    /// Here and now.
+    /// Reads the current conditions.
     pub(crate) fn of(work: &Work, labels: &[String]) -> Self {
         Self {
             machine: machine(),
@@ -36,7 +36,7 @@ impl Setting {
         }
     }
 
-    /// One line each.
+    /// Formats one condition per line.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.machine.clone()];
         lines.extend(self.labels.iter().zip(&self.versions).map(|(l, v)| format!("{l}: {v}")));
@@ -46,7 +46,7 @@ impl Setting {
     }
 }
 
-/// The whole comparison.
+/// Formats the whole comparison.
 pub(crate) fn markdown(results: &Results, setting: &Setting) -> String {
     let mut text = String::new();
     for line in setting.lines() {
@@ -87,7 +87,7 @@ fn table(text: &mut String, rows: &[Row], labels: &[String], with_measure: bool)
     }
 }
 
-/// With as many digits as it can bear.
+/// Formats a ratio with a sensible number of digits.
 pub(crate) fn ratio(value: f64) -> String {
     match value {
         ..0.1 => format!("{value:.3}"),
@@ -96,7 +96,7 @@ pub(crate) fn ratio(value: f64) -> String {
     }
 }
 
-/// The medians and ratios as one line of JSON.
+/// Formats medians and ratios as one line of JSON.
 pub(crate) fn json(results: &Results, setting: &Setting) -> String {
     let number = |v: &Option<f64>| v.map_or("null".to_owned(), |v| format!("{v:.4}"));
     let list = |values: &[Option<f64>]| values.iter().map(number).collect::<Vec<_>>().join(",");
@@ -131,7 +131,7 @@ fn rows_with_memory(results: &Results) -> Vec<Row> {
     results.rows().into_iter().chain(more.into_iter().flat_map(|m| results.rows_of(m))).collect()
 }
 
-/// The commit of the folder we are in, and whether it has been changed since.
+/// Returns the commit of the current folder, and whether there are changes since.
 fn commit() -> Option<String> {
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).stderr(Stdio::null()).output().ok()?;

@@ -1,4 +1,4 @@
-//! Connections over TLS: what it costs to set them up, and to keep them.
+//! The cost of setting up and keeping TLS connections.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,15 +13,15 @@ use crate::report::{CONNECTIONS, CPU_CONNECTION, RSS_CONNECTION, RSS_CONNECTION_
 use crate::sample::Start;
 use crate::wire::{CONNECT, patient};
 
-/// Connections.
+/// Number of connections.
 const COUNT: u32 = 2_000;
 
-/// Those that come before, so that nothing is done for the first time.
+/// Number of connections before the measurement.
 const WARM_UP: u32 = 50;
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-/// Opens many connections one after the other, each with all of a handshake, and lets them be.
+/// Opens many connections in sequence, each with a full handshake, and leaves them idle.
 pub(crate) fn connections(arena: &mut Arena<'_>) -> Result<(), Fault> {
     let count = COUNT / arena.effort.divide;
     let _first: Vec<_> = (0..WARM_UP).map(|_| dial(arena)).collect::<Result<_, _>>()?;
@@ -31,7 +31,7 @@ pub(crate) fn connections(arena: &mut Arena<'_>) -> Result<(), Fault> {
     let set_up = start.cost(arena.server)?;
     let at_once = arena.server.memory()?.rss_bytes.saturating_sub(before);
     thread::sleep(arena.effort.steady + arena.effort.steady / 4);
-    // A server may have pinged all of them by now.
+    // The server may have pinged all of them by now.
     let later = arena.server.memory()?.rss_bytes.saturating_sub(before);
     for tls in all.iter_mut().step_by(10) {
         tls.write_all(b"PING\r\n").during("writing to the server")?;
@@ -60,7 +60,7 @@ fn dial(arena: &Arena<'_>) -> Result<Tls, Fault> {
     Ok(tls)
 }
 
-/// Answers a `PING` that comes before.
+/// Answers a `PING` that arrives first.
 fn await_pong(tls: &mut Tls) -> Result<(), Fault> {
     let mut line = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! One connection to the server: its set-up, and the commands whose cost does not matter.
+//! A connection to the server: setup, and commands whose cost does not matter.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -8,34 +8,35 @@ use crate::carrier::{Carrier, Way};
 use crate::fault::{During, Fault};
 use crate::frame::Scanner;
 
-/// How long the server may take to answer, and at most between two signs of progress.
+/// Timeout of a response, and maximum time between two signs of progress.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a client says of itself: able to take headers, not in want of `+OK`.
+/// CONNECT of a client that supports headers and wants no `+OK`.
 pub(crate) const CONNECT: &[u8] =
     b"CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\
     \"name\":\"load\",\"lang\":\"rust\",\"version\":\"0.1.0\",\"protocol\":1,\"echo\":true,\
     \"headers\":true,\"no_responders\":true}\r\nPING\r\n";
 
-/// Where a server is, and how to come to it.
+/// The address of a server, and the transport to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Address {
-    /// Where.
+    /// The address.
     pub(crate) socket: SocketAddr,
-    /// How.
+    /// The transport.
     pub(crate) way: Way,
 }
 
-/// A connection that has been set up; blocking.
+/// An established, blocking connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
     carrier: Carrier,
-    /// Read, but not looked at.
+    /// Input read but not processed.
     rest: Vec<u8>,
 }
 
 impl Wire {
-    /// Connects: asks for WebSocket if that is the way, reads `INFO`, goes over to TLS if that asks for it, sends `CONNECT` and `PING`, awaits `PONG`.
+    /// Connects: upgrades to WebSocket if configured, reads `INFO`, upgrades to TLS if it requires
+    /// that, sends `CONNECT` and `PING`, awaits `PONG`.
     pub(crate) fn dial(address: Address) -> Result<Self, Fault> {
         let stream = TcpStream::connect_timeout(&address.socket, PATIENCE).during("connecting")?;
         let stream = patient(stream)?;
@@ -62,13 +63,13 @@ impl Wire {
         self.carrier.say(bytes).during("writing to the server")
     }
 
-    /// Returns when the server has done all that was sent before.
+    /// Returns when the server has processed everything sent before.
     pub(crate) fn barrier(&mut self) -> Result<(), Fault> {
         self.send(b"PING\r\n")?;
         self.await_pong()
     }
 
-    /// Returns when the answer to a `PING` has come.
+    /// Returns when a `PONG` has arrived.
     pub(crate) fn await_pong(&mut self) -> Result<(), Fault> {
         loop {
             let line = self.line()?;
@@ -84,7 +85,7 @@ impl Wire {
         }
     }
 
-    /// The next line, without its end.
+    /// Returns the next line without its end.
     pub(crate) fn line(&mut self) -> Result<Vec<u8>, Fault> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.rest) {
@@ -99,17 +100,17 @@ impl Wire {
         }
     }
 
-    /// The stream, which must be plain, and a scanner for what comes next.
+    /// Returns the stream, which must be plain, and a scanner for further input.
     pub(crate) fn into_parts(self) -> (TcpStream, Scanner) {
         (self.carrier.into_stream(), Scanner::new(self.rest))
     }
 
-    /// The same, with what may be above the stream.
+    /// Like [`into_parts`](Self::into_parts), with the framing above the stream.
     pub(crate) fn into_carrier(self) -> (Carrier, Scanner) {
         (self.carrier, Scanner::new(self.rest))
     }
 
-    /// The stream below.
+    /// Returns the underlying stream.
     pub(crate) fn stream(&self) -> &TcpStream {
         self.carrier.stream()
     }

@@ -1,4 +1,4 @@
-//! The whole program, with its own relay as the server.
+//! The whole program, with its relay as the server.
 
 #![allow(clippy::unwrap_used, reason = "the functions around the tests are tests as well")]
 
@@ -78,7 +78,7 @@ fn a_comparison_ends_in_tables_and_a_plot() {
 
 #[test]
 fn a_server_that_dies_is_an_error_that_names_the_scenario() {
-    // Without --quick the run would take longer than the server lives.
+    // Without --quick the run would outlast the server.
     let server = format!("timeout 1 {LOAD} relay");
     let begun = Instant::now();
     let output = load(&["--server", &server, "latency_20k"]);
@@ -91,7 +91,7 @@ fn a_server_that_dies_is_an_error_that_names_the_scenario() {
 
 #[test]
 fn a_server_that_delivers_nothing_right_is_an_error() {
-    // A relay knows no wildcards or queue groups: every member gets everything.
+    // A relay ignores wildcards and queue groups: each member receives everything.
     let output = load(&["--server", &format!("{LOAD} relay"), "--quick", "queue_10"]);
     assert!(!output.status.success());
     let line = &lines(&output)[0];

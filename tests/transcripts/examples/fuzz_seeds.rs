@@ -1,5 +1,5 @@
-//! Writes the first corpus of the fuzz targets: what the parties of all dialogues say, and the corpus of configuration files.
-//! It stands here and not beside the targets, so that a build of all tests contains it.
+//! Writes the first corpus of the fuzz targets: the input of all dialogues, and the corpus of
+//! configuration files. Part of this crate, so that a build of all tests contains it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
             }
         }
         for (party, bytes) in said {
-            // What is longer than the fuzzer's inputs shows nothing to it.
+            // Longer than the fuzzer's maximum input.
             if bytes.len() > 4000 {
                 continue;
             }
@@ -53,11 +53,11 @@ fn main() -> io::Result<()> {
     // RFC 7692: "Hello".
     let compressed = b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\0\x88\x82\0\0\0\0\x03\xe8";
     save("websocket", "compressed", &[8, 1], compressed)?;
-    // A file, one that it includes, and a variable.
+    // A file, an included file, and a variable.
     save("config", "all", &[], b"include a\nb = $V\0c = 1\0[1 , $V]")
 }
 
-/// The bytes before what is said choose how it is played.
+/// The bytes before the input choose how it is played.
 fn save(target: &str, name: &str, how: &[u8], said: &[u8]) -> io::Result<()> {
     let folder = tests().join("fuzz/corpus").join(target);
     fs::create_dir_all(&folder)?;

@@ -1,11 +1,11 @@
-//! A setup as a configuration file.
+//! Formats a setup as a configuration file.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::setup::{Rules, Setup, User};
 
-/// The setup in the NATS configuration language, without where to listen.
+/// Returns the setup in the NATS configuration language, without addresses.
 pub fn config(setup: &Setup) -> String {
     let mut out = String::new();
     line(&mut out, "max_payload", setup.max_payload);

@@ -1,4 +1,4 @@
-//! A dialogue: its file, read and checked.
+//! A dialogue: its file, parsed and validated.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,40 +9,40 @@ use crate::info::InfoPattern;
 use crate::setup::{Setup, time};
 use crate::text;
 
-/// Who can be played with.
+/// The servers that dialogues are played with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Server {
-    /// Ours: its sessions without I/O, or the whole.
+    /// natsd: its sessions without I/O, or the whole server.
     Natsd,
     /// A real nats-server.
     Reference,
 }
 
-/// One `*.txt` file: what it shows, the server it wants, and what is said.
+/// One `*.txt` file: its purpose, the server's setup, and the exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dialogue {
     /// The file's name without `.txt`.
     pub name: String,
-    /// The comment that opens it.
+    /// The opening comment.
     pub about: String,
-    /// The server it is played with.
+    /// The setup of the server.
     pub setup: Setup,
-    /// If the servers differ here on purpose: the one that does what is written, and why they differ.
+    /// If the servers differ intentionally: the server that behaves as written, and the reason.
     pub only: Option<(Server, String)>,
-    /// What happens, in order.
+    /// The steps in order.
     pub steps: Vec<Step>,
 }
 
-/// One thing that happens.
+/// One step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// Where it stands in the file, from 1.
+    /// Its line in the file, from 1.
     pub line: usize,
-    /// What it is.
+    /// The action or expectation.
     pub act: Act,
 }
 
-/// The name of a party, such as `a`.
+/// The name of a client, such as `a`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Party(String);
 
@@ -52,50 +52,50 @@ impl fmt::Display for Party {
     }
 }
 
-/// What happens in a step.
+/// The contents of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
-    /// `a> LINE`, `a>> "BYTES"`: the party sends this.
+    /// `a> LINE`, `a>> "BYTES"`: the client sends this.
     Send(Party, Vec<u8>),
     /// `a< LINE`, `a<< "BYTES"`: this must arrive next.
     Expect(Party, Expected),
-    /// `a|b< LINE`: each item must arrive next at exactly one of the parties, one item after the other.
-    /// `a<+ LINE`: the same, in any order.
+    /// `a|b< LINE`: each item must arrive next at exactly one of the clients, one item after the
+    /// other. `a<+ LINE`: the same, in any order.
     Deal {
-        /// Who may receive.
+        /// The possible receivers.
         parties: Vec<Party>,
-        /// What is received, each in one piece.
+        /// The items, each received in one piece.
         items: Vec<Vec<u8>>,
-        /// Whether the items come in the order written.
+        /// Whether the items must arrive in the order written.
         in_order: bool,
     },
     /// `a=`: everything sent so far has been processed, and nothing more has arrived.
     Quiet(Party),
     /// `a.`: the server has closed the connection, and nothing more has arrived.
     Closed(Party),
-    /// `a/`: the party closes its connection.
+    /// `a/`: the client closes its connection.
     HangUp(Party),
-    /// `~ TIME`: so much time passes.
+    /// `~ TIME`: this time passes.
     Pass(Duration),
 }
 
-/// What must arrive.
+/// The expected input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
-    /// Exactly this.
+    /// Exactly these bytes.
     Bytes(Vec<u8>),
-    /// An INFO line that says this.
+    /// An INFO line that matches this pattern.
     Info(InfoPattern),
 }
 
-/// Why a text is not a dialogue.
+/// A text is not a valid dialogue.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Flaw {
     /// The dialogue's name.
     pub dialogue: String,
     /// The line of the file, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The error.
     pub what: String,
 }
 
@@ -108,10 +108,10 @@ impl fmt::Display for Flaw {
 impl std::error::Error for Flaw {}
 
 impl Dialogue {
-    /// Reads every `*.txt` of this crate's folder, in the order of their names.
+    /// Reads each `*.txt` of this crate's folder, sorted by name.
     ///
     /// # Errors
-    /// The first file that cannot be read, or that is not a dialogue.
+    /// The first file that cannot be read or is not a valid dialogue.
     pub fn all() -> io::Result<Vec<Self>> {
         let mut files: Vec<_> = fs::read_dir(env!("CARGO_MANIFEST_DIR"))?
             .map(|entry| entry.map(|entry| entry.path()))
@@ -121,10 +121,10 @@ impl Dialogue {
         files.iter().map(|file| Self::read(file)).collect()
     }
 
-    /// [`Self::all`] that `server` must agree with.
+    /// Returns those of [`Self::all`] that `server` must agree with.
     ///
     /// # Errors
-    /// As [`Self::all`].
+    /// See [`Self::all`].
     pub fn all_for(server: Server) -> io::Result<Vec<Self>> {
         let mut dialogues = Self::all()?;
         dialogues.retain(|dialogue| dialogue.only.as_ref().is_none_or(|(only, _)| *only == server));
@@ -138,11 +138,11 @@ impl Dialogue {
         Self::parse(&name, &text).map_err(|flaw| io::Error::new(io::ErrorKind::InvalidData, flaw))
     }
 
-    /// Reads a dialogue.
+    /// Parses a dialogue.
     ///
     /// # Errors
-    /// The first line that is wrong, and why. That includes dialogues whose outcome would depend on who is
-    /// faster: see `README.md`.
+    /// The first invalid line. That includes dialogues whose outcome would depend on timing: see
+    /// `README.md`.
     pub fn parse(name: &str, text: &str) -> Result<Self, Flaw> {
         let mut reader = Reader::default();
         for (index, line) in text.lines().enumerate() {
@@ -156,12 +156,12 @@ impl Dialogue {
     }
 }
 
-/// Where a party stands while its dialogue is read.
+/// The state of a client while its dialogue is validated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Standing {
-    /// Its last line was sent whole, and nobody has seen yet that the server has processed it.
+    /// Its last line was sent completely, and nothing has shown yet that the server processed it.
     Unheard,
-    /// It is in the middle of a line, or has received something since it last sent.
+    /// It has sent part of a line, or has received something since it last sent.
     Applied,
     /// It was checked that nothing more arrives.
     Quiet,
@@ -210,7 +210,7 @@ impl Reader {
         self.step(number, line)
     }
 
-    /// `natsd: REASON` or `reference: REASON`.
+    /// Parses `natsd: REASON` or `reference: REASON`.
     fn only(&mut self, text: &str) -> Result<(), String> {
         let (server, reason) =
             text.split_once(": ").ok_or("a reason is missing: `only natsd: …`")?;
@@ -260,7 +260,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Adds a line to the deal above it, or begins a new one.
+    /// Adds a line to the preceding deal, or begins a new one.
     fn deal(
         &mut self,
         number: usize,
@@ -288,7 +288,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Refuses what would depend on who is faster, and what cannot happen.
+    /// Refuses steps whose outcome would depend on timing, and impossible ones.
     fn follow(&mut self, act: &Act) -> Result<(), String> {
         use Standing::{Applied, Gone, Quiet, Unheard};
         let (parties, next) = match act {
@@ -313,7 +313,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What a party does after another has sent something would race with it.
+    /// An action of a client after another one has sent something would race with it.
     fn others_are_heard(&self, party: &Party) -> Result<(), String> {
         let unheard = |(other, standing): &(&Party, &Standing)| {
             *other != party && **standing == Standing::Unheard

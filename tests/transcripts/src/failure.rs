@@ -1,17 +1,17 @@
-//! A dialogue that went otherwise.
+//! The failure of a dialogue.
 
 use std::fmt;
 
-/// Where a dialogue went otherwise than written, and how.
+/// The place and kind of a failure.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
     /// The dialogue's name: its file without `.txt`.
     pub dialogue: String,
-    /// The line of the file, from 1; 0 when it could not begin or end.
+    /// The line of the file, from 1; 0 if it could not begin or end.
     pub line: usize,
-    /// What was expected and what came instead.
+    /// Expected and actual input.
     pub what: String,
-    /// What the stage had to say about it.
+    /// Information of the stage.
     pub notes: String,
 }
 

@@ -1,18 +1,19 @@
-//! What an INFO must say, where the rest of it is the server's own affair.
+//! Patterns for INFO, most of whose contents are specific to a server.
 
 use serde_json::{Map, Value};
 
-/// Some fields of an INFO line and what each must hold.
+/// Some fields of an INFO line and their expected values.
 ///
-/// Written `INFO {"max_payload":1024, "nonce":"<absent>", ...}`: the dots stand for the fields not asked for.
-/// Instead of a value, `"<number>"` and `"<string>"` ask for any of that type (a string that is not empty), `"<absent>"` for none.
+/// Written `INFO {"max_payload":1024, "nonce":"<absent>", ...}`: the dots stand for all other
+/// fields. In place of a value, `"<number>"` and `"<string>"` match any of that type (a string that
+/// is not empty), `"<absent>"` requires the field to be missing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InfoPattern {
     fields: Map<String, Value>,
 }
 
 impl InfoPattern {
-    /// Reads the pattern that follows `INFO `.
+    /// Parses the pattern that follows `INFO `.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let asked = text
             .trim()
@@ -25,7 +26,7 @@ impl InfoPattern {
         Ok(Self { fields })
     }
 
-    /// Says what is wrong with a line (CRLF included), if anything is.
+    /// Checks a line (CRLF included) and describes the first difference.
     pub(crate) fn check(&self, line: &[u8]) -> Result<(), String> {
         let json = line
             .strip_prefix(b"INFO ")

@@ -1,8 +1,8 @@
-//! Wire dialogues with a NATS server, and the runner that plays them.
+//! Wire dialogues with a NATS server, and their runner.
 //!
-//! Each `*.txt` file beside this crate shows one idea: what the parties send and what must arrive at them, byte for
-//! byte. `README.md` there describes the form. A dialogue is played on a [`Stage`], which is whatever can
-//! accept parties and carry their bytes: a server behind TCP, or sessions without any I/O under a simulated clock.
+//! Each `*.txt` file beside this crate demonstrates one behaviour: what the clients send and must
+//! receive, byte for byte. `README.md` there describes the format. A dialogue is played on a
+//! [`Stage`]: a server behind TCP, or sessions without I/O under a simulated clock.
 //!
 //! ```
 //! # use transcripts::{Dialogue, Setup};

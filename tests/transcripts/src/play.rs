@@ -1,4 +1,4 @@
-//! The runner: a dialogue on a stage.
+//! Plays a dialogue on a stage.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use crate::setup::Setup;
 use crate::stage::{Arrival, Line, Stage};
 use crate::text::show;
 
-/// How long to wait for one of several parties before looking at the next.
+/// Time to wait for one of several clients before checking the next.
 const GLANCE: Duration = Duration::from_millis(2);
 
-/// Plays one dialogue on a stage whose server is set up as it wants. The lines it opens stay open.
+/// Plays one dialogue on a stage with the required setup. Its connections stay open.
 ///
 /// # Errors
-/// The first step that went otherwise.
+/// The first step that failed.
 pub fn play(dialogue: &Dialogue, stage: &mut dyn Stage) -> Result<(), Failure> {
     let mut cast = Cast { stage, seats: HashMap::new() };
     for Step { line, act } in &dialogue.steps {
@@ -28,7 +28,8 @@ pub fn play(dialogue: &Dialogue, stage: &mut dyn Stage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Plays dialogues, those with equal setups one after the other on one stage that `set` makes for them, and returns those that failed.
+/// Plays dialogues, grouping those with equal setups on one stage that `set` makes, and returns the
+/// failed ones.
 pub fn play_all(
     dialogues: &[Dialogue],
     mut set: impl FnMut(&Setup) -> io::Result<Box<dyn Stage>>,
@@ -46,7 +47,7 @@ pub fn play_all(
         for dialogue in group {
             if let Err(failure) = play_next(dialogue, &mut stage, || set(setup)) {
                 failures.push(failure);
-                // What a failed dialogue left behind must not spoil the next.
+                // A failed dialogue must not affect the next one.
                 stage = None;
             }
         }
@@ -73,7 +74,7 @@ fn play_next(
     stage.clear().map_err(|e| failure("clearing the stage", e))
 }
 
-/// A party's line, and what has arrived there and was not yet expected.
+/// A client's connection, and its input not yet expected.
 struct Seat {
     line: Line,
     inbox: Vec<u8>,
@@ -120,7 +121,7 @@ impl Cast<'_> {
         self.deal(slice::from_ref(party), &[bytes.to_vec()], true)
     }
 
-    /// Takes each of `items` from the front of what one of the parties received, as they come.
+    /// Takes each of `items` from the front of what one of the clients received, as they arrive.
     fn deal(&mut self, parties: &[Party], items: &[Vec<u8>], in_order: bool) -> Result<(), String> {
         let deadline = Instant::now() + self.stage.patience();
         let mut left: Vec<_> = items.iter().enumerate().collect();
@@ -151,7 +152,8 @@ impl Cast<'_> {
         Ok(())
     }
 
-    /// Takes the first item with which some party's inbox begins. An inbox that can begin with none is an error.
+    /// Takes the first item with which some client's inbox begins. An inbox that cannot begin with
+    /// any is an error.
     fn take<'p>(
         &mut self,
         parties: &'p [Party],
@@ -200,7 +202,7 @@ impl Cast<'_> {
         }
     }
 
-    /// The next line the party received, CRLF included.
+    /// Returns the next line that the client received, CRLF included.
     fn line(&mut self, party: &Party) -> Result<Vec<u8>, String> {
         loop {
             let inbox = &mut self.seats.get_mut(party).ok_or("no such party")?.inbox;
@@ -227,7 +229,7 @@ impl Cast<'_> {
         Ok(arrival)
     }
 
-    /// The party's seat; a party that was not there yet connects, and its INFO is passed over.
+    /// Returns the client's seat; a new client connects, and its INFO is skipped.
     fn seat(&mut self, party: &Party) -> Result<&mut Seat, String> {
         if self.enter(party)? {
             let greeting = self.line(party)?;
@@ -238,7 +240,7 @@ impl Cast<'_> {
         self.seats.get_mut(party).ok_or_else(|| "no such party".into())
     }
 
-    /// Connects the party, and says whether it was not there yet.
+    /// Connects the client; returns true if it is new.
     fn enter(&mut self, party: &Party) -> Result<bool, String> {
         if self.seats.contains_key(party) {
             return Ok(false);

@@ -15,7 +15,7 @@ use crate::setup::Setup;
 use crate::stage::{Arrival, Line, Stage};
 use crate::tcp::TcpStage;
 
-/// How long the server may take to start, and to forget clients that left.
+/// Timeout of the server's start, and of noticing disconnects.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A nats-server started for a [`Setup`], killed on drop.
@@ -23,17 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Reference {
     tcp: TcpStage,
     monitor: SocketAddr,
-    /// Subscriptions the server holds for itself.
+    /// Internal subscriptions of the server.
     own_subscriptions: u64,
     folder: PathBuf,
     process: Child,
 }
 
 impl Reference {
-    /// Starts `binary` with what `setup` asks for, and returns when it accepts connections.
+    /// Starts `binary` with `setup`, and returns when it accepts connections.
     ///
     /// # Errors
-    /// If it cannot be started or is not ready in time; the error holds its log.
+    /// The server cannot be started or is not ready in time; the error contains its log.
     pub fn start(binary: &Path, setup: &Setup) -> io::Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -73,12 +73,12 @@ impl Reference {
         Ok(reference)
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.tcp.address()
     }
 
-    /// One number from the server's monitoring.
+    /// Returns one number of the server's monitoring.
     fn gauge(&self, path: &str, field: &str) -> io::Result<u64> {
         let mut stream = TcpStream::connect(self.monitor)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -136,14 +136,14 @@ impl Drop for Reference {
     }
 }
 
-/// Nothing can be done about a process or a folder that will not go: the next run uses new ones.
+/// Ignores errors: the next run uses a new process and folder.
 fn end(process: &mut Child, folder: &Path) {
     let _ = process.kill();
     let _ = process.wait();
     let _ = fs::remove_dir_all(folder);
 }
 
-/// The addresses for clients and for monitoring, once the server has written them down.
+/// Returns the addresses for clients and monitoring, once the server has written the ports file.
 fn await_ports(folder: &Path, process: &mut Child) -> io::Result<(SocketAddr, SocketAddr)> {
     let mut found = None;
     until("the server writes its ports file", || {
@@ -160,7 +160,7 @@ fn ports(folder: &Path) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "ports") {
-            // Half a file is no JSON yet: look again.
+            // An incomplete file is not valid JSON: try again.
             let ports: Value = serde_json::from_slice(&fs::read(path)?).unwrap_or_default();
             let address = |kind: &str| {
                 let url = ports[kind][0].as_str()?;
@@ -178,7 +178,7 @@ fn log(folder: &Path) -> String {
     lines[lines.len().saturating_sub(5)..].join("\n")
 }
 
-/// Asks again and again, since what other processes do cannot be awaited.
+/// Polls, since actions of other processes cannot be awaited.
 fn until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !holds()? {

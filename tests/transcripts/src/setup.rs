@@ -1,9 +1,10 @@
-//! The server a dialogue wants.
+//! The server setup of a dialogue.
 
 use std::str::{FromStr, SplitWhitespace};
 use std::time::Duration;
 
-/// The options of a dialogue's server, from its `!` lines. What is `None` or empty stays at the server's default.
+/// The options of a dialogue's server, from its `!` lines. `None` or empty means the server's
+/// default.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Setup {
     /// `max_payload BYTES`
@@ -28,16 +29,16 @@ pub struct Setup {
     pub token: Option<String>,
     /// `user NAME PASSWORD`, one line for each, in order
     pub users: Vec<User>,
-    /// `no_auth_user NAME`: whom a connection is taken for that sends no credentials
+    /// `no_auth_user NAME`: the user of connections without credentials
     pub no_auth_user: Option<String>,
 }
 
-/// One who may log in.
+/// A user.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct User {
     /// The name.
     pub name: String,
-    /// The password as a config file holds it: plain or bcrypt.
+    /// The password as in a configuration file: plain or bcrypt.
     pub password: String,
     /// `publish_allow NAME SUBJECT…`, `publish_deny NAME SUBJECT…`
     pub publish: Rules,
@@ -48,26 +49,26 @@ pub struct User {
     pub allow_responses: Option<Responses>,
 }
 
-/// Subjects allowed and denied. An empty list is one that is not configured.
+/// Allowed and denied subjects. An empty list equals an absent one.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Rules {
-    /// Nothing else may be used, unless this is empty.
+    /// No other subjects are allowed, unless this is empty.
     pub allow: Vec<String>,
-    /// May not be used, even where allowed.
+    /// Denied even if allowed.
     pub deny: Vec<String>,
 }
 
-/// How a user may answer requests it received, whatever its publish rules say.
+/// Permission to respond to received requests, regardless of the publish rules.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Responses {
-    /// Messages to one reply subject; -1 for any number.
+    /// Messages to one reply subject; -1 for unlimited.
     pub max: i32,
-    /// For how long after the request.
+    /// Time after the request.
     pub expires: Duration,
 }
 
 impl Setup {
-    /// Takes in one directive, without its `!`.
+    /// Applies one directive, without its `!`.
     pub(crate) fn read(&mut self, directive: &str) -> Result<(), String> {
         let mut words = directive.split_whitespace();
         match words.next().unwrap_or_default() {
@@ -119,7 +120,7 @@ fn number<N: FromStr>(words: &mut SplitWhitespace<'_>) -> Result<N, String> {
     text.parse().map_err(|_| format!("`{text}` is not a number that fits"))
 }
 
-/// Subjects, or `"subject queue"` pairs in quotes.
+/// Parses subjects, or `"subject queue"` pairs in quotes.
 fn entries(words: &mut SplitWhitespace<'_>) -> Result<Vec<String>, String> {
     let mut entries = Vec::new();
     while let Some(first) = words.next() {
@@ -135,7 +136,7 @@ fn entries(words: &mut SplitWhitespace<'_>) -> Result<Vec<String>, String> {
     if entries.is_empty() { Err("a subject is missing".into()) } else { Ok(entries) }
 }
 
-/// A span of time: `400ms`, `2s` or `1m`.
+/// Parses a duration: `400ms`, `2s` or `1m`.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let count = text[..text.len() - unit.len()].parse::<u64>();

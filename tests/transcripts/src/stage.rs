@@ -1,36 +1,39 @@
-//! What a player must be able to do.
+//! The interface between the runner and a server.
 
 use std::io;
 use std::time::Duration;
 
-/// One party's connection: its number on the [`Stage`] that opened it.
+/// A client's connection: its number on the [`Stage`] that opened it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Line(pub usize);
 
-/// What [`Stage::receive`] found.
+/// The result of [`Stage::receive`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Arrival {
-    /// Something was added to the inbox.
+    /// Bytes were added to the inbox.
     Bytes,
-    /// Nothing came, and the line is still open.
+    /// Nothing arrived, and the connection is open.
     Nothing,
-    /// The server has closed the line, and everything it sent before has been received.
+    /// The server has closed the connection, and everything it sent before has been received.
     Closed,
 }
 
-/// A server to which parties connect, and the clock it lives by.
+/// A server to which clients connect, and its clock.
 ///
-/// Fits a server behind sockets as well as sessions without I/O. Of the latter everything that will arrive has
-/// arrived when [`send`](Stage::send) or [`pass`](Stage::pass) returns, so its `receive` ignores `patience`.
-/// Lines are numbers and not objects so that such a stage can own all its sessions without sharing them.
+/// Suits a server behind sockets as well as sessions without I/O. With the latter, all output is
+/// available when [`send`](Stage::send) or [`pass`](Stage::pass) returns, so that `receive` ignores
+/// `patience`. Connections are numbers instead of objects so that such a stage can own all its
+/// sessions without sharing them.
 pub trait Stage {
-    /// Connects a party. The server's first bytes (INFO) are left to [`receive`](Stage::receive).
+    /// Connects a client. The server's first bytes (INFO) are left to [`receive`](Stage::receive).
     fn open(&mut self) -> io::Result<Line>;
 
-    /// Sends `bytes` from the party. A line the server has closed swallows them: `receive` tells of the end.
+    /// Sends `bytes` from the client. Bytes on a closed connection are dropped: `receive` reports
+    /// the end.
     fn send(&mut self, line: Line, bytes: &[u8]) -> io::Result<()>;
 
-    /// Adds to `inbox` what has arrived at the party, waiting up to `patience` for the first byte.
+    /// Appends to `inbox` the bytes that arrived at the client, waiting up to `patience` for the
+    /// first one.
     fn receive(
         &mut self,
         line: Line,
@@ -38,23 +41,23 @@ pub trait Stage {
         patience: Duration,
     ) -> io::Result<Arrival>;
 
-    /// The party closes its connection.
+    /// Closes the client's connection.
     fn hang_up(&mut self, line: Line) -> io::Result<()>;
 
-    /// Lets `time` pass: a simulated clock advances and fires what falls due, a real one waits.
+    /// Lets `time` pass: a simulated clock advances and fires due timers, a real one waits.
     fn pass(&mut self, time: Duration) -> io::Result<()>;
 
-    /// Closes every line and returns when the server has forgotten them, subscriptions and all, so that the
-    /// next dialogue finds it as new.
+    /// Closes all connections and returns when the server has removed them and their subscriptions,
+    /// so that the next dialogue finds a fresh state.
     fn clear(&mut self) -> io::Result<()>;
 
-    /// How long a dialogue waits for what must arrive before it fails. A busy machine is slow, and only a failure
-    /// waits so long; a stage on which everything happens at once says zero.
+    /// Timeout of expected input. Generous, since only failures wait for it; zero for a stage
+    /// without I/O.
     fn patience(&self) -> Duration {
         Duration::from_secs(10)
     }
 
-    /// Anything about the server that helps to understand a failure, such as the end of its log.
+    /// Information about the server for failures, such as the end of its log.
     fn notes(&self) -> String {
         String::new()
     }

@@ -1,4 +1,4 @@
-//! A stage whose server is somewhere behind TCP.
+//! A stage for a server behind TCP.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::stage::{Arrival, Line, Stage};
 
-/// Connections to a server that someone else started.
+/// Connections to a server that was started elsewhere.
 #[derive(Debug)]
 pub struct TcpStage {
     address: SocketAddr,
@@ -15,12 +15,12 @@ pub struct TcpStage {
 }
 
 impl TcpStage {
-    /// A stage whose parties connect to `address`.
+    /// Creates a stage whose clients connect to `address`.
     pub fn new(address: SocketAddr) -> Self {
         Self { address, lines: Vec::new() }
     }
 
-    /// Where its parties connect to.
+    /// The address of the server.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -33,7 +33,7 @@ impl TcpStage {
 impl Stage for TcpStage {
     fn open(&mut self) -> io::Result<Line> {
         let stream = TcpStream::connect(self.address)?;
-        // A dialogue that splits its bytes wants them to travel so.
+        // A dialogue that splits its bytes needs them to be sent that way.
         stream.set_nodelay(true)?;
         self.lines.push(stream);
         Ok(Line(self.lines.len() - 1))
@@ -81,14 +81,14 @@ impl Stage for TcpStage {
         Ok(())
     }
 
-    /// Only closes the lines: whoever owns the server knows when it has noticed.
+    /// Only closes the connections: the owner of the server knows when it has noticed.
     fn clear(&mut self) -> io::Result<()> {
         self.lines.clear();
         Ok(())
     }
 }
 
-/// The server is gone; it may have left bytes of ours unread, which TCP reports as a reset.
+/// Returns true if the error means the end: TCP reports a reset if the server left bytes unread.
 fn closed(error: &io::Error) -> bool {
     matches!(
         error.kind(),

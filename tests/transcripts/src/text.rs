@@ -1,9 +1,9 @@
-//! Text of a dialogue into bytes on the wire, and bytes into text for people.
+//! Conversion between the text of a dialogue and bytes on the wire.
 
-/// More than any limit a dialogue could want to pass; keeps a slip of the pen from filling the memory.
+/// More than any tested limit; keeps a typing error from exhausting the memory.
 const LONGEST_REPEAT: usize = 16 * 1024 * 1024;
 
-/// The bytes of a plain line: as written, with `{x*3}` for `xxx`.
+/// Returns the bytes of a plain line: as written, with `{x*3}` expanded to `xxx`.
 pub(crate) fn plain(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text;
@@ -25,7 +25,8 @@ pub(crate) fn plain(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// `{unit*times}` at the start of `text`, and what follows it. JSON never looks so: its keys are quoted.
+/// Parses `{unit*times}` at the start of `text`; also returns the rest. JSON cannot be mistaken for
+/// it: its keys are quoted.
 fn repeat(text: &str) -> Result<Option<(&str, usize, &str)>, String> {
     let Some((inside, after)) = text[1..].split_once('}') else { return Ok(None) };
     let Some((unit, times)) = inside.rsplit_once('*') else { return Ok(None) };
@@ -41,7 +42,7 @@ fn repeat(text: &str) -> Result<Option<(&str, usize, &str)>, String> {
     }
 }
 
-/// The bytes of a quoted text: escapes as in Rust's byte strings, and repeats.
+/// Returns the bytes of a quoted text: escapes as in Rust's byte strings, and repeats.
 pub(crate) fn quoted(text: &str) -> Result<Vec<u8>, String> {
     let inner = text
         .trim()
@@ -63,7 +64,7 @@ pub(crate) fn quoted(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The byte an escape stands for, and the length of the escape without its backslash.
+/// Returns the byte of an escape, and the length of the escape without its backslash.
 fn escape(text: &str) -> Result<(u8, usize), String> {
     let simple = match text.bytes().next() {
         Some(b'r') => b'\r',
@@ -81,7 +82,7 @@ fn escape(text: &str) -> Result<(u8, usize), String> {
     Ok((simple, 1))
 }
 
-/// Bytes as a person reads them in a failure: escaped, quoted, the middle left out when long.
+/// Formats bytes for a failure: escaped, quoted, the middle omitted if long.
 pub(crate) fn show(bytes: &[u8]) -> String {
     const ENDS: usize = 300;
     if bytes.is_empty() {

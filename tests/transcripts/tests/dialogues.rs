@@ -1,4 +1,4 @@
-//! The dialogues themselves, without a server.
+//! Checks of the dialogues themselves, without a server.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
-//! Generated sessions are answered by our server as by a real nats-server, the one that
-//! `NATSD_REFERENCE` names.
+//! Generated sessions get the same responses from natsd as from a real nats-server, named by
+//! `NATSD_REFERENCE`.
 //!
-//! Each session is a handful of operations, in all spellings, with any combination of faults: what is
-//! compared is what the client reads, in its order, what another client gets by it, and whether the
-//! connection ends. `SESSIONS=20000` plays more of them, `SEED=7` others. What differs is shown with as
-//! few operations as show it.
+//! Each session has a handful of operations in all spellings, with any combination of faults.
+//! Compared are the client's input in order, the messages that another client receives, and whether
+//! the connection ends. `SESSIONS=20000` plays more of them, `SEED=7` others. Differences are
+//! reduced to the fewest operations that show them.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -24,7 +24,7 @@ mod wishes;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the servers are set up with. `all` may do everything, and listens.
+/// Configurations of the servers. User `all` has all permissions and subscribes to everything.
 const SETUPS: [&str; 4] = [
     "! max_payload 64\n! max_control_line 300",
     "! max_payload 64\n! max_control_line 300\n! max_sub_tokens 4\n! max_subscriptions 3\n\
@@ -57,7 +57,7 @@ fn generated_sessions_are_answered_alike() {
                 continue;
             }
             differences += 1;
-            // A server that is broken differs everywhere.
+            // A broken server differs everywhere.
             if differences <= 20 {
                 let least = pair.shrink(operations);
                 report += &format!("\n{text}\n{}\n", pair.describe(&least));
@@ -67,7 +67,7 @@ fn generated_sessions_are_answered_alike() {
     assert!(differences == 0, "{differences} of {sessions} sessions differ:\n{report}");
 }
 
-/// Both servers, set up alike, and who listens at each.
+/// Two servers with the same configuration, and an observer at each.
 struct Pair {
     ours: SocketAddr,
     theirs: SocketAddr,
@@ -94,7 +94,7 @@ impl Pair {
         ours == theirs
     }
 
-    /// Leaves out what does not matter to the difference.
+    /// Removes operations that do not contribute to the difference.
     fn shrink(&self, mut operations: Vec<Operation>) -> Vec<Operation> {
         let mut at = 0;
         while at < operations.len() {
@@ -115,8 +115,7 @@ impl Pair {
         format!("sent      {}\nnatsd     {ours:?}\nreference {theirs:?}", sent.escape_ascii())
     }
 
-    /// Sends a session in one piece, and an end behind it: all that the server has to say comes before
-    /// its own end.
+    /// Sends a session and half-closes, so that the server's complete output precedes its own end.
     fn play_at(&self, address: SocketAddr, operations: &[Operation]) -> Played {
         let login = if self.has_users { r#","user":"all","pass":"pass""# } else { "" };
         let mut listener = Raw::connect(address);
@@ -129,17 +128,17 @@ impl Pair {
         let mut session = operations.concat();
         session.extend_from_slice(b"PING\r\n");
         client.send(&session);
-        // It may have been cut already.
+        // The connection may be closed already.
         let _ = client.stream.shutdown(Shutdown::Write);
         let (mut said, mut got) = split(&client.rest());
         got.sort();
-        // natsd alone says why it closes.
+        // Only natsd states the reason of the close.
         if said.last().is_some_and(|line| line == r"-ERR \'Parser Error\'") {
             said.pop();
         }
         listener.send(b"PING\r\n");
         let (_, mut overheard) = split(&listener.until_pong());
-        // Events of the system account reach `>` there; natsd has none yet.
+        // nats-server's system events reach `>`; natsd has none yet.
         overheard.retain(|message| !message.starts_with("MSG $SYS."));
         overheard.sort();
         Played { said, got, overheard }
@@ -148,15 +147,15 @@ impl Pair {
 
 #[derive(Debug, Eq, PartialEq)]
 struct Played {
-    /// What the client was told.
+    /// Lines received.
     said: Vec<String>,
-    /// What was delivered to it. Its subscriptions have no order among each other.
+    /// Messages received. The order among subscriptions is undefined.
     got: Vec<String>,
-    /// What was delivered to somebody else.
+    /// Messages received by the observer.
     overheard: Vec<String>,
 }
 
-/// What a server says: lines, and messages with what follows their line.
+/// Splits a server's output into lines, and messages with their payloads.
 fn split(mut bytes: &[u8]) -> (Vec<String>, Vec<String>) {
     let (mut lines, mut messages) = (Vec::new(), Vec::new());
     while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
@@ -185,7 +184,7 @@ struct Raw {
 }
 
 impl Raw {
-    /// Somebody who has read INFO.
+    /// Connects and reads INFO.
     fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -195,7 +194,7 @@ impl Raw {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        // It may have been cut; what it was told before is read all the same.
+        // The connection may be closed; its earlier output is read all the same.
         let _ = self.stream.write_all(bytes);
     }
 
@@ -214,7 +213,7 @@ impl Raw {
         all
     }
 
-    /// Until the end, or a reset.
+    /// Reads to the end or to a reset.
     fn rest(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         let mut some = [0; 4096];

@@ -1,4 +1,4 @@
-//! Every dialogue agrees with our server, over TCP.
+//! Every dialogue agrees with natsd over TCP.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -11,7 +11,7 @@ mod wishes;
 #[test]
 fn our_server_says_what_the_dialogues_say() {
     let mut dialogues = Dialogue::all_for(transcripts::Server::Natsd).unwrap();
-    // To play one, or a few that begin alike, while working on them.
+    // Plays one dialogue, or those with a common prefix, during development.
     if let Ok(only) = std::env::var("TRANSCRIPT") {
         dialogues.retain(|dialogue| dialogue.name.starts_with(&only));
     }

@@ -1,4 +1,4 @@
-//! Every dialogue agrees with a real nats-server, the one that `NATSD_REFERENCE` names.
+//! Every dialogue agrees with a real nats-server, named by `NATSD_REFERENCE`.
 
 use std::env;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ fn a_real_nats_server_says_what_the_dialogues_say() {
         .expect("NATSD_REFERENCE must name the nats-server binary to play against");
     let binary = PathBuf::from(binary);
     let mut dialogues = Dialogue::all_for(Server::Reference).unwrap();
-    // To play one, or a few that begin alike, while writing them.
+    // Plays one dialogue, or those with a common prefix, during development.
     if let Ok(only) = env::var("TRANSCRIPT") {
         dialogues.retain(|dialogue| dialogue.name.starts_with(&only));
     }

@@ -1,4 +1,4 @@
-//! The runner notices what goes otherwise than written; played on a toy server without sockets, threads or clock.
+//! The runner detects deviations; played on a toy server without sockets, threads or clock.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use transcripts::{Arrival, Dialogue, Failure, Line, Stage, play, play_all};
 
-/// Answers PING by PONG, `SAY x` by x, `TELL n x` by x to party n, `HUSH` by nothing, all else by closing. After 100 ms it asks PING.
+/// Answers PING with PONG, `SAY x` with x, `TELL n x` with x to client n, `HUSH` with nothing, and
+/// closes on anything else. Sends PING after 100 ms.
 #[derive(Default)]
 struct Toy {
     outboxes: Vec<Vec<u8>>,
@@ -125,7 +126,7 @@ fn a_failure_says_what_was_expected_and_what_came() {
     assert!(text.contains("a received \"hello\\r\\n\""), "{text}");
 }
 
-/// Two parties, and a third that tells them things.
+/// Two clients, and a third one that sends to them.
 fn told(telling: &str, expected: &str) -> Result<(), Failure> {
     played(&format!("a=\nb=\nc>> \"{telling}\"\nc=\n{expected}\na=\nb="))
 }

@@ -1,4 +1,5 @@
-//! Every dialogue agrees with sessions of the core: without sockets or threads, under a simulated clock.
+//! Every dialogue agrees with the core's sessions: without sockets or threads, under a simulated
+//! clock.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -33,7 +34,7 @@ fn sessions_say_the_same_when_traced() {
 
 fn play(read_bytes: usize, trace: bool) {
     let mut dialogues = Dialogue::all_for(Server::Natsd).unwrap();
-    // To play one, or a few that begin alike, while working on them.
+    // Plays one dialogue, or those with a common prefix, during development.
     if let Ok(only) = std::env::var("TRANSCRIPT") {
         dialogues.retain(|dialogue| dialogue.name.starts_with(&only));
     }
@@ -45,12 +46,12 @@ fn play(read_bytes: usize, trace: bool) {
     assert!(failures.is_empty(), "{} of {} failed:\n{report}", failures.len(), dialogues.len());
 }
 
-/// A broker, and the connections to it.
+/// A broker and its connections.
 struct Sessions {
     broker: Broker,
     scratch: Scratch,
     now: Instant,
-    /// How much of what a party sends is read at once.
+    /// Maximum bytes of a client's input read at once.
     read_bytes: usize,
     lines: Vec<Connection>,
 }
@@ -59,13 +60,13 @@ struct Connection {
     /// `None` once it has ended.
     session: Option<ClientSession>,
     link: Memory,
-    /// What the session has not used up.
+    /// Input that the session has not consumed.
     kept: Vec<u8>,
-    /// So much of it makes a whole operation.
+    /// The input length needed for a complete operation.
     whole: usize,
 }
 
-/// What was written to a party and not yet received.
+/// The output to a client, not received yet.
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
 
@@ -85,7 +86,7 @@ impl Sessions {
         let options = Options { trace, ..options(setup) };
         let broker =
             Broker::with_authenticator(options, (Instant::now, SystemTime::now), gate(setup));
-        // What only those know who listen.
+        // Set by the listener in a real server.
         broker.update_info(|info| (info.host, info.port) = ("127.0.0.1".into(), 4222));
         Self { broker, scratch: Scratch::new(), now: Instant::now(), read_bytes, lines: Vec::new() }
     }
@@ -94,7 +95,7 @@ impl Sessions {
         self.lines.get_mut(line.0).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Ends the connections that must, and keeps what was written to them.
+    /// Ends the connections that must end, and keeps their output.
     fn bury(&mut self) {
         for connection in &mut self.lines {
             let ends = connection.session.as_ref().is_some_and(|s| s.closing().is_some());
@@ -106,13 +107,13 @@ impl Sessions {
 }
 
 impl Connection {
-    /// Passes on what is read, as much at a time as the session wants.
+    /// Passes on input, in the portions that the session accepts.
     fn read(&mut self, mut bytes: &[u8], most: usize, now: Instant, scratch: &mut Scratch) {
         while !bytes.is_empty() {
             let Some(session) = &mut self.session else { return };
             let room = session.read_limit().saturating_sub(self.kept.len());
             assert!(room > 0, "a session that wants more must take it");
-            // Dialogues are short; what is long in them is payload, of which the cuts tell nothing.
+            // Dialogues are short, except for payloads, whose boundaries do not matter.
             let most = if self.kept.len() < 2000 { most } else { most.max(1000) };
             let (now_read, rest) = bytes.split_at(bytes.len().min(room).min(most));
             self.kept.extend_from_slice(now_read);
@@ -173,7 +174,7 @@ impl Stage for Sessions {
         Ok(())
     }
 
-    /// Goes from one timeout to the next.
+    /// Advances from one timeout to the next.
     fn pass(&mut self, time: Duration) -> io::Result<()> {
         let end = self.now + time;
         loop {

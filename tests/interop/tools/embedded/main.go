@@ -1,6 +1,6 @@
-// What nats-server costs inside of a Go program: started in it, and spoken to by its in-process connection.
-// The same that `cargo bench -p broker-core --bench in_process` and broker-net's example `start_time` measure of
-// natsd; docs/embedding.md has both.
+// Measures nats-server embedded in a Go program, used through its in-process connection, like
+// `cargo bench -p broker-core --bench in_process` and broker-net's example `start_time` for natsd;
+// docs/embedding.md compares both.
 //
 //	tests/interop/run --install && GOMAXPROCS=1 tests/interop/.tools/bin/embedded
 package main
@@ -45,7 +45,7 @@ func check(err error) {
 	}
 }
 
-// From one connection to another, as many as there are; the time of one.
+// Messages from one connection to another, as many as possible; returns the time per message.
 func publish(s *server.Server) time.Duration {
 	publisher, subscriber := connect(s), connect(s)
 	defer publisher.Close()
@@ -69,7 +69,7 @@ func publish(s *server.Server) time.Duration {
 	return time.Since(began) / messages
 }
 
-// One after the other; the time of one.
+// Sequential requests; returns the time per request.
 func request(s *server.Server) time.Duration {
 	client, service := connect(s), connect(s)
 	defer client.Close()
@@ -86,7 +86,7 @@ func request(s *server.Server) time.Duration {
 	return time.Since(began) / requests
 }
 
-// From nothing to the first message; the median.
+// From the start to the first message; returns the median.
 func firstMessage(dial func(*server.Server) *nats.Conn) time.Duration {
 	var times []time.Duration
 	for range starts {

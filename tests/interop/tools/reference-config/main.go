@@ -1,5 +1,5 @@
-// What nats-server's own parser makes of one configuration file: a line "ok", the digest and the values as
-// JSON, or "refused" and why, separated by tabs.
+// Parses one configuration file with nats-server's own parser, and prints "ok", the digest and the
+// values as JSON, or "refused" and the reason, separated by tabs.
 package main
 
 import (
@@ -12,7 +12,8 @@ import (
 )
 
 func main() {
-	// A file that includes itself ends the parser by overflowing its stack; that need not take a gigabyte.
+	// A file that includes itself overflows the parser's stack; this limits it to less than a
+	// gigabyte.
 	debug.SetMaxStack(16 << 20)
 	defer func() {
 		if fault := recover(); fault != nil {

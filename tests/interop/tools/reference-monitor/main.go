@@ -1,6 +1,6 @@
-// Reads what a server shows of itself as nats-server's own programs do: into nats-server's structs, where
-// a field that they do not have, or of another type, is a fault. Each line of input is an endpoint, a tab
-// and an answer in one line of JSON; each line of output is "ok", or why it is not.
+// Parses monitoring output as nats-server's own programs do: into nats-server's structs, where an
+// unknown field, or one of another type, is an error. Each line of input is an endpoint, a tab and
+// a response as one line of JSON; each line of output is "ok", or the error.
 package main
 
 import (

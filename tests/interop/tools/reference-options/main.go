@@ -1,6 +1,7 @@
-// What nats-server makes of configuration files: for each a line with "ok" and the values that are not the
-// defaults, as JSON, or with "refused" and why, separated by tabs; without a file, the defaults. What is only
-// warned of is no refusal, although nats-server -t ends with 1 for it. Passwords are printed too.
+// Prints nats-server's options for configuration files, one line each: "ok" and the values that
+// differ from the defaults, as JSON, or "refused" and the reason, separated by tabs; without a
+// file, the defaults. Warnings are no refusal, although nats-server -t exits with 1 on them.
+// Passwords are included.
 package main
 
 import (
@@ -53,10 +54,10 @@ func print(values form) {
 	}
 }
 
-// As the program does before it listens: what the file says, the defaults, and whether they go together.
+// Follows the program before it listens: file, defaults, consistency.
 func load(args ...string) (values form, err error) {
 	defer func() {
-		// Some values crash it.
+		// Some values crash nats-server.
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("crashed: %v", fault)
 		}
@@ -68,7 +69,7 @@ func load(args ...string) (values form, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// What is warned of is read all the same.
+	// Continues after warnings.
 	options.NoLog, options.NoSigs = true, true
 	if _, err := server.NewServer(options); err != nil {
 		return nil, err
@@ -76,9 +77,9 @@ func load(args ...string) (values form, err error) {
 	return normal(options), nil
 }
 
-// By the names that a file uses. What natsd has no part for is left out.
+// Under the names used in files. Parts that natsd lacks are omitted.
 func normal(o *server.Options) form {
-	// The server makes a user if those of the system account are all that there are.
+	// nats-server adds a user if only the system account has users.
 	count := len(o.Users)
 	o.Users = slices.DeleteFunc(o.Users, func(user *server.User) bool {
 		return len(user.Username) > 6 && user.Username == o.NoAuthUser && user.Password == user.Username[6:]
@@ -149,8 +150,8 @@ func normal(o *server.Options) form {
 	}
 }
 
-// The default is a second more than the handshake may take, which is a part of it. natsd begins to count when
-// the handshake is done.
+// The default is one second more than the handshake timeout, whose duration it includes. natsd
+// counts from the end of the handshake.
 func authTimeout(o *server.Options) string {
 	if o.TLSConfig != nil && o.AuthTimeout == o.TLSTimeout+1 {
 		return server.AUTH_TIMEOUT.String()
@@ -204,7 +205,7 @@ func subjects(s *server.SubjectPermission) form {
 func accounts(accounts []*server.Account) []string {
 	names := []string{}
 	for _, account := range accounts {
-		// Some are made, whether the file names them or not.
+		// Predefined accounts exist even if the file does not name them.
 		if account.Name != "$G" && account.Name != "$SYS" {
 			names = append(names, account.Name)
 		}
@@ -261,7 +262,7 @@ func websocket(w *server.WebsocketOpts) any {
 		},
 	}
 	if w.HandshakeTimeout == 0 {
-		// No limit; natsd has one.
+		// Unlimited; natsd has a limit.
 		of["handshake_timeout"] = "2s"
 	}
 	if w.TLSConfig != nil {

@@ -1,6 +1,6 @@
-//! Sessions by chance, the same for the same seed.
+//! Random sessions, reproducible by seed.
 
-/// What is sent for one operation.
+/// The bytes of one operation.
 pub(crate) type Operation = Vec<u8>;
 
 /// SplitMix64.
@@ -27,7 +27,7 @@ impl Random {
         (self.next() % end as u64) as usize
     }
 
-    /// True once in so many times.
+    /// Returns true with probability 1/`times`.
     fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -37,8 +37,8 @@ impl Random {
     }
 }
 
-/// A client that introduces itself, mostly, and then does a few things. Short enough that a server reads
-/// it in one piece: nats-server tells a pedantic client twice where it does not.
+/// Returns a session that mostly begins with CONNECT. Short enough for a server to read it in one
+/// piece: otherwise nats-server reports an error twice to a pedantic client.
 pub(crate) fn session(random: &mut Random) -> Vec<Operation> {
     let mut operations = Vec::new();
     if !random.once_in(12) {
@@ -53,12 +53,12 @@ pub(crate) fn session(random: &mut Random) -> Vec<Operation> {
     operations
 }
 
-/// CONNECT as clients write it, with any of its switches.
+/// Returns CONNECT with any of its switches.
 fn introduction(random: &mut Random) -> Operation {
     let mut json = String::from("{");
     for name in ["verbose", "pedantic", "echo", "headers", "no_responders"] {
         if !random.once_in(4) {
-            // Mostly off, so that what follows is not lost among OKs.
+            // Mostly off, so that other output is not hidden by OKs.
             let value = if name == "headers" { !random.once_in(5) } else { random.once_in(3) };
             json += &format!("\"{name}\":{value},");
         }
@@ -155,7 +155,7 @@ fn verb(random: &mut Random, verb: &str) -> String {
     }
 }
 
-/// Words with white space between them, mostly one blank.
+/// Joins words by white space, mostly one blank.
 fn line(random: &mut Random, words: &[String]) -> String {
     let mut line = String::new();
     for (place, word) in words.iter().enumerate() {
@@ -171,7 +171,7 @@ fn line(random: &mut Random, words: &[String]) -> String {
     line + if random.once_in(10) { random.pick(&["\n", "\r\r\n", " \r\n"]) } else { "\r\n" }
 }
 
-/// How a payload's length is written: right, mostly.
+/// Returns the length of a payload, mostly correct.
 fn size(random: &mut Random, len: usize) -> String {
     match random.below(24) {
         0 => random
@@ -302,7 +302,7 @@ const KEYS: [&str; 14] = [
     "other",
 ];
 
-/// CONNECT with JSON of any kind, mostly an object.
+/// Returns CONNECT with any JSON, mostly an object.
 fn connect(random: &mut Random) -> Operation {
     let mut json = Vec::new();
     if random.once_in(5) {
@@ -337,7 +337,7 @@ fn object(random: &mut Random, depth: usize, json: &mut Vec<u8>) {
         let key = random.pick(&KEYS);
         json.extend_from_slice(format!("\"{key}\"").as_bytes());
         json.extend_from_slice(if random.once_in(8) { b" : " } else { b":" });
-        // What fits, mostly: one value that does not hides the others.
+        // Mostly a value of the right type: a wrong one hides the others.
         match (key, random.below(6)) {
             (_, 0) => value(random, depth, json),
             ("verbose" | "VERBOSE" | "echo", _) => json.extend_from_slice(b"false"),

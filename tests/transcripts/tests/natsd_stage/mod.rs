@@ -1,4 +1,4 @@
-//! Our server over TCP, as a stage.
+//! natsd over TCP as a stage.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,11 +10,11 @@ use transcripts::{Arrival, Line, Setup, Stage, TcpStage};
 
 use crate::wishes::{gate, options};
 
-/// A server in this process, on threads of its own.
+/// A server in this process, on its own threads.
 pub(crate) struct Natsd {
     server: Server,
     parties: TcpStage,
-    /// Last, so that the server is dropped while it runs.
+    /// Declared last, so that the server is dropped while the runtime lives.
     _runtime: Runtime,
 }
 
@@ -31,7 +31,7 @@ impl Natsd {
         Self { server, parties, _runtime: runtime }
     }
 
-    /// Where it listens.
+    /// Its address.
     #[allow(dead_code, reason = "not all who play on it ask")]
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.local_addr()
@@ -64,7 +64,7 @@ impl Stage for Natsd {
         self.parties.pass(time)
     }
 
-    /// Waits until the server has noticed that everybody left.
+    /// Waits until the server has noticed all disconnects.
     fn clear(&mut self) -> io::Result<()> {
         self.parties.clear()?;
         let deadline = Instant::now() + Duration::from_secs(30);

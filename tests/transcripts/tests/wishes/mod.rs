@@ -1,4 +1,4 @@
-//! What a dialogue wants of its server, as the core's own options.
+//! Converts a dialogue's setup to the core's options.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use broker_core::auth::{AllowResponses, Authenticator, NoAuth, Permissions, Toke
 use broker_core::{Limits, Options};
 use transcripts::Setup;
 
-/// The options it names; all others are the defaults.
+/// Returns the options that it sets; all others are defaults.
 pub(crate) fn options(setup: &Setup) -> Options {
     let mut limits = Limits::default();
     let count = |count: u32| usize::try_from(count).unwrap();
@@ -27,7 +27,7 @@ fn set<T>(field: &mut T, wish: Option<T>) {
     }
 }
 
-/// Who may come in.
+/// Returns the authenticator.
 pub(crate) fn gate(setup: &Setup) -> Arc<dyn Authenticator> {
     if let Some(token) = &setup.token {
         return Arc::new(Token::new(token.as_str()));

@@ -1,5 +1,5 @@
-//! What the tests of async-nats call to start a server: the program `$SERVER`, by the name nats-server and with
-//! the arguments that its own helper uses. That helper is not published.
+//! The server helper expected by the tests of async-nats: starts the program `$SERVER` under the
+//! name nats-server with the arguments of async-nats's own helper, which is not published.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
@@ -9,13 +9,13 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// A program that runs; killed when dropped.
+/// A running program; killed when dropped.
 pub struct Server {
     child: Child,
     dir: PathBuf,
 }
 
-/// Servers that know each other.
+/// The servers of a cluster.
 pub struct Cluster {
     /// The servers.
     pub servers: Vec<Server>,
@@ -40,7 +40,7 @@ pub fn run_server_with_port(config: &str, port: Option<&str>) -> Server {
     start(config, port, &[])
 }
 
-/// Three servers, each with the addresses of all.
+/// Starts three servers, each with the addresses of all.
 pub fn run_cluster(config: &str) -> Cluster {
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let held = [free(), free(), free()];
@@ -81,7 +81,7 @@ impl Server {
     }
 
     pub fn client_port(&self) -> u16 {
-        // What INFO says, not only what the log says.
+        // The contents of INFO, not only of the log.
         let mut line = String::new();
         BufReader::new(TcpStream::connect(self.address()).unwrap()).read_line(&mut line).unwrap();
         let info: serde_json::Value =
@@ -93,7 +93,7 @@ impl Server {
         std::fs::read_to_string(self.dir.join("pid")).unwrap().parse().unwrap()
     }
 
-    /// From the log, when it is there.
+    /// Reads the address from the log once it appears.
     fn address(&self) -> String {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
