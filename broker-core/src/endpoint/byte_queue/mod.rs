@@ -269,7 +269,7 @@ impl<E: Encoder> ByteQueue<E> {
     }
 
     /// Returns nothing if the queue does not take a run: it is refused, or the connection is cut.
-    #[inline]
+    #[inline(always)]
     fn make_sure_of_room<'s>(
         &self,
         mut state: MutexGuard<'s, State>,
@@ -291,7 +291,7 @@ impl<E: Encoder> ByteQueue<E> {
     }
 
     /// Has a delivery encoded, and counts it. `is_last`: the subscription ends with it.
-    #[inline]
+    #[inline(always)]
     fn append(
         &self,
         mut state: MutexGuard<'_, State>,
