@@ -25,6 +25,7 @@ pub fn error(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The part before reply and sizes: `MSG subject sid ` or `HMSG subject sid `.
+#[inline(always)]
 pub fn message_prefix(out: &mut Vec<u8>, with_headers: bool, subject: &[u8], sid: &[u8]) {
     out.extend_from_slice(if with_headers { b"HMSG " } else { b"MSG " });
     out.extend_from_slice(subject);

@@ -21,7 +21,7 @@ impl ClientEncoder {
 }
 
 impl Encoder for ClientEncoder {
-    #[inline]
+    #[inline(always)]
     fn encode(&self, delivery: &Delivery<'_>, out: &mut BlockWriter<'_>) -> Option<usize> {
         let Target::Subscription { sid } = delivery.to else { return None };
         let with_headers = self.headers.load(Ordering::Relaxed);
