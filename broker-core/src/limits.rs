@@ -136,6 +136,14 @@ pub(crate) const CACHED_BYTES: usize = 4 << 20;
 /// Longer subjects are not remembered: they are rare, and cost a cache its worth.
 pub(crate) const CACHED_SUBJECT_BYTES: usize = 512;
 
+/// The most accounts that one session works in: a subscription names its account in two bytes. Only
+/// connections of other servers have more than one.
+pub(crate) const SESSION_ACCOUNTS: usize = u16::MAX as usize;
+
+/// The most bytes of subjects and matches that one session remembers in all of its accounts together: as much
+/// as sixteen clients.
+pub(crate) const SESSION_CACHED_BYTES: usize = 16 * CACHED_BYTES;
+
 /// How many filters of subjects messages are counted for: a session sees which of them a subject matches in
 /// one word of bits.
 pub const MAX_COUNTED_SUBJECTS: usize = 64;

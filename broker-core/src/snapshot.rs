@@ -180,7 +180,7 @@ impl Endpoint {
             traffic: self.traffic_with(out),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             client_info: self.client_info.load_full().unwrap_or_default(),
-            account: self.membership.load().as_ref().map(|m| Arc::clone(&m.account)),
+            account: self.membership.load().as_ref().map(|m| Arc::clone(m.account())),
         }
     }
 
@@ -201,6 +201,6 @@ impl Endpoint {
         let Some(membership) = self.membership.load_full() else { return Vec::new() };
         let mut held = self.sids.list(limit);
         held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
-        held.iter().map(|one| Subscription::of(one, &membership.account)).collect()
+        held.iter().map(|one| Subscription::of(one, membership.account())).collect()
     }
 }

@@ -8,7 +8,7 @@ mod ending;
 
 pub(crate) use ending::Ending;
 
-use crate::endpoint::Subscription;
+use crate::endpoint::{AccountMembership, Endpoint, SubjectSpace, Subscription};
 use crate::interest::Interest;
 use crate::sync::{Arc, AtomicU64};
 
@@ -42,5 +42,23 @@ impl Account {
     #[cfg(feature = "testing")]
     pub(crate) fn with_seam(self, seam: &Arc<crate::probe::Seam>) -> Self {
         Self { seam: Arc::clone(seam), ..self }
+    }
+}
+
+impl Account {
+    /// Makes it the account of a client.
+    pub(crate) fn admit(self: &Arc<Self>, endpoint: &Endpoint) {
+        let membership = AccountMembership::begin(Arc::clone(self) as Arc<_>, endpoint);
+        endpoint.membership.store(Some(Arc::new(membership)));
+    }
+}
+
+impl SubjectSpace for Account {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn remove(&self, subscriptions: &[Arc<Subscription>]) {
+        self.interest.remove(subscriptions);
     }
 }

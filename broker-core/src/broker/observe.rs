@@ -52,7 +52,7 @@ impl Broker {
         let end = offset.saturating_add(limit);
         for endpoint in endpoints {
             let Some(membership) = endpoint.membership.load_full() else { continue };
-            let name = &membership.account;
+            let name = membership.account();
             if account.is_some_and(|account| *account != **name) {
                 continue;
             }

@@ -8,6 +8,7 @@ mod control;
 mod destination;
 mod kind;
 mod local_queue;
+mod membership;
 mod piece;
 mod queues;
 mod sids;
@@ -20,10 +21,10 @@ pub use destination::{OutCounts, Scratch};
 pub use kind::Kind;
 
 pub(crate) use byte_queue::is_inbox;
-pub(crate) use client_info::AccountMembership;
 pub(crate) use control::{AckGuard, ControlMailbox};
 pub(crate) use destination::{Accepted, Ahead, Destination, Run};
 pub(crate) use local_queue::{LocalQueues, sid_number};
+pub(crate) use membership::{AccountMembership, SubjectSpace};
 pub(crate) use queues::Queues;
 pub(crate) use sids::Sids;
 pub(crate) use subscription::Subscription;
@@ -41,6 +42,7 @@ use crate::security::Security;
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering};
 use crate::transport::TransportInfo;
+use membership::Memberships;
 
 /// One connected party as others see it: publishers deliver to it, monitoring reads it. Its session owns
 /// the rest of its state.
@@ -55,9 +57,11 @@ pub(crate) struct Endpoint {
     pub(crate) kind: Kind,
     /// Client metadata from CONNECT; empty before CONNECT.
     pub(crate) client_info: ArcSwapOption<ClientInfo>,
-    /// The account; empty before authentication.
+    /// The account of a client; empty before authentication.
     pub(crate) membership: ArcSwapOption<AccountMembership>,
-    /// Its subscriptions by sid.
+    /// The accounts of an endpoint that has several. Empty for clients.
+    several: OnceLock<Box<Memberships>>,
+    /// The subscriptions of a client by sid.
     pub(crate) sids: Sids,
     /// Delivers its own messages to it. `echo` of CONNECT.
     echo: AtomicBool,
@@ -116,6 +120,7 @@ impl Endpoint {
             kind,
             client_info: ArcSwapOption::empty(),
             membership: ArcSwapOption::empty(),
+            several: OnceLock::new(),
             sids: Sids::new(seed),
             echo: AtomicBool::new(true),
             permissions: ArcSwapOption::empty(),
@@ -149,6 +154,29 @@ impl Endpoint {
 
     pub(crate) fn look_ups(&self) -> InterestStats {
         self.counted_look_ups.get().map(|look_ups| look_ups.stats()).unwrap_or_default()
+    }
+
+    /// Adds one of several accounts. Returns its slot, which its subscriptions hold; `None` if there are
+    /// too many.
+    pub(crate) fn add_membership(&self, membership: Arc<AccountMembership>) -> Option<u16> {
+        self.several.get_or_init(Box::default).add(membership)
+    }
+
+    /// Takes out one of several accounts, in which it has no subscriptions any more.
+    pub(crate) fn remove_membership(&self, slot: u16) -> Option<Arc<AccountMembership>> {
+        self.several.get()?.remove(slot)
+    }
+
+    /// Returns the membership in the account in that slot; slot 0 has the account of a client. `None` if the
+    /// endpoint has left the account: then its session ends the subscriptions there.
+    pub(crate) fn membership_in(&self, slot: u16) -> Option<Arc<AccountMembership>> {
+        if slot == 0 { self.membership.load_full() } else { self.several.get()?.get(slot) }
+    }
+
+    /// Returns the memberships in all of its accounts.
+    pub(crate) fn memberships(&self) -> Vec<Arc<AccountMembership>> {
+        let several = self.several.get().map(|several| several.all()).unwrap_or_default();
+        self.membership.load_full().into_iter().chain(several).collect()
     }
 
     pub(crate) fn set_echo(&self, echo: bool) {

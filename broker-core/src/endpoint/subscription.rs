@@ -18,6 +18,8 @@ pub(crate) struct Subscription {
     is_over: AtomicBool,
     /// Its filter matches subjects that may not be delivered to it: each message must be checked.
     is_filtered: AtomicBool,
+    /// The slot of its account among those of its endpoint.
+    slot: u16,
     /// The number of members of its queue group that it stands for. More than one only for a peer.
     weight: AtomicU32,
 }
@@ -85,8 +87,24 @@ impl Subscription {
             max: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             is_filtered: AtomicBool::new(is_filtered),
+            slot: 0,
             weight: AtomicU32::new(1),
         }
+    }
+
+    /// Puts it into one of several accounts of its endpoint.
+    pub(crate) fn in_slot(self, slot: u16) -> Self {
+        Self { slot, ..self }
+    }
+
+    /// Makes it stand for several members of its queue group.
+    pub(crate) fn with_weight(self, weight: u32) -> Self {
+        Self { weight: AtomicU32::new(weight), ..self }
+    }
+
+    /// Returns the slot of its account among those of its endpoint.
+    pub(crate) fn slot(&self) -> u16 {
+        self.slot
     }
 
     /// Returns the number of messages delivered.
@@ -107,12 +125,6 @@ impl Subscription {
 
     pub(crate) fn set_filtered(&self, is_filtered: bool) {
         self.is_filtered.store(is_filtered, Ordering::Relaxed);
-    }
-
-    /// Sets the number of members of its queue group that it stands for.
-    #[cfg(test)]
-    pub(crate) fn set_weight(&self, weight: u32) {
-        self.weight.store(weight, Ordering::Relaxed);
     }
 
     pub(crate) fn sid(&self) -> &[u8] {
@@ -188,6 +200,10 @@ impl Interested for Subscription {
 
     fn weight(&self) -> u32 {
         self.weight.load(Ordering::Relaxed)
+    }
+
+    fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
     }
 
     fn owner(&self) -> u64 {

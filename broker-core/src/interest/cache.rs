@@ -268,6 +268,11 @@ impl<S: Interested> MatchCache<S> {
         }
     }
 
+    /// Returns about how much memory it takes.
+    pub(crate) fn cost(&self) -> usize {
+        size_of::<Self>() + self.cost
+    }
+
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
         self.entries.len()

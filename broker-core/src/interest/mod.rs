@@ -44,6 +44,10 @@ pub(crate) trait Interested {
     fn weight(&self) -> u32 {
         1
     }
+    /// Makes it stand for another number of members.
+    fn set_weight(&self, weight: u32) {
+        let _ = weight;
+    }
     /// Who it belongs to: those of one owner stand together in [`Matches`].
     fn owner(&self) -> u64;
 }
@@ -80,6 +84,13 @@ impl<S: Interested> Interest<S> {
             sublist.remove(subscription);
             self.generations.advance(first_token(subscription.filter()));
         }
+    }
+
+    /// Makes it stand for another number of members of its queue group. Caches need not know: the weight is
+    /// read for each message.
+    pub(crate) fn set_weight(&self, subscription: &Arc<S>, weight: u32) {
+        let _sublist = self.sublist.write();
+        subscription.set_weight(weight);
     }
 
     /// Returns true if another thread waits to read or change it.

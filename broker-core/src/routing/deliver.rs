@@ -170,7 +170,7 @@ fn deliver_to(
     let endpoint = &subscription.endpoint;
     let accepted = endpoint.destination.deliver(subscription, run, may_refuse, scratch);
     if accepted.is_last {
-        end(account, subscription);
+        end_at_home(subscription);
     }
     if endpoint.tracks_replies() {
         let requests = run.messages[..accepted.count].iter().filter(|one| !one.reply.is_empty());
@@ -187,6 +187,18 @@ fn deliver_to(
 pub(crate) fn end(account: &Account, subscription: &Arc<Subscription>) {
     if subscription.end() {
         account.interest.remove(std::slice::from_ref(subscription));
+        subscription.endpoint.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Ends a subscription that has had its last message, in the account in whose interest it is. That need not
+/// be the account of the message.
+fn end_at_home(subscription: &Arc<Subscription>) {
+    // Looked up before it ends: a session that has left its account ends its subscriptions itself.
+    let home = subscription.endpoint.membership_in(subscription.slot());
+    let Some(home) = home else { return };
+    if subscription.end() {
+        home.remove(std::slice::from_ref(subscription));
         subscription.endpoint.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
 }

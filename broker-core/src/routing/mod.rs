@@ -6,6 +6,7 @@ mod peers;
 #[cfg(feature = "testing")]
 mod watched;
 
+pub(crate) use audience::Audience;
 pub(crate) use deliver::{end, flush_touched};
 #[cfg(feature = "testing")]
 pub(crate) use watched::deliver_held;
@@ -15,7 +16,6 @@ use crate::endpoint::{Run, Scratch, Sender, Subscription};
 use crate::interest::Matches;
 use crate::proto::Publish;
 use crate::random::Random;
-use audience::Audience;
 use deliver::{deliver_to_local, is_eligible};
 use peers::{accepts, deliver_with_peers};
 
@@ -61,6 +61,19 @@ fn deliver_run<'a>(
         let meant = (matches, Audience::All);
         deliver_with_peers(account, from, run, meant, random, scratch, no_responders);
     }
+}
+
+/// Delivers a run that another server has brought to the part of the interest that it is meant for. That
+/// server knows of nobody who would be told that a message reached nobody.
+pub(crate) fn deliver_for(
+    account: &Account,
+    from: Sender,
+    run: &Run<'_>,
+    (matches, audience): (&Matches<Subscription>, Audience<'_>),
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    deliver_with_peers(account, from, run, (matches, audience), random, scratch, |_, _| ());
 }
 
 /// Returns true if at least one receiver would get a message.

@@ -186,9 +186,19 @@ fn deliver_to_peer(
             let name = &delivery.account.name;
             let accepted = endpoint.destination.deliver_to_peer(name, &part, &queues, scratch);
             delivered[begin..begin + accepted.count].fill(true);
+            note_out(subscription, &part.messages[..accepted.count]);
             schedule_flush(endpoint, accepted, scratch);
         }
         begin = end;
+    }
+}
+
+/// Counts what a peer got in the account of a subscription.
+fn note_out(subscription: &Subscription, messages: &[Publish<'_>]) {
+    let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+    let membership = subscription.endpoint.membership_in(subscription.slot());
+    if let Some(membership) = membership.filter(|_| !messages.is_empty()) {
+        membership.note_out(messages.len() as u64, bytes as u64);
     }
 }
 

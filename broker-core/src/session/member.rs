@@ -4,7 +4,7 @@
 
 use crate::account::{Account, Ending};
 use crate::auth::{Grant, Subscribe};
-use crate::endpoint::{AccountMembership, Endpoint, Subscription};
+use crate::endpoint::{Endpoint, Subscription};
 use crate::interest::Matches;
 use crate::routing::end;
 use crate::shared::Shared;
@@ -37,8 +37,7 @@ impl Member {
     pub(super) fn join(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>, grant: Grant) -> Self {
         let account = shared.account(&grant.account);
         endpoint.set_permissions(grant.permissions);
-        let membership = AccountMembership::begin(Arc::clone(&account.name), endpoint);
-        endpoint.membership.store(Some(Arc::new(membership)));
+        account.admit(endpoint);
         Self { shared: Arc::clone(shared), endpoint: Arc::clone(endpoint), account }
     }
 

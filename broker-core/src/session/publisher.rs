@@ -7,7 +7,7 @@ use crate::error::ClientFault;
 use crate::interest::{MatchCache, Matches, PrefetchedBatch};
 use crate::proto::Publish;
 use crate::random::Random;
-use crate::routing::{deliver, would_reach};
+use crate::routing::{Audience, deliver, deliver_for, would_reach};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
 
@@ -45,6 +45,21 @@ impl Publisher {
     /// published for long.
     pub(super) fn forget(&mut self) {
         self.cache = None;
+    }
+
+    /// Takes the cache out, to be kept for another account.
+    pub(super) fn take_cache(&mut self) -> Option<Box<MatchCache<Subscription>>> {
+        self.cache.take()
+    }
+
+    /// Goes on with the cache of another account.
+    pub(super) fn set_cache(&mut self, cache: Box<MatchCache<Subscription>>) {
+        self.cache = Some(cache);
+    }
+
+    /// Returns about how much memory the cache takes.
+    pub(super) fn cached_bytes(&self) -> usize {
+        self.cache.as_ref().map_or(0, |cache| cache.cost())
     }
 
     pub(super) fn messages(&self) -> u64 {
@@ -124,6 +139,24 @@ impl Publisher {
                 },
             );
         }
+    }
+
+    /// Delivers a run that another server has brought: that server has judged it. Returns the bytes.
+    pub(super) fn relay(
+        &mut self,
+        account: &Account,
+        endpoint: &Endpoint,
+        run: &Run<'_>,
+        audience: Audience<'_>,
+        scratch: &mut Scratch,
+    ) -> usize {
+        let bytes = self.count(endpoint, run);
+        let Some(cache) = &mut self.cache else { return bytes };
+        let known =
+            cache.look_up(&account.interest, run.subject, run.prefetched, || Verdict::ALLOWED);
+        let meant = (known.matches, audience);
+        deliver_for(account, endpoint.as_sender(), run, meant, &mut self.random, scratch);
+        bytes
     }
 
     /// Does all that publishing a message does, without the delivery.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Shared;
 use crate::account::SYSTEM;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{AccountMembership, Endpoint};
 use crate::error::CloseReason;
 use crate::history::DepartedTotals;
 use crate::snapshot::{Account, Closed};
@@ -47,7 +47,7 @@ impl Shared {
         let parties: Vec<_> = self
             .endpoints()
             .into_iter()
-            .filter_map(|endpoint| Some((endpoint.membership.load_full()?, endpoint)))
+            .map(|endpoint| (endpoint.memberships(), endpoint))
             .collect();
         let DepartedTotals { departures, accounts: past } = self.history.lock().departed();
         let mut accounts: BTreeMap<_, _> = self
@@ -69,30 +69,42 @@ impl Shared {
                 (Arc::clone(&account.name), snapshot)
             })
             .collect();
-        for (membership, endpoint) in parties {
+        let each = parties.iter().flat_map(|(memberships, endpoint)| {
+            memberships.iter().map(move |membership| (membership, endpoint))
+        });
+        for (membership, endpoint) in each {
             if membership.had_ended(departures) {
                 continue;
             }
-            let Some(account) = accounts.get_mut(&membership.account) else { continue };
+            let Some(account) = accounts.get_mut(membership.account()) else { continue };
             account.connections += usize::from(endpoint.kind.is_client_connection());
-            account.traffic += membership.traffic(&endpoint);
-            account.interest += membership.look_ups(&endpoint);
+            account.traffic += membership.traffic(endpoint);
+            account.interest += membership.look_ups(endpoint);
         }
         accounts
     }
 
-    /// Adds what an endpoint did in its account to the totals, because it leaves the account.
+    /// Adds what a client did in its account to the totals, because it leaves the account.
     pub(crate) fn depart(&self, endpoint: &Endpoint) {
         let Some(membership) = endpoint.membership.load_full() else { return };
+        self.note_departure(endpoint, &membership);
+        endpoint.membership.store(None);
+    }
+
+    /// The same for one of several accounts of an endpoint.
+    pub(crate) fn depart_from(&self, endpoint: &Endpoint, slot: u16) {
+        let Some(membership) = endpoint.membership_in(slot) else { return };
+        self.note_departure(endpoint, &membership);
+        endpoint.remove_membership(slot);
+    }
+
+    fn note_departure(&self, endpoint: &Endpoint, membership: &AccountMembership) {
         let traffic = membership.traffic(endpoint);
         let mut interest = membership.look_ups(endpoint);
         // Its cache is gone.
         (interest.cached, interest.total_fan_out, interest.max_fan_out) = (0, 0, 0);
-        {
-            let mut history = self.history.lock();
-            membership.end(history.note_departure(&membership.account, traffic, interest));
-        }
-        endpoint.membership.store(None);
+        let mut history = self.history.lock();
+        membership.end(history.note_departure(membership.account(), traffic, interest));
     }
 
     /// Records a closed connection.

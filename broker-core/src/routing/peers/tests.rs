@@ -81,7 +81,7 @@ impl Peer {
         let name = queue.map(|(name, _)| name.as_bytes());
         let endpoint = Arc::clone(&self.endpoint);
         let subscription = Subscription::new(endpoint, filter.as_bytes(), name, b"", false);
-        subscription.set_weight(queue.map_or(1, |(_, weight)| weight));
+        let subscription = subscription.with_weight(queue.map_or(1, |(_, weight)| weight));
         account.interest.insert(Arc::new(subscription));
     }
 

@@ -1,0 +1,246 @@
+//! The accounts that one session works in, for the kinds of endpoints that serve several over one
+//! connection: routes and gateways.
+//!
+//! Each account has a seat: its subscriptions, its counters, and its cache of matches. The publisher has
+//! one cache, as that of a client; the seat whose account a message is for lends it its own. Together
+//! the caches hold at most [`SESSION_CACHED_BYTES`].
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::FixedState;
+
+use super::publisher::Publisher;
+use crate::account::{Account, Ending};
+use crate::endpoint::{AccountMembership, Endpoint, Run, Scratch, Subscription};
+use crate::interest::MatchCache;
+use crate::limits::SESSION_CACHED_BYTES;
+use crate::random::Random;
+use crate::routing::{Audience, end};
+use crate::shared::Shared;
+use crate::sync::{Arc, Ordering};
+
+/// See the module.
+pub(crate) struct Accounts {
+    shared: Arc<Shared>,
+    endpoint: Arc<Endpoint>,
+    publisher: Publisher,
+    random: Random,
+    /// By slot, which counts from 1.
+    seats: Vec<Option<Seat>>,
+    slots: HashMap<Arc<str>, u16, FixedState>,
+    /// The slot whose cache the publisher has; 0 for none.
+    current: u16,
+    /// The memory of all caches.
+    cached_bytes: usize,
+    /// [`SESSION_CACHED_BYTES`], but for tests.
+    max_cached_bytes: usize,
+    /// The next seat whose cache is dropped when they take too much.
+    sweep: usize,
+    leaving: VecDeque<(u16, Ending)>,
+}
+
+struct Seat {
+    account: Arc<Account>,
+    membership: Arc<AccountMembership>,
+    /// Not here while the publisher has it.
+    cache: Option<Box<MatchCache<Subscription>>>,
+    /// What it took of memory when it was last looked at.
+    cached_bytes: usize,
+}
+
+/// A session works in [`SESSION_ACCOUNTS`](crate::limits::SESSION_ACCOUNTS) accounts already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct TooManyAccounts;
+
+impl Accounts {
+    pub(crate) fn new(shared: Arc<Shared>, endpoint: Arc<Endpoint>, seed: u64) -> Self {
+        let publisher = Publisher::new(seed, shared.counted_subjects.clone());
+        Self {
+            shared,
+            endpoint,
+            publisher,
+            random: Random::new(seed),
+            seats: Vec::new(),
+            slots: HashMap::with_hasher(FixedState::with_seed(seed)),
+            current: 0,
+            cached_bytes: 0,
+            max_cached_bytes: SESSION_CACHED_BYTES,
+            sweep: 0,
+            leaving: VecDeque::new(),
+        }
+    }
+
+    /// Makes the account one of the session's, if it is not yet. Returns its slot.
+    pub(crate) fn join(&mut self, name: &str) -> Result<u16, TooManyAccounts> {
+        if let Some(slot) = self.slots.get(name) {
+            return Ok(*slot);
+        }
+        let account = self.shared.account(&name.into());
+        let space = Arc::clone(&account) as Arc<_>;
+        let membership = AccountMembership::one_of_several(space, self.random.next_u64());
+        let membership = Arc::new(membership);
+        let slot = self.endpoint.add_membership(Arc::clone(&membership)).ok_or(TooManyAccounts)?;
+        self.slots.insert(Arc::clone(&account.name), slot);
+        let place = usize::from(slot) - 1;
+        if place >= self.seats.len() {
+            self.seats.resize_with(place + 1, || None);
+        }
+        self.seats[place] = Some(Seat { account, membership, cache: None, cached_bytes: 0 });
+        Ok(slot)
+    }
+
+    /// Leaves an account: its subscriptions end slice by slice, by [`Self::step`]. Returns false if it is
+    /// none of the session's.
+    pub(crate) fn leave(&mut self, name: &str) -> bool {
+        let Some(slot) = self.slots.remove(name) else { return false };
+        self.forget_cache(slot);
+        if let Some(seat) = self.seats.get_mut(usize::from(slot) - 1).and_then(Option::take) {
+            let sids = seat.membership.sids(&self.endpoint).take_all();
+            self.leaving.push_back((slot, Ending::new(&seat.account, sids)));
+        }
+        true
+    }
+
+    /// Ends a slice of the subscriptions in accounts that were left. Returns false if there are no more. The
+    /// slot of an account is free when the last of them has ended, so that none can name another account.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some((slot, ending)) = self.leaving.front_mut() else { return false };
+        if !ending.step(|_| ()) {
+            self.shared.depart_from(&self.endpoint, *slot);
+            self.leaving.pop_front();
+        }
+        !self.leaving.is_empty()
+    }
+
+    /// Subscribes in an account of the session, which it joins if needed. `weight`: the number of members of
+    /// the queue group that it stands for, which a second call with the same sid changes.
+    pub(crate) fn subscribe(
+        &mut self,
+        name: &str,
+        (filter, queue, sid): (&[u8], Option<&[u8]>, &[u8]),
+        weight: u32,
+    ) -> Result<(), TooManyAccounts> {
+        let slot = self.join(name)?;
+        let Some(seat) = self.seat(slot) else { return Ok(()) };
+        let sids = seat.membership.sids(&self.endpoint);
+        if let Some(known) = sids.get(sid) {
+            seat.account.interest.set_weight(&known, weight);
+            return Ok(());
+        }
+        let endpoint = Arc::clone(&self.endpoint);
+        let subscription = Subscription::new(endpoint, filter, queue, sid, false);
+        let subscription = Arc::new(subscription.in_slot(slot).with_weight(weight));
+        let living = self.endpoint.subscriptions.fetch_add(1, Ordering::Relaxed);
+        sids.insert(Arc::clone(&subscription), living);
+        seat.account.interest.insert(subscription);
+        Ok(())
+    }
+
+    /// Ends a subscription in an account. Returns false if there is none of that name.
+    pub(crate) fn unsubscribe(&mut self, name: &str, sid: &[u8]) -> bool {
+        let Some(seat) = self.slots.get(name).and_then(|slot| self.seat(*slot)) else {
+            return false;
+        };
+        let Some(subscription) = seat.membership.sids(&self.endpoint).remove(sid) else {
+            return false;
+        };
+        end(&seat.account, &subscription);
+        true
+    }
+
+    /// Delivers messages that the endpoint brings for an account, which it joins if needed, to the part of
+    /// its interest that they are meant for.
+    pub(crate) fn publish(
+        &mut self,
+        name: &str,
+        run: &Run<'_>,
+        audience: Audience<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), TooManyAccounts> {
+        let slot = self.join(name)?;
+        self.lend_cache(slot);
+        let Some(Some(seat)) = self.seats.get(usize::from(slot) - 1) else { return Ok(()) };
+        let bytes = self.publisher.relay(&seat.account, &self.endpoint, run, audience, scratch);
+        seat.membership.note_in(run.messages.len() as u64, bytes as u64);
+        self.bound_caches(slot);
+        Ok(())
+    }
+
+    /// Forgets what is remembered of subjects in all accounts: nothing was published for long.
+    pub(crate) fn forget(&mut self) {
+        self.publisher.forget();
+        self.seats.iter_mut().flatten().for_each(|seat| {
+            (seat.cache, seat.cached_bytes) = (None, 0);
+        });
+        (self.current, self.cached_bytes) = (0, 0);
+    }
+
+    fn seat(&self, slot: u16) -> Option<&Seat> {
+        self.seats.get(usize::from(slot).checked_sub(1)?)?.as_ref()
+    }
+
+    fn seat_mut(&mut self, slot: u16) -> Option<&mut Seat> {
+        self.seats.get_mut(usize::from(slot).checked_sub(1)?)?.as_mut()
+    }
+
+    /// Gives the publisher the cache of that seat.
+    fn lend_cache(&mut self, slot: u16) {
+        if self.current == slot {
+            return;
+        }
+        let before = self.publisher.take_cache();
+        if let Some(seat) = self.seat_mut(self.current) {
+            seat.cache = before;
+        }
+        self.current = slot;
+        let seed = self.random.next_u64();
+        let Some(Some(seat)) = self.seats.get_mut(usize::from(slot) - 1) else { return };
+        let cache = seat.cache.take().unwrap_or_else(|| {
+            let counts = seat.membership.counted_look_ups(&self.endpoint);
+            Box::new(MatchCache::new(seat.account.interest.hasher(), seed, counts))
+        });
+        self.publisher.set_cache(cache);
+    }
+
+    /// Drops caches of other seats, one after the other, while all together take too much.
+    fn bound_caches(&mut self, slot: u16) {
+        let bytes = self.publisher.cached_bytes();
+        let Some(seat) = self.seat_mut(slot) else { return };
+        let before = std::mem::replace(&mut seat.cached_bytes, bytes);
+        self.cached_bytes = self.cached_bytes + bytes - before;
+        let mut left = self.seats.len();
+        while self.cached_bytes > self.max_cached_bytes && left > 0 {
+            left -= 1;
+            self.sweep = (self.sweep + 1) % self.seats.len();
+            let swept = self.sweep as u16 + 1;
+            if swept != slot {
+                self.forget_cache(swept);
+            }
+        }
+    }
+
+    fn forget_cache(&mut self, slot: u16) {
+        if self.current == slot {
+            self.publisher.forget();
+            self.current = 0;
+        }
+        let Some(seat) = self.seat_mut(slot) else { return };
+        seat.cache = None;
+        let bytes = std::mem::take(&mut seat.cached_bytes);
+        self.cached_bytes -= bytes;
+    }
+}
+
+/// Does in one go what is left.
+impl Drop for Accounts {
+    fn drop(&mut self) {
+        let names: Vec<Arc<str>> = self.slots.keys().cloned().collect();
+        for name in names {
+            self.leave(&name);
+        }
+        while self.step() {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
