@@ -11,6 +11,7 @@ mod local_queue;
 mod membership;
 mod piece;
 mod queues;
+mod request_tracker;
 mod sids;
 mod subscription;
 
@@ -20,12 +21,13 @@ pub use control::Applied;
 pub use destination::{OutCounts, Scratch};
 pub use kind::Kind;
 
-pub(crate) use byte_queue::is_inbox;
+pub(crate) use byte_queue::Interceptor;
 pub(crate) use control::{AckGuard, ControlMailbox};
 pub(crate) use destination::{Accepted, Ahead, Destination, Run};
 pub(crate) use local_queue::{LocalQueues, sid_number};
 pub(crate) use membership::{AccountMembership, SubjectSpace};
 pub(crate) use queues::Queues;
+pub(crate) use request_tracker::{RequestTracker, is_inbox};
 pub(crate) use sids::Sids;
 pub(crate) use subscription::Subscription;
 

@@ -19,17 +19,16 @@ mod block_writer;
 mod client_encoder;
 mod crowd;
 mod encoder;
+mod interceptor;
 mod pieces;
-mod request_tracker;
 
 use block_writer::BlockWriter;
 pub use client_encoder::ClientEncoder;
 use crowd::Crowd;
 pub use encoder::Encoder;
 use encoder::{Delivery, Target};
+pub(crate) use interceptor::{Intercepted, Interceptor};
 use pieces::Pieces;
-pub(crate) use request_tracker::is_inbox;
-use request_tracker::{Filtered, RequestTracker};
 
 /// What a transport does for its connection's byte queue. Called from whatever thread publishes.
 pub trait WriteHandle: Send + Sync {
@@ -71,8 +70,6 @@ pub struct ByteQueue<E: Encoder = ClientEncoder> {
     write_handle: ArcSwapOption<Box<dyn WriteHandle>>,
     /// Is either reason in the state set? Read without its lock.
     is_ending: AtomicBool,
-    /// The last answer has come that the client waited for, while its messages are held.
-    has_progress: AtomicBool,
     max_pending_bytes: usize,
     /// From this number of pending bytes on the queue is checked for being crowded.
     long_bytes: usize,
@@ -106,20 +103,29 @@ struct State {
     is_touched: bool,
     /// Somebody writes, with the pieces in hand and the lock released.
     is_writing: bool,
-    /// There is one of the following, and messages must be looked at before they come in.
-    is_special: bool,
+    /// The same, but nobody writes: what comes is kept until the queue is released.
+    is_held: bool,
+    entry: Entry,
     /// Set once the queue has been long.
     crowd: Option<Box<Crowd>>,
-    /// The server prepares to go.
-    tracker: Option<Box<RequestTracker>>,
-    /// Nothing more comes in, but what waits may leave.
-    finishing: Option<CloseReason>,
-    /// Nothing comes in and nothing leaves.
-    closed: Option<CloseReason>,
     /// What waited when it was closed, in pieces and bytes.
     left_behind: (usize, usize),
     counts: OutCounts,
     trace: Option<Arc<Trace>>,
+}
+
+/// What happens to deliveries.
+#[derive(Default)]
+enum Entry {
+    /// They are taken.
+    #[default]
+    Open,
+    /// They are taken as far as the interceptor says.
+    Intercepted(Arc<dyn Interceptor>),
+    /// Nothing more comes in, but what waits may leave.
+    Finishing(CloseReason),
+    /// Nothing comes in and nothing leaves.
+    Closed(CloseReason),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +149,6 @@ impl<E: Encoder> ByteQueue<E> {
             id,
             write_handle: ArcSwapOption::from_pointee(write_handle),
             is_ending: AtomicBool::new(false),
-            has_progress: AtomicBool::new(false),
             max_pending_bytes,
             long_bytes: crowd::levels(max_pending_bytes).0,
             write_deadline,
@@ -187,7 +192,8 @@ impl<E: Encoder> ByteQueue<E> {
         let _ = self.drain_and_tell(now, false, last_activity, scratch);
     }
 
-    /// The same, and whether it is this call that found the link full.
+    /// The same, and whether the connection must be woken: this call is the one that found the link full, or
+    /// the session waits for what came while the queue was held.
     fn drain_and_tell(
         &self,
         now: Instant,
@@ -220,7 +226,8 @@ impl<E: Encoder> ByteQueue<E> {
         loop {
             if state.is_writing {
                 self.report(&mut state);
-                return (Drained::Busy, false);
+                let must_wake = state.has_progress();
+                return (Drained::Busy, must_wake);
             }
             if state.pending_bytes == 0 {
                 self.report(&mut state);
@@ -262,7 +269,7 @@ impl<E: Encoder> ByteQueue<E> {
                 }
                 Err(error) => {
                     self.close_locked(state, CloseReason::WriteError);
-                    return (Drained::Failed(error), true);
+                    return (Drained::Failed(error), false);
                 }
             }
         }
@@ -360,17 +367,18 @@ impl<E: Encoder> ByteQueue<E> {
         if !self.is_ending.load(Ordering::Acquire) {
             return None;
         }
-        let state = self.state.lock();
-        state.closed.or(state.finishing)
+        match self.state.lock().entry {
+            Entry::Open | Entry::Intercepted(_) => None,
+            Entry::Finishing(reason) | Entry::Closed(reason) => Some(reason),
+        }
     }
 
     /// Unlocks before it wakes the connection, which may run at once.
     fn close_locked(&self, mut state: MutexGuard<'_, State>, reason: CloseReason) {
-        if state.closed.is_some() {
+        if state.is_closed() {
             return;
         }
-        state.closed = Some(reason);
-        state.is_special = true;
+        state.entry = Entry::Closed(reason);
         let pieces = state.sealed.len() + usize::from(!state.open.is_empty());
         state.left_behind = (pieces, state.pending_bytes);
         let sealed = std::mem::take(&mut state.sealed);
@@ -450,18 +458,13 @@ impl<E: Encoder> Destination for ByteQueue<E> {
         scratch: &mut Scratch,
     ) -> Accepted {
         let mut state = self.state.lock();
-        if state.is_special {
-            let most_held = self.max_pending_bytes / 2;
-            let (sifted, has_all) = state.filter_run(subscription, run, most_held, scratch.now());
-            if has_all {
-                self.has_progress.store(true, Ordering::Release);
-            }
-            match sifted {
-                Filtered::All => {}
-                Filtered::Nothing => return Accepted::NOTHING,
-                Filtered::Some => {
+        if !matches!(state.entry, Entry::Open) {
+            match self.intercept(&mut state, subscription, run, scratch.now()) {
+                Intercepted::All => {}
+                Intercepted::Nothing => return Accepted::NOTHING,
+                Intercepted::WithoutRequests => {
                     drop(state);
-                    return self.deliver_some(subscription, run, may_refuse, scratch);
+                    return self.deliver_without_requests(subscription, run, may_refuse, scratch);
                 }
             }
         }
@@ -499,7 +502,8 @@ impl<E: Encoder> Destination for ByteQueue<E> {
 
     fn has_plenty_of_room(&self, _: &Subscription, _messages: usize, body_bytes: usize) -> bool {
         let state = self.state.lock();
-        !state.is_special && state.pending_bytes + body_bytes < self.max_pending_bytes / 2
+        matches!(state.entry, Entry::Open)
+            && state.pending_bytes + body_bytes < self.max_pending_bytes / 2
     }
 
     fn look_ahead(&self, publisher: &Arc<Endpoint>, ticket: Option<u64>) -> Option<Ahead> {
@@ -513,11 +517,9 @@ impl<E: Encoder> Destination for ByteQueue<E> {
     fn flush(&self, scratch: &mut Scratch) {
         let now = scratch.now();
         // Once is enough: from then on the connection waits for room by itself.
-        match self.drain_and_tell(now, false, None, scratch) {
-            (Drained::Blocked, true) => self.wake(),
-            // It is held, perhaps for the answer that this was.
-            (Drained::Busy, _) if self.has_progress() => self.wake(),
-            _ => {}
+        let (_, must_wake) = self.drain_and_tell(now, false, None, scratch);
+        if must_wake {
+            self.wake();
         }
     }
 
@@ -527,7 +529,10 @@ impl<E: Encoder> Destination for ByteQueue<E> {
     }
 
     fn finish(&self, reason: CloseReason) {
-        self.state.lock().finish(reason);
+        let mut state = self.state.lock();
+        state.finish(reason);
+        state.release();
+        drop(state);
         self.is_ending.store(true, Ordering::Release);
         self.wake();
     }
@@ -555,7 +560,17 @@ impl<E: Encoder> Destination for ByteQueue<E> {
 
 impl State {
     fn is_open(&self) -> bool {
-        self.closed.is_none() && self.finishing.is_none()
+        matches!(self.entry, Entry::Open | Entry::Intercepted(_))
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.entry, Entry::Closed(_))
+    }
+
+    fn finish(&mut self, reason: CloseReason) {
+        if self.is_open() {
+            self.entry = Entry::Finishing(reason);
+        }
     }
 
     /// Returns the memory of the queue, in bytes.

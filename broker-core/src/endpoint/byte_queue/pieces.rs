@@ -112,7 +112,7 @@ impl Pieces {
         scratch: &mut Scratch,
         memory: &QueueMemory,
     ) {
-        if state.closed.is_some() {
+        if state.is_closed() {
             return;
         }
         if let Some(piece) = self.first.take() {

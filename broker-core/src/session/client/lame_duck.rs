@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::chores::Chore;
 use super::{ClientSession, Phase};
-use crate::endpoint::{AckGuard, Scratch, is_inbox};
+use crate::endpoint::{AckGuard, Interceptor, RequestTracker, Scratch, is_inbox};
 use crate::limits::{ANSWER_PATIENCE, HOLD_PATIENCE, QUIET};
 use crate::proto::Batch;
 use crate::sync::{Arc, Ordering};
@@ -41,6 +41,23 @@ pub(super) struct LameDuck {
     stage: Stage,
     /// The time of the next check.
     next: Instant,
+    tracker: Arc<RequestTracker>,
+}
+
+impl LameDuck {
+    fn new(since: Instant) -> Self {
+        Self { since, stage: Stage::Announced, next: since, tracker: Arc::default() }
+    }
+
+    /// Returns the open requests of the client.
+    pub(super) fn tracker(&self) -> &RequestTracker {
+        &self.tracker
+    }
+
+    /// Returns true if the last reply has come that the client waits for, while its queue is held.
+    pub(super) fn has_progress(&self) -> bool {
+        self.tracker.has_progress()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -74,9 +91,8 @@ impl ClientSession {
         if self.lame_duck.is_some() {
             return;
         }
-        self.lame_duck =
-            Some(Box::new(LameDuck { since: now, stage: Stage::Announced, next: now }));
-        self.byte_queue.track_requests();
+        let lame_duck = self.lame_duck.insert(Box::new(LameDuck::new(now)));
+        self.byte_queue.set_interceptor(Arc::clone(&lame_duck.tracker) as Arc<_>);
         self.begin_chore(Chore::NoteServices(Place::default(), acks.to_vec()), scratch);
         if self.options.protocol >= 1 && self.has_ponged {
             self.send_info(|_| {}, scratch);
@@ -96,7 +112,7 @@ impl ClientSession {
             && matches!(lame_duck.stage, Stage::Announced)
         {
             lame_duck.stage = Stage::Answering { until: now + ANSWER_PATIENCE };
-            self.byte_queue.refuse_requests();
+            lame_duck.tracker.refuse_requests();
             self.leave(now);
         }
     }
@@ -134,7 +150,7 @@ impl ClientSession {
             return;
         }
         lame_duck.next = now + LOOK_AGAIN;
-        let watched = self.byte_queue.tracked_requests(now);
+        let watched = lame_duck.tracker.requests(now);
         match &mut lame_duck.stage {
             Stage::Announced | Stage::Parted => {}
             Stage::Answering { until } => {
@@ -187,7 +203,8 @@ impl ClientSession {
             return batch.retain(|message| message.reply.is_empty());
         }
         let Phase::Served(served) = &self.phase else { return };
-        self.byte_queue.note_sent(batch.messages(), now, |message| {
+        let Some(lame_duck) = &self.lame_duck else { return };
+        lame_duck.tracker.note_sent(batch.messages(), now, |message| {
             served.member.own_subscription(message.reply).is_some()
         });
     }

@@ -1,5 +1,6 @@
 //! The outcome of a client's publishes, as the client gets to know it.
 
+use super::lame_duck::LameDuck;
 use super::reply_writer::ReplyWriter;
 use crate::endpoint::Scratch;
 use crate::error::ClientFault;
@@ -11,8 +12,8 @@ use crate::session::publisher::PublishObserver;
 pub(super) struct ClientPublishObserver<'a> {
     pub(super) member: &'a Member,
     pub(super) reply_writer: ReplyWriter<'a>,
-    /// Open requests are tracked: lame duck mode was announced.
-    pub(super) is_leaving: bool,
+    /// Open requests are tracked once lame duck mode was announced.
+    pub(super) lame_duck: Option<&'a LameDuck>,
 }
 
 impl PublishObserver for ClientPublishObserver<'_> {
@@ -29,8 +30,8 @@ impl PublishObserver for ClientPublishObserver<'_> {
     // NATS 2.14: the answer goes to a plain subscription of the client itself, past all counting.
     fn no_responders(&mut self, subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch) {
         let ReplyWriter { label, byte_queue, .. } = self.reply_writer;
-        if self.is_leaving {
-            byte_queue.note_no_responders(message.reply);
+        if let Some(lame_duck) = self.lame_duck {
+            lame_duck.tracker().note_no_responders(message.reply);
         }
         if !label.options.no_responders {
             return;

@@ -93,7 +93,7 @@ impl ClientSession {
         let mut observer = ClientPublishObserver {
             member: &served.member,
             reply_writer,
-            is_leaving: self.lame_duck.is_some(),
+            lame_duck: self.lame_duck.as_deref(),
         };
         self.publisher.publish(&served.member, &run, &mut observer, scratch);
     }

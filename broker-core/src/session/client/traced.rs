@@ -51,7 +51,7 @@ impl ClientSession {
         let mut observer = ClientPublishObserver {
             member: &served.member,
             reply_writer,
-            is_leaving: self.lame_duck.is_some(),
+            lame_duck: self.lame_duck.as_deref(),
         };
         self.publisher.pass_over(&served.member, message, &mut observer, scratch);
     }

@@ -16,7 +16,7 @@ impl ClientSession {
     #[inline]
     pub fn has_update(&self) -> bool {
         let has_some = self.endpoint.control.is_there()
-            || (self.lame_duck.is_some() && self.byte_queue.has_progress());
+            || self.lame_duck.as_ref().is_some_and(|lame_duck| lame_duck.has_progress());
         has_some && !self.has_chores()
     }
 
@@ -28,7 +28,9 @@ impl ClientSession {
             return self.do_chores(now, scratch);
         }
         let control = self.endpoint.control.take();
-        self.byte_queue.take_progress();
+        if let Some(lame_duck) = &self.lame_duck {
+            lame_duck.tracker().take_progress();
+        }
         if self.closing().is_some() {
             return;
         }
