@@ -22,6 +22,8 @@ pub use destination::{OutCounts, Scratch};
 pub use kind::Kind;
 
 pub(crate) use byte_queue::Interceptor;
+#[cfg(test)]
+pub(crate) use byte_queue::{BlockWriter, Delivery, Target};
 pub(crate) use control::{AckGuard, ControlMailbox};
 pub(crate) use destination::{Accepted, Ahead, Destination, Run};
 pub(crate) use local_queue::{LocalQueues, sid_number};

@@ -4,6 +4,8 @@
 #[cfg_attr(not(test), expect(dead_code, reason = "sessions of routes work in several accounts"))]
 mod accounts;
 pub mod client;
+#[cfg(test)]
+mod fake_peer;
 pub mod local;
 mod member;
 mod ping;

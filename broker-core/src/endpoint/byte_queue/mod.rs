@@ -22,11 +22,11 @@ mod encoder;
 mod interceptor;
 mod pieces;
 
-use block_writer::BlockWriter;
+pub(crate) use block_writer::BlockWriter;
 pub use client_encoder::ClientEncoder;
 use crowd::Crowd;
 pub use encoder::Encoder;
-use encoder::{Delivery, Target};
+pub(crate) use encoder::{Delivery, Target};
 pub(crate) use interceptor::{Intercepted, Interceptor};
 use pieces::Pieces;
 
