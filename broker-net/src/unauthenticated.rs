@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use broker_core::CloseReason;
-use broker_core::endpoint::ByteQueue;
+use broker_core::endpoint::{ByteQueue, Encoder};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -36,7 +36,18 @@ struct Entry {
     since: Instant,
     task: Option<AbortHandle>,
     /// Of the session, if there is one already.
-    byte_queue: Option<Arc<ByteQueue>>,
+    byte_queue: Option<Arc<dyn Cut>>,
+}
+
+/// The byte queue of any kind of session, as far as it is closed from here.
+trait Cut: Send + Sync {
+    fn cut(&self, reason: CloseReason);
+}
+
+impl<E: Encoder> Cut for ByteQueue<E> {
+    fn cut(&self, reason: CloseReason) {
+        self.cut(reason);
+    }
 }
 
 impl UnauthenticatedConnections {
@@ -120,9 +131,9 @@ impl UnauthenticatedGuard {
     }
 
     /// There is a session now.
-    pub(crate) fn has_session(&self, byte_queue: &Arc<ByteQueue>) {
+    pub(crate) fn has_session<E: Encoder>(&self, byte_queue: &Arc<ByteQueue<E>>) {
         if let Some(entry) = self.of.lock().here.get_mut(&self.id) {
-            entry.byte_queue = Some(Arc::clone(byte_queue));
+            entry.byte_queue = Some(Arc::clone(byte_queue) as Arc<_>);
         }
     }
 }

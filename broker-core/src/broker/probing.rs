@@ -3,12 +3,13 @@
 use bytes::Bytes;
 
 use super::Broker;
-use crate::endpoint::Scratch;
+use crate::endpoint::{ByteQueue, ClientEncoder, Scratch, WriteHandle};
 use crate::interest::{Interested, Matches};
 use crate::probe::{Held, Probe};
 use crate::random::Random;
 use crate::routing::{deliver_held, flush_touched};
 use crate::subject::SubjectFilter;
+use crate::sync::Arc;
 
 impl Broker {
     /// Installs a probe for the life of the broker. Returns false if there is one already.
@@ -38,6 +39,26 @@ impl Broker {
             all.filter_map(|one| SubjectFilter::parse(one.filter()).ok())
                 .any(|one| one.covers(filter))
         })
+    }
+
+    /// Creates a byte queue for a session that a test makes itself.
+    pub fn byte_queue(&self, write_handle: Box<dyn WriteHandle>) -> Arc<ByteQueue> {
+        let shared = self.shared();
+        let limits = &shared.options.load().limits;
+        let (id, _) = shared.next_session();
+        Arc::new(ByteQueue::new(
+            ClientEncoder::default(),
+            id,
+            write_handle,
+            limits.max_pending_bytes,
+            limits.write_deadline,
+            Arc::clone(&shared.queues),
+        ))
+    }
+
+    /// Appends bytes to such a queue.
+    pub fn append(queue: &ByteQueue, bytes: &[u8], scratch: &mut Scratch) {
+        queue.send(scratch, |out| out.extend_from_slice(bytes));
     }
 
     /// Sends the bytes of whole lines to a connection, outside of the protocol's order. Returns false if there

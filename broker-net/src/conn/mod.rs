@@ -1,4 +1,4 @@
-//! One connection: its session, its socket, its timer.
+//! One connection: its session, of whatever kind, its socket, its timer.
 //!
 //! A connection is one task. Its byte queue is written to by whoever publishes to it, without waking the
 //! task; only what the socket does not take at once is left for the task to write.
@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use broker_core::endpoint::Drained;
-use broker_core::session::ClientSession;
-use broker_core::session::client::HandshakeOrder;
+use broker_core::endpoint::{Drained, Scratch, WriteHandle};
+use broker_core::session::Session;
+use broker_core::session::client::{Arrival, HandshakeOrder};
 use broker_core::transport::TransportInfo;
 use broker_core::{Broker, CloseReason};
 use tokio::time::Sleep;
@@ -43,12 +43,27 @@ const HEAR_OUT: Duration = Duration::from_secs(1);
 /// How many chunks are read before other tasks get their turn.
 const CHUNKS_A_TURN: usize = 2;
 
-/// Serves a connection until it ends. Dropped, it closes the connection.
+/// Serves the connection of a client until it ends. Dropped, it closes the connection.
 ///
 /// `accepted` is boxed because a future keeps room for its arguments as long as it lives.
-pub(crate) async fn serve(
+pub(crate) fn serve(
     accepted: Box<AcceptedConnection>,
     broker: Broker,
+    auth_checks: Arc<AuthChecks>,
+    unauthenticated_guard: UnauthenticatedGuard,
+    workers: Arc<Workers>,
+) -> impl Future<Output = ()> {
+    // Only the session keeps the broker alive once it is open.
+    let open = move |arrival, write_handle, scratch: &mut Scratch| {
+        broker.open(arrival, write_handle, clock::now(), scratch)
+    };
+    serve_session(accepted, open, auth_checks, unauthenticated_guard, workers)
+}
+
+/// Serves the session that `open` makes for a connection, of any kind.
+async fn serve_session<S: Session>(
+    accepted: Box<AcceptedConnection>,
+    open: impl FnOnce(Arrival, Box<dyn WriteHandle>, &mut Scratch) -> S,
     auth_checks: Arc<AuthChecks>,
     unauthenticated_guard: UnauthenticatedGuard,
     workers: Arc<Workers>,
@@ -60,19 +75,12 @@ pub(crate) async fn serve(
         _ => Source::of(arrival.remote),
     };
     let session = with_buffers(|buffers| {
-        broker.open(
-            arrival,
-            Box::new(Writer(Arc::clone(&socket))),
-            clock::now(),
-            &mut buffers.scratch,
-        )
+        open(arrival, Box::new(Writer(Arc::clone(&socket))), &mut buffers.scratch)
     });
     workers.note_id(session.id());
     drop(workers);
     #[cfg(feature = "testing")]
     socket.transport.note_id(session.id());
-    // Only sessions keep the broker alive from here on.
-    drop(broker);
     let unauthenticated_guard =
         Some(unauthenticated_guard).filter(|_| session.is_unauthenticated());
     if let Some(unauthenticated_guard) = &unauthenticated_guard {
@@ -125,8 +133,8 @@ fn may_be_told(reason: CloseReason) -> bool {
     )
 }
 
-struct Connection {
-    session: ClientSession,
+struct Connection<S> {
+    session: S,
     reader: Reader,
     socket: Arc<Socket>,
     auth_checks: Arc<AuthChecks>,
@@ -140,7 +148,7 @@ struct Connection {
     must_flush: bool,
 }
 
-impl Connection {
+impl<S: Session> Connection<S> {
     /// Comes to terms with the client before it is listened to; if that fails the session is closing.
     async fn handshake(&mut self, mut handshake: Box<dyn Handshake>, order: HandshakeOrder) {
         // It is one too many, perhaps.
@@ -371,7 +379,7 @@ impl Connection {
 }
 
 /// Ends the session. With many subscriptions that takes a while, in which others have their turns.
-async fn depart(mut session: ClientSession, reason: CloseReason) {
+async fn depart(mut session: impl Session, reason: CloseReason) {
     while session.depart(reason) {
         tokio::task::yield_now().await;
     }

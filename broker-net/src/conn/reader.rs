@@ -7,8 +7,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use broker_core::session::ClientSession;
-use broker_core::session::client::Received;
+use broker_core::session::{Received, Session};
 use bytes::{Bytes, BytesMut};
 
 use crate::clock;
@@ -71,7 +70,7 @@ impl Reader {
     pub(super) fn poll_read(
         &mut self,
         socket: &Socket,
-        session: &mut ClientSession,
+        session: &mut impl Session,
         cx: &mut Context<'_>,
     ) -> Poll<Read> {
         if std::mem::take(&mut self.must_look) {
@@ -101,7 +100,7 @@ impl Reader {
         })
     }
 
-    fn read(&mut self, socket: &Socket, session: &mut ClientSession) -> io::Result<usize> {
+    fn read(&mut self, socket: &Socket, session: &mut impl Session) -> io::Result<usize> {
         if let Some(mut large) = self.large.take() {
             let result = large.read(socket);
             if result.is_err() || !large.is_enough() {
@@ -119,7 +118,7 @@ impl Reader {
     }
 
     /// All that was read has been flushed.
-    pub(super) fn note_flush(&mut self, session: &mut ClientSession) {
+    pub(super) fn note_flush(&mut self, session: &mut impl Session) {
         let Some(since) = self.measured_since.take() else { return };
         if session.take_has_published() {
             session.note_flush(clock::now().saturating_duration_since(since));
@@ -129,7 +128,7 @@ impl Reader {
     fn read_chunk(
         &mut self,
         socket: &Socket,
-        session: &mut ClientSession,
+        session: &mut impl Session,
         buffers: &mut Buffers,
     ) -> io::Result<usize> {
         let Buffers { scratch, read, samples } = buffers;
@@ -173,7 +172,7 @@ impl Reader {
         }
     }
 
-    fn receive_large(&mut self, data: &Bytes, session: &mut ClientSession) {
+    fn receive_large(&mut self, data: &Bytes, session: &mut impl Session) {
         with_buffers(|buffers| {
             let received = session.receive(clock::now(), data, Some(data), &mut buffers.scratch);
             self.keep(data, received);

@@ -14,6 +14,9 @@ use super::*;
 use crate::transport::{Transport, false_readiness};
 use crate::unauthenticated::UnauthenticatedConnections;
 
+#[cfg(feature = "testing")]
+mod own_kind;
+
 /// The most calls of the transport in one turn. No turn does more than read a few chunks and
 /// write what they bring, and each layer tries a few times in vain at most.
 const CALLS_A_TURN: usize = 200;

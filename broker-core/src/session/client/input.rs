@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{ClientSession, Phase, Received, trace};
+use super::{ClientSession, Phase, trace};
 use crate::endpoint::Scratch;
 use crate::error::ClientFault;
 use crate::limits::{OPERATIONS_A_TURN, PRE_AUTH_READ_BYTES};
 use crate::proto::info::check_from_client;
 use crate::proto::{Batch, Op, Parsed};
 use crate::routing::flush_touched;
+use crate::session::Received;
 use crate::snapshot::AuthFailure;
 
 impl ClientSession {

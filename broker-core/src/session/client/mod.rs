@@ -41,17 +41,6 @@ pub struct Arrival {
     pub transport: TransportInfo,
 }
 
-/// What a session has done with its input.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Received {
-    /// So many bytes are used up. The rest must be passed again, with more behind it.
-    pub used: usize,
-    /// If not 0: from the first byte that must be passed again, so many make a whole operation, and
-    /// nothing will happen before all but the last of them are there. (That one less shows a client
-    /// that has miscounted its payload; it may wait for the answer without sending more.)
-    pub whole: usize,
-}
-
 /// A client of the wire protocol.
 pub struct ClientSession {
     shared: Arc<Shared>,
@@ -250,6 +239,7 @@ impl ClientSession {
 }
 
 mod chores;
+mod driven;
 mod handshake;
 mod info;
 mod input;
