@@ -151,6 +151,27 @@ pub const MAX_COUNTED_SUBJECTS: usize = 64;
 /// How many messages may wait in one in-process subscription. async-nats has the same bound.
 pub const LOCAL_QUEUE_MESSAGES: usize = 65_536;
 
+/// The number of messages that may wait for one handler. One chunk of input brings at most some thousands,
+/// so that a dozen publishers find room beside each other; and as many rounds of a flood in which a handler
+/// publishes to itself, as [`HANDLER_HOPS`] allows, take less than a second.
+pub const HANDLER_QUEUE_MESSAGES: usize = 32_768;
+
+/// The number of bytes that may wait for one handler, unless it is a single message: as many as for a client by
+/// default.
+pub const HANDLER_QUEUE_BYTES: usize = 64 << 20;
+
+/// The number of handlers in a row that may publish because of one message: the message that the last of them
+/// publishes reaches no further handler. Services that call services are a few levels deep; two handlers that
+/// answer each other are without end.
+pub const HANDLER_HOPS: u8 = 16;
+
+/// The number of messages that a handler handles before the queues that it has filled are flushed, and
+/// another publisher may take over.
+pub(crate) const HANDLER_TURN: usize = 64;
+
+/// The memory that a handler's queue keeps while it is empty, in bytes and in entries.
+pub(crate) const HANDLER_KEPT: usize = 4096;
+
 /// The number of entries (subscriptions, sessions) of one slice of work that grows with their number. A
 /// tenth of a millisecond, so that even a worker that has nothing but such slices to do comes back to its
 /// sockets within some.

@@ -8,14 +8,16 @@ use std::time::Instant;
 
 use crate::auth::{Authenticator, Grant, NoAuth};
 use crate::clock::Clock;
-use crate::endpoint::{AckGuard, Applied, Scratch, WriteHandle};
+use crate::endpoint::{AckGuard, Applied, Kind, Scratch, WriteHandle};
 use crate::error::CloseReason;
 use crate::latency::Latencies;
+use crate::message::RawMessage;
 use crate::options::Options;
 use crate::proto::Info;
 use crate::security::Security;
 use crate::session::client::{Arrival, ClientSession};
-use crate::session::local::Client;
+use crate::session::handler::{HandlerContext, HandlerSubscription};
+use crate::session::local::{Client, SubscribeError};
 use crate::shared::{ChangeReport, Shared};
 use crate::stats::Stats;
 use crate::subject_counts::SubjectCount;
@@ -127,6 +129,55 @@ impl Broker {
     /// Returns an in-process client with the account and the permissions of `grant`.
     pub fn client_as(&self, grant: Grant) -> Client {
         Client::new(Arc::clone(&self.shared), grant)
+    }
+
+    /// Subscribes a handler: a function that is called with each message to `filter`, as a member of a queue group
+    /// if one is named, with the account and the permissions of `grant`.
+    ///
+    /// The thread that delivers a message calls the handler with it at the end of its call into the broker, when
+    /// nothing is locked; so a handler must not block. It publishes and answers through its
+    /// [`HandlerContext`](crate::HandlerContext), also to itself, and is never called twice at the same time: while
+    /// one thread runs it, messages of other threads wait in its queue. A full queue
+    /// ([`limits::HANDLER_QUEUE_MESSAGES`](crate::limits::HANDLER_QUEUE_MESSAGES)) drops what comes, and a message for
+    /// which [`limits::HANDLER_HOPS`](crate::limits::HANDLER_HOPS) handlers in a row have published reaches no
+    /// further handler; both are [counted](HandlerSubscription::dropped).
+    ///
+    /// If the handler panics, its message is lost and [counted](HandlerSubscription::panics). The publisher does not
+    /// notice, and the handler is called with the next message.
+    ///
+    /// ```
+    /// # use broker_core::{Broker, Options};
+    /// # use broker_core::auth::Grant;
+    /// # futures_executor::block_on(async {
+    /// # let broker = Broker::new(Options::default(), (std::time::Instant::now, std::time::SystemTime::now));
+    /// let doubling = broker.handle(Grant::anonymous(), "double.*", None, |request, context| {
+    ///     let answer = [request.payload(), request.payload()].concat();
+    ///     let _ = context.respond(request, &answer);
+    /// })?;
+    /// let answer = broker.client().request("double.it", "ab".into()).await?;
+    /// assert_eq!(answer.payload, "abab");
+    ///
+    /// drop(doubling);
+    /// assert!(broker.client().request("double.it", "ab".into()).await.is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`].
+    pub fn handle<F>(
+        &self,
+        grant: Grant,
+        filter: impl AsRef<[u8]>,
+        queue_group: Option<&str>,
+        handler: F,
+    ) -> Result<HandlerSubscription, SubscribeError>
+    where
+        F: FnMut(&RawMessage<'_>, &mut HandlerContext<'_>) + Send + 'static,
+    {
+        let subscription = HandlerSubscription::open(&self.shared, grant, Kind::Internal, handler);
+        subscription.subscribe(filter, queue_group)?;
+        Ok(subscription)
     }
 
     /// Opens the session of a client connection. The session writes by `write_handle`.

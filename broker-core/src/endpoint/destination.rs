@@ -142,6 +142,10 @@ pub(crate) trait Destination: Send + Sync {
     /// Sends off what waits, as far as that needs no waiting.
     fn flush(&self, scratch: &mut Scratch);
 
+    /// Calls the handler with what waits for it. Called at the end of a call into the core, when no lock is held
+    /// and no delivery is under way.
+    fn run_handler(&self, _scratch: &mut Scratch) {}
+
     /// Sets the bound at which [`Subscription::admit`] stops; true if messages are still to come.
     fn end_after(&self, subscription: &Subscription, max: u64) -> bool;
 
@@ -169,6 +173,8 @@ pub struct Scratch {
     clock: Option<Arc<dyn Clock>>,
     /// Endpoints that must be flushed before the call returns.
     pub(crate) touched: Vec<Arc<Endpoint>>,
+    /// Endpoints whose handlers must run at the end of the call, once no lock is held.
+    pub(crate) handlers: Vec<Arc<Endpoint>>,
     /// What waits for them.
     pub(crate) unflushed_bytes: usize,
     /// Of the receivers that ask for patience, the one with most pending bytes.
@@ -224,6 +230,29 @@ impl Scratch {
             (Some(now), _) => now,
             (None, Some(clock)) => *self.now.insert(clock.now()),
             (None, None) => unreachable!("the entry points of the core set it"),
+        }
+    }
+
+    /// Returns true if nothing is left to be flushed or run.
+    #[inline]
+    pub(crate) fn has_flushed(&self) -> bool {
+        self.touched.is_empty() && self.handlers.is_empty()
+    }
+
+    /// Flushes every endpoint that the current call has delivered to. What a flush delivers in its turn is
+    /// flushed as well. Runs no handlers.
+    pub(crate) fn flush_queues(&mut self) {
+        self.unflushed_bytes = 0;
+        while !self.touched.is_empty() {
+            let mut touched = std::mem::take(&mut self.touched);
+            for endpoint in touched.drain(..) {
+                endpoint.destination.flush(self);
+            }
+            // Keeps the memory of the list.
+            if self.touched.is_empty() {
+                self.touched = touched;
+                return;
+            }
         }
     }
 
@@ -290,4 +319,75 @@ impl Scratch {
 fn recycle<'b>(mut list: Vec<Publish<'_>>) -> Vec<Publish<'b>> {
     list.clear();
     list.into_iter().map(|_| unreachable!("the list is empty")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{Kind, LocalQueues};
+    use crate::sync::{AtomicUsize, OnceLock, Ordering};
+    use crate::transport::TransportInfo;
+
+    /// Touches another endpoint while it is flushed.
+    #[derive(Default)]
+    struct Chain {
+        next: OnceLock<Arc<Endpoint>>,
+        flushed: AtomicUsize,
+        queues: LocalQueues,
+    }
+
+    impl Destination for Chain {
+        fn deliver(&self, _: &Subscription, _: &Run<'_>, _: bool, _: &mut Scratch) -> Accepted {
+            Accepted::NOTHING
+        }
+
+        fn has_plenty_of_room(&self, _: &Subscription, _: usize, _: usize) -> bool {
+            false
+        }
+
+        fn flush(&self, scratch: &mut Scratch) {
+            self.flushed.fetch_add(1, Ordering::Relaxed);
+            scratch.touched.extend(self.next.get().cloned());
+        }
+
+        fn end_after(&self, _: &Subscription, _: u64) -> bool {
+            false
+        }
+
+        fn finish(&self, reason: CloseReason) {
+            self.queues.finish(reason);
+        }
+
+        fn close(&self, reason: CloseReason) {
+            self.queues.close(reason);
+        }
+
+        fn wake(&self) {}
+
+        fn set_trace(&self, _: Option<Arc<Trace>>) {}
+
+        fn counts(&self) -> OutCounts {
+            OutCounts::default()
+        }
+    }
+
+    #[test]
+    fn endpoints_that_are_touched_by_a_flush_are_flushed_as_well() {
+        let chain: Vec<Arc<Chain>> = (0..5).map(|_| Arc::default()).collect();
+        let endpoints = chain.iter().map(|chain| {
+            let (chain, now) = (Arc::clone(chain), Instant::now());
+            Arc::new(Endpoint::new(0, 0, None, TransportInfo::Memory, now, chain, Kind::Internal))
+        });
+        let endpoints: Vec<_> = endpoints.collect();
+        for (chain, next) in chain.iter().zip(&endpoints[1..]) {
+            assert!(chain.next.set(Arc::clone(next)).is_ok());
+        }
+        let mut scratch = Scratch::new();
+        scratch.touched.push(Arc::clone(&endpoints[0]));
+        scratch.flush_queues();
+        for chain in &chain {
+            assert_eq!(chain.flushed.load(Ordering::Relaxed), 1);
+        }
+        assert!(scratch.has_flushed());
+    }
 }

@@ -97,10 +97,15 @@ pub fn message(
 // NATS 2.14: status 503 with the subject that had no responders.
 pub fn no_responders(out: &mut Vec<u8>, reply: &[u8], sid: &[u8], subject: &[u8]) {
     let mut headers = Vec::with_capacity(40 + subject.len());
-    headers.extend_from_slice(b"NATS/1.0 503\r\nNats-Subject: ");
-    headers.extend_from_slice(subject);
-    headers.extend_from_slice(b"\r\n\r\n");
+    no_responders_headers(&mut headers, subject);
     message(out, reply, sid, &[], &headers, &[]);
+}
+
+/// The headers of that reply.
+pub(crate) fn no_responders_headers(out: &mut Vec<u8>, subject: &[u8]) {
+    out.extend_from_slice(b"NATS/1.0 503\r\nNats-Subject: ");
+    out.extend_from_slice(subject);
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
 #[cfg(test)]

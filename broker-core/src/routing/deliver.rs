@@ -10,7 +10,7 @@
 //! takes its part with it, as it would a moment later.)
 
 use crate::account::Account;
-use crate::endpoint::{Accepted, Endpoint, Run, Scratch, Sender, Subscription};
+use crate::endpoint::{Accepted, Endpoint, Run, Scratch, Sender, Subscription, run_handlers};
 use crate::interest::{Interested, Matches};
 use crate::limits::{DISTRIBUTED_MEMBERS, FLUSH_ALL_AT_BYTES, FLUSH_AT_BYTES, RUN_MESSAGES};
 use crate::proto::Publish;
@@ -216,16 +216,16 @@ pub(super) fn schedule_flush(endpoint: &Arc<Endpoint>, accepted: Accepted, scrat
         endpoint.destination.flush(scratch);
     }
     if scratch.unflushed_bytes >= FLUSH_ALL_AT_BYTES {
-        flush_touched(scratch);
+        scratch.flush_queues();
     }
 }
 
-/// Flushes every endpoint that the current call has delivered to.
+/// Flushes every endpoint that the current call has delivered to, and runs the handlers among them. Called at
+/// the end of a call into the core: a handler publishes in its turn, and must find nothing locked.
+#[inline]
 pub(crate) fn flush_touched(scratch: &mut Scratch) {
-    scratch.unflushed_bytes = 0;
-    let mut touched = std::mem::take(&mut scratch.touched);
-    for endpoint in touched.drain(..) {
-        endpoint.destination.flush(scratch);
+    scratch.flush_queues();
+    if !scratch.handlers.is_empty() {
+        run_handlers(scratch);
     }
-    scratch.touched = touched;
 }

@@ -6,8 +6,11 @@
 #[cfg_attr(not(test), expect(dead_code, reason = "sessions of routes work in several accounts"))]
 mod accounts;
 pub mod client;
+mod error;
 #[cfg(test)]
 mod fake_peer;
+pub mod handler;
+mod inside;
 pub mod local;
 mod member;
 mod ping;

@@ -1,0 +1,497 @@
+//! The destination of a handler: a function inside the process that is called with raw messages.
+//!
+//! A delivery only queues a message. The thread that delivered it runs the handler at the end of its call into
+//! the core ([`run_handlers`]), when no lock is held and no delivery is under way, so that the handler may
+//! publish, also to itself.
+//!
+//! One thread at a time runs a handler; what other threads deliver meanwhile is appended, and the runner goes
+//! on with it, so that the order of each publisher is kept. A runner that has handled a turn of messages
+//! gives way to the next thread that delivers one. What a handler delivers to handlers is run by the same
+//! loop and not by recursion, so that the depth of the stack does not depend on the messages.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::{Accepted, Destination, Endpoint, OutCounts, Run, Scratch, Subscription};
+use crate::error::CloseReason;
+use crate::limits::{
+    HANDLER_HOPS, HANDLER_KEPT, HANDLER_QUEUE_BYTES, HANDLER_QUEUE_MESSAGES, HANDLER_TURN,
+    SHARED_PAYLOAD_MIN_BYTES,
+};
+use crate::message::RawMessage;
+use crate::proto::{Publish, encode};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::trace::Trace;
+
+/// The function of a handler.
+pub(crate) trait Handle: Send {
+    /// Handles one message. What it publishes goes through `scratch`.
+    fn handle(&mut self, message: &RawMessage<'_>, scratch: &mut Scratch);
+}
+
+/// The bounded queue of one handler. A full queue drops what comes, counted.
+#[derive(Default)]
+pub(crate) struct HandlerQueue {
+    state: Mutex<State>,
+    /// Asks the runner to end its turn: another thread takes over, or the queue is closed.
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` before the handler is there, while a thread runs it, and once the queue is closed.
+    runner: Option<Runner>,
+    queue: Buffer,
+    /// What waits, with the batch at which the runner is.
+    pending: Load,
+    /// A thread has the handler on its list and will come to run it.
+    is_claimed: bool,
+    /// The number of messages that the current runner has handled.
+    served: usize,
+    is_open: bool,
+    is_closed: bool,
+    panics: u64,
+    /// Publishers that wait for room, one waker for each task.
+    writers: Vec<Waker>,
+    counts: OutCounts,
+}
+
+/// A number of messages, and the memory that they take.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Load {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Load {
+    fn is_at_most_half(self) -> bool {
+        self.messages <= HANDLER_QUEUE_MESSAGES / 2 && self.bytes <= HANDLER_QUEUE_BYTES / 2
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.messages = self.messages.saturating_sub(other.messages);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+}
+
+/// The handler and the messages that it handles next. Owned by the thread that runs it.
+struct Runner {
+    handle: Box<dyn Handle>,
+    batch: Buffer,
+}
+
+/// Messages in the order in which they came. Their texts lie one behind the other in one piece of memory.
+#[derive(Default)]
+struct Buffer {
+    records: Vec<Record>,
+    text: Vec<u8>,
+    /// The next message to be handled, and the place of its text.
+    at: usize,
+    text_at: usize,
+}
+
+struct Record {
+    subject_len: usize,
+    reply_len: usize,
+    header_len: usize,
+    body: Body,
+    /// The number of handlers that have published because of the same message before.
+    hops: u8,
+}
+
+enum Body {
+    Copied { len: usize },
+    Shared(Bytes),
+}
+
+impl Record {
+    /// Returns the length of its text and the memory that it takes.
+    fn sizes(&self) -> (usize, usize) {
+        let (copied, shared) = match &self.body {
+            Body::Copied { len } => (*len, 0),
+            Body::Shared(bytes) => (0, bytes.len()),
+        };
+        let text = self.subject_len + self.reply_len + copied;
+        (text, text + shared + size_of::<Self>())
+    }
+}
+
+impl Buffer {
+    /// Returns the memory that the message takes.
+    fn push(&mut self, message: &Publish<'_>, shared: Option<&Bytes>, hops: u8) -> usize {
+        let shared = shared.filter(|_| message.body.len() >= SHARED_PAYLOAD_MIN_BYTES);
+        self.text.extend_from_slice(message.subject);
+        self.text.extend_from_slice(message.reply);
+        let body = match shared {
+            Some(shared) => Body::Shared(shared.slice_ref(message.body)),
+            None => {
+                self.text.extend_from_slice(message.body);
+                Body::Copied { len: message.body.len() }
+            }
+        };
+        let record = Record {
+            subject_len: message.subject.len(),
+            reply_len: message.reply.len(),
+            header_len: message.headers().len(),
+            body,
+            hops,
+        };
+        let (_, bytes) = record.sizes();
+        self.records.push(record);
+        bytes
+    }
+
+    fn is_done(&self) -> bool {
+        self.at == self.records.len()
+    }
+
+    /// Returns the next message, its hops and the memory that it takes.
+    fn next(&mut self) -> Option<(RawMessage<'_>, u8, usize)> {
+        let record = self.records.get(self.at)?;
+        let (text_len, bytes) = record.sizes();
+        let text = self.text.get(self.text_at..self.text_at + text_len)?;
+        self.at += 1;
+        self.text_at += text_len;
+        let (subject, text) = text.split_at_checked(record.subject_len)?;
+        let (reply, text) = text.split_at_checked(record.reply_len)?;
+        let (body, shared) = match &record.body {
+            Body::Copied { .. } => (text, None),
+            Body::Shared(bytes) => (&bytes[..], Some(bytes)),
+        };
+        let (headers, payload) = body.split_at_checked(record.header_len)?;
+        let message = RawMessage { subject, reply, headers, payload, body: Some(body), shared };
+        Some((message, record.hops, bytes))
+    }
+
+    /// Forgets all messages, and most of the memory that many have needed.
+    fn clear(&mut self) {
+        self.records.clear();
+        self.text.clear();
+        self.records.shrink_to(HANDLER_KEPT);
+        self.text.shrink_to(HANDLER_KEPT);
+        (self.at, self.text_at) = (0, 0);
+    }
+}
+
+impl Runner {
+    /// Handles the messages of one turn, fewer if `stop` is set. Returns what was handled and how often the
+    /// handler panicked.
+    fn turn(&mut self, stop: &AtomicBool, scratch: &mut Scratch) -> (Load, u64) {
+        let (mut handled, mut panics) = (Load::default(), 0);
+        while handled.messages < HANDLER_TURN && !stop.load(Ordering::Acquire) {
+            let Some((message, hops, bytes)) = self.batch.next() else { break };
+            handled.add(bytes);
+            let before = HOPS.replace(hops + 1);
+            // The publisher goes on, and the handler with the next message: what is left of a panic is the
+            // affair of the handler, which owns all that it has changed.
+            let call = AssertUnwindSafe(|| self.handle.handle(&message, scratch));
+            panics += u64::from(catch_unwind(call).is_err());
+            HOPS.set(before);
+        }
+        (handled, panics)
+    }
+}
+
+impl HandlerQueue {
+    /// Sets the handler, once, before anything is delivered.
+    pub(crate) fn start(&self, handle: Box<dyn Handle>) {
+        let runner = Runner { handle, batch: Buffer::default() };
+        let mut state = self.state.lock();
+        state.runner = Some(runner);
+        state.is_open = true;
+    }
+
+    /// Returns the number of messages at which the handler panicked.
+    pub(crate) fn panics(&self) -> u64 {
+        self.state.lock().panics
+    }
+
+    /// Queues the reply to a request of the handler's own that has no responders.
+    pub(crate) fn put_no_responders(
+        &self,
+        reply: &[u8],
+        subject: &[u8],
+        endpoint: &Arc<Endpoint>,
+        scratch: &mut Scratch,
+    ) {
+        let mut headers = Vec::new();
+        encode::no_responders_headers(&mut headers, subject);
+        let message = Publish {
+            subject: reply,
+            reply: &[],
+            header_len: Some(headers.len()),
+            body: &headers,
+            sizes: &[],
+            tail: None,
+        };
+        let run = Run {
+            subject: reply,
+            messages: std::slice::from_ref(&message),
+            shared: None,
+            parsed: None,
+            prefetched: None,
+        };
+        let mut state = self.state.lock();
+        if state.is_open {
+            state.append(&run, 1);
+            self.claim(&mut state, endpoint, scratch);
+        }
+    }
+
+    /// Puts the handler on the list of this thread, unless another thread runs it or is about to. A runner that
+    /// has had its turn is asked to give way.
+    fn claim(&self, state: &mut State, endpoint: &Arc<Endpoint>, scratch: &mut Scratch) {
+        let is_running = state.runner.is_none();
+        if state.is_claimed || (is_running && state.served < HANDLER_TURN) {
+            return;
+        }
+        state.is_claimed = true;
+        if is_running {
+            self.stop.store(true, Ordering::Release);
+        }
+        scratch.handlers.push(Arc::clone(endpoint));
+    }
+
+    /// Makes this thread the runner. Returns `None` if another one is and has not given way: it goes on.
+    fn begin(&self) -> Option<Runner> {
+        let mut state = self.state.lock();
+        state.is_claimed = false;
+        self.stop.store(state.is_closed, Ordering::Release);
+        let mut runner = state.runner.take()?;
+        state.served = 0;
+        state.refill(&mut runner);
+        Some(runner)
+    }
+
+    /// Ends a turn. Returns the runner if this thread goes on.
+    fn end_turn(&self, mut runner: Runner, handled: Load, panics: u64) -> Option<Runner> {
+        let mut state = self.state.lock();
+        state.pending.subtract(handled);
+        state.served += handled.messages;
+        state.panics += panics;
+        let writers = state.take_writers();
+        state.refill(&mut runner);
+        let mut runner = Some(runner);
+        let mut closed = None;
+        if state.is_closed {
+            closed = runner.take();
+        } else if state.is_claimed || runner.as_ref().is_some_and(|runner| runner.batch.is_done()) {
+            state.runner = runner.take();
+        }
+        drop(state);
+        // Without the lock: the function of a closed handler may own a client.
+        drop(closed);
+        writers.into_iter().for_each(Waker::wake);
+        runner
+    }
+}
+
+impl State {
+    /// Returns how many messages, from the first on, there is room for.
+    fn room_for(&self, messages: &[Publish<'_>]) -> usize {
+        let mut load = self.pending;
+        let fits = |message: &&Publish<'_>| {
+            let is_first = load.messages == 0;
+            load.add(message.subject.len() + message.reply.len() + message.body.len());
+            is_first
+                || (load.messages <= HANDLER_QUEUE_MESSAGES && load.bytes <= HANDLER_QUEUE_BYTES)
+        };
+        messages.iter().take_while(fits).count()
+    }
+
+    fn append(&mut self, run: &Run<'_>, count: usize) {
+        let hops = HOPS.get();
+        let room = if hops < HANDLER_HOPS { self.room_for(&run.messages[..count]) } else { 0 };
+        self.counts.dropped += (count - room) as u64;
+        for message in &run.messages[..room] {
+            self.counts.messages += 1;
+            self.counts.bytes += message.body.len() as u64;
+            let bytes = self.queue.push(message, run.shared, hops);
+            self.pending.add(bytes);
+        }
+    }
+
+    fn refill(&mut self, runner: &mut Runner) {
+        if runner.batch.is_done() {
+            runner.batch.clear();
+            std::mem::swap(&mut runner.batch, &mut self.queue);
+        }
+    }
+
+    fn take_writers(&mut self) -> Vec<Waker> {
+        let has_room = !self.is_open || self.pending.is_at_most_half();
+        if has_room { std::mem::take(&mut self.writers) } else { Vec::new() }
+    }
+}
+
+impl Destination for HandlerQueue {
+    fn deliver(
+        &self,
+        subscription: &Subscription,
+        run: &Run<'_>,
+        may_refuse: bool,
+        scratch: &mut Scratch,
+    ) -> Accepted {
+        let mut state = self.state.lock();
+        if !state.is_open {
+            return Accepted::NOTHING;
+        }
+        let is_refused = HOPS.get() >= HANDLER_HOPS || state.room_for(run.messages) == 0;
+        if may_refuse && is_refused {
+            return Accepted::NOTHING;
+        }
+        let admitted = subscription.admit(run.messages.len());
+        state.append(run, admitted.count);
+        if state.pending.messages > 0 {
+            self.claim(&mut state, &subscription.endpoint, scratch);
+        }
+        // What the queue drops has reached its subscription all the same.
+        Accepted { count: admitted.count, is_last: admitted.is_last, ..Accepted::NOTHING }
+    }
+
+    fn has_plenty_of_room(
+        &self,
+        _subscription: &Subscription,
+        messages: usize,
+        body_bytes: usize,
+    ) -> bool {
+        let state = self.state.lock();
+        let Load { messages: pending, bytes } = state.pending;
+        let load = Load { messages: pending + messages, bytes: bytes + body_bytes };
+        state.is_open && HOPS.get() < HANDLER_HOPS && load.is_at_most_half()
+    }
+
+    fn poll_room(&self, _subscription: &Subscription, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if !state.is_open || state.pending.is_at_most_half() {
+            return Poll::Ready(());
+        }
+        if !state.writers.iter().any(|writer| writer.will_wake(cx.waker())) {
+            state.writers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// A handler runs by [`Self::run_handler`] only: queues are also flushed in the middle of a delivery.
+    fn flush(&self, _scratch: &mut Scratch) {}
+
+    fn run_handler(&self, scratch: &mut Scratch) {
+        let mut next = self.begin();
+        while let Some(mut runner) = next {
+            let (handled, panics) = runner.turn(&self.stop, scratch);
+            if panics > 0 {
+                tracing::error!("A handler has panicked at {panics} messages, which are lost");
+            }
+            scratch.flush_queues();
+            next = self.end_turn(runner, handled, panics);
+        }
+    }
+
+    fn end_after(&self, subscription: &Subscription, max: u64) -> bool {
+        let _state = self.state.lock();
+        subscription.end_after(max)
+    }
+
+    fn finish(&self, _reason: CloseReason) {
+        let writers = {
+            let mut state = self.state.lock();
+            state.is_open = false;
+            state.take_writers()
+        };
+        writers.into_iter().for_each(Waker::wake);
+    }
+
+    fn close(&self, reason: CloseReason) {
+        let (runner, queue) = {
+            let mut state = self.state.lock();
+            state.is_closed = true;
+            state.pending = Load::default();
+            self.stop.store(true, Ordering::Release);
+            (state.runner.take(), std::mem::take(&mut state.queue))
+        };
+        // Without the lock: the function may own a client.
+        drop((runner, queue));
+        self.finish(reason);
+    }
+
+    /// A handler has no task that serves it.
+    fn wake(&self) {}
+
+    /// NATS 2.14: what stays inside of the process is not traced.
+    fn set_trace(&self, _trace: Option<Arc<Trace>>) {}
+
+    fn counts(&self) -> OutCounts {
+        let state = self.state.lock();
+        OutCounts { pending_bytes: state.pending.bytes, ..state.counts }
+    }
+}
+
+/// The handlers that this thread is still to run.
+#[derive(Default)]
+struct ToRun {
+    endpoints: VecDeque<Arc<Endpoint>>,
+    /// The loop that runs them is on the stack.
+    is_running: bool,
+}
+
+thread_local! {
+    /// The number of handlers that have published because of the message that this thread handles; 0 outside
+    /// of handlers. Of the thread and not of the scratch space: a handler may publish by a client of its own.
+    static HOPS: Cell<u8> = const { Cell::new(0) };
+    static TO_RUN: RefCell<ToRun> = RefCell::default();
+}
+
+/// Runs the handlers that the current call has delivered to, and those that they deliver to, one after the
+/// other. Within a handler only adds to the list of the loop that runs it.
+pub(crate) fn run_handlers(scratch: &mut Scratch) {
+    let Some(_running) = Running::begin(scratch) else { return };
+    while let Some(endpoint) = next_to_run(scratch) {
+        endpoint.destination.run_handler(scratch);
+        scratch.flush_queues();
+    }
+}
+
+/// Returns the next handler that this thread is to run.
+fn next_to_run(scratch: &mut Scratch) -> Option<Arc<Endpoint>> {
+    let next = TO_RUN.try_with(|to_run| {
+        let mut to_run = to_run.borrow_mut();
+        to_run.endpoints.extend(scratch.handlers.drain(..));
+        to_run.endpoints.pop_front()
+    });
+    // The list is gone while the thread ends.
+    next.unwrap_or_else(|_| scratch.handlers.pop())
+}
+
+/// The loop of [`run_handlers`], which each thread has once.
+struct Running;
+
+impl Running {
+    fn begin(scratch: &mut Scratch) -> Option<Self> {
+        let begin = |to_run: &RefCell<ToRun>| {
+            let mut to_run = to_run.borrow_mut();
+            to_run.endpoints.extend(scratch.handlers.drain(..));
+            let is_first = !std::mem::replace(&mut to_run.is_running, true);
+            is_first.then(|| Self)
+        };
+        TO_RUN.try_with(begin).unwrap_or_else(|_| Some(Self))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = TO_RUN.try_with(|to_run| {
+            let mut to_run = to_run.borrow_mut();
+            to_run.is_running = false;
+            to_run.endpoints.shrink_to(HANDLER_KEPT);
+        });
+    }
+}

@@ -1,0 +1,129 @@
+//! The session of a handler, and what it gives the function to publish by.
+
+use std::time::Instant;
+
+use crate::endpoint::{Handle, HandlerQueue, Scratch};
+use crate::message::RawMessage;
+use crate::proto::Publish;
+use crate::session::error::PublishError;
+use crate::session::inside::{InsidePublisher, Outgoing};
+use crate::session::member::Member;
+use crate::shared::Shared;
+use crate::sync::{Arc, Weak};
+
+/// The way by which a handler publishes while it handles a message.
+///
+/// What it publishes is in the queues of its receivers when the call returns. Other handlers, and this one
+/// itself, are called with it after the handler has returned.
+pub struct HandlerContext<'a> {
+    link: &'a mut Link,
+    scratch: &'a mut Scratch,
+}
+
+impl HandlerContext<'_> {
+    /// Publishes a message.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    pub fn publish(&mut self, message: &RawMessage<'_>) -> Result<(), PublishError> {
+        self.link.publish(message, self.scratch)
+    }
+
+    /// Answers a request. Use [`RawMessage::answer`] for an answer with headers.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`], which is [`PublishError::NoReply`] if the message asks for no answer.
+    pub fn respond(
+        &mut self,
+        request: &RawMessage<'_>,
+        payload: &[u8],
+    ) -> Result<(), PublishError> {
+        let answer = request.answer(payload).ok_or(PublishError::NoReply)?;
+        self.publish(&answer)
+    }
+
+    /// Returns the time by the clock of the broker, or of the session whose message is handled.
+    pub fn now(&mut self) -> Instant {
+        self.scratch.now()
+    }
+}
+
+/// What a handler publishes by.
+pub(super) struct Link {
+    shared: Arc<Shared>,
+    member: Arc<Member>,
+    /// Weak, because the queue owns the handler.
+    queue: Weak<HandlerQueue>,
+    publisher: InsidePublisher,
+    /// Headers and payload in one piece.
+    body: Vec<u8>,
+}
+
+/// The longest message whose memory is kept for the next one.
+const KEPT_BODY_BYTES: usize = 64 << 10;
+
+impl Link {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        member: Arc<Member>,
+        queue: &Arc<HandlerQueue>,
+        publisher: InsidePublisher,
+    ) -> Self {
+        Self { shared, member, queue: Arc::downgrade(queue), publisher, body: Vec::new() }
+    }
+
+    fn publish(
+        &mut self,
+        message: &RawMessage<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), PublishError> {
+        let Self { shared, member, queue, publisher, body } = self;
+        let body = message.body.unwrap_or_else(|| {
+            body.clear();
+            body.shrink_to(KEPT_BODY_BYTES);
+            body.extend_from_slice(message.headers);
+            body.extend_from_slice(message.payload);
+            body
+        });
+        let outgoing = Outgoing {
+            subject: message.subject,
+            parsed: None,
+            reply: message.reply,
+            header_len: Some(message.headers.len()).filter(|len| *len > 0),
+            body,
+            shared: message.shared,
+        };
+        // NATS 2.14: the answer goes to a plain subscription of the party itself, past all counting.
+        let no_responders = |subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch| {
+            if member.own_subscription(message.reply).is_some()
+                && let Some(queue) = queue.upgrade()
+            {
+                queue.put_no_responders(message.reply, subject, &member.endpoint, scratch);
+            }
+        };
+        publisher.publish(shared, member, &outgoing, no_responders, scratch)
+    }
+}
+
+/// A handler as its queue calls it.
+pub(super) struct Session<F> {
+    link: Link,
+    function: F,
+}
+
+impl<F> Session<F> {
+    pub(super) fn new(link: Link, function: F) -> Self {
+        Self { link, function }
+    }
+}
+
+impl<F> Handle for Session<F>
+where
+    F: FnMut(&RawMessage<'_>, &mut HandlerContext<'_>) + Send,
+{
+    fn handle(&mut self, message: &RawMessage<'_>, scratch: &mut Scratch) {
+        (self.function)(message, &mut HandlerContext { link: &mut self.link, scratch });
+    }
+}

@@ -1,0 +1,119 @@
+//! Handlers: functions inside the process that are called with messages.
+
+mod context;
+
+pub use context::HandlerContext;
+
+use context::{Link, Session};
+
+use super::error::{SubscribeError, check_queue_group};
+use super::inside::join;
+use super::member::Member;
+use crate::auth::Grant;
+use crate::endpoint::{Destination, HandlerQueue, Kind};
+use crate::error::CloseReason;
+use crate::message::RawMessage;
+use crate::shared::Shared;
+use crate::sync::{Arc, AtomicU64, Ordering};
+
+/// The subscriptions of a handler, made by [`Broker::handle`](crate::Broker::handle). Dropped, it unsubscribes: the
+/// handler is not called again, but for a call that another thread is at.
+pub struct HandlerSubscription {
+    shared: Arc<Shared>,
+    member: Arc<Member>,
+    queue: Arc<HandlerQueue>,
+    next_sid: AtomicU64,
+}
+
+impl HandlerSubscription {
+    pub(crate) fn open<F>(shared: &Arc<Shared>, grant: Grant, kind: Kind, function: F) -> Self
+    where
+        F: FnMut(&RawMessage<'_>, &mut HandlerContext<'_>) + Send + 'static,
+    {
+        let queue = Arc::new(HandlerQueue::default());
+        let (member, publisher) = join(shared, Arc::clone(&queue) as Arc<_>, kind, grant);
+        let member = Arc::new(member);
+        let link = Link::new(Arc::clone(shared), Arc::clone(&member), &queue, publisher);
+        queue.start(Box::new(Session::new(link, function)));
+        Self { shared: Arc::clone(shared), member, queue, next_sid: AtomicU64::new(1) }
+    }
+
+    /// Subscribes the handler to one more filter, as a member of a queue group if one is named. The messages to
+    /// all of its subscriptions are handled one after the other.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`].
+    pub fn subscribe(
+        &self,
+        filter: impl AsRef<[u8]>,
+        queue_group: Option<&str>,
+    ) -> Result<(), SubscribeError> {
+        let queue = queue_group.map(|name| check_queue_group(name.as_bytes())).transpose()?;
+        let filter = filter.as_ref();
+        let sid = self.next_sid.fetch_add(1, Ordering::Relaxed);
+        let subscribed = self.member.subscribe(filter, queue, &sid.to_le_bytes());
+        subscribed.map(drop).map_err(|refusal| SubscribeError::of(refusal, filter))
+    }
+
+    /// Returns the id of the handler, by which monitoring names it.
+    pub fn id(&self) -> u64 {
+        self.member.endpoint.id
+    }
+
+    /// Returns the number of messages that were dropped because its queue was full, or because too many handlers
+    /// in a row had published on account of one message.
+    pub fn dropped(&self) -> u64 {
+        self.queue.counts().dropped
+    }
+
+    /// Returns the number of messages at which the handler panicked.
+    pub fn panics(&self) -> u64 {
+        self.queue.panics()
+    }
+}
+
+impl Drop for HandlerSubscription {
+    fn drop(&mut self) {
+        let mut ending = self.member.end_subscriptions();
+        while ending.step(|_| ()) {}
+        self.queue.close(CloseReason::ClientClosed);
+        self.shared.unregister_local(&self.member.endpoint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use super::*;
+    use crate::auth::NoAuth;
+    use crate::message::RawMessage;
+    use crate::options::Options;
+    use crate::session::local::{Client, PublishError};
+    use crate::subject::Subject;
+    use crate::sync::Mutex;
+
+    #[test]
+    fn handlers_of_the_server_itself_may_use_what_is_reserved_for_servers() {
+        let clock = Arc::new((Instant::now, SystemTime::now));
+        let shared = Arc::new(Shared::new(Options::default(), clock, Box::new(NoAuth)));
+        for (kind, is_allowed) in [(Kind::System, true), (Kind::Internal, false)] {
+            let published = Arc::new(Mutex::new(None));
+            let noted = Arc::clone(&published);
+            let [to, reply] = ["to", "$JS.ACK.1"].map(|text| Subject::parse(text).unwrap());
+            let handler =
+                HandlerSubscription::open(&shared, Grant::anonymous(), kind, move |_, context| {
+                    let message = RawMessage::new(&to, b"").with_reply(&reply);
+                    *noted.lock() = Some(context.publish(&message));
+                });
+            handler.subscribe("ask", None).unwrap();
+            assert_eq!(handler.subscribe("ask", Some("_sys_")).is_ok(), is_allowed);
+            let client = Client::new(Arc::clone(&shared), Grant::anonymous());
+            futures_executor::block_on(client.publish("ask", "".into())).unwrap();
+            let denied = Err(PublishError::Denied(Subject::parse("to").unwrap()));
+            let expected = if is_allowed { Ok(()) } else { denied };
+            assert_eq!(published.lock().take(), Some(expected), "{kind:?}");
+        }
+    }
+}

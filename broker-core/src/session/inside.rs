@@ -1,0 +1,229 @@
+//! What parties inside the process share, clients and handlers: how they join an account and publish.
+
+use super::error::PublishError;
+use super::member::Member;
+use super::publisher::{PublishObserver, Publisher, may_trace_to};
+use crate::auth::Grant;
+use crate::endpoint::{Destination, Endpoint, Kind, Run, Scratch};
+use crate::error::ClientFault;
+use crate::proto::Publish;
+use crate::proto::traced::Tracing;
+use crate::shared::Shared;
+use crate::subject::Subject;
+use crate::sync::Arc;
+use crate::transport::TransportInfo;
+
+/// Registers an endpoint inside the process and takes it into the account of the grant.
+pub(super) fn join(
+    shared: &Arc<Shared>,
+    destination: Arc<dyn Destination>,
+    kind: Kind,
+    grant: Grant,
+) -> (Member, InsidePublisher) {
+    let (id, seed) = shared.next_session();
+    let now = shared.clock.now();
+    let endpoint = Endpoint::new(id, seed, None, TransportInfo::Memory, now, destination, kind);
+    let endpoint = Arc::new(endpoint);
+    // No task of its own would look into it.
+    endpoint.control.close();
+    let member = Member::join(shared, &endpoint, grant);
+    shared.register_local(&endpoint);
+    (member, InsidePublisher::new(shared, seed))
+}
+
+/// The publishing half of a party inside the process.
+pub(super) struct InsidePublisher {
+    publisher: Publisher,
+    sizes: Sizes,
+    /// The largest message, by the options of that version.
+    max_payload_bytes: usize,
+    version: u64,
+}
+
+/// A message on its way in.
+#[derive(Clone, Copy)]
+pub(super) struct Outgoing<'a> {
+    pub(super) subject: &'a [u8],
+    /// The subject as in-process clients have it, if it is known in that form.
+    pub(super) parsed: Option<&'a Subject>,
+    /// Empty without a reply subject.
+    pub(super) reply: &'a [u8],
+    pub(super) header_len: Option<usize>,
+    pub(super) body: &'a [u8],
+    /// The memory of the body, if receivers may share it.
+    pub(super) shared: Option<&'a bytes::Bytes>,
+}
+
+impl InsidePublisher {
+    fn new(shared: &Shared, seed: u64) -> Self {
+        let publisher = Publisher::new(seed, shared.counted_subjects.clone());
+        // The version first: if the options change meanwhile, they are loaded again.
+        let version = shared.version();
+        let max_payload_bytes = shared.options.load().limits.max_payload_bytes;
+        Self { publisher, sizes: Sizes::default(), max_payload_bytes, version }
+    }
+
+    /// Follows changes of the options.
+    #[inline]
+    fn follow(&mut self, shared: &Shared) {
+        // The version first: it is counted up when the options are there.
+        let version = shared.version();
+        if version != self.version {
+            self.max_payload_bytes = shared.options.load().limits.max_payload_bytes;
+            self.version = version;
+        }
+    }
+
+    /// Publishes a message. Calls `no_responders` if it asks for an answer and reached nobody. The caller
+    /// flushes.
+    pub(super) fn publish(
+        &mut self,
+        shared: &Shared,
+        member: &Member,
+        message: &Outgoing<'_>,
+        no_responders: impl FnMut(&[u8], &Publish<'_>, &mut Scratch),
+        scratch: &mut Scratch,
+    ) -> Result<(), PublishError> {
+        self.follow(shared);
+        let (size, limit) = (message.body.len(), self.max_payload_bytes);
+        if size > limit {
+            return Err(PublishError::MaxPayload { size, limit });
+        }
+        let publish = Publish {
+            subject: message.subject,
+            reply: message.reply,
+            header_len: message.header_len,
+            body: message.body,
+            sizes: self.sizes.of(message.header_len, size),
+            tail: None,
+        };
+        let run = Run {
+            subject: message.subject,
+            messages: std::slice::from_ref(&publish),
+            shared: message.shared,
+            parsed: message.parsed,
+            prefetched: None,
+        };
+        let mut observer = Observer { denied: false, no_responders };
+        if message.header_len.is_none() {
+            self.publisher.publish(member, &run, &mut observer, scratch);
+        } else if let Some(destination) =
+            publish_traced(&mut self.publisher, member, &run, &mut observer, scratch)
+        {
+            return Err(PublishError::Denied(destination));
+        }
+        if observer.denied { Err(denied(message.subject)) } else { Ok(()) }
+    }
+}
+
+#[cold]
+fn denied(subject: &[u8]) -> PublishError {
+    PublishError::Denied(Subject::from_wire(subject))
+}
+
+/// Publishes a message with headers, which may ask for tracing. Returns the destination of its traces if the
+/// party may not publish there.
+fn publish_traced(
+    publisher: &mut Publisher,
+    member: &Member,
+    run: &Run<'_>,
+    observer: &mut impl PublishObserver,
+    scratch: &mut Scratch,
+) -> Option<Subject> {
+    let message = run.messages.first()?;
+    match Tracing::read(message.headers()) {
+        Tracing::To { destination, .. } if !may_trace_to(member, destination) => {
+            return Some(Subject::from_wire(destination));
+        }
+        Tracing::To { is_only: true, .. } => {
+            publisher.pass_over(member, message, observer, scratch);
+        }
+        Tracing::Nowhere => {}
+        Tracing::To { is_only: false, .. } | Tracing::None => {
+            publisher.publish(member, run, observer, scratch);
+        }
+    }
+    None
+}
+
+struct Observer<F> {
+    denied: bool,
+    no_responders: F,
+}
+
+impl<F: FnMut(&[u8], &Publish<'_>, &mut Scratch)> PublishObserver for Observer<F> {
+    fn accepted(&mut self, _scratch: &mut Scratch) {}
+
+    fn refused(&mut self, _fault: &ClientFault, _scratch: &mut Scratch) {
+        self.denied = true;
+    }
+
+    fn no_responders(&mut self, subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch) {
+        (self.no_responders)(subject, message, scratch);
+    }
+}
+
+/// The sizes of the message before this one as they stand on the wire, for receivers that are there.
+struct Sizes {
+    text: [u8; 41],
+    begin: usize,
+    of: (Option<usize>, usize),
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { text: [b' '; 41], begin: 41, of: (None, usize::MAX) }
+    }
+}
+
+impl Sizes {
+    #[inline]
+    fn of(&mut self, header_len: Option<usize>, len: usize) -> &[u8] {
+        if self.of != (header_len, len) || self.begin == self.text.len() {
+            self.write(header_len, len);
+        }
+        &self.text[self.begin..]
+    }
+
+    fn write(&mut self, header_len: Option<usize>, len: usize) {
+        self.of = (header_len, len);
+        self.begin = self.digits(self.text.len(), len);
+        if let Some(header_len) = header_len {
+            self.begin -= 1;
+            self.text[self.begin] = b' ';
+            self.begin = self.digits(self.begin, header_len);
+        }
+    }
+
+    /// Writes a number that ends before `end`; returns where it begins.
+    fn digits(&mut self, end: usize, mut number: usize) -> usize {
+        let mut at = end;
+        loop {
+            at -= 1;
+            self.text[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return at;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_decimal_numbers() {
+        let mut sizes = Sizes::default();
+        assert_eq!(sizes.of(None, usize::MAX), usize::MAX.to_string().as_bytes());
+        let both = format!("{0} {0}", usize::MAX);
+        assert_eq!(sizes.of(Some(usize::MAX), usize::MAX), both.as_bytes());
+        for _ in 0..2 {
+            assert_eq!(sizes.of(None, 0), b"0");
+            assert_eq!(sizes.of(Some(12), 1048), b"12 1048");
+            assert_eq!(sizes.of(Some(12), 1048), b"12 1048", "kept");
+            assert_eq!(sizes.of(None, 1048), b"1048");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The in-process client that an embedder holds: the same rules and the same router as for a client on
+//! the wire, no bytes and no sockets.
+
+mod session;
+mod subscriber;
+
+pub use super::error::{PublishError, RequestError, SubscribeError};
+pub use subscriber::Subscriber;
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+
+use super::error::check_queue_group;
+use crate::auth::Grant;
+use crate::endpoint::Destination;
+use crate::error::CloseReason;
+use crate::headers::HeaderMap;
+use crate::message::Message;
+use crate::shared::Shared;
+use crate::subject::{Subject, SubjectError};
+use crate::sync::Arc;
+use session::LocalSession;
+
+/// An in-process client, with the names and shapes of async-nats.
+///
+/// Cheap to clone; all clones are one client. It needs no runtime: any executor can poll it. A message
+/// is in its receivers' queues when `publish` returns, so that nothing has to be flushed or waited
+/// for.
+///
+/// # Cancel safety
+///
+/// Every method does its work when first polled, except [`Client::request`], which can be dropped at
+/// any time and then takes its subscription with it.
+#[derive(Clone)]
+pub struct Client {
+    session: Arc<LocalSession>,
+}
+
+impl Client {
+    pub(crate) fn new(shared: Arc<Shared>, grant: Grant) -> Self {
+        Self { session: Arc::new(LocalSession::open(shared, grant)) }
+    }
+
+    /// Publishes a message.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]. Unlike async-nats, a denied publish is an error here, not an event.
+    pub async fn publish<S>(&self, subject: S, payload: Bytes) -> Result<(), PublishError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.session.publish(&parse(subject)?, None, None, payload)
+    }
+
+    /// Publishes a message that asks for answers to `reply`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub async fn publish_with_reply<S, R>(
+        &self,
+        subject: S,
+        reply: R,
+        payload: Bytes,
+    ) -> Result<(), PublishError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+        R: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.session.publish(&parse(subject)?, Some(&parse(reply)?), None, payload)
+    }
+
+    /// Publishes a message with headers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub async fn publish_with_headers<S>(
+        &self,
+        subject: S,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<(), PublishError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.session.publish(&parse(subject)?, None, Some(&headers), payload)
+    }
+
+    /// Publishes a message with headers that asks for answers to `reply`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub async fn publish_with_reply_and_headers<S, R>(
+        &self,
+        subject: S,
+        reply: R,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<(), PublishError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+        R: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.session.publish(&parse(subject)?, Some(&parse(reply)?), Some(&headers), payload)
+    }
+
+    /// Subscribes. Messages published from now on wait in the subscriber's queue: at most
+    /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], further ones are dropped and
+    /// [counted](Subscriber::dropped).
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`].
+    pub async fn subscribe(&self, filter: impl AsRef<[u8]>) -> Result<Subscriber, SubscribeError> {
+        self.session.subscribe(filter.as_ref(), None).map(|one| Subscriber::new(&self.session, one))
+    }
+
+    /// Subscribes as a member of a queue group: each message goes to one of its members.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::subscribe`].
+    pub async fn queue_subscribe(
+        &self,
+        filter: impl AsRef<[u8]>,
+        queue_group: impl AsRef<[u8]>,
+    ) -> Result<Subscriber, SubscribeError> {
+        let queue = check_queue_group(queue_group.as_ref())?;
+        self.session
+            .subscribe(filter.as_ref(), Some(queue))
+            .map(|one| Subscriber::new(&self.session, one))
+    }
+
+    /// Asks, and waits for the first answer. It waits for ever: the core has no clock; wrap it in your
+    /// runtime's timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; at once if nobody listens.
+    pub async fn request<S>(&self, subject: S, payload: Bytes) -> Result<Message, RequestError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.request_inner(parse(subject)?, None, payload).await
+    }
+
+    /// Asks with headers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`].
+    pub async fn request_with_headers<S>(
+        &self,
+        subject: S,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Message, RequestError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        self.request_inner(parse(subject)?, Some(headers), payload).await
+    }
+
+    async fn request_inner(
+        &self,
+        subject: Subject,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Message, RequestError> {
+        let inbox = parse(self.new_inbox())?;
+        let mut answers = self.subscribe(&inbox).await?;
+        answers.unsubscribe_after(1);
+        self.session.publish(&subject, Some(&inbox), headers.as_ref(), payload)?;
+        let answer = answers.next().await.ok_or(RequestError::Closed)?;
+        let status = answer.headers.as_ref().and_then(HeaderMap::status);
+        if status == Some(503) && answer.payload.is_empty() {
+            return Err(RequestError::NoResponders);
+        }
+        Ok(answer)
+    }
+
+    /// Waits until all in-process subscribers that would get a message to `subject` have room for it, of each
+    /// queue group at least one: for a publisher who must not be faster than they are. (Clients on the
+    /// wire are not waited for: one that does not read is cut.)
+    ///
+    /// There is room while a queue is at most half full, so that as many as half of its
+    /// [capacity](Subscriber::set_capacity) may wait for it at once, publish one message each, and lose
+    /// none. Whoever reads a subscription of its own must not wait for room in it.
+    ///
+    /// ```
+    /// # use broker_core::{Broker, Options};
+    /// # futures_executor::block_on(async {
+    /// # let broker = Broker::new(Options::default(), (std::time::Instant::now, std::time::SystemTime::now));
+    /// let client = broker.client();
+    /// let mut jobs = client.subscribe("jobs").await?;
+    /// jobs.set_capacity(16);
+    /// let worker = std::thread::spawn(move || {
+    ///     futures_executor::block_on(async {
+    ///         for _ in 0..1_000 {
+    ///             jobs.next().await;
+    ///         }
+    ///         jobs.dropped()
+    ///     })
+    /// });
+    ///
+    /// for _ in 0..1_000 {
+    ///     client.wait_for_room("jobs").await?;
+    ///     client.publish("jobs", "do it".into()).await?;
+    /// }
+    /// assert_eq!(worker.join().unwrap(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SubjectError`] if it is no subject.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens that could be lost.
+    pub async fn wait_for_room<S>(&self, subject: S) -> Result<(), SubjectError>
+    where
+        S: TryInto<Subject, Error: Into<SubjectError>>,
+    {
+        let subject = subject.try_into().map_err(Into::into)?;
+        poll_fn(|cx| self.session.poll_room(&subject, cx)).await;
+        Ok(())
+    }
+
+    /// A subject of this client's own, for answers.
+    pub fn new_inbox(&self) -> String {
+        format!("_INBOX.{}", self.session.shared.unique_name())
+    }
+
+    /// Does nothing: a message is delivered when `publish` returns. It is here so that code written for
+    /// async-nats reads the same.
+    pub async fn flush(&self) {}
+
+    /// Ends all subscriptions. What is in their queues can still be read; then they end.
+    pub async fn drain(&self) {
+        self.session.local_queues.close(CloseReason::ClientClosed);
+    }
+}
+
+fn parse<S>(subject: S) -> Result<Subject, PublishError>
+where
+    S: TryInto<Subject, Error: Into<SubjectError>>,
+{
+    subject.try_into().map_err(|error| PublishError::Subject(error.into()))
+}

@@ -1,0 +1,88 @@
+//! The subscriptions of an in-process client.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::session::LocalSession;
+use crate::endpoint::{Subscription, sid_number};
+use crate::message::Message;
+use crate::sync::Arc;
+
+/// A subscription of an in-process client: a [`Stream`] of messages. Dropped, it unsubscribes.
+pub struct Subscriber {
+    session: Arc<LocalSession>,
+    subscription: Arc<Subscription>,
+}
+
+impl Subscriber {
+    pub(super) fn new(session: &Arc<LocalSession>, subscription: Arc<Subscription>) -> Self {
+        Self { session: Arc::clone(session), subscription }
+    }
+
+    /// The next message; `None` once the subscription has ended and all it got has been read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it takes no message with it.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    /// The next message if it is there already.
+    pub fn try_next(&mut self) -> Option<Message> {
+        match self.poll_message(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(message) => message,
+            Poll::Pending => None,
+        }
+    }
+
+    /// Ends the subscription. What has arrived can still be read.
+    pub async fn unsubscribe(&mut self) {
+        self.end_after(None);
+    }
+
+    /// Ends the subscription once it has got `max` messages, counted from its beginning; now, if it has
+    /// got them.
+    pub fn unsubscribe_after(&mut self, max: u64) {
+        self.end_after(Some(max));
+    }
+
+    fn end_after(&self, max: Option<u64>) {
+        if self.session.member.unsubscribe(&self.subscription, max) {
+            self.session.local_queues.end(sid_number(&self.subscription));
+        }
+    }
+
+    /// How many messages its queue takes before what comes is dropped, from 1 to
+    /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], which it is unless this says otherwise. What is in it stays.
+    pub fn set_capacity(&mut self, messages: usize) {
+        self.session.local_queues.set_capacity(sid_number(&self.subscription), messages);
+    }
+
+    /// How many messages found its queue full and were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.session.local_queues.dropped(sid_number(&self.subscription))
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.session.local_queues.poll_next(sid_number(&self.subscription), cx)
+    }
+}
+
+impl Stream for Subscriber {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.get_mut().poll_message(cx)
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.session.member.unsubscribe(&self.subscription, None);
+        self.session.local_queues.discard(sid_number(&self.subscription));
+    }
+}
