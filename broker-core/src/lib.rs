@@ -139,11 +139,13 @@ mod table;
 mod trace;
 pub mod transport;
 
+pub use account::InterestEvents;
 pub use broker::{Broker, LameDuckOrder};
 pub use clock::Clock;
 pub use endpoint::Applied;
 pub use error::{ClientFault, CloseReason};
 pub use headers::{HeaderMap, InvalidHeader};
+pub use interest::InterestChange;
 pub use limits::Limits;
 pub use message::{Message, RawMessage};
 pub use options::Options;

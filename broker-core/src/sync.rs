@@ -2,9 +2,12 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the file that they are for")]
 
+use std::cell::Cell;
 use std::sync::{LockResult, PoisonError, TryLockError};
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 pub(crate) use std::sync::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// A mutex that does not poison: what it guards is whole between any two statements that can panic.
@@ -64,5 +67,53 @@ impl<T> RwLock<T> {
     /// between: a thread that is woken when it is free would find it locked again.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+thread_local! {
+    /// The number of [`CallPass`]es that the thread holds.
+    static PASSES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Lets one thread at a time make calls that may lead back to it.
+#[derive(Debug, Default)]
+pub(crate) struct CallGate(std::sync::Mutex<()>);
+
+/// Held during the calls.
+pub(crate) struct CallPass<'a> {
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl CallGate {
+    /// Waits for its turn. A thread that is within such a call already, by this gate or another, never waits:
+    /// two of them could wait for each other. It gets `None` if it is not its turn.
+    pub(crate) fn enter(&self) -> Option<CallPass<'_>> {
+        if PASSES.get() > 0 {
+            return self.try_enter();
+        }
+        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(CallPass::new(guard))
+    }
+
+    /// Does not wait.
+    pub(crate) fn try_enter(&self) -> Option<CallPass<'_>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(CallPass::new(guard)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(CallPass::new(poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl<'a> CallPass<'a> {
+    fn new(guard: MutexGuard<'a, ()>) -> Self {
+        PASSES.set(PASSES.get() + 1);
+        Self { _guard: guard }
+    }
+}
+
+impl Drop for CallPass<'_> {
+    fn drop(&mut self) {
+        PASSES.set(PASSES.get() - 1);
     }
 }

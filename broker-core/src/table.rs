@@ -33,6 +33,14 @@ pub(crate) struct Table<T> {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Place(u32);
 
+impl Place {
+    /// Returns true if an entry with that hash stands before the place: [`Table::part`] has returned it if it
+    /// was there.
+    pub(crate) fn is_behind(self, hash: u64) -> bool {
+        bits(hash).reverse_bits() < self.0
+    }
+}
+
 /// The bits of a hash that tell the part: none of those that the tables within go by.
 fn bits(hash: u64) -> u32 {
     (hash >> 24) as u32

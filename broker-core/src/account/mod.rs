@@ -5,8 +5,10 @@
 //! interest.
 
 mod ending;
+mod interest_events;
 
 pub(crate) use ending::Ending;
+pub use interest_events::InterestEvents;
 
 use crate::endpoint::{AccountMembership, Endpoint, SubjectSpace, Subscription};
 use crate::interest::Interest;

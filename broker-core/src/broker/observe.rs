@@ -1,15 +1,47 @@
 //! Queries for monitoring.
 
 use super::Broker;
-use crate::endpoint::Subscription as Held;
+use crate::account::InterestEvents;
+use crate::endpoint::{Kinds, Subscription as Held};
 use crate::error::CloseReason;
-use crate::interest::Interested;
+use crate::interest::{InterestChange, Interested};
 use crate::snapshot::{Account, AuthFailure, Closed, Connection, Page, Subscription};
 use crate::stats::Stats;
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::{Arc, Ordering};
 
 impl Broker {
+    /// Tells `listener` of the interest in one account by endpoints of these kinds, until the result is dropped.
+    /// Interest that is there already is told by [`InterestEvents::catch_up`].
+    ///
+    /// ```
+    /// use broker_core::endpoint::Kinds;
+    /// # use broker_core::{Broker, InterestChange, Options};
+    /// # let broker = Broker::new(Options::default(), (std::time::Instant::now, std::time::SystemTime::now));
+    ///
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let mut events = broker.interest_events("$G", Kinds::ALL, move |change: &InterestChange<'_>| {
+    ///     tell.send((change.filter.to_vec(), change.before, change.now)).unwrap();
+    /// });
+    /// while events.catch_up() {}
+    /// # futures_executor::block_on(async {
+    /// let orders = broker.client().subscribe("orders.*").await?;
+    /// assert_eq!(told.try_recv()?, (b"orders.*".to_vec(), 0, 1));
+    /// drop(orders);
+    /// assert_eq!(told.try_recv()?, (b"orders.*".to_vec(), 1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn interest_events(
+        &self,
+        account: &str,
+        kinds: Kinds,
+        listener: impl Fn(&InterestChange<'_>) + Send + Sync + 'static,
+    ) -> InterestEvents {
+        let shared = self.shared();
+        let account = shared.account(&account.into());
+        InterestEvents::new(account, kinds, listener, || shared.endpoints())
+    }
+
     /// Returns all connections, ordered by id.
     pub fn connections(&self) -> Vec<Connection> {
         let endpoints = self.shared().connections();

@@ -37,6 +37,23 @@ impl Kind {
         matches!(self, Self::System | Self::Route | Self::Leaf | Self::Gateway)
     }
 
+    /// The kinds of endpoints whose interest an endpoint of this kind is told of; none for clients. One that is
+    /// told of interest that it has brought itself (a leaf node) takes its own off.
+    // NATS 2.14: route.go updateRouteSubscriptionMap, gateway.go gatewayUpdateSubInterest, leafnode.go
+    // initLeafNodeSmapAndSendSubs.
+    pub fn is_told_of(self) -> Kinds {
+        match self {
+            Self::Route => Kinds::ALL.without(Self::Route).without(Self::Gateway),
+            Self::Leaf | Self::Gateway => Kinds::ALL.without(Self::Gateway),
+            _ => Kinds::NONE,
+        }
+    }
+
+    /// Returns the bit of the kind in a set of kinds.
+    pub(crate) fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     /// Returns true if what an endpoint of kind `from` has brought may go on to one of this kind. Servers of
     /// one cluster all know each other, so that a message takes one hop between them, and what one
     /// cluster got from another stays there.
@@ -47,6 +64,38 @@ impl Kind {
             Self::Gateway => !matches!(from, Self::Route | Self::Gateway),
             _ => true,
         }
+    }
+}
+
+/// A set of kinds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// No kind.
+    pub const NONE: Self = Self(0);
+    /// All kinds.
+    pub const ALL: Self = Self(u8::MAX);
+
+    /// The set with another kind in it.
+    #[must_use]
+    pub fn with(self, kind: Kind) -> Self {
+        Self(self.0 | kind.bit())
+    }
+
+    /// The set without a kind.
+    #[must_use]
+    pub fn without(self, kind: Kind) -> Self {
+        Self(self.0 & !kind.bit())
+    }
+
+    /// Returns true if the kind is in it.
+    pub fn has(self, kind: Kind) -> bool {
+        self.0 & kind.bit() != 0
+    }
+
+    pub(crate) fn bits(self) -> u8 {
+        self.0
     }
 }
 
@@ -75,6 +124,17 @@ mod tests {
             !Kind::Gateway.accepts_from(Kind::Route),
             "the server that got it has sent it there"
         );
+    }
+
+    #[test]
+    fn interest_takes_one_hop_within_a_cluster() {
+        for kind in ALL {
+            let goes_on = Kind::Route.is_told_of().has(kind);
+            assert_eq!(goes_on, !matches!(kind, Kind::Route | Kind::Gateway), "{kind:?}");
+            assert!(!Kind::Client.is_told_of().has(kind), "{kind:?}");
+        }
+        assert!(Kind::Leaf.is_told_of().has(Kind::Route));
+        assert_eq!(Kinds::NONE.with(Kind::Leaf).without(Kind::Leaf), Kinds::NONE);
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl AccountMembership {
         self.space.name()
     }
 
+    /// Returns true if it is a membership in that account.
+    pub(crate) fn is_in<T: SubjectSpace + 'static>(&self, account: &Arc<T>) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.space), Arc::as_ptr(account))
+    }
+
     /// Takes subscriptions out of the account's interest.
     pub(crate) fn remove(&self, subscriptions: &[Arc<Subscription>]) {
         self.space.remove(subscriptions);
@@ -185,6 +190,11 @@ impl Memberships {
 
     pub(super) fn get(&self, slot: u16) -> Option<Arc<AccountMembership>> {
         self.state.read().list.get(usize::from(slot).checked_sub(1)?)?.clone()
+    }
+
+    /// Returns the highest slot that was ever used.
+    pub(super) fn last(&self) -> u16 {
+        self.state.read().list.len() as u16
     }
 
     /// Frees a slot. No subscription may hold it any more.

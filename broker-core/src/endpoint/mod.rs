@@ -20,7 +20,7 @@ pub use byte_queue::{ByteQueue, ClientEncoder, Drained, Encoder, WriteHandle};
 pub use client_info::ClientInfo;
 pub use control::Applied;
 pub use destination::{OutCounts, Scratch};
-pub use kind::Kind;
+pub use kind::{Kind, Kinds};
 
 pub(crate) use byte_queue::Interceptor;
 #[cfg(test)]
@@ -177,6 +177,11 @@ impl Endpoint {
     /// endpoint has left the account: then its session ends the subscriptions there.
     pub(crate) fn membership_in(&self, slot: u16) -> Option<Arc<AccountMembership>> {
         if slot == 0 { self.membership.load_full() } else { self.several.get()?.get(slot) }
+    }
+
+    /// Returns all slots that may have an account.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u16> {
+        0..=self.several.get().map_or(0, |several| several.last())
     }
 
     /// Returns the memberships in all of its accounts.

@@ -2,7 +2,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::interest::Interested;
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// A subscription. A server may hold millions of them: 64 bytes, and a text if that is long.
 pub(crate) struct Subscription {
@@ -14,15 +14,20 @@ pub(crate) struct Subscription {
     /// The number of messages after which it ends; 0 for never. Written only with the endpoint's queue
     /// locked.
     max: AtomicU64,
-    /// It has ended. The caller that ends it removes it from the interest.
-    is_over: AtomicBool,
-    /// Its filter matches subjects that may not be delivered to it: each message must be checked.
-    is_filtered: AtomicBool,
+    /// [`OVER`] and [`FILTERED`].
+    flags: AtomicU8,
+    /// Set by the interest that it is in.
+    mark: AtomicU8,
     /// The slot of its account among those of its endpoint.
     slot: u16,
     /// The number of members of its queue group that it stands for. More than one only for a peer.
     weight: AtomicU32,
 }
+
+/// It has ended. The caller that ends it removes it from the interest.
+const OVER: u8 = 1;
+/// Its filter matches subjects that may not be delivered to it: each message must be checked.
+const FILTERED: u8 = 2;
 
 const _: () = assert!(size_of::<Subscription>() == 64);
 
@@ -85,8 +90,8 @@ impl Subscription {
             endpoint,
             delivered: AtomicU64::new(0),
             max: AtomicU64::new(0),
-            is_over: AtomicBool::new(false),
-            is_filtered: AtomicBool::new(is_filtered),
+            flags: AtomicU8::new(if is_filtered { FILTERED } else { 0 }),
+            mark: AtomicU8::new(0),
             slot: 0,
             weight: AtomicU32::new(1),
         }
@@ -120,11 +125,15 @@ impl Subscription {
     /// Returns true if each message must be checked.
     #[inline]
     pub(crate) fn is_filtered(&self) -> bool {
-        self.is_filtered.load(Ordering::Relaxed)
+        self.flags.load(Ordering::Relaxed) & FILTERED != 0
     }
 
     pub(crate) fn set_filtered(&self, is_filtered: bool) {
-        self.is_filtered.store(is_filtered, Ordering::Relaxed);
+        if is_filtered {
+            self.flags.fetch_or(FILTERED, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!FILTERED, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn sid(&self) -> &[u8] {
@@ -163,11 +172,11 @@ impl Subscription {
 
     /// Ends it. Returns true to one caller only, which must remove it from the interest.
     pub(crate) fn end(&self) -> bool {
-        !self.is_over.swap(true, Ordering::AcqRel)
+        self.flags.fetch_or(OVER, Ordering::AcqRel) & OVER == 0
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Acquire)
+        self.flags.load(Ordering::Acquire) & OVER != 0
     }
 }
 
@@ -204,6 +213,18 @@ impl Interested for Subscription {
 
     fn set_weight(&self, weight: u32) {
         self.weight.store(weight, Ordering::Relaxed);
+    }
+
+    fn kind_bit(&self) -> u8 {
+        self.endpoint.kind.bit()
+    }
+
+    fn mark(&self) -> u8 {
+        self.mark.load(Ordering::Relaxed)
+    }
+
+    fn set_mark(&self, mark: u8) {
+        self.mark.store(mark, Ordering::Relaxed);
     }
 
     fn owner(&self) -> u64 {

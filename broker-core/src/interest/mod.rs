@@ -6,24 +6,31 @@
 
 mod arena;
 mod cache;
+mod counts;
+mod event_listener;
+mod events;
 mod generations;
 mod look_ups;
 mod matches;
 mod members;
 #[cfg(test)]
 mod model;
+mod pending;
 mod sublist;
 mod trie;
 
 pub(crate) use cache::{MatchCache, Prefetched, PrefetchedBatch};
+pub(crate) use event_listener::EventListener;
 pub(crate) use look_ups::LookUps;
 pub(crate) use matches::{Matches, PeerMatch};
+pub use pending::InterestChange;
 
 use std::hash::BuildHasher;
 
 use crate::stats::InterestStats;
 use crate::subject::first_token;
 use crate::sync::{Arc, RwLock};
+use events::{Events, tell};
 use foldhash::fast::FixedState;
 use generations::Generations;
 use sublist::Sublist;
@@ -48,54 +55,82 @@ pub(crate) trait Interested {
     fn set_weight(&self, weight: u32) {
         let _ = weight;
     }
+    /// The kind of its endpoint: one bit.
+    fn kind_bit(&self) -> u8;
+    /// What [`Self::set_mark`] has set last; 0 at first.
+    fn mark(&self) -> u8;
+    /// Marks it as counted. Only called with the interest locked.
+    fn set_mark(&self, mark: u8);
     /// Who it belongs to: those of one owner stand together in [`Matches`].
     fn owner(&self) -> u64;
 }
 
 /// All the interest in one account.
 pub(crate) struct Interest<S> {
-    sublist: RwLock<Sublist<S>>,
+    state: RwLock<State<S>>,
     /// Seeded, so that nobody can choose subjects that meet in one slot.
     hasher: FixedState,
     generations: Generations,
+}
+
+struct State<S> {
+    sublist: Sublist<S>,
+    events: Events,
 }
 
 impl<S: Interested> Interest<S> {
     pub(crate) fn new(seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
         Self {
-            sublist: RwLock::new(Sublist::new(hasher.clone())),
+            state: RwLock::new(State {
+                sublist: Sublist::new(hasher.clone()),
+                events: Events::default(),
+            }),
             hasher,
             generations: Generations::default(),
         }
     }
 
+    /// Puts a subscription in. When it returns, listeners have been told of it.
     pub(crate) fn insert(&self, subscription: Arc<S>) {
-        let mut sublist = self.sublist.write();
+        let mut state = self.state.write();
         let first = first_token(subscription.filter()).to_owned();
-        sublist.insert(subscription);
+        state.events.insert(&*subscription);
+        state.sublist.insert(subscription);
         self.generations.advance(&first);
+        let listeners = state.events.listeners();
+        drop(state);
+        tell(&listeners, true);
     }
 
-    /// Takes out what was inserted; does nothing for anything else.
+    /// Takes out what was inserted; does nothing for anything else. Listeners are told, but not waited for: the
+    /// caller may be within a delivery.
     pub(crate) fn remove(&self, subscriptions: &[Arc<S>]) {
-        let mut sublist = self.sublist.write();
+        let mut state = self.state.write();
         for subscription in subscriptions {
-            sublist.remove(subscription);
+            if state.sublist.remove(subscription) {
+                state.events.remove(&**subscription);
+            }
             self.generations.advance(first_token(subscription.filter()));
         }
+        let listeners = state.events.listeners();
+        drop(state);
+        tell(&listeners, false);
     }
 
     /// Makes it stand for another number of members of its queue group. Caches need not know: the weight is
     /// read for each message.
     pub(crate) fn set_weight(&self, subscription: &Arc<S>, weight: u32) {
-        let _sublist = self.sublist.write();
-        subscription.set_weight(weight);
+        let mut state = self.state.write();
+        state.events.set_weight(&**subscription, weight);
+        let listeners = state.events.listeners();
+        drop(state);
+        tell(&listeners, true);
     }
 
     /// Returns true if another thread waits to read or change it.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.sublist.is_waited_for()
+        self.state.is_waited_for()
     }
 
     /// Who would get a message published to `subject`; added to `matches`, which must be empty.
@@ -107,7 +142,7 @@ impl<S: Interested> Interest<S> {
     /// The same with the subject's hash.
     fn collect_hashed(&self, hash: u64, subject: &[u8], matches: &mut Matches<S>) -> Generation {
         let generation = self.generation(subject);
-        self.sublist.read().collect(hash, subject, matches);
+        self.state.read().sublist.collect(hash, subject, matches);
         matches.arrange();
         generation
     }
@@ -119,7 +154,7 @@ impl<S: Interested> Interest<S> {
 
     /// Who wants these subjects will be asked next.
     fn prefetch(&self, subjects: &[Prefetched]) {
-        self.sublist.read().prefetch(subjects);
+        self.state.read().sublist.prefetch(subjects);
     }
 
     /// Grows whenever the interest in any subject with this one's first token changes.
@@ -146,12 +181,12 @@ impl<S: Interested> Interest<S> {
     /// Returns the number of nodes and edges of the trie.
     #[cfg(test)]
     fn trie_size(&self) -> (usize, usize) {
-        self.sublist.read().trie_size()
+        self.state.read().sublist.trie_size()
     }
 
     /// The part of the counts that sessions do not keep.
     pub(crate) fn stats(&self) -> InterestStats {
-        self.sublist.read().stats()
+        self.state.read().sublist.stats()
     }
 }
 

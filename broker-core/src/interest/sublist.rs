@@ -82,7 +82,13 @@ impl<S: Interested> Sublist<S> {
         self.others.insert(hash, others, |others| hasher.hash_one(shared_filter(others)));
     }
 
-    pub(super) fn remove(&mut self, subscription: &Arc<S>) {
+    /// Returns the number of subscriptions.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns false if it was not there.
+    pub(super) fn remove(&mut self, subscription: &Arc<S>) -> bool {
         let filter = subscription.filter();
         let removed = if is_wildcard(filter) {
             self.wildcard.remove(subscription)
@@ -91,6 +97,7 @@ impl<S: Interested> Sublist<S> {
         };
         self.len -= usize::from(removed);
         self.removes += u64::from(removed);
+        removed
     }
 
     fn remove_literal(&mut self, subscription: &Arc<S>) -> bool {

@@ -7,12 +7,22 @@ use proptest::prelude::*;
 use super::model::Model;
 use super::*;
 use crate::subject_counts::Verdict;
+use crate::sync::{AtomicU8, AtomicU32, Ordering};
 
-#[derive(Debug, Eq, PartialEq)]
-struct Fake {
+#[derive(Debug)]
+pub(super) struct Fake {
     id: u64,
     filter: String,
     queue: Option<String>,
+    kind: u8,
+    weight: AtomicU32,
+    mark: AtomicU8,
+}
+
+impl Fake {
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 impl Interested for Fake {
@@ -28,13 +38,38 @@ impl Interested for Fake {
         0
     }
 
+    fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
+    }
+
+    fn kind_bit(&self) -> u8 {
+        self.kind
+    }
+
+    fn mark(&self) -> u8 {
+        self.mark.load(Ordering::Relaxed)
+    }
+
+    fn set_mark(&self, mark: u8) {
+        self.mark.store(mark, Ordering::Relaxed);
+    }
+
     fn owner(&self) -> u64 {
         self.id % 3
     }
 }
 
-fn fake(id: u64, filter: &str, queue: Option<&str>) -> Arc<Fake> {
-    Arc::new(Fake { id, filter: filter.into(), queue: queue.map(Into::into) })
+pub(super) fn fake(id: u64, filter: &str, queue: Option<&str>) -> Arc<Fake> {
+    fake_of_kind(1, id, filter, queue)
+}
+
+pub(super) fn fake_of_kind(kind: u8, id: u64, filter: &str, queue: Option<&str>) -> Arc<Fake> {
+    let (weight, mark) = (AtomicU32::new(1), AtomicU8::new(0));
+    Arc::new(Fake { id, filter: filter.into(), queue: queue.map(Into::into), kind, weight, mark })
 }
 
 fn ids(matches: &Matches<Fake>) -> Vec<u64> {

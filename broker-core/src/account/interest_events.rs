@@ -1,0 +1,142 @@
+//! Events of the interest of one account: what is there already, in slices, and every change.
+
+use std::fmt;
+
+use super::Account;
+use crate::endpoint::{Endpoint, Kinds, Subscription};
+use crate::interest::{EventListener, InterestChange};
+use crate::limits::{PATIENCE_SLICES, SLICE, UNSUBSCRIBE_BATCH};
+use crate::sync::Arc;
+use crate::table::Place;
+
+/// A function that is told of the interest in one account, until this is dropped: plain interest in a filter comes
+/// and goes with its first and last subscription, that of a queue group changes with the number of its members.
+///
+/// All that it has been told is the state of the interest: the counts that were there before it, which
+/// [`Self::catch_up`] tells, and each change. For a filter and queue group it is told the newest count; if it is
+/// slow, not every one on the way there.
+///
+/// The thread that changes the interest calls it, when no lock is held, and goes on when it returns: so a
+/// subscription has been told when it is made. It may subscribe and unsubscribe. It must not publish, and not
+/// wait for anything.
+///
+/// See [`Broker::interest_events`](crate::Broker::interest_events).
+pub struct InterestEvents {
+    account: Arc<Account>,
+    listener: Arc<EventListener>,
+    counting: Option<Counting>,
+}
+
+impl fmt::Debug for InterestEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InterestEvents")
+            .field("account", &self.account.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl InterestEvents {
+    /// `endpoints` lists all endpoints; called if there is interest already that is not counted.
+    pub(crate) fn new(
+        account: Arc<Account>,
+        kinds: Kinds,
+        call: impl Fn(&InterestChange<'_>) + Send + Sync + 'static,
+        endpoints: impl FnOnce() -> Vec<Arc<Endpoint>>,
+    ) -> Self {
+        let listener = account.interest.listen(kinds.bits(), Box::new(call));
+        let counting =
+            (!account.interest.is_counted()).then(|| Counting::new(endpoints().into_iter()));
+        Self { account, listener, counting }
+    }
+
+    /// Tells a slice of the interest that was there before. Returns false if there is no more; until then call
+    /// it again, and let others have their turn in between. Changes are told meanwhile, of what was told already.
+    pub fn catch_up(&mut self) -> bool {
+        let Some(counting) = &mut self.counting else {
+            return self.account.interest.tell_part(&self.listener);
+        };
+        if !self.account.interest.is_counted() {
+            if counting.step(&self.account) {
+                return true;
+            }
+            self.account.interest.finish_counting();
+        }
+        self.counting = None;
+        true
+    }
+}
+
+impl Drop for InterestEvents {
+    fn drop(&mut self) {
+        self.account.interest.stop_listening(&self.listener);
+    }
+}
+
+/// Counts the subscriptions of all endpoints in an account.
+struct Counting {
+    endpoints: std::vec::IntoIter<Arc<Endpoint>>,
+    /// The tables of the endpoint at hand, by slot of its account, and where to go on in the first.
+    tables: Vec<(Arc<Endpoint>, u16)>,
+    place: Place,
+    /// Read, and not counted yet.
+    found: Vec<Arc<Subscription>>,
+    /// The number of slices in a row that were left out in favour of others.
+    waited: u8,
+}
+
+impl Counting {
+    fn new(endpoints: std::vec::IntoIter<Arc<Endpoint>>) -> Self {
+        let (tables, found) = (Vec::new(), Vec::new());
+        Self { endpoints, tables, place: Place::default(), found, waited: 0 }
+    }
+
+    /// Counts at most [`SLICE`] of them. Returns false if there are no more.
+    fn step(&mut self, account: &Arc<Account>) -> bool {
+        if self.found.is_empty() {
+            return self.read(account);
+        }
+        if account.interest.is_waited_for() && self.waited < PATIENCE_SLICES {
+            self.waited += 1;
+            return true;
+        }
+        self.waited = 0;
+        let slice = self.found.split_off(self.found.len().saturating_sub(SLICE));
+        slice.chunks(UNSUBSCRIBE_BATCH).for_each(|batch| account.interest.count(batch));
+        true
+    }
+
+    /// Reads one part of a table, or looks for the next endpoint that has one. Returns false if there is none.
+    fn read(&mut self, account: &Arc<Account>) -> bool {
+        let Some((endpoint, slot)) = self.tables.last() else { return self.next_endpoint(account) };
+        let membership = endpoint.membership_in(*slot).filter(|it| it.is_in(account));
+        let Some(membership) = membership else {
+            self.tables.pop();
+            return true;
+        };
+        let (part, next) = membership.sids(endpoint).part(self.place);
+        // A client that has another account now has no subscriptions in this one, but others in its table.
+        let is_same = endpoint.membership_in(*slot).is_some_and(|it| Arc::ptr_eq(&it, &membership));
+        if is_same {
+            self.found = part;
+        }
+        self.place = next.filter(|_| is_same).unwrap_or_default();
+        if self.place == Place::default() {
+            self.tables.pop();
+        }
+        true
+    }
+
+    fn next_endpoint(&mut self, account: &Arc<Account>) -> bool {
+        for endpoint in self.endpoints.by_ref().take(SLICE) {
+            self.tables = endpoint
+                .slots()
+                .filter(|slot| endpoint.membership_in(*slot).is_some_and(|it| it.is_in(account)))
+                .map(|slot| (Arc::clone(&endpoint), slot))
+                .collect();
+            if !self.tables.is_empty() {
+                return true;
+            }
+        }
+        self.endpoints.len() > 0
+    }
+}

@@ -1,0 +1,110 @@
+//! The number of subscriptions of each filter and queue group, kept only while somebody listens.
+
+use foldhash::fast::FixedState;
+use smallvec::SmallVec;
+
+use super::Interested;
+use super::event_listener::EventListener;
+use super::pending::{Key, Progress, hash};
+use crate::sync::Arc;
+use crate::table::Table;
+
+/// See the module.
+pub(super) struct Counts {
+    table: Table<Entry>,
+    hasher: FixedState,
+    pub(super) listeners: Vec<Arc<EventListener>>,
+    /// The subscriptions from before the first listener are counted too.
+    pub(super) is_whole: bool,
+}
+
+/// The members of one filter and queue group, by kind of endpoint.
+struct Entry {
+    key: Key,
+    members: SmallVec<[(u8, u64); 1]>,
+}
+
+impl Entry {
+    /// What a listener to these kinds is told.
+    fn count(&self, kinds: u8) -> u32 {
+        let counted = self.members.iter().filter(|(kind, _)| kind & kinds != 0);
+        let sum: u64 = counted.map(|(_, count)| *count).sum();
+        let most = if self.key.queue().is_none() { 1 } else { u32::MAX };
+        u32::try_from(sum).unwrap_or(u32::MAX).min(most)
+    }
+
+    fn change(&mut self, kind: u8, before: u64, now: u64) {
+        let place = self.members.iter().position(|(other, _)| *other == kind);
+        let place = place.unwrap_or_else(|| {
+            self.members.push((kind, 0));
+            self.members.len() - 1
+        });
+        let count = &mut self.members[place].1;
+        *count = (*count + now).saturating_sub(before);
+        if *count == 0 {
+            self.members.swap_remove(place);
+        }
+    }
+}
+
+impl Counts {
+    pub(super) fn new(hasher: FixedState, is_whole: bool) -> Self {
+        Self { table: Table::default(), hasher, listeners: Vec::new(), is_whole }
+    }
+
+    /// Counts a subscription with another weight than before, 0 for not at all, and notes what listeners must be
+    /// told.
+    pub(super) fn change<S: Interested>(&mut self, subscription: &S, before: u32, now: u32) {
+        let (filter, queue) = (subscription.filter(), subscription.queue());
+        let kind = subscription.kind_bit();
+        let hash = hash(filter, queue, &self.hasher);
+        let hasher = &self.hasher;
+        let hash_of = |entry: &Entry| entry.key.hash(hasher);
+        let is_it = |entry: &Entry| entry.key.is(filter, queue);
+        if self.table.find(hash, is_it).is_none() {
+            let entry = Entry { key: Key::new(filter, queue), members: SmallVec::new() };
+            self.table.insert(hash, entry, hash_of);
+        }
+        let Some(entry) = self.table.find_mut(hash, is_it) else { return };
+        let told: SmallVec<[u32; 4]> =
+            self.listeners.iter().map(|listener| entry.count(listener.kinds)).collect();
+        entry.change(kind, before.into(), now.into());
+        for (listener, told) in self.listeners.iter().zip(told) {
+            let count = entry.count(listener.kinds);
+            if count != told {
+                listener.note(&entry.key, told, count);
+            }
+        }
+        if entry.members.is_empty() {
+            self.table.remove(hash, is_it, hash_of);
+        }
+    }
+
+    /// Everything from before the first listener is counted now.
+    pub(super) fn finish(&mut self) {
+        if !std::mem::replace(&mut self.is_whole, true) {
+            for listener in &self.listeners {
+                listener.set_progress(self.beginning());
+            }
+        }
+    }
+
+    /// The progress of a listener that has just come.
+    pub(super) fn beginning(&self) -> Progress {
+        match self.is_whole {
+            true if self.table.is_empty() => Progress::All,
+            true => Progress::Before(Default::default()),
+            false => Progress::Nothing,
+        }
+    }
+
+    /// Notes one part of the table for a listener that has not been told of it. Returns true if there are more.
+    pub(super) fn note_part(&self, listener: &EventListener) -> bool {
+        let Progress::Before(place) = listener.progress() else { return false };
+        let (part, next) = self.table.part(place, |entry| entry.key.hash(&self.hasher));
+        let counted = part.map(|entry| (&entry.key, entry.count(listener.kinds)));
+        let progress = next.map_or(Progress::All, Progress::Before);
+        listener.note_part(counted.filter(|(_, count)| *count > 0), progress);
+        next.is_some()
+    }
+}

@@ -1,0 +1,91 @@
+//! A listener to changes of interest, called after all locks are released.
+
+use foldhash::fast::FixedState;
+
+use super::pending::{InterestChange, Key, Pending, Progress};
+use crate::sync::{CallGate, Mutex};
+
+/// The function that is told.
+pub(super) type Call = Box<dyn Fn(&InterestChange<'_>) + Send + Sync>;
+
+/// See the module.
+pub(crate) struct EventListener {
+    /// The kinds of endpoints whose interest counts, a bit each.
+    pub(super) kinds: u8,
+    /// `None` once it is closed.
+    pending: Mutex<Option<Pending>>,
+    hasher: FixedState,
+    gate: CallGate,
+    call: Call,
+}
+
+impl EventListener {
+    pub(super) fn new(kinds: u8, hasher: FixedState, call: Call) -> Self {
+        let pending = Mutex::new(Some(Pending::new(Progress::Nothing)));
+        Self { kinds, pending, hasher, gate: CallGate::default(), call }
+    }
+
+    /// Notes a change. The caller holds the lock of the interest, so that changes are in order.
+    pub(super) fn note(&self, key: &Key, before: u32, now: u32) {
+        if let Some(pending) = &mut *self.pending.lock() {
+            pending.note(key, before, now, &self.hasher);
+        }
+    }
+
+    /// Notes what was there before the listener, and that it is told everything before `progress`. The caller
+    /// holds the lock of the interest.
+    pub(super) fn note_part<'a>(
+        &self,
+        part: impl Iterator<Item = (&'a Key, u32)>,
+        progress: Progress,
+    ) {
+        let mut pending = self.pending.lock();
+        let Some(pending) = &mut *pending else { return };
+        for (key, now) in part {
+            pending.add(key, key.hash(&self.hasher), 0, now, &self.hasher);
+        }
+        pending.progress = progress;
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.pending.lock().as_ref().map_or(Progress::All, |pending| pending.progress)
+    }
+
+    pub(super) fn set_progress(&self, progress: Progress) {
+        if let Some(pending) = &mut *self.pending.lock() {
+            pending.progress = progress;
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.lock().as_ref().map_or(0, Pending::len)
+    }
+
+    /// Tells the listener what waits, one thread at a time. When it returns, the changes that waited before have
+    /// been told. If the thread is within a listener already, or `may_wait` is false, it does not wait for another
+    /// that is telling: that one goes on with what was added.
+    pub(crate) fn tell(&self, may_wait: bool) {
+        let mut pass = if may_wait { self.gate.enter() } else { self.gate.try_enter() };
+        while let Some(turn) = pass {
+            // What is added meanwhile is left to those who add it, if they wait.
+            for _ in 0..self.waiting() {
+                let next = self.pending.lock().as_mut().and_then(|it| it.pop(&self.hasher));
+                let Some(waiting) = next else { break };
+                (self.call)(&waiting.change());
+            }
+            drop(turn);
+            if self.waiting() == 0 {
+                return;
+            }
+            pass = self.gate.try_enter();
+        }
+    }
+
+    /// Forgets what waits. When it returns, the listener is not called any more, unless the caller is within
+    /// a call.
+    pub(super) fn close(&self) {
+        let pending = self.pending.lock().take();
+        drop(pending);
+        drop(self.gate.enter());
+    }
+}

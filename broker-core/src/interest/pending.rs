@@ -1,0 +1,150 @@
+//! Changes of interest that wait for one listener: for each filter and queue group the newest count.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+
+use crate::sync::Arc;
+use crate::table::{Place, Table};
+
+/// A filter and a queue group, shared by all that must remember them.
+#[derive(Clone, Eq, PartialEq)]
+pub(super) struct Key {
+    text: Arc<[u8]>,
+    filter_len: usize,
+}
+
+impl Key {
+    pub(super) fn new(filter: &[u8], queue: Option<&[u8]>) -> Self {
+        let text = [filter, queue.unwrap_or_default()].concat().into();
+        Self { text, filter_len: filter.len() }
+    }
+
+    pub(super) fn filter(&self) -> &[u8] {
+        &self.text[..self.filter_len]
+    }
+
+    pub(super) fn queue(&self) -> Option<&[u8]> {
+        Some(&self.text[self.filter_len..]).filter(|queue| !queue.is_empty())
+    }
+
+    pub(super) fn is(&self, filter: &[u8], queue: Option<&[u8]>) -> bool {
+        self.filter() == filter && self.queue() == queue
+    }
+
+    pub(super) fn hash(&self, hasher: &FixedState) -> u64 {
+        hash(self.filter(), self.queue(), hasher)
+    }
+}
+
+pub(super) fn hash(filter: &[u8], queue: Option<&[u8]>, hasher: &FixedState) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(filter);
+    hasher.write(queue.unwrap_or_default());
+    hasher.finish()
+}
+
+/// A change of the interest in a filter, plain or of one queue group.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct InterestChange<'a> {
+    /// The text of a valid filter.
+    pub filter: &'a [u8],
+    /// The queue group; `None` for plain interest.
+    pub queue: Option<&'a [u8]>,
+    /// What the listener was told before. 0 for no interest.
+    pub before: u32,
+    /// 1 while there is plain interest; the number of members of a queue group; 0 when the last is gone.
+    pub now: u32,
+}
+
+/// A change that waits.
+pub(super) struct Waiting {
+    key: Key,
+    before: u32,
+    now: u32,
+}
+
+impl Waiting {
+    pub(super) fn change(&self) -> InterestChange<'_> {
+        let (filter, queue) = (self.key.filter(), self.key.queue());
+        InterestChange { filter, queue, before: self.before, now: self.now }
+    }
+}
+
+/// How much of the interest that was there before it a listener has been told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Progress {
+    /// Nothing: it is being counted.
+    Nothing,
+    /// What stands before that place in the table of counts.
+    Before(Place),
+    All,
+}
+
+/// See the module. At most one change waits for each filter and queue group that the listener knows of or that
+/// has members now, so that it is bounded by the interest.
+pub(super) struct Pending {
+    pub(super) progress: Progress,
+    /// Where the change of a filter and queue group stands in the order.
+    numbers: Table<(Key, u64)>,
+    /// In the order in which they began to wait.
+    order: BTreeMap<u64, Waiting>,
+    next: u64,
+}
+
+impl Pending {
+    pub(super) fn new(progress: Progress) -> Self {
+        Self { progress, numbers: Table::default(), order: BTreeMap::new(), next: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Notes a change of something that the listener has been told of, or that it would not learn otherwise.
+    pub(super) fn note(&mut self, key: &Key, before: u32, now: u32, hasher: &FixedState) {
+        let hash = key.hash(hasher);
+        let has_told = match self.progress {
+            Progress::Nothing => false,
+            Progress::Before(place) => place.is_behind(hash),
+            Progress::All => true,
+        };
+        if has_told {
+            self.add(key, hash, before, now, hasher);
+        }
+    }
+
+    /// Adds a change, or brings the one that waits up to date.
+    pub(super) fn add(&mut self, key: &Key, hash: u64, before: u32, now: u32, hasher: &FixedState) {
+        let known = self.numbers.find(hash, |(other, _)| other == key).map(|(_, number)| *number);
+        if let Some(number) = known {
+            if let Some(waiting) = self.order.get_mut(&number) {
+                waiting.now = now;
+                if waiting.before == now {
+                    self.take(number, hasher);
+                }
+            }
+            return;
+        }
+        let number = self.next;
+        self.next += 1;
+        self.order.insert(number, Waiting { key: key.clone(), before, now });
+        self.numbers.insert(hash, (key.clone(), number), |(key, _)| key.hash(hasher));
+    }
+
+    /// Takes the change that has waited longest.
+    pub(super) fn pop(&mut self, hasher: &FixedState) -> Option<Waiting> {
+        let (number, _) = self.order.first_key_value()?;
+        self.take(*number, hasher)
+    }
+
+    fn take(&mut self, number: u64, hasher: &FixedState) -> Option<Waiting> {
+        let waiting = self.order.remove(&number)?;
+        let hash = waiting.key.hash(hasher);
+        let is_it = |(_, other): &(Key, u64)| *other == number;
+        self.numbers.remove(hash, is_it, |(key, _)| key.hash(hasher));
+        Some(waiting)
+    }
+}

@@ -1,0 +1,173 @@
+//! What listeners learn of the interest of an account, by the sessions that make it.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use broker_core::auth::{Authenticator, Credentials, Decision, Grant};
+use broker_core::endpoint::{Kind, Kinds};
+use broker_core::{CloseReason, InterestChange, InterestEvents};
+use common::{Party, World};
+use futures_executor::block_on;
+
+/// Filter and queue group, and the count of each.
+type Interest = BTreeMap<(String, Option<String>), u32>;
+
+/// A listener that has put together what it was told.
+struct Told {
+    events: InterestEvents,
+    interest: Arc<Mutex<Interest>>,
+}
+
+impl Told {
+    fn of(world: &World, account: &str) -> Self {
+        let interest: Arc<Mutex<Interest>> = Arc::default();
+        let theirs = Arc::clone(&interest);
+        let note = move |change: &InterestChange<'_>| note(&mut theirs.lock().unwrap(), change);
+        let kinds = Kind::Route.is_told_of();
+        Self { events: world.broker.interest_events(account, kinds, note), interest }
+    }
+
+    fn now(&self) -> Interest {
+        self.interest.lock().unwrap().clone()
+    }
+
+    fn plain(&self, filter: &str) -> bool {
+        self.now().contains_key(&(filter.into(), None))
+    }
+}
+
+fn note(interest: &mut Interest, change: &InterestChange<'_>) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let key = (text(change.filter), change.queue.map(text));
+    let before = match change.now {
+        0 => interest.remove(&key),
+        now => interest.insert(key, now),
+    };
+    assert_eq!(before.unwrap_or_default(), change.before);
+}
+
+/// The account is the user's name.
+struct ByName;
+
+impl Authenticator for ByName {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, credentials: &Credentials) -> Decision {
+        Grant::user("x").with_account(&*credentials.user).into()
+    }
+}
+
+fn connect(account: &str) -> String {
+    format!("CONNECT {{\"verbose\":false,\"user\":\"{account}\"}}\r\n")
+}
+
+fn subscribe(world: &mut World, party: &mut Party, count: usize) {
+    let subs: String = (0..count).map(|sid| format!("SUB s.{sid} {sid}\r\n")).collect();
+    world.send(party, subs);
+    while party.session.has_chores() {
+        world.send(party, "");
+    }
+}
+
+#[test]
+fn a_subscription_has_been_told_when_it_is_made_and_when_it_has_ended() {
+    let mut world = World::new();
+    let told = Told::of(&world, "$G");
+    let mut party = world.join();
+    world.send(&mut party, "SUB a 1\r\nSUB b q 2\r\nSUB b q 3\r\n");
+    assert!(told.plain("a"));
+    assert_eq!(told.now()[&("b".into(), Some("q".into()))], 2);
+    world.send(&mut party, "UNSUB 1 1\r\nPUB a 0\r\n\r\nUNSUB 3\r\n");
+    assert!(!told.plain("a"), "it ended with its message");
+    assert_eq!(told.now()[&("b".into(), Some("q".into()))], 1);
+    drop(party);
+    assert!(told.now().is_empty());
+}
+
+#[test]
+fn a_late_listener_learns_all_in_slices_while_clients_come_and_go() {
+    let mut world = World::with_auth(ByName);
+    let [mut first, mut second, mut third, mut other] =
+        ["A", "A", "A", "B"].map(|name| world.join_as(&connect(name)));
+    for party in [&mut first, &mut second, &mut third, &mut other] {
+        subscribe(&mut world, party, 3_000);
+    }
+    world.send(&mut second, "SUB only.second x 9999\r\n");
+    world.send(&mut third, "SUB only.third 9999\r\n");
+    let local = world.broker.client_as(Grant::anonymous().with_account("A"));
+    let _local = block_on(local.subscribe("local.*")).unwrap();
+    let mut told = Told::of(&world, "A");
+    let (mut slices, mut longest) = (0, 0);
+    loop {
+        slices += 1;
+        let before = told.now().len();
+        let has_more = told.events.catch_up();
+        longest = longest.max(told.now().len() - before);
+        if !has_more {
+            break;
+        }
+        match slices {
+            5 => world.send(&mut third, connect("B")),
+            // It leaves in the middle of it, and one comes.
+            10 => _ = first.session.depart(CloseReason::ClientClosed),
+            12 => world.send(&mut second, "SUB fresh 10000\r\nUNSUB 17\r\n"),
+            _ => {}
+        }
+        assert!(slices < 10_000, "it ends");
+    }
+    while first.session.depart(CloseReason::ClientClosed) {}
+    while third.session.has_chores() {
+        world.send(&mut third, "");
+    }
+    assert!(slices > 40 && longest < 1_000, "{slices} slices, {longest} filters in one");
+    let mut expected: Interest =
+        (0..3_000).filter(|sid| *sid != 17).map(|sid| ((format!("s.{sid}"), None), 1)).collect();
+    for filter in ["fresh", "local.*"] {
+        expected.insert((filter.into(), None), 1);
+    }
+    expected.insert(("only.second".into(), Some("x".into())), 1);
+    assert_eq!(told.now(), expected);
+    let mut later = Told::of(&world, "A");
+    while later.events.catch_up() {}
+    assert_eq!(later.now(), expected, "who comes later reads what is counted");
+}
+
+#[test]
+fn a_listener_may_subscribe_in_the_account_that_it_is_told_of() {
+    let mut world = World::new();
+    let client = world.broker.client();
+    let (held, interest): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Interest>>) = Default::default();
+    let (theirs, kept) = (Arc::clone(&interest), Arc::clone(&held));
+    let _events = world.broker.interest_events("$G", Kinds::ALL, move |change| {
+        note(&mut theirs.lock().unwrap(), change);
+        if change.filter == b"ping" && change.now > 0 {
+            let answer = block_on(client.subscribe("pong")).unwrap();
+            kept.lock().unwrap().push(answer);
+        }
+    });
+    let mut party = world.join();
+    world.send(&mut party, "SUB ping 1\r\n");
+    let told: Vec<_> = interest.lock().unwrap().keys().map(|(filter, _)| filter.clone()).collect();
+    assert_eq!(told, ["ping", "pong"]);
+    // Breaks the ring of client, subscriber and broker.
+    held.lock().unwrap().clear();
+}
+
+#[test]
+fn a_listener_that_is_dropped_is_not_called_any_more() {
+    let mut world = World::new();
+    let told = Told::of(&world, "$G");
+    let mut party = world.join();
+    world.send(&mut party, "SUB a 1\r\n");
+    let Told { events, interest } = told;
+    drop(events);
+    world.send(&mut party, "SUB b 2\r\nUNSUB 1\r\n");
+    assert_eq!(interest.lock().unwrap().len(), 1);
+    assert_eq!(Arc::strong_count(&interest), 1);
+}
