@@ -19,6 +19,7 @@ mod auth_checks;
 mod clock;
 mod conn;
 mod custom_listener;
+mod dial;
 mod handshake;
 mod lame_duck;
 mod listener;
@@ -27,11 +28,13 @@ mod options;
 mod phase;
 mod pipe;
 pub mod proxy;
+mod random;
 mod reserve;
 mod server;
 #[cfg(feature = "testing")]
 mod stall;
 mod status;
+mod tcp_options;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
@@ -45,10 +48,13 @@ mod workers;
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
 pub use custom_listener::{Carries, Listener};
+pub use dial::{
+    Backoff, DialError, DialOptions, DialedConnection, Dialer, FailedAttempt, ReadLineError,
+};
 #[cfg(feature = "tls-core")]
 pub use handshake::tls::{
-    ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsConfig, TlsError,
-    TlsOptions, TlsVersion,
+    ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsClientError,
+    TlsClientOptions, TlsConfig, TlsError, TlsOptions, TlsVersion,
 };
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
@@ -58,6 +64,7 @@ pub use phase::LameDuck;
 pub use pipe::LocalStream;
 pub use server::{Authenticators, BindError, Server, ServerBuilder};
 pub use status::ServerStatus;
+pub use tcp_options::TcpOptions;
 #[cfg(unix)]
 pub use unix::UnixOptions;
 pub use workers::{Stall, StallWatch};

@@ -1,14 +1,15 @@
 //! Listening: one socket.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
+
+use crate::tcp_options::TcpOptions;
 
 /// After a failed accept: wait this long, twice as long each time.
 // NATS 2.14: 10 ms to 1 s.
@@ -18,18 +19,6 @@ pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// Connections that the kernel holds until they are accepted. A restart may bring thousands at once;
 /// the kernel has a limit of its own.
 const BACKLOG: i32 = 4096;
-
-/// Keepalive finds peers that vanished, which PINGs every two minutes take minutes for: within 45
-/// seconds of the last that was heard of them. The kernel's timers are late by up to a second each.
-const KEEPALIVE: Duration = Duration::from_secs(14);
-const KEEPALIVE_PROBES: u32 = 3;
-/// As long as the probes take together: the kernel looks at it with each of them, so that one that is
-/// a moment longer would take another interval.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(42);
-
-const _: () = assert!(UNACKNOWLEDGED.as_secs() == KEEPALIVE.as_secs() * KEEPALIVE_PROBES as u64);
-// Three timers are late by a second each at most.
-const _: () = assert!(UNACKNOWLEDGED.as_secs() + KEEPALIVE_PROBES as u64 <= 45);
 
 /// The kind of a listener of a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,11 +38,6 @@ pub(crate) struct TcpAcceptor {
     address: SocketAddr,
 }
 
-/// Randomness for a server that was given none: the standard library draws it from the system.
-pub(crate) fn random_seed() -> u64 {
-    RandomState::new().hash_one(std::process::id())
-}
-
 impl TcpAcceptor {
     pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Self> {
         let socket = TcpListener::from_std(listen_tcp(host, port).await?)?;
@@ -66,7 +50,7 @@ impl TcpAcceptor {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let socket = Socket::from(socket);
-        tune(&socket);
+        TcpOptions::default().apply(SockRef::from(&socket));
         let socket = TcpListener::from_std(StdListener::from(socket))?;
         Ok(Self { socket: Arc::new(socket), address })
     }
@@ -168,7 +152,7 @@ fn bind(address: SocketAddr, is_only_v6: bool) -> io::Result<Socket> {
     // A restart must not wait for the connections of the last run to be forgotten.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
-    tune(&socket);
+    TcpOptions::default().apply(SockRef::from(&socket));
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -178,19 +162,6 @@ fn open(address: SocketAddr, is_only_v6: bool) -> io::Result<StdListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(StdListener::from(socket))
-}
-
-/// Without delay, and with an eye on whether the peer is there. None of it is vital.
-///
-/// Connections inherit it from the socket that accepts them, which spares each of them six calls.
-fn tune(socket: &Socket) {
-    let _ = socket.set_tcp_nodelay(true);
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    #[cfg(target_os = "linux")]
-    let keepalive = keepalive.with_retries(KEEPALIVE_PROBES);
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 }
 
 #[cfg(test)]
@@ -263,14 +234,6 @@ mod tests {
         let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);
         let (stream, _) = accepted.unwrap();
         let socket = SockRef::from(&stream);
-        assert!(socket.tcp_nodelay().unwrap());
-        assert!(socket.keepalive().unwrap());
-        #[cfg(target_os = "linux")]
-        {
-            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
-            assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
-            assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE);
-            assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
-        }
+        TcpOptions::default().assert_applied(socket);
     }
 }

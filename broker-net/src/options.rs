@@ -4,7 +4,7 @@ use broker_core::Options;
 use broker_core::limits::MAX_UNAUTHENTICATED;
 
 use crate::advertise::Advertise;
-use crate::listener;
+use crate::random::random_seed;
 
 /// Options of a server. Take the default, which suits a test, and change what you need.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ impl ServerOptions {
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        let broker = Options { seed: listener::random_seed(), ..Options::default() };
+        let broker = Options { seed: random_seed(), ..Options::default() };
         Self {
             host: String::from("127.0.0.1"),
             port: 0,

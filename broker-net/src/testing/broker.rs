@@ -15,8 +15,8 @@ use broker_core::stats::Stats;
 use broker_core::{Broker, Client, SubjectFilter};
 use tokio::sync::oneshot;
 
-use super::builder::TestBrokerBuilder;
-use super::fault::{Disturbance, Fault};
+use super::disturbance::Disturbance;
+use super::fault::Fault;
 use super::kit::Kit;
 use super::own_thread::OwnThread;
 use super::tap::Tap;
@@ -61,53 +61,13 @@ impl TestBroker {
         Self { kit, thread, has_own_clock }
     }
 
-    /// Starts one that lets everybody in, at any free port. When it returns, clients can connect.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let broker = broker_net::testing::TestBroker::start().await;
-    /// let client = async_nats::connect(broker.url()).await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// In a tokio runtime the broker lives there; elsewhere it gets a thread of its own.
-    ///
-    /// # Panics
-    ///
-    /// If it does not start. [`TestBrokerBuilder::start`] returns an error instead.
-    pub async fn start() -> Self {
-        Self::builder().start().await.unwrap_or_else(|error| panic!("{}", chain(&error)))
-    }
-
-    /// Starts one for a test without a runtime, on a thread of its own.
-    ///
-    /// ```
-    /// use broker_net::testing::TestBroker;
-    ///
-    /// let broker = TestBroker::start_blocking();
-    /// let stream = std::net::TcpStream::connect(broker.address())?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`Self::start`].
-    pub fn start_blocking() -> Self {
-        Self::builder().start_blocking().unwrap_or_else(|error| panic!("{}", chain(&error)))
-    }
-
-    /// Starts one that is told more.
-    pub fn builder() -> TestBrokerBuilder {
-        TestBrokerBuilder::default()
-    }
-
     /// What a client connects to: `nats://127.0.0.1:40123`, or `tls://…`. The same after a [restart](Self::restart).
     pub fn url(&self) -> String {
         self.kit.url()
     }
 
     /// What a client connects to by WebSocket; none unless the broker
-    /// [was told to](TestBrokerBuilder::websocket) listen for it.
+    /// [was told to](super::TestBrokerBuilder::websocket) listen for it.
     #[cfg(feature = "websocket")]
     pub fn websocket_url(&self) -> Option<String> {
         self.kit.server()?.websocket_url()
@@ -336,7 +296,8 @@ impl TestBroker {
     /// If it is no filter.
     #[track_caller]
     pub fn disturb(&self, to: impl AsRef<[u8]>, fault: Fault) -> Disturbance {
-        self.kit.watcher.add_fault(filter(to), fault)
+        let watcher = Arc::clone(&self.kit.watcher);
+        Disturbance { counts: watcher.add_fault(filter(to), fault), watcher }
     }
 
     /// Ends all [faults](Self::disturb). What is delayed comes when it would have.
@@ -523,7 +484,7 @@ impl TestBroker {
     /// # Panics
     ///
     /// If the broker shares its clock with a runtime of several threads: then it needs
-    /// [a thread of its own](TestBrokerBuilder::own_thread). In a runtime whose time is paused, use
+    /// [a thread of its own](super::TestBrokerBuilder::own_thread). In a runtime whose time is paused, use
     /// `tokio::time::advance`.
     pub async fn advance(&self, by: Duration) {
         assert!(
@@ -596,15 +557,4 @@ fn print_lines(lines: &[String]) {
     if !lines.is_empty() {
         eprintln!("\nThe last lines of the test broker:\n{}\n", lines.join("\n"));
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -4,15 +4,15 @@ use std::io;
 use std::sync::Arc;
 
 use broker_core::Limits;
-use broker_core::auth::{Authenticator, Secret, Token, User, Users, UsersError};
+use broker_core::auth::{Authenticator, Secret, Token, User, Users};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::block_on;
 use super::broker::TestBroker;
 use super::kit::{AuthConfig, Kit};
 use super::own_thread::OwnThread;
+use super::start_error::StartError;
 use crate::options::ServerOptions;
-use crate::server::BindError;
 
 /// How many lines of the protocol are kept.
 const LINES: usize = 200;
@@ -60,27 +60,6 @@ impl Default for TestBrokerBuilder {
     }
 }
 
-/// Why a test broker did not start. Nothing is left of it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The address cannot be listened at.
-    #[error("the test broker did not start")]
-    Bind(#[from] BindError),
-    /// The users make no sense.
-    #[error("the users of the test broker make no sense")]
-    Users(#[from] UsersError),
-    /// There are users, or a token, and somebody else who is to decide who comes in.
-    #[error("users, a token and an authenticator of one's own exclude each other")]
-    TwoAuthenticators,
-    /// It was to have a thread of its own, which could not be had.
-    #[error("no thread for the test broker")]
-    Thread(#[source] io::Error),
-    /// It was to have a runtime of its own, which could not be had.
-    #[error("no runtime for the test broker")]
-    Runtime(#[source] io::Error),
-}
-
 impl ServerOptions {
     /// The same, at addresses that suit a test (cargo feature `testing`): any free port of `127.0.0.1`, also
     /// for WebSocket, and no socket in the file system, so that tests which run at the same time do not
@@ -115,6 +94,48 @@ impl ServerOptions {
         {
             websocket.port = before.port;
         }
+    }
+}
+
+impl TestBroker {
+    /// Starts one that lets everybody in, at any free port. When it returns, clients can connect.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = broker_net::testing::TestBroker::start().await;
+    /// let client = async_nats::connect(broker.url()).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// In a tokio runtime the broker lives there; elsewhere it gets a thread of its own.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start. [`TestBrokerBuilder::start`] returns an error instead.
+    pub async fn start() -> Self {
+        Self::builder().start().await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+    }
+
+    /// Starts one for a test without a runtime, on a thread of its own.
+    ///
+    /// ```
+    /// use broker_net::testing::TestBroker;
+    ///
+    /// let broker = TestBroker::start_blocking();
+    /// let stream = std::net::TcpStream::connect(broker.address())?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`].
+    pub fn start_blocking() -> Self {
+        Self::builder().start_blocking().unwrap_or_else(|error| panic!("{}", chain(&error)))
+    }
+
+    /// Starts one that is told more.
+    pub fn builder() -> TestBrokerBuilder {
+        TestBrokerBuilder::default()
     }
 }
 
@@ -264,4 +285,15 @@ impl TestBrokerBuilder {
         self.auth_config.all = Some(Arc::new(users));
         Ok(())
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

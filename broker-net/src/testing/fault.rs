@@ -8,6 +8,8 @@ use std::time::Duration;
 use broker_core::SubjectFilter;
 use broker_core::probe::{Fate, Held, Passing};
 
+use crate::random::Random;
+
 /// What befalls messages: see [`TestBroker::disturb`](super::TestBroker::disturb).
 ///
 /// ```
@@ -92,13 +94,6 @@ impl Fault {
     }
 }
 
-/// A fault that is at work. Dropped, it goes on; [`Self::end`] ends it.
-#[derive(Debug)]
-pub struct Disturbance {
-    pub(super) counts: Arc<Counts>,
-    pub(super) watcher: Arc<super::watcher::Watcher>,
-}
-
 /// What a fault has seen and done.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
@@ -106,15 +101,10 @@ pub(super) struct Counts {
     befell: AtomicU64,
 }
 
-impl Disturbance {
-    /// To how many messages it has happened.
-    pub fn count(&self) -> u64 {
-        self.counts.befell.load(Ordering::Acquire)
-    }
-
-    /// It happens to no more. What is under way by it comes.
-    pub fn end(self) {
-        self.watcher.end_fault(&self.counts);
+impl Counts {
+    /// Returns the number of messages that it has happened to.
+    pub(super) fn befell(&self) -> u64 {
+        self.befell.load(Ordering::Acquire)
     }
 }
 
@@ -157,7 +147,7 @@ impl Rule {
             return Some(Verdict::Now(Fate { copies: 1, then: vec![held] }));
         }
         let seen = self.counts.seen.fetch_add(1, Ordering::AcqRel);
-        let befell = self.counts.befell.load(Ordering::Acquire);
+        let befell = self.counts.befell();
         if seen < *after || times.is_some_and(|times| befell >= times) || !lots.draw(*probability) {
             return None;
         }
@@ -180,26 +170,20 @@ impl Rule {
     }
 }
 
-/// Lots by a seed: splitmix64.
-pub(super) struct Dice(pub(super) u64);
+/// Lots by a seed.
+pub(super) struct Dice(Random);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Random::new(seed))
     }
 
     fn draw(&mut self, probability: f64) -> bool {
-        // 53 bits are what a double holds exactly.
-        ((self.next() >> 11) as f64 / (1u64 << 53) as f64) < probability
+        self.0.fraction() < probability
     }
 
     fn within(&mut self, range: &RangeInclusive<Duration>) -> Duration {
-        let span = range.end().saturating_sub(*range.start());
-        *range.start() + span.mul_f64((self.next() >> 11) as f64 / (1u64 << 53) as f64)
+        self.0.between(*range.start(), *range.end())
     }
 }
 
@@ -210,14 +194,14 @@ mod tests {
     #[test]
     fn lots_fall_as_often_as_they_should_and_by_their_seed() {
         let draw = |seed| {
-            let mut lots = Dice(seed);
+            let mut lots = Dice::new(seed);
             (0..10_000).map(|_| lots.draw(0.3)).collect::<Vec<_>>()
         };
         let drawn = draw(1).iter().filter(|lot| **lot).count();
         assert!((2_800..3_200).contains(&drawn), "{drawn}");
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
-        let mut lots = Dice(3);
+        let mut lots = Dice::new(3);
         assert!((0..1_000).all(|_| lots.draw(1.0)));
         assert!(!(0..1_000).any(|_| lots.draw(0.0)));
     }

@@ -2,17 +2,19 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use broker_core::Broker;
 use broker_core::auth::{Authenticator, NoAuth};
+use broker_core::probe::Held;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::authenticator::{AuthFailures, FailingAuthenticator};
-use super::watcher::{Watcher, Watching};
+use super::watcher::{LateDelivery, Watcher, Watching};
 use crate::apply::{ApplyError, Report};
 use crate::options::ServerOptions;
 use crate::server::{Authenticators, BindError, Server, ServerBuilder};
@@ -126,7 +128,8 @@ impl Kit {
             began: tokio::time::Instant::now(),
             moved_nanos: AtomicU64::new(0),
         });
-        kit.watcher.work_for(Arc::downgrade(&kit));
+        let deliverer = Arc::downgrade(&kit);
+        kit.watcher.work_for(deliverer);
         Ok(kit)
     }
 
@@ -238,5 +241,17 @@ impl Kit {
         state.is_over = true;
         state.tasks.abort_all();
         state.server.take()
+    }
+}
+
+impl LateDelivery for Kit {
+    fn release(&self, held: &[Held]) {
+        if let Some(broker) = self.broker() {
+            held.iter().for_each(|held| broker.release(held));
+        }
+    }
+
+    fn later(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.spawn(task);
     }
 }

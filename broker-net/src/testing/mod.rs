@@ -44,21 +44,29 @@ mod broker;
 mod builder;
 #[cfg(feature = "testing-tls")]
 mod certificates;
+mod disturbance;
 mod fault;
 mod kit;
 mod lines;
+mod listener;
 mod own_thread;
+mod start_error;
 mod tap;
+mod tapped;
 mod wait;
 mod watcher;
 
 pub use block_on::block_on;
 pub use broker::TestBroker;
-pub use builder::{StartError, TestBrokerBuilder};
+pub use builder::TestBrokerBuilder;
 #[cfg(feature = "testing-tls")]
 pub use certificates::{CertificateError, Certificates, Identity};
-pub use fault::{Disturbance, Fault};
-pub use tap::{Tap, Tapped};
+pub use disturbance::Disturbance;
+pub use fault::Fault;
+pub use listener::{Answer, TestListener};
+pub use start_error::StartError;
+pub use tap::Tap;
+pub use tapped::Tapped;
 pub use wait::Wait;
 
 /// Returns how many turns of connections have ended on this thread because something was ready to be read or

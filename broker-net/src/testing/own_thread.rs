@@ -5,8 +5,8 @@ use std::{io, thread};
 
 use tokio::sync::oneshot;
 
-use super::builder::StartError;
 use super::kit::Kit;
+use super::start_error::StartError;
 
 /// What comes of a start.
 type Started = oneshot::Receiver<Result<Arc<Kit>, StartError>>;

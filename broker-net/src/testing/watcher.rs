@@ -1,17 +1,26 @@
 //! Who sees each message of a test broker: for its taps, its faults, and the lines it keeps.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use broker_core::SubjectFilter;
-use broker_core::probe::{Fate, Passing, Probe};
+use broker_core::probe::{Fate, Held, Passing, Probe};
 use tokio::sync::Notify;
 
-use super::fault::{Counts, Dice, Disturbance, Fault, Rule, Verdict};
-use super::kit::Kit;
+use super::fault::{Counts, Dice, Fault, Rule, Verdict};
 use super::lines::Lines;
-use super::tap::{Recorded, Tapped};
+use super::tapped::{Recorded, Tapped};
+
+/// Delivers delayed messages: the test broker does, where its server lives.
+pub(super) trait LateDelivery: Send + Sync {
+    /// Delivers messages now; not while the broker restarts.
+    fn release(&self, held: &[Held]);
+
+    /// Runs a task until the test broker is gone.
+    fn later(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
+}
 
 /// See the module.
 pub(super) struct Watcher {
@@ -20,8 +29,8 @@ pub(super) struct Watcher {
     /// Something has happened that somebody may wait for.
     pub(super) news: Notify,
     state: Mutex<State>,
-    /// Who delivers what is late.
-    kit: OnceLock<Weak<Kit>>,
+    /// Delivers messages that a fault has delayed.
+    deliverer: OnceLock<Weak<dyn LateDelivery>>,
 }
 
 struct State {
@@ -41,18 +50,22 @@ impl fmt::Debug for Watcher {
 impl Watcher {
     pub(super) fn new(lines: usize, seed: u64) -> Self {
         let began = Instant::now();
-        let state = State { taps: Vec::new(), rules: Vec::new(), lots: Dice(seed), late: 0 };
+        let state = State { taps: Vec::new(), rules: Vec::new(), lots: Dice::new(seed), late: 0 };
         Self {
             began,
             lines: Lines::new(lines, began),
             news: Notify::new(),
             state: Mutex::new(state),
-            kit: OnceLock::new(),
+            deliverer: OnceLock::new(),
         }
     }
 
-    pub(super) fn work_for(&self, kit: Weak<Kit>) {
-        let _ = self.kit.set(kit);
+    pub(super) fn work_for(&self, deliverer: Weak<dyn LateDelivery>) {
+        let _ = self.deliverer.set(deliverer);
+    }
+
+    fn deliverer(&self) -> Option<Arc<dyn LateDelivery>> {
+        self.deliverer.get().and_then(Weak::upgrade)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,11 +78,12 @@ impl Watcher {
         state.taps.push(Arc::downgrade(tap));
     }
 
-    pub(super) fn add_fault(self: &Arc<Self>, filter: SubjectFilter, fault: Fault) -> Disturbance {
+    /// Returns what the fault will have seen and done.
+    pub(super) fn add_fault(&self, filter: SubjectFilter, fault: Fault) -> Arc<Counts> {
         let rule = Rule::new(filter, fault);
         let counts = Arc::clone(&rule.counts);
         self.state().rules.push(rule);
-        Disturbance { counts, watcher: Arc::clone(self) }
+        counts
     }
 
     pub(super) fn end_fault(&self, counts: &Arc<Counts>) {
@@ -95,10 +109,9 @@ impl Watcher {
         self.state().late > 0
     }
 
-    fn release_now(&self, held: &[broker_core::probe::Held]) {
-        let Some(kit) = self.kit.get().and_then(Weak::upgrade) else { return };
-        if let Some(broker) = kit.broker() {
-            held.iter().for_each(|held| broker.release(held));
+    fn release_now(&self, held: &[Held]) {
+        if let Some(deliverer) = self.deliverer() {
+            deliverer.release(held);
         }
     }
 
@@ -115,21 +128,21 @@ impl Watcher {
             let counts = Arc::clone(&rule.counts);
             state.late += 1;
             drop(guard);
-            let Some(kit) = self.kit.get().and_then(Weak::upgrade) else { return Fate::LOSE };
+            let Some(deliverer) = self.deliverer() else { return Fate::LOSE };
             let watcher = Arc::clone(self);
-            kit.spawn(async move {
+            deliverer.later(Box::pin(async move {
                 tokio::time::sleep(after).await;
                 let held = held.or_else(|| watcher.take_back(&counts, number));
                 watcher.release_now(held.as_slice());
                 watcher.state().late -= 1;
                 watcher.news.notify_waiters();
-            });
+            }));
             return Fate::LOSE;
         }
         Fate::DELIVER
     }
 
-    fn take_back(&self, counts: &Arc<Counts>, number: u64) -> Option<broker_core::probe::Held> {
+    fn take_back(&self, counts: &Arc<Counts>, number: u64) -> Option<Held> {
         let mut state = self.state();
         let rule = state.rules.iter_mut().find(|rule| Arc::ptr_eq(&rule.counts, counts))?;
         rule.give_up(Some(number))

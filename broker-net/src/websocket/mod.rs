@@ -18,6 +18,7 @@
 //! # Ok::<(), broker_net::websocket::Fault>(())
 //! ```
 
+mod accept_key;
 mod close;
 mod decode;
 mod deflate;
@@ -30,6 +31,7 @@ mod request;
 mod response;
 mod transport;
 
+pub use accept_key::accept_key;
 pub use close::{CloseFrame, answer_to_close, status_of};
 pub use decode::{Data, Decoded, Decoder, Event};
 pub use deflate::Deflate;
@@ -38,5 +40,5 @@ pub use frame::{CONTROL_PAYLOAD_BYTES, Head, Opcode};
 pub use inflate::{Inflate, InflateError, WAITING_BYTES};
 pub use origin::{AllowedOrigins, BadOrigin};
 pub use request::{Client, CookieNames, HEAD_BYTES, Parsed, Refusal, Rules, parse};
-pub use response::{BadHeader, ExtraHeaders, accept, accept_key, refuse};
+pub use response::{BadHeader, ExtraHeaders, accept, refuse};
 pub(crate) use transport::WebSocketTransport;

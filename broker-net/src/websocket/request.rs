@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use broker_core::transport::Cookies;
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 
+use super::accept_key::accept_key;
 use super::origin::{AllowedOrigins, Origin};
 
 /// The most that a request may take.
@@ -185,7 +186,7 @@ pub fn parse(head: &[u8], rules: &Rules) -> Result<Option<Parsed>, Refusal> {
     let is_browser = agent.starts_with("Mozilla/");
     let forwarded_for = fields.first("X-Forwarded-For").and_then(|ip| ip.parse().ok());
     let client = Client {
-        accept_key: super::accept_key(key),
+        accept_key: accept_key(key),
         is_compressed: compression.is_some(),
         window_bits: compression.unwrap_or(15),
         // A page that leaves out the mask could make a proxy believe anything.

@@ -1,13 +1,6 @@
 //! Responses to upgrade requests.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
-
 use super::request::{Client, Refusal};
-
-/// The suffix of every key, from RFC 6455.
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Configured headers of every response that accepts.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -52,17 +45,11 @@ impl ExtraHeaders {
         if name.is_empty() || !name.bytes().all(is_token) || !value.bytes().all(is_text) {
             return Err(BadHeader::Text(name.to_owned()));
         }
-        for half_close in [name, ": ", value, "\r\n"] {
-            self.0.push_str(half_close);
+        for part in [name, ": ", value, "\r\n"] {
+            self.0.push_str(part);
         }
         Ok(())
     }
-}
-
-/// Computes the accept key.
-pub fn accept_key(key: &str) -> String {
-    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
-    STANDARD.encode(digest)
 }
 
 /// Writes the response that accepts.
@@ -71,8 +58,8 @@ pub fn accept(client: &Client, extra: &ExtraHeaders) -> Vec<u8> {
     let mut answer = String::from(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
-    for half_close in ["Sec-WebSocket-Accept: ", &client.accept_key, "\r\n"] {
-        answer.push_str(half_close);
+    for part in ["Sec-WebSocket-Accept: ", &client.accept_key, "\r\n"] {
+        answer.push_str(part);
     }
     if client.is_compressed {
         answer.push_str("Sec-WebSocket-Extensions: permessage-deflate");
@@ -119,11 +106,6 @@ pub fn refuse(refusal: &Refusal) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_answered_as_the_rfc_shows() {
-        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
 
     #[test]
     fn headers_that_would_mislead_are_refused() {

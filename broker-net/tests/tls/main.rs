@@ -11,6 +11,7 @@ mod log;
 
 mod abuse;
 mod certificates;
+mod dial;
 mod expiry;
 mod handshake;
 mod options;

@@ -6,7 +6,6 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::{NamedGroup, ProtocolVersion, SupportedCipherSuite};
 
 use super::error::TlsError;
-use super::options::TlsAlgorithms;
 use super::provider::{all_curves, default_provider};
 use super::server_name;
 
@@ -43,6 +42,16 @@ const CURVES: [(&str, NamedGroup); 5] = [
     ("CurveP384", NamedGroup::secp384r1),
     ("CurveP521", NamedGroup::secp521r1),
 ];
+
+/// The names of algorithms.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TlsAlgorithms {
+    /// What to encrypt with.
+    pub cipher_suites: Vec<&'static str>,
+    /// What to agree upon keys with.
+    pub curves: Vec<&'static str>,
+}
 
 /// As IANA calls it, and NATS.
 pub(super) fn suite_name(suite: SupportedCipherSuite) -> &'static str {

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
+use rustls::{InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use webpki::OwnedCertRevocationList;
 
 use super::algorithms;
@@ -29,7 +29,7 @@ use super::x509::{self, Parsed};
 
 const CERTIFICATE: &str = "certificate";
 const KEY: &str = "private key";
-const AUTHORITY: &str = "certificate of an authority";
+pub(super) const AUTHORITY: &str = "certificate of an authority";
 const REVOKED: &str = "list of revoked certificates";
 const OCSP: &str = "OCSP response";
 
@@ -59,21 +59,27 @@ impl fmt::Debug for TlsConfig {
     }
 }
 
+impl TlsOptions {
+    /// Reads the files, and checks that all fits together.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] says what does not, and never shows a key.
+    pub fn build(&self) -> Result<TlsConfig, TlsError> {
+        TlsConfig::new(self)
+    }
+}
+
 impl TlsConfig {
     pub(super) fn new(options: &TlsOptions) -> Result<Self, TlsError> {
         let seen = options.watch.then(|| Seen::look(options));
         let provider = algorithms::provider(&options.cipher_suites, &options.curve_preferences)?;
         let unusable = |error: rustls::Error| TlsError::Unusable(error.to_string());
-        let sha256 = x509::sha256(&*algorithms::provider(&[], &[])?)
-            .ok_or_else(|| TlsError::Unusable("there is no SHA-256".to_owned()))?;
+        let sha256 = sha256()?;
         let resolver = ByName::new(&options.certificates, &provider)?;
         let terms = resolver.0.iter().filter_map(|named| named.term.clone()).collect();
-        let versions: &[&rustls::SupportedProtocolVersion] = match options.min_version {
-            TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-            TlsVersion::V1_3 => &[&rustls::version::TLS13],
-        };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(versions)
+            .with_protocol_versions(&versions(options.min_version))
             .map_err(unusable)?;
         let verifier = verifier(options, &provider, sha256)?;
         let may_resume = verifier.is_none();
@@ -124,15 +130,29 @@ impl TlsConfig {
     }
 }
 
+/// The hash function of pins and fingerprints.
+pub(super) fn sha256() -> Result<&'static dyn Hash, TlsError> {
+    x509::sha256(&*algorithms::provider(&[], &[])?)
+        .ok_or_else(|| TlsError::Unusable("there is no SHA-256".to_owned()))
+}
+
+/// The versions from the oldest that is spoken on.
+pub(super) fn versions(min: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
+    match min {
+        TlsVersion::V1_2 => vec![&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V1_3 => vec![&rustls::version::TLS13],
+    }
+}
+
 /// The server's certificates by the names that clients ask for.
 #[derive(Debug)]
 struct ByName(Vec<Named>);
 
 #[derive(Debug)]
-struct Named {
+pub(super) struct Named {
     /// Lower case; may begin with `*.`.
     names: Vec<String>,
-    key: Arc<CertifiedKey>,
+    pub(super) key: Arc<CertifiedKey>,
     term: Option<Term>,
 }
 
@@ -162,7 +182,10 @@ impl ResolvesServerCert for ByName {
 }
 
 impl Named {
-    fn load(certificate: &TlsCertificate, provider: &CryptoProvider) -> Result<Self, TlsError> {
+    pub(super) fn load(
+        certificate: &TlsCertificate,
+        provider: &CryptoProvider,
+    ) -> Result<Self, TlsError> {
         let chain = read_chain(&certificate.chain, CERTIFICATE)?;
         let key = read_key(&certificate.key, provider)?;
         let mut key = CertifiedKey::new(chain, key);
@@ -202,7 +225,10 @@ impl Named {
     }
 }
 
-fn read_chain(pem: &Pem, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn read_chain(
+    pem: &Pem,
+    what: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = pem.read(what)?;
     let certificates = CertificateDer::pem_slice_iter(&bytes).enumerate();
     let chain = certificates
@@ -263,7 +289,12 @@ fn describe(error: &PemError) -> &'static str {
     }
 }
 
-fn invalid(what: &'static str, number: usize, pem: &Pem, reason: impl fmt::Display) -> TlsError {
+pub(super) fn invalid(
+    what: &'static str,
+    number: usize,
+    pem: &Pem,
+    reason: impl fmt::Display,
+) -> TlsError {
     TlsError::Invalid { what, number, name: pem.to_string(), reason: reason.to_string() }
 }
 
@@ -308,7 +339,7 @@ fn verifier(
     Ok(Some(Arc::new(Verifier { roots, issuers, lists, algorithms, pins, sha256, hints })))
 }
 
-fn pins(texts: &[String]) -> Result<HashSet<[u8; 32]>, TlsError> {
+pub(super) fn pins(texts: &[String]) -> Result<HashSet<[u8; 32]>, TlsError> {
     let pin = |text: &String| {
         let mut pin = [0; 32];
         let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -85,6 +85,14 @@ pub enum TlsError {
         "client certificates can only be verified with a file of those who sign them (ca_file)"
     )]
     NoAuthority,
+    /// A server is to be verified, and nothing says by whom.
+    #[error(
+        "a server can only be verified with the certificates of those who sign its own (ca_file); insecure_skip_verify does without"
+    )]
+    NoServerAuthority,
+    /// A name that no certificate can hold.
+    #[error("{0:?} is no name that a server can be verified by: set a host name or an address")]
+    InvalidServerName(String),
     /// Something that only makes sense where client certificates are checked.
     #[error("{0} needs client certificates to be verified (verify)")]
     NeedsVerify(&'static str),

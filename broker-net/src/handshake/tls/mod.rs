@@ -1,4 +1,4 @@
-//! TLS for clients.
+//! TLS of both sides: for clients that connect, and for connections that are dialled.
 //!
 //! A connection begins in the clear and is upgraded, before or after INFO; what the client sends first
 //! decides where it may. The handshake runs on the connection's task.
@@ -6,16 +6,26 @@
 mod admission;
 mod algorithms;
 mod buffers;
+mod client;
+mod client_config;
+mod client_error;
+mod client_options;
+mod client_verify;
 mod config;
 mod error;
 mod expiry;
 mod file_watch;
+mod handshaking;
 mod issuer;
+mod leftover;
 mod options;
 mod pieces;
 mod provider;
 mod server_name;
+mod side;
+mod state;
 mod transport;
+mod upgrade;
 mod verify;
 mod x509;
 
@@ -25,17 +35,25 @@ use std::time::{Duration, Instant};
 
 use broker_core::session::client::{Arrival, HandshakeOrder};
 use broker_core::{Broker, ClientFault, Security};
+use handshaking::Progress;
+use rustls::CommonState;
+use rustls::crypto::hash::Hash;
+use upgrade::Upgrade;
 
 pub(crate) use admission::TlsAdmission;
+pub use algorithms::TlsAlgorithms;
+pub(crate) use client::{TlsClientTransport, secure};
+pub(crate) use client_config::TlsClientConfig;
+pub use client_error::TlsClientError;
+pub use client_options::TlsClientOptions;
 pub use config::TlsConfig;
 pub use error::TlsError;
 pub use options::{
-    ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsOptions, TlsVersion,
+    ClientCertificates, HandshakeFirst, Pem, TlsCertificate, TlsOptions, TlsVersion,
 };
 #[cfg(feature = "testing-tls")]
 pub(crate) use provider::default_provider;
 pub(crate) use transport::TlsTransport;
-use transport::{Progress, Upgrade};
 
 use super::{AcceptedConnection, BoxFuture, Handshake, ListenerConfig};
 use crate::clock;
@@ -211,14 +229,19 @@ impl TlsHandshake {
 
     fn security(&self) -> Security {
         let mut security = Security::default();
+        self.upgrade.look(&mut |tls| security = describe(tls, self.config.sha256));
         security.is_first = self.is_first;
-        self.upgrade.look(&mut |tls| {
-            security.version = algorithms::version_name(tls.protocol_version());
-            let suite = tls.negotiated_cipher_suite();
-            security.cipher_suite = suite.map(algorithms::suite_name).unwrap_or_default();
-            let chain = tls.peer_certificates().unwrap_or_default();
-            x509::describe(&mut security, chain, self.config.sha256);
-        });
         security
     }
+}
+
+/// Describes what two sides have agreed upon, and the certificates that the other one showed.
+fn describe(tls: &CommonState, sha256: &dyn Hash) -> Security {
+    let mut security = Security::default();
+    security.version = algorithms::version_name(tls.protocol_version());
+    let suite = tls.negotiated_cipher_suite();
+    security.cipher_suite = suite.map(algorithms::suite_name).unwrap_or_default();
+    let chain = tls.peer_certificates().unwrap_or_default();
+    x509::describe(&mut security, chain, sha256);
+    security
 }

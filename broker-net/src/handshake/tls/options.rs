@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::algorithms;
-use super::config::TlsConfig;
+use super::algorithms::{self, TlsAlgorithms};
 use super::error::TlsError;
 
 /// TLS for clients, in the terms of NATS's `tls {…}`. Begin with a certificate and change what you need.
@@ -83,15 +82,6 @@ impl TlsOptions {
         algorithms::names()
     }
 
-    /// Reads the files, and checks that all fits together.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError`] says what does not, and never shows a key.
-    pub fn build(&self) -> Result<TlsConfig, TlsError> {
-        TlsConfig::new(self)
-    }
-
     /// All files that it is made of.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         let certificates = self.certificates.iter().flat_map(|certificate| {
@@ -99,16 +89,6 @@ impl TlsOptions {
         });
         certificates.chain(&self.ca).chain(&self.revoked).filter_map(Pem::path)
     }
-}
-
-/// The names of algorithms.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct TlsAlgorithms {
-    /// What to encrypt with.
-    pub cipher_suites: Vec<&'static str>,
-    /// What to agree upon keys with.
-    pub curves: Vec<&'static str>,
 }
 
 /// A certificate with its key.

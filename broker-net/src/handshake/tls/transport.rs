@@ -7,222 +7,37 @@
 use std::io::{self, IoSlice};
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use atomic_waker::AtomicWaker;
-use rustls::ServerConfig;
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
-};
+use rustls::server::ServerConnectionData;
+use rustls::unbuffered::WriteTraffic;
 
 use super::buffers::{
     CIPHER_BYTES, KEPT_BYTES, READ_BYTES, RECORD_BYTES, SEALED_BYTES, TlsBuffers, with_tls_buffers,
 };
+use super::leftover::Leftover;
 use super::pieces::Cursor;
-use super::server_name::{self, Found};
-use crate::transport::{ATTEMPTS, Socket, Transport, poll_io, yield_turn};
+use super::side::Side;
+use super::state::State;
+use crate::transport::{ATTEMPTS, Transport, yield_turn};
 
-/// What an unfinished handshake may have sent without our being able to do something with it: a hello, or
-/// a certificate with those of its issuers. All else that it costs is about 8 KiB.
-const HELLO_BYTES: usize = 8 << 10;
-const CHAIN_BYTES: usize = 12 << 10;
-
-/// TLS over another transport; plain until [`Upgrade::begin`].
-pub(crate) struct TlsTransport<T: Transport> {
-    below: T,
+/// TLS over another transport, of either side; plain until [`Self::begin`].
+pub(crate) struct TlsTransport<T: Transport, D: Side = ServerConnectionData> {
+    pub(super) below: T,
     /// Whom to wake when something is left to be sent.
     task: AtomicWaker,
     /// Has TLS begun?
-    is_tls: AtomicBool,
+    pub(super) is_tls: AtomicBool,
     /// Is there something to read that was taken from below already?
-    has_input: AtomicBool,
+    pub(super) has_input: AtomicBool,
     /// Is there something to send that was taken from above already?
-    has_unsent: AtomicBool,
-    state: Mutex<State>,
+    pub(super) has_unsent: AtomicBool,
+    state: Mutex<State<D>>,
 }
 
-#[derive(Default)]
-struct State {
-    /// There once TLS has begun.
-    tls: Option<Box<UnbufferedServerConnection>>,
-    /// What has come and nothing could be made of yet. rustls remembers places in it, so it is changed
-    /// only as it says.
-    incoming: Vec<u8>,
-    /// What nobody has had room for, decrypted.
-    plain: Leftover,
-    /// What the transport below did not take, encrypted.
-    unsent: Leftover,
-    /// Somebody writes to the transport below, with the lock released.
-    is_writing: bool,
-    /// Whoever writes must wake the task when done.
-    must_wake: bool,
-    /// The other side has said that no more comes.
-    has_ended: bool,
-    /// What came was no TLS, or not from whom it should.
-    has_failed: bool,
-    has_said_goodbye: bool,
-    /// The next message is a ClientHello.
-    awaits_hello: bool,
-    /// The server name was hidden from rustls.
-    hides_name: bool,
-}
-
-/// Bytes of which some have left.
-#[derive(Default)]
-struct Leftover {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
-impl Leftover {
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.at..]
-    }
-
-    /// Gives its memory back once all has left.
-    fn advance(&mut self, bytes: usize) {
-        self.at += bytes;
-        if self.at >= self.bytes.len() {
-            *self = Self::default();
-        }
-    }
-
-    fn put_before(&mut self, first: Self) {
-        if first.is_empty() {
-            return;
-        }
-        let later = mem::replace(self, first);
-        self.bytes.extend_from_slice(later.rest());
-    }
-}
-
-/// What came of a look at the records that are there.
-struct Processed<R> {
-    /// So much of the input is used up.
-    used: usize,
-    /// So much of the room is filled.
-    filled: usize,
-    /// What was done when TLS was ready to send.
-    done: Option<R>,
-    result: Result<(), rustls::Error>,
-}
-
-impl State {
-    /// Does all that the records in `input` ask for. What they say goes to `room`, and what that does not
-    /// hold is kept. If TLS is ready to send behind that, it calls `then`.
-    fn process<R>(
-        &mut self,
-        input: &mut [u8],
-        room: &mut [u8],
-        then: impl FnOnce(WriteTraffic<'_, rustls::server::ServerConnectionData>) -> R,
-    ) -> Processed<R> {
-        let mut processed = Processed { used: 0, filled: 0, done: None, result: Ok(()) };
-        let Some(tls) = &mut self.tls else { return processed };
-        if self.has_failed {
-            // rustls must not be given more after an error.
-            processed.result = Err(rustls::Error::General("the connection has failed".to_owned()));
-            return processed;
-        }
-        loop {
-            let UnbufferedStatus { mut discard, state } =
-                tls.process_tls_records(&mut input[processed.used..]);
-            let mut goes_on = true;
-            match state {
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(record) = traffic.next_record() {
-                        match record {
-                            Ok(record) => {
-                                discard += record.discard;
-                                let payload = record.payload;
-                                let fits = payload.len().min(room.len() - processed.filled);
-                                let end = processed.filled + fits;
-                                room[processed.filled..end].copy_from_slice(&payload[..fits]);
-                                processed.filled = end;
-                                self.plain.bytes.extend_from_slice(&payload[fits..]);
-                            }
-                            Err(error) => processed.result = Err(error),
-                        }
-                    }
-                }
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.unsent.bytes),
-                // It lies in `unsent`, and goes before all that is encrypted after it.
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.has_ended = true,
-                Ok(ConnectionState::Closed) => {
-                    self.has_ended = true;
-                    goes_on = false;
-                }
-                Ok(ConnectionState::WriteTraffic(traffic)) => {
-                    processed.done = Some(then(traffic));
-                    processed.used += discard;
-                    return processed;
-                }
-                Ok(_) => goes_on = false,
-                Err(error) => processed.result = Err(error),
-            }
-            processed.used += discard;
-            if processed.result.is_err() {
-                self.has_failed = true;
-                self.encode_alert(&mut input[processed.used..]);
-                return processed;
-            }
-            if !goes_on {
-                return processed;
-            }
-        }
-    }
-
-    /// Encodes the alert of an error. rustls looks at `input` once it has nothing left to send, and must
-    /// not after an error: what follows may be the next error, with an alert of its own.
-    fn encode_alert(&mut self, input: &mut [u8]) {
-        let Some(tls) = &mut self.tls else { return };
-        while tls.wants_write() {
-            match tls.process_tls_records(input).state {
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.unsent.bytes),
-                _ => return,
-            }
-        }
-    }
-
-    /// Encrypts a record into `sealed`; returns its length.
-    fn seal(&mut self, plain: &[u8], sealed: &mut [u8]) -> io::Result<usize> {
-        let mut incoming = mem::take(&mut self.incoming);
-        // What has come whole was decrypted when it came; so nothing is used up here.
-        let encrypt = |mut traffic: WriteTraffic<'_, _>| traffic.encrypt(plain, sealed);
-        let processed = self.process(&mut incoming, &mut [], encrypt);
-        incoming.drain(..processed.used);
-        self.incoming = incoming;
-        match processed.done {
-            Some(Ok(len)) => Ok(len),
-            Some(Err(EncryptError::InsufficientSize(_) | EncryptError::EncryptExhausted)) => {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    fn is_handshaking(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
-    }
-}
-
-fn encode(mut data: EncodeTlsData<'_, rustls::server::ServerConnectionData>, to: &mut Vec<u8>) {
-    let before = to.len();
-    // The first call only asks for the size.
-    if let Err(EncodeError::InsufficientSize(needed)) = data.encode(&mut []) {
-        to.resize(before + needed.required_size, 0);
-        let written = data.encode(&mut to[before..]).unwrap_or(0);
-        to.truncate(before + written);
-    }
-}
-
-impl<T: Transport> TlsTransport<T> {
+impl<T: Transport, D: Side> TlsTransport<T, D> {
     pub(crate) fn new(below: T) -> Self {
         Self {
             below,
@@ -234,7 +49,7 @@ impl<T: Transport> TlsTransport<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<D>> {
         // A panic of rustls in between: its connection is an error from then on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -422,7 +237,7 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-impl<T: Transport> Transport for TlsTransport<T> {
+impl<T: Transport, D: Side> Transport for TlsTransport<T, D> {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.has_input.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
@@ -485,7 +300,7 @@ impl<T: Transport> Transport for TlsTransport<T> {
 }
 
 /// A connection that ends without a word may have been cut by somebody in between.
-impl<T: Transport> Drop for TlsTransport<T> {
+impl<T: Transport, D: Side> Drop for TlsTransport<T, D> {
     fn drop(&mut self) {
         if *self.is_tls.get_mut() {
             self.say_goodbye();
@@ -493,7 +308,7 @@ impl<T: Transport> Drop for TlsTransport<T> {
     }
 }
 
-impl<T: Transport> TlsTransport<T> {
+impl<T: Transport, D: Side> TlsTransport<T, D> {
     /// Says that nothing more comes, as far as it can be said now.
     fn say_goodbye(&self) {
         let mut state = self.lock();
@@ -514,126 +329,4 @@ impl<T: Transport> TlsTransport<T> {
     }
 }
 
-/// How far a handshake is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Progress {
-    /// It waits for the other side.
-    Waits,
-    /// It is over.
-    Done,
-}
-
-/// What takes a transport from plain to TLS.
-pub(crate) trait Upgrade: Send + Sync {
-    /// The first byte that the other side sends, which stays there to be read; `None` if it has ended.
-    fn poll_first(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>>;
-
-    /// From here on all is TLS.
-    fn begin(&self, config: Arc<ServerConfig>) -> Result<(), rustls::Error>;
-
-    /// Has TLS begun?
-    fn has_begun(&self) -> bool;
-
-    /// Computes what can be computed, which may take long.
-    fn advance(&self) -> Result<Progress, rustls::Error>;
-
-    /// Reads more; 0 at the end. `shows_chain`: the other side is about to show its certificates.
-    fn poll_more(&self, shows_chain: bool, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
-
-    /// See [`Transport::poll_unsent`].
-    fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// Tells of what was agreed upon.
-    fn look(&self, look: &mut dyn FnMut(&UnbufferedServerConnection));
-}
-
-impl<T: Transport> Upgrade for Socket<TlsTransport<T>> {
-    fn poll_first(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
-        let tls = self.transport();
-        if let Some(first) = tls.lock().incoming.first() {
-            return Poll::Ready(Ok(Some(*first)));
-        }
-        let len = ready!(self.poll_more(false, cx))?;
-        tls.has_input.store(len > 0, Ordering::Release);
-        Poll::Ready(Ok(tls.lock().incoming.first().copied()))
-    }
-
-    fn begin(&self, config: Arc<ServerConfig>) -> Result<(), rustls::Error> {
-        let tls = self.transport();
-        let connection = Box::new(UnbufferedServerConnection::new(config)?);
-        let mut state = tls.lock();
-        state.tls = Some(connection);
-        state.awaits_hello = true;
-        drop(state);
-        tls.has_input.store(false, Ordering::Release);
-        tls.is_tls.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    fn has_begun(&self) -> bool {
-        self.transport().is_tls.load(Ordering::Acquire)
-    }
-
-    fn advance(&self) -> Result<Progress, rustls::Error> {
-        let tls = self.transport();
-        let mut state = tls.lock();
-        let mut incoming = mem::take(&mut state.incoming);
-        if state.awaits_hello {
-            match server_name::hide(&mut incoming) {
-                Found::Part => {
-                    state.incoming = incoming;
-                    return Ok(Progress::Waits);
-                }
-                Found::Hidden => state.hides_name = true,
-                Found::Nothing => {}
-            }
-            state.awaits_hello = false;
-        }
-        let sent = state.unsent.bytes.len();
-        let hides_name = state.hides_name;
-        let processed =
-            server_name::with_hidden(hides_name, || state.process(&mut incoming, &mut [], |_| ()));
-        // The same name comes again.
-        state.awaits_hello = hides_name && server_name::is_retry(&state.unsent.bytes[sent..]);
-        incoming.drain(..processed.used);
-        if incoming.is_empty() {
-            incoming = Vec::new();
-        }
-        state.incoming = incoming;
-        tls.has_unsent.store(!state.unsent.is_empty(), Ordering::Release);
-        tls.has_input.store(!state.plain.is_empty() || state.has_ended, Ordering::Release);
-        processed.result?;
-        Ok(if state.is_handshaking() { Progress::Waits } else { Progress::Done })
-    }
-
-    fn poll_more(&self, shows_chain: bool, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let most = if shows_chain { CHAIN_BYTES } else { HELLO_BYTES };
-        let tls = self.transport();
-        let read = || {
-            let room = most.saturating_sub(tls.lock().incoming.len());
-            if room == 0 {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            with_tls_buffers(|buffers| {
-                let read = &mut buffers.cipher[..room.min(READ_BYTES)];
-                let len = tls.below.try_read(read)?;
-                tls.lock().incoming.extend_from_slice(&read[..len]);
-                Ok(len)
-            })
-        };
-        poll_io(cx, |cx| tls.below.poll_read_ready(cx), read)
-    }
-
-    fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.transport().poll_unsent(cx)
-    }
-
-    fn look(&self, look: &mut dyn FnMut(&UnbufferedServerConnection)) {
-        if let Some(tls) = &self.transport().lock().tls {
-            look(tls);
-        }
-    }
-}
-
 const _: () = assert!(CIPHER_BYTES >= KEPT_BYTES + READ_BYTES && CIPHER_BYTES >= SEALED_BYTES);
-const _: () = assert!(CHAIN_BYTES <= KEPT_BYTES && HELLO_BYTES <= CHAIN_BYTES);

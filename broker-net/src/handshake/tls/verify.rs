@@ -22,7 +22,7 @@ use webpki::{
 
 use super::issuer::{self, Issuer};
 use super::server_name;
-use super::x509::{self, Parsed};
+use super::x509;
 
 thread_local! {
     /// rustls tells why a certificate was refused, but not which, and does not keep it.
@@ -53,7 +53,7 @@ pub(super) struct Verifier {
 // NATS 2.14: errors.go ErrCertNotPinned.
 #[derive(Debug, thiserror::Error)]
 #[error("certificate not pinned")]
-struct NotPinned;
+pub(super) struct NotPinned;
 
 impl Verifier {
     fn verify(
@@ -90,15 +90,11 @@ impl Verifier {
             Some(fault) => other(fault),
             None => refusal(error),
         })?;
-        if self.has_pin(certificate) { Ok(()) } else { Err(other(NotPinned)) }
-    }
-
-    fn has_pin(&self, certificate: &CertificateDer<'_>) -> bool {
-        if self.pins.is_empty() {
-            return true;
+        if x509::has_pin(certificate, &self.pins, self.sha256) {
+            Ok(())
+        } else {
+            Err(other(NotPinned))
         }
-        let key = Parsed::new(certificate).and_then(|parsed| parsed.public_key());
-        key.is_some_and(|key| self.pins.contains(&x509::digest(self.sha256, &key)))
     }
 }
 
@@ -151,7 +147,7 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
-fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(super) fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
 

@@ -1,5 +1,6 @@
 //! What a certificate says: whose it is, for how long.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use broker_core::auth::{Certificate, DistinguishedName};
@@ -140,6 +141,19 @@ pub(super) fn sha256(provider: &CryptoProvider) -> Option<&'static dyn Hash> {
 
 pub(super) fn digest(hash: &dyn Hash, bytes: &[u8]) -> [u8; 32] {
     hash.hash(bytes).as_ref().try_into().unwrap_or_default()
+}
+
+/// Returns true if the public key of a certificate is pinned, or none is.
+pub(super) fn has_pin(
+    certificate: &CertificateDer<'_>,
+    pins: &HashSet<[u8; 32]>,
+    sha256: &dyn Hash,
+) -> bool {
+    if pins.is_empty() {
+        return true;
+    }
+    let key = Parsed::new(certificate).and_then(|parsed| parsed.public_key());
+    key.is_some_and(|key| pins.contains(&digest(sha256, &key)))
 }
 
 /// As the reference logs a certificate that it refuses.

@@ -1,0 +1,185 @@
+//! Connects to a server, again and again.
+
+use std::fmt;
+use std::net::SocketAddr;
+#[cfg(feature = "tls-core")]
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use super::backoff::Backoff;
+use super::connect::{connect_any, in_random_order, resolve};
+use super::connection::DialedConnection;
+use super::error::DialError;
+use super::options::DialOptions;
+#[cfg(feature = "tls-core")]
+use super::tls;
+use crate::advertise::Advertise;
+use crate::clock;
+#[cfg(feature = "tls-core")]
+use crate::handshake::tls::TlsClientConfig;
+use crate::random::Random;
+
+/// Connects to one server: [once](Self::dial), or [again and again](Self::next) with pauses in between.
+///
+/// It has no task: dropping it, or the future of one of its methods, stops all that it does.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use broker_net::{DialOptions, Dialer};
+/// use tokio::io::AsyncWriteExt;
+///
+/// let server = broker_net::Server::builder().bind().await?;
+/// let mut dialer = Dialer::new(&server.local_addr().to_string(), DialOptions::default())?;
+/// let mut connection = dialer.next().await?; // waits after a failure, or a connection that ended
+///
+/// let info = connection.read_line(64 << 10).await?;
+/// assert!(info.starts_with(b"INFO {"));
+/// connection.write_all(b"PING\r\n").await?;
+/// assert_eq!(connection.read_line(1024).await?, b"PONG");
+/// # Ok(()) }
+/// ```
+pub struct Dialer {
+    host: String,
+    port: u16,
+    options: DialOptions,
+    #[cfg(feature = "tls-core")]
+    tls: Option<Arc<TlsClientConfig>>,
+    backoff: Backoff,
+    random: Random,
+    /// The pause that is due after the attempt of before.
+    pause: Duration,
+    /// The time before which there is no next attempt.
+    not_before: Option<Instant>,
+    /// The time at which the attempt of before has succeeded.
+    connected_at: Option<Instant>,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { options, backoff, .. } = self;
+        f.debug_struct("Dialer")
+            .field("server", &self.server())
+            .field("options", options)
+            .field("backoff", backoff)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Dialer {
+    /// Creates a dialer for `nats.example:4222`, `1.2.3.4:4222` or `[::1]:4222`. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`] if that is no host with a port, or TLS cannot be used as the options say.
+    pub fn new(server: &str, options: DialOptions) -> Result<Self, DialError> {
+        let invalid = || DialError::InvalidServer(server.to_owned());
+        let Advertise { host, port } = server.parse().map_err(|_| invalid())?;
+        let port = port.ok_or_else(invalid)?;
+        Ok(Self {
+            #[cfg(feature = "tls-core")]
+            tls: tls::build(&options, &host).map_err(DialError::TlsOptions)?,
+            host,
+            port,
+            backoff: options.backoff.clone(),
+            random: Random::new(options.seed),
+            options,
+            pause: Duration::ZERO,
+            not_before: None,
+            connected_at: None,
+        })
+    }
+
+    /// Returns the host and the port.
+    pub fn server(&self) -> String {
+        if self.host.contains(':') {
+            return format!("[{}]:{}", self.host, self.port);
+        }
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Connects once, without a pause. The name is resolved anew, and its addresses are tried in a random order.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`] names what failed, and each address that was tried.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it leaves no connection behind.
+    pub async fn dial(&mut self) -> Result<DialedConnection, DialError> {
+        let after = self.options.timeout;
+        let dialed = tokio::time::timeout(after, self.connect()).await;
+        dialed.unwrap_or_else(|_| Err(DialError::Timeout { server: self.server(), after }))
+    }
+
+    /// Waits for the pause that is due, if any, and connects once. To be called again after a failure, and when
+    /// the connection has ended; whether to give up is up to the caller, who may ask for the number of
+    /// [pauses](Self::pauses).
+    ///
+    /// The first call does not wait. A connection that lasted lets the pauses begin anew, with the shortest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::dial`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it leaves no connection behind, and the pause is not shorter for it: a caller
+    /// that drops it and calls it again does not dial more often.
+    pub async fn next(&mut self) -> Result<DialedConnection, DialError> {
+        if let Some(since) = self.connected_at.take() {
+            let now = clock::now();
+            if self.backoff.note_lasted(now.saturating_duration_since(since)) {
+                self.pause = self.backoff.pause();
+            }
+            self.not_before = Some(now + self.pause);
+        }
+        if let Some(not_before) = self.not_before {
+            tokio::time::sleep_until(not_before.into()).await;
+        }
+        // Counts as a failure until it is none: it may be dropped in the middle.
+        self.pause = self.backoff.pause();
+        self.not_before = Some(clock::now() + self.pause);
+        let dialed = self.dial().await;
+        self.not_before = Some(clock::now() + self.pause);
+        self.connected_at = dialed.is_ok().then(clock::now);
+        dialed
+    }
+
+    /// Returns the number of attempts since the last connection that lasted.
+    pub fn pauses(&self) -> u32 {
+        self.backoff.pauses()
+    }
+
+    async fn connect(&mut self) -> Result<DialedConnection, DialError> {
+        let addresses = resolve(&self.host, self.port).await?;
+        let addresses = in_random_order(addresses, &mut self.random);
+        let DialOptions { connect_timeout, tcp, .. } = self.options;
+        let connecting = connect_any(addresses, connect_timeout, tcp).await;
+        let failed = |attempts| DialError::Connect { server: self.server(), attempts };
+        let (stream, remote) = connecting.map_err(failed)?;
+        self.admit(stream, remote).await
+    }
+
+    #[cfg(not(feature = "tls-core"))]
+    async fn admit(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> Result<DialedConnection, DialError> {
+        Ok(DialedConnection::plain(stream, remote))
+    }
+
+    #[cfg(feature = "tls-core")]
+    async fn admit(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> Result<DialedConnection, DialError> {
+        let Some(config) = &self.tls else { return Ok(DialedConnection::plain(stream, remote)) };
+        let admitted = tls::admit(stream, remote, config).await;
+        admitted.map_err(|source| DialError::Tls { server: self.server(), source })
+    }
+}

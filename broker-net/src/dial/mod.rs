@@ -1,0 +1,16 @@
+//! Outgoing connections: to peers of a cluster, and to whatever an embedding program connects its server with.
+
+mod backoff;
+mod connect;
+mod connection;
+mod dialer;
+mod error;
+mod options;
+#[cfg(feature = "tls-core")]
+mod tls;
+
+pub use backoff::Backoff;
+pub use connection::DialedConnection;
+pub use dialer::Dialer;
+pub use error::{DialError, FailedAttempt, ReadLineError};
+pub use options::DialOptions;

@@ -1,0 +1,36 @@
+//! Bytes that are not used up.
+
+use std::mem;
+
+/// Bytes of which some have left.
+#[derive(Default)]
+pub(super) struct Leftover {
+    pub(super) bytes: Vec<u8>,
+    pub(super) at: usize,
+}
+
+impl Leftover {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// Gives its memory back once all has left.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.at += bytes;
+        if self.at >= self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+
+    pub(super) fn put_before(&mut self, first: Self) {
+        if first.is_empty() {
+            return;
+        }
+        let later = mem::replace(self, first);
+        self.bytes.extend_from_slice(later.rest());
+    }
+}
