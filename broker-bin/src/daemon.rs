@@ -474,7 +474,7 @@ mod tests {
         { user: a, password: pa, permissions: { publish: x } }, { user: b, password: pb } ] }";
 
     #[tokio::test]
-    async fn a_reload_that_changes_nothing_leaves_everything_in_its_place() {
+    async fn a_reload_without_changes_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("natsd.conf");
         std::fs::write(&file, USERS).unwrap();

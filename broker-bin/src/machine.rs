@@ -84,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_has_what_its_kernel_says() {
+    fn the_memory_of_a_machine_is_that_of_its_kernel() {
         assert_eq!(bytes(&[MACHINE]), Some(8 * GIB));
         assert_eq!(bytes(&[]), None);
         assert_eq!(bytes(&[("proc/meminfo", "MemTotal: much\n")]), None);
     }
 
     #[test]
-    fn the_second_version_of_control_groups_counts_with_all_groups_above() {
+    fn control_groups_v2_are_limited_by_all_ancestors() {
         let group = ("proc/self/cgroup", "0::/system.slice/natsd.service\n");
         let own = "sys/fs/cgroup/system.slice/natsd.service/memory.max";
         let above = "sys/fs/cgroup/system.slice/memory.max";
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_version_of_control_groups_counts_too() {
+    fn control_groups_v1_are_supported() {
         let group = ("proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/docker/12ab\n0::/\n");
         let own = "sys/fs/cgroup/memory/docker/12ab/memory.limit_in_bytes";
         let top = "sys/fs/cgroup/memory/memory.limit_in_bytes";
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_it_may_wait_and_never_more_than_a_gibibyte() {
+    fn the_default_is_a_quarter_of_the_memory_and_at_most_a_gibibyte() {
         assert_eq!(quarter_of(Some(GIB / 2)), 128 << 20);
         assert_eq!(quarter_of(Some(64 * GIB)), GIB);
         assert_eq!(quarter_of(None), GIB);

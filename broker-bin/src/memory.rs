@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_given_back_once_when_the_flood_is_over() {
+    fn memory_is_returned_once_after_a_flood() {
         let mut quiet = Quiet::default();
         let told: Vec<bool> = [0, 1_000_000, 2_000_000, 2_000_010, 2_000_020]
             .map(|messages| quiet.is_time_to_give_back(stats(messages, 0), 0))
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_subscriptions_is_given_back_when_they_are_gone() {
+    fn memory_of_ended_subscriptions_is_returned() {
         let mut quiet = Quiet::default();
         assert!(quiet.is_time_to_give_back(stats(0, 100_000), 0));
         assert!(!quiet.is_time_to_give_back(stats(0, 100_000), 0));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_subscriptions_that_came_and_went_between_two_looks_is_given_back() {
+    fn memory_of_subscriptions_that_ended_within_one_interval_is_returned() {
         let mut quiet = Quiet::default();
         assert!(!quiet.is_time_to_give_back(stats(0, 0), 0));
         assert!(quiet.is_time_to_give_back(stats(0, 0), 1_000_000));
@@ -123,7 +123,7 @@ mod tests {
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[test]
-    fn what_was_freed_goes_back_to_the_system() {
+    fn freed_memory_is_returned_to_the_system() {
         let resident_kib = || {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
             let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();

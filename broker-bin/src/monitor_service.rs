@@ -67,7 +67,7 @@ mod with {
             tracing::info!("Starting {scheme} monitor on {shown}");
             if options.is_open() && !address.ip().is_loopback() {
                 tracing::warn!(
-                    "Monitoring on {shown} answers everybody who can reach it: http_token asks for a token, \
+                    "Monitoring on {shown} is open to everyone who can reach it: http_token requires a token, \
                      {scheme}: \"127.0.0.1:{}\" keeps it to this machine",
                     address.port()
                 );
@@ -88,7 +88,7 @@ mod with {
                 (&self.monitor, options.monitoring())
                 && let Err(error) = monitor.set_tls(&tls)
             {
-                tracing::error!("Monitoring keeps its certificate: {error}");
+                tracing::error!("The certificate of monitoring was not replaced: {error}");
             }
             self.observer.follow(options, digest);
         }
@@ -127,7 +127,7 @@ mod without {
     pub(crate) struct Watching;
 
     impl Watching {
-        #[expect(clippy::unused_async, reason = "what can watch has to wait")]
+        #[expect(clippy::unused_async, reason = "the other implementation awaits")]
         pub(crate) async fn listen(options: &Options) -> Result<Self, StartError> {
             let Some(options) = options.monitoring()? else { return Ok(Self) };
             let source = io::Error::new(

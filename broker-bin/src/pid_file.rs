@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_old_file_open_reads_the_old_id_to_the_end() {
+    fn a_reader_of_the_old_file_reads_the_complete_old_id() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         std::fs::write(&path, "8065").unwrap();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_put_beside_it_the_file_itself_is_written() {
+    fn without_space_for_a_temporary_file_the_file_is_written_in_place() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         std::fs::write(&path, "8065 and more").unwrap();

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_appears_whole_and_goes_when_dropped() {
+    fn the_file_appears_atomically_and_is_removed_when_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = PortsFile::path(dir.path(), "natsd");
         let ports = Ports {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_an_error_and_leaves_nothing() {
+    fn a_missing_directory_is_an_error_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = PortsFile::path(&dir.path().join("missing"), "natsd");
         assert!(PortsFile::create(path, &Ports::default()).is_err());

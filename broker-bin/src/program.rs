@@ -155,7 +155,7 @@ async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
     };
     memory::give_back_soon();
     if let Err(error) = watchdog::start(daemon.stall_watch(watchdog::PATIENCE)) {
-        tracing::warn!("Nothing watches for stalled threads: {error}");
+        tracing::warn!("Could not start the watchdog for stalled threads: {error}");
     }
     let manager = Arc::new(Notifier::from_env());
     manager.ready();

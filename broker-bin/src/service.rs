@@ -87,7 +87,9 @@ async fn heed(daemon: &Daemon, signals: &mut Signals, log: &Logging, manager: &N
             // it right after starting that mode. A second one ends the server.
             Signal::Terminate if is_leaving && !was_told_to_end => {
                 was_told_to_end = true;
-                tracing::info!("Lame duck mode goes on; another signal like this ends it at once");
+                tracing::info!(
+                    "Lame duck mode continues; a second signal of this kind ends it at once"
+                );
             }
             Signal::Terminate => return,
             Signal::User1 => reopen(log),

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_the_references_words() {
+    fn errors_have_the_wording_of_the_reference() {
         // No process can have this id: Linux ends at 4,194,304.
         for (command, text) in [
             ("reload", "no natsd-nobody processes running"),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_means_more_than_one_process_is_none() {
+    fn a_number_that_selects_several_processes_is_refused() {
         for number in ["0", "-1", "-4194305", "99999999999999999999"] {
             assert_eq!(refusal(&format!("term={number}")), format!("invalid pid: {number}"));
         }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_found_by_their_whole_name() {
+    fn processes_are_matched_by_their_complete_name() {
         let proc = tempfile::tempdir().unwrap();
         let this = std::process::id();
         for (pid, stat) in [
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn several_are_listed_one_a_line() {
+    fn several_processes_are_listed_one_per_line() {
         let error = SignalError::Several { program: "nats-server".into(), pids: vec![8065, 8068] };
         assert_eq!(error.to_string(), "multiple nats-server processes running:\n8065\n8068");
     }

@@ -192,7 +192,7 @@ fn end_by_force(log: Logging) -> ! {
     let (tell, told) = channel::channel();
     // A blocked thread may hold a lock that the log needs.
     let saying = std::thread::Builder::new().spawn(move || {
-        tracing::error!("Does not end by itself: ended by force");
+        tracing::error!("The program has not ended in time: ended by force");
         log.flush();
         let _ = tell.send(());
     });
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_program_that_does_not_end_is_ended_and_sooner_if_told_again() {
+    async fn a_blocked_program_is_killed_and_sooner_after_a_second_signal() {
         use Signal::{Hangup, Interrupt, Terminate, User2};
         let millis = |millis| Some(Duration::from_millis(millis));
         for (signals, expected) in [

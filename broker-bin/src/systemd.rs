@@ -69,7 +69,7 @@ impl Notifier {
         if let Some(socket) = &self.0
             && let Err(error) = socket.send(state.as_bytes())
         {
-            tracing::debug!("Could not tell the service manager {state:?}: {error}");
+            tracing::debug!("Could not notify the service manager of {state:?}: {error}");
         }
     }
 }
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sign_of_life_comes_twice_in_each_interval() {
+    async fn the_watchdog_is_notified_twice_per_interval() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();

@@ -37,7 +37,7 @@ fn load(file: &Path) -> Result<Document, Error> {
 }
 
 #[test]
-fn every_valid_file_is_read_as_the_json_beside_it() {
+fn every_valid_file_gives_the_stored_json() {
     for file in files("valid") {
         let document = load(&file).unwrap_or_else(|error| panic!("{error}"));
         let expected = fs::read_to_string(file.with_extension("json")).unwrap();
@@ -68,7 +68,7 @@ fn every_broken_file_is_refused_with_its_place_and_a_reason() {
 }
 
 #[test]
-fn no_error_repeats_what_the_file_says() {
+fn no_error_repeats_a_value() {
     for file in files("broken") {
         let secret = "hunter2";
         let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();

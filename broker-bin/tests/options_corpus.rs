@@ -82,7 +82,7 @@ fn has_places(file: &str, error: &str) -> bool {
 }
 
 #[test]
-fn every_valid_file_gives_the_values_that_are_stored_or_asks_for_a_part_that_is_not_there_yet() {
+fn every_valid_file_gives_the_stored_values_or_requests_an_unimplemented_part() {
     let mut found = String::new();
     for (file, read) in read("valid") {
         match read {
@@ -117,7 +117,7 @@ fn every_broken_file_is_refused_with_its_places_and_reasons() {
 }
 
 #[test]
-fn the_defaults_are_those_that_are_stored() {
+fn the_defaults_are_the_stored_ones() {
     let defaults = normal_form::of(&broker_bin::Options::default());
     expect("defaults.json", &format!("{defaults:#}\n"));
 }

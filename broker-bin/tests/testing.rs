@@ -43,7 +43,7 @@ async fn connect(natsd: &TestNatsd, user: &str, password: &str) -> Client {
 }
 
 #[tokio::test]
-async fn the_text_of_a_production_configuration_holds_but_for_where_it_listens() {
+async fn a_production_configuration_applies_except_for_its_listeners() {
     let (one, other) = (production().await, production().await);
     assert!(one.address().ip().is_loopback());
     assert_ne!(one.address(), other.address());
@@ -61,7 +61,7 @@ async fn the_text_of_a_production_configuration_holds_but_for_where_it_listens()
 }
 
 #[tokio::test]
-async fn what_monitoring_shows_is_there_as_values() {
+async fn monitoring_data_is_available_as_values() {
     let natsd = production().await;
     let client = connect(&natsd, "app", "s3cr3t").await;
     let _orders = client.queue_subscribe("orders.*", "workers".into()).await.unwrap();
@@ -89,7 +89,7 @@ async fn what_monitoring_shows_is_there_as_values() {
 }
 
 #[tokio::test]
-async fn whoever_looks_after_a_restart_sees_the_new_run() {
+async fn a_new_observer_sees_the_run_after_a_restart() {
     let natsd = production().await;
     let client = connect(&natsd, "app", "s3cr3t").await;
     client.publish("x", "".into()).await.unwrap();
@@ -104,7 +104,7 @@ async fn whoever_looks_after_a_restart_sees_the_new_run() {
 }
 
 #[tokio::test]
-async fn a_reload_changes_what_can_be_changed_and_names_what_cannot() {
+async fn a_reload_applies_allowed_changes_and_names_others() {
     let natsd = production().await;
     let client = connect(&natsd, "app", "s3cr3t").await;
     let text = PRODUCTION.replace("1KB", "2KB").replace("auditor", "clerk");
@@ -140,7 +140,7 @@ async fn a_restart_may_bring_another_configuration() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_with_its_place_and_never_shown() {
+async fn errors_have_places_and_no_values() {
     let wrong = "port: 4222\nmax_paylod: 1KB\nauthorization { user: app, pasword: s3cr3t }";
     let error = TestNatsd::builder().config(wrong).start().await.unwrap_err();
     assert!(matches!(error, StartError::Config(_)), "{error:?}");
@@ -159,7 +159,7 @@ async fn what_is_wrong_is_named_with_its_place_and_never_shown() {
 }
 
 #[test]
-fn a_file_is_read_with_what_it_includes_and_no_runtime_is_needed() {
+fn a_file_with_includes_is_read_without_a_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("natsd.conf");
     std::fs::write(&file, "include users.conf\nserver_name: here").unwrap();
@@ -174,7 +174,7 @@ fn a_file_is_read_with_what_it_includes_and_no_runtime_is_needed() {
 }
 
 #[tokio::test]
-async fn the_environment_is_not_asked() {
+async fn the_environment_is_not_read() {
     assert!(std::env::var_os("PATH").is_some());
     let builder = TestNatsd::builder().config("server_name: $PATH");
     let error = builder.start().await.unwrap_err();
@@ -182,7 +182,7 @@ async fn the_environment_is_not_asked() {
 }
 
 #[tokio::test]
-async fn what_only_a_test_broker_knows_is_told_to_it() {
+async fn options_of_the_test_broker_can_be_set() {
     let told = |name: &'static str| {
         TestNatsd::builder()
             .config(format!("server_name: {name}"))
@@ -196,7 +196,7 @@ async fn what_only_a_test_broker_knows_is_told_to_it() {
 
 #[cfg(feature = "monitoring")]
 #[tokio::test]
-async fn the_endpoints_can_be_served_if_a_test_wants_them() {
+async fn a_test_can_serve_the_endpoints() {
     use broker_bin::monitor::{Monitor, MonitorOptions};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -210,12 +210,12 @@ async fn the_endpoints_can_be_served_if_a_test_wants_them() {
 }
 
 #[test]
-fn tests_that_others_have_need_no_process() {
+fn tests_of_other_projects_need_no_process() {
     no_process::main().unwrap();
 }
 
 #[tokio::test]
-async fn no_recorder_of_metrics_is_installed_and_two_brokers_have_their_own() {
+async fn no_metrics_recorder_is_installed_and_two_brokers_have_separate_metrics() {
     let (one, other) = (production().await, production().await);
     let _client = connect(&one, "app", "s3cr3t").await;
     let connections = |natsd: &TestNatsd| {
@@ -225,5 +225,5 @@ async fn no_recorder_of_metrics_is_installed_and_two_brokers_have_their_own() {
     };
     assert_eq!((&*connections(&one), &*connections(&other)), ("1", "0"));
     let mine = metrics::set_global_recorder(metrics::NoopRecorder);
-    assert!(mine.is_ok(), "somebody has installed one");
+    assert!(mine.is_ok(), "a recorder is installed");
 }

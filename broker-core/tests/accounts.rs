@@ -77,7 +77,7 @@ fn an_in_process_client_lives_in_the_account_it_was_granted() {
 }
 
 #[test]
-fn who_changes_the_account_leaves_everything_behind() {
+fn a_client_that_changes_the_account_leaves_its_subscriptions() {
     let mut world = World::with_auth(ByName);
     let (mut a, mut b) = (join(&mut world, "A"), join(&mut world, "B"));
     let mut mover = join(&mut world, "A");
@@ -93,7 +93,7 @@ fn who_changes_the_account_leaves_everything_behind() {
 }
 
 #[test]
-fn info_tells_the_account_after_the_first_pong() {
+fn info_names_the_account_after_the_first_pong() {
     let mut world = World::with_auth(ByName);
     for (account, is_system) in [("A", false), (SYSTEM, true)] {
         let mut client = join(&mut world, account);
@@ -105,13 +105,13 @@ fn info_tells_the_account_after_the_first_pong() {
 }
 
 #[test]
-fn a_client_whose_check_takes_time_is_nowhere_until_it_is_done() {
+fn a_client_has_no_account_until_its_check_is_complete() {
     let mut world = World::with_auth(ByName);
     let mut a = join(&mut world, "A");
     let mut late = world.arrive();
     let input = format!("{}SUB x 1\r\n", connect("late"));
     let received = late.session.receive(world.now, input.as_bytes(), None, &mut world.scratch);
-    assert!(received.used < input.len(), "what follows waits");
+    assert!(received.used < input.len(), "further input waits");
     world.send(&mut a, "PUB x 0\r\n\r\n");
     let check = late.session.take_check().unwrap();
     assert!(late.session.take_check().is_none(), "it is handed out once");

@@ -37,7 +37,7 @@ fn review(world: &mut World, authenticator: impl Authenticator, parties: &mut [&
     let before: Vec<_> = parties.iter().map(|party| party.write_handle.wakes()).collect();
     world.broker.set_authenticator(authenticator);
     for (party, before) in parties.iter_mut().zip(before) {
-        assert!(party.write_handle.wakes() > before, "an idle connection does not look by itself");
+        assert!(party.write_handle.wakes() > before, "an idle connection is woken");
         world.settle(party);
     }
 }
@@ -56,7 +56,7 @@ fn denied() -> (String, Option<CloseReason>) {
 
 /// As nats-server 2.14.5.
 #[test]
-fn only_those_are_cut_whose_user_has_gone_or_changed_the_password() {
+fn only_clients_of_removed_users_and_changed_passwords_are_closed() {
     let mut world = World::with_auth(users([
         User::new("stays", "pw"),
         User::new("gone", "pw"),
@@ -76,13 +76,13 @@ fn only_those_are_cut_whose_user_has_gone_or_changed_the_password() {
     assert_eq!(sent(&gone), (String::new(), Some(CloseReason::UserRemoved)));
     assert_eq!(sent(&changed), denied());
     assert_eq!(sent(&moved), (String::new(), Some(CloseReason::UserRemoved)));
-    assert_eq!(CloseReason::UserRemoved.to_string(), "Client Closed", "as the reference says");
+    assert_eq!(CloseReason::UserRemoved.to_string(), "Client Closed", "as in the reference");
     assert!(world.join_as(&connect("new", "pw")).closing().is_none());
     assert!(world.join_as(&connect("gone", "pw")).closing().is_some());
 }
 
 #[test]
-fn a_client_that_is_not_touched_keeps_its_messages() {
+fn an_unaffected_client_keeps_its_messages() {
     let mut world = World::with_auth(users(everybody()));
     let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
     world.send(&mut a, "SUB x 1\r\nSUB y q 2\r\n");
@@ -94,7 +94,7 @@ fn a_client_that_is_not_touched_keeps_its_messages() {
 
 /// As nats-server 2.14.5, except for the order.
 #[test]
-fn subscriptions_that_are_no_longer_allowed_end_and_the_client_is_told() {
+fn subscriptions_no_longer_allowed_end_with_an_error_to_the_client() {
     let mut world = World::with_auth(users(everybody()));
     let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
     world.send(&mut a, "SUB foo 1\r\nSUB bar q 2\r\nSUB baz 3\r\nSUB * 10\r\n");
@@ -125,7 +125,7 @@ fn subscriptions_that_are_no_longer_allowed_end_and_the_client_is_told() {
 }
 
 #[test]
-fn what_was_allowed_to_be_published_is_forgotten() {
+fn cached_publish_permissions_are_dropped() {
     let mut world = World::with_auth(users(everybody()));
     let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
     world.send(&mut b, "SUB x 1\r\n");
@@ -142,11 +142,11 @@ fn what_was_allowed_to_be_published_is_forgotten() {
     );
     review(&mut world, users(everybody()), &mut [&mut a, &mut b]);
     world.send(&mut a, publish);
-    assert_eq!((a.read().as_str(), b.count()), ("", 1), "and what was not, too");
+    assert_eq!((a.read().as_str(), b.count()), ("", 1), "queued messages arrive too");
 }
 
 #[test]
-fn a_subscription_that_is_allowed_in_part_now_gets_that_part() {
+fn a_subscription_allowed_in_part_gets_that_part() {
     let mut world = World::with_auth(users(everybody()));
     let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
     world.send(&mut a, "SUB x.* 1\r\n");
@@ -164,7 +164,7 @@ fn a_subscription_that_is_allowed_in_part_now_gets_that_part() {
 }
 
 #[test]
-fn a_request_that_was_received_before_may_be_answered_after() {
+fn a_request_received_before_a_change_may_be_answered_after_it() {
     let service = |subject: &str| {
         let permissions = Permissions::builder()
             .publish_allow([subject])
@@ -186,7 +186,7 @@ fn a_request_that_was_received_before_may_be_answered_after() {
 
 /// As nats-server 2.14.5.
 #[test]
-fn when_authentication_is_switched_on_only_those_stay_who_had_shown_the_right_thing() {
+fn enabling_authentication_keeps_clients_with_valid_credentials_only() {
     let mut world = World::new();
     let says = [
         connect("a", "pa"),
@@ -205,26 +205,30 @@ fn when_authentication_is_switched_on_only_those_stay_who_had_shown_the_right_th
     assert_eq!(sent(&nothing_shown), denied());
     assert_eq!(sent(&silent), denied());
     review(&mut world, users(everybody()), &mut [&mut right]);
-    assert_eq!(sent(&right), nothing(), "and is known from then on");
+    assert_eq!(sent(&right), nothing(), "and is remembered");
 }
 
 /// nats-server 2.14.5 disconnects all clients that had presented a name.
 #[test]
-fn when_authentication_is_switched_off_everybody_stays() {
+fn disabling_authentication_keeps_all_clients() {
     let permissions = Permissions::builder().publish_deny(["x"]).build().unwrap();
     let mut world = World::with_auth(users([User::new("a", "pa").permissions(permissions)]));
-    let (mut a, mut stranger) = (world.join_as(&connect("a", "pa")), world.arrive());
-    review(&mut world, NoAuth, &mut [&mut a, &mut stranger]);
+    let (mut a, mut unauthenticated) = (world.join_as(&connect("a", "pa")), world.arrive());
+    review(&mut world, NoAuth, &mut [&mut a, &mut unauthenticated]);
     world.send(&mut a, "PUB x 0\r\n\r\nPING\r\n");
     assert_eq!(sent(&a), ("PONG\r\n".to_owned(), None));
-    world.send(&mut stranger, "PING\r\n");
-    assert_eq!(sent(&stranger), ("PONG\r\n".to_owned(), None), "who had shown nothing may act");
+    world.send(&mut unauthenticated, "PING\r\n");
+    assert_eq!(
+        sent(&unauthenticated),
+        ("PONG\r\n".to_owned(), None),
+        "a client without credentials is served"
+    );
     review(&mut world, users(everybody()), &mut [&mut a]);
-    assert_eq!(sent(&a), nothing(), "who had is known when it is switched on again");
+    assert_eq!(sent(&a), nothing(), "presented credentials are kept for later changes");
 }
 
 #[test]
-fn who_showed_a_token_stays_while_it_is_the_token() {
+fn a_client_with_a_token_stays_while_the_token_is_unchanged() {
     let mut world = World::with_auth(Token::new("abc"));
     let mut party = world.join_as("CONNECT {\"verbose\":false,\"auth_token\":\"abc\"}\r\n");
     review(&mut world, Token::new("abc"), &mut [&mut party]);
@@ -238,18 +242,18 @@ fn who_showed_a_token_stays_while_it_is_the_token() {
 }
 
 #[test]
-fn a_second_connect_without_a_password_is_of_the_same_user() {
+fn a_second_connect_without_a_password_keeps_the_user() {
     let mut world = World::with_auth(users(everybody()));
     let mut a = world.join_as(&connect("a", "pa"));
     world.send(&mut a, "CONNECT {\"echo\":false}\r\nPING\r\n");
     assert_eq!(sent(&a), ("PONG\r\n".to_owned(), None));
     world.send(&mut a, "CONNECT {\"user\":\"b\"}\r\n");
-    assert_eq!(sent(&a), denied(), "another user's password is not known");
+    assert_eq!(sent(&a), denied(), "another user's password is not accepted");
 }
 
 /// The previous authenticator had begun a slow check.
 #[test]
-fn who_was_being_checked_is_asked_again_by_the_new_one() {
+fn a_check_under_way_is_repeated_by_the_new_authenticator() {
     let hash = bcrypt::hash("pa", 4).unwrap();
     let list = || users([User::new("a", &*hash)]);
     for (after, expected) in [(list(), nothing()), (users([User::new("a", "px")]), denied())] {
@@ -282,7 +286,7 @@ impl Authenticator for MagicWord {
 }
 
 #[test]
-fn an_authenticator_of_ones_own_is_asked_with_what_was_shown() {
+fn an_embedders_authenticator_gets_the_presented_credentials() {
     let mut world = World::with_auth(MagicWord("please"));
     let mut party = world.join_as(&connect("a", "please"));
     review(&mut world, MagicWord("please"), &mut [&mut party]);
@@ -292,7 +296,7 @@ fn an_authenticator_of_ones_own_is_asked_with_what_was_shown() {
 }
 
 #[test]
-fn limits_hold_for_those_who_are_here() {
+fn limits_apply_to_connected_clients() {
     let mut world = World::new();
     let [mut long, mut large, mut well_behaved] = [(); 3].map(|()| world.join());
     world.broker.update_options(|options| {
@@ -301,7 +305,7 @@ fn limits_hold_for_those_who_are_here() {
     });
     for party in [&mut long, &mut large, &mut well_behaved] {
         world.settle(party);
-        assert_eq!(sent(party), nothing(), "nobody is sent another INFO");
+        assert_eq!(sent(party), nothing(), "no client gets another INFO");
     }
     world.send(&mut long, format!("SUB {} 1\r\n", "x".repeat(64)));
     assert_eq!(long.closing(), Some(CloseReason::MaxControlLineExceeded));
@@ -313,7 +317,7 @@ fn limits_hold_for_those_who_are_here() {
 }
 
 #[test]
-fn a_shorter_ping_interval_is_not_waited_for() {
+fn a_shorter_ping_interval_applies_at_once() {
     let mut world = World::new();
     let mut party = world.join();
     world.send(&mut party, "PING\r\n");
@@ -332,7 +336,7 @@ fn a_shorter_ping_interval_is_not_waited_for() {
 }
 
 #[test]
-fn the_newest_go_when_fewer_connections_may_be() {
+fn a_lowered_maximum_closes_the_newest_connections() {
     let mut world = World::new();
     let _inside = world.broker.client();
     let mut parties = [(); 5].map(|()| world.join());
@@ -355,7 +359,7 @@ fn the_newest_go_when_fewer_connections_may_be() {
 }
 
 #[test]
-fn name_and_seed_stay() {
+fn name_and_seed_cannot_be_changed() {
     let options = Options { server_name: Some("one".into()), seed: 7, ..Options::default() };
     let broker = Broker::new(options, (Instant::now, SystemTime::now));
     broker.apply(Options { server_name: Some("two".into()), ..Options::default() }, None);
@@ -365,20 +369,20 @@ fn name_and_seed_stay() {
 }
 
 #[test]
-fn a_change_has_settled_when_all_have_seen_it_or_are_gone() {
+fn a_change_is_settled_when_all_sessions_have_applied_it_or_ended() {
     let mut world = World::with_auth(users(everybody()));
     let [mut one, two] = ["a", "b"].map(|user| world.join_as(&connect(user, &format!("p{user}"))));
     let mut applied = pin!(world.broker.set_authenticator(Arc::new(users(everybody()))).applied);
     let mut poll = || applied.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(poll(), Poll::Pending);
     world.settle(&mut one);
-    assert_eq!(poll(), Poll::Pending, "one of two has not looked");
+    assert_eq!(poll(), Poll::Pending, "one of two sessions has not applied it");
     drop(two);
     assert_eq!(poll(), Poll::Ready(()));
 }
 
 #[test]
-fn a_change_that_concerns_nobody_has_settled() {
+fn a_change_that_concerns_no_session_is_settled() {
     let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
     let _inside = broker.client();
     let applied = pin!(broker.update_options(|_| {}).applied);

@@ -39,7 +39,7 @@ fn messages_are_counted_for_each_filter_that_their_subject_matches() {
 }
 
 #[test]
-fn what_sessions_counted_that_are_gone_stays() {
+fn counts_of_ended_sessions_are_kept() {
     let mut world = counting(&["a"]);
     for _ in 0..40 {
         let mut publisher = world.join();
@@ -57,7 +57,7 @@ fn messages_of_in_process_clients_count_too() {
 }
 
 #[test]
-fn what_may_not_be_published_is_not_counted() {
+fn denied_messages_are_not_counted() {
     let world = counting(&[">"]);
     let permissions = Permissions::builder().publish_deny(["secret"]).build().unwrap();
     let client = world.broker.client_as(Grant::anonymous().with_permissions(permissions));
@@ -67,7 +67,7 @@ fn what_may_not_be_published_is_not_counted() {
 }
 
 #[test]
-fn further_filters_are_passed_over() {
+fn filters_beyond_the_maximum_are_ignored() {
     let names: Vec<String> = (0..=MAX_COUNTED_SUBJECTS).map(|one| format!("s.{one}")).collect();
     let mut world = counting(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let mut publisher = world.join();
@@ -78,19 +78,19 @@ fn further_filters_are_passed_over() {
 }
 
 #[test]
-fn who_asks_for_no_counts_gets_none() {
+fn without_filters_nothing_is_counted() {
     assert!(counting(&[]).broker.counted_subjects().is_empty());
 }
 
 #[test]
-fn how_long_a_full_link_makes_messages_wait_is_counted_when_they_have_left() {
+fn waiting_times_at_a_full_link_are_counted_when_messages_leave() {
     let mut world = World::new();
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
     slow.write_handle.set_room(Some(0));
     world.send(&mut publisher, "PUB x 2\r\nhi\r\n");
     world.now += Duration::from_millis(30);
-    assert_eq!(world.broker.latencies().queue_wait.count(), 0, "it waits still");
+    assert_eq!(world.broker.latencies().queue_wait.count(), 0, "it is still queued");
     slow.write_handle.set_room(None);
     slow.session.byte_queue().drain(world.now, true, &mut world.scratch);
     let waits = world.broker.latencies().queue_wait;
@@ -100,7 +100,7 @@ fn how_long_a_full_link_makes_messages_wait_is_counted_when_they_have_left() {
 }
 
 #[test]
-fn what_leaves_at_once_waits_for_nothing() {
+fn a_message_that_leaves_at_once_has_no_waiting_time() {
     let mut world = World::new();
     let (mut fast, mut publisher) = (world.join(), world.join());
     world.send(&mut fast, "SUB x 1\r\n");

@@ -33,7 +33,7 @@ fn announce(world: &mut World, parties: &mut [&mut Party]) {
 fn retire(world: &mut World, party: &mut Party) {
     let wakes = party.write_handle.wakes();
     assert!(world.broker.retire(party.session.id()));
-    assert!(party.write_handle.wakes() > wakes, "an idle connection does not look by itself");
+    assert!(party.write_handle.wakes() > wakes, "an idle connection is woken");
     world.settle(party);
 }
 
@@ -48,7 +48,7 @@ fn last_words(world: &mut World, party: &mut Party) -> String {
 
 /// As nats-server 2.14.5, except for the last client, which is never told there.
 #[test]
-fn clients_are_told_that_can_be() {
+fn clients_that_support_it_are_notified() {
     let mut world = World::new();
     world.broker.update_info(|info| info.connect_urls = vec!["127.0.0.1:4222".into()]);
     let mut knows = join(&mut world, "");
@@ -74,7 +74,7 @@ fn clients_are_told_that_can_be() {
 }
 
 #[test]
-fn an_idle_client_goes_at_once() {
+fn an_idle_client_is_closed_at_once() {
     let mut world = World::new();
     let mut idle = join(&mut world, "SUB x 1\r\n");
     announce(&mut world, &mut [&mut idle]);
@@ -86,67 +86,70 @@ fn an_idle_client_goes_at_once() {
 }
 
 #[test]
-fn who_only_asks_goes_before_who_is_asked() {
+fn requesters_are_closed_before_responders() {
     let mut world = World::new();
     let mut parties = ["SUB work q 1\r\n", "SUB _INBOX.a.* 1\r\n", "SUB events 1\r\n", ""]
         .map(|says| join(&mut world, says));
     world.broker.announce_end();
     parties.iter_mut().for_each(|party| world.settle(party));
     let order = world.broker.lame_duck_order();
-    let [member, asker, listener, quiet] = parties.each_ref().map(|party| party.session.id());
-    assert_eq!(order.others, [asker, quiet]);
+    let [member, requester, listener, quiet] = parties.each_ref().map(|party| party.session.id());
+    assert_eq!(order.others, [requester, quiet]);
     assert_eq!(order.services, [member, listener]);
     world.send(&mut parties[3], "SUB late 1\r\n");
     assert_eq!(world.broker.lame_duck_order().services, [member, listener, quiet]);
 }
 
 #[test]
-fn a_client_that_leaves_gets_no_more_work_but_answers_what_it_has() {
+fn a_leaving_client_gets_no_more_requests_but_answers_those_it_has() {
     let mut world = World::new();
-    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut requester = join(&mut world, "SUB _INBOX.* 1\r\n");
     let mut leaver = join(&mut world, "SUB work q 1\r\nSUB plain 2\r\n");
     let mut stays = join(&mut world, "SUB work q 1\r\n");
-    announce(&mut world, &mut [&mut asker, &mut leaver, &mut stays]);
+    announce(&mut world, &mut [&mut requester, &mut leaver, &mut stays]);
     world.wait(&mut leaver, GRACE);
     leaver.read();
-    world.send(&mut asker, "PUB plain _INBOX.1 1\r\n?\r\n");
+    world.send(&mut requester, "PUB plain _INBOX.1 1\r\n?\r\n");
     assert_eq!(leaver.read(), "MSG plain 2 _INBOX.1 1\r\n?\r\n");
     retire(&mut world, &mut leaver);
     for _ in 0..50 {
-        world.send(&mut asker, "PUB work _INBOX.2 1\r\n?\r\n");
+        world.send(&mut requester, "PUB work _INBOX.2 1\r\n?\r\n");
     }
     assert_eq!((stays.count(), leaver.read()), (50, String::new()), "the group has another member");
-    world.send(&mut asker, "PUB plain _INBOX.3 1\r\n?\r\n");
-    assert!(asker.read().starts_with("HMSG _INBOX.3 1 "), "who asks is told that nobody is there");
-    world.send(&mut asker, "PUB plain 1\r\n!\r\n");
-    assert_eq!(leaver.read(), "MSG plain 2 1\r\n!\r\n", "what wants no answer still comes");
+    world.send(&mut requester, "PUB plain _INBOX.3 1\r\n?\r\n");
+    assert!(
+        requester.read().starts_with("HMSG _INBOX.3 1 "),
+        "the requester gets \"no responders\""
+    );
+    world.send(&mut requester, "PUB plain 1\r\n!\r\n");
+    assert_eq!(leaver.read(), "MSG plain 2 1\r\n!\r\n", "messages without reply still arrive");
     world.wait(&mut leaver, A_MOMENT);
-    assert_eq!(leaver.closing(), None, "it owes an answer");
+    assert_eq!(leaver.closing(), None, "it has an open request");
     world.send(&mut leaver, "PUB _INBOX.1 2\r\nok\r\n");
-    assert_eq!(asker.read(), "MSG _INBOX.1 1 2\r\nok\r\n");
+    assert_eq!(requester.read(), "MSG _INBOX.1 1 2\r\nok\r\n");
     world.wait(&mut leaver, A_MOMENT);
     assert_eq!(last_words(&mut world, &mut leaver), "");
 }
 
 #[test]
-fn a_group_whose_only_member_leaves_is_as_good_as_none() {
+fn a_group_whose_only_member_leaves_has_no_responders() {
     let mut world = World::new();
-    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut requester = join(&mut world, "SUB _INBOX.* 1\r\n");
     let mut leaver = join(&mut world, "SUB work q 1\r\n");
-    announce(&mut world, &mut [&mut asker, &mut leaver]);
+    announce(&mut world, &mut [&mut requester, &mut leaver]);
     retire(&mut world, &mut leaver);
-    world.send(&mut asker, "PUB work _INBOX.1 1\r\n?\r\nPUB work 1\r\n!\r\n");
+    world.send(&mut requester, "PUB work _INBOX.1 1\r\n?\r\nPUB work 1\r\n!\r\n");
     assert_eq!(leaver.read(), "");
-    assert!(asker.read().starts_with("HMSG _INBOX.1 1 "));
+    assert!(requester.read().starts_with("HMSG _INBOX.1 1 "));
 }
 
 #[test]
-fn an_answer_that_never_comes_is_not_waited_for_without_end() {
+fn a_missing_answer_is_not_awaited_forever() {
     let mut world = World::new();
-    let mut asker = join(&mut world, "");
+    let mut requester = join(&mut world, "");
     let mut leaver = join(&mut world, "SUB work q 1\r\n");
-    announce(&mut world, &mut [&mut asker, &mut leaver]);
-    world.send(&mut asker, "PUB work reply 1\r\n?\r\n");
+    announce(&mut world, &mut [&mut requester, &mut leaver]);
+    world.send(&mut requester, "PUB work reply 1\r\n?\r\n");
     retire(&mut world, &mut leaver);
     world.wait(&mut leaver, Duration::from_secs(4));
     assert_eq!(leaver.closing(), None);
@@ -156,75 +159,72 @@ fn an_answer_that_never_comes_is_not_waited_for_without_end() {
 
 /// Sends the next request as soon as one is answered, so that one is always open.
 #[test]
-fn who_always_has_a_question_open_gets_all_answers_with_the_end_behind_them() {
+fn a_client_that_always_has_an_open_request_gets_all_answers_before_the_end() {
     let mut world = World::new();
-    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut requester = join(&mut world, "SUB _INBOX.* 1\r\n");
     let mut service = join(&mut world, "SUB work 1\r\n");
-    announce(&mut world, &mut [&mut asker, &mut service]);
-    let ask = |world: &mut World, asker: &mut Party, at: usize| {
-        world.send(asker, format!("PUB work _INBOX.{at} 0\r\n\r\n"));
+    announce(&mut world, &mut [&mut requester, &mut service]);
+    let ask = |world: &mut World, requester: &mut Party, at: usize| {
+        world.send(requester, format!("PUB work _INBOX.{at} 0\r\n\r\n"));
     };
     let answer = |world: &mut World, service: &mut Party, at: usize| {
         assert_eq!(service.read(), format!("MSG work 1 _INBOX.{at} 0\r\n\r\n"));
         world.send(service, format!("PUB _INBOX.{at} 0\r\n\r\n"));
     };
     for at in 0..100 {
-        ask(&mut world, &mut asker, at);
+        ask(&mut world, &mut requester, at);
         answer(&mut world, &mut service, at);
-        assert_eq!(asker.count(), 1);
-        world.wait(&mut asker, Duration::from_millis(10));
-        asker.read();
+        assert_eq!(requester.count(), 1);
+        world.wait(&mut requester, Duration::from_millis(10));
+        requester.read();
     }
-    ask(&mut world, &mut asker, 100);
-    retire(&mut world, &mut asker);
+    ask(&mut world, &mut requester, 100);
+    retire(&mut world, &mut requester);
     // This request was sent before the client saw the announcement.
-    ask_late(&mut world, &mut asker);
+    ask_late(&mut world, &mut requester);
     assert_eq!(service.count(), 2);
     world.send(&mut service, "PUB _INBOX.100 0\r\n\r\n");
-    assert_eq!(asker.read(), "", "or it would ask again");
-    world.wait(&mut asker, QUIET);
-    assert_eq!(asker.closing(), None, "one is open");
-    let wakes = asker.write_handle.wakes();
+    assert_eq!(requester.read(), "", "a second announcement is ignored");
+    world.wait(&mut requester, QUIET);
+    assert_eq!(requester.closing(), None, "one is open");
+    let wakes = requester.write_handle.wakes();
     world.send(&mut service, "PUB _INBOX.101 0\r\n\r\n");
-    assert!(
-        asker.write_handle.wakes() > wakes,
-        "its connection looks when the last answer is there"
-    );
-    world.settle(&mut asker);
+    assert!(requester.write_handle.wakes() > wakes, "the connection is woken by the last answer");
+    world.settle(&mut requester);
     let answers = "MSG _INBOX.100 1 0\r\n\r\nMSG _INBOX.101 1 0\r\n\r\n";
-    assert_eq!(last_words(&mut world, &mut asker), answers);
+    assert_eq!(last_words(&mut world, &mut requester), answers);
 }
 
-fn ask_late(world: &mut World, asker: &mut Party) {
-    world.send(asker, "PUB work _INBOX.101 0\r\n\r\n");
+fn ask_late(world: &mut World, requester: &mut Party) {
+    world.send(requester, "PUB work _INBOX.101 0\r\n\r\n");
 }
 
 #[test]
-fn who_asks_on_regardless_is_not_read_any_more_until_it_has_its_answers() {
+fn a_client_that_sends_further_requests_is_not_read_until_it_has_its_answers() {
     let mut world = World::new();
-    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut requester = join(&mut world, "SUB _INBOX.* 1\r\n");
     let mut service = join(&mut world, "SUB work 1\r\n");
-    announce(&mut world, &mut [&mut asker, &mut service]);
-    retire(&mut world, &mut asker);
+    announce(&mut world, &mut [&mut requester, &mut service]);
+    retire(&mut world, &mut requester);
     let mut asked = 0;
-    while asker.session.wants_input() {
-        world.send(&mut asker, format!("PUB work _INBOX.{asked} 0\r\n\r\n"));
+    while requester.session.wants_input() {
+        world.send(&mut requester, format!("PUB work _INBOX.{asked} 0\r\n\r\n"));
         asked += 1;
-        world.wait(&mut asker, A_MOMENT);
-        assert!(asked < 100, "it would go on for ever");
+        world.wait(&mut requester, A_MOMENT);
+        assert!(asked < 100, "it would never end");
     }
-    assert_eq!(asker.closing(), None);
+    assert_eq!(requester.closing(), None);
     assert_eq!(service.count(), asked);
     for at in 0..asked {
         world.send(&mut service, format!("PUB _INBOX.{at} 0\r\n\r\n"));
     }
-    world.settle(&mut asker);
-    let answers = last_words(&mut world, &mut asker);
+    world.settle(&mut requester);
+    let answers = last_words(&mut world, &mut requester);
     assert_eq!(answers.matches("MSG _INBOX.").count(), asked);
 }
 
 #[test]
-fn what_is_sent_before_the_end_is_noticed_counts_but_questions_do_not() {
+fn messages_sent_before_the_end_is_noticed_are_published_but_requests_are_not() {
     let mut world = World::new();
     let mut leaver = join(&mut world, "SUB _INBOX.* 1\r\n");
     let mut listener = join(&mut world, "SUB events 1\r\n");
@@ -241,19 +241,19 @@ fn what_is_sent_before_the_end_is_noticed_counts_but_questions_do_not() {
 }
 
 #[test]
-fn a_question_that_nobody_hears_is_not_waited_for() {
+fn a_request_without_responders_is_not_awaited() {
     let mut world = World::new();
-    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
-    announce(&mut world, &mut [&mut asker]);
-    world.send(&mut asker, "PUB nobody _INBOX.1 0\r\n\r\n");
-    assert!(asker.read().starts_with("HMSG _INBOX.1 1 "));
-    retire(&mut world, &mut asker);
-    world.wait(&mut asker, Duration::from_millis(600));
-    assert!(asker.session.has_half_closed());
+    let mut requester = join(&mut world, "SUB _INBOX.* 1\r\n");
+    announce(&mut world, &mut [&mut requester]);
+    world.send(&mut requester, "PUB nobody _INBOX.1 0\r\n\r\n");
+    assert!(requester.read().starts_with("HMSG _INBOX.1 1 "));
+    retire(&mut world, &mut requester);
+    world.wait(&mut requester, Duration::from_millis(600));
+    assert!(requester.session.has_half_closed());
 }
 
 #[test]
-fn a_question_for_somebody_else_is_not_waited_for() {
+fn a_request_with_a_foreign_reply_subject_is_not_awaited() {
     let mut world = World::new();
     let mut forwarder = join(&mut world, "SUB _INBOX.mine.* 1\r\n");
     let mut service = join(&mut world, "SUB work 1\r\n");
@@ -265,35 +265,35 @@ fn a_question_for_somebody_else_is_not_waited_for() {
 }
 
 #[test]
-fn what_is_held_makes_nobody_a_slow_consumer() {
+fn held_messages_make_no_client_a_slow_consumer() {
     let limits = broker_core::Limits { max_pending_bytes: 64 << 10, ..Default::default() };
     let mut world = World::with_limits(limits);
-    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\nSUB flood 2\r\n");
+    let mut requester = join(&mut world, "SUB _INBOX.* 1\r\nSUB flood 2\r\n");
     let mut service = join(&mut world, "SUB work 1\r\n");
-    announce(&mut world, &mut [&mut asker, &mut service]);
-    world.send(&mut asker, "PUB work _INBOX.1 0\r\n\r\n");
-    retire(&mut world, &mut asker);
-    world.wait(&mut asker, QUIET);
+    announce(&mut world, &mut [&mut requester, &mut service]);
+    world.send(&mut requester, "PUB work _INBOX.1 0\r\n\r\n");
+    retire(&mut world, &mut requester);
+    world.wait(&mut requester, QUIET);
     for _ in 0..100 {
         world.send(&mut service, format!("PUB flood 1000\r\n{}\r\n", "x".repeat(1000)));
     }
-    assert_eq!(asker.closing(), None);
-    assert_eq!(asker.count(), 100);
+    assert_eq!(requester.closing(), None);
+    assert_eq!(requester.count(), 100);
 }
 
 #[test]
-fn a_server_that_ends_early_lets_what_is_held_leave() {
+fn a_server_that_ends_early_sends_held_messages() {
     let mut world = World::new();
-    let mut asker = join(&mut world, "SUB _INBOX.* 1\r\n");
+    let mut requester = join(&mut world, "SUB _INBOX.* 1\r\n");
     let mut service = join(&mut world, "SUB work 1\r\n");
-    announce(&mut world, &mut [&mut asker, &mut service]);
-    world.send(&mut asker, "PUB work _INBOX.1 0\r\n\r\nPUB work _INBOX.2 0\r\n\r\n");
-    retire(&mut world, &mut asker);
-    world.wait(&mut asker, QUIET);
+    announce(&mut world, &mut [&mut requester, &mut service]);
+    world.send(&mut requester, "PUB work _INBOX.1 0\r\n\r\nPUB work _INBOX.2 0\r\n\r\n");
+    retire(&mut world, &mut requester);
+    world.wait(&mut requester, QUIET);
     world.send(&mut service, "PUB _INBOX.1 0\r\n\r\n");
-    assert_eq!(asker.read(), "");
+    assert_eq!(requester.read(), "");
     world.broker.finish_all(CloseReason::ServerShutdown);
-    assert!(!asker.session.has_half_closed());
-    asker.session.byte_queue().drain(world.now, true, &mut world.scratch);
-    assert_eq!(asker.read(), "MSG _INBOX.1 1 0\r\n\r\n");
+    assert!(!requester.session.has_half_closed());
+    requester.session.byte_queue().drain(world.now, true, &mut world.scratch);
+    assert_eq!(requester.read(), "MSG _INBOX.1 1 0\r\n\r\n");
 }

@@ -94,7 +94,7 @@ fn max_subscriptions() {
     world.send(&mut client, "UNSUB 2\r\nSUB a 4\r\nPUB a 0\r\n\r\n");
     assert_eq!(client.count(), 3, "room again");
     world.send(&mut client, "UNSUB 4 2\r\nPUB a 0\r\n\r\nSUB b 5\r\n");
-    assert_eq!(client.count(), 3, "also by itself");
+    assert_eq!(client.count(), 3, "also without input");
     assert_eq!(world.broker.stats().subscriptions, 3);
 }
 
@@ -131,7 +131,7 @@ fn ping_interval_and_ping_max() {
 }
 
 #[test]
-fn a_busy_client_is_not_asked() {
+fn a_busy_client_is_not_pinged() {
     let second = Duration::from_secs(1);
     let mut world = world(|limits| limits.ping_interval = 60 * second);
     let mut client = world.join();
@@ -162,9 +162,9 @@ fn auth_timeout() {
         (timeout, Some(CloseReason::AuthenticationTimeout)),
         (timeout + moment, Some(CloseReason::AuthenticationTimeout)),
     ] {
-        let mut stranger = world.arrive();
-        world.wait(&mut stranger, late);
-        assert_eq!(stranger.closing(), expected, "{late:?}");
+        let mut client = world.arrive();
+        world.wait(&mut client, late);
+        assert_eq!(client.closing(), expected, "{late:?}");
         let mut known = world.join_as("CONNECT {\"auth_token\":\"t\",\"verbose\":false}\r\n");
         world.wait(&mut known, late);
         assert_eq!(known.closing(), None);
@@ -172,8 +172,8 @@ fn auth_timeout() {
 }
 
 #[test]
-fn a_stranger_is_read_from_sparingly_but_enough_for_its_control_line() {
-    let stranger = |max_control_line_bytes: usize| {
+fn the_read_limit_of_an_unauthenticated_client_suffices_for_a_control_line() {
+    let client = |max_control_line_bytes: usize| {
         let limits = Limits { max_control_line_bytes, ..Limits::default() };
         let options = Options { limits, ..Options::default() };
         let broker = Broker::with_authenticator(
@@ -183,8 +183,8 @@ fn a_stranger_is_read_from_sparingly_but_enough_for_its_control_line() {
         );
         World::of(broker).arrive().session.read_limit()
     };
-    assert!((4096..=16 << 10).contains(&stranger(4096)));
-    assert!(stranger(100_000) > 100_000, "a longer one was asked for");
+    assert!((4096..=16 << 10).contains(&client(4096)));
+    assert!(client(100_000) > 100_000, "a longer control line is configured");
     let mut world = World::new();
     assert_eq!(world.join().session.read_limit(), usize::MAX);
 }

@@ -29,7 +29,7 @@ fn client_who(broker: &Broker, permissions: Permissions) -> Client {
 }
 
 #[test]
-fn a_message_arrives_with_all_it_has() {
+fn a_message_arrives_with_all_its_parts() {
     let client = broker().client();
     block_on(async {
         let mut inbox = client.subscribe("a.*").await.unwrap();
@@ -49,7 +49,7 @@ fn a_message_arrives_with_all_it_has() {
 }
 
 #[test]
-fn wire_clients_and_in_process_clients_hear_each_other() {
+fn wire_clients_and_in_process_clients_exchange_messages() {
     let mut world = World::new();
     let client = world.broker.client();
     let mut wire = world.join();
@@ -94,7 +94,7 @@ fn a_request_is_answered() {
 }
 
 #[test]
-fn a_request_that_is_given_up_leaves_nothing_behind() {
+fn a_cancelled_request_leaves_nothing_behind() {
     let mut world = World::new();
     let client = world.broker.client();
     let mut responder = world.join();
@@ -108,7 +108,7 @@ fn a_request_that_is_given_up_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_request_that_nobody_hears_fails_at_once() {
+fn a_request_without_responders_fails_at_once() {
     let client = broker().client();
     assert_eq!(block_on(client.request("ask", Bytes::new())), Err(RequestError::NoResponders));
     let headers: HeaderMap = [("A", "b")].into_iter().collect();
@@ -157,13 +157,13 @@ fn drain_ends_all_subscriptions_once_they_are_read() {
         assert_eq!(a.next().await.unwrap().payload, "1");
         assert_eq!((a.next().await, b.next().await), (None, None));
         let answer = other.request("a", Bytes::new()).await;
-        assert_eq!(answer, Err(RequestError::NoResponders), "it hears no more");
+        assert_eq!(answer, Err(RequestError::NoResponders), "it receives no more");
     });
     assert_eq!(broker.stats().subscriptions, 0);
 }
 
 #[test]
-fn unsubscribe_leaves_what_has_arrived_to_be_read() {
+fn unsubscribe_leaves_queued_messages_readable() {
     let broker = broker();
     let client = broker.client();
     block_on(async {
@@ -214,7 +214,7 @@ fn a_dropped_subscriber_unsubscribes() {
 }
 
 #[test]
-fn a_full_mailbox_drops_what_comes_and_counts_it() {
+fn a_full_queue_drops_and_counts_messages() {
     let broker = broker();
     let client = broker.client();
     let mut inbox = block_on(client.subscribe("a")).unwrap();
@@ -230,7 +230,7 @@ fn a_full_mailbox_drops_what_comes_and_counts_it() {
 }
 
 #[test]
-fn what_is_not_allowed_is_an_error() {
+fn denied_operations_are_errors() {
     let broker = broker();
     let permissions = Permissions::builder().publish_deny(["no"]).subscribe_deny(["no", "q w"]);
     let client = client_who(&broker, permissions.build().unwrap());
@@ -247,12 +247,12 @@ fn what_is_not_allowed_is_an_error() {
         let mut all = client.subscribe(">").await.unwrap();
         broker.client().publish("no", Bytes::new()).await.unwrap();
         broker.client().publish("yes", Bytes::new()).await.unwrap();
-        assert_eq!(&*all.next().await.unwrap().subject, "yes", "and nothing denied slips in");
+        assert_eq!(&*all.next().await.unwrap().subject, "yes", "no denied message is delivered");
     });
 }
 
 #[test]
-fn what_only_servers_may_do_is_denied() {
+fn operations_reserved_to_servers_are_denied() {
     let client = broker().client();
     block_on(async {
         for subject in ["_GR_.x", "$NRG.x"] {
@@ -267,7 +267,7 @@ fn what_only_servers_may_do_is_denied() {
 }
 
 #[test]
-fn what_makes_no_sense_is_an_error() {
+fn invalid_arguments_are_errors() {
     let client = broker().client();
     block_on(async {
         for (subject, expected) in [
@@ -291,7 +291,7 @@ fn what_makes_no_sense_is_an_error() {
 }
 
 #[test]
-fn the_limits_hold() {
+fn the_limits_apply() {
     let limits = Limits {
         max_payload_bytes: 20,
         max_subscriptions: Some(2),
@@ -415,7 +415,7 @@ fn has_room(client: &Client, subject: &str) -> bool {
 }
 
 #[test]
-fn publishers_who_wait_for_room_lose_nothing_however_many_they_are() {
+fn publishers_that_wait_for_room_lose_nothing() {
     const EACH: usize = 2_000;
     let broker = broker();
     let mut inbox = block_on(broker.client().subscribe("jobs.*")).unwrap();
@@ -471,7 +471,7 @@ fn there_is_room_while_all_plain_subscribers_and_one_of_each_group_have_some() {
 }
 
 #[test]
-fn whoever_waits_for_room_learns_that_nobody_needs_any() {
+fn waiting_for_room_ends_when_the_receivers_are_gone() {
     let broker = broker();
     let full = async || {
         let mut inbox = broker.client().subscribe("x").await.unwrap();
@@ -511,7 +511,7 @@ fn whoever_waits_for_room_learns_that_nobody_needs_any() {
 }
 
 #[test]
-fn limits_that_change_hold_for_the_next_message() {
+fn changed_limits_apply_to_the_next_message() {
     let broker = broker();
     let client = broker.client();
     let payload = Bytes::from_static(b"12345");

@@ -43,7 +43,7 @@ fn lines(party: &mut Party, world: &mut World, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_connection_is_named_by_what_is_known_of_it() {
+fn a_connection_is_labelled_with_its_known_data() {
     let mut world = world(|_| {});
     let connect = "CONNECT {\"verbose\":true,\"user\":\"eva\",\"pass\":\"secret\",\"name\":\"a \\\"b\",\
                    \"lang\":\"go\",\"version\":\"1.2\"}\r\n";
@@ -69,7 +69,7 @@ fn a_connection_is_named_by_what_is_known_of_it() {
 }
 
 #[test]
-fn messages_are_traced_as_they_come_and_go() {
+fn messages_are_traced_in_both_directions() {
     let mut world = world(|_| {});
     assert_eq!(
         logged(&mut world, "SUB y 2\r\nHPUB y 12 14\r\nNATS/1.0\r\n\r\nhi\r\nHPUB y 0 2\r\nhi\r\n"),
@@ -100,7 +100,7 @@ fn messages_are_traced_as_they_come_and_go() {
 }
 
 #[test]
-fn a_receiver_without_headers_is_shown_what_it_gets() {
+fn the_trace_of_a_receiver_without_headers_shows_the_stripped_message() {
     let mut world = world(|_| {});
     let mut plain =
         world.join_as("CONNECT {\"verbose\":false,\"user\":\"adam\",\"pass\":\"apple\"}\r\n");
@@ -138,7 +138,7 @@ fn subscriptions_that_end_are_traced() {
 }
 
 #[test]
-fn what_is_refused_is_said_with_its_reason() {
+fn refusals_are_logged_with_their_reason() {
     let mut world = world(|options| {
         options.limits = Limits {
             max_payload_bytes: 100,
@@ -180,13 +180,13 @@ fn what_is_refused_is_said_with_its_reason() {
     assert_eq!(
         logged(&mut world, "PUB * 0\r\n\r\n")[1],
         "TRACE ->> [-ERR Invalid Publish Subject]",
-        "this one the log is not told of"
+        "this one is not logged"
     );
 }
 
 /// Operators recognize clients of other protocols by it.
 #[test]
-fn of_what_is_no_nats_at_all_the_first_bytes_are_shown() {
+fn the_first_bytes_of_other_protocols_are_logged() {
     let mut world = World::of(Broker::new(
         Options::default(),
         (std::time::Instant::now, std::time::SystemTime::now),
@@ -211,15 +211,15 @@ fn of_what_is_no_nats_at_all_the_first_bytes_are_shown() {
         (b"\x05\x01\x00", r"\x05\x01\x00"),
         (b"\r\n\r\n\x00\r\nQUIT\n", r"\r\n\r\n\x00\r\nQUIT\n"),
     ] {
-        let mut stranger = world.arrive();
-        let name = format!("ERROR pipe - cid:{} - ", stranger.session.id());
-        let lines = lines_of(|| world.send(&mut stranger, received));
+        let mut client = world.arrive();
+        let name = format!("ERROR pipe - cid:{} - ", client.session.id());
+        let lines = lines_of(|| world.send(&mut client, received));
         assert_eq!(lines, [format!("{name}Client parser ERROR, proto='\"{shown}\"...'")]);
     }
 }
 
 #[test]
-fn who_is_not_let_in_is_named_by_what_it_claimed() {
+fn a_rejected_client_is_logged_with_the_user_it_claimed() {
     let mut world = world(|options| options.trace = false);
     for (connect, expected) in [
         ("{\"user\":\"eva\",\"pass\":\"wrong\"}", r#"authentication error - User "eva""#),
@@ -227,9 +227,9 @@ fn who_is_not_let_in_is_named_by_what_it_claimed() {
         ("{\"auth_token\":\"wrong\"}", r#"authentication error - Token "[REDACTED]""#),
         ("{\"nkey\":\"UA\"}", r#"authentication error - Nkey "UA""#),
     ] {
-        let mut stranger = world.arrive();
-        let name = format!("ERROR pipe - cid:{} - ", stranger.session.id());
-        let lines = lines_of(|| world.send(&mut stranger, format!("CONNECT {connect}\r\n")));
+        let mut client = world.arrive();
+        let name = format!("ERROR pipe - cid:{} - ", client.session.id());
+        let lines = lines_of(|| world.send(&mut client, format!("CONNECT {connect}\r\n")));
         assert_eq!(lines, [name + expected]);
     }
 }
@@ -258,9 +258,9 @@ fn connections_end_with_their_reason() {
             drop(party);
         })
     };
-    let stranger = world.arrive();
+    let client = world.arrive();
     assert_eq!(
-        waits(&mut world, stranger),
+        waits(&mut world, client),
         [
             "DEBUG pipe - cid:1 - Authentication Timeout",
             "DEBUG pipe - cid:1 - Client connection closed: Authentication Timeout"
@@ -301,7 +301,7 @@ fn connections_end_with_their_reason() {
 }
 
 #[test]
-fn tracing_can_be_switched_while_connections_are_open() {
+fn tracing_can_be_toggled_while_connections_are_open() {
     let mut world = world(|options| options.trace = false);
     let (mut idle, mut eva) = (world.join_as(EVA), world.join_as(EVA));
     world.send(&mut idle, "SUB x 1\r\n");
@@ -318,7 +318,7 @@ fn tracing_can_be_switched_while_connections_are_open() {
 }
 
 #[test]
-fn of_traced_payloads_as_much_is_shown_as_was_asked_for() {
+fn traced_payloads_are_truncated_as_configured() {
     let message = "HPUB y 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\nPUB y 5\r\nhello\r\n";
     let payloads = |world: &mut World| {
         let lines = logged(world, message);

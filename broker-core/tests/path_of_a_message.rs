@@ -65,7 +65,7 @@ fn one_message_goes_through_all_stages_in_order() {
 
 /// `rg "Stage . of 8"` prints the path.
 #[test]
-fn the_files_on_the_path_say_which_stage_they_are() {
+fn the_files_on_the_path_name_their_stages() {
     let files = [
         (2, "proto/parser/mod.rs"),
         (3, "session/client/mod.rs"),

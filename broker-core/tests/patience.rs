@@ -49,7 +49,7 @@ fn crowd(world: &mut World, publisher: &mut Party) -> Party {
 /// Lets time pass, at most up to the session's next timeout.
 fn pass(world: &mut World, party: &mut Party, time: Duration) {
     world.now += time;
-    assert!(party.session.next_timeout() <= world.now, "it looks again by itself");
+    assert!(party.session.next_timeout() <= world.now, "the session has a timer");
     party.session.handle_timeout(world.now, &mut world.scratch);
 }
 
@@ -66,13 +66,13 @@ fn a_publisher_waits_for_a_receiver_that_reads_until_its_queue_is_shorter() {
     assert!(publisher.session.is_patient(), "14,100 bytes wait");
     assert_eq!(publisher.write_handle.wakes(), wakes);
     reads(&mut world, &slow, 100);
-    assert_eq!(publisher.write_handle.wakes(), wakes + 1, "it is called");
+    assert_eq!(publisher.write_handle.wakes(), wakes + 1, "the session is woken");
     assert!(!publisher.session.is_patient());
     assert_eq!(slow.closing(), None);
 }
 
 #[test]
-fn nobody_waits_for_a_receiver_that_does_not_read() {
+fn no_publisher_waits_for_a_receiver_that_does_not_read() {
     let mut world = world();
     let mut publisher = world.join();
     let stalled = subscriber(&mut world);
@@ -104,7 +104,7 @@ fn a_receiver_that_stops_reading_is_waited_for_once() {
 }
 
 #[test]
-fn a_receiver_that_reads_little_holds_a_publisher_for_a_second_at_most() {
+fn a_receiver_that_reads_little_delays_a_publisher_for_a_second_at_most() {
     let mut world = world();
     let mut publisher = world.join();
     let slow = crowd(&mut world, &mut publisher);
@@ -144,7 +144,7 @@ fn all_is_delivered_to_a_receiver_that_reads_steadily_but_slower() {
 }
 
 #[test]
-fn who_publishes_something_else_does_not_wait() {
+fn a_publisher_to_other_subjects_does_not_wait() {
     let mut world = world();
     let (mut publisher, mut other) = (world.join(), world.join());
     let _slow = crowd(&mut world, &mut publisher);
@@ -168,7 +168,7 @@ fn a_client_does_not_wait_for_itself() {
 }
 
 #[test]
-fn a_receiver_that_is_cut_or_leaves_holds_nobody() {
+fn a_receiver_that_is_closed_or_leaves_releases_waiting_publishers() {
     for leaves in [false, true] {
         let mut world = world();
         let mut publisher = world.join();
@@ -187,7 +187,7 @@ fn a_receiver_that_is_cut_or_leaves_holds_nobody() {
 }
 
 #[test]
-fn many_publishers_are_called_a_few_at_a_time_in_their_order() {
+fn many_publishers_are_resumed_a_few_at_a_time_in_order() {
     let mut world = world();
     let mut first = world.join();
     let slow = crowd(&mut world, &mut first);

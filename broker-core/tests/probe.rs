@@ -44,7 +44,7 @@ fn publish(client: &Client, subject: &str) -> bool {
 }
 
 #[test]
-fn it_sees_what_was_accepted_and_nothing_that_was_refused() {
+fn a_probe_sees_accepted_messages_only() {
     let (broker, watch) = watched();
     let permissions = Permissions::builder().publish_deny(["secret"]).build().unwrap();
     let client = broker.client_as(Grant::user("a").with_account("A").with_permissions(permissions));
@@ -53,13 +53,13 @@ fn it_sees_what_was_accepted_and_nothing_that_was_refused() {
 }
 
 #[test]
-fn there_is_one_at_most() {
+fn at_most_one_probe_is_installed() {
     let (broker, _) = watched();
     assert!(!broker.set_probe(Recorder::default()));
 }
 
 #[test]
-fn what_is_lost_nobody_gets_and_what_is_doubled_comes_twice() {
+fn a_lost_message_reaches_no_receiver_and_a_doubled_one_arrives_twice() {
     let (broker, _) = watched();
     let client = broker.client();
     let mut inbox = block_on(client.subscribe(">")).unwrap();
@@ -73,14 +73,14 @@ fn what_is_lost_nobody_gets_and_what_is_doubled_comes_twice() {
 }
 
 #[test]
-fn a_request_that_is_doubled_is_answered_once_that_nobody_is_there() {
+fn a_doubled_request_without_responders_is_answered_once() {
     let (broker, _) = watched();
     let asked = block_on(broker.client().request("double.1", "".into()));
     assert_eq!(asked, Err(RequestError::NoResponders));
 }
 
 #[test]
-fn what_is_held_comes_when_it_is_released_and_unseen() {
+fn a_held_message_arrives_when_released_and_bypasses_the_probe() {
     let (broker, watch) = watched();
     let mut inbox = block_on(broker.client().subscribe("keep.*")).unwrap();
     {
@@ -97,7 +97,7 @@ fn what_is_held_comes_when_it_is_released_and_unseen() {
 }
 
 #[test]
-fn a_subscription_that_covers_is_one() {
+fn a_covering_subscription_counts_as_present() {
     let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
     let client = broker.client_as(Grant::anonymous().with_account("A"));
     let _all = block_on(client.subscribe("orders.>")).unwrap();

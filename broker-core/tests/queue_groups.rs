@@ -35,7 +35,7 @@ fn every_member_gets_its_share() {
 }
 
 #[test]
-fn shares_do_not_depend_on_who_publishes_or_on_the_filter_a_member_came_by() {
+fn shares_do_not_depend_on_the_publisher_or_on_the_filter_of_a_member() {
     let mut world = World::new();
     let mut all = members(&mut world, 1, "SUB jobs.eu workers 1\r\n");
     all.extend(members(&mut world, 1, "SUB jobs.* workers 1\r\n"));
@@ -92,7 +92,7 @@ fn a_member_that_leaves_gets_no_more_messages() {
 }
 
 #[test]
-fn a_member_that_has_had_its_fill_leaves_the_rest_to_the_others() {
+fn a_member_at_its_maximum_leaves_the_rest_to_the_others() {
     let mut world = World::new();
     let group = {
         let mut group = members(&mut world, 2, "SUB jobs workers 1\r\n");
@@ -105,7 +105,7 @@ fn a_member_that_has_had_its_fill_leaves_the_rest_to_the_others() {
 }
 
 #[test]
-fn a_publisher_who_wants_no_echo_is_no_member_for_its_own_messages() {
+fn a_publisher_without_echo_is_no_member_for_its_own_messages() {
     let mut world = World::new();
     let group = members(&mut world, 1, "SUB jobs workers 1\r\n");
     let mut publisher = world.join_as("CONNECT {\"verbose\":false,\"echo\":false}\r\n");
@@ -136,7 +136,7 @@ fn payloads(text: &str) -> Vec<usize> {
 }
 
 #[test]
-fn many_messages_at_once_reach_one_member_each_and_everybody_else_in_order() {
+fn a_run_reaches_one_member_per_message_and_all_others_in_order() {
     let mut world = World::new();
     let group = members(&mut world, 5, "SUB jobs workers 1\r\n");
     let plain = members(&mut world, 1, "SUB jobs 1\r\n");
@@ -152,7 +152,7 @@ fn many_messages_at_once_reach_one_member_each_and_everybody_else_in_order() {
 }
 
 #[test]
-fn a_member_that_also_listens_by_itself_gets_message_by_message() {
+fn a_member_with_a_plain_subscription_gets_the_run_message_by_message() {
     let mut world = World::new();
     let both = members(&mut world, 1, "SUB jobs workers 1\r\nSUB jobs 2\r\n");
     let mut publisher = world.join();

@@ -28,7 +28,7 @@ enum Act {
     Change(usize),
     /// The server announces its end, upon which this client must disconnect.
     AnnounceEnd,
-    LetGo,
+    Retire,
 }
 
 fn filter() -> impl Strategy<Value = String> {
@@ -70,9 +70,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..200u64).prop_map(Act::Wait),
         1 => Just(Act::Leave),
         1 => (0..3usize).prop_map(Act::Change),
-        1 => Just(Act::LetGo),
+        1 => Just(Act::Retire),
         1 => proptest::bool::weighted(0.2)
-            .prop_map(|ends| if ends { Act::AnnounceEnd } else { Act::LetGo }),
+            .prop_map(|ends| if ends { Act::AnnounceEnd } else { Act::Retire }),
     ]
 }
 
@@ -110,21 +110,21 @@ fn users(list: usize) -> Users {
 /// A client slot, reused when its client has left.
 struct Seat {
     party: Party,
-    heard: String,
+    received: String,
     /// The last number received per subscription. A reused sid continues its count.
     last: HashMap<String, u64>,
 }
 
 impl Seat {
     fn new(world: &mut World) -> Self {
-        Self { party: world.arrive(), heard: String::new(), last: HashMap::new() }
+        Self { party: world.arrive(), received: String::new(), last: HashMap::new() }
     }
 
     /// Reads and checks the received messages.
     fn listen(&mut self) {
-        self.heard.push_str(&self.party.read());
+        self.received.push_str(&self.party.read());
         let mut used = 0;
-        while let Some((reply, len)) = parse(&self.heard.as_bytes()[used..]).unwrap() {
+        while let Some((reply, len)) = parse(&self.received.as_bytes()[used..]).unwrap() {
             used += len;
             if let Reply::Message { sid, payload, .. } = reply
                 && !payload.is_empty()
@@ -135,7 +135,7 @@ impl Seat {
                 assert!(before.is_none_or(|before| before < number), "{before:?} {number}");
             }
         }
-        self.heard.drain(..used);
+        self.received.drain(..used);
     }
 }
 
@@ -167,7 +167,7 @@ fn play(acts: &[(usize, Act)]) {
             Act::Leave => *seat = Seat::new(&mut world),
             Act::Change(list) => drop(world.broker.set_authenticator(users(*list))),
             Act::AnnounceEnd => drop(world.broker.announce_end()),
-            Act::LetGo => assert!(world.broker.retire(seat.party.session.id())),
+            Act::Retire => assert!(world.broker.retire(seat.party.session.id())),
         }
         for seat in &mut seats {
             world.settle(&mut seat.party);
@@ -194,7 +194,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn nothing_is_left_when_all_have_left(
+    fn nothing_remains_when_all_clients_have_left(
         acts in proptest::collection::vec((0..3usize, act()), 0..120)
     ) {
         play(&acts);

@@ -90,7 +90,7 @@ fn a_connect_that_comes_byte_by_byte_is_not_logged_either() {
 }
 
 #[test]
-fn what_holds_secrets_does_not_print_them() {
+fn types_with_secrets_do_not_print_them() {
     let mut options = ConnectOptions::default();
     let json = br#"{"pass":"MARKER","auth_token":"MARKER","sig":"MARKER","jwt":"MARKER"}"#;
     options.apply(json).unwrap();

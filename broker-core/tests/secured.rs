@@ -35,7 +35,7 @@ fn security() -> Security {
 }
 
 #[test]
-fn info_comes_before_tls_or_behind_it() {
+fn info_comes_before_or_after_the_handshake() {
     let mut world = world(NoAuth);
     let mut after = arrive(&mut world, HandshakeOrder::AfterInfo);
     assert!(after.read().starts_with("INFO "));
@@ -62,14 +62,14 @@ fn a_client_that_waits_for_info_gets_it_once() {
 
 /// A client that needs no credentials is not served either before the handshake is complete.
 #[test]
-fn nobody_is_served_before_tls_has_come_about() {
+fn no_client_is_served_before_the_handshake_is_complete() {
     let users = Users::builder().user(User::new("guest", "")).no_auth_user("guest");
     let mut world = world(users.build().unwrap());
     let mut party = arrive(&mut world, HandshakeOrder::AfterInfo);
     party.read();
-    assert_ne!(party.session.read_limit(), usize::MAX, "a stranger's");
+    assert_ne!(party.session.read_limit(), usize::MAX, "the limit of an unauthenticated client");
     party.session.handle_secured(None, world.now, &mut world.scratch);
-    assert_ne!(party.session.read_limit(), usize::MAX, "it has not acted under its name yet");
+    assert_ne!(party.session.read_limit(), usize::MAX, "it has not published yet");
     world.send(&mut party, "PING\r\n");
     assert_eq!(party.read(), "PONG\r\n");
     assert_eq!(party.session.read_limit(), usize::MAX);
@@ -77,7 +77,7 @@ fn nobody_is_served_before_tls_has_come_about() {
 }
 
 #[test]
-fn time_to_authenticate_begins_behind_tls() {
+fn the_authentication_timeout_begins_after_the_handshake() {
     let mut world = world(Token::new("t"));
     let mut party = arrive(&mut world, HandshakeOrder::AfterInfo);
     party.read();
@@ -89,7 +89,7 @@ fn time_to_authenticate_begins_behind_tls() {
 }
 
 #[test]
-fn who_does_not_come_to_tls_is_told_if_that_helps() {
+fn a_failed_handshake_is_explained_where_the_client_can_read_it() {
     let mut world = world(NoAuth);
     for (fault, sent, reason) in [
         (

@@ -48,7 +48,7 @@ fn is_ready(applied: &mut Applied) -> bool {
 }
 
 #[test]
-fn a_session_that_goes_ends_its_subscriptions_a_slice_at_a_time() {
+fn an_ending_session_removes_its_subscriptions_in_slices() {
     let filters: [fn(usize) -> String; 4] = [
         |number| format!("x.{number}"),
         |number| format!("x.{number}.*"),
@@ -67,7 +67,7 @@ fn a_session_that_goes_ends_its_subscriptions_a_slice_at_a_time() {
 }
 
 #[test]
-fn all_else_of_a_session_ends_with_the_first_slice() {
+fn everything_else_of_a_session_ends_with_the_first_slice() {
     let mut world = World::new();
     let (mut a, mut b) = (world.join(), world.join());
     subscribe(&mut world, &mut a, |number| format!("x.{number}"));
@@ -84,14 +84,14 @@ fn all_else_of_a_session_ends_with_the_first_slice() {
 }
 
 #[test]
-fn a_second_connect_is_looked_at_when_all_subscriptions_have_ended() {
+fn a_second_connect_is_handled_when_all_subscriptions_have_ended() {
     let mut world = World::new();
     let (mut a, mut b) = (world.join(), world.join());
     subscribe(&mut world, &mut a, |number| format!("x.{number}"));
     a.read();
     world.send(&mut a, format!("{CONNECT}PING\r\nSUB new 1\r\n"));
     assert!(a.session.has_chores());
-    assert_eq!(a.read(), "", "what follows has to wait");
+    assert_eq!(a.read(), "", "further input waits");
     let (now, mut slices) = (world.now, 0);
     let most = {
         let mut before = world.broker.stats().subscriptions;
@@ -116,7 +116,7 @@ fn a_second_connect_is_looked_at_when_all_subscriptions_have_ended() {
 
 /// Otherwise the driver would run chores without knowing that input waits for them.
 #[test]
-fn news_wait_until_what_was_begun_is_done() {
+fn updates_wait_until_chores_are_done() {
     let mut world = World::new();
     let mut a = world.join();
     subscribe(&mut world, &mut a, |number| format!("x.{number}"));
@@ -134,7 +134,7 @@ fn news_wait_until_what_was_begun_is_done() {
 }
 
 #[test]
-fn a_chunk_full_of_subscriptions_is_taken_a_turn_at_a_time() {
+fn a_chunk_full_of_subscriptions_is_handled_in_turns() {
     let mut world = World::new();
     let mut a = world.join();
     let chunk: String = (0..COUNT).map(|number| format!("SUB x.{number} {number}\r\n")).collect();
@@ -151,7 +151,7 @@ fn a_chunk_full_of_subscriptions_is_taken_a_turn_at_a_time() {
 
 /// A driver that does not run chores completes them by passing the input again.
 #[test]
-fn input_that_is_passed_again_goes_on_with_what_is_left() {
+fn input_passed_again_continues_with_the_rest() {
     let mut world = World::new();
     let mut a = world.join();
     subscribe(&mut world, &mut a, |number| format!("x.{number}"));
@@ -170,7 +170,7 @@ fn users(deny: &str) -> Users {
 }
 
 #[test]
-fn subscriptions_are_looked_through_a_part_at_a_time_when_permissions_change() {
+fn subscriptions_are_reviewed_in_slices_when_permissions_change() {
     let mut world = World::with_auth(users("none"));
     let mut a = world.arrive();
     world.send(&mut a, "CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"a\"}\r\n");
@@ -191,7 +191,7 @@ fn subscriptions_are_looked_through_a_part_at_a_time_when_permissions_change() {
 }
 
 #[test]
-fn what_a_client_offers_is_found_a_part_at_a_time_when_the_server_goes() {
+fn lame_duck_mode_examines_subscriptions_in_slices() {
     let mut world = World::new();
     let mut a = world.join();
     subscribe(&mut world, &mut a, |number| format!("_INBOX.{number}"));
@@ -210,7 +210,7 @@ fn what_a_client_offers_is_found_a_part_at_a_time_when_the_server_goes() {
 }
 
 #[test]
-fn a_client_that_is_let_go_gets_all_that_was_kept_when_its_subscriptions_have_ended() {
+fn a_retired_client_gets_all_held_messages_when_its_subscriptions_have_ended() {
     let mut world = World::new();
     let mut a = world.join();
     subscribe(&mut world, &mut a, |number| format!("x.{number}"));

@@ -15,7 +15,7 @@ fn message(bytes: usize) -> String {
 }
 
 #[test]
-fn who_lets_too_much_wait_is_cut_and_nobody_else_feels_it() {
+fn a_slow_consumer_is_closed_without_affecting_others() {
     let mut world = World::with_limits(Limits { max_pending_bytes: 10_000, ..Limits::default() });
     let (mut slow, mut fast, mut publisher) = (world.join(), world.join(), world.join());
     for party in [&mut slow, &mut fast] {
@@ -28,14 +28,14 @@ fn who_lets_too_much_wait_is_cut_and_nobody_else_feels_it() {
     assert_eq!(slow.closing(), PENDING);
     assert_eq!(fast.count(), 50);
     assert_eq!((fast.closing(), publisher.closing()), (None, None));
-    assert_eq!(world.broker.stats().pending_bytes, 0, "what waited is forgotten");
+    assert_eq!(world.broker.stats().pending_bytes, 0, "queued bytes are released");
     drop(slow);
     let stats = world.broker.stats();
     assert_eq!((stats.slow_consumers, stats.connections, stats.subscriptions), (1, 2, 1));
 }
 
 #[test]
-fn exactly_as_much_as_allowed_may_wait() {
+fn exactly_max_pending_bytes_may_be_queued() {
     let delivered = "MSG x 1 100\r\n".len() + 100 + 2;
     for (short_by, expected) in [(0, None), (1, PENDING)] {
         // The decision counts the bytes queued and the payload to come.
@@ -52,7 +52,7 @@ fn exactly_as_much_as_allowed_may_wait() {
 }
 
 #[test]
-fn what_waits_leaves_whole_and_in_order_when_there_is_room() {
+fn queued_messages_leave_completely_and_in_order() {
     let mut world = World::new();
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
@@ -87,7 +87,7 @@ fn a_connection_is_woken_once_when_its_link_is_full() {
 }
 
 #[test]
-fn who_reads_nothing_until_the_deadline_is_cut_and_who_reads_a_little_is_not() {
+fn a_client_that_reads_nothing_by_the_deadline_is_closed_and_a_slow_one_is_not() {
     let mut world = World::new();
     let deadline = Limits::default().write_deadline;
     let (mut stuck, mut slow, mut publisher) = (world.join(), world.join(), world.join());
@@ -114,7 +114,7 @@ fn who_reads_nothing_until_the_deadline_is_cut_and_who_reads_a_little_is_not() {
 }
 
 #[test]
-fn past_the_bound_of_all_together_the_one_with_most_is_cut() {
+fn beyond_the_total_limit_the_longest_queue_is_closed() {
     let limits = Limits { max_pending_total_bytes: 10_000, ..Limits::default() };
     let mut world = World::with_limits(limits);
     let mut publisher = world.join();
@@ -133,7 +133,7 @@ fn past_the_bound_of_all_together_the_one_with_most_is_cut() {
 }
 
 #[test]
-fn a_client_that_asks_and_never_reads_is_bounded_too() {
+fn a_client_that_sends_requests_and_never_reads_is_limited_too() {
     let mut world = World::with_limits(Limits { max_pending_bytes: 1000, ..Limits::default() });
     let mut client = world.join();
     client.write_handle.set_room(Some(0));
@@ -144,7 +144,7 @@ fn a_client_that_asks_and_never_reads_is_bounded_too() {
 }
 
 #[test]
-fn a_session_that_is_gone_lets_go_of_its_link_though_publishers_remember_it() {
+fn an_ended_session_releases_its_link_though_publishers_cache_it() {
     let mut world = World::new();
     let (mut subscriber, mut publisher) = (world.join(), world.join());
     world.send(&mut subscriber, "SUB x 1\r\n");

@@ -12,7 +12,7 @@ use broker_core::{CloseReason, Limits, Subject};
 use common::{CONNECT, World};
 
 #[test]
-fn a_connection_is_seen_as_what_it_said_and_did() {
+fn a_snapshot_of_a_connection_has_its_metadata_and_traffic() {
     let mut world = World::new();
     let connect = CONNECT.replace('}', ",\"name\":\"n\",\"lang\":\"rust\",\"version\":\"1.2\"}");
     let mut party = world.join_as(&connect);
@@ -35,7 +35,7 @@ fn a_connection_is_seen_as_what_it_said_and_did() {
 }
 
 #[test]
-fn being_delivered_something_is_activity_and_a_ping_is_none() {
+fn a_delivery_is_activity_and_a_ping_is_not() {
     let mut world = World::new();
     let (mut a, mut b) = (world.join(), world.join());
     world.send(&mut a, "SUB x 1\r\n");
@@ -48,7 +48,7 @@ fn being_delivered_something_is_activity_and_a_ping_is_none() {
 }
 
 #[test]
-fn what_waits_for_a_connection_is_seen() {
+fn pending_bytes_of_a_connection_are_reported() {
     let mut world = World::new();
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
@@ -58,7 +58,7 @@ fn what_waits_for_a_connection_is_seen() {
 }
 
 #[test]
-fn a_closed_connection_is_remembered_as_it_was() {
+fn a_closed_connection_is_remembered_with_its_last_state() {
     let mut world = World::new();
     let mut party = world.join();
     world.send(&mut party, "SUB a 1\r\nSUB b 2\r\nPUB a 2\r\nhi\r\n");
@@ -89,7 +89,7 @@ fn only_the_last_closed_connections_are_remembered() {
 }
 
 #[test]
-fn names_of_closed_connections_take_a_bounded_amount_of_memory() {
+fn names_of_closed_connections_take_limited_memory() {
     let mut world =
         World::with_limits(Limits { max_control_line_bytes: 1 << 20, ..Limits::default() });
     for _ in 0..40 {
@@ -104,7 +104,7 @@ fn names_of_closed_connections_take_a_bounded_amount_of_memory() {
 }
 
 #[test]
-fn counts_never_go_back_when_a_connection_goes() {
+fn counters_never_decrease_when_a_connection_ends() {
     let mut world = World::new();
     let (mut a, mut b) = (world.join(), world.join());
     world.send(&mut a, "SUB x 1\r\n");
@@ -127,7 +127,7 @@ fn connect_as(user: &str) -> String {
 }
 
 #[test]
-fn accounts_count_for_themselves_those_who_are_gone_too() {
+fn accounts_include_the_traffic_of_ended_connections() {
     let mut world = World::with_auth(two_accounts());
     let (mut a, mut b) = (world.join_as(&connect_as("a")), world.join_as(&connect_as("b")));
     world.send(&mut a, "SUB x 1\r\nPUB x 2\r\nhi\r\n");
@@ -145,7 +145,7 @@ fn accounts_count_for_themselves_those_who_are_gone_too() {
 }
 
 #[test]
-fn who_changes_the_account_takes_no_counts_along() {
+fn a_client_that_changes_the_account_leaves_its_counts() {
     let mut world = World::with_auth(two_accounts());
     let mut party = world.join_as(&connect_as("a"));
     world.send(&mut party, "PUB x 2\r\nhi\r\n");
@@ -172,7 +172,7 @@ fn a_slow_consumer_counts_for_its_account() {
 }
 
 #[test]
-fn failed_log_ins_are_counted_by_what_was_wrong() {
+fn failed_authentications_are_counted_by_cause() {
     let mut world = World::with_auth(two_accounts());
     drop(world.join_as("CONNECT {\"user\":\"a\",\"pass\":\"wrong\"}\r\n"));
     drop(world.join_as("PING\r\n"));
@@ -186,7 +186,7 @@ fn failed_log_ins_are_counted_by_what_was_wrong() {
 }
 
 #[test]
-fn no_secret_is_seen() {
+fn snapshots_contain_no_secret() {
     let mut world = World::new();
     let _with_token = world.join_as("CONNECT {\"auth_token\":\"s3cr3t\"}\r\n");
     let _with_user = world.join_as("CONNECT {\"user\":\"u\",\"pass\":\"s3cr3t\"}\r\n");
@@ -228,7 +228,7 @@ fn subscriptions_are_listed_a_page_at_a_time() {
 }
 
 #[test]
-fn in_process_clients_are_no_connections_but_their_subscriptions_are_seen() {
+fn in_process_clients_are_no_connections_but_their_subscriptions_are_listed() {
     let world = World::new();
     let client = world.broker.client();
     let subscriber = futures_executor::block_on(client.subscribe("x")).unwrap();
@@ -240,7 +240,7 @@ fn in_process_clients_are_no_connections_but_their_subscriptions_are_seen() {
 }
 
 #[test]
-fn the_interest_says_how_it_is_asked() {
+fn the_interest_reports_its_lookups() {
     let mut world = World::new();
     let mut party = world.join();
     world.send(&mut party, "SUB a 1\r\nSUB a q 2\r\nSUB a q 3\r\nSUB b 4\r\nUNSUB 4\r\n");
@@ -258,7 +258,7 @@ fn the_interest_says_how_it_is_asked() {
 }
 
 #[test]
-fn permissions_have_no_part_in_what_is_seen() {
+fn permissions_do_not_affect_snapshots() {
     let permissions = Permissions::builder().publish_deny([">"]).build().unwrap();
     let users = Users::builder().user(User::new("u", "pw").permissions(permissions)).build();
     let mut world = World::with_auth(users.unwrap());

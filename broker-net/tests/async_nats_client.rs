@@ -71,7 +71,7 @@ async fn requests_are_answered_by_one_of_a_queue_group() {
 }
 
 #[tokio::test]
-async fn a_request_that_nobody_listens_for_fails_at_once() {
+async fn requests_without_responders_fail_at_once() {
     let (_server, client) = start().await;
     let error = timeout(SOON, client.request("nobody", "".into())).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), async_nats::RequestErrorKind::NoResponders);
@@ -94,12 +94,12 @@ async fn payloads_of_every_size_up_to_the_limit_arrive_whole() {
     assert_eq!(
         too_large.unwrap_err().kind(),
         async_nats::PublishErrorKind::MaxPayloadExceeded,
-        "INFO told the client"
+        "the client learns it from INFO"
     );
 }
 
 #[tokio::test]
-async fn wire_and_in_process_clients_are_one_world() {
+async fn wire_and_in_process_clients_share_subjects() {
     let (server, client) = start().await;
     let local = server.client();
     let mut services = local.subscribe("service").await.unwrap();
@@ -150,7 +150,7 @@ async fn a_client_comes_back_after_a_restart_on_the_same_port() {
 }
 
 #[tokio::test]
-async fn a_client_sees_that_the_server_went() {
+async fn a_client_notices_the_end_of_the_server() {
     let (server, _client) = start().await;
     let mut raw = tokio::net::TcpStream::connect(server.local_addr()).await.unwrap();
     drop(server);

@@ -77,7 +77,7 @@ async fn rest(mut stream: BufReader<TcpStream>) -> String {
 }
 
 #[tokio::test]
-async fn wrong_passwords_from_one_address_lock_nobody_else_out() {
+async fn wrong_passwords_from_one_address_do_not_lock_out_others() {
     let gate = Gate::default();
     let server = Server::builder().authenticator(gate.clone()).bind().await.unwrap();
     let cores = available_parallelism().unwrap().get();

@@ -25,7 +25,7 @@ async fn two_servers_in_one_process_share_nothing() {
 }
 
 #[tokio::test]
-async fn shutting_down_may_be_asked_for_again_and_by_several() {
+async fn shutdown_may_be_called_repeatedly_and_concurrently() {
     let server = Server::builder().bind().await.unwrap();
     let address = server.local_addr();
     let _client = async_nats::connect(server.url()).await.unwrap();
@@ -160,7 +160,7 @@ impl broker_core::auth::Authenticator for Trap {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_programs_own_code_ends_one_connection_and_goes_no_further() {
+async fn a_panic_in_code_of_the_program_ends_one_connection_only() {
     let server = Server::builder().authenticator(Trap).bind().await.unwrap();
     let mut bystander = TcpStream::connect(server.local_addr()).await.unwrap();
     let connecting = async_nats::connect(server.url());

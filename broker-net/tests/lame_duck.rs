@@ -55,15 +55,17 @@ impl Raw {
 }
 
 #[tokio::test]
-async fn without_clients_it_is_over_at_once() {
+async fn without_clients_lame_duck_mode_ends_at_once() {
     let server = Server::builder().bind().await.unwrap();
-    timeout(SOON, server.lame_duck(LameDuck::default())).await.expect("no grace for nobody");
+    timeout(SOON, server.lame_duck(LameDuck::default()))
+        .await
+        .expect("no grace period without clients");
     assert!(TcpStream::connect(server.local_addr()).await.is_err());
 }
 
 /// As nats-server 2.14.5: no `-ERR`.
 #[tokio::test]
-async fn clients_are_told_and_then_cut() {
+async fn clients_are_notified_and_then_closed() {
     let server = Server::builder().bind().await.unwrap();
     let mut clients = [Raw::connect(&server).await, Raw::connect(&server).await];
     let ending = server.lame_duck(plan(600, 300));
@@ -71,9 +73,9 @@ async fn clients_are_told_and_then_cut() {
         for client in &mut clients {
             assert!(client.line().await.contains("\"ldm\":true"));
             client.say("PING\r\n").await;
-            assert_eq!(client.line().await, "PONG\r\n", "in the grace period all is as ever");
+            assert_eq!(client.line().await, "PONG\r\n", "clients are served in the grace period");
         }
-        assert!(TcpStream::connect(server.local_addr()).await.is_err(), "for nobody else");
+        assert!(TcpStream::connect(server.local_addr()).await.is_err(), "existing clients stay");
         for client in clients {
             assert_eq!(client.rest().await, "");
         }
@@ -83,7 +85,7 @@ async fn clients_are_told_and_then_cut() {
 }
 
 #[tokio::test]
-async fn it_is_over_when_the_last_client_has_gone_by_itself() {
+async fn lame_duck_mode_ends_when_the_last_client_has_left() {
     let server = Server::builder().bind().await.unwrap();
     let mut client = Raw::connect(&server).await;
     let ending = server.lame_duck(LameDuck::default());
@@ -97,7 +99,7 @@ async fn it_is_over_when_the_last_client_has_gone_by_itself() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_it_at_once() {
+async fn a_shutdown_ends_lame_duck_mode_at_once() {
     let server = Server::builder().bind().await.unwrap();
     let mut client = Raw::connect(&server).await;
     let ending = server.lame_duck(LameDuck::default());
@@ -110,7 +112,7 @@ async fn a_shutdown_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_the_cut_was_noticed_is_published() {
+async fn messages_sent_before_the_close_is_noticed_are_published() {
     let server = Server::builder().bind().await.unwrap();
     let mut context = server.client().subscribe("late").await.unwrap();
     let mut client = Raw::connect(&server).await;
@@ -128,7 +130,7 @@ async fn what_was_sent_before_the_cut_was_noticed_is_published() {
 /// One hundred requests are open at any time; requesters and responders ignore the announcement and
 /// only reconnect to another server when disconnected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_ignore_it_lose_no_request() {
+async fn clients_that_ignore_the_announcement_lose_no_request() {
     const OPEN: usize = 100;
     let (old, new) = tokio::join!(Server::builder().bind(), Server::builder().bind());
     let (old, new) = (old.unwrap(), new.unwrap());
@@ -140,29 +142,29 @@ async fn clients_that_ignore_it_lose_no_request() {
             .await
             .unwrap()
     };
-    let (asker, service) = (join().await, join().await);
-    let mut questions = service.queue_subscribe("work", "workers".to_owned()).await.unwrap();
+    let (requester, service) = (join().await, join().await);
+    let mut requests = service.queue_subscribe("work", "workers".to_owned()).await.unwrap();
     let answering = tokio::spawn(async move {
-        while let Some(question) = questions.next().await {
-            let _ = service.publish(question.reply.unwrap(), question.payload).await;
+        while let Some(request) = requests.next().await {
+            let _ = service.publish(request.reply.unwrap(), request.payload).await;
         }
     });
-    let [answered, unheard, lost] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
+    let [answered, no_responders, lost] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
     let stop = Arc::new(AtomicBool::new(false));
     let mut asking = JoinSet::new();
     for at in 0..OPEN {
-        let (asker, stop) = (asker.clone(), Arc::clone(&stop));
-        let counts = [&answered, &unheard, &lost].map(Arc::clone);
+        let (requester, stop) = (requester.clone(), Arc::clone(&stop));
+        let counts = [&answered, &no_responders, &lost].map(Arc::clone);
         asking.spawn(async move {
-            let [answered, unheard, lost] = counts;
+            let [answered, no_responders, lost] = counts;
             while !stop.load(Ordering::Relaxed) {
-                match asker.request("work", at.to_string().into()).await {
+                match requester.request("work", at.to_string().into()).await {
                     Ok(answer) => {
                         assert_eq!(answer.payload, at.to_string());
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
                     Err(error) if error.kind() == RequestErrorKind::NoResponders => {
-                        unheard.fetch_add(1, Ordering::Relaxed);
+                        no_responders.fetch_add(1, Ordering::Relaxed);
                         tokio::task::yield_now().await;
                     }
                     Err(error) => {

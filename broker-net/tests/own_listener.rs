@@ -74,7 +74,7 @@ async fn until(mut is_so: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn clients_that_come_by_it_are_like_any_others() {
+async fn clients_of_an_own_listener_are_ordinary_clients() {
     let (server, dial, _) = start().await;
     let mut stream = connect(&dial).await;
     assert!(line(&mut stream).await.starts_with("INFO {"));
@@ -118,7 +118,7 @@ async fn megabytes_go_both_ways() {
 }
 
 #[tokio::test]
-async fn who_is_cut_reads_why_and_sees_the_end() {
+async fn a_closed_client_receives_the_error_and_the_end() {
     let (server, dial, _) = start().await;
     let mut stream = connect(&dial).await;
     line(&mut stream).await;
@@ -130,7 +130,7 @@ async fn who_is_cut_reads_why_and_sees_the_end() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_a_slow_consumer() {
+async fn a_client_of_an_own_listener_that_does_not_read_is_a_slow_consumer() {
     let (dial, arrivals) = mpsc::channel(16);
     let network = Network { arrivals, dropped: Arc::default() };
     let limits = broker_core::Limits { max_pending_bytes: 100_000, ..Default::default() };
@@ -150,7 +150,7 @@ async fn who_does_not_read_is_a_slow_consumer() {
 }
 
 #[tokio::test]
-async fn a_failure_is_not_the_last_word() {
+async fn an_accept_error_does_not_end_the_listener() {
     let (server, dial, _) = start().await;
     dial.send(Err(io::Error::other("the network is down"))).await.unwrap();
     let mut stream = connect(&dial).await;
@@ -159,7 +159,7 @@ async fn a_failure_is_not_the_last_word() {
 }
 
 #[tokio::test]
-async fn it_ends_with_its_server() {
+async fn the_listener_ends_with_its_server() {
     let (server, dial, dropped) = start().await;
     let mut stream = connect(&dial).await;
     line(&mut stream).await;
@@ -177,7 +177,7 @@ async fn it_ends_with_its_server() {
 }
 
 #[tokio::test]
-async fn a_socket_that_somebody_else_has_opened_is_served() {
+async fn a_socket_opened_elsewhere_is_served() {
     let socket = StdListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let server = Server::builder().port(1).tcp_listener(socket).bind().await.unwrap();
@@ -190,7 +190,7 @@ async fn a_socket_that_somebody_else_has_opened_is_served() {
 }
 
 #[tokio::test]
-async fn an_error_names_what_could_not_be_done() {
+async fn an_error_names_the_failed_operation() {
     let taken = StdListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let error = Server::builder().port(port).bind().await.unwrap_err();

@@ -84,7 +84,7 @@ async fn a_receiver_that_reads_steadily_but_slower_gets_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_beside_a_receiver_that_does_not_read() {
+async fn no_client_waits_for_a_receiver_that_does_not_read() {
     let server = server(1 << 20).await;
     let _stalled = client(&server, "SUB x 1\r\n").await;
     let mut reader = client(&server, "SUB x 1\r\n").await;
@@ -107,13 +107,13 @@ async fn nobody_waits_beside_a_receiver_that_does_not_read() {
         }
     };
     timeout(SOON, reading).await.expect("all arrives");
-    assert_eq!(start.elapsed(), Duration::ZERO, "nobody has waited for the clock");
+    assert_eq!(start.elapsed(), Duration::ZERO, "no time has passed");
     publishing.await.unwrap();
     assert_eq!(server.broker().stats().slow_consumers, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_stops_reading_holds_a_publisher_for_a_moment_only() {
+async fn a_receiver_that_stops_reading_delays_a_publisher_briefly() {
     let server = server(8 << 20).await;
     let mut stops = client(&server, "SUB x 1\r\n").await;
     let mut publisher = client(&server, "").await;

@@ -66,7 +66,7 @@ async fn start(names: &[&str]) -> Server {
 }
 
 #[tokio::test]
-async fn idle_clients_learn_at_once_that_their_user_has_gone() {
+async fn idle_clients_of_a_removed_user_are_closed_at_once() {
     let server = start(&["stays", "gone"]).await;
     let mut stays = Raw::connect(&server, "stays").await;
     let gone = Raw::connect(&server, "gone").await;
@@ -77,7 +77,7 @@ async fn idle_clients_learn_at_once_that_their_user_has_gone() {
 }
 
 #[tokio::test]
-async fn once_it_is_applied_nothing_more_arrives_that_is_not_allowed() {
+async fn once_a_change_is_applied_no_denied_message_arrives() {
     let server = start(&["a", "b"]).await;
     let (mut a, mut b) = (Raw::connect(&server, "a").await, Raw::connect(&server, "b").await);
     a.say("SUB x 1\r\nPING\r\n").await;
@@ -93,7 +93,7 @@ async fn once_it_is_applied_nothing_more_arrives_that_is_not_allowed() {
 }
 
 #[tokio::test]
-async fn the_newest_connections_go_when_fewer_may_be() {
+async fn a_lowered_maximum_closes_the_newest_connections_of_a_server() {
     let server = start(&["a"]).await;
     let mut first = Raw::connect(&server, "a").await;
     let second = Raw::connect(&server, "a").await;
@@ -135,7 +135,7 @@ async fn nothing_changes_if_something_takes_a_restart() {
 
 /// As nats-server 2.14.5: connected clients are not told.
 #[tokio::test]
-async fn clients_are_told_the_address_that_is_advertised() {
+async fn clients_receive_the_advertised_address() {
     let server = start(&["a"]).await;
     let port = server.local_addr().port();
     for (advertise, host, told_port) in [
@@ -158,7 +158,7 @@ async fn clients_are_told_the_address_that_is_advertised() {
 
 /// Two hundred times, users are added and removed, and permissions and limits change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_and_nobody_is_cut_by_two_hundred_changes_under_load() {
+async fn two_hundred_changes_under_load_lose_no_message_and_close_no_client() {
     const CHANGES: usize = 200;
     let list = |at: usize| {
         let only = Permissions::builder()
@@ -203,7 +203,7 @@ async fn nothing_is_lost_and_nobody_is_cut_by_two_hundred_changes_under_load() {
         assert!(sent > 0);
         assert_eq!(received, sent);
     }
-    assert_eq!(server.broker().stats().total_connections, 4, "nobody came a second time");
+    assert_eq!(server.broker().stats().total_connections, 4, "no client reconnected");
 }
 
 /// Waits until the server has `count` subscriptions: `flush` does not wait for the server.

@@ -91,7 +91,7 @@ async fn connect(server: &Server, way: ListenerKind) -> Box<dyn Stream> {
 }
 
 #[tokio::test]
-async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
+async fn an_unauthenticated_client_costs_at_most_16_kib_for_a_limited_time() {
     let folder = tempfile::tempdir().unwrap();
     let mut websocket = WebsocketOptions::default();
     websocket.compression = true;
@@ -165,7 +165,7 @@ async fn a_stranger_costs_16_kib_at_most_and_is_gone_soon() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, gone).await.expect("those who have gone are still there");
+        timeout(PATIENCE, gone).await.expect("closed connections remain");
         settle().await;
         let before = HELD.load(Ordering::Relaxed);
         let since = Instant::now();

@@ -61,13 +61,13 @@ impl Raw {
 }
 
 #[test]
-fn together_they_hold_64_mib_at_most_by_default() {
+fn together_unauthenticated_clients_hold_at_most_64_mib_by_default() {
     assert_eq!(ServerOptions::default().max_unauthenticated, MAX_UNAUTHENTICATED);
     const { assert!(MAX_UNAUTHENTICATED * UNAUTHENTICATED_BYTES <= 64 << 20) };
 }
 
 #[tokio::test]
-async fn one_less_than_may_be_and_as_many_as_may_be_stay_and_past_that_the_first_is_cut() {
+async fn up_to_the_maximum_all_stay_and_beyond_it_the_oldest_is_closed() {
     let server = server().await;
     for count in [N - 1, N] {
         let mut unauthenticated = Vec::new();
@@ -91,7 +91,7 @@ async fn one_less_than_may_be_and_as_many_as_may_be_stay_and_past_that_the_first
 }
 
 #[tokio::test]
-async fn those_count_too_for_whom_there_is_no_session_yet() {
+async fn connections_without_a_session_count_too() {
     let server = server().await;
     let mut requesting = TcpStream::connect(server.websocket_addr().unwrap()).await.unwrap();
     requesting.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
@@ -114,7 +114,7 @@ async fn those_count_too_for_whom_there_is_no_session_yet() {
 }
 
 #[tokio::test]
-async fn who_has_been_let_in_is_none_of_them() {
+async fn authenticated_clients_do_not_count() {
     let server = server().await;
     let mut clients = Vec::new();
     for _ in 0..2 * N {

@@ -52,7 +52,7 @@ mod by_proxy {
     }
 
     #[tokio::test]
-    async fn a_client_is_where_the_proxy_says() {
+    async fn a_client_has_the_address_in_the_proxy_header() {
         let server = server().await;
         let v2 =
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x09\0\x0a";
@@ -69,7 +69,7 @@ mod by_proxy {
     }
 
     #[tokio::test]
-    async fn what_comes_with_the_header_is_the_clients() {
+    async fn input_after_the_proxy_header_belongs_to_the_client() {
         let server = server().await;
         let said = b"PROXY TCP4 192.0.2.7 192.0.2.1 5 4222\r\nCONNECT {}\r\nPING\r\n";
         let (mut stream, _) = greeted(&server, said).await;
@@ -78,7 +78,7 @@ mod by_proxy {
     }
 
     #[tokio::test]
-    async fn who_comes_without_a_proxy_is_served_as_it_is() {
+    async fn a_connection_without_a_proxy_header_is_served() {
         let server = server().await;
         let (mut stream, info) = greeted(&server, b"CONNECT {\"verbose\":false}\r\n").await;
         assert!(info.contains(r#""client_ip":"127.0.0.1""#), "{info}");
@@ -86,7 +86,7 @@ mod by_proxy {
     }
 
     #[tokio::test]
-    async fn a_header_that_is_none_ends_the_connection() {
+    async fn an_invalid_proxy_header_ends_the_connection() {
         let server = server().await;
         let endless = format!("PROXY {}", "x".repeat(200));
         for header in ["PROXY TCP4 a b c d\r\n", &endless, "PROXY TCP4 192.0.2.7"] {
@@ -99,7 +99,7 @@ mod by_proxy {
     }
 
     #[tokio::test]
-    async fn a_connection_that_has_not_said_whose_it_is_does_not_delay_the_end() {
+    async fn a_connection_without_its_proxy_header_does_not_delay_the_end() {
         let server = server().await;
         let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
         stream.write_all(b"PROXY ").await.unwrap();
@@ -131,7 +131,7 @@ mod from_within {
     }
 
     #[tokio::test]
-    async fn megabytes_pass_a_reader_that_is_slower_than_its_writer() {
+    async fn megabytes_reach_a_reader_that_is_slower_than_its_writer() {
         let server = Server::builder().bind().await.unwrap();
         let mut stream = server.connect();
         let info = read_line(&mut stream).await;
@@ -148,7 +148,7 @@ mod from_within {
         });
         let whole = "MSG a 1 100000\r\n".len() + payload.len() + 2;
         let mut got = vec![0; 100 * whole];
-        timeout(SOON, reading.read_exact(&mut got)).await.expect("nobody sleeps").unwrap();
+        timeout(SOON, reading.read_exact(&mut got)).await.expect("the server is woken").unwrap();
         let is_message = |message: &[u8]| message.starts_with(b"MSG a 1 100000\r\nxxx");
         assert!(got.chunks(whole).all(is_message));
         drop(writes.await.unwrap());
@@ -166,7 +166,7 @@ mod from_within {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(SOON, gone).await.expect("nobody noticed");
+        timeout(SOON, gone).await.expect("the end was not noticed");
 
         let mut stream = server.connect();
         assert!(read_line(&mut stream).await.starts_with("INFO {"));
@@ -176,7 +176,7 @@ mod from_within {
     }
 
     #[tokio::test]
-    async fn it_must_show_who_it_is_like_any_other() {
+    async fn an_in_process_connection_must_authenticate() {
         let builder = Server::builder().authenticator(Token::new("s3cr3t"));
         let server = builder.bind().await.unwrap();
         let mut stream = server.connect();
@@ -200,7 +200,7 @@ mod by_the_file_system {
     }
 
     #[tokio::test]
-    async fn clients_come_by_a_socket_of_the_file_system() {
+    async fn clients_connect_by_a_unix_socket() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nats.sock");
         let server = server(&path).await.unwrap();
@@ -215,7 +215,7 @@ mod by_the_file_system {
     }
 
     #[tokio::test]
-    async fn only_those_may_connect_who_are_meant_to() {
+    async fn the_socket_file_is_private_by_default() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nats.sock");
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -229,7 +229,7 @@ mod by_the_file_system {
     }
 
     #[tokio::test]
-    async fn the_file_goes_with_the_server() {
+    async fn the_socket_file_is_removed_with_the_server() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nats.sock");
         let first = server(&path).await.unwrap();
@@ -247,7 +247,7 @@ mod by_the_file_system {
     }
 
     #[tokio::test]
-    async fn what_a_crash_has_left_behind_is_replaced_and_nothing_else() {
+    async fn only_a_stale_socket_file_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nats.sock");
         // Dropping a listener leaves its file behind.

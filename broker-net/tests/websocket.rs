@@ -150,7 +150,7 @@ async fn an_official_client_publishes_and_subscribes_over_websocket() {
 }
 
 #[tokio::test]
-async fn a_client_is_let_in_by_the_answer_of_the_reference() {
+async fn the_handshake_response_equals_that_of_the_reference() {
     let server = server(options(|options| {
         options.compression = true;
         options.headers.add("X-A", "b").unwrap();
@@ -169,7 +169,7 @@ async fn a_client_is_let_in_by_the_answer_of_the_reference() {
 }
 
 #[tokio::test]
-async fn info_tells_where_it_listens_for_websocket() {
+async fn info_lists_the_websocket_address() {
     let server = server(options(|options| {
         options.connect_urls = vec!["example.com:443".to_owned()];
     }))
@@ -182,7 +182,7 @@ async fn info_tells_where_it_listens_for_websocket() {
 }
 
 #[tokio::test]
-async fn operations_may_be_cut_into_frames_anywhere_and_pings_come_between() {
+async fn operations_may_be_split_into_frames_anywhere_with_pings_between() {
     let server = server(options(|_| ())).await;
     let (mut raw, _) = Raw::greeted(&server, "").await;
     raw.frame(0x01, b"CONNECT {\"verbose\":false}\r\nSUB a 1\r\nPU").await;
@@ -195,7 +195,7 @@ async fn operations_may_be_cut_into_frames_anywhere_and_pings_come_between() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_refused_is_told_so_and_ends() {
+async fn a_refused_request_gets_an_error_and_is_closed() {
     let server = server(options(|options| options.same_origin = true)).await;
     for (request, first) in [
         (GOOD.replace("GET", "POST"), "HTTP/1.1 405 Method Not Allowed"),
@@ -223,7 +223,7 @@ async fn a_request_that_is_refused_is_told_so_and_ends() {
 }
 
 #[tokio::test]
-async fn whoever_sends_frames_too_early_is_cut_without_a_word() {
+async fn frames_before_the_response_close_the_connection_silently() {
     let server = server(options(|_| ())).await;
     let mut stream = TcpStream::connect(server.websocket_addr().unwrap()).await.unwrap();
     stream.write_all(format!("{GOOD}\r\n\x09").as_bytes()).await.unwrap();
@@ -233,7 +233,7 @@ async fn whoever_sends_frames_too_early_is_cut_without_a_word() {
 }
 
 #[tokio::test]
-async fn who_does_not_finish_the_request_is_gone_in_two_seconds() {
+async fn an_incomplete_request_is_closed_within_two_seconds() {
     let server = server(options(|_| ())).await;
     for start in ["", "GET / HTTP/1.1\r\nHost: x\r\n", "G"] {
         let since = Instant::now();
@@ -247,7 +247,7 @@ async fn who_does_not_finish_the_request_is_gone_in_two_seconds() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_cut_reads_the_status_that_the_reference_gives() {
+async fn a_closed_client_receives_the_close_status_of_the_reference() {
     let server = server(options(|_| ())).await;
     for (said, close) in [
         ("PUB a 9000000\r\n", (1009, "Maximum Message Payload Exceeded")),
@@ -266,7 +266,7 @@ async fn a_client_that_is_cut_reads_the_status_that_the_reference_gives() {
 }
 
 #[tokio::test]
-async fn a_fault_in_a_frame_is_told_by_its_close() {
+async fn a_frame_error_is_reported_in_the_close_frame() {
     let server = server(options(|_| ())).await;
     for (frame, text) in [
         (&b"\x83\x80\0\0\0\0"[..], "unknown opcode 3"),
@@ -281,7 +281,7 @@ async fn a_fault_in_a_frame_is_told_by_its_close() {
 }
 
 #[tokio::test]
-async fn a_fault_is_read_by_a_client_that_goes_on_sending() {
+async fn a_client_that_keeps_sending_receives_the_close_frame() {
     let server = server(options(|options| options.compression = true)).await;
     for lines in ["", "Sec-WebSocket-Extensions: permessage-deflate\r\n"] {
         let (mut raw, _) = Raw::connect(&server, lines).await;
@@ -295,7 +295,7 @@ async fn a_fault_is_read_by_a_client_that_goes_on_sending() {
 }
 
 #[tokio::test]
-async fn a_lame_duck_lets_its_clients_go_with_a_close() {
+async fn lame_duck_mode_sends_close_frames() {
     let server = server(options(|_| ())).await;
     let (mut raw, _) = Raw::greeted(&server, "").await;
     raw.say("CONNECT {\"verbose\":false,\"protocol\":1}\r\nSUB a 1\r\nPING\r\n").await;
@@ -317,7 +317,7 @@ async fn a_close_is_answered_and_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn cookies_show_what_connect_does_not() {
+async fn cookies_supply_credentials_missing_in_connect() {
     let options = options(|options| options.cookies.token = "tok".to_owned());
     let builder = Server::builder().websocket(options);
     let server = builder.authenticator(Token::new("s3cr3t")).bind().await.unwrap();
@@ -338,18 +338,18 @@ async fn cookies_show_what_connect_does_not() {
 }
 
 #[tokio::test]
-async fn others_may_decide_who_comes_in_by_websocket() {
+async fn websocket_can_have_its_own_authenticator() {
     let builder = Server::builder().websocket(options(|_| ()));
     let server = builder.websocket_authenticator(Token::new("s3cr3t")).bind().await.unwrap();
     let (_, info) = Raw::greeted(&server, "").await;
     assert!(info.contains(r#""auth_required":true"#), "{info}");
-    async_nats::connect(server.url()).await.expect("by TCP everybody may");
+    async_nats::connect(server.url()).await.expect("TCP accepts all clients");
     let with_token = async_nats::ConnectOptions::with_token("s3cr3t".to_owned());
     with_token.connect(server.websocket_url().unwrap()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_client_may_be_asked_more_often_than_others_whether_it_is_there() {
+async fn websocket_can_have_its_own_ping_interval() {
     let every = Duration::from_millis(100);
     let server = server(options(|options| options.ping_interval = Some(every))).await;
     let (mut raw, _) = Raw::greeted(&server, "").await;
@@ -360,7 +360,7 @@ async fn a_client_may_be_asked_more_often_than_others_whether_it_is_there() {
 }
 
 #[tokio::test]
-async fn many_messages_come_compressed_both_ways() {
+async fn many_messages_are_compressed_in_both_directions() {
     let server = server(options(|options| options.compression = true)).await;
     let lines = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
     let (mut raw, _) = Raw::connect(&server, lines).await;

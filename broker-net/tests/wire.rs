@@ -55,7 +55,7 @@ async fn a_control_line_longer_than_the_read_buffer_is_read() {
 /// The session leaves most of a large input to later turns, the more so as subscriptions must end
 /// first.
 #[tokio::test]
-async fn all_of_a_large_input_is_done_though_the_session_takes_it_in_turns() {
+async fn a_large_input_is_handled_completely_in_turns() {
     let server = Server::builder().bind().await.unwrap();
     let mut stream = connect(&server).await;
     let subscribe = |prefix: &str| -> String {
@@ -91,7 +91,7 @@ async fn a_client_that_leaves_ends_all_of_its_subscriptions() {
 }
 
 #[tokio::test]
-async fn a_client_reads_why_it_was_cut_though_it_goes_on_sending() {
+async fn a_client_that_keeps_sending_receives_the_error() {
     let server = Server::builder().bind().await.unwrap();
     let mut stream = connect(&server).await;
     stream.write_all(b"NONSENSE\r\n").await.unwrap();
@@ -101,7 +101,7 @@ async fn a_client_reads_why_it_was_cut_though_it_goes_on_sending() {
 }
 
 #[tokio::test]
-async fn a_miscounted_large_payload_is_told_before_the_next_byte_comes() {
+async fn a_miscounted_large_payload_is_reported_before_the_next_byte() {
     let server = Server::builder().bind().await.unwrap();
     let mut stream = connect(&server).await;
     let connect = "CONNECT {\"verbose\":false}\r\n";
@@ -111,7 +111,7 @@ async fn a_miscounted_large_payload_is_told_before_the_next_byte_comes() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_so() {
+async fn a_connection_beyond_the_maximum_gets_an_error() {
     let limits = Limits { max_connections: Some(1), ..Limits::default() };
     let server = Server::builder().limits(limits).bind().await.unwrap();
     let first = connect(&server).await;
@@ -132,7 +132,7 @@ async fn one_connection_too_many_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_stranger_who_stays_silent_is_cut() {
+async fn a_silent_unauthenticated_client_is_closed() {
     let limits = Limits { auth_timeout: Duration::from_millis(50), ..Limits::default() };
     let server =
         Server::builder().limits(limits).authenticator(Token::new("t")).bind().await.unwrap();
@@ -141,7 +141,7 @@ async fn a_stranger_who_stays_silent_is_cut() {
 }
 
 #[tokio::test]
-async fn what_comes_with_connect_waits_for_a_slow_check_and_is_then_done() {
+async fn operations_after_connect_wait_for_a_slow_check() {
     let hash = "$2a$04$kXTHrw8ZOWZRkxrYNiGNUOQYbyqTRVhl0IIX0NgSyGLbHSVF/Jl4O";
     let server = Server::builder().authenticator(SlowCheck(hash.into())).bind().await.unwrap();
     let mut stream = connect(&server).await;
@@ -156,7 +156,7 @@ async fn what_comes_with_connect_waits_for_a_slow_check_and_is_then_done() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_took_a_check_ends_the_connection_at_once() {
+async fn a_failed_slow_check_ends_the_connection_at_once() {
     let limits = Limits { auth_timeout: Duration::from_secs(60), ..Limits::default() };
     let hash = Token::new("$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW");
     let server = Server::builder().limits(limits).authenticator(hash).bind().await.unwrap();
@@ -185,7 +185,7 @@ impl broker_core::auth::Authenticator for SlowCheck {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_cut_and_nobody_else_feels_it() {
+async fn a_client_that_does_not_read_is_closed_without_affecting_others() {
     let limits = Limits {
         max_pending_bytes: 1 << 20,
         write_deadline: Duration::from_millis(200),
@@ -213,7 +213,7 @@ async fn a_client_that_does_not_read_is_cut_and_nobody_else_feels_it() {
 }
 
 #[tokio::test]
-async fn draining_lets_clients_read_what_waits_for_them() {
+async fn draining_lets_clients_read_queued_messages() {
     let server = Server::builder().bind().await.unwrap();
     let mut stream = connect(&server).await;
     stream.write_all(b"CONNECT {\"verbose\":false}\r\nSUB x 1\r\nPING\r\n").await.unwrap();
@@ -230,7 +230,7 @@ async fn draining_lets_clients_read_what_waits_for_them() {
 }
 
 #[tokio::test]
-async fn publishers_do_not_keep_the_sockets_of_those_who_left() {
+async fn publishers_do_not_keep_the_sockets_of_ended_connections() {
     let server = Server::builder().bind().await.unwrap();
     let local = server.client();
     let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
@@ -245,7 +245,7 @@ async fn publishers_do_not_keep_the_sockets_of_those_who_left() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_an_error_that_says_so() {
+async fn a_port_in_use_is_an_error() {
     let server = Server::builder().bind().await.unwrap();
     let port = server.local_addr().port();
     let error = Server::builder().port(port).bind().await.unwrap_err();
@@ -256,7 +256,7 @@ async fn a_taken_port_is_an_error_that_says_so() {
 
 /// A dual-stack socket reports IPv4 addresses as IPv4-mapped IPv6.
 #[tokio::test]
-async fn a_client_is_called_by_the_address_that_it_has() {
+async fn an_ipv4_client_is_labelled_with_its_ipv4_address() {
     let server = Server::builder().host("0.0.0.0").bind().await.unwrap();
     let address = ("127.0.0.1", server.local_addr().port());
     let mut stream = TcpStream::connect(address).await.unwrap();

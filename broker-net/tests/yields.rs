@@ -70,7 +70,7 @@ fn is_served(client: &mut TcpStream) {
 }
 
 /// Connects a client and waits until it is served.
-fn newcomer(server: &Server) -> TcpStream {
+fn new_client(server: &Server) -> TcpStream {
     let mut client = connect(server.local_addr());
     client.write_all(b"CONNECT {\"auth_token\":\"t\",\"verbose\":false}\r\n").unwrap();
     is_served(&mut client);
@@ -103,8 +103,8 @@ fn ends() -> Vec<(&'static str, Vec<u8>)> {
     let behind = [frame(0x88, b"\x03\xe8"), frame(0x82, &[b'x'; 20_000])].concat();
     vec![
         ("a compressed frame that is corrupt", b"\xc2\x81\0\0\0\0\xff".to_vec()),
-        ("one that inflates past what it may", compressed(&vec![0; 10 << 20])),
-        ("one that is too long for a stranger", compressed(&noise)),
+        ("one that inflates beyond its limit", compressed(&vec![0; 10 << 20])),
+        ("one that is too long for an unauthenticated client", compressed(&noise)),
         ("compressed text with a bad verb", compressed(&[&b"FOO "[..], &[b'x'; 30_000]].concat())),
         ("data, a close frame and more behind a bad verb", [bad_verb, behind].concat()),
         ("a close frame and more", [frame(0x88, b""), frame(0x82, &[b'x'; 20_000])].concat()),
@@ -113,12 +113,12 @@ fn ends() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn a_client_that_is_cut_and_stays_does_not_keep_others_from_being_served() {
+fn a_closed_client_that_keeps_sending_does_not_block_others() {
     for is_closed in [false, true] {
         let builder = Server::builder();
         let lone =
             Lone::start(if is_closed { builder.authenticator(Token::new("t")) } else { builder });
-        let mut client = newcomer(&lone.server);
+        let mut client = new_client(&lone.server);
         let mut cut = Vec::new();
         for (what, bytes) in ends() {
             let mut other = connect(lone.server.websocket_addr().unwrap());
@@ -133,7 +133,7 @@ fn a_client_that_is_cut_and_stays_does_not_keep_others_from_being_served() {
             for _ in 0..3 {
                 is_served(&mut client);
             }
-            newcomer(&lone.server);
+            new_client(&lone.server);
         }
     }
 }
@@ -157,7 +157,7 @@ impl Authenticator for Blocks {
 }
 
 #[test]
-fn a_connection_that_holds_its_thread_is_found_and_named() {
+fn a_connection_that_blocks_its_thread_is_detected_and_named() {
     let (began, has_begun) = channel();
     let (end, may_end) = channel();
     let blocks = Blocks { began, may_end: Mutex::new(may_end) };

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How long a right password takes while others send wrong ones.
+"""The time that a right password takes while other clients send wrong ones.
 
     tests/load/logins.py target/release/natsd nats-server
 
-Passwords are bcrypt hashes of cost 11. From 127.0.0.1 so many clients send wrong ones, each again as soon as it
-has been refused; from 127.0.0.2 the right one is sent, ten times in a row. What is told is how many were let
-in, how long that took at the median and at most, beside the time it takes without the others, and what the
-others read. Linux only.
+Passwords are bcrypt hashes of cost 11. From 127.0.0.1 many clients send wrong ones, each again as soon as it
+is rejected; from 127.0.0.2 the right one is sent ten times in sequence. Reports how many succeeded, the median
+and maximum duration, the duration without the other clients, and the errors that those received.
+Linux only.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def free_port():
 
 
 async def log_in(port, address, password):
-    """What the server answers, and how long that takes from CONNECT on."""
+    """Returns the server's response to CONNECT and its duration."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
     try:
         await reader.readline()

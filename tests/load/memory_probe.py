@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Memory of a server that speaks NATS, and what its clients do to each other by it.
+"""Memory of a NATS server, and its effects between clients.
 
     tests/load/memory_probe.py target/release/natsd [nats-server] [--only flood,slow] [--rounds 3]
 
-Needs Python 3 and Linux, nothing else. Each part starts a server of its own at a free port and prints one
-line of JSON for each server:
+Needs only Python 3 and Linux. Each part starts a server on a free port and prints a
+line of JSON per server:
 
-flood    a flood of 1 KiB messages to one reader, without and with subscribers that do not read and come
-         again four times a second: rate kept, page faults a second, processor time by message
+flood    a flood of 1 KiB messages to one reader, without and with subscribers that do not read and
+         reconnect four times per second: rate kept, page faults per second, processor time per message
 large    the same with messages of 64 KiB
 slow     500 messages of 1 MB to a reader of 60 MB/s, at the default limits: how many arrive
-total    20 stalled subscribers and a flood, 256 MB for all queues: resident memory at its highest
+total    20 stalled subscribers and a flood, 256 MB for all queues: resident memory at the peak
 rounds   eight rounds of 10,000 connections: resident memory before, and 15 to 60 s later
 ping     round trips of another client beside eight flooders
 """
@@ -31,7 +31,7 @@ PARTS = ["flood", "large", "slow", "total", "rounds", "ping"]
 
 
 class Server:
-    """A server at a free port, for the time of a with block."""
+    """A server on a free port, within a with block."""
 
     def __init__(self, program, config=""):
         self.program, self.config = program, config
@@ -58,7 +58,7 @@ class Server:
         self.file.close()
 
     def dial(self, subscribe=None):
-        """A connection that has been served."""
+        """Opens a connection and waits until it is served."""
         client = socket.create_connection(("127.0.0.1", self.port), timeout=20)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lines = b"SUB %s 1\r\n" % subscribe if subscribe else b""
@@ -72,12 +72,12 @@ class Server:
         return client
 
     def status(self, key):
-        """A line of /proc/PID/status, in KiB."""
+        """Returns a line of /proc/PID/status, in KiB."""
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith(key))
 
     def used(self):
-        """Page faults and seconds of processor time so far."""
+        """Returns page faults and seconds of processor time so far."""
         with open(f"/proc/{self.process.pid}/stat") as stat:
             fields = stat.read().rsplit(")", 1)[1].split()
         ticks = int(fields[11]) + int(fields[12])
@@ -85,7 +85,7 @@ class Server:
 
 
 class Flood:
-    """Publishes as fast as the server reads until it is told to stop."""
+    """Publishes as fast as the server reads until stopped."""
 
     def __init__(self, server, subject, size, batch=256 << 10, reader=None):
         message = b"PUB %s %d\r\n%s\r\n" % (subject, size, b"x" * size)
@@ -115,7 +115,7 @@ class Flood:
 
 
 class Reader:
-    """Reads all there is and counts it."""
+    """Reads and counts all input."""
 
     def __init__(self, server, subject):
         self.client = server.dial(subject)
@@ -132,7 +132,7 @@ class Reader:
 
 
 def stall(server, subject, stop, again=0.25):
-    """Subscribes, reads nothing, and comes again: a cut connection cannot be told from one that is not read."""
+    """Subscribes, reads nothing, and reconnects repeatedly: a closed connection cannot be distinguished from an unread one."""
     while not stop.is_set():
         client = server.dial(subject)
         stop.wait(again)
@@ -253,7 +253,7 @@ def rounds(program, count=10_000, times=8):
 
 
 def flood_alone(server, subject):
-    """In a process of its own, so that it shares no interpreter with who measures."""
+    """Runs in a separate process, so that it does not share the interpreter of the measurement."""
     child = os.fork()
     if child == 0:
         client = server.dial()

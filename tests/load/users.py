@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What many users with permissions cost: memory and time, of the start and of reloads.
+"""The cost of many users with permissions: memory and time of the start and of reloads.
 
     tests/load/users.py target/release/natsd nats-server
 
 Each server in turn reads 20,000 users with two subjects each, with five subjects to publish to and five to
 subscribe to, with the same permissions for all of them, and 4,000 accounts with five users each. The server
-starts, reloads the same file twice, and then twice more with another password in it. Times are of the clock,
-processor times are those of the process and memory is resident memory, half a second later. Nothing is written
-but to a temporary folder. Linux only.
+starts, reloads the same file twice, and then twice more with another password in it. Reports elapsed time,
+the processor time of the process and its resident memory half a second later. Writes to a temporary folder
+only. Linux only.
 """
 
 import argparse
@@ -23,7 +23,7 @@ USERS = 20_000
 
 
 def user(number, subjects, of):
-    """One user; `of` names whose subjects they are."""
+    """Formats one user; `of` is the owner of the subjects."""
     if subjects == 1:
         may = f'publish: "app.{of}.>", subscribe: "app.{of}.in"'
     else:
@@ -82,7 +82,7 @@ class Server:
 
 
 def measure(command, text):
-    """Rows of a table."""
+    """Prints rows of a table."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         server = Server(command, pathlib.Path(folder), text)

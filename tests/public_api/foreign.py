@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Types of other crates in the public API of ours, from what rustdoc says of it in JSON.
+"""Lists types of other crates in the public API, from the JSON output of rustdoc.
 
     foreign.py CRATE.json ...
 
-A line for each: our crate, and the path of the foreign type. Whoever uses our crates sees these, so that a new
-major version of their crates is one of ours. The standard library's are not listed, nor our own.
+One line per type: the crate, and the path of the foreign type. A new major version of a foreign crate forces
+one of the crate that exposes it. Types of the standard library and of the workspace are omitted.
 """
 
 import json
@@ -16,7 +16,7 @@ OURS = {"broker_core", "broker_net", "broker_bin"}
 
 
 def types_in(value):
-    """The ids of all types and traits that a signature names."""
+    """Returns the ids of all types and traits in a signature."""
     if isinstance(value, dict):
         for key, inside in value.items():
             if key in ("resolved_path", "trait") and isinstance(inside, dict) and "id" in inside:

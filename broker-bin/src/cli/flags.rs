@@ -160,5 +160,5 @@ const OTHERS: &[Other] = &[
     ),
     (None, &["h", "help"], "", "Show this text", Effect::Show(Show::Help)),
     (None, &["v", "version"], "", "Show the version", Effect::Show(Show::Version)),
-    (None, &["help_tls"], "", "Show what TLS can do", Effect::Show(Show::Tls)),
+    (None, &["help_tls"], "", "Show TLS cipher suites and curves", Effect::Show(Show::Tls)),
 ];

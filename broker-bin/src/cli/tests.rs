@@ -74,7 +74,7 @@ fn every_spelling_of_a_flag_means_the_same() {
 }
 
 #[test]
-fn what_is_not_to_run_a_server_is_known() {
+fn commands_other_than_running_a_server_are_recognized() {
     assert_eq!(request("-c a.conf").file, Some("a.conf".into()));
     assert_eq!(request("--config=a.conf -D").file, Some("a.conf".into()));
     for line in ["-t -c a.conf", "-c a.conf -t", "-t=true --config a.conf"] {
@@ -90,7 +90,7 @@ fn what_is_not_to_run_a_server_is_known() {
 }
 
 #[test]
-fn flags_of_parts_that_do_not_exist_yet_are_refused_by_name() {
+fn flags_of_unimplemented_parts_are_refused_by_name() {
     for (line, text) in [
         ("-js", "flag -js: natsd has no JetStream yet"),
         (
@@ -105,7 +105,7 @@ fn flags_of_parts_that_do_not_exist_yet_are_refused_by_name() {
 }
 
 #[test]
-fn flags_that_nobody_would_miss_silently_are_passed_over_with_a_warning() {
+fn harmless_flags_of_unimplemented_parts_are_ignored_with_a_warning() {
     for (line, text) in [
         ("--profile 1", "flag -profile: natsd has no profiler yet: nothing listens there"),
         (
@@ -120,7 +120,7 @@ fn flags_that_nobody_would_miss_silently_are_passed_over_with_a_warning() {
 }
 
 #[test]
-fn an_empty_list_of_routes_is_none() {
+fn an_empty_list_of_routes_equals_an_absent_one() {
     let loaded = |line: &[&str]| {
         let args = line.iter().map(|arg| (*arg).into());
         let Ok(Invocation::Serve(request)) = parse(args, BTreeMap::new()) else {
@@ -142,7 +142,7 @@ fn an_empty_list_of_routes_is_none() {
 }
 
 #[test]
-fn tls_by_flags_needs_a_certificate_and_can_be_switched_off() {
+fn tls_by_flags_needs_a_certificate_and_can_be_turned_off() {
     let missing = "tls: TLS needs a certificate and its key";
     let unreadable =
         "tls: cannot read the certificate /none: No such file or directory (os error 2)";
@@ -162,7 +162,7 @@ fn tls_by_flags_needs_a_certificate_and_can_be_switched_off() {
 }
 
 #[test]
-fn what_tls_can_do_is_shown() {
+fn help_tls_lists_cipher_suites_and_curves() {
     assert!(matches!(read("--help_tls"), Ok(Invocation::HelpTls)));
     let help = help_tls();
     for name in ["TLS_AES_128_GCM_SHA256", "X25519MLKEM768", "cert_file"] {
@@ -172,7 +172,7 @@ fn what_tls_can_do_is_shown() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_line() {
+fn usage_errors_are_one_line() {
     for (line, text) in [
         ("-bogus", "flag provided but not defined: -bogus"),
         ("--bogus=1", "flag provided but not defined: -bogus"),
@@ -238,14 +238,14 @@ fn help_and_version_have_flags_and_commands() {
 }
 
 #[test]
-fn behind_two_dashes_there_are_no_flags_and_nothing_is_passed_over() {
+fn after_two_dashes_there_are_no_flags_and_nothing_is_skipped() {
     assert!(matches!(read("-D --"), Ok(Invocation::Serve(_))));
     assert!(matches!(read("-- version"), Ok(Invocation::Version)));
     assert_eq!(refusal("-- -c natsd.conf"), "unrecognized command: \"-c\"");
 }
 
 #[test]
-fn a_mistake_is_told_even_beside_a_cry_for_help() {
+fn an_error_is_reported_even_beside_help() {
     assert_eq!(refusal("-h -bogus"), "flag provided but not defined: -bogus");
 }
 

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn its_debug_shows_no_value() {
+    fn debug_prints_no_value() {
         let mut layer = Layer::new("test");
         layer.set("authorization.password", "marker".into(), Origin::Nowhere);
         let shown = format!("{layer:?}");

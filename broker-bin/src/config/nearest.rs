@@ -45,7 +45,7 @@ mod tests {
         ["listen", "port", "max_payload", "max_pending", "authorization", "http_port"];
 
     #[test]
-    fn a_mistyped_word_is_found() {
+    fn the_nearest_word_is_found() {
         for (typed, meant) in [
             ("listn", "listen"),
             ("lisetn", "listen"),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_unlike_all_is_not() {
+    fn a_dissimilar_word_is_not_found() {
         for typed in ["foo", "", "x", "jetstream", "max"] {
             assert_eq!(nearest(typed, KNOWN.into_iter()), None, "{typed}");
         }

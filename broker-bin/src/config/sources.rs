@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_changes_or_goes_is_noticed() {
+    fn a_changed_or_removed_file_is_detected() {
         let dir = tempfile::tempdir().unwrap();
         let paths = ["a", "b"].map(|name| dir.path().join(name));
         for path in &paths {

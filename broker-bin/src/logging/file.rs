@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_passes_the_limit_is_moved_aside() {
+    fn a_file_that_exceeds_the_limit_is_rotated() {
         let dir = Dir::new();
         let log = dir.log(10, 0);
         log.write("123456789\n", &notice);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_too_long_at_the_start_is_moved_aside() {
+    fn a_file_that_is_too_long_at_the_start_is_rotated() {
         let dir = Dir::new();
         std::fs::write(dir.path("log"), "old\n").unwrap();
         dir.log(3, 0);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_files_stay_as_are_to_be_kept() {
+    fn the_configured_number_of_files_is_kept() {
         for (files, kept) in [(0, 6), (1, 0), (2, 1), (4, 3)] {
             let dir = Dir::new();
             let foreign = ["log.1", "log.gz", "log.2026.13.02.15.04.05.000000000", "logs"];
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_taken_is_not_written_over() {
+    fn an_existing_backup_is_not_overwritten() {
         let dir = Dir::new();
         let log = dir.log(0, 0);
         let now: jiff::Timestamp = "2026-11-20T23:19:05.000000007Z".parse().unwrap();
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_cannot_be_moved_the_log_goes_on_and_says_so_once() {
+    fn if_rotation_fails_logging_continues_with_one_notice() {
         let dir = Dir::new();
         std::fs::create_dir(dir.path("sub")).unwrap();
         let path = dir.path("sub/log");
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_never_moved() {
+    fn a_device_is_never_rotated() {
         let log = LogFile::open("/dev/null".into()).unwrap();
         log.set_limits(Limits { size_bytes: 1, files: 1 }, &notice);
         log.write("more than one byte\n", &notice);
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_moved_away_is_opened_anew() {
+    fn a_moved_file_is_reopened() {
         let dir = Dir::new();
         let log = dir.log(100, 0);
         log.write("one\n", &notice);

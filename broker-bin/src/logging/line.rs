@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_the_references_to_the_letter() {
+    fn a_line_equals_that_of_the_reference() {
         let pid = std::process::id();
         let line = TEXT.line_at(Some(&moment()), &record(Label::Info, "Server is ready"));
         assert_eq!(line, format!("[{pid}] 2026/11/20 23:19:05.000626 [INF] Server is ready"));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn as_json_no_key_stands_twice() {
+    fn as_json_no_key_occurs_twice() {
         let mut said = record(Label::Info, "m");
         said.fields = vec![("level", "high".into()), ("pid", 1.into())];
         let line = JSON.line_at(None, &said);

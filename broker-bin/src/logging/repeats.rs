@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_storm_the_first_lines_are_written_and_the_others_summed_up() {
+    fn the_first_lines_of_a_storm_are_written_and_the_others_summarized() {
         let mut repeats = Repeats::default();
         let start = Instant::now();
         // Each line has another connection and another number.
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_due_at_the_end_of_the_window() {
+    fn held_lines_are_due_at_the_end_of_the_window() {
         let mut repeats = Repeats::default();
         let start = Instant::now();
         let same = error("h:1", "x");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_host_or_another_place_says_is_still_written() {
+    fn lines_of_other_hosts_and_other_places_are_still_written() {
         let mut repeats = Repeats::default();
         let now = Instant::now();
         written(&mut repeats, now, std::iter::repeat_n(error("10.0.0.7:1", "x"), 50));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_all_differ_are_bounded_too() {
+    fn distinct_texts_are_limited_too() {
         let mut repeats = Repeats::default();
         let now = Instant::now();
         let letters = |n: u32| format!("{n:b}").replace('0', "a").replace('1', "b");
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_held_is_counted_once_whichever_bound_held_it() {
+    fn a_held_line_is_counted_once_whichever_limit_held_it() {
         let mut repeats = Repeats::default();
         let now = Instant::now();
         let mut lines = 0;
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_somebody_outside_can_cause_is_held() {
+    fn only_lines_that_remote_parties_can_cause_are_held() {
         let concern = |label, client: Option<&str>| {
             let client = client.map(str::to_owned);
             Repeats::<u8>::concern(&Record { client, ..Record::new(label, String::new()) })
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_is_kept_in_part() {
+    fn a_long_message_is_truncated_in_the_summary() {
         let mut repeats = Repeats::default();
         let now = Instant::now();
         written(&mut repeats, now, std::iter::repeat_n(error("h:1", &"ü".repeat(9999)), EACH + 1));

@@ -78,7 +78,7 @@ fn every_level_has_its_label() {
 }
 
 #[test]
-fn debug_and_trace_are_switched_apart() {
+fn debug_and_trace_are_independent() {
     assert_eq!(lines(|_| (), one_of_each), ["[INF] i"]);
     assert_eq!(lines(|o| o.debug = true, one_of_each), ["[INF] i", "[DBG] d"]);
     assert_eq!(lines(|o| o.trace = true, one_of_each), ["[INF] i", "[TRC] t"]);
@@ -105,7 +105,7 @@ fn levels_change_while_the_program_runs() {
 }
 
 #[test]
-fn of_other_crates_only_what_is_wrong_is_logged() {
+fn only_warnings_and_errors_of_other_crates_are_logged() {
     let all = |o: &mut LogOptions| (o.debug, o.trace) = (true, true);
     let seen = lines(all, || {
         tracing::trace!(target: "hyper", "t");
@@ -116,7 +116,7 @@ fn of_other_crates_only_what_is_wrong_is_logged() {
 }
 
 #[test]
-fn the_client_stands_before_the_message_and_other_fields_behind() {
+fn the_client_precedes_the_message_and_other_fields_follow_it() {
     let events = || {
         tracing::debug!(client = %"127.0.0.1:1234 - cid:5", "Client connection created");
         tracing::info!(client = "c", subject = "a.b", bytes = 5, ok = true, "slow");
@@ -135,7 +135,7 @@ fn the_client_stands_before_the_message_and_other_fields_behind() {
 }
 
 #[test]
-fn place_limits_and_form_change_while_the_program_runs() {
+fn destination_limits_and_format_change_while_the_program_runs() {
     let mut logged = Logged::new(|_| ());
     let (first, other) = (logged.dir.path().join("log"), logged.dir.path().join("other"));
     logged.during(|| tracing::info!("one"));
@@ -163,7 +163,7 @@ fn place_limits_and_form_change_while_the_program_runs() {
 }
 
 #[test]
-fn a_place_that_cannot_be_had_changes_nothing() {
+fn a_destination_that_cannot_be_opened_changes_nothing() {
     let mut logged = Logged::new(|_| ());
     for (set, text) in [
         (
@@ -193,7 +193,7 @@ fn a_place_that_cannot_be_had_changes_nothing() {
 }
 
 #[test]
-fn the_first_place_that_is_set_is_taken() {
+fn the_first_configured_destination_is_used() {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     let url = format!("udp://{}", server.local_addr().unwrap());
     let place = |file: bool, remote: bool, local: bool| {
@@ -235,7 +235,7 @@ fn a_syslog_gets_the_text_alone() {
 }
 
 #[test]
-fn a_storm_is_logged_in_part_and_summed_up_at_the_end() {
+fn a_storm_is_logged_in_part_and_summarized_at_the_end() {
     let logged = Logged::new(|o| (o.debug, o.trace) = (true, true));
     logged.during(|| {
         for n in 0..1000 {
@@ -260,7 +260,7 @@ fn a_storm_is_logged_in_part_and_summed_up_at_the_end() {
 }
 
 #[test]
-fn a_storm_that_has_ended_needs_no_further_line_to_be_summed_up() {
+fn a_storm_is_summarized_without_a_further_line() {
     let logged = Logged::new(|_| ());
     *logged.log.0.repeats() = Repeats::new(Duration::from_millis(5));
     logged.during(|| (0..1000).for_each(|_| tracing::warn!("x")));

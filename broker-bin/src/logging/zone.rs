@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_is_one_file_a_rule_or_utc() {
+    fn a_zone_is_a_file_a_rule_or_utc() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("zone");
         fs::write(&path, zone_file()).unwrap();

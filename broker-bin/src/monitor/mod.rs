@@ -15,7 +15,7 @@
 
 #![cfg_attr(
     not(feature = "monitoring"),
-    expect(dead_code, reason = "what is only asked by HTTP is known beside what answers it")
+    expect(dead_code, reason = "without HTTP some data is not used")
 )]
 
 mod accountz;

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_taken_as_go_takes_them() {
+    fn pairs_are_split_as_in_go() {
         let query = Query::parse("a=1&a=2&b=x%20y+z&c=%zz&d=1;e=2&f&%67=h");
         assert_eq!(query.text("a"), "1");
         assert_eq!(query.text("b"), "x y z");

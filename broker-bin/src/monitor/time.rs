@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_uptime_begins_with_its_first_unit_that_is_not_0() {
+    fn an_uptime_begins_with_its_first_nonzero_unit() {
         for (seconds, expected) in [
             (0, "0s"),
             (59, "59s"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_print_as_go_prints_them() {
+    fn durations_are_printed_as_in_go() {
         for (nanos, expected) in [
             (0, "0s"),
             (1, "1ns"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_print_in_utc_with_the_digits_they_need() {
+    fn timestamps_are_printed_in_utc_with_the_necessary_digits() {
         let print = |nanos| {
             let moment = Moment(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos));
             serde_json::to_string(&moment).unwrap()
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_stays_where_it_was_until_the_wall_clock_is_set() {
+    fn an_instant_keeps_its_timestamp_until_the_wall_clock_is_set() {
         let wall = Wall::new();
         let (instant, system) = *wall.anchor.lock().unwrap();
         let later = |millis| Duration::from_millis(millis);

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_let_in_more_than_was_meant_is_refused() {
+    fn settings_that_would_admit_too_many_clients_are_refused() {
         let secret = || Some(Secret::from("x"));
         let name = || Some(String::from("u"));
         for (authorization, text) in [
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions_beside_a_token_are_passed_over() {
+    fn permissions_beside_a_token_are_ignored() {
         let authorization = Authorization {
             token: Some("t".into()),
             default_permissions: Some(Permissions::default()),
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_beside_a_list_of_users_is_passed_over() {
+    fn a_password_beside_a_list_of_users_is_ignored() {
         let authorization = Authorization {
             password: Some("x".into()),
             users: Some(vec![user("a")]),
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn users_of_the_system_account_alone_do_not_shut_out_clients() {
+    fn users_of_the_system_account_alone_do_not_exclude_clients() {
         let of = |names: [&str; 2]| {
             let account = |name: &str| {
                 (name.to_owned(), Account { users: vec![user(name)], ..Account::default() })
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_user_has_the_permissions_that_stand_beside() {
+    fn a_single_user_has_the_permissions_of_its_block() {
         let publish = SubjectLists { deny: vec!["x".into()], ..Default::default() };
         let authorization = Authorization {
             user: Some("u".into()),
@@ -459,13 +459,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_of_what_is_allowed_is_none() {
+    fn an_empty_allow_list_equals_an_absent_one() {
         let empty = Permissions { publish: Some(SubjectLists::default()), ..Default::default() };
         assert_eq!(empty.build("").unwrap(), auth::Permissions::builder().build().unwrap());
     }
 
     #[test]
-    fn a_queue_group_is_no_subject_to_publish_to() {
+    fn a_publish_permission_may_not_name_a_queue_group() {
         let publish = SubjectLists { allow: vec!["x q".into()], ..Default::default() };
         let permissions = Permissions { publish: Some(publish), ..Default::default() };
         let user = User { permissions: Some(permissions.into()), ..user("a") };

@@ -35,7 +35,8 @@ impl Options {
         }
         for (path, tls, _) in self.tls_blocks() {
             if tls.insecure && matches!(path, "tls" | "websocket.tls" | "mqtt.tls") {
-                let text = "it is for connections to other servers, and has no effect here";
+                let text =
+                    "it applies to connections to other servers only, and has no effect here";
                 say(&format!("{path}.insecure"), text);
             }
         }
@@ -46,7 +47,7 @@ impl Options {
         // NATS 2.14: opts.go parseAuthorization.
         let one = &self.authorization;
         if one.default_permissions.is_some() && one.user.is_none() && !self.has_users() {
-            let text = "permissions are for users, as in nats-server; here nobody is held to them";
+            let text = "permissions apply to users only, as in nats-server, and there are none";
             say("authorization.default_permissions", text);
         }
         let mut look = |path: String, permissions: Option<&Permissions>| {
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_in_a_block_of_tls_is_pointed_out() {
+    fn keys_of_a_tls_block_without_effect_are_reported() {
         let tls = || Tls { insecure: true, handshake_first: "true".into(), ..Tls::default() };
         let mut options = Options { tls: Some(tls()), ..Options::default() };
         options.websocket.tls = Some(tls());
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_nothing_are_pointed_out_unless_they_forbid() {
+    fn empty_lists_are_reported_unless_they_deny() {
         let nothing = Permissions { publish: Some(SubjectLists::default()), ..Default::default() };
         let answers = Some(AllowResponses::default());
         let only_answers = Permissions { allow_responses: answers, ..nothing.clone() };

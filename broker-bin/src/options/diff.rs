@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_as_nats_server_tells_them() {
+    fn changes_are_logged_in_the_words_of_nats_server() {
         type Edit = fn(&mut Options);
         for (change, text) in [
             ((|o| o.max_payload = 2_097_152) as Edit, "Reloaded: max_payload = 2097152"),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_told_in_its_order() {
+    fn changes_are_logged_in_the_order_of_nats_server() {
         let said = said(|o| {
             o.max_payload = 1;
             o.debug = true;
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_has_its_place_in_that_order() {
+    fn every_option_has_a_place_in_that_order() {
         let is_known = |path: &str| rank(path) < ORDER.len();
         for key in Options::block().options() {
             let listens = matches!(key.kind, Kind::Listen { .. });
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_is_never_refused() {
+    fn options_without_effect_are_never_refused() {
         assert_eq!(said(|o| o.disable_sublist_cache = true).len(), 1);
         let new = Options { disable_sublist_cache: true, ..Options::default() };
         assert_eq!(diff(&Options::default(), &new)[0].reload, Reload::AtOnce);

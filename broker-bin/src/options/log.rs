@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn options_say_what_log_options_say_by_default() {
+    fn the_default_log_options_agree() {
         assert_eq!(Options::default().log(), LogOptions::default());
     }
 }

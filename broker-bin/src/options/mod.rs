@@ -220,7 +220,7 @@ section! {
         .no_effect("natsd's caches need no switch");
     /// Does not stall publishers for slow receivers.
     no_fast_producer_stall: bool = false => switch().at_once()
-        .no_effect("natsd never makes them wait");
+        .no_effect("natsd delays publishers by a rule of its own");
     /// Feature flags of nats-server, by name.
     feature_flags: BTreeMap<String, bool> = BTreeMap::new() => Key::new(Kind::Switches)
         .no_effect("natsd has none of them");

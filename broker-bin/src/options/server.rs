@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn negative_limits_mean_what_they_mean_in_nats() {
+    fn negative_limits_have_the_meaning_of_the_reference() {
         let options = Options {
             max_payload: -1,
             max_connections: -1,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn lame_duck_mode_takes_as_long_as_it_does_by_default() {
+    fn the_default_timing_of_lame_duck_mode_is_that_of_the_server() {
         assert_eq!(Options::default().lame_duck(), LameDuck::default());
     }
 }

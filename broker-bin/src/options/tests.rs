@@ -104,7 +104,7 @@ fn read<S: Section + DeserializeOwned>(text: &str) -> S {
 }
 
 #[test]
-fn a_good_value_reaches_its_option_by_each_of_its_names() {
+fn a_valid_value_sets_its_option_under_each_name() {
     each_section!(good_values_arrive);
 }
 
@@ -139,7 +139,7 @@ const MISFITS: [&str; 8] = [
 ];
 
 #[test]
-fn an_ill_typed_value_is_refused_with_its_place_and_is_not_shown() {
+fn a_value_of_the_wrong_type_is_refused_with_its_place_but_not_printed() {
     each_section!(misfits_are_refused);
 }
 
@@ -191,7 +191,7 @@ fn bounds_hold<S: Section>() {
 }
 
 #[test]
-fn a_default_that_is_not_shown_is_nothing() {
+fn a_default_that_is_not_documented_is_empty() {
     each_section!(defaults_are_shown);
 }
 
@@ -261,7 +261,7 @@ fn every_option_of_the_reference_is_known() {
             "metrics_server_id",
             "metrics_subjects"
         ],
-        "what NATS does not have"
+        "options that NATS does not have"
     );
 }
 
@@ -343,14 +343,14 @@ fn set(text: &str) -> Options {
 }
 
 #[test]
-fn no_source_says_nothing_but_the_defaults() {
+fn without_sources_all_options_have_their_defaults() {
     let loaded = load(&Request::default()).unwrap();
     assert_eq!(loaded.options, Options::default());
     assert_eq!((loaded.file, loaded.digest, loaded.warnings), (None, None, vec![]));
 }
 
 #[test]
-fn flags_lie_over_the_environment_over_the_file_over_the_defaults() {
+fn flags_override_the_environment_which_overrides_the_file_which_overrides_the_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.conf");
     std::fs::write(
@@ -377,7 +377,7 @@ fn flags_lie_over_the_environment_over_the_file_over_the_defaults() {
 }
 
 #[test]
-fn an_unknown_name_is_told_with_the_nearest_known() {
+fn an_unknown_name_is_reported_with_the_nearest_known_one() {
     let text = "listn: 1\nauthorization { user: a, pasword: b }\nflarb: 1\nMAX_PAYLAOD: 1";
     assert_eq!(
         wrong(text, &[]),
@@ -391,12 +391,12 @@ fn an_unknown_name_is_told_with_the_nearest_known() {
 }
 
 #[test]
-fn an_unknown_name_that_is_used_as_a_variable_is_none() {
+fn an_unknown_name_used_as_a_variable_is_no_error() {
     assert_eq!(set("size: 2000, max_payload: $size").max_payload, 2000);
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_with_its_place() {
+fn all_errors_are_reported_with_their_places() {
     let text = "\
 port: 70000
 max_payload: \"1MB\"
@@ -427,7 +427,7 @@ authorization {
 }
 
 #[test]
-fn contradictions_are_told_where_they_stand() {
+fn contradictions_are_reported_with_their_places() {
     for (text, error) in [
         ("http: 1\nhttps: 2", "x.conf:2:8: can't specify both HTTP and HTTPS ports"),
         ("https: 2", "x.conf:1:8: TLS cert and key required for HTTPS"),
@@ -500,7 +500,7 @@ fn listen_sets_host_and_port() {
 }
 
 #[test]
-fn zero_and_empty_ask_for_the_default() {
+fn zero_and_empty_request_the_default() {
     let zeros = "max_payload: 0, max_control_line: 0, max_pending: 0, ping_interval: '0s', ping_max: 0, \
         write_deadline: '0s', authorization { timeout: 0, user: '', token: '' }, server_name: '', \
         log_file: '', pid_file: '', client_advertise: '', max_closed_clients: 0, no_auth_user: ''";
@@ -521,7 +521,7 @@ fn a_switch_that_implies_another_gives_way_to_it() {
 }
 
 #[test]
-fn what_should_not_be_is_a_warning() {
+fn suspicious_settings_are_warnings() {
     for (text, warning) in [
         (
             "ping_interval: 20",
@@ -543,13 +543,13 @@ fn what_should_not_be_is_a_warning() {
         ),
         (
             "authorization { token: t, default_permissions { publish: a } }",
-            "authorization.default_permissions: permissions are for users, as in nats-server; here nobody is held \
-             to them",
+            "authorization.default_permissions: permissions apply to users only, as in nats-server, and there \
+             are none",
         ),
         (
             "authorization { permissions { publish: a } }",
-            "authorization.default_permissions: permissions are for users, as in nats-server; here nobody is held \
-             to them",
+            "authorization.default_permissions: permissions apply to users only, as in nats-server, and there \
+             are none",
         ),
         (
             "max_conn: 1, max_connections: 2",
@@ -564,7 +564,7 @@ fn what_should_not_be_is_a_warning() {
 }
 
 #[test]
-fn an_unknown_variable_of_ours_is_a_warning() {
+fn an_unknown_natsd_variable_is_a_warning() {
     assert_eq!(
         warned("port: 1", &[("NATSD_MAX_PAYLAOD", "1"), ("NATS_URL", "x")]),
         ["no option is called so; did you mean NATSD_MAX_PAYLOAD?"]
@@ -572,7 +572,7 @@ fn an_unknown_variable_of_ours_is_a_warning() {
 }
 
 #[test]
-fn variables_that_kubernetes_sets_for_a_service_are_passed_over() {
+fn variables_set_by_kubernetes_for_a_service_are_ignored() {
     let variables = [
         ("NATSD_SERVICE_HOST", "10.0.0.1"),
         ("NATSD_SERVICE_PORT_CLIENT", "4222"),
@@ -584,7 +584,7 @@ fn variables_that_kubernetes_sets_for_a_service_are_passed_over() {
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_none() {
+fn an_empty_variable_equals_an_unset_one() {
     assert!(!load_text("debug: false", &[("NATSD_DEBUG", "")]).unwrap().options.debug);
 }
 
@@ -628,14 +628,14 @@ log_format: marker
 }
 
 #[test]
-fn values_that_slipped_past_the_check_are_not_shown_either() {
+fn values_that_passed_validation_wrongly_are_not_printed_either() {
     let dict = Dict::from([(String::from("port"), figment::value::Value::from("marker"))]);
     let error = extract::<Options>(dict).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("marker"));
 }
 
 #[test]
-fn the_page_shows_all_options_as_they_are() {
+fn the_page_lists_all_options() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md");
     let page = super::page::page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -652,7 +652,7 @@ fn the_page_shows_all_options_as_they_are() {
 
 /// A valid file takes another path than single values, and than a file whose origins are needed.
 #[test]
-fn users_are_the_same_read_on_the_spot_or_through_values() {
+fn users_are_equal_whether_read_directly_or_through_values() {
     let text = "
         authorization { default_permissions: { publish: d }, users: [
             { user: a, password: \"\", permissions: { publish: { allow: [x, y], deny: z }, subscribe: 'q w' } },
@@ -673,7 +673,7 @@ fn users_are_the_same_read_on_the_spot_or_through_values() {
 }
 
 #[test]
-fn what_is_wrong_with_a_user_is_told_with_its_place() {
+fn an_error_in_a_user_is_reported_with_its_place() {
     let users = |second: &str| {
         let text = format!("authorization {{ users: [\n  {{ user: a }}\n  {{ {second} }}\n] }}");
         load_text(&text, &[]).unwrap_err().to_string()

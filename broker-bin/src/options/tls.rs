@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_for_clients_reaches_the_server() {
+    fn tls_options_for_clients_reach_the_server() {
         let set = Tls {
             ca_file: Some("ca.pem".into()),
             verify: true,
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rate_and_words_for_the_handshake_mean_what_they_do_in_nats() {
+    fn zero_rate_and_handshake_words_have_the_meaning_of_the_reference() {
         for limit in [0, -1, i64::MIN] {
             let set = Tls { connection_rate_limit: limit, ..tls() };
             assert_eq!(set.for_clients().unwrap().connection_rate_limit, None);

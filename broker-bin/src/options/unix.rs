@@ -22,9 +22,9 @@ section! {
     /// Permissions of the file, in octal digits: those who may write to it may connect.
     mode: String = "600".into() => Key::new(Kind::Spelled(Format::FileMode));
     /// Owner of the file, by name or number.
-    owner: Option<String> = None => Key::new(Kind::Spelled(Format::Word)).unset("who natsd runs as");
+    owner: Option<String> = None => Key::new(Kind::Spelled(Format::Word)).unset("natsd's user");
     /// Group of the file, by name or number.
-    group: Option<String> = None => Key::new(Kind::Spelled(Format::Word)).unset("that of who natsd runs as");
+    group: Option<String> = None => Key::new(Kind::Spelled(Format::Word)).unset("natsd's group");
 }
 
 /// A path in place of the block.
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_none_by_default_and_one_for_its_user_by_a_path() {
+    fn there_is_no_socket_by_default_and_a_private_one_with_a_path() {
         assert_eq!(Options::default().unix(), Ok(None));
         let unix = options(ListenUnix { path: path(), ..Default::default() }).unix().unwrap();
         let unix = unix.unwrap();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_numbers_are_taken_for_who_it_belongs_to() {
+    fn owner_and_group_are_names_or_numbers() {
         let all = ListenUnix {
             path: path(),
             mode: "0660".into(),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_nobody_or_no_place_is_refused() {
+    fn unknown_owners_and_missing_paths_are_refused() {
         let nobody = Some(String::from("no such name"));
         for (listen_unix, text) in [
             (

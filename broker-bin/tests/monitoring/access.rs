@@ -10,7 +10,7 @@ async fn status(daemon: &Daemon, path: &str, authorization: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn where_a_token_is_asked_for_nobody_sees_anything_without_it() {
+async fn a_required_token_protects_all_endpoints_but_healthz() {
     let options = Options { http_token: Some("t0k".into()), ..options() };
     let daemon = Daemon::start(options).await.unwrap();
     for path in ["/", "/varz", "/connz", "/metrics"] {
@@ -20,11 +20,11 @@ async fn where_a_token_is_asked_for_nobody_sees_anything_without_it() {
         assert_eq!(status(&daemon, path, "Bearer wrong").await, 401);
         assert_eq!(status(&daemon, path, "Bearer t0k").await, 200, "{path}");
     }
-    assert_eq!(get(&daemon, "/healthz").await.status, 200, "whoever only asks how we are");
+    assert_eq!(get(&daemon, "/healthz").await.status, 200, "health checks need no credentials");
 }
 
 #[tokio::test]
-async fn where_a_user_is_asked_for_the_password_must_be_right() {
+async fn a_required_user_needs_the_right_password() {
     let options =
         Options { http_user: Some("admin".into()), http_password: Some("pw".into()), ..options() };
     let daemon = Daemon::start(options).await.unwrap();
@@ -35,7 +35,7 @@ async fn where_a_user_is_asked_for_the_password_must_be_right() {
 }
 
 #[tokio::test]
-async fn half_a_user_is_refused_at_the_start() {
+async fn a_user_without_password_is_refused_at_the_start() {
     let options = Options { http_user: Some("admin".into()), ..options() };
     let error = Daemon::start(options).await.unwrap_err();
     assert_eq!(error.to_string(), "http_user and http_password need each other");

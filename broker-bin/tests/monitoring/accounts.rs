@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::common::{Client, get, json, keys, start};
 
 #[tokio::test]
-async fn accounts_are_listed_and_shown_one_by_one() {
+async fn accounts_are_listed_and_described_individually() {
     let daemon = start().await;
     let mut client = Client::connect(&daemon, "").await;
     client.say("SUB a 1\r\n").await;
@@ -23,7 +23,7 @@ async fn accounts_are_listed_and_shown_one_by_one() {
 }
 
 #[tokio::test]
-async fn accounts_show_what_was_sent_and_got_in_them() {
+async fn accounts_report_their_traffic() {
     let daemon = start().await;
     let mut client = Client::connect(&daemon, "").await;
     client.say("SUB a 1\r\nPUB a 3\r\nabc\r\nPUB x 2\r\nxy\r\n").await;
@@ -43,11 +43,11 @@ async fn accounts_show_what_was_sent_and_got_in_them() {
     client.leave(&daemon).await;
     assert_eq!(json(&daemon, "/accstatz").await["account_statz"], json!([]));
     let all = json(&daemon, "/accstatz?unused=true").await;
-    assert_eq!(all["account_statz"][0]["received"]["bytes"], 5, "what was counted stays");
+    assert_eq!(all["account_statz"][0]["received"]["bytes"], 5, "counts are kept");
 }
 
 #[tokio::test]
-async fn what_there_is_not_is_shown_as_nothing() {
+async fn missing_parts_are_reported_as_empty() {
     let daemon = start().await;
     let routez = get(&daemon, "/routez?subs=detail").await;
     assert_eq!(keys(&routez.body), ["server_id", "server_name", "now", "num_routes", "routes"]);

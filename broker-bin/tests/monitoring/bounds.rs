@@ -30,7 +30,7 @@ async fn a_thousand_requests_at_once_are_all_answered_and_disturb_no_client() {
 }
 
 #[tokio::test]
-async fn who_does_not_finish_a_request_is_cut() {
+async fn a_connection_with_an_incomplete_request_is_closed() {
     let daemon = start().await;
     let mut stream = TcpStream::connect(daemon.monitoring_addr().unwrap()).await.unwrap();
     stream.write_all(b"GET /varz HTTP/1.1\r\nHost").await.unwrap();
@@ -41,7 +41,7 @@ async fn who_does_not_finish_a_request_is_cut() {
 }
 
 #[tokio::test]
-async fn headers_without_end_are_refused() {
+async fn endless_headers_are_refused() {
     let daemon = start().await;
     let mut stream = TcpStream::connect(daemon.monitoring_addr().unwrap()).await.unwrap();
     let endless = "X-Long: ".to_owned() + &"x".repeat(64 << 10);
@@ -85,7 +85,7 @@ async fn a_connection_serves_one_request_after_another() {
 }
 
 #[tokio::test]
-async fn who_waits_with_open_connections_keeps_nobody_else_out() {
+async fn idle_connections_do_not_exclude_others() {
     let daemon = start().await;
     let address = daemon.monitoring_addr().unwrap();
     let mut silent = Vec::new();
@@ -99,7 +99,7 @@ async fn who_waits_with_open_connections_keeps_nobody_else_out() {
 }
 
 #[tokio::test]
-async fn who_asks_for_much_and_does_not_read_it_keeps_nobody_else_waiting() {
+async fn unread_large_responses_do_not_delay_others() {
     let daemon = start().await;
     let mut client = Client::connect(&daemon, "").await;
     let subscriptions: String =
@@ -122,7 +122,7 @@ async fn who_asks_for_much_and_does_not_read_it_keeps_nobody_else_waiting() {
 }
 
 #[tokio::test]
-async fn parameters_that_make_no_sense_are_refused_whatever_their_length() {
+async fn invalid_parameters_are_refused_whatever_their_length() {
     let daemon = start().await;
     let long = "9".repeat(8000);
     for name in ["limit", "offset", "cid", "subs", "auth", "state", "sort"] {

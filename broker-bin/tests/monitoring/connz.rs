@@ -9,7 +9,7 @@ fn cids(connz: &Value) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_connection_is_shown_with_the_fields_of_the_reference() {
+async fn a_connection_has_the_fields_of_the_reference() {
     let daemon = start().await;
     let more = "\"name\":\"<n>\",\"lang\":\"rust\",\"version\":\"1\"";
     let mut client = Client::connect(&daemon, more).await;
@@ -39,7 +39,7 @@ async fn a_connection_is_shown_with_the_fields_of_the_reference() {
 }
 
 #[tokio::test]
-async fn subscriptions_are_shown_on_request() {
+async fn subscriptions_are_listed_on_request() {
     let daemon = start().await;
     let mut client = Client::connect(&daemon, "").await;
     client.say("SUB a 1\r\nSUB b q 22\r\nUNSUB 22 5\r\nPUB a 1\r\nx\r\n").await;
@@ -56,7 +56,7 @@ async fn subscriptions_are_shown_on_request() {
 }
 
 #[tokio::test]
-async fn pages_may_begin_and_end_anywhere() {
+async fn any_page_can_be_selected() {
     let daemon = start().await;
     let mut all = Vec::new();
     for _ in 0..5 {
@@ -81,7 +81,7 @@ async fn pages_may_begin_and_end_anywhere() {
 }
 
 #[tokio::test]
-async fn connections_come_in_the_order_asked_for() {
+async fn connections_are_sorted_as_requested() {
     let daemon = start().await;
     let mut a = Client::connect(&daemon, "").await;
     let mut b = Client::connect(&daemon, "").await;
@@ -114,7 +114,7 @@ async fn connections_come_in_the_order_asked_for() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_for_is_refused_in_the_reference_s_words() {
+async fn invalid_requests_are_refused_in_the_words_of_the_reference() {
     let daemon = start().await;
     for (query, text) in [
         ("sort=zzz", "invalid sorting option: zzz"),
@@ -142,7 +142,7 @@ async fn what_cannot_be_asked_for_is_refused_in_the_reference_s_words() {
 }
 
 #[tokio::test]
-async fn closed_connections_are_shown_with_why_and_when() {
+async fn closed_connections_have_a_reason_and_an_end() {
     let daemon = start().await;
     let mut leaver = Client::connect(&daemon, "\"name\":\"leaver\"").await;
     leaver.say("SUB a 1\r\n").await;
@@ -157,7 +157,7 @@ async fn closed_connections_are_shown_with_why_and_when() {
     assert_eq!(cids(&closed), [left, cut]);
     let one = &closed["connections"][0];
     assert_eq!((&one["reason"], &one["name"]), (&"Client Closed".into(), &"leaver".into()));
-    assert_eq!(one["subscriptions"], 1, "as many as there were");
+    assert_eq!(one["subscriptions"], 1, "their number is kept");
     assert!(one["start"].as_str() <= one["stop"].as_str());
     assert_eq!(closed["connections"][1]["reason"], "Protocol Violation");
     let detail = json(&daemon, &format!("/connz?state=closed&subs=detail&cid={left}")).await;
@@ -171,7 +171,7 @@ async fn closed_connections_are_shown_with_why_and_when() {
 }
 
 #[tokio::test]
-async fn one_connection_can_be_asked_for_by_its_number() {
+async fn a_connection_can_be_selected_by_its_id() {
     let daemon = start().await;
     let a = Client::connect(&daemon, "").await;
     let b = Client::connect(&daemon, "").await;
@@ -199,7 +199,7 @@ fn two_accounts() -> Options {
 }
 
 #[tokio::test]
-async fn users_and_accounts_are_shown_only_on_request_and_can_be_asked_for() {
+async fn users_and_accounts_are_included_on_request_and_can_be_selected() {
     let daemon = Daemon::start(two_accounts()).await.unwrap();
     let a = Client::connect(&daemon, "\"user\":\"a\",\"pass\":\"pw\"").await;
     let b = Client::connect(&daemon, "\"user\":\"b\",\"pass\":\"pw\"").await;
@@ -224,16 +224,16 @@ async fn users_and_accounts_are_shown_only_on_request_and_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn somebody_who_was_not_let_in_is_remembered() {
+async fn a_rejected_client_is_remembered() {
     let daemon = Daemon::start(two_accounts()).await.unwrap();
-    let mut stranger = Client::arrive(&daemon).await;
-    let cid = stranger.cid;
-    stranger.send("CONNECT {\"user\":\"a\",\"pass\":\"s3cr3t\",\"name\":\"x\"}\r\n").await;
+    let mut client = Client::arrive(&daemon).await;
+    let cid = client.cid;
+    client.send("CONNECT {\"user\":\"a\",\"pass\":\"s3cr3t\",\"name\":\"x\"}\r\n").await;
     crate::common::until(|| daemon.broker().connection(cid).is_none()).await;
     let answer = get(&daemon, "/connz?state=closed&auth=1&subs=detail").await;
     let one = &answer.json()["connections"][0];
     assert_eq!(one["reason"], "Authentication Failure");
     assert_eq!((&one["authorized_user"], &one["name"]), (&"a".into(), &"x".into()));
-    assert!(one.get("account").is_none(), "it was in none");
+    assert!(one.get("account").is_none(), "it had no account");
     assert!(!answer.body.contains("s3cr3t"));
 }

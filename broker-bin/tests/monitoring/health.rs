@@ -5,7 +5,7 @@ use broker_bin::monitor::{Health, HealthzOptions};
 use crate::common::{Client, get, start, until};
 
 #[tokio::test]
-async fn a_server_that_takes_clients_is_well() {
+async fn a_server_that_accepts_clients_is_healthy() {
     let daemon = start().await;
     for path in ["/healthz", "/healthz?js-server-only=true", "/healthz?js-enabled-only=1&details=1"]
     {
@@ -16,7 +16,7 @@ async fn a_server_that_takes_clients_is_well() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_refused() {
+async fn invalid_health_checks_are_refused() {
     let daemon = start().await;
     for (query, body) in [
         (
@@ -42,7 +42,7 @@ async fn what_cannot_be_asked_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_is_not_well_while_its_clients_are_still_there() {
+async fn a_lame_duck_is_unhealthy_while_clients_are_still_connected() {
     let daemon = start().await;
     let observer = daemon.observer().clone();
     let client = Client::connect(&daemon, "").await;

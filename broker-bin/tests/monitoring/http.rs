@@ -3,7 +3,7 @@ use broker_bin::{Daemon, Options};
 use crate::common::{Client, ask, get, json, options, start};
 
 #[tokio::test]
-async fn answers_can_be_read_by_pages_from_elsewhere() {
+async fn responses_allow_pages_of_other_origins() {
     let daemon = start().await;
     for path in ["/varz", "/connz", "/healthz"] {
         let answer = get(&daemon, path).await;
@@ -25,7 +25,7 @@ async fn head_is_answered_without_a_body_and_any_other_method_like_get() {
 }
 
 #[tokio::test]
-async fn paths_that_are_not_clean_lead_to_those_that_are() {
+async fn unclean_paths_are_redirected_to_clean_ones() {
     let daemon = start().await;
     let answer = get(&daemon, "//varz?a=1").await;
     assert_eq!((answer.status, answer.header("location")), (307, Some("/varz?a=1")));
@@ -38,7 +38,7 @@ async fn paths_that_are_not_clean_lead_to_those_that_are() {
 
 /// Verified against nats-server 2.14.5.
 #[tokio::test]
-async fn targets_are_read_as_go_reads_them() {
+async fn targets_are_parsed_as_in_go() {
     let daemon = start().await;
     for (target, status) in [
         ("/%76arz", 200),
@@ -66,7 +66,7 @@ async fn targets_are_read_as_go_reads_them() {
 }
 
 #[tokio::test]
-async fn a_value_that_stands_in_a_query_as_it_is_means_the_same_as_its_escapes() {
+async fn an_unescaped_query_value_equals_its_escaped_form() {
     let daemon = start().await;
     let client = Client::connect(&daemon, "\"name\":\"<a>#1\"").await;
     let _other = Client::connect(&daemon, "\"name\":\"<a>\"").await;
@@ -78,7 +78,7 @@ async fn a_value_that_stands_in_a_query_as_it_is_means_the_same_as_its_escapes()
 }
 
 #[tokio::test]
-async fn targets_are_read_alike_on_a_connection_that_stays() {
+async fn targets_are_parsed_alike_on_a_persistent_connection() {
     let daemon = start().await;
     let first = "GET /connz?a=<> HTTP/1.1\r\nHost: x\r\n\r\n";
     let with_body = "POST /connz?a=<> HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n<>";
@@ -89,7 +89,7 @@ async fn targets_are_read_alike_on_a_connection_that_stays() {
 }
 
 #[tokio::test]
-async fn the_front_page_links_to_all_that_there_is() {
+async fn the_index_page_links_to_all_endpoints() {
     let daemon = start().await;
     let page = get(&daemon, "/").await;
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
@@ -104,7 +104,7 @@ async fn the_front_page_links_to_all_that_there_is() {
 }
 
 #[tokio::test]
-async fn a_base_path_stands_before_all_others() {
+async fn a_base_path_prefixes_all_paths() {
     let options = Options { http_base_path: Some("nats/".into()), ..options() };
     let daemon = Daemon::start(options).await.unwrap();
     assert_eq!(json(&daemon, "/nats/varz").await["http_base_path"], "nats/");

@@ -73,7 +73,7 @@ impl Certified {
 }
 
 #[tokio::test]
-async fn monitoring_speaks_tls_and_asks_for_no_certificate() {
+async fn monitoring_uses_tls_and_requires_no_certificate() {
     let certified = Certified::new();
     let mut options = certified.options();
     (options.http_port, options.https_port) = (0, -1);
@@ -91,7 +91,7 @@ async fn monitoring_speaks_tls_and_asks_for_no_certificate() {
 }
 
 #[tokio::test]
-async fn the_certificate_of_websocket_is_watched_too() {
+async fn the_websocket_certificate_is_watched_too() {
     let certified = Certified::new();
     let mut options = Options { http_port: -1, ..certified.options() };
     options.websocket.host = Some("127.0.0.1".to_owned());
@@ -106,7 +106,7 @@ async fn the_certificate_of_websocket_is_watched_too() {
 }
 
 #[tokio::test]
-async fn a_request_in_the_clear_is_told_that_it_should_not_be() {
+async fn a_plain_http_request_is_answered_with_an_error() {
     let certified = Certified::new();
     let options = Options { http_port: 0, https_port: -1, ..certified.options() };
     let daemon = Daemon::start(options).await.unwrap();
@@ -121,12 +121,12 @@ async fn a_request_in_the_clear_is_told_that_it_should_not_be() {
 }
 
 #[tokio::test]
-async fn another_certificate_in_the_files_counts_after_a_reload() {
+async fn a_new_certificate_is_used_after_a_reload() {
     let mut certified = Certified::new();
     let options = Options { http_port: 0, https_port: -1, ..certified.options() };
     let daemon = Daemon::start(options.clone()).await.unwrap();
     certified.renew();
-    assert!(certified.get(&daemon, "/varz").await.is_err(), "it is the old one still");
+    assert!(certified.get(&daemon, "/varz").await.is_err(), "the old certificate is still used");
     daemon.apply(options).await.unwrap();
     assert!(certified.get(&daemon, "/varz").await.unwrap().starts_with("HTTP/1.1 200 OK"));
 }
@@ -138,7 +138,7 @@ async fn https_without_a_certificate_is_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn how_a_connection_is_secured_is_shown() {
+async fn tls_data_of_a_connection_is_listed() {
     let certified = Certified::new();
     let daemon = Daemon::start(certified.options()).await.unwrap();
     let mut stream = TcpStream::connect(daemon.local_addr()).await.unwrap();
@@ -163,5 +163,5 @@ async fn how_a_connection_is_secured_is_shown() {
     drop(stream);
     until(|| daemon.varz().connections == 0).await;
     let closed = json(&daemon, "/connz?state=closed").await["connections"][0].take();
-    assert_eq!(closed["tls_version"], "1.3", "that of who is gone too");
+    assert_eq!(closed["tls_version"], "1.3", "closed connections have it too");
 }

@@ -29,7 +29,7 @@ fn value(series: &BTreeMap<String, f64>, name: &str, labels: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn the_exporter_s_metrics_are_there_under_its_names() {
+async fn the_metrics_of_the_exporter_exist_under_its_names() {
     let daemon = start().await;
     let mut client = Client::connect(&daemon, "").await;
     client.say("SUB a 1\r\nPUB a 5\r\nhello\r\n").await;
@@ -74,7 +74,7 @@ async fn the_exporter_s_metrics_are_there_under_its_names() {
 }
 
 #[tokio::test]
-async fn names_and_the_server_s_label_can_be_those_of_the_chart() {
+async fn names_and_server_label_can_follow_the_chart() {
     let options = Options {
         server_name: Some("n1".into()),
         metrics_prefix: MetricsPrefix::Nats,
@@ -90,7 +90,7 @@ async fn names_and_the_server_s_label_can_be_those_of_the_chart() {
 }
 
 #[tokio::test]
-async fn our_own_metrics_tell_why_clients_are_gone() {
+async fn natsds_own_metrics_count_close_reasons() {
     let daemon = start().await;
     let client = Client::connect(&daemon, "").await;
     let mut offender = Client::connect(&daemon, "").await;
@@ -116,7 +116,7 @@ async fn our_own_metrics_tell_why_clients_are_gone() {
 }
 
 #[tokio::test]
-async fn counters_are_called_counters() {
+async fn counters_have_the_type_counter() {
     let daemon = start().await;
     let body = get(&daemon, "/metrics").await.body;
     let types: BTreeMap<&str, &str> =
@@ -141,7 +141,7 @@ async fn counters_are_called_counters() {
 }
 
 #[tokio::test]
-async fn names_of_clients_cannot_break_the_lines_of_metrics() {
+async fn names_of_clients_are_escaped_in_metrics() {
     let options = Options {
         server_name: Some("a\"b\\c".into()),
         metrics_server_id: MetricsServerId::Name,
@@ -174,7 +174,7 @@ fn described(body: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn there_is_nothing_that_the_exporter_has_not_under_its_prefixes_and_nothing_is_missing() {
+async fn the_metrics_under_the_prefixes_of_the_exporter_are_exactly_its_own() {
     let daemon = start().await;
     for path in ["/", "/varz", "/connz", "/routez", "/subsz", "/accountz", "/accstatz", "/leafz"] {
         get(&daemon, path).await;
@@ -190,7 +190,7 @@ async fn there_is_nothing_that_the_exporter_has_not_under_its_prefixes_and_nothi
 }
 
 #[tokio::test]
-async fn how_long_messages_take_is_a_histogram() {
+async fn latency_is_a_histogram() {
     let daemon = start().await;
     let mut client = Client::connect(&daemon, "").await;
     let count = || daemon.broker().latencies().publish_to_flush.count();
@@ -222,7 +222,7 @@ async fn how_long_messages_take_is_a_histogram() {
 }
 
 #[tokio::test]
-async fn messages_are_counted_by_subject_where_that_is_asked_for() {
+async fn messages_are_counted_by_configured_subjects() {
     let daemon = start().await;
     assert!(!get(&daemon, "/metrics").await.body.contains("natsd_subject_messages"));
     let options = Options {
@@ -244,7 +244,7 @@ async fn messages_are_counted_by_subject_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn more_subjects_than_can_be_counted_are_refused() {
+async fn too_many_counted_subjects_are_refused() {
     let names = |count: usize| (0..count).map(|one| format!("s.{one}")).collect();
     let options = |count| Options { metrics_subjects: names(count), ..options() };
     assert_eq!(options(64).check(), Ok(()));
@@ -253,7 +253,7 @@ async fn more_subjects_than_can_be_counted_are_refused() {
 }
 
 #[tokio::test]
-async fn reloads_tell_what_came_of_them() {
+async fn the_outcome_of_reloads_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("natsd.conf");
     let text = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1'\n";

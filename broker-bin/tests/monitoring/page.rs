@@ -32,7 +32,7 @@ async fn files(daemon: &Daemon) -> Vec<(String, Answer)> {
 }
 
 #[tokio::test]
-async fn the_page_is_small_and_names_nothing_elsewhere() {
+async fn the_page_is_small_and_refers_to_no_other_site() {
     let daemon = start().await;
     let files = files(&daemon).await;
     assert!(files.len() >= 10, "{files:?}");
@@ -50,7 +50,7 @@ async fn the_page_is_small_and_names_nothing_elsewhere() {
 }
 
 #[tokio::test]
-async fn each_file_says_what_it_is_and_what_it_may_do() {
+async fn each_file_has_its_content_type_and_security_policy() {
     let daemon = start().await;
     for (name, answer) in files(&daemon).await {
         let kind = match name.rsplit('.').next().unwrap() {
@@ -82,11 +82,11 @@ async fn each_file_says_what_it_is_and_what_it_may_do() {
 }
 
 #[tokio::test]
-async fn what_a_browser_has_already_is_not_sent_again() {
+async fn cached_files_are_not_sent_again() {
     let daemon = start().await;
     for path in ["/", "/page/app.js"] {
         let answer = get(&daemon, path).await;
-        assert_eq!(answer.header("cache-control"), Some("no-cache"), "each time it asks");
+        assert_eq!(answer.header("cache-control"), Some("no-cache"), "revalidated each time");
         let tag = answer.header("etag").unwrap().to_owned();
         for known in [&*tag, &format!("W/{tag}"), &format!("\"other\", {tag}"), "*"] {
             let answer = get_with(&daemon, path, &format!("If-None-Match: {known}\r\n")).await;
@@ -99,7 +99,7 @@ async fn what_a_browser_has_already_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn head_tells_of_the_page_what_get_does() {
+async fn head_returns_the_headers_of_get() {
     let daemon = start().await;
     for path in ["/", "/page/style.css"] {
         let whole = get(&daemon, path).await;
@@ -124,7 +124,7 @@ async fn there_are_no_other_files() {
 }
 
 #[tokio::test]
-async fn below_a_base_path_the_page_finds_its_files() {
+async fn the_page_finds_its_files_below_a_base_path() {
     let options = Options { http_base_path: Some("/a/nats".into()), ..options() };
     let daemon = Daemon::start(options).await.unwrap();
     // Links as resolved from /a/nats.
@@ -136,7 +136,7 @@ async fn below_a_base_path_the_page_finds_its_files() {
 }
 
 #[tokio::test]
-async fn the_page_asks_who_looks_as_all_else_does() {
+async fn the_page_requires_the_same_credentials_as_the_endpoints() {
     let options = Options { http_token: Some("t0k".into()), ..options() };
     let daemon = Daemon::start(options).await.unwrap();
     for path in ["/", "/page/app.js", "/page/style.css"] {
@@ -152,12 +152,12 @@ async fn the_page_asks_who_looks_as_all_else_does() {
     assert_eq!(
         browser.headers("www-authenticate"),
         ["bearer realm=\"natsd\"", "basic realm=\"natsd\", charset=\"utf-8\""],
-        "a browser asks people for that"
+        "browsers prompt for a password"
     );
 }
 
 #[tokio::test]
-async fn connections_are_searched_in_all_that_is_shown_of_them() {
+async fn connections_are_searched_in_all_displayed_fields() {
     let daemon = start().await;
     let a = Client::connect(&daemon, r#""name":"Orders-1","lang":"go","version":"1.2.3""#).await;
     let b = Client::connect(&daemon, r#""name":"billing","lang":"rust""#).await;
@@ -168,15 +168,19 @@ async fn connections_are_searched_in_all_that_is_shown_of_them() {
         let cids = connz["connections"].as_array().unwrap().iter();
         (connz["total"].as_u64().unwrap(), cids.map(|one| one["cid"].as_u64().unwrap()).collect())
     };
-    assert_eq!(found("search=ORDERS").await, (1, vec![a.cid]), "whatever the case");
+    assert_eq!(found("search=ORDERS").await, (1, vec![a.cid]), "case is ignored");
     assert_eq!(found("search=orders&state=any").await.0, 2);
     assert_eq!(found("search=rust").await, (1, vec![b.cid]));
     assert_eq!(found("search=1.2").await, (1, vec![a.cid]));
     assert_eq!(found(&format!("search=:{}", b.port)).await, (1, vec![b.cid]));
     assert!(found(&format!("search={}", b.cid)).await.1.contains(&b.cid));
-    assert_eq!(found("search=client+closed&state=closed").await.0, 1, "reasons too");
+    assert_eq!(found("search=client+closed&state=closed").await.0, 1, "reasons are searched");
     assert_eq!(found("search=nobody").await, (0, vec![]));
-    assert_eq!(found("search=127.0.0.1&limit=1&offset=1").await, (2, vec![b.cid]), "by pages");
-    assert_eq!(found("search=$G").await.0, 0, "accounts are not shown");
-    assert_eq!(found("search=$G&auth=1").await.0, 2, "but on request");
+    assert_eq!(
+        found("search=127.0.0.1&limit=1&offset=1").await,
+        (2, vec![b.cid]),
+        "the page is selected"
+    );
+    assert_eq!(found("search=$G").await.0, 0, "accounts are not searched");
+    assert_eq!(found("search=$G&auth=1").await.0, 2, "accounts are searched on request");
 }

@@ -4,7 +4,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::common::{get, json, options, start};
 
 #[tokio::test]
-async fn without_a_port_nothing_listens_but_one_can_still_look() {
+async fn without_a_port_nothing_listens_but_data_is_available() {
     let daemon = Daemon::start(Options { http_port: 0, ..options() }).await.unwrap();
     assert_eq!(daemon.monitoring_addr(), None);
     assert_eq!(daemon.varz().http_port, 0);
@@ -13,7 +13,7 @@ async fn without_a_port_nothing_listens_but_one_can_still_look() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_an_error_that_names_it() {
+async fn a_port_in_use_is_an_error_that_names_it() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port();
     let error = Daemon::start(Options { http_port: port.into(), ..options() }).await.unwrap_err();
@@ -50,7 +50,7 @@ async fn monitoring_listens_first_then_websocket_and_the_port_of_clients_last() 
 }
 
 #[tokio::test]
-async fn when_the_server_has_stopped_its_monitoring_has_too() {
+async fn monitoring_stops_with_its_server() {
     let daemon = start().await;
     let address = daemon.monitoring_addr().unwrap();
     assert_eq!(get(&daemon, "/varz").await.status, 200);
@@ -72,7 +72,7 @@ async fn the_ports_file_lists_the_monitoring_port() {
 }
 
 #[tokio::test]
-async fn two_servers_in_one_process_are_seen_apart() {
+async fn two_servers_in_one_process_are_monitored_separately() {
     let (a, b) = (start().await, start().await);
     let (one, other) = (json(&a, "/varz").await, json(&b, "/varz").await);
     assert_ne!(one["server_id"], other["server_id"]);
@@ -80,5 +80,5 @@ async fn two_servers_in_one_process_are_seen_apart() {
     let (port_a, port_b) = (a.monitoring_addr().unwrap(), b.monitoring_addr().unwrap());
     assert!(one.contains(&port_a.to_string()) && !one.contains(&port_b.to_string()));
     assert!(other.contains(&port_b.to_string()) && !other.contains(&port_a.to_string()));
-    assert!(one.contains("gnatsd_varz_http_req_stats_varz{"), "it was asked once");
+    assert!(one.contains("gnatsd_varz_http_req_stats_varz{"), "requested once");
 }

@@ -36,7 +36,7 @@ async fn subscriptions_are_counted_and_listed_on_request() {
 }
 
 #[tokio::test]
-async fn subscriptions_can_be_tested_by_subject_and_asked_for_by_page_and_account() {
+async fn subscriptions_can_be_selected_by_subject_page_and_account() {
     let daemon = start().await;
     let mut a = Client::connect(&daemon, "").await;
     a.say("SUB a.b 1\r\nSUB a.* 2\r\nSUB b.> 3\r\nSUB > 4\r\n").await;

@@ -21,7 +21,7 @@ async fn is_in_metrics(daemon: &Daemon, series: &[(&str, &str, u64)]) {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_keep_up_is_told_of() {
+async fn a_slow_consumer_is_reported() {
     let options = Options { max_payload: 100_000, max_pending: 200_000, ..options() };
     let daemon = Daemon::start(options).await.unwrap();
     let mut slow = Client::connect(&daemon, "\"name\":\"slow\"").await;
@@ -59,7 +59,7 @@ async fn a_client_that_does_not_keep_up_is_told_of() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_answer_is_told_of() {
+async fn a_stale_connection_is_reported() {
     let options = Options { ping_interval: Duration::from_millis(20), ping_max: 1, ..options() };
     let daemon = Daemon::start(options).await.unwrap();
     let silent = Client::arrive(&daemon).await;
@@ -81,7 +81,7 @@ async fn a_client_that_does_not_answer_is_told_of() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_not_let_in_is_told_of() {
+async fn an_authentication_failure_is_reported() {
     let mut options = options();
     options.authorization.token = Some("t0k".into());
     let daemon = Daemon::start(options).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_client_that_is_not_let_in_is_told_of() {
 }
 
 #[tokio::test]
-async fn what_the_server_goes_by_is_told_with_its_digest_and_its_time() {
+async fn the_configuration_is_reported_with_digest_and_load_time() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("natsd.conf");
     let text = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1'\n";

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::common::{Client, get, json, keys, options, start};
 
 #[tokio::test]
-async fn the_server_is_shown_with_the_fields_of_the_reference_in_their_order() {
+async fn varz_has_the_fields_of_the_reference_in_order() {
     let daemon = start().await;
     let body = get(&daemon, "/varz").await.body;
     // NATS 2.14: the fields of a server without cluster, JetStream and the like.
@@ -21,7 +21,7 @@ async fn the_server_is_shown_with_the_fields_of_the_reference_in_their_order() {
 }
 
 #[tokio::test]
-async fn limits_and_addresses_are_those_that_hold() {
+async fn limits_and_addresses_are_the_effective_ones() {
     let options = Options {
         server_name: Some("n1".into()),
         max_payload: 1000,
@@ -41,13 +41,13 @@ async fn limits_and_addresses_are_those_that_hold() {
     assert_eq!(varz["ping_interval"], 120_000_000_000_u64);
     assert_eq!(varz["tags"], json!(["a", "b"]));
     assert_eq!(varz["metadata"], json!({"rack": "7"}));
-    assert_eq!(varz.get("auth_required"), None, "nobody need show anything");
+    assert_eq!(varz.get("auth_required"), None, "no credentials are required");
     assert!(varz["mem"].as_u64().unwrap() > 1 << 20);
     assert!(varz["cores"].as_u64().unwrap() > 0);
 }
 
 #[tokio::test]
-async fn feature_flags_are_those_of_the_reference_as_they_are_set() {
+async fn feature_flags_are_those_of_the_reference_as_configured() {
     let shown = |varz: &serde_json::Value| varz["feature_flags"].clone();
     let daemon = start().await;
     let off = json!({"js_ack_fc_v2": false, "js_raft_delete_range": false});
@@ -60,7 +60,7 @@ async fn feature_flags_are_those_of_the_reference_as_they_are_set() {
 }
 
 #[tokio::test]
-async fn traffic_is_added_up() {
+async fn traffic_is_summed() {
     let daemon = start().await;
     let mut client = Client::connect(&daemon, "").await;
     client.say("SUB a 1\r\nSUB b 2\r\nPUB a 5\r\nhello\r\nPUB x 2\r\nyo\r\n").await;
@@ -74,7 +74,7 @@ async fn traffic_is_added_up() {
     client.leave(&daemon).await;
     let varz = json(&daemon, "/varz").await;
     assert_eq!(varz["connections"], 0);
-    assert_eq!(varz["in_bytes"], 7, "what was counted stays");
+    assert_eq!(varz["in_bytes"], 7, "counts are kept");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn requests_are_counted_by_endpoint() {
 }
 
 #[tokio::test]
-async fn auth_required_is_shown() {
+async fn auth_required_is_reported() {
     let mut options = options();
     options.authorization.token = Some("t".into());
     let daemon = Daemon::start(options).await.unwrap();
@@ -96,7 +96,7 @@ async fn auth_required_is_shown() {
 }
 
 #[tokio::test]
-async fn the_start_stays_and_now_goes_on() {
+async fn the_start_is_constant_and_now_advances() {
     let daemon = start().await;
     let (first, second) = (json(&daemon, "/varz").await, json(&daemon, "/varz").await);
     assert_eq!(first["start"], second["start"]);

@@ -56,7 +56,7 @@ impl Raw {
 }
 
 #[test]
-fn info_tells_the_name_and_the_version_clients_expect() {
+fn info_has_the_name_and_the_version_that_clients_expect() {
     let mut natsd = Running::start(&["--server_name", "one"]);
     let client = Raw::connect(&mut natsd);
     assert_eq!(client.info["server_name"], "one");
@@ -78,7 +78,7 @@ fn a_user_needs_the_password() {
 }
 
 #[test]
-fn a_token_is_needed_where_one_was_set() {
+fn a_configured_token_is_required() {
     let mut natsd = Running::start(&["--auth", "s3cret"]);
     let mut client = Raw::connect(&mut natsd);
     let mut other = client.again();
@@ -89,7 +89,7 @@ fn a_token_is_needed_where_one_was_set() {
 }
 
 #[test]
-fn a_trace_shows_the_protocol_in_the_references_words() {
+fn a_trace_has_the_format_of_the_reference() {
     let mut natsd = Running::start(&["-DV", "--max_traced_msg_len", "3"]);
     let mut client = Raw::connect(&mut natsd);
     let created = natsd.line("Client connection created");
@@ -109,7 +109,7 @@ fn a_trace_shows_the_protocol_in_the_references_words() {
 }
 
 #[test]
-fn a_client_does_not_keep_it_from_ending() {
+fn a_connected_client_does_not_prevent_the_end() {
     let mut natsd = Running::start(&[]);
     let mut client = Raw::connect(&mut natsd);
     assert_eq!(client.say("CONNECT {\"verbose\":false}\r\nPING\r\n"), "PONG\r\n");
@@ -140,7 +140,7 @@ fn a_low_soft_limit_of_open_files_does_not_limit_clients() {
 /// More clients connect than the process has descriptors for, and write before they read.
 #[cfg(unix)]
 #[test]
-fn without_descriptors_all_who_come_are_told_at_once_and_those_who_leave_make_room() {
+fn without_descriptors_new_clients_get_an_error_at_once_and_disconnects_free_descriptors() {
     const DESCRIPTORS: usize = 64;
     let script = format!(r#"ulimit -n {DESCRIPTORS} && exec "$0" "$@""#);
     let sh = std::path::Path::new("sh");
@@ -179,5 +179,5 @@ fn without_descriptors_all_who_come_are_told_at_once_and_those_who_leave_make_ro
         stream.read_exact(&mut said).unwrap();
         said == *b"INFO "
     };
-    crate::running::until("somebody who comes is served", is_served);
+    crate::running::until("a new client is served", is_served);
 }

@@ -19,7 +19,7 @@ fn a_file_is_checked_without_a_start() {
 }
 
 #[test]
-fn a_check_tells_warnings_and_still_succeeds() {
+fn a_check_prints_warnings_and_succeeds() {
     let file = File::new("ping_interval: 20");
     let output = natsd(&["-t", "-c", file.path()]);
     assert_eq!(output.status.code(), Some(0));
@@ -29,7 +29,7 @@ fn a_check_tells_warnings_and_still_succeeds() {
 }
 
 #[test]
-fn all_mistakes_are_told_before_anything_is_started() {
+fn all_errors_are_reported_before_anything_starts() {
     let file = File::new("listn: 1\nport: -1\nmax_payload: x\npid_file: natsd.pid");
     let expected = format!(
         "natsd: {0}:1:1: unknown field \"listn\"; did you mean \"listen\"?\n\
@@ -40,13 +40,13 @@ fn all_mistakes_are_told_before_anything_is_started() {
     for args in [&["-c", file.path()][..], &["-t", "-c", file.path()]] {
         let output = natsd(args);
         assert_eq!(output.status.code(), Some(1));
-        assert_eq!(text(&output.stderr), expected, "nothing is said of a start");
+        assert_eq!(text(&output.stderr), expected, "no start is logged");
         assert!(output.stdout.is_empty());
     }
 }
 
 #[test]
-fn a_file_that_is_not_there_or_cannot_be_read_is_one_line() {
+fn a_missing_or_unreadable_file_is_reported_in_one_line() {
     let broken = File::new("authorization {\n  password: s3cret");
     for (path, complaint) in [("/nonexistent.conf", ""), (broken.path(), ": Parse error: ")] {
         let output = natsd(&["-c", path]);
@@ -59,7 +59,7 @@ fn a_file_that_is_not_there_or_cannot_be_read_is_one_line() {
 }
 
 #[test]
-fn under_the_name_of_nats_server_it_complains_under_that_name() {
+fn errors_name_the_program_as_it_was_called() {
     let dir = tempfile::tempdir().unwrap();
     let alias = dir.path().join("nats-server");
     std::os::unix::fs::symlink(NATSD, &alias).unwrap();
@@ -81,7 +81,7 @@ fn the_log_names_the_file_and_warns() {
 }
 
 #[test]
-fn the_environment_wins_over_the_file_and_a_flag_over_both() {
+fn the_environment_overrides_the_file_and_a_flag_overrides_both() {
     let file = File::new("server_name: file, max_payload: 1000, max_control_line: 1000");
     let environment = [("NATSD_SERVER_NAME", "environment")];
     let mut natsd = Running::start_in(&environment, &["-c", file.path()]);
@@ -93,7 +93,7 @@ fn the_environment_wins_over_the_file_and_a_flag_over_both() {
 }
 
 #[test]
-fn users_of_a_file_may_do_what_it_says() {
+fn users_of_a_file_have_its_permissions() {
     let file = File::new(
         "authorization {
            default_permissions { publish: 'all.>' }
@@ -120,7 +120,7 @@ fn users_of_a_file_may_do_what_it_says() {
 }
 
 #[test]
-fn users_of_accounts_do_not_hear_each_other_and_no_auth_user_is_one_of_them() {
+fn accounts_are_isolated_and_no_auth_user_is_in_one_of_them() {
     let file = File::new(
         "accounts { A { users: [ { user: a, password: a } ] }, B { users: [ { user: b } ] } }
          no_auth_user: b",
@@ -139,14 +139,14 @@ fn users_of_accounts_do_not_hear_each_other_and_no_auth_user_is_one_of_them() {
 }
 
 #[test]
-fn clients_are_told_the_address_that_is_advertised() {
+fn clients_receive_the_advertised_address() {
     let mut natsd = Running::start(&["--client_advertise", "example.org:1234"]);
     let info = Raw::connect(&mut natsd).info;
     assert_eq!((&info["host"], &info["port"]), (&"example.org".into(), &1234.into()));
 }
 
 #[test]
-fn limits_of_a_file_hold() {
+fn limits_of_a_file_apply() {
     let file = File::new("max_subs: 1, authorization { timeout: '50ms', token: t }");
     let mut natsd = Running::start(&["-c", file.path()]);
     let mut silent = Raw::connect(&mut natsd);
@@ -157,7 +157,7 @@ fn limits_of_a_file_hold() {
 }
 
 #[test]
-fn the_flag_signal_tells_a_running_server_and_starts_none() {
+fn the_flag_signal_signals_a_running_server_and_starts_none() {
     let mut running = Running::start(&[]);
     running.line("Server is ready");
     let output = natsd(&["-sl", &format!("reopen={}", running.pid())]);

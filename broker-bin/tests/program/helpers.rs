@@ -135,7 +135,7 @@ const NOT_YET: &[(&[&str], &str)] = &[
 ];
 
 #[test]
-fn each_way_to_start_it_that_was_seen_starts_it() {
+fn each_known_start_command_works() {
     for (args, file) in STARTS {
         let helper = Helper::new();
         helper.write("server.conf", file);
@@ -149,7 +149,7 @@ fn each_way_to_start_it_that_was_seen_starts_it() {
 }
 
 #[test]
-fn addresses_of_ipv6_are_told_in_brackets() {
+fn ipv6_addresses_are_logged_in_brackets() {
     if TcpListener::bind("[::1]:0").is_err() {
         eprintln!("this machine has no IPv6");
         return;
@@ -164,7 +164,7 @@ fn addresses_of_ipv6_are_told_in_brackets() {
 }
 
 #[test]
-fn what_needs_a_part_that_is_not_there_is_refused_by_its_name() {
+fn start_commands_of_unimplemented_parts_are_refused_by_name() {
     for (args, part) in NOT_YET {
         let output = Helper::new().run(args);
         let said = text(&output.stderr);
@@ -175,7 +175,7 @@ fn what_needs_a_part_that_is_not_there_is_refused_by_its_name() {
 
 /// async-nats: log and pid in files, address from the log.
 #[test]
-fn a_log_in_a_file_tells_the_address() {
+fn the_log_file_contains_the_address() {
     let helper = Helper::new();
     helper.write("server.conf", "server_name: from-the-file");
     let args = ["--store_dir", "data", "-p", "-1", "-l", "nats.log", "-P", "nats.pid"];
@@ -195,14 +195,14 @@ fn a_log_in_a_file_tells_the_address() {
     // Another process sends the signal.
     let told = helper.run(&["--signal", &format!("ldm={}", natsd.pid())]);
     assert_eq!(told.status.code(), Some(0), "{told:?}");
-    until("it heard", || {
+    until("the signal arrived", || {
         helper.read("nats.log").contains("Trapped \"user defined signal 2\" signal")
     });
 }
 
 /// nats.js: a configuration file, and the ports from the ports file.
 #[test]
-fn the_ports_file_is_there_within_five_seconds() {
+fn the_ports_file_exists_within_five_seconds() {
     let helper = Helper::new();
     let dir = helper.path().display().to_string();
     helper.write(
@@ -224,7 +224,7 @@ fn the_ports_file_is_there_within_five_seconds() {
 }
 
 #[test]
-fn a_relative_file_has_relative_files_within() {
+fn a_relative_file_may_refer_to_relative_files() {
     let helper = Helper::new();
     helper.write(
         "conf/server.conf",
@@ -268,7 +268,7 @@ fn the_version_is_the_last_word_of_one_line() {
 }
 
 #[test]
-fn what_cannot_start_says_so_in_the_words_that_are_looked_for_and_ends_with_1() {
+fn a_failed_start_logs_the_expected_words_and_exits_with_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let helper = Helper::new();

@@ -41,7 +41,7 @@ fn without_clients_the_program_ends_at_once() {
 }
 
 #[test]
-fn clients_are_told_then_closed_and_the_program_ends_with_0() {
+fn clients_are_notified_then_closed_and_the_program_exits_with_0() {
     let file = File::new("lame_duck_duration: '30s', lame_duck_grace_period: '100ms'");
     let mut natsd = Running::start(&["-c", file.path()]);
     let mut client = client(&mut natsd);
@@ -65,13 +65,13 @@ fn clients_are_told_then_closed_and_the_program_ends_with_0() {
 
 /// Kubernetes sends TERM after the hook that began lame duck mode; systemd does too.
 #[test]
-fn a_first_term_does_not_shorten_it_and_a_second_one_ends_it() {
+fn a_first_term_is_ignored_and_a_second_one_ends_lame_duck_mode() {
     let mut natsd = Running::start(&[]);
     let mut client = client(&mut natsd);
     natsd.signal("USR2");
     assert!(client.line().contains("\"ldm\":true"));
     natsd.signal("TERM");
-    natsd.line("[INF] Lame duck mode goes on; another signal like this ends it at once");
+    natsd.line("[INF] Lame duck mode continues; a second signal of this kind ends it at once");
     natsd.signal("USR2");
     natsd.line("Trapped \"user defined signal 2\" signal");
     assert_eq!(client.say("PING\r\n"), "PONG\r\n");
@@ -82,7 +82,7 @@ fn a_first_term_does_not_shorten_it_and_a_second_one_ends_it() {
 }
 
 #[test]
-fn an_interrupt_ends_it_at_once() {
+fn an_interrupt_ends_lame_duck_mode_at_once() {
     let mut natsd = Running::start(&[]);
     let mut client = client(&mut natsd);
     natsd.signal("USR2");

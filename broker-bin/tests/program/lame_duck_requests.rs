@@ -31,7 +31,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// The reaction of clients to the announcement.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Manners {
+enum Reaction {
     /// None, until they are disconnected.
     Ignore,
     /// They connect to the other server and complete their work on the first one.
@@ -75,10 +75,10 @@ async fn join(urls: &[&str]) -> (Client, watch::Receiver<bool>) {
 
 /// Answers requests on whichever server it is connected to.
 async fn answer(service: Client) {
-    let mut questions = service.queue_subscribe("work", "workers".to_owned()).await.unwrap();
-    while let Some(question) = questions.next().await {
+    let mut requests = service.queue_subscribe("work", "workers".to_owned()).await.unwrap();
+    while let Some(request) = requests.next().await {
         // If disconnected in the meantime, the answer is sent after reconnecting.
-        let _ = service.publish(question.reply.unwrap(), question.payload).await;
+        let _ = service.publish(request.reply.unwrap(), request.payload).await;
     }
 }
 
@@ -94,7 +94,7 @@ async fn answer_and_leave(address: String, told: watch::Sender<bool>) {
     loop {
         line.clear();
         let len = stream.read_line(&mut line).await.unwrap();
-        assert!(len > 0 && !line.starts_with("-ERR "), "before it could leave: {line}");
+        assert!(len > 0 && !line.starts_with("-ERR "), "closed before it could leave: {line}");
         let said = if let Some(message) = line.strip_prefix("MSG work 1 ") {
             let (reply, _) = message.split_once(' ').unwrap();
             let reply = reply.to_owned();
@@ -118,26 +118,26 @@ async fn answer_and_leave(address: String, told: watch::Sender<bool>) {
 
 /// A requesting client, cloned for each request, so that the reference count is the number of open
 /// requests.
-type Asker = Arc<Client>;
+type Requester = Arc<Client>;
 
 #[derive(Default)]
 struct Counts {
     answered: AtomicUsize,
-    unheard: AtomicUsize,
+    no_responders: AtomicUsize,
     lost: AtomicUsize,
 }
 
 /// Sends requests through the current client until there is none.
-async fn ask(number: usize, asker: watch::Receiver<Option<Asker>>, counts: Arc<Counts>) {
+async fn ask(number: usize, requester: watch::Receiver<Option<Requester>>, counts: Arc<Counts>) {
     loop {
-        let Some(client) = asker.borrow().clone() else { return };
+        let Some(client) = requester.borrow().clone() else { return };
         match client.request("work", number.to_string().into()).await {
             Ok(answer) => {
                 assert_eq!(answer.payload, number.to_string());
                 counts.answered.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) if error.kind() == RequestErrorKind::NoResponders => {
-                counts.unheard.fetch_add(1, Ordering::Relaxed);
+                counts.no_responders.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }
             Err(error) => {
@@ -149,17 +149,17 @@ async fn ask(number: usize, asker: watch::Receiver<Option<Asker>>, counts: Arc<C
 }
 
 /// Completes at least `all` requests; after a third of them the first server enters lame duck mode.
-async fn no_request_is_lost(manners: Manners, all: usize) {
+async fn no_request_is_lost(reaction: Reaction, all: usize) {
     let (old, new) = (Natsd::start(), Natsd::start());
     let urls = [old.url.as_str(), new.url.as_str()];
     let mut answering = JoinSet::new();
     let (tell, mut service_is_told) = watch::channel(false);
-    match manners {
-        Manners::Ignore => answering.spawn(answer(join(&urls).await.0)),
-        Manners::Move => answering.spawn(answer_and_leave(old.address(), tell)),
+    match reaction {
+        Reaction::Ignore => answering.spawn(answer(join(&urls).await.0)),
+        Reaction::Move => answering.spawn(answer_and_leave(old.address(), tell)),
     };
-    let (asker, mut asker_is_told) = join(&urls).await;
-    let (choose, chosen) = watch::channel(Some(Asker::new(asker)));
+    let (requester, mut requester_is_told) = join(&urls).await;
+    let (choose, chosen) = watch::channel(Some(Requester::new(requester)));
 
     let counts = Arc::new(Counts::default());
     let mut asking = JoinSet::new();
@@ -169,12 +169,12 @@ async fn no_request_is_lost(manners: Manners, all: usize) {
     let answered = || counts.answered.load(Ordering::Relaxed);
     until(|| answered() >= all / 3).await;
     old.program.signal("USR2");
-    if manners == Manners::Move {
+    if reaction == Reaction::Move {
         timeout(SOON, service_is_told.wait_for(|is_told| *is_told)).await.unwrap().unwrap();
         answering.spawn(answer(join(&[&new.url]).await.0));
-        timeout(SOON, asker_is_told.wait_for(|is_told| *is_told)).await.unwrap().unwrap();
-        let asker_there = Asker::new(join(&[&new.url]).await.0);
-        let before = choose.send_replace(Some(asker_there)).unwrap();
+        timeout(SOON, requester_is_told.wait_for(|is_told| *is_told)).await.unwrap().unwrap();
+        let requester_there = Requester::new(join(&[&new.url]).await.0);
+        let before = choose.send_replace(Some(requester_there)).unwrap();
         until(|| Arc::strong_count(&before) == 1).await;
         before.drain().await.unwrap();
     }
@@ -188,8 +188,8 @@ async fn no_request_is_lost(manners: Manners, all: usize) {
     while let Some(done) = timeout(SOON, asking.join_next()).await.expect("all requests end") {
         done.unwrap();
     }
-    let (unheard, lost) = (&counts.unheard, &counts.lost);
-    eprintln!("{} requests, {unheard:?} asked again", answered());
+    let (no_responders, lost) = (&counts.no_responders, &counts.lost);
+    eprintln!("{} requests, {no_responders:?} asked again", answered());
     assert_eq!(lost.load(Ordering::Relaxed), 0, "of {}", answered());
 }
 
@@ -203,19 +203,19 @@ async fn until(is_true: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_ignore_it_lose_no_request() {
-    no_request_is_lost(Manners::Ignore, 10_000).await;
+async fn clients_that_ignore_the_announcement_lose_no_request() {
+    no_request_is_lost(Reaction::Ignore, 10_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_move_lose_no_request() {
-    no_request_is_lost(Manners::Move, 10_000).await;
+    no_request_is_lost(Reaction::Move, 10_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute"]
 async fn of_two_hundred_thousand_requests_none_is_lost() {
-    for manners in [Manners::Ignore, Manners::Move] {
-        no_request_is_lost(manners, 200_000).await;
+    for reaction in [Reaction::Ignore, Reaction::Move] {
+        no_request_is_lost(reaction, 200_000).await;
     }
 }

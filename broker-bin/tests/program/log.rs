@@ -24,17 +24,17 @@ fn without_logtime_a_line_begins_with_its_label() {
 }
 
 #[test]
-fn the_log_goes_to_the_file_and_follows_it_when_told() {
+fn the_log_is_written_to_the_file_and_reopened_on_request() {
     let dir = tempfile::tempdir().unwrap();
     let (path, moved) = (dir.path().join("natsd.log"), dir.path().join("natsd.log.1"));
     let pid_file = dir.path().join("pid");
     let args = ["-l", path.to_str().unwrap(), "-P", pid_file.to_str().unwrap()];
     let natsd = Running::start(&args);
 
-    until("the file says ready", || contains(&path, "[INF] Server is ready\n"));
+    until("the file contains the readiness", || contains(&path, "[INF] Server is ready\n"));
     std::fs::rename(&path, &moved).unwrap();
     natsd.signal("USR1");
-    until("the file is opened anew", || contains(&path, "[INF] File log re-opened\n"));
+    until("the file is reopened", || contains(&path, "[INF] File log re-opened\n"));
     natsd.signal("TERM");
     let (status, on_stderr) = natsd.ended();
 
@@ -45,7 +45,7 @@ fn the_log_goes_to_the_file_and_follows_it_when_told() {
 }
 
 #[test]
-fn a_log_file_that_cannot_be_opened_ends_it() {
+fn an_unwritable_log_file_prevents_the_start() {
     let output = natsd(&["-p", "-1", "-l", "/nonexistent/natsd.log"]);
     assert_eq!(output.status.code(), Some(1));
     let line = text(&output.stderr);
@@ -53,7 +53,7 @@ fn a_log_file_that_cannot_be_opened_ends_it() {
 }
 
 #[test]
-fn a_zone_is_minded_and_utc_has_none() {
+fn times_follow_the_zone_unless_utc_is_configured() {
     // 13 hours ahead of UTC, so that the hours differ in any zone of the machine.
     let hour = |args: &[&str]| {
         let mut natsd = Running::start_in(&[("TZ", "<+13>-13")], args);

@@ -105,7 +105,7 @@ fn all_said(args: &[&str], environment: &[(&str, &str)]) -> String {
         .unwrap();
     assert!(!output.status.success(), "{args:?} was to be refused");
     let said = [output.stdout, output.stderr].concat();
-    assert!(!said.is_empty(), "{args:?} says why");
+    assert!(!said.is_empty(), "{args:?} gives a reason");
     String::from_utf8_lossy(&said).into_owned()
 }
 
@@ -115,7 +115,7 @@ fn shows_nothing(said: &str, of: &str) {
 }
 
 #[test]
-fn what_keeps_it_from_starting_is_told_without_being_shown() {
+fn errors_that_prevent_the_start_show_no_secret() {
     for content in BAD {
         let file = file(content);
         shows_nothing(&all_said(&["-p", "-1", "-DVV", "-c", file.path()], &[]), content);
@@ -169,7 +169,7 @@ fn end(natsd: Running) -> String {
 }
 
 #[test]
-fn what_it_starts_with_is_not_shown_whatever_clients_do() {
+fn accepted_secrets_are_not_printed_whatever_clients_do() {
     for (content, secret) in GOOD {
         let file = file(content);
         let (natsd, address) =
@@ -192,7 +192,7 @@ fn what_it_starts_with_is_not_shown_whatever_clients_do() {
 }
 
 #[test]
-fn what_is_reloaded_is_not_shown_nor_what_is_refused() {
+fn accepted_and_refused_reloads_print_no_secret() {
     let it = file(GOOD[0].0);
     let (mut natsd, address) = start(&["-c", it.path()]);
     for (good, secret) in GOOD {
@@ -211,7 +211,7 @@ fn what_is_reloaded_is_not_shown_nor_what_is_refused() {
 }
 
 #[test]
-fn nothing_is_shown_in_a_file_or_to_a_syslog() {
+fn log_file_and_syslog_contain_no_secret() {
     let (content, secret) = GOOD[0];
     let it = file(content);
     let log = it.dir().join("log");
@@ -257,5 +257,5 @@ fn nothing_is_shown_in_a_file_or_to_a_syslog() {
     while connects < 5 {
         connects += usize::from(next().contains("<<- [CONNECT"));
     }
-    shows_nothing(&end(natsd), "what is said besides");
+    shows_nothing(&end(natsd), "other output is secret-free");
 }

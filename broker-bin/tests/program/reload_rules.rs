@@ -61,7 +61,7 @@ impl Tried {
     }
 
     /// Connects a new client, sends `text`, and returns the response.
-    fn newcomer(&self, text: &str) -> String {
+    fn new_client(&self, text: &str) -> String {
         self.client.again().say(text)
     }
 
@@ -119,7 +119,7 @@ tried! {
     "max_closed_clients" max_closed_clients || {
         let mut it = Tried::start("http_port: -1");
         for _ in 0..3 {
-            assert_eq!(it.newcomer("PING\r\n"), "PONG\r\n");
+            assert_eq!(it.new_client("PING\r\n"), "PONG\r\n");
         }
         let closed = |it: &Tried| seen(&it.natsd, "/connz?state=closed")["total"].clone();
         until("all are closed", || closed(&it) == 3);
@@ -195,7 +195,7 @@ tried! {
         it.reload_silently(&format!("log_file: '{path}'"));
         it.natsd.line(&format!("Reloaded: log_file = {path}"));
         let goes_on_there = "Reloaded server configuration (sha256:";
-        until("the log goes on there", || {
+        until("the log continues there", || {
             std::fs::read_to_string(&path).is_ok_and(|text| text.contains(goes_on_there))
         });
     };
@@ -204,7 +204,7 @@ tried! {
         it.reload_silently(&format!("log_file: '{}/log', log_size_limit: 100", it.dir()));
         it.natsd.line("Reloaded: log_size_limit = 100");
         let files = |it: &Tried| std::fs::read_dir(it.file.dir()).unwrap().count();
-        until("it is moved aside", || {
+        until("it is rotated", || {
             it.client.again();
             it.natsd.signal("USR1");
             files(&it) > 3
@@ -268,7 +268,7 @@ tried! {
     "max_connections" max_connections || {
         let mut it = Tried::start("");
         it.reload("max_connections: 1");
-        assert_eq!(it.newcomer(CONNECT), "-ERR 'maximum connections exceeded'\r\n");
+        assert_eq!(it.new_client(CONNECT), "-ERR 'maximum connections exceeded'\r\n");
     };
     "max_subscriptions" max_subscriptions || {
         let mut it = Tried::start("");
@@ -307,7 +307,7 @@ tried! {
         let mut others: Vec<Raw> = (0..300).map(|_| it.client.again()).collect();
         it.reload("lame_duck_duration: '30s'");
         it.natsd.signal("USR2");
-        assert_eq!(it.client.line(), "", "the first that goes");
+        assert_eq!(it.client.line(), "", "the first client is closed");
         let first = Instant::now();
         for client in &mut others[..8] {
             assert_eq!(client.line(), "");
@@ -324,19 +324,19 @@ tried! {
         let mut it = Tried::start("");
         it.reload("authorization { user: u, password: p }");
         assert_eq!(it.client.line(), REFUSED);
-        assert_eq!(it.newcomer(&format!("{USER}PING\r\n")), "PONG\r\n");
+        assert_eq!(it.new_client(&format!("{USER}PING\r\n")), "PONG\r\n");
     };
     "authorization.password" authorization_password || {
         let mut it = Tried::start_as("authorization { user: u, password: p }", USER);
         it.reload("authorization { user: u, password: q }");
         assert_eq!(it.client.line(), REFUSED);
-        assert_eq!(it.newcomer(USER), REFUSED);
+        assert_eq!(it.new_client(USER), REFUSED);
     };
     "authorization.token" authorization_token || {
         let mut it = Tried::start_as("authorization { token: t }", TOKEN);
         it.reload("authorization { token: other }");
         assert_eq!(it.client.line(), REFUSED);
-        assert_eq!(it.newcomer(TOKEN), REFUSED);
+        assert_eq!(it.new_client(TOKEN), REFUSED);
     };
     "authorization.timeout" authorization_timeout || {
         let mut it = Tried::start_as("authorization { token: t, timeout: 1000 }", TOKEN);
@@ -348,7 +348,7 @@ tried! {
         let mut it = Tried::start_as(users, USER);
         it.reload("authorization { users: [{user: v, password: p}] }");
         assert_eq!(it.client.line(), "", "cut");
-        assert_eq!(it.newcomer(USER), REFUSED);
+        assert_eq!(it.new_client(USER), REFUSED);
     };
     "authorization.default_permissions" authorization_default_permissions || {
         let users = |permissions: &str| {
@@ -362,8 +362,8 @@ tried! {
     "accounts" accounts || {
         let mut it = Tried::start("");
         it.reload("accounts { A { users: [{user: u, password: p}] } }");
-        assert_eq!(it.newcomer(CONNECT), REFUSED);
-        assert_eq!(it.newcomer(&format!("{USER}PING\r\n")), "PONG\r\n");
+        assert_eq!(it.new_client(CONNECT), REFUSED);
+        assert_eq!(it.new_client(&format!("{USER}PING\r\n")), "PONG\r\n");
     };
     "tls" tls || {
         let files = Files::new();
@@ -397,7 +397,7 @@ tried! {
         let users = "authorization { users: [{user: u, password: p}] }";
         let mut it = Tried::start_as(users, USER);
         it.reload("no_auth_user: u");
-        assert_eq!(it.newcomer(&format!("{CONNECT}PING\r\n")), "PONG\r\n");
+        assert_eq!(it.new_client(&format!("{CONNECT}PING\r\n")), "PONG\r\n");
     };
 }
 
@@ -434,7 +434,7 @@ fn all() -> Vec<(String, &'static Key)> {
 }
 
 #[test]
-fn every_option_that_a_reload_can_change_is_tried_here() {
+fn every_reloadable_option_is_tested_here() {
     let can_change = |(path, key): (String, &Key)| {
         (key.status == Status::Supported && key.reload != Reload::Restart).then_some(path)
     };
@@ -508,7 +508,7 @@ async fn daemon(file: &File) -> Daemon {
 }
 
 #[tokio::test]
-async fn what_takes_a_restart_is_refused_by_name_and_nothing_else_changes() {
+async fn changes_that_take_a_restart_are_refused_by_name_and_nothing_changes() {
     let file = File::new(BASE);
     let daemon = daemon(&file).await;
     let before = daemon.options();
@@ -555,7 +555,7 @@ async fn what_takes_a_restart_is_refused_by_name_and_nothing_else_changes() {
 }
 
 #[tokio::test]
-async fn what_has_no_effect_is_never_refused() {
+async fn options_without_effect_are_never_refused() {
     let file = File::new(BASE);
     let daemon = daemon(&file).await;
     for (path, key) in all() {
@@ -571,7 +571,7 @@ async fn what_has_no_effect_is_never_refused() {
 
 /// Some parts of WebSocket's TLS can be reloaded, others cannot.
 #[test]
-fn what_is_fixed_of_the_tls_of_websocket_takes_a_restart() {
+fn fixed_parts_of_websocket_tls_take_a_restart() {
     let with = |change: fn(&mut Tls)| {
         let mut tls = Tls::default();
         change(&mut tls);
@@ -599,7 +599,7 @@ fn what_is_fixed_of_the_tls_of_websocket_takes_a_restart() {
 }
 
 #[test]
-fn a_port_that_is_switched_off_takes_a_restart_and_one_that_may_be_any_stays() {
+fn turning_a_port_off_takes_a_restart_and_any_free_port_stays() {
     let with = |http: i64, websocket: i64| {
         let mut options = Options { http_port: http, ..Options::default() };
         options.websocket.port = websocket;
@@ -615,7 +615,7 @@ fn a_port_that_is_switched_off_takes_a_restart_and_one_that_may_be_any_stays() {
 
 /// The bound port stays.
 #[tokio::test]
-async fn options_can_be_given_by_a_program() {
+async fn a_program_can_apply_options() {
     let daemon = Daemon::start(Options { host: "127.0.0.1".into(), port: 0, ..Options::default() });
     let daemon = daemon.await.unwrap();
     assert!(matches!(daemon.reload().await, Err(ReloadError::NoFile)));

@@ -57,7 +57,7 @@ fn publish(mut client: Raw, subject: &str, is_over: &AtomicBool) -> u32 {
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     let end = format!("PUB {subject} 3\r\nend\r\nPING\r\n");
-    assert_eq!(client.say(&end), "PONG\r\n", "who publishes to {subject}");
+    assert_eq!(client.say(&end), "PONG\r\n", "publisher to {subject}");
     sent
 }
 
@@ -86,7 +86,7 @@ fn receive(mut client: Raw) -> u32 {
 }
 
 #[test]
-fn nothing_is_lost_and_nobody_is_cut_who_is_not_concerned() {
+fn no_message_is_lost_and_no_unaffected_client_is_closed() {
     let file = File::new(&content(0));
     let mut natsd = Running::start(&["-c", file.path()]);
     let line = natsd.line("Listening for client connections on ");
@@ -115,8 +115,8 @@ fn nothing_is_lost_and_nobody_is_cut_who_is_not_concerned() {
                 "-ERR 'Permissions Violation for Subscription to \"round.{}\" (sid \"7\")'\r\n",
                 round - 1
             );
-            assert_eq!(changing.line(), revoked, "once it is reloaded, it holds");
-            assert_eq!(guest.line(), "", "who is none any more is cut");
+            assert_eq!(changing.line(), revoked, "the change applies after the reload");
+            assert_eq!(guest.line(), "", "the removed user is closed");
             guest = join(address, &format!("guest{round}"));
         }
         let took = start.elapsed();

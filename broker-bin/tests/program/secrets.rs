@@ -46,7 +46,7 @@ fn no_credential_reaches_the_log() {
 }
 
 #[test]
-fn a_storm_of_refused_clients_is_summed_up() {
+fn a_storm_of_rejected_clients_is_summarized() {
     let mut natsd = Running::start(&["--user", "derek", "--pass", "Pa55word"]);
     let line = natsd.line("Listening for client connections on ");
     let address = line.rsplit(' ').next().unwrap().to_owned();

@@ -145,7 +145,7 @@ async fn is_let_in(daemon: &Daemon, config: ClientConfig) -> bool {
 }
 
 #[tokio::test]
-async fn clients_and_server_believe_the_same_authority() {
+async fn clients_and_server_trust_the_same_authority() {
     let acme = Authority::new();
     acme.server(&["127.0.0.1"]);
     acme.client("orders");
@@ -167,7 +167,7 @@ async fn clients_and_server_believe_the_same_authority() {
 }
 
 #[tokio::test]
-async fn who_shows_no_certificate_of_that_authority_is_not_let_in() {
+async fn a_client_without_a_certificate_of_the_authority_is_rejected() {
     let acme = Authority::new();
     acme.server(&["nats.acme.test"]);
     acme.client("orders");
@@ -179,14 +179,14 @@ async fn who_shows_no_certificate_of_that_authority_is_not_let_in() {
     // The same name, signed by another authority.
     let other = Authority::new();
     other.client("orders");
-    std::fs::copy(other.path("orders.pem"), acme.path("stranger.pem")).unwrap();
-    std::fs::copy(other.path("orders.key"), acme.path("stranger.key")).unwrap();
-    assert!(!is_let_in(&daemon, acme.config(Some("stranger"))).await, "another authority");
+    std::fs::copy(other.path("orders.pem"), acme.path("untrusted.pem")).unwrap();
+    std::fs::copy(other.path("orders.key"), acme.path("untrusted.key")).unwrap();
+    assert!(!is_let_in(&daemon, acme.config(Some("untrusted"))).await, "another authority");
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn one_certificate_is_for_all_servers_of_a_domain() {
+async fn one_certificate_covers_all_servers_of_a_domain() {
     let acme = Authority::new();
     acme.server(&["*.nats.acme.test", "localhost"]);
     let daemon = acme.start("").await;
@@ -206,7 +206,7 @@ async fn one_certificate_is_for_all_servers_of_a_domain() {
 }
 
 #[tokio::test]
-async fn an_insecure_client_is_told_what_is_required() {
+async fn a_client_without_tls_gets_an_error() {
     let acme = Authority::new();
     acme.server(&["localhost"]);
     let daemon = acme.start("").await;
@@ -219,7 +219,7 @@ async fn an_insecure_client_is_told_what_is_required() {
 }
 
 #[tokio::test]
-async fn who_does_not_begin_in_time_is_gone() {
+async fn a_client_that_does_not_begin_the_handshake_in_time_is_closed() {
     let acme = Authority::new();
     acme.server(&["localhost"]);
     let daemon = acme.start("timeout: 0.2").await;

@@ -29,7 +29,7 @@ fn reload(natsd: &mut Running, file: &File, content: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_flag_wins_over_the_file_at_the_start_and_at_a_reload() {
+fn a_flag_overrides_the_file_at_the_start_and_at_a_reload() {
     // The command line overrides the port.
     let file = File::new("listen: '0.0.0.0:1', max_payload: 2000, debug: true");
     let mut natsd = Running::start(&["-c", file.path(), "--debug=false"]);
@@ -48,7 +48,7 @@ fn a_flag_wins_over_the_file_at_the_start_and_at_a_reload() {
 }
 
 #[test]
-fn a_user_is_asked_for_a_password_and_must_be_quick() {
+fn a_user_must_present_a_password_within_the_timeout() {
     let authorization = "authorization { user: derek, password: T0pS3cr3t, timeout: 0.05 }";
     let file = File::new(authorization);
     let mut natsd = Running::start(&["-c", file.path()]);
@@ -60,7 +60,7 @@ fn a_user_is_asked_for_a_password_and_must_be_quick() {
 }
 
 #[test]
-fn a_larger_payload_is_announced_and_taken_after_a_reload() {
+fn a_larger_max_payload_is_announced_and_applied_by_a_reload() {
     let file = File::new("max_payload: 1MB");
     let mut natsd = Running::start(&["-c", file.path()]);
     let mut client = Raw::connect(&mut natsd);
@@ -82,7 +82,7 @@ fn a_larger_payload_is_announced_and_taken_after_a_reload() {
 }
 
 #[test]
-fn a_client_that_does_not_answer_pings_is_cut() {
+fn a_client_that_does_not_answer_pings_is_closed() {
     let file = File::new("ping_interval: '50ms', ping_max: 2");
     let mut natsd = Running::start(&["-c", file.path()]);
     let mut client = Raw::connect(&mut natsd);
@@ -92,7 +92,7 @@ fn a_client_that_does_not_answer_pings_is_cut() {
 }
 
 #[test]
-fn one_connection_too_many_is_told_so() {
+fn a_connection_beyond_the_maximum_gets_an_error() {
     let file = File::new("max_connections: 1");
     let mut natsd = Running::start(&["-c", file.path()]);
     let mut first = Raw::connect(&mut natsd);
@@ -102,7 +102,7 @@ fn one_connection_too_many_is_told_so() {
 }
 
 #[test]
-fn a_lower_limit_cuts_the_newest_and_the_log_says_how_many() {
+fn a_lowered_limit_closes_the_newest_connections_and_logs_their_number() {
     let file = File::new("max_connections: 10");
     let mut natsd = Running::start(&["-c", file.path()]);
     let mut first = Raw::connect(&mut natsd);
@@ -128,7 +128,7 @@ fn a_lower_limit_cuts_the_newest_and_the_log_says_how_many() {
 }
 
 #[test]
-fn tracing_is_switched_on_and_off_by_a_reload() {
+fn tracing_is_turned_on_and_off_by_a_reload() {
     let file = File::new("trace: false");
     let mut natsd = Running::start(&["-c", file.path()]);
     let mut client = Raw::connect(&mut natsd);
@@ -159,7 +159,7 @@ fn tracing_is_switched_on_and_off_by_a_reload() {
 }
 
 #[test]
-fn a_request_to_the_wrong_port_is_logged_as_what_it_is() {
+fn an_http_request_to_the_client_port_is_logged_as_such() {
     let mut natsd = Running::start(&[]);
     let line = natsd.line("Listening for client connections on ");
     let mut browser = TcpStream::connect(line.rsplit(' ').next().unwrap()).unwrap();
@@ -172,7 +172,7 @@ fn a_request_to_the_wrong_port_is_logged_as_what_it_is() {
 }
 
 #[test]
-fn a_reload_that_is_refused_changes_nothing() {
+fn a_refused_reload_changes_nothing() {
     let file = File::new("max_payload: 2000");
     let mut natsd = Running::start(&["-c", file.path()]);
     let client = Raw::connect(&mut natsd);

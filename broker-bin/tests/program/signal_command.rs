@@ -48,7 +48,7 @@ fn each_command_reaches_the_server_that_the_pid_file_names() {
 }
 
 #[test]
-fn quit_lets_it_say_goodbye_and_stop_does_not() {
+fn quit_shuts_down_and_stop_kills() {
     let mut natsd = Running::start(&[]);
     natsd.line("Server is ready");
     run(&format!("quit={}", natsd.pid()), "natsd").unwrap();
@@ -62,7 +62,7 @@ fn quit_lets_it_say_goodbye_and_stop_does_not() {
 }
 
 #[test]
-fn the_one_server_of_that_name_is_found() {
+fn a_single_server_of_that_name_is_found() {
     let alias = Alias::new('a');
     assert_eq!(
         run("reload", &alias.name).unwrap_err().to_string(),
@@ -74,7 +74,7 @@ fn the_one_server_of_that_name_is_found() {
 }
 
 #[test]
-fn of_several_servers_one_or_all_must_be_meant() {
+fn with_several_servers_one_or_all_must_be_selected() {
     let alias = Alias::new('b');
     let (mut one, mut two) = (alias.start(), alias.start());
     if one.pid() < two.pid() {

@@ -6,7 +6,7 @@ use crate::running::Running;
 const STALLED: [(&str, &str); 1] = [("TEST_STALL_WORKERS", "all")];
 
 #[test]
-fn a_program_that_hangs_ends_by_a_second_signal_and_else_by_itself() {
+fn a_blocked_program_ends_by_itself_or_sooner_by_a_second_signal() {
     let start = || {
         let mut natsd = Running::start_in(&STALLED, &[]);
         natsd.line("All workers are stalled");
@@ -21,6 +21,7 @@ fn a_program_that_hangs_ends_by_a_second_signal_and_else_by_itself() {
     assert_eq!(status.code(), Some(1), "{lines:#?}");
     let (status, lines) = patient.ended();
     assert_eq!(status.code(), Some(1), "{lines:#?}");
-    let is_told = |line: &String| line.contains("[ERR] Does not end by itself: ended by force");
+    let is_told =
+        |line: &String| line.contains("[ERR] The program has not ended in time: ended by force");
     assert!(lines.iter().any(is_told), "{lines:#?}");
 }

@@ -13,7 +13,7 @@ fn address(natsd: &mut Running) -> String {
 }
 
 #[test]
-fn it_says_where_it_listens_and_that_it_is_ready() {
+fn address_and_readiness_are_logged() {
     let mut natsd = Running::start(&["-n", "here"]);
     let address = address(&mut natsd);
     let ready = natsd.line("Server is ready");
@@ -28,7 +28,7 @@ fn it_says_where_it_listens_and_that_it_is_ready() {
 }
 
 #[test]
-fn interrupt_and_terminate_end_it_with_0() {
+fn interrupt_and_terminate_exit_with_0() {
     for (signal, name) in [("INT", "interrupt"), ("TERM", "terminated")] {
         let mut natsd = Running::start(&[]);
         natsd.line("Server is ready");
@@ -43,7 +43,7 @@ fn interrupt_and_terminate_end_it_with_0() {
 }
 
 #[test]
-fn other_signals_do_not_end_it() {
+fn other_signals_do_not_end_the_program() {
     let mut natsd = Running::start(&[]);
     natsd.line("Server is ready");
     for (signal, answer) in [
@@ -63,7 +63,7 @@ fn other_signals_do_not_end_it() {
 }
 
 #[test]
-fn a_port_in_use_is_said_in_one_line() {
+fn a_port_in_use_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = natsd(&["-a", "127.0.0.1", "-p", &port]);
@@ -75,7 +75,7 @@ fn a_port_in_use_is_said_in_one_line() {
 }
 
 #[test]
-fn a_host_that_is_none_ends_it() {
+fn an_invalid_host_prevents_the_start() {
     let output = natsd(&["-a", "999.999.999.999", "-p", "-1"]);
     assert_eq!(output.status.code(), Some(1));
     let last = text(&output.stderr).lines().last().unwrap();
@@ -137,7 +137,7 @@ fn the_pid_file_is_private_exact_and_left_behind() {
 }
 
 #[test]
-fn a_pid_file_that_cannot_be_written_ends_it() {
+fn an_unwritable_pid_file_prevents_the_start() {
     let output = natsd(&["-p", "-1", "-P", "/nonexistent/natsd.pid"]);
     assert_eq!(output.status.code(), Some(1));
     let last = text(&output.stderr).lines().last().unwrap();
@@ -145,7 +145,7 @@ fn a_pid_file_that_cannot_be_written_ends_it() {
 }
 
 #[test]
-fn the_ports_file_is_named_after_the_program_and_goes_at_exit() {
+fn the_ports_file_is_named_after_the_program_and_removed_at_exit() {
     let dir = tempfile::tempdir().unwrap();
     let alias = dir.path().join("nats-server");
     std::os::unix::fs::symlink(NATSD, &alias).unwrap();
@@ -164,14 +164,14 @@ fn the_ports_file_is_named_after_the_program_and_goes_at_exit() {
 }
 
 #[test]
-fn a_ports_file_that_cannot_be_written_is_an_error_in_the_log() {
+fn an_unwritable_ports_file_is_logged_as_an_error() {
     let mut natsd = Running::start(&["--ports_file_dir", "/nonexistent"]);
     natsd.line("[ERR] Error writing ports file (/nonexistent/natsd_");
     natsd.line("Server is ready");
 }
 
 #[test]
-fn the_log_says_where_monitoring_listens_before_clients_can_come() {
+fn the_monitoring_address_is_logged_before_clients_can_connect() {
     let mut natsd = Running::start(&["-m", "-1"]);
     let monitor = natsd.line("Starting http monitor on 127.0.0.1:");
     natsd.line("Listening for client connections on ");
@@ -180,11 +180,11 @@ fn the_log_says_where_monitoring_listens_before_clients_can_come() {
     natsd.signal("TERM");
     let (status, lines) = natsd.ended();
     assert!(status.success());
-    assert!(!lines.iter().any(|line| line.contains("[WRN]")), "it is only for this machine");
+    assert!(!lines.iter().any(|line| line.contains("[WRN]")), "it listens on loopback only");
 }
 
 #[test]
-fn who_lets_everybody_look_is_told_so() {
+fn unprotected_monitoring_is_a_warning() {
     for (more, is_told) in [("", true), (", http_token: t0k", false)] {
         let file = File::new(&format!("http: '0.0.0.0:-1'{more}"));
         let mut natsd = Running::start(&["-c", file.path()]);

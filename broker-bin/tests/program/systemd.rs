@@ -35,7 +35,7 @@ impl Manager {
 }
 
 #[test]
-fn the_manager_hears_of_start_reload_and_stop() {
+fn the_manager_is_notified_of_start_reload_and_stop() {
     let manager = Manager::new();
     let mut natsd = Running::start_in(&[("NOTIFY_SOCKET", &manager.path)], &[]);
     assert_eq!(manager.told(), "READY=1");
@@ -65,7 +65,7 @@ fn the_manager_is_asked_for_time_in_lame_duck_mode() {
 }
 
 #[test]
-fn the_manager_hears_signs_of_life_if_it_asks_for_them() {
+fn the_watchdog_is_notified_if_enabled() {
     let manager = Manager::new();
     let environment = [("NOTIFY_SOCKET", manager.path.as_str()), ("WATCHDOG_USEC", "2000")];
     let _natsd = Running::start_in(&environment, &[]);
@@ -76,7 +76,7 @@ fn the_manager_hears_signs_of_life_if_it_asks_for_them() {
 }
 
 #[test]
-fn a_manager_that_is_gone_does_not_keep_it_from_serving() {
+fn a_missing_manager_does_not_prevent_serving() {
     let mut natsd = Running::start_in(&[("NOTIFY_SOCKET", "/nonexistent/notify")], &[]);
     natsd.line("[WRN] Could not reach the service manager: ");
     natsd.signal("TERM");

@@ -114,7 +114,7 @@ fn port(program: &mut Running) -> u16 {
 }
 
 #[tokio::test]
-async fn flags_and_a_file_switch_it_on() {
+async fn flags_and_a_file_enable_tls() {
     let files = Files::new();
     let (cert, key) = (files.text("cert.pem"), files.text("key.pem"));
     let file = files.configuration("");
@@ -133,7 +133,7 @@ async fn flags_and_a_file_switch_it_on() {
 }
 
 #[tokio::test]
-async fn a_flag_switches_off_what_a_file_switches_on() {
+async fn a_flag_disables_tls_of_a_file() {
     let files = Files::new();
     let file = files.configuration("");
     let mut program = Running::start(&["-c", &file, "--tls=false"]);
@@ -144,7 +144,7 @@ async fn a_flag_switches_off_what_a_file_switches_on() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told_with_its_place_and_without_what_is_in_it() {
+fn an_unusable_file_is_reported_with_its_place_without_its_contents() {
     let files = Files::new();
     let key = std::fs::read_to_string(files.path("key.pem")).unwrap();
     for (more, expected) in [
@@ -185,7 +185,7 @@ fn what_cannot_be_used_is_told_with_its_place_and_without_what_is_in_it() {
 }
 
 #[test]
-fn a_certificate_without_its_key_is_refused_wherever_it_stands() {
+fn a_certificate_without_its_key_is_refused_in_every_block() {
     let files = Files::new();
     let file = files.text("natsd.conf");
     for (block, path) in [
@@ -206,7 +206,7 @@ fn a_certificate_without_its_key_is_refused_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn files_are_watched_if_asked_for() {
+async fn files_are_watched_if_configured() {
     let files = Files::new();
     let file = files.configuration(", watch: true");
     let mut program = Running::start(&["-c", &file]);
@@ -218,7 +218,7 @@ async fn files_are_watched_if_asked_for() {
 }
 
 #[test]
-fn what_it_can_do_is_shown() {
+fn cipher_suites_are_listed() {
     let output = natsd(&["--help_tls"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("TLS_AES_256_GCM_SHA384"));
@@ -294,7 +294,7 @@ async fn receive(mut stream: BufReader<TlsStream<TcpStream>>) -> u32 {
             payload => assert_eq!(payload, format!("{number:08}\r\n")),
         }
     }
-    unreachable!("there are not so many")
+    unreachable!("more messages than published")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -323,7 +323,7 @@ async fn no_message_and_no_connection_is_lost_when_certificates_change() {
 }
 
 #[test]
-fn what_expires_soon_is_said_at_the_start_and_at_a_reload() {
+fn an_expiring_certificate_is_logged_at_the_start_and_at_a_reload() {
     let ends_in = |files: Files, days: u32| {
         files.renew_changed(|params| {
             let (now, day) = (SystemTime::now(), Duration::from_hours(24));

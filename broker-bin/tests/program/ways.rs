@@ -61,7 +61,7 @@ fn start(content: &str) -> (File, Running) {
 }
 
 #[test]
-fn messages_go_from_any_way_in_to_any_other() {
+fn messages_pass_between_all_listeners() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("natsd.sock");
     let (_file, mut natsd) = start(&format!(
@@ -105,7 +105,7 @@ fn messages_go_from_any_way_in_to_any_other() {
 }
 
 #[test]
-fn a_lame_duck_lets_them_all_go() {
+fn lame_duck_mode_closes_clients_of_all_listeners() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("natsd.sock");
     let (_file, mut natsd) = start(&format!(
@@ -125,15 +125,15 @@ fn a_lame_duck_lets_them_all_go() {
     natsd.signal("USR2");
     assert!(web.line().contains("\"ldm\":true"));
     assert!(local.line().contains("\"ldm\":true"));
-    until("nobody can come by WebSocket", || TcpStream::connect(("127.0.0.1", port)).is_err());
-    until("nobody can come by the file", || !socket.exists());
+    until("the WebSocket port is closed", || TcpStream::connect(("127.0.0.1", port)).is_err());
+    until("the socket file is closed", || !socket.exists());
     while web.frame().is_some() {}
     assert_eq!(local.line(), "");
     assert_eq!(natsd.ended().0.code(), Some(0));
 }
 
 #[test]
-fn what_its_block_says_of_websocket_holds() {
+fn the_options_of_the_websocket_block_apply() {
     let (_file, mut natsd) = start(
         "authorization { users: [ { user: a, password: x }, { user: b, password: y, \
          allowed_connection_types: [STANDARD] }, { user: guest } ] }\n\
@@ -173,11 +173,11 @@ fn what_its_block_says_of_websocket_holds() {
 
     let mut web = Websocket::open(port);
     assert_eq!(web.say(&format!("{nothing}\r\nPING\r\n")), "PONG\r\n");
-    assert_eq!(web.line(), "PING\r\n", "as often as the block says");
+    assert_eq!(web.line(), "PING\r\n", "at the interval of the block");
 }
 
 #[test]
-fn a_user_or_a_token_of_its_own_is_asked_for_by_websocket_only() {
+fn credentials_of_the_websocket_block_apply_to_websocket_only() {
     for (set, right) in [
         ("user: w, password: p", "\"user\":\"w\",\"pass\":\"p\""),
         ("token: t", "\"auth_token\":\"t\""),
@@ -199,7 +199,7 @@ fn a_user_or_a_token_of_its_own_is_asked_for_by_websocket_only() {
 }
 
 #[test]
-fn a_handshake_has_the_time_that_the_block_gives_it() {
+fn the_handshake_timeout_of_the_block_applies() {
     let (_file, mut natsd) =
         start("websocket { host: '127.0.0.1', port: -1, no_tls: true, handshake_timeout: '50ms' }");
     let mut stream = TcpStream::connect(("127.0.0.1", websocket_port(&mut natsd))).unwrap();
@@ -212,7 +212,7 @@ fn a_handshake_has_the_time_that_the_block_gives_it() {
 }
 
 #[test]
-fn ports_file_and_monitoring_show_it() {
+fn ports_file_and_monitoring_list_the_listener() {
     let dir = tempfile::tempdir().unwrap();
     let (_file, mut natsd) = start(&format!(
         "http: '127.0.0.1:-1', ports_file_dir: {:?}\n\
@@ -255,7 +255,7 @@ fn ports_file_and_monitoring_show_it() {
 
 /// The WebSocket listener uses the top level's list of users, so that a reload can change it.
 #[test]
-fn a_reload_that_takes_a_user_away_cuts_who_came_by_websocket_as_that_user() {
+fn removing_a_user_by_reload_closes_its_websocket_clients() {
     let users = |users: &str| {
         format!(
             "authorization {{ users: [ {users} {{ user: guest }} ] }}\n\
@@ -274,11 +274,11 @@ fn a_reload_that_takes_a_user_away_cuts_who_came_by_websocket_as_that_user() {
     natsd.line("Reloaded server configuration");
     while web.frame().is_some() {}
     assert_eq!(Websocket::open(port).say(connect), "-ERR 'Authorization Violation'\r\n");
-    assert_eq!(guest.say("PING\r\n"), "PONG\r\n", "nobody disturbed the guest");
+    assert_eq!(guest.say("PING\r\n"), "PONG\r\n", "the guest stays connected");
 }
 
 #[test]
-fn a_header_that_is_none_is_logged_and_the_connection_closed() {
+fn an_invalid_proxy_header_is_logged_and_the_connection_closed() {
     let (_file, mut natsd) = start("proxy_protocol: true");
     let mut client = tcp(&mut natsd);
     client.send("PROXY TCP4 nonsense\r\n");
@@ -289,7 +289,7 @@ fn a_header_that_is_none_is_logged_and_the_connection_closed() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_anything_listens() {
+fn invalid_options_are_refused_before_anything_listens() {
     for (content, said) in [
         (
             "websocket { port: -1 }",
@@ -315,7 +315,7 @@ fn what_cannot_be_is_refused_before_anything_listens() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_for_what_it_is() {
+fn a_port_in_use_is_reported_with_its_listener() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let file =
@@ -328,7 +328,7 @@ fn a_port_that_is_taken_is_named_for_what_it_is() {
 }
 
 #[test]
-fn the_file_of_a_socket_has_the_permissions_that_were_asked_for() {
+fn the_socket_file_has_the_configured_permissions() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("natsd.sock");
     let mode = || std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777;
@@ -349,7 +349,7 @@ async fn daemon(content: &str) -> Result<Daemon, StartError> {
 }
 
 #[tokio::test]
-async fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+async fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("natsd.sock");
     let content =
@@ -359,11 +359,11 @@ async fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
     let first = daemon(&content).await.unwrap();
     assert_eq!(first.unix_path().as_deref(), Some(&*socket));
 
-    let error = daemon(&content).await.expect_err("somebody listens there");
+    let error = daemon(&content).await.expect_err("the socket is in use");
     assert!(matches!(error, StartError::Unix { .. }), "{error:?}");
     let said = format!("Unable to listen for local client connections: {}, ", socket.display());
     assert!(error.to_string().starts_with(&said), "{error}");
-    assert!(UnixStream::connect(&socket).is_ok(), "the first is not disturbed");
+    assert!(UnixStream::connect(&socket).is_ok(), "the first server still serves");
     first.stop().await;
     assert!(!socket.exists());
 
@@ -374,7 +374,7 @@ async fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
 }
 
 #[tokio::test]
-async fn a_program_learns_where_clients_connect_to() {
+async fn a_program_can_query_the_addresses() {
     let mut options = Options { host: "127.0.0.1".into(), port: 0, ..Options::default() };
     options.websocket.host = Some("127.0.0.1".into());
     options.websocket.port = -1;

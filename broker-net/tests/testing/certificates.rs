@@ -6,7 +6,7 @@ use broker_net::testing::{Certificates, Fault, TestBroker};
 use crate::next;
 
 #[tokio::test]
-async fn a_client_that_trusts_the_authority_comes_in_and_no_other() {
+async fn only_clients_that_trust_the_authority_connect() {
     let certificates = Certificates::new().unwrap();
     let tls = certificates.server().unwrap();
     let broker = TestBroker::builder().tls(tls).start().await.unwrap();
@@ -34,7 +34,7 @@ async fn a_client_that_trusts_the_authority_comes_in_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_client_shows_its_certificate_where_one_is_asked_for() {
+async fn a_required_client_certificate_is_presented() {
     let certificates = Certificates::new().unwrap();
     let tls = certificates.server_that_verifies().unwrap();
     let broker = TestBroker::builder().tls(tls).start().await.unwrap();
@@ -48,7 +48,7 @@ async fn a_client_shows_its_certificate_where_one_is_asked_for() {
 }
 
 #[test]
-fn what_is_printed_is_no_key() {
+fn debug_output_contains_no_key() {
     let client = Certificates::new().unwrap().client("ada").unwrap();
     let shown = format!("{client:?}");
     assert!(shown.contains("BEGIN CERTIFICATE") && !shown.contains("PRIVATE KEY"), "{shown}");

@@ -20,7 +20,7 @@ fn read_until(reader: &mut impl BufRead, start: &str) -> String {
 }
 
 #[test]
-fn a_silent_client_is_asked_and_cut_without_anybody_waiting() {
+fn a_silent_client_is_pinged_and_closed_without_real_waiting() {
     let broker = TestBroker::start_blocking();
     let began = Instant::now();
     let stream = TcpStream::connect(broker.address()).unwrap();
@@ -38,7 +38,7 @@ fn a_silent_client_is_asked_and_cut_without_anybody_waiting() {
 }
 
 #[tokio::test]
-async fn who_does_not_log_in_in_time_is_cut() {
+async fn a_client_that_does_not_authenticate_in_time_is_closed() {
     let broker = TestBroker::builder().user("a", "pw").start().await.unwrap();
     let mut stream = tokio::net::TcpStream::connect(broker.address()).await.unwrap();
     broker.wait_for_clients(1).await;
@@ -51,7 +51,7 @@ async fn who_does_not_log_in_in_time_is_cut() {
 }
 
 #[tokio::test]
-async fn what_is_late_comes_earlier_and_what_is_waited_for_has_its_time() {
+async fn advancing_the_clock_delivers_delayed_messages() {
     let broker = TestBroker::builder().own_thread().start().await.unwrap();
     let client = broker.client();
     let mut inbox = client.subscribe("x").await.unwrap();
@@ -73,6 +73,6 @@ async fn the_clock_of_several_threads_cannot_be_moved() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "use `tokio::time::advance`")]
-async fn a_paused_clock_is_moved_by_whoever_has_paused_it() {
+async fn a_paused_clock_is_moved_by_its_owner() {
     TestBroker::start().await.advance(Duration::from_secs(1)).await;
 }

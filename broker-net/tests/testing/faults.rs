@@ -24,21 +24,21 @@ fn texts(inbox: &mut Subscriber) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_message_is_lost_and_its_publisher_is_not_told() {
+async fn a_message_is_lost_without_an_error_to_its_publisher() {
     let broker = TestBroker::start().await;
     let client = connect(&broker.url()).await;
     let mut questions = client.subscribe("questions").await.unwrap();
     let lost = broker.disturb("questions", Fault::lose().once());
     let asking = client.request("questions", "1".into());
     let asked = tokio::time::timeout(LATE, asking).await;
-    assert!(asked.is_err(), "neither an answer nor the word that nobody listens");
+    assert!(asked.is_err(), "neither an answer nor \"no responders\"");
     assert_eq!(lost.count(), 1);
     client.publish("questions", "2".into()).await.unwrap();
     assert_eq!(next(&mut questions).await.payload, "2");
 }
 
 #[tokio::test]
-async fn a_message_comes_twice() {
+async fn a_message_is_duplicated() {
     let broker = TestBroker::start().await;
     let client = broker.client();
     let mut inbox = client.subscribe("x.*").await.unwrap();
@@ -49,7 +49,7 @@ async fn a_message_comes_twice() {
 }
 
 #[tokio::test]
-async fn a_late_message_is_overtaken() {
+async fn a_delayed_message_is_overtaken() {
     let broker = TestBroker::start().await;
     let client = broker.client();
     let mut inbox = client.subscribe("x").await.unwrap();
@@ -62,7 +62,7 @@ async fn a_late_message_is_overtaken() {
 }
 
 #[tokio::test]
-async fn a_broker_with_late_messages_is_not_idle() {
+async fn a_broker_with_delayed_messages_is_not_idle() {
     let broker = TestBroker::start().await;
     let client = broker.client();
     let mut inbox = client.subscribe("x").await.unwrap();
@@ -73,7 +73,7 @@ async fn a_broker_with_late_messages_is_not_idle() {
 }
 
 #[tokio::test]
-async fn two_messages_change_places() {
+async fn two_messages_are_reordered() {
     let broker = TestBroker::start().await;
     let client = broker.client();
     let mut inbox = client.subscribe("x").await.unwrap();
@@ -83,7 +83,7 @@ async fn two_messages_change_places() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nothing_overtakes_comes_after_all() {
+async fn a_held_back_message_arrives_even_if_nothing_overtakes_it() {
     let broker = TestBroker::start().await;
     let client = broker.client();
     let mut inbox = client.subscribe("x").await.unwrap();
@@ -93,11 +93,11 @@ async fn what_nothing_overtakes_comes_after_all() {
     assert_eq!(inbox.next().await.unwrap().payload, "1");
     publish(&client, "x", ["2"]).await;
     swapping.end();
-    assert_eq!(texts(&mut inbox), ["2"], "what it held comes when it ends");
+    assert_eq!(texts(&mut inbox), ["2"], "held messages arrive when the fault ends");
 }
 
 #[tokio::test]
-async fn a_fault_befalls_whom_it_should_and_ends() {
+async fn a_fault_affects_the_selected_client_until_it_ends() {
     let broker = TestBroker::start().await;
     let (one, other) = (connect(&broker.url()).await, connect(&broker.url()).await);
     let client = broker.client();
@@ -163,11 +163,11 @@ async fn hear(events: &mut mpsc::UnboundedReceiver<Event>, wanted: impl Fn(&Even
         }
         panic!("the client is gone");
     };
-    tokio::time::timeout(SOON, hearing).await.expect("the client has heard of it in time");
+    tokio::time::timeout(SOON, hearing).await.expect("the client is notified in time");
 }
 
 #[tokio::test]
-async fn a_cut_client_comes_back_and_subscribes_again() {
+async fn a_disconnected_client_reconnects_and_resubscribes() {
     let broker = TestBroker::start().await;
     let (client, mut events) = connect_and_hear(&broker.url()).await;
     let mut inbox = client.subscribe("x").await.unwrap();
@@ -182,7 +182,7 @@ async fn a_cut_client_comes_back_and_subscribes_again() {
 }
 
 #[tokio::test]
-async fn all_connections_are_cut_and_no_in_process_client() {
+async fn cut_all_closes_connections_but_no_in_process_client() {
     let broker = TestBroker::start().await;
     let (one, mut one_hears) = connect_and_hear(&broker.url()).await;
     let (other, mut other_hears) = connect_and_hear(&broker.url()).await;
@@ -198,7 +198,7 @@ async fn all_connections_are_cut_and_no_in_process_client() {
 }
 
 #[tokio::test]
-async fn what_a_stalled_client_says_is_heard_when_it_goes_on() {
+async fn input_of_a_stalled_client_is_read_when_it_resumes() {
     let broker = TestBroker::start().await;
     let client = connect(&broker.url()).await;
     let tap = broker.tap("x");
@@ -214,7 +214,7 @@ async fn what_a_stalled_client_says_is_heard_when_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_written_nothing_gets_it_all_when_it_goes_on() {
+async fn a_client_with_stalled_writes_gets_everything_when_they_resume() {
     let broker = TestBroker::start().await;
     let client = connect(&broker.url()).await;
     let mut inbox = client.subscribe("x").await.unwrap();
@@ -233,7 +233,7 @@ async fn a_client_that_is_written_nothing_gets_it_all_when_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_written_nothing_is_a_slow_consumer() {
+async fn a_client_with_stalled_writes_is_a_slow_consumer() {
     let small = TestBroker::builder().limits(|limits| limits.max_pending_bytes = 10_000);
     let broker = small.start().await.unwrap();
     let (client, mut events) = connect_and_hear(&broker.url()).await;
@@ -262,7 +262,7 @@ async fn a_slow_consumer_by_time_needs_no_time() {
 }
 
 #[tokio::test]
-async fn who_comes_is_refused_as_often_as_asked() {
+async fn connections_are_refused_the_requested_number_of_times() {
     let broker = TestBroker::start().await;
     broker.refuse_connections(2);
     for _ in 0..2 {
@@ -273,7 +273,7 @@ async fn who_comes_is_refused_as_often_as_asked() {
 }
 
 #[tokio::test]
-async fn who_logs_in_is_turned_away_as_often_as_asked() {
+async fn authentications_are_rejected_the_requested_number_of_times() {
     let broker = TestBroker::start().await;
     broker.fail_authentication(1);
     let error = async_nats::connect(broker.url()).await.unwrap_err();
@@ -282,7 +282,7 @@ async fn who_logs_in_is_turned_away_as_often_as_asked() {
 }
 
 #[tokio::test]
-async fn a_client_is_told_of_errors_that_never_were() {
+async fn a_client_receives_injected_errors() {
     let broker = TestBroker::start().await;
     let (client, mut events) = connect_and_hear(&broker.url()).await;
     let id = client.server_info().client_id;
@@ -293,7 +293,7 @@ async fn a_client_is_told_of_errors_that_never_were() {
 }
 
 #[tokio::test]
-async fn a_client_is_told_something_else_of_the_server() {
+async fn a_client_receives_injected_info() {
     let broker = TestBroker::start().await;
     let (client, mut events) = connect_and_hear(&broker.url()).await;
     let id = client.server_info().client_id;
@@ -302,7 +302,7 @@ async fn a_client_is_told_something_else_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_lame_duck_lets_its_clients_go() {
+async fn lame_duck_mode_closes_all_clients() {
     let broker = TestBroker::start().await;
     let (_client, mut events) = connect_and_hear(&broker.url()).await;
     let plan = LameDuck::new(Duration::from_millis(50), Duration::ZERO);

@@ -26,7 +26,7 @@ fn a_thousand_brokers_in_one_runtime_leave_nothing() {
 }
 
 #[test]
-fn brokers_on_threads_of_their_own_leave_nothing() {
+fn brokers_on_their_own_threads_leave_nothing() {
     run("leaks::many_on_their_own_threads");
 }
 

@@ -14,7 +14,7 @@ fn run(test: &str) -> String {
 }
 
 #[test]
-fn a_test_that_panics_shows_the_last_lines() {
+fn a_panicking_test_prints_the_last_protocol_lines() {
     let shown = run("panics::fails");
     assert!(shown.contains("The last lines of the test broker:\n"), "{shown}");
     assert!(shown.contains("<<- [PUB orders.eu 3]\n"), "{shown}");
@@ -22,7 +22,7 @@ fn a_test_that_panics_shows_the_last_lines() {
 }
 
 #[tokio::test]
-#[ignore = "fails, for another test to see what it shows"]
+#[ignore = "fails, for another test to see its output"]
 async fn fails() {
     let broker = TestBroker::start().await;
     let tap = broker.tap("orders.us");

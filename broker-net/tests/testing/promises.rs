@@ -68,7 +68,7 @@ async fn two_brokers_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_dropped_is_gone_at_once() {
+async fn a_dropped_broker_ends_at_once() {
     let broker = TestBroker::start().await;
     let (address, port) = (broker.address(), broker.address().port());
     let client = connect(&broker.url()).await;
@@ -112,7 +112,7 @@ impl broker_net::testing::Authenticator for Trap {
 }
 
 #[tokio::test]
-async fn a_panic_of_ones_own_code_takes_one_connection_and_no_more() {
+async fn a_panic_in_code_of_the_test_ends_one_connection_only() {
     let broker = TestBroker::builder().authenticator(Trap).start().await.unwrap();
     let connecting = AssertUnwindSafe(async_nats::connect(broker.url())).catch_unwind();
     assert!(tokio::time::timeout(SOON, connecting).await.unwrap().unwrap().is_err());

@@ -10,7 +10,7 @@ use broker_net::testing::{Fault, TestBroker, block_on};
 use crate::{connect, next};
 
 #[tokio::test]
-async fn clients_come_back_after_a_restart_and_subscribe_again() {
+async fn clients_reconnect_and_resubscribe_after_a_restart() {
     let broker = TestBroker::builder().server_name("again").start().await.unwrap();
     let url = broker.url();
     let client = connect(&url).await;
@@ -52,7 +52,7 @@ fn a_broker_on_its_own_thread_restarts_too() {
 }
 
 #[tokio::test]
-async fn waiting_goes_on_through_a_restart() {
+async fn waiting_continues_through_a_restart() {
     let broker = TestBroker::start().await;
     let client = connect(&broker.url()).await;
     let waiting = broker.wait_for_clients(2).into_future();
@@ -88,7 +88,7 @@ async fn options_change_while_it_serves_and_stay_changed_after_a_restart() {
 }
 
 #[tokio::test]
-async fn what_takes_a_restart_is_changed_by_one() {
+async fn options_that_take_a_restart_change_by_one() {
     let broker = TestBroker::builder().seed(3).start().await.unwrap();
     let client = connect(&broker.url()).await;
     let mut inbox = client.subscribe("x").await.unwrap();

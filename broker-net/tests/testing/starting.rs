@@ -30,7 +30,7 @@ async fn it_starts_in_a_runtime_of_several_threads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_starts_where_time_is_paused_and_goes_by_that_time() {
+async fn a_broker_follows_a_paused_clock() {
     let broker = TestBroker::start().await;
     let client = connect(&broker.url()).await;
     let mut inbox = client.subscribe("x").await.unwrap();
@@ -82,7 +82,7 @@ async fn on_its_own_thread_it_goes_on_while_the_test_blocks() {
 }
 
 #[tokio::test]
-async fn users_may_do_what_they_were_given() {
+async fn users_have_their_configured_permissions() {
     let may_read = Permissions::builder().publish_deny([">"]).build().unwrap();
     let broker = TestBroker::builder()
         .server_name("named")
@@ -109,7 +109,7 @@ async fn users_may_do_what_they_were_given() {
 }
 
 #[tokio::test]
-async fn a_token_lets_in() {
+async fn a_token_authenticates() {
     let broker = TestBroker::builder().token("t0ken").start().await.unwrap();
     assert!(async_nats::connect(broker.url()).await.is_err());
     let options = async_nats::ConnectOptions::with_token("t0ken".into());
@@ -130,7 +130,7 @@ impl Authenticator for Named {
 }
 
 #[tokio::test]
-async fn start_errors_name_what_failed() {
+async fn start_errors_name_their_cause() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let error = TestBroker::builder().port(port).start().await.unwrap_err();
@@ -172,7 +172,7 @@ fn tap_id(broker: &TestBroker) -> u64 {
 
 #[cfg(feature = "websocket")]
 #[tokio::test]
-async fn it_listens_for_websocket_too_and_so_again_after_a_restart() {
+async fn a_websocket_listener_survives_a_restart() {
     let broker = TestBroker::builder().websocket().start().await.unwrap();
     let url = broker.websocket_url().unwrap();
     let client = connect(&url).await;
@@ -187,7 +187,7 @@ async fn it_listens_for_websocket_too_and_so_again_after_a_restart() {
 
 #[cfg(feature = "websocket")]
 #[tokio::test]
-async fn others_may_decide_who_comes_in_by_websocket() {
+async fn websocket_can_have_its_own_authenticator() {
     let page = broker_core::auth::Token::new("page");
     let builder = TestBroker::builder().websocket().token("fleet").websocket_authenticator(page);
     let broker = builder.start().await.unwrap();

@@ -49,7 +49,7 @@ async fn all_are_gone_but_one_can_come(server: &Server, authority: &Authority) {
 }
 
 #[tokio::test]
-async fn a_hello_that_stops_anywhere_is_gone_after_the_timeout() {
+async fn an_incomplete_client_hello_is_closed_after_the_timeout() {
     let authority = Authority::new("ca");
     let server = start(&authority, TIMEOUT).await;
     let hello = hello(&authority);
@@ -64,7 +64,7 @@ async fn a_hello_that_stops_anywhere_is_gone_after_the_timeout() {
 }
 
 #[tokio::test]
-async fn a_hello_that_is_damaged_anywhere_harms_nobody() {
+async fn a_damaged_client_hello_does_no_harm() {
     let authority = Authority::new("ca");
     let server = std::sync::Arc::new(start(&authority, TIMEOUT).await);
     let hello = hello(&authority);
@@ -80,7 +80,7 @@ async fn a_hello_that_is_damaged_anywhere_harms_nobody() {
 }
 
 #[tokio::test]
-async fn records_longer_than_may_be_are_not_waited_for() {
+async fn oversized_records_are_refused() {
     let authority = Authority::new("ca");
     let server = start(&authority, Duration::from_secs(60)).await;
     for head in [b"\x16\x03\x01\xff\xff", b"\x16\x03\x01\x48\x01", b"\x16\x03\x03\x00\x00"] {
@@ -93,7 +93,7 @@ async fn records_longer_than_may_be_are_not_waited_for() {
 
 /// Each key update requests one in return, which the client does not read.
 #[tokio::test]
-async fn who_changes_keys_without_end_is_cut_or_costs_nothing() {
+async fn endless_key_updates_close_the_connection_or_cost_nothing() {
     let authority = Authority::new("ca");
     let server = start(&authority, Duration::from_secs(60)).await;
     let mut other = Tls::join(&server, authority.client_config(None)).await;
@@ -117,7 +117,7 @@ async fn who_changes_keys_without_end_is_cut_or_costs_nothing() {
 }
 
 #[tokio::test]
-async fn where_1_3_is_the_oldest_version_1_2_is_refused() {
+async fn with_a_minimum_of_1_3_version_1_2_is_refused() {
     let authority = Authority::new("ca");
     let mut options = authority.options();
     options.min_version = TlsVersion::V1_3;

@@ -112,7 +112,7 @@ fn uri(name: &str) -> SanType {
 }
 
 #[tokio::test]
-async fn only_certificates_that_hold_are_let_in() {
+async fn only_valid_certificates_are_accepted() {
     let world = World::new(&["CN=client"], |_, _| {}).await;
     let ca = &world.authority;
     let other = Authority::new("ca");
@@ -157,19 +157,19 @@ async fn only_certificates_that_hold_are_let_in() {
 
 /// webpki does not check this for the certificates in `ca_file`.
 #[tokio::test]
-async fn an_authority_vouches_for_nobody_whom_its_certificate_does_not_allow() {
+async fn only_valid_authorities_are_accepted() {
     use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
     type Change = fn(&mut CertificateParams);
     let cases: [(&str, Change, bool); 9] = [
         ("as usual", |_| {}, true),
         ("for clients", |params| params.extended_key_usages = vec![ServerAuth, ClientAuth], true),
         ("for anything", |params| params.extended_key_usages = vec![Any], true),
-        ("that says nothing of its key", |params| params.key_usages.clear(), true),
+        ("without key usage", |params| params.key_usages.clear(), true),
         ("for servers", |params| params.extended_key_usages = vec![ServerAuth], false),
         ("expired", |params| params.not_after = date_time_ymd(2020, 1, 1), false),
         ("not yet valid", |params| params.not_before = date_time_ymd(2090, 1, 1), false),
-        ("that may not sign", |params| params.key_usages = vec![KeyUsagePurpose::CrlSign], false),
-        ("that is none", |params| params.is_ca = IsCa::ExplicitNoCa, false),
+        ("may not sign", |params| params.key_usages = vec![KeyUsagePurpose::CrlSign], false),
+        ("no authority", |params| params.is_ca = IsCa::ExplicitNoCa, false),
     ];
     for (case, change, vouches) in cases {
         let root = Authority::changed("root", change);
@@ -181,7 +181,7 @@ async fn an_authority_vouches_for_nobody_whom_its_certificate_does_not_allow() {
 }
 
 #[tokio::test]
-async fn who_stands_between_vouches_only_if_allowed() {
+async fn only_valid_intermediates_are_accepted() {
     use ExtendedKeyUsagePurpose::ServerAuth;
     let world = World::new(&["CN=client"], |_, _| {}).await;
     let ca = &world.authority;
@@ -204,7 +204,7 @@ async fn who_stands_between_vouches_only_if_allowed() {
 }
 
 #[tokio::test]
-async fn no_more_stand_between_than_the_authority_allows() {
+async fn path_length_constraints_apply() {
     let root = Authority::changed("root", |params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     });
@@ -218,7 +218,7 @@ async fn no_more_stand_between_than_the_authority_allows() {
 
 /// An authority renews its certificate with the same key; the file contains both for a while.
 #[tokio::test]
-async fn of_an_old_and_a_new_certificate_of_an_authority_one_has_to_hold() {
+async fn one_of_several_certificates_of_an_authority_must_be_valid() {
     let root = Authority::new("root");
     let old = root.again(|params| params.not_after = date_time_ymd(2020, 1, 1));
     for both in [[&root, &old], [&old, &root]] {
@@ -288,7 +288,7 @@ async fn a_certificate_names_its_user() {
 }
 
 #[tokio::test]
-async fn a_client_with_a_certificate_is_nobody_else() {
+async fn a_certificate_overrides_the_user_in_connect() {
     let world = World::new(&["CN=client", "CN=other"], |_, _| {}).await;
     let identity = world.authority.client(|_| {});
     let mut raw = Raw::connect(&world.server).await;
@@ -300,7 +300,7 @@ async fn a_client_with_a_certificate_is_nobody_else() {
 }
 
 #[tokio::test]
-async fn revoked_certificates_are_not_let_in() {
+async fn revoked_certificates_are_rejected() {
     let world =
         World::new(&["CN=client"], |ca, options| options.revoked = vec![ca.revoke(&[7])]).await;
     let numbered = |number: u64| {
@@ -311,7 +311,7 @@ async fn revoked_certificates_are_not_let_in() {
 }
 
 #[tokio::test]
-async fn where_some_issuers_have_lists_the_others_clients_are_not_let_in() {
+async fn with_revocation_lists_every_issuer_needs_one() {
     let other = Authority::new("other");
     let world = World::new(&["CN=client"], |ca, options| {
         let both = [ca.certificate_pem(), other.certificate_pem()].concat();
@@ -324,7 +324,7 @@ async fn where_some_issuers_have_lists_the_others_clients_are_not_let_in() {
 }
 
 #[tokio::test]
-async fn where_keys_are_pinned_others_are_not_let_in() {
+async fn only_pinned_keys_are_accepted() {
     let (ca, other) = (Authority::new("ca"), Authority::new("ca"));
     let (pinned, unauthenticated_guard) = (ca.client(|_| {}), ca.client(|_| {}));
     // The right key, in a certificate signed by another authority.
@@ -374,7 +374,7 @@ async fn a_verified_certificate_is_no_password() {
 
 /// As in the reference: without TLS no certificate was presented.
 #[tokio::test]
-async fn who_comes_without_tls_has_no_certificate() {
+async fn a_client_without_tls_has_no_certificate() {
     let world = World::new(&["CN=client"], |_, options| options.allow_non_tls = true).await;
     let mut raw = Raw::connect(&world.server).await;
     raw.line().await;
@@ -383,7 +383,7 @@ async fn who_comes_without_tls_has_no_certificate() {
 }
 
 #[tokio::test]
-async fn monitoring_can_tell_who_showed_what() {
+async fn certificates_are_available_to_monitoring() {
     let world = World::new(&["CN=client"], |_, _| {}).await;
     let identity = world.authority.client(|params| {
         common_name(params, "client");

@@ -21,7 +21,7 @@ fn ends_in(authority: &Authority, days: u32) -> TlsOptions {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_said_at_the_start_once_a_day_and_when_they_are_read_again() {
+async fn an_expiring_certificate_is_logged_at_the_start_daily_and_when_reloaded() {
     let authority = Authority::new("ca");
     let warnings = Warnings::default();
     let _default = tracing::subscriber::set_default(warnings.clone());
@@ -44,5 +44,5 @@ async fn it_is_said_at_the_start_once_a_day_and_when_they_are_read_again() {
     assert!(said.len() == 1 && said[0].contains(" expires in 5 days, at "), "{said:?}");
     server.set_tls(Some(ends_in(&authority, 300))).unwrap();
     tokio::time::sleep(3 * DAY).await;
-    assert_eq!(warnings.take(), [""; 0], "nothing to say of one that holds for long");
+    assert_eq!(warnings.take(), [""; 0], "no line about a long-lived certificate");
 }

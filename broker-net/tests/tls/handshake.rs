@@ -16,7 +16,7 @@ async fn start_with(authority: &Authority, change: impl FnOnce(&mut TlsOptions))
 }
 
 #[tokio::test]
-async fn info_asks_for_tls_and_all_else_goes_by_it() {
+async fn info_requires_tls_and_everything_else_is_encrypted() {
     let authority = Authority::new("ca");
     let server = start(&authority).await;
     let mut raw = Raw::connect(&server).await;
@@ -31,7 +31,7 @@ async fn info_asks_for_tls_and_all_else_goes_by_it() {
 }
 
 #[tokio::test]
-async fn async_nats_comes_by_tls() {
+async fn async_nats_connects_by_tls() {
     let authority = Authority::new("ca");
     let server = start(&authority).await;
     assert_eq!(server.url(), format!("tls://{}", server.local_addr()));
@@ -46,7 +46,7 @@ async fn async_nats_comes_by_tls() {
 }
 
 #[tokio::test]
-async fn who_goes_on_in_the_clear_is_told_that_tls_is_required() {
+async fn a_client_that_continues_without_tls_gets_an_error() {
     let server = start(&Authority::new("ca")).await;
     let mut raw = Raw::connect(&server).await;
     raw.line().await;
@@ -55,7 +55,7 @@ async fn who_goes_on_in_the_clear_is_told_that_tls_is_required() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_is_gone_after_the_timeout() {
+async fn a_silent_client_is_closed_after_the_timeout() {
     let timeout = Duration::from_millis(100);
     let server = start_with(&Authority::new("ca"), |options| options.timeout = timeout).await;
     let begin = Instant::now();
@@ -66,7 +66,7 @@ async fn who_says_nothing_is_gone_after_the_timeout() {
 }
 
 #[tokio::test]
-async fn half_a_handshake_is_gone_after_the_timeout() {
+async fn an_incomplete_handshake_is_closed_after_the_timeout() {
     let timeout = Duration::from_millis(100);
     let server = start_with(&Authority::new("ca"), |options| options.timeout = timeout).await;
     let mut raw = Raw::connect(&server).await;
@@ -78,7 +78,7 @@ async fn half_a_handshake_is_gone_after_the_timeout() {
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_ends_the_connection_with_an_alert() {
+async fn invalid_handshake_input_ends_the_connection_with_an_alert() {
     let server = start(&Authority::new("ca")).await;
     let mut raw = Raw::connect(&server).await;
     raw.line().await;
@@ -102,7 +102,7 @@ async fn a_record_of_an_unknown_version_is_answered_by_one_alert() {
 
 /// A handshake message may have 64 KiB; no ClientHello needs that.
 #[tokio::test]
-async fn an_endless_hello_is_not_waited_for() {
+async fn an_endless_client_hello_is_refused() {
     let server = start(&Authority::new("ca")).await;
     let mut raw = Raw::connect(&server).await;
     raw.line().await;
@@ -115,7 +115,7 @@ async fn an_endless_hello_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn where_clients_may_come_without_tls_their_first_byte_decides() {
+async fn with_optional_tls_the_first_byte_decides() {
     let authority = Authority::new("ca");
     let server = start_with(&authority, |options| options.allow_non_tls = true).await;
     assert!(server.url().starts_with("nats://"));
@@ -130,7 +130,7 @@ async fn where_clients_may_come_without_tls_their_first_byte_decides() {
 }
 
 #[tokio::test]
-async fn where_clients_may_come_without_tls_a_silent_one_stays() {
+async fn with_optional_tls_a_silent_client_stays() {
     let authority = Authority::new("ca");
     let server = start_with(&authority, |options| {
         options.allow_non_tls = true;
@@ -145,7 +145,7 @@ async fn where_clients_may_come_without_tls_a_silent_one_stays() {
 }
 
 #[tokio::test]
-async fn tls_may_come_before_info() {
+async fn the_handshake_may_precede_info() {
     let authority = Authority::new("ca");
     let server = start_with(&authority, |options| {
         options.handshake_first = HandshakeFirst::Always;
@@ -163,7 +163,7 @@ async fn tls_may_come_before_info() {
 }
 
 #[tokio::test]
-async fn who_waits_for_info_gets_it_where_tls_only_may_come_first() {
+async fn a_client_that_waits_for_info_gets_it_if_the_early_handshake_is_optional() {
     let authority = Authority::new("ca");
     let wait = Duration::from_millis(50);
     let server = start_with(&authority, |options| {
@@ -181,7 +181,7 @@ async fn who_waits_for_info_gets_it_where_tls_only_may_come_first() {
 }
 
 #[tokio::test]
-async fn handshakes_beyond_the_rate_are_refused_in_the_clear() {
+async fn handshakes_beyond_the_rate_limit_are_refused_unencrypted() {
     let authority = Authority::new("ca");
     let server = start_with(&authority, |options| options.connection_rate_limit = Some(1)).await;
     let _first = Tls::join(&server, authority.client_config(None)).await;
@@ -206,7 +206,7 @@ async fn the_first_operations_may_come_together_with_the_end_of_the_handshake() 
 }
 
 #[tokio::test]
-async fn both_versions_are_spoken_and_told_of() {
+async fn both_tls_versions_are_supported_and_reported() {
     use tokio_rustls::rustls::version::{TLS12, TLS13};
     let authority = Authority::new("ca");
     let server = start(&authority).await;
@@ -225,7 +225,7 @@ async fn both_versions_are_spoken_and_told_of() {
 }
 
 #[tokio::test]
-async fn keys_are_agreed_upon_so_that_no_quantum_computer_will_tell() {
+async fn post_quantum_key_exchange_is_supported() {
     use tokio_rustls::rustls::crypto::aws_lc_rs::{self, kx_group};
     let authority = Authority::new("ca");
     let server = start(&authority).await;
@@ -240,7 +240,7 @@ async fn keys_are_agreed_upon_so_that_no_quantum_computer_will_tell() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_waits_for_no_handshake() {
+async fn an_ending_server_does_not_wait_for_handshakes() {
     let server = start(&Authority::new("ca")).await;
     let mut raw = Raw::connect(&server).await;
     raw.line().await;
@@ -251,7 +251,7 @@ async fn a_server_that_ends_waits_for_no_handshake() {
 }
 
 #[tokio::test]
-async fn who_authenticates_has_time_for_that_after_the_handshake() {
+async fn authentication_has_its_own_timeout_after_the_handshake() {
     use broker_core::auth::{User, Users};
     let authority = Authority::new("ca");
     let users = Users::builder().user(User::new("a", "pw")).build().unwrap();

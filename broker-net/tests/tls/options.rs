@@ -20,7 +20,7 @@ fn refused(change: impl FnOnce(&mut TlsOptions)) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_file() {
+fn errors_name_their_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, contents: &str| {
         let path = folder.path().join(name);
@@ -98,7 +98,7 @@ z00lSnhhsKsnEQ==
 
 /// No library signs with it; but it is not damaged.
 #[test]
-fn a_key_that_is_too_short_is_called_so() {
+fn a_key_that_is_too_short_is_reported_as_such() {
     let error = refused(|options| {
         let chain = options.certificates[0].chain.clone();
         options.certificates = vec![TlsCertificate::new(chain, SHORT_KEY.as_bytes().to_vec())];
@@ -116,7 +116,7 @@ fn verify(options: &mut TlsOptions, ca: &Path) {
 }
 
 #[test]
-fn what_cannot_be_spoken_is_refused_by_name() {
+fn unsupported_suites_and_versions_are_refused_by_name() {
     let suites = |name: &str| refused(|options| options.cipher_suites = vec![name.to_owned()]);
     let curves = |name: &str| refused(|options| options.curve_preferences = vec![name.to_owned()]);
     for (error, expected) in [
@@ -154,7 +154,7 @@ fn what_cannot_be_spoken_is_refused_by_name() {
 }
 
 #[test]
-fn what_is_good_is_accepted_by_the_names_of_the_reference() {
+fn supported_suites_are_accepted_under_the_names_of_the_reference() {
     for (suites, curves) in [
         (
             &["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"][..],
@@ -172,7 +172,7 @@ fn what_is_good_is_accepted_by_the_names_of_the_reference() {
 
 /// No error shows a key.
 #[test]
-fn no_error_and_nothing_printed_shows_a_key() {
+fn errors_and_debug_output_contain_no_key() {
     let server = Authority::new("ca").server(&["localhost"]);
     let key = server.key.serialize_pem();
     let body: Vec<&str> = key.lines().filter(|line| !line.starts_with('-')).collect();
@@ -211,7 +211,7 @@ async fn a_server_that_cannot_offer_tls_does_not_start() {
 }
 
 #[test]
-fn the_first_certificate_that_ends_tells_until_when_they_hold() {
+fn the_expiry_is_that_of_the_first_certificate_to_expire() {
     let authority = Authority::new("ca");
     let mut options = authority.options();
     let long = options.build().unwrap().not_after().unwrap();
@@ -223,7 +223,7 @@ fn the_first_certificate_that_ends_tells_until_when_they_hold() {
 }
 
 #[tokio::test]
-async fn the_certificate_is_that_of_the_name_asked_for() {
+async fn the_certificate_matches_the_requested_name() {
     let authority = Authority::new("ca");
     let certificates =
         ["localhost", "*.acme.test", "b.acme.test"].map(|name| authority.server(&[name]));
@@ -249,7 +249,7 @@ async fn the_certificate_is_that_of_the_name_asked_for() {
 }
 
 #[tokio::test]
-async fn what_the_issuer_says_of_the_certificate_is_passed_on() {
+async fn the_ocsp_response_is_stapled() {
     use tokio_rustls::rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
     let authority = Authority::new("ca");
     let mut options = authority.options();

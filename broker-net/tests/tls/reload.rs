@@ -66,7 +66,7 @@ async fn no_connection_is_lost_when_certificates_change_under_load() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_changes_nothing() {
+async fn an_invalid_certificate_changes_nothing() {
     let authority = Authority::new("ca");
     let server = start(&authority).await;
     let before = shown(&server, &authority).await;
@@ -106,7 +106,7 @@ async fn tls_can_be_switched_on_and_off() {
 
 /// A client's old certificate must not be accepted through a resumed TLS session.
 #[tokio::test]
-async fn where_clients_show_certificates_they_show_them_each_time() {
+async fn sessions_are_not_resumed_if_client_certificates_are_required() {
     use broker_net::ClientCertificates;
     let authority = Authority::new("ca");
     let mut options = authority.options();
@@ -140,7 +140,7 @@ fn exchange(path: &Path, contents: &Pem, text: &str) {
 }
 
 #[tokio::test]
-async fn files_that_change_are_taken_up_and_broken_ones_are_not() {
+async fn changed_files_are_loaded_and_invalid_ones_are_not() {
     let authority = Authority::new("ca");
     let folder = tempfile::tempdir().unwrap();
     let (chain, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));

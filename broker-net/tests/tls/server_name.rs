@@ -149,7 +149,7 @@ fn config(
 }
 
 #[tokio::test]
-async fn a_name_that_is_no_host_name_is_ignored() {
+async fn an_invalid_host_name_is_ignored() {
     let authority = Authority::new("ca");
     let mut options = authority.options();
     let server = authority.server(&[GIVEN]);

@@ -99,7 +99,7 @@ async fn a_slow_reader_gets_all_in_order_from_two_publishers() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_cut_and_nobody_else_notices() {
+async fn a_tls_client_that_does_not_read_is_closed_without_affecting_others() {
     let authority = Authority::new("ca");
     let limits = Limits { max_pending_bytes: 1 << 20, ..Limits::default() };
     let server = Server::builder().tls(authority.options()).limits(limits).bind().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_client_that_does_not_read_is_cut_and_nobody_else_notices() {
 }
 
 #[tokio::test]
-async fn what_was_published_before_the_end_arrives() {
+async fn messages_published_before_the_end_arrive() {
     let authority = Authority::new("ca");
     let server = start(&authority).await;
     let mut subscriber = Tls::join(&server, authority.client_config(None)).await;
@@ -145,7 +145,7 @@ async fn what_was_published_before_the_end_arrives() {
 }
 
 #[tokio::test]
-async fn a_client_says_the_end_and_is_gone() {
+async fn a_client_that_sends_close_notify_is_closed() {
     let authority = Authority::new("ca");
     let server = start(&authority).await;
     let mut tls = Tls::join(&server, authority.client_config(None)).await;
@@ -194,7 +194,7 @@ async fn a_record_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn clients_may_change_their_keys() {
+async fn clients_may_update_their_keys() {
     let authority = Authority::new("ca");
     let server = start(&authority).await;
     let mut tls = Tls::join(&server, authority.client_config(None)).await;
@@ -205,7 +205,7 @@ async fn clients_may_change_their_keys() {
 }
 
 #[tokio::test]
-async fn bytes_that_nobody_has_encrypted_end_the_connection() {
+async fn unencrypted_bytes_end_the_connection() {
     let authority = Authority::new("ca");
     let server = start(&authority).await;
     for junk in [

@@ -11,7 +11,7 @@ use crate::client::{Raw, in_time};
 use crate::log::Warnings;
 
 #[tokio::test(start_paused = true)]
-async fn connections_past_the_rate_are_counted() {
+async fn connections_beyond_the_rate_limit_are_counted() {
     let warnings = Warnings::default();
     let _default = tracing::subscriber::set_default(warnings.clone());
     let mut options = Authority::new("ca").options();

@@ -19,7 +19,7 @@ async fn server(authority: &Authority) -> Server {
 }
 
 #[tokio::test]
-async fn an_official_client_comes_by_websocket_over_tls() {
+async fn an_official_client_connects_by_websocket_over_tls() {
     let authority = Authority::new("us");
     let server = server(&authority).await;
     let url = server.websocket_url().unwrap();
@@ -67,7 +67,7 @@ async fn plain_http_is_answered_in_the_words_of_the_reference() {
 }
 
 #[tokio::test]
-async fn half_a_handshake_is_gone_in_two_seconds() {
+async fn an_incomplete_handshake_is_closed_within_two_seconds() {
     let authority = Authority::new("us");
     let server = server(&authority).await;
     for start in [&b""[..], b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"] {

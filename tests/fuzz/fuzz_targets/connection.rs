@@ -293,22 +293,22 @@ impl Neighbour {
         let said = format!("PUB {subject} {}\r\n{text}\r\nPING\r\n", text.len());
         let expected = format!("MSG {subject} 1 {}\r\n{text}\r\nPONG\r\n", text.len());
         write_now(stream, said.as_bytes());
-        let mut heard = String::new();
+        let mut received = String::new();
         for _ in 0..TURNS_TO_ANSWER {
             let read = read_now(stream).expect("it is not cut");
-            heard.push_str(std::str::from_utf8(&read).expect("text"));
+            received.push_str(std::str::from_utf8(&read).expect("text"));
             // The server sends PINGs.
-            if let Some(at) = heard.find("PING\r\n") {
-                heard.replace_range(at..at + 6, "");
+            if let Some(at) = received.find("PING\r\n") {
+                received.replace_range(at..at + 6, "");
                 write_now(stream, b"PONG\r\n");
             }
-            if heard.len() >= expected.len() {
-                assert_eq!(heard, expected, "it hears what is not its own");
+            if received.len() >= expected.len() {
+                assert_eq!(received, expected, "it receives foreign output");
                 return;
             }
             yield_now().await;
         }
-        panic!("it is not served: {heard:?}");
+        panic!("it is not served: {received:?}");
     }
 
     /// Checks that idle tasks get no turns.

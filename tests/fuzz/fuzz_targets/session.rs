@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
     play(&closed, &how, said);
     let stats = closed.stats();
     assert_eq!((stats.in_messages, stats.out_messages, stats.subscriptions), (0, 0, 1));
-    assert!(witness.try_next().is_none(), "a stranger was heard");
+    assert!(witness.try_next().is_none(), "an unauthenticated client was served");
 });
 
 struct How {

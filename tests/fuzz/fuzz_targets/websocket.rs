@@ -49,15 +49,15 @@ fn answer(client: &Client) {
 
 /// The decoded frames: payloads and control frames in order, and the end.
 #[derive(Debug, Default, Eq, PartialEq)]
-struct Heard {
+struct Received {
     text: Vec<u8>,
     control: Vec<(u8, Vec<u8>)>,
     messages: usize,
     end: Option<String>,
 }
 
-fn listen(bytes: &[u8], how: u8, piece: usize) -> Heard {
-    let mut heard = Heard::default();
+fn listen(bytes: &[u8], how: u8, piece: usize) -> Received {
+    let mut received = Received::default();
     let mut decoder = Decoder::new().allow_bare(how & 4 != 0).allow_compressed(how & 8 != 0);
     let mut inflate = Inflate::new(MESSAGE_BYTES);
     let may_be_long = how & 16 != 0;
@@ -68,31 +68,31 @@ fn listen(bytes: &[u8], how: u8, piece: usize) -> Heard {
             let decoded = match decoder.decode(&mut piece[at..]) {
                 Ok(decoded) => decoded,
                 Err(fault) => {
-                    heard.end = Some(fault.to_string());
-                    return heard;
+                    received.end = Some(fault.to_string());
+                    return received;
                 }
             };
             at += decoded.used;
             let Some(event) = decoded.event else { break };
-            if let Err(end) = hear(&mut heard, event, &mut inflate, may_be_long) {
-                heard.end = Some(end);
-                return heard;
+            if let Err(end) = hear(&mut received, event, &mut inflate, may_be_long) {
+                received.end = Some(end);
+                return received;
             }
         }
         assert_eq!(at, piece.len());
     }
-    heard
+    received
 }
 
 fn hear(
-    heard: &mut Heard,
+    received: &mut Received,
     event: Event<'_>,
     inflate: &mut Inflate,
     may_be_long: bool,
 ) -> Result<(), String> {
     match event {
-        Event::Ping(payload) => heard.control.push((9, payload.to_vec())),
-        Event::Pong(payload) => heard.control.push((10, payload.to_vec())),
+        Event::Ping(payload) => received.control.push((9, payload.to_vec())),
+        Event::Pong(payload) => received.control.push((10, payload.to_vec())),
         Event::Close(payload) => {
             let answer = websocket::answer_to_close(payload);
             let answer = answer.unwrap_or_else(|fault| CloseFrame::for_fault(&fault));
@@ -102,16 +102,16 @@ fn hear(
             return Err(format!("{answer:?}"));
         }
         Event::Data(data) => {
-            heard.messages += usize::from(data.is_last);
+            received.messages += usize::from(data.is_last);
             if !data.is_compressed {
-                heard.text.extend_from_slice(data.bytes);
+                received.text.extend_from_slice(data.bytes);
                 return Ok(());
             }
             if let Err(error) =
-                unpack(&mut heard.text, inflate, data.bytes, data.is_last, may_be_long)
+                unpack(&mut received.text, inflate, data.bytes, data.is_last, may_be_long)
             {
                 // The amount decoded before the error depends on the pieces.
-                heard.text.clear();
+                received.text.clear();
                 return Err(error.to_string());
             }
         }

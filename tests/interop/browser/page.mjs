@@ -81,7 +81,7 @@ class Tools {
 const isSorted = (numbers, sign) => numbers.every((number, i) => i === 0 || sign * (number - numbers[i - 1]) >= 0);
 
 await main({
-  "each view opens, without a complaint and without a request to anybody else": () =>
+  "each view opens without errors and without requests to other sites": () =>
     withView("overview", async (tools, page, server) => {
       const clients = await crowd(server.address, 10);
       same(await page.title(), `${await page.locator("#name").textContent()} · natsd`, "title");
@@ -124,10 +124,10 @@ await main({
       await plot.getByText("ago").waitFor();
       await page.keyboard.press("Escape");
       stop();
-      await until("they have stopped", async () => (await rate()) === 0);
+      await until("the rates have stopped", async () => (await rate()) === 0);
     }),
 
-  "connections are sorted by the server, one way and the other": () =>
+  "the server sorts connections in both directions": () =>
     withView("connections", async (tools, page, server) => {
       await crowd(server.address, 60);
       const head = page.locator("th", { has: page.getByRole("button", { name: "Subs", exact: true }) });
@@ -139,13 +139,13 @@ await main({
       await tools.rows("fewest first", "Subs", (texts) => texts.length === 50 && isSorted(numbers(texts), 1) && texts[0] === "1");
       same(await head.getAttribute("aria-sort"), "ascending", "aria-sort");
       same(most[0], "3", "the most");
-      if (!tools.asked("sort=subs")) throw new Error("the server was not asked to sort");
+      if (!tools.asked("sort=subs")) throw new Error("no sorted request was sent");
       // The order is part of the URL.
       await page.reload();
       await tools.rows("fewest first, still", "Subs", (texts) => texts.length === 50 && isSorted(numbers(texts), 1));
     }),
 
-  "pages are turned, each with its own rows": () =>
+  "pages have different rows": () =>
     withView("connections", async (tools, page, server) => {
       await crowd(server.address, 120);
       await tools.rows("the first page", "cid", (cids) => cids.length === 50 && cids[0] === "1");
@@ -160,7 +160,7 @@ await main({
       await tools.rows("all", "cid", (cids) => cids.length === 120 && cids[119] === "1");
     }),
 
-  "a search goes through all connections, and says so": () =>
+  "a search covers all connections and reports that": () =>
     withView("connections", async (tools, page, server) => {
       await crowd(server.address, 60);
       await page.keyboard.press("/");
@@ -172,7 +172,7 @@ await main({
       await page.getByText("None.").waitFor();
     }),
 
-  "a connection shows what is known of it, and its subscriptions on demand": () =>
+  "details of a connection are shown, with subscriptions on demand": () =>
     withView("connections", async (tools, page, server) => {
       const clients = await crowd(server.address, 12);
       const greedy = await Client.connect(server.address, { name: "greedy" });
@@ -191,7 +191,7 @@ await main({
       const before = tools.asked("subs=detail");
       await page.getByRole("button", { name: "greedy" }).click();
       await dialog.getByRole("button", { name: "Load 1,500" }).waitFor();
-      same(tools.asked("subs=detail"), before, "so many are not asked for unless somebody wants them");
+      same(tools.asked("subs=detail"), before, "many subscriptions are requested on demand only");
       await dialog.getByRole("button", { name: "Load 1,500" }).click();
       await dialog.getByText("1,500 subscriptions; the first 500 are shown").waitFor();
       await dialog.getByRole("searchbox").fill("many.149");
@@ -218,7 +218,7 @@ await main({
       same(tools.asked("evil"), 0, "requests");
     }),
 
-  "who is gone is shown with the reason, slow consumers among them": () =>
+  "closed connections are listed with the reason, slow consumers included": () =>
     withView(
       "closed",
       async (tools, page, server) => {
@@ -231,7 +231,7 @@ await main({
         const publisher = await Client.connect(server.address, { name: "publisher" });
         await tools.rows("who was wrong", "Reason", ([reason]) => reason === "Protocol Violation");
         const payload = "x".repeat(256 << 10);
-        const cut = until("the slow one is cut", async () => {
+        const cut = until("the slow consumer is closed", async () => {
           await publisher.say(`PUB big ${payload.length}\r\n${payload}\r\n`);
           const varz = await (await fetch(`http://${server.monitor}/varz`)).json();
           return varz.slow_consumers === 1;
@@ -281,7 +281,7 @@ await main({
       },
     ),
 
-  "that there are no routes is told, and routes would be drawn": () =>
+  "missing routes are reported, and routes would be drawn": () =>
     withView("routes", async (tools, page) => {
       await page.getByText("This server has no routes: it serves its clients alone.").waitFor();
       const route = (rid, peer) => ({
@@ -296,7 +296,7 @@ await main({
       same(await page.locator(".mesh line").count(), 3, "lines");
     }),
 
-  "the server tells who it is, its limits, and a certificate that ends soon": () =>
+  "the server's identity, limits and an expiring certificate are shown": () =>
     withView(
       "server",
       async (tools, page, server) => {
@@ -315,7 +315,7 @@ await main({
       { flags: ["-n", "island", ...config("max_payload: 64KB")] },
     ),
 
-  "a server that is not well is shown to be so": () =>
+  "an unhealthy server is reported": () =>
     withView("overview", async (tools, page, server, seen) => {
       seen.expected.push(/status of 500/);
       const ill = { status: "error", error: "no room" };
@@ -325,7 +325,7 @@ await main({
       await tools.state("Live");
     }),
 
-  "a server that is lost is shown, found again, and its rates begin anew": () =>
+  "a lost server is reported, found again, and its rates begin anew": () =>
     withView("overview", async (tools, page, server, seen) => {
       seen.expected.push(...GONE);
       const [client] = await crowd(server.address, 1);
@@ -343,10 +343,10 @@ await main({
       await page.getByText(/The server was restarted at .* all rates begin anew/).waitFor();
       same((await points()).split("L").length <= 2, true, "the plots begin anew");
       const rate = page.locator("figure", { hasText: "Messages" }).locator("dd").first();
-      await until("a rate of nothing, not of less than nothing", async () => (await rate.textContent()) === "0/s");
+      await until("a rate of zero, not a negative one", async () => (await rate.textContent()) === "0/s");
     }),
 
-  "a lost server is asked ever more seldom": () =>
+  "a lost server is requested less and less often": () =>
     withServer(["-m", "-1"], async (server) => {
       const origin = `http://${server.monitor}`;
       await withPage([origin], {}, async (page, seen) => {
@@ -376,7 +376,7 @@ await main({
       });
     }),
 
-  "nothing is asked while nobody looks": () =>
+  "nothing is requested while the page is hidden or paused": () =>
     withServer(["-m", "-1"], async (server) => {
       const origin = `http://${server.monitor}`;
       await withPage([origin], {}, async (page, seen) => {
@@ -393,7 +393,7 @@ await main({
         await page.clock.runFor(600_000);
         same(seen.requests.length, before, "requests while hidden");
         await look(false);
-        await until("it asks at once", () => seen.requests.length > before);
+        await until("it requests at once", () => seen.requests.length > before);
         await tools.state("Live");
         await page.getByRole("button", { name: "Pause" }).click();
         await tools.state("Paused");
@@ -407,7 +407,7 @@ await main({
       });
     }),
 
-  "it asks no more often than it says": () =>
+  "requests keep to the configured interval": () =>
     withServer(["-m", "-1"], async (server) => {
       const origin = `http://${server.monitor}`;
       await withPage([origin], {}, async (page, seen) => {
@@ -420,7 +420,7 @@ await main({
         let last;
         for (let i = 0; i < 3; i += 1) {
           const [varz, connz] = [tools.asked("/varz"), tools.asked("/connz")];
-          await until("the next question", async () => tools.asked("/varz") > varz || (await page.clock.runFor(1_000)));
+          await until("the next request", async () => tools.asked("/varz") > varz || (await page.clock.runFor(1_000)));
           const now = await page.evaluate(() => Date.now());
           // A request is observed up to one step of the clock late.
           if (now - last < 8_000) throw new Error(`asked again after ${now - last} ms`);
@@ -430,7 +430,7 @@ await main({
       });
     }),
 
-  "who is no longer allowed to look is told, and asks no more": () =>
+  "lost authorization is reported and ends the requests": () =>
     withView("overview", async (tools, page, server, seen) => {
       seen.expected.push(/status of 401/);
       await page.route("**/varz", (route) => route.fulfill({ status: 401, body: "authorization required" }));
@@ -439,7 +439,7 @@ await main({
       await page.unroute("**/varz");
     }),
 
-  "all of it can be done by keyboard": () =>
+  "everything is usable by keyboard": () =>
     withView("overview", async (tools, page, server) => {
       await crowd(server.address, 20);
       const focused = () =>
@@ -476,7 +476,7 @@ await main({
       same(await focused(), first, "focus");
     }),
 
-  "everything that can be used has a name": () =>
+  "every control has an accessible name": () =>
     withView("overview", async (tools, page, server) => {
       await crowd(server.address, 3);
       for (const view of VIEWS) {
@@ -495,7 +495,7 @@ await main({
       }
     }),
 
-  "on a phone nothing has to be pushed sideways": () =>
+  "on a phone nothing scrolls sideways": () =>
     withView(
       "overview",
       async (tools, page, server) => {
@@ -518,7 +518,7 @@ await main({
       { options: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } },
     ),
 
-  "it is legible in the dark and in the light": () =>
+  "dark and light modes are legible": () =>
     withView("closed", async (tools, page, server) => {
       const wrong = await Client.connect(server.address, { name: "wrong" });
       wrong.tell("NONSENSE\r\n");
@@ -549,7 +549,7 @@ await main({
       { flags: config("http_base_path: /mon/nats"), path: "/mon/nats" },
     ),
 
-  "it works where a token is asked for, which people give as a password": () =>
+  "it works with a token entered as a password": () =>
     withView(
       "overview",
       async (tools, page, server, seen) => {
@@ -560,7 +560,7 @@ await main({
       { flags: config("http_token: t0ken"), options: { httpCredentials: { username: "me", password: "t0ken" } } },
     ),
 
-  "it works where a user and a password are asked for": () =>
+  "it works with a user and a password": () =>
     withView("overview", async (tools, page) => page.getByText("Live").waitFor(), {
       flags: config("http_user: admin, http_password: secret"),
       options: { httpCredentials: { username: "admin", password: "secret" } },

@@ -124,12 +124,12 @@ await main({
   "a page publishes and subscribes over ws://, compressed": talks("no_tls: true, compression: true"),
   "a page publishes and subscribes over wss://, compressed": talks(`${TLS}, compression: true`),
 
-  "a page agrees upon compression where the server wants it": () =>
+  "a page negotiates compression if the server enables it": () =>
     withEnds("no_tls: true, compression: true", async (page, url) => {
       assert.match(await extensions(page, url), /^permessage-deflate/);
     }),
 
-  "and upon none where it does not": () =>
+  "a page negotiates no compression if the server disables it": () =>
     withEnds("no_tls: true", async (page, url) => {
       same(await extensions(page, url), "", "extensions");
     }),
@@ -139,7 +139,7 @@ await main({
       await assert.rejects(page.evaluate(converse, { url, user: "x" }), /Authorization Violation/i);
     }),
 
-  "a page from elsewhere is refused": () =>
+  "a page of another origin is refused": () =>
     withEnds("no_tls: true", async (page, url, seen) => {
       // The browser reports the server's response.
       seen.expected.push(/Unexpected response code: 403/);

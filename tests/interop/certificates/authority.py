@@ -1,4 +1,4 @@
-"""Makes certificates, good ones and bad ones."""
+"""Generates valid and invalid certificates."""
 
 import datetime
 import ipaddress
@@ -38,7 +38,7 @@ def attribute(kind, value):
 
 
 def name(*rdns):
-    """Of RDNs, each (kind, value) or a list of them."""
+    """A name of RDNs, each (kind, value) or a list of them."""
     sets = [rdn if isinstance(rdn, list) else [rdn] for rdn in rdns]
     return x509.Name(
         [x509.RelativeDistinguishedName([attribute(*one) for one in rdn]) for rdn in sets]
@@ -70,7 +70,7 @@ def network(value):
 
 
 class Identity:
-    """A certificate, its key, and what is shown behind it."""
+    """A certificate, its key, and its intermediates."""
 
     def __init__(self, certificate, key, chain=()):
         self.certificate = certificate
@@ -91,7 +91,7 @@ class Identity:
         )
 
     def fingerprint(self):
-        """Of its public key, as pinned_certs has it."""
+        """The fingerprint of the public key, as in pinned_certs."""
         spki = self.key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -100,7 +100,7 @@ class Identity:
         return digest.finalize().hex()
 
     def write(self, path):
-        """All that a client shows and needs, in one file."""
+        """A client's chain and key in one file."""
         chain = [one.public_bytes(serialization.Encoding.PEM) for one in self.chain]
         with open(path, "wb") as file:
             file.write(b"".join([self.pem(), *chain, self.key_pem()]))
@@ -108,7 +108,7 @@ class Identity:
 
 
 class Authority(Identity):
-    """Signs certificates; is signed by itself unless somebody else does it."""
+    """Signs certificates; self-signed unless another authority is given."""
 
     def __init__(self, title, issuer=None, path_length=None, days=(-1, 30), is_authority=True, may_sign=True, extra=()):
         key = p256()
@@ -127,7 +127,7 @@ class Authority(Identity):
         super().__init__(builder.sign(signer.key, hashes.SHA256()), key)
 
     def sign(self, subject=None, sans=(), usages=(CLIENT,), days=(-1, 30), key=None, serial=None, extra=()):
-        """A certificate for somebody who only has to be named."""
+        """A certificate of which only the name matters."""
         key = key or p256()
         extensions = [(x509.BasicConstraints(ca=False, path_length=None), True), *extra]
         if usages:
@@ -142,7 +142,7 @@ class Authority(Identity):
         return Identity(builder.sign(self.key, hashes.SHA256()), key)
 
     def sign_by_command(self, folder, *arguments):
-        """What no library makes any more: old versions, old signatures."""
+        """Certificates that libraries no longer generate: old versions, old signatures."""
         path = lambda file: os.path.join(folder, file)
         key = p256()
         with open(path("ca.pem"), "wb") as file:
@@ -159,7 +159,7 @@ class Authority(Identity):
             return Identity(x509.load_pem_x509_certificate(file.read()), key)
 
     def revoke(self, *identities, days=(-1, 30)):
-        """A list of those that hold no longer, as PEM."""
+        """A revocation list in PEM."""
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.subject)
@@ -186,7 +186,7 @@ def key_usage(**those):
 
 
 def crl_at(address):
-    """Where it says that a list of what was revoked can be had."""
+    """The extension with the address of a revocation list."""
     point = x509.DistributionPoint(
         full_name=[uri(address)], relative_name=None, reasons=None, crl_issuer=None
     )
@@ -216,7 +216,7 @@ def signed_by_itself(subject, usages=(CLIENT,)):
 
 
 def signed_by(issuer):
-    """Of one that is no authority."""
+    """The extensions of a certificate that is not an authority."""
     key = p256()
     certificate = issuer.certificate
     extensions = [(x509.ExtendedKeyUsage([CLIENT]), False)]

@@ -1,7 +1,6 @@
-"""Client certificates, good ones and bad ones, shown to natsd and to nats-server with the same
-configuration, over TLS 1.2 and 1.3: both must come to the same verdict, and to the one that is written here.
-differences.txt names the exceptions, and why; what it names must differ, and never so that natsd lets in whom
-nats-server does not. Reports in TAP.
+"""Presents valid and invalid client certificates to natsd and to nats-server with the same configuration,
+over TLS 1.2 and 1.3: the verdicts must be equal, and as stated here. differences.txt lists the exceptions
+with reasons; these must differ, and natsd must be the stricter one. Reports in TAP.
 
 NATSD and REFERENCE name the programs.
 """
@@ -66,7 +65,7 @@ USERS = [
 
 
 class World:
-    """Those who sign, and the files that both servers go by."""
+    """The authorities, and the files that both servers use."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -128,7 +127,7 @@ class World:
             out.write(content)
 
     def configuration(self, kind, is_ours):
-        """What a server goes by; `is_ours`: it is natsd."""
+        """The configuration of a server; `is_ours`: it is natsd."""
         users = [f'{{user: "{user}"}}' for user in USERS]
         users.append('{user: "CN=locked", password: pw}')
         users = f"authorization {{ users: [{', '.join(users)}] }}\n"
@@ -166,7 +165,7 @@ def unknown_extension(is_critical):
 
 
 def cases(world):
-    """Configuration, what is shown, what the client says of itself, and what comes of it."""
+    """Configuration, presented certificate, CONNECT of the client, and expected verdict."""
     root = world.root
     sign = root.sign
 
@@ -316,7 +315,7 @@ def cases(world):
 
 
 def verdict(server, context, connect):
-    """What becomes of a client."""
+    """Returns the verdict on a client."""
     import socket
 
     where, port = server.address.rsplit(":", 1)
@@ -408,7 +407,7 @@ def main():
                 server.stop()
         failed |= bool(unused)
         left = f": not {', '.join(sorted(unused))}" if unused else ""
-        print(f"{'not ok' if unused else 'ok'} differences.txt names only cases that there are{left}")
+        print(f"{'not ok' if unused else 'ok'} differences.txt lists existing cases only{left}")
     return failed
 
 

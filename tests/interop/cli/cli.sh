@@ -7,13 +7,13 @@ set -euo pipefail
 
 readonly DEADLINE=30
 readonly SCENARIOS=(
-  a_subscriber_prints_what_is_published
+  a_subscriber_prints_published_messages
   a_header_is_printed
   a_queue_group_shares_the_work
   a_request_is_answered
-  a_request_that_nobody_serves_says_so
+  a_request_without_responders_reports_it
   the_round_trip_is_measured
-  a_connection_check_is_content
+  a_connection_check_succeeds
   a_benchmark_delivers_every_message_to_every_subscriber
   a_benchmark_of_a_service_gets_every_answer
 )
@@ -61,7 +61,7 @@ nats() { timeout "$DEADLINE" "$NATS" "$@"; }
 
 has() { grep -qF -- "$2" "$1" || fail "no '$2' in:" "$(cat "$1")"; }
 
-a_subscriber_prints_what_is_published() {
+a_subscriber_prints_published_messages() {
   nats sub --count=2 'greet.>' >"$out" 2>&1 & local sub=$!
   await_subscription 'greet.>'
   nats pub greet.all 'Hello World!' >"$out.pub" 2>&1
@@ -112,7 +112,7 @@ a_request_is_answered() {
   has "$out.reply" 'Received on subject "svc.echo"'
 }
 
-a_request_that_nobody_serves_says_so() {
+a_request_without_responders_reports_it() {
   nats req svc.none question >"$out" 2>&1
   has "$out" 'No responders are available'
 }
@@ -122,7 +122,7 @@ the_round_trip_is_measured() {
   grep -qE "$NATS_URL: [0-9.]+(µs|ms)" "$out" || fail "$(cat "$out")"
 }
 
-a_connection_check_is_content() {
+a_connection_check_succeeds() {
   nats server check connection >"$out" 2>&1 || fail "$(cat "$out")"
   has "$out" 'OK Connection'
 }

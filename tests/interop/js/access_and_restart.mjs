@@ -22,7 +22,7 @@ async function refused(server, credentials) {
 }
 
 await main({
-  async a_token_opens_the_door() {
+  async a_token_is_accepted() {
     await withServer(["--auth", "s3cret"], async (server) => {
       await works(server, { token: "s3cret" });
       await refused(server, { token: "secret" });
@@ -30,7 +30,7 @@ await main({
     });
   },
 
-  async a_user_with_the_password_may_come_in() {
+  async a_user_with_the_password_is_accepted() {
     await withServer(["--user", "derek", "--pass", "s3cret"], async (server) => {
       await works(server, { user: "derek", pass: "s3cret" });
       await refused(server, { user: "derek", pass: "secret" });

@@ -10,7 +10,7 @@ const MAX_PAYLOAD = 1024 * 1024;
 const open = (server, options = {}) => connect({ servers: server.address, ...options });
 
 await main({
-  async the_server_introduces_itself() {
+  async the_server_sends_info() {
     await withServer(["-n", "interop"], async (server) => {
       const client = await open(server);
       const info = client.info;
@@ -28,7 +28,7 @@ await main({
     });
   },
 
-  async a_subscriber_gets_what_is_published() {
+  async a_subscriber_gets_published_messages() {
     await withServer([], async (server) => {
       const client = await open(server);
       const sub = client.subscribe("greetings");
@@ -112,7 +112,7 @@ await main({
     });
   },
 
-  async a_request_that_nobody_serves_fails_at_once() {
+  async a_request_without_responders_fails_at_once() {
     await withServer([], async (server) => {
       const client = await open(server);
       for (const options of [{ timeout: 20_000 }, { timeout: 20_000, noMux: true }]) {
@@ -140,7 +140,7 @@ await main({
     });
   },
 
-  async headers_travel_with_the_message() {
+  async headers_arrive_with_the_message() {
     await withServer([], async (server) => {
       const client = await open(server);
       const sub = client.subscribe("with.headers");
@@ -159,7 +159,7 @@ await main({
     });
   },
 
-  async a_payload_of_the_limit_arrives_whole() {
+  async a_payload_of_the_maximum_size_arrives_completely() {
     await withServer([], async (server) => {
       const client = await open(server);
       const sub = client.subscribe("large");
@@ -172,7 +172,7 @@ await main({
     });
   },
 
-  async a_subscription_ends_by_itself_after_so_many() {
+  async a_subscription_ends_at_its_maximum() {
     await withServer([], async (server) => {
       const client = await open(server);
       const counted = client.subscribe("few", { max: 3 });
@@ -186,7 +186,7 @@ await main({
     });
   },
 
-  async a_draining_connection_finishes_what_it_has() {
+  async a_draining_connection_delivers_pending_messages() {
     await withServer([], async (server) => {
       const publisher = await open(server);
       const client = await open(server);

@@ -1,8 +1,8 @@
-"""The same small system of clients on natsd and on nats-server: every endpoint, with every parameter, must
-answer both alike: status, headers, fields in their order, types, and values where they must agree.
-differences.txt names what may differ, and why; what it names must differ. Reports in TAP.
+"""Compares the monitoring of natsd and nats-server for the same clients: for every endpoint and parameter,
+status, headers, order of fields, types, and values that do not depend on the server must be equal.
+differences.txt lists the exceptions with reasons; these must differ. Reports in TAP.
 
-NATSD and REFERENCE name the programs, READER the one that reads answers into nats-server's structs.
+NATSD and REFERENCE name the programs, READER the one that parses answers into nats-server's structs.
 """
 
 import json
@@ -180,7 +180,7 @@ HEADERS = ("content-type", "access-control-allow-origin", "location", "x-content
 
 
 class Differences:
-    """What may differ: lines of "system path json.path: reason"; * stands for anything."""
+    """Allowed differences: lines of "system path json.path: reason"; * matches anything."""
 
     # By rule; true once it was applied, or if it need not be.
 
@@ -203,7 +203,7 @@ class Differences:
 
 
 def ordered(value):
-    """Lists that stand in no order, in one."""
+    """Sorts lists whose order is undefined."""
     if isinstance(value, dict):
         value = {key: ordered(item) for key, item in value.items()}
         for key in ("subscriptions_list", "accounts"):
@@ -219,7 +219,7 @@ def ordered(value):
 
 
 def without_servers_own(value):
-    """nats-server's own subscriptions are nobody's business here."""
+    """Removes the internal subscriptions of nats-server."""
     if isinstance(value, dict) and isinstance(value.get("subscriptions_list"), list):
         is_own = lambda one: isinstance(one, dict) and one["subject"].startswith("$SYS.")
         kept = [one for one in value["subscriptions_list"] if not is_own(one)]
@@ -231,7 +231,7 @@ def without_servers_own(value):
 
 
 def last(where):
-    """The name of what stands there."""
+    """Returns the name of a value's type."""
     return re.split(r"[ .]", where)[-1]
 
 
@@ -270,7 +270,7 @@ def compare_objects(ours, theirs, where, may_differ, found):
 
 
 def look(system, path, ours, theirs, may_differ):
-    """What differs, and our answer if it is JSON."""
+    """Returns the differences, and natsd's answer if it is JSON."""
     found = []
     (status, headers, body), (their_status, their_headers, their_body) = ours, theirs
     where = f"{system} {path} "
@@ -323,7 +323,7 @@ def run(system, differences, read):
 
 
 def read_by_the_reference(read):
-    """Its programs can read our answers, whole."""
+    """nats-server's own structs can parse natsd's answers completely."""
     lines = "".join(
         f"{path.split('?')[0]}\t{json.dumps(json.loads(body))}\n" for path, body in read
     )
@@ -355,7 +355,7 @@ def main():
         run(system, differences, read)
     read_by_the_reference(read)
     unused = [known for known, is_found in differences.found.items() if not is_found]
-    report("differences.txt names nothing that does not differ", unused)
+    report("differences.txt lists actual differences only", unused)
     sys.exit(1 if FAILED else 0)
 
 

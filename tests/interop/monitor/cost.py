@@ -1,11 +1,11 @@
-"""What it costs to be looked at, with 5,000 clients: processor time of natsd and of nats-server for the same
-requests, and what a client notices of it. Prints a table; nothing here passes or fails.
+"""The cost of monitoring with 5,000 clients: processor time of natsd and of nats-server for the same
+requests, and the effect on a client's latency. Prints a table; nothing here passes or fails.
 
     tests/interop/run --install && cargo build --release
     NATSD=target/release/natsd REFERENCE=tests/interop/.tools/bin/nats-server \\
         python3 tests/interop/monitor/cost.py
 
-The machine must have nothing else to do, and the process may open 11,000 files.
+The machine must be idle otherwise, and the limit of open files at least 11,000.
 """
 
 import os
@@ -33,14 +33,14 @@ def used(server):
 
 
 def memory(server):
-    """What it holds, and the most it ever held, in MiB."""
+    """Returns current and peak resident memory in MiB."""
     with open(f"/proc/{server.process.pid}/status", encoding="utf-8") as file:
         lines = dict(line.split(":", 1) for line in file)
     return [int(lines[name].split()[0]) // 1024 for name in ("VmRSS", "VmHWM")]
 
 
 def connect(server):
-    """Thousands of clients, with as little of this program as can be."""
+    """Thousands of clients at minimal cost in this program."""
     host, port = server.address.rsplit(":", 1)
     clients = []
     for one in range(CLIENTS):
@@ -54,7 +54,7 @@ def connect(server):
 
 
 class Walker(threading.Thread):
-    """A client that sends itself a message again and again, and notes how long each took."""
+    """A client that repeatedly sends itself a message, and records the durations."""
 
     def __init__(self, server):
         super().__init__(daemon=True)
@@ -73,13 +73,13 @@ class Walker(threading.Thread):
             time.sleep(0.002)
 
     def p99(self):
-        """Of the last times, in microseconds."""
+        """Returns a percentile of the last durations, in microseconds."""
         times, self.times = sorted(self.times) or [0], []
         return times[int(len(times) * 0.99)] * 1e6
 
 
 def share(server, paths):
-    """Percent of a core while all of these are asked for each second."""
+    """Returns the percentage of a core used while all of these are requested each second."""
     before = used(server)
     begun = time.perf_counter()
     for second in range(SECONDS):

@@ -1,6 +1,5 @@
-"""What the two dashboards ask for that come with prometheus-nats-exporter: "NATS Servers" and "NATS
-JetStream", with the variables that Grafana puts in. Those of the Helm chart ask for the same under names that
-begin with `nats`."""
+"""The queries of the two dashboards of prometheus-nats-exporter: "NATS Servers" and "NATS
+JetStream", with the variables that Grafana sets. The dashboards of the Helm chart use the same queries with the prefix `nats`."""
 
 SERVERS = [
     "gnatsd_varz_" + name

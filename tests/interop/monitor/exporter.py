@@ -1,5 +1,5 @@
-"""prometheus-nats-exporter on natsd and on nats-server, and natsd's own /metrics beside it: the same series,
-and dashboards that see the same. Reports in TAP.
+"""Compares prometheus-nats-exporter on natsd and on nats-server with natsd's own /metrics: the series must be
+equal, and the dashboards work with each. Reports in TAP.
 
 NATSD and REFERENCE name the servers, EXPORTER and PROMETHEUS the programs.
 """
@@ -37,7 +37,7 @@ EACH_S_OWN = ("server_id", "cid", "port", "value")
 
 
 class Exporter:
-    """Scrapes one server whenever it is scraped."""
+    """The exporter in front of one server."""
 
     def __init__(self, server, *more):
         self.address = f"127.0.0.1:{free_port()}"
@@ -87,7 +87,7 @@ def read(text):
 
 
 def shape(scraped):
-    """Series without what each server has for itself."""
+    """Removes labels and series specific to each server."""
     types, values = scraped
     found = set()
     for name, labels in values:
@@ -221,7 +221,7 @@ def see_the_same(ours, theirs, renamed, *more):
 
 
 def labels_of(prometheus, query, job):
-    """The labels of the series that answer a query if only that job is looked at."""
+    """Returns the labels of the series that a query selects for one job."""
     query = query.replace("{", f'{{job="{job}",') if "{" in query else re.sub(
         r"\b((?:gnatsd|jetstream|nats)_\w+)", rf'\1{{job="{job}"}}', query
     )

@@ -1,5 +1,5 @@
-"""HAProxy before two natsd's, as deploy/haproxy.cfg has it: clients are spread over both, and its checks of
-/healthz and /varz notice who goes and who comes back. Reports in TAP.
+"""HAProxy with deploy/haproxy.cfg in front of two natsd servers: clients are balanced over both, and checks of
+/healthz and /varz detect a server that stops or restarts. Reports in TAP.
 
 NATSD and HAPROXY name the programs.
 """
@@ -23,7 +23,7 @@ CONFIG = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1', lame_duck_duration: '
 
 
 class Haproxy:
-    """The file that is shipped, with other addresses."""
+    """The shipped file with other addresses."""
 
     def __init__(self, servers):
         self.directory = tempfile.TemporaryDirectory()
@@ -53,7 +53,7 @@ class Haproxy:
         until("HAProxy listens", lambda: os.path.exists(self.control))
 
     def states(self, backend):
-        """What it thinks of each server, by name: its state, and the answer to the last check, or 0 while one is under way."""
+        """Returns the state of each server by name, and the status of its last check, or 0 while one is under way."""
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(DEADLINE)
             control.connect(self.control)
@@ -73,7 +73,7 @@ class Haproxy:
 
 
 class Place:
-    """The two servers and HAProxy before them."""
+    """The two servers and HAProxy in front of them."""
 
     def __init__(self):
         self.servers = [Server(NATSD, CONFIG + name + "\n") for name in ("one", "two")]
@@ -137,7 +137,7 @@ def one_in_lame_duck_mode_gets_no_new_clients_and_keeps_those_it_has(place):
     clients = [Client(place) for _ in range(2)]
     one.process.send_signal(signal.SIGUSR2)
     down = lambda: place.haproxy.states("natsd")["one"]
-    until("it is taken out, for what it answers", lambda: down() == ("DOWN", "500"))
+    until("it is taken out because of its answer", lambda: down() == ("DOWN", "500"))
     status = one.get("/healthz")[0]
     assert status == 500, status
     # Its monitoring stays available.

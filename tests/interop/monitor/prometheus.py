@@ -1,6 +1,6 @@
-"""A real Prometheus scrapes natsd, and answers what dashboards ask it.
+"""A real Prometheus scrapes natsd, and answers the queries of dashboards.
 
-NATSD and PROMETHEUS name the programs, PROMTOOL the one that looks for mistakes in metrics. Reports in TAP.
+NATSD and PROMETHEUS name the programs, PROMTOOL the linter of metrics. Reports in TAP.
 """
 
 import os

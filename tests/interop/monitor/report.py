@@ -5,8 +5,7 @@ import traceback
 
 
 def run(scenarios, *given):
-    """Runs one after the other; what none of them expects is a failure of it, too. Ends the program with 1
-    if one fails."""
+    """Runs scenarios in sequence; an unexpected exception fails its scenario. Exits with 1 if one fails."""
     print(f"1..{len(scenarios)}", flush=True)
     failed = 0
     for scenario in scenarios:

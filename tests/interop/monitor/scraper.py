@@ -1,4 +1,4 @@
-"""A real Prometheus, which scrapes what it is told to every second."""
+"""A real Prometheus that scrapes targets every second."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from servers import free_port
 
 
 class Prometheus:
-    """Scrapes these: addresses by the names of their jobs."""
+    """Scrapes these addresses, by job name."""
 
     def __init__(self, program, jobs, **more):
         self.directory = tempfile.TemporaryDirectory()
@@ -38,7 +38,7 @@ class Prometheus:
             )
 
     def ask(self, query):
-        """The series that answer it, and their values."""
+        """Returns the series that a query selects, and their values."""
         url = f"http://{self.address}/api/v1/query?" + urllib.parse.urlencode({"query": query})
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
@@ -48,7 +48,7 @@ class Prometheus:
         return [(one["metric"], float(one["value"][1])) for one in result]
 
     def value(self, query):
-        """The one value that answers it."""
+        """Returns the only value of a query."""
         found = self.ask(query)
         return found[0][1] if len(found) == 1 else None
 

@@ -1,4 +1,4 @@
-"""A server with monitoring, and the same few clients on whichever it is."""
+"""A server with monitoring, and the same few clients for each."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ DEADLINE = 30.0
 
 
 class Server:
-    """A program with this configuration, on any free ports."""
+    """A server with this configuration, on any free ports."""
 
     def __init__(self, program, config):
         self.directory = tempfile.TemporaryDirectory()
@@ -69,7 +69,7 @@ class Server:
 
 
 class Client:
-    """A client of the wire protocol, with nothing in between."""
+    """A minimal client of the wire protocol."""
 
     def __init__(self, server, is_let_in=True, **connect):
         host, port = server.address.rsplit(":", 1)
@@ -86,7 +86,7 @@ class Client:
         self.socket.sendall(text.encode())
 
     def say(self, text=""):
-        """Says it, and waits until the server has done it."""
+        """Sends a text, and waits until the server has processed it."""
         self.tell(text + "PING\r\n")
         while line := self.file.readline():
             if line == b"PONG\r\n":
@@ -99,7 +99,7 @@ class Client:
 
 
 def free_port():
-    """For programs that take no "any port"; nobody else will have this one so soon."""
+    """For programs that take no "any port"; the port is unlikely to be reused this soon."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -114,7 +114,7 @@ def until(what, holds):
 
 
 class System:
-    """Some clients that do, on every server, just the same."""
+    """Some clients with the same behaviour on each server."""
 
     def __init__(self, server, who):
         self.server = server

@@ -1,4 +1,4 @@
-"""nats-top on natsd and on nats-server, with the same few clients: what it prints of both is the same.
+"""nats-top on natsd and on nats-server, with the same few clients: its output must be equal.
 Reports in TAP.
 
 NATSD and REFERENCE name the servers, NATS_TOP the program.
@@ -23,7 +23,7 @@ HEAD = "HOST,CID,NAME,SUBS,PENDING,MSGS_TO,MSGS_FROM,BYTES_TO,BYTES_FROM,LANG,VE
 
 
 def top(server, *more, code=0):
-    """What it prints of one look."""
+    """Returns the output of one run."""
     host, port = server.monitor.split(":")
     said = subprocess.run(
         [NATS_TOP, "-s", host, "-m", port, "-o", "-", *more],
@@ -59,7 +59,7 @@ def it_prints_the_numbers_of_the_clients(ours, theirs):
 
 
 def subscriptions_sorted(text):
-    """nats-server lists the subscriptions of a connection in the order of a Go map, which differs from look to look."""
+    """nats-server lists the subscriptions of a connection in the order of a Go map, which differs from run to run."""
     return re.sub(r"(?m)(?<=MOMENT,).+$", lambda column: "  ".join(sorted(column[0].split())), text)
 
 

@@ -13,7 +13,7 @@ HASH = "$2a$04$R22F9chC8.OFvOebp/h8yuY9Fn8/HnVCzc7FH.XjfcI4e8WcFJPJ2"
 
 
 async def refused(url, **credentials):
-    """What the client is told when these credentials are not enough."""
+    """Returns the error that the client gets for insufficient credentials."""
     said = []
 
     async def on_error(error):
@@ -36,14 +36,14 @@ async def works(client):
 
 
 @scenario
-async def a_token_opens_the_door():
+async def a_token_is_accepted():
     with Server("--auth", "s3cret") as server:
         await works(await nats.connect(server.url, token="s3cret"))
         await works(await nats.connect(f"nats://s3cret@{server.address}"))
 
 
 @scenario
-async def another_token_does_not():
+async def another_token_is_rejected():
     with Server("--auth", "s3cret") as server:
         await refused(server.url, token="secret")
         await refused(server.url, token="")
@@ -52,14 +52,14 @@ async def another_token_does_not():
 
 
 @scenario
-async def a_user_with_the_password_may_come_in():
+async def a_user_with_the_password_is_accepted():
     with Server("--user", "derek", "--pass", "s3cret") as server:
         await works(await nats.connect(server.url, user="derek", password="s3cret"))
         await works(await nats.connect(f"nats://derek:s3cret@{server.address}"))
 
 
 @scenario
-async def a_wrong_user_or_password_may_not():
+async def a_wrong_user_or_password_is_rejected():
     with Server("--user", "derek", "--pass", "s3cret") as server:
         await refused(server.url, user="derek", password="secret")
         await refused(server.url, user="derek", password="")
@@ -77,7 +77,7 @@ async def a_hashed_password_is_checked_against_the_plain_one():
 
 
 async def by_hand(server, connect):
-    """All that the server says to this CONNECT until it hangs up."""
+    """Returns the server's response to this CONNECT until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     info = json.loads((await reader.readline()).removeprefix(b"INFO "))
     assert info["auth_required"] is True
@@ -88,7 +88,7 @@ async def by_hand(server, connect):
 
 
 @scenario
-async def who_is_refused_is_told_so_and_cut_off():
+async def a_rejected_client_gets_an_error_and_is_closed():
     with Server("--auth", "s3cret") as server:
         said = await by_hand(server, b'CONNECT {"verbose":false,"auth_token":"x"}\r\nPING\r\n')
         assert said == b"-ERR 'Authorization Violation'\r\n", said
@@ -97,7 +97,7 @@ async def who_is_refused_is_told_so_and_cut_off():
 
 
 @scenario
-async def who_says_nothing_is_cut_off_too():
+async def a_silent_client_is_closed_too():
     with Server("--auth", "s3cret") as server:
         said = await asyncio.wait_for(by_hand(server, b""), 10)
         assert said == b"-ERR 'Authentication Timeout'\r\n", said

@@ -1,4 +1,4 @@
-"""What each program here needs: a server to talk to, and a way to say how it went.
+"""Common parts of the programs here: a server, and the report of results.
 
 The server is the program named by the environment variable SERVER. Results are lines on standard
 output, as tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
@@ -14,19 +14,19 @@ import threading
 import traceback
 
 DEADLINE = 20.0
-"""Seconds for one scenario. Nothing takes nearly as long, unless it fails."""
+"""Seconds per scenario; reached only by a failure."""
 
 SCENARIOS = []
 
 
 def scenario(function):
-    """Marks a coroutine function as something to run; its name says what it shows."""
+    """Marks a coroutine function as a scenario; its name is its description."""
     SCENARIOS.append(function)
     return function
 
 
 class Server:
-    """A server of its own for one scenario, on any free port unless told which."""
+    """A server for one scenario, on any free port by default."""
 
     def __init__(self, *flags, port=-1):
         self._flags = flags
@@ -67,13 +67,13 @@ class Server:
         return f"nats://{self.address}"
 
     def stop(self):
-        """Asks it to end, and holds it to ending well."""
+        """Stops the server, and checks its exit code."""
         self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(DEADLINE)
         assert code == 0, f"exit code {code}"
 
     def start_again(self):
-        """Starts it on the port it had."""
+        """Starts the server on its previous port."""
         self._start(self.port)
 
     def __enter__(self):
@@ -88,17 +88,17 @@ class Server:
 
 
 async def flushed(client):
-    """Everything this client asked for has been done.
+    """Waits until the server has processed everything from this client.
 
     nats-py writes the PING of a flush at once, before commands that still wait in its buffer; those are
-    written while it waits for the answer. So the second PING comes behind them.
+    written while it waits for the answer, so that the second PING follows them.
     """
     await client.flush()
     await client.flush()
 
 
 async def until(what, holds):
-    """Waits for what no client tells us of by itself."""
+    """Polls a condition that no client reports."""
     for _ in range(int(DEADLINE * 100)):
         if holds():
             return
@@ -107,7 +107,7 @@ async def until(what, holds):
 
 
 async def raises(kind, awaitable):
-    """The error of this kind that `awaitable` must end with."""
+    """Returns the error of this kind with which `awaitable` must end."""
     try:
         await awaitable
     except kind as error:
@@ -116,7 +116,7 @@ async def raises(kind, awaitable):
 
 
 def main():
-    """Runs every scenario of the calling program, one after the other."""
+    """Runs all scenarios of the calling program in sequence."""
     print(f"1..{len(SCENARIOS)}", flush=True)
     failed = 0
     for function in SCENARIOS:

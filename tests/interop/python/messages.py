@@ -12,7 +12,7 @@ MAX_PAYLOAD = 1024 * 1024
 
 
 @scenario
-async def the_server_introduces_itself():
+async def the_server_sends_info():
     with Server("-n", "interop") as server:
         client = await nats.connect(server.url)
         # Test suites of clients enable tests by this version.
@@ -25,7 +25,7 @@ async def the_server_introduces_itself():
 
 
 @scenario
-async def a_subscriber_gets_what_is_published():
+async def a_subscriber_gets_published_messages():
     with Server() as server:
         client = await nats.connect(server.url)
         sub = await client.subscribe("greetings")
@@ -121,7 +121,7 @@ async def a_request_is_answered():
 
 
 @scenario
-async def a_request_that_nobody_serves_fails_at_once():
+async def a_request_without_responders_fails_at_once():
     with Server() as server:
         client = await nats.connect(server.url)
         await raises(NoRespondersError, client.request("nobody.home", b"", timeout=10))
@@ -138,7 +138,7 @@ async def a_request_that_nobody_answers_times_out():
 
 
 @scenario
-async def headers_travel_with_the_message():
+async def headers_arrive_with_the_message():
     with Server() as server:
         client = await nats.connect(server.url)
         sub = await client.subscribe("with.headers")
@@ -156,7 +156,7 @@ async def headers_travel_with_the_message():
 
 
 @scenario
-async def a_payload_of_the_limit_arrives_whole():
+async def a_payload_of_the_maximum_size_arrives_completely():
     with Server() as server:
         client = await nats.connect(server.url)
         sub = await client.subscribe("large")
@@ -183,7 +183,7 @@ async def a_payload_beyond_the_limit_ends_the_connection():
 
 
 @scenario
-async def a_subscription_ends_by_itself_after_so_many():
+async def a_subscription_ends_at_its_maximum():
     with Server() as server:
         client = await nats.connect(server.url)
         got = []
@@ -222,7 +222,7 @@ async def an_unsubscribed_subject_is_silent():
 
 
 @scenario
-async def without_echo_a_client_does_not_hear_itself():
+async def without_echo_a_client_does_not_get_its_own_messages():
     with Server() as server:
         client = await nats.connect(server.url, no_echo=True)
         other = await nats.connect(server.url)
@@ -262,7 +262,7 @@ async def ten_thousand_messages_keep_their_order():
 
 
 @scenario
-async def a_draining_connection_finishes_what_it_has():
+async def a_draining_connection_delivers_pending_messages():
     with Server() as server:
         publisher = await nats.connect(server.url)
         closed = asyncio.Event()

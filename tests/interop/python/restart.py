@@ -1,4 +1,4 @@
-"""A server that goes and comes back, with the official Python client."""
+"""A server that restarts, with the official Python client."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from harness import flushed, main, raises, scenario, Server
 
 
 class Watched:
-    """A client that notes what happens to its connection."""
+    """A client that records events of its connection."""
 
     def __init__(self):
         self.lost = asyncio.Event()
@@ -63,7 +63,7 @@ async def subscriptions_and_unsent_messages_survive_a_restart():
 
 
 @scenario
-async def a_hundred_clients_come_back_at_once():
+async def a_hundred_clients_reconnect_at_once():
     with Server() as server:
         watched = [Watched() for _ in range(100)]
         clients = [await each.connect(server.url) for each in watched]

@@ -9,13 +9,13 @@ import nats
 from harness import flushed, main, raises, scenario, Server
 
 CERTIFICATE = os.environ["CERTIFICATE"]
-"""Of localhost, which vouches for itself."""
+"""A self-signed certificate of localhost."""
 
 TLS = f'tls {{ cert_file: "{CERTIFICATE}", key_file: "{os.environ["KEY"]}" }}'
 
 
 def websocket(settings):
-    """A server with a port for WebSocket."""
+    """A server with a WebSocket port."""
     file = tempfile.NamedTemporaryFile("w", suffix=".conf")
     file.write(f'websocket {{ host: "127.0.0.1", port: -1, {settings} }}\n')
     file.flush()
@@ -30,7 +30,7 @@ def trust():
 
 
 async def converse(server, **options):
-    """What clients do all day, between WebSocket and a connection without it."""
+    """Typical traffic between WebSocket and plain connections."""
     web = await nats.connect(server.websocket, **options)
     other = await nats.connect(server.url)
     for one, another in [(web, other), (other, web), (web, web)]:
@@ -68,7 +68,7 @@ async def over_wss():
 
 
 @scenario
-async def a_token_is_asked_for():
+async def a_token_is_required():
     with websocket("no_tls: true, authorization { token: s3cret }") as server:
         connecting = nats.connect(server.websocket, token="wrong", allow_reconnect=False)
         await raises(nats.errors.Error, connecting)

@@ -1,4 +1,4 @@
-"""What sslscan and testssl.sh have to say of natsd's TLS: nothing. Reports in TAP.
+"""Scans natsd's TLS with sslscan and testssl.sh, which must report no issue. Reports in TAP.
 
 NATSD names the program, SCANNERS the folder that holds the unpacked packages.
 """

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn random_subjects_are_the_same_in_every_run_and_told_in_the_stamp() {
+    fn random_subjects_are_reproducible_and_recorded_in_the_stamp() {
         let subjects = Subjects::Random { prefix: "s".into(), below: 1_000_000 };
         let mut a = Batch::new(form(subjects.clone()), 0);
         let mut b = Batch::new(form(subjects), 0);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_larger_than_a_batch_goes_alone() {
+    fn a_message_larger_than_a_batch_is_sent_alone() {
         let mut form = form(Subjects::One("x".into()));
         form.payload_bytes = BATCH_BYTES * 2;
         assert_eq!(Batch::new(form, 0).capacity(), 1);

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_cut_anywhere_give_their_payloads() {
+    fn frames_split_anywhere_give_their_payloads() {
         let payloads =
             [vec![b'a'; 1], vec![b'b'; 125], vec![b'c'; 126], vec![], vec![b'd'; 70_000]];
         let sent: Vec<u8> = payloads.iter().flat_map(|payload| frame(payload)).collect();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_data_is_refused() {
+    fn frames_other_than_data_are_refused() {
         assert!(Frames::default().open(&mut [0x88, 0]).is_err());
         assert!(Frames::default().open(&mut [BINARY, MASKED]).is_err());
     }

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn one_more_than_was_sent_is_noticed_when_settling() {
+    fn a_surplus_message_is_noticed_when_settling() {
         let checker = feed(Order::All, &[(0, 0), (0, 1)]).unwrap();
         assert!(settle(&[1, 0], [&checker].into_iter()).is_err());
     }

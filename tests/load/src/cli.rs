@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_measured_where_a_relay_can_play_the_server() {
+    fn the_limit_is_measured_in_scenarios_that_the_relay_supports() {
         let work = parse("limit").unwrap();
         assert!(work.recipes[0].is_relay());
         assert!(work.scenarios.iter().any(|s| s.name == "one_to_one_16"));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_arguments_are_refused() {
         for line in [
             "ping",
             "--server",

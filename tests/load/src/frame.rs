@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_cut_anywhere_reads_the_same() {
+    fn a_stream_split_anywhere_reads_the_same() {
         let stream = stream();
         let whole = scan(&[&stream]).unwrap();
         for at in 0..stream.len() {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_is_refused() {
+    fn invalid_lines_are_refused() {
         assert!(scan(&[b"MSG x 1 many\r\n"]).is_err());
         assert!(scan(&[b"PONG\n"]).is_err());
         assert!(scan(&[b"MSG x 1 3\r\nabc\r\n"]).is_err());

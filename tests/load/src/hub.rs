@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_goes_without_having_finished_breaks_the_run() {
+    fn a_thread_that_ends_early_fails_the_run() {
         let hub = Hub::new();
         drop(hub.guard());
         assert!(hub.broken());

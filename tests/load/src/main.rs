@@ -58,7 +58,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Relay(address) => relay::run(address),
-        Command::Measure(work) => work_off(&work),
+        Command::Measure(work) => measure(&work),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn work_off(work: &Work) -> Result<(), Fault> {
+fn measure(work: &Work) -> Result<(), Fault> {
     raise_limits();
     let labels = compare::labels(work);
     // Read at the start, because the working copy may change while this runs.

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_process_can_be_read() {
+    fn the_own_process_can_be_read() {
         let pid = std::process::id();
         assert!(Memory::of(pid).unwrap().peak_bytes > 0);
         assert!(Ticks::of(pid).is_ok());

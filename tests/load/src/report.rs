@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn large_numbers_are_shown_in_groups_of_three() {
+    fn large_numbers_are_printed_in_groups_of_three() {
         assert_eq!(RATE.show(1_234_567.4), "1,234,567");
         assert_eq!(RATE.show(999.0), "999");
         assert_eq!(P50.show(1_234.56), "1,234.6");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn costs_are_told_per_message() {
+    fn costs_are_reported_per_message() {
         let second = Duration::from_secs(1);
         let cost = Cost { wall: second * 2, cpu: second, own_cpu: second / 2, ..Cost::default() };
         let outcome = Outcome { published: 1000, delivered: 2000, publishing: second, cost };

@@ -62,7 +62,7 @@ pub(crate) fn requests(
     let mut requester = Requester {
         stream,
         scanner,
-        asker: Asker {
+        sink: ReplySink {
             inboxes,
             sequence: 0,
             under_way: 0,
@@ -88,7 +88,7 @@ pub(crate) fn requests(
     let (count, cost) = asked?;
     // Each request takes two messages.
     arena.report.add_cost(2 * count, &cost);
-    arena.report.add_latencies(requester.asker.latencies);
+    arena.report.add_latencies(requester.sink.latencies);
     Ok(())
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn requests(
 struct Requester {
     stream: TcpStream,
     scanner: Scanner,
-    asker: Asker,
+    sink: ReplySink,
 }
 
 impl Requester {
@@ -109,16 +109,16 @@ impl Requester {
         span: Span,
     ) -> Result<(u64, Cost), Fault> {
         let start = Start::now(server)?;
-        let before = self.asker.sequence;
-        self.asker.latencies = Latencies::default();
-        self.asker.open = true;
-        self.asker.now_ns = hub.now_ns();
-        (0..outstanding).for_each(|_| self.asker.ask());
+        let before = self.sink.sequence;
+        self.sink.latencies = Latencies::default();
+        self.sink.open = true;
+        self.sink.now_ns = hub.now_ns();
+        (0..outstanding).for_each(|_| self.sink.ask());
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut tick = Instant::now();
-        while self.asker.under_way > 0 {
-            self.stream.write_all(&self.asker.out).during("writing requests")?;
-            self.asker.out.clear();
+        while self.sink.under_way > 0 {
+            self.stream.write_all(&self.sink.out).during("writing requests")?;
+            self.sink.out.clear();
             let kept = self.scanner.resume(&mut buffer);
             let n = match self.stream.read(&mut buffer[kept..]) {
                 Ok(0) => return Err(Fault::Closed("requester")),
@@ -128,21 +128,21 @@ impl Requester {
                 }
                 Err(e) => return Err(e).during("reading replies"),
             };
-            self.asker.now_ns = hub.now_ns();
-            self.scanner.scan(&buffer[..kept + n], &mut self.asker)?;
+            self.sink.now_ns = hub.now_ns();
+            self.scanner.scan(&buffer[..kept + n], &mut self.sink)?;
             if tick.elapsed() > TICK {
                 tick = Instant::now();
                 server.check()?;
-                self.asker.open = !span.is_over(&start, server)?;
+                self.sink.open = !span.is_over(&start, server)?;
             }
         }
-        Ok((self.asker.sequence - before, start.cost(server)?))
+        Ok((self.sink.sequence - before, start.cost(server)?))
     }
 }
 
 /// Receives replies, and sends another request for each.
 #[derive(Debug)]
-struct Asker {
+struct ReplySink {
     inboxes: Inboxes,
     sequence: u64,
     under_way: u64,
@@ -155,7 +155,7 @@ struct Asker {
     checker: Checker,
 }
 
-impl Asker {
+impl ReplySink {
     fn ask(&mut self) {
         let mut number = *b"0000.0000";
         write_digits(&mut number, (self.sequence / 10_000 % 10_000) as u32);
@@ -185,7 +185,7 @@ impl Asker {
     }
 }
 
-impl Sink for Asker {
+impl Sink for ReplySink {
     fn message(&mut self, _: &[u8], stamp: &[u8]) -> Result<(), Fault> {
         let stamp = Stamp::read(stamp);
         self.checker.accept(stamp)?;
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_goes_where_the_request_asked_and_bears_its_stamp() {
+    fn a_reply_goes_to_the_reply_subject_and_has_the_stamp_of_the_request() {
         let mut stamp = [0; STAMP_BYTES];
         Stamp::new(0, 5, 6).write(&mut stamp);
         let mut answers = Answers::default();

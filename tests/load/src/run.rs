@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_the_server_held_up_is_timed_from_when_it_was_due() {
+    fn a_message_delayed_by_the_server_is_timed_from_its_due_time() {
         let mut pace = Pace::new(Some(1_000_000), 0);
         pace.sent = 4;
         assert_eq!(pace.time_ns(9_000), 9_000, "our own delay does not count");

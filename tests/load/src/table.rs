@@ -177,7 +177,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_table_tells_medians_ratios_and_where_they_come_from() {
+    fn a_table_has_medians_ratios_and_conditions() {
         let (results, setting) = example();
         let text = markdown(&results, &setting);
         assert!(text.contains("- ACME 9, 2 cores, Linux 6.1\n"), "{text}");

@@ -19,7 +19,7 @@ fn lines(output: &Output) -> Vec<Value> {
 }
 
 #[test]
-fn a_relay_delivers_everything_and_its_cost_is_told() {
+fn a_relay_delivers_everything_and_its_cost_is_reported() {
     let names = ["pub_16", "one_to_one_16", "headers_128", "fan_10_128", "one_to_one_256k"];
     let output = load(&[&["limit", "--quick"], &names[..]].concat());
     assert!(output.status.success(), "{output:?}");
@@ -34,7 +34,7 @@ fn a_relay_delivers_everything_and_its_cost_is_told() {
 }
 
 #[test]
-fn latency_is_told_where_there_is_one() {
+fn latency_is_reported_where_measured() {
     let output = load(&["limit", "--quick", "request_1", "request_100", "latency_20k", "ping"]);
     assert!(output.status.success(), "{output:?}");
     for line in lines(&output) {
@@ -90,7 +90,7 @@ fn a_server_that_dies_is_an_error_that_names_the_scenario() {
 }
 
 #[test]
-fn a_server_that_delivers_nothing_right_is_an_error() {
+fn a_server_that_delivers_wrongly_is_an_error() {
     // A relay ignores wildcards and queue groups: each member receives everything.
     let output = load(&["--server", &format!("{LOAD} relay"), "--quick", "queue_10"]);
     assert!(!output.status.success());
@@ -99,7 +99,7 @@ fn a_server_that_delivers_nothing_right_is_an_error() {
 }
 
 #[test]
-fn a_scenario_that_does_not_exist_is_refused_with_the_names_there_are() {
+fn an_unknown_scenario_is_refused_with_the_list_of_names() {
     let output = load(&["limit", "one_to_three"]);
     assert!(!output.status.success());
     let text = String::from_utf8(output.stderr).unwrap();

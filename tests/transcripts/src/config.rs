@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setup_without_wishes_is_an_empty_file() {
+    fn an_empty_setup_is_an_empty_file() {
         assert_eq!(config(&Setup::default()), "");
     }
 

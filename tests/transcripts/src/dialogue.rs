@@ -160,7 +160,7 @@ impl Dialogue {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Standing {
     /// Its last line was sent completely, and nothing has shown yet that the server processed it.
-    Unheard,
+    Unconfirmed,
     /// It has sent part of a line, or has received something since it last sent.
     Applied,
     /// It was checked that nothing more arrives.
@@ -290,16 +290,16 @@ impl Reader {
 
     /// Refuses steps whose outcome would depend on timing, and impossible ones.
     fn follow(&mut self, act: &Act) -> Result<(), String> {
-        use Standing::{Applied, Gone, Quiet, Unheard};
+        use Standing::{Applied, Gone, Quiet, Unconfirmed};
         let (parties, next) = match act {
             Act::Send(party, bytes) => {
-                self.others_are_heard(party)?;
-                (vec![party], if bytes.ends_with(b"\n") { Unheard } else { Applied })
+                self.others_are_settled(party)?;
+                (vec![party], if bytes.ends_with(b"\n") { Unconfirmed } else { Applied })
             }
             Act::Expect(party, _) => (vec![party], Applied),
             Act::Deal { parties, .. } => (parties.iter().collect(), Applied),
             Act::Quiet(party) => {
-                self.others_are_heard(party)?;
+                self.others_are_settled(party)?;
                 (vec![party], Quiet)
             }
             Act::Closed(party) | Act::HangUp(party) => (vec![party], Gone),
@@ -314,11 +314,11 @@ impl Reader {
     }
 
     /// An action of a client after another one has sent something would race with it.
-    fn others_are_heard(&self, party: &Party) -> Result<(), String> {
-        let unheard = |(other, standing): &(&Party, &Standing)| {
-            *other != party && **standing == Standing::Unheard
+    fn others_are_settled(&self, party: &Party) -> Result<(), String> {
+        let unconfirmed = |(other, standing): &(&Party, &Standing)| {
+            *other != party && **standing == Standing::Unconfirmed
         };
-        match self.standing.iter().find(unheard) {
+        match self.standing.iter().find(unconfirmed) {
             Some((other, _)) => Err(format!(
                 "the server may not have processed what {other} sent: put `{other}=` before this"
             )),
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dialogue_ends_with_everybody_quiet_or_gone() {
+    fn a_dialogue_ends_with_all_clients_quiet_or_closed() {
         assert!(flaw("a> PING\na< PONG").what.contains("`a=` or `a.`"));
         assert!(flaw("a.\na> PING").what.contains("gone"));
     }
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dialogue_says_what_it_shows() {
+    fn a_dialogue_states_its_purpose() {
         assert!(Dialogue::parse("test", "a=").unwrap_err().what.contains("comment"));
         assert!(flaw("").what.contains("nothing happens"));
     }

@@ -40,10 +40,10 @@ impl Reference {
         let folder = env::temp_dir().join(format!("transcripts-{}-{count}", process::id()));
         fs::create_dir_all(&folder)?;
         let file = folder.join("server.conf");
-        let wishes = config(setup);
+        let settings = config(setup);
         let text = format!(
             "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\nports_file_dir: \"{0}\"\n\
-             log_file: \"{0}/server.log\"\n{wishes}",
+             log_file: \"{0}/server.log\"\n{settings}",
             folder.display()
         );
         fs::write(&file, text)?;
@@ -59,7 +59,7 @@ impl Reference {
             Err(error) => {
                 let log = log(&folder);
                 end(&mut process, &folder);
-                return Err(io::Error::new(error.kind(), format!("{error}\n{log}\n{wishes}")));
+                return Err(io::Error::new(error.kind(), format!("{error}\n{log}\n{settings}")));
             }
         };
         let mut reference = Self {

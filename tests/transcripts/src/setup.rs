@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directive_that_makes_no_sense_is_refused() {
+    fn an_invalid_directive_is_refused() {
         for lines in [
             &["max_payloads 5"][..],
             &["max_payload"],

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn long_bytes_are_shown_by_their_ends() {
+    fn long_bytes_are_abbreviated_in_the_middle() {
         let shown = show(&[b'x'; 5000]);
         assert!(shown.len() < 1000 && shown.contains("4400 more bytes"), "{shown}");
         assert_eq!(show(b"a\r\n"), "\"a\\r\\n\"");

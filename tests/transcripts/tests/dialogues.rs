@@ -20,7 +20,7 @@ fn names_are_lower_case_words() {
 }
 
 #[test]
-fn no_two_dialogues_say_the_same() {
+fn no_two_dialogues_are_equal() {
     let mut seen = BTreeMap::new();
     for dialogue in Dialogue::all().unwrap() {
         let script = format!("{:?}{:?}", dialogue.setup, dialogue.steps);

@@ -20,7 +20,7 @@ use transcripts::{Dialogue, Reference, Setup};
 
 mod generator;
 mod natsd_stage;
-mod wishes;
+mod setup_options;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -6,10 +6,10 @@ use natsd_stage::Natsd;
 use transcripts::{Dialogue, Stage, play_all};
 
 mod natsd_stage;
-mod wishes;
+mod setup_options;
 
 #[test]
-fn our_server_says_what_the_dialogues_say() {
+fn natsd_agrees_with_the_dialogues() {
     let mut dialogues = Dialogue::all_for(transcripts::Server::Natsd).unwrap();
     // Plays one dialogue, or those with a common prefix, during development.
     if let Ok(only) = std::env::var("TRANSCRIPT") {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use transcripts::{Dialogue, Reference, Server, Stage, play_all};
 
 #[test]
-fn a_real_nats_server_says_what_the_dialogues_say() {
+fn nats_server_agrees_with_the_dialogues() {
     let binary = env::var_os("NATSD_REFERENCE")
         .expect("NATSD_REFERENCE must name the nats-server binary to play against");
     let binary = PathBuf::from(binary);

@@ -85,7 +85,7 @@ fn played(text: &str) -> Result<(), Failure> {
 }
 
 #[test]
-fn what_goes_as_written_passes() {
+fn a_dialogue_that_goes_as_written_passes() {
     let texts = [
         "a> SAY hello\na< hello\na=",
         "a< INFO {\"proto\":1, ...}\na=",
@@ -101,7 +101,7 @@ fn what_goes_as_written_passes() {
 }
 
 #[test]
-fn what_goes_otherwise_fails_at_its_line() {
+fn a_deviation_fails_at_its_line() {
     let texts = [
         ("a> SAY hello\na< hullo\na=", 3),
         ("a> SAY hello\na< hello\na< more\na=", 4),
@@ -120,7 +120,7 @@ fn what_goes_otherwise_fails_at_its_line() {
 }
 
 #[test]
-fn a_failure_says_what_was_expected_and_what_came() {
+fn a_failure_reports_expected_and_actual_input() {
     let text = played("a> SAY hello\na< hullo\na=").unwrap_err().to_string();
     assert!(text.starts_with("toy.txt:3: expected \"hullo\\r\\n\""), "{text}");
     assert!(text.contains("a received \"hello\\r\\n\""), "{text}");
@@ -135,7 +135,7 @@ const ONE: &str = "a|b< MSG x 1 1\na|b< 1\n";
 const ONE_TWO: &str = "a|b< MSG x 1 1\na|b< 1\na|b< MSG x 1 1\na|b< 2\n";
 
 #[test]
-fn a_message_for_one_of_two_may_come_to_either() {
+fn a_message_for_one_of_two_may_reach_either() {
     for party in [0, 1] {
         let telling = format!("TELL {party} MSG x 1 1\\r\\nTELL {party} 1\\r\\n");
         assert_eq!(told(&telling, ONE), Ok(()), "party {party}");
@@ -145,14 +145,14 @@ fn a_message_for_one_of_two_may_come_to_either() {
 }
 
 #[test]
-fn a_message_for_one_of_two_may_not_come_to_both_or_none() {
+fn a_message_for_one_of_two_may_not_reach_both_or_none() {
     let both = "TELL 0 MSG x 1 1\\r\\nTELL 0 1\\r\\nTELL 1 MSG x 1 1\\r\\nTELL 1 1\\r\\n";
     assert!(told(both, ONE).is_err());
     assert!(told("HUSH\\r\\n", ONE).is_err());
 }
 
 #[test]
-fn what_one_of_them_receives_keeps_its_order() {
+fn items_of_one_client_keep_their_order() {
     let twisted = "TELL 0 MSG x 1 1\\r\\nTELL 0 2\\r\\nTELL 0 MSG x 1 1\\r\\nTELL 0 1\\r\\n";
     assert!(told(twisted, ONE_TWO).unwrap_err().what.contains("too late"));
     let any_order = ONE_TWO.replace("a|b<", "a<+");

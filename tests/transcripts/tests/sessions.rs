@@ -12,23 +12,23 @@ use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival as Coming;
 use broker_core::{Broker, Options};
+use setup_options::{authenticator, options};
 use transcripts::{Arrival, Dialogue, Line, Server, Setup, Stage, play_all};
-use wishes::{gate, options};
 
-mod wishes;
+mod setup_options;
 
 #[test]
-fn sessions_without_io_say_what_the_dialogues_say() {
+fn sessions_without_io_agree_with_the_dialogues() {
     play(usize::MAX, false);
 }
 
 #[test]
-fn sessions_say_the_same_however_the_bytes_are_cut() {
+fn sessions_respond_alike_however_the_input_is_split() {
     play(1, false);
 }
 
 #[test]
-fn sessions_say_the_same_when_traced() {
+fn sessions_respond_alike_when_traced() {
     play(usize::MAX, true);
 }
 
@@ -84,8 +84,11 @@ impl WriteHandle for Memory {
 impl Sessions {
     fn new(setup: &Setup, read_bytes: usize, trace: bool) -> Self {
         let options = Options { trace, ..options(setup) };
-        let broker =
-            Broker::with_authenticator(options, (Instant::now, SystemTime::now), gate(setup));
+        let broker = Broker::with_authenticator(
+            options,
+            (Instant::now, SystemTime::now),
+            authenticator(setup),
+        );
         // Set by the listener in a real server.
         broker.update_info(|info| (info.host, info.port) = ("127.0.0.1".into(), 4222));
         Self { broker, scratch: Scratch::new(), now: Instant::now(), read_bytes, lines: Vec::new() }
@@ -96,7 +99,7 @@ impl Sessions {
     }
 
     /// Ends the connections that must end, and keeps their output.
-    fn bury(&mut self) {
+    fn end_closed(&mut self) {
         for connection in &mut self.lines {
             let ends = connection.session.as_ref().is_some_and(|s| s.closing().is_some());
             if let Some(session) = connection.session.take_if(|_| ends) {
@@ -146,7 +149,7 @@ impl Stage for Sessions {
         let coming = Coming { remote, ..Coming::default() };
         let session = self.broker.open(coming, Box::new(link.clone()), self.now, &mut self.scratch);
         self.lines.push(Connection { session: Some(session), link, kept: Vec::new(), whole: 0 });
-        self.bury();
+        self.end_closed();
         Ok(Line(self.lines.len() - 1))
     }
 
@@ -155,7 +158,7 @@ impl Stage for Sessions {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.line(line)?.read(bytes, most, now, &mut scratch);
         self.scratch = scratch;
-        self.bury();
+        self.end_closed();
         Ok(())
     }
 
@@ -183,7 +186,7 @@ impl Stage for Sessions {
             let Some(next) = next.filter(|session| session.next_timeout() <= end) else { break };
             self.now = self.now.max(next.next_timeout());
             next.handle_timeout(self.now, &mut self.scratch);
-            self.bury();
+            self.end_closed();
         }
         self.now = end;
         Ok(())

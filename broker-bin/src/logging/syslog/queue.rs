@@ -27,7 +27,7 @@ pub(super) struct Line {
 pub(super) struct Queue {
     state: Mutex<State>,
     /// Signals that a line waits or that the queue was closed.
-    news: Condvar,
+    changed: Condvar,
     /// Signals that no line waits.
     empty: Condvar,
 }
@@ -53,7 +53,7 @@ impl Queue {
         }
         state.bytes += line.text.len();
         state.lines.push_back(line);
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 
     /// Waits for a line; returns `None` when the queue is closed and empty. [`sent`](Self::sent)
@@ -69,7 +69,7 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -102,12 +102,12 @@ impl Queue {
     /// Closes the queue to new lines.
     pub(super) fn close(&self) {
         self.lock().closed = true;
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 
     /// Waits for the end of the sender, up to `time`; returns true if it has ended.
     pub(super) fn closed_within(&self, time: Duration) -> bool {
-        let wait = self.news.wait_timeout_while(self.lock(), time, |state| !state.closed);
+        let wait = self.changed.wait_timeout_while(self.lock(), time, |state| !state.closed);
         wait.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_too_many_is_dropped_and_counted() {
+    fn excess_lines_are_dropped_and_counted() {
         let queue = Queue::default();
         for n in 0..MAX_LINES + 3 {
             queue.push(line(&n.to_string()));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn of_losses_that_go_on_not_every_line_tells() {
+    fn continuing_losses_are_reported_at_intervals() {
         let queue = Queue::default();
         for _ in 0..MAX_LINES {
             queue.push(line("x"));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_at_the_end_is_still_handed_out() {
+    fn waiting_lines_are_returned_after_the_close() {
         let queue = Queue::default();
         queue.push(line("last"));
         queue.close();

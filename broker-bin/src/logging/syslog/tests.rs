@@ -30,7 +30,7 @@ fn line(time: Zoned) -> Line {
 }
 
 #[test]
-fn a_message_is_what_go_makes_of_it() {
+fn a_message_has_the_format_of_go() {
     let pid = std::process::id();
     let moment: Timestamp = "2026-11-02T03:04:05Z".parse().unwrap();
     let utc = line(moment.to_zoned(TimeZone::UTC));
@@ -85,7 +85,7 @@ fn a_message_longer_than_syslogs_take_is_cut_at_a_character() {
 }
 
 #[test]
-fn a_local_syslog_gets_datagrams_or_a_stream_as_it_likes() {
+fn a_local_syslog_gets_datagrams_or_a_stream() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let server = UnixDatagram::bind(&path).unwrap();
@@ -114,7 +114,7 @@ fn a_local_syslog_gets_datagrams_or_a_stream_as_it_likes() {
 }
 
 #[test]
-fn a_syslog_that_comes_back_gets_what_waited() {
+fn a_restarted_syslog_gets_the_waiting_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let (syslog, complaints) = out_of_reach(&path);
@@ -144,7 +144,7 @@ fn out_of_reach(path: &std::path::Path) -> (Syslog, Receiver<String>) {
 }
 
 #[test]
-fn a_syslog_that_hangs_costs_lines_and_not_time() {
+fn a_blocked_syslog_loses_lines_without_blocking_the_caller() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let (syslog, _) = open(&format!("tcp://{}", server.local_addr().unwrap()));
     let (mut stream, _) = server.accept().unwrap();
@@ -172,7 +172,7 @@ fn a_syslog_that_hangs_costs_lines_and_not_time() {
 }
 
 #[test]
-fn a_syslog_that_is_not_there_is_an_error_at_once() {
+fn a_missing_syslog_is_an_immediate_error() {
     for address in ["tcp://127.0.0.1:1", "unix:///nonexistent/log", "udp://127.0.0.1"] {
         let address = Address::parse(address).unwrap();
         assert!(Syslog::open(address, "natsd", |_| ()).is_err());
@@ -180,7 +180,7 @@ fn a_syslog_that_is_not_there_is_an_error_at_once() {
 }
 
 #[test]
-fn at_the_end_an_outage_is_not_waited_out() {
+fn an_outage_does_not_delay_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let (syslog, _) = out_of_reach(&dir.path().join("log"));
     let queue = Arc::clone(&syslog.queue);

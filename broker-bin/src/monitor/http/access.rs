@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn who_shows_what_is_asked_for_may_look_and_nobody_else() {
+    fn only_requests_with_valid_credentials_are_allowed() {
         let access =
             Access { token: Some("t0k".into()), user: Some(("admin".into(), "pw:1".into())) };
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_is_cut() {
+    async fn a_client_that_does_not_read_is_disconnected() {
         let (near, far) = tokio::io::duplex(1024);
         let begun = Instant::now();
         let error = Patient::new(near).write_all(&[0; 4096]).await.unwrap_err();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_reads_byte_by_byte_is_cut_no_later() {
+    async fn a_client_that_reads_byte_by_byte_is_disconnected_as_soon() {
         let (near, mut far) = tokio::io::duplex(1024);
         let reading = tokio::spawn(async move {
             let mut byte = [0];
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_reads_as_fast_as_is_asked_gets_all() {
+    async fn a_client_that_reads_fast_enough_gets_everything() {
         let (near, mut far) = tokio::io::duplex(64 << 10);
         let reading = tokio::spawn(async move {
             let mut total = 0;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many answers are made at once: on a machine of few cores, one, whoever asks for how many.
+/// Cores per response that is generated at the same time: a single one on a machine with few cores.
 const CORES_PER_RESPONSE: usize = 4;
 
 /// Bytes of large responses that may wait to be read.
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn large_answers_wait_for_room_and_make_room_when_they_are_gone() {
+    async fn large_responses_wait_for_memory_and_release_it() {
         let response_pool = ResponsePool::new();
         let large = || Some(vec![0; LARGE_ANSWERS_BYTES / 2]);
         let first = response_pool.make(large).await.unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_cannot_be_made_leaves_its_place_to_others() {
+    async fn a_failed_response_releases_its_permit() {
         let response_pool = ResponsePool::new();
         for _ in 0..10 {
             assert_eq!(response_pool.make(|| None).await, Err(Failed::Broken));

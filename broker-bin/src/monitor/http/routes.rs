@@ -19,7 +19,7 @@ use crate::monitor::{
 };
 
 /// The state shared by all requests.
-struct Desk {
+struct Routes {
     observer: Observer,
     access: Access,
     response_pool: ResponsePool,
@@ -70,7 +70,7 @@ const ENDPOINTS: &[(&str, Endpoint)] = &[
 
 pub(super) fn router(options: &MonitorOptions, observer: Observer, address: SocketAddr) -> Router {
     let base_path = clean_base(&options.base_path);
-    let desk = Desk {
+    let routes = Routes {
         access: Access::new(options),
         response_pool: ResponsePool::new(),
         metrics: Metrics::new(options, address),
@@ -79,7 +79,7 @@ pub(super) fn router(options: &MonitorOptions, observer: Observer, address: Sock
         observer,
     };
     // Any method is accepted, as in the reference; no request changes anything.
-    Router::new().fallback(any(serve)).with_state(Arc::new(desk))
+    Router::new().fallback(any(serve)).with_state(Arc::new(routes))
 }
 
 /// Normalizes `nats/` and `/nats` to `/nats`; `/` becomes empty.
@@ -88,7 +88,7 @@ pub(super) fn clean_base(path: &str) -> String {
     parts.iter().map(|part| format!("/{part}")).collect()
 }
 
-async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Answer {
+async fn serve(State(routes): State<Arc<Routes>>, request: Request) -> Answer {
     let uri = request.uri();
     let path = uri.path();
     if !path.starts_with('/') || !escapes_are_whole(path) {
@@ -99,20 +99,20 @@ async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Answer {
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         return answer::elsewhere(&format!("{clean}{query}"));
     }
-    let endpoint = unescape(path).and_then(|path| desk.endpoint(&path));
+    let endpoint = unescape(path).and_then(|path| routes.endpoint(&path));
     let Some(endpoint) = endpoint else { return answer::not_found() };
     // Health checks need no credentials, because the answer contains no secrets.
     if endpoint != Endpoint::Healthz
-        && let Err(challenges) = desk.access.check(request.headers())
+        && let Err(challenges) = routes.access.check(request.headers())
     {
         return answer::who_are_you(challenges);
     }
     let query = Query::parse(uri.query().unwrap_or_default());
-    let answer = desk.answer(endpoint, query, request.headers()).await;
+    let answer = routes.answer(endpoint, query, request.headers()).await;
     answer.unwrap_or_else(|error| answer::bad_request(&error))
 }
 
-impl Desk {
+impl Routes {
     fn endpoint(&self, path: &str) -> Option<Endpoint> {
         if path == self.root {
             return Some(Endpoint::Root);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_path_may_be_written_as_one_likes() {
+    fn a_base_path_is_normalized() {
         for (written, expected) in [("", ""), ("/", ""), ("nats", "/nats"), ("/a//b/", "/a/b")] {
             assert_eq!(clean_base(written), expected, "{written}");
         }

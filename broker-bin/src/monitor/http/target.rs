@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn targets_are_escaped_and_nothing_else_however_it_comes() {
+    async fn only_targets_are_escaped_however_the_input_is_split() {
         for (text, expected) in [
             (
                 &b"\r\nGET /a?b=<\">#{`|}&c=%3e HTTP/1.1\r\nHost: <x>\r\n\r\n"[..],

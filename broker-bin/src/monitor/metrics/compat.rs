@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_milliseconds() {
+    fn timestamps_are_milliseconds() {
         assert_eq!(millis("start", "1970-01-01T00:00:01.5Z"), Some(1500.0));
         assert_eq!(millis("server_name", "1970-01-01T00:00:01Z"), None);
     }

@@ -24,10 +24,10 @@ pub(super) fn write(
         ("nats_version", NATS_VERSION),
         ("git_commit", varz.git_commit.unwrap_or_default()),
     ];
-    writer.gauge("natsd_build_info", "What is running; always 1.", &build, 1.0);
-    gauge("natsd_start_time_seconds", "When the server started.", varz.start.unix_seconds());
+    writer.gauge("natsd_build_info", "Versions of the running server; always 1.", &build, 1.0);
+    gauge("natsd_start_time_seconds", "Start of the server.", varz.start.unix_seconds());
     let uptime = observer.started().elapsed().as_secs_f64();
-    gauge("natsd_uptime_seconds", "For how long it has run.", uptime);
+    gauge("natsd_uptime_seconds", "Time since the start.", uptime);
     gauge("natsd_memory_bytes", "Resident memory.", varz.mem as f64);
     let used = observer.process().cpu_seconds();
     gauge("natsd_cpu_seconds", "Processor time used since the process began.", used);
@@ -39,17 +39,17 @@ pub(super) fn write(
     }
     let is_secured = |one: &&Connection| one.security.is_some();
     let secured = connections.iter().filter(is_secured).count();
-    gauge("natsd_tls_connections", "Clients connected by TLS.", secured as f64);
+    gauge("natsd_tls_connections", "Clients connected with TLS.", secured as f64);
     let ends = [varz.tls_cert_not_after, varz.websocket.tls_cert_not_after];
     if let Some(not_after) = ends.into_iter().flatten().min() {
-        let help = "When the first of the certificates for clients ends.";
+        let help = "Earliest expiry of the certificates for clients.";
         gauge("natsd_tls_certificate_expiry_timestamp_seconds", help, not_after.unix_seconds());
     }
-    counter("natsd_connections_total", "Clients that ever came.", varz.total_connections);
+    counter("natsd_connections_total", "Clients that ever connected.", varz.total_connections);
     for (reason, count) in observer.broker().closed_by_reason() {
         writer.counter(
             "natsd_connections_closed_total",
-            "Clients that are gone, by reason.",
+            "Closed client connections, by reason.",
             &[("kind", "client"), ("reason", &reason.to_string())],
             count,
         );
@@ -57,14 +57,14 @@ pub(super) fn write(
     slow_consumers(writer, observer);
     counter(
         "natsd_stale_connections_total",
-        "Clients cut because they did not answer.",
+        "Clients closed as stale because they did not answer PINGs.",
         varz.stale_connections,
     );
     auth_failures(writer, observer);
 
     counter(
         "natsd_reply_permissions_lost_total",
-        "Requests that could no longer be answered by allow_responses, because too many were open.",
+        "Requests no longer answerable by allow_responses because too many were open.",
         accounts.iter().map(|account| account.lost_reply_permissions).sum(),
     );
 
@@ -74,18 +74,22 @@ pub(super) fn write(
     counter("natsd_out_bytes_total", "Their bytes, headers and payload.", varz.out_bytes);
     let pending = connections.iter().map(|one| one.pending_bytes);
     let (total, most) = (pending.clone().sum::<usize>(), pending.max().unwrap_or(0));
-    gauge("natsd_pending_bytes", "What waits to be read by all clients.", total as f64);
-    gauge("natsd_pending_bytes_max", "What waits for the client with most waiting.", most as f64);
+    gauge("natsd_pending_bytes", "Bytes queued for all clients.", total as f64);
+    gauge(
+        "natsd_pending_bytes_max",
+        "Bytes queued for the client with the longest queue.",
+        most as f64,
+    );
 
     let latencies = observer.broker().latencies();
     writer.histogram(
         "natsd_publish_to_flush_seconds",
-        "From reading messages to having written them to all who get them at once; of a sample.",
+        "Time from reading messages to writing them to all receivers that take them at once, sampled.",
         &latencies.publish_to_flush,
     );
     writer.histogram(
         "natsd_queue_wait_seconds",
-        "How long what a client did not take at once has waited for it.",
+        "Time for which bytes waited that a client did not take at once.",
         &latencies.queue_wait,
     );
     for count in observer.broker().counted_subjects() {
@@ -98,9 +102,9 @@ pub(super) fn write(
     }
     reloads(writer, observer, varz);
     let (stalled, stalls) = observer.stalls();
-    let help = "Threads that one connection has held for a second or more, and still does.";
+    let help = "Threads now blocked by one connection for a second or more.";
     gauge("natsd_stalled_workers", help, stalled as f64);
-    let help = "How often a connection held its thread for a second or more.";
+    let help = "Times that a connection blocked its thread for a second or more.";
     counter("natsd_worker_stalls_total", help, stalls);
 
     subscriptions(writer, accounts);
@@ -124,7 +128,7 @@ fn slow_consumers(writer: &Writer, observer: &Observer) {
             closed.iter().find(|(other, _)| *other == reason).map_or(0, |(_, count)| *count);
         writer.counter(
             "natsd_slow_consumers_total",
-            "Clients cut because they did not keep up, by kind and reason.",
+            "Clients closed as slow consumers, by kind and reason.",
             &[("kind", "client"), ("reason", label)],
             count,
         );
@@ -144,7 +148,7 @@ fn auth_failures(writer: &Writer, observer: &Observer) {
         let found = failures.iter().find(|(other, _)| *other == failure);
         writer.counter(
             "natsd_auth_failures_total",
-            "Clients that were not let in, by reason.",
+            "Failed authentications, by reason.",
             &[("reason", label)],
             found.map_or(0, |(_, count)| *count),
         );
@@ -157,7 +161,7 @@ fn reloads(writer: &Writer, observer: &Observer, varz: &Varz) {
     for (result, count) in [("success", reloads.succeeded), ("failure", reloads.failed)] {
         writer.counter(
             "natsd_config_reloads_total",
-            "Reloads of the configuration, by what came of them.",
+            "Reloads of the configuration, by result.",
             &[("result", result)],
             count,
         );
@@ -171,12 +175,12 @@ fn reloads(writer: &Writer, observer: &Observer, varz: &Varz) {
         ),
         (
             "natsd_config_last_reload_success_timestamp_seconds",
-            "When the configuration that holds was read.",
+            "Time at which the current configuration was read.",
             varz.config_load_time.unix_seconds(),
         ),
         (
             "natsd_config_last_reload_duration_seconds",
-            "How long the last reload took until it held for everybody.",
+            "Duration of the last reload until it applied to all clients.",
             took.as_secs_f64(),
         ),
     ] {
@@ -191,7 +195,7 @@ fn subscriptions(writer: &Writer, accounts: &[Account]) {
     for (name, help, value) in [
         (
             "natsd_subscriptions_made_total",
-            "Subscriptions that were ever made.",
+            "Subscriptions ever made.",
             sum(&|account| account.interest.inserts),
         ),
         (
@@ -201,12 +205,12 @@ fn subscriptions(writer: &Writer, accounts: &[Account]) {
         ),
         (
             "natsd_subject_lookups_total",
-            "How often who wants a subject was looked up.",
+            "Lookups of the subscriptions that match a subject.",
             sum(&|account| account.interest.look_ups),
         ),
         (
             "natsd_subject_lookups_remembered_total",
-            "How many of these look-ups a session remembered the answer of.",
+            "Lookups answered by the cache of a session.",
             sum(&|account| account.interest.cache_hits),
         ),
     ] {
@@ -231,7 +235,7 @@ fn of_account(writer: &Writer, account: &Account) {
         ("natsd_account_out_bytes_total", "Their bytes.", traffic.out_bytes),
         (
             "natsd_account_slow_consumers_total",
-            "Clients cut because they did not keep up.",
+            "Clients closed as slow consumers.",
             account.slow_consumers,
         ),
     ];

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::table::Status;
 
 #[test]
-fn a_part_that_does_not_exist_yet_is_refused_by_name() {
+fn an_unimplemented_part_is_refused_by_name() {
     for (text, part) in [
         ("cluster { port: 6222, routes: 'nats://h' }", "cluster: natsd has no clusters yet"),
         ("gateway { name: a }", "gateway: natsd has no gateways yet"),
@@ -43,7 +43,7 @@ fn a_part_that_does_not_exist_yet_is_refused_by_name() {
 }
 
 #[test]
-fn what_is_not_lost_silently_is_passed_over_with_a_warning() {
+fn harmless_parts_are_ignored_with_a_warning() {
     for (text, warning) in [
         (
             "cluster { listen: '0.0.0.0:-1', name: a, routes: [] }",
@@ -113,7 +113,7 @@ fn off(key: &Key, name: &str) -> Option<String> {
 }
 
 #[test]
-fn every_part_that_does_not_exist_yet_can_be_left_off_in_as_many_words() {
+fn every_unimplemented_part_can_be_turned_off_explicitly() {
     let mut seen = 0;
     let mut check = |block: &'static Block, before: &str, after: &str| {
         let keys = block.options().filter(|key| matches!(key.status, Status::NotYet(_)));
@@ -137,7 +137,7 @@ fn every_part_that_does_not_exist_yet_can_be_left_off_in_as_many_words() {
 }
 
 #[test]
-fn a_file_that_leaves_a_part_off_is_fine() {
+fn a_file_that_turns_a_part_off_is_valid() {
     for text in [
         "cluster {}",
         "cluster { name: a, routes: [ 'nats://h:1' ] }",
@@ -169,7 +169,7 @@ fn a_file_that_leaves_a_part_off_is_fine() {
 }
 
 #[test]
-fn a_typo_in_a_part_that_does_not_exist_yet_is_a_typo() {
+fn a_typing_error_in_an_unimplemented_part_is_reported() {
     let errors =
         wrong("cluster { port: 6222, routes: [ 'nats://h' ], roots: [], compression: s3 }", &[]);
     assert_eq!(errors.len(), 3, "{errors:?}");
@@ -179,7 +179,7 @@ fn a_typo_in_a_part_that_does_not_exist_yet_is_a_typo() {
 }
 
 #[test]
-fn only_parts_that_are_named_do_not_exist_yet() {
+fn only_listed_parts_are_unimplemented() {
     let mut parts: Vec<_> = Options::block()
         .options()
         .filter_map(|key| match key.status {

@@ -8,7 +8,7 @@ use broker_net::{Server, ServerOptions};
 use tokio::runtime::Runtime;
 use transcripts::{Arrival, Line, Setup, Stage, TcpStage};
 
-use crate::wishes::{gate, options};
+use crate::setup_options::{authenticator, options};
 
 /// A server in this process, on its own threads.
 pub(crate) struct Natsd {
@@ -21,11 +21,12 @@ pub(crate) struct Natsd {
 impl Natsd {
     pub(crate) fn start(setup: &Setup) -> Self {
         let runtime = Runtime::new().unwrap();
-        let mut wishes = ServerOptions::default();
-        let seed = wishes.broker.seed;
-        wishes.broker = options(setup);
-        wishes.broker.seed = seed;
-        let binding = Server::builder().options(wishes).authenticator(gate(setup)).bind();
+        let mut setup_options = ServerOptions::default();
+        let seed = setup_options.broker.seed;
+        setup_options.broker = options(setup);
+        setup_options.broker.seed = seed;
+        let binding =
+            Server::builder().options(setup_options).authenticator(authenticator(setup)).bind();
         let server = runtime.block_on(binding).unwrap();
         let parties = TcpStage::new(server.local_addr());
         Self { server, parties, _runtime: runtime }

@@ -28,7 +28,7 @@ fn set<T>(field: &mut T, wish: Option<T>) {
 }
 
 /// Returns the authenticator.
-pub(crate) fn gate(setup: &Setup) -> Arc<dyn Authenticator> {
+pub(crate) fn authenticator(setup: &Setup) -> Arc<dyn Authenticator> {
     if let Some(token) = &setup.token {
         return Arc::new(Token::new(token.as_str()));
     }

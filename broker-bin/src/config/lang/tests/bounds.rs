@@ -8,7 +8,7 @@ fn arrays(levels: usize, within: &str) -> String {
 }
 
 #[test]
-fn as_many_levels_as_allowed_are_read_and_no_more() {
+fn nesting_is_limited() {
     read(&format!("a = {}", arrays(MAX_DEPTH, "")));
     let world = World::default();
     assert_eq!(world.fault(&format!("a = {}", arrays(MAX_DEPTH + 1, ""))), Fault::TooDeep);
@@ -18,7 +18,7 @@ fn as_many_levels_as_allowed_are_read_and_no_more() {
 }
 
 #[test]
-fn levels_that_a_variable_brings_count() {
+fn nesting_within_variables_counts() {
     let half = arrays(MAX_DEPTH / 2, "");
     read(&format!("P = {half}\na = {}", arrays(MAX_DEPTH / 2, "$P")));
     let deeper = format!("P = {half}\na = {}", arrays(MAX_DEPTH / 2 + 1, "$P"));
@@ -26,7 +26,7 @@ fn levels_that_a_variable_brings_count() {
 }
 
 #[test]
-fn levels_that_an_include_or_the_environment_brings_count() {
+fn nesting_within_includes_and_the_environment_counts() {
     let world = World::default()
         .file("part.conf", format!("a = {}", arrays(MAX_DEPTH, "")))
         .var("V", arrays(MAX_DEPTH, ""));
@@ -38,7 +38,7 @@ fn levels_that_an_include_or_the_environment_brings_count() {
 }
 
 #[test]
-fn variables_that_double_again_and_again_end_soon() {
+fn variables_that_double_repeatedly_reach_the_limit() {
     let mut text = "V0 = x\n".to_owned();
     for level in 1..60 {
         let below = level - 1;
@@ -55,7 +55,7 @@ fn a_long_string_that_a_variable_repeats_counts_each_time() {
 }
 
 #[test]
-fn environment_variables_that_double_again_and_again_end_soon() {
+fn environment_variables_that_double_repeatedly_reach_the_limit() {
     let env = |name: &str| {
         let next = name.parse::<usize>().ok()? + 1;
         Some(format!("[{}{{a: ${next} }}]", format!("${next} , ").repeat(20)))
@@ -64,7 +64,7 @@ fn environment_variables_that_double_again_and_again_end_soon() {
 }
 
 #[test]
-fn environment_variables_name_each_other_so_often_and_no_more() {
+fn chains_of_environment_variables_are_limited() {
     let env = |name: &str| {
         let left = name.parse::<usize>().ok()?;
         Some(if left == 1 { "x".to_owned() } else { format!("${}", left - 1) })
@@ -86,14 +86,14 @@ fn chain(times: usize, last: usize) -> Result<Document, Error> {
 }
 
 #[test]
-fn files_include_each_other_so_often_and_no_more() {
+fn chains_of_includes_are_limited() {
     chain(1, MAX_INCLUDE_DEPTH).unwrap();
     let error = chain(1, MAX_INCLUDE_DEPTH + 1).unwrap_err();
     assert!(error.to_string().contains("files that include each other"), "{error}");
 }
 
 #[test]
-fn includes_that_double_again_and_again_end_soon() {
+fn includes_that_double_repeatedly_reach_the_limit() {
     let error = chain(2, MAX_INCLUDE_DEPTH).unwrap_err();
     assert!(error.to_string().contains(&format!("more than {MAX_INCLUDES}")), "{error}");
 }

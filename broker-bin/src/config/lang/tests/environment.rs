@@ -7,7 +7,7 @@ fn value(text: &str) -> Result<Value, Error> {
 }
 
 #[test]
-fn a_value_by_itself_is_read_like_one_in_a_file() {
+fn a_lone_value_is_read_like_one_in_a_file() {
     assert_eq!(value("64MiB").unwrap(), Value::Integer(64 << 20));
     assert_eq!(value(" yes \n").unwrap(), Value::Bool(true));
     assert_eq!(value("").unwrap(), Value::String(String::new()));
@@ -16,7 +16,7 @@ fn a_value_by_itself_is_read_like_one_in_a_file() {
 }
 
 #[test]
-fn nothing_may_follow_a_value_by_itself() {
+fn nothing_may_follow_a_lone_value() {
     for text in ["a;b", "a,b", "a b", "a #b", "a\nb = c", "1}", "'a'b", "[1 ],"] {
         let error = value(text).unwrap_err();
         assert!(
@@ -27,13 +27,13 @@ fn nothing_may_follow_a_value_by_itself() {
 }
 
 #[test]
-fn an_error_in_a_value_by_itself_is_shown_with_its_name() {
+fn an_error_in_a_lone_value_names_the_value() {
     let error = value("[a").unwrap_err().to_string();
     assert!(error.starts_with("$NAME:1:1: Parse error: "), "{error}");
 }
 
 #[test]
-fn an_error_in_a_variable_is_shown_where_the_variable_is_used() {
+fn an_error_in_a_variable_is_reported_at_its_use() {
     let world = World::default().var("V", "[x, 'hunter2");
     let error = world.parse("a = 1\nb = $V").unwrap_err().to_string();
     assert!(error.starts_with("main.conf:2:5: Parse error: "), "{error}");
@@ -64,7 +64,7 @@ fn a_variable_may_be_used_again_but_not_within_itself() {
 }
 
 #[test]
-fn the_name_of_a_variable_is_not_printed_for_it_may_be_a_password_without_quotes() {
+fn the_name_of_a_variable_is_not_printed_because_it_may_be_an_unquoted_password() {
     let error = error("password = $hunter2");
     assert!(error.contains("quotes") && !error.contains("hunter2"), "{error}");
 }

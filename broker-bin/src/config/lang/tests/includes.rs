@@ -7,13 +7,13 @@ fn part() -> World {
 }
 
 #[test]
-fn what_is_included_replaces_what_stands_above_and_is_replaced_by_what_stands_below() {
+fn included_keys_replace_earlier_ones_and_are_replaced_by_later_ones() {
     let root = part().parse("a = 0\nc = 0\ninclude part.conf\nb = 3").unwrap().root;
     assert_eq!(to_json(&root), r#"{"a":1,"b":3,"c":0}"#);
 }
 
 #[test]
-fn a_path_is_put_together_as_nats_server_does() {
+fn paths_are_joined_as_in_nats_server() {
     for (file, name, expected) in [
         ("main.conf", "x.conf", "x.conf"),
         ("main.conf", "./x.conf", "x.conf"),
@@ -32,7 +32,7 @@ fn a_path_is_put_together_as_nats_server_does() {
 }
 
 #[test]
-fn a_file_knows_nothing_of_the_variables_of_who_includes_it() {
+fn an_included_file_does_not_see_the_variables_of_the_including_one() {
     let world = World::default().file("part.conf", "a = $P");
     assert_eq!(world.fault("P = 1\ninclude part.conf"), Fault::VariableNotSet);
 }
@@ -45,7 +45,7 @@ fn a_variable_that_was_included_is_marked_when_used() {
 }
 
 #[test]
-fn a_missing_file_is_named_with_the_path_where_it_was_looked_for() {
+fn a_missing_file_is_reported_with_the_path_that_was_tried() {
     let error = part().parse("m {\n  include ../nowhere.conf }").unwrap_err().to_string();
     let expected = "main.conf:2:11: cannot read the included file ../nowhere.conf: ";
     assert!(error.starts_with(expected), "{error}");

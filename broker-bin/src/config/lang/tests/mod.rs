@@ -61,7 +61,7 @@ fn error(text: &str) -> String {
 }
 
 #[test]
-fn the_digest_is_what_nats_server_prints() {
+fn the_digest_equals_that_of_nats_server() {
     assert_eq!(
         read("X = 4333\nport = $X\n").digest,
         "sha256:9f3bb6cda2ebd048a01527f80d42b6d06da2d340bc6b37a7eef305d048f19fa6"
@@ -76,7 +76,7 @@ fn keys_keep_the_order_of_the_file() {
 }
 
 #[test]
-fn of_two_keys_with_one_name_the_later_stands_in_the_place_of_the_earlier() {
+fn a_repeated_key_replaces_the_earlier_value_in_place() {
     let root = read("a = 1\nb = 2\na = 3").root;
     assert_eq!(root.entries.len(), 2);
     assert_eq!(root.entries[0].node.value, Value::Integer(3));
@@ -100,7 +100,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_file_is_read_with_what_it_includes() {
+fn a_file_is_read_with_its_includes() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("main.conf"), "include part.conf\n").unwrap();
     std::fs::write(folder.path().join("part.conf"), "port = 1\n").unwrap();

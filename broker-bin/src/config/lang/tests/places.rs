@@ -19,13 +19,13 @@ fn columns_are_counted_in_characters() {
 }
 
 #[test]
-fn what_is_never_closed_is_shown_where_it_begins() {
+fn an_unclosed_construct_is_reported_at_its_beginning() {
     let error = error("a = 1\nm {\n  b = 1\n\n\n");
     assert!(error.starts_with("main.conf:2:3: "), "{error}");
 }
 
 #[test]
-fn a_key_and_its_value_know_where_they_stand() {
+fn a_key_and_its_value_have_places() {
     let root = read("a = 1\n  \"b\" : {c: [x]}").root;
     let b = root.get("b").unwrap();
     assert_eq!(place(&b.span), "main.conf:2:3");
@@ -39,7 +39,7 @@ fn a_key_and_its_value_know_where_they_stand() {
 }
 
 #[test]
-fn the_value_of_a_variable_stands_where_the_variable_is_used() {
+fn the_place_of_a_variables_value_is_that_of_its_use() {
     let root = read("P = 1\na = $P").root;
     assert_eq!(place(&root.get("a").unwrap().node.span), "main.conf:2:5");
 }
@@ -60,7 +60,7 @@ fn a_key_set_again_after_its_use_is_no_variable() {
 }
 
 #[test]
-fn what_was_included_stands_in_its_own_file() {
+fn included_values_have_places_in_their_own_file() {
     let world = World::default().file("sub/part.conf", "\n a = 1").file("sub/bad.conf", "\n\n [");
     let document = world.parse("include sub/part.conf").unwrap();
     assert_eq!(place(&document.root.get("a").unwrap().span), "sub/part.conf:2:2");
@@ -69,7 +69,7 @@ fn what_was_included_stands_in_its_own_file() {
 }
 
 #[test]
-fn a_carriage_return_is_a_line_end_but_no_line() {
+fn a_carriage_return_ends_a_line_without_counting_as_one() {
     let error = error("a = 1\r\nb =\r\n");
     assert!(error.starts_with("main.conf:2:4: "), "{error}");
 }

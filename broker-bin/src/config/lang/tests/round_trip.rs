@@ -158,7 +158,7 @@ fn assert_same(found: &Value, expected: &Plain) {
 
 proptest! {
     #[test]
-    fn what_is_printed_is_read_as_it_was(
+    fn printed_values_are_read_back_unchanged(
         entries in map(plain()),
         style in vec(any::<u8>(), 1..40),
         in_braces in any::<bool>(),
@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn any_row_of_words_is_read_or_refused(words in vec(word(), 0..30)) {
+    fn any_sequence_of_words_is_read_or_refused(words in vec(word(), 0..30)) {
         end_well(words.concat().as_bytes());
     }
 }
