@@ -1,29 +1,29 @@
-# `just` lists these; each is one line of shell, so nothing here needs just.
+# `just` lists the recipes; each is one shell command that also works without just.
 
 _default:
     @just --list
 
-# Everything that must hold before a change lands
+# All checks that a change must pass
 check:
     .ci/run
 
-# The fast half of it: format, lints, tests
+# The fast checks: format, lints, tests
 quick:
     .ci/run fmt clippy tests
 
-# Clients and tools that we did not write; `just interop --reference python` for a part
+# Independent clients and tools; `just interop --reference python` for a part
 interop *args:
     tests/interop/run {{args}}
 
-# What a message costs in time; `just bench fan_out` for some
+# Time per message; `just bench fan_out` for some benchmarks
 bench *args:
     cargo bench -p broker-core -- {{args}}
 
-# What a message costs in instructions, against what it did; `just instructions --update` accepts
+# Instructions per message against the stored counts; `just instructions --update` accepts new counts
 instructions *args:
     tests/instructions {{args}}
 
-# Fuzz each target, 30 s unless told otherwise
+# Fuzzes each target, for 30 s by default
 fuzz seconds="30":
     FUZZ_SECONDS={{seconds}} .ci/run fuzz
 

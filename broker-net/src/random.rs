@@ -40,7 +40,7 @@ impl Random {
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             // The bias is below 2^-32: there are fewer items than that.
-            let other = (self.next_u64() >> 32) as usize * (last + 1) >> 32;
+            let other = ((self.next_u64() >> 32) as usize * (last + 1)) >> 32;
             items.swap(last, other);
         }
     }

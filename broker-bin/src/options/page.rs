@@ -17,25 +17,24 @@ const HEAD: &str = "\
 
 <!-- Made from the table of options: `UPDATE_DOCS=1 cargo test -p broker-bin --lib the_page` writes it. -->
 
-natsd reads the configuration files of nats-server 2.14, and has its flags. Where an option is set more than once, the later of these
-counts: its default, the file (`-c <file>`), the environment, the command line. `natsd -c <file> -t` checks a file without
-starting.
+natsd reads the configuration files and flags of nats-server 2.14. If an option is set more than once, the last of these
+counts: default, file (`-c <file>`), environment, command line. `natsd -c <file> -t` checks a file without starting.
 
-- In a **file** options go by the names below, in any case, or by those in parentheses. A name that is none of them is an
-  error, unless it is used as a variable.
-- In the **environment** an option is `NATSD_` and its name in capitals; an option in a block is that of the block, two
-  underscores, and its own: `NATSD_MAX_PAYLOAD=2MB`, `NATSD_AUTHORIZATION__TIMEOUT=5s`. Texts stand there as they are; arrays and
-  maps are written as in a file: `NATSD_AUTHORIZATION__USERS='[{user: a, password: b}]'`. An empty variable is as good as none. What
-  Kubernetes sets for a Service named `natsd` (`NATSD_SERVICE_…`, `NATSD_PORT=tcp://…`) is passed over.
+- In a **file**, options have the names below, in any case, or those in parentheses. An unknown name is an error, unless it is
+  used as a variable.
+- In the **environment**, an option is `NATSD_` and its name in capitals; an option in a block is the block's name, two
+  underscores, and its own: `NATSD_MAX_PAYLOAD=2MB`, `NATSD_AUTHORIZATION__TIMEOUT=5s`. Texts are taken verbatim; arrays and
+  maps are written as in a file: `NATSD_AUTHORIZATION__USERS='[{user: a, password: b}]'`. An empty variable equals an unset one.
+  Variables that Kubernetes sets for a Service named `natsd` (`NATSD_SERVICE_…`, `NATSD_PORT=tcp://…`) are ignored.
 - **Flags** are listed by `natsd --help`.
 
-A *size* is a number of bytes, perhaps with a suffix: `k`, `m`, `g`, `t` are powers of 1000, `kb`, `mb`, `gb`, `tb` powers of 1024. A *duration*
-is a text such as `\"1m30s\"`, with the units `ns`, `us`, `ms`, `s`, `m` and `h`.
+A *size* is a number of bytes, optionally with a suffix: `k`, `m`, `g`, `t` are powers of 1000, `kb`, `mb`, `gb`, `tb` powers
+of 1024. A *duration* is a text such as `\"1m30s\"`, with the units `ns`, `us`, `ms`, `s`, `m` and `h`.
 
-A **reload** (`SIGHUP`, `--signal reload`) changes an option *at once*, for *new* connections only, or *not*: then all of the reload is
-refused. Options marked **not yet** belong to a part that natsd does not have yet: they are checked, and refused if they ask for it; a file
-that leaves the part off is fine. Where nobody would lose anything without being told, as with a port that others connect to, they are
-*passed over* with a warning. Values are never shown in an error.
+A **reload** (`SIGHUP`, `--signal reload`) changes an option *at once*, for *new* connections only, or *not*: then the whole
+reload is refused. Options marked **not yet** belong to an unimplemented part: they are validated, and refused if they enable it; a
+file that turns the part off is valid. Options that can be ignored harmlessly, such as a port for other servers, are *ignored* with a
+warning. Errors never contain a value.
 ";
 
 /// Returns the list of all options in Markdown.
@@ -91,7 +90,7 @@ impl Chapter {
             let _ = write!(page, " In the environment: `{}__`...", variable(path));
         }
         page.push_str(
-            "\n\n| option | what it is for | value | default | reload |\n| --- | --- | --- | --- | --- |\n",
+            "\n\n| option | purpose | value | default | reload |\n| --- | --- | --- | --- | --- |\n",
         );
         let defaults = defaults(self.block.title);
         for key in self.block.options() {
@@ -114,7 +113,7 @@ impl Chapter {
                 let _ = write!(help, " **Not yet: {part}.**");
                 if let Some(PassedOver { when, .. }) = key.passed_over {
                     let when = if when.is_empty() { "always" } else { when };
-                    let _ = write!(help, " Passed over {when}.");
+                    let _ = write!(help, " Ignored {when}.");
                 }
             }
             Status::NoEffect(reason) => {
