@@ -34,7 +34,15 @@ pub enum ApplyError {
     /// The TLS options are invalid.
     #[cfg(feature = "tls-core")]
     #[error("TLS cannot be offered")]
-    Tls(#[source] crate::TlsError),
+    Tls(#[from] crate::TlsError),
+}
+
+/// Without TLS nothing can be wrong with it.
+#[cfg(not(feature = "tls-core"))]
+impl From<std::convert::Infallible> for ApplyError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
 }
 
 /// Returns an error if the options differ in one that cannot change without a restart.
@@ -74,15 +82,12 @@ fn check_websocket(
     new: Option<&WebsocketOptions>,
 ) -> Result<(), ApplyError> {
     let comparable = |options: Option<&WebsocketOptions>| {
-        let mut options = options?.clone();
+        let options = options?;
+        let mut comparable = options.in_the_clear();
         if let (0, Some(old)) = (options.port, old) {
-            options.port = old.port;
+            comparable.port = old.port;
         }
-        #[cfg(feature = "tls-core")]
-        let is_tls = options.tls.take().is_some();
-        #[cfg(not(feature = "tls-core"))]
-        let is_tls = false;
-        Some((options, is_tls))
+        Some((comparable, options.is_tls()))
     };
     if comparable(old) == comparable(new) {
         return Ok(());

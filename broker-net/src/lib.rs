@@ -16,14 +16,17 @@
 mod advertise;
 mod apply;
 mod auth_checks;
+mod authenticators;
 mod clock;
 mod conn;
-mod custom_listener;
+mod context;
 mod dial;
 mod handshake;
 mod lame_duck;
-mod listener;
+mod listen;
 mod listeners;
+#[cfg(not(feature = "testing"))]
+mod no_stall;
 mod options;
 mod phase;
 mod pipe;
@@ -39,15 +42,13 @@ mod tcp_options;
 pub mod testing;
 mod transport;
 mod unauthenticated;
-#[cfg(unix)]
-mod unix;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 mod workers;
 
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
-pub use custom_listener::{Carries, Listener};
+pub use authenticators::Authenticators;
 pub use dial::{
     Backoff, DialError, DialOptions, DialedConnection, Dialer, FailedAttempt, ReadLineError,
 };
@@ -58,15 +59,17 @@ pub use handshake::tls::{
 };
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
-pub use listener::{ListenerKind, listen_tcp};
+pub use listen::{BindError, Carries, Listener, ListenerKind, listen_tcp};
+#[cfg(not(feature = "testing"))]
+use no_stall as stall;
 pub use options::ServerOptions;
+#[cfg(unix)]
+pub use options::UnixOptions;
 pub use phase::LameDuck;
 pub use pipe::LocalStream;
-pub use server::{Authenticators, BindError, Server, ServerBuilder};
+pub use server::{Server, ServerBuilder};
 pub use status::ServerStatus;
 pub use tcp_options::TcpOptions;
-#[cfg(unix)]
-pub use unix::UnixOptions;
 pub use workers::{Stall, StallWatch};
 
 /// Compiles and runs the examples of the README.

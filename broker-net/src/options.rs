@@ -4,6 +4,7 @@ use broker_core::Options;
 use broker_core::limits::MAX_UNAUTHENTICATED;
 
 use crate::advertise::Advertise;
+use crate::handshake::listener_tls::{self, BuiltTls, TlsFault};
 use crate::random::random_seed;
 
 /// Options of a server. Take the default, which suits a test, and change what you need.
@@ -25,7 +26,7 @@ pub struct ServerOptions {
     pub websocket: Option<crate::WebsocketOptions>,
     /// The listener on a Unix domain socket; `None`, the default, for none. `listen_unix`.
     #[cfg(unix)]
-    pub unix: Option<crate::UnixOptions>,
+    pub unix: Option<UnixOptions>,
     /// Expects a PROXY header of either version before each connection. Only for a port that nothing but
     /// the proxy can reach: every other client could claim any address. `proxy_protocol`.
     pub proxy_protocol: bool,
@@ -40,11 +41,13 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// Reads and checks certificates and keys.
     #[cfg(feature = "tls-core")]
-    pub(crate) fn build_tls(
-        &self,
-    ) -> Result<Option<(crate::TlsOptions, crate::TlsConfig)>, crate::TlsError> {
-        let build = |options: &crate::TlsOptions| Ok((options.clone(), options.build()?));
-        self.tls.as_ref().map(build).transpose()
+    pub(crate) fn build_tls(&self) -> Result<BuiltTls, TlsFault> {
+        listener_tls::build(self.tls.as_ref())
+    }
+
+    #[cfg(not(feature = "tls-core"))]
+    pub(crate) fn build_tls(&self) -> Result<BuiltTls, TlsFault> {
+        listener_tls::build(None)
     }
 }
 
@@ -65,5 +68,29 @@ impl Default for ServerOptions {
             max_unauthenticated: MAX_UNAUTHENTICATED,
             broker,
         }
+    }
+}
+
+/// A listener on a Unix domain socket. `listen_unix`; NATS 2.14 has none.
+#[cfg(unix)]
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct UnixOptions {
+    /// The path of the socket. A socket without a listener at this path is replaced.
+    pub path: std::path::PathBuf,
+    /// The permissions of the file: users that may write to it may connect. The default is `0o600`, the
+    /// user of the process.
+    pub mode: u32,
+    /// Its owner, by number; by default the user of the process.
+    pub owner: Option<u32>,
+    /// Its group, by number.
+    pub group: Option<u32>,
+}
+
+#[cfg(unix)]
+impl UnixOptions {
+    /// Creates options for a socket that only the user of the process can use.
+    pub fn new(path: impl Into<std::path::PathBuf>) -> Self {
+        Self { path: path.into(), mode: 0o600, owner: None, group: None }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 /// The phase of a server. It only moves forward.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
@@ -35,4 +37,10 @@ impl LameDuck {
     pub fn new(duration: Duration, grace_period: Duration) -> Self {
         Self { duration, grace_period }
     }
+}
+
+/// Returns when it is another phase, or there is nobody to say.
+pub(crate) async fn has_left(phase: &mut watch::Receiver<Phase>, left: Phase) {
+    // The value that comes with it would hold a lock across the await of whoever selects.
+    let _ = phase.wait_for(|phase| *phase != left).await.is_ok();
 }

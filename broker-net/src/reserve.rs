@@ -131,19 +131,11 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
 }
 
 impl Newcomer {
-    const FULL: &[u8] = b"-ERR 'maximum connections exceeded'\r\n";
-    #[cfg(feature = "websocket")]
-    const FULL_IN_HTTP: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    /// The last words to a client of NATS.
+    pub(crate) const FULL: &[u8] = b"-ERR 'maximum connections exceeded'\r\n";
 
-    pub(crate) fn tcp(stream: TcpStream) -> Self {
-        Self { stream: Stream::Tcp(stream), last_words: Self::FULL }
-    }
-
-    /// One that wants WebSocket. Within TLS it cannot be told.
-    #[cfg(feature = "websocket")]
-    pub(crate) fn websocket(stream: TcpStream, is_tls: bool) -> Self {
-        let last_words = if is_tls { b"" } else { Self::FULL_IN_HTTP };
+    /// `last_words` are sent to the client; they may be empty.
+    pub(crate) fn tcp(stream: TcpStream, last_words: &'static [u8]) -> Self {
         Self { stream: Stream::Tcp(stream), last_words }
     }
 
@@ -207,7 +199,9 @@ mod tests {
             let refused = std::future::poll_fn(|cx| {
                 let mut accept = || {
                     let accepted = listener.poll_accept(cx);
-                    accepted.map(|accepted| accepted.map(|(stream, _)| Newcomer::tcp(stream)))
+                    accepted.map(|accepted| {
+                        accepted.map(|(stream, _)| Newcomer::tcp(stream, Newcomer::FULL))
+                    })
                 };
                 Poll::Ready(reserve.refuse_all(&mut accept))
             });

@@ -1,14 +1,11 @@
 //! The status of a server, for monitoring.
 
 use std::sync::Arc;
-#[cfg(feature = "tls-core")]
 use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use crate::handshake::ListenerConfig;
-#[cfg(feature = "websocket")]
-use crate::handshake::websocket::WebsocketAcceptor;
+use crate::listen::{ListenerHandle, ListenerKind};
 use crate::phase::Phase;
 use crate::workers::Workers;
 
@@ -17,11 +14,7 @@ use crate::workers::Workers;
 pub struct ServerStatus {
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) workers: Arc<Workers>,
-    #[cfg_attr(not(feature = "tls-core"), expect(dead_code, reason = "it has only TLS to show"))]
-    pub(crate) listener_config: Arc<ListenerConfig>,
-    #[cfg(feature = "websocket")]
-    #[cfg_attr(not(feature = "tls-core"), expect(dead_code, reason = "it has only TLS to show"))]
-    pub(crate) websocket_acceptor: Option<Arc<WebsocketAcceptor>>,
+    pub(crate) listeners: Vec<Arc<dyn ListenerHandle>>,
 }
 
 impl std::fmt::Debug for ServerStatus {
@@ -48,15 +41,17 @@ impl ServerStatus {
         self.workers.stalls()
     }
 
-    /// Returns the earliest expiry of its certificates.
-    #[cfg(feature = "tls-core")]
+    /// Returns the earliest expiry of its certificates; `None` without TLS.
     pub fn tls_not_after(&self) -> Option<SystemTime> {
-        self.listener_config.tls.config()?.not_after()
+        self.not_after(ListenerKind::Clients)
     }
 
-    /// Returns the earliest expiry of the certificates of its WebSocket listener.
-    #[cfg(all(feature = "tls-core", feature = "websocket"))]
+    /// Returns the earliest expiry of the certificates of its WebSocket listener; `None` without one, or without TLS.
     pub fn websocket_tls_not_after(&self) -> Option<SystemTime> {
-        self.websocket_acceptor.as_ref()?.tls_not_after()
+        self.not_after(ListenerKind::Websocket)
+    }
+
+    fn not_after(&self, kind: ListenerKind) -> Option<SystemTime> {
+        self.listeners.iter().find(|listener| listener.kind() == kind)?.tls_not_after()
     }
 }

@@ -137,16 +137,16 @@ async fn a_connection_yields_whatever_its_transport_says() {
 mod websocket {
     use super::*;
     use crate::WebsocketOptions;
-    use crate::handshake::websocket::WebsocketAcceptor;
+    use crate::handshake::websocket::WebsocketAdmission;
 
     const UPGRADE: &[u8] =
         b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
 
-    fn websocket_acceptor() -> WebsocketAcceptor {
+    fn websocket_acceptor() -> WebsocketAdmission {
         let options = WebsocketOptions { compression: true, ..WebsocketOptions::default() };
-        WebsocketAcceptor::new(&options, NOBODY, None)
+        WebsocketAdmission::new(&options, NOBODY, None)
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,16 +9,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use broker_core::Security;
+use broker_core::session::client::{Arrival, HandshakeOrder};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::{consume_budget, poll_proceed};
 
 use super::error::ReadLineError;
+use crate::handshake::{AcceptedConnection, Agreed, Handshake};
+use crate::listen::{Accepted, Admission};
 use crate::transport::{Socket, poll_io};
 
 /// A connection that was dialled, in the clear or encrypted.
 ///
-/// It can be read and written as any stream of tokio, and be served as a connection that
+/// It can be read and written as any stream of tokio, and be [served](crate::Server::serve) as a connection that
 /// was accepted. Dropping it closes it.
 ///
 /// # Cancel safety
@@ -28,7 +31,7 @@ pub struct DialedConnection {
     pub(super) socket: Arc<Socket>,
     pub(super) remote: SocketAddr,
     #[cfg(feature = "tls-core")]
-    pub(super) upgrade: Option<super::tls::Upgrade>,
+    pub(super) upgrade: Option<super::upgrade::Upgrade>,
     pub(super) security: Option<Security>,
 }
 
@@ -98,6 +101,23 @@ impl DialedConnection {
             line.pop();
         }
         Ok(line)
+    }
+}
+
+impl DialedConnection {
+    /// Makes of it what a session can be opened for.
+    pub(crate) fn into_accepted(self) -> Accepted {
+        let Self { socket, remote, security, .. } = self;
+        let admit = move || {
+            let mut arrival = Arrival { remote: Some(remote), ..Arrival::default() };
+            let mut handshake: Option<Box<dyn Handshake>> = None;
+            if security.is_some() {
+                arrival.handshake = HandshakeOrder::BeforeInfo;
+                handshake = Some(Box::new(Agreed(security)));
+            }
+            Admission::Ready(AcceptedConnection { socket, arrival, handshake })
+        };
+        Accepted::new(Some(remote), admit)
     }
 }
 

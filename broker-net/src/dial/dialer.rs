@@ -1,24 +1,16 @@
 //! Connects to a server, again and again.
 
 use std::fmt;
-use std::net::SocketAddr;
-#[cfg(feature = "tls-core")]
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::net::TcpStream;
 
 use super::backoff::Backoff;
 use super::connect::{connect_any, in_random_order, resolve};
 use super::connection::DialedConnection;
 use super::error::DialError;
 use super::options::DialOptions;
-#[cfg(feature = "tls-core")]
-use super::tls;
+use super::tls::DialTls;
 use crate::advertise::Advertise;
 use crate::clock;
-#[cfg(feature = "tls-core")]
-use crate::handshake::tls::TlsClientConfig;
 use crate::random::Random;
 
 /// Connects to one server: [once](Self::dial), or [again and again](Self::next) with pauses in between.
@@ -44,8 +36,7 @@ pub struct Dialer {
     host: String,
     port: u16,
     options: DialOptions,
-    #[cfg(feature = "tls-core")]
-    tls: Option<Arc<TlsClientConfig>>,
+    tls: DialTls,
     backoff: Backoff,
     random: Random,
     /// The pause that is due after the attempt of before.
@@ -78,8 +69,7 @@ impl Dialer {
         let Advertise { host, port } = server.parse().map_err(|_| invalid())?;
         let port = port.ok_or_else(invalid)?;
         Ok(Self {
-            #[cfg(feature = "tls-core")]
-            tls: tls::build(&options, &host).map_err(DialError::TlsOptions)?,
+            tls: DialTls::build(&options, &host)?,
             host,
             port,
             backoff: options.backoff.clone(),
@@ -160,26 +150,6 @@ impl Dialer {
         let connecting = connect_any(addresses, connect_timeout, tcp).await;
         let failed = |attempts| DialError::Connect { server: self.server(), attempts };
         let (stream, remote) = connecting.map_err(failed)?;
-        self.admit(stream, remote).await
-    }
-
-    #[cfg(not(feature = "tls-core"))]
-    async fn admit(
-        &self,
-        stream: TcpStream,
-        remote: SocketAddr,
-    ) -> Result<DialedConnection, DialError> {
-        Ok(DialedConnection::plain(stream, remote))
-    }
-
-    #[cfg(feature = "tls-core")]
-    async fn admit(
-        &self,
-        stream: TcpStream,
-        remote: SocketAddr,
-    ) -> Result<DialedConnection, DialError> {
-        let Some(config) = &self.tls else { return Ok(DialedConnection::plain(stream, remote)) };
-        let admitted = tls::admit(stream, remote, config).await;
-        admitted.map_err(|source| DialError::Tls { server: self.server(), source })
+        self.tls.admit(stream, remote, || self.server()).await
     }
 }

@@ -5,9 +5,16 @@ mod connect;
 mod connection;
 mod dialer;
 mod error;
+#[cfg(not(feature = "tls-core"))]
+mod no_tls;
 mod options;
 #[cfg(feature = "tls-core")]
 mod tls;
+#[cfg(feature = "tls-core")]
+mod upgrade;
+
+#[cfg(not(feature = "tls-core"))]
+use no_tls as tls;
 
 pub use backoff::Backoff;
 pub use connection::DialedConnection;

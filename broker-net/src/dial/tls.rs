@@ -6,40 +6,42 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use super::connection::DialedConnection;
+use super::error::DialError;
 use super::options::DialOptions;
-use crate::handshake::tls::{self, TlsClientConfig, TlsClientTransport, TlsTransport};
+use super::upgrade::Upgrade;
+use crate::TlsClientError;
+use crate::handshake::tls::{TlsClientConfig, TlsTransport};
 use crate::transport::Socket;
-use crate::{TlsClientError, TlsError};
 
-/// A socket in the clear that can be upgraded.
-pub(super) struct Upgrade {
-    socket: Arc<Socket<TlsClientTransport<TcpStream>>>,
-    config: Arc<TlsClientConfig>,
-}
+/// TLS of a dialer, if its options ask for it.
+#[derive(Debug)]
+pub(super) struct DialTls(Option<Arc<TlsClientConfig>>);
 
-/// Reads and checks the options for a host.
-pub(super) fn build(
-    options: &DialOptions,
-    host: &str,
-) -> Result<Option<Arc<TlsClientConfig>>, TlsError> {
-    let build = |options| TlsClientConfig::new(options, host).map(Arc::new);
-    options.tls.as_ref().map(build).transpose()
-}
-
-/// Makes a connection of a stream, encrypted already if TLS comes first.
-pub(super) async fn admit(
-    stream: TcpStream,
-    remote: SocketAddr,
-    config: &Arc<TlsClientConfig>,
-) -> Result<DialedConnection, TlsClientError> {
-    let socket = Arc::new(Socket::new(TlsTransport::new(stream)));
-    let upgrade = Upgrade { socket: Arc::clone(&socket) as Arc<_>, config: Arc::clone(config) };
-    let mut connection =
-        DialedConnection { socket, remote, upgrade: Some(upgrade), security: None };
-    if config.handshake_first {
-        connection.secure().await?;
+impl DialTls {
+    /// Reads and checks the options for a host.
+    pub(super) fn build(options: &DialOptions, host: &str) -> Result<Self, DialError> {
+        let build = |options| TlsClientConfig::new(options, host).map(Arc::new);
+        options.tls.as_ref().map(build).transpose().map(Self).map_err(DialError::TlsOptions)
     }
-    Ok(connection)
+
+    /// Makes a connection of a stream, encrypted already if TLS comes first. `server` is for errors.
+    pub(super) async fn admit(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        server: impl FnOnce() -> String,
+    ) -> Result<DialedConnection, DialError> {
+        let Some(config) = &self.0 else { return Ok(DialedConnection::plain(stream, remote)) };
+        let socket = Arc::new(Socket::new(TlsTransport::new(stream)));
+        let upgrade = Upgrade { socket: Arc::clone(&socket), config: Arc::clone(config) };
+        let mut connection =
+            DialedConnection { socket, remote, upgrade: Some(upgrade), security: None };
+        if config.handshake_first {
+            let secured = connection.secure().await;
+            secured.map_err(|source| DialError::Tls { server: server(), source })?;
+        }
+        Ok(connection)
+    }
 }
 
 impl DialedConnection {
@@ -54,7 +56,7 @@ impl DialedConnection {
     /// Dropped before it returns, the connection is of no use: close it.
     pub async fn secure(&mut self) -> Result<(), TlsClientError> {
         let upgrade = self.upgrade.take().ok_or(TlsClientError::NotOffered)?;
-        let secured = tls::secure(&upgrade.socket, &upgrade.config).await;
+        let secured = upgrade.secure().await;
         if secured.is_err() {
             // The server closes then, so that nobody waits for more from it.
             let _ = self.socket.transport.shut_down_write();

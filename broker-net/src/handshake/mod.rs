@@ -3,8 +3,8 @@
 //! All of it runs on the connection's own task, never on the one that accepts, and each step has a
 //! deadline and a bound on the bytes it holds.
 
-#[cfg(all(feature = "tls-core", feature = "websocket"))]
-mod plain_http;
+#[cfg(not(feature = "tls-core"))]
+pub(crate) mod no_tls;
 #[cfg(feature = "tls-core")]
 pub(crate) mod tls;
 #[cfg(feature = "websocket")]
@@ -19,13 +19,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use broker_core::session::client::Arrival;
 use broker_core::{ClientFault, Security};
 
+#[cfg(not(feature = "tls-core"))]
+pub(crate) use no_tls as listener_tls;
+#[cfg(feature = "tls-core")]
+pub(crate) use tls::listener as listener_tls;
+
 use crate::transport::{Socket, Transport};
 
 /// What a listener's connections have to pass.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerConfig {
-    #[cfg(feature = "tls-core")]
-    pub(crate) tls: tls::TlsAdmission,
+    pub(crate) tls: listener_tls::TlsAdmission,
     /// Connections come by a proxy, which says whom it connects for.
     proxy_protocol: AtomicBool,
 }
@@ -45,13 +49,8 @@ impl ListenerConfig {
         stream: impl Transport,
         remote: SocketAddr,
     ) -> AcceptedConnection {
-        let remote = canonical(remote);
-        let arrival = Arrival { remote: Some(remote), ..Arrival::default() };
-        #[cfg(feature = "tls-core")]
-        if let Some(config) = self.tls.config() {
-            return tls::admit(self, stream, arrival, config);
-        }
-        AcceptedConnection { socket: Arc::new(Socket::new(stream)), arrival, handshake: None }
+        let arrival = Arrival { remote: Some(canonical(remote)), ..Arrival::default() };
+        listener_tls::admit(self, stream, arrival)
     }
 }
 
@@ -68,6 +67,13 @@ pub(crate) struct AcceptedConnection {
     pub(crate) handshake: Option<Box<dyn Handshake>>,
 }
 
+impl AcceptedConnection {
+    /// One that needs no handshake.
+    pub(crate) fn new(stream: impl Transport, arrival: Arrival) -> Self {
+        Self { socket: Arc::new(Socket::new(stream)), arrival, handshake: None }
+    }
+}
+
 /// What [`Handshake`]s take some time for.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -78,4 +84,18 @@ pub(crate) trait Handshake: Send {
 
     /// Agrees, or does not. `None`: upon going on in the clear.
     fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>>;
+}
+
+/// What was agreed upon before there was a session.
+pub(crate) struct Agreed(pub(crate) Option<Security>);
+
+impl Handshake for Agreed {
+    fn client_begins(&mut self) -> BoxFuture<'_, bool> {
+        Box::pin(async { true })
+    }
+
+    fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>> {
+        let security = self.0.take();
+        Box::pin(async { Ok(security) })
+    }
 }

@@ -22,10 +22,11 @@ use super::own_thread::OwnThread;
 use super::tap::Tap;
 use super::wait::Wait;
 use crate::apply::{ApplyError, Report};
+use crate::authenticators::Authenticators;
+use crate::listen::BindError;
 use crate::options::ServerOptions;
 use crate::phase::LameDuck;
 use crate::pipe::LocalStream;
-use crate::server::{Authenticators, BindError};
 use crate::stall::Gate;
 use crate::status::ServerStatus;
 

@@ -16,8 +16,10 @@ use tokio::task::JoinSet;
 use super::authenticator::{AuthFailures, FailingAuthenticator};
 use super::watcher::{LateDelivery, Watcher, Watching};
 use crate::apply::{ApplyError, Report};
+use crate::authenticators::Authenticators;
+use crate::listen::BindError;
 use crate::options::ServerOptions;
-use crate::server::{Authenticators, BindError, Server, ServerBuilder};
+use crate::server::{Server, ServerBuilder};
 use crate::stall::StallGates;
 
 /// See the module.

@@ -4,7 +4,7 @@ use std::io;
 
 use broker_core::auth::UsersError;
 
-use crate::server::BindError;
+use crate::listen::BindError;
 
 /// Why a test broker did not start. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
@@ -51,6 +51,11 @@ impl TlsAdmission {
     /// By what connections that come now go; `None` if they come without TLS.
     pub(crate) fn config(&self) -> Option<Arc<TlsConfig>> {
         self.config.load_full()
+    }
+
+    /// Until when the certificates hold that are shown now.
+    pub(crate) fn not_after(&self) -> Option<SystemTime> {
+        self.config()?.not_after()
     }
 
     /// Connections that are there already, and handshakes that have begun, go on by what was before.

@@ -18,6 +18,7 @@ mod file_watch;
 mod handshaking;
 mod issuer;
 mod leftover;
+pub(crate) mod listener;
 mod options;
 mod pieces;
 mod provider;
@@ -40,7 +41,6 @@ use rustls::CommonState;
 use rustls::crypto::hash::Hash;
 use upgrade::Upgrade;
 
-pub(crate) use admission::TlsAdmission;
 pub use algorithms::TlsAlgorithms;
 pub(crate) use client::{TlsClientTransport, secure};
 pub(crate) use client_config::TlsClientConfig;

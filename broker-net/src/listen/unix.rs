@@ -5,39 +5,35 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
+use std::task::{Context, Poll, ready};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use broker_core::session::client::Arrival;
+use broker_core::transport::TransportInfo;
+use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 use tokio::net::UnixListener;
+
+use super::{Accepted, Acceptor, Admission, BindError, Bound, Cause, ListenerKind};
+use crate::handshake::AcceptedConnection;
+use crate::options::{ServerOptions, UnixOptions};
+use crate::reserve::Newcomer;
 
 /// The backlog of the kernel.
 const BACKLOG: i32 = 1024;
 
-/// A listener on a Unix domain socket. `listen_unix`; NATS 2.14 has none.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct UnixOptions {
-    /// The path of the socket. A socket without a listener at this path is replaced.
-    pub path: PathBuf,
-    /// The permissions of the file: users that may write to it may connect. The default is `0o600`, the
-    /// user of the process.
-    pub mode: u32,
-    /// Its owner, by number; by default the user of the process.
-    pub owner: Option<u32>,
-    /// Its group, by number.
-    pub group: Option<u32>,
-}
-
-impl UnixOptions {
-    /// Creates options for a socket that only the user of the process can use.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), mode: 0o600, owner: None, group: None }
-    }
+/// Binds the socket of the options, if there is one.
+pub(crate) fn bind(options: &ServerOptions) -> Result<Option<Bound>, BindError> {
+    let Some(options) = &options.unix else { return Ok(None) };
+    let acceptor = UnixAcceptor::bind(options).map_err(|error| {
+        let path = options.path.display().to_string();
+        BindError::new(ListenerKind::Unix, path, 0, Cause::Listen(error))
+    })?;
+    Ok(Some(Bound { acceptor: Box::new(acceptor), handle: None }))
 }
 
 /// A bound socket. Dropping it removes the file.
 #[derive(Debug)]
-pub(crate) struct UnixAcceptor {
-    pub(crate) listener: UnixListener,
+struct UnixAcceptor {
+    listener: UnixListener,
     path: PathBuf,
     /// The identity of the file: device and inode.
     file: (u64, u64),
@@ -45,10 +41,10 @@ pub(crate) struct UnixAcceptor {
 
 impl UnixAcceptor {
     /// No client can connect before the permissions of the file are set.
-    pub(crate) fn bind(options: &UnixOptions) -> io::Result<Self> {
+    fn bind(options: &UnixOptions) -> io::Result<Self> {
         let UnixOptions { path, mode, owner, group } = options;
         remove_stale(path)?;
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let found = fs::symlink_metadata(path)?;
         let file = (found.dev(), found.ino());
@@ -66,6 +62,22 @@ impl UnixAcceptor {
         }
         let listener = UnixListener::from_std(StdListener::from(socket))?;
         Ok(Self { listener, path: path.clone(), file })
+    }
+}
+
+impl Acceptor for UnixAcceptor {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let (stream, _) = ready!(self.listener.poll_accept(cx))?;
+        // On one machine nothing is encrypted.
+        let admit = || {
+            let arrival = Arrival { transport: TransportInfo::Unix, ..Arrival::default() };
+            Admission::Ready(AcceptedConnection::new(stream, arrival))
+        };
+        Poll::Ready(Ok(Accepted::new(None, admit)))
+    }
+
+    fn poll_newcomer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Newcomer>> {
+        self.listener.poll_accept(cx).map_ok(|(stream, _)| Newcomer::unix(stream))
     }
 }
 

@@ -1,52 +1,34 @@
-//! Listening: one socket.
+//! A TCP socket that listens.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::tcp_options::TcpOptions;
 
-/// After a failed accept: wait this long, twice as long each time.
-// NATS 2.14: 10 ms to 1 s.
-pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(10);
-pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(1);
-
 /// Connections that the kernel holds until they are accepted. A restart may bring thousands at once;
 /// the kernel has a limit of its own.
 const BACKLOG: i32 = 4096;
 
-/// The kind of a listener of a server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum ListenerKind {
-    /// The port for clients.
-    Clients,
-    /// The port for WebSocket.
-    Websocket,
-    /// The socket in the file system.
-    Unix,
-}
-
 /// A bound TCP socket.
-pub(crate) struct TcpAcceptor {
+pub(super) struct BoundSocket {
     socket: Arc<TcpListener>,
     address: SocketAddr,
 }
 
-impl TcpAcceptor {
-    pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Self> {
+impl BoundSocket {
+    pub(super) async fn bind(host: &str, port: u16) -> io::Result<Self> {
         let socket = TcpListener::from_std(listen_tcp(host, port).await?)?;
         let address = socket.local_addr()?;
         Ok(Self { socket: Arc::new(socket), address })
     }
 
     /// Takes over a socket that somebody else has bound, and listens already.
-    pub(crate) fn adopt(socket: StdListener) -> io::Result<Self> {
+    pub(super) fn adopt(socket: StdListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let socket = Socket::from(socket);
@@ -55,28 +37,26 @@ impl TcpAcceptor {
         Ok(Self { socket: Arc::new(socket), address })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// What can close it from elsewhere.
-    pub(crate) fn guard(&self) -> ListenerGuard {
+    pub(super) fn guard(&self) -> ListenerGuard {
         ListenerGuard(Arc::downgrade(&self.socket))
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket.accept().await
-    }
-
-    /// The same without waiting.
-    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        self.socket.poll_accept(cx).map_ok(|(stream, _)| stream)
+    pub(super) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        self.socket.poll_accept(cx)
     }
 }
 
 /// Closes a listener that somebody else holds, as soon as it is dropped: its port is free then, although
 /// the one who holds it has not noticed yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ListenerGuard(Weak<TcpListener>);
 
 impl Drop for ListenerGuard {
@@ -229,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_inherit_what_the_listener_is_tuned_to() {
-        let listener = TcpAcceptor::bind("127.0.0.1", 0).await.unwrap();
+        let listener = BoundSocket::bind("127.0.0.1", 0).await.unwrap();
         let connecting = TcpStream::connect(listener.address());
         let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);
         let (stream, _) = accepted.unwrap();

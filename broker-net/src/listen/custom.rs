@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 
 use broker_core::session::client::Arrival;
@@ -12,17 +11,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, split
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::{Accepted, Acceptor, Admission, BACK_OFF_MAX, BACK_OFF_MIN};
 use crate::handshake::AcceptedConnection;
-use crate::listener::{BACK_OFF_MAX, BACK_OFF_MIN};
 use crate::pipe::{self, LocalStream};
-use crate::transport::Socket;
 
 /// The bytes copied at a time in each direction. With the 8 KiB that wait from an unauthenticated client
 /// they make the 16 KiB that each may cost.
 const COPY_BYTES: usize = 4 << 10;
-
-/// The time that a client has for reading the rest of its stream.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A stream that can carry a connection: every type that can be read, written and sent to another
 /// thread.
@@ -91,68 +86,67 @@ pub trait Listener: Send + 'static {
     ) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
 }
 
-/// An accepted connection of a custom listener.
-pub(crate) struct Arrived {
+type Accepting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A custom listener that does not accept yet.
+pub(crate) struct CustomListener {
+    accepting: Accepting,
+    accepted: mpsc::Receiver<Stream>,
+}
+
+impl fmt::Debug for CustomListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CustomListener").finish_non_exhaustive()
+    }
+}
+
+/// A stream that the listener has accepted.
+struct Stream {
     stream: Box<dyn Carries>,
     remote: Option<SocketAddr>,
 }
 
-type Accepting = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// All custom listeners. Dropping it closes them.
-pub(crate) struct CustomAcceptors {
-    waiting: Vec<Accepting>,
-    accepting: JoinSet<()>,
-    come: mpsc::Sender<Arrived>,
-    coming: mpsc::Receiver<Arrived>,
+/// A custom listener that accepts on a task of its own: the futures of its trait need not be cancel safe. Dropping it
+/// closes the listener.
+struct CustomAcceptor {
+    accepted: mpsc::Receiver<Stream>,
+    /// Aborts the task when it is dropped.
+    _accepting: JoinSet<()>,
 }
 
-impl Default for CustomAcceptors {
-    fn default() -> Self {
+impl CustomListener {
+    pub(crate) fn new(listener: impl Listener) -> Self {
         // Accepting waits until the connection before is served.
-        let (come, coming) = mpsc::channel(1);
-        Self { waiting: Vec::new(), accepting: JoinSet::new(), come, coming }
-    }
-}
-
-impl fmt::Debug for CustomAcceptors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnDoors")
-            .field("count", &(self.waiting.len() + self.accepting.len()))
-            .finish()
-    }
-}
-
-impl CustomAcceptors {
-    pub(crate) fn add(&mut self, listener: impl Listener) {
-        self.waiting.push(Box::pin(accept_all(listener, self.come.clone())));
+        let (send, accepted) = mpsc::channel(1);
+        Self { accepting: Box::pin(accept_all(listener, send)), accepted }
     }
 
     /// Begins to accept, in the current runtime.
-    pub(crate) fn open(mut self) -> Self {
-        for accepting in self.waiting.drain(..) {
-            self.accepting.spawn(accepting);
-        }
-        self
+    pub(crate) fn open(self) -> Box<dyn Acceptor> {
+        let mut accepting = JoinSet::new();
+        accepting.spawn(self.accepting);
+        Box::new(CustomAcceptor { accepted: self.accepted, _accepting: accepting })
     }
+}
 
-    /// Returns the next connection. Cancelled, it has accepted none.
-    pub(crate) async fn accept(&mut self) -> Arrived {
-        match self.coming.recv().await {
-            Some(arrived) => arrived,
-            // `self` holds a sender, so that the channel stays open.
-            None => std::future::pending().await,
+impl Acceptor for CustomAcceptor {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        match ready!(self.accepted.poll_recv(cx)) {
+            Some(stream) => Poll::Ready(Ok(Accepted::new(stream.remote, || stream.admit()))),
+            // The listener has panicked: nobody comes any more.
+            None => Poll::Pending,
         }
     }
 }
 
-async fn accept_all(mut listener: impl Listener, come: mpsc::Sender<Arrived>) {
+async fn accept_all(mut listener: impl Listener, accepted: mpsc::Sender<Stream>) {
     let mut back_off = BACK_OFF_MIN;
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
                 back_off = BACK_OFF_MIN;
-                if come.send(Arrived { stream: Box::new(stream), remote }).await.is_err() {
+                let stream = Stream { stream: Box::new(stream), remote };
+                if accepted.send(stream).await.is_err() {
                     return;
                 }
             }
@@ -168,19 +162,14 @@ async fn accept_all(mut listener: impl Listener, come: mpsc::Sender<Arrived>) {
     }
 }
 
-impl Arrived {
-    /// Returns the remote address, if the listener gave one.
-    pub(crate) fn remote(&self) -> Option<SocketAddr> {
-        self.remote
-    }
-
-    /// Returns the connection for a session, and the task that copies its bytes.
-    pub(crate) fn admit(self) -> (AcceptedConnection, impl Future<Output = ()>) {
+impl Stream {
+    /// Returns the connection for a session, and the future that copies its bytes.
+    fn admit(self) -> Admission {
         let Self { stream, remote } = self;
         let (near, transport) = pipe::pipe();
         let arrival = Arrival { transport: TransportInfo::Stream, remote, ..Arrival::default() };
-        let socket = Arc::new(Socket::new(transport));
-        (AcceptedConnection { socket, arrival, handshake: None }, carry(stream, near))
+        let accepted = AcceptedConnection::new(transport, arrival);
+        Admission::Carried(accepted, Box::pin(carry(stream, near)))
     }
 }
 
@@ -203,18 +192,5 @@ async fn carry(stream: Box<dyn Carries>, near: LocalStream) {
     tokio::select! {
         () = up => {}
         () = down => {}
-    }
-}
-
-/// Serves a connection and copies its bytes.
-pub(crate) async fn serve(serving: impl Future<Output = ()>, carrying: impl Future<Output = ()>) {
-    // Boxed, so that only connections that need it pay for its memory.
-    let (mut serving, mut carrying) = (Box::pin(serving), Box::pin(carrying));
-    tokio::select! {
-        biased;
-        () = &mut serving => {
-            let _ = tokio::time::timeout(LAST_WORDS, carrying).await;
-        }
-        () = &mut carrying => serving.await,
     }
 }

@@ -1,0 +1,47 @@
+//! TLS of a listener in a build without TLS: there is none. All else that deals with listeners need not know of
+//! the feature.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use broker_core::Broker;
+use broker_core::session::client::Arrival;
+
+use super::{AcceptedConnection, ListenerConfig};
+use crate::transport::Transport;
+
+/// Nothing can be wrong with it.
+pub(crate) type TlsFault = Infallible;
+
+/// Nobody has any.
+pub(crate) enum TlsOptions {}
+
+/// Nothing was read.
+pub(crate) struct BuiltTls;
+
+/// Admits in the clear.
+#[derive(Debug, Default)]
+pub(crate) struct TlsAdmission;
+
+impl TlsAdmission {
+    pub(crate) fn not_after(&self) -> Option<SystemTime> {
+        None
+    }
+
+    pub(crate) fn stop_tending(&self) {}
+}
+
+pub(crate) fn build(_: Option<&TlsOptions>) -> Result<BuiltTls, TlsFault> {
+    Ok(BuiltTls)
+}
+
+pub(crate) fn set(_: &Arc<ListenerConfig>, _: Option<&Broker>, _: BuiltTls) {}
+
+pub(crate) fn admit<T: Transport>(
+    _: &Arc<ListenerConfig>,
+    stream: T,
+    arrival: Arrival,
+) -> AcceptedConnection {
+    AcceptedConnection::new(stream, arrival)
+}

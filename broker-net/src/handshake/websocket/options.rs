@@ -1,0 +1,89 @@
+//! Options of a listener for WebSocket.
+
+use std::time::Duration;
+
+use crate::handshake::listener_tls::{self, BuiltTls, TlsFault, TlsOptions};
+use crate::websocket::{AllowedOrigins, CookieNames, ExtraHeaders};
+
+/// Where clients come in by WebSocket, and which.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct WebsocketOptions {
+    /// The host name or address to listen at. The default is `127.0.0.1`. `host`.
+    pub host: String,
+    /// The port to listen at; 0, the default, for any that is free. `port`.
+    pub port: u16,
+    /// TLS beneath the frames; `None`, the default, for none. `tls`.
+    #[cfg(feature = "tls-core")]
+    pub tls: Option<crate::TlsOptions>,
+    /// A page must come from the host that it connects to. `same_origin`.
+    pub same_origin: bool,
+    /// A page must come from one of these, if there are any. `allowed_origins`.
+    pub allowed_origins: AllowedOrigins,
+    /// How long a client may take until frames go both ways. The default is 2 seconds.
+    /// `handshake_timeout`.
+    // NATS 2.14: as long as it likes.
+    pub handshake_timeout: Duration,
+    /// Messages are compressed for clients that offer it. `compression`.
+    pub compression: bool,
+    /// The names of cookies that may hold credentials. `jwt_cookie`, `user_cookie` and so on.
+    pub cookies: CookieNames,
+    /// Further lines of the answer by which a client is let in. `headers`.
+    pub headers: ExtraHeaders,
+    /// How often a client is asked whether it is there, if not as often as others. `ping_interval`.
+    pub ping_interval: Option<Duration>,
+    /// How long it may take to show who it is, if not as long as others. `authorization.timeout`.
+    pub auth_timeout: Option<Duration>,
+    /// Where else such clients can connect to: `connect_urls` of their INFO.
+    pub connect_urls: Vec<String>,
+}
+
+impl Default for WebsocketOptions {
+    fn default() -> Self {
+        Self {
+            host: String::from("127.0.0.1"),
+            port: 0,
+            #[cfg(feature = "tls-core")]
+            tls: None,
+            same_origin: false,
+            allowed_origins: AllowedOrigins::default(),
+            handshake_timeout: Duration::from_secs(2),
+            compression: false,
+            cookies: CookieNames::default(),
+            headers: ExtraHeaders::default(),
+            ping_interval: None,
+            auth_timeout: None,
+            connect_urls: Vec::new(),
+        }
+    }
+}
+
+impl WebsocketOptions {
+    #[cfg(feature = "tls-core")]
+    fn tls(&self) -> Option<&TlsOptions> {
+        self.tls.as_ref()
+    }
+
+    #[cfg(not(feature = "tls-core"))]
+    fn tls(&self) -> Option<&TlsOptions> {
+        None
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls().is_some()
+    }
+
+    /// Reads and checks what TLS is made of.
+    pub(crate) fn build_tls(&self) -> Result<BuiltTls, TlsFault> {
+        listener_tls::build(self.tls())
+    }
+
+    /// Returns the same without TLS.
+    pub(crate) fn in_the_clear(&self) -> Self {
+        Self {
+            #[cfg(feature = "tls-core")]
+            tls: None,
+            ..self.clone()
+        }
+    }
+}

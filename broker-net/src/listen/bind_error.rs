@@ -1,0 +1,69 @@
+//! Errors of binding.
+
+use std::{fmt, io};
+
+use super::ListenerKind;
+use crate::handshake::listener_tls::TlsFault;
+use crate::options::ServerOptions;
+
+/// The address could not be listened at, or TLS not be offered.
+#[derive(Debug)]
+pub struct BindError {
+    host: String,
+    port: u16,
+    way: ListenerKind,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+pub(crate) enum Cause {
+    Listen(io::Error),
+    Tls(TlsFault),
+}
+
+impl BindError {
+    pub(crate) fn new(way: ListenerKind, host: String, port: u16, cause: Cause) -> Self {
+        Self { host, port, way, cause }
+    }
+
+    /// Returns the error for the listener of clients.
+    pub(crate) fn of_clients(options: &ServerOptions, cause: Cause) -> Self {
+        Self::new(ListenerKind::Clients, options.host.clone(), options.port, cause)
+    }
+
+    /// Which way in was to be opened.
+    pub fn way(&self) -> ListenerKind {
+        self.way
+    }
+
+    /// The host that was asked for, or the path.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port that was asked for.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Listen(_) if self.way == ListenerKind::Unix => {
+                write!(f, "cannot listen at {}", self.host)
+            }
+            Cause::Listen(_) => write!(f, "cannot listen at {}:{}", self.host, self.port),
+            Cause::Tls(_) => f.write_str("TLS cannot be offered"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Listen(error) => Some(error),
+            Cause::Tls(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Connections within the process: without a socket, or with one that this side has dialled.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use broker_core::session::client::Arrival;
+use broker_core::transport::TransportInfo;
+use tokio::sync::mpsc;
+
+use super::{Accepted, Acceptor, Admission};
+use crate::handshake::AcceptedConnection;
+use crate::pipe::LocalTransport;
+
+/// Hands connections over to a server.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalSender(mpsc::UnboundedSender<Accepted>);
+
+/// Accepts the connections that a [`LocalSender`] hands over.
+pub(crate) struct LocalAcceptor(mpsc::UnboundedReceiver<Accepted>);
+
+impl LocalAcceptor {
+    pub(crate) fn new() -> (LocalSender, Self) {
+        // Unbounded, because whoever connects must not wait; each waiting connection belongs to a caller, who
+        // holds its other end.
+        let (send, receive) = mpsc::unbounded_channel();
+        (LocalSender(send), Self(receive))
+    }
+}
+
+impl LocalSender {
+    /// Hands a connection over. If the server has gone it is dropped, which ends it.
+    pub(crate) fn send(&self, accepted: Accepted) {
+        let _ = self.0.send(accepted);
+    }
+
+    /// Hands over the server's end of a connection within the process.
+    pub(crate) fn connect(&self, transport: LocalTransport) {
+        self.send(Accepted::new(None, || {
+            let arrival = Arrival { transport: TransportInfo::Memory, ..Arrival::default() };
+            Admission::Ready(AcceptedConnection::new(transport, arrival))
+        }));
+    }
+}
+
+impl Acceptor for LocalAcceptor {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        match ready!(self.0.poll_recv(cx)) {
+            Some(accepted) => Poll::Ready(Ok(accepted)),
+            // The server has gone, which ends accepting by itself.
+            None => Poll::Pending,
+        }
+    }
+}

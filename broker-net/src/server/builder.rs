@@ -1,0 +1,171 @@
+//! Builds a server: options, then all that can fail, then the port of clients.
+
+use std::net::TcpListener as StdListener;
+use std::sync::{Arc, Mutex};
+
+use broker_core::auth::{Authenticator, NoAuth};
+use broker_core::{Broker, Limits};
+use tokio::sync::watch;
+
+use super::{Server, tell_address};
+use crate::advertise::Advertise;
+use crate::auth_checks::AuthChecks;
+use crate::clock;
+use crate::context::ConnectionContext;
+use crate::listen::{self, BindError, Bound, Cause, CustomListener, Listener, LocalAcceptor};
+use crate::listeners::{self, Listeners};
+use crate::options::ServerOptions;
+use crate::phase::Phase;
+use crate::stall::StallGates;
+use crate::unauthenticated::UnauthenticatedConnections;
+use crate::workers::Workers;
+
+/// Builds a [`Server`].
+#[derive(Default)]
+pub struct ServerBuilder {
+    pub(super) options: ServerOptions,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    pub(super) gates: Arc<StallGates>,
+    #[cfg(feature = "websocket")]
+    pub(super) websocket_authenticator: Option<Arc<dyn Authenticator>>,
+    socket: Option<StdListener>,
+    own: Vec<CustomListener>,
+}
+
+impl ServerBuilder {
+    /// Replaces all options.
+    #[must_use]
+    pub fn options(mut self, options: ServerOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The host name or address to listen at. The default is `127.0.0.1`.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.options.host = host.into();
+        self
+    }
+
+    /// The port to listen at; 0, the default, for any that is free.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.options.port = port;
+        self
+    }
+
+    /// Where clients are told that the server is, if not where it listens.
+    #[must_use]
+    pub fn client_advertise(mut self, advertise: Advertise) -> Self {
+        self.options.client_advertise = Some(advertise);
+        self
+    }
+
+    /// Has clients come in by a socket in the file system, too.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix(mut self, options: crate::UnixOptions) -> Self {
+        self.options.unix = Some(options);
+        self
+    }
+
+    /// Serves whoever comes by this socket, which listens already, in place of [host](Self::host) and
+    /// [port](Self::port): for sockets that somebody else has opened, a service manager for instance.
+    #[must_use]
+    pub fn tcp_listener(mut self, socket: StdListener) -> Self {
+        if let Ok(address) = socket.local_addr() {
+            self.options.host = address.ip().to_string();
+            self.options.port = address.port();
+        }
+        self.socket = Some(socket);
+        self
+    }
+
+    /// Has clients come in by a way of your own, too: see [`Listener`]. May be called for several.
+    #[must_use]
+    pub fn listener(mut self, listener: impl Listener) -> Self {
+        self.own.push(CustomListener::new(listener));
+        self
+    }
+
+    /// What clients may do.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.options.broker.limits = limits;
+        self
+    }
+
+    /// Who may come in. The default is everybody.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Binds and serves. When it returns, clients can connect.
+    ///
+    /// Must be called in a tokio runtime with I/O and time enabled; the server lives in it.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] if the address cannot be listened at, or TLS not be offered; nothing has been served
+    /// then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it leaves nothing behind.
+    pub async fn bind(self) -> Result<Server, BindError> {
+        let mut options = self.options;
+        let tls = options
+            .build_tls()
+            .map_err(|error| BindError::of_clients(&options, Cause::Tls(error)))?;
+        let authenticator = self.authenticator.unwrap_or_else(|| Arc::new(NoAuth));
+        let broker = Broker::with_authenticator(
+            options.broker.clone(),
+            clock::TokioClock::new(),
+            authenticator,
+        );
+        let mut bound = Vec::new();
+        #[cfg(feature = "websocket")]
+        bound.extend(
+            listen::websocket::bind(&mut options, self.websocket_authenticator, &broker).await?,
+        );
+        #[cfg(unix)]
+        bound.extend(listen::bind_unix(&options)?);
+        // Last: this port is what others wait for to learn that the server has started.
+        let (acceptor, clients) = listen::bind_tcp(&mut options, self.socket, tls, &broker).await?;
+        bound.push(Bound { acceptor, handle: Some(Arc::clone(&clients) as _) });
+        tell_address(&broker, &options);
+        let (mut acceptors, handles): (Vec<_>, Vec<_>) =
+            bound.into_iter().map(|bound| (bound.acceptor, bound.handle)).unzip();
+        let guards = acceptors.iter().filter_map(|acceptor| acceptor.guard()).collect();
+        let (local, local_acceptor) = LocalAcceptor::new();
+        acceptors.push(Box::new(local_acceptor));
+        acceptors.extend(self.own.into_iter().map(CustomListener::open));
+        let (stop, stopped) = watch::channel(Phase::Serving);
+        let (finished, is_finished) = watch::channel(false);
+        let workers = Arc::<Workers>::default();
+        let context = ConnectionContext {
+            broker: broker.clone(),
+            auth_checks: Arc::new(AuthChecks::new()),
+            workers: Arc::clone(&workers),
+            unauthenticated: Arc::new(UnauthenticatedConnections::new(options.max_unauthenticated)),
+            gates: self.gates,
+        };
+        let serving = listeners::serve(Listeners::new(acceptors), context, stopped, finished);
+        let task = tokio::spawn(serving).abort_handle();
+        Ok(Server {
+            broker,
+            host: options.host.clone(),
+            options: Mutex::new(options),
+            clients,
+            listeners: handles.into_iter().flatten().collect(),
+            workers,
+            local,
+            stop,
+            is_finished,
+            task,
+            _guards: guards,
+        })
+    }
+}

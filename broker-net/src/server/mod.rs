@@ -1,0 +1,285 @@
+//! The server that an embedder holds: addresses, drain, shut down.
+
+mod builder;
+mod reconfigure;
+#[cfg(feature = "testing")]
+mod testing;
+#[cfg(feature = "tls-core")]
+mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use broker_core::{Broker, Client, CloseReason};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+pub use builder::ServerBuilder;
+
+use crate::clock;
+use crate::dial::DialedConnection;
+use crate::listen::{ClientsListener, ListenerGuard, ListenerHandle, ListenerKind, LocalSender};
+use crate::options::ServerOptions;
+use crate::phase::{LameDuck, Phase};
+use crate::pipe::{self, LocalStream};
+use crate::status::ServerStatus;
+use crate::workers::{StallWatch, Workers};
+
+/// How long connections may take to read what waits for them when the server shuts down.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+
+/// A running server.
+///
+/// Dropping it closes its port at once, and all connections as soon as the runtime gets to them, without
+/// waiting. It installs no signal handler and no logger, and shares nothing with any other server in the
+/// process.
+#[derive(Debug)]
+pub struct Server {
+    broker: Broker,
+    host: String,
+    /// As they are now, with the port that was chosen.
+    options: Mutex<ServerOptions>,
+    /// The port for clients.
+    clients: Arc<ClientsListener>,
+    /// All listeners that can be reconfigured, the port for clients among them.
+    listeners: Vec<Arc<dyn ListenerHandle>>,
+    workers: Arc<Workers>,
+    /// Connections within the process, and those that were dialled.
+    local: LocalSender,
+    stop: watch::Sender<Phase>,
+    is_finished: watch::Receiver<bool>,
+    task: AbortHandle,
+    /// The last to be dropped: whoever accepts must know by then that the server is gone.
+    _guards: Vec<ListenerGuard>,
+}
+
+impl Server {
+    /// A server with default options: any free port of `127.0.0.1`, no authentication.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.clients.address()
+    }
+
+    /// What a client on this machine connects to: `nats://127.0.0.1:4222`, or `tls://…` if it must.
+    pub fn url(&self) -> String {
+        self.clients.url(&self.broker)
+    }
+
+    /// Where it listens for WebSocket, if it does.
+    pub fn websocket_addr(&self) -> Option<SocketAddr> {
+        Some(self.listener(ListenerKind::Websocket)?.address())
+    }
+
+    /// What a client on this machine connects to by WebSocket, if it can: `ws://127.0.0.1:8080`, or
+    /// `wss://…`.
+    pub fn websocket_url(&self) -> Option<String> {
+        Some(self.listener(ListenerKind::Websocket)?.url(&self.broker))
+    }
+
+    fn listener(&self, kind: ListenerKind) -> Option<&Arc<dyn ListenerHandle>> {
+        self.listeners.iter().find(|listener| listener.kind() == kind)
+    }
+
+    /// A connection without a socket, for clients that bring their own protocol: the server sends INFO first.
+    /// It ends like any other, and is at its end at once if the server has gone.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    ///
+    /// let server = broker_net::Server::builder().bind().await?;
+    /// let mut stream = BufReader::new(server.connect());
+    /// let mut line = String::new();
+    /// stream.read_line(&mut line).await?;
+    /// assert!(line.starts_with("INFO {"));
+    /// stream.write_all(b"PING\r\n").await?;
+    /// line.clear();
+    /// stream.read_line(&mut line).await?;
+    /// assert_eq!(line, "PONG\r\n");
+    /// # Ok(()) }
+    /// ```
+    pub fn connect(&self) -> LocalStream {
+        let (stream, transport) = pipe::pipe();
+        self.local.connect(transport);
+        stream
+    }
+
+    /// Serves a connection that was dialled, as if it had been accepted: whoever is at its other end is the client, and
+    /// gets INFO first. So a server that nobody can connect to can serve clients through a relay that it connects to.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use broker_net::{DialOptions, Dialer, Server};
+    /// use tokio::io::{AsyncBufReadExt, BufReader};
+    ///
+    /// let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// let server = Server::builder().bind().await?;
+    /// let mut dialer = Dialer::new(&relay.local_addr()?.to_string(), DialOptions::default())?;
+    /// server.serve(dialer.next().await?);
+    ///
+    /// let (client, _) = relay.accept().await?;
+    /// let mut line = String::new();
+    /// BufReader::new(client).read_line(&mut line).await?;
+    /// assert!(line.starts_with("INFO {"));
+    /// # Ok(()) }
+    /// ```
+    pub fn serve(&self, connection: DialedConnection) {
+        self.local.send(connection.into_accepted());
+    }
+
+    /// Until when the certificates hold that it shows to those who connect now; `None` without TLS.
+    pub fn tls_not_after(&self) -> Option<SystemTime> {
+        self.clients.tls_not_after()
+    }
+
+    /// The host it was asked to listen at.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What it was told, with the port that was chosen.
+    pub fn options(&self) -> ServerOptions {
+        self.lock_options().clone()
+    }
+
+    fn lock_options(&self) -> MutexGuard<'_, ServerOptions> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is seen of it, for whoever watches it.
+    pub fn status(&self) -> ServerStatus {
+        ServerStatus {
+            phase: self.stop.subscribe(),
+            workers: Arc::clone(&self.workers),
+            listeners: self.listeners.clone(),
+        }
+    }
+
+    /// Returns a watch for connections that hold their thread for as long as `patience`. None should for
+    /// more than some milliseconds; one that does is a fault of the server or of an authenticator, and all
+    /// other connections of the thread wait. One watch per server is enough: [status](Self::status) reports
+    /// what the last one saw.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let server = broker_net::Server::builder().bind().await?;
+    /// let mut watch = server.stall_watch(Duration::from_secs(1));
+    /// std::thread::spawn(move || {
+    ///     # let no_longer = Instant::now();
+    ///     loop {
+    ///         for stall in watch.look(Instant::now()) {
+    ///             eprintln!("{stall} holds its thread: {stall:?}");
+    ///         }
+    ///         # if no_longer < Instant::now() { break }
+    ///         std::thread::sleep(Duration::from_millis(250));
+    ///     }
+    /// });
+    /// # Ok(()) }
+    /// ```
+    pub fn stall_watch(&self, patience: Duration) -> StallWatch {
+        StallWatch::new(Arc::clone(&self.workers), patience)
+    }
+
+    /// The broker behind it.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// An in-process client: no socket, the same rules.
+    pub fn client(&self) -> Client {
+        self.broker.client()
+    }
+
+    /// Takes no more connections, lets each client read what waits for it (for as long as its write
+    /// deadline allows), then closes it. Returns when all are gone. May be called again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, the draining goes on.
+    pub async fn drain(&self) {
+        let deadline = self.broker.options().limits.write_deadline;
+        self.finish(deadline).await;
+    }
+
+    /// Takes no more connections, tells clients that the server goes, and lets them go one by one once
+    /// the grace period is over; without losing a request, whether they heed what they are told or not.
+    /// Returns when all are gone, at once if there are none. A second call only waits; so does a
+    /// call after the server has begun to end. [`Self::shutdown`] and [`Self::drain`] end it early.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it goes on.
+    pub async fn lame_duck(&self, plan: LameDuck) {
+        self.stop.send_if_modified(|phase| {
+            let begins = *phase == Phase::Serving;
+            if begins {
+                *phase = Phase::LameDuck(plan);
+            }
+            begins
+        });
+        self.wait().await;
+    }
+
+    /// Takes no more connections and closes those that are there, giving each a second to read what
+    /// waits for it. Returns when all are gone. May be called again, and after
+    /// [`Self::drain`] has begun.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, the shutdown goes on.
+    pub async fn shutdown(&self) {
+        self.finish(SHUTDOWN_GRACE).await;
+    }
+
+    /// Returns when the server has ended, by whatever was called for that.
+    pub async fn wait(&self) {
+        let mut is_finished = self.is_finished.clone();
+        // An error means that the task is gone without a word: it has ended as well.
+        let _ = is_finished.wait_for(|is_finished| *is_finished).await;
+    }
+
+    async fn finish(&self, grace: Duration) {
+        let deadline = clock::now() + grace;
+        self.stop.send_if_modified(|phase| {
+            let earlier = match *phase {
+                Phase::Serving | Phase::LameDuck(_) => deadline,
+                Phase::Finishing(before) => before.min(deadline),
+            };
+            let next = Phase::Finishing(earlier);
+            let has_changed = *phase != next;
+            *phase = next;
+            has_changed
+        });
+        self.broker.finish_all(CloseReason::ServerShutdown);
+        self.wait().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.listeners.iter().for_each(|listener| listener.stop());
+    }
+}
+
+/// What INFO says of where the server is. A server that stands alone tells no further addresses, also
+/// if it listens at all that the machine has.
+// NATS 2.14: server.go setInfoHostPort; `connect_urls` come with routes.
+fn tell_address(broker: &Broker, options: &ServerOptions) {
+    let advertised = options.client_advertise.as_ref();
+    let host = advertised.map_or(&options.host, |advertise| &advertise.host);
+    let port = advertised.and_then(|advertise| advertise.port).unwrap_or(options.port);
+    broker.update_info(|info| {
+        info.host.clone_from(host);
+        info.port = port;
+    });
+}

@@ -1,0 +1,83 @@
+//! Changes of a server while it serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_core::ChangeReport;
+use broker_core::auth::Authenticator;
+
+use super::{Server, tell_address};
+use crate::apply::{self, ApplyError, Report};
+use crate::authenticators::Authenticators;
+use crate::listen::ListenerHandle;
+use crate::options::ServerOptions;
+
+/// How long [`Server::apply`] waits at most for connections to follow. They do within a turn of theirs,
+/// which takes far less unless the machine is overwhelmed; the change takes its course in any case.
+const SETTLE: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Changes options while it serves, and, if there is one, also who decides who may be here: see
+    /// [`Broker::apply`] for what becomes of those who are. Returns when all connections go by it.
+    ///
+    /// Port 0 and a server name of `None` stand for what the server chose.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`] if something takes a restart; then nothing has changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after it was first polled, the change takes its course.
+    pub async fn apply(
+        &self,
+        options: ServerOptions,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Result<Report, ApplyError> {
+        self.apply_with(options, authenticator.map(Authenticators::from)).await
+    }
+
+    /// As [`Self::apply`], where others may decide who comes in by WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::apply`].
+    pub async fn apply_with(
+        &self,
+        options: ServerOptions,
+        authenticators: Option<Authenticators>,
+    ) -> Result<Report, ApplyError> {
+        let applied = self.apply_now(options, authenticators)?;
+        // Whoever is late is late.
+        let _ = tokio::time::timeout(SETTLE, applied.applied).await;
+        Ok(Report { excess: applied.excess })
+    }
+
+    fn apply_now(
+        &self,
+        mut options: ServerOptions,
+        authenticators: Option<Authenticators>,
+    ) -> Result<ChangeReport, ApplyError> {
+        let mut now = self.lock_options();
+        apply::check(&now, &options)?;
+        let prepare =
+            |listener: &Arc<dyn ListenerHandle>| listener.prepare(&mut options, &self.broker);
+        let changes = self.listeners.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+        options.broker.server_name.clone_from(&now.broker.server_name);
+        options.broker.seed = now.broker.seed;
+        let authenticator = authenticators.map(|next| {
+            // First: who is here is reviewed with what follows.
+            self.listeners.iter().for_each(|listener| listener.set_authenticator(&next));
+            next.all
+        });
+        let applied = self.broker.apply(options.broker.clone(), authenticator);
+        tell_address(&self.broker, &options);
+        changes.into_iter().for_each(|change| change());
+        *now = options;
+        Ok(applied)
+    }
+}

@@ -1,0 +1,45 @@
+//! What the test kit needs of a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Server, ServerBuilder};
+use crate::listen::{Accepted, ListenerKind};
+use crate::pipe::{self, LocalStream};
+use crate::stall::StallGates;
+
+impl ServerBuilder {
+    /// What stands before its connections.
+    #[must_use]
+    pub(crate) fn gates(mut self, gates: Arc<StallGates>) -> Self {
+        self.gates = gates;
+        self
+    }
+}
+
+impl Server {
+    /// Returns a connection without a socket that is treated as if it came by a port: by TLS, if the server offers
+    /// it there, and by WebSocket with all that stands before frames.
+    pub fn connect_by(&self, way: ListenerKind) -> LocalStream {
+        let (stream, transport) = pipe::pipe();
+        let listener = self.listeners.iter().find(|listener| listener.kind() == way);
+        let Some(listener) = listener.map(Arc::clone) else {
+            self.local.connect(transport);
+            return stream;
+        };
+        let broker = self.broker.clone();
+        let admit = move || listener.admit_local(transport, &broker);
+        self.local.send(Accepted::new(None, admit));
+        stream
+    }
+
+    /// Returns the number of turns that its connections have had: an idle one has none.
+    pub fn turns(&self) -> u64 {
+        self.workers.turns()
+    }
+
+    /// Ends as a process that is killed does: nobody is waited for. Returns when nothing is left.
+    pub(crate) async fn end_at_once(&self) {
+        self.finish(Duration::ZERO).await;
+    }
+}

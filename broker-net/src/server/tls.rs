@@ -1,0 +1,34 @@
+//! What a server and its builder have with TLS only.
+
+use super::{Server, ServerBuilder};
+use crate::handshake::listener_tls;
+
+impl ServerBuilder {
+    /// TLS for those who connect.
+    #[must_use]
+    pub fn tls(mut self, options: crate::TlsOptions) -> Self {
+        self.options.tls = Some(options);
+        self
+    }
+}
+
+impl Server {
+    /// Offers other certificates, or none, to those who connect from now on; reads the files anew. Who is
+    /// connected already stays so.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`](crate::TlsError) if something cannot be used; then nothing has changed.
+    pub fn set_tls(&self, options: Option<crate::TlsOptions>) -> Result<(), crate::TlsError> {
+        let mut now = self.lock_options();
+        let before = std::mem::replace(&mut now.tls, options);
+        match now.build_tls() {
+            Ok(next) => listener_tls::set(&self.clients.config, Some(&self.broker), next),
+            Err(error) => {
+                now.tls = before;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
