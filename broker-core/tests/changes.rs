@@ -24,7 +24,7 @@ fn users(list: impl IntoIterator<Item = User>) -> Users {
     Users::builder().users(list).build().unwrap()
 }
 
-fn everybody() -> [User; 2] {
+fn all_users() -> [User; 2] {
     [User::new("a", "pa"), User::new("b", "pb")]
 }
 
@@ -83,11 +83,11 @@ fn only_clients_of_removed_users_and_changed_passwords_are_closed() {
 
 #[test]
 fn an_unaffected_client_keeps_its_messages() {
-    let mut world = World::with_auth(users(everybody()));
+    let mut world = World::with_auth(users(all_users()));
     let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
     world.send(&mut a, "SUB x 1\r\nSUB y q 2\r\n");
     world.send(&mut b, "PUB x 1\r\n1\r\n");
-    review(&mut world, users(everybody()), &mut [&mut a, &mut b]);
+    review(&mut world, users(all_users()), &mut [&mut a, &mut b]);
     world.send(&mut b, "PUB x 1\r\n2\r\nPUB y 1\r\n3\r\n");
     assert_eq!(a.read(), "MSG x 1 1\r\n1\r\nMSG x 1 1\r\n2\r\nMSG y 2 1\r\n3\r\n");
 }
@@ -95,7 +95,7 @@ fn an_unaffected_client_keeps_its_messages() {
 /// As nats-server 2.14.5, except for the order.
 #[test]
 fn subscriptions_no_longer_allowed_end_with_an_error_to_the_client() {
-    let mut world = World::with_auth(users(everybody()));
+    let mut world = World::with_auth(users(all_users()));
     let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
     world.send(&mut a, "SUB foo 1\r\nSUB bar q 2\r\nSUB baz 3\r\nSUB * 10\r\n");
     let only = Permissions::builder().subscribe_allow(["baz"]).build().unwrap();
@@ -126,7 +126,7 @@ fn subscriptions_no_longer_allowed_end_with_an_error_to_the_client() {
 
 #[test]
 fn cached_publish_permissions_are_dropped() {
-    let mut world = World::with_auth(users(everybody()));
+    let mut world = World::with_auth(users(all_users()));
     let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
     world.send(&mut b, "SUB x 1\r\n");
     let publish = "PUB x 0\r\n\r\n";
@@ -140,14 +140,14 @@ fn cached_publish_permissions_are_dropped() {
         (a.read().as_str(), b.count()),
         ("-ERR 'Permissions Violation for Publish to \"x\"'\r\n", 0)
     );
-    review(&mut world, users(everybody()), &mut [&mut a, &mut b]);
+    review(&mut world, users(all_users()), &mut [&mut a, &mut b]);
     world.send(&mut a, publish);
     assert_eq!((a.read().as_str(), b.count()), ("", 1), "queued messages arrive too");
 }
 
 #[test]
 fn a_subscription_allowed_in_part_gets_that_part() {
-    let mut world = World::with_auth(users(everybody()));
+    let mut world = World::with_auth(users(all_users()));
     let (mut a, mut b) = (world.join_as(&connect("a", "pa")), world.join_as(&connect("b", "pb")));
     world.send(&mut a, "SUB x.* 1\r\n");
     let publish = "PUB x.y 0\r\n\r\nPUB x.secret 0\r\n\r\n";
@@ -158,7 +158,7 @@ fn a_subscription_allowed_in_part_gets_that_part() {
     review(&mut world, after, &mut [&mut a, &mut b]);
     world.send(&mut b, publish);
     assert_eq!(a.read(), "MSG x.y 1 0\r\n\r\n");
-    review(&mut world, users(everybody()), &mut [&mut a, &mut b]);
+    review(&mut world, users(all_users()), &mut [&mut a, &mut b]);
     world.send(&mut b, publish);
     assert_eq!(a.count(), 2);
 }
@@ -198,13 +198,13 @@ fn enabling_authentication_keeps_clients_with_valid_credentials_only() {
     let [mut right, mut wrong, mut unknown, mut nothing_shown, mut silent] =
         says.map(|received| world.join_as(&received));
     let parties = &mut [&mut right, &mut wrong, &mut unknown, &mut nothing_shown, &mut silent];
-    review(&mut world, users(everybody()), parties);
+    review(&mut world, users(all_users()), parties);
     assert_eq!(sent(&right), nothing());
     assert_eq!(sent(&wrong), denied());
     assert_eq!(sent(&unknown), (String::new(), Some(CloseReason::UserRemoved)));
     assert_eq!(sent(&nothing_shown), denied());
     assert_eq!(sent(&silent), denied());
-    review(&mut world, users(everybody()), &mut [&mut right]);
+    review(&mut world, users(all_users()), &mut [&mut right]);
     assert_eq!(sent(&right), nothing(), "and is remembered");
 }
 
@@ -223,7 +223,7 @@ fn disabling_authentication_keeps_all_clients() {
         ("PONG\r\n".to_owned(), None),
         "a client without credentials is served"
     );
-    review(&mut world, users(everybody()), &mut [&mut a]);
+    review(&mut world, users(all_users()), &mut [&mut a]);
     assert_eq!(sent(&a), nothing(), "presented credentials are kept for later changes");
 }
 
@@ -243,7 +243,7 @@ fn a_client_with_a_token_stays_while_the_token_is_unchanged() {
 
 #[test]
 fn a_second_connect_without_a_password_keeps_the_user() {
-    let mut world = World::with_auth(users(everybody()));
+    let mut world = World::with_auth(users(all_users()));
     let mut a = world.join_as(&connect("a", "pa"));
     world.send(&mut a, "CONNECT {\"echo\":false}\r\nPING\r\n");
     assert_eq!(sent(&a), ("PONG\r\n".to_owned(), None));
@@ -370,9 +370,9 @@ fn name_and_seed_cannot_be_changed() {
 
 #[test]
 fn a_change_is_settled_when_all_sessions_have_applied_it_or_ended() {
-    let mut world = World::with_auth(users(everybody()));
+    let mut world = World::with_auth(users(all_users()));
     let [mut one, two] = ["a", "b"].map(|user| world.join_as(&connect(user, &format!("p{user}"))));
-    let mut applied = pin!(world.broker.set_authenticator(Arc::new(users(everybody()))).applied);
+    let mut applied = pin!(world.broker.set_authenticator(Arc::new(users(all_users()))).applied);
     let mut poll = || applied.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(poll(), Poll::Pending);
     world.settle(&mut one);

@@ -50,7 +50,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder().authenticator(Tickets { sold }).bind().await?;
     let connect = |ticket: &str| ConnectOptions::with_token(ticket.into()).connect(server.url());
 
-    assert!(connect("T-3").await.is_err(), "nobody has bought that one");
+    assert!(connect("T-3").await.is_err(), "this ticket was not sold");
     let ada = connect("T-1").await?;
 
     // The in-process client has all permissions.

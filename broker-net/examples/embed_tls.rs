@@ -27,6 +27,6 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     client.publish("orders.eu", "one".into()).await?;
     let order = orders.next().await.ok_or("closed")?;
     assert_eq!(order.payload, "one");
-    println!("one order, and nobody could read along");
+    println!("one order, sent encrypted");
     Ok(())
 }

@@ -40,6 +40,6 @@ pub(crate) async fn main() -> Result<(), async_nats::Error> {
     second.wait_for_subscription("orders").await;
     publisher.publish("orders", "two".into()).await?;
     assert_eq!(orders.next().await.ok_or("closed")?.payload, "two");
-    println!("nobody has noticed, but for a moment");
+    println!("the clients have continued at the second server");
     Ok(())
 }

@@ -22,7 +22,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let greeting = greetings.next().await.ok_or("the server has gone")?;
     println!("{}: {}", greeting.subject, String::from_utf8_lossy(&greeting.payload));
-    let reply = greeting.reply.ok_or("nobody to answer")?;
+    let reply = greeting.reply.ok_or("no reply subject")?;
     server.client().publish(reply, "hello yourself".into()).await?;
 
     let answer = answers.next().await.ok_or("the server has gone")?;

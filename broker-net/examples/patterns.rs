@@ -78,7 +78,7 @@ async fn buy(client: &Client, prices: &[&'static str]) -> Result<String> {
     let mine = client.new_inbox();
     let mut said = client.subscribe(mine.clone()).await?;
     client.publish_with_reply("till", mine, "hello".into()).await?;
-    let theirs: Subject = said.next().await.and_then(|m| m.reply).ok_or("nobody is there")?;
+    let theirs: Subject = said.next().await.and_then(|m| m.reply).ok_or("no responder")?;
     for price in prices {
         client.publish(theirs.clone(), (*price).into()).await?;
     }

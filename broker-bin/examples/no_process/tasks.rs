@@ -33,7 +33,7 @@ async fn answer(client: &Client, task: Message) -> Result<()> {
     } else {
         json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32001, "message": "who are you?"}})
     };
-    let reply = task.reply.ok_or("nobody to answer to")?;
+    let reply = task.reply.ok_or("no reply subject")?;
     Ok(client.publish(reply, answer.to_string().into()).await?)
 }
 

@@ -135,18 +135,18 @@ mod tests {
 
     #[test]
     fn unknown_owners_and_missing_paths_are_refused() {
-        let nobody = Some(String::from("no such name"));
+        let unknown = Some(String::from("no such name"));
         for (listen_unix, text) in [
             (
                 ListenUnix { mode: "660".into(), ..Default::default() },
                 "listen_unix: path must be given",
             ),
             (
-                ListenUnix { path: path(), owner: nobody.clone(), ..Default::default() },
+                ListenUnix { path: path(), owner: unknown.clone(), ..Default::default() },
                 "listen_unix.owner: this machine has no user \"no such name\"",
             ),
             (
-                ListenUnix { path: path(), group: nobody, ..Default::default() },
+                ListenUnix { path: path(), group: unknown, ..Default::default() },
                 "listen_unix.group: this machine has no group \"no such name\"",
             ),
             (

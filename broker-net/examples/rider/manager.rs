@@ -45,7 +45,7 @@ impl Manager {
                     Found::Driver(String::from_utf8_lossy(&driver.payload).into_owned())
                 }
                 Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
-                    Found::Error("nobody drives today".to_owned())
+                    Found::Error("no driver available".to_owned())
                 }
                 Ok(Err(error)) => Found::Error(error.to_string()),
                 Err(_) => Found::Error("no driver is free".to_owned()),

@@ -26,7 +26,7 @@ use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
 /// Cannot be guessed.
-const TOKEN: &str = "7f1d0c4e-a token that nobody comes upon";
+const TOKEN: &str = "7f1d0c4e-a token that cannot be guessed";
 
 /// Maximum number of scheduling turns until a request is answered.
 const TURNS_TO_ANSWER: usize = 64;
@@ -171,7 +171,7 @@ impl Servers {
         sleep(Duration::from_secs(15)).await;
         neighbour.is_served().await;
         let stats = neighbour.server.broker().stats();
-        assert_eq!((stats.connections, stats.subscriptions), (1, 1), "somebody is left");
+        assert_eq!((stats.connections, stats.subscriptions), (1, 1), "a connection remains");
         assert_eq!(false_readiness(), before, "something was ready, and was not");
     }
 
@@ -268,7 +268,7 @@ async fn until(stream: &mut (impl Stream + ?Sized), end: &[u8]) -> Option<()> {
         }
         yield_now().await;
     }
-    panic!("nobody is let in");
+    panic!("no client is accepted");
 }
 
 impl Neighbour {
@@ -324,7 +324,7 @@ impl Neighbour {
             }
             turns = now;
         }
-        panic!("somebody has turn after turn");
+        panic!("an idle task gets turns");
     }
 }
 

@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
     let open = Broker::new(options.clone(), (Instant::now, SystemTime::now));
     play(&open, &how, said);
     // Too long to be guessed.
-    let token = Token::new("7f1d0c4e-a token that nobody comes upon");
+    let token = Token::new("7f1d0c4e-a token that cannot be guessed");
     let closed = Broker::with_authenticator(options, (Instant::now, SystemTime::now), token);
     let mut witness = block_on(closed.client().subscribe(">")).unwrap();
     play(&closed, &how, said);

@@ -24,7 +24,7 @@ const FLAGS = [
 
 let browser;
 
-/** The browser, started when it is first needed, with a profile of its own that is gone afterwards. */
+/** The browser, started on first use with a temporary profile. */
 async function theBrowser() {
   browser ??= await chromium.launch({
     executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
@@ -34,12 +34,11 @@ async function theBrowser() {
 }
 
 /**
- * Runs `body` with an empty page, which shares nothing with any other.
+ * Runs `body` with an empty, isolated page.
  *
  * `options` are those of playwright's newContext: viewport, colorScheme, extraHTTPHeaders and so on.
- * Whatever the page complained of (an error on its console, an exception nobody caught), and every request
- * to another origin than those in `origins`, fails the scenario, but for complaints that match
- * `expected`: a scenario may push to it.
+ * Errors of the page (on its console, uncaught exceptions) and requests to origins other than those in
+ * `origins` fail the scenario, except for errors that match `expected`, to which a scenario may push.
  */
 export async function withPage(origins, options, body) {
   const context = await (await theBrowser()).newContext(options);
@@ -69,7 +68,7 @@ function isAt(origins, url) {
   return protocol === "data:" || protocol === "blob:" || url === "about:blank" || origins.includes(origin);
 }
 
-/** Waits until `holds` returns something true, and returns it. */
+/** Waits until `holds` returns a true value, and returns that. */
 export async function until(what, holds) {
   const end = Date.now() + DEADLINE;
   for (;;) {
@@ -80,7 +79,7 @@ export async function until(what, holds) {
   }
 }
 
-/** Fails with both values unless they are equal, by structure. */
+/** Fails with both values unless they are structurally equal. */
 export function same(actual, expected, what) {
   const [a, b] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (a !== b) throw new Error(`${what}: ${a}, not ${b}`);

@@ -9,7 +9,7 @@ const SERVICES = ["orders", "billing", "inventory", "search", "mailer", "gateway
 const AT_ONCE = 100;
 
 export class Client {
-  /** Connects to `address`, says `more` of itself, and waits until the server knows it. */
+  /** Connects to `address` with the fields `more` in CONNECT, and waits until the server has processed it. */
   static async connect(address, more = {}) {
     const client = new Client();
     const at = address.lastIndexOf(":");
@@ -35,7 +35,7 @@ export class Client {
     this.socket.write(text, "latin1");
   }
 
-  /** Says it, and waits until the server has done it. */
+  /** Sends a text, and waits until the server has processed it. */
   async say(text) {
     this.said = "";
     this.tell(`${text}PING\r\n`);
@@ -53,7 +53,7 @@ export class Client {
     this.tell(`PUB ${subject} ${payload.length}\r\n${payload}\r\n`);
   }
 
-  /** Reads no more: what it is sent waits. */
+  /** Stops reading, so that messages queue up. */
   stall() {
     this.socket.pause();
   }
@@ -64,7 +64,7 @@ export class Client {
   }
 }
 
-/** So many clients with names, libraries and subscriptions, as a company might have them. */
+/** Connects clients with realistic names, libraries and subscriptions. */
 export async function crowd(address, count, first = 0, who = {}) {
   const clients = [];
   while (clients.length < count) {
@@ -87,7 +87,7 @@ async function member(address, i, who) {
   return client;
 }
 
-/** Has clients publish until it is told to stop: waves of messages, so that plots have something to show. */
+/** Lets clients publish until stopped, at a varying rate for the plots. */
 export function traffic(clients) {
   let turn = 0;
   const timer = setInterval(() => {

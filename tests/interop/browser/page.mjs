@@ -16,7 +16,7 @@ const VIEWS = ["overview", "connections", "closed", "accounts", "routes", "serve
 const NO_ICON = /favicon\.ico/;
 const GONE = [/ERR_CONNECTION_(REFUSED|RESET)/, /ERR_EMPTY_RESPONSE/];
 
-/** A configuration file with this in it. */
+/** Creates a configuration file with this content. */
 function config(text) {
   const path = join(mkdtempSync(join(tmpdir(), "natsd-page-")), "natsd.conf");
   writeFileSync(path, text);
@@ -54,7 +54,7 @@ class Tools {
     return this.page.locator("#controls [role=status]", { hasText: text }).waitFor();
   }
 
-  /** The texts of a column, by its name. */
+  /** Returns the texts of a column, by its name. */
   column(name) {
     return this.page.evaluate((name) => {
       const table = document.querySelector("main table");
@@ -64,7 +64,7 @@ class Tools {
     }, name);
   }
 
-  /** Waits until the rows are as they should be, and returns the column. */
+  /** Waits until the rows are as expected, and returns the column. */
   rows(what, column, holds) {
     return until(what, async () => {
       const texts = await this.column(column);
@@ -72,7 +72,7 @@ class Tools {
     });
   }
 
-  /** How often a path was asked for. */
+  /** Returns how often a path was requested. */
   asked(part = "varz") {
     return this.seen.requests.filter((url) => url.includes(part)).length;
   }
@@ -585,7 +585,7 @@ await main({
     ),
 }, 30_000 + 10 * MANY);
 
-/** In the page: its ground, and the text that stands out least. */
+/** Runs in the page: returns its background, and the text with the least contrast. */
 function legibility() {
   const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
   const pen = canvas.getContext("2d", { willReadFrequently: true });

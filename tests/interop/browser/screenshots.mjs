@@ -34,8 +34,8 @@ async function past(address) {
     else client.leave();
     await client.closed;
   }
-  const stranger = await Client.connect(address, { user: "shop", pass: "wrong", name: "mallory" }).catch(() => undefined);
-  stranger?.leave();
+  const rejected = await Client.connect(address, { user: "shop", pass: "wrong", name: "mallory" }).catch(() => undefined);
+  rejected?.leave();
 }
 
 async function slow(address) {

@@ -44,7 +44,7 @@ async function withSite(body) {
   }
 }
 
-/** A page of the site, and a server whose port for WebSocket is set up like this. */
+/** Opens a page of the site, and a server with these WebSocket options. */
 async function withEnds(set, body) {
   const dir = mkdtempSync(join(tmpdir(), "natsd-interop-"));
   try {
@@ -65,7 +65,7 @@ async function withEnds(set, body) {
   }
 }
 
-/** In the page: publishes, subscribes, asks and answers; returns what came. */
+/** Runs in the page: publishes, subscribes, requests and replies; returns the received messages. */
 async function converse({ url, user }) {
   const { headers, wsconnect } = await import("/nats.js");
   const client = await wsconnect({ servers: url, user, pass: "p", reconnect: false });
@@ -106,7 +106,7 @@ const talks = (set) => () =>
     same(await page.evaluate(converse, { url, user: "w" }), EXPECTED, "what came");
   });
 
-/** Which extensions a page agrees upon. */
+/** Returns the extensions that a page negotiates. */
 const extensions = (page, url) =>
   page.evaluate(
     (url) =>

@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 // Milliseconds per scenario; reached only by a failure or an extended run.
 const DEADLINE = 30_000;
 
-/** A server of its own for one scenario, on any free port. */
+/** A server for one scenario, on any free port. */
 export class Server {
   static async start(...flags) {
     const server = new Server();
@@ -44,14 +44,14 @@ export class Server {
     return Number(this.address.split(":").pop());
   }
 
-  /** Starts it on the ports it had. */
+  /** Starts the server on its previous ports. */
   startAgain() {
     const monitoring = this.flags.indexOf("-m");
     if (monitoring >= 0) this.flags[monitoring + 1] = this.monitor.split(":").pop();
     return this.run(String(this.port));
   }
 
-  /** Asks it to end, and holds it to ending well. */
+  /** Stops the server, and checks its exit code. */
   async stop() {
     this.process.kill("SIGTERM");
     const [code] = await this.exited;
@@ -59,7 +59,7 @@ export class Server {
   }
 }
 
-/** Runs `body` with a server, which is gone afterwards in any case. */
+/** Runs `body` with a server that is stopped afterwards in any case. */
 export async function withServer(flags, body) {
   const server = await Server.start(...flags);
   try {
@@ -72,7 +72,7 @@ export async function withServer(flags, body) {
 
 const iterators = new WeakMap();
 
-/** What comes next from a subscription or a status; each gives out one iterator only. */
+/** Returns the next element of a subscription or a status; each provides one iterator only. */
 export async function next(source) {
   if (!iterators.has(source)) iterators.set(source, source[Symbol.asyncIterator]());
   const { value, done } = await iterators.get(source).next();
@@ -80,7 +80,7 @@ export async function next(source) {
   return value;
 }
 
-/** Runs the scenarios one after the other; the name of each says what it shows. */
+/** Runs the scenarios in sequence; the name of each is its description. */
 export async function main(scenarios, deadline = DEADLINE) {
   const entries = Object.entries(scenarios);
   console.log(`1..${entries.length}`);

@@ -16,7 +16,7 @@ const KEY = process.env.KEY;
 
 const TLS = `tls { cert_file: ${JSON.stringify(CERTIFICATE)}, key_file: ${JSON.stringify(KEY)} }`;
 
-/** A server with a port for WebSocket. */
+/** A server with a WebSocket port. */
 async function withWebsocket(set, body, more = "") {
   const dir = mkdtempSync(join(tmpdir(), "natsd-interop-"));
   try {
@@ -28,7 +28,7 @@ async function withWebsocket(set, body, more = "") {
   }
 }
 
-/** Connects as a page would, but for the library that carries the frames. */
+/** Connects like a page, except for the WebSocket library. */
 const open = (server, options = {}, socket = {}) =>
   wsconnect({
     servers: server.websocket,
@@ -39,7 +39,7 @@ const open = (server, options = {}, socket = {}) =>
     ...options,
   });
 
-/** What clients do all day, between WebSocket and a connection without it. */
+/** Typical traffic between WebSocket and plain connections. */
 async function converse(server, options = {}, socket = {}, plain = {}) {
   const web = await open(server, options, socket);
   const other = await connect({ servers: server.address, ...plain });

@@ -1,10 +1,10 @@
-// What is sent and got in each account.
+// Traffic of each account.
 
 import { h, say } from "./dom.js";
 import { bytes, bytesRate, count, countRate, exact, rates } from "./format.js";
 import { Table } from "./table.js";
 
-// A browser lays out no more rows than people read.
+// Limits the rows that a browser has to lay out.
 const ROWS = 500;
 
 const COUNTERS = ["out_msgs", "in_msgs", "out_bytes", "in_bytes"];

@@ -1,4 +1,4 @@
-// The page: what is shown now, and the round of questions that it takes.
+// The page: the current view, and its rounds of requests.
 
 import { AccountsView } from "./accounts.js";
 import { ConnectionsView } from "./connections.js";
@@ -10,26 +10,26 @@ import { RoutesView } from "./routes.js";
 import { ServerView } from "./server.js";
 import { Refused, Source } from "./source.js";
 
-// Milliseconds. How the server is, changes seldom; a list of many thousand connections costs it more than
-// a sum of them.
+// Milliseconds. Health changes rarely; a list of many thousand connections costs the server more than
+// their sums.
 const HEALTH_EVERY = 5_000;
 const INTERVALS = [1_000, 2_000, 5_000, 10_000];
 const REMEMBERED = "natsd.interval";
 
 const COUNTERS = ["in_msgs", "out_msgs", "in_bytes", "out_bytes"];
 
-/** What all views see. */
+/** The state shared by all views. */
 const shared = {
   varz: undefined,
   health: undefined,
   /** Samples of the last minutes: `{ t, seconds, rates, varz }`. */
   history: [],
-  /** Looks again at once. */
+  /** Requests new data at once. */
   refresh: () => {
     current.view.last = 0;
     source.ask();
   },
-  /** Keeps what a view shows in the address, so that it can be kept and sent. */
+  /** Stores the state of a view in the URL, so that it can be bookmarked and shared. */
   remember: (parameters) => {
     history.replaceState(null, "", `#/${current.name}${parameters.size ? `?${parameters}` : ""}`);
   },
@@ -72,7 +72,7 @@ const state = h("span", { class: "state" }, light, stateText, waitText);
 document.getElementById("controls").append(state, again, pause, every);
 
 function remembered() {
-  // A browser may forbid to remember anything.
+  // The browser may forbid storage.
   try {
     return INTERVALS.find((millis) => String(millis) === localStorage.getItem(REMEMBERED));
   } catch {
@@ -84,17 +84,17 @@ function changeInterval(millis) {
   try {
     localStorage.setItem(REMEMBERED, millis);
   } catch {
-    // Then it holds for this once.
+    // The setting then applies to this visit only.
   }
   source.interval = millis;
   source.ask();
 }
 
-// The round.
+// Rounds of requests.
 
 let healthAt = 0;
 
-/** Asks for the server as a whole, and for what the view shows. */
+/** Requests the general data of the server, and the data of the view. */
 async function round(get) {
   const now = Date.now();
   const { view } = current;
@@ -132,9 +132,9 @@ function take(varz) {
   }
   const last = shared.history.at(-1);
   const seconds = last ? (Date.parse(varz.now) - Date.parse(last.varz.now)) / 1000 : 0;
-  // Two looks in a moment make rates of chance.
+  // Two samples in quick succession give random rates.
   if (last && seconds >= 0 && seconds < 0.5) return;
-  // What went on while nobody looked is no rate of now.
+  // Traffic while the page was hidden is not part of the current rate.
   const isGap = seconds > Math.max(5, (3 * source.interval) / 1000) || seconds < 0;
   const t = Date.now();
   shared.history.push({ t, varz, rates: rates(isGap ? undefined : last?.varz, varz, seconds, COUNTERS) });
@@ -143,7 +143,7 @@ function take(varz) {
   document.title = `${varz.server_name} · natsd`;
 }
 
-// What people are told.
+// Status messages.
 
 let noticeTimer;
 
@@ -187,7 +187,7 @@ function countDown() {
 
 function navigate() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  // Not an address of ours: the link past the navigation.
+  // Not a view: the link that skips the navigation.
   if (location.hash && !location.hash.startsWith("#/")) return;
   const key = Object.hasOwn(views, path) ? path : "overview";
   const view = views[key];

@@ -1,5 +1,5 @@
-// Connections, open or closed: sorted, searched and cut into pages by the server, so that it makes no
-// difference how many there are.
+// Connections, open or closed: sorted, searched and paged by the server, so that their number does not
+// matter.
 
 import { Details } from "./details.js";
 import { h, say } from "./dom.js";
@@ -7,10 +7,10 @@ import { bytes, bytesRate, count, countRate, exact, moment, rates, roundTrip } f
 import { Table } from "./table.js";
 
 const SIZES = [25, 50, 100, 250];
-// Enough to see what goes wrong again and again.
+// Enough to see recurring problems.
 const REASONS_OF = 500;
 const REASONS_EVERY = 10_000;
-// Of what may wait for a client before it is cut: from here on it is worth a look.
+// Share of the maximum queue from which on it is highlighted.
 const WORRYING = 0.25;
 
 const COUNTERS = ["out_msgs", "in_msgs", "out_bytes", "in_bytes"];
@@ -151,7 +151,7 @@ export class ConnectionsView {
     this.#total = undefined;
   }
 
-  /** Takes what is asked for from the address. */
+  /** Reads the state of the view from the URL. */
   go(parameters) {
     const order = parameters.get("sort");
     const sort = this.first.has(order) ? order : this.natural.sort;
@@ -203,7 +203,7 @@ export class ConnectionsView {
     if (this.state === "closed") asked.set("state", "closed");
     if (this.text) asked.set("search", this.text);
     if (this.acc) asked.set("acc", this.acc);
-    // The server sorts each in one direction; the other is read from its end.
+    // The server sorts in one direction only; the other is read from the end.
     this.isTurned = this.direction !== this.first.get(this.sort);
     const all = this.#total ?? this.shared.varz?.connections ?? 0;
     const end = Math.max(0, all - this.offset);
@@ -222,12 +222,12 @@ export class ConnectionsView {
     const [connz, ...others] = answers;
     if (this.isReasonsDue) this.#showReasons(others.shift().connections);
     this.details.show(others[0], connz.now);
-    // What was read from the end was not the end. Asked again once only: where clients come and go all the
-    // time it never would be.
+    // The page read from the end was not the last one. Requested again once only: with constantly changing
+    // clients it may never be.
     const isGuessed = this.isTurned && this.#total === undefined && connz.total !== this.expected;
     this.#total = connz.total;
     if (isGuessed) this.shared.refresh();
-    // The page that was looked at is gone.
+    // The selected page no longer exists.
     if (this.offset > 0 && this.offset >= connz.total) {
       this.#change({ offset: Math.max(0, this.#pages() - 1) * this.limit });
     }
@@ -257,7 +257,7 @@ export class ConnectionsView {
     for (const button of this.on) button.disabled = this.offset + this.limit >= all;
   }
 
-  /** Why connections closed, the most frequent first. */
+  /** The reasons of closed connections, the most frequent first. */
   #showReasons(closed) {
     this.#reasonsAt = Date.now();
     const counts = new Map();
@@ -300,7 +300,7 @@ function share(part) {
   return h("span", { class: "share", "aria-hidden": "true" }, bar);
 }
 
-/** Did the server end it, and not its client? */
+/** Returns true if the server closed the connection, not its client. */
 function isBad(reason) {
   return !/^(Client Closed|Server Shutdown|Duplicate Client ID)/.test(reason);
 }

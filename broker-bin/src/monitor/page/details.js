@@ -1,12 +1,12 @@
-// All that is known of one connection, and its subscriptions on demand.
+// The details of one connection, and its subscriptions on demand.
 
 import { h, say, terms } from "./dom.js";
 import { bytes, bytesRate, count, countRate, exact, moment, rates, roundTrip } from "./format.js";
 import { Table } from "./table.js";
 
-// More subscriptions than these are asked for only when somebody wants them: all come in one answer.
+// More subscriptions than these are requested on demand only: all arrive in one response.
 const ON_OPENING = 1_000;
-// A browser lays out no more rows than people read.
+// Limits the rows that a browser has to lay out.
 const ROWS = 500;
 
 const COUNTERS = ["out_msgs", "in_msgs", "out_bytes", "in_bytes"];
@@ -81,7 +81,7 @@ export class Details {
   show(connz, now) {
     if (!this.#row || !connz) return;
     const [row] = connz.connections;
-    // Another one was opened meanwhile, or a great many have closed since.
+    // Another one was opened in the meantime, or many have closed since.
     if (row?.cid !== this.#row.cid) return;
     const seconds = (Date.parse(now) - Date.parse(this.#before?.now)) / 1000;
     const isOpen = !row.stop;
@@ -89,7 +89,7 @@ export class Details {
     this.#before = { row, now };
     this.#row = row;
     if (this.#isWanted) {
-      // Once is enough: who wants to see them anew asks again.
+      // Requested once; the user can refresh them.
       this.#isWanted = false;
       this.#subscriptions = row.subscriptions_list_detail ?? [];
     }

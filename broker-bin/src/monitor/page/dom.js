@@ -1,14 +1,14 @@
-// Elements. Text is only ever put in as text: there is no way here to make markup of a string.
+// Elements. Text is always inserted as text: nothing here turns a string into markup.
 
 /**
- * An element. Of `properties`, functions are listeners (`click`), `class` and other names are attributes;
+ * Creates an element. Of `properties`, functions are listeners (`click`), `class` and other names are attributes;
  * `false`, `null` and `undefined` leave one out. Children are nodes or text.
  */
 export function h(tag, properties = {}, ...children) {
   return fill(document.createElement(tag), properties, children);
 }
 
-/** The same within a drawing. */
+/** Creates an SVG element. */
 export function s(tag, properties = {}, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), properties, children);
 }
@@ -23,12 +23,12 @@ function fill(element, properties, children) {
   return element;
 }
 
-/** Puts text where other text stood, if it is another. */
+/** Replaces text if it differs. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Terms and what they stand for; those without a value are left out. */
+/** Creates a list of terms and values; terms without a value are omitted. */
 export function terms(pairs, properties = {}) {
   const shown = pairs.filter(([, value]) => value != null && value !== "");
   return h(
@@ -38,7 +38,7 @@ export function terms(pairs, properties = {}) {
   );
 }
 
-/** A part of a view, with a heading. */
+/** Creates a section of a view, with a heading. */
 export function panel(title, ...children) {
   return h("section", { class: "panel" }, h("h2", {}, title), ...children);
 }

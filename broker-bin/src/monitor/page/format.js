@@ -1,8 +1,8 @@
-// Numbers and times for people.
+// Readable numbers and times.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
-/** Three digits that count. */
+/** Formats with three significant digits. */
 function three(number) {
   return number.toFixed(number >= 99.95 || Number.isInteger(number) ? 0 : number >= 9.995 ? 1 : 2);
 }
@@ -16,16 +16,16 @@ function scaled(number, step, units) {
   return unit === 0 ? `${whole.format(number)}${units[0]}` : `${three(number)}${units[unit]}`;
 }
 
-/** All digits. */
+/** Formats with all digits. */
 export const exact = (number) => whole.format(number);
 
-/** A count: all digits up to 9,999, then thousands, millions … */
+/** Formats a count: all digits up to 9,999, then thousands, millions … */
 export const count = (number) =>
   Math.abs(number) < 10_000 ? exact(number) : scaled(number, 1000, ["", "k", "M", "G", "T", "P"]);
 
 export const bytes = (number) => scaled(number, 1024, [" B", " KiB", " MiB", " GiB", " TiB", " PiB"]);
 
-/** What is not there: a rate that takes another look to know. */
+/** Placeholder of a rate that needs another sample. */
 export const NOTHING = "–";
 
 export const countRate = (rate) => {
@@ -35,20 +35,20 @@ export const countRate = (rate) => {
 
 export const bytesRate = (rate) => (rate === undefined ? NOTHING : bytes(rate));
 
-/** Nanoseconds, as a setting is written. */
+/** Formats nanoseconds in the notation of options. */
 export function span(nanos) {
   const seconds = nanos / 1e9;
   if (seconds < 1) return `${three(seconds * 1000)} ms`;
   return ago(seconds);
 }
 
-/** A round trip as the server writes it, with three digits. */
+/** Formats a round-trip time of the server with three digits. */
 export function roundTrip(text) {
   const [, number, unit] = /^([\d.]+)(ns|µs|ms|s)$/.exec(text ?? "") ?? [];
   return unit ? `${three(Number(number))} ${unit}` : text || NOTHING;
 }
 
-/** Seconds, by their two greatest units. */
+/** Formats seconds in their two largest units. */
 export function ago(seconds) {
   const units = [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]];
   const parts = [];
@@ -64,7 +64,7 @@ export function ago(seconds) {
 const time = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const dateAndTime = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
-/** A moment, in the zone of who looks; with its date unless it is today's. */
+/** Formats a time in the user's time zone; with its date unless it is today. */
 export function moment(text) {
   const date = new Date(text);
   if (Number.isNaN(date.getTime())) return text;
@@ -72,7 +72,7 @@ export function moment(text) {
   return (isToday ? time : dateAndTime).format(date);
 }
 
-/** How much a counter of each name in `names` has grown in a second, between two looks. */
+/** Returns the growth per second of each counter in `names` between two samples. */
 export function rates(before, after, seconds, names) {
   return names.map((name) => {
     const grown = before && seconds > 0 ? (after[name] - before[name]) / seconds : undefined;

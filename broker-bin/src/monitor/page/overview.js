@@ -1,4 +1,4 @@
-// The server at a glance.
+// Overview of the server.
 
 import { h, panel, say } from "./dom.js";
 import { ago, bytes, bytesRate, count, countRate, exact, moment } from "./format.js";
@@ -80,7 +80,7 @@ export class OverviewView {
   show(answers) {
     const { varz, history } = this.shared;
     this.#showTiles(varz);
-    // A sample stays the same object, so that what is pointed at stays so.
+    // Samples keep their identity, so that the highlighted one stays highlighted.
     const known = new Map(this.#series.map((sample) => [sample.of, sample]));
     this.#series = history.map(
       (of) => known.get(of) ?? { of, each: this.plots.map(([, values]) => ({ t: of.t, values: values(of) })) },
@@ -109,7 +109,7 @@ export class OverviewView {
   }
 }
 
-/** A connection's name, or where it comes from. */
+/** Returns a connection's name, or else its address. */
 function named({ name, ip, port }) {
   return name || (ip ? `${ip}:${port}` : "in process");
 }

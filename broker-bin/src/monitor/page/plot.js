@@ -1,4 +1,4 @@
-// A plot of the last minutes, which moves as samples come.
+// A plot of the last minutes, which moves with each sample.
 
 import { h, s, say } from "./dom.js";
 import { ago } from "./format.js";
@@ -6,9 +6,9 @@ import { ago } from "./format.js";
 const HEIGHT = 150;
 const MARGIN = { left: 62, right: 6, top: 8, bottom: 20 };
 
-/** For how long plots look back, in seconds. */
+/** Time span of plots, in seconds. */
 export const SPAN = 300;
-// While there is less to show than that, they look back less: span, and the distance of its marks.
+// Shorter spans while there are fewer samples, with the distance of their marks.
 const SPANS = [[60, 15], [120, 30], [SPAN, 60]];
 
 export class Plot {
@@ -16,11 +16,11 @@ export class Plot {
   #now = 0;
   #width = 0;
   #span = SPAN;
-  // The sample that is pointed at.
+  // The highlighted sample.
   #pointed;
 
   /**
-   * `lines` are names, in the order of a sample's values; `format` writes values, and `unit` stands behind
+   * `lines` are names, in the order of a sample's values; `format` formats values, and `unit` follows
    * them; `step` is 1000 or 1024.
    */
   constructor({ title, lines, format, unit = "", step = 1000 }) {
@@ -62,7 +62,7 @@ export class Plot {
     }).observe(this.svg);
   }
 
-  /** `samples` are `{ t, values }` in the order of time, `t` in milliseconds; a value may be undefined. */
+  /** `samples` are `{ t, values }` in chronological order, `t` in milliseconds; a value may be undefined. */
   show(samples, now) {
     this.#samples = samples;
     this.#now = now;
@@ -104,7 +104,7 @@ export class Plot {
     this.#tell();
   }
 
-  /** A line with gaps where nothing is known; closed at `bottom` if that is given. */
+  /** Draws a line with gaps at missing values; closed at `bottom` if given. */
   #line(i, y, bottom) {
     let d = "";
     let open;
@@ -167,7 +167,7 @@ export class Plot {
   }
 }
 
-/** The distance of about four marks up to `max`: 1, 2 or 5 of a kind, or 1, 2, 4, 8 … where units are by 1024. */
+/** Returns the distance of about four marks up to `max`: 1, 2 or 5 times a power of ten, or powers of two for units of 1024. */
 function niceStep(max, step) {
   const raw = Math.max(max / 4, 1);
   if (step === 1024) return 2 ** Math.ceil(Math.log2(raw));

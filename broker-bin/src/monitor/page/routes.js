@@ -1,4 +1,4 @@
-// The cluster, as far as this server sees it: itself, and each server that it has routes to.
+// The cluster from this server's view: itself, and each server with a route.
 
 import { h, panel, s } from "./dom.js";
 import { bytes, count, roundTrip } from "./format.js";
@@ -6,7 +6,7 @@ import { Table } from "./table.js";
 
 const WIDTH = 640;
 const HEIGHT = 360;
-// A circle of more has no room for names; the table has.
+// A larger circle has no space for names; the table has.
 const DRAWN = 24;
 
 export class RoutesView {
@@ -48,7 +48,7 @@ export class RoutesView {
     const routes = found ?? [];
     this.list.hidden = routes.length === 0;
     this.table.show(routes);
-    // A server is reached by several routes: a pool, and accounts with their own.
+    // Several routes lead to a server: a pool, and those of accounts.
     const peers = new Map();
     for (const route of routes) {
       const peer = peers.get(route.remote_id) ?? { name: named(route), routes: 0, rtt: route.rtt };

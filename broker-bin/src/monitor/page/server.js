@@ -1,9 +1,9 @@
-// Who the server is, what it allows, until when its certificate holds.
+// Identity and limits of the server, and the expiry of its certificate.
 
 import { h, panel, terms } from "./dom.js";
 import { ago, bytes, count, exact, moment, span } from "./format.js";
 
-// Certificates that end sooner than this, in days, are worth a warning.
+// Days before the expiry of a certificate from which on it is highlighted.
 const SOON = 30;
 
 export class ServerView {
@@ -20,7 +20,7 @@ export class ServerView {
 
   show() {
     const { varz, health } = this.shared;
-    // Only what is other than before is put in anew, so that text can be marked.
+    // Only changed text is replaced, so that selections survive.
     const shown = JSON.stringify([varz, health], (key, value) => (["now", "uptime", "mem", "cpu"].includes(key) ? undefined : value));
     if (shown === this.shown) return;
     this.shown = shown;

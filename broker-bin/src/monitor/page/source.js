@@ -1,20 +1,20 @@
-// Asking the server, within bounds: one round of questions at a time, none while nobody looks, ever fewer
-// while it does not answer.
+// Requests to the server: one round at a time, none while the page is hidden, fewer and fewer
+// while the server does not answer.
 
-// An answer that takes longer is lost. Nothing here takes nearly as long.
+// Timeout of a request, far longer than any takes.
 const PATIENCE = 8_000;
-// The longest wait before a lost server is asked again.
+// Maximum delay before a lost server is requested again.
 const LONGEST_WAIT = 15_000;
 
-/** The server wants to know who asks. */
+/** The server requires credentials. */
 export class Denied extends Error {}
-/** The server is there, and does not answer this. */
+/** The server is reachable, but refuses this request. */
 export class Refused extends Error {}
 
 export class Source {
-  /** The state that people are told: waiting, live, paused, lost or denied. */
+  /** The displayed state: waiting, live, paused, lost or denied. */
   state = "waiting";
-  /** When a lost server is asked again. */
+  /** The time at which a lost server is requested again. */
   nextTry = 0;
   #failures = 0;
   #timer;
@@ -23,14 +23,14 @@ export class Source {
   #isPaused = false;
 
   /**
-   * `round` asks what is wanted now, by the function it is passed; `changed` is told of each new state.
+   * `round` makes the current requests with the function it is passed; `changed` is called for each new state.
    * `interval` is the time between two rounds, in milliseconds.
    */
   constructor(base, interval, round, changed) {
     Object.assign(this, { base, interval, round, changed });
     const goOn = () => this.#isPaused || this.ask();
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#stop() : goOn()));
-    // Whoever regains the network need not wait.
+    // Retries at once when the network is back.
     addEventListener("online", goOn);
   }
 
@@ -46,7 +46,7 @@ export class Source {
     } else this.ask();
   }
 
-  /** Asks now, or as soon as what is being asked is answered. */
+  /** Starts a round now, or after the current one. */
   async ask() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
@@ -63,7 +63,7 @@ export class Source {
       if (asking.signal.aborted) return;
       if (error instanceof Denied) state = "denied";
       else if (error instanceof Lost) state = "lost";
-      // A fault of the page, which the console tells; the next round may do better.
+      // A bug of the page, reported on the console; the next round may succeed.
       else reportError(error);
     } finally {
       if (this.#asking === asking) this.#asking = undefined;
@@ -103,18 +103,18 @@ export class Source {
       throw new Lost(String(error));
     }
     if (answer.status === 401 || answer.status === 403) throw new Denied();
-    // What is wrong with a server that is not well stands in its answer.
+    // The response of an unhealthy server contains the error.
     if (!answer.ok && !path.startsWith("healthz")) {
       throw new Refused(body.trim() || `${answer.status} ${answer.statusText}`);
     }
     try {
       return JSON.parse(body);
     } catch {
-      // A proxy's page, or half an answer.
+      // A proxy's page, or a truncated response.
       throw new Lost(`not JSON: ${path}`);
     }
   }
 }
 
-/** Nobody answers. */
+/** The server is unreachable. */
 class Lost extends Error {}

@@ -1,17 +1,17 @@
-// A table whose rows stay what they are while their values change, so that focus and selection survive.
+// A table whose rows keep their elements while values change, so that focus and selection survive.
 
 import { h, say } from "./dom.js";
 
 /**
- * Columns have a `name`, a `text(row)`, and may have: `title` (a longer name), `exact(row)` (shown on pointing),
- * `number` (aligned as such), `mark(row)` (a class), `sort` (the order it can be sorted by), `first` (the
- * direction of that order: "ascending" or "descending"), `wide` (left out on small screens) and
+ * Columns have a `name`, a `text(row)`, and may have: `title` (a longer name), `exact(row)` (shown on hover),
+ * `number` (right-aligned), `mark(row)` (a class), `sort` (its sort key), `first` (the
+ * direction of that order: "ascending" or "descending"), `wide` (omitted on small screens) and
  * `open` (its cell is a button that opens the row).
  */
 export class Table {
   #rows = new Map();
 
-  /** `key(row)` tells rows apart. `sorted({ sort, direction })` is called when another order is asked for. */
+  /** `key(row)` identifies rows. `sorted({ sort, direction })` is called when the user selects another order. */
   constructor({ caption, columns, key, sorted, opened, empty }) {
     Object.assign(this, { columns, key, sorted, opened });
     this.heads = columns.map((column) => this.#head(column));
@@ -25,7 +25,7 @@ export class Table {
       h("thead", {}, h("tr", {}, ...this.heads)),
       this.body,
     );
-    // What can be scrolled must be reachable by keyboard.
+    // Scrollable areas must be reachable by keyboard.
     const scroll = { class: "scroll", tabindex: 0, role: "region", "aria-label": caption };
     this.element = h("div", {}, h("div", scroll, table), this.empty);
   }
@@ -44,7 +44,7 @@ export class Table {
     this.sorted({ sort, direction: this.sort === sort ? turned : first });
   }
 
-  /** Shows by what the rows are sorted. */
+  /** Displays the current order. */
   showOrder({ sort, direction }) {
     Object.assign(this, { sort, direction });
     this.columns.forEach((column, i) => {
@@ -73,11 +73,11 @@ export class Table {
       else this.body.insertBefore(element, at);
     }
     this.empty.hidden = rows.length > 0;
-    // A row that is moved loses it.
+    // A moved row loses the focus.
     if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   }
 
-  /** Columns of numbers grow and do not shrink, so that the table does not tremble. */
+  /** Columns of numbers only grow, so that the table does not jitter. */
   #widen({ cells }) {
     cells.forEach(({ text, classes }, i) => {
       const length = text.textContent.length;
@@ -100,7 +100,7 @@ export class Table {
     if (this.opened) {
       line.element.classList.add("opens");
       line.element.addEventListener("click", () => {
-        // Who marks text to copy it does not mean to open anything.
+        // Selecting text to copy it must not open the row.
         if (getSelection().isCollapsed) this.opened(line.row);
       });
     }
@@ -110,7 +110,7 @@ export class Table {
 
 function update({ cell, text, classes }, column, row) {
   say(text, column.text(row));
-  // What is nothing steps back.
+  // Zeros are de-emphasized.
   const marked = column.mark?.(row) || (/^(0|0 B|–)$/.test(text.textContent) ? "faint" : "");
   cell.className = marked ? `${classes} ${marked}` : classes;
   const title = column.exact?.(row);
