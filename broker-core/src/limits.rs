@@ -172,6 +172,10 @@ pub(crate) const HANDLER_TURN: usize = 64;
 /// The memory that a handler's queue keeps while it is empty, in bytes and in entries.
 pub(crate) const HANDLER_KEPT: usize = 4096;
 
+/// The time that a decision of an authenticator is waited for at most, when it comes from elsewhere. Clients
+/// have given up long before at login; at a reload its author waits for the slowest.
+pub const PENDING_DECISION: Duration = Duration::from_secs(60);
+
 /// The number of entries (subscriptions, sessions) of one slice of work that grows with their number. A
 /// tenth of a millisecond, so that even a worker that has nothing but such slices to do comes back to its
 /// sockets within some.

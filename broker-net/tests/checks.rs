@@ -11,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use broker_core::auth::{Authenticator, Credentials, Decision, Denied, Grant};
-use broker_net::Server;
+use broker_core::auth::{Answer, Authenticator, Credentials, Decision, Denied, Grant, Pending};
+use broker_net::{Server, ServerOptions};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -104,4 +104,108 @@ async fn wrong_passwords_from_one_address_do_not_lock_out_others() {
         assert_eq!(wrong.join_next().await.unwrap().unwrap(), DENIED);
     }
     assert!(wrong.join_next().await.is_none());
+}
+
+/// Asks somebody else, at login and at a review.
+#[derive(Clone, Default)]
+struct Elsewhere(Arc<Mutex<Vec<Answer>>>);
+
+impl Elsewhere {
+    fn ask(&self) -> Decision {
+        let (pending, answer) = Pending::new(PATIENCE);
+        self.0.lock().unwrap().push(answer);
+        pending.into()
+    }
+
+    /// Waits until the server asks, and answers from a thread of its own.
+    async fn answer(&self, result: Result<Grant, Denied>) {
+        let asked = async {
+            loop {
+                if let Some(answer) = self.0.lock().unwrap().pop() {
+                    return answer;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let answer = timeout(PATIENCE, asked).await.expect("a question");
+        std::thread::spawn(move || answer.decide(result)).join().unwrap();
+    }
+}
+
+impl Authenticator for Elsewhere {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, _: &Credentials) -> Decision {
+        self.ask()
+    }
+
+    fn review(&self, _: &Grant, _: &Credentials) -> Decision {
+        self.ask()
+    }
+}
+
+#[tokio::test]
+async fn a_client_waits_for_an_answer_from_elsewhere_at_login_and_is_served_during_a_review() {
+    let elsewhere = Elsewhere::default();
+    let mut options = ServerOptions::default();
+    options.broker.limits.auth_timeout = PATIENCE;
+    let server =
+        Server::builder().options(options).authenticator(elsewhere.clone()).bind().await.unwrap();
+    let mut client = come(&server, "127.0.0.1", "a").await;
+    // CONNECT and PING came together: the rest of the input waits for the answer.
+    elsewhere.answer(Ok(Grant::user("a"))).await;
+    let line = async |client: &mut BufReader<TcpStream>| {
+        let mut line = String::new();
+        timeout(PATIENCE, client.read_line(&mut line)).await.expect("a line").unwrap();
+        line
+    };
+    assert_eq!(line(&mut client).await, "PONG\r\n");
+
+    let applied = server.broker().set_authenticator(elsewhere.clone()).applied;
+    client.get_mut().write_all(b"PING\r\n").await.unwrap();
+    assert_eq!(line(&mut client).await, "PONG\r\n", "the review is pending");
+    elsewhere.answer(Ok(Grant::user("a"))).await;
+    timeout(PATIENCE, applied).await.expect("the answer is in force");
+
+    let applied = server.broker().set_authenticator(elsewhere.clone()).applied;
+    elsewhere.answer(Err(Denied::Credentials)).await;
+    timeout(PATIENCE, applied).await.expect("the answer is in force");
+    assert_eq!(rest(client).await, DENIED);
+}
+
+/// A computation at a review runs on the pool of the log-ins.
+#[tokio::test]
+async fn an_expensive_review_is_computed_while_the_client_is_served() {
+    let gate = Gate::default();
+    let server = Server::builder().authenticator(gate.clone()).bind().await.unwrap();
+    let mut client = come(&server, "127.0.0.1", "right").await;
+    let mut pong = String::new();
+    timeout(PATIENCE, client.read_line(&mut pong)).await.expect("let in").unwrap();
+
+    let applied = server.broker().set_authenticator(Denying(gate.clone())).applied;
+    client.get_mut().write_all(b"PING\r\n").await.unwrap();
+    timeout(PATIENCE, client.read_line(&mut pong)).await.expect("served").unwrap();
+    assert_eq!(pong, "PONG\r\nPONG\r\n");
+    gate.open();
+    timeout(PATIENCE, applied).await.expect("the result is in force");
+    assert_eq!(rest(client).await, DENIED);
+}
+
+/// Denies everybody, once the gate is open.
+struct Denying(Gate);
+
+impl Authenticator for Denying {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, _: &Credentials) -> Decision {
+        let gate = self.0.clone();
+        Decision::compute(move || {
+            gate.wait();
+            Err(Denied::Credentials)
+        })
+    }
 }

@@ -53,6 +53,7 @@ mod grant;
 #[cfg(test)]
 mod model;
 mod password;
+mod pending;
 mod permissions;
 #[cfg(test)]
 mod property;
@@ -67,6 +68,7 @@ use std::sync::Arc;
 pub use certificate::{Certificate, DistinguishedName};
 pub use credentials::{ConnectionKind, Credentials, UnknownConnectionKind};
 pub use grant::{GLOBAL_ACCOUNT, Grant, Proof};
+pub use pending::{Answer, Pending};
 pub(crate) use permissions::Subscribe;
 pub use permissions::{PermissionList, Permissions, PermissionsBuilder, PermissionsError};
 pub use replies::AllowResponses;
@@ -85,16 +87,19 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Authenticates a connection.
     ///
     /// Called on the task of the connection: a check that takes more than some microseconds belongs in a
-    /// [`Decision::compute`]. Data from a network or a disk should be loaded before, or be waited for
-    /// there, with a timeout.
+    /// [`Decision::compute`]. A decision that must be waited for is a [`Pending`] one.
     fn authenticate(&self, credentials: &Credentials) -> Decision;
 
     /// Reviews a client that the authenticator before this one granted `held`. Called for every
     /// connection when the broker [gets](crate::Broker::apply) this authenticator.
     ///
     /// `credentials` are those of its CONNECT. Their secrets have been forgotten if the grant has a
-    /// [`Proof`]: only the proof can tell whether they are still valid. [`Decision::Compute`] counts as
-    /// denied here, because it would run for thousands of clients at once.
+    /// [`Proof`]: only the proof can tell whether they are still valid.
+    ///
+    /// While a decision is computed or [`Pending`] the client stays served under `held`, and the author of the
+    /// change [waits](crate::endpoint::Applied). Computations run on the same pool as those of log-ins, within the
+    /// same limits: of thousands of clients at once most would find no room and be denied as
+    /// [unavailable](Denied::Unavailable), so that a proof is the better way.
     ///
     /// A denied client is closed with an authorization error; it may reconnect and authenticate again. A
     /// client that is [unknown](Denied::Unknown) now, or gets another account, is closed without an
@@ -143,6 +148,8 @@ pub enum Decision {
     Deny(Denied),
     /// The decision takes an expensive computation.
     Compute(Compute),
+    /// The decision is made later, by somebody else.
+    Pending(Pending),
 }
 
 impl Decision {
@@ -151,7 +158,8 @@ impl Decision {
         Self::Compute(Compute(Box::new(scratch)))
     }
 
-    /// Returns the decision, and runs the computation at once if there is one.
+    /// Returns the decision, and runs the computation at once if there is one. A pending decision is not waited
+    /// for: without an answer it is [`Denied::Unavailable`].
     ///
     /// # Errors
     ///
@@ -161,6 +169,7 @@ impl Decision {
             Self::Grant(grant) => Ok(grant),
             Self::Deny(denied) => Err(denied),
             Self::Compute(compute) => compute.run(),
+            Self::Pending(pending) => pending.take().unwrap_or(Err(Denied::Unavailable)),
         }
     }
 }
@@ -168,6 +177,12 @@ impl Decision {
 impl From<Grant> for Decision {
     fn from(grant: Grant) -> Self {
         Self::Grant(grant)
+    }
+}
+
+impl From<Pending> for Decision {
+    fn from(pending: Pending) -> Self {
+        Self::Pending(pending)
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct SessionUpdate {
     pub(crate) options: bool,
     /// The authenticator has changed and must review the client.
     pub(crate) authenticator: bool,
+    /// A decision that the session waits for may be there.
+    pub(crate) decision: bool,
     /// Lame duck mode was announced.
     pub(crate) end: bool,
     /// The connection must be closed once no request is open.

@@ -12,7 +12,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker_core::endpoint::{Drained, Scratch, WriteHandle};
 use broker_core::session::Session;
@@ -140,7 +140,7 @@ struct Connection<S> {
     auth_checks: Arc<AuthChecks>,
     /// The source that checks of credentials count for.
     source: Source,
-    /// The check of credentials that is under way; input waits for it.
+    /// The check of credentials that is under way.
     checking: Option<Checking>,
     /// Until it has shown who it is.
     unauthenticated_guard: Option<UnauthenticatedGuard>,
@@ -208,8 +208,7 @@ impl<S: Session> Connection<S> {
                 return Poll::Ready(reason);
             }
             if self.session.has_update() {
-                let now = clock::now();
-                with_buffers(|buffers| self.session.handle_update(now, &mut buffers.scratch));
+                self.have_decided(S::handle_update);
                 timer.as_mut().reset(self.session.next_timeout().into());
                 continue;
             }
@@ -231,8 +230,8 @@ impl<S: Session> Connection<S> {
                 // One slice a turn: others may have waited for it.
                 break;
             }
-            if self.checking.is_some() {
-                ready!(self.poll_check(cx));
+            if self.poll_check(cx).is_ready() {
+                timer.as_mut().reset(self.session.next_timeout().into());
                 continue;
             }
             if !self.session.wants_input() {
@@ -253,9 +252,7 @@ impl<S: Session> Connection<S> {
                 Read::End => return Poll::Ready(CloseReason::ClientClosed),
                 Read::Failed => return Poll::Ready(CloseReason::ReadError),
             }
-            if let Some(check) = self.session.take_check() {
-                self.checking = Some(self.auth_checks.start(self.source, check));
-            }
+            self.start_check();
             // CONNECT brings the first PING forward.
             let next = self.session.next_timeout();
             if next < timeout_before {
@@ -272,9 +269,7 @@ impl<S: Session> Connection<S> {
         if self.session.has_chores() {
             return;
         }
-        if let Some(check) = self.session.take_check() {
-            self.checking = Some(self.auth_checks.start(self.source, check));
-        }
+        self.start_check();
         self.reader.look_again();
     }
 
@@ -309,15 +304,30 @@ impl<S: Session> Connection<S> {
         with_buffers(|buffers| byte_queue.drain(clock::now(), true, &mut buffers.scratch))
     }
 
-    /// Pending while credentials are being checked.
+    /// Ready when a check of credentials has been done.
     fn poll_check(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(checking) = &mut self.checking else { return Poll::Ready(()) };
+        let Some(checking) = &mut self.checking else { return Poll::Pending };
         let result = ready!(Pin::new(checking).poll(cx));
         self.checking = None;
-        let now = clock::now();
-        with_buffers(|buffers| self.session.handle_checked(result, now, &mut buffers.scratch));
-        self.reader.look_again();
+        self.have_decided(|session, now, scratch| session.handle_checked(result, now, scratch));
         Poll::Ready(())
+    }
+
+    /// Calls the session with what may be the decision that its input waits for.
+    fn have_decided(&mut self, call: impl FnOnce(&mut S, Instant, &mut Scratch)) {
+        let has_waited = !self.session.wants_input();
+        with_buffers(|buffers| call(&mut self.session, clock::now(), &mut buffers.scratch));
+        if has_waited && self.session.wants_input() {
+            self.reader.look_again();
+        }
+        self.start_check();
+    }
+
+    /// Has the check run that the session asks for, instead of the one before.
+    fn start_check(&mut self) {
+        if let Some(check) = self.session.take_check() {
+            self.checking = Some(self.auth_checks.start(self.source, check));
+        }
     }
 
     /// Lets the last words leave, and closes.

@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::undecided::{Checking, Undecided};
 use super::{ClientSession, Phase};
 use crate::account::Ending;
-use crate::auth::{Compute, Grant, Subscribe};
+use crate::auth::{Grant, Subscribe};
 use crate::endpoint::{AckGuard, Scratch};
 use crate::error::{ClientFault, CloseReason};
 use crate::interest::Interested;
@@ -35,8 +36,8 @@ pub(super) enum Chore {
 pub(super) enum Then {
     /// Another CONNECT is processed. Holds the user and the key before it.
     Authenticate((String, String)),
-    /// Credentials are checked elsewhere.
-    Check(Compute),
+    /// The decision about credentials takes time.
+    Wait(Undecided),
     /// The client is let in with another grant.
     Admit(Grant),
     /// The client goes because the server does.
@@ -124,10 +125,7 @@ impl ClientSession {
     fn go_on(&mut self, then: Then, now: Instant, scratch: &mut Scratch) {
         match then {
             Then::Authenticate(before) => self.authenticate(&before, now, scratch),
-            Then::Check(check) => {
-                self.leave_account();
-                self.phase = Phase::Checking(Some(check));
-            }
+            Then::Wait(undecided) => self.wait_for(undecided),
             Then::Admit(grant) => self.let_in(grant, scratch),
             Then::Part => self.byte_queue.finish_held(CloseReason::ServerShutdown),
             Then::Gone => {}
@@ -217,6 +215,9 @@ impl ClientSession {
             chores.retain(|chore| matches!(chore, Chore::End(..)));
             chores.extend(rest);
             self.leave_account();
+            // No answer is waited for any more.
+            self.drop_review();
+            self.phase = Phase::Checking(Checking::NOTHING);
             self.byte_queue.abandon(reason);
             self.shared.unregister(&self.endpoint);
         }

@@ -121,7 +121,7 @@ impl ClientSession {
     /// [`Self::handle_update`] changes that, or closes the session.
     pub fn wants_input(&self) -> bool {
         let stage = self.lame_duck.as_ref().map(|lame_duck| lame_duck.stage);
-        !matches!(stage, Some(Stage::Waiting { .. }))
+        !matches!(stage, Some(Stage::Waiting { .. })) && !matches!(self.phase, Phase::Checking(_))
     }
 
     /// Returns true if the session is half-closed: its subscriptions have ended. The driver

@@ -5,8 +5,9 @@ use std::time::Instant;
 use arc_swap::Guard;
 
 use super::chores::Then;
+use super::undecided::{Checking, Undecided};
 use super::{ClientSession, Phase, Served};
-use crate::auth::{Authenticator, Compute, Credentials, Decision, Denied, Grant};
+use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant};
 use crate::endpoint::{ClientInfo, Scratch};
 use crate::error::ClientFault;
 use crate::proto::ConnectOptions;
@@ -43,6 +44,8 @@ impl ClientSession {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.options.load().limits;
         self.silent_until = None;
+        // The decision about this CONNECT takes its place.
+        self.drop_review();
         if !self.has_connected {
             self.note_rtt(now.saturating_duration_since(self.endpoint.since));
         }
@@ -87,13 +90,18 @@ impl ClientSession {
             }
             _ => authenticator.authenticate(&credentials),
         };
-        match decision {
-            Decision::Grant(grant) => self.admit(Ok(grant), now, scratch),
-            Decision::Deny(denied) => self.admit(Err(denied), now, scratch),
-            Decision::Compute(check) => {
-                self.end_subscriptions_then(Then::Check(check), now, scratch);
-            }
-        }
+        self.follow(decision, now, scratch);
+    }
+
+    /// Goes on with a decision about credentials.
+    fn follow(&mut self, decision: Decision, now: Instant, scratch: &mut Scratch) {
+        let undecided = match decision {
+            Decision::Grant(grant) => return self.admit(Ok(grant), now, scratch),
+            Decision::Deny(denied) => return self.admit(Err(denied), now, scratch),
+            Decision::Compute(check) => Undecided::Compute(check),
+            Decision::Pending(pending) => Undecided::pending(pending, &self.endpoint, now),
+        };
+        self.end_subscriptions_then(Then::Wait(undecided), now, scratch);
     }
 
     /// Who decides who it is.
@@ -123,28 +131,15 @@ impl ClientSession {
         credentials
     }
 
-    /// The check that must run before the session goes on, if there is one: run it where it delays
-    /// nobody and pass its result to [`Self::handle_checked`].
-    pub fn take_check(&mut self) -> Option<Compute> {
-        match &mut self.phase {
-            Phase::Checking(check) => check.take(),
-            Phase::Unauthenticated(_) | Phase::Served(_) => None,
-        }
-    }
-
-    /// Goes on with what the check came to. Call [`Self::receive`] with the bytes kept, next.
-    pub fn handle_checked(
+    pub(super) fn admit(
         &mut self,
         result: Result<Grant, Denied>,
         now: Instant,
         scratch: &mut Scratch,
     ) {
-        scratch.start(now);
-        self.admit(result, now, scratch);
-        self.byte_queue.drain(now, false, scratch);
-    }
-
-    fn admit(&mut self, result: Result<Grant, Denied>, now: Instant, scratch: &mut Scratch) {
+        if std::mem::take(&mut self.must_review) {
+            return self.decide_anew(&result, now, scratch);
+        }
         let grant = match result {
             Ok(grant) => grant,
             Err(denied) => {
@@ -164,20 +159,32 @@ impl ClientSession {
         }
     }
 
-    pub(super) fn let_in(&mut self, grant: Grant, scratch: &mut Scratch) {
+    /// Asks the authenticator that is in force now: the one that has decided was replaced meanwhile.
+    fn decide_anew(&mut self, result: &Result<Grant, Denied>, now: Instant, scratch: &mut Scratch) {
+        let authenticator = self.authenticator();
+        let decision = match result {
+            Ok(grant) => {
+                self.forget_proven(grant);
+                authenticator.review(grant, &self.credentials())
+            }
+            Err(_) => authenticator.authenticate(&self.credentials()),
+        };
+        self.follow(decision, now, scratch);
+    }
+
+    /// Forgets the secrets of a client with a proof.
+    pub(super) fn forget_proven(&mut self, grant: &Grant) {
         if grant.proof.is_some() {
             self.options.forget_secrets();
         }
+    }
+
+    pub(super) fn let_in(&mut self, grant: Grant, scratch: &mut Scratch) {
+        self.forget_proven(&grant);
         self.take_mapped_name(&grant);
         self.become_served(grant);
         self.introduce();
         self.follow_trace();
-        if std::mem::take(&mut self.must_review) {
-            self.review(&[], scratch);
-            if self.closing.is_some() {
-                return;
-            }
-        }
         if !(0..=1).contains(&self.options.protocol) {
             return self.fault(&ClientFault::BadProtocol, scratch);
         }
@@ -225,7 +232,7 @@ impl ClientSession {
     pub(super) fn leave_account(&mut self) {
         if let Phase::Served(served) = &self.phase {
             served.member.leave();
-            self.phase = Phase::Checking(None);
+            self.phase = Phase::Checking(Checking::NOTHING);
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::member::Member;
 use super::ping::Ping;
 use super::publisher::Publisher;
-use crate::auth::{Compute, Proof};
+use crate::auth::Proof;
 use crate::endpoint::{
     ByteQueue, ClientEncoder, Destination, Endpoint, Kind, Scratch, WriteHandle,
 };
@@ -27,6 +27,7 @@ use handshake::Securing;
 use lame_duck::LameDuck;
 use patience::Patience;
 use reply_writer::{ClientLabel, ReplyWriter};
+use undecided::{Checking, Review};
 
 /// What is known of a connection when it arrives.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +62,8 @@ pub struct ClientSession {
     has_judged_subject: bool,
     /// The authenticator has changed while the one before it was at work.
     must_review: bool,
+    /// The review that it waits for.
+    reviewing: Option<Box<Review>>,
     /// The server will go.
     lame_duck: Option<Box<LameDuck>>,
     /// It waits for a receiver of its messages.
@@ -84,8 +87,8 @@ pub struct ClientSession {
 enum Phase {
     /// It must show credentials, by then at the latest.
     Unauthenticated(Instant),
-    /// Its credentials are being checked elsewhere; its input waits.
-    Checking(Option<Compute>),
+    /// The decision about its credentials takes time; its input waits.
+    Checking(Checking),
     Served(Served),
 }
 
@@ -153,6 +156,7 @@ impl ClientSession {
             has_ponged: false,
             has_judged_subject: false,
             must_review: false,
+            reviewing: None,
             lame_duck: None,
             silent_until: None,
             patience: None,
@@ -254,6 +258,7 @@ mod subscriptions;
 mod timeouts;
 mod trace;
 mod traced;
+mod undecided;
 mod updates;
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ impl ClientSession {
         {
             next = next.min(*deadline);
         }
+        if let Some(deadline) = self.decision_timeout() {
+            next = next.min(deadline);
+        }
         if let Some(deadline) = self.silent_until {
             next = next.min(deadline);
         }
@@ -39,14 +42,16 @@ impl ClientSession {
         scratch.start(now);
         self.byte_queue.handle_timeout(now);
         self.check_patience(now);
+        self.check_decision(now, scratch);
         let must_show_by = match &self.phase {
             Phase::Unauthenticated(deadline) => Some(*deadline),
-            Phase::Checking(_) | Phase::Served(_) => self.silent_until,
+            Phase::Checking(checking) => checking.must_show_by(),
+            Phase::Served(_) => self.silent_until,
         };
         if must_show_by.is_some_and(|deadline| now >= deadline) {
             self.note_auth_failure(AuthFailure::Timeout);
             self.fault(&ClientFault::AuthenticationTimeout, scratch);
-        } else {
+        } else if self.closing.is_none() {
             let shared = Arc::clone(&self.shared);
             if now >= self.ping.deadline() {
                 tracing::debug!(client = %self.label(), "Client Ping Timer");

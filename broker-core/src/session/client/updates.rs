@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::chores::Chore;
+use super::undecided::Undecided;
 use super::{ClientSession, Phase};
 use crate::auth::{Decision, Denied, Grant};
 use crate::endpoint::{AckGuard, Scratch};
-use crate::error::{ClientFault, CloseReason};
+use crate::error::CloseReason;
 use crate::sync::Arc;
 use crate::table::Place;
 
@@ -43,7 +44,11 @@ impl ClientSession {
             self.byte_queue.send(scratch, |out| out.extend_from_slice(lines));
         }
         if control.authenticator {
-            self.review(&control.acks, scratch);
+            self.review(&control.acks, now, scratch);
+        }
+        // After the review: only the newest authenticator decides.
+        if control.decision && self.closing.is_none() {
+            self.handle_decision(now, scratch);
         }
         if let Some(fault) = &control.fault
             && self.closing.is_none()
@@ -88,7 +93,7 @@ impl ClientSession {
 
     /// Has the new authenticator review the client. `acks` are held until the result is in force.
     // NATS 2.14: reload.go reloadAuthorization.
-    pub(super) fn review(&mut self, acks: &[Arc<AckGuard>], scratch: &mut Scratch) {
+    fn review(&mut self, acks: &[Arc<AckGuard>], now: Instant, scratch: &mut Scratch) {
         let held = match &self.phase {
             // Authentication may be optional now.
             Phase::Unauthenticated(_) => return self.let_in_as_is(),
@@ -100,23 +105,42 @@ impl ClientSession {
         };
         let Some(held) = held else { return };
         let decision = self.authenticator().review(&held, &self.credentials());
+        // The change before this one is in force when this one is.
+        let mut all_acks = self.drop_review();
+        all_acks.extend_from_slice(acks);
         match decision {
-            Decision::Grant(grant) if grant.account == held.account => {
+            Decision::Grant(grant) => self.conclude_review(Ok(grant), &all_acks, scratch),
+            Decision::Deny(denied) => self.conclude_review(Err(denied), &all_acks, scratch),
+            Decision::Compute(check) => self.wait_for_review(Undecided::Compute(check), all_acks),
+            Decision::Pending(pending) => {
+                let undecided = Undecided::pending(pending, &self.endpoint, now);
+                self.wait_for_review(undecided, all_acks);
+            }
+        }
+    }
+
+    /// Puts the result of a review into force.
+    pub(super) fn conclude_review(
+        &mut self,
+        result: Result<Grant, Denied>,
+        acks: &[Arc<AckGuard>],
+        scratch: &mut Scratch,
+    ) {
+        let Phase::Served(served) = &self.phase else { return };
+        match result {
+            Ok(grant) if grant.account == served.member.account.name => {
                 self.regrant(grant, acks, scratch);
             }
-            Decision::Grant(_) | Decision::Deny(Denied::Unknown) => {
+            Ok(_) | Err(Denied::Unknown) => {
                 self.closing = self.closing.or(Some(CloseReason::UserRemoved));
             }
-            Decision::Deny(denied) => self.fault(&denied.into(), scratch),
-            Decision::Compute(_) => self.fault(&ClientFault::AuthorizationViolation, scratch),
+            Err(denied) => self.fault(&denied.into(), scratch),
         }
     }
 
     fn regrant(&mut self, grant: Grant, acks: &[Arc<AckGuard>], scratch: &mut Scratch) {
+        self.forget_proven(&grant);
         let Phase::Served(served) = &mut self.phase else { return };
-        if grant.proof.is_some() {
-            self.options.forget_secrets();
-        }
         served.user = grant.user;
         served.proof = grant.proof;
         // Stored even if they are equal: the next comparison may then go by address.
