@@ -1,22 +1,52 @@
-//! The only file that names a lock or an atomic, so that loom can take their place.
+//! The only file that names a lock or an atomic, so that a model checker can take their place.
+//!
+//! Under `--cfg shuttle` they are those of [shuttle](https://docs.rs/shuttle), which runs a test again and again
+//! under schedules of its own: each lock and atomic is a point where another thread may go on. Shuttle and
+//! not loom: its `Arc` is the standard one, so that `Arc<T>` still coerces to `Arc<dyn Destination>`, and random
+//! schedules reach whole queues, where loom's exhaustive ones end at a few operations. It models no weak memory:
+//! all threads see one order of writes. What hangs on `Acquire` and `Release` is argued where they stand.
 
 #![expect(clippy::disallowed_types, reason = "this is the file that they are for")]
 
+#[cfg(all(test, shuttle))]
+use shuttle::sync as checked;
 use std::cell::Cell;
+#[cfg(not(all(test, shuttle)))]
+use std::sync as checked;
 use std::sync::{LockResult, PoisonError, TryLockError};
 
-pub(crate) use std::sync::atomic::{
+pub(crate) use checked::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-pub(crate) use std::sync::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+pub(crate) use checked::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
+/// Runs a model under random schedules, half of them uniform and half with few changes of priorities. The same
+/// ones each time: a failure prints the schedule, which `shuttle::replay` repeats.
+#[cfg(all(test, shuttle))]
+pub(crate) fn check_model(model: impl Fn() + Send + Sync + 'static) {
+    use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+    use shuttle::{Config, Runner};
+
+    const SCHEDULES: usize = 1_000;
+    let mut config = Config::new();
+    // What a debug build of the core needs.
+    config.stack_size = 256 << 10;
+    let model = Arc::new(model);
+    let run = |scheduler: Box<dyn Scheduler + Send>| {
+        let model = Arc::clone(&model);
+        Runner::new(scheduler, config.clone()).run(move || model());
+    };
+    run(Box::new(RandomScheduler::new_from_seed(1, SCHEDULES)));
+    run(Box::new(PctScheduler::new_from_seed(2, 3, SCHEDULES)));
+}
 /// A mutex that does not poison: what it guards is whole between any two statements that can panic.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+pub(crate) struct Mutex<T>(checked::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
+        Self(checked::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -27,13 +57,13 @@ impl<T> Mutex<T> {
 /// A reader-writer lock that does not poison, and knows whether a thread waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T> {
-    lock: std::sync::RwLock<T>,
+    lock: checked::RwLock<T>,
     waiting: AtomicUsize,
 }
 
 impl<T> RwLock<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { lock: std::sync::RwLock::new(value), waiting: AtomicUsize::new(0) }
+        Self { lock: checked::RwLock::new(value), waiting: AtomicUsize::new(0) }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
@@ -53,10 +83,7 @@ impl<T> RwLock<T> {
     }
 
     #[cold]
-    fn wait_for<'a, G>(
-        &'a self,
-        lock: impl FnOnce(&'a std::sync::RwLock<T>) -> LockResult<G>,
-    ) -> G {
+    fn wait_for<'a, G>(&'a self, lock: impl FnOnce(&'a checked::RwLock<T>) -> LockResult<G>) -> G {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let guard = lock(&self.lock).unwrap_or_else(PoisonError::into_inner);
         self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -77,7 +104,7 @@ thread_local! {
 
 /// Lets one thread at a time make calls that may lead back to it.
 #[derive(Debug, Default)]
-pub(crate) struct CallGate(std::sync::Mutex<()>);
+pub(crate) struct CallGate(checked::Mutex<()>);
 
 /// Held during the calls.
 pub(crate) struct CallPass<'a> {

@@ -15,6 +15,8 @@ mod matches;
 mod members;
 #[cfg(test)]
 mod model;
+#[cfg(all(test, shuttle))]
+mod models;
 mod pending;
 mod sublist;
 mod trie;

@@ -20,6 +20,8 @@ mod client_encoder;
 mod crowd;
 mod encoder;
 mod interceptor;
+#[cfg(all(test, shuttle))]
+mod models;
 mod pieces;
 
 pub(crate) use block_writer::BlockWriter;
