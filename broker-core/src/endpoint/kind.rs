@@ -54,6 +54,11 @@ impl Kind {
         1 << self as u8
     }
 
+    /// Returns true if the sids of its subscriptions are numbers of our own, and not words of a protocol.
+    pub(crate) fn has_numbered_sids(self) -> bool {
+        matches!(self, Self::Internal | Self::System)
+    }
+
     /// Returns true if what an endpoint of kind `from` has brought may go on to one of this kind. Servers of
     /// one cluster all know each other, so that a message takes one hop between them, and what one
     /// cluster got from another stays there.
@@ -135,6 +140,14 @@ mod tests {
         }
         assert!(Kind::Leaf.is_told_of().has(Kind::Route));
         assert_eq!(Kinds::NONE.with(Kind::Leaf).without(Kind::Leaf), Kinds::NONE);
+    }
+
+    #[test]
+    fn sids_are_words_where_there_is_a_protocol() {
+        for kind in ALL.into_iter().filter(|kind| kind.has_numbered_sids()) {
+            assert!(!kind.is_peer() && !kind.is_client_connection(), "{kind:?}");
+        }
+        assert!(Kind::Internal.has_numbered_sids());
     }
 
     #[test]
