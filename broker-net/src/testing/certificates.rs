@@ -102,7 +102,20 @@ impl Certificates {
     ///
     /// As [`Self::new`].
     pub fn server(&self) -> Result<TlsOptions, CertificateError> {
-        let mut params = CertificateParams::new(HERE.map(str::to_owned))?;
+        self.server_at(HERE)
+    }
+
+    /// TLS for a server at other names and addresses.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`], or if something is neither a name nor an address.
+    pub fn server_at<N: Into<String>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<TlsOptions, CertificateError> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let mut params = CertificateParams::new(names)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let Identity { certificate, key, .. } = self.sign(&params)?;
         Ok(TlsOptions::new(certificate.into_bytes(), key.into_bytes()))

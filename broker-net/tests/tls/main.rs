@@ -16,7 +16,6 @@ mod expiry;
 mod handshake;
 mod options;
 mod reload;
-mod server_name;
 mod stream;
 mod troubles;
 #[cfg(feature = "websocket")]
