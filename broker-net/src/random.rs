@@ -39,8 +39,9 @@ impl Random {
     /// Puts items into a random order.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
-            // The bias is below 2^-32: there are fewer items than that.
-            let other = ((self.next_u64() >> 32) as usize * (last + 1)) >> 32;
+            // Multiply and shift: the bias is below one in 2^64 for each item.
+            let wide = u128::from(self.next_u64()) * (last as u128 + 1);
+            let other = (wide >> 64) as usize;
             items.swap(last, other);
         }
     }

@@ -39,7 +39,7 @@ impl Default for TcpOptions {
 impl TcpOptions {
     /// Applies them. Connections inherit them from the socket that accepts them, which spares each of them six
     /// calls.
-    pub(crate) fn apply(&self, socket: SockRef<'_>) {
+    pub(crate) fn apply(&self, socket: &SockRef<'_>) {
         let _ = socket.set_tcp_nodelay(true);
         let keepalive = TcpKeepalive::new().with_time(self.keepalive).with_interval(self.keepalive);
         #[cfg(target_os = "linux")]
@@ -51,7 +51,7 @@ impl TcpOptions {
 
     /// Asserts that a socket has them.
     #[cfg(test)]
-    pub(crate) fn assert_applied(&self, socket: SockRef<'_>) {
+    pub(crate) fn assert_applied(&self, socket: &SockRef<'_>) {
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         #[cfg(target_os = "linux")]

@@ -23,6 +23,7 @@ examples! {
     hello: "../examples/hello.rs",
     own_listener: "../examples/own_listener.rs",
     patterns: "../examples/patterns.rs",
+    reverse: "../examples/reverse.rs",
     rider: "../examples/rider/main.rs",
     service: "../examples/service.rs",
     shutdown_with_axum: "../examples/shutdown_with_axum.rs",

@@ -57,7 +57,7 @@ pub(super) async fn connect_any(
 
 async fn connect(address: SocketAddr, tcp: TcpOptions) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    tcp.apply(SockRef::from(&socket));
+    tcp.apply(&SockRef::from(&socket));
     let stream = socket.connect(address).await?;
     // A port of this machine that nobody listens at, among those that the kernel chooses from, may be chosen for
     // this very connection, which then meets itself.
@@ -106,7 +106,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let (stream, address) = connect_any(vec![one, there, other], second, tcp).await.unwrap();
         assert_eq!(address, there);
-        tcp.assert_applied(SockRef::from(&stream));
+        tcp.assert_applied(&SockRef::from(&stream));
         let failed = connect_any(vec![other, one], second, tcp).await.unwrap_err();
         assert_eq!(failed.iter().map(|attempt| attempt.address).collect::<Vec<_>>(), [other, one]);
         let refused =
@@ -117,10 +117,9 @@ mod tests {
     #[tokio::test]
     async fn options_of_the_socket_can_be_chosen() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut tcp = TcpOptions::default();
-        tcp.keepalive = Duration::from_secs(5);
-        tcp.user_timeout = Some(Duration::from_secs(7));
+        let user_timeout = Some(Duration::from_secs(7));
+        let tcp = TcpOptions { keepalive: Duration::from_secs(5), user_timeout };
         let connecting = connect(listener.local_addr().unwrap(), tcp);
-        tcp.assert_applied(SockRef::from(&connecting.await.unwrap()));
+        tcp.assert_applied(&SockRef::from(&connecting.await.unwrap()));
     }
 }

@@ -32,7 +32,7 @@ impl BoundSocket {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let socket = Socket::from(socket);
-        TcpOptions::default().apply(SockRef::from(&socket));
+        TcpOptions::default().apply(&SockRef::from(&socket));
         let socket = TcpListener::from_std(StdListener::from(socket))?;
         Ok(Self { socket: Arc::new(socket), address })
     }
@@ -132,7 +132,7 @@ fn bind(address: SocketAddr, is_only_v6: bool) -> io::Result<Socket> {
     // A restart must not wait for the connections of the last run to be forgotten.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
-    TcpOptions::default().apply(SockRef::from(&socket));
+    TcpOptions::default().apply(&SockRef::from(&socket));
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -214,6 +214,6 @@ mod tests {
         let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);
         let (stream, _) = accepted.unwrap();
         let socket = SockRef::from(&stream);
-        TcpOptions::default().assert_applied(socket);
+        TcpOptions::default().assert_applied(&socket);
     }
 }
