@@ -107,6 +107,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod account;
+mod arena;
 pub mod auth;
 mod backlogs;
 mod broker;
@@ -151,7 +152,7 @@ pub use message::{Message, RawMessage};
 pub use options::Options;
 pub use security::{PeerCertificate, Security};
 pub use session::handler::{HandlerContext, HandlerSubscription};
-pub use session::local::{Client, PublishError, RequestError, SubscribeError, Subscriber};
+pub use session::local::{Batch, Client, PublishError, RequestError, SubscribeError, Subscriber};
 pub use shared::ChangeReport;
 pub use subject::{Subject, SubjectError, SubjectFilter};
 pub use subject_counts::SubjectCount;

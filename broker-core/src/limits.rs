@@ -151,6 +151,19 @@ pub const MAX_COUNTED_SUBJECTS: usize = 64;
 /// How many messages may wait in one in-process subscription. async-nats has the same bound.
 pub const LOCAL_QUEUE_MESSAGES: usize = 65_536;
 
+/// The number of messages that the reader of an in-process subscription takes at once. They no longer count as
+/// waiting; of a queue with a small capacity it takes fewer, one at least, so that the bound is exceeded by less
+/// than two percent.
+pub(crate) const LOCAL_TAKEN_MESSAGES: usize = 64;
+
+/// The number of bytes that a batch of an in-process client gathers before it publishes them: as many as one read of
+/// a connection brings.
+pub(crate) const BATCH_BYTES: usize = 64 << 10;
+
+/// The number of requests of one in-process client that may wait for their answers at the same time: some
+/// megabytes of them. More than that are a program that sends without end to a service that does not answer.
+pub const LOCAL_REQUESTS: usize = 16_384;
+
 /// The number of messages that may wait for one handler. One chunk of input brings at most some thousands,
 /// so that a dozen publishers find room beside each other; and as many rounds of a flood in which a handler
 /// publishes to itself, as [`HANDLER_HOPS`] allows, take less than a second.

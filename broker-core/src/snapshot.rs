@@ -86,9 +86,10 @@ impl Subscription {
     pub(crate) fn of(held: &Held, account: &Arc<str>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
         let endpoint = &held.endpoint;
+        // The sids of in-process clients are numbers, in the lower half.
         let sid = match <[u8; 8]>::try_from(held.sid()) {
             Ok(number) if endpoint.kind.has_numbered_sids() => {
-                u64::from_le_bytes(number).to_string().into()
+                (u64::from_le_bytes(number) as u32).to_string().into()
             }
             _ => text(held.sid()),
         };

@@ -11,10 +11,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Instant, SystemTime};
 
 use broker_core::auth::{Grant, Permissions};
-use broker_core::limits::LOCAL_QUEUE_MESSAGES;
+use broker_core::limits::{LOCAL_QUEUE_MESSAGES, LOCAL_REQUESTS};
 use broker_core::{
-    Broker, Client, CloseReason, HeaderMap, Limits, Options, PublishError, RequestError,
-    SubjectError, SubscribeError,
+    Broker, Client, CloseReason, HeaderMap, Limits, Options, PublishError, RawMessage,
+    RequestError, Subject, SubjectError, SubscribeError,
 };
 use bytes::Bytes;
 use common::World;
@@ -90,7 +90,7 @@ fn a_request_is_answered() {
     world.send(&mut responder, format!("PUB {reply} 4\r\nthat\r\n"));
     let Poll::Ready(Ok(answer)) = request.as_mut().poll(&mut cx) else { panic!("no answer") };
     assert_eq!(answer.payload, "that");
-    assert_eq!(world.broker.stats().subscriptions, 1, "the inbox is gone");
+    assert_eq!(world.broker.stats().subscriptions, 2, "one inbox for all requests");
 }
 
 #[test]
@@ -102,9 +102,264 @@ fn a_cancelled_request_leaves_nothing_behind() {
     {
         let mut request = pin!(client.request("ask", Bytes::new()));
         assert!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let _second = pin!(client.request("ask", Bytes::new()));
         assert_eq!(world.broker.stats().subscriptions, 2);
     }
-    assert_eq!(world.broker.stats().subscriptions, 1);
+    // Late answers reach no later request.
+    let late = responder.read();
+    let mut request = pin!(client.request("ask", Bytes::new()));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(request.as_mut().poll(&mut cx).is_pending());
+    for (asked, answer) in [(late, "late"), (responder.read(), "good")] {
+        if let Some(reply) = asked.split(' ').nth(3) {
+            world.send(&mut responder, format!("PUB {reply} 4\r\n{answer}\r\n"));
+        }
+    }
+    let Poll::Ready(Ok(answer)) = request.as_mut().poll(&mut cx) else { panic!("no answer") };
+    assert_eq!(answer.payload, "good");
+    assert_eq!(world.broker.stats().subscriptions, 2, "one inbox for all requests");
+}
+
+#[test]
+fn an_inbox_goes_with_its_client() {
+    let broker = broker();
+    let client = broker.client();
+    assert_eq!(block_on(client.request("ask", Bytes::new())), Err(RequestError::NoResponders));
+    assert_eq!(broker.stats().subscriptions, 1);
+    drop(client);
+    assert_eq!(broker.stats().subscriptions, 0);
+}
+
+#[test]
+fn many_requests_wait_at_once_and_each_gets_its_own_first_answer() {
+    let broker = broker();
+    let (client, service) = (broker.client(), broker.client());
+    let mut asked = block_on(service.subscribe("ask")).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut requests: Vec<_> = (0..500)
+        .map(|number: u32| Box::pin(client.request("ask", number.to_string().into())))
+        .collect();
+    for request in &mut requests {
+        assert!(request.as_mut().poll(&mut cx).is_pending());
+    }
+    let mut questions: Vec<_> = std::iter::from_fn(|| asked.try_next()).collect();
+    questions.reverse();
+    for question in questions {
+        let reply = question.reply.unwrap();
+        block_on(service.publish(reply.clone(), question.payload)).unwrap();
+        block_on(service.publish(reply, "another".into())).unwrap();
+    }
+    for (number, request) in requests.iter_mut().enumerate() {
+        let Poll::Ready(Ok(answer)) = request.as_mut().poll(&mut cx) else { panic!("no answer") };
+        assert_eq!(answer.payload, number.to_string());
+    }
+    assert_eq!(broker.stats().subscriptions, 2);
+}
+
+#[test]
+fn no_more_requests_wait_than_may() {
+    let broker = broker();
+    let client = broker.client();
+    let _asked = block_on(broker.client().subscribe("ask")).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut waiting = Vec::new();
+    for _ in 0..LOCAL_REQUESTS {
+        let mut request = Box::pin(client.request("ask", Bytes::new()));
+        assert!(request.as_mut().poll(&mut cx).is_pending());
+        waiting.push(request);
+    }
+    let one_more = block_on(client.request("ask", Bytes::new()));
+    assert_eq!(one_more, Err(RequestError::TooManyRequests));
+    waiting.pop();
+    assert!(Box::pin(client.request("ask", Bytes::new())).as_mut().poll(&mut cx).is_pending());
+}
+
+#[test]
+fn a_client_that_may_have_no_wildcard_inbox_has_one_for_each_request() {
+    let broker = broker();
+    let mut asked = block_on(broker.client().subscribe("ask")).unwrap();
+    let permissions = Permissions::builder().subscribe_allow(["_INBOX.*"]).build().unwrap();
+    let client = client_who(&broker, permissions);
+    let mut cx = Context::from_waker(Waker::noop());
+    {
+        let mut request = pin!(client.request("ask", Bytes::new()));
+        assert!(request.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(broker.stats().subscriptions, 2);
+        let reply = asked.try_next().unwrap().reply.unwrap();
+        assert_eq!(reply.split('.').count(), 2, "{reply}");
+        block_on(broker.client().publish(reply, "yes".into())).unwrap();
+        let Poll::Ready(Ok(answer)) = request.as_mut().poll(&mut cx) else { panic!("no answer") };
+        assert_eq!(answer.payload, "yes");
+    }
+    assert_eq!(broker.stats().subscriptions, 1);
+    let nowhere = block_on(client.request("nowhere", Bytes::new()));
+    assert_eq!(nowhere, Err(RequestError::NoResponders));
+    let denied = Permissions::builder().subscribe_deny(["_INBOX.>"]).build().unwrap();
+    let asked = block_on(client_who(&broker, denied).request("ask", Bytes::new()));
+    assert!(matches!(asked, Err(RequestError::Subscribe(SubscribeError::Denied(_)))), "{asked:?}");
+    let limits = Limits { max_subscription_tokens: Some(2), ..Limits::default() };
+    broker.apply(Options { limits, ..Options::default() }, None);
+    let nowhere = block_on(broker.client().request("nowhere", Bytes::new()));
+    assert_eq!(nowhere, Err(RequestError::NoResponders));
+}
+
+#[test]
+fn what_a_reader_has_taken_no_longer_counts_and_is_little() {
+    let broker = broker();
+    let client = broker.client();
+    for (capacity, taken) in [(1, 1), (64, 1), (127, 1), (128, 2), (6_400, 64), (65_536, 64)] {
+        let mut inbox = block_on(client.subscribe("a")).unwrap();
+        inbox.set_capacity(capacity);
+        let publish = || {
+            for number in 0..capacity + 100 {
+                client
+                    .publish_raw(&RawMessage::new(
+                        &"a".parse().unwrap(),
+                        number.to_string().as_bytes(),
+                    ))
+                    .unwrap();
+            }
+        };
+        publish();
+        assert_eq!(inbox.dropped(), 100);
+        assert_eq!(inbox.try_next().unwrap().payload, "0");
+        publish();
+        let dropped = 100 + (capacity + 100 - taken) as u64;
+        assert_eq!(inbox.dropped(), dropped, "room for what was taken, capacity {capacity}");
+        let rest: Vec<_> = std::iter::from_fn(|| inbox.try_next()).collect();
+        assert_eq!(rest.len(), capacity - 1 + taken);
+        let numbers: Vec<usize> = rest
+            .iter()
+            .map(|one| std::str::from_utf8(&one.payload).unwrap().parse().unwrap())
+            .collect();
+        assert!(numbers.iter().copied().eq((1..capacity).chain(0..taken)), "in order");
+    }
+}
+
+#[test]
+fn a_batch_is_published_in_order_and_at_once() {
+    let mut world = World::new();
+    let client = world.broker.client();
+    let mut wire = world.join();
+    world.send(&mut wire, "SUB a 1\r\nSUB b 2\r\n");
+    let mut all = block_on(client.subscribe(">")).unwrap();
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(Arc::clone(&flag));
+    assert!(pin!(all.next()).poll(&mut Context::from_waker(&waker)).is_pending());
+    let [a, b, r] = ["a", "b", "r"].map(|text| Subject::parse(text).unwrap());
+    let block = b"NATS/1.0\r\nA:  b\r\n\r\n";
+    let mut batch = client.batch();
+    batch.publish(&RawMessage::new(&a, b"one")).unwrap();
+    batch.publish(&RawMessage::new(&a, b"second").with_reply(&r)).unwrap();
+    batch.publish(&RawMessage::new(&b, b"heads").with_headers(block)).unwrap();
+    batch.publish(&RawMessage::new(&b, b"").with_reply(&r).with_headers(block)).unwrap();
+    batch.publish(&RawMessage::new(&a, b"last")).unwrap();
+    assert_eq!((wire.read(), flag.0.load(Ordering::SeqCst)), (String::new(), false));
+    batch.flush().unwrap();
+    assert!(flag.0.load(Ordering::SeqCst));
+    assert_eq!(
+        wire.read(),
+        "MSG a 1 3\r\none\r\nMSG a 1 r 6\r\nsecond\r\nHMSG b 2 19 24\r\nNATS/1.0\r\nA:  b\r\n\r\nheads\r\n\
+         HMSG b 2 r 19 19\r\nNATS/1.0\r\nA:  b\r\n\r\n\r\nMSG a 1 4\r\nlast\r\n"
+    );
+    let here: Vec<_> = std::iter::from_fn(|| all.try_next()).collect();
+    let payloads: Vec<_> = here.iter().map(|message| &message.payload[..]).collect();
+    assert_eq!(payloads, [&b"one"[..], b"second", b"heads", b"", b"last"]);
+    assert_eq!(here[3].headers.as_ref().unwrap().get("A"), Some("b"));
+    assert_eq!((here[3].reply.as_deref(), here[4].reply.as_deref()), (Some("r"), None));
+    batch.publish(&RawMessage::new(&a, b"dropped")).unwrap();
+    drop(batch);
+    assert_eq!(wire.read(), "MSG a 1 7\r\ndropped\r\n", "what is left is published");
+}
+
+#[test]
+fn a_batch_publishes_by_itself_when_it_is_large() {
+    let client = broker().client();
+    let mut inbox = block_on(client.subscribe("a.*")).unwrap();
+    let subjects: Vec<Subject> = (0..3).map(|at| format!("a.{at}").parse().unwrap()).collect();
+    let (small, large) = ([b'x'; 100], Bytes::from(vec![b'y'; 100_000]));
+    let mut batch = client.batch();
+    for _ in 0..1_024 {
+        assert_eq!(inbox.try_next(), None);
+        batch.publish(&RawMessage::new(&subjects[0], b"")).unwrap();
+    }
+    assert_eq!(std::iter::from_fn(|| inbox.try_next()).count(), 1_024);
+    for at in 0..660 {
+        batch.publish(&RawMessage::new(&subjects[at % 3], &small)).unwrap();
+    }
+    let here = std::iter::from_fn(|| inbox.try_next()).count();
+    assert!((500..660).contains(&here), "after 64 KiB: {here}");
+    batch.publish(&RawMessage::with_shared_payload(&subjects[1], &large)).unwrap();
+    let rest: Vec<_> = std::iter::from_fn(|| inbox.try_next()).collect();
+    assert_eq!(rest.len(), 661 - here, "behind those before it");
+    assert_eq!(rest.last().unwrap().payload.as_ptr(), large.as_ptr(), "shared");
+}
+
+#[test]
+fn a_batch_publishes_what_it_may_and_tells_the_first_error() {
+    let broker = broker();
+    let permissions = Permissions::builder().publish_deny(["no"]).build().unwrap();
+    let client = client_who(&broker, permissions);
+    let mut all = block_on(broker.client().subscribe(">")).unwrap();
+    let [yes, no] = ["yes", "no"].map(|text| Subject::parse(text).unwrap());
+    let limits = Limits { max_payload_bytes: 20, ..Limits::default() };
+    broker.apply(Options { limits, ..Options::default() }, None);
+    let mut batch = client.batch();
+    for (subject, size) in [(&yes, 1), (&no, 2), (&yes, 21), (&yes, 3)] {
+        batch.publish(&RawMessage::new(subject, &[b'x'; 21][..size])).unwrap();
+    }
+    assert_eq!(batch.flush(), Err(PublishError::Denied(no.clone())));
+    let sizes: Vec<_> =
+        std::iter::from_fn(|| all.try_next()).map(|one| one.payload.len()).collect();
+    assert_eq!(sizes, [1, 3]);
+    batch.publish(&RawMessage::new(&yes, &[0; 21])).unwrap();
+    assert_eq!(batch.flush(), Err(PublishError::MaxPayload { size: 21, limit: 20 }));
+    assert_eq!(batch.flush(), Ok(()), "it is empty");
+    // Only to be traced: it reaches no subscriber.
+    let broker = self::broker();
+    let client = broker.client();
+    let mut all = block_on(client.subscribe("yes")).unwrap();
+    let trace = b"NATS/1.0\r\nNats-Trace-Dest: t\r\nNats-Trace-Only: true\r\n\r\n";
+    let mut batch = client.batch();
+    batch.publish(&RawMessage::new(&yes, b"before")).unwrap();
+    batch.publish(&RawMessage::new(&yes, b"traced").with_headers(trace)).unwrap();
+    batch.publish(&RawMessage::new(&yes, b"after")).unwrap();
+    drop(batch);
+    let payloads: Vec<_> = std::iter::from_fn(|| all.try_next()).map(|one| one.payload).collect();
+    assert_eq!(payloads, ["before", "after"]);
+}
+
+#[test]
+fn requests_of_a_batch_that_nobody_hears_are_each_answered() {
+    let client = broker().client();
+    let mut answers = block_on(client.subscribe("answers")).unwrap();
+    let [nowhere, reply] = ["nowhere", "answers"].map(|text| Subject::parse(text).unwrap());
+    let mut batch = client.batch();
+    for _ in 0..3 {
+        batch.publish(&RawMessage::new(&nowhere, b"x").with_reply(&reply)).unwrap();
+    }
+    batch.flush().unwrap();
+    let all: Vec<_> = std::iter::from_fn(|| answers.try_next()).collect();
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|one| one.headers.as_ref().unwrap().status() == Some(503)));
+}
+
+#[test]
+fn headers_that_are_not_changed_are_passed_on_byte_for_byte() {
+    let mut world = World::new();
+    let client = world.broker.client();
+    let mut inbox = block_on(client.subscribe("in")).unwrap();
+    let mut wire = world.join();
+    let block = "NATS/1.0\r\nA:b \r\n spaced name :  c\r\n\r\n";
+    let (head, size) = (block.len(), block.len() + 2);
+    world.send(&mut wire, format!("SUB out 1\r\nHPUB in {head} {size}\r\n{block}hi\r\n"));
+    let mut headers = inbox.try_next().unwrap().headers.unwrap();
+    assert_eq!((headers.get("A"), headers.get(" spaced name ")), (Some("b"), Some("c")));
+    block_on(client.publish_with_headers("out", headers.clone(), "hi".into())).unwrap();
+    assert_eq!(wire.read(), format!("HMSG out 1 {head} {size}\r\n{block}hi\r\n"));
+    headers.insert("A", "d");
+    let changed = block_on(client.publish_with_headers("out", headers, "hi".into()));
+    assert!(matches!(changed, Err(PublishError::Header(_))), "such a name cannot be written");
 }
 
 #[test]
@@ -159,6 +414,7 @@ fn drain_ends_all_subscriptions_once_they_are_read() {
         let answer = other.request("a", Bytes::new()).await;
         assert_eq!(answer, Err(RequestError::NoResponders), "it receives no more");
     });
+    drop(other);
     assert_eq!(broker.stats().subscriptions, 0);
 }
 

@@ -28,7 +28,7 @@ pub(crate) use byte_queue::{BlockWriter, Delivery, Target};
 pub(crate) use control::{AckGuard, ControlMailbox};
 pub(crate) use destination::{Accepted, Ahead, Destination, Run};
 pub(crate) use handler::{Handle, HandlerQueue, run_handlers};
-pub(crate) use local_queue::{LocalQueues, sid_number};
+pub(crate) use local_queue::{LocalQueues, TOKEN_LEN, Token, sid_number};
 pub(crate) use membership::{AccountMembership, SubjectSpace};
 pub(crate) use queues::Queues;
 pub(crate) use request_tracker::{RequestTracker, is_inbox};

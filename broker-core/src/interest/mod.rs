@@ -4,7 +4,6 @@
 //! The answer usually comes from a session's own cache, which costs a comparison of the subject and
 //! two loads. Behind it stands the account's [`Interest`].
 
-mod arena;
 mod cache;
 mod counts;
 mod event_listener;

@@ -11,9 +11,9 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 
 use super::Interested;
-use super::arena::Arena;
 use super::matches::Matches;
 use super::members::{self, Members};
+use crate::arena::Arena;
 use crate::subject::{Token, tokens};
 use crate::sync::Arc;
 use crate::table::Table;

@@ -58,6 +58,10 @@ pub enum RequestError {
     /// The answer could not have been received.
     #[error("the answer could not be subscribed to")]
     Subscribe(#[from] SubscribeError),
+    /// As many requests of the client wait for their answers as may:
+    /// [`LOCAL_REQUESTS`](crate::limits::LOCAL_REQUESTS).
+    #[error("too many requests wait for their answers")]
+    TooManyRequests,
     /// Nobody listens there.
     #[error("no responders")]
     NoResponders,

@@ -114,6 +114,31 @@ impl InsidePublisher {
         }
         if observer.denied { Err(denied(message.subject)) } else { Ok(()) }
     }
+
+    /// Publishes consecutive messages to one subject that ask for no tracing. Messages that are too large are left
+    /// out. Calls `no_responders` with those that ask for an answer and reached nobody.
+    pub(super) fn publish_run(
+        &mut self,
+        shared: &Shared,
+        member: &Member,
+        run: &Run<'_>,
+        no_responders: impl FnMut(&[u8], &Publish<'_>, &mut Scratch),
+        scratch: &mut Scratch,
+    ) -> Result<(), PublishError> {
+        self.follow(shared);
+        let limit = self.max_payload_bytes;
+        let mut observer = Observer { denied: false, no_responders };
+        let too_large = run.messages.iter().find(|message| message.body.len() > limit);
+        let Some(too_large) = too_large else {
+            self.publisher.publish(member, run, &mut observer, scratch);
+            return if observer.denied { Err(denied(run.subject)) } else { Ok(()) };
+        };
+        for message in run.messages.iter().filter(|message| message.body.len() <= limit) {
+            let one = Run { messages: std::slice::from_ref(message), ..*run };
+            self.publisher.publish(member, &one, &mut observer, scratch);
+        }
+        Err(PublishError::MaxPayload { size: too_large.body.len(), limit })
+    }
 }
 
 #[cold]

@@ -90,7 +90,10 @@ impl Subject {
     ///
     /// Bytes that are not UTF-8 become U+FFFD, because in-process clients get text.
     pub(crate) fn from_wire(text: &[u8]) -> Self {
-        Self(Text::new(String::from_utf8_lossy(text).as_bytes()))
+        match std::str::from_utf8(text) {
+            Ok(_) => Self(Text::new(text)),
+            Err(_) => Self(Text::new(String::from_utf8_lossy(text).as_bytes())),
+        }
     }
 
     /// Returns the subject as text.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::*;
-use crate::endpoint::{Accepted, Destination, Endpoint, Kind, LocalQueues, OutCounts, sid_number};
+use crate::endpoint::{Accepted, Destination, Endpoint, Kind, LocalQueues, OutCounts};
 use crate::error::CloseReason;
 use crate::sync::Mutex;
 use crate::trace::Trace;
@@ -102,9 +102,8 @@ impl Local {
         let queues = Arc::new(LocalQueues::default());
         let endpoint = endpoint(id, Kind::Client, Arc::clone(&queues) as Arc<_>);
         let (filter, queue) = (filter.as_bytes(), queue.map(str::as_bytes));
-        let sid = id.to_le_bytes();
+        let sid = queues.open().to_le_bytes();
         let subscription = Arc::new(Subscription::new(endpoint, filter, queue, &sid, false));
-        queues.open(sid_number(&subscription));
         account.interest.insert(Arc::clone(&subscription));
         Self { queues, subscription }
     }

@@ -1,10 +1,13 @@
 //! The in-process client that an embedder holds: the same rules and the same router as for a client on
 //! the wire, no bytes and no sockets.
 
+mod batch;
+mod request;
 mod session;
 mod subscriber;
 
 pub use super::error::{PublishError, RequestError, SubscribeError};
+pub use batch::Batch;
 pub use subscriber::Subscriber;
 
 use std::future::poll_fn;
@@ -16,10 +19,11 @@ use crate::auth::Grant;
 use crate::endpoint::Destination;
 use crate::error::CloseReason;
 use crate::headers::HeaderMap;
-use crate::message::Message;
+use crate::message::{Message, RawMessage};
 use crate::shared::Shared;
 use crate::subject::{Subject, SubjectError};
 use crate::sync::Arc;
+use request::Request;
 use session::LocalSession;
 
 /// An in-process client, with the names and shapes of async-nats.
@@ -31,7 +35,7 @@ use session::LocalSession;
 /// # Cancel safety
 ///
 /// Every method does its work when first polled, except [`Client::request`], which can be dropped at
-/// any time and then takes its subscription with it.
+/// any time: what is answered late is ignored.
 #[derive(Clone)]
 pub struct Client {
     session: Arc<LocalSession>,
@@ -108,6 +112,23 @@ impl Client {
         self.session.publish(&parse(subject)?, Some(&parse(reply)?), Some(&headers), payload)
     }
 
+    /// Publishes a message as it is: the cheapest way for one message. For many see [`Self::batch`].
+    ///
+    /// ```
+    /// # use broker_core::{Broker, Options, RawMessage, Subject};
+    /// # let broker = Broker::new(Options::default(), (std::time::Instant::now, std::time::SystemTime::now));
+    /// let subject = Subject::parse("orders.eu")?;
+    /// broker.client().publish_raw(&RawMessage::new(&subject, b"one"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub fn publish_raw(&self, message: &RawMessage<'_>) -> Result<(), PublishError> {
+        self.session.publish_raw(message)
+    }
+
     /// Subscribes. Messages published from now on wait in the subscriber's queue: at most
     /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], further ones are dropped and
     /// [counted](Subscriber::dropped).
@@ -135,7 +156,8 @@ impl Client {
             .map(|one| Subscriber::new(&self.session, one))
     }
 
-    /// Asks, and waits for the first answer. It waits for ever: the core has no clock; wrap it in your
+    /// Asks, and waits for the first answer. From the first request on the client has one subscription for the
+    /// answers to all. It waits for ever: the core has no clock; wrap it in your
     /// runtime's timeout.
     ///
     /// # Errors
@@ -171,16 +193,34 @@ impl Client {
         headers: Option<HeaderMap>,
         payload: Bytes,
     ) -> Result<Message, RequestError> {
+        let answer = match self.session.inbox()? {
+            Some(inbox) => {
+                let (request, reply) = Request::begin(&self.session, inbox)?;
+                self.session.publish(&subject, Some(&reply), headers.as_ref(), payload)?;
+                request.answer().await
+            }
+            None => self.ask_by_itself(&subject, headers.as_ref(), payload).await?,
+        };
+        let answer = answer.ok_or(RequestError::Closed)?;
+        let is_empty = answer.payload.is_empty();
+        match answer.headers.as_ref().filter(|_| is_empty).and_then(HeaderMap::status) {
+            Some(503) => Err(RequestError::NoResponders),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Asks with a subscription of its own for the answer.
+    async fn ask_by_itself(
+        &self,
+        subject: &Subject,
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Option<Message>, RequestError> {
         let inbox = parse(self.new_inbox())?;
         let mut answers = self.subscribe(&inbox).await?;
         answers.unsubscribe_after(1);
-        self.session.publish(&subject, Some(&inbox), headers.as_ref(), payload)?;
-        let answer = answers.next().await.ok_or(RequestError::Closed)?;
-        let status = answer.headers.as_ref().and_then(HeaderMap::status);
-        if status == Some(503) && answer.payload.is_empty() {
-            return Err(RequestError::NoResponders);
-        }
-        Ok(answer)
+        self.session.publish(subject, Some(&inbox), headers, payload)?;
+        Ok(answers.next().await)
     }
 
     /// Waits until all in-process subscribers that would get a message to `subject` have room for it, of each
@@ -233,7 +273,7 @@ impl Client {
 
     /// A subject of this client's own, for answers.
     pub fn new_inbox(&self) -> String {
-        format!("_INBOX.{}", self.session.shared.unique_name())
+        self.session.new_inbox()
     }
 
     /// Does nothing: a message is delivered when `publish` returns. It is here so that code written for

@@ -8,7 +8,7 @@ use crate::auth::Grant;
 use crate::endpoint::{Kind, LocalQueues, Scratch, Subscription, sid_number};
 use crate::headers::HeaderMap;
 use crate::interest::Matches;
-use crate::message::Message;
+use crate::message::{Message, RawMessage};
 use crate::proto::Publish;
 use crate::routing::flush_touched;
 use crate::session::error::{PublishError, SubscribeError};
@@ -16,7 +16,9 @@ use crate::session::inside::{InsidePublisher, Outgoing, join};
 use crate::session::member::Member;
 use crate::shared::Shared;
 use crate::subject::Subject;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, Mutex, OnceLock};
+
+use super::request::Inbox;
 
 /// The state that all clones of a client share.
 pub(super) struct LocalSession {
@@ -25,7 +27,8 @@ pub(super) struct LocalSession {
     pub(super) local_queues: Arc<LocalQueues>,
     /// Used by one thread at a time, and not while readers are woken, who may publish in their turn.
     publish_state: Mutex<PublishState>,
-    next_sid: AtomicU64,
+    /// Made by the first request.
+    pub(super) inbox: OnceLock<Inbox>,
 }
 
 /// What publishing takes.
@@ -41,8 +44,7 @@ impl LocalSession {
         let destination = Arc::clone(&local_queues) as Arc<_>;
         let (member, publisher) = join(&shared, destination, Kind::Internal, grant);
         let publish_state = Mutex::new(PublishState { publisher, scratch: None });
-        let next_sid = AtomicU64::new(1);
-        Self { shared, member, local_queues, publish_state, next_sid }
+        Self { shared, member, local_queues, publish_state, inbox: OnceLock::new() }
     }
 
     pub(super) fn publish(
@@ -52,34 +54,66 @@ impl LocalSession {
         headers: Option<&HeaderMap>,
         payload: Bytes,
     ) -> Result<(), PublishError> {
-        let headers = headers.filter(|headers| !headers.is_empty());
-        let (header_len, body) = match headers {
+        let (header_len, body) = match headers.filter(|headers| !headers.is_empty()) {
             None => (None, payload),
             Some(headers) => {
-                let mut block = headers.encode()?;
+                let mut block = Vec::new();
+                headers.encode(&mut block)?;
                 let len = block.len();
                 block.extend_from_slice(&payload);
                 (Some(len), Bytes::from(block))
             }
         };
-        let mut unanswered = None;
-        let no_responders = |subject: &[u8], message: &Publish<'_>, _: &mut Scratch| {
-            unanswered = self.no_responders(subject, message);
-        };
-        let message = Outgoing {
+        self.publish_one(&Outgoing {
             subject: subject.as_ref(),
             parsed: Some(subject),
             reply: reply.map(AsRef::as_ref).unwrap_or_default(),
             header_len,
             body: &body,
             shared: Some(&body),
-        };
+        })
+    }
+
+    /// Publishes a message as it is.
+    pub(super) fn publish_raw(&self, message: &RawMessage<'_>) -> Result<(), PublishError> {
+        let mut joined = Vec::new();
+        let body = message.body.unwrap_or_else(|| {
+            joined = [message.headers, message.payload].concat();
+            &joined
+        });
+        self.publish_one(&Outgoing {
+            subject: message.subject,
+            parsed: None,
+            reply: message.reply,
+            header_len: Some(message.headers.len()).filter(|len| *len > 0),
+            body,
+            shared: message.shared,
+        })
+    }
+
+    #[inline]
+    fn publish_one(&self, message: &Outgoing<'_>) -> Result<(), PublishError> {
+        self.publish_all(|publisher, unanswered, scratch| {
+            let no_responders = |subject: &[u8], message: &Publish<'_>, _: &mut Scratch| {
+                unanswered.extend(self.no_responders(subject, message));
+            };
+            publisher.publish(&self.shared, &self.member, message, no_responders, scratch)
+        })
+    }
+
+    /// Lets `publish` publish, and flushes once. The replies to requests without responders are collected in a
+    /// list, because whoever waits for them may publish in its turn.
+    #[inline]
+    pub(super) fn publish_all<R>(
+        &self,
+        publish: impl FnOnce(&mut InsidePublisher, &mut Vec<(u64, Message)>, &mut Scratch) -> R,
+    ) -> R {
+        let mut unanswered = Vec::new();
         let mut publish_state = self.publish_state.lock();
         let PublishState { publisher, scratch } = &mut *publish_state;
         let mut scratch = scratch.take().unwrap_or_default();
         scratch.start_by(&self.shared.clock);
-        let published =
-            publisher.publish(&self.shared, &self.member, &message, no_responders, &mut scratch);
+        let published = publish(publisher, &mut unanswered, &mut scratch);
         if scratch.has_flushed() {
             publish_state.scratch = Some(scratch);
             drop(publish_state);
@@ -88,7 +122,7 @@ impl LocalSession {
             flush_touched(&mut scratch);
             self.publish_state.lock().scratch = Some(scratch);
         }
-        if let Some((sid, answer)) = unanswered {
+        for (sid, answer) in unanswered {
             self.local_queues.put(sid, answer);
         }
         if self.shared.queues.memory.excess_bytes() > 0 {
@@ -98,7 +132,11 @@ impl LocalSession {
     }
 
     /// Returns the reply to a request without responders, and the queue that it goes to.
-    fn no_responders(&self, subject: &[u8], message: &Publish<'_>) -> Option<(u64, Message)> {
+    pub(super) fn no_responders(
+        &self,
+        subject: &[u8],
+        message: &Publish<'_>,
+    ) -> Option<(u64, Message)> {
         let own = self.member.own_subscription(message.reply)?;
         let subject = Subject::from_wire(subject);
         let answer = Message {
@@ -127,8 +165,16 @@ impl LocalSession {
         filter: &[u8],
         queue: Option<&[u8]>,
     ) -> Result<Arc<Subscription>, SubscribeError> {
-        let sid = self.next_sid.fetch_add(1, Ordering::Relaxed);
-        self.local_queues.open(sid);
+        self.subscribe_to(self.local_queues.open(), filter, queue)
+    }
+
+    /// Subscribes with a queue that is open already.
+    pub(super) fn subscribe_to(
+        &self,
+        sid: u64,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+    ) -> Result<Arc<Subscription>, SubscribeError> {
         self.member.subscribe(filter, queue, &sid.to_le_bytes()).map_err(|refusal| {
             self.local_queues.discard(sid);
             SubscribeError::of(refusal, filter)
@@ -138,6 +184,9 @@ impl LocalSession {
 
 impl Drop for LocalSession {
     fn drop(&mut self) {
+        if let Some(inbox) = self.inbox.get() {
+            self.end_inbox(inbox);
+        }
         self.shared.unregister_local(&self.member.endpoint);
     }
 }

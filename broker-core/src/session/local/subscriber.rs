@@ -1,5 +1,6 @@
 //! The subscriptions of an in-process client.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,11 +16,13 @@ use crate::sync::Arc;
 pub struct Subscriber {
     session: Arc<LocalSession>,
     subscription: Arc<Subscription>,
+    /// Messages that were taken from the queue together with the last one.
+    taken: VecDeque<Message>,
 }
 
 impl Subscriber {
     pub(super) fn new(session: &Arc<LocalSession>, subscription: Arc<Subscription>) -> Self {
-        Self { session: Arc::clone(session), subscription }
+        Self { session: Arc::clone(session), subscription, taken: VecDeque::new() }
     }
 
     /// The next message; `None` once the subscription has ended and all it got has been read.
@@ -57,7 +60,9 @@ impl Subscriber {
     }
 
     /// How many messages its queue takes before what comes is dropped, from 1 to
-    /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], which it is unless this says otherwise. What is in it stays.
+    /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], which it is unless this says otherwise. What is in it stays. A
+    /// reader takes several messages at once from a queue of 128 or more, which then no longer count: 1/64 of its
+    /// capacity, 64 at most.
     pub fn set_capacity(&mut self, messages: usize) {
         self.session.local_queues.set_capacity(sid_number(&self.subscription), messages);
     }
@@ -68,7 +73,11 @@ impl Subscriber {
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.session.local_queues.poll_next(sid_number(&self.subscription), cx)
+        if let Some(message) = self.taken.pop_front() {
+            return Poll::Ready(Some(message));
+        }
+        let sid = sid_number(&self.subscription);
+        self.session.local_queues.poll_next(sid, &mut self.taken, cx)
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 /// The number of values of a block.
 const BLOCK: usize = 256;
 
-pub(super) struct Arena<T> {
+pub(crate) struct Arena<T> {
     blocks: Vec<Block<T>>,
     /// The blocks that have room. The first of them is filled first, so that the last ones empty.
     with_room: BTreeSet<u32>,
@@ -30,18 +30,18 @@ impl<T> Arena<T> {
     }
 
     #[inline]
-    pub(super) fn get(&self, number: u32) -> Option<&T> {
+    pub(crate) fn get(&self, number: u32) -> Option<&T> {
         let (block, at) = Self::place(number);
         self.blocks.get(block)?.values.get(at)?.as_ref()
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
         let (block, at) = Self::place(number);
         self.blocks.get_mut(block)?.values.get_mut(at)?.as_mut()
     }
 
-    pub(super) fn insert(&mut self, value: T) -> u32 {
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
         let number = self.with_room.first().copied().unwrap_or_else(|| {
             let number = self.blocks.len() as u32;
             self.blocks.push(Block { values: Vec::new(), free: Vec::new() });
@@ -65,7 +65,7 @@ impl<T> Arena<T> {
         number * BLOCK as u32 + at as u32
     }
 
-    pub(super) fn remove(&mut self, number: u32) -> Option<T> {
+    pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let (block_number, at) = Self::place(number);
         let block = self.blocks.get_mut(block_number)?;
         let value = block.values.get_mut(at)?.take()?;
@@ -81,8 +81,13 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    /// Returns the values of one block; `None` behind the last one.
+    pub(crate) fn block_mut(&mut self, block: usize) -> Option<impl Iterator<Item = &mut T>> {
+        self.blocks.get_mut(block).map(|block| block.values.iter_mut().flatten())
+    }
+
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.blocks.iter().map(|block| block.values.len() - block.free.len()).sum()
     }
 }
@@ -102,6 +107,14 @@ mod tests {
         for (value, number) in numbers.iter().enumerate() {
             assert_eq!(arena.get(*number), (value % 7 == 0).then_some(&value));
         }
+        let mut seen = 0;
+        for block in 0.. {
+            let Some(values) = arena.block_mut(block) else { break };
+            let values: Vec<_> = values.collect();
+            assert!(values.len() <= BLOCK);
+            seen += values.len();
+        }
+        assert_eq!(seen, arena.len());
         let more: Vec<u32> = (0..1_000).map(|value| arena.insert(value)).collect();
         assert!(more.iter().max() < numbers.iter().max(), "gaps are filled first");
         assert_eq!(arena.len(), 10_000_usize.div_ceil(7) + 1_000);

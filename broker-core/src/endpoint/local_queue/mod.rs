@@ -1,0 +1,438 @@
+//! The destination of an in-process client: a bounded queue for each subscription.
+
+mod requests;
+
+pub(crate) use requests::{TOKEN_LEN, Token};
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::{Accepted, Destination, OutCounts, Run, Scratch};
+use crate::arena::Arena;
+use crate::endpoint::Subscription;
+use crate::error::CloseReason;
+use crate::headers::HeaderMap;
+use crate::limits::{LOCAL_QUEUE_MESSAGES, LOCAL_TAKEN_MESSAGES};
+use crate::message::Message;
+use crate::proto::Publish;
+use crate::subject::Subject;
+use crate::sync::{Arc, Mutex};
+use crate::trace::Trace;
+use requests::Requests;
+
+/// The queues of one client.
+///
+/// A full queue drops what comes, counted: the reader sees a gap, nobody else feels it. (A queue
+/// group passes a full member over while another has room.)
+#[derive(Default)]
+pub(crate) struct LocalQueues {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the place in the upper half of a [sid](sid_number).
+    queues: Arena<LocalQueue>,
+    /// Counts queues: the lower half of the next sid.
+    opened: u32,
+    requests: Requests,
+    /// Whose readers wait for what the call at hand has delivered.
+    to_wake: Vec<Waker>,
+    is_touched: bool,
+    /// All queues are over, whatever each of them says.
+    is_closed: bool,
+    counts: OutCounts,
+}
+
+struct LocalQueue {
+    sid: u64,
+    /// Its messages are answers to requests, and wait in the table of these.
+    is_inbox: bool,
+    messages: VecDeque<Message>,
+    /// How many messages it takes.
+    capacity: usize,
+    reader: Option<Waker>,
+    /// Who waits for room, one for each task that does.
+    writers: Vec<Waker>,
+    /// No more will come: what is there can still be read.
+    is_over: bool,
+    dropped: u64,
+}
+
+impl State {
+    #[inline]
+    fn get(&self, sid: u64) -> Option<&LocalQueue> {
+        self.queues.get(place(sid)).filter(|queue| queue.sid == sid)
+    }
+
+    #[inline]
+    fn get_mut(&mut self, sid: u64) -> Option<&mut LocalQueue> {
+        self.queues.get_mut(place(sid)).filter(|queue| queue.sid == sid)
+    }
+}
+
+/// Returns the place of a queue, which its sid tells.
+#[inline]
+fn place(sid: u64) -> u32 {
+    (sid >> 32) as u32
+}
+
+impl LocalQueue {
+    /// Room is half of it, so that several who see it at once all find some.
+    fn has_room(&self) -> bool {
+        self.messages.len() <= self.capacity / 2
+    }
+
+    /// Who is to be told of room, if there is some or none is needed any more.
+    fn take_writers(&mut self) -> Vec<Waker> {
+        if self.has_room() || self.is_over { std::mem::take(&mut self.writers) } else { Vec::new() }
+    }
+
+    /// Moves the messages that its reader takes at once to `taken`, which is empty.
+    fn move_to(&mut self, taken: &mut VecDeque<Message>) {
+        let most = LOCAL_TAKEN_MESSAGES.min(self.capacity / LOCAL_TAKEN_MESSAGES).max(1);
+        if self.messages.len() <= most && self.messages.capacity() <= 2 * LOCAL_TAKEN_MESSAGES {
+            std::mem::swap(&mut self.messages, taken);
+        } else {
+            taken.extend(self.messages.drain(..most.min(self.messages.len())));
+        }
+    }
+}
+
+impl LocalQueues {
+    /// Opens a queue, and returns the sid of its subscription.
+    pub(crate) fn open(&self) -> u64 {
+        self.open_as(false)
+    }
+
+    /// Opens the queue of the subscription that gets the answers to all requests.
+    pub(crate) fn open_inbox(&self) -> u64 {
+        self.open_as(true)
+    }
+
+    fn open_as(&self, is_inbox: bool) -> u64 {
+        let mut state = self.state.lock();
+        state.opened = state.opened.wrapping_add(1);
+        let (number, is_over) = (state.opened, state.is_closed);
+        let place = state.queues.insert(LocalQueue {
+            sid: 0,
+            is_inbox,
+            messages: VecDeque::new(),
+            capacity: LOCAL_QUEUE_MESSAGES,
+            reader: None,
+            writers: Vec::new(),
+            is_over,
+            dropped: 0,
+        });
+        let sid = (u64::from(place) << 32) | u64::from(number);
+        if let Some(queue) = state.queues.get_mut(place) {
+            queue.sid = sid;
+        }
+        sid
+    }
+
+    /// Forgets the queue and what is in it.
+    pub(crate) fn discard(&self, sid: u64) {
+        let gone = {
+            let mut state = self.state.lock();
+            if state.get(sid).is_none() {
+                return;
+            }
+            state.queues.remove(place(sid))
+        };
+        wake_all(gone.into_iter().flat_map(|local_queue| local_queue.writers));
+    }
+
+    /// How many messages a queue takes from now on. What is in it stays.
+    pub(crate) fn set_capacity(&self, sid: u64, capacity: usize) {
+        let writers = {
+            let mut state = self.state.lock();
+            let Some(local_queue) = state.get_mut(sid) else { return };
+            local_queue.capacity = capacity.clamp(1, LOCAL_QUEUE_MESSAGES);
+            local_queue.take_writers()
+        };
+        wake_all(writers);
+    }
+
+    /// Nothing more will come; what is there can still be read.
+    pub(crate) fn end(&self, sid: u64) {
+        let (reader, writers) = {
+            let mut state = self.state.lock();
+            let Some(local_queue) = state.get_mut(sid) else { return };
+            local_queue.is_over = true;
+            (local_queue.reader.take(), local_queue.take_writers())
+        };
+        wake_all(reader.into_iter().chain(writers));
+    }
+
+    /// Returns the next message of a queue, and moves those behind it to `taken`, which is empty. What is moved no
+    /// longer counts as waiting in the queue.
+    #[inline]
+    pub(crate) fn poll_next(
+        &self,
+        sid: u64,
+        taken: &mut VecDeque<Message>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Message>> {
+        let mut state = self.state.lock();
+        let is_closed = state.is_closed;
+        let Some(local_queue) = state.get_mut(sid) else { return Poll::Ready(None) };
+        if local_queue.messages.is_empty() {
+            if local_queue.is_over || is_closed {
+                return Poll::Ready(None);
+            }
+            match &mut local_queue.reader {
+                Some(reader) if reader.will_wake(cx.waker()) => {}
+                reader => *reader = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        local_queue.move_to(taken);
+        if !local_queue.writers.is_empty() {
+            let writers = local_queue.take_writers();
+            drop(state);
+            wake_all(writers);
+        }
+        Poll::Ready(taken.pop_front())
+    }
+
+    pub(crate) fn dropped(&self, sid: u64) -> u64 {
+        self.state.lock().get(sid).map_or(0, |local_queue| local_queue.dropped)
+    }
+
+    /// Puts a message of the broker's own into a queue.
+    pub(crate) fn put(&self, sid: u64, message: Message) {
+        let reader = {
+            let mut state = self.state.lock();
+            let state = &mut *state;
+            match state.queues.get_mut(place(sid)).filter(|queue| queue.sid == sid) {
+                Some(inbox) if inbox.is_inbox => state.requests.answer(message),
+                Some(local_queue) => {
+                    local_queue.messages.push_back(message);
+                    local_queue.reader.take()
+                }
+                None => None,
+            }
+        };
+        wake_all(reader);
+    }
+
+    /// Opens a request; `None` if the client has as many as it may.
+    pub(crate) fn begin_request(&self) -> Option<Token> {
+        self.state.lock().requests.begin()
+    }
+
+    /// Returns the answer to a request; `None` if none will come. The request is closed then.
+    pub(crate) fn poll_answer(&self, token: Token, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let mut state = self.state.lock();
+        let is_closed = state.is_closed;
+        let polled = state.requests.poll(token, cx);
+        if polled.is_pending() && is_closed {
+            state.requests.end(token);
+            return Poll::Ready(None);
+        }
+        polled
+    }
+
+    /// Closes a request: what comes for it is dropped.
+    pub(crate) fn end_request(&self, token: Token) {
+        self.state.lock().requests.end(token);
+    }
+}
+
+/// Never under the lock: who is woken may run at once.
+fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+/// Returns the sid of a subscription inside the process: the place of its queue in the upper half, and a number
+/// that counts the subscriptions of the client in the lower one.
+#[inline]
+pub(crate) fn sid_number(subscription: &Subscription) -> u64 {
+    let sid = subscription.sid().try_into().unwrap_or_default();
+    u64::from_le_bytes(sid)
+}
+
+impl Destination for LocalQueues {
+    fn deliver(
+        &self,
+        subscription: &Subscription,
+        run: &Run<'_>,
+        may_refuse: bool,
+        _scratch: &mut Scratch,
+    ) -> Accepted {
+        let sid = sid_number(subscription);
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let found = state.queues.get_mut(place(sid)).filter(|queue| queue.sid == sid);
+        let Some(local_queue) = found else { return Accepted::NOTHING };
+        let room = local_queue.capacity.saturating_sub(local_queue.messages.len());
+        if local_queue.is_over || state.is_closed || (may_refuse && room < run.messages.len()) {
+            return Accepted::NOTHING;
+        }
+        let admitted = subscription.admit(run.messages.len());
+        let reader = if local_queue.is_inbox {
+            state.counts.answer(&mut state.requests, &run.messages[..admitted.count], run)
+        } else {
+            let taken = admitted.count.min(room);
+            let lost = (admitted.count - taken) as u64;
+            local_queue.dropped += lost;
+            state.counts.dropped += lost;
+            local_queue.is_over |= admitted.is_last;
+            state.counts.add(&run.messages[..taken]);
+            local_queue.push(&run.messages[..taken], run);
+            local_queue.reader.take()
+        };
+        let mut must_flush = false;
+        if let Some(reader) = reader {
+            state.to_wake.push(reader);
+            must_flush = !std::mem::replace(&mut state.is_touched, true);
+        }
+        // What a queue dropped still reached its subscription: it is not unheard.
+        Accepted {
+            count: admitted.count,
+            is_last: admitted.is_last,
+            must_flush,
+            ..Accepted::NOTHING
+        }
+    }
+
+    fn has_plenty_of_room(
+        &self,
+        subscription: &Subscription,
+        messages: usize,
+        _body_bytes: usize,
+    ) -> bool {
+        let state = self.state.lock();
+        state.get(sid_number(subscription)).is_some_and(|local_queue| {
+            !local_queue.is_over
+                && !state.is_closed
+                && local_queue.messages.len() + messages < local_queue.capacity / 2
+        })
+    }
+
+    fn poll_room(&self, subscription: &Subscription, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        let is_closed = state.is_closed;
+        let Some(local_queue) = state.get_mut(sid_number(subscription)) else {
+            return Poll::Ready(());
+        };
+        if local_queue.is_over || is_closed || local_queue.has_room() {
+            return Poll::Ready(());
+        }
+        if !local_queue.writers.iter().any(|writer| writer.will_wake(cx.waker())) {
+            local_queue.writers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn flush(&self, _work: &mut Scratch) {
+        let to_wake = {
+            let mut state = self.state.lock();
+            state.is_touched = false;
+            std::mem::take(&mut state.to_wake)
+        };
+        for reader in to_wake {
+            reader.wake();
+        }
+    }
+
+    fn end_after(&self, subscription: &Subscription, max: u64) -> bool {
+        let _state = self.state.lock();
+        subscription.end_after(max)
+    }
+
+    fn finish(&self, reason: CloseReason) {
+        // What is in the queues can always be read.
+        self.close(reason);
+    }
+
+    fn close(&self, _reason: CloseReason) {
+        self.state.lock().is_closed = true;
+        let waiting = self.state.lock().requests.take_wakers();
+        wake_all(waiting);
+        // Block by block, so that a publisher to one of a million does not wait.
+        for block in 0.. {
+            let waiting: Vec<Waker> = {
+                let mut state = self.state.lock();
+                let Some(queues) = state.queues.block_mut(block) else { return };
+                let mut waiting = Vec::new();
+                for local_queue in queues {
+                    local_queue.is_over = true;
+                    waiting.extend(local_queue.reader.take());
+                    waiting.append(&mut local_queue.take_writers());
+                }
+                waiting
+            };
+            wake_all(waiting);
+        }
+    }
+
+    /// An in-process client has nobody who serves it.
+    fn wake(&self) {}
+
+    /// NATS 2.14: what stays inside of the process is not traced.
+    fn set_trace(&self, _trace: Option<Arc<Trace>>) {}
+
+    fn counts(&self) -> OutCounts {
+        self.state.lock().counts
+    }
+}
+
+impl LocalQueue {
+    fn push(&mut self, messages: &[Publish<'_>], run: &Run<'_>) {
+        match (messages, run.parsed) {
+            ([], _) => {}
+            ([message], Some(subject)) => self.messages.push_back(owned(subject, message, run)),
+            (messages, parsed) => {
+                let subject = parsed.cloned().unwrap_or_else(|| Subject::from_wire(run.subject));
+                self.messages.extend(messages.iter().map(|message| owned(&subject, message, run)));
+            }
+        }
+    }
+}
+
+impl OutCounts {
+    fn add(&mut self, messages: &[Publish<'_>]) {
+        self.messages += messages.len() as u64;
+        for message in messages {
+            self.bytes += message.body.len() as u64;
+        }
+    }
+
+    /// Answers a request by the first of these messages if it waits for an answer; others are dropped. Returns the
+    /// waker of the task that waits.
+    fn answer(
+        &mut self,
+        requests: &mut Requests,
+        messages: &[Publish<'_>],
+        run: &Run<'_>,
+    ) -> Option<Waker> {
+        let message = messages.first().filter(|_| requests.wants(run.subject))?;
+        self.add(std::slice::from_ref(message));
+        let subject = run.parsed.cloned().unwrap_or_else(|| Subject::from_wire(run.subject));
+        requests.answer(owned(&subject, message, run))
+    }
+}
+
+fn owned(subject: &Subject, message: &Publish<'_>, run: &Run<'_>) -> Message {
+    let reply = match message.reply {
+        [] => None,
+        reply => Some(Subject::from_wire(reply)),
+    };
+    let body = match run.shared {
+        Some(shared) if shared.len() == message.body.len() => shared.clone(),
+        Some(shared) => shared.slice_ref(message.body),
+        None => Bytes::copy_from_slice(message.body),
+    };
+    let (headers, payload) = if message.has_headers() {
+        let mut body = body;
+        let block = body.split_to(message.headers().len());
+        (HeaderMap::from_block(block), body)
+    } else {
+        (None, body)
+    };
+    Message { subject: subject.clone(), reply, headers, payload }
+}
