@@ -110,7 +110,7 @@ impl Counting {
         let Some((endpoint, slot)) = self.tables.last() else { return self.next_endpoint(account) };
         let membership = endpoint.membership_in(*slot).filter(|it| it.is_in(account));
         let Some(membership) = membership else {
-            self.tables.pop();
+            self.next_table();
             return true;
         };
         let (part, next) = membership.sids(endpoint).part(self.place);
@@ -119,11 +119,16 @@ impl Counting {
         if is_same {
             self.found = part;
         }
-        self.place = next.filter(|_| is_same).unwrap_or_default();
-        if self.place == Place::default() {
-            self.tables.pop();
+        match next.filter(|_| is_same) {
+            Some(next) => self.place = next,
+            None => self.next_table(),
         }
         true
+    }
+
+    fn next_table(&mut self) {
+        self.tables.pop();
+        self.place = Place::default();
     }
 
     fn next_endpoint(&mut self, account: &Arc<Account>) -> bool {
