@@ -44,6 +44,9 @@ pub enum ClientFault {
     /// One connection too many.
     #[error("maximum connections exceeded")]
     MaxConnections,
+    /// One connection too many in its account.
+    #[error("maximum account active connections exceeded")]
+    MaxAccountConnections,
     /// One subscription too many.
     #[error("maximum subscriptions exceeded")]
     MaxSubscriptions,
@@ -173,6 +176,10 @@ impl ClientFault {
             Self::MaxConnections => {
                 (text("maximum connections exceeded"), Some(Close::MaxConnectionsExceeded))
             }
+            Self::MaxAccountConnections => (
+                text("maximum account active connections exceeded"),
+                Some(Close::MaxAccountConnectionsExceeded),
+            ),
             Self::MaxSubscriptions => (text("maximum subscriptions exceeded"), None),
             Self::TooManyTokens { subject, .. } => {
                 violation(format_args!("Subscription to {subject}, too many tokens"))
@@ -310,7 +317,7 @@ pub enum CloseReason {
     ClientClosed,
     /// It showed no credentials in time.
     AuthenticationTimeout,
-    /// Its user is gone, or has moved to another account.
+    /// Its user or account is gone, or the user has moved to another account.
     UserRemoved,
     /// It showed wrong ones.
     AuthenticationViolation,
@@ -334,6 +341,8 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     /// It was one too many.
     MaxConnectionsExceeded,
+    /// It was one too many in its account.
+    MaxAccountConnectionsExceeded,
     /// Its payload was too large.
     MaxPayloadExceeded,
     /// Its control line was too long.
@@ -370,6 +379,7 @@ impl fmt::Display for CloseReason {
             Self::ProtocolViolation => "Protocol Violation",
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaxConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaxAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
             Self::MaxPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaxControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",

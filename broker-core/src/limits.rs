@@ -67,6 +67,20 @@ impl Default for Limits {
     }
 }
 
+/// What one account grants its members. `None`, the default, is no limit but that of the broker. Endpoints inside of
+/// the process are not bound by it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AccountLimits {
+    /// How many clients may be connected to the account. `max_connections` of an account.
+    pub max_connections: Option<usize>,
+    /// How many subscriptions each client of the account may hold. `max_subscriptions` of an account.
+    pub max_subscriptions: Option<usize>,
+    /// The largest payload with its headers. `max_payload` of an account.
+    pub max_payload_bytes: Option<usize>,
+    /// How many leaf nodes may be connected to the account. `max_leafnodes` of an account.
+    pub max_leaf_nodes: Option<usize>,
+}
+
 /// The largest `max_payload_bytes` that can be asked for.
 // NATS 2.14: sizes on the wire have at most nine digits.
 pub const MAX_PAYLOAD_CEILING_BYTES: usize = 999_999_999;

@@ -1,7 +1,8 @@
 //! Options of a broker.
 
-use crate::limits::Limits;
+use crate::limits::{AccountLimits, Limits};
 use crate::subject::SubjectFilter;
+use crate::sync::Arc;
 
 /// Options of a broker. Take the default and change what you need.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,9 @@ pub struct Options {
     pub max_traced_payload_bytes: usize,
     /// Refuses headers. `no_header_support`.
     pub no_header_support: bool,
+    /// The accounts that are there whether or not a client has logged in to them. `$G` and `$SYS` always are; others
+    /// are made when an authenticator names them. Of two with one name the last counts.
+    pub accounts: Vec<AccountConfig>,
     /// Filters for which messages are counted: see
     /// [`Broker::counted_subjects`](crate::Broker::counted_subjects). At most
     /// [`MAX_COUNTED_SUBJECTS`](crate::limits::MAX_COUNTED_SUBJECTS); further ones are ignored. Fixed when the
@@ -29,4 +33,36 @@ pub struct Options {
     /// replays. Production brokers need a random seed: brokers with one seed have one server id, and a
     /// client that knows the seed can choose subjects whose hashes collide.
     pub seed: u64,
+}
+
+/// The configuration of one account.
+///
+/// ```
+/// use broker_core::account::AccountConfig;
+/// use broker_core::limits::AccountLimits;
+///
+/// let limits = AccountLimits { max_connections: Some(10), ..AccountLimits::default() };
+/// let billing = AccountConfig::new("BILLING").with_limits(limits);
+/// assert_eq!(billing.limits.max_connections, Some(10));
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct AccountConfig {
+    /// The name that authenticators use.
+    pub name: Arc<str>,
+    /// The limits of its members.
+    pub limits: AccountLimits,
+}
+
+impl AccountConfig {
+    /// An account without limits.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), limits: AccountLimits::default() }
+    }
+
+    /// The same account with other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: AccountLimits) -> Self {
+        Self { limits, ..self }
+    }
 }

@@ -1,20 +1,37 @@
 //! Accounts: isolated subject spaces.
 //!
-//! Imports, exports and mappings will stand in this folder; they act where a message enters
-//! ([`crate::session`]) and where it is delivered, and need nothing of another account but its
-//! interest.
+//! An account is configured by an [`AccountConfig`], or made when an authenticator names it
+//! ([`registry`]). Its limits hold where sessions enter it ([`Account::admit`]), where they subscribe, and as the
+//! `max_payload` of their connections.
+//!
+//! Imports, exports and mappings will stand in [`AccountConfig`] beside the limits, and in [`Account`] as they were
+//! resolved when the configuration was applied. They act in two places:
+//!
+//! - Where a message enters, between its permission and its matches (`session/publisher.rs`): a mapping gives
+//!   the subject that is looked up, and a service import the account and subject that the message is
+//!   published to as well, after the delivery at hand. The cache of matches of the account keeps both with the
+//!   subject.
+//! - In the interest: a stream import is a shadow of each subscription that it covers, in the interest of the account
+//!   that exports. It holds the slot of that account ([`SubjectSpace`]), so that it ends there whichever account it
+//!   is reached from.
 
 mod ending;
 mod interest_events;
+mod registry;
 
 pub(crate) use ending::Ending;
 pub use interest_events::InterestEvents;
+pub(crate) use registry::Registry;
 
-use crate::endpoint::{AccountMembership, Endpoint, SubjectSpace, Subscription};
+use arc_swap::{ArcSwap, Guard};
+
+use crate::endpoint::{AccountMembership, Endpoint, Kind, Quota, SubjectSpace, Subscription};
 use crate::interest::Interest;
-use crate::sync::{Arc, AtomicU64};
+use crate::limits::AccountLimits;
+use crate::sync::{Arc, AtomicU64, Mutex};
 
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
+pub use crate::options::AccountConfig;
 
 /// The account of the system.
 pub const SYSTEM: &str = "$SYS";
@@ -25,9 +42,34 @@ pub(crate) struct Account {
     pub(crate) interest: Interest<Subscription>,
     /// The number of reply permissions that were lost because a client had too many.
     pub(crate) lost_replies: AtomicU64,
+    limits: ArcSwap<AccountLimits>,
+    members: Mutex<Members>,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
 }
+
+/// The endpoints in an account that its limits count.
+#[derive(Default)]
+struct Members {
+    connections: usize,
+    leaf_nodes: usize,
+    /// It was configured, and is not any more.
+    is_removed: bool,
+}
+
+impl Members {
+    /// Returns the count that an endpoint of that kind is part of.
+    fn count(&mut self, kind: Kind) -> Option<&mut usize> {
+        match kind.quota()? {
+            Quota::Connections => Some(&mut self.connections),
+            Quota::LeafNodes => Some(&mut self.leaf_nodes),
+        }
+    }
+}
+
+/// The account has as many members as it may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct AccountFull;
 
 impl Account {
     pub(crate) fn new(name: &str, seed: u64) -> Self {
@@ -35,6 +77,8 @@ impl Account {
             name: name.into(),
             interest: Interest::new(seed),
             lost_replies: AtomicU64::new(0),
+            limits: ArcSwap::default(),
+            members: Mutex::default(),
             #[cfg(feature = "testing")]
             seam: Arc::default(),
         }
@@ -48,10 +92,64 @@ impl Account {
 }
 
 impl Account {
-    /// Makes it the account of a client.
-    pub(crate) fn admit(self: &Arc<Self>, endpoint: &Endpoint) {
+    /// Makes it the account of a client, unless it is full.
+    pub(crate) fn admit(self: &Arc<Self>, endpoint: &Endpoint) -> Result<(), AccountFull> {
+        let max = endpoint.kind.quota().and_then(|quota| self.max_members(quota));
+        self.add_member(endpoint, max)
+    }
+
+    /// Makes it the account of an endpoint inside of the process, which no limit counts.
+    pub(crate) fn admit_internal(self: &Arc<Self>, endpoint: &Endpoint) {
+        // Without a limit it cannot be full.
+        _ = self.add_member(endpoint, None);
+    }
+
+    fn add_member(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        max: Option<usize>,
+    ) -> Result<(), AccountFull> {
+        // Locked until others can see it, so that a removal of the account finds it.
+        let mut members = self.members.lock();
+        if let Some(count) = members.count(endpoint.kind) {
+            if max.is_some_and(|max| *count >= max) {
+                return Err(AccountFull);
+            }
+            *count += 1;
+        }
+        // An authenticator names it: it is there again, though not configured.
+        members.is_removed = false;
         let membership = AccountMembership::begin(Arc::clone(self) as Arc<_>, endpoint);
         endpoint.membership.store(Some(Arc::new(membership)));
+        Ok(())
+    }
+
+    /// Returns how many of these endpoints there may be.
+    pub(crate) fn max_members(&self, quota: Quota) -> Option<usize> {
+        match quota {
+            Quota::Connections => self.limits().max_connections,
+            Quota::LeafNodes => self.limits().max_leaf_nodes,
+        }
+    }
+
+    /// Returns the limits in force.
+    pub(crate) fn limits(&self) -> Guard<Arc<AccountLimits>> {
+        self.limits.load()
+    }
+
+    /// Brings it (back) with these limits.
+    fn configure(&self, limits: &AccountLimits) {
+        self.limits.store(Arc::new(limits.clone()));
+        self.members.lock().is_removed = false;
+    }
+
+    fn remove(&self) {
+        self.members.lock().is_removed = true;
+    }
+
+    /// Returns true if it was configured and is not any more, and nobody has named it since.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.members.lock().is_removed
     }
 }
 
@@ -62,5 +160,50 @@ impl SubjectSpace for Account {
 
     fn remove(&self, subscriptions: &[Arc<Subscription>]) {
         self.interest.remove(subscriptions);
+    }
+
+    fn leave(&self, kind: Kind) {
+        if let Some(count) = self.members.lock().count(kind) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::endpoint::LocalQueues;
+    use crate::transport::TransportInfo;
+
+    fn endpoint(id: u64, kind: Kind) -> Endpoint {
+        let (memory, queues) = (TransportInfo::Memory, Arc::new(LocalQueues::default()));
+        Endpoint::new(id, id, None, memory, Instant::now(), queues, kind)
+    }
+
+    #[test]
+    fn leaf_nodes_and_connections_are_limited_each_by_themselves_and_other_servers_are_not() {
+        let account = Arc::new(Account::new("A", 1));
+        account.configure(&AccountLimits {
+            max_connections: Some(1),
+            max_leaf_nodes: Some(2),
+            ..AccountLimits::default()
+        });
+        let mut id = 0;
+        let mut admit = |kind| {
+            id += 1;
+            let endpoint = endpoint(id, kind);
+            let is_admitted = account.admit(&endpoint).is_ok();
+            assert_eq!(endpoint.membership.load().is_some(), is_admitted);
+            is_admitted
+        };
+        assert_eq!([Kind::Leaf; 3].map(&mut admit), [true, true, false]);
+        assert_eq!([Kind::Client, Kind::Mqtt].map(&mut admit), [true, false]);
+        assert_eq!([Kind::Internal, Kind::Internal, Kind::System].map(&mut admit), [true; 3]);
+        SubjectSpace::leave(&*account, Kind::Leaf);
+        assert_eq!([Kind::Leaf; 2].map(&mut admit), [true, false]);
+        SubjectSpace::leave(&*account, Kind::Route);
+        assert_eq!([Kind::Leaf, Kind::Client].map(&mut admit), [false, false]);
     }
 }

@@ -105,8 +105,11 @@ impl Broker {
     /// - Limits on control lines, payloads, PINGs and subscriptions, and tracing, take effect at once for
     ///   every connection; limits on queues and headers only for new connections, as in nats-server. Name
     ///   and seed are kept. INFO shows the new payload limit; no INFO is sent for it.
-    /// - If there are more connections than `max_connections` allows, the newest are closed with an error.
-    ///   (nats-server closes any.)
+    /// - If there are more connections than `max_connections` allows, of the broker or of an account, the newest are
+    ///   closed with an error. (nats-server closes any.)
+    /// - Accounts that are [configured](Options::accounts) no more are removed: their connections are closed, the
+    ///   subscriptions of in-process clients end. An authenticator that names one brings it back. Limits of the
+    ///   others take effect at once.
     /// - The authenticator [reviews](Authenticator::review) every client. A client that it denies is closed.
     ///   A client whose permissions have changed loses the subscriptions that they no longer allow, each
     ///   with an error. Other clients notice nothing. In-process clients keep their grant.
@@ -220,8 +223,6 @@ impl Broker {
                 part.push(endpoint.id);
             }
         }
-        order.others.sort_unstable();
-        order.services.sort_unstable();
         order
     }
 

@@ -1,5 +1,7 @@
 //! Queries for monitoring.
 
+use std::collections::BTreeMap;
+
 use super::Broker;
 use crate::account::InterestEvents;
 use crate::endpoint::{Kinds, Subscription as Held};
@@ -78,8 +80,7 @@ impl Broker {
         offset: usize,
         limit: usize,
     ) -> Page {
-        let mut endpoints = self.shared().endpoints();
-        endpoints.sort_unstable_by_key(|endpoint| endpoint.id);
+        let endpoints = self.shared().endpoints();
         let mut page = Page::default();
         let end = offset.saturating_add(limit);
         for endpoint in endpoints {
@@ -112,13 +113,17 @@ impl Broker {
 
     /// Returns all accounts, ordered by name.
     pub fn accounts(&self) -> Vec<Account> {
-        self.shared().account_snapshots().into_values().collect()
+        self.shown(self.shared().account_snapshots())
+    }
+
+    fn shown(&self, accounts: BTreeMap<Arc<str>, Account>) -> Vec<Account> {
+        accounts.into_values().filter(|account| self.shared().is_shown(&account.name)).collect()
     }
 
     /// Returns [`Self::stats`] and [`Self::accounts`] of the same moment, at the cost of one of them.
     pub fn stats_and_accounts(&self) -> (Stats, Vec<Account>) {
         let accounts = self.shared().account_snapshots();
-        (self.shared().stats_of(&accounts), accounts.into_values().collect())
+        (self.shared().stats_of(&accounts), self.shown(accounts))
     }
 
     /// Returns the number of closed connections by reason.

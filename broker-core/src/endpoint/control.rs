@@ -42,6 +42,8 @@ pub(crate) struct SessionUpdate {
     pub(crate) leave: bool,
     /// The connection must be closed with this error.
     pub(crate) fault: Option<ClientFault>,
+    /// An account was removed: the connection must be closed, or leave it if it has several.
+    pub(crate) account_removed: bool,
     /// Lines to send.
     #[cfg(feature = "testing")]
     pub(crate) lines: Vec<bytes::Bytes>,

@@ -49,6 +49,17 @@ impl Kind {
         }
     }
 
+    /// Returns which limit of an account counts endpoints of this kind. The other limits of an account hold for
+    /// the same ones.
+    // NATS 2.14: client.go registerWithAccount, applyAccountLimits.
+    pub(crate) fn quota(self) -> Option<Quota> {
+        match self {
+            Self::Client | Self::Mqtt => Some(Quota::Connections),
+            Self::Leaf => Some(Quota::LeafNodes),
+            Self::Internal | Self::System | Self::Route | Self::Gateway => None,
+        }
+    }
+
     /// Returns the bit of the kind in a set of kinds.
     pub(crate) fn bit(self) -> u8 {
         1 << self as u8
@@ -70,6 +81,13 @@ impl Kind {
             _ => true,
         }
     }
+}
+
+/// A limit of an account that counts endpoints.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Quota {
+    Connections,
+    LeafNodes,
 }
 
 /// A set of kinds.

@@ -5,7 +5,7 @@
 //! slot of its own there. A subscription so leads to the account in whose interest it is, whichever
 //! account a message came from.
 
-use crate::endpoint::{Endpoint, Sids, Subscription};
+use crate::endpoint::{Endpoint, Kind, Sids, Subscription};
 use crate::interest::LookUps;
 use crate::limits::SESSION_ACCOUNTS;
 use crate::stats::{InterestStats, Traffic};
@@ -17,6 +17,9 @@ pub(crate) trait SubjectSpace: Send + Sync {
 
     /// Takes subscriptions out of its interest.
     fn remove(&self, subscriptions: &[Arc<Subscription>]);
+
+    /// An endpoint of that kind, whose only account it was, has left.
+    fn leave(&self, kind: Kind);
 }
 
 /// The membership of an endpoint in one account, from authentication until it leaves.
@@ -147,6 +150,13 @@ impl AccountMembership {
         self.departure.store(departure, Ordering::Release);
     }
 
+    /// Makes room in the account for another endpoint of that kind.
+    pub(crate) fn leave(&self, kind: Kind) {
+        if let Share::Since { .. } = self.share {
+            self.space.leave(kind);
+        }
+    }
+
     /// Returns true if it is among the first `departures`.
     pub(crate) fn had_ended(&self, departures: u64) -> bool {
         let departure = self.departure.load(Ordering::Acquire);
@@ -222,6 +232,8 @@ mod tests {
         }
 
         fn remove(&self, _: &[Arc<Subscription>]) {}
+
+        fn leave(&self, _: Kind) {}
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub use byte_queue::{ByteQueue, ClientEncoder, Drained, Encoder, WriteHandle};
 pub use client_info::ClientInfo;
 pub use control::Applied;
 pub use destination::{OutCounts, Scratch};
+pub(crate) use kind::Quota;
 pub use kind::{Kind, Kinds};
 
 pub(crate) use byte_queue::Interceptor;

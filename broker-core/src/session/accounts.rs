@@ -101,6 +101,14 @@ impl Accounts {
         true
     }
 
+    /// Leaves the accounts that were removed: the [control mailbox](crate::endpoint::ControlMailbox) says when there
+    /// are some.
+    pub(crate) fn leave_removed(&mut self) {
+        let removed = self.seats.iter().flatten().filter(|seat| seat.account.is_removed());
+        let names: Vec<Arc<str>> = removed.map(|seat| Arc::clone(&seat.account.name)).collect();
+        names.iter().for_each(|name| _ = self.leave(name));
+    }
+
     /// Ends a slice of the subscriptions in accounts that were left. Returns false if there are no more. The
     /// slot of an account is free when the last of them has ended, so that none can name another account.
     pub(crate) fn step(&mut self) -> bool {

@@ -2,9 +2,10 @@
 //!
 //! Permissions stand with the [`Endpoint`], where publishers need them too, and nowhere else.
 
-use crate::account::{Account, Ending};
+use crate::account::{Account, AccountFull, Ending};
 use crate::auth::{Grant, Subscribe};
 use crate::endpoint::{Endpoint, Subscription};
+use crate::error::ClientFault;
 use crate::interest::Matches;
 use crate::routing::end;
 use crate::shared::Shared;
@@ -33,12 +34,24 @@ pub(super) enum SubscribeRefusal {
 }
 
 impl Member {
-    /// Takes the endpoint into the account of the grant, with its permissions.
+    /// Takes an endpoint inside of the process into the account of the grant, with its permissions.
     pub(super) fn join(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>, grant: Grant) -> Self {
         let account = shared.account(&grant.account);
         endpoint.set_permissions(grant.permissions);
-        account.admit(endpoint);
+        account.admit_internal(endpoint);
         Self { shared: Arc::clone(shared), endpoint: Arc::clone(endpoint), account }
+    }
+
+    /// Takes a connection into the account of the grant, with its permissions, unless the account is full.
+    pub(super) fn join_within_limits(
+        shared: &Arc<Shared>,
+        endpoint: &Arc<Endpoint>,
+        grant: Grant,
+    ) -> Result<Self, ClientFault> {
+        let account = shared.account(&grant.account);
+        endpoint.set_permissions(grant.permissions);
+        account.admit(endpoint).map_err(|AccountFull| ClientFault::MaxAccountConnections)?;
+        Ok(Self { shared: Arc::clone(shared), endpoint: Arc::clone(endpoint), account })
     }
 
     /// Subscribes. If the sid is taken, returns the subscription that has it.
@@ -60,7 +73,7 @@ impl Member {
         if options.limits.max_subscription_tokens.is_some_and(|max| tokens > max) {
             return Err(SubscribeRefusal::TooManyTokens);
         }
-        let living = self.reserve(options.limits.max_subscriptions)?;
+        let living = self.reserve(self.max_subscriptions(options.limits.max_subscriptions))?;
         if let Some(taken) = self.endpoint.sids.get(sid) {
             self.release();
             return Ok(taken);
@@ -75,6 +88,14 @@ impl Member {
         self.endpoint.sids.insert(Arc::clone(&subscription), living);
         self.account.interest.insert(Arc::clone(&subscription));
         Ok(subscription)
+    }
+
+    /// Returns the limit on the endpoint's subscriptions: the broker's, or the account's if that is lower.
+    // NATS 2.14: client.go applyAccountLimits.
+    fn max_subscriptions(&self, of_broker: Option<usize>) -> Option<usize> {
+        let of_account = self.account.limits().max_subscriptions;
+        let of_account = of_account.filter(|_| self.endpoint.kind.quota().is_some());
+        [of_broker, of_account].into_iter().flatten().min()
     }
 
     /// Counts one more subscription, because several threads may subscribe at once. Returns their number

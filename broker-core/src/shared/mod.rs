@@ -8,7 +8,7 @@ pub use changes::ChangeReport;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
-use crate::account::{Account, GLOBAL, SYSTEM};
+use crate::account::{Account, AccountConfig, GLOBAL, Registry, SYSTEM};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::endpoint::{Endpoint, Queues};
@@ -24,12 +24,15 @@ use crate::random::Random;
 use crate::subject_counts::SubjectCounters;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
+/// Accounts that need not be configured.
+const ALWAYS_THERE: [&str; 2] = [GLOBAL, SYSTEM];
+
 /// State that all sessions of a broker share.
 pub(crate) struct Shared {
     pub(crate) options: ArcSwap<Options>,
     pub(crate) authenticator: ArcSwap<Box<dyn Authenticator>>,
     pub(crate) info: ArcSwap<Info>,
-    accounts: DashMap<Arc<str>, Arc<Account>>,
+    accounts: Registry,
     sessions: DashMap<u64, Arc<Endpoint>>,
     /// The number of client connections among them, which `max_connections` limits.
     connections: AtomicUsize,
@@ -73,21 +76,15 @@ impl Shared {
         };
         #[cfg(feature = "testing")]
         let seam = Arc::default();
-        let accounts = DashMap::new();
-        for name in [GLOBAL, SYSTEM] {
-            let account = Account::new(name, random.next_u64());
-            #[cfg(feature = "testing")]
-            let account = account.with_seam(&seam);
-            accounts.insert(Arc::clone(&account.name), Arc::new(account));
-        }
         let counted_subjects = SubjectCounters::new(&options.counted_subjects);
         let queues = Arc::<Queues>::default();
         queues.memory.set_limits(&options.limits);
-        Self {
+        let configured = options.accounts.clone();
+        let shared = Self {
             options: ArcSwap::from_pointee(options),
             authenticator: ArcSwap::from_pointee(authenticator),
             info: ArcSwap::from_pointee(info),
-            accounts,
+            accounts: Registry::default(),
             sessions: DashMap::new(),
             connections: AtomicUsize::new(0),
             connections_ever: AtomicU64::new(0),
@@ -102,23 +99,33 @@ impl Shared {
             clock,
             #[cfg(feature = "testing")]
             seam,
+        };
+        for name in ALWAYS_THERE {
+            shared.account(&name.into());
         }
+        shared.configure_accounts(&[], &configured);
+        shared
+    }
+
+    /// Makes these the configured accounts. Returns those that are removed.
+    fn configure_accounts(
+        &self,
+        before: &[AccountConfig],
+        now: &[AccountConfig],
+    ) -> Vec<Arc<Account>> {
+        self.accounts.configure(before, now, &ALWAYS_THERE, |name| self.make_account(name))
+    }
+
+    fn make_account(&self, name: &str) -> Account {
+        let account = Account::new(name, self.random.lock().next_u64());
+        #[cfg(feature = "testing")]
+        let account = account.with_seam(&self.seam);
+        account
     }
 
     /// Returns the account of that name, and creates it if there is none: authenticators name accounts.
     pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
-        if let Some(account) = self.accounts.get(name) {
-            return Arc::clone(&account);
-        }
-        let seed = self.random.lock().next_u64();
-        let account = self.accounts.entry(Arc::clone(name));
-        let make = || {
-            let account = Account::new(name, seed);
-            #[cfg(feature = "testing")]
-            let account = account.with_seam(&self.seam);
-            Arc::new(account)
-        };
-        Arc::clone(&account.or_insert_with(make))
+        self.accounts.get_or_add(name, || self.make_account(name))
     }
 
     /// Returns the id and the seed of a new session.
@@ -158,17 +165,22 @@ impl Shared {
         self.sessions.remove(&endpoint.id);
     }
 
-    /// Returns all endpoints. A copy, so that no lock is held while the caller works on them.
+    /// Returns all endpoints by id, so that nothing depends on the order of hashes. A copy, so that no lock is
+    /// held while the caller works on them.
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        self.sessions.iter().map(|entry| Arc::clone(&entry)).collect()
+        let mut all: Vec<(u64, Arc<Endpoint>)> =
+            self.sessions.iter().map(|entry| (*entry.key(), Arc::clone(&entry))).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, endpoint)| endpoint).collect()
     }
 
     pub(crate) fn endpoint(&self, id: u64) -> Option<Arc<Endpoint>> {
         self.sessions.get(&id).map(|entry| Arc::clone(&entry))
     }
 
+    /// Returns all accounts by name, removed ones too.
     pub(crate) fn all_accounts(&self) -> Vec<Arc<Account>> {
-        self.accounts.iter().map(|entry| Arc::clone(&entry)).collect()
+        self.accounts.all()
     }
 
     pub(crate) fn unregister(&self, endpoint: &Endpoint) {

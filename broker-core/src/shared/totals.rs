@@ -37,8 +37,13 @@ impl Shared {
     pub(crate) fn connections(&self) -> Vec<Arc<Endpoint>> {
         let mut endpoints = self.endpoints();
         endpoints.retain(|endpoint| endpoint.kind.is_client_connection());
-        endpoints.sort_unstable_by_key(|endpoint| endpoint.id);
         endpoints
+    }
+
+    /// Returns true if monitoring shows the account of that name. Of one that was removed it does not, but its
+    /// totals still count.
+    pub(crate) fn is_shown(&self, name: &str) -> bool {
+        self.accounts.get(name).is_some_and(|account| !account.is_removed())
     }
 
     /// Counts each endpoint once, as present or as departed. Otherwise a counter could decrease, which
@@ -103,8 +108,11 @@ impl Shared {
         let mut interest = membership.look_ups(endpoint);
         // Its cache is gone.
         (interest.cached, interest.total_fan_out, interest.max_fan_out) = (0, 0, 0);
-        let mut history = self.history.lock();
-        membership.end(history.note_departure(membership.account(), traffic, interest));
+        {
+            let mut history = self.history.lock();
+            membership.end(history.note_departure(membership.account(), traffic, interest));
+        }
+        membership.leave(endpoint.kind);
     }
 
     /// Records a closed connection.

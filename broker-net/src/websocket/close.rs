@@ -62,6 +62,7 @@ pub fn status_of(reason: CloseReason) -> u16 {
         | Reason::SlowConsumerPendingBytes
         | Reason::SlowConsumerWriteDeadline
         | Reason::MaxConnectionsExceeded
+        | Reason::MaxAccountConnectionsExceeded
         | Reason::MaxControlLineExceeded => 1008,
         Reason::MaxPayloadExceeded => 1009,
         _ => 1011,

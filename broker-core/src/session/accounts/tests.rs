@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_executor::block_on;
 
 use super::*;
+use crate::account::AccountConfig;
 use crate::auth::{Grant, NoAuth};
 use crate::endpoint::{Accepted, Destination, Kind, LocalQueues, OutCounts};
 use crate::error::CloseReason;
@@ -218,6 +219,26 @@ fn the_caches_of_all_accounts_together_are_bounded() {
     assert!((2..=3).contains(&held), "{held} caches of 600 KiB");
     world.accounts.forget();
     assert_eq!(world.accounts.cached_bytes, 0);
+}
+
+#[test]
+fn a_session_leaves_an_account_that_is_removed_and_stays_in_the_others() {
+    let mut world = World::new();
+    let configure = |world: &World, names: &[&str]| {
+        let accounts = names.iter().map(|name| AccountConfig::new(*name)).collect();
+        world.shared.apply(|options, _| options.accounts = accounts)
+    };
+    configure(&world, &["A", "B"]);
+    world.wants("A", "x");
+    world.wants("B", "x");
+    let endpoint = Arc::clone(&world.accounts.endpoint);
+    endpoint.control.take();
+    let report = configure(&world, &["B"]);
+    assert_eq!((report.excess, report.removed), (0, 0), "the connection stays");
+    assert!(endpoint.control.take().account_removed);
+    world.accounts.leave_removed();
+    while world.accounts.step() {}
+    assert_eq!((world.interest("A"), world.interest("B")), (0, 1));
 }
 
 #[test]

@@ -30,7 +30,8 @@ impl ClientSession {
             {
                 self.silent_until = Some(*deadline);
             }
-            self.serve(grant);
+            // A client whose account is full learns that when it sends CONNECT.
+            _ = self.serve(grant);
         }
     }
 
@@ -182,7 +183,9 @@ impl ClientSession {
     pub(super) fn let_in(&mut self, grant: Grant, scratch: &mut Scratch) {
         self.forget_proven(&grant);
         self.take_mapped_name(&grant);
-        self.become_served(grant);
+        if let Err(fault) = self.become_served(grant) {
+            return self.fault(&fault, scratch);
+        }
         self.introduce();
         self.follow_trace();
         if !(0..=1).contains(&self.options.protocol) {
@@ -210,22 +213,32 @@ impl ClientSession {
     }
 
     /// Call it when the subscriptions that do not stay have ended.
-    fn become_served(&mut self, grant: Grant) {
+    fn become_served(&mut self, grant: Grant) -> Result<(), ClientFault> {
         if self.is_served_as(&grant)
             && let Phase::Served(served) = &mut self.phase
         {
             served.user = grant.user;
             served.proof = grant.proof;
-            return;
+            return Ok(());
         }
         self.leave_account();
-        self.serve(grant);
+        self.serve(grant)
     }
 
-    fn serve(&mut self, grant: Grant) {
+    fn serve(&mut self, grant: Grant) -> Result<(), ClientFault> {
         let (user, proof) = (grant.user.clone(), grant.proof.clone());
-        let member = Member::join(&self.shared, &self.endpoint, grant);
+        let member = Member::join_within_limits(&self.shared, &self.endpoint, grant)?;
         self.phase = Phase::Served(Served { member, user, proof });
+        self.limits.max_payload_bytes = self.max_payload_bytes();
+        Ok(())
+    }
+
+    /// Returns the largest payload that the broker and the account allow.
+    pub(super) fn max_payload_bytes(&self) -> usize {
+        let max = self.shared.options.load().limits.max_payload_bytes;
+        let Phase::Served(served) = &self.phase else { return max };
+        let of_account = served.member.account.limits().max_payload_bytes;
+        of_account.map_or(max, |of_account| of_account.min(max))
     }
 
     /// The session leaves its account, in which it has no subscriptions any more.

@@ -50,6 +50,10 @@ impl ClientSession {
         if control.decision && self.closing.is_none() {
             self.handle_decision(now, scratch);
         }
+        // NATS 2.14: reload.go: a client whose account is gone is closed without an error.
+        if control.account_removed {
+            self.closing = self.closing.or(Some(CloseReason::UserRemoved));
+        }
         if let Some(fault) = &control.fault
             && self.closing.is_none()
         {
@@ -76,7 +80,7 @@ impl ClientSession {
         let shared = Arc::clone(&self.shared);
         let options = shared.options.load();
         self.limits.max_control_line_bytes = options.limits.max_control_line_bytes;
-        self.limits.max_payload_bytes = options.limits.max_payload_bytes;
+        self.limits.max_payload_bytes = self.max_payload_bytes();
         self.ping.follow(now, &options.limits);
         self.follow_trace();
     }
