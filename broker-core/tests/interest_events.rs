@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use broker_core::auth::{Authenticator, Credentials, Decision, Grant};
 use broker_core::endpoint::{Kind, Kinds};
-use broker_core::{CloseReason, InterestChange, InterestEvents};
+use broker_core::{Broker, CloseReason, InterestChange, InterestEvents};
 use common::{Party, World};
 use futures_executor::block_on;
 
@@ -23,12 +23,12 @@ struct Told {
 }
 
 impl Told {
-    fn of(world: &World, account: &str) -> Self {
+    fn of(broker: &Broker, account: &str) -> Self {
         let interest: Arc<Mutex<Interest>> = Arc::default();
         let theirs = Arc::clone(&interest);
         let note = move |change: &InterestChange<'_>| note(&mut theirs.lock().unwrap(), change);
         let kinds = Kind::Route.is_told_of();
-        Self { events: world.broker.interest_events(account, kinds, note), interest }
+        Self { events: broker.interest_events(account, kinds, note), interest }
     }
 
     fn now(&self) -> Interest {
@@ -78,7 +78,7 @@ fn subscribe(world: &mut World, party: &mut Party, count: usize) {
 #[test]
 fn a_subscription_has_been_told_when_it_is_made_and_when_it_has_ended() {
     let mut world = World::new();
-    let told = Told::of(&world, "$G");
+    let told = Told::of(&world.broker, "$G");
     let mut party = world.join();
     world.send(&mut party, "SUB a 1\r\nSUB b q 2\r\nSUB b q 3\r\n");
     assert!(told.plain("a"));
@@ -102,7 +102,7 @@ fn a_late_listener_learns_all_in_slices_while_clients_come_and_go() {
     world.send(&mut third, "SUB only.third 9999\r\n");
     let local = world.broker.client_as(Grant::anonymous().with_account("A"));
     let _local = block_on(local.subscribe("local.*")).unwrap();
-    let mut told = Told::of(&world, "A");
+    let mut told = Told::of(&world.broker, "A");
     let (mut slices, mut longest) = (0, 0);
     loop {
         slices += 1;
@@ -133,7 +133,7 @@ fn a_late_listener_learns_all_in_slices_while_clients_come_and_go() {
     }
     expected.insert(("only.second".into(), Some("x".into())), 1);
     assert_eq!(told.now(), expected);
-    let mut later = Told::of(&world, "A");
+    let mut later = Told::of(&world.broker, "A");
     while later.events.catch_up() {}
     assert_eq!(later.now(), expected, "who comes later reads what is counted");
 }
@@ -162,7 +162,7 @@ fn a_listener_may_subscribe_in_the_account_that_it_is_told_of() {
 #[test]
 fn a_listener_that_is_dropped_is_not_called_any_more() {
     let mut world = World::new();
-    let told = Told::of(&world, "$G");
+    let told = Told::of(&world.broker, "$G");
     let mut party = world.join();
     world.send(&mut party, "SUB a 1\r\n");
     let Told { events, interest } = told;
@@ -170,4 +170,61 @@ fn a_listener_that_is_dropped_is_not_called_any_more() {
     world.send(&mut party, "SUB b 2\r\nUNSUB 1\r\n");
     assert_eq!(interest.lock().unwrap().len(), 1);
     assert_eq!(Arc::strong_count(&interest), 1);
+}
+
+/// In-process clients subscribe and unsubscribe on threads of their own while late listeners catch up.
+#[test]
+fn late_listeners_on_several_threads_agree_with_what_is_left() {
+    let world = World::new();
+    let kept = world.broker.client();
+    let mut left: Vec<_> =
+        (0..5_000).map(|id| block_on(kept.subscribe(format!("kept.{id}"))).unwrap()).collect();
+    let broker = &world.broker;
+    let told: Vec<Told> = std::thread::scope(|scope| {
+        let churners: Vec<_> = (0..3)
+            .map(|thread| {
+                let client = broker.client();
+                scope.spawn(move || {
+                    let mut held = std::collections::VecDeque::new();
+                    for round in 0..4_000 {
+                        let subscriber = match round % 3 {
+                            0 => block_on(client.queue_subscribe("jobs", "workers")).unwrap(),
+                            1 => {
+                                block_on(client.subscribe(format!("own.{thread}.{round}"))).unwrap()
+                            }
+                            _ => block_on(client.subscribe(format!("all.{}", round % 50))).unwrap(),
+                        };
+                        held.push_back(subscriber);
+                        if held.len() > 100 {
+                            held.pop_front();
+                        }
+                    }
+                    held
+                })
+            })
+            .collect();
+        let listeners: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(move || {
+                    let mut told = Told::of(broker, "$G");
+                    while told.events.catch_up() {}
+                    told
+                })
+            })
+            .collect();
+        for churner in churners {
+            left.extend(churner.join().unwrap());
+        }
+        listeners.into_iter().map(|listener| listener.join().unwrap()).collect()
+    });
+    let mut last = Told::of(&world.broker, "$G");
+    while last.events.catch_up() {}
+    let expected = last.now();
+    assert_eq!(expected.keys().filter(|(filter, _)| filter.starts_with("kept")).count(), 5_000);
+    assert_eq!(expected[&("jobs".into(), Some("workers".into()))], 102);
+    for told in &told {
+        assert_eq!(told.now(), expected);
+    }
+    drop(left);
+    assert!(last.now().is_empty());
 }
