@@ -1,5 +1,5 @@
-//! A server that nobody can connect to, behind a firewall for instance: it dials a relay instead, again and again, and
-//! serves whoever the relay connects to it.
+//! A server behind a firewall that accepts no connections: it dials a relay, again and again, and serves the clients
+//! that the relay connects to it.
 //!
 //! `cargo run -p broker-net --example reverse`
 

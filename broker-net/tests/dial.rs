@@ -9,8 +9,10 @@ use std::io;
 use std::time::Duration;
 
 use broker_net::testing::{Answer, TestListener};
-use broker_net::{Backoff, DialError, DialOptions, DialedConnection, Dialer, ReadLineError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use broker_net::{
+    Backoff, DialError, DialOptions, DialedConnection, Dialer, ReadLineError, Server,
+};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
@@ -54,7 +56,7 @@ fn what_is_no_host_with_a_port_is_refused() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_can_resolve_is_an_error_of_its_own() {
+async fn a_name_that_cannot_be_resolved_is_an_error_of_its_own() {
     let mut dialer = Dialer::new("nats\0.example:4222", DialOptions::default()).unwrap();
     let error = dialer.dial().await.unwrap_err();
     assert!(matches!(error, DialError::Resolve { .. }), "{error:?}");
@@ -252,4 +254,26 @@ async fn a_connection_that_is_dropped_is_closed() {
     let (mut stream, _) = accepted.unwrap();
     drop(connection.unwrap());
     assert_eq!(timeout(SOON, stream.read(&mut [0; 8])).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_dialled_connection_is_served_as_an_accepted_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder().bind().await.unwrap();
+    let mut orders = server.client().subscribe("orders").await.unwrap();
+    let mut dialer = Dialer::new(&address.to_string(), DialOptions::default()).unwrap();
+    let (connection, accepted) = tokio::join!(dialer.dial(), listener.accept());
+    server.serve(connection.unwrap());
+    let mut client = BufReader::new(accepted.unwrap().0);
+    let mut line = String::new();
+    timeout(SOON, client.read_line(&mut line)).await.unwrap().unwrap();
+    assert!(line.starts_with("INFO {"), "{line}");
+    client.write_all(b"CONNECT {\"verbose\":false}\r\nPUB orders 3\r\none\r\n").await.unwrap();
+    assert_eq!(timeout(SOON, orders.next()).await.unwrap().unwrap().payload, "one");
+    assert_eq!(server.broker().connections()[0].remote, Some(address));
+    server.shutdown().await;
+    line.clear();
+    timeout(SOON, client.read_line(&mut line)).await.unwrap().unwrap();
+    assert_eq!(line, "", "it ends with the server");
 }

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::authority::{Authority, Identity, sha256};
-use crate::client::in_time;
+use crate::client::{Raw, in_time};
 
 fn trusting(authority: &Authority) -> TlsClientOptions {
     let mut tls = TlsClientOptions::default();
@@ -91,18 +91,46 @@ async fn tls_comes_first_or_after_info() {
     }
 }
 
-#[tokio::test]
-async fn version_1_2_is_spoken_unless_it_is_too_old() {
-    let authority = Authority::new("ca");
+/// Another program's TLS at 127.0.0.1.
+fn acceptor(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> TlsAcceptor {
     let server = authority.server(&["127.0.0.1"]);
     let key = PrivateKeyDer::try_from(server.key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-        .with_protocol_versions(&[&rustls::version::TLS12])
+        .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![server.certificate.der().clone()], key)
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_dialled_connection_with_tls_is_served_as_an_accepted_one() {
+    let authority = Authority::new("ca");
+    let acceptor = acceptor(&authority, &[&rustls::version::TLS13]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = Server::builder().bind().await.unwrap();
+    let (connection, client) =
+        tokio::join!(dial_at(&address, first(trusting(&authority))), async {
+            acceptor.accept(listener.accept().await.unwrap().0).await.unwrap()
+        });
+    server.serve(connection.unwrap());
+    let mut client = Raw::new(client);
+    assert!(client.line().await.starts_with("INFO {"));
+    client.say("CONNECT {\"verbose\":false}\r\n").await;
+    client.ping().await;
+    let security = server.broker().connections()[0].security.clone().unwrap();
+    assert_eq!((security.version, security.is_first), ("1.3", true));
+}
+
+#[tokio::test]
+async fn version_1_2_is_spoken_unless_it_is_too_old() {
+    let authority = Authority::new("ca");
+    let acceptor = acceptor(&authority, &[&rustls::version::TLS12]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let echo = tokio::spawn(async move {
@@ -147,7 +175,7 @@ async fn options_that_verify_nothing_are_refused_before_anything_is_dialled() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_somebody_else_is_refused() {
+async fn a_certificate_of_another_authority_is_refused() {
     let (authority, other) = (Authority::new("ca"), Authority::new("other"));
     let server = other.server(&["127.0.0.1"]);
     let error = meet(&server, trusting(&authority)).await.unwrap_err();
@@ -237,7 +265,7 @@ async fn what_answers_with_something_else_is_no_tls() {
     }
 }
 
-/// Whoever is between the two could have put them there.
+/// An attacker on the path could have sent them.
 #[tokio::test]
 async fn bytes_behind_info_in_the_clear_never_pass_for_encrypted_ones() {
     let authority = Authority::new("ca");
