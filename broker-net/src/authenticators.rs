@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use broker_core::auth::Authenticator;
 
-/// Who decides who may come in.
+/// The authenticators of a server's listeners.
 #[derive(Clone)]
 pub struct Authenticators {
-    /// Of all, however they come.
+    /// For all clients.
     pub all: Arc<dyn Authenticator>,
-    /// Of those who come by WebSocket; `None`: who decided it before.
+    /// For WebSocket clients; `None` to keep the current one.
     pub websocket: Option<Arc<dyn Authenticator>>,
 }
 

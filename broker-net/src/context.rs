@@ -1,4 +1,4 @@
-//! What every connection of a server needs, and the task that serves it.
+//! The shared state of connections, and the task that serves each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::workers::Workers;
 /// The time that a client of a custom listener has for reading the rest of its stream.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What every connection needs.
+/// The state that all connections of a server share.
 #[derive(Clone)]
 pub(crate) struct ConnectionContext {
     pub(crate) broker: Broker,
     pub(crate) auth_checks: Arc<AuthChecks>,
     pub(crate) unauthenticated: Arc<UnauthenticatedConnections>,
     pub(crate) workers: Arc<Workers>,
-    /// What a test puts before connections.
+    /// Gates of the test kit before connections.
     pub(crate) gates: Arc<StallGates>,
 }
 
 impl ConnectionContext {
-    /// Has a task of its own serve a connection, also for what comes before there is a session.
+    /// Spawns a task that admits and serves a connection.
     pub(crate) fn serve(
         &self,
         accepted: Accepted,
@@ -85,7 +85,7 @@ impl ConnectionContext {
     }
 }
 
-/// Whoever has not been admitted when the server ends is not.
+/// Serves a connection once it is admitted. A server that ends admits none.
 async fn serve_if_admitted(
     // Boxed: what only the beginning needs must not be in every connection's memory all its life.
     admitting: BoxFuture<'static, Option<AcceptedConnection>>,

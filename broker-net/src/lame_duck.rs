@@ -35,7 +35,7 @@ pub(crate) async fn run(
     connections: &mut JoinSet<()>,
 ) {
     tracing::info!("Entering lame duck mode, stop accepting new clients");
-    // Who is late is told late.
+    // A session that takes longer is told later.
     let _ = tokio::time::timeout(Duration::from_secs(1), announce_end(broker)).await;
     let mut going = Going { phase, connections };
     if going.until(clock::now() + plan.grace_period, 0).await.is_break() {
@@ -131,7 +131,7 @@ impl Going<'_> {
     }
 }
 
-/// How many at once, and how long between.
+/// The size of a batch, and the interval between two.
 struct Pace {
     batch: usize,
     interval: Duration,

@@ -42,7 +42,7 @@ pub(crate) async fn serve(
     if let Phase::LameDuck(plan) = now {
         lame_duck::run(plan, &broker, &mut phase, &mut connections).await;
     }
-    // Whoever came in while the others were told.
+    // Connections that were accepted while the others were told.
     broker.finish_all(CloseReason::ServerShutdown);
     loop {
         let now = *phase.borrow_and_update();
@@ -56,7 +56,7 @@ pub(crate) async fn serve(
         }
     }
     connections.shutdown().await;
-    // Nobody may wait for it.
+    // An error means that no task waits for it.
     let _ = finished.send(true);
 }
 

@@ -51,9 +51,9 @@ enum Stream {
 /// The outcome of refusing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Refused {
-    /// So many newcomers were told. Nobody else waits, or there was no more time for them in this go.
+    /// The number of newcomers that were refused. No other waits, or the rest is left to the next turn.
     All(usize),
-    /// It could not be seen whether somebody waits.
+    /// Accepting failed.
     Failed,
 }
 

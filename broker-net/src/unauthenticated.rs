@@ -1,4 +1,4 @@
-//! Those who have not shown yet who they are: how many there may be at once.
+//! Connections that have not authenticated: their number is limited.
 //!
 //! Each may cost 16 KiB, and has some seconds for it. Together they must not cost more than a server can
 //! spare, whoever sends them.
@@ -89,7 +89,7 @@ impl UnauthenticatedConnections {
             self.max
         );
         if let Some(byte_queue) = &entry.byte_queue {
-            // What is remembered of it, and logged.
+            // The close reason for the log and monitoring.
             byte_queue.cut(CloseReason::AuthenticationTimeout);
         }
         if let Some(task) = &entry.task {
@@ -107,7 +107,7 @@ impl UnauthenticatedConnections {
         UnauthenticatedGuard { id, of: Arc::clone(self) }
     }
 
-    /// What serves it, and is stopped if it must go.
+    /// Sets the task that serves it, which is aborted if it must go.
     pub(crate) fn is_served_by(&self, id: u64, task: AbortHandle) {
         if let Some(entry) = self.lock().here.get_mut(&id) {
             entry.task = Some(task);
@@ -130,7 +130,7 @@ impl UnauthenticatedGuard {
         self.id
     }
 
-    /// There is a session now.
+    /// Sets the byte queue of its session.
     pub(crate) fn has_session<E: Encoder>(&self, byte_queue: &Arc<ByteQueue<E>>) {
         if let Some(entry) = self.of.lock().here.get_mut(&self.id) {
             entry.byte_queue = Some(Arc::clone(byte_queue) as Arc<_>);

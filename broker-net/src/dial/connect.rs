@@ -59,8 +59,8 @@ async fn connect(address: SocketAddr, tcp: TcpOptions) -> io::Result<TcpStream> 
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     tcp.apply(&SockRef::from(&socket));
     let stream = socket.connect(address).await?;
-    // A port of this machine that nobody listens at, among those that the kernel chooses from, may be chosen for
-    // this very connection, which then meets itself.
+    // The kernel may choose the port that is dialled as the local port of this connection, if no socket listens there:
+    // the connection would then be one with itself.
     if stream.local_addr()? == stream.peer_addr()? {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }

@@ -15,7 +15,7 @@ pub enum DialError {
     #[cfg(feature = "tls-core")]
     #[error("TLS cannot be used")]
     TlsOptions(#[source] crate::TlsError),
-    /// The host name is unknown, or nobody could be asked.
+    /// The host name is unknown, or no DNS server has answered.
     #[error("cannot resolve {host:?}: check the name, and the DNS of this machine")]
     Resolve {
         /// The name.

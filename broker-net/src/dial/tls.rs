@@ -58,7 +58,7 @@ impl DialedConnection {
         let upgrade = self.upgrade.take().ok_or(TlsClientError::NotOffered)?;
         let secured = upgrade.secure().await;
         if secured.is_err() {
-            // The server closes then, so that nobody waits for more from it.
+            // The server closes then, so that no read waits for more from it.
             let _ = self.socket.transport.shut_down_write();
         }
         self.security = Some(secured?);

@@ -1,4 +1,4 @@
-//! What comes between a connection's arrival and the first byte that its session listens to.
+//! Handshakes: everything between accepting a connection and the first input of its session.
 //!
 //! All of it runs on the connection's own task, never on the one that accepts, and each step has a
 //! deadline and a bound on the bytes it holds.
@@ -26,11 +26,11 @@ pub(crate) use tls::listener as listener_tls;
 
 use crate::transport::{Socket, Transport};
 
-/// What a listener's connections have to pass.
+/// The configuration that the connections of a listener share.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerConfig {
     pub(crate) tls: listener_tls::TlsAdmission,
-    /// Connections come by a proxy, which says whom it connects for.
+    /// Connections begin with a PROXY header.
     proxy_protocol: AtomicBool,
 }
 
@@ -43,7 +43,7 @@ impl ListenerConfig {
         self.proxy_protocol.store(proxy_protocol, Ordering::Relaxed);
     }
 
-    /// Makes of a stream what a session can be opened for.
+    /// Turns a stream into a connection that a session can be opened for.
     pub(crate) fn admit(
         self: &Arc<Self>,
         stream: impl Transport,
@@ -54,7 +54,7 @@ impl ListenerConfig {
     }
 }
 
-/// Where a socket serves both families, addresses of the older come in the clothes of the newer.
+/// A socket that serves both families reports IPv4 addresses as mapped into IPv6.
 fn canonical(remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(remote.ip().to_canonical(), remote.port())
 }
@@ -63,30 +63,30 @@ fn canonical(remote: SocketAddr) -> SocketAddr {
 pub(crate) struct AcceptedConnection {
     pub(crate) socket: Arc<Socket>,
     pub(crate) arrival: Arrival,
-    /// What has to come about before the session listens.
+    /// The handshake before the first input of the session.
     pub(crate) handshake: Option<Box<dyn Handshake>>,
 }
 
 impl AcceptedConnection {
-    /// One that needs no handshake.
+    /// Creates one that needs no handshake.
     pub(crate) fn new(stream: impl Transport, arrival: Arrival) -> Self {
         Self { socket: Arc::new(Socket::new(stream)), arrival, handshake: None }
     }
 }
 
-/// What [`Handshake`]s take some time for.
+/// The futures of a [`Handshake`].
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What two sides have to agree upon while there is a session already.
+/// A handshake that runs while the session is open already.
 pub(crate) trait Handshake: Send {
-    /// Does the client begin by itself? Asked only if INFO has not been sent. If not, it waits for it.
+    /// Returns true if the client begins before INFO was sent; false if it waits for INFO.
     fn client_begins(&mut self) -> BoxFuture<'_, bool>;
 
-    /// Agrees, or does not. `None`: upon going on in the clear.
+    /// Runs the handshake. `None`: the connection stays in the clear.
     fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>>;
 }
 
-/// What was agreed upon before there was a session.
+/// A handshake that was complete before the session was opened.
 pub(crate) struct Agreed(pub(crate) Option<Security>);
 
 impl Handshake for Agreed {

@@ -14,10 +14,10 @@ use crate::transport::Transport;
 /// Nothing can be wrong with it.
 pub(crate) type TlsFault = Infallible;
 
-/// Nobody has any.
+/// There are none.
 pub(crate) enum TlsOptions {}
 
-/// Nothing was read.
+/// No file was read.
 pub(crate) struct BuiltTls;
 
 /// Admits in the clear.

@@ -6,7 +6,7 @@ use super::ListenerKind;
 use crate::handshake::listener_tls::TlsFault;
 use crate::options::ServerOptions;
 
-/// The address could not be listened at, or TLS not be offered.
+/// A listener could not be bound, or TLS not be offered.
 #[derive(Debug)]
 pub struct BindError {
     host: String,
@@ -31,17 +31,17 @@ impl BindError {
         Self::new(ListenerKind::Clients, options.host.clone(), options.port, cause)
     }
 
-    /// Which way in was to be opened.
+    /// Returns the kind of the listener.
     pub fn way(&self) -> ListenerKind {
         self.way
     }
 
-    /// The host that was asked for, or the path.
+    /// Returns the host of the options, or the path.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port that was asked for.
+    /// Returns the port of the options.
     pub fn port(&self) -> u16 {
         self.port
     }

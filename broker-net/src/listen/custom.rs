@@ -50,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Carries for S {}
 ///     async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
 ///         match self.0.recv().await {
 ///             Some(stream) => Ok((stream, None)),
-///             None => std::future::pending().await, // nobody will come any more
+///             None => std::future::pending().await, // no connection will follow
 ///         }
 ///     }
 /// }
@@ -133,7 +133,7 @@ impl Acceptor for CustomAcceptor {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match ready!(self.accepted.poll_recv(cx)) {
             Some(stream) => Poll::Ready(Ok(Accepted::new(stream.remote, || stream.admit()))),
-            // The listener has panicked: nobody comes any more.
+            // The listener has panicked: no connection follows.
             None => Poll::Pending,
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct LocalAcceptor(mpsc::UnboundedReceiver<Accepted>);
 
 impl LocalAcceptor {
     pub(crate) fn new() -> (LocalSender, Self) {
-        // Unbounded, because whoever connects must not wait; each waiting connection belongs to a caller, who
+        // Unbounded, because `Server::connect` cannot wait; each connection in the channel belongs to a caller, which
         // holds its other end.
         let (send, receive) = mpsc::unbounded_channel();
         (LocalSender(send), Self(receive))

@@ -39,7 +39,7 @@ pub(crate) use tcp::{ClientsListener, bind as bind_tcp};
 #[cfg(unix)]
 pub(crate) use unix::bind as bind_unix;
 
-/// After a failed accept: wait this long, twice as long each time.
+/// The pause after a failed accept; it doubles with each failure.
 // NATS 2.14: 10 ms to 1 s.
 pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(10);
 pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(1);

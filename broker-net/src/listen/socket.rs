@@ -27,7 +27,7 @@ impl BoundSocket {
         Ok(Self { socket: Arc::new(socket), address })
     }
 
-    /// Takes over a socket that somebody else has bound, and listens already.
+    /// Takes over a socket that listens already.
     pub(super) fn adopt(socket: StdListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
@@ -41,7 +41,7 @@ impl BoundSocket {
         self.address
     }
 
-    /// What can close it from elsewhere.
+    /// Returns a guard that closes it when it is dropped.
     pub(super) fn guard(&self) -> ListenerGuard {
         ListenerGuard(Arc::downgrade(&self.socket))
     }
@@ -54,15 +54,15 @@ impl BoundSocket {
     }
 }
 
-/// Closes a listener that somebody else holds, as soon as it is dropped: its port is free then, although
-/// the one who holds it has not noticed yet.
+/// Closes a listener when it is dropped: the port is free then, although the task that accepts still holds the
+/// socket.
 #[derive(Debug)]
 pub(crate) struct ListenerGuard(Weak<TcpListener>);
 
 impl Drop for ListenerGuard {
     fn drop(&mut self) {
         if let Some(socket) = self.0.upgrade() {
-            // Where that is no way to end listening, it ends when the socket is dropped.
+            // On systems where this does not end listening, dropping the socket does.
             let _ = SockRef::from(&*socket).shutdown(Shutdown::Both);
         }
     }
@@ -110,7 +110,7 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
     }
     let wildcard = (Ipv6Addr::UNSPECIFIED, address.port()).into();
     match open(wildcard, false) {
-        // Half of the addresses would belong to somebody else.
+        // Half of the addresses would belong to another process.
         Err(error) if has_both_families() => Err(error),
         Err(_) => open(address, true),
         listening => listening,

@@ -20,7 +20,7 @@ use crate::options::ServerOptions;
 use crate::proxy;
 use crate::reserve::Newcomer;
 
-/// How long a proxy may take to say whom it connects for.
+/// The time that a proxy has for its header.
 // NATS 2.14: 5 seconds.
 const PROXY_HEADER: Duration = Duration::from_secs(2);
 
@@ -36,8 +36,8 @@ pub(crate) struct ClientsListener {
     pub(crate) config: Arc<ListenerConfig>,
 }
 
-/// Binds the port of the options, or takes over a socket that somebody else has bound. Puts the port that was chosen
-/// into the options.
+/// Binds the port of the options, or takes over a socket that listens already. Puts the port that was chosen into the
+/// options.
 pub(crate) async fn bind(
     options: &mut ServerOptions,
     socket: Option<StdListener>,

@@ -54,14 +54,14 @@ impl ServerBuilder {
         self
     }
 
-    /// Where clients are told that the server is, if not where it listens.
+    /// The address that INFO tells clients, if it differs from that of the listener.
     #[must_use]
     pub fn client_advertise(mut self, advertise: Advertise) -> Self {
         self.options.client_advertise = Some(advertise);
         self
     }
 
-    /// Has clients come in by a socket in the file system, too.
+    /// Listens at a Unix domain socket, too.
     #[cfg(unix)]
     #[must_use]
     pub fn unix(mut self, options: crate::UnixOptions) -> Self {
@@ -69,8 +69,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves whoever comes by this socket, which listens already, in place of [host](Self::host) and
-    /// [port](Self::port): for sockets that somebody else has opened, a service manager for instance.
+    /// Accepts clients at a socket that listens already, in place of [host](Self::host) and [port](Self::port): for
+    /// sockets that a service manager has opened, for instance.
     #[must_use]
     pub fn tcp_listener(mut self, socket: StdListener) -> Self {
         if let Ok(address) = socket.local_addr() {
@@ -81,21 +81,21 @@ impl ServerBuilder {
         self
     }
 
-    /// Has clients come in by a way of your own, too: see [`Listener`]. May be called for several.
+    /// Adds a listener of the embedding program: see [`Listener`]. May be called for several.
     #[must_use]
     pub fn listener(mut self, listener: impl Listener) -> Self {
         self.own.push(CustomListener::new(listener));
         self
     }
 
-    /// What clients may do.
+    /// The limits of clients.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.broker.limits = limits;
         self
     }
 
-    /// Who may come in. The default is everybody.
+    /// The authenticator of clients. The default admits all of them.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticator = Some(Arc::new(authenticator));

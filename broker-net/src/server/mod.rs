@@ -1,4 +1,4 @@
-//! The server that an embedder holds: addresses, drain, shut down.
+//! The server that an embedding program holds: addresses, drain, shutdown.
 
 mod builder;
 mod reconfigure;
@@ -28,7 +28,7 @@ use crate::pipe::{self, LocalStream};
 use crate::status::ServerStatus;
 use crate::workers::{StallWatch, Workers};
 
-/// How long connections may take to read what waits for them when the server shuts down.
+/// The time that clients have at a shutdown for reading what is queued for them.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// A running server.
@@ -40,7 +40,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 pub struct Server {
     broker: Broker,
     host: String,
-    /// As they are now, with the port that was chosen.
+    /// The options in force, with the port that was chosen.
     options: Mutex<ServerOptions>,
     /// The port for clients.
     clients: Arc<ClientsListener>,
@@ -52,7 +52,7 @@ pub struct Server {
     stop: watch::Sender<Phase>,
     is_finished: watch::Receiver<bool>,
     task: AbortHandle,
-    /// The last to be dropped: whoever accepts must know by then that the server is gone.
+    /// Dropped last: the task that accepts must be aborted by then.
     _guards: Vec<ListenerGuard>,
 }
 
@@ -62,23 +62,23 @@ impl Server {
         ServerBuilder::default()
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener for clients.
     pub fn local_addr(&self) -> SocketAddr {
         self.clients.address()
     }
 
-    /// What a client on this machine connects to: `nats://127.0.0.1:4222`, or `tls://…` if it must.
+    /// Returns the URL for clients on this machine: `nats://127.0.0.1:4222`, or `tls://…` if TLS is required.
     pub fn url(&self) -> String {
         self.clients.url(&self.broker)
     }
 
-    /// Where it listens for WebSocket, if it does.
+    /// Returns the address of the listener for WebSocket; `None` without one.
     pub fn websocket_addr(&self) -> Option<SocketAddr> {
         Some(self.listener(ListenerKind::Websocket)?.address())
     }
 
-    /// What a client on this machine connects to by WebSocket, if it can: `ws://127.0.0.1:8080`, or
-    /// `wss://…`.
+    /// Returns the URL for WebSocket clients on this machine, `ws://127.0.0.1:8080` or `wss://…`; `None` without a
+    /// listener for them.
     pub fn websocket_url(&self) -> Option<String> {
         Some(self.listener(ListenerKind::Websocket)?.url(&self.broker))
     }
@@ -111,8 +111,8 @@ impl Server {
         stream
     }
 
-    /// Serves a connection that was dialled, as if it had been accepted: whoever is at its other end is the client, and
-    /// gets INFO first. So a server that nobody can connect to can serve clients through a relay that it connects to.
+    /// Serves a connection that was dialled, as if it had been accepted: the other end is the client, and gets INFO
+    /// first. A server behind a firewall can so serve clients through a relay that it connects to.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -134,17 +134,17 @@ impl Server {
         self.local.send(connection.into_accepted());
     }
 
-    /// Until when the certificates hold that it shows to those who connect now; `None` without TLS.
+    /// Returns the earliest expiry of the certificates that new connections are shown; `None` without TLS.
     pub fn tls_not_after(&self) -> Option<SystemTime> {
         self.clients.tls_not_after()
     }
 
-    /// The host it was asked to listen at.
+    /// Returns the host that it was asked to listen at.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// What it was told, with the port that was chosen.
+    /// Returns the options in force, with the port that was chosen.
     pub fn options(&self) -> ServerOptions {
         self.lock_options().clone()
     }
@@ -153,7 +153,7 @@ impl Server {
         self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is seen of it, for whoever watches it.
+    /// Returns its status, for monitoring.
     pub fn status(&self) -> ServerStatus {
         ServerStatus {
             phase: self.stop.subscribe(),
@@ -189,12 +189,12 @@ impl Server {
         StallWatch::new(Arc::clone(&self.workers), patience)
     }
 
-    /// The broker behind it.
+    /// Returns its broker.
     pub fn broker(&self) -> &Broker {
         &self.broker
     }
 
-    /// An in-process client: no socket, the same rules.
+    /// Creates an in-process client: no socket, the same rules.
     pub fn client(&self) -> Client {
         self.broker.client()
     }
@@ -271,8 +271,8 @@ impl Drop for Server {
     }
 }
 
-/// What INFO says of where the server is. A server that stands alone tells no further addresses, also
-/// if it listens at all that the machine has.
+/// Puts the server's address into INFO. A server without a cluster tells no further addresses, even if it listens at
+/// all that the machine has.
 // NATS 2.14: server.go setInfoHostPort; `connect_urls` come with routes.
 fn tell_address(broker: &Broker, options: &ServerOptions) {
     let advertised = options.client_advertise.as_ref();

@@ -12,8 +12,8 @@ use crate::authenticators::Authenticators;
 use crate::listen::ListenerHandle;
 use crate::options::ServerOptions;
 
-/// How long [`Server::apply`] waits at most for connections to follow. They do within a turn of theirs,
-/// which takes far less unless the machine is overwhelmed; the change takes its course in any case.
+/// The time that [`Server::apply`] waits for connections to take over a change. Each does within one turn, which
+/// takes far less unless the machine is overloaded; the change continues in any case.
 const SETTLE: Duration = Duration::from_secs(1);
 
 impl Server {
@@ -37,7 +37,7 @@ impl Server {
         self.apply_with(options, authenticator.map(Authenticators::from)).await
     }
 
-    /// As [`Self::apply`], where others may decide who comes in by WebSocket.
+    /// As [`Self::apply`], with an authenticator of its own for WebSocket.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Server {
         authenticators: Option<Authenticators>,
     ) -> Result<Report, ApplyError> {
         let applied = self.apply_now(options, authenticators)?;
-        // Whoever is late is late.
+        // The change continues after the timeout.
         let _ = tokio::time::timeout(SETTLE, applied.applied).await;
         Ok(Report { excess: applied.excess })
     }
@@ -70,7 +70,7 @@ impl Server {
         options.broker.server_name.clone_from(&now.broker.server_name);
         options.broker.seed = now.broker.seed;
         let authenticator = authenticators.map(|next| {
-            // First: who is here is reviewed with what follows.
+            // First: the broker has it review connected clients.
             self.listeners.iter().for_each(|listener| listener.set_authenticator(&next));
             next.all
         });

@@ -1,4 +1,4 @@
-//! What the test kit needs of a server.
+//! The parts of a server that the test kit uses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::pipe::{self, LocalStream};
 use crate::stall::StallGates;
 
 impl ServerBuilder {
-    /// What stands before its connections.
+    /// Sets the gates before its connections.
     #[must_use]
     pub(crate) fn gates(mut self, gates: Arc<StallGates>) -> Self {
         self.gates = gates;
@@ -38,7 +38,7 @@ impl Server {
         self.workers.turns()
     }
 
-    /// Ends as a process that is killed does: nobody is waited for. Returns when nothing is left.
+    /// Ends as a process that is killed does, without waiting for clients. Returns when all connections are closed.
     pub(crate) async fn end_at_once(&self) {
         self.finish(Duration::ZERO).await;
     }

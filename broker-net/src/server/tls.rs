@@ -1,10 +1,10 @@
-//! What a server and its builder have with TLS only.
+//! The parts of a server and its builder that take TLS.
 
 use super::{Server, ServerBuilder};
 use crate::handshake::listener_tls;
 
 impl ServerBuilder {
-    /// TLS for those who connect.
+    /// TLS for clients.
     #[must_use]
     pub fn tls(mut self, options: crate::TlsOptions) -> Self {
         self.options.tls = Some(options);
@@ -13,8 +13,8 @@ impl ServerBuilder {
 }
 
 impl Server {
-    /// Offers other certificates, or none, to those who connect from now on; reads the files anew. Who is
-    /// connected already stays so.
+    /// Offers other certificates, or none, to clients that connect from now on; reads the files anew. Open connections
+    /// are not affected.
     ///
     /// # Errors
     ///

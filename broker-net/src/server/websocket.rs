@@ -1,4 +1,4 @@
-//! What the builder of a server has with WebSocket only.
+//! The part of a server's builder that takes the feature `websocket`.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use broker_core::auth::Authenticator;
 use super::ServerBuilder;
 
 impl ServerBuilder {
-    /// Has clients come in by WebSocket, too.
+    /// Listens for WebSocket, too.
     #[must_use]
     pub fn websocket(mut self, options: crate::WebsocketOptions) -> Self {
         self.options.websocket = Some(options);
         self
     }
 
-    /// Who may come in by WebSocket, if others decide that than for the rest.
+    /// The authenticator of clients by WebSocket, if it differs from that of the others.
     #[must_use]
     pub fn websocket_authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.websocket_authenticator = Some(Arc::new(authenticator));

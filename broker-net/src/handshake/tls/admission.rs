@@ -1,4 +1,4 @@
-//! Who may begin a handshake when, and by which configuration.
+//! The configuration of handshakes, their rate limit, and their turns on the cores.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,19 +15,19 @@ use super::config::TlsConfig;
 use super::expiry;
 use super::options::TlsOptions;
 
-/// What the handshakes of one listener share.
+/// The state that the handshakes of one listener share.
 #[derive(Debug)]
 pub(crate) struct TlsAdmission {
     config: ArcSwapOption<TlsConfig>,
-    /// What it was made of.
+    /// The options that it was built from.
     options: Mutex<Option<TlsOptions>>,
     rate: Mutex<Rate>,
-    /// Connections refused by the rate that the log has not been told of.
+    /// The connections that the rate limit has refused since the count was logged.
     refused: AtomicU32,
     /// Turns at computing: a handshake takes up to some milliseconds of a core. If a thousand begin at
     /// once, those who are connected already must not wait behind all of them.
     turns: Semaphore,
-    /// Who looks after files and certificates, and where.
+    /// The background task that checks files and certificates, and its runtime.
     tending: Mutex<Option<AbortHandle>>,
     runtime: Option<Handle>,
 }
@@ -48,17 +48,17 @@ impl Default for TlsAdmission {
 }
 
 impl TlsAdmission {
-    /// By what connections that come now go; `None` if they come without TLS.
+    /// Returns the configuration of new connections; `None` without TLS.
     pub(crate) fn config(&self) -> Option<Arc<TlsConfig>> {
         self.config.load_full()
     }
 
-    /// Until when the certificates hold that are shown now.
+    /// Returns the earliest expiry of the certificates.
     pub(crate) fn not_after(&self) -> Option<SystemTime> {
         self.config()?.not_after()
     }
 
-    /// Connections that are there already, and handshakes that have begun, go on by what was before.
+    /// Sets the configuration of new connections; handshakes that have begun keep theirs.
     pub(crate) fn set(&self, next: Option<(TlsOptions, TlsConfig)>) {
         let (options, config) = next.unzip();
         if let Some(config) = &config {
@@ -69,7 +69,7 @@ impl TlsAdmission {
         self.config.store(config.map(Arc::new));
     }
 
-    /// Goes by another configuration of the same options, if it still goes by these.
+    /// Sets another configuration of the same options, if they are still the current ones.
     pub(super) fn replace(&self, options: &TlsOptions, config: TlsConfig) -> bool {
         let now = self.lock_options();
         let is_same = now.as_ref() == Some(options);
@@ -84,7 +84,7 @@ impl TlsAdmission {
         self.lock_options().clone()
     }
 
-    /// From now on somebody else looks after files and certificates.
+    /// Replaces the background task that checks files and certificates.
     pub(super) fn tend(&self, tending: impl Future<Output = ()> + Send + 'static) {
         let next = self.runtime.as_ref().map(|runtime| runtime.spawn(tending).abort_handle());
         let mut now = self.tending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +104,7 @@ impl TlsAdmission {
         self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// May another handshake begin?
+    /// Returns true if another handshake may begin.
     pub(super) fn allows(&self, limit: Option<u32>, now: Instant) -> bool {
         let Some(limit) = limit else { return true };
         self.rate.lock().unwrap_or_else(PoisonError::into_inner).allows(limit, now)
@@ -132,7 +132,7 @@ impl Drop for TlsAdmission {
     }
 }
 
-/// Counts in one second after the other.
+/// Counts events in each second.
 #[derive(Debug, Default)]
 struct Rate {
     second_ends: Option<Instant>,

@@ -47,9 +47,9 @@ const CURVES: [(&str, NamedGroup); 5] = [
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsAlgorithms {
-    /// What to encrypt with.
+    /// Cipher suites.
     pub cipher_suites: Vec<&'static str>,
-    /// What to agree upon keys with.
+    /// Key exchange groups.
     pub curves: Vec<&'static str>,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn version_name(version: Option<ProtocolVersion>) -> &'static str {
     }
 }
 
-/// All that there is.
+/// All supported names.
 pub(super) fn names() -> TlsAlgorithms {
     let all = all_curves();
     let has = |group| all.iter().any(|supported| supported.name() == group);

@@ -10,12 +10,12 @@ use super::verify::NotPinned;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsClientError {
-    /// The server's certificate is signed by nobody whom the options name.
+    /// The server's certificate is signed by no authority of the options.
     #[error(
         "the certificate of the server is signed by an unknown authority: `ca` must hold the one that signed it"
     )]
     UnknownAuthority,
-    /// The server's certificate is for others.
+    /// The server's certificate is for other names.
     #[error(
         "the certificate of the server is not for {name}: dial a name that it holds, or set `server_name`"
     )]

@@ -28,8 +28,8 @@ pub struct TlsClientOptions {
     /// If there are any: the public key of the server must be one of these, as SHA-256 in 64 hexadecimal digits.
     /// `pinned_certs`.
     pub pinned_certs: Vec<String>,
-    /// Accepts any certificate of any name. Anybody between the two sides can then read and change what they
-    /// send, unless [`pinned_certs`](Self::pinned_certs) name the server's key. `insecure`.
+    /// Accepts any certificate of any name. An attacker on the path can then read and change all that is sent, unless
+    /// [`pinned_certs`](Self::pinned_certs) names the server's key. `insecure`.
     pub insecure_skip_verify: bool,
     /// TLS begins at once, and not when [`DialedConnection::secure`](crate::DialedConnection::secure) is called:
     /// so dial routes, and servers with `handshake_first`.

@@ -33,7 +33,7 @@ pub(super) const AUTHORITY: &str = "certificate of an authority";
 const REVOKED: &str = "list of revoked certificates";
 const OCSP: &str = "OCSP response";
 
-/// What the cryptography libraries sign with: aws-lc up to 8192 bits, ring up to 4096.
+/// The key sizes that the cryptography libraries sign with: aws-lc up to 8192 bits, ring up to 4096.
 const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = if cfg!(feature = "tls") { 8192 } else { 4096 };
 
@@ -47,9 +47,9 @@ pub struct TlsConfig {
     pub(super) allow_non_tls: bool,
     pub(super) client_certificates: ClientCertificates,
     pub(super) connection_rate_limit: Option<u32>,
-    /// How long the certificates hold.
+    /// The validity of the certificates.
     pub(super) terms: Vec<Term>,
-    /// The files as they were before they were read.
+    /// The state of the files before they were read.
     pub(super) seen: Option<Seen>,
 }
 
@@ -111,12 +111,12 @@ impl TlsConfig {
         })
     }
 
-    /// Until when the certificates hold: the end of the first that ends.
+    /// Returns the earliest expiry of the certificates.
     pub fn not_after(&self) -> Option<SystemTime> {
         self.terms.iter().map(|term| term.not_after).min()
     }
 
-    /// For a listener of one's own: what rustls goes by, without a word of NATS.
+    /// Returns the configuration of rustls, for a listener of the embedding program.
     pub fn rustls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
     }
@@ -215,7 +215,7 @@ impl Named {
         })
     }
 
-    /// Is it for that host?
+    /// Returns true if it is for that host.
     fn holds(&self, host: &str) -> bool {
         let domain = host.split_once('.').map(|(_, domain)| domain);
         self.names.iter().any(|name| match name.strip_prefix("*.") {
@@ -255,7 +255,7 @@ fn read_key(
         }
         Err(PemError::NoItemsFound) => return Err(TlsError::Missing { what: KEY, name: name() }),
         Err(_) if is_encrypted(&bytes) => return Err(TlsError::EncryptedKey { name: name() }),
-        // What the parser says of the text could hold some of it.
+        // The parser's message could hold a part of the key.
         Err(_) => return Err(invalid(KEY, 1, pem, "it is no PEM")),
     };
     let rsa_bits = x509::rsa_bits(&key);

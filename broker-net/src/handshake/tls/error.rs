@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// There is nothing to show to clients.
+    /// There is no certificate for clients.
     #[error("TLS needs a certificate and its key")]
     NoCertificate,
     /// A file that cannot be read.
@@ -40,7 +40,7 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
-    /// A key that only a passphrase opens.
+    /// A key that is encrypted with a passphrase.
     #[error(
         "the key in {name} is encrypted: decrypt it, nobody is there to ask for the passphrase"
     )]
@@ -56,7 +56,7 @@ pub enum TlsError {
         /// The file of the key.
         key: String,
     },
-    /// Something that nobody knows.
+    /// An unknown name.
     #[error("unknown {what} {name:?}")]
     Unknown {
         /// What it should be.
@@ -64,7 +64,7 @@ pub enum TlsError {
         /// What it was.
         name: String,
     },
-    /// Something that NATS knows, but not we.
+    /// A name that NATS knows and natsd does not support.
     #[error("{what} {name} is not supported: {reason}")]
     Unsupported {
         /// What it is.
@@ -80,12 +80,12 @@ pub enum TlsError {
     /// Not the SHA-256 of a public key.
     #[error("pinned certificate {0:?} is not the SHA-256 of a public key in 64 hexadecimal digits")]
     InvalidPin(String),
-    /// Client certificates are to be checked, but against what?
+    /// Client certificates are to be verified, and no authority is configured.
     #[error(
         "client certificates can only be verified with a file of those who sign them (ca_file)"
     )]
     NoAuthority,
-    /// A server is to be verified, and nothing says by whom.
+    /// A server is to be verified, and no authority is configured.
     #[error(
         "a server can only be verified with the certificates of those who sign its own (ca_file); insecure_skip_verify does without"
     )]

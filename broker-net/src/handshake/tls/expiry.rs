@@ -13,17 +13,17 @@ const EARLY_PART: u32 = 3;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// From when to when a certificate holds.
+/// The validity of a certificate.
 #[derive(Clone, Debug)]
 pub(super) struct Term {
-    /// Where it is from.
+    /// Its file.
     pub(super) name: String,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
 }
 
 impl Term {
-    /// What there is to say.
+    /// Returns the warning that is due, if any.
     fn warning(&self, now: SystemTime) -> Option<String> {
         let name = &self.name;
         let end = DateTime::from_system_time(self.not_after).ok()?;
@@ -45,7 +45,7 @@ impl Term {
     }
 }
 
-/// Says it.
+/// Logs the warnings that are due.
 pub(super) fn warn(terms: &[Term]) {
     let now = SystemTime::now();
     for warning in terms.iter().filter_map(|term| term.warning(now)) {

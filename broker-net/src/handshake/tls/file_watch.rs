@@ -1,4 +1,4 @@
-//! What has to be looked at while the server runs: files that change, certificates that expire.
+//! Background checks while the server runs: files that change, certificates that expire.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use super::{expiry, tell};
 use crate::clock;
 use crate::handshake::ListenerConfig;
 
-/// How often to look at files.
+/// The interval of checks of files.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How often to look at certificates.
+/// The interval of checks of certificates.
 const DAY: Duration = Duration::from_hours(24);
 
 /// Files as they were when somebody looked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Seen(Vec<(PathBuf, Option<Stamp>)>);
 
-/// What tells a file from the one that was there before.
+/// Identifies a version of a file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Stamp {
     modified: SystemTime,

@@ -1,4 +1,4 @@
-//! What both sides of a handshake do with their transport.
+//! The part of a handshake that both sides share.
 
 use std::io;
 use std::mem;
@@ -14,17 +14,17 @@ use super::state::State;
 use super::transport::TlsTransport;
 use crate::transport::{Transport, poll_io};
 
-/// How far a handshake is.
+/// The progress of a handshake.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Progress {
     /// It waits for the other side.
     Waits,
-    /// It is over.
+    /// It is complete.
     Done,
 }
 
 impl<T: Transport, D: Side> TlsTransport<T, D> {
-    /// The first byte that the other side sends, which stays there to be read; `None` if it has ended.
+    /// Peeks at the first byte that the other side sends; `None` if its stream has ended.
     pub(super) fn poll_first(
         &self,
         most: usize,
@@ -38,7 +38,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         Poll::Ready(Ok(self.lock().incoming.first().copied()))
     }
 
-    /// From here on all is TLS.
+    /// Begins TLS.
     pub(super) fn begin(&self, connection: Box<D::Connection>) {
         self.lock().tls = Some(connection);
         self.has_input.store(false, Ordering::Release);
@@ -49,7 +49,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         self.is_tls.load(Ordering::Acquire)
     }
 
-    /// Computes what can be computed, which may take long. `state` is that of this transport.
+    /// Processes the input so far, which may take milliseconds of a core. `state` is that of this transport.
     pub(super) fn advance(
         &self,
         state: &mut MutexGuard<'_, State<D>>,
@@ -84,7 +84,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         poll_io(cx, |cx| self.below.poll_read_ready(cx), read)
     }
 
-    /// Tells of what was agreed upon.
+    /// Passes the state of the connection to a callback.
     pub(super) fn look(&self, look: &mut dyn FnMut(&CommonState)) {
         if let Some(tls) = &self.lock().tls {
             look(tls);

@@ -1,4 +1,4 @@
-//! Who may vouch for clients.
+//! Certificates that may sign those of clients.
 //!
 //! Of an authority webpki knows only name and key, and of an intermediate it does not ask whether its key
 //! may sign. The reference reads all of their certificates, and refuses what they do not allow.
@@ -26,7 +26,7 @@ pub(super) struct Issuer {
     subject: String,
     not_before: UnixTime,
     not_after: UnixTime,
-    /// How many may stand between it and a client.
+    /// The most certificates between it and a client.
     most_between: Option<usize>,
     /// Why it vouches for nobody at any time.
     fault: Option<&'static str>,
@@ -56,7 +56,7 @@ impl Issuer {
         })
     }
 
-    /// Does it vouch, by those who stand between?
+    /// Returns true if it vouches, by the issuers in between.
     pub(super) fn allows(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), IssuerFault> {
         let between = path.intermediate_certificates().count();
         let reason = if self.fault.is_some() {
@@ -74,7 +74,7 @@ impl Issuer {
     }
 }
 
-/// May all vouch that stand between a client and the authority?
+/// Checks that each issuer between a client and the authority may sign certificates.
 pub(super) fn check_path(
     roots: &[TrustAnchor<'_>],
     issuers: &[Issuer],

@@ -66,7 +66,7 @@ const ALERT_RECORD: u8 = 0x15;
 /// The interval at which connections that the rate limit has refused are logged.
 const RATE_PERIOD: Duration = Duration::from_secs(1);
 
-/// A connection that has to agree upon TLS, or may.
+/// Admits a connection that must use TLS, or may.
 pub(crate) fn admit<T: Transport>(
     listener_config: &Arc<ListenerConfig>,
     below: T,
@@ -90,7 +90,7 @@ pub(crate) fn admit<T: Transport>(
     AcceptedConnection { socket, arrival, handshake: Some(Box::new(handshake)) }
 }
 
-/// Shakes hands with a client that has no session yet. After an error, what it sent can still be read.
+/// Runs the handshake of a client that has no session yet. After an error, its input can still be read.
 #[cfg(feature = "websocket")]
 pub(crate) async fn shake_hands<T: Transport>(
     listener_config: &Arc<ListenerConfig>,
@@ -110,7 +110,7 @@ pub(crate) async fn shake_hands<T: Transport>(
     }
 }
 
-/// From now on connections come by another configuration, or without TLS. `broker`: whose INFO tells of it.
+/// Sets the configuration of later connections, `None` for no TLS. INFO of `broker`, if there is one, tells of it.
 pub(crate) fn set(
     listener_config: &Arc<ListenerConfig>,
     broker: Option<&Broker>,
@@ -123,7 +123,7 @@ pub(crate) fn set(
     listener_config.tls.tend(file_watch::tend(Arc::downgrade(listener_config), broker.cloned()));
 }
 
-/// What INFO says of TLS.
+/// Puts the demand for TLS into INFO.
 // NATS 2.14: server.go NewServer.
 fn tell(broker: &Broker, config: Option<&TlsConfig>) {
     let is_optional = config.is_some_and(|config| config.allow_non_tls);

@@ -1,4 +1,4 @@
-//! What TLS can be told.
+//! Options of TLS as a server.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,9 +26,9 @@ pub struct TlsOptions {
     /// What the server shows. Of several that one is taken which holds the name that the client asks for,
     /// or else the first. `cert_file` and `key_file`; `certs`.
     pub certificates: Vec<TlsCertificate>,
-    /// Who signs the certificates of clients. `ca_file`.
+    /// The authorities that sign client certificates. `ca_file`.
     pub ca: Option<Pem>,
-    /// What clients have to show. `verify`, `verify_and_map`.
+    /// The demand on client certificates. `verify`, `verify_and_map`.
     pub client_certificates: ClientCertificates,
     /// If there are any: what the public key of a client must be one of, as SHA-256 in 64 hexadecimal
     /// digits. `pinned_certs`.
@@ -36,27 +36,27 @@ pub struct TlsOptions {
     /// Which client certificates hold no longer. If there is any list, then clients whose issuer has none
     /// are refused. (NATS has no such option.)
     pub revoked: Vec<Pem>,
-    /// How long the handshake may take. `timeout`.
+    /// The time that the handshake may take. `timeout`.
     pub timeout: Duration,
-    /// Does TLS come before INFO? `handshake_first`.
+    /// The order of TLS and INFO. `handshake_first`.
     pub handshake_first: HandshakeFirst,
-    /// Clients may come without TLS: what they send first tells. `allow_non_tls`.
+    /// Accepts clients without TLS, too: their first byte tells. `allow_non_tls`.
     pub allow_non_tls: bool,
-    /// How many handshakes may begin in a second, if that is bounded. `connection_rate_limit`.
+    /// The limit of handshakes that begin in a second; `None` for no limit. `connection_rate_limit`.
     pub connection_rate_limit: Option<u32>,
-    /// What to encrypt with, by NATS's names; empty for the default: all that is good. `cipher_suites`.
+    /// The cipher suites by NATS's names; empty for the default: all that are secure. `cipher_suites`.
     pub cipher_suites: Vec<String>,
     /// What to agree upon keys with, in this order; empty for the default: `X25519MLKEM768` where the
     /// library has it, `X25519`, `CurveP256`, `CurveP384`. `curve_preferences`.
     pub curve_preferences: Vec<String>,
     /// The oldest version that is spoken. `min_version`.
     pub min_version: TlsVersion,
-    /// Look every second whether a file has changed, and go by it then. (NATS has no such option.)
+    /// Checks the files every second, and reloads those that have changed. (NATS has no such option.)
     pub watch: bool,
 }
 
 impl TlsOptions {
-    /// Shows one certificate, and asks clients for none.
+    /// Creates options with one certificate, and no demand on clients.
     pub fn new(certificate: impl Into<Pem>, key: impl Into<Pem>) -> Self {
         Self {
             certificates: vec![TlsCertificate::new(certificate, key)],
@@ -82,7 +82,7 @@ impl TlsOptions {
         algorithms::names()
     }
 
-    /// All files that it is made of.
+    /// All files that it names.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         let certificates = self.certificates.iter().flat_map(|certificate| {
             [&certificate.chain, &certificate.key].into_iter().chain(&certificate.ocsp_response)
@@ -110,7 +110,7 @@ impl TlsCertificate {
     }
 }
 
-/// Something in PEM: a file, or what would stand in it.
+/// PEM: a file, or the contents of one.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Pem(Source);
 
@@ -181,16 +181,16 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// What clients have to show.
+/// The demand on client certificates.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ClientCertificates {
-    /// Nothing.
+    /// No certificate.
     #[default]
     Ignore,
     /// A certificate by the [`ca`](TlsOptions::ca).
     Verify,
-    /// The same, and it names the user.
+    /// The same, and the certificate names the user.
     VerifyAndMap,
 }
 
@@ -208,7 +208,7 @@ pub enum HandshakeFirst {
 }
 
 impl HandshakeFirst {
-    /// What `auto` stands for.
+    /// The meaning of `auto`.
     // NATS 2.14: DEFAULT_TLS_HANDSHAKE_FIRST_FALLBACK_DELAY.
     pub const AUTO: Self = Self::Within(Duration::from_millis(50));
 }

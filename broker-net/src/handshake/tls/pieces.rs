@@ -5,7 +5,7 @@ use std::io::IoSlice;
 /// Goes through pieces without regard for where one ends.
 pub(super) struct Cursor<'a> {
     pieces: &'a [IoSlice<'a>],
-    /// How much of the first was taken.
+    /// The bytes of the first that were taken.
     at: usize,
 }
 

@@ -10,22 +10,22 @@ use super::leftover::Leftover;
 use super::side::Side;
 
 pub(super) struct State<D: Side> {
-    /// There once TLS has begun.
+    /// `None` before TLS has begun.
     pub(super) tls: Option<Box<D::Connection>>,
-    /// What has come and nothing could be made of yet. rustls remembers places in it, so it is changed
-    /// only as it says.
+    /// Input that rustls has not used up. It keeps offsets into it, so that it is changed only as rustls
+    /// says.
     pub(super) incoming: Vec<u8>,
-    /// What nobody has had room for, decrypted.
+    /// Decrypted bytes that no read has had room for.
     pub(super) plain: Leftover,
-    /// What the transport below did not take, encrypted.
+    /// Encrypted bytes that the transport below did not take.
     pub(super) unsent: Leftover,
-    /// Somebody writes to the transport below, with the lock released.
+    /// A thread writes to the transport below, with the lock released.
     pub(super) is_writing: bool,
-    /// Whoever writes must wake the task when done.
+    /// That thread must wake the task when it is done.
     pub(super) must_wake: bool,
-    /// The other side has said that no more comes.
+    /// The other side has ended its stream.
     pub(super) has_ended: bool,
-    /// What came was no TLS, or not from whom it should.
+    /// The input was not TLS, or the handshake has failed.
     pub(super) has_failed: bool,
     pub(super) has_said_goodbye: bool,
     /// The next message is a ClientHello.
@@ -34,13 +34,13 @@ pub(super) struct State<D: Side> {
     pub(super) hides_name: bool,
 }
 
-/// What came of a look at the records that are there.
+/// The outcome of processing records.
 pub(super) struct Processed<R> {
-    /// So much of the input is used up.
+    /// The bytes of the input that are used up.
     pub(super) used: usize,
-    /// So much of the room is filled.
+    /// The bytes of the room that are filled.
     pub(super) filled: usize,
-    /// What was done when TLS was ready to send.
+    /// The result of the callback, if TLS was ready to send.
     pub(super) done: Option<R>,
     pub(super) result: Result<(), rustls::Error>,
 }

@@ -26,13 +26,13 @@ use crate::transport::{ATTEMPTS, Transport, yield_turn};
 /// TLS over another transport, of either side; plain until [`Self::begin`].
 pub(crate) struct TlsTransport<T: Transport, D: Side = ServerConnectionData> {
     pub(super) below: T,
-    /// Whom to wake when something is left to be sent.
+    /// Woken when something is left to be sent.
     task: AtomicWaker,
-    /// Has TLS begun?
+    /// TLS has begun.
     pub(super) is_tls: AtomicBool,
-    /// Is there something to read that was taken from below already?
+    /// There is input that was taken from below already.
     pub(super) has_input: AtomicBool,
-    /// Is there something to send that was taken from above already?
+    /// There is output that was taken from above already.
     pub(super) has_unsent: AtomicBool,
     state: Mutex<State<D>>,
 }
@@ -232,7 +232,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
     }
 }
 
-/// Does it go on after that?
+/// Returns true if a later attempt can succeed.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
@@ -273,7 +273,7 @@ impl<T: Transport, D: Side> Transport for TlsTransport<T, D> {
             if !self.has_unsent.load(Ordering::Acquire) {
                 return self.below.poll_unsent(cx);
             }
-            // What is wrong shows when it is written to.
+            // The next write reports the error.
             if ready!(self.below.poll_write_ready(cx)).is_err() {
                 return Poll::Ready(());
             }

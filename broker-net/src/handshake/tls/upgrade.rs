@@ -13,32 +13,32 @@ use super::server_name::{self, Found};
 use super::transport::TlsTransport;
 use crate::transport::{Socket, Transport};
 
-/// What an unfinished handshake may have sent without our being able to do something with it: a hello, or
-/// a certificate with those of its issuers. All else that it costs is about 8 KiB.
+/// The input of an unfinished handshake that may wait to be understood: a hello, or a certificate with those of its
+/// issuers. All else that a handshake costs is about 8 KiB.
 const HELLO_BYTES: usize = 8 << 10;
 const CHAIN_BYTES: usize = 12 << 10;
 
-/// What takes a transport from plain to TLS.
+/// A transport that can be upgraded to TLS.
 pub(crate) trait Upgrade: Send + Sync {
-    /// The first byte that the other side sends, which stays there to be read; `None` if it has ended.
+    /// Peeks at the first byte that the other side sends; `None` if its stream has ended.
     fn poll_first(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>>;
 
-    /// From here on all is TLS.
+    /// Begins TLS.
     fn begin(&self, config: Arc<ServerConfig>) -> Result<(), rustls::Error>;
 
-    /// Has TLS begun?
+    /// Returns true once TLS has begun.
     fn has_begun(&self) -> bool;
 
-    /// Computes what can be computed, which may take long.
+    /// Processes the input so far, which may take milliseconds of a core.
     fn advance(&self) -> Result<Progress, rustls::Error>;
 
-    /// Reads more; 0 at the end. `shows_chain`: the other side is about to show its certificates.
+    /// Reads more input; 0 at the end. `shows_chain`: the other side is about to send its certificates.
     fn poll_more(&self, shows_chain: bool, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
     /// See [`Transport::poll_unsent`].
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Tells of what was agreed upon.
+    /// Passes the state of the connection to a callback.
     fn look(&self, look: &mut dyn FnMut(&CommonState));
 }
 
@@ -73,7 +73,7 @@ impl<T: Transport> Upgrade for Socket<TlsTransport<T>> {
         let sent = state.unsent.bytes.len();
         let hides_name = state.hides_name;
         let progress = server_name::with_hidden(hides_name, || tls.advance(&mut state));
-        // The same name comes again.
+        // The second hello has the same name.
         state.awaits_hello = hides_name && server_name::is_retry(&state.unsent.bytes[sent..]);
         progress
     }

@@ -29,24 +29,24 @@ thread_local! {
     static REFUSED: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// The certificate that this thread has refused last.
+/// Takes the certificate that this thread has refused last.
 pub(super) fn take_refused() -> Option<String> {
     REFUSED.take()
 }
 
 /// Asks webpki, then whether the issuers may vouch, and then whether the key is on the list.
 pub(super) struct Verifier {
-    /// Who is believed.
+    /// The trusted authorities.
     pub(super) roots: RootCertStore,
-    /// What else is known of them, in the same order.
+    /// Their further restrictions, in the same order.
     pub(super) issuers: Vec<Issuer>,
-    /// Of certificates that hold no longer. Empty: nobody asks.
+    /// Revocation lists; empty for no check.
     pub(super) lists: Vec<CertRevocationList<'static>>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
-    /// Empty: any will do.
+    /// Pinned public keys; empty for no check.
     pub(super) pins: HashSet<[u8; 32]>,
     pub(super) sha256: &'static dyn Hash,
-    /// The names of who is believed, for clients to choose by.
+    /// The names of the authorities, by which clients choose a certificate.
     pub(super) hints: Vec<DistinguishedName>,
 }
 
@@ -63,7 +63,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), Error> {
         let lists: Vec<_> = self.lists.iter().collect();
-        // What is no error: that there are no lists.
+        // The only error is that there are no lists, which is none here.
         let revocation = RevocationOptionsBuilder::new(&lists).ok();
         let revocation =
             revocation.map(|asked| asked.with_depth(RevocationCheckDepth::EndEntity).build());
@@ -151,7 +151,7 @@ pub(super) fn other(error: impl std::error::Error + Send + Sync + 'static) -> Er
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
 
-/// In the words of rustls, which has an alert for each.
+/// Maps to an error of rustls, which has an alert for each.
 fn refusal(error: webpki::Error) -> Error {
     use webpki::Error as Is;
     let error = match error {

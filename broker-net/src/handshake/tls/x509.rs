@@ -1,4 +1,4 @@
-//! What a certificate says: whose it is, for how long.
+//! The contents of certificates: names, validity, keys.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -18,7 +18,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::spki::AlgorithmIdentifierRef;
 
-/// A certificate, taken apart.
+/// A parsed certificate.
 pub(super) struct Parsed(pub(super) x509_cert::Certificate);
 
 impl Parsed {
@@ -27,12 +27,12 @@ impl Parsed {
         x509_cert::Certificate::from_der(certificate).ok().map(Self)
     }
 
-    /// From when on it holds.
+    /// Returns the begin of its validity.
     pub(super) fn not_before(&self) -> SystemTime {
         self.0.tbs_certificate.validity.not_before.to_system_time()
     }
 
-    /// Until when it holds.
+    /// Returns the end of its validity.
     pub(super) fn not_after(&self) -> SystemTime {
         self.0.tbs_certificate.validity.not_after.to_system_time()
     }
@@ -62,7 +62,7 @@ impl Parsed {
         )
     }
 
-    /// The public key with its kind: what pins are made of.
+    /// Returns the public key with its algorithm, which pins are digests of.
     pub(super) fn public_key(&self) -> Option<Vec<u8>> {
         self.0.tbs_certificate.subject_public_key_info.to_der().ok()
     }
@@ -97,7 +97,7 @@ fn text(attribute: &AttributeTypeAndValue) -> String {
     })
 }
 
-/// The size of an RSA key, if it is one.
+/// Returns the size of an RSA key; `None` for other keys.
 pub(super) fn rsa_bits(key: &PrivateKeyDer<'_>) -> Option<usize> {
     match key {
         PrivateKeyDer::Pkcs1(key) => modulus_bits(key.secret_pkcs1_der()),
@@ -156,14 +156,14 @@ pub(super) fn has_pin(
     key.is_some_and(|key| pins.contains(&digest(sha256, &key)))
 }
 
-/// As the reference logs a certificate that it refuses.
+/// Formats a certificate as the reference logs one that it refuses.
 pub(super) fn show(certificate: &CertificateDer<'_>, hash: &dyn Hash) -> String {
     let subject = Parsed::new(certificate).map(|parsed| parsed.subject().to_string());
     let digest = digest(hash, certificate).map(|byte| format!("{byte:02x}")).concat();
     format!("{} SHA-256: {digest}", subject.unwrap_or_default())
 }
 
-/// Tells of the certificates that a client showed, its own first.
+/// Describes a certificate chain, the end entity first.
 pub(super) fn describe(security: &mut Security, chain: &[CertificateDer<'_>], hash: &dyn Hash) {
     for (at, certificate) in chain.iter().enumerate() {
         let parsed = Parsed::new(certificate);

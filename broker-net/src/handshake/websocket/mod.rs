@@ -1,4 +1,4 @@
-//! From a stream to frames of WebSocket: TLS if there is to be, then one request of HTTP.
+//! The handshake of WebSocket: TLS if the listener has it, then one HTTP request.
 
 mod options;
 #[cfg(feature = "tls-core")]
@@ -31,20 +31,20 @@ use crate::websocket::{
     self, Client, ExtraHeaders, HEAD_BYTES, Refusal, Rules, WebSocketTransport,
 };
 
-/// How long a client that was refused may take to read why.
+/// The time that a refused client has for reading the reason.
 const LINGER: Duration = Duration::from_millis(250);
 const LINGER_BYTES: usize = 64 << 10;
 
-/// What connections of a listener for WebSocket have to pass.
+/// The configuration that the connections of a WebSocket listener share.
 pub(crate) struct WebsocketAdmission {
     rules: Rules,
     headers: ExtraHeaders,
     timeout: Duration,
     address: SocketAddr,
     listener_config: Arc<WebsocketListener>,
-    /// The entrance's.
+    /// The authenticator of the listener.
     authenticator: ListenerAuthenticator,
-    /// TLS of its own.
+    /// TLS of this listener.
     below: Arc<ListenerConfig>,
 }
 
@@ -93,12 +93,12 @@ impl WebsocketAdmission {
         self.listener_config.is_tls
     }
 
-    /// From now on connections come by another configuration of TLS.
+    /// Sets the configuration of TLS for later connections.
     pub(crate) fn set_tls(&self, next: BuiltTls) {
         listener_tls::set(&self.below, None, next);
     }
 
-    /// Until when the certificates hold that it shows now.
+    /// Returns the earliest expiry of its certificates.
     pub(crate) fn tls_not_after(&self) -> Option<SystemTime> {
         self.below.tls.not_after()
     }
@@ -107,12 +107,12 @@ impl WebsocketAdmission {
         self.below.tls.stop_tending();
     }
 
-    /// From now on somebody else decides.
+    /// Replaces the authenticator.
     pub(crate) fn set_authenticator(&self, next: Arc<dyn Authenticator>) {
         self.authenticator.set(Some(next));
     }
 
-    /// Makes of a stream what a session can be opened for, or nothing.
+    /// Turns a stream into a connection that a session can be opened for; `None` if the handshake fails.
     pub(crate) async fn admit(
         &self,
         stream: impl Transport,
@@ -165,7 +165,7 @@ impl WebsocketAdmission {
         upgraded.unwrap_or(Err(Failure::Refused(Refusal::Timeout)))
     }
 
-    /// Hears the request, and answers it.
+    /// Reads the request, and answers it.
     async fn upgrade<T: Transport>(
         &self,
         lower: T,
@@ -205,10 +205,10 @@ impl WebsocketAdmission {
     }
 }
 
-/// Reads behind what is there, up to the size of the largest request.
+/// Appends input, up to the size of the largest request.
 async fn read_some(lower: &impl Transport, head: &mut Vec<u8>) -> io::Result<()> {
     let room = HEAD_BYTES.saturating_sub(head.len());
-    // By way of the thread's memory: most connections bring the request in one piece.
+    // Through the thread's buffer: most requests arrive in one piece.
     let mut read = || {
         with_buffers(|buffers| {
             let room = &mut buffers.read[..room];
@@ -237,10 +237,10 @@ async fn write_all(lower: &impl Transport, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Why nothing comes of a connection.
+/// Reasons why a handshake failed.
 enum Failure {
     Refused(Refusal),
-    /// There is no TLS; the log knows why.
+    /// TLS has failed, and the reason was logged.
     #[cfg_attr(not(feature = "tls-core"), expect(dead_code, reason = "there is none to fail"))]
     Insecure,
     Io(io::Error),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::handshake::listener_tls::{self, BuiltTls, TlsFault, TlsOptions};
 use crate::websocket::{AllowedOrigins, CookieNames, ExtraHeaders};
 
-/// Where clients come in by WebSocket, and which.
+/// Options of a listener for WebSocket.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct WebsocketOptions {
@@ -20,7 +20,7 @@ pub struct WebsocketOptions {
     pub same_origin: bool,
     /// A page must come from one of these, if there are any. `allowed_origins`.
     pub allowed_origins: AllowedOrigins,
-    /// How long a client may take until frames go both ways. The default is 2 seconds.
+    /// The time that a client may take until frames go both ways. The default is 2 seconds.
     /// `handshake_timeout`.
     // NATS 2.14: as long as it likes.
     pub handshake_timeout: Duration,
@@ -30,11 +30,11 @@ pub struct WebsocketOptions {
     pub cookies: CookieNames,
     /// Further lines of the answer by which a client is let in. `headers`.
     pub headers: ExtraHeaders,
-    /// How often a client is asked whether it is there, if not as often as others. `ping_interval`.
+    /// The PING interval, if it differs from that of other clients. `ping_interval`.
     pub ping_interval: Option<Duration>,
-    /// How long it may take to show who it is, if not as long as others. `authorization.timeout`.
+    /// The authentication timeout, if it differs from that of other clients. `authorization.timeout`.
     pub auth_timeout: Option<Duration>,
-    /// Where else such clients can connect to: `connect_urls` of their INFO.
+    /// Other addresses for such clients: `connect_urls` of their INFO.
     pub connect_urls: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl WebsocketOptions {
         self.tls().is_some()
     }
 
-    /// Reads and checks what TLS is made of.
+    /// Reads and checks certificates and keys.
     pub(crate) fn build_tls(&self) -> Result<BuiltTls, TlsFault> {
         listener_tls::build(self.tls())
     }

@@ -10,7 +10,7 @@ use crate::handshake::ListenerConfig;
 use crate::handshake::tls::{self, TlsConfig, TlsTransport};
 use crate::transport::{Socket, Transport};
 
-/// Shakes hands, or logs why not. A client that sends HTTP in the clear is told so.
+/// Runs the TLS handshake, or logs why it failed. A client that sends HTTP in the clear is told so.
 pub(super) async fn secure<T: Transport>(
     below: &Arc<ListenerConfig>,
     stream: T,
@@ -58,7 +58,7 @@ fn log_tls(remote: SocketAddr, fault: &ClientFault) {
             let reason = line.strip_prefix("TLS handshake error: ").unwrap_or(&line);
             tracing::error!("websocket: TLS handshake error from {remote}: {reason}");
         }
-        // They are counted, and the count is logged.
+        // Rate-limited connections are counted, and the count is logged.
         _ => tracing::debug!("{remote} - {fault}"),
     }
 }
