@@ -1,4 +1,4 @@
-//! What a message costs on its way through the core, with what one read brings routed at once.
+//! The cost of a message in the core, with the input of one read routed at once.
 
 mod common;
 

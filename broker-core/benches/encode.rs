@@ -1,4 +1,4 @@
-//! What it costs to write what clients read.
+//! The cost of encoding output.
 
 mod common;
 

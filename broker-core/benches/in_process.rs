@@ -1,4 +1,4 @@
-//! What in-process clients cost, on one thread.
+//! The cost of in-process clients, on one thread.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! What it costs to find who wants a subject: messages without payload, each to another subject than
-//! the one before.
+//! The cost of finding the receivers of a subject: messages without payload, each with another
+//! subject than the one before.
 
 mod common;
 

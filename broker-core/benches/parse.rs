@@ -1,4 +1,4 @@
-//! What it costs to make operations of bytes.
+//! The cost of parsing.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn parse_pub_with_headers(bencher: Bencher<'_, '_>) {
     parse(bencher, &publish_with_headers("bench.subject", 128));
 }
 
-/// What no client library writes, but every one may.
+/// A spelling that no client library uses, but the protocol allows.
 #[divan::bench]
 fn parse_pub_with_tabs_and_two_blanks(bencher: Bencher<'_, '_>) {
     parse(bencher, b"pub\tbench.subject  16\r\n0123456789abcdef\r\n");

@@ -1,25 +1,25 @@
-//! What clients send, cut as a connection reads it.
+//! Input of clients, split as a connection reads it.
 
-/// How much one read brings when there is plenty: what broker-net reads at once.
+/// Bytes per read under load, as in broker-net.
 const READ_BYTES: usize = 64 << 10;
 
-/// What one read brings: whole operations.
+/// The input of one read: complete operations.
 pub(crate) struct Chunk {
     pub(crate) bytes: Vec<u8>,
     pub(crate) operations: usize,
 }
 
-/// One full read of one operation again and again.
+/// Returns one full read of a repeated operation.
 pub(crate) fn repeated(operation: &[u8]) -> Vec<Chunk> {
     full(std::iter::repeat_n(operation, (READ_BYTES / operation.len()).max(1)))
 }
 
-/// Full reads of these operations, one behind the other.
+/// Returns full reads of these operations in sequence.
 pub(crate) fn full(operations: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Chunk> {
     at_most(usize::MAX, operations)
 }
 
-/// Reads of at most so many of these operations each.
+/// Returns reads of at most `count` operations each.
 pub(crate) fn at_most(
     most: usize,
     operations: impl IntoIterator<Item = impl AsRef<[u8]>>,
@@ -40,18 +40,18 @@ pub(crate) fn at_most(
     chunks
 }
 
-/// A `PUB` of so many bytes.
+/// Returns a `PUB` with a payload of this size.
 pub(crate) fn publish(subject: &str, reply: &str, payload_bytes: usize) -> Vec<u8> {
     let blank = if reply.is_empty() { "" } else { " " };
     let payload = "x".repeat(payload_bytes);
     format!("PUB {subject} {reply}{blank}{payload_bytes}\r\n{payload}\r\n").into_bytes()
 }
 
-/// A header block as a traced request carries one.
+/// A header block as in a traced request.
 pub(crate) const HEADERS: &str =
     "NATS/1.0\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
 
-/// An `HPUB` of so many bytes behind [`HEADERS`].
+/// Returns an `HPUB` with [`HEADERS`] and a payload of this size.
 pub(crate) fn publish_with_headers(subject: &str, payload_bytes: usize) -> Vec<u8> {
     let payload = "x".repeat(payload_bytes);
     let headers = HEADERS.len();
@@ -59,7 +59,7 @@ pub(crate) fn publish_with_headers(subject: &str, payload_bytes: usize) -> Vec<u
     format!("HPUB {subject} {headers} {total}\r\n{HEADERS}{payload}\r\n").into_bytes()
 }
 
-/// Numbers below `below` without visible order, always the same ones (SplitMix64).
+/// Returns reproducible pseudo-random numbers below `below` (SplitMix64).
 pub(crate) fn at_random(below: usize) -> impl Iterator<Item = usize> {
     let mut state = 0u64;
     std::iter::repeat_with(move || {

@@ -1,4 +1,4 @@
-//! The parser and the encoder by themselves.
+//! The parser and the encoder alone.
 
 use std::hint::black_box;
 
@@ -7,7 +7,7 @@ use broker_core::proto::{Parsed, Parser, ParserLimits, encode};
 use super::Scenario;
 use super::chunk::Chunk;
 
-/// Reads that are parsed again and again.
+/// Reads that are parsed repeatedly.
 pub(crate) struct Parsing {
     parser: Parser,
     limits: ParserLimits,
@@ -47,7 +47,7 @@ impl Scenario for Parsing {
     }
 }
 
-/// One message that is written again and again.
+/// A message that is encoded repeatedly.
 pub(crate) struct Encoding {
     reply: &'static str,
     headers: &'static str,
@@ -58,7 +58,7 @@ pub(crate) struct Encoding {
     written: usize,
 }
 
-/// How many messages are written in one turn.
+/// Messages encoded per turn.
 const MESSAGES: usize = 1000;
 
 impl Encoding {

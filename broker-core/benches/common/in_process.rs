@@ -1,4 +1,4 @@
-//! Programs with a broker inside: in-process clients that publish to each other, on one thread.
+//! In-process clients that publish to each other, on one thread.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -9,10 +9,10 @@ use bytes::Bytes;
 
 use super::Scenario;
 
-/// How many messages or requests a turn is.
+/// Messages or requests per turn.
 const TURN: usize = 100;
 
-/// Publishes and takes out what has arrived, a message at a time.
+/// Publishes and takes the delivered message, one at a time.
 pub(crate) struct Publishing {
     client: Client,
     subscriber: Subscriber,
@@ -21,7 +21,7 @@ pub(crate) struct Publishing {
     received: u64,
 }
 
-/// Does what is ready at once: nothing here waits for another thread.
+/// Returns the result of a future that is ready at once: nothing here waits for another thread.
 fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -58,7 +58,7 @@ impl Scenario for Publishing {
     }
 }
 
-/// Asks, has it answered, and takes the answer.
+/// Sends a request, answers it, and takes the reply.
 pub(crate) struct Asking {
     client: Client,
     service: Client,

@@ -1,4 +1,4 @@
-//! What the benchmarks and `examples/one_message.rs` have in common, so that both measure the same.
+//! Shared by the benchmarks and `examples/one_message.rs`, so that both measure the same.
 
 #![allow(dead_code, reason = "no benchmark needs all of it")]
 
@@ -9,21 +9,22 @@ pub(crate) mod sessions;
 pub(crate) mod timed;
 pub(crate) mod traffic;
 
-/// Something that is done again and again while its cost is measured.
+/// An operation whose cost is measured by repetition.
 pub(crate) trait Scenario {
-    /// How many turns make a round, after which everything repeats itself.
+    /// Returns the number of turns after which the scenario repeats itself.
     fn turns_in_round(&self) -> usize;
 
-    /// About one read's worth. Returns of how many things the cost is asked: messages, or deliveries
-    /// where each message makes several.
+    /// Runs one turn, about the input of one read. Returns the number of measured units: messages,
+    /// or deliveries if each message has several.
     fn turn(&mut self) -> usize;
 
-    /// What should have come of all turns together, and what has: dropping everything is fast.
+    /// Returns the expected and the actual number of deliveries of all turns: dropping everything
+    /// would be fast.
     fn account(&self) -> (u64, u64);
 }
 
-/// Turns until queues have the memory they need and caches know what they can: of ten thousand subjects
-/// a session remembers a quarter of the rest in each round.
+/// Runs turns until queues have allocated their memory and caches are filled: of ten thousand
+/// subjects a session caches a quarter of the rest in each round.
 pub(crate) fn warm_up(scenario: &mut (impl Scenario + ?Sized)) {
     for _ in 0..(16 * scenario.turns_in_round()).min(160) {
         scenario.turn();

@@ -1,4 +1,4 @@
-//! A publisher and its listeners, without sockets: what they are sent is thrown away.
+//! A publisher and its receivers without sockets, whose output is discarded.
 
 use std::io::{self, IoSlice};
 use std::time::{Instant, SystemTime};
@@ -14,7 +14,7 @@ use super::chunk::Chunk;
 /// From this size of read on, broker-net passes memory that receivers may share.
 const SHARED_READ_BYTES: usize = 32 << 10;
 
-/// One client that sends chunks round and round, and others that listen.
+/// A client that sends chunks in a cycle, and its receivers.
 pub(crate) struct Sessions {
     broker: Broker,
     scratch: Scratch,
@@ -27,7 +27,7 @@ pub(crate) struct Sessions {
     sent: usize,
 }
 
-/// A client's end that takes all at once, as a socket with room does.
+/// A client's end that accepts everything, like a socket with room.
 struct Sink;
 
 impl WriteHandle for Sink {
@@ -41,14 +41,14 @@ impl WriteHandle for Sink {
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n";
 
 impl Sessions {
-    /// A client that will send these chunks, alone in its broker.
+    /// Creates a client that sends these chunks, alone in its broker.
     pub(crate) fn sending(chunks: Vec<Chunk>) -> Self {
         let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
         let mut scratch = Scratch::new();
         let now = Instant::now();
         let mut publisher = broker.open(Arrival::default(), Box::new(Sink), now, &mut scratch);
         publisher.receive(now, CONNECT, None, &mut scratch);
-        // A large message is read into memory of its own.
+        // A large message is read into separate memory.
         let shared = |chunk: &Chunk| {
             let is_large = chunk.operations == 1 && chunk.bytes.len() >= SHARED_READ_BYTES;
             is_large.then(|| Bytes::copy_from_slice(&chunk.bytes))
@@ -68,7 +68,7 @@ impl Sessions {
         }
     }
 
-    /// And `count` more clients that say `subscribe`; each message then reaches `deliveries` of them.
+    /// Adds `count` clients that send `subscribe`; each message then reaches `deliveries` of them.
     pub(crate) fn heard_by(mut self, count: usize, subscribe: &[u8], deliveries: usize) -> Self {
         for _ in 0..count {
             let write_handle = Box::new(Sink);

@@ -1,21 +1,21 @@
-//! Scenarios as benchmarks of time.
+//! Runs scenarios as benchmarks of time.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
 use super::{Scenario, warm_up};
 
-/// False if all that is asked is whether the benchmarks still run: `cargo test --all-targets`.
+/// Returns false if benchmarks are only tested: `cargo test --all-targets`.
 fn is_measuring() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
-/// How many, where so many take long to prepare: a thousandth if nothing is measured.
+/// Reduces a count that takes long to prepare to a thousandth if nothing is measured.
 pub(crate) fn many(count: usize) -> usize {
     if is_measuring() { count } else { count.div_ceil(1000) }
 }
 
-/// Measures turns of a scenario, each of as many things as the first.
+/// Measures turns of a scenario, each of as many units as the first.
 pub(crate) fn run(bencher: Bencher<'_, '_>, mut scenario: impl Scenario) {
     if is_measuring() {
         warm_up(&mut scenario);

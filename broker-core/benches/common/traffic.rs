@@ -1,4 +1,4 @@
-//! The traffic that is measured: who sends what to whom.
+//! The measured traffic: publishers, receivers and messages.
 
 use super::chunk::{at_most, at_random, publish, publish_with_headers, repeated};
 use super::sessions::Sessions;
@@ -6,10 +6,10 @@ use super::sessions::Sessions;
 const SUBJECT: &str = "bench.subject";
 const REPLY: &str = "_INBOX.Tf8sk2QwYz0Lr5VbNc1mXa.4711";
 
-/// As many messages as one read of small ones brings, where each is to be another.
+/// Small messages per read, for scenarios in which each differs.
 const READ_MESSAGES: usize = 1000;
 
-/// So many different subjects that few are still remembered when their turn comes again.
+/// Enough different subjects that few are still cached when they recur.
 const ROUND_MESSAGES: usize = 128 * READ_MESSAGES;
 
 pub(crate) fn publish_to_nobody_16_bytes() -> Sessions {
@@ -32,7 +32,7 @@ fn one_to_one_of(message: &[u8]) -> Sessions {
     Sessions::sending(repeated(message)).heard_by(1, b"SUB bench.subject 1\r\n", 1)
 }
 
-/// No two control lines in a row are alike, so that each must be read.
+/// Consecutive control lines differ, so that each must be parsed.
 pub(crate) fn one_to_one_of_10_to_99_bytes() -> Sessions {
     let messages = at_random(90).take(READ_MESSAGES).map(|more| publish(SUBJECT, "", 10 + more));
     Sessions::sending(at_most(READ_MESSAGES / 2, messages)).heard_by(
@@ -42,13 +42,13 @@ pub(crate) fn one_to_one_of_10_to_99_bytes() -> Sessions {
     )
 }
 
-/// As at low rates, or where each message awaits an answer: nothing can be shared among several.
+/// As at low rates, or if each message awaits a reply: nothing is shared between messages.
 pub(crate) fn one_to_one_16_bytes_each_read_by_itself() -> Sessions {
     let messages = std::iter::repeat_n(publish(SUBJECT, "", 16), 64);
     Sessions::sending(at_most(1, messages)).heard_by(1, b"SUB bench.subject 1\r\n", 1)
 }
 
-/// Counts deliveries.
+/// Measured per delivery.
 pub(crate) fn fan_out(listeners: usize, payload_bytes: usize) -> Sessions {
     let messages = std::iter::repeat_n(publish(SUBJECT, "", payload_bytes), 100);
     let subscribe = b"SUB bench.subject 1\r\n";
@@ -66,7 +66,7 @@ pub(crate) fn ten_thousand_subjects_into_a_wildcard() -> Sessions {
     Sessions::sending(chunks).heard_by(1, b"SUB bench.* 1\r\n", 1)
 }
 
-/// A request as clients made them that subscribe for each answer.
+/// A request of a client that subscribes for each reply.
 pub(crate) fn subscribe_request_unsubscribe() -> Sessions {
     let requests = (0..READ_MESSAGES).map(|number| {
         let inbox = format!("_INBOX.Tf8sk2QwYz0Lr5VbNc{number:04}");
@@ -78,8 +78,8 @@ pub(crate) fn subscribe_request_unsubscribe() -> Sessions {
     Sessions::sending(chunks).heard_by(1, b"SUB service 1\r\n", 1)
 }
 
-/// Publishes at random to that many subjects, far more than a session remembers, each with a
-/// subscription of its own.
+/// Publishes randomly to that many subjects, far more than a session caches, each with its own
+/// subscription.
 pub(crate) fn literal_subscriptions(count: usize) -> Sessions {
     let subscribe: String =
         (0..count).map(|number| format!("SUB {} {number}\r\n", literal(number))).collect();
@@ -91,12 +91,13 @@ pub(crate) fn literal_subscriptions(count: usize) -> Sessions {
     )
 }
 
-/// The same for subscriptions with wildcards; each message is another's, so that all are looked up.
+/// The same for wildcard subscriptions; each message has another subject, so that all are looked
+/// up.
 pub(crate) fn wildcard_subscriptions(count: usize) -> Sessions {
     Sessions::sending(to_wildcards(count)).heard_by(1, wildcards(count).as_bytes(), 1)
 }
 
-/// Those with wildcards once more, beside so many without that nothing is sent to.
+/// Wildcard subscriptions beside unused literal ones.
 pub(crate) fn literal_and_wildcard_subscriptions(literals: usize, count: usize) -> Sessions {
     let subscribe: String =
         (0..literals).map(|number| format!("SUB {} {number}\r\n", literal(number))).collect();
@@ -107,7 +108,7 @@ fn literal(number: usize) -> String {
     format!("sensors.{:03}.{:04}", number / 10_000, number % 10_000)
 }
 
-/// Half of them have their wildcard in the middle, half at the end as well.
+/// Half of them have one wildcard in the middle, half another one at the end.
 fn wildcards(count: usize) -> String {
     let filter = |number: usize| match number % 2 {
         0 => format!("orders.*.{number:05}"),

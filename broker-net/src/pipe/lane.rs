@@ -71,7 +71,7 @@ impl Lane {
         if state.bytes.is_empty() && state.bytes.capacity() > KEPT_CAPACITY_BYTES {
             state.bytes = VecDeque::new();
         }
-        // A waiting writer is not woken for a few bytes.
+        // A waiting writer is woken only for a substantial amount of room.
         let writer = if state.bytes.len() <= state.bound / 2 { state.writer.take() } else { None };
         drop(state);
         wake(writer);

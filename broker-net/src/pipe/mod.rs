@@ -1,4 +1,4 @@
-//! Connections within the process: the wire protocol without a socket.
+//! In-process connections: the wire protocol without a socket.
 
 mod lane;
 #[cfg(test)]
@@ -14,21 +14,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::transport::Transport;
 use lane::Lane;
 
-/// The bytes that wait in each direction, for an authenticated client.
+/// Bytes in flight in each direction, for an authenticated client.
 const BOUND_BYTES: usize = 64 << 10;
 
-/// The bytes that wait from an unauthenticated client.
+/// Bytes in flight from an unauthenticated client.
 const UNAUTHENTICATED_BOUND_BYTES: usize = 8 << 10;
 
-/// What [`Server::connect`](crate::Server::connect) returns: a connection without a socket.
+/// A connection without a socket, returned by [`Server::connect`](crate::Server::connect).
 ///
 /// Bytes in flight are bounded, so that each side waits for the other as with a socket. Dropping it
 /// closes the connection.
 ///
 /// # Cancel safety
 ///
-/// Reading and writing are cancel safe, as with a socket: bytes that were not reported as written were
-/// not written, and bytes that were not returned can still be read.
+/// Reading and writing are cancel safe, as with a socket: bytes not reported as written were not
+/// written, and bytes not returned can still be read.
 #[derive(Debug)]
 pub struct LocalStream {
     lanes: Arc<Lanes>,

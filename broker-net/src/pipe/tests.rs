@@ -7,7 +7,7 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The server's end as a stream, to be tested like the other.
+/// The server's end as a stream, tested like the client's.
 struct ServerEnd(LocalTransport);
 
 impl ServerEnd {
@@ -24,7 +24,7 @@ impl ServerEnd {
         Ok(())
     }
 
-    /// Reads to the end, in rooms of this size.
+    /// Reads to the end with buffers of this size.
     async fn read_all(&self, room: usize) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         let mut room = vec![0; room];
@@ -51,7 +51,7 @@ fn some_bytes(len: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn megabytes_go_both_ways_through_small_lanes_and_nobody_is_left_asleep() {
+async fn megabytes_pass_both_ways_through_small_lanes_and_all_tasks_are_woken() {
     let sent = some_bytes(5 << 20);
     let (client, server) = ends();
     let server = Arc::new(server);
@@ -82,7 +82,7 @@ async fn megabytes_go_both_ways_through_small_lanes_and_nobody_is_left_asleep() 
         answers.await.unwrap();
         assert!(reads.await.unwrap() == sent);
     };
-    timeout(PATIENCE, all).await.expect("somebody was not woken");
+    timeout(PATIENCE, all).await.expect("a waiting task was not woken");
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_writer_waits_for_its_reader() {
 }
 
 #[tokio::test]
-async fn more_waits_of_a_client_that_has_been_let_in() {
+async fn an_authenticated_client_gets_a_larger_bound() {
     let (mut client, server) = ends();
     let bytes = some_bytes(2 * BOUND_BYTES);
     assert_eq!(client.write(&bytes).await.unwrap(), UNAUTHENTICATED_BOUND_BYTES);
@@ -107,7 +107,7 @@ async fn more_waits_of_a_client_that_has_been_let_in() {
 }
 
 #[tokio::test]
-async fn an_end_that_is_dropped_ends_both_ways() {
+async fn dropping_an_end_closes_both_directions() {
     let (mut client, server) = ends();
     server.write_all(b"last words").await.unwrap();
     drop(server);
@@ -125,7 +125,7 @@ async fn an_end_that_is_dropped_ends_both_ways() {
 }
 
 #[tokio::test]
-async fn who_waits_learns_that_the_other_is_gone() {
+async fn a_waiting_side_is_woken_when_the_other_is_dropped() {
     let (mut client, server) = ends();
     let reading = tokio::spawn(async move { client.read(&mut [0; 10]).await });
     tokio::task::yield_now().await;
@@ -140,7 +140,7 @@ async fn who_waits_learns_that_the_other_is_gone() {
 }
 
 #[tokio::test]
-async fn what_was_shut_down_one_way_still_goes_the_other() {
+async fn after_a_half_close_the_other_direction_works() {
     let (mut client, server) = ends();
     client.shutdown().await.unwrap();
     assert_eq!(server.read_all(100).await.unwrap(), b"");
@@ -152,7 +152,7 @@ async fn what_was_shut_down_one_way_still_goes_the_other() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_holds_little_and_a_strangers_never_much() {
+async fn an_idle_connection_holds_little_and_an_unauthenticated_one_never_much() {
     let (mut client, server) = ends();
     let _ = client.write(&some_bytes(1 << 20)).await.unwrap();
     assert!(client.lanes.to_server.held_bytes() <= 2 * UNAUTHENTICATED_BOUND_BYTES);

@@ -1,4 +1,4 @@
-//! The PROXY header at the begin of a connection, without I/O.
+//! The PROXY header at the beginning of a connection, without I/O.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -19,14 +19,14 @@ const V2_HEAD_BYTES: usize = 16;
 // NATS 2.14: client_proxyproto.go: the first six bytes decide; connections without a header are served.
 const TELLING_BYTES: usize = 6;
 
-/// The begin of a connection.
+/// The beginning of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Found {
-    /// No header: the client's own input.
+    /// No header: input of the client.
     Nothing,
     /// A header.
     Header {
-        /// Its length in bytes. It may be more than was seen.
+        /// Its length in bytes, possibly beyond the bytes seen.
         used: usize,
         /// The address of the client; `None` if the proxy connects for itself, as in health checks.
         source: Option<SocketAddr>,
@@ -38,10 +38,10 @@ pub enum Found {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It does not end.
+    /// The line is not terminated within the limit.
     #[error("invalid PROXY protocol header: v1 line too long")]
     LineTooLong,
-    /// The number of words is wrong.
+    /// The number of fields is wrong.
     #[error("invalid PROXY protocol header: invalid v1 format")]
     Words,
     /// An invalid address.
@@ -50,10 +50,10 @@ pub enum Fault {
     /// An invalid port.
     #[error("invalid PROXY protocol header: invalid {0} port")]
     Port(&'static str),
-    /// Neither TCP4 nor TCP6.
+    /// The protocol is neither TCP4 nor TCP6.
     #[error("invalid PROXY protocol header: invalid protocol")]
     Protocol,
-    /// Addresses of the other family.
+    /// The addresses belong to the other family.
     #[error("invalid PROXY protocol header: {0}")]
     Mixed(&'static str),
     /// The signature of version 2 is incomplete.
@@ -65,18 +65,18 @@ pub enum Fault {
     /// An unknown command.
     #[error("unknown PROXY protocol command: 0x{0:02x}")]
     Command(u8),
-    /// Not a stream.
+    /// The connection is not a stream.
     #[error("unsupported PROXY protocol feature: only STREAM protocol supported")]
     NoStream,
-    /// Neither IPv4 nor IPv6.
+    /// The family is neither IPv4 nor IPv6.
     #[error("unsupported PROXY protocol feature: unsupported address family 0x{0:02x}")]
     Family(u8),
-    /// It ends before its addresses do.
+    /// The header ends before its addresses.
     #[error("{0} address data too short: {1} bytes")]
     TooShort(&'static str, u16),
 }
 
-/// Decides what the first bytes of a connection are; `None` if there are too few.
+/// Classifies the first bytes of a connection; returns `None` if there are too few.
 ///
 /// ```
 /// use broker_net::proxy::{Found, parse};
@@ -91,7 +91,7 @@ pub enum Fault {
 ///
 /// # Errors
 ///
-/// [`Fault`] if the header is malformed.
+/// Returns [`Fault`] if the header is malformed.
 pub fn parse(bytes: &[u8]) -> Result<Option<Found>, Fault> {
     let telling = &bytes[..bytes.len().min(TELLING_BYTES)];
     let is_known = V1_PREFIX.starts_with(telling) || V2_SIGNATURE.starts_with(telling);
@@ -110,7 +110,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<Found>, Fault> {
         let is_endless = seen.len() == V1_LINE_BYTES;
         return if is_endless { Err(Fault::LineTooLong) } else { Ok(None) };
     };
-    // Bytes that are no text contain no address either.
+    // Invalid UTF-8 contains no address either.
     let line = std::str::from_utf8(&seen[V1_PREFIX.len()..end]).map_err(|_| Fault::Words)?;
     let words: Vec<&str> = line.split_whitespace().collect();
     let found = |source| Ok(Some(Found::Header { used: end + 2, source }));
@@ -136,7 +136,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<Found>, Fault> {
     }
 }
 
-/// Digits only, unlike Rust, which takes a sign.
+/// Parses digits only, unlike Rust, which accepts a sign.
 fn port(word: &str) -> Option<u16> {
     if word.starts_with('+') { None } else { word.parse().ok() }
 }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_whom_the_proxy_connects_for() {
+    fn a_v1_line_states_the_client() {
         let four = b"PROXY TCP4 192.168.1.50 10.0.0.1 12345 4222\r\nrest";
         assert_eq!(parse(four), header(45, Some("192.168.1.50:12345")));
         let six = b"PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n";
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_looks_after_us_connects_for_itself() {
+    fn health_checks_of_a_proxy_have_no_client() {
         assert_eq!(parse(b"PROXY UNKNOWN\r\n"), header(15, None));
         assert_eq!(parse(b"PROXY UNKNOWN ::1 ::1 1 2\r\n"), header(27, None));
         assert_eq!(parse(b"PROXY UNKNOWN a b c\r\n"), header(21, None));
@@ -223,10 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_header_says_it_in_fewer_bytes() {
+    fn a_v2_header_states_the_client() {
         let four = [192, 0, 2, 1, 10, 0, 0, 1, 0x30, 0x39, 0x10, 0x7e];
         assert_eq!(parse(&v2(0x21, 0x11, &four, 12)), header(28, Some("192.0.2.1:12345")));
-        // The part behind the addresses is skipped, received or not.
+        // The part after the addresses is skipped, received or not.
         assert_eq!(parse(&v2(0x21, 0x11, &four, 65535)), header(65551, Some("192.0.2.1:12345")));
         let mut six = [0; 36];
         six[15] = 1;
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_left_alone() {
+    fn input_that_is_no_header_is_left_alone() {
         for bytes in
             [&b"CONNECT {}"[..], b"PING\r\n", b"proxy TCP4", b"\r\n\r\nPING", b"\x16\x03\x01"]
         {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_says_nonsense_is_refused() {
+    fn an_invalid_header_is_refused() {
         for (bytes, fault) in [
             ("PROXY \r\n", Fault::Words),
             ("PROXY TCP4 1.1.1.1 2.2.2.2 1\r\n", Fault::Words),
@@ -272,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_107_bytes_at_most() {
+    fn a_v1_line_has_107_bytes_at_most() {
         let line = |pad: usize| format!("PROXY UNKNOWN{}\r\n", " ".repeat(pad));
         let longest = V1_LINE_BYTES - line(0).len();
         assert_eq!(parse(line(longest).as_bytes()), header(V1_LINE_BYTES, None));
         assert_eq!(parse(line(longest + 1).as_bytes()), Err(Fault::LineTooLong));
     }
 
-    /// Beginnings of headers, with something wrong now and then.
+    /// Beginnings of headers, some of them invalid.
     fn any_start() -> impl Strategy<Value = Vec<u8>> {
         let text =
             "PROXY (TCP4|TCP6|UNKNOWN|X) [0-9.:]{0,20} [0-9.:]{0,20} [0-9]{0,6} [0-9]{0,6}\r\n";
@@ -291,7 +291,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_beginning_says_more_bytes_do_not_unsay(bytes in any_start()) {
+        fn further_bytes_do_not_change_a_decision(bytes in any_start()) {
             let whole = parse(&bytes);
             for end in 0..bytes.len() {
                 let half_close = parse(&bytes[..end]);

@@ -1,4 +1,4 @@
-//! Reads the header of a connection, and not a byte more.
+//! Reads the header of a connection, and no further byte.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::header::{Fault, Found, PEEK_BYTES, parse};
 
-/// Reasons why a header could not be read.
+/// A header could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error(transparent)]
@@ -21,9 +21,9 @@ pub(crate) enum ReadError {
     Io(#[from] io::Error),
 }
 
-/// Removes the header, if there is one. Returns the address of the client.
+/// Removes the header, if there is one, and returns the address of the client.
 ///
-/// Bytes behind the header, and input without a header, are left to be read.
+/// Bytes after the header, and input without a header, stay unread.
 pub(crate) async fn read(
     stream: &TcpStream,
     within: Duration,
@@ -43,8 +43,7 @@ async fn read_patiently(stream: &TcpStream) -> Result<Option<SocketAddr>, ReadEr
 
 /// Peeks until there are enough bytes to decide.
 async fn look(stream: &TcpStream) -> Result<Found, ReadError> {
-    // Peeking without blocking takes the stream of the standard library, of which this is another
-    // handle.
+    // Non-blocking peeks need the standard library's stream, of which this is another handle.
     let looking = std::net::TcpStream::from(SockRef::from(stream).try_clone()?);
     loop {
         let ready = stream.ready(Interest::READABLE).await?;
@@ -53,7 +52,7 @@ async fn look(stream: &TcpStream) -> Result<Found, ReadError> {
             let mut bytes = [0; PEEK_BYTES];
             let len = looking.peek(&mut bytes)?;
             parsed = parse(&bytes[..len]);
-            // With too few bytes, only further ones make it readable again.
+            // With too few bytes, only further ones make the socket readable again.
             if parsed == Ok(None) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         if let Some(found) = parsed? {
@@ -100,7 +99,7 @@ mod tests {
         (accepted.unwrap().0, client.unwrap())
     }
 
-    /// Sends the pieces, each when the server has seen the one before.
+    /// Sends the pieces, each after the server has seen the previous one.
     async fn said(pieces: &[&[u8]]) -> (Result<Option<SocketAddr>, ReadError>, String) {
         let (mut server, mut client) = pair().await;
         client.set_nodelay(true).unwrap();
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_follows_the_header_is_the_clients() {
+    async fn input_after_the_header_belongs_to_the_client() {
         let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 7 4222\r\nCONNECT {}\r\n";
         let (source, rest) = said(&[line]).await;
         assert_eq!(source.unwrap(), Some("192.0.2.1:7".parse().unwrap()));
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_header_may_come_in_pieces() {
+    async fn a_header_may_arrive_in_pieces() {
         let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 7 4222\r\nPING\r\n";
         let pieces: Vec<&[u8]> = line.chunks(1).collect();
         let (source, rest) = said(&pieces).await;
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_header_says_besides_is_passed_over() {
+    async fn additional_parts_of_a_header_are_skipped() {
         let mut bytes =
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x10\x00\x01\x02\x03\x04\x05\x06\x07\x08\0\x07\0\x09"
                 .to_vec();
@@ -150,14 +149,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_without_a_proxy_is_served_as_it_is() {
+    async fn input_without_a_header_is_left_unread() {
         let (source, rest) = said(&[b"CONN", b"ECT {}\r\n"]).await;
         assert_eq!(source.unwrap(), None);
         assert_eq!(rest, "CONNECT {}\r\n");
     }
 
     #[tokio::test]
-    async fn a_header_that_ends_too_soon_is_none() {
+    async fn a_truncated_header_is_an_error() {
         for pieces in [&[&b"PROXY TCP4"[..]][..], &[b""], &[b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\x09xxx"]]
         {
             assert!(matches!(said(pieces).await.0, Err(ReadError::Io(_))), "{pieces:?}");
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_waited_for_for_long() {
+    async fn an_incomplete_header_times_out() {
         let (server, mut client) = pair().await;
         client.write_all(b"PROXY ").await.unwrap();
         let since = tokio::time::Instant::now();

@@ -1,11 +1,11 @@
-//! Who is let in, unless a test wants it otherwise.
+//! The authenticator of a test broker, with injected failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use broker_core::auth::{Authenticator, Credentials, Decision, Denied, Grant};
 
-/// How many are still to be turned away, whatever they show.
+/// The number of authentications still to be rejected.
 #[derive(Debug, Default)]
 pub(super) struct AuthFailures(AtomicUsize);
 
@@ -24,14 +24,14 @@ impl AuthFailures {
     }
 }
 
-/// Asks the door, then the one that decides.
+/// Rejects injected failures, then delegates to the configured authenticator.
 pub(super) struct FailingAuthenticator {
     pub(super) acceptor: Arc<AuthFailures>,
     pub(super) behind: Arc<dyn Authenticator>,
 }
 
 impl Authenticator for FailingAuthenticator {
-    /// So that nobody is let in without being asked.
+    /// So that every client is asked.
     fn is_required(&self) -> bool {
         self.acceptor.is_shut() || self.behind.is_required()
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_as_asked_for_are_turned_away_and_then_nobody() {
+    fn the_requested_number_of_authentications_fails() {
         let acceptor = Arc::new(AuthFailures::default());
         let keeper =
             FailingAuthenticator { acceptor: Arc::clone(&acceptor), behind: Arc::new(NoAuth) };

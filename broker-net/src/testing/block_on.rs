@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-/// Waits for a future by blocking the thread: for tests that have no runtime.
+/// Blocks the thread until a future is ready, for tests without a runtime.
 ///
-/// What this crate's tests kit and in-process client return needs no more. The futures of other crates
-/// may need a runtime around them.
+/// Suffices for this crate's test broker and in-process client. Futures of other crates may need a
+/// runtime.
 ///
 /// ```
 /// use broker_net::testing::{TestBroker, block_on};
@@ -26,7 +26,7 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     loop {
         match future.as_mut().poll(&mut cx) {
             Poll::Ready(output) => return output,
-            // It may return without a reason, which costs one look.
+            // A spurious return costs one more poll.
             Poll::Pending => thread::park(),
         }
     }

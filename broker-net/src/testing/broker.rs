@@ -1,4 +1,4 @@
-//! The broker that a test holds.
+//! The test broker's handle.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -30,26 +30,26 @@ use crate::pipe::LocalStream;
 use crate::stall::Gate;
 use crate::status::ServerStatus;
 
-/// For how long nothing must happen for the broker to be idle.
+/// Time without events after which the broker is idle.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// And how often nothing must be seen to have happened. On a machine that does much else, time alone tells
-/// nothing: it may have passed without anybody having had a turn.
+/// Number of checks without events, in addition: on a busy machine, time may pass without any task
+/// having run.
 const IDLE_LOOKS: u32 = 20;
 
 /// A NATS broker for one test: see the [module](super).
 ///
-/// Dropped, it is gone, with its port and its connections, and nobody is made to wait. Dropped by a
-/// panic, it prints the last lines of the protocol.
+/// When dropped, the broker ends at once with its port and connections. When dropped by a panic, it
+/// prints the last lines of the protocol.
 #[derive(Debug)]
 pub struct TestBroker {
     kit: Arc<Kit>,
     thread: Option<OwnThread>,
-    /// Its runtime's clock can be moved.
+    /// The clock of its runtime can be moved.
     has_own_clock: bool,
 }
 
-/// Checks a filter that a test has written down.
+/// Parses a filter written in a test.
 #[track_caller]
 fn filter(text: impl AsRef<[u8]>) -> SubjectFilter {
     let text = text.as_ref();
@@ -62,78 +62,78 @@ impl TestBroker {
         Self { kit, thread, has_own_clock }
     }
 
-    /// What a client connects to: `nats://127.0.0.1:40123`, or `tls://…`. The same after a [restart](Self::restart).
+    /// The URL for clients: `nats://127.0.0.1:40123`, or `tls://…`. It stays the same after a
+    /// [restart](Self::restart).
     pub fn url(&self) -> String {
         self.kit.url()
     }
 
-    /// What a client connects to by WebSocket; none unless the broker
-    /// [was told to](super::TestBrokerBuilder::websocket) listen for it.
+    /// The URL for WebSocket clients; `None` unless [enabled](super::TestBrokerBuilder::websocket).
     #[cfg(feature = "websocket")]
     pub fn websocket_url(&self) -> Option<String> {
         self.kit.server()?.websocket_url()
     }
 
-    /// A connection without a socket, for what speaks the protocol by itself: see
+    /// Opens a connection without a socket, for code that implements the protocol itself: see
     /// [`Server::connect`](crate::Server::connect).
     ///
     /// # Panics
     ///
-    /// While it [restarts](Self::restart).
+    /// Panics while the broker [restarts](Self::restart).
     pub fn connect(&self) -> LocalStream {
         let server = self.kit.server();
-        server.unwrap_or_else(|| panic!("the broker is restarting, or could not be")).connect()
+        server.unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart")).connect()
     }
 
-    /// Where it listens.
+    /// The address of the client listener.
     pub fn address(&self) -> SocketAddr {
         self.kit.address()
     }
 
-    /// An in-process client who may do everything in the account `$G`: no socket, the same rules. Its
-    /// messages are delivered when `publish` returns.
+    /// Returns an in-process client with all permissions in the account `$G`. Its messages are
+    /// delivered when `publish` returns.
     ///
-    /// It belongs to this run of the broker: after a [restart](Self::restart), ask for another.
+    /// It belongs to this run of the broker: after a [restart](Self::restart), request another.
     pub fn client(&self) -> Client {
         self.broker().client()
     }
 
-    /// An in-process client who may do what `grant` says.
+    /// Returns an in-process client with this grant.
     pub fn client_as(&self, grant: Grant) -> Client {
         self.broker().client_as(grant)
     }
 
-    /// The broker behind it, as any program has it.
+    /// Returns the core's broker.
     ///
     /// # Panics
     ///
-    /// While it [restarts](Self::restart): there is none then.
+    /// Panics while the broker [restarts](Self::restart).
     pub fn broker(&self) -> Broker {
-        self.kit.broker().unwrap_or_else(|| panic!("the broker is restarting, or could not be"))
+        self.kit.broker().unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart"))
     }
 
-    /// What is seen of it as a server: see [`Server::status`](crate::Server::status). It belongs to this
-    /// run of the broker.
+    /// Returns the status of the server: see [`Server::status`](crate::Server::status). It belongs
+    /// to this run of the broker.
     ///
     /// # Panics
     ///
-    /// While it [restarts](Self::restart).
+    /// Panics while the broker [restarts](Self::restart).
     pub fn status(&self) -> ServerStatus {
         let server = self.kit.server();
-        server.unwrap_or_else(|| panic!("the broker is restarting, or could not be")).status()
+        server.unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart")).status()
     }
 
-    /// Counts, added up now.
+    /// Returns the current counters.
     pub fn stats(&self) -> Stats {
         self.broker().stats()
     }
 
-    /// All connections, as monitoring sees them.
+    /// Returns all connections, as in monitoring.
     pub fn connections(&self) -> Vec<Connection> {
         self.broker().connections()
     }
 
-    /// The number of the newest connection whose client calls itself so; none if there is none.
+    /// Returns the id of the newest connection whose client has this name.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -149,27 +149,27 @@ impl TestBroker {
         connections.last().map(|connection| connection.id)
     }
 
-    /// Writes down what is published from now on and matches: see [`Tap`].
+    /// Records published messages that match `to` from now on: see [`Tap`].
     ///
     /// # Panics
     ///
-    /// If it is no filter.
+    /// Panics if `to` is not a valid filter.
     #[track_caller]
     pub fn tap(&self, to: impl AsRef<[u8]>) -> Tap {
         Tap::new(Arc::clone(&self.kit), filter(to))
     }
 
-    /// The last lines that connections have said (`<<-`) and were told (`->>`), as nats-server logs
-    /// them, and what in-process clients have published. They are printed if the test panics.
+    /// Returns the last lines received from (`<<-`) and sent to (`->>`) connections, as nats-server
+    /// logs them, and the publishes of in-process clients. They are printed if the test panics.
     pub fn lines(&self) -> Vec<String> {
         self.kit.watcher.lines.all()
     }
 
-    /// Waits until there are so many connections, neither more nor fewer.
+    /// Waits until there are exactly `count` connections.
     ///
     /// # Panics
     ///
-    /// When it is awaited, if that is not soon.
+    /// Panics when awaited, if the time is up.
     #[track_caller]
     pub fn wait_for_clients(&self, count: usize) -> Wait<()> {
         let connections = |kit: &Kit| kit.broker().map(|broker| broker.stats().connections);
@@ -183,8 +183,8 @@ impl TestBroker {
         )
     }
 
-    /// Waits until somebody has subscribed to all that is published to `to`, in any account: the
-    /// subject or filter itself, or one that covers it. So nothing is published too early.
+    /// Waits until a subscription, in any account, covers `to`: the subject or filter itself, or a
+    /// wider one. Messages published afterwards are not too early.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -199,7 +199,7 @@ impl TestBroker {
     ///
     /// # Panics
     ///
-    /// If it is no filter; and when it is awaited, if nobody has subscribed soon.
+    /// Panics if `to` is not a valid filter; and when awaited, if the time is up.
     #[track_caller]
     pub fn wait_for_subscription(&self, to: impl AsRef<[u8]>) -> Wait<()> {
         let to = filter(to);
@@ -210,13 +210,13 @@ impl TestBroker {
             move |kit| {
                 let count = kit.broker().map_or(0, |broker| broker.stats().subscriptions);
                 format!(
-                    "somebody was expected to subscribe to {told}, none of {count} subscriptions does"
+                    "a subscription to {told} was expected, none of {count} matches"
                 )
             },
         )
     }
 
-    /// Waits until something is true of the broker; `what` says it in words, for the panic.
+    /// Waits until a condition holds; `what` describes it for the panic.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -228,7 +228,7 @@ impl TestBroker {
     ///
     /// # Panics
     ///
-    /// When it is awaited, if that is not soon.
+    /// Panics when awaited, if the time is up.
     #[track_caller]
     pub fn wait_until(
         &self,
@@ -246,13 +246,13 @@ impl TestBroker {
         )
     }
 
-    /// Waits until nothing happens any more: nothing waits to be read by clients, no message is
-    /// [delayed](Fault::delay), and for 20 milliseconds nobody has published or come or gone. (What
-    /// clients have not sent yet the broker cannot know.)
+    /// Waits until the broker is idle: no bytes are queued for clients, no message is
+    /// [delayed](Fault::delay), and for 20 milliseconds no client has published, connected or
+    /// disconnected. (The broker cannot know what clients have not sent yet.)
     ///
     /// # Panics
     ///
-    /// When it is awaited, if that is not soon.
+    /// Panics when awaited, if the time is up.
     #[track_caller]
     pub fn wait_idle(&self) -> Wait<()> {
         let mut last = None;
@@ -273,8 +273,8 @@ impl TestBroker {
         })
     }
 
-    /// Has something befall messages on their way, whoever publishes them: see [`Fault`]. Of several
-    /// faults the first one that applies does.
+    /// Applies a fault to messages of all publishers: see [`Fault`]. Of several faults the first
+    /// applicable one is used.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -294,24 +294,25 @@ impl TestBroker {
     ///
     /// # Panics
     ///
-    /// If it is no filter.
+    /// Panics if `to` is not a valid filter.
     #[track_caller]
     pub fn disturb(&self, to: impl AsRef<[u8]>, fault: Fault) -> Disturbance {
         let watcher = Arc::clone(&self.kit.watcher);
         Disturbance { counts: watcher.add_fault(filter(to), fault), watcher }
     }
 
-    /// Ends all [faults](Self::disturb). What is delayed comes when it would have.
+    /// Ends all [faults](Self::disturb). Delayed messages arrive when due.
     pub fn clear_faults(&self) {
         self.kit.watcher.end_all_faults();
     }
 
-    /// Cuts a connection, as a network does: without a word. False if there is none of that number.
+    /// Closes a connection without an error, like a network failure. Returns false if the id is
+    /// unknown.
     pub fn cut(&self, id: u64) -> bool {
         self.broker().kick(id)
     }
 
-    /// Cuts all connections, as [`Self::cut`] does.
+    /// Closes all connections like [`Self::cut`].
     pub fn cut_all(&self) {
         let broker = self.broker();
         let order = broker.lame_duck_order();
@@ -320,15 +321,15 @@ impl TestBroker {
         }
     }
 
-    /// Reads nothing more of what a connection sends, as if it had not arrived, until it
-    /// [goes on](Self::resume). False if there is none of that number.
+    /// Stops reading from a connection, as if nothing arrived, until it is [resumed](Self::resume).
+    /// Returns false if the id is unknown.
     pub fn stall_reads(&self, id: u64) -> bool {
         self.gate(id).map(|gate| gate.reads.shut()).is_some()
     }
 
-    /// Writes nothing more to a connection, as if it did not read, until it [goes on](Self::resume):
-    /// with more behind it than `max_pending_bytes`, or for longer than `write_deadline`, it is a slow
-    /// consumer, and cut. False if there is none of that number.
+    /// Stops writing to a connection, as if it did not read, until it is [resumed](Self::resume):
+    /// beyond `max_pending_bytes` or `write_deadline` it is closed as a slow consumer. Returns
+    /// false if the id is unknown.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -350,7 +351,7 @@ impl TestBroker {
         self.gate(id).map(|gate| gate.writes.shut()).is_some()
     }
 
-    /// Has a connection that was stalled go on. False if there is none of that number.
+    /// Resumes a stalled connection. Returns false if the id is unknown.
     pub fn resume(&self, id: u64) -> bool {
         let Some(gate) = self.gate(id) else { return false };
         gate.reads.open();
@@ -362,24 +363,23 @@ impl TestBroker {
         self.kit.gates.of(id)
     }
 
-    /// Closes the next `count` connections as soon as they come, without a word.
+    /// Closes the next `count` connections as soon as they are accepted, without an error.
     pub fn refuse_connections(&self, count: usize) {
         self.kit.gates.refuse(count);
     }
 
-    /// Turns the next `count` connections away that log in, whatever they show.
+    /// Rejects the next `count` authentications, regardless of credentials.
     pub fn fail_authentication(&self, count: usize) {
         self.kit.acceptor.turn_away(count);
     }
 
-    /// Tells a connection of an error: `-ERR 'text'`. It is only told: to end it is
-    /// [another call](Self::cut). False if there is none of that number.
+    /// Sends an error to a connection: `-ERR 'text'`. Does not [close](Self::cut) it. Returns false
+    /// if the id is unknown.
     pub fn send_error(&self, id: u64, text: &str) -> bool {
         self.broker().tell(id, format!("-ERR '{text}'\r\n"))
     }
 
-    /// Sends a connection another INFO: what the server says of itself, with a change. False if there is
-    /// none of that number.
+    /// Sends another INFO with a change to a connection. Returns false if the id is unknown.
     pub fn send_info(&self, id: u64, change: impl FnOnce(&mut Info)) -> bool {
         let broker = self.broker();
         let mut info = broker.info();
@@ -390,39 +390,38 @@ impl TestBroker {
         broker.tell(id, line)
     }
 
-    /// Has the server take leave of its clients: see [`Server::lame_duck`](crate::Server::lame_duck).
-    /// Returns when all are gone.
+    /// Enters lame duck mode: see [`Server::lame_duck`](crate::Server::lame_duck). Returns when all
+    /// clients have disconnected.
     pub async fn lame_duck(&self, plan: LameDuck) {
         let Some(server) = self.kit.server() else { return };
         self.there(async move { server.lame_duck(plan).await }).await;
     }
 
-    /// Ends the server, without leave, and begins another at the same address, with the same options:
-    /// clients see a server that goes and comes back. Taps and faults stay.
+    /// Ends the server abruptly, and starts another at the same address with the same options:
+    /// clients see a server that restarts. Taps and faults stay.
     ///
     /// # Errors
     ///
-    /// [`BindError`] if somebody has taken its port meanwhile.
+    /// Returns [`BindError`] if the port was taken in the meantime.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits, it takes its course.
+    /// If dropped, the restart continues.
     pub async fn restart(&self) -> Result<(), BindError> {
         let kit = Arc::clone(&self.kit);
         self.there(async move { kit.restart(None, None).await }).await.unwrap_or(Ok(()))
     }
 
-    /// Restarts it, as [`Self::restart`] does, with other options, also such that take a restart; and with
-    /// somebody else who decides who may be here, if there is anybody. Port 0 stands for the one that it
-    /// has.
+    /// Restarts like [`Self::restart`] with other options, including those that take a restart, and
+    /// with another authenticator, if given. Port 0 keeps the current port.
     ///
     /// # Errors
     ///
-    /// [`BindError`] if it cannot be; then it is gone.
+    /// Returns [`BindError`] if the server cannot start; then the broker has ended.
     ///
     /// # Cancel safety
     ///
-    /// As [`Self::restart`].
+    /// See [`Self::restart`].
     pub async fn restart_with(
         &self,
         options: ServerOptions,
@@ -433,21 +432,21 @@ impl TestBroker {
         self.there(restarting).await.unwrap_or(Ok(()))
     }
 
-    /// What the server was told, with the port that was chosen.
+    /// Returns the server's options, with the bound ports.
     pub fn options(&self) -> ServerOptions {
         self.kit.options()
     }
 
-    /// Changes options while the server serves, and who decides who may be here, as a reload does: see
+    /// Changes options and the authenticator while the server runs, like a reload: see
     /// [`Server::apply`](crate::Server::apply).
     ///
     /// # Errors
     ///
-    /// [`ApplyError`] if something takes a restart; then nothing has changed.
+    /// Returns [`ApplyError`] if a change takes a restart; then nothing has changed.
     ///
     /// # Panics
     ///
-    /// While it [restarts](Self::restart).
+    /// Panics while the broker [restarts](Self::restart).
     pub async fn apply(
         &self,
         options: ServerOptions,
@@ -456,15 +455,15 @@ impl TestBroker {
         self.apply_with(options, authenticator.map(Authenticators::from)).await
     }
 
-    /// As [`Self::apply`], where others may decide who comes in by WebSocket.
+    /// Like [`Self::apply`], with a separate authenticator for WebSocket.
     ///
     /// # Errors
     ///
-    /// As [`Self::apply`].
+    /// See [`Self::apply`].
     ///
     /// # Panics
     ///
-    /// As [`Self::apply`].
+    /// See [`Self::apply`].
     pub async fn apply_with(
         &self,
         options: ServerOptions,
@@ -476,16 +475,16 @@ impl TestBroker {
             Some(kit.apply(&server, options, authenticators).await)
         };
         let applied = self.there(applying).await.flatten();
-        applied.unwrap_or_else(|| panic!("the broker is restarting, or could not be"))
+        applied.unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart"))
     }
 
-    /// Moves the broker's clock on, and with it all that it waits for: PINGs, deadlines, what is
-    /// [delayed](Fault::delay). Takes no time. How long [waits](Wait) take is not concerned.
+    /// Moves the broker's clock, and with it all timers: PINGs, deadlines, [delayed](Fault::delay)
+    /// messages. Takes no time. Does not affect [waits](Wait).
     ///
     /// # Panics
     ///
-    /// If the broker shares its clock with a runtime of several threads: then it needs
-    /// [a thread of its own](super::TestBrokerBuilder::own_thread). In a runtime whose time is paused, use
+    /// Panics if the broker shares its clock with a runtime of several threads: then it needs [its
+    /// own thread](super::TestBrokerBuilder::own_thread). In a runtime with paused time, use
     /// `tokio::time::advance`.
     pub async fn advance(&self, by: Duration) {
         assert!(
@@ -496,8 +495,8 @@ impl TestBroker {
         let moving = async move {
             tokio::time::pause();
             {
-                // The clock moves when it is first polled; the rest of it would let others run before
-                // time goes on, and a paused clock runs ahead when nobody does.
+                // The first poll moves the clock; the rest would let other tasks run first, and a
+                // paused clock runs ahead when all are idle.
                 let mut advancing = pin!(tokio::time::advance(by));
                 poll_fn(|cx| {
                     let _ = advancing.as_mut().poll(cx);
@@ -507,7 +506,7 @@ impl TestBroker {
             }
             tokio::time::resume();
             kit.note_move(by);
-            // Whoever's time has come goes first.
+            // Due timers fire first.
             tokio::time::sleep(Duration::from_millis(1)).await;
         };
         assert!(
@@ -516,8 +515,8 @@ impl TestBroker {
         );
     }
 
-    /// Ends the broker as [`Server::shutdown`](crate::Server::shutdown) does. When it returns, nothing
-    /// is left of it.
+    /// Stops the broker like [`Server::shutdown`](crate::Server::shutdown). When it returns,
+    /// nothing is left running.
     pub async fn stop(mut self) {
         let Some(server) = self.kit.end() else { return };
         let (done, is_done) = oneshot::channel();
@@ -526,20 +525,20 @@ impl TestBroker {
             drop(server);
             let _ = done.send(());
         });
-        // An error means that its runtime is gone, and it with it.
+        // An error means that its runtime has ended, and the server with it.
         let _ = is_done.await;
         if let Some(thread) = self.thread.take() {
             thread.end().await;
         }
     }
 
-    /// Does something where the server lives; none if it has panicked or is gone.
+    /// Runs a function in the server's runtime; `None` if it panicked or the runtime has ended.
     async fn there<T: Send + 'static>(
         &self,
-        scratch: impl Future<Output = T> + Send + 'static,
+        task: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         let (done, is_done) = oneshot::channel();
-        self.kit.spawn(async move { drop(done.send(scratch.await)) });
+        self.kit.spawn(async move { drop(done.send(task.await)) });
         is_done.await.ok()
     }
 }
@@ -553,7 +552,7 @@ impl Drop for TestBroker {
     }
 }
 
-/// To where a test's output goes.
+/// Prints to the test's captured output.
 fn print_lines(lines: &[String]) {
     if !lines.is_empty() {
         eprintln!("\nThe last lines of the test broker:\n{}\n", lines.join("\n"));

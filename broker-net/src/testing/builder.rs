@@ -1,4 +1,4 @@
-//! What a test broker can be told before it starts.
+//! Options of a test broker.
 
 use std::io;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::own_thread::OwnThread;
 use super::start_error::StartError;
 use crate::options::ServerOptions;
 
-/// How many lines of the protocol are kept.
+/// Default number of protocol lines kept.
 const LINES: usize = 200;
 
-/// Builds a [`TestBroker`]. What it is not told is as a test wants it: any free port of `127.0.0.1`,
-/// everybody may come in and do everything.
+/// Builds a [`TestBroker`]. Defaults suit tests: any free port of `127.0.0.1`, no authentication,
+/// all permissions.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,9 +61,8 @@ impl Default for TestBrokerBuilder {
 }
 
 impl ServerOptions {
-    /// The same, at addresses that suit a test (cargo feature `testing`): any free port of `127.0.0.1`, also
-    /// for WebSocket, and no socket in the file system, so that tests which run at the same time do not
-    /// meet.
+    /// Returns the options with addresses for tests (cargo feature `testing`): any free port of
+    /// `127.0.0.1`, also for WebSocket, and no Unix socket, so that parallel tests do not collide.
     #[must_use]
     pub fn at_any_port(mut self) -> Self {
         let here = Self::default();
@@ -82,7 +81,7 @@ impl ServerOptions {
         self
     }
 
-    /// Port 0 is the one there was, and so is the seed.
+    /// Keeps the previous port in place of port 0, and the seed.
     pub(super) fn keep_ports_of(&mut self, before: &Self) {
         self.broker.seed = before.broker.seed;
         if self.port == 0 {
@@ -98,7 +97,8 @@ impl ServerOptions {
 }
 
 impl TestBroker {
-    /// Starts one that lets everybody in, at any free port. When it returns, clients can connect.
+    /// Starts a broker without authentication on any free port. Clients can connect once this
+    /// returns.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -107,16 +107,16 @@ impl TestBroker {
     /// # Ok(()) }
     /// ```
     ///
-    /// In a tokio runtime the broker lives there; elsewhere it gets a thread of its own.
+    /// In a tokio runtime the broker runs there; otherwise on its own thread.
     ///
     /// # Panics
     ///
-    /// If it does not start. [`TestBrokerBuilder::start`] returns an error instead.
+    /// Panics if it does not start. [`TestBrokerBuilder::start`] returns an error instead.
     pub async fn start() -> Self {
         Self::builder().start().await.unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 
-    /// Starts one for a test without a runtime, on a thread of its own.
+    /// Starts a broker on its own thread, for tests without a runtime.
     ///
     /// ```
     /// use broker_net::testing::TestBroker;
@@ -128,121 +128,121 @@ impl TestBroker {
     ///
     /// # Panics
     ///
-    /// As [`Self::start`].
+    /// See [`Self::start`].
     pub fn start_blocking() -> Self {
         Self::builder().start_blocking().unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 
-    /// Starts one that is told more.
+    /// Returns a builder.
     pub fn builder() -> TestBrokerBuilder {
         TestBrokerBuilder::default()
     }
 }
 
 impl TestBrokerBuilder {
-    /// Changes any option of the server that there is.
+    /// Changes any option of the server.
     pub fn options(mut self, change: impl FnOnce(&mut ServerOptions)) -> Self {
         change(&mut self.options);
         self
     }
 
-    /// Replaces all options of the server, those that a production server has for instance, but for where it
-    /// listens: see [`ServerOptions::at_any_port`].
+    /// Replaces all options of the server, for example by those of production, except for
+    /// addresses: see [`ServerOptions::at_any_port`].
     pub fn all_options(mut self, options: ServerOptions) -> Self {
         self.options = options.at_any_port();
         self
     }
 
-    /// Changes what clients may do: sizes, numbers, times.
+    /// Changes the limits of clients: sizes, numbers, times.
     pub fn limits(self, change: impl FnOnce(&mut Limits)) -> Self {
         self.options(|options| change(&mut options.broker.limits))
     }
 
-    /// What the server calls itself.
+    /// Sets the name of the server.
     pub fn server_name(self, name: impl Into<String>) -> Self {
         self.options(|options| options.broker.server_name = Some(name.into()))
     }
 
-    /// The port to listen at, instead of any that is free.
+    /// Sets the port, in place of any free one.
     pub fn port(self, port: u16) -> Self {
         self.options(|options| options.port = port)
     }
 
-    /// TLS for those who connect. With the feature `testing-tls`,
-    /// `Certificates` makes what it takes.
+    /// Enables TLS for clients. With the feature `testing-tls`, `Certificates` generates the
+    /// options.
     #[cfg(feature = "tls-core")]
     pub fn tls(self, tls: crate::TlsOptions) -> Self {
         self.options(|options| options.tls = Some(tls))
     }
 
-    /// Listens for WebSocket too, at any free port.
+    /// Listens for WebSocket on any free port too.
     #[cfg(feature = "websocket")]
     pub fn websocket(self) -> Self {
         self.options(|options| options.websocket = Some(crate::WebsocketOptions::default()))
     }
 
-    /// Adds a user, who may do everything. From the first one on, others may not come in.
+    /// Adds a user with all permissions. With users, clients must authenticate.
     pub fn user(self, name: impl Into<Arc<str>>, password: impl Into<Secret>) -> Self {
         self.add_user(User::new(name, password))
     }
 
-    /// Adds a user with permissions, or in an account of their own.
+    /// Adds a user with permissions, or in another account.
     pub fn add_user(mut self, user: User) -> Self {
         self.users.push(user);
         self
     }
 
-    /// Lets in who shows this token.
+    /// Requires this token.
     pub fn token(self, token: impl Into<Secret>) -> Self {
         self.authenticator(Token::new(token))
     }
 
-    /// Has somebody else decide who comes in.
+    /// Sets a custom authenticator.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.auth_config.all = Some(Arc::new(authenticator));
         self
     }
 
-    /// Has somebody else decide who comes in by WebSocket, if others do than for the rest.
+    /// Sets a custom authenticator for WebSocket, in place of the general one.
     #[cfg(feature = "websocket")]
     pub fn websocket_authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.auth_config.websocket = Some(Arc::new(authenticator));
         self
     }
 
-    /// Where all randomness comes from: ids, which member of a queue group gets a message, and whom
-    /// [faults](super::Fault) befall. With one seed they are the same in each run, as far as the
-    /// order of events is.
+    /// Sets the seed of all randomness: ids, the members of queue groups that get messages, and the
+    /// messages affected by [faults](super::Fault). With the same seed they are the same in each
+    /// run, as far as the order of events is.
     pub fn seed(self, seed: u64) -> Self {
         self.options(|options| options.broker.seed = seed)
     }
 
-    /// How many of the last lines of the protocol are kept to be shown when a test panics: 200, unless
-    /// this says otherwise. None are cheaper: 0 if a test is about speed.
+    /// Sets the number of protocol lines kept for a panicking test; default 200. 0 is the cheapest,
+    /// for tests about speed.
     pub fn keep_lines(mut self, lines: usize) -> Self {
         self.lines = lines;
         self
     }
 
-    /// Gives the broker a thread with a runtime of its own, also where there is one. So it goes on while
-    /// the test blocks its thread, and its [clock can be moved](TestBroker::advance) by itself.
+    /// Gives the broker its own thread and runtime, even within a runtime. It then runs while the
+    /// test blocks its thread, and its [clock can be moved](TestBroker::advance).
     pub fn own_thread(mut self) -> Self {
         self.has_own_thread = true;
         self
     }
 
-    /// Starts. When it returns, clients can connect.
+    /// Starts the broker. Clients can connect once this returns.
     ///
-    /// In a tokio runtime the broker lives there, and goes by its clock if that is paused; elsewhere it
-    /// gets [a thread of its own](Self::own_thread).
+    /// In a tokio runtime the broker runs there, and uses its clock if that is paused; otherwise on
+    /// [its own thread](Self::own_thread).
     ///
     /// # Errors
     ///
-    /// [`StartError`] names what failed.
+    /// Returns [`StartError`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it returns, it leaves nothing behind.
+    /// If dropped before it returns, nothing is left running.
     pub async fn start(mut self) -> Result<TestBroker, StartError> {
         self.gather_users()?;
         if self.has_own_thread || Handle::try_current().is_err() {
@@ -255,11 +255,11 @@ impl TestBrokerBuilder {
         Ok(TestBroker::new(kit, None, is_single))
     }
 
-    /// Starts on [a thread of its own](Self::own_thread), and waits for it by blocking this one.
+    /// Starts the broker on [its own thread](Self::own_thread), and blocks until it is ready.
     ///
     /// # Errors
     ///
-    /// As [`Self::start`].
+    /// See [`Self::start`].
     pub fn start_blocking(mut self) -> Result<TestBroker, StartError> {
         self.gather_users()?;
         block_on(self.start_on_own_thread())
@@ -269,7 +269,7 @@ impl TestBrokerBuilder {
         let Self { options, auth_config, lines, .. } = self;
         let start = move || async move { Ok(Kit::start(options, auth_config, lines).await?) };
         let (thread, started) = OwnThread::start(start).map_err(StartError::Thread)?;
-        let gone = || StartError::Thread(io::Error::other("it ended before it began"));
+        let gone = || StartError::Thread(io::Error::other("the thread ended before the start was complete"));
         let kit = started.await.map_err(|_| gone())??;
         Ok(TestBroker::new(kit, Some(thread), true))
     }
@@ -287,7 +287,7 @@ impl TestBrokerBuilder {
     }
 }
 
-/// An error with its causes.
+/// Formats an error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! Certificates, made on the spot.
+//! Generated certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::handshake::tls::default_provider;
 use crate::{ClientCertificates, TlsOptions};
 
-/// Where the server can be reached.
+/// The server's names and addresses.
 const HERE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// An authority of a test's own, which signs the certificates of its server and clients.
+/// A test authority, which signs the certificates of a server and its clients.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -52,16 +52,16 @@ pub struct Identity {
     der: (CertificateDer<'static>, Vec<u8>),
 }
 
-/// The key is not shown.
+/// `Debug` omits the key.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 
-/// A certificate could not be made, or not be used.
+/// A certificate could not be generated or used.
 #[derive(Debug, thiserror::Error)]
-#[error("a certificate could not be made")]
+#[error("could not generate a certificate")]
 pub struct CertificateError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl From<rcgen::Error> for CertificateError {
@@ -77,11 +77,11 @@ impl From<rustls::Error> for CertificateError {
 }
 
 impl Certificates {
-    /// A new authority, which nobody else trusts.
+    /// Creates an authority, which no other program trusts.
     ///
     /// # Errors
     ///
-    /// [`CertificateError`] if there is no randomness to be had.
+    /// Returns [`CertificateError`] if no randomness is available.
     pub fn new() -> Result<Self, CertificateError> {
         let key = KeyPair::generate()?;
         let mut params = named("authority of a test");
@@ -91,16 +91,16 @@ impl Certificates {
         Ok(Self { issuer: Issuer::new(params, key), authority })
     }
 
-    /// The authority's own certificate in PEM: what others must trust.
+    /// The authority's certificate in PEM, for others to trust.
     pub fn authority(&self) -> String {
         self.authority.pem()
     }
 
-    /// TLS for a server on this machine: at `localhost`, `127.0.0.1` and `::1`.
+    /// Returns TLS options of a server at `localhost`, `127.0.0.1` and `::1`.
     ///
     /// # Errors
     ///
-    /// As [`Self::new`].
+    /// See [`Self::new`].
     pub fn server(&self) -> Result<TlsOptions, CertificateError> {
         self.server_at(HERE)
     }
@@ -121,11 +121,11 @@ impl Certificates {
         Ok(TlsOptions::new(certificate.into_bytes(), key.into_bytes()))
     }
 
-    /// The same for a server that lets in only who shows a certificate of this authority.
+    /// Like [`Self::server`], requiring client certificates of this authority.
     ///
     /// # Errors
     ///
-    /// As [`Self::new`].
+    /// See [`Self::new`].
     pub fn server_that_verifies(&self) -> Result<TlsOptions, CertificateError> {
         let mut options = self.server()?;
         options.ca = Some(self.authority().into_bytes().into());
@@ -133,31 +133,31 @@ impl Certificates {
         Ok(options)
     }
 
-    /// A certificate for a client of that name.
+    /// Issues a certificate for a client of that name.
     ///
     /// # Errors
     ///
-    /// As [`Self::new`].
+    /// See [`Self::new`].
     pub fn client(&self, name: &str) -> Result<Identity, CertificateError> {
         let mut params = named(name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(&params)
     }
 
-    /// What a client goes by that trusts this authority.
+    /// Returns a client configuration that trusts this authority.
     ///
     /// # Errors
     ///
-    /// As [`Self::new`].
+    /// See [`Self::new`].
     pub fn client_config(&self) -> Result<ClientConfig, CertificateError> {
         Ok(self.trusting()?.with_no_client_auth())
     }
 
-    /// The same for a client that shows a certificate.
+    /// Like [`Self::client_config`], with a client certificate.
     ///
     /// # Errors
     ///
-    /// As [`Self::new`], or if it cannot be shown.
+    /// See [`Self::new`]; also if the certificate cannot be used.
     pub fn client_config_of(&self, client: &Identity) -> Result<ClientConfig, CertificateError> {
         let (certificate, key) = client.der.clone();
         let key = PrivateKeyDer::try_from(key).map_err(|error| CertificateError(error.into()))?;

@@ -1,11 +1,11 @@
-//! A fault that a test has begun, and ends.
+//! An active fault's handle.
 
 use std::sync::Arc;
 
 use super::fault::Counts;
 use super::watcher::Watcher;
 
-/// A fault that is at work. Dropped, it goes on; [`Self::end`] ends it.
+/// An active fault. It continues when this is dropped; [`Self::end`] ends it.
 #[derive(Debug)]
 pub struct Disturbance {
     pub(super) counts: Arc<Counts>,
@@ -13,12 +13,12 @@ pub struct Disturbance {
 }
 
 impl Disturbance {
-    /// To how many messages it has happened.
+    /// Returns the number of affected messages.
     pub fn count(&self) -> u64 {
         self.counts.befell()
     }
 
-    /// It happens to no more. What is under way by it comes.
+    /// Ends the fault. Held messages are delivered.
     pub fn end(self) {
         self.watcher.end_fault(&self.counts);
     }

@@ -1,4 +1,4 @@
-//! What can befall messages on their way, and to which of them it does.
+//! Faults of messages in flight.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use broker_core::probe::{Fate, Held, Passing};
 
 use crate::random::Random;
 
-/// What befalls messages: see [`TestBroker::disturb`](super::TestBroker::disturb).
+/// A fault of messages: see [`TestBroker::disturb`](super::TestBroker::disturb).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::random::Random;
 /// let one_in_ten_is_late = Fault::delay(Duration::from_millis(20)).with_probability(0.1);
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing before it is given to `TestBroker::disturb`"]
+#[must_use = "faults do nothing unless passed to `TestBroker::disturb`"]
 pub struct Fault {
     kind: Kind,
     probability: f64,
@@ -42,53 +42,53 @@ impl Fault {
         Self { kind, probability: 1.0, after: 0, times: None, from: None }
     }
 
-    /// Nobody gets the message, and its publisher is not told: as if a network had lost it.
+    /// Drops the message without an error to its publisher, like a network failure.
     pub fn lose() -> Self {
         Self::of(Kind::Lose)
     }
 
-    /// The message comes later. Those behind it do not wait for it.
+    /// Delays the message. Later messages do not wait for it.
     pub fn delay(by: Duration) -> Self {
         Self::of(Kind::Delay(by..=by))
     }
 
-    /// The message comes later by a time from this range, so that messages overtake each other.
+    /// Delays the message by a random time from this range, so that messages overtake each other.
     pub fn delay_between(range: RangeInclusive<Duration>) -> Self {
         Self::of(Kind::Delay(range))
     }
 
-    /// The message comes twice.
+    /// Delivers the message twice.
     pub fn duplicate() -> Self {
         Self::of(Kind::Repeat(2))
     }
 
-    /// The message comes behind the one that follows it; or after a second, if none follows.
+    /// Delivers the message after the next one; or after a second, if there is none.
     pub fn swap() -> Self {
         Self::of(Kind::Swap)
     }
 
-    /// Only once.
+    /// Applies once.
     pub fn once(self) -> Self {
         self.times(1)
     }
 
-    /// Only so many times.
+    /// Applies `times` times.
     pub fn times(self, times: u64) -> Self {
         Self { times: Some(times), ..self }
     }
 
-    /// Not to the first `count` messages.
+    /// Skips the first `count` messages.
     pub fn after(self, count: u64) -> Self {
         Self { after: count, ..self }
     }
 
-    /// Not always, but with this probability, by lots that the broker's
-    /// [seed](super::TestBrokerBuilder::seed) decides.
+    /// Applies with this probability, decided by the broker's
+    /// [seed](super::TestBrokerBuilder::seed).
     pub fn with_probability(self, probability: f64) -> Self {
         Self { probability, ..self }
     }
 
-    /// Only to messages that this connection publishes.
+    /// Applies only to messages published by this connection.
     pub fn from_connection(self, id: u64) -> Self {
         Self { from: Some(id), ..self }
     }
@@ -108,26 +108,27 @@ impl Counts {
     }
 }
 
-/// A fault at work.
+/// An active fault.
 pub(super) struct Rule {
     filter: SubjectFilter,
     fault: Fault,
     pub(super) counts: Arc<Counts>,
-    /// What waits to be overtaken, by its number.
+    /// The message that waits to be overtaken, with its number.
     swapped: Option<(u64, Held)>,
 }
 
-/// What is to be done with a message.
+/// The decision on a message.
 pub(super) enum Verdict {
-    /// At once.
+    /// Decided at once.
     Now(Fate),
-    /// It is to be released then.
+    /// Release it after this time.
     Later(Held, Duration),
-    /// It is to be released then, if nothing has overtaken it: the rule has it, under this number.
+    /// Release it after this time if nothing has overtaken it: the rule holds it, under this
+    /// number.
     Overtaken(u64, Duration),
 }
 
-/// How long a message waits to be overtaken.
+/// Time for which a message waits to be overtaken.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Rule {
@@ -135,7 +136,7 @@ impl Rule {
         Self { filter, fault, counts: Arc::default(), swapped: None }
     }
 
-    /// What it does to a message; none if nothing.
+    /// Decides on a message; returns `None` if the fault does not apply.
     pub(super) fn judge(&mut self, message: &Passing<'_>, lots: &mut Dice) -> Option<Verdict> {
         let Fault { kind, probability, after, times, from } = &self.fault;
         let is_meant = message.matches(&self.filter)
@@ -163,14 +164,14 @@ impl Rule {
         })
     }
 
-    /// What it still holds, if it is that.
+    /// Returns the held message, if it has this number.
     pub(super) fn give_up(&mut self, number: Option<u64>) -> Option<Held> {
         let is_it = |(kept, _): &mut (u64, Held)| number.is_none_or(|number| number == *kept);
         self.swapped.take_if(is_it).map(|(_, held)| held)
     }
 }
 
-/// Lots by a seed.
+/// Random numbers from a seed.
 pub(super) struct Dice(Random);
 
 impl Dice {
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lots_fall_as_often_as_they_should_and_by_their_seed() {
+    fn draws_follow_their_probability_and_seed() {
         let draw = |seed| {
             let mut lots = Dice::new(seed);
             (0..10_000).map(|_| lots.draw(0.3)).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! What a test broker and all that looks at it share.
+//! State shared by a test broker and its observers.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,29 +22,29 @@ use crate::options::ServerOptions;
 use crate::server::{Server, ServerBuilder};
 use crate::stall::StallGates;
 
-/// See the module.
+/// See the module documentation.
 pub(super) struct Kit {
-    /// Where the server lives.
+    /// The server's runtime.
     pub(super) runtime: Handle,
     pub(super) watcher: Arc<Watcher>,
     pub(super) acceptor: Arc<AuthFailures>,
     pub(super) gates: Arc<StallGates>,
     state: Mutex<State>,
     began: tokio::time::Instant,
-    /// By how much its clock was moved, in nanoseconds.
+    /// Nanoseconds by which its clock was moved.
     moved_nanos: AtomicU64,
 }
 
 struct State {
-    /// None once the test broker is gone, and for a moment while it restarts.
+    /// `None` after the end of the test broker, and briefly during a restart.
     server: Option<Arc<Server>>,
     is_over: bool,
-    /// As they are now, with the ports that were chosen.
+    /// The current options, with the bound ports.
     options: ServerOptions,
     auth_config: AuthConfig,
     address: SocketAddr,
     url: String,
-    /// What is done in the meantime; ends with the test broker.
+    /// Background tasks, which end with the test broker.
     tasks: JoinSet<()>,
 }
 
@@ -54,12 +54,12 @@ impl fmt::Debug for Kit {
     }
 }
 
-/// Who decides who comes in.
+/// The authenticators.
 #[derive(Clone, Default)]
 pub(super) struct AuthConfig {
-    /// None: everybody does.
+    /// The general one; `None` for no authentication.
     pub(super) all: Option<Arc<dyn Authenticator>>,
-    /// Of those who come by WebSocket; none: who decides for all.
+    /// The one for WebSocket; `None` for the general one.
     #[cfg(feature = "websocket")]
     pub(super) websocket: Option<Arc<dyn Authenticator>>,
 }
@@ -74,7 +74,7 @@ impl AuthConfig {
     }
 }
 
-/// Binds a server that is watched from the first connection on.
+/// Binds a server that is observed from the first connection on.
 async fn bind(
     options: ServerOptions,
     auth_config: &AuthConfig,
@@ -139,7 +139,7 @@ impl Kit {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server; none once the test broker is gone, and for a moment while it restarts.
+    /// Returns the server; `None` after the end of the test broker, and briefly during a restart.
     pub(super) fn server(&self) -> Option<Arc<Server>> {
         self.state().server.clone()
     }
@@ -156,7 +156,7 @@ impl Kit {
         self.state().url.clone()
     }
 
-    /// How long it has been there, without the times that its clock was moved by.
+    /// Returns the time since the start, without moves of the clock.
     pub(super) fn now(&self) -> Duration {
         let moved = Duration::from_nanos(self.moved_nanos.load(Ordering::Acquire));
         self.began.elapsed().saturating_sub(moved)
@@ -167,17 +167,17 @@ impl Kit {
         self.moved_nanos.fetch_add(nanos, Ordering::AcqRel);
     }
 
-    /// Does something where the server lives, until the test broker is gone.
-    pub(super) fn spawn(&self, scratch: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a task in the server's runtime, until the test broker ends.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut state = self.state();
         if !state.is_over {
             while state.tasks.try_join_next().is_some() {}
-            state.tasks.spawn_on(scratch, &self.runtime);
+            state.tasks.spawn_on(task, &self.runtime);
         }
     }
 
-    /// Ends the server, and begins one at the same address; with other options, if there are any, and
-    /// somebody else who decides who comes in, if there is anybody.
+    /// Ends the server, and starts one at the same address, with other options and authenticators
+    /// if given.
     pub(super) async fn restart(
         &self,
         next: Option<ServerOptions>,
@@ -197,7 +197,7 @@ impl Kit {
         };
         server.end_at_once().await;
         drop(server);
-        // Another run, another id.
+        // Another run has another id.
         options.broker.seed = options.broker.seed.wrapping_add(1);
         let server =
             bind(options, &auth_config, &self.acceptor, &self.gates, &self.watcher).await?;
@@ -209,7 +209,7 @@ impl Kit {
         Ok(())
     }
 
-    /// As [`Server::apply_with`].
+    /// See [`Server::apply_with`].
     pub(super) async fn apply(
         &self,
         server: &Server,
@@ -237,7 +237,7 @@ impl Kit {
         self.state().options.clone()
     }
 
-    /// Takes the server away. Nothing is left to be done for it.
+    /// Takes the server, so that nothing else uses it.
     pub(super) fn end(&self) -> Option<Arc<Server>> {
         let mut state = self.state();
         state.is_over = true;

@@ -1,14 +1,14 @@
-//! The last lines of the protocol, for whoever wants to know how it came to this.
+//! The last lines of the protocol, for failing tests.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// The longest line that is kept whole.
+/// Maximum length of a kept line.
 const LINE_BYTES: usize = 512;
 
-/// So many lines, and no more.
+/// A bounded list of lines.
 pub(super) struct Lines {
     most: usize,
     began: Instant,
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_ones_are_kept_and_none_of_them_is_long() {
+    fn the_last_lines_are_kept_and_truncated() {
         let lines = Lines::new(2, Instant::now());
         for word in ["one", "two", &"ä".repeat(10_000)] {
             lines.push("cid:1", format_args!("<<- [{word}]"));

@@ -1,4 +1,4 @@
-//! A listener that answers as a test wants it to, for code that dials.
+//! A configurable listener for tests of code that dials.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// The size of one read of bytes that are thrown away.
+/// The size of one read of discarded bytes.
 const READ_BYTES: usize = 4 << 10;
 
 /// The answer of a [`TestListener`] to a connection.
@@ -24,19 +24,20 @@ pub enum Answer {
     Close,
     /// Resets the connection at once.
     Reset,
-    /// Shakes hands as the server of a TLS connection, with a wrong certificate for instance, and reads until the
-    /// other side closes.
+    /// Performs a TLS handshake as the server, for instance with a wrong certificate, and reads
+    /// until the peer closes.
     #[cfg(feature = "tls-core")]
     Tls(Box<crate::TlsOptions>),
 }
 
 impl Answer {
-    /// Accepts the connection, and says nothing.
+    /// Accepts the connection, and sends nothing.
     pub const STALL: Self = Self::Say(Vec::new());
 }
 
-/// A listener at any free port of `127.0.0.1` that accepts, refuses, stalls or resets connections, or answers with a
-/// wrong certificate: for tests of code that dials. It lives in the runtime that it was started in.
+/// A listener on any free port of `127.0.0.1` that accepts, refuses, stalls or resets connections,
+/// or presents a wrong certificate: for tests of code that dials. It runs in the runtime in which
+/// it was started.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -73,7 +74,7 @@ impl TestListener {
     ///
     /// # Errors
     ///
-    /// No port can be bound.
+    /// Returns an error if no port can be bound.
     pub fn refusing() -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
@@ -88,23 +89,23 @@ impl TestListener {
     ///
     /// # Errors
     ///
-    /// No port can be bound.
+    /// Returns an error if no port can be bound.
     pub fn start(answer: Answer) -> io::Result<Self> {
         let listener = Self::refusing()?;
         listener.listen(answer)?;
         Ok(listener)
     }
 
-    /// Binds a port at which connecting takes forever, as behind a firewall that drops packets: its backlog is
-    /// full. Linux only: other systems refuse, or accept more than they are told.
+    /// Binds a port to which connecting takes forever, as behind a firewall that drops packets: its
+    /// backlog is full. Linux only: other systems refuse, or accept more than the backlog.
     ///
     /// # Errors
     ///
-    /// No port can be bound.
+    /// Returns an error if no port can be bound.
     pub fn unreachable() -> io::Result<Self> {
         let mut listener = Self::refusing()?;
         listener.socket.listen(0)?;
-        // One more than fit: the last one is never answered.
+        // One more than fits: the last one is never answered.
         for _ in 0..2 {
             let filler = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             filler.set_nonblocking(true)?;
@@ -114,11 +115,11 @@ impl TestListener {
         Ok(listener)
     }
 
-    /// Accepts connections from now on, and answers them.
+    /// Accepts and answers connections from now on.
     ///
     /// # Errors
     ///
-    /// The port cannot be listened at.
+    /// Returns an error if the port cannot be listened on.
     pub fn listen(&self, answer: Answer) -> io::Result<()> {
         self.answer(answer);
         self.socket.listen(128)?;
@@ -129,7 +130,7 @@ impl TestListener {
         Ok(())
     }
 
-    /// Answers otherwise from the next connection on.
+    /// Changes the answer from the next connection on.
     pub fn answer(&self, answer: Answer) {
         *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
@@ -152,7 +153,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let answer = shared.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         while connections.try_join_next().is_some() {}
         connections.spawn(async move {
-            // The other side has gone.
+            // The peer has closed the connection.
             let _ = give(answer, stream).await;
         });
     }

@@ -1,4 +1,4 @@
-//! A broker for tests (cargo feature `testing`): in the process, ready in one line, gone when dropped.
+//! A test broker (cargo feature `testing`): in-process, started in one line, stopped when dropped.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,28 +15,29 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What it can do
+//! # Features
 //!
 //! | | |
 //! | --- | --- |
 //! | start | [`TestBroker::start`], [`start_blocking`](TestBroker::start_blocking), and [a builder](TestBrokerBuilder) for more |
-//! | look inside | [`tap`](TestBroker::tap), [`stats`](TestBroker::stats), [`connections`](TestBroker::connections), [`lines`](TestBroker::lines) |
+//! | inspect | [`tap`](TestBroker::tap), [`stats`](TestBroker::stats),
+//! [`connections`](TestBroker::connections), [`lines`](TestBroker::lines) |
 //! | wait, instead of sleeping | [`wait_for_subscription`](TestBroker::wait_for_subscription), [`wait_for_clients`](TestBroker::wait_for_clients), [`wait_idle`](TestBroker::wait_idle), [`wait_until`](TestBroker::wait_until) anything, [`Tap::expect`] |
 //! | do harm | [`disturb`](TestBroker::disturb) messages, [`cut`](TestBroker::cut) and [stall](TestBroker::stall_writes) connections, [`refuse_connections`](TestBroker::refuse_connections), [`restart`](TestBroker::restart), [`fail_authentication`](TestBroker::fail_authentication), [`send_error`](TestBroker::send_error), [`send_info`](TestBroker::send_info), [`lame_duck`](TestBroker::lame_duck), [`apply`](TestBroker::apply) |
 //! | move the clock | [`advance`](TestBroker::advance) |
 //!
-//! # Where it lives
+//! # Runtime
 //!
-//! In the runtime of whoever starts it: then a test is one thread's work, and time can be paused. A test
+//! In the runtime of its caller: then a test runs on one thread, and time can be paused. A test
 //! that blocks its thread would block the broker too: start it with
-//! [`own_thread`](TestBrokerBuilder::own_thread), or, where there is no runtime at all, with
-//! [`start_blocking`](TestBroker::start_blocking). Whatever [waits](Wait) can be awaited anywhere, or
-//! given to [`block_on`].
+//! [`own_thread`](TestBrokerBuilder::own_thread), or, without a runtime, with
+//! [`start_blocking`](TestBroker::start_blocking). [Waits](Wait) can be awaited on any executor, or
+//! passed to [`block_on`].
 //!
-//! # When a test fails
+//! # Failing tests
 //!
-//! What waits in vain panics, and says what did happen. A broker that is dropped by a panic prints the
-//! last lines that its clients said and were told. No logger is needed for it, and none is installed.
+//! A wait that times out panics with a report of what happened instead. A broker dropped by a panic
+//! prints the last lines of the protocol. This needs and installs no logger.
 
 mod authenticator;
 mod block_on;
@@ -69,8 +70,8 @@ pub use tap::Tap;
 pub use tapped::Tapped;
 pub use wait::Wait;
 
-/// Returns how many turns of connections have ended on this thread because something was ready to be read or
-/// written, and was not: never, if every transport means what it says.
+/// Returns how many turns of connections have ended on this thread because a transport was ready
+/// and then made no progress: 0, if all transports report readiness correctly.
 pub fn false_readiness() -> u64 {
     crate::transport::false_readiness()
 }

@@ -1,4 +1,4 @@
-//! Where a test broker lives: in the runtime of whoever starts it, or on a thread of its own.
+//! The thread of a test broker that does not run in its caller's runtime.
 
 use std::sync::Arc;
 use std::{io, thread};
@@ -8,19 +8,19 @@ use tokio::sync::oneshot;
 use super::kit::Kit;
 use super::start_error::StartError;
 
-/// What comes of a start.
+/// The outcome of a start.
 type Started = oneshot::Receiver<Result<Arc<Kit>, StartError>>;
 
-/// A thread with a runtime of its own, for one broker. Dropped, it ends soon; nobody waits for it.
+/// A thread with its own runtime for one broker. Ends soon after it is dropped, without blocking.
 #[derive(Debug)]
 pub(super) struct OwnThread {
-    /// Dropped, it ends.
+    /// Ends the thread when dropped.
     _stay: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
 }
 
 impl OwnThread {
-    /// Begins, and tells by the channel what came of it.
+    /// Starts the thread, and sends the outcome through the channel.
     pub(super) fn start<F>(
         start: impl FnOnce() -> F + Send + 'static,
     ) -> io::Result<(Self, Started)>
@@ -37,20 +37,20 @@ impl OwnThread {
                     let result = start().await;
                     let is_there = result.is_ok();
                     if started.send(result).is_ok() && is_there {
-                        // An error is what it waits for.
+                        // The sender was dropped, which is the signal.
                         let _ = leave.await;
                     }
                 }),
                 Err(error) => drop(started.send(Err(StartError::Runtime(error)))),
             }
-            // Here the runtime is gone, with all that lived in it.
+            // The runtime has ended here, with all of its tasks.
             let _ = end.send(());
         };
         thread::Builder::new().name("test-broker".into()).spawn(live)?;
         Ok((Self { _stay: stay, ended }, is_started))
     }
 
-    /// Ends it; returns when nothing is left of it.
+    /// Ends the thread; returns when nothing is left running.
     pub(super) async fn end(self) {
         let Self { _stay: stay, ended } = self;
         drop(stay);

@@ -6,23 +6,23 @@ use broker_core::auth::UsersError;
 
 use crate::listen::BindError;
 
-/// Why a test broker did not start. Nothing is left of it.
+/// A test broker did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The address cannot be listened at.
+    /// The address cannot be bound.
     #[error("the test broker did not start")]
     Bind(#[from] BindError),
-    /// The users make no sense.
-    #[error("the users of the test broker make no sense")]
+    /// The users are invalid.
+    #[error("the users of the test broker are invalid")]
     Users(#[from] UsersError),
-    /// There are users, or a token, and somebody else who is to decide who comes in.
-    #[error("users, a token and an authenticator of one's own exclude each other")]
+    /// There are users or a token, and a custom authenticator as well.
+    #[error("users, a token and a custom authenticator exclude each other")]
     TwoAuthenticators,
-    /// It was to have a thread of its own, which could not be had.
-    #[error("no thread for the test broker")]
+    /// Its own thread could not be started.
+    #[error("could not start a thread for the test broker")]
     Thread(#[source] io::Error),
-    /// It was to have a runtime of its own, which could not be had.
-    #[error("no runtime for the test broker")]
+    /// Its own runtime could not be created.
+    #[error("could not create a runtime for the test broker")]
     Runtime(#[source] io::Error),
 }

@@ -1,4 +1,4 @@
-//! What was published, written down.
+//! Records published messages.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
@@ -10,17 +10,17 @@ use super::kit::Kit;
 use super::tapped::{Recorded, Tapped};
 use super::wait::Wait;
 
-/// How many a table shows: the last ones.
+/// Number of messages in a table: the last ones.
 const SHOWN: usize = 50;
 
-/// How much of a payload a table shows.
+/// Bytes of a payload in a table.
 const SHOWN_BYTES: usize = 60;
 
-/// Writes down what is published and accepted, by anybody and in any account: see
+/// Records messages published and accepted in all accounts: see
 /// [`TestBroker::tap`](super::TestBroker::tap).
 ///
-/// It is no subscriber: a request that only a tap has seen has no responders. A message that a
-/// [fault](super::TestBroker::disturb) befalls is written down as it was published, once.
+/// It is not a subscriber: a request that only a tap receives has no responders. A message affected
+/// by a [fault](super::TestBroker::disturb) is recorded once, as published.
 #[derive(Clone)]
 pub struct Tap {
     pub(super) kit: Arc<Kit>,
@@ -43,27 +43,27 @@ impl Tap {
         Self { kit, recorded }
     }
 
-    /// What was written down and not taken yet.
+    /// Returns the recorded messages not taken yet.
     pub fn messages(&self) -> Vec<Tapped> {
         self.recorded.messages().iter().cloned().collect()
     }
 
-    /// How many that are.
+    /// Returns their number.
     pub fn len(&self) -> usize {
         self.recorded.messages().len()
     }
 
-    /// Is there none?
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes all that was written down.
+    /// Takes all recorded messages.
     pub fn take(&self) -> Vec<Tapped> {
         self.recorded.messages().drain(..).collect()
     }
 
-    /// Takes the next `count` messages, as soon as they are there.
+    /// Takes the next `count` messages as soon as they arrive.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -80,7 +80,7 @@ impl Tap {
     ///
     /// # Panics
     ///
-    /// When it is awaited, if they are not there in time: with a table of what is.
+    /// Panics when awaited, if the time is up, with a table of the received messages.
     #[track_caller]
     pub fn expect(&self, count: usize) -> Wait<Vec<Tapped>> {
         let (recorded, told) = (Arc::clone(&self.recorded), Arc::clone(&self.recorded));
@@ -97,11 +97,11 @@ impl Tap {
         )
     }
 
-    /// Takes the next message, as soon as it is there.
+    /// Takes the next message as soon as it arrives.
     ///
     /// # Panics
     ///
-    /// As [`Self::expect`].
+    /// See [`Self::expect`].
     #[track_caller]
     pub fn next(&self) -> Wait<Tapped> {
         let (recorded, told) = (Arc::clone(&self.recorded), Arc::clone(&self.recorded));
@@ -112,12 +112,12 @@ impl Tap {
         )
     }
 
-    /// Says that nothing more has been written down than was taken. To know that nothing will be, wait
-    /// until the broker [is idle](super::TestBroker::wait_idle).
+    /// Checks that all recorded messages were taken. To make sure that no more follow, wait until
+    /// the broker [is idle](super::TestBroker::wait_idle).
     ///
     /// # Panics
     ///
-    /// If something has: with a table of it.
+    /// Panics with a table of the remaining messages, if there are any.
     #[track_caller]
     pub fn expect_nothing(&self) {
         let messages = self.recorded.messages();
@@ -126,7 +126,7 @@ impl Tap {
     }
 }
 
-/// What came, in columns.
+/// Formats the received messages in columns.
 fn table(messages: &VecDeque<Tapped>) -> String {
     if messages.is_empty() {
         return "none came".to_owned();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_many_shows_the_last_and_their_beginnings() {
+    fn a_long_table_shows_the_last_messages_and_the_start_of_their_payloads() {
         let long = "ä".repeat(1_000);
         let messages = (0..1_000).map(|at| tapped(&format!("x.{at}"), None, &long)).collect();
         let shown = table(&messages);

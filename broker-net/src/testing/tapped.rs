@@ -8,26 +8,26 @@ use broker_core::probe::Passing;
 use broker_core::{HeaderMap, Subject, SubjectFilter};
 use bytes::Bytes;
 
-/// How many messages a tap holds; of more the oldest go.
+/// Number of messages that a tap holds; beyond it the oldest are dropped.
 const MOST: usize = 65_536;
 
-/// A message that was published, and accepted.
+/// A published and accepted message.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Tapped {
-    /// What it was published to.
+    /// The subject.
     pub subject: Subject,
-    /// Where an answer goes.
+    /// The reply subject.
     pub reply: Option<Subject>,
-    /// Its headers.
+    /// The headers.
     pub headers: Option<HeaderMap>,
-    /// Its payload.
+    /// The payload.
     pub payload: Bytes,
-    /// The account it was published in.
+    /// The account of the publisher.
     pub account: Arc<str>,
-    /// The number of the connection or in-process client that published it, `cid`.
+    /// The id of the connection or in-process client that published it, `cid`.
     pub from: u64,
-    /// When, since the broker began.
+    /// The time since the start of the broker.
     pub at: Duration,
 }
 
@@ -39,13 +39,13 @@ impl Tapped {
         Self { subject, reply, headers, payload, account, from, at }
     }
 
-    /// The payload as text, whatever it is.
+    /// Returns the payload as text, lossily.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.payload).into_owned()
     }
 }
 
-/// What a tap has got.
+/// The contents of a tap.
 pub(super) struct Recorded {
     pub(super) filter: SubjectFilter,
     messages: Mutex<VecDeque<Tapped>>,

@@ -1,4 +1,4 @@
-//! Waiting for what must happen, and saying what did instead.
+//! Waits for expected events, and reports what happened instead.
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -11,24 +11,24 @@ use tokio::sync::oneshot;
 
 use super::kit::Kit;
 
-/// How long is waited if nothing is said: long enough for a machine that does much else.
+/// Default timeout: long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often is looked whether what nobody tells of has happened.
+/// Interval of polling conditions without events.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Has it happened? Then what is there by it.
+/// Checks the condition, and returns its value if it holds.
 type Look<T> = Box<dyn FnMut(&Kit) -> Option<T> + Send>;
 
-/// Ready when something has happened. Awaited, it panics if that is not soon: after ten seconds, or as
-/// long as [`Self::within`] says.
+/// A pending condition. When awaited, panics if it does not hold in time: ten seconds, or the time
+/// set by [`Self::within`].
 ///
-/// It can be awaited on any executor, or given to [`block_on`](super::block_on).
+/// It can be awaited on any executor, or passed to [`block_on`](super::block_on).
 ///
 /// # Cancel safety
 ///
-/// Dropped while it is awaited, it takes nothing with it.
-#[must_use = "nothing is waited for before it is awaited"]
+/// If dropped while awaited, it takes nothing.
+#[must_use = "waits do nothing unless awaited"]
 pub struct Wait<T> {
     kit: Arc<Kit>,
     within: Duration,
@@ -53,7 +53,7 @@ impl<T> Wait<T> {
         }
     }
 
-    /// Waits so long and no longer.
+    /// Sets the timeout.
     pub fn within(self, time: Duration) -> Self {
         Self { within: time, ..self }
     }
@@ -87,7 +87,7 @@ impl<T: Send + 'static> IntoFuture for Wait<T> {
     }
 }
 
-/// Looks until it has happened, time is up, or nobody waits any more.
+/// Polls until the condition holds, the time is up, or the receiver is gone.
 async fn watch<T>(
     kit: Arc<Kit>,
     within: Duration,
@@ -96,9 +96,9 @@ async fn watch<T>(
 ) {
     let began = kit.now();
     let happened = loop {
-        let mut news = pin!(kit.watcher.news.notified());
-        // What happens from here on is not missed.
-        news.as_mut().enable();
+        let mut changed = pin!(kit.watcher.changed.notified());
+        // Events from here on are not missed.
+        changed.as_mut().enable();
         if sender.is_closed() {
             return;
         }
@@ -109,10 +109,10 @@ async fn watch<T>(
         tokio::select! {
             biased;
             () = sender.closed() => return,
-            () = news => {}
+            () = changed => {}
             () = tokio::time::sleep(TICK) => {}
         }
     };
-    // Whoever no longer waits does not need it.
+    // The receiver may be gone.
     let _ = sender.send(happened);
 }

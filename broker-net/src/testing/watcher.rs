@@ -1,4 +1,4 @@
-//! Who sees each message of a test broker: for its taps, its faults, and the lines it keeps.
+//! The probe of a test broker: feeds its taps, applies its faults, and keeps protocol lines.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,21 +13,21 @@ use super::fault::{Counts, Dice, Fault, Rule, Verdict};
 use super::lines::Lines;
 use super::tapped::{Recorded, Tapped};
 
-/// Delivers delayed messages: the test broker does, where its server lives.
+/// Delivers delayed messages in the server's runtime; implemented by the test broker.
 pub(super) trait LateDelivery: Send + Sync {
-    /// Delivers messages now; not while the broker restarts.
+    /// Delivers messages now, unless the broker is restarting.
     fn release(&self, held: &[Held]);
 
-    /// Runs a task until the test broker is gone.
+    /// Runs a task until the test broker ends.
     fn later(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
 }
 
-/// See the module.
+/// See the module documentation.
 pub(super) struct Watcher {
     pub(super) began: Instant,
     pub(super) lines: Lines,
-    /// Something has happened that somebody may wait for.
-    pub(super) news: Notify,
+    /// Signals events that a wait may be about.
+    pub(super) changed: Notify,
     state: Mutex<State>,
     /// Delivers messages that a fault has delayed.
     deliverer: OnceLock<Weak<dyn LateDelivery>>,
@@ -37,7 +37,7 @@ struct State {
     taps: Vec<Weak<Recorded>>,
     rules: Vec<Rule>,
     lots: Dice,
-    /// Messages that are late.
+    /// Number of delayed messages.
     late: usize,
 }
 
@@ -54,7 +54,7 @@ impl Watcher {
         Self {
             began,
             lines: Lines::new(lines, began),
-            news: Notify::new(),
+            changed: Notify::new(),
             state: Mutex::new(state),
             deliverer: OnceLock::new(),
         }
@@ -104,7 +104,7 @@ impl Watcher {
         self.release_now(&ended);
     }
 
-    /// Is a message late, or waiting to be overtaken?
+    /// Returns true if a message is delayed, or waits to be overtaken.
     pub(super) fn holds_messages(&self) -> bool {
         self.state().late > 0
     }
@@ -135,7 +135,7 @@ impl Watcher {
                 let held = held.or_else(|| watcher.take_back(&counts, number));
                 watcher.release_now(held.as_slice());
                 watcher.state().late -= 1;
-                watcher.news.notify_waiters();
+                watcher.changed.notify_waiters();
             }));
             return Fate::LOSE;
         }
@@ -156,12 +156,12 @@ impl Watcher {
             tap.push(tapped.clone());
         }
         if tapped.is_some() {
-            self.news.notify_waiters();
+            self.changed.notify_waiters();
         }
     }
 }
 
-/// What the broker holds of it.
+/// The probe installed in the broker.
 pub(super) struct Watching(pub(super) Arc<Watcher>);
 
 impl Probe for Watching {

@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_answered_as_the_rfc_shows() {
+    fn the_accept_key_equals_that_of_the_rfc() {
         assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }

@@ -10,23 +10,23 @@ use super::frame::{CONTROL_PAYLOAD_BYTES, Head, Opcode};
 pub struct CloseFrame {
     /// The status of RFC 6455; `None` for an empty frame.
     pub status: Option<u16>,
-    /// The reason, as text for the log of the client.
+    /// The reason, for the client's log.
     pub text: String,
 }
 
 impl CloseFrame {
-    /// Makes the close frame for a close reason.
+    /// Returns the close frame for a close reason.
     // NATS 2.14: websocket.go wsEnqueueCloseMessage.
     pub fn for_reason(reason: CloseReason) -> Self {
         Self { status: Some(status_of(reason)), text: reason.to_string() }
     }
 
-    /// Makes the close frame for a fault of the peer.
+    /// Returns the close frame for a fault of the peer.
     pub fn for_fault(fault: &Fault) -> Self {
         Self { status: Some(1002), text: fault.to_string() }
     }
 
-    /// Appends the payload. A text that does not fit ends in dots.
+    /// Appends the payload. A text that does not fit is truncated with dots.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let Some(status) = self.status else {
             out.extend_from_slice(Head::last(Opcode::Close, 0).as_bytes());
@@ -73,7 +73,7 @@ pub fn status_of(reason: CloseReason) -> u16 {
 ///
 /// # Errors
 ///
-/// [`Fault::CloseTooShort`], [`Fault::BadCloseStatus`].
+/// Returns [`Fault::CloseTooShort`] or [`Fault::BadCloseStatus`].
 // NATS 2.14: websocket.go wsHandleControlFrame.
 pub fn answer_to_close(payload: &[u8]) -> Result<CloseFrame, Fault> {
     let (status, text) = match payload {
@@ -93,7 +93,7 @@ pub fn answer_to_close(payload: &[u8]) -> Result<CloseFrame, Fault> {
     })
 }
 
-/// Some statuses stand for closes without a frame, others are not assigned.
+/// Excludes statuses that represent closes without a frame, and unassigned ones.
 fn may_be_sent(status: u16) -> bool {
     matches!(status, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_told_why_it_is_cut() {
+    fn a_close_frame_states_the_reason() {
         let frame = CloseFrame::for_reason(CloseReason::MaxPayloadExceeded);
         assert_eq!(encoded(&frame), b"\x88\x22\x03\xf1Maximum Message Payload Exceeded");
     }
 
     #[test]
-    fn a_text_that_is_too_long_ends_in_dots_and_is_still_text() {
+    fn a_long_text_is_truncated_with_dots_and_stays_utf8() {
         let frame = CloseFrame { status: Some(1000), text: format!("a{}", "é".repeat(100)) };
         let bytes = encoded(&frame);
         assert_eq!(bytes[1], 124);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_is_answered_with_what_it_said() {
+    fn a_close_is_answered_with_its_own_status() {
         assert_eq!(encoded(&answer_to_close(b"").unwrap()), b"\x88\x00");
         let answer = answer_to_close(b"\x03\xe8bye").unwrap();
         assert_eq!(encoded(&answer), b"\x88\x05\x03\xe8bye");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_must_not_be_sent_is_a_fault() {
+    fn a_reserved_status_is_a_fault() {
         assert_eq!(answer_to_close(b"\x03"), Err(Fault::CloseTooShort));
         for status in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
             let answer = answer_to_close(&status.to_be_bytes());

@@ -5,7 +5,7 @@ use flate2::{Compress, Compression, FlushCompress};
 /// The end of a flush, which permessage-deflate omits.
 const TAIL_BYTES: usize = 4;
 
-/// Compresses messages, each by itself. It holds some 300 KB: one for each thread is enough.
+/// Compresses messages independently of each other. Takes some 300 KB: one per thread suffices.
 #[derive(Debug)]
 pub struct Deflate {
     state: Compress,
@@ -19,7 +19,7 @@ impl Default for Deflate {
 }
 
 impl Deflate {
-    /// As fast as it goes.
+    /// Uses the fastest level.
     // NATS 2.14: flate.BestSpeed.
     pub fn new() -> Self {
         Self { state: Compress::new(Compression::fast(), false), out: Vec::new() }
@@ -42,7 +42,7 @@ impl Deflate {
                 self.feed(half_close, FlushCompress::None);
                 window.left -= half_close.len();
                 if window.left == 0 {
-                    // The compressor starts anew.
+                    // Resets the history of the compressor.
                     self.feed(&[], FlushCompress::Full);
                     window = Window::new(window_bits);
                 }
@@ -71,14 +71,14 @@ impl Deflate {
     }
 }
 
-/// The input that can still be compressed without references too far back.
+/// The input that can still be compressed without references beyond the window.
 struct Window {
     left: usize,
 }
 
 impl Window {
     fn new(bits: u8) -> Self {
-        // 15 is as far as deflate can refer at all.
+        // 15 bits are deflate's maximum.
         Self { left: if bits >= 15 { usize::MAX } else { 1 << bits } }
     }
 }

@@ -5,19 +5,19 @@
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A bit was set that no extension gives a meaning to.
+    /// A reserved bit without a negotiated extension.
     #[error("RSV2 and RSV3 must be clear")]
     ReservedBits,
-    /// A compressed frame, without the extension.
+    /// A compressed frame without the extension.
     #[error("compressed frame received without negotiated permessage-deflate")]
     NotNegotiated,
-    /// A frame of a client must be masked.
+    /// A client's frame without a mask.
     #[error("mask bit missing")]
     NotMasked,
     /// A ping, pong or close of more than 125 bytes.
     #[error("control frame length bigger than maximum allowed of 125 bytes")]
     ControlTooLong,
-    /// A ping, pong or close in pieces.
+    /// A fragmented ping, pong or close.
     #[error("control frame does not have final bit set")]
     ControlInPieces,
     /// A compressed ping, pong or close.
@@ -26,20 +26,20 @@ pub enum Fault {
     /// A message within another.
     #[error("new message started before final frame for previous message was received")]
     MessageInMessage,
-    /// A continuation of nothing, or a compressed one.
+    /// A continuation without a message, or a compressed one.
     #[error("invalid continuation frame")]
     BadContinuation,
-    /// No such frame.
+    /// An unknown opcode.
     #[error("unknown opcode {0}")]
     UnknownOpcode(u8),
     /// A length with its first bit set.
     #[error("invalid 64-bit payload length")]
     LengthOverflow,
-    /// A length in more bytes than it needs, which RFC 6455 forbids.
+    /// A length in more bytes than necessary, which RFC 6455 forbids.
     // NATS 2.14 accepts it; no known client sends it.
     #[error("payload length not in its shortest form")]
     LengthNotMinimal,
-    /// Half of a status.
+    /// An incomplete status.
     #[error("close frame payload cannot be 1 byte")]
     CloseTooShort,
     /// A status that must not be sent.

@@ -8,20 +8,20 @@ pub const CONTROL_PAYLOAD_BYTES: usize = 125;
 pub enum Opcode {
     /// A continuation of the message before.
     Continuation,
-    /// The begin of a text message.
+    /// The first frame of a text message.
     Text,
-    /// The begin of a binary message.
+    /// The first frame of a binary message.
     Binary,
-    /// Nothing follows.
+    /// The last frame of a connection.
     Close,
-    /// Asks for a pong.
+    /// Requests a pong.
     Ping,
     /// Answers a ping.
     Pong,
 }
 
 impl Opcode {
-    /// Returns `None` for unassigned opcodes.
+    /// Returns the opcode; `None` for unassigned ones.
     pub(super) fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {
             0 => Self::Continuation,
@@ -50,7 +50,7 @@ impl Opcode {
     }
 }
 
-/// The head of a frame of the server, which masks nothing.
+/// The head of a server's frame, without a mask.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
     bytes: [u8; Self::MAX_BYTES],
@@ -58,15 +58,15 @@ pub struct Head {
 }
 
 impl Head {
-    /// The longest head.
+    /// The maximum length of a head.
     pub const MAX_BYTES: usize = 10;
 
-    /// Makes the head of the only or last frame of a message, or of a control frame.
+    /// Creates the head of the only or last frame of a message, or of a control frame.
     pub fn last(opcode: Opcode, payload_bytes: usize) -> Self {
         Self::new(opcode, true, false, payload_bytes)
     }
 
-    /// Makes the head of any frame. `is_compressed` belongs to the first frame of a message.
+    /// Creates the head of any frame. `is_compressed` applies to the first frame of a message only.
     pub fn new(opcode: Opcode, is_last: bool, is_compressed: bool, payload_bytes: usize) -> Self {
         let mut bytes = [0; Self::MAX_BYTES];
         bytes[0] = opcode.bits() | u8::from(is_last) << 7 | u8::from(is_compressed) << 6;
@@ -90,7 +90,7 @@ impl Head {
         Self { bytes, len }
     }
 
-    /// Encodes the head.
+    /// Returns the encoded head.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_takes_as_few_bytes_as_it_needs() {
+    fn a_length_is_encoded_in_the_fewest_bytes() {
         for (len, head) in [
             (0, &[0x82, 0][..]),
             (125, &[0x82, 125]),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_byte_says_what_it_is() {
+    fn the_first_byte_encodes_opcode_and_flags() {
         assert_eq!(Head::new(Opcode::Text, false, true, 1).as_bytes(), [0x41, 1]);
         assert_eq!(Head::new(Opcode::Continuation, true, false, 1).as_bytes(), [0x80, 1]);
         assert_eq!(Head::last(Opcode::Pong, 0).as_bytes(), [0x8a, 0]);

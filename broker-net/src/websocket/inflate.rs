@@ -1,53 +1,53 @@
-//! Reading compressed messages, a piece at a time, within bounds.
+//! Decompresses messages in pieces, within limits.
 
 use std::cell::RefCell;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// What permessage-deflate leaves out at the end of a message: an empty block.
+/// The empty block that permessage-deflate omits at the end of a message.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// A message that is no longer than this when compressed is kept until it is whole, since a decompressor
-/// for each of many clients that never send the rest would take ten times as much memory.
+/// A compressed message up to this length is buffered until it is complete: a decompressor for each
+/// of many clients that never send the rest would take ten times as much memory.
 pub const WAITING_BYTES: usize = 4 << 10;
 
-/// A compressed message is not to be had.
+/// A compressed message cannot be decompressed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InflateError {
-    /// It is longer than it may be, compressed or not.
+    /// It exceeds its limit, compressed or decompressed.
     #[error("maximum payload exceeded")]
     TooLong,
-    /// It is not what deflate makes.
+    /// It is not a valid deflate stream.
     #[error("corrupt compressed message")]
     Corrupt,
 }
 
-/// Undoes permessage-deflate, each message by itself.
+/// Decompresses permessage-deflate, each message independently.
 ///
-/// [`Self::push`] what came, then [`Self::pull`] until nothing comes, before the next push.
+/// Call [`Self::push`] with input, then [`Self::pull`] until it returns 0, before the next push.
 #[derive(Debug)]
 pub struct Inflate {
-    /// Compressed bytes that have not been used.
+    /// Compressed bytes not consumed yet.
     input: Vec<u8>,
     used: usize,
     is_whole: bool,
-    /// There from the first byte that is inflated to the last.
+    /// Present from the first decompressed byte of a message to the last.
     state: Option<Box<Decompress>>,
-    /// The decompressor has filled the room it was lent, and may hold more.
+    /// The decompressor has filled the buffer that it was lent, and may hold more.
     may_hold_more: bool,
-    /// Of this message.
+    /// Compressed bytes of this message.
     compressed_bytes: u64,
     inflated_bytes: u64,
     max_bytes: u64,
 }
 
 thread_local! {
-    /// The decompressor of the message before, which spares making one.
+    /// The decompressor of a previous message, for reuse.
     static SPARE: RefCell<Option<Box<Decompress>>> = const { RefCell::new(None) };
 }
 
 impl Inflate {
-    /// For messages of at most so many bytes, compressed and not.
+    /// Creates a decompressor for messages of at most `max_bytes`, compressed and decompressed.
     pub fn new(max_bytes: u64) -> Self {
         Self {
             input: Vec::new(),
@@ -61,11 +61,11 @@ impl Inflate {
         }
     }
 
-    /// Takes some of a compressed message. `may_be_long`: it may be more than [`WAITING_BYTES`].
+    /// Takes a piece of a compressed message. `may_be_long`: it may exceed [`WAITING_BYTES`].
     ///
     /// # Errors
     ///
-    /// [`InflateError::TooLong`]; nothing is left of the message then.
+    /// Returns [`InflateError::TooLong`] and drops the message.
     pub fn push(
         &mut self,
         bytes: &[u8],
@@ -86,12 +86,12 @@ impl Inflate {
         Ok(())
     }
 
-    /// Inflates into `room`. Returns how many bytes came: 0 if `room` is not empty and nothing more
-    /// comes of what is there.
+    /// Decompresses into `room`. Returns the number of bytes: 0 for a non-empty `room` means that
+    /// all input is consumed.
     ///
     /// # Errors
     ///
-    /// The message is too long or corrupt; nothing is left of it then.
+    /// Returns an error if the message is too long or corrupt, and drops it.
     pub fn pull(&mut self, room: &mut [u8]) -> Result<usize, InflateError> {
         if !self.is_ready() || room.is_empty() {
             return Ok(0);
@@ -116,12 +116,12 @@ impl Inflate {
             return Err(InflateError::TooLong);
         }
         let got = got as usize;
-        // A block may be marked as the last before the message ends; nothing is behind it then.
+        // A block may be marked as the last one before the message ends; nothing follows it then.
         let has_ended = status == Status::StreamEnd;
         if has_ended {
             self.used = self.input.len();
         }
-        // More may wait in the decompressor only if it has filled the room.
+        // The decompressor may hold more only if it has filled the buffer.
         let is_dry = self.used == self.input.len() && got < room.len();
         let is_stuck = got == 0 && !is_dry && !has_ended;
         if is_stuck {
@@ -138,18 +138,18 @@ impl Inflate {
         Ok(got)
     }
 
-    /// Would [`Self::pull`] try?
+    /// Returns true if [`Self::pull`] may return bytes.
     pub fn is_ready(&self) -> bool {
         let may_begin = self.is_whole || self.state.is_some() || self.input.len() > WAITING_BYTES;
         self.may_hold_more || (may_begin && self.used < self.input.len())
     }
 
-    /// What it holds besides a decompressor.
+    /// Returns the bytes held besides a decompressor.
     pub fn held_bytes(&self) -> usize {
         self.input.capacity()
     }
 
-    /// Is it in the middle of a message, with a decompressor of its own?
+    /// Returns true if it holds a decompressor, in the middle of a message.
     pub fn holds_decompressor(&self) -> bool {
         self.state.is_some()
     }
@@ -184,7 +184,7 @@ mod tests {
     use super::super::deflate::Deflate;
     use super::*;
 
-    /// Inflates in pieces and rooms of these sizes.
+    /// Decompresses in pieces and buffers of these sizes.
     fn inflated(
         inflate: &mut Inflate,
         message: &[u8],
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Text that compresses, and bytes that do not.
+    /// Compressible text, and incompressible bytes.
     fn any_text() -> impl Strategy<Value = Vec<u8>> {
         let words =
             vec(prop_oneof![Just(&b"MSG orders.eu 1 5\r\n"[..]), Just(&b"hello"[..])], 0..4000);
@@ -222,7 +222,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn what_was_deflated_inflates_to_the_same_in_any_pieces(
+        fn compressed_messages_decompress_unchanged_in_any_pieces(
             window in prop_oneof![Just(15u8), 8u8..15],
             first in any_text(),
             second in any_text(),
@@ -241,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_at_random_inflate_to_something_bounded_or_not_at_all(
+        fn random_bytes_decompress_within_limits_or_fail(
             message in vec(any::<u8>(), 0..2000),
             piece in 1usize..100,
             room in 16usize..1000,
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_refused_as_soon_as_it_is_too_long() {
+    fn a_decompression_bomb_is_refused_at_the_limit() {
         let bomb = Deflate::new().message([&vec![0; 10 << 20][..]].into_iter(), 15).to_vec();
         assert!(bomb.len() < 64 << 10);
         let mut inflate = Inflate::new(1 << 20);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_message_that_never_ends_holds_no_decompressor() {
+    fn an_incomplete_small_message_holds_no_decompressor() {
         let mut inflate = Inflate::new(1 << 20);
         let mut room = [0; 100];
         for _ in 0..WAITING_BYTES / 100 {

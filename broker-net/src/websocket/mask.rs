@@ -1,6 +1,7 @@
-//! The mask of a client's frame, which keeps what a page sends from looking like HTTP to a proxy.
+//! The mask of a client's frame, which prevents a page from sending bytes that a proxy takes for
+//! HTTP.
 
-/// The key, turned so that its first byte is for the next byte of payload.
+/// The key, rotated so that its first byte applies to the next byte of payload.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mask([u8; 4]);
 

@@ -1,4 +1,4 @@
-//! WebSocket (RFC 6455) with permessage-deflate (RFC 7692), for the server's side: bytes in, events and
+//! WebSocket (RFC 6455) with permessage-deflate (RFC 7692), the server's side: bytes in, events and
 //! bytes out, without I/O.
 //!
 //! A NATS client over WebSocket sends the same protocol in the payloads of binary messages. The

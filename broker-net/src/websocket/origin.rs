@@ -8,11 +8,11 @@ use std::str::FromStr;
 pub struct AllowedOrigins(Vec<Origin>);
 
 impl AllowedOrigins {
-    /// Adds one: `https://example.com` or `http://example.com:8080`.
+    /// Adds an origin: `https://example.com` or `http://example.com:8080`.
     ///
     /// # Errors
     ///
-    /// [`BadOrigin`] if it is not an origin.
+    /// Returns [`BadOrigin`] if the text is not an origin.
     pub fn add(&mut self, origin: &str) -> Result<(), BadOrigin> {
         let parsed: Origin = origin.parse()?;
         // NATS 2.14: websocket.go validateWebsocketOptions.
@@ -35,7 +35,7 @@ impl AllowedOrigins {
     }
 }
 
-/// Reasons why a text is not an origin.
+/// A text is not an origin.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadOrigin {
@@ -64,7 +64,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The origin of pages of this server, by the `Host` header of the request.
+    /// Returns the origin of pages of this server, derived from the `Host` header of the request.
     pub(super) fn of_host(host: &str, is_tls: bool) -> Option<Self> {
         let scheme = if is_tls { "https" } else { "http" };
         let (host, port) = host_and_port(host, is_tls)?;
@@ -98,7 +98,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Returns `None` if the port is invalid.
+/// Splits an authority; returns `None` if the port is invalid.
 // NATS 2.14: websocket.go wsGetHostAndPort.
 fn host_and_port(authority: &str, is_tls: bool) -> Option<(String, String)> {
     let default = if is_tls { "443" } else { "80" };

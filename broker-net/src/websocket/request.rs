@@ -1,4 +1,4 @@
-//! The request by which HTTP ends and WebSocket begins.
+//! The upgrade request.
 
 use std::net::IpAddr;
 
@@ -10,117 +10,117 @@ use httparse::{EMPTY_HEADER, Header, Request, Status};
 use super::accept_key::accept_key;
 use super::origin::{AllowedOrigins, Origin};
 
-/// The most that a request may take.
-// NATS 2.14 has no limit of its own; Go's is 1 MiB, which anybody can make the server hold.
+/// Maximum size of a request.
+// NATS 2.14 has no limit of its own; Go's is 1 MiB, which any client can make the server hold.
 pub const HEAD_BYTES: usize = 8 << 10;
 
-/// Who may connect, and how.
+/// The conditions for accepting a request.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// A page must come from the host that it connects to.
+    /// Accepts only pages of the host that they connect to.
     pub same_origin: bool,
-    /// A page must come from one of these, if there are any.
+    /// Accepts only pages of these origins, if there are any.
     pub allowed_origins: AllowedOrigins,
-    /// Messages may be compressed if the client offers it.
+    /// Accepts compression if the client offers it.
     pub compression: bool,
-    /// The connection is encrypted, as far as the client can tell.
+    /// The connection is encrypted from the client's view.
     pub is_tls: bool,
-    /// The names of cookies that may hold credentials.
+    /// The names of cookies that contain credentials.
     pub cookies: CookieNames,
 }
 
-/// The names of cookies that may hold credentials; empty for none.
+/// The names of cookies that contain credentials; empty for none.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CookieNames {
-    /// Of a user's JWT.
+    /// The cookie with a user's JWT.
     pub jwt: String,
-    /// Of a user's name.
+    /// The cookie with a user's name.
     pub user: String,
-    /// Of a password.
+    /// The cookie with a password.
     pub password: String,
-    /// Of a token.
+    /// The cookie with a token.
     pub token: String,
 }
 
-/// A request that can be [accepted](super::accept).
+/// The parameters of a request that can be [accepted](super::accept).
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// What proves that the server has understood.
+    /// The accept key, which proves that the server implements WebSocket.
     pub accept_key: String,
     /// Messages may be compressed.
     pub is_compressed: bool,
-    /// How far back what the server compresses may refer, as a power of two.
+    /// The maximum distance of references in the server's compression, as a power of two.
     pub window_bits: u8,
-    /// It sends frames without a mask.
+    /// The client sends frames without a mask.
     pub is_bare: bool,
-    /// It is a browser, which works better with small frames.
+    /// The client is a browser, which performs better with small frames.
     pub is_browser: bool,
-    /// It is Safari, which does not understand compressed messages in more than one frame.
+    /// The client is Safari, which does not support compressed messages in several frames.
     pub is_safari: bool,
-    /// Whom a proxy says that it connects for.
+    /// The client's address as a proxy states it.
     pub forwarded_for: Option<IpAddr>,
     /// Credentials.
     pub cookies: Cookies,
 }
 
-/// A whole request.
+/// A complete request.
 #[derive(Clone, Debug)]
 pub struct Parsed {
-    /// Its bytes.
+    /// Its length in bytes.
     pub used: usize,
-    /// Who sent it.
+    /// Its parameters.
     pub client: Client,
 }
 
-/// Why a request is refused. It prints as the operator reads it; the client gets no more than
-/// [a status](Self::status).
+/// A request is refused. Prints the reason for operators; the client gets [a status](Self::status)
+/// only.
 // NATS 2.14: websocket.go wsUpgrade.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// It is no HTTP.
+    /// It is not HTTP.
     #[error("malformed HTTP request")]
     Malformed,
     /// It is longer than [`HEAD_BYTES`].
     #[error("request headers too large")]
     TooLarge,
-    /// It did not come in time.
+    /// It was not complete in time.
     #[error("timeout")]
     Timeout,
-    /// There is nothing behind the path: no MQTT, no leaf nodes.
+    /// The path is unknown: there is no MQTT or leaf node endpoint.
     #[error("websocket endpoint not enabled")]
     NoSuchPath,
     /// Only GET can be upgraded.
     #[error("request method must be GET")]
     Method,
-    /// A field is missing that it must have.
+    /// The `Host` header is missing.
     #[error("'Host' missing in request")]
     NoHost,
-    /// It asks for no upgrade to WebSocket.
+    /// It does not request an upgrade to WebSocket.
     #[error("invalid value for header 'Upgrade'")]
     Upgrade,
-    /// It asks for no upgrade at all.
+    /// It does not request an upgrade.
     #[error("invalid value for header 'Connection'")]
     Connection,
-    /// There is no key.
+    /// The key is missing.
     #[error("key missing")]
     NoKey,
-    /// The key is no 16 bytes in Base64.
+    /// The key is not 16 bytes in Base64.
     #[error("invalid websocket key")]
     Key,
-    /// Only version 13 is there.
+    /// The version is not 13.
     #[error("invalid version")]
     Version,
-    /// The page must not connect.
+    /// The origin is not allowed.
     #[error("origin not allowed: {0}")]
     Origin(&'static str),
-    /// More came with the request, which nobody can have been sure to be understood.
+    /// Further input came with the request, before the client could know that it is accepted.
     #[error("client sent data before handshake is complete")]
     Early,
 }
 
 impl Refusal {
-    /// Its status in HTTP, with the text that goes with it; `None` if the client is not answered.
+    /// Returns the HTTP status and its text; `None` if the client gets no response.
     pub fn status(&self) -> Option<(u16, &'static str)> {
         Some(match self {
             Self::Timeout | Self::Early => return None,
@@ -139,14 +139,14 @@ impl Refusal {
     }
 }
 
-/// Reads a request, if it is whole.
+/// Parses a request; returns `None` if it is incomplete.
 ///
 /// # Errors
 ///
-/// Why it cannot be accepted.
+/// Returns the reason why it cannot be accepted.
 pub fn parse(head: &[u8], rules: &Rules) -> Result<Option<Parsed>, Refusal> {
     let bounded = &head[..head.len().min(HEAD_BYTES)];
-    // Only bytes are bounded: meshes and proxies add dozens of lines.
+    // Only the size is limited: meshes and proxies add dozens of headers.
     let lines = bounded.iter().filter(|byte| **byte == b'\n').count();
     let mut headers = vec![EMPTY_HEADER; lines];
     let mut request = Request::new(&mut headers);
@@ -189,10 +189,10 @@ pub fn parse(head: &[u8], rules: &Rules) -> Result<Option<Parsed>, Refusal> {
         accept_key: accept_key(key),
         is_compressed: compression.is_some(),
         window_bits: compression.unwrap_or(15),
-        // A page that leaves out the mask could make a proxy believe anything.
+        // Without a mask a page could send a proxy bytes that it takes for HTTP.
         is_bare: !is_browser && fields.first("Nats-No-Masking") == Some("true"),
         is_browser,
-        // NATS 2.14: other browsers call themselves Safari, but without a version of it.
+        // NATS 2.14: other browsers contain "Safari" too, but without a version.
         is_safari: is_browser && agent.contains("Version/") && agent.contains("Safari/"),
         forwarded_for,
         cookies: fields.cookies(&rules.cookies),
@@ -200,7 +200,7 @@ pub fn parse(head: &[u8], rules: &Rules) -> Result<Option<Parsed>, Refusal> {
     Ok(Some(Parsed { used, client }))
 }
 
-// NATS 2.14: websocket.go checkOrigin. What is no page sends none, or what it likes.
+// NATS 2.14: websocket.go checkOrigin. Clients other than browsers send no origin, or any.
 fn check_origin(fields: &Fields<'_>, host: &str, rules: &Rules) -> Result<(), Refusal> {
     if !rules.same_origin && rules.allowed_origins.is_empty() {
         return Ok(());
@@ -219,7 +219,7 @@ fn check_origin(fields: &Fields<'_>, host: &str, rules: &Rules) -> Result<(), Re
     Ok(())
 }
 
-/// The lines of a request behind the first.
+/// The headers of a request.
 struct Fields<'a>(&'a [Header<'a>]);
 
 impl<'a> Fields<'a> {
@@ -240,8 +240,8 @@ impl<'a> Fields<'a> {
         self.tokens(name).any(|token| token.eq_ignore_ascii_case(wanted))
     }
 
-    /// The window that the client can follow, if it offers compression.
-    // NATS 2.14 does not read the parameters, and so may refer too far back.
+    /// Returns the window that the client supports, if it offers compression.
+    // NATS 2.14 ignores the parameters, and so may refer too far back.
     fn compression(&self) -> Option<u8> {
         self.tokens("Sec-WebSocket-Extensions").find_map(|offer| {
             let mut parts = offer.split(';').map(str::trim);
@@ -263,7 +263,7 @@ impl<'a> Fields<'a> {
         let pairs = self.all("Cookie").flat_map(|value| value.split(';'));
         for (name, value) in pairs.filter_map(|pair| pair.trim().split_once('=')) {
             let Some(value) = cookie_value(value).filter(|_| !name.is_empty()) else { continue };
-            // NATS 2.14: in this order, should two have one name.
+            // NATS 2.14: in this order, if two names are equal.
             if name == names.jwt {
                 cookies.jwt = value.into();
             } else if name == names.user {
@@ -278,8 +278,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Without its quotes; `None` if there is in it what may not be.
-// As Go's net/http reads it.
+/// Removes quotes; returns `None` for invalid characters.
+// As Go's net/http does.
 fn cookie_value(value: &str) -> Option<&str> {
     let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     let value = quoted.unwrap_or(value);

@@ -2,11 +2,11 @@
 
 use super::request::{Client, Refusal};
 
-/// Configured headers of every response that accepts.
+/// Configured headers of each accepting response.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ExtraHeaders(String);
 
-/// Reasons why a header cannot be configured.
+/// A header cannot be configured.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadHeader {
@@ -26,7 +26,7 @@ impl ExtraHeaders {
     ///
     /// # Errors
     ///
-    /// [`BadHeader`].
+    /// Returns [`BadHeader`].
     // NATS 2.14: websocket.go validateWebsocketOptions.
     pub fn add(&mut self, name: &str, value: &str) -> Result<(), BadHeader> {
         let lower = name.to_ascii_lowercase();
@@ -52,7 +52,7 @@ impl ExtraHeaders {
     }
 }
 
-/// Writes the response that accepts.
+/// Writes the accepting response.
 // NATS 2.14: websocket.go wsUpgrade, byte for byte.
 pub fn accept(client: &Client, extra: &ExtraHeaders) -> Vec<u8> {
     let mut answer = String::from(
@@ -77,12 +77,12 @@ pub fn accept(client: &Client, extra: &ExtraHeaders) -> Vec<u8> {
     answer.into_bytes()
 }
 
-/// Writes the response that refuses; the connection is closed behind it.
+/// Writes the refusing response, after which the connection is closed.
 // NATS 2.14: the same status and text; Go keeps the connection for another request.
 pub fn refuse(refusal: &Refusal) -> Vec<u8> {
     let Some((status, text)) = refusal.status() else { return Vec::new() };
     if matches!(refusal, Refusal::Malformed | Refusal::TooLarge | Refusal::NoHost) {
-        // The text that Go's HTTP server writes before the handler runs.
+        // The text that Go's HTTP server writes before a handler runs.
         let line = match refusal {
             Refusal::NoHost => format!("{status} {text}: missing required Host header"),
             _ => format!("{status} {text}"),
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_that_would_mislead_are_refused() {
+    fn misleading_headers_are_refused() {
         let mut headers = ExtraHeaders::default();
         assert_eq!(headers.add("X-Served-By", "natsd"), Ok(()));
         assert_eq!(headers.add("Upgrade", "h2c"), Err(BadHeader::Name("Upgrade".into())));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_its_status_and_no_more() {
+    fn a_refusal_contains_only_its_status() {
         let answer = String::from_utf8(refuse(&Refusal::Origin("not same origin"))).unwrap();
         assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\nForbidden\n"), "{answer}");

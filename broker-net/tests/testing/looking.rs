@@ -16,7 +16,7 @@ async fn complaint<T>(waiting: impl IntoFuture<Output = T>) -> String {
 }
 
 #[tokio::test]
-async fn a_tap_writes_down_what_anybody_publishes() {
+async fn a_tap_records_messages_of_all_publishers() {
     let broker = TestBroker::start().await;
     let tap = broker.tap("orders.>");
     let client = connect(&broker.url()).await;
@@ -44,7 +44,7 @@ async fn a_tap_writes_down_what_anybody_publishes() {
 }
 
 #[tokio::test]
-async fn a_tap_is_nobody_who_could_answer() {
+async fn a_tap_is_no_responder() {
     let broker = TestBroker::start().await;
     let tap = broker.tap("questions");
     let client = connect(&broker.url()).await;
@@ -54,7 +54,7 @@ async fn a_tap_is_nobody_who_could_answer() {
 }
 
 #[tokio::test]
-async fn expecting_takes_what_was_expected_and_leaves_the_rest() {
+async fn expect_takes_the_expected_message_and_leaves_the_rest() {
     let broker = TestBroker::start().await;
     let tap = broker.tap("x");
     for text in ["1", "2", "3"] {
@@ -67,7 +67,7 @@ async fn expecting_takes_what_was_expected_and_leaves_the_rest() {
 }
 
 #[tokio::test]
-async fn what_was_expected_in_vain_is_told_with_what_came() {
+async fn a_missing_message_is_reported_with_the_received_ones() {
     let broker = TestBroker::start().await;
     let tap = broker.tap("orders.>");
     broker.client().publish("orders.eu", "one".into()).await.unwrap();
@@ -83,7 +83,7 @@ async fn what_was_expected_in_vain_is_told_with_what_came() {
 
 #[tokio::test]
 #[should_panic(expected = "nothing to x was expected, 1 came:")]
-async fn what_came_though_nothing_was_expected_is_told() {
+async fn an_unexpected_message_is_reported() {
     let broker = TestBroker::start().await;
     let tap = broker.tap("x");
     broker.client().publish("x", "one".into()).await.unwrap();
@@ -91,7 +91,7 @@ async fn what_came_though_nothing_was_expected_is_told() {
 }
 
 #[tokio::test]
-async fn nothing_is_published_before_somebody_has_subscribed() {
+async fn publishing_can_wait_for_a_subscription() {
     let broker = TestBroker::start().await;
     let client = connect(&broker.url()).await;
     let subscribing = async {
@@ -105,12 +105,12 @@ async fn nothing_is_published_before_somebody_has_subscribed() {
     };
     let (_orders, ()) = tokio::join!(subscribing, waiting);
     let in_vain = complaint(broker.wait_for_subscription("orders.>").within(A_MOMENT)).await;
-    let told = "somebody was expected to subscribe to orders.>, none of 1 subscriptions does";
+    let told = "a subscription to orders.> was expected, none of 1 matches";
     assert!(in_vain.starts_with(told), "{in_vain}");
 }
 
 #[tokio::test]
-async fn clients_are_waited_for_as_they_come_and_go() {
+async fn connects_and_disconnects_can_be_awaited() {
     let broker = TestBroker::start().await;
     let (one, two) = (connect(&broker.url()).await, connect(&broker.url()).await);
     broker.wait_for_clients(2).within(SOON).await;
@@ -123,7 +123,7 @@ async fn clients_are_waited_for_as_they_come_and_go() {
 }
 
 #[tokio::test]
-async fn idle_is_when_nothing_is_on_its_way() {
+async fn the_broker_is_idle_when_no_message_is_in_flight() {
     let broker = TestBroker::start().await;
     let client = connect(&broker.url()).await;
     let tap = broker.tap("x");
@@ -140,7 +140,7 @@ async fn idle_is_when_nothing_is_on_its_way() {
 }
 
 #[tokio::test]
-async fn anything_can_be_waited_for() {
+async fn any_condition_can_be_awaited() {
     let broker = TestBroker::start().await;
     let client = broker.client();
     let publishing = async {
@@ -155,7 +155,7 @@ async fn anything_can_be_waited_for() {
 }
 
 #[tokio::test]
-async fn waiting_can_be_given_up() {
+async fn waiting_can_be_cancelled() {
     let broker = TestBroker::start().await;
     let waiting = tokio::time::timeout(A_MOMENT, broker.wait_for_clients(1).into_future());
     assert!(waiting.await.is_err());
@@ -175,7 +175,7 @@ async fn a_tap_outlives_its_broker() {
 }
 
 #[tokio::test]
-async fn what_was_said_can_be_read() {
+async fn the_recorded_protocol_can_be_read() {
     let broker = TestBroker::builder().keep_lines(3).start().await.unwrap();
     let client = connect(&broker.url()).await;
     client.publish("orders.eu", "one".into()).await.unwrap();

@@ -1,6 +1,6 @@
-//! The beginning of something that has not come whole.
+//! The beginning of an incomplete element.
 
-/// Up to `N` bytes.
+/// A buffer of up to `N` bytes.
 #[derive(Debug)]
 pub(super) struct Kept<const N: usize> {
     bytes: [u8; N],
@@ -14,7 +14,8 @@ impl<const N: usize> Default for Kept<N> {
 }
 
 impl<const N: usize> Kept<N> {
-    /// Takes what is missing to `whole` from the beginning of `input`. Returns how much it took.
+    /// Takes the bytes missing to the length `whole` from the beginning of `input`. Returns how
+    /// many it took.
     pub(super) fn fill(&mut self, input: &[u8], whole: usize) -> usize {
         let room = whole.min(N).saturating_sub(self.len);
         let len = room.min(input.len());
@@ -31,7 +32,7 @@ impl<const N: usize> Kept<N> {
         self.len
     }
 
-    /// What is there, which makes room for the next.
+    /// Returns the contents and empties the buffer.
     pub(super) fn take(&mut self) -> &mut [u8] {
         let len = std::mem::take(&mut self.len);
         &mut self.bytes[..len]

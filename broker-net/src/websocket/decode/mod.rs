@@ -1,4 +1,4 @@
-//! From bytes to payloads and control frames, in pieces of any size.
+//! Decodes bytes into payloads and control frames, in pieces of any size.
 
 use super::fault::Fault;
 use super::frame::{CONTROL_PAYLOAD_BYTES, Opcode};
@@ -9,52 +9,52 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-/// The longest head of a client's frame: with a long length and a mask.
+/// Maximum length of a client's frame head: with a long length and a mask.
 const HEAD_BYTES: usize = 14;
 
 const MASK_BYTES: usize = 4;
 
-/// Decodes the frames of a client. It keeps less than 200 bytes whatever comes.
+/// Decodes the frames of a client. Keeps less than 200 bytes for any input.
 #[derive(Debug, Default)]
 pub struct Decoder {
     may_be_bare: bool,
     takes_compressed: bool,
-    /// The beginning of a head that has not come whole.
+    /// The beginning of an incomplete head.
     head: Kept<HEAD_BYTES>,
     frame: Option<Frame>,
     message: Option<Message>,
-    /// The beginning of a control frame's payload that has not come whole.
+    /// The beginning of an incomplete payload of a control frame.
     control: Kept<CONTROL_PAYLOAD_BYTES>,
 }
 
-/// What one call of [`Decoder::decode`] came to.
+/// The result of [`Decoder::decode`].
 #[derive(Debug, Eq, PartialEq)]
 pub struct Decoded<'a> {
-    /// So many bytes of the input are used up.
+    /// The number of input bytes consumed.
     pub used: usize,
-    /// What they made, if anything yet.
+    /// The event that they complete, if any.
     pub event: Option<Event<'a>>,
 }
 
-/// What a client sent.
+/// An event in a client's stream.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Event<'a> {
-    /// Payload of a message, as much as there is.
+    /// Payload of a message, as far as received.
     Data(Data<'a>),
-    /// To be answered with a pong of the same payload.
+    /// A ping, to be answered with a pong of the same payload.
     Ping(&'a [u8]),
-    /// The answer to a ping.
+    /// A pong.
     Pong(&'a [u8]),
-    /// To be [answered](super::answer_to_close); nothing follows it.
+    /// A close frame, to be [answered](super::answer_to_close); nothing follows it.
     Close(&'a [u8]),
 }
 
-/// Some payload of a message. Empty only if that ends the message.
+/// A part of a message's payload. Empty only at the end of the message.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Data<'a> {
-    /// The last of the bytes that were used, unmasked where they stand.
+    /// The last of the consumed bytes, unmasked in place.
     pub bytes: &'a mut [u8],
-    /// The message says it is UTF-8; whether it is, has not been looked at.
+    /// The message claims to be UTF-8, which is not verified.
     pub is_text: bool,
     /// The message is compressed.
     pub is_compressed: bool,
@@ -72,37 +72,37 @@ struct Message {
 struct Frame {
     opcode: Opcode,
     is_last: bool,
-    /// Bytes of payload that have not come.
+    /// Bytes of payload still to come.
     rest: u64,
     mask: Option<Mask>,
 }
 
 impl Decoder {
-    /// For a client that masks, as it must, and does not compress.
+    /// Creates a decoder for a client that masks, as required, and does not compress.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Frames may come without a mask.
+    /// Sets whether frames without a mask are accepted.
     #[must_use]
     pub fn allow_bare(mut self, may_be_bare: bool) -> Self {
         self.may_be_bare = may_be_bare;
         self
     }
 
-    /// Messages may come compressed.
+    /// Sets whether compressed messages are accepted.
     #[must_use]
     pub fn allow_compressed(mut self, takes_compressed: bool) -> Self {
         self.takes_compressed = takes_compressed;
         self
     }
 
-    /// Decodes up to the next event. If there is none yet, all of the input is used up; if there is one,
-    /// call again with the rest, even if it is empty.
+    /// Decodes up to the next event. Without an event, all input is consumed; after one, call again
+    /// with the rest, even if it is empty.
     ///
     /// # Errors
     ///
-    /// What the client did wrong. Nothing more can be decoded then.
+    /// Returns the client's violation. Nothing more can be decoded then.
     pub fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Decoded<'a>, Fault> {
         let mut used = 0;
         loop {
@@ -160,7 +160,7 @@ impl Decoder {
         }
     }
 
-    /// How many bytes were used, and the next frame if its head is whole by them.
+    /// Returns the number of bytes consumed, and the next frame if they complete its head.
     fn decode_head(&mut self, input: &[u8]) -> Result<(usize, Option<Frame>), Fault> {
         let mut used = self.head.fill(input, 2);
         let &[first, second, ..] = self.head.bytes() else { return Ok((used, None)) };
@@ -187,7 +187,7 @@ impl Decoder {
         Ok((used, Some(frame)))
     }
 
-    /// Is it a frame that may come now?
+    /// Validates the first two bytes of a head in the current state.
     // NATS 2.14: websocket.go wsReadLoop, in its order.
     fn check(&self, first: u8, second: u8) -> Result<Opcode, Fault> {
         let is_last = first & 0x80 != 0;

@@ -1,14 +1,14 @@
-//! The decoder against one that has all bytes at once and takes its time.
+//! Compares the decoder with a simple one that has all bytes at once.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 
-/// What comes of a stream, whatever its pieces were.
+/// The contents of a stream, independent of its pieces.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Seen {
-    /// Kind, compressed, and the whole payload so far; consecutive pieces are one.
+    /// Kind, compression, and payload; consecutive pieces are joined.
     Data {
         is_text: bool,
         is_compressed: bool,
@@ -46,7 +46,7 @@ fn decoded(mut decoder: Decoder, stream: &[u8], cuts: &[usize]) -> Vec<Seen> {
                 }
             }
         }
-        assert_eq!(at, piece.len(), "something was left");
+        assert_eq!(at, piece.len(), "input was left");
     }
     seen
 }
@@ -54,7 +54,7 @@ fn decoded(mut decoder: Decoder, stream: &[u8], cuts: &[usize]) -> Vec<Seen> {
 fn note(seen: &mut Vec<Seen>, event: &Event<'_>) {
     match event {
         Event::Data(data) => {
-            assert!(!data.bytes.is_empty() || data.is_last, "nothing is no event");
+            assert!(!data.bytes.is_empty() || data.is_last, "empty data is no event");
             if let Some(Seen::Data { is_last, bytes, .. }) = seen.last_mut()
                 && !*is_last
             {
@@ -75,7 +75,7 @@ fn note(seen: &mut Vec<Seen>, event: &Event<'_>) {
     }
 }
 
-/// The naive model: frame by frame from the whole stream, as RFC 6455 5.2 reads.
+/// The naive model: decodes frame by frame from the whole stream, following RFC 6455 5.2.
 fn model(stream: &[u8], may_be_bare: bool, takes_compressed: bool) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut at = 0;
@@ -187,7 +187,7 @@ fn frame(first: u8, key: Option<[u8; 4]>, payload: &[u8], wide: Option<usize>) -
     frame
 }
 
-/// Mostly frames in an order that makes sense, sometimes anything.
+/// Mostly frames in a valid order, sometimes anything.
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         8 => prop_oneof![Just(0x82u8), Just(0x81), Just(0x02), Just(0x00), Just(0x80), Just(0xc2)],
@@ -207,7 +207,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn the_decoder_sees_what_the_model_sees_in_pieces_of_any_size(
+    fn the_decoder_agrees_with_the_model_in_pieces_of_any_size(
         frames in vec(any_frame(), 0..8),
         cuts in vec(prop_oneof![3 => 0usize..6, 1 => 0usize..70_000], 0..40),
         may_be_bare: bool,
@@ -220,7 +220,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_at_random_are_decoded_like_the_model(
+    fn random_bytes_are_decoded_like_the_model(
         stream in vec(any::<u8>(), 0..200),
         cuts in vec(0usize..6, 0..40),
     ) {
@@ -230,7 +230,7 @@ proptest! {
 }
 
 #[test]
-fn a_stream_of_nothing_but_single_bytes_says_the_same() {
+fn a_stream_of_single_bytes_decodes_alike() {
     let key = Some([1, 2, 3, 4]);
     let stream = [
         frame(0x02, key, b"PU", None),

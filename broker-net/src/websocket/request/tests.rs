@@ -6,7 +6,7 @@ const GOOD: &str = "GET / HTTP/1.1\r\nHost: localhost:8080\r\nUpgrade: websocket
     Connection: keep-alive, upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";
 
-/// The good request with one line replaced, or with another.
+/// Returns the valid request with one line replaced or added.
 fn with(line: &str) -> String {
     let name = line.split(':').next().unwrap();
     let mut lines: Vec<&str> = GOOD.trim_end().split("\r\n").collect();
@@ -30,7 +30,7 @@ fn refusal(request: &str) -> Refusal {
 }
 
 #[test]
-fn a_good_request_is_accepted() {
+fn a_valid_request_is_accepted() {
     let parsed = parse(GOOD.as_bytes(), &Rules::default()).unwrap().unwrap();
     assert_eq!(parsed.used, GOOD.len());
     assert_eq!(parsed.client.accept_key, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -46,7 +46,7 @@ fn paths_and_queries_do_not_matter() {
 }
 
 #[test]
-fn a_request_that_lacks_something_is_refused() {
+fn an_incomplete_set_of_headers_is_refused() {
     for (request, expected) in [
         (GOOD.replace("GET", "POST"), Refusal::Method),
         (without("Host"), Refusal::NoHost),
@@ -95,7 +95,7 @@ fn a_request_may_be_8_kib_and_no_more() {
 }
 
 #[test]
-fn a_page_must_come_from_where_it_may() {
+fn the_origin_of_a_page_must_be_allowed() {
     let same = Rules { same_origin: true, ..Rules::default() };
     let mut listed = Rules::default();
     listed.allowed_origins.add("https://example.com").unwrap();
@@ -124,7 +124,7 @@ fn a_page_must_come_from_where_it_may() {
 }
 
 #[test]
-fn compression_needs_both() {
+fn compression_needs_offer_and_configuration() {
     let rules = Rules { compression: true, ..Rules::default() };
     let offer = |value: &str| with(&format!("Sec-WebSocket-Extensions: {value}"));
     for (value, window) in [
@@ -141,7 +141,7 @@ fn compression_needs_both() {
 }
 
 #[test]
-fn only_what_is_no_browser_may_leave_out_the_mask() {
+fn only_clients_other_than_browsers_may_omit_the_mask() {
     let bare = with("Nats-No-Masking: true");
     assert!(asked(&bare, &Rules::default()).unwrap().is_bare);
     assert!(!asked(&with("Nats-No-Masking: yes"), &Rules::default()).unwrap().is_bare);
@@ -151,7 +151,7 @@ fn only_what_is_no_browser_may_leave_out_the_mask() {
 }
 
 #[test]
-fn safari_is_told_from_those_who_say_they_are() {
+fn safari_is_distinguished_from_browsers_that_claim_to_be() {
     let agent = |agent: &str| {
         asked(&with(&format!("User-Agent: {agent}")), &Rules::default()).unwrap().is_safari
     };
@@ -160,7 +160,7 @@ fn safari_is_told_from_those_who_say_they_are() {
 }
 
 #[test]
-fn cookies_hold_credentials_where_they_are_named() {
+fn configured_cookies_supply_credentials() {
     let cookies = CookieNames { jwt: "j".into(), user: "u".into(), ..CookieNames::default() };
     let rules = Rules { cookies, ..Rules::default() };
     let line = r#"Cookie: j="a.b.c"; u=derek; p=secret; =x; u2=y; z"#;
@@ -172,7 +172,7 @@ fn cookies_hold_credentials_where_they_are_named() {
 }
 
 #[test]
-fn only_an_address_is_forwarded_for() {
+fn a_forwarded_address_must_be_valid() {
     let forwarded = |value: &str| {
         let line = format!("X-Forwarded-For: {value}");
         asked(&with(&line), &Rules::default()).unwrap().forwarded_for
@@ -185,12 +185,12 @@ fn only_an_address_is_forwarded_for() {
 
 proptest! {
     #[test]
-    fn a_request_in_part_is_waited_for(end in 0..GOOD.len()) {
+    fn an_incomplete_request_is_awaited(end in 0..GOOD.len()) {
         prop_assert!(parse(&GOOD.as_bytes()[..end], &Rules::default()).unwrap().is_none());
     }
 
     #[test]
-    fn nothing_that_is_sent_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn no_input_causes_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = parse(&bytes, &Rules::default());
         let mut request = GOOD.as_bytes()[..GOOD.len() - 2].to_vec();
         request.extend_from_slice(&bytes);

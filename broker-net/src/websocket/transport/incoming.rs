@@ -1,4 +1,4 @@
-//! From frames to what they carry.
+//! Decodes frames into their contents.
 
 use std::io;
 
@@ -9,42 +9,42 @@ use super::super::request::Client;
 use super::outgoing::Outgoing;
 use crate::transport::{Broken, Transport};
 
-/// A session lends no more room than this to somebody who has not shown who it is: see
+/// Room that a session lends for an unauthenticated client at most: see
 /// `broker_core::session::ClientSession::read_limit`.
 const UNAUTHENTICATED_ROOM_BYTES: usize = 8 << 10;
 
-/// How much is read at once where messages may be compressed: of an unauthenticated client, and of others.
+/// Bytes read at once if messages may be compressed: of an unauthenticated client, and of others.
 const UNAUTHENTICATED_RAW_BYTES: usize = 4 << 10;
 const RAW_BYTES: usize = 16 << 10;
 
-/// How many payloads one compressed message may carry at most, compressed or not.
-// NATS 2.14: wsMaxMessageSize, for the compressed bytes; inflated, it takes one payload at most, which
+/// Maximum size of a compressed message in maximum payloads, compressed or decompressed.
+// NATS 2.14: wsMaxMessageSize, for the compressed bytes; decompressed, it allows one payload, which
 // refuses the largest message that could be published.
 const PAYLOADS: u64 = 8;
 const MESSAGE_BYTES: u64 = 64 << 20;
 
 pub(super) struct Incoming {
     decoder: Decoder,
-    /// There if messages may come compressed.
+    /// Present if messages may be compressed.
     inflate: Option<Inflate>,
-    /// Frames that have been read and not decoded, where messages may come compressed.
+    /// Bytes read and not decoded yet, if messages may be compressed.
     raw: Vec<u8>,
     raw_at: usize,
     /// The session has lent more room than an unauthenticated client gets.
     is_trusted: bool,
-    /// Nothing is read any more.
+    /// The reason why nothing more is read.
     end: Option<End>,
-    /// The reason, if the client broke the protocol, until the reader has taken it.
+    /// The client's violation, until the reader has taken it.
     why: Option<Box<str>>,
-    /// The client has been told that it is over, and will go.
+    /// The end was sent to the client, which is about to disconnect.
     is_shut: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum End {
-    /// The client has said so.
+    /// The client has sent a close frame.
     Closed,
-    /// The client broke the protocol, and was told.
+    /// The client violated the protocol, and was sent a close frame.
     Broken,
 }
 
@@ -64,11 +64,11 @@ impl Incoming {
         }
     }
 
-    /// Returns true if there is something to be read without reading from below. It follows from what
-    /// [`Self::read`] would do, and from nothing else.
+    /// Returns true if a read would succeed without reading from below. Derived only from what
+    /// [`Self::read`] would do.
     pub(super) fn is_ready(&self) -> bool {
         match self.end {
-            // The end stays there to be read, until what comes behind it is thrown away.
+            // The end remains readable until the bytes after it are being discarded.
             Some(_) => !self.is_shut,
             None => {
                 self.raw_at < self.raw.len() || self.inflate.as_ref().is_some_and(Inflate::is_ready)
@@ -80,7 +80,7 @@ impl Incoming {
         self.is_shut = true;
     }
 
-    /// Ends the input, and frees the bytes behind the end.
+    /// Ends the input, and frees the bytes after the end.
     fn set_end(&mut self, end: End) {
         self.end = Some(end);
         self.raw = Vec::new();
@@ -99,7 +99,7 @@ impl Incoming {
         self.inflate.as_ref().is_some_and(Inflate::holds_decompressor)
     }
 
-    /// Reads what there is for the session, as [`Transport::try_read`] does. Answers control frames.
+    /// Reads available bytes for the session, see [`Transport::try_read`]. Answers control frames.
     pub(super) fn read(
         &mut self,
         lower: &impl Transport,
@@ -125,13 +125,13 @@ impl Incoming {
         if got > 0 {
             return Ok(got);
         }
-        // Control frames and the beginnings of others carry nothing.
+        // Control frames and incomplete heads carry no payload.
         let ended = if self.is_shut { None } else { self.ended(lower, room) };
         ended.unwrap_or(Err(io::ErrorKind::Interrupted.into()))
     }
 
-    /// Reads behind the end: first the end, and then bytes to throw away, so that they do not reset the
-    /// connection.
+    /// Reads after the end: first returns the end, and then bytes to discard, so that they do not
+    /// reset the connection.
     fn ended(&mut self, lower: &impl Transport, room: &mut [u8]) -> Option<io::Result<usize>> {
         Some(match self.end? {
             _ if self.is_shut => lower.try_read(room),
@@ -143,7 +143,7 @@ impl Incoming {
         })
     }
 
-    /// Leaves of the frames in `bytes` what they carry. Returns how much that is.
+    /// Replaces the frames in `bytes` by their payloads. Returns the length of the payloads.
     fn decode_in_place(
         &mut self,
         lower: &impl Transport,
@@ -178,7 +178,7 @@ impl Incoming {
         got
     }
 
-    /// Inflates and decodes what has been read, as far as there is room.
+    /// Decompresses and decodes buffered bytes, as far as there is room.
     fn unpack(&mut self, lower: &impl Transport, out: &Outgoing, room: &mut [u8]) -> usize {
         let mut got = 0;
         while got < room.len() && self.end.is_none() {
@@ -195,7 +195,7 @@ impl Incoming {
         got
     }
 
-    /// `None` if there is nothing more to unpack.
+    /// Performs one step of [`Self::unpack`]; returns `None` if nothing is left.
     fn unpack_some(
         &mut self,
         lower: &impl Transport,
@@ -206,7 +206,7 @@ impl Incoming {
         if inflate.is_ready() {
             return inflate.pull(room).map(Some).map_err(close_for);
         }
-        // No more at once than there is room for, if it is not compressed.
+        // Uncompressed data are limited to the available room.
         let len = self.raw.len();
         let end = len.min(self.raw_at + room.len());
         let decoded = self.decoder.decode(&mut self.raw[self.raw_at..end]);
@@ -232,14 +232,14 @@ impl Incoming {
         }
     }
 
-    /// Tells the client its fault, and ends the input.
+    /// Sends the client its violation, and ends the input.
     fn break_off(&mut self, close: &CloseFrame, lower: &impl Transport, out: &Outgoing) {
         self.set_end(End::Broken);
         self.why = Some(close.text.as_str().into());
         out.close(lower, close);
     }
 
-    /// Reads frames to unpack, by way of the session's room. Returns whether anything came.
+    /// Reads frames to unpack, through the session's room. Returns true if bytes arrived.
     fn read_raw(&mut self, lower: &impl Transport, room: &mut [u8]) -> io::Result<bool> {
         let most = if self.is_trusted { RAW_BYTES } else { UNAUTHENTICATED_RAW_BYTES };
         let most = most.min(room.len());
@@ -249,7 +249,7 @@ impl Incoming {
     }
 }
 
-/// Answers a control frame. Returns whether it ends the input, or what is wrong with it.
+/// Answers a control frame. Returns whether it ends the input, or the violation.
 fn answer(
     event: &Event<'_>,
     lower: &impl Transport,
@@ -269,7 +269,7 @@ fn answer(
     Ok(None)
 }
 
-// NATS 2.14 closes without a word.
+// NATS 2.14 closes without an error.
 fn close_for(error: InflateError) -> CloseFrame {
     let status = match error {
         InflateError::TooLong => 1009,

@@ -1,4 +1,4 @@
-//! A connection's bytes within WebSocket frames, over any other transport.
+//! WebSocket frames over any other transport.
 
 mod incoming;
 mod outgoing;
@@ -20,13 +20,14 @@ use outgoing::{Outgoing, Style};
 /// Frames over another transport.
 pub(crate) struct WebSocketTransport<T> {
     lower: T,
-    /// Only the connection's own task reads, so that nobody ever waits for this.
+    /// Only the connection's own task reads, so that this lock is never contended.
     incoming: Mutex<Incoming>,
     outgoing: Outgoing,
 }
 
 impl<T: Transport> WebSocketTransport<T> {
-    /// `lower` has brought the client's request, and taken the answer that accepts it.
+    /// Creates the transport. `lower` has delivered the client's request and sent the accepting
+    /// response.
     pub(crate) fn new(lower: T, client: &Client, max_payload_bytes: usize) -> Self {
         Self {
             lower,
@@ -35,7 +36,7 @@ impl<T: Transport> WebSocketTransport<T> {
         }
     }
 
-    /// What it holds for the connection at this moment, but for a decompressor.
+    /// Returns the bytes held for the connection, without a decompressor.
     #[cfg(test)]
     fn held_bytes(&self) -> usize {
         size_of::<Self>() + lock(&self.incoming).held_bytes() + self.outgoing.held_bytes()
@@ -82,7 +83,7 @@ impl<T: Transport> Transport for WebSocketTransport<T> {
     }
 }
 
-/// What it guards is whole between any two statements that can panic.
+/// The guarded state is consistent between any two statements that can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! From what a session writes to frames.
+//! Encodes the output of a session as frames.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -15,25 +15,27 @@ use super::super::request::Client;
 use super::lock;
 use crate::transport::{ATTEMPTS, Transport, yield_turn};
 
-/// Browsers do better with frames of this size.
+/// Frame size at which browsers perform better.
 // NATS 2.14: wsFrameSizeForBrowsers.
 const BROWSER_FRAME_BYTES: usize = 4096;
 
-/// What is not longer is not worth compressing.
+/// Shorter messages are not worth compressing.
 // NATS 2.14: wsCompressThreshold.
 const COMPRESS_FROM_BYTES: usize = 65;
 
-/// How much becomes one compressed message, and at most waits here when the client does not read; and
-/// how much becomes frames for a browser at once.
+/// Maximum size of one compressed message, and of output waiting here when the client does not
+/// read; and of the frames made for a browser at once.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// Pongs that wait for the end of a frame. Past this, only the last is sent, as RFC 6455 allows.
+/// Pongs that wait for the end of a frame. Beyond this only the last one is sent, as RFC 6455
+/// allows.
 const CONTROL_BYTES: usize = 1 << 10;
 
-/// The most pieces that are passed on at once: a head, and what a byte queue writes at once.
+/// Maximum number of pieces passed on at once: a head, and the pieces that a byte queue writes at
+/// once.
 const PIECES: usize = 65;
 
-/// How this client wants its frames.
+/// The form of this client's frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     is_compressed: bool,
@@ -56,24 +58,25 @@ impl Style {
 
 pub(super) struct Outgoing {
     style: Style,
-    /// Held while the socket is written to, which never waits: frames must not mix. Publishers take turns
-    /// at the byte queue already, so that only a pong of the connection's own can meet one of them here.
+    /// Held while the socket is written to, which never blocks: frames must not mix. The byte queue
+    /// serializes publishers already, so that only a pong of the connection itself can contend
+    /// here.
     state: Mutex<State>,
-    /// Is anything left to [be sent](Self::poll_unsent)?
+    /// True if bytes are left to [be sent](Self::poll_unsent).
     has_unsent: AtomicBool,
-    /// The connection, which sends it.
+    /// The connection's task, which sends them.
     task: AtomicWaker,
 }
 
 #[derive(Default)]
 struct State {
-    /// What was taken and must be sent next.
+    /// Bytes taken, to be sent next.
     unsent: Vec<u8>,
-    /// So many bytes of what comes next belong to a frame whose head was sent.
+    /// Bytes still to come of a frame whose head was sent.
     owed: usize,
     /// Control frames for the next gap between two frames.
     control: Vec<u8>,
-    /// A close frame was the last.
+    /// A close frame was sent.
     is_closed: bool,
 }
 
@@ -81,7 +84,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Memory for making frames, once per thread.
+/// Buffers for making frames, one set per thread.
 #[derive(Default)]
 struct Scratch {
     deflate: Option<Deflate>,
@@ -104,7 +107,7 @@ impl Outgoing {
         state.unsent.capacity() + state.control.capacity()
     }
 
-    /// As [`Transport::try_write`].
+    /// See [`Transport::try_write`].
     pub(super) fn write(
         &self,
         lower: &impl Transport,
@@ -112,7 +115,7 @@ impl Outgoing {
     ) -> io::Result<usize> {
         let mut state = lock(&self.state);
         if state.is_closed {
-            // The client reads nothing after a close frame; that it goes is known.
+            // After a close frame the client reads nothing, and the session knows of the end.
             return Ok(pieces.iter().map(|piece| piece.len()).sum());
         }
         let mut done = 0;
@@ -138,7 +141,7 @@ impl Outgoing {
         self.send_control(&mut state, lower);
     }
 
-    /// Says the last word, unless it has been said. Returns whether the client may read it.
+    /// Sends a close frame, unless one was sent. Returns true if the client may read it.
     pub(super) fn close(&self, lower: &impl Transport, frame: &CloseFrame) -> bool {
         let mut state = lock(&self.state);
         if !state.is_closed {
@@ -149,9 +152,9 @@ impl Outgoing {
         state.owed == 0
     }
 
-    /// What cannot be sent now is left to the connection.
+    /// Queues a control frame; the connection sends what cannot be sent now.
     fn send_control(&self, state: &mut State, lower: &impl Transport) {
-        // Whoever reads or writes next learns of an error.
+        // The next read or write reports an error.
         let _ = state.flush(lower);
         self.tell_of_unsent(state);
     }
@@ -163,7 +166,7 @@ impl Outgoing {
         }
     }
 
-    /// As [`Transport::poll_unsent`].
+    /// See [`Transport::poll_unsent`].
     pub(super) fn poll_unsent(&self, lower: &impl Transport, cx: &mut Context<'_>) -> Poll<()> {
         self.task.register(cx.waker());
         for _ in 0..ATTEMPTS {
@@ -181,7 +184,7 @@ impl Outgoing {
                         return Poll::Ready(());
                     }
                 }
-                // Whoever reads or writes next learns of it as well.
+                // The next read or write reports the error as well.
                 Err(_) => return Poll::Ready(()),
             }
         }
@@ -190,7 +193,7 @@ impl Outgoing {
 }
 
 impl State {
-    /// Adds to `done` what was taken, also if it fails.
+    /// Adds the number of bytes taken to `done`, also on an error.
     fn write(
         &mut self,
         lower: &impl Transport,
@@ -218,14 +221,14 @@ impl State {
         }
     }
 
-    /// Sends what is left, and the control frames if no frame is open.
+    /// Sends remaining bytes, and the control frames if no frame is open.
     fn flush(&mut self, lower: &impl Transport) -> io::Result<()> {
         loop {
             if self.unsent.is_empty() && self.owed == 0 {
                 self.unsent = std::mem::take(&mut self.control);
             }
             if self.unsent.is_empty() {
-                // The memory of a batch must not stay.
+                // Frees the memory of a batch.
                 self.unsent = Vec::new();
                 return Ok(());
             }
@@ -234,7 +237,7 @@ impl State {
         }
     }
 
-    /// Goes on with a frame that was begun.
+    /// Continues a frame that was begun.
     fn write_owed(
         &mut self,
         lower: &impl Transport,
@@ -254,7 +257,7 @@ impl State {
         Ok(())
     }
 
-    /// All of it as one frame, without copying any of it.
+    /// Writes everything as one frame, without copying.
     fn write_frame(
         &mut self,
         lower: &impl Transport,
@@ -262,7 +265,7 @@ impl State {
         done: &mut usize,
     ) -> io::Result<()> {
         let mut payload = Slices::new();
-        // Room for the head is left.
+        // Leaves a place for the head.
         let len = payload.push_all(&pieces[..pieces.len().min(PIECES - 1)], *done, usize::MAX);
         let head = Head::last(Opcode::Binary, len);
         let mut slices = Slices::new();
@@ -272,7 +275,7 @@ impl State {
         self.sent_of_frame(&head, len, sent, done)
     }
 
-    /// Frames of a limited size, as many as fit a batch.
+    /// Writes frames of a limited size, as many as fit into a batch.
     fn write_small_frames(
         &mut self,
         lower: &impl Transport,
@@ -310,7 +313,7 @@ impl State {
         })
     }
 
-    /// Notes how far a frame has come.
+    /// Records the progress of a frame.
     fn sent_of_frame(
         &mut self,
         head: &Head,
@@ -326,7 +329,7 @@ impl State {
         if self.owed > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
-    /// A batch as one compressed message, which is taken whole.
+    /// Writes a batch as one compressed message, which is taken completely.
     fn write_compressed(
         &mut self,
         lower: &impl Transport,
@@ -369,7 +372,7 @@ impl State {
     }
 }
 
-/// Nothing written is an error, not a reason to try again at once.
+/// Turns a write of zero bytes into an error, which must not be retried at once.
 fn some(written: io::Result<usize>) -> io::Result<usize> {
     match written {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
@@ -377,7 +380,7 @@ fn some(written: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// Parts of some pieces, as one write takes them.
+/// Parts of some pieces, for one vectored write.
 struct Slices<'a> {
     list: [IoSlice<'a>; PIECES],
     len: usize,
@@ -397,8 +400,8 @@ impl<'a> Slices<'a> {
         self.len += 1;
     }
 
-    /// Adds the bytes of `pieces` from `start` on: at most so many, and as many as there is room for.
-    /// Returns how many those are.
+    /// Adds the bytes of `pieces` from `start` on, at most `most` of them and as far as there is
+    /// room. Returns their number.
     fn push_all(&mut self, pieces: &'a [IoSlice<'_>], mut start: usize, most: usize) -> usize {
         let mut total = 0;
         for piece in pieces {

@@ -1,4 +1,4 @@
-//! The transport over one that takes and gives as little as a test likes.
+//! The transport over one that takes and gives as little as a test configures.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use super::super::inflate::Inflate;
 use super::super::request::{Rules, parse};
 use super::*;
 
-/// Gives what a test put in, piece by piece, and takes as many bytes at a time as it says.
+/// Returns configured input piece by piece, and takes the configured number of bytes at a time.
 #[derive(Default)]
 struct Wire {
     pieces: Mutex<VecDeque<Vec<u8>>>,
     taken: Mutex<Vec<u8>>,
-    /// How much each write takes; 0 would block. When they run out, everything.
+    /// Bytes taken by each write; 0 blocks. Afterwards everything is taken.
     takes: Mutex<VecDeque<usize>>,
     has_ended: bool,
 }
@@ -98,7 +98,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Reads until something comes of it.
+/// Reads until there is a result.
 fn read_on(transport: &WebSocketTransport<Wire>, room: &mut [u8]) -> io::Result<usize> {
     loop {
         match transport.try_read(room) {
@@ -108,7 +108,8 @@ fn read_on(transport: &WebSocketTransport<Wire>, room: &mut [u8]) -> io::Result<
     }
 }
 
-/// What of a server's frames a client makes: payload and control frames, and the longest data frame.
+/// A server's frames as a client decodes them: payload and control frames, and the longest data
+/// frame.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Got {
     data: Vec<u8>,
@@ -153,7 +154,7 @@ fn got(stream: &[u8]) -> Got {
     got
 }
 
-/// Writes as a byte queue does: what was not taken comes again, with more behind it.
+/// Writes as a byte queue does: rejected bytes are written again, followed by more.
 fn write_all(transport: &WebSocketTransport<Wire>, text: &[u8], piece: usize) {
     let waker = Waker::noop();
     let mut cx = Context::from_waker(waker);
@@ -162,7 +163,7 @@ fn write_all(transport: &WebSocketTransport<Wire>, text: &[u8], piece: usize) {
         let slices: Vec<IoSlice<'_>> =
             text[at..].chunks(piece.max(1)).take(64).map(IoSlice::new).collect();
         match transport.try_write(&slices) {
-            Ok(0) => panic!("nothing is no progress"),
+            Ok(0) => panic!("a write of zero bytes is no progress"),
             Ok(len) => at += len,
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
         }
@@ -173,7 +174,7 @@ fn write_all(transport: &WebSocketTransport<Wire>, text: &[u8], piece: usize) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn what_is_written_arrives_whatever_the_socket_takes(
+    fn output_arrives_whatever_the_socket_takes(
         text in vec(prop_oneof![Just(&b"MSG a 1 5\r\n"[..]), Just(&b"hello"[..])], 1..9000),
         piece in prop_oneof![1usize..100, 100usize..100_000],
         takes in vec(prop_oneof![2 => 0usize..20, 1 => 0usize..100_000], 0..40),
@@ -197,7 +198,7 @@ proptest! {
         let _ = read_on(&transport, &mut [0; 100]);
         write_all(&transport, back, piece);
         prop_assert!(transport.say_why(CloseReason::ServerShutdown));
-        write_all(&transport, b"what comes after the last word is lost", 10);
+        write_all(&transport, b"bytes after the close frame are lost", 10);
         let got = got(&lock(&transport.lower.taken));
         prop_assert!(got.data == text, "{} bytes of {}", got.data.len(), text.len());
         let mut control = vec![(10, b"hi".to_vec()); pings];
@@ -207,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_is_what_was_sent_whatever_the_pieces(
+    fn input_is_read_unchanged_whatever_the_pieces(
         messages in vec((any::<bool>(), any::<bool>(), 0usize..3, 0usize..6000), 1..6),
         cut in prop_oneof![1usize..30, 100usize..20_000],
         room in prop_oneof![1usize..50, 4000usize..9000, 60_000usize..100_000],
@@ -224,7 +225,7 @@ proptest! {
             text.extend_from_slice(&payload);
             if is_compressed && is_compressing {
                 let message = Deflate::new().message([&payload[..]].into_iter(), 15).to_vec();
-                // A stranger gets little room, and may compress little.
+                // An unauthenticated client gets little room, and may compress little.
                 if message.len() > 4096 && room <= 8192 {
                     stream.extend_from_slice(&frame(0x82, &payload));
                 } else {
@@ -273,7 +274,7 @@ fn one_flush_is_one_frame_unless_a_browser_reads_it() {
 }
 
 #[test]
-fn only_what_is_worth_it_is_compressed() {
+fn short_messages_are_not_compressed() {
     for (len, is_compressed) in [(64, false), (65, true)] {
         let transport = transport(DEFLATE, Wire::default());
         write_all(&transport, &vec![b'x'; len], 10);
@@ -284,7 +285,7 @@ fn only_what_is_worth_it_is_compressed() {
 }
 
 #[test]
-fn compressed_messages_come_in_small_frames_to_browsers_but_safari() {
+fn browsers_except_safari_get_compressed_messages_in_small_frames() {
     let mut seed = 1u32;
     let mut random = || {
         seed ^= seed << 13;
@@ -304,7 +305,7 @@ fn compressed_messages_come_in_small_frames_to_browsers_but_safari() {
 }
 
 #[test]
-fn a_fault_is_told_after_what_came_before_it() {
+fn a_fault_is_reported_after_earlier_input() {
     let bytes = [frame(0x82, b"PING\r\n"), frame(0x83, b"")].concat();
     let pieces = Mutex::new(VecDeque::from([bytes]));
     let transport = transport("", Wire { pieces, ..Wire::default() });
@@ -313,13 +314,13 @@ fn a_fault_is_told_after_what_came_before_it() {
     assert_eq!(&room[..6], b"PING\r\n");
     let error = read_on(&transport, &mut room).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    assert!(transport.say_why(CloseReason::ReadError), "it has been told");
+    assert!(transport.say_why(CloseReason::ReadError), "a close frame was sent");
     let got = got(&lock(&transport.lower.taken));
     assert_eq!(got.control, [(8, b"\x03\xeaunknown opcode 3".to_vec())]);
 }
 
 #[test]
-fn a_bomb_is_refused_in_bounded_memory() {
+fn a_decompression_bomb_is_refused_in_bounded_memory() {
     let bomb = Deflate::new().message([&vec![0; 16 << 20][..]].into_iter(), 15).to_vec();
     let pieces = Mutex::new(VecDeque::from([frame(0xc2, &bomb)]));
     let transport = transport(DEFLATE, Wire { pieces, ..Wire::default() });
@@ -338,16 +339,16 @@ fn a_bomb_is_refused_in_bounded_memory() {
     assert_eq!(got.control, [(8, b"\x03\xf1maximum payload exceeded".to_vec())]);
 }
 
-/// The session keeps 8 KiB at most, so that there are 8 for what is below it.
+/// The session keeps 8 KiB at most, which leaves 8 for the layers below.
 #[test]
-fn a_stranger_costs_little_whatever_it_sends() {
+fn an_unauthenticated_client_costs_little_whatever_it_sends() {
     let long = frame(0x02, &[b'x'; 60_000]);
     let compressed = frame(0x42, &[0x55; 60_000]);
     let mut pings = Vec::new();
     (0..2000).for_each(|_| pings.extend_from_slice(&frame(0x89, &[b'x'; 125])));
     for stream in [long, compressed, pings] {
         let pieces = Mutex::new(VecDeque::from([stream]));
-        // It reads nothing either.
+        // The client reads nothing either.
         let takes = Mutex::new(vec![0; 1_000_000].into());
         let transport = transport(DEFLATE, Wire { pieces, takes, ..Wire::default() });
         let mut room = [0; 8 << 10];
@@ -369,7 +370,7 @@ fn a_stranger_costs_little_whatever_it_sends() {
 }
 
 #[test]
-fn the_connection_is_woken_for_what_was_taken_and_not_sent() {
+fn the_connection_is_woken_for_unsent_bytes() {
     let takes = Mutex::new(VecDeque::from([10, 0]));
     let transport = transport(DEFLATE, Wire { takes, ..Wire::default() });
     let count = Arc::new(Count(AtomicUsize::new(0)));
@@ -383,7 +384,7 @@ fn the_connection_is_woken_for_what_was_taken_and_not_sent() {
     assert_eq!(got(&lock(&transport.lower.taken)).data, text);
 }
 
-/// Frames that end a connection, or do not: some of them with more behind.
+/// Frames that end a connection, or do not: some followed by more.
 fn any_frames() -> impl Strategy<Value = Vec<u8>> {
     let one = prop_oneof![
         vec(any::<u8>(), 0..200).prop_map(|text| frame(0x82, &text)),
@@ -400,9 +401,9 @@ fn any_frames() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Ready means that a read does something: gives bytes or an end, or takes bytes from below.
+    /// A ready transport must make progress: return bytes or an end, or take bytes from below.
     #[test]
-    fn it_is_ready_only_if_there_is_something(
+    fn the_transport_is_ready_only_if_a_read_makes_progress(
         extra in prop_oneof![Just(""), Just(DEFLATE)],
         frames in any_frames(),
         piece in prop_oneof![1usize..50, Just(100_000)],
@@ -429,14 +430,14 @@ proptest! {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    // The rest of what was read before may have been control frames, but only once.
+                    // The rest of the buffered bytes may be control frames, but only once.
                     idle = if waiting() < before { 0 } else { idle + 1 };
-                    prop_assert!(idle < 2, "it goes round and round");
+                    prop_assert!(idle < 2, "it loops without progress");
                 }
                 Err(error) => {
                     prop_assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-                    prop_assert!(turn <= shut_after, "it has been told");
-                    // As linger does.
+                    prop_assert!(turn <= shut_after, "a close frame was sent");
+                    // As lingering does.
                     transport.shut_down_write().unwrap();
                 }
             }
