@@ -1,4 +1,4 @@
-//! Handlers: functions inside the process that are called with raw messages.
+//! Handlers: in-process functions that are called with raw messages.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -38,7 +38,7 @@ fn subject(text: &str) -> Subject {
     Subject::parse(text).unwrap()
 }
 
-/// The payloads of the messages that a handler has handled.
+/// The payloads handled so far.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -73,7 +73,7 @@ fn a_handler_answers_requests_from_the_wire_and_from_within() {
 }
 
 #[test]
-fn a_handler_gets_the_raw_message_and_passes_it_on_as_it_is() {
+fn a_handler_gets_the_raw_message_and_forwards_it_unchanged() {
     let mut world = World::new();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
@@ -164,7 +164,7 @@ fn messages_of_several_threads_are_all_handled_each_in_its_order() {
     }
 }
 
-/// The places on the stack at which a handler was called.
+/// The stack addresses at which a handler was called.
 #[derive(Clone, Default)]
 struct Depth(Arc<Mutex<(usize, usize)>>);
 
@@ -183,7 +183,7 @@ impl Depth {
 }
 
 #[test]
-fn a_message_that_a_handler_sends_itself_ends_after_so_many_hops() {
+fn a_message_that_a_handler_sends_itself_ends_at_the_hop_limit() {
     let mut world = World::new();
     let (seen, depth) = (Seen::default(), Depth::default());
     let (noted, here) = (seen.clone(), depth.clone());
@@ -201,7 +201,7 @@ fn a_message_that_a_handler_sends_itself_ends_after_so_many_hops() {
 }
 
 #[test]
-fn a_handler_that_publishes_by_a_client_of_its_own_is_bounded_as_well() {
+fn a_handler_that_publishes_through_a_client_is_limited_too() {
     let broker = broker();
     let (seen, depth) = (Seen::default(), Depth::default());
     let handlers: Vec<_> = (0..100)
@@ -283,7 +283,7 @@ fn a_panic_costs_one_message_and_nothing_else() {
     assert_eq!((seen.take().concat(), handler.panics()), ("ab".to_owned(), 1));
 }
 
-/// A handler that waits at each message until it is told to go on.
+/// A handler that blocks on each message until it is released.
 struct Gate {
     at: Receiver<ThreadId>,
     go_on: Sender<()>,
@@ -301,7 +301,7 @@ fn gated(broker: &Broker, filter: &str, seen: &Seen) -> (HandlerSubscription, Ga
 }
 
 #[test]
-fn a_publisher_does_not_wait_for_a_handler_that_another_thread_runs() {
+fn a_publisher_does_not_wait_for_a_handler_on_another_thread() {
     let mut world = World::new();
     let seen = Seen::default();
     let (handler, gate) = gated(&world.broker, "jobs", &seen);
@@ -320,7 +320,7 @@ fn a_publisher_does_not_wait_for_a_handler_that_another_thread_runs() {
 }
 
 #[test]
-fn a_full_queue_drops_what_comes_and_counts_it() {
+fn a_full_handler_queue_drops_and_counts_messages() {
     let broker = broker();
     let seen = Seen::default();
     let (handler, gate) = gated(&broker, "jobs", &seen);
@@ -347,7 +347,7 @@ fn a_full_queue_drops_what_comes_and_counts_it() {
 }
 
 #[test]
-fn a_thread_that_has_handled_its_turn_gives_way_to_the_next_publisher() {
+fn a_thread_at_its_limit_leaves_further_messages_to_the_next_publisher() {
     let mut world = World::new();
     let seen = Seen::default();
     let (_handler, gate) = gated(&world.broker, "jobs", &seen);
@@ -367,7 +367,7 @@ fn a_thread_that_has_handled_its_turn_gives_way_to_the_next_publisher() {
             gate.go_on.send(()).unwrap();
         }
         let other = gate.at.recv().unwrap();
-        // Delivers, and will flush a moment later.
+        // Delivers, and defers the flush.
         world.scratch.expect_more();
         world.send(&mut second, "PUB jobs 1\r\nb\r\n");
         gate.go_on.send(()).unwrap();
@@ -386,7 +386,7 @@ fn a_thread_that_has_handled_its_turn_gives_way_to_the_next_publisher() {
 }
 
 #[test]
-fn a_handler_that_is_dropped_is_not_called_again() {
+fn a_dropped_handler_is_not_called_again() {
     let mut world = World::new();
     let seen = Seen::default();
     let (handler, gate) = gated(&world.broker, "jobs", &seen);
@@ -428,7 +428,7 @@ fn a_handler_may_drop_itself_and_what_it_owns_is_dropped_with_it() {
 }
 
 #[test]
-fn a_handler_that_is_dropped_at_rest_is_dropped_at_once() {
+fn an_idle_handler_is_dropped_at_once() {
     let broker = broker();
     let owned = Arc::new(());
     let kept = Arc::clone(&owned);
@@ -443,7 +443,7 @@ fn a_handler_that_is_dropped_at_rest_is_dropped_at_once() {
 }
 
 #[test]
-fn a_broker_that_ends_delivers_no_more_to_handlers() {
+fn an_ended_broker_delivers_no_more_to_handlers() {
     let broker = broker();
     let seen = Seen::default();
     let noted = seen.clone();
@@ -477,7 +477,7 @@ fn a_queue_group_has_handlers_and_clients_as_members() {
 }
 
 #[test]
-fn a_handler_that_is_full_is_passed_over_within_its_group() {
+fn a_full_handler_is_skipped_within_its_group() {
     let mut world = World::new();
     let (is_at, at) = channel();
     let (go_on, goes_on) = channel::<()>();
@@ -507,7 +507,7 @@ fn a_handler_that_is_full_is_passed_over_within_its_group() {
 }
 
 #[test]
-fn a_request_of_a_handler_that_nobody_hears_is_answered_with_503() {
+fn a_request_of_a_handler_without_responders_is_answered_with_503() {
     let broker = broker();
     let seen = Seen::default();
     let noted = seen.clone();
@@ -528,7 +528,7 @@ fn a_request_of_a_handler_that_nobody_hears_is_answered_with_503() {
 }
 
 #[test]
-fn a_handler_may_do_what_its_grant_allows() {
+fn the_grant_of_a_handler_applies() {
     let broker = broker();
     let permissions = Permissions::builder()
         .subscribe_deny(["secret"])
@@ -565,7 +565,7 @@ fn a_handler_may_do_what_its_grant_allows() {
 }
 
 #[test]
-fn accounts_are_apart_for_handlers_too() {
+fn accounts_are_isolated_for_handlers_too() {
     let broker = broker();
     let grant = Grant::user("x").with_account("OTHER");
     let _handler = broker.handle(grant.clone(), "echo", None, echo).unwrap();
@@ -590,7 +590,7 @@ fn headers_of_in_process_clients_reach_handlers_raw() {
 }
 
 #[test]
-fn whoever_waits_for_a_handler_to_have_room_is_woken() {
+fn waiting_for_room_in_a_handler_queue_is_woken() {
     let broker = broker();
     let seen = Seen::default();
     let (handler, gate) = gated(&broker, "jobs", &seen);

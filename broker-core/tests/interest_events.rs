@@ -1,4 +1,4 @@
-//! What listeners learn of the interest of an account, by the sessions that make it.
+//! The interest events of an account, as sessions cause them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -13,16 +13,16 @@ use broker_core::{Broker, CloseReason, InterestChange, InterestEvents};
 use common::{Party, World};
 use futures_executor::block_on;
 
-/// Filter and queue group, and the count of each.
+/// Filter and queue group with the number of members.
 type Interest = BTreeMap<(String, Option<String>), u32>;
 
-/// A listener that has put together what it was told.
-struct Told {
+/// A listener that accumulates events.
+struct Recorder {
     events: InterestEvents,
     interest: Arc<Mutex<Interest>>,
 }
 
-impl Told {
+impl Recorder {
     fn of(broker: &Broker, account: &str) -> Self {
         let interest: Arc<Mutex<Interest>> = Arc::default();
         let theirs = Arc::clone(&interest);
@@ -50,7 +50,7 @@ fn note(interest: &mut Interest, change: &InterestChange<'_>) {
     assert_eq!(before.unwrap_or_default(), change.before);
 }
 
-/// The account is the user's name.
+/// Assigns each client to the account named like its user.
 struct ByName;
 
 impl Authenticator for ByName {
@@ -76,9 +76,9 @@ fn subscribe(world: &mut World, party: &mut Party, count: usize) {
 }
 
 #[test]
-fn a_subscription_has_been_told_when_it_is_made_and_when_it_has_ended() {
+fn events_of_a_subscription_precede_the_return_of_its_calls() {
     let mut world = World::new();
-    let told = Told::of(&world.broker, "$G");
+    let told = Recorder::of(&world.broker, "$G");
     let mut party = world.join();
     world.send(&mut party, "SUB a 1\r\nSUB b q 2\r\nSUB b q 3\r\n");
     assert!(told.plain("a"));
@@ -91,7 +91,7 @@ fn a_subscription_has_been_told_when_it_is_made_and_when_it_has_ended() {
 }
 
 #[test]
-fn a_late_listener_learns_all_in_slices_while_clients_come_and_go() {
+fn a_late_listener_gets_a_snapshot_in_slices_under_concurrent_changes() {
     let mut world = World::with_auth(ByName);
     let [mut first, mut second, mut third, mut other] =
         ["A", "A", "A", "B"].map(|name| world.join_as(&connect(name)));
@@ -102,7 +102,7 @@ fn a_late_listener_learns_all_in_slices_while_clients_come_and_go() {
     world.send(&mut third, "SUB only.third 9999\r\n");
     let local = world.broker.client_as(Grant::anonymous().with_account("A"));
     let _local = block_on(local.subscribe("local.*")).unwrap();
-    let mut told = Told::of(&world.broker, "A");
+    let mut told = Recorder::of(&world.broker, "A");
     let (mut slices, mut longest) = (0, 0);
     loop {
         slices += 1;
@@ -114,7 +114,7 @@ fn a_late_listener_learns_all_in_slices_while_clients_come_and_go() {
         }
         match slices {
             5 => world.send(&mut third, connect("B")),
-            // It leaves in the middle of it, and one comes.
+            // It leaves during the snapshot, and another client connects.
             10 => _ = first.session.depart(CloseReason::ClientClosed),
             12 => world.send(&mut second, "SUB fresh 10000\r\nUNSUB 17\r\n"),
             _ => {}
@@ -133,13 +133,13 @@ fn a_late_listener_learns_all_in_slices_while_clients_come_and_go() {
     }
     expected.insert(("only.second".into(), Some("x".into())), 1);
     assert_eq!(told.now(), expected);
-    let mut later = Told::of(&world.broker, "A");
+    let mut later = Recorder::of(&world.broker, "A");
     while later.events.catch_up() {}
     assert_eq!(later.now(), expected, "who comes later reads what is counted");
 }
 
 #[test]
-fn a_listener_may_subscribe_in_the_account_that_it_is_told_of() {
+fn a_listener_may_subscribe_in_the_observed_account() {
     let mut world = World::new();
     let client = world.broker.client();
     let (held, interest): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Interest>>) = Default::default();
@@ -155,17 +155,17 @@ fn a_listener_may_subscribe_in_the_account_that_it_is_told_of() {
     world.send(&mut party, "SUB ping 1\r\n");
     let told: Vec<_> = interest.lock().unwrap().keys().map(|(filter, _)| filter.clone()).collect();
     assert_eq!(told, ["ping", "pong"]);
-    // Breaks the ring of client, subscriber and broker.
+    // Breaks the reference cycle of client, subscriber and broker.
     held.lock().unwrap().clear();
 }
 
 #[test]
-fn a_listener_that_is_dropped_is_not_called_any_more() {
+fn a_dropped_listener_is_not_called_again() {
     let mut world = World::new();
-    let told = Told::of(&world.broker, "$G");
+    let told = Recorder::of(&world.broker, "$G");
     let mut party = world.join();
     world.send(&mut party, "SUB a 1\r\n");
-    let Told { events, interest } = told;
+    let Recorder { events, interest } = told;
     drop(events);
     world.send(&mut party, "SUB b 2\r\nUNSUB 1\r\n");
     assert_eq!(interest.lock().unwrap().len(), 1);
@@ -180,7 +180,7 @@ fn late_listeners_on_several_threads_agree_with_what_is_left() {
     let mut left: Vec<_> =
         (0..5_000).map(|id| block_on(kept.subscribe(format!("kept.{id}"))).unwrap()).collect();
     let broker = &world.broker;
-    let told: Vec<Told> = std::thread::scope(|scope| {
+    let told: Vec<Recorder> = std::thread::scope(|scope| {
         let churners: Vec<_> = (0..3)
             .map(|thread| {
                 let client = broker.client();
@@ -206,7 +206,7 @@ fn late_listeners_on_several_threads_agree_with_what_is_left() {
         let listeners: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(move || {
-                    let mut told = Told::of(broker, "$G");
+                    let mut told = Recorder::of(broker, "$G");
                     while told.events.catch_up() {}
                     told
                 })
@@ -217,7 +217,7 @@ fn late_listeners_on_several_threads_agree_with_what_is_left() {
         }
         listeners.into_iter().map(|listener| listener.join().unwrap()).collect()
     });
-    let mut last = Told::of(&world.broker, "$G");
+    let mut last = Recorder::of(&world.broker, "$G");
     while last.events.catch_up() {}
     let expected = last.now();
     assert_eq!(expected.keys().filter(|(filter, _)| filter.starts_with("kept")).count(), 5_000);

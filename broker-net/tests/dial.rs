@@ -1,4 +1,4 @@
-//! Outgoing connections in the clear: attempts, pauses, lines.
+//! Outgoing connections without TLS: attempts, delays, lines.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -16,14 +16,14 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
-/// Far more than anything here takes.
+/// Far longer than anything here takes.
 const SOON: Duration = Duration::from_secs(10);
 
 const MIN: Duration = Duration::from_millis(100);
 const MAX: Duration = Duration::from_secs(1);
 
-/// Where time is paused it moves on to the end of a timeout while a connection comes about, so that it must be
-/// short beside a pause.
+/// A paused clock moves on to the end of a timeout while a connection is made, so that the timeout
+/// must be short compared with a delay.
 const CONNECT: Duration = Duration::from_millis(2);
 
 fn options(change: impl FnOnce(&mut DialOptions)) -> DialOptions {
@@ -36,7 +36,7 @@ fn dialer(listener: &TestListener, change: impl FnOnce(&mut DialOptions)) -> Dia
     Dialer::new(&listener.address().to_string(), options(change)).unwrap()
 }
 
-/// With short times.
+/// Creates a dialer with short delays.
 fn hasty(listener: &TestListener) -> Dialer {
     dialer(listener, |options| {
         options.connect_timeout = CONNECT;
@@ -45,7 +45,7 @@ fn hasty(listener: &TestListener) -> Dialer {
 }
 
 #[test]
-fn what_is_no_host_with_a_port_is_refused() {
+fn an_address_must_be_a_host_with_a_port() {
     for server in ["", "nats.example", "nats.example:0", ":4222", "::1", "nats.example:x"] {
         let refused = Dialer::new(server, DialOptions::default());
         assert!(matches!(refused, Err(DialError::InvalidServer(_))), "{server}");
@@ -56,7 +56,7 @@ fn what_is_no_host_with_a_port_is_refused() {
 }
 
 #[tokio::test]
-async fn a_name_that_cannot_be_resolved_is_an_error_of_its_own() {
+async fn an_unresolvable_name_is_a_distinct_error() {
     let mut dialer = Dialer::new("nats\0.example:4222", DialOptions::default()).unwrap();
     let error = dialer.dial().await.unwrap_err();
     assert!(matches!(error, DialError::Resolve { .. }), "{error:?}");
@@ -86,7 +86,7 @@ async fn a_refused_connection_names_the_address_and_the_reason() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(start_paused = true)]
-async fn an_address_that_does_not_answer_is_given_up_after_its_time() {
+async fn an_unresponsive_address_times_out() {
     let listener = TestListener::unreachable().unwrap();
     let since = Instant::now();
     let error = dialer(&listener, |_| {}).dial().await.unwrap_err();
@@ -97,7 +97,7 @@ async fn an_address_that_does_not_answer_is_given_up_after_its_time() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(start_paused = true)]
-async fn an_attempt_is_given_up_as_a_whole() {
+async fn an_attempt_has_a_total_timeout() {
     let listener = TestListener::unreachable().unwrap();
     let since = Instant::now();
     let mut dialer = dialer(&listener, |options| options.timeout = Duration::from_millis(300));
@@ -109,7 +109,7 @@ async fn an_attempt_is_given_up_as_a_whole() {
     assert!((300..310).contains(&since.elapsed().as_millis()), "{:?}", since.elapsed());
 }
 
-/// Dials, and returns how long that took.
+/// Dials, and returns the duration.
 async fn timed(dialer: &mut Dialer) -> (Result<DialedConnection, DialError>, Duration) {
     let since = Instant::now();
     (dialer.next().await, since.elapsed())
@@ -121,7 +121,7 @@ fn assert_paused(took: Duration, due: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_grow_with_each_failure_up_to_the_bound_and_begin_anew_after_a_connection_that_lasted()
+async fn delays_grow_with_each_failure_up_to_the_maximum_and_reset_after_a_lasting_connection()
  {
     let listener = TestListener::refusing().unwrap();
     let mut dialer = hasty(&listener);
@@ -135,7 +135,7 @@ async fn pauses_grow_with_each_failure_up_to_the_bound_and_begin_anew_after_a_co
         due = (due * 2).min(MAX);
     }
     assert_eq!((due, dialer.pauses()), (MAX, 7));
-    // Accepted and closed at once, which is no better than refused.
+    // Accepted and closed at once, which counts as a failure.
     listener.listen(Answer::Close).unwrap();
     for _ in 0..2 {
         let (connected, took) = timed(&mut dialer).await;
@@ -152,7 +152,7 @@ async fn pauses_grow_with_each_failure_up_to_the_bound_and_begin_anew_after_a_co
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_dropped_and_begun_again_does_not_come_earlier() {
+async fn a_dropped_and_repeated_attempt_is_not_made_earlier() {
     let listener = TestListener::refusing().unwrap();
     let mut dialer = dialer(&listener, |options| {
         options.connect_timeout = CONNECT;
@@ -171,7 +171,7 @@ async fn an_attempt_that_is_dropped_and_begun_again_does_not_come_earlier() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_dropped_while_it_connects_counts() {
+async fn an_attempt_dropped_while_connecting_counts() {
     let listener = TestListener::unreachable().unwrap();
     let mut dialer = dialer(&listener, |options| {
         options.connect_timeout = SOON;
@@ -186,7 +186,7 @@ async fn an_attempt_that_is_dropped_while_it_connects_counts() {
 }
 
 #[tokio::test]
-async fn a_line_is_read_without_its_end_and_nothing_behind_it_is_taken() {
+async fn a_line_is_read_without_its_end_and_no_further_bytes_are_consumed() {
     let listener = TestListener::start(Answer::Say(b"INFO {}\r\n+OK\nrest".to_vec())).unwrap();
     let mut connection = dialer(&listener, |_| {}).dial().await.unwrap();
     assert_eq!(connection.read_line(100).await.unwrap(), b"INFO {}");
@@ -212,7 +212,7 @@ async fn a_line_that_is_too_long_or_ends_too_early_is_an_error() {
     let read = dialer.dial().await.unwrap().read_line(100).await;
     assert!(matches!(read, Err(ReadLineError::Closed)), "{read:?}");
     listener.answer(Answer::Reset);
-    // A reset may come before the connection is there.
+    // A reset may arrive before the connection is established.
     if let Ok(mut connection) = dialer.dial().await {
         let read = connection.read_line(100).await;
         assert!(matches!(read, Err(ReadLineError::Io(_))), "{read:?}");
@@ -221,7 +221,7 @@ async fn a_line_that_is_too_long_or_ends_too_early_is_an_error() {
 }
 
 #[tokio::test]
-async fn much_is_written_and_read_at_once_and_each_side_learns_of_the_end() {
+async fn megabytes_pass_both_ways_and_each_side_sees_the_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let echo = tokio::spawn(async move {
@@ -246,7 +246,7 @@ async fn much_is_written_and_read_at_once_and_each_side_learns_of_the_end() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_dropped_is_closed() {
+async fn a_dropped_connection_is_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut dialer = Dialer::new(&address.to_string(), DialOptions::default()).unwrap();

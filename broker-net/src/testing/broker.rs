@@ -82,7 +82,9 @@ impl TestBroker {
     /// Panics while the broker [restarts](Self::restart).
     pub fn connect(&self) -> LocalStream {
         let server = self.kit.server();
-        server.unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart")).connect()
+        server
+            .unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart"))
+            .connect()
     }
 
     /// The address of the client listener.
@@ -109,7 +111,9 @@ impl TestBroker {
     ///
     /// Panics while the broker [restarts](Self::restart).
     pub fn broker(&self) -> Broker {
-        self.kit.broker().unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart"))
+        self.kit
+            .broker()
+            .unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart"))
     }
 
     /// Returns the status of the server: see [`Server::status`](crate::Server::status). It belongs
@@ -120,7 +124,9 @@ impl TestBroker {
     /// Panics while the broker [restarts](Self::restart).
     pub fn status(&self) -> ServerStatus {
         let server = self.kit.server();
-        server.unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart")).status()
+        server
+            .unwrap_or_else(|| panic!("the broker is restarting, or has failed to restart"))
+            .status()
     }
 
     /// Returns the current counters.
@@ -209,9 +215,7 @@ impl TestBroker {
             move |kit| kit.broker()?.is_subscribed(&to).then_some(()),
             move |kit| {
                 let count = kit.broker().map_or(0, |broker| broker.stats().subscriptions);
-                format!(
-                    "a subscription to {told} was expected, none of {count} matches"
-                )
+                format!("a subscription to {told} was expected, none of {count} matches")
             },
         )
     }

@@ -269,7 +269,9 @@ impl TestBrokerBuilder {
         let Self { options, auth_config, lines, .. } = self;
         let start = move || async move { Ok(Kit::start(options, auth_config, lines).await?) };
         let (thread, started) = OwnThread::start(start).map_err(StartError::Thread)?;
-        let gone = || StartError::Thread(io::Error::other("the thread ended before the start was complete"));
+        let gone = || {
+            StartError::Thread(io::Error::other("the thread ended before the start was complete"))
+        };
         let kit = started.await.map_err(|_| gone())??;
         Ok(TestBroker::new(kit, Some(thread), true))
     }

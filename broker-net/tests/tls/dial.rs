@@ -1,4 +1,4 @@
-//! Outgoing connections with TLS: what is verified, and what each failure says.
+//! Outgoing TLS connections: verification, and the errors of failures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn dial_at(server: &str, tls: TlsClientOptions) -> Result<DialedConnection
     in_time(Dialer::new(server, options)?.dial()).await
 }
 
-/// Shakes hands at once with a listener that has this certificate.
+/// Performs a handshake with a listener that has this certificate.
 async fn meet(
     server: &Identity,
     tls: TlsClientOptions,
@@ -65,7 +65,7 @@ async fn ping(connection: &mut DialedConnection) {
 }
 
 #[tokio::test]
-async fn tls_comes_first_or_after_info() {
+async fn the_handshake_precedes_or_follows_info() {
     let authority = Authority::new("ca");
     for is_first in [false, true] {
         let mut options = authority.options();
@@ -169,7 +169,7 @@ async fn a_connection_without_options_for_tls_cannot_be_upgraded() {
 }
 
 #[tokio::test]
-async fn options_that_verify_nothing_are_refused_before_anything_is_dialled() {
+async fn options_without_verification_are_refused_before_dialing() {
     let error = dial_at("127.0.0.1:1", TlsClientOptions::default()).await.unwrap_err();
     assert!(matches!(error, DialError::TlsOptions(_)), "{error:?}");
 }
@@ -186,7 +186,7 @@ async fn a_certificate_of_another_authority_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_refused_unless_that_name_is_asked_for() {
+async fn a_certificate_for_another_name_is_refused_unless_that_name_is_requested() {
     let authority = Authority::new("ca");
     let server = authority.server(&["nats.example"]);
     let error = meet(&server, trusting(&authority)).await.unwrap_err();
@@ -200,7 +200,7 @@ async fn a_certificate_for_another_name_is_refused_unless_that_name_is_asked_for
 }
 
 #[tokio::test]
-async fn a_certificate_that_has_expired_or_does_not_hold_yet_is_refused() {
+async fn an_expired_or_not_yet_valid_certificate_is_refused() {
     let authority = Authority::new("ca");
     let expired = authority.server_changed(&["127.0.0.1"], |params| {
         params.not_after = date_time_ymd(2020, 1, 1);
@@ -215,7 +215,7 @@ async fn a_certificate_that_has_expired_or_does_not_hold_yet_is_refused() {
 }
 
 #[tokio::test]
-async fn only_a_pinned_key_is_accepted_also_where_nothing_else_is_verified() {
+async fn only_a_pinned_key_is_accepted_even_without_other_verification() {
     let authority = Authority::new("ca");
     let server = authority.server(&["127.0.0.1"]);
     let pin = sha256(&server.key.subject_public_key_info());
@@ -231,7 +231,7 @@ async fn only_a_pinned_key_is_accepted_also_where_nothing_else_is_verified() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_shown_to_a_server_that_asks_for_one() {
+async fn a_certificate_is_presented_to_a_server_that_requests_one() {
     let authority = Authority::new("ca");
     let mut options = authority.options();
     options.ca = Some(authority.pem());
@@ -248,7 +248,7 @@ async fn a_certificate_is_shown_to_a_server_that_asks_for_one() {
 
     let mut connection = dial_at(&address, trusting(&authority)).await.unwrap();
     in_time(connection.read_line(64 << 10)).await.unwrap();
-    // In 1.3 the server says only afterwards that it has refused.
+    // In TLS 1.3 the server reports only after the handshake that it has refused.
     connection.secure().await.unwrap();
     let refused = in_time(connection.read_line(100)).await.unwrap_err();
     let ReadLineError::Io(error) = &refused else { panic!("{refused:?}") };
@@ -256,7 +256,7 @@ async fn a_certificate_is_shown_to_a_server_that_asks_for_one() {
 }
 
 #[tokio::test]
-async fn what_answers_with_something_else_is_no_tls() {
+async fn a_response_other_than_tls_is_an_error() {
     let authority = Authority::new("ca");
     for said in ["INFO {}\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let answer = Answer::Say(said.as_bytes().to_vec());
@@ -265,9 +265,9 @@ async fn what_answers_with_something_else_is_no_tls() {
     }
 }
 
-/// An attacker on the path could have sent them.
+/// Such bytes could have been inserted by an attacker on the way.
 #[tokio::test]
-async fn bytes_behind_info_in_the_clear_never_pass_for_encrypted_ones() {
+async fn unencrypted_bytes_after_info_are_never_taken_for_encrypted_ones() {
     let authority = Authority::new("ca");
     let answer = Answer::Say(b"INFO {}\r\n+OK\r\nMSG x 1 0\r\n".to_vec());
     let listener = TestListener::start(answer).unwrap();
@@ -281,10 +281,10 @@ async fn bytes_behind_info_in_the_clear_never_pass_for_encrypted_ones() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_or_resets_is_told_apart() {
+async fn a_close_and_a_reset_are_distinct_errors() {
     let authority = Authority::new("ca");
     let error = meet_by(Answer::Close, trusting(&authority)).await.unwrap_err();
-    // The hello meets a socket that is gone, which resets the connection.
+    // The ClientHello reaches a closed socket, which resets the connection.
     assert!(matches!(error, TlsClientError::Closed | TlsClientError::Io(_)), "{error:?}");
     let listener = TestListener::start(Answer::Reset).unwrap();
     let dialed = dial_at(&listener.address().to_string(), first(trusting(&authority))).await;
@@ -295,7 +295,7 @@ async fn a_server_that_closes_or_resets_is_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_stalls_is_given_up() {
+async fn a_stalled_server_times_out() {
     let authority = Authority::new("ca");
     let listener = TestListener::start(Answer::STALL).unwrap();
     let since = tokio::time::Instant::now();
@@ -309,7 +309,7 @@ async fn a_server_that_stalls_is_given_up() {
 }
 
 #[tokio::test]
-async fn versions_that_have_nothing_in_common_are_refused_by_name() {
+async fn incompatible_versions_are_refused_by_name() {
     let authority = Authority::new("ca");
     let server = authority.server(&["127.0.0.1"]);
     let mut options = TlsOptions::new(server.chain(), server.pem_key());
@@ -321,7 +321,7 @@ async fn versions_that_have_nothing_in_common_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn messages_larger_than_a_record_go_both_ways() {
+async fn messages_larger_than_a_record_pass_both_ways() {
     let authority = Authority::new("ca");
     let server = Server::builder().tls(authority.options()).bind().await.unwrap();
     let dialed = dial_at(&server.local_addr().to_string(), trusting(&authority)).await;
