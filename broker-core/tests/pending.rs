@@ -311,7 +311,7 @@ fn a_login_is_decided_by_the_authenticator_that_came_meanwhile() {
     let denied = Err(Denied::Credentials);
     for (old, new) in [
         (Ok(Grant::user("a")), Err(Denied::Credentials)),
-        (denied.clone(), Ok(Grant::user("a"))),
+        (denied, Ok(Grant::user("a"))),
         (Ok(Grant::user("a")), Ok(Grant::user("a").with_account("MOVED"))),
     ] {
         let elsewhere = Elsewhere::default();
