@@ -121,8 +121,7 @@ fn assert_paused(took: Duration, due: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn delays_grow_with_each_failure_up_to_the_maximum_and_reset_after_a_lasting_connection()
- {
+async fn delays_grow_with_each_failure_up_to_the_maximum_and_reset_after_a_lasting_connection() {
     let listener = TestListener::refusing().unwrap();
     let mut dialer = hasty(&listener);
     let (failed, took) = timed(&mut dialer).await;
