@@ -2,6 +2,7 @@
 //! the wire, no bytes and no sockets.
 
 mod batch;
+mod inbox;
 mod request;
 mod session;
 mod subscriber;

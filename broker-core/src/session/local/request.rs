@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 
+use super::inbox::Inbox;
 use super::session::LocalSession;
 use crate::auth::Subscribe;
 use crate::endpoint::{Subscription, TOKEN_LEN, Token, sid_number};
@@ -9,13 +10,6 @@ use crate::message::Message;
 use crate::session::error::{RequestError, SubscribeError};
 use crate::subject::Subject;
 use crate::sync::Arc;
-
-/// The subscription for all answers.
-pub(super) struct Inbox {
-    pub(super) subscription: Arc<Subscription>,
-    /// The subject of an answer up to its last token.
-    prefix: String,
-}
 
 impl LocalSession {
     /// Returns the subscription for all answers, made by the first request; `None` if permissions or limits

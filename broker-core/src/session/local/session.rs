@@ -18,7 +18,7 @@ use crate::shared::Shared;
 use crate::subject::Subject;
 use crate::sync::{Arc, Mutex, OnceLock};
 
-use super::request::Inbox;
+use super::inbox::Inbox;
 
 /// The state that all clones of a client share.
 pub(super) struct LocalSession {
