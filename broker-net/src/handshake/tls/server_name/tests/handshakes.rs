@@ -11,8 +11,10 @@ use std::time::Duration;
 use rustls::crypto::{SupportedKxGroup, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
 use rustls::{
-    ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion, version,
+    ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SignatureAlgorithm,
+    SignatureScheme, SupportedProtocolVersion, version,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
 use tokio::net::TcpStream;
@@ -114,6 +116,33 @@ impl AsyncRead for Mistyping {
     }
 }
 
+/// Signs what was sent: in 1.2 a client signs all messages, and not a hash of them.
+#[derive(Debug)]
+struct MistypingKey(Arc<dyn SigningKey>);
+
+#[derive(Debug)]
+struct MistypingSigner(Box<dyn Signer>);
+
+impl SigningKey for MistypingKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        Some(Box::new(MistypingSigner(self.0.choose_scheme(offered)?)))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl Signer for MistypingSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.0.sign(&with_name_sent(message))
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.0.scheme()
+    }
+}
+
 /// A client, and what makes it differ from others.
 struct Client {
     config: Arc<ClientConfig>,
@@ -144,7 +173,9 @@ fn config(
         Some(Identity { certificate, key, .. }) => {
             let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-            builder.with_client_auth_cert(vec![certificate], key).unwrap()
+            let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+            let key = CertifiedKey::new(vec![certificate], Arc::new(MistypingKey(key)));
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
         }
     })
 }
