@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use broker_core::Security;
 use broker_core::session::client::{Arrival, HandshakeOrder};
+use broker_core::transport::TransportInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::{consume_budget, poll_proceed};
@@ -109,7 +110,9 @@ impl DialedConnection {
     pub(crate) fn into_accepted(self) -> Accepted {
         let Self { socket, remote, security, .. } = self;
         let admit = move || {
-            let mut arrival = Arrival { remote: Some(remote), ..Arrival::default() };
+            // INFO asks for no TLS: whether there is any was decided by the program that dialled.
+            let transport = TransportInfo::Stream;
+            let mut arrival = Arrival { remote: Some(remote), transport, ..Arrival::default() };
             let mut handshake: Option<Box<dyn Handshake>> = None;
             if security.is_some() {
                 arrival.handshake = HandshakeOrder::BeforeInfo;

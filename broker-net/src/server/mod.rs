@@ -112,7 +112,8 @@ impl Server {
     }
 
     /// Serves a connection that was dialled, as if it had been accepted: the other end is the client, and gets INFO
-    /// first. A server behind a firewall can so serve clients through a relay that it connects to.
+    /// first. A server behind a firewall can so serve clients through a relay that it connects to. The server adds no TLS:
+    /// the connection was dialled with it, or stays in the clear.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -113,7 +113,8 @@ async fn a_dialled_connection_with_tls_is_served_as_an_accepted_one() {
     let acceptor = acceptor(&authority, &[&rustls::version::TLS13]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let server = Server::builder().bind().await.unwrap();
+    // Clients that connect to it must use TLS; those that it connects to have it already, or do without.
+    let server = Server::builder().tls(authority.options()).bind().await.unwrap();
     let (connection, client) =
         tokio::join!(dial_at(&address, first(trusting(&authority))), async {
             acceptor.accept(listener.accept().await.unwrap().0).await.unwrap()
@@ -125,6 +126,14 @@ async fn a_dialled_connection_with_tls_is_served_as_an_accepted_one() {
     client.ping().await;
     let security = server.broker().connections()[0].security.clone().unwrap();
     assert_eq!((security.version, security.is_first), ("1.3", true));
+
+    let mut dialer = Dialer::new(&address, DialOptions::default()).unwrap();
+    let (connection, accepted) = tokio::join!(dialer.dial(), listener.accept());
+    server.serve(connection.unwrap());
+    let mut client = Raw::new(accepted.unwrap().0);
+    let info = client.line().await;
+    assert!(info.starts_with("INFO {") && !info.contains("tls_required"), "{info}");
+    client.ping().await;
 }
 
 #[tokio::test]
@@ -306,6 +315,19 @@ async fn a_stalled_server_times_out() {
     let error = dialed.unwrap_err();
     assert!(matches!(error, DialError::Tls { source: TlsClientError::Timeout, .. }), "{error:?}");
     assert!((2_000..2_020).contains(&since.elapsed().as_millis()), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_dropped_leaves_no_connection_behind() {
+    let tls = first(trusting(&Authority::new("ca")));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let dialing = tokio::spawn(async move { dial_at(&address, tls).await.is_ok() });
+    let (mut stream, _) = in_time(listener.accept()).await.unwrap();
+    in_time(stream.read_exact(&mut [0; 8])).await.unwrap();
+    dialing.abort();
+    in_time(stream.read_to_end(&mut Vec::new())).await.unwrap();
+    assert!(dialing.await.unwrap_err().is_cancelled());
 }
 
 #[tokio::test]
