@@ -18,7 +18,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Changes options while it serves, and, if there is one, also who decides who may be here: see
-    /// [`Broker::apply`] for what becomes of those who are. Returns when all connections go by it.
+    /// [`Broker::apply`](broker_core::Broker::apply) for what becomes of those who are. Returns when all connections go by it.
     ///
     /// Port 0 and a server name of `None` stand for what the server chose.
     ///
