@@ -64,6 +64,9 @@ pub enum ClientFault {
     /// No credentials in time.
     #[error("Authentication Timeout")]
     AuthenticationTimeout,
+    /// The time of its grant is over.
+    #[error("User Authentication Expired")]
+    AuthenticationExpired,
     /// CONNECT asked for a protocol that does not exist.
     #[error("invalid client protocol")]
     BadProtocol,
@@ -189,6 +192,10 @@ impl ClientFault {
             }
             Self::AuthenticationTimeout => {
                 (text("Authentication Timeout"), Some(Close::AuthenticationTimeout))
+            }
+            // NATS 2.14: client.go authExpired.
+            Self::AuthenticationExpired => {
+                (text("User Authentication Expired"), Some(Close::AuthenticationExpired))
             }
             Self::BadProtocol => {
                 (text("invalid client protocol"), Some(Close::BadClientProtocolVersion))
@@ -317,6 +324,8 @@ pub enum CloseReason {
     ClientClosed,
     /// It showed no credentials in time.
     AuthenticationTimeout,
+    /// The time of its grant is over.
+    AuthenticationExpired,
     /// Its user or account is gone, or the user has moved to another account.
     UserRemoved,
     /// It showed wrong ones.
@@ -368,6 +377,7 @@ impl fmt::Display for CloseReason {
             // NATS 2.14: a user who is gone is cut as if they had gone by themselves.
             Self::ClientClosed | Self::UserRemoved => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
+            Self::AuthenticationExpired => "Authentication Expired",
             Self::AuthenticationViolation => "Authentication Failure",
             Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",

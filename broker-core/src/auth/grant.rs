@@ -3,13 +3,14 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::{Credentials, Permissions};
 
 /// The account of clients without an assigned account.
 pub const GLOBAL_ACCOUNT: &str = "$G";
 
-/// The identity, account and permissions of an authenticated client.
+/// The identity, account, permissions and limits of an authenticated client.
 ///
 /// ```
 /// use broker_core::auth::{Grant, Permissions};
@@ -31,6 +32,23 @@ pub struct Grant {
     pub permissions: Option<Arc<Permissions>>,
     /// Data by which the authenticator finds the client again in a review.
     pub proof: Proof,
+    /// The time at which the grant ends, by the wall clock of the broker; `None` for never. The connection is
+    /// closed then. An in-process client keeps its grant.
+    pub expires: Option<SystemTime>,
+    /// The limits of this client.
+    pub limits: GrantLimits,
+}
+
+/// The limits of one client. Those of the server and of the account hold beside them: the lowest
+/// counts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct GrantLimits {
+    /// The number of subscriptions; `None` for that of the server. A client that has more when a review lowers
+    /// it keeps them.
+    pub max_subscriptions: Option<usize>,
+    /// The size of a message with headers, in bytes; `None` for that of the server.
+    pub max_payload_bytes: Option<usize>,
 }
 
 /// Data that an [`Authenticator`](super::Authenticator) keeps for a later
@@ -81,6 +99,8 @@ impl Grant {
             account: GLOBAL_ACCOUNT.into(),
             permissions: None,
             proof: Proof::default(),
+            expires: None,
+            limits: GrantLimits::default(),
         }
     }
 
@@ -100,6 +120,27 @@ impl Grant {
     #[must_use]
     pub fn with_permissions(mut self, permissions: impl Into<Arc<Permissions>>) -> Self {
         self.permissions = Some(permissions.into());
+        self
+    }
+
+    /// Sets the time at which the grant ends.
+    #[must_use]
+    pub fn with_expiry(mut self, expires: SystemTime) -> Self {
+        self.expires = Some(expires);
+        self
+    }
+
+    /// Limits the number of subscriptions.
+    #[must_use]
+    pub fn with_max_subscriptions(mut self, max: usize) -> Self {
+        self.limits.max_subscriptions = Some(max);
+        self
+    }
+
+    /// Limits the size of messages with headers, in bytes.
+    #[must_use]
+    pub fn with_max_payload_bytes(mut self, max: usize) -> Self {
+        self.limits.max_payload_bytes = Some(max);
         self
     }
 

@@ -35,14 +35,17 @@
 //! Every path asks it the same question: CONNECT, a second CONNECT that changes the user, and, where
 //! authentication is optional, a first operation other than CONNECT (with [`Credentials::default`]).
 //!
+//! A decision may take time: an expensive computation runs apart from the connections
+//! ([`Decision::compute`]), and one that somebody else makes is [`Pending`]. A grant may have an end and limits
+//! of its own ([`Grant`]). A new authenticator [reviews](Authenticator::review) the clients that are connected.
+//!
 //! # What comes later
 //!
 //! Each kind is a file and a type beside `users.rs`, and nothing else changes:
 //!
-//! - nkeys and JWTs ask for the nonce ([`Authenticator::nonce_required`]) and check `sig` against
-//!   it; a JWT's end becomes a field of [`Grant`], and a timer of the session.
-//! - A callout asks a service over the broker itself and has to wait for it: a variant of
-//!   [`Decision`] that says what to ask.
+//! - nkeys and JWTs ask for the nonce ([`Authenticator::nonce_required`]) and check `sig` against it. The end and
+//!   the limits of a JWT become those of the [`Grant`].
+//! - A callout asks a service over the broker itself, and answers when the service does ([`Answer`]).
 //!
 //! Several methods are tried in the order of NATS: the embedder's own, JWTs, nkeys, users, token.
 
@@ -52,6 +55,7 @@ mod entries;
 mod grant;
 #[cfg(test)]
 mod model;
+mod nonce;
 mod password;
 mod pending;
 mod permissions;
@@ -67,7 +71,8 @@ use std::sync::Arc;
 
 pub use certificate::{Certificate, DistinguishedName};
 pub use credentials::{ConnectionKind, Credentials, UnknownConnectionKind};
-pub use grant::{GLOBAL_ACCOUNT, Grant, Proof};
+pub use grant::{GLOBAL_ACCOUNT, Grant, GrantLimits, Proof};
+pub use nonce::Nonce;
 pub use pending::{Answer, Pending};
 pub(crate) use permissions::Subscribe;
 pub use permissions::{PermissionList, Permissions, PermissionsBuilder, PermissionsError};
@@ -113,7 +118,9 @@ pub trait Authenticator: Send + Sync + 'static {
         Denied::Credentials.into()
     }
 
-    /// Returns true if INFO must carry a nonce for the client to sign.
+    /// Returns true if INFO must carry a nonce for the client to sign. [`Credentials::nonce`] is the one that INFO
+    /// has shown to this connection. It is empty if none was shown, because the authenticator came later, or the
+    /// driver of the session brought none: then no signature proves anything.
     fn nonce_required(&self) -> bool {
         false
     }

@@ -28,7 +28,8 @@ pub(super) fn join(
     endpoint.control.close();
     let member = Member::join(shared, &endpoint, grant);
     shared.register_local(&endpoint);
-    (member, InsidePublisher::new(shared, seed))
+    let publisher = InsidePublisher::new(shared, &member, seed);
+    (member, publisher)
 }
 
 /// The publishing half of a party inside the process.
@@ -55,21 +56,23 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl InsidePublisher {
-    fn new(shared: &Shared, seed: u64) -> Self {
+    fn new(shared: &Shared, member: &Member, seed: u64) -> Self {
         let publisher = Publisher::new(seed, shared.counted_subjects.clone());
         // The version first: if the options change meanwhile, they are loaded again.
         let version = shared.version();
-        let max_payload_bytes = shared.options.load().limits.max_payload_bytes;
+        let of_broker = shared.options.load().limits.max_payload_bytes;
+        let max_payload_bytes = member.max_payload_bytes(of_broker);
         Self { publisher, sizes: Sizes::default(), max_payload_bytes, version }
     }
 
     /// Follows changes of the options.
     #[inline]
-    fn follow(&mut self, shared: &Shared) {
+    fn follow(&mut self, shared: &Shared, member: &Member) {
         // The version first: it is counted up when the options are there.
         let version = shared.version();
         if version != self.version {
-            self.max_payload_bytes = shared.options.load().limits.max_payload_bytes;
+            let of_broker = shared.options.load().limits.max_payload_bytes;
+            self.max_payload_bytes = member.max_payload_bytes(of_broker);
             self.version = version;
         }
     }
@@ -84,7 +87,7 @@ impl InsidePublisher {
         no_responders: impl FnMut(&[u8], &Publish<'_>, &mut Scratch),
         scratch: &mut Scratch,
     ) -> Result<(), PublishError> {
-        self.follow(shared);
+        self.follow(shared, member);
         let (size, limit) = (message.body.len(), self.max_payload_bytes);
         if size > limit {
             return Err(PublishError::MaxPayload { size, limit });
@@ -125,7 +128,7 @@ impl InsidePublisher {
         no_responders: impl FnMut(&[u8], &Publish<'_>, &mut Scratch),
         scratch: &mut Scratch,
     ) -> Result<(), PublishError> {
-        self.follow(shared);
+        self.follow(shared, member);
         let limit = self.max_payload_bytes;
         let mut observer = Observer { denied: false, no_responders };
         let too_large = run.messages.iter().find(|message| message.body.len() > limit);

@@ -3,7 +3,7 @@
 //! Permissions stand with the [`Endpoint`], where publishers need them too, and nowhere else.
 
 use crate::account::{Account, AccountFull, Ending};
-use crate::auth::{Grant, Subscribe};
+use crate::auth::{Grant, GrantLimits, Subscribe};
 use crate::endpoint::{Endpoint, Subscription};
 use crate::error::ClientFault;
 use crate::interest::Matches;
@@ -21,6 +21,8 @@ pub(super) struct Member {
     shared: Arc<Shared>,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) account: Arc<Account>,
+    /// Those of the grant. Most have none.
+    limits: Option<Box<GrantLimits>>,
 }
 
 /// The reason why a subscription was not made.
@@ -39,7 +41,29 @@ impl Member {
         let account = shared.account(&grant.account);
         endpoint.set_permissions(grant.permissions);
         account.admit_internal(endpoint);
-        Self { shared: Arc::clone(shared), endpoint: Arc::clone(endpoint), account }
+        Self::within(shared, endpoint, account, grant.limits)
+    }
+
+    fn within(
+        shared: &Arc<Shared>,
+        endpoint: &Arc<Endpoint>,
+        account: Arc<Account>,
+        limits: GrantLimits,
+    ) -> Self {
+        let (shared, endpoint) = (Arc::clone(shared), Arc::clone(endpoint));
+        let mut member = Self { shared, endpoint, account, limits: None };
+        member.set_limits(limits);
+        member
+    }
+
+    /// Replaces the limits of the grant.
+    pub(super) fn set_limits(&mut self, limits: GrantLimits) {
+        self.limits = Some(limits).filter(|some| *some != GrantLimits::default()).map(Box::new);
+    }
+
+    /// Returns the limits of the grant.
+    pub(super) fn limits(&self) -> GrantLimits {
+        self.limits.as_deref().copied().unwrap_or_default()
     }
 
     /// Takes a connection into the account of the grant, with its permissions, unless the account is full.
@@ -51,7 +75,7 @@ impl Member {
         let account = shared.account(&grant.account);
         endpoint.set_permissions(grant.permissions);
         account.admit(endpoint).map_err(|AccountFull| ClientFault::MaxAccountConnections)?;
-        Ok(Self { shared: Arc::clone(shared), endpoint: Arc::clone(endpoint), account })
+        Ok(Self::within(shared, endpoint, account, grant.limits))
     }
 
     /// Subscribes. If the sid is taken, returns the subscription that has it.
@@ -90,12 +114,20 @@ impl Member {
         Ok(subscription)
     }
 
-    /// Returns the limit on the endpoint's subscriptions: the broker's, or the account's if that is lower.
+    /// Returns the limit on the endpoint's subscriptions: the lowest one of the broker, the account and the grant.
     // NATS 2.14: client.go applyAccountLimits.
     fn max_subscriptions(&self, of_broker: Option<usize>) -> Option<usize> {
         let of_account = self.account.limits().max_subscriptions;
         let of_account = of_account.filter(|_| self.endpoint.kind.quota().is_some());
-        [of_broker, of_account].into_iter().flatten().min()
+        [of_broker, of_account, self.limits().max_subscriptions].into_iter().flatten().min()
+    }
+
+    /// Returns the largest payload of the endpoint: the lowest limit of the broker, the account and the grant.
+    pub(super) fn max_payload_bytes(&self, of_broker: usize) -> usize {
+        let of_account = self.account.limits().max_payload_bytes;
+        let of_account = of_account.filter(|_| self.endpoint.kind.quota().is_some());
+        let others = [of_account, self.limits().max_payload_bytes].into_iter().flatten();
+        others.fold(of_broker, usize::min)
     }
 
     /// Counts one more subscription, because several threads may subscribe at once. Returns their number

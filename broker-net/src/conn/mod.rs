@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use broker_core::auth::Nonce;
 use broker_core::endpoint::{Drained, Scratch, WriteHandle};
 use broker_core::session::Session;
 use broker_core::session::client::{Arrival, HandshakeOrder};
@@ -55,9 +56,17 @@ pub(crate) fn serve(
 ) -> impl Future<Output = ()> {
     // Only the session keeps the broker alive once it is open.
     let open = move |arrival, write_handle, scratch: &mut Scratch| {
+        let arrival = Arrival { nonce: nonce(), ..arrival };
         broker.open(arrival, write_handle, clock::now(), scratch)
     };
     serve_session(accepted, open, auth_checks, unauthenticated_guard, workers)
+}
+
+/// Makes a nonce from the randomness of the operating system. Without any there is none, and log-ins by
+/// signature are denied.
+fn nonce() -> Option<Nonce> {
+    let mut bytes = [0; Nonce::BYTES];
+    getrandom::fill(&mut bytes).ok().map(|()| Nonce::from_random(bytes))
 }
 
 /// Serves the session that `open` makes for a connection, of any kind.

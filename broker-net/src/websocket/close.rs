@@ -58,6 +58,7 @@ pub fn status_of(reason: CloseReason) -> u16 {
         | Reason::ServerShutdown => 1001,
         Reason::ParseError | Reason::ProtocolViolation | Reason::BadClientProtocolVersion => 1002,
         Reason::AuthenticationTimeout
+        | Reason::AuthenticationExpired
         | Reason::AuthenticationViolation
         | Reason::SlowConsumerPendingBytes
         | Reason::SlowConsumerWriteDeadline

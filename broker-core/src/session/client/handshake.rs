@@ -46,7 +46,7 @@ impl Securing {
 impl ClientSession {
     pub(super) fn greet_at_first(&mut self, scratch: &mut Scratch) {
         if self.securing.has_greeted {
-            self.send_info(|_| {}, scratch);
+            self.send_greeting(|_| {}, scratch);
         }
     }
 
@@ -55,7 +55,7 @@ impl ClientSession {
     pub fn greet(&mut self, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
         if !std::mem::replace(&mut self.securing.has_greeted, true) {
-            self.send_info(|_| {}, scratch);
+            self.send_greeting(|_| {}, scratch);
         }
         self.byte_queue.drain(now, false, scratch);
     }
@@ -86,11 +86,11 @@ impl ClientSession {
         if let Phase::Unauthenticated(deadline) = &mut self.phase {
             let auth_timeout = self.endpoint.transport.auth_timeout();
             *deadline = now + auth_timeout.unwrap_or(limits.auth_timeout);
-            self.let_in_as_is();
+            self.let_in_as_is(now);
         }
         if !std::mem::replace(&mut self.securing.has_greeted, true) {
             // Also where others need not.
-            self.send_info(|info| info.tls_required = true, scratch);
+            self.send_greeting(|info| info.tls_required = true, scratch);
         }
         self.byte_queue.drain(now, true, scratch);
     }

@@ -31,6 +31,20 @@ impl ClientSession {
         }
     }
 
+    /// Sends the first INFO. It alone carries the nonce.
+    // NATS 2.14: server.go createClient.
+    pub(super) fn send_greeting(&mut self, change: impl FnOnce(&mut Info), scratch: &mut Scratch) {
+        self.nonce = self.nonce.filter(|_| self.authenticator().nonce_required());
+        let nonce = self.nonce.map(|nonce| nonce.to_string()).unwrap_or_default();
+        self.send_info(
+            |info| {
+                info.nonce = nonce;
+                change(info);
+            },
+            scratch,
+        );
+    }
+
     pub(super) fn send_info(&self, change: impl FnOnce(&mut Info), scratch: &mut Scratch) {
         let mut info = (**self.shared.info.load()).clone();
         info.max_payload = self.limits.max_payload_bytes;

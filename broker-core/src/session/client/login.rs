@@ -5,6 +5,7 @@ use std::time::Instant;
 use arc_swap::Guard;
 
 use super::chores::Then;
+use super::expiry::Expiry;
 use super::undecided::{Checking, Undecided};
 use super::{ClientSession, Phase, Served};
 use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant};
@@ -17,11 +18,12 @@ use crate::sync::Arc;
 
 impl ClientSession {
     /// Where nothing needs to be shown, a client is served before it says who it is.
-    pub(super) fn let_in_as_is(&mut self) {
+    pub(super) fn let_in_as_is(&mut self, now: Instant) {
         let authenticator = self.authenticator();
         if !authenticator.is_required()
             && self.securing.is_done()
             && let Decision::Grant(grant) = authenticator.authenticate(&self.shown_by_carrier())
+            && !self.is_expired(&grant)
         {
             // NATS 2.14: for a no_auth_user the time to log in runs all the same.
             if let Phase::Unauthenticated(deadline) = &self.phase
@@ -31,7 +33,7 @@ impl ClientSession {
                 self.silent_until = Some(*deadline);
             }
             // A client whose account is full learns that when it sends CONNECT.
-            _ = self.serve(grant);
+            _ = self.serve(grant, now);
         }
     }
 
@@ -125,6 +127,7 @@ impl ClientSession {
             name: options.name.clone(),
             lang: options.lang.clone(),
             version: options.version.clone(),
+            nonce: self.nonce.map(|nonce| nonce.to_string()).unwrap_or_default(),
             remote: self.endpoint.remote,
             ..self.shown_by_carrier()
         };
@@ -148,6 +151,10 @@ impl ClientSession {
                 return self.fault(&denied.into(), scratch);
             }
         };
+        if self.is_expired(&grant) {
+            self.note_auth_failure(AuthFailure::Credentials);
+            return self.fault(&ClientFault::AuthenticationExpired, scratch);
+        }
         if !self.options.account.is_empty() {
             self.note_auth_failure(AuthFailure::Credentials);
             return self.fault(&ClientFault::AuthorizationViolation, scratch);
@@ -183,7 +190,7 @@ impl ClientSession {
     pub(super) fn let_in(&mut self, grant: Grant, scratch: &mut Scratch) {
         self.forget_proven(&grant);
         self.take_mapped_name(&grant);
-        if let Err(fault) = self.become_served(grant) {
+        if let Err(fault) = self.become_served(grant, scratch.now()) {
             return self.fault(&fault, scratch);
         }
         self.introduce();
@@ -213,32 +220,39 @@ impl ClientSession {
     }
 
     /// Call it when the subscriptions that do not stay have ended.
-    fn become_served(&mut self, grant: Grant) -> Result<(), ClientFault> {
-        if self.is_served_as(&grant)
-            && let Phase::Served(served) = &mut self.phase
-        {
-            served.user = grant.user;
-            served.proof = grant.proof;
+    fn become_served(&mut self, grant: Grant, now: Instant) -> Result<(), ClientFault> {
+        if self.is_served_as(&grant) {
+            self.follow_grant(&grant, now);
             return Ok(());
         }
         self.leave_account();
-        self.serve(grant)
+        self.serve(grant, now)
     }
 
-    fn serve(&mut self, grant: Grant) -> Result<(), ClientFault> {
+    /// Puts into force what may differ between two grants of one account with the same permissions.
+    pub(super) fn follow_grant(&mut self, grant: &Grant, now: Instant) {
+        let Phase::Served(served) = &mut self.phase else { return };
+        served.user.clone_from(&grant.user);
+        served.proof.clone_from(&grant.proof);
+        served.expiry = Expiry::of(grant, &*self.shared.clock, now);
+        served.member.set_limits(grant.limits);
+        self.limits.max_payload_bytes = self.max_payload_bytes();
+    }
+
+    fn serve(&mut self, grant: Grant, now: Instant) -> Result<(), ClientFault> {
         let (user, proof) = (grant.user.clone(), grant.proof.clone());
+        let expiry = Expiry::of(&grant, &*self.shared.clock, now);
         let member = Member::join_within_limits(&self.shared, &self.endpoint, grant)?;
-        self.phase = Phase::Served(Served { member, user, proof });
+        self.phase = Phase::Served(Served { member, user, proof, expiry });
         self.limits.max_payload_bytes = self.max_payload_bytes();
         Ok(())
     }
 
-    /// Returns the largest payload that the broker and the account allow.
+    /// Returns the largest payload that the broker, the account and the grant allow.
     pub(super) fn max_payload_bytes(&self) -> usize {
-        let max = self.shared.options.load().limits.max_payload_bytes;
-        let Phase::Served(served) = &self.phase else { return max };
-        let of_account = served.member.account.limits().max_payload_bytes;
-        of_account.map_or(max, |of_account| of_account.min(max))
+        let of_broker = self.shared.options.load().limits.max_payload_bytes;
+        let Phase::Served(served) = &self.phase else { return of_broker };
+        served.member.max_payload_bytes(of_broker)
     }
 
     /// The session leaves its account, in which it has no subscriptions any more.

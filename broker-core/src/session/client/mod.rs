@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::member::Member;
 use super::ping::Ping;
 use super::publisher::Publisher;
-use crate::auth::Proof;
+use crate::auth::{Nonce, Proof};
 use crate::endpoint::{
     ByteQueue, ClientEncoder, Destination, Endpoint, Kind, Scratch, WriteHandle,
 };
@@ -22,6 +22,7 @@ use crate::sync::Arc;
 use crate::trace::Trace;
 use crate::transport::TransportInfo;
 use chores::Chores;
+use expiry::Expiry;
 pub use handshake::HandshakeOrder;
 use handshake::Securing;
 use lame_duck::LameDuck;
@@ -40,6 +41,9 @@ pub struct Arrival {
     pub is_mapped: bool,
     /// What brings its bytes.
     pub transport: TransportInfo,
+    /// The challenge for the client to sign, if INFO is to show one: of cryptographic randomness, and new for
+    /// each connection. It is dropped if the authenticator wants none.
+    pub nonce: Option<Nonce>,
 }
 
 /// A client of the wire protocol.
@@ -78,6 +82,8 @@ pub struct ClientSession {
     /// How far it is with TLS.
     securing: Securing,
     is_mapped: bool,
+    /// The challenge that INFO shows.
+    nonce: Option<Nonce>,
     /// Why the connection must end, once what waits for the client has left.
     closing: Option<CloseReason>,
 }
@@ -96,6 +102,8 @@ struct Served {
     member: Member,
     user: Option<Arc<str>>,
     proof: Proof,
+    /// The end of the grant. Most have none.
+    expiry: Option<Box<Expiry>>,
 }
 
 impl ClientSession {
@@ -121,7 +129,7 @@ impl ClientSession {
             limits.write_deadline,
             Arc::clone(&shared.queues),
         ));
-        let Arrival { remote, handshake, is_mapped, transport } = arrival;
+        let Arrival { remote, handshake, is_mapped, transport, nonce } = arrival;
         let auth_timeout = transport.auth_timeout().unwrap_or(limits.auth_timeout);
         let ping = Ping::new(now, &limits, transport.ping_interval());
         let endpoint = Arc::new(Endpoint::new(
@@ -164,9 +172,10 @@ impl ClientSession {
             has_departed: false,
             securing: Securing::new(handshake),
             is_mapped,
+            nonce,
             closing: None,
         };
-        session.let_in_as_is();
+        session.let_in_as_is(now);
         session.follow_trace();
         session.greet_at_first(scratch);
         let is_one_too_many = !session.shared.register(&session.endpoint, limits.max_connections);
@@ -244,6 +253,7 @@ impl ClientSession {
 
 mod chores;
 mod driven;
+mod expiry;
 mod handshake;
 mod info;
 mod input;

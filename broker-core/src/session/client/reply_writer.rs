@@ -133,6 +133,7 @@ impl ReplyWriter<'_> {
             ClientFault::InvalidPublishSubject | ClientFault::InvalidSubject => {}
             // NATS 2.14: port probes are not logged.
             ClientFault::AuthenticationTimeout
+            | ClientFault::AuthenticationExpired
             | ClientFault::StaleConnection
             | ClientFault::TlsRequired(_)
             | ClientFault::TlsTimeout

@@ -18,7 +18,7 @@ impl ClientSession {
         {
             next = next.min(*deadline);
         }
-        if let Some(deadline) = self.decision_timeout() {
+        for deadline in [self.decision_timeout(), self.expiry_timeout()].into_iter().flatten() {
             next = next.min(deadline);
         }
         if let Some(deadline) = self.silent_until {
@@ -43,6 +43,7 @@ impl ClientSession {
         self.byte_queue.handle_timeout(now);
         self.check_patience(now);
         self.check_decision(now, scratch);
+        self.check_expiry(now, scratch);
         let must_show_by = match &self.phase {
             Phase::Unauthenticated(deadline) => Some(*deadline),
             Phase::Checking(checking) => checking.must_show_by(),

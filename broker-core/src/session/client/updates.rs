@@ -7,7 +7,7 @@ use super::undecided::Undecided;
 use super::{ClientSession, Phase};
 use crate::auth::{Decision, Denied, Grant};
 use crate::endpoint::{AckGuard, Scratch};
-use crate::error::CloseReason;
+use crate::error::{ClientFault, CloseReason};
 use crate::sync::Arc;
 use crate::table::Place;
 
@@ -92,6 +92,8 @@ impl ClientSession {
         grant.user.clone_from(&served.user);
         grant.permissions = self.endpoint.permissions.load_full();
         grant.proof.clone_from(&served.proof);
+        grant.expires = self.expires();
+        grant.limits = served.member.limits();
         Some(grant)
     }
 
@@ -100,7 +102,7 @@ impl ClientSession {
     fn review(&mut self, acks: &[Arc<AckGuard>], now: Instant, scratch: &mut Scratch) {
         let held = match &self.phase {
             // Authentication may be optional now.
-            Phase::Unauthenticated(_) => return self.let_in_as_is(),
+            Phase::Unauthenticated(_) => return self.let_in_as_is(now),
             Phase::Checking(_) => {
                 self.must_review = true;
                 return;
@@ -132,6 +134,9 @@ impl ClientSession {
     ) {
         let Phase::Served(served) = &self.phase else { return };
         match result {
+            Ok(grant) if self.is_expired(&grant) => {
+                self.fault(&ClientFault::AuthenticationExpired, scratch);
+            }
             Ok(grant) if grant.account == served.member.account.name => {
                 self.regrant(grant, acks, scratch);
             }
@@ -144,9 +149,7 @@ impl ClientSession {
 
     fn regrant(&mut self, grant: Grant, acks: &[Arc<AckGuard>], scratch: &mut Scratch) {
         self.forget_proven(&grant);
-        let Phase::Served(served) = &mut self.phase else { return };
-        served.user = grant.user;
-        served.proof = grant.proof;
+        self.follow_grant(&grant, scratch.now());
         // Stored even if they are equal: the next comparison may then go by address.
         if *self.endpoint.permissions.load() == grant.permissions {
             return self.endpoint.permissions.store(grant.permissions);
