@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::in_process::{Asking, Publishing};
+use common::in_process::{Asking, AskingHandler, Batching, Publishing};
 use common::timed::run;
 use divan::Bencher;
 
@@ -18,4 +18,14 @@ fn in_process_128_bytes(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn in_process_request_128_bytes(bencher: Bencher<'_, '_>) {
     run(bencher, Asking::of(128));
+}
+
+#[divan::bench]
+fn in_process_128_bytes_in_batches(bencher: Bencher<'_, '_>) {
+    run(bencher, Batching::of(128));
+}
+
+#[divan::bench]
+fn in_process_request_to_handler_128_bytes(bencher: Bencher<'_, '_>) {
+    run(bencher, AskingHandler::of(128));
 }

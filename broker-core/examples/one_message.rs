@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use common::chunk::{publish, repeated};
 use common::codec::{Encoding, Parsing};
-use common::in_process::{Asking, Publishing};
+use common::in_process::{Asking, AskingHandler, Batching, Publishing};
 use common::{Scenario, traffic, warm_up};
 
 /// Enough that what happens once does not show in the tenth of an instruction, and whole rounds of
@@ -19,7 +19,7 @@ const ITEMS: usize = 20_000;
 
 type Make = fn() -> Box<dyn Scenario>;
 
-const SCENARIOS: [(&str, Make); 15] = [
+const SCENARIOS: [(&str, Make); 17] = [
     ("parse_pub_16_bytes", || Box::new(Parsing::of(repeated(&publish("bench.subject", "", 16))))),
     ("encode_msg_16_bytes", || Box::new(Encoding::of("", "", 16))),
     ("publish_to_nobody_16_bytes", || Box::new(traffic::publish_to_nobody_16_bytes())),
@@ -40,6 +40,8 @@ const SCENARIOS: [(&str, Make); 15] = [
     }),
     ("match_10k_wildcards", || Box::new(traffic::wildcard_subscriptions(10_000))),
     ("in_process_128_bytes", || Box::new(Publishing::of(128))),
+    ("in_process_128_bytes_in_batches", || Box::new(Batching::of(128))),
+    ("in_process_request_to_handler_128_bytes", || Box::new(AskingHandler::of(128))),
     ("in_process_request_128_bytes", || Box::new(Asking::of(128))),
     ("subscribe_request_unsubscribe", || Box::new(traffic::subscribe_request_unsubscribe())),
 ];

@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime};
 
-use broker_core::{Broker, Client, Options, Subscriber};
+use broker_core::auth::Grant;
+use broker_core::{Broker, Client, HandlerSubscription, Options, RawMessage, Subject, Subscriber};
 use bytes::Bytes;
 
 use super::Scenario;
@@ -55,6 +56,85 @@ impl Scenario for Publishing {
 
     fn account(&self) -> (u64, u64) {
         (self.published, self.received)
+    }
+}
+
+/// As [`Publishing`], with one batch a turn.
+pub(crate) struct Batching {
+    publishing: Publishing,
+    subject: Subject,
+}
+
+impl Batching {
+    pub(crate) fn of(payload_bytes: usize) -> Self {
+        let subject = Subject::parse("bench.subject").unwrap_or_else(|_| unreachable!());
+        Self { publishing: Publishing::of(payload_bytes), subject }
+    }
+}
+
+impl Scenario for Batching {
+    fn turns_in_round(&self) -> usize {
+        1
+    }
+
+    fn turn(&mut self) -> usize {
+        let Self {
+            publishing: Publishing { client, subscriber, payload, published, received },
+            subject,
+        } = self;
+        let mut batch = client.batch();
+        for _ in 0..TURN {
+            let added = batch.publish(&RawMessage::new(subject, payload));
+            *published += u64::from(added.is_ok());
+        }
+        drop(batch);
+        *received += std::iter::from_fn(|| subscriber.try_next()).count() as u64;
+        TURN
+    }
+
+    fn account(&self) -> (u64, u64) {
+        self.publishing.account()
+    }
+}
+
+/// Sends requests to a handler, and takes the replies.
+pub(crate) struct AskingHandler {
+    client: Client,
+    payload: Bytes,
+    asked: u64,
+    answered: u64,
+    _handler: HandlerSubscription,
+}
+
+impl AskingHandler {
+    pub(crate) fn of(payload_bytes: usize) -> Self {
+        let broker = Broker::new(Options::default(), (Instant::now, SystemTime::now));
+        let handler =
+            broker.handle(Grant::anonymous(), "bench.subject", None, |request, context| {
+                let _ = context.respond(request, request.payload());
+            });
+        let handler = handler.unwrap_or_else(|_| unreachable!());
+        let payload = vec![b'x'; payload_bytes].into();
+        Self { client: broker.client(), payload, asked: 0, answered: 0, _handler: handler }
+    }
+}
+
+impl Scenario for AskingHandler {
+    fn turns_in_round(&self) -> usize {
+        1
+    }
+
+    fn turn(&mut self) -> usize {
+        for _ in 0..TURN {
+            self.asked += 1;
+            let answer = now(self.client.request("bench.subject", self.payload.clone()));
+            self.answered += u64::from(answer.is_ok());
+        }
+        TURN
+    }
+
+    fn account(&self) -> (u64, u64) {
+        (self.asked, self.answered)
     }
 }
 

@@ -243,16 +243,17 @@ impl Scratch {
     /// flushed as well. Runs no handlers.
     pub(crate) fn flush_queues(&mut self) {
         self.unflushed_bytes = 0;
-        while !self.touched.is_empty() {
-            let mut touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
+        loop {
             for endpoint in touched.drain(..) {
                 endpoint.destination.flush(self);
             }
-            // Keeps the memory of the list.
             if self.touched.is_empty() {
+                // Keeps the memory of the list.
                 self.touched = touched;
                 return;
             }
+            std::mem::swap(&mut touched, &mut self.touched);
         }
     }
 

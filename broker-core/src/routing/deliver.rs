@@ -203,6 +203,7 @@ fn end_at_home(subscription: &Arc<Subscription>) {
     }
 }
 
+#[inline]
 pub(super) fn schedule_flush(endpoint: &Arc<Endpoint>, accepted: Accepted, scratch: &mut Scratch) {
     if accepted.must_flush {
         scratch.touched.push(Arc::clone(endpoint));

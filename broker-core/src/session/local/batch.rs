@@ -38,9 +38,11 @@ use crate::session::inside::InsidePublisher;
 pub struct Batch<'a> {
     session: &'a LocalSession,
     entries: Vec<Entry>,
-    /// Of each message its subject, if that is another than that of the message before, its reply subject, its
-    /// sizes as they stand on the wire, headers and payload.
+    /// Of each message its subject and its sizes as they stand on the wire, if they are other ones than those of
+    /// the message before, its reply subject, headers and payload.
     text: Vec<u8>,
+    /// The memory to begin with.
+    expected_bytes: usize,
     /// The place of the last subject in `text`.
     subject: std::ops::Range<usize>,
 }
@@ -48,16 +50,27 @@ pub struct Batch<'a> {
 struct Entry {
     /// `None` for the subject of the message before.
     subject_len: Option<usize>,
+    /// `None` for the sizes of the message before.
+    sizes_len: Option<usize>,
     reply_len: usize,
-    sizes_len: usize,
     header_len: Option<usize>,
     body_len: usize,
 }
 
+/// The memory that a batch begins with.
+const FIRST_ENTRIES: usize = 64;
+const FIRST_BYTES: usize = 4 << 10;
+
 impl Client {
     /// Starts a batch of messages.
     pub fn batch(&self) -> Batch<'_> {
-        Batch { session: &self.session, entries: Vec::new(), text: Vec::new(), subject: 0..0 }
+        Batch {
+            session: &self.session,
+            entries: Vec::with_capacity(FIRST_ENTRIES),
+            text: Vec::new(),
+            expected_bytes: FIRST_BYTES,
+            subject: 0..0,
+        }
     }
 }
 
@@ -74,6 +87,10 @@ impl Batch<'_> {
             let flushed = self.flush();
             return self.session.publish_raw(message).and(flushed);
         }
+        if self.text.capacity() == 0 {
+            // The memory of the batch before is the receivers' now; this one probably is of its size.
+            self.text.reserve(self.expected_bytes);
+        }
         self.append(message, body_len);
         if self.text.len() >= BATCH_BYTES || self.entries.len() >= RUN_MESSAGES {
             return self.flush();
@@ -88,23 +105,35 @@ impl Batch<'_> {
             self.subject = self.text.len()..self.text.len() + message.subject.len();
             self.text.extend_from_slice(message.subject);
         }
-        self.text.extend_from_slice(message.reply);
-        let sizes_at = self.text.len();
         let header_len = Some(message.headers.len()).filter(|len| *len > 0);
+        let sizes_len = self.append_sizes(header_len, body_len);
+        self.entries.push(Entry {
+            subject_len: is_other.then_some(message.subject.len()),
+            sizes_len,
+            reply_len: message.reply.len(),
+            header_len,
+            body_len,
+        });
+        for part in [message.reply, message.headers, message.payload] {
+            if !part.is_empty() {
+                self.text.extend_from_slice(part);
+            }
+        }
+    }
+
+    /// Appends the sizes, unless they are those of the message before. Returns the length of their text.
+    fn append_sizes(&mut self, header_len: Option<usize>, body_len: usize) -> Option<usize> {
+        let last = self.entries.last().map(|last| (last.header_len, last.body_len));
+        if last == Some((header_len, body_len)) {
+            return None;
+        }
+        let begin = self.text.len();
         if let Some(len) = header_len {
             encode::number(&mut self.text, len);
             self.text.push(b' ');
         }
         encode::number(&mut self.text, body_len);
-        self.entries.push(Entry {
-            subject_len: is_other.then_some(message.subject.len()),
-            reply_len: message.reply.len(),
-            sizes_len: self.text.len() - sizes_at,
-            header_len,
-            body_len,
-        });
-        self.text.extend_from_slice(message.headers);
-        self.text.extend_from_slice(message.payload);
+        Some(self.text.len() - begin)
     }
 
     /// Publishes what was added.
@@ -116,12 +145,12 @@ impl Batch<'_> {
         if self.entries.is_empty() {
             return Ok(());
         }
-        let kept = Vec::with_capacity(self.text.len());
-        let text = Bytes::from(std::mem::replace(&mut self.text, kept));
+        let text = Bytes::from(std::mem::take(&mut self.text));
         let session = self.session;
         let published = session.publish_all(|publisher, unanswered, scratch| {
             publish_entries(session, &self.entries, &text, publisher, unanswered, scratch)
         });
+        self.expected_bytes = text.len();
         self.entries.clear();
         published
     }
@@ -157,14 +186,14 @@ fn publish_entries(
             result = published;
         }
     };
-    let mut subject: &[u8] = &[];
+    let mut before: (&[u8], &[u8]) = (&[], &[]);
     for entry in entries {
-        let Some((message, other)) = entry.read(subject, rest) else { break };
+        let Some((message, other)) = entry.read(before, rest) else { break };
         if entry.subject_len.is_some() {
             publish(&mut messages, scratch);
             messages.clear();
         }
-        (subject, rest) = (message.subject, other);
+        (before, rest) = ((message.subject, message.sizes), other);
         messages.push(message);
     }
     publish(&mut messages, scratch);
@@ -173,14 +202,22 @@ fn publish_entries(
 }
 
 impl Entry {
-    /// Reads the message at the begin of `text`. Returns it and the text behind it.
-    fn read<'t>(&self, subject: &'t [u8], text: &'t [u8]) -> Option<(Publish<'t>, &'t [u8])> {
+    /// Reads the message at the begin of `text`; `before` are subject and sizes of the message before. Returns it
+    /// and the text behind it.
+    fn read<'t>(
+        &self,
+        before: (&'t [u8], &'t [u8]),
+        text: &'t [u8],
+    ) -> Option<(Publish<'t>, &'t [u8])> {
         let (subject, text) = match self.subject_len {
             Some(len) => text.split_at_checked(len)?,
-            None => (subject, text),
+            None => (before.0, text),
+        };
+        let (sizes, text) = match self.sizes_len {
+            Some(len) => text.split_at_checked(len)?,
+            None => (before.1, text),
         };
         let (reply, text) = text.split_at_checked(self.reply_len)?;
-        let (sizes, text) = text.split_at_checked(self.sizes_len)?;
         let (body, text) = text.split_at_checked(self.body_len)?;
         let header_len = self.header_len;
         Some((Publish { subject, reply, header_len, body, sizes, tail: None }, text))
