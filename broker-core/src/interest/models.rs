@@ -1,6 +1,6 @@
 //! Models of a session's cache beside changes of the interest, run by shuttle under many schedules.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use shuttle::thread;
 
@@ -13,6 +13,7 @@ const LOOK_UPS: usize = 6;
 struct Wants {
     id: u64,
     filter: &'static str,
+    mark: AtomicU8,
 }
 
 impl Interested for Wants {
@@ -30,6 +31,18 @@ impl Interested for Wants {
 
     fn owner(&self) -> u64 {
         self.id
+    }
+
+    fn kind_bit(&self) -> u8 {
+        1
+    }
+
+    fn mark(&self) -> u8 {
+        self.mark.load(Ordering::Relaxed)
+    }
+
+    fn set_mark(&self, mark: u8) {
+        self.mark.store(mark, Ordering::Relaxed);
     }
 }
 
@@ -57,7 +70,9 @@ fn model(filters: &[&'static str]) {
     let subscribers: Vec<(Arc<Wants>, Arc<Stage>)> = filters
         .iter()
         .zip(1..)
-        .map(|(filter, id)| (Arc::new(Wants { id, filter }), Arc::default()))
+        .map(|(filter, id)| {
+            (Arc::new(Wants { id, filter, mark: AtomicU8::new(0) }), Arc::default())
+        })
         .collect();
     let threads: Vec<_> = subscribers
         .iter()

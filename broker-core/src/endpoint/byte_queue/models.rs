@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use shuttle::rand::Rng;
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
@@ -12,7 +13,7 @@ use shuttle::thread;
 use super::{ByteQueue, ClientEncoder, Drained, WriteHandle};
 use crate::endpoint::{Destination, Endpoint, Kind, Queues, Run, Scratch, Subscription};
 use crate::error::CloseReason;
-use crate::limits::Limits;
+use crate::limits::{Limits, SHARED_PAYLOAD_MIN_BYTES};
 use crate::proto::Publish;
 use crate::sync::{Arc, check_model};
 use crate::transport::TransportInfo;
@@ -35,7 +36,7 @@ struct Handle(Arc<Socket>);
 
 impl WriteHandle for Handle {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        let all = pieces.iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
         // Full, short or whole, each as likely.
         let taken = match shuttle::rand::thread_rng().gen_range(0..3) {
             0 => return Err(io::ErrorKind::WouldBlock.into()),
@@ -79,28 +80,39 @@ fn serve(queue: &ByteQueue, socket: &Socket) {
     }
 }
 
+/// Returns the size of a publisher's messages: those of the second are shared, not copied.
+fn body_bytes(name: char) -> usize {
+    if name == 'b' { SHARED_PAYLOAD_MIN_BYTES } else { 2 }
+}
+
+/// Returns the size of a message as it is written.
+fn frame_bytes(name: char) -> usize {
+    let bytes = body_bytes(name);
+    format!("MSG s 1 {bytes}\r\n\r\n").len() + bytes
+}
+
 /// Publishes messages `x0`, `x1` … one by one or in runs, and flushes as delivery does. Returns the number of those
 /// that were taken.
 fn publish(name: char, subscription: &Subscription) -> usize {
     let (mut scratch, destination) = (Scratch::new(), &subscription.endpoint.destination);
     scratch.start(Instant::now());
-    let bodies: Vec<String> = (0..MESSAGES).map(|number| format!("{name}{number}")).collect();
-    let tails: Vec<String> = bodies.iter().map(|body| format!("2\r\n{body}\r\n")).collect();
-    let messages: Vec<Publish<'_>> = bodies
-        .iter()
-        .zip(&tails)
-        .map(|(body, tail)| Publish {
-            subject: b"s",
-            reply: b"",
-            header_len: None,
-            body: body.as_bytes(),
-            sizes: b"2",
-            tail: Some(tail.as_bytes()),
-        })
-        .collect();
+    let size = body_bytes(name);
+    let body = |number: usize| format!("{name}{number}{}", ".".repeat(size - 2));
+    let bodies = Bytes::from((0..MESSAGES).map(body).collect::<String>());
+    let shared = (size >= SHARED_PAYLOAD_MIN_BYTES).then_some(&bodies);
+    let sizes = size.to_string();
+    let message = |body| Publish {
+        subject: b"s",
+        reply: b"",
+        header_len: None,
+        body,
+        sizes: sizes.as_bytes(),
+        tail: None,
+    };
+    let messages: Vec<Publish<'_>> = bodies.chunks(size).map(message).collect();
     let (mut taken, mut must_flush) = (0, false);
     for messages in messages.chunks(shuttle::rand::thread_rng().gen_range(1..=MESSAGES)) {
-        let run = Run { subject: b"s", messages, shared: None, parsed: None, prefetched: None };
+        let run = Run { subject: b"s", messages, shared, parsed: None, prefetched: None };
         let accepted = destination.deliver(subscription, &run, false, &mut scratch);
         taken += accepted.count;
         must_flush |= accepted.must_flush;
@@ -133,7 +145,7 @@ fn model(end: End) {
     let queues = Arc::<Queues>::default();
     queues.memory.set_limits(&Limits::default());
     let socket = Arc::new(Socket::default());
-    let most = if matches!(end, End::Overflow) { 24 } else { 1 << 20 };
+    let most = if matches!(end, End::Overflow) { SHARED_PAYLOAD_MIN_BYTES + 24 } else { 1 << 20 };
     let handle = Box::new(Handle(Arc::clone(&socket)));
     let queue = ByteQueue::new(
         ClientEncoder::default(),
@@ -177,7 +189,7 @@ fn model(end: End) {
     let may_lose = matches!(end, End::Cut | End::Overflow);
     if !may_lose {
         // Nobody looks after the queue any more but who has been woken.
-        let total: usize = taken.values().sum::<usize>() * "MSG s 1 2\r\na0\r\n".len();
+        let total = taken.iter().map(|(name, count)| count * frame_bytes(*name)).sum();
         let mut written = socket.written.lock().unwrap();
         while written.len() < total {
             written = socket.progress.wait(written).unwrap();
@@ -191,25 +203,32 @@ fn model(end: End) {
     assert_eq!(queues.memory.held_bytes(), 0);
 }
 
+/// Returns a text without what fills large messages.
+fn shown(text: &str) -> String {
+    text.replace('.', "")
+}
+
 /// Of each publisher the messages that were taken have left, each once and in order: all of them, or the first
 /// ones if the queue was cut, when the last may be a part.
 fn check(written: &[u8], taken: &BTreeMap<char, usize>, may_lose: bool) {
     let text = String::from_utf8_lossy(written);
     let mut seen: BTreeMap<char, usize> = BTreeMap::new();
-    // Before the first head there is nothing; behind the last one there may be a part.
-    for frame in text.split("MSG s 1 2\r\n").skip(1) {
-        let Some(body) = frame.strip_suffix("\r\n") else {
-            assert!(may_lose, "{text:?}");
+    // Before the first head there is nothing; the last message may be a part.
+    for frame in text.split("MSG s 1 ").skip(1) {
+        let body = frame.split_once("\r\n").and_then(|(_, body)| body.strip_suffix("\r\n"));
+        let Some(body) = body else {
+            assert!(may_lose, "{}", shown(&text));
             continue;
         };
         let name = body.chars().next().unwrap();
+        assert_eq!(body.len(), body_bytes(name), "{}", shown(&text));
         let count = seen.entry(name).or_default();
-        assert_eq!(body, format!("{name}{count}"), "{text:?}");
+        assert_eq!(body.trim_end_matches('.'), format!("{name}{count}"), "{}", shown(&text));
         *count += 1;
     }
     for (name, taken) in taken {
         let seen = seen.get(name).copied().unwrap_or_default();
-        assert!(if may_lose { seen <= *taken } else { seen == *taken }, "{name}: {text:?}");
+        assert!(if may_lose { seen <= *taken } else { seen == *taken }, "{name}: {}", shown(&text));
     }
 }
 
