@@ -1,4 +1,4 @@
-//! Accounts are configured, limited, changed by a reload and removed.
+//! Configuration, limits, reload and removal of accounts.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -13,7 +13,7 @@ use broker_core::{Broker, ChangeReport, CloseReason, Options};
 use common::{Party, World};
 use futures_executor::block_on;
 
-/// The account is the user's name.
+/// Assigns each client to the account named like its user.
 struct ByName;
 
 impl Authenticator for ByName {
@@ -32,7 +32,7 @@ fn connect(account: &str) -> String {
     )
 }
 
-/// A limit on the account A, beside B without any.
+/// Creates a broker with a limited account A and an unlimited account B.
 fn world(limits: AccountLimits) -> World {
     let options = Options { accounts: accounts(limits), ..Options::default() };
     let clock = (Instant::now, SystemTime::now);
@@ -58,7 +58,7 @@ fn shown(world: &World) -> Vec<String> {
 const FULL: &str = "-ERR 'maximum account active connections exceeded'\r\n";
 
 #[test]
-fn configured_accounts_are_there_before_a_client_is_and_others_when_they_are_named() {
+fn configured_accounts_exist_from_the_start_and_others_from_their_first_use() {
     let mut world = world(AccountLimits::default());
     assert_eq!(shown(&world), ["$G", "$SYS", "A", "B"]);
     let _party = join(&mut world, "C");
@@ -66,7 +66,7 @@ fn configured_accounts_are_there_before_a_client_is_and_others_when_they_are_nam
 }
 
 #[test]
-fn an_account_takes_as_many_connections_as_it_may_and_in_process_clients_do_not_count() {
+fn the_maximum_connections_of_an_account_apply_and_in_process_clients_do_not_count() {
     let limits = AccountLimits { max_connections: Some(2), ..AccountLimits::default() };
     let mut world = world(limits);
     let _locals: Vec<_> =
@@ -79,7 +79,7 @@ fn an_account_takes_as_many_connections_as_it_may_and_in_process_clients_do_not_
     assert_eq!(reason, CloseReason::MaxAccountConnectionsExceeded);
     assert_eq!(reason.to_string(), "Maximum Account Connections Exceeded");
     assert_eq!(join(&mut world, "B").closing(), None);
-    // Who was refused takes no place; who goes to another account or leaves makes room.
+    // A refused client takes no place; one that changes the account or leaves frees its place.
     drop(third);
     world.send(&mut second, connect("B"));
     let fourth = join(&mut world, "A");
@@ -91,7 +91,7 @@ fn an_account_takes_as_many_connections_as_it_may_and_in_process_clients_do_not_
 }
 
 #[test]
-fn a_client_that_needs_no_credentials_is_told_when_it_connects_that_the_account_is_full() {
+fn a_client_without_credentials_gets_the_error_of_a_full_account_on_connect() {
     let limits = AccountLimits { max_connections: Some(1), ..AccountLimits::default() };
     let global = AccountConfig::new("$G").with_limits(limits);
     let options = Options { accounts: vec![global], ..Options::default() };
@@ -104,7 +104,7 @@ fn a_client_that_needs_no_credentials_is_told_when_it_connects_that_the_account_
 }
 
 #[test]
-fn the_lower_of_two_limits_on_subscriptions_holds_for_each_client_of_the_account() {
+fn the_lower_of_two_limits_on_subscriptions_applies_to_each_client_of_the_account() {
     let limits = AccountLimits { max_subscriptions: Some(2), ..AccountLimits::default() };
     let mut world = world(limits);
     let (mut first, mut second, mut other) =
@@ -126,7 +126,7 @@ fn the_lower_of_two_limits_on_subscriptions_holds_for_each_client_of_the_account
 }
 
 #[test]
-fn the_payload_of_an_account_is_limited_and_told_and_follows_a_reload() {
+fn the_maximum_payload_of_an_account_is_enforced_announced_and_reloaded() {
     let limits = AccountLimits { max_payload_bytes: Some(10), ..AccountLimits::default() };
     let mut world = world(limits.clone());
     let (mut first, mut second) = (join(&mut world, "A"), join(&mut world, "A"));
@@ -148,7 +148,7 @@ fn the_payload_of_an_account_is_limited_and_told_and_follows_a_reload() {
     world.settle(&mut second);
     world.send(&mut second, format!("PUB a 5000\r\n{}\r\n", "x".repeat(5_000)));
     assert_eq!(second.closing(), None);
-    // The broker's own limit holds whatever the account's is.
+    // The broker's limit applies even if the account's is higher.
     let higher = AccountLimits { max_payload_bytes: Some(usize::MAX), ..AccountLimits::default() };
     configure(&world, accounts(higher));
     world.broker.update_options(|options| options.limits.max_payload_bytes = 3);
@@ -214,7 +214,7 @@ fn the_sessions_of_a_removed_account_are_closed_and_no_counter_decreases() {
 }
 
 #[test]
-fn an_authenticator_that_names_a_removed_account_brings_it_back_without_limits() {
+fn an_authenticator_that_names_a_removed_account_recreates_it_without_limits() {
     let limits = AccountLimits { max_connections: Some(1), ..AccountLimits::default() };
     let mut world = world(limits);
     let mut first = join(&mut world, "A");

@@ -105,7 +105,7 @@ fn a_cancelled_request_leaves_nothing_behind() {
         let _second = pin!(client.request("ask", Bytes::new()));
         assert_eq!(world.broker.stats().subscriptions, 2);
     }
-    // Late answers reach no later request.
+    // Late replies reach no later request.
     let late = responder.read();
     let mut request = pin!(client.request("ask", Bytes::new()));
     let mut cx = Context::from_waker(Waker::noop());
@@ -121,7 +121,7 @@ fn a_cancelled_request_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_inbox_goes_with_its_client() {
+fn an_inbox_ends_with_its_client() {
     let broker = broker();
     let client = broker.client();
     assert_eq!(block_on(client.request("ask", Bytes::new())), Err(RequestError::NoResponders));
@@ -131,7 +131,7 @@ fn an_inbox_goes_with_its_client() {
 }
 
 #[test]
-fn many_requests_wait_at_once_and_each_gets_its_own_first_answer() {
+fn many_concurrent_requests_each_get_their_first_reply() {
     let broker = broker();
     let (client, service) = (broker.client(), broker.client());
     let mut asked = block_on(service.subscribe("ask")).unwrap();
@@ -157,7 +157,7 @@ fn many_requests_wait_at_once_and_each_gets_its_own_first_answer() {
 }
 
 #[test]
-fn no_more_requests_wait_than_may() {
+fn the_number_of_pending_requests_is_limited() {
     let broker = broker();
     let client = broker.client();
     let _asked = block_on(broker.client().subscribe("ask")).unwrap();
@@ -175,7 +175,7 @@ fn no_more_requests_wait_than_may() {
 }
 
 #[test]
-fn a_client_that_may_have_no_wildcard_inbox_has_one_for_each_request() {
+fn a_client_without_permission_for_a_wildcard_inbox_has_one_per_request() {
     let broker = broker();
     let mut asked = block_on(broker.client().subscribe("ask")).unwrap();
     let permissions = Permissions::builder().subscribe_allow(["_INBOX.*"]).build().unwrap();
@@ -204,7 +204,7 @@ fn a_client_that_may_have_no_wildcard_inbox_has_one_for_each_request() {
 }
 
 #[test]
-fn what_a_reader_has_taken_no_longer_counts_and_is_little() {
+fn messages_taken_by_a_reader_do_not_count_and_are_few() {
     let broker = broker();
     let client = broker.client();
     for (capacity, taken) in [(1, 1), (64, 1), (127, 1), (128, 2), (6_400, 64), (65_536, 64)] {
@@ -296,7 +296,7 @@ fn a_batch_publishes_by_itself_when_it_is_large() {
 }
 
 #[test]
-fn a_batch_publishes_what_it_may_and_tells_the_first_error() {
+fn a_batch_publishes_allowed_messages_and_returns_the_first_error() {
     let broker = broker();
     let permissions = Permissions::builder().publish_deny(["no"]).build().unwrap();
     let client = client_who(&broker, permissions);
@@ -315,7 +315,7 @@ fn a_batch_publishes_what_it_may_and_tells_the_first_error() {
     batch.publish(&RawMessage::new(&yes, &[0; 21])).unwrap();
     assert_eq!(batch.flush(), Err(PublishError::MaxPayload { size: 21, limit: 20 }));
     assert_eq!(batch.flush(), Ok(()), "it is empty");
-    // Only to be traced: it reaches no subscriber.
+    // Trace-only: it reaches no subscriber.
     let broker = self::broker();
     let client = broker.client();
     let mut all = block_on(client.subscribe("yes")).unwrap();
@@ -330,7 +330,7 @@ fn a_batch_publishes_what_it_may_and_tells_the_first_error() {
 }
 
 #[test]
-fn requests_of_a_batch_that_nobody_hears_are_each_answered() {
+fn each_request_of_a_batch_without_responders_is_answered() {
     let client = broker().client();
     let mut answers = block_on(client.subscribe("answers")).unwrap();
     let [nowhere, reply] = ["nowhere", "answers"].map(|text| Subject::parse(text).unwrap());
@@ -345,7 +345,7 @@ fn requests_of_a_batch_that_nobody_hears_are_each_answered() {
 }
 
 #[test]
-fn headers_that_are_not_changed_are_passed_on_byte_for_byte() {
+fn unchanged_headers_are_forwarded_byte_for_byte() {
     let mut world = World::new();
     let client = world.broker.client();
     let mut inbox = block_on(client.subscribe("in")).unwrap();

@@ -1,4 +1,4 @@
-//! Decisions of authenticators that take time: answers from elsewhere, and computations at a review.
+//! Slow decisions of authenticators: external answers, and computations at a review.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -17,12 +17,12 @@ use broker_core::endpoint::Applied;
 use broker_core::{Broker, CloseReason, Limits, Options};
 use common::{CONNECT, Party, World};
 
-/// The time that answers may take: less than that to the first PING.
+/// Timeout of answers, shorter than the time to the first PING.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 const UNAVAILABLE: &str = "-ERR 'Connection throttling is active. Please try again later.'\r\n";
 
-/// Decides nothing by itself.
+/// An authenticator whose decisions are all external.
 #[derive(Clone, Default)]
 struct Elsewhere(Arc<Mutex<Vec<Answer>>>);
 
@@ -33,7 +33,7 @@ impl Elsewhere {
         pending.into()
     }
 
-    /// Returns the answer that is waited for.
+    /// Returns the pending answer.
     fn answer(&self) -> Answer {
         self.0.lock().unwrap().pop().unwrap()
     }
@@ -70,7 +70,7 @@ impl<F: Fn() -> Decision + Send + Sync + 'static> Authenticator for By<F> {
     }
 }
 
-/// A client that has been let in by one authenticator and is reviewed by another.
+/// Connects a client under one authenticator and begins its review by another.
 fn reviewed(by: impl Authenticator) -> (World, Party, Applied) {
     let mut world = World::with_auth(By(|| Grant::user("a").into()));
     let mut party = world.join();
@@ -89,7 +89,7 @@ fn only_x() -> Grant {
     Grant::user("a").with_permissions(permissions)
 }
 
-/// Publishes to both of its subjects. Returns what the client reads.
+/// Publishes to both of its subjects. Returns what the client receives.
 fn received(world: &mut World, party: &Party) -> String {
     let client = world.broker.client();
     for subject in ["x", "y"] {
@@ -118,7 +118,7 @@ fn input_waits_at_login_for_an_answer_from_another_thread() {
 }
 
 #[test]
-fn an_answer_that_is_there_at_once_is_not_waited_for() {
+fn an_immediate_answer_causes_no_wait() {
     for (result, expected) in
         [(Ok(Grant::user("a")), "PONG\r\n"), (Err(Denied::Credentials), "-ERR 'Auth")]
     {
@@ -136,9 +136,9 @@ fn an_answer_that_is_there_at_once_is_not_waited_for() {
 }
 
 #[test]
-fn without_an_answer_a_client_is_denied_at_login() {
+fn without_an_answer_a_login_is_denied() {
     let elsewhere = Elsewhere::default();
-    // An answer that is dropped, one that is late, one that is later than the time to authenticate.
+    // A dropped answer, a late one, and one later than the authentication timeout.
     for (auth_timeout, waits, expected) in [
         (TIMEOUT * 2, Duration::ZERO, UNAVAILABLE),
         (TIMEOUT * 2, TIMEOUT, UNAVAILABLE),
@@ -265,10 +265,10 @@ fn the_newest_of_two_authenticators_decides() {
 }
 
 #[test]
-fn the_answer_of_an_old_authenticator_does_not_come_before_a_new_one() {
+fn the_answer_of_an_old_authenticator_does_not_precede_a_new_one() {
     let first = Elsewhere::default();
     let (mut world, mut party, _) = reviewed(first.clone());
-    // Both are there when the session looks.
+    // Both answers are present when the session handles them.
     first.answer().decide(Err(Denied::Credentials));
     world.broker.set_authenticator(By(|| Grant::user("a").into()));
     world.settle(&mut party);
@@ -291,7 +291,7 @@ fn the_result_of_a_superseded_computation_has_no_effect() {
 }
 
 #[test]
-fn another_connect_takes_the_place_of_a_review() {
+fn another_connect_replaces_a_review() {
     let elsewhere = Elsewhere::default();
     let (mut world, mut party, mut applied) = reviewed(elsewhere.clone());
     let review = elsewhere.answer();
@@ -307,7 +307,7 @@ fn another_connect_takes_the_place_of_a_review() {
 }
 
 #[test]
-fn a_login_is_decided_by_the_authenticator_that_came_meanwhile() {
+fn a_login_is_decided_by_an_authenticator_set_in_the_meantime() {
     let denied = Err(Denied::Credentials);
     for (old, new) in [
         (Ok(Grant::user("a")), Err(Denied::Credentials)),

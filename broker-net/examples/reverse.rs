@@ -1,5 +1,5 @@
-//! A server behind a firewall that accepts no connections: it dials a relay, again and again, and serves the clients
-//! that the relay connects to it.
+//! A server behind a firewall that accepts no connections: it repeatedly dials a relay, and serves
+//! the clients that the relay connects to it.
 //!
 //! `cargo run -p broker-net --example reverse`
 
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The relay, which hands each connection over to a client; here it is the client itself.
+    // The relay, which passes each connection to a client; here it is the client itself.
     let relay = TcpListener::bind("127.0.0.1:0").await?;
     let address = relay.local_addr()?.to_string();
 

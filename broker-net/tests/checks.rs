@@ -106,7 +106,7 @@ async fn wrong_passwords_from_one_address_do_not_lock_out_others() {
     assert!(wrong.join_next().await.is_none());
 }
 
-/// Asks somebody else, at login and at a review.
+/// Decides externally, at login and at a review.
 #[derive(Clone, Default)]
 struct Elsewhere(Arc<Mutex<Vec<Answer>>>);
 
@@ -117,7 +117,7 @@ impl Elsewhere {
         pending.into()
     }
 
-    /// Waits until the server asks, and answers from a thread of its own.
+    /// Waits until the server asks, and answers from another thread.
     async fn answer(&self, result: Result<Grant, Denied>) {
         let asked = async {
             loop {
@@ -154,7 +154,7 @@ async fn a_client_waits_for_an_answer_from_elsewhere_at_login_and_is_served_duri
     let server =
         Server::builder().options(options).authenticator(elsewhere.clone()).bind().await.unwrap();
     let mut client = come(&server, "127.0.0.1", "a").await;
-    // CONNECT and PING came together: the rest of the input waits for the answer.
+    // CONNECT and PING arrived together: further input waits for the answer.
     elsewhere.answer(Ok(Grant::user("a"))).await;
     let line = async |client: &mut BufReader<TcpStream>| {
         let mut line = String::new();
@@ -175,7 +175,7 @@ async fn a_client_waits_for_an_answer_from_elsewhere_at_login_and_is_served_duri
     assert_eq!(rest(client).await, DENIED);
 }
 
-/// A computation at a review runs on the pool of the log-ins.
+/// Computations at a review run on the pool of credential checks.
 #[tokio::test]
 async fn an_expensive_review_is_computed_while_the_client_is_served() {
     let gate = Gate::default();
@@ -193,7 +193,7 @@ async fn an_expensive_review_is_computed_while_the_client_is_served() {
     assert_eq!(rest(client).await, DENIED);
 }
 
-/// Denies everybody, once the gate is open.
+/// Denies all clients once the gate is open.
 struct Denying(Gate);
 
 impl Authenticator for Denying {

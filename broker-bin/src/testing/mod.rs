@@ -29,8 +29,7 @@
 //! | --- | --- |
 //! | listeners | any free port of `127.0.0.1`, so that tests do not collide; no Unix socket |
 //! | log, pid file, ports file | not written |
-//! | monitoring port | not bound; [`Observer`] returns the same data. (Or pass it to
-//! `Monitor::bind`, with the feature `monitoring`) |
+//! | monitoring port | not bound; [`Observer`] returns the same data. (Or pass it to `Monitor::bind`, with the feature `monitoring`) |
 //! | everything else | as configured; invalid configurations are refused with natsd's messages |
 //!
 //! The environment is not read: [`variable`](TestNatsdBuilder::variable) sets what a configuration

@@ -17,8 +17,9 @@ use crate::options::ServerOptions;
 const SETTLE: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Changes options while it serves, and, if there is one, also who decides who may be here: see
-    /// [`Broker::apply`](broker_core::Broker::apply) for what becomes of those who are. Returns when all connections go by it.
+    /// Changes options, and the authenticator if one is given, while the server runs. Affects connected
+    /// clients as [`Broker::apply`](broker_core::Broker::apply) describes. Returns when all connections have
+    /// applied the change.
     ///
     /// Port 0 and a server name of `None` stand for what the server chose.
     ///

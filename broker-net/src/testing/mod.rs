@@ -20,10 +20,9 @@
 //! | | |
 //! | --- | --- |
 //! | start | [`TestBroker::start`], [`start_blocking`](TestBroker::start_blocking), and [a builder](TestBrokerBuilder) for more |
-//! | inspect | [`tap`](TestBroker::tap), [`stats`](TestBroker::stats),
-//! [`connections`](TestBroker::connections), [`lines`](TestBroker::lines) |
+//! | inspect | [`tap`](TestBroker::tap), [`stats`](TestBroker::stats), [`connections`](TestBroker::connections), [`lines`](TestBroker::lines) |
 //! | wait, instead of sleeping | [`wait_for_subscription`](TestBroker::wait_for_subscription), [`wait_for_clients`](TestBroker::wait_for_clients), [`wait_idle`](TestBroker::wait_idle), [`wait_until`](TestBroker::wait_until) anything, [`Tap::expect`] |
-//! | do harm | [`disturb`](TestBroker::disturb) messages, [`cut`](TestBroker::cut) and [stall](TestBroker::stall_writes) connections, [`refuse_connections`](TestBroker::refuse_connections), [`restart`](TestBroker::restart), [`fail_authentication`](TestBroker::fail_authentication), [`send_error`](TestBroker::send_error), [`send_info`](TestBroker::send_info), [`lame_duck`](TestBroker::lame_duck), [`apply`](TestBroker::apply) |
+//! | inject faults | [`disturb`](TestBroker::disturb) messages, [`cut`](TestBroker::cut) and [stall](TestBroker::stall_writes) connections, [`refuse_connections`](TestBroker::refuse_connections), [`restart`](TestBroker::restart), [`fail_authentication`](TestBroker::fail_authentication), [`send_error`](TestBroker::send_error), [`send_info`](TestBroker::send_info), [`lame_duck`](TestBroker::lame_duck), [`apply`](TestBroker::apply) |
 //! | move the clock | [`advance`](TestBroker::advance) |
 //!
 //! # Runtime

@@ -9,8 +9,7 @@
 //! | start, navigation, current view | `app.js` |
 //! | bounded requests to the server, loss of connection | `source.js` |
 //! | elements, numbers, plots, tables | `dom.js`, `format.js`, `plot.js`, `table.js` |
-//! | one file per view | `overview.js`, `connections.js` (`details.js`), `accounts.js`,
-//! `routes.js`, `server.js` |
+//! | one file per view | `overview.js`, `connections.js` (`details.js`), `accounts.js`, `routes.js`, `server.js` |
 //!
 //! All text from the server is inserted as text. The policy ([`POLICY`]) restricts the page to this
 //! server and forbids turning strings into markup.
