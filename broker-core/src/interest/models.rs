@@ -1,6 +1,6 @@
 //! Models of a session's cache beside changes of the interest, run by shuttle under many schedules.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, Ordering};
 
 use shuttle::thread;
 

@@ -5,11 +5,10 @@ use std::future::poll_fn;
 use super::inbox::Inbox;
 use super::session::LocalSession;
 use crate::auth::Subscribe;
-use crate::endpoint::{Subscription, TOKEN_LEN, Token, sid_number};
+use crate::endpoint::{TOKEN_LEN, Token, sid_number};
 use crate::message::Message;
 use crate::session::error::{RequestError, SubscribeError};
 use crate::subject::Subject;
-use crate::sync::Arc;
 
 impl LocalSession {
     /// Returns the subscription for all answers, made by the first request; `None` if permissions or limits
