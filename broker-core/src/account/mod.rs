@@ -28,7 +28,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::endpoint::{AccountMembership, Endpoint, Kind, Quota, SubjectSpace, Subscription};
 use crate::interest::Interest;
 use crate::limits::AccountLimits;
-use crate::sync::{Arc, AtomicU64, Mutex};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
 pub use crate::options::AccountConfig;
@@ -43,6 +43,8 @@ pub(crate) struct Account {
     /// The number of reply permissions that were lost because a client had too many.
     pub(crate) lost_replies: AtomicU64,
     limits: ArcSwap<AccountLimits>,
+    /// That of the limits which each SUB looks at; `usize::MAX` for none.
+    max_subscriptions: AtomicUsize,
     members: Mutex<Members>,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
@@ -78,6 +80,7 @@ impl Account {
             interest: Interest::new(seed),
             lost_replies: AtomicU64::new(0),
             limits: ArcSwap::default(),
+            max_subscriptions: AtomicUsize::new(usize::MAX),
             members: Mutex::default(),
             #[cfg(feature = "testing")]
             seam: Arc::default(),
@@ -132,6 +135,12 @@ impl Account {
         }
     }
 
+    /// Returns how many subscriptions each member may have.
+    #[inline]
+    pub(crate) fn max_subscriptions(&self) -> usize {
+        self.max_subscriptions.load(Ordering::Relaxed)
+    }
+
     /// Returns the limits in force.
     pub(crate) fn limits(&self) -> Guard<Arc<AccountLimits>> {
         self.limits.load()
@@ -139,6 +148,8 @@ impl Account {
 
     /// Brings it (back) with these limits.
     fn configure(&self, limits: &AccountLimits) {
+        let max_subscriptions = limits.max_subscriptions.unwrap_or(usize::MAX);
+        self.max_subscriptions.store(max_subscriptions, Ordering::Relaxed);
         self.limits.store(Arc::new(limits.clone()));
         self.members.lock().is_removed = false;
     }

@@ -39,6 +39,11 @@ pub(super) fn tell(listeners: &Listeners, may_wait: bool) {
     listeners.iter().for_each(|listener| listener.tell(may_wait));
 }
 
+#[cold]
+fn copied(counts: &Counts) -> Listeners {
+    counts.listeners.iter().cloned().collect()
+}
+
 impl Default for Events {
     fn default() -> Self {
         Self { counts: None, mark: 1, given_up: 0 }
@@ -46,12 +51,13 @@ impl Default for Events {
 }
 
 impl Events {
+    /// Returns all listeners.
     #[inline]
     pub(super) fn listeners(&self) -> Listeners {
-        self.counts
-            .as_ref()
-            .map(|counts| counts.listeners.iter().cloned().collect())
-            .unwrap_or_default()
+        match &self.counts {
+            None => Listeners::new(),
+            Some(counts) => copied(counts),
+        }
     }
 
     #[inline]

@@ -116,10 +116,13 @@ impl Member {
 
     /// Returns the limit on the endpoint's subscriptions: the lowest one of the broker, the account and the grant.
     // NATS 2.14: client.go applyAccountLimits.
-    fn max_subscriptions(&self, of_broker: Option<usize>) -> Option<usize> {
-        let of_account = self.account.limits().max_subscriptions;
-        let of_account = of_account.filter(|_| self.endpoint.kind.quota().is_some());
-        [of_broker, of_account, self.limits().max_subscriptions].into_iter().flatten().min()
+    fn max_subscriptions(&self, of_broker: Option<usize>) -> usize {
+        let of_grant = self.limits().max_subscriptions;
+        let max = of_broker.unwrap_or(usize::MAX).min(of_grant.unwrap_or(usize::MAX));
+        if self.endpoint.kind.quota().is_none() {
+            return max;
+        }
+        self.account.max_subscriptions().min(max)
     }
 
     /// Returns the largest payload of the endpoint: the lowest limit of the broker, the account and the grant.
@@ -132,9 +135,9 @@ impl Member {
 
     /// Counts one more subscription, because several threads may subscribe at once. Returns their number
     /// before it.
-    fn reserve(&self, max: Option<usize>) -> Result<usize, SubscribeRefusal> {
+    fn reserve(&self, max: usize) -> Result<usize, SubscribeRefusal> {
         let living = self.endpoint.subscriptions.fetch_add(1, Ordering::AcqRel);
-        if max.is_some_and(|max| living >= max) {
+        if living >= max {
             self.release();
             return Err(SubscribeRefusal::MaxSubscriptions);
         }
