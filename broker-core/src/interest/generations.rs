@@ -27,11 +27,19 @@ impl Generations {
         ((hash ^ (hash >> 16)) as usize % SHARDS) as u8
     }
 
-    /// Interest in subjects with this first token has changed.
-    pub(super) fn advance(&self, first_token: &[u8]) {
-        let counter = match first_token {
-            b"*" | b">" => &self.wildcard,
-            _ => &self.literal[usize::from(Self::shard(first_token))],
+    /// Which counter a filter with this first token advances; `None` for the one of wildcards.
+    pub(super) fn place(first_token: &[u8]) -> Option<u8> {
+        match first_token {
+            b"*" | b">" => None,
+            _ => Some(Self::shard(first_token)),
+        }
+    }
+
+    /// Interest in subjects of that place has changed.
+    pub(super) fn advance(&self, place: Option<u8>) {
+        let counter = match place {
+            None => &self.wildcard,
+            Some(shard) => &self.literal[usize::from(shard)],
         };
         counter.fetch_add(1, Ordering::Release);
     }

@@ -95,10 +95,10 @@ impl<S: Interested> Interest<S> {
     /// Puts a subscription in. When it returns, listeners have been told of it.
     pub(crate) fn insert(&self, subscription: Arc<S>) {
         let mut state = self.state.write();
-        let first = first_token(subscription.filter()).to_owned();
+        let place = Generations::place(first_token(subscription.filter()));
         state.events.insert(&*subscription);
         state.sublist.insert(subscription);
-        self.generations.advance(&first);
+        self.generations.advance(place);
         let listeners = state.events.listeners();
         drop(state);
         tell(&listeners, true);
@@ -112,7 +112,8 @@ impl<S: Interested> Interest<S> {
             if state.sublist.remove(subscription) {
                 state.events.remove(&**subscription);
             }
-            self.generations.advance(first_token(subscription.filter()));
+            let place = Generations::place(first_token(subscription.filter()));
+            self.generations.advance(place);
         }
         let listeners = state.events.listeners();
         drop(state);
