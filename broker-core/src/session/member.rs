@@ -2,6 +2,7 @@
 //!
 //! Permissions stand with the [`Endpoint`], where publishers need them too, and nowhere else.
 
+use super::expiry::Expiry;
 use crate::account::{Account, AccountFull, Ending};
 use crate::auth::{Grant, GrantLimits, Subscribe};
 use crate::endpoint::{Endpoint, Subscription};
@@ -21,8 +22,15 @@ pub(super) struct Member {
     shared: Arc<Shared>,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) account: Arc<Account>,
-    /// Those of the grant. Most have none.
-    limits: Option<Box<GrantLimits>>,
+    /// Boxed, because most have none.
+    terms: Option<Box<Terms>>,
+}
+
+/// The limits and the end of the grant.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Terms {
+    pub(super) limits: GrantLimits,
+    pub(super) expiry: Option<Expiry>,
 }
 
 /// The reason why a subscription was not made.
@@ -51,19 +59,24 @@ impl Member {
         limits: GrantLimits,
     ) -> Self {
         let (shared, endpoint) = (Arc::clone(shared), Arc::clone(endpoint));
-        let mut member = Self { shared, endpoint, account, limits: None };
-        member.set_limits(limits);
+        let mut member = Self { shared, endpoint, account, terms: None };
+        member.set_terms(Terms { limits, expiry: None });
         member
     }
 
-    /// Replaces the limits of the grant.
-    pub(super) fn set_limits(&mut self, limits: GrantLimits) {
-        self.limits = Some(limits).filter(|some| *some != GrantLimits::default()).map(Box::new);
+    /// Replaces the limits and the end of the grant.
+    pub(super) fn set_terms(&mut self, terms: Terms) {
+        self.terms = Some(terms).filter(|some| *some != Terms::default()).map(Box::new);
     }
 
     /// Returns the limits of the grant.
     pub(super) fn limits(&self) -> GrantLimits {
-        self.limits.as_deref().copied().unwrap_or_default()
+        self.terms.as_ref().map(|terms| terms.limits).unwrap_or_default()
+    }
+
+    /// Returns the end of the grant.
+    pub(super) fn expiry(&self) -> Option<Expiry> {
+        self.terms.as_ref()?.expiry
     }
 
     /// Takes a connection into the account of the grant, with its permissions, unless the account is full.

@@ -7,6 +7,7 @@
 mod accounts;
 pub mod client;
 mod error;
+mod expiry;
 #[cfg(test)]
 mod fake_peer;
 pub mod handler;

@@ -150,7 +150,7 @@ struct Connection<S> {
     /// The source that checks of credentials count for.
     source: Source,
     /// The check of credentials that is under way.
-    checking: Option<Checking>,
+    checking: Option<Box<Checking>>,
     /// Until it has shown who it is.
     unauthenticated_guard: Option<UnauthenticatedGuard>,
     /// Deliveries wait for the end of the turn.
@@ -335,7 +335,7 @@ impl<S: Session> Connection<S> {
     /// Has the check run that the session asks for, instead of the one before.
     fn start_check(&mut self) {
         if let Some(check) = self.session.take_check() {
-            self.checking = Some(self.auth_checks.start(self.source, check));
+            self.checking = Some(Box::new(self.auth_checks.start(self.source, check)));
         }
     }
 

@@ -34,8 +34,10 @@ impl ClientSession {
     /// Sends the first INFO. It alone carries the nonce.
     // NATS 2.14: server.go createClient.
     pub(super) fn send_greeting(&mut self, change: impl FnOnce(&mut Info), scratch: &mut Scratch) {
-        self.nonce = self.nonce.filter(|_| self.authenticator().nonce_required());
-        let nonce = self.nonce.map(|nonce| nonce.to_string()).unwrap_or_default();
+        if !self.authenticator().nonce_required() {
+            self.nonce = None;
+        }
+        let nonce = self.shown_nonce();
         self.send_info(
             |info| {
                 info.nonce = nonce;
@@ -43,6 +45,11 @@ impl ClientSession {
             },
             scratch,
         );
+    }
+
+    /// Returns the nonce as INFO has shown it; empty if it has not.
+    pub(super) fn shown_nonce(&self) -> String {
+        self.nonce.as_ref().map(|nonce| nonce.to_string()).unwrap_or_default()
     }
 
     pub(super) fn send_info(&self, change: impl FnOnce(&mut Info), scratch: &mut Scratch) {

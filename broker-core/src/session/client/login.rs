@@ -5,14 +5,14 @@ use std::time::Instant;
 use arc_swap::Guard;
 
 use super::chores::Then;
-use super::expiry::Expiry;
 use super::undecided::{Checking, Undecided};
 use super::{ClientSession, Phase, Served};
 use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant};
 use crate::endpoint::{ClientInfo, Scratch};
 use crate::error::ClientFault;
 use crate::proto::ConnectOptions;
-use crate::session::member::Member;
+use crate::session::expiry::Expiry;
+use crate::session::member::{Member, Terms};
 use crate::snapshot::AuthFailure;
 use crate::sync::Arc;
 
@@ -127,7 +127,7 @@ impl ClientSession {
             name: options.name.clone(),
             lang: options.lang.clone(),
             version: options.version.clone(),
-            nonce: self.nonce.map(|nonce| nonce.to_string()).unwrap_or_default(),
+            nonce: self.shown_nonce(),
             remote: self.endpoint.remote,
             ..self.shown_by_carrier()
         };
@@ -234,16 +234,18 @@ impl ClientSession {
         let Phase::Served(served) = &mut self.phase else { return };
         served.user.clone_from(&grant.user);
         served.proof.clone_from(&grant.proof);
-        served.expiry = Expiry::of(grant, &*self.shared.clock, now);
-        served.member.set_limits(grant.limits);
+        let expiry = Expiry::of(grant, &*self.shared.clock, now);
+        served.member.set_terms(Terms { limits: grant.limits, expiry });
         self.limits.max_payload_bytes = self.max_payload_bytes();
     }
 
     fn serve(&mut self, grant: Grant, now: Instant) -> Result<(), ClientFault> {
         let (user, proof) = (grant.user.clone(), grant.proof.clone());
         let expiry = Expiry::of(&grant, &*self.shared.clock, now);
-        let member = Member::join_within_limits(&self.shared, &self.endpoint, grant)?;
-        self.phase = Phase::Served(Served { member, user, proof, expiry });
+        let limits = grant.limits;
+        let mut member = Member::join_within_limits(&self.shared, &self.endpoint, grant)?;
+        member.set_terms(Terms { limits, expiry });
+        self.phase = Phase::Served(Served { member, user, proof });
         self.limits.max_payload_bytes = self.max_payload_bytes();
         Ok(())
     }

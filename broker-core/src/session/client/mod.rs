@@ -22,7 +22,6 @@ use crate::sync::Arc;
 use crate::trace::Trace;
 use crate::transport::TransportInfo;
 use chores::Chores;
-use expiry::Expiry;
 pub use handshake::HandshakeOrder;
 use handshake::Securing;
 use lame_duck::LameDuck;
@@ -83,7 +82,7 @@ pub struct ClientSession {
     securing: Securing,
     is_mapped: bool,
     /// The challenge that INFO shows.
-    nonce: Option<Nonce>,
+    nonce: Option<Box<Nonce>>,
     /// Why the connection must end, once what waits for the client has left.
     closing: Option<CloseReason>,
 }
@@ -102,8 +101,6 @@ struct Served {
     member: Member,
     user: Option<Arc<str>>,
     proof: Proof,
-    /// The end of the grant. Most have none.
-    expiry: Option<Box<Expiry>>,
 }
 
 impl ClientSession {
@@ -172,7 +169,7 @@ impl ClientSession {
             has_departed: false,
             securing: Securing::new(handshake),
             is_mapped,
-            nonce,
+            nonce: nonce.map(Box::new),
             closing: None,
         };
         session.let_in_as_is(now);
