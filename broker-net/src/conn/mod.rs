@@ -388,10 +388,19 @@ impl<S: Session> Connection<S> {
         let _ = tokio::time::timeout(HEAR_OUT, hearing_out).await;
     }
 
+    /// Writes all that waits. What a publisher is writing meanwhile, and what comes behind it, belongs to it.
     async fn flush(&mut self) {
-        let is_blocked = matches!(self.drain(), Drained::Blocked);
-        if is_blocked && poll_fn(|cx| self.poll_drain(cx)).await.is_err() {
-            return;
+        self.session.byte_queue().release();
+        loop {
+            match self.drain() {
+                Drained::Empty | Drained::Failed(_) => break,
+                Drained::Busy => tokio::task::yield_now().await,
+                Drained::Blocked => {
+                    if poll_fn(|cx| self.poll_drain(cx)).await.is_err() {
+                        return;
+                    }
+                }
+            }
         }
         poll_fn(|cx| self.socket.transport.poll_unsent(cx)).await;
     }

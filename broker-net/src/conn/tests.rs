@@ -15,6 +15,8 @@ use crate::transport::{Transport, false_readiness};
 use crate::unauthenticated::UnauthenticatedConnections;
 
 #[cfg(feature = "testing")]
+mod last_write;
+#[cfg(feature = "testing")]
 mod own_kind;
 
 /// The most calls of the transport in one turn. No turn does more than read a few chunks and
