@@ -1,10 +1,10 @@
 //! Accounts: isolated subject spaces.
 //!
 //! An account is configured by an [`AccountConfig`], or made when an authenticator names it
-//! ([`registry`]). Its limits hold where sessions enter it ([`Account::admit`]), where they subscribe, and as the
+//! (`registry.rs`). Its limits hold where sessions enter it (`Account::admit`), where they subscribe, and as the
 //! `max_payload` of their connections.
 //!
-//! Imports, exports and mappings will stand in [`AccountConfig`] beside the limits, and in [`Account`] as they were
+//! Imports, exports and mappings will stand in [`AccountConfig`] beside the limits, and in `Account` as they were
 //! resolved when the configuration was applied. They act in two places:
 //!
 //! - Where a message enters, between its permission and its matches (`session/publisher.rs`): a mapping gives
@@ -12,7 +12,7 @@
 //!   published to as well, after the delivery at hand. The cache of matches of the account keeps both with the
 //!   subject.
 //! - In the interest: a stream import is a shadow of each subscription that it covers, in the interest of the account
-//!   that exports. It holds the slot of that account ([`SubjectSpace`]), so that it ends there whichever account it
+//!   that exports. It holds the slot of that account (`SubjectSpace`), so that it ends there whichever account it
 //!   is reached from.
 
 mod ending;

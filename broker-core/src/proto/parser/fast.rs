@@ -31,7 +31,11 @@ pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Bat
             && operation.ends_with(b"\r\n")
         {
             let body = &operation[body_at..operation.len() - 2];
-            if headers > 0 && traced::is_mentioned(&body[..headers]) {
+            // Headers that are those of the message before have been looked at.
+            if headers > 0
+                && body[..headers] != before.body[..headers]
+                && traced::is_mentioned(&body[..headers])
+            {
                 break;
             }
             batch.push_to_same(Publish { body, tail: Some(&operation[tail_at..]), ..*before });
