@@ -112,6 +112,7 @@ impl State {
 }
 
 /// Wakes the connections of publishers. No queue may be locked.
+#[inline]
 pub(super) fn wake(publishers: &[Weak<Endpoint>]) {
     for publisher in publishers.iter().filter_map(Weak::upgrade) {
         publisher.destination.wake();

@@ -422,22 +422,28 @@ impl<E: Encoder> ByteQueue<E> {
         self.state.lock().left_behind
     }
 
-    /// Brings the broker's total up to date with what is left here after a flush.
+    /// Brings the broker's totals up to date with what is left here after a flush. Mostly nothing is, as before.
+    #[inline]
     fn report(&self, state: &mut State) {
-        self.queues.backlogs.note(self.id, state.reported_bytes, state.pending_bytes);
-        if state.pending_bytes > state.reported_bytes {
-            self.queues
-                .pending_bytes
-                .fetch_add(state.pending_bytes - state.reported_bytes, Ordering::Relaxed);
-        } else if state.pending_bytes < state.reported_bytes {
-            self.queues
-                .pending_bytes
-                .fetch_sub(state.reported_bytes - state.pending_bytes, Ordering::Relaxed);
-        }
-        state.reported_bytes = state.pending_bytes;
         let held_bytes = state.held_bytes();
-        self.queues.memory.report(state.reported_held_bytes, held_bytes);
-        state.reported_held_bytes = held_bytes;
+        if state.pending_bytes != state.reported_bytes {
+            self.report_pending(state);
+        }
+        if held_bytes != state.reported_held_bytes {
+            self.queues.memory.report(state.reported_held_bytes, held_bytes);
+            state.reported_held_bytes = held_bytes;
+        }
+    }
+
+    fn report_pending(&self, state: &mut State) {
+        let State { reported_bytes: before, pending_bytes: now, .. } = *state;
+        self.queues.backlogs.note(self.id, before, now);
+        if now > before {
+            self.queues.pending_bytes.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.queues.pending_bytes.fetch_sub(before - now, Ordering::Relaxed);
+        }
+        state.reported_bytes = now;
     }
 }
 
