@@ -115,10 +115,14 @@ impl Pieces {
         if state.is_closed() {
             return;
         }
+        state.sealed_bytes -= self.freed_bytes;
+        // Mostly all has left.
+        if self.is_empty() {
+            return scratch.keep_pieces(self.rest);
+        }
         if let Some(piece) = self.first.take() {
             self.rest.push_front(piece);
         }
-        state.sealed_bytes -= self.freed_bytes;
         if self.rest.front().is_none_or(|piece| piece.bytes().is_empty()) {
             state.sealed_bytes -=
                 self.rest.drain(..).map(|piece| piece.held_bytes()).sum::<usize>();
