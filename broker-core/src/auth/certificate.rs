@@ -1,10 +1,10 @@
-//! Who a client's certificate says it is.
+//! Names of a client's certificate.
 
 use std::fmt;
 
-/// The names in a client's certificate, for [`Users`](super::Users) to find the user by.
+/// The names in a client's certificate, by which [`Users`](super::Users) finds the user.
 ///
-/// Only ever made of a certificate that the carrier has verified.
+/// Made only from a certificate that the transport has verified.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Certificate {
@@ -19,14 +19,14 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The texts that name a user, in the order in which they are looked up; before the last two comes
-    /// the subject [as such](DistinguishedName::parse).
+    /// Returns the texts that name a user, in the order of the look-up. The [parsed](DistinguishedName::parse)
+    /// subject is looked up before the last two.
     // NATS 2.14: auth.go checkClientTLSCertSubject.
     pub(super) fn alternative_names(&self) -> impl Iterator<Item = &str> {
         self.emails.iter().chain(&self.dns_names).chain(&self.uris).map(String::as_str)
     }
 
-    /// The subject as text, with the domain components, if there are any, and without.
+    /// Returns the subject as text: with the domain components, if there are any, and without.
     pub(super) fn subject_texts(&self) -> impl Iterator<Item = String> {
         let text = self.subject.standard_text();
         let domain: Vec<String> = self
@@ -42,18 +42,18 @@ impl Certificate {
     }
 }
 
-/// A distinguished name: `CN=www,OU=ops+L=here,O=acme`, as RFC 4514 writes it: what stands last in the
+/// A distinguished name: `CN=www,OU=ops+L=here,O=acme`, as in RFC 4514: the last relative name of the
 /// certificate comes first.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DistinguishedName {
-    /// In the order of the certificate; each may have several attributes.
+    /// The relative names in the order of the certificate; each may have several attributes.
     rdns: Vec<Vec<Attribute>>,
 }
 
 /// One attribute of a [`DistinguishedName`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Attribute {
-    /// A short name (`CN`), or an object identifier in dots.
+    /// A short name (`CN`) or a dotted object identifier.
     kind: String,
     value: String,
 }
@@ -64,7 +64,7 @@ impl Attribute {
     }
 }
 
-/// The attributes that can be compared, by object identifier.
+/// The comparable attributes, by object identifier.
 // NATS 2.14: internal/ldap.
 const KNOWN: [(&str, &str); 10] = [
     ("2.5.4.3", "CN"),
@@ -79,17 +79,17 @@ const KNOWN: [(&str, &str); 10] = [
     ("0.9.2342.19200300.100.1.25", "DC"),
 ];
 
-/// The standard attributes in the order of the text: several of a kind stand together.
+/// The standard attributes in the order of the text; several of a kind are adjacent.
 // Go: crypto/x509/pkix, Name.ToRDNSequence, which RDNSequence.String prints from its end.
 const SHOWN: [&str; 9] = ["SERIALNUMBER", "CN", "OU", "O", "POSTALCODE", "STREET", "L", "ST", "C"];
 
-/// Of these a name has one: the last in the certificate. An empty one is left out.
+/// The attributes that a name has once: the last in the certificate counts, and an empty one is left out.
 // Go: crypto/x509/pkix, Name.FillFromRDNSequence.
 const SINGLE: [&str; 2] = ["SERIALNUMBER", "CN"];
 
 impl DistinguishedName {
-    /// From the attributes of each relative name, in the order of the certificate: object identifier in
-    /// dots, and value.
+    /// Builds a name from the attributes of each relative name (dotted object identifier and value), in the
+    /// order of the certificate.
     pub fn from_attributes<R, K, V>(rdns: impl IntoIterator<Item = R>) -> Self
     where
         R: IntoIterator<Item = (K, V)>,
@@ -106,7 +106,7 @@ impl DistinguishedName {
         Self { rdns: rdns.collect() }
     }
 
-    /// Reads what RFC 4514 writes; `None` if it is no name.
+    /// Parses the text form of RFC 4514; returns `None` if it is invalid.
     ///
     /// Values in hexadecimal BER (`CN=#04…`) are not read.
     pub fn parse(text: &str) -> Option<Self> {
@@ -135,7 +135,7 @@ impl DistinguishedName {
         Some(Self { rdns })
     }
 
-    /// The standard attributes alone, in a fixed order: the text that a user can be named by.
+    /// Returns the standard attributes in a fixed order: the text that can name a user.
     // Go: crypto/x509/pkix, Name.ToRDNSequence().String().
     fn standard_text(&self) -> String {
         let mut parts = Vec::new();
@@ -156,14 +156,14 @@ impl DistinguishedName {
         parts.join(",")
     }
 
-    /// Can it be compared with what [`Self::parse`] has read?
+    /// Returns true if it can be compared with a name from [`Self::parse`].
     fn is_comparable(&self) -> bool {
         let is_known =
             |attribute: &Attribute| KNOWN.iter().any(|(_, kind)| *kind == attribute.kind);
         !self.rdns.is_empty() && self.rdns.iter().flatten().all(is_known)
     }
 
-    /// The same relative names, in the same order.
+    /// Returns true if both have the same relative names in the same order.
     // NATS 2.14: internal/ldap, Equal.
     pub(super) fn equals(&self, certificate: &Self) -> bool {
         certificate.is_comparable()
@@ -171,7 +171,7 @@ impl DistinguishedName {
             && self.rdns.iter().zip(&certificate.rdns).all(|(one, other)| matches(one, other))
     }
 
-    /// The same relative names, in any order.
+    /// Returns true if both have the same relative names in any order.
     // NATS 2.14: internal/ldap, RDNsMatch.
     pub(super) fn equals_in_any_order(&self, certificate: &Self) -> bool {
         if !certificate.is_comparable() || self.rdns.len() != certificate.rdns.len() {
@@ -192,10 +192,10 @@ fn matches(one: &[Attribute], other: &[Attribute]) -> bool {
         && other.iter().all(|attribute| has(one, attribute))
 }
 
-/// Reads a value; returns where it ends as well.
+/// Parses a value, and returns its end too.
 fn value(text: &str) -> Option<(String, usize)> {
     let mut bytes = Vec::new();
-    // Blanks around a value do not belong to it unless they are escaped.
+    // Unescaped blanks around a value are not part of it.
     let mut kept = 0;
     let mut chars = text.char_indices();
     let mut end = text.len();
@@ -229,8 +229,8 @@ fn value(text: &str) -> Option<(String, usize)> {
     Some((String::from_utf8(bytes).ok()?, end))
 }
 
-/// As Go prints the subject of a certificate, and monitoring shows it: the standard attributes in a fixed
-/// order, then the others by object identifier with their values in hexadecimal DER, the last first.
+/// Prints the subject as Go and NATS's monitoring do: the standard attributes in a fixed order, then the
+/// others by object identifier with their values in hexadecimal DER, the last first.
 // Go: crypto/x509/pkix, Name.String.
 impl fmt::Display for DistinguishedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -329,9 +329,9 @@ mod tests {
         }
     }
 
-    /// As crypto/x509/pkix of Go 1.26 prints certificates made by OpenSSL.
+    /// The output of crypto/x509/pkix of Go 1.26 for certificates made by OpenSSL.
     #[test]
-    fn all_attributes_stand_in_the_order_of_the_reference() {
+    fn attributes_print_in_the_order_of_the_reference() {
         let person = [
             (C, "US"),
             (ST, "CA"),
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_can_be_read_again() {
+    fn printed_names_parse_again() {
         for value in ["plain", " blanks ", "#,+\"\\<>;=", "größe", "a b", "a\u{0}b"] {
             let name = name(&[&[(O, value)], &[(CN, value), (OU, "x")]]);
             let text = "OU=x+CN=".to_owned() + &Escaped(value).to_string();
@@ -409,16 +409,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_not_read() {
+    fn invalid_names_are_not_parsed() {
         for text in ["", "derek", "=x", "CN=a,", "CN=a,b", "CN=#0403", "CN=a\\", "CN=\\x", "a,CN=b"]
         {
             assert_eq!(DistinguishedName::parse(text), None, "{text}");
         }
     }
 
-    /// As in the reference: what is not known cannot be compared, only printed without it.
+    /// As in the reference, an unknown attribute cannot be compared, and is only printed.
     #[test]
-    fn a_name_with_an_attribute_that_nobody_knows_equals_none() {
+    fn a_name_with_an_unknown_attribute_equals_none() {
         let certificate = name(&[&[("1.2.840.113549.1.9.1", "a@b")], &[(CN, "x")]]);
         let read = DistinguishedName::parse("CN=x,1.2.840.113549.1.9.1=a@b").unwrap();
         assert!(!read.equals(&certificate) && !read.equals_in_any_order(&certificate));

@@ -69,7 +69,7 @@ impl Credentials {
         }
     }
 
-    /// Returns true without user, password, token, key and JWT.
+    /// Returns true if there is no user, password, token, key or JWT.
     pub(super) fn is_anonymous(&self) -> bool {
         self.user.is_empty() && self.password.is_empty() && self.token.is_empty()
     }
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn printed_credentials_tell_no_secret() {
+    fn printed_credentials_show_no_secret() {
         let credentials = Credentials {
             user: "derek".to_owned(),
             password: "marker-1".into(),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_kinds_are_known_by_the_names_of_configurations() {
+    fn connection_kinds_parse_from_their_names_in_configurations() {
         for kind in ConnectionKind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
             assert_eq!(kind.as_str().to_lowercase().parse(), Ok(kind));

@@ -1,4 +1,4 @@
-//! One list of permissions, as a tree of tokens.
+//! One list of permissions, stored as text or as a tree of tokens.
 
 use std::collections::HashMap;
 
@@ -6,47 +6,47 @@ use crate::subject::{SubjectFilter, Token, tokens};
 
 /// One list of allowed or denied subjects, some of them for certain queue groups only.
 ///
-/// A short list is its text, gone through line by line: it takes a hundred bytes or two, where a tree takes
+/// A short list is its text, searched line by line: it takes a hundred bytes or two, where a tree takes
 /// thousands, and a server may have a hundred thousand users with two lists each. A long list is a tree by
-/// token: what a look-up costs depends on the wildcards that could match, never on how many literal subjects
-/// the list holds. A look-up allocates nothing.
+/// token: the cost of a look-up depends on the wildcards that could match, never on the number of literal subjects.
+/// A look-up allocates nothing.
 #[derive(Clone, Eq, PartialEq)]
 pub(super) enum Entries {
-    /// A line for each entry, in order: the subject, and behind a blank the queue group.
+    /// One line per entry, in order: the subject, then the queue group after a blank.
     Few(Box<[u8]>),
     Many(Box<Tree>),
 }
 
-/// Lists up to this length are gone through: about as long as a look-up in the tree takes.
+/// The longest list that is searched linearly, which takes about as long as a look-up in the tree.
 const FEW: usize = 16;
 
-/// What a list says about one subject and queue group.
+/// The entries of a list that match one subject and queue group.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Found {
-    /// An entry for everybody matches the subject.
+    /// An entry without a queue group matches the subject.
     pub(super) plain: bool,
-    /// An entry for a queue group, though perhaps another one, matches the subject.
+    /// An entry for a queue group, not necessarily this one, matches the subject.
     pub(super) queue_listed: bool,
     /// An entry for this queue group matches the subject.
     pub(super) queue_matched: bool,
 }
 
-/// How a wildcard in the subject that is looked up is read.
+/// The meaning of a wildcard in the subject that is looked up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Wildcards {
-    /// As a token like any other: `*` in the list matches a `>` that is looked up.
+    /// A token like any other: `*` in the list matches a `>` that is looked up.
     Literal,
-    /// As what it stands for: an entry matches only if it matches all that is looked up.
+    /// A wildcard: an entry matches only if it matches every subject that the wildcard does.
     Covered,
 }
 
-/// Each entry is a subject, for one queue group (which may hold wildcards) or for everybody.
+/// Each entry is a subject, for one queue group (which may hold wildcards) or without one.
 impl FromIterator<(SubjectFilter, Option<SubjectFilter>)> for Entries {
     fn from_iter<I: IntoIterator<Item = (SubjectFilter, Option<SubjectFilter>)>>(
         entries: I,
     ) -> Self {
         let line = |(subject, queue): (SubjectFilter, Option<SubjectFilter>)| match queue {
-            // Neither holds white space.
+            // Neither contains white space.
             Some(queue) => [subject.as_bytes(), queue.as_bytes()].join(&b' '),
             None => subject.as_bytes().to_vec(),
         };
@@ -76,7 +76,7 @@ impl Entries {
         }
     }
 
-    /// Looks up the entries that match `subject`. None matches one with an empty token.
+    /// Looks up the entries that match `subject`. A subject with an empty token matches none.
     pub(super) fn find(&self, subject: &[u8], queue: Option<&[u8]>, mode: Wildcards) -> Found {
         let mut found = Found::default();
         // NATS 2.14: a look-up in the sublist ends at an empty token, whatever was matched so far.
@@ -101,7 +101,7 @@ impl Entries {
         found
     }
 
-    /// Returns true if `filter` and an entry for everybody or for `queue` match a common subject.
+    /// Returns true if `filter` and an entry without a queue group or for `queue` match a common subject.
     pub(super) fn overlaps(&self, filter: &SubjectFilter, queue: Option<&[u8]>) -> bool {
         match self {
             Self::Few(text) => {
@@ -183,7 +183,7 @@ impl Tree {
             match Token::of(token) {
                 Token::Literal(text) => node = node.literals.get_or_insert(text),
                 Token::Partial => node = node.partial.get_or_insert_default(),
-                // Always the last one: a filter is checked for it.
+                // Always the last token, which parsing the filter has checked.
                 Token::Full => leaf = Some(&mut node.full),
             }
             if leaf.is_some() {
@@ -212,7 +212,7 @@ struct Node {
 
 impl Node {
     // NATS 2.14: sublist matchLevel. Wildcards are never among the literals, so that a wildcard
-    // that is looked up meets only `*` and `>`.
+    // that is looked up matches only `*` and `>`.
     fn find<'a>(
         &self,
         mut rest: impl Iterator<Item = &'a [u8]> + Clone,
@@ -267,7 +267,7 @@ impl Node {
     }
 }
 
-/// The tokens that follow a token: mostly one or none, for which a table would be large.
+/// The tokens that follow a token: usually one or none, for which a table would be large.
 #[derive(Clone, Default, Eq, PartialEq)]
 enum Literals {
     #[default]
@@ -311,7 +311,7 @@ impl Literals {
     }
 }
 
-/// The entries that end at one place of the tree.
+/// The entries that end at one node of the tree.
 #[derive(Clone, Default, Eq, PartialEq)]
 struct Leaf {
     plain: bool,
@@ -335,13 +335,13 @@ impl Leaf {
     }
 }
 
-/// The queue groups that an entry is for.
+/// The queue group of an entry.
 #[derive(Clone, Copy)]
 struct QueuePattern<'a>(&'a [u8]);
 
 impl QueuePattern<'_> {
-    /// A queue group is matched by its name, or when everything that its name, read as a filter,
-    /// matches is matched by this.
+    /// Returns true if the names are equal, or if this one matches all that `queue`, read as a filter,
+    /// matches.
     // NATS 2.14: queueMatches, isSubsetMatchTokenized.
     fn matches(&self, queue: &[u8]) -> bool {
         if queue == self.0 {
@@ -354,13 +354,13 @@ impl QueuePattern<'_> {
         let mut theirs = tokens(queue);
         loop {
             match (ours.next(), theirs.next()) {
-                // Nobody checks the names of queue groups: empty tokens pass here, as there.
+                // As in the reference, names of queue groups are not validated, so that empty tokens pass.
                 (None, None) | (Some(b">"), Some(_)) => return true,
                 (None, _) | (_, None | Some(b"" | b">")) => return false,
                 (Some(b"*"), Some(_)) => {}
                 (Some(_), Some(b"*")) => return false,
-                // Any token that begins with `*` counts as one there, if the name holds a real
-                // wildcard elsewhere. Lists that work there shall work here.
+                // In the reference, any token that begins with `*` counts as `*` if the name has a real wildcard
+                // elsewhere. Lists that work there must work here.
                 (Some(our), Some(their)) if our.starts_with(b"*") || our == their => {}
                 _ => return false,
             }
@@ -376,7 +376,7 @@ mod tests {
         QueuePattern(pattern.as_bytes()).matches(queue.as_bytes())
     }
 
-    /// As measured on nats-server 2.14.5.
+    /// Measured on nats-server 2.14.5.
     #[test]
     fn queue_groups_match_by_name_or_as_a_subset() {
         for (pattern, queue, expected) in [
@@ -425,14 +425,14 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_a_list_makes_no_difference() {
+    fn the_order_of_a_list_does_not_matter() {
         let entry = |text: &str| (SubjectFilter::parse(text).unwrap(), None);
         let one = Entries::from_iter(["a", "b.*", "a", "c.>"].map(entry));
         let other = Entries::from_iter(["c.>", "b.*", "a"].map(entry));
         assert!(one == other);
     }
 
-    /// As text and as a tree: what the length of a list is must not show.
+    /// Compares the text form with the tree: results must not depend on the length of a list.
     #[test]
     fn short_and_long_lists_answer_alike() {
         let words = ["a", "b", "*"];
@@ -461,7 +461,7 @@ mod tests {
                             let found = [&short, &long].map(|list| list.find(asked, group, mode));
                             assert_eq!(found[0], found[1], "{listed} {queue:?} {asked:?} {mode:?}");
                         }
-                        // The filler is no answer to any of them but `>` and what begins with `*`.
+                        // The filler matches none of them but `>` and subjects that begin with `*`.
                         if asked.starts_with(['a', 'b']) {
                             let filter = SubjectFilter::parse(asked.as_str()).unwrap();
                             let overlap = [&short, &long].map(|list| list.overlaps(&filter, group));

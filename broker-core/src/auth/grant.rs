@@ -39,7 +39,7 @@ pub struct Grant {
     pub limits: GrantLimits,
 }
 
-/// The limits of one client. Those of the server and of the account hold beside them: the lowest
+/// The limits of one client. Those of the server and of the account apply too: the lowest
 /// counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -84,7 +84,7 @@ impl PartialEq for Proof {
 
 impl Eq for Proof {}
 
-/// The data may be secret, and is not printed.
+/// Prints no data, which may be secret.
 impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Proof")

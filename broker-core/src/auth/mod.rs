@@ -1,8 +1,8 @@
 //! Authentication: credentials in, a grant out.
 //!
 //! An [`Authenticator`] checks the [`Credentials`] of a connection and returns a [`Grant`] (user,
-//! account, [`Permissions`]) or the reason why there is none ([`Denied`]). [`NoAuth`], [`Token`] and
-//! [`Users`] are built in; an embedder implements the trait for others:
+//! account, [`Permissions`]) or the reason of the rejection ([`Denied`]). [`NoAuth`], [`Token`] and
+//! [`Users`] are built in; an embedder implements the trait for other methods:
 //!
 //! ```
 //! use broker_core::auth::{Authenticator, Credentials, Decision, Denied, Grant};
@@ -32,20 +32,21 @@
 //! # Ok::<(), Denied>(())
 //! ```
 //!
-//! Every path asks it the same question: CONNECT, a second CONNECT that changes the user, and, where
-//! authentication is optional, a first operation other than CONNECT (with [`Credentials::default`]).
+//! The authenticator is called for CONNECT, for a second CONNECT that changes the user, and, where
+//! authentication is optional, for a first operation other than CONNECT (with [`Credentials::default`]).
 //!
 //! A decision may take time: an expensive computation runs apart from the connections
-//! ([`Decision::compute`]), and one that somebody else makes is [`Pending`]. A grant may have an end and limits
+//! ([`Decision::compute`]), and a decision made elsewhere is [`Pending`]. A grant may have an end and limits
 //! of its own ([`Grant`]). A new authenticator [reviews](Authenticator::review) the clients that are connected.
 //!
-//! # What comes later
+//! # Planned methods
 //!
-//! Each kind is a file and a type beside `users.rs`, and nothing else changes:
+//! Each method is a type in a file beside `users.rs`, and changes nothing else:
 //!
-//! - nkeys and JWTs ask for the nonce ([`Authenticator::nonce_required`]) and check `sig` against it. The end and
-//!   the limits of a JWT become those of the [`Grant`].
-//! - A callout asks a service over the broker itself, and answers when the service does ([`Answer`]).
+//! - nkeys and JWTs require the nonce ([`Authenticator::nonce_required`]) and check `sig` against it. The end and
+//! the limits of a JWT become those of the [`Grant`].
+//! - A callout sends a request to a service over the broker itself, and decides when the service answers
+//! ([`Answer`]).
 //!
 //! Several methods are tried in the order of NATS: the embedder's own, JWTs, nkeys, users, token.
 
@@ -84,15 +85,15 @@ pub use users::{User, Users, UsersBuilder, UsersError};
 
 /// Authenticates connections.
 pub trait Authenticator: Send + Sync + 'static {
-    /// Returns true if connections must authenticate. INFO says so (`auth_required`).
+    /// Returns true if connections must authenticate (`auth_required` in INFO).
     ///
-    /// If not, a connection without credentials gets the grant of [`Credentials::default`].
+    /// Otherwise, a connection without credentials gets the grant of [`Credentials::default`].
     fn is_required(&self) -> bool;
 
     /// Authenticates a connection.
     ///
     /// Called on the task of the connection: a check that takes more than some microseconds belongs in a
-    /// [`Decision::compute`]. A decision that must be waited for is a [`Pending`] one.
+    /// [`Decision::compute`], and a decision that must be waited for is [`Pending`].
     fn authenticate(&self, credentials: &Credentials) -> Decision;
 
     /// Reviews a client that the authenticator before this one granted `held`. Called for every
@@ -119,8 +120,8 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 
     /// Returns true if INFO must carry a nonce for the client to sign. [`Credentials::nonce`] is the one that INFO
-    /// has shown to this connection. It is empty if none was shown, because the authenticator came later, or the
-    /// driver of the session brought none: then no signature proves anything.
+    /// carried on this connection. It is empty if there was none, because the authenticator was applied later or the
+    /// driver of the session supplied none; no signature is valid then.
     fn nonce_required(&self) -> bool {
         false
     }
@@ -155,22 +156,22 @@ pub enum Decision {
     Deny(Denied),
     /// The decision takes an expensive computation.
     Compute(Compute),
-    /// The decision is made later, by somebody else.
+    /// The decision is made later, elsewhere.
     Pending(Pending),
 }
 
 impl Decision {
-    /// Makes a decision of an expensive check, which runs on a pool apart from the connections.
+    /// Creates a decision from an expensive check, which runs on a pool apart from the connections.
     pub fn compute(scratch: impl FnOnce() -> Result<Grant, Denied> + Send + 'static) -> Self {
         Self::Compute(Compute(Box::new(scratch)))
     }
 
-    /// Returns the decision, and runs the computation at once if there is one. A pending decision is not waited
-    /// for: without an answer it is [`Denied::Unavailable`].
+    /// Returns the decision, and runs the computation at once if there is one. Does not wait for a pending decision:
+    /// without an answer it is [`Denied::Unavailable`].
     ///
     /// # Errors
     ///
-    /// [`Denied`] if that is the decision.
+    /// [`Denied`] if the client is rejected.
     pub fn resolve(self) -> Result<Grant, Denied> {
         match self {
             Self::Grant(grant) => Ok(grant),
@@ -218,7 +219,7 @@ impl Compute {
     ///
     /// # Errors
     ///
-    /// [`Denied`] if that is the decision.
+    /// [`Denied`] if the client is rejected.
     pub fn run(self) -> Result<Grant, Denied> {
         (self.0)()
     }
@@ -230,12 +231,12 @@ impl fmt::Debug for Compute {
     }
 }
 
-/// The reason of a rejection, for the log. The client gets `Authorization Violation`, or is asked to come
-/// back later if its credentials could not be checked.
+/// The reason of a rejection, for the log. The client gets `Authorization Violation`, or an error that asks it to
+/// retry later if its credentials could not be checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denied {
-    /// An unknown user, a wrong password, no credentials: the variant does not tell which.
+    /// An unknown user, a wrong password or no credentials; the variant does not distinguish them.
     #[error("wrong or no credentials")]
     Credentials,
     /// The user may not use this kind of connection.
@@ -269,8 +270,8 @@ impl Authenticator for NoAuth {
         Grant::shown_as(credentials).into()
     }
 
-    /// Every client stays, and keeps its proof for an authenticator with users that may follow.
-    // NATS 2.14: whoever had shown a name is cut when the users go.
+    /// Keeps every client, and its proof for a later authenticator with users.
+    // NATS 2.14: a client that had sent a user name is cut when the users are removed.
     fn review(&self, held: &Grant, _: &Credentials) -> Decision {
         Grant { user: held.user.clone(), proof: held.proof.clone(), ..Grant::anonymous() }.into()
     }
@@ -281,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_authentication_everybody_goes_by_the_name_they_give() {
+    fn without_authentication_the_user_is_the_name_in_the_credentials() {
         let credentials = Credentials { user: "joe".into(), ..Credentials::default() };
         assert_eq!(NoAuth.authenticate(&credentials).resolve(), Ok(Grant::user("joe")));
         assert!(!NoAuth.is_required());

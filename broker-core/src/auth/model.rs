@@ -1,4 +1,4 @@
-//! The rules of permissions once more, for tests: lists of tokens, gone through one by one.
+//! A naive model of permissions for tests: lists of tokens, searched linearly.
 
 pub(super) type Tokens = Vec<&'static str>;
 
@@ -53,7 +53,7 @@ impl Entry {
     }
 }
 
-/// Wildcards in `subject` are tokens like any others.
+/// Returns true if `filter` matches. Wildcards in `subject` count as literal tokens.
 pub(super) fn matches(filter: &[&str], subject: &[&str]) -> bool {
     match (filter, subject) {
         (_, subject) if subject.contains(&"") => false,
@@ -64,7 +64,7 @@ pub(super) fn matches(filter: &[&str], subject: &[&str]) -> bool {
     }
 }
 
-/// Wildcards in `part` stand for what they match.
+/// Returns true if `whole` matches every subject that `part` matches.
 fn includes(whole: &[&str], part: &[&str]) -> bool {
     match (whole, part) {
         ([], []) | ([">"], [_, ..]) => true,

@@ -1,15 +1,15 @@
-//! Nonces: what a client signs to show that it holds its key.
+//! Nonces, which a client signs to prove that it holds its key.
 
 use std::fmt;
 
 /// The alphabet of base64 for URLs.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The challenge that INFO shows to one connection, if the [authenticator wants
-/// it](super::Authenticator::nonce_required). It must not be predictable, nor shown to another connection: a
+/// The challenge that INFO carries to one connection, if the [authenticator requires
+/// it](super::Authenticator::nonce_required). It must be unpredictable and unique to the connection: otherwise a
 /// signature could be used again.
 ///
-/// Prints as INFO shows it: 15 characters of base64 for URLs.
+/// Displayed as in INFO: 15 characters of base64 for URLs.
 // NATS 2.14: nkey.go generateNonce.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Nonce([u8; Self::BYTES]);
@@ -18,7 +18,7 @@ impl Nonce {
     /// Its length in bytes.
     pub const BYTES: usize = 11;
 
-    /// Makes a nonce of bytes of cryptographic randomness.
+    /// Makes a nonce from bytes of cryptographic randomness.
     pub fn from_random(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
@@ -49,7 +49,7 @@ impl fmt::Debug for Nonce {
 mod tests {
     use super::*;
 
-    /// As Go's `base64.RawURLEncoding`.
+    /// The expected text is that of Go's `base64.RawURLEncoding`.
     #[test]
     fn a_nonce_prints_as_base64_for_urls_without_padding() {
         for (bytes, shown) in [

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Secret;
 
-/// A password or token of the configuration.
+/// A password or token of the configuration, and its identity across reloads.
 #[derive(Clone, Debug)]
 pub(super) struct Password {
     pub(super) form: Form,
@@ -12,7 +12,7 @@ pub(super) struct Password {
     seal: Arc<()>,
 }
 
-/// Text, or a bcrypt hash.
+/// Text or a bcrypt hash.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Form {
     Plain(Secret),
@@ -51,8 +51,8 @@ impl From<Secret> for Password {
 }
 
 impl From<Secret> for Form {
-    // NATS 2.14: auth.go isBcrypt: by the first seven bytes; whether it is a whole hash is found
-    // out when somebody logs in, and nobody can if it is not.
+    // NATS 2.14: auth.go isBcrypt: by the first seven bytes. An incomplete hash is only detected at
+    // login, where it matches no password.
     fn from(text: Secret) -> Self {
         match text.expose().as_bytes() {
             [b'$', b'2', b'a' | b'b' | b'x' | b'y', b'$', tens, ones, b'$', ..]
@@ -72,7 +72,7 @@ pub(super) struct Bcrypt(Secret);
 impl Bcrypt {
     fn new(hash: &Secret) -> Self {
         // The last character of the salt carries two bits. Some tools fill up the other four, which
-        // the reference does not look at and our library refuses.
+        // the reference ignores and our library refuses.
         const ALPHABET: &[u8; 64] =
             b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         const LAST_OF_SALT: usize = 28;
@@ -105,7 +105,7 @@ impl Bcrypt {
 mod tests {
     use super::*;
 
-    /// Of "password", at the least cost there is.
+    /// Returns the hash of "password", at the lowest cost there is.
     fn hash() -> String {
         bcrypt::hash("password", 4).unwrap()
     }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_are_recognised_as_the_reference_does() {
+    fn hashes_are_recognised_as_in_the_reference() {
         for hash in ["$2a$10$", "$2b$04$x", "$2x$99$", "$2y$11$abc"] {
             assert!(matches!(Form::from(Secret::from(hash)), Form::Bcrypt(_)), "{hash}");
         }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_hash_lets_nobody_in() {
+    fn an_invalid_hash_matches_no_password() {
         let whole = hash();
         for broken in [&whole[..7], &whole[..59], "$2a$03$", "$2a$99$ü", &format!("{whole}x")] {
             assert!(!bcrypt(broken.to_owned()).verify(&"password".into()), "{broken}");
@@ -168,12 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_known_again_in_another_form() {
+    fn a_password_is_recognised_in_another_form() {
         let password = |text: &str| Password::from(Secret::from(text));
         let [plain, hashed, other] = ["password", &*hash(), "passwore"].map(password);
-        assert!(plain.is_known_as(&password("password")), "written alike");
+        assert!(plain.is_known_as(&password("password")), "equal text is the same password");
         for (before, after) in [(&plain, &hashed), (&hashed, &plain)] {
-            assert!(!after.is_known_as(before), "it was not found out");
+            assert!(!after.is_known_as(before), "the two forms have not been compared");
             let mut after = after.clone();
             after.succeed(before);
             assert!(after.is_known_as(before));
@@ -185,6 +185,6 @@ mod tests {
         }
         let mut hashed_anew = password(&hash());
         hashed_anew.succeed(&hashed);
-        assert!(!hashed_anew.is_known_as(&hashed), "which only the password itself could tell");
+        assert!(!hashed_anew.is_known_as(&hashed), "two different hashes cannot be compared");
     }
 }

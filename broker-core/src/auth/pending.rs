@@ -1,4 +1,4 @@
-//! Decisions that are made later, by somebody else: a service that is asked over a network, a person.
+//! Decisions that are made later, elsewhere: by a service over the network, or by a person.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::sync::{Arc, Mutex};
 
 /// A decision that is made later, by its [`Answer`], from any thread.
 ///
-/// The session waits for it, and for nothing else does it hold a thread. Without an answer within the timeout,
-/// or if the answer is dropped, the client is denied as [`Denied::Unavailable`].
+/// The session waits for it without holding a thread. Without an answer within the timeout, or if the answer is
+/// dropped, the client is denied as [`Denied::Unavailable`].
 ///
 /// ```
 /// use std::time::Duration;
 /// use broker_core::auth::{Authenticator, Credentials, Decision, Grant, Pending};
 ///
-/// /// Asks somebody else.
+/// Decides on another thread.
 /// struct Elsewhere;
 ///
 /// impl Authenticator for Elsewhere {
@@ -38,7 +38,7 @@ pub struct Pending {
     timeout: Duration,
 }
 
-/// The way to answer a [`Pending`] decision. Dropped, it denies the client as [`Denied::Unavailable`].
+/// The handle that answers a [`Pending`] decision. Dropped, it denies the client as [`Denied::Unavailable`].
 pub struct Answer {
     slot: Arc<Slot>,
 }
@@ -52,25 +52,25 @@ struct State {
     /// Called once there is a result.
     notify: Option<Box<dyn FnOnce() + Send>>,
     is_decided: bool,
-    /// The session does not wait any more.
+    /// True once the session has stopped waiting.
     is_unwanted: bool,
 }
 
 impl Pending {
-    /// Creates a decision that is waited for no longer than `timeout`, nor longer than the time to authenticate
-    /// at login, nor than a minute.
+    /// Creates a decision that waits no longer than `timeout`, nor than the time to authenticate at login, nor
+    /// than a minute.
     pub fn new(timeout: Duration) -> (Self, Answer) {
         let slot = Arc::<Slot>::default();
         let timeout = timeout.min(PENDING_DECISION);
         (Self { slot: Arc::clone(&slot), timeout }, Answer { slot })
     }
 
-    /// Returns the time that the answer may take.
+    /// Returns the longest time that the session waits for the answer.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Has `notify` called once there is an answer: at once, if there is one.
+    /// Calls `notify` once there is an answer, or at once if there is one already.
     pub(crate) fn notify(&self, notify: impl FnOnce() + Send + 'static) {
         let mut state = self.slot.0.lock();
         if !state.is_decided {
@@ -81,13 +81,13 @@ impl Pending {
         notify();
     }
 
-    /// Takes the answer, if it is there.
+    /// Takes the answer, if there is one.
     pub(crate) fn take(&self) -> Option<Result<Grant, Denied>> {
         self.slot.0.lock().result.take()
     }
 }
 
-/// What the session holds is freed at once, and not when the answer comes.
+/// Frees what the session holds at once, before the answer arrives.
 impl Drop for Pending {
     fn drop(&mut self) {
         let mut state = self.slot.0.lock();
@@ -105,7 +105,7 @@ impl fmt::Debug for Pending {
 }
 
 impl Answer {
-    /// Makes the decision.
+    /// Sets the decision.
     pub fn decide(self, result: Result<Grant, Denied>) {
         self.slot.decide(result);
     }
@@ -129,7 +129,7 @@ impl fmt::Debug for Answer {
 }
 
 impl Slot {
-    /// Makes the decision, unless it has been made.
+    /// Sets the decision, unless there is one.
     fn decide(&self, result: Result<Grant, Denied>) {
         let mut state = self.0.lock();
         if state.is_unwanted || std::mem::replace(&mut state.is_decided, true) {
@@ -165,8 +165,8 @@ mod tests {
         std::thread::spawn(move || answer.decide(Ok(Grant::user("a")))).join().unwrap();
         assert_eq!(count.load(Ordering::Relaxed), 1);
         assert_eq!(pending.take(), Some(Ok(Grant::user("a"))));
-        assert_eq!(pending.take(), None, "it is taken once");
-        assert_eq!(counted(&pending).load(Ordering::Relaxed), 1, "it is there already");
+        assert_eq!(pending.take(), None, "an answer is taken once");
+        assert_eq!(counted(&pending).load(Ordering::Relaxed), 1, "the answer exists already");
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_holds_nothing() {
+    fn a_dropped_decision_frees_its_notification() {
         let (pending, answer) = Pending::new(Duration::from_secs(1));
         let count = counted(&pending);
         drop(pending);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_waited_for_without_end() {
+    fn the_wait_for_an_answer_is_bounded() {
         assert_eq!(Pending::new(Duration::MAX).0.timeout(), PENDING_DECISION);
     }
 }

@@ -1,21 +1,21 @@
-//! Stage 4 of 8: may this party publish here, subscribe here, be sent this?
+//! Stage 4 of 8: decides if a session may publish to a subject, subscribe to it, or receive a message.
 //!
-//! Between [stage 3](crate::session), which knows what a party asked for, and stage 5, which knows
-//! who is interested. One pure decision, used on every path there is: only this file decides.
+//! Between [stage 3](crate::session), which has parsed and checked the operation, and stage 5, which finds
+//! the subscriptions. Every path uses this decision; no other file decides on permissions.
 //!
 //! Lists of subjects are read as nats-server 2.14 reads them:
 //!
-//! - Without an allow list everything is allowed; a deny list overrules.
+//! - Without an allow list everything is allowed; a deny list takes precedence.
 //! - A subscription's wildcards are looked up as if they were literal tokens: `foo.*` on the allow
-//!   list covers `SUB foo.*` and `SUB foo.a`, `foo.*` on the deny list does not refuse `SUB *.a`.
-//!   What a deny list does not refuse there, but does not want seen, is held back at delivery.
+//! list covers `SUB foo.*` and `SUB foo.a`, `foo.*` on the deny list does not refuse `SUB *.a`.
+//! Denied messages that match such a subscription are filtered at delivery.
 //! - An entry of the subscribe lists may name queue groups after the subject, as in `foo v1.*`. On
-//!   the deny list it concerns those only. On the allow list it lets those in, and, where it matches
-//!   the subject, no other queue group, whatever the entries without one say.
+//! the deny list it applies to those groups only. On the allow list it allows those groups and, where it
+//! matches the subject, no other queue group, even if an entry without one matches too.
 //!
-//! One step is ours: a `*` on the allow list matches the `>` of `SUB foo.>`, so that nats-server
-//! accepts it under `foo.*` and then delivers `foo.a.b`. We accept it, and deliver what the list
-//! allows.
+//! One rule differs: a `*` on the allow list matches the `>` of `SUB foo.>`, so that nats-server
+//! accepts it under `foo.*` and then delivers `foo.a.b`. We accept it too, but deliver only subjects
+//! that the list allows.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ use super::entries::{Entries, Wildcards};
 use super::replies::AllowResponses;
 use crate::subject::{SubjectError, SubjectFilter};
 
-/// Where a user may publish and subscribe. Cannot be changed once built; shared in an `Arc`.
+/// The subjects that a user may publish and subscribe to. Immutable once built; shared in an `Arc`.
 ///
 /// ```
 /// use broker_core::auth::{AllowResponses, Permissions};
@@ -44,14 +44,14 @@ pub struct Permissions {
     responses: Option<AllowResponses>,
 }
 
-/// May a party subscribe?
+/// The verdict on a subscription.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Subscribe {
-    /// No.
+    /// Refuses the subscription.
     Deny,
-    /// Yes, and whatever matches may be delivered.
+    /// Accepts the subscription, and every delivery to it.
     Allow,
-    /// Yes, but ask [`Permissions::may_deliver`] before each delivery.
+    /// Accepts the subscription; [`Permissions::may_deliver`] decides each delivery.
     AllowAndFilter,
 }
 
@@ -63,21 +63,21 @@ struct Lists {
 }
 
 impl Permissions {
-    /// Starts with no lists at all: everything is allowed.
+    /// Starts without lists: everything is allowed.
     pub fn builder() -> PermissionsBuilder {
         PermissionsBuilder::default()
     }
 
-    /// May its owner answer requests where it may not publish otherwise?
+    /// Returns the rule by which the user may answer requests to subjects that it may not publish to otherwise.
     pub fn allow_responses(&self) -> Option<AllowResponses> {
         self.responses
     }
 }
 
 impl Permissions {
-    /// May its owner publish to `subject`, as the wire brought it?
+    /// Returns true if the user may publish to `subject`, which need not be valid.
     ///
-    /// Answers to requests are apart from this: [`super::replies::Replies`].
+    /// Does not cover answers to requests: see [`super::replies::Replies`].
     // NATS 2.14: client.go pubAllowedFullCheck. A subject with an empty token is on no list.
     pub(crate) fn may_publish(&self, subject: &[u8]) -> bool {
         let Lists { allow, deny } = &self.publish;
@@ -85,8 +85,8 @@ impl Permissions {
         allow.as_ref().is_none_or(listed) && !listed(deny)
     }
 
-    /// Returns true if its owner may not subscribe to `filter`, as the wire brought it, as a member of `queue`
-    /// if there is one. Invalid filters are looked up too: a denial takes precedence over the invalid form.
+    /// Returns true if the user may not subscribe to `filter`, as a member of `queue` if there is one. Invalid
+    /// filters are looked up too: a denial takes precedence over the invalid form.
     // NATS 2.14: client.go canSubscribeInternal.
     pub(crate) fn is_subscribe_denied(&self, filter: &[u8], queue: Option<&[u8]>) -> bool {
         let queue = queue.filter(|queue| !queue.is_empty());
@@ -119,12 +119,12 @@ impl Permissions {
         }
     }
 
-    /// May a message to `subject` be delivered to a subscription of its owner, which is a member of
-    /// `queue` if there is one?
+    /// Returns true if a message to `subject` may be delivered to a subscription of the user, as a member of
+    /// `queue` if there is one.
     ///
-    /// Asked for subscriptions that [`Self::may_subscribe`] let through.
-    // NATS 2.14: client.go checkDenySub. Whatever an entry let through as a subscription it lets
-    // through here, be there a stricter entry for single subjects or not, as there.
+    /// Called for subscriptions that [`Self::may_subscribe`] accepted.
+    // NATS 2.14: client.go checkDenySub. An entry that allowed the subscription allows the delivery too,
+    // even if there is a stricter entry for subscriptions without a queue group, as in the reference.
     pub(crate) fn may_deliver(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         let queue = queue.filter(|queue| !queue.is_empty());
         let Lists { allow, deny } = &self.subscribe;
@@ -136,7 +136,7 @@ impl Permissions {
     }
 }
 
-/// Tells how long the lists are, not what is on them: they may hold thousands of entries.
+/// Prints the lengths of the lists only: they may hold thousands of entries.
 impl fmt::Debug for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permissions")
@@ -152,7 +152,7 @@ impl fmt::Debug for Permissions {
 /// Builds [`Permissions`].
 ///
 /// An allow list that was given and is empty allows nothing. (In nats-server's configuration files
-/// an empty list is the same as none; who reads one leaves it out here.)
+/// an empty list is the same as none; a reader of such files must not pass it on.)
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct PermissionsBuilder {
@@ -164,38 +164,38 @@ pub struct PermissionsBuilder {
 }
 
 impl PermissionsBuilder {
-    /// Adds subjects, wildcards allowed, that may be published to; nothing else may, from now on.
+    /// Adds subjects, wildcards allowed, that the user may publish to. All others are then refused.
     pub fn publish_allow(mut self, subjects: impl IntoIterator<Item: Into<String>>) -> Self {
         let list = self.publish_allow.get_or_insert_default();
         list.extend(subjects.into_iter().map(Into::into));
         self
     }
 
-    /// Adds subjects, wildcards allowed, that may not be published to.
+    /// Adds subjects, wildcards allowed, that the user may not publish to.
     pub fn publish_deny(mut self, subjects: impl IntoIterator<Item: Into<String>>) -> Self {
         self.publish_deny.extend(subjects.into_iter().map(Into::into));
         self
     }
 
-    /// Adds subjects, wildcards allowed, that may be subscribed to; nothing else may, from now on.
+    /// Adds subjects, wildcards allowed, that the user may subscribe to. All others are then refused.
     ///
-    /// `"jobs workers"` is for members of the queue group `workers` only; wildcards are allowed in
-    /// its name too.
+    /// `"jobs workers"` applies to members of the queue group `workers` only; wildcards are allowed in
+    /// the name of the group too.
     pub fn subscribe_allow(mut self, subjects: impl IntoIterator<Item: Into<String>>) -> Self {
         let list = self.subscribe_allow.get_or_insert_default();
         list.extend(subjects.into_iter().map(Into::into));
         self
     }
 
-    /// Adds subjects, wildcards and queue groups allowed, that may not be subscribed to. Nor are
-    /// they delivered to a subscription that matches them among others.
+    /// Adds subjects, wildcards and queue groups allowed, that the user may not subscribe to. A wider
+    /// subscription does not receive them either.
     pub fn subscribe_deny(mut self, subjects: impl IntoIterator<Item: Into<String>>) -> Self {
         self.subscribe_deny.extend(subjects.into_iter().map(Into::into));
         self
     }
 
-    /// Lets requests that were received be answered. Without a list of subjects to publish to,
-    /// nothing else may be published.
+    /// Allows answers to received requests. Without a list of subjects to publish to, nothing else may be
+    /// published.
     pub fn allow_responses(mut self, responses: AllowResponses) -> Self {
         self.responses = Some(responses);
         self
@@ -205,8 +205,7 @@ impl PermissionsBuilder {
     ///
     /// # Errors
     ///
-    /// [`PermissionsError`] names the first entry that is not a subject, or not one for a queue
-    /// group.
+    /// [`PermissionsError`] names the first entry with an invalid subject or queue group.
     pub fn build(self) -> Result<Permissions, PermissionsError> {
         let Self { mut publish_allow, responses, .. } = self;
         if responses.is_some() {
@@ -233,7 +232,7 @@ impl PermissionsBuilder {
     }
 }
 
-/// `subject`, or in the subscribe lists `subject queue`.
+/// Parses `subject` or, in the subscribe lists, `subject queue`.
 // NATS 2.14: opts.go checkPermSubjectArray, client.go splitSubjectQueue.
 fn parse_entry(
     list: PermissionList,
@@ -261,13 +260,13 @@ fn parse_entry(
 /// One of the four lists.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PermissionList {
-    /// Where one may publish.
+    /// Subjects that the user may publish to.
     PublishAllow,
-    /// Where one may not publish.
+    /// Subjects that the user may not publish to.
     PublishDeny,
-    /// Where one may subscribe.
+    /// Subjects that the user may subscribe to.
     SubscribeAllow,
-    /// Where one may not subscribe.
+    /// Subjects that the user may not subscribe to.
     SubscribeDeny,
 }
 
@@ -282,28 +281,28 @@ impl fmt::Display for PermissionList {
     }
 }
 
-/// Why a list of permissions was refused.
+/// The reason why a list of permissions was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PermissionsError {
     /// An entry is not a subject.
     #[error("{list}: {entry:?} is not a subject")]
     Subject {
-        /// Where it stands.
+        /// The list of the entry.
         list: PermissionList,
-        /// As it was written.
+        /// The entry as written.
         entry: String,
-        /// What is wrong with it.
+        /// The fault of the subject.
         source: SubjectError,
     },
-    /// An entry is for a queue group that cannot be.
+    /// An entry has an invalid queue group.
     #[error("{list}: {entry:?} names something that is not a queue group")]
     Queue {
-        /// Where it stands.
+        /// The list of the entry.
         list: PermissionList,
-        /// As it was written.
+        /// The entry as written.
         entry: String,
-        /// What is wrong with the queue group.
+        /// The fault of the queue group.
         source: SubjectError,
     },
 }
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn deny_overrules_allow() {
+    fn deny_takes_precedence_over_allow() {
         let lists = Permissions::builder().publish_allow(["a.>"]).publish_deny(["a.*.secret"]);
         let permissions = lists.build().unwrap();
         for (subject, expected) in [
@@ -369,7 +368,7 @@ mod tests {
         }
     }
 
-    /// As measured: it is on no list, so that only an allow list refuses it.
+    /// Measured on nats-server 2.14.5: the subject is on no list, so that only an allow list refuses it.
     #[test]
     fn a_subject_with_an_empty_token_is_on_no_list() {
         let allow = Permissions::builder().publish_allow([">"]).build().unwrap();
@@ -381,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn responses_turn_the_blanket_permission_to_publish_off() {
+    fn allow_responses_ends_the_default_permission_to_publish() {
         let responses = AllowResponses::default();
         let only = Permissions::builder().allow_responses(responses).build().unwrap();
         assert!(!only.may_publish(b"a"));
@@ -392,7 +391,7 @@ mod tests {
         assert_eq!(only.allow_responses(), Some(responses));
     }
 
-    /// As measured on nats-server 2.14.5.
+    /// Measured on nats-server 2.14.5.
     #[test]
     fn an_allow_list_looks_a_subscription_up_as_if_it_were_literal() {
         let permissions = Permissions::builder().subscribe_allow(["foo.*", "*"]).build().unwrap();
@@ -410,9 +409,9 @@ mod tests {
         }
     }
 
-    /// As measured on nats-server 2.14.5.
+    /// Measured on nats-server 2.14.5.
     #[test]
-    fn what_is_no_filter_is_denied_as_what_is_one() {
+    fn an_invalid_filter_is_denied_like_a_valid_one() {
         let allow = Permissions::builder().subscribe_allow(["e", "foo.>"]).build().unwrap();
         let deny = Permissions::builder().subscribe_deny(["foo.>"]).build().unwrap();
         for (filter, by_allow, by_deny) in [
@@ -430,16 +429,16 @@ mod tests {
 
     /// nats-server 2.14.5 delivers both.
     #[test]
-    fn a_subscription_wider_than_the_allow_list_gets_what_the_list_allows() {
+    fn a_subscription_wider_than_the_allow_list_receives_allowed_subjects_only() {
         let permissions = Permissions::builder().subscribe_allow(["foo.*"]).build().unwrap();
         assert_eq!(subscribe(&permissions, "foo.>"), Subscribe::AllowAndFilter);
         assert!(permissions.may_deliver(b"foo.a", None));
         assert!(!permissions.may_deliver(b"foo.a.b", None));
     }
 
-    /// As measured on nats-server 2.14.5.
+    /// Measured on nats-server 2.14.5.
     #[test]
-    fn what_a_deny_list_does_not_refuse_it_holds_back() {
+    fn denied_subjects_are_filtered_from_wider_subscriptions() {
         let permissions = Permissions::builder().subscribe_deny(["foo.*"]).build().unwrap();
         for (subscription, expected) in [
             ("foo.*", Subscribe::Deny),
@@ -460,7 +459,7 @@ mod tests {
         assert!(permissions.may_deliver(b"foo.a.b", None));
     }
 
-    /// As measured on nats-server 2.14.5.
+    /// Measured on nats-server 2.14.5.
     #[test]
     fn queue_groups_on_the_allow_list() {
         let permissions = Permissions::builder()
@@ -484,9 +483,9 @@ mod tests {
         }
     }
 
-    /// As measured on nats-server 2.14.5.
+    /// Measured on nats-server 2.14.5.
     #[test]
-    fn queue_groups_on_the_deny_list_are_held_back_alone() {
+    fn queue_groups_on_the_deny_list_are_the_only_ones_filtered() {
         let lists = Permissions::builder().subscribe_deny(["foo.bar", "x.> q"]);
         let permissions = lists.build().unwrap();
         assert_eq!(subscribe(&permissions, "x.y"), Subscribe::Allow);

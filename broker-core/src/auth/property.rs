@@ -1,4 +1,4 @@
-//! All decisions over a small universe, against the naive model.
+//! All decisions over a small universe, checked against the naive model.
 
 use super::Permissions;
 use super::model::{Entry, Model, Tokens, matches};
@@ -9,16 +9,16 @@ const DECISIONS: u64 = 1_000_000;
 
 const QUEUES: [&str; 8] = ["a", "b", "a.b", "a.*", "a.>", "*", ">", "*.b"];
 
-/// Subjects a wire client may publish to though nothing matches them.
+/// Subjects that a wire client may publish to although no filter matches them.
 const MALFORMED: [&str; 4] = ["", "a.", ".a", "a..b"];
 
-/// A new state of a linear congruential generator, of which the upper bits are good enough.
+/// Returns the next value of a linear congruential generator, from its upper bits.
 fn below(seed: &mut u64, bound: usize) -> usize {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     usize::try_from(*seed >> 33).unwrap() % bound
 }
 
-/// All token lists of one to `longest` of these, with `>` at the end only.
+/// Returns all token lists of one to `longest` of these, with `>` at the end only.
 fn all(alphabet: &[&'static str], longest: usize) -> Vec<Tokens> {
     let mut found: Vec<Tokens> = Vec::new();
     let mut shorter: Vec<Tokens> = vec![Vec::new()];
@@ -41,19 +41,19 @@ fn tokens(text: &'static str) -> Tokens {
     text.split('.').collect()
 }
 
-/// What subscriptions and publishers use.
+/// The subjects and filters of subscriptions and publishers.
 struct Universe {
     filters: Vec<(Tokens, SubjectFilter)>,
     subjects: Vec<Tokens>,
     queues: Vec<Option<(&'static str, Tokens)>>,
-    /// By filter, then by subject.
+    /// Indexed by filter, then by subject.
     matches: Vec<Vec<bool>>,
 }
 
 impl Universe {
     fn new() -> Self {
         let filters = all(&["a", "b", "*", ">"], 3);
-        // `c` is on no list, and a fourth token is longer than any entry: both tell wildcards apart.
+        // `c` is on no list, and a fourth token is longer than any entry: both distinguish wildcards.
         let subjects = all(&["a", "b", "c"], 4);
         let by_filter = |filter| subjects.iter().map(|subject| matches(filter, subject)).collect();
         Self {
@@ -156,7 +156,7 @@ fn a_million_decisions_are_those_of_the_model() {
                             "{shown} SUB {parsed} {queue:?} is not filtered"
                         );
                     }
-                    // Entries that cover a filter only together are not recognised as doing so.
+                    // Entries that cover a filter only together are not recognised.
                     Subscribe::AllowAndFilter if model.subscribe_allow.is_some() => {}
                     Subscribe::AllowAndFilter => {
                         assert!(some_held_back(), "{shown} SUB {parsed} {queue:?} needs no filter");

@@ -1,4 +1,4 @@
-//! The reply subjects that a party may answer to because it was asked.
+//! Reply subjects that a session may publish to because it received a request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU64;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits::REPLY_PERMISSIONS_BYTES;
 
-/// How often, and for how long, a request that was received may be answered by a user who may not
-/// publish to its reply subject otherwise.
+/// The number of answers, and the time for them, that a user may publish to the reply subject of a received
+/// request if its other permissions do not allow that subject.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,7 +33,7 @@ impl AllowResponses {
     const DEFAULT_MAX_MSGS: NonZeroU64 = NonZeroU64::MIN;
     const DEFAULT_EXPIRES: Duration = Duration::from_secs(120);
 
-    /// At most `max_msgs` answers to a request, within `expires` of it.
+    /// Allows at most `max_msgs` answers to a request, within `expires` of it.
     ///
     /// As in NATS's configuration, 0 stands for the default (one message, two minutes) and a
     /// negative `max_msgs` for no limit; `expires` of `None` is no limit either.
@@ -47,12 +47,12 @@ impl AllowResponses {
         Self { max_msgs, expires }
     }
 
-    /// How many answers a request may get; `None` for any number.
+    /// Returns the number of answers that a request may get; `None` for no limit.
     pub fn max_msgs(&self) -> Option<u64> {
         self.max_msgs.map(NonZeroU64::get)
     }
 
-    /// For how long after a request it may be answered; `None` for ever.
+    /// Returns the time within which a request may be answered; `None` for no limit.
     pub fn expires(&self) -> Option<Duration> {
         self.expires
     }
@@ -64,14 +64,14 @@ impl Default for AllowResponses {
     }
 }
 
-/// The reply subjects that one session may answer to.
+/// The reply subjects that one session may publish to.
 ///
-/// Bounded: past [`REPLY_PERMISSIONS_BYTES`] the oldest permission to answer is lost.
+/// Bounded: past [`REPLY_PERMISSIONS_BYTES`] the oldest entry is removed.
 #[derive(Debug)]
 pub(crate) struct Replies {
     rule: AllowResponses,
     open: HashMap<Arc<[u8]>, Open>,
-    /// The keys of `open`, oldest first. All live equally long, so this is also the order in which
+    /// The keys of `open`, oldest first. All have the same lifetime, so this is also the order in which
     /// they expire.
     by_age: BTreeMap<u64, Arc<[u8]>>,
     next_age: u64,
@@ -86,25 +86,25 @@ struct Open {
 }
 
 impl Replies {
-    /// What a reply subject takes beside its text: two table entries and the shared text's head.
+    /// The memory of an entry beside its text: two table entries and the head of the shared text.
     const ENTRY_BYTES: usize = 128;
 
     pub(crate) fn new(rule: AllowResponses) -> Self {
         Self { rule, open: HashMap::new(), by_age: BTreeMap::new(), next_age: 0, held_bytes: 0 }
     }
 
-    /// Other permissions hold from now on, also for requests that were noted.
+    /// Replaces the rule, also for requests that were noted already.
     pub(crate) fn set_rule(&mut self, rule: AllowResponses) {
         self.rule = rule;
     }
 
-    /// A message with this reply subject was delivered: it may be answered, counting afresh. Returns
-    /// how many permissions that still held were lost to make room for it.
+    /// Notes that a message with this reply subject was delivered: it may be answered, counting from zero. Returns
+    /// the number of unexpired entries that were removed to make room for it.
     ///
-    /// Only for subjects that the session may not publish to anyhow.
+    /// Called only for subjects that the session may not publish to otherwise.
     // NATS 2.14: client.go deliverMsg, where noting a subject again *spends* an answer instead, so
     // that two subscriptions that got the same request leave none.
-    // It prunes what is stale every 4096 notes, and holds any number that is not.
+    // It prunes expired entries every 4096 notes, and holds any number of others.
     pub(crate) fn note(&mut self, reply: &[u8], now: Instant) -> u64 {
         self.forget(reply);
         let mut lost = 0;
@@ -128,7 +128,7 @@ impl Replies {
         lost
     }
 
-    /// May the session publish this answer? If so, it is counted.
+    /// Returns true if the session may publish this answer, and counts it.
     // NATS 2.14: client.go responseAllowed.
     pub(crate) fn take(&mut self, subject: &[u8], now: Instant) -> bool {
         let rule = self.rule;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_may_not_be_answered() {
+    fn a_subject_without_a_request_may_not_be_answered() {
         let (mut replies, now) = replies(-1, None);
         replies.note(b"inbox.1", now);
         for subject in [&b"inbox.2"[..], b"inbox", b"inbox.1.x", b"inbox.*", b""] {
@@ -195,7 +195,7 @@ mod tests {
         replies.note(b"inbox", start);
         assert!(replies.take(b"inbox", start + 60 * SECOND));
         assert!(!replies.take(b"inbox", start + 60 * SECOND + Duration::from_nanos(1)));
-        assert!(!replies.take(b"inbox", start), "what is over stays over");
+        assert!(!replies.take(b"inbox", start), "an expired entry stays expired");
         assert_eq!(replies.held_bytes, 0);
     }
 
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_comes_twice_may_be_answered_as_if_it_came_once() {
+    fn a_request_received_twice_may_be_answered_as_often_as_one() {
         let (mut replies, start) = replies(1, Some(60 * SECOND));
         replies.note(b"inbox", start);
         replies.note(b"inbox", start + 30 * SECOND);
@@ -216,17 +216,17 @@ mod tests {
     }
 
     #[test]
-    fn what_expired_is_forgotten_without_being_asked_for() {
+    fn expired_entries_are_removed_by_later_notes() {
         let (mut replies, start) = replies(1, Some(SECOND));
         for i in 0..100 {
             assert_eq!(replies.note(format!("inbox.{i}").as_bytes(), start), 0);
         }
-        assert_eq!(replies.note(b"late", start + 2 * SECOND), 0, "none of them held any more");
+        assert_eq!(replies.note(b"late", start + 2 * SECOND), 0, "all of them had expired");
         assert_eq!((replies.open.len(), replies.by_age.len()), (1, 1));
     }
 
     #[test]
-    fn past_the_bound_the_oldest_is_lost() {
+    fn past_the_bound_the_oldest_entry_is_removed() {
         let (mut replies, now) = replies(-1, None);
         let reply = |i: usize| {
             let mut reply = vec![b'x'; 4096 - Replies::ENTRY_BYTES];
@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(replies.note(&reply(i), now), 0);
         }
         assert_eq!(replies.held_bytes, REPLY_PERMISSIONS_BYTES);
-        assert!(replies.take(&reply(0), now), "at the bound nothing is lost");
+        assert!(replies.take(&reply(0), now), "nothing is removed at the bound");
         assert_eq!(replies.note(&reply(bound), now), 1);
         assert_eq!(replies.held_bytes, REPLY_PERMISSIONS_BYTES);
         assert!(!replies.take(&reply(0), now));

@@ -8,9 +8,9 @@ use zeroize::Zeroize;
 
 /// A password, a token or a key: text that cannot be printed by accident.
 ///
-/// Its `Debug` is `[redacted]`; it has no `Display`, and can be deserialized but not serialized. Two
-/// secrets are compared in a time that tells at most whether they are equally long. The text is wiped
-/// when the secret is dropped (copies that were made before it became one are not).
+/// Its `Debug` is `[redacted]`; it has no `Display`, and can be deserialized but not serialized. The time of a
+/// comparison shows at most whether two secrets are equally long. The text is wiped when the secret is dropped
+/// (copies made before it became a secret are not).
 ///
 /// ```
 /// use broker_core::auth::Secret;

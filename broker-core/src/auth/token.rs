@@ -26,8 +26,8 @@ impl Token {
         Self(Arc::new(token.into().into()))
     }
 
-    /// As this, and recognises clients that `before` accepted by the same token if it is text in one and
-    /// a hash in the other. Takes the time of one check then.
+    /// Returns the same token, which also recognises clients that `before` accepted if the token is text in one
+    /// and its hash in the other. Takes the time of one check then.
     #[must_use]
     pub fn succeeding(mut self, before: &Self) -> Self {
         Arc::make_mut(&mut self.0).succeed(&before.0);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_lets_in() {
+    fn only_the_token_is_accepted() {
         assert!(decide("abc", "abc").resolve().is_ok());
         for shown in ["", "ab", "abcd", "abd"] {
             assert_eq!(decide("abc", shown).resolve(), Err(Denied::Credentials), "{shown}");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn who_showed_the_token_stays_while_it_is_the_token() {
+    fn a_client_stays_while_its_token_is_configured() {
         let credentials = Credentials { token: "abc".into(), ..Credentials::default() };
         let before = Token::new("abc");
         let held = before.authenticate(&credentials).resolve().unwrap();
@@ -111,7 +111,11 @@ mod tests {
         assert_eq!(review(&Token::new("abc")), Ok(held.clone()));
         assert_eq!(review(&Token::new("abd")), Err(Denied::Credentials));
         let hashed = Token::new(bcrypt::hash("abc", 4).unwrap());
-        assert_eq!(review(&hashed), Err(Denied::Credentials), "nobody has compared them");
+        assert_eq!(
+            review(&hashed),
+            Err(Denied::Credentials),
+            "the two forms have not been compared"
+        );
         assert_eq!(review(&hashed.succeeding(&before)), Ok(held.clone()));
     }
 }

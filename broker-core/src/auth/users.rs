@@ -9,10 +9,10 @@ use super::{
     Grant, Permissions, Secret,
 };
 
-/// Lets in who knows the password of a user on its list; one user is a list of one.
+/// Authenticates clients by user name and password, from a list of users.
 ///
-/// A name that is not on the list and a password that is wrong cannot be told apart: if any password
-/// is kept as a bcrypt hash, every failure takes the time of the dearest of them.
+/// An unknown user and a wrong password cannot be told apart: if any password is kept as a bcrypt hash,
+/// every failure takes the time of the most expensive of them.
 ///
 /// ```
 /// use broker_core::auth::{Authenticator, Credentials, Permissions, User, Users};
@@ -31,11 +31,11 @@ use super::{
 pub struct Users {
     /// Shared, so that a clone costs nothing.
     by_name: Arc<HashMap<Arc<str>, Arc<User>>>,
-    /// Those whose names are distinguished names, in the order of their names.
+    /// Users whose names are distinguished names, ordered by name.
     by_subject: Arc<[(DistinguishedName, Arc<str>)]>,
-    /// The ways by which certificates say who somebody is.
+    /// Kinds of connections on which a user without a password is accepted by certificate only.
     certificates_only: Vec<ConnectionKind>,
-    /// What a failure is compared with, if no hash was: the dearest of all.
+    /// The most expensive hash. A failure that needed no hash is compared with it, so that it takes as long.
     decoy: Option<Bcrypt>,
     no_auth_user: Option<Arc<User>>,
 }
@@ -46,11 +46,11 @@ impl Users {
         UsersBuilder::default()
     }
 
-    /// The same list, which knows those again whom the list `before` let in, also where a password that
-    /// was plain is now hashed, or the reverse. (Those with a new hash of the same password will have to
-    /// log in again: only the password tells, and it is not kept.)
+    /// Returns the same list, which also recognises the users that `before` accepted if their password
+    /// was plain and is now hashed, or the reverse. (A user with a new hash of the same password must log in
+    /// again: only the password itself could show that the two hashes match, and it is not kept.)
     ///
-    /// Takes the time of a check for each user of which that is true.
+    /// Takes the time of one check for each user whose password changed its form.
     #[must_use]
     pub fn succeeding(mut self, before: &Self) -> Self {
         for (name, user) in Arc::make_mut(&mut self.by_name) {
@@ -58,7 +58,7 @@ impl Users {
             let user = Arc::make_mut(user);
             user.password.succeed(&before.password);
             if user.permissions == before.permissions {
-                // So that sessions see at a glance that nothing has changed for them.
+                // Keeps the old permissions, so that sessions can see by the pointer that nothing has changed.
                 user.permissions.clone_from(&before.permissions);
             }
         }
@@ -81,8 +81,8 @@ impl Authenticator for Users {
         if let Some(user) = &self.no_auth_user
             && credentials.is_anonymous()
         {
-            // The reference checks this user's password against itself, so that one kept as a hash
-            // lets nobody in without CONNECT's `pass`. We take `no_auth_user` at its word.
+            // The reference checks this user's password against itself, so that a user with a hashed password
+            // is rejected without CONNECT's `pass`. We accept `no_auth_user` without a check.
             return admit(user, credentials.kind).into();
         }
         if credentials.user.is_empty() {
@@ -118,7 +118,7 @@ impl Authenticator for Users {
             return self.authenticate(credentials);
         }
         match (held.proof.get::<User>(), self.by_name.get(name)) {
-            // Taken for the user that is meant for those who show nothing.
+            // A client that was accepted as the `no_auth_user`.
             (Some(_), None) => self.authenticate(credentials),
             (Some(held), Some(user)) if user.password.is_known_as(&held.password) => {
                 admit(user, credentials.kind).into()
@@ -128,9 +128,9 @@ impl Authenticator for Users {
     }
 }
 
-/// By certificate.
+/// Authentication by certificate.
 impl Users {
-    /// The user that a certificate names, for a party that came in this way.
+    /// Returns the user that the certificate names, if that user may use this kind of connection.
     // NATS 2.14: auth.go checkClientTLSCertSubject.
     fn named_by(&self, certificate: &Certificate, kind: ConnectionKind) -> Option<&Arc<User>> {
         let user = |name: &str| self.by_name.get(name).filter(|user| user.may_come_by(kind));
@@ -147,7 +147,7 @@ impl Users {
             .or_else(|| certificate.subject_texts().find_map(|text| user(&text)))
     }
 
-    /// Does only a certificate say that somebody is this user? The one for those who show nothing needs none.
+    /// Returns true if the user is authenticated by certificate alone. The `no_auth_user` needs none.
     fn is_known_by_certificate(&self, user: &User) -> bool {
         let is_for_all = self.no_auth_user.as_ref().is_some_and(|other| other.name == user.name);
         !user.password.is_some()
@@ -160,7 +160,7 @@ impl Users {
         self.named_by(certificate, credentials.kind)
     }
 
-    /// As the reference: a user that has a password must show it all the same, and nobody else may.
+    /// As in the reference, a user with a password must send it too, and a user without one must not send any.
     fn authenticate_mapped(&self, credentials: &Credentials) -> Decision {
         let Some(user) = self.mapped(credentials) else { return Denied::Credentials.into() };
         match &user.password.form {
@@ -184,7 +184,7 @@ impl Users {
     }
 }
 
-/// What the user gets once known to be the user.
+/// Returns the grant of an authenticated user.
 fn admit(user: &Arc<User>, kind: ConnectionKind) -> Result<Grant, Denied> {
     if !user.may_come_by(kind) {
         return Err(Denied::ConnectionKind);
@@ -197,13 +197,13 @@ fn admit(user: &Arc<User>, kind: ConnectionKind) -> Result<Grant, Denied> {
     Ok(grant)
 }
 
-/// `verdict` if the password is right, but in any case the time it takes to find out.
+/// Returns `verdict` if the password is right. Takes the time of the check in any case.
 fn compute(hash: &Bcrypt, credentials: &Credentials, verdict: Result<Grant, Denied>) -> Decision {
     let (hash, shown) = (hash.clone(), credentials.password.clone());
     Decision::compute(move || if hash.verify(&shown) { verdict } else { Err(Denied::Credentials) })
 }
 
-/// Somebody who may log in.
+/// A user that may log in.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct User {
@@ -215,8 +215,8 @@ pub struct User {
 }
 
 impl User {
-    /// A user of the global account who may do everything. The password is plain or a bcrypt hash,
-    /// recognised by how it begins (`$2a$10$…`).
+    /// Creates a user of the global account with all permissions. The password is plain or a bcrypt hash,
+    /// recognised by its prefix (`$2a$10$…`).
     pub fn new(name: impl Into<Arc<str>>, password: impl Into<Secret>) -> Self {
         Self {
             name: name.into(),
@@ -233,13 +233,13 @@ impl User {
         self
     }
 
-    /// Says where the user may publish and subscribe.
+    /// Restricts the subjects that the user may publish and subscribe to.
     pub fn permissions(mut self, permissions: impl Into<Arc<Permissions>>) -> Self {
         self.permissions = Some(permissions.into());
         self
     }
 
-    /// Lets the user in over these kinds of connections only; over all if there is none.
+    /// Restricts the user to these kinds of connections; without any, all kinds are allowed.
     pub fn connection_kinds(mut self, kinds: impl IntoIterator<Item = ConnectionKind>) -> Self {
         self.kinds.extend(kinds);
         self
@@ -273,20 +273,20 @@ impl UsersBuilder {
         self
     }
 
-    /// What users get who have no permissions of their own.
+    /// Sets the permissions of users that have none of their own.
     pub fn default_permissions(mut self, permissions: impl Into<Arc<Permissions>>) -> Self {
         self.default_permissions = Some(permissions.into());
         self
     }
 
-    /// Who somebody is taken for that shows no name, no password and no token.
+    /// Sets the user of clients that send no user name, password or token.
     pub fn no_auth_user(mut self, name: impl Into<Arc<str>>) -> Self {
         self.no_auth_user = Some(name.into());
         self
     }
 
-    /// Users without a password who may come this way are let in by their certificates only: say so for
-    /// each way by which certificates say who somebody is, where by others they do not.
+    /// Requires a certificate from users without a password that may use this kind of connection. Call it for
+    /// each kind on which certificates name users, if passwords are accepted on other kinds.
     // NATS 2.14: auth.go canTLSMap.
     pub fn certificates_only(mut self, kind: ConnectionKind) -> Self {
         self.certificates_only.push(kind);
@@ -297,7 +297,7 @@ impl UsersBuilder {
     ///
     /// # Errors
     ///
-    /// [`UsersError`] names the first user that cannot be.
+    /// [`UsersError`] names the first invalid user.
     pub fn build(self) -> Result<Users, UsersError> {
         let mut by_name = HashMap::with_capacity(self.users.len());
         for mut user in self.users {
@@ -332,7 +332,7 @@ impl UsersBuilder {
     }
 }
 
-/// Why a list of users was refused.
+/// The reason why a list of users was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsersError {
@@ -342,7 +342,7 @@ pub enum UsersError {
     /// A user has no name, and could never log in.
     #[error("a user needs a name")]
     Nameless,
-    /// The user for those who show nothing is not on the list.
+    /// The `no_auth_user` is not on the list.
     #[error("no_auth_user {0:?} is not among the users")]
     UnknownNoAuthUser(String),
 }
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_password_lets_in_and_nothing_else_does() {
+    fn only_the_right_password_is_accepted() {
         let hash = bcrypt::hash("pw", 4).unwrap();
         for stored in ["pw", &hash] {
             let users = Users::builder().user(User::new("u", stored)).build().unwrap();
@@ -382,14 +382,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_lets_nobody_in() {
+    fn an_empty_list_accepts_no_client() {
         let users = Users::builder().build().unwrap();
         assert!(users.is_required());
         assert!(users.authenticate(&Credentials::default()).resolve().is_err());
     }
 
     #[test]
-    fn where_there_is_a_hash_all_failures_look_alike() {
+    fn every_failure_computes_a_hash_if_one_is_on_the_list() {
         let users = Users::builder()
             .user(User::new("plain", "pw"))
             .user(User::new("hashed", bcrypt::hash("pw", 4).unwrap()))
@@ -403,9 +403,9 @@ mod tests {
         assert!(log_in(&users, "plain", "pw").is_ok());
     }
 
-    /// The decoy is somebody's hash: knowing their password must not help anybody else.
+    /// The decoy is the hash of one user: its password must not authenticate another user.
     #[test]
-    fn the_password_behind_the_decoy_lets_no_stranger_in() {
+    fn the_password_of_the_decoy_authenticates_no_other_user() {
         let users = Users::builder()
             .user(User::new("plain", "other"))
             .user(User::new("hashed", bcrypt::hash("pw", 4).unwrap()))
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn the_decoy_is_the_dearest_hash() {
+    fn the_decoy_is_the_most_expensive_hash() {
         let hash = |cost| bcrypt::hash("pw", cost).unwrap();
         let users = Users::builder()
             .users([User::new("a", hash(4)), User::new("b", hash(6)), User::new("c", hash(5))])
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn who_shows_nothing_is_the_no_auth_user() {
+    fn a_client_without_credentials_is_the_no_auth_user() {
         let hash = bcrypt::hash("pw", 4).unwrap();
         let users = Users::builder()
             .users([User::new("guest", hash), User::new("u", "pw")])
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_comes_over_the_kinds_of_connections_allowed() {
+    fn a_user_may_use_the_allowed_kinds_of_connections() {
         let user = User::new("u", "pw").connection_kinds([ConnectionKind::Websocket]);
         let users = Users::builder().user(user).no_auth_user("u").build().unwrap();
         for mut credentials in [shows("u", "pw"), Credentials::default()] {
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_make_no_sense_are_refused() {
+    fn invalid_lists_are_refused() {
         let twice = Users::builder().user(User::new("u", "a")).user(User::new("u", "b"));
         assert_eq!(twice.build().unwrap_err(), UsersError::Duplicate("u".into()));
         let nameless = Users::builder().user(User::new("", "a"));
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn printed_users_tell_no_password() {
+    fn printed_users_show_no_password() {
         let hash = bcrypt::hash("marker", 4).unwrap();
         let users = [User::new("a", "marker"), User::new("b", &*hash)];
         let users = Users::builder().users(users).no_auth_user("a").build().unwrap();
@@ -501,14 +501,14 @@ mod tests {
         }
     }
 
-    /// As the session that was let in with `held` would: without the password.
+    /// Reviews a session with the grant `held`, whose password has been forgotten.
     fn review(users: &Users, held: &Grant, user: &str) -> Result<Grant, Denied> {
         let credentials = Credentials { user: user.into(), ..Credentials::default() };
         users.review(held, &credentials).resolve()
     }
 
     #[test]
-    fn who_is_still_on_the_list_with_the_same_password_stays() {
+    fn a_user_still_on_the_list_with_the_same_password_stays() {
         let list = |users: &[(&str, &str)]| {
             let users = users.iter().map(|(name, password)| User::new(*name, *password));
             Users::builder().users(users).build().unwrap()
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_gets_what_the_new_list_says() {
+    fn a_user_that_stays_gets_the_grant_of_the_new_list() {
         let permissions = Permissions::builder().publish_deny(["x"]).build().unwrap();
         let user = User::new("a", "pw").permissions(permissions.clone()).account("A");
         let before = Users::builder().user(User::new("a", "pw")).build().unwrap();
@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_as_the_no_auth_user_is_whoever_that_is_now() {
+    fn a_client_without_credentials_becomes_the_new_no_auth_user() {
         let list = |no_auth_user: Option<&str>| {
             let users = [User::new("a", "pw"), User::new("b", "pw")];
             let users = Users::builder().users(users);
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn who_had_shown_a_token_is_no_user() {
+    fn a_client_with_a_token_is_not_a_user() {
         let credentials = Credentials { token: "t".into(), ..Credentials::default() };
         let held = crate::auth::Token::new("t").authenticate(&credentials).resolve().unwrap();
         let users = Users::builder().user(User::new("a", "pw")).no_auth_user("a").build().unwrap();
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_let_in_unasked_is_asked() {
+    fn a_client_accepted_without_a_check_is_authenticated() {
         let users = Users::builder().user(User::new("a", "pw")).build().unwrap();
         let held = Grant::user("a");
         for (password, expected) in [("pw", Ok(Grant::user("a"))), ("", Err(Denied::Credentials))] {
@@ -643,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn where_certificates_name_users_nothing_else_does() {
+    fn mapped_credentials_use_only_the_certificate() {
         let users =
             Users::builder().user(User::new("host", "")).no_auth_user("host").build().unwrap();
         let mut without = shows("host", "");
@@ -656,7 +656,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_with_a_certificate_shows_the_password_too_if_there_is_one() {
+    fn a_user_with_a_certificate_must_send_its_password_if_it_has_one() {
         let hash = bcrypt::hash("pw", 4).unwrap();
         for (stored, shown, is_let_in) in [
             ("", "", true),
@@ -675,7 +675,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_without_a_password_can_be_kept_from_coming_without_a_certificate() {
+    fn a_user_without_a_password_can_be_required_to_have_a_certificate() {
         let list = || Users::builder().users([User::new("cert", ""), User::new("u", "pw")]);
         assert!(log_in(&list().build().unwrap(), "cert", "").is_ok());
         let users = list().certificates_only(ConnectionKind::Standard).build().unwrap();
@@ -686,7 +686,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_by_a_certificate_stays_as_long_as_it_names_a_user() {
+    fn a_client_with_a_certificate_stays_while_it_names_a_user() {
         let list = |names: &[(&str, &str)]| {
             let users = names.iter().map(|(name, password)| User::new(*name, *password));
             Users::builder().users(users).build().unwrap()
