@@ -1,14 +1,14 @@
-//! Faults of clients and why connections end, and the one table from a fault to what the client reads.
+//! Faults of clients, close reasons, and the table from a fault to the error that the client receives.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::auth::Denied;
 
-/// Something a client did that we refuse.
+/// An operation or a state of a client that the broker refuses.
 ///
-/// Prints as the line that the operator finds in the log, in NATS's words. What the client is told is
-/// another matter: [`Self::answer`], the only place that knows it, and whether the client is cut.
+/// Displays as the line in the operator's log, in NATS's words. Only [`Self::answer`] knows the error that the
+/// client receives, and whether the connection is closed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientFault {
@@ -21,7 +21,7 @@ pub enum ClientFault {
     /// A size that is not one to nine decimal digits, or headers longer than the whole.
     #[error("{} Bad or Missing Size", step(.0))]
     BadSize(&'static str),
-    /// CONNECT, or INFO, did not carry the JSON it must.
+    /// CONNECT or INFO carried invalid JSON.
     #[error("bad JSON for {0}")]
     BadJson(&'static str),
     /// `HPUB` from a client that did not announce headers.
@@ -36,18 +36,18 @@ pub enum ClientFault {
     /// A payload beyond the limit.
     #[error("maximum payload exceeded: {size} vs {limit}")]
     MaxPayload {
-        /// What the client announced, in bytes.
+        /// The announced size, in bytes.
         size: usize,
-        /// What it may send.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// One connection too many.
+    /// The connection exceeds the limit of the server.
     #[error("maximum connections exceeded")]
     MaxConnections,
-    /// One connection too many in its account.
+    /// The connection exceeds the limit of its account.
     #[error("maximum account active connections exceeded")]
     MaxAccountConnections,
-    /// One subscription too many.
+    /// The subscription exceeds a limit.
     #[error("maximum subscriptions exceeded")]
     MaxSubscriptions,
     /// A filter with too many tokens.
@@ -55,31 +55,31 @@ pub enum ClientFault {
     TooManyTokens {
         /// The filter.
         subject: Quoted,
-        /// The client's name for the subscription.
+        /// The sid of the subscription.
         sid: Quoted,
     },
-    /// Wrong credentials, or an operation before any were shown.
+    /// Wrong credentials, or an operation before authentication.
     #[error("authentication error")]
     AuthorizationViolation,
     /// No credentials in time.
     #[error("Authentication Timeout")]
     AuthenticationTimeout,
-    /// The time of its grant is over.
+    /// The grant has expired.
     #[error("User Authentication Expired")]
     AuthenticationExpired,
-    /// CONNECT asked for a protocol that does not exist.
+    /// CONNECT requested an unknown protocol version.
     #[error("invalid client protocol")]
     BadProtocol,
-    /// CONNECT asked to be told of missing responders, but cannot read the headers that say so.
+    /// CONNECT requested no-responders replies without support for headers.
     #[error("no responders requires headers support")]
     NoRespondersRequiresHeaders,
-    /// The user may not publish there.
+    /// The user may not publish to this subject.
     #[error("Publish Violation - Subject {0}")]
     PublishDenied(Quoted),
-    /// The reply subject is one that only the server may use.
+    /// The reply subject is reserved for the server.
     #[error("Publish Violation - Reply {0}")]
     ReplyDenied(Quoted),
-    /// The user may not subscribe there, or not with this queue group.
+    /// The user may not subscribe to this filter, or not with this queue group.
     #[error(
         "Subscription Violation - Subject {subject}{}, SID {}",
         queue.as_ref().map(|queue| format!(", Queue: {queue}")).unwrap_or_default(),
@@ -90,10 +90,10 @@ pub enum ClientFault {
         subject: Quoted,
         /// The queue group.
         queue: Option<Quoted>,
-        /// The client's name for the subscription.
+        /// The sid of the subscription.
         sid: Quoted,
     },
-    /// The user may not subscribe there any more: the subscription has been ended.
+    /// The user may no longer subscribe to this filter: the subscription has been ended.
     #[error(
         "Removed sub {subject}{} (sid {sid})",
         queue.as_ref().map(|queue| format!(" using queue {queue}")).unwrap_or_default()
@@ -103,34 +103,34 @@ pub enum ClientFault {
         subject: Quoted,
         /// The queue group.
         queue: Option<Quoted>,
-        /// The client's name for the subscription.
+        /// The sid of the subscription.
         sid: Quoted,
     },
-    /// A pedantic client published to something that is not a subject.
+    /// A pedantic client published to an invalid subject.
     #[error("Invalid Publish Subject")]
     InvalidPublishSubject,
-    /// A filter that is not one.
+    /// An invalid filter.
     #[error("Invalid Subject")]
     InvalidSubject,
     /// PINGs were not answered.
     #[error("Stale Client Connection - Closing")]
     StaleConnection,
-    /// It did not go over to TLS, or not in time.
+    /// The client did not start TLS, or not in time.
     #[error("TLS handshake error: {0}")]
     TlsRequired(String),
-    /// TLS could not be agreed upon. The reason may repeat what the client has shown.
+    /// The TLS handshake failed. The reason may quote what the client sent.
     #[error("TLS handshake error: {}", Escaped(.0.as_bytes()))]
     TlsHandshake(String),
-    /// A TLS handshake has begun and was not over in time.
+    /// The TLS handshake did not finish in time.
     #[error("TLS handshake error: timeout")]
     TlsTimeout,
-    /// There are more TLS handshakes, or checks of credentials, than there may be.
+    /// The limit of concurrent TLS handshakes or credential checks is reached.
     #[error("Connection throttling is active")]
     Throttled,
 }
 
 /// Credentials that could not be checked are not wrong: clients give up after an authentication error, but
-/// come back after [`ClientFault::Throttled`].
+/// reconnect after [`ClientFault::Throttled`].
 impl From<Denied> for ClientFault {
     fn from(denied: Denied) -> Self {
         match denied {
@@ -142,7 +142,7 @@ impl From<Denied> for ClientFault {
     }
 }
 
-/// Where NATS's logs say that an operation went wrong.
+/// Returns the prefix by which NATS's logs name the failed operation.
 fn step(verb: &str) -> &'static str {
     match verb {
         "PUB" => "processPub",
@@ -153,7 +153,7 @@ fn step(verb: &str) -> &'static str {
 }
 
 impl ClientFault {
-    /// What the client reads in `-ERR '…'`, if anything, and how the connection ends, if it does.
+    /// Returns the text of `-ERR '…'`, if there is one, and the close reason, if the connection is closed.
     // NATS 2.14: the texts and whether they close, seen on the wire (tests/transcripts).
     pub fn answer(&self) -> (Option<Cow<'static, str>>, Option<CloseReason>) {
         use CloseReason as Close;
@@ -167,7 +167,7 @@ impl ClientFault {
             Self::BadArguments(_) | Self::BadSize(_) | Self::HeadersNotSupported => {
                 (None, Some(Close::ProtocolViolation))
             }
-            // NATS 2.14 closes without a word. The text is the one its documentation has for it.
+            // NATS 2.14 closes without an error. The text is the one in its documentation.
             Self::BadJson(_) => (text("Parser Error"), Some(Close::ProtocolViolation)),
             Self::ClientError(_) => (None, Some(Close::ParseError)),
             Self::MaxControlLine => {
@@ -233,8 +233,8 @@ impl ClientFault {
     }
 }
 
-/// What a client wrote, to be shown to people: in quotes, with all escaped that could break the line it
-/// stands in, or that is no text.
+/// Bytes from a client, for display: in quotes, with everything escaped that is not text or could break the
+/// line that contains it.
 ///
 /// ```
 /// use broker_core::error::Quoted;
@@ -246,7 +246,7 @@ impl ClientFault {
 pub struct Quoted(Box<[u8]>);
 
 impl Quoted {
-    /// The same without the quotes.
+    /// Displays the text without the quotes.
     pub fn escaped(&self) -> impl fmt::Display + '_ {
         Escaped(&self.0)
     }
@@ -276,7 +276,7 @@ impl fmt::Debug for Quoted {
     }
 }
 
-/// Bytes as Go's `%q` shows them, which NATS uses wherever it repeats what a client said.
+/// Bytes as Go's `%q` displays them, which NATS uses to quote a client.
 pub(crate) struct Escaped<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
@@ -307,65 +307,65 @@ fn escape(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Is there something to see? The standard library knows, but tells only by escaping; a mark that
-/// joins the letter before it is left alone behind one.
+/// Returns true if the character is visible. The standard library exposes this only by escaping; a combining
+/// mark is left unescaped behind a letter.
 fn is_printable(c: char) -> bool {
     !c.is_whitespace() && String::from_iter(['a', c]).escape_debug().count() == 2
 }
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 ///
-/// Prints as NATS's monitoring does, so that logs and `/connz?state=closed` can be searched with its
+/// Displays as in NATS's monitoring, so that logs and `/connz?state=closed` can be searched for the same
 /// words.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The client went.
+    /// The client closed the connection.
     ClientClosed,
-    /// It showed no credentials in time.
+    /// The client did not authenticate in time.
     AuthenticationTimeout,
-    /// The time of its grant is over.
+    /// The grant has expired.
     AuthenticationExpired,
-    /// Its user or account is gone, or the user has moved to another account.
+    /// The user or account was removed, or the user was moved to another account.
     UserRemoved,
-    /// It showed wrong ones.
+    /// The credentials were wrong.
     AuthenticationViolation,
-    /// No TLS came about.
+    /// The TLS handshake failed.
     TlsHandshakeFailure,
-    /// More waited for it than it may.
+    /// The pending bytes exceeded the limit.
     SlowConsumerPendingBytes,
-    /// It took too long to read what waited for it.
+    /// The client did not read pending data in time.
     SlowConsumerWriteDeadline,
-    /// Writing to it failed.
+    /// Writing to the connection failed.
     WriteError,
-    /// Reading from it failed.
+    /// Reading from the connection failed.
     ReadError,
-    /// It sent an error of its own.
+    /// The client sent `-ERR`.
     ParseError,
-    /// It did not answer PINGs.
+    /// The client did not answer PINGs.
     StaleConnection,
-    /// It broke the protocol.
+    /// The client violated the protocol.
     ProtocolViolation,
-    /// It asked for a protocol that does not exist.
+    /// The client requested an unknown protocol version.
     BadClientProtocolVersion,
-    /// It was one too many.
+    /// The connection exceeded the limit of the server.
     MaxConnectionsExceeded,
-    /// It was one too many in its account.
+    /// The connection exceeded the limit of its account.
     MaxAccountConnectionsExceeded,
-    /// Its payload was too large.
+    /// The payload was too large.
     MaxPayloadExceeded,
-    /// Its control line was too long.
+    /// The control line was too long.
     MaxControlLineExceeded,
-    /// The server went away.
+    /// The server shut down.
     ServerShutdown,
-    /// It wanted to be told of missing responders without reading headers.
+    /// The client requested no-responders replies without support for headers.
     NoRespondersRequiresHeaders,
-    /// The program that holds the broker cut it.
+    /// The embedding program closed the connection.
     Kicked,
 }
 
 impl CloseReason {
-    /// Did it not keep up?
+    /// Returns true for slow consumers.
     pub fn is_slow_consumer(self) -> bool {
         matches!(self, Self::SlowConsumerPendingBytes | Self::SlowConsumerWriteDeadline)
     }
@@ -374,7 +374,7 @@ impl CloseReason {
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            // NATS 2.14: a user who is gone is cut as if they had gone by themselves.
+            // NATS 2.14: the connection of a removed user ends as if the client had closed it.
             Self::ClientClosed | Self::UserRemoved => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationExpired => "Authentication Expired",
@@ -404,7 +404,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_from_a_client_cannot_break_the_line_it_is_quoted_in() {
+    fn quoted_text_of_a_client_stays_on_one_line() {
         let fault = ClientFault::PublishDenied("a\"b\\c\r\n-ERR 'x'".into());
         let (text, close) = fault.answer();
         assert_eq!(
@@ -416,9 +416,9 @@ mod tests {
         assert_eq!(fault.to_string(), r"Client Error 'x\x1b[2J'");
     }
 
-    /// As Go's `strconv.Quote` does it.
+    /// The expected text is that of Go's `strconv.Quote`.
     #[test]
-    fn what_is_no_text_is_escaped_as_the_reference_does() {
+    fn invalid_text_is_escaped_as_in_the_reference() {
         for (bytes, shown) in [
             (&b"\x00\x07\x08\x0c\x0b\x7f'"[..], r#""\x00\a\b\f\v\x7f'""#),
             (b"\xff\xc3", r#""\xff\xc3""#),

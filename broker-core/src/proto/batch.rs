@@ -1,4 +1,4 @@
-//! Batches: consecutive messages of one publisher, before they are published.
+//! Batches of consecutive messages of one publisher, before they are published.
 //!
 //! Consecutive messages to one subject are a *run*, which is delivered at once. A few runs to different
 //! subjects are gathered before the first is published, so that the memory for all of them is prefetched
@@ -59,7 +59,7 @@ impl<'a> Batch<'a> {
         self.starts.len() >= BATCH_RUNS
     }
 
-    /// Returns true if all messages go to one subject, as mostly.
+    /// Returns true if all messages have one subject, as is usual.
     #[inline]
     pub(crate) fn is_one_run(&self) -> bool {
         self.starts.len() == 1

@@ -1,4 +1,4 @@
-//! What a client says of itself: `CONNECT {json}`.
+//! The options of a client: `CONNECT {json}`.
 
 use super::info::check_permission;
 use super::json::{self, NotJson, Value};
@@ -17,17 +17,17 @@ pub struct ConnectOptions {
     pub echo: bool,
     /// The client knows headers.
     pub headers: bool,
-    /// Tell the client when nobody listens for its requests.
+    /// Send a reply to requests that have no responders.
     pub no_responders: bool,
-    /// The client has gone, or wants to go, over to TLS.
+    /// The client has switched, or wants to switch, to TLS.
     pub tls_required: bool,
-    /// 1: INFO may come again at any time.
+    /// 1: INFO may be sent again at any time.
     pub protocol: i64,
-    /// What the client calls itself.
+    /// The name of the client.
     pub name: String,
-    /// The language of its library.
+    /// The language of the client library.
     pub lang: String,
-    /// The version of its library.
+    /// The version of the client library.
     pub version: String,
     /// The user's name.
     pub user: String,
@@ -41,10 +41,10 @@ pub struct ConnectOptions {
     pub sig: Secret,
     /// A user's claims, signed.
     pub jwt: Secret,
-    /// An account to be put into: refused, whatever it is.
-    // NATS 2.14: what is left of an abandoned feature.
+    /// The requested account: refused, whatever it is.
+    // NATS 2.14: left over from an abandoned feature.
     pub account: String,
-    /// There was a token, which has served its purpose.
+    /// There was a token, which was forgotten after its check.
     pub(crate) is_token_forgotten: bool,
 }
 
@@ -74,7 +74,7 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Forgets all that could let somebody else in.
+    /// Forgets all secrets.
     pub(crate) fn forget_secrets(&mut self) {
         self.is_token_forgotten |= !self.auth_token.is_empty();
         for secret in [&mut self.pass, &mut self.auth_token, &mut self.sig, &mut self.jwt] {
@@ -86,15 +86,15 @@ impl ConnectOptions {
         [&self.pass, &self.auth_token, &self.sig, &self.jwt].iter().any(|secret| !secret.is_empty())
     }
 
-    /// Did it show a token?
+    /// Returns true if there is or was a token.
     pub(crate) fn has_token(&self) -> bool {
         self.is_token_forgotten || !self.auth_token.is_empty()
     }
 
-    /// Takes over what `json` says; what it does not mention stays as it is.
+    /// Applies the fields in `json`; absent fields stay as they are.
     ///
-    /// Keys count in any case, the last of several wins, `null` says nothing, unknown keys are
-    /// skipped: as Go's decoder does it.
+    /// As in Go's decoder, keys match in any case, the last of several wins, `null` changes nothing, and unknown
+    /// keys are skipped.
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ impl ConnectOptions {
 
 /// CONNECT carried something else than an object with values of the right types.
 ///
-/// It does not say what: that could be a secret.
+/// Does not contain the offending text, which could be a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not the options of a client")]
 pub struct NotConnectOptions;
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_taken_as_the_reference_takes_it() {
+    fn json_is_decoded_as_in_the_reference() {
         let options = apply(
             r#"{"VERBOSE":false,"User":"x","user":"a","pass":"b","echo":null,"protocol":1,
                 "unknown":{"deep":[[[[{}]]]]},"headers":true}"#,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_right_is_refused() {
+    fn invalid_options_are_refused() {
         for bad in [
             "",
             "{",
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_connect_keeps_what_it_does_not_mention() {
+    fn a_second_connect_keeps_absent_fields() {
         let mut options = ConnectOptions::default();
         options.apply(br#"{"verbose":false,"name":"a"}"#).unwrap();
         options.apply(br#"{"pedantic":true}"#).unwrap();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_and_broken_text_do_no_harm() {
+    fn deep_nesting_and_invalid_text_are_accepted() {
         let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(1500), "]".repeat(1500));
         assert!(apply(&deep).is_ok(), "as the reference");
         let mut options = ConnectOptions::default();
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(options.name, "a\u{fffd}");
     }
 
-    /// A text that JavaScript has cut within a character.
+    /// The text is cut within a surrogate pair, as JavaScript can do.
     #[test]
     fn half_a_surrogate_pair_is_a_replacement_character_in_every_field() {
         for key in ["name", "lang", "version", "user", "nkey", "account"] {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_need_not_know_is_passed_over() {
+    fn unknown_fields_are_skipped() {
         for json in [
             r#"{"import":{"allow":["a",null],"Deny":null,"other":1},"export":null}"#,
             r#"{"remote_account":"a","proxy_sig":null,"unknown":1e99999}"#,

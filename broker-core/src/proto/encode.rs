@@ -1,4 +1,4 @@
-//! Encodes the operations of the server. Appends whole lines to a buffer.
+//! Encoding of the server's operations, as whole lines appended to a buffer.
 
 use super::info::Info;
 
@@ -9,7 +9,7 @@ pub const PING: &[u8] = b"PING\r\n";
 /// `PONG`.
 pub const PONG: &[u8] = b"PONG\r\n";
 
-/// `INFO {json}`, with the blank before the line end that NATS puts there.
+/// `INFO {json}`, with a blank before the line end as in NATS.
 pub fn info(out: &mut Vec<u8>, info: &Info) {
     out.extend_from_slice(b"INFO ");
     // Writing plain strings and numbers to memory cannot fail.
@@ -24,7 +24,7 @@ pub fn error(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b"'\r\n");
 }
 
-/// The part before reply and sizes: `MSG subject sid ` or `HMSG subject sid `.
+/// Appends the part before reply and sizes: `MSG subject sid ` or `HMSG subject sid `.
 #[inline(always)]
 pub fn message_prefix(out: &mut Vec<u8>, with_headers: bool, subject: &[u8], sid: &[u8]) {
     out.extend_from_slice(if with_headers { b"HMSG " } else { b"MSG " });
@@ -34,7 +34,7 @@ pub fn message_prefix(out: &mut Vec<u8>, with_headers: bool, subject: &[u8], sid
     out.push(b' ');
 }
 
-/// The part between that and the body: reply, sizes and line end.
+/// Appends the part between the head and the body: reply, sizes and line end.
 pub fn message_rest(out: &mut Vec<u8>, reply: &[u8], sizes: &[u8]) {
     if !reply.is_empty() {
         out.extend_from_slice(reply);
@@ -52,7 +52,7 @@ pub fn message_rest(out: &mut Vec<u8>, reply: &[u8], sizes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A number in decimal digits.
+/// Appends a number in decimal digits.
 pub fn number(out: &mut Vec<u8>, number: usize) {
     let mut digits = [0u8; 20];
     let mut at = digits.len();
@@ -68,7 +68,7 @@ pub fn number(out: &mut Vec<u8>, number: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// A whole `MSG`, or `HMSG` if there are headers.
+/// Appends a whole `MSG`, or `HMSG` if there are headers.
 pub fn message(
     out: &mut Vec<u8>,
     subject: &[u8],
@@ -93,7 +93,7 @@ pub fn message(
     out.extend_from_slice(b"\r\n");
 }
 
-/// The reply to a request without responders.
+/// Appends the reply to a request without responders.
 // NATS 2.14: status 503 with the subject that had no responders.
 pub fn no_responders(out: &mut Vec<u8>, reply: &[u8], sid: &[u8], subject: &[u8]) {
     let mut headers = Vec::with_capacity(40 + subject.len());
@@ -101,7 +101,7 @@ pub fn no_responders(out: &mut Vec<u8>, reply: &[u8], sid: &[u8], subject: &[u8]
     message(out, reply, sid, &[], &headers, &[]);
 }
 
-/// The headers of that reply.
+/// Appends the headers of that reply.
 pub(crate) fn no_responders_headers(out: &mut Vec<u8>, subject: &[u8]) {
     out.extend_from_slice(b"NATS/1.0 503\r\nNats-Subject: ");
     out.extend_from_slice(subject);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn no_responders_reads_as_the_reference_writes_it() {
+    fn no_responders_is_encoded_as_in_the_reference() {
         let mut out = Vec::new();
         no_responders(&mut out, b"_INBOX.1", b"9", b"foo");
         assert_eq!(

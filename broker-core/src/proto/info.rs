@@ -1,82 +1,82 @@
-//! What the server says of itself: `INFO {json}`.
+//! The description of the server: `INFO {json}`.
 
 use serde::{Deserialize, Serialize};
 
 use super::json::{self, NotJson, Value};
 
-/// The NATS version that clients gate features on.
+/// The NATS version by which clients enable features.
 pub const NATS_VERSION: &str = "2.14.5";
 
 /// The fields of INFO that clients read, in the order of NATS 2.14.
 ///
-/// What does not apply is left out of the JSON.
+/// Fields that do not apply are absent from the JSON.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Info {
-    /// 56 characters that begin with `N`; new at every start.
+    /// The id of the server: 56 characters that begin with `N`; new at every start.
     pub server_id: String,
-    /// What the operator calls the server; its id if nothing.
+    /// The configured name of the server, or else its id.
     pub server_name: String,
-    /// The version of NATS that clients may expect.
+    /// The version of NATS that the server is compatible with.
     pub version: String,
-    /// 1: INFO may come again at any time.
+    /// 1: INFO may be sent again at any time.
     pub proto: u8,
-    /// What the server was built with. NATS tells its Go version; clients want the field to be there.
+    /// The build of the server. NATS sends its Go version; clients require the field.
     pub go: String,
-    /// The address the server listens at, as it was asked to.
+    /// The configured listen address.
     pub host: String,
-    /// The port it listens at.
+    /// The listen port.
     pub port: u16,
-    /// Are `HPUB` and `HMSG` spoken?
+    /// True if `HPUB` and `HMSG` are supported.
     pub headers: bool,
-    /// Must the client show credentials?
+    /// True if the client must authenticate.
     #[serde(skip_serializing_if = "is_false")]
     pub auth_required: bool,
-    /// Must the client go over to TLS now?
+    /// True if the client must switch to TLS now.
     #[serde(skip_serializing_if = "is_false")]
     pub tls_required: bool,
-    /// Must it show a certificate?
+    /// True if the client must present a certificate.
     #[serde(skip_serializing_if = "is_false")]
     pub tls_verify: bool,
-    /// May it go over to TLS?
+    /// True if the client may switch to TLS.
     #[serde(skip_serializing_if = "is_false")]
     pub tls_available: bool,
     /// The largest payload with headers, in bytes.
     pub max_payload: usize,
-    /// Are there streams?
+    /// True if streams are supported.
     #[serde(skip_serializing_if = "is_false")]
     pub jetstream: bool,
     /// The number of this connection.
     #[serde(skip_serializing_if = "is_zero")]
     pub client_id: u64,
-    /// Where the client comes from, as the server sees it.
+    /// The address of the client, as seen by the server.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client_ip: String,
-    /// What the client must sign to show that it holds its key.
+    /// The nonce that the client must sign to prove that it holds its key.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub nonce: String,
-    /// The cluster that the server is part of.
+    /// The cluster of the server.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cluster: String,
     /// The domain of its streams.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub domain: String,
-    /// Where else a client can connect to.
+    /// Other addresses that clients can connect to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,
-    /// Is the server about to go?
+    /// True if the server is in lame duck mode.
     #[serde(skip_serializing_if = "is_false")]
     pub ldm: bool,
-    /// Is this the answer to CONNECT?
+    /// True in the answer to CONNECT.
     #[serde(skip_serializing_if = "is_false")]
     pub connect_info: bool,
-    /// The account that the client was put into.
+    /// The account of the client.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remote_account: String,
-    /// Is that the system account?
+    /// True if that is the system account.
     #[serde(skip_serializing_if = "is_false")]
     pub acc_is_sys: bool,
-    /// The level of the streaming API that the version stands for.
+    /// The level of the JetStream API that corresponds to the version.
     #[serde(skip_serializing_if = "is_zero")]
     pub api_lvl: u64,
     /// The key for sealed requests to an auth callout.
@@ -84,7 +84,7 @@ pub struct Info {
     pub xkey: String,
 }
 
-// serde calls these with references.
+// The signature is that of serde, with references.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_false(value: &bool) -> bool {
     !*value
@@ -95,8 +95,8 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-/// Checks the INFO of a client, which has nothing to say there. Its fields must be of the types that
-/// servers tell each other.
+/// Checks INFO from a client, whose fields are otherwise ignored: they must have the types that servers
+/// use among themselves.
 // NATS 2.14: client.go processInfo, server.go Info.
 pub(crate) fn check_from_client(json: &[u8]) -> Result<(), NotJson> {
     json::for_each_member(
@@ -145,7 +145,7 @@ fn check(key: &str, value: Value<'_>) -> Result<(), NotJson> {
     Ok(())
 }
 
-/// Two lists of subjects, either of which may be missing.
+/// Checks two lists of subjects, either of which may be missing.
 // NATS 2.14: auth.go SubjectPermission.
 pub(super) fn check_permission(value: Value<'_>) -> Result<(), NotJson> {
     value.for_each_member(&mut |key: &str, value: Value<'_>| match key {
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_info_of_a_client_has_the_types_of_a_servers() {
+    fn info_from_a_client_must_have_the_types_of_servers() {
         for good in [
             "{}",
             "null",
