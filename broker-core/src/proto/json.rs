@@ -1,8 +1,8 @@
-//! JSON as Go's `encoding/json` reads it, which decides what clients may write.
+//! JSON as decoded by Go's `encoding/json`, which defines the input that clients may send.
 //!
-//! Three rules differ from a strict reader: an escaped surrogate without its other half, and each byte
-//! of a string that is not UTF-8, reads as U+FFFD; keys match in any case; and a number is looked at
-//! only where a field takes it. At most [`MAX_DEPTH`] arrays and objects may be nested.
+//! Three rules differ from a strict parser: an escaped surrogate without its other half, and each byte
+//! of a string that is not UTF-8, decodes to U+FFFD; keys match in any case; and a number is parsed
+//! only if a field takes it. At most [`MAX_DEPTH`] arrays and objects may be nested.
 //!
 //! Nothing here recurses, so that no input can exhaust the stack.
 // NATS 2.14 is built with encoding/json of Go 1.25 and later: scanner.go, decode.go, fold.go.
@@ -13,9 +13,9 @@ use smallvec::SmallVec;
 // NATS 2.14: scanner.go maxNestingDepth.
 const MAX_DEPTH: usize = 10_000;
 
-/// The text is not JSON, or not of the type that is needed.
+/// The text is not JSON, or not of the required type.
 ///
-/// Says no more: what is wrong could be a secret.
+/// Contains no details, which could be a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct NotJson;
 
@@ -33,12 +33,12 @@ pub(crate) fn for_each_member<'a>(
     if value.is_null() { Ok(()) } else { value.for_each_member(&mut member) }
 }
 
-/// One value, known to be valid, as it is written.
+/// The text of one valid value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value<'a>(&'a [u8]);
 
 impl<'a> Value<'a> {
-    /// All of `json`, white space around it aside.
+    /// Parses all of `json`, with white space around it.
     pub(crate) fn parse(json: &'a [u8]) -> Result<Self, NotJson> {
         let mut reader = Reader { rest: json };
         let value = reader.value()?;
@@ -58,7 +58,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A number without a fraction or an exponent that fits.
+    /// Parses a number without a fraction or an exponent that fits the type.
     pub(crate) fn integer<T: std::str::FromStr>(self) -> Result<T, NotJson> {
         match self.0 {
             [b'-' | b'0'..=b'9', ..] => {
@@ -118,17 +118,17 @@ fn fold(key: &str) -> String {
         .collect()
 }
 
-/// Reads from the front of what is left.
+/// A reader of the remaining input.
 struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// The next value.
+    /// Reads the next value.
     fn value(&mut self) -> Result<Value<'a>, NotJson> {
         self.skip_white_space();
         let start = self.rest;
-        // The closing bracket of each open array and object.
+        // The expected closing bracket of each open array and object.
         let mut open = SmallVec::<[u8; 32]>::new();
         loop {
             self.skip_white_space();
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads what follows a value, up to the next one. Returns true if nothing is open any more.
+    /// Reads the input between a value and the next one. Returns true if no array or object is open.
     fn close(&mut self, open: &mut SmallVec<[u8; 32]>) -> Result<bool, NotJson> {
         while let Some(close) = open.last().copied() {
             self.skip_white_space();
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// The next key, without its quotes, and the colon behind it.
+    /// Reads the next key, without its quotes, and the colon behind it.
     fn key(&mut self) -> Result<&'a [u8], NotJson> {
         self.skip_white_space();
         let start = self.rest;
@@ -239,14 +239,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// One digit or more.
+    /// Skips one or more digits.
     fn digits(&mut self) -> Result<(), NotJson> {
         let count = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.rest = &self.rest[count..];
         if count > 0 { Ok(()) } else { Err(NotJson) }
     }
 
-    /// Passes over one of `bytes`, if it is next.
+    /// Skips the next byte if it is one of `bytes`. Returns true if it was.
     fn skip(&mut self, bytes: &[u8]) -> bool {
         match self.rest {
             [byte, rest @ ..] if bytes.contains(byte) => {
@@ -262,7 +262,7 @@ impl<'a> Reader<'a> {
         let _ = self.skip(b",");
     }
 
-    /// Passes over white space, and over `close` if it is next; returns whether it was.
+    /// Skips white space, and `close` if it is next. Returns true if it was.
     fn ends_with(&mut self, close: u8) -> bool {
         self.skip_white_space();
         self.skip(&[close])
@@ -273,7 +273,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The number of a `\u` escape.
+/// Parses the number of a `\u` escape.
 fn four_digits(text: &[u8]) -> Option<u32> {
     let digits = text.get(..4)?;
     digits.iter().try_fold(0, |number, digit| {
@@ -307,7 +307,7 @@ fn unquote(mut inner: &[u8]) -> String {
     text
 }
 
-/// The character of a `\u` escape, and how much of what follows the `u` it takes.
+/// Returns the character of a `\u` escape, and the length of the text behind the `u` that it takes.
 fn escaped(text: &[u8]) -> (char, usize) {
     let first = four_digits(text).unwrap_or_default();
     let second = text.get(4..).and_then(|rest| rest.strip_prefix(b"\\u")).and_then(four_digits);
@@ -334,9 +334,9 @@ mod tests {
         Value::parse(json).and_then(Value::string).ok()
     }
 
-    /// As Go's `json.Unmarshal` decodes them into a string.
+    /// The expected text is that of Go's `json.Unmarshal` into a string.
     #[test]
-    fn strings_are_read_as_go_reads_them() {
+    fn strings_are_decoded_as_in_go() {
         for (json, expected) in [
             (&br#""svc-\ud83d""#[..], "svc-\u{fffd}"),
             (br#""\ud83d\ude00""#, "\u{1f600}"),
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn invalid_json_is_refused() {
         for json in [
             &b""[..],
             b" ",
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_json_is_taken() {
+    fn valid_json_is_accepted() {
         for json in [
             "null",
             " true ",
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_where_it_ends_in_go() {
+    fn nesting_is_limited_as_in_go() {
         let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(Value::parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert!(Value::parse(nested(MAX_DEPTH + 1).as_bytes()).is_err());
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn members_come_in_order_by_their_folded_keys() {
+    fn members_are_read_in_order_with_folded_keys() {
         let json = "{\"User\":1,\"u\u{17f}er\":2,\"n\u{212a}EY\":3,\"\\u0061\":[4, 5] , \"ſ\":{}}";
         let mut seen = Vec::new();
         for_each_member(json.as_bytes(), |key, value| {
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_come_in_order() {
+    fn elements_are_read_in_order() {
         let mut seen = Vec::new();
         let value = Value::parse(b"[ 1 , [2,3], \"]\" ]").unwrap();
         let push = |value: Value<'static>| {

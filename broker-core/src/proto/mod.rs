@@ -1,4 +1,4 @@
-//! Bytes to operations and back. No policy: sessions decide what a party may do.
+//! Conversion between bytes and operations. No policy: sessions decide which operations a client may use.
 //!
 //! [`parser`] reads the operations of clients, [`encode`] writes those of the server, [`reply`] reads
 //! the latter (for tests, tools and clients).

@@ -1,6 +1,6 @@
 //! Operations of clients.
 
-/// One operation of a client, borrowed from the bytes it came in.
+/// One operation of a client, borrowed from the read buffer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Op<'a> {
     /// `CONNECT {json}`.
@@ -27,7 +27,7 @@ pub enum Op<'a> {
     Ping,
     /// `PONG`.
     Pong,
-    /// `INFO {json}`, which clients have no use for.
+    /// `INFO {json}`, which has no effect from a client.
     Info(&'a [u8]),
     /// `+OK`.
     Ok,
@@ -38,7 +38,7 @@ pub enum Op<'a> {
 /// A published message, borrowed from the read buffer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Publish<'a> {
-    /// The subject as the protocol allows it: not empty and without white space, otherwise unchecked.
+    /// The subject: not empty and without white space, otherwise unchecked.
     pub subject: &'a [u8],
     /// The reply subject; empty for none.
     pub reply: &'a [u8],
@@ -49,23 +49,22 @@ pub struct Publish<'a> {
     /// The sizes as the client wrote them, `11` or `12 23`: receivers get the same digits.
     pub sizes: &'a [u8],
     /// Everything behind the subject, from the reply (or the sizes) to the line end behind the payload,
-    /// if it is written exactly as a receiver must read it: single blanks, CRLF. It can then be copied
-    /// in one piece.
+    /// if it is spelled exactly as in a delivery: single blanks, CRLF. It can then be copied in one piece.
     pub tail: Option<&'a [u8]>,
 }
 
 impl<'a> Publish<'a> {
-    /// The header block, empty without headers.
+    /// Returns the header block, which is empty without headers.
     pub fn headers(&self) -> &'a [u8] {
         self.body.get(..self.header_len.unwrap_or(0)).unwrap_or_default()
     }
 
-    /// The payload, behind the header block.
+    /// Returns the payload, behind the header block.
     pub fn payload(&self) -> &'a [u8] {
         self.body.get(self.header_len.unwrap_or(0)..).unwrap_or_default()
     }
 
-    /// Returns true if it has a header block that receivers get.
+    /// Returns true if it has a header block that is delivered.
     // NATS 2.14: `HPUB` with a header length of 0 is delivered as `MSG`.
     pub fn has_headers(&self) -> bool {
         self.header_len.is_some_and(|len| len > 0)

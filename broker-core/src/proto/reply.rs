@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-/// One operation of a server, borrowed from the bytes it came in.
+/// One operation of a server, borrowed from the read buffer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reply<'a> {
     /// `INFO {json}`; [`super::Info`] reads the JSON.
@@ -30,17 +30,17 @@ pub enum Reply<'a> {
     Err(&'a [u8]),
 }
 
-/// Bytes that no server sends.
+/// The error for bytes that no server sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an operation of a NATS server")]
 pub struct NotAReply;
 
-/// Parses the operation at the begin of `input`. Returns it with its length in bytes; `None` if it is
+/// Parses the operation at the start of `input`. Returns it with its length in bytes; `None` if it is
 /// incomplete.
 ///
 /// # Errors
 ///
-/// [`NotAReply`] if no bytes to come could make this right.
+/// [`NotAReply`] if the input is invalid whatever bytes follow.
 pub fn parse(input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, NotAReply> {
     let Some(end) = memchr(b'\n', input) else { return Ok(None) };
     let line = input[..end].strip_suffix(b"\r").ok_or(NotAReply)?;
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_input_is_refused() {
         for bad in
             ["HELLO\r\n", "MSG a\r\n", "MSG a 1 x\r\n", "MSG a 1 1\r\nxyz", "-ERR x\r\n", "PING\n"]
         {

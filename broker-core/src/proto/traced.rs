@@ -1,7 +1,7 @@
-//! Headers that ask for message tracing (ADR-41).
+//! Headers that request message tracing (ADR-41).
 //!
-//! There is no tracing yet. But a message that is only to be traced must reach no subscriber, and a
-//! destination for traces is checked like a subject that is published to.
+//! Tracing is not implemented. But a message that is only to be traced must reach no subscriber, and a
+//! destination for traces is checked like the subject of a publish.
 // NATS 2.14: msgtrace.go initMsgTrace, genHeaderMapIfTraceHeadersPresent.
 
 use memchr::{memchr, memchr_iter, memmem};
@@ -11,29 +11,29 @@ use crate::subject::is_valid_literal;
 const VERSION: &[u8] = b"NATS/1.0\r\n";
 /// The header with the destination of traces. The message is traced if it has a value.
 const DESTINATION: &[u8] = b"Nats-Trace-Dest";
-/// The value by which servers tell each other not to trace.
+/// The value by which servers disable tracing among themselves.
 const DISABLED: &[u8] = b"trace disabled";
 const ONLY: &[u8] = b"Nats-Trace-Only";
-/// Of an older form of tracing.
+/// The header of an older form of tracing.
 const ORIGIN: &[u8] = b"Nats-Trace-Origin-Account";
 
-/// The tracing that a message asks for.
+/// The tracing that a message requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Tracing<'a> {
     /// No tracing that changes its delivery.
     None,
-    /// Only to be traced, but without a destination: the message is dropped.
+    /// Trace only, but without a destination: the message is dropped.
     Nowhere,
-    /// Traces to a subject, to which its publisher must be allowed to publish.
+    /// Traces to a subject that the publisher must be allowed to publish to.
     To {
         /// The subject.
         destination: &'a [u8],
-        /// The message itself is not delivered.
+        /// True if the message itself is not delivered.
         is_only: bool,
     },
 }
 
-/// Returns false if a header block surely has no destination for traces.
+/// Returns false if a header block certainly has no destination for traces.
 // Not inlined: it would take registers from the loop over messages without headers.
 #[inline(never)]
 pub(crate) fn is_mentioned(block: &[u8]) -> bool {
@@ -44,8 +44,8 @@ pub(crate) fn is_mentioned(block: &[u8]) -> bool {
             .any(|at| block[..at].ends_with(b"Nats-Trace-") && block[at..].starts_with(b"Dest:"))
 }
 
-/// Returns true if the block contains a letter of the header that most blocks lack. Sixteen bytes at a time, which
-/// the compiler compares at once; the last sixteen overlap those before them.
+/// Returns true if the block contains a letter of the header that most blocks lack. Looks at sixteen bytes at a
+/// time, which the compiler compares at once; the last sixteen overlap those before them.
 fn has_letter(block: &[u8]) -> bool {
     let Some(last) = block.last_chunk::<16>() else { return block.contains(&b'D') };
     let mut found = [0; 16];
@@ -58,7 +58,7 @@ fn has_letter(block: &[u8]) -> bool {
 }
 
 impl<'a> Tracing<'a> {
-    /// Reads a header block.
+    /// Parses a header block.
     pub(crate) fn read(block: &'a [u8]) -> Self {
         if !is_mentioned(block) {
             return Self::None;
@@ -80,7 +80,7 @@ impl<'a> Tracing<'a> {
     }
 }
 
-/// The names and values of a block, without those that have no name or no value.
+/// Returns the names and values of a block, except fields without a name or a value.
 fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = block.strip_prefix(VERSION).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -116,9 +116,9 @@ mod tests {
         Tracing::To { destination: destination.as_bytes(), is_only }
     }
 
-    /// As nats-server 2.14.5 reads them.
+    /// Measured on nats-server 2.14.5.
     #[test]
-    fn only_these_headers_ask_for_a_trace_alone() {
+    fn only_these_headers_request_a_trace_without_delivery() {
         for (fields, expected) in [
             ("Nats-Trace-Dest: t\r\nNats-Trace-Only: true\r\n", to("t", true)),
             ("Nats-Trace-Only:1\r\nNats-Trace-Dest:t.u\r\n", to("t.u", true)),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_letter_is_found_wherever_it_stands() {
+    fn the_letter_is_found_at_any_offset() {
         for len in 0..70 {
             assert!(!has_letter(&vec![b'd'; len]), "{len}");
             for at in 0..len {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_block_asks_for_nothing() {
+    fn an_invalid_header_block_requests_nothing() {
         for block in [
             &b""[..],
             b"NATS/1.0\r\n\r\n",
@@ -176,7 +176,7 @@ mod tests {
         ] {
             assert_eq!(Tracing::read(block), Tracing::None, "{}", block.escape_ascii());
         }
-        // The shortest that counts.
+        // The shortest header that counts.
         let block = b"NATS/1.0\r\nNats-Trace-Dest:t\r\n";
         assert_eq!(Tracing::read(block), to("t", false));
     }

@@ -19,7 +19,7 @@ impl SubjectFilter {
     ///
     /// # Errors
     ///
-    /// [`SubjectError`] says what is wrong: empty text or token, white space, tokens after a `>`.
+    /// [`SubjectError`] tells the fault: empty text or token, white space, tokens after a `>`.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, SubjectError> {
         let text = text.as_ref();
         check_tokens(text)?;
@@ -33,7 +33,7 @@ impl SubjectFilter {
         Ok(Self(Bytes::copy_from_slice(text)))
     }
 
-    /// Returns the filter as it was written.
+    /// Returns the text of the filter.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -58,8 +58,8 @@ impl SubjectFilter {
         self.matches_bytes(subject.as_ref())
     }
 
-    /// [`Self::matches`] for a subject as the wire brought it. A subject with an empty token matches
-    /// nothing.
+    /// [`Self::matches`] for an unchecked subject. A subject with an empty token matches no
+    /// filter.
     pub(crate) fn matches_bytes(&self, subject: &[u8]) -> bool {
         let mut filter = self.tokens();
         let mut subject = tokens(subject);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_are_refused_where_the_reference_refuses_them() {
+    fn filters_are_refused_as_in_the_reference() {
         for good in ["a", "*", ">", "a.*", "a.>", "*.>", "a*.b", "a>.b", "foo>", "*a"] {
             assert!(SubjectFilter::parse(good).is_ok(), "{good}");
         }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wildcard_table_of_the_book() {
+    fn wildcards_match_as_documented() {
         for (pattern, subject, expected) in [
             ("foo.*.quux", "foo.hello.quux", true),
             ("foo.*", "foo.hello", true),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_subject_matches_nothing() {
+    fn a_malformed_subject_matches_no_filter() {
         for subject in [&b""[..], b".", b"a.", b".a", b"a..b"] {
             for pattern in [">", "*.>", "a.>", "*.*", "*"] {
                 assert!(!filter(pattern).matches_bytes(subject), "{pattern} {subject:?}");

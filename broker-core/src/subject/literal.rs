@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 use super::{SubjectError, is_valid_literal};
 
-/// A subject that messages are published to: tokens separated by dots, no wildcards, UTF-8.
+/// A subject of a published message: tokens separated by dots, no wildcards, UTF-8.
 ///
-/// Cheap to clone; compares, hashes and prints as its text.
+/// Cheap to clone; compares, hashes and displays as its text.
 #[derive(Clone)]
 pub struct Subject(Text);
 
@@ -39,13 +39,13 @@ impl Text {
     }
 }
 
-/// A letter in each of eight bytes.
+/// Returns the letter in each of eight bytes.
 const fn all(letter: u8) -> u64 {
     u64::from_le_bytes([letter; 8])
 }
 
-/// Returns the highest bit of each byte below `limit`, which is 128 at most. A borrow may mark bytes behind one that
-/// is below it.
+/// Returns the highest bit of each byte below `limit`, which is 128 at most. A borrow may mark bytes behind one
+/// that is below it.
 fn below(eight: u64, limit: u8) -> u64 {
     eight.wrapping_sub(all(limit)) & !eight & all(0x80)
 }
@@ -55,12 +55,12 @@ fn oddities(eight: [u8; 8]) -> u64 {
     let eight = u64::from_le_bytes(eight);
     let is = |letter| below(eight ^ all(letter), 1);
     let dots = is(b'.');
-    // Other control letters are looked at again by the slow check.
+    // Other control characters are left to the slow check.
     below(eight, b'!') | is(b'*') | is(b'>') | (dots & (dots << 8))
 }
 
-/// Returns true for plain bytes with single dots in between, as in almost all subjects; false for all that needs
-/// the slow check. Eight bytes at a time, because programs may parse a subject for each message.
+/// Returns true for plain bytes with single dots in between, as in almost all subjects; false for everything that
+/// needs the slow check. Scans eight bytes at a time, because programs may parse a subject for each message.
 fn is_plain(text: &[u8]) -> bool {
     let ([first, ..], [.., last]) = (text, text) else { return false };
     if *first == b'.' || *last == b'.' {
@@ -75,7 +75,7 @@ fn is_plain(text: &[u8]) -> bool {
     };
     let mut found = oddities(*end);
     let mut rest = text;
-    // They overlap by one byte, so that no pair of dots falls between two of them.
+    // The chunks overlap by one byte, so that no pair of dots falls between two of them.
     while let Some(eight) = rest.first_chunk::<8>() {
         found |= oddities(*eight);
         rest = &rest[7..];
@@ -88,7 +88,7 @@ impl Subject {
     ///
     /// # Errors
     ///
-    /// [`SubjectError`] says what is wrong: empty text or token, white space, a wildcard.
+    /// [`SubjectError`] tells the fault: empty text or token, white space, a wildcard.
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
         if is_plain(text.as_bytes()) {
             return Ok(Self(Text::new(text.as_bytes())));
@@ -102,10 +102,10 @@ impl Subject {
         Ok(Self(Text::new(text.as_bytes())))
     }
 
-    /// Takes the subject of a wire client unchecked: the protocol accepts malformed subjects unless the
+    /// Accepts the subject of a wire client unchecked: the protocol accepts malformed subjects unless the
     /// client is pedantic.
     ///
-    /// Bytes that are not UTF-8 become U+FFFD, because in-process clients get text.
+    /// Bytes that are not UTF-8 become U+FFFD, because in-process clients receive text.
     pub(crate) fn from_wire(text: &[u8]) -> Self {
         match std::str::from_utf8(text) {
             Ok(_) => Self(Text::new(text)),
@@ -115,7 +115,7 @@ impl Subject {
 
     /// Returns the subject as text.
     pub fn as_str(&self) -> &str {
-        // Both constructors see to it that this is UTF-8; the empty text is never seen.
+        // Both constructors ensure that this is UTF-8; the default is unreachable.
         std::str::from_utf8(self.as_ref()).unwrap_or_default()
     }
 }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_look_finds_plain_a_second_one_would_too() {
+    fn a_plain_subject_passes_the_slow_check_too() {
         let alphabet = [b'a', b'.', b'*', b'>', b' ', b'\t', b'\x0c', 0xc3];
         let mut texts = vec![Vec::new()];
         for _ in 0..6 {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn oddities_are_found_wherever_they_are() {
+    fn oddities_are_found_at_any_offset() {
         for len in 1..40 {
             let plain = "abc".repeat(14)[..len].to_owned();
             assert!(Subject::parse(&plain).is_ok() && is_plain(plain.as_bytes()), "{len}");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn short_and_long_subjects_are_their_text() {
+    fn short_and_long_subjects_keep_their_text() {
         let texts: Vec<String> = (1..80).map(|len| "s".repeat(len)).collect();
         for text in &texts {
             let subject = Subject::parse(text).unwrap();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_wire_lets_through_is_text_in_process() {
+    fn malformed_subjects_of_the_wire_become_text() {
         assert_eq!(Subject::from_wire(b"a..*"), "a..*");
         assert_eq!(Subject::from_wire(b"a\xff"), "a\u{fffd}");
     }

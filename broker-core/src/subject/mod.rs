@@ -1,9 +1,9 @@
-//! Subjects, which are published to, and filters, which are subscribed to.
+//! Subjects of published messages, and filters of subscriptions.
 //!
-//! A subject is a list of tokens parted by dots, as in `orders.eu.created`. A filter may hold
-//! wildcards as whole tokens: `*` stands for exactly one token, a last `>` for one or more.
+//! A subject is a list of tokens separated by dots, as in `orders.eu.created`. A filter may contain
+//! wildcards as whole tokens: `*` matches exactly one token, a last `>` one or more.
 //!
-//! Both are parsed once, where they enter; later stages rely on the type.
+//! Both are parsed once, at the entry; later stages rely on the type.
 //!
 //! ```
 //! use broker_core::{Subject, SubjectFilter};
@@ -30,7 +30,7 @@ pub enum SubjectError {
     /// Two dots in a row, or a dot at either end.
     #[error("a subject may not hold an empty token")]
     EmptyToken,
-    /// A blank, a tab or a line end: the protocol separates its words by them.
+    /// A blank, a tab or a line end, which separate the words of the protocol.
     #[error("a subject may not hold white space")]
     WhiteSpace,
     /// A wildcard where only literal tokens are allowed.
@@ -39,7 +39,7 @@ pub enum SubjectError {
     /// Tokens after a `>`.
     #[error("the wildcard > must be the last token")]
     FullNotLast,
-    /// Not UTF-8. Only the wire can carry such a subject.
+    /// Not UTF-8. Only the wire protocol can carry such a subject.
     #[error("a subject must be UTF-8")]
     NotUtf8,
 }
@@ -66,7 +66,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// The tokens of a subject, in order. An empty subject has one empty token.
+/// Returns the tokens of a subject, in order. An empty subject has one empty token.
 pub(crate) fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     subject.split(|byte| *byte == b'.')
 }
@@ -76,9 +76,9 @@ pub(crate) fn first_token(subject: &[u8]) -> &[u8] {
     subject.split(|byte| *byte == b'.').next().unwrap_or_default()
 }
 
-/// Returns true if a pedantic client may publish there.
+/// Returns true if a pedantic client may publish to the subject.
 // NATS 2.14: IsValidLiteralSubject: no empty token, no token that is a wildcard. White space that the
-// parser let through, such as a CR, is not looked for.
+// parser accepted, such as a CR, is not checked.
 pub(crate) fn is_valid_literal(subject: &[u8]) -> bool {
     tokens(subject).all(|token| !token.is_empty() && matches!(Token::of(token), Token::Literal(_)))
 }

@@ -1,8 +1,8 @@
-//! The fast path: `PUB` and `HPUB` in the spelling of all clients.
+//! The fast path: `PUB` and `HPUB` in the spelling that all clients use.
 //!
 //! It never rejects input: other spellings, incomplete operations and those beyond a limit are `None`
-//! and left to the general parser, which alone decides on faults. So is a message whose headers may ask
-//! for a [trace](crate::proto::traced), which the session handles by itself.
+//! and left to the general parser, which alone reports faults. So is a message whose headers may
+//! request a [trace](crate::proto::traced), which the session handles separately.
 
 use super::{ParserLimits, size};
 use crate::proto::op::Publish;
@@ -13,14 +13,14 @@ const ONES: u64 = u64::from_le_bytes([1; 8]);
 /// The highest bit of each byte.
 const HIGHS: u64 = ONES << 7;
 
-/// Adds the messages at the begin of `input` to `batch`, as many as there is room for. Returns their
+/// Adds the messages at the start of `input` to `batch`, as many as fit. Returns their
 /// length in bytes.
 ///
-/// Fast publishers mostly repeat a control line: if it equals the one before it, so do its words, and
+/// Fast publishers mostly repeat a control line: if it equals the previous one, so do its words, and
 /// only the payload differs.
 pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Batch<'a>) -> usize {
     let mut used = 0;
-    // The operation before, where its tail and its body begin, and the length of its header block.
+    // The previous operation, the offsets of its tail and its body, and the length of its header block.
     let (mut last, mut tail_at, mut body_at): (&[u8], usize, usize) = (&[], 0, 0);
     let mut headers = 0;
     while !batch.has_most_messages() {
@@ -31,7 +31,7 @@ pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Bat
             && operation.ends_with(b"\r\n")
         {
             let body = &operation[body_at..operation.len() - 2];
-            // Headers that are those of the message before have been looked at.
+            // Headers equal to those of the previous message have been checked.
             if headers > 0
                 && body[..headers] != before.body[..headers]
                 && traced::is_mentioned(&body[..headers])
@@ -58,7 +58,7 @@ pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Bat
 
 /// Returns the end of the word that begins at `from`: the first blank or control character.
 ///
-/// Eight bytes at a time: taking 0x21 from each borrows from the highest bit of those below it. (A
+/// Scans eight bytes at a time: subtracting 0x21 from each borrows from the highest bit of those below it. (A
 /// borrow can reach a byte behind the first such one, never before it.)
 #[inline]
 fn word_end(input: &[u8], from: usize) -> Option<usize> {
@@ -75,7 +75,7 @@ fn word_end(input: &[u8], from: usize) -> Option<usize> {
     Some(at + rest)
 }
 
-/// Parses the message at the begin of `input`. Returns it with its length in bytes.
+/// Parses the message at the start of `input`. Returns it with its length in bytes.
 #[inline]
 pub(super) fn publish<'a>(input: &'a [u8], limits: &ParserLimits) -> Option<(Publish<'a>, usize)> {
     let (subject_at, with_headers) = match input.first_chunk::<5>()? {
@@ -138,7 +138,7 @@ pub(super) fn publish<'a>(input: &'a [u8], limits: &ParserLimits) -> Option<(Pub
     Some((message, body_end + 2))
 }
 
-/// Returns true if the word behind the blank at `end` is the last of its line. With headers there are
+/// Returns true if the word that ends at `end` is the last of its line. With headers there are
 /// two sizes.
 #[inline]
 fn is_last_but_one(input: &[u8], end: usize) -> bool {
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// Messages of few subjects, sizes and spellings, so that lines repeat, some of them cut or broken.
+    /// Generates messages of few subjects, sizes and spellings, so that lines repeat, some of them cut or invalid.
     fn stream() -> impl Strategy<Value = Vec<u8>> {
         let line = prop_oneof![
             4 => Just("PUB a 3\r\n"),
@@ -170,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn gathering_reads_what_one_by_one_would(stream in stream()) {
+        fn gathering_equals_parsing_one_by_one(stream in stream()) {
             let limits = ParserLimits::default();
             let mut at = 0;
             let mut batch = Batch::default();
@@ -188,7 +188,7 @@ mod tests {
         }
 
         #[test]
-        fn words_end_where_a_byte_by_byte_search_says(
+        fn word_ends_equal_a_search_byte_by_byte(
             input in proptest::collection::vec(
                 prop_oneof![8 => 0x21u8..=255, 1 => 0u8..=0x20], 0..40),
             from in 0usize..45,

@@ -1,10 +1,10 @@
-//! Stage 2 of 8: bytes to operations, without a copy. Before it: the connection's reader; after it:
-//! the session ([`crate::session`]).
+//! Stage 2 of 8: parses bytes to operations, without a copy. The connection's reader comes before it, the
+//! session ([`crate::session`]) after it.
 //!
-//! The caller keeps what is not yet used up and passes it again with more behind it, so that the
-//! parser can stop and go on at any byte and yet each operation lies in one piece. Limits hold
-//! before anything is kept: a control line that is too long and a payload that is too large are
-//! faults as soon as they can be seen.
+//! The caller keeps unused input and passes it again with the bytes that follow, so that the
+//! parser can stop at any byte and each operation is contiguous. Limits apply before input is
+//! kept: a control line that is too long and a payload that is too large are faults as soon as
+//! they are visible.
 //!
 //! ```
 //! use broker_core::proto::{Op, Parsed, Parser, ParserLimits};
@@ -25,18 +25,18 @@ use smallvec::SmallVec;
 use super::op::{Op, Publish};
 use crate::error::ClientFault;
 
-/// How many blanks may stand between a verb and its arguments. They do not count as part of the control
+/// The number of blanks between a verb and its arguments. They do not count towards the control
 /// line, but must be kept until it ends.
 const BLANKS_BYTES: usize = 1024;
 
-/// What the client at hand may send.
+/// The limits of one client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ParserLimits {
-    /// The longest control line without its verb.
+    /// The longest control line, without its verb.
     pub max_control_line_bytes: usize,
-    /// The largest payload with its headers.
+    /// The largest payload, headers included.
     pub max_payload_bytes: usize,
-    /// Did the client announce that it knows headers?
+    /// True if the client announced support for headers.
     pub headers: bool,
 }
 
@@ -47,42 +47,42 @@ impl Default for ParserLimits {
 }
 
 impl ParserLimits {
-    /// How much of a control line that has not ended the parser may leave to be passed again.
+    /// Returns the longest incomplete control line that the parser leaves to be passed again.
     pub(crate) fn max_kept_line_bytes(&self) -> usize {
         // The longest verb, blanks, arguments and a CR.
         b"CONNECT".len() + BLANKS_BYTES + self.max_control_line_bytes + 1
     }
 }
 
-/// What the parser made of its input.
+/// The result of parsing.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Parsed<'a> {
-    /// A whole operation.
+    /// One complete operation.
     Op {
-        /// What it is.
+        /// The operation.
         op: Op<'a>,
-        /// How many bytes of the input it took.
+        /// The bytes of input that it took.
         used: usize,
     },
-    /// Nothing yet. Call again with what follows these `used` bytes, and more behind it.
+    /// No complete operation. The caller drops `used` bytes and calls again with more behind the rest.
     Partial {
-        /// How many bytes need not be passed again.
+        /// The bytes that need not be passed again.
         used: usize,
-        /// How many bytes, from the first one that must be passed again, will make a whole operation;
-        /// 0 if that cannot be known yet. It is worth calling again with one byte less: if that is not
-        /// the CR behind the payload, the client has miscounted and must be told at once.
+        /// The number of bytes, from the first one that must be passed again, that make a whole operation;
+        /// 0 if it is unknown. One byte less is worth another call: if the last of them is not the CR behind
+        /// the payload, the client has miscounted and gets the error at once.
         whole: usize,
     },
 }
 
-/// The parser of what clients send. It holds no bytes, only what the line it is in means.
+/// The parser of client operations. It holds no bytes, only the state of the current line.
 #[derive(Clone, Debug, Default)]
 pub struct Parser {
-    /// The operation whose line is being skipped to its end.
+    /// The operation whose line is skipped to its end.
     skipping: Option<Bare>,
 }
 
-/// Operations of which only the verb counts: the rest of the line is skipped, however long.
+/// Operations without arguments: the rest of the line is skipped, however long.
 // NATS 2.14: `PINGxyz` is a PING.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Bare {
@@ -128,11 +128,11 @@ const VERBS: [(&[u8], Verb); 10] = [
 ];
 
 impl Parser {
-    /// The next operation in `input`, if it is all there.
+    /// Parses the next operation in `input`, if it is complete.
     ///
     /// # Errors
     ///
-    /// [`ClientFault`] if no bytes to come could make this right.
+    /// [`ClientFault`] if the input is invalid whatever bytes follow.
     #[inline]
     pub fn parse<'a>(
         &mut self,
@@ -147,12 +147,12 @@ impl Parser {
         self.parse_any(input, limits)
     }
 
-    /// Is the next byte the first of an operation?
+    /// Returns true if the next byte is the first of an operation.
     pub(crate) fn is_between_operations(&self) -> bool {
         self.skipping.is_none()
     }
 
-    /// Every operation in every spelling.
+    /// Parses every operation in every spelling.
     fn parse_any<'a>(
         &mut self,
         input: &'a [u8],
@@ -197,7 +197,7 @@ impl Parser {
     }
 }
 
-/// The verb that `input` begins with and where it ends; `None` if it may yet become one.
+/// Returns the verb at the start of `input` and its end; `None` if it is incomplete.
 fn verb(input: &[u8]) -> Result<Option<(Verb, usize)>, ClientFault> {
     let mut partial = false;
     for (text, verb) in VERBS {
@@ -215,13 +215,13 @@ fn verb(input: &[u8]) -> Result<Option<(Verb, usize)>, ClientFault> {
 /// A control line behind its verb.
 struct Line<'a> {
     arguments: &'a [u8],
-    /// Where the arguments begin in the input.
+    /// The offset of the arguments in the input.
     start: usize,
-    /// Where what follows the line begins.
+    /// The offset of the input behind the line.
     end: usize,
 }
 
-/// The line behind a verb that ends at `at`; `None` if its end is not there yet.
+/// Returns the line behind a verb that ends at `at`; `None` if it is incomplete.
 fn line<'a>(
     input: &'a [u8],
     at: usize,
@@ -230,7 +230,7 @@ fn line<'a>(
 ) -> Result<Option<Line<'a>>, ClientFault> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let blanks = input[at..].iter().take_while(|byte| is_blank(byte)).count();
-    // NATS 2.14: CONNECT and INFO may be followed by their JSON at once.
+    // NATS 2.14: the JSON of CONNECT and INFO may follow without a blank.
     let needs_blank = !matches!(verb, Verb::Connect | Verb::Info);
     if needs_blank && blanks == 0 && at < input.len() {
         return Err(ClientFault::UnknownOperation);
@@ -241,15 +241,15 @@ fn line<'a>(
     let end = input.get(start + 1..).and_then(|rest| memchr(b'\n', rest));
     let end = end.map(|end| start + 1 + end);
     let arguments = without_line_end(&input[start..end.unwrap_or(input.len())]);
-    // What holds for a line that is all there must hold as soon as its beginning shows it, and not
-    // before: else it would matter where a read ends.
+    // The checks of a complete line apply as soon as its beginning shows the fault, and not
+    // before: otherwise the result would depend on where a read ends.
     if arguments.len() > limit || blanks > BLANKS_BYTES {
         return Err(ClientFault::MaxControlLine);
     }
     Ok(end.map(|end| Line { arguments, start, end: end + 1 }))
 }
 
-// NATS 2.14: any CR in the line makes its last byte fall.
+// NATS 2.14: any CR in the line removes its last byte.
 fn without_line_end(line: &[u8]) -> &[u8] {
     match line {
         [_, rest @ ..] if memchr(b'\r', rest).is_some() => &line[..line.len() - 1],
@@ -258,7 +258,7 @@ fn without_line_end(line: &[u8]) -> &[u8] {
     }
 }
 
-/// At most four words parted by white space; `None` if there are more.
+/// Splits at most four words at white space; `None` if there are more.
 fn words(text: &[u8], is_white: impl Fn(u8) -> bool) -> Option<([&[u8]; 4], usize)> {
     let mut words: [&[u8]; 4] = [&[]; 4];
     let mut count = 0;
@@ -277,7 +277,7 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// One to nine decimal digits.
+/// Parses one to nine decimal digits.
 // NATS 2.14: no sign, no other base, leading zeros allowed.
 fn size(text: &[u8]) -> Option<usize> {
     if text.is_empty() || text.len() > 9 {
@@ -299,7 +299,7 @@ fn subscribe(arguments: &[u8]) -> Result<Op<'_>, ClientFault> {
 fn unsubscribe(arguments: &[u8]) -> Result<Op<'_>, ClientFault> {
     match words(arguments, is_white) {
         Some(([sid, ..], 1)) => Ok(Op::Unsubscribe { sid, max: None }),
-        // NATS 2.14: a maximum that is not a number counts as none.
+        // NATS 2.14: an invalid maximum counts as none.
         Some(([sid, max, ..], 2)) => {
             Ok(Op::Unsubscribe { sid, max: size(max).map(|max| max as u64).filter(|max| *max > 0) })
         }
@@ -313,7 +313,7 @@ struct PublishLine<'a> {
     reply: &'a [u8],
     header_len: Option<usize>,
     len: usize,
-    /// The sizes as they are written: one, or two with headers.
+    /// The sizes as spelled: one, or two with headers.
     sizes: SmallVec<[&'a [u8]; 2]>,
 }
 
@@ -328,8 +328,8 @@ impl<'a> PublishLine<'a> {
             return Err(ClientFault::HeadersNotSupported);
         }
         let bad_arguments = ClientFault::BadArguments(name);
-        // NATS 2.14 takes an LF right behind the blanks for part of the subject, and so lets anybody
-        // break the lines that others read. There can be none further on.
+        // NATS 2.14 takes an LF right behind the blanks for part of the subject, so that a client can
+        // break the lines that others receive. No LF can follow further on.
         if line.arguments.first() == Some(&b'\n') {
             return Err(bad_arguments);
         }
@@ -357,7 +357,7 @@ impl<'a> PublishLine<'a> {
     }
 }
 
-/// The subject of the message that `input` begins with, if its control line is there and in order,
+/// Returns the subject of the message at the start of `input`, if its control line is complete and valid,
 /// whatever follows it.
 // NATS 2.14: a pedantic client gets the error before its payload is read.
 pub(crate) fn announced_subject<'a>(input: &'a [u8], limits: &ParserLimits) -> Option<&'a [u8]> {
@@ -370,7 +370,7 @@ pub(crate) fn announced_subject<'a>(input: &'a [u8], limits: &ParserLimits) -> O
     Some(announced.subject)
 }
 
-/// `PUB` and `HPUB` in every spelling.
+/// Parses `PUB` and `HPUB` in every spelling.
 fn publish<'a>(
     input: &'a [u8],
     line: &Line<'a>,
@@ -380,8 +380,8 @@ fn publish<'a>(
     let announced = PublishLine::parse(line, with_headers, limits)?;
     let PublishLine { subject, reply, header_len, len, ref sizes } = announced;
     let body_end = line.end + len;
-    // NATS 2.14: what must follow the payload is looked at byte by byte, so that a wrong count is
-    // told at once.
+    // NATS 2.14: the bytes behind the payload are checked one by one, so that a wrong count is
+    // reported at once.
     for (at, expected) in [(body_end, b'\r'), (body_end + 1, b'\n')] {
         if input.get(at).is_some_and(|byte| *byte != expected) {
             return Err(ClientFault::UnknownOperation);
@@ -405,7 +405,7 @@ fn publish<'a>(
     Ok(Parsed::Op { op: Op::Publish(message), used })
 }
 
-/// Where `part`, a piece of `whole`, begins in it.
+/// Returns the offset of `part`, a piece of `whole`.
 fn offset(whole: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - whole.as_ptr().addr()
 }
@@ -422,7 +422,7 @@ fn tail<'a>(
     let words: usize = reply.len() + sizes.iter().map(|size| size.len()).sum::<usize>();
     let start = if reply.is_empty() { offset(input, sizes[0]) } else { offset(input, reply) };
     let written = line.end - start;
-    // NATS 2.14: a header length of 0 is not passed on.
+    // NATS 2.14: a header length of 0 is not delivered.
     let is_plain = !(sizes.len() == 2 && size(sizes[0]) == Some(0))
         && written == words + blanks + 2
         && input[line.end - 2] == b'\r'

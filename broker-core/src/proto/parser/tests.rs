@@ -1,4 +1,4 @@
-//! Corner cases, and the properties: any split parses alike, plain and general paths agree.
+//! Corner cases, and properties: every split parses alike, fast and general paths agree.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ enum Owned {
     Fault(ClientFault),
 }
 
-/// Parses `input` as it arrives in `chunks`, keeping what is unused as a connection does.
+/// Parses `input` as it arrives in `chunks`; keeps unused bytes as a connection does.
 fn parse_chunks(chunks: &[&[u8]], limits: &ParserLimits, general: bool) -> Vec<Owned> {
     let mut parser = Parser::default();
     let mut kept: Vec<u8> = Vec::new();
@@ -58,7 +58,7 @@ fn fault(input: &[u8]) -> Option<ClientFault> {
 }
 
 #[test]
-fn every_operation_is_read() {
+fn every_operation_is_parsed() {
     let seen = parse_all(
         b"CONNECT {}\r\nconnect{}\r\nPub a 1\r\nx\r\nPUB a b 0\r\n\r\nHPUB a 3 4\r\nabcd\r\n\
           hpub a r 3 3\r\nabc\r\nSUB a 1\r\nSUB\ta  q\t 2\r\nUNSUB 1\r\nUNSUB 1 5\r\nUNSUB 1 x\n\
@@ -69,7 +69,7 @@ fn every_operation_is_read() {
 }
 
 #[test]
-fn the_tail_is_what_a_receiver_must_read() {
+fn the_tail_is_the_text_of_a_delivery() {
     let mut parser = Parser::default();
     for (input, tail) in [
         (&b"PUB a 2\r\nhi\r\n"[..], Some(&b"2\r\nhi\r\n"[..])),
@@ -100,7 +100,7 @@ fn the_tail_is_what_a_receiver_must_read() {
 }
 
 #[test]
-fn what_cannot_become_right_is_refused_at_once() {
+fn invalid_input_is_refused_at_once() {
     for bad in
         ["X", "PX", "PUBX", "HM", "\r\n", "SUBa 1\r\n", "R", "L", "A", "MSG", "GET /", "-E R"]
     {
@@ -112,7 +112,7 @@ fn what_cannot_become_right_is_refused_at_once() {
 }
 
 #[test]
-fn a_wrong_byte_behind_a_payload_is_seen_when_it_arrives() {
+fn a_wrong_byte_behind_a_payload_is_refused_when_it_arrives() {
     assert_eq!(fault(b"PUB a 2\r\nhi"), None);
     assert_eq!(fault(b"PUB a 2\r\nhi\r"), None);
     assert_eq!(fault(b"PUB a 2\r\nhi!"), Some(ClientFault::UnknownOperation));
@@ -151,7 +151,7 @@ fn argument_counts_are_exact() {
 }
 
 #[test]
-fn limits_hold_at_one_below_at_and_one_above() {
+fn limits_apply_at_one_below_at_and_one_above() {
     let limits = ParserLimits { max_control_line_bytes: 10, max_payload_bytes: 5, headers: false };
     let run = |input: &[u8]| parse_chunks(&[input], &limits, false).pop();
     let control_line = Some(Owned::Fault(ClientFault::MaxControlLine));
@@ -168,7 +168,7 @@ fn limits_hold_at_one_below_at_and_one_above() {
 }
 
 #[test]
-fn a_line_that_only_its_verb_counts_of_is_never_kept() {
+fn the_rest_of_a_line_without_arguments_is_never_kept() {
     let mut parser = Parser::default();
     let limits = ParserLimits::default();
     assert_eq!(
@@ -181,7 +181,7 @@ fn a_line_that_only_its_verb_counts_of_is_never_kept() {
 }
 
 #[test]
-fn a_payload_to_come_is_announced() {
+fn the_length_of_an_incomplete_message_is_reported() {
     let mut parser = Parser::default();
     assert_eq!(
         parser.parse(b"PUB a 1000\r\nhi", &ParserLimits::default()),
@@ -189,7 +189,7 @@ fn a_payload_to_come_is_announced() {
     );
 }
 
-/// Lines that are right, nearly right and wrong.
+/// Generates valid, nearly valid and invalid lines.
 fn operation() -> impl Strategy<Value = Vec<u8>> {
     let word = "[a-zA-Z0-9.*>_$]{1,6}";
     let blank = prop_oneof![4 => Just(" "), 1 => Just("\t"), 1 => Just("  ")];
