@@ -1,4 +1,4 @@
-//! The end of all subscriptions of a session, one slice at a time.
+//! Removal of all subscriptions of a session, one slice at a time.
 
 use super::Account;
 use crate::endpoint::Subscription;
@@ -6,24 +6,24 @@ use crate::limits::{PATIENCE_SLICES, SLICE, UNSUBSCRIBE_BATCH};
 use crate::sync::{Arc, Ordering};
 use crate::table::Drain;
 
-/// Subscriptions that their session has given up, and that end a slice at a time.
+/// Subscriptions that their session has dropped, to be removed one slice at a time.
 pub(crate) struct Ending {
     account: Arc<Account>,
     left: Drain<Arc<Subscription>>,
-    /// The number of slices in a row that were left out in favour of others.
+    /// The number of consecutive slices that were skipped in favour of other threads.
     waited: u8,
 }
 
 impl Ending {
-    /// `left` are subscriptions in the interest of `account`.
+    /// Takes the remaining subscriptions of a session in the interest of `account`.
     pub(crate) fn new(account: &Arc<Account>, left: Drain<Arc<Subscription>>) -> Self {
         Self { account: Arc::clone(account), left, waited: 0 }
     }
 
-    /// Ends at most [`SLICE`] of them and calls `ended` with each sid. Returns false if there are no more.
+    /// Removes at most [`SLICE`] of them and calls `ended` with each sid. Returns false if there are no more.
     ///
-    /// While others wait for the account's interest it does nothing, so that they get it before more is
-    /// taken out; but only [`PATIENCE_SLICES`] times in a row.
+    /// Does nothing while other threads wait for the account's interest, so that they get the lock first; but only
+    /// [`PATIENCE_SLICES`] times in a row.
     pub(crate) fn step(&mut self, ended: impl Fn(&[u8])) -> bool {
         if self.account.interest.is_waited_for() && self.waited < PATIENCE_SLICES {
             self.waited += 1;

@@ -1,4 +1,4 @@
-//! Events of the interest of one account: what is there already, in slices, and every change.
+//! Events of the interest of one account: the existing interest, in slices, and every change.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use crate::limits::{PATIENCE_SLICES, SLICE, UNSUBSCRIBE_BATCH};
 use crate::sync::Arc;
 use crate::table::Place;
 
-/// A function that is told of the interest in one account, until this is dropped: plain interest in a filter comes
-/// and goes with its first and last subscription, that of a queue group changes with the number of its members.
+/// A registered listener to the interest of one account. Dropping it removes the listener. Plain interest in a filter
+/// changes with its first and last subscription, that of a queue group with the number of its members.
 ///
-/// All that it has been told is the state of the interest: the counts that were there before it, which
-/// [`Self::catch_up`] tells, and each change. For a filter and queue group it is told the newest count; if it is
-/// slow, not every one on the way there.
+/// The sum of all calls is the state of the interest: the counts from before the listener, which
+/// [`Self::catch_up`] passes to it, and each change. For a filter and queue group it receives the newest count; a
+/// slow listener does not receive every count in between.
 ///
-/// The thread that changes the interest calls it, when no lock is held, and goes on when it returns: so a
-/// subscription has been told when it is made. It may subscribe and unsubscribe. It must not publish, and not
-/// wait for anything.
+/// The thread that changes the interest calls it without holding a lock, and continues when it returns: so a
+/// subscription has been passed to it when SUB returns. It may subscribe and unsubscribe. It must neither publish
+/// nor wait.
 ///
 /// See [`Broker::interest_events`](crate::Broker::interest_events).
 pub struct InterestEvents {
@@ -36,7 +36,7 @@ impl fmt::Debug for InterestEvents {
 }
 
 impl InterestEvents {
-    /// `endpoints` lists all endpoints; called if there is interest already that is not counted.
+    /// Adds a listener. Calls `endpoints` for all endpoints if there is interest that is not counted yet.
     pub(crate) fn new(
         account: Arc<Account>,
         kinds: Kinds,
@@ -49,8 +49,8 @@ impl InterestEvents {
         Self { account, listener, counting }
     }
 
-    /// Tells a slice of the interest that was there before. Returns false if there is no more; until then call
-    /// it again, and let others have their turn in between. Changes are told meanwhile, of what was told already.
+    /// Passes a slice of the existing interest to the listener. Returns false if there is no more. Until then, call it
+    /// again, and let other work run in between. Changes of interest that was passed already are passed meanwhile.
     pub fn catch_up(&mut self) -> bool {
         let Some(counting) = &mut self.counting else {
             return self.account.interest.tell_part(&self.listener);
@@ -75,12 +75,12 @@ impl Drop for InterestEvents {
 /// Counts the subscriptions of all endpoints in an account.
 struct Counting {
     endpoints: std::vec::IntoIter<Arc<Endpoint>>,
-    /// The tables of the endpoint at hand, by slot of its account, and where to go on in the first.
+    /// The tables of the current endpoint, by slot of its account, and the next place in the first of them.
     tables: Vec<(Arc<Endpoint>, u16)>,
     place: Place,
     /// Read, and not counted yet.
     found: Vec<Arc<Subscription>>,
-    /// The number of slices in a row that were left out in favour of others.
+    /// The number of consecutive slices that were skipped in favour of other threads.
     waited: u8,
 }
 
@@ -105,7 +105,7 @@ impl Counting {
         true
     }
 
-    /// Reads one part of a table, or looks for the next endpoint that has one. Returns false if there is none.
+    /// Reads one part of a table, or finds the next endpoint that has one. Returns false if there is none.
     fn read(&mut self, account: &Arc<Account>) -> bool {
         let Some((endpoint, slot)) = self.tables.last() else { return self.next_endpoint(account) };
         let membership = endpoint.membership_in(*slot).filter(|it| it.is_in(account));
@@ -114,7 +114,7 @@ impl Counting {
             return true;
         };
         let (part, next) = membership.sids(endpoint).part(self.place);
-        // A client that has another account now has no subscriptions in this one, but others in its table.
+        // A client that has moved to another account has no subscriptions in this one, but others in its table.
         let is_same = endpoint.membership_in(*slot).is_some_and(|it| Arc::ptr_eq(&it, &membership));
         if is_same {
             self.found = part;

@@ -1,19 +1,19 @@
 //! Accounts: isolated subject spaces.
 //!
 //! An account is configured by an [`AccountConfig`], or made when an authenticator names it
-//! (`registry.rs`). Its limits hold where sessions enter it (`Account::admit`), where they subscribe, and as the
+//! (`registry.rs`). Its limits apply where sessions enter it (`Account::admit`), where they subscribe, and as the
 //! `max_payload` of their connections.
 //!
-//! Imports, exports and mappings will stand in [`AccountConfig`] beside the limits, and in `Account` as they were
-//! resolved when the configuration was applied. They act in two places:
+//! Planned: imports, exports and mappings, in [`AccountConfig`] beside the limits, and resolved in `Account` when the
+//! configuration is applied. They act in two places:
 //!
-//! - Where a message enters, between its permission and its matches (`session/publisher.rs`): a mapping gives
-//!   the subject that is looked up, and a service import the account and subject that the message is
-//!   published to as well, after the delivery at hand. The cache of matches of the account keeps both with the
-//!   subject.
+//! - Where a message enters, between its permission and its matches (`session/publisher.rs`): a mapping replaces
+//! the subject of the look-up, and a service import adds an account and a subject that the message is also
+//! published to, after the current delivery. The account's cache of matches stores both with the
+//! subject.
 //! - In the interest: a stream import is a shadow of each subscription that it covers, in the interest of the account
-//!   that exports. It holds the slot of that account (`SubjectSpace`), so that it ends there whichever account it
-//!   is reached from.
+//! that exports. It holds the slot of that account (`SubjectSpace`), so that it ends there, from whichever account
+//! it is reached.
 
 mod ending;
 mod interest_events;
@@ -40,27 +40,27 @@ pub const SYSTEM: &str = "$SYS";
 pub(crate) struct Account {
     pub(crate) name: Arc<str>,
     pub(crate) interest: Interest<Subscription>,
-    /// The number of reply permissions that were lost because a client had too many.
+    /// The number of reply permissions that were removed because a client had too many.
     pub(crate) lost_replies: AtomicU64,
     limits: ArcSwap<AccountLimits>,
-    /// That of the limits which each SUB looks at; `usize::MAX` for none.
+    /// The limit that each SUB reads; `usize::MAX` for none.
     max_subscriptions: AtomicUsize,
     members: Mutex<Members>,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
 }
 
-/// The endpoints in an account that its limits count.
+/// The number of endpoints in the account, by limit.
 #[derive(Default)]
 struct Members {
     connections: usize,
     leaf_nodes: usize,
-    /// It was configured, and is not any more.
+    /// True once a reload has removed it from the configuration.
     is_removed: bool,
 }
 
 impl Members {
-    /// Returns the count that an endpoint of that kind is part of.
+    /// Returns the count for an endpoint of that kind; `None` if no limit counts it.
     fn count(&mut self, kind: Kind) -> Option<&mut usize> {
         match kind.quota()? {
             Quota::Connections => Some(&mut self.connections),
@@ -69,7 +69,7 @@ impl Members {
     }
 }
 
-/// The account has as many members as it may.
+/// The account has reached its limit of members.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct AccountFull;
 
@@ -95,15 +95,15 @@ impl Account {
 }
 
 impl Account {
-    /// Makes it the account of a client, unless it is full.
+    /// Makes it the account of a client, unless the limit is reached.
     pub(crate) fn admit(self: &Arc<Self>, endpoint: &Endpoint) -> Result<(), AccountFull> {
         let max = endpoint.kind.quota().and_then(|quota| self.max_members(quota));
         self.add_member(endpoint, max)
     }
 
-    /// Makes it the account of an endpoint inside of the process, which no limit counts.
+    /// Makes it the account of an endpoint inside the process, which no limit counts.
     pub(crate) fn admit_internal(self: &Arc<Self>, endpoint: &Endpoint) {
-        // Without a limit it cannot be full.
+        // Cannot fail without a limit.
         _ = self.add_member(endpoint, None);
     }
 
@@ -112,7 +112,7 @@ impl Account {
         endpoint: &Endpoint,
         max: Option<usize>,
     ) -> Result<(), AccountFull> {
-        // Locked until others can see it, so that a removal of the account finds it.
+        // Held until the membership is visible to others, so that a removal of the account finds it.
         let mut members = self.members.lock();
         if let Some(count) = members.count(endpoint.kind) {
             if max.is_some_and(|max| *count >= max) {
@@ -120,14 +120,14 @@ impl Account {
             }
             *count += 1;
         }
-        // An authenticator names it: it is there again, though not configured.
+        // An authenticator named it, so that it is no longer removed, though not configured.
         members.is_removed = false;
         let membership = AccountMembership::begin(Arc::clone(self) as Arc<_>, endpoint);
         endpoint.membership.store(Some(Arc::new(membership)));
         Ok(())
     }
 
-    /// Returns how many of these endpoints there may be.
+    /// Returns the limit of these endpoints.
     pub(crate) fn max_members(&self, quota: Quota) -> Option<usize> {
         match quota {
             Quota::Connections => self.limits().max_connections,
@@ -135,7 +135,7 @@ impl Account {
         }
     }
 
-    /// Returns how many subscriptions each member may have.
+    /// Returns the limit of subscriptions of each member.
     #[inline]
     pub(crate) fn max_subscriptions(&self) -> usize {
         self.max_subscriptions.load(Ordering::Relaxed)
@@ -146,7 +146,7 @@ impl Account {
         self.limits.load()
     }
 
-    /// Brings it (back) with these limits.
+    /// Applies the limits, and marks it as configured.
     fn configure(&self, limits: &AccountLimits) {
         let max_subscriptions = limits.max_subscriptions.unwrap_or(usize::MAX);
         self.max_subscriptions.store(max_subscriptions, Ordering::Relaxed);
@@ -158,7 +158,7 @@ impl Account {
         self.members.lock().is_removed = true;
     }
 
-    /// Returns true if it was configured and is not any more, and nobody has named it since.
+    /// Returns true if a reload removed it and no authenticator has named it since.
     pub(crate) fn is_removed(&self) -> bool {
         self.members.lock().is_removed
     }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn leaf_nodes_and_connections_are_limited_each_by_themselves_and_other_servers_are_not() {
+    fn leaf_nodes_and_connections_have_separate_limits_and_routes_none() {
         let account = Arc::new(Account::new("A", 1));
         account.configure(&AccountLimits {
             max_connections: Some(1),

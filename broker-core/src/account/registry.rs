@@ -1,9 +1,9 @@
-//! The accounts of a broker: those that are configured, and those that an authenticator has named.
+//! The accounts of a broker: those in the configuration, and those that an authenticator has named.
 //!
 //! An account that an authenticator names is made when its first client logs in, and stays. A configured one
-//! is there from the beginning or a reload on, and is removed by a reload that names it no more: its sessions
-//! are closed. Nothing is left of it then but its name and its counters, which must not begin anew if it
-//! comes back.
+//! exists from the start or a reload on, and is removed by a reload whose configuration lacks it: its sessions
+//! are closed. Only its name and its counters remain then; the counters must not restart from zero if it is
+//! configured again.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::Account;
 use crate::options::AccountConfig;
 use crate::sync::{Arc, RwLock};
 
-/// See the module. Ordered by name, so that nothing depends on the order of hashes.
+/// All accounts, ordered by name, so that nothing depends on the order of hashes.
 #[derive(Default)]
 pub(crate) struct Registry {
     accounts: RwLock<BTreeMap<Arc<str>, Arc<Account>>>,
@@ -23,7 +23,7 @@ impl Registry {
         self.accounts.read().get(name).cloned()
     }
 
-    /// Returns the account of that name, and adds what `make` returns if there is none.
+    /// Returns the account of that name; adds the result of `make` if there is none.
     pub(crate) fn get_or_add(
         &self,
         name: &Arc<str>,
@@ -41,8 +41,8 @@ impl Registry {
         self.accounts.read().values().cloned().collect()
     }
 
-    /// Makes the accounts `now` the configured ones instead of `before`. Returns those that are removed, whose
-    /// sessions must be closed. `keep`: accounts that are there without being configured.
+    /// Replaces the configured accounts `before` by `now`. Returns the removed ones, whose sessions must be
+    /// closed. `keep` are accounts that exist without being configured.
     pub(crate) fn configure(
         &self,
         before: &[AccountConfig],
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_ordered_by_name_and_removed_when_they_are_configured_no_more() {
+    fn accounts_are_ordered_by_name_and_removed_with_their_configuration() {
         let registry = Registry::default();
         let make = |name: &Arc<str>| Account::new(name, 1);
         let first = configs(&["b", "a", "$G", "c"]);
@@ -95,12 +95,15 @@ mod tests {
         let gone: Vec<Arc<Account>> = all.into_iter().filter(|one| one.is_removed()).collect();
         assert_eq!(names(&gone), ["a", "b"]);
         registry.configure(&second, &configs(&["a", "c", "d"]), &["$G"], make);
-        assert!(Arc::ptr_eq(&gone[0], &registry.get("a").unwrap()), "it comes back as it was");
+        assert!(
+            Arc::ptr_eq(&gone[0], &registry.get("a").unwrap()),
+            "the same account is configured again"
+        );
         assert!(!gone[0].is_removed());
     }
 
     #[test]
-    fn an_account_that_is_configured_no_more_and_stays_loses_its_limits() {
+    fn an_account_kept_without_configuration_loses_its_limits() {
         let registry = Registry::default();
         let limits = AccountLimits { max_connections: Some(1), ..AccountLimits::default() };
         let before = [AccountConfig::new("$G").with_limits(limits)];

@@ -1,4 +1,4 @@
-//! What one session remembers of who wants the subjects it publishes to.
+//! The cache of one session for the matches of subjects that it publishes to.
 
 use std::hash::BuildHasher;
 
@@ -14,43 +14,43 @@ use crate::random::Random;
 use crate::subject_counts::Verdict;
 use crate::sync::Arc;
 
-/// Up to this many subjects all are remembered at once. A session that publishes to more may be one
-/// that never repeats itself, so further ones get in by lot: those that return soon do.
+/// The number of subjects up to which all are cached at once. A session that publishes to more may never
+/// repeat a subject, so further ones are admitted at random: a subject that is repeated soon gets in.
 const ALWAYS_ADMITTED: usize = 1024;
 
-/// One in so many gets in, and where another has to go for it, of a session that seldom repeats itself, one
-/// in so many: taking one in and another out costs more than asking the interest.
+/// One in this many subjects is admitted. If the cache is full and the session seldom repeats a subject, it is one
+/// in `SPARSE_ADMISSION`: replacing an entry costs more than a look-up in the interest.
 const ADMISSION: usize = 4;
 const SPARSE_ADMISSION: usize = 64;
 
-/// After so many look-ups it is seen which of the two it is.
+/// The number of look-ups after which the admission rate is chosen again.
 const LOOK_UPS: usize = 4096;
 
-/// Remembers matches, and beside them whether the session may publish to the subject at all, and whether that
-/// is counted.
+/// Caches the matches of subjects, together with the permission to publish to them and the filters that count
+/// them.
 pub(crate) struct MatchCache<S> {
     /// Positions in `entries`, by the hash of the subject.
     index: HashTable<u32>,
     entries: Vec<Entry<S>>,
-    /// Where the subject of the message before this one stands.
+    /// The position of the previous message's subject in `entries`.
     last: usize,
     hasher: FixedState,
     random: Random,
     cost: usize,
-    /// How many deliveries one message to each remembered subject causes, together.
+    /// The number of deliveries that one message to each cached subject causes, in total.
     fan_out: usize,
     counts: Arc<LookUps>,
     admission: usize,
-    /// Of the last look-ups, except those of the subject before: how many there were, and found.
+    /// Look-ups since the admission rate was last chosen, except repeats of the previous subject, and their hits.
     looked_up: usize,
     found: usize,
-    /// For answers that are not kept.
+    /// The matches of a subject that is not cached.
     unkept: Matches<S>,
-    /// Where to look for entries that are out of date.
+    /// The position of the next entry to check for being out of date.
     sweep: usize,
 }
 
-/// Whoever publishes to thousands of subjects waits for memory here, so that an entry is one line of it.
+/// A session that publishes to thousands of subjects waits for memory here, so that an entry is one cache line.
 #[repr(align(64))]
 struct Entry<S> {
     subject: Text,
@@ -60,13 +60,13 @@ struct Entry<S> {
 
 const _: () = assert!(size_of::<Entry<()>>() == 64);
 
-/// A subject, inside of its entry if it is short, and what was judged of it, for which there is a byte left.
+/// A subject, inline if it is short, and its verdict, for which there is a byte left.
 enum Text {
     Short { verdict: Verdict, len: u8, bytes: [u8; SHORT] },
     Long { verdict: Verdict, bytes: Box<[u8]> },
 }
 
-/// As much as leaves an entry one line of memory.
+/// The longest inline subject: an entry remains one cache line.
 const SHORT: usize = 21;
 
 impl Text {
@@ -94,7 +94,7 @@ impl Text {
         }
     }
 
-    /// How much memory it takes beside itself.
+    /// Returns the size of its allocation, in bytes.
     fn cost(&self) -> usize {
         match self {
             Self::Short { .. } => 0,
@@ -103,11 +103,11 @@ impl Text {
     }
 }
 
-/// What is known of a subject that is about to be looked up.
+/// The hash and the probable cache entry of a subject that is about to be looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prefetched {
     pub(super) hash: u64,
-    /// Where its entry probably is.
+    /// The probable position of its entry.
     at: u32,
 }
 
@@ -116,14 +116,14 @@ const NOWHERE: u32 = u32::MAX;
 /// The subjects of one batch.
 pub(crate) type PrefetchedBatch = SmallVec<[Prefetched; BATCH_RUNS]>;
 
-/// What the cache knows of a subject.
+/// The result of a look-up.
 pub(crate) struct Known<'a, S> {
     pub(crate) verdict: Verdict,
     pub(crate) matches: &'a Matches<S>,
 }
 
 impl<S: Interested> MatchCache<S> {
-    /// `hasher`: the [interest's](Interest::hasher).
+    /// `hasher` must be the [interest's](Interest::hasher).
     pub(crate) fn new(hasher: FixedState, seed: u64, counts: Arc<LookUps>) -> Self {
         Self {
             index: HashTable::new(),
@@ -142,8 +142,8 @@ impl<S: Interested> MatchCache<S> {
         }
     }
 
-    /// Who wants `subject`; `judge` is asked when it is not known. `prefetched`: what [`Self::prefetch`] has told
-    /// of it.
+    /// Returns the matches of `subject`. Calls `judge` if it is not cached. `prefetched` is the result of
+    /// [`Self::prefetch`] for it.
     #[inline]
     pub(crate) fn look_up(
         &mut self,
@@ -158,7 +158,7 @@ impl<S: Interested> MatchCache<S> {
         self.look_up_other(interest, subject, prefetched, judge)
     }
 
-    /// Does what is known of `subject`, up to date, stand there?
+    /// Returns true if the entry at that position is for `subject` and up to date.
     #[inline]
     fn is_at(&self, at: usize, interest: &Interest<S>, subject: &[u8]) -> bool {
         self.entries.get(at).is_some_and(|entry| {
@@ -217,9 +217,9 @@ impl<S: Interested> MatchCache<S> {
         self.entries[self.last].known()
     }
 
-    /// These subjects will be looked up next. With many of them each look-up waits several times for
-    /// memory, since what it finds first tells where to go on; all of them together wait hardly longer
-    /// than one. Returns nothing if all is near anyway.
+    /// Prefetches the entries of subjects that will be looked up next. With many subjects each look-up waits several
+    /// times for memory, because each load depends on the one before; all of them together wait hardly longer
+    /// than one. Returns an empty batch if the cache is small enough to be in the processor's caches.
     pub(crate) fn prefetch<'a>(
         &self,
         interest: &Interest<S>,
@@ -256,8 +256,8 @@ impl<S: Interested> MatchCache<S> {
         }
     }
 
-    /// Drops entries that are out of date, which may hold on to subscribers that are long gone: more of
-    /// them than come in, so that they cannot gather.
+    /// Drops entries that are out of date, which may keep closed subscribers alive: more of them than are
+    /// added, so that they cannot accumulate.
     fn forget_some(&mut self, interest: &Interest<S>) {
         for _ in 0..2 {
             let at = if self.sweep < self.entries.len() { self.sweep } else { 0 };
@@ -268,7 +268,7 @@ impl<S: Interested> MatchCache<S> {
         }
     }
 
-    /// Returns about how much memory it takes.
+    /// Returns its approximate size in memory, in bytes.
     pub(crate) fn cost(&self) -> usize {
         size_of::<Self>() + self.cost
     }
@@ -288,7 +288,7 @@ impl<S: Interested> MatchCache<S> {
     }
 
     fn insert(&mut self, hash: u64, entry: Entry<S>) {
-        // Each insertion evicts as much elsewhere, so that no message pays for all others.
+        // Each insertion evicts only as much as it adds, so that no single message pays for many.
         while self.entries.len() >= CACHED_SUBJECTS
             || (self.cost > CACHED_BYTES && !self.entries.is_empty())
         {
@@ -333,7 +333,7 @@ impl<S: Interested> Entry<S> {
     }
 }
 
-/// What it remembered is gone with it; what it was asked is not.
+/// Removes the entries from the statistics; the look-ups remain counted.
 impl<S> Drop for MatchCache<S> {
     fn drop(&mut self) {
         self.counts.hold(0, 0);

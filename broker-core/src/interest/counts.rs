@@ -1,4 +1,4 @@
-//! The number of subscriptions of each filter and queue group, kept only while somebody listens.
+//! The number of subscriptions of each filter and queue group, kept only while there are listeners.
 
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
@@ -9,12 +9,12 @@ use super::pending::{Key, Progress, hash};
 use crate::sync::Arc;
 use crate::table::Table;
 
-/// See the module.
+/// The counts of one interest, with its listeners.
 pub(super) struct Counts {
     table: Table<Entry>,
     hasher: FixedState,
     pub(super) listeners: Vec<Arc<EventListener>>,
-    /// The subscriptions from before the first listener are counted too.
+    /// True once the subscriptions from before the first listener are counted too.
     pub(super) is_whole: bool,
 }
 
@@ -25,7 +25,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// What a listener to these kinds is told.
+    /// Returns the count for a listener to these kinds.
     fn count(&self, kinds: u8) -> u32 {
         let counted = self.members.iter().filter(|(kind, _)| kind & kinds != 0);
         let sum: u64 = counted.map(|(_, count)| *count).sum();
@@ -52,8 +52,8 @@ impl Counts {
         Self { table: Table::default(), hasher, listeners: Vec::new(), is_whole }
     }
 
-    /// Counts a subscription with another weight than before, 0 for not at all, and notes what listeners must be
-    /// told.
+    /// Changes the weight of a subscription, 0 for not counted, and notes the change for
+    /// listeners.
     pub(super) fn change<S: Interested>(&mut self, subscription: &S, before: u32, now: u32) {
         let (filter, queue) = (subscription.filter(), subscription.queue());
         let kind = subscription.kind_bit();
@@ -80,7 +80,7 @@ impl Counts {
         }
     }
 
-    /// Everything from before the first listener is counted now.
+    /// Marks the counts as complete: everything from before the first listener is counted.
     pub(super) fn finish(&mut self) {
         if !std::mem::replace(&mut self.is_whole, true) {
             for listener in &self.listeners {
@@ -89,7 +89,7 @@ impl Counts {
         }
     }
 
-    /// The progress of a listener that has just come.
+    /// Returns the progress of a new listener.
     pub(super) fn beginning(&self) -> Progress {
         match self.is_whole {
             true if self.table.is_empty() => Progress::All,
@@ -98,7 +98,7 @@ impl Counts {
         }
     }
 
-    /// Notes one part of the table for a listener that has not been told of it. Returns true if there are more.
+    /// Notes one part of the table for a listener that has not received it. Returns true if there are more.
     pub(super) fn note_part(&self, listener: &EventListener) -> bool {
         let Progress::Before(place) = listener.progress() else { return false };
         let (part, next) = self.table.part(place, |entry| entry.key.hash(&self.hasher));

@@ -5,12 +5,12 @@ use foldhash::fast::FixedState;
 use super::pending::{InterestChange, Key, Pending, Progress};
 use crate::sync::{CallGate, Mutex};
 
-/// The function that is told.
+/// The function to call with each change.
 pub(super) type Call = Box<dyn Fn(&InterestChange<'_>) + Send + Sync>;
 
-/// See the module.
+/// A listener to the interest of some kinds of endpoints.
 pub(crate) struct EventListener {
-    /// The kinds of endpoints whose interest counts, a bit each.
+    /// The kinds of endpoints whose interest counts, one bit each.
     pub(super) kinds: u8,
     /// `None` once it is closed.
     pending: Mutex<Option<Pending>>,
@@ -32,7 +32,7 @@ impl EventListener {
         }
     }
 
-    /// Notes what was there before the listener, and that it is told everything before `progress`. The caller
+    /// Notes interest from before the listener, and that the listener has everything before `progress`. The caller
     /// holds the lock of the interest.
     pub(super) fn note_part<'a>(
         &self,
@@ -61,13 +61,13 @@ impl EventListener {
         self.pending.lock().as_ref().map_or(0, Pending::len)
     }
 
-    /// Tells the listener what waits, one thread at a time. When it returns, the changes that waited before have
-    /// been told. If the thread is within a listener already, or `may_wait` is false, it does not wait for another
-    /// that is telling: that one goes on with what was added.
+    /// Passes the pending changes to the listener, on one thread at a time. When it returns, the changes that were
+    /// pending before have been passed. If the thread is within a listener already, or `may_wait` is false, it does not
+    /// wait for another thread that is in a call: that thread passes the added changes too.
     pub(crate) fn tell(&self, may_wait: bool) {
         let mut pass = if may_wait { self.gate.enter() } else { self.gate.try_enter() };
         while let Some(turn) = pass {
-            // What is added meanwhile is left to those who add it, if they wait.
+            // Changes added meanwhile are left to the threads that add them, if they wait.
             for _ in 0..self.waiting() {
                 let next = self.pending.lock().as_mut().and_then(|it| it.pop(&self.hasher));
                 let Some(waiting) = next else { break };
@@ -81,7 +81,7 @@ impl EventListener {
         }
     }
 
-    /// Forgets what waits. When it returns, the listener is not called any more, unless the caller is within
+    /// Drops the pending changes. When it returns, the listener is not called any more, unless the caller is within
     /// a call.
     pub(super) fn close(&self) {
         let pending = self.pending.lock().take();

@@ -1,15 +1,15 @@
 //! Events of interest: the first and the last subscriber of a filter, and each change of the number of members
-//! of a queue group, told to listeners in order.
+//! of a queue group, passed to listeners in order.
 //!
-//! A listener names the kinds of endpoints whose interest counts. Changes are noted with the interest locked and told
-//! by the thread that made them, after the lock is released, one thread at a time. What waits for a slow
-//! listener is brought up to date instead of added to (`pending.rs`).
+//! A listener selects the kinds of endpoints whose interest counts. Changes are noted with the interest locked, and
+//! passed on by the thread that made them after the lock is released, one thread at a time. The pending changes of a
+//! slow listener are updated in place instead of added to (`pending.rs`).
 //!
-//! The counts that this takes are kept only while somebody listens. The first listener of an account has the
-//! subscriptions counted that are there already, in slices: each subscription is marked when it is counted, so
-//! that none is counted twice or forgotten, whatever comes and goes meanwhile. From then on the table of counts is
-//! read part by part for every listener that comes: a change before the place that the reader has come to
-//! is told, one behind it will be read.
+//! The counts are kept only while there are listeners. The first listener of an account has the
+//! existing subscriptions counted, in slices: each subscription is marked when it is counted, so
+//! that none is counted twice or missed, whatever is added and removed meanwhile. From then on the table of counts is
+//! read part by part for every new listener: a change before the current place of the reader is passed on as an
+//! event, one behind it will be read.
 
 use smallvec::SmallVec;
 
@@ -18,22 +18,22 @@ use super::event_listener::{Call, EventListener};
 use super::{Interest, Interested};
 use crate::sync::Arc;
 
-/// After so many countings in a row that were given up, the next is kept: a mark is a byte.
+/// The number of consecutive unfinished counts after which the next is kept: a mark is a byte.
 const GIVEN_UP: u8 = 250;
 
-/// The part of an interest that knows of listeners.
+/// The listeners of an interest and their counts.
 pub(super) struct Events {
     counts: Option<Box<Counts>>,
-    /// The mark of subscriptions that are counted, or would be. Not 0: that one is not in the interest.
+    /// The mark of counted subscriptions. Not 0, which marks a subscription outside the interest.
     mark: u8,
-    /// How many countings in a row were not finished.
+    /// The number of consecutive counts that were not finished.
     given_up: u8,
 }
 
-/// Listeners, to be told once the interest is not locked any more. Mostly there are none.
+/// Listeners to call once the interest is unlocked. Usually there are none.
 type Listeners = SmallVec<[Arc<EventListener>; 2]>;
 
-/// Tells listeners what waits for them.
+/// Passes the pending changes to listeners.
 #[inline]
 pub(super) fn tell(listeners: &Listeners, may_wait: bool) {
     listeners.iter().for_each(|listener| listener.tell(may_wait));
@@ -85,7 +85,7 @@ impl Events {
         }
     }
 
-    /// Counts a subscription that was there before the first listener.
+    /// Counts a subscription from before the first listener.
     fn count<S: Interested>(&mut self, subscription: &S) {
         let mark = subscription.mark();
         if mark == 0 || mark == self.mark {
@@ -97,7 +97,7 @@ impl Events {
         }
     }
 
-    /// Adds a listener, and begins to count if it is the first.
+    /// Adds a listener, and starts to count if it is the first.
     fn add(&mut self, listener: &Arc<EventListener>, make: impl FnOnce() -> Counts) {
         if self.counts.is_none() {
             self.mark = self.mark.checked_add(1).unwrap_or(1);
@@ -126,9 +126,9 @@ impl Events {
 }
 
 impl<S: Interested> Interest<S> {
-    /// Adds a listener to the interest of these kinds of endpoints, a bit each. It is told of all changes from now on,
-    /// of what it has been told already. The caller has everything that is there [counted](Self::count) unless
-    /// [it is](Self::is_counted), and then [told](Self::tell_part).
+    /// Adds a listener to the interest of these kinds of endpoints, one bit each. It receives all changes from now on
+    /// to interest that it has received already. The caller must have the existing subscriptions [counted](Self::count)
+    /// unless [they are](Self::is_counted), and then [passed on](Self::tell_part).
     pub(crate) fn listen(&self, kinds: u8, call: Call) -> Arc<EventListener> {
         let listener = Arc::new(EventListener::new(kinds, self.hasher(), call));
         let mut state = self.state.write();
@@ -137,7 +137,7 @@ impl<S: Interested> Interest<S> {
         listener
     }
 
-    /// Ends what [`Self::listen`] has begun.
+    /// Removes a listener that [`Self::listen`] added.
     pub(crate) fn stop_listening(&self, listener: &Arc<EventListener>) {
         let counts = self.state.write().events.take_out(listener);
         drop(counts);
@@ -150,14 +150,14 @@ impl<S: Interested> Interest<S> {
         state.events.counts.as_ref().is_none_or(|counts| counts.is_whole)
     }
 
-    /// Counts subscriptions, of which some may be counted already, or not in the interest.
+    /// Counts subscriptions. Some may be counted already, or not be in the interest.
     pub(crate) fn count(&self, subscriptions: &[Arc<S>]) {
         let mut state = self.state.write();
         subscriptions.iter().for_each(|subscription| state.events.count(&**subscription));
     }
 
-    /// All subscriptions have been counted that were in the interest when the caller began to listen, but for
-    /// those that leave it.
+    /// Marks the counts as complete. All subscriptions that were in the interest when the caller began to listen have
+    /// been counted, except those that were removed since.
     pub(crate) fn finish_counting(&self) {
         let mut state = self.state.write();
         if let Some(counts) = &mut state.events.counts {
@@ -166,7 +166,7 @@ impl<S: Interested> Interest<S> {
         }
     }
 
-    /// Tells a listener a part of what was there before it. Returns false if there is no more.
+    /// Passes a part of the existing interest to a listener. Returns false if there is no more.
     pub(crate) fn tell_part(&self, listener: &Arc<EventListener>) -> bool {
         let state = self.state.read();
         let has_more =

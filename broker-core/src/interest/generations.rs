@@ -1,12 +1,12 @@
-//! Counters that tell a cache whether it is still right, kept per first token, so that a reply inbox
-//! that comes and goes does not empty the caches for all other subjects.
+//! Counters by which a cache checks that an entry is up to date. They are kept per first token, so that the reply
+//! inboxes that clients subscribe to do not invalidate the caches of all other subjects.
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// First tokens share this many counters: enough that few programs' tokens meet, and small.
+/// The number of counters that first tokens share: few tokens of a program collide, and the memory is small.
 const SHARDS: usize = 128;
 
-/// Each shard's count is its own changes and those of filters that begin with a wildcard.
+/// Each shard counts its own changes and those of filters that begin with a wildcard.
 pub(super) struct Generations {
     literal: [AtomicU64; SHARDS],
     wildcard: AtomicU64,
@@ -19,7 +19,7 @@ impl Default for Generations {
 }
 
 impl Generations {
-    /// Which counter stands for a first token (FNV-1a: short, and good enough for 128 shards).
+    /// Returns the counter of a first token (FNV-1a: short, and good enough for 128 shards).
     pub(super) fn shard(first_token: &[u8]) -> u8 {
         let hash = first_token
             .iter()
@@ -27,7 +27,7 @@ impl Generations {
         ((hash ^ (hash >> 16)) as usize % SHARDS) as u8
     }
 
-    /// Which counter a filter with this first token advances; `None` for the one of wildcards.
+    /// Returns the counter that a filter with this first token advances; `None` for that of wildcards.
     pub(super) fn place(first_token: &[u8]) -> Option<u8> {
         match first_token {
             b"*" | b">" => None,
@@ -35,7 +35,7 @@ impl Generations {
         }
     }
 
-    /// Interest in subjects of that place has changed.
+    /// Records a change of the interest in subjects of that place.
     pub(super) fn advance(&self, place: Option<u8>) {
         let counter = match place {
             None => &self.wildcard,
@@ -44,7 +44,7 @@ impl Generations {
         counter.fetch_add(1, Ordering::Release);
     }
 
-    /// Both parts only grow, so their sum is the same only if both are.
+    /// Both counters only grow, so the sum is unchanged only if both are.
     #[inline]
     pub(super) fn count(&self, shard: u8) -> u64 {
         self.literal[usize::from(shard)].load(Ordering::Acquire)

@@ -1,10 +1,10 @@
-//! How often a session had to ask who wants a subject, and what it remembers of the answers. The session
-//! counts, others read.
+//! Counters of a session's look-ups in the interest and of its cached matches. The session writes them, monitoring
+//! reads them.
 
 use crate::stats::InterestStats;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
-/// See the module.
+/// Counters of look-ups and cached matches of one session.
 #[derive(Debug, Default)]
 pub(crate) struct LookUps {
     asked: AtomicU64,
@@ -15,7 +15,7 @@ pub(crate) struct LookUps {
 }
 
 impl LookUps {
-    /// The session alone writes, so that a load and a store do.
+    /// Only the session writes, so that a load and a store suffice.
     #[inline]
     pub(super) fn ask(&self) {
         self.asked.store(self.asked.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -26,13 +26,13 @@ impl LookUps {
         self.remembered.store(self.remembered.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// So many answers are remembered now, with so many receivers in all of them.
+    /// Sets the number of cached matches and the receivers in all of them.
     pub(super) fn hold(&self, entries: usize, fan_out: usize) {
         self.entries.store(entries, Ordering::Relaxed);
         self.fan_out.store(fan_out, Ordering::Relaxed);
     }
 
-    /// An answer had so many receivers.
+    /// Records the number of receivers of one look-up.
     pub(super) fn note_fan_out(&self, fan_out: usize) {
         if fan_out > self.max_fan_out.load(Ordering::Relaxed) {
             self.max_fan_out.store(fan_out, Ordering::Relaxed);

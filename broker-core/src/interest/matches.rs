@@ -1,17 +1,17 @@
-//! Who would get one message.
+//! The receivers of one message.
 
 use smallvec::SmallVec;
 
 use super::Interested;
 use crate::sync::Arc;
 
-/// The plain subscriptions that each get a message, and the queue groups of which one member does.
+/// The plain subscriptions that each receive a message, and the queue groups of which one member does.
 ///
-/// Small, because sessions remember thousands of them: mostly there is one subscription, or two.
+/// Small, because sessions cache thousands of them: usually there are one or two subscriptions.
 #[derive(Debug)]
 pub(crate) struct Matches<S> {
     pub(crate) plain: SmallVec<[Arc<S>; 2]>,
-    /// What is rare.
+    /// The rare parts.
     more: Option<Box<More<S>>>,
 }
 
@@ -22,17 +22,17 @@ struct More<S> {
     owners_differ: bool,
 }
 
-/// A peer server that wants a message, once, and all that it wants it for.
+/// A peer server that receives a message once, with all of its subscriptions that match.
 #[derive(Debug)]
 pub(crate) struct PeerMatch<S> {
-    /// Its interest beside queue groups.
+    /// Its plain interest.
     pub(crate) plain: Option<Arc<S>>,
     /// Its queue groups, by name.
     pub(crate) queues: Vec<Arc<S>>,
 }
 
 impl<S: Interested> PeerMatch<S> {
-    /// The subscriptions that matched; at least one.
+    /// Returns the subscriptions that matched; at least one.
     pub(crate) fn subscriptions(&self) -> impl Iterator<Item = &Arc<S>> {
         self.plain.iter().chain(&self.queues)
     }
@@ -55,25 +55,25 @@ impl<S> Default for More<S> {
 }
 
 impl<S: Interested> Matches<S> {
-    /// The queue groups.
+    /// Returns the queue groups.
     #[inline]
     pub(crate) fn groups(&self) -> &[Vec<Arc<S>>] {
         self.more.as_ref().map_or(&[], |more| &more.groups)
     }
 
-    /// Peer servers, each once.
+    /// Returns the peer servers, each once.
     #[inline]
     pub(crate) fn peers(&self) -> &[PeerMatch<S>] {
         self.more.as_ref().map_or(&[], |more| &more.peers)
     }
 
-    /// Do all local subscriptions, those in groups as well, belong to different owners?
+    /// Returns true if all local subscriptions, those in groups included, have different owners.
     #[inline]
     pub(crate) fn owners_differ(&self) -> bool {
         self.more.as_ref().is_none_or(|more| more.owners_differ)
     }
 
-    /// How many deliveries one message causes.
+    /// Returns the number of deliveries that one message causes.
     pub(super) fn fan_out(&self) -> usize {
         self.plain.len() + self.groups().len() + self.peers().len()
     }
@@ -83,7 +83,7 @@ impl<S: Interested> Matches<S> {
         self.more = None;
     }
 
-    /// Members of a group of one name are one group, whatever their filters are.
+    /// Adds a subscription. Groups of one name are one group, whatever filters their members have.
     // NATS 2.14: findQSlot.
     pub(super) fn add(&mut self, subscription: &Arc<S>) {
         if subscription.is_peer() {
@@ -114,14 +114,14 @@ impl<S: Interested> Matches<S> {
         });
         let peer = &mut peers[place];
         match subscription.queue() {
-            // Several filters of a peer may match: it finds out itself what they mean there.
+            // Several filters of a peer may match: the peer matches the subject again by itself.
             None => peer.plain = peer.plain.take().or_else(|| Some(Arc::clone(subscription))),
             Some(_) => peer.queues.push(Arc::clone(subscription)),
         }
     }
 
-    /// Puts the subscriptions of one owner side by side, in an order that does not depend on hashes, and
-    /// learns whether any owner has several. To be called when all are added.
+    /// Orders the subscriptions of one owner next to each other, independently of hashes, and records whether any
+    /// owner has several. Must be called when all are added.
     pub(super) fn arrange(&mut self) {
         self.plain.sort_by_key(|subscription| subscription.owner());
         if let Some(more) = &mut self.more {
@@ -142,7 +142,7 @@ impl<S: Interested> Matches<S> {
         }
     }
 
-    /// About how much memory it takes beside itself.
+    /// Returns its approximate size beside itself, in bytes.
     pub(super) fn cost(&self) -> usize {
         let plain = if self.plain.spilled() { self.plain.capacity() } else { 0 };
         let groups = self.groups();

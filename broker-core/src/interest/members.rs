@@ -9,17 +9,17 @@ use super::matches::Matches;
 use crate::sync::Arc;
 use crate::table::Table;
 
-/// Up to so many are gone through when one leaves.
+/// The number of subscriptions up to which a removal searches the list.
 const FEW: usize = 32;
 
-/// The subscriptions with one filter: mostly one, and that one costs nothing more.
+/// The subscriptions with one filter: usually one, which takes no further memory.
 pub(super) enum Members<S> {
     One(Arc<S>),
     Many(Box<Crowd<S>>),
 }
 
 impl<S: Interested> Members<S> {
-    /// One of them, for its filter.
+    /// Returns one of them, for its filter.
     pub(super) fn first(&self) -> Option<&Arc<S>> {
         match self {
             Self::One(only) => Some(only),
@@ -47,7 +47,7 @@ impl<S: Interested> Members<S> {
     }
 }
 
-/// Takes one out of what a place holds. False if it was not there.
+/// Removes a subscription from a slot. Returns false if it was not there.
 pub(super) fn remove<S: Interested>(
     place: &mut Option<Members<S>>,
     subscription: &Arc<S>,
@@ -69,11 +69,11 @@ pub(super) fn remove<S: Interested>(
     }
 }
 
-/// Several subscriptions. Any of them leaves in one step, though there may be a million: one client may
-/// subscribe to the same as often as it likes.
+/// Several subscriptions. A removal takes one step, even among a million: one client may repeat a
+/// subscription without limit.
 pub(super) struct Crowd<S> {
     list: Vec<Arc<S>>,
-    /// Where each stands in the list, by its address; none while there are few.
+    /// The position of each in the list, by its address; none while there are few.
     places: Option<Table<u32>>,
 }
 
@@ -113,7 +113,7 @@ impl<S: Interested> Crowd<S> {
         }
     }
 
-    /// False if it was not there.
+    /// Removes a subscription. Returns false if it was not there.
     pub(super) fn remove(&mut self, subscription: &Arc<S>, hasher: &FixedState) -> bool {
         let list = &self.list;
         let is_it = |at: usize| Arc::ptr_eq(&list[at], subscription);
@@ -133,7 +133,7 @@ impl<S: Interested> Crowd<S> {
         Some(self.remove_at(last, hasher))
     }
 
-    /// The last one takes its place.
+    /// Removes the subscription at a position; the last one takes its place.
     fn remove_at(&mut self, at: usize, hasher: &FixedState) -> Arc<S> {
         let list = &self.list;
         let last = list.len() - 1;
@@ -146,7 +146,7 @@ impl<S: Interested> Crowd<S> {
                 *moved = at as u32;
             }
         }
-        // A table that is split or merged in between would ask where the list's last is.
+        // The list must change first: a split or merge of the table reads the positions.
         let gone = self.list.swap_remove(at);
         if self.list.len() * 4 < self.list.capacity() && self.list.capacity() > FEW {
             self.list.shrink_to(self.list.len() * 2);

@@ -1,8 +1,8 @@
-//! Stage 5 of 8: who wants a subject. Before it: permissions ([`crate::auth`]); after it: delivery
-//! (`deliver`).
+//! Stage 5 of 8: finds the subscriptions that match a subject. Before it: permissions ([`crate::auth`]); after it:
+//! delivery (`deliver`).
 //!
-//! The answer usually comes from a session's own cache, which costs a comparison of the subject and
-//! two loads. Behind it stands the account's [`Interest`].
+//! The matches usually come from a session's own cache, at the cost of a comparison of the subject and
+//! two loads. A miss is looked up in the account's [`Interest`].
 
 mod cache;
 mod counts;
@@ -36,40 +36,40 @@ use foldhash::fast::FixedState;
 use generations::Generations;
 use sublist::Sublist;
 
-/// Something that waits for messages.
+/// A subscription, as the interest sees it.
 pub(crate) trait Interested {
-    /// A valid filter.
+    /// Returns its filter, which is valid.
     fn filter(&self) -> &[u8];
-    /// Reads a little of all that a delivery to it reads, so that it is near then.
+    /// Loads a little of each object that a delivery to it reads, so that they are in the processor's cache.
     fn touch_memory(&self) -> usize;
-    /// The queue group it is a member of.
+    /// Returns its queue group.
     fn queue(&self) -> Option<&[u8]>;
     /// Returns true if it belongs to a peer server, which gets each message once.
     fn is_peer(&self) -> bool {
         false
     }
-    /// How many members of the queue group it stands for, behind a peer.
+    /// Returns the number of members of the queue group that it stands for, behind a peer.
     fn weight(&self) -> u32 {
         1
     }
-    /// Makes it stand for another number of members.
+    /// Sets the number of members that it stands for.
     fn set_weight(&self, weight: u32) {
         let _ = weight;
     }
-    /// The kind of its endpoint: one bit.
+    /// Returns the kind of its endpoint, as one bit.
     fn kind_bit(&self) -> u8;
-    /// What [`Self::set_mark`] has set last; 0 at first.
+    /// Returns the last mark from [`Self::set_mark`]; 0 at first.
     fn mark(&self) -> u8;
     /// Marks it as counted. Only called with the interest locked.
     fn set_mark(&self, mark: u8);
-    /// Who it belongs to: those of one owner stand together in [`Matches`].
+    /// Returns its owner: the subscriptions of one owner are adjacent in [`Matches`].
     fn owner(&self) -> u64;
 }
 
-/// All the interest in one account.
+/// All subscriptions of one account.
 pub(crate) struct Interest<S> {
     state: RwLock<State<S>>,
-    /// Seeded, so that nobody can choose subjects that meet in one slot.
+    /// Seeded, so that no client can choose subjects whose hashes collide.
     hasher: FixedState,
     generations: Generations,
 }
@@ -92,7 +92,7 @@ impl<S: Interested> Interest<S> {
         }
     }
 
-    /// Puts a subscription in. When it returns, listeners have been told of it.
+    /// Adds a subscription. When it returns, listeners have received the change.
     pub(crate) fn insert(&self, subscription: Arc<S>) {
         let mut state = self.state.write();
         let place = Generations::place(first_token(subscription.filter()));
@@ -104,7 +104,7 @@ impl<S: Interested> Interest<S> {
         tell(&listeners, true);
     }
 
-    /// Takes out what was inserted; does nothing for anything else. Listeners are told, but not waited for: the
+    /// Removes subscriptions; ignores those that were never inserted. Listeners are called, but not waited for: the
     /// caller may be within a delivery.
     pub(crate) fn remove(&self, subscriptions: &[Arc<S>]) {
         let mut state = self.state.write();
@@ -120,7 +120,7 @@ impl<S: Interested> Interest<S> {
         tell(&listeners, false);
     }
 
-    /// Makes it stand for another number of members of its queue group. Caches need not know: the weight is
+    /// Changes the number of queue group members that a subscription stands for. Caches need no update: the weight is
     /// read for each message.
     pub(crate) fn set_weight(&self, subscription: &Arc<S>, weight: u32) {
         let mut state = self.state.write();
@@ -130,18 +130,18 @@ impl<S: Interested> Interest<S> {
         tell(&listeners, true);
     }
 
-    /// Returns true if another thread waits to read or change it.
+    /// Returns true if another thread waits for its lock.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.state.is_waited_for()
     }
 
-    /// Who would get a message published to `subject`; added to `matches`, which must be empty.
-    /// Returns the generation that this is true for.
+    /// Adds the matches of `subject` to `matches`, which must be empty. Returns the generation for which they are
+    /// valid.
     pub(crate) fn collect(&self, subject: &[u8], matches: &mut Matches<S>) -> Generation {
         self.collect_hashed(self.hasher.hash_one(subject), subject, matches)
     }
 
-    /// The same with the subject's hash.
+    /// As [`Self::collect`], with the subject's hash.
     fn collect_hashed(&self, hash: u64, subject: &[u8], matches: &mut Matches<S>) -> Generation {
         let generation = self.generation(subject);
         self.state.read().sublist.collect(hash, subject, matches);
@@ -149,17 +149,17 @@ impl<S: Interested> Interest<S> {
         generation
     }
 
-    /// What subjects are hashed by.
+    /// Returns the hasher of subjects.
     pub(crate) fn hasher(&self) -> FixedState {
         self.hasher.clone()
     }
 
-    /// Who wants these subjects will be asked next.
+    /// Prefetches the memory of subjects that will be looked up next.
     fn prefetch(&self, subjects: &[Prefetched]) {
         self.state.read().sublist.prefetch(subjects);
     }
 
-    /// Grows whenever the interest in any subject with this one's first token changes.
+    /// Returns the generation, which changes with the interest in any subject with this one's first token.
     pub(crate) fn generation(&self, subject: &[u8]) -> Generation {
         self.generation_of(Generations::shard(first_token(subject)))
     }
@@ -169,7 +169,7 @@ impl<S: Interested> Interest<S> {
         Generation::new(shard, self.generations.count(shard))
     }
 
-    /// Is what was collected at `generation` still all there is?
+    /// Returns true if matches collected at `generation` are still complete.
     #[inline]
     pub(crate) fn is_current(&self, generation: Generation) -> bool {
         self.generation_of(generation.shard()) == generation
@@ -186,14 +186,14 @@ impl<S: Interested> Interest<S> {
         self.state.read().sublist.trie_size()
     }
 
-    /// The part of the counts that sessions do not keep.
+    /// Returns the counters that sessions do not keep.
     pub(crate) fn stats(&self) -> InterestStats {
         self.state.read().sublist.stats()
     }
 }
 
-/// Reads of all of them what a delivery will read. None of these loads waits for another, so that the
-/// processor has them under way at the same time; what they bring does not matter.
+/// Loads a value that a delivery will read from each of them. None of these loads depends on another, so that the
+/// processor runs them at the same time; the values do not matter.
 fn touch_all<'a, S: Interested + 'a>(subscriptions: impl Iterator<Item = &'a Arc<S>>) {
     let sum = subscriptions.fold(0, |sum: usize, subscription| {
         sum.wrapping_add(Arc::strong_count(subscription)).wrapping_add(subscription.touch_memory())

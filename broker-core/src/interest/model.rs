@@ -1,13 +1,13 @@
-//! The oracle of the tests: interest as a list that is gone through.
+//! A model of the interest for tests: a list that is searched linearly.
 
 use super::Interested;
 use crate::sync::Arc;
 
-/// Every subscription, in no order.
+/// All subscriptions, in any order.
 pub(super) struct Model<S>(pub(super) Vec<Arc<S>>);
 
 impl<S: Interested> Model<S> {
-    /// All that match, plain or in a group.
+    /// Returns all that match, plain or in a group.
     pub(super) fn matching(&self, subject: &str) -> Vec<&Arc<S>> {
         let subject: Vec<&str> = subject.split('.').collect();
         let matches = |filter: &str| {

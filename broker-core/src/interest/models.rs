@@ -1,4 +1,4 @@
-//! Models of a session's cache beside changes of the interest, run by shuttle under many schedules.
+//! Models of a session's cache during changes of the interest, run by shuttle under many schedules.
 
 use crate::sync::{AtomicU8, AtomicU32, Ordering};
 
@@ -63,7 +63,7 @@ impl Stage {
     }
 }
 
-/// A publisher looks up a subject again and again while others subscribe and unsubscribe. A look-up that
+/// A publisher looks up a subject repeatedly while others subscribe and unsubscribe. A look-up that
 /// begins after SUB has returned finds the subscriber; one that begins after UNSUB has returned does not.
 fn model(filters: &[&'static str]) {
     let interest = Arc::new(Interest::new(1));
@@ -95,7 +95,7 @@ fn model(filters: &[&'static str]) {
         let stages =
             |_: &()| -> Vec<u32> { subscribers.iter().map(|(_, stage)| stage.now()).collect() };
         let before = stages(&());
-        // Another subject in between takes the place of the last one.
+        // A look-up of another subject replaces the previous one.
         let subject: &[u8] = if look_up % 3 == 2 { b"a.c" } else { b"a.b" };
         let known = cache.look_up(&interest, subject, None, || Verdict::ALLOWED);
         let found: Vec<u64> = known.matches.plain.iter().map(|wants| wants.id).collect();

@@ -1,4 +1,4 @@
-//! Changes of interest that wait for one listener: for each filter and queue group the newest count.
+//! Pending changes of interest for one listener: the newest count of each filter and queue group.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use crate::sync::Arc;
 use crate::table::{Place, Table};
 
-/// A filter and a queue group, shared by all that must remember them.
+/// A filter and a queue group, shared by all that keep them.
 #[derive(Clone, Eq, PartialEq)]
 pub(super) struct Key {
     text: Arc<[u8]>,
@@ -53,13 +53,13 @@ pub struct InterestChange<'a> {
     pub filter: &'a [u8],
     /// The queue group; `None` for plain interest.
     pub queue: Option<&'a [u8]>,
-    /// What the listener was told before. 0 for no interest.
+    /// The count in the previous change; 0 for no interest.
     pub before: u32,
-    /// 1 while there is plain interest; the number of members of a queue group; 0 when the last is gone.
+    /// 1 for plain interest; the number of members of a queue group; 0 after the last was removed.
     pub now: u32,
 }
 
-/// A change that waits.
+/// A pending change.
 pub(super) struct Waiting {
     key: Key,
     before: u32,
@@ -73,23 +73,23 @@ impl Waiting {
     }
 }
 
-/// How much of the interest that was there before it a listener has been told.
+/// The part of the existing interest that a listener has received.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Progress {
     /// Nothing: it is being counted.
     Nothing,
-    /// What stands before that place in the table of counts.
+    /// Everything before that place in the table of counts.
     Before(Place),
     All,
 }
 
-/// See the module. At most one change waits for each filter and queue group that the listener knows of or that
-/// has members now, so that it is bounded by the interest.
+/// The pending changes of one listener. At most one is pending for each filter and queue group that the listener has
+/// received or that has members now, so that the size is bounded by the interest.
 pub(super) struct Pending {
     pub(super) progress: Progress,
-    /// Where the change of a filter and queue group stands in the order.
+    /// The number of the pending change of a filter and queue group.
     numbers: Table<(Key, u64)>,
-    /// In the order in which they began to wait.
+    /// Ordered by the time since when they are pending.
     order: BTreeMap<u64, Waiting>,
     next: u64,
 }
@@ -103,7 +103,7 @@ impl Pending {
         self.order.len()
     }
 
-    /// Notes a change of something that the listener has been told of, or that it would not learn otherwise.
+    /// Notes a change if the listener has received the filter already, or would not receive it otherwise.
     pub(super) fn note(&mut self, key: &Key, before: u32, now: u32, hasher: &FixedState) {
         let hash = key.hash(hasher);
         let has_told = match self.progress {
@@ -116,7 +116,7 @@ impl Pending {
         }
     }
 
-    /// Adds a change, or brings the one that waits up to date.
+    /// Adds a change, or updates the pending one.
     pub(super) fn add(&mut self, key: &Key, hash: u64, before: u32, now: u32, hasher: &FixedState) {
         let known = self.numbers.find(hash, |(other, _)| other == key).map(|(_, number)| *number);
         if let Some(number) = known {
@@ -134,7 +134,7 @@ impl Pending {
         self.numbers.insert(hash, (key.clone(), number), |(key, _)| key.hash(hasher));
     }
 
-    /// Takes the change that has waited longest.
+    /// Removes the oldest pending change.
     pub(super) fn pop(&mut self, hasher: &FixedState) -> Option<Waiting> {
         let (number, _) = self.order.first_key_value()?;
         self.take(*number, hasher)

@@ -1,9 +1,9 @@
 //! All subscriptions of an account: those without wildcards in a hash table by subject, the others in
 //! a trie by token.
 //!
-//! Most subscriptions have no wildcard, reply inboxes above all. A table finds them in one step
-//! however many there are, and takes 10 to 20 bytes for each beside the subscription itself; the trie
-//! is left to the few that need it.
+//! Most subscriptions have no wildcard, reply inboxes above all. A table finds them in one step,
+//! whatever their number, and takes 10 to 20 bytes for each beside the subscription itself; the trie
+//! holds only the few that need it.
 
 use std::hash::BuildHasher;
 
@@ -19,9 +19,9 @@ use crate::subject::{Token, tokens};
 use crate::sync::Arc;
 use crate::table::Table;
 
-/// See the module.
+/// The subscriptions of an account by filter.
 pub(super) struct Sublist<S> {
-    /// One subscription of each filter, mostly the only one.
+    /// One subscription of each filter, usually the only one.
     literal: Table<Arc<S>>,
     /// The others with that filter, if there are any.
     others: Table<Crowd<S>>,
@@ -87,7 +87,7 @@ impl<S: Interested> Sublist<S> {
         self.len
     }
 
-    /// Returns false if it was not there.
+    /// Removes a subscription. Returns false if it was not there.
     pub(super) fn remove(&mut self, subscription: &Arc<S>) -> bool {
         let filter = subscription.filter();
         let removed = if is_wildcard(filter) {
@@ -113,7 +113,7 @@ impl<S: Interested> Sublist<S> {
         let one = self.literal.find_mut(hash, |other| other.filter() == filter);
         let Some(one) = one else { return false };
         let removed = if Arc::ptr_eq(one, subscription) {
-            // Its place in the table goes to another.
+            // Another subscription takes its place in the table.
             others.pop(hasher).map(|other| *one = other).is_some()
         } else {
             others.remove(subscription, hasher)
@@ -138,7 +138,7 @@ impl<S: Interested> Sublist<S> {
         touch_all(found.into_iter().flatten());
     }
 
-    /// `hash`: the subject's.
+    /// Adds the matches of `subject`, whose hash is `hash`.
     pub(super) fn collect(&self, hash: u64, subject: &[u8], matches: &mut Matches<S>) {
         if let Some(one) = self.literal.find(hash, |other| other.filter() == subject) {
             matches.add(one);
@@ -157,7 +157,7 @@ fn is_wildcard(filter: &[u8]) -> bool {
     tokens(filter).any(|token| !matches!(Token::of(token), Token::Literal(_)))
 }
 
-/// The filter that they all have. A list without any, which is never kept, has that of nobody.
+/// Returns the filter that they share. An empty list, which is never stored, has the empty filter.
 fn shared_filter<S: Interested>(others: &Crowd<S>) -> &[u8] {
     others.first().map_or(&[], |first| first.filter())
 }

@@ -80,7 +80,7 @@ fn ids(matches: &Matches<Fake>) -> Vec<u64> {
 }
 
 #[test]
-fn members_of_one_name_are_one_group_whatever_their_filters() {
+fn members_of_one_name_are_one_group_for_all_filters() {
     let interest = Interest::new(1);
     interest.insert(fake(1, "a.b", Some("q")));
     interest.insert(fake(2, "a.*", Some("q")));
@@ -95,7 +95,7 @@ fn members_of_one_name_are_one_group_whatever_their_filters() {
 }
 
 #[test]
-fn another_first_token_leaves_what_is_known_alone() {
+fn a_change_of_another_first_token_invalidates_nothing() {
     let interest = Interest::new(1);
     interest.insert(fake(1, "orders.new", None));
     let mut matches = Matches::default();
@@ -108,11 +108,11 @@ fn another_first_token_leaves_what_is_known_alone() {
     assert!(!interest.is_current(known), "the same first token");
     let known = interest.generation(b"orders.new");
     interest.insert(fake(4, "*.x", None));
-    assert!(!interest.is_current(known), "a wildcard stands for every first token");
+    assert!(!interest.is_current(known), "a wildcard matches every first token");
 }
 
 #[test]
-fn what_was_never_inserted_is_not_removed() {
+fn a_subscription_never_inserted_is_not_removed() {
     let interest = Interest::new(1);
     interest.insert(fake(1, "a", None));
     interest.insert(fake(2, "a.*", None));
@@ -137,7 +137,7 @@ fn the_table_shrinks_when_a_burst_is_over() {
 }
 
 #[test]
-fn a_session_that_never_repeats_itself_is_bounded() {
+fn the_cache_of_a_session_without_repeated_subjects_is_bounded() {
     let interest: Interest<Fake> = Interest::new(1);
     interest.insert(fake(1, "x.>", None));
     let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
@@ -149,22 +149,22 @@ fn a_session_that_never_repeats_itself_is_bounded() {
     assert!(cache.remembered() <= crate::limits::CACHED_SUBJECTS);
 }
 
-/// With thousands of subjects, of which all are remembered or hardly any.
+/// Tests a cache that holds all subjects, and one that holds hardly any of them.
 #[test]
-fn what_was_foreseen_is_found_whatever_has_changed_since() {
+fn a_prefetched_subject_is_looked_up_correctly_after_changes() {
     for subjects in [3_000, 50_000] {
         let interest: Interest<Fake> = Interest::new(1);
         let all: Vec<_> = (0..subjects).map(|id| fake(id, &format!("x.{id}"), None)).collect();
         all.iter().for_each(|one| interest.insert(Arc::clone(one)));
         let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
         let mut random = crate::random::Random::new(subjects);
-        let mut foreseen_subjects = 0;
+        let mut prefetched_subjects = 0;
         for round in 0..4_000 {
             let batch: Vec<u64> = (0..16).map(|_| random.below(subjects as usize) as u64).collect();
             let texts: Vec<String> = batch.iter().map(|id| format!("x.{id}")).collect();
             let prefetched = cache.prefetch(&interest, texts.iter().map(|text| text.as_bytes()));
-            foreseen_subjects += prefetched.len();
-            // One of them goes, and comes back later.
+            prefetched_subjects += prefetched.len();
+            // One subscription is removed, and added again later.
             let gone = batch[random.below(16)];
             let is_churned = round % 500 == 499;
             if is_churned {
@@ -181,12 +181,12 @@ fn what_was_foreseen_is_found_whatever_has_changed_since() {
                 interest.insert(Arc::clone(&all[gone as usize]));
             }
         }
-        assert!(foreseen_subjects > 10_000, "{foreseen_subjects} of {subjects}");
+        assert!(prefetched_subjects > 10_000, "{prefetched_subjects} of {subjects}");
     }
 }
 
 #[test]
-fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
+fn a_session_that_begins_to_repeat_subjects_is_cached() {
     let interest: Interest<Fake> = Interest::new(1);
     let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
     for round in 0..100_000 {
@@ -199,18 +199,18 @@ fn a_session_that_begins_to_repeat_itself_is_remembered_after_all() {
             Verdict::ALLOWED
         });
     }
-    assert!(asked < 1_000, "{asked} of the last 100,000 were not remembered");
+    assert!(asked < 1_000, "{asked} of the last 100,000 were not cached");
 }
 
-/// A linear search for each that leaves would make a client with 100,000 of them take minutes.
+/// With a linear search for each removal, a client with 100,000 of them would take minutes.
 #[test]
-fn one_of_very_many_with_the_same_filter_leaves_in_one_step() {
+fn one_of_many_with_the_same_filter_is_removed_in_one_step() {
     for filter in ["a", "a.*", "a.>", "a.*.b"] {
         let interest = Interest::new(1);
         let many: Vec<_> = (0..60_000).map(|id| fake(id, filter, None)).collect();
         many.iter().for_each(|one| interest.insert(Arc::clone(one)));
         for at in 0..many.len() {
-            // From everywhere.
+            // Removes from all over the list.
             interest.remove(std::slice::from_ref(&many[at * 7_919 % many.len()]));
         }
         assert_eq!(interest.len(), 0);
@@ -219,15 +219,15 @@ fn one_of_very_many_with_the_same_filter_leaves_in_one_step() {
 }
 
 #[test]
-fn a_filter_that_goes_its_own_way_takes_no_node() {
+fn a_filter_without_a_shared_prefix_takes_no_node() {
     let interest = Interest::new(1);
     for number in 0..1_000 {
         interest.insert(fake(number, &format!("a.{number}.*.b.c.>"), None));
     }
-    assert_eq!(interest.trie_size(), (1, 1 + 1_000), "one for what they begin with");
+    assert_eq!(interest.trie_size(), (1, 1 + 1_000), "one node for the common token");
     let second = fake(1_000, "a.7.*.b.d", None);
     interest.insert(Arc::clone(&second));
-    // Behind 7, * and b; each with the way to it, and two ways from the last.
+    // Behind 7, * and b; each with the edge to it, and two edges from the last.
     assert_eq!(interest.trie_size(), (4, 1 + 1_000 + 3));
     let mut matches = Matches::default();
     interest.collect(b"a.7.x.b.c.y.z", &mut matches);

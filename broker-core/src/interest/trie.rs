@@ -1,10 +1,10 @@
-//! The subscriptions with wildcards: a trie by token, most of which is not there.
+//! The subscriptions with wildcards: a compressed trie by token.
 //!
-//! Clients subscribe to `orders.<number>.*` a million times, and each of these filters has a way of its own
-//! from the second token on. So a way that only one filter goes is not written down: the place where it
-//! leaves the others holds the subscription, whose filter tells the rest. A node is made only where two
-//! filters part. All ways by literal tokens stand in one table, by node and token, so that a node is small
-//! whether two go on from it or a million, and adding one never takes longer.
+//! Clients subscribe to `orders.<number>.*` a million times, and each of these filters has a path of its own
+//! from the second token on. So the part of a path that only one filter uses is not stored: the branch where it
+//! leaves the others holds the subscription, whose filter contains the rest. A node is made only where two
+//! filters diverge. All edges by literal tokens are in one table, by node and token, so that a node is small
+//! whatever the number of its edges, and adding one never takes longer.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -18,43 +18,43 @@ use crate::subject::{Token, tokens};
 use crate::sync::Arc;
 use crate::table::Table;
 
-/// See the module.
+/// The subscriptions with wildcards, by filter.
 pub(super) struct Trie<S> {
     root: Node<S>,
     nodes: Arena<Node<S>>,
-    /// The ways on by a literal token.
+    /// The edges by a literal token.
     edges: Table<Edge<S>>,
     hasher: FixedState,
 }
 
-/// The number of the root, which the arena has none of.
+/// The number of the root, which is not in the arena.
 const ROOT: u32 = u32::MAX;
 
-/// A place where filters part, or end while others go on.
+/// A point where filters diverge, or where one ends and others continue.
 struct Node<S> {
-    /// The literal token that leads here; empty where `*` does.
+    /// The literal token of the edge to this node; empty for `*`.
     token: Box<[u8]>,
-    /// The number of edges that begin here.
+    /// The number of literal edges from this node.
     literals: u32,
-    /// Filters that go on with `*`.
+    /// Filters that continue with `*`.
     partial: Option<Way<S>>,
-    /// Filters that end here.
+    /// Filters that end at this node.
     ending: Option<Members<S>>,
-    /// Filters whose last token, right behind here, is `>`.
+    /// Filters whose last token, right behind this node, is `>`.
     full: Option<Members<S>>,
 }
 
 /// The target of an edge.
 enum Way<S> {
-    /// One filter alone.
+    /// A single filter.
     Leaf(Members<S>),
-    /// Several.
+    /// Several filters.
     Node(u32),
 }
 
-/// A way on by a literal token, which the node behind it or the filter knows.
+/// An edge by a literal token. Its token is stored in its target: the node or the filter.
 struct Edge<S> {
-    /// From which node.
+    /// The node that it starts from.
     from: u32,
     /// The offset of the token in the filter.
     at: u32,
@@ -63,7 +63,7 @@ struct Edge<S> {
 
 const _: () = assert!(size_of::<Edge<()>>() == 24);
 
-/// A step on the way to where a subscription stands.
+/// A step on the path to a subscription.
 #[derive(Clone, Copy)]
 struct Step {
     from: u32,
@@ -81,7 +81,7 @@ impl<S> Node<S> {
     }
 }
 
-/// The token that begins at `at`, and where the next one does; past the end if there is none.
+/// Returns the token that begins at `at`, and the offset of the next one, which is past the end if there is none.
 fn token_at(filter: &[u8], at: usize) -> (&[u8], usize) {
     let rest = filter.get(at..).unwrap_or_default();
     let token = tokens(rest).next().unwrap_or_default();
@@ -140,7 +140,7 @@ impl<S: Interested> Trie<S> {
         self.edges.find(self.hash(from, token), is_it)
     }
 
-    /// The way on from a node by the token that begins at `at`; not for `>`.
+    /// Returns the edge from a node by the token that begins at `at`; not for `>`.
     fn way_mut(&mut self, Step { from, at }: Step, filter: &[u8]) -> Option<&mut Way<S>> {
         let (token, _) = token_at(filter, at);
         if token == b"*" {
@@ -152,7 +152,7 @@ impl<S: Interested> Trie<S> {
         self.edges.find_mut(hash, is_it).map(|edge| &mut edge.way)
     }
 
-    /// Makes a way where there is none.
+    /// Adds a missing edge.
     fn add_way(&mut self, Step { from, at }: Step, filter: &[u8], way: Way<S>) {
         let (token, _) = token_at(filter, at);
         if token == b"*" {
@@ -220,8 +220,8 @@ impl<S: Interested> Trie<S> {
         }
     }
 
-    /// Makes a node behind a step where one filter stood alone, which moves on by one token. Returns its
-    /// number.
+    /// Replaces a leaf by a node, and moves its filter one token further. Returns the number of the
+    /// node.
     fn part(&mut self, step: Step, filter: &[u8]) -> u32 {
         let (token, next) = token_at(filter, step.at);
         let text = if token == b"*" { &[] } else { token };
@@ -241,7 +241,7 @@ impl<S: Interested> Trie<S> {
         number
     }
 
-    /// False if it was not there.
+    /// Removes a subscription. Returns false if it was not there.
     pub(super) fn remove(&mut self, subscription: &Arc<S>) -> bool {
         let filter = subscription.filter();
         let hasher = self.hasher.clone();
@@ -295,7 +295,7 @@ impl<S: Interested> Trie<S> {
         }
     }
 
-    /// Takes the nodes behind these steps out that are not needed any more, from the last one on.
+    /// Removes the nodes behind these steps that are no longer needed, from the last one on.
     fn tidy(&mut self, steps: &[Step], filter: &[u8]) {
         for step in steps.iter().rev() {
             let Some(Way::Node(number)) = self.way_mut(*step, filter) else { return };
@@ -307,7 +307,7 @@ impl<S: Interested> Trie<S> {
                 continue;
             }
             let Some(members) = node.take_alone() else { return };
-            // The edge is found by the node's token as long as it leads there.
+            // The edge is found by the node's token while it leads to the node.
             if let Some(way) = self.way_mut(*step, filter) {
                 *way = Way::Leaf(members);
             }
@@ -319,8 +319,8 @@ impl<S: Interested> Trie<S> {
         self.collect_from(ROOT, &self.root, 0, tokens(subject), matches);
     }
 
-    /// `at`: how long the beginning of all filters is that lead to `node`, with the dot behind it. Recursion
-    /// is as deep as filters have tokens, which a control line bounds to some thousands of small frames.
+    /// `at` is the length of the prefix of all filters at `node`, the dot behind it included. The recursion is as
+    /// deep as filters have tokens, which a control line bounds to some thousands of small frames.
     fn collect_from<'a>(
         &self,
         number: u32,
@@ -378,8 +378,8 @@ impl<S: Interested> Trie<S> {
 }
 
 impl<S: Interested> Node<S> {
-    /// Takes the members of the only filter here, if there is only one, which needs no node. (One that goes on
-    /// by a literal token is not found from here; its node stays until it goes itself.)
+    /// Takes the members of the only filter of this node, if there is only one, which needs no node. (A filter that
+    /// continues with a literal token is not found from here; its node stays until the filter is removed.)
     fn take_alone(&mut self) -> Option<Members<S>> {
         if self.literals > 0 {
             return None;
@@ -410,7 +410,7 @@ fn is_edge<S: Interested>(nodes: &Arena<Node<S>>, edge: &Edge<S>, from: u32, tok
         }
 }
 
-/// The literal token of an edge.
+/// Returns the literal token of an edge.
 fn token_of<'a, S: Interested>(nodes: &'a Arena<Node<S>>, edge: &'a Edge<S>) -> &'a [u8] {
     match &edge.way {
         Way::Leaf(members) => token_at(filter_of(members), edge.at as usize).0,

@@ -1,4 +1,4 @@
-//! What listeners are told, against a list that is counted.
+//! The changes that listeners receive, checked against a list of subscriptions.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What one listener was told.
+/// The changes that one listener received.
 #[derive(Default)]
 struct Diary {
     told: Told,
@@ -26,7 +26,7 @@ struct Diary {
 }
 
 impl Diary {
-    /// Every event begins where the one before it ended: none is lost, told twice or out of order.
+    /// Checks that each event begins at the count of the one before: none is lost, repeated or out of order.
     fn write(&mut self, change: &InterestChange<'_>) {
         let key = (text(change.filter), change.queue.map(text));
         let before = match change.now {
@@ -39,7 +39,7 @@ impl Diary {
     }
 }
 
-/// A listener that writes a diary.
+/// A listener that records the changes.
 struct Reader {
     kinds: u8,
     diary: Arc<Mutex<Diary>>,
@@ -81,7 +81,7 @@ fn counted(all: &[Arc<Fake>], kinds: u8) -> Told {
 }
 
 #[test]
-fn plain_interest_comes_and_goes_and_each_member_of_a_queue_group_counts() {
+fn plain_interest_is_one_event_and_each_queue_group_member_counts() {
     let interest = Interest::new(1);
     let reader = Reader::new(&interest, 1);
     let plain = [fake(1, "a.*", None), fake(2, "a.*", None)];
@@ -89,7 +89,7 @@ fn plain_interest_comes_and_goes_and_each_member_of_a_queue_group_counts() {
     for one in plain.iter().chain(&members) {
         interest.insert(Arc::clone(one));
     }
-    assert_eq!(reader.events(), 3, "the second plain one tells nothing");
+    assert_eq!(reader.events(), 3, "a second plain subscription is no event");
     interest.set_weight(&members[0], 5);
     assert_eq!(reader.told()[&("a.*".into(), Some("q".into()))], 6);
     interest.remove(&plain[..1]);
@@ -106,7 +106,7 @@ fn plain_interest_comes_and_goes_and_each_member_of_a_queue_group_counts() {
 }
 
 #[test]
-fn a_listener_is_told_of_the_kinds_that_it_names() {
+fn a_listener_receives_the_kinds_that_it_selects() {
     let interest = Interest::new(1);
     let (local, remote) = (Reader::new(&interest, 0b01), Reader::new(&interest, 0b11));
     let subscriptions =
@@ -121,12 +121,12 @@ fn a_listener_is_told_of_the_kinds_that_it_names() {
 }
 
 #[test]
-fn changes_come_in_order_and_a_batch_is_told_when_all_of_it_is_done() {
+fn changes_are_in_order_and_follow_a_complete_batch() {
     let interest: Arc<Interest<Fake>> = Arc::new(Interest::new(1));
     let seen: Arc<Mutex<Vec<(String, usize)>>> = Arc::default();
     let (theirs, inner) = (Arc::clone(&seen), Arc::clone(&interest));
     let call = move |change: &InterestChange<'_>| {
-        // It may look at the interest: nothing is locked.
+        // The listener may read the interest: no lock is held.
         theirs.lock().push((text(change.filter), inner.len()));
     };
     let listener = interest.listen(1, Box::new(call));
@@ -142,23 +142,23 @@ fn changes_come_in_order_and_a_batch_is_told_when_all_of_it_is_done() {
 }
 
 #[test]
-fn a_listener_that_is_gone_is_not_called_and_leaves_nothing_behind() {
+fn a_removed_listener_is_not_called_and_is_freed() {
     let interest = Interest::new(1);
     let (one, other) = (Reader::new(&interest, 1), Reader::new(&interest, 1));
     interest.insert(fake(1, "a", None));
     interest.stop_listening(&one.listener);
     interest.insert(fake(2, "b", None));
     assert_eq!((one.events(), other.events()), (1, 2));
-    assert_eq!(Arc::strong_count(&one.diary), 2, "the call goes with the handle");
+    assert_eq!(Arc::strong_count(&one.diary), 2, "the call is dropped with the handle");
     interest.stop_listening(&other.listener);
     assert!(interest.state.read().events.counts.is_none());
     interest.insert(fake(3, "c", None));
     assert_eq!(other.events(), 2);
 }
 
-/// Counting is given up again and again, with one subscription that was counted each time.
+/// Counting is abandoned again and again, with one subscription counted each time.
 #[test]
-fn counting_that_is_given_up_is_begun_anew_any_number_of_times() {
+fn abandoned_counting_can_be_restarted_any_number_of_times() {
     let interest = Interest::new(1);
     let all = [fake(1, "a", None), fake(2, "b", None), fake(3, "c", Some("q"))];
     all.iter().for_each(|one| interest.insert(Arc::clone(one)));
@@ -172,9 +172,9 @@ fn counting_that_is_given_up_is_begun_anew_any_number_of_times() {
     assert_eq!(reader.told(), counted(&all, 1));
 }
 
-/// The same while a call is under way: what comes in it waits.
+/// Changes are pending while a call is under way.
 #[test]
-fn what_waits_for_a_slow_listener_is_bounded_and_brought_up_to_date() {
+fn pending_changes_of_a_slow_listener_are_bounded_and_updated() {
     let interest: Arc<Interest<Fake>> = Arc::new(Interest::new(1));
     let own: Weak<Interest<Fake>> = Arc::downgrade(&interest);
     let diary: Arc<Mutex<Diary>> = Arc::default();
@@ -185,7 +185,7 @@ fn what_waits_for_a_slow_listener_is_bounded_and_brought_up_to_date() {
             return;
         }
         let interest = own.upgrade().unwrap();
-        // Inboxes come and go, members come, and then one of what it knows goes.
+        // Inboxes are added and removed, members are added, and then one that it has received is removed.
         for id in 0..10_000 {
             let inbox = fake(id, &format!("_INBOX.{id}"), None);
             interest.insert(Arc::clone(&inbox));
@@ -205,7 +205,7 @@ fn what_waits_for_a_slow_listener_is_bounded_and_brought_up_to_date() {
 }
 
 #[test]
-fn what_is_there_is_told_in_slices_and_nothing_twice_while_it_changes() {
+fn existing_interest_is_passed_in_slices_once_while_it_changes() {
     let interest = Interest::new(1);
     let mut all: Vec<Arc<Fake>> = Vec::new();
     for id in 0..50_000 {
@@ -231,7 +231,7 @@ fn what_is_there_is_told_in_slices_and_nothing_twice_while_it_changes() {
         churn(&mut all, number as u64);
         interest.count(batch);
     }
-    assert_eq!(reader.events(), 0, "before all is counted nothing is known");
+    assert_eq!(reader.events(), 0, "there are no events before the count is complete");
     interest.finish_counting();
     let (mut slices, mut told) = (0, 0);
     loop {
@@ -247,17 +247,17 @@ fn what_is_there_is_told_in_slices_and_nothing_twice_while_it_changes() {
     }
     assert!(slices > 50 && told > 20_000, "{told} in {slices} slices");
     assert_eq!(reader.told(), counted(&all, 1));
-    // One that comes now needs no counting.
+    // A second listener needs no counting.
     let second = Reader::new(&interest, 1);
     assert!(interest.is_counted());
     second.catch_up(&interest, &[]);
     assert_eq!(second.told(), reader.told());
 }
 
-/// Listeners come late while threads subscribe and unsubscribe, and each subscription has been told when it is
-/// made.
+/// Listeners are added while threads subscribe and unsubscribe, and each subscription has been passed to listeners
+/// when SUB returns.
 #[test]
-fn threads_change_the_interest_and_no_listener_misses_or_repeats_anything() {
+fn no_listener_misses_or_repeats_a_change_of_concurrent_threads() {
     let interest: Arc<Interest<Fake>> = Arc::new(Interest::new(1));
     let existing: Vec<_> = (0..3_000).map(|id| fake(id, &format!("e.{id}"), None)).collect();
     existing.iter().for_each(|one| interest.insert(Arc::clone(one)));
@@ -329,7 +329,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn all_that_a_listener_was_told_is_the_interest(
+    fn the_changes_of_a_listener_add_up_to_the_interest(
         steps in proptest::collection::vec(step(), 1..120)
     ) {
         let interest = Interest::new(7);
