@@ -1,5 +1,5 @@
-//! Values by small numbers, in blocks: adding one never moves the others, and a block without any is given
-//! back.
+//! Values addressed by small numbers, in blocks: adding one never moves the others, and an empty block is
+//! freed.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ const BLOCK: usize = 256;
 
 pub(crate) struct Arena<T> {
     blocks: Vec<Block<T>>,
-    /// The blocks that have room. The first of them is filled first, so that the last ones empty.
+    /// The blocks that have room. The first is filled first, so that the last ones become empty.
     with_room: BTreeSet<u32>,
 }
 
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stay_what_they_are_and_memory_is_given_back() {
+    fn numbers_are_stable_and_memory_is_freed() {
         let mut arena = Arena::default();
         let numbers: Vec<u32> = (0..10_000).map(|value| arena.insert(value)).collect();
         for (value, number) in numbers.iter().enumerate().filter(|(value, _)| value % 7 > 0) {

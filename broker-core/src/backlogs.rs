@@ -1,4 +1,4 @@
-//! An index of the queues by length, to find the longest without a walk through all of them.
+//! An index of the queues by length, to find the longest without a scan of all of them.
 
 use std::collections::HashSet;
 
@@ -7,13 +7,13 @@ use foldhash::fast::FixedState;
 use crate::limits::SLICE;
 use crate::sync::Mutex;
 
-/// Each class of sizes begins at four times the size where the one before did.
+/// The number of size classes. Each begins at four times the size of the previous one.
 const CLASSES: usize = usize::BITS as usize / 2;
 
-/// The sessions whose queues hold something, by about how much.
+/// The sessions with pending bytes, by size class.
 ///
-/// A queue is noted when it comes into another class, which only one does whose client does not take what it
-/// gets: that costs system calls anyway. It is noted with the queue locked; nothing is locked meanwhile.
+/// A queue is recorded when its class changes, which happens only if its client does not take its
+/// data, at the cost of system calls anyway. The queue is locked then, and nothing is locked meanwhile.
 #[derive(Debug)]
 pub(crate) struct Backlogs {
     classes: [Mutex<HashSet<u64, FixedState>>; CLASSES],
@@ -25,13 +25,13 @@ impl Default for Backlogs {
     }
 }
 
-/// None for a queue that is empty.
+/// Returns `None` for an empty queue.
 fn class(bytes: usize) -> Option<usize> {
     bytes.checked_ilog2().map(|log| log as usize / 2)
 }
 
 impl Backlogs {
-    /// The queue of a session has become longer or shorter.
+    /// Records a change of a queue's length.
     #[inline]
     pub(crate) fn note(&self, session: u64, before_bytes: usize, now_bytes: usize) {
         let (before, now) = (class(before_bytes), class(now_bytes));
@@ -45,7 +45,7 @@ impl Backlogs {
         if let Some(before) = before {
             let mut class = self.classes[before].lock();
             class.remove(&session);
-            // The memory of a burst must not stay for ever.
+            // Frees the memory of a burst.
             if class.is_empty() {
                 *class = HashSet::default();
             }
@@ -55,7 +55,7 @@ impl Backlogs {
         }
     }
 
-    /// Sessions whose queues are of the highest class that there is: all of them, or [`SLICE`] if there are
+    /// Returns sessions whose queues are of the highest class in use: all of them, or [`SLICE`] if there are
     /// more. The longest of these is at least a quarter of the longest of all.
     pub(crate) fn longest(&self) -> Vec<u64> {
         let found = self.classes.iter().rev().find_map(|class| {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_are_found_among_many_and_only_some_are_looked_at() {
+    fn the_longest_are_found_among_many_by_a_bounded_search() {
         let backlogs = Backlogs::default();
         assert!(backlogs.longest().is_empty());
         for session in 0..10_000 {

@@ -1,17 +1,17 @@
-//! The clock that a broker is given.
+//! The clock of a broker.
 
 use std::time::{Instant, SystemTime};
 
-/// Tells one broker the time. The core reads no other clock, so that brokers with clocks of their own can
+/// The source of time of one broker. The core reads no other clock, so that brokers with clocks of their own can
 /// be simulated side by side in one process.
 ///
-/// A pair of functions is a clock: `(Instant::now, SystemTime::now)` is the one of the machine.
+/// A pair of functions is a clock: `(Instant::now, SystemTime::now)` is that of the machine.
 ///
 /// ```
 /// use std::time::{Duration, Instant, SystemTime};
 /// use broker_core::{Broker, Clock, Options};
 ///
-/// /// Stands still.
+/// /// Always returns the same time.
 /// struct Stopped(Instant);
 ///
 /// impl Clock for Stopped {
@@ -28,10 +28,10 @@ use std::time::{Instant, SystemTime};
 /// let of_a_test = Broker::new(Options::default(), Stopped(Instant::now()));
 /// ```
 pub trait Clock: Send + Sync + 'static {
-    /// Monotonic time: deadlines and durations are measured by it.
+    /// Returns monotonic time, for deadlines and durations.
     fn now(&self) -> Instant;
 
-    /// The time of day: timestamps and dates of expiry are measured by it. It may be set back.
+    /// Returns the time of day, for timestamps and dates of expiry. It may be set back.
     fn wall(&self) -> SystemTime;
 }
 

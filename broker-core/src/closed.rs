@@ -1,8 +1,8 @@
-//! Connections that are gone, in two pieces of memory.
+//! Records of closed connections, in two contiguous allocations.
 //!
-//! Each as an object of its own, with its texts, lay wherever there was a gap when it was made: ten thousand
-//! small objects on as many pages, none of which could be given back to the system. 80,000 connections
-//! that had come and gone so left 65 MB behind, of which the list was 3.
+//! As separate objects with their texts, the records were scattered over the heap: ten thousand
+//! small objects on as many pages, none of which could be returned to the system. 80,000 connections
+//! that had been opened and closed so left 65 MB behind, of which the list was 3.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,13 +15,13 @@ use crate::snapshot::{Closed, Connection, Subscription};
 use crate::stats::Traffic;
 use crate::sync::Arc;
 
-/// See the module. The oldest come first.
+/// A list of closed connections, the oldest first.
 #[derive(Clone, Default)]
 pub(crate) struct ClosedList {
     heads: VecDeque<Head>,
-    /// The rest of each record, one behind the other.
+    /// The rest of each record, in the same order.
     bodies: VecDeque<u8>,
-    /// The origin of all times: the arrival of the first connection.
+    /// The origin of all times: the first connection's time of arrival.
     origin: Option<Instant>,
 }
 
@@ -52,20 +52,20 @@ impl ClosedList {
         let Closed { connection: Connection { transport, security, account, .. }, reason, .. } =
             closed;
         let Ok(body_bytes) = u32::try_from(self.bodies.len() - before) else {
-            // Longer than all may be together.
+            // A single record that is longer than the bound of all.
             return self.bodies.truncate(before);
         };
         self.heads.push_back(Head { body_bytes, reason, transport, security, account });
     }
 
-    /// Forgets the oldest. False if there is none.
+    /// Removes the oldest record. Returns false if there is none.
     pub(crate) fn pop(&mut self) -> bool {
         let Some(head) = self.heads.pop_front() else { return false };
         self.bodies.drain(..head.body_bytes as usize);
         true
     }
 
-    /// Gives up memory that a much longer list had.
+    /// Shrinks the memory after the list was much longer.
     pub(crate) fn shrink(&mut self) {
         if self.heads.capacity() > 4 * self.heads.len().max(64) {
             self.heads.shrink_to_fit();
@@ -117,7 +117,7 @@ fn write_closed(out: &mut Writer<'_>, closed: &Closed) {
     }
 }
 
-/// None only if it was not written by [`write_closed`].
+/// Returns `None` only if it was not written by [`write_closed`].
 fn read_closed(body: &mut Reader<'_>, head: &Head) -> Option<Closed> {
     let (at, since, last_activity) = (body.time()?, body.time()?, body.time()?);
     let id = body.number()?;
@@ -173,7 +173,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Seven bits a byte, the lowest first; the eighth says that more follow.
+    /// Writes seven bits per byte, the lowest first; the eighth bit marks that more follow.
     fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.out.push_back(number as u8 | 0x80);
@@ -187,7 +187,7 @@ impl Writer<'_> {
         self.out.extend(text.as_bytes());
     }
 
-    /// The lowest bit says on which side of the origin.
+    /// The lowest bit is the side of the origin.
     fn time(&mut self, time: Instant) {
         let after = nanos(time.saturating_duration_since(self.origin));
         let before = nanos(self.origin.saturating_duration_since(time));
@@ -265,7 +265,7 @@ impl Reader<'_> {
         Some(SocketAddr::new(ip, u16::try_from(self.number()?).ok()?))
     }
 
-    /// The outer none is a fault, the inner one a value.
+    /// The outer `None` is a fault, the inner one a value.
     #[allow(clippy::option_option, reason = "see above")]
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.number()? {
@@ -308,7 +308,7 @@ mod tests {
                 },
                 transport: "tcp",
                 security: None,
-                // The first is not the one that came first.
+                // The first record is not that of the earliest arrival.
                 since: now + second * 300 - second * number as u32,
                 last_activity: now + second * 300,
                 rtt: many.then_some(Duration::from_nanos(number)),
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_what_was_told() {
+    fn records_are_read_as_written() {
         let (mut list, now) = (ClosedList::default(), Instant::now());
         (1..200).for_each(|number| list.push(closed(number, now)));
         for _ in 1..50 {
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_holds_nothing() {
+    fn an_empty_list_takes_no_memory() {
         let (mut list, now) = (ClosedList::default(), Instant::now());
         assert!(list.clone().list().is_empty());
         (1..300).for_each(|number| list.push(closed(number, now)));
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_common_connection_takes_little() {
+    fn a_common_connection_takes_few_bytes() {
         let (mut list, now) = (ClosedList::default(), Instant::now());
         list.push(closed(5, now));
         assert!(list.len_bytes() <= 128, "{}", list.len_bytes());

@@ -1,29 +1,29 @@
-//! Message headers, as programs see them.
+//! Message headers of programs inside the process.
 //!
-//! On the wire a header block is a version line and `Name: value` lines (ADR-4). It is passed on byte for
-//! byte; what a program does not read is not parsed either.
+//! On the wire a header block is a version line and `Name: value` lines (ADR-4). It is forwarded byte for
+//! byte, and parsed only if a program reads it.
 
 use std::fmt;
 
 use bytes::Bytes;
 use memchr::memchr_iter;
 
-/// The line that begins every header block.
+/// The first line of every header block.
 const VERSION: &str = "NATS/1.0";
 
 /// Names and values in the order in which they were added. Names are case-sensitive (ADR-4).
 ///
-/// The headers of a message that was received are its header block, which is parsed when something is asked of
-/// it. Published again without a change, they are the same bytes.
+/// The headers of a received message are its header block, which is parsed on first use. Published again
+/// without a change, they are the same bytes.
 #[derive(Clone, Default)]
 pub struct HeaderMap(Box<Form>);
 
 /// Boxed, because most messages have none.
 #[derive(Clone)]
 enum Form {
-    /// A block that is UTF-8 and whose lines are well-formed.
+    /// A UTF-8 block with well-formed lines.
     Raw(Bytes),
-    /// A well-formed block that is not UTF-8, and what its text reads as.
+    /// A well-formed block that is not UTF-8, and its lossy text.
     Lossy(Bytes, Fields),
     Fields(Fields),
 }
@@ -89,7 +89,7 @@ impl HeaderMap {
         fields_of(text).flatten().chain(fields)
     }
 
-    /// Returns true without fields and status.
+    /// Returns true if there are no fields and no status.
     pub fn is_empty(&self) -> bool {
         self.status().is_none() && self.iter().next().is_none()
     }
@@ -115,7 +115,7 @@ impl HeaderMap {
         Self(Box::new(Form::Fields(Fields { status: Some(503), description: None, fields })))
     }
 
-    /// Takes a header block; `None` if it is malformed.
+    /// Creates headers from a block; `None` if it is malformed.
     pub(crate) fn from_block(block: Bytes) -> Option<Self> {
         let form = match std::str::from_utf8(&block) {
             Ok(text) => {
@@ -133,12 +133,12 @@ impl HeaderMap {
         Some(Self(Box::new(form)))
     }
 
-    /// As [`Self::from_block`], for a block that must be copied.
+    /// As [`Self::from_block`], with a copy of the block.
     pub(crate) fn parse(block: &[u8]) -> Option<Self> {
         Self::from_block(Bytes::copy_from_slice(block))
     }
 
-    /// Gives up the block, which a change makes another one.
+    /// Converts to fields, without the received block, before a change.
     fn fields_mut(&mut self) -> &mut Fields {
         let form = &mut *self.0;
         if !matches!(form, Form::Fields(_)) {
@@ -153,11 +153,11 @@ impl HeaderMap {
         }
     }
 
-    /// Appends the block to `out`: a received one byte for byte.
+    /// Appends the block to `out`: a received one unchanged.
     ///
     /// # Errors
     ///
-    /// [`InvalidHeader`] if a name or a value could be read as something else.
+    /// [`InvalidHeader`] if a name or a value would be ambiguous on the wire.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), InvalidHeader> {
         match &*self.0 {
             Form::Raw(block) | Form::Lossy(block, _) => {
@@ -202,12 +202,12 @@ impl Fields {
     }
 }
 
-/// Returns the text of a raw block, which was UTF-8 when it was taken.
+/// Returns the text of a raw block, which was checked as UTF-8.
 fn text_of(block: &[u8]) -> &str {
     std::str::from_utf8(block).unwrap_or_default()
 }
 
-/// Returns the lines, which end at CRLF.
+/// Returns the lines, without CRLF.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut ends = memchr_iter(b'\n', text.as_bytes());
     let mut rest = Some(0);
@@ -220,7 +220,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns status and description of the first line; `None` if the line is malformed.
+/// Returns status and description from the first line; `None` if the line is malformed.
 fn status_of(text: &str) -> Option<(Option<u16>, Option<&str>)> {
     let first = lines(text).next()?.strip_prefix(VERSION)?.trim();
     if first.is_empty() {
@@ -231,7 +231,7 @@ fn status_of(text: &str) -> Option<(Option<u16>, Option<&str>)> {
     Some((Some(status.parse().ok()?), description))
 }
 
-/// Returns name and value of each further line; `None` for one that is malformed.
+/// Returns name and value of each further line; `None` for a malformed one.
 fn fields_of(text: &str) -> impl Iterator<Item = Option<(&str, &str)>> {
     let lines = lines(text).skip(1).filter(|line| !line.is_empty());
     lines.map(|line| line.split_once(':').map(|(name, value)| (name, value.trim())))
@@ -239,7 +239,7 @@ fn fields_of(text: &str) -> impl Iterator<Item = Option<(&str, &str)>> {
 
 impl Eq for HeaderMap {}
 
-/// Compares what headers say, not how their block is written.
+/// Compares names and values, not the bytes of the block.
 impl PartialEq for HeaderMap {
     fn eq(&self, other: &Self) -> bool {
         self.status() == other.status()
@@ -265,7 +265,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for HeaderMap {
     }
 }
 
-/// A header that cannot be written: an empty name, a colon or a blank in it, a line end in either.
+/// An invalid header: an empty name, a colon or a blank in the name, a line end in either part.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("header {0:?} cannot be sent")]
 pub struct InvalidHeader(String);
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn encoded_headers_parse_again() {
         let headers: HeaderMap = [("A", "1"), ("B", "x: y"), ("A", "2")].into_iter().collect();
         let mut block = Vec::new();
         headers.encode(&mut block).unwrap();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_as_something_else_is_refused() {
+    fn ambiguous_names_and_values_are_refused() {
         for (name, value) in
             [("", "x"), ("a:b", "x"), ("a b", "x"), ("a", "x\r\nb: y"), ("a\n", "")]
         {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_block_is_none() {
+    fn a_malformed_block_is_none() {
         for bad in
             [&b"HTTP/1.0\r\n\r\n"[..], b"", b"NATS/1.0 x\r\n\r\n", b"NATS/1.0\r\nabc\r\n\r\n"]
         {
@@ -310,7 +310,7 @@ mod tests {
         }
     }
 
-    /// What a block says by the plainest reading.
+    /// Returns the fields of a block, by a naive parser.
     fn read_plainly(block: &[u8]) -> Option<Fields> {
         let text = String::from_utf8_lossy(block);
         let mut lines = text.split("\r\n");
@@ -330,7 +330,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_received_block_reads_as_its_lines_and_is_sent_on_as_it_is(
+        fn a_received_block_has_the_fields_of_its_lines_and_is_sent_unchanged(
             status in proptest::option::of("[0-9x]{1,3}"),
             lines in proptest::collection::vec("[a-c: \r\n\u{e9}]{0,8}", 0..6),
             cut in 0..3_usize,

@@ -8,7 +8,7 @@ use crate::snapshot::{AuthFailure, Closed};
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::Arc;
 
-/// The bound of the list of closed connections, in bytes. With the names that clients usually have, the
+/// The bound of the list of closed connections, in bytes. With usual client names, the
 /// default of 10,000 connections takes a quarter of it; but a client chooses its name.
 const CLOSED_BYTES: usize = 16 << 20;
 

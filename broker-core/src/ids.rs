@@ -2,14 +2,14 @@
 
 use crate::random::Random;
 
-/// The prefix of a server's public key, which base32 shows as `N`.
+/// The prefix of a server's public key, which is `N` in base32.
 const SERVER_PREFIX: u8 = 13 << 3;
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// 56 characters that begin with `N`: the form of a server's public nkey, checksum included.
+/// Returns 56 characters that begin with `N`: the form of a server's public nkey, checksum included.
 ///
-/// It is an identity and not a key: there is no private half.
+/// It is an identity and not a key: there is no private key.
 pub(crate) fn server_id(random: &mut Random) -> String {
     let mut raw = Vec::with_capacity(35);
     raw.push(SERVER_PREFIX);
@@ -21,12 +21,12 @@ pub(crate) fn server_id(random: &mut Random) -> String {
     base32(&raw)
 }
 
-/// 22 random characters, in the form of NATS's ids.
+/// Returns 22 random characters, in the form of NATS's ids.
 pub(crate) fn unique(random: &mut Random) -> String {
     (0..22).map(|_| char::from(BASE62[random.below(62)])).collect()
 }
 
-/// CRC-16/XMODEM, as nkeys use it.
+/// Computes CRC-16/XMODEM, as in nkeys.
 fn crc16(data: &[u8]) -> u16 {
     data.iter().fold(0u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
@@ -35,7 +35,7 @@ fn crc16(data: &[u8]) -> u16 {
     })
 }
 
-/// RFC 4648 base32 without padding.
+/// Encodes base32 of RFC 4648 without padding.
 fn base32(data: &[u8]) -> String {
     let mut text = String::with_capacity(data.len().div_ceil(5) * 8);
     let (mut bits, mut held) = (0u32, 0u32);

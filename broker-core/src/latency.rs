@@ -1,6 +1,6 @@
-//! Histograms of the time that messages take through the broker.
+//! Histograms of the time that messages spend in the broker.
 //!
-//! Two times are measured, neither at a cost to each message: from a read to the end of the flush that
+//! Two times are measured, neither at a cost for each message: the time from a read to the end of the flush that
 //! follows, for one chunk of input in 61; and the time that a queue waits while the client's transport
 //! is full.
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// The upper bounds of the buckets: a message takes some microseconds normally, and seconds if its
+/// The upper bounds of the buckets: a message usually takes some microseconds, and seconds if its
 /// receiver does not read. `write_deadline`, by default ten seconds, is the longest wait.
 pub const BOUNDS: [Duration; 19] = [
     Duration::from_micros(10),
@@ -36,8 +36,8 @@ pub const BOUNDS: [Duration; 19] = [
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Histogram {
-    /// The number of durations up to the bound at this place of [`BOUNDS`] and above the one before it;
-    /// the last is for longer ones.
+    /// The number of durations up to the bound at the same position of [`BOUNDS`] and above the previous one;
+    /// the last counts longer ones.
     pub counts: [u64; BOUNDS.len() + 1],
     /// The sum of all durations.
     pub sum: Duration,
@@ -50,20 +50,20 @@ impl Histogram {
     }
 }
 
-/// See [the module](self).
+/// The latency histograms of a broker.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Latencies {
-    /// From the moment when messages were read until they were written to all who get them, as far as
-    /// their links took them at once. One chunk of input in so many is measured: how many is the
-    /// driver's affair.
+    /// The time from the read of messages until they were written to all receivers, as far as
+    /// their transports accepted them at once. The driver chooses the fraction of chunks of input that it
+    /// measures.
     pub publish_to_flush: Histogram,
-    /// How long what waited in a queue had to wait, from the moment when the link was full until that,
-    /// and all that came with it, had left. Each time is measured; a client that is cut counts not.
+    /// The time from the moment when the transport was full until all data that was then in the queue had been
+    /// written. Each time is measured, except that of a client that is cut.
     pub queue_wait: Histogram,
 }
 
-/// A histogram that any thread adds to.
+/// A histogram that all threads can add to.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     counts: [AtomicU64; BOUNDS.len() + 1],
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_counted_in_the_first_bucket_that_holds_it() {
+    fn a_duration_counts_in_the_first_bucket_that_holds_it() {
         let times = Times::default();
         let micros = Duration::from_micros;
         for took in [micros(0), micros(10), micros(11), micros(25), Duration::from_secs(11)] {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_grow() {
+    fn bounds_ascend() {
         assert!(BOUNDS.is_sorted_by(|one, next| one < next));
     }
 }

@@ -1,7 +1,7 @@
 //! The transport-agnostic core of natsd, a NATS-compatible message broker: bytes and commands in, bytes
 //! and events out. It has no socket, clock, thread, runtime or file of its own.
 //!
-//! A program that embeds a broker without any network:
+//! A program that embeds a broker without a network:
 //!
 //! ```
 //! use std::time::{Instant, SystemTime};
@@ -19,7 +19,7 @@
 //! ```
 //!
 //! A transport passes the bytes of a connection to a [`ClientSession`](session::ClientSession), and writes
-//! what the session's byte queue hands to a [`WriteHandle`](endpoint::WriteHandle):
+//! the session's byte queue through a [`WriteHandle`](endpoint::WriteHandle):
 //!
 //! ```
 //! # use std::io::{self, IoSlice};
@@ -29,7 +29,7 @@
 //! use broker_core::endpoint::{Scratch, WriteHandle};
 //! use broker_core::session::client::Arrival;
 //!
-//! /// Stands for a socket that never blocks.
+//! /// A model of a socket that never blocks.
 //! #[derive(Clone, Default)]
 //! struct Memory(Arc<Mutex<Vec<u8>>>);
 //!
@@ -64,12 +64,13 @@
 //!            └───────────▶ 5 interest: the subscriptions that match ──▶┘
 //! ```
 //!
-//! Stages 1 and 8, reading and writing, belong to the transport. A session is the only way in, a
-//! destination of an endpoint the only way out; the in-process [`Client`] is a session without bytes.
+//! Stages 1 and 8, reading and writing, belong to the transport. Every message enters through a session and leaves
+//! through a destination of an endpoint; the in-process [`Client`] is a session without bytes.
 //!
 //! # Modules, lowest layer first
 //!
-//! | module | knows |
+//! | module | contents |
+//! | --- | --- |
 //! | --- | --- |
 //! | [`limits`] | every limit with its default and its reason |
 //! | [`subject`] | subjects and filters |
@@ -82,26 +83,26 @@
 //! | [`account`] | one isolated subject space |
 //! | `routing` | one message to its matches |
 //! | [`snapshot`] | connections, accounts and subscriptions as monitoring shows them |
-//! | `shared` | what all sessions of one broker share |
+//! | `shared` | the state that all sessions of one broker share |
 //! | [`session`] | the rules of one party as a state machine; each kind is a type of its own |
 //! | `broker` | [`Broker`], the handle |
 //!
-//! Arrows only point down: `.ci/run arrows` holds the modules to that.
+//! Modules depend only on those above them in this table, which `.ci/run arrows` checks.
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! - No bytes from a peer make it panic, or hold more memory than [`Limits`] say.
-//! - A receiver that cannot keep up costs only itself.
+//! - No bytes from a peer make it panic, or use more memory than [`Limits`] allow.
+//! - A slow receiver affects no other receiver.
 //! - The messages of one publisher to one subscriber arrive in the order sent.
 //! - After warm-up a small message between two connections allocates nothing.
-//! - On the wire a NATS client cannot tell it from nats-server 2.14, but for the few places listed with
-//!   the project, where following it would be wrong.
+//! - On the wire it behaves as nats-server 2.14, except for the few documented differences where following it
+//!   would be wrong.
 //! - No global state: two brokers in one process share nothing.
 //!
 //! # Stability
 //!
 //! Below 1.0 a minor version may change the API. [`Broker`], [`Client`], [`Options`], [`Limits`] and
-//! [`auth`] are meant to stay as they are; [`session`] and [`endpoint`], which only transports need, may
+//! [`auth`] are intended to stay stable; [`session`] and [`endpoint`], which only transports need, may
 //! still change. It needs Rust 1.95.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]

@@ -1,4 +1,4 @@
-//! Messages of parties inside the process.
+//! Messages of clients inside the process.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::subject::Subject;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Message {
-    /// The subject that it was published to.
+    /// The subject that the message was published to.
     pub subject: Subject,
     /// The reply subject.
     pub reply: Option<Subject>,
@@ -21,10 +21,10 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-/// A borrowed message as the wire carries it: raw bytes, nothing parsed.
+/// A borrowed message in wire form: raw bytes, unparsed.
 ///
-/// A [handler](crate::Broker::handle) receives messages in this form and publishes them in this form, so that
-/// a message that is passed on is not encoded again.
+/// A [handler](crate::Broker::handle) receives and publishes messages in this form, so that a forwarded message is
+/// not encoded again.
 ///
 /// ```
 /// use broker_core::{RawMessage, Subject};
@@ -38,14 +38,14 @@ pub struct Message {
 #[derive(Clone, Copy)]
 pub struct RawMessage<'a> {
     pub(crate) subject: &'a [u8],
-    /// Empty without a reply subject.
+    /// The reply subject; empty for none.
     pub(crate) reply: &'a [u8],
-    /// Empty without headers.
+    /// The header block; empty for none.
     pub(crate) headers: &'a [u8],
     pub(crate) payload: &'a [u8],
-    /// Headers and payload in one piece, if they lie so.
+    /// Headers and payload, if they are contiguous.
     pub(crate) body: Option<&'a [u8]>,
-    /// The memory of `body`, if receivers may keep it.
+    /// The memory of `body`, if receivers may share it.
     pub(crate) shared: Option<&'a Bytes>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> RawMessage<'a> {
         Self::from_parts(subject.as_ref(), payload)
     }
 
-    /// As [`Self::new`], with a payload that receivers share if it is large, instead of copying it.
+    /// As [`Self::new`], with a payload that receivers share instead of copying it if it is large.
     pub fn with_shared_payload(subject: &'a Subject, payload: &'a Bytes) -> Self {
         Self { shared: Some(payload), ..Self::new(subject, payload) }
     }
@@ -64,14 +64,14 @@ impl<'a> RawMessage<'a> {
         Self { subject, reply: &[], headers: &[], payload, body: Some(payload), shared: None }
     }
 
-    /// Asks for answers to `reply`.
+    /// Sets the reply subject.
     #[must_use]
     pub fn with_reply(self, reply: &'a Subject) -> Self {
         Self { reply: reply.as_ref(), ..self }
     }
 
-    /// Replaces the header block. The block is sent as it is: the line `NATS/1.0`, lines of names and values, an
-    /// empty line, all of them ended by CRLF.
+    /// Replaces the header block, which is sent unchanged: the line `NATS/1.0`, lines of names and values, an
+    /// empty line, each ended by CRLF.
     #[must_use]
     pub fn with_headers(self, block: &'a [u8]) -> Self {
         let is_empty = block.is_empty();
@@ -83,13 +83,13 @@ impl<'a> RawMessage<'a> {
         }
     }
 
-    /// Directs the message to another subject. Reply, headers and payload stay.
+    /// Replaces the subject. Reply, headers and payload stay.
     #[must_use]
     pub fn to(self, subject: &'a Subject) -> Self {
         Self { subject: subject.as_ref(), ..self }
     }
 
-    /// Returns an answer to it, without headers; `None` if it asks for none.
+    /// Returns an answer to it, without headers; `None` without a reply subject.
     pub fn answer<'b>(&self, payload: &'b [u8]) -> Option<RawMessage<'b>>
     where
         'a: 'b,
@@ -97,7 +97,7 @@ impl<'a> RawMessage<'a> {
         self.reply().map(|reply| RawMessage::from_parts(reply, payload))
     }
 
-    /// Returns the subject. A client of the wire may publish to one that is not UTF-8.
+    /// Returns the subject, which need not be UTF-8: clients of the wire may publish to any bytes.
     pub fn subject(&self) -> &'a [u8] {
         self.subject
     }
@@ -107,7 +107,7 @@ impl<'a> RawMessage<'a> {
         Some(self.reply).filter(|reply| !reply.is_empty())
     }
 
-    /// Returns the header block with its first and its empty last line; empty without headers.
+    /// Returns the header block with its first line and the empty last line; empty without headers.
     pub fn headers(&self) -> &'a [u8] {
         self.headers
     }
@@ -117,7 +117,7 @@ impl<'a> RawMessage<'a> {
         self.payload
     }
 
-    /// Returns the payload for keeping: the memory of a large one is shared, a small one is copied.
+    /// Returns the payload as owned bytes: the memory of a large one is shared, a small one is copied.
     pub fn payload_bytes(&self) -> Bytes {
         match self.shared {
             Some(shared) => shared.slice_ref(self.payload),
@@ -136,7 +136,7 @@ impl<'a> RawMessage<'a> {
     }
 }
 
-/// Shows the sizes of headers and payload, not their text.
+/// Prints the sizes of headers and payload, not their text.
 impl fmt::Debug for RawMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawMessage")

@@ -4,7 +4,7 @@ use crate::limits::{AccountLimits, Limits};
 use crate::subject::SubjectFilter;
 use crate::sync::Arc;
 
-/// Options of a broker. Take the default and change what you need.
+/// Options of a broker. Start from the default and change single fields.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Limits on what clients may do.
@@ -14,15 +14,15 @@ pub struct Options {
     /// Logs every operation that clients send and receive, at level `trace`. Costs far more than the
     /// messages themselves. `trace`.
     pub trace: bool,
-    /// Shows only the headers of traced messages. `trace_headers`.
+    /// Logs only the headers of traced messages. `trace_headers`.
     pub trace_headers: bool,
-    /// The part of a traced payload that is shown, in bytes; 0, the default as in NATS 2.14, for all of it.
+    /// The length of a traced payload that is logged, in bytes; 0, the default as in NATS 2.14, for all of it.
     /// `max_traced_msg_len`.
     pub max_traced_payload_bytes: usize,
     /// Refuses headers. `no_header_support`.
     pub no_header_support: bool,
-    /// The accounts that are there whether or not a client has logged in to them. `$G` and `$SYS` always are; others
-    /// are made when an authenticator names them. Of two with one name the last counts.
+    /// Accounts that exist before a client logs in to them. `$G` and `$SYS` always do; others are made when an
+    /// authenticator names them. Of two with one name the last counts.
     pub accounts: Vec<AccountConfig>,
     /// Filters for which messages are counted: see
     /// [`Broker::counted_subjects`](crate::Broker::counted_subjects). At most
@@ -55,12 +55,12 @@ pub struct AccountConfig {
 }
 
 impl AccountConfig {
-    /// An account without limits.
+    /// Creates an account without limits.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), limits: AccountLimits::default() }
     }
 
-    /// The same account with other limits.
+    /// Replaces the limits.
     #[must_use]
     pub fn with_limits(self, limits: AccountLimits) -> Self {
         Self { limits, ..self }

@@ -1,5 +1,5 @@
-//! Probes for test kits (cargo feature `testing`). A probe sees each message before it is delivered, decides its
-//! fate, and reads the protocol lines of connections.
+//! Probes for test kits (cargo feature `testing`). A probe receives each message before it is delivered, decides
+//! its fate, and reads the protocol lines of connections.
 //!
 //! None of this is compiled without the feature.
 
@@ -14,10 +14,10 @@ use crate::proto::Publish;
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::Arc;
 
-/// Observes a broker and may interfere.
+/// An observer of a broker that may interfere with messages.
 ///
-/// It is called during a delivery: it must neither block nor publish. A message that it has held is published
-/// later, by `Broker::release`.
+/// It is called during a delivery: it must neither block nor publish. A held message is published later, by
+/// `Broker::release`.
 pub trait Probe: Send + Sync + 'static {
     /// Decides the fate of a message that has passed the permissions of its publisher.
     fn pass(&self, message: &Passing<'_>) -> Fate {
@@ -25,12 +25,12 @@ pub trait Probe: Send + Sync + 'static {
         Fate::DELIVER
     }
 
-    /// Returns true if [`Self::line`] is to be called. Asked once for each connection.
+    /// Returns true if [`Self::line`] is to be called. Called once for each connection.
     fn wants_lines(&self) -> bool {
         false
     }
 
-    /// Receives a line that a connection has sent (`<<-`) or is sent (`->>`), as tracing shows it.
+    /// Receives a line that a connection has sent (`<<-`) or is sent (`->>`), in the form of traces.
     fn line(&self, client: &str, line: fmt::Arguments<'_>) {
         let _ = (client, line);
     }
@@ -97,20 +97,20 @@ impl Passing<'_> {
 /// The fate of a message.
 #[derive(Debug, Default)]
 pub struct Fate {
-    /// The number of times that it is delivered. With 0 nobody learns of it, as if a network had lost it.
+    /// The number of times that it is delivered. With 0 it is lost without notice, as in a network.
     pub copies: u32,
     /// Messages that are delivered directly after it.
     pub then: Vec<Held>,
 }
 
 impl Fate {
-    /// Delivers it as if there were no probe.
+    /// Delivers the message once.
     pub const DELIVER: Self = Self { copies: 1, then: Vec::new() };
-    /// Loses it.
+    /// Drops the message.
     pub const LOSE: Self = Self { copies: 0, then: Vec::new() };
 }
 
-/// A message that was held back.
+/// A held message.
 pub struct Held {
     pub(crate) account: Arc<str>,
     pub(crate) from: u64,

@@ -1,6 +1,6 @@
-//! Randomness from a seed: fair picks and names, replayable, not secret.
+//! Seeded randomness for picks and names: replayable, not secret.
 
-/// A small generator (SplitMix64): one multiply-and-shift chain a number, every seed good.
+/// A small generator (SplitMix64): one multiply-and-shift chain per number, every seed valid.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn picks_are_even_and_in_bounds() {
+    fn picks_are_uniform_and_in_bounds() {
         let mut random = Random::new(7);
         let mut counts = [0u32; 10];
         for _ in 0..100_000 {

@@ -11,7 +11,7 @@ pub struct Security {
     pub version: &'static str,
     /// The IANA name of the cipher suite: `TLS_AES_128_GCM_SHA256`.
     pub cipher_suite: &'static str,
-    /// The handshake came before INFO.
+    /// True if the handshake came before INFO.
     pub is_first: bool,
     /// The certificate chain of the client, the end entity first.
     pub peers: Vec<PeerCertificate>,
@@ -19,7 +19,7 @@ pub struct Security {
     pub certificate: Option<Arc<Certificate>>,
 }
 
-/// A certificate as monitoring shows it.
+/// A certificate, as displayed by monitoring.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PeerCertificate {

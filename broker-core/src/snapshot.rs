@@ -1,7 +1,7 @@
 //! Snapshots of connections, accounts and subscriptions, for monitoring.
 //!
-//! Sessions count for themselves; a snapshot adds up on request. The path of a message does not know of
-//! it.
+//! Sessions keep their own counters; a snapshot adds them up on request. The path of a message does not
+//! depend on it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::security::Security;
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, Ordering};
 
-/// The number of subscriptions that are remembered of a closed connection.
+/// The number of subscriptions that are kept of a closed connection.
 const CLOSED_SUBSCRIPTIONS: usize = 256;
 
 /// A connection of the wire protocol.
@@ -86,7 +86,7 @@ impl Subscription {
     pub(crate) fn of(held: &Held, account: &Arc<str>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
         let endpoint = &held.endpoint;
-        // The sids of in-process clients are numbers, in the lower half.
+        // The sid of an in-process client is a number, in the lower half.
         let sid = match <[u8; 8]>::try_from(held.sid()) {
             Ok(number) if endpoint.kind.has_numbered_sids() => {
                 (u64::from_le_bytes(number) as u32).to_string().into()
@@ -121,7 +121,7 @@ pub struct Account {
     pub interest: InterestStats,
     /// The number of connections closed as slow consumers.
     pub slow_consumers: u64,
-    /// Permissions to answer a request (`allow_responses`) that were lost because a client had more than
+    /// The number of reply permissions (`allow_responses`) that were removed because a client had more than
     /// [`REPLY_PERMISSIONS_BYTES`](crate::limits::REPLY_PERMISSIONS_BYTES) of them.
     pub lost_reply_permissions: u64,
 }
@@ -140,7 +140,7 @@ pub enum AuthFailure {
     Unavailable,
     /// The first operation was not CONNECT.
     BeforeConnect,
-    /// The timeout passed.
+    /// The client did not authenticate in time.
     Timeout,
 }
 

@@ -8,7 +8,7 @@ use std::ops::AddAssign;
 pub struct Stats {
     /// Open connections.
     pub connections: usize,
-    /// Connections ever, refused ones included.
+    /// Connections since the start, refused ones included.
     pub total_connections: u64,
     /// Subscriptions in all accounts.
     pub subscriptions: usize,
@@ -67,11 +67,11 @@ impl AddAssign for Traffic {
 pub struct InterestStats {
     /// Subscriptions.
     pub subscriptions: usize,
-    /// Subscriptions ever made.
+    /// Subscriptions added since the start.
     pub inserts: u64,
-    /// Subscriptions ever ended.
+    /// Subscriptions removed since the start.
     pub removes: u64,
-    /// Look-ups by sessions: one for each message to another subject than the one before.
+    /// Look-ups by sessions: one for each message whose subject differs from the previous one.
     pub look_ups: u64,
     /// Look-ups that a session's cache answered.
     pub cache_hits: u64,

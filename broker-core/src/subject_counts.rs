@@ -10,7 +10,7 @@ use crate::proto::Publish;
 use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-/// The number of groups of sessions that share counters, so that two cores seldom write to one cache
+/// The number of groups of sessions that share counters, so that two cores seldom write to the same cache
 /// line.
 const GROUPS: usize = 16;
 
@@ -45,7 +45,7 @@ struct Counter {
 }
 
 impl SubjectCounters {
-    /// Returns `None` without filters.
+    /// Creates counters; returns `None` without filters.
     pub(crate) fn new(filters: &[SubjectFilter]) -> Option<Arc<Self>> {
         let filters: Box<[_]> = filters.iter().take(MAX_COUNTED_SUBJECTS).cloned().collect();
         let group = |_| Group(filters.iter().map(|_| Counter::default()).collect());
@@ -76,14 +76,14 @@ impl SubjectCounters {
     }
 }
 
-/// The decision of a session about a subject: whether it may publish there, and which filters count it.
+/// The verdict of a session on a subject: whether it may publish there, and the filters that count it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Verdict(u8);
 
 impl Verdict {
     const REFUSED: Self = Self(0);
     pub(crate) const ALLOWED: Self = Self(1);
-    /// From here on: allowed, and counted for a set of filters, by its number in the session.
+    /// Values from here on: allowed, and counted for a set of filters, by its number in the session.
     const FIRST_SET: u8 = 2;
     /// Counted, but the session has too many sets already.
     const ANY_SET: Self = Self(u8::MAX);
@@ -97,7 +97,7 @@ impl Verdict {
     }
 }
 
-/// Decides and counts for one session.
+/// The verdicts and counters of one session.
 pub(crate) struct SubjectCounter {
     subjects: Option<Arc<SubjectCounters>>,
     group: usize,
@@ -111,7 +111,7 @@ impl SubjectCounter {
         Self { subjects, group: (seed % GROUPS as u64) as usize, sets: Vec::new() }
     }
 
-    /// Decides about a subject that is not in the cache of the session.
+    /// Returns the verdict on a subject that is not in the cache of the session.
     pub(crate) fn judge(
         &mut self,
         permissions: Option<&Arc<Permissions>>,
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_knows_too_many_sets_counts_all_the_same() {
+    fn a_session_with_too_many_sets_still_counts() {
         let filters: Vec<String> = (0..10).map(|bit| format!("{}*.>", "*.".repeat(bit))).collect();
         let names: Vec<&str> = filters.iter().map(String::as_str).collect();
         let literal: Vec<String> = (0..54).map(|one| format!("s{one}")).collect();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_nothing_has_nothing_counted_and_who_asks_for_too_much_not_all() {
+    fn no_filters_count_nothing_and_too_many_are_cut_off() {
         assert!(SubjectCounters::new(&[]).is_none());
         assert_eq!(SubjectCounter::new(None, 0).judge(None, b"a"), Verdict::ALLOWED);
         let many = vec![SubjectFilter::parse(">").unwrap(); MAX_COUNTED_SUBJECTS + 1];

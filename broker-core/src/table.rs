@@ -1,7 +1,7 @@
-//! A hash table whose every operation is bounded, however many entries it has.
+//! A hash table whose every operation is bounded, whatever its number of entries.
 //!
-//! An ordinary hash table moves all of its entries when it has grown full, which takes a tenth of a second
-//! with a million of them, under whatever lock it stands. This one is made of parts of some hundred entries
+//! An ordinary hash table moves all of its entries when it is full, which takes a tenth of a second
+//! with a million of them, under the lock that protects it. This one is made of parts of some hundred entries
 //! and grows by splitting one part at a time (linear hashing): one insertion moves the entries of one part
 //! at most. It shrinks in the same way, is dropped part by part ([`Drain`]), and can be read part by part
 //! while it changes ([`Table::part`]).
@@ -9,8 +9,8 @@
 use hashbrown::{HashTable, hash_table};
 use smallvec::{SmallVec, smallvec};
 
-/// The average number of entries of a part. Between two splits a part has at most twice as many, but for what
-/// chance adds, and 800 and a little more fit into the 896 that a table of 1,024 slots takes.
+/// The average number of entries of a part. Between two splits a part has at most twice as many, apart from
+/// random variation, and 800 and a little more fit into the 896 that a table of 1,024 slots takes.
 pub(crate) const PART: usize = 400;
 
 /// The most entries that one operation moves or reads: those of a part. Six standard deviations above twice the
@@ -20,28 +20,28 @@ pub(crate) const MOST: usize = 2 * PART + 6 * 29;
 
 /// The caller compares entries and passes their hashes, which are computed again when entries move.
 pub(crate) struct Table<T> {
-    /// Part `i` has the entries whose bits end in `i`, seen as a number of `mask`'s width, or of one bit less
-    /// where the part of that number has not been split off yet.
+    /// Part `i` has the entries whose bits end in `i`, as a number of `mask`'s width, or of one bit less
+    /// if the part of that number has not been split off yet.
     parts: SmallVec<[HashTable<T>; 1]>,
-    /// As many ones as it takes to write the number of the last part.
+    /// A mask of ones as wide as the number of the last part.
     mask: u32,
     len: usize,
 }
 
-/// A position for reading part by part. Parts are read in the order of their bits reversed: then the two parts that one
-/// is split into stand where it stood.
+/// A position for reading part by part. Parts are read in the order of their reversed bits, so that the two halves
+/// of a split part take the position of that part.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Place(u32);
 
 impl Place {
-    /// Returns true if an entry with that hash stands before the place: [`Table::part`] has returned it if it
-    /// was there.
+    /// Returns true if an entry with that hash is before the place: [`Table::part`] has returned it if it
+    /// existed.
     pub(crate) fn is_behind(self, hash: u64) -> bool {
         bits(hash).reverse_bits() < self.0
     }
 }
 
-/// The bits of a hash that tell the part: none of those that the tables within go by.
+/// Returns the bits of a hash that select the part; the tables within the parts use others.
 fn bits(hash: u64) -> u32 {
     (hash >> 24) as u32
 }
@@ -78,7 +78,7 @@ impl<T> Table<T> {
         self.parts[at].find_mut(hash, is_it)
     }
 
-    /// Adds an entry that is not there yet.
+    /// Adds an entry, which must be new.
     pub(crate) fn insert(&mut self, hash: u64, value: T, hash_of: impl Fn(&T) -> u64) {
         let at = self.part_of(bits(hash));
         self.parts[at].insert_unique(hash, value, &hash_of);
@@ -101,7 +101,7 @@ impl<T> Table<T> {
         Some(value)
     }
 
-    /// Keeps of one part what `is_kept` says. Returns where the next one begins.
+    /// Keeps the entries of one part for which `is_kept` returns true. Returns the next place.
     pub(crate) fn retain_part(
         &mut self,
         place: Place,
@@ -116,20 +116,20 @@ impl<T> Table<T> {
         next
     }
 
-    /// The entries of one part, and where the next one begins. Whoever begins at the default place and goes
-    /// on until there is no next one sees each entry that stays meanwhile once, however the table changes.
+    /// Returns the entries of one part, and the next place. A caller that starts at the default place and continues
+    /// until there is no next one sees each entry that stays meanwhile once, however the table changes.
     pub(crate) fn part(
         &self,
         place: Place,
         hash_of: impl Fn(&T) -> u64,
     ) -> (impl Iterator<Item = &T>, Option<Place>) {
         let (at, next) = self.at(place);
-        // Two parts may have become one since, the first half of which was seen.
+        // Two parts may have been merged since, of which the first was read.
         let is_new = move |value: &&T| bits(hash_of(value)).reverse_bits() >= place.0;
         (self.parts[at].iter().filter(is_new), next)
     }
 
-    /// The part that a place is in, and where the next one begins.
+    /// Returns the part of a place, and the next place.
     fn at(&self, place: Place) -> (usize, Option<Place>) {
         let at = self.part_of(place.0.reverse_bits());
         let (number, half) = (at as u32, self.mask.div_ceil(2));
@@ -143,7 +143,7 @@ impl<T> Table<T> {
         (at, next.map(Place))
     }
 
-    /// Gives memory back that a burst has taken, a little with each removal.
+    /// Frees the memory of a burst, a little with each removal.
     fn settle(&mut self, at: usize, hash_of: impl Fn(&T) -> u64) {
         let part = &mut self.parts[at];
         if part.len() * 8 < part.capacity() && part.capacity() > PART {
@@ -154,7 +154,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Splits the part whose turn it is in two.
+    /// Splits the next part in two.
     fn split(&mut self, hash_of: impl Fn(&T) -> u64) {
         let new = self.parts.len() as u32;
         if new > self.mask {
@@ -172,7 +172,7 @@ impl<T> Table<T> {
         self.parts.push(other);
     }
 
-    /// Puts the last part back where it came from.
+    /// Merges the last part into the one that it was split from.
     fn merge(&mut self, hash_of: impl Fn(&T) -> u64) {
         if self.parts.len() < 2 {
             return;
@@ -191,13 +191,13 @@ impl<T> Table<T> {
         }
     }
 
-    /// All entries. Each step drops one part at most.
+    /// Returns all entries. Each step drops one part at most.
     pub(crate) fn into_drain(self) -> Drain<T> {
         Drain { parts: self.parts, current: None }
     }
 }
 
-/// See [`Table::into_drain`].
+/// The iterator of [`Table::into_drain`].
 pub(crate) struct Drain<T> {
     parts: SmallVec<[HashTable<T>; 1]>,
     current: Option<hash_table::IntoIter<T>>,
@@ -231,7 +231,7 @@ mod tests {
         FixedState::with_seed(7).hash_one(value)
     }
 
-    /// All entries, read part by part; `change` is called in between.
+    /// Reads all entries, part by part; calls `change` in between.
     fn read(table: &mut Table<u64>, mut change: impl FnMut(&mut Table<u64>)) -> Vec<u64> {
         let (mut seen, mut place) = (Vec::new(), Some(Place::default()));
         while let Some(at) = place {
@@ -256,7 +256,7 @@ mod tests {
             table.insert(hash(&value), value, counting);
             note();
         }
-        // Moved once, and perhaps once more within the part that they come to.
+        // Moved once, and perhaps once more within the new part.
         assert!(most.get() <= 2 * MOST, "{} by an insertion", most.get());
         let biggest = table.parts.iter().map(HashTable::len).max();
         assert!(biggest <= Some(MOST), "{biggest:?}");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_is_read_once_however_the_table_grows_and_shrinks_meanwhile() {
+    fn an_entry_that_stays_is_read_once_while_the_table_grows_and_shrinks() {
         for stays in [0, 1, 300, 401, 5_000, 70_000] {
             let mut table = Table::default();
             for value in 0..stays {
@@ -290,7 +290,7 @@ mod tests {
                 seen.sort_unstable();
                 seen
             };
-            // Bounded, since it is a part of the order that is gone through, not a number of parts.
+            // Bounded, since reading follows the order of hashes, not the number of parts.
             if stays <= 5_000 {
                 let mut rounds = 0;
                 let mut grow = grow;
@@ -330,7 +330,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_set(steps in proptest::collection::vec((any::<bool>(), 0..3_000_u64), 1..6_000)) {
+        fn a_table_agrees_with_a_set(steps in proptest::collection::vec((any::<bool>(), 0..3_000_u64), 1..6_000)) {
             let mut table = Table::default();
             let mut model = HashSet::new();
             for (is_insert, value) in steps {

@@ -1,4 +1,4 @@
-//! Traces of clients, in the lines that NATS logs.
+//! Traces of clients, as log lines in NATS's form.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use crate::proto::Publish;
 #[cfg(feature = "testing")]
 use crate::{probe::Seam, sync::Arc};
 
-/// The trace of one client. A client that is not traced has none.
+/// The trace of one client; absent for a client that is not traced.
 pub struct Trace {
     /// The label of the client in log lines.
     client: String,
-    /// The part of a payload that is shown, in bytes; 0 for all.
+    /// The length of a payload that is logged, in bytes; 0 for all.
     max_payload_bytes: usize,
     headers_only: bool,
-    /// The lines are logged, not only passed to a probe.
+    /// True if lines are logged, not only passed to a probe.
     #[cfg(feature = "testing")]
     is_logged: bool,
     #[cfg(feature = "testing")]
@@ -35,7 +35,7 @@ impl Trace {
         }
     }
 
-    /// Passes the lines to a probe that wants them.
+    /// Passes the lines to a probe that requests them.
     #[cfg(feature = "testing")]
     pub(crate) fn read_by(mut self, seam: &Arc<Seam>) -> Self {
         self.reader = seam.wants_lines().then(|| Arc::clone(seam));
@@ -80,8 +80,8 @@ impl Trace {
         self.payload("->>", header_len, body);
     }
 
-    // NATS 2.14: client.go traceMsgInternal. Headers are shown as part of the payload; the empty line
-    // behind them is not, if they are all that is shown.
+    // NATS 2.14: client.go traceMsgInternal. Headers are logged as part of the payload; the empty line
+    // behind them is not, if only headers are logged.
     fn payload(&self, way: &str, header_len: usize, body: &[u8]) {
         let shown = if self.headers_only {
             body.get(..header_len.saturating_sub(4)).unwrap_or_default()

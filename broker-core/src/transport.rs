@@ -1,4 +1,4 @@
-//! Transports, as far as they make a difference to a session.
+//! Transports, as far as sessions depend on them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::sync::Arc;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum TransportInfo {
-    /// TCP, with TLS or without.
+    /// TCP, with or without TLS.
     #[default]
     Tcp,
     /// WebSocket.
@@ -23,7 +23,7 @@ pub enum TransportInfo {
     Unix,
     /// Memory of the process.
     Memory,
-    /// A stream that the embedding program brings. Encryption is up to the program.
+    /// A stream of the embedding program, which is responsible for encryption.
     Stream,
 }
 
@@ -58,9 +58,9 @@ pub struct WebsocketListener {
     pub host: String,
     /// The port in INFO.
     pub port: u16,
-    /// The listener speaks TLS.
+    /// True if the listener uses TLS.
     pub is_tls: bool,
-    /// Other addresses for such clients, in INFO.
+    /// Other addresses for WebSocket clients, in INFO.
     pub connect_urls: Vec<String>,
     /// The PING interval, if it differs from that of other connections.
     pub ping_interval: Option<Duration>,
@@ -70,7 +70,7 @@ pub struct WebsocketListener {
     pub authenticator: ListenerAuthenticator,
 }
 
-/// The authenticator of a listener. Clones share it: a replacement decides from then on, also about
+/// The authenticator of a listener. Clones share it: a replacement takes effect for all of them, and reviews
 /// connected clients.
 #[derive(Clone, Default)]
 pub struct ListenerAuthenticator(Arc<ArcSwapOption<Box<dyn Authenticator>>>);
@@ -134,7 +134,7 @@ impl TransportInfo {
         }
     }
 
-    /// Returns the connection kind that users can be bound to.
+    /// Returns the connection kind that users can be restricted to.
     pub fn kind(&self) -> ConnectionKind {
         match self {
             Self::Tcp | Self::Unix | Self::Stream => ConnectionKind::Standard,

@@ -8,12 +8,12 @@
 //! configuration is applied. They act in two places:
 //!
 //! - Where a message enters, between its permission and its matches (`session/publisher.rs`): a mapping replaces
-//! the subject of the look-up, and a service import adds an account and a subject that the message is also
-//! published to, after the current delivery. The account's cache of matches stores both with the
-//! subject.
+//!   the subject of the look-up, and a service import adds an account and a subject that the message is also
+//!   published to, after the current delivery. The account's cache of matches stores both with the
+//!   subject.
 //! - In the interest: a stream import is a shadow of each subscription that it covers, in the interest of the account
-//! that exports. It holds the slot of that account (`SubjectSpace`), so that it ends there, from whichever account
-//! it is reached.
+//!   that exports. It holds the slot of that account (`SubjectSpace`), so that it ends there, from whichever account
+//!   it is reached.
 
 mod ending;
 mod interest_events;

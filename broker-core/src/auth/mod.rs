@@ -44,9 +44,9 @@
 //! Each method is a type in a file beside `users.rs`, and changes nothing else:
 //!
 //! - nkeys and JWTs require the nonce ([`Authenticator::nonce_required`]) and check `sig` against it. The end and
-//! the limits of a JWT become those of the [`Grant`].
+//!   the limits of a JWT become those of the [`Grant`].
 //! - A callout sends a request to a service over the broker itself, and decides when the service answers
-//! ([`Answer`]).
+//!   ([`Answer`]).
 //!
 //! Several methods are tried in the order of NATS: the embedder's own, JWTs, nkeys, users, token.
 

@@ -16,7 +16,7 @@ use crate::sync::{Arc, Mutex};
 /// use std::time::Duration;
 /// use broker_core::auth::{Authenticator, Credentials, Decision, Grant, Pending};
 ///
-/// Decides on another thread.
+/// /// Decides on another thread.
 /// struct Elsewhere;
 ///
 /// impl Authenticator for Elsewhere {

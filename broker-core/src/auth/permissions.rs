@@ -7,11 +7,11 @@
 //!
 //! - Without an allow list everything is allowed; a deny list takes precedence.
 //! - A subscription's wildcards are looked up as if they were literal tokens: `foo.*` on the allow
-//! list covers `SUB foo.*` and `SUB foo.a`, `foo.*` on the deny list does not refuse `SUB *.a`.
-//! Denied messages that match such a subscription are filtered at delivery.
+//!   list covers `SUB foo.*` and `SUB foo.a`, `foo.*` on the deny list does not refuse `SUB *.a`.
+//!   Denied messages that match such a subscription are filtered at delivery.
 //! - An entry of the subscribe lists may name queue groups after the subject, as in `foo v1.*`. On
-//! the deny list it applies to those groups only. On the allow list it allows those groups and, where it
-//! matches the subject, no other queue group, even if an entry without one matches too.
+//!   the deny list it applies to those groups only. On the allow list it allows those groups and, where it
+//!   matches the subject, no other queue group, even if an entry without one matches too.
 //!
 //! One rule differs: a `*` on the allow list matches the `>` of `SUB foo.>`, so that nats-server
 //! accepts it under `foo.*` and then delivers `foo.a.b`. We accept it too, but deliver only subjects

@@ -146,7 +146,7 @@ impl<S: Interested> Crowd<S> {
                 *moved = at as u32;
             }
         }
-        // The list must change first: a split or merge of the table reads the positions.
+        // The list changes last: a split or merge of the table reads it at every position.
         let gone = self.list.swap_remove(at);
         if self.list.len() * 4 < self.list.capacity() && self.list.capacity() > FEW {
             self.list.shrink_to(self.list.len() * 2);

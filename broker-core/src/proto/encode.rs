@@ -138,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(
+        fn encoded_operations_parse_again(
             subject in "[a-z.]{1,12}",
             sid in "[0-9a-z]{1,8}",
             reply in "[a-z.]{0,12}",
