@@ -79,12 +79,12 @@
 //! | [`stats`], [`latency`] | counters and histograms |
 //! | `interest` | the subscriptions that match a subject: an index, and a cache for each session |
 //! | [`auth`] | authentication, permissions |
-//! | [`endpoint`] | one connected party as others see it: kind, queue, subscriptions, counters |
+//! | [`endpoint`] | one connection or in-process client as others see it: kind, queue, subscriptions, counters |
 //! | [`account`] | one isolated subject space |
 //! | `routing` | one message to its matches |
 //! | [`snapshot`] | connections, accounts and subscriptions as monitoring shows them |
 //! | `shared` | the state that all sessions of one broker share |
-//! | [`session`] | the rules of one party as a state machine; each kind is a type of its own |
+//! | [`session`] | the rules of one endpoint as a state machine; each kind is a type of its own |
 //! | `broker` | [`Broker`], the handle |
 //!
 //! Modules depend only on those above them in this table, which `.ci/run arrows` checks.

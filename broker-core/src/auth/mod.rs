@@ -108,7 +108,7 @@ pub trait Authenticator: Send + Sync + 'static {
     /// [unavailable](Denied::Unavailable), so that a proof is the better way.
     ///
     /// A denied client is closed with an authorization error; it may reconnect and authenticate again. A
-    /// client that is [unknown](Denied::Unknown) now, or gets another account, is closed without an
+    /// client that is [unknown](Denied::Unknown) now, or is assigned another account, is closed without an
     /// error.
     ///
     /// The default [authenticates](Self::authenticate) clients without a proof again, and denies others.

@@ -459,12 +459,12 @@ mod tests {
         assert_eq!(
             log_in(&users, "u", "guess"),
             Err(Denied::Credentials),
-            "only who knows the password learns why"
+            "the reason is shown only with the right password"
         );
     }
 
     #[test]
-    fn a_user_gets_their_account_and_permissions_or_the_default() {
+    fn a_user_gets_its_account_and_permissions_or_the_default() {
         let permissions = |subject: &str| {
             Arc::new(Permissions::builder().publish_allow([subject]).build().unwrap())
         };

@@ -46,7 +46,7 @@ impl Interested for Wants {
     }
 }
 
-/// The stages of a subscriber: before SUB, SUB under way, subscribed, UNSUB under way, gone.
+/// The stages of a subscriber: before SUB, SUB under way, subscribed, UNSUB under way, unsubscribed.
 #[derive(Default)]
 struct Stage(AtomicU32);
 

@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn deep_nesting_and_invalid_text_are_accepted() {
         let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(1500), "]".repeat(1500));
-        assert!(apply(&deep).is_ok(), "as the reference");
+        assert!(apply(&deep).is_ok(), "as in the reference");
         let mut options = ConnectOptions::default();
         options.apply(b"{\"name\":\"a\xff\"}").unwrap();
         assert_eq!(options.name, "a\u{fffd}");

@@ -19,7 +19,7 @@ impl SubjectFilter {
     ///
     /// # Errors
     ///
-    /// [`SubjectError`] tells the fault: empty text or token, white space, tokens after a `>`.
+    /// [`SubjectError`] names the fault: empty text or token, white space, tokens after a `>`.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, SubjectError> {
         let text = text.as_ref();
         check_tokens(text)?;

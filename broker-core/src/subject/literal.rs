@@ -88,7 +88,7 @@ impl Subject {
     ///
     /// # Errors
     ///
-    /// [`SubjectError`] tells the fault: empty text or token, white space, a wildcard.
+    /// [`SubjectError`] names the fault: empty text or token, white space, a wildcard.
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
         if is_plain(text.as_bytes()) {
             return Ok(Self(Text::new(text.as_bytes())));

@@ -98,11 +98,7 @@ fn plain_interest_is_one_event_and_each_queue_group_member_counts() {
     interest.remove(&members);
     assert!(reader.told().is_empty());
     interest.remove(&members);
-    assert_eq!(
-        reader.events(),
-        6,
-        "a batch is told as one change, and what is gone already not at all"
-    );
+    assert_eq!(reader.events(), 6, "a batch is one change, and a second removal is none");
 }
 
 #[test]

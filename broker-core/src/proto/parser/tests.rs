@@ -174,7 +174,7 @@ fn the_rest_of_a_line_without_arguments_is_never_kept() {
     assert_eq!(
         parser.parse(b"PING and", &limits),
         Ok(Parsed::Partial { used: 8, whole: 0 }),
-        "all of it can be forgotten"
+        "no byte of the line must be kept"
     );
     assert_eq!(parser.parse(&[b'x'; 100], &limits), Ok(Parsed::Partial { used: 100, whole: 0 }));
     assert_eq!(parser.parse(b"\nP", &limits), Ok(Parsed::Op { op: Op::Ping, used: 1 }));
