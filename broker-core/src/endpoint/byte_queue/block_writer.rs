@@ -1,4 +1,4 @@
-//! The end of a byte queue, as encoders write to it.
+//! The end of a byte queue, to which encoders append.
 
 use bytes::Bytes;
 
@@ -32,7 +32,7 @@ impl<'a> BlockWriter<'a> {
         self.state.in_bytes += added as u64;
     }
 
-    /// The block that grows, with room for `bytes` more.
+    /// Returns the growing block, with room for `bytes` more.
     #[inline]
     pub(crate) fn block(&mut self, bytes: usize) -> &mut Vec<u8> {
         if self.state.open.capacity() - self.state.open.len() < bytes {
@@ -59,17 +59,17 @@ impl<'a> BlockWriter<'a> {
         self.seal(Piece::Shared(shared));
     }
 
-    /// Lends the memory for what the messages of a run begin with.
+    /// Lends the memory for the common beginning of the messages of a run.
     pub(crate) fn take_prefix(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.scratch.prefix)
     }
 
-    /// Takes it back.
+    /// Takes back the memory lent by [`Self::take_prefix`].
     pub(crate) fn keep_prefix(&mut self, prefix: Vec<u8>) {
         self.scratch.prefix = prefix;
     }
 
-    /// Counts what the open block has got.
+    /// Counts the bytes appended to the open block.
     fn close_block(&mut self) {
         self.added += self.state.open.len() - self.from;
         self.from = self.state.open.len();
@@ -78,7 +78,7 @@ impl<'a> BlockWriter<'a> {
     fn make_room(&mut self, bytes: usize) {
         let Self { state, scratch, .. } = self;
         if state.open.is_empty() {
-            // One receiver that reads gets a whole block; of others there may be thousands.
+            // A receiver that reads gets a whole block; of receivers that do not, there may be thousands.
             let wants_whole = state.sealed_bytes >= BLOCK_BYTES
                 || (state.blocked.is_none() && scratch.touched.is_empty());
             let new = scratch.block(bytes, wants_whole, &state.memory);

@@ -50,7 +50,7 @@ impl Encoder for ClientEncoder {
     }
 }
 
-/// Appends messages that go to one subject. Returns the bytes of their bodies.
+/// Appends messages to one subject. Returns the bytes of their bodies.
 fn append_run(
     delivery: &Delivery<'_>,
     sid: &[u8],
@@ -110,8 +110,8 @@ fn append(
     append_rewritten(message, prefix, with_headers, delivery, out)
 }
 
-/// Appends a message that cannot be copied in one piece: a large one, one in another spelling, or one that
-/// loses its headers.
+/// Appends a message that cannot be copied in one piece: a large one, one with its size spelled differently, or one
+/// that loses its headers.
 fn append_rewritten(
     message: &Publish<'_>,
     prefix: &[u8],
@@ -140,7 +140,7 @@ fn append_rewritten(
     body.len()
 }
 
-/// Returns true if all that follows the subject can be copied as it came.
+/// Returns true if everything behind the subject can be copied unchanged.
 #[inline]
 fn is_one_piece(message: &Publish<'_>, with_headers: bool, delivery: &Delivery<'_>) -> bool {
     message.tail.is_some()
@@ -153,7 +153,7 @@ fn delivered_body<'a>(message: &Publish<'a>, with_headers: bool) -> &'a [u8] {
     if with_headers { message.body } else { message.payload() }
 }
 
-/// Appends reply and sizes as the receiver reads them.
+/// Appends reply and sizes as sent to the receiver.
 fn append_sizes(block: &mut Vec<u8>, message: &Publish<'_>, with_headers: bool) {
     // NATS 2.14: a header length of 0 leaves a plain MSG with the total size.
     let is_rewritten = message.header_len.is_some_and(|len| len == 0 || !with_headers);

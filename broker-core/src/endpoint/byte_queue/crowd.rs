@@ -1,10 +1,10 @@
-//! Publishers that wait for a receiver that is slower than they are, but reads.
+//! Publishers that wait for a receiver that reads, but more slowly than they publish.
 //!
-//! A queue that is [crowded](CROWDED_SHARE) asks the publishers that fill it for patience, if its receiver
-//! has read since the queue first grew long: the bytes that its socket takes before that say nothing of the
-//! client. The session of a publisher ([`crate::session::client`]) decides whether and how long it waits; the
-//! queue only reports the progress of its receiver and wakes waiting publishers, first come first served and a
-//! few at a time, so that they do not fill it at one blow.
+//! A queue that is [crowded](CROWDED_SHARE) asks the publishers that fill it to wait, if its receiver has read
+//! since the queue first grew long: bytes that its socket takes before that do not prove that the client reads. The
+//! session of a publisher ([`crate::session::client`]) decides whether and how long it waits; the queue only reports
+//! the progress of its receiver and wakes waiting publishers, in order of arrival and a few at a time, so that they
+//! do not fill it all at once.
 
 use std::collections::VecDeque;
 
@@ -13,13 +13,13 @@ use crate::endpoint::{Ahead, Endpoint};
 use crate::limits::{CROWDED_SHARE, PATIENCE_STEP_SHARE};
 use crate::sync::{Arc, Weak};
 
-/// The number of publishers that are woken each time that a part of the queue has left.
+/// The number of publishers that are woken each time a part of the queue has been written.
 const CALLED: usize = 4;
 
-/// See the module.
+/// The waiting publishers of one queue and the progress of its receiver.
 #[derive(Default)]
 pub(super) struct Crowd {
-    /// The bytes that had left when the receiver last had to show that it reads.
+    /// The count of written bytes from which the receiver last had to prove that it reads.
     proof_from: u64,
     /// The waiting publishers. Their tickets are in ascending order.
     waiting: VecDeque<(u64, Weak<Endpoint>)>,
@@ -75,7 +75,7 @@ impl<E: Encoder> ByteQueue<E> {
         Some(Ahead { ticket, out_bytes, step_bytes: self.step_bytes() })
     }
 
-    /// Requires the receiver to show anew that it reads; until then no publisher waits for it.
+    /// Requires the receiver to prove again that it reads; until then no publisher waits for it.
     pub(super) fn end_patience_here(&self) {
         let mut state = self.state.lock();
         let out_bytes = state.out_bytes;
@@ -89,7 +89,7 @@ impl<E: Encoder> ByteQueue<E> {
 }
 
 impl State {
-    /// Takes the publishers to be woken because a part of the queue has left.
+    /// Takes the publishers to be woken because a part of the queue has been written.
     pub(super) fn call_some(&mut self, max_pending_bytes: usize) -> Vec<Weak<Endpoint>> {
         let (_, _, relieved) = levels(max_pending_bytes);
         let (pending_bytes, Some(crowd)) = (self.pending_bytes, &mut self.crowd) else {
@@ -98,13 +98,13 @@ impl State {
         if crowd.waiting.is_empty() || pending_bytes > relieved {
             return Vec::new();
         }
-        // An empty queue wakes all: nothing else leaves that would wake the others.
+        // An empty queue wakes all: no later write would wake the others.
         let count = if pending_bytes == 0 { usize::MAX } else { CALLED };
         let count = crowd.waiting.len().min(count);
         crowd.waiting.drain(..count).map(|(_, publisher)| publisher).collect()
     }
 
-    /// Takes all publishers: waiting is of no use any more.
+    /// Takes all publishers, because waiting has no further use.
     pub(super) fn call_all(&mut self) -> Vec<Weak<Endpoint>> {
         let waiting = self.crowd.as_mut().map(|crowd| std::mem::take(&mut crowd.waiting));
         waiting.into_iter().flatten().map(|(_, publisher)| publisher).collect()

@@ -35,7 +35,7 @@ pub struct Delivery<'a> {
     pub(crate) to: Target<'a>,
 }
 
-/// The place at the receiver that a delivery is for.
+/// The recipient of a delivery at the receiver.
 pub(crate) enum Target<'a> {
     /// A subscription of a client, by the sid that the client chose.
     Subscription { sid: &'a [u8] },

@@ -1,7 +1,7 @@
-//! Interception: a look at each delivery before the queue takes it, and holding the queue back.
+//! Interception: inspects each delivery before the queue takes it, and holds the queue back.
 //!
-//! A queue has an interceptor only in lame duck mode. A delivery asks one thing, that the queue is open and has
-//! none; all else is cold.
+//! A queue has an interceptor only in lame duck mode. A delivery makes a single check, that the queue is open and
+//! has no interceptor; everything else is cold.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::error::CloseReason;
 use crate::proto::Publish;
 use crate::sync::{Arc, Ordering};
 
-/// Sees each delivery before a byte queue takes it. Called with the queue locked: it may lock only what
+/// Inspects each delivery before a byte queue takes it. Called with the queue locked: it may lock only what
 /// locks nothing itself.
 pub(crate) trait Interceptor: Send + Sync {
     /// Returns how much of a run the queue takes. `is_held`: the queue is [held](ByteQueue::hold).
@@ -23,21 +23,21 @@ pub(crate) trait Interceptor: Send + Sync {
         now: Instant,
     ) -> Intercepted;
 
-    /// Returns true if the session waits for a delivery that has come while the queue was held.
+    /// Returns true if the session waits for a delivery that arrived while the queue was held.
     fn has_progress(&self) -> bool;
 }
 
-/// How much of a run an intercepted queue takes.
+/// The part of a run that an intercepted queue takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Intercepted {
     All,
-    /// All messages that ask for no reply.
+    /// All messages without a reply subject.
     WithoutRequests,
     Nothing,
 }
 
 impl<E: Encoder> ByteQueue<E> {
-    /// Has an interceptor look at what comes from now on, until the queue ends.
+    /// Passes further deliveries to an interceptor, until the queue ends.
     pub(crate) fn set_interceptor(&self, interceptor: Arc<dyn Interceptor>) {
         let mut state = self.state.lock();
         if state.is_open() {
@@ -45,31 +45,31 @@ impl<E: Encoder> ByteQueue<E> {
         }
     }
 
-    /// Keeps what comes, instead of writing it. Returns false if somebody is writing just now, or if nothing
-    /// comes any more. Nothing is held that would make the client a slow consumer.
+    /// Keeps deliveries instead of writing them. Returns false if a write is in progress or the queue takes no more
+    /// deliveries. Nothing is held that would make the client a slow consumer.
     pub(crate) fn hold(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_writing || !state.is_open() {
             return false;
         }
-        // A caller that would write leaves it to the one that does.
+        // With `is_writing` set, other callers do not write.
         (state.is_held, state.is_writing) = (true, true);
         true
     }
 
-    /// Takes nothing more, as [`Destination::finish`] does, but leaves it to the connection to
-    /// [release](Self::release) what is held.
+    /// Takes no more deliveries, as [`Destination::finish`] does, but leaves it to the connection to
+    /// [release](Self::release) the held bytes.
     pub(crate) fn finish_held(&self, reason: CloseReason) {
         self.state.lock().finish(reason);
         self.is_ending.store(true, Ordering::Release);
     }
 
-    /// Lets what was held leave: [drain](Self::drain) it.
+    /// Releases the held bytes, which [`drain`](Self::drain) then writes.
     pub fn release(&self) {
         self.state.lock().release();
     }
 
-    /// Returns how much of a run a queue takes that is not open to all.
+    /// Returns how much of a run is taken by a queue that is not simply open.
     #[cold]
     pub(super) fn intercept(
         &self,
@@ -86,7 +86,7 @@ impl<E: Encoder> ByteQueue<E> {
         intercepted
     }
 
-    /// Delivers the messages of a run that ask for no reply.
+    /// Delivers the messages of a run that have no reply subject.
     #[cold]
     pub(super) fn deliver_without_requests(
         &self,
@@ -102,14 +102,15 @@ impl<E: Encoder> ByteQueue<E> {
         }
         let some = Run { messages: &messages, ..*run };
         let accepted = self.deliver(subscription, &some, may_refuse, scratch);
-        // Those before the first request; those behind it ask for no reply, so that nobody misses one.
+        // Counts the messages before the first request; those behind it have no reply subject and are delivered, so that none
+        // is missed.
         let before = run.messages.iter().take_while(asks_nothing).count();
         Accepted { count: accepted.count.min(before), ..accepted }
     }
 }
 
 impl State {
-    /// Ends the holding.
+    /// Ends the hold.
     pub(super) fn release(&mut self) {
         if std::mem::take(&mut self.is_held) {
             self.is_writing = false;

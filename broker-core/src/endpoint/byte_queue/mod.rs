@@ -32,101 +32,101 @@ pub(crate) use encoder::{Delivery, Target};
 pub(crate) use interceptor::{Intercepted, Interceptor};
 use pieces::Pieces;
 
-/// What a transport does for its connection's byte queue. Called from whatever thread publishes.
+/// The write side of a transport, used by its connection's byte queue. Called from any publishing thread.
 pub trait WriteHandle: Send + Sync {
-    /// Writes what can be written without waiting.
+    /// Writes as much as possible without waiting.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if nothing can be: then the byte queue [wakes](Self::wake) the
-    /// connection, once, which drains the rest as soon as there is room. Any other error means that
-    /// the connection is lost.
+    /// [`io::ErrorKind::WouldBlock`] if nothing can be written: the byte queue then [wakes](Self::wake) the
+    /// connection once, which drains the rest as soon as there is room. Any other error means that the connection
+    /// is lost.
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Something is left to be written, or the byte queue was closed: the connection must look.
+    /// Wakes the connection: bytes are left to be written, or the byte queue was closed.
     fn wake(&self);
 }
 
-/// What [`ByteQueue::drain`] came to.
+/// The result of [`ByteQueue::drain`].
 #[derive(Debug)]
 pub enum Drained {
-    /// All is written.
+    /// All bytes are written.
     Empty,
-    /// The link takes no more now; call again when it does.
+    /// The link takes no more bytes now; call again when it has room.
     Blocked,
-    /// Somebody else is writing right now, and will see to the rest.
+    /// Another thread is writing and will write the rest.
     Busy,
     /// The connection is lost.
     Failed(io::Error),
 }
 
-/// The byte queue of a connection: deliveries wait in it, encoded, until the connection has room. It is
-/// bounded, and knows no protocol but by its encoder.
+/// The byte queue of a connection. It is bounded, and holds encoded deliveries until the connection has room. Only
+/// its encoder depends on the protocol.
 pub struct ByteQueue<E: Encoder = ClientEncoder> {
     encoder: E,
     state: Mutex<State>,
-    /// The id of its session.
+    /// The id of the queue's session.
     id: u64,
-    /// Gone as soon as the session is: publishers may remember this byte queue for longer, and must not keep
-    /// its socket open.
+    /// Dropped as soon as the session is: publishers may keep this byte queue for longer, and must not keep its socket
+    /// open.
     write_handle: ArcSwapOption<Box<dyn WriteHandle>>,
-    /// Is either reason in the state set? Read without its lock.
+    /// True if the state holds a reason for ending. Read without its lock.
     is_ending: AtomicBool,
     max_pending_bytes: usize,
-    /// From this number of pending bytes on the queue is checked for being crowded.
+    /// The number of pending bytes from which the queue is checked for being crowded.
     long_bytes: usize,
     write_deadline: Duration,
-    /// What all byte queues of the broker count together.
+    /// Totals of all byte queues of the broker.
     queues: Arc<Queues>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Full blocks and shared payloads, in the order in which they leave.
+    /// Full blocks and shared payloads, in the order in which they are written.
     sealed: VecDeque<Piece>,
-    /// What comes after them, still growing.
+    /// The block behind them, which still grows.
     open: Vec<u8>,
-    /// How much of the first piece has left.
+    /// The number of bytes of the first piece already written.
     front_at: usize,
     pending_bytes: usize,
-    /// What of it stands in the broker's total.
+    /// The pending bytes that the broker's total includes.
     reported_bytes: usize,
-    /// The memory of the sealed pieces, those that are being written included.
+    /// The memory of the sealed pieces, including those being written.
     sealed_bytes: usize,
-    /// The part of its memory that the broker's total includes.
+    /// The part of the queue's memory that the broker's total includes.
     reported_held_bytes: usize,
     memory: Arc<QueueMemory>,
-    /// All bytes that ever came in, and that ever left.
+    /// All bytes ever added, and all ever written.
     in_bytes: u64,
     out_bytes: u64,
-    /// What came in before this must have left by the deadline.
+    /// The bytes that must be written by a deadline.
     blocked: Option<Blocked>,
-    /// Some publisher has promised to flush.
+    /// A publisher will flush the queue.
     is_touched: bool,
-    /// Somebody writes, with the pieces in hand and the lock released.
+    /// A write is in progress, with the pieces taken out and the lock released.
     is_writing: bool,
-    /// The same, but nobody writes: what comes is kept until the queue is released.
+    /// Blocks writes as `is_writing` does, without a writer: deliveries are kept until the queue is released.
     is_held: bool,
     entry: Entry,
     /// Set once the queue has been long.
     crowd: Option<Box<Crowd>>,
-    /// What waited when it was closed, in pieces and bytes.
+    /// The pending pieces and bytes at the time of closing.
     left_behind: (usize, usize),
     counts: OutCounts,
     trace: Option<Arc<Trace>>,
 }
 
-/// What happens to deliveries.
+/// The treatment of deliveries.
 #[derive(Default)]
 enum Entry {
-    /// They are taken.
+    /// Deliveries are taken.
     #[default]
     Open,
-    /// They are taken as far as the interceptor says.
+    /// Deliveries are taken as far as the interceptor allows.
     Intercepted(Arc<dyn Interceptor>),
-    /// Nothing more comes in, but what waits may leave.
+    /// No more deliveries are taken; pending bytes are still written.
     Finishing(CloseReason),
-    /// Nothing comes in and nothing leaves.
+    /// No deliveries are taken and no bytes are written.
     Closed(CloseReason),
 }
 
@@ -158,12 +158,12 @@ impl<E: Encoder> ByteQueue<E> {
         }
     }
 
-    /// Returns the encoder, whose settings follow what the party at the other end says.
+    /// Returns the encoder, whose settings follow the client's CONNECT.
     pub(crate) fn encoder(&self) -> &E {
         &self.encoder
     }
 
-    /// Appends operations that are no messages, and that are no reason to cut anybody.
+    /// Appends protocol operations other than messages.
     pub(crate) fn send(&self, scratch: &mut Scratch, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
         if !state.is_open() {
@@ -172,19 +172,19 @@ impl<E: Encoder> ByteQueue<E> {
         let mut out = BlockWriter::new(&mut state, scratch);
         write(out.block(512));
         out.finish();
-        // A client that asks and asks without reading the answers.
+        // The client sends operations without reading the responses.
         if state.pending_bytes > self.max_pending_bytes {
             self.close_locked(state, CloseReason::SlowConsumerPendingBytes);
         }
     }
 
-    /// Writes what waits, as far as the link takes it. `is_ready`: the link has room again, so that
-    /// it is worth trying after it had none.
+    /// Writes pending bytes, as far as the link takes them. `is_ready`: the link has room again, so that
+    /// a write is worth trying after one that was blocked.
     pub fn drain(&self, now: Instant, is_ready: bool, scratch: &mut Scratch) -> Drained {
         self.drain_and_tell(now, is_ready, None, scratch).0
     }
 
-    /// The same, and notes when the party was last active: the lock is taken anyhow.
+    /// Drains as [`Self::drain`] and notes when the client was last active, under the same lock.
     pub(crate) fn drain_own(
         &self,
         last_activity: Option<Instant>,
@@ -194,8 +194,8 @@ impl<E: Encoder> ByteQueue<E> {
         let _ = self.drain_and_tell(now, false, last_activity, scratch);
     }
 
-    /// The same, and whether the connection must be woken: this call is the one that found the link full, or
-    /// the session waits for what came while the queue was held.
+    /// Drains as [`Self::drain`]. Returns as well whether the connection must be woken: this call found the link
+    /// full, or the session waits for a delivery that arrived while the queue was held.
     fn drain_and_tell(
         &self,
         now: Instant,
@@ -277,7 +277,7 @@ impl<E: Encoder> ByteQueue<E> {
         }
     }
 
-    /// Returns nothing if the queue does not take a run: it is refused, or the connection is cut.
+    /// Returns `None` if the queue does not take a run: it is refused, or the connection is closed.
     #[inline(always)]
     fn make_sure_of_room<'s>(
         &self,
@@ -299,7 +299,7 @@ impl<E: Encoder> ByteQueue<E> {
         None
     }
 
-    /// Has a delivery encoded, and counts it. `is_last`: the subscription ends with it.
+    /// Encodes a delivery and counts it. `is_last`: the subscription ends with it.
     #[inline(always)]
     fn append(
         &self,
@@ -339,12 +339,12 @@ impl<E: Encoder> ByteQueue<E> {
         accepted
     }
 
-    /// When the client must have read what waits for it; `None` if nothing was left behind.
+    /// Returns when the client must have read the pending bytes; `None` if the last write left none.
     pub fn write_deadline(&self) -> Option<Instant> {
         self.state.lock().blocked.map(|blocked| blocked.since + self.write_deadline)
     }
 
-    /// Cuts the client if it has let the deadline pass.
+    /// Closes the connection if the client has missed the deadline.
     pub(crate) fn handle_timeout(&self, now: Instant) {
         let state = self.state.lock();
         if state.blocked.is_some_and(|blocked| now >= blocked.since + self.write_deadline) {
@@ -352,20 +352,20 @@ impl<E: Encoder> ByteQueue<E> {
         }
     }
 
-    /// Closes it: the client is cut, for this reason.
+    /// Closes the queue and with it the connection, for this reason.
     pub fn cut(&self, reason: CloseReason) {
         self.close_locked(self.state.lock(), reason);
     }
 
-    /// Is anything left to be written?
+    /// Returns true if no bytes are left to be written.
     pub fn is_empty(&self) -> bool {
         let state = self.state.lock();
         state.pending_bytes == 0 && !state.is_writing
     }
 
-    /// Why nothing more is taken, if so.
+    /// Returns the reason why the queue takes no more deliveries, if it does not.
     pub fn ending(&self) -> Option<CloseReason> {
-        // The flag spares the connection a lock on each of its turns.
+        // The flag spares the connection a lock each time its task runs.
         if !self.is_ending.load(Ordering::Acquire) {
             return None;
         }
@@ -375,7 +375,7 @@ impl<E: Encoder> ByteQueue<E> {
         }
     }
 
-    /// Unlocks before it wakes the connection, which may run at once.
+    /// Closes the queue. Unlocks before it wakes the connection, which may run at once.
     fn close_locked(&self, mut state: MutexGuard<'_, State>, reason: CloseReason) {
         if state.is_closed() {
             return;
@@ -393,36 +393,36 @@ impl<E: Encoder> ByteQueue<E> {
         self.is_ending.store(true, Ordering::Release);
         let called = state.call_all();
         drop(state);
-        // The next queue that grows as much needs no fresh memory.
+        // The next queue that grows as large needs no fresh memory.
         let blocks = sealed.into_iter().filter_map(Piece::into_block);
         self.queues.memory.keep(blocks.chain([open]));
         self.wake();
         crowd::wake(&called);
     }
 
-    /// Closes it for good: its session is gone.
+    /// Closes the queue for good, at the end of its session.
     pub(crate) fn abandon(&self, reason: CloseReason) {
         self.close(reason);
         self.write_handle.store(None);
         self.state.lock().trace = None;
     }
 
-    /// How much may wait.
+    /// Returns the bound of pending bytes.
     pub(crate) fn max_pending_bytes(&self) -> usize {
         self.max_pending_bytes
     }
 
-    /// How long it may wait.
+    /// Returns how long pending bytes may wait.
     pub(crate) fn max_wait(&self) -> Duration {
         self.write_deadline
     }
 
-    /// What was never written because the byte queue was closed, in pieces and bytes.
+    /// Returns the pieces and bytes that were never written because the byte queue was closed.
     pub(crate) fn left_behind(&self) -> (usize, usize) {
         self.state.lock().left_behind
     }
 
-    /// Brings the broker's totals up to date with what is left here after a flush. Mostly nothing is, as before.
+    /// Updates the broker's totals after a flush. Usually the queue is empty, as before.
     #[inline]
     fn report(&self, state: &mut State) {
         let held_bytes = state.held_bytes();
@@ -524,7 +524,7 @@ impl<E: Encoder> Destination for ByteQueue<E> {
 
     fn flush(&self, scratch: &mut Scratch) {
         let now = scratch.now();
-        // Once is enough: from then on the connection waits for room by itself.
+        // Waking once is enough: from then on the connection itself waits for room.
         let (_, must_wake) = self.drain_and_tell(now, false, None, scratch);
         if must_wake {
             self.wake();
@@ -586,7 +586,7 @@ impl State {
         self.sealed_bytes + self.open.capacity()
     }
 
-    /// Notes what a write came to. An error passes through.
+    /// Records the result of a write. An error passes through.
     fn wrote(&mut self, written: (usize, io::Result<()>), now: Instant) -> io::Result<()> {
         let (bytes, result) = written;
         self.out_bytes += bytes as u64;

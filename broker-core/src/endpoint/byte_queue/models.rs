@@ -1,5 +1,5 @@
-//! Models of the byte queue: publishers append and flush, the connection drains what they leave, somebody ends
-//! it. Run by shuttle under many schedules; a wake-up that is lost shows as a deadlock.
+//! Models of the byte queue: publishers append and flush, the connection drains the rest, another thread ends the
+//! queue. Run by shuttle under many schedules; a lost wake-up shows as a deadlock.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -21,14 +21,14 @@ use crate::transport::TransportInfo;
 const PUBLISHERS: usize = 2;
 const MESSAGES: usize = 4;
 
-/// A socket that takes as much as it likes, and its connection's task.
+/// A socket that takes a random part of each write, and its connection's task.
 #[derive(Default)]
 struct Socket {
     written: Mutex<Vec<u8>>,
-    /// The connection has been woken, and has not looked since.
+    /// The connection has been woken and has not yet run.
     is_woken: Mutex<bool>,
     woken: Condvar,
-    /// Something was written, or given up.
+    /// Signals that bytes were written or given up.
     progress: Condvar,
 }
 
@@ -54,7 +54,7 @@ impl WriteHandle for Handle {
     }
 }
 
-/// What the connection's task does: it looks when it is woken, and as long as the socket has room again.
+/// Runs the connection's task: it drains when woken, and as long as the socket has room again.
 fn serve(queue: &ByteQueue, socket: &Socket) {
     let (mut scratch, now) = (Scratch::new(), Instant::now());
     loop {
@@ -71,7 +71,7 @@ fn serve(queue: &ByteQueue, socket: &Socket) {
             }
         }
         if queue.ending().is_some() {
-            // What is being written, or waits, leaves before the connection ends.
+            // Bytes being written or pending are written before the connection ends.
             while !matches!(queue.drain(now, true, &mut scratch), Drained::Empty) {
                 thread::yield_now();
             }
@@ -91,8 +91,8 @@ fn frame_bytes(name: char) -> usize {
     format!("MSG s 1 {bytes}\r\n\r\n").len() + bytes
 }
 
-/// Publishes messages `x0`, `x1` … one by one or in runs, and flushes as delivery does. Returns the number of those
-/// that were taken.
+/// Publishes messages `x0`, `x1` … one by one or in runs, and flushes as delivery does. Returns the number of
+/// messages taken.
 fn publish(name: char, subscription: &Subscription) -> usize {
     let (mut scratch, destination) = (Scratch::new(), &subscription.endpoint.destination);
     scratch.start(Instant::now());
@@ -127,17 +127,17 @@ fn publish(name: char, subscription: &Subscription) -> usize {
     taken
 }
 
-/// What becomes of the queue while publishers are at it.
+/// The event that ends the queue while publishers use it.
 #[derive(Clone, Copy)]
 enum End {
-    /// Nothing: it is closed when all is written.
+    /// None: the queue is closed when all is written.
     Late,
-    /// What waits may leave.
+    /// The queue finishes: pending bytes are still written.
     Finish,
     Cut,
-    /// It is too small.
+    /// The queue is too small for the messages.
     Overflow,
-    /// It is held, and released.
+    /// The queue is held, and released.
     Hold,
 }
 
@@ -180,7 +180,7 @@ fn model(end: End) {
             }
             thread::yield_now();
             queue.release();
-            // The session that holds a queue looks after it.
+            // The session that holds a queue is responsible for draining it.
             Handle(Arc::clone(&socket)).wake();
         }
     }
@@ -188,7 +188,7 @@ fn model(end: End) {
         publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect();
     let may_lose = matches!(end, End::Cut | End::Overflow);
     if !may_lose {
-        // Nobody looks after the queue any more but who has been woken.
+        // From here on the queue is drained only by tasks that have been woken.
         let total = taken.iter().map(|(name, count)| count * frame_bytes(*name)).sum();
         let mut written = socket.written.lock().unwrap();
         while written.len() < total {
@@ -203,17 +203,17 @@ fn model(end: End) {
     assert_eq!(queues.memory.held_bytes(), 0);
 }
 
-/// Returns a text without what fills large messages.
+/// Returns a text without the filler of large messages.
 fn shown(text: &str) -> String {
     text.replace('.', "")
 }
 
-/// Of each publisher the messages that were taken have left, each once and in order: all of them, or the first
-/// ones if the queue was cut, when the last may be a part.
+/// Checks that of each publisher the taken messages are written, each once and in order: all of them, or the first
+/// ones if the queue was closed early; then the last may be incomplete.
 fn check(written: &[u8], taken: &BTreeMap<char, usize>, may_lose: bool) {
     let text = String::from_utf8_lossy(written);
     let mut seen: BTreeMap<char, usize> = BTreeMap::new();
-    // Before the first head there is nothing; the last message may be a part.
+    // Nothing precedes the first head; the last message may be incomplete.
     for frame in text.split("MSG s 1 ").skip(1) {
         let body = frame.split_once("\r\n").and_then(|(_, body)| body.strip_suffix("\r\n"));
         let Some(body) = body else {
@@ -233,26 +233,26 @@ fn check(written: &[u8], taken: &BTreeMap<char, usize>, may_lose: bool) {
 }
 
 #[test]
-fn what_is_taken_leaves_once_in_order_and_is_flushed_by_somebody() {
+fn taken_messages_are_written_once_in_order_and_flushed() {
     check_model(|| model(End::Late));
 }
 
 #[test]
-fn what_a_finishing_queue_has_taken_leaves() {
+fn a_finishing_queue_writes_the_messages_it_has_taken() {
     check_model(|| model(End::Finish));
 }
 
 #[test]
-fn a_queue_that_is_cut_loses_its_end_only() {
+fn a_queue_that_is_closed_loses_only_its_end() {
     check_model(|| model(End::Cut));
 }
 
 #[test]
-fn a_queue_that_overflows_is_cut_and_loses_its_end_only() {
+fn a_queue_that_overflows_is_closed_and_loses_only_its_end() {
     check_model(|| model(End::Overflow));
 }
 
 #[test]
-fn what_a_held_queue_has_taken_leaves_when_it_is_released() {
+fn a_held_queue_writes_the_messages_it_has_taken_when_released() {
     check_model(|| model(End::Hold));
 }

@@ -35,7 +35,7 @@ impl Pieces {
         Self { first: None, rest, front_at, freed_bytes: 0 }
     }
 
-    /// Writes until all is written or the link takes no more. Returns the bytes written as well.
+    /// Writes until all is written or the link takes no more. Also returns the bytes written.
     pub(super) fn write(
         &mut self,
         write_handle: &dyn WriteHandle,
@@ -50,7 +50,7 @@ impl Pieces {
                 Ok(written) => {
                     total += written;
                     self.advance(written, scratch, memory);
-                    // A short write says that the link is full; asking again would only confirm it.
+                    // A short write means that the link is full; another write would only confirm it.
                     if written < wanted {
                         return (total, Err(io::ErrorKind::WouldBlock.into()));
                     }
@@ -66,9 +66,9 @@ impl Pieces {
         self.first.is_none() && self.rest.is_empty()
     }
 
-    /// Returns how much it wanted to write as well.
+    /// Writes once. Also returns the number of bytes passed to the write.
     fn write_once(&self, write_handle: &dyn WriteHandle) -> (usize, io::Result<usize>) {
-        // Mostly there is one block, for which no list of pieces has to be made.
+        // Usually there is one block, which needs no list of pieces.
         if let Some(only) = &self.first
             && self.rest.is_empty()
         {
@@ -105,7 +105,7 @@ impl Pieces {
         }
     }
 
-    /// Puts what is left before what came in meanwhile.
+    /// Puts unwritten pieces back before those added meanwhile.
     pub(super) fn put_back(
         mut self,
         state: &mut State,
@@ -138,8 +138,7 @@ impl Pieces {
         state.front_at = self.front_at;
     }
 
-    /// Reopens the last block, so that a receiver that reads slowly does not hold many blocks with little in
-    /// each.
+    /// Reopens the last block, so that a receiver that reads slowly does not hold many blocks with few bytes in each.
     fn reopen_last(&mut self, state: &mut State, scratch: &mut Scratch, memory: &QueueMemory) {
         if let Some(Piece::Block(last)) = self.rest.back()
             && last.capacity() - last.len() >= BLOCK_BYTES / 16
@@ -150,7 +149,7 @@ impl Pieces {
         }
     }
 
-    /// A stalled receiver keeps what waits for it, not the rest of a large block.
+    /// Shrinks the block, so that a stalled receiver holds its pending bytes and not the rest of a large block.
     /// Returns the number of bytes freed.
     fn shrink(&mut self, scratch: &mut Scratch, memory: &QueueMemory) -> usize {
         let front_at = self.front_at;
