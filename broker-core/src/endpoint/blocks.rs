@@ -3,27 +3,27 @@
 use crate::limits::{FLUSH_ALL_AT_BYTES, Limits};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
-/// How much of a receiver's queue lies in one piece.
+/// The size of a full block, in which a receiver's queue grows.
 pub(super) const BLOCK_BYTES: usize = 64 << 10;
 
-/// The smallest block: some small messages.
+/// The smallest block: room for some small messages.
 const SMALLEST_BYTES: usize = 1 << 10;
 
-/// How many blocks of full size one thread keeps.
+/// The number of full blocks that one thread keeps.
 const WHOLE_BLOCKS: usize = 4;
 
-/// How much it keeps in smaller ones. One chunk to many receivers fills about so much before all of them
-/// are flushed.
+/// The bytes of smaller blocks that one thread keeps. One chunk to many receivers fills about so much before all of
+/// them are flushed.
 const SMALL_BYTES: usize = FLUSH_ALL_AT_BYTES;
 
 /// The memory of all queues of a broker: how much they hold, and blocks that none of them needs now.
 ///
-/// A queue that grows for a receiver that does not read takes fresh memory, whose every page the kernel
-/// has to find and clear: that slowed a flood beside such a receiver to half. What one receiver's queue
-/// held when it was cut is what the next one grows into.
+/// A queue that grows for a receiver that does not read takes fresh memory, and the kernel has to find and clear
+/// every page of it: that slowed a flood beside such a receiver to half. The blocks of a queue that was closed for
+/// this are reused by the next queue that grows.
 #[derive(Debug, Default)]
 pub(crate) struct QueueMemory {
-    /// The memory of all queues: blocks count whole, however little of them is used.
+    /// The memory of all queues: a block counts whole, even if little of it is used.
     held_bytes: AtomicUsize,
     /// The memory of the spare blocks.
     spare_bytes: AtomicUsize,
@@ -42,13 +42,13 @@ struct Spare {
 }
 
 impl QueueMemory {
-    /// Follows the options.
+    /// Sets the limits from the options.
     pub(crate) fn set_limits(&self, limits: &Limits) {
         self.max_bytes.store(limits.max_pending_total_bytes, Ordering::Relaxed);
         self.max_spare_bytes.store(limits.max_pending_bytes, Ordering::Relaxed);
     }
 
-    /// Corrects what one queue is known to hold.
+    /// Corrects the held memory by the change of one queue.
     pub(super) fn report(&self, before: usize, now: usize) {
         if now > before {
             self.held_bytes.fetch_add(now - before, Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl QueueMemory {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
-    /// Frees spare blocks of so many bytes together, or all.
+    /// Frees spare blocks of `bytes` together, or all.
     pub(crate) fn free_spare(&self, bytes: usize) {
         let mut spare = self.spare.lock();
         let mut freed = 0;
@@ -111,7 +111,7 @@ impl QueueMemory {
         blocks
     }
 
-    /// A block that was used before, if there is one.
+    /// Returns a block that was used before, if there is one.
     fn take(&self) -> Option<Vec<u8>> {
         if self.spare_bytes.load(Ordering::Relaxed) == 0 {
             return None;
@@ -123,7 +123,7 @@ impl QueueMemory {
         Some(block)
     }
 
-    /// Keeps blocks for others, as far as that is allowed. Those of another size than full are freed.
+    /// Keeps blocks for other queues, up to the limit. Blocks smaller or larger than full size are freed.
     pub(super) fn keep(&self, blocks: impl Iterator<Item = Vec<u8>>) {
         let blocks = blocks.filter(|block| is_whole(block.capacity()));
         for mut block in blocks {
@@ -147,17 +147,17 @@ fn is_whole(bytes: usize) -> bool {
     (BLOCK_BYTES..=2 * BLOCK_BYTES).contains(&bytes)
 }
 
-/// Blocks that no queue needs now, of one thread.
+/// The spare blocks of one thread.
 #[derive(Default)]
 pub(super) struct SpareBlocks {
     whole: Vec<Vec<u8>>,
     small: Vec<Vec<u8>>,
-    /// How large the small ones are together.
+    /// The bytes of all small blocks.
     small_bytes: usize,
 }
 
 impl SpareBlocks {
-    /// An empty block with room for at least `bytes`; of full size if `wants_whole`.
+    /// Returns an empty block with room for at least `bytes`; of full size if `wants_whole`.
     pub(super) fn take(
         &mut self,
         bytes: usize,
@@ -176,13 +176,13 @@ impl SpareBlocks {
         let mut block = self.small.pop().unwrap_or_default();
         self.small_bytes -= block.capacity();
         if block.capacity() < bytes.max(SMALLEST_BYTES) {
-            // It grows to what is needed here, and stays so.
+            // The block grows to the size needed here, and keeps it.
             block.reserve_exact(bytes.next_power_of_two().max(SMALLEST_BYTES));
         }
         block
     }
 
-    /// Takes back a block, leaves it to other threads, or frees it.
+    /// Keeps a returned block, leaves it to other threads, or frees it.
     pub(super) fn give_back(&mut self, mut block: Vec<u8>, memory: &QueueMemory) {
         let size = block.capacity();
         block.clear();
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn kept_memory_is_bounded() {
         let (mut spare, memory) = (SpareBlocks::default(), memory(0, usize::MAX));
         for size in (0..3000).map(|number| number * 64) {
             spare.give_back(Vec::with_capacity(size), &memory);
@@ -256,11 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn spare_blocks_are_as_many_as_one_queue_may_hold_and_queues_may_together() {
+    fn spare_blocks_are_bounded_by_one_queue_and_by_the_total() {
         let memory = memory(4 * BLOCK_BYTES, 8 * BLOCK_BYTES);
         memory.keep(blocks(100));
         assert_eq!(memory.spare_bytes.load(Ordering::Relaxed), 4 * BLOCK_BYTES);
-        // Queues come first.
+        // Queues take precedence over spare blocks.
         memory.report(0, 7 * BLOCK_BYTES);
         assert_eq!(memory.excess_bytes(), 3 * BLOCK_BYTES);
         memory.free_spare(memory.excess_bytes());
@@ -274,13 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn blocks_that_nobody_asks_for_are_freed_and_no_others() {
+    fn only_unused_blocks_are_freed() {
         let memory = memory(100 * BLOCK_BYTES, 100 * BLOCK_BYTES);
         let left = || memory.spare_bytes.load(Ordering::Relaxed) / BLOCK_BYTES;
         memory.keep(blocks(10));
         memory.free_unused();
-        assert_eq!(left(), 10, "they have just come");
-        // Six at a time are wanted, and given back.
+        assert_eq!(left(), 10, "the blocks are new");
+        // Six blocks at a time are used, and given back.
         let used: Vec<_> = (0..6).filter_map(|_| memory.take()).collect();
         memory.keep(used.into_iter());
         memory.free_unused();

@@ -1,9 +1,9 @@
-//! Control mailboxes: changes that other threads leave for a session, and the acknowledgement that all
-//! sessions have applied them.
+//! Control mailboxes: updates left for a session by other threads, and the acknowledgement that all sessions have
+//! applied them.
 //!
-//! A session belongs to the task of its connection; no other task touches it. A sender leaves an update
-//! here and wakes the task. The session looks once for each chunk of its input: one load of a flag that
-//! no message writes to.
+//! A session belongs to the task of its connection; no other task touches it. A sender leaves an update here and
+//! wakes the task. The session checks its mailbox once for each chunk of its input: one load of a flag that no
+//! message writes to.
 
 use std::fmt;
 use std::future::Future;
@@ -23,7 +23,7 @@ pub(crate) struct ControlMailbox {
 #[derive(Default)]
 struct Slot {
     what: SessionUpdate,
-    /// The session is closed and does not look again.
+    /// The session is closed and no longer checks its mailbox.
     is_deaf: bool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct SessionUpdate {
     pub(crate) options: bool,
     /// The authenticator has changed and must review the client.
     pub(crate) authenticator: bool,
-    /// A decision that the session waits for may be there.
+    /// A decision that the session waits for may have been made.
     pub(crate) decision: bool,
     /// Lame duck mode was announced.
     pub(crate) end: bool,

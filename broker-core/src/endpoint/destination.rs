@@ -1,7 +1,7 @@
-//! Stage 7 of 8: where deliveries go. Before it: delivery (`deliver`); after it: the connection's
+//! Stage 7 of 8: the destinations of deliveries. Before it: delivery (`deliver`); after it: the connection's
 //! writer, which is outside of this crate.
 //!
-//! A destination is the only way out of the core, and the only place where a message is dropped, counted.
+//! Messages leave the core only through a destination, and only a destination drops and counts messages.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -24,26 +24,26 @@ use crate::trace::Trace;
 pub(crate) struct Run<'a> {
     pub(crate) subject: &'a [u8],
     pub(crate) messages: &'a [Publish<'a>],
-    /// The bytes that the messages lie in, if they are worth sharing.
+    /// The bytes that contain the messages, if they are worth sharing.
     pub(crate) shared: Option<&'a Bytes>,
-    /// The subject as in-process clients have it, if the publisher is one.
+    /// The parsed subject, if the publisher is an in-process client.
     pub(crate) parsed: Option<&'a Subject>,
-    /// What is known already of who wants the subject.
+    /// The prefetched part of the look-up of the subject.
     pub(crate) prefetched: Option<Prefetched>,
 }
 
-/// What became of a run.
+/// The result of delivering a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Accepted {
-    /// How many messages, from the first on, were taken.
+    /// The number of messages taken, from the first on.
     pub(crate) count: usize,
-    /// The subscription has had all the messages it wanted.
+    /// The subscription has reached its maximum number of messages.
     pub(crate) is_last: bool,
-    /// The destination has something to flush, and the caller is the one to see to it.
+    /// The destination must be flushed, by the caller.
     pub(crate) must_flush: bool,
-    /// How many bytes the run has added to what waits.
+    /// The bytes that the run has added to the pending bytes.
     pub(crate) added_bytes: usize,
-    /// How many wait now.
+    /// The pending bytes after the run.
     pub(crate) pending_bytes: usize,
     /// The publisher should [wait](Destination::look_ahead) for the receiver, which reads.
     pub(crate) asks_patience: bool,
@@ -60,22 +60,22 @@ impl Accepted {
     };
 }
 
-/// How many messages and bytes went out.
+/// Counters of messages and bytes sent, dropped and pending.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct OutCounts {
     /// Messages delivered.
     pub messages: u64,
     /// Their bytes, headers and payload.
     pub bytes: u64,
-    /// What waits to be read, in bytes.
+    /// Pending bytes.
     pub pending_bytes: usize,
-    /// The memory of these bytes.
+    /// The memory of the pending bytes.
     pub held_bytes: usize,
     /// Messages that were dropped because their receiver did not keep up.
     pub dropped: u64,
-    /// When messages last left.
+    /// The time of the last flush of messages.
     pub last: Option<Instant>,
-    /// When the party itself last published or subscribed.
+    /// The time at which the client itself last published or subscribed.
     pub last_activity: Option<Instant>,
 }
 
@@ -90,10 +90,10 @@ pub(crate) struct Ahead {
     pub(crate) step_bytes: u64,
 }
 
-/// Where a session's deliveries go.
+/// The destination of a session's deliveries.
 pub(crate) trait Destination: Send + Sync {
-    /// Takes messages for a subscription. `may_refuse`: take nothing rather than cut the receiver,
-    /// because somebody else can have it.
+    /// Takes messages for a subscription. `may_refuse`: take nothing rather than close the connection of the receiver,
+    /// because another member can take the message.
     fn deliver(
         &self,
         subscription: &Subscription,
@@ -115,8 +115,8 @@ pub(crate) trait Destination: Send + Sync {
         Accepted::NOTHING
     }
 
-    /// Would it take so much for that subscription, and far more? What is told may have changed a moment
-    /// later, but not by that much.
+    /// Returns true if there is room for so much for that subscription, and for far more. The answer may be
+    /// outdated a moment later, but not by that much.
     fn has_plenty_of_room(
         &self,
         subscription: &Subscription,
@@ -124,14 +124,14 @@ pub(crate) trait Destination: Send + Sync {
         body_bytes: usize,
     ) -> bool;
 
-    /// Ready when there is room for what comes for that subscription. Who is not made to wait for it,
-    /// because its queue has other bounds, always has.
+    /// Ready when there is room for messages to that subscription. Always ready for destinations whose publishers do
+    /// not wait, because their queues have other bounds.
     fn poll_room(&self, _subscription: &Subscription, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
-    /// Returns the progress that a publisher, which has this ticket or none, should wait for; `None` if it
-    /// should go on. The publisher is woken as soon as that may have changed.
+    /// Returns the progress for which a publisher with this ticket, or none, should wait; `None` if it should go on.
+    /// The publisher is woken as soon as that may have changed.
     fn look_ahead(&self, _publisher: &Arc<Endpoint>, _ticket: Option<u64>) -> Option<Ahead> {
         None
     }
@@ -139,59 +139,59 @@ pub(crate) trait Destination: Send + Sync {
     /// Reports that a publisher has waited in vain: no other waits until the receiver reads again.
     fn end_patience(&self) {}
 
-    /// Sends off what waits, as far as that needs no waiting.
+    /// Sends pending bytes, as far as possible without waiting.
     fn flush(&self, scratch: &mut Scratch);
 
-    /// Calls the handler with what waits for it. Called at the end of a call into the core, when no lock is held
-    /// and no delivery is under way.
+    /// Calls the handler with its pending messages. Called at the end of a call into the core, when no lock is held
+    /// and no delivery is in progress.
     fn run_handler(&self, _scratch: &mut Scratch) {}
 
-    /// Sets the bound at which [`Subscription::admit`] stops; true if messages are still to come.
+    /// Sets the bound at which [`Subscription::admit`] stops; returns true if messages are still to be delivered.
     fn end_after(&self, subscription: &Subscription, max: u64) -> bool;
 
-    /// Takes nothing more; what waits may still leave. Wakes whoever serves it.
+    /// Takes no more messages; pending ones may still be sent. Wakes the task of the session.
     fn finish(&self, reason: CloseReason);
 
-    /// Takes nothing more, and forgets what waits. Wakes whoever serves it.
+    /// Takes no more messages and drops pending ones. Wakes the task of the session.
     fn close(&self, reason: CloseReason);
 
-    /// Wakes whoever serves it: the session has something to do.
+    /// Wakes the task of the session, which has work to do.
     fn wake(&self);
 
-    /// Logs what is delivered from now on, or no longer.
+    /// Starts or stops the logging of deliveries.
     fn set_trace(&self, trace: Option<Arc<Trace>>);
 
     fn counts(&self) -> OutCounts;
 }
 
-/// Working memory, lent to the core for the time of one call. Keep one for each thread that serves
-/// sessions and lend it again and again: then serving them allocates nothing.
+/// Working memory, lent to the core for the duration of one call. Keep one for each thread that serves sessions and
+/// lend it to every call: then serving them allocates nothing.
 #[derive(Default)]
 pub struct Scratch {
-    /// When this call is, or who tells.
+    /// The time of this call, or the clock to read it from.
     now: Option<Instant>,
     clock: Option<Arc<dyn Clock>>,
     /// Endpoints that must be flushed before the call returns.
     pub(crate) touched: Vec<Arc<Endpoint>>,
     /// Endpoints whose handlers must run at the end of the call, once no lock is held.
     pub(crate) handlers: Vec<Arc<Endpoint>>,
-    /// What waits for them.
+    /// The bytes appended to the touched endpoints.
     pub(crate) unflushed_bytes: usize,
-    /// Of the receivers that ask for patience, the one with most pending bytes.
+    /// Of the receivers that ask their publishers to wait, the one with most pending bytes.
     crowded: Option<(usize, Arc<Endpoint>)>,
-    /// They need not be flushed by the call at hand.
+    /// The touched endpoints need not be flushed by the current call.
     expects_more: bool,
-    /// The verb, subject and sid of the run at hand.
+    /// The verb, subject and sid of the current run.
     pub(crate) prefix: Vec<u8>,
     spare: SpareBlocks,
-    /// The memory of a list of blocks.
+    /// The memory of an empty list of blocks.
     pieces: VecDeque<Piece>,
-    /// The memory of a run's messages, and of the same in the order in which they are dealt.
+    /// The memory of a run's messages, and of the same messages in the order of their distribution.
     messages: Vec<Publish<'static>>,
     distributed: Vec<Publish<'static>>,
 }
 
-/// The longest list of blocks whose memory is kept: 64 KiB each, as much as may wait for one receiver.
+/// The longest list of blocks whose memory is kept: 64 KiB each, as much as may be pending for one receiver.
 const KEPT_PIECES: usize = 1024;
 
 impl Scratch {
@@ -200,10 +200,10 @@ impl Scratch {
         Self::default()
     }
 
-    /// Says that the next call brings more of the same session's input, and comes at once: what the call
-    /// before it delivers may wait for that, so that it leaves in fewer and larger pieces. If it turns
-    /// out that no more comes, the session must [flush](crate::session::ClientSession::flush) before
-    /// this is lent to another.
+    /// Announces that the next call brings more input of the same session, and follows at once: deliveries of the
+    /// call before it may wait for that, so that they leave in fewer and larger pieces. If no more input
+    /// follows, the session must [flush](crate::session::ClientSession::flush) before this is lent to
+    /// another.
     pub fn expect_more(&mut self) {
         self.expects_more = true;
     }
@@ -216,7 +216,7 @@ impl Scratch {
         self.now = Some(now);
     }
 
-    /// The same for who is not told the time: the clock is only looked at if the call needs it.
+    /// Starts a call that was not given the time: the clock is read only if the call needs it.
     pub(crate) fn start_by(&mut self, clock: &Arc<dyn Clock>) {
         self.now = None;
         if self.clock.as_ref().is_none_or(|known| !Arc::ptr_eq(known, clock)) {
@@ -224,7 +224,7 @@ impl Scratch {
         }
     }
 
-    /// The time of the call; the first one that asks without having been told is a bug of ours.
+    /// Returns the time of the call. Panics if the call was started without time and clock, which is a bug of ours.
     pub(crate) fn now(&mut self) -> Instant {
         match (self.now, &self.clock) {
             (Some(now), _) => now,
@@ -233,14 +233,14 @@ impl Scratch {
         }
     }
 
-    /// Returns true if nothing is left to be flushed or run.
+    /// Returns true if no endpoint is left to be flushed and no handler to be run.
     #[inline]
     pub(crate) fn has_flushed(&self) -> bool {
         self.touched.is_empty() && self.handlers.is_empty()
     }
 
-    /// Flushes every endpoint that the current call has delivered to. What a flush delivers in its turn is
-    /// flushed as well. Runs no handlers.
+    /// Flushes every endpoint that the current call has delivered to. Endpoints touched by a flush are flushed as
+    /// well. Runs no handlers.
     pub(crate) fn flush_queues(&mut self) {
         self.unflushed_bytes = 0;
         let mut touched = std::mem::take(&mut self.touched);
@@ -257,7 +257,7 @@ impl Scratch {
         }
     }
 
-    /// Records a receiver that asks for patience, and its pending bytes.
+    /// Records a receiver that asks its publishers to wait, and its pending bytes.
     #[cold]
     pub(crate) fn note_crowded(&mut self, endpoint: &Arc<Endpoint>, pending_bytes: usize) {
         if self.crowded.as_ref().is_none_or(|(most, _)| pending_bytes > *most) {
@@ -269,7 +269,7 @@ impl Scratch {
         self.crowded.take().map(|(_, endpoint)| endpoint)
     }
 
-    /// An empty block with room for at least `bytes`, of full size if `wants_whole`.
+    /// Returns an empty block with room for at least `bytes`, of full size if `wants_whole`.
     pub(super) fn block(
         &mut self,
         bytes: usize,
@@ -279,12 +279,12 @@ impl Scratch {
         self.spare.take(bytes, wants_whole, memory)
     }
 
-    /// Takes back a block, or frees it.
+    /// Keeps a returned block, or frees it.
     pub(super) fn give_back(&mut self, block: Vec<u8>, memory: &QueueMemory) {
         self.spare.give_back(block, memory);
     }
 
-    /// An empty list with the memory of the last one.
+    /// Returns an empty list with the memory of the previous one.
     pub(super) fn take_pieces(&mut self) -> VecDeque<Piece> {
         std::mem::take(&mut self.pieces)
     }
@@ -296,7 +296,7 @@ impl Scratch {
         }
     }
 
-    /// An empty list with the memory of the last one.
+    /// Returns an empty list with the memory of the previous one.
     pub(crate) fn take_messages<'a>(&mut self) -> Vec<Publish<'a>> {
         recycle(std::mem::take(&mut self.messages))
     }
@@ -305,7 +305,7 @@ impl Scratch {
         self.messages = recycle(messages);
     }
 
-    /// Another such list.
+    /// Returns a second such list.
     pub(crate) fn take_distributed<'a>(&mut self) -> Vec<Publish<'a>> {
         recycle(std::mem::take(&mut self.distributed))
     }
@@ -315,7 +315,7 @@ impl Scratch {
     }
 }
 
-/// The memory of one list as a list of another lifetime. Collecting an emptied list in place keeps its
+/// Reuses the memory of one list for a list of another lifetime. Collecting an emptied list in place keeps its
 /// allocation, and the types have one layout.
 fn recycle<'b>(mut list: Vec<Publish<'_>>) -> Vec<Publish<'b>> {
     list.clear();

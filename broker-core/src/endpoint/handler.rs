@@ -1,12 +1,12 @@
 //! The destination of a handler: a function inside the process that is called with raw messages.
 //!
 //! A delivery only queues a message. The thread that delivered it runs the handler at the end of its call into
-//! the core ([`run_handlers`]), when no lock is held and no delivery is under way, so that the handler may
+//! the core ([`run_handlers`]), when no lock is held and no delivery is in progress, so that the handler may
 //! publish, also to itself.
 //!
-//! One thread at a time runs a handler; what other threads deliver meanwhile is appended, and the runner goes
-//! on with it, so that the order of each publisher is kept. A runner that has handled a turn of messages
-//! gives way to the next thread that delivers one. What a handler delivers to handlers is run by the same
+//! One thread at a time runs a handler; messages delivered by other threads meanwhile are appended, and the runner
+//! handles them as well, so that the order of each publisher is kept. A runner that has handled a turn of messages
+//! gives way to the next thread that delivers one. Messages delivered by a handler to handlers are run by the same
 //! loop and not by recursion, so that the depth of the stack does not depend on the messages.
 
 use std::cell::{Cell, RefCell};
@@ -29,11 +29,11 @@ use crate::trace::Trace;
 
 /// The function of a handler.
 pub(crate) trait Handle: Send {
-    /// Handles one message. What it publishes goes through `scratch`.
+    /// Handles one message. Messages that it publishes go through `scratch`.
     fn handle(&mut self, message: &RawMessage<'_>, scratch: &mut Scratch);
 }
 
-/// The bounded queue of one handler. A full queue drops what comes, counted.
+/// The bounded queue of one handler. A full queue drops further messages and counts them.
 #[derive(Default)]
 pub(crate) struct HandlerQueue {
     state: Mutex<State>,
@@ -43,12 +43,12 @@ pub(crate) struct HandlerQueue {
 
 #[derive(Default)]
 struct State {
-    /// `None` before the handler is there, while a thread runs it, and once the queue is closed.
+    /// `None` before the handler is set, while a thread runs it, and once the queue is closed.
     runner: Option<Runner>,
     queue: Buffer,
-    /// What waits, with the batch at which the runner is.
+    /// Pending messages, with the batch that the runner handles.
     pending: Load,
-    /// A thread has the handler on its list and will come to run it.
+    /// A thread has the handler on its list and will run it.
     is_claimed: bool,
     /// The number of messages that the current runner has handled.
     served: usize,
@@ -89,7 +89,7 @@ struct Runner {
     batch: Buffer,
 }
 
-/// Messages in the order in which they came. Their texts lie one behind the other in one piece of memory.
+/// Messages in the order of their delivery. Their texts lie one behind the other in one piece of memory.
 #[derive(Default)]
 struct Buffer {
     records: Vec<Record>,
@@ -114,7 +114,7 @@ enum Body {
 }
 
 impl Record {
-    /// Returns the length of its text and the memory that it takes.
+    /// Returns the length of the texts and the memory that they take.
     fn sizes(&self) -> (usize, usize) {
         let (copied, shared) = match &self.body {
             Body::Copied { len } => (*len, 0),
@@ -172,7 +172,7 @@ impl Buffer {
         Some((message, record.hops, bytes))
     }
 
-    /// Forgets all messages, and most of the memory that many have needed.
+    /// Removes all messages, and frees most of the memory if many were held.
     fn clear(&mut self) {
         self.records.clear();
         self.text.clear();
@@ -183,16 +183,16 @@ impl Buffer {
 }
 
 impl Runner {
-    /// Handles the messages of one turn, fewer if `stop` is set. Returns what was handled and how often the
-    /// handler panicked.
+    /// Handles the messages of one turn, fewer if `stop` is set. Returns the load handled and the number of panics of
+    /// the handler.
     fn turn(&mut self, stop: &AtomicBool, scratch: &mut Scratch) -> (Load, u64) {
         let (mut handled, mut panics) = (Load::default(), 0);
         while handled.messages < HANDLER_TURN && !stop.load(Ordering::Acquire) {
             let Some((message, hops, bytes)) = self.batch.next() else { break };
             handled.add(bytes);
             let before = HOPS.replace(hops + 1);
-            // The publisher goes on, and the handler with the next message: what is left of a panic is the
-            // affair of the handler, which owns all that it has changed.
+            // After a panic the publisher goes on, and the handler with the next message: the handler owns all state that
+            // the panic may have left inconsistent.
             let call = AssertUnwindSafe(|| self.handle.handle(&message, scratch));
             panics += u64::from(catch_unwind(call).is_err());
             HOPS.set(before);
@@ -261,7 +261,7 @@ impl HandlerQueue {
         scratch.handlers.push(Arc::clone(endpoint));
     }
 
-    /// Makes this thread the runner. Returns `None` if another one is and has not given way: it goes on.
+    /// Makes this thread the runner. Returns `None` if another thread is the runner and has not given way.
     fn begin(&self) -> Option<Runner> {
         let mut state = self.state.lock();
         state.is_claimed = false;
@@ -288,7 +288,7 @@ impl HandlerQueue {
             state.runner = runner.take();
         }
         drop(state);
-        // Without the lock: the function of a closed handler may own a client.
+        // Dropped without the lock: the function of a closed handler may own a client.
         drop(closed);
         writers.into_iter().for_each(Waker::wake);
         runner
@@ -296,7 +296,7 @@ impl HandlerQueue {
 }
 
 impl State {
-    /// Returns how many messages, from the first on, there is room for.
+    /// Returns the number of messages, from the first on, for which there is room.
     fn room_for(&self, messages: &[Publish<'_>]) -> usize {
         let mut load = self.pending;
         let fits = |message: &&Publish<'_>| {
@@ -354,7 +354,7 @@ impl Destination for HandlerQueue {
         if state.pending.messages > 0 {
             self.claim(&mut state, &subscription.endpoint, scratch);
         }
-        // What the queue drops has reached its subscription all the same.
+        // Messages that the queue drops count as delivered to the subscription.
         Accepted { count: admitted.count, is_last: admitted.is_last, ..Accepted::NOTHING }
     }
 
@@ -381,7 +381,7 @@ impl Destination for HandlerQueue {
         Poll::Pending
     }
 
-    /// A handler runs by [`Self::run_handler`] only: queues are also flushed in the middle of a delivery.
+    /// Does nothing: a handler is run by [`Self::run_handler`] only, because queues are also flushed during a delivery.
     fn flush(&self, _scratch: &mut Scratch) {}
 
     fn run_handler(&self, scratch: &mut Scratch) {
@@ -418,15 +418,15 @@ impl Destination for HandlerQueue {
             self.stop.store(true, Ordering::Release);
             (state.runner.take(), std::mem::take(&mut state.queue))
         };
-        // Without the lock: the function may own a client.
+        // Dropped without the lock: the function may own a client.
         drop((runner, queue));
         self.finish(reason);
     }
 
-    /// A handler has no task that serves it.
+    /// Does nothing: a handler has no task.
     fn wake(&self) {}
 
-    /// NATS 2.14: what stays inside of the process is not traced.
+    /// NATS 2.14: messages that stay inside the process are not traced.
     fn set_trace(&self, _trace: Option<Arc<Trace>>) {}
 
     fn counts(&self) -> OutCounts {
@@ -435,7 +435,7 @@ impl Destination for HandlerQueue {
     }
 }
 
-/// The handlers that this thread is still to run.
+/// The handlers that this thread has yet to run.
 #[derive(Default)]
 struct ToRun {
     endpoints: VecDeque<Arc<Endpoint>>,
@@ -445,13 +445,13 @@ struct ToRun {
 
 thread_local! {
     /// The number of handlers that have published because of the message that this thread handles; 0 outside
-    /// of handlers. Of the thread and not of the scratch space: a handler may publish by a client of its own.
+    /// of handlers. Kept per thread and not in the scratch space: a handler may publish by a client of its own.
     static HOPS: Cell<u8> = const { Cell::new(0) };
     static TO_RUN: RefCell<ToRun> = RefCell::default();
 }
 
-/// Runs the handlers that the current call has delivered to, and those that they deliver to, one after the
-/// other. Within a handler only adds to the list of the loop that runs it.
+/// Runs the handlers that the current call has delivered to, and the handlers that these deliver to, one after the
+/// other. When called within a handler, only adds to the list of the loop that runs it.
 pub(crate) fn run_handlers(scratch: &mut Scratch) {
     let Some(_running) = Running::begin(scratch) else { return };
     while let Some(endpoint) = next_to_run(scratch) {
@@ -467,7 +467,7 @@ fn next_to_run(scratch: &mut Scratch) -> Option<Arc<Endpoint>> {
         to_run.endpoints.extend(scratch.handlers.drain(..));
         to_run.endpoints.pop_front()
     });
-    // The list is gone while the thread ends.
+    // The list no longer exists while the thread ends.
     next.unwrap_or_else(|_| scratch.handlers.pop())
 }
 

@@ -1,6 +1,6 @@
-//! What an endpoint is.
+//! The kinds of endpoints.
 
-/// What an endpoint is. Where a rule depends on that, it is a method here: nothing else compares kinds.
+/// The kind of an endpoint. A rule that depends on it is a method here: no other code compares kinds.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -26,7 +26,7 @@ impl Kind {
         matches!(self, Self::Client | Self::Mqtt)
     }
 
-    /// Returns true for other servers. One message goes to a peer once, with all that wants it there.
+    /// Returns true for other servers. A message is sent to a peer once, for all of its subscriptions.
     pub fn is_peer(self) -> bool {
         matches!(self, Self::Route | Self::Leaf | Self::Gateway)
     }
@@ -37,8 +37,8 @@ impl Kind {
         matches!(self, Self::System | Self::Route | Self::Leaf | Self::Gateway)
     }
 
-    /// The kinds of endpoints whose interest an endpoint of this kind is told of; none for clients. One that is
-    /// told of interest that it has brought itself (a leaf node) takes its own off.
+    /// Returns the kinds of endpoints whose interest is sent to an endpoint of this kind; none for clients. An endpoint
+    /// that is sent interest of its own (a leaf node) subtracts it.
     // NATS 2.14: route.go updateRouteSubscriptionMap, gateway.go gatewayUpdateSubInterest, leafnode.go
     // initLeafNodeSmapAndSendSubs.
     pub fn is_told_of(self) -> Kinds {
@@ -65,14 +65,14 @@ impl Kind {
         1 << self as u8
     }
 
-    /// Returns true if the sids of its subscriptions are numbers of our own, and not words of a protocol.
+    /// Returns true if the sids of its subscriptions are numbers chosen by the broker, and not words of a protocol.
     pub(crate) fn has_numbered_sids(self) -> bool {
         matches!(self, Self::Internal | Self::System)
     }
 
-    /// Returns true if what an endpoint of kind `from` has brought may go on to one of this kind. Servers of
-    /// one cluster all know each other, so that a message takes one hop between them, and what one
-    /// cluster got from another stays there.
+    /// Returns true if messages from an endpoint of kind `from` may be forwarded to one of this kind. Servers of
+    /// one cluster are all connected, so that a message takes one hop between them, and a message that one
+    /// cluster got from another is not forwarded to a third.
     // NATS 2.14: client.go deliverMsg, processMsgResults.
     pub fn accepts_from(self, from: Self) -> bool {
         match self {
@@ -142,10 +142,13 @@ mod tests {
             assert_eq!(Kind::Route.accepts_from(from), from != Kind::Route, "{from:?}");
             assert!(Kind::Client.accepts_from(from), "{from:?}");
         }
-        assert!(Kind::Leaf.accepts_from(Kind::Route), "a leaf node hangs on one server only");
+        assert!(
+            Kind::Leaf.accepts_from(Kind::Route),
+            "a leaf node is connected to one server only"
+        );
         assert!(
             !Kind::Gateway.accepts_from(Kind::Route),
-            "the server that got it has sent it there"
+            "the server that received it has forwarded it"
         );
     }
 

@@ -1,9 +1,9 @@
-//! The time that an endpoint spends in an account.
+//! The membership of an endpoint in an account.
 //!
-//! A client has one account, and its membership stands in the endpoint. A connection of another server
-//! carries several: their memberships stand in a list beside it, and each of its subscriptions holds the
-//! slot of its own there. A subscription so leads to the account in whose interest it is, whichever
-//! account a message came from.
+//! A client has one account, and its membership is stored in the endpoint. A connection of another server
+//! carries several accounts: their memberships are stored in a list beside it, and each of its subscriptions
+//! holds the slot of its own. A subscription thus leads to the account whose interest contains it, independently
+//! of the account of a message.
 
 use crate::endpoint::{Endpoint, Kind, Sids, Subscription};
 use crate::interest::LookUps;
@@ -11,14 +11,14 @@ use crate::limits::SESSION_ACCOUNTS;
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 
-/// An account, as far as an endpoint needs it.
+/// The part of an account that an endpoint needs.
 pub(crate) trait SubjectSpace: Send + Sync {
     fn name(&self) -> &Arc<str>;
 
-    /// Takes subscriptions out of its interest.
+    /// Removes subscriptions from the account's interest.
     fn remove(&self, subscriptions: &[Arc<Subscription>]);
 
-    /// An endpoint of that kind, whose only account it was, has left.
+    /// Records that an endpoint of that kind, which had no other account, has left.
     fn leave(&self, kind: Kind);
 }
 
@@ -51,14 +51,14 @@ struct OwnShare {
 }
 
 impl AccountMembership {
-    /// The membership of an endpoint that has one account.
+    /// Creates the membership of an endpoint that has one account.
     pub(crate) fn begin(space: Arc<dyn SubjectSpace>, endpoint: &Endpoint) -> Self {
         let (before, before_look_ups) = (endpoint.traffic(), endpoint.look_ups());
         let share = Share::Since { before, before_look_ups };
         Self { space, share, departure: AtomicU64::new(0) }
     }
 
-    /// The membership of an endpoint in one of several accounts. `seed`: for the table of subscriptions.
+    /// Creates the membership of an endpoint in one of several accounts. `seed`: for the table of subscriptions.
     pub(crate) fn one_of_several(space: Arc<dyn SubjectSpace>, seed: u64) -> Self {
         let share = OwnShare {
             sids: Sids::new(seed),
@@ -81,7 +81,7 @@ impl AccountMembership {
         std::ptr::addr_eq(Arc::as_ptr(&self.space), Arc::as_ptr(account))
     }
 
-    /// Takes subscriptions out of the account's interest.
+    /// Removes subscriptions from the account's interest.
     pub(crate) fn remove(&self, subscriptions: &[Arc<Subscription>]) {
         self.space.remove(subscriptions);
     }
@@ -94,7 +94,7 @@ impl AccountMembership {
         }
     }
 
-    /// Counts messages that the endpoint has brought, if they are not counted by the endpoint alone.
+    /// Counts messages from the endpoint, unless the endpoint's own counters suffice.
     pub(crate) fn note_in(&self, messages: u64, bytes: u64) {
         if let Share::Own(share) = &self.share {
             share.in_messages.fetch_add(messages, Ordering::Relaxed);
@@ -102,7 +102,7 @@ impl AccountMembership {
         }
     }
 
-    /// Counts messages that the endpoint got, if they are not counted by the endpoint alone.
+    /// Counts messages to the endpoint, unless the endpoint's own counters suffice.
     pub(crate) fn note_out(&self, messages: u64, bytes: u64) {
         if let Share::Own(share) = &self.share {
             share.out_messages.fetch_add(messages, Ordering::Relaxed);
@@ -138,7 +138,7 @@ impl AccountMembership {
         }
     }
 
-    /// Returns where the cache of an account of its own counts.
+    /// Returns the counters for the match cache of a separate account.
     pub(crate) fn counted_look_ups(&self, endpoint: &Endpoint) -> Arc<LookUps> {
         match &self.share {
             Share::Since { .. } => Arc::clone(endpoint.counted_look_ups.get_or_init(Arc::default)),

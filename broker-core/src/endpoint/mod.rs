@@ -1,4 +1,4 @@
-//! Endpoints: one connected party as others see it, with its destination, its permissions to receive and
+//! Endpoints: a connected client or peer as other code sees it, with its destination, its permissions to receive and
 //! its counters.
 
 mod blocks;
@@ -51,7 +51,7 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, Orde
 use crate::transport::TransportInfo;
 use membership::Memberships;
 
-/// One connected party as others see it: publishers deliver to it, monitoring reads it. Its session owns
+/// A connected client or peer as other code sees it: publishers deliver to it, monitoring reads it. Its session owns
 /// the rest of its state.
 pub(crate) struct Endpoint {
     /// The connection id: `cid`.
@@ -93,7 +93,7 @@ pub(crate) struct Endpoint {
     pub(crate) counted_look_ups: OnceLock<Arc<LookUps>>,
 }
 
-/// The endpoint that brings a message, as far as it decides who gets it.
+/// The endpoint that publishes a message, reduced to the parts that decide its receivers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sender {
     pub(crate) id: u64,
@@ -169,7 +169,7 @@ impl Endpoint {
         self.several.get_or_init(Box::default).add(membership)
     }
 
-    /// Takes out one of several accounts, in which it has no subscriptions any more.
+    /// Removes the membership in one of several accounts, which has no subscriptions any more.
     pub(crate) fn remove_membership(&self, slot: u16) -> Option<Arc<AccountMembership>> {
         self.several.get()?.remove(slot)
     }
@@ -234,8 +234,8 @@ impl Endpoint {
         self.tracks_replies.load(Ordering::Relaxed)
     }
 
-    /// Records that it got a request: it may publish to `reply` once or more, as `allow_responses` says.
-    /// Returns the number of reply permissions that were lost to make room.
+    /// Records that it got a request: it may publish to `reply` once or more, as `allow_responses` permits.
+    /// Returns the number of reply permissions that were removed to make room.
     pub(crate) fn note_reply(&self, reply: &[u8], now: Instant) -> u64 {
         let permissions = self.permissions.load();
         if permissions.as_ref().is_some_and(|permissions| permissions.may_publish(reply)) {
@@ -249,7 +249,7 @@ impl Endpoint {
     }
 
     /// Logs that reply permissions were lost: the first one, and then whenever the number has doubled, because
-    /// each message may bring the next.
+    /// each message may cause another.
     #[cold]
     fn tell_lost_replies(&self, lost: u64) {
         let before = self.lost_replies.fetch_add(lost, Ordering::Relaxed);

@@ -9,8 +9,8 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    /// Returns its memory, in bytes. Memory that several queues share counts in each of them: the last of
-    /// them frees it.
+    /// Returns its memory, in bytes. Memory that several queues share counts in each of them: it is freed with the
+    /// last reference.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
             Self::Block(block) => block.capacity(),

@@ -1,8 +1,8 @@
-//! The requests of a client in lame duck mode: those that it has sent, and those that it got and has not
-//! answered, so that it is closed between two requests.
+//! Open requests of a client in lame duck mode: those that it has sent, and those that it has received and not
+//! answered. They let the connection be closed between two requests.
 //!
 //! From the announcement of lame duck mode on, the tracker intercepts deliveries to the byte queue of the client;
-//! the session reports what the client publishes. Before that there is no tracker.
+//! the session reports the client's messages. Before that there is no tracker.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -17,9 +17,9 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 /// Tracks the open requests of one client.
 #[derive(Default)]
 pub(crate) struct RequestTracker {
-    /// May be locked while the client's queue is; locks nothing itself.
+    /// May be locked while the client's queue is; nothing else is locked under it.
     tracked: Mutex<Tracked>,
-    /// The last reply has come that the client waits for, while its queue is held.
+    /// The last reply that the client waits for has arrived while its queue is held.
     has_progress: AtomicBool,
 }
 
@@ -27,15 +27,15 @@ pub(crate) struct RequestTracker {
 struct Tracked {
     /// The replies that the client waits for.
     awaited: Requests,
-    /// The replies that others wait for.
+    /// The replies that other endpoints wait for.
     owed: Requests,
     /// The number of requests that the client has sent.
     requests: u64,
     refuses_requests: bool,
 }
 
-/// Reply subjects, and since when they are open. One that is open for longer than anybody waits counts as
-/// answered: some messages name a reply subject and want no reply.
+/// Reply subjects, and the times at which they were opened. A request that is open for longer than any requester
+/// waits counts as answered: some messages have a reply subject and want no reply.
 #[derive(Default)]
 struct Requests(HashMap<Box<[u8]>, Instant>);
 
@@ -66,17 +66,17 @@ impl Requests {
 /// The open requests of a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct TrackedRequests {
-    /// It waits for replies.
+    /// The client waits for replies.
     pub(crate) awaits: bool,
-    /// It got requests that it has not answered.
+    /// The client has received requests that it has not answered.
     pub(crate) owes: bool,
-    /// The number of requests that it has sent since the announcement.
+    /// The number of requests that the client has sent since the announcement.
     pub(crate) requests: u64,
 }
 
 impl RequestTracker {
-    /// Refuses, from now on, messages that others could have or that ask for a reply; requesters get "no
-    /// responders".
+    /// Refuses, from now on, messages with a reply subject and messages that another receiver could take; requesters get
+    /// "no responders".
     pub(crate) fn refuse_requests(&self) {
         self.tracked.lock().refuses_requests = true;
     }
@@ -91,14 +91,14 @@ impl RequestTracker {
         }
     }
 
-    /// Records messages that the client publishes. `is_own`: the reply comes to the client itself.
+    /// Records messages that the client publishes. `is_own`: the reply goes to the client itself.
     pub(crate) fn note_sent(
         &self,
         messages: &[Publish<'_>],
         now: Instant,
         is_own: impl Fn(&Publish<'_>) -> bool,
     ) {
-        // Looks into the interest, for which nothing may be locked.
+        // Computed before locking: `is_own` reads the interest, for which nothing may be locked.
         let requests: Vec<&Publish<'_>> = messages
             .iter()
             .filter(|message| !message.reply.is_empty() && is_own(message))
@@ -113,12 +113,12 @@ impl RequestTracker {
         }
     }
 
-    /// Records that nobody will reply there.
+    /// Records that a request has no responders.
     pub(crate) fn note_no_responders(&self, reply: &[u8]) {
         self.tracked.lock().awaited.close(reply);
     }
 
-    /// Forgets the [progress](Interceptor::has_progress): the session looks at it now.
+    /// Clears the [progress](Interceptor::has_progress): the session is handling it.
     pub(crate) fn take_progress(&self) {
         self.has_progress.store(false, Ordering::Release);
     }
@@ -161,7 +161,7 @@ impl Interceptor for RequestTracker {
 }
 
 /// Returns true if a subscription to this filter waits for replies: all official clients use the prefix,
-/// unless told otherwise. A reply may itself ask for one, as those of streams do, and must come through.
+/// unless configured otherwise. A reply may itself ask for one, as those of streams do, and must be delivered.
 pub(crate) fn is_inbox(filter: &[u8]) -> bool {
     filter.starts_with(b"_INBOX.")
 }

@@ -1,7 +1,7 @@
-//! A session's own subscriptions, by the names that its party gave them.
+//! The subscriptions of a session, by sid.
 //!
-//! Only the session changes them. Others look, a part at a time, so that a session with a million of
-//! them does not have to wait for a reader of the list. They end a part at a time, so that no other session
+//! Only the session changes them. Other threads read a part at a time, so that a session with a million of
+//! them does not have to wait for a reader of the list. They are ended a part at a time, so that no other session
 //! waits for one that is closed.
 
 use std::hash::BuildHasher;
@@ -12,7 +12,7 @@ use crate::endpoint::Subscription;
 use crate::sync::{Arc, Mutex};
 use crate::table::{Drain, Place, Table};
 
-/// See the module. Subscriptions that have had their last message may stand here for a while.
+/// See the module. Subscriptions that have had their last message may remain in the table for a while.
 pub(crate) struct Sids {
     state: Mutex<State>,
     hasher: FixedState,
@@ -34,7 +34,7 @@ impl Sids {
         self.hasher.hash_one(subscription.sid())
     }
 
-    /// The subscription of that name, unless it has ended.
+    /// Returns the subscription with that sid, unless it has ended.
     pub(crate) fn get(&self, sid: &[u8]) -> Option<Arc<Subscription>> {
         let hash = self.hasher.hash_one(sid);
         let mut state = self.state.lock();
@@ -47,7 +47,7 @@ impl Sids {
         Some(Arc::clone(found))
     }
 
-    /// Adds one whose name is not taken. `living` is how many have not ended.
+    /// Adds a subscription whose sid is not in use. `living` is the number of those that have not ended.
     pub(crate) fn insert(&self, subscription: Arc<Subscription>, living: usize) {
         let hash_of = |subscription: &Arc<Subscription>| self.hash_of(subscription);
         let mut state = self.state.lock();
@@ -59,28 +59,28 @@ impl Sids {
         table.insert(hash_of(&subscription), subscription, hash_of);
     }
 
-    /// Takes one out, which must be ended by the caller.
+    /// Removes a subscription, which the caller must end.
     pub(crate) fn remove(&self, sid: &[u8]) -> Option<Arc<Subscription>> {
         let hash = self.hasher.hash_one(sid);
         let is_it = |subscription: &Arc<Subscription>| subscription.sid() == sid;
         self.state.lock().table.remove(hash, is_it, |subscription| self.hash_of(subscription))
     }
 
-    /// Takes all of them out. The caller must end them.
+    /// Removes all subscriptions. The caller must end them.
     pub(crate) fn take_all(&self) -> Drain<Arc<Subscription>> {
         std::mem::take(&mut self.state.lock().table).into_drain()
     }
 
-    /// Returns the subscriptions of one part that have not ended, in no order, and the begin of the next
-    /// part. A walk through all parts sees each subscription that stays meanwhile once.
+    /// Returns the subscriptions of one part that have not ended, in no order, and the beginning of the next
+    /// part. A walk through all parts returns each subscription that exists throughout once.
     pub(crate) fn part(&self, place: Place) -> (Vec<Arc<Subscription>>, Option<Place>) {
         let state = self.state.lock();
         let (part, next) = state.table.part(place, |subscription| self.hash_of(subscription));
         (part.filter(|one| !one.is_over()).cloned().collect(), next)
     }
 
-    /// Those that have not ended, at most `limit`, in no order. One that comes or goes meanwhile may be
-    /// among them or not.
+    /// Returns the subscriptions that have not ended, at most `limit`, in no order. One that is added or removed
+    /// meanwhile may be among them or not.
     pub(crate) fn list(&self, limit: usize) -> Vec<Arc<Subscription>> {
         let mut found = Vec::new();
         let mut place = Some(Place::default());

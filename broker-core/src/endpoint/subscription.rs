@@ -11,12 +11,11 @@ pub(crate) struct Subscription {
     /// Messages delivered so far. Written only with the endpoint's queue locked, so that a load and a
     /// store are enough.
     delivered: AtomicU64,
-    /// The number of messages after which it ends; 0 for never. Written only with the endpoint's queue
-    /// locked.
+    /// The number of messages after which it ends; 0 for never. Written only with the endpoint's queue locked.
     max: AtomicU64,
     /// [`OVER`] and [`FILTERED`].
     flags: AtomicU8,
-    /// Set by the interest that it is in.
+    /// Set by the interest that contains it.
     mark: AtomicU8,
     /// The slot of its account among those of its endpoint.
     slot: u16,
@@ -24,7 +23,7 @@ pub(crate) struct Subscription {
     weight: AtomicU32,
 }
 
-/// It has ended. The caller that ends it removes it from the interest.
+/// The subscription has ended. The caller that ends it removes it from the interest.
 const OVER: u8 = 1;
 /// Its filter matches subjects that may not be delivered to it: each message must be checked.
 const FILTERED: u8 = 2;
@@ -57,7 +56,7 @@ impl Text {
                 [filter.len(), queue.len(), len].map(|len| len as u8);
             return Self::Short { filter_len, queue_len, len, bytes };
         }
-        // They came in one control line, which is at most some KiB.
+        // The lengths fit: the parts came in one control line, which is at most some KiB.
         let [filter_len, queue_len] =
             [filter.len(), queue.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
         Self::Long { filter_len, queue_len, bytes: [filter, queue, sid].concat().into() }
@@ -99,12 +98,12 @@ impl Subscription {
         }
     }
 
-    /// Puts it into one of several accounts of its endpoint.
+    /// Assigns it to one of several accounts of its endpoint.
     pub(crate) fn in_slot(self, slot: u16) -> Self {
         Self { slot, ..self }
     }
 
-    /// Makes it stand for several members of its queue group.
+    /// Makes it represent several members of its queue group.
     pub(crate) fn with_weight(self, weight: u32) -> Self {
         Self { weight: AtomicU32::new(weight), ..self }
     }
@@ -143,8 +142,8 @@ impl Subscription {
         &text[queue_end..]
     }
 
-    /// Counts up to `count` messages as delivered, as many as it still takes. The caller holds the lock
-    /// of the endpoint's queue.
+    /// Counts up to `count` messages as delivered, as many as the maximum allows. The caller holds the lock of the
+    /// endpoint's queue.
     #[inline]
     pub(crate) fn admit(&self, count: usize) -> Admitted {
         let delivered = self.delivered.load(Ordering::Relaxed);
@@ -239,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_of_every_length_come_back_as_they_were() {
+    fn texts_of_every_length_are_returned_unchanged() {
         for len in 0..40 {
             let (filter, queue, sid) =
                 (vec![b'f'; len], vec![b'q'; len % 7], vec![b's'; 1 + len % 5]);

@@ -102,8 +102,8 @@ impl<E: Encoder> ByteQueue<E> {
         }
         let some = Run { messages: &messages, ..*run };
         let accepted = self.deliver(subscription, &some, may_refuse, scratch);
-        // Counts the messages before the first request; those behind it have no reply subject and are delivered, so that none
-        // is missed.
+        // Counts the messages before the first request; those behind it have no reply subject and are
+        // delivered, so that none is missed.
         let before = run.messages.iter().take_while(asks_nothing).count();
         Accepted { count: accepted.count.min(before), ..accepted }
     }

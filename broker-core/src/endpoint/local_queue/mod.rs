@@ -24,8 +24,8 @@ use requests::Requests;
 
 /// The queues of one client.
 ///
-/// A full queue drops what comes, counted: the reader sees a gap, nobody else feels it. (A queue
-/// group passes a full member over while another has room.)
+/// A full queue drops further messages and counts them: the reader misses messages, other receivers are not affected.
+/// (A queue group skips a full member while another has room.)
 #[derive(Default)]
 pub(crate) struct LocalQueues {
     state: Mutex<State>,
@@ -33,30 +33,30 @@ pub(crate) struct LocalQueues {
 
 #[derive(Default)]
 struct State {
-    /// By the place in the upper half of a [sid](sid_number).
+    /// Keyed by the place in the upper half of a [sid](sid_number).
     queues: Arena<LocalQueue>,
-    /// Counts queues: the lower half of the next sid.
+    /// The number of queues opened: the lower half of the next sid.
     opened: u32,
     requests: Requests,
-    /// Whose readers wait for what the call at hand has delivered.
+    /// Readers that wait for messages delivered by the current call.
     to_wake: Vec<Waker>,
     is_touched: bool,
-    /// All queues are over, whatever each of them says.
+    /// All queues have ended, regardless of their own flags.
     is_closed: bool,
     counts: OutCounts,
 }
 
 struct LocalQueue {
     sid: u64,
-    /// Its messages are answers to requests, and wait in the table of these.
+    /// Its messages are answers to requests, and are stored in the table of requests.
     is_inbox: bool,
     messages: VecDeque<Message>,
-    /// How many messages it takes.
+    /// The number of messages that it takes.
     capacity: usize,
     reader: Option<Waker>,
-    /// Who waits for room, one for each task that does.
+    /// Tasks that wait for room, one waker each.
     writers: Vec<Waker>,
-    /// No more will come: what is there can still be read.
+    /// No more messages will be added; those in the queue can still be read.
     is_over: bool,
     dropped: u64,
 }
@@ -73,19 +73,19 @@ impl State {
     }
 }
 
-/// Returns the place of a queue, which its sid tells.
+/// Returns the place of a queue, which is part of its sid.
 #[inline]
 fn place(sid: u64) -> u32 {
     (sid >> 32) as u32
 }
 
 impl LocalQueue {
-    /// Room is half of it, so that several who see it at once all find some.
+    /// Returns true if at most half of the queue is used, so that several publishers that see it at once all find room.
     fn has_room(&self) -> bool {
         self.messages.len() <= self.capacity / 2
     }
 
-    /// Who is to be told of room, if there is some or none is needed any more.
+    /// Returns the publishers to be woken, if there is room or the queue has ended.
     fn take_writers(&mut self) -> Vec<Waker> {
         if self.has_room() || self.is_over { std::mem::take(&mut self.writers) } else { Vec::new() }
     }
@@ -133,7 +133,7 @@ impl LocalQueues {
         sid
     }
 
-    /// Forgets the queue and what is in it.
+    /// Removes a queue and its messages.
     pub(crate) fn discard(&self, sid: u64) {
         let gone = {
             let mut state = self.state.lock();
@@ -145,7 +145,7 @@ impl LocalQueues {
         wake_all(gone.into_iter().flat_map(|local_queue| local_queue.writers));
     }
 
-    /// How many messages a queue takes from now on. What is in it stays.
+    /// Sets the number of messages that a queue takes from now on. Messages in the queue remain.
     pub(crate) fn set_capacity(&self, sid: u64, capacity: usize) {
         let writers = {
             let mut state = self.state.lock();
@@ -156,7 +156,7 @@ impl LocalQueues {
         wake_all(writers);
     }
 
-    /// Nothing more will come; what is there can still be read.
+    /// Ends a queue; messages in it can still be read.
     pub(crate) fn end(&self, sid: u64) {
         let (reader, writers) = {
             let mut state = self.state.lock();
@@ -167,8 +167,8 @@ impl LocalQueues {
         wake_all(reader.into_iter().chain(writers));
     }
 
-    /// Returns the next message of a queue, and moves those behind it to `taken`, which is empty. What is moved no
-    /// longer counts as waiting in the queue.
+    /// Returns the next message of a queue, and moves those behind it to `taken`, which is empty. Moved messages no
+    /// longer count as waiting in the queue.
     #[inline]
     pub(crate) fn poll_next(
         &self,
@@ -202,7 +202,7 @@ impl LocalQueues {
         self.state.lock().get(sid).map_or(0, |local_queue| local_queue.dropped)
     }
 
-    /// Puts a message of the broker's own into a queue.
+    /// Puts a message of the broker itself into a queue.
     pub(crate) fn put(&self, sid: u64, message: Message) {
         let reader = {
             let mut state = self.state.lock();
@@ -219,12 +219,12 @@ impl LocalQueues {
         wake_all(reader);
     }
 
-    /// Opens a request; `None` if the client has as many as it may.
+    /// Opens a request; `None` if the client has the maximum number of open requests.
     pub(crate) fn begin_request(&self) -> Option<Token> {
         self.state.lock().requests.begin()
     }
 
-    /// Returns the answer to a request; `None` if none will come. The request is closed then.
+    /// Returns the answer to a request; `None` if none will arrive. The request is closed then.
     pub(crate) fn poll_answer(&self, token: Token, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         let mut state = self.state.lock();
         let is_closed = state.is_closed;
@@ -236,19 +236,19 @@ impl LocalQueues {
         polled
     }
 
-    /// Closes a request: what comes for it is dropped.
+    /// Closes a request; later answers are dropped.
     pub(crate) fn end_request(&self, token: Token) {
         self.state.lock().requests.end(token);
     }
 }
 
-/// Never under the lock: who is woken may run at once.
+/// Wakes tasks. Never called under the lock: a woken task may run at once.
 fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }
 
-/// Returns the sid of a subscription inside the process: the place of its queue in the upper half, and a number
-/// that counts the subscriptions of the client in the lower one.
+/// Returns the sid of a subscription inside the process: the place of its queue in the upper half, and the number
+/// of the client's subscription in the lower one.
 #[inline]
 pub(crate) fn sid_number(subscription: &Subscription) -> u64 {
     let sid = subscription.sid().try_into().unwrap_or_default();
@@ -290,7 +290,7 @@ impl Destination for LocalQueues {
             state.to_wake.push(reader);
             must_flush = !std::mem::replace(&mut state.is_touched, true);
         }
-        // What a queue dropped still reached its subscription: it is not unheard.
+        // Messages that a queue drops have still reached its subscription: they do not count as having no responders.
         Accepted {
             count: admitted.count,
             is_last: admitted.is_last,
@@ -345,7 +345,7 @@ impl Destination for LocalQueues {
     }
 
     fn finish(&self, reason: CloseReason) {
-        // What is in the queues can always be read.
+        // Messages in the queues can always be read.
         self.close(reason);
     }
 
@@ -353,7 +353,7 @@ impl Destination for LocalQueues {
         self.state.lock().is_closed = true;
         let waiting = self.state.lock().requests.take_wakers();
         wake_all(waiting);
-        // Block by block, so that a publisher to one of a million does not wait.
+        // Ended block by block, so that a publisher to one of a million does not wait.
         for block in 0.. {
             let waiting: Vec<Waker> = {
                 let mut state = self.state.lock();
@@ -370,10 +370,10 @@ impl Destination for LocalQueues {
         }
     }
 
-    /// An in-process client has nobody who serves it.
+    /// Does nothing: an in-process client has no task.
     fn wake(&self) {}
 
-    /// NATS 2.14: what stays inside of the process is not traced.
+    /// NATS 2.14: messages that stay inside the process are not traced.
     fn set_trace(&self, _trace: Option<Arc<Trace>>) {}
 
     fn counts(&self) -> OutCounts {
@@ -402,8 +402,8 @@ impl OutCounts {
         }
     }
 
-    /// Answers a request by the first of these messages if it waits for an answer; others are dropped. Returns the
-    /// waker of the task that waits.
+    /// Answers a request with the first of these messages if it waits for an answer; others are dropped. Returns the
+    /// waker of the waiting task.
     fn answer(
         &mut self,
         requests: &mut Requests,

@@ -5,14 +5,14 @@ use std::task::{Context, Poll, Waker};
 use crate::limits::LOCAL_REQUESTS;
 use crate::message::Message;
 
-/// The length of the token that tells requests apart.
+/// The length of the token that identifies a request.
 pub(crate) const TOKEN_LEN: usize = 8;
 
 /// The letters of a token, six bits each.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The name of one request: its place, and a number that the next request in that place does not have, so that a
-/// late answer reaches none.
+/// The name of a request: its place, and a number that differs for the next request in that place, so that a late
+/// answer reaches none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Token {
     place: u16,
@@ -65,7 +65,7 @@ struct Request {
 }
 
 impl Requests {
-    /// Opens a request; `None` if as many wait as may.
+    /// Opens a request; `None` if the maximum number is open.
     pub(super) fn begin(&mut self) -> Option<Token> {
         let place = match self.free.pop() {
             Some(place) => place,
@@ -87,14 +87,13 @@ impl Requests {
         (request.number == token.number).then_some(request)
     }
 
-    /// Returns true if the subject is that of an answer to a request that waits for one.
+    /// Returns true if the subject belongs to a request that waits for an answer.
     pub(super) fn wants(&mut self, subject: &[u8]) -> bool {
         let request = Token::read(subject).and_then(|token| self.get(token));
         request.is_some_and(|request| request.answer.is_none())
     }
 
-    /// Answers a request; returns the waker of the task that waits. An answer that no request waits for is
-    /// dropped.
+    /// Answers a request; returns the waker of the waiting task. An answer without a waiting request is dropped.
     pub(super) fn answer(&mut self, message: Message) -> Option<Waker> {
         let request = self.get(Token::read(message.subject.as_ref())?)?;
         if request.answer.is_some() {
@@ -104,7 +103,7 @@ impl Requests {
         request.waker.take()
     }
 
-    /// Returns the answer once it is there, which closes the request.
+    /// Returns the answer once it has arrived, which closes the request.
     pub(super) fn poll(&mut self, token: Token, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         let Some(request) = self.get(token) else { return Poll::Ready(None) };
         if let Some(answer) = request.answer.take() {
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_only_so_many_and_their_memory_is_given_back() {
+    fn the_number_of_requests_is_bounded_and_their_memory_is_freed() {
         let mut requests = Requests::default();
         let tokens: Vec<Token> = std::iter::from_fn(|| requests.begin()).collect();
         assert_eq!(tokens.len(), LOCAL_REQUESTS);
