@@ -1,8 +1,8 @@
-//! The accounts that one session works in, for the kinds of endpoints that serve several over one
+//! The accounts of one session, for the kinds of endpoints that serve several over one
 //! connection: routes and gateways.
 //!
 //! Each account has a seat: its subscriptions, its counters, and its cache of matches. The publisher has
-//! one cache, as that of a client; the seat whose account a message is for lends it its own. Together
+//! one cache, as that of a client; the seat of a message's account lends it its own. Together
 //! the caches hold at most [`SESSION_CACHED_BYTES`].
 
 use std::collections::{HashMap, VecDeque};
@@ -25,16 +25,16 @@ pub(crate) struct Accounts {
     endpoint: Arc<Endpoint>,
     publisher: Publisher,
     random: Random,
-    /// By slot, which counts from 1.
+    /// By slot, counted from 1.
     seats: Vec<Option<Seat>>,
     slots: HashMap<Arc<str>, u16, FixedState>,
-    /// The slot whose cache the publisher has; 0 for none.
+    /// The slot whose cache the publisher uses; 0 for none.
     current: u16,
     /// The memory of all caches.
     cached_bytes: usize,
-    /// [`SESSION_CACHED_BYTES`], but for tests.
+    /// [`SESSION_CACHED_BYTES`], except in tests.
     max_cached_bytes: usize,
-    /// The next seat whose cache is dropped when they take too much.
+    /// The next seat whose cache is dropped when the caches take too much memory.
     sweep: usize,
     leaving: VecDeque<(u16, Ending)>,
 }
@@ -42,13 +42,13 @@ pub(crate) struct Accounts {
 struct Seat {
     account: Arc<Account>,
     membership: Arc<AccountMembership>,
-    /// Not here while the publisher has it.
+    /// `None` while the publisher uses it.
     cache: Option<Box<MatchCache<Subscription>>>,
-    /// What it took of memory when it was last looked at.
+    /// Its memory when it was last measured.
     cached_bytes: usize,
 }
 
-/// A session works in [`SESSION_ACCOUNTS`](crate::limits::SESSION_ACCOUNTS) accounts already.
+/// The session has [`SESSION_ACCOUNTS`](crate::limits::SESSION_ACCOUNTS) accounts already.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct TooManyAccounts;
 
@@ -70,7 +70,7 @@ impl Accounts {
         }
     }
 
-    /// Makes the account one of the session's, if it is not yet. Returns its slot.
+    /// Adds an account to the session, unless it has it. Returns its slot.
     pub(crate) fn join(&mut self, name: &str) -> Result<u16, TooManyAccounts> {
         if let Some(slot) = self.slots.get(name) {
             return Ok(*slot);
@@ -89,8 +89,8 @@ impl Accounts {
         Ok(slot)
     }
 
-    /// Leaves an account: its subscriptions end slice by slice, by [`Self::step`]. Returns false if it is
-    /// none of the session's.
+    /// Leaves an account: its subscriptions end slice by slice, by [`Self::step`]. Returns false if it is not an
+    /// account of the session.
     pub(crate) fn leave(&mut self, name: &str) -> bool {
         let Some(slot) = self.slots.remove(name) else { return false };
         self.forget_cache(slot);
@@ -101,7 +101,7 @@ impl Accounts {
         true
     }
 
-    /// Leaves the accounts that were removed: the [control mailbox](crate::endpoint::ControlMailbox) says when there
+    /// Leaves the accounts that were removed: the [control mailbox](crate::endpoint::ControlMailbox) reports when there
     /// are some.
     pub(crate) fn leave_removed(&mut self) {
         let removed = self.seats.iter().flatten().filter(|seat| seat.account.is_removed());
@@ -120,8 +120,8 @@ impl Accounts {
         !self.leaving.is_empty()
     }
 
-    /// Subscribes in an account of the session, which it joins if needed. `weight`: the number of members of
-    /// the queue group that it stands for, which a second call with the same sid changes.
+    /// Subscribes in an account of the session, which joins it if needed. `weight`: the number of members of
+    /// the queue group that the subscription represents, which a second call with the same sid changes.
     pub(crate) fn subscribe(
         &mut self,
         name: &str,
@@ -144,7 +144,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Ends a subscription in an account. Returns false if there is none of that name.
+    /// Ends a subscription in an account. Returns false if there is none with that sid.
     pub(crate) fn unsubscribe(&mut self, name: &str, sid: &[u8]) -> bool {
         let Some(seat) = self.slots.get(name).and_then(|slot| self.seat(*slot)) else {
             return false;
@@ -156,7 +156,7 @@ impl Accounts {
         true
     }
 
-    /// Delivers messages that the endpoint brings for an account, which it joins if needed, to the part of
+    /// Delivers messages from the endpoint in an account, which the session joins if needed, to the part of
     /// its interest that they are meant for.
     pub(crate) fn publish(
         &mut self,
@@ -174,7 +174,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Forgets what is remembered of subjects in all accounts: nothing was published for long.
+    /// Clears the caches of all accounts, because nothing was published for long.
     pub(crate) fn forget(&mut self) {
         self.publisher.forget();
         self.seats.iter_mut().flatten().for_each(|seat| {
@@ -210,7 +210,7 @@ impl Accounts {
         self.publisher.set_cache(cache);
     }
 
-    /// Drops caches of other seats, one after the other, while all together take too much.
+    /// Drops caches of other seats, one after the other, while all together take too much memory.
     fn bound_caches(&mut self, slot: u16) {
         let bytes = self.publisher.cached_bytes();
         let Some(seat) = self.seat_mut(slot) else { return };
@@ -239,7 +239,7 @@ impl Accounts {
     }
 }
 
-/// Does in one go what is left.
+/// Ends all remaining subscriptions at once.
 impl Drop for Accounts {
     fn drop(&mut self) {
         let names: Vec<Arc<str>> = self.slots.keys().cloned().collect();

@@ -1,25 +1,25 @@
-//! Why a call of a party inside the process failed.
+//! Errors of in-process clients and handlers.
 
 use crate::headers::InvalidHeader;
 use crate::session::member::SubscribeRefusal;
 use crate::subject::{Subject, SubjectError, SubjectFilter};
 
-/// Why a message was not published.
+/// The reason why a message was not published.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// What it was to be published to, or answered to, is not a subject.
+    /// The subject or the reply subject is invalid.
     #[error(transparent)]
     Subject(#[from] SubjectError),
     /// A header cannot be written.
     #[error(transparent)]
     Header(#[from] InvalidHeader),
-    /// It is larger than the broker takes.
+    /// The message is larger than the broker allows.
     #[error("a message of {size} bytes is more than the {limit} that are allowed")]
     MaxPayload {
-        /// Its size with headers, in bytes.
+        /// The size of the message with headers, in bytes.
         size: usize,
-        /// What the broker takes.
+        /// The largest size allowed, in bytes.
         limit: usize,
     },
     /// The message to be answered has no reply subject.
@@ -30,42 +30,42 @@ pub enum PublishError {
     Denied(Subject),
 }
 
-/// Why a subscription was not made.
+/// The reason why a subscription was not made.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
-    /// What it was to be made for is not a filter, or the queue group's name holds white space.
+    /// The filter is invalid, or the queue group's name contains white space.
     #[error(transparent)]
     Filter(#[from] SubjectError),
     /// The client may not subscribe there.
     #[error("subscribing to {0} is not allowed")]
     Denied(SubjectFilter),
-    /// What it was to be made for has more tokens than are allowed.
+    /// The filter has more tokens than are allowed.
     #[error("the filter has too many tokens")]
     TooManyTokens,
-    /// The client has as many subscriptions as it may.
+    /// The client has the maximum number of subscriptions.
     #[error("no more subscriptions are allowed")]
     MaxSubscriptions,
 }
 
-/// Why a request has no answer.
+/// The reason why a request has no answer.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// It was not published.
+    /// The request was not published.
     #[error("the request was not published")]
     Publish(#[from] PublishError),
-    /// The answer could not have been received.
+    /// The subscription for the answer was refused.
     #[error("the answer could not be subscribed to")]
     Subscribe(#[from] SubscribeError),
-    /// As many requests of the client wait for their answers as may:
+    /// The client has the maximum number of open requests:
     /// [`LOCAL_REQUESTS`](crate::limits::LOCAL_REQUESTS).
     #[error("too many requests wait for their answers")]
     TooManyRequests,
-    /// Nobody listens there.
+    /// The request has no responders.
     #[error("no responders")]
     NoResponders,
-    /// The client was drained or the broker shut down before an answer came.
+    /// The client was drained or the broker shut down before an answer arrived.
     #[error("closed before an answer came")]
     Closed,
 }
@@ -89,7 +89,7 @@ impl SubscribeError {
     }
 }
 
-/// Returns the name of a queue group.
+/// Checks the name of a queue group and returns it.
 pub(super) fn check_queue_group(name: &[u8]) -> Result<&[u8], SubjectError> {
     match name {
         [] => Err(SubjectError::Empty),

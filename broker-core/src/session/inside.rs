@@ -1,4 +1,4 @@
-//! What parties inside the process share, clients and handlers: how they join an account and publish.
+//! Shared by in-process clients and handlers: joining an account and publishing.
 
 use super::error::PublishError;
 use super::member::Member;
@@ -13,7 +13,7 @@ use crate::subject::Subject;
 use crate::sync::Arc;
 use crate::transport::TransportInfo;
 
-/// Registers an endpoint inside the process and takes it into the account of the grant.
+/// Registers an endpoint inside the process and adds it to the account of the grant.
 pub(super) fn join(
     shared: &Arc<Shared>,
     destination: Arc<dyn Destination>,
@@ -24,7 +24,7 @@ pub(super) fn join(
     let now = shared.clock.now();
     let endpoint = Endpoint::new(id, seed, None, TransportInfo::Memory, now, destination, kind);
     let endpoint = Arc::new(endpoint);
-    // No task of its own would look into it.
+    // No task reads it.
     endpoint.control.close();
     let member = Member::join(shared, &endpoint, grant);
     shared.register_local(&endpoint);
@@ -32,20 +32,20 @@ pub(super) fn join(
     (member, publisher)
 }
 
-/// The publishing half of a party inside the process.
+/// The publishing half of an in-process client or handler.
 pub(super) struct InsidePublisher {
     publisher: Publisher,
     sizes: Sizes,
-    /// The largest message, by the options of that version.
+    /// The largest message allowed by the options of that version.
     max_payload_bytes: usize,
     version: u64,
 }
 
-/// A message on its way in.
+/// A message to be published.
 #[derive(Clone, Copy)]
 pub(super) struct Outgoing<'a> {
     pub(super) subject: &'a [u8],
-    /// The subject as in-process clients have it, if it is known in that form.
+    /// The parsed subject, if the publisher has it in that form.
     pub(super) parsed: Option<&'a Subject>,
     /// Empty without a reply subject.
     pub(super) reply: &'a [u8],
@@ -58,7 +58,7 @@ pub(super) struct Outgoing<'a> {
 impl InsidePublisher {
     fn new(shared: &Shared, member: &Member, seed: u64) -> Self {
         let publisher = Publisher::new(seed, shared.counted_subjects.clone());
-        // The version first: if the options change meanwhile, they are loaded again.
+        // The version is read first: if the options change meanwhile, they are loaded again.
         let version = shared.version();
         let of_broker = shared.options.load().limits.max_payload_bytes;
         let max_payload_bytes = member.max_payload_bytes(of_broker);
@@ -68,7 +68,7 @@ impl InsidePublisher {
     /// Follows changes of the options.
     #[inline]
     fn follow(&mut self, shared: &Shared, member: &Member) {
-        // The version first: it is counted up when the options are there.
+        // The version is read first: it is incremented after the options are stored.
         let version = shared.version();
         if version != self.version {
             let of_broker = shared.options.load().limits.max_payload_bytes;
@@ -77,7 +77,7 @@ impl InsidePublisher {
         }
     }
 
-    /// Publishes a message. Calls `no_responders` if it asks for an answer and reached nobody. The caller
+    /// Publishes a message. Calls `no_responders` if it has a reply subject and reached no receiver. The caller
     /// flushes.
     pub(super) fn publish(
         &mut self,
@@ -119,7 +119,7 @@ impl InsidePublisher {
     }
 
     /// Publishes consecutive messages to one subject that ask for no tracing. Messages that are too large are left
-    /// out. Calls `no_responders` with those that ask for an answer and reached nobody.
+    /// out. Calls `no_responders` with those that have a reply subject and reached no receiver.
     pub(super) fn publish_run(
         &mut self,
         shared: &Shared,
@@ -150,7 +150,7 @@ fn denied(subject: &[u8]) -> PublishError {
 }
 
 /// Publishes a message with headers, which may ask for tracing. Returns the destination of its traces if the
-/// party may not publish there.
+/// sender may not publish there.
 fn publish_traced(
     publisher: &mut Publisher,
     member: &Member,
@@ -191,7 +191,7 @@ impl<F: FnMut(&[u8], &Publish<'_>, &mut Scratch)> PublishObserver for Observer<F
     }
 }
 
-/// The sizes of the message before this one as they stand on the wire, for receivers that are there.
+/// The sizes of the previous message as written on the wire, for receivers that use them.
 struct Sizes {
     text: [u8; 41],
     begin: usize,
@@ -223,7 +223,7 @@ impl Sizes {
         }
     }
 
-    /// Writes a number that ends before `end`; returns where it begins.
+    /// Writes a number that ends before `end`; returns its beginning.
     fn digits(&mut self, end: usize, mut number: usize) -> usize {
         let mut at = end;
         loop {
@@ -250,7 +250,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(sizes.of(None, 0), b"0");
             assert_eq!(sizes.of(Some(12), 1048), b"12 1048");
-            assert_eq!(sizes.of(Some(12), 1048), b"12 1048", "kept");
+            assert_eq!(sizes.of(Some(12), 1048), b"12 1048", "the text is reused");
             assert_eq!(sizes.of(None, 1048), b"1048");
         }
     }

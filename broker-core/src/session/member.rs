@@ -1,6 +1,6 @@
-//! A session's place in an account: the rules that every kind of session shares.
+//! The membership of a session in an account: the rules that all kinds of sessions share.
 //!
-//! Permissions stand with the [`Endpoint`], where publishers need them too, and nowhere else.
+//! Permissions are stored only in the [`Endpoint`], where publishers need them too.
 
 use super::expiry::Expiry;
 use crate::account::{Account, AccountFull, Ending};
@@ -44,7 +44,7 @@ pub(super) enum SubscribeRefusal {
 }
 
 impl Member {
-    /// Takes an endpoint inside of the process into the account of the grant, with its permissions.
+    /// Adds an endpoint inside the process to the account of the grant, with its permissions.
     pub(super) fn join(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>, grant: Grant) -> Self {
         let account = shared.account(&grant.account);
         endpoint.set_permissions(grant.permissions);
@@ -79,7 +79,7 @@ impl Member {
         self.terms.as_ref()?.expiry
     }
 
-    /// Takes a connection into the account of the grant, with its permissions, unless the account is full.
+    /// Adds a connection to the account of the grant, with its permissions, unless the account is full.
     pub(super) fn join_within_limits(
         shared: &Arc<Shared>,
         endpoint: &Arc<Endpoint>,
@@ -91,9 +91,9 @@ impl Member {
         Ok(Self::within(shared, endpoint, account, grant.limits))
     }
 
-    /// Subscribes. If the sid is taken, returns the subscription that has it.
+    /// Subscribes. If the sid is in use, returns its subscription.
     // NATS 2.14: client.go processSubEx. Permissions are checked before everything else, also before the
-    // filter's form, which does not matter if the sid is taken.
+    // filter's form, which does not matter if the sid is in use.
     pub(super) fn subscribe(
         &self,
         filter: &[u8],
@@ -146,7 +146,7 @@ impl Member {
         others.fold(of_broker, usize::min)
     }
 
-    /// Counts one more subscription, because several threads may subscribe at once. Returns their number
+    /// Counts one more subscription in advance, because several threads may subscribe at once. Returns their number
     /// before it.
     fn reserve(&self, max: usize) -> Result<usize, SubscribeRefusal> {
         let living = self.endpoint.subscriptions.fetch_add(1, Ordering::AcqRel);
@@ -161,7 +161,7 @@ impl Member {
         self.endpoint.subscriptions.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Returns what the permissions say of a subscription that exists.
+    /// Returns the decision of the permissions about an existing subscription.
     pub(super) fn review(&self, filter: &[u8], queue: Option<&[u8]>) -> Subscribe {
         self.verdict(filter, &SubjectFilter::parse(filter), queue)
     }
@@ -200,7 +200,7 @@ impl Member {
         Ending::new(&self.account, self.endpoint.sids.take_all())
     }
 
-    /// Returns the plain subscription of its own that matches `reply`: "no responders" goes to it.
+    /// Returns its plain subscription that matches `reply`, to which "no responders" is sent.
     pub(super) fn own_subscription(&self, reply: &[u8]) -> Option<Arc<Subscription>> {
         let mut matches = Matches::default();
         self.account.interest.collect(reply, &mut matches);

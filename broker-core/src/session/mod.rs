@@ -1,7 +1,7 @@
-//! Sessions: the rules of one party as a state machine. Each kind of party has a type of its own over
-//! shared parts. A session is the only way into the core.
+//! Sessions: the state machine of a client or peer. Each kind has a type of its own over
+//! shared parts. Input enters the core only through sessions.
 //!
-//! A kind that is served over a byte stream implements [`Session`], by which its driver knows it.
+//! A kind that is served over a byte stream implements [`Session`], which its driver uses.
 
 #[cfg_attr(not(test), expect(dead_code, reason = "sessions of routes work in several accounts"))]
 mod accounts;
@@ -35,20 +35,20 @@ use crate::sync::Arc;
 /// The result of [`Session::receive`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Received {
-    /// The number of bytes that are used up. The rest must be passed again, with more behind it.
+    /// The number of bytes consumed. The rest must be passed again, followed by new input.
     pub used: usize,
-    /// If not 0: the number of bytes, from the first that must be passed again, that make a whole operation.
-    /// Nothing happens before all but the last of them are there. (That one less shows a client that has
-    /// miscounted its payload; it may wait for the answer without sending more.)
+    /// If not 0: the length of the whole operation that begins at the first byte to be passed again.
+    /// The session does nothing before all but the last of these bytes are passed. (One byte less reveals a client that
+    /// has miscounted its payload; it may wait for the answer without sending more.)
     pub whole: usize,
 }
 
-/// A session as its driver sees it, which owns the socket. The driver passes in bytes and the time, and does
+/// The interface of a session for its driver, which owns the socket. The driver passes in bytes and the time, and does
 /// what the session asks for: keeps bytes for the next call, runs an expensive check, calls again at a deadline,
-/// lets others have their turn between the slices of something long, closes.
+/// yields to other sessions between the slices of long work, closes.
 ///
-/// Whatever another thread leaves for the session wakes the [write handle](crate::endpoint::WriteHandle) of its
-/// byte queue. Methods with a body are for what only some kinds have.
+/// Updates left by other threads wake the [write handle](crate::endpoint::WriteHandle) of the session's byte
+/// queue. Methods with a default are needed by some kinds only.
 pub trait Session: Send + 'static {
     /// The encoder of its byte queue.
     type Encoder: Encoder;
@@ -56,16 +56,16 @@ pub trait Session: Send + 'static {
     /// Returns the number of the connection, `cid`.
     fn id(&self) -> u64;
 
-    /// Returns the queue that its deliveries wait in.
+    /// Returns the queue of its deliveries.
     fn byte_queue(&self) -> &Arc<ByteQueue<Self::Encoder>>;
 
-    /// Returns the number of bytes that a read may bring at most, with those that were kept. It is more than the
-    /// session may leave unused.
+    /// Returns the largest number of bytes per read, including those that were kept. It is more than the session may
+    /// leave unused.
     fn read_limit(&self) -> usize {
         usize::MAX
     }
 
-    /// Does what `input` asks for, and flushes every receiver that got something by it, unless the driver
+    /// Processes `input`, and flushes every receiver of its messages, unless the driver
     /// [expects more](Scratch::expect_more).
     ///
     /// `shared`: the same bytes, if they were read into memory of their own, to be kept instead of copied.
@@ -77,7 +77,7 @@ pub trait Session: Send + 'static {
         scratch: &mut Scratch,
     ) -> Received;
 
-    /// Flushes every receiver that got something by [`Self::receive`], and the party itself. Only needed after
+    /// Flushes every receiver of messages of [`Self::receive`], and the session's own queue. Only needed after
     /// [`Scratch::expect_more`].
     fn flush(&mut self, now: Instant, scratch: &mut Scratch);
 
@@ -88,14 +88,14 @@ pub trait Session: Send + 'static {
     /// Returns the time at which [`Self::handle_timeout`] must be called at the latest. It may be called earlier.
     fn next_timeout(&self) -> Instant;
 
-    /// Does what is due.
+    /// Handles the timeouts that are due.
     fn handle_timeout(&mut self, now: Instant, scratch: &mut Scratch);
 
-    /// The connection is gone, or must go: ends the session, or a slice of that. Returns false when there is
-    /// no more to do; until then call it again, and let others have their turn in between.
+    /// Ends the session, or a slice of it, because the connection is lost or must be closed. Returns false when
+    /// nothing is left to be done; until then call it again, and let other sessions run in between.
     fn depart(&mut self, reason: CloseReason) -> bool;
 
-    /// Returns true if the party must authenticate and has not.
+    /// Returns true if the client must authenticate and has not.
     fn is_unauthenticated(&self) -> bool {
         false
     }
@@ -128,23 +128,23 @@ pub trait Session: Send + 'static {
     fn ignore_updates(&self) {}
 
     /// Returns true if there is work left that is done a slice at a time. Then call [`Self::do_chores`] before
-    /// input is read, and let other sessions have their turn after it.
+    /// input is read, and let other sessions run after it.
     fn has_chores(&self) -> bool {
         false
     }
 
-    /// Does one slice of the work that is left. When there is no more, call [`Self::receive`] with the bytes kept.
+    /// Does one slice of the work. When none is left, call [`Self::receive`] with the bytes kept.
     fn do_chores(&mut self, now: Instant, scratch: &mut Scratch) {
         let _ = (now, scratch);
     }
 
-    /// Takes the check of credentials that must be run, if there is one: run it where it delays nobody and pass
-    /// its result to [`Self::handle_checked`].
+    /// Takes the check of credentials that must be run, if there is one: run it where it delays no other session and
+    /// pass its result to [`Self::handle_checked`].
     fn take_check(&mut self) -> Option<Compute> {
         None
     }
 
-    /// Goes on with the result of a check. Call [`Self::receive`] with the bytes kept, next.
+    /// Continues with the result of a check. Call [`Self::receive`] with the bytes kept, next.
     fn handle_checked(
         &mut self,
         result: Result<Grant, Denied>,
@@ -154,17 +154,17 @@ pub trait Session: Send + 'static {
         let _ = (result, now, scratch);
     }
 
-    /// Greets before the handshake, because the other side waits for it.
+    /// Sends the greeting before the handshake, because the other side waits for it.
     fn greet(&mut self, now: Instant, scratch: &mut Scratch) {
         let _ = (now, scratch);
     }
 
-    /// Completes the handshake; `None` if the connection goes on in the clear. Input is read from now on.
+    /// Completes the handshake; `None` if the connection continues without TLS. Input is read from now on.
     fn handle_secured(&mut self, security: Option<Security>, now: Instant, scratch: &mut Scratch) {
         let _ = (security, now, scratch);
     }
 
-    /// The handshake failed: closes the session.
+    /// Closes the session because the handshake failed.
     fn handle_insecure(&mut self, fault: &ClientFault, now: Instant, scratch: &mut Scratch) {
         let _ = (fault, now, scratch);
         self.byte_queue().cut(CloseReason::TlsHandshakeFailure);
@@ -177,12 +177,12 @@ pub trait Session: Send + 'static {
         false
     }
 
-    /// Returns the time that the other side has for reading its queue.
+    /// Returns the time within which the other side must read its queue.
     fn patience(&self) -> Duration {
         self.byte_queue().max_wait()
     }
 
-    /// Returns true if [`Self::receive`] has published something since this was last asked.
+    /// Returns true if [`Self::receive`] has published something since the last call.
     fn take_has_published(&mut self) -> bool {
         false
     }
@@ -193,7 +193,7 @@ pub trait Session: Send + 'static {
         let _ = took;
     }
 
-    /// Logs that the input broke the protocol of its carrier, so that nothing more can be read.
+    /// Logs that the input violated the protocol of its transport, so that nothing more can be read.
     fn log_read_error(&self, why: &dyn fmt::Display) {
         let _ = why;
     }

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_party_is_asked_and_then_stale() {
+    fn a_silent_client_gets_pings_and_becomes_stale() {
         let limits = Limits { ping_interval: Duration::from_secs(10), ..Limits::default() };
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(ping.handle_timeout(at(3), &limits), Due::Ping, "the early one");
         assert_eq!(ping.answered(at(4)), Some(Duration::from_secs(1)));
         ping.note_activity(at(12));
-        assert_eq!(ping.handle_timeout(at(13), &limits), Due::Nothing, "it was busy");
+        assert_eq!(ping.handle_timeout(at(13), &limits), Due::Nothing, "activity delays the PING");
         assert_eq!(ping.handle_timeout(at(23), &limits), Due::Ping);
         assert_eq!(ping.handle_timeout(at(33), &limits), Due::Ping);
         assert_eq!(ping.handle_timeout(at(43), &limits), Due::Stale);

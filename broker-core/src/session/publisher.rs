@@ -1,4 +1,4 @@
-//! Stages 4 to 6 as one session goes through them: what it remembers of subjects, its picks, its counts.
+//! Stages 4 to 6 for one session: its cache of matches, its random picks, its counters.
 
 use super::member::Member;
 use crate::account::{Account, SYSTEM};
@@ -11,9 +11,9 @@ use crate::routing::{Audience, deliver, deliver_for, would_reach};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
 
-/// What one session needs to publish.
+/// The state that one session needs to publish.
 pub(super) struct Publisher {
-    /// Made at the first message: most sessions of a large server never send one.
+    /// Created at the first message: most sessions of a large server never send one.
     cache: Option<Box<MatchCache<Subscription>>>,
     counting: SubjectCounter,
     random: Random,
@@ -21,13 +21,13 @@ pub(super) struct Publisher {
     in_bytes: u64,
 }
 
-/// What a session does about its messages beside delivering them.
+/// The actions of a session for its messages besides delivery.
 pub(super) trait PublishObserver {
-    /// The messages may be published, and are about to be.
+    /// Called before permitted messages are delivered.
     fn accepted(&mut self, scratch: &mut Scratch);
-    /// The session may not publish it.
+    /// Called for a message that the session may not publish.
     fn refused(&mut self, fault: &ClientFault, scratch: &mut Scratch);
-    /// Nobody got it, and it asks for an answer.
+    /// Called for a message with a reply subject that reached no receiver.
     fn no_responders(&mut self, subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch);
 }
 
@@ -41,8 +41,7 @@ impl Publisher {
         &mut self.random
     }
 
-    /// Forgets what it knows of subjects: the account or the permissions have changed, or nothing was
-    /// published for long.
+    /// Drops the cache: the account or the permissions have changed, or nothing was published for long.
     pub(super) fn forget(&mut self) {
         self.cache = None;
     }
@@ -52,12 +51,12 @@ impl Publisher {
         self.cache.take()
     }
 
-    /// Goes on with the cache of another account.
+    /// Replaces the cache by that of another account.
     pub(super) fn set_cache(&mut self, cache: Box<MatchCache<Subscription>>) {
         self.cache = Some(cache);
     }
 
-    /// Returns about how much memory the cache takes.
+    /// Returns the approximate memory of the cache.
     pub(super) fn cached_bytes(&self) -> usize {
         self.cache.as_ref().map_or(0, |cache| cache.cost())
     }
@@ -66,7 +65,7 @@ impl Publisher {
         self.in_messages
     }
 
-    /// Messages to these subjects will be published next, one after the other.
+    /// Prefetches the matches of the subjects of the next messages.
     pub(super) fn prefetch<'a>(
         &self,
         account: &Account,
@@ -141,7 +140,7 @@ impl Publisher {
         }
     }
 
-    /// Delivers a run that another server has brought: that server has judged it. Returns the bytes.
+    /// Delivers a run from another server, which has checked permissions. Returns the bytes.
     pub(super) fn relay(
         &mut self,
         account: &Account,
@@ -159,8 +158,8 @@ impl Publisher {
         bytes
     }
 
-    /// Does all that publishing a message does, without the delivery.
-    // NATS 2.14: a message that is only traced. It counts as received by those who would get it.
+    /// Does everything that publishing a message does, except the delivery.
+    // NATS 2.14: a message that is only traced. It counts as received by its would-be receivers.
     pub(super) fn pass_over(
         &mut self,
         member: &Member,
@@ -186,7 +185,7 @@ impl Publisher {
         }
     }
 
-    /// The session alone writes these counters, so that a store does. Returns the bytes.
+    /// Counts a run. Only the session writes these counters, so that a plain store is enough. Returns the bytes.
     fn count(&mut self, endpoint: &Endpoint, run: &Run<'_>) -> usize {
         let bytes: usize = run.messages.iter().map(|message| message.body.len()).sum();
         self.in_messages += run.messages.len() as u64;
@@ -228,7 +227,7 @@ pub(super) fn may_trace_to(member: &Member, destination: &[u8]) -> bool {
         && permissions.as_ref().is_none_or(|permissions| permissions.may_publish(destination))
 }
 
-/// Returns true for subjects that only servers use among themselves, unless the endpoint is one.
+/// Returns true for subjects that are reserved for servers, unless the endpoint is one.
 // NATS 2.14: replies routed through gateways, and the groups that replicate streams.
 fn is_reserved_subject(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> bool {
     matches!(subject.first(), Some(b'_' | b'$'))
@@ -237,7 +236,7 @@ fn is_reserved_subject(account: &Account, endpoint: &Endpoint, subject: &[u8]) -
             || (subject.starts_with(b"$NRG.") && *account.name != *SYSTEM))
 }
 
-/// Returns true for replies that only servers hand out, unless the endpoint is one.
+/// Returns true for replies that only servers create, unless the endpoint is one.
 // NATS 2.14: isReservedReply.
 fn is_reserved_reply(endpoint: &Endpoint, reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'_' | b'$'))

@@ -65,7 +65,7 @@ fn publish(member: &Member, subject: &str, reply: &str) -> Seen {
 }
 
 #[test]
-fn only_servers_use_what_is_reserved_for_them() {
+fn reserved_subjects_and_groups_are_for_servers_only() {
     let reserved = [("$NRG.group", ""), ("_GR_.x", ""), ("a", "_R_.x"), ("a", "$JS.ACK.x")];
     for kind in [Kind::Client, Kind::Internal, Kind::Mqtt] {
         let member = member(kind);
@@ -101,7 +101,7 @@ fn a_subscription_is_refused_for_the_first_reason_in_the_order_of_nats() {
     assert_eq!(refusal("no.way.a.b", "1"), Some(SubscribeRefusal::Denied));
     assert_eq!(refusal("a.b.c..", "1"), Some(SubscribeRefusal::TooManyTokens));
     assert_eq!(refusal("a..b", "1"), Some(SubscribeRefusal::InvalidFilter));
-    assert_eq!(refusal("a", "1"), None, "refusals count for nothing");
+    assert_eq!(refusal("a", "1"), None, "refused subscriptions do not count");
     assert_eq!(refusal("a..b", "1"), Some(SubscribeRefusal::MaxSubscriptions));
     assert_eq!(refusal("b", "2"), Some(SubscribeRefusal::MaxSubscriptions));
 }

@@ -19,7 +19,7 @@ use crate::sync::Mutex;
 use crate::trace::Trace;
 use crate::transport::TransportInfo;
 
-/// A peer's queue: the frames that it was sent.
+/// A peer's queue: the frames delivered to it.
 #[derive(Default)]
 struct Frames(Mutex<Vec<String>>);
 
@@ -98,7 +98,7 @@ impl World {
         self.accounts.subscribe(account, (sid, None, sid), 1).unwrap();
     }
 
-    /// The peer brings one message.
+    /// Publishes one message of the peer.
     fn brings(&mut self, account: &str, subject: &str) {
         let body = Bytes::from_static(b"hello");
         let message = Publish {
@@ -152,11 +152,15 @@ fn each_account_has_its_subscriptions_its_cache_and_its_counters() {
     assert_eq!(std::iter::from_fn(|| in_a.try_next()).count(), 3);
     assert_eq!(std::iter::from_fn(|| in_b.try_next()).count(), 6);
     let (a, b) = (world.traffic("A"), world.traffic("B"));
-    // Two messages of the client in A, and three of the peer; the peer got one of them.
+    // Two messages of the client in A, and three of the peer; the peer received one of them.
     assert_eq!((a.in_messages, a.in_bytes, a.out_messages, a.out_bytes), (5, 25, 4, 20));
     assert_eq!((b.in_messages, b.out_messages), (7, 7));
     let look_ups = world.shared.account_snapshots()["B"].interest;
-    assert_eq!((look_ups.look_ups, look_ups.cached), (2, 2), "one each of the client and the peer");
+    assert_eq!(
+        (look_ups.look_ups, look_ups.cached),
+        (2, 2),
+        "the client and the peer have one each"
+    );
 }
 
 #[test]
@@ -174,7 +178,7 @@ fn an_account_that_is_left_frees_its_slot_with_its_last_subscription_and_keeps_i
     while world.accounts.step() {
         steps += 1;
         let slot = world.accounts.join("B").unwrap();
-        assert_eq!(slot, 2, "the first is taken while subscriptions hold it");
+        assert_eq!(slot, 2, "the first slot is in use while subscriptions hold it");
     }
     assert!(steps >= 7, "{steps} slices");
     assert_eq!((world.interest("A"), world.traffic("A")), (0, before));
@@ -256,9 +260,9 @@ fn a_session_that_is_dropped_leaves_no_interest() {
     );
 }
 
-/// As an import does it, or any other way by which a message of one account reaches another.
+/// An import, or any other way by which a message of one account reaches another, does this.
 #[test]
-fn a_subscription_ends_in_its_own_account_whichever_account_its_last_message_is_of() {
+fn a_subscription_ends_in_its_own_account_if_its_last_message_is_of_another() {
     let world = World::new();
     let [a, b] = ["A", "B"].map(|name| world.shared.account(&name.into()));
     let client = world.client("B");

@@ -1,9 +1,9 @@
 //! Work that grows with the number of subscriptions of a client, done a slice at a time.
 //!
-//! A client may have a million subscriptions. A walk through all of them would delay every session that the
-//! same thread serves, and all that need the interest of the same account. So a session does
-//! [`SLICE`](crate::limits::SLICE) of it at once, and then says that it [has chores](ClientSession::has_chores).
-//! Until they are done it takes no further input, so that the client cannot tell.
+//! A client may have a million subscriptions. A walk through all of them would delay every session on
+//! the same thread, and every session that needs the interest of the same account. So a session does
+//! [`SLICE`](crate::limits::SLICE) of it at once, and then reports that it [has chores](ClientSession::has_chores).
+//! Until they are done it processes no further input, so that the client sees no difference.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -22,13 +22,13 @@ use crate::table::Place;
 pub(super) type Chores = VecDeque<Chore>;
 
 pub(super) enum Chore {
-    /// Nothing: others have their turn before more of the input is looked at.
+    /// Does nothing: other sessions run before more of the input is processed.
     Pause,
-    /// Ends subscriptions, and goes on.
+    /// Ends subscriptions, and continues with the step that follows.
     End(Ending, Then),
-    /// Ends the subscriptions from here on that are no longer allowed. The author of the change waits for it.
+    /// Ends the subscriptions from this place on that are no longer allowed. The author of the change waits for it.
     Recheck(Place, #[expect(dead_code, reason = "held until it is done")] Vec<Arc<AckGuard>>),
-    /// Searches, from here on, for a subscription by which the client offers a service.
+    /// Searches, from this place on, for a subscription by which the client offers a service.
     NoteServices(Place, #[expect(dead_code, reason = "held until it is done")] Vec<Arc<AckGuard>>),
 }
 
@@ -38,23 +38,23 @@ pub(super) enum Then {
     Authenticate((String, String)),
     /// The decision about credentials takes time.
     Wait(Undecided),
-    /// The client is let in with another grant.
+    /// The client is admitted with another grant.
     Admit(Grant),
-    /// The client goes because the server does.
+    /// The client is closed because the server shuts down.
     Part,
-    /// Nothing: the session has gone.
+    /// None: the session has ended.
     Gone,
 }
 
 impl ClientSession {
     /// Returns true if there is work left that is done a slice at a time. Then call [`Self::do_chores`] before
-    /// input is read, and let other sessions have their turn after it.
+    /// input is read, and let other sessions run after it.
     #[inline]
     pub fn has_chores(&self) -> bool {
         self.chores.is_some()
     }
 
-    /// Does one slice of the work that is left. [`Self::receive`] does it too, instead of processing input. When
+    /// Does one slice of the work. [`Self::receive`] does it too, instead of processing input. When
     /// there are no more [chores](Self::has_chores), call it with the bytes kept.
     pub fn do_chores(&mut self, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
@@ -76,19 +76,19 @@ impl ClientSession {
         }
     }
 
-    /// Others have their turn before more of the input is looked at.
+    /// Lets other sessions run before more of the input is processed.
     pub(super) fn pause(&mut self) {
         self.chores.get_or_insert_default().push_back(Chore::Pause);
     }
 
-    /// Does a slice at once, and leaves the rest for later if there is one.
+    /// Does a slice at once, and keeps the rest for later if there is one.
     pub(super) fn begin_chore(&mut self, mut chore: Chore, scratch: &mut Scratch) {
         if self.has_chores() || self.do_slice(&mut chore, scratch) {
             self.chores.get_or_insert_default().push_back(chore);
         }
     }
 
-    /// Ends all subscriptions and goes on; at once, if they are few.
+    /// Ends all subscriptions and continues with `then`; at once, if they are few.
     pub(super) fn end_subscriptions_then(
         &mut self,
         then: Then,
@@ -100,7 +100,7 @@ impl ClientSession {
         }
     }
 
-    /// Ends all subscriptions. Returns what comes then if they were few; else it comes later.
+    /// Ends all subscriptions. Returns `then` if they were few; else it follows later.
     fn end_subscriptions_before(&mut self, then: Then) -> Option<Then> {
         let Some(mut ending) = self.take_subscriptions() else { return Some(then) };
         if !self.do_ending(&mut ending) {
@@ -110,7 +110,7 @@ impl ClientSession {
         None
     }
 
-    /// The client goes because the server does: its subscriptions end, then all that was kept leaves.
+    /// Ends the subscriptions of a client that is closed because the server shuts down; then its queue is released.
     pub(super) fn end_subscriptions_and_part(&mut self) {
         if self.end_subscriptions_before(Then::Part).is_some() {
             self.byte_queue.finish_held(CloseReason::ServerShutdown);
@@ -132,7 +132,7 @@ impl ClientSession {
         }
     }
 
-    /// True if there is more of it.
+    /// Does a slice of a chore. Returns true if there is more of it.
     fn do_slice(&mut self, chore: &mut Chore, scratch: &mut Scratch) -> bool {
         let (place, next) = match chore {
             Chore::Pause => return false,
@@ -200,9 +200,9 @@ impl ClientSession {
         next.filter(|_| !self.endpoint.is_service.load(Ordering::Relaxed))
     }
 
-    /// The connection is gone, or must go: ends the session, and a slice of its subscriptions. False if
-    /// there are no more; until then, call it again, and let others have their turn in between. A session
-    /// that is dropped before does the rest in one go.
+    /// Ends the session, and a slice of its subscriptions, because the connection is lost or must be closed.
+    /// Returns false if none are left; until then, call it again, and let other sessions run in between. A session
+    /// that is dropped before ends the rest at once.
     pub fn depart(&mut self, reason: CloseReason) -> bool {
         if !self.has_departed {
             self.has_departed = true;
@@ -215,7 +215,7 @@ impl ClientSession {
             chores.retain(|chore| matches!(chore, Chore::End(..)));
             chores.extend(rest);
             self.leave_account();
-            // No answer is waited for any more.
+            // The session no longer waits for a review.
             self.drop_review();
             self.phase = Phase::Checking(Checking::NOTHING);
             self.byte_queue.abandon(reason);
@@ -232,7 +232,7 @@ impl ClientSession {
         has_more
     }
 
-    /// Logs and records the end of the session, while its state is still there.
+    /// Logs and records the end of the session, while its state still exists.
     fn note_end(&self, reason: CloseReason) {
         self.reply_writer().log_end(reason);
         let at = self.shared.clock.now();

@@ -1,4 +1,4 @@
-//! The input of a client: bytes in, operations done, everybody flushed.
+//! The input of a client: processes bytes and flushes the receivers.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::session::Received;
 use crate::snapshot::AuthFailure;
 
 impl ClientSession {
-    /// Does what the client asks for in `input`, and flushes everybody who got something by it.
+    /// Processes `input`, and flushes every receiver of its messages.
     ///
     /// `shared`: the same bytes, if they were read into memory of their own, to be kept instead of
     /// copied.
@@ -42,7 +42,7 @@ impl ClientSession {
         received
     }
 
-    /// Flushes everybody who got something by [`Self::receive`], and the client itself. Only needed after
+    /// Flushes every receiver of messages of [`Self::receive`], and the client itself. Only needed after
     /// [`Scratch::expect_more`].
     pub fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
@@ -52,7 +52,7 @@ impl ClientSession {
         self.begin_patience(now, scratch);
     }
 
-    /// Keeps all queues together within their bound.
+    /// Keeps the memory of all queues within its bound.
     #[inline]
     pub(super) fn guard_total(&self) {
         if self.shared.queues.memory.excess_bytes() > 0 {
@@ -60,19 +60,19 @@ impl ClientSession {
         }
     }
 
-    /// Has [`Self::receive`] published something since this was last asked?
+    /// Returns true if [`Self::receive`] has published something since the last call.
     pub fn take_has_published(&mut self) -> bool {
         std::mem::take(&mut self.has_published)
     }
 
-    /// Adds to what [`Broker::latencies`](crate::Broker::latencies) shows how long it took from a read to
-    /// the end of the flush that followed.
+    /// Adds the time from a read to the end of the flush that followed to
+    /// [`Broker::latencies`](crate::Broker::latencies).
     pub fn note_flush(&self, took: Duration) {
         self.shared.flushes.add(took);
     }
 
-    /// How much to read at once, with what was kept: little, before the client has shown who it is,
-    /// but always more than the session may have left unused.
+    /// Returns the largest number of bytes per read, including those that were kept: few before the client has
+    /// authenticated, but always more than the session may have left unused.
     pub fn read_limit(&self) -> usize {
         if self.is_unauthenticated() {
             PRE_AUTH_READ_BYTES.max(self.limits.max_kept_line_bytes() + 1)
@@ -90,7 +90,7 @@ impl ClientSession {
     ) -> Received {
         let mut at = 0;
         let mut whole = 0;
-        // NATS 2.14: anything but CONNECT is an action, and the first letter tells.
+        // NATS 2.14: anything but CONNECT is an action; the first letter decides.
         if self.silent_until.is_some() && !matches!(input.first(), None | Some(b'C' | b'c')) {
             self.silent_until = None;
         }
@@ -107,7 +107,7 @@ impl ClientSession {
                         continue;
                     }
                 }
-                // NATS 2.14: the first letter tells.
+                // NATS 2.14: the first letter decides.
                 Phase::Unauthenticated(_) if !matches!(rest[0], b'C' | b'c') => {
                     self.note_auth_failure(AuthFailure::BeforeConnect);
                     self.fault(&ClientFault::AuthorizationViolation, scratch);
@@ -154,7 +154,7 @@ impl ClientSession {
             self.has_published = true;
             self.note_activity(now);
         }
-        // The rest of the input of a client that is closed need not be kept.
+        // The rest of the input of a closed client need not be kept.
         if self.closing.is_some() {
             return Received { used: input.len(), whole: 0 };
         }
@@ -202,7 +202,7 @@ impl ClientSession {
         }
     }
 
-    /// It has published or subscribed.
+    /// Records that the client has published or subscribed.
     fn note_activity(&mut self, now: Instant) {
         self.ping.note_activity(now);
         self.last_activity = Some(now);

@@ -1,22 +1,22 @@
-//! Lame duck mode of one client: it is closed without the loss of a request.
+//! Lame duck mode of one client: closes it without the loss of a request.
 //!
 //! Each request that the server has read is answered, and nothing that the client sent is lost because the
-//! connection was closed while it was sending. The client may know nothing of lame duck mode: it goes on as
+//! connection was closed while it was sending. The client may not support lame duck mode: it continues as
 //! before, and reconnects when it is closed. So the server waits for, or creates, a moment in which the
 //! client has no open request:
 //!
-//! 1. It gets no more requests: queue groups pass it over, and requesters get "no responders" and ask
+//! 1. It gets no more requests: queue groups skip it, and requesters get "no responders" and ask
 //!    elsewhere. It still gets all other messages, above all answers.
-//! 2. **Answering.** It is served until it has answered the requests that it got, for [`ANSWER_PATIENCE`] at
+//! 2. **Answering.** It is served until it has answered the requests that it received, for [`ANSWER_PATIENCE`] at
 //!    most.
 //! 3. **Holding.** A client that sends requests may always have one open: each answer triggers the next
 //!    request. So answers to it are held back, and its input is read, until all of its requests are
 //!    answered and it has sent none for [`QUIET`], by when none is on the network either. A client that
 //!    sends requests regardless of answers is held for [`HOLD_PATIENCE`].
 //! 4. **Waiting**: for such a client. Its input is not read any more, until all that was read is answered.
-//! 5. **Half-closed.** Its subscriptions end. The held bytes leave in one piece with the end of the stream, so
+//! 5. **Half-closed.** Its subscriptions end. The held bytes are sent in one piece with the end of the stream, so
 //!    that the client notices the close before it has sent much more. That rest is still read and
-//!    published until the client closes its side, but for requests, which could not be answered: the
+//!    published until the client closes its side, except for requests, which could not be answered: the
 //!    requester sees the connection end without an answer, and may ask again.
 //!
 //! Open requests are tracked from the announcement on ([`crate::Broker::announce_end`]). Older ones are covered by
@@ -54,7 +54,7 @@ impl LameDuck {
         &self.tracker
     }
 
-    /// Returns true if the last reply has come that the client waits for, while its queue is held.
+    /// Returns true if the last reply that the client waits for has arrived, while its queue is held.
     pub(super) fn has_progress(&self) -> bool {
         self.tracker.has_progress()
     }
@@ -62,7 +62,7 @@ impl LameDuck {
 
 #[derive(Clone, Copy)]
 enum Stage {
-    /// The client was told, and is served as before.
+    /// The client has been notified, and is served as before.
     Announced,
     Answering {
         until: Instant,
@@ -80,8 +80,8 @@ enum Stage {
 
 impl ClientSession {
     /// Enters lame duck mode.
-    // NATS 2.14: server.go sendLDMToClients: to those who can be told, once they have had their first
-    // PONG; the others learn it by the INFO that they get with that.
+    // NATS 2.14: server.go sendLDMToClients: to clients that understand it, once they have had their first
+    // PONG; the others get it with the INFO that follows their first PONG.
     pub(super) fn announce_end(
         &mut self,
         now: Instant,
@@ -143,7 +143,7 @@ impl ClientSession {
         (!has_none).then_some(lame_duck.next)
     }
 
-    /// Takes the next step, if its time has come.
+    /// Takes the next step, if it is due.
     pub(super) fn leave(&mut self, now: Instant) {
         let Some(lame_duck) = &mut self.lame_duck else { return };
         if matches!(lame_duck.stage, Stage::Announced | Stage::Parted) {
@@ -161,7 +161,7 @@ impl ClientSession {
                 if watched.requests == 0 && now >= lame_duck.since + 2 * QUIET {
                     return self.part();
                 }
-                // Otherwise a publisher is writing at this moment: next time.
+                // If this fails, a publisher is writing at this moment; the next check tries again.
                 if self.byte_queue.hold() {
                     lame_duck.stage = Stage::Holding {
                         until: now + HOLD_PATIENCE,
@@ -195,8 +195,7 @@ impl ClientSession {
         self.end_subscriptions_and_part();
     }
 
-    /// Tracks the requests in what the client publishes, and removes those that can no longer be
-    /// answered.
+    /// Tracks the requests among the client's messages, and removes those that can no longer be answered.
     #[cold]
     pub(super) fn note_messages(&self, batch: &mut Batch<'_>, now: Instant) {
         if self.has_half_closed() {

@@ -17,7 +17,7 @@ use crate::snapshot::AuthFailure;
 use crate::sync::Arc;
 
 impl ClientSession {
-    /// Where nothing needs to be shown, a client is served before it says who it is.
+    /// Serves a client before CONNECT if no credentials are required.
     pub(super) fn let_in_as_is(&mut self, now: Instant) {
         let authenticator = self.authenticator();
         if !authenticator.is_required()
@@ -32,12 +32,12 @@ impl ClientSession {
             {
                 self.silent_until = Some(*deadline);
             }
-            // A client whose account is full learns that when it sends CONNECT.
+            // A client whose account is full gets the error when it sends CONNECT.
             _ = self.serve(grant, now);
         }
     }
 
-    /// Returns true if the client has not been let in yet, or only without credentials and has sent nothing
+    /// Returns true if the client has not been admitted yet, or was admitted without credentials and has sent nothing
     /// since.
     pub fn is_unauthenticated(&self) -> bool {
         !matches!(self.phase, Phase::Served(_)) || self.silent_until.is_some()
@@ -47,7 +47,7 @@ impl ClientSession {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.options.load().limits;
         self.silent_until = None;
-        // The decision about this CONNECT takes its place.
+        // The decision about this CONNECT replaces the review.
         self.drop_review();
         if !self.has_connected {
             self.note_rtt(now.saturating_duration_since(self.endpoint.since));
@@ -62,8 +62,8 @@ impl ClientSession {
         self.limits.headers = headers;
         self.byte_queue.encoder().set_headers(headers);
         self.endpoint.set_echo(self.options.echo);
-        // NATS 2.14: a second CONNECT may change the account; what was subscribed to in the old one
-        // ends before the new credentials are looked at.
+        // NATS 2.14: a second CONNECT may change the account; subscriptions in the old one
+        // end before the new credentials are checked.
         let has_connected = std::mem::replace(&mut self.has_connected, true);
         self.publisher.forget();
         if has_connected {
@@ -83,7 +83,7 @@ impl ClientSession {
         let credentials = self.credentials();
         let authenticator = self.authenticator();
         let decision = match self.held_grant() {
-            // Who they were is forgotten but for the proof, and they do not say that they are another.
+            // Only the proof of the earlier credentials is kept, and the client names no other user.
             Some(held)
                 if held.proof.is_some()
                     && !self.options.has_secrets()
@@ -96,7 +96,7 @@ impl ClientSession {
         self.follow(decision, now, scratch);
     }
 
-    /// Goes on with a decision about credentials.
+    /// Applies a decision about credentials.
     fn follow(&mut self, decision: Decision, now: Instant, scratch: &mut Scratch) {
         let undecided = match decision {
             Decision::Grant(grant) => return self.admit(Ok(grant), now, scratch),
@@ -107,7 +107,7 @@ impl ClientSession {
         self.end_subscriptions_then(Then::Wait(undecided), now, scratch);
     }
 
-    /// Who decides who it is.
+    /// Returns the authenticator of the client.
     pub(super) fn authenticator(&self) -> Guard<Arc<Box<dyn Authenticator>>> {
         match self.endpoint.transport.authenticator() {
             Some(own) => Guard::from_inner(own),
@@ -167,7 +167,7 @@ impl ClientSession {
         }
     }
 
-    /// Asks the authenticator that is in force now: the one that has decided was replaced meanwhile.
+    /// Asks the authenticator now in force: the one that has decided was replaced meanwhile.
     fn decide_anew(&mut self, result: &Result<Grant, Denied>, now: Instant, scratch: &mut Scratch) {
         let authenticator = self.authenticator();
         let decision = match result {
@@ -180,7 +180,7 @@ impl ClientSession {
         self.follow(decision, now, scratch);
     }
 
-    /// Forgets the secrets of a client with a proof.
+    /// Drops the secrets of a client that has a proof.
     pub(super) fn forget_proven(&mut self, grant: &Grant) {
         if grant.proof.is_some() {
             self.options.forget_secrets();
@@ -204,9 +204,9 @@ impl ClientSession {
         self.ok(scratch);
     }
 
-    /// Somebody who was let in under a name without showing anything, and now acts under it, has logged
-    /// in by that.
-    // NATS 2.14: parser.go, no_auth_user: whoever begins with something else than CONNECT.
+    /// Completes the login of a client that was admitted without credentials, as a named user, and now acts as this
+    /// user.
+    // NATS 2.14: parser.go, no_auth_user: a client whose first operation is not CONNECT.
     pub(super) fn settle_in(&mut self) {
         if let Phase::Served(Served { user: Some(_), .. }) = &self.phase {
             self.has_connected = true;
@@ -219,7 +219,7 @@ impl ClientSession {
             && *self.endpoint.permissions.load() == grant.permissions
     }
 
-    /// Call it when the subscriptions that do not stay have ended.
+    /// Called once the subscriptions that do not remain have ended.
     fn become_served(&mut self, grant: Grant, now: Instant) -> Result<(), ClientFault> {
         if self.is_served_as(&grant) {
             self.follow_grant(&grant, now);
@@ -229,7 +229,7 @@ impl ClientSession {
         self.serve(grant, now)
     }
 
-    /// Puts into force what may differ between two grants of one account with the same permissions.
+    /// Applies the differences between two grants of one account with the same permissions.
     pub(super) fn follow_grant(&mut self, grant: &Grant, now: Instant) {
         let Phase::Served(served) = &mut self.phase else { return };
         served.user.clone_from(&grant.user);
@@ -257,7 +257,7 @@ impl ClientSession {
         served.member.max_payload_bytes(of_broker)
     }
 
-    /// The session leaves its account, in which it has no subscriptions any more.
+    /// Leaves the account, in which the session has no subscriptions any more.
     pub(super) fn leave_account(&mut self) {
         if let Phase::Served(served) = &self.phase {
             served.member.leave();
@@ -265,7 +265,7 @@ impl ClientSession {
         }
     }
 
-    /// Lets others see who this is.
+    /// Publishes the client metadata for monitoring.
     fn introduce(&self) {
         let ConnectOptions { name, lang, version, .. } = &self.options;
         let [name, lang, version] = [name, lang, version].map(|text| text.as_str().into());

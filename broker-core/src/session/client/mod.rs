@@ -1,8 +1,9 @@
-//! Stage 3 of 8: what a client may do now. Before it: the parser ([`crate::proto::parser`]); after
+//! Stage 3 of 8: the state machine of a client. Before it: the parser ([`crate::proto::parser`]); after
 //! it: permissions ([`crate::auth`]).
 //!
-//! The driver, which owns the socket, passes in bytes and the time, and does what is asked of it:
-//! keep bytes for the next call, run an expensive check, call again at a deadline, do the rest of something
+//! The driver, which owns the socket, passes in bytes and the time, and does what the session asks for:
+//! keep bytes for the next call, run an expensive check, call again at a deadline, run long work
+//! in slices, close.
 //! long in slices, close.
 
 use std::net::SocketAddr;
@@ -29,23 +30,23 @@ use patience::Patience;
 use reply_writer::{ClientLabel, ReplyWriter};
 use undecided::{Checking, Review};
 
-/// What is known of a connection when it arrives.
+/// Properties of a connection at the time of its acceptance.
 #[derive(Clone, Debug, Default)]
 pub struct Arrival {
-    /// Where it comes from; `None` for connections inside of the process.
+    /// The address of the client; `None` for connections inside the process.
     pub remote: Option<SocketAddr>,
-    /// What has to come about before it is listened to.
+    /// The handshake that must be complete before input is read.
     pub handshake: HandshakeOrder,
-    /// Its user is the one that its certificate names. `verify_and_map`.
+    /// The user name is taken from the client's certificate. `verify_and_map`.
     pub is_mapped: bool,
-    /// What brings its bytes.
+    /// The transport of its bytes.
     pub transport: TransportInfo,
-    /// The challenge for the client to sign, if INFO is to show one: of cryptographic randomness, and new for
-    /// each connection. It is dropped if the authenticator wants none.
+    /// The challenge for the client to sign, if INFO is to contain one: of cryptographic randomness, and new for
+    /// each connection. It is dropped if the authenticator does not need it.
     pub nonce: Option<Nonce>,
 }
 
-/// A client of the wire protocol.
+/// The session of a client of the wire protocol.
 pub struct ClientSession {
     shared: Arc<Shared>,
     endpoint: Arc<Endpoint>,
@@ -56,41 +57,40 @@ pub struct ClientSession {
     phase: Phase,
     publisher: Publisher,
     ping: Ping,
-    /// When it last published or subscribed.
+    /// The time at which the client last published or subscribed.
     last_activity: Option<Instant>,
     has_published: bool,
     has_connected: bool,
     has_ponged: bool,
-    /// The subject of the message that is on the way has been judged.
+    /// The subject of the incomplete message has been checked.
     has_judged_subject: bool,
-    /// The authenticator has changed while the one before it was at work.
+    /// The authenticator has changed while the previous one was deciding.
     must_review: bool,
-    /// The review that it waits for.
+    /// The pending review of the client.
     reviewing: Option<Box<Review>>,
-    /// The server will go.
+    /// The lame duck state, from the announcement on.
     lame_duck: Option<Box<LameDuck>>,
-    /// It waits for a receiver of its messages.
+    /// The receiver that the client's input waits for.
     patience: Option<Box<Patience>>,
     /// The work that is done a slice at a time, if there is any.
     chores: Option<Box<Chores>>,
-    /// The session has ended, but for its subscriptions.
+    /// The session has ended, except for its subscriptions.
     has_departed: bool,
     trace: Option<Arc<Trace>>,
-    /// The deadline of a client that was let in under a name without credentials and has sent nothing yet.
+    /// The deadline of a client that was admitted without credentials, as a named user, and has sent nothing yet.
     silent_until: Option<Instant>,
-    /// How far it is with TLS.
+    /// The progress of the TLS handshake.
     securing: Securing,
     is_mapped: bool,
-    /// The challenge that INFO shows.
+    /// The challenge contained in INFO.
     nonce: Option<Box<Nonce>>,
-    /// Why the connection must end, once what waits for the client has left.
+    /// The reason why the connection must end, once the pending bytes are written.
     closing: Option<CloseReason>,
 }
 
-/// How far a client has come. Only one that is served has an account, so that nothing else can touch
-/// one.
+/// The progress of a client. Only a served client has an account, so that no other code can use one before.
 enum Phase {
-    /// It must show credentials, by then at the latest.
+    /// The client must send credentials by this deadline.
     Unauthenticated(Instant),
     /// The decision about its credentials takes time; its input waits.
     Checking(Checking),
@@ -104,7 +104,7 @@ struct Served {
 }
 
 impl ClientSession {
-    /// Takes in a connection and greets it with INFO. If there are too many,
+    /// Opens the session of a connection and sends INFO. If there are too many connections,
     /// [it must close](Self::closing) at once.
     pub(crate) fn open(
         shared: Arc<Shared>,
@@ -177,7 +177,7 @@ impl ClientSession {
         session.greet_at_first(scratch);
         let is_one_too_many = !session.shared.register(&session.endpoint, limits.max_connections);
         tracing::debug!(client = %session.endpoint, "Client connection created");
-        // What was changed before the session was one of those who are told.
+        // A change made before the session was registered did not reach its mailbox.
         if session.shared.version() != version {
             session
                 .endpoint
@@ -194,12 +194,12 @@ impl ClientSession {
         session
     }
 
-    /// The connection's number, `cid`.
+    /// Returns the number of the connection, `cid`.
     pub fn id(&self) -> u64 {
         self.endpoint.id
     }
 
-    /// Where its deliveries go.
+    /// Returns the queue of its deliveries.
     pub fn byte_queue(&self) -> &Arc<ByteQueue> {
         &self.byte_queue
     }
@@ -210,12 +210,12 @@ impl ClientSession {
         }
     }
 
-    /// Why the connection must end: flush the byte queue, if it takes no time, and close.
+    /// Returns the reason why the connection must end, if it must: flush the byte queue, if that takes no time, and close.
     pub fn closing(&self) -> Option<CloseReason> {
         self.byte_queue.ending().or(self.closing)
     }
 
-    /// The connection is gone, or must go: nothing more is delivered to it.
+    /// Closes the session because the connection is lost or must be closed: nothing more is delivered to it.
     pub fn close(&mut self, reason: CloseReason) {
         let reason = self.closing().unwrap_or(reason);
         self.closing = Some(reason);

@@ -68,7 +68,7 @@ impl ClientLabel<'_> {
         }
     }
 
-    /// Returns the user that the client claims to be.
+    /// Returns the user named in CONNECT.
     // NATS 2.14: client.go getAuthUser.
     fn claim(&self) -> Option<String> {
         let ConnectOptions { nkey, user, .. } = self.options;
@@ -113,7 +113,7 @@ impl ReplyWriter<'_> {
     }
 
     /// Writes the error of a fault and its log line. Returns the close reason if the fault ends the
-    /// connection. `input`: the malformed input, if the fault is that it cannot be parsed.
+    /// connection. `input`: the malformed input, if the fault is a parse error.
     pub(super) fn fault(
         &self,
         fault: &ClientFault,
@@ -184,18 +184,18 @@ impl ReplyWriter<'_> {
 }
 
 impl ClientSession {
-    /// Logs that what the client sent broke the protocol of its carrier, so that nothing more can be read.
+    /// Logs that the input violated the protocol of its transport, so that nothing more can be read.
     // NATS 2.14: client.go readLoop.
     pub fn log_read_error(&self, why: &dyn fmt::Display) {
         tracing::error!(client = %self.label(), "read error: {why}");
     }
 }
 
-/// Returns the part of the input that shows which protocol a misdirected client speaks: of text the first
+/// Returns the part of the input that shows which protocol a misdirected client uses: of text the first
 /// word, of anything else up to [`SNIPPET_BYTES`].
 ///
-/// Credentials stand behind a verb, or in JSON: what is no operation may be a mistyped CONNECT, a request of
-/// HTTP or the login of another protocol. The CONNECT of MQTT carries a password in its first bytes; only its
+/// Credentials follow a verb, or are in JSON: an unknown operation may be a mistyped CONNECT, a request of
+/// HTTP or the login of another protocol. The CONNECT of MQTT has a password in its first bytes; only its
 /// header is shown.
 fn snippet(input: &[u8]) -> Escaped<'_> {
     let shown = &input[..input.len().min(SNIPPET_BYTES)];
@@ -213,7 +213,7 @@ fn snippet(input: &[u8]) -> Escaped<'_> {
     Escaped(&shown[..len.unwrap_or(shown.len())])
 }
 
-/// What stands between the verb and the end of the line.
+/// Returns the text between the verb and the end of the line.
 fn arguments(input: &[u8]) -> &[u8] {
     let line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let verb = line.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();

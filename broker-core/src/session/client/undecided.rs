@@ -1,8 +1,8 @@
-//! Decisions of the authenticator that take time: computations, which the driver runs, and answers that come
-//! from elsewhere.
+//! Decisions of the authenticator that take time: computations, which the driver runs, and answers from an external
+//! source.
 //!
-//! At login the input of the client waits for the decision. A connected client whose review takes time stays
-//! served under the grant that it holds; the author of the change waits for the result.
+//! At login the input of the client waits for the decision. A connected client whose review takes time remains
+//! served under its current grant; the author of the change waits for the result.
 
 use std::time::Instant;
 
@@ -11,13 +11,13 @@ use crate::auth::{Compute, Denied, Grant, Pending};
 use crate::endpoint::{AckGuard, Endpoint, Scratch};
 use crate::sync::Arc;
 
-/// A decision that is not there yet.
+/// A pending decision.
 pub(super) enum Undecided {
     /// The driver must run the computation.
     Compute(Compute),
     /// The driver runs the computation.
     Computing,
-    /// The answer comes from elsewhere, by this time.
+    /// An external answer, and its deadline.
     Pending(Pending, Instant),
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Review {
 }
 
 impl Undecided {
-    /// Waits for an answer from now on. It wakes the session.
+    /// Waits for an external answer, which wakes the session.
     pub(super) fn pending(pending: Pending, endpoint: &Arc<Endpoint>, now: Instant) -> Self {
         let deadline = now + pending.timeout();
         let endpoint = Arc::clone(endpoint);
@@ -74,7 +74,7 @@ impl Undecided {
 }
 
 impl Checking {
-    /// No account, and no decision to come.
+    /// No pending decision, and no account.
     pub(super) const NOTHING: Self = Self { undecided: None, until: None };
 
     fn is_computing(&self) -> bool {
@@ -104,21 +104,21 @@ impl ClientSession {
         self.phase = Phase::Checking(Checking { undecided: Some(undecided), until });
     }
 
-    /// Waits for the decision about a client that stays connected meanwhile. It takes the place of the one
-    /// before, whose authors of changes then wait for this one.
+    /// Waits for the decision about a client that stays connected meanwhile. It replaces the previous review, whose
+    /// authors of changes then wait for this one.
     pub(super) fn wait_for_review(&mut self, undecided: Undecided, acks: Vec<Arc<AckGuard>>) {
         self.reviewing = Some(Box::new(Review { undecided, acks }));
     }
 
-    /// Drops the review that is waited for. Returns its acknowledgements.
+    /// Drops the pending review. Returns its acknowledgements.
     pub(super) fn drop_review(&mut self) -> Vec<Arc<AckGuard>> {
         self.reviewing.take().map(|review| review.acks).unwrap_or_default()
     }
 
-    /// Takes the check that must be run, if there is one: run it where it delays nobody and pass its result to
-    /// [`Self::handle_checked`]. It supersedes the one before, whose result must not be passed any more.
+    /// Takes the check that must be run, if there is one: run it where it delays no other session and pass its result
+    /// to [`Self::handle_checked`]. It supersedes the previous check, whose result must not be passed any more.
     ///
-    /// Ask after [`Self::receive`], [`Self::do_chores`], [`Self::handle_update`] and [`Self::handle_checked`].
+    /// Call it after [`Self::receive`], [`Self::do_chores`], [`Self::handle_update`] and [`Self::handle_checked`].
     pub fn take_check(&mut self) -> Option<Compute> {
         match (&mut self.phase, &mut self.reviewing) {
             (Phase::Checking(checking), _) => checking.undecided.as_mut()?.take_check(),
@@ -127,7 +127,7 @@ impl ClientSession {
         }
     }
 
-    /// Goes on with the result of the check. Call [`Self::receive`] with the bytes kept, next.
+    /// Continues with the result of the check. Call [`Self::receive`] with the bytes kept, next.
     pub fn handle_checked(
         &mut self,
         result: Result<Grant, Denied>,
@@ -144,13 +144,13 @@ impl ClientSession {
                 self.admit(result, now, scratch);
             }
             Phase::Served(_) if is_reviewed => self.end_review(result, scratch),
-            // Another decision has taken its place.
+            // Another decision has replaced it.
             _ => {}
         }
         self.byte_queue.drain(now, false, scratch);
     }
 
-    /// Goes on with the answer that is waited for, if it is there.
+    /// Continues with the external answer, if it has arrived.
     pub(super) fn handle_decision(&mut self, now: Instant, scratch: &mut Scratch) {
         match (&self.phase, &self.reviewing) {
             (Phase::Checking(checking), _) => {

@@ -1,4 +1,4 @@
-//! The session of a handler, and what it gives the function to publish by.
+//! The session of a handler, and the context by which the function publishes.
 
 use std::time::Instant;
 
@@ -11,9 +11,9 @@ use crate::session::member::Member;
 use crate::shared::Shared;
 use crate::sync::{Arc, Weak};
 
-/// The way by which a handler publishes while it handles a message.
+/// Lets a handler publish while it handles a message.
 ///
-/// What it publishes is in the queues of its receivers when the call returns. Other handlers, and this one
+/// A published message is in the queues of its receivers when the call returns. Other handlers, and this one
 /// itself, are called with it after the handler has returned.
 pub struct HandlerContext<'a> {
     link: &'a mut Link,
@@ -34,7 +34,7 @@ impl HandlerContext<'_> {
     ///
     /// # Errors
     ///
-    /// [`PublishError`], which is [`PublishError::NoReply`] if the message asks for no answer.
+    /// [`PublishError`], which is [`PublishError::NoReply`] if the message has no reply subject.
     pub fn respond(
         &mut self,
         request: &RawMessage<'_>,
@@ -50,7 +50,7 @@ impl HandlerContext<'_> {
     }
 }
 
-/// What a handler publishes by.
+/// The connection of a handler to its account.
 pub(super) struct Link {
     shared: Arc<Shared>,
     member: Arc<Member>,
@@ -95,7 +95,7 @@ impl Link {
             body,
             shared: message.shared,
         };
-        // NATS 2.14: the answer goes to a plain subscription of the party itself, past all counting.
+        // NATS 2.14: the answer goes to a plain subscription of the requester itself, past all counting.
         let no_responders = |subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch| {
             if member.own_subscription(message.reply).is_some()
                 && let Some(queue) = queue.upgrade()
@@ -107,7 +107,7 @@ impl Link {
     }
 }
 
-/// A handler as its queue calls it.
+/// The session of a handler, which its queue calls.
 pub(super) struct Session<F> {
     link: Link,
     function: F,

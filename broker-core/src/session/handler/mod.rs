@@ -16,8 +16,8 @@ use crate::message::RawMessage;
 use crate::shared::Shared;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-/// The subscriptions of a handler, made by [`Broker::handle`](crate::Broker::handle). Dropped, it unsubscribes: the
-/// handler is not called again, but for a call that another thread is at.
+/// The subscriptions of a handler, created by [`Broker::handle`](crate::Broker::handle). Dropping it unsubscribes: the
+/// handler is not called again, except for a call already in progress on another thread.
 pub struct HandlerSubscription {
     shared: Arc<Shared>,
     member: Arc<Member>,
@@ -56,13 +56,13 @@ impl HandlerSubscription {
         subscribed.map(drop).map_err(|refusal| SubscribeError::of(refusal, filter))
     }
 
-    /// Returns the id of the handler, by which monitoring names it.
+    /// Returns the id of the handler, as shown by monitoring.
     pub fn id(&self) -> u64 {
         self.member.endpoint.id
     }
 
     /// Returns the number of messages that were dropped because its queue was full, or because too many handlers
-    /// in a row had published on account of one message.
+    /// in a row had published because of one message.
     pub fn dropped(&self) -> u64 {
         self.queue.counts().dropped
     }
@@ -95,7 +95,7 @@ mod tests {
     use crate::sync::Mutex;
 
     #[test]
-    fn handlers_of_the_server_itself_may_use_what_is_reserved_for_servers() {
+    fn handlers_of_the_server_may_use_reserved_subjects_and_groups() {
         let clock = Arc::new((Instant::now, SystemTime::now));
         let shared = Arc::new(Shared::new(Options::default(), clock, Box::new(NoAuth)));
         for (kind, is_allowed) in [(Kind::System, true), (Kind::Internal, false)] {

@@ -12,12 +12,12 @@ use crate::proto::{Publish, encode};
 use crate::session::error::PublishError;
 use crate::session::inside::InsidePublisher;
 
-/// Messages that are gathered and published together, at a fraction of the cost: consecutive messages to one
+/// Collects messages and publishes them together, at a fraction of the cost: consecutive messages to one
 /// subject reach each receiver at once, and the task of a receiver is woken once.
 ///
-/// Made by [`Client::batch`]. It publishes by itself whenever it holds 64 KiB or 1,024 messages, and what is left
-/// when it is dropped. The payloads of a batch lie in one piece of memory, which is freed with the last of them:
-/// a receiver that keeps a few of many messages for long should copy them.
+/// Created by [`Client::batch`]. It publishes automatically whenever it holds 64 KiB or 1,024 messages, and publishes
+/// the rest when it is dropped. The payloads of a batch share one piece of memory, which is freed with the last of
+/// them: a receiver that keeps a few of many messages for long should copy them.
 ///
 /// ```
 /// # use broker_core::{Broker, Options, RawMessage, Subject};
@@ -38,10 +38,10 @@ use crate::session::inside::InsidePublisher;
 pub struct Batch<'a> {
     session: &'a LocalSession,
     entries: Vec<Entry>,
-    /// Of each message its subject and its sizes as they stand on the wire, if they are other ones than those of
+    /// For each message its subject and its sizes as they are written on the wire, if they differ from those of
     /// the message before, its reply subject, headers and payload.
     text: Vec<u8>,
-    /// The memory to begin with.
+    /// The memory to reserve for the next batch.
     expected_bytes: usize,
     /// The place of the last subject in `text`.
     subject: std::ops::Range<usize>,
@@ -82,14 +82,14 @@ impl Batch<'_> {
     /// [`PublishError`], of this message or of one before it: see [`Self::flush`].
     pub fn publish(&mut self, message: &RawMessage<'_>) -> Result<(), PublishError> {
         let body_len = message.headers.len() + message.payload.len();
-        // A message that asks for tracing is not delivered like others.
+        // A message that asks for tracing is not delivered like other messages.
         let may_be_traced = !message.headers.is_empty() && is_mentioned(message.headers);
         if body_len >= SHARED_PAYLOAD_MIN_BYTES || may_be_traced {
             let flushed = self.flush();
             return self.session.publish_raw(message).and(flushed);
         }
         if self.text.capacity() == 0 {
-            // The memory of the batch before is the receivers' now; this one probably is of its size.
+            // The receivers own the memory of the batch before; the next one is expected to need as much.
             self.text.reserve(self.expected_bytes);
         }
         self.append(message, body_len);
@@ -137,11 +137,11 @@ impl Batch<'_> {
         Some(self.text.len() - begin)
     }
 
-    /// Publishes what was added.
+    /// Publishes the messages added so far.
     ///
     /// # Errors
     ///
-    /// [`PublishError`], the first one; all messages that can be published are.
+    /// The first [`PublishError`]; all messages that can be published are.
     pub fn flush(&mut self) -> Result<(), PublishError> {
         if self.entries.is_empty() {
             return Ok(());
@@ -203,7 +203,7 @@ fn publish_entries(
 }
 
 impl Entry {
-    /// Reads the message at the begin of `text`; `before` are subject and sizes of the message before. Returns it
+    /// Reads the message at the beginning of `text`; `before` are subject and sizes of the message before. Returns it
     /// and the text behind it.
     fn read<'t>(
         &self,
@@ -227,7 +227,7 @@ impl Entry {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        // Whoever wants to know what was refused flushes.
+        // Errors are only reported by an explicit flush.
         let _ = self.flush();
     }
 }

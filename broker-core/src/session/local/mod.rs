@@ -1,5 +1,5 @@
-//! The in-process client that an embedder holds: the same rules and the same router as for a client on
-//! the wire, no bytes and no sockets.
+//! The in-process client for embedders: the same rules and the same router as for a client on
+//! the wire, without bytes and sockets.
 
 mod batch;
 mod inbox;
@@ -36,7 +36,7 @@ use session::LocalSession;
 /// # Cancel safety
 ///
 /// Every method does its work when first polled, except [`Client::request`], which can be dropped at
-/// any time: what is answered late is ignored.
+/// any time: a late answer is ignored.
 #[derive(Clone)]
 pub struct Client {
     session: Arc<LocalSession>,
@@ -59,7 +59,7 @@ impl Client {
         self.session.publish(&parse(subject)?, None, None, payload)
     }
 
-    /// Publishes a message that asks for answers to `reply`.
+    /// Publishes a message with a reply subject.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Client {
         self.session.publish(&parse(subject)?, None, Some(&headers), payload)
     }
 
-    /// Publishes a message with headers that asks for answers to `reply`.
+    /// Publishes a message with headers and a reply subject.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Client {
         self.session.publish(&parse(subject)?, Some(&parse(reply)?), Some(&headers), payload)
     }
 
-    /// Publishes a message as it is: the cheapest way for one message. For many see [`Self::batch`].
+    /// Publishes a raw message, which is the cheapest way for one message. For many see [`Self::batch`].
     ///
     /// ```
     /// # use broker_core::{Broker, Options, RawMessage, Subject};
@@ -157,13 +157,13 @@ impl Client {
             .map(|one| Subscriber::new(&self.session, one))
     }
 
-    /// Asks, and waits for the first answer. From the first request on the client has one subscription for the
-    /// answers to all. It waits for ever: the core has no clock; wrap it in your
+    /// Sends a request and waits for the first answer. The first request creates one subscription for the
+    /// answers to all requests of the client. It waits without limit: the core has no clock; wrap it in your
     /// runtime's timeout.
     ///
     /// # Errors
     ///
-    /// [`RequestError`]; at once if nobody listens.
+    /// [`RequestError`]; at once if there are no responders.
     pub async fn request<S>(&self, subject: S, payload: Bytes) -> Result<Message, RequestError>
     where
         S: TryInto<Subject, Error: Into<SubjectError>>,
@@ -171,7 +171,7 @@ impl Client {
         self.request_inner(parse(subject)?, None, payload).await
     }
 
-    /// Asks with headers.
+    /// Sends a request with headers.
     ///
     /// # Errors
     ///
@@ -210,7 +210,7 @@ impl Client {
         }
     }
 
-    /// Asks with a subscription of its own for the answer.
+    /// Sends a request with a subscription of its own for the answer.
     async fn ask_by_itself(
         &self,
         subject: &Subject,
@@ -225,12 +225,12 @@ impl Client {
     }
 
     /// Waits until all in-process subscribers that would get a message to `subject` have room for it, of each
-    /// queue group at least one: for a publisher who must not be faster than they are. (Clients on the
-    /// wire are not waited for: one that does not read is cut.)
+    /// queue group at least one: for a publisher that must not be faster than they are. (Clients on the
+    /// wire are not waited for: the connection of one that does not read is closed.)
     ///
-    /// There is room while a queue is at most half full, so that as many as half of its
+    /// There is room while a queue is at most half full, so that as many tasks as half of its
     /// [capacity](Subscriber::set_capacity) may wait for it at once, publish one message each, and lose
-    /// none. Whoever reads a subscription of its own must not wait for room in it.
+    /// none. A task that reads a subscription must not wait for room in it.
     ///
     /// ```
     /// # use broker_core::{Broker, Options};
@@ -258,11 +258,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`SubjectError`] if it is no subject.
+    /// [`SubjectError`] if `subject` is not a valid subject.
     ///
     /// # Cancel safety
     ///
-    /// Nothing happens that could be lost.
+    /// Dropping the future loses nothing.
     pub async fn wait_for_room<S>(&self, subject: S) -> Result<(), SubjectError>
     where
         S: TryInto<Subject, Error: Into<SubjectError>>,
@@ -272,16 +272,16 @@ impl Client {
         Ok(())
     }
 
-    /// A subject of this client's own, for answers.
+    /// Returns a new subject of this client, for answers.
     pub fn new_inbox(&self) -> String {
         self.session.new_inbox()
     }
 
-    /// Does nothing: a message is delivered when `publish` returns. It is here so that code written for
-    /// async-nats reads the same.
+    /// Does nothing: a message is delivered when `publish` returns. It exists so that code written for
+    /// async-nats can be used unchanged.
     pub async fn flush(&self) {}
 
-    /// Ends all subscriptions. What is in their queues can still be read; then they end.
+    /// Ends all subscriptions. Messages in their queues can still be read; then the streams end.
     pub async fn drain(&self) {
         self.session.local_queues.close(CloseReason::ClientClosed);
     }

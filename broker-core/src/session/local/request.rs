@@ -11,7 +11,7 @@ use crate::session::error::{RequestError, SubscribeError};
 use crate::subject::Subject;
 
 impl LocalSession {
-    /// Returns the subscription for all answers, made by the first request; `None` if permissions or limits
+    /// Returns the subscription for all answers, created by the first request; `None` if permissions or limits
     /// allow no wildcard there, so that each request needs a subscription of its own.
     pub(super) fn inbox(&self) -> Result<Option<&Inbox>, SubscribeError> {
         if let Some(inbox) = self.inbox.get() {
@@ -44,14 +44,14 @@ impl LocalSession {
     }
 }
 
-/// A request that waits for its answer. Dropped, it waits no longer, and what comes late is ignored.
+/// A request that waits for its answer. Dropping it ends the wait; a late answer is ignored.
 pub(super) struct Request<'a> {
     session: &'a LocalSession,
     token: Token,
 }
 
 impl<'a> Request<'a> {
-    /// Opens a request. Returns it with the subject that it is to be answered to.
+    /// Opens a request. Returns it with its reply subject.
     pub(super) fn begin(
         session: &'a LocalSession,
         inbox: &Inbox,
@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
         Ok((Self { session, token }, Subject::from_wire(reply.get(..len).unwrap_or_default())))
     }
 
-    /// Returns the answer; `None` if none will come.
+    /// Returns the answer; `None` if none will arrive.
     pub(super) async fn answer(self) -> Option<Message> {
         poll_fn(|cx| self.session.local_queues.poll_answer(self.token, cx)).await
     }

@@ -25,13 +25,13 @@ pub(super) struct LocalSession {
     pub(super) shared: Arc<Shared>,
     pub(super) member: Member,
     pub(super) local_queues: Arc<LocalQueues>,
-    /// Used by one thread at a time, and not while readers are woken, who may publish in their turn.
+    /// Used by one thread at a time, and not while readers are woken, which may publish in their turn.
     publish_state: Mutex<PublishState>,
-    /// Made by the first request.
+    /// Created by the first request.
     pub(super) inbox: OnceLock<Inbox>,
 }
 
-/// What publishing takes.
+/// The state needed for publishing.
 struct PublishState {
     publisher: InsidePublisher,
     /// Lent to one call at a time. A call that finds none creates one.
@@ -74,7 +74,7 @@ impl LocalSession {
         })
     }
 
-    /// Publishes a message as it is.
+    /// Publishes a raw message.
     pub(super) fn publish_raw(&self, message: &RawMessage<'_>) -> Result<(), PublishError> {
         let mut joined = Vec::new();
         let body = message.body.unwrap_or_else(|| {
@@ -102,7 +102,7 @@ impl LocalSession {
     }
 
     /// Lets `publish` publish, and flushes once. The replies to requests without responders are collected in a
-    /// list, because whoever waits for them may publish in its turn.
+    /// list, because a task that waits for them may publish in its turn.
     #[inline]
     pub(super) fn publish_all<R>(
         &self,
@@ -131,7 +131,7 @@ impl LocalSession {
         published
     }
 
-    /// Returns the reply to a request without responders, and the queue that it goes to.
+    /// Returns the reply to a request without responders, and the queue for it.
     pub(super) fn no_responders(
         &self,
         subject: &[u8],
@@ -148,7 +148,7 @@ impl LocalSession {
         Some((sid_number(&own), answer))
     }
 
-    /// Who subscribes is looked up each time: somebody may have come or gone.
+    /// The subscribers are looked up at each poll, because they may have changed.
     pub(super) fn poll_room(&self, subject: &Subject, cx: &mut Context<'_>) -> Poll<()> {
         let mut matches = Matches::default();
         self.member.account.interest.collect(subject.as_ref(), &mut matches);
@@ -168,7 +168,7 @@ impl LocalSession {
         self.subscribe_to(self.local_queues.open(), filter, queue)
     }
 
-    /// Subscribes with a queue that is open already.
+    /// Subscribes with an open queue.
     pub(super) fn subscribe_to(
         &self,
         sid: u64,

@@ -12,7 +12,7 @@ use crate::endpoint::{Subscription, sid_number};
 use crate::message::Message;
 use crate::sync::Arc;
 
-/// A subscription of an in-process client: a [`Stream`] of messages. Dropped, it unsubscribes.
+/// A subscription of an in-process client: a [`Stream`] of messages. Dropping it unsubscribes.
 pub struct Subscriber {
     session: Arc<LocalSession>,
     subscription: Arc<Subscription>,
@@ -25,16 +25,16 @@ impl Subscriber {
         Self { session: Arc::clone(session), subscription, taken: VecDeque::new() }
     }
 
-    /// The next message; `None` once the subscription has ended and all it got has been read.
+    /// Returns the next message; `None` once the subscription has ended and all of its messages have been read.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits, it takes no message with it.
+    /// Dropping the future while it waits loses no message.
     pub async fn next(&mut self) -> Option<Message> {
         poll_fn(|cx| self.poll_message(cx)).await
     }
 
-    /// The next message if it is there already.
+    /// Returns the next message if it has already arrived.
     pub fn try_next(&mut self) -> Option<Message> {
         match self.poll_message(&mut Context::from_waker(std::task::Waker::noop())) {
             Poll::Ready(message) => message,
@@ -42,13 +42,13 @@ impl Subscriber {
         }
     }
 
-    /// Ends the subscription. What has arrived can still be read.
+    /// Ends the subscription. Messages that have arrived can still be read.
     pub async fn unsubscribe(&mut self) {
         self.end_after(None);
     }
 
-    /// Ends the subscription once it has got `max` messages, counted from its beginning; now, if it has
-    /// got them.
+    /// Ends the subscription once it has received `max` messages, counted from its beginning; at once, if it has
+    /// received them.
     pub fn unsubscribe_after(&mut self, max: u64) {
         self.end_after(Some(max));
     }
@@ -59,15 +59,15 @@ impl Subscriber {
         }
     }
 
-    /// How many messages its queue takes before what comes is dropped, from 1 to
-    /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], which it is unless this says otherwise. What is in it stays. A
+    /// Sets the number of messages that its queue takes before further ones are dropped: from 1 to
+    /// [`crate::limits::LOCAL_QUEUE_MESSAGES`], which is the default. Messages in the queue remain. A
     /// reader takes several messages at once from a queue of 128 or more, which then no longer count: 1/64 of its
     /// capacity, 64 at most.
     pub fn set_capacity(&mut self, messages: usize) {
         self.session.local_queues.set_capacity(sid_number(&self.subscription), messages);
     }
 
-    /// How many messages found its queue full and were dropped.
+    /// Returns the number of messages that were dropped because its queue was full.
     pub fn dropped(&self) -> u64 {
         self.session.local_queues.dropped(sid_number(&self.subscription))
     }
