@@ -17,7 +17,7 @@ pub enum HandshakeOrder {
     /// No handshake.
     #[default]
     None,
-    /// TLS after INFO, unless the client goes on in the clear.
+    /// TLS after INFO, unless the client continues without TLS.
     AfterInfo,
     /// TLS first. INFO follows it, or is sent by [`ClientSession::greet`].
     BeforeInfo,
@@ -60,7 +60,7 @@ impl ClientSession {
         self.byte_queue.drain(now, false, scratch);
     }
 
-    /// Completes the handshake; `None` if the client goes on in the clear. Input is read from now on,
+    /// Completes the handshake; `None` if the client continues without TLS. Input is read from now on,
     /// and the client must authenticate.
     pub fn handle_secured(
         &mut self,
@@ -89,13 +89,13 @@ impl ClientSession {
             self.let_in_as_is(now);
         }
         if !std::mem::replace(&mut self.securing.has_greeted, true) {
-            // Also where others need not.
+            // Set even if other clients need no TLS.
             self.send_greeting(|info| info.tls_required = true, scratch);
         }
         self.byte_queue.drain(now, true, scratch);
     }
 
-    /// The handshake failed: closes the session.
+    /// Closes the session because the handshake failed.
     pub fn handle_insecure(&mut self, fault: &ClientFault, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
         self.fault(fault, scratch);
@@ -107,7 +107,7 @@ impl ClientSession {
         self.endpoint.security.load_full()
     }
 
-    /// Returns the credentials that the transport provides.
+    /// Returns the credentials provided by the transport.
     pub(super) fn shown_by_carrier(&self) -> Credentials {
         let security = self.endpoint.security.load();
         Credentials {

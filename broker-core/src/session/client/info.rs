@@ -1,4 +1,4 @@
-//! INFO and PONG, which the first INFO with the account follows.
+//! INFO and PONG: the first PONG is followed by the INFO with the account.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl ClientSession {
             return;
         }
         self.has_ponged = true;
-        // NATS 2.14: the first PONG is followed by what the client could not know before CONNECT.
+        // NATS 2.14: the first PONG is followed by INFO with the values unknown to the client before CONNECT.
         if self.options.protocol >= 1
             && let Phase::Served(served) = &self.phase
         {
@@ -47,7 +47,7 @@ impl ClientSession {
         );
     }
 
-    /// Returns the nonce as INFO has shown it; empty if it has not.
+    /// Returns the nonce that INFO contained; empty if it contained none.
     pub(super) fn shown_nonce(&self) -> String {
         self.nonce.as_ref().map(|nonce| nonce.to_string()).unwrap_or_default()
     }

@@ -1,9 +1,9 @@
-//! A publisher waits for a receiver that is slower, but reads: its further input stays unread for a moment.
+//! Waiting of a publisher for a receiver that is slower, but reads: its further input stays unread for a moment.
 //!
-//! Without that a client that sends as fast as it can has every receiver cut that cannot read as fast. A
-//! receiver that does not read gets no patience, so that no publisher slows down for a stalled one; and
-//! none that is slow holds a publisher for longer than [`PATIENCE`] for each chunk of its input. Other
-//! publishers, who do not fill that receiver's queue, are not concerned.
+//! Without it, a client that sends at full speed would turn every receiver that reads more slowly into a slow
+//! consumer. A publisher does not wait for a receiver that does not read, so that a stalled receiver slows down no
+//! publisher; and a slow one holds a publisher for no longer than [`PATIENCE`] for each chunk of its input. Publishers
+//! that do not fill that receiver's queue are not affected.
 
 use std::time::Instant;
 
@@ -25,10 +25,10 @@ pub(super) struct Patience {
 }
 
 impl ClientSession {
-    /// Begins to wait for the receiver whose queue is fullest of those that were delivered to.
+    /// Begins to wait for the fullest queue of the receivers that the last call has delivered to.
     pub(super) fn begin_patience(&mut self, now: Instant, scratch: &mut Scratch) {
         let Some(endpoint) = scratch.take_crowded() else { return };
-        // A client that is to read what it sends must be able to send it.
+        // A client that receives its own messages must be able to send them.
         if endpoint.id == self.endpoint.id {
             return;
         }
@@ -61,7 +61,7 @@ impl ClientSession {
         self.patience.is_some()
     }
 
-    /// Goes on waiting only for a receiver that has read something meanwhile.
+    /// Continues to wait only if the receiver has read something meanwhile.
     pub(super) fn check_patience(&mut self, now: Instant) {
         let Some(patience) = &mut self.patience else { return };
         if now < patience.look_at {

@@ -15,7 +15,7 @@ impl ClientSession {
         }
     }
 
-    /// As [`Self::judge_subject`], as soon as the control line is there: the payload may be late, or broken.
+    /// Does the same as [`Self::judge_subject`] once the control line has arrived: the payload may be late, or malformed.
     pub(super) fn judge_announced(&mut self, input: &[u8], scratch: &mut Scratch) {
         if self.options.pedantic
             && !self.is_unauthenticated()

@@ -1,4 +1,4 @@
-//! The outcome of a client's publishes, as the client gets to know it.
+//! Reports the outcome of a client's publishes to the client.
 
 use super::lame_duck::LameDuck;
 use super::reply_writer::ReplyWriter;

@@ -1,4 +1,4 @@
-//! The messages of a client: batches and runs on their way to the publisher.
+//! The messages of a client: batches and runs for the publisher.
 
 use bytes::Bytes;
 
@@ -11,8 +11,8 @@ use crate::proto::parser::fast;
 use crate::proto::{Batch, Publish};
 
 impl ClientSession {
-    /// Publishes the messages that `input` begins with, if they are written as they mostly are, and
-    /// leaves the last of them in `batch`. Returns how many bytes they took.
+    /// Publishes the messages at the beginning of `input`, as far as they are in the common form, and
+    /// leaves the last of them in `batch`. Returns the number of bytes consumed.
     pub(super) fn gather<'a>(
         &mut self,
         input: &'a [u8],
@@ -33,7 +33,7 @@ impl ClientSession {
         }
     }
 
-    /// Does the client get, or do we log, something for each message?
+    /// Returns true if each message needs a reply to the client or a log line.
     fn answers_each_message(&self) -> bool {
         self.options.verbose || self.options.pedantic || self.trace.is_some()
     }

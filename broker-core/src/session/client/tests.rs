@@ -10,7 +10,7 @@ use crate::broker::Broker;
 use crate::limits::Limits;
 use crate::options::Options;
 
-/// A link to memory, which can be made to refuse.
+/// A link that writes to memory, and can be blocked.
 #[derive(Clone, Default)]
 struct Memory(Arc<crate::sync::Mutex<Written>>);
 
@@ -71,7 +71,7 @@ impl World {
         Self { broker, now, scratch: Scratch::new() }
     }
 
-    /// A client that is not verbose, with INFO read.
+    /// Connects a client that is not verbose, and reads INFO.
     fn join(&mut self) -> Party {
         let write_handle = Memory::default();
         let session = self.broker.open(
@@ -140,7 +140,7 @@ fn a_queue_group_delivers_each_message_to_exactly_one_live_member() {
 }
 
 #[test]
-fn a_member_that_cannot_take_more_is_passed_over_while_another_can() {
+fn a_full_member_is_skipped_while_another_has_room() {
     let mut world = World::new(Limits { max_pending_bytes: 1000, ..Limits::default() });
     let (mut stuck, mut free, mut publisher) = (world.join(), world.join(), world.join());
     stuck.write_handle.0.lock().room = Some(0);
@@ -151,8 +151,11 @@ fn a_member_that_cannot_take_more_is_passed_over_while_another_can() {
         world.send(&mut publisher, &format!("PUB jobs 100\r\n{}\r\n", "x".repeat(100)));
     }
     let got = free.read().matches("MSG").count();
-    assert!((91..100).contains(&got), "all but what the stuck one has room for: {got}");
-    assert_eq!(stuck.session.closing(), None, "nobody was cut");
+    assert!(
+        (91..100).contains(&got),
+        "all messages but those that the stalled member has room for: {got}"
+    );
+    assert_eq!(stuck.session.closing(), None, "no connection was closed");
     drop(free);
     for _ in 0..10 {
         world.send(&mut publisher, &format!("PUB jobs 100\r\n{}\r\n", "x".repeat(100)));
@@ -161,17 +164,13 @@ fn a_member_that_cannot_take_more_is_passed_over_while_another_can() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_cut_after_the_deadline() {
+fn a_client_that_does_not_read_is_closed_after_the_deadline() {
     let mut world = World::new(Limits::default());
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
     slow.write_handle.0.lock().room = Some(10);
     world.send(&mut publisher, "PUB x 5\r\nhello\r\n");
-    assert_eq!(
-        slow.write_handle.0.lock().wakes,
-        1,
-        "what is left is the connection's own to write"
-    );
+    assert_eq!(slow.write_handle.0.lock().wakes, 1, "the connection writes the rest itself");
     let deadline = slow.session.byte_queue().write_deadline().unwrap();
     assert_eq!(deadline, world.now + Limits::default().write_deadline);
     slow.session.handle_timeout(deadline - Duration::from_millis(1), &mut world.scratch);
@@ -183,7 +182,7 @@ fn a_client_that_does_not_read_is_cut_after_the_deadline() {
 }
 
 #[test]
-fn what_was_blocked_leaves_in_order_when_there_is_room() {
+fn blocked_messages_are_written_in_order_when_there_is_room() {
     let mut world = World::new(Limits::default());
     let (mut slow, mut publisher) = (world.join(), world.join());
     world.send(&mut slow, "SUB x 1\r\n");
@@ -206,7 +205,7 @@ fn what_was_blocked_leaves_in_order_when_there_is_room() {
 }
 
 #[test]
-fn all_queues_together_are_bounded_and_the_worst_goes() {
+fn all_queues_together_are_bounded_and_the_fullest_is_closed() {
     let limits = Limits { max_pending_total_bytes: 300_000, ..Limits::default() };
     let mut world = World::new(limits);
     let (mut worse, mut bad, mut publisher) = (world.join(), world.join(), world.join());
@@ -225,7 +224,7 @@ fn all_queues_together_are_bounded_and_the_worst_goes() {
 }
 
 #[test]
-fn a_subscription_for_one_message_leaves_nothing_behind() {
+fn a_subscription_for_one_message_frees_its_memory() {
     let mut world = World::new(Limits::default());
     let (mut a, mut b) = (world.join(), world.join());
     for number in 0..10_000 {
@@ -234,11 +233,11 @@ fn a_subscription_for_one_message_leaves_nothing_behind() {
         assert_eq!(a.read(), format!("MSG in.{number} {number} 0\r\n\r\n"));
     }
     assert_eq!(world.broker.stats().subscriptions, 0);
-    assert!(a.session.endpoint.sids.len() < 200, "ended subscriptions pile up");
+    assert!(a.session.endpoint.sids.len() < 200, "ended subscriptions accumulate");
 }
 
 #[test]
-fn a_client_that_leaves_takes_its_subscriptions_along() {
+fn a_client_that_disconnects_ends_its_subscriptions() {
     let mut world = World::new(Limits::default());
     let mut a = world.join();
     for number in 0..2000 {
@@ -267,7 +266,7 @@ fn large_payloads_are_shared_and_arrive_whole() {
 }
 
 #[test]
-fn a_stranger_must_show_credentials_and_gets_no_account_before() {
+fn a_client_must_authenticate_before_it_gets_an_account() {
     let broker = Broker::with_authenticator(
         Options::default(),
         (Instant::now, SystemTime::now),

@@ -10,7 +10,7 @@ use crate::snapshot::AuthFailure;
 use crate::sync::Arc;
 
 impl ClientSession {
-    /// When [`Self::handle_timeout`] wants to be called, at the latest. It may be called earlier.
+    /// Returns the time by which [`Self::handle_timeout`] must be called at the latest. It may be called earlier.
     pub fn next_timeout(&self) -> Instant {
         let mut next = self.ping.deadline();
         if let Phase::Unauthenticated(deadline) = &self.phase
@@ -33,8 +33,8 @@ impl ClientSession {
         self.leaving_timeout().map_or(next, |lame_duck| next.min(lame_duck))
     }
 
-    /// Does what is due: asks a silent client, cuts a stale one, one that shows no credentials, one
-    /// that does not read.
+    /// Handles the timeouts that are due: sends PING to an idle client, and closes a stale client, one that has not
+    /// authenticated, and one that does not read.
     pub fn handle_timeout(&mut self, now: Instant, scratch: &mut Scratch) {
         if self.closing.is_some() {
             return;

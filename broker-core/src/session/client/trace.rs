@@ -72,7 +72,7 @@ fn connect(json: &[u8]) -> String {
 }
 
 impl ClientSession {
-    /// Begins or ends tracing if that was switched, and learns how the client is named.
+    /// Starts or stops tracing if the option has changed, and updates the label of the client.
     pub(super) fn follow_trace(&mut self) {
         let options = self.shared.options.load();
         let is_traced = options.trace;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connect_is_shown_in_its_own_order_without_its_secrets() {
+    fn connect_is_shown_in_its_order_without_secrets() {
         let json =
             br#"{"verbose":true,"user":"eva","Pass":"x","name":"a\"b","protocol":1,"echo":false}"#;
         let shown = r#"{"verbose":true,"user":"eva","pass":"[REDACTED]","name":"a\"b","protocol":1,"echo":false}"#;
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_a_secret_is_not_shown() {
+    fn possible_secrets_are_not_shown() {
         for json in [
             r#"{"passwd":"marker"}"#,
             r#"{"pass":{"deep":"marker"}}"#,

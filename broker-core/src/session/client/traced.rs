@@ -37,7 +37,7 @@ impl ClientSession {
         }
     }
 
-    /// Does all that publishing the message does, without the delivery.
+    /// Does everything that publishing the message does, except the delivery.
     fn pass_over(&mut self, message: &Publish<'_>, scratch: &mut Scratch) {
         self.judge_only(message, scratch);
         if let Some(trace) = &self.trace {

@@ -13,7 +13,7 @@ use crate::table::Place;
 
 impl ClientSession {
     /// Returns true if there is an update for [`Self::handle_update`]. Check it when the write handle was
-    /// woken, and when there are no more [chores](Self::has_chores): they come first.
+    /// woken, and when there are no more [chores](Self::has_chores), which must be done before.
     #[inline]
     pub fn has_update(&self) -> bool {
         let has_some = self.endpoint.control.is_there()
@@ -46,11 +46,11 @@ impl ClientSession {
         if control.authenticator {
             self.review(&control.acks, now, scratch);
         }
-        // After the review: only the newest authenticator decides.
+        // Checked after the review: only the newest authenticator decides.
         if control.decision && self.closing.is_none() {
             self.handle_decision(now, scratch);
         }
-        // NATS 2.14: reload.go: a client whose account is gone is closed without an error.
+        // NATS 2.14: reload.go: a client whose account was removed is closed without an error.
         if control.account_removed {
             self.closing = self.closing.or(Some(CloseReason::UserRemoved));
         }
@@ -111,7 +111,7 @@ impl ClientSession {
         };
         let Some(held) = held else { return };
         let decision = self.authenticator().review(&held, &self.credentials());
-        // The change before this one is in force when this one is.
+        // The previous change is in force when this one is.
         let mut all_acks = self.drop_review();
         all_acks.extend_from_slice(acks);
         match decision {
@@ -125,7 +125,7 @@ impl ClientSession {
         }
     }
 
-    /// Puts the result of a review into force.
+    /// Applies the result of a review.
     pub(super) fn conclude_review(
         &mut self,
         result: Result<Grant, Denied>,
@@ -150,7 +150,7 @@ impl ClientSession {
     fn regrant(&mut self, grant: Grant, acks: &[Arc<AckGuard>], scratch: &mut Scratch) {
         self.forget_proven(&grant);
         self.follow_grant(&grant, scratch.now());
-        // Stored even if they are equal: the next comparison may then go by address.
+        // Stored even if they are equal: later comparisons may then compare addresses.
         if *self.endpoint.permissions.load() == grant.permissions {
             return self.endpoint.permissions.store(grant.permissions);
         }
