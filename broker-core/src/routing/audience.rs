@@ -7,7 +7,7 @@ pub(crate) enum Audience<'a> {
     /// Plain subscriptions and queue groups.
     All,
     /// Queue groups of these names only. A server that sends a message names the groups for which it has
-    /// picked this one.
+    /// picked this server.
     Queues {
         /// Plain subscriptions too.
         plain: bool,

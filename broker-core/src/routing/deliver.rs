@@ -1,13 +1,13 @@
-//! Stage 6 of 8: messages to their matches. Before it: the interest; after it: destinations.
+//! Stage 6 of 8: delivery of messages to their matches. Before it: the interest; after it: destinations.
 //!
 //! Only this folder picks queue members. Consecutive messages of one publisher to one subject are delivered
 //! as a run, receiver by receiver: the queue of each receiver is locked once for the run, and its memory is
-//! warm. If a receiver has several matching subscriptions it could tell the difference, and the run is
+//! in the cache. A receiver with several matching subscriptions could see the difference, so for it the run is
 //! delivered message by message.
 //!
 //! A run to a queue group is distributed: all members are picked first, then each gets its part. This needs
 //! ample room at all members, because there is no second pick. (A member that is closed in that moment
-//! takes its part with it, as it would a moment later.)
+//! loses its part, as it would a moment later.)
 
 use crate::account::Account;
 use crate::endpoint::{Accepted, Endpoint, Run, Scratch, Sender, Subscription, run_handlers};
@@ -17,7 +17,7 @@ use crate::proto::Publish;
 use crate::random::Random;
 use crate::sync::{Arc, Ordering};
 
-/// Delivers a run whose matches name no peers. Calls `no_responders` with each message that reached nobody.
+/// Delivers a run whose matches contain no peers. Calls `no_responders` with each message that reached no receiver.
 pub(super) fn deliver_to_local<'a>(
     account: &Account,
     from: Sender,
@@ -59,7 +59,7 @@ pub(super) fn deliver_to_local<'a>(
 
 /// Returns true if each member of the group can take all of the messages.
 pub(super) fn can_distribute(from: Sender, run: &Run<'_>, group: &[Arc<Subscription>]) -> bool {
-    // Each member costs a look at its queue, so that few messages are not worth it.
+    // Each member's queue must be checked, which few messages are not worth.
     if group.len() > DISTRIBUTED_MEMBERS
         || !(group.len()..=RUN_MESSAGES).contains(&run.messages.len())
     {
@@ -83,7 +83,7 @@ pub(super) fn distribute(
 ) {
     let mut picks = [0u8; RUN_MESSAGES];
     let picks = &mut picks[..run.messages.len()];
-    // The begin of each member's part, and later its end.
+    // The beginning of each member's part, and later its end.
     let mut ends = [0usize; DISTRIBUTED_MEMBERS];
     for pick in &mut *picks {
         let member = random.below(group.len());
@@ -129,7 +129,7 @@ pub(super) fn deliver_to_plain(
     delivered
 }
 
-/// Delivers one message to one member that can take it, each with equal probability.
+/// Delivers one message to one member that has room, each with equal probability.
 pub(super) fn deliver_to_group(
     account: &Account,
     from: Sender,
@@ -149,7 +149,7 @@ pub(super) fn deliver_to_group(
         }
         refused = refused.or(Some(member));
     }
-    // No member has room: the first pick is the slow consumer that it would be without its group.
+    // No member has room: the first pick becomes a slow consumer, as it would without a queue group.
     refused.is_some_and(|member| deliver_to(account, member, run, false, scratch) > 0)
 }
 
@@ -191,8 +191,8 @@ pub(crate) fn end(account: &Account, subscription: &Arc<Subscription>) {
     }
 }
 
-/// Ends a subscription that has had its last message, in the account in whose interest it is. That need not
-/// be the account of the message.
+/// Ends a subscription that has had its last message, in the account whose interest contains it, which may
+/// differ from the account of the message.
 fn end_at_home(subscription: &Arc<Subscription>) {
     // Looked up before it ends: a session that has left its account ends its subscriptions itself.
     let home = subscription.endpoint.membership_in(subscription.slot());
@@ -222,7 +222,7 @@ pub(super) fn schedule_flush(endpoint: &Arc<Endpoint>, accepted: Accepted, scrat
 }
 
 /// Flushes every endpoint that the current call has delivered to, and runs the handlers among them. Called at
-/// the end of a call into the core: a handler publishes in its turn, and must find nothing locked.
+/// the end of a call into the core: a handler publishes in its turn, and no lock may be held then.
 #[inline]
 pub(crate) fn flush_touched(scratch: &mut Scratch) {
     scratch.flush_queues();

@@ -19,7 +19,7 @@ use crate::random::Random;
 use deliver::{deliver_to_local, is_eligible};
 use peers::{accepts, deliver_with_peers};
 
-/// Delivers a run and calls `no_responders` with each message that reached nobody.
+/// Delivers a run and calls `no_responders` with each message that reached no receiver.
 #[inline]
 pub(crate) fn deliver<'a>(
     account: &Account,
@@ -63,8 +63,8 @@ fn deliver_run<'a>(
     }
 }
 
-/// Delivers a run that another server has brought to the part of the interest that it is meant for. That
-/// server knows of nobody who would be told that a message reached nobody.
+/// Delivers a run from another server to the part of the interest that it is meant for. No publisher here
+/// needs to know that a message reached no receiver.
 pub(crate) fn deliver_for(
     account: &Account,
     from: Sender,

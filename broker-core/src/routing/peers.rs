@@ -13,7 +13,7 @@ use crate::proto::Publish;
 use crate::random::Random;
 use crate::sync::Arc;
 
-/// One queue group wherever its members are.
+/// The members of one queue group, here and behind peers.
 struct Group<'m> {
     name: &'m [u8],
     local: &'m [Arc<Subscription>],
@@ -22,7 +22,7 @@ struct Group<'m> {
 }
 
 impl Group<'_> {
-    /// Picks a peer, each as likely as it has members.
+    /// Picks a peer, with a probability proportional to the number of its members.
     fn pick_peer(&self, random: &mut Random) -> Option<usize> {
         let total: u64 = self.remote.iter().map(|(_, weight)| u64::from(*weight)).sum();
         let total = usize::try_from(total).ok().filter(|total| *total > 0)?;
@@ -41,17 +41,17 @@ impl Group<'_> {
 /// The queue groups that one message goes to, for each peer.
 type Picks<'m> = SmallVec<[(usize, &'m [u8]); 4]>;
 
-/// What one delivery is about.
+/// The parameters of one delivery.
 struct Delivery<'d> {
     account: &'d Account,
     from: Sender,
     matches: &'d Matches<Subscription>,
 }
 
-/// Delivers a run whose matches name peers. Calls `no_responders` with each message that reached nobody.
+/// Delivers a run whose matches contain peers. Calls `no_responders` with each message that reached no receiver.
 ///
-/// Local members of a queue group are preferred; a peer is picked by the number of its members if there is
-/// none that takes the message. Every message goes to a peer once.
+/// Local members of a queue group are preferred; a peer is picked by the number of its members if no local member
+/// takes the message. Every message is sent to a peer once.
 // NATS 2.14: client.go processMsgResults.
 pub(super) fn deliver_with_peers<'a>(
     account: &Account,
@@ -107,7 +107,7 @@ pub(super) fn deliver_with_peers<'a>(
     }
 }
 
-/// Returns true if what `from` has brought may go to this peer.
+/// Returns true if messages from `from` may be forwarded to this peer.
 pub(super) fn accepts(peer: &PeerMatch<Subscription>, from: Sender) -> bool {
     peer.subscriptions().next().is_some_and(|subscription| {
         let endpoint = &subscription.endpoint;
@@ -115,7 +115,7 @@ pub(super) fn accepts(peer: &PeerMatch<Subscription>, from: Sender) -> bool {
     })
 }
 
-/// The queue groups that the message is meant for, local ones first.
+/// Returns the queue groups that the message is meant for, local ones first.
 fn groups<'m>(delivery: &Delivery<'m>, audience: Audience<'_>) -> Vec<Group<'m>> {
     let mut groups: Vec<Group<'m>> = Vec::new();
     for members in delivery.matches.groups() {
@@ -161,7 +161,7 @@ fn deliver_locally(
     }
 }
 
-/// Delivers to one peer what it gets of a run: consecutive messages for the same queue groups together.
+/// Delivers a peer's part of a run: consecutive messages for the same queue groups together.
 fn deliver_to_peer(
     delivery: &Delivery<'_>,
     run: &Run<'_>,
@@ -193,7 +193,7 @@ fn deliver_to_peer(
     }
 }
 
-/// Counts what a peer got in the account of a subscription.
+/// Counts messages sent to a peer in the account of a subscription.
 fn note_out(subscription: &Subscription, messages: &[Publish<'_>]) {
     let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
     let membership = subscription.endpoint.membership_in(subscription.slot());

@@ -1,4 +1,4 @@
-//! Delivery with a probe watching (cargo feature `testing`).
+//! Delivery under a probe (cargo feature `testing`).
 
 use super::deliver_run;
 use crate::account::Account;
@@ -8,7 +8,7 @@ use crate::probe::{Held, Passing};
 use crate::proto::Publish;
 use crate::random::Random;
 
-/// Delivers a message that a probe has held, past the probe.
+/// Delivers a message that a probe has held, without the probe.
 pub(crate) fn deliver_held(
     held: &Held,
     account: &Account,
@@ -36,7 +36,7 @@ pub(crate) fn deliver_held(
     deliver_run(account, from, &run, &matches, random, scratch, |_, _| ());
 }
 
-/// [`deliver_run`] with somebody watching: message by message.
+/// Delivers as [`deliver_run`] does, but under a probe and message by message.
 pub(crate) fn deliver_watched<'a>(
     account: &Account,
     from: Sender,

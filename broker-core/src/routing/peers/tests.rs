@@ -11,7 +11,7 @@ use crate::sync::Mutex;
 use crate::trace::Trace;
 use crate::transport::TransportInfo;
 
-/// The frames that a peer was sent, and by how many calls.
+/// The frames that a peer was sent, and the number of calls.
 #[derive(Default)]
 struct Frames(Mutex<(Vec<String>, usize)>);
 
@@ -85,7 +85,7 @@ impl Peer {
         account.interest.insert(Arc::new(subscription));
     }
 
-    /// The frames since this was last asked, and by how many calls they came.
+    /// Returns the frames since the last call, and the number of deliveries that contained them.
     fn take(&self) -> (Vec<String>, usize) {
         std::mem::take(&mut *self.frames.0.lock())
     }
@@ -116,7 +116,7 @@ impl Local {
 
 const CLIENT: Sender = Sender { id: 1000, kind: Kind::Client, echo: true };
 
-/// Publishes so many messages in one run; returns how many reached nobody.
+/// Publishes so many messages in one run; returns the number that reached no receiver.
 fn publish(account: &Account, from: Sender, audience: Audience<'_>, messages: usize) -> usize {
     let body = Bytes::from_static(b"hello");
     let message = Publish {
