@@ -1,10 +1,11 @@
-//! The only file that names a lock or an atomic, so that a model checker can take their place.
+//! The only file that names a lock or an atomic, so that a model checker can replace them.
 //!
-//! Under `--cfg shuttle` they are those of [shuttle](https://docs.rs/shuttle), which runs a test again and again
-//! under schedules of its own: each lock and atomic is a point where another thread may go on. Shuttle and
-//! not loom: its `Arc` is the standard one, so that `Arc<T>` still coerces to `Arc<dyn Destination>`, and random
-//! schedules reach whole queues, where loom's exhaustive ones end at a few operations. It models no weak memory:
-//! all threads see one order of writes. What hangs on `Acquire` and `Release` is argued where they stand.
+//! Under `--cfg shuttle` they are those of [shuttle](https://docs.rs/shuttle), which runs a test repeatedly
+//! under different schedules: at each lock and atomic another thread may continue. Shuttle is used instead of
+//! loom because its `Arc` is the standard one, so that `Arc<T>` still coerces to `Arc<dyn Destination>`, and because
+//! random schedules cover whole queues, where loom's exhaustive ones end at a few operations. It models no weak
+//! memory: all threads see one order of writes. Code that depends on `Acquire` and `Release` explains the orderings
+//! where it uses them.
 
 #![expect(clippy::disallowed_types, reason = "this is the file that they are for")]
 
@@ -21,8 +22,8 @@ pub(crate) use checked::atomic::{
 pub(crate) use checked::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
-/// Runs a model under random schedules, half of them uniform and half with few changes of priorities. The same
-/// ones each time: a failure prints the schedule, which `shuttle::replay` repeats.
+/// Runs a model under random schedules, half of them uniform and half with few changes of priorities. The schedules are
+/// the same each time: a failure prints its schedule, which `shuttle::replay` repeats.
 #[cfg(all(test, shuttle))]
 pub(crate) fn check_model(model: impl Fn() + Send + Sync + 'static) {
     use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -30,7 +31,7 @@ pub(crate) fn check_model(model: impl Fn() + Send + Sync + 'static) {
 
     const SCHEDULES: usize = 1_000;
     let mut config = Config::new();
-    // What a debug build of the core needs.
+    // Enough for a debug build of the core.
     config.stack_size = 256 << 10;
     let model = Arc::new(model);
     let run = |scheduler: Box<dyn Scheduler + Send>| {
@@ -40,7 +41,7 @@ pub(crate) fn check_model(model: impl Fn() + Send + Sync + 'static) {
     run(Box::new(RandomScheduler::new_from_seed(1, SCHEDULES)));
     run(Box::new(PctScheduler::new_from_seed(2, 3, SCHEDULES)));
 }
-/// A mutex that does not poison: what it guards is whole between any two statements that can panic.
+/// A mutex that does not poison: the data it guards is consistent between any two statements that can panic.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(checked::Mutex<T>);
 
@@ -54,7 +55,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A reader-writer lock that does not poison, and knows whether a thread waits for it.
+/// A reader-writer lock that does not poison, and records whether a thread waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T> {
     lock: checked::RwLock<T>,
@@ -90,7 +91,7 @@ impl<T> RwLock<T> {
         guard
     }
 
-    /// Returns true if a thread waits for it. A thread that locks it again and again must let others have it in
+    /// Returns true if a thread waits for it. A thread that locks it repeatedly must let others have it in
     /// between: a thread that is woken when it is free would find it locked again.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
@@ -102,7 +103,7 @@ thread_local! {
     static PASSES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Lets one thread at a time make calls that may lead back to it.
+/// Lets one thread at a time make calls that may call back into it.
 #[derive(Debug, Default)]
 pub(crate) struct CallGate(checked::Mutex<()>);
 
@@ -113,7 +114,7 @@ pub(crate) struct CallPass<'a> {
 
 impl CallGate {
     /// Waits for its turn. A thread that is within such a call already, by this gate or another, never waits:
-    /// two of them could wait for each other. It gets `None` if it is not its turn.
+    /// two of them could wait for each other. It gets `None` if another thread is within a call.
     pub(crate) fn enter(&self) -> Option<CallPass<'_>> {
         if PASSES.get() > 0 {
             return self.try_enter();
@@ -122,7 +123,7 @@ impl CallGate {
         Some(CallPass::new(guard))
     }
 
-    /// Does not wait.
+    /// Does the same without waiting.
     pub(crate) fn try_enter(&self) -> Option<CallPass<'_>> {
         match self.0.try_lock() {
             Ok(guard) => Some(CallPass::new(guard)),

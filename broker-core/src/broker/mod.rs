@@ -1,4 +1,4 @@
-//! The broker: the handle that programs and transports hold.
+//! The broker: the handle used by programs and transports.
 
 mod observe;
 #[cfg(feature = "testing")]
@@ -25,7 +25,7 @@ use crate::sync::{Arc, Ordering};
 
 /// A message broker without sockets.
 ///
-/// Cheap to clone; all clones are one broker. It lives as long as any clone or session of it.
+/// Cheap to clone; all clones are one broker. It exists as long as any clone or session of it.
 ///
 /// ```
 /// use broker_core::{Broker, Options};
@@ -55,7 +55,7 @@ impl Broker {
         Self::with_authenticator(options, clock, NoAuth)
     }
 
-    /// Creates a broker that authenticates clients by `authenticator`.
+    /// Creates a broker that authenticates clients with `authenticator`.
     pub fn with_authenticator(
         options: Options,
         clock: impl Clock,
@@ -64,7 +64,7 @@ impl Broker {
         Self { shared: Arc::new(Shared::new(options, Arc::new(clock), Box::new(authenticator))) }
     }
 
-    /// Returns the INFO that clients are sent.
+    /// Returns the INFO sent to clients.
     pub fn info(&self) -> Info {
         Info::clone(&self.shared.info.load())
     }
@@ -99,20 +99,20 @@ impl Broker {
         self.shared.apply(|_, next| *next = Some(Box::new(authenticator)))
     }
 
-    /// Replaces the options, and the authenticator if one is given, for clients that are connected and for
-    /// those to come.
+    /// Replaces the options, and the authenticator if one is given, for connected and future
+    /// clients.
     ///
     /// - Limits on control lines, payloads, PINGs and subscriptions, and tracing, take effect at once for
     ///   every connection; limits on queues and headers only for new connections, as in nats-server. Name
     ///   and seed are kept. INFO shows the new payload limit; no INFO is sent for it.
     /// - If there are more connections than `max_connections` allows, of the broker or of an account, the newest are
     ///   closed with an error. (nats-server closes any.)
-    /// - Accounts that are [configured](Options::accounts) no more are removed: their connections are closed, the
-    ///   subscriptions of in-process clients end. An authenticator that names one brings it back. Limits of the
+    /// - Accounts that are no longer [configured](Options::accounts) are removed: their connections are closed, the
+    ///   subscriptions of in-process clients end. An authenticator that names one creates it again. Limits of the
     ///   others take effect at once.
     /// - The authenticator [reviews](Authenticator::review) every client. A client that it denies is closed.
     ///   A client whose permissions have changed loses the subscriptions that they no longer allow, each
-    ///   with an error. Other clients notice nothing. In-process clients keep their grant.
+    ///   with an error. Other clients are not affected. In-process clients keep their grant.
     pub fn apply(
         &self,
         options: Options,
@@ -141,12 +141,12 @@ impl Broker {
     /// nothing is locked; so a handler must not block. It publishes and answers through its
     /// [`HandlerContext`](crate::HandlerContext), also to itself, and is never called twice at the same time: while
     /// one thread runs it, messages of other threads wait in its queue. A full queue
-    /// ([`limits::HANDLER_QUEUE_MESSAGES`](crate::limits::HANDLER_QUEUE_MESSAGES)) drops what comes, and a message for
-    /// which [`limits::HANDLER_HOPS`](crate::limits::HANDLER_HOPS) handlers in a row have published reaches no
+    /// ([`limits::HANDLER_QUEUE_MESSAGES`](crate::limits::HANDLER_QUEUE_MESSAGES)) drops further messages, and a message
+    /// for which [`limits::HANDLER_HOPS`](crate::limits::HANDLER_HOPS) handlers in a row have published reaches no
     /// further handler; both are [counted](HandlerSubscription::dropped).
     ///
-    /// If the handler panics, its message is lost and [counted](HandlerSubscription::panics). The publisher does not
-    /// notice, and the handler is called with the next message.
+    /// If the handler panics, its message is lost and [counted](HandlerSubscription::panics). The publisher is not
+    /// affected, and the handler is called with the next message.
     ///
     /// ```
     /// # use broker_core::{Broker, Options};
@@ -183,7 +183,7 @@ impl Broker {
         Ok(subscription)
     }
 
-    /// Opens the session of a client connection. The session writes by `write_handle`.
+    /// Opens the session of a client connection. The session writes through `write_handle`.
     pub fn open(
         &self,
         arrival: Arrival,
@@ -226,7 +226,7 @@ impl Broker {
         order
     }
 
-    /// Closes a connection as soon as no request is open at it, or when that takes too long. Returns false if
+    /// Closes a connection as soon as no request is open on it, or when that takes too long. Returns false if
     /// there is no connection with this id.
     pub fn retire(&self, id: u64) -> bool {
         let endpoint = self.shared.endpoint(id);
@@ -276,13 +276,13 @@ impl Broker {
         subjects.map(|subjects| subjects.counts()).unwrap_or_default()
     }
 
-    /// Frees memory that queues have needed before and that none has asked for since the last call. Call it
-    /// now and then, say every ten seconds: the memory that a flood has left is freed after two calls.
+    /// Frees memory of queues that was not used since the last call. Call it
+    /// regularly, for example every ten seconds: the memory that a flood has left is freed after two calls.
     pub fn free_unused_memory(&self) {
         self.shared.queues.memory.free_unused();
     }
 
-    /// Returns histograms of the time that messages took, since the broker was created.
+    /// Returns histograms of message latencies since the creation of the broker.
     pub fn latencies(&self) -> Latencies {
         Latencies {
             publish_to_flush: self.shared.flushes.histogram(),

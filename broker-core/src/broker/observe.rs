@@ -13,8 +13,8 @@ use crate::subject::{Subject, SubjectFilter};
 use crate::sync::{Arc, Ordering};
 
 impl Broker {
-    /// Tells `listener` of the interest in one account by endpoints of these kinds, until the result is dropped.
-    /// Interest that is there already is told by [`InterestEvents::catch_up`].
+    /// Calls `listener` with changes of the interest in one account by endpoints of these kinds, until the result is
+    /// dropped. Interest that exists already is reported by [`InterestEvents::catch_up`].
     ///
     /// ```
     /// use broker_core::endpoint::Kinds;
@@ -57,10 +57,10 @@ impl Broker {
         Some(endpoint.snapshot())
     }
 
-    /// Returns the connections that closed last, the oldest first.
+    /// Returns the connections that were closed last, the oldest first.
     pub fn closed_connections(&self) -> Vec<Arc<Closed>> {
         let max = self.shared().max_closed();
-        // The records are made without the lock.
+        // The records are created without the lock.
         let remembered = self.shared().history.lock().closed(max);
         remembered.list()
     }

@@ -1,4 +1,4 @@
-//! The methods of a test kit (cargo feature `testing`).
+//! Methods for test kits (cargo feature `testing`).
 
 use bytes::Bytes;
 
@@ -12,12 +12,12 @@ use crate::subject::SubjectFilter;
 use crate::sync::Arc;
 
 impl Broker {
-    /// Installs a probe for the life of the broker. Returns false if there is one already.
+    /// Installs a probe for the lifetime of the broker. Returns false if there is one already.
     pub fn set_probe(&self, probe: impl Probe) -> bool {
         self.shared().seam.0.set(Box::new(probe)).is_ok()
     }
 
-    /// Delivers a message that a probe has held to the subscriptions that match now, past the probe.
+    /// Delivers a message that a probe has held to the subscriptions that match now, without the probe.
     pub fn release(&self, held: &Held) {
         let shared = self.shared();
         let account = shared.account(&held.account);
@@ -41,7 +41,7 @@ impl Broker {
         })
     }
 
-    /// Creates a byte queue for a session that a test makes itself.
+    /// Creates a byte queue for a session that a test creates itself.
     pub fn byte_queue(&self, write_handle: Box<dyn WriteHandle>) -> Arc<ByteQueue> {
         let shared = self.shared();
         let limits = &shared.options.load().limits;

@@ -1,4 +1,4 @@
-//! Changes of options and authenticator while sessions are here.
+//! Changes of options and authenticator while sessions exist.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,7 +24,7 @@ pub struct ChangeReport {
 }
 
 impl Shared {
-    /// Returns the number of changes so far. A session that sees another number than before has missed one.
+    /// Returns the number of changes so far. A session that sees a different number than before has missed one.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
@@ -52,7 +52,7 @@ impl Shared {
             ..Info::clone(info)
         });
         let gone = self.configure_accounts(&before.accounts, &options.accounts);
-        // A session that opens now with the old options is either among the endpoints below, or sees by the
+        // A session that opens now with the old options is either among the endpoints below, or notices by the
         // version that it has missed a change.
         self.version.fetch_add(1, Ordering::AcqRel);
         let endpoints = self.endpoints();
@@ -72,7 +72,7 @@ impl Shared {
             if is_told {
                 endpoint.destination.wake();
             } else if let Some(Cut::AccountRemoved) = cut {
-                // An in-process client has no task that could look.
+                // An in-process client has no task that could apply it.
                 endpoint.destination.close(CloseReason::UserRemoved);
             }
         }
@@ -92,7 +92,7 @@ impl Shared {
         ChangeReport { excess, removed, applied }
     }
 
-    /// Returns the endpoints that must be closed, or leave an account if they have several. Of too many, the newest
+    /// Returns the endpoints that must be closed, or leave an account if they have several. Beyond a limit, the newest
     /// are closed.
     fn cuts(
         &self,
@@ -132,7 +132,7 @@ impl Shared {
 
 /// The reason why a change closes an endpoint.
 enum Cut {
-    /// There are more than a limit allows now.
+    /// A limit allows fewer connections than there are.
     Excess(ClientFault),
     AccountRemoved,
 }

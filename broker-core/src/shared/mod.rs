@@ -1,4 +1,4 @@
-//! What all sessions of one broker share: accounts, endpoints, options, counters.
+//! State shared by all sessions of one broker: accounts, endpoints, options, counters.
 
 mod changes;
 mod totals;
@@ -24,7 +24,7 @@ use crate::random::Random;
 use crate::subject_counts::SubjectCounters;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
-/// Accounts that need not be configured.
+/// Accounts that exist without configuration.
 const ALWAYS_THERE: [&str; 2] = [GLOBAL, SYSTEM];
 
 /// State that all sessions of a broker share.
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     next_session: AtomicU64,
     /// Counts changes of options and authenticator.
     version: AtomicU64,
-    /// Serialises changes.
+    /// Held during a change, so that changes are made one at a time.
     pub(crate) changing: Mutex<()>,
     random: Mutex<Random>,
     /// Counters of closed sessions.
@@ -70,7 +70,7 @@ impl Shared {
             go: concat!("rust-natsd-", env!("CARGO_PKG_VERSION")).into(),
             headers: !options.no_header_support,
             max_payload: options.limits.max_payload_bytes,
-            // NATS 2.14 sends it whether or not it has streams.
+            // NATS 2.14 sends it with and without streams.
             api_lvl: 4,
             ..Info::default()
         };
@@ -123,7 +123,7 @@ impl Shared {
         account
     }
 
-    /// Returns the account of that name, and creates it if there is none: authenticators name accounts.
+    /// Returns the account of that name, and creates it if it does not exist: authenticators name accounts.
     pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
         self.accounts.get_or_add(name, || self.make_account(name))
     }
@@ -165,8 +165,8 @@ impl Shared {
         self.sessions.remove(&endpoint.id);
     }
 
-    /// Returns all endpoints by id, so that nothing depends on the order of hashes. A copy, so that no lock is
-    /// held while the caller works on them.
+    /// Returns all endpoints ordered by id, so that nothing depends on the order of hashes. Returns a copy, so that no
+    /// lock is held while the caller uses them.
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let mut all: Vec<(u64, Arc<Endpoint>)> =
             self.sessions.iter().map(|entry| (*entry.key(), Arc::clone(&entry))).collect();
@@ -178,7 +178,7 @@ impl Shared {
         self.sessions.get(&id).map(|entry| Arc::clone(&entry))
     }
 
-    /// Returns all accounts by name, removed ones too.
+    /// Returns all accounts ordered by name, including removed ones.
     pub(crate) fn all_accounts(&self) -> Vec<Arc<Account>> {
         self.accounts.all()
     }

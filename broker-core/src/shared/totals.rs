@@ -1,4 +1,4 @@
-//! Totals of a broker. Sessions count for themselves; the sums are made on request.
+//! Totals of a broker. Sessions keep their own counters; the sums are computed on request.
 
 use std::collections::BTreeMap;
 
@@ -40,14 +40,14 @@ impl Shared {
         endpoints
     }
 
-    /// Returns true if monitoring shows the account of that name. Of one that was removed it does not, but its
+    /// Returns true if monitoring shows the account of that name. A removed account is not shown, but its
     /// totals still count.
     pub(crate) fn is_shown(&self, name: &str) -> bool {
         self.accounts.get(name).is_some_and(|account| !account.is_removed())
     }
 
     /// Counts each endpoint once, as present or as departed. Otherwise a counter could decrease, which
-    /// monitoring would take for a restart of the server.
+    /// monitoring would interpret as a restart of the server.
     pub(crate) fn account_snapshots(&self) -> BTreeMap<Arc<str>, Account> {
         let parties: Vec<_> = self
             .endpoints()
@@ -89,14 +89,14 @@ impl Shared {
         accounts
     }
 
-    /// Adds what a client did in its account to the totals, because it leaves the account.
+    /// Adds the counters of a client in its account to the totals, because it leaves the account.
     pub(crate) fn depart(&self, endpoint: &Endpoint) {
         let Some(membership) = endpoint.membership.load_full() else { return };
         self.note_departure(endpoint, &membership);
         endpoint.membership.store(None);
     }
 
-    /// The same for one of several accounts of an endpoint.
+    /// Does the same for one of several accounts of an endpoint.
     pub(crate) fn depart_from(&self, endpoint: &Endpoint, slot: u16) {
         let Some(membership) = endpoint.membership_in(slot) else { return };
         self.note_departure(endpoint, &membership);
@@ -106,7 +106,7 @@ impl Shared {
     fn note_departure(&self, endpoint: &Endpoint, membership: &AccountMembership) {
         let traffic = membership.traffic(endpoint);
         let mut interest = membership.look_ups(endpoint);
-        // Its cache is gone.
+        // The endpoint's cache no longer exists.
         (interest.cached, interest.total_fan_out, interest.max_fan_out) = (0, 0, 0);
         {
             let mut history = self.history.lock();
