@@ -296,6 +296,6 @@ impl Broker {
 pub struct LameDuckOrder {
     /// Connections that offer no service; closed first.
     pub others: Vec<u64>,
-    /// Connections that may receive requests; closed once the others are gone.
+    /// Connections that may receive requests; closed after all others.
     pub services: Vec<u64>,
 }

@@ -119,7 +119,7 @@ impl Drop for AckGuard {
     }
 }
 
-/// Resolves when every connection has applied a change: from then on no client receives what the change
+/// Resolves when every connection has applied a change: from then on no client receives messages that the change
 /// denies it.
 ///
 /// # Cancel safety

@@ -272,7 +272,7 @@ impl HandlerQueue {
         Some(runner)
     }
 
-    /// Ends a turn. Returns the runner if this thread goes on.
+    /// Ends a turn. Returns the runner if this thread continues to run it.
     fn end_turn(&self, mut runner: Runner, handled: Load, panics: u64) -> Option<Runner> {
         let mut state = self.state.lock();
         state.pending.subtract(handled);

@@ -19,7 +19,7 @@ pub(crate) struct Subscription {
     mark: AtomicU8,
     /// The slot of its account among those of its endpoint.
     slot: u16,
-    /// The number of members of its queue group that it stands for. More than one only for a peer.
+    /// The number of members of its queue group that it represents. More than one only for a peer.
     weight: AtomicU32,
 }
 

@@ -113,7 +113,7 @@ pub trait Session: Send + 'static {
     }
 
     /// Returns true if there is an update for [`Self::handle_update`]. Check it when the write handle was woken,
-    /// and when there are no more [chores](Self::has_chores): they come first.
+    /// and when there are no more [chores](Self::has_chores), which must be done before.
     fn has_update(&self) -> bool {
         false
     }

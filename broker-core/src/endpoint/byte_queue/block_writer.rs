@@ -7,7 +7,7 @@ use crate::endpoint::Scratch;
 use crate::endpoint::blocks::BLOCK_BYTES;
 use crate::endpoint::piece::Piece;
 
-/// The end of a byte queue, lent for one delivery. Counts what is appended.
+/// The end of a byte queue, lent for one delivery. Counts appended bytes.
 pub struct BlockWriter<'a> {
     state: &'a mut State,
     scratch: &'a mut Scratch,
@@ -24,7 +24,7 @@ impl<'a> BlockWriter<'a> {
         Self { state, scratch, from, added: 0 }
     }
 
-    /// Adds what was appended to what waits.
+    /// Adds the appended bytes to the pending ones.
     #[inline]
     pub(super) fn finish(self) {
         let added = self.added + self.state.open.len() - self.from;

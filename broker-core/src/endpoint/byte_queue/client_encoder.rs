@@ -26,7 +26,7 @@ impl Encoder for ClientEncoder {
         let Target::Subscription { sid } = delivery.to else { return None };
         let with_headers = self.headers.load(Ordering::Relaxed);
         Some(match delivery.messages {
-            // Where no other follows, its head needs no memory of its own.
+            // A single message needs no memory for its head.
             [message] if is_one_piece(message, with_headers, delivery) => {
                 append_one(message, delivery.subject, sid, out)
             }

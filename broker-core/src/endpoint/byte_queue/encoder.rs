@@ -40,7 +40,7 @@ pub(crate) enum Target<'a> {
     /// A subscription of a client, by the sid that the client chose.
     Subscription { sid: &'a [u8] },
     /// A peer server, with the queue groups that it was picked for. It finds its subscriptions by account and
-    /// subject; reply subjects come with the messages.
+    /// subject; reply subjects are part of the messages.
     #[cfg_attr(not(test), expect(dead_code, reason = "encoders of routes read it"))]
     Peer { account: &'a str, queues: &'a [&'a [u8]] },
 }

@@ -210,7 +210,8 @@ impl ClientSession {
         }
     }
 
-    /// Returns the reason why the connection must end, if it must: flush the byte queue, if that takes no time, and close.
+    /// Returns the reason why the connection must end, if it must: flush the byte queue, if that takes no time,
+    /// and close.
     pub fn closing(&self) -> Option<CloseReason> {
         self.byte_queue.ending().or(self.closing)
     }

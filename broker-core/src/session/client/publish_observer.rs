@@ -27,7 +27,7 @@ impl PublishObserver for ClientPublishObserver<'_> {
         self.reply_writer.fault(fault, &[], scratch);
     }
 
-    // NATS 2.14: the answer goes to a plain subscription of the client itself, past all counting.
+    // NATS 2.14: "no responders" is sent to a plain subscription of the client itself, and not counted.
     fn no_responders(&mut self, subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch) {
         let ReplyWriter { label, byte_queue, .. } = self.reply_writer;
         if let Some(lame_duck) = self.lame_duck {

@@ -95,7 +95,7 @@ impl Link {
             body,
             shared: message.shared,
         };
-        // NATS 2.14: the answer goes to a plain subscription of the requester itself, past all counting.
+        // NATS 2.14: "no responders" is sent to a plain subscription of the requester itself, and not counted.
         let no_responders = |subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch| {
             if member.own_subscription(message.reply).is_some()
                 && let Some(queue) = queue.upgrade()
