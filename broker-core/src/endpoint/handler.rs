@@ -191,8 +191,8 @@ impl Runner {
             let Some((message, hops, bytes)) = self.batch.next() else { break };
             handled.add(bytes);
             let before = HOPS.replace(hops + 1);
-            // After a panic the publisher goes on, and the handler with the next message: the handler owns all state that
-            // the panic may have left inconsistent.
+            // After a panic the publisher goes on, and the handler with the next message: the handler owns all
+            // state that the panic may have left inconsistent.
             let call = AssertUnwindSafe(|| self.handle.handle(&message, scratch));
             panics += u64::from(catch_unwind(call).is_err());
             HOPS.set(before);
