@@ -1,4 +1,4 @@
-//! All listeners of a server, and the loop that accepts at them.
+//! All listeners of a server, and their accept loop.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,7 +14,7 @@ use crate::context::ConnectionContext;
 use crate::lame_duck;
 use crate::listen::{Accepted, Acceptor, BACK_OFF_MAX, BACK_OFF_MIN};
 use crate::phase::{Phase, has_left};
-use crate::reserve::{Newcomer, Refused, Reserve, is_exhausted};
+use crate::reserve::{RawConnection, Refused, Reserve, is_exhausted};
 
 /// The interval at which memory is freed that no queue has needed since.
 const FREE_UNUSED: Duration = Duration::from_secs(10);
@@ -22,11 +22,11 @@ const FREE_UNUSED: Duration = Duration::from_secs(10);
 /// The listeners of a server. Dropping them closes them.
 pub(crate) struct Listeners {
     acceptors: Vec<Box<dyn Acceptor>>,
-    /// The one that is asked first next time.
+    /// The acceptor that is polled first next time.
     next: usize,
 }
 
-/// Serves until told to finish and all connections are gone. Dropped, it closes them all.
+/// Serves until instructed to finish and all connections have ended. Dropping the future closes them all.
 pub(crate) async fn serve(
     mut listeners: Listeners,
     context: ConnectionContext,
@@ -42,7 +42,7 @@ pub(crate) async fn serve(
     if let Phase::LameDuck(plan) = now {
         lame_duck::run(plan, &broker, &mut phase, &mut connections).await;
     }
-    // Connections that were accepted while the others were told.
+    // Closes connections accepted while lame duck mode closed the others.
     broker.finish_all(CloseReason::ServerShutdown);
     loop {
         let now = *phase.borrow_and_update();
@@ -50,7 +50,7 @@ pub(crate) async fn serve(
         tokio::select! {
             biased;
             gone = connections.join_next() => if gone.is_none() { break },
-            // The deadline may have come nearer.
+            // The deadline may have been brought forward.
             changed = phase.changed() => if changed.is_err() { break },
             () = tokio::time::sleep_until(deadline.into()) => break,
         }
@@ -78,7 +78,7 @@ impl Listeners {
         loop {
             tokio::select! {
                 biased;
-                // Also when the server was dropped.
+                // Also ready when the server was dropped.
                 () = has_left(phase, Phase::Serving) => return,
                 _ = free_unused.tick() => context.broker.free_unused_memory(),
                 Some(_) = connections.join_next() => {}
@@ -109,13 +109,13 @@ impl Listeners {
         let mut refused = Refused::Failed;
         if is_exhausted(error) {
             let refusing =
-                |cx: &mut Context<'_>| Poll::Ready(reserve.refuse_all(|| self.poll_newcomer(cx)));
+                |cx: &mut Context<'_>| Poll::Ready(reserve.refuse_all(|| self.poll_accept_raw(cx)));
             refused = poll_fn(refusing).await;
         }
         if let Refused::All(count) = refused {
             *back_off = Duration::ZERO;
             tracing::error!("Temporary Client Accept Error ({error}), {count} refused");
-            // Others get their turn, however many come.
+            // Yields to other tasks, however many connections wait.
             return tokio::task::yield_now().await;
         }
         *back_off = (*back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
@@ -126,8 +126,8 @@ impl Listeners {
         tokio::time::sleep(*back_off).await;
     }
 
-    /// Accepts a connection at any listener. The one behind that which has accepted before comes first, so that one
-    /// that is stormed does not close the others.
+    /// Accepts a connection at any listener. The listener after the one that accepted last is polled first, so that a
+    /// flood at one does not starve the others.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let count = self.acceptors.len();
         for at in (self.next..count).chain(0..self.next) {
@@ -139,11 +139,11 @@ impl Listeners {
         Poll::Pending
     }
 
-    /// Accepts a connection at any listener whose connections take a descriptor, without waiting.
-    fn poll_newcomer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Newcomer>> {
+    /// Accepts a raw connection at any listener whose connections take a descriptor, without blocking.
+    fn poll_accept_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<RawConnection>> {
         for acceptor in &mut self.acceptors {
-            if let Poll::Ready(newcomer) = acceptor.poll_newcomer(cx) {
-                return Poll::Ready(newcomer);
+            if let Poll::Ready(connection) = acceptor.poll_accept_raw(cx) {
+                return Poll::Ready(connection);
             }
         }
         Poll::Pending
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::listen::Admission;
 
-    /// Has so many connections to accept.
+    /// An acceptor with the given number of connections left to accept.
     struct Storm(usize, Arc<AtomicUsize>);
 
     impl Acceptor for Storm {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_that_is_stormed_does_not_close_the_others() {
+    async fn a_flooded_listener_does_not_starve_the_others() {
         let counts = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
         let storms = [usize::MAX, 2, usize::MAX].into_iter().zip(&counts);
         let acceptors = storms

@@ -1,4 +1,5 @@
-//! Spare descriptors: when the process runs out of others, they serve to refuse all new connections at once.
+//! Spare descriptors: when the process runs out of others, the server uses them to refuse all new connections at
+//! once.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,29 +16,29 @@ use tokio::net::UnixStream;
 
 use crate::clock;
 
-/// Descriptors kept for the moment when there are no others. One would do to tell newcomers one by one;
-/// with more, as many can be [listened to](LINGER) for a while.
+/// Number of descriptors kept in reserve. One would suffice to refuse connections one by one; with more, as many can
+/// be [held open](LINGER) for a while.
 const RESERVE: usize = 8;
 
-/// The time for which a refused newcomer is held, unless another needs its place: one that has sent
-/// CONNECT meanwhile would have its connection reset, and not read why, if it were closed at once.
+/// The time for which a refused connection is held, unless another needs its descriptor. Closing at once would reset
+/// a connection whose client has sent CONNECT meanwhile, and the client would not read the error.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// The most newcomers refused in one go, before others get their turn.
+/// Maximum connections refused in one turn.
 const IN_ONE_GO: usize = 64;
 
-/// The most bytes of a newcomer that are thrown away.
+/// Maximum bytes of a refused connection that are read and discarded.
 const THROWN_AWAY_BYTES: usize = 64 << 10;
 
-/// The spare descriptors, and those they were given up for.
+/// The spare descriptors, and the refused connections that they are in use for.
 pub(crate) struct Reserve {
     spare: Vec<File>,
-    /// Refused, the oldest first, and until when each is held.
-    held: VecDeque<(Newcomer, Instant)>,
+    /// Refused connections, the oldest first, with the time until which each is held.
+    held: VecDeque<(RawConnection, Instant)>,
 }
 
-/// A connection that cannot be served.
-pub(crate) struct Newcomer {
+/// An accepted socket that cannot be served.
+pub(crate) struct RawConnection {
     stream: Stream,
     last_words: &'static [u8],
 }
@@ -51,7 +52,7 @@ enum Stream {
 /// The outcome of refusing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Refused {
-    /// The number of newcomers that were refused. No other waits, or the rest is left to the next turn.
+    /// The number of connections refused. No other waits, or the rest is left to the next turn.
     All(usize),
     /// Accepting failed.
     Failed,
@@ -64,7 +65,7 @@ impl Reserve {
         reserve
     }
 
-    /// Takes spare descriptors, where there are some to be had.
+    /// Opens spare descriptors, as far as the system allows.
     pub(crate) fn refill(&mut self) {
         while self.spare.len() + self.held.len() < RESERVE {
             let Ok(file) = File::open("/dev/null") else { return };
@@ -72,21 +73,21 @@ impl Reserve {
         }
     }
 
-    /// Accepts all connections that wait, and tells them that there is no room. `accept` must not wait.
+    /// Accepts all waiting connections and refuses them with an error. `accept` must not block.
     pub(crate) fn refuse_all(
         &mut self,
-        mut accept: impl FnMut() -> Poll<io::Result<Newcomer>>,
+        mut accept: impl FnMut() -> Poll<io::Result<RawConnection>>,
     ) -> Refused {
         let mut count = 0;
         while count < IN_ONE_GO {
             self.give_one_up();
             match accept() {
-                Poll::Ready(Ok(newcomer)) => {
-                    newcomer.refuse();
-                    self.held.push_back((newcomer, clock::now() + LINGER));
+                Poll::Ready(Ok(connection)) => {
+                    connection.refuse();
+                    self.held.push_back((connection, clock::now() + LINGER));
                     count += 1;
                 }
-                // The client had gone before it was accepted.
+                // The client closed the connection before it was accepted.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Poll::Ready(Err(_)) => {
                     self.refill();
@@ -99,7 +100,7 @@ impl Reserve {
         Refused::All(count)
     }
 
-    /// Makes a descriptor free.
+    /// Frees one descriptor.
     fn give_one_up(&mut self) {
         if self.spare.pop().is_none()
             && let Some((oldest, _)) = self.held.pop_front()
@@ -108,7 +109,7 @@ impl Reserve {
         }
     }
 
-    /// Closes those that were held long enough; returns when the last of them are.
+    /// Closes connections that were held long enough; returns once none is left.
     pub(crate) async fn retire(&mut self) {
         while let Some((_, until)) = self.held.front() {
             tokio::time::sleep_until((*until).into()).await;
@@ -130,8 +131,8 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24 | 10_024))
 }
 
-impl Newcomer {
-    /// The last words to a client of NATS.
+impl RawConnection {
+    /// The error sent to a client that connects by the NATS protocol.
     pub(crate) const FULL: &[u8] = b"-ERR 'maximum connections exceeded'\r\n";
 
     /// `last_words` are sent to the client; they may be empty.
@@ -144,7 +145,7 @@ impl Newcomer {
         Self { stream: Stream::Unix(stream), last_words: Self::FULL }
     }
 
-    /// Past the runtime, which does not know yet whether the socket is ready.
+    /// Accesses the socket directly, because the runtime does not know yet whether it is ready.
     fn socket(&self) -> SockRef<'_> {
         match &self.stream {
             Stream::Tcp(stream) => SockRef::from(stream),
@@ -153,14 +154,14 @@ impl Newcomer {
         }
     }
 
-    /// Says why, and that nothing will follow. A new socket has room for it; if not, closing says it.
+    /// Sends the error and shuts down the write side. A new socket has room for it; if not, the close has to do.
     fn refuse(&self) {
         let socket = self.socket();
         let _ = socket.send(self.last_words);
         let _ = socket.shutdown(Shutdown::Write);
     }
 
-    /// Closes, once what has come is read: else the connection would be reset.
+    /// Reads and discards received bytes, then closes: unread bytes would reset the connection.
     fn close(self) {
         let socket = self.socket();
         let mut rest = [MaybeUninit::uninit(); 4096];
@@ -182,9 +183,9 @@ mod tests {
 
     use super::*;
 
-    /// More than are held at once, all of whom have sent something before they are accepted.
+    /// Connects more clients than are held at once; all have sent bytes before they are accepted.
     #[tokio::test]
-    async fn all_who_wait_are_told_at_once_and_none_is_reset() {
+    async fn all_waiting_connections_are_refused_at_once_and_none_is_reset() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut clients = Vec::new();
@@ -194,20 +195,20 @@ mod tests {
             clients.push(client);
         }
         let mut reserve = Reserve::new();
-        let mut told = 0;
-        while told < clients.len() {
+        let mut refused_count = 0;
+        while refused_count < clients.len() {
             let refused = std::future::poll_fn(|cx| {
                 let mut accept = || {
                     let accepted = listener.poll_accept(cx);
                     accepted.map(|accepted| {
-                        accepted.map(|(stream, _)| Newcomer::tcp(stream, Newcomer::FULL))
+                        accepted.map(|(stream, _)| RawConnection::tcp(stream, RawConnection::FULL))
                     })
                 };
                 Poll::Ready(reserve.refuse_all(&mut accept))
             });
             let Refused::All(count) = refused.await else { panic!("not refused") };
-            told += count;
-            // Only so is it seen that more have come.
+            refused_count += count;
+            // The runtime notices further connections only after a yield.
             tokio::task::yield_now().await;
             assert!(reserve.held.len() <= RESERVE);
         }
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_accepted_is_a_failure() {
+    fn a_failed_accept_is_a_failure() {
         let mut reserve = Reserve::new();
         let mut refuse = |error: i32| {
             let mut errors = vec![Poll::Ready(Err(io::Error::from_raw_os_error(error)))];

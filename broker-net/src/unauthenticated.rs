@@ -1,7 +1,6 @@
-//! Connections that have not authenticated: their number is limited.
+//! Limits the number of connections that have not authenticated.
 //!
-//! Each may cost 16 KiB, and has some seconds for it. Together they must not cost more than a server can
-//! spare, whoever sends them.
+//! Each may cost 16 KiB for some seconds. The limit bounds their total memory, whatever clients connect.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +13,8 @@ use tokio::task::AbortHandle;
 
 use crate::clock;
 
-/// The time that the oldest unauthenticated client keeps when there is no room, while the next one waits. Clients
-/// that all come back at once take some round trips each, and must not cut each other.
+/// Minimum age at which the oldest unauthenticated client is closed for a waiting one. Clients that all reconnect at
+/// once take some round trips each, and must not close each other.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The unauthenticated clients of one server.
@@ -27,7 +26,7 @@ pub(crate) struct UnauthenticatedConnections {
 
 #[derive(Default)]
 struct Known {
-    /// In the order in which they came.
+    /// In the order of arrival.
     here: BTreeMap<u64, Entry>,
     next: u64,
 }
@@ -35,11 +34,11 @@ struct Known {
 struct Entry {
     since: Instant,
     task: Option<AbortHandle>,
-    /// Of the session, if there is one already.
+    /// The byte queue of the session, if there is one already.
     byte_queue: Option<Arc<dyn Cut>>,
 }
 
-/// The byte queue of any kind of session, as far as it is closed from here.
+/// The byte queue of any kind of session, as far as it is closed here.
 trait Cut: Send + Sync {
     fn cut(&self, reason: CloseReason);
 }
@@ -52,14 +51,13 @@ impl<E: Encoder> Cut for ByteQueue<E> {
 
 impl UnauthenticatedConnections {
     pub(crate) fn new(max: usize) -> Self {
-        // With no room at all nobody could ever come in.
+        // With a limit of 0 no client could ever connect.
         Self { max: max.max(1), known: Mutex::default(), left: Notify::new() }
     }
 
-    /// Waits until there is room for another: until one has left, or until the one that came first has
-    /// been here long enough to be cut.
+    /// Waits until there is room for another: until one has left, or until the oldest is old enough to be closed.
     ///
-    /// Cancelled, it has cut nobody.
+    /// Cancel safe: a dropped call has closed no connection.
     pub(crate) async fn room(&self) {
         loop {
             let left = self.left.notified();
@@ -71,7 +69,7 @@ impl UnauthenticatedConnections {
         }
     }
 
-    /// `None` if there is room; else how long it takes until there is.
+    /// Returns `None` if there is room; else the time until there is.
     fn make_room(&self, now: Instant) -> Option<Duration> {
         let mut known = self.lock();
         if known.here.len() < self.max {
@@ -98,7 +96,7 @@ impl UnauthenticatedConnections {
         None
     }
 
-    /// Takes one more in.
+    /// Registers another connection.
     pub(crate) fn enter(self: &Arc<Self>) -> UnauthenticatedGuard {
         let mut known = self.lock();
         let id = known.next;
@@ -107,7 +105,7 @@ impl UnauthenticatedConnections {
         UnauthenticatedGuard { id, of: Arc::clone(self) }
     }
 
-    /// Sets the task that serves it, which is aborted if it must go.
+    /// Sets the task that serves the connection, which is aborted if the connection must go.
     pub(crate) fn is_served_by(&self, id: u64, task: AbortHandle) {
         if let Some(entry) = self.lock().here.get_mut(&id) {
             entry.task = Some(task);
@@ -119,7 +117,7 @@ impl UnauthenticatedConnections {
     }
 }
 
-/// Somebody who has not shown yet who they are. Dropped, they have, or have gone.
+/// The registration of an unauthenticated connection. Dropped when it has authenticated or has ended.
 pub(crate) struct UnauthenticatedGuard {
     id: u64,
     of: Arc<UnauthenticatedConnections>,
@@ -159,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_is_cut_for_the_one_past_the_limit_and_not_at_once() {
+    async fn the_oldest_is_closed_for_the_one_past_the_limit_after_a_while() {
         let unauthenticated = Arc::new(UnauthenticatedConnections::new(3));
         let mut tasks = tokio::task::JoinSet::new();
         let mut come = |unauthenticated: &Arc<UnauthenticatedConnections>| {
@@ -172,7 +170,7 @@ mod tests {
             unauthenticated.is_served_by(id, task);
         };
         for before in 0..3 {
-            // n - 1 and n find room without waiting.
+            // The first three find room without waiting.
             let since = tokio::time::Instant::now();
             unauthenticated.room().await;
             assert_eq!(since.elapsed(), Duration::ZERO);
@@ -188,7 +186,7 @@ mod tests {
         assert_eq!(
             *unauthenticated.lock().here.first_key_value().unwrap().0,
             1,
-            "the first has gone"
+            "the oldest must have been removed"
         );
     }
 

@@ -1,8 +1,8 @@
 //! The connection that each thread serves at the moment, for a program that watches its threads.
 //!
-//! A connection notes the beginning and the end of each of its turns in memory that only its thread writes:
-//! a few stores, no lock and no look at the clock. Nothing else happens unless a program
-//! [looks](StallWatch::look), from a thread of its own.
+//! A connection notes the beginning and the end of each of its turns in memory that only its thread writes: a few
+//! stores, no lock and no clock read. Nothing else happens unless a program calls [`StallWatch::look`] from a thread
+//! of its own.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -20,7 +20,7 @@ use pin_project_lite::pin_project;
 #[derive(Default)]
 pub(crate) struct Workers {
     slots: Mutex<Vec<Arc<Slot>>>,
-    /// As of the last look.
+    /// The number of stalled threads at the last look.
     stalled: AtomicUsize,
     stalls: AtomicU64,
 }
@@ -31,18 +31,18 @@ impl fmt::Debug for Workers {
     }
 }
 
-/// The connection that one thread serves. In cache lines of its own, because it is written to at each turn.
+/// The connection that one thread serves. Has cache lines of its own, because it is written at each turn.
 #[derive(Default)]
 #[repr(align(128))]
 struct Slot {
-    /// Odd during a turn; goes up by one when a turn begins and when it ends.
+    /// Odd during a turn; incremented when a turn begins and when it ends.
     turn: AtomicU64,
     /// The connection's number; 0 before it has one.
     id: AtomicU64,
     remote: PackedRemote,
 }
 
-/// An address, written by one thread.
+/// An address that one thread writes.
 #[derive(Default)]
 struct PackedRemote {
     high: AtomicU64,
@@ -52,18 +52,18 @@ struct PackedRemote {
 }
 
 thread_local! {
-    /// This thread's, for each server that it serves. The weak reference keeps an address from being used
-    /// again while it stands here.
+    /// This thread's slot for each server that it serves. The weak reference keeps the address of a `Workers` from
+    /// being reused while it is listed here.
     static SLOTS: RefCell<Vec<(Weak<Workers>, Arc<Slot>)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Workers {
-    /// Serves with its turns noted.
+    /// Wraps the future of a connection so that its turns are noted.
     pub(crate) fn watch<F>(self: &Arc<Self>, remote: Option<SocketAddr>, serving: F) -> Watched<F> {
         Watched { workers: Arc::clone(self), id: 0, remote, serving }
     }
 
-    /// The connection that has its turn on this thread has got its number.
+    /// Sets the id of the connection that has its turn on this thread.
     pub(crate) fn note_id(self: &Arc<Self>, id: u64) {
         self.slot().id.store(id, Ordering::Relaxed);
     }
@@ -78,13 +78,13 @@ impl Workers {
         self.stalls.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of turns that connections have had.
+    /// Returns the number of turns of all connections.
     #[cfg(feature = "testing")]
     pub(crate) fn turns(&self) -> u64 {
         self.lock().iter().map(|slot| slot.turn.load(Ordering::Relaxed) / 2).sum()
     }
 
-    /// This thread's.
+    /// Returns this thread's slot.
     fn slot(self: &Arc<Self>) -> Arc<Slot> {
         SLOTS.with_borrow_mut(|slots| {
             let this = Arc::as_ptr(self);
@@ -128,7 +128,7 @@ impl PackedRemote {
     }
 }
 
-/// A turn that ends however it ends.
+/// A turn; it ends when this is dropped, also by a panic.
 struct Turn(Arc<Slot>);
 
 impl Turn {
@@ -193,13 +193,13 @@ pub struct Stall {
     pub connection: Option<u64>,
     /// The peer, if it has an address.
     pub remote: Option<SocketAddr>,
-    /// The time that the turn has taken, as far as it was seen.
+    /// The observed duration of the turn.
     pub time: Duration,
-    /// The turn has ended: the thread serves others again.
+    /// The turn has ended: the thread serves other connections again.
     pub is_over: bool,
 }
 
-/// Names the connection as logs do.
+/// Formats the connection as logs do.
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.remote {
@@ -221,11 +221,11 @@ impl StallWatch {
         Self { workers, patience, seen: Vec::new() }
     }
 
-    /// Looks at all threads that serve connections. Returns the stalls that have become known since the last
-    /// look, and those that are over since.
+    /// Looks at all threads that serve connections. Returns the stalls that have begun since the last look, and those
+    /// that have ended since.
     ///
-    /// To be called a few times within the patience, from a thread that no connection can hold: not from a
-    /// task of the runtime. It waits for nobody.
+    /// Call it a few times within the patience, from a thread that no connection can hold: not from a task of the
+    /// runtime. It never blocks.
     pub fn look(&mut self, now: Instant) -> Vec<Stall> {
         let mut news = Vec::new();
         let slots = self.workers.lock().clone();
@@ -246,7 +246,7 @@ impl StallWatch {
                 self.seen.push(known);
             }
         }
-        // Of threads that are gone.
+        // Turns of threads that have ended.
         news.extend(seen.into_iter().filter_map(|one| one.over(now)));
         let stalled = self.seen.iter().filter(|one| one.stall.is_some()).count();
         self.workers.stalled.store(stalled, Ordering::Relaxed);
@@ -263,7 +263,7 @@ impl Drop for StallWatch {
 }
 
 impl Seen {
-    /// Returns a stall if it is one, and was not known to be.
+    /// Returns a stall if the turn has become one since the last look.
     fn judge(&mut self, slot: &Slot, now: Instant, patience: Duration) -> Option<Stall> {
         let time = now.saturating_duration_since(self.since);
         if self.stall.is_some() || time < patience {
@@ -271,7 +271,7 @@ impl Seen {
         }
         let id = slot.id.load(Ordering::Relaxed);
         let remote = slot.remote.load();
-        // It may have ended, and another begun, just now.
+        // The turn may have ended, and another begun, just now.
         if slot.turn.load(Ordering::Acquire) != self.turn {
             return None;
         }
@@ -296,7 +296,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Serves on a thread of its own, and holds it until told to go on.
+    /// Serves on a thread of its own, and holds the thread until `go_on` is sent.
     fn hold(
         workers: &Arc<Workers>,
         id: u64,
@@ -316,14 +316,14 @@ mod tests {
             let mut held = Box::pin(workers.watch(remote, holding));
             assert!(held.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
             tell.send(()).unwrap();
-            // The thread stays for as long as somebody looks.
+            // Keeps the thread alive until the test has looked.
             let _ = must_go_on.recv();
         });
         (go_on, told)
     }
 
     #[test]
-    fn a_turn_that_takes_a_second_is_told_once_and_when_it_is_over() {
+    fn a_turn_of_a_second_is_reported_once_and_again_when_it_ends() {
         for remote in [None, Some("192.0.2.1:4711"), Some("[2001:db8::1]:65535")] {
             let remote = remote.map(|text| text.parse().unwrap());
             let workers = Arc::<Workers>::default();

@@ -1,7 +1,7 @@
-//! One connection: its session, of whatever kind, its socket, its timer.
+//! A connection: its session, of whatever kind, its socket and its timer.
 //!
-//! A connection is one task. Its byte queue is written to by whoever publishes to it, without waking the
-//! task; only what the socket does not take at once is left for the task to write.
+//! A connection is one task. Publishers write to its byte queue from their own threads, without waking the task; the
+//! task writes only the bytes that the socket does not take at once.
 
 mod reader;
 #[cfg(test)]
@@ -30,23 +30,23 @@ use crate::unauthenticated::UnauthenticatedGuard;
 use crate::workers::Workers;
 use reader::{Read, Reader};
 
-/// How long a client may take to read the last words that were meant for it.
+/// Maximum time to write the last bytes to a client, its error among them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How long to listen to a client that was cut, and how much to throw away, so that what it still
-/// sends does not reset the connection before it has read why.
+/// Maximum time to read from a closed client, and maximum bytes to discard, so that bytes it still sends do not reset
+/// the connection before it has read the error.
 const LINGER: Duration = Duration::from_millis(250);
 const LINGER_BYTES: usize = 1 << 20;
 
-/// A client that leaves because the server goes is listened to until it has noticed, but not for longer.
+/// Maximum time to process input after a half-close at server shutdown, until the client has noticed it.
 const HEAR_OUT: Duration = Duration::from_secs(1);
 
-/// How many chunks are read before other tasks get their turn.
+/// Maximum chunks read in one turn of the task.
 const CHUNKS_A_TURN: usize = 2;
 
-/// Serves the connection of a client until it ends. Dropped, it closes the connection.
+/// Serves a client connection until it ends. Dropping the future closes the connection.
 ///
-/// `accepted` is boxed because a future keeps room for its arguments as long as it lives.
+/// `accepted` is boxed because a future keeps space for its arguments as long as it lives.
 pub(crate) fn serve(
     accepted: Box<AcceptedConnection>,
     broker: Broker,
@@ -62,14 +62,14 @@ pub(crate) fn serve(
     serve_session(accepted, open, auth_checks, unauthenticated_guard, workers)
 }
 
-/// Makes a nonce from the randomness of the operating system. Without any there is none, and log-ins by
-/// signature are denied.
+/// Makes a nonce from the randomness of the operating system. Returns `None` if there is none; log-ins by signature
+/// are then denied.
 fn nonce() -> Option<Nonce> {
     let mut bytes = [0; Nonce::BYTES];
     getrandom::fill(&mut bytes).ok().map(|()| Nonce::from_random(bytes))
 }
 
-/// Serves the session that `open` makes for a connection, of any kind.
+/// Serves the session that `open` creates for a connection, of any kind.
 async fn serve_session<S: Session>(
     accepted: Box<AcceptedConnection>,
     open: impl FnOnce(Arrival, Box<dyn WriteHandle>, &mut Scratch) -> S,
@@ -106,19 +106,19 @@ async fn serve_session<S: Session>(
         must_flush: false,
     };
     if let Some(handshake) = handshake {
-        // Boxed, as the end is: what only the beginning needs.
+        // Boxed, as the end is, because only the beginning needs this memory.
         Box::pin(connection.handshake(handshake, order)).await;
     }
     let reason = {
         let mut timer = pin!(tokio::time::sleep_until(connection.session.next_timeout().into()));
         poll_fn(|cx| connection.poll(timer.as_mut(), cx)).await
     };
-    // Boxed: what only the end needs must not be in every connection's memory all its life.
+    // Boxed, because memory that only the end needs must not be held for the whole life of every connection.
     Box::pin(connection.end(reason)).await;
 }
 
-/// Does the client read why it was cut?
-// NATS 2.14: a server that goes away just closes.
+/// Returns true if the client is sent an error line for the close reason.
+// NATS 2.14: a server that shuts down just closes.
 fn was_told(reason: CloseReason) -> bool {
     !matches!(
         reason,
@@ -132,7 +132,7 @@ fn was_told(reason: CloseReason) -> bool {
     )
 }
 
-/// Can it be told in the language of its transport, if that has one for it?
+/// Returns true if the transport may send the close reason, if it has a form for it.
 fn may_be_told(reason: CloseReason) -> bool {
     !matches!(
         reason,
@@ -147,20 +147,20 @@ struct Connection<S> {
     reader: Reader,
     socket: Arc<Socket>,
     auth_checks: Arc<AuthChecks>,
-    /// The source that checks of credentials count for.
+    /// The source that checks of credentials are charged to.
     source: Source,
-    /// The check of credentials that is under way.
+    /// The check of credentials under way.
     checking: Option<Box<Checking>>,
-    /// Until it has shown who it is.
+    /// Held until the client has authenticated.
     unauthenticated_guard: Option<UnauthenticatedGuard>,
-    /// Deliveries wait for the end of the turn.
+    /// Deliveries are flushed at the end of the turn.
     must_flush: bool,
 }
 
 impl<S: Session> Connection<S> {
-    /// Comes to terms with the client before it is listened to; if that fails the session is closing.
+    /// Runs the handshake before input is read; if it fails the session is closing.
     async fn handshake(&mut self, mut handshake: Box<dyn Handshake>, order: HandshakeOrder) {
-        // It is one too many, perhaps.
+        // The session may already be closing, because the connection exceeds a limit.
         if self.session.closing().is_some() {
             return;
         }
@@ -194,13 +194,13 @@ impl<S: Session> Connection<S> {
         });
     }
 
-    /// Serves until the connection must end. Never ready before that.
+    /// Serves until the connection must end. Pending until then.
     fn poll(&mut self, timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let polled = self.take_turn(timer, cx);
         if self.unauthenticated_guard.is_some() && !self.session.is_unauthenticated() {
             self.unauthenticated_guard = None;
         }
-        // What was read while more was expected has waited for the end of the turn.
+        // Flushes what was delivered from a full read, for which more input was expected.
         if std::mem::take(&mut self.must_flush) {
             with_buffers(|buffers| self.session.flush(clock::now(), &mut buffers.scratch));
             self.reader.note_flush(&mut self.session);
@@ -210,7 +210,7 @@ impl<S: Session> Connection<S> {
 
     fn take_turn(&mut self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.socket.register(cx.waker());
-        // What is left of a record or a frame goes first; it wakes this task when it has gone.
+        // The unsent rest of a record or a frame goes first; the transport wakes this task when it is sent.
         let _ = self.socket.transport.poll_unsent(cx);
         for _ in 0..CHUNKS_A_TURN {
             if let Some(reason) = self.session.closing() {
@@ -236,7 +236,7 @@ impl<S: Session> Connection<S> {
             if self.session.has_chores() {
                 self.do_chores();
                 timer.as_mut().reset(self.session.next_timeout().into());
-                // One slice a turn: others may have waited for it.
+                // One slice a turn, so that other tasks are not delayed.
                 break;
             }
             if self.poll_check(cx).is_ready() {
@@ -271,7 +271,7 @@ impl<S: Session> Connection<S> {
         yield_turn(cx)
     }
 
-    /// Runs a slice of the work that the session has put off.
+    /// Runs a slice of the work that the session has deferred.
     fn do_chores(&mut self) {
         let now = clock::now();
         with_buffers(|buffers| self.session.do_chores(now, &mut buffers.scratch));
@@ -288,16 +288,16 @@ impl<S: Session> Connection<S> {
         with_buffers(|buffers| self.session.handle_timeout(now, &mut buffers.scratch));
     }
 
-    /// Writes what the socket did not take before, if it takes it now.
+    /// Writes bytes that the socket did not take before, if it takes them now.
     fn poll_write(&mut self, cx: &mut Context<'_>) {
         // The session sees the outcome in its byte queue.
         let _ = self.poll_drain(cx);
     }
 
-    /// Pending while the socket takes nothing more. (Not by a shared reference: one must not be held across
-    /// an await.)
+    /// Pending while the socket takes no more. Takes `&mut self` because a shared reference must not be held across
+    /// an await.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Not ready after all: asking again registers for news.
+        // A blocked write was falsely ready: asking again registers the waker.
         poll_io(
             cx,
             |cx| self.socket.poll_write_ready(cx),
@@ -313,7 +313,7 @@ impl<S: Session> Connection<S> {
         with_buffers(|buffers| byte_queue.drain(clock::now(), true, &mut buffers.scratch))
     }
 
-    /// Ready when a check of credentials has been done.
+    /// Ready when a check of credentials has completed.
     fn poll_check(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(checking) = &mut self.checking else { return Poll::Pending };
         let result = ready!(Pin::new(checking).poll(cx));
@@ -322,7 +322,7 @@ impl<S: Session> Connection<S> {
         Poll::Ready(())
     }
 
-    /// Calls the session with what may be the decision that its input waits for.
+    /// Calls the session with a result that may be the decision its input waits for.
     fn have_decided(&mut self, call: impl FnOnce(&mut S, Instant, &mut Scratch)) {
         let has_waited = !self.session.wants_input();
         with_buffers(|buffers| call(&mut self.session, clock::now(), &mut buffers.scratch));
@@ -332,16 +332,16 @@ impl<S: Session> Connection<S> {
         self.start_check();
     }
 
-    /// Has the check run that the session asks for, instead of the one before.
+    /// Starts the check that the session requests, in place of any earlier one.
     fn start_check(&mut self) {
         if let Some(check) = self.session.take_check() {
             self.checking = Some(Box::new(self.auth_checks.start(self.source, check)));
         }
     }
 
-    /// Lets the last words leave, and closes.
+    /// Flushes the last bytes and closes.
     async fn end(mut self, reason: CloseReason) {
-        // Nobody must wait for it.
+        // An update must not wait for this connection.
         self.session.ignore_updates();
         match reason {
             _ if self.session.has_half_closed() => self.half_close().await,
@@ -349,7 +349,7 @@ impl<S: Session> Connection<S> {
             // The server has a deadline for all of its connections.
             CloseReason::ServerShutdown => self.flush().await,
             _ => {
-                // Who does not read in time does not learn why.
+                // A client that does not read in time does not get the error.
                 let _ = tokio::time::timeout(LAST_WORDS, self.flush()).await;
             }
         }
@@ -359,17 +359,16 @@ impl<S: Session> Connection<S> {
         tokio::join!(depart(session, reason), say_why(socket, reason));
     }
 
-    /// Lets a client go that was not told: it gets all there is with the end behind it, and what it has
-    /// sent by the time it notices counts.
+    /// Half-closes towards a client that ignores lame duck mode: sends all queued bytes followed by the end of the
+    /// stream, and processes input the client has sent by the time it notices.
     async fn half_close(&mut self) {
         let patience = self.session.patience();
-        // Together they leave in one piece, so that the client does not act on the one before it
-        // learns of the other.
+        // Corked, both leave in one piece, so that the client does not act on the bytes before it reads the end.
         self.socket.transport.cork();
         self.session.byte_queue().release();
         let _ = tokio::time::timeout(patience, self.flush()).await;
         let _ = self.socket.say_why(CloseReason::ServerShutdown, patience).await;
-        // If it fails, the client has gone, and there is nothing more to hear either.
+        // If it fails, the client has disconnected, and there is no more input either.
         let _ = self.socket.transport.shut_down_write();
         let hearing_out = poll_fn(|cx| {
             for _ in 0..CHUNKS_A_TURN {
@@ -388,7 +387,7 @@ impl<S: Session> Connection<S> {
         let _ = tokio::time::timeout(HEAR_OUT, hearing_out).await;
     }
 
-    /// Writes all that waits. What a publisher is writing meanwhile, and what comes behind it, belongs to it.
+    /// Writes all queued bytes. A publisher that is writing meanwhile also writes the bytes behind its own.
     async fn flush(&mut self) {
         self.session.byte_queue().release();
         loop {
@@ -406,14 +405,14 @@ impl<S: Session> Connection<S> {
     }
 }
 
-/// Ends the session. With many subscriptions that takes a while, in which others have their turns.
+/// Ends the session. With many subscriptions this takes several turns, between which other tasks run.
 async fn depart(mut session: impl Session, reason: CloseReason) {
     while session.depart(reason) {
         tokio::task::yield_now().await;
     }
 }
 
-/// Tells the client the close reason.
+/// Sends the close reason to the client, and lingers so that it can be read.
 async fn say_why(socket: Arc<Socket>, reason: CloseReason) {
     let is_told = may_be_told(reason) && socket.say_why(reason, LAST_WORDS).await;
     if was_told(reason) || (is_told && reason != CloseReason::ServerShutdown) {

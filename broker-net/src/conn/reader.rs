@@ -1,7 +1,7 @@
-//! Stage 1 of 8: reads what is there into a borrowed buffer. After it: the parser, in the core.
+//! Stage 1 of 8: reads available bytes into a borrowed buffer. After it: the parser, in the core.
 //!
-//! Only what no operation could be made of yet stays with the connection, and a message too large for
-//! the buffer, which is read into memory of its own that its receivers then share.
+//! The connection keeps only the bytes that do not yet form an operation, and a message too large for the buffer,
+//! which is read into memory of its own that its receivers then share.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -16,57 +16,57 @@ use crate::transport::{Broken, Buffers, READ_BYTES, Socket, poll_io, with_buffer
 /// A message of this size or more is read into memory of its own.
 const LARGE_BYTES: usize = 32 << 10;
 
-/// What a connection keeps between two messages without asking whether it is idle.
+/// Capacity that a connection keeps between two messages without a check whether it is idle.
 const KEPT_CAPACITY_BYTES: usize = 4 << 10;
 
-/// What a read came to.
+/// The outcome of a read.
 pub(super) enum Read {
-    /// Something, and that was all.
+    /// Some bytes, and no more are available.
     Some,
-    /// As much as there was room for: there is more. What it delivered has not been flushed.
+    /// As many bytes as there was room for: more are available. Deliveries have not been flushed.
     Full,
     End,
     Failed,
 }
 
-/// What stays of a connection's input between two reads.
+/// The input of a connection that is kept between two reads.
 #[derive(Default)]
 pub(super) struct Reader {
     /// The beginning of an operation.
     kept: Vec<u8>,
-    /// What has a buffer of its own.
+    /// A message read into a buffer of its own.
     large: Option<Large>,
-    /// What is kept must be looked at before anything is read.
+    /// The kept input must be passed to the session before more is read.
     must_look: bool,
     /// The last read filled the buffer.
     is_full: bool,
-    /// When what was read and is measured was read, until all that it brought has been flushed.
+    /// The time of the measured read, until all of its deliveries have been flushed.
     measured_since: Option<Instant>,
 }
 
-/// A large message, or a control line longer than the shared buffer, as far as it has come.
+/// A large message, or a control line longer than the shared buffer, as far as it was received.
 struct Large {
     data: BytesMut,
-    /// How much to read before the session can do something with it; 0 if any byte may be the last.
+    /// Bytes needed before the session can make progress; 0 if any byte may be the last.
     whole: usize,
-    /// How much to have at most.
+    /// Maximum bytes to hold.
     room: usize,
 }
 
 impl Reader {
-    /// The session can go on with what was kept.
+    /// Makes the next read pass the kept input to the session, which can process it now.
     pub(super) fn look_again(&mut self) {
         self.must_look = !self.kept.is_empty() || self.large.is_some();
     }
 
-    /// Nothing has come for long.
+    /// Frees memory that is unused while the connection is idle.
     pub(super) fn give_up_idle_memory(&mut self) {
         if self.kept.is_empty() {
             self.kept = Vec::new();
         }
     }
 
-    /// Reads once and has the session do what was asked for.
+    /// Reads once and passes the input to the session.
     pub(super) fn poll_read(
         &mut self,
         socket: &Socket,
@@ -117,7 +117,7 @@ impl Reader {
         result
     }
 
-    /// All that was read has been flushed.
+    /// Reports the time of the measured read to the session, once all of it has been flushed.
     pub(super) fn note_flush(&mut self, session: &mut impl Session) {
         let Some(since) = self.measured_since.take() else { return };
         if session.take_has_published() {
@@ -133,7 +133,7 @@ impl Reader {
     ) -> io::Result<usize> {
         let Buffers { scratch, read, samples } = buffers;
         let kept = self.kept.len();
-        // What was kept leaves room: it is less than a large message.
+        // Kept input leaves room: it is shorter than a large message.
         let end = session.read_limit().clamp(kept + 1, READ_BYTES.max(kept + 1)).min(read.len());
         let room = &mut read[kept..end];
         let len = socket.transport.try_read(room)?;
@@ -145,7 +145,7 @@ impl Reader {
         }
         let now = clock::now();
         if samples.is_due() && self.measured_since.is_none() {
-            // What was published before is not meant.
+            // Clears the mark of earlier publishes, which are not measured.
             session.take_has_published();
             self.measured_since = Some(now);
         }
@@ -154,7 +154,7 @@ impl Reader {
         Ok(len)
     }
 
-    /// Keeps what the session has not used.
+    /// Keeps the bytes that the session has not consumed.
     fn keep(&mut self, input: &[u8], received: Received) {
         let rest = input.get(received.used..).unwrap_or_default();
         self.kept.clear();
@@ -181,8 +181,8 @@ impl Reader {
 }
 
 impl Large {
-    /// Can the session do something with it? With all of it, and with what is one byte short if that
-    /// shows that the client has miscounted: it may wait for the answer.
+    /// Returns true if the session can make progress: with the whole message, or with all but its last byte if that
+    /// shows that the client has miscounted, because such a client may wait for the answer.
     fn is_enough(&self) -> bool {
         let missing = self.whole.saturating_sub(self.data.len());
         missing == 0 || (missing == 1 && self.data.last() != Some(&b'\r'))

@@ -1,5 +1,5 @@
-//! Drives whole connections by hand over a transport that says it is ready and is not, and counts what each
-//! turn of them costs: a loop that trusts it would never return.
+//! Drives whole connections by hand over a transport that claims to be ready and is not, and counts the calls of each
+//! turn: a loop that trusts it would never return.
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -19,11 +19,11 @@ mod last_write;
 #[cfg(feature = "testing")]
 mod own_kind;
 
-/// The most calls of the transport in one turn. No turn does more than read a few chunks and
-/// write what they bring, and each layer tries a few times in vain at most.
+/// Maximum calls of the transport in one turn. No turn does more than read a few chunks and write the results, and
+/// each layer makes a few failed attempts at most.
 const CALLS_A_TURN: usize = 200;
 
-/// Always ready. Gives what a test put in, and takes so many bytes; then it would block, for ever.
+/// Always ready. Returns the input that a test put in and takes `room` bytes; after that every call would block.
 #[derive(Default)]
 struct Liar {
     calls: AtomicUsize,
@@ -42,7 +42,7 @@ impl Liar {
 
     fn note_call(&self) {
         let calls = self.calls.fetch_add(1, Relaxed);
-        assert!(calls < CALLS_A_TURN, "a turn goes round and round without progress");
+        assert!(calls < CALLS_A_TURN, "a turn loops without progress");
     }
 }
 
@@ -82,7 +82,7 @@ impl Transport for Arc<Liar> {
     }
 }
 
-/// Gives a future turn after turn, a tenth of a second apart, until it is ready: within a minute.
+/// Polls a future every tenth of a second until it is ready, for a minute at most.
 async fn drive<F: Future>(liar: &Liar, future: F) -> F::Output {
     let mut future = Box::pin(future);
     for _ in 0..600 {
@@ -93,7 +93,7 @@ async fn drive<F: Future>(liar: &Liar, future: F) -> F::Output {
         }
         tokio::time::advance(Duration::from_millis(100)).await;
     }
-    panic!("its time limits were never looked at");
+    panic!("the connection did not apply its time limits");
 }
 
 fn serving(accepted: AcceptedConnection) -> impl Future<Output = ()> {
@@ -116,7 +116,7 @@ fn bare(liar: &Arc<Liar>) -> AcceptedConnection {
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_yields_whatever_its_transport_says() {
+async fn a_connection_yields_although_its_transport_claims_to_be_ready() {
     for input in
         ["", "PING\r\n", "FOO\r\n", "CONNECT {}\r\nSUB > 1\r\nPUB a 4\r\nxxxx\r\nPING\r\nFOO\r\n"]
     {
@@ -126,11 +126,11 @@ async fn a_connection_yields_whatever_its_transport_says() {
             let begun = tokio::time::Instant::now();
             let is_over =
                 tokio::time::timeout(Duration::from_secs(30), drive(&liar, serving(bare(&liar))));
-            // One that may stay does, and one that must go goes; either way others had their turns.
+            // Either outcome is valid, as long as the task yielded.
             let is_over = is_over.await.is_ok();
             assert!(is_over || begun.elapsed() >= Duration::from_secs(30));
             assert!(is_over || (room > 0 && !input.ends_with("FOO\r\n")), "{input:?} {room}");
-            assert!(false_readiness() > before, "the driver has nothing to show");
+            assert!(false_readiness() > before, "the transport was never falsely ready");
         }
     }
 }
@@ -152,7 +152,7 @@ mod websocket {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_does_not_come_is_waited_for_in_turns() {
+    async fn waiting_for_an_http_request_yields() {
         for (input, room) in [(&b""[..], 0), (&UPGRADE[..40], 0), (UPGRADE, 0), (b"x\r\n\r\n", 10)]
         {
             let liar = Liar::new(input, room);
@@ -163,7 +163,7 @@ mod websocket {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_websocket_that_is_cut_yields_whatever_its_transport_says() {
+    async fn a_closing_websocket_yields_although_its_transport_claims_to_be_ready() {
         for frames in [
             &b"\xc2\x81\0\0\0\0\xff"[..],
             b"\xc2\x81\0\0\0\0\xff\x82\x80\0\0\0\0",
@@ -192,7 +192,7 @@ mod websocket {
         let mut turns = 0;
         loop {
             liar.calls.store(0, Relaxed);
-            // Never more than is read at once is decoded before others have their turn.
+            // The connection never decodes more than one read before it yields.
             *liar.input.lock().unwrap() = b"\x8a\x82\0\0\0\0xx".repeat(1 << 17);
             assert!(poll_fn(|cx| Poll::Ready(serving.as_mut().poll(cx))).await.is_pending());
             turns += 1;
@@ -210,7 +210,7 @@ mod tls {
     use crate::testing::Certificates;
 
     #[tokio::test(start_paused = true)]
-    async fn a_handshake_that_does_not_go_on_yields_whatever_its_transport_says() {
+    async fn a_stuck_handshake_yields_although_its_transport_claims_to_be_ready() {
         let options = Certificates::new().unwrap().server().unwrap();
         let config = Arc::new(options.build().unwrap());
         for (input, room) in [
@@ -246,8 +246,8 @@ fn future_bytes<F>(
 }
 
 #[test]
-fn what_every_connection_holds_all_its_life_is_small() {
+fn the_future_of_a_connection_is_small() {
     // 1.6 KiB with every feature.
     let bytes = future_bytes(serve);
-    assert!(bytes <= 1664, "{bytes}: was something held across an await?");
+    assert!(bytes <= 1664, "{bytes} bytes: a value may be held across an await");
 }

@@ -1,5 +1,5 @@
-//! Listeners. Each kind is one file: it binds, and accepts connections through an [`Acceptor`]; what a reload changes
-//! of it goes through a [`ListenerHandle`].
+//! Listeners. Each kind is one file: it binds, and accepts connections through an [`Acceptor`]; a reload changes it
+//! through a [`ListenerHandle`].
 
 mod bind_error;
 mod custom;
@@ -26,7 +26,7 @@ use crate::handshake::{AcceptedConnection, BoxFuture};
 use crate::options::ServerOptions;
 #[cfg(feature = "testing")]
 use crate::pipe::LocalTransport;
-use crate::reserve::Newcomer;
+use crate::reserve::RawConnection;
 
 pub use bind_error::BindError;
 pub(crate) use bind_error::Cause;
@@ -58,22 +58,22 @@ pub enum ListenerKind {
 
 /// Accepts the connections of one listener. Dropping it closes the listener.
 pub(crate) trait Acceptor: Send {
-    /// Accepts a connection. What it has to say first is left to its own task.
+    /// Accepts a connection. Its own task reads its first bytes.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
 
-    /// Accepts a connection only to refuse it, because there are no descriptors left. Never ready for listeners whose
-    /// connections take none.
-    fn poll_newcomer(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<Newcomer>> {
+    /// Accepts a raw connection only to refuse it, because there are no descriptors left. Never ready for listeners
+    /// whose connections take none.
+    fn poll_accept_raw(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<RawConnection>> {
         Poll::Pending
     }
 
-    /// Returns the means to close it from elsewhere.
+    /// Returns a guard that closes the listener from elsewhere.
     fn guard(&self) -> Option<ListenerGuard> {
         None
     }
 }
 
-/// A connection that was accepted, and has not been admitted yet.
+/// A connection that was accepted and not admitted yet.
 pub(crate) struct Accepted {
     /// Its remote address, for the watch on stalled connections.
     pub(crate) remote: Option<SocketAddr>,
@@ -90,52 +90,53 @@ impl Accepted {
     }
 }
 
-/// The way in which a session for a connection comes about.
+/// The way in which a connection gets its session.
 pub(crate) enum Admission {
-    /// It can be opened at once.
+    /// The session can be opened at once.
     Ready(AcceptedConnection),
-    /// The client has to say something first; `None`: it is not admitted.
+    /// The future reads the client's first bytes; it returns `None` if the client is not admitted.
     Pending(BoxFuture<'static, Option<AcceptedConnection>>),
-    /// It can be opened at once, while a future carries its bytes.
+    /// The session can be opened at once; the future carries its bytes.
     Carried(AcceptedConnection, BoxFuture<'static, ()>),
 }
 
-/// What a server keeps of a listener, to reconfigure it and to report on it. It does not keep the broker alive.
+/// The part of a listener that the server keeps to reconfigure it and to report on it. Does not keep the broker
+/// alive.
 pub(crate) trait ListenerHandle: fmt::Debug + Send + Sync {
     fn kind(&self) -> ListenerKind;
 
     fn address(&self) -> SocketAddr;
 
-    /// Returns what a client on this machine connects to.
+    /// Returns the URL for clients on this machine.
     fn url(&self, broker: &Broker) -> String;
 
-    /// Checks options, and puts the port that was chosen into them. Nothing changes before the change is made.
+    /// Checks the options and fills in the chosen port. The returned change applies them.
     fn prepare(&self, options: &mut ServerOptions, broker: &Broker) -> Result<Change, ApplyError>;
 
     /// Replaces the authenticator of the listener, if it has one of its own.
     fn set_authenticator(&self, _next: &Authenticators) {}
 
-    /// Returns the earliest expiry of the certificates that it shows.
+    /// Returns the earliest expiry of the certificates that the listener presents.
     fn tls_not_after(&self) -> Option<SystemTime>;
 
-    /// Ends its background work.
+    /// Ends the listener's background work.
     fn stop(&self);
 
-    /// Admits a connection within the process as if it came by this listener.
+    /// Admits a connection within the process as if it had connected to this listener.
     #[cfg(feature = "testing")]
     fn admit_local(&self, transport: LocalTransport, broker: &Broker) -> Admission;
 }
 
-/// A change of a listener that was prepared, and cannot fail.
+/// A prepared change of a listener, which cannot fail.
 pub(crate) type Change = Box<dyn FnOnce() + Send>;
 
-/// A listener that was bound.
+/// A bound listener.
 pub(crate) struct Bound {
     pub(crate) acceptor: Box<dyn Acceptor>,
     pub(crate) handle: Option<Arc<dyn ListenerHandle>>,
 }
 
-/// A client that connects to an address on this machine.
+/// Returns the URL by which a client on this machine connects to the address.
 pub(crate) fn local_url(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         return format!("{scheme}://127.0.0.1:{}", address.port());
@@ -143,6 +144,6 @@ pub(crate) fn local_url(scheme: &str, address: SocketAddr) -> String {
     format!("{scheme}://{address}")
 }
 
-/// The remote address of connections within the process that are treated as if by a port.
+/// The remote address of connections within the process that are treated as if accepted at a port.
 #[cfg(feature = "testing")]
 const PIPED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);

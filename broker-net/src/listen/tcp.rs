@@ -18,7 +18,7 @@ use crate::handshake::ListenerConfig;
 use crate::handshake::listener_tls::{self, BuiltTls};
 use crate::options::ServerOptions;
 use crate::proxy;
-use crate::reserve::Newcomer;
+use crate::reserve::RawConnection;
 
 /// The time that a proxy has for its header.
 // NATS 2.14: 5 seconds.
@@ -65,8 +65,10 @@ impl Acceptor for TcpAcceptor {
         Poll::Ready(Ok(Accepted::new(Some(remote), move || admit(config, stream, remote))))
     }
 
-    fn poll_newcomer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Newcomer>> {
-        self.socket.poll_accept(cx).map_ok(|(stream, _)| Newcomer::tcp(stream, Newcomer::FULL))
+    fn poll_accept_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<RawConnection>> {
+        self.socket
+            .poll_accept(cx)
+            .map_ok(|(stream, _)| RawConnection::tcp(stream, RawConnection::FULL))
     }
 
     fn guard(&self) -> Option<ListenerGuard> {

@@ -15,7 +15,7 @@ use tokio::net::UnixListener;
 use super::{Accepted, Acceptor, Admission, BindError, Bound, Cause, ListenerKind};
 use crate::handshake::AcceptedConnection;
 use crate::options::{ServerOptions, UnixOptions};
-use crate::reserve::Newcomer;
+use crate::reserve::RawConnection;
 
 /// The backlog of the kernel.
 const BACKLOG: i32 = 1024;
@@ -76,8 +76,8 @@ impl Acceptor for UnixAcceptor {
         Poll::Ready(Ok(Accepted::new(None, admit)))
     }
 
-    fn poll_newcomer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Newcomer>> {
-        self.listener.poll_accept(cx).map_ok(|(stream, _)| Newcomer::unix(stream))
+    fn poll_accept_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<RawConnection>> {
+        self.listener.poll_accept(cx).map_ok(|(stream, _)| RawConnection::unix(stream))
     }
 }
 

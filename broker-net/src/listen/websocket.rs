@@ -17,7 +17,7 @@ use crate::apply::ApplyError;
 use crate::authenticators::Authenticators;
 use crate::handshake::websocket::WebsocketAdmission;
 use crate::options::ServerOptions;
-use crate::reserve::Newcomer;
+use crate::reserve::RawConnection;
 use crate::transport::Transport;
 
 /// The last words to a client that cannot be served. Within TLS it cannot be told.
@@ -62,9 +62,9 @@ impl Acceptor for WebsocketAcceptor {
         Poll::Ready(Ok(Accepted::new(Some(remote), admit)))
     }
 
-    fn poll_newcomer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Newcomer>> {
+    fn poll_accept_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<RawConnection>> {
         let last_words = if self.admission.is_tls() { b"" } else { FULL };
-        self.socket.poll_accept(cx).map_ok(|(stream, _)| Newcomer::tcp(stream, last_words))
+        self.socket.poll_accept(cx).map_ok(|(stream, _)| RawConnection::tcp(stream, last_words))
     }
 
     fn guard(&self) -> Option<ListenerGuard> {

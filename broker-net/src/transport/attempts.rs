@@ -1,21 +1,21 @@
-//! Bounded attempts at a transport that says it is ready, so that none holds the thread.
+//! Bounded attempts at a transport that claims to be ready, so that none holds the thread.
 //!
-//! A layer may be wrong about being ready: an error path that forgets a flag is enough. A loop that trusts it
-//! never ends, and its thread serves no other task. So every loop over a transport is either one of these
-//! functions, or ends by itself, or counts its rounds and then [yields](yield_turn).
+//! A layer may be wrong about its readiness: an error path that forgets a flag is enough. A loop that trusts it never
+//! ends, and its thread serves no other task. So every loop over a transport is either one of these functions, or
+//! ends by itself, or counts its rounds and then [yields](yield_turn).
 
 use std::io;
 use std::task::{Context, Poll, ready};
 
-/// The attempts at a transport in one turn of a task. A socket is tried twice in vain when its readiness is
-/// of before the last read; layers above it take some attempts whose input carries nothing for the session.
+/// Maximum attempts at a transport in one turn of a task. A socket fails twice when its readiness dates from before
+/// the last read; layers above it take some attempts whose input carries nothing for the session.
 pub(crate) const ATTEMPTS: usize = 8;
 
-/// Tries until something comes of it, or the transport is not ready.
+/// Attempts an operation until it has a result, or the transport is not ready.
 ///
-/// [`io::ErrorKind::WouldBlock`] means that there was nothing, although the transport was ready;
-/// [`io::ErrorKind::Interrupted`] that something was done without a result yet. After a few of either the
-/// task's turn ends, and it goes on in its next one.
+/// [`io::ErrorKind::WouldBlock`] means that there was nothing to do, although the transport was ready;
+/// [`io::ErrorKind::Interrupted`] that the attempt made progress without a result yet. After [`ATTEMPTS`] of either
+/// the task yields, and continues in its next turn.
 pub(crate) fn poll_io<R>(
     cx: &mut Context<'_>,
     mut poll_ready: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
@@ -47,13 +47,13 @@ thread_local! {
     static FALSE_READINESS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// A transport was ready, and ready again, and nothing could be done.
+/// Counts a turn in which a transport was ready again and again without progress.
 fn note_false_readiness() {
     #[cfg(any(test, feature = "testing"))]
     FALSE_READINESS.set(FALSE_READINESS.get() + 1);
 }
 
-/// Returns how many turns on this thread have ended because a transport was ready without being so.
+/// Returns how many turns on this thread have ended because of false readiness.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn false_readiness() -> u64 {
     FALSE_READINESS.get()

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use broker_core::endpoint::Scratch;
 
-/// The size of one read. 64 KiB cost more CPU a message in most scenarios of tests/load (more system
-/// calls, smaller writes to each member of a queue group); 128 KiB were between.
+/// The size of one read. 64 KiB cost more CPU a message in most scenarios of tests/load (more system calls, smaller
+/// writes to each member of a queue group); 128 KiB were between.
 pub(crate) const READ_BYTES: usize = 256 << 10;
 
 /// The buffers that a thread lends to the connection that it serves.
@@ -15,14 +15,13 @@ pub(crate) struct Buffers {
     pub(crate) samples: Samples,
 }
 
-/// Selects the chunks of input that are timed: a second look at the clock for each chunk would cost too
-/// much.
+/// Selects the chunks of input that are timed: a second clock read for each chunk would cost too much.
 pub(crate) struct Samples {
     left: u32,
 }
 
 impl Samples {
-    /// One in so many. A prime, so that it hits every connection that takes turns on the thread.
+    /// The interval of timed chunks. A prime, so that it hits every connection that takes turns on the thread.
     const EVERY: u32 = 61;
 
     /// Returns true if this chunk is timed.

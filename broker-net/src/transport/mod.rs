@@ -36,32 +36,31 @@ impl From<Broken> for io::Error {
 
 /// A non-blocking byte stream. Any thread may write; only the task of the connection does the rest.
 ///
-/// A transport that has taken bytes from [`Self::try_write`] and not sent all of them (a record, a
-/// frame) sends the rest when [`Self::poll_unsent`] is called, and takes nothing more before: so the
-/// byte queue sees that its client does not read.
+/// A transport that has taken bytes from [`Self::try_write`] and not sent all of them (a record, a frame) sends the
+/// rest when [`Self::poll_unsent`] is called, and takes no more before that: so the byte queue sees that its client
+/// does not read.
 pub(crate) trait Transport: Send + Sync + 'static {
-    /// Ready when it is worth reading: [`Self::try_read`] then does something, unless the transport below
-    /// is not as ready as it says. It follows from what is there, so that nothing can forget to take it back.
+    /// Ready when [`Self::try_read`] makes progress, unless the transport below is not as ready as it claims.
+    /// Readiness is derived from the state, so that no code can forget to clear it.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Ready when it is worth writing.
+    /// Ready when [`Self::try_write`] may make progress.
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Reads what is there: 0 at the end.
+    /// Reads available bytes. Returns 0 at the end of the stream.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if nothing is there: then [`Self::poll_read_ready`] tells when that
-    /// changes. [`io::ErrorKind::Interrupted`] if something was read that carries nothing for the
-    /// caller: a layer does not read on by itself, because a client that sends only such things would hold
-    /// the thread.
+    /// [`io::ErrorKind::WouldBlock`] if nothing is available: then [`Self::poll_read_ready`] wakes the task when that
+    /// changes. [`io::ErrorKind::Interrupted`] if something was read that carries nothing for the caller: a layer
+    /// does not read on by itself, because a client that sends only such input would hold the thread.
     fn try_read(&self, room: &mut [u8]) -> io::Result<usize>;
 
-    /// Reads what is there, and at most so many bytes, behind what is in `data` already.
+    /// Reads available bytes, `most` at most, and appends them to `data`.
     ///
     /// # Errors
     ///
-    /// As [`Self::try_read`].
+    /// Fails as [`Self::try_read`] does.
     fn try_read_behind(&self, data: &mut BytesMut, most: usize) -> io::Result<usize> {
         let before = data.len();
         data.resize(before + most, 0);
@@ -70,15 +69,15 @@ pub(crate) trait Transport: Send + Sync + 'static {
         result
     }
 
-    /// Writes what can be written now.
+    /// Writes as many bytes as can be written now.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if nothing can be.
+    /// [`io::ErrorKind::WouldBlock`] if none can be.
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Ready when nothing that was taken waits to be sent, or the transport is broken. Asked for on each
-    /// turn of the connection, so that it must be cheap when there is nothing.
+    /// Ready when all bytes taken have been sent, or the transport is broken. Called on each turn of the connection,
+    /// so it must be cheap when there are none.
     fn poll_unsent(&self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
@@ -140,8 +139,8 @@ impl Transport for TcpStream {
     }
 }
 
-/// Reads once. A short read means that there is no more at the moment, which spares the next read: epoll
-/// tells when that changes.
+/// Reads once. A short read means that no more is available at the moment, which spares the next read: epoll reports
+/// when that changes.
 fn until_short(
     stream: &TcpStream,
     most: usize,

@@ -1,4 +1,4 @@
-//! The transport as two sides use it: the connection's own task, and whoever publishes to it.
+//! The transport as two sides use it: the connection's own task, and the publishers that write to it.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::Transport;
 use super::attempts::poll_io;
 use super::buffers::{Buffers, with_buffers};
 
-/// The size of one read of bytes that are thrown away.
+/// The size of one read of discarded bytes.
 const LINGER_READ_BYTES: usize = 8 << 10;
 
 /// A connection that any thread may write to without waiting.
@@ -37,7 +37,7 @@ impl<T: ?Sized> Socket<T> {
     }
 }
 
-/// What is above another transport may be above one that others know as well.
+/// Lets a layer above another transport share it.
 #[cfg(all(feature = "tls-core", feature = "websocket"))]
 impl<T: Transport> Transport for Arc<Socket<T>> {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -70,7 +70,7 @@ impl<T: Transport> Transport for Arc<Socket<T>> {
 }
 
 impl Socket {
-    /// Whom to wake when something is left to be done.
+    /// Registers the task to wake when there is work left to do.
     pub(crate) fn register(&self, task: &Waker) {
         self.task.register(task);
     }
@@ -83,7 +83,7 @@ impl Socket {
         self.transport.poll_write_ready(cx)
     }
 
-    /// Says why it ends, where that can be said. Returns whether it was.
+    /// Sends the close reason, if the transport has a form for it. Returns true if it was sent.
     pub(crate) async fn say_why(&self, reason: CloseReason, time: Duration) -> bool {
         let is_said = self.transport.say_why(reason);
         if is_said {
@@ -93,14 +93,14 @@ impl Socket {
         is_said
     }
 
-    /// Says that nothing more will be sent, and throws away what still comes, within bounds.
+    /// Shuts down the write side, and discards input within bounds.
     pub(crate) async fn linger(&self, time: Duration, mut bytes: usize) {
         if self.transport.shut_down_write().is_err() {
             return;
         }
         let throwing_away = async {
-            // Memory of the connection's own would be there all its life; and no more than an unauthenticated
-            // client is lent, or a layer below would keep more for it.
+            // A buffer of the connection's own would be held all its life; and the read must not be larger than an
+            // unauthenticated client's, or a layer below would keep more for it.
             let try_read = |buffers: &mut Buffers| {
                 self.transport.try_read(&mut buffers.read[..LINGER_READ_BYTES])
             };
@@ -113,12 +113,12 @@ impl Socket {
                 consume_budget().await;
             }
         };
-        // Whoever still sends then is cut.
+        // A client that still sends after that is disconnected.
         let _ = tokio::time::timeout(time, throwing_away).await;
     }
 }
 
-/// What the core holds to write by, for as long as the session lives.
+/// The handle by which the core writes, for as long as the session lives.
 pub(crate) struct Writer(pub(crate) Arc<Socket>);
 
 impl WriteHandle for Writer {

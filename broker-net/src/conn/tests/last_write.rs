@@ -8,7 +8,7 @@ use broker_core::session::Received;
 
 use super::*;
 
-/// Keeps what is written. The first write waits until the test lets it go on.
+/// Records written bytes. The first write blocks until the test releases it.
 struct Held {
     written: Arc<Mutex<Vec<u8>>>,
     begun: Sender<()>,
@@ -45,7 +45,7 @@ impl Transport for Held {
     }
 }
 
-/// Must end as soon as it is open.
+/// A session that is closing as soon as it is open.
 struct Stale(Arc<ByteQueue>);
 
 impl Session for Stale {
@@ -118,7 +118,7 @@ async fn bytes_queued_behind_a_write_of_another_thread_leave_before_the_connecti
     let mut serving = Box::pin(serving);
     for _ in 0..10 {
         let polled = poll_fn(|cx| Poll::Ready(serving.as_mut().poll(cx))).await;
-        assert!(polled.is_pending(), "it waits for the write of the publisher");
+        assert!(polled.is_pending(), "the connection must wait for the write of the publisher");
     }
     release.send(()).unwrap();
     let publisher = publisher.lock().unwrap().take().unwrap();

@@ -1,4 +1,4 @@
-//! A kind of session that only this test knows: the driver serves it as it does clients.
+//! A kind of session defined only here: the driver serves it as it does clients.
 
 use std::time::Instant;
 
@@ -12,12 +12,12 @@ use super::*;
 /// The time after which an echo closes.
 const LIFETIME: Duration = Duration::from_secs(20);
 
-/// Sends back each line, closes after the line `bye`, and after [`LIFETIME`].
+/// Sends back each line; closes after the line `bye` and after [`LIFETIME`].
 struct Echo {
     queue: Arc<ByteQueue>,
     closes_at: Instant,
     closing: Option<CloseReason>,
-    /// Each call that ended it.
+    /// The reason of each call of `depart`.
     ended: Arc<Mutex<Vec<CloseReason>>>,
 }
 
@@ -73,7 +73,7 @@ impl Session for Echo {
     }
 }
 
-/// Serves an echo over a socket. Also returns what its end is noted in.
+/// Serves an echo over a socket. Also returns the list that records its end.
 fn echoing(
     socket: impl Transport,
 ) -> (impl Future<Output = ()> + Send, Arc<Mutex<Vec<CloseReason>>>) {
@@ -104,7 +104,7 @@ async fn any_kind_of_session_is_driven_over_a_socket() {
     let (serving, ended) = echoing(socket);
     let serving = tokio::spawn(serving);
 
-    // What is left of the input comes again with what follows it.
+    // Unused input is passed again together with the bytes that follow it.
     for (sent, echoed) in [("one\ntw", "one\n"), ("o\nby", "two\n"), ("e\n", "bye\n")] {
         client.write_all(sent.as_bytes()).await.unwrap();
         let mut read = vec![0; echoed.len()];
