@@ -6,13 +6,13 @@ use std::str::FromStr;
 /// `[::1]:4222`, `nats.example`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Advertise {
-    /// Name or address, without brackets.
+    /// The host name or address, without brackets.
     pub host: String,
-    /// `None` for the port of the listener.
+    /// The port; `None` for that of the listener.
     pub port: Option<u16>,
 }
 
-/// The text is no host with a port.
+/// The text is not a host with an optional port.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0:?} is not HOST:PORT")]
 pub struct InvalidAdvertise(String);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused() {
+    fn invalid_text_is_refused() {
         for text in ["", ":1", "a:b", "a:65536", "::1", "[::1", "[::1]1", "a:1:2", "a:"] {
             assert!(text.parse::<Advertise>().is_err(), "{text}");
         }

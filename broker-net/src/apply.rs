@@ -16,7 +16,7 @@ pub struct Report {
     pub excess: usize,
 }
 
-/// Reasons why options were not applied. Nothing has changed then.
+/// Reasons why options were not applied; all options are unchanged.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
@@ -24,7 +24,7 @@ pub enum ApplyError {
     // NATS 2.14: reload.go diffOptions.
     #[error("config reload not supported for {name}: old={old}, new={new}")]
     NotAtRunTime {
-        /// Its name in NATS.
+        /// The option's name in NATS.
         name: &'static str,
         /// The value in force.
         old: String,
@@ -37,7 +37,7 @@ pub enum ApplyError {
     Tls(#[from] crate::TlsError),
 }
 
-/// Without TLS nothing can be wrong with it.
+/// Without TLS there is no TLS error.
 #[cfg(not(feature = "tls-core"))]
 impl From<std::convert::Infallible> for ApplyError {
     fn from(never: std::convert::Infallible) -> Self {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_a_restart_is_refused_in_the_words_of_the_reference() {
+    fn options_that_need_a_restart_are_refused_with_the_text_of_the_reference() {
         for (refused, expected) in [
             (refused(|new| new.host = "0.0.0.0".into()), "Host: old=127.0.0.1, new=0.0.0.0"),
             (refused(|new| new.port = 4223), "Port: old=4222, new=4223"),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_not() {
+    fn all_other_options_can_change() {
         assert_eq!(
             refused(|new| {
                 new.port = 0;

@@ -8,9 +8,9 @@ use broker_core::auth::Authenticator;
 /// The authenticators of a server's listeners.
 #[derive(Clone)]
 pub struct Authenticators {
-    /// For all clients.
+    /// The authenticator of all clients.
     pub all: Arc<dyn Authenticator>,
-    /// For WebSocket clients; `None` to keep the current one.
+    /// The authenticator of WebSocket clients; `None` to keep the current one.
     pub websocket: Option<Arc<dyn Authenticator>>,
 }
 

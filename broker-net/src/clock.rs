@@ -4,14 +4,14 @@ use std::time::{Instant, SystemTime};
 
 use broker_core::Clock;
 
-/// Reads tokio's clock, so that a test that pauses it, or moves it on, takes the server with it. Without
-/// tokio's feature `test-util` this is the clock of the system and nothing else.
+/// Reads tokio's clock, so that a test that pauses or advances it also pauses or advances the server. Without tokio's
+/// feature `test-util` this is the system clock.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The clock of a broker behind a server. The time of day is the machine's, moved on as far as a test has
-/// moved tokio's clock.
+/// The clock of a broker behind a server. The time of day is the machine's, advanced as far as a test has advanced
+/// tokio's clock.
 pub(crate) struct TokioClock {
     started: Instant,
     started_on_machine: Instant,
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_of_day_moves_on_with_the_clock_of_tokio() {
+    async fn the_time_of_day_advances_with_the_clock_of_tokio() {
         let clock = TokioClock::new();
         let before = clock.wall();
         tokio::time::advance(Duration::from_hours(1)).await;

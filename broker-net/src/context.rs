@@ -16,7 +16,7 @@ use crate::stall::StallGates;
 use crate::unauthenticated::{UnauthenticatedConnections, UnauthenticatedGuard};
 use crate::workers::Workers;
 
-/// The time that a client of a custom listener has for reading the rest of its stream.
+/// Maximum time for the client of a custom listener to read the rest of its stream.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The state that all connections of a server share.
@@ -26,7 +26,7 @@ pub(crate) struct ConnectionContext {
     pub(crate) auth_checks: Arc<AuthChecks>,
     pub(crate) unauthenticated: Arc<UnauthenticatedConnections>,
     pub(crate) workers: Arc<Workers>,
-    /// Gates of the test kit before connections.
+    /// Gates that the test kit puts before connections.
     pub(crate) gates: Arc<StallGates>,
 }
 
@@ -85,9 +85,9 @@ impl ConnectionContext {
     }
 }
 
-/// Serves a connection once it is admitted. A server that ends admits none.
+/// Serves a connection once it is admitted. Admits none once the server ends.
 async fn serve_if_admitted(
-    // Boxed: what only the beginning needs must not be in every connection's memory all its life.
+    // Boxed, because memory that only the beginning needs must not be held for the whole life of every connection.
     admitting: BoxFuture<'static, Option<AcceptedConnection>>,
     context: ConnectionContext,
     unauthenticated_guard: UnauthenticatedGuard,

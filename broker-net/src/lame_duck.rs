@@ -1,9 +1,9 @@
-//! Lame duck mode: the server goes, and its clients go elsewhere one after the other.
+//! Lame duck mode: the server shuts down, and its clients move to other servers one after the other.
 //!
-//! Clients that heed the announcement leave by themselves. To each of the others comes a time at which
-//! it is let go, by its session in the core, between two of its questions. Who goes when matters to
-//! the others: one that only asks goes before those that are asked, who go once it is gone, so that
-//! nobody here asks in vain. The times are spread, so that the servers that they go to are not stormed.
+//! Clients that react to the announcement disconnect by themselves. Each of the others is closed at a time of its
+//! own, by its session in the core, between two of its requests. The order matters to the others: clients that only
+//! send requests go before the services that answer them, which go once those clients are gone, so that no request
+//! here stays unanswered. The times are spread, so that the servers they connect to next are not flooded.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
@@ -16,18 +16,18 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::phase::{LameDuck, Phase};
 
-/// The longest time between two.
+/// The longest interval between two closed clients.
 // NATS 2.14: a second, also if there would be time for more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The shortest; where that is too long, several go at once.
+/// The shortest interval; where that is too long, several clients are closed at once.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// How long those who are asked stay at most for the sake of those who ask: what a client may take to
-/// leave, and to read what waits for it.
+/// Maximum time for which services stay for clients that send requests: time for such a client to disconnect, and to
+/// read its queued messages.
 const ASKERS_PATIENCE: Duration = Duration::from_secs(25);
 
-/// Runs until all connections are gone, or the server is told to finish.
+/// Runs until all connections have ended, or the server is instructed to finish.
 pub(crate) async fn run(
     plan: LameDuck,
     broker: &Broker,
@@ -35,7 +35,7 @@ pub(crate) async fn run(
     connections: &mut JoinSet<()>,
 ) {
     tracing::info!("Entering lame duck mode, stop accepting new clients");
-    // A session that takes longer is told later.
+    // A session that takes longer applies the announcement later.
     let _ = tokio::time::timeout(Duration::from_secs(1), announce_end(broker)).await;
     let mut going = Going { phase, connections };
     if going.until(clock::now() + plan.grace_period, 0).await.is_break() {
@@ -53,16 +53,16 @@ pub(crate) async fn run(
     {
         return;
     }
-    // Whoever came in while the order was made, or hung in the system's queue.
+    // Connections accepted while the order was made, or waiting in the backlog.
     let late = lame_duck_order(broker).await;
     for id in late.others.into_iter().chain(late.services) {
         broker.retire(id);
     }
-    // Each has its own time limits.
+    // Each session has time limits of its own.
     let _ = going.until(clock::now() + Duration::from_hours(1), 0).await;
 }
 
-/// Announces the end off the workers: there may be very many sessions to notify.
+/// Announces lame duck mode off the workers: there may be very many sessions to notify.
 async fn announce_end(broker: &Broker) {
     let broker = broker.clone();
     if let Ok(applied) = tokio::task::spawn_blocking(move || broker.announce_end()).await {
@@ -82,8 +82,8 @@ struct Going<'a> {
 }
 
 impl Going<'_> {
-    /// Waits until a time, or there are no more than `left` connections. Breaks off if there are none
-    /// or it is not about lame ducks any more.
+    /// Waits until a time, or until at most `left` connections remain. Breaks if there are none, or lame duck mode
+    /// has ended.
     async fn until(&mut self, time: Instant, left: usize) -> ControlFlow<()> {
         let pause = tokio::time::sleep_until(time.into());
         tokio::pin!(pause);
@@ -109,7 +109,7 @@ impl Going<'_> {
         let end = clock::now() + ASKERS_PATIENCE;
         loop {
             self.until(end, left).await?;
-            // If some of those who are asked have gone by themselves, the number alone does not tell.
+            // The count alone is not enough: services may have disconnected by themselves.
             if clock::now() >= end || lame_duck_order(broker).await.others.is_empty() {
                 return ControlFlow::Continue(());
             }
@@ -150,7 +150,7 @@ impl Pace {
         Self { batch, interval, random: RandomState::new() }
     }
 
-    /// At least half of the interval, at most all of it.
+    /// Returns a random pause between half of the interval and all of it.
     fn pause(&self) -> Duration {
         let nanos = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX).max(2);
         let random = self.random.hash_one(clock::now());
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_spread_over_the_time_there_is() {
+    fn clients_are_spread_over_the_available_time() {
         for (count, batch, interval) in [
             (0, 1, Duration::from_secs(1)),
             (1, 1, Duration::from_secs(1)),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_only_grace_a_second_is_taken() {
+    fn a_duration_without_time_after_the_grace_period_takes_a_second() {
         let plan = LameDuck::new(Duration::from_secs(1), Duration::from_secs(1));
         assert_eq!(Pace::new(plan, 4).interval, Duration::from_millis(250));
     }

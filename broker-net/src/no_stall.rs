@@ -1,10 +1,10 @@
-//! Stands in for what a test puts between a server and its sockets, in a build without the test kit: nothing.
+//! Stands in for the gates of the test kit in a build without it.
 
 use std::sync::Arc;
 
 use crate::transport::Socket;
 
-/// There are no gates.
+/// An empty set of gates.
 #[derive(Debug, Default)]
 pub(crate) struct StallGates;
 

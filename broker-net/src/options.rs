@@ -7,14 +7,14 @@ use crate::advertise::Advertise;
 use crate::handshake::listener_tls::{self, BuiltTls, TlsFault};
 use crate::random::random_seed;
 
-/// Options of a server. Take the default, which suits a test, and change what you need.
+/// Options of a server. The defaults suit a test.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
     /// The host name or address to listen at; of a name with several addresses, the first of IPv4, else the
     /// first. The default is `127.0.0.1`.
     pub host: String,
-    /// The port to listen at; 0, the default, for any that is free.
+    /// The port to listen at; 0, the default, for any free port.
     pub port: u16,
     /// The address that INFO tells clients, if it differs from that of the listener. `client_advertise`.
     pub client_advertise: Option<Advertise>,
@@ -27,10 +27,10 @@ pub struct ServerOptions {
     /// The listener on a Unix domain socket; `None`, the default, for none. `listen_unix`.
     #[cfg(unix)]
     pub unix: Option<UnixOptions>,
-    /// Expects a PROXY header of either version before each connection. Only for a port that nothing but
-    /// the proxy can reach: every other client could claim any address. `proxy_protocol`.
+    /// Expects a PROXY header of either version before each connection. Use it only for a port that only the proxy can
+    /// reach: every other client could claim any address. `proxy_protocol`.
     pub proxy_protocol: bool,
-    /// The limit of connections that have not authenticated, where they must, or not finished a
+    /// The limit of connections that have not authenticated, where they must, or not completed a
     /// handshake; beyond it the oldest is closed. The default is 4,096, each of which holds 16 KiB at
     /// most. It cannot change while the server runs.
     pub max_unauthenticated: usize,
@@ -81,9 +81,9 @@ pub struct UnixOptions {
     /// The permissions of the file: users that may write to it may connect. The default is `0o600`, the
     /// user of the process.
     pub mode: u32,
-    /// Its owner, by number; by default the user of the process.
+    /// The file's owner, by number; by default the user of the process.
     pub owner: Option<u32>,
-    /// Its group, by number.
+    /// The file's group, by number; by default that of the process.
     pub group: Option<u32>,
 }
 

@@ -10,8 +10,7 @@ pub(crate) enum Phase {
     Serving,
     /// No new connections; the open ones are closed one by one.
     LameDuck(LameDuck),
-    /// No new connections; the open ones close once their queues are written, at this time at the
-    /// latest.
+    /// No new connections; the open ones close once their queues are written, at this time at the latest.
     Finishing(Instant),
 }
 
@@ -21,8 +20,7 @@ pub(crate) enum Phase {
 pub struct LameDuck {
     /// The time within which all clients are closed. `lame_duck_duration`, NATS 2.14: 2 minutes.
     pub duration: Duration,
-    /// The time before the first one is closed, as part of it. `lame_duck_grace_period`, NATS 2.14: 10
-    /// seconds.
+    /// The part of the duration before the first one is closed. `lame_duck_grace_period`, NATS 2.14: 10 seconds.
     pub grace_period: Duration,
 }
 
@@ -33,14 +31,14 @@ impl Default for LameDuck {
 }
 
 impl LameDuck {
-    /// Closes all within `duration`, beginning after `grace_period`.
+    /// Creates a plan that closes all within `duration`, beginning after `grace_period`.
     pub fn new(duration: Duration, grace_period: Duration) -> Self {
         Self { duration, grace_period }
     }
 }
 
-/// Returns when it is another phase, or there is nobody to say.
+/// Returns when the phase is another one, or the server was dropped.
 pub(crate) async fn has_left(phase: &mut watch::Receiver<Phase>, left: Phase) {
-    // The value that comes with it would hold a lock across the await of whoever selects.
+    // The returned value is dropped here: it would hold a lock across the caller's await.
     let _ = phase.wait_for(|phase| *phase != left).await.is_ok();
 }

@@ -27,16 +27,16 @@ impl Random {
 
     /// Returns a number of at least 0 and less than 1.
     pub(crate) fn fraction(&mut self) -> f64 {
-        // 53 bits are what a double holds exactly.
+        // A double holds exactly 53 bits.
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Returns a time between the two.
+    /// Returns a random duration between the two.
     pub(crate) fn between(&mut self, least: Duration, most: Duration) -> Duration {
         least + most.saturating_sub(least).mul_f64(self.fraction())
     }
 
-    /// Puts items into a random order.
+    /// Shuffles items.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             // Multiply and shift: the bias is below one in 2^64 for each item.

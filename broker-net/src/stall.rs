@@ -15,7 +15,7 @@ use crate::transport::{Socket, Transport};
 #[derive(Debug, Default)]
 pub(crate) struct StallGates {
     by_id: Mutex<HashMap<u64, Weak<Gate>>>,
-    /// The number of connections that are still to be refused.
+    /// The number of connections still to be refused.
     refusing: AtomicUsize,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Lane {
     waiting: Mutex<Option<Waker>>,
 }
 
-/// A transport behind a gate.
+/// A transport that stalls while its gate is shut.
 struct Gated {
     behind: Arc<Socket>,
     gate: Arc<Gate>,
@@ -51,7 +51,7 @@ impl StallGates {
         self.refusing.try_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok()
     }
 
-    /// Puts a gate before a connection.
+    /// Wraps a connection in a gate.
     pub(crate) fn put_before(self: &Arc<Self>, behind: Arc<Socket>) -> Arc<Socket> {
         let (gate, gates) = (Arc::default(), Arc::clone(self));
         Arc::new(Socket::new(Gated { behind, gate, gates }))
@@ -92,7 +92,7 @@ impl Lane {
             return Poll::Ready(());
         }
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-        // It may have been opened in between.
+        // The lane may have been opened in between.
         if self.is_shut.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
     }
 }

@@ -30,13 +30,12 @@ impl ServerStatus {
         self.phase.has_changed().is_ok() && *self.phase.borrow() == Phase::Serving
     }
 
-    /// Returns the number of threads that a connection held at the last
-    /// [look](crate::StallWatch::look).
+    /// Returns the number of stalled threads at the last [look](crate::StallWatch::look).
     pub fn stalled_workers(&self) -> usize {
         self.workers.stalled()
     }
 
-    /// Returns how many times a connection was found to hold its thread, since the start.
+    /// Returns the number of stalls detected since the start.
     pub fn worker_stalls(&self) -> u64 {
         self.workers.stalls()
     }

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// Keepalive finds peers that vanished, which PINGs every two minutes take minutes for: within 45
-/// seconds of the last that was heard of them. The kernel's timers are late by up to a second each.
+/// Keepalive detects peers that vanished within 45 seconds of their last byte; PINGs every two minutes take minutes
+/// for that. The kernel's timers are late by up to a second each.
 const KEEPALIVE: Duration = Duration::from_secs(14);
 const KEEPALIVE_PROBES: u32 = 3;
-/// As long as the probes take together: the kernel looks at it with each of them, so that one that is
-/// a moment longer would take another interval.
+/// Equal to the time of all probes together: the kernel checks it with each of them, so a slightly longer timeout
+/// would take another interval.
 const USER_TIMEOUT: Duration = Duration::from_secs(42);
 
 const _: () = assert!(USER_TIMEOUT.as_secs() == KEEPALIVE.as_secs() * KEEPALIVE_PROBES as u64);
-// Three timers are late by a second each at most.
+// The three timers are late by a second each at most.
 const _: () = assert!(USER_TIMEOUT.as_secs() + KEEPALIVE_PROBES as u64 <= 45);
 
-/// Options of a TCP socket. None of them is vital: a system that has one of them not is no error.
+/// Options of a TCP socket. None of them is vital: a system that lacks one causes no error.
 ///
-/// A connection is never delayed (`TCP_NODELAY`): what is written together leaves together anyway.
+/// Connections never delay writes (`TCP_NODELAY`): bytes written together leave together anyway.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TcpOptions {
@@ -37,7 +37,7 @@ impl Default for TcpOptions {
 }
 
 impl TcpOptions {
-    /// Applies them. Connections inherit them from the socket that accepts them, which spares each of them six
+    /// Applies the options. Connections inherit them from the socket that accepts them, which spares each of them six
     /// calls.
     pub(crate) fn apply(&self, socket: &SockRef<'_>) {
         let _ = socket.set_tcp_nodelay(true);
@@ -49,7 +49,7 @@ impl TcpOptions {
         let _ = socket.set_tcp_user_timeout(self.user_timeout);
     }
 
-    /// Asserts that a socket has them.
+    /// Asserts that a socket has the options.
     #[cfg(test)]
     pub(crate) fn assert_applied(&self, socket: &SockRef<'_>) {
         assert!(socket.tcp_nodelay().unwrap());

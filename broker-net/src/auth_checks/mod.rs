@@ -1,9 +1,8 @@
-//! Expensive checks of credentials, on threads that serve nobody else, and few of them.
+//! Expensive checks of credentials, on a few threads of their own.
 //!
-//! A bcrypt check takes 50 to 300 ms of a core, and anybody may ask for one by sending a wrong password.
-//! So few run at once, they are shared out among the addresses that ask, and what is too much is refused
-//! with a word that is no authentication error, so that a client comes back. [`queue`] decides which
-//! check is next.
+//! A bcrypt check takes 50 to 300 ms of a core, and any client can cause one by sending a wrong password. So few run
+//! at once, they are shared among the addresses that ask, and checks beyond the limits are refused with an error that
+//! is no authentication error, so that a client retries. [`queue`] decides which check is next.
 
 mod queue;
 
@@ -19,11 +18,11 @@ use tokio::sync::oneshot;
 pub(crate) use queue::Source;
 use queue::{Bounds, Queue};
 
-/// Checks that wait for one source. At a tenth of a second each the last of them waits for about as long
-/// as clients do.
+/// Maximum checks that wait for one source. At a tenth of a second each the last of them waits for about as long as
+/// clients do.
 const WAITING_PER_SOURCE: usize = 32;
 
-/// Checks that wait in all. Each holds a few hundred bytes.
+/// Maximum checks that wait in all. Each holds a few hundred bytes.
 const WAITING: usize = 1024;
 
 /// The checks of one server.
@@ -31,7 +30,7 @@ pub(crate) struct AuthChecks {
     queue: Mutex<Queue<Job>>,
 }
 
-/// One check, and where its result goes.
+/// A check and the receiver of its result.
 struct Job {
     check: Compute,
     result: oneshot::Sender<Result<Grant, Denied>>,
@@ -43,20 +42,19 @@ impl AuthChecks {
         Self { queue: Mutex::new(Queue::new(Bounds::for_cores(cores))) }
     }
 
-    /// Starts a check, or has it wait for its turn. If too many wait, the result is
-    /// [`Denied::Unavailable`] at once.
+    /// Starts a check, or queues it. If too many wait, the result is [`Denied::Unavailable`] at once.
     pub(crate) fn start(self: &Arc<Self>, source: Source, check: Compute) -> Checking {
         let (sender, result) = oneshot::channel();
         let (number, refused) = self.lock().push(source, Job { check, result: sender });
         if let Some(Job { result, .. }) = refused {
-            // A receiver that is gone needs no answer.
+            // A dropped receiver needs no result.
             let _ = result.send(Err(Denied::Unavailable));
         }
         self.dispatch();
         Checking { of: Arc::clone(self), number, result }
     }
 
-    /// Gives threads to the checks whose turn it is.
+    /// Spawns a thread for each check whose turn it is.
     fn dispatch(self: &Arc<Self>) {
         loop {
             let Some((source, Job { check, result })) = self.lock().take_next() else { return };
@@ -64,7 +62,7 @@ impl AuthChecks {
             tokio::task::spawn_blocking(move || {
                 let running = Running { of: auth_checks, source };
                 let verdict = check.run();
-                // Before the answer: a client that reads it finds the place free.
+                // Dropped before the result is sent, so that a client that reads it finds the worker free.
                 drop(running);
                 let _ = result.send(verdict);
             });
@@ -76,7 +74,7 @@ impl AuthChecks {
     }
 }
 
-/// A check at work. Dropped, also by a check that panics, it lets the next one begin.
+/// A running check. Dropping it, also by a panic of the check, starts the next one.
 struct Running {
     of: Arc<AuthChecks>,
     source: Source,
@@ -89,7 +87,7 @@ impl Drop for Running {
     }
 }
 
-/// The result of a check, when there is one. Dropped before, a check that has not begun never will.
+/// A future of the result of a check. Dropped before the check has begun, it cancels the check.
 pub(crate) struct Checking {
     of: Arc<AuthChecks>,
     number: u64,
@@ -100,7 +98,7 @@ impl Future for Checking {
     type Output = Result<Grant, Denied>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A check that panicked has dropped its end.
+        // A check that panicked has dropped its sender.
         Pin::new(&mut self.result).poll(cx).map(|result| result.unwrap_or(Err(Denied::Unavailable)))
     }
 }

@@ -1,13 +1,13 @@
 //! The order of checks: fair among sources, bounded for each of them and in all.
 //!
-//! A source is what one attacker can be expected to have: an IPv4 address, the /64 of an IPv6 address, all
-//! sockets in the file system, all streams without an address.
+//! A source is the origin that one attacker can be expected to control: an IPv4 address, the /64 of an IPv6 address,
+//! all sockets in the file system, all streams without an address.
 //!
 //! - No source may use all workers, so that the check of another one finds a worker at once.
-//! - Every other turn goes to the source with the fewest checks outstanding, of equals to the newest: who
-//!   asks seldom waits for the check that is at work, whatever one source or many sources have piled up.
+//! - Every other turn goes to the source with the fewest checks outstanding, of equals to the newest: a source that
+//!   asks seldom waits only for the check under way, however many checks other sources have queued.
 //! - The turns between go to the check that has waited longest, so that each has its turn in the end.
-//! - A source with too many waiting is refused. If too many wait in all, the last one of the source with
+//! - A source with too many waiting checks is refused. If too many wait in all, the last one of the source with
 //!   most waiting gives way to a source that has fewer.
 
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The source of a connection over the network, or over a stream without an address.
+    /// Returns the source of a connection over the network, or over a stream without an address.
     pub(crate) fn of(remote: Option<SocketAddr>) -> Self {
         match remote.map(|remote| remote.ip().to_canonical()) {
             Some(IpAddr::V4(address)) => Self::V4(address.octets()),
@@ -56,7 +56,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Half of the cores, but two workers at least, of which one source has one.
+    /// Sets the workers to half of the cores, but at least two, of which one source may use one.
     pub(super) fn for_cores(cores: usize) -> Self {
         let workers = (cores / 2).max(2);
         Self {
@@ -70,11 +70,11 @@ impl Bounds {
 
 /// The checks that wait and that run.
 ///
-/// It is searched from end to end: a thousand steps are nothing beside the check that follows.
+/// Searches are linear: a thousand steps cost little beside the check that follows.
 #[derive(Debug)]
 pub(super) struct Queue<J> {
     bounds: Bounds,
-    /// In the order in which they came.
+    /// In the order of arrival.
     waiting: Vec<Waiting<J>>,
     /// The number of checks that run for each source; none of them is zero.
     running: HashMap<Source, usize>,
@@ -134,7 +134,7 @@ impl<J> Queue<J> {
         } else {
             let outstanding =
                 |source| self.running(source) + counts.get(&source).copied().unwrap_or_default();
-            // The last of equals: the source that asked last.
+            // Of equals the last: the source that asked last.
             let newest = self
                 .waiting
                 .iter()
@@ -150,7 +150,7 @@ impl<J> Queue<J> {
         Some((source, job))
     }
 
-    /// A job of that source has been done.
+    /// Frees the worker of a completed job.
     pub(super) fn finish(&mut self, source: Source) {
         if let Some(running) = self.running.get_mut(&source) {
             *running -= 1;
@@ -160,17 +160,17 @@ impl<J> Queue<J> {
         }
     }
 
-    /// Drops the job of that number, if it waits.
+    /// Drops the job with this number, if it waits.
     pub(super) fn forget(&mut self, number: u64) {
         self.remove(number);
     }
 
     fn remove(&mut self, number: u64) -> Option<Waiting<J>> {
-        // Numbers rise.
+        // Numbers are in ascending order.
         let at = self.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()?;
         let removed = self.waiting.remove(at);
         if self.waiting.is_empty() {
-            // The memory that a storm took is given back.
+            // Frees the memory that a flood of checks has taken.
             self.waiting = Vec::new();
         }
         Some(removed)
@@ -188,7 +188,7 @@ impl<J> Queue<J> {
         counts
     }
 
-    /// The last job of the source with most waiting, if that is more than `least`.
+    /// Returns the last job of the source with most waiting, if that is more than `least`.
     fn last_of_longest(&self, counts: &HashMap<Source, usize>, least: usize) -> Option<usize> {
         let most = counts.values().copied().max().filter(|most| *most > least)?;
         self.waiting.iter().rposition(|waiting| counts.get(&waiting.source) == Some(&most))
@@ -206,12 +206,12 @@ mod tests {
         Source::V4([192, 0, 2, last])
     }
 
-    /// One worker, so that each turn is a choice among all that wait.
+    /// Creates a queue with one worker, so that each turn is a choice among all waiting jobs.
     fn one_worker() -> Queue<&'static str> {
         Queue::new(Bounds { workers: 1, waiting_per_source: 12, ..BOUNDS })
     }
 
-    /// Runs everything, one after the other.
+    /// Runs all jobs one after the other and returns their order.
     fn drain(queue: &mut Queue<&'static str>) -> Vec<&'static str> {
         let mut order = Vec::new();
         while let Some((source, job)) = queue.take_next() {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_goes_before_what_others_have_piled_up() {
+    fn a_new_source_goes_before_the_queued_checks_of_others() {
         let mut queue = one_worker();
         for job in ["a1", "a2", "a3"] {
             queue.push(host(1), job);
@@ -257,7 +257,7 @@ mod tests {
         queue.push(host(2), "b1");
         queue.push(host(3), "c1");
         queue.finish(host(1));
-        // The oldest, then a newcomer, then the oldest again.
+        // The oldest, then a new source, then the oldest again.
         assert_eq!(drain(&mut queue), ["a2", "c1", "a3", "b1"]);
     }
 
@@ -277,28 +277,28 @@ mod tests {
         }
         let of = |source| order.iter().filter(|job| job.starts_with(source)).copied().collect();
         let (a, b): (Vec<_>, Vec<_>) = (of('a'), of('b'));
-        assert_eq!(a, ["a1", "a2", "a3", "a4"], "in their order");
-        assert_eq!(b, ["b1", "b2", "b3", "b4"], "in their order");
+        assert_eq!(a, ["a1", "a2", "a3", "a4"], "in the order of arrival");
+        assert_eq!(b, ["b1", "b2", "b3", "b4"], "in the order of arrival");
     }
 
     #[test]
-    fn an_endless_stream_of_newcomers_starves_nobody() {
+    fn an_endless_stream_of_new_sources_does_not_starve_old_checks() {
         let mut queue = Queue::new(Bounds { workers: 1, ..BOUNDS });
-        for job in ["patient 1", "patient 2", "patient 3"] {
+        for job in ["old 1", "old 2", "old 3"] {
             queue.push(host(0), job);
         }
         let mut served = 0;
         for last in 1..=6 {
-            queue.push(host(last), "newcomer");
+            queue.push(host(last), "new");
             let (source, job) = queue.take_next().unwrap();
-            served += usize::from(job != "newcomer");
+            served += usize::from(job != "new");
             queue.finish(source);
         }
         assert_eq!(served, 3);
     }
 
     #[test]
-    fn a_source_with_too_many_waiting_is_refused_and_no_other() {
+    fn only_the_source_with_too_many_waiting_is_refused() {
         let mut queue = Queue::new(BOUNDS);
         for _ in 0..BOUNDS.waiting_per_source {
             assert_eq!(queue.push(host(1), "in").1, None);
@@ -311,23 +311,23 @@ mod tests {
     }
 
     #[test]
-    fn when_all_is_full_the_longest_line_gives_way_to_a_shorter_one() {
+    fn a_full_queue_drops_a_check_of_the_source_with_most_waiting() {
         let mut queue = Queue::new(BOUNDS);
         for last in 1..=3 {
             for job in ["first", "second", "third", "fourth"] {
                 assert_eq!(queue.push(host(last), job).1, None);
             }
         }
-        // Each newcomer takes the place of a last one, while there are longer lines than its own.
+        // Each new check replaces the last one of a source, while that source has more waiting.
         let refused: Vec<_> = (10..20).filter_map(|last| queue.push(host(last), "new").1).collect();
         assert_eq!(refused.iter().filter(|job| **job == "fourth").count(), 3, "{refused:?}");
         assert_eq!(refused.iter().filter(|job| **job == "first").count(), 0, "{refused:?}");
-        assert_eq!(refused.last(), Some(&"new"), "all lines are as short as its own");
+        assert_eq!(refused.last(), Some(&"new"), "no source has more waiting");
         assert_eq!(queue.waiting.len(), BOUNDS.waiting);
     }
 
     #[test]
-    fn what_is_forgotten_is_not_run_and_makes_room() {
+    fn a_forgotten_check_does_not_run_and_makes_room() {
         let mut queue = Queue::new(BOUNDS);
         let numbers: Vec<_> = ["a", "b", "c", "d"].map(|job| queue.push(host(1), job).0).into();
         queue.forget(numbers[1]);

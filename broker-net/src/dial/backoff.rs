@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::random::{Random, random_seed};
 
-/// Pauses between attempts to connect: each about twice as long as the one before, up to a bound, with jitter
-/// so that many peers of one server do not come back to it at the same moment.
+/// Pauses between attempts to connect: each about twice as long as the one before, up to a bound, with jitter so that
+/// many peers of one server do not reconnect at the same moment.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Backoff {
     random: Random,
 }
 
-/// From 1 to 30 seconds.
+/// Pauses from 1 to 30 seconds.
 // NATS 2.14: DEFAULT_ROUTE_CONNECT and DEFAULT_ROUTE_CONNECT_MAX.
 impl Default for Backoff {
     fn default() -> Self {
@@ -35,29 +35,29 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Pauses from `min` to `max`; of `max` if that is less.
+    /// Creates pauses from `min` to `max`; of `max` if that is less.
     pub fn new(min: Duration, max: Duration) -> Self {
         let random = Random::new(random_seed());
         Self { min: min.min(max), max, lasting: max, pauses: 0, random }
     }
 
-    /// The time after which a connection counts as one that lasted: pauses begin at the shortest again after
-    /// it. The default is the longest pause, so that a server which accepts connections and closes them is not
-    /// dialled more often than one which refuses them.
+    /// Sets the time after which a connection counts as one that lasted: pauses begin at the shortest again after it.
+    /// The default is the longest pause, so that a server which accepts connections and closes them is not dialled
+    /// more often than one which refuses them.
     #[must_use]
     pub fn lasting(mut self, lasting: Duration) -> Self {
         self.lasting = lasting;
         self
     }
 
-    /// The seed of the jitter, by default a random one.
+    /// Sets the seed of the jitter, by default a random one.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.random = Random::new(seed);
         self
     }
 
-    /// Returns the next pause: between half of the time that is due and all of it.
+    /// Returns the next pause: between half of the due time and all of it.
     pub fn pause(&mut self) -> Duration {
         let factor = 1u32.checked_shl(self.pauses).unwrap_or(u32::MAX);
         let most = self.min.saturating_mul(factor).min(self.max);
@@ -65,7 +65,7 @@ impl Backoff {
         self.random.between(most / 2, most)
     }
 
-    /// Notes how long a connection was there. Returns true if it lasted: pauses begin anew then.
+    /// Records the lifetime of a connection. Returns true if it lasted: pauses begin with the shortest then.
     pub fn note_lasted(&mut self, lasted: Duration) -> bool {
         let has_lasted = lasted >= self.lasting;
         if has_lasted {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn two_peers_do_not_pause_equally_long() {
+    fn two_peers_have_different_pauses() {
         let pauses = |seed| {
             let mut backoff = Backoff::new(MIN, MAX).seed(seed);
             (0..10).map(|_| backoff.pause()).collect::<Vec<_>>()
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_lasted_begins_anew() {
+    fn only_a_connection_that_lasted_resets_the_pauses() {
         let mut backoff = Backoff::new(MIN, MAX).lasting(Duration::from_secs(2));
         for _ in 0..10 {
             backoff.pause();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_that_make_no_sense_give_pauses_within_the_upper_one() {
+    fn inverted_bounds_give_pauses_within_the_upper_one() {
         let mut backoff = Backoff::new(MAX, MIN);
         assert!((0..1000).all(|_| backoff.pause() <= MIN));
         let mut backoff = Backoff::new(Duration::ZERO, Duration::MAX);

@@ -11,11 +11,11 @@ use super::error::{DialError, FailedAttempt};
 use crate::random::Random;
 use crate::tcp_options::TcpOptions;
 
-/// The most addresses of a name that are tried: more would not fit into the time of one attempt, and an answer
-/// of DNS can hold hundreds.
+/// Maximum addresses of a name that are tried: more would not fit into the time of one attempt, and a DNS answer can
+/// hold hundreds.
 const MAX_ADDRESSES: usize = 16;
 
-/// Resolves a name. An address needs no resolving.
+/// Resolves a name. An address is returned as it is.
 pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
     let named = || host.to_owned();
     let addresses = lookup_host((host, port)).await;
@@ -24,8 +24,8 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Di
     if addresses.is_empty() { Err(DialError::NoAddress { host: named() }) } else { Ok(addresses) }
 }
 
-/// Puts the addresses into a random order, so that the members of a cluster behind one name are connected to
-/// equally often, and leaves out those that are too many.
+/// Shuffles the addresses, so that the members of a cluster behind one name are dialled equally often, and truncates
+/// them to the maximum.
 // NATS 2.14: server.go getRandomIP, which tries one of them.
 pub(super) fn in_random_order(
     mut addresses: Vec<SocketAddr>,
@@ -59,8 +59,8 @@ async fn connect(address: SocketAddr, tcp: TcpOptions) -> io::Result<TcpStream> 
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     tcp.apply(&SockRef::from(&socket));
     let stream = socket.connect(address).await?;
-    // The kernel may choose the port that is dialled as the local port of this connection, if no socket listens there:
-    // the connection would then be one with itself.
+    // The kernel may choose the dialled port as the local port of this connection, if no socket listens there: the
+    // connection would then be one with itself.
     if stream.local_addr()? == stream.peer_addr()? {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn each_address_comes_first_about_as_often_and_few_of_many_are_tried() {
+    fn each_address_comes_first_about_equally_often_and_the_number_is_bounded() {
         let mut random = Random::new(1);
         let mut first = [0; 3];
         for _ in 0..3_000 {
@@ -92,13 +92,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_next_address_is_tried_where_one_refuses_and_all_are_named_where_all_do() {
+    async fn the_next_address_is_tried_after_a_refusal_and_the_error_names_all() {
         let free = || async {
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
             (socket.local_addr().unwrap(), socket)
         };
-        // Bound, and not listening.
+        // Bound, but not listening.
         let ((one, _one), (other, _other)) = (free().await, free().await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let there = listener.local_addr().unwrap();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn options_of_the_socket_can_be_chosen() {
+    async fn the_options_of_the_socket_are_applied() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let user_timeout = Some(Duration::from_secs(7));
         let tcp = TcpOptions { keepalive: Duration::from_secs(5), user_timeout };

@@ -1,4 +1,4 @@
-//! Connections that were dialled.
+//! Dialled connections.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -20,10 +20,10 @@ use crate::handshake::{AcceptedConnection, Agreed, Handshake};
 use crate::listen::{Accepted, Admission};
 use crate::transport::{Socket, poll_io};
 
-/// A connection that was dialled, in the clear or encrypted.
+/// A dialled connection, in the clear or encrypted.
 ///
-/// It can be read and written as any stream of tokio, and be [served](crate::Server::serve) as a connection that
-/// was accepted. Dropping it closes it.
+/// It can be read and written as any stream of tokio, and be [served](crate::Server::serve) as an accepted
+/// connection. Dropping it closes it.
 ///
 /// # Cancel safety
 ///
@@ -47,7 +47,7 @@ impl fmt::Debug for DialedConnection {
 }
 
 impl DialedConnection {
-    /// A connection that cannot be upgraded to TLS.
+    /// Creates a connection that cannot be upgraded to TLS.
     pub(super) fn plain(stream: TcpStream, remote: SocketAddr) -> Self {
         Self {
             socket: Arc::new(Socket::new(stream)),
@@ -63,24 +63,24 @@ impl DialedConnection {
         self.remote
     }
 
-    /// Returns what TLS has agreed upon, and the certificates of the server; `None` in the clear.
+    /// Returns the parameters of TLS and the certificates of the server; `None` in the clear.
     pub fn security(&self) -> Option<&Security> {
         self.security.as_ref()
     }
 
-    /// Reads a line, INFO for instance, and nothing behind it; returns it without its end.
+    /// Reads a line, such as INFO, and no byte behind it; returns it without its line end.
     ///
-    /// Reads one byte at a time, so that bytes in the clear behind the line never pass for bytes that TLS has
-    /// protected. One line at the beginning of a connection costs some hundred system calls.
+    /// Reads one byte at a time, so that plaintext bytes behind the line never pass for bytes protected by TLS. One
+    /// line at the beginning of a connection costs some hundred system calls.
     ///
     /// # Errors
     ///
-    /// [`ReadLineError`]. The connection is of no use then.
+    /// [`ReadLineError`]. The connection is unusable then.
     ///
     /// # Cancel safety
     ///
-    /// What was read of the line is lost. It waits as long as the server does: put a timeout around it, and drop
-    /// the connection if that expires.
+    /// The part of the line already read is lost. The call waits as long as the server does: put a timeout around it,
+    /// and drop the connection if that expires.
     pub async fn read_line(&mut self, limit: usize) -> Result<Vec<u8>, ReadLineError> {
         let mut line = Vec::new();
         loop {
@@ -106,11 +106,11 @@ impl DialedConnection {
 }
 
 impl DialedConnection {
-    /// Makes of it what a session can be opened for.
+    /// Converts the connection into one that can be admitted.
     pub(crate) fn into_accepted(self) -> Accepted {
         let Self { socket, remote, security, .. } = self;
         let admit = move || {
-            // INFO asks for no TLS: whether there is any was decided by the program that dialled.
+            // INFO asks for no TLS: the program that dialled has decided about it.
             let transport = TransportInfo::Stream;
             let mut arrival = Arrival { remote: Some(remote), transport, ..Arrival::default() };
             let mut handshake: Option<Box<dyn Handshake>> = None;
@@ -180,7 +180,7 @@ impl AsyncWrite for DialedConnection {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.socket.transport.poll_unsent(cx));
         match self.socket.transport.shut_down_write() {
-            // The other side has closed already.
+            // The peer has closed already.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }

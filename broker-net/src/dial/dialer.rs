@@ -1,4 +1,4 @@
-//! Connects to a server, again and again.
+//! Connects to a server repeatedly.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use crate::advertise::Advertise;
 use crate::clock;
 use crate::random::Random;
 
-/// Connects to one server: [once](Self::dial), or [again and again](Self::next) with pauses in between.
+/// Connects to one server: [once](Self::dial), or [repeatedly](Self::next) with pauses in between.
 ///
-/// It has no task: dropping it, or the future of one of its methods, stops all that it does.
+/// It has no task: dropping it, or the future of one of its methods, stops its work.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,11 +39,11 @@ pub struct Dialer {
     tls: DialTls,
     backoff: Backoff,
     random: Random,
-    /// The pause that is due after the attempt of before.
+    /// The pause due after the previous attempt.
     pause: Duration,
-    /// The time before which there is no next attempt.
+    /// The earliest time of the next attempt.
     not_before: Option<Instant>,
-    /// The time at which the attempt of before has succeeded.
+    /// The time at which the previous attempt succeeded.
     connected_at: Option<Instant>,
 }
 
@@ -59,11 +59,11 @@ impl fmt::Debug for Dialer {
 }
 
 impl Dialer {
-    /// Creates a dialer for `nats.example:4222`, `1.2.3.4:4222` or `[::1]:4222`. Nothing is connected yet.
+    /// Creates a dialer for `nats.example:4222`, `1.2.3.4:4222` or `[::1]:4222`. Does not connect yet.
     ///
     /// # Errors
     ///
-    /// [`DialError`] if that is no host with a port, or TLS cannot be used as the options say.
+    /// [`DialError`] if the text is not a host with a port, or the TLS options are invalid.
     pub fn new(server: &str, options: DialOptions) -> Result<Self, DialError> {
         let invalid = || DialError::InvalidServer(server.to_owned());
         let Advertise { host, port } = server.parse().map_err(|_| invalid())?;
@@ -89,35 +89,34 @@ impl Dialer {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Connects once, without a pause. The name is resolved anew, and its addresses are tried in a random order.
+    /// Connects once, without a pause. Resolves the name each time, and tries its addresses in a random order.
     ///
     /// # Errors
     ///
-    /// [`DialError`] names what failed, and each address that was tried.
+    /// [`DialError`] names the failed step, and each address that was tried.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it returns, it leaves no connection behind.
+    /// A future dropped before it completes leaves no connection behind.
     pub async fn dial(&mut self) -> Result<DialedConnection, DialError> {
         let after = self.options.timeout;
         let dialed = tokio::time::timeout(after, self.connect()).await;
         dialed.unwrap_or_else(|_| Err(DialError::Timeout { server: self.server(), after }))
     }
 
-    /// Waits for the pause that is due, if any, and connects once. To be called again after a failure, and when
-    /// the connection has ended; whether to give up is up to the caller, who may ask for the number of
-    /// [pauses](Self::pauses).
+    /// Waits for the due pause, if any, and connects once. Call it again after a failure, and when the connection has
+    /// ended; the caller decides when to give up, for instance by the number of [pauses](Self::pauses).
     ///
-    /// The first call does not wait. A connection that lasted lets the pauses begin anew, with the shortest.
+    /// The first call does not wait. After a connection that lasted, pauses begin with the shortest.
     ///
     /// # Errors
     ///
-    /// As [`Self::dial`].
+    /// Fails as [`Self::dial`] does.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it returns, it leaves no connection behind, and the pause is not shorter for it: a caller
-    /// that drops it and calls it again does not dial more often.
+    /// A future dropped before it completes leaves no connection behind and does not shorten the pause: a caller that
+    /// drops it and calls again does not dial more often.
     pub async fn next(&mut self) -> Result<DialedConnection, DialError> {
         if let Some(since) = self.connected_at.take() {
             let now = clock::now();
@@ -129,7 +128,7 @@ impl Dialer {
         if let Some(not_before) = self.not_before {
             tokio::time::sleep_until(not_before.into()).await;
         }
-        // Counts as a failure until it is none: it may be dropped in the middle.
+        // Counts as a failure until it succeeds: the future may be dropped in the middle.
         self.pause = self.backoff.pause();
         self.not_before = Some(clock::now() + self.pause);
         let dialed = self.dial().await;

@@ -4,14 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Reasons why an attempt to connect failed. It says what to do, and shows no secret.
+/// Reasons why an attempt to connect failed. The text suggests a remedy, and shows no secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// The text is no host with a port.
+    /// The text is not a host with a port.
     #[error("{0:?} is not HOST:PORT")]
     InvalidServer(String),
-    /// The options of TLS cannot be used.
+    /// The TLS options are invalid.
     #[cfg(feature = "tls-core")]
     #[error("TLS cannot be used")]
     TlsOptions(#[source] crate::TlsError),
@@ -29,25 +29,25 @@ pub enum DialError {
         /// The name.
         host: String,
     },
-    /// No address of the host has accepted a connection.
+    /// No address of the host accepted a connection.
     #[error("cannot connect to {server}: {}", join(attempts))]
     Connect {
         /// The host and port.
         server: String,
-        /// The addresses in the order in which they were tried.
+        /// The addresses in the order of the attempts.
         attempts: Vec<FailedAttempt>,
     },
-    /// The attempt took too long as a whole.
+    /// The attempt as a whole took too long.
     #[error(
         "cannot connect to {server} within {after:?}: check that it is reachable, or raise `timeout`"
     )]
     Timeout {
         /// The host and port.
         server: String,
-        /// The time that it was allowed.
+        /// The time allowed.
         after: Duration,
     },
-    /// The handshake of TLS has failed.
+    /// The TLS handshake failed.
     #[cfg(feature = "tls-core")]
     #[error("no TLS with {server}")]
     Tls {
@@ -58,7 +58,7 @@ pub enum DialError {
     },
 }
 
-/// An address that has not accepted a connection.
+/// An address that did not accept a connection.
 #[derive(Debug, thiserror::Error)]
 #[error("{address}: {error}")]
 #[non_exhaustive]
@@ -83,11 +83,11 @@ pub enum ReadLineError {
     /// The line is too long.
     #[error("the server has sent a line of more than {limit} bytes: it may speak another protocol")]
     TooLong {
-        /// The number of bytes that were allowed.
+        /// The maximum number of bytes.
         limit: usize,
     },
-    /// The connection has failed. An alert of TLS is among the sources: a server that refuses the certificate of its
-    /// client says so here.
+    /// The connection failed. A TLS alert is among the sources: by it a server reports that it refuses the
+    /// certificate of its client.
     #[error("the connection has failed")]
     Io(#[source] io::Error),
 }

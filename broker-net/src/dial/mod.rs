@@ -1,4 +1,4 @@
-//! Outgoing connections: to peers of a cluster, and to whatever an embedding program connects its server with.
+//! Outgoing connections: to peers of a cluster, and to any server that an embedding program dials.
 
 mod backoff;
 mod connect;

@@ -1,4 +1,4 @@
-//! TLS of a dialer in a build without TLS: there is none.
+//! Stands in for TLS of a dialer in a build without TLS.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use super::connection::DialedConnection;
 use super::error::DialError;
 use super::options::DialOptions;
 
-/// No options ask for it.
+/// The TLS configuration of a dialer; none in this build.
 #[derive(Debug)]
 pub(super) struct DialTls;
 

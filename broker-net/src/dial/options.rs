@@ -9,11 +9,11 @@ use crate::tcp_options::TcpOptions;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DialOptions {
-    /// The time that one address may take to answer. The default is a second.
+    /// Maximum time for one address to answer. The default is a second.
     // NATS 2.14: DEFAULT_ROUTE_DIAL.
     pub connect_timeout: Duration,
-    /// The time that one attempt may take in all: the name is resolved, its addresses are tried one after the
-    /// other, and TLS is set up if it comes first. The default is 10 seconds.
+    /// Maximum time for one attempt in all: it resolves the name, tries its addresses one after the other, and sets
+    /// up TLS if that comes first. The default is 10 seconds.
     pub timeout: Duration,
     /// Options of the socket.
     pub tcp: TcpOptions,

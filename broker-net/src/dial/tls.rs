@@ -13,7 +13,7 @@ use crate::TlsClientError;
 use crate::handshake::tls::{TlsClientConfig, TlsTransport};
 use crate::transport::Socket;
 
-/// TLS of a dialer, if its options ask for it.
+/// The TLS configuration of a dialer; `None` if its options do not set one.
 #[derive(Debug)]
 pub(super) struct DialTls(Option<Arc<TlsClientConfig>>);
 
@@ -24,7 +24,7 @@ impl DialTls {
         options.tls.as_ref().map(build).transpose().map(Self).map_err(DialError::TlsOptions)
     }
 
-    /// Makes a connection of a stream, encrypted already if TLS comes first. `server` is for errors.
+    /// Makes a connection from a stream; runs the TLS handshake first if TLS comes first. `server` is for errors.
     pub(super) async fn admit(
         &self,
         stream: TcpStream,
@@ -45,20 +45,20 @@ impl DialTls {
 }
 
 impl DialedConnection {
-    /// Upgrades to TLS a connection that was dialled with options for it, and is in the clear: after INFO, say.
+    /// Upgrades to TLS a connection in the clear that was dialled with options for TLS: after INFO, for instance.
     ///
     /// # Errors
     ///
-    /// [`TlsClientError`]. The connection is of no use then.
+    /// [`TlsClientError`]. The connection is unusable then.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it returns, the connection is of no use: close it.
+    /// If the future is dropped before it completes, the connection is unusable: close it.
     pub async fn secure(&mut self) -> Result<(), TlsClientError> {
         let upgrade = self.upgrade.take().ok_or(TlsClientError::NotOffered)?;
         let secured = upgrade.secure().await;
         if secured.is_err() {
-            // The server closes then, so that no read waits for more from it.
+            // Makes the server close, so that no read waits for more from it.
             let _ = self.socket.transport.shut_down_write();
         }
         self.security = Some(secured?);

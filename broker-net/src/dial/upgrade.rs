@@ -9,14 +9,14 @@ use crate::TlsClientError;
 use crate::handshake::tls::{self, TlsClientConfig, TlsClientTransport};
 use crate::transport::Socket;
 
-/// A socket in the clear that can be upgraded.
+/// A plaintext socket that can be upgraded.
 pub(super) struct Upgrade {
     pub(super) socket: Arc<Socket<TlsClientTransport<TcpStream>>>,
     pub(super) config: Arc<TlsClientConfig>,
 }
 
 impl Upgrade {
-    /// Shakes hands, once.
+    /// Runs the handshake, once.
     pub(super) async fn secure(self) -> Result<Security, TlsClientError> {
         tls::secure(&self.socket, &self.config).await
     }

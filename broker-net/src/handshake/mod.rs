@@ -1,7 +1,7 @@
 //! Handshakes: everything between accepting a connection and the first input of its session.
 //!
-//! All of it runs on the connection's own task, never on the one that accepts, and each step has a
-//! deadline and a bound on the bytes it holds.
+//! All of it runs on the connection's own task, never on the accept task, and each step has a deadline and a bound on
+//! the bytes it holds.
 
 #[cfg(not(feature = "tls-core"))]
 pub(crate) mod no_tls;
@@ -54,7 +54,7 @@ impl ListenerConfig {
     }
 }
 
-/// A socket that serves both families reports IPv4 addresses as mapped into IPv6.
+/// Converts an IPv4 address mapped into IPv6, as a socket that serves both families reports it.
 fn canonical(remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(remote.ip().to_canonical(), remote.port())
 }
@@ -68,7 +68,7 @@ pub(crate) struct AcceptedConnection {
 }
 
 impl AcceptedConnection {
-    /// Creates one that needs no handshake.
+    /// Creates a connection that needs no handshake.
     pub(crate) fn new(stream: impl Transport, arrival: Arrival) -> Self {
         Self { socket: Arc::new(Socket::new(stream)), arrival, handshake: None }
     }
@@ -77,12 +77,12 @@ impl AcceptedConnection {
 /// The futures of a [`Handshake`].
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A handshake that runs while the session is open already.
+/// A handshake that runs while the session is already open.
 pub(crate) trait Handshake: Send {
     /// Returns true if the client begins before INFO was sent; false if it waits for INFO.
     fn client_begins(&mut self) -> BoxFuture<'_, bool>;
 
-    /// Runs the handshake. `None`: the connection stays in the clear.
+    /// Runs the handshake. Returns `None` if the connection stays in the clear.
     fn run(&mut self) -> BoxFuture<'_, Result<Option<Security>, ClientFault>>;
 }
 

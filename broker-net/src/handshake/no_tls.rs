@@ -1,5 +1,4 @@
-//! TLS of a listener in a build without TLS: there is none. All else that deals with listeners need not know of
-//! the feature.
+//! Stands in for TLS of a listener in a build without TLS, so that other modules do not depend on the feature.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,16 +10,16 @@ use broker_core::session::client::Arrival;
 use super::{AcceptedConnection, ListenerConfig};
 use crate::transport::Transport;
 
-/// Nothing can be wrong with it.
+/// TLS without options cannot fail.
 pub(crate) type TlsFault = Infallible;
 
-/// There are none.
+/// TLS options; none exist in this build.
 pub(crate) enum TlsOptions {}
 
-/// No file was read.
+/// The result of building no options.
 pub(crate) struct BuiltTls;
 
-/// Admits in the clear.
+/// Admits connections in the clear.
 #[derive(Debug, Default)]
 pub(crate) struct TlsAdmission;
 

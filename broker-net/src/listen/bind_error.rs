@@ -6,7 +6,7 @@ use super::ListenerKind;
 use crate::handshake::listener_tls::TlsFault;
 use crate::options::ServerOptions;
 
-/// A listener could not be bound, or TLS not be offered.
+/// A listener could not be bound, or its TLS options are invalid.
 #[derive(Debug)]
 pub struct BindError {
     host: String,

@@ -15,23 +15,22 @@ use super::{Accepted, Acceptor, Admission, BACK_OFF_MAX, BACK_OFF_MIN};
 use crate::handshake::AcceptedConnection;
 use crate::pipe::{self, LocalStream};
 
-/// The bytes copied at a time in each direction. With the 8 KiB that wait from an unauthenticated client
-/// they make the 16 KiB that each may cost.
+/// The bytes copied at a time in each direction. With the 8 KiB kept from an unauthenticated client they make the 16
+/// KiB that each may cost.
 const COPY_BYTES: usize = 4 << 10;
 
-/// A stream that can carry a connection: every type that can be read, written and sent to another
-/// thread.
+/// A stream that can carry a connection: every type that can be read, written and sent to another thread.
 pub trait Carries: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Carries for S {}
 
-/// A listener of your own, for [`ServerBuilder::listener`](crate::ServerBuilder::listener): a simulated
-/// network, streams within another protocol, a kind of socket that the server does not know.
+/// A listener of the embedding program, for [`ServerBuilder::listener`](crate::ServerBuilder::listener): a simulated
+/// network, streams within another protocol, a kind of socket that the server does not support.
 ///
-/// Its clients are like any others. The server offers them no TLS: encryption is up to you, before you
-/// hand the stream over. Bytes are copied once more than from sockets of the server; at most 64 KiB wait
-/// in between in each direction, so that a client that does not read is a slow consumer as usual. At a
-/// close the stream is shut down (`poll_shutdown`), and dropped a second later at the latest.
+/// Its clients are like any others. The server offers them no TLS: the listener encrypts, if at all, before it
+/// returns the stream. Bytes are copied once more than from sockets of the server; at most 64 KiB are buffered in
+/// between in each direction, so that a client that does not read is a slow consumer as usual. At a close the stream
+/// is shut down (`poll_shutdown`), and dropped a second later at the latest.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -69,14 +68,13 @@ pub trait Listener: Send + 'static {
     /// The stream of a connection.
     type Stream: Carries;
 
-    /// Waits for the next connection; returns it with its remote address, for logs and monitoring, if
-    /// there is one. Called repeatedly until the server stops accepting, and then dropped.
+    /// Waits for the next connection; returns it with its remote address, if there is one, for logs and monitoring.
+    /// Called repeatedly until the server stops accepting, and then dropped.
     ///
     /// # Errors
     ///
-    /// An error that prevents the next connection. It is logged, and this is called again after a while
-    /// (10 ms, twice as long each time up to a second). If there will never be another connection, wait
-    /// forever.
+    /// An error that prevents the next connection. The server logs it and calls again after a pause (10 ms, doubled
+    /// each time up to a second). If there will never be another connection, wait forever.
     ///
     /// # Cancel safety
     ///
@@ -116,12 +114,12 @@ struct CustomAcceptor {
 
 impl CustomListener {
     pub(crate) fn new(listener: impl Listener) -> Self {
-        // Accepting waits until the connection before is served.
+        // At most one accepted connection is queued, so that accepting waits until the one before is served.
         let (send, accepted) = mpsc::channel(1);
         Self { accepting: Box::pin(accept_all(listener, send)), accepted }
     }
 
-    /// Begins to accept, in the current runtime.
+    /// Starts accepting, in the current runtime.
     pub(crate) fn open(self) -> Box<dyn Acceptor> {
         let mut accepting = JoinSet::new();
         accepting.spawn(self.accepting);
@@ -133,7 +131,7 @@ impl Acceptor for CustomAcceptor {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match ready!(self.accepted.poll_recv(cx)) {
             Some(stream) => Poll::Ready(Ok(Accepted::new(stream.remote, || stream.admit()))),
-            // The listener has panicked: no connection follows.
+            // The listener has panicked: no more connections follow.
             None => Poll::Pending,
         }
     }
@@ -173,7 +171,7 @@ impl Stream {
     }
 }
 
-/// Copies bytes until the server closes, or the client cannot be written to.
+/// Copies bytes until the server closes, or a write to the client fails.
 async fn carry(stream: Box<dyn Carries>, near: LocalStream) {
     let (from_client, mut to_client) = split(stream);
     let (from_server, mut to_server) = split(near);

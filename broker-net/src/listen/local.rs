@@ -1,4 +1,4 @@
-//! Connections within the process: without a socket, or with one that this side has dialled.
+//! Connections within the process: without a socket, or with a dialled one.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -11,11 +11,11 @@ use super::{Accepted, Acceptor, Admission};
 use crate::handshake::AcceptedConnection;
 use crate::pipe::LocalTransport;
 
-/// Hands connections over to a server.
+/// Passes connections to a server.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalSender(mpsc::UnboundedSender<Accepted>);
 
-/// Accepts the connections that a [`LocalSender`] hands over.
+/// Accepts the connections that a [`LocalSender`] passes.
 pub(crate) struct LocalAcceptor(mpsc::UnboundedReceiver<Accepted>);
 
 impl LocalAcceptor {
@@ -28,12 +28,12 @@ impl LocalAcceptor {
 }
 
 impl LocalSender {
-    /// Hands a connection over. If the server has gone it is dropped, which ends it.
+    /// Passes a connection. If the server has shut down the connection is dropped, which ends it.
     pub(crate) fn send(&self, accepted: Accepted) {
         let _ = self.0.send(accepted);
     }
 
-    /// Hands over the server's end of a connection within the process.
+    /// Passes the server's end of a connection within the process.
     pub(crate) fn connect(&self, transport: LocalTransport) {
         self.send(Accepted::new(None, || {
             let arrival = Arrival { transport: TransportInfo::Memory, ..Arrival::default() };
@@ -46,7 +46,7 @@ impl Acceptor for LocalAcceptor {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match ready!(self.0.poll_recv(cx)) {
             Some(accepted) => Poll::Ready(Ok(accepted)),
-            // The server has gone, which ends accepting by itself.
+            // The server has shut down, and stops accepting.
             None => Poll::Pending,
         }
     }

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::tcp_options::TcpOptions;
 
-/// Connections that the kernel holds until they are accepted. A restart may bring thousands at once;
-/// the kernel has a limit of its own.
+/// Maximum connections that the kernel holds until they are accepted. A restart may bring thousands at once; the
+/// kernel has a limit of its own.
 const BACKLOG: i32 = 4096;
 
 /// A bound TCP socket.
@@ -41,7 +41,7 @@ impl BoundSocket {
         self.address
     }
 
-    /// Returns a guard that closes it when it is dropped.
+    /// Returns a guard that closes the listener when dropped.
     pub(super) fn guard(&self) -> ListenerGuard {
         ListenerGuard(Arc::downgrade(&self.socket))
     }
@@ -54,15 +54,14 @@ impl BoundSocket {
     }
 }
 
-/// Closes a listener when it is dropped: the port is free then, although the task that accepts still holds the
-/// socket.
+/// Closes a listener when dropped: the port is free then, although the accept task still holds the socket.
 #[derive(Debug)]
 pub(crate) struct ListenerGuard(Weak<TcpListener>);
 
 impl Drop for ListenerGuard {
     fn drop(&mut self) {
         if let Some(socket) = self.0.upgrade() {
-            // On systems where this does not end listening, dropping the socket does.
+            // On systems where shutdown does not end listening, dropping the socket does.
             let _ = SockRef::from(&*socket).shutdown(Shutdown::Both);
         }
     }
@@ -79,8 +78,8 @@ impl Drop for ListenerGuard {
 ///
 /// # Errors
 ///
-/// The host name is unknown, or the address cannot be listened at. No other address is tried then: a second
-/// process with the same configuration would otherwise start beside the first and share its name.
+/// The host name is unknown, or the address cannot be bound. No other address is tried then: a second process with
+/// the same configuration would otherwise start beside the first and share its name.
 pub async fn listen_tcp(host: &str, port: u16) -> io::Result<StdListener> {
     let host = if host.is_empty() { "0.0.0.0" } else { host };
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -89,7 +88,7 @@ pub async fn listen_tcp(host: &str, port: u16) -> io::Result<StdListener> {
     listen(choose(addresses).ok_or_else(no_address)?)
 }
 
-/// The address that a host name stands for.
+/// Selects the address of a host name to listen at.
 // Go: net/ipsock.go addrList.first, as net.Listen calls it.
 fn choose(addresses: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
     let mut first = None;
@@ -110,7 +109,7 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
     }
     let wildcard = (Ipv6Addr::UNSPECIFIED, address.port()).into();
     match open(wildcard, false) {
-        // Half of the addresses would belong to another process.
+        // Another process would own half of the addresses.
         Err(error) if has_both_families() => Err(error),
         Err(_) => open(address, true),
         listening => listening,
@@ -129,7 +128,7 @@ fn bind(address: SocketAddr, is_only_v6: bool) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(is_only_v6)?;
     }
-    // A restart must not wait for the connections of the last run to be forgotten.
+    // Without it a restart would have to wait until the kernel forgets the connections of the last run.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     TcpOptions::default().apply(&SockRef::from(&socket));
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_stands_for_its_first_address_of_ipv4_else_for_its_first() {
+    fn the_first_ipv4_address_of_a_host_is_chosen_else_the_first() {
         assert_eq!(chosen(&NAMES_OF_ONE_HOST).as_deref(), Some("127.0.0.1"));
         assert_eq!(
             chosen(&["127.0.0.2:0", "[::1]:0", "127.0.0.1:0"]).as_deref(),
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_with_two_addresses_is_listened_at_once_and_not_a_second_time() {
+    fn a_host_with_two_addresses_can_be_bound_only_once() {
         let listen_at = |port| {
             let chosen = choose(addresses(&NAMES_OF_ONE_HOST, port).into_iter()).unwrap();
             listen(chosen)
@@ -187,11 +186,11 @@ mod tests {
     }
 
     #[test]
-    fn every_address_is_refused_where_one_of_either_family_is_held_by_another() {
+    fn the_unspecified_address_is_refused_if_either_family_is_in_use() {
         let wildcards = ["0.0.0.0:0", "[::]:0"];
         let wildcards = if has_both_families() { &wildcards[..] } else { &wildcards[..1] };
         for held in NAMES_OF_ONE_HOST {
-            // A machine may have no IPv6.
+            // The machine may have no IPv6.
             let Ok(other) = StdListener::bind(held) else { continue };
             let port = other.local_addr().unwrap().port();
             for wildcard in wildcards {
@@ -202,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn every_address_is_that_of_both_families_where_the_machine_has_both() {
+    fn the_unspecified_address_listens_at_both_families_if_the_machine_has_both() {
         let everywhere = listen(addresses(&["0.0.0.0:0"], 0)[0]).unwrap().local_addr().unwrap();
         assert_eq!(everywhere.is_ipv6(), has_both_families());
     }
 
     #[tokio::test]
-    async fn connections_inherit_what_the_listener_is_tuned_to() {
+    async fn connections_inherit_the_options_of_the_listener() {
         let listener = BoundSocket::bind("127.0.0.1", 0).await.unwrap();
         let connecting = TcpStream::connect(listener.address());
         let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);

@@ -20,7 +20,7 @@ use crate::options::ServerOptions;
 use crate::proxy;
 use crate::reserve::RawConnection;
 
-/// The time that a proxy has for its header.
+/// Maximum time for a proxy to send its header.
 // NATS 2.14: 5 seconds.
 const PROXY_HEADER: Duration = Duration::from_secs(2);
 
@@ -29,15 +29,14 @@ struct TcpAcceptor {
     config: Arc<ListenerConfig>,
 }
 
-/// The listener of clients, as its server keeps it.
+/// The server's handle of the listener for clients.
 #[derive(Debug)]
 pub(crate) struct ClientsListener {
     address: SocketAddr,
     pub(crate) config: Arc<ListenerConfig>,
 }
 
-/// Binds the port of the options, or takes over a socket that listens already. Puts the port that was chosen into the
-/// options.
+/// Binds the port of the options, or adopts a socket that listens already. Puts the chosen port into the options.
 pub(crate) async fn bind(
     options: &mut ServerOptions,
     socket: Option<StdListener>,

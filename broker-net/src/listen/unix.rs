@@ -17,7 +17,7 @@ use crate::handshake::AcceptedConnection;
 use crate::options::{ServerOptions, UnixOptions};
 use crate::reserve::RawConnection;
 
-/// The backlog of the kernel.
+/// Maximum connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
 
 /// Binds the socket of the options, if there is one.
@@ -68,7 +68,7 @@ impl UnixAcceptor {
 impl Acceptor for UnixAcceptor {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, _) = ready!(self.listener.poll_accept(cx))?;
-        // On one machine nothing is encrypted.
+        // Connections within a machine are not encrypted.
         let admit = || {
             let arrival = Arrival { transport: TransportInfo::Unix, ..Arrival::default() };
             Admission::Ready(AcceptedConnection::new(stream, arrival))
@@ -87,7 +87,7 @@ impl Drop for UnixAcceptor {
     }
 }
 
-/// Removes the socket that an ended process has left, and nothing else.
+/// Removes a socket left by an ended process; leaves any other file.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {}
@@ -105,7 +105,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Another process may listen there by now.
+/// Removes the file unless another process has bound a socket there by now.
 fn remove_own(path: &Path, file: (u64, u64)) {
     if fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == file) {
         let _ = fs::remove_file(path);

@@ -20,7 +20,7 @@ use crate::options::ServerOptions;
 use crate::reserve::RawConnection;
 use crate::transport::Transport;
 
-/// The last words to a client that cannot be served. Within TLS it cannot be told.
+/// The answer to a client that cannot be served. Within TLS it cannot be sent.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
@@ -30,11 +30,11 @@ struct WebsocketAcceptor {
     broker: Broker,
 }
 
-/// The listener for WebSocket, as its server keeps it.
+/// The server's handle of the listener for WebSocket.
 #[derive(Debug)]
 struct WebsocketListener(Arc<WebsocketAdmission>);
 
-/// Binds the port of the options, if there is one. Puts the port that was chosen into the options.
+/// Binds the port of the options, if there is one. Puts the chosen port into the options.
 pub(crate) async fn bind(
     options: &mut ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,

@@ -1,4 +1,4 @@
-//! Builds a server: options, then all that can fail, then the port of clients.
+//! Builds a server: checks the options, binds, and opens the port of clients last.
 
 use std::net::TcpListener as StdListener;
 use std::sync::{Arc, Mutex};
@@ -102,18 +102,17 @@ impl ServerBuilder {
         self
     }
 
-    /// Binds and serves. When it returns, clients can connect.
+    /// Binds and starts to serve. Clients can connect when it returns.
     ///
     /// Must be called in a tokio runtime with I/O and time enabled; the server lives in it.
     ///
     /// # Errors
     ///
-    /// [`BindError`] if the address cannot be listened at, or TLS not be offered; nothing has been served
-    /// then.
+    /// [`BindError`] if the address cannot be bound, or the TLS options are invalid; nothing has been served then.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it returns, it leaves nothing behind.
+    /// A future dropped before it completes leaves nothing behind.
     pub async fn bind(self) -> Result<Server, BindError> {
         let mut options = self.options;
         let tls = options
@@ -132,7 +131,7 @@ impl ServerBuilder {
         );
         #[cfg(unix)]
         bound.extend(listen::bind_unix(&options)?);
-        // Last: this port is what others wait for to learn that the server has started.
+        // Bound last, because supervisors and tests take this port as the sign that the server has started.
         let (acceptor, clients) = listen::bind_tcp(&mut options, self.socket, tls, &broker).await?;
         bound.push(Bound { acceptor, handle: Some(Arc::clone(&clients) as _) });
         tell_address(&broker, &options);

@@ -28,36 +28,35 @@ use crate::pipe::{self, LocalStream};
 use crate::status::ServerStatus;
 use crate::workers::{StallWatch, Workers};
 
-/// The time that clients have at a shutdown for reading what is queued for them.
+/// Maximum time at a shutdown for clients to read their queued messages.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// A running server.
 ///
-/// Dropping it closes its port at once, and all connections as soon as the runtime gets to them, without
-/// waiting. It installs no signal handler and no logger, and shares nothing with any other server in the
-/// process.
+/// Dropping it closes its listeners at once, and all connections as soon as the runtime polls them, without waiting.
+/// It installs no signal handler and no logger, and shares nothing with any other server in the process.
 #[derive(Debug)]
 pub struct Server {
     broker: Broker,
     host: String,
-    /// The options in force, with the port that was chosen.
+    /// The options in force, with the chosen port.
     options: Mutex<ServerOptions>,
     /// The port for clients.
     clients: Arc<ClientsListener>,
     /// All listeners that can be reconfigured, the port for clients among them.
     listeners: Vec<Arc<dyn ListenerHandle>>,
     workers: Arc<Workers>,
-    /// Connections within the process, and those that were dialled.
+    /// Connections within the process, and dialled ones.
     local: LocalSender,
     stop: watch::Sender<Phase>,
     is_finished: watch::Receiver<bool>,
     task: AbortHandle,
-    /// Dropped last: the task that accepts must be aborted by then.
+    /// Dropped last: the accept task must be aborted by then.
     _guards: Vec<ListenerGuard>,
 }
 
 impl Server {
-    /// A server with default options: any free port of `127.0.0.1`, no authentication.
+    /// Creates a builder with default options: any free port of `127.0.0.1`, no authentication.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()
     }
@@ -87,8 +86,8 @@ impl Server {
         self.listeners.iter().find(|listener| listener.kind() == kind)
     }
 
-    /// A connection without a socket, for clients that bring their own protocol: the server sends INFO first.
-    /// It ends like any other, and is at its end at once if the server has gone.
+    /// Opens a connection without a socket, for clients that bring their own protocol: the server sends INFO first.
+    /// It ends like any other; if the server has shut down, it is at its end at once.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -111,8 +110,8 @@ impl Server {
         stream
     }
 
-    /// Serves a connection that was dialled, as if it had been accepted: the other end is the client, and gets INFO
-    /// first. A server behind a firewall can so serve clients through a relay that it connects to. The server adds no TLS:
+    /// Serves a dialled connection as if it had been accepted: the other end is the client, and receives INFO first.
+    /// A server behind a firewall can so serve clients through a relay that it connects to. The server adds no TLS:
     /// the connection was dialled with it, or stays in the clear.
     ///
     /// ```
@@ -135,17 +134,17 @@ impl Server {
         self.local.send(connection.into_accepted());
     }
 
-    /// Returns the earliest expiry of the certificates that new connections are shown; `None` without TLS.
+    /// Returns the earliest expiry of the certificates presented to new connections; `None` without TLS.
     pub fn tls_not_after(&self) -> Option<SystemTime> {
         self.clients.tls_not_after()
     }
 
-    /// Returns the host that it was asked to listen at.
+    /// Returns the configured host.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Returns the options in force, with the port that was chosen.
+    /// Returns the options in force, with the chosen port.
     pub fn options(&self) -> ServerOptions {
         self.lock_options().clone()
     }
@@ -154,7 +153,7 @@ impl Server {
         self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns its status, for monitoring.
+    /// Returns a handle that reports its status, for monitoring.
     pub fn status(&self) -> ServerStatus {
         ServerStatus {
             phase: self.stop.subscribe(),
@@ -163,10 +162,10 @@ impl Server {
         }
     }
 
-    /// Returns a watch for connections that hold their thread for as long as `patience`. None should for
-    /// more than some milliseconds; one that does is a fault of the server or of an authenticator, and all
-    /// other connections of the thread wait. One watch per server is enough: [status](Self::status) reports
-    /// what the last one saw.
+    /// Returns a watch that reports connections that hold their thread for `patience` or longer. None should for more
+    /// than some milliseconds; one that does is a fault of the server or of an authenticator, and all other
+    /// connections of the thread wait. One watch per server is enough: [status](Self::status) reports the findings of
+    /// the last one.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -200,25 +199,25 @@ impl Server {
         self.broker.client()
     }
 
-    /// Takes no more connections, lets each client read what waits for it (for as long as its write
-    /// deadline allows), then closes it. Returns when all are gone. May be called again.
+    /// Stops accepting, sends each client its queued messages (within its write deadline), then closes it. Returns
+    /// when all connections have ended. May be called again.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits, the draining goes on.
+    /// Draining continues if the future is dropped.
     pub async fn drain(&self) {
         let deadline = self.broker.options().limits.write_deadline;
         self.finish(deadline).await;
     }
 
-    /// Takes no more connections, tells clients that the server goes, and lets them go one by one once
-    /// the grace period is over; without losing a request, whether they heed what they are told or not.
-    /// Returns when all are gone, at once if there are none. A second call only waits; so does a
-    /// call after the server has begun to end. [`Self::shutdown`] and [`Self::drain`] end it early.
+    /// Stops accepting, announces lame duck mode to clients, and closes them one by one after the grace period,
+    /// without losing a request, whether clients react to the announcement or not. Returns when all connections have
+    /// ended, at once if there are none. A second call only waits; so does a call after the server has begun to end.
+    /// [`Self::shutdown`] and [`Self::drain`] end it early.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits, it goes on.
+    /// Lame duck mode continues if the future is dropped.
     pub async fn lame_duck(&self, plan: LameDuck) {
         self.stop.send_if_modified(|phase| {
             let begins = *phase == Phase::Serving;
@@ -230,21 +229,20 @@ impl Server {
         self.wait().await;
     }
 
-    /// Takes no more connections and closes those that are there, giving each a second to read what
-    /// waits for it. Returns when all are gone. May be called again, and after
-    /// [`Self::drain`] has begun.
+    /// Stops accepting and closes all connections, giving each a second to read its queued messages. Returns when all
+    /// have ended. May be called again, and after [`Self::drain`] has begun.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits, the shutdown goes on.
+    /// The shutdown continues if the future is dropped.
     pub async fn shutdown(&self) {
         self.finish(SHUTDOWN_GRACE).await;
     }
 
-    /// Returns when the server has ended, by whatever was called for that.
+    /// Returns when the server has ended, by whichever method.
     pub async fn wait(&self) {
         let mut is_finished = self.is_finished.clone();
-        // An error means that the task is gone without a word: it has ended as well.
+        // An error means that the task was dropped without a notice: it has ended as well.
         let _ = is_finished.wait_for(|is_finished| *is_finished).await;
     }
 
@@ -272,8 +270,8 @@ impl Drop for Server {
     }
 }
 
-/// Puts the server's address into INFO. A server without a cluster tells no further addresses, even if it listens at
-/// all that the machine has.
+/// Puts the server's address into INFO. A server without a cluster advertises no further addresses, even if it
+/// listens at all addresses of the machine.
 // NATS 2.14: server.go setInfoHostPort; `connect_urls` come with routes.
 fn tell_address(broker: &Broker, options: &ServerOptions) {
     let advertised = options.client_advertise.as_ref();

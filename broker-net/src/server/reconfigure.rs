@@ -1,4 +1,4 @@
-//! Changes of a server while it serves.
+//! Changes of a running server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::authenticators::Authenticators;
 use crate::listen::ListenerHandle;
 use crate::options::ServerOptions;
 
-/// The time that [`Server::apply`] waits for connections to take over a change. Each does within one turn, which
+/// The time for which [`Server::apply`] waits for connections to apply a change. Each does within one turn, which
 /// takes far less unless the machine is overloaded; the change continues in any case.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -21,15 +21,15 @@ impl Server {
     /// clients as [`Broker::apply`](broker_core::Broker::apply) describes. Returns when all connections have
     /// applied the change.
     ///
-    /// Port 0 and a server name of `None` stand for what the server chose.
+    /// Port 0 and a server name of `None` stand for the values that the server chose.
     ///
     /// # Errors
     ///
-    /// [`ApplyError`] if something takes a restart; then nothing has changed.
+    /// [`ApplyError`] if an option cannot change without a restart; then nothing has changed.
     ///
     /// # Cancel safety
     ///
-    /// Dropped after it was first polled, the change takes its course.
+    /// The change continues if the future is dropped after it was first polled.
     pub async fn apply(
         &self,
         options: ServerOptions,
@@ -38,15 +38,15 @@ impl Server {
         self.apply_with(options, authenticator.map(Authenticators::from)).await
     }
 
-    /// As [`Self::apply`], with an authenticator of its own for WebSocket.
+    /// Works as [`Self::apply`], with an authenticator of its own for WebSocket.
     ///
     /// # Errors
     ///
-    /// As [`Self::apply`].
+    /// Fails as [`Self::apply`] does.
     ///
     /// # Cancel safety
     ///
-    /// As [`Self::apply`].
+    /// Behaves as [`Self::apply`] does.
     pub async fn apply_with(
         &self,
         options: ServerOptions,
@@ -71,7 +71,7 @@ impl Server {
         options.broker.server_name.clone_from(&now.broker.server_name);
         options.broker.seed = now.broker.seed;
         let authenticator = authenticators.map(|next| {
-            // First: the broker has it review connected clients.
+            // Set first, because the broker then reviews connected clients with it.
             self.listeners.iter().for_each(|listener| listener.set_authenticator(&next));
             next.all
         });

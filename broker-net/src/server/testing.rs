@@ -9,7 +9,7 @@ use crate::pipe::{self, LocalStream};
 use crate::stall::StallGates;
 
 impl ServerBuilder {
-    /// Sets the gates before its connections.
+    /// Sets the gates put before its connections.
     #[must_use]
     pub(crate) fn gates(mut self, gates: Arc<StallGates>) -> Self {
         self.gates = gates;
@@ -18,8 +18,8 @@ impl ServerBuilder {
 }
 
 impl Server {
-    /// Returns a connection without a socket that is treated as if it came by a port: by TLS, if the server offers
-    /// it there, and by WebSocket with all that stands before frames.
+    /// Returns a connection without a socket that is treated as if accepted at a port: with TLS, if the server offers
+    /// it there, and for WebSocket with the HTTP upgrade before frames.
     pub fn connect_by(&self, way: ListenerKind) -> LocalStream {
         let (stream, transport) = pipe::pipe();
         let listener = self.listeners.iter().find(|listener| listener.kind() == way);
@@ -33,12 +33,12 @@ impl Server {
         stream
     }
 
-    /// Returns the number of turns that its connections have had: an idle one has none.
+    /// Returns the number of turns of all its connections: an idle one adds none.
     pub fn turns(&self) -> u64 {
         self.workers.turns()
     }
 
-    /// Ends as a process that is killed does, without waiting for clients. Returns when all connections are closed.
+    /// Ends without waiting for clients, as a killed process does. Returns when all connections are closed.
     pub(crate) async fn end_at_once(&self) {
         self.finish(Duration::ZERO).await;
     }

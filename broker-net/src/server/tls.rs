@@ -1,10 +1,10 @@
-//! The parts of a server and its builder that take TLS.
+//! The methods of a server and its builder for TLS.
 
 use super::{Server, ServerBuilder};
 use crate::handshake::listener_tls;
 
 impl ServerBuilder {
-    /// TLS for clients.
+    /// Sets the TLS options for clients.
     #[must_use]
     pub fn tls(mut self, options: crate::TlsOptions) -> Self {
         self.options.tls = Some(options);
@@ -13,12 +13,12 @@ impl ServerBuilder {
 }
 
 impl Server {
-    /// Offers other certificates, or none, to clients that connect from now on; reads the files anew. Open connections
-    /// are not affected.
+    /// Presents other certificates, or none, to clients that connect from now on; reads the files again. Open
+    /// connections are not affected.
     ///
     /// # Errors
     ///
-    /// [`TlsError`](crate::TlsError) if something cannot be used; then nothing has changed.
+    /// [`TlsError`](crate::TlsError) if the options are invalid or a file cannot be used; then nothing has changed.
     pub fn set_tls(&self, options: Option<crate::TlsOptions>) -> Result<(), crate::TlsError> {
         let mut now = self.lock_options();
         let before = std::mem::replace(&mut now.tls, options);

@@ -1,4 +1,4 @@
-//! The part of a server's builder that takes the feature `websocket`.
+//! The methods of a server's builder for WebSocket.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use broker_core::auth::Authenticator;
 use super::ServerBuilder;
 
 impl ServerBuilder {
-    /// Listens for WebSocket, too.
+    /// Also listens for WebSocket clients.
     #[must_use]
     pub fn websocket(mut self, options: crate::WebsocketOptions) -> Self {
         self.options.websocket = Some(options);
         self
     }
 
-    /// The authenticator of clients by WebSocket, if it differs from that of the others.
+    /// Sets the authenticator of WebSocket clients, if it differs from that of the others.
     #[must_use]
     pub fn websocket_authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.websocket_authenticator = Some(Arc::new(authenticator));

@@ -12,7 +12,7 @@ use super::server_name;
 const SUITE: &str = "cipher suite";
 const CURVE: &str = "curve";
 
-/// What NATS knows besides, by the names of Go: without forward secrecy, or with a way of encrypting
+/// Names of Go that NATS also accepts and natsd does not support: without forward secrecy, or with an encryption mode
 /// that has been broken more than once.
 // NATS 2.14: ciphersuites.go, crypto/tls.
 const WEAK_SUITES: [&str; 15] = [
@@ -33,7 +33,7 @@ const WEAK_SUITES: [&str; 15] = [
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
 ];
 
-/// Curves in the order in which we prefer them.
+/// Curves in the order of preference.
 // NATS 2.14: ciphersuites.go curvePreferenceMap.
 const CURVES: [(&str, NamedGroup); 5] = [
     ("X25519MLKEM768", NamedGroup::X25519MLKEM768),
@@ -53,7 +53,7 @@ pub struct TlsAlgorithms {
     pub curves: Vec<&'static str>,
 }
 
-/// As IANA calls it, and NATS.
+/// Returns the name that IANA and NATS use.
 pub(super) fn suite_name(suite: SupportedCipherSuite) -> &'static str {
     use rustls::CipherSuite as Suite;
     match suite.suite() {
@@ -72,7 +72,7 @@ pub(super) fn version_name(version: Option<ProtocolVersion>) -> &'static str {
     }
 }
 
-/// All supported names.
+/// Returns all supported names.
 pub(super) fn names() -> TlsAlgorithms {
     let all = all_curves();
     let has = |group| all.iter().any(|supported| supported.name() == group);
@@ -82,14 +82,14 @@ pub(super) fn names() -> TlsAlgorithms {
     }
 }
 
-/// The provider that the build has chosen, with what was asked for.
+/// Returns the provider that the build has selected, restricted to the requested algorithms.
 pub(super) fn provider(
     suites: &[String],
     curves: &[String],
 ) -> Result<Arc<CryptoProvider>, TlsError> {
     let mut provider = default_provider();
     provider.cipher_suites = server_name::suites();
-    // What is most secure stands first there; all are secure, and this one is the fastest.
+    // rustls lists the most secure suite first; all are secure, and this one is the fastest.
     provider.cipher_suites.sort_by_key(|suite| !suite_name(*suite).contains("AES_128_GCM"));
     if !suites.is_empty() {
         provider.cipher_suites = choose_suites(&provider.cipher_suites, suites)?;
@@ -98,7 +98,7 @@ pub(super) fn provider(
     Ok(Arc::new(provider))
 }
 
-/// As in the reference, the list is about 1.2 only unless it names suites of 1.3 as well.
+/// As in the reference, the list applies to 1.2 only unless it names suites of 1.3 as well.
 fn choose_suites(
     all: &[SupportedCipherSuite],
     names: &[String],

@@ -1,4 +1,4 @@
-//! Memory that reading and writing records needs, once per thread.
+//! Buffers for reading and writing records, one set per thread.
 
 use std::cell::RefCell;
 
@@ -8,21 +8,21 @@ pub(super) const RECORD_BYTES: usize = 16 << 10;
 /// The size of the largest encrypted record, with a key update that may precede it.
 pub(super) const SEALED_BYTES: usize = RECORD_BYTES + 1024;
 
-/// How much of a record that has not come whole is kept: RFC 5246 allows 2 KiB more than what it holds,
-/// and five bytes of header.
+/// The maximum kept bytes of an incomplete record: RFC 5246 allows 2 KiB more than its payload, and five bytes of
+/// header.
 pub(super) const KEPT_BYTES: usize = RECORD_BYTES + 2048 + 5;
 
 /// The size of one read from the transport below.
 pub(super) const READ_BYTES: usize = 64 << 10;
 
-/// Four records, or what was kept of one and all that is read at once.
+/// Four records, or the kept bytes of one and one read.
 pub(super) const CIPHER_BYTES: usize = KEPT_BYTES + READ_BYTES;
 
 /// The buffers of one thread.
 pub(super) struct TlsBuffers {
-    /// Encrypted records.
+    /// The buffer of encrypted records.
     pub(super) cipher: Box<[u8]>,
-    /// Small pieces that go into one record.
+    /// The buffer that gathers small pieces into one record.
     pub(super) gathered: Box<[u8]>,
 }
 

@@ -14,10 +14,10 @@ use super::handshaking::Progress;
 use super::transport::TlsTransport;
 use crate::transport::{Socket, Transport};
 
-/// A TLS connection of which this side is the client.
+/// A transport whose side of TLS is the client.
 pub(crate) type TlsClientTransport<T> = TlsTransport<T, ClientConnectionData>;
 
-/// Shakes hands with a server, within the time that the options allow. To be called once for a socket.
+/// Runs the handshake with a server, within the time of the options. Must be called once for a socket.
 pub(crate) async fn secure<T: Transport>(
     socket: &Socket<TlsClientTransport<T>>,
     config: &TlsClientConfig,
@@ -39,7 +39,7 @@ async fn shake_hands<T: Transport>(
     tls.begin(Box::new(connection.map_err(failed)?));
     loop {
         let progress = tls.advance(&mut tls.lock()).map_err(failed);
-        // An alert, too.
+        // Sends an alert, too, if there is one.
         poll_fn(|cx| tls.poll_unsent(cx)).await;
         if progress? == Progress::Done {
             break;

@@ -6,11 +6,11 @@ use rustls::{CertificateError, Error};
 
 use super::verify::NotPinned;
 
-/// Reasons why no TLS connection to a server came about. It says what to do, and never shows a key.
+/// Reasons why a TLS handshake with a server failed. The text suggests a remedy, and never shows a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsClientError {
-    /// The server's certificate is signed by no authority of the options.
+    /// The server's certificate is signed by none of the configured authorities.
     #[error(
         "the certificate of the server is signed by an unknown authority: `ca` must hold the one that signed it"
     )]
@@ -20,10 +20,10 @@ pub enum TlsClientError {
         "the certificate of the server is not for {name}: dial a name that it holds, or set `server_name`"
     )]
     WrongName {
-        /// The name that it should hold.
+        /// The expected name.
         name: String,
     },
-    /// The server's certificate has expired, or does not hold yet.
+    /// The server's certificate has expired, or is not valid yet.
     #[error(
         "the certificate of the server has expired or does not hold yet: renew it, and check both clocks"
     )]
@@ -33,18 +33,18 @@ pub enum TlsClientError {
         "the public key of the server is not pinned: add it to `pinned_certs` if it is the right one"
     )]
     NotPinned,
-    /// The server's certificate cannot be used for another reason.
+    /// The server's certificate is invalid for another reason.
     #[error("the certificate of the server is not valid: {reason}")]
     Certificate {
         /// The reason.
         reason: String,
     },
-    /// The other side has sent something that is no TLS.
+    /// The server sent bytes that are not TLS.
     #[error(
         "the server answers with something else than TLS: it may offer none at this port, or only after INFO"
     )]
     NotTls,
-    /// The other side has ended the handshake with an alert.
+    /// The server ended the handshake with an alert.
     #[error(
         "the server has refused the handshake ({alert}): check the certificate that it is shown, versions and cipher suites"
     )]
@@ -52,28 +52,28 @@ pub enum TlsClientError {
         /// The name of the alert.
         alert: String,
     },
-    /// Both sides have nothing in common, or one of them breaks the protocol.
+    /// The two sides have no algorithm in common, or one of them broke the protocol.
     #[error("the handshake has failed: {reason}")]
     Handshake {
         /// The reason.
         reason: String,
     },
-    /// The other side has closed the connection in the middle of the handshake.
+    /// The server closed the connection during the handshake.
     #[error("the server has closed the connection during the handshake: its log may say why")]
     Closed,
-    /// The connection has failed in the middle of the handshake.
+    /// The connection failed during the handshake.
     #[error("the connection has failed during the handshake")]
     Io(#[source] io::Error),
     /// The handshake took too long.
     #[error("the handshake has not ended in time")]
     Timeout,
-    /// There are no options for TLS, or TLS has begun already.
+    /// The connection has no TLS options, or TLS has begun already.
     #[error("the connection cannot be upgraded: it was dialled without TLS, or has it already")]
     NotOffered,
 }
 
 impl TlsClientError {
-    /// Tells what an error of rustls means for one who dials. `name` is the one that the server must have.
+    /// Maps an error of rustls. `name` is the name that the server must have.
     pub(super) fn of(error: &Error, name: &str) -> Self {
         let reason = error.to_string();
         match error {

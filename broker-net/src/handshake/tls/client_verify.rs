@@ -14,11 +14,11 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use super::verify::{NotPinned, other};
 use super::x509;
 
-/// Verifies before anything of the dialling side is shown: its own certificate, and what it has to say.
+/// Verifies the server before the dialling side sends its own certificate or any data.
 pub(super) struct ServerVerifier {
-    /// `None`: any certificate will do.
+    /// Authorities; `None` to accept any certificate.
     pub(super) by_roots: Option<Arc<WebPkiServerVerifier>>,
-    /// Empty: any public key will do.
+    /// Pinned public keys; empty to accept any.
     pub(super) pins: HashSet<[u8; 32]>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) sha256: &'static dyn Hash,
@@ -51,7 +51,7 @@ impl ServerCertVerifier for ServerVerifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    // Also where any certificate will do: the server must have the key of the one that it shows.
+    // Checked even if any certificate is accepted: the server must have the key of the one it presents.
     fn verify_tls12_signature(
         &self,
         message: &[u8],

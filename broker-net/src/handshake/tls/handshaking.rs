@@ -17,14 +17,14 @@ use crate::transport::{Transport, poll_io};
 /// The progress of a handshake.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Progress {
-    /// It waits for the other side.
+    /// It waits for the peer.
     Waits,
     /// It is complete.
     Done,
 }
 
 impl<T: Transport, D: Side> TlsTransport<T, D> {
-    /// Peeks at the first byte that the other side sends; `None` if its stream has ended.
+    /// Peeks at the first byte that the peer sends; `None` if its stream has ended.
     pub(super) fn poll_first(
         &self,
         most: usize,
@@ -49,7 +49,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         self.is_tls.load(Ordering::Acquire)
     }
 
-    /// Processes the input so far, which may take milliseconds of a core. `state` is that of this transport.
+    /// Processes the buffered input, which may take milliseconds of a core. `state` is that of this transport.
     pub(super) fn advance(
         &self,
         state: &mut MutexGuard<'_, State<D>>,
@@ -67,7 +67,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         Ok(if state.is_handshaking() { Progress::Waits } else { Progress::Done })
     }
 
-    /// Reads more, so that at most `most` bytes wait to be understood; 0 at the end.
+    /// Reads more, up to `most` unprocessed bytes; returns 0 at the end.
     pub(super) fn poll_more(&self, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let read = || {
             let room = most.saturating_sub(self.lock().incoming.len());

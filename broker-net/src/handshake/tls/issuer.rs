@@ -1,7 +1,7 @@
 //! Certificates that may sign those of clients.
 //!
-//! Of an authority webpki knows only name and key, and of an intermediate it does not ask whether its key
-//! may sign. The reference reads all of their certificates, and refuses what they do not allow.
+//! webpki knows only name and key of an authority, and does not check whether the key of an intermediate may sign.
+//! The reference reads all of their certificates, and refuses what they do not allow.
 
 use std::time::SystemTime;
 
@@ -16,23 +16,23 @@ use super::x509::Parsed;
 const ANY_PURPOSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 const CLIENTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
-/// What an authority may demand: usage of its key, other names, constraints (basic ones and names),
-/// where lists are, policies, purposes.
+/// The critical extensions supported in the certificate of an authority: key usage, other names, constraints (basic
+/// ones and names), where lists are, policies, purposes.
 const UNDERSTOOD: [&str; 7] =
     ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32", "2.5.29.37"];
 
-/// What the certificate of an authority says beyond its name and key.
+/// The restrictions in the certificate of an authority beyond its name and key.
 pub(super) struct Issuer {
     subject: String,
     not_before: UnixTime,
     not_after: UnixTime,
-    /// The most certificates between it and a client.
+    /// Maximum certificates between it and a client.
     most_between: Option<usize>,
-    /// Why it vouches for nobody at any time.
+    /// The reason why it may sign no certificate at any time.
     fault: Option<&'static str>,
 }
 
-/// Why somebody does not vouch for a client.
+/// The reason why an issuer may not sign the certificate of a client.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("its issuer {subject} {reason}")]
 pub(super) struct IssuerFault {
@@ -41,7 +41,7 @@ pub(super) struct IssuerFault {
 }
 
 impl Issuer {
-    /// `None` if the certificate is not as the rules ask.
+    /// Returns `None` if the certificate is malformed.
     pub(super) fn new(certificate: &CertificateDer<'_>) -> Option<Self> {
         let parsed = Parsed::new(certificate)?;
         let validity = parsed.0.tbs_certificate.validity;
@@ -56,7 +56,7 @@ impl Issuer {
         })
     }
 
-    /// Returns true if it vouches, by the issuers in between.
+    /// Checks that it allows this path of issuers at this time.
     pub(super) fn allows(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), IssuerFault> {
         let between = path.intermediate_certificates().count();
         let reason = if self.fault.is_some() {
@@ -89,7 +89,7 @@ pub(super) fn check_path(
         }
     }
     let anchor = path.anchor();
-    // Of an authority there may be several certificates, an old one and a new one.
+    // An authority may have several certificates, an old one and a new one.
     let same = roots.iter().zip(issuers).filter(|(root, _)| *root == anchor);
     let mut fault = Ok(());
     for (_, issuer) in same {
@@ -101,7 +101,7 @@ pub(super) fn check_path(
     fault
 }
 
-/// `is_authority`: what it says of that, if it says anything.
+/// `is_authority`: the value in its basic constraints, if it has any.
 // NATS 2.14: crypto/x509 CheckSignatureFrom and isValid, of the Go that it is built with.
 fn fault(parsed: &Parsed, is_authority: Option<bool>) -> Option<&'static str> {
     let certificate = &parsed.0.tbs_certificate;
@@ -120,7 +120,7 @@ fn fault(parsed: &Parsed, is_authority: Option<bool>) -> Option<&'static str> {
     }
 }
 
-/// What does not say how the key is used may sign.
+/// Returns true if the key may sign: also if the certificate does not restrict its usage.
 fn may_sign(parsed: &Parsed) -> bool {
     match parsed.0.tbs_certificate.get::<KeyUsage>() {
         Ok(None) => true,

@@ -1,4 +1,4 @@
-//! TLS of a listener, in the form that a build without TLS has too.
+//! TLS of a listener, with the same interface as in a build without TLS.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) use super::error::TlsError as TlsFault;
 pub(crate) use super::options::TlsOptions;
 pub(crate) use super::set;
 
-/// Options that were read, with what they were made of; `None` for a listener without TLS.
+/// Options with the configuration built from them; `None` for a listener without TLS.
 pub(crate) type BuiltTls = Option<(TlsOptions, TlsConfig)>;
 
 /// Reads and checks certificates and keys.
@@ -22,7 +22,7 @@ pub(crate) fn build(options: Option<&TlsOptions>) -> Result<BuiltTls, TlsFault> 
     options.map(build).transpose()
 }
 
-/// Makes of a stream what a session can be opened for.
+/// Turns a stream into a connection that a session can be opened for.
 pub(crate) fn admit<T: Transport>(
     listener_config: &Arc<ListenerConfig>,
     stream: T,

@@ -1,11 +1,11 @@
-//! Many pieces, taken as few.
+//! Takes chunks from a list of pieces.
 
 use std::io::IoSlice;
 
-/// Goes through pieces without regard for where one ends.
+/// Reads pieces as one sequence of bytes.
 pub(super) struct Cursor<'a> {
     pieces: &'a [IoSlice<'a>],
-    /// The bytes of the first that were taken.
+    /// The bytes already taken from the first piece.
     at: usize,
 }
 
@@ -14,7 +14,7 @@ impl<'a> Cursor<'a> {
         Self { pieces, at: 0 }
     }
 
-    /// Takes as much as there is, at most `most`: where one piece holds it, that piece, else a copy in
+    /// Takes the available bytes, `most` at most: borrows them if one piece holds them, else copies them into
     /// `gathered`, which must be that long.
     pub(super) fn take<'b>(&mut self, most: usize, gathered: &'b mut [u8]) -> &'b [u8]
     where
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_piece_holds_is_not_copied() {
+    fn bytes_within_one_piece_are_not_copied() {
         let bytes = [1, 2, 3, 4];
         let slices = [IoSlice::new(&bytes)];
         let mut cursor = Cursor::new(&slices);

@@ -1,4 +1,4 @@
-//! The cryptography library that the build has chosen.
+//! The cryptography library that the build has selected.
 
 use std::sync::Arc;
 

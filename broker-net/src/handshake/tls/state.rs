@@ -10,35 +10,34 @@ use super::leftover::Leftover;
 use super::side::Side;
 
 pub(super) struct State<D: Side> {
-    /// `None` before TLS has begun.
+    /// The connection of rustls; `None` before TLS has begun.
     pub(super) tls: Option<Box<D::Connection>>,
-    /// Input that rustls has not used up. It keeps offsets into it, so that it is changed only as rustls
-    /// says.
+    /// Input that rustls has not consumed. rustls keeps offsets into it, so it is changed only as rustls demands.
     pub(super) incoming: Vec<u8>,
-    /// Decrypted bytes that no read has had room for.
+    /// Decrypted bytes for which no read had room.
     pub(super) plain: Leftover,
     /// Encrypted bytes that the transport below did not take.
     pub(super) unsent: Leftover,
-    /// A thread writes to the transport below, with the lock released.
+    /// A thread is writing to the transport below, with the lock released.
     pub(super) is_writing: bool,
-    /// That thread must wake the task when it is done.
+    /// The writing thread must wake the task when it is done.
     pub(super) must_wake: bool,
-    /// The other side has ended its stream.
+    /// The peer has ended its stream.
     pub(super) has_ended: bool,
-    /// The input was not TLS, or the handshake has failed.
+    /// The input was not TLS, or the handshake failed.
     pub(super) has_failed: bool,
     pub(super) has_said_goodbye: bool,
     /// The next message is a ClientHello.
     pub(super) awaits_hello: bool,
-    /// The server name was hidden from rustls.
+    /// The server name is hidden from rustls.
     pub(super) hides_name: bool,
 }
 
 /// The outcome of processing records.
 pub(super) struct Processed<R> {
-    /// The bytes of the input that are used up.
+    /// The number of input bytes consumed.
     pub(super) used: usize,
-    /// The bytes of the room that are filled.
+    /// The number of bytes written to the room.
     pub(super) filled: usize,
     /// The result of the callback, if TLS was ready to send.
     pub(super) done: Option<R>,
@@ -64,8 +63,8 @@ impl<D: Side> Default for State<D> {
 }
 
 impl<D: Side> State<D> {
-    /// Does all that the records in `input` ask for. What they say goes to `room`, and what that does not
-    /// hold is kept. If TLS is ready to send behind that, it calls `then`.
+    /// Processes the records in `input`. Decrypted data goes to `room`, and the rest of it is kept. If TLS is ready
+    /// to send after that, calls `then`.
     pub(super) fn process<R>(
         &mut self,
         input: &mut [u8],
@@ -75,7 +74,7 @@ impl<D: Side> State<D> {
         let mut processed = Processed { used: 0, filled: 0, done: None, result: Ok(()) };
         let Some(tls) = &mut self.tls else { return processed };
         if self.has_failed {
-            // rustls must not be given more after an error.
+            // rustls must not be called again after an error.
             processed.result = Err(rustls::Error::General("the connection has failed".to_owned()));
             return processed;
         }
@@ -101,7 +100,7 @@ impl<D: Side> State<D> {
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.unsent.bytes),
-                // It lies in `unsent`, and goes before all that is encrypted after it.
+                // The data is in `unsent`, and goes before all that is encrypted after it.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.has_ended = true,
                 Ok(ConnectionState::Closed) => {
@@ -128,8 +127,8 @@ impl<D: Side> State<D> {
         }
     }
 
-    /// Encodes the alert of an error. rustls looks at `input` once it has nothing left to send, and must
-    /// not after an error: what follows may be the next error, with an alert of its own.
+    /// Encodes the alert of an error. rustls looks at `input` once it has nothing left to send, and must not after an
+    /// error: the following bytes may be the next error, with an alert of its own.
     fn encode_alert(&mut self, input: &mut [u8]) {
         let Some(tls) = &mut self.tls else { return };
         while tls.wants_write() {
@@ -143,7 +142,7 @@ impl<D: Side> State<D> {
     /// Encrypts a record into `sealed`; returns its length.
     pub(super) fn seal(&mut self, plain: &[u8], sealed: &mut [u8]) -> io::Result<usize> {
         let mut incoming = mem::take(&mut self.incoming);
-        // What has come whole was decrypted when it came; so nothing is used up here.
+        // Complete records were decrypted on arrival, so no input is consumed here.
         let encrypt = |mut traffic: WriteTraffic<'_, _>| traffic.encrypt(plain, sealed);
         let processed = self.process(&mut incoming, &mut [], encrypt);
         incoming.drain(..processed.used);
@@ -164,7 +163,7 @@ impl<D: Side> State<D> {
 
 fn encode<D>(mut data: EncodeTlsData<'_, D>, to: &mut Vec<u8>) {
     let before = to.len();
-    // The first call only asks for the size.
+    // The first call only returns the size.
     if let Err(EncodeError::InsufficientSize(needed)) = data.encode(&mut []) {
         to.resize(before + needed.required_size, 0);
         let written = data.encode(&mut to[before..]).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! Which client certificates are good: signed by whom they should be, not revoked, and with a public key
-//! that is on a list, if there is one.
+//! Verification of client certificates: signed by a trusted authority, not revoked, and with a pinned public key, if
+//! any are configured.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -25,16 +25,16 @@ use super::server_name;
 use super::x509;
 
 thread_local! {
-    /// rustls tells why a certificate was refused, but not which, and does not keep it.
+    /// The refused certificate: rustls returns the reason of a refusal, but not the certificate.
     static REFUSED: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Takes the certificate that this thread has refused last.
+/// Takes the certificate that this thread refused last.
 pub(super) fn take_refused() -> Option<String> {
     REFUSED.take()
 }
 
-/// Asks webpki, then whether the issuers may vouch, and then whether the key is on the list.
+/// Verifies by webpki, then by the restrictions of the issuers, then by the pinned keys.
 pub(super) struct Verifier {
     /// The trusted authorities.
     pub(super) roots: RootCertStore,
@@ -63,7 +63,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), Error> {
         let lists: Vec<_> = self.lists.iter().collect();
-        // The only error is that there are no lists, which is none here.
+        // The only error is an empty set of lists, for which there is no check.
         let revocation = RevocationOptionsBuilder::new(&lists).ok();
         let revocation =
             revocation.map(|asked| asked.with_depth(RevocationCheckDepth::EndEntity).build());
@@ -128,7 +128,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        // The client has signed all that was said.
+        // The client has signed the messages as it sent them.
         let message = server_name::unhide(message);
         verify_tls12_signature(&message, certificate, signature, &self.algorithms)
     }
