@@ -77,7 +77,7 @@ pub use workers::{Stall, StallWatch};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The same of the project's.
+/// Compiles and runs the examples of the project's README.
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../README.md")]
 struct ReadmeOfAll;

@@ -16,7 +16,7 @@ pub struct ServerOptions {
     pub host: String,
     /// The port to listen at; 0, the default, for any free port.
     pub port: u16,
-    /// The address that INFO tells clients, if it differs from that of the listener. `client_advertise`.
+    /// The address that INFO advertises to clients, if it differs from that of the listener. `client_advertise`.
     pub client_advertise: Option<Advertise>,
     /// TLS for clients; `None`, the default, for none. `tls`.
     #[cfg(feature = "tls-core")]

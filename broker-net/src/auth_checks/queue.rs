@@ -45,13 +45,13 @@ impl Source {
 /// The limits of checks that run and wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Checks that run at once.
+    /// Maximum checks that run at once.
     pub(super) workers: usize,
-    /// Those of them that may be for one source.
+    /// Maximum of them for one source.
     pub(super) workers_per_source: usize,
-    /// Checks that wait.
+    /// Maximum checks that wait.
     pub(super) waiting: usize,
-    /// Those of them that may be for one source.
+    /// Maximum of them for one source.
     pub(super) waiting_per_source: usize,
 }
 
@@ -134,7 +134,7 @@ impl<J> Queue<J> {
         } else {
             let outstanding =
                 |source| self.running(source) + counts.get(&source).copied().unwrap_or_default();
-            // Of equals the last: the source that asked last.
+            // Iterates in reverse so that of equals the source of the newest check is chosen.
             let newest = self
                 .waiting
                 .iter()

@@ -23,7 +23,7 @@ const KEPT_CAPACITY_BYTES: usize = 4 << 10;
 pub(super) enum Read {
     /// Some bytes, and no more are available.
     Some,
-    /// As many bytes as there was room for: more are available. Deliveries have not been flushed.
+    /// Enough bytes to fill the buffer: more are available. Deliveries have not been flushed.
     Full,
     End,
     Failed,

@@ -54,7 +54,7 @@ impl ServerBuilder {
         self
     }
 
-    /// The address that INFO tells clients, if it differs from that of the listener.
+    /// The address that INFO advertises to clients, if it differs from that of the listener.
     #[must_use]
     pub fn client_advertise(mut self, advertise: Advertise) -> Self {
         self.options.client_advertise = Some(advertise);

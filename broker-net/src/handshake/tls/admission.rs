@@ -1,4 +1,4 @@
-//! The configuration of handshakes, their rate limit, and their turns on the cores.
+//! The configuration of handshakes, their rate limit, and the limit of concurrent ones.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,10 +22,10 @@ pub(crate) struct TlsAdmission {
     /// The options that it was built from.
     options: Mutex<Option<TlsOptions>>,
     rate: Mutex<Rate>,
-    /// The connections that the rate limit has refused since the count was logged.
+    /// The number of connections that the rate limit has refused since the last log line.
     refused: AtomicU32,
-    /// Turns at computing: a handshake takes up to some milliseconds of a core. If a thousand begin at
-    /// once, those who are connected already must not wait behind all of them.
+    /// Limits concurrent computations: a handshake takes up to some milliseconds of a core. If a thousand begin at
+    /// once, connected clients must not wait behind all of them.
     turns: Semaphore,
     /// The background task that checks files and certificates, and its runtime.
     tending: Mutex<Option<AbortHandle>>,
@@ -111,7 +111,7 @@ impl TlsAdmission {
     }
 
     /// Counts a connection that [`Self::allows`] has refused. Returns true if it is the first since
-    /// [`Self::take_refused`]: then the caller sees to it that the count is logged.
+    /// [`Self::take_refused`]: the caller then schedules the log line.
     pub(super) fn note_refused(&self) -> bool {
         self.refused.fetch_add(1, Ordering::Relaxed) == 0
     }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_begin_in_a_second() {
+    fn the_limit_applies_to_each_second() {
         let mut rate = Rate::default();
         let now = Instant::now();
         let allowed = |rate: &mut Rate, now| (0..5).filter(|_| rate.allows(2, now)).count();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_all_begin() {
+    fn without_a_limit_all_are_allowed() {
         let gate = TlsAdmission::default();
         let now = Instant::now();
         assert!((0..1000).all(|_| gate.allows(None, now)));

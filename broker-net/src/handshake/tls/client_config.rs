@@ -26,7 +26,7 @@ pub(crate) struct TlsClientConfig {
     pub(crate) handshake_first: bool,
 }
 
-/// No key is shown.
+/// Shows no key.
 impl fmt::Debug for TlsClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsClientConfig").field("name", &self.name).finish_non_exhaustive()
@@ -34,7 +34,7 @@ impl fmt::Debug for TlsClientConfig {
 }
 
 impl TlsClientConfig {
-    /// Reads the files, and checks that all fits together. `host` is the one that is dialled.
+    /// Reads the files, and checks that they are consistent. `host` is the dialled one.
     pub(crate) fn new(options: &TlsClientOptions, host: &str) -> Result<Self, TlsError> {
         let unusable = |error: rustls::Error| TlsError::Unusable(error.to_string());
         let name = options.server_name.as_deref().unwrap_or(host);
@@ -54,7 +54,7 @@ impl TlsClientConfig {
             }
             None => builder.with_no_client_auth(),
         };
-        // A session that goes on would not show the server's certificate again, which may have expired since.
+        // A resumed session would not present the server's certificate again, which may have expired since.
         client.resumption = Resumption::disabled();
         let TlsClientOptions { timeout, handshake_first, .. } = *options;
         Ok(Self { client: Arc::new(client), name, sha256, timeout, handshake_first })
@@ -90,7 +90,7 @@ mod tests {
     use crate::TlsCertificate;
 
     #[test]
-    fn a_choice_that_verifies_nothing_or_names_nothing_is_refused() {
+    fn options_that_verify_nothing_or_name_nothing_are_refused() {
         let refused = |change: &dyn Fn(&mut TlsClientOptions), host| {
             let mut options = TlsClientOptions { insecure_skip_verify: true, ..Default::default() };
             change(&mut options);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::options::{Pem, TlsCertificate, TlsVersion};
 
-/// Options of TLS for connections that this side dials, in the terms of NATS's `tls {…}` of routes and remotes.
+/// Options of TLS for dialled connections, with the names of NATS's `tls {…}` of routes and remotes.
 ///
 /// The server is verified by [`ca`](Self::ca): certificates of the operating system are not consulted.
 ///
@@ -19,28 +19,28 @@ use super::options::{Pem, TlsCertificate, TlsVersion};
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsClientOptions {
-    /// The certificates of those who sign the server's certificate. `ca_file`.
+    /// The authorities that sign the server's certificate. `ca_file`.
     pub ca: Option<Pem>,
-    /// The certificate to show to a server that asks for one, with its key. `cert_file` and `key_file`.
+    /// The certificate presented to a server that asks for one, with its key. `cert_file` and `key_file`.
     pub certificate: Option<TlsCertificate>,
-    /// The name, or address, that the server's certificate must hold; `None` for the host that is dialled.
+    /// The name, or address, that the server's certificate must hold; `None` for the dialled host.
     pub server_name: Option<String>,
-    /// If there are any: the public key of the server must be one of these, as SHA-256 in 64 hexadecimal digits.
+    /// The accepted public keys of the server, as SHA-256 in 64 hexadecimal digits; empty to accept any.
     /// `pinned_certs`.
     pub pinned_certs: Vec<String>,
-    /// Accepts any certificate of any name. An attacker on the path can then read and change all that is sent, unless
+    /// Accepts any certificate of any name. An attacker on the path can then read and change all traffic, unless
     /// [`pinned_certs`](Self::pinned_certs) names the server's key. `insecure`.
     pub insecure_skip_verify: bool,
-    /// TLS begins at once, and not when [`DialedConnection::secure`](crate::DialedConnection::secure) is called:
-    /// so dial routes, and servers with `handshake_first`.
+    /// Begins TLS at once, and not when [`DialedConnection::secure`](crate::DialedConnection::secure) is called:
+    /// routes, and servers with `handshake_first`, are dialled so.
     pub handshake_first: bool,
-    /// The time that the handshake may take. `timeout`; the default is 2 seconds.
+    /// Maximum time of the handshake. `timeout`; the default is 2 seconds.
     pub timeout: Duration,
     /// The cipher suites by NATS's names; empty for the default. `cipher_suites`.
     pub cipher_suites: Vec<String>,
     /// The curves by NATS's names, in this order; empty for the default. `curve_preferences`.
     pub curve_preferences: Vec<String>,
-    /// The oldest version that is spoken. `min_version`.
+    /// The oldest accepted version. `min_version`.
     pub min_version: TlsVersion,
 }
 

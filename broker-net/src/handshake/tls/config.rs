@@ -1,4 +1,4 @@
-//! TLS options, read and checked: ready to shake hands with.
+//! TLS options, read and checked: ready for handshakes.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -37,7 +37,7 @@ const OCSP: &str = "OCSP response";
 const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = if cfg!(feature = "tls") { 8192 } else { 4096 };
 
-/// [`TlsOptions`] with all files read, and found to fit together.
+/// [`TlsOptions`] with all files read, and found to be consistent.
 #[derive(Clone)]
 pub struct TlsConfig {
     pub(super) server: Arc<ServerConfig>,
@@ -60,11 +60,11 @@ impl fmt::Debug for TlsConfig {
 }
 
 impl TlsOptions {
-    /// Reads the files, and checks that all fits together.
+    /// Reads the files, and checks that they are consistent.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] says what does not, and never shows a key.
+    /// [`TlsError`] names the fault, and never shows a key.
     pub fn build(&self) -> Result<TlsConfig, TlsError> {
         TlsConfig::new(self)
     }
@@ -94,8 +94,8 @@ impl TlsConfig {
             server.ticketer = provider::ticketer().map_err(unusable)?;
             server.send_tls13_tickets = 1;
         } else {
-            // A session that goes on would not show its certificate again, which may have been revoked or
-            // have expired since.
+            // A resumed session would not present its certificate again, which may have been revoked or have expired
+            // since.
             server.send_tls13_tickets = 0;
         }
         Ok(Self {
@@ -136,7 +136,7 @@ pub(super) fn sha256() -> Result<&'static dyn Hash, TlsError> {
         .ok_or_else(|| TlsError::Unusable("there is no SHA-256".to_owned()))
 }
 
-/// The versions from the oldest that is spoken on.
+/// Returns the versions from the oldest accepted one on.
 pub(super) fn versions(min: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
     match min {
         TlsVersion::V1_2 => vec![&rustls::version::TLS13, &rustls::version::TLS12],
@@ -144,7 +144,7 @@ pub(super) fn versions(min: TlsVersion) -> Vec<&'static SupportedProtocolVersion
     }
 }
 
-/// The server's certificates by the names that clients ask for.
+/// The server's certificates by name.
 #[derive(Debug)]
 struct ByName(Vec<Named>);
 
@@ -215,7 +215,7 @@ impl Named {
         })
     }
 
-    /// Returns true if it is for that host.
+    /// Returns true if it is for this host.
     fn holds(&self, host: &str) -> bool {
         let domain = host.split_once('.').map(|(_, domain)| domain);
         self.names.iter().any(|name| match name.strip_prefix("*.") {
@@ -280,7 +280,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
     holds(b"BEGIN ENCRYPTED PRIVATE KEY") || holds(b"Proc-Type: 4,ENCRYPTED")
 }
 
-/// Of PEM errors, those that show no contents.
+/// Describes a PEM error without showing contents.
 fn describe(error: &PemError) -> &'static str {
     match error {
         PemError::MissingSectionEnd { .. } => "its end is missing",

@@ -1,49 +1,47 @@
-//! Why TLS options were refused.
+//! Errors of TLS options.
 
 use std::path::PathBuf;
 
-/// Why [`TlsOptions`](super::TlsOptions) were refused. Names the file and what is wrong with it, and
-/// never shows what is in it.
+/// Reasons why [`TlsOptions`](super::TlsOptions) were refused. The text names the file and its fault, and never shows
+/// its contents.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// There is no certificate for clients.
+    /// The certificate of the server is missing.
     #[error("TLS needs a certificate and its key")]
     NoCertificate,
     /// A file that cannot be read.
     #[error("cannot read the {what} {}: {reason}", path.display())]
     Unreadable {
-        /// What it should hold.
+        /// The expected contents.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A file without what it should hold.
+    /// A file that lacks the expected contents.
     #[error("there is no {what} in {name}")]
     Missing {
-        /// What it should hold.
+        /// The expected contents.
         what: &'static str,
         /// The file.
         name: String,
     },
-    /// A file that holds something else, or is damaged.
+    /// A file with other contents, or a damaged one.
     #[error("{what} number {number} in {name} cannot be used: {reason}")]
     Invalid {
-        /// What it should hold.
+        /// The expected contents.
         what: &'static str,
-        /// The first is 1.
+        /// The number of the item in the file, from 1.
         number: usize,
         /// The file.
         name: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// A key that is encrypted with a passphrase.
-    #[error(
-        "the key in {name} is encrypted: decrypt it, nobody is there to ask for the passphrase"
-    )]
+    #[error("the key in {name} is encrypted: decrypt it, passphrases are not supported")]
     EncryptedKey {
         /// The file.
         name: String,
@@ -59,33 +57,33 @@ pub enum TlsError {
     /// An unknown name.
     #[error("unknown {what} {name:?}")]
     Unknown {
-        /// What it should be.
+        /// The expected kind of name.
         what: &'static str,
-        /// What it was.
+        /// The unknown name.
         name: String,
     },
     /// A name that NATS knows and natsd does not support.
     #[error("{what} {name} is not supported: {reason}")]
     Unsupported {
-        /// What it is.
+        /// The kind of name.
         what: &'static str,
-        /// Its name.
+        /// The name.
         name: String,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
-    /// A version that is too old, or none.
+    /// A version that is too old, or not a version.
     #[error("TLS version {0:?} is not supported: it is 1.2 or 1.3")]
     UnsupportedVersion(String),
-    /// Not the SHA-256 of a public key.
+    /// A text that is not the SHA-256 of a public key.
     #[error("pinned certificate {0:?} is not the SHA-256 of a public key in 64 hexadecimal digits")]
     InvalidPin(String),
-    /// Client certificates are to be verified, and no authority is configured.
+    /// Client certificates must be verified, but no authority is configured.
     #[error(
         "client certificates can only be verified with a file of those who sign them (ca_file)"
     )]
     NoAuthority,
-    /// A server is to be verified, and no authority is configured.
+    /// A server must be verified, but no authority is configured.
     #[error(
         "a server can only be verified with the certificates of those who sign its own (ca_file); insecure_skip_verify does without"
     )]
@@ -93,10 +91,10 @@ pub enum TlsError {
     /// A name that no certificate can hold.
     #[error("{0:?} is no name that a server can be verified by: set a host name or an address")]
     InvalidServerName(String),
-    /// Something that only makes sense where client certificates are checked.
+    /// An option that requires the verification of client certificates.
     #[error("{0} needs client certificates to be verified (verify)")]
     NeedsVerify(&'static str),
-    /// The choice of algorithms leaves nothing to speak.
+    /// The selected algorithms allow no handshake.
     #[error("nothing can be agreed upon with these options: {0}")]
     Unusable(String),
 }

@@ -1,14 +1,14 @@
-//! Certificates of the server that are about to expire, or have expired: said in the log whenever they are
-//! read, and once a day.
+//! Warnings about certificates of the server that expire soon or have expired: logged whenever they are read, and
+//! once a day.
 
 use std::time::{Duration, SystemTime};
 
 use x509_cert::der::DateTime;
 
-/// How long before the end it is said, of certificates that hold for three months or more.
+/// The time before the end from which a warning is logged, of certificates with a validity of three months or more.
 const EARLY: Duration = Duration::from_hours(30 * 24);
 
-/// Others are renewed more often: of them, this part of the time for which they hold.
+/// Certificates with a shorter validity are renewed more often: the warning begins in this last part of it.
 const EARLY_PART: u32 = 3;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// The validity of a certificate.
 #[derive(Clone, Debug)]
 pub(super) struct Term {
-    /// Its file.
+    /// The certificate's file.
     pub(super) name: String,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_a_month_or_a_third_of_the_term_before() {
+    fn a_warning_is_due_a_month_or_a_third_of_the_term_before() {
         for (days, early, text) in [
             (365, 30 * DAY, "30 days"),
             (90, 30 * DAY, "30 days"),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_expired_is_said_with_the_time() {
+    fn the_warning_about_an_expired_certificate_names_the_time() {
         let term = Term {
             name: "a.pem".into(),
             not_before: SystemTime::UNIX_EPOCH,

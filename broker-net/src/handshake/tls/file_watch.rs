@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The interval of checks of certificates.
 const DAY: Duration = Duration::from_hours(24);
 
-/// Files as they were when somebody looked.
+/// The state of files at one time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Seen(Vec<(PathBuf, Option<Stamp>)>);
 
@@ -27,7 +27,7 @@ pub(super) struct Seen(Vec<(PathBuf, Option<Stamp>)>);
 struct Stamp {
     modified: SystemTime,
     len: u64,
-    /// Another file may have been put in its place, as old and as long.
+    /// A file that replaces another may have the same time and length.
     #[cfg(unix)]
     inode: u64,
 }
@@ -50,13 +50,14 @@ impl Stamp {
     }
 }
 
-/// Goes by the files as they are now, whenever they have changed, as long as the options ask for it. What
-/// cannot be used is logged, and what was before stays. Once a day it says what is about to expire.
+/// Replaces the configuration by one of the current files whenever they have changed, as long as the options ask for
+/// it. Unusable files are logged, and the previous configuration stays. Warns once a day about certificates that
+/// expire soon.
 ///
-/// `broker` is told, if what INFO says depends on it.
+/// Updates INFO of `broker`, if the change affects it.
 pub(super) async fn tend(listener_config: Weak<ListenerConfig>, broker: Option<Broker>) {
     let mut said = clock::now();
-    // Files that cannot be used are no news before they change again.
+    // Unusable files are logged once, until they change again.
     let mut refused = None;
     loop {
         let must_watch = {

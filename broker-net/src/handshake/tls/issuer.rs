@@ -17,7 +17,7 @@ const ANY_PURPOSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0"
 const CLIENTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
 /// The critical extensions supported in the certificate of an authority: key usage, other names, constraints (basic
-/// ones and names), where lists are, policies, purposes.
+/// ones and names), places of revocation lists, policies, purposes.
 const UNDERSTOOD: [&str; 7] =
     ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32", "2.5.29.37"];
 

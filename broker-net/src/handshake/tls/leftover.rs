@@ -1,8 +1,8 @@
-//! Bytes that are not used up.
+//! A buffer of unconsumed bytes.
 
 use std::mem;
 
-/// Bytes of which some have left.
+/// Bytes of which a part is consumed.
 #[derive(Default)]
 pub(super) struct Leftover {
     pub(super) bytes: Vec<u8>,
@@ -18,7 +18,7 @@ impl Leftover {
         &self.bytes[self.at..]
     }
 
-    /// Gives its memory back once all has left.
+    /// Frees the memory once all bytes are consumed.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.at += bytes;
         if self.at >= self.bytes.len() {

@@ -1,7 +1,7 @@
-//! TLS of both sides: for clients that connect, and for connections that are dialled.
+//! TLS of both sides: for accepted connections, and for dialled ones.
 //!
-//! A connection begins in the clear and is upgraded, before or after INFO; what the client sends first
-//! decides where it may. The handshake runs on the connection's task.
+//! A connection begins in the clear and is upgraded, before or after INFO; where either is allowed, the client's
+//! first bytes decide. The handshake runs on the connection's task.
 
 mod admission;
 mod algorithms;
@@ -59,14 +59,14 @@ use super::{AcceptedConnection, BoxFuture, Handshake, ListenerConfig};
 use crate::clock;
 use crate::transport::{Socket, Transport};
 
-/// The first byte of a TLS client: that of a handshake record, or of an alert if it gives up at once.
+/// The first byte of a TLS client: that of a handshake record, or of an alert if it ends the handshake at once.
 const HANDSHAKE_RECORD: u8 = 0x16;
 const ALERT_RECORD: u8 = 0x15;
 
-/// The interval at which connections that the rate limit has refused are logged.
+/// The interval at which the number of connections refused by the rate limit is logged.
 const RATE_PERIOD: Duration = Duration::from_secs(1);
 
-/// Admits a connection that must use TLS, or may.
+/// Admits a connection that must or may use TLS.
 pub(crate) fn admit<T: Transport>(
     listener_config: &Arc<ListenerConfig>,
     below: T,
@@ -110,7 +110,7 @@ pub(crate) async fn shake_hands<T: Transport>(
     }
 }
 
-/// Sets the configuration of later connections, `None` for no TLS. INFO of `broker`, if there is one, tells of it.
+/// Sets the configuration of later connections, `None` for no TLS. Updates INFO of `broker`, if there is one.
 pub(crate) fn set(
     listener_config: &Arc<ListenerConfig>,
     broker: Option<&Broker>,
@@ -123,7 +123,7 @@ pub(crate) fn set(
     listener_config.tls.tend(file_watch::tend(Arc::downgrade(listener_config), broker.cloned()));
 }
 
-/// Puts the demand for TLS into INFO.
+/// Puts the requirement for TLS into INFO.
 // NATS 2.14: server.go NewServer.
 fn tell(broker: &Broker, config: Option<&TlsConfig>) {
     let is_optional = config.is_some_and(|config| config.allow_non_tls);
@@ -134,7 +134,7 @@ fn tell(broker: &Broker, config: Option<&TlsConfig>) {
     });
 }
 
-/// Logs how many connections the rate limit has refused within a second.
+/// Logs the number of connections that the rate limit has refused within a second.
 // NATS 2.14: server.go logRejectedTLSConns.
 async fn log_refused(listener_config: Weak<ListenerConfig>) {
     tokio::time::sleep(RATE_PERIOD).await;
@@ -169,7 +169,7 @@ impl Handshake for TlsHandshake {
             match agreeing.await {
                 Ok(result) => result,
                 Err(_) if self.upgrade.has_begun() => Err(ClientFault::TlsTimeout),
-                // NATS 2.14: who is silent that long does without.
+                // NATS 2.14: a client that is silent that long gets no TLS.
                 Err(_) if self.may_be_plain() => Ok(None),
                 Err(_) => Err(ClientFault::TlsRequired("timeout".to_owned())),
             }
@@ -213,7 +213,7 @@ impl TlsHandshake {
                     None => failed(error),
                 })
             };
-            // An alert, too.
+            // Sends an alert, too, if there is one.
             poll_fn(|cx| self.upgrade.poll_sent(cx)).await;
             if progress? == Progress::Done {
                 return Ok(Some(self.security()));
@@ -235,7 +235,7 @@ impl TlsHandshake {
     }
 }
 
-/// Describes what two sides have agreed upon, and the certificates that the other one showed.
+/// Describes the parameters of a connection, and the certificates of its peer.
 fn describe(tls: &CommonState, sha256: &dyn Hash) -> Security {
     let mut security = Security::default();
     security.version = algorithms::version_name(tls.protocol_version());

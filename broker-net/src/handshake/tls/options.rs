@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::algorithms::{self, TlsAlgorithms};
 use super::error::TlsError;
 
-/// TLS for clients, in the terms of NATS's `tls {…}`. Begin with a certificate and change what you need.
+/// TLS for clients, with the options of NATS's `tls {…}`. Only a certificate is required.
 ///
 /// ```
 /// use broker_net::{ClientCertificates, TlsOptions};
@@ -23,40 +23,39 @@ use super::error::TlsError;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsOptions {
-    /// What the server shows. Of several that one is taken which holds the name that the client asks for,
-    /// or else the first. `cert_file` and `key_file`; `certs`.
+    /// The server's certificates. The server presents the one that holds the name the client asks for, or else the
+    /// first. `cert_file` and `key_file`; `certs`.
     pub certificates: Vec<TlsCertificate>,
     /// The authorities that sign client certificates. `ca_file`.
     pub ca: Option<Pem>,
-    /// The demand on client certificates. `verify`, `verify_and_map`.
+    /// The requirement for client certificates. `verify`, `verify_and_map`.
     pub client_certificates: ClientCertificates,
-    /// If there are any: what the public key of a client must be one of, as SHA-256 in 64 hexadecimal
-    /// digits. `pinned_certs`.
+    /// The accepted public keys of clients, as SHA-256 in 64 hexadecimal digits; empty to accept any. `pinned_certs`.
     pub pinned_certs: Vec<String>,
-    /// Which client certificates hold no longer. If there is any list, then clients whose issuer has none
-    /// are refused. (NATS has no such option.)
+    /// Lists of revoked client certificates. If there is any list, then clients whose issuer has none are refused.
+    /// (NATS has no such option.)
     pub revoked: Vec<Pem>,
-    /// The time that the handshake may take. `timeout`.
+    /// Maximum time of the handshake. `timeout`.
     pub timeout: Duration,
     /// The order of TLS and INFO. `handshake_first`.
     pub handshake_first: HandshakeFirst,
-    /// Accepts clients without TLS, too: their first byte tells. `allow_non_tls`.
+    /// Also accepts clients without TLS, recognized by their first byte. `allow_non_tls`.
     pub allow_non_tls: bool,
-    /// The limit of handshakes that begin in a second; `None` for no limit. `connection_rate_limit`.
+    /// The limit of handshakes begun in a second; `None` for no limit. `connection_rate_limit`.
     pub connection_rate_limit: Option<u32>,
     /// The cipher suites by NATS's names; empty for the default: all that are secure. `cipher_suites`.
     pub cipher_suites: Vec<String>,
-    /// What to agree upon keys with, in this order; empty for the default: `X25519MLKEM768` where the
-    /// library has it, `X25519`, `CurveP256`, `CurveP384`. `curve_preferences`.
+    /// The key exchange groups, in this order; empty for the default: `X25519MLKEM768` where the library has it,
+    /// `X25519`, `CurveP256`, `CurveP384`. `curve_preferences`.
     pub curve_preferences: Vec<String>,
-    /// The oldest version that is spoken. `min_version`.
+    /// The oldest accepted version. `min_version`.
     pub min_version: TlsVersion,
     /// Checks the files every second, and reloads those that have changed. (NATS has no such option.)
     pub watch: bool,
 }
 
 impl TlsOptions {
-    /// Creates options with one certificate, and no demand on clients.
+    /// Creates options with one certificate, and no requirement for clients.
     pub fn new(certificate: impl Into<Pem>, key: impl Into<Pem>) -> Self {
         Self {
             certificates: vec![TlsCertificate::new(certificate, key)],
@@ -76,13 +75,13 @@ impl TlsOptions {
         }
     }
 
-    /// The names of what is offered unless [`Self::cipher_suites`] and [`Self::curve_preferences`] say
-    /// otherwise, the best first.
+    /// Returns the algorithms offered unless [`Self::cipher_suites`] and [`Self::curve_preferences`] name others, the
+    /// best first.
     pub fn default_algorithms() -> TlsAlgorithms {
         algorithms::names()
     }
 
-    /// All files that it names.
+    /// Returns all files that the options name.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         let certificates = self.certificates.iter().flat_map(|certificate| {
             [&certificate.chain, &certificate.key].into_iter().chain(&certificate.ocsp_response)
@@ -95,16 +94,17 @@ impl TlsOptions {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsCertificate {
-    /// The certificate, and behind it those of its issuers that clients may not have.
+    /// The certificate, followed by those of its issuers that clients may not have.
     pub chain: Pem,
-    /// Its private key.
+    /// The certificate's private key.
     pub key: Pem,
-    /// What its issuer says of whether it still holds (OCSP, DER), to be passed on to clients.
+    /// The issuer's statement whether the certificate is still valid (OCSP, DER), which the server passes on to
+    /// clients.
     pub ocsp_response: Option<Pem>,
 }
 
 impl TlsCertificate {
-    /// A certificate with its key.
+    /// Creates a certificate with its key.
     pub fn new(chain: impl Into<Pem>, key: impl Into<Pem>) -> Self {
         Self { chain: chain.into(), key: key.into(), ocsp_response: None }
     }
@@ -121,12 +121,12 @@ enum Source {
 }
 
 impl Pem {
-    /// A file, read when the options are built, and again when they are reloaded.
+    /// Creates a file, read when the options are built, and again when they are reloaded.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into()))
     }
 
-    /// Its path, if it is a file.
+    /// Returns the path, if it is a file.
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
             Source::File(path) => Some(path),
@@ -134,7 +134,7 @@ impl Pem {
         }
     }
 
-    /// `what` names it in the error.
+    /// Reads the contents. `what` names them in an error.
     pub(super) fn read(&self, what: &'static str) -> Result<Vec<u8>, TlsError> {
         match &self.0 {
             Source::Memory(bytes) => Ok(bytes.clone()),
@@ -165,7 +165,7 @@ impl From<Vec<u8>> for Pem {
     }
 }
 
-/// Its path. What is in it may be a key.
+/// Formats the path. The contents are never shown, because they may be a key.
 impl fmt::Display for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -181,20 +181,20 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// The demand on client certificates.
+/// The requirement for client certificates.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ClientCertificates {
-    /// No certificate.
+    /// Clients need no certificate, and none is verified.
     #[default]
     Ignore,
-    /// A certificate by the [`ca`](TlsOptions::ca).
+    /// Clients need a certificate signed by an authority of [`ca`](TlsOptions::ca).
     Verify,
-    /// The same, and the certificate names the user.
+    /// Clients need such a certificate, and it names the user.
     VerifyAndMap,
 }
 
-/// Does TLS come before INFO?
+/// The order of TLS and INFO.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum HandshakeFirst {
@@ -208,12 +208,12 @@ pub enum HandshakeFirst {
 }
 
 impl HandshakeFirst {
-    /// The meaning of `auto`.
+    /// The value of `auto`.
     // NATS 2.14: DEFAULT_TLS_HANDSHAKE_FIRST_FALLBACK_DELAY.
     pub const AUTO: Self = Self::Within(Duration::from_millis(50));
 }
 
-/// A version of TLS. Older ones are not spoken.
+/// A version of TLS. Older ones are not supported.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum TlsVersion {
@@ -224,7 +224,7 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// `1.2` or `1.3`.
+/// Parses `1.2` or `1.3`.
 impl std::str::FromStr for TlsVersion {
     type Err = TlsError;
 

@@ -1,8 +1,8 @@
 //! TLS between a session and the transport below.
 //!
-//! Records are encrypted by whoever publishes, in memory that its thread lends, and written at once;
-//! decrypted ones go straight to the reader. So an idle connection owns its keys and no buffer; a busy
-//! one at most the beginning of a record, the end of another, and what the socket did not take.
+//! The publishing thread encrypts records in a buffer of its own and writes them at once; decrypted ones go straight
+//! to the reader. So an idle connection owns its keys and no buffer; a busy one at most the beginning of a record,
+//! the end of another, and the bytes that the socket did not take.
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -26,13 +26,13 @@ use crate::transport::{ATTEMPTS, Transport, yield_turn};
 /// TLS over another transport, of either side; plain until [`Self::begin`].
 pub(crate) struct TlsTransport<T: Transport, D: Side = ServerConnectionData> {
     pub(super) below: T,
-    /// Woken when something is left to be sent.
+    /// Woken when there are bytes left to send.
     task: AtomicWaker,
-    /// TLS has begun.
+    /// True once TLS has begun.
     pub(super) is_tls: AtomicBool,
-    /// There is input that was taken from below already.
+    /// True if input taken from below is buffered.
     pub(super) has_input: AtomicBool,
-    /// There is output that was taken from above already.
+    /// True if output taken from above is unsent.
     pub(super) has_unsent: AtomicBool,
     state: Mutex<State<D>>,
 }
@@ -50,11 +50,11 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State<D>> {
-        // A panic of rustls in between: its connection is an error from then on.
+        // A panic of rustls may have poisoned the lock: its connection reports an error from then on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what was decrypted, or came before TLS, already.
+    /// Takes input already decrypted, or received before TLS.
     fn take_input(&self, room: &mut [u8]) -> Option<usize> {
         if !self.has_input.load(Ordering::Acquire) {
             return None;
@@ -70,7 +70,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         if len > 0 {
             state.plain.advance(len);
         }
-        // The end stays there to be read.
+        // The end of the stream stays readable.
         let has_input = !state.plain.is_empty() || state.has_ended;
         self.has_input.store(has_input, Ordering::Release);
         (len > 0 || state.has_ended).then_some(len)
@@ -78,7 +78,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
 
     fn read(&self, room: &mut [u8], buffers: &mut TlsBuffers) -> io::Result<usize> {
         let mut filled = 0;
-        // As many as fill the largest room, and no more: records need not carry anything.
+        // Reads no more often than a full room needs: records may carry no data.
         for _ in 0..ATTEMPTS {
             let most = (room.len() - filled).clamp(READ_BYTES / 16, READ_BYTES);
             let read = &mut buffers.cipher[KEPT_BYTES..KEPT_BYTES + most];
@@ -97,7 +97,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
             if filled == room.len() || has_ended {
                 return Ok(filled);
             }
-            // A short read: the transport below has no more, and says when it has.
+            // After a short read the transport below has no more, and wakes the task when it has.
             if len < most {
                 break;
             }
@@ -105,7 +105,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         if filled > 0 { Ok(filled) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
 
-    /// Decrypts what was just read, and what was kept of before; returns how much room it filled.
+    /// Decrypts the bytes just read together with the kept ones; returns how many bytes of the room it filled.
     fn open(&self, len: usize, room: &mut [u8], buffers: &mut TlsBuffers) -> io::Result<usize> {
         let mut state = self.lock();
         let kept = state.incoming.len();
@@ -118,7 +118,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         if rest.is_empty() || state.has_ended {
             state.incoming = Vec::new();
         } else if rest.len() > KEPT_BYTES {
-            // No record is that long, and no message of a client's after the handshake.
+            // No record is that long, and no client message after the handshake.
             return Err(io::ErrorKind::InvalidData.into());
         } else {
             state.incoming.extend_from_slice(rest);
@@ -147,7 +147,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
             if state.has_failed {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            // Whoever writes comes to the end of it, and what is unsent leaves first.
+            // The writing thread wakes the task when it is done, and unsent bytes go first.
             if state.is_writing || state.is_handshaking() || !state.unsent.is_empty() {
                 state.must_wake |= state.is_writing;
                 return if taken > 0 { Ok(taken) } else { Err(io::ErrorKind::WouldBlock.into()) };
@@ -171,7 +171,7 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         }
     }
 
-    /// Notes what became of `sealed`. What did not leave is kept.
+    /// Handles the result of writing `sealed`. Keeps the bytes that were not written.
     fn wrote(&self, sealed: &[u8], result: io::Result<usize>) -> io::Result<()> {
         let written = match result {
             Ok(written) => written,
@@ -196,13 +196,13 @@ impl<T: Transport, D: Side> TlsTransport<T, D> {
         Ok(())
     }
 
-    /// Leaves what is unsent to the task.
+    /// Leaves unsent bytes to the task.
     fn leave_unsent(&self) {
         self.has_unsent.store(true, Ordering::Release);
         self.task.wake();
     }
 
-    /// Sends what is unsent; says whether that was all.
+    /// Sends unsent bytes; returns true if all were sent.
     fn send_unsent(&self) -> io::Result<bool> {
         let mut state = self.lock();
         if state.is_writing {
@@ -299,7 +299,7 @@ impl<T: Transport, D: Side> Transport for TlsTransport<T, D> {
     }
 }
 
-/// A connection that ends without a word may have been cut by somebody in between.
+/// Announces the end of the stream: a connection that ends without a close alert may have been cut by an attacker.
 impl<T: Transport, D: Side> Drop for TlsTransport<T, D> {
     fn drop(&mut self) {
         if *self.is_tls.get_mut() {
@@ -309,7 +309,7 @@ impl<T: Transport, D: Side> Drop for TlsTransport<T, D> {
 }
 
 impl<T: Transport, D: Side> TlsTransport<T, D> {
-    /// Says that nothing more comes, as far as it can be said now.
+    /// Sends the close alert, as far as it can be sent now.
     fn say_goodbye(&self) {
         let mut state = self.lock();
         if state.has_failed || state.is_writing || mem::replace(&mut state.has_said_goodbye, true) {

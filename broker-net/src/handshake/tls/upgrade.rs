@@ -13,14 +13,14 @@ use super::server_name::{self, Found};
 use super::transport::TlsTransport;
 use crate::transport::{Socket, Transport};
 
-/// The input of an unfinished handshake that may wait to be understood: a hello, or a certificate with those of its
-/// issuers. All else that a handshake costs is about 8 KiB.
+/// Maximum unprocessed input of an unfinished handshake: a hello, or a certificate chain. The rest of a handshake's
+/// memory is about 8 KiB.
 const HELLO_BYTES: usize = 8 << 10;
 const CHAIN_BYTES: usize = 12 << 10;
 
 /// A transport that can be upgraded to TLS.
 pub(crate) trait Upgrade: Send + Sync {
-    /// Peeks at the first byte that the other side sends; `None` if its stream has ended.
+    /// Peeks at the first byte that the peer sends; `None` if its stream has ended.
     fn poll_first(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>>;
 
     /// Begins TLS.
@@ -29,10 +29,10 @@ pub(crate) trait Upgrade: Send + Sync {
     /// Returns true once TLS has begun.
     fn has_begun(&self) -> bool;
 
-    /// Processes the input so far, which may take milliseconds of a core.
+    /// Processes the buffered input, which may take milliseconds of a core.
     fn advance(&self) -> Result<Progress, rustls::Error>;
 
-    /// Reads more input; 0 at the end. `shows_chain`: the other side is about to send its certificates.
+    /// Reads more input; returns 0 at the end. `shows_chain`: the peer is about to send its certificates.
     fn poll_more(&self, shows_chain: bool, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
     /// See [`Transport::poll_unsent`].
@@ -73,7 +73,7 @@ impl<T: Transport> Upgrade for Socket<TlsTransport<T>> {
         let sent = state.unsent.bytes.len();
         let hides_name = state.hides_name;
         let progress = server_name::with_hidden(hides_name, || tls.advance(&mut state));
-        // The second hello has the same name.
+        // The second hello has the same name as the first.
         state.awaits_hello = hides_name && server_name::is_retry(&state.unsent.bytes[sent..]);
         progress
     }

@@ -22,12 +22,12 @@ use x509_cert::spki::AlgorithmIdentifierRef;
 pub(super) struct Parsed(pub(super) x509_cert::Certificate);
 
 impl Parsed {
-    /// `None` if it is not as the rules ask; who verified it may have been more lenient.
+    /// Returns `None` if it is malformed; the library that verified it may be more lenient.
     pub(super) fn new(certificate: &CertificateDer<'_>) -> Option<Self> {
         x509_cert::Certificate::from_der(certificate).ok().map(Self)
     }
 
-    /// Returns the begin of its validity.
+    /// Returns the beginning of its validity.
     pub(super) fn not_before(&self) -> SystemTime {
         self.0.tbs_certificate.validity.not_before.to_system_time()
     }
@@ -68,7 +68,7 @@ impl Parsed {
     }
 }
 
-/// A URI as Go prints it: the scheme in lower case.
+/// Formats a URI as Go does: the scheme in lower case.
 fn plain(uri: &str) -> String {
     match uri.split_once(':') {
         Some((scheme, rest)) => format!("{}:{rest}", scheme.to_ascii_lowercase()),
@@ -76,7 +76,7 @@ fn plain(uri: &str) -> String {
     }
 }
 
-/// The value as text, in whatever alphabet it is written; what is no text in hexadecimal.
+/// Returns the value as text, whatever its string type; in hexadecimal if it is not text.
 fn text(attribute: &AttributeTypeAndValue) -> String {
     let value = &attribute.value;
     let text = match value.tag() {
@@ -107,7 +107,7 @@ pub(super) fn rsa_bits(key: &PrivateKeyDer<'_>) -> Option<usize> {
     .ok()
 }
 
-/// RFC 8017: RSAPrivateKey.
+/// Reads the RSAPrivateKey of RFC 8017.
 fn modulus_bits(der: &[u8]) -> x509_cert::der::Result<usize> {
     SliceReader::new(der)?.sequence(|key| {
         u8::decode(key)?;
@@ -118,7 +118,7 @@ fn modulus_bits(der: &[u8]) -> x509_cert::der::Result<usize> {
     })
 }
 
-/// RFC 5208: PrivateKeyInfo.
+/// Reads the PrivateKeyInfo of RFC 5208.
 fn inner_key(der: &[u8]) -> x509_cert::der::Result<&[u8]> {
     SliceReader::new(der)?.sequence(|info| {
         u8::decode(info)?;
@@ -129,7 +129,7 @@ fn inner_key(der: &[u8]) -> x509_cert::der::Result<&[u8]> {
     })
 }
 
-/// The hash function that every provider has.
+/// Returns SHA-256, which every provider has.
 pub(super) fn sha256(provider: &CryptoProvider) -> Option<&'static dyn Hash> {
     use rustls::crypto::hash::HashAlgorithm::SHA256;
     let hashes = provider.cipher_suites.iter().map(|suite| match suite {

@@ -31,7 +31,7 @@ use crate::websocket::{
     self, Client, ExtraHeaders, HEAD_BYTES, Refusal, Rules, WebSocketTransport,
 };
 
-/// The time that a refused client has for reading the reason.
+/// Maximum time for a refused client to read the reason.
 const LINGER: Duration = Duration::from_millis(250);
 const LINGER_BYTES: usize = 64 << 10;
 
@@ -49,7 +49,7 @@ pub(crate) struct WebsocketAdmission {
 }
 
 impl WebsocketAdmission {
-    /// `address`: the one that was bound.
+    /// `address` is the bound one.
     pub(crate) fn new(
         options: &WebsocketOptions,
         address: SocketAddr,
@@ -196,7 +196,7 @@ impl WebsocketAdmission {
             read_some(lower, &mut head).await?;
             match websocket::parse(&head, &self.rules) {
                 Ok(None) => {}
-                // NATS 2.14: nothing may be sent before the answer is there.
+                // NATS 2.14: a client may send nothing before it has the answer.
                 Ok(Some(parsed)) if parsed.used < head.len() => return Ok(Err(Refusal::Early)),
                 Ok(Some(parsed)) => return Ok(Ok(parsed.client)),
                 Err(refusal) => return Ok(Err(refusal)),
@@ -240,7 +240,7 @@ async fn write_all(lower: &impl Transport, mut bytes: &[u8]) -> io::Result<()> {
 /// Reasons why a handshake failed.
 enum Failure {
     Refused(Refusal),
-    /// TLS has failed, and the reason was logged.
+    /// TLS failed, and the reason was logged.
     #[cfg_attr(not(feature = "tls-core"), expect(dead_code, reason = "there is none to fail"))]
     Insecure,
     Io(io::Error),
@@ -254,7 +254,7 @@ impl From<io::Error> for Failure {
 
 fn log(remote: SocketAddr, refusal: &Refusal) {
     match refusal {
-        // NATS 2.14: who probes a port is not worth a line.
+        // NATS 2.14: port probes are not logged as errors.
         Refusal::Malformed | Refusal::TooLarge | Refusal::NoHost | Refusal::Timeout => {
             tracing::debug!("{remote} - websocket handshake error: {refusal}");
         }

@@ -11,30 +11,29 @@ use crate::websocket::{AllowedOrigins, CookieNames, ExtraHeaders};
 pub struct WebsocketOptions {
     /// The host name or address to listen at. The default is `127.0.0.1`. `host`.
     pub host: String,
-    /// The port to listen at; 0, the default, for any that is free. `port`.
+    /// The port to listen at; 0, the default, for any free port. `port`.
     pub port: u16,
     /// TLS beneath the frames; `None`, the default, for none. `tls`.
     #[cfg(feature = "tls-core")]
     pub tls: Option<crate::TlsOptions>,
-    /// A page must come from the host that it connects to. `same_origin`.
+    /// Requires pages to come from the host that they connect to. `same_origin`.
     pub same_origin: bool,
-    /// A page must come from one of these, if there are any. `allowed_origins`.
+    /// Requires pages to come from one of these origins, if there are any. `allowed_origins`.
     pub allowed_origins: AllowedOrigins,
-    /// The time that a client may take until frames go both ways. The default is 2 seconds.
-    /// `handshake_timeout`.
-    // NATS 2.14: as long as it likes.
+    /// Maximum time until the WebSocket is open. The default is 2 seconds. `handshake_timeout`.
+    // NATS 2.14: no limit.
     pub handshake_timeout: Duration,
-    /// Messages are compressed for clients that offer it. `compression`.
+    /// Compresses messages for clients that offer it. `compression`.
     pub compression: bool,
     /// The names of cookies that may hold credentials. `jwt_cookie`, `user_cookie` and so on.
     pub cookies: CookieNames,
-    /// Further lines of the answer by which a client is let in. `headers`.
+    /// Further header lines of the answer that accepts a client. `headers`.
     pub headers: ExtraHeaders,
     /// The PING interval, if it differs from that of other clients. `ping_interval`.
     pub ping_interval: Option<Duration>,
     /// The authentication timeout, if it differs from that of other clients. `authorization.timeout`.
     pub auth_timeout: Option<Duration>,
-    /// Other addresses for such clients: `connect_urls` of their INFO.
+    /// Other addresses for WebSocket clients: `connect_urls` of their INFO.
     pub connect_urls: Vec<String>,
 }
 
@@ -78,7 +77,7 @@ impl WebsocketOptions {
         listener_tls::build(self.tls())
     }
 
-    /// Returns the same without TLS.
+    /// Returns the same options without TLS.
     pub(crate) fn in_the_clear(&self) -> Self {
         Self {
             #[cfg(feature = "tls-core")]

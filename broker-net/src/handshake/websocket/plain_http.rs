@@ -1,4 +1,4 @@
-//! HTTP in the clear where TLS is expected: a request that a person has typed, or a link without an `s`.
+//! Plain HTTP where TLS is expected: a request typed by hand, or a link without an `s`.
 // NATS 2.14: Go's net/http, tlsRecordHeaderLooksLikeHTTP and conn.serve.
 
 /// The bytes that show whether input is HTTP.

@@ -10,7 +10,7 @@ use crate::handshake::ListenerConfig;
 use crate::handshake::tls::{self, TlsConfig, TlsTransport};
 use crate::transport::{Socket, Transport};
 
-/// Runs the TLS handshake, or logs why it failed. A client that sends HTTP in the clear is told so.
+/// Runs the TLS handshake, or logs why it failed. Answers a client that sends plain HTTP with an error.
 pub(super) async fn secure<T: Transport>(
     below: &Arc<ListenerConfig>,
     stream: T,
@@ -49,7 +49,7 @@ async fn sends_plain_http(lower: &impl Transport) -> bool {
     plain_http::looks_like_it(&head)
 }
 
-/// Each failure is worth a line: few probe a port for WebSocket, and a browser says only that it failed.
+/// Logs each failure: few clients probe a port for WebSocket, and a browser reports only that it failed.
 // NATS 2.14: the error log of Go's net/http, by way of server.go captureHTTPServerLog.
 fn log_tls(remote: SocketAddr, fault: &ClientFault) {
     match fault {

@@ -1,9 +1,8 @@
-//! Server names that are no host names: `nats:4222`, `[::1]`, `*.x`.
+//! Server names that are not host names: `nats:4222`, `[::1]`, `*.x`.
 //!
-//! The reference ignores such a name; rustls refuses the ClientHello that asks for it. So the extension gets
-//! a number that rustls does not know before rustls reads it. Both sides hash what they have said to each
-//! other: the hash functions of this module give the extension its own number back, so that rustls hashes
-//! what the client has sent.
+//! The reference ignores such a name; rustls refuses a ClientHello with it. So the extension gets a number unknown to
+//! rustls before rustls reads it. Both sides hash the messages of the handshake: the hash functions of this module
+//! restore the number of the extension, so that rustls hashes the bytes that the client has sent.
 // NATS 2.14: Go's crypto/tls, clientHelloMsg.unmarshal, takes any text as a name.
 
 mod suites;
@@ -29,32 +28,32 @@ const HOST_NAME: u8 = 0;
 const SERVER_NAME: u16 = 0;
 const RECORD_HEADER_BYTES: usize = 5;
 const RECORD_BYTES: usize = 1 << 14;
-/// The longest message that rustls takes.
+/// The longest message that rustls accepts.
 const MESSAGE_BYTES: usize = 0xffff;
 const MESSAGE_HEADER_BYTES: usize = 4;
 
-/// For private use: RFC 8447.
+/// A number reserved for private use: RFC 8447.
 const HIDDEN: u16 = 0xfff7;
 
-/// The random number of a ServerHello that asks for another ClientHello.
+/// The random number of a HelloRetryRequest, a ServerHello that asks for another ClientHello.
 const RETRY: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
     0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
 thread_local! {
-    /// True while bytes are hashed whose server name is hidden.
+    /// True while hashed bytes contain a hidden server name.
     static IS_HIDDEN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The result of a search for a server name to hide.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Found {
-    /// Its end has not come.
+    /// The ClientHello is incomplete.
     Part,
-    /// Nothing to hide, or something else than a ClientHello.
+    /// There is nothing to hide, or the input is not a ClientHello.
     Nothing,
-    /// A name, which is hidden now.
+    /// A name was hidden.
     Hidden,
 }
 
@@ -70,13 +69,13 @@ pub(super) fn hide(input: &mut [u8]) -> Found {
     let Some(Extension { place, data, .. }) = extension(hello, SERVER_NAME) else {
         return Found::Nothing;
     };
-    // rustls refuses a second one, as the reference does, and must see both for it.
+    // rustls refuses a second name, as the reference does, and must see both for that.
     let is_only = count(SERVER_NAME) == 1 && count(HIDDEN) == 0;
     if !is_only || !is_no_host_name(&hello[data]) {
         return Found::Nothing;
     }
     for (at, byte) in place.zip(HIDDEN.to_be_bytes()) {
-        // A record may end between the two.
+        // A record may end between the two bytes.
         let fragment = fragments.iter().rev().find(|(begin, _)| *begin <= at);
         if let Some((begin, place)) = fragment {
             input[place + at - begin] = byte;
@@ -90,9 +89,9 @@ pub(super) fn is_retry(output: &[u8]) -> bool {
     output.windows(RETRY.len()).any(|window| window == RETRY)
 }
 
-/// Calls `f`, for which [`hide`] has hidden something, or not.
+/// Calls `f` while hashes restore a name hidden by [`hide`], if `is_hidden`.
 pub(super) fn with_hidden<R>(is_hidden: bool, f: impl FnOnce() -> R) -> R {
-    /// Also after a panic: the thread goes on to serve others.
+    /// Resets the flag also after a panic, because the thread serves other connections.
     struct Reset;
     impl Drop for Reset {
         fn drop(&mut self) {
@@ -104,7 +103,7 @@ pub(super) fn with_hidden<R>(is_hidden: bool, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// The handshake messages in `data` as the client has sent them.
+/// Returns the handshake messages in `data` as the client has sent them.
 pub(super) fn unhide(data: &[u8]) -> Cow<'_, [u8]> {
     let mut data = Cow::Borrowed(data);
     if !IS_HIDDEN.get() {
@@ -112,7 +111,7 @@ pub(super) fn unhide(data: &[u8]) -> Cow<'_, [u8]> {
     }
     let mut at = 0;
     while let Some(len) = message_bytes(&data[at..]) {
-        // The last may be incomplete: a session is resumed by a hash of all but the end of its hello.
+        // The last message may be incomplete: a session is resumed by a hash of all but the end of its hello.
         let end = data.len().min(at + len);
         let message = &data[at..end];
         if message[0] == CLIENT_HELLO
@@ -126,20 +125,20 @@ pub(super) fn unhide(data: &[u8]) -> Cow<'_, [u8]> {
     data
 }
 
-/// The cipher suites of the provider, with hash functions that [`unhide`].
+/// Returns the cipher suites of the provider, with hash functions that [`unhide`].
 pub(super) fn suites() -> Vec<SupportedCipherSuite> {
-    // rustls wants them for ever, so they are made once.
+    // Built once, because rustls requires them to live forever.
     static SUITES: LazyLock<Vec<SupportedCipherSuite>> = LazyLock::new(|| {
         default_provider().cipher_suites.into_iter().map(|suite| mapping(suite, unhide)).collect()
     });
     SUITES.clone()
 }
 
-/// A handshake message, and where its fragments are.
+/// A handshake message, and the places of its fragments.
 type Collected = (Vec<u8>, Vec<(usize, usize)>);
 
-/// The handshake message that `input` begins with, as far as it has come, and where its fragments are: their
-/// places in the message and in `input`. `None` if it is something else.
+/// Collects the handshake message that `input` begins with, as far as it was received, and the places of its
+/// fragments in the message and in `input`. Returns `None` for other input.
 fn collect(input: &[u8]) -> Option<Collected> {
     let (mut message, mut fragments) = (Vec::new(), Vec::new());
     let mut at = 0;
@@ -149,10 +148,10 @@ fn collect(input: &[u8]) -> Option<Collected> {
         let end = input.len().min(place + len);
         at = place + len;
         match kind {
-            // A client that was asked for another hello may send one before it.
+            // After a HelloRetryRequest the client may send one before its second hello.
             CHANGE_CIPHER_SPEC if message.is_empty() => continue,
             HANDSHAKE if (1..=RECORD_BYTES).contains(&len) => {}
-            // rustls refuses it.
+            // rustls refuses such a record.
             _ => return None,
         }
         fragments.push((message.len(), place));
@@ -164,7 +163,7 @@ fn collect(input: &[u8]) -> Option<Collected> {
     Some((message, fragments))
 }
 
-/// The length of a handshake message with its header, if that has come.
+/// Returns the length of a handshake message with its header, if the header is complete.
 fn message_bytes(message: &[u8]) -> Option<usize> {
     let header = message.get(..MESSAGE_HEADER_BYTES)?;
     let len = u32::from_be_bytes([0, header[1], header[2], header[3]]);
@@ -178,12 +177,12 @@ struct Extension {
     data: Range<usize>,
 }
 
-/// The first extension with a number.
+/// Returns the first extension with a number.
 fn extension(hello: &[u8], number: u16) -> Option<Extension> {
     extensions(hello).find(|extension| extension.number == number)
 }
 
-/// The extensions of a ClientHello, as far as it has come.
+/// Iterates over the extensions of a ClientHello, as far as it was received.
 fn extensions(hello: &[u8]) -> impl Iterator<Item = Extension> {
     let Range { start: mut at, end } = extension_list(hello).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -195,9 +194,9 @@ fn extensions(hello: &[u8]) -> impl Iterator<Item = Extension> {
     })
 }
 
-/// The place of the list of extensions.
+/// Returns the place of the list of extensions.
 fn extension_list(hello: &[u8]) -> Option<Range<usize>> {
-    // Version and random number; then the session, the cipher suites and how to compress.
+    // Version and random number; then the session, the cipher suites and the compression methods.
     let mut at = MESSAGE_HEADER_BYTES + 2 + 32;
     at += 1 + usize::from(*hello.get(at)?);
     at += 2 + usize::from(u16_at(hello, at)?);
@@ -210,7 +209,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// Returns true if rustls refuses the names and Go does not.
+/// Returns true if rustls refuses the names and Go accepts them.
 fn is_no_host_name(mut names: &[u8]) -> bool {
     fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
         let (len, rest) = from.split_first_chunk()?;
@@ -227,9 +226,9 @@ fn is_no_host_name(mut names: &[u8]) -> bool {
     }
     let hosts = all.iter().filter(|(kind, _)| *kind == HOST_NAME).count();
     match all.first() {
-        // Two of them both refuse.
+        // Both refuse two host names.
         _ if hosts > 1 => false,
-        // Go refuses a dot at the end.
+        // Go refuses a trailing dot.
         Some((HOST_NAME, name)) => !name.ends_with(b".") && ServerName::try_from(*name).is_err(),
         // rustls reads no further.
         Some(_) => true,

@@ -1,15 +1,15 @@
-//! Cipher suites that hash other bytes of a handshake than rustls gives them.
+//! Cipher suites that hash other bytes of a handshake than rustls passes to them.
 
 use std::borrow::Cow;
 
 use rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
 use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 
-/// Tells what is hashed in place of handshake messages.
+/// Maps handshake messages to the bytes that are hashed in their place.
 pub(super) type Map = fn(&[u8]) -> Cow<'_, [u8]>;
 
-/// Returns the same cipher suite, with a hash function for handshakes that hashes what `map` makes of its input. It is
-/// never freed: rustls wants cipher suites for ever.
+/// Returns the same cipher suite, with a hash function for handshakes that hashes the result of `map`. It is never
+/// freed, because rustls requires cipher suites to live forever.
 pub(super) fn mapping(suite: SupportedCipherSuite, map: Map) -> SupportedCipherSuite {
     let common = |of: &CipherSuiteCommon| CipherSuiteCommon {
         suite: of.suite,
@@ -42,7 +42,7 @@ struct MappingHash {
     map: Map,
 }
 
-/// Only what is hashed in parts is mapped: rustls hashes handshakes so, and nothing else.
+/// Maps only incremental hashes: rustls hashes handshakes so, and nothing else.
 impl Hash for MappingHash {
     fn start(&self) -> Box<dyn Context> {
         Box::new(MappingContext { context: self.hash.start(), map: self.map })

@@ -1,5 +1,5 @@
-//! Whole handshakes of clients that ask for a name that is no host name, as one does that was given an address by
-//! mistake.
+//! Whole handshakes of clients that ask for a name that is not a host name, as a client does that was given an
+//! address by mistake.
 
 use std::borrow::Cow;
 use std::io;
@@ -26,16 +26,16 @@ use super::super::suites::mapping;
 use crate::testing::{Certificates, Identity};
 use crate::{Server, ServerBuilder};
 
-/// A name that rustls would not send, and one of the same length that it takes in its place.
+/// A name that rustls would not send, and one of the same length that it accepts in its place.
 const SENT: &[u8] = b"nats:4222";
 const GIVEN: &str = "nats-4222";
 
-/// Far more than a handshake takes.
+/// A timeout far longer than a handshake.
 const SOON: Duration = Duration::from_secs(10);
 
 fn with_name_sent(bytes: &[u8]) -> Cow<'_, [u8]> {
     let mut bytes = Cow::Borrowed(bytes);
-    // As a hello has it, behind its kind and length; not as the server's certificate has it.
+    // Matches the name in a hello, behind its kind and length; not the one in the server's certificate.
     let given = [&[0, 0, 9], GIVEN.as_bytes()].concat();
     if let Some(at) = bytes.windows(given.len()).position(|window| window == given) {
         bytes.to_mut()[at + 3..at + given.len()].copy_from_slice(SENT);
@@ -43,7 +43,7 @@ fn with_name_sent(bytes: &[u8]) -> Cow<'_, [u8]> {
     bytes
 }
 
-/// Splits a hello into records of so many bytes.
+/// Splits a hello into records of the given size.
 fn in_records(bytes: &[u8], piece_bytes: usize) -> Vec<u8> {
     let mut split = Vec::new();
     let mut rest = bytes;
@@ -63,7 +63,7 @@ fn in_records(bytes: &[u8], piece_bytes: usize) -> Vec<u8> {
     split
 }
 
-/// Sends the one name in place of the other, in records of so many bytes, and so many at a time.
+/// Sends the one name in place of the other, in records of the given size, one piece at a time.
 #[derive(Debug)]
 struct Mistyping {
     stream: TcpStream,
@@ -79,7 +79,7 @@ impl Mistyping {
         let most = self.unsent.len().min(self.piece_bytes);
         let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent[..most]))?;
         self.unsent.drain(..sent);
-        // The server has its turn between two pieces.
+        // Yields between two pieces, so that the server processes each.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -116,7 +116,7 @@ impl AsyncRead for Mistyping {
     }
 }
 
-/// Signs what was sent: in 1.2 a client signs all messages, and not a hash of them.
+/// Signs the bytes that were sent: in 1.2 a client signs all messages, and not a hash of them.
 #[derive(Debug)]
 struct MistypingKey(Arc<dyn SigningKey>);
 
@@ -143,7 +143,7 @@ impl Signer for MistypingSigner {
     }
 }
 
-/// A client, and what makes it differ from others.
+/// A client and its differences from others.
 struct Client {
     config: Arc<ClientConfig>,
     name: &'static str,
@@ -181,7 +181,7 @@ fn config(
 }
 
 impl Client {
-    /// Shakes hands behind INFO, and is served.
+    /// Runs the handshake after INFO, and exchanges PING and PONG.
     async fn join(&self, server: &Server) -> TlsStream<Mistyping> {
         let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -195,7 +195,7 @@ impl Client {
         tls.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").await.unwrap();
         tls.flush().await.unwrap();
         let mut pong = String::new();
-        // The ticket of the session comes before.
+        // The session ticket arrives before PONG.
         let mut reader = BufReader::with_capacity(1, &mut tls);
         timeout(SOON, reader.read_line(&mut pong)).await.unwrap().unwrap();
         assert_eq!(pong, "PONG\r\n");
@@ -209,7 +209,7 @@ fn kind(tls: &TlsStream<Mistyping>) -> HandshakeKind {
 
 fn builder(certificates: &Certificates, verifies: bool) -> ServerBuilder {
     let mut options = certificates.server_at([GIVEN, "localhost", "127.0.0.1"]).unwrap();
-    // A client that offers a share of none of them, and knows one, is asked for another hello.
+    // A client that offers a share of neither group, and supports one, is asked for another hello.
     options.curve_preferences = vec!["X25519".to_owned(), "CurveP256".to_owned()];
     if verifies {
         options.ca = Some(certificates.authority().into_bytes().into());
@@ -231,7 +231,7 @@ fn retried() -> Vec<&'static dyn SupportedKxGroup> {
 }
 
 #[tokio::test]
-async fn the_name_is_ignored_and_the_session_resumed_however_the_hello_arrives() {
+async fn the_name_is_ignored_and_the_session_resumed_for_any_fragmentation() {
     let certificates = Certificates::new().unwrap();
     let server = builder(&certificates, false).bind().await.unwrap();
     for (versions, groups, is_retried) in [
@@ -240,7 +240,7 @@ async fn the_name_is_ignored_and_the_session_resumed_however_the_hello_arrives()
         (V1_2, usual(), false),
         (V1_3, retried(), true),
     ] {
-        // At once; in records of 61 bytes that come one by one; and each byte by itself.
+        // All at once; in records of 61 bytes sent one by one; and each byte by itself.
         for piece_bytes in [usize::MAX, 61, 1] {
             let config = config(&certificates, None, versions, &groups);
             let client = Client { config, name: GIVEN, piece_bytes };
@@ -261,7 +261,7 @@ async fn the_name_is_ignored_and_the_session_resumed_however_the_hello_arrives()
 }
 
 #[tokio::test]
-async fn a_client_that_shows_a_certificate_signs_what_it_has_sent() {
+async fn a_client_certificate_verifies_over_the_bytes_sent() {
     let certificates = Certificates::new().unwrap();
     let server = builder(&certificates, true).bind().await.unwrap();
     let identity = certificates.client("client").unwrap();
@@ -274,10 +274,10 @@ async fn a_client_that_shows_a_certificate_signs_what_it_has_sent() {
 }
 
 #[tokio::test]
-async fn a_host_name_and_no_name_at_all_are_left_alone_however_the_hello_arrives() {
+async fn host_names_and_missing_names_are_unchanged_for_any_fragmentation() {
     let certificates = Certificates::new().unwrap();
     let server = builder(&certificates, false).bind().await.unwrap();
-    // No name is sent for an address.
+    // A client sends no name for an address.
     for name in ["localhost", "127.0.0.1"] {
         for (versions, groups) in [(V1_2, usual()), (V1_3, usual()), (V1_3, retried())] {
             for piece_bytes in [usize::MAX, 61, 1] {

@@ -1,4 +1,4 @@
-//! What is hidden, and what is hashed in its place.
+//! Hiding of names, and the hashes over hidden ones.
 
 #[cfg(all(feature = "testing-tls", feature = "tls"))]
 mod handshakes;
@@ -38,7 +38,7 @@ fn records(message: &[u8], piece_bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn only_names_that_rustls_refuses_and_go_takes_are_hidden() {
+fn only_names_that_rustls_refuses_and_go_accepts_are_hidden() {
     for (all, expected) in [
         (&[(0, &b"nats:4222"[..])][..], true),
         (&[(0, b"[foo.com]")], true),
@@ -67,7 +67,7 @@ fn only_names_that_rustls_refuses_and_go_takes_are_hidden() {
 }
 
 #[test]
-fn what_is_hidden_is_hashed_as_it_was() {
+fn a_hidden_name_is_hashed_in_its_original_form() {
     let name = names(&[(0, b"nats:4222")]);
     let message = hello(&[(43, vec![2, 3, 4]), (SERVER_NAME, name), (41, vec![0; 40])]);
     for piece_bytes in [1, 5, 61, 1000] {
@@ -76,7 +76,7 @@ fn what_is_hidden_is_hashed_as_it_was() {
         assert_eq!(hide(&mut after), Found::Hidden);
         let changed = before.iter().zip(&after).filter(|(one, other)| one != other).count();
         assert_eq!((after.len(), changed), (before.len(), 2));
-        assert_eq!(hide(&mut after), Found::Nothing, "there is no name any more");
+        assert_eq!(hide(&mut after), Found::Nothing, "the name is already hidden");
         let (hidden, _) = collect(&after).unwrap();
         let unhidden = |data: &[u8]| with_hidden(true, || unhide(data).into_owned());
         assert_eq!(unhidden(&hidden), message);
@@ -85,12 +85,12 @@ fn what_is_hidden_is_hashed_as_it_was() {
         let end = message.len() - 20;
         let both = unhidden(&[&other, &hidden[..end]].concat());
         assert_eq!(both, [&other, &message[..end]].concat());
-        assert_eq!(*unhide(&hidden), *hidden, "nothing is said to be hidden");
+        assert_eq!(*unhide(&hidden), *hidden, "nothing is restored outside `with_hidden`");
     }
 }
 
 #[test]
-fn a_hello_is_waited_for_and_all_else_is_left_to_rustls() {
+fn an_incomplete_hello_is_awaited_and_other_input_is_unchanged() {
     let message = hello(&[(SERVER_NAME, names(&[(0, b"x y")]))]);
     let whole = records(&message, 50);
     for end in 0..whole.len() {
@@ -107,7 +107,7 @@ fn a_hello_is_waited_for_and_all_else_is_left_to_rustls() {
     for other in [&b"\x16\x03\x01\x00\x04\x09\x00\x00\x00"[..], b"\x15\x03\x01\x00\x02\x02\x50"] {
         assert_eq!(hide(&mut other.to_vec()), Found::Nothing);
     }
-    // As RFC 8446 has it, of any length and none.
+    // No prefix of a hello, and no reversed one, causes a panic.
     for len in 0..message.len() {
         let mut bytes = message[..len].to_vec();
         let _ = hide(&mut records(&bytes, 30));
@@ -130,7 +130,7 @@ fn a_second_server_name_is_left_for_rustls_to_refuse() {
 }
 
 #[test]
-fn what_stands_behind_the_list_of_extensions_is_none() {
+fn bytes_after_the_list_of_extensions_are_ignored() {
     let mut message = hello(&[]);
     let extra = [&SERVER_NAME.to_be_bytes()[..], &with_len(&names(&[(0, b"x y")]))].concat();
     message.extend_from_slice(&extra);
@@ -139,9 +139,9 @@ fn what_stands_behind_the_list_of_extensions_is_none() {
     assert_eq!(hide(&mut records(&message, 1000)), Found::Nothing);
 }
 
-/// Any cut of a hello into records, and any arrival of their bytes, hides the same two bytes of it.
+/// Any fragmentation of a hello into records, and any arrival of their bytes, hides the same two bytes of it.
 #[test]
-fn however_a_hello_is_cut_the_same_two_bytes_of_it_change() {
+fn any_fragmentation_of_a_hello_changes_the_same_two_bytes() {
     let message = hello(&[(43, vec![2, 3, 4]), (SERVER_NAME, names(&[(0, b"nats:4222")]))]);
     let mut expected = None;
     for piece_bytes in 1..=message.len() {
@@ -159,8 +159,8 @@ fn however_a_hello_is_cut_the_same_two_bytes_of_it_change() {
 }
 
 #[test]
-fn a_panic_leaves_nothing_hidden_for_others_of_the_thread() {
-    let panicked = std::panic::catch_unwind(|| with_hidden(true, || panic!("by a bug")));
+fn a_panic_resets_the_hidden_state_of_the_thread() {
+    let panicked = std::panic::catch_unwind(|| with_hidden(true, || panic!("in a test")));
     assert!(panicked.is_err());
     assert!(!IS_HIDDEN.get());
 }
