@@ -82,10 +82,7 @@ impl UnauthenticatedConnections {
         }
         let entry = first.remove();
         drop(known);
-        tracing::debug!(
-            "{} connections have not shown who they are: the first of them is cut",
-            self.max
-        );
+        tracing::debug!("{} connections have not authenticated: the oldest is closed", self.max);
         if let Some(byte_queue) = &entry.byte_queue {
             // The close reason for the log and monitoring.
             byte_queue.cut(CloseReason::AuthenticationTimeout);

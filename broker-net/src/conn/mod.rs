@@ -119,7 +119,7 @@ async fn serve_session<S: Session>(
 
 /// Returns true if the client is sent an error line for the close reason.
 // NATS 2.14: a server that shuts down just closes.
-fn was_told(reason: CloseReason) -> bool {
+fn is_sent_error(reason: CloseReason) -> bool {
     !matches!(
         reason,
         CloseReason::ClientClosed
@@ -133,7 +133,7 @@ fn was_told(reason: CloseReason) -> bool {
 }
 
 /// Returns true if the transport may send the close reason, if it has a form for it.
-fn may_be_told(reason: CloseReason) -> bool {
+fn may_send_reason(reason: CloseReason) -> bool {
     !matches!(
         reason,
         CloseReason::WriteError
@@ -359,7 +359,7 @@ impl<S: Session> Connection<S> {
         tokio::join!(depart(session, reason), say_why(socket, reason));
     }
 
-    /// Half-closes towards a client that ignores lame duck mode: sends all queued bytes followed by the end of the
+    /// Half-closes a client that lame duck mode has not made disconnect: sends all queued bytes followed by the end of the
     /// stream, and processes input the client has sent by the time it notices.
     async fn half_close(&mut self) {
         let patience = self.session.patience();
@@ -414,8 +414,8 @@ async fn depart(mut session: impl Session, reason: CloseReason) {
 
 /// Sends the close reason to the client, and lingers so that it can be read.
 async fn say_why(socket: Arc<Socket>, reason: CloseReason) {
-    let is_told = may_be_told(reason) && socket.say_why(reason, LAST_WORDS).await;
-    if was_told(reason) || (is_told && reason != CloseReason::ServerShutdown) {
+    let is_told = may_send_reason(reason) && socket.say_why(reason, LAST_WORDS).await;
+    if is_sent_error(reason) || (is_told && reason != CloseReason::ServerShutdown) {
         socket.linger(LINGER, LINGER_BYTES).await;
     }
 }

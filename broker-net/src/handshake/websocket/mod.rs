@@ -171,7 +171,7 @@ impl WebsocketAdmission {
         lower: T,
         max_payload_bytes: usize,
     ) -> Result<(Arc<Socket>, Websocket), Failure> {
-        let client = match self.hear(&lower).await? {
+        let client = match self.read_request(&lower).await? {
             Ok(client) => client,
             Err(refusal) => {
                 write_all(&lower, &websocket::refuse(&refusal)).await?;
@@ -190,7 +190,7 @@ impl WebsocketAdmission {
         Ok((Arc::new(socket), websocket))
     }
 
-    async fn hear(&self, lower: &impl Transport) -> io::Result<Result<Client, Refusal>> {
+    async fn read_request(&self, lower: &impl Transport) -> io::Result<Result<Client, Refusal>> {
         let mut head = Vec::new();
         loop {
             read_some(lower, &mut head).await?;
