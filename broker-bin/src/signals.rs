@@ -58,7 +58,7 @@ pub(crate) struct Signals {
     progress: Arc<Progress>,
 }
 
-/// How far the program has come in handling signals that may end it.
+/// The progress of the program in handling signals that may end it.
 #[derive(Debug, Default)]
 struct Progress {
     /// The number of signals received, and of those handled.

@@ -123,16 +123,16 @@ impl Dialer {
             if self.backoff.note_lasted(now.saturating_duration_since(since)) {
                 self.pause = self.backoff.pause();
             }
-            self.not_before = Some(now + self.pause);
+            self.not_before = Some(after(now, self.pause));
         }
         if let Some(not_before) = self.not_before {
             tokio::time::sleep_until(not_before.into()).await;
         }
         // Counts as a failure until it succeeds: the future may be dropped in the middle.
         self.pause = self.backoff.pause();
-        self.not_before = Some(clock::now() + self.pause);
+        self.not_before = Some(after(clock::now(), self.pause));
         let dialed = self.dial().await;
-        self.not_before = Some(clock::now() + self.pause);
+        self.not_before = Some(after(clock::now(), self.pause));
         self.connected_at = dialed.is_ok().then(clock::now);
         dialed
     }
@@ -150,5 +150,29 @@ impl Dialer {
         let failed = |attempts| DialError::Connect { server: self.server(), attempts };
         let (stream, remote) = connecting.map_err(failed)?;
         self.tls.admit(stream, remote, || self.server()).await
+    }
+}
+
+/// Returns the end of a delay. One that the clock cannot represent ends in thirty years.
+fn after(now: Instant, delay: Duration) -> Instant {
+    const THIRTY_YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    now.checked_add(delay).unwrap_or(now + THIRTY_YEARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_delay_without_end_does_not_overflow_the_clock() {
+        let mut options = DialOptions::default();
+        options.backoff = Backoff::new(Duration::MAX, Duration::MAX);
+        let mut dialer = Dialer::new("127.0.0.1:1", options).unwrap();
+        assert!(dialer.next().await.is_err(), "no server listens at port 1");
+        assert!(dialer.not_before > Some(clock::now() + Duration::from_secs(1_000_000)));
+        assert_eq!(
+            after(clock::now(), Duration::ZERO).saturating_duration_since(clock::now()),
+            Duration::ZERO
+        );
     }
 }

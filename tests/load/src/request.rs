@@ -146,7 +146,7 @@ struct ReplySink {
     inboxes: Inboxes,
     sequence: u64,
     under_way: u64,
-    /// Whether each reply is followed by another request.
+    /// Sends another request after each reply.
     open: bool,
     now_ns: u64,
     /// Requests to be written.

@@ -286,7 +286,7 @@ struct Pace {
     step_ns: Option<u64>,
     start_ns: u64,
     sent: u64,
-    /// Whether the server delays sending.
+    /// True if the server delays sending.
     late: bool,
 }
 

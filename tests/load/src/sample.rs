@@ -61,7 +61,7 @@ pub(crate) struct Cost {
     pub(crate) own_cpu: Duration,
     /// The kernel's share of the server's processor time.
     pub(crate) system_share: f64,
-    /// How often a thread of the server went to sleep.
+    /// The number of times that a thread of the server went to sleep.
     pub(crate) switches: u64,
 }
 

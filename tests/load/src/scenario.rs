@@ -25,7 +25,7 @@ pub(crate) struct Scenario {
     pub(crate) about: &'static str,
     /// The measures shown in comparisons; the first one is plotted.
     pub(crate) measures: &'static [Measure],
-    /// Whether the relay can replace the server.
+    /// True if the relay can replace the server.
     pub(crate) relay: bool,
     /// The transport of clients.
     pub(crate) way: Way,

@@ -164,7 +164,7 @@ impl Server {
         Ticks::of(self.child.id())
     }
 
-    /// How often its threads were put to sleep.
+    /// The number of times that its threads were put to sleep.
     pub(crate) fn switches(&self) -> Result<u64, Fault> {
         procfs::switches(self.child.id())
     }

@@ -66,7 +66,7 @@ pub enum Act {
         parties: Vec<Party>,
         /// The items, each received in one piece.
         items: Vec<Vec<u8>>,
-        /// Whether the items must arrive in the order written.
+        /// True if the items must arrive in the order written.
         in_order: bool,
     },
     /// `a=`: everything sent so far has been processed, and nothing more has arrived.

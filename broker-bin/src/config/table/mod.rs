@@ -29,7 +29,7 @@ pub struct Key {
     pub flag: Option<Flag>,
     /// When a change takes effect.
     pub reload: Reload,
-    /// Whether the option has an effect.
+    /// The degree to which the option is supported.
     pub status: Status,
     /// The documentation's text in place of an empty default.
     pub unset: &'static str,
@@ -131,7 +131,7 @@ pub enum Reload {
     Restart,
 }
 
-/// Whether an option has an effect.
+/// The degree to which an option is supported.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Status {
     /// Implemented.
