@@ -165,8 +165,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_delay_without_end_does_not_overflow_the_clock() {
-        let mut options = DialOptions::default();
-        options.backoff = Backoff::new(Duration::MAX, Duration::MAX);
+        let backoff = Backoff::new(Duration::MAX, Duration::MAX);
+        let options = DialOptions { backoff, ..DialOptions::default() };
         let mut dialer = Dialer::new("127.0.0.1:1", options).unwrap();
         assert!(dialer.next().await.is_err(), "no server listens at port 1");
         assert!(dialer.not_before > Some(clock::now() + Duration::from_secs(1_000_000)));
