@@ -1,5 +1,9 @@
 //! Options of a broker.
 
+mod share;
+
+pub use share::{Export, ExportAccess, Import, ResponseType, Sampling, ServiceLatency, ShareKind};
+
 use crate::limits::{AccountLimits, Limits};
 use crate::subject::SubjectFilter;
 use crate::sync::Arc;
@@ -52,17 +56,40 @@ pub struct AccountConfig {
     pub name: Arc<str>,
     /// The limits of its members.
     pub limits: AccountLimits,
+    /// The streams and services that other accounts may import.
+    pub exports: Vec<Export>,
+    /// The streams and services of other accounts.
+    pub imports: Vec<Import>,
 }
 
 impl AccountConfig {
-    /// Creates an account without limits.
+    /// Creates an account without limits, which shares nothing.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), limits: AccountLimits::default() }
+        Self {
+            name: name.into(),
+            limits: AccountLimits::default(),
+            exports: Vec::new(),
+            imports: Vec::new(),
+        }
     }
 
     /// Replaces the limits.
     #[must_use]
     pub fn with_limits(self, limits: AccountLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Adds an export.
+    #[must_use]
+    pub fn with_export(mut self, export: Export) -> Self {
+        self.exports.push(export);
+        self
+    }
+
+    /// Adds an import.
+    #[must_use]
+    pub fn with_import(mut self, import: Import) -> Self {
+        self.imports.push(import);
+        self
     }
 }

@@ -31,7 +31,9 @@ use crate::limits::AccountLimits;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
-pub use crate::options::AccountConfig;
+pub use crate::options::{
+    AccountConfig, Export, ExportAccess, Import, ResponseType, Sampling, ServiceLatency, ShareKind,
+};
 
 /// The account of the system.
 pub const SYSTEM: &str = "$SYS";
