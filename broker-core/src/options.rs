@@ -5,7 +5,7 @@ mod share;
 pub use share::{Export, ExportAccess, Import, ResponseType, Sampling, ServiceLatency, ShareKind};
 
 use crate::limits::{AccountLimits, Limits};
-use crate::subject::SubjectFilter;
+use crate::subject::{Mapping, SubjectFilter};
 use crate::sync::Arc;
 
 /// Options of a broker. Start from the default and change single fields.
@@ -60,6 +60,8 @@ pub struct AccountConfig {
     pub exports: Vec<Export>,
     /// The streams and services of other accounts.
     pub imports: Vec<Import>,
+    /// The mappings of the subjects that its clients publish to. Of two with one source the last counts.
+    pub mappings: Vec<Mapping>,
 }
 
 impl AccountConfig {
@@ -70,6 +72,7 @@ impl AccountConfig {
             limits: AccountLimits::default(),
             exports: Vec::new(),
             imports: Vec::new(),
+            mappings: Vec::new(),
         }
     }
 
@@ -90,6 +93,10 @@ impl AccountConfig {
     #[must_use]
     pub fn with_import(mut self, import: Import) -> Self {
         self.imports.push(import);
+    /// Adds a mapping.
+    #[must_use]
+    pub fn with_mapping(mut self, mapping: Mapping) -> Self {
+        self.mappings.push(mapping);
         self
     }
 }

@@ -34,6 +34,7 @@ pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
 pub use crate::options::{
     AccountConfig, Export, ExportAccess, Import, ResponseType, Sampling, ServiceLatency, ShareKind,
 };
+pub use crate::subject::{MapDestination, Mapping, MappingBuilder, MappingError};
 
 /// The account of the system.
 pub const SYSTEM: &str = "$SYS";

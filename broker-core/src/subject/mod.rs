@@ -16,9 +16,13 @@
 
 mod filter;
 mod literal;
+mod mapping;
+mod transform;
 
 pub use filter::SubjectFilter;
 pub use literal::Subject;
+pub use mapping::{MapDestination, Mapping, MappingBuilder, MappingError};
+pub use transform::{SubjectTransform, TransformError, identity};
 
 /// Reasons why a text is not a subject or not a filter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
