@@ -116,6 +116,7 @@ mod clock;
 mod closed;
 pub mod endpoint;
 pub mod error;
+pub mod go_json;
 mod headers;
 mod history;
 mod ids;
@@ -123,6 +124,8 @@ mod interest;
 pub mod latency;
 pub mod limits;
 mod message;
+#[allow(dead_code, reason = "no publisher begins a trace yet")]
+mod message_trace;
 mod options;
 #[cfg(feature = "testing")]
 pub mod probe;
@@ -130,6 +133,7 @@ pub mod proto;
 mod random;
 mod routing;
 mod security;
+mod server_info;
 pub mod session;
 mod shared;
 pub mod snapshot;
@@ -138,6 +142,7 @@ pub mod subject;
 mod subject_counts;
 mod sync;
 mod table;
+mod timestamp;
 mod trace;
 pub mod transport;
 
@@ -152,11 +157,13 @@ pub use limits::Limits;
 pub use message::{Message, RawMessage};
 pub use options::Options;
 pub use security::{PeerCertificate, Security};
+pub use server_info::ServerInfo;
 pub use session::handler::{HandlerContext, HandlerSubscription};
 pub use session::local::{Batch, Client, PublishError, RequestError, SubscribeError, Subscriber};
 pub use shared::ChangeReport;
 pub use subject::{Subject, SubjectError, SubjectFilter};
 pub use subject_counts::SubjectCount;
+pub use timestamp::Timestamp;
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

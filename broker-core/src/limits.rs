@@ -234,6 +234,11 @@ pub(crate) const HOLD_PATIENCE: Duration = Duration::from_secs(1);
 /// others awaited only by chance.
 pub(crate) const TRACKED_REQUESTS: usize = 64 << 10;
 
+/// The number of hops that the trace of one message lists, its ingress included: half a megabyte of JSON. A message
+/// to more receivers reaches all of them; the event lacks the rest.
+/// Ours: NATS 2.14 lists any number.
+pub const TRACE_HOPS: usize = 4096;
+
 const _: () = assert!(PRE_AUTH_READ_BYTES < UNAUTHENTICATED_BYTES);
 const _: () = assert!(MAX_UNAUTHENTICATED * UNAUTHENTICATED_BYTES <= 64 << 20);
 const _: () = assert!(FLUSH_AT_BYTES < FLUSH_ALL_AT_BYTES);

@@ -4,6 +4,8 @@ mod share;
 
 pub use share::{Export, ExportAccess, Import, ResponseType, Sampling, ServiceLatency, ShareKind};
 
+use std::collections::BTreeMap;
+
 use crate::limits::{AccountLimits, Limits};
 use crate::subject::{Mapping, SubjectFilter};
 use crate::sync::Arc;
@@ -15,6 +17,10 @@ pub struct Options {
     pub limits: Limits,
     /// The server's name; its id if `None`.
     pub server_name: Option<String>,
+    /// Tags of the server, which its events show. `server_tags`.
+    pub server_tags: Vec<String>,
+    /// Metadata of the server, which its events show. `server_metadata`.
+    pub server_metadata: BTreeMap<String, String>,
     /// Logs every operation that clients send and receive, at level `trace`. Costs far more than the
     /// messages themselves. `trace`.
     pub trace: bool,
@@ -93,6 +99,9 @@ impl AccountConfig {
     #[must_use]
     pub fn with_import(mut self, import: Import) -> Self {
         self.imports.push(import);
+        self
+    }
+
     /// Adds a mapping.
     #[must_use]
     pub fn with_mapping(mut self, mapping: Mapping) -> Self {

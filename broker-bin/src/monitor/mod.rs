@@ -26,7 +26,6 @@ mod healthz;
 #[cfg(feature = "monitoring")]
 mod http;
 #[cfg(feature = "monitoring")]
-mod json;
 mod jsz;
 mod leafz;
 mod metrics;

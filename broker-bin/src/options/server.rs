@@ -111,6 +111,8 @@ impl Options {
         let broker = &mut server.broker;
         broker.limits = self.limits();
         broker.server_name = self.server_name.clone();
+        broker.server_tags.clone_from(&self.server_tags);
+        broker.server_metadata.clone_from(&self.server_metadata);
         broker.trace = self.trace;
         broker.trace_headers = self.trace_headers;
         broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);

@@ -15,6 +15,7 @@ use crate::message::RawMessage;
 use crate::options::Options;
 use crate::proto::Info;
 use crate::security::Security;
+use crate::server_info::ServerInfo;
 use crate::session::client::{Arrival, ClientSession};
 use crate::session::handler::{HandlerContext, HandlerSubscription};
 use crate::session::local::{Client, SubscribeError};
@@ -76,6 +77,11 @@ impl Broker {
             change(&mut info);
             info
         });
+    }
+
+    /// Describes the server for one event, with the next sequence number and the time of the broker's clock.
+    pub fn server_info(&self) -> ServerInfo {
+        self.shared.server_info()
     }
 
     /// Returns true if clients must authenticate.

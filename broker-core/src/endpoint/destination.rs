@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::endpoint::{Endpoint, Subscription};
 use crate::error::CloseReason;
 use crate::interest::Prefetched;
+use crate::message_trace::MessageTrace;
 use crate::proto::Publish;
 use crate::subject::Subject;
 use crate::sync::Arc;
@@ -181,6 +182,8 @@ pub struct Scratch {
     crowded: Option<(usize, Arc<Endpoint>)>,
     /// The touched endpoints need not be flushed by the current call.
     expects_more: bool,
+    /// The trace of the current message, if it is traced.
+    message_trace: Option<Box<MessageTrace>>,
     /// The verb, subject and sid of the current run.
     pub(crate) prefix: Vec<u8>,
     spare: SpareBlocks,
@@ -231,6 +234,30 @@ impl Scratch {
             (None, Some(clock)) => *self.now.insert(clock.now()),
             (None, None) => unreachable!("the entry points of the core set it"),
         }
+    }
+
+    /// Begins the trace of the current message.
+    #[expect(dead_code, reason = "no publisher begins a trace yet")]
+    pub(crate) fn begin_trace(&mut self, trace: MessageTrace) {
+        self.message_trace = Some(Box::new(trace));
+    }
+
+    /// Returns the trace of the current message, if it is traced: code that redirects a message notes the hop there.
+    #[expect(dead_code, reason = "no publisher begins a trace yet")]
+    pub(crate) fn message_trace(&mut self) -> Option<&mut MessageTrace> {
+        self.message_trace.as_deref_mut()
+    }
+
+    /// Takes the trace of the current message: at its end, or while the message is where it must not be traced.
+    #[expect(dead_code, reason = "no publisher begins a trace yet")]
+    pub(crate) fn take_trace(&mut self) -> Option<Box<MessageTrace>> {
+        self.message_trace.take()
+    }
+
+    /// Continues a trace that was [taken](Self::take_trace).
+    #[expect(dead_code, reason = "no publisher begins a trace yet")]
+    pub(crate) fn resume_trace(&mut self, trace: Option<Box<MessageTrace>>) {
+        self.message_trace = trace;
     }
 
     /// Returns true if no endpoint is left to be flushed and no handler to be run.

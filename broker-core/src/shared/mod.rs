@@ -21,6 +21,7 @@ use crate::options::Options;
 use crate::proto::Info;
 use crate::proto::info::NATS_VERSION;
 use crate::random::Random;
+use crate::server_info::ServerInfo;
 use crate::subject_counts::SubjectCounters;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     connections: AtomicUsize,
     connections_ever: AtomicU64,
     next_session: AtomicU64,
+    /// The number of events that were described by [`Self::server_info`].
+    events: AtomicU64,
     /// Counts changes of options and authenticator.
     version: AtomicU64,
     /// Held during a change, so that changes are made one at a time.
@@ -89,6 +92,7 @@ impl Shared {
             connections: AtomicUsize::new(0),
             connections_ever: AtomicU64::new(0),
             next_session: AtomicU64::new(1),
+            events: AtomicU64::new(0),
             version: AtomicU64::new(0),
             changing: Mutex::default(),
             random: Mutex::new(random),
@@ -132,6 +136,25 @@ impl Shared {
     pub(crate) fn next_session(&self) -> (u64, u64) {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         (id, self.random.lock().next_u64())
+    }
+
+    /// Describes the server for the next event.
+    pub(crate) fn server_info(&self) -> ServerInfo {
+        let (info, options) = (self.info.load(), self.options.load());
+        ServerInfo {
+            name: info.server_name.clone(),
+            host: info.host.clone(),
+            id: info.server_id.clone(),
+            cluster: info.cluster.clone(),
+            domain: info.domain.clone(),
+            version: info.version.clone(),
+            tags: options.server_tags.clone(),
+            metadata: options.server_metadata.clone(),
+            jetstream: info.jetstream,
+            flags: 0,
+            seq: self.events.fetch_add(1, Ordering::Relaxed) + 1,
+            time: self.clock.wall(),
+        }
     }
 
     #[cfg(feature = "testing")]

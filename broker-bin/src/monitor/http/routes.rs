@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::any;
+use broker_core::go_json;
 use serde::Serialize;
 
 use super::access::Access;
@@ -15,7 +16,7 @@ use super::response_pool::{Failed, ResponsePool};
 use crate::monitor::metrics::Metrics;
 use crate::monitor::query::{BadRequest, Query, escapes_are_whole};
 use crate::monitor::{
-    ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, SubszOptions, json, jsz, page,
+    ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, SubszOptions, jsz, page,
 };
 
 /// The state shared by all requests.
@@ -209,7 +210,7 @@ impl Routes {
     ) -> Result<Answer, BadRequest> {
         let (tell, refused) = tokio::sync::oneshot::channel();
         let made = self.response_pool.make(move || match look() {
-            Ok(seen) => json::pretty(&seen).ok(),
+            Ok(seen) => go_json::pretty(&seen).ok(),
             Err(error) => {
                 // The receiver is waiting.
                 let _ = tell.send(error);
@@ -236,7 +237,7 @@ impl Routes {
         } else if !seen.errors.is_empty() {
             tracing::warn!("Healthcheck failed: {} errors", seen.errors.len());
         }
-        match json::compact(&seen) {
+        match go_json::compact(&seen) {
             Ok(body) => answer::json(status, body.into()),
             Err(_) => answer::broken(),
         }

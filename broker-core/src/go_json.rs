@@ -1,4 +1,4 @@
-//! JSON in Go's format.
+//! JSON in Go's format, as nats-server writes it: programs may compare or log its text.
 
 use std::io;
 
@@ -6,12 +6,25 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 /// Formats with an indent of two blanks.
-pub(crate) fn pretty(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+///
+/// # Errors
+///
+/// Returns the error of the value's `Serialize`.
+pub fn pretty(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     write(value, PrettyFormatter::new())
 }
 
 /// Formats on one line.
-pub(crate) fn compact(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+///
+/// ```
+/// let text = broker_core::go_json::compact(&("foo.>", 1.0)).unwrap();
+/// assert_eq!(text, br#"["foo.\u003e",1]"#);
+/// ```
+///
+/// # Errors
+///
+/// Returns the error of the value's `Serialize`.
+pub fn compact(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     write(value, CompactFormatter)
 }
 
