@@ -160,7 +160,7 @@ pub use security::{PeerCertificate, Security};
 pub use server_info::ServerInfo;
 pub use session::handler::{HandlerContext, HandlerSubscription};
 pub use session::local::{Batch, Client, PublishError, RequestError, SubscribeError, Subscriber};
-pub use shared::ChangeReport;
+pub use shared::{ChangeReport, QuestionStats};
 pub use subject::{Subject, SubjectError, SubjectFilter};
 pub use subject_counts::SubjectCount;
 pub use timestamp::Timestamp;

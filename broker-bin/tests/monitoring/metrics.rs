@@ -125,8 +125,12 @@ async fn counters_have_the_type_counter() {
         let is_counter = name.ends_with("_total") && name.starts_with("natsd_");
         let is_exporter_s =
             name.starts_with("gnatsd_connz_in_") || name.starts_with("gnatsd_connz_out_");
-        let is_histogram =
-            ["natsd_publish_to_flush_seconds", "natsd_queue_wait_seconds"].contains(name);
+        let is_histogram = [
+            "natsd_publish_to_flush_seconds",
+            "natsd_queue_wait_seconds",
+            "natsd_auth_callout_seconds",
+        ]
+        .contains(name);
         let expected = match (is_counter || is_exporter_s, is_histogram) {
             (true, _) => "counter",
             (_, true) => "histogram",

@@ -36,7 +36,8 @@
 //! authentication is optional, for a first operation other than CONNECT (with [`Credentials::default`]).
 //!
 //! A decision may take time: an expensive computation runs apart from the connections
-//! ([`Decision::compute`]), and a decision made elsewhere is [`Pending`]. A grant may have an end and limits
+//! ([`Decision::compute`]), a decision made elsewhere is [`Pending`], and a [`Question`] asks a service over the broker
+//! itself. Decisions can follow one another ([`Decision::and_then`]). A grant may have an end and limits
 //! of its own ([`Grant`]). A new authenticator [reviews](Authenticator::review) the clients that are connected.
 //!
 //! # Planned methods
@@ -45,8 +46,6 @@
 //!
 //! - nkeys and JWTs require the nonce ([`Authenticator::nonce_required`]) and check `sig` against it. The end and
 //!   the limits of a JWT become those of the [`Grant`].
-//! - A callout sends a request to a service over the broker itself, and decides when the service answers
-//!   ([`Answer`]).
 //!
 //! Several methods are tried in the order of NATS: the embedder's own, JWTs, nkeys, users, token.
 
@@ -62,6 +61,7 @@ mod pending;
 mod permissions;
 #[cfg(test)]
 mod property;
+mod question;
 mod replies;
 mod secret;
 mod token;
@@ -77,6 +77,8 @@ pub use nonce::Nonce;
 pub use pending::{Answer, Pending};
 pub(crate) use permissions::Subscribe;
 pub use permissions::{PermissionList, Permissions, PermissionsBuilder, PermissionsError};
+pub(crate) use question::Judge;
+pub use question::Question;
 pub use replies::AllowResponses;
 pub(crate) use replies::Replies;
 pub use secret::Secret;
@@ -158,6 +160,10 @@ pub enum Decision {
     Compute(Compute),
     /// The decision is made later, elsewhere.
     Pending(Pending),
+    /// A service decides, which is asked over the broker itself.
+    Ask(Question),
+    /// Another decision follows one that takes time: see [`Self::and_then`].
+    Chained(Chained),
 }
 
 impl Decision {
@@ -166,8 +172,32 @@ impl Decision {
         Self::Compute(Compute(Box::new(scratch)))
     }
 
-    /// Returns the decision, and runs the computation at once if there is one. Does not wait for a pending decision:
-    /// without an answer it is [`Denied::Unavailable`].
+    /// Makes the decision that follows from the result of this one: at once, or when its result is known.
+    ///
+    /// ```
+    /// use broker_core::auth::{Decision, Denied, Grant};
+    ///
+    /// let decision = Decision::compute(|| Err(Denied::Credentials))
+    ///     .and_then(|result| result.or(Ok(Grant::user("guest"))).into());
+    /// assert_eq!(decision.resolve(), Ok(Grant::user("guest")));
+    /// ```
+    pub fn and_then(
+        self,
+        next: impl FnOnce(Result<Grant, Denied>) -> Self + Send + 'static,
+    ) -> Self {
+        match self {
+            Self::Grant(grant) => next(Ok(grant)),
+            Self::Deny(denied) => next(Err(denied)),
+            Self::Chained(Chained { first, next: before }) => Self::Chained(Chained {
+                first,
+                next: Box::new(move |result| before(result).and_then(next)),
+            }),
+            first => Self::Chained(Chained { first: Box::new(first), next: Box::new(next) }),
+        }
+    }
+
+    /// Returns the decision, and runs the computation at once if there is one. Does not wait for a pending decision or
+    /// the answer to a question: without an answer it is [`Denied::Unavailable`].
     ///
     /// # Errors
     ///
@@ -178,6 +208,8 @@ impl Decision {
             Self::Deny(denied) => Err(denied),
             Self::Compute(compute) => compute.run(),
             Self::Pending(pending) => pending.take().unwrap_or(Err(Denied::Unavailable)),
+            Self::Ask(_) => Err(Denied::Unavailable),
+            Self::Chained(Chained { first, next }) => next(first.resolve()).resolve(),
         }
     }
 }
@@ -194,6 +226,12 @@ impl From<Pending> for Decision {
     }
 }
 
+impl From<Question> for Decision {
+    fn from(question: Question) -> Self {
+        Self::Ask(question)
+    }
+}
+
 impl From<Denied> for Decision {
     fn from(denied: Denied) -> Self {
         Self::Deny(denied)
@@ -203,6 +241,23 @@ impl From<Denied> for Decision {
 impl From<Result<Grant, Denied>> for Decision {
     fn from(verdict: Result<Grant, Denied>) -> Self {
         verdict.map_or_else(Self::Deny, Self::Grant)
+    }
+}
+
+/// The function that decides after another decision.
+pub(crate) type Next = Box<dyn FnOnce(Result<Grant, Denied>) -> Decision + Send>;
+
+/// A decision that takes time, and the function that decides from its result: made by [`Decision::and_then`].
+#[must_use]
+pub struct Chained {
+    /// Neither a result nor a chain.
+    pub(crate) first: Box<Decision>,
+    pub(crate) next: Next,
+}
+
+impl fmt::Debug for Chained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chained").field("first", &self.first).finish_non_exhaustive()
     }
 }
 
@@ -303,5 +358,23 @@ mod tests {
         };
         let elsewhere = std::thread::spawn(move || compute.run());
         assert_eq!(elsewhere.join().unwrap(), Err(Denied::Unavailable));
+    }
+
+    #[test]
+    fn a_decision_follows_from_another_at_once_or_when_it_is_known() {
+        let rename = |result: Result<Grant, Denied>| {
+            let name = result.ok().and_then(|grant| grant.user).unwrap_or_else(|| "nobody".into());
+            Decision::from(Grant::user(format!("{name}!")))
+        };
+        let known = Decision::from(Grant::user("a")).and_then(rename);
+        assert!(matches!(&known, Decision::Grant(grant) if grant.user.as_deref() == Some("a!")));
+        assert_eq!(
+            Decision::from(Denied::Unknown).and_then(rename).resolve(),
+            Ok(Grant::user("nobody!"))
+        );
+        let chained = Decision::compute(|| Ok(Grant::user("b"))).and_then(rename).and_then(rename);
+        let Decision::Chained(Chained { first, .. }) = &chained else { panic!("{chained:?}") };
+        assert!(matches!(**first, Decision::Compute(_)), "chains are flat");
+        assert_eq!(chained.resolve(), Ok(Grant::user("b!!")));
     }
 }

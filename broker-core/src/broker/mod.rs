@@ -19,7 +19,7 @@ use crate::server_info::ServerInfo;
 use crate::session::client::{Arrival, ClientSession};
 use crate::session::handler::{HandlerContext, HandlerSubscription};
 use crate::session::local::{Client, SubscribeError};
-use crate::shared::{ChangeReport, Shared};
+use crate::shared::{ChangeReport, QuestionStats, Shared};
 use crate::stats::Stats;
 use crate::subject_counts::SubjectCount;
 use crate::sync::{Arc, Ordering};
@@ -286,6 +286,11 @@ impl Broker {
     /// regularly, for example every ten seconds: the memory that a flood has left is freed after two calls.
     pub fn free_unused_memory(&self) {
         self.shared.queues.memory.free_unused();
+    }
+
+    /// Returns the counts of the questions that authenticators have asked over the broker.
+    pub fn question_stats(&self) -> QuestionStats {
+        self.shared.question_stats()
     }
 
     /// Returns histograms of message latencies since the creation of the broker.

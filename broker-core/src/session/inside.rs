@@ -56,7 +56,7 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl InsidePublisher {
-    fn new(shared: &Shared, member: &Member, seed: u64) -> Self {
+    pub(super) fn new(shared: &Shared, member: &Member, seed: u64) -> Self {
         let publisher = Publisher::new(seed, shared.counted_subjects.clone());
         // The version is read first: if the options change meanwhile, they are loaded again.
         let version = shared.version();

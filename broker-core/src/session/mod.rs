@@ -5,6 +5,7 @@
 
 #[cfg_attr(not(test), expect(dead_code, reason = "sessions of routes work in several accounts"))]
 mod accounts;
+mod asking;
 pub mod client;
 mod error;
 mod expiry;

@@ -1,9 +1,13 @@
 //! State shared by all sessions of one broker: accounts, endpoints, options, counters.
 
 mod changes;
+mod questions;
 mod totals;
 
 pub use changes::ChangeReport;
+pub(crate) use questions::OpenQuestion;
+pub use questions::QuestionStats;
+use questions::Questions;
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -51,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) queues: Arc<Queues>,
     /// Times from a read to the end of the flush that followed.
     pub(crate) flushes: Times,
+    questions: Arc<Questions>,
     pub(crate) counted_subjects: Option<Arc<SubjectCounters>>,
     pub(crate) clock: Arc<dyn Clock>,
     #[cfg(feature = "testing")]
@@ -99,6 +104,7 @@ impl Shared {
             history: Mutex::default(),
             queues,
             flushes: Times::default(),
+            questions: Arc::default(),
             counted_subjects,
             clock,
             #[cfg(feature = "testing")]

@@ -100,6 +100,7 @@ pub(super) fn write(
         let help = "Their bytes, headers and payload.";
         writer.counter("natsd_subject_bytes_total", help, &labels, count.bytes);
     }
+    questions(writer, observer);
     reloads(writer, observer, varz);
     let (stalled, stalls) = observer.stalls();
     let help = "Threads now blocked by one connection for a second or more.";
@@ -156,6 +157,31 @@ fn auth_failures(writer: &Writer, observer: &Observer) {
 }
 
 /// The names follow those of Prometheus itself.
+/// The requests to a service that authenticates clients (`auth_callout`).
+fn questions(writer: &Writer, observer: &Observer) {
+    let stats = observer.broker().question_stats();
+    let help = "Clients that wait for the decision of an auth callout.";
+    writer.gauge("natsd_auth_callouts_in_flight", help, &[], stats.open as f64);
+    for (result, count) in [
+        ("granted", stats.granted),
+        ("denied", stats.denied),
+        ("unanswered", stats.unanswered),
+        ("refused", stats.refused),
+    ] {
+        writer.counter(
+            "natsd_auth_callouts_total",
+            "Completed auth callouts, by result.",
+            &[("result", result)],
+            count,
+        );
+    }
+    writer.histogram(
+        "natsd_auth_callout_seconds",
+        "Time from the request of an auth callout to the answer.",
+        &stats.answer_times,
+    );
+}
+
 fn reloads(writer: &Writer, observer: &Observer, varz: &Varz) {
     let reloads = observer.reloads();
     for (result, count) in [("success", reloads.succeeded), ("failure", reloads.failed)] {

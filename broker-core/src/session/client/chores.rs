@@ -37,7 +37,7 @@ pub(super) enum Then {
     /// Another CONNECT is processed. Holds the user and the key before it.
     Authenticate((String, String)),
     /// The decision about credentials takes time.
-    Wait(Undecided),
+    Wait(Box<Undecided>),
     /// The client is admitted with another grant.
     Admit(Grant),
     /// The client is closed because the server shuts down.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use arc_swap::Guard;
 
 use super::chores::Then;
-use super::undecided::{Checking, Undecided};
+use super::undecided::{Begun, Checking};
 use super::{ClientSession, Phase, Served};
 use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant};
 use crate::endpoint::{ClientInfo, Scratch};
@@ -97,14 +97,13 @@ impl ClientSession {
     }
 
     /// Applies a decision about credentials.
-    fn follow(&mut self, decision: Decision, now: Instant, scratch: &mut Scratch) {
-        let undecided = match decision {
-            Decision::Grant(grant) => return self.admit(Ok(grant), now, scratch),
-            Decision::Deny(denied) => return self.admit(Err(denied), now, scratch),
-            Decision::Compute(check) => Undecided::Compute(check),
-            Decision::Pending(pending) => Undecided::pending(pending, &self.endpoint, now),
-        };
-        self.end_subscriptions_then(Then::Wait(undecided), now, scratch);
+    pub(super) fn follow(&mut self, decision: Decision, now: Instant, scratch: &mut Scratch) {
+        match self.begin(decision, now, scratch) {
+            Begun::Decided(result) => self.admit(result, now, scratch),
+            Begun::Undecided(undecided) => {
+                self.end_subscriptions_then(Then::Wait(undecided), now, scratch);
+            }
+        }
     }
 
     /// Returns the authenticator of the client.

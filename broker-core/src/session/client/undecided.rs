@@ -7,68 +7,89 @@
 use std::time::Instant;
 
 use super::{ClientSession, Phase};
-use crate::auth::{Compute, Denied, Grant, Pending};
+use crate::auth::{Chained, Compute, Decision, Denied, Grant, Next, Pending};
 use crate::endpoint::{AckGuard, Endpoint, Scratch};
+use crate::session::asking::{Asked, ask};
 use crate::sync::Arc;
 
 /// A pending decision.
-pub(super) enum Undecided {
+pub(super) struct Undecided {
+    step: Step,
+    /// Decides from the result.
+    next: Option<Next>,
+}
+
+/// The source of the result.
+enum Step {
     /// The driver must run the computation.
     Compute(Compute),
     /// The driver runs the computation.
     Computing,
     /// An external answer, and its deadline.
     Pending(Pending, Instant),
+    /// As `Pending`: the answer to a question over the broker.
+    Asked(Pending, Instant, #[expect(dead_code, reason = "waits for the answer")] Asked),
+}
+
+/// A decision as the session continues with it.
+pub(super) enum Begun {
+    Decided(Result<Grant, Denied>),
+    Undecided(Box<Undecided>),
 }
 
 /// Credentials that are being checked.
 pub(super) struct Checking {
-    undecided: Option<Undecided>,
+    undecided: Option<Box<Undecided>>,
     /// The end of the time to authenticate.
     until: Option<Instant>,
 }
 
 /// A review of a connected client that takes time.
 pub(super) struct Review {
-    undecided: Undecided,
+    undecided: Box<Undecided>,
     /// Held until the result is in force.
     acks: Vec<Arc<AckGuard>>,
 }
 
-impl Undecided {
-    /// Waits for an external answer, which wakes the session.
-    pub(super) fn pending(pending: Pending, endpoint: &Arc<Endpoint>, now: Instant) -> Self {
-        let deadline = now + pending.timeout();
+impl Step {
+    /// Waits for an external answer, which wakes the session. Returns its deadline.
+    fn wait(pending: &Pending, endpoint: &Arc<Endpoint>, now: Instant) -> Instant {
         let endpoint = Arc::clone(endpoint);
         pending.notify(move || {
             if endpoint.control.leave(None, |control| control.decision = true) {
                 endpoint.destination.wake();
             }
         });
-        Self::Pending(pending, deadline)
+        now + pending.timeout()
     }
+}
 
+impl Undecided {
     fn take_check(&mut self) -> Option<Compute> {
-        if !matches!(self, Self::Compute(_)) {
+        if !matches!(self.step, Step::Compute(_)) {
             return None;
         }
-        match std::mem::replace(self, Self::Computing) {
-            Self::Compute(check) => Some(check),
-            Self::Computing | Self::Pending(..) => None,
+        match std::mem::replace(&mut self.step, Step::Computing) {
+            Step::Compute(check) => Some(check),
+            Step::Computing | Step::Pending(..) | Step::Asked(..) => None,
         }
+    }
+
+    fn is_computing(&self) -> bool {
+        matches!(self.step, Step::Computing)
     }
 
     fn answer(&self) -> Option<Result<Grant, Denied>> {
-        match self {
-            Self::Pending(pending, _) => pending.take(),
-            Self::Compute(_) | Self::Computing => None,
+        match &self.step {
+            Step::Pending(pending, _) | Step::Asked(pending, ..) => pending.take(),
+            Step::Compute(_) | Step::Computing => None,
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Pending(_, deadline) => Some(*deadline),
-            Self::Compute(_) | Self::Computing => None,
+        match &self.step {
+            Step::Pending(_, deadline) | Step::Asked(_, deadline, _) => Some(*deadline),
+            Step::Compute(_) | Step::Computing => None,
         }
     }
 }
@@ -78,7 +99,7 @@ impl Checking {
     pub(super) const NOTHING: Self = Self { undecided: None, until: None };
 
     fn is_computing(&self) -> bool {
-        matches!(self.undecided, Some(Undecided::Computing))
+        self.undecided.as_ref().is_some_and(|undecided| undecided.is_computing())
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -93,8 +114,39 @@ impl Checking {
 }
 
 impl ClientSession {
+    /// Begins a decision: publishes its question, or has its answer wake the session.
+    pub(super) fn begin(&self, decision: Decision, now: Instant, scratch: &mut Scratch) -> Begun {
+        let (first, next) = match decision {
+            Decision::Chained(Chained { first, next }) => (*first, Some(next)),
+            first => (first, None),
+        };
+        let step = match first {
+            Decision::Grant(grant) => Err(Ok(grant)),
+            Decision::Deny(denied) => Err(Err(denied)),
+            Decision::Compute(check) => Ok(Step::Compute(check)),
+            Decision::Pending(pending) => {
+                let deadline = Step::wait(&pending, &self.endpoint, now);
+                Ok(Step::Pending(pending, deadline))
+            }
+            Decision::Ask(question) => match ask(&self.shared, question, scratch) {
+                Ok((pending, asked)) => {
+                    let deadline = Step::wait(&pending, &self.endpoint, now);
+                    Ok(Step::Asked(pending, deadline, asked))
+                }
+                Err(denied) => Err(Err(denied)),
+            },
+            // A chain is flat.
+            Decision::Chained(_) => Err(Err(Denied::Unavailable)),
+        };
+        match (step, next) {
+            (Ok(step), next) => Begun::Undecided(Box::new(Undecided { step, next })),
+            (Err(result), None) => Begun::Decided(result),
+            (Err(result), Some(next)) => self.begin(next(result), now, scratch),
+        }
+    }
+
     /// Waits for the decision about credentials. The session has left its account.
-    pub(super) fn wait_for(&mut self, undecided: Undecided) {
+    pub(super) fn wait_for(&mut self, undecided: Box<Undecided>) {
         self.leave_account();
         let until = match &self.phase {
             Phase::Unauthenticated(deadline) => Some(*deadline),
@@ -106,7 +158,7 @@ impl ClientSession {
 
     /// Waits for the decision about a client that stays connected meanwhile. It replaces the previous review, whose
     /// authors of changes then wait for this one.
-    pub(super) fn wait_for_review(&mut self, undecided: Undecided, acks: Vec<Arc<AckGuard>>) {
+    pub(super) fn wait_for_review(&mut self, undecided: Box<Undecided>, acks: Vec<Arc<AckGuard>>) {
         self.reviewing = Some(Box::new(Review { undecided, acks }));
     }
 
@@ -135,15 +187,12 @@ impl ClientSession {
         scratch: &mut Scratch,
     ) {
         scratch.start(now);
-        let is_reviewed = self
-            .reviewing
-            .as_ref()
-            .is_some_and(|one| matches!(one.undecided, Undecided::Computing));
+        let is_reviewed = self.reviewing.as_ref().is_some_and(|one| one.undecided.is_computing());
         match &self.phase {
             Phase::Checking(checking) if checking.is_computing() => {
-                self.admit(result, now, scratch);
+                self.end_check(result, now, scratch);
             }
-            Phase::Served(_) if is_reviewed => self.end_review(result, scratch),
+            Phase::Served(_) if is_reviewed => self.end_review(result, now, scratch),
             // Another decision has replaced it.
             _ => {}
         }
@@ -154,13 +203,13 @@ impl ClientSession {
     pub(super) fn handle_decision(&mut self, now: Instant, scratch: &mut Scratch) {
         match (&self.phase, &self.reviewing) {
             (Phase::Checking(checking), _) => {
-                if let Some(result) = checking.undecided.as_ref().and_then(Undecided::answer) {
-                    self.admit(result, now, scratch);
+                if let Some(result) = checking.undecided.as_ref().and_then(|one| one.answer()) {
+                    self.end_check(result, now, scratch);
                 }
             }
             (Phase::Served(_), Some(review)) => {
                 if let Some(result) = review.undecided.answer() {
-                    self.end_review(result, scratch);
+                    self.end_review(result, now, scratch);
                 }
             }
             _ => {}
@@ -174,18 +223,46 @@ impl ClientSession {
             (Phase::Checking(checking), _)
                 if is_over(checking.deadline()) && checking.must_show_by().is_none() =>
             {
-                self.admit(Err(Denied::Unavailable), now, scratch);
+                self.end_check(Err(Denied::Unavailable), now, scratch);
             }
             (Phase::Served(_), Some(review)) if is_over(review.undecided.deadline()) => {
-                self.end_review(Err(Denied::Unavailable), scratch);
+                self.end_review(Err(Denied::Unavailable), now, scratch);
             }
             _ => {}
         }
     }
 
-    fn end_review(&mut self, result: Result<Grant, Denied>, scratch: &mut Scratch) {
-        let acks = self.drop_review();
-        self.conclude_review(result, &acks, scratch);
+    /// Continues with the result of a step at login.
+    fn end_check(&mut self, result: Result<Grant, Denied>, now: Instant, scratch: &mut Scratch) {
+        let Phase::Checking(checking) = &mut self.phase else { return };
+        match checking.undecided.take().and_then(|undecided| undecided.next) {
+            Some(next) => self.follow(next(result), now, scratch),
+            None => self.admit(result, now, scratch),
+        }
+    }
+
+    /// Continues with the result of a step of a review.
+    fn end_review(&mut self, result: Result<Grant, Denied>, now: Instant, scratch: &mut Scratch) {
+        let Some(review) = self.reviewing.take() else { return };
+        let Review { undecided, acks } = *review;
+        match undecided.next {
+            Some(next) => self.follow_review(next(result), acks, now, scratch),
+            None => self.conclude_review(result, &acks, scratch),
+        }
+    }
+
+    /// Applies a decision of a review. `acks` are held until the result is in force.
+    pub(super) fn follow_review(
+        &mut self,
+        decision: Decision,
+        acks: Vec<Arc<AckGuard>>,
+        now: Instant,
+        scratch: &mut Scratch,
+    ) {
+        match self.begin(decision, now, scratch) {
+            Begun::Decided(result) => self.conclude_review(result, &acks, scratch),
+            Begun::Undecided(undecided) => self.wait_for_review(undecided, acks),
+        }
     }
 
     pub(super) fn decision_timeout(&self) -> Option<Instant> {

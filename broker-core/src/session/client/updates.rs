@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use super::chores::Chore;
-use super::undecided::Undecided;
 use super::{ClientSession, Phase};
-use crate::auth::{Decision, Denied, Grant};
+use crate::auth::{Denied, Grant};
 use crate::endpoint::{AckGuard, Scratch};
 use crate::error::{ClientFault, CloseReason};
 use crate::sync::Arc;
@@ -114,15 +113,7 @@ impl ClientSession {
         // The previous change is in force when this one is.
         let mut all_acks = self.drop_review();
         all_acks.extend_from_slice(acks);
-        match decision {
-            Decision::Grant(grant) => self.conclude_review(Ok(grant), &all_acks, scratch),
-            Decision::Deny(denied) => self.conclude_review(Err(denied), &all_acks, scratch),
-            Decision::Compute(check) => self.wait_for_review(Undecided::Compute(check), all_acks),
-            Decision::Pending(pending) => {
-                let undecided = Undecided::pending(pending, &self.endpoint, now);
-                self.wait_for_review(undecided, all_acks);
-            }
-        }
+        self.follow_review(decision, all_acks, now, scratch);
     }
 
     /// Applies the result of a review.

@@ -74,7 +74,7 @@ impl Link {
         Self { shared, member, queue: Arc::downgrade(queue), publisher, body: Vec::new() }
     }
 
-    fn publish(
+    pub(super) fn publish(
         &mut self,
         message: &RawMessage<'_>,
         scratch: &mut Scratch,

@@ -6,11 +6,11 @@ pub use context::HandlerContext;
 
 use context::{Link, Session};
 
-use super::error::{SubscribeError, check_queue_group};
-use super::inside::join;
+use super::error::{PublishError, SubscribeError, check_queue_group};
+use super::inside::{InsidePublisher, join};
 use super::member::Member;
 use crate::auth::Grant;
-use crate::endpoint::{Destination, HandlerQueue, Kind};
+use crate::endpoint::{Destination, HandlerQueue, Kind, Scratch};
 use crate::error::CloseReason;
 use crate::message::RawMessage;
 use crate::shared::Shared;
@@ -54,6 +54,18 @@ impl HandlerSubscription {
         let sid = self.next_sid.fetch_add(1, Ordering::Relaxed);
         let subscribed = self.member.subscribe(filter, queue, &sid.to_le_bytes());
         subscribed.map(drop).map_err(|refusal| SubscribeError::of(refusal, filter))
+    }
+
+    /// Publishes a message as the handler. The caller flushes.
+    pub(super) fn publish(
+        &self,
+        message: &RawMessage<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), PublishError> {
+        let publisher = InsidePublisher::new(&self.shared, &self.member, self.id());
+        let queue = &self.queue;
+        Link::new(Arc::clone(&self.shared), Arc::clone(&self.member), queue, publisher)
+            .publish(message, scratch)
     }
 
     /// Returns the id of the handler, as shown by monitoring.

@@ -1,0 +1,104 @@
+//! Decisions of a service that is asked over the broker itself.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Denied, Grant};
+use crate::subject::Subject;
+
+/// Judges the payload of an answer.
+pub(crate) type Judge = Box<dyn FnOnce(&[u8]) -> Result<Grant, Denied> + Send>;
+
+/// A request to a service, whose answer decides about a client.
+///
+/// The session publishes the request in the account of the service, and waits for the first answer without holding
+/// a thread. Without an answer in time the client is denied as [`Denied::Unavailable`]; at login its time to
+/// authenticate counts too. At most [`OPEN_QUESTIONS`](crate::limits::OPEN_QUESTIONS) wait at once; further clients are
+/// denied in the same way, so that an absent service cannot fill the memory.
+///
+/// ```
+/// use std::time::Duration;
+/// use broker_core::Subject;
+/// use broker_core::auth::{Authenticator, Credentials, Decision, Denied, Grant, Question};
+///
+/// /// Asks a service that subscribes to `may.login`, and answers `yes`.
+/// struct Asking;
+///
+/// impl Authenticator for Asking {
+///     fn is_required(&self) -> bool {
+///         true
+///     }
+///
+///     fn authenticate(&self, credentials: &Credentials) -> Decision {
+///         let Ok(subject) = Subject::parse("may.login") else { return Denied::Unavailable.into() };
+///         let user = credentials.user.clone();
+///         Question::new("$G", subject, user.clone())
+///             .with_timeout(Duration::from_secs(1))
+///             .judged_by(move |answer| match answer {
+///                 b"yes" => Ok(Grant::user(user)),
+///                 _ => Err(Denied::Credentials),
+///             })
+///             .into()
+///     }
+/// }
+/// ```
+#[must_use]
+pub struct Question {
+    pub(crate) account: Arc<str>,
+    pub(crate) subject: Subject,
+    pub(crate) headers: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) timeout: Duration,
+    pub(crate) judge: Judge,
+}
+
+impl Question {
+    /// Creates a request to `subject` in an account. Until [`Self::judged_by`] is called, every answer denies.
+    pub fn new(
+        account: impl Into<Arc<str>>,
+        subject: Subject,
+        payload: impl Into<Vec<u8>>,
+    ) -> Self {
+        Self {
+            account: account.into(),
+            subject,
+            headers: Vec::new(),
+            payload: payload.into(),
+            timeout: Duration::from_secs(2),
+            judge: Box::new(|_| Err(Denied::Credentials)),
+        }
+    }
+
+    /// Adds a header block in wire form: see [`RawMessage::with_headers`](crate::RawMessage::with_headers).
+    pub fn with_headers(mut self, block: impl Into<Vec<u8>>) -> Self {
+        self.headers = block.into();
+        self
+    }
+
+    /// Sets the longest time to wait for the answer; 2 seconds by default, a minute at most.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the function that judges the payload of the answer. The thread that delivers the answer calls it.
+    pub fn judged_by(
+        mut self,
+        judge: impl FnOnce(&[u8]) -> Result<Grant, Denied> + Send + 'static,
+    ) -> Self {
+        self.judge = Box::new(judge);
+        self
+    }
+}
+
+/// Prints no payload, which may contain secrets.
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question")
+            .field("account", &self.account)
+            .field("subject", &self.subject)
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
