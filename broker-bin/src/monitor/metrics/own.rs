@@ -156,7 +156,6 @@ fn auth_failures(writer: &Writer, observer: &Observer) {
     }
 }
 
-/// The names follow those of Prometheus itself.
 /// The requests to a service that authenticates clients (`auth_callout`).
 fn questions(writer: &Writer, observer: &Observer) {
     let stats = observer.broker().question_stats();
@@ -182,6 +181,7 @@ fn questions(writer: &Writer, observer: &Observer) {
     );
 }
 
+/// The names follow those of Prometheus itself.
 fn reloads(writer: &Writer, observer: &Observer, varz: &Varz) {
     let reloads = observer.reloads();
     for (result, count) in [("success", reloads.succeeded), ("failure", reloads.failed)] {
