@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::transform::{identity, is_covered};
+use super::transform::{check_mapping, identity, is_covered};
 use super::{SubjectFilter, SubjectTransform, Token, TransformError};
 use crate::sync::Arc;
 
@@ -163,6 +163,7 @@ impl MappingBuilder {
             }
             let cluster = clusters.entry(one.cluster.clone()).or_default();
             check_weights(cluster, one.weight)?;
+            check_mapping(&one.subject)?;
             let transform = SubjectTransform::new(text, &one.subject)?;
             let (weight, cluster_name) = (one.weight, one.cluster.clone());
             cluster.push(MapDestination { transform, weight, cluster: cluster_name });
@@ -256,6 +257,19 @@ mod tests {
             ("a", vec![("x", 101, None)], "individual weights need to be <= 100"),
             ("a", vec![("x", 50, None), ("y", 51, None)], "total weight needs to be <= 100"),
             ("a.*", vec![("x.*", 50, None)], "invalid subject"),
+            ("a", vec![("x..b", 50, None)], "invalid mapping destination: invalid transform"),
+            ("a", vec![("x.>.b", 1, None)], "invalid mapping destination: invalid transform in b"),
+            ("a", vec![("", 50, None)], "invalid mapping destination: invalid transform"),
+            (
+                "a",
+                vec![("x y.{{left(2)}}", 50, None)],
+                "invalid mapping destination: invalid transform",
+            ),
+            (
+                "a",
+                vec![("{{gone(1)}}", 50, None)],
+                "invalid mapping destination: unknown function in {{gone(1)}}",
+            ),
             (
                 "a",
                 vec![("x.$1", 50, None)],

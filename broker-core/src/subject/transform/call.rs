@@ -51,10 +51,7 @@ impl<'a> Call<'a> {
         if !is_call(token) {
             return Ok(Self::Literal);
         }
-        let called = FUNCTIONS.iter().find_map(|(name, function)| {
-            arguments(token, name).map(|arguments| (*function, arguments))
-        });
-        let Some((function, arguments)) = called else {
+        let Some((function, arguments)) = called(token) else {
             return Err(TransformError::UnknownFunction(token.into()));
         };
         function.call(&arguments).map_err(|why| why.in_token(token))
@@ -69,6 +66,17 @@ impl<'a> Call<'a> {
 /// Returns true for a token that is only valid as a call of a function.
 pub(super) fn is_call(token: &str) -> bool {
     token.len() > 4 && token.starts_with("{{") && token.ends_with("}}")
+}
+
+/// Returns true if a token calls a function that exists.
+pub(super) fn calls_a_function(token: &str) -> bool {
+    called(token).is_some()
+}
+
+fn called(token: &str) -> Option<(Function, Vec<&str>)> {
+    FUNCTIONS
+        .iter()
+        .find_map(|(name, function)| arguments(token, name).map(|arguments| (*function, arguments)))
 }
 
 /// The fault of a call.

@@ -6,7 +6,7 @@ mod step;
 
 pub use error::TransformError;
 
-use self::call::{Call, is_call};
+use self::call::{Call, calls_a_function, is_call};
 use self::step::{Step, Tokens};
 use super::{SubjectFilter, Token, tokens};
 use crate::sync::Arc;
@@ -222,8 +222,31 @@ fn is_destination(text: &str, ends_full: bool) -> bool {
 /// Refuses white space outside of functions: a subject with it would break the protocol.
 fn check_white_space(destination: &str) -> Result<(), TransformError> {
     let mut texts = destination.split('.').filter(|token| !is_call(token));
-    let is_blank = |letter| matches!(letter, ' ' | '\t' | '\n' | '\r' | '\x0c');
-    if texts.any(|text| text.contains(is_blank)) { Err(TransformError::WhiteSpace) } else { Ok(()) }
+    if texts.any(has_white_space) { Err(TransformError::WhiteSpace) } else { Ok(()) }
+}
+
+fn has_white_space(text: &str) -> bool {
+    text.contains(|letter| matches!(letter, ' ' | '\t' | '\n' | '\r' | '\x0c'))
+}
+
+/// Checks the form of the destination of a mapping, for which the reference has texts of its own.
+// NATS 2.14: ValidateMapping, which does not know the functions `left` and `right`.
+pub(super) fn check_mapping(destination: &str) -> Result<(), TransformError> {
+    let mut ends_full = false;
+    for token in destination.split('.') {
+        if token.is_empty() || ends_full {
+            return Err(TransformError::InvalidDestination(token.into()));
+        }
+        ends_full = token == ">";
+        if is_call(token) {
+            if !calls_a_function(token) {
+                return Err(TransformError::UnknownFunction(token.into()));
+            }
+        } else if has_white_space(token) {
+            return Err(TransformError::WhiteSpace);
+        }
+    }
+    Ok(())
 }
 
 /// Returns true if `source` matches a published subject. Tokens covered by a `>` may be empty, and a `>` in the
