@@ -28,6 +28,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::endpoint::{AccountMembership, Endpoint, Kind, Quota, SubjectSpace, Subscription};
 use crate::interest::Interest;
 use crate::limits::AccountLimits;
+use crate::subject::Mappings;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
@@ -49,6 +50,8 @@ pub(crate) struct Account {
     /// The limit that each SUB reads; `usize::MAX` for none.
     max_subscriptions: AtomicUsize,
     members: Mutex<Members>,
+    /// The seed of its hashes.
+    seed: u64,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
 }
@@ -85,6 +88,7 @@ impl Account {
             limits: ArcSwap::default(),
             max_subscriptions: AtomicUsize::new(usize::MAX),
             members: Mutex::default(),
+            seed,
             #[cfg(feature = "testing")]
             seam: Arc::default(),
         }
@@ -149,12 +153,22 @@ impl Account {
         self.limits.load()
     }
 
-    /// Applies the limits, and marks it as configured.
-    fn configure(&self, limits: &AccountLimits) {
+    /// Applies the configuration, and marks it as configured.
+    fn configure(&self, config: &AccountConfig) {
+        let limits = &config.limits;
         let max_subscriptions = limits.max_subscriptions.unwrap_or(usize::MAX);
         self.max_subscriptions.store(max_subscriptions, Ordering::Relaxed);
         self.limits.store(Arc::new(limits.clone()));
+        self.map(&config.mappings);
         self.members.lock().is_removed = false;
+    }
+
+    /// Replaces the mappings, unless they are the same: then the caches of all sessions would be renewed in vain.
+    fn map(&self, list: &[Mapping]) {
+        let before = self.interest.mappings();
+        if before.as_ref().map_or(&[][..], |mappings| mappings.list()) != list {
+            self.interest.set_mappings(Mappings::new(list, None, self.seed));
+        }
     }
 
     fn remove(&self) {
@@ -199,11 +213,11 @@ mod tests {
     #[test]
     fn leaf_nodes_and_connections_have_separate_limits_and_routes_none() {
         let account = Arc::new(Account::new("A", 1));
-        account.configure(&AccountLimits {
+        account.configure(&AccountConfig::new("A").with_limits(AccountLimits {
             max_connections: Some(1),
             max_leaf_nodes: Some(2),
             ..AccountLimits::default()
-        });
+        }));
         let mut id = 0;
         let mut admit = |kind| {
             id += 1;

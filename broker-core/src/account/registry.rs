@@ -52,12 +52,12 @@ impl Registry {
     ) -> Vec<Arc<Account>> {
         for config in now {
             let account = self.get_or_add(&config.name, || make(&config.name));
-            account.configure(&config.limits);
+            account.configure(config);
         }
         let is_gone = |old: &&AccountConfig| now.iter().all(|new| new.name != old.name);
         let mut removed = Vec::new();
         for account in before.iter().filter(is_gone).filter_map(|old| self.get(&old.name)) {
-            account.configure(&Default::default());
+            account.configure(&AccountConfig::new(Arc::clone(&account.name)));
             if !keep.contains(&&*account.name) {
                 account.remove();
                 removed.push(account);

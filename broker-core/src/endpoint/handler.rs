@@ -126,10 +126,12 @@ impl Record {
 }
 
 impl Buffer {
-    /// Returns the memory that the message takes.
-    fn push(&mut self, message: &Publish<'_>, shared: Option<&Bytes>, hops: u8) -> usize {
+    /// Appends a message of a run, whose subject may differ from the one that it was published to. Returns the memory
+    /// that it takes.
+    fn push(&mut self, run: &Run<'_>, message: &Publish<'_>, hops: u8) -> usize {
+        let Run { subject, shared, .. } = run;
         let shared = shared.filter(|_| message.body.len() >= SHARED_PAYLOAD_MIN_BYTES);
-        self.text.extend_from_slice(message.subject);
+        self.text.extend_from_slice(subject);
         self.text.extend_from_slice(message.reply);
         let body = match shared {
             Some(shared) => Body::Shared(shared.slice_ref(message.body)),
@@ -139,7 +141,7 @@ impl Buffer {
             }
         };
         let record = Record {
-            subject_len: message.subject.len(),
+            subject_len: subject.len(),
             reply_len: message.reply.len(),
             header_len: message.headers().len(),
             body,
@@ -297,25 +299,25 @@ impl HandlerQueue {
 
 impl State {
     /// Returns the number of messages, from the first on, for which there is room.
-    fn room_for(&self, messages: &[Publish<'_>]) -> usize {
+    fn room_for(&self, run: &Run<'_>, count: usize) -> usize {
         let mut load = self.pending;
         let fits = |message: &&Publish<'_>| {
             let is_first = load.messages == 0;
-            load.add(message.subject.len() + message.reply.len() + message.body.len());
+            load.add(run.subject.len() + message.reply.len() + message.body.len());
             is_first
                 || (load.messages <= HANDLER_QUEUE_MESSAGES && load.bytes <= HANDLER_QUEUE_BYTES)
         };
-        messages.iter().take_while(fits).count()
+        run.messages[..count].iter().take_while(fits).count()
     }
 
     fn append(&mut self, run: &Run<'_>, count: usize) {
         let hops = HOPS.get();
-        let room = if hops < HANDLER_HOPS { self.room_for(&run.messages[..count]) } else { 0 };
+        let room = if hops < HANDLER_HOPS { self.room_for(run, count) } else { 0 };
         self.counts.dropped += (count - room) as u64;
         for message in &run.messages[..room] {
             self.counts.messages += 1;
             self.counts.bytes += message.body.len() as u64;
-            let bytes = self.queue.push(message, run.shared, hops);
+            let bytes = self.queue.push(run, message, hops);
             self.pending.add(bytes);
         }
     }
@@ -345,7 +347,7 @@ impl Destination for HandlerQueue {
         if !state.is_open {
             return Accepted::NOTHING;
         }
-        let is_refused = HOPS.get() >= HANDLER_HOPS || state.room_for(run.messages) == 0;
+        let is_refused = HOPS.get() >= HANDLER_HOPS || state.room_for(run, run.messages.len()) == 0;
         if may_refuse && is_refused {
             return Accepted::NOTHING;
         }

@@ -37,6 +37,13 @@ impl Kind {
         matches!(self, Self::System | Self::Route | Self::Leaf | Self::Gateway)
     }
 
+    /// Returns true if the mappings of the account replace the subjects of its messages. Another server of the
+    /// cluster has done so already.
+    // NATS 2.14: parser.go.
+    pub(crate) fn is_mapped(self) -> bool {
+        matches!(self, Self::Client | Self::Internal | Self::Leaf | Self::Mqtt)
+    }
+
     /// Returns the kinds of endpoints whose interest is sent to an endpoint of this kind; none for clients. An endpoint
     /// that is sent interest of its own (a leaf node) subtracts it.
     // NATS 2.14: route.go updateRouteSubscriptionMap, gateway.go gatewayUpdateSubInterest, leafnode.go

@@ -11,6 +11,7 @@ use super::matches::Matches;
 use super::{Generation, Interest, Interested, touch_all};
 use crate::limits::{BATCH_RUNS, CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
+use crate::subject::Mapped;
 use crate::subject_counts::Verdict;
 use crate::sync::Arc;
 
@@ -48,6 +49,8 @@ pub(crate) struct MatchCache<S> {
     unkept: Matches<S>,
     /// The position of the next entry to check for being out of date.
     sweep: usize,
+    /// True if subjects are mapped.
+    maps: bool,
 }
 
 /// A session that publishes to thousands of subjects waits for memory here, so that an entry is one cache line.
@@ -139,18 +142,25 @@ impl<S: Interested> MatchCache<S> {
             found: 0,
             unkept: Matches::default(),
             sweep: 0,
+            maps: false,
         }
     }
 
-    /// Returns the matches of `subject`. Calls `judge` if it is not cached. `prefetched` is the result of
-    /// [`Self::prefetch`] for it.
+    /// Sets whether the mappings of the account replace the subjects.
+    pub(crate) fn with_mappings(mut self, maps: bool) -> Self {
+        self.maps = maps;
+        self
+    }
+
+    /// Returns the matches of `subject`, or of the subject that it is mapped to. Calls `judge` with that
+    /// subject if it is not cached. `prefetched` is the result of [`Self::prefetch`] for it.
     #[inline]
     pub(crate) fn look_up(
         &mut self,
         interest: &Interest<S>,
         subject: &[u8],
         prefetched: Option<Prefetched>,
-        judge: impl FnOnce() -> Verdict,
+        judge: impl FnMut(&[u8]) -> Verdict,
     ) -> Known<'_, S> {
         if prefetched.is_none() && self.is_at(self.last, interest, subject) {
             return self.entries[self.last].known();
@@ -171,7 +181,7 @@ impl<S: Interested> MatchCache<S> {
         interest: &Interest<S>,
         subject: &[u8],
         prefetched: Option<Prefetched>,
-        judge: impl FnOnce() -> Verdict,
+        judge: impl FnMut(&[u8]) -> Verdict,
     ) -> Known<'_, S> {
         self.note_look_up();
         if let Some(Prefetched { at, .. }) = prefetched
@@ -188,24 +198,15 @@ impl<S: Interested> MatchCache<S> {
         if let Some(at) = self.index.find(hash, is_it) {
             let at = *at as usize;
             self.note_found();
-            self.last = at;
-            let remembered = self.entries.len();
-            let entry = &mut self.entries[self.last];
-            if !interest.is_current(entry.generation) {
-                let before = (entry.matches.cost(), entry.matches.fan_out());
-                entry.matches.clear();
-                entry.generation = interest.collect_hashed(hash, subject, &mut entry.matches);
-                let after = (entry.matches.cost(), entry.matches.fan_out());
-                self.cost = self.cost + after.0 - before.0;
-                self.fan_out = self.fan_out + after.1 - before.1;
-                self.counts.hold(remembered, self.fan_out);
-                self.counts.note_fan_out(after.1);
+            if interest.is_current(self.entries[at].generation)
+                || self.renew(at, interest, hash, subject)
+            {
+                self.last = at;
+                return self.entries[at].known();
             }
-            return entry.known();
+            self.remove(at);
         }
-        let verdict = judge();
-        self.unkept.clear();
-        let generation = interest.collect_hashed(hash, subject, &mut self.unkept);
+        let (verdict, generation) = self.resolve(interest, hash, subject, judge);
         self.counts.note_fan_out(self.unkept.fan_out());
         if !self.has_room_for(subject) {
             return Known { verdict, matches: &self.unkept };
@@ -215,6 +216,72 @@ impl<S: Interested> MatchCache<S> {
         let subject = Text::new(subject, verdict);
         self.insert(hash, Entry { subject, generation, matches });
         self.entries[self.last].known()
+    }
+
+    /// Brings an entry up to date. Returns false if it is, or may be, mapped: then its verdict may change too.
+    fn renew(&mut self, at: usize, interest: &Interest<S>, hash: u64, subject: &[u8]) -> bool {
+        let remembered = self.entries.len();
+        let entry = &mut self.entries[at];
+        if entry.matches.mapped().is_some() {
+            return false;
+        }
+        let before = (entry.matches.cost(), entry.matches.fan_out());
+        entry.matches.clear();
+        entry.generation = interest.collect_hashed(hash, subject, &mut entry.matches);
+        let after = (entry.matches.cost(), entry.matches.fan_out());
+        self.cost = self.cost + after.0 - before.0;
+        self.fan_out = self.fan_out + after.1 - before.1;
+        self.counts.hold(remembered, self.fan_out);
+        self.counts.note_fan_out(after.1);
+        // Checked after the generation was read: see `Interest::set_mappings`.
+        !self.maps || !interest.is_mapped()
+    }
+
+    /// Collects the matches of a subject in `unkept`.
+    fn resolve(
+        &mut self,
+        interest: &Interest<S>,
+        hash: u64,
+        subject: &[u8],
+        mut judge: impl FnMut(&[u8]) -> Verdict,
+    ) -> (Verdict, Generation) {
+        let verdict = judge(subject);
+        self.unkept.clear();
+        let generation = interest.collect_hashed(hash, subject, &mut self.unkept);
+        // Checked after the generation was read: see `Interest::set_mappings`.
+        if self.maps && interest.is_mapped() {
+            return self.resolve_mapped(interest, hash, subject, judge);
+        }
+        (verdict, generation)
+    }
+
+    #[cold]
+    fn resolve_mapped(
+        &mut self,
+        interest: &Interest<S>,
+        hash: u64,
+        subject: &[u8],
+        mut judge: impl FnMut(&[u8]) -> Verdict,
+    ) -> (Verdict, Generation) {
+        loop {
+            let mappings = interest.mappings();
+            let mapped = mappings.as_ref().and_then(|mappings| mappings.map(subject));
+            self.unkept.clear();
+            let found = match &mapped {
+                None => (judge(subject), interest.collect_hashed(hash, subject, &mut self.unkept)),
+                Some(Mapped::To(to)) => (judge(to), interest.collect(to, &mut self.unkept)),
+                // Each message has a verdict of its own.
+                Some(Mapped::Among(_)) => (Verdict::ALLOWED, interest.generation(subject)),
+            };
+            if let Some(mapped) = mapped {
+                self.unkept.set_mapped(mapped);
+            }
+            // Repeated if the mappings changed meanwhile: the generation may already be the new one.
+            let address = |mappings: Option<Arc<_>>| mappings.as_ref().map(Arc::as_ptr);
+            if address(interest.mappings()) == address(mappings) {
+                return found;
+            }
+        }
     }
 
     /// Prefetches the entries of subjects that will be looked up next. With many subjects each look-up waits several

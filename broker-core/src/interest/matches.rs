@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Interested;
+use crate::subject::Mapped;
 use crate::sync::Arc;
 
 /// The plain subscriptions that each receive a message, and the queue groups of which one member does.
@@ -20,6 +21,7 @@ struct More<S> {
     groups: Vec<Vec<Arc<S>>>,
     peers: Vec<PeerMatch<S>>,
     owners_differ: bool,
+    mapped: Option<Mapped>,
 }
 
 /// A peer server that receives a message once, with all of its subscriptions that match.
@@ -50,7 +52,7 @@ impl<S> Default for Matches<S> {
 
 impl<S> Default for More<S> {
     fn default() -> Self {
-        Self { groups: Vec::new(), peers: Vec::new(), owners_differ: true }
+        Self { groups: Vec::new(), peers: Vec::new(), owners_differ: true, mapped: None }
     }
 }
 
@@ -71,6 +73,17 @@ impl<S: Interested> Matches<S> {
     #[inline]
     pub(crate) fn owners_differ(&self) -> bool {
         self.more.as_ref().is_none_or(|more| more.owners_differ)
+    }
+
+    /// Returns what the account's mappings make of the subject. If it is always the same subject, these are its
+    /// matches, and otherwise there are none.
+    #[inline]
+    pub(crate) fn mapped(&self) -> Option<&Mapped> {
+        self.more.as_ref().and_then(|more| more.mapped.as_ref())
+    }
+
+    pub(super) fn set_mapped(&mut self, mapped: Mapped) {
+        self.more.get_or_insert_default().mapped = Some(mapped);
     }
 
     /// Returns the number of deliveries that one message causes.
@@ -149,6 +162,7 @@ impl<S: Interested> Matches<S> {
         let members: usize = groups.iter().map(|group| group.len() + 3).sum();
         let more = if self.more.is_some() { size_of::<More<S>>() } else { 0 };
         let peers: usize = self.peers().iter().map(|peer| peer.queues.len() + 4).sum();
-        8 * (plain + members + peers) + more
+        let mapped = self.mapped().map_or(0, Mapped::cost);
+        8 * (plain + members + peers) + more + mapped
     }
 }

@@ -20,7 +20,7 @@ mod pending;
 mod sublist;
 mod trie;
 
-pub(crate) use cache::{MatchCache, Prefetched, PrefetchedBatch};
+pub(crate) use cache::{Known, MatchCache, Prefetched, PrefetchedBatch};
 pub(crate) use event_listener::EventListener;
 pub(crate) use look_ups::LookUps;
 pub(crate) use matches::{Matches, PeerMatch};
@@ -29,8 +29,9 @@ pub use pending::InterestChange;
 use std::hash::BuildHasher;
 
 use crate::stats::InterestStats;
-use crate::subject::first_token;
-use crate::sync::{Arc, RwLock};
+use crate::subject::{Mappings, first_token};
+use crate::sync::{Arc, AtomicBool, Ordering, RwLock};
+use arc_swap::ArcSwapOption;
 use events::{Events, tell};
 use foldhash::fast::FixedState;
 use generations::Generations;
@@ -72,6 +73,9 @@ pub(crate) struct Interest<S> {
     /// Seeded, so that no client can choose subjects whose hashes collide.
     hasher: FixedState,
     generations: Generations,
+    /// False while there are no mappings, so that looking up a subject then costs one load more.
+    is_mapped: AtomicBool,
+    mappings: ArcSwapOption<Mappings>,
 }
 
 struct State<S> {
@@ -89,7 +93,28 @@ impl<S: Interested> Interest<S> {
             }),
             hasher,
             generations: Generations::default(),
+            is_mapped: AtomicBool::new(false),
+            mappings: ArcSwapOption::empty(),
         }
+    }
+
+    /// Replaces the mappings of the account. Each look-up that begins when it has returned uses them.
+    pub(crate) fn set_mappings(&self, mappings: Option<Mappings>) {
+        let is_mapped = mappings.is_some();
+        self.mappings.store(mappings.map(Arc::new));
+        self.is_mapped.store(is_mapped, Ordering::Release);
+        // Every cached look-up is out of date. A look-up that reads the new generation sees the new mappings.
+        self.generations.advance(None);
+    }
+
+    /// Returns the mappings of the account.
+    pub(crate) fn mappings(&self) -> Option<Arc<Mappings>> {
+        if self.is_mapped() { self.mappings.load_full() } else { None }
+    }
+
+    #[inline]
+    fn is_mapped(&self) -> bool {
+        self.is_mapped.load(Ordering::Acquire)
     }
 
     /// Adds a subscription. When it returns, listeners have received the change.

@@ -97,7 +97,7 @@ fn model(filters: &[&'static str]) {
         let before = stages(&());
         // A look-up of another subject replaces the previous one.
         let subject: &[u8] = if look_up % 3 == 2 { b"a.c" } else { b"a.b" };
-        let known = cache.look_up(&interest, subject, None, || Verdict::ALLOWED);
+        let known = cache.look_up(&interest, subject, None, |_| Verdict::ALLOWED);
         let found: Vec<u64> = known.matches.plain.iter().map(|wants| wants.id).collect();
         let after = stages(&());
         for (place, (wants, _)) in subscribers.iter().enumerate() {

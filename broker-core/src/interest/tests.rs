@@ -143,7 +143,7 @@ fn the_cache_of_a_session_without_repeated_subjects_is_bounded() {
     let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
     for round in 0..200_000 {
         let subject = format!("x.{round}");
-        let known = cache.look_up(&interest, subject.as_bytes(), None, || Verdict::ALLOWED);
+        let known = cache.look_up(&interest, subject.as_bytes(), None, |_| Verdict::ALLOWED);
         assert_eq!(known.matches.plain.len(), 1);
     }
     assert!(cache.remembered() <= crate::limits::CACHED_SUBJECTS);
@@ -173,7 +173,7 @@ fn a_prefetched_subject_is_looked_up_correctly_after_changes() {
             for (number, (id, text)) in batch.iter().zip(&texts).enumerate() {
                 let prefetched = prefetched.get(number).copied();
                 let known =
-                    cache.look_up(&interest, text.as_bytes(), prefetched, || Verdict::ALLOWED);
+                    cache.look_up(&interest, text.as_bytes(), prefetched, |_| Verdict::ALLOWED);
                 let expected: &[u64] = if is_churned && *id == gone { &[] } else { &[*id] };
                 assert_eq!(ids(known.matches), expected, "{text} of {subjects}");
             }
@@ -190,11 +190,11 @@ fn a_session_that_begins_to_repeat_subjects_is_cached() {
     let interest: Interest<Fake> = Interest::new(1);
     let mut cache = MatchCache::new(interest.hasher(), 1, Arc::default());
     for round in 0..100_000 {
-        cache.look_up(&interest, format!("once.{round}").as_bytes(), None, || Verdict::ALLOWED);
+        cache.look_up(&interest, format!("once.{round}").as_bytes(), None, |_| Verdict::ALLOWED);
     }
     let mut asked = 0;
     for round in 0..2_000_000 {
-        cache.look_up(&interest, format!("again.{}", round % 10_000).as_bytes(), None, || {
+        cache.look_up(&interest, format!("again.{}", round % 10_000).as_bytes(), None, |_| {
             asked += usize::from(round >= 1_900_000);
             Verdict::ALLOWED
         });
@@ -294,7 +294,7 @@ proptest! {
                     let mut fresh = Matches::default();
                     interest.collect(subject.as_bytes(), &mut fresh);
                     prop_assert_eq!(&ids(&fresh), &expected);
-                    let known = cache.look_up(&interest, subject.as_bytes(), None, || Verdict::ALLOWED);
+                    let known = cache.look_up(&interest, subject.as_bytes(), None, |_| Verdict::ALLOWED);
                     prop_assert_eq!(&ids(known.matches), &expected, "cached");
                     let owners: Vec<u64> = known.matches.plain.iter().map(|s| s.owner()).collect();
                     prop_assert!(owners.is_sorted());

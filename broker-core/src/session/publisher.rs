@@ -1,13 +1,19 @@
 //! Stages 4 to 6 for one session: its cache of matches, its random picks, its counters.
+//!
+//! A mapping of the account replaces the subject before everything else: the permission, the matches and the
+//! receivers' messages are those of the subject that it is mapped to. The cache of matches stores the result with the
+//! subject that the client published to, so that a mapped message costs no further look-up. Only where each message
+//! is mapped by chance, its subject is looked up in a second cache.
 
 use super::member::Member;
 use crate::account::{Account, SYSTEM};
 use crate::endpoint::{Endpoint, Run, Scratch, Subscription};
 use crate::error::ClientFault;
-use crate::interest::{MatchCache, Matches, PrefetchedBatch};
+use crate::interest::{Known, MatchCache, Matches, PrefetchedBatch};
 use crate::proto::Publish;
 use crate::random::Random;
 use crate::routing::{Audience, deliver, deliver_for, would_reach};
+use crate::subject::{Choices, Mapped};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
 
@@ -15,6 +21,8 @@ use crate::sync::{Arc, Ordering};
 pub(super) struct Publisher {
     /// Created at the first message: most sessions of a large server never send one.
     cache: Option<Box<MatchCache<Subscription>>>,
+    /// The matches of the subjects that mappings have picked by chance; created at the first of them.
+    picked: Option<Box<MatchCache<Subscription>>>,
     counting: SubjectCounter,
     random: Random,
     in_messages: u64,
@@ -23,6 +31,11 @@ pub(super) struct Publisher {
 
 /// The actions of a session for its messages besides delivery.
 pub(super) trait PublishObserver {
+    /// Called for messages whose subject a mapping has replaced, before all else.
+    // NATS 2.14: parser.go, which logs it.
+    fn mapped(&mut self, from: &[u8], to: &[u8]) {
+        let _ = (from, to);
+    }
     /// Called before permitted messages are delivered.
     fn accepted(&mut self, scratch: &mut Scratch);
     /// Called for a message that the session may not publish.
@@ -34,7 +47,7 @@ pub(super) trait PublishObserver {
 impl Publisher {
     pub(super) fn new(seed: u64, counted: Option<Arc<SubjectCounters>>) -> Self {
         let (random, counting) = (Random::new(seed), SubjectCounter::new(counted, seed));
-        Self { cache: None, counting, random, in_messages: 0, in_bytes: 0 }
+        Self { cache: None, picked: None, counting, random, in_messages: 0, in_bytes: 0 }
     }
 
     pub(super) fn random(&mut self) -> &mut Random {
@@ -43,7 +56,7 @@ impl Publisher {
 
     /// Drops the cache: the account or the permissions have changed, or nothing was published for long.
     pub(super) fn forget(&mut self) {
-        self.cache = None;
+        (self.cache, self.picked) = (None, None);
     }
 
     /// Takes the cache out, to be kept for another account.
@@ -90,11 +103,160 @@ impl Publisher {
         let cache = self.cache.get_or_insert_with(|| {
             let counts = endpoint.counted_look_ups.get_or_init(Arc::default);
             let hasher = account.interest.hasher();
-            Box::new(MatchCache::new(hasher, random.next_u64(), Arc::clone(counts)))
+            let cache = MatchCache::new(hasher, random.next_u64(), Arc::clone(counts));
+            Box::new(cache.with_mappings(endpoint.kind.is_mapped()))
         });
-        let known = cache.look_up(&account.interest, run.subject, run.prefetched, || {
-            counting.judge(endpoint.permissions.load().as_ref(), run.subject)
+        let known = cache.look_up(&account.interest, run.subject, run.prefetched, |subject| {
+            counting.judge(endpoint.permissions.load().as_ref(), subject)
         });
+        let replaced;
+        let run = match known.matches.mapped() {
+            None => run,
+            Some(Mapped::To(to)) => {
+                observer.mapped(run.subject, to);
+                replaced = Run { subject: to, parsed: None, ..*run };
+                &replaced
+            }
+            Some(Mapped::Among(choices)) => {
+                let choices = Arc::clone(choices);
+                return self.publish_among(member, run, &choices, observer, scratch);
+            }
+        };
+        let publishing = Publishing { account, endpoint, counting, random, observer, scratch };
+        publishing.pass(run, &known, bytes);
+    }
+
+    /// Publishes a run whose messages have subjects picked by chance. Consecutive ones with one subject are a run.
+    #[cold]
+    fn publish_among(
+        &mut self,
+        member: &Member,
+        run: &Run<'_>,
+        choices: &Choices,
+        observer: &mut impl PublishObserver,
+        scratch: &mut Scratch,
+    ) {
+        let mut subject = Vec::new();
+        let mut rest = run.messages;
+        let mut choice = choices.pick(&mut self.random);
+        while !rest.is_empty() {
+            let mut next = choice;
+            let mut count = 1;
+            while count < rest.len() {
+                next = choices.pick(&mut self.random);
+                if next != choice || choices.differs(choice) {
+                    break;
+                }
+                count += 1;
+            }
+            let (messages, others) = rest.split_at(count);
+            subject.clear();
+            choices.write(choice, run.subject, &mut self.random, &mut subject);
+            observer.mapped(run.subject, &subject);
+            let picked =
+                Run { subject: &subject, messages, parsed: None, prefetched: None, ..*run };
+            self.publish_picked(member, &picked, observer, scratch);
+            (rest, choice) = (others, next);
+        }
+    }
+
+    /// Publishes a run to a subject that no mapping replaces.
+    fn publish_picked(
+        &mut self,
+        member: &Member,
+        run: &Run<'_>,
+        observer: &mut impl PublishObserver,
+        scratch: &mut Scratch,
+    ) {
+        let Member { account, endpoint, .. } = member;
+        let (counting, random) = (&mut self.counting, &mut self.random);
+        let cache = self.picked.get_or_insert_with(|| {
+            let hasher = account.interest.hasher();
+            Box::new(MatchCache::new(hasher, random.next_u64(), Arc::default()))
+        });
+        let known = cache.look_up(&account.interest, run.subject, None, |subject| {
+            counting.judge(endpoint.permissions.load().as_ref(), subject)
+        });
+        let bytes = run.messages.iter().map(|message| message.body.len()).sum();
+        let publishing = Publishing { account, endpoint, counting, random, observer, scratch };
+        publishing.pass(run, &known, bytes);
+    }
+
+    /// Delivers a run from another server, which has checked permissions. Returns the bytes.
+    pub(super) fn relay(
+        &mut self,
+        account: &Account,
+        endpoint: &Endpoint,
+        run: &Run<'_>,
+        audience: Audience<'_>,
+        scratch: &mut Scratch,
+    ) -> usize {
+        let bytes = self.count(endpoint, run);
+        let Some(cache) = &mut self.cache else { return bytes };
+        let known =
+            cache.look_up(&account.interest, run.subject, run.prefetched, |_| Verdict::ALLOWED);
+        let meant = (known.matches, audience);
+        deliver_for(account, endpoint.as_sender(), run, meant, &mut self.random, scratch);
+        bytes
+    }
+
+    /// Does everything that publishing a message does, except the delivery.
+    // NATS 2.14: a message that is only traced. It counts as received by its would-be receivers.
+    pub(super) fn pass_over(
+        &mut self,
+        member: &Member,
+        message: &Publish<'_>,
+        observer: &mut impl PublishObserver,
+        scratch: &mut Scratch,
+    ) {
+        let Member { account, endpoint, .. } = member;
+        let messages = std::slice::from_ref(message);
+        let mapped = mapped(member, message.subject, &mut self.random);
+        let subject = mapped.as_deref().unwrap_or(message.subject);
+        if mapped.is_some() {
+            observer.mapped(message.subject, subject);
+        }
+        let run = Run { subject, messages, shared: None, parsed: None, prefetched: None };
+        self.count(endpoint, &run);
+        let verdict = self.counting.judge(endpoint.permissions.load().as_ref(), subject);
+        if let Err(fault) = may_pass(account, endpoint, verdict, &run, message, scratch) {
+            return observer.refused(&fault, scratch);
+        }
+        self.counting.note_one(verdict, subject, message);
+        observer.accepted(scratch);
+        let mut matches = Matches::default();
+        account.interest.collect(subject, &mut matches);
+        if !message.reply.is_empty() && !would_reach(endpoint.as_sender(), subject, &matches) {
+            observer.no_responders(subject, message, scratch);
+        }
+    }
+
+    /// Counts a run. Only the session writes these counters, so that a plain store is enough. Returns the bytes.
+    fn count(&mut self, endpoint: &Endpoint, run: &Run<'_>) -> usize {
+        let bytes: usize = run.messages.iter().map(|message| message.body.len()).sum();
+        self.in_messages += run.messages.len() as u64;
+        self.in_bytes += bytes as u64;
+        endpoint.in_messages.store(self.in_messages, Ordering::Relaxed);
+        endpoint.in_bytes.store(self.in_bytes, Ordering::Relaxed);
+        bytes
+    }
+}
+
+/// The parts of a session that a run needs once its matches are known.
+struct Publishing<'a, O> {
+    account: &'a Account,
+    endpoint: &'a Endpoint,
+    counting: &'a SubjectCounter,
+    random: &'a mut Random,
+    observer: &'a mut O,
+    scratch: &'a mut Scratch,
+}
+
+impl<O: PublishObserver> Publishing<'_, O> {
+    /// Delivers the messages of a run that may pass.
+    #[inline]
+    fn pass(self, run: &Run<'_>, known: &Known<'_, Subscription>, bytes: usize) {
+        let Self { account, endpoint, counting, random, observer, scratch } = self;
         let all_may_pass = known.verdict.is_allowed()
             && !is_reserved_subject(account, endpoint, run.subject)
             && run.messages.iter().all(|message| !is_reserved_reply(endpoint, message.reply));
@@ -139,61 +301,20 @@ impl Publisher {
             );
         }
     }
+}
 
-    /// Delivers a run from another server, which has checked permissions. Returns the bytes.
-    pub(super) fn relay(
-        &mut self,
-        account: &Account,
-        endpoint: &Endpoint,
-        run: &Run<'_>,
-        audience: Audience<'_>,
-        scratch: &mut Scratch,
-    ) -> usize {
-        let bytes = self.count(endpoint, run);
-        let Some(cache) = &mut self.cache else { return bytes };
-        let known =
-            cache.look_up(&account.interest, run.subject, run.prefetched, || Verdict::ALLOWED);
-        let meant = (known.matches, audience);
-        deliver_for(account, endpoint.as_sender(), run, meant, &mut self.random, scratch);
-        bytes
-    }
+/// Returns the subjects that messages to `subject` may get. Of a mapping with random numbers only one is returned.
+pub(super) fn destinations(member: &Member, subject: &[u8]) -> Vec<Box<[u8]>> {
+    let mappings = member.account.interest.mappings();
+    let mapped = mappings.and_then(|mappings| mappings.map(subject));
+    mapped.map_or_else(|| vec![subject.into()], |mapped| mapped.all(subject))
+}
 
-    /// Does everything that publishing a message does, except the delivery.
-    // NATS 2.14: a message that is only traced. It counts as received by its would-be receivers.
-    pub(super) fn pass_over(
-        &mut self,
-        member: &Member,
-        message: &Publish<'_>,
-        observer: &mut impl PublishObserver,
-        scratch: &mut Scratch,
-    ) {
-        let Member { account, endpoint, .. } = member;
-        let messages = std::slice::from_ref(message);
-        let subject = message.subject;
-        let run = Run { subject, messages, shared: None, parsed: None, prefetched: None };
-        self.count(endpoint, &run);
-        let verdict = self.counting.judge(endpoint.permissions.load().as_ref(), subject);
-        if let Err(fault) = may_pass(account, endpoint, verdict, &run, message, scratch) {
-            return observer.refused(&fault, scratch);
-        }
-        self.counting.note_one(verdict, subject, message);
-        observer.accepted(scratch);
-        let mut matches = Matches::default();
-        account.interest.collect(subject, &mut matches);
-        if !message.reply.is_empty() && !would_reach(endpoint.as_sender(), subject, &matches) {
-            observer.no_responders(subject, message, scratch);
-        }
-    }
-
-    /// Counts a run. Only the session writes these counters, so that a plain store is enough. Returns the bytes.
-    fn count(&mut self, endpoint: &Endpoint, run: &Run<'_>) -> usize {
-        let bytes: usize = run.messages.iter().map(|message| message.body.len()).sum();
-        self.in_messages += run.messages.len() as u64;
-        self.in_bytes += bytes as u64;
-        endpoint.in_messages.store(self.in_messages, Ordering::Relaxed);
-        endpoint.in_bytes.store(self.in_bytes, Ordering::Relaxed);
-        bytes
-    }
+/// Returns the subject that a mapping makes of `subject`; `None` if no mapping matches it.
+pub(super) fn mapped(member: &Member, subject: &[u8], random: &mut Random) -> Option<Vec<u8>> {
+    let mappings = member.account.interest.mappings();
+    let mappings = mappings.filter(|_| member.endpoint.kind.is_mapped())?;
+    Some(mappings.map(subject)?.pick(subject, random))
 }
 
 /// Returns the fault if the session may not publish this message of a run. Uses up a reply permission if it

@@ -98,8 +98,7 @@ impl Mapping {
 
     /// Orders mappings by how narrow their sources are: in the first token that differs, a literal one counts before
     /// `*`, and that before `>`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the accounts will order their mappings"))]
-    pub(crate) fn cmp_narrowness(&self, other: &Self) -> Ordering {
+    pub(super) fn cmp_narrowness(&self, other: &Self) -> Ordering {
         let rank = |token| match token {
             Token::Literal(_) => 0,
             Token::Partial => 1,

@@ -16,11 +16,13 @@
 
 mod filter;
 mod literal;
+mod mapped;
 mod mapping;
 mod transform;
 
 pub use filter::SubjectFilter;
 pub use literal::Subject;
+pub(crate) use mapped::{Choices, Mapped, Mappings};
 pub use mapping::{MapDestination, Mapping, MappingBuilder, MappingError};
 pub use transform::{SubjectTransform, TransformError, identity};
 

@@ -94,6 +94,7 @@ impl ClientSession {
             member: &served.member,
             reply_writer,
             lame_duck: self.lame_duck.as_deref(),
+            untraced: run.messages.first(),
         };
         self.publisher.publish(&served.member, &run, &mut observer, scratch);
     }

@@ -31,7 +31,7 @@ pub(super) fn operation(trace: &Trace, op: &Op<'_>) {
     }
 }
 
-/// Traces a message.
+/// Traces a message without its payload.
 pub(super) fn message(trace: &Trace, message: &Publish<'_>) {
     let text = |bytes| String::from_utf8_lossy(bytes);
     let verb = if message.header_len.is_some() { "HPUB" } else { "PUB" };
@@ -42,7 +42,6 @@ pub(super) fn message(trace: &Trace, message: &Publish<'_>) {
         text(message.reply),
         text(message.sizes)
     ));
-    trace.received_payload(message);
 }
 
 /// Prints the JSON of CONNECT from the fields that are known to be no secret. Unknown fields are not

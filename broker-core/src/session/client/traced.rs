@@ -52,6 +52,7 @@ impl ClientSession {
             member: &served.member,
             reply_writer,
             lame_duck: self.lame_duck.as_deref(),
+            untraced: Some(message),
         };
         self.publisher.pass_over(&served.member, message, &mut observer, scratch);
     }

@@ -14,6 +14,7 @@ use crate::routing::flush_touched;
 use crate::session::error::{PublishError, SubscribeError};
 use crate::session::inside::{InsidePublisher, Outgoing, join};
 use crate::session::member::Member;
+use crate::session::publisher::destinations;
 use crate::shared::Shared;
 use crate::subject::Subject;
 use crate::sync::{Arc, Mutex, OnceLock};
@@ -150,13 +151,15 @@ impl LocalSession {
 
     /// The subscribers are looked up at each poll, because they may have changed.
     pub(super) fn poll_room(&self, subject: &Subject, cx: &mut Context<'_>) -> Poll<()> {
-        let mut matches = Matches::default();
-        self.member.account.interest.collect(subject.as_ref(), &mut matches);
         let mut has_room = |subscription: &Arc<Subscription>| {
             subscription.endpoint.destination.poll_room(subscription, cx).is_ready()
         };
-        let is_ready = matches.plain.iter().all(&mut has_room)
-            && matches.groups().iter().all(|group| group.iter().any(&mut has_room));
+        let is_ready = destinations(&self.member, subject.as_ref()).iter().all(|subject| {
+            let mut matches = Matches::default();
+            self.member.account.interest.collect(subject, &mut matches);
+            matches.plain.iter().all(&mut has_room)
+                && matches.groups().iter().all(|group| group.iter().any(&mut has_room))
+        });
         if is_ready { Poll::Ready(()) } else { Poll::Pending }
     }
 

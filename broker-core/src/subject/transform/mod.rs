@@ -226,7 +226,7 @@ fn check_white_space(destination: &str) -> Result<(), TransformError> {
 }
 
 fn has_white_space(text: &str) -> bool {
-    text.contains(|letter| matches!(letter, ' ' | '\t' | '\n' | '\r' | '\x0c'))
+    text.contains([' ', '\t', '\n', '\r', '\x0c'])
 }
 
 /// Checks the form of the destination of a mapping, for which the reference has texts of its own.
