@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Credentials, Permissions};
+use super::{Credentials, Identity, Permissions};
 
 /// The account of clients without an assigned account.
 pub const GLOBAL_ACCOUNT: &str = "$G";
@@ -37,6 +37,8 @@ pub struct Grant {
     pub expires: Option<SystemTime>,
     /// The limits of this client.
     pub limits: GrantLimits,
+    /// The proven identity, for monitoring and events; `None` for a user without a key or a token.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// The limits of one client. Those of the server and of the account apply too: the lowest
@@ -101,6 +103,7 @@ impl Grant {
             proof: Proof::default(),
             expires: None,
             limits: GrantLimits::default(),
+            identity: None,
         }
     }
 
@@ -141,6 +144,13 @@ impl Grant {
     #[must_use]
     pub fn with_max_payload_bytes(mut self, max: usize) -> Self {
         self.limits.max_payload_bytes = Some(max);
+        self
+    }
+
+    /// Adds the identity that monitoring and events show.
+    #[must_use]
+    pub fn with_identity(mut self, identity: impl Into<Arc<Identity>>) -> Self {
+        self.identity = Some(identity.into());
         self
     }
 

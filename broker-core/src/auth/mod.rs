@@ -53,8 +53,13 @@ mod certificate;
 mod credentials;
 mod entries;
 mod grant;
+mod identity;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 #[cfg(test)]
 mod model;
+#[cfg(feature = "jwt")]
+pub mod nkey;
 mod nonce;
 mod password;
 mod pending;
@@ -73,6 +78,7 @@ use std::sync::Arc;
 pub use certificate::{Certificate, DistinguishedName};
 pub use credentials::{ConnectionKind, Credentials, UnknownConnectionKind};
 pub use grant::{GLOBAL_ACCOUNT, Grant, GrantLimits, Proof};
+pub use identity::Identity;
 pub use nonce::Nonce;
 pub use pending::{Answer, Pending};
 pub(crate) use permissions::Subscribe;

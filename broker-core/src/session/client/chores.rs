@@ -39,7 +39,7 @@ pub(super) enum Then {
     /// The decision about credentials takes time.
     Wait(Box<Undecided>),
     /// The client is admitted with another grant.
-    Admit(Grant),
+    Admit(Box<Grant>),
     /// The client is closed because the server shuts down.
     Part,
     /// None: the session has ended.
@@ -126,7 +126,7 @@ impl ClientSession {
         match then {
             Then::Authenticate(before) => self.authenticate(&before, now, scratch),
             Then::Wait(undecided) => self.wait_for(undecided),
-            Then::Admit(grant) => self.let_in(grant, scratch),
+            Then::Admit(grant) => self.let_in(*grant, scratch),
             Then::Part => self.byte_queue.finish_held(CloseReason::ServerShutdown),
             Then::Gone => {}
         }

@@ -162,7 +162,7 @@ impl ClientSession {
         if self.is_served_as(&grant) {
             self.let_in(grant, scratch);
         } else {
-            self.end_subscriptions_then(Then::Admit(grant), now, scratch);
+            self.end_subscriptions_then(Then::Admit(Box::new(grant)), now, scratch);
         }
     }
 
