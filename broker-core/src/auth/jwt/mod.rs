@@ -27,6 +27,7 @@ mod activation;
 mod authorization;
 mod json;
 mod operator;
+mod revocations;
 mod scope;
 mod share;
 mod token;
@@ -36,15 +37,14 @@ mod validation;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use account::{
-    Account, AccountLimits, ExternalAuthorization, MessageTrace, Revocations, WeightedMapping,
-};
+pub use account::{Account, AccountLimits, ExternalAuthorization, MessageTrace, WeightedMapping};
 pub use activation::Activation;
 pub use authorization::{
     AuthorizationRequest, AuthorizationResponse, ClientInformation, ClientTls, SentOptions,
     ServerId,
 };
 pub use operator::Operator;
+pub use revocations::Revocations;
 pub use scope::{SigningKeys, UserScope};
 pub use share::{Export, ExportType, Import, Sampling, ServiceLatency};
 pub use token::encode;
