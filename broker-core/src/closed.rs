@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::auth::Identity;
 use crate::endpoint::ClientInfo;
 use crate::error::CloseReason;
 use crate::security::Security;
@@ -33,6 +34,7 @@ struct Head {
     transport: &'static str,
     security: Option<Arc<Security>>,
     account: Option<Arc<str>>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl ClosedList {
@@ -49,13 +51,14 @@ impl ClosedList {
         let origin = *self.origin.get_or_insert(closed.connection.since);
         let before = self.bodies.len();
         write_closed(&mut Writer { out: &mut self.bodies, origin }, &closed);
-        let Closed { connection: Connection { transport, security, account, .. }, reason, .. } =
-            closed;
+        let Closed { connection, reason, .. } = closed;
+        let Connection { transport, security, account, client_info, .. } = connection;
+        let identity = client_info.identity.clone();
         let Ok(body_bytes) = u32::try_from(self.bodies.len() - before) else {
             // A single record that is longer than the bound of all.
             return self.bodies.truncate(before);
         };
-        self.heads.push_back(Head { body_bytes, reason, transport, security, account });
+        self.heads.push_back(Head { body_bytes, reason, transport, security, account, identity });
     }
 
     /// Removes the oldest record. Returns false if there is none.
@@ -102,7 +105,7 @@ fn write_closed(out: &mut Writer<'_>, closed: &Closed) {
     out.number(connection.subscriptions as u64);
     out.optional(connection.rtt, |out, rtt| out.number(nanos(rtt)));
     out.optional(connection.remote, Writer::address);
-    let ClientInfo { name, lang, version, user } = &*connection.client_info;
+    let ClientInfo { name, lang, version, user, identity: _ } = &*connection.client_info;
     for text in [name, lang, version] {
         out.text(text);
     }
@@ -157,7 +160,13 @@ fn read_closed(body: &mut Reader<'_>, head: &Head) -> Option<Closed> {
         pending_bytes,
         traffic,
         subscriptions: held,
-        client_info: Arc::new(ClientInfo { name, lang, version, user }),
+        client_info: Arc::new(ClientInfo {
+            name,
+            lang,
+            version,
+            user,
+            identity: head.identity.clone(),
+        }),
         account,
     };
     Some(Closed { connection, at, reason: head.reason, subscriptions })
@@ -297,6 +306,10 @@ mod tests {
             lang: "rust".into(),
             version: "1".into(),
             user: many.then(|| "u".into()),
+            identity: many.then(|| {
+                let nkey = Some("U".into());
+                Arc::new(Identity { nkey, ..Identity::default() })
+            }),
         };
         Closed {
             connection: Connection {

@@ -67,6 +67,12 @@ pub enum ClientFault {
     /// The grant has expired.
     #[error("User Authentication Expired")]
     AuthenticationExpired,
+    /// The account of the grant has expired.
+    #[error("Account Authentication Expired")]
+    AccountExpired,
+    /// The account has revoked the credentials of the user.
+    #[error("User Authentication Revoked")]
+    AuthenticationRevoked,
     /// CONNECT requested an unknown protocol version.
     #[error("invalid client protocol")]
     BadProtocol,
@@ -134,9 +140,14 @@ pub enum ClientFault {
 impl From<Denied> for ClientFault {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::Credentials | Denied::ConnectionKind | Denied::Unknown => {
-                Self::AuthorizationViolation
-            }
+            Denied::Credentials
+            | Denied::ConnectionKind
+            | Denied::Unknown
+            | Denied::Refused(_)
+            | Denied::Source
+            | Denied::TimeOfDay
+            | Denied::Revoked
+            | Denied::SignerRemoved => Self::AuthorizationViolation,
             Denied::Unavailable => Self::Throttled,
         }
     }
@@ -196,6 +207,14 @@ impl ClientFault {
             // NATS 2.14: client.go authExpired.
             Self::AuthenticationExpired => {
                 (text("User Authentication Expired"), Some(Close::AuthenticationExpired))
+            }
+            // NATS 2.14: client.go accountAuthExpired.
+            Self::AccountExpired => {
+                (text("Account Authentication Expired"), Some(Close::AuthenticationExpired))
+            }
+            // NATS 2.14: accounts.go updateAccountClaimsWithRefresh.
+            Self::AuthenticationRevoked => {
+                (text("User Authentication Revoked"), Some(Close::CredentialsRevoked))
             }
             Self::BadProtocol => {
                 (text("invalid client protocol"), Some(Close::BadClientProtocolVersion))
@@ -326,6 +345,8 @@ pub enum CloseReason {
     AuthenticationTimeout,
     /// The grant has expired.
     AuthenticationExpired,
+    /// The account has revoked the credentials.
+    CredentialsRevoked,
     /// The user or account was removed, or the user was moved to another account.
     UserRemoved,
     /// The credentials were wrong.
@@ -378,6 +399,7 @@ impl fmt::Display for CloseReason {
             Self::ClientClosed | Self::UserRemoved => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationExpired => "Authentication Expired",
+            Self::CredentialsRevoked => "Credentials Revoked",
             Self::AuthenticationViolation => "Authentication Failure",
             Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",

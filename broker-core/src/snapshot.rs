@@ -147,7 +147,12 @@ pub enum AuthFailure {
 impl From<Denied> for AuthFailure {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::Credentials => Self::Credentials,
+            Denied::Credentials
+            | Denied::Refused(_)
+            | Denied::Source
+            | Denied::TimeOfDay
+            | Denied::Revoked
+            | Denied::SignerRemoved => Self::Credentials,
             Denied::ConnectionKind => Self::ConnectionKind,
             Denied::Unknown => Self::UserRemoved,
             Denied::Unavailable => Self::Unavailable,

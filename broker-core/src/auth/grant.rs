@@ -35,6 +35,8 @@ pub struct Grant {
     /// The time at which the grant ends, by the wall clock of the broker; `None` for never. The connection is
     /// closed then. An in-process client keeps its grant.
     pub expires: Option<SystemTime>,
+    /// The time at which the account ends, likewise.
+    pub account_expires: Option<SystemTime>,
     /// The limits of this client.
     pub limits: GrantLimits,
     /// The proven identity, for monitoring and events; `None` for a user without a key or a token.
@@ -102,6 +104,7 @@ impl Grant {
             permissions: None,
             proof: Proof::default(),
             expires: None,
+            account_expires: None,
             limits: GrantLimits::default(),
             identity: None,
         }
@@ -130,6 +133,13 @@ impl Grant {
     #[must_use]
     pub fn with_expiry(mut self, expires: SystemTime) -> Self {
         self.expires = Some(expires);
+        self
+    }
+
+    /// Sets the time at which the account ends.
+    #[must_use]
+    pub fn with_account_expiry(mut self, expires: SystemTime) -> Self {
+        self.account_expires = Some(expires);
         self
     }
 

@@ -12,6 +12,8 @@ pub struct Identity {
     pub issuer_key: Option<Arc<str>>,
     /// The public key of the account of the user, if its name is another one.
     pub account_key: Option<Arc<str>>,
+    /// The name in the token of its account.
+    pub account_name: Option<Arc<str>>,
     /// The name in the token of the user.
     pub name_tag: Option<Arc<str>>,
     /// The tags in the token of the user.
@@ -19,4 +21,6 @@ pub struct Identity {
     /// The name of the user in the configuration or in the request to an authorization service, if it is not the
     /// key.
     pub user: Option<Arc<str>>,
+    /// True if a token has proven it.
+    pub is_by_token: bool,
 }

@@ -309,6 +309,22 @@ pub enum Denied {
     /// The check could not be made in time.
     #[error("the credentials could not be checked")]
     Unavailable,
+    /// The credentials were refused for a reason that only the log at level `debug` shows.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// The user may not connect from this address.
+    #[error("the user may not connect from this address")]
+    Source,
+    /// The user may not be connected at this time of day.
+    #[error("Outside connect times")]
+    TimeOfDay,
+    /// The credentials of a connected user were revoked. At login it is an error like others.
+    #[error("the credentials are revoked")]
+    Revoked,
+    /// The key that has signed the token of a connected user was removed from its account, or its scope has changed.
+    /// The client is closed without an error.
+    #[error("the signing key of the user was removed")]
+    SignerRemoved,
 }
 
 /// Accepts every client into the global account, without restrictions.

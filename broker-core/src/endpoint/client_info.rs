@@ -1,5 +1,6 @@
 //! Client metadata.
 
+use crate::auth::Identity;
 use crate::sync::Arc;
 
 /// Client metadata from CONNECT: name, language, version, user. Holds no secret.
@@ -14,4 +15,6 @@ pub struct ClientInfo {
     pub version: Box<str>,
     /// The user as monitoring shows it: a name or a public key; `[REDACTED]` for a token.
     pub user: Option<Arc<str>>,
+    /// The proven identity, if there is one.
+    pub identity: Option<Arc<Identity>>,
 }

@@ -59,6 +59,7 @@ pub fn status_of(reason: CloseReason) -> u16 {
         Reason::ParseError | Reason::ProtocolViolation | Reason::BadClientProtocolVersion => 1002,
         Reason::AuthenticationTimeout
         | Reason::AuthenticationExpired
+        | Reason::CredentialsRevoked
         | Reason::AuthenticationViolation
         | Reason::SlowConsumerPendingBytes
         | Reason::SlowConsumerWriteDeadline

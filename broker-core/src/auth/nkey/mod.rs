@@ -24,7 +24,10 @@ mod pair;
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
 use ed25519_dalek::{Signature, Verifier, VerifyingKey};
+
+use super::Credentials;
 
 pub(super) use base32::encode as base32_encode;
 pub use pair::KeyPair;
@@ -199,6 +202,30 @@ pub enum NkeyError {
     /// The signature is not that of the message by this key.
     #[error("signature verification failed")]
     Signature,
+}
+
+/// Checks that the owner of `key` has signed the nonce of its connection.
+///
+/// # Errors
+///
+/// The reason, in the words of the reference's log. Without a nonce no signature is valid.
+// NATS 2.14: auth.go: base64 for URLs without padding, or else the standard base64.
+pub(super) fn verify_nonce(key: &PublicKey, credentials: &Credentials) -> Result<(), &'static str> {
+    use base64::alphabet::{STANDARD, URL_SAFE};
+    use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, PAD};
+    const URL: GeneralPurpose =
+        GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
+    const PADDED: GeneralPurpose =
+        GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
+    let text = credentials.sig.expose();
+    if text.is_empty() {
+        return Err("Signature missing");
+    }
+    let signature = URL.decode(text).or_else(|_| PADDED.decode(text));
+    let signature = signature.map_err(|_| "Signature not valid base64")?;
+    let nonce = &credentials.nonce;
+    let is_signed = !nonce.is_empty() && key.verify(nonce.as_bytes(), &signature).is_ok();
+    if is_signed { Ok(()) } else { Err("Signature not verified") }
 }
 
 /// Decodes base32 of exactly `N` bytes, the last two of which are the checksum of the others.

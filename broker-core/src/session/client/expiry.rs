@@ -9,8 +9,14 @@ use crate::error::ClientFault;
 use crate::session::expiry::Expiry;
 
 impl ClientSession {
-    pub(super) fn is_expired(&self, grant: &Grant) -> bool {
-        grant.expires.is_some_and(|expires| expires <= self.shared.clock.wall())
+    /// Returns the fault of a client whose grant has ended.
+    pub(super) fn expired(&self, grant: &Grant) -> Option<ClientFault> {
+        let now = self.shared.clock.wall();
+        let is_over = |end: Option<SystemTime>| end.is_some_and(|end| end <= now);
+        if is_over(grant.expires) {
+            return Some(ClientFault::AuthenticationExpired);
+        }
+        is_over(grant.account_expires).then_some(ClientFault::AccountExpired)
     }
 
     fn expiry(&self) -> Option<Expiry> {
@@ -20,8 +26,13 @@ impl ClientSession {
         }
     }
 
-    pub(super) fn expires(&self) -> Option<SystemTime> {
-        self.expiry().map(|expiry| expiry.wall)
+    /// Returns the ends of the grant and of the account. Of two only the first is known.
+    pub(super) fn expires(&self) -> (Option<SystemTime>, Option<SystemTime>) {
+        match self.expiry() {
+            None => (None, None),
+            Some(expiry) if expiry.is_of_account => (None, Some(expiry.wall)),
+            Some(expiry) => (Some(expiry.wall), None),
+        }
     }
 
     pub(super) fn expiry_timeout(&self) -> Option<Instant> {
@@ -30,8 +41,13 @@ impl ClientSession {
 
     /// Closes the client if its grant has ended.
     pub(super) fn check_expiry(&mut self, now: Instant, scratch: &mut Scratch) {
-        if self.closing.is_none() && self.expiry_timeout().is_some_and(|at| now >= at) {
-            self.fault(&ClientFault::AuthenticationExpired, scratch);
+        let Some(expiry) = self.expiry().filter(|expiry| now >= expiry.at) else { return };
+        if self.closing.is_none() {
+            let fault = match expiry.is_of_account {
+                true => ClientFault::AccountExpired,
+                false => ClientFault::AuthenticationExpired,
+            };
+            self.fault(&fault, scratch);
         }
     }
 }

@@ -23,7 +23,7 @@ impl ClientSession {
         if !authenticator.is_required()
             && self.securing.is_done()
             && let Decision::Grant(grant) = authenticator.authenticate(&self.shown_by_carrier())
-            && !self.is_expired(&grant)
+            && self.expired(&grant).is_none()
         {
             // NATS 2.14: for a no_auth_user the time to log in runs all the same.
             if let Phase::Unauthenticated(deadline) = &self.phase
@@ -147,12 +147,13 @@ impl ClientSession {
             Ok(grant) => grant,
             Err(denied) => {
                 self.note_auth_failure(denied.into());
+                self.log_denied(denied);
                 return self.fault(&denied.into(), scratch);
             }
         };
-        if self.is_expired(&grant) {
+        if let Some(fault) = self.expired(&grant) {
             self.note_auth_failure(AuthFailure::Credentials);
-            return self.fault(&ClientFault::AuthenticationExpired, scratch);
+            return self.fault(&fault, scratch);
         }
         if !self.options.account.is_empty() {
             self.note_auth_failure(AuthFailure::Credentials);
@@ -233,6 +234,7 @@ impl ClientSession {
         let Phase::Served(served) = &mut self.phase else { return };
         served.user.clone_from(&grant.user);
         served.proof.clone_from(&grant.proof);
+        served.identity.clone_from(&grant.identity);
         let expiry = Expiry::of(grant, &*self.shared.clock, now);
         served.member.set_terms(Terms { limits: grant.limits, expiry });
         self.limits.max_payload_bytes = self.max_payload_bytes();
@@ -240,11 +242,12 @@ impl ClientSession {
 
     fn serve(&mut self, grant: Grant, now: Instant) -> Result<(), ClientFault> {
         let (user, proof) = (grant.user.clone(), grant.proof.clone());
+        let identity = grant.identity.clone();
         let expiry = Expiry::of(&grant, &*self.shared.clock, now);
         let limits = grant.limits;
         let mut member = Member::join_within_limits(&self.shared, &self.endpoint, grant)?;
         member.set_terms(Terms { limits, expiry });
-        self.phase = Phase::Served(Served { member, user, proof });
+        self.phase = Phase::Served(Served { member, user, proof, identity });
         self.limits.max_payload_bytes = self.max_payload_bytes();
         Ok(())
     }
@@ -268,8 +271,27 @@ impl ClientSession {
     fn introduce(&self) {
         let ConnectOptions { name, lang, version, .. } = &self.options;
         let [name, lang, version] = [name, lang, version].map(|text| text.as_str().into());
-        let client_info = ClientInfo { name, lang, version, user: self.label().shown_user() };
+        let identity = match &self.phase {
+            Phase::Served(served) => served.identity.clone(),
+            Phase::Unauthenticated(_) | Phase::Checking(_) => None,
+        };
+        let user = self.label().shown_user();
+        let client_info = ClientInfo { name, lang, version, user, identity };
         self.endpoint.client_info.store(Some(Arc::new(client_info)));
+    }
+
+    /// Logs the reason of a rejection, where the reference does.
+    // NATS 2.14: auth.go processClientOrLeafAuthentication.
+    fn log_denied(&self, denied: Denied) {
+        match denied {
+            Denied::Refused(why) => tracing::debug!(client = %self.label(), "{why}"),
+            Denied::TimeOfDay => tracing::error!(client = %self.label(), "{denied}"),
+            Denied::Source => {
+                let host = self.endpoint.remote.map(|remote| remote.ip().to_string());
+                tracing::error!(client = %self.label(), "Bad src Ip {}", host.unwrap_or_default());
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn note_auth_failure(&self, failure: AuthFailure) {

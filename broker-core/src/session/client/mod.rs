@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::member::Member;
 use super::ping::Ping;
 use super::publisher::Publisher;
-use crate::auth::{Nonce, Proof};
+use crate::auth::{Identity, Nonce, Proof};
 use crate::endpoint::{
     ByteQueue, ClientEncoder, Destination, Endpoint, Kind, Scratch, WriteHandle,
 };
@@ -101,6 +101,14 @@ struct Served {
     member: Member,
     user: Option<Arc<str>>,
     proof: Proof,
+    identity: Option<Arc<Identity>>,
+}
+
+impl Served {
+    /// Returns the key of a user who has logged in by a token.
+    fn token_key(&self) -> Option<&Arc<str>> {
+        self.identity.as_ref().filter(|identity| identity.is_by_token)?.nkey.as_ref()
+    }
 }
 
 impl ClientSession {

@@ -35,7 +35,11 @@ impl fmt::Display for ClientLabel<'_> {
             write!(f, " - {}", Quoted::from(&*program.join(":")))?;
         }
         if let Some(user) = self.user(served) {
-            write!(f, " - {}", Quoted::from(&*format!("{}/{user}", served.member.account.name)))?;
+            let account = &served.member.account.name;
+            // NATS 2.14: accounts.go traceLabel.
+            let named = served.identity.as_ref().and_then(|one| one.account_name.as_ref());
+            let named = named.map(|name| format!("/{name}")).unwrap_or_default();
+            write!(f, " - {}", Quoted::from(&*format!("{account}{named}/{user}")))?;
         }
         Ok(())
     }
@@ -50,6 +54,9 @@ impl ClientLabel<'_> {
         if !user.is_empty() {
             return Some(format!("user:{user}"));
         }
+        if let Some(key) = served.token_key() {
+            return Some(format!("jwt:{key}"));
+        }
         if self.options.has_token() {
             return Some("token".to_owned());
         }
@@ -60,7 +67,9 @@ impl ClientLabel<'_> {
     // NATS 2.14: client.go getRawAuthUser.
     pub(super) fn shown_user(&self) -> Option<Arc<str>> {
         let ConnectOptions { nkey, user, .. } = self.options;
+        let token_key = self.served.and_then(Served::token_key);
         match (&**nkey, &**user) {
+            ("", "") if token_key.is_some() => token_key.cloned(),
             ("", "") if self.options.has_token() => Some("[REDACTED]".into()),
             ("", "") => self.served.and_then(|served| served.user.clone()),
             ("", user) => Some(user.into()),
@@ -76,6 +85,8 @@ impl ClientLabel<'_> {
             Some(format!("Nkey {}", Quoted::from(&**nkey)))
         } else if !user.is_empty() {
             Some(format!("User {}", Quoted::from(&**user)))
+        } else if let Some(key) = self.served.and_then(Served::token_key) {
+            Some(format!("JWT User {}", Quoted::from(&**key)))
         } else if self.options.has_token() {
             Some("Token \"[REDACTED]\"".to_owned())
         } else {
@@ -134,6 +145,8 @@ impl ReplyWriter<'_> {
             // NATS 2.14: port probes are not logged.
             ClientFault::AuthenticationTimeout
             | ClientFault::AuthenticationExpired
+            | ClientFault::AccountExpired
+            | ClientFault::AuthenticationRevoked
             | ClientFault::StaleConnection
             | ClientFault::TlsRequired(_)
             | ClientFault::TlsTimeout

@@ -91,7 +91,8 @@ impl ClientSession {
         grant.user.clone_from(&served.user);
         grant.permissions = self.endpoint.permissions.load_full();
         grant.proof.clone_from(&served.proof);
-        grant.expires = self.expires();
+        grant.identity.clone_from(&served.identity);
+        (grant.expires, grant.account_expires) = self.expires();
         grant.limits = served.member.limits();
         Some(grant)
     }
@@ -124,16 +125,22 @@ impl ClientSession {
         scratch: &mut Scratch,
     ) {
         let Phase::Served(served) = &self.phase else { return };
+        let expired = result.as_ref().ok().and_then(|grant| self.expired(grant));
+        if let Some(fault) = expired {
+            return self.fault(&fault, scratch);
+        }
         match result {
-            Ok(grant) if self.is_expired(&grant) => {
-                self.fault(&ClientFault::AuthenticationExpired, scratch);
-            }
             Ok(grant) if grant.account == served.member.account.name => {
                 self.regrant(grant, acks, scratch);
             }
             Ok(_) | Err(Denied::Unknown) => {
                 self.closing = self.closing.or(Some(CloseReason::UserRemoved));
             }
+            // NATS 2.14: accounts.go updateAccountClaimsWithRefresh.
+            Err(Denied::SignerRemoved) => {
+                self.closing = self.closing.or(Some(CloseReason::AuthenticationViolation));
+            }
+            Err(Denied::Revoked) => self.fault(&ClientFault::AuthenticationRevoked, scratch),
             Err(denied) => self.fault(&denied.into(), scratch),
         }
     }
