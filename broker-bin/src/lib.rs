@@ -38,6 +38,9 @@ mod monitor_service;
 mod pid_file;
 mod ports_file;
 mod program;
+#[cfg(feature = "jwt")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the resolver that uses it follows"))]
+mod resolver;
 mod service;
 mod signals;
 mod start_error;

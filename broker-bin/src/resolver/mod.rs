@@ -1,0 +1,3 @@
+//! Resolvers: where the JWTs of accounts come from.
+
+pub(crate) mod store;
