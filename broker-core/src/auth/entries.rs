@@ -76,6 +76,22 @@ impl Entries {
         }
     }
 
+    /// Returns the entries in order.
+    pub(super) fn to_texts(&self) -> Vec<String> {
+        let mut texts = Vec::with_capacity(self.len());
+        match self {
+            Self::Few(text) => {
+                let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                texts.extend(lines.map(|line| String::from_utf8_lossy(line).into_owned()));
+            }
+            Self::Many(tree) => {
+                tree.root.list(&mut Vec::new(), &mut texts);
+                texts.sort_unstable();
+            }
+        }
+        texts
+    }
+
     /// Looks up the entries that match `subject`. A subject with an empty token matches none.
     pub(super) fn find(&self, subject: &[u8], queue: Option<&[u8]>, mode: Wildcards) -> Found {
         let mut found = Found::default();
@@ -256,6 +272,20 @@ impl Node {
         }
     }
 
+    /// Adds the entries that begin with `tokens` and continue in this node.
+    fn list<'a>(&'a self, tokens: &mut Vec<&'a [u8]>, texts: &mut Vec<String>) {
+        self.here.list(tokens, texts);
+        tokens.push(b">");
+        self.full.list(tokens, texts);
+        tokens.pop();
+        let partial = self.partial.iter().map(|next| (&b"*"[..], &**next));
+        for (token, next) in partial.chain(self.literals.iter()) {
+            tokens.push(token);
+            next.list(tokens, texts);
+            tokens.pop();
+        }
+    }
+
     fn any(&self, queue: Option<&[u8]>) -> bool {
         self.here.concerns(queue)
             || self.full.concerns(queue)
@@ -302,10 +332,14 @@ impl Literals {
     }
 
     fn values(&self) -> impl Iterator<Item = &Node> {
+        self.iter().map(|(_, node)| node)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &Node)> {
         let (one, many) = match self {
             Self::None => (None, None),
-            Self::One(one) => (Some(&one.1), None),
-            Self::Many(many) => (None, Some(many.values())),
+            Self::One(one) => (Some((&*one.0, &one.1)), None),
+            Self::Many(many) => (None, Some(many.iter().map(|(token, node)| (&**token, node)))),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }
@@ -320,6 +354,15 @@ struct Leaf {
 }
 
 impl Leaf {
+    /// Adds its entries, whose subject has these tokens.
+    fn list(&self, tokens: &[&[u8]], texts: &mut Vec<String>) {
+        let subject = tokens.join(&b'.');
+        let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
+        texts.extend(self.plain.then(|| text(&subject)));
+        let with_queue = |queue: &Box<[u8]>| text(&[&subject, &**queue].join(&b' '));
+        texts.extend(self.queues.iter().map(with_queue));
+    }
+
     fn find(&self, queue: Option<&[u8]>, found: &mut Found) {
         found.plain |= self.plain;
         found.queue_listed |= !self.queues.is_empty();
@@ -400,6 +443,21 @@ mod tests {
             ("*x", "a", false),
         ] {
             assert_eq!(queue_matches(pattern, queue), expected, "{pattern} {queue}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_back_in_order() {
+        let mut texts: Vec<String> = (0..30).map(|i| format!("d.{i}.*")).collect();
+        texts.extend(["a", "a q", "a.>", "a.> q", "a.> r.*", "*.x"].map(String::from));
+        texts.sort_unstable();
+        let parse = |text: &str| SubjectFilter::parse(text).unwrap();
+        for texts in [&texts[..5], &texts] {
+            let entries = texts.iter().map(|text| match text.split_once(' ') {
+                None => (parse(text), None),
+                Some((subject, queue)) => (parse(subject), Some(parse(queue))),
+            });
+            assert_eq!(Entries::from_iter(entries).to_texts(), texts);
         }
     }
 

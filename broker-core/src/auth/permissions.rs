@@ -72,6 +72,17 @@ impl Permissions {
     pub fn allow_responses(&self) -> Option<AllowResponses> {
         self.responses
     }
+
+    /// Returns the entries of one list, in order, as [`PermissionsBuilder`] takes them; `None` for an allow list that
+    /// was not given, which allows everything.
+    pub fn list(&self, list: PermissionList) -> Option<Vec<String>> {
+        match list {
+            PermissionList::PublishAllow => self.publish.allow.as_ref().map(Entries::to_texts),
+            PermissionList::PublishDeny => Some(self.publish.deny.to_texts()),
+            PermissionList::SubscribeAllow => self.subscribe.allow.as_ref().map(Entries::to_texts),
+            PermissionList::SubscribeDeny => Some(self.subscribe.deny.to_texts()),
+        }
+    }
 }
 
 impl Permissions {
