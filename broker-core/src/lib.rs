@@ -141,13 +141,14 @@ pub mod stats;
 pub mod subject;
 mod subject_counts;
 mod sync;
+pub mod system;
 mod table;
 mod timestamp;
 mod trace;
 pub mod transport;
 
 pub use account::InterestEvents;
-pub use broker::{Broker, LameDuckOrder};
+pub use broker::{Broker, LameDuckInfoError, LameDuckOrder};
 pub use clock::Clock;
 pub use endpoint::Applied;
 pub use error::{ClientFault, CloseReason};

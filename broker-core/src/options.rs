@@ -31,9 +31,12 @@ pub struct Options {
     pub max_traced_payload_bytes: usize,
     /// Refuses headers. `no_header_support`.
     pub no_header_support: bool,
-    /// Accounts that exist before a client logs in to them. `$G` and `$SYS` always do; others are made when an
+    /// Accounts that exist before a client logs in to them. `$G` and the system account always do; others are made when an
     /// authenticator names them. Of two with one name the last counts.
     pub accounts: Vec<AccountConfig>,
+    /// The account that receives the server's own events and its requests; `None` for `$SYS`. Fixed when the broker
+    /// is made.
+    pub system_account: Option<Arc<str>>,
     /// Filters for which messages are counted: see
     /// [`Broker::counted_subjects`](crate::Broker::counted_subjects). At most
     /// [`MAX_COUNTED_SUBJECTS`](crate::limits::MAX_COUNTED_SUBJECTS); further ones are ignored. Fixed when the

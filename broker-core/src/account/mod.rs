@@ -37,12 +37,14 @@ pub use crate::options::{
 };
 pub use crate::subject::{MapDestination, Mapping, MappingBuilder, MappingError};
 
-/// The account of the system.
+/// The usual name of the system account.
 pub const SYSTEM: &str = "$SYS";
 
 /// One isolated subject space.
 pub(crate) struct Account {
     pub(crate) name: Arc<str>,
+    /// True for the account that receives the server's own events.
+    pub(crate) is_system: bool,
     pub(crate) interest: Interest<Subscription>,
     /// The number of reply permissions that were removed because a client had too many.
     pub(crate) lost_replies: AtomicU64,
@@ -83,6 +85,7 @@ impl Account {
     pub(crate) fn new(name: &str, seed: u64) -> Self {
         Self {
             name: name.into(),
+            is_system: false,
             interest: Interest::new(seed),
             lost_replies: AtomicU64::new(0),
             limits: ArcSwap::default(),
@@ -92,6 +95,17 @@ impl Account {
             #[cfg(feature = "testing")]
             seam: Arc::default(),
         }
+    }
+
+    /// Makes it the system account, or not.
+    pub(crate) fn as_system(self, is_system: bool) -> Self {
+        Self { is_system, ..self }
+    }
+
+    /// Returns the number of its client connections and of its leaf nodes.
+    pub(crate) fn member_counts(&self) -> (usize, usize) {
+        let members = self.members.lock();
+        (members.connections, members.leaf_nodes)
     }
 
     /// Shares the probe of the broker.

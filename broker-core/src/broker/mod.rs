@@ -3,6 +3,9 @@
 mod observe;
 #[cfg(feature = "testing")]
 mod probing;
+mod system;
+
+pub use system::LameDuckInfoError;
 
 use std::time::Instant;
 

@@ -83,6 +83,8 @@ pub(crate) struct Endpoint {
     lost_replies: AtomicU64,
     /// It may receive requests. Tracked from the announcement of lame duck mode on.
     pub(crate) is_service: AtomicBool,
+    /// It understands INFO at any time, and has had its first PONG.
+    pub(crate) follows_info: AtomicBool,
     /// The number of subscriptions that have not ended.
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) in_messages: AtomicU64,
@@ -136,6 +138,7 @@ impl Endpoint {
             tracks_replies: AtomicBool::new(false),
             lost_replies: AtomicU64::new(0),
             is_service: AtomicBool::new(false),
+            follows_info: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),

@@ -192,7 +192,7 @@ impl<F: FnMut(&[u8], &Publish<'_>, &mut Scratch)> PublishObserver for Observer<F
 }
 
 /// The sizes of the previous message as written on the wire, for receivers that use them.
-struct Sizes {
+pub(super) struct Sizes {
     text: [u8; 41],
     begin: usize,
     of: (Option<usize>, usize),
@@ -206,7 +206,7 @@ impl Default for Sizes {
 
 impl Sizes {
     #[inline]
-    fn of(&mut self, header_len: Option<usize>, len: usize) -> &[u8] {
+    pub(super) fn of(&mut self, header_len: Option<usize>, len: usize) -> &[u8] {
         if self.of != (header_len, len) || self.begin == self.text.len() {
             self.write(header_len, len);
         }

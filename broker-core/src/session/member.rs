@@ -69,6 +69,11 @@ impl Member {
         self.terms = Some(terms).filter(|some| *some != Terms::default()).map(Box::new);
     }
 
+    /// Returns the state of the broker.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Returns the limits of the grant.
     pub(super) fn limits(&self) -> GrantLimits {
         self.terms.as_ref().map(|terms| terms.limits).unwrap_or_default()

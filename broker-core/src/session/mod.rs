@@ -17,6 +17,7 @@ pub mod local;
 mod member;
 mod ping;
 mod publisher;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,7 @@
 //! is mapped by chance, its subject is looked up in a second cache.
 
 use super::member::Member;
-use crate::account::{Account, SYSTEM};
+use crate::account::Account;
 use crate::endpoint::{Endpoint, Run, Scratch, Subscription};
 use crate::error::ClientFault;
 use crate::interest::{Known, MatchCache, Matches, PrefetchedBatch};
@@ -16,6 +16,7 @@ use crate::routing::{Audience, deliver, deliver_for, would_reach};
 use crate::subject::{Choices, Mapped};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
+use crate::system::{ServiceRequest, SubjectRule, rule};
 
 /// The state that one session needs to publish.
 pub(super) struct Publisher {
@@ -258,7 +259,7 @@ impl<O: PublishObserver> Publishing<'_, O> {
     fn pass(self, run: &Run<'_>, known: &Known<'_, Subscription>, bytes: usize) {
         let Self { account, endpoint, counting, random, observer, scratch } = self;
         let all_may_pass = known.verdict.is_allowed()
-            && !is_reserved_subject(account, endpoint, run.subject)
+            && subject_rule(account, endpoint, run.subject) == SubjectRule::Plain
             && run.messages.iter().all(|message| !is_reserved_reply(endpoint, message.reply));
         if all_may_pass {
             counting.note(known.verdict, run.subject, run.messages.len(), bytes);
@@ -285,6 +286,7 @@ impl<O: PublishObserver> Publishing<'_, O> {
             }
             counting.note_one(known.verdict, run.subject, message);
             observer.accepted(scratch);
+            let is_answered = ask_server(member, message);
             let one = Run { messages: std::slice::from_ref(message), ..*run };
             deliver(
                 account,
@@ -294,7 +296,7 @@ impl<O: PublishObserver> Publishing<'_, O> {
                 random,
                 scratch,
                 |message, scratch| {
-                    if !message.reply.is_empty() {
+                    if !message.reply.is_empty() && !is_answered {
                         observer.no_responders(run.subject, message, scratch);
                     }
                 },
@@ -348,13 +350,45 @@ pub(super) fn may_trace_to(member: &Member, destination: &[u8]) -> bool {
         && permissions.as_ref().is_none_or(|permissions| permissions.may_publish(destination))
 }
 
+/// Lets the server answer a message, if it is a request to a service of the server. Returns true if it will be answered.
+#[cold]
+fn ask_server(member: &Member, message: &Publish<'_>) -> bool {
+    let Member { account, endpoint, .. } = member;
+    if subject_rule(account, endpoint, message.subject) != SubjectRule::Service {
+        return false;
+    }
+    let headers = message.headers();
+    let request = ServiceRequest {
+        subject: message.subject,
+        reply: message.reply,
+        headers,
+        payload: &message.body[headers.len()..],
+        account: &account.name,
+        expires: member.expiry().map(|expiry| expiry.wall),
+        endpoint,
+    };
+    member.shared().system.load().as_ref().is_some_and(|listener| listener.serve(&request))
+}
+
 /// Returns true for subjects that are reserved for servers, unless the endpoint is one.
-// NATS 2.14: replies routed through gateways, and the groups that replicate streams.
 fn is_reserved_subject(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> bool {
-    matches!(subject.first(), Some(b'_' | b'$'))
-        && !endpoint.kind.may_use_reserved()
-        && ((subject.starts_with(b"_GR_.") && subject.len() > 5)
-            || (subject.starts_with(b"$NRG.") && *account.name != *SYSTEM))
+    subject_rule(account, endpoint, subject) == SubjectRule::Reserved
+}
+
+/// Returns the special rule for a subject, if there is one. Servers may use all subjects.
+// NATS 2.14: replies routed through gateways, and the groups that replicate streams.
+fn subject_rule(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> SubjectRule {
+    if !matches!(subject.first(), Some(b'_' | b'$')) || endpoint.kind.may_use_reserved() {
+        SubjectRule::Plain
+    } else if subject.starts_with(b"$SYS.") {
+        rule(subject, account.is_system)
+    } else if (subject.starts_with(b"_GR_.") && subject.len() > 5)
+        || (subject.starts_with(b"$NRG.") && !account.is_system)
+    {
+        SubjectRule::Reserved
+    } else {
+        SubjectRule::Plain
+    }
 }
 
 /// Returns true for replies that only servers create, unless the endpoint is one.

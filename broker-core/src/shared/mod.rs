@@ -9,7 +9,7 @@ pub(crate) use questions::OpenQuestion;
 pub use questions::QuestionStats;
 use questions::Questions;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 
 use crate::account::{Account, AccountConfig, GLOBAL, Registry, SYSTEM};
@@ -28,9 +28,7 @@ use crate::random::Random;
 use crate::server_info::ServerInfo;
 use crate::subject_counts::SubjectCounters;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
-
-/// Accounts that exist without configuration.
-const ALWAYS_THERE: [&str; 2] = [GLOBAL, SYSTEM];
+use crate::system::{SystemEvent, SystemListener};
 
 /// State that all sessions of a broker share.
 pub(crate) struct Shared {
@@ -38,6 +36,10 @@ pub(crate) struct Shared {
     pub(crate) authenticator: ArcSwap<Box<dyn Authenticator>>,
     pub(crate) info: ArcSwap<Info>,
     accounts: Registry,
+    /// The name of the system account.
+    pub(crate) system_account: Arc<str>,
+    /// The program's part of the system account.
+    pub(crate) system: ArcSwapOption<Box<dyn SystemListener>>,
     sessions: DashMap<u64, Arc<Endpoint>>,
     /// The number of client connections among them, which `max_connections` limits.
     connections: AtomicUsize,
@@ -88,11 +90,14 @@ impl Shared {
         let queues = Arc::<Queues>::default();
         queues.memory.set_limits(&options.limits);
         let configured = options.accounts.clone();
+        let system_account = options.system_account.clone().unwrap_or_else(|| SYSTEM.into());
         let shared = Self {
             options: ArcSwap::from_pointee(options),
             authenticator: ArcSwap::from_pointee(authenticator),
             info: ArcSwap::from_pointee(info),
             accounts: Registry::default(),
+            system_account,
+            system: ArcSwapOption::empty(),
             sessions: DashMap::new(),
             connections: AtomicUsize::new(0),
             connections_ever: AtomicU64::new(0),
@@ -110,9 +115,8 @@ impl Shared {
             #[cfg(feature = "testing")]
             seam,
         };
-        for name in ALWAYS_THERE {
-            shared.account(&name.into());
-        }
+        shared.account(&GLOBAL.into());
+        shared.account(&shared.system_account);
         shared.configure_accounts(&[], &configured);
         shared
     }
@@ -123,11 +127,13 @@ impl Shared {
         before: &[AccountConfig],
         now: &[AccountConfig],
     ) -> Vec<Arc<Account>> {
-        self.accounts.configure(before, now, &ALWAYS_THERE, |name| self.make_account(name))
+        // Accounts that exist without configuration.
+        let always_there = [GLOBAL, &self.system_account];
+        self.accounts.configure(before, now, &always_there, |name| self.make_account(name))
     }
 
     fn make_account(&self, name: &str) -> Account {
-        let account = Account::new(name, self.random.lock().next_u64());
+        let account = Account::new(name, self.next_seed()).as_system(*name == *self.system_account);
         #[cfg(feature = "testing")]
         let account = account.with_seam(&self.seam);
         account
@@ -163,7 +169,7 @@ impl Shared {
         }
     }
 
-    #[cfg(feature = "testing")]
+    /// Returns a seed for a use of randomness.
     pub(crate) fn next_seed(&self) -> u64 {
         self.random.lock().next_u64()
     }
@@ -201,6 +207,19 @@ impl Shared {
             self.sessions.iter().map(|entry| (*entry.key(), Arc::clone(&entry))).collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all.into_iter().map(|(_, endpoint)| endpoint).collect()
+    }
+
+    /// Returns the account of that name, if there is one.
+    pub(crate) fn known_account(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.get(name)
+    }
+
+    /// Reports an event to the program, if it listens.
+    #[inline]
+    pub(crate) fn notice<'a>(&self, event: impl FnOnce() -> SystemEvent<'a>) {
+        if let Some(listener) = &*self.system.load() {
+            listener.notice(event());
+        }
     }
 
     pub(crate) fn endpoint(&self, id: u64) -> Option<Arc<Endpoint>> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::Shared;
-use crate::account::SYSTEM;
 use crate::endpoint::{AccountMembership, Endpoint};
 use crate::error::CloseReason;
 use crate::history::DepartedTotals;
@@ -64,7 +63,7 @@ impl Shared {
                 interest += past.interest;
                 let snapshot = Account {
                     name: Arc::clone(&account.name),
-                    is_system: *account.name == *SYSTEM,
+                    is_system: account.is_system,
                     connections: 0,
                     traffic: past.traffic,
                     interest,

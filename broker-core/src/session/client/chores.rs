@@ -15,7 +15,9 @@ use crate::auth::{Grant, Subscribe};
 use crate::endpoint::{AckGuard, Scratch};
 use crate::error::{ClientFault, CloseReason};
 use crate::interest::Interested;
+use crate::snapshot::Connection;
 use crate::sync::{Arc, Ordering};
+use crate::system::SystemEvent;
 use crate::table::Place;
 
 /// In the order in which they are done.
@@ -208,13 +210,17 @@ impl ClientSession {
             self.has_departed = true;
             self.endpoint.control.close();
             self.close(reason);
-            self.note_end(self.closing().unwrap_or(reason));
+            let last = self.note_end(self.closing().unwrap_or(reason));
             let rest = self.take_subscriptions().map(|ending| Chore::End(ending, Then::Gone));
             let chores = self.chores.get_or_insert_default();
             // The steps after them are dropped.
             chores.retain(|chore| matches!(chore, Chore::End(..)));
             chores.extend(rest);
             self.leave_account();
+            if let Some((connection, reason, at)) = &last {
+                let (reason, at) = (*reason, *at);
+                self.shared.notice(|| SystemEvent::Disconnected { connection, reason, at });
+            }
             // The session no longer waits for a review.
             self.drop_review();
             self.phase = Phase::Checking(Checking::NOTHING);
@@ -232,12 +238,16 @@ impl ClientSession {
         has_more
     }
 
-    /// Logs and records the end of the session, while its state still exists.
-    fn note_end(&self, reason: CloseReason) {
+    /// Logs and records the end of the session, while its state still exists. Returns its record if the program
+    /// listens to events.
+    fn note_end(&self, reason: CloseReason) -> Option<(Connection, CloseReason, Instant)> {
         self.reply_writer().log_end(reason);
         let at = self.shared.clock.now();
         let (_, left_behind_bytes) = self.byte_queue.left_behind();
-        self.shared.note_closed(self.endpoint.last_snapshot(at, reason, left_behind_bytes));
+        let closed = self.endpoint.last_snapshot(at, reason, left_behind_bytes);
+        let last = self.shared.system.load().as_ref().map(|_| closed.connection.clone());
+        self.shared.note_closed(closed);
+        last.map(|connection| (connection, reason, at))
     }
 }
 

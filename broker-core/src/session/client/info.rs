@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{ClientSession, Phase};
-use crate::account::SYSTEM;
 use crate::endpoint::Scratch;
 use crate::proto::{Info, encode};
 use crate::sync::{Arc, Ordering};
@@ -15,16 +14,17 @@ impl ClientSession {
             return;
         }
         self.has_ponged = true;
+        self.endpoint.follows_info.store(self.options.protocol >= 1, Ordering::Relaxed);
         // NATS 2.14: the first PONG is followed by INFO with the values unknown to the client before CONNECT.
         if self.options.protocol >= 1
             && let Phase::Served(served) = &self.phase
         {
-            let account = Arc::clone(&served.member.account.name);
+            let account = Arc::clone(&served.member.account);
             self.send_info(
                 |info| {
                     info.connect_info = true;
-                    info.remote_account = String::from(&*account);
-                    info.acc_is_sys = *account == *SYSTEM;
+                    info.remote_account = String::from(&*account.name);
+                    info.acc_is_sys = account.is_system;
                 },
                 scratch,
             );

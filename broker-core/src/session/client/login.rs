@@ -7,6 +7,7 @@ use arc_swap::Guard;
 use super::chores::Then;
 use super::undecided::{Begun, Checking};
 use super::{ClientSession, Phase, Served};
+use crate::account::Account;
 use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant};
 use crate::endpoint::{ClientInfo, Scratch};
 use crate::error::ClientFault;
@@ -15,6 +16,7 @@ use crate::session::expiry::Expiry;
 use crate::session::member::{Member, Terms};
 use crate::snapshot::AuthFailure;
 use crate::sync::Arc;
+use crate::system::{Party, SystemEvent};
 
 impl ClientSession {
     /// Serves a client before CONNECT if no credentials are required.
@@ -194,6 +196,7 @@ impl ClientSession {
             return self.fault(&fault, scratch);
         }
         self.introduce();
+        self.tell_connected();
         self.follow_trace();
         if !(0..=1).contains(&self.options.protocol) {
             return self.fault(&ClientFault::BadProtocol, scratch);
@@ -208,8 +211,10 @@ impl ClientSession {
     /// user.
     // NATS 2.14: parser.go, no_auth_user: a client whose first operation is not CONNECT.
     pub(super) fn settle_in(&mut self) {
-        if let Phase::Served(Served { user: Some(_), .. }) = &self.phase {
-            self.has_connected = true;
+        if let Phase::Served(Served { user: Some(_), .. }) = &self.phase
+            && !std::mem::replace(&mut self.has_connected, true)
+        {
+            self.tell_connected();
         }
     }
 
@@ -247,6 +252,7 @@ impl ClientSession {
         let limits = grant.limits;
         let mut member = Member::join_within_limits(&self.shared, &self.endpoint, grant)?;
         member.set_terms(Terms { limits, expiry });
+        self.tell_account_changed(&member.account);
         self.phase = Phase::Served(Served { member, user, proof, identity });
         self.limits.max_payload_bytes = self.max_payload_bytes();
         Ok(())
@@ -263,6 +269,7 @@ impl ClientSession {
     pub(super) fn leave_account(&mut self) {
         if let Phase::Served(served) = &self.phase {
             served.member.leave();
+            self.tell_account_changed(&served.member.account);
             self.phase = Phase::Checking(Checking::NOTHING);
         }
     }
@@ -292,6 +299,17 @@ impl ClientSession {
             }
             _ => {}
         }
+    }
+
+    fn tell_connected(&self) {
+        self.shared.notice(|| SystemEvent::Connected(Party::new(&self.endpoint)));
+    }
+
+    fn tell_account_changed(&self, account: &Account) {
+        self.shared.notice(|| {
+            let (connections, leaf_nodes) = account.member_counts();
+            SystemEvent::AccountChanged { account: &account.name, connections, leaf_nodes }
+        });
     }
 
     pub(super) fn note_auth_failure(&self, failure: AuthFailure) {

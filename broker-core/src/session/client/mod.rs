@@ -20,6 +20,7 @@ use crate::error::{ClientFault, CloseReason};
 use crate::proto::{ConnectOptions, Parser, ParserLimits};
 use crate::shared::Shared;
 use crate::sync::Arc;
+use crate::system::{Party, SystemEvent};
 use crate::trace::Trace;
 use crate::transport::TransportInfo;
 use chores::Chores;
@@ -237,6 +238,12 @@ impl ClientSession {
 
     fn fault_in(&mut self, fault: &ClientFault, input: &[u8], scratch: &mut Scratch) {
         let close = self.reply_writer().fault(fault, input, scratch);
+        // NATS 2.14: client.go authViolation.
+        if matches!(fault, ClientFault::AuthorizationViolation) {
+            let of = Party::new(&self.endpoint);
+            let reason = CloseReason::AuthenticationViolation;
+            self.shared.notice(|| SystemEvent::AuthFailed { of, reason });
+        }
         self.closing = self.closing.or(close);
     }
 

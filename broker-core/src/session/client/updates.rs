@@ -58,6 +58,10 @@ impl ClientSession {
         {
             self.fault(fault, scratch);
         }
+        // NATS 2.14: server.go LDMClientByID.
+        if control.say_end && self.lame_duck.is_none() {
+            self.send_info(|info| info.ldm = true, scratch);
+        }
         if control.end {
             self.announce_end(now, &control.acks, scratch);
         }

@@ -1,0 +1,214 @@
+//! The server's own messages, and the program's part of the system account.
+
+use super::Broker;
+use crate::endpoint::Subscription;
+use crate::interest::{Interested, Matches};
+use crate::message::RawMessage;
+use crate::session::server::{has_receivers, publish_from_server};
+use crate::subject::{Subject, SubjectFilter};
+use crate::sync::{Arc, Ordering};
+use crate::system::SystemListener;
+
+/// The reason why a client cannot be told that the server ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LameDuckInfoError {
+    /// There is no connection with this id.
+    // NATS 2.14: server.go LDMClientByID.
+    #[error("no such client id")]
+    UnknownClient,
+    /// The client does not understand INFO after its login, or has not yet sent its first PING.
+    #[error("client does not support Lame Duck Mode or is not ready to receive the notification")]
+    NotReady,
+}
+
+impl Broker {
+    /// Reports events of the server to `listener`, and lets it answer the requests that any account may send to the
+    /// server. `None` ends that.
+    pub fn set_system_listener(&self, listener: Option<Box<dyn SystemListener>>) {
+        self.shared.system.store(listener.map(Arc::new));
+    }
+
+    /// Returns the name of the system account.
+    pub fn system_account(&self) -> Arc<str> {
+        Arc::clone(&self.shared.system_account)
+    }
+
+    /// Returns true if there is an account of this name, whether or not it has members.
+    pub fn has_account(&self, name: &str) -> bool {
+        self.shared.is_shown(name)
+    }
+
+    /// Returns true if a message of the server to `subject` in that account would have a receiver.
+    pub fn has_receivers(&self, account: &str, subject: &Subject) -> bool {
+        let account = self.shared.known_account(account);
+        account.is_some_and(|account| has_receivers(&account, subject.as_ref()))
+    }
+
+    /// Publishes a message as the server itself, which has all permissions and may use the subjects that are reserved
+    /// for it. Returns false if it had no receiver.
+    ///
+    /// ```
+    /// # use broker_core::{Broker, Options, RawMessage, Subject};
+    /// # futures_executor::block_on(async {
+    /// # let broker = Broker::new(Options::default(), (std::time::Instant::now, std::time::SystemTime::now));
+    /// let mut news = broker.client().subscribe("news").await?;
+    /// let subject = Subject::parse("news")?;
+    /// assert!(broker.publish_from_server("$G", &RawMessage::new(&subject, b"ready")));
+    /// assert_eq!(news.next().await.unwrap().payload, "ready");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn publish_from_server(&self, account: &str, message: &RawMessage<'_>) -> bool {
+        let account = self.shared.known_account(account);
+        account.is_some_and(|account| publish_from_server(&self.shared, &account, message))
+    }
+
+    /// Tells one client that the server ends, so that it connects to another one. The server does not close it.
+    ///
+    /// # Errors
+    ///
+    /// [`LameDuckInfoError`].
+    pub fn send_lame_duck_info(&self, id: u64) -> Result<(), LameDuckInfoError> {
+        let endpoint = self.shared.endpoint(id);
+        let endpoint = endpoint.filter(|endpoint| endpoint.kind.is_client_connection());
+        let endpoint = endpoint.ok_or(LameDuckInfoError::UnknownClient)?;
+        let is_ready = endpoint.follows_info.load(Ordering::Relaxed)
+            && endpoint.control.leave(None, |control| control.say_end = true);
+        if !is_ready {
+            return Err(LameDuckInfoError::NotReady);
+        }
+        endpoint.destination.wake();
+        Ok(())
+    }
+
+    /// Returns the number of subscriptions of clients in an account that `filter` covers, or that match it if it is a
+    /// subject without wildcards; with `queue`, of those in that queue group.
+    // NATS 2.14: events.go debugSubscribers, totalSubs.
+    pub fn count_subscribers(
+        &self,
+        account: &str,
+        filter: &SubjectFilter,
+        queue: Option<&[u8]>,
+    ) -> usize {
+        let is_meant = |one: &Subscription| {
+            one.endpoint.kind.is_client_connection()
+                && queue.is_none_or(|queue| one.queue() == Some(queue))
+        };
+        if !filter.has_wildcard() {
+            let Some(account) = self.shared.known_account(account) else { return 0 };
+            let mut matches = Matches::default();
+            account.interest.collect(filter.as_bytes(), &mut matches);
+            let all = matches.plain.iter().chain(matches.groups().iter().flatten());
+            return all.filter(|one| is_meant(one)).count();
+        }
+        let covers = |one: &Subscription| {
+            SubjectFilter::parse(one.filter()).is_ok_and(|other| filter.covers(&other))
+        };
+        let mut count = 0;
+        for endpoint in self.shared.connections() {
+            let membership = endpoint.membership.load_full();
+            if membership.is_some_and(|membership| **membership.account() == *account) {
+                let held = endpoint.sids.list(usize::MAX);
+                count += held.iter().filter(|one| is_meant(one) && covers(one)).count();
+            }
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::auth::{Grant, Permissions};
+    use crate::options::Options;
+    use crate::session::local::{Client, PublishError, RequestError};
+    use crate::sync::Mutex;
+    use crate::system::{ServiceRequest, SystemEvent};
+
+    /// Records requests, and answers those with a payload.
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<Vec<String>>>);
+
+    impl SystemListener for Recorder {
+        fn notice(&self, _: SystemEvent<'_>) {}
+
+        fn serve(&self, request: &ServiceRequest<'_>) -> bool {
+            let subject = String::from_utf8_lossy(request.subject);
+            self.0.lock().push(format!("{} {subject}", request.account));
+            !request.payload.is_empty()
+        }
+    }
+
+    fn broker(system_account: Option<&str>) -> (Broker, Recorder) {
+        let system_account = system_account.map(Into::into);
+        let options = Options { system_account, ..Options::default() };
+        let broker = Broker::new(options, (Instant::now, SystemTime::now));
+        let recorder = Recorder::default();
+        broker.set_system_listener(Some(Box::new(recorder.clone())));
+        (broker, recorder)
+    }
+
+    fn client(broker: &Broker, account: &str) -> Client {
+        broker.client_as(Grant::anonymous().with_account(account))
+    }
+
+    fn publish(client: &Client, subject: &str) -> Result<(), PublishError> {
+        block_on(client.publish(subject.to_owned(), "x".into()))
+    }
+
+    #[test]
+    fn nobody_but_the_server_publishes_its_events() {
+        for name in ["$SYS", "OPS"] {
+            let (broker, _) = broker(Some(name).filter(|name| *name != "$SYS"));
+            assert_eq!(&*broker.system_account(), name);
+            let (system, other) = (client(&broker, name), client(&broker, "A"));
+            let mut events = block_on(system.subscribe("$SYS.>")).unwrap();
+            for subject in ["$SYS.ACCOUNT.A.CONNECT", "$SYS.SERVER.X.SHUTDOWN"] {
+                assert!(matches!(publish(&system, subject), Err(PublishError::Denied(_))));
+                publish(&other, subject).unwrap();
+                let subject = Subject::parse(subject).unwrap();
+                assert!(broker.has_receivers(name, &subject));
+                assert!(!broker.has_receivers("A", &subject));
+                assert!(broker.publish_from_server(name, &RawMessage::new(&subject, b"{}")));
+                assert_eq!(block_on(events.next()).unwrap().payload, "{}");
+            }
+            let own = "$SYS.ACCOUNT.CLIENT.AUTH.ERR";
+            assert!(matches!(publish(&other, own), Err(PublishError::Denied(_))));
+            assert_eq!(events.dropped(), 0);
+        }
+    }
+
+    #[test]
+    fn services_of_the_server_need_no_subscription_but_permission() {
+        let (broker, recorder) = broker(None);
+        let requester = client(&broker, "A");
+        let ask = |client: &Client, payload: &'static str| {
+            let request = client.publish_with_reply("$SYS.REQ.USER.INFO", "answer", payload.into());
+            block_on(request)
+        };
+        ask(&requester, "x").unwrap();
+        ask(&client(&broker, "$SYS"), "x").unwrap();
+        assert_eq!(*recorder.0.lock(), ["A $SYS.REQ.USER.INFO", "$SYS $SYS.REQ.USER.INFO"]);
+
+        let denied = Permissions::builder().publish_deny(["$SYS.>"]).build().unwrap();
+        let denied = broker.client_as(Grant::anonymous().with_permissions(denied));
+        assert!(matches!(ask(&denied, "x"), Err(PublishError::Denied(_))));
+        assert_eq!(recorder.0.lock().len(), 2);
+
+        let unanswered = block_on(requester.request("$SYS.REQ.USER.INFO", "".into()));
+        assert!(matches!(unanswered, Err(RequestError::NoResponders)));
+        broker.set_system_listener(None);
+        let unanswered = block_on(requester.request("$SYS.REQ.USER.INFO", "x".into()));
+        assert!(matches!(unanswered, Err(RequestError::NoResponders)));
+    }
+
+    #[test]
+    fn only_a_client_that_can_be_told_is_told_of_the_end() {
+        let (broker, _) = broker(None);
+        assert_eq!(broker.send_lame_duck_info(9), Err(LameDuckInfoError::UnknownClient));
+    }
+}

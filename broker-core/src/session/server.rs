@@ -1,0 +1,73 @@
+//! Messages of the server itself, which need no session.
+
+use super::inside::Sizes;
+use crate::account::Account;
+use crate::endpoint::{Kind, Run, Scratch, Sender};
+use crate::interest::Matches;
+use crate::message::RawMessage;
+use crate::proto::Publish;
+use crate::random::Random;
+use crate::routing::{deliver, flush_touched, would_reach};
+use crate::shared::Shared;
+
+/// The server as a publisher: no endpoint has this id.
+const SERVER: Sender = Sender { id: 0, kind: Kind::System, echo: true };
+
+/// Returns true if a message of the server to `subject` would have a receiver.
+pub(crate) fn has_receivers(account: &Account, subject: &[u8]) -> bool {
+    let mut matches = Matches::default();
+    account.interest.collect(subject, &mut matches);
+    would_reach(SERVER, subject, &matches)
+}
+
+/// Delivers a message of the server, without permissions: of its own accord, or as the answer to a request. Returns
+/// false if it had no receiver.
+pub(crate) fn publish_from_server(
+    shared: &Shared,
+    account: &Account,
+    message: &RawMessage<'_>,
+) -> bool {
+    let subject = message.subject;
+    let mut matches = Matches::default();
+    account.interest.collect(subject, &mut matches);
+    if !would_reach(SERVER, subject, &matches) {
+        return false;
+    }
+    let joined;
+    let body = match message.body {
+        Some(body) => body,
+        None => {
+            joined = [message.headers, message.payload].concat();
+            &joined
+        }
+    };
+    let header_len = Some(message.headers.len()).filter(|len| *len > 0);
+    let mut sizes = Sizes::default();
+    let publish = Publish {
+        subject,
+        reply: message.reply,
+        header_len,
+        body,
+        sizes: sizes.of(header_len, body.len()),
+        tail: None,
+    };
+    let run = Run {
+        subject,
+        messages: std::slice::from_ref(&publish),
+        shared: message.shared,
+        parsed: None,
+        prefetched: None,
+    };
+    let mut scratch = Scratch::new();
+    scratch.start_by(&shared.clock);
+    let mut random = Random::new(shared.next_seed());
+    let mut is_delivered = true;
+    deliver(account, SERVER, &run, &matches, &mut random, &mut scratch, |_, _| {
+        is_delivered = false
+    });
+    flush_touched(&mut scratch);
+    if shared.queues.memory.excess_bytes() > 0 {
+        shared.guard_total(&shared.options.load().limits);
+    }
+    is_delivered
+}
