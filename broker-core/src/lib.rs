@@ -156,6 +156,7 @@ pub use headers::{HeaderMap, InvalidHeader};
 pub use interest::InterestChange;
 pub use limits::Limits;
 pub use message::{Message, RawMessage};
+pub use message_trace::Encoding;
 pub use options::Options;
 pub use security::{PeerCertificate, Security};
 pub use server_info::ServerInfo;

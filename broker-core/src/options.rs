@@ -21,6 +21,8 @@ pub struct Options {
     pub server_tags: Vec<String>,
     /// Metadata of the server, which its events show. `server_metadata`.
     pub server_metadata: BTreeMap<String, String>,
+    /// Feature flags of nats-server, which its events show. They have no effect.
+    pub server_feature_flags: BTreeMap<String, bool>,
     /// Logs every operation that clients send and receive, at level `trace`. Costs far more than the
     /// messages themselves. `trace`.
     pub trace: bool,

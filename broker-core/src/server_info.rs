@@ -35,6 +35,9 @@ pub struct ServerInfo {
     /// Configured metadata.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Feature flags of nats-server and their configured values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub feature_flags: BTreeMap<String, bool>,
     /// True if it has streams.
     pub jetstream: bool,
     /// Its abilities, as bits. None are defined without streams.

@@ -1,17 +1,19 @@
-//! Compression of trace events, as the traced message asks for it.
+//! Compression of trace events and answers of the server, as a message asks for it.
 
 use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// The encoding of trace events.
+/// The encoding of a trace event or of an answer of the server.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum Encoding {
+pub enum Encoding {
     /// The message did not ask for one.
     #[default]
     None,
+    /// The format of gzip.
     Gzip,
+    /// The framed format of snappy.
     Snappy,
     /// It asked for one that is not supported.
     Identity,
@@ -20,7 +22,7 @@ pub(crate) enum Encoding {
 impl Encoding {
     /// Parses the value of `Accept-Encoding`.
     // NATS 2.14: msgtrace.go getCompressionType.
-    pub(crate) fn accepted_by(value: &[u8]) -> Self {
+    pub fn accepted_by(value: &[u8]) -> Self {
         let value = value.to_ascii_lowercase();
         let has = |name| memchr::memmem::find(&value, name).is_some();
         match () {
@@ -32,7 +34,7 @@ impl Encoding {
     }
 
     /// Returns the value of `Content-Encoding`, if the event has that header.
-    pub(crate) fn name(self) -> Option<&'static str> {
+    pub fn name(self) -> Option<&'static str> {
         match self {
             Self::None => None,
             Self::Gzip => Some("gzip"),
@@ -42,7 +44,7 @@ impl Encoding {
     }
 
     /// Encodes an event.
-    pub(crate) fn encode(self, json: Vec<u8>) -> Vec<u8> {
+    pub fn encode(self, json: Vec<u8>) -> Vec<u8> {
         // Writing to memory cannot fail.
         match self {
             Self::None | Self::Identity => json,

@@ -8,7 +8,7 @@
 mod encoding;
 mod event;
 
-pub(crate) use encoding::Encoding;
+pub use encoding::Encoding;
 pub(crate) use event::{Hop, NotDelivered};
 
 use std::collections::BTreeMap;

@@ -16,6 +16,7 @@ fn server() -> ServerInfo {
         version: "2.14.5".into(),
         tags: vec!["a".into()],
         metadata: BTreeMap::from([("x".into(), "y".into())]),
+        feature_flags: BTreeMap::new(),
         jetstream: false,
         flags: 0,
         seq: 7,

@@ -162,6 +162,7 @@ impl Shared {
             version: info.version.clone(),
             tags: options.server_tags.clone(),
             metadata: options.server_metadata.clone(),
+            feature_flags: options.server_feature_flags.clone(),
             jetstream: info.jetstream,
             flags: 0,
             seq: self.events.fetch_add(1, Ordering::Relaxed) + 1,
