@@ -98,7 +98,7 @@ impl Account {
     }
 
     /// Makes it the system account, or not.
-    pub(crate) fn as_system(self, is_system: bool) -> Self {
+    pub(crate) fn with_system(self, is_system: bool) -> Self {
         Self { is_system, ..self }
     }
 

@@ -359,8 +359,8 @@ impl Leaf {
         let subject = tokens.join(&b'.');
         let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
         texts.extend(self.plain.then(|| text(&subject)));
-        let with_queue = |queue: &Box<[u8]>| text(&[&subject, &**queue].join(&b' '));
-        texts.extend(self.queues.iter().map(with_queue));
+        let queues = self.queues.iter().map(|queue| &**queue);
+        texts.extend(queues.map(|queue| text(&[&subject, queue].join(&b' '))));
     }
 
     fn find(&self, queue: Option<&[u8]>, found: &mut Found) {

@@ -123,7 +123,7 @@ impl Publisher {
                 return self.publish_among(member, run, &choices, observer, scratch);
             }
         };
-        let publishing = Publishing { account, endpoint, counting, random, observer, scratch };
+        let publishing = Publishing { member, counting, random, observer, scratch };
         publishing.pass(run, &known, bytes);
     }
 
@@ -179,7 +179,7 @@ impl Publisher {
             counting.judge(endpoint.permissions.load().as_ref(), subject)
         });
         let bytes = run.messages.iter().map(|message| message.body.len()).sum();
-        let publishing = Publishing { account, endpoint, counting, random, observer, scratch };
+        let publishing = Publishing { member, counting, random, observer, scratch };
         publishing.pass(run, &known, bytes);
     }
 
@@ -245,8 +245,7 @@ impl Publisher {
 
 /// The parts of a session that a run needs once its matches are known.
 struct Publishing<'a, O> {
-    account: &'a Account,
-    endpoint: &'a Endpoint,
+    member: &'a Member,
     counting: &'a SubjectCounter,
     random: &'a mut Random,
     observer: &'a mut O,
@@ -257,7 +256,8 @@ impl<O: PublishObserver> Publishing<'_, O> {
     /// Delivers the messages of a run that may pass.
     #[inline]
     fn pass(self, run: &Run<'_>, known: &Known<'_, Subscription>, bytes: usize) {
-        let Self { account, endpoint, counting, random, observer, scratch } = self;
+        let Self { member, counting, random, observer, scratch } = self;
+        let Member { account, endpoint, .. } = member;
         let all_may_pass = known.verdict.is_allowed()
             && subject_rule(account, endpoint, run.subject) == SubjectRule::Plain
             && run.messages.iter().all(|message| !is_reserved_reply(endpoint, message.reply));
@@ -286,7 +286,7 @@ impl<O: PublishObserver> Publishing<'_, O> {
             }
             counting.note_one(known.verdict, run.subject, message);
             observer.accepted(scratch);
-            let is_answered = ask_server(member, message);
+            let is_answered = ask_server(member, run.subject, message);
             let one = Run { messages: std::slice::from_ref(message), ..*run };
             deliver(
                 account,
@@ -352,14 +352,14 @@ pub(super) fn may_trace_to(member: &Member, destination: &[u8]) -> bool {
 
 /// Lets the server answer a message, if it is a request to a service of the server. Returns true if it will be answered.
 #[cold]
-fn ask_server(member: &Member, message: &Publish<'_>) -> bool {
+fn ask_server(member: &Member, subject: &[u8], message: &Publish<'_>) -> bool {
     let Member { account, endpoint, .. } = member;
-    if subject_rule(account, endpoint, message.subject) != SubjectRule::Service {
+    if subject_rule(account, endpoint, subject) != SubjectRule::Service {
         return false;
     }
     let headers = message.headers();
     let request = ServiceRequest {
-        subject: message.subject,
+        subject,
         reply: message.reply,
         headers,
         payload: &message.body[headers.len()..],

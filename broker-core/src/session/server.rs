@@ -63,7 +63,7 @@ pub(crate) fn publish_from_server(
     let mut random = Random::new(shared.next_seed());
     let mut is_delivered = true;
     deliver(account, SERVER, &run, &matches, &mut random, &mut scratch, |_, _| {
-        is_delivered = false
+        is_delivered = false;
     });
     flush_touched(&mut scratch);
     if shared.queues.memory.excess_bytes() > 0 {

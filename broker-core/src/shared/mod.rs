@@ -133,7 +133,8 @@ impl Shared {
     }
 
     fn make_account(&self, name: &str) -> Account {
-        let account = Account::new(name, self.next_seed()).as_system(*name == *self.system_account);
+        let account =
+            Account::new(name, self.next_seed()).with_system(*name == *self.system_account);
         #[cfg(feature = "testing")]
         let account = account.with_seam(&self.seam);
         account
