@@ -71,6 +71,11 @@ macro_rules! section {
 }
 pub(crate) use section;
 
+/// An option that needs the feature `jwt`.
+pub(crate) const fn with_jwt(key: Key) -> Key {
+    if cfg!(feature = "jwt") { key } else { key.not_yet("nkeys and JWTs in this build") }
+}
+
 pub(crate) const fn switch() -> Key {
     Key::new(Kind::Bool)
 }

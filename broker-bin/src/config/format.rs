@@ -132,7 +132,10 @@ impl Format {
             Self::Nkey(prefix, _) => {
                 let is_base32 = |byte: u8| matches!(byte, b'A'..=b'Z' | b'2'..=b'7');
                 let length = if prefix == "S" { 58 } else { 56 };
-                text.starts_with(prefix) && text.len() == length && text.bytes().all(is_base32)
+                text.starts_with(prefix)
+                    && text.len() == length
+                    && text.bytes().all(is_base32)
+                    && has_checksum(text)
             }
             Self::Fingerprint => text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()),
             Self::Version => {
@@ -157,6 +160,23 @@ impl Format {
             Self::ConnectionKind => text.parse::<ConnectionKind>().is_ok(),
         }
     }
+}
+
+/// Returns true if the checksum of a key is right.
+#[cfg(feature = "jwt")]
+fn has_checksum(key: &str) -> bool {
+    use broker_core::auth::nkey::{KeyPair, PublicKey};
+    if key.starts_with('S') {
+        KeyPair::from_seed(key).is_ok()
+    } else {
+        PublicKey::parse(key).is_ok()
+    }
+}
+
+/// Without keys and JWTs the options that name keys are refused anyway.
+#[cfg(not(feature = "jwt"))]
+fn has_checksum(_key: &str) -> bool {
+    true
 }
 
 fn is_duration(text: &str) -> bool {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use broker_core::PeerCertificate;
 use broker_core::account::GLOBAL;
+use broker_core::auth::Identity;
 use broker_core::snapshot::{Closed, Connection, Subscription};
 use serde::Serialize;
 
@@ -259,9 +260,34 @@ pub struct ConnInfo {
     /// Its subscriptions in detail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list_detail: Vec<SubDetail>,
+    /// The key that has issued the user's token, or the account of a user with a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer_key: Option<Arc<str>>,
     /// The display name of the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_tag: Option<String>,
+    /// The tags in the user's token.
+    #[serde(skip_serializing_if = "<[Arc<str>]>::is_empty")]
+    pub tags: Arc<[Arc<str>]>,
+}
+
+impl ConnInfo {
+    /// Adds the proven identity. The token is not shown: monitoring shows no credentials.
+    // NATS 2.14: closed connections show it in any case, with the name in the user's token in place of the account's.
+    fn show(&mut self, identity: &Identity, auth: bool, is_closed: bool) {
+        if auth || is_closed {
+            self.issuer_key.clone_from(&identity.issuer_key);
+            self.tags = Arc::clone(&identity.tags);
+        }
+        let name = match auth && self.account.is_some() {
+            true => &identity.account_name,
+            false if is_closed => &identity.name_tag,
+            false => &None,
+        };
+        if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
+            self.name_tag = Some(name.to_owned());
+        }
+    }
 }
 
 /// A certificate, in the reference's order.
@@ -437,7 +463,9 @@ impl Observer {
             account: None,
             subscriptions_list: Vec::new(),
             subscriptions_list_detail: Vec::new(),
+            issuer_key: None,
             name_tag: None,
+            tags: Arc::default(),
         };
         if options.auth {
             info.authorized_user = client_info.user.as_deref().map(Into::into);
@@ -449,6 +477,9 @@ impl Observer {
             if closed.is_some() {
                 info.name_tag.clone_from(&info.account);
             }
+        }
+        if let Some(identity) = &client_info.identity {
+            info.show(identity, options.auth, closed.is_some());
         }
         if options.subscriptions != SubscriptionLists::Count {
             let subscriptions = self.subscriptions_of(found);

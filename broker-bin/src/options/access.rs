@@ -198,7 +198,7 @@ impl Options {
             if let Some(account) = account {
                 built = built.account(account);
             }
-            let name = user.user.as_deref().unwrap_or_default();
+            let name = user.nkey.as_deref().or(user.user.as_deref()).unwrap_or_default();
             if !names.insert(name) {
                 return Err(OptionsError::DuplicateUser { path, name: name.into() });
             }
@@ -257,18 +257,43 @@ impl User {
         default: Option<&'a Permissions>,
         known: &mut KnownPermissions<'a>,
     ) -> Result<auth::User, OptionsError> {
-        let Some(name) = &self.user else {
-            return Err(OptionsError::NamelessUser(path.to_owned()));
-        };
         let kinds: Vec<ConnectionKind> =
             self.allowed_connection_types.iter().filter_map(|kind| kind.parse().ok()).collect();
-        let mut user =
-            auth::User::new(name.as_str(), self.password.clone()).connection_kinds(kinds);
+        let mut user = self.identify(path)?.connection_kinds(kinds);
         if let Some(permissions) = self.permissions.as_deref().or(default) {
             user = user.permissions(known.build(permissions, path)?);
         }
         Ok(user)
     }
+}
+
+impl User {
+    /// Builds the user with its name and password, or its key.
+    // NATS 2.14: opts.go parseUsers.
+    fn identify(&self, path: &str) -> Result<auth::User, OptionsError> {
+        if let Some(key) = &self.nkey {
+            if self.user.is_some() || !self.password.is_empty() {
+                return Err(OptionsError::NkeyAndName(path.to_owned()));
+            }
+            return by_key(key).ok_or_else(|| OptionsError::BadNkey(path.to_owned()));
+        }
+        let Some(name) = &self.user else {
+            return Err(OptionsError::NamelessUser(path.to_owned()));
+        };
+        Ok(auth::User::new(name.as_str(), self.password.clone()))
+    }
+}
+
+#[cfg(feature = "jwt")]
+fn by_key(key: &str) -> Option<auth::User> {
+    use broker_core::auth::nkey::{KeyKind, PublicKey};
+    PublicKey::parse_as(KeyKind::User, key).ok().map(auth::User::nkey)
+}
+
+/// The option is refused before.
+#[cfg(not(feature = "jwt"))]
+fn by_key(_key: &str) -> Option<auth::User> {
+    None
 }
 
 /// Permissions already built, since thousands of users may share the same.

@@ -7,6 +7,7 @@ use super::authorization::map;
 use super::{AccountJetStream, Permissions, User};
 use crate::config::declare::{
     block, blocks, choice, formatted, integer, list, section, strict_duration, switch, text,
+    with_jwt,
 };
 use crate::config::kind::{Format, Kind};
 use crate::config::lang::{Map, Node, Value};
@@ -21,8 +22,7 @@ section! {
     /// Permissions of users who have none of their own.
     default_permissions: Option<Permissions> = None => block(Permissions::block).unset("everything");
     /// Its public key.
-    nkey: Option<String> = None => formatted(Format::Nkey("A", "a public account key"))
-        .not_yet("nkeys");
+    nkey: Option<String> = None => with_jwt(formatted(Format::Nkey("A", "a public account key")));
     /// Streams and services imported from other accounts.
     imports: Vec<Import> = Vec::new() => blocks(Import::block).not_yet("imports and exports");
     /// Streams and services exported to other accounts.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker_core::auth::Secret;
 
 use crate::config::declare::{
-    block, blocks, formatted, integer, list, seconds, section, switch, text,
+    block, blocks, formatted, integer, list, seconds, section, switch, text, with_jwt,
 };
 use crate::config::kind::{Format, Kind};
 use crate::config::lang::{Entry, Map, Node, Value};
@@ -59,7 +59,7 @@ section! {
     allowed_connection_types: Vec<String> = Vec::new() => list(Format::ConnectionKind)
         .aliases(&["connection_types", "clients"]).unset("all");
     /// The user's public key, in place of name and password.
-    nkey: Option<String> = None => formatted(Format::Nkey("U", "a public user key")).not_yet("nkeys");
+    nkey: Option<String> = None => with_jwt(formatted(Format::Nkey("U", "a public user key")));
     /// The user must connect through a trusted proxy.
     proxy_required: bool = false => switch().not_yet("trusted proxies");
 }

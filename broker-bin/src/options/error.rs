@@ -43,6 +43,13 @@ pub enum OptionsError {
     /// A user without a name.
     #[error("{0}: a user needs a name")]
     NamelessUser(String),
+    /// A user with a key who also has a name or a password.
+    // NATS 2.14: opts.go parseUsers.
+    #[error("{0}: Nkey users do not take usernames or passwords")]
+    NkeyAndName(String),
+    /// A key that is none.
+    #[error("{0}: Not a valid public nkey for a user")]
+    BadNkey(String),
     /// Two users with the same name.
     #[error("there is another user {name:?}")]
     DuplicateUser {
@@ -118,6 +125,8 @@ impl OptionsError {
             Self::HttpAndHttps | Self::HttpsWithoutTls => "https_port",
             Self::NoUsers | Self::Users(_) => "authorization.users",
             Self::NamelessUser(path)
+            | Self::NkeyAndName(path)
+            | Self::BadNkey(path)
             | Self::DuplicateUser { path, .. }
             | Self::Permissions { path, .. } => path,
             Self::NoAuthUserAlone(_) => "no_auth_user",
