@@ -117,6 +117,7 @@ mod closed;
 pub mod endpoint;
 pub mod error;
 pub mod go_json;
+mod header_block;
 mod headers;
 mod history;
 mod ids;
@@ -124,13 +125,13 @@ mod interest;
 pub mod latency;
 pub mod limits;
 mod message;
-#[allow(dead_code, reason = "no publisher begins a trace yet")]
 mod message_trace;
 mod options;
 #[cfg(feature = "testing")]
 pub mod probe;
 pub mod proto;
 mod random;
+mod reserved;
 mod routing;
 mod security;
 mod server_info;

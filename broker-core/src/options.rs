@@ -7,7 +7,7 @@ pub use share::{Export, ExportAccess, Import, ResponseType, Sampling, ServiceLat
 use std::collections::BTreeMap;
 
 use crate::limits::{AccountLimits, Limits};
-use crate::subject::{Mapping, SubjectFilter};
+use crate::subject::{Mapping, Subject, SubjectFilter};
 use crate::sync::Arc;
 
 /// Options of a broker. Start from the default and change single fields.
@@ -73,6 +73,8 @@ pub struct AccountConfig {
     pub imports: Vec<Import>,
     /// The mappings of the subjects that its clients publish to. Of two with one source the last counts.
     pub mappings: Vec<Mapping>,
+    /// Where traces of messages go that tracing systems have marked.
+    pub trace_destination: Option<TraceDestination>,
 }
 
 impl AccountConfig {
@@ -84,6 +86,7 @@ impl AccountConfig {
             exports: Vec::new(),
             imports: Vec::new(),
             mappings: Vec::new(),
+            trace_destination: None,
         }
     }
 
@@ -112,5 +115,34 @@ impl AccountConfig {
     pub fn with_mapping(mut self, mapping: Mapping) -> Self {
         self.mappings.push(mapping);
         self
+    }
+
+    /// Traces messages that tracing systems have marked as sampled by the header `traceparent`.
+    #[must_use]
+    pub fn with_trace_destination(self, destination: TraceDestination) -> Self {
+        Self { trace_destination: Some(destination), ..self }
+    }
+}
+
+/// Where the traces of an account go. `msg_trace` of an account.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TraceDestination {
+    /// The subject of the events. A sender without permission to publish there may not send marked messages.
+    pub subject: Subject,
+    /// The percentage of marked messages that are traced, 1 to 100.
+    pub sampling: u8,
+}
+
+impl TraceDestination {
+    /// Traces all marked messages to `subject`.
+    pub fn new(subject: Subject) -> Self {
+        Self { subject, sampling: 100 }
+    }
+
+    /// Traces that percentage of them; all if it is not within 1 and 100.
+    #[must_use]
+    pub fn with_sampling(self, sampling: u8) -> Self {
+        Self { sampling, ..self }
     }
 }

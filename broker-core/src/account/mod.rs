@@ -23,7 +23,7 @@ pub(crate) use ending::Ending;
 pub use interest_events::InterestEvents;
 pub(crate) use registry::Registry;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::endpoint::{AccountMembership, Endpoint, Kind, Quota, SubjectSpace, Subscription};
 use crate::interest::Interest;
@@ -34,6 +34,7 @@ use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
 pub use crate::options::{
     AccountConfig, Export, ExportAccess, Import, ResponseType, Sampling, ServiceLatency, ShareKind,
+    TraceDestination,
 };
 pub use crate::subject::{MapDestination, Mapping, MappingBuilder, MappingError};
 
@@ -49,6 +50,7 @@ pub(crate) struct Account {
     /// The number of reply permissions that were removed because a client had too many.
     pub(crate) lost_replies: AtomicU64,
     limits: ArcSwap<AccountLimits>,
+    trace_destination: ArcSwapOption<TraceDestination>,
     /// The limit that each SUB reads; `usize::MAX` for none.
     max_subscriptions: AtomicUsize,
     members: Mutex<Members>,
@@ -89,6 +91,7 @@ impl Account {
             interest: Interest::new(seed),
             lost_replies: AtomicU64::new(0),
             limits: ArcSwap::default(),
+            trace_destination: ArcSwapOption::empty(),
             max_subscriptions: AtomicUsize::new(usize::MAX),
             members: Mutex::default(),
             seed,
@@ -167,12 +170,23 @@ impl Account {
         self.limits.load()
     }
 
+    /// Returns where traces of marked messages go, if there is a place.
+    pub(crate) fn trace_destination(&self) -> Option<Arc<TraceDestination>> {
+        self.trace_destination.load_full()
+    }
+
+    /// Returns true if marked messages are traced.
+    pub(crate) fn traces_marked(&self) -> bool {
+        self.trace_destination.load().is_some()
+    }
+
     /// Applies the configuration, and marks it as configured.
     fn configure(&self, config: &AccountConfig) {
         let limits = &config.limits;
         let max_subscriptions = limits.max_subscriptions.unwrap_or(usize::MAX);
         self.max_subscriptions.store(max_subscriptions, Ordering::Relaxed);
         self.limits.store(Arc::new(limits.clone()));
+        self.trace_destination.store(config.trace_destination.clone().map(Arc::new));
         self.map(&config.mappings);
         self.members.lock().is_removed = false;
     }

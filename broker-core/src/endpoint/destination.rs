@@ -237,25 +237,22 @@ impl Scratch {
     }
 
     /// Begins the trace of the current message.
-    #[expect(dead_code, reason = "no publisher begins a trace yet")]
-    pub(crate) fn begin_trace(&mut self, trace: MessageTrace) {
-        self.message_trace = Some(Box::new(trace));
+    pub(crate) fn begin_trace(&mut self, trace: Box<MessageTrace>) {
+        self.message_trace = Some(trace);
     }
 
     /// Returns the trace of the current message, if it is traced: code that redirects a message notes the hop there.
-    #[expect(dead_code, reason = "no publisher begins a trace yet")]
     pub(crate) fn message_trace(&mut self) -> Option<&mut MessageTrace> {
         self.message_trace.as_deref_mut()
     }
 
     /// Takes the trace of the current message: at its end, or while the message is where it must not be traced.
-    #[expect(dead_code, reason = "no publisher begins a trace yet")]
     pub(crate) fn take_trace(&mut self) -> Option<Box<MessageTrace>> {
         self.message_trace.take()
     }
 
     /// Continues a trace that was [taken](Self::take_trace).
-    #[expect(dead_code, reason = "no publisher begins a trace yet")]
+    #[expect(dead_code, reason = "no account shares yet")]
     pub(crate) fn resume_trace(&mut self, trace: Option<Box<MessageTrace>>) {
         self.message_trace = trace;
     }

@@ -21,6 +21,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Returns the number of the kind in events.
+    // NATS 2.14: client.go CLIENT, ROUTER, …. Clients in the process of nats-server are connections.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Client | Self::Internal | Self::Mqtt => 0,
+            Self::Route => 1,
+            Self::Gateway => 2,
+            Self::System => 3,
+            Self::Leaf => 4,
+        }
+    }
+
     /// Returns true for connections of clients: `max_connections` counts them, and monitoring lists them.
     pub fn is_client_connection(self) -> bool {
         matches!(self, Self::Client | Self::Mqtt)

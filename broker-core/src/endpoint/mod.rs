@@ -45,6 +45,7 @@ use arc_swap::ArcSwapOption;
 use crate::auth::{Permissions, Replies};
 use crate::interest::LookUps;
 use crate::limits::REPLY_PERMISSIONS_BYTES;
+use crate::message_trace::Party;
 use crate::security::Security;
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering};
@@ -108,6 +109,13 @@ impl Endpoint {
     #[inline]
     pub(crate) fn as_sender(&self) -> Sender {
         Sender { id: self.id, kind: self.kind, echo: self.wants_echo() }
+    }
+
+    /// Describes the endpoint in events, as a member of an account.
+    pub(crate) fn as_party(&self, account: &str) -> Party {
+        let client_info = self.client_info.load();
+        let name = client_info.as_ref().map(|info| info.name.to_string()).unwrap_or_default();
+        Party { kind: self.kind.number(), cid: self.id, name, account: account.to_owned() }
     }
 
     pub(crate) fn new(

@@ -71,6 +71,12 @@ pub(crate) enum NotDelivered {
     SubscriptionClosed,
     ClientClosed,
     MaxReached,
+    /// Another member of the queue group took the message, because this one does not keep up.
+    Crowded,
+    /// The message is only to be traced, and the peer would deliver it.
+    PeerCannotTrace,
+    /// The peer gets the message, but sends no event.
+    PeerDoesNotTrace,
 }
 
 impl NotDelivered {
@@ -82,6 +88,14 @@ impl NotDelivered {
             Self::SubscriptionDenied => "Not delivered because subscription denies this subject",
             Self::SubscriptionClosed => "Not delivered because subscription is closed",
             Self::ClientClosed => "Not delivered because client is closed",
+            Self::PeerCannotTrace => {
+                "Not delivered because remote does not support message tracing"
+            }
+            Self::PeerDoesNotTrace => {
+                "Message delivered but remote does not support message tracing so no trace event \
+                 generated from there"
+            }
+            Self::Crowded => "Not delivered because fast producer not stalled and consumer is slow",
             Self::MaxReached => "Not delivered because auto-unsubscribe exceeded",
         }
     }

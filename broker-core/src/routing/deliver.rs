@@ -138,9 +138,8 @@ pub(super) fn deliver_to_group(
     random: &mut Random,
     scratch: &mut Scratch,
 ) -> bool {
-    let (before, after) = group.split_at(random.below(group.len()));
     let mut refused = None;
-    for member in after.iter().chain(before) {
+    for member in group_from(group, random) {
         if !is_eligible(member, from, run.subject) {
             continue;
         }
@@ -153,6 +152,15 @@ pub(super) fn deliver_to_group(
     refused.is_some_and(|member| deliver_to(account, member, run, false, scratch) > 0)
 }
 
+/// Returns the members of a group in their order from a random one on.
+pub(super) fn group_from<'g>(
+    group: &'g [Arc<Subscription>],
+    random: &mut Random,
+) -> impl Iterator<Item = &'g Arc<Subscription>> {
+    let (before, after) = group.split_at(random.below(group.len()));
+    after.iter().chain(before)
+}
+
 pub(super) fn is_eligible(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
     let endpoint = &*subscription.endpoint;
     !subscription.is_over()
@@ -160,7 +168,7 @@ pub(super) fn is_eligible(subscription: &Subscription, from: Sender, subject: &[
         && (!subscription.is_filtered() || endpoint.may_get(subject, subscription.queue()))
 }
 
-fn deliver_to(
+pub(super) fn deliver_to(
     account: &Account,
     subscription: &Arc<Subscription>,
     run: &Run<'_>,

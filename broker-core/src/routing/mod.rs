@@ -3,6 +3,7 @@
 mod audience;
 mod deliver;
 mod peers;
+mod traced;
 #[cfg(feature = "testing")]
 mod watched;
 
@@ -18,6 +19,7 @@ use crate::proto::Publish;
 use crate::random::Random;
 use deliver::{deliver_to_local, is_eligible};
 use peers::{accepts, deliver_with_peers};
+use traced::deliver_all;
 
 /// Delivers a run and calls `no_responders` with each message that reached no receiver.
 #[inline]
@@ -81,4 +83,21 @@ pub(crate) fn would_reach(from: Sender, subject: &[u8], matches: &Matches<Subscr
     let mut all = matches.plain.iter().chain(matches.groups().iter().flatten());
     all.any(|subscription| is_eligible(subscription, from, subject))
         || matches.peers().iter().any(|peer| accepts(peer, from))
+}
+
+/// Delivers a traced run of one message, and notes its receivers in the trace of the call. Returns true if at least one
+/// receiver got it, or would have got it if the message is only to be traced.
+pub(crate) fn deliver_traced(
+    account: &Account,
+    from: Sender,
+    run: &Run<'_>,
+    matches: &Matches<Subscription>,
+    random: &mut Random,
+    scratch: &mut Scratch,
+) -> bool {
+    #[cfg(feature = "testing")]
+    if account.seam.probe().is_some() {
+        return watched::deliver_traced_watched(account, from, run, matches, random, scratch);
+    }
+    deliver_all(account, from, run, matches, random, scratch)
 }

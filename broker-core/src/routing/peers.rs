@@ -42,10 +42,10 @@ impl Group<'_> {
 type Picks<'m> = SmallVec<[(usize, &'m [u8]); 4]>;
 
 /// The parameters of one delivery.
-struct Delivery<'d> {
-    account: &'d Account,
-    from: Sender,
-    matches: &'d Matches<Subscription>,
+pub(super) struct Delivery<'d> {
+    pub(super) account: &'d Account,
+    pub(super) from: Sender,
+    pub(super) matches: &'d Matches<Subscription>,
 }
 
 /// Delivers a run whose matches contain peers. Calls `no_responders` with each message that reached no receiver.
@@ -105,6 +105,33 @@ pub(super) fn deliver_with_peers<'a>(
     for (message, _) in run.messages.iter().zip(&delivered).filter(|(_, delivered)| !**delivered) {
         no_responders(message, scratch);
     }
+}
+
+/// Delivers a run of one message to the peers among its matches. `is_taken` tells whether a local member of a queue
+/// group has taken it; `may_send` decides about each peer before it is sent the message. Returns true if a peer took it.
+pub(super) fn deliver_to_peers_alone(
+    delivery: &Delivery<'_>,
+    run: &Run<'_>,
+    random: &mut Random,
+    scratch: &mut Scratch,
+    is_taken: impl Fn(&[u8]) -> bool,
+    may_send: impl Fn(&Subscription, &mut Scratch) -> bool,
+) -> bool {
+    let groups = groups(delivery, Audience::All);
+    let left = groups.iter().filter(|group| !is_taken(group.name));
+    let picks: Picks<'_> =
+        left.filter_map(|group| Some((group.pick_peer(random)?, group.name))).collect();
+    let mut delivered = [false];
+    for (place, peer) in delivery.matches.peers().iter().enumerate() {
+        let is_meant = peer.plain.is_some() || picks.iter().any(|(picked, _)| *picked == place);
+        let Some(subscription) = peer.subscriptions().next() else { continue };
+        if accepts(peer, delivery.from) && is_meant && may_send(subscription, scratch) {
+            let to = (place, peer, peer.plain.is_some());
+            let picks = std::slice::from_ref(&picks);
+            deliver_to_peer(delivery, run, to, picks, &mut delivered, scratch);
+        }
+    }
+    delivered == [true]
 }
 
 /// Returns true if messages from `from` may be forwarded to this peer.

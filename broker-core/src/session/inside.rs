@@ -1,13 +1,15 @@
 //! Shared by in-process clients and handlers: joining an account and publishing.
 
 use super::error::PublishError;
+use super::sizes::Sizes;
 use super::member::Member;
-use super::publisher::{PublishObserver, Publisher, may_trace_to};
+use super::publisher::{PublishObserver, Publisher};
+use super::traces::{Traced, decide};
 use crate::auth::Grant;
 use crate::endpoint::{Destination, Endpoint, Kind, Run, Scratch};
 use crate::error::ClientFault;
 use crate::proto::Publish;
-use crate::proto::traced::Tracing;
+use crate::proto::traced::is_mentioned;
 use crate::shared::Shared;
 use crate::subject::Subject;
 use crate::sync::Arc;
@@ -159,16 +161,25 @@ fn publish_traced(
     scratch: &mut Scratch,
 ) -> Option<Subject> {
     let message = run.messages.first()?;
-    match Tracing::read(message.headers()) {
-        Tracing::To { destination, .. } if !may_trace_to(member, destination) => {
-            return Some(Subject::from_wire(destination));
-        }
-        Tracing::To { is_only: true, .. } => {
-            publisher.pass_over(member, message, observer, scratch);
-        }
-        Tracing::Nowhere => {}
-        Tracing::To { is_only: false, .. } | Tracing::None => {
-            publisher.publish(member, run, observer, scratch);
+    let by_account = member.account.traces_marked();
+    if !is_mentioned(message.headers(), by_account) {
+        publisher.publish(member, run, observer, scratch);
+        return None;
+    }
+    let (shared, random) = (member.shared(), publisher.random());
+    match decide(shared, member, message, by_account, random, &member.endpoint) {
+        Traced::Not => publisher.publish(member, run, observer, scratch),
+        Traced::Dropped => {}
+        Traced::Denied(destination) => return Some(Subject::from_wire(&destination)),
+        Traced::By(trace) => publisher.publish_traced(member, run, trace, observer, scratch),
+        Traced::Disabled(mut body) => {
+            let header_len = Some(body.len());
+            body.extend_from_slice(message.payload());
+            let mut sizes = Sizes::default();
+            let sizes = sizes.of(header_len, body.len());
+            let changed = Publish { header_len, body: &body, sizes, ..*message };
+            let run = Run { messages: &[changed], shared: None, ..*run };
+            publisher.publish(member, &run, observer, scratch);
         }
     }
     None
@@ -188,70 +199,5 @@ impl<F: FnMut(&[u8], &Publish<'_>, &mut Scratch)> PublishObserver for Observer<F
 
     fn no_responders(&mut self, subject: &[u8], message: &Publish<'_>, scratch: &mut Scratch) {
         (self.no_responders)(subject, message, scratch);
-    }
-}
-
-/// The sizes of the previous message as written on the wire, for receivers that use them.
-pub(super) struct Sizes {
-    text: [u8; 41],
-    begin: usize,
-    of: (Option<usize>, usize),
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self { text: [b' '; 41], begin: 41, of: (None, usize::MAX) }
-    }
-}
-
-impl Sizes {
-    #[inline]
-    pub(super) fn of(&mut self, header_len: Option<usize>, len: usize) -> &[u8] {
-        if self.of != (header_len, len) || self.begin == self.text.len() {
-            self.write(header_len, len);
-        }
-        &self.text[self.begin..]
-    }
-
-    fn write(&mut self, header_len: Option<usize>, len: usize) {
-        self.of = (header_len, len);
-        self.begin = self.digits(self.text.len(), len);
-        if let Some(header_len) = header_len {
-            self.begin -= 1;
-            self.text[self.begin] = b' ';
-            self.begin = self.digits(self.begin, header_len);
-        }
-    }
-
-    /// Writes a number that ends before `end`; returns its beginning.
-    fn digits(&mut self, end: usize, mut number: usize) -> usize {
-        let mut at = end;
-        loop {
-            at -= 1;
-            self.text[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return at;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_decimal_numbers() {
-        let mut sizes = Sizes::default();
-        assert_eq!(sizes.of(None, usize::MAX), usize::MAX.to_string().as_bytes());
-        let both = format!("{0} {0}", usize::MAX);
-        assert_eq!(sizes.of(Some(usize::MAX), usize::MAX), both.as_bytes());
-        for _ in 0..2 {
-            assert_eq!(sizes.of(None, 0), b"0");
-            assert_eq!(sizes.of(Some(12), 1048), b"12 1048");
-            assert_eq!(sizes.of(Some(12), 1048), b"12 1048", "the text is reused");
-            assert_eq!(sizes.of(None, 1048), b"1048");
-        }
     }
 }

@@ -64,14 +64,14 @@ impl Member {
         member
     }
 
-    /// Replaces the limits and the end of the grant.
-    pub(super) fn set_terms(&mut self, terms: Terms) {
-        self.terms = Some(terms).filter(|some| *some != Terms::default()).map(Box::new);
-    }
-
     /// Returns the state of the broker.
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Replaces the limits and the end of the grant.
+    pub(super) fn set_terms(&mut self, terms: Terms) {
+        self.terms = Some(terms).filter(|some| *some != Terms::default()).map(Box::new);
     }
 
     /// Returns the limits of the grant.

@@ -18,8 +18,10 @@ mod member;
 mod ping;
 mod publisher;
 pub(crate) mod server;
+mod sizes;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 pub use client::ClientSession;
 

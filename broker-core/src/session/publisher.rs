@@ -6,13 +6,16 @@
 //! is mapped by chance, its subject is looked up in a second cache.
 
 use super::member::Member;
+use super::server::publish_event;
 use crate::account::Account;
 use crate::endpoint::{Endpoint, Run, Scratch, Subscription};
 use crate::error::ClientFault;
 use crate::interest::{Known, MatchCache, Matches, PrefetchedBatch};
+use crate::message_trace::MessageTrace;
 use crate::proto::Publish;
 use crate::random::Random;
-use crate::routing::{Audience, deliver, deliver_for, would_reach};
+use crate::reserved::{is_reply_of_servers, is_subject_of_servers};
+use crate::routing::{Audience, deliver, deliver_for, deliver_traced};
 use crate::subject::{Choices, Mapped};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
@@ -201,35 +204,51 @@ impl Publisher {
         bytes
     }
 
-    /// Does everything that publishing a message does, except the delivery.
-    // NATS 2.14: a message that is only traced. It counts as received by its would-be receivers.
-    pub(super) fn pass_over(
+    /// Publishes a run of one message with its trace, and the event of the trace.
+    pub(super) fn publish_traced(
         &mut self,
         member: &Member,
-        message: &Publish<'_>,
+        run: &Run<'_>,
+        mut trace: Box<MessageTrace>,
         observer: &mut impl PublishObserver,
         scratch: &mut Scratch,
     ) {
         let Member { account, endpoint, .. } = member;
-        let messages = std::slice::from_ref(message);
-        let mapped = mapped(member, message.subject, &mut self.random);
-        let subject = mapped.as_deref().unwrap_or(message.subject);
+        self.count(endpoint, run);
+        let mapped = mapped(member, run.subject, &mut self.random);
+        let subject = mapped.as_deref().unwrap_or(run.subject);
         if mapped.is_some() {
-            observer.mapped(message.subject, subject);
+            observer.mapped(run.subject, subject);
+            trace.note_mapping(subject);
         }
-        let run = Run { subject, messages, shared: None, parsed: None, prefetched: None };
-        self.count(endpoint, &run);
+        let run = Run { subject, parsed: run.parsed.filter(|_| mapped.is_none()), ..*run };
         let verdict = self.counting.judge(endpoint.permissions.load().as_ref(), subject);
-        if let Err(fault) = may_pass(account, endpoint, verdict, &run, message, scratch) {
-            return observer.refused(&fault, scratch);
+        for message in run.messages {
+            if let Err(fault) = may_pass(account, endpoint, verdict, &run, message, scratch) {
+                trace.set_ingress_error(fault.answer().0.as_deref().unwrap_or_default());
+                observer.refused(&fault, scratch);
+                continue;
+            }
+            self.counting.note_one(verdict, subject, message);
+            observer.accepted(scratch);
+            let is_answered = if trace.is_only() {
+                subject_rule(account, endpoint, subject) == SubjectRule::Service
+            } else {
+                ask_server(member, subject, message)
+            };
+            let mut matches = Matches::default();
+            account.interest.collect(subject, &mut matches);
+            scratch.begin_trace(trace);
+            let from = endpoint.as_sender();
+            let random = &mut self.random;
+            let is_delivered = deliver_traced(account, from, &run, &matches, random, scratch);
+            let Some(ended) = scratch.take_trace() else { return };
+            trace = ended;
+            if !is_delivered && !is_answered && !message.reply.is_empty() {
+                observer.no_responders(subject, message, scratch);
+            }
         }
-        self.counting.note_one(verdict, subject, message);
-        observer.accepted(scratch);
-        let mut matches = Matches::default();
-        account.interest.collect(subject, &mut matches);
-        if !message.reply.is_empty() && !would_reach(endpoint.as_sender(), subject, &matches) {
-            observer.no_responders(subject, message, scratch);
-        }
+        publish_event(member.shared(), account, *trace, &mut self.random, scratch);
     }
 
     /// Counts a run. Only the session writes these counters, so that a plain store is enough. Returns the bytes.
@@ -376,15 +395,12 @@ fn is_reserved_subject(account: &Account, endpoint: &Endpoint, subject: &[u8]) -
 }
 
 /// Returns the special rule for a subject, if there is one. Servers may use all subjects.
-// NATS 2.14: replies routed through gateways, and the groups that replicate streams.
 fn subject_rule(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> SubjectRule {
     if !matches!(subject.first(), Some(b'_' | b'$')) || endpoint.kind.may_use_reserved() {
         SubjectRule::Plain
     } else if subject.starts_with(b"$SYS.") {
         rule(subject, account.is_system)
-    } else if (subject.starts_with(b"_GR_.") && subject.len() > 5)
-        || (subject.starts_with(b"$NRG.") && !account.is_system)
-    {
+    } else if is_subject_of_servers(subject, || account.is_system) {
         SubjectRule::Reserved
     } else {
         SubjectRule::Plain
@@ -392,11 +408,6 @@ fn subject_rule(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> Subje
 }
 
 /// Returns true for replies that only servers create, unless the endpoint is one.
-// NATS 2.14: isReservedReply.
 fn is_reserved_reply(endpoint: &Endpoint, reply: &[u8]) -> bool {
-    matches!(reply.first(), Some(b'_' | b'$'))
-        && !endpoint.kind.may_use_reserved()
-        && (reply.starts_with(b"_R_.")
-            || (reply.starts_with(b"$JS.ACK.") && reply.len() > 8)
-            || (reply.starts_with(b"_GR_.") && reply.len() > 5))
+    is_reply_of_servers(reply) && !endpoint.kind.may_use_reserved()
 }

@@ -1,10 +1,12 @@
 //! Messages of the server itself, which need no session.
 
-use super::inside::Sizes;
+use super::sizes::Sizes;
 use crate::account::Account;
 use crate::endpoint::{Kind, Run, Scratch, Sender};
+use crate::header_block;
 use crate::interest::Matches;
 use crate::message::RawMessage;
+use crate::message_trace::MessageTrace;
 use crate::proto::Publish;
 use crate::random::Random;
 use crate::routing::{deliver, flush_touched, would_reach};
@@ -26,6 +28,49 @@ pub(crate) fn publish_from_server(
     shared: &Shared,
     account: &Account,
     message: &RawMessage<'_>,
+) -> bool {
+    let mut scratch = Scratch::new();
+    scratch.start_by(&shared.clock);
+    let mut random = Random::new(shared.next_seed());
+    let is_delivered = deliver_from_server(account, message, &mut random, &mut scratch);
+    flush_touched(&mut scratch);
+    if shared.queues.memory.excess_bytes() > 0 {
+        shared.guard_total(&shared.options.load().limits);
+    }
+    is_delivered
+}
+
+/// Publishes the event of a trace in the account of the sender of the message, where the sender may publish. The caller
+/// flushes.
+// NATS 2.14: events.go sendInternalAccountSysMsg: without mappings.
+pub(super) fn publish_event(
+    shared: &Shared,
+    account: &Account,
+    trace: MessageTrace,
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    let (subject, encoding) = (trace.destination().to_vec(), trace.encoding());
+    let payload = encoding.encode(trace.into_json(&shared.server_info()));
+    let headers = encoding.name().map(|name| header_block::set(b"", b"Content-Encoding", name.as_bytes()));
+    let headers = headers.unwrap_or_default();
+    let message = RawMessage {
+        subject: &subject,
+        reply: b"",
+        headers: &headers,
+        payload: &payload,
+        body: None,
+        shared: None,
+    };
+    deliver_from_server(account, &message, random, scratch);
+}
+
+/// Delivers a message of the server. Returns false if it had no receiver. The caller flushes.
+fn deliver_from_server(
+    account: &Account,
+    message: &RawMessage<'_>,
+    random: &mut Random,
+    scratch: &mut Scratch,
 ) -> bool {
     let subject = message.subject;
     let mut matches = Matches::default();
@@ -58,16 +103,9 @@ pub(crate) fn publish_from_server(
         parsed: None,
         prefetched: None,
     };
-    let mut scratch = Scratch::new();
-    scratch.start_by(&shared.clock);
-    let mut random = Random::new(shared.next_seed());
     let mut is_delivered = true;
-    deliver(account, SERVER, &run, &matches, &mut random, &mut scratch, |_, _| {
+    deliver(account, SERVER, &run, &matches, random, scratch, |_, _| {
         is_delivered = false;
     });
-    flush_touched(&mut scratch);
-    if shared.queues.memory.excess_bytes() > 0 {
-        shared.guard_total(&shared.options.load().limits);
-    }
     is_delivered
 }

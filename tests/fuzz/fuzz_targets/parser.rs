@@ -16,6 +16,7 @@ fuzz_target!(|data: &[u8]| {
         headers: how & 1 == 0,
         max_control_line_bytes: if how & 2 == 0 { 4096 } else { 24 },
         max_payload_bytes: if how & 4 == 0 { 1 << 20 } else { 8 },
+        traces_by_account: how & 16 != 0,
     };
     let whole = in_chunks(input.chunks(input.len().max(1)), &limits);
     let chunk = 2 + usize::from(how >> 3);

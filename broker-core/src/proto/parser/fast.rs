@@ -34,7 +34,7 @@ pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Bat
             // Headers equal to those of the previous message have been checked.
             if headers > 0
                 && body[..headers] != before.body[..headers]
-                && traced::is_mentioned(&body[..headers])
+                && traced::is_mentioned(&body[..headers], limits.traces_by_account)
             {
                 break;
             }
@@ -122,7 +122,10 @@ pub(super) fn publish<'a>(input: &'a [u8], limits: &ParserLimits) -> Option<(Pub
         && end - subject_at <= limits.max_control_line_bytes
         && header_len.is_none_or(|headers| {
             (1..=len).contains(&headers)
-                && !traced::is_mentioned(&whole[body_at..body_at + headers])
+                && !traced::is_mentioned(
+                    &whole[body_at..body_at + headers],
+                    limits.traces_by_account,
+                )
         });
     if !is_plain {
         return None;

@@ -38,11 +38,18 @@ pub struct ParserLimits {
     pub max_payload_bytes: usize,
     /// True if the client announced support for headers.
     pub headers: bool,
+    /// True if the header `traceparent` may request a trace: the session then handles the message.
+    pub traces_by_account: bool,
 }
 
 impl Default for ParserLimits {
     fn default() -> Self {
-        Self { max_control_line_bytes: 4096, max_payload_bytes: 1 << 20, headers: true }
+        Self {
+            max_control_line_bytes: 4096,
+            max_payload_bytes: 1 << 20,
+            headers: true,
+            traces_by_account: false,
+        }
     }
 }
 
@@ -368,6 +375,27 @@ pub(crate) fn announced_subject<'a>(input: &'a [u8], limits: &ParserLimits) -> O
     let line = line(input, at, verb, limits).ok()??;
     let announced = PublishLine::parse(&line, verb == Verb::PublishHeaders, limits).ok()?;
     Some(announced.subject)
+}
+
+/// Returns the message at the start of `input`, as far as its headers have arrived, and its size, if it has headers
+/// and is larger than allowed.
+pub(crate) fn oversized<'a>(
+    input: &'a [u8],
+    limits: &ParserLimits,
+) -> Option<(Publish<'a>, usize)> {
+    let (verb, at) = verb(input).ok()??;
+    let line = line(input, at, verb, limits).ok()??;
+    if verb != Verb::PublishHeaders {
+        return None;
+    }
+    let unlimited = ParserLimits { max_payload_bytes: usize::MAX, ..*limits };
+    let announced = PublishLine::parse(&line, true, &unlimited).ok()?;
+    let PublishLine { subject, reply, header_len, len, .. } = announced;
+    let arrived = input.get(line.end..).unwrap_or_default();
+    let body = &arrived[..arrived.len().min(header_len?)];
+    let header_len = Some(body.len());
+    let message = Publish { subject, reply, header_len, body, sizes: b"", tail: None };
+    Some((message, len)).filter(|_| len > limits.max_payload_bytes)
 }
 
 /// Parses `PUB` and `HPUB` in every spelling.

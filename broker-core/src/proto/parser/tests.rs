@@ -152,7 +152,12 @@ fn argument_counts_are_exact() {
 
 #[test]
 fn limits_apply_at_one_below_at_and_one_above() {
-    let limits = ParserLimits { max_control_line_bytes: 10, max_payload_bytes: 5, headers: false };
+    let limits = ParserLimits {
+        max_control_line_bytes: 10,
+        max_payload_bytes: 5,
+        headers: false,
+        ..ParserLimits::default()
+    };
     let run = |input: &[u8]| parse_chunks(&[input], &limits, false).pop();
     let control_line = Some(Owned::Fault(ClientFault::MaxControlLine));
     assert!(matches!(run(b"SUB 12345678 1\r\n"), Some(Owned::Op(_))));

@@ -120,7 +120,7 @@ impl ClientSession {
                 Ok(Parsed::Op { op: Op::Publish(message), used }) => {
                     at += used;
                     self.publish(&mut batch, shared, scratch);
-                    if !self.is_for_traces(&message, scratch) {
+                    if !self.publish_if_traced(&message, shared, scratch) {
                         batch.push(message);
                         self.publish(&mut batch, shared, scratch);
                     }
@@ -143,6 +143,9 @@ impl ClientSession {
                 Err(fault) => {
                     self.publish(&mut batch, shared, scratch);
                     self.judge_announced(rest, scratch);
+                    if let ClientFault::MaxPayload { .. } = fault {
+                        self.trace_oversized(rest, scratch);
+                    }
                     self.fault_in(&fault, rest, scratch);
                     break;
                 }

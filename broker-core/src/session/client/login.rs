@@ -242,7 +242,7 @@ impl ClientSession {
         served.identity.clone_from(&grant.identity);
         let expiry = Expiry::of(grant, &*self.shared.clock, now);
         served.member.set_terms(Terms { limits: grant.limits, expiry });
-        self.limits.max_payload_bytes = self.max_payload_bytes();
+        self.follow_account();
     }
 
     fn serve(&mut self, grant: Grant, now: Instant) -> Result<(), ClientFault> {
@@ -254,8 +254,17 @@ impl ClientSession {
         member.set_terms(Terms { limits, expiry });
         self.tell_account_changed(&member.account);
         self.phase = Phase::Served(Served { member, user, proof, identity });
-        self.limits.max_payload_bytes = self.max_payload_bytes();
+        self.follow_account();
         Ok(())
+    }
+
+    /// Applies the settings of the account that the parser needs.
+    pub(super) fn follow_account(&mut self) {
+        self.limits.max_payload_bytes = self.max_payload_bytes();
+        self.limits.traces_by_account = match &self.phase {
+            Phase::Served(served) => served.member.account.traces_marked(),
+            Phase::Unauthenticated(_) | Phase::Checking(_) => false,
+        };
     }
 
     /// Returns the largest payload that the broker, the account and the grant allow.

@@ -154,6 +154,7 @@ impl ClientSession {
                 max_control_line_bytes: limits.max_control_line_bytes,
                 max_payload_bytes: limits.max_payload_bytes,
                 headers: false,
+                traces_by_account: false,
             },
             trace: None,
             shared,

@@ -1,47 +1,114 @@
 //! Messages that ask to be traced.
 
+use bytes::Bytes;
+
 use super::publish_observer::ClientPublishObserver;
 use super::reply_writer::{ClientLabel, ReplyWriter};
 use super::{ClientSession, Phase, trace};
-use crate::endpoint::Scratch;
+use crate::endpoint::{Run, Scratch};
 use crate::error::ClientFault;
-use crate::proto::Publish;
-use crate::proto::traced::Tracing;
-use crate::session::publisher::may_trace_to;
+use crate::message_trace::MessageTrace;
+use crate::proto::parser::oversized;
+use crate::proto::traced::is_mentioned;
+use crate::proto::{Batch, Publish};
+use crate::session::server::publish_event;
+use crate::session::sizes::Sizes;
+use crate::session::traces::{Traced, decide};
 
 impl ClientSession {
-    /// Returns true if the message is [only to be traced](Tracing); then it is processed.
-    pub(super) fn is_for_traces(&mut self, message: &Publish<'_>, scratch: &mut Scratch) -> bool {
-        let tracing = Tracing::read(message.headers());
-        if tracing == Tracing::None {
+    /// Processes a message that asks to be traced. Returns false for any other, which is published as usual.
+    pub(super) fn publish_if_traced(
+        &mut self,
+        message: &Publish<'_>,
+        shared: Option<&Bytes>,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let by_account = self.limits.traces_by_account;
+        if !is_mentioned(message.headers(), by_account) {
             return false;
         }
         let Phase::Served(served) = &self.phase else { return false };
-        let may_trace = |destination| may_trace_to(&served.member, destination);
-        match tracing {
-            Tracing::To { destination, is_only: false } if may_trace(destination) => false,
-            Tracing::To { destination, is_only: true } if may_trace(destination) => {
-                self.pass_over(message, scratch);
-                true
-            }
-            Tracing::To { destination, .. } => {
-                let denied = ClientFault::PublishDenied(destination.into());
+        let label =
+            ClientLabel { endpoint: &self.endpoint, served: Some(served), options: &self.options };
+        let random = self.publisher.random();
+        match decide(&self.shared, &served.member, message, by_account, random, &label) {
+            Traced::Not => return false,
+            Traced::Disabled(block) => self.publish_with_headers(message, block, scratch),
+            Traced::Dropped => self.judge_only(message, scratch),
+            Traced::Denied(destination) => {
                 self.judge_only(message, scratch);
-                self.fault(&denied, scratch);
-                true
+                self.fault(&ClientFault::PublishDenied((&*destination).into()), scratch);
             }
-            Tracing::Nowhere | Tracing::None => {
+            Traced::By(trace) => {
                 self.judge_only(message, scratch);
-                true
+                self.publish_traced(message, shared, trace, scratch);
             }
+        }
+        true
+    }
+
+    /// Publishes the trace of a message that is refused because of its size, if its headers ask for one.
+    // NATS 2.14: client.go processHeaderPub. Only the headers that have arrived are read.
+    pub(super) fn trace_oversized(&mut self, input: &[u8], scratch: &mut Scratch) {
+        let by_account = self.limits.traces_by_account;
+        let Some((message, size)) = oversized(input, &self.limits) else { return };
+        let Phase::Served(served) = &self.phase else { return };
+        let label =
+            ClientLabel { endpoint: &self.endpoint, served: Some(served), options: &self.options };
+        let (member, random) = (&served.member, self.publisher.random());
+        match decide(&self.shared, member, &message, by_account, random, &label) {
+            Traced::Denied(destination) => {
+                self.fault(&ClientFault::PublishDenied((&*destination).into()), scratch);
+            }
+            Traced::By(mut trace) => {
+                trace.set_size(size);
+                trace.set_ingress_error("maximum payload exceeded");
+                publish_event(&self.shared, &member.account, *trace, random, scratch);
+            }
+            Traced::Not | Traced::Disabled(_) | Traced::Dropped => {}
         }
     }
 
-    /// Does everything that publishing the message does, except the delivery.
-    fn pass_over(&mut self, message: &Publish<'_>, scratch: &mut Scratch) {
-        self.judge_only(message, scratch);
-        if let Some(trace) = &self.trace {
-            trace::message(trace, message);
+    /// Publishes a message with other headers.
+    fn publish_with_headers(
+        &mut self,
+        message: &Publish<'_>,
+        mut body: Vec<u8>,
+        scratch: &mut Scratch,
+    ) {
+        let header_len = Some(body.len());
+        body.extend_from_slice(message.payload());
+        let mut sizes = Sizes::default();
+        let sizes = sizes.of(header_len, body.len());
+        let mut batch = Batch::default();
+        batch.push(Publish {
+            header_len,
+            body: &body,
+            sizes,
+            tail: None,
+            ..*message
+        });
+        self.publish(&mut batch, None, scratch);
+    }
+
+    fn publish_traced(
+        &mut self,
+        message: &Publish<'_>,
+        shared: Option<&Bytes>,
+        trace: Box<MessageTrace>,
+        scratch: &mut Scratch,
+    ) {
+        if self.lame_duck.is_some() && !trace.is_only() {
+            let mut batch = Batch::default();
+            batch.push(*message);
+            self.note_messages(&mut batch, scratch.now());
+            // A request that comes too late.
+            if batch.messages().is_empty() {
+                return;
+            }
+        }
+        if let Some(log) = &self.trace {
+            trace::message(log, message);
         }
         let Phase::Served(served) = &self.phase else { return };
         let label =
@@ -54,6 +121,10 @@ impl ClientSession {
             lame_duck: self.lame_duck.as_deref(),
             untraced: Some(message),
         };
-        self.publisher.pass_over(&served.member, message, &mut observer, scratch);
+        let messages = std::slice::from_ref(message);
+        let run =
+            Run { subject: message.subject, messages, shared, parsed: None, prefetched: None };
+        self.publisher.publish_traced(&served.member, &run, trace, &mut observer, scratch);
+        self.guard_total();
     }
 }

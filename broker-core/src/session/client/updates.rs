@@ -83,7 +83,7 @@ impl ClientSession {
         let shared = Arc::clone(&self.shared);
         let options = shared.options.load();
         self.limits.max_control_line_bytes = options.limits.max_control_line_bytes;
-        self.limits.max_payload_bytes = self.max_payload_bytes();
+        self.follow_account();
         self.ping.follow(now, &options.limits);
         self.follow_trace();
     }

@@ -83,7 +83,7 @@ impl Batch<'_> {
     pub fn publish(&mut self, message: &RawMessage<'_>) -> Result<(), PublishError> {
         let body_len = message.headers.len() + message.payload.len();
         // A message that asks for tracing is not delivered like other messages.
-        let may_be_traced = !message.headers.is_empty() && is_mentioned(message.headers);
+        let may_be_traced = !message.headers.is_empty() && is_mentioned(message.headers, true);
         if body_len >= SHARED_PAYLOAD_MIN_BYTES || may_be_traced {
             let flushed = self.flush();
             return self.session.publish_raw(message).and(flushed);

@@ -1,0 +1,150 @@
+//! Delivery of a traced message: one message, whose every receiver is noted in the trace of the call.
+
+use smallvec::SmallVec;
+
+use super::deliver::{deliver_to, group_from, is_eligible};
+use super::peers::{Delivery, deliver_to_peers_alone};
+use crate::account::Account;
+use crate::endpoint::{Kind, Run, Scratch, Sender, Subscription};
+use crate::interest::{Interested, Matches};
+use crate::message_trace::{MessageTrace, NotDelivered};
+use crate::random::Random;
+use crate::sync::Arc;
+
+/// Delivers a run of one message, which [is traced](Scratch::message_trace). Returns true if at least one receiver got
+/// it, or would have got it if the message is only to be traced.
+// NATS 2.14: client.go processMsgResults, deliverMsg.
+pub(super) fn deliver_all(
+    account: &Account,
+    from: Sender,
+    run: &Run<'_>,
+    matches: &Matches<Subscription>,
+    random: &mut Random,
+    scratch: &mut Scratch,
+) -> bool {
+    let mut is_delivered = false;
+    for subscription in &matches.plain {
+        let outcome = attempt(account, subscription, from, run, false, scratch);
+        note(subscription, outcome, scratch);
+        is_delivered |= outcome.is_ok();
+    }
+    let mut taken: SmallVec<[&[u8]; 4]> = SmallVec::new();
+    for group in matches.groups() {
+        if deliver_to_group(account, from, run, group, random, scratch) {
+            taken.extend(group.first().and_then(|member| member.queue()));
+        }
+    }
+    is_delivered |= !taken.is_empty();
+    if matches.peers().is_empty() {
+        return is_delivered;
+    }
+    let is_taken = |name: &[u8]| taken.contains(&name);
+    let delivery = Delivery { account, from, matches };
+    is_delivered
+        | deliver_to_peers_alone(&delivery, run, random, scratch, is_taken, may_send_to_peer)
+}
+
+/// Notes the peer, and returns true unless the message is only to be traced: no peer continues traces yet.
+fn may_send_to_peer(peer: &Subscription, scratch: &mut Scratch) -> bool {
+    let is_only = scratch.message_trace().is_some_and(|trace| trace.is_only());
+    let why = if is_only { NotDelivered::PeerCannotTrace } else { NotDelivered::PeerDoesNotTrace };
+    note(peer, Err(why), scratch);
+    !is_only
+}
+
+/// Delivers to one member, and notes those before it that could not take the message.
+fn deliver_to_group(
+    account: &Account,
+    from: Sender,
+    run: &Run<'_>,
+    group: &[Arc<Subscription>],
+    random: &mut Random,
+    scratch: &mut Scratch,
+) -> bool {
+    let mut crowded = None;
+    for member in group_from(group, random) {
+        let outcome = attempt(account, member, from, run, true, scratch);
+        if outcome == Err(NotDelivered::Crowded) && crowded.is_none() {
+            crowded = Some(member);
+            continue;
+        }
+        note(member, outcome, scratch);
+        if outcome.is_ok() {
+            if let Some(member) = crowded {
+                note(member, Err(NotDelivered::Crowded), scratch);
+            }
+            return true;
+        }
+    }
+    // No member has room: the first pick becomes a slow consumer, as without a queue group.
+    let Some(member) = crowded else { return false };
+    let outcome = attempt(account, member, from, run, false, scratch);
+    note(member, outcome, scratch);
+    outcome.is_ok()
+}
+
+/// Delivers to a subscription, unless the message is only traced.
+fn attempt(
+    account: &Account,
+    subscription: &Arc<Subscription>,
+    from: Sender,
+    run: &Run<'_>,
+    may_refuse: bool,
+    scratch: &mut Scratch,
+) -> Result<(), NotDelivered> {
+    if !is_eligible(subscription, from, run.subject) {
+        return Err(reason(subscription, from, run.subject));
+    }
+    if scratch.message_trace().is_some_and(|trace| trace.is_only()) {
+        return Ok(());
+    }
+    if deliver_to(account, subscription, run, may_refuse, scratch) > 0 {
+        return Ok(());
+    }
+    Err(match (subscription.is_over(), may_refuse) {
+        (true, _) => NotDelivered::MaxReached,
+        (false, true) => NotDelivered::Crowded,
+        (false, false) => NotDelivered::ClientClosed,
+    })
+}
+
+/// Returns the reason why a subscription that is not eligible does not get the message.
+// NATS 2.14: client.go deliverMsg, in its order.
+fn reason(subscription: &Subscription, from: Sender, subject: &[u8]) -> NotDelivered {
+    let endpoint = &subscription.endpoint;
+    if endpoint.id == from.id && !from.echo {
+        NotDelivered::NoEcho
+    } else if subscription.is_filtered() && !endpoint.may_get(subject, subscription.queue()) {
+        NotDelivered::SubscriptionDenied
+    } else {
+        NotDelivered::SubscriptionClosed
+    }
+}
+
+/// Notes an egress in the trace.
+fn note(subscription: &Subscription, outcome: Result<(), NotDelivered>, scratch: &mut Scratch) {
+    // NATS 2.14: the server's own subscriptions are not listed.
+    if subscription.endpoint.kind == Kind::System {
+        return;
+    }
+    if let Some(trace) = scratch.message_trace() {
+        note_in(trace, subscription, outcome);
+    }
+}
+
+fn note_in(
+    trace: &mut MessageTrace,
+    subscription: &Subscription,
+    outcome: Result<(), NotDelivered>,
+) {
+    let endpoint = &subscription.endpoint;
+    let membership = endpoint.membership_in(subscription.slot());
+    let account = membership.as_ref().map(|it| &**it.account()).unwrap_or_default();
+    let to = endpoint.as_party(account);
+    // NATS 2.14: a peer gets a message once, for all of its subscriptions.
+    let (filter, queue) = match endpoint.kind.is_peer() {
+        true => (&[][..], None),
+        false => (subscription.filter(), subscription.queue()),
+    };
+    trace.note_egress(to, filter, queue, outcome);
+}

@@ -1,0 +1,353 @@
+//! Traced messages (ADR-41): their events, and what reaches whom.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+
+use std::time::{Instant, SystemTime};
+
+use broker_core::account::{AccountConfig, TraceDestination};
+use broker_core::auth::{Authenticator, Credentials, Decision, Grant, Permissions};
+use broker_core::{
+    Broker, Client, HeaderMap, Options, PublishError, RawMessage, Subject, Subscriber,
+};
+use common::{Party, World};
+use futures_executor::block_on;
+
+const SAMPLED: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// `limited` may publish to `foo` and `may.>` only, `deaf` may not receive `foo.deaf`.
+struct Users;
+
+impl Authenticator for Users {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, credentials: &Credentials) -> Decision {
+        let permissions = match &*credentials.user {
+            "limited" => Permissions::builder().publish_allow(["foo", "may.>"]),
+            "deaf" => Permissions::builder().subscribe_deny(["foo.deaf"]),
+            _ => Permissions::builder(),
+        };
+        let permissions = permissions.build().unwrap();
+        Grant::user(&*credentials.user).with_account("A").with_permissions(permissions).into()
+    }
+}
+
+struct Traces {
+    world: World,
+    traces: Subscriber,
+}
+
+impl Traces {
+    /// Starts a broker whose account A has this destination for marked messages.
+    fn new(destination: Option<TraceDestination>) -> Self {
+        let mut account = AccountConfig::new("A");
+        account.trace_destination = destination;
+        let options = Options { accounts: vec![account], ..Options::default() };
+        let clock = (Instant::now, SystemTime::now);
+        let world = World::of(Broker::with_authenticator(options, clock, Users));
+        let inside = world.broker.client_as(Grant::anonymous().with_account("A"));
+        let traces = block_on(inside.subscribe("may.trace.>")).unwrap();
+        Self { world, traces }
+    }
+
+    fn join(&mut self, name: &str, more: &str) -> Party {
+        self.world.join_as(&format!(
+            "CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1,\
+             \"user\":\"{name}\",\"name\":\"{name}\"{more}}}\r\n"
+        ))
+    }
+
+    /// Publishes a message with these header lines. Returns what its sender gets.
+    fn publish(&mut self, party: &mut Party, subject: &str, lines: &[&str]) -> String {
+        self.send(party, &hpub(subject, lines))
+    }
+
+    fn send(&mut self, party: &mut Party, text: &str) -> String {
+        party.read();
+        self.world.send(party, text);
+        party.read()
+    }
+
+    fn event(&mut self) -> Option<serde_json::Value> {
+        let event = self.traces.try_next()?;
+        Some(serde_json::from_slice(&event.payload).unwrap())
+    }
+
+    /// Returns the hops of the next event, each as type, name of the connection, subscription, queue and error.
+    fn hops(&mut self) -> Vec<String> {
+        let event = self.event().expect("an event");
+        let hops = event["events"].as_array().unwrap().iter().map(|hop| {
+            assert!(hop["ts"].as_str().unwrap().ends_with('Z'));
+            let parts = ["type", "name", "acc", "subj", "sub", "queue", "error"];
+            let parts = parts.iter().filter_map(|part| hop.get(part)?.as_str());
+            parts.collect::<Vec<_>>().join(" ")
+        });
+        hops.collect()
+    }
+}
+
+fn hpub(subject: &str, lines: &[&str]) -> String {
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    let headers = format!("NATS/1.0\r\n{lines}\r\n");
+    let (header_len, len) = (headers.len(), headers.len() + 1);
+    format!("HPUB {subject} {header_len} {len}\r\n{headers}x\r\n")
+}
+
+#[test]
+fn an_event_lists_each_receiver_of_a_delivered_message() {
+    let mut traces = Traces::new(None);
+    let (mut a, mut b) = (traces.join("a", ""), traces.join("b", ",\"echo\":false"));
+    traces.world.send(&mut a, "SUB foo 1\r\nSUB foo q 2\r\n");
+    traces.world.send(&mut b, "SUB foo 1\r\nSUB * qq 2\r\n");
+    let answer = traces.publish(&mut b, "foo", &["Nats-Trace-Dest: may.trace.1", "X: y"]);
+    assert_eq!(answer, "");
+    assert_eq!(a.read().matches("HMSG foo").count(), 2);
+    assert_eq!(
+        traces.hops(),
+        [
+            "in b A foo",
+            "eg a foo",
+            "eg b foo Not delivered because of no echo",
+            "eg a foo q",
+            "eg b * qq Not delivered because of no echo",
+        ]
+    );
+    assert!(traces.event().is_none());
+
+    traces.publish(&mut b, "foo", &["Nats-Trace-Dest: may.trace.1", "X: y"]);
+    let event = traces.event().unwrap();
+    let info = traces.world.broker.info();
+    assert_eq!(event["server"]["id"], *info.server_id);
+    assert_eq!(event["server"]["ver"], *info.version);
+    assert_eq!(event["server"]["seq"], 2);
+    assert_eq!(event["request"]["msgsize"], 49);
+    assert_eq!(event["request"]["header"]["X"][0], "y");
+    assert_eq!(event["events"][0]["cid"], b.session.id());
+    assert_eq!(event["events"][0]["kind"], 0);
+}
+
+#[test]
+fn a_message_that_is_only_traced_reaches_nobody() {
+    let mut traces = Traces::new(None);
+    let (mut a, mut b) = (traces.join("a", ""), traces.join("b", ",\"echo\":false"));
+    traces.world.send(&mut a, "SUB foo 1\r\nSUB foo q 2\r\nUNSUB 1 1\r\n");
+    traces.world.send(&mut b, "SUB foo 1\r\nSUB in 2\r\n");
+    let only = ["Nats-Trace-Dest: may.trace.1", "Nats-Trace-Only: true"];
+    assert_eq!(traces.publish(&mut b, "foo in", &only), "", "it would have reached a responder");
+    assert_eq!(a.read(), "");
+    let expected =
+        ["in b A foo", "eg a foo", "eg b foo Not delivered because of no echo", "eg a foo q"];
+    assert_eq!(traces.hops(), expected);
+    // It did not count for the maximum of the subscription.
+    traces.world.send(&mut b, "PUB foo 1\r\nx\r\n");
+    assert_eq!(a.read().matches("MSG foo 1 ").count(), 1);
+    // Nobody would have answered.
+    let answer = traces.publish(&mut b, "none in", &only);
+    assert!(
+        answer.starts_with("HMSG in 2 36 36\r\nNATS/1.0 503\r\nNats-Subject: none\r\n"),
+        "{answer}"
+    );
+    assert_eq!(traces.hops(), ["in b A none"]);
+}
+
+#[test]
+fn a_trace_goes_only_where_its_sender_may_publish() {
+    let mut traces = Traces::new(None);
+    let (mut a, mut limited) = (traces.join("a", ""), traces.join("limited", ""));
+    traces.world.send(&mut a, "SUB foo 1\r\nSUB other.> 2\r\nSUB _GR_.> 3\r\n");
+    for destination in ["other.trace", "_GR_.x", "$NRG.x"] {
+        let line = format!("Nats-Trace-Dest: {destination}");
+        let answer = traces.publish(&mut limited, "foo", &[&line]);
+        let expected = format!("-ERR 'Permissions Violation for Publish to \"{destination}\"'\r\n");
+        assert_eq!(answer, expected);
+        assert_eq!(a.read(), "", "neither the message nor the event");
+    }
+    assert_eq!(traces.publish(&mut a, "foo", &["Nats-Trace-Dest: $NRG.x"]).lines().count(), 1);
+    assert_eq!(a.read(), "");
+    // The subject of the message itself: refused, and traced where the sender may publish.
+    let answer = traces.publish(&mut limited, "bar", &["Nats-Trace-Dest: may.trace.1"]);
+    assert_eq!(answer, "-ERR 'Permissions Violation for Publish to \"bar\"'\r\n");
+    assert_eq!(traces.hops(), ["in limited A bar Permissions Violation for Publish to \"bar\""]);
+    let answer = traces.publish(&mut a, "foo _R_.x", &["Nats-Trace-Dest: may.trace.1"]);
+    assert_eq!(answer, "-ERR 'Permissions Violation for Publish with Reply of \"_R_.x\"'\r\n");
+    assert_eq!(
+        traces.hops(),
+        ["in a A foo Permissions Violation for Publish with Reply of \"_R_.x\""]
+    );
+}
+
+#[test]
+fn reasons_against_a_delivery_are_those_of_the_reference() {
+    let mut traces = Traces::new(None);
+    let (mut a, mut deaf) = (traces.join("a", ""), traces.join("deaf", ""));
+    traces.world.send(&mut deaf, "SUB foo.* 1\r\nSUB foo.deaf 2\r\nSUB foo.x 3\r\n");
+    deaf.read();
+    traces.publish(&mut a, "foo.deaf", &["Nats-Trace-Dest: may.trace.1"]);
+    assert_eq!(
+        traces.hops(),
+        ["in a A foo.deaf", "eg deaf foo.* Not delivered because subscription denies this subject"]
+    );
+    // Its queue is closed, but its session has not left yet.
+    traces.world.broker.kick(deaf.session.id());
+    traces.publish(&mut a, "foo.x", &["Nats-Trace-Dest: may.trace.1"]);
+    let closed = "Not delivered because client is closed";
+    assert_eq!(
+        traces.hops(),
+        ["in a A foo.x", &format!("eg deaf foo.x {closed}"), &format!("eg deaf foo.* {closed}")]
+    );
+}
+
+#[test]
+fn an_oversized_message_is_traced_before_its_sender_is_closed() {
+    let mut traces = Traces::new(None);
+    let headers = "NATS/1.0\r\nNats-Trace-Dest: may.trace.1\r\n\r\n";
+    let oversized = format!("HPUB foo {} 2000000\r\n{headers}xxx", headers.len());
+    let mut a = traces.join("a", "");
+    let answer = traces.send(&mut a, &oversized);
+    assert_eq!(answer, "-ERR 'Maximum Payload Violation'\r\n");
+    let event = traces.event().unwrap();
+    assert_eq!(event["request"]["msgsize"], 2_000_000);
+    assert_eq!(event["events"][0]["error"], "maximum payload exceeded");
+    // The payload is not searched for headers.
+    let mut a = traces.join("a", "");
+    traces.world.send(&mut a, format!("HPUB foo 12 2000000\r\nNATS/1.0\r\n\r\n{headers}"));
+    assert!(traces.event().is_none());
+    // Nor is a trace sent where the sender may not publish.
+    let mut limited = traces.join("limited", "");
+    let answer = traces.send(&mut limited, &oversized.replace("may.trace", "not.trace"));
+    assert_eq!(
+        answer,
+        "-ERR 'Permissions Violation for Publish to \"not.trace.1\"'\r\n-ERR 'Maximum Payload Violation'\r\n"
+    );
+}
+
+#[test]
+fn marked_messages_are_traced_if_the_account_has_a_destination() {
+    let destination = TraceDestination::new(Subject::parse("may.trace.marked").unwrap());
+    let mut traces = Traces::new(Some(destination));
+    let mut a = traces.join("a", "");
+    traces.world.send(&mut a, "SUB foo 1\r\n");
+    let received = traces.publish(&mut a, "foo", &[SAMPLED]);
+    assert_eq!(received, "HMSG foo 1 82 83\r\n".to_owned() + &block(&[SAMPLED]) + "x\r\n");
+    assert_eq!(traces.hops(), ["in a A foo", "eg a foo"]);
+    traces.publish(&mut a, "foo", &[&SAMPLED.to_uppercase().replace("-01", "-00")]);
+    assert!(traces.event().is_none(), "it is not sampled");
+    // A destination of its own has precedence.
+    traces.publish(&mut a, "foo", &[SAMPLED, "Nats-Trace-Dest: may.trace.own"]);
+    assert_eq!(&*traces.traces.try_next().unwrap().subject, "may.trace.own");
+    // The account's destination is subject to the permissions of the sender, too.
+    let denied = TraceDestination::new(Subject::parse("denied").unwrap());
+    let account = AccountConfig::new("A").with_trace_destination(denied);
+    let accounts = vec![account];
+    traces.world.broker.update_options(|options| options.accounts = accounts);
+    let mut limited = traces.join("limited", "");
+    let answer = traces.publish(&mut limited, "foo", &[SAMPLED]);
+    assert_eq!(answer, "-ERR 'Permissions Violation for Publish to \"denied\"'\r\n");
+    // A reload removes the destination, for connected clients as well.
+    let accounts = vec![AccountConfig::new("A")];
+    traces.world.broker.update_options(|options| options.accounts = accounts);
+    a.read();
+    assert_eq!(traces.publish(&mut limited, "foo", &[SAMPLED]), "");
+    assert!(a.read().starts_with("HMSG foo"));
+    assert!(traces.event().is_none());
+}
+
+fn block(lines: &[&str]) -> String {
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    format!("NATS/1.0\r\n{lines}\r\n")
+}
+
+#[test]
+fn a_marked_message_outside_of_the_sample_is_traced_by_no_other_server() {
+    let destination = TraceDestination::new(Subject::parse("may.trace.marked").unwrap());
+    let mut traces = Traces::new(Some(destination.with_sampling(1)));
+    let mut a = traces.join("a", "");
+    traces.world.send(&mut a, "SUB foo 1\r\n");
+    let disabled = block(&[SAMPLED, "Nats-Trace-Dest: trace disabled"]);
+    let mut count = 0;
+    for _ in 0..200 {
+        let received = traces.publish(&mut a, "foo", &[SAMPLED]);
+        if traces.event().is_none() {
+            assert_eq!(received, format!("HMSG foo 1 115 116\r\n{disabled}x\r\n"));
+            count += 1;
+        }
+    }
+    assert!(count > 150, "{count}");
+}
+
+#[test]
+fn an_outdated_header_disables_the_trace() {
+    let mut traces = Traces::new(None);
+    let mut a = traces.join("a", "");
+    traces.world.send(&mut a, "SUB foo 1\r\n");
+    let origin = "Nats-Trace-Origin-Account: A";
+    let lines = ["Nats-Trace-Dest: may.trace.1", origin, "nats-trace-dest: may.trace.2"];
+    let received = traces.publish(&mut a, "foo", &lines);
+    let expected = block(&[origin, "Nats-Trace-Dest: trace disabled"]);
+    assert_eq!(received, format!("HMSG foo 1 75 76\r\n{expected}x\r\n"));
+    let lines = ["Nats-Trace-Dest: may.trace.1", origin, "Nats-Trace-Only: 1"];
+    assert_eq!(traces.publish(&mut a, "foo", &lines), "");
+    assert!(traces.event().is_none());
+}
+
+#[test]
+fn an_event_is_compressed_if_its_sender_accepts_that() {
+    let mut traces = Traces::new(None);
+    let mut a = traces.join("a", "");
+    for (accepted, encoding) in
+        [("gzip", Some("gzip")), ("s2", Some("snappy")), ("br", Some("identity")), ("", None)]
+    {
+        let accept = format!("Accept-Encoding: {accepted}");
+        traces.publish(&mut a, "foo", &["Nats-Trace-Dest: may.trace.1", &accept]);
+        let event = traces.traces.try_next().unwrap();
+        let headers = event.headers.unwrap_or_default();
+        assert_eq!(headers.get("Content-Encoding"), encoding);
+        let magic: &[u8] = match encoding {
+            Some("gzip") => b"\x1f\x8b",
+            Some("snappy") => b"\xff\x06\0\0sNaPpY",
+            _ => b"{\"server\":",
+        };
+        assert!(event.payload.starts_with(magic), "{encoding:?}");
+    }
+}
+
+#[test]
+fn in_process_clients_and_handlers_are_traced_as_connections_are() {
+    let mut traces = Traces::new(None);
+    let broker = traces.world.broker.clone();
+    let permissions = Permissions::builder().publish_allow(["foo", "may.>"]).build().unwrap();
+    let grant = Grant::anonymous().with_account("A");
+    let mut all = block_on(broker.client_as(grant.clone()).subscribe("foo")).unwrap();
+    let client = broker.client_as(grant.clone().with_permissions(permissions));
+    let publish = |client: &Client, lines: &[(&str, &str)]| {
+        let headers: HeaderMap = lines.iter().copied().collect();
+        block_on(client.publish_with_headers("foo", headers, "x".into()))
+    };
+    publish(&client, &[("Nats-Trace-Dest", "may.trace.1")]).unwrap();
+    assert!(all.try_next().is_some());
+    assert_eq!(traces.hops(), ["in A foo", "eg foo"]);
+    publish(&client, &[("Nats-Trace-Dest", "may.trace.1"), ("Nats-Trace-Only", "on")]).unwrap();
+    assert!(all.try_next().is_none());
+    assert_eq!(traces.hops(), ["in A foo", "eg foo"]);
+    let denied = publish(&client, &[("Nats-Trace-Dest", "not.here")]);
+    assert_eq!(denied, Err(PublishError::Denied(Subject::parse("not.here").unwrap())));
+    assert!(all.try_next().is_none());
+
+    let block = block(&["Nats-Trace-Dest: may.trace.1"]);
+    let _handler = broker
+        .handle(grant, "ask", None, move |_, context| {
+            let subject = Subject::parse("foo").unwrap();
+            context
+                .publish(&RawMessage::new(&subject, b"y").with_headers(block.as_bytes()))
+                .unwrap();
+        })
+        .unwrap();
+    let mut a = traces.join("a", "");
+    traces.publish(&mut a, "ask", &["Nats-Trace-Dest: may.trace.1"]);
+    assert_eq!(traces.hops(), ["in a A ask", "eg ask"]);
+    assert_eq!(traces.hops(), ["in A foo", "eg foo"]);
+    assert!(all.try_next().is_some());
+}
