@@ -1,9 +1,9 @@
 //! Shared by in-process clients and handlers: joining an account and publishing.
 
 use super::error::PublishError;
-use super::sizes::Sizes;
 use super::member::Member;
 use super::publisher::{PublishObserver, Publisher};
+use super::sizes::Sizes;
 use super::traces::{Traced, decide};
 use crate::auth::Grant;
 use crate::endpoint::{Destination, Endpoint, Kind, Run, Scratch};

@@ -52,7 +52,8 @@ pub(super) fn publish_event(
 ) {
     let (subject, encoding) = (trace.destination().to_vec(), trace.encoding());
     let payload = encoding.encode(trace.into_json(&shared.server_info()));
-    let headers = encoding.name().map(|name| header_block::set(b"", b"Content-Encoding", name.as_bytes()));
+    let headers =
+        encoding.name().map(|name| header_block::set(b"", b"Content-Encoding", name.as_bytes()));
     let headers = headers.unwrap_or_default();
     let message = RawMessage {
         subject: &subject,

@@ -81,13 +81,7 @@ impl ClientSession {
         let mut sizes = Sizes::default();
         let sizes = sizes.of(header_len, body.len());
         let mut batch = Batch::default();
-        batch.push(Publish {
-            header_len,
-            body: &body,
-            sizes,
-            tail: None,
-            ..*message
-        });
+        batch.push(Publish { header_len, body: &body, sizes, tail: None, ..*message });
         self.publish(&mut batch, None, scratch);
     }
 
