@@ -51,6 +51,21 @@ fn one_to_one_256_kib(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
+fn mapped_16_bytes(bencher: Bencher<'_, '_>) {
+    run(bencher, traffic::mapped_16_bytes());
+}
+
+#[divan::bench]
+fn mapped_16_bytes_each_read_by_itself(bencher: Bencher<'_, '_>) {
+    run(bencher, traffic::mapped_16_bytes_each_read_by_itself());
+}
+
+#[divan::bench]
+fn mapped_by_weight_16_bytes(bencher: Bencher<'_, '_>) {
+    run(bencher, traffic::mapped_by_weight_16_bytes());
+}
+
+#[divan::bench]
 fn fan_out_1_to_10_128_bytes(bencher: Bencher<'_, '_>) {
     run(bencher, traffic::fan_out(10, 128));
 }

@@ -19,7 +19,7 @@ const ITEMS: usize = 20_000;
 
 type Make = fn() -> Box<dyn Scenario>;
 
-const SCENARIOS: [(&str, Make); 17] = [
+const SCENARIOS: [(&str, Make); 20] = [
     ("parse_pub_16_bytes", || Box::new(Parsing::of(repeated(&publish("bench.subject", "", 16))))),
     ("encode_msg_16_bytes", || Box::new(Encoding::of("", "", 16))),
     ("publish_to_nobody_16_bytes", || Box::new(traffic::publish_to_nobody_16_bytes())),
@@ -33,6 +33,11 @@ const SCENARIOS: [(&str, Make); 17] = [
         "one_to_one_128_bytes_with_headers",
         || Box::new(traffic::one_to_one_128_bytes_with_headers()),
     ),
+    ("mapped_16_bytes", || Box::new(traffic::mapped_16_bytes())),
+    ("mapped_16_bytes_each_read_by_itself", || {
+        Box::new(traffic::mapped_16_bytes_each_read_by_itself())
+    }),
+    ("mapped_by_weight_16_bytes", || Box::new(traffic::mapped_by_weight_16_bytes())),
     ("fan_out_1_to_10_128_bytes", || Box::new(traffic::fan_out(10, 128))),
     ("queue_group_of_10", || Box::new(traffic::queue_group_of_10())),
     ("ten_thousand_subjects_into_a_wildcard", || {

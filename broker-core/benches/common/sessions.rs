@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::time::{Instant, SystemTime};
 
+use broker_core::account::{AccountConfig, GLOBAL, Mapping, MappingError};
 use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::client::{Arrival, ClientSession};
 use broker_core::{Broker, Options};
@@ -80,6 +81,14 @@ impl Sessions {
             self.listeners.push(listener);
         }
         self.deliveries_each += deliveries;
+        self
+    }
+
+    /// Maps the subjects of the messages.
+    pub(crate) fn mapped_by(self, mapping: Result<Mapping, MappingError>) -> Self {
+        let mapping = mapping.unwrap_or_else(|error| panic!("{error}"));
+        let account = AccountConfig::new(GLOBAL).with_mapping(mapping);
+        drop(self.broker.update_options(|options| options.accounts = vec![account]));
         self
     }
 }

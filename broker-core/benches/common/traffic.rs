@@ -1,9 +1,12 @@
 //! The measured traffic: publishers, receivers and messages.
 
+use broker_core::account::Mapping;
+
 use super::chunk::{at_most, at_random, publish, publish_with_headers, repeated};
 use super::sessions::Sessions;
 
 const SUBJECT: &str = "bench.subject";
+const MAPPED: &str = "old.subject";
 const REPLY: &str = "_INBOX.Tf8sk2QwYz0Lr5VbNc1mXa.4711";
 
 /// Small messages per read, for scenarios in which each differs.
@@ -46,6 +49,29 @@ pub(crate) fn one_to_one_of_10_to_99_bytes() -> Sessions {
 pub(crate) fn one_to_one_16_bytes_each_read_by_itself() -> Sessions {
     let messages = std::iter::repeat_n(publish(SUBJECT, "", 16), 64);
     Sessions::sending(at_most(1, messages)).heard_by(1, b"SUB bench.subject 1\r\n", 1)
+}
+
+/// Mapped to the subject of the other scenarios.
+pub(crate) fn mapped_16_bytes() -> Sessions {
+    Sessions::sending(repeated(&publish(MAPPED, "", 16)))
+        .heard_by(1, b"SUB bench.subject 1\r\n", 1)
+        .mapped_by(Mapping::to("old.*", "bench.$1"))
+}
+
+/// As [`one_to_one_16_bytes_each_read_by_itself`], mapped.
+pub(crate) fn mapped_16_bytes_each_read_by_itself() -> Sessions {
+    let messages = std::iter::repeat_n(publish(MAPPED, "", 16), 64);
+    Sessions::sending(at_most(1, messages))
+        .heard_by(1, b"SUB bench.subject 1\r\n", 1)
+        .mapped_by(Mapping::to("old.*", "bench.$1"))
+}
+
+/// Mapped to one of two subjects by chance, which ends most runs after two messages.
+pub(crate) fn mapped_by_weight_16_bytes() -> Sessions {
+    let weighted = Mapping::builder("old.*").to("bench.a.$1", 50).to("bench.b.$1", 50).build();
+    Sessions::sending(repeated(&publish(MAPPED, "", 16)))
+        .heard_by(1, b"SUB bench.> 1\r\n", 1)
+        .mapped_by(weighted)
 }
 
 /// Measured per delivery.

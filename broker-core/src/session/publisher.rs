@@ -113,21 +113,22 @@ impl Publisher {
         let known = cache.look_up(&account.interest, run.subject, run.prefetched, |subject| {
             counting.judge(endpoint.permissions.load().as_ref(), subject)
         });
-        let replaced;
-        let run = match known.matches.mapped() {
-            None => run,
+        match known.matches.mapped() {
+            None => {
+                let pass = Pass { member, counting, known, bytes };
+                pass.publish(run, random, observer, scratch);
+            }
             Some(Mapped::To(to)) => {
                 observer.mapped(run.subject, to);
-                replaced = Run { subject: to, parsed: None, ..*run };
-                &replaced
+                let run = Run { subject: to, parsed: None, ..*run };
+                let pass = Pass { member, counting, known, bytes };
+                pass.publish_mapped(&run, random, observer, scratch);
             }
             Some(Mapped::Among(choices)) => {
                 let choices = Arc::clone(choices);
-                return self.publish_among(member, run, &choices, observer, scratch);
+                self.publish_among(member, run, &choices, observer, scratch);
             }
-        };
-        let publishing = Publishing { member, counting, random, observer, scratch };
-        publishing.pass(run, &known, bytes);
+        }
     }
 
     /// Publishes a run whose messages have subjects picked by chance. Consecutive ones with one subject are a run.
@@ -137,7 +138,7 @@ impl Publisher {
         member: &Member,
         run: &Run<'_>,
         choices: &Choices,
-        observer: &mut impl PublishObserver,
+        observer: &mut dyn PublishObserver,
         scratch: &mut Scratch,
     ) {
         let mut subject = Vec::new();
@@ -169,7 +170,7 @@ impl Publisher {
         &mut self,
         member: &Member,
         run: &Run<'_>,
-        observer: &mut impl PublishObserver,
+        observer: &mut dyn PublishObserver,
         scratch: &mut Scratch,
     ) {
         let Member { account, endpoint, .. } = member;
@@ -182,8 +183,8 @@ impl Publisher {
             counting.judge(endpoint.permissions.load().as_ref(), subject)
         });
         let bytes = run.messages.iter().map(|message| message.body.len()).sum();
-        let publishing = Publishing { member, counting, random, observer, scratch };
-        publishing.pass(run, &known, bytes);
+        let pass = Pass { member, counting, known, bytes };
+        pass.publish_mapped(run, random, observer, scratch);
     }
 
     /// Delivers a run from another server, which has checked permissions. Returns the bytes.
@@ -262,20 +263,40 @@ impl Publisher {
     }
 }
 
-/// The parts of a session that a run needs once its matches are known.
-struct Publishing<'a, O> {
+/// A run whose matches are known.
+struct Pass<'a> {
     member: &'a Member,
     counting: &'a SubjectCounter,
-    random: &'a mut Random,
-    observer: &'a mut O,
-    scratch: &'a mut Scratch,
+    known: Known<'a, Subscription>,
+    /// The bytes of its messages.
+    bytes: usize,
 }
 
-impl<O: PublishObserver> Publishing<'_, O> {
-    /// Delivers the messages of a run that may pass.
-    #[inline]
-    fn pass(self, run: &Run<'_>, known: &Known<'_, Subscription>, bytes: usize) {
-        let Self { member, counting, random, observer, scratch } = self;
+impl Pass<'_> {
+    /// As [`Self::publish`], for messages with another subject than the client's. An instance of its own, so that the
+    /// code for other messages is inlined as if there were no mappings.
+    #[cold]
+    #[inline(never)]
+    fn publish_mapped(
+        self,
+        run: &Run<'_>,
+        random: &mut Random,
+        observer: &mut dyn PublishObserver,
+        scratch: &mut Scratch,
+    ) {
+        self.publish(run, random, observer, scratch);
+    }
+
+    /// Delivers the messages that may pass.
+    #[inline(always)]
+    fn publish(
+        self,
+        run: &Run<'_>,
+        random: &mut Random,
+        observer: &mut (impl PublishObserver + ?Sized),
+        scratch: &mut Scratch,
+    ) {
+        let Self { member, counting, known, bytes } = self;
         let Member { account, endpoint, .. } = member;
         let all_may_pass = known.verdict.is_allowed()
             && subject_rule(account, endpoint, run.subject) == SubjectRule::Plain

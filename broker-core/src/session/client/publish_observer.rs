@@ -14,13 +14,13 @@ pub(super) struct ClientPublishObserver<'a> {
     pub(super) reply_writer: ReplyWriter<'a>,
     /// Open requests are tracked once lame duck mode was announced.
     pub(super) lame_duck: Option<&'a LameDuck>,
-    /// The message whose payload is traced next. A traced client publishes one at a time.
+    /// The message of a traced client whose payload is traced next. Such a client publishes one at a time.
     pub(super) untraced: Option<&'a Publish<'a>>,
 }
 
 impl ClientPublishObserver<'_> {
     // NATS 2.14: parser.go: the payload is traced behind the mapping.
-    #[inline]
+    #[cold]
     fn trace_payload(&mut self) {
         if let Some(trace) = self.reply_writer.trace
             && let Some(message) = self.untraced.take()
@@ -39,14 +39,18 @@ impl PublishObserver for ClientPublishObserver<'_> {
     }
 
     fn accepted(&mut self, scratch: &mut Scratch) {
-        self.trace_payload();
+        if self.untraced.is_some() {
+            self.trace_payload();
+        }
         if self.reply_writer.label.options.verbose {
             self.reply_writer.ok(scratch);
         }
     }
 
     fn refused(&mut self, fault: &ClientFault, scratch: &mut Scratch) {
-        self.trace_payload();
+        if self.untraced.is_some() {
+            self.trace_payload();
+        }
         self.reply_writer.fault(fault, &[], scratch);
     }
 

@@ -78,8 +78,10 @@ impl ClientSession {
         scratch: &mut Scratch,
     ) {
         let subject = run[0].subject;
+        let mut untraced = None;
         if let Some(trace) = &self.trace {
             run.iter().for_each(|message| trace::message(trace, message));
+            untraced = run.first();
         }
         if self.options.pedantic {
             self.judge_subject(subject, scratch);
@@ -94,7 +96,7 @@ impl ClientSession {
             member: &served.member,
             reply_writer,
             lame_duck: self.lame_duck.as_deref(),
-            untraced: run.messages.first(),
+            untraced,
         };
         self.publisher.publish(&served.member, &run, &mut observer, scratch);
     }

@@ -113,7 +113,7 @@ impl ClientSession {
             member: &served.member,
             reply_writer,
             lame_duck: self.lame_duck.as_deref(),
-            untraced: Some(message),
+            untraced: self.trace.is_some().then_some(message),
         };
         let messages = std::slice::from_ref(message);
         let run =
