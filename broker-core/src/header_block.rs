@@ -39,6 +39,12 @@ pub(crate) fn value<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 // NATS 2.14: client.go setHeader.
 pub(crate) fn set(block: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(block.len() + name.len() + value.len() + 16);
+    append(&mut out, block, name, value);
+    out
+}
+
+/// As [`set`], but appends the block to `out`, which is empty.
+pub(crate) fn append(out: &mut Vec<u8>, block: &[u8], name: &[u8], value: &[u8]) {
     let mut lines = Lines(block);
     match lines.next() {
         // The version and status of the client.
@@ -57,11 +63,10 @@ pub(crate) fn set(block: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
         }
     }
     // A last line with another end, or none, could hide the field.
-    out.truncate(without_end(&out).len());
+    out.truncate(without_end(out).len());
     for part in [b"\r\n", name, b": ", value, b"\r\n\r\n"] {
         out.extend_from_slice(part);
     }
-    out
 }
 
 /// The lines of a block with their ends: CRLF, LF or CR.

@@ -223,6 +223,28 @@ pub(crate) const UNSUBSCRIBE_BATCH: usize = 32;
 /// thread has the lock after one or two; the rest is for a machine whose processors are busy.
 pub(crate) const PATIENCE_SLICES: u8 = 64;
 
+/// The number of accounts in a chain of imports that is searched for a cycle.
+// NATS 2.14: accounts.go MaxAccountCycleSearchDepth.
+pub const IMPORT_DEPTH: usize = 1024;
+
+/// The number of imported services that one request passes through, one behind the other. A chain is a few accounts
+/// long, and each takes some of the stack of the thread that publishes.
+pub const SERVICE_HOPS: usize = 16;
+
+/// The memory of the responses that the services of one account owe: some 250,000, which a service with two minutes
+/// to respond gathers at 2,000 a second if it never does. Past it the oldest can no longer be given.
+/// Ours: NATS 2.14 holds any number.
+pub const SERVICE_RESPONSES_BYTES: usize = 64 << 20;
+
+/// The memory of one of them beside its reply subject, with its share of the table.
+pub(crate) const SERVICE_RESPONSE_BYTES: usize = 224;
+
+/// The number of other accounts for which one session caches the matches of requests.
+pub(crate) const SERVICE_CACHES: usize = 4;
+
+/// The size past which such a cache is dropped: all of them together take as much as the session's own.
+pub(crate) const SERVICE_CACHE_BYTES: usize = CACHED_BYTES / SERVICE_CACHES;
+
 /// During shutdown: the time for which an answer is awaited, which is the default timeout of requests in NATS
 /// clients; the requester has given up then.
 pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(5);

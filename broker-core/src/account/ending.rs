@@ -43,7 +43,7 @@ impl Ending {
             }
             if !batch.is_empty() && (is_last || number == SLICE || batch.len() == UNSUBSCRIBE_BATCH)
             {
-                self.account.interest.remove(&batch);
+                self.account.remove_subscriptions(&batch);
                 batch.clear();
             }
             if is_last {

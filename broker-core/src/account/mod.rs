@@ -4,24 +4,25 @@
 //! (`registry.rs`). Its limits apply where sessions enter it (`Account::admit`), where they subscribe, and as the
 //! `max_payload` of their connections.
 //!
-//! Planned: imports, exports and mappings, in [`AccountConfig`] beside the limits, and resolved in `Account` when the
-//! configuration is applied. They act in two places:
-//!
-//! - Where a message enters, between its permission and its matches (`session/publisher.rs`): a mapping replaces
-//!   the subject of the look-up, and a service import adds an account and a subject that the message is also
-//!   published to, after the current delivery. The account's cache of matches stores both with the
-//!   subject.
-//! - In the interest: a stream import is a shadow of each subscription that it covers, in the interest of the account
-//!   that exports. It holds the slot of that account (`SubjectSpace`), so that it ends there, from whichever account
-//!   it is reached.
+//! Accounts share streams and services (`share/`). Planned: mappings, which act where a message enters, between its
+//! permission and its matches (`session/publisher.rs`): a mapping replaces the subject of the look-up.
 
 mod ending;
 mod interest_events;
 mod registry;
+mod share;
 
 pub(crate) use ending::Ending;
 pub use interest_events::InterestEvents;
 pub(crate) use registry::Registry;
+use share::Sharing;
+pub use share::{
+    AccountShares, ImportState, PendingResponse, ShareError, ShareFault, ShareItem, check_shares,
+};
+pub(crate) use share::{
+    Context, Failed, Measured, Outcome, REQUEST_INFO, Requester, Response, ServiceImport,
+    is_sampled, to_json,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
@@ -56,6 +57,7 @@ pub(crate) struct Account {
     members: Mutex<Members>,
     /// The seed of its hashes.
     seed: u64,
+    sharing: Sharing,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
 }
@@ -95,6 +97,7 @@ impl Account {
             max_subscriptions: AtomicUsize::new(usize::MAX),
             members: Mutex::default(),
             seed,
+            sharing: Sharing::new(seed),
             #[cfg(feature = "testing")]
             seam: Arc::default(),
         }
@@ -215,7 +218,7 @@ impl SubjectSpace for Account {
     }
 
     fn remove(&self, subscriptions: &[Arc<Subscription>]) {
-        self.interest.remove(subscriptions);
+        self.remove_subscriptions(subscriptions);
     }
 
     fn leave(&self, kind: Kind) {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Account;
+use super::{Account, share};
 use crate::options::AccountConfig;
 use crate::sync::{Arc, RwLock};
 
@@ -39,6 +39,15 @@ impl Registry {
     /// Returns all accounts by name, removed ones too.
     pub(crate) fn all(&self) -> Vec<Arc<Account>> {
         self.accounts.read().values().cloned().collect()
+    }
+
+    /// Applies the exports and imports of the configured accounts. Returns those that import other streams than before.
+    pub(crate) fn share(
+        &self,
+        before: &[AccountConfig],
+        now: &[AccountConfig],
+    ) -> Vec<Arc<Account>> {
+        share::configure(self.all(), before, now)
     }
 
     /// Replaces the configured accounts `before` by `now`. Returns the removed ones, whose sessions must be

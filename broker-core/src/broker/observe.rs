@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Broker;
-use crate::account::InterestEvents;
+use crate::account::{AccountShares, InterestEvents};
 use crate::endpoint::{Kinds, Subscription as Held};
 use crate::error::CloseReason;
 use crate::interest::{InterestChange, Interested};
@@ -114,6 +114,14 @@ impl Broker {
     /// Returns all accounts, ordered by name.
     pub fn accounts(&self) -> Vec<Account> {
         self.shown(self.shared().account_snapshots())
+    }
+
+    /// Returns what an account shares, with at most `limit` requests that its services have yet to answer; `None` if
+    /// there is no such account.
+    pub fn shares(&self, account: &str, limit: usize) -> Option<AccountShares> {
+        let shared = self.shared();
+        let account = shared.all_accounts().into_iter().find(|one| *one.name == *account)?;
+        Some(account.shares(limit))
     }
 
     fn shown(&self, accounts: BTreeMap<Arc<str>, Account>) -> Vec<Account> {

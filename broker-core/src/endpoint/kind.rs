@@ -18,6 +18,8 @@ pub enum Kind {
     Gateway,
     /// A client of MQTT.
     Mqtt,
+    /// A service that an account imports.
+    Account,
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
             Self::Gateway => 2,
             Self::System => 3,
             Self::Leaf => 4,
+            Self::Account => 6,
         }
     }
 
@@ -62,7 +65,10 @@ impl Kind {
     // initLeafNodeSmapAndSendSubs.
     pub fn is_told_of(self) -> Kinds {
         match self {
-            Self::Route => Kinds::ALL.without(Self::Route).without(Self::Gateway),
+            // The requester's server passes a request on to the exporting account.
+            Self::Route => {
+                Kinds::ALL.without(Self::Route).without(Self::Gateway).without(Self::Account)
+            }
             Self::Leaf | Self::Gateway => Kinds::ALL.without(Self::Gateway),
             _ => Kinds::NONE,
         }
@@ -75,7 +81,7 @@ impl Kind {
         match self {
             Self::Client | Self::Mqtt => Some(Quota::Connections),
             Self::Leaf => Some(Quota::LeafNodes),
-            Self::Internal | Self::System | Self::Route | Self::Gateway => None,
+            Self::Internal | Self::System | Self::Route | Self::Gateway | Self::Account => None,
         }
     }
 
@@ -145,7 +151,7 @@ impl Kinds {
 mod tests {
     use super::*;
 
-    const ALL: [Kind; 7] = [
+    const ALL: [Kind; 8] = [
         Kind::Client,
         Kind::Internal,
         Kind::System,
@@ -153,6 +159,7 @@ mod tests {
         Kind::Leaf,
         Kind::Gateway,
         Kind::Mqtt,
+        Kind::Account,
     ];
 
     #[test]
@@ -175,7 +182,8 @@ mod tests {
     fn interest_takes_one_hop_within_a_cluster() {
         for kind in ALL {
             let goes_on = Kind::Route.is_told_of().has(kind);
-            assert_eq!(goes_on, !matches!(kind, Kind::Route | Kind::Gateway), "{kind:?}");
+            let stays = matches!(kind, Kind::Route | Kind::Gateway | Kind::Account);
+            assert_eq!(goes_on, !stays, "{kind:?}");
             assert!(!Kind::Client.is_told_of().has(kind), "{kind:?}");
         }
         assert!(Kind::Leaf.is_told_of().has(Kind::Route));

@@ -34,7 +34,7 @@ pub(crate) use membership::{AccountMembership, SubjectSpace};
 pub(crate) use queues::Queues;
 pub(crate) use request_tracker::{RequestTracker, is_inbox};
 pub(crate) use sids::Sids;
-pub(crate) use subscription::Subscription;
+pub(crate) use subscription::{Link, Subscription};
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -103,12 +103,14 @@ pub(crate) struct Sender {
     pub(crate) kind: Kind,
     /// Its own messages are delivered to it.
     pub(crate) echo: bool,
+    /// The message came through the import of a service, so that it does not leave by an exported stream.
+    pub(crate) is_served: bool,
 }
 
 impl Endpoint {
     #[inline]
     pub(crate) fn as_sender(&self) -> Sender {
-        Sender { id: self.id, kind: self.kind, echo: self.wants_echo() }
+        Sender { id: self.id, kind: self.kind, echo: self.wants_echo(), is_served: false }
     }
 
     /// Describes the endpoint in events, as a member of an account.

@@ -1,7 +1,10 @@
 //! Subscriptions, shared by the interest of an account and the session that made them.
 
+use std::any::Any;
+
 use crate::endpoint::Endpoint;
 use crate::interest::Interested;
+use crate::subject::Rewrite;
 use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// A subscription. A server may hold millions of them: 64 bytes, and a text if that is long.
@@ -13,7 +16,7 @@ pub(crate) struct Subscription {
     delivered: AtomicU64,
     /// The number of messages after which it ends; 0 for never. Written only with the endpoint's queue locked.
     max: AtomicU64,
-    /// [`OVER`] and [`FILTERED`].
+    /// [`OVER`], [`FILTERED`], [`LINKED`] and [`SHADOWED`].
     flags: AtomicU8,
     /// Set by the interest that contains it.
     mark: AtomicU8,
@@ -27,6 +30,10 @@ pub(crate) struct Subscription {
 const OVER: u8 = 1;
 /// Its filter matches subjects that may not be delivered to it: each message must be checked.
 const FILTERED: u8 = 2;
+/// It stands for something else: see [`Link`].
+const LINKED: u8 = 4;
+/// It has shadows in other accounts, or had some.
+const SHADOWED: u8 = 8;
 
 // The atomics of a model checker are larger.
 #[cfg(not(shuttle))]
@@ -37,6 +44,28 @@ const _: () = assert!(size_of::<Subscription>() == 64);
 enum Text {
     Short { filter_len: u8, queue_len: u8, len: u8, bytes: [u8; SHORT] },
     Long { filter_len: u32, queue_len: u32, bytes: Box<[u8]> },
+    Linked { filter_len: u32, queue_len: u32, linked: Box<Linked> },
+}
+
+struct Linked {
+    bytes: Box<[u8]>,
+    link: Link,
+}
+
+/// What a subscription stands for that is none of its endpoint's own.
+pub(crate) enum Link {
+    /// A subscription of another account, which imports the stream. It gets the messages, under the subject that the
+    /// import gives them.
+    Shadow {
+        origin: Arc<Subscription>,
+        rewrite: Arc<Rewrite>,
+        /// Message traces continue in that account.
+        allow_trace: bool,
+    },
+    /// An imported service, whose type is that of the account.
+    Service(Arc<dyn Any + Send + Sync>),
+    /// The responses of the services that the account exports.
+    Responses,
 }
 
 /// The inline capacity: the size of the long form, and eight bytes more.
@@ -66,6 +95,10 @@ impl Text {
     #[inline]
     fn parts(&self) -> (&[u8], usize, usize) {
         match self {
+            Self::Linked { filter_len, queue_len, linked } => {
+                let filter_end = *filter_len as usize;
+                (&linked.bytes, filter_end, filter_end + *queue_len as usize)
+            }
             Self::Short { filter_len, queue_len, len, bytes } => {
                 let filter_end = usize::from(*filter_len);
                 (&bytes[..usize::from(*len)], filter_end, filter_end + usize::from(*queue_len))
@@ -96,6 +129,53 @@ impl Subscription {
             slot: 0,
             weight: AtomicU32::new(1),
         }
+    }
+
+    /// Creates a subscription that stands for something else.
+    pub(crate) fn linked(
+        endpoint: Arc<Endpoint>,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+        link: Link,
+    ) -> Self {
+        let queue = queue.unwrap_or_default();
+        let [filter_len, queue_len] =
+            [filter.len(), queue.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+        let linked = Box::new(Linked { bytes: [filter, queue, sid].concat().into(), link });
+        let plain = Self::new(endpoint, b"", None, b"", false);
+        plain.flags.store(LINKED, Ordering::Relaxed);
+        Self { text: Text::Linked { filter_len, queue_len, linked }, ..plain }
+    }
+
+    /// Returns what it stands for, if that is not a subscription of its endpoint.
+    pub(crate) fn link(&self) -> Option<&Link> {
+        match &self.text {
+            Text::Linked { linked, .. } => Some(&linked.link),
+            Text::Short { .. } | Text::Long { .. } => None,
+        }
+    }
+
+    /// Returns true if nothing must be checked before a delivery to it.
+    #[inline]
+    pub(crate) fn is_ordinary(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & (OVER | FILTERED | LINKED) == 0
+    }
+
+    /// Returns true if it stands for something else.
+    #[inline]
+    pub(crate) fn is_linked(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & LINKED != 0
+    }
+
+    /// Records that it has shadows. Returns false if it has ended: then nobody will end them.
+    pub(crate) fn set_shadowed(&self) -> bool {
+        self.flags.fetch_or(SHADOWED, Ordering::AcqRel) & OVER == 0
+    }
+
+    /// Returns true if it may have shadows.
+    pub(crate) fn is_shadowed(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & SHADOWED != 0
     }
 
     /// Assigns it to one of several accounts of its endpoint.
@@ -168,7 +248,10 @@ impl Subscription {
 
     /// Returns true if it ends after a number of messages.
     pub(crate) fn ends_by_itself(&self) -> bool {
-        self.max.load(Ordering::Relaxed) != 0
+        match self.link() {
+            Some(Link::Shadow { origin, .. }) => origin.ends_by_itself(),
+            _ => self.max.load(Ordering::Relaxed) != 0,
+        }
     }
 
     /// Ends it. Returns true to one caller only, which must remove it from the interest.
@@ -206,6 +289,10 @@ impl Interested for Subscription {
 
     fn is_peer(&self) -> bool {
         self.endpoint.kind.is_peer()
+    }
+
+    fn is_service(&self) -> bool {
+        matches!(self.link(), Some(Link::Service(_) | Link::Responses))
     }
 
     fn weight(&self) -> u32 {

@@ -20,6 +20,7 @@ pub(crate) struct Matches<S> {
 struct More<S> {
     groups: Vec<Vec<Arc<S>>>,
     peers: Vec<PeerMatch<S>>,
+    services: Vec<Arc<S>>,
     owners_differ: bool,
     mapped: Option<Mapped>,
 }
@@ -52,7 +53,13 @@ impl<S> Default for Matches<S> {
 
 impl<S> Default for More<S> {
     fn default() -> Self {
-        Self { groups: Vec::new(), peers: Vec::new(), owners_differ: true, mapped: None }
+        Self {
+            groups: Vec::new(),
+            peers: Vec::new(),
+            services: Vec::new(),
+            owners_differ: true,
+            mapped: None,
+        }
     }
 }
 
@@ -67,6 +74,12 @@ impl<S: Interested> Matches<S> {
     #[inline]
     pub(crate) fn peers(&self) -> &[PeerMatch<S>] {
         self.more.as_ref().map_or(&[], |more| &more.peers)
+    }
+
+    /// Returns the imported services, and the responses of exported ones.
+    #[inline]
+    pub(crate) fn services(&self) -> &[Arc<S>] {
+        self.more.as_ref().map_or(&[], |more| &more.services)
     }
 
     /// Returns true if all local subscriptions, those in groups included, have different owners.
@@ -88,7 +101,16 @@ impl<S: Interested> Matches<S> {
 
     /// Returns the number of deliveries that one message causes.
     pub(super) fn fan_out(&self) -> usize {
-        self.plain.len() + self.groups().len() + self.peers().len()
+        let more = self
+            .more
+            .as_ref()
+            .map_or(0, |more| more.groups.len() + more.peers.len() + more.services.len());
+        self.plain.len() + more
+    }
+
+    /// Returns true if a message has any receiver.
+    pub(crate) fn has_some(&self) -> bool {
+        self.fan_out() > 0
     }
 
     pub(crate) fn clear(&mut self) {
@@ -101,6 +123,9 @@ impl<S: Interested> Matches<S> {
     pub(super) fn add(&mut self, subscription: &Arc<S>) {
         if subscription.is_peer() {
             return self.add_peer(subscription);
+        }
+        if subscription.is_service() {
+            return self.more.get_or_insert_default().services.push(Arc::clone(subscription));
         }
         let Some(queue) = subscription.queue() else {
             self.plain.push(Arc::clone(subscription));
@@ -139,6 +164,7 @@ impl<S: Interested> Matches<S> {
         self.plain.sort_by_key(|subscription| subscription.owner());
         if let Some(more) = &mut self.more {
             more.peers.sort_by_key(PeerMatch::owner);
+            more.services.sort_by(|a, b| a.filter().cmp(b.filter()));
             for peer in &mut more.peers {
                 peer.queues.sort_by(|a, b| (a.queue(), a.filter()).cmp(&(b.queue(), b.filter())));
             }
@@ -163,6 +189,6 @@ impl<S: Interested> Matches<S> {
         let more = if self.more.is_some() { size_of::<More<S>>() } else { 0 };
         let peers: usize = self.peers().iter().map(|peer| peer.queues.len() + 4).sum();
         let mapped = self.mapped().map_or(0, Mapped::cost);
-        8 * (plain + members + peers) + more + mapped
+        8 * (plain + members + peers + self.services().len()) + more + mapped
     }
 }

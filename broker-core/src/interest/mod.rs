@@ -49,6 +49,11 @@ pub(crate) trait Interested {
     fn is_peer(&self) -> bool {
         false
     }
+    /// Returns true if it is an imported service, or the responses of exported ones: the publisher passes messages on
+    /// to another account.
+    fn is_service(&self) -> bool {
+        false
+    }
     /// Returns the number of members of the queue group that it stands for, behind a peer.
     fn weight(&self) -> u32 {
         1

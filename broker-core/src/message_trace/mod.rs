@@ -127,14 +127,12 @@ impl MessageTrace {
     }
 
     /// Notes that the message goes to a subscription of `account`, as `to`, because that account imports the stream.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no account maps or shares yet"))]
     pub(crate) fn note_stream_export(&mut self, account: &str, to: &[u8]) {
         let (ts, account, to) = (self.now(), account.to_owned(), text(to));
         self.note(Hop::StreamExport { ts, account, to });
     }
 
     /// Notes that the message goes to `account`, which exports the service, as `to` instead of `from`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no account maps or shares yet"))]
     pub(crate) fn note_service_import(&mut self, account: &str, from: &[u8], to: &[u8]) {
         let (ts, account, from, to) = (self.now(), account.to_owned(), text(from), text(to));
         self.note(Hop::ServiceImport { ts, account, from, to });

@@ -10,11 +10,12 @@
 //! loses its part, as it would a moment later.)
 
 use crate::account::Account;
-use crate::endpoint::{Accepted, Endpoint, Run, Scratch, Sender, Subscription, run_handlers};
+use crate::endpoint::{Accepted, Endpoint, Link, Run, Scratch, Sender, Subscription, run_handlers};
 use crate::interest::{Interested, Matches};
 use crate::limits::{DISTRIBUTED_MEMBERS, FLUSH_ALL_AT_BYTES, FLUSH_AT_BYTES, RUN_MESSAGES};
 use crate::proto::Publish;
 use crate::random::Random;
+use crate::subject::SubjectBuffer;
 use crate::sync::{Arc, Ordering};
 
 /// Delivers a run whose matches contain no peers. Calls `no_responders` with each message that reached no receiver.
@@ -163,9 +164,27 @@ pub(super) fn group_from<'g>(
 
 pub(super) fn is_eligible(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
     let endpoint = &*subscription.endpoint;
-    !subscription.is_over()
-        && (endpoint.id != from.id || from.echo)
-        && (!subscription.is_filtered() || endpoint.may_get(subject, subscription.queue()))
+    (endpoint.id != from.id || from.echo)
+        && (subscription.is_ordinary() || may_get(subscription, from, subject))
+}
+
+/// Returns true if a subscription that is filtered, or a shadow of another account's, gets a message.
+#[cold]
+fn may_get(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
+    let endpoint = &*subscription.endpoint;
+    let may_get = |subject: &[u8]| endpoint.may_get(subject, subscription.queue());
+    match subscription.link() {
+        None => !subscription.is_over() && (!subscription.is_filtered() || may_get(subject)),
+        // NATS 2.14: client.go processMsgResults, pmrMsgImportedFromService.
+        Some(Link::Shadow { .. }) if from.is_served => false,
+        // The permissions name the subjects of the importing account.
+        Some(Link::Shadow { origin, rewrite, .. }) => {
+            let mut buffer = SubjectBuffer::new();
+            !origin.is_over()
+                && (!origin.is_filtered() || may_get(rewrite.apply(subject, &mut buffer)))
+        }
+        Some(Link::Service(_) | Link::Responses) => false,
+    }
 }
 
 pub(super) fn deliver_to(
@@ -175,6 +194,9 @@ pub(super) fn deliver_to(
     may_refuse: bool,
     scratch: &mut Scratch,
 ) -> usize {
+    if subscription.is_linked() {
+        return deliver_to_origin(account, subscription, run, may_refuse, scratch);
+    }
     let endpoint = &subscription.endpoint;
     let accepted = endpoint.destination.deliver(subscription, run, may_refuse, scratch);
     if accepted.is_last {
@@ -191,10 +213,29 @@ pub(super) fn deliver_to(
     accepted.count
 }
 
+/// Delivers to the subscription of which this one is a shadow, which belongs to an account that imports the stream.
+#[inline(never)]
+fn deliver_to_origin(
+    account: &Account,
+    shadow: &Subscription,
+    run: &Run<'_>,
+    may_refuse: bool,
+    scratch: &mut Scratch,
+) -> usize {
+    let Some(Link::Shadow { origin, rewrite, .. }) = shadow.link() else { return 0 };
+    if rewrite.is_same() {
+        return deliver_to(account, origin, run, may_refuse, scratch);
+    }
+    let mut buffer = SubjectBuffer::new();
+    let subject = rewrite.apply(run.subject, &mut buffer);
+    let local = Run { subject, parsed: None, prefetched: None, ..*run };
+    deliver_to(account, origin, &local, may_refuse, scratch)
+}
+
 /// Ends a subscription and removes it from the interest of the account.
 pub(crate) fn end(account: &Account, subscription: &Arc<Subscription>) {
     if subscription.end() {
-        account.interest.remove(std::slice::from_ref(subscription));
+        account.remove_subscriptions(std::slice::from_ref(subscription));
         subscription.endpoint.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
 }

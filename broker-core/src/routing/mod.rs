@@ -3,12 +3,16 @@
 mod audience;
 mod deliver;
 mod peers;
+mod services;
 mod traced;
 #[cfg(feature = "testing")]
 mod watched;
 
 pub(crate) use audience::Audience;
 pub(crate) use deliver::{end, flush_touched};
+pub(crate) use services::{
+    Requesting, ServiceState, deliver_with_services, expire_responses, pass_to_services,
+};
 #[cfg(feature = "testing")]
 pub(crate) use watched::deliver_held;
 
@@ -82,6 +86,7 @@ pub(crate) fn deliver_for(
 pub(crate) fn would_reach(from: Sender, subject: &[u8], matches: &Matches<Subscription>) -> bool {
     let mut all = matches.plain.iter().chain(matches.groups().iter().flatten());
     all.any(|subscription| is_eligible(subscription, from, subject))
+        || !matches.services().is_empty()
         || matches.peers().iter().any(|peer| accepts(peer, from))
 }
 

@@ -5,10 +5,11 @@ use smallvec::SmallVec;
 use super::deliver::{deliver_to, group_from, is_eligible};
 use super::peers::{Delivery, deliver_to_peers_alone};
 use crate::account::Account;
-use crate::endpoint::{Kind, Run, Scratch, Sender, Subscription};
+use crate::endpoint::{Kind, Link, Run, Scratch, Sender, Subscription};
 use crate::interest::{Interested, Matches};
 use crate::message_trace::{MessageTrace, NotDelivered};
 use crate::random::Random;
+use crate::subject::{Rewrite, SubjectBuffer};
 use crate::sync::Arc;
 
 /// Delivers a run of one message, which [is traced](Scratch::message_trace). Returns true if at least one receiver got
@@ -95,6 +96,12 @@ fn attempt(
     if !is_eligible(subscription, from, run.subject) {
         return Err(reason(subscription, from, run.subject));
     }
+    if let Some(Link::Shadow { rewrite, allow_trace, .. }) = subscription.link() {
+        note_export(subscription, rewrite, run.subject, scratch);
+        if !allow_trace {
+            return attempt_untraced(account, subscription, run, may_refuse, scratch);
+        }
+    }
     if scratch.message_trace().is_some_and(|trace| trace.is_only()) {
         return Ok(());
     }
@@ -106,6 +113,45 @@ fn attempt(
         (false, true) => NotDelivered::Crowded,
         (false, false) => NotDelivered::ClientClosed,
     })
+}
+
+/// Notes that the message goes to an account that imports the stream.
+fn note_export(
+    subscription: &Subscription,
+    rewrite: &Rewrite,
+    subject: &[u8],
+    scratch: &mut Scratch,
+) {
+    let membership = subscription.endpoint.membership_in(subscription.slot());
+    let account = membership.as_ref().map(|it| &**it.account()).unwrap_or_default();
+    let mut buffer = SubjectBuffer::new();
+    if let Some(trace) = scratch.message_trace() {
+        trace.note_stream_export(account, rewrite.apply(subject, &mut buffer));
+    }
+}
+
+/// Delivers to a subscription of another account, behind which the trace does not continue.
+fn attempt_untraced(
+    account: &Account,
+    subscription: &Arc<Subscription>,
+    run: &Run<'_>,
+    may_refuse: bool,
+    scratch: &mut Scratch,
+) -> Result<(), NotDelivered> {
+    let is_only = scratch.message_trace().is_some_and(|trace| trace.is_only());
+    if is_only {
+        return Ok(());
+    }
+    let trace = scratch.take_trace();
+    let count = deliver_to(account, subscription, run, may_refuse, scratch);
+    if let Some(trace) = trace {
+        scratch.begin_trace(trace);
+    }
+    match (count, may_refuse) {
+        (1.., _) => Ok(()),
+        (0, true) => Err(NotDelivered::Crowded),
+        (0, false) => Err(NotDelivered::ClientClosed),
+    }
 }
 
 /// Returns the reason why a subscription that is not eligible does not get the message.
@@ -123,8 +169,9 @@ fn reason(subscription: &Subscription, from: Sender, subject: &[u8]) -> NotDeliv
 
 /// Notes an egress in the trace.
 fn note(subscription: &Subscription, outcome: Result<(), NotDelivered>, scratch: &mut Scratch) {
-    // NATS 2.14: the server's own subscriptions are not listed.
-    if subscription.endpoint.kind == Kind::System {
+    // NATS 2.14: the server's own subscriptions are not listed, nor those behind an import that ends the trace.
+    let is_hidden = matches!(subscription.link(), Some(Link::Shadow { allow_trace: false, .. }));
+    if subscription.endpoint.kind == Kind::System || is_hidden {
         return;
     }
     if let Some(trace) = scratch.message_trace() {

@@ -31,7 +31,7 @@ pub(crate) fn deliver_held(
         parsed: None,
         prefetched: None,
     };
-    let from = Sender { id: held.from, kind: Kind::Internal, echo: held.echo };
+    let from = Sender { id: held.from, kind: Kind::Internal, echo: held.echo, is_served: false };
     let mut matches = Matches::default();
     account.interest.collect(&held.subject, &mut matches);
     deliver_run(account, from, &run, &matches, random, scratch, |_, _| ());

@@ -128,7 +128,7 @@ impl Member {
         let endpoint = Arc::clone(&self.endpoint);
         let subscription = Arc::new(Subscription::new(endpoint, filter, queue, sid, is_filtered));
         self.endpoint.sids.insert(Arc::clone(&subscription), living);
-        self.account.interest.insert(Arc::clone(&subscription));
+        self.account.add_subscription(&subscription);
         Ok(subscription)
     }
 

@@ -15,7 +15,10 @@ use crate::message_trace::MessageTrace;
 use crate::proto::Publish;
 use crate::random::Random;
 use crate::reserved::{is_reply_of_servers, is_subject_of_servers};
-use crate::routing::{Audience, deliver, deliver_for, deliver_traced};
+use crate::routing::{
+    Audience, Requesting, ServiceState, deliver, deliver_for, deliver_traced,
+    deliver_with_services, pass_to_services,
+};
 use crate::subject::{Choices, Mapped};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
@@ -27,6 +30,8 @@ pub(super) struct Publisher {
     cache: Option<Box<MatchCache<Subscription>>>,
     /// The matches of the subjects that mappings have picked by chance; created at the first of them.
     picked: Option<Box<MatchCache<Subscription>>>,
+    /// Created at the first request to a service of another account.
+    services: Option<Box<ServiceState>>,
     counting: SubjectCounter,
     random: Random,
     in_messages: u64,
@@ -51,7 +56,15 @@ pub(super) trait PublishObserver {
 impl Publisher {
     pub(super) fn new(seed: u64, counted: Option<Arc<SubjectCounters>>) -> Self {
         let (random, counting) = (Random::new(seed), SubjectCounter::new(counted, seed));
-        Self { cache: None, picked: None, counting, random, in_messages: 0, in_bytes: 0 }
+        Self {
+            cache: None,
+            picked: None,
+            services: None,
+            counting,
+            random,
+            in_messages: 0,
+            in_bytes: 0,
+        }
     }
 
     pub(super) fn random(&mut self) -> &mut Random {
@@ -60,7 +73,7 @@ impl Publisher {
 
     /// Drops the cache: the account or the permissions have changed, or nothing was published for long.
     pub(super) fn forget(&mut self) {
-        (self.cache, self.picked) = (None, None);
+        (self.cache, self.picked, self.services) = (None, None, None);
     }
 
     /// Takes the cache out, to be kept for another account.
@@ -113,15 +126,16 @@ impl Publisher {
         let known = cache.look_up(&account.interest, run.subject, run.prefetched, |subject| {
             counting.judge(endpoint.permissions.load().as_ref(), subject)
         });
+        let services = &mut self.services;
         match known.matches.mapped() {
             None => {
-                let pass = Pass { member, counting, known, bytes };
+                let pass = Pass { member, counting, known, bytes, services };
                 pass.publish(run, random, observer, scratch);
             }
             Some(Mapped::To(to)) => {
                 observer.mapped(run.subject, to);
                 let run = Run { subject: to, parsed: None, ..*run };
-                let pass = Pass { member, counting, known, bytes };
+                let pass = Pass { member, counting, known, bytes, services };
                 pass.publish_mapped(&run, random, observer, scratch);
             }
             Some(Mapped::Among(choices)) => {
@@ -183,7 +197,8 @@ impl Publisher {
             counting.judge(endpoint.permissions.load().as_ref(), subject)
         });
         let bytes = run.messages.iter().map(|message| message.body.len()).sum();
-        let pass = Pass { member, counting, known, bytes };
+        let services = &mut self.services;
+        let pass = Pass { member, counting, known, bytes, services };
         pass.publish_mapped(run, random, observer, scratch);
     }
 
@@ -242,7 +257,12 @@ impl Publisher {
             scratch.begin_trace(trace);
             let from = endpoint.as_sender();
             let random = &mut self.random;
-            let is_delivered = deliver_traced(account, from, &run, &matches, random, scratch);
+            let mut is_delivered = deliver_traced(account, from, &run, &matches, random, scratch);
+            if !matches.services().is_empty() {
+                let state = self.services.get_or_insert_default();
+                let mut requesting = Requesting { endpoint, random, state, scratch };
+                is_delivered |= pass_to_services(account, &run, &matches, &mut requesting);
+            }
             let Some(ended) = scratch.take_trace() else { return };
             trace = ended;
             if !is_delivered && !is_answered && !message.reply.is_empty() {
@@ -270,6 +290,7 @@ struct Pass<'a> {
     known: Known<'a, Subscription>,
     /// The bytes of its messages.
     bytes: usize,
+    services: &'a mut Option<Box<ServiceState>>,
 }
 
 impl Pass<'_> {
@@ -296,7 +317,7 @@ impl Pass<'_> {
         observer: &mut (impl PublishObserver + ?Sized),
         scratch: &mut Scratch,
     ) {
-        let Self { member, counting, known, bytes } = self;
+        let Self { member, counting, known, bytes, services } = self;
         let Member { account, endpoint, .. } = member;
         let all_may_pass = known.verdict.is_allowed()
             && subject_rule(account, endpoint, run.subject) == SubjectRule::Plain
@@ -304,19 +325,12 @@ impl Pass<'_> {
         if all_may_pass {
             counting.note(known.verdict, run.subject, run.messages.len(), bytes);
             observer.accepted(scratch);
-            deliver(
-                account,
-                endpoint.as_sender(),
-                run,
-                known.matches,
-                random,
-                scratch,
-                |message, scratch| {
-                    if !message.reply.is_empty() {
-                        observer.no_responders(run.subject, message, scratch);
-                    }
-                },
-            );
+            let unanswered = |message: &Publish<'_>, scratch: &mut Scratch| {
+                if !message.reply.is_empty() {
+                    observer.no_responders(run.subject, message, scratch);
+                }
+            };
+            deliver_known(member, run, known.matches, random, services, scratch, unanswered);
             return;
         }
         for message in run.messages {
@@ -328,19 +342,12 @@ impl Pass<'_> {
             observer.accepted(scratch);
             let is_answered = ask_server(member, run.subject, message);
             let one = Run { messages: std::slice::from_ref(message), ..*run };
-            deliver(
-                account,
-                endpoint.as_sender(),
-                &one,
-                known.matches,
-                random,
-                scratch,
-                |message, scratch| {
-                    if !message.reply.is_empty() && !is_answered {
-                        observer.no_responders(run.subject, message, scratch);
-                    }
-                },
-            );
+            let unanswered = |message: &Publish<'_>, scratch: &mut Scratch| {
+                if !message.reply.is_empty() && !is_answered {
+                    observer.no_responders(run.subject, message, scratch);
+                }
+            };
+            deliver_known(member, &one, known.matches, random, services, scratch, unanswered);
         }
     }
 }
@@ -357,6 +364,28 @@ pub(super) fn mapped(member: &Member, subject: &[u8], random: &mut Random) -> Op
     let mappings = member.account.interest.mappings();
     let mappings = mappings.filter(|_| member.endpoint.kind.is_mapped())?;
     Some(mappings.map(subject)?.pick(subject, random))
+}
+
+/// Delivers permitted messages to subscriptions, and to services of other accounts. Calls `no_responders` with each
+/// message that reached no receiver.
+#[inline]
+fn deliver_known<'a>(
+    member: &Member,
+    run: &Run<'a>,
+    matches: &Matches<Subscription>,
+    random: &mut Random,
+    services: &mut Option<Box<ServiceState>>,
+    scratch: &mut Scratch,
+    no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
+) {
+    let Member { account, endpoint, .. } = member;
+    if matches.services().is_empty() {
+        deliver(account, endpoint.as_sender(), run, matches, random, scratch, no_responders);
+    } else {
+        let state = services.get_or_insert_default();
+        let mut requesting = Requesting { endpoint, random, state, scratch };
+        deliver_with_services(account, run, matches, &mut requesting, no_responders);
+    }
 }
 
 /// Returns the fault if the session may not publish this message of a run. Uses up a reply permission if it

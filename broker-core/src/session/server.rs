@@ -13,7 +13,7 @@ use crate::routing::{deliver, flush_touched, would_reach};
 use crate::shared::Shared;
 
 /// The server as a publisher: no endpoint has this id.
-const SERVER: Sender = Sender { id: 0, kind: Kind::System, echo: true };
+const SERVER: Sender = Sender { id: 0, kind: Kind::System, echo: true, is_served: false };
 
 /// Returns true if a message of the server to `subject` would have a receiver.
 pub(crate) fn has_receivers(account: &Account, subject: &[u8]) -> bool {

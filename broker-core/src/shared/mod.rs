@@ -9,13 +9,15 @@ pub(crate) use questions::OpenQuestion;
 pub use questions::QuestionStats;
 use questions::Questions;
 
+use std::time::Instant;
+
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 
-use crate::account::{Account, AccountConfig, GLOBAL, Registry, SYSTEM};
+use crate::account::{Account, AccountConfig, Context, GLOBAL, Registry, SYSTEM};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
-use crate::endpoint::{Endpoint, Queues};
+use crate::endpoint::{Endpoint, Kind, LocalQueues, Queues, Scratch};
 use crate::error::CloseReason;
 use crate::history::History;
 use crate::ids;
@@ -25,10 +27,13 @@ use crate::options::Options;
 use crate::proto::Info;
 use crate::proto::info::NATS_VERSION;
 use crate::random::Random;
+use crate::routing::{expire_responses, flush_touched};
 use crate::server_info::ServerInfo;
 use crate::subject_counts::SubjectCounters;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::system::{SystemEvent, SystemListener};
+use crate::table::Place;
+use crate::transport::TransportInfo;
 
 /// State that all sessions of a broker share.
 pub(crate) struct Shared {
@@ -60,6 +65,7 @@ pub(crate) struct Shared {
     questions: Arc<Questions>,
     pub(crate) counted_subjects: Option<Arc<SubjectCounters>>,
     pub(crate) clock: Arc<dyn Clock>,
+    context: Arc<Context>,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
 }
@@ -91,6 +97,17 @@ impl Shared {
         queues.memory.set_limits(&options.limits);
         let configured = options.accounts.clone();
         let system_account = options.system_account.clone().unwrap_or_else(|| SYSTEM.into());
+        let internal = |kind| {
+            let (memory, queues) = (TransportInfo::Memory, Arc::new(LocalQueues::default()));
+            Arc::new(Endpoint::new(0, 0, None, memory, clock.now(), queues, kind))
+        };
+        let context = Arc::new(Context {
+            clock: Arc::clone(&clock),
+            server_name: info.server_name.as_str().into(),
+            imports: internal(Kind::Account),
+            responses: internal(Kind::System),
+            exporters: Mutex::default(),
+        });
         let shared = Self {
             options: ArcSwap::from_pointee(options),
             authenticator: ArcSwap::from_pointee(authenticator),
@@ -112,12 +129,14 @@ impl Shared {
             questions: Arc::default(),
             counted_subjects,
             clock,
+            context,
             #[cfg(feature = "testing")]
             seam,
         };
         shared.account(&GLOBAL.into());
         shared.account(&shared.system_account);
         shared.configure_accounts(&[], &configured);
+        shared.accounts.share(&[], &configured);
         shared
     }
 
@@ -133,8 +152,9 @@ impl Shared {
     }
 
     fn make_account(&self, name: &str) -> Account {
-        let account =
-            Account::new(name, self.next_seed()).with_system(*name == *self.system_account);
+        let account = Account::new(name, self.next_seed())
+            .with_system(*name == *self.system_account)
+            .with_context(&self.context);
         #[cfg(feature = "testing")]
         let account = account.with_seam(&self.seam);
         account
@@ -143,6 +163,38 @@ impl Shared {
     /// Returns the account of that name, and creates it if it does not exist: authenticators name accounts.
     pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
         self.accounts.get_or_add(name, || self.make_account(name))
+    }
+
+    /// Applies what accounts share, to existing subscriptions as well.
+    fn share(&self, before: &[AccountConfig], now: &[AccountConfig]) {
+        for account in self.accounts.share(before, now) {
+            for endpoint in self.endpoints() {
+                for membership in endpoint.memberships().iter().filter(|one| one.is_in(&account)) {
+                    let sids = membership.sids(&endpoint);
+                    let mut place = Some(Place::default());
+                    while let Some(at) = place {
+                        let (part, next) = sids.part(at);
+                        part.iter().for_each(|one| account.update_shadows(one));
+                        place = next;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends requests to services of other accounts that were not answered in time.
+    pub(crate) fn expire_responses(&self, now: Instant) {
+        let exporters: Vec<_> = self.context.exporters.lock().clone();
+        if exporters.is_empty() {
+            return;
+        }
+        let mut random = Random::new(self.random.lock().next_u64());
+        let mut scratch = Scratch::new();
+        scratch.start(now);
+        for account in exporters.iter().filter_map(|account| account.upgrade()) {
+            expire_responses(&account, &mut random, &mut scratch);
+        }
+        flush_touched(&mut scratch);
     }
 
     /// Returns the id and the seed of a new session.

@@ -18,12 +18,15 @@ mod filter;
 mod literal;
 mod mapped;
 mod mapping;
+mod rewrite;
 mod transform;
 
 pub use filter::SubjectFilter;
 pub use literal::Subject;
 pub(crate) use mapped::{Choices, Mapped, Mappings};
 pub use mapping::{MapDestination, Mapping, MappingBuilder, MappingError};
+pub use rewrite::RewriteError;
+pub(crate) use rewrite::{Rewrite, SubjectBuffer, filter_of, intersection, numbered};
 pub use transform::{SubjectTransform, TransformError, identity};
 
 /// Reasons why a text is not a subject or not a filter.

@@ -114,7 +114,7 @@ impl Local {
     }
 }
 
-const CLIENT: Sender = Sender { id: 1000, kind: Kind::Client, echo: true };
+const CLIENT: Sender = Sender { id: 1000, kind: Kind::Client, echo: true, is_served: false };
 
 /// Publishes so many messages in one run; returns the number that reached no receiver.
 fn publish(account: &Account, from: Sender, audience: Audience<'_>, messages: usize) -> usize {
@@ -210,10 +210,10 @@ fn a_message_takes_one_hop_and_never_goes_back() {
         peer.wants(&account, "orders.*", Some(("q", 1)));
     }
     let local = Local::new(&account, 3, "orders.eu", None);
-    let from_route = Sender { id: 9, kind: Kind::Route, echo: true };
+    let from_route = Sender { id: 9, kind: Kind::Route, echo: true, is_served: false };
     publish(&account, from_route, Audience::All, 1);
     assert_eq!((route.take().0.len(), leaf.take().0.len(), local.count()), (0, 1, 1));
-    let from_leaf = Sender { id: 2, kind: Kind::Leaf, echo: true };
+    let from_leaf = Sender { id: 2, kind: Kind::Leaf, echo: true, is_served: false };
     publish(&account, from_leaf, Audience::All, 1);
     assert_eq!(route.take().0, ["RMSG A orders.eu q hello"]);
     assert_eq!((leaf.take().0.len(), local.count()), (0, 2));
@@ -227,7 +227,7 @@ fn an_audience_of_queues_reaches_their_members_only() {
     let plain = Local::new(&account, 2, "orders.eu", None);
     let [q, r] =
         [(3, "q"), (4, "r")].map(|(id, queue)| Local::new(&account, id, "orders.eu", Some(queue)));
-    let from = Sender { id: 9, kind: Kind::Route, echo: true };
+    let from = Sender { id: 9, kind: Kind::Route, echo: true, is_served: false };
     publish(&account, from, Audience::Queues { plain: false, names: &[b"q"] }, 10);
     assert_eq!((plain.count(), q.count(), r.count()), (0, 10, 0));
     publish(&account, from, Audience::Queues { plain: true, names: &[b"r"] }, 1);

@@ -1,0 +1,405 @@
+//! Streams and services that accounts share.
+//!
+//! `resolve.rs` turns the configuration of all accounts into what each of them shares; `cycles.rs` refuses imports that
+//! would lead messages back. An imported stream is a shadow of each subscription that it covers, in the interest of the
+//! exporting account (`stream.rs`). An imported service is a subscription in the interest of the importing account, and
+//! the responses to an exporting account are one too (`service.rs`, `responses.rs`): `routing/services.rs` passes
+//! messages on to the other account.
+
+mod cycles;
+mod error;
+mod latency;
+mod requester;
+mod resolve;
+mod responses;
+mod service;
+mod stream;
+
+pub use error::{ShareError, ShareFault, ShareItem};
+pub(crate) use latency::{Measured, Outcome, is_sampled};
+pub(crate) use requester::{REQUEST_INFO, Requester, to_json};
+pub use resolve::check_shares;
+pub(crate) use responses::{Failed, Response, Responses};
+pub(crate) use service::ServiceImport;
+
+use std::any::Any;
+use std::collections::HashMap;
+
+use super::Account;
+use crate::clock::Clock;
+use crate::endpoint::{Endpoint, Link, Subscription};
+use crate::interest::{Interested, Matches};
+use crate::options::{AccountConfig, Export, Import};
+use crate::subject::SubjectFilter;
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, Weak};
+use resolve::{Resolved, ResolvedService, resolve};
+use service::BoundService;
+use stream::{BoundStream, Shadows};
+
+/// The parts of the broker that sharing needs.
+pub(crate) struct Context {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) server_name: Arc<str>,
+    /// The endpoint of subscriptions for imported services.
+    pub(crate) imports: Arc<Endpoint>,
+    /// The endpoint of subscriptions for responses.
+    pub(crate) responses: Arc<Endpoint>,
+    /// The accounts whose services were ever sent a request by another account.
+    pub(crate) exporters: Mutex<Vec<Weak<Account>>>,
+}
+
+/// The exports and imports of one account. Made when it first has some, or owes a response.
+pub(super) struct Share {
+    state: Mutex<Arc<State>>,
+    shadows: Shadows,
+    responses: Responses,
+    /// The subscription for the responses exists.
+    has_responses: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    exports: Vec<Export>,
+    imports: Vec<Import>,
+    invalid: Vec<ShareItem>,
+    streams: Vec<BoundStream>,
+    services: Vec<BoundService>,
+}
+
+/// The exports and imports of an account, as they are in force.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct AccountShares {
+    /// The exports.
+    pub exports: Vec<Export>,
+    /// The imports.
+    pub imports: Vec<ImportState>,
+    /// The requests that services of the account have yet to answer, by their reply subjects.
+    pub responses: Vec<(String, PendingResponse)>,
+}
+
+/// An import, as it is in force.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ImportState {
+    /// The import.
+    pub import: Import,
+    /// The subjects in the importing account.
+    pub local: SubjectFilter,
+    /// True if it is not in force.
+    pub is_invalid: bool,
+}
+
+/// A request that a service has yet to answer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PendingResponse {
+    /// The account of the requester.
+    pub account: Arc<str>,
+    /// The reply subject there.
+    pub to: String,
+    /// The service is told who sent the request.
+    pub share: bool,
+    /// The response time is measured.
+    pub is_measured: bool,
+}
+
+impl Share {
+    fn new(seed: u64) -> Self {
+        Self {
+            state: Mutex::default(),
+            shadows: Shadows::default(),
+            responses: Responses::new(seed),
+            has_responses: AtomicBool::new(false),
+        }
+    }
+
+    fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.lock())
+    }
+}
+
+/// What an account knows of sharing.
+#[derive(Default)]
+pub(super) struct Sharing {
+    context: OnceLock<Arc<Context>>,
+    share: OnceLock<Box<Share>>,
+    /// It imports streams, so that each subscription may need shadows.
+    imports_streams: AtomicBool,
+    /// It imports services, so that requests may wait for each subscription that ends.
+    imports_services: AtomicBool,
+    seed: u64,
+}
+
+impl Sharing {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    fn share(&self) -> &Share {
+        self.share.get_or_init(|| Box::new(Share::new(self.seed)))
+    }
+}
+
+impl Account {
+    /// Gives it what sharing needs.
+    pub(crate) fn with_context(self, context: &Arc<Context>) -> Self {
+        let _ = self.sharing.context.set(Arc::clone(context));
+        self
+    }
+
+    pub(crate) fn context(&self) -> Option<&Arc<Context>> {
+        self.sharing.context.get()
+    }
+
+    /// Adds a subscription to its interest, and to that of the accounts whose streams it imports.
+    pub(crate) fn add_subscription(&self, subscription: &Arc<Subscription>) {
+        self.interest.insert(Arc::clone(subscription));
+        if self.sharing.imports_streams.load(Ordering::Acquire) {
+            self.update_shadows(subscription);
+        }
+    }
+
+    /// Makes the shadows of a subscription those of the streams that it imports now.
+    pub(crate) fn update_shadows(&self, subscription: &Arc<Subscription>) {
+        if subscription.is_linked() {
+            return;
+        }
+        let share = self.sharing.share();
+        share.shadows.update(subscription, &share.state().streams);
+    }
+
+    /// Removes subscriptions that have ended from its interest and from that of other accounts.
+    pub(crate) fn remove_subscriptions(&self, subscriptions: &[Arc<Subscription>]) {
+        self.interest.remove(subscriptions);
+        for subscription in subscriptions.iter().filter(|one| one.is_shadowed()) {
+            if let Some(share) = self.sharing.share.get() {
+                share.shadows.end(subscription);
+            }
+        }
+        if self.sharing.imports_services.load(Ordering::Acquire) {
+            subscriptions.iter().for_each(|one| self.forget_requests(one.filter()));
+        }
+    }
+
+    /// Ends its requests whose responses were for a subscription that has ended.
+    fn forget_requests(&self, filter: &[u8]) {
+        let Some(share) = self.sharing.share.get() else { return };
+        let state = share.state();
+        let Ok(filter) = SubjectFilter::parse(filter) else { return };
+        let mut asked: Vec<*const Self> = Vec::new();
+        for import in state.services.iter().map(|one| &one.import) {
+            if asked.contains(&import.exporter.as_ptr()) {
+                continue;
+            }
+            asked.push(import.exporter.as_ptr());
+            let Some(exporter) = import.exporter.upgrade() else { continue };
+            let Some(responses) = exporter.owed_responses().filter(|one| one.is_watching()) else {
+                continue;
+            };
+            responses.forget(self, |reply| filter.matches_bytes(reply) && !self.is_wanted(reply));
+        }
+    }
+
+    /// Returns true if there is a subscription for the subject.
+    fn is_wanted(&self, subject: &[u8]) -> bool {
+        let mut matches = Matches::default();
+        self.interest.collect(subject, &mut matches);
+        matches.has_some()
+    }
+
+    /// Returns the responses that its services owe. The first request adds the subscription for them.
+    pub(crate) fn responses(self: &Arc<Self>) -> &Responses {
+        let share = self.sharing.share();
+        if !share.has_responses.load(Ordering::Acquire) {
+            self.subscribe_to_responses(share);
+        }
+        &share.responses
+    }
+
+    /// Returns the responses that its services owe, if a request was ever passed on to it.
+    pub(crate) fn owed_responses(&self) -> Option<&Responses> {
+        self.sharing.share.get().map(|share| &share.responses)
+    }
+
+    #[cold]
+    fn subscribe_to_responses(self: &Arc<Self>, share: &Share) {
+        let Some(context) = self.context() else { return };
+        let state = share.state.lock();
+        if share.has_responses.load(Ordering::Acquire) {
+            return;
+        }
+        let endpoint = Arc::clone(&context.responses);
+        let filter = share.responses.filter();
+        let subscription = Subscription::linked(endpoint, &filter, None, b"", Link::Responses);
+        self.interest.insert(Arc::new(subscription));
+        context.exporters.lock().push(Arc::downgrade(self));
+        // Another thread waits for the lock until the subscription exists.
+        share.has_responses.store(true, Ordering::Release);
+        drop(state);
+    }
+
+    /// Returns what it shares now, with at most `limit` requests that are not answered.
+    pub(crate) fn shares(&self, limit: usize) -> AccountShares {
+        let Some(share) = self.sharing.share.get() else { return AccountShares::default() };
+        let state = share.state();
+        let import = |(at, import): (usize, &Import)| ImportState {
+            import: import.clone(),
+            local: state.local_of(import),
+            is_invalid: state.invalid.contains(&ShareItem::Import(at)),
+        };
+        let response = |(subject, response): (String, Arc<Response>)| {
+            let pending = PendingResponse {
+                account: Arc::clone(&response.requester_name),
+                to: String::from_utf8_lossy(&response.to).into_owned(),
+                share: response.share,
+                is_measured: response.measured.is_some(),
+            };
+            (subject, pending)
+        };
+        AccountShares {
+            exports: state.exports.clone(),
+            imports: state.imports.iter().enumerate().map(import).collect(),
+            responses: share.responses.list(limit).into_iter().map(response).collect(),
+        }
+    }
+
+    /// Applies what it shares from now on. Returns true if it imports other streams than before.
+    fn set_shares(
+        self: &Arc<Self>,
+        config: Option<&AccountConfig>,
+        resolved: Resolved,
+        accounts: &HashMap<Arc<str>, Arc<Self>>,
+    ) -> bool {
+        let is_empty = config.is_none_or(|one| one.exports.is_empty() && one.imports.is_empty());
+        if is_empty && self.sharing.share.get().is_none() {
+            return false;
+        }
+        let share = self.sharing.share();
+        let before = share.state();
+        let streams: Vec<BoundStream> = resolved
+            .streams
+            .into_iter()
+            .filter_map(|import| {
+                let exporter = Arc::downgrade(accounts.get(&import.exporter)?);
+                Some(BoundStream { import, exporter })
+            })
+            .collect();
+        let is_other = streams.len() != before.streams.len()
+            || streams.iter().zip(&before.streams).any(|(a, b)| a.import != b.import);
+        let mut known: HashMap<&SubjectFilter, Vec<&BoundService>> = HashMap::new();
+        for service in &before.services {
+            known.entry(&service.import.local).or_default().push(service);
+        }
+        let mut added = Vec::new();
+        let mut services = Vec::with_capacity(resolved.services.len());
+        for service in resolved.services {
+            let Some(exporter) = accounts.get(&service.exporter) else { continue };
+            let same_place = known.get_mut(&service.local);
+            let same = same_place.and_then(|known| {
+                let at = known.iter().position(|one| one.is(&service, exporter))?;
+                Some(known.swap_remove(at))
+            });
+            let bound = match same {
+                Some(known) => known.clone(),
+                None => {
+                    let Some(bound) = self.bind(service, exporter) else { continue };
+                    added.push(Arc::clone(&bound.subscription));
+                    bound
+                }
+            };
+            services.push(bound);
+        }
+        let mut gone: Vec<Arc<Subscription>> =
+            known.into_values().flatten().map(|one| Arc::clone(&one.subscription)).collect();
+        gone.sort_by(|a, b| a.filter().cmp(b.filter()));
+        let (has_streams, has_services) = (!streams.is_empty(), !services.is_empty());
+        let state = State {
+            exports: config.map(|config| config.exports.clone()).unwrap_or_default(),
+            imports: config.map(|config| config.imports.clone()).unwrap_or_default(),
+            invalid: resolved.invalid,
+            streams,
+            services,
+        };
+        *share.state.lock() = Arc::new(state);
+        self.sharing.imports_streams.store(has_streams, Ordering::Release);
+        self.sharing.imports_services.store(has_services, Ordering::Release);
+        self.interest.remove(&gone);
+        added.into_iter().for_each(|subscription| self.interest.insert(subscription));
+        is_other
+    }
+
+    /// Returns the import of a service with a subscription for it.
+    fn bind(&self, service: ResolvedService, exporter: &Arc<Self>) -> Option<BoundService> {
+        let ResolvedService { export, local, subject, rewrite, share, .. } = service;
+        let import = Arc::new(ServiceImport {
+            exporter: Arc::downgrade(exporter),
+            exporter_name: Arc::clone(&exporter.name),
+            export,
+            local,
+            subject,
+            rewrite,
+            share,
+        });
+        let endpoint = Arc::clone(&self.context()?.imports);
+        let link = Link::Service(Arc::clone(&import) as Arc<dyn Any + Send + Sync>);
+        let filter = import.local.as_bytes();
+        let subscription = Arc::new(Subscription::linked(endpoint, filter, None, b"", link));
+        Some(BoundService { import, subscription })
+    }
+}
+
+impl BoundService {
+    /// Returns true if it is the import of that service.
+    fn is(&self, service: &ResolvedService, exporter: &Arc<Account>) -> bool {
+        let import = &self.import;
+        std::ptr::eq(import.exporter.as_ptr(), Arc::as_ptr(exporter))
+            && import.local == service.local
+            && import.subject == service.subject
+            && import.rewrite == service.rewrite
+            && import.share == service.share
+            && *import.export == *service.export
+    }
+}
+
+impl State {
+    fn local_of(&self, import: &Import) -> SubjectFilter {
+        let stream = self
+            .streams
+            .iter()
+            .map(|one| &one.import)
+            .find(|one| one.exporter == import.account && one.subject == import.subject);
+        stream.map_or_else(|| import.subject.clone(), |stream| stream.local.clone())
+    }
+}
+
+/// Applies the exports and imports of all accounts. Returns the accounts that import other streams than before: their
+/// subscriptions need other shadows.
+pub(super) fn configure(
+    accounts: Vec<Arc<Account>>,
+    before: &[AccountConfig],
+    now: &[AccountConfig],
+) -> Vec<Arc<Account>> {
+    let shares = |config: &AccountConfig| !config.exports.is_empty() || !config.imports.is_empty();
+    if !before.iter().chain(now).any(shares) {
+        return Vec::new();
+    }
+    let (resolved, _) = resolve(now);
+    let by_name = accounts.iter().map(|one| (Arc::clone(&one.name), Arc::clone(one)));
+    let by_name: HashMap<Arc<str>, Arc<Account>> = by_name.collect();
+    let mut configured: HashMap<&str, (&AccountConfig, Resolved)> = HashMap::new();
+    for (config, resolved) in now.iter().zip(resolved) {
+        configured.insert(&config.name, (config, resolved));
+    }
+    let mut changed = Vec::new();
+    for account in accounts {
+        let (config, resolved) = match configured.remove(&*account.name) {
+            Some((config, resolved)) => (Some(config), resolved),
+            None => (None, Resolved::default()),
+        };
+        if account.set_shares(config, resolved, &by_name) {
+            changed.push(account);
+        }
+    }
+    changed
+}

@@ -1,0 +1,271 @@
+//! Responses that the services of an account owe to requesters in other accounts.
+//!
+//! A request reaches the exporting account with a reply subject of this account's own, `_R_.` and two random tokens. A
+//! message to it is passed on to the requester, as long as the type of the service and its threshold allow.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
+
+use foldhash::fast::FixedState;
+
+use super::latency::{Measured, Outcome};
+use super::service::ServiceExport;
+use crate::account::Account;
+use crate::limits::{SERVICE_RESPONSE_BYTES, SERVICE_RESPONSES_BYTES};
+use crate::options::ResponseType;
+use crate::random::Random;
+use crate::sync::{Arc, Mutex, Weak};
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// The prefix of all reply subjects of services.
+// NATS 2.14: accounts.go replyPrefix.
+pub(crate) const PREFIX: &[u8] = b"_R_.";
+/// The length of `_R_.`, the token of the account, and a dot.
+const ACCOUNT_PREFIX_LEN: usize = 11;
+const TOKEN_LEN: usize = 6;
+/// The number of different tokens.
+const TOKENS: u64 = 62u64.pow(TOKEN_LEN as u32);
+/// The number of older entries that are checked when one is added.
+const SWEPT: usize = 2;
+
+/// A reply subject of an account: its prefix and a token.
+pub(crate) type ReplySubject = [u8; ACCOUNT_PREFIX_LEN + TOKEN_LEN];
+
+/// A response that is awaited.
+pub(crate) struct Response {
+    /// The reply subject of the request, in the account of the requester.
+    pub(crate) to: Box<[u8]>,
+    pub(crate) requester: Weak<Account>,
+    pub(crate) requester_name: Arc<str>,
+    pub(crate) export: Arc<ServiceExport>,
+    pub(crate) share: bool,
+    pub(crate) measured: Option<Box<Measured>>,
+}
+
+impl Response {
+    fn bytes(&self) -> usize {
+        SERVICE_RESPONSE_BYTES + self.to.len()
+    }
+
+    fn is_watched(&self) -> bool {
+        self.measured.is_some() || self.export.response_type != ResponseType::Singleton
+    }
+
+    fn is_over(&self, last: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(last) > self.export.threshold
+    }
+}
+
+/// The responses that one account owes.
+pub(crate) struct Responses {
+    prefix: [u8; ACCOUNT_PREFIX_LEN],
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<u64, (Arc<Response>, Instant), FixedState>,
+    /// About in the order of their age. Some have gone.
+    order: VecDeque<u64>,
+    /// The open requests that end when nobody waits for their responses any more: those that are measured, or may get
+    /// several.
+    watched: HashSet<u64, FixedState>,
+    /// Measured requests that have failed, until that is published.
+    failed: Vec<Failed>,
+    bytes: usize,
+    lost: u64,
+}
+
+/// A measured request that was not answered.
+pub(crate) struct Failed {
+    pub(crate) response: Arc<Response>,
+    pub(crate) outcome: Outcome,
+}
+
+/// The number of failed requests that wait until they are published, and of open ones that are checked when a
+/// subscription ends: as many as a tenth of a millisecond allows.
+const FEW: usize = 1024;
+
+impl Responses {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut prefix = [b'.'; ACCOUNT_PREFIX_LEN];
+        prefix[..PREFIX.len()].copy_from_slice(PREFIX);
+        write_token(Random::new(seed).next_u64() % TOKENS, &mut prefix[PREFIX.len()..]);
+        Self { prefix, state: Mutex::default() }
+    }
+
+    /// Returns the filter of all reply subjects.
+    pub(super) fn filter(&self) -> Vec<u8> {
+        [&self.prefix[..], b">"].concat()
+    }
+
+    /// Adds a request. Returns its reply subject.
+    pub(crate) fn add(
+        &self,
+        response: Arc<Response>,
+        random: &mut Random,
+        now: Instant,
+    ) -> ReplySubject {
+        let mut state = self.state.lock();
+        state.sweep(SWEPT, now);
+        state.bytes += response.bytes();
+        while state.bytes > SERVICE_RESPONSES_BYTES
+            && let Some(oldest) = state.order.pop_front()
+        {
+            state.lost += u64::from(state.remove(oldest).is_some());
+        }
+        let id = loop {
+            let id = random.next_u64() % TOKENS;
+            if !state.open.contains_key(&id) {
+                break id;
+            }
+        };
+        if response.is_watched() {
+            state.watched.insert(id);
+        }
+        state.open.insert(id, (response, now));
+        state.order.push_back(id);
+        drop(state);
+        let mut subject = [0; ACCOUNT_PREFIX_LEN + TOKEN_LEN];
+        subject[..ACCOUNT_PREFIX_LEN].copy_from_slice(&self.prefix);
+        write_token(id, &mut subject[ACCOUNT_PREFIX_LEN..]);
+        subject
+    }
+
+    /// Returns the request that a message answers, unless it has timed out. One that has a single response is removed.
+    pub(crate) fn answer(&self, subject: &[u8], now: Instant) -> Option<Arc<Response>> {
+        let id = self.id(subject)?;
+        let mut state = self.state.lock();
+        let (response, last) = state.open.get(&id)?;
+        if response.is_over(*last, now) {
+            return None;
+        }
+        match response.export.response_type {
+            ResponseType::Singleton => state.remove(id),
+            ResponseType::Streamed | ResponseType::Chunked => Some(Arc::clone(response)),
+        }
+    }
+
+    /// Records that a response has reached the requester, who may get more.
+    pub(crate) fn keep(&self, subject: &[u8], now: Instant) {
+        let Some(id) = self.id(subject) else { return };
+        if let Some((_, last)) = self.state.lock().open.get_mut(&id) {
+            *last = now;
+        }
+    }
+
+    /// Removes a request that gets no further response.
+    pub(crate) fn remove(&self, subject: &[u8]) -> Option<Arc<Response>> {
+        let id = self.id(subject)?;
+        self.state.lock().remove(id)
+    }
+
+    /// Removes requests that have timed out, among the oldest. Returns measured ones that have failed.
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Failed> {
+        let mut state = self.state.lock();
+        let some = state.order.len().min(16 * FEW);
+        state.sweep(some, now);
+        std::mem::take(&mut state.failed)
+    }
+
+    /// Removes the requests of an account whose responses nobody waits for any more.
+    // NATS 2.14: accounts.go checkForReverseEntry.
+    pub(super) fn forget(&self, requester: &Account, is_gone: impl Fn(&[u8]) -> bool) {
+        let mut state = self.state.lock();
+        let is_one = |id: &&u64| {
+            state.open.get(*id).is_some_and(|(response, _)| {
+                std::ptr::eq(response.requester.as_ptr(), requester) && is_gone(&response.to)
+            })
+        };
+        let mut ids: Vec<u64> = state.watched.iter().take(FEW).filter(is_one).copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let gone = state.remove(id);
+            gone.into_iter().for_each(|response| state.fail(response, Outcome::RequestTimeout));
+        }
+    }
+
+    /// Returns true if a request would end with the interest in its responses.
+    pub(super) fn is_watching(&self) -> bool {
+        !self.state.lock().watched.is_empty()
+    }
+
+    /// Returns at most `limit` open requests with their reply subjects, ordered by these.
+    pub(crate) fn list(&self, limit: usize) -> Vec<(String, Arc<Response>)> {
+        let state = self.state.lock();
+        let open = state.open.iter().take(limit);
+        let mut list: Vec<(u64, Arc<Response>)> =
+            open.map(|(id, (response, _))| (*id, Arc::clone(response))).collect();
+        drop(state);
+        list.sort_unstable_by_key(|(id, _)| *id);
+        let prefix = String::from_utf8_lossy(&self.prefix);
+        let subject = |id: u64| {
+            let mut token = [0; TOKEN_LEN];
+            write_token(id, &mut token);
+            format!("{prefix}{}", String::from_utf8_lossy(&token))
+        };
+        list.into_iter().map(|(id, response)| (subject(id), response)).collect()
+    }
+
+    fn id(&self, subject: &[u8]) -> Option<u64> {
+        let token = subject.strip_prefix(&self.prefix)?;
+        if token.len() != TOKEN_LEN {
+            return None;
+        }
+        token.iter().rev().try_fold(0u64, |id, byte| {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'A'..=b'Z' => byte - b'A' + 10,
+                b'a'..=b'z' => byte - b'a' + 36,
+                _ => return None,
+            };
+            Some(id * 62 + u64::from(digit))
+        })
+    }
+}
+
+impl State {
+    fn remove(&mut self, id: u64) -> Option<Arc<Response>> {
+        let (response, _) = self.open.remove(&id)?;
+        if response.is_watched() {
+            self.watched.remove(&id);
+        }
+        self.bytes -= response.bytes();
+        // Most are answered soon: the list would otherwise grow with all that were ever made.
+        if self.order.len() > 2 * self.open.len() + 64 {
+            let open = &self.open;
+            self.order.retain(|id| open.contains_key(id));
+        }
+        Some(response)
+    }
+
+    fn fail(&mut self, response: Arc<Response>, outcome: Outcome) {
+        if response.measured.is_some() && self.failed.len() < FEW {
+            self.failed.push(Failed { response, outcome });
+        }
+    }
+
+    /// Checks the oldest `count` entries, and removes those that have timed out.
+    fn sweep(&mut self, count: usize, now: Instant) {
+        for _ in 0..count {
+            let Some(id) = self.order.pop_front() else { break };
+            match self.open.get(&id) {
+                None => {}
+                Some((response, last)) if response.is_over(*last, now) => {
+                    if let Some(response) = self.remove(id) {
+                        self.fail(response, Outcome::ServiceTimeout);
+                    }
+                }
+                Some(_) => self.order.push_back(id),
+            }
+        }
+    }
+}
+
+fn write_token(mut id: u64, token: &mut [u8]) {
+    for digit in token.iter_mut().take(TOKEN_LEN) {
+        *digit = BASE62[(id % 62) as usize];
+        id /= 62;
+    }
+}

@@ -1,0 +1,529 @@
+//! Requests to services of other accounts, and their responses.
+//!
+//! An imported service is among the matches of a message (`Matches::services`). After the delivery in the account of
+//! the requester the request is delivered in the exporting account, on the same stack, so that the requester is told at
+//! once if there are no responders. The service sees a reply subject of its own account; a message to it is passed on
+//! to the requester in the same way.
+
+use super::{deliver, deliver_traced};
+use crate::account::{
+    Account, Context, Failed, Measured, Outcome, REQUEST_INFO, Requester, Response, SYSTEM,
+    ServiceImport, is_sampled, to_json,
+};
+use crate::endpoint::{Endpoint, Kind, Link, Run, Scratch, Sender, Subscription};
+use crate::header_block;
+use crate::ids;
+use crate::interest::{MatchCache, Matches};
+use crate::limits::{SERVICE_CACHE_BYTES, SERVICE_CACHES, SERVICE_HOPS, SHARED_PAYLOAD_MIN_BYTES};
+use crate::options::ResponseType;
+use crate::proto::{Publish, encode};
+use crate::random::Random;
+use crate::subject::{Mapped, Subject, SubjectBuffer};
+use crate::subject_counts::Verdict;
+use crate::sync::{Arc, Ordering, Weak};
+
+/// The reply subjects that are not replaced.
+// NATS 2.14: client.go processServiceImport: acknowledgements of streams.
+const KEPT_REPLIES: &[u8] = b"$JS.ACK.";
+
+/// The state that one session keeps for its requests.
+#[derive(Default)]
+pub(crate) struct ServiceState {
+    caches: Vec<(Weak<Account>, Box<MatchCache<Subscription>>)>,
+    /// The next cache to be dropped for another.
+    sweep: usize,
+    /// Memory for rewritten messages.
+    bodies: Vec<Vec<u8>>,
+}
+
+/// One message on its way through services.
+struct Hop<'h> {
+    /// The services that it has passed through.
+    before: Option<&'h Hop<'h>>,
+    import: &'h Arc<ServiceImport>,
+    /// The service is told more than the account of the sender.
+    is_detailed: bool,
+    /// The service is told the server of the sender.
+    has_server: bool,
+    depth: usize,
+}
+
+/// The endpoint that publishes, and its memory.
+pub(crate) struct Requesting<'p> {
+    pub(crate) endpoint: &'p Endpoint,
+    pub(crate) random: &'p mut Random,
+    pub(crate) state: &'p mut ServiceState,
+    pub(crate) scratch: &'p mut Scratch,
+}
+
+/// Delivers a run whose matches contain services. Calls `no_responders` with each message that reached no receiver.
+pub(crate) fn deliver_with_services<'a>(
+    account: &Arc<Account>,
+    run: &Run<'a>,
+    matches: &Matches<Subscription>,
+    requesting: &mut Requesting<'_>,
+    mut no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
+) {
+    let from = requesting.endpoint.as_sender();
+    for message in run.messages {
+        let one = Run { messages: std::slice::from_ref(message), ..*run };
+        if !deliver_to_all(account, from, &one, matches, None, requesting) {
+            no_responders(message, requesting.scratch);
+        }
+    }
+}
+
+/// Delivers one message to subscriptions and services. Returns true if it reached a receiver.
+fn deliver_to_all(
+    account: &Arc<Account>,
+    from: Sender,
+    run: &Run<'_>,
+    matches: &Matches<Subscription>,
+    hop: Option<&Hop<'_>>,
+    requesting: &mut Requesting<'_>,
+) -> bool {
+    let Requesting { random, scratch, .. } = requesting;
+    let mut is_reached = true;
+    if scratch.message_trace().is_some() {
+        is_reached = deliver_traced(account, from, run, matches, random, scratch);
+    } else {
+        deliver(account, from, run, matches, random, scratch, |_, _| is_reached = false);
+    }
+    is_reached | pass_on(account, run, matches, hop, requesting)
+}
+
+/// Passes a traced message on to the services among its matches, once it was delivered. Returns true if it reached a
+/// receiver.
+pub(crate) fn pass_to_services(
+    account: &Arc<Account>,
+    run: &Run<'_>,
+    matches: &Matches<Subscription>,
+    requesting: &mut Requesting<'_>,
+) -> bool {
+    pass_on(account, run, matches, None, requesting)
+}
+
+/// Passes one message on to the services among its matches. Returns true if it reached a receiver.
+fn pass_on(
+    account: &Arc<Account>,
+    run: &Run<'_>,
+    matches: &Matches<Subscription>,
+    hop: Option<&Hop<'_>>,
+    requesting: &mut Requesting<'_>,
+) -> bool {
+    let mut is_reached = false;
+    let Some(message) = run.messages.first() else { return is_reached };
+    let message = Publish { subject: run.subject, ..*message };
+    for service in matches.services() {
+        is_reached |= match service.link() {
+            Some(Link::Service(import)) => match Arc::clone(import).downcast::<ServiceImport>() {
+                Ok(import) => request(account, &import, &message, hop, requesting),
+                Err(_) => false,
+            },
+            Some(Link::Responses) => respond(account, &message, run, requesting),
+            Some(Link::Shadow { .. }) | None => false,
+        };
+    }
+    is_reached
+}
+
+/// Passes a request on to the account that exports the service. Returns true if it reached a receiver.
+// NATS 2.14: client.go processServiceImport.
+fn request(
+    account: &Arc<Account>,
+    import: &Arc<ServiceImport>,
+    message: &Publish<'_>,
+    before: Option<&Hop<'_>>,
+    requesting: &mut Requesting<'_>,
+) -> bool {
+    let hop = Hop {
+        before,
+        import,
+        // NATS 2.14: the first import decides. A later one that shares adds the server.
+        is_detailed: before.map_or(import.share, |before| before.is_detailed),
+        has_server: match before {
+            Some(before) => before.has_server || (!before.import.share && import.share),
+            None => import.share,
+        } || *import.exporter_name == *SYSTEM,
+        depth: before.map_or(1, |before| before.depth + 1),
+    };
+    if hop.depth > SERVICE_HOPS || hop.is_repeated() {
+        return false;
+    }
+    let (Some(exporter), Some(context)) = (import.exporter.upgrade(), account.context()) else {
+        return false;
+    };
+    let mut buffer = SubjectBuffer::new();
+    let subject = import.rewrite.apply(message.subject, &mut buffer);
+    let mut held_trace = None;
+    if let Some(trace) = requesting.scratch.message_trace() {
+        trace.note_service_import(&exporter.name, message.subject, subject);
+        let (is_allowed, is_only) = (import.export.allow_trace, trace.is_only());
+        if !is_allowed && is_only {
+            return false;
+        }
+        // The request goes on without its trace.
+        held_trace = if is_allowed { None } else { requesting.scratch.take_trace() };
+    }
+    let measured = requesting.measure(import, message, context);
+    let has_reply = !message.reply.is_empty();
+    if let (false, Some(measured)) = (has_reply, &measured) {
+        requesting.tell(&exporter, import, measured, Outcome::BadRequest);
+    }
+    let given = (has_reply && !message.reply.starts_with(KEPT_REPLIES)).then(|| {
+        let response = Arc::new(Response {
+            to: message.reply.into(),
+            requester: Arc::downgrade(account),
+            requester_name: Arc::clone(&account.name),
+            export: Arc::clone(&import.export),
+            share: import.share,
+            measured: measured.map(Box::new),
+        });
+        let now = requesting.scratch.now();
+        exporter.responses().add(response, requesting.random, now)
+    });
+    let reply = given.as_ref().map_or(message.reply, |given| &given[..]);
+    let mut body = requesting.state.bodies.pop().unwrap_or_default();
+    let mut sizes = requesting.state.bodies.pop().unwrap_or_default();
+    let memory = (&mut body, &mut sizes);
+    let mut header_len = describe(memory, account, message, &hop, requesting.endpoint, context);
+    if held_trace.is_some() {
+        header_len = disable_trace(&mut body, header_len);
+    }
+    sizes_of(header_len, body.len(), &mut sizes);
+    let message = Publish {
+        subject,
+        reply,
+        header_len: Some(header_len),
+        body: &body,
+        sizes: &sizes,
+        tail: None,
+    };
+    let from = Sender { is_served: true, ..requesting.endpoint.as_sender() };
+    let is_reached = requesting.deliver_in(&exporter, from, &message, Some(&hop));
+    if let (false, Some(given)) = (is_reached, &given) {
+        let removed = exporter.responses().remove(given);
+        if let Some(measured) = removed.as_ref().and_then(|removed| removed.measured.as_ref()) {
+            requesting.tell(&exporter, import, measured, Outcome::Unavailable);
+        }
+    }
+    requesting.keep(body);
+    requesting.keep(sizes);
+    if let Some(trace) = held_trace {
+        requesting.scratch.begin_trace(trace);
+    }
+    is_reached
+}
+
+/// Passes a response on to the requester. Returns true if it reached a receiver.
+fn respond(
+    account: &Arc<Account>,
+    message: &Publish<'_>,
+    run: &Run<'_>,
+    requesting: &mut Requesting<'_>,
+) -> bool {
+    let now = requesting.scratch.now();
+    let Some(responses) = account.owed_responses() else { return false };
+    let Some(response) = responses.answer(message.subject, now) else { return false };
+    let Some(requester) = response.requester.upgrade() else { return false };
+    let is_single = response.export.response_type == ResponseType::Singleton;
+    if let (true, Some(measured)) = (is_single, &response.measured) {
+        requesting.tell_answered(account, &response, measured);
+    }
+    // A response may ask for another message in turn.
+    let given =
+        (!message.reply.is_empty() && !message.reply.starts_with(KEPT_REPLIES)).then(|| {
+            let back = Arc::new(Response {
+                to: message.reply.into(),
+                requester: Arc::downgrade(account),
+                requester_name: Arc::clone(&account.name),
+                export: Arc::clone(&response.export),
+                share: response.share,
+                measured: None,
+            });
+            requester.responses().add(back, requesting.random, now)
+        });
+    let reply = given.as_ref().map_or(message.reply, |given| &given[..]);
+    let tail = message.tail.filter(|_| given.is_none());
+    let passed_on = Publish { subject: &response.to, reply, tail, ..*message };
+    let from = Sender { is_served: true, ..requesting.endpoint.as_sender() };
+    let one = Run {
+        subject: &response.to,
+        messages: std::slice::from_ref(&passed_on),
+        shared: run.shared,
+        parsed: None,
+        prefetched: None,
+    };
+    // Each reply subject is used once, so that a cache would only grow.
+    let mut matches = Matches::default();
+    requester.interest.collect(&response.to, &mut matches);
+    let is_reached = deliver_to_all(&requester, from, &one, &matches, None, requesting);
+    if let (false, Some(given)) = (is_reached, &given) {
+        requester.responses().remove(given);
+    }
+    // An empty message ends the responses.
+    let is_last = !is_reached || message.body.is_empty();
+    if !is_single && is_last {
+        responses.remove(message.subject);
+    } else if !is_single {
+        responses.keep(message.subject, now);
+    }
+    is_reached
+}
+
+impl Hop<'_> {
+    /// Returns true if the message has passed through the same service already.
+    fn is_repeated(&self) -> bool {
+        let mut before = self.before;
+        while let Some(hop) = before {
+            if Arc::ptr_eq(&hop.import.export, &self.import.export) {
+                return true;
+            }
+            before = hop.before;
+        }
+        false
+    }
+}
+
+impl Requesting<'_> {
+    /// Delivers a message in another account.
+    fn deliver_in(
+        &mut self,
+        account: &Arc<Account>,
+        from: Sender,
+        message: &Publish<'_>,
+        hop: Option<&Hop<'_>>,
+    ) -> bool {
+        // Taken out, because services behind it need caches too.
+        let mut cache = self.state.take_cache(account, self.random);
+        let known = cache.look_up(&account.interest, message.subject, None, |_| Verdict::ALLOWED);
+        let run = |subject| Run {
+            subject,
+            messages: std::slice::from_ref(message),
+            shared: None,
+            parsed: None,
+            prefetched: None,
+        };
+        // NATS 2.14: the mappings of the exporting account apply too.
+        let is_reached = match known.matches.mapped() {
+            None => deliver_to_all(account, from, &run(message.subject), known.matches, hop, self),
+            Some(Mapped::To(to)) => {
+                deliver_to_all(account, from, &run(to), known.matches, hop, self)
+            }
+            Some(Mapped::Among(choices)) => {
+                let mut to = Vec::new();
+                let choice = choices.pick(self.random);
+                choices.write(choice, message.subject, self.random, &mut to);
+                let mut matches = Matches::default();
+                account.interest.collect(&to, &mut matches);
+                deliver_to_all(account, from, &run(&to), &matches, hop, self)
+            }
+        };
+        self.state.keep_cache(account, cache);
+        is_reached
+    }
+
+    /// Returns the beginning of a measurement, if the request is to be measured.
+    fn measure(
+        &mut self,
+        import: &ServiceImport,
+        message: &Publish<'_>,
+        context: &Context,
+    ) -> Option<Measured> {
+        let latency = import.export.latency.as_ref()?;
+        let headers = is_sampled(latency, message.headers(), self.random)?;
+        let name = self.account_name();
+        Some(Measured {
+            requester: Requester::of(self.endpoint, &name, import.share, context),
+            since: context.clock.now(),
+            at: context.clock.wall(),
+            headers,
+        })
+    }
+
+    /// Returns the account of the endpoint.
+    fn account_name(&self) -> Arc<str> {
+        let membership = self.endpoint.membership.load();
+        membership.as_ref().map_or_else(|| "N/A".into(), |one| Arc::clone(one.account()))
+    }
+
+    fn tell_answered(&mut self, account: &Arc<Account>, response: &Response, measured: &Measured) {
+        let Some(context) = account.context() else { return };
+        let Some(latency) = &response.export.latency else { return };
+        let responder = Requester::of(self.endpoint, &self.account_name(), true, context);
+        let event = measured.answered(&ids::unique(self.random), &responder, context);
+        publish_event(account, &latency.subject, &event, self.random, self.scratch);
+    }
+
+    fn tell(
+        &mut self,
+        exporter: &Arc<Account>,
+        import: &ServiceImport,
+        measured: &Measured,
+        outcome: Outcome,
+    ) {
+        let Some(latency) = &import.export.latency else { return };
+        tell_failed(exporter, &latency.subject, measured, outcome, self.random, self.scratch);
+    }
+
+    fn keep(&mut self, mut body: Vec<u8>) {
+        body.clear();
+        if body.capacity() <= SHARED_PAYLOAD_MIN_BYTES {
+            self.state.bodies.push(body);
+        }
+    }
+}
+
+fn tell_failed(
+    account: &Arc<Account>,
+    subject: &Subject,
+    measured: &Measured,
+    outcome: Outcome,
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    let Some(context) = account.context() else { return };
+    let event = measured.failed(&ids::unique(random), outcome, context);
+    publish_event(account, subject, &event, random, scratch);
+}
+
+/// Removes the requests of an account that services have not answered in time, and publishes those that were measured
+/// and have failed.
+pub(crate) fn expire_responses(account: &Arc<Account>, random: &mut Random, scratch: &mut Scratch) {
+    let Some(responses) = account.owed_responses() else { return };
+    let now = scratch.now();
+    for Failed { response, outcome } in responses.expire(now) {
+        if let (Some(measured), Some(latency)) = (&response.measured, &response.export.latency) {
+            tell_failed(account, &latency.subject, measured, outcome, random, scratch);
+        }
+    }
+}
+
+/// Publishes a message of the server in an account.
+fn publish_event(
+    account: &Arc<Account>,
+    subject: &Subject,
+    body: &[u8],
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    let mut sizes = Vec::new();
+    encode::number(&mut sizes, body.len());
+    let message = Publish {
+        subject: subject.as_ref(),
+        reply: &[],
+        header_len: None,
+        body,
+        sizes: &sizes,
+        tail: None,
+    };
+    let run = Run {
+        subject: subject.as_ref(),
+        messages: std::slice::from_ref(&message),
+        shared: None,
+        parsed: Some(subject),
+        prefetched: None,
+    };
+    let from = Sender { id: 0, kind: Kind::System, echo: true, is_served: false };
+    let mut matches = Matches::default();
+    account.interest.collect(subject.as_ref(), &mut matches);
+    deliver(account, from, &run, &matches, random, scratch, |_, _| ());
+}
+
+impl ServiceState {
+    fn take_cache(
+        &mut self,
+        account: &Arc<Account>,
+        random: &mut Random,
+    ) -> Box<MatchCache<Subscription>> {
+        let is_it =
+            |(other, _): &(Weak<Account>, _)| std::ptr::eq(other.as_ptr(), Arc::as_ptr(account));
+        match self.caches.iter().position(is_it) {
+            Some(at) => self.caches.swap_remove(at).1,
+            None => {
+                let (hasher, seed) = (account.interest.hasher(), random.next_u64());
+                Box::new(MatchCache::new(hasher, seed, Arc::default()).with_mappings(true))
+            }
+        }
+    }
+
+    fn keep_cache(&mut self, account: &Arc<Account>, cache: Box<MatchCache<Subscription>>) {
+        if cache.cost() > SERVICE_CACHE_BYTES {
+            return;
+        }
+        if self.caches.len() >= SERVICE_CACHES {
+            self.sweep = (self.sweep + 1) % self.caches.len();
+            self.caches.swap_remove(self.sweep);
+        }
+        self.caches.push((Arc::downgrade(account), cache));
+    }
+}
+
+/// Writes the headers and the payload of a request as the service gets them: with a description of the sender in place
+/// of any that the sender has sent. Returns the length of the headers.
+fn describe(
+    (body, info): (&mut Vec<u8>, &mut Vec<u8>),
+    account: &Account,
+    message: &Publish<'_>,
+    hop: &Hop<'_>,
+    endpoint: &Endpoint,
+    context: &Context,
+) -> usize {
+    let name = endpoint.membership.load();
+    let name = name.as_ref().map_or("N/A", |one| &**one.account());
+    if hop.before.is_none() && !hop.has_server && is_plain(name) {
+        let rtt = endpoint.rtt_nanos.load(Ordering::Relaxed);
+        write_brief(info, name, rtt);
+    } else {
+        let mut requester = Requester::of(endpoint, name, hop.is_detailed, context);
+        if hop.before.is_some() {
+            requester.service = account.name.to_string();
+        }
+        if hop.has_server {
+            requester.server = context.server_name.to_string();
+        }
+        info.extend_from_slice(&to_json(&requester));
+    }
+    body.reserve(message.body.len() + info.len() + 64);
+    header_block::append(body, message.headers(), REQUEST_INFO, info);
+    let header_len = body.len();
+    body.extend_from_slice(message.payload());
+    header_len
+}
+
+/// Makes other servers not trace a request any further. Returns the length of its headers.
+// NATS 2.14: msgtrace.go MsgTraceDestDisabled.
+#[cold]
+fn disable_trace(body: &mut Vec<u8>, header_len: usize) -> usize {
+    let (headers, payload) = body.split_at(header_len);
+    let mut disabled = header_block::set(headers, b"Nats-Trace-Dest", b"trace disabled");
+    let header_len = disabled.len();
+    disabled.extend_from_slice(payload);
+    *body = disabled;
+    header_len
+}
+
+/// Returns true if JSON contains the text unchanged.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$'))
+}
+
+/// Writes the description that every service is given: the account, and the round trip if it is known.
+fn write_brief(body: &mut Vec<u8>, account: &str, rtt_nanos: u64) {
+    body.extend_from_slice(b"{\"acc\":\"");
+    body.extend_from_slice(account.as_bytes());
+    body.push(b'"');
+    if rtt_nanos > 0 {
+        body.extend_from_slice(b",\"rtt\":");
+        encode::number(body, usize::try_from(rtt_nanos).unwrap_or(usize::MAX));
+    }
+    body.push(b'}');
+}
+
+/// Writes the sizes of a message with headers, as they are written on the wire.
+fn sizes_of(header_len: usize, len: usize, memory: &mut Vec<u8>) {
+    memory.clear();
+    encode::number(memory, header_len);
+    memory.push(b' ');
+    encode::number(memory, len);
+}
