@@ -6,7 +6,7 @@ mod common;
 
 use std::time::{Instant, SystemTime};
 
-use broker_core::account::{AccountConfig, TraceDestination};
+use broker_core::account::{AccountConfig, Mapping, TraceDestination};
 use broker_core::auth::{Authenticator, Credentials, Decision, Grant, Permissions};
 use broker_core::{
     Broker, Client, HeaderMap, Options, PublishError, RawMessage, Subject, Subscriber,
@@ -81,7 +81,7 @@ impl Traces {
         let event = self.event().expect("an event");
         let hops = event["events"].as_array().unwrap().iter().map(|hop| {
             assert!(hop["ts"].as_str().unwrap().ends_with('Z'));
-            let parts = ["type", "name", "acc", "subj", "sub", "queue", "error"];
+            let parts = ["type", "name", "acc", "subj", "from", "to", "sub", "queue", "error"];
             let parts = parts.iter().filter_map(|part| hop.get(part)?.as_str());
             parts.collect::<Vec<_>>().join(" ")
         });
@@ -276,6 +276,27 @@ fn a_marked_message_outside_of_the_sample_is_traced_by_no_other_server() {
         }
     }
     assert!(count > 150, "{count}");
+}
+
+#[test]
+fn a_mapping_is_a_hop_and_the_permission_is_that_of_its_result() {
+    let mut traces = Traces::new(None);
+    let mut account = AccountConfig::new("A");
+    account = account.with_mapping(Mapping::to("orders.*", "foo").unwrap());
+    account = account.with_mapping(Mapping::to("may.trace.mapped", "elsewhere").unwrap());
+    account = account.with_mapping(Mapping::to("secret", "denied").unwrap());
+    traces.world.broker.update_options(|options| options.accounts = vec![account]);
+    let (mut a, mut limited) = (traces.join("a", ""), traces.join("limited", ""));
+    traces.world.send(&mut a, "SUB > 1\r\n");
+    // The event itself is not mapped.
+    let answer = traces.publish(&mut limited, "orders.1", &["Nats-Trace-Dest: may.trace.mapped"]);
+    assert_eq!(answer, "");
+    assert!(a.read().starts_with("HMSG foo 1 "));
+    assert_eq!(traces.hops(), ["in limited A orders.1", "sm foo", "eg a >"]);
+    let answer = traces.publish(&mut limited, "secret", &["Nats-Trace-Dest: may.trace.1"]);
+    let refusal = "Permissions Violation for Publish to \"denied\"";
+    assert_eq!(answer, format!("-ERR '{refusal}'\r\n"));
+    assert_eq!(traces.hops(), [&format!("in limited A secret {refusal}"), "sm denied"]);
 }
 
 #[test]

@@ -105,8 +105,6 @@ fn deliver_from_server(
         prefetched: None,
     };
     let mut is_delivered = true;
-    deliver(account, SERVER, &run, &matches, random, scratch, |_, _| {
-        is_delivered = false;
-    });
+    deliver(account, SERVER, &run, &matches, random, scratch, |_, _| is_delivered = false);
     is_delivered
 }
