@@ -1,7 +1,7 @@
 //! The tokens of a destination: text, or a call of a function.
 
 use super::TransformError;
-use super::step::Cut;
+use super::cut::Cut;
 
 /// A token of a destination, whose wildcards are numbered as they are written.
 #[derive(Debug, Eq, PartialEq)]

@@ -1,6 +1,7 @@
 //! Transforms of subjects, for mappings, imports and streams.
 
 mod call;
+mod cut;
 mod error;
 mod step;
 
