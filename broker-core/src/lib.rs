@@ -126,6 +126,8 @@ pub mod latency;
 pub mod limits;
 mod message;
 mod message_trace;
+#[cfg(feature = "jwt")]
+pub mod operator;
 mod options;
 #[cfg(feature = "testing")]
 pub mod probe;
@@ -149,7 +151,7 @@ mod trace;
 pub mod transport;
 
 pub use account::InterestEvents;
-pub use broker::{Broker, LameDuckInfoError, LameDuckOrder};
+pub use broker::{Broker, LameDuckInfoError, LameDuckOrder, WeakBroker};
 pub use clock::Clock;
 pub use endpoint::Applied;
 pub use error::{ClientFault, CloseReason};

@@ -168,6 +168,12 @@ impl Account {
         self.max_subscriptions.load(Ordering::Relaxed)
     }
 
+    /// Returns true if clients or leaf nodes are in it.
+    pub(crate) fn has_members(&self) -> bool {
+        let members = self.members.lock();
+        members.connections > 0 || members.leaf_nodes > 0
+    }
+
     /// Returns the limits in force.
     pub(crate) fn limits(&self) -> Guard<Arc<AccountLimits>> {
         self.limits.load()

@@ -50,6 +50,15 @@ impl Registry {
         share::configure(self.all(), before, now)
     }
 
+    /// Configures one account.
+    pub(crate) fn configure_one(
+        &self,
+        config: &AccountConfig,
+        make: impl Fn(&Arc<str>) -> Account,
+    ) {
+        self.get_or_add(&config.name, || make(&config.name)).configure(config);
+    }
+
     /// Replaces the configured accounts `before` by `now`. Returns the removed ones, whose sessions must be
     /// closed. `keep` are accounts that exist without being configured.
     pub(crate) fn configure(

@@ -1,5 +1,6 @@
 //! The broker: the handle used by programs and transports.
 
+mod accounts;
 mod observe;
 #[cfg(feature = "testing")]
 mod probing;
@@ -26,6 +27,8 @@ use crate::shared::{ChangeReport, QuestionStats, Shared};
 use crate::stats::Stats;
 use crate::subject_counts::SubjectCount;
 use crate::sync::{Arc, Ordering};
+
+pub use accounts::WeakBroker;
 
 /// A message broker without sockets.
 ///

@@ -1,5 +1,6 @@
 //! State shared by all sessions of one broker: accounts, endpoints, options, counters.
 
+mod accounts;
 mod changes;
 mod questions;
 mod totals;
@@ -9,6 +10,7 @@ pub(crate) use questions::OpenQuestion;
 pub use questions::QuestionStats;
 use questions::Questions;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -41,8 +43,12 @@ pub(crate) struct Shared {
     pub(crate) authenticator: ArcSwap<Box<dyn Authenticator>>,
     pub(crate) info: ArcSwap<Info>,
     accounts: Registry,
+    /// The accounts that are configured one by one and share something.
+    sharing: Mutex<BTreeMap<Arc<str>, AccountConfig>>,
     /// The name of the system account.
     pub(crate) system_account: Arc<str>,
+    /// What is due by the clock: see [`Broker::do_periodic`](crate::Broker::do_periodic).
+    pub(crate) periodic: ArcSwapOption<Box<dyn Fn() + Send + Sync>>,
     /// The program's part of the system account.
     pub(crate) system: ArcSwapOption<Box<dyn SystemListener>>,
     sessions: DashMap<u64, Arc<Endpoint>>,
@@ -113,7 +119,9 @@ impl Shared {
             authenticator: ArcSwap::from_pointee(authenticator),
             info: ArcSwap::from_pointee(info),
             accounts: Registry::default(),
+            sharing: Mutex::default(),
             system_account,
+            periodic: ArcSwapOption::empty(),
             system: ArcSwapOption::empty(),
             sessions: DashMap::new(),
             connections: AtomicUsize::new(0),

@@ -50,6 +50,7 @@ pub use share::{Export, ExportType, Import, Sampling, ServiceLatency};
 pub use token::encode;
 pub use user::{Permission, Permissions, ResponsePermission, TimeRange, User, UserLimits};
 pub use validation::{Issue, Network, Severity};
+pub(crate) use validation::{is_contained_in, parse_server_version, second_of_day};
 
 use super::nkey::{KeyKind, PublicKey};
 

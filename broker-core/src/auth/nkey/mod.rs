@@ -210,7 +210,7 @@ pub enum NkeyError {
 ///
 /// The reason, in the words of the reference's log. Without a nonce no signature is valid.
 // NATS 2.14: auth.go: base64 for URLs without padding, or else the standard base64.
-pub(super) fn verify_nonce(key: &PublicKey, credentials: &Credentials) -> Result<(), &'static str> {
+pub(crate) fn verify_nonce(key: &PublicKey, credentials: &Credentials) -> Result<(), &'static str> {
     use base64::alphabet::{STANDARD, URL_SAFE};
     use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, PAD};
     const URL: GeneralPurpose =

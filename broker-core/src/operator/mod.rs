@@ -1,0 +1,343 @@
+//! Operator mode: accounts and users as signed claims.
+//!
+//! An operator signs accounts, an account signs its users, and a user signs the nonce of its connection. The server
+//! trusts the keys of operators ([`Trust`]), looks up accounts where they are needed ([`AccountResolver`]), and is
+//! given everything else by the client. [`OperatorMode`] is the [`Authenticator`] for it:
+//!
+//! ```
+//! use std::time::{Instant, SystemTime};
+//! use broker_core::auth::jwt::{Account, Claims, encode};
+//! use broker_core::auth::nkey::{KeyKind, KeyPair};
+//! use broker_core::operator::{MemoryResolver, OperatorMode, Trust};
+//! use broker_core::{Broker, Options};
+//!
+//! let operator = KeyPair::from_random(KeyKind::Operator, [1; 32]);
+//! let account = KeyPair::from_random(KeyKind::Account, [2; 32]);
+//! let token = encode(&Claims::<Account>::new(account.public()), &operator)?;
+//!
+//! let accounts = MemoryResolver::new([(account.public().to_string(), token)]);
+//! let mode = OperatorMode::builder(Trust::keys([operator.public()]), accounts).build();
+//! let clock = (Instant::now, SystemTime::now);
+//! let broker = Broker::with_authenticator(Options::default(), clock, mode.clone());
+//! mode.attach(&broker);
+//! # Ok::<(), broker_core::auth::jwt::JwtError>(())
+//! ```
+//!
+//! Changes of an account ([`OperatorMode::update_account`]) act on connected clients at once: those whose token is
+//! revoked, whose signing key is gone, or who are too many, are closed. The ends of accounts and users are ends of
+//! their grants.
+
+mod account;
+mod activation;
+mod config;
+mod login;
+mod permissions;
+mod resolver;
+mod store;
+mod template;
+mod times;
+mod trust;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use config::account_config;
+pub use resolver::{AccountResolver, Found, MemoryResolver};
+pub use times::{TimeZones, Utc};
+pub use trust::{Trust, TrustError};
+
+use crate::auth::jwt::{AccountClaims, JwtError, decode_user};
+use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant, Pending, Secret};
+use crate::broker::{Broker, WeakBroker};
+use crate::sync::{Arc, Mutex};
+use account::AccountState;
+use login::{Login, UserProof};
+use store::Store;
+
+/// The time to wait for an account.
+// NATS 2.14: accounts.go DEFAULT_ACCOUNT_FETCH_TIMEOUT.
+const LOOKUP: Duration = Duration::from_millis(1900);
+
+/// Authenticates users by their tokens. Cheap to clone; all clones share their accounts.
+#[derive(Clone)]
+pub struct OperatorMode(Arc<Inner>);
+
+struct Inner {
+    trust: Trust,
+    resolver: Box<dyn AccountResolver>,
+    /// The only accounts that users may have; `None` for any.
+    pinned: Option<BTreeSet<String>>,
+    /// The token of clients that send none.
+    sentinel: Secret,
+    zones: Box<dyn TimeZones>,
+    /// The broker that serves the accounts.
+    broker: Mutex<Option<WeakBroker>>,
+    store: Mutex<Store>,
+    /// Held while the broker gets the configuration of an account.
+    configuring: Mutex<()>,
+}
+
+/// Builds an [`OperatorMode`].
+#[must_use]
+pub struct OperatorModeBuilder {
+    trust: Trust,
+    resolver: Box<dyn AccountResolver>,
+    pinned: Option<BTreeSet<String>>,
+    sentinel: Secret,
+    zones: Box<dyn TimeZones>,
+}
+
+impl OperatorModeBuilder {
+    /// Accepts only users of these accounts. `resolver_pinned_accounts`.
+    pub fn pinned_accounts(
+        mut self,
+        accounts: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.pinned = Some(accounts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets the token of clients that send none. `default_sentinel`.
+    pub fn default_sentinel(mut self, token: impl Into<Secret>) -> Self {
+        self.sentinel = token.into();
+        self
+    }
+
+    /// Sets the time zones by which times of day are read; UTC is the only one by default.
+    pub fn time_zones(mut self, zones: impl TimeZones) -> Self {
+        self.zones = Box::new(zones);
+        self
+    }
+
+    /// Builds it.
+    pub fn build(self) -> OperatorMode {
+        let Self { trust, resolver, pinned, sentinel, zones } = self;
+        let (broker, store) = (Mutex::default(), Mutex::default());
+        let configuring = Mutex::default();
+        OperatorMode(Arc::new(Inner {
+            trust,
+            resolver,
+            pinned,
+            sentinel,
+            zones,
+            broker,
+            store,
+            configuring,
+        }))
+    }
+}
+
+impl OperatorMode {
+    /// Begins with the trusted keys and the source of accounts.
+    pub fn builder(trust: Trust, resolver: impl AccountResolver) -> OperatorModeBuilder {
+        OperatorModeBuilder {
+            trust,
+            resolver: Box::new(resolver),
+            pinned: None,
+            sentinel: Secret::default(),
+            zones: Box::new(Utc),
+        }
+    }
+
+    /// Serves the accounts in `broker`, whose authenticator it is or becomes. Without a broker nobody is accepted.
+    pub fn attach(&self, broker: &Broker) {
+        *self.0.broker.lock() = Some(broker.downgrade());
+        let mode = Arc::downgrade(&self.0);
+        broker.set_periodic(move || {
+            if let Some(inner) = mode.upgrade() {
+                OperatorMode(inner).expire();
+            }
+        });
+    }
+
+    /// Takes over the accounts of `before`, of which `self` is the successor after a reload: those that the resolver
+    /// still has. Call it before the broker gets `self` as its authenticator, which then reviews the clients.
+    // NATS 2.14: reload.go reloadAuthorization, for the memory resolver.
+    pub fn succeed(&self, before: &Self) {
+        if let Some(broker) = before.broker() {
+            self.attach(&broker);
+        }
+        let names = before.0.store.lock().names();
+        for name in &names {
+            self.load(name, |_| ());
+            if self.loaded(name).is_none() {
+                tracing::info!("Reloaded: deleting account [removed]: {name:?}");
+            }
+        }
+    }
+
+    /// Replaces the claims of an account that is loaded. Returns false if it is not, or has these claims already.
+    ///
+    /// The resolvers call it when they learn of other claims.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError`] if the claims are not valid. Nothing has changed then.
+    // NATS 2.14: server.go updateAccountWithClaimJWT.
+    pub fn update_account(&self, token: &str) -> Result<bool, AccountError> {
+        let state = self.verify(token)?;
+        let Some(before) = self.loaded(&state.claims.subject) else { return Ok(false) };
+        if before.has_token(token) {
+            return Ok(false);
+        }
+        self.install(state);
+        Ok(true)
+    }
+
+    /// Loads an account, unless it is loaded. Calls `done` with false if there is none or its claims are not valid: at
+    /// once if the resolver knows the account, or else when it does.
+    pub fn load_account(&self, key: &str, done: impl FnOnce(bool) + Send + 'static) {
+        self.load(key, move |result| done(result.is_ok()));
+    }
+
+    /// Returns the claims of an account that is loaded.
+    pub fn account_claims(&self, key: &str) -> Option<Arc<AccountClaims>> {
+        self.loaded(key).map(|state| Arc::clone(&state.claims))
+    }
+
+    /// Returns the source of accounts.
+    pub fn resolver(&self) -> &dyn AccountResolver {
+        &*self.0.resolver
+    }
+
+    /// Returns the trusted keys.
+    pub fn trust(&self) -> &Trust {
+        &self.0.trust
+    }
+
+    /// Decodes and checks the claims of an account at the time of the broker's clock.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError`] if they are not valid.
+    // NATS 2.14: server.go verifyAccountClaims.
+    pub fn check_account(&self, token: &str) -> Result<Arc<AccountClaims>, AccountError> {
+        self.verify(token).map(|state| state.claims)
+    }
+
+    fn verify(&self, token: &str) -> Result<AccountState, AccountError> {
+        AccountState::verify(token, &self.0.trust, self.now())
+    }
+
+    fn broker(&self) -> Option<Broker> {
+        self.0.broker.lock().as_ref()?.upgrade()
+    }
+
+    /// Returns the time in seconds since 1970.
+    fn now(&self) -> i64 {
+        self.broker().map_or(i64::MAX, |broker| seconds(broker.wall()))
+    }
+}
+
+impl Authenticator for OperatorMode {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn nonce_required(&self) -> bool {
+        true
+    }
+
+    // NATS 2.14: auth.go processClientOrLeafAuthentication, the part for trusted keys.
+    fn authenticate(&self, credentials: &Credentials) -> Decision {
+        let login = match self.begin(credentials) {
+            Ok(login) => login,
+            Err(denied) => return denied.into(),
+        };
+        if self.0.pinned.as_ref().is_some_and(|pinned| !pinned.contains(login.account())) {
+            return Denied::Refused("Account not listed as operator pinned account").into();
+        }
+        let account = login.account().to_owned();
+        let (pending, answer) = Pending::new(LOOKUP);
+        let mode = self.clone();
+        self.load(&account, move |result| {
+            answer.decide(match result {
+                Ok(account) => mode.finish(&login, &account),
+                Err(AccountError::Unavailable) => Err(Denied::Unavailable),
+                Err(_) => Err(Denied::Refused("Account JWT lookup error")),
+            });
+        });
+        match pending.take() {
+            Some(result) => result.into(),
+            None => pending.into(),
+        }
+    }
+
+    // NATS 2.14: accounts.go updateAccountClaimsWithRefresh, and what a reload checks again.
+    fn review(&self, held: &Grant, credentials: &Credentials) -> Decision {
+        let Some(proof) = held.proof.get::<UserProof>() else {
+            return self.authenticate(credentials);
+        };
+        let Some(account) = self.loaded(&held.account) else { return Denied::Credentials.into() };
+        if let Err(denied) = proof.check(&account) {
+            return denied.into();
+        }
+        let login = Login::again(proof, credentials);
+        self.finish(&login, &account).into()
+    }
+}
+
+impl OperatorMode {
+    /// Decodes the token of a client, or the sentinel in its place.
+    fn begin(&self, credentials: &Credentials) -> Result<Login, Denied> {
+        let claims = decode_user(credentials.jwt.expose());
+        let claims = match (claims, &self.0.sentinel) {
+            (Ok(claims), _) => claims,
+            (Err(_), sentinel) if !sentinel.is_empty() => {
+                decode_user(sentinel.expose()).map_err(|_| Denied::Refused("User JWT not valid"))?
+            }
+            (Err(_), _) => return Err(Denied::Refused("Authentication requires a user JWT")),
+        };
+        Login::begin(claims, credentials, self.now())
+    }
+
+    fn finish(&self, login: &Login, account: &Arc<AccountState>) -> Result<Grant, Denied> {
+        let wall = self.broker().ok_or(Denied::Unavailable)?.wall();
+        login.finish(account, &self.0.trust, &*self.0.zones, wall)
+    }
+}
+
+/// The reason why an account is not served.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// The source of accounts has none with this key.
+    // NATS 2.14: errors.go ErrMissingAccount.
+    #[error("account missing")]
+    Missing,
+    /// The source of accounts did not answer.
+    #[error("account fetch failed")]
+    Unavailable,
+    /// The token is none.
+    #[error(transparent)]
+    Token(#[from] JwtError),
+    /// The claims are not valid, are those of another account, or are not signed by a trusted operator.
+    // NATS 2.14: errors.go ErrAccountValidation.
+    #[error("account validation failed")]
+    Validation,
+}
+
+/// Returns the seconds since 1970.
+fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Returns the time of seconds since 1970.
+fn time(seconds: i64) -> SystemTime {
+    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX)))
+}
+
+impl fmt::Debug for OperatorMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OperatorMode").field("trust", &self.0.trust).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OperatorModeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OperatorModeBuilder").field("trust", &self.trust).finish_non_exhaustive()
+    }
+}

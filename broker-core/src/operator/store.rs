@@ -1,0 +1,222 @@
+//! The accounts that are loaded, and those that are being looked up.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::account::AccountState;
+use super::{AccountError, OperatorMode, account_config, activation, seconds};
+use crate::account::AccountConfig;
+use crate::auth::jwt;
+use crate::sync::{Arc, Mutex};
+
+/// The time after which an account that has ended is looked up again.
+// NATS 2.14: server.go updateAccount.
+const AGAIN: i64 = 1;
+
+/// Called with the account, or the reason why there is none.
+type Waiter = Box<dyn FnOnce(Result<Arc<AccountState>, AccountError>) + Send>;
+
+/// The accounts of an [`OperatorMode`].
+#[derive(Default)]
+pub(super) struct Store {
+    loaded: BTreeMap<Arc<str>, Arc<AccountState>>,
+    /// Those who wait for the look-up of an account.
+    waiting: BTreeMap<Arc<str>, Vec<Waiter>>,
+    /// Look-ups that have yet to begin. One thread begins them, in a loop: an account may import from another one, and
+    /// that from a third.
+    queue: VecDeque<Arc<str>>,
+    is_draining: bool,
+    /// The ends of activations, in seconds since 1970, with the accounts that import by them.
+    ends: BTreeSet<(i64, Arc<str>)>,
+}
+
+impl Store {
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        self.loaded.keys().cloned().collect()
+    }
+}
+
+impl OperatorMode {
+    /// Returns an account that is loaded.
+    pub(super) fn loaded(&self, key: &str) -> Option<Arc<AccountState>> {
+        self.0.store.lock().loaded.get(key).cloned()
+    }
+
+    /// Calls `done` with the account, which is looked up unless it is loaded. Accounts from which it imports are
+    /// loaded too; `done` does not wait for those that are not at hand.
+    // NATS 2.14: server.go lookupOrFetchAccount.
+    pub(super) fn load(
+        &self,
+        key: &str,
+        done: impl FnOnce(Result<Arc<AccountState>, AccountError>) + Send + 'static,
+    ) {
+        let now = self.now();
+        let mut store = self.0.store.lock();
+        if let Some(account) = store.loaded.get(key).cloned()
+            && (!account.is_expired(now) || now < account.loaded_at.saturating_add(AGAIN))
+        {
+            drop(store);
+            return done(Ok(account));
+        }
+        let key: Arc<str> = key.into();
+        let waiters = store.waiting.entry(Arc::clone(&key)).or_default();
+        waiters.push(Box::new(done));
+        if waiters.len() > 1 {
+            return;
+        }
+        store.queue.push_back(key);
+        if std::mem::replace(&mut store.is_draining, true) {
+            return;
+        }
+        drop(store);
+        while let Some(key) = self.next_look_up() {
+            self.look_up(key);
+        }
+    }
+
+    fn next_look_up(&self) -> Option<Arc<str>> {
+        let mut store = self.0.store.lock();
+        let next = store.queue.pop_front();
+        store.is_draining = next.is_some();
+        next
+    }
+
+    fn look_up(&self, key: Arc<str>) {
+        let lookup = Lookup { mode: self.clone(), key: Mutex::new(Some(Arc::clone(&key))) };
+        self.0.resolver.lookup(&key, Box::new(move |found| lookup.end(found)));
+    }
+
+    /// Continues with the result of a look-up.
+    fn found(&self, key: &Arc<str>, found: Result<Arc<str>, AccountError>) {
+        let loaded = self.loaded(key);
+        let result = match (found, loaded) {
+            (Ok(token), Some(loaded)) if loaded.has_token(&token) => Ok(loaded),
+            (Ok(token), _) => self.verify(&token).and_then(|state| {
+                let is_this = state.claims.subject == **key;
+                if is_this { Ok(self.install(state)) } else { Err(AccountError::Validation) }
+            }),
+            (Err(error), _) => Err(error),
+        };
+        if let Err(error) = &result {
+            tracing::debug!("Account [{key}] is not served: {error}");
+        }
+        let waiters = self.0.store.lock().waiting.remove(key).unwrap_or_default();
+        for waiter in waiters {
+            waiter(result.clone());
+        }
+    }
+
+    /// Serves an account with these claims from now on, and reviews its clients.
+    pub(super) fn install(&self, mut state: AccountState) -> Arc<AccountState> {
+        let key: Arc<str> = state.claims.subject.as_str().into();
+        tracing::debug!("Updating account claims: {key}/{}", state.claims.name);
+        let before = self.loaded(&key);
+        if let Some(before) = &before {
+            state.succeed(before);
+        }
+        let state = Arc::new(state);
+        let importers: Vec<Arc<str>> = {
+            let mut store = self.0.store.lock();
+            store.loaded.insert(Arc::clone(&key), Arc::clone(&state));
+            let of_it = |entry: &(&Arc<str>, &Arc<AccountState>)| entry.1.imports_from(&key);
+            store.loaded.iter().filter(of_it).map(|(importer, _)| Arc::clone(importer)).collect()
+        };
+        self.configure(&key);
+        // What they import may be there now, or no longer.
+        importers.iter().for_each(|importer| self.configure(importer));
+        self.load_exporters(&state);
+        if let (Some(_), Some(broker)) = (before, self.broker()) {
+            broker.review_account(&key);
+        }
+        state
+    }
+
+    /// Looks up the accounts from which `account` imports.
+    fn load_exporters(&self, account: &AccountState) {
+        for key in account.claims.nats.imports.iter().map(|import| &import.account) {
+            if self.loaded(key).is_some() {
+                continue;
+            }
+            let (importer, exporter) = (account.claims.subject.clone(), key.clone());
+            self.load(key, move |result| {
+                if let Err(error) = result {
+                    tracing::error!(
+                        "Can't locate account [{exporter}] for import of account [{importer}] (err={error})"
+                    );
+                }
+            });
+        }
+    }
+
+    /// Gives the broker the configuration of an account.
+    fn configure(&self, key: &str) {
+        // The state is read under the lock, so that an older one does not replace a newer.
+        let _configuring = self.0.configuring.lock();
+        let (Some(account), Some(broker)) = (self.loaded(key), self.broker()) else { return };
+        let (config, end) = self.config(&account, seconds(broker.wall()));
+        broker.configure_account(&config);
+        let mut store = self.0.store.lock();
+        store.ends.retain(|(_, of)| **of != *key);
+        store.ends.extend(end.map(|end| (end, config.name)));
+    }
+
+    /// Returns the configuration of an account, and the first end of its activations.
+    fn config(&self, account: &AccountState, now: i64) -> (AccountConfig, Option<i64>) {
+        let first_end = Mutex::new(None::<i64>);
+        let is_activated = |import: &jwt::Import| {
+            if import.token.is_empty() {
+                return false;
+            }
+            let exporter = self.loaded(&import.account);
+            let end = exporter.and_then(|exporter| activation::check(import, &exporter, now));
+            if let Some(end) = end.filter(|end| *end != 0) {
+                let mut first = first_end.lock();
+                *first = Some(first.map_or(end, |first| first.min(end)));
+            }
+            end.is_some()
+        };
+        let config = account_config(&account.claims, is_activated);
+        let first_end = *first_end.lock();
+        (config, first_end)
+    }
+
+    /// Ends imports whose activation has ended.
+    // NATS 2.14: accounts.go activationExpired.
+    pub(super) fn expire(&self) {
+        let now = self.now();
+        let due: Vec<Arc<str>> = {
+            let mut store = self.0.store.lock();
+            let later = store.ends.split_off(&(now.saturating_add(1), "".into()));
+            std::mem::replace(&mut store.ends, later).into_iter().map(|(_, key)| key).collect()
+        };
+        due.iter().for_each(|key| self.configure(key));
+    }
+
+    /// Returns the time until the next activation ends.
+    pub fn until_next_end(&self) -> Option<Duration> {
+        let end = self.0.store.lock().ends.first()?.0;
+        let left = u64::try_from(end.saturating_sub(self.now())).unwrap_or_default();
+        Some(Duration::from_secs(left))
+    }
+}
+
+/// A look-up. If the resolver drops it, the account is not available.
+struct Lookup {
+    mode: OperatorMode,
+    key: Mutex<Option<Arc<str>>>,
+}
+
+impl Lookup {
+    fn end(&self, found: Result<Arc<str>, AccountError>) {
+        let key = self.key.lock().take();
+        if let Some(key) = key {
+            self.mode.found(&key, found);
+        }
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        self.end(Err(AccountError::Unavailable));
+    }
+}

@@ -1,0 +1,76 @@
+//! Accounts that are configured one by one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Shared;
+use crate::account::AccountConfig;
+use crate::endpoint::{Endpoint, SessionUpdate};
+use crate::error::ClientFault;
+use crate::sync::Arc;
+
+impl Shared {
+    /// Makes an account, or changes it. Its clients follow: the newest beyond a limit are closed.
+    pub(crate) fn configure_account(&self, config: &AccountConfig) {
+        let _changing = self.changing.lock();
+        self.accounts.configure_one(config, |name| self.make_account(name));
+        self.share_one(config);
+        let Some(account) = self.accounts.get(&config.name) else { return };
+        let mut counts = HashMap::new();
+        for endpoint in self.members(&config.name) {
+            let quota = endpoint.kind.quota();
+            let count = counts.entry(quota).or_insert(0_usize);
+            *count += 1;
+            let max = quota.and_then(|quota| account.max_members(quota));
+            let is_excess = max.is_some_and(|max| *count > max);
+            tell(&endpoint, |control| {
+                control.options = true;
+                if is_excess {
+                    control.fault = Some(ClientFault::MaxAccountConnections);
+                }
+            });
+        }
+    }
+
+    /// Applies what the account shares, if it does or did.
+    fn share_one(&self, config: &AccountConfig) {
+        let mut sharing = self.sharing.lock();
+        let shares = !config.exports.is_empty() || !config.imports.is_empty();
+        let is_new = sharing.get(&config.name).is_none_or(|before| before != config);
+        if !(is_new && (shares || sharing.contains_key(&config.name))) {
+            return;
+        }
+        let list = |sharing: &BTreeMap<_, AccountConfig>| sharing.values().cloned().collect::<Vec<_>>();
+        let before = list(&sharing);
+        if shares {
+            sharing.insert(Arc::clone(&config.name), config.clone());
+        } else {
+            sharing.remove(&config.name);
+        }
+        self.share(&before, &list(&sharing));
+    }
+
+    /// Has the authenticator review the clients in an account.
+    pub(crate) fn review_account(&self, name: &str) {
+        for endpoint in self.members(name) {
+            tell(&endpoint, |control| control.authenticator = true);
+        }
+    }
+
+    /// Returns the endpoints in an account, the oldest first.
+    fn members(&self, name: &str) -> Vec<Arc<Endpoint>> {
+        let has_members = self.accounts.get(name).is_some_and(|account| account.has_members());
+        if !has_members {
+            return Vec::new();
+        }
+        let is_in = |endpoint: &Arc<Endpoint>| {
+            endpoint.membership.load().as_ref().is_some_and(|one| **one.account() == *name)
+        };
+        self.endpoints().into_iter().filter(is_in).collect()
+    }
+}
+
+fn tell(endpoint: &Endpoint, change: impl FnOnce(&mut SessionUpdate)) {
+    if endpoint.control.leave(None, change) {
+        endpoint.destination.wake();
+    }
+}

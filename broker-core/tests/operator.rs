@@ -1,0 +1,459 @@
+//! Chains of operator, account and user, with revocation and expiry by a clock that is moved.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use broker_core::auth::jwt::{
+    Account, AccountClaims, Activation, Claims, Export, ExportType, Import, TimeRange, UserClaims,
+    UserScope, encode,
+};
+use broker_core::auth::nkey::{KeyKind, KeyPair};
+use broker_core::auth::{Nonce, Secret};
+use broker_core::operator::{MemoryResolver, OperatorMode, Trust, account_config};
+use broker_core::session::client::Arrival;
+use broker_core::{Broker, Clock, CloseReason, Options};
+use common::{Party, World};
+
+const START: i64 = 1_700_000_000;
+
+fn pair(kind: KeyKind, byte: u8) -> KeyPair {
+    KeyPair::from_random(kind, [byte; 32])
+}
+
+fn operator() -> KeyPair {
+    pair(KeyKind::Operator, 1)
+}
+
+fn account(byte: u8) -> KeyPair {
+    pair(KeyKind::Account, byte)
+}
+
+fn user(byte: u8) -> KeyPair {
+    pair(KeyKind::User, byte)
+}
+
+/// Both clocks of the broker, which the test moves.
+#[derive(Clone)]
+struct Time {
+    base: Instant,
+    seconds: Arc<AtomicI64>,
+}
+
+impl Clock for Time {
+    fn now(&self) -> Instant {
+        self.base
+    }
+
+    fn wall(&self) -> SystemTime {
+        let seconds = u64::try_from(self.seconds.load(Ordering::Relaxed)).unwrap();
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+}
+
+/// A server that trusts one operator.
+struct Trusting {
+    world: World,
+    mode: OperatorMode,
+    accounts: MemoryResolver,
+    seconds: Arc<AtomicI64>,
+}
+
+impl Trusting {
+    fn new() -> Self {
+        let accounts = MemoryResolver::default();
+        let trust = Trust::keys([operator().public()]);
+        let mode = OperatorMode::builder(trust, accounts.clone()).build();
+        let seconds = Arc::new(AtomicI64::new(START));
+        let clock = Time { base: Instant::now(), seconds: Arc::clone(&seconds) };
+        let broker = Broker::with_authenticator(Options::default(), clock, mode.clone());
+        mode.attach(&broker);
+        Self { world: World::of(broker), mode, accounts, seconds }
+    }
+
+    /// Signs and stores the claims of an account, and updates it if it is loaded.
+    fn store(&self, key: &KeyPair, change: impl FnOnce(&mut AccountClaims)) {
+        let mut claims: AccountClaims = Claims::new(key.public());
+        claims.issued_at = START;
+        change(&mut claims);
+        let token = encode(&claims, &operator()).unwrap();
+        self.accounts.store(key.public().to_string(), &token);
+        let _ = self.mode.update_account(token.expose());
+    }
+
+    fn connect(&mut self, token: &Secret, key: &KeyPair) -> Party {
+        let nonce = Nonce::from_random([7; Nonce::BYTES]);
+        let mut party = self.world.arrive_by(Arrival { nonce: Some(nonce), ..Arrival::default() });
+        assert!(party.read().contains(&format!("\"nonce\":\"{nonce}\"")));
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(nonce.to_string().as_bytes()));
+        let connect = format!(
+            "CONNECT {{\"verbose\":false,\"jwt\":\"{}\",\"sig\":\"{signature}\",\"protocol\":1}}\r\nPING\r\n",
+            token.expose()
+        );
+        self.world.send(&mut party, connect);
+        party
+    }
+
+    /// Connects a user, who must be accepted.
+    fn join(&mut self, token: &Secret, key: &KeyPair) -> Party {
+        let party = self.connect(token, key);
+        let read = party.read();
+        assert!(read.starts_with("PONG\r\n"), "{read}");
+        party
+    }
+
+    fn refuse(&mut self, token: &Secret, key: &KeyPair) {
+        let party = self.connect(token, key);
+        assert_eq!(party.read(), "-ERR 'Authorization Violation'\r\n");
+        assert_eq!(party.closing(), Some(CloseReason::AuthenticationViolation));
+    }
+
+    /// Lets seconds pass for one client, which answers every PING.
+    fn wait(&mut self, party: &mut Party, seconds: i64) {
+        self.seconds.fetch_add(seconds, Ordering::Relaxed);
+        for _ in 0..seconds {
+            self.world.wait(party, Duration::from_secs(1));
+            self.world.send(party, "PONG\r\n");
+        }
+        self.world.broker.do_periodic();
+    }
+}
+
+/// Signs the claims of the user 9.
+fn signed(issuer: &KeyPair, change: impl FnOnce(&mut UserClaims)) -> Secret {
+    let mut claims: UserClaims = Claims::new(user(9).public());
+    claims.issued_at = START;
+    change(&mut claims);
+    encode(&claims, issuer).unwrap()
+}
+
+/// What the client is told, but for PINGs.
+fn told(party: &Party) -> String {
+    party.read().replace("PING\r\n", "")
+}
+
+#[test]
+fn a_user_is_accepted_with_a_chain_up_to_the_operator() {
+    let mut server = Trusting::new();
+    server.store(&account(2), |_| ());
+    let token = signed(&account(2), |_| ());
+    let party = server.join(&token, &user(9));
+    let connection = server.world.broker.connection(party.session.id()).unwrap();
+    let key = account(2).public().to_string();
+    assert_eq!(connection.account.as_deref(), Some(&*key));
+    let identity = connection.client_info.identity.clone().unwrap();
+    assert_eq!(identity.nkey.as_deref(), Some(&*user(9).public().to_string()));
+    assert_eq!(identity.issuer_key.as_deref(), Some(&*key));
+
+    server.refuse(&token, &user(8));
+    server.refuse(&signed(&account(3), |_| ()), &user(9));
+    server.refuse(&"".into(), &user(9));
+    let mut changed = token.expose().to_owned();
+    changed.replace_range(100..101, if &changed[100..101] == "A" { "B" } else { "A" });
+    server.refuse(&changed.as_str().into(), &user(9));
+}
+
+#[test]
+fn an_account_that_no_trusted_operator_has_signed_is_not_served() {
+    let mut server = Trusting::new();
+    let claims: AccountClaims = Claims::new(account(2).public());
+    for issuer in [pair(KeyKind::Operator, 5), account(2)] {
+        let token = encode(&claims, &issuer).unwrap();
+        server.accounts.store(account(2).public().to_string(), &token);
+        server.refuse(&signed(&account(2), |_| ()), &user(9));
+    }
+    // The token of one account under the key of another.
+    let other = encode(&Claims::<Account>::new(account(3).public()), &operator()).unwrap();
+    server.accounts.store(account(2).public().to_string(), &other);
+    server.refuse(&signed(&account(2), |_| ()), &user(9));
+}
+
+#[test]
+fn signing_keys_sign_for_their_account_until_they_are_removed() {
+    let mut server = Trusting::new();
+    server
+        .store(&account(2), |claims| claims.nats.signing_keys.add(account(4).public().to_string()));
+    let of = |claims: &mut UserClaims| claims.nats.issuer_account = account(2).public().to_string();
+    let token = signed(&account(4), of);
+    server.refuse(&signed(&account(4), |_| ()), &user(9));
+    server.refuse(&signed(&account(5), of), &user(9));
+    let mut party = server.join(&token, &user(9));
+    server.store(&account(2), |claims| claims.issued_at += 1);
+    server.world.settle(&mut party);
+    assert_eq!(told(&party), "", "closed without an error");
+    assert_eq!(party.closing(), Some(CloseReason::AuthenticationViolation));
+    server.refuse(&token, &user(9));
+}
+
+#[test]
+fn a_scoped_key_gives_its_users_the_permissions_of_the_scope() {
+    let mut server = Trusting::new();
+    let scope = |allow: &str| {
+        let mut scope = UserScope::new(account(4).public().to_string(), "role");
+        scope.template.permissions.publish.allow = vec![allow.to_owned()];
+        scope.template.subs = 1;
+        scope
+    };
+    server.store(&account(2), |claims| claims.nats.signing_keys.add_scoped(scope("{{name()}}.>")));
+    let of = |claims: &mut UserClaims| {
+        claims.name = "joe".into();
+        claims.nats.issuer_account = account(2).public().to_string();
+        claims.nats.limits = broker_core::auth::jwt::UserLimits::default();
+    };
+    let token = signed(&account(4), of);
+    let mut party = server.join(&token, &user(9));
+    party.read();
+    server.world.send(&mut party, "PUB joe.x 0\r\n\r\nPUB x 0\r\n\r\nSUB a 1\r\nSUB b 2\r\n");
+    assert_eq!(
+        told(&party),
+        "-ERR 'Permissions Violation for Publish to \"x\"'\r\n\
+         -ERR 'maximum subscriptions exceeded'\r\n"
+    );
+    let with_limits = signed(&account(4), |claims| {
+        of(claims);
+        claims.nats.limits.payload = 5;
+    });
+    server.refuse(&with_limits, &user(9));
+    server.store(&account(2), |claims| claims.nats.signing_keys.add_scoped(scope("other")));
+    server.world.settle(&mut party);
+    assert_eq!(party.closing(), Some(CloseReason::AuthenticationViolation), "the scope changed");
+}
+
+#[test]
+fn a_user_is_closed_when_its_token_ends_and_not_before() {
+    let mut server = Trusting::new();
+    server.store(&account(2), |_| ());
+    let token = signed(&account(2), |claims| claims.expires = START + 10);
+    let mut party = server.join(&token, &user(9));
+    party.read();
+    server.wait(&mut party, 9);
+    assert_eq!((told(&party), party.closing()), (String::new(), None));
+    server.wait(&mut party, 1);
+    assert_eq!(told(&party), "-ERR 'User Authentication Expired'\r\n");
+    assert_eq!(party.closing(), Some(CloseReason::AuthenticationExpired));
+    server.seconds.fetch_add(1, Ordering::Relaxed);
+    server.refuse(&token, &user(9));
+    server.refuse(&signed(&account(2), |claims| claims.not_before = START + 99), &user(9));
+}
+
+#[test]
+fn all_clients_of_an_account_are_closed_when_it_ends() {
+    let mut server = Trusting::new();
+    server.store(&account(2), |claims| claims.expires = START + 10);
+    let token = signed(&account(2), |_| ());
+    let mut party = server.join(&token, &user(9));
+    party.read();
+    server.wait(&mut party, 9);
+    assert_eq!((told(&party), party.closing()), (String::new(), None));
+    server.wait(&mut party, 1);
+    assert_eq!(told(&party), "-ERR 'Account Authentication Expired'\r\n");
+    assert_eq!(party.closing(), Some(CloseReason::AuthenticationExpired));
+    server.refuse(&token, &user(9));
+    // The resolver has other claims now.
+    server.store(&account(2), |claims| claims.expires = START + 100);
+    server.join(&token, &user(9));
+}
+
+#[test]
+fn an_account_that_is_extended_keeps_its_clients() {
+    let mut server = Trusting::new();
+    server.store(&account(2), |claims| claims.expires = START + 10);
+    let mut party = server.join(&signed(&account(2), |_| ()), &user(9));
+    party.read();
+    server.store(&account(2), |claims| claims.expires = START + 20);
+    server.world.settle(&mut party);
+    server.wait(&mut party, 19);
+    assert_eq!((told(&party), party.closing()), (String::new(), None));
+    server.wait(&mut party, 1);
+    assert_eq!(told(&party), "-ERR 'Account Authentication Expired'\r\n");
+}
+
+#[test]
+fn a_revoked_user_is_closed_and_stays_out_until_its_token_is_newer() {
+    for key in ["*".to_owned(), user(9).public().to_string()] {
+        let mut server = Trusting::new();
+        server.store(&account(2), |_| ());
+        let token = signed(&account(2), |_| ());
+        let newer = signed(&account(2), |claims| claims.issued_at = START + 6);
+        let mut party = server.join(&token, &user(9));
+        let mut later = server.join(&newer, &user(9));
+        party.read();
+        later.read();
+        server.store(&account(2), |claims| claims.nats.revocations.revoke(&*key, START + 5));
+        server.world.settle(&mut party);
+        server.world.settle(&mut later);
+        assert_eq!(told(&party), "-ERR 'User Authentication Revoked'\r\n");
+        assert_eq!(party.closing(), Some(CloseReason::CredentialsRevoked));
+        assert_eq!(CloseReason::CredentialsRevoked.to_string(), "Credentials Revoked");
+        assert_eq!((told(&later), later.closing()), (String::new(), None));
+        server.refuse(&token, &user(9));
+        server.join(&newer, &user(9));
+    }
+}
+
+#[test]
+fn a_bearer_token_needs_no_signature_unless_the_account_disallows_it() {
+    let mut server = Trusting::new();
+    server.store(&account(2), |_| ());
+    let token = signed(&account(2), |claims| claims.nats.limits.bearer_token = true);
+    let mut party = server.join(&token, &user(1));
+    party.read();
+    server.store(&account(2), |claims| claims.nats.limits.disallow_bearer = true);
+    server.world.settle(&mut party);
+    assert_eq!(told(&party), "-ERR 'Authorization Violation'\r\n");
+    server.refuse(&token, &user(9));
+    server.join(&signed(&account(2), |_| ()), &user(9));
+}
+
+#[test]
+fn a_user_comes_from_its_networks_at_its_times_on_its_kinds_of_connections() {
+    let mut server = Trusting::new();
+    server.store(&account(2), |_| ());
+    let mut of = |change: fn(&mut UserClaims)| {
+        let party = server.connect(&signed(&account(2), change), &user(9));
+        party.read().starts_with("PONG")
+    };
+    // Connections of these tests have no address.
+    assert!(!of(|claims| claims.nats.limits.src = vec!["0.0.0.0/0".into()]));
+    assert!(of(
+        |claims| claims.nats.limits.allowed_connection_types = vec!["standard".into(), "X".into()]
+    ));
+    assert!(!of(|claims| claims.nats.limits.allowed_connection_types = vec!["X".into()]));
+    assert!(!of(|claims| claims.nats.limits.allowed_connection_types = vec!["MQTT".into()]));
+    // 22:13:20 UTC.
+    let range = |start: &str, end: &str| TimeRange { start: start.into(), end: end.into() };
+    assert!(!of(|claims| claims.nats.limits.times =
+        vec![TimeRange { start: "01:00:00".into(), end: "02:00:00".into() }]));
+    let token = signed(&account(2), |claims| {
+        claims.nats.limits.times = vec![range("22:00:00", "22:14:00")]
+    });
+    let mut party = server.join(&token, &user(9));
+    party.read();
+    server.wait(&mut party, 39);
+    assert_eq!((told(&party), party.closing()), (String::new(), None));
+    server.wait(&mut party, 1);
+    assert_eq!(told(&party), "-ERR 'User Authentication Expired'\r\n");
+}
+
+#[test]
+fn limits_and_default_permissions_of_the_account_change_under_its_clients() {
+    let mut server = Trusting::new();
+    let deny = |subject: &'static str| {
+        move |claims: &mut AccountClaims| {
+            claims.nats.default_permissions.publish.deny = vec![subject.into()];
+        }
+    };
+    server.store(&account(2), deny("a"));
+    let mut first = server.join(&signed(&account(2), |_| ()), &user(9));
+    let mut second = server.join(&signed(&account(2), |_| ()), &user(9));
+    first.read();
+    second.read();
+    server.world.send(&mut first, "PUB a 0\r\n\r\n");
+    assert!(told(&first).contains("Publish to \"a\""));
+    server.store(&account(2), |claims| {
+        deny("b")(claims);
+        claims.nats.limits.conn = 1;
+        claims.nats.limits.payload = 1;
+    });
+    server.world.settle(&mut first);
+    server.world.settle(&mut second);
+    assert_eq!(told(&second), "-ERR 'maximum account active connections exceeded'\r\n");
+    server.world.send(&mut first, "PUB a 1\r\nx\r\nPUB b 0\r\n\r\nPUB a 2\r\nxx\r\n");
+    assert_eq!(
+        told(&first),
+        "-ERR 'Permissions Violation for Publish to \"b\"'\r\n-ERR 'Maximum Payload Violation'\r\n"
+    );
+}
+
+#[test]
+fn the_sentinel_stands_in_for_clients_without_a_token_and_pinned_accounts_are_the_only_ones() {
+    let accounts = MemoryResolver::default();
+    let token = encode(&Claims::<Account>::new(account(2).public()), &operator()).unwrap();
+    accounts.store(account(2).public().to_string(), &token);
+    let sentinel = signed(&account(2), |claims| claims.nats.limits.bearer_token = true);
+    let build = |pinned: &KeyPair| {
+        let mode = OperatorMode::builder(Trust::keys([operator().public()]), accounts.clone())
+            .default_sentinel(sentinel.clone())
+            .pinned_accounts([pinned.public().to_string()])
+            .build();
+        let clock = (Instant::now, || SystemTime::UNIX_EPOCH + Duration::from_secs(START as u64));
+        let broker = Broker::with_authenticator(Options::default(), clock, mode.clone());
+        mode.attach(&broker);
+        World::of(broker)
+    };
+    for (pinned, expected) in
+        [(account(2), "PONG\r\n"), (account(3), "-ERR 'Authorization Violation'\r\n")]
+    {
+        let mut world = build(&pinned);
+        let mut party = world.arrive();
+        world.send(&mut party, "CONNECT {\"verbose\":false}\r\nPING\r\n");
+        assert_eq!(party.read(), expected);
+    }
+}
+
+#[test]
+fn an_import_is_active_while_its_activation_is_valid() {
+    let mut activation: Claims<Activation> = Claims::new(account(3).public());
+    activation.nats.import_subject = "s".into();
+    activation.nats.import_type = ExportType::Stream;
+    activation.issued_at = START;
+    activation.expires = START + 10;
+    let activation = encode(&activation, &account(2)).unwrap();
+
+    let server = Trusting::new();
+    server.store(&account(2), |claims| {
+        let mut export = Export::new(ExportType::Stream, "s");
+        export.token_req = true;
+        claims.nats.exports.push(export);
+    });
+    server.store(&account(3), |claims| {
+        let key = account(2).public().to_string();
+        let mut import = Import::new(ExportType::Stream, key, "s");
+        import.token = activation.expose().to_owned();
+        claims.nats.imports.push(import);
+    });
+    server.mode.load_account(&account(3).public().to_string(), |is_loaded| assert!(is_loaded));
+    assert!(server.mode.account_claims(&account(2).public().to_string()).is_some(), "loaded too");
+    assert_eq!(server.mode.until_next_end(), Some(Duration::from_secs(10)));
+    server.seconds.fetch_add(10, Ordering::Relaxed);
+    server.world.broker.do_periodic();
+    assert_eq!(server.mode.until_next_end(), None);
+}
+
+#[test]
+fn claims_become_the_configuration_of_an_account() {
+    let mut claims: AccountClaims = Claims::new(account(2).public());
+    claims.nats.limits.conn = 3;
+    let mut service = Import::new(ExportType::Service, "A", "local");
+    service.to = "remote".into();
+    let mut stream = Import::new(ExportType::Stream, "A", "s.*");
+    stream.local_subject = "l.$1".into();
+    let mut prefixed = Import::new(ExportType::Stream, "A", "s");
+    prefixed.to = "p".into();
+    claims.nats.imports =
+        vec![service, stream, prefixed, Import::new(ExportType::Stream, "A", "a..b")];
+    let config = account_config(&claims, |import| import.to == "remote");
+    assert_eq!(config.limits.max_connections, Some(3));
+    assert_eq!(config.limits.max_payload_bytes, None);
+    let shown: Vec<_> = config
+        .imports
+        .iter()
+        .map(|one| {
+            (one.subject.to_string(), one.to.as_deref(), one.prefix.as_deref(), one.activated)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("remote".to_owned(), Some("local"), None, true),
+            ("s.*".to_owned(), Some("l.$1"), None, false),
+            ("s".to_owned(), None, Some("p"), false),
+        ]
+    );
+}
