@@ -234,6 +234,17 @@ impl Daemon {
         result
     }
 
+    /// Reloads whenever an operator asks for it in the system account, and tells the operator the outcome. Returns when
+    /// nobody can ask.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, a reload may have taken effect without its answer; later requests are refused.
+    pub async fn serve_requests(&self) {
+        let reload = async || self.reload().await.map(drop).map_err(|error| error.to_string());
+        self.watch.serve_reloads(reload).await;
+    }
+
     async fn read_again(&self) -> Result<Reloaded, ReloadError> {
         let request = self.request.clone().filter(|request| request.file.is_some());
         let request = request.ok_or(ReloadError::NoFile)?;
@@ -332,12 +343,14 @@ impl Daemon {
     /// If dropped, lame duck mode continues.
     pub async fn lame_duck(&self) {
         let plan = self.now().options.lame_duck();
+        self.watch.announce_lame_duck();
         self.server.lame_duck(plan).await;
     }
 
     /// Stops serving: closes all connections and removes the ports file.
     pub async fn stop(self) {
         tracing::info!("Initiating Shutdown...");
+        self.watch.announce_end();
         self.server.shutdown().await;
         drop(self.now().ports_file.take());
         tracing::info!("Server Exiting..");

@@ -12,6 +12,7 @@
 //! | settings and their defaults | [`options`] |
 //! | the log's lines | [`logging`] |
 //! | signals to a running server | [`signal_command`] |
+//! | events, and requests over NATS | `system` |
 //! | start, banner, pid and ports files, stop | [`daemon`] |
 //! | new options for a running daemon | [`reload`] |
 //!
@@ -29,6 +30,8 @@ pub mod monitor;
 pub mod options;
 pub mod reload;
 pub mod signal_command;
+#[cfg(feature = "observer")]
+pub mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -7,6 +7,7 @@ pub(crate) use without::{Watch, Watching};
 
 #[cfg(feature = "monitoring")]
 mod with {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
     use std::time::Duration;
 
     use broker_net::Server;
@@ -15,12 +16,16 @@ mod with {
     use crate::options::{MonitorOptions, Options};
     use crate::ports_file;
     use crate::start_error::{StartError, host_port};
+    use crate::system::{ReloadRequests, SystemAccount};
 
     /// Observes the server, and serves monitoring over HTTP if configured.
     #[derive(Debug)]
     pub(crate) struct Watch {
         pub(crate) observer: Observer,
         pub(crate) monitor: Option<Monitor>,
+        /// Taken when the server ends.
+        system: Mutex<Option<SystemAccount>>,
+        reloads: tokio::sync::Mutex<Option<ReloadRequests>>,
     }
 
     /// The monitoring listener before the server exists. It listens before the server does, so that
@@ -48,7 +53,9 @@ mod with {
             options: &Options,
             digest: Option<&str>,
         ) -> Self {
-            let watch = Self { observer: Observer::of(server), monitor: None };
+            let (system, reloads) = (Mutex::default(), tokio::sync::Mutex::default());
+            let observer = Observer::of(server);
+            let watch = Self { observer, monitor: None, system, reloads };
             watch.observer.update_facts(|facts| facts.host.clone_from(&options.host));
             if let Some((set, address)) = server.options().websocket.zip(server.websocket_addr()) {
                 let shown = WebsocketVarz::of(&options.websocket, set.host, address.port());
@@ -56,7 +63,34 @@ mod with {
             }
             watch.follow(options, digest);
             let monitor = watching.0.map(|(options, socket)| watch.serve(&options, socket));
-            Self { monitor, ..watch }
+            let (system, reloads) = start_system_account(&watch.observer, options).unzip();
+            let (system, reloads) = (Mutex::new(system), tokio::sync::Mutex::new(reloads));
+            Self { monitor, system, reloads, ..watch }
+        }
+
+        /// Publishes that the server has entered lame duck mode.
+        pub(crate) fn announce_lame_duck(&self) {
+            if let Some(system) = &*self.system() {
+                system.announce_lame_duck();
+            }
+        }
+
+        /// Publishes that the server ends, and answers no further requests.
+        pub(crate) fn announce_end(&self) {
+            drop(self.system().take());
+        }
+
+        fn system(&self) -> MutexGuard<'_, Option<SystemAccount>> {
+            self.system.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// Reloads with `reload` whenever an operator asks for it over NATS.
+        pub(crate) async fn serve_reloads(&self, reload: impl AsyncFn() -> Result<(), String>) {
+            let mut reloads = self.reloads.lock().await;
+            let Some(reloads) = &mut *reloads else { return };
+            while let Some(request) = reloads.next().await {
+                request.finish(reload().await);
+            }
         }
 
         fn serve(&self, options: &MonitorOptions, socket: MonitorSocket) -> Monitor {
@@ -105,6 +139,17 @@ mod with {
         }
     }
 
+    fn start_system_account(
+        observer: &Observer,
+        options: &Options,
+    ) -> Option<(SystemAccount, ReloadRequests)> {
+        if !options.has_system_account() {
+            return None;
+        }
+        let started = SystemAccount::start_with_reloads(observer);
+        started.inspect_err(|error| tracing::error!("No system account: {error}")).ok()
+    }
+
     fn scheme(monitor: &Monitor) -> &'static str {
         if monitor.is_secured() { "https" } else { "http" }
     }
@@ -146,6 +191,13 @@ mod without {
         pub(crate) fn follow(&self, _: &Options, _: Option<&str>) {}
 
         pub(crate) fn note_reload(&self, _: bool, _: Duration) {}
+
+        pub(crate) fn announce_lame_duck(&self) {}
+
+        pub(crate) fn announce_end(&self) {}
+
+        #[expect(clippy::unused_async, reason = "the other implementation awaits")]
+        pub(crate) async fn serve_reloads(&self, _: impl AsyncFn() -> Result<(), String>) {}
 
         pub(crate) fn urls(&self) -> Vec<String> {
             Vec::new()

@@ -1,5 +1,6 @@
 //! Runs a daemon and handles its signals.
 
+use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -28,8 +29,13 @@ pub(crate) struct Service<'a> {
 impl Service<'_> {
     /// Serves until a signal stops it, or until all clients have left in lame duck mode.
     pub(crate) async fn run(mut self) -> ExitCode {
+        let serving = async {
+            self.daemon.serve_requests().await;
+            pending::<Infallible>().await
+        };
         tokio::select! {
             () = heed(&self.daemon, &mut self.signals, self.log, self.manager) => {}
+            never = serving => match never {},
             never = memory::look_after(self.daemon.broker()) => match never {}
         }
         let Self { daemon, mut signals, log, manager } = self;

@@ -1,6 +1,7 @@
 //! `/accountz`: the list of accounts, or one account in detail.
 
-use broker_core::account::SYSTEM;
+use std::sync::Arc;
+
 use broker_core::snapshot::Account;
 use serde::Serialize;
 
@@ -20,7 +21,7 @@ pub struct Accountz {
     /// The time of the answer.
     pub now: Moment,
     /// The system account.
-    pub system_account: &'static str,
+    pub system_account: Arc<str>,
     /// The names of all accounts, unless one was requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<String>,
@@ -71,7 +72,7 @@ impl Observer {
         let mut accountz = Accountz {
             server_id: self.server_id(),
             now: now.moment(),
-            system_account: SYSTEM,
+            system_account: self.broker().system_account(),
             accounts: Vec::new(),
             account_detail: None,
         };

@@ -82,7 +82,12 @@ impl Observer {
 }
 
 impl AccountStat {
-    pub(super) fn new(account: &Account) -> Self {
+    /// The form with another number of connections than the present one.
+    pub(crate) fn with_connections(account: &Account, connections: usize) -> Self {
+        Self { conns: connections, total_conns: connections, ..Self::new(account) }
+    }
+
+    pub(crate) fn new(account: &Account) -> Self {
         let data = |msgs, bytes| {
             let all = MessagesAndBytes { msgs, bytes };
             DataStats { all, ..DataStats::default() }

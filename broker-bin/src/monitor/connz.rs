@@ -4,10 +4,10 @@ use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker_core::PeerCertificate;
 use broker_core::account::GLOBAL;
 use broker_core::auth::Identity;
 use broker_core::snapshot::{Closed, Connection, Subscription};
+use broker_core::{PeerCertificate, SubjectFilter};
 use serde::Serialize;
 
 use super::observer::Observer;
@@ -38,6 +38,8 @@ pub struct ConnzOptions {
     pub account: String,
     /// Selects the MQTT client of this name; empty for all.
     pub mqtt_client: String,
+    /// Selects the connections with a subscription that overlaps with this filter; empty for all. Needs `account`.
+    pub filter_subject: String,
     /// Selects the connections whose data contain this text, and counts only these; empty for all.
     pub search: String,
 }
@@ -77,7 +79,7 @@ pub enum SortBy {
 }
 
 impl SortBy {
-    fn parse(text: &str) -> Result<Self, BadRequest> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BadRequest> {
         Ok(match text {
             "" | "cid" => Self::Cid,
             "start" => Self::Start,
@@ -157,8 +159,25 @@ impl ConnzOptions {
             user,
             account,
             mqtt_client,
+            filter_subject: String::new(),
             search,
         })
+    }
+}
+
+impl ConnzOptions {
+    /// Returns the filter of subscriptions, if it excludes any.
+    fn subject_filter(&self) -> Result<Option<SubjectFilter>, BadRequest> {
+        if self.filter_subject.is_empty() || self.filter_subject == ">" {
+            return Ok(None);
+        }
+        if self.account.is_empty() {
+            let text = "filter by subject only valid with account filtering";
+            return Err(BadRequest(text.to_owned()));
+        }
+        // NATS 2.14 compares tokens, whatever they are: an invalid filter finds nothing.
+        let nothing = || BadRequest("invalid subject".to_owned());
+        SubjectFilter::parse(&self.filter_subject).map(Some).map_err(|_| nothing())
     }
 }
 
@@ -384,6 +403,7 @@ impl Observer {
                 return Err(BadRequest(text));
             }
         }
+        let filter = options.subject_filter()?;
         let limit = match (options.cid, options.limit) {
             (Some(_), _) => 1,
             (None, 0) => DEFAULT_LIMIT,
@@ -395,6 +415,9 @@ impl Observer {
         found.retain(|one| is_in(one, &options.account) && one.shows(&search, options.auth));
         let total = found.len();
         found.retain(|one| one.is_meant(options));
+        if let Some(filter) = filter {
+            found.retain(|one| self.subscribes(one, &filter));
+        }
         sort(&mut found, options.sort, now.instant);
         let connections: Vec<ConnInfo> = found
             .iter()
@@ -496,6 +519,12 @@ impl Observer {
             }
         }
         info
+    }
+
+    fn subscribes(&self, found: &Found, filter: &SubjectFilter) -> bool {
+        self.subscriptions_of(found).iter().any(|one| {
+            SubjectFilter::parse(&*one.filter).is_ok_and(|other| filter.overlaps(&other))
+        })
     }
 
     fn subscriptions_of(&self, found: &Found) -> Vec<Subscription> {

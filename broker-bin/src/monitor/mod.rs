@@ -37,6 +37,7 @@ mod query;
 mod routez;
 mod skip;
 mod subsz;
+mod system_counters;
 mod time;
 mod varz;
 mod websocketz;

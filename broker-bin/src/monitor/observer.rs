@@ -9,13 +9,10 @@ use broker_core::Broker;
 use broker_net::ServerStatus;
 
 use super::process::Process;
+use super::system_counters::SystemCounters;
 use super::time::{Moment, Now, Wall};
 use super::websocketz::WebsocketVarz;
-use crate::options::Options;
-
-/// Off unless configured.
-// NATS 2.14: feature_flags.go.
-const FEATURE_FLAGS: [&str; 2] = ["js_ack_fc_v2", "js_raft_delete_range"];
+use crate::options::{Options, feature_flags};
 
 /// Monitoring data that the broker does not have.
 #[derive(Clone, Debug)]
@@ -47,12 +44,6 @@ pub struct Facts {
     pub metadata: BTreeMap<String, String>,
     /// nats-server's feature flags as configured.
     pub feature_flags: BTreeMap<String, bool>,
-}
-
-/// Returns nats-server's feature flags with their configured values.
-fn feature_flags(set: &BTreeMap<String, bool>) -> BTreeMap<String, bool> {
-    let value = |name: &&str| set.get(*name).copied().unwrap_or_default();
-    FEATURE_FLAGS.iter().map(|name| ((*name).to_owned(), value(name))).collect()
 }
 
 impl Default for Facts {
@@ -106,6 +97,7 @@ struct Seen {
     /// The number of requests per endpoint.
     requests: Mutex<BTreeMap<&'static str, u64>>,
     reloads: Mutex<Reloads>,
+    system: SystemCounters,
 }
 
 /// Statistics of reloads.
@@ -147,6 +139,7 @@ impl Observer {
             process: Process::new(),
             requests: Mutex::default(),
             reloads: Mutex::default(),
+            system: SystemCounters::default(),
         };
         Self { seen: Arc::new(seen) }
     }
@@ -200,11 +193,16 @@ impl Observer {
         *self.seen.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn broker(&self) -> &Broker {
+    /// Returns the counters of the system account.
+    pub(crate) fn system_counters(&self) -> &SystemCounters {
+        &self.seen.system
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
         &self.seen.broker
     }
 
-    pub(super) fn facts(&self) -> Arc<Facts> {
+    pub(crate) fn facts(&self) -> Arc<Facts> {
         self.seen.facts.load_full()
     }
 
@@ -234,7 +232,7 @@ impl Observer {
         &self.seen.process
     }
 
-    pub(super) fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         self.seen.wall.now()
     }
 

@@ -1,6 +1,7 @@
 //! `/varz`: general data of the server.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use broker_core::Limits;
 use broker_core::stats::Stats;
@@ -150,7 +151,7 @@ pub struct Varz {
     /// nats-server's feature flags as configured; they have no effect on natsd.
     pub feature_flags: BTreeMap<String, bool>,
     /// The system account.
-    pub system_account: &'static str,
+    pub system_account: Arc<str>,
     /// Slow consumers by kind.
     pub slow_consumer_stats: ByKind,
     /// Stale connections by kind.
@@ -205,7 +206,7 @@ impl Observer {
     }
 
     /// Like [`varz`](Self::varz), from a snapshot.
-    pub(super) fn varz_of(&self, stats: Stats) -> Varz {
+    pub(crate) fn varz_of(&self, stats: Stats) -> Varz {
         let now = self.now();
         let broker = self.broker();
         let info = broker.info();
@@ -293,7 +294,7 @@ impl Observer {
             tags: facts.tags.clone(),
             metadata: facts.metadata.clone(),
             feature_flags: facts.feature_flags.clone(),
-            system_account: broker_core::account::SYSTEM,
+            system_account: broker.system_account(),
             slow_consumer_stats: ByKind { clients: stats.slow_consumers, ..ByKind::default() },
             stale_connection_stats: ByKind {
                 clients: stats.stale_connections,

@@ -134,6 +134,7 @@ impl Options {
         if self.accounts.contains_key(auth::GLOBAL_ACCOUNT) {
             return Err(OptionsError::ReservedAccount(auth::GLOBAL_ACCOUNT.into()));
         }
+        self.check_system_account()?;
         let one = &self.authorization;
         let (user, password, token) =
             (one.user.as_deref(), one.password.as_ref(), one.token.as_ref());
@@ -229,11 +230,38 @@ impl Options {
         Ok(builder.build()?)
     }
 
+    /// Returns the name of the account that receives the server's own events.
+    pub fn system_account(&self) -> &str {
+        self.system_account.as_deref().unwrap_or(SYSTEM_ACCOUNT)
+    }
+
+    /// Returns true if the server publishes events and answers requests in its system account.
+    // NATS 2.14: server.go configureAccounts: a declared account of the usual name is one.
+    pub fn has_system_account(&self) -> bool {
+        !self.no_system_account
+            || self.system_account.is_some()
+            || self.accounts.contains_key(SYSTEM_ACCOUNT)
+    }
+
+    // NATS 2.14: server.go configureAccounts. It accepts the global account, whose clients could then stop the server.
+    fn check_system_account(&self) -> Result<(), OptionsError> {
+        let name = self.system_account();
+        if name == auth::GLOBAL_ACCOUNT {
+            return Err(OptionsError::GlobalSystemAccount);
+        }
+        let is_there =
+            self.accounts.contains_key(name) || (name == SYSTEM_ACCOUNT && !self.no_system_account);
+        match &self.system_account {
+            Some(_) if !is_there => Err(OptionsError::NoSystemAccount(name.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns true if only the system account has users: they are for operators, and clients need
     /// no credentials, as if there were no users.
     // NATS 2.14: server.go configureAccounts.
     pub fn is_open_beside_system_account(&self) -> bool {
-        self.accounts.keys().eq([SYSTEM_ACCOUNT])
+        self.accounts.keys().eq([self.system_account()])
             && self.no_auth_user.is_none()
             && self.authorization == Authorization::default()
     }

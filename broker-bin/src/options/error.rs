@@ -37,6 +37,12 @@ pub enum OptionsError {
     /// Only one of the two could be required.
     #[error("authorization: a token cannot be combined with a list of users")]
     TokenAndUsers,
+    /// The system account is none of the accounts.
+    #[error("error resolving system account: account missing: {0:?}")]
+    NoSystemAccount(String),
+    /// Clients without credentials could reload the server and close the connections of others.
+    #[error("system_account: the global account \"$G\" cannot be the system account")]
+    GlobalSystemAccount,
     /// An empty list of users.
     #[error("authorization: the list of users is empty: nobody could connect")]
     NoUsers,
@@ -131,6 +137,7 @@ impl OptionsError {
             | Self::Permissions { path, .. } => path,
             Self::NoAuthUserAlone(_) => "no_auth_user",
             Self::ReservedAccount(_) => "accounts",
+            Self::NoSystemAccount(_) | Self::GlobalSystemAccount => "system_account",
             Self::PayloadOverPending { .. } => "max_payload",
             Self::Tls(_) => "tls",
             Self::TlsBlock { path, .. } => path,

@@ -66,6 +66,8 @@ pub use monitoring::{MetricsPrefix, MetricsServerId, MonitorOptions};
 pub use mqtt::Mqtt;
 pub use ocsp::{Ocsp, OcspCache, OcspPeer};
 pub use operator::{Proxies, Resolver, TrustedProxy};
+#[cfg(feature = "observer")]
+pub(crate) use server::feature_flags;
 pub use tls::{CertificatePair, Tls};
 pub use unix::{ListenUnix, ListenUnixError};
 pub use websocket::{SimpleAuthorization, Websocket};
@@ -191,11 +193,9 @@ section! {
     /// User of clients that present no credentials.
     no_auth_user: Option<String> = None => text().at_once();
     /// Account that receives the server's own events.
-    system_account: Option<String> = None => text().aliases(&["system"])
-        .off(&["$SYS"]).not_yet("system account of another name");
-    /// Disables the system account.
-    no_system_account: bool = false => switch().aliases(&["no_system", "no_sys_acc"])
-        .no_effect("nothing is published there yet");
+    system_account: Option<String> = None => text().aliases(&["system"]).unset("$SYS");
+    /// Disables the server's own events and requests to it, unless the configuration names a system account.
+    no_system_account: bool = false => switch().aliases(&["no_system", "no_sys_acc"]);
     /// JWT of clients that present none.
     default_sentinel: Option<Secret> = None => formatted(Format::Secret).at_once().not_yet("JWTs");
     /// Rewrites the subjects of published messages.

@@ -1,5 +1,7 @@
 //! Conversion to the options of the lower crates.
 
+use std::collections::BTreeMap;
+
 use broker_core::limits::{MAX_COUNTED_SUBJECTS, MAX_PAYLOAD_CEILING_BYTES};
 use broker_core::{Limits, SubjectFilter};
 use broker_net::{LameDuck, ServerOptions};
@@ -113,6 +115,8 @@ impl Options {
         broker.server_name = self.server_name.clone();
         broker.server_tags.clone_from(&self.server_tags);
         broker.server_metadata.clone_from(&self.server_metadata);
+        broker.server_feature_flags = feature_flags(&self.feature_flags);
+        broker.system_account = self.system_account.as_deref().map(Into::into);
         broker.trace = self.trace;
         broker.trace_headers = self.trace_headers;
         broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);
@@ -127,6 +131,16 @@ impl Options {
     pub fn lame_duck(&self) -> LameDuck {
         LameDuck::new(self.lame_duck_duration, self.lame_duck_grace_period)
     }
+}
+
+/// Off unless configured.
+// NATS 2.14: feature_flags.go.
+const FEATURE_FLAGS: [&str; 2] = ["js_ack_fc_v2", "js_raft_delete_range"];
+
+/// Returns nats-server's feature flags with their configured values.
+pub(crate) fn feature_flags(set: &BTreeMap<String, bool>) -> BTreeMap<String, bool> {
+    let value = |name: &&str| set.get(*name).copied().unwrap_or_default();
+    FEATURE_FLAGS.iter().map(|name| ((*name).to_owned(), value(name))).collect()
 }
 
 /// Returns the limit, or the maximum if it is negative.

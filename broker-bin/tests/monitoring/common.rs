@@ -11,7 +11,14 @@ use tokio::net::TcpStream;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) fn options() -> Options {
-    Options { host: "127.0.0.1".into(), port: 0, http_port: -1, ..Options::default() }
+    Options {
+        host: "127.0.0.1".into(),
+        port: 0,
+        http_port: -1,
+        // Only clients have subscriptions.
+        no_system_account: true,
+        ..Options::default()
+    }
 }
 
 pub(crate) async fn start() -> Daemon {

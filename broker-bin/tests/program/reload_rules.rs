@@ -491,6 +491,7 @@ fn of_a_file_with_more(path: &str, options: &mut Options) -> bool {
     let websocket = &mut options.websocket;
     match path {
         "https_port" | "https" => options.https_port = 1,
+        "system_account" => options.system_account = Some("A".into()),
         "websocket.no_tls" => websocket.no_tls = false,
         "websocket.allowed_origins" => websocket.allowed_origins = vec!["https://a".into()],
         "websocket.no_auth_user" => websocket.no_auth_user = Some("a".into()),

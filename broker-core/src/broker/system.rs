@@ -34,6 +34,12 @@ impl Broker {
         Arc::clone(&self.shared.system_account)
     }
 
+    /// Returns the names of all accounts, in order.
+    pub fn account_names(&self) -> Vec<Arc<str>> {
+        let accounts = self.shared.all_accounts().into_iter();
+        accounts.filter(|account| !account.is_removed()).map(|one| Arc::clone(&one.name)).collect()
+    }
+
     /// Returns true if there is an account of this name, whether or not it has members.
     pub fn has_account(&self, name: &str) -> bool {
         self.shared.is_shown(name)

@@ -2,8 +2,11 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+
+use crate::headers::HeaderMap;
 
 /// The encoding of a trace event or of an answer of the server.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -20,6 +23,13 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// Returns the encoding that a message with this header block asks for.
+    pub fn accepted_in(headers: &[u8]) -> Self {
+        let headers = HeaderMap::from_block(Bytes::copy_from_slice(headers));
+        let value = headers.as_ref().and_then(|headers| headers.get("Accept-Encoding"));
+        value.map_or(Self::None, |value| Self::accepted_by(value.as_bytes()))
+    }
+
     /// Parses the value of `Accept-Encoding`.
     // NATS 2.14: msgtrace.go getCompressionType.
     pub fn accepted_by(value: &[u8]) -> Self {
@@ -80,6 +90,15 @@ mod tests {
         ] {
             assert_eq!(Encoding::accepted_by(value.as_bytes()), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn the_header_of_a_message_names_the_encoding() {
+        let of = Encoding::accepted_in;
+        assert_eq!(of(b"NATS/1.0\r\nAccept-Encoding: gzip\r\n\r\n"), Encoding::Gzip);
+        assert_eq!(of(b"NATS/1.0\r\nOther: gzip\r\n\r\n"), Encoding::None);
+        assert_eq!(of(b""), Encoding::None);
+        assert_eq!(of(b"no headers"), Encoding::None);
     }
 
     #[test]

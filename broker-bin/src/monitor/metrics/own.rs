@@ -102,6 +102,11 @@ pub(super) fn write(
     }
     questions(writer, observer);
     reloads(writer, observer, varz);
+    let system = observer.system_counters();
+    let help = "Events of the system account that were dropped because too many waited.";
+    counter("natsd_system_events_dropped_total", help, system.events_dropped());
+    let help = "Requests to the system account that were dropped because too many waited.";
+    counter("natsd_system_requests_dropped_total", help, system.requests_dropped());
     let (stalled, stalls) = observer.stalls();
     let help = "Threads now blocked by one connection for a second or more.";
     gauge("natsd_stalled_workers", help, stalled as f64);

@@ -21,7 +21,6 @@ fn an_unimplemented_part_is_refused_by_name() {
         ("resolver: URL(http://h/)", "resolver: natsd has no operators and JWTs yet"),
         ("mappings { a: b }", "mappings: natsd has no subject mappings yet"),
         ("ocsp: true", "ocsp: natsd has no OCSP yet"),
-        ("system_account: A", "system_account: natsd has no system account of another name yet"),
         (
             "accounts { A { exports: [ { stream: a } ] } }",
             "accounts.A.exports: natsd has no imports and exports yet",
@@ -203,7 +202,6 @@ fn only_listed_parts_are_unimplemented() {
             "policy \"retry\" for clients",
             "profiler",
             "subject mappings",
-            "system account of another name",
             "trusted proxies",
         ]
     );

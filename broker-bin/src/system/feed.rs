@@ -1,0 +1,242 @@
+//! Events on their way from the threads that serve connections to their publication.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use broker_core::account::GLOBAL;
+use broker_core::snapshot::{Account, Connection};
+use broker_core::system::{ServiceRequest, SystemEvent, SystemListener};
+use broker_core::{Broker, CloseReason};
+use tokio::sync::mpsc;
+
+use super::requests::Inbox;
+use super::sender::{
+    ACCOUNT_AUTH_ERROR, Sender, connect_subject, connections_subjects, disconnect_subject,
+};
+
+/// The number of events that may wait: those of a storm of logins that takes a second.
+const QUEUED_EVENTS: usize = 16_384;
+
+/// The number of events published together. The counters of accounts are read once for them.
+const BATCH: usize = 256;
+
+/// The time after a read of the counters of all accounts, in multiples of the time that it took: with very many
+/// connections, their events take at most a fifth of one core.
+const PAUSE_FACTOR: u32 = 4;
+
+/// An event that waits.
+#[derive(Debug)]
+enum Queued {
+    Connected(Arc<str>, Box<Connection>),
+    Disconnected(Arc<str>, Box<Connection>, CloseReason, SystemTime),
+    AuthFailed(Arc<str>, Box<Connection>, CloseReason, SystemTime),
+    Connections { account: Arc<str>, connections: usize },
+}
+
+/// Takes events without waiting.
+#[derive(Debug)]
+pub(super) struct Feed {
+    sender: Arc<Sender>,
+    queue: mpsc::Sender<Queued>,
+    /// Numbers of connections were dropped: they are all published again.
+    has_lost: Arc<AtomicBool>,
+}
+
+impl Feed {
+    pub(super) fn new(sender: Arc<Sender>) -> (Self, Events) {
+        let (queue, waiting) = mpsc::channel(QUEUED_EVENTS);
+        let has_lost = Arc::<AtomicBool>::default();
+        let events =
+            Events { sender: Arc::clone(&sender), waiting, has_lost: Arc::clone(&has_lost) };
+        (Self { sender, queue, has_lost }, events)
+    }
+
+    fn put(&self, event: Queued) {
+        let is_number = matches!(event, Queued::Connections { .. });
+        if self.queue.try_send(event).is_err() {
+            self.sender.observer().system_counters().note_event_dropped();
+            self.has_lost.fetch_or(is_number, Ordering::Release);
+        }
+    }
+
+    fn take(&self, event: SystemEvent<'_>) {
+        // NATS 2.14: a connection that has not logged in belongs to the global account.
+        let or_global = |account: Option<Arc<str>>| account.unwrap_or_else(|| GLOBAL.into());
+        match event {
+            SystemEvent::Connected(party) => {
+                let account = or_global(party.account());
+                if self.sender.is_wanted(&connect_subject(&account)) {
+                    self.put(Queued::Connected(account, Box::new(party.connection())));
+                }
+            }
+            SystemEvent::Disconnected { connection, reason, .. } => {
+                let account = or_global(connection.account.clone());
+                if self.sender.is_wanted(&disconnect_subject(&account)) {
+                    let connection = Box::new(connection.clone());
+                    let now = SystemTime::now();
+                    self.put(Queued::Disconnected(account, connection, reason, now));
+                }
+            }
+            SystemEvent::AuthFailed { of, reason } => {
+                let account = or_global(of.account());
+                if self.sender.is_wanted(&self.sender.auth_error_subject())
+                    || self.sender.is_wanted_in(&account, ACCOUNT_AUTH_ERROR)
+                {
+                    let connection = Box::new(of.connection());
+                    self.put(Queued::AuthFailed(account, connection, reason, SystemTime::now()));
+                }
+            }
+            // NATS 2.14: events.go accConnsUpdate: not for the global account.
+            SystemEvent::AccountChanged { account, connections, .. } if **account != *GLOBAL => {
+                if connections_subjects(account).iter().any(|one| self.sender.is_wanted(one)) {
+                    let account = Arc::clone(account);
+                    self.put(Queued::Connections { account, connections });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What the core reports to.
+pub(super) struct Listener {
+    feed: Feed,
+    inbox: Arc<Inbox>,
+}
+
+impl Listener {
+    pub(super) fn new(feed: Feed, inbox: Arc<Inbox>) -> Self {
+        Self { feed, inbox }
+    }
+}
+
+impl SystemListener for Listener {
+    fn notice(&self, event: SystemEvent<'_>) {
+        self.feed.take(event);
+    }
+
+    fn serve(&self, request: &ServiceRequest<'_>) -> bool {
+        self.inbox.take_service(request)
+    }
+}
+
+/// Publishes queued events in their order.
+#[derive(Debug)]
+pub(super) struct Events {
+    sender: Arc<Sender>,
+    waiting: mpsc::Receiver<Queued>,
+    has_lost: Arc<AtomicBool>,
+}
+
+impl Events {
+    pub(super) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while self.waiting.recv_many(&mut batch, BATCH).await > 0 {
+            let has_lost = self.has_lost.swap(false, Ordering::AcqRel);
+            let counts_needed =
+                has_lost || batch.iter().any(|one| matches!(one, Queued::Connections { .. }));
+            let (accounts, took) = match counts_needed {
+                true => accounts(self.sender.observer().broker()).await,
+                false => (Vec::new(), Duration::ZERO),
+            };
+            for event in batch.drain(..) {
+                publish(&self.sender, event, &accounts);
+            }
+            if has_lost {
+                publish_all(&self.sender, &accounts);
+            }
+            tokio::time::sleep(took * PAUSE_FACTOR).await;
+        }
+    }
+}
+
+/// Returns the counters of all accounts, and the time that it took.
+pub(super) async fn accounts(broker: &Broker) -> (Vec<Account>, Duration) {
+    let broker = broker.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let began = Instant::now();
+        (broker.accounts(), began.elapsed())
+    });
+    reading.await.unwrap_or_default()
+}
+
+/// Publishes the numbers of connections of all accounts that have some.
+pub(super) fn publish_all(sender: &Sender, accounts: &[Account]) {
+    for account in accounts {
+        if account.connections > 0 && *account.name != *GLOBAL {
+            let subjects = connections_subjects(&account.name);
+            sender.account_connections(&subjects, account, account.connections);
+        }
+    }
+}
+
+fn publish(sender: &Sender, event: Queued, accounts: &[Account]) {
+    match event {
+        Queued::Connected(account, connection) => sender.connected(&account, &connection),
+        Queued::Disconnected(account, connection, reason, at) => {
+            sender.disconnected(&account, &connection, reason, at);
+        }
+        Queued::AuthFailed(account, connection, reason, at) => {
+            sender.auth_failed(&account, &connection, reason, at);
+        }
+        Queued::Connections { account, connections } => {
+            let known = accounts.binary_search_by(|one| one.name.cmp(&account));
+            if let Some(known) = known.ok().and_then(|at| accounts.get(at)) {
+                sender.account_connections(&connections_subjects(&account), known, connections);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::Observer;
+    use crate::system::sender::Sender;
+
+    async fn feed() -> (broker_net::Server, Feed, Events) {
+        let server = broker_net::Server::builder().bind().await.unwrap();
+        let (feed, events) = Feed::new(Arc::new(Sender::new(Observer::of(&server))));
+        (server, feed, events)
+    }
+
+    fn change(feed: &Feed, account: &str, connections: usize) {
+        let account = account.into();
+        feed.take(SystemEvent::AccountChanged { account: &account, connections, leaf_nodes: 0 });
+    }
+
+    fn system_client(server: &broker_net::Server) -> broker_core::Client {
+        server.broker().client_as(broker_core::auth::Grant::anonymous().with_account("$SYS"))
+    }
+
+    #[tokio::test]
+    async fn without_a_subscriber_nothing_is_queued() {
+        let (server, feed, events) = feed().await;
+        change(&feed, "A", 1);
+        assert_eq!(events.waiting.len(), 0);
+        let client = system_client(&server);
+        let _subscriber = client.subscribe("$SYS.ACCOUNT.*.SERVER.CONNS").await.unwrap();
+        change(&feed, "A", 2);
+        change(&feed, "$G", 2);
+        assert_eq!(events.waiting.len(), 1, "not for the global account");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_events_and_the_last_numbers_are_published_again() {
+        let (server, feed, events) = feed().await;
+        let client = system_client(&server);
+        let mut subscriber = client.subscribe("$SYS.SERVER.ACCOUNT.*.CONNS").await.unwrap();
+        for number in 0..QUEUED_EVENTS + 10 {
+            change(&feed, "A", number);
+        }
+        assert_eq!(events.waiting.len(), QUEUED_EVENTS);
+        assert_eq!(feed.sender.observer().system_counters().events_dropped(), 10);
+        assert!(feed.has_lost.load(Ordering::Acquire));
+        // The account has no connections: it would be published again otherwise.
+        drop(feed);
+        events.run().await;
+        subscriber.unsubscribe_after(1);
+        assert!(subscriber.next().await.is_none(), "there is no account A");
+    }
+}

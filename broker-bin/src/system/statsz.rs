@@ -1,0 +1,90 @@
+//! STATSZ: statistics of the server.
+
+use broker_core::ServerInfo;
+use serde::Serialize;
+
+use super::sender::Sender;
+use crate::monitor::{ByKind, MessagesAndBytes, Moment, Observer};
+
+/// The event and the answer, in the reference's order.
+// NATS 2.14: events.go ServerStatsMsg.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Statsz {
+    server: ServerInfo,
+    statsz: ServerStats,
+}
+
+// NATS 2.14: events.go ServerStats.
+#[derive(Clone, Debug, Serialize)]
+struct ServerStats {
+    start: Moment,
+    mem: u64,
+    cores: usize,
+    cpu: f64,
+    connections: usize,
+    total_connections: u64,
+    active_accounts: usize,
+    subscriptions: usize,
+    sent: MessagesAndBytes,
+    sent_to_clients: MessagesAndBytes,
+    received: MessagesAndBytes,
+    received_from_clients: MessagesAndBytes,
+    slow_consumers: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_consumer_stats: Option<ByKind>,
+    #[serde(skip_serializing_if = "is_0")]
+    stale_connections: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_connection_stats: Option<ByKind>,
+    active_servers: usize,
+    gomaxprocs: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_0(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Statsz {
+    pub(super) fn new(observer: &Observer) -> Self {
+        let (stats, accounts) = observer.broker().stats_and_accounts();
+        let varz = observer.varz_of(stats);
+        let sent = MessagesAndBytes { msgs: varz.out_msgs, bytes: varz.out_bytes };
+        let received = MessagesAndBytes { msgs: varz.in_msgs, bytes: varz.in_bytes };
+        let some = |counts: ByKind| Some(counts).filter(|counts| *counts != ByKind::default());
+        let statsz = ServerStats {
+            start: varz.start,
+            mem: varz.mem,
+            cores: varz.cores,
+            cpu: varz.cpu,
+            connections: varz.connections,
+            total_connections: varz.total_connections,
+            active_accounts: accounts.iter().filter(|account| account.connections > 0).count(),
+            subscriptions: varz.subscriptions,
+            sent,
+            sent_to_clients: sent,
+            received,
+            received_from_clients: received,
+            slow_consumers: varz.slow_consumers,
+            slow_consumer_stats: some(varz.slow_consumer_stats),
+            stale_connections: varz.stale_connections,
+            stale_connection_stats: some(varz.stale_connection_stats),
+            active_servers: 1,
+            gomaxprocs: varz.gomaxprocs,
+        };
+        Self { server: observer.broker().server_info(), statsz }
+    }
+}
+
+/// Returns the subject of the event.
+pub(super) fn subject(sender: &Sender) -> String {
+    format!("$SYS.SERVER.{}.STATSZ", sender.server_id())
+}
+
+/// Publishes the event, if somebody listens.
+pub(super) fn publish(sender: &Sender) {
+    let subject = subject(sender);
+    if sender.is_wanted(&subject) {
+        sender.publish(&subject, &Statsz::new(sender.observer()));
+    }
+}

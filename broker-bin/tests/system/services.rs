@@ -1,0 +1,95 @@
+//! Services of the server for every account.
+
+use async_nats::RequestErrorKind;
+use serde_json::json;
+
+use crate::common::{Server, ask, plain};
+
+#[tokio::test]
+async fn a_user_learns_who_it_is_and_what_it_may_do() {
+    let server = Server::start().await;
+    let client = server.connect("a", "a").await;
+    let info = ask(&client, "$SYS.REQ.USER.INFO", "").await;
+    assert_eq!(info["data"], json!({"user": "a", "account": "A", "account_name": "A"}));
+    let limited = server.connect("limited", "l").await;
+    let info = ask(&limited, "$SYS.REQ.USER.INFO", "").await;
+    assert_eq!(
+        info["data"]["permissions"],
+        json!({
+            "publish": {"allow": ["$SYS.REQ.USER.INFO", "out"], "deny": ["bar"]},
+            "subscribe": {"allow": ["_INBOX.>", "x q"]},
+            "responses": {"max": 3, "ttl": 60_000_000_000_i64},
+        })
+    );
+    let operator = server.operator().await;
+    let info = ask(&operator, "$SYS.REQ.USER.INFO", "").await;
+    assert_eq!(info["data"], json!({"user": "sys", "account": "$SYS", "account_name": "$SYS"}));
+    server.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_sees_its_own_connections_and_traffic_only() {
+    let server = Server::start().await;
+    let (a, _b) = (server.connect("a", "a").await, server.connect("b", "b").await);
+    for subject in ["$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.CONNZ"] {
+        for options in ["", r#"{"acc": "B"}"#] {
+            let found = ask(&a, subject, options).await;
+            let connections = found["data"]["connections"].as_array().unwrap();
+            assert_eq!(connections.len(), 1, "{subject}");
+            assert_eq!(connections[0]["name"], "a test");
+        }
+    }
+    let found = ask(&a, "$SYS.REQ.ACCOUNT.PING.STATZ", r#"{"accounts": ["B"]}"#).await;
+    let accounts = found["data"]["account_statz"].as_array().unwrap();
+    assert_eq!((accounts.len(), &accounts[0]["acc"]), (1, &json!("A")));
+    server.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn other_requests_are_for_the_system_account_only() {
+    let server = Server::start().await;
+    let client = server.connect("a", "a").await;
+    let id = server.id();
+    for subject in [
+        "$SYS.REQ.SERVER.PING".to_owned(),
+        "$SYS.REQ.SERVER.PING.VARZ".to_owned(),
+        "$SYS.REQ.ACCOUNT.A.CONNZ".to_owned(),
+        "$SYS.DEBUG.SUBSCRIBERS".to_owned(),
+        format!("$SYS.REQ.SERVER.{id}.KICK"),
+        format!("$SYS.REQ.SERVER.{id}.RELOAD"),
+    ] {
+        let answer = client.request(subject.clone(), "".into()).await;
+        assert_eq!(answer.unwrap_err().kind(), RequestErrorKind::NoResponders, "{subject}");
+    }
+    server.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_costs_no_subscription() {
+    let daemon = plain().await;
+    let before = daemon.varz().subscriptions;
+    let url = format!("nats://{}", daemon.local_addr());
+    let client = async_nats::connect(url).await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(daemon.varz().subscriptions, before);
+    let info = ask(&client, "$SYS.REQ.USER.INFO", "").await;
+    assert_eq!(info["data"], json!({"user": "", "account": "$G", "account_name": "$G"}));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_without_a_system_account_answers_nothing() {
+    use broker_bin::{Daemon, Options};
+
+    let options = Options {
+        host: "127.0.0.1".into(),
+        port: 0,
+        no_system_account: true,
+        ..Options::default()
+    };
+    let daemon = Daemon::start(options).await.unwrap();
+    let client = async_nats::connect(format!("nats://{}", daemon.local_addr())).await.unwrap();
+    let answer = client.request("$SYS.REQ.USER.INFO", "".into()).await;
+    assert_eq!(answer.unwrap_err().kind(), RequestErrorKind::NoResponders);
+    daemon.stop().await;
+}
