@@ -1,7 +1,7 @@
 //! The formats of text values.
 
-use broker_core::SubjectFilter;
 use broker_core::auth::ConnectionKind;
+use broker_core::{Subject, SubjectFilter};
 use broker_net::Advertise;
 
 use super::duration;
@@ -23,6 +23,8 @@ pub enum Format {
     Url,
     /// A subject, possibly with wildcards.
     Subject,
+    /// A subject without wildcards.
+    Literal,
     /// A subject, optionally followed by a queue group.
     SubjectAndQueue,
     /// A public key or seed: its first letters, and its name in messages.
@@ -37,6 +39,8 @@ pub enum Format {
     Duration,
     /// `50` or `"50%"`
     Percent,
+    /// `50` or `"50%"`, but not 0.
+    Share,
     /// As a percentage, or `headers`.
     Sampling,
     /// A switch, `auto`, or the time to wait for the client's first bytes.
@@ -57,12 +61,14 @@ impl Format {
             Self::HostPort => "\"host\" or \"host:port\"",
             Self::Url => "an address, such as \"nats://host:port\"",
             Self::Subject => "a subject",
+            Self::Literal => "a subject without wildcards",
             Self::SubjectAndQueue => "a subject, perhaps with a queue group",
             Self::Nkey(_, name) => name,
             Self::Fingerprint => "a SHA-256 fingerprint of 64 hexadecimal digits",
             Self::Version => "a version, such as \"2.14.0\"",
             Self::Duration => "a duration, such as \"10ms\"",
             Self::Percent => "a percentage from 0 to 100",
+            Self::Share => "a percentage from 1 to 100",
             Self::Sampling => "a percentage from 1 to 100, or \"headers\"",
             Self::HandshakeFirst => "true, false, \"auto\", or a duration such as \"300ms\"",
             Self::SyncInterval => "a duration, such as \"2m\", or \"always\"",
@@ -82,13 +88,13 @@ impl Format {
             Self::Path => "path",
             Self::HostPort => "host:port",
             Self::Url => "URL",
-            Self::Subject | Self::SubjectAndQueue => "subject",
+            Self::Subject | Self::Literal | Self::SubjectAndQueue => "subject",
             Self::Nkey(..) => "nkey",
             Self::Fingerprint => "fingerprint",
             Self::Version => "version",
             Self::ConnectionKind => "kind of connection",
             Self::Duration => "duration",
-            Self::Percent => "percentage",
+            Self::Percent | Self::Share => "percentage",
             Self::Sampling => "percentage, headers",
             Self::HandshakeFirst => "true, false, auto, duration",
             Self::SyncInterval => "duration, always",
@@ -123,6 +129,7 @@ impl Format {
             Self::HostPort => text.parse::<Advertise>().is_ok(),
             Self::Url => !text.trim().contains(char::is_whitespace),
             Self::Subject => SubjectFilter::parse(text).is_ok(),
+            Self::Literal => Subject::parse(text).is_ok() && !text.contains(char::is_whitespace),
             Self::SubjectAndQueue => {
                 let words: Vec<_> = text.split_whitespace().collect();
                 SubjectFilter::parse(text).is_ok()
@@ -144,6 +151,7 @@ impl Format {
             }
             Self::Duration => is_duration(text),
             Self::Percent => percent(text).is_some(),
+            Self::Share => percent(text).is_some_and(|percent| percent > 0),
             Self::Sampling => {
                 text.trim().eq_ignore_ascii_case("headers") || percent(text).is_some_and(|p| p > 0)
             }
@@ -183,7 +191,7 @@ fn is_duration(text: &str) -> bool {
     duration::parse(text).is_ok_and(|(negative, _)| !negative)
 }
 
-fn percent(text: &str) -> Option<u8> {
+pub(crate) fn percent(text: &str) -> Option<u8> {
     text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|percent| *percent <= 100)
 }
 

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker_core::Subject;
+use broker_core::account::{AccountConfig, TraceDestination};
+
 use super::authorization::map;
 use super::{AccountJetStream, Permissions, User};
 use crate::config::declare::{
     block, blocks, choice, formatted, integer, list, section, strict_duration, switch, text,
     with_jwt,
 };
+use crate::config::format::percent;
 use crate::config::kind::{Format, Kind};
 use crate::config::lang::{Map, Node, Value};
 use crate::config::table::Meaning;
@@ -37,9 +41,9 @@ section! {
     /// Limits of the account.
     limits: AccountLimits = AccountLimits::default() => block(AccountLimits::block)
         .not_yet("limits of accounts");
-    /// Destination of message traces.
+    /// Destination of the traces of messages that a tracing system has marked by the header `traceparent`.
     msg_trace: Option<MessageTrace> = None => block(MessageTrace::block)
-        .aliases(&["trace_dest"]).not_yet("message tracing");
+        .aliases(&["trace_dest"]);
 }
 
 section! {
@@ -136,9 +140,26 @@ section! {
     pub struct MessageTrace = Block::new("message trace").short("a subject or a map", trace_subject);
 
     /// The subject.
-    dest: Option<String> = None => formatted(Format::Subject);
-    /// The percentage of messages traced.
-    sampling: String = "100".into() => Key::new(Kind::Spelled(Format::Percent));
+    dest: Option<String> = None => formatted(Format::Literal).unset("none: no messages are traced");
+    /// The percentage of the marked messages that are traced.
+    sampling: String = "100".into() => Key::new(Kind::Spelled(Format::Share));
+}
+
+impl Account {
+    /// Returns the account as the broker has it.
+    pub(super) fn config(&self, name: &str) -> AccountConfig {
+        let mut config = AccountConfig::new(name);
+        config.trace_destination = self.msg_trace.as_ref().and_then(MessageTrace::destination);
+        config
+    }
+}
+
+impl MessageTrace {
+    fn destination(&self) -> Option<TraceDestination> {
+        // Both have been checked.
+        let subject = Subject::parse(self.dest.as_deref()?).ok()?;
+        Some(TraceDestination::new(subject).with_sampling(percent(&self.sampling)?))
+    }
 }
 
 fn all(node: &Node) -> Meaning {

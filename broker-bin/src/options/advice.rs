@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Options, Permissions, SubjectLists, Tls, User};
+use super::{MessageTrace, Options, Permissions, SubjectLists, Tls, User};
 
 /// A setting that is valid but suspicious.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,6 +43,15 @@ impl Options {
         let is_first = |tls: &Tls| tls.handshake_first != Tls::default().handshake_first;
         if self.websocket.tls.as_ref().is_some_and(is_first) {
             say("websocket.tls.handshake_first", "TLS always comes first here; it has no effect");
+        }
+        for (name, account) in &self.accounts {
+            let is_idle = |trace: &MessageTrace| {
+                trace.dest.is_none() && trace.sampling != MessageTrace::default().sampling
+            };
+            if account.msg_trace.as_ref().is_some_and(is_idle) {
+                let path = format!("accounts.{name}.msg_trace.sampling");
+                say(&path, "nothing is traced without a destination, `dest`");
+            }
         }
         // NATS 2.14: opts.go parseAuthorization.
         let one = &self.authorization;

@@ -121,6 +121,8 @@ impl Options {
         broker.trace_headers = self.trace_headers;
         broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);
         broker.no_header_support = self.no_header_support;
+        let accounts = self.accounts.iter();
+        broker.accounts = accounts.map(|(name, account)| account.config(name)).collect();
         let filters = self.metrics_subjects.iter();
         broker.counted_subjects =
             filters.filter_map(|text| SubjectFilter::parse(text).ok()).collect();
