@@ -28,9 +28,9 @@ section! {
     /// Its public key.
     nkey: Option<String> = None => with_jwt(formatted(Format::Nkey("A", "a public account key")));
     /// Streams and services imported from other accounts.
-    imports: Vec<Import> = Vec::new() => blocks(Import::block).not_yet("imports and exports");
+    imports: Vec<Import> = Vec::new() => blocks(Import::block);
     /// Streams and services exported to other accounts.
-    exports: Vec<Export> = Vec::new() => blocks(Export::block).not_yet("imports and exports");
+    exports: Vec<Export> = Vec::new() => blocks(Export::block);
     /// JetStream in this account.
     jetstream: Option<AccountJetStream> = None => block(AccountJetStream::block).not_yet("JetStream")
         .passed_over("as in nats-server, there are no streams without `jetstream` outside of accounts");
@@ -83,9 +83,9 @@ section! {
     /// Accounts that may import it.
     accounts: Vec<String> = Vec::new() => list(Format::Any).unset("all");
     /// The number of responses to a request.
-    response_type: String = "singleton".into() => choice(&[
+    response_type: Option<String> = None => choice(&[
         "single", "singleton", "stream", "chunk", "chunked",
-    ]).aliases(&["response"]);
+    ]).aliases(&["response"]).unset("singleton");
     /// The maximum time between two responses.
     response_threshold: Option<Duration> = None => strict_duration()
         .aliases(&["threshold", "response_max_time", "response_time"]).unset("2m");
@@ -117,7 +117,7 @@ section! {
     service: Option<Imported> = None => block(Imported::block);
     /// Prefix of the stream's subjects in this account.
     prefix: Option<String> = None => text();
-    /// The subject in this account.
+    /// The subject in this account; `$1` and `*` stand for the tokens that matched the wildcards of the imported one.
     to: Option<String> = None => text();
     /// Shares the requester's identity with the service.
     share: bool = false => switch();

@@ -81,6 +81,14 @@ pub enum OptionsError {
     /// The name of a predefined account.
     #[error("accounts: {0:?} is the account of users that have none, and not for others")]
     ReservedAccount(String),
+    /// An export or an import of an account cannot be in force.
+    #[error("{text}")]
+    Share {
+        /// The path of the export or import.
+        path: String,
+        /// The text of the reference.
+        text: String,
+    },
     /// A maximum-size message would not fit into a client's queue.
     #[error("max_payload ({max_payload}) is more than max_pending ({max_pending})")]
     PayloadOverPending {
@@ -134,6 +142,7 @@ impl OptionsError {
             | Self::NkeyAndName(path)
             | Self::BadNkey(path)
             | Self::DuplicateUser { path, .. }
+            | Self::Share { path, .. }
             | Self::Permissions { path, .. } => path,
             Self::NoAuthUserAlone(_) => "no_auth_user",
             Self::ReservedAccount(_) => "accounts",

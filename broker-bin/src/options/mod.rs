@@ -22,6 +22,7 @@ mod ocsp;
 mod operator;
 pub mod page;
 mod server;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -48,6 +48,7 @@ impl Options {
             tls.check(of_servers).map_err(|source| OptionsError::TlsBlock { path, source })?;
         }
         self.monitoring()?;
+        self.account_configs()?;
         if self.metrics_subjects.len() > MAX_COUNTED_SUBJECTS {
             return Err(OptionsError::TooManyCountedSubjects(self.metrics_subjects.len()));
         }
@@ -121,8 +122,8 @@ impl Options {
         broker.trace_headers = self.trace_headers;
         broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);
         broker.no_header_support = self.no_header_support;
-        let accounts = self.accounts.iter();
-        broker.accounts = accounts.map(|(name, account)| account.config(name)).collect();
+        // Invalid ones have been refused: see `check`.
+        broker.accounts = self.account_configs().unwrap_or_default();
         let filters = self.metrics_subjects.iter();
         broker.counted_subjects =
             filters.filter_map(|text| SubjectFilter::parse(text).ok()).collect();

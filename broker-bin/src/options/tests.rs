@@ -15,6 +15,7 @@ use crate::config::{environment, lang};
 use crate::options::*;
 
 mod parts;
+mod shares;
 
 /// Calls a function for each section.
 macro_rules! each_section {

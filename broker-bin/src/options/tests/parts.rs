@@ -22,10 +22,6 @@ fn an_unimplemented_part_is_refused_by_name() {
         ("mappings { a: b }", "mappings: natsd has no subject mappings yet"),
         ("ocsp: true", "ocsp: natsd has no OCSP yet"),
         (
-            "accounts { A { exports: [ { stream: a } ] } }",
-            "accounts.A.exports: natsd has no imports and exports yet",
-        ),
-        (
             "authorization { users: [ { user: a }, \
              { nkey: UAPS5RQ3Z3XXNFBRUPRKSRAIWUF33BM32O7QNDJWIUK62CDZ6QQ4UH35 } ] }",
             "authorization.users[1].nkey: natsd has no nkeys yet",

@@ -40,7 +40,7 @@ pub enum ShareError {
     #[error("search cycle depth exhausted")]
     CycleDepth,
     /// The subject in the importing account is none, or the exported one has no `*` at the position of the account.
-    #[error("invalid subject")]
+    #[error("sublist: invalid subject")]
     InvalidSubject,
     /// The subjects of a stream cannot be translated.
     #[error(
