@@ -121,7 +121,7 @@ impl Trusting {
             self.world.wait(party, Duration::from_secs(1));
             self.world.send(party, "PONG\r\n");
         }
-        self.world.broker.do_periodic();
+        self.world.broker.do_periodic(self.world.now);
     }
 }
 
@@ -298,6 +298,24 @@ fn a_revoked_user_is_closed_and_stays_out_until_its_token_is_newer() {
 }
 
 #[test]
+fn an_account_that_the_resolver_no_longer_has_loses_its_clients() {
+    let mut server = Trusting::new();
+    server.store(&account(2), |_| ());
+    server.store(&account(3), |_| ());
+    let mut gone = server.join(&signed(&account(2), |_| ()), &user(9));
+    let mut stays = server.join(&signed(&account(3), |_| ()), &user(9));
+    gone.read();
+    stays.read();
+    server.accounts.remove(&account(2).public().to_string());
+    server.mode.refresh();
+    server.world.settle(&mut gone);
+    server.world.settle(&mut stays);
+    assert_eq!(told(&gone), "-ERR 'Authorization Violation'\r\n");
+    assert_eq!((told(&stays), stays.closing()), (String::new(), None));
+    server.refuse(&signed(&account(2), |_| ()), &user(9));
+}
+
+#[test]
 fn a_bearer_token_needs_no_signature_unless_the_account_disallows_it() {
     let mut server = Trusting::new();
     server.store(&account(2), |_| ());
@@ -422,7 +440,7 @@ fn an_import_is_active_while_its_activation_is_valid() {
     assert!(server.mode.account_claims(&account(2).public().to_string()).is_some(), "loaded too");
     assert_eq!(server.mode.until_next_end(), Some(Duration::from_secs(10)));
     server.seconds.fetch_add(10, Ordering::Relaxed);
-    server.world.broker.do_periodic();
+    server.world.broker.do_periodic(server.world.now);
     assert_eq!(server.mode.until_next_end(), None);
 }
 

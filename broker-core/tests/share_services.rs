@@ -225,7 +225,7 @@ fn streamed_responses_end_with_an_empty_message_or_the_threshold() {
     world.now += Duration::from_millis(1100);
     world.send(&mut a, format!("PUB {reply} 1\r\n1\r\n"));
     assert_eq!(b.count(), 3, "the last one was too late");
-    world.broker.expire_responses(world.now);
+    world.broker.do_periodic(world.now);
     assert!(world.broker.shares("A", 10).unwrap().responses.is_empty());
 
     let reply = request(&mut world, &mut a, &mut b);
@@ -346,11 +346,11 @@ fn response_times_are_published() {
 
     world.send(&mut b, "PUB add in 0\r\n\r\n");
     world.send(&mut b, "UNSUB 5\r\n");
-    world.broker.expire_responses(world.now);
+    world.broker.do_periodic(world.now);
     assert!(event(&watcher).contains("\"status\":408,\"description\":\"Request Timeout\""));
 
     world.send(&mut b, "SUB in 6\r\nPUB add in 0\r\n\r\n");
-    world.broker.expire_responses(world.now + Duration::from_secs(121));
+    world.broker.do_periodic(world.now + Duration::from_secs(121));
     assert!(event(&watcher).contains("\"status\":504,\"description\":\"Service Timeout\""));
 }
 

@@ -20,8 +20,9 @@ use crate::reserve::{RawConnection, Refused, Reserve, is_exhausted};
 /// The interval at which memory is freed that no queue has needed since.
 const FREE_UNUSED: Duration = Duration::from_secs(10);
 
-/// The interval at which requests to services of other accounts are checked for having timed out.
-const EXPIRE_RESPONSES: Duration = Duration::from_secs(1);
+/// The pause between two calls of [`Broker::do_periodic`](broker_core::Broker::do_periodic): ends must take effect within a
+/// second.
+const PERIODIC: Duration = Duration::from_millis(500);
 
 /// The listeners of a server. Dropping them closes them.
 pub(crate) struct Listeners {
@@ -79,15 +80,15 @@ impl Listeners {
         let mut back_off = Duration::ZERO;
         let mut free_unused = interval_at(Instant::now() + FREE_UNUSED, FREE_UNUSED);
         free_unused.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut expire_responses = interval_at(Instant::now() + EXPIRE_RESPONSES, EXPIRE_RESPONSES);
-        expire_responses.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut periodic = interval_at(Instant::now() + PERIODIC, PERIODIC);
+        periodic.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 // Also ready when the server was dropped.
                 () = has_left(phase, Phase::Serving) => return,
                 _ = free_unused.tick() => context.broker.free_unused_memory(),
-                _ = expire_responses.tick() => context.broker.expire_responses(now()),
+                _ = periodic.tick() => context.broker.do_periodic(now()),
                 Some(_) = connections.join_next() => {}
                 () = reserve.retire(), if reserve.holds_some() => {}
                 accepted = poll_fn(|cx| self.poll_accept(cx)) => match accepted {

@@ -1,6 +1,6 @@
 //! Accounts that are configured one by one.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::Broker;
 use crate::account::AccountConfig;
@@ -27,9 +27,11 @@ impl Broker {
         self.shared.periodic.store(Some(Arc::new(Box::new(periodic))));
     }
 
-    /// Does what is due by the clock without an event of a connection: the ends of activations, for example. Call it
-    /// about once a second.
-    pub fn do_periodic(&self) {
+    /// Does what is due by the clock without an event of a connection. Ends requests to services of other accounts that
+    /// were not answered in time, and publishes the failure of those whose response time is measured; ends activations
+    /// that have expired. Call it about once a second.
+    pub fn do_periodic(&self, now: Instant) {
+        self.shared.expire_responses(now);
         if let Some(periodic) = &*self.shared.periodic.load() {
             periodic();
         }

@@ -299,12 +299,6 @@ impl Broker {
         self.shared.question_stats()
     }
 
-    /// Ends requests to services of other accounts that were not answered in time, and publishes the failure of those
-    /// whose response time is measured. Call it regularly, for example every second.
-    pub fn expire_responses(&self, now: Instant) {
-        self.shared.expire_responses(now);
-    }
-
     /// Returns histograms of message latencies since the creation of the broker.
     pub fn latencies(&self) -> Latencies {
         Latencies {

@@ -47,6 +47,8 @@ pub use resolver::{AccountResolver, Found, MemoryResolver};
 pub use times::{TimeZones, Utc};
 pub use trust::{Trust, TrustError};
 
+use arc_swap::ArcSwap;
+
 use crate::auth::jwt::{AccountClaims, JwtError, decode_user};
 use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant, Pending, Secret};
 use crate::broker::{Broker, WeakBroker};
@@ -66,10 +68,7 @@ pub struct OperatorMode(Arc<Inner>);
 struct Inner {
     trust: Trust,
     resolver: Box<dyn AccountResolver>,
-    /// The only accounts that users may have; `None` for any.
-    pinned: Option<BTreeSet<String>>,
-    /// The token of clients that send none.
-    sentinel: Secret,
+    rules: ArcSwap<Rules>,
     zones: Box<dyn TimeZones>,
     /// The broker that serves the accounts.
     broker: Mutex<Option<WeakBroker>>,
@@ -78,13 +77,22 @@ struct Inner {
     configuring: Mutex<()>,
 }
 
+/// The rules that may change while a server runs.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Rules {
+    /// The only accounts that users may have; `None` for any. `resolver_pinned_accounts`.
+    pub pinned_accounts: Option<BTreeSet<String>>,
+    /// The token of clients that send none. `default_sentinel`.
+    pub default_sentinel: Secret,
+}
+
 /// Builds an [`OperatorMode`].
 #[must_use]
 pub struct OperatorModeBuilder {
     trust: Trust,
     resolver: Box<dyn AccountResolver>,
-    pinned: Option<BTreeSet<String>>,
-    sentinel: Secret,
+    rules: Rules,
     zones: Box<dyn TimeZones>,
 }
 
@@ -94,13 +102,19 @@ impl OperatorModeBuilder {
         mut self,
         accounts: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
-        self.pinned = Some(accounts.into_iter().map(Into::into).collect());
+        self.rules.pinned_accounts = Some(accounts.into_iter().map(Into::into).collect());
         self
     }
 
     /// Sets the token of clients that send none. `default_sentinel`.
     pub fn default_sentinel(mut self, token: impl Into<Secret>) -> Self {
-        self.sentinel = token.into();
+        self.rules.default_sentinel = token.into();
+        self
+    }
+
+    /// Replaces the rules.
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
         self
     }
 
@@ -112,19 +126,11 @@ impl OperatorModeBuilder {
 
     /// Builds it.
     pub fn build(self) -> OperatorMode {
-        let Self { trust, resolver, pinned, sentinel, zones } = self;
+        let Self { trust, resolver, rules, zones } = self;
+        let rules = ArcSwap::from_pointee(rules);
         let (broker, store) = (Mutex::default(), Mutex::default());
         let configuring = Mutex::default();
-        OperatorMode(Arc::new(Inner {
-            trust,
-            resolver,
-            pinned,
-            sentinel,
-            zones,
-            broker,
-            store,
-            configuring,
-        }))
+        OperatorMode(Arc::new(Inner { trust, resolver, rules, zones, broker, store, configuring }))
     }
 }
 
@@ -134,8 +140,7 @@ impl OperatorMode {
         OperatorModeBuilder {
             trust,
             resolver: Box::new(resolver),
-            pinned: None,
-            sentinel: Secret::default(),
+            rules: Rules::default(),
             zones: Box::new(Utc),
         }
     }
@@ -151,20 +156,17 @@ impl OperatorMode {
         });
     }
 
-    /// Takes over the accounts of `before`, of which `self` is the successor after a reload: those that the resolver
-    /// still has. Call it before the broker gets `self` as its authenticator, which then reviews the clients.
+    /// Replaces the rules for log-ins from now on.
+    pub fn set_rules(&self, rules: Rules) {
+        self.0.rules.store(Arc::new(rules));
+    }
+
+    /// Looks up all loaded accounts again, for example after a reload. The clients of an account that is gone are closed
+    /// with an authorization error.
     // NATS 2.14: reload.go reloadAuthorization, for the memory resolver.
-    pub fn succeed(&self, before: &Self) {
-        if let Some(broker) = before.broker() {
-            self.attach(&broker);
-        }
-        let names = before.0.store.lock().names();
-        for name in &names {
-            self.load(name, |_| ());
-            if self.loaded(name).is_none() {
-                tracing::info!("Reloaded: deleting account [removed]: {name:?}");
-            }
-        }
+    pub fn refresh(&self) {
+        let names = self.0.store.lock().names();
+        names.iter().for_each(|name| self.look_up_again(name));
     }
 
     /// Replaces the claims of an account that is loaded. Returns false if it is not, or has these claims already.
@@ -245,7 +247,8 @@ impl Authenticator for OperatorMode {
             Ok(login) => login,
             Err(denied) => return denied.into(),
         };
-        if self.0.pinned.as_ref().is_some_and(|pinned| !pinned.contains(login.account())) {
+        let pinned = &self.0.rules.load().pinned_accounts;
+        if pinned.as_ref().is_some_and(|pinned| !pinned.contains(login.account())) {
             return Denied::Refused("Account not listed as operator pinned account").into();
         }
         let account = login.account().to_owned();
@@ -282,7 +285,7 @@ impl OperatorMode {
     /// Decodes the token of a client, or the sentinel in its place.
     fn begin(&self, credentials: &Credentials) -> Result<Login, Denied> {
         let claims = decode_user(credentials.jwt.expose());
-        let claims = match (claims, &self.0.sentinel) {
+        let claims = match (claims, &self.0.rules.load().default_sentinel) {
             (Ok(claims), _) => claims,
             (Err(_), sentinel) if !sentinel.is_empty() => {
                 decode_user(sentinel.expose()).map_err(|_| Denied::Refused("User JWT not valid"))?

@@ -42,6 +42,12 @@ impl MemoryResolver {
         self.tokens.lock().insert(account.into(), token.expose().into());
     }
 
+    /// Replaces all tokens.
+    pub fn replace(&self, tokens: impl IntoIterator<Item = (String, Secret)>) {
+        let tokens = tokens.into_iter().map(|(key, token)| (key, token.expose().into())).collect();
+        *self.tokens.lock() = tokens;
+    }
+
     /// Removes a token.
     pub fn remove(&self, account: &str) {
         self.tokens.lock().remove(account);

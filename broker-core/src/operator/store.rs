@@ -74,6 +74,41 @@ impl OperatorMode {
         }
     }
 
+    /// Looks up a loaded account again. It is gone if its source has none, or one that is not valid.
+    pub(super) fn look_up_again(&self, key: &Arc<str>) {
+        let (mode, name) = (self.clone(), Arc::clone(key));
+        let again = move |found: Result<Arc<str>, AccountError>| match found
+            .and_then(|token| mode.renew(&name, &token))
+        {
+            Ok(()) | Err(AccountError::Unavailable) => {}
+            Err(AccountError::Missing) => mode.unload(&name, "removed"),
+            Err(_) => mode.unload(&name, "bad claims"),
+        };
+        self.0.resolver.lookup(key, Box::new(again));
+    }
+
+    fn renew(&self, key: &str, token: &str) -> Result<(), AccountError> {
+        if self.loaded(key).is_some_and(|loaded| loaded.has_token(token)) {
+            return Ok(());
+        }
+        let state = self.verify(token)?;
+        if state.claims.subject != *key {
+            return Err(AccountError::Validation);
+        }
+        self.install(state);
+        Ok(())
+    }
+
+    fn unload(&self, key: &str, why: &str) {
+        tracing::info!("Reloaded: deleting account [{why}]: {key:?}");
+        self.0.store.lock().loaded.remove(key);
+        if let Some(broker) = self.broker() {
+            // It shares nothing any more.
+            broker.configure_account(&AccountConfig::new(key));
+            broker.review_account(key);
+        }
+    }
+
     fn next_look_up(&self) -> Option<Arc<str>> {
         let mut store = self.0.store.lock();
         let next = store.queue.pop_front();

@@ -25,6 +25,8 @@ use crate::workers::Workers;
 pub struct ServerBuilder {
     pub(super) options: ServerOptions,
     authenticator: Option<Arc<dyn Authenticator>>,
+    #[cfg(feature = "jwt")]
+    operator_mode: Option<broker_core::operator::OperatorMode>,
     pub(super) gates: Arc<StallGates>,
     #[cfg(feature = "websocket")]
     pub(super) websocket_authenticator: Option<Arc<dyn Authenticator>>,
@@ -102,6 +104,15 @@ impl ServerBuilder {
         self
     }
 
+    /// Authenticates users by the tokens that an operator's accounts have signed, and serves these accounts.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn operator_mode(mut self, mode: broker_core::operator::OperatorMode) -> Self {
+        self.authenticator = Some(Arc::new(mode.clone()));
+        self.operator_mode = Some(mode);
+        self
+    }
+
     /// Binds and starts to serve. Clients can connect when it returns.
     ///
     /// Must be called in a tokio runtime with I/O and time enabled; the server lives in it.
@@ -124,6 +135,10 @@ impl ServerBuilder {
             clock::TokioClock::new(),
             authenticator,
         );
+        #[cfg(feature = "jwt")]
+        if let Some(mode) = &self.operator_mode {
+            mode.attach(&broker);
+        }
         let mut bound = Vec::new();
         #[cfg(feature = "websocket")]
         bound.extend(
