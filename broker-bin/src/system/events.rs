@@ -1,5 +1,7 @@
 //! The JSON of events, in the reference's order.
 
+use std::sync::Arc;
+
 use broker_core::snapshot::Connection;
 use broker_core::{ServerInfo, Timestamp};
 use serde::Serialize;
@@ -78,15 +80,26 @@ pub(super) struct Client {
     rtt: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop: Option<Timestamp>,
-    name_tag: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer_key: Option<Arc<str>>,
+    /// The name of the account in its token.
+    name_tag: Arc<str>,
+    #[serde(skip_serializing_if = "is_empty")]
+    tags: Arc<[Arc<str>]>,
     kind: &'static str,
     client_type: &'static str,
+}
+
+fn is_empty(tags: &Arc<[Arc<str>]>) -> bool {
+    tags.is_empty()
 }
 
 impl Client {
     /// Describes a connection, in `account`.
     pub(super) fn new(connection: &Connection, account: &str, start: Moment) -> Self {
         let info = &connection.client_info;
+        let identity = info.identity.as_deref();
+        let or_account = |name: Option<&Arc<str>>| name.cloned().unwrap_or_else(|| account.into());
         let is_websocket = connection.transport == "websocket";
         Self {
             start,
@@ -99,7 +112,9 @@ impl Client {
             ver: info.version.clone(),
             rtt: None,
             stop: None,
-            name_tag: account.to_owned(),
+            issuer_key: identity.map(|one| or_account(one.issuer_key.as_ref())),
+            name_tag: or_account(identity.and_then(|one| one.account_name.as_ref())),
+            tags: identity.map(|one| Arc::clone(&one.tags)).unwrap_or_default(),
             kind: "Client",
             client_type: if is_websocket { "websocket" } else { "nats" },
         }

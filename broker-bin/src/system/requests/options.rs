@@ -109,7 +109,7 @@ impl RequestOptions {
             _ => expected,
         };
         let kind = match value {
-            Value::Number(number) => format!("number {number}"),
+            Value::Number(number) if expected.contains("int") => format!("number {number}"),
             other => kind(other).to_owned(),
         };
         let field = format!("{of}EventOptions.{part}Options.{name}");

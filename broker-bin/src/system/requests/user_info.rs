@@ -1,5 +1,6 @@
 //! USER.INFO: what the server knows of the requester.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use broker_core::auth::{PermissionList, Permissions};
@@ -12,7 +13,10 @@ use serde::Serialize;
 pub(super) struct UserInfo {
     user: String,
     account: String,
-    account_name: String,
+    account_name: Arc<str>,
+    /// The name in the user's token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_name: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     permissions: Option<ShownPermissions>,
     /// In nanoseconds.
@@ -48,10 +52,14 @@ struct Responses {
 impl UserInfo {
     pub(super) fn new(request: &ServiceRequest<'_>) -> Self {
         let left = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap_or_default();
+        let info = request.client_info();
+        let identity = info.identity.as_deref();
+        let account_name = identity.and_then(|one| one.account_name.as_ref());
         Self {
-            user: request.client_info().user.as_deref().unwrap_or_default().to_owned(),
+            user: info.user.as_deref().unwrap_or_default().to_owned(),
             account: (**request.account).to_owned(),
-            account_name: (**request.account).to_owned(),
+            account_name: Arc::clone(account_name.unwrap_or(request.account)),
+            user_name: identity.and_then(|one| one.name_tag.clone()),
             permissions: request.permissions().map(|one| ShownPermissions::new(&one)),
             expires: request.expires.map(|end| nanos(left(end)).unsigned_abs()),
         }

@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# The `nats` command line as operators use it: servers, accounts and events over the system account.
+#
+# SERVER is the server's program, NATS the command line's. Results are lines on standard output, as
+# tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
+set -euo pipefail
+
+readonly DEADLINE=30
+readonly SCENARIOS=(
+  servers_are_listed
+  servers_answer_a_ping
+  a_server_is_described
+  connections_and_accounts_are_reported
+  resources_are_reported
+  a_server_is_checked
+  every_request_is_answered
+  an_account_is_described
+  an_account_learns_about_itself
+  events_are_shown
+  a_client_is_closed
+  the_configuration_is_reloaded
+  an_ordinary_account_is_no_operator
+)
+
+# Ignores the user's own contexts.
+work=$(mktemp -d)
+export XDG_CONFIG_HOME=$work NATS_URL=''
+server=''
+
+stop_all() {
+  # shellcheck disable=SC2046  # one word per job
+  kill $(jobs -p) 2>/dev/null || true
+  wait
+  rm -rf "$work"
+}
+trap stop_all EXIT
+
+fail() { echo "$*" >&2; return 1; }
+
+# Waits until file $1 has at least ${3:-1} lines with $2.
+await_line() {
+  local file=$1 part=$2 count=${3:-1} end=$((SECONDS + DEADLINE))
+  until [[ $(grep -cF -- "$part" "$file" 2>/dev/null || true) -ge $count ]]; do
+    if ((SECONDS > end)); then
+      fail "never $count x '$part' in:" "$(tail -n 40 "$file" 2>/dev/null)"
+      return 1
+    fi
+    sleep 0.02
+  done
+}
+
+write_config() {
+  cat >"$work/server.conf" <<EOF
+listen: "127.0.0.1:-1"
+server_name: one
+server_tags: [eu]
+trace: true
+log_file: "$work/server.log"
+accounts {
+  \$SYS { users: [ { user: sys, password: s } ] }
+  SHOP { users: [ { user: shop, password: s } ] }
+}
+$*
+EOF
+}
+
+start_server() {
+  write_config
+  "$SERVER" -c "$work/server.conf" &
+  server=$!
+  await_line "$work/server.log" 'Server is ready'
+  local line
+  line=$(grep -o 'client connections on .*' "$work/server.log")
+  NATS_URL=nats://${line##* }
+}
+
+as() { local user=$1; shift; timeout "$DEADLINE" "$NATS" --user "$user" --password s "$@"; }
+
+has() { grep -qF -- "$2" "$1" || fail "no '$2' in:" "$(cat "$1")"; }
+
+# Runs a command as an operator, and expects each of the texts after `--` in its output.
+shows() {
+  local command=()
+  while [[ $1 != -- ]]; do command+=("$1"); shift; done
+  shift
+  as sys "${command[@]}" >"$out" 2>&1 || fail "$(cat "$out")"
+  for text in "$@"; do has "$out" "$text"; done
+}
+
+# A client of the account SHOP that stays: prints its process id.
+stay() {
+  as shop sub "$1" >"$out.sub" 2>&1 & echo $!
+}
+
+await_subscription() { await_line "$work/server.log" "<<- [SUB $1 "; }
+
+servers_are_listed() { shows server list 1 -- 'Server Overview' one 2.14.5; }
+
+servers_answer_a_ping() { shows server ping 1 -- one 'rtt='; }
+
+a_server_is_described() { shows server info one -- 'Version: 2.14.5' 'Connection Details' 'Start Time'; }
+
+connections_and_accounts_are_reported() {
+  stay reported.subject >"$out.pid"
+  await_subscription reported.subject
+  shows server report connections --account SHOP -- 'SHOP' 'Connections per server'
+  shows server report accounts -- 'Accounts Overview' 'SHOP' '$SYS'
+  kill "$(<"$out.pid")"
+}
+
+resources_are_reported() {
+  shows server report cpu -- 'CPU Usage' one:
+  shows server report mem -- 'Memory Usage' one:
+}
+
+a_server_is_checked() {
+  shows server check connection -- 'OK Connection'
+  shows server check server --name one -- 'OK one' 'connections='
+}
+
+every_request_is_answered() {
+  local what
+  for what in variables connections accounts subscriptions routes gateways leafnodes jetstream \
+    jetstream-health ipqueue raft; do
+    shows server request "$what" -- '"server":{"name":"one"' '"data":'
+  done
+}
+
+an_account_is_described() {
+  stay described.subject >"$out.pid"
+  await_subscription described.subject
+  shows server account info SHOP -- 'Account information for account SHOP' 'Complete: true'
+  kill "$(<"$out.pid")"
+}
+
+an_account_learns_about_itself() {
+  as shop account info >"$out" 2>&1 || fail "$(cat "$out")"
+  has "$out" 'User: shop'
+  has "$out" 'Account: SHOP'
+  as shop account report connections >"$out" 2>&1 || fail "$(cat "$out")"
+  has "$out" 'Connections per server'
+  as shop account report statistics >"$out" 2>&1 || fail "$(cat "$out")"
+  has "$out" 'Server Statistics'
+}
+
+events_are_shown() {
+  as sys events --json --no-srv-advisory --subjects '$SYS.ACCOUNT.SHOP.*' >"$out" 2>&1 & local events=$!
+  await_subscription '$SYS.ACCOUNT.SHOP.*'
+  as shop pub some.subject body >/dev/null 2>&1
+  await_line "$out" 'io.nats.server.advisory.v1.client_connect'
+  await_line "$out" 'io.nats.server.advisory.v1.client_disconnect'
+  kill "$events"
+}
+
+a_client_is_closed() {
+  stay kicked.subject >"$out.pid"
+  await_subscription kicked.subject
+  local cid id
+  as sys req '$SYS.REQ.SERVER.PING.CONNZ' '{"acc":"SHOP"}' --raw >"$out" 2>/dev/null
+  cid=$(grep -o '"cid":[0-9]*' "$out" | tail -n1)
+  id=$(grep -o '"id":"N[A-Z2-7]*"' "$out" | head -n1)
+  id=${id#*:\"}
+  shows server request kick "${cid#*:}" "${id%\"}" -- '"name": "one"'
+  await_line "$out.sub" 'Disconnected'
+  kill "$(<"$out.pid")"
+}
+
+the_configuration_is_reloaded() {
+  write_config 'max_payload: 4KB'
+  local id
+  as sys req '$SYS.REQ.SERVER.PING.IDZ' '' --raw >"$out" 2>/dev/null
+  id=$(grep -o '"id":"N[A-Z2-7]*"' "$out")
+  id=${id#*:\"}
+  as sys req "\$SYS.REQ.SERVER.${id%\"}.RELOAD" '' --raw >"$out" 2>&1
+  has "$out" '"server":{"name":"one"'
+  await_line "$work/server.log" 'Reloaded server configuration'
+}
+
+an_ordinary_account_is_no_operator() {
+  ! as shop server list 1 >"$out" 2>&1 || fail "$(cat "$out")"
+  as shop req '$SYS.REQ.SERVER.PING.VARZ' '' >"$out" 2>&1 || true
+  has "$out" 'No responders'
+}
+
+echo "1..${#SCENARIOS[@]}"
+start_server
+failed=0
+for name in "${SCENARIOS[@]}"; do
+  out=$work/$name
+  # In a subshell, where -e applies: it would not in a condition.
+  set +e
+  (set -e; "$name")
+  code=$?
+  set -e
+  if ((code == 0)); then
+    echo "ok $name"
+  else
+    echo "not ok $name"
+    failed=1
+  fi
+done
+kill -TERM "$server"
+wait "$server" || { echo "the server ended with $?" >&2; failed=1; }
+exit "$failed"
