@@ -6,10 +6,10 @@ mod common;
 
 use std::time::{Instant, SystemTime};
 
-use broker_core::account::{AccountConfig, Mapping, TraceDestination};
+use broker_core::account::{AccountConfig, Export, Import, Mapping, TraceDestination};
 use broker_core::auth::{Authenticator, Credentials, Decision, Grant, Permissions};
 use broker_core::{
-    Broker, Client, HeaderMap, Options, PublishError, RawMessage, Subject, Subscriber,
+    Broker, Client, HeaderMap, Options, PublishError, RawMessage, Subject, SubjectFilter, Subscriber,
 };
 use common::{Party, World};
 use futures_executor::block_on;
@@ -371,4 +371,145 @@ fn in_process_clients_and_handlers_are_traced_as_connections_are() {
     assert_eq!(traces.hops(), ["in a A ask", "eg ask"]);
     assert_eq!(traces.hops(), ["in A foo", "eg foo"]);
     assert!(all.try_next().is_some());
+}
+
+/// The accounts of the users `e…`, `i…` and `j…`.
+struct Sharing;
+
+impl Authenticator for Sharing {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, credentials: &Credentials) -> Decision {
+        let account = credentials.user[..1].to_uppercase();
+        Grant::user(&*credentials.user).with_account(account).into()
+    }
+}
+
+/// E exports a stream and two services, of which one may be traced. I imports all, J the stream without traces.
+fn sharing() -> Traces {
+    let filter = |text: &str| SubjectFilter::parse(text).unwrap();
+    let subject = |text: &str| filter(text);
+    let accounts = vec![
+        AccountConfig::new("E")
+            .with_export(Export::service(filter("svc.t.*")).with_allow_trace(true))
+            .with_export(Export::service(filter("svc.n.*")))
+            .with_export(Export::stream(filter("str.>"))),
+        AccountConfig::new("I")
+            .with_import(Import::service("E", subject("svc.t.*")).with_to("t.*"))
+            .with_import(Import::service("E", subject("svc.n.*")))
+            .with_import(
+                Import::stream("E", subject("str.>")).with_prefix("im").with_allow_trace(true),
+            ),
+        AccountConfig::new("J").with_import(Import::stream("E", subject("str.>"))),
+    ];
+    let options = Options { accounts, ..Options::default() };
+    let clock = (Instant::now, SystemTime::now);
+    let world = World::of(Broker::with_authenticator(options, clock, Sharing));
+    let inside = world.broker.client_as(Grant::anonymous().with_account("I"));
+    let traces = block_on(inside.subscribe("tr.>")).unwrap();
+    Traces { world, traces }
+}
+
+/// Measured on nats-server 2.14.5.
+#[test]
+fn a_trace_follows_a_request_into_a_service_that_allows_it() {
+    let mut traces = sharing();
+    let (mut e, mut i) = (traces.join("e", ""), traces.join("i", ""));
+    traces.world.send(&mut e, "SUB svc.> 5\r\nSUB tr.> 6\r\n");
+    traces.world.send(&mut i, "SUB in 7\r\n");
+    let traced = ["Nats-Trace-Dest: tr.1"];
+    let only = ["Nats-Trace-Dest: tr.1", "Nats-Trace-Only: 1"];
+
+    assert_eq!(traces.publish(&mut i, "t.1 in", &traced), "");
+    assert_eq!(traces.hops(), ["in i I t.1", "si E t.1 svc.t.1", "eg e E svc.>"]);
+    let request = e.read();
+    assert!(request.starts_with("HMSG svc.t.1 5 _R_."), "{request}");
+    // The subject of the requester's account is not shown.
+    assert!(request.contains("\r\nNats-Trace-Dest: _R_."), "{request}");
+    assert!(!request.contains("tr.1"), "{request}");
+
+    assert_eq!(traces.publish(&mut i, "t.1 in", &only), "", "it would have been answered");
+    assert_eq!(traces.hops(), ["in i I t.1", "si E t.1 svc.t.1", "eg e E svc.>"]);
+    assert_eq!(e.read(), "");
+
+    assert_eq!(traces.publish(&mut i, "svc.n.1 in", &traced), "");
+    assert_eq!(traces.hops(), ["in i I svc.n.1", "si E svc.n.1 svc.n.1"]);
+    let request = e.read();
+    assert!(request.contains("\r\nNats-Trace-Dest: trace disabled\r\n"), "{request}");
+
+    let answer = traces.publish(&mut i, "svc.n.1 in", &only);
+    assert!(answer.starts_with("HMSG in 7 39 39\r\nNATS/1.0 503\r\nNats-Subject: svc.n.1"));
+    assert_eq!(traces.hops(), ["in i I svc.n.1", "si E svc.n.1 svc.n.1"]);
+    assert_eq!(e.read(), "");
+
+    traces.world.send(&mut e, "UNSUB 5\r\n");
+    let answer = traces.publish(&mut i, "t.1 in", &traced);
+    assert!(answer.starts_with("HMSG in 7 35 35\r\nNATS/1.0 503\r\nNats-Subject: t.1"));
+    assert_eq!(traces.hops(), ["in i I t.1", "si E t.1 svc.t.1"]);
+    assert_eq!(e.read(), "", "no event of another account");
+}
+
+/// Measured on nats-server 2.14.5.
+#[test]
+fn the_trace_of_a_response_ends_where_it_leaves_the_account() {
+    let mut traces = sharing();
+    let (mut e, mut i) = (traces.join("e", ""), traces.join("i", ""));
+    let inside = traces.world.broker.client_as(Grant::anonymous().with_account("E"));
+    traces.traces = block_on(inside.subscribe("tr.>")).unwrap();
+    traces.world.send(&mut e, "SUB svc.> 5\r\n");
+    for (lines, is_answered) in [
+        (&["Nats-Trace-Dest: tr.e"][..], true),
+        (&["Nats-Trace-Dest: tr.e", "Nats-Trace-Only: 1"][..], false),
+    ] {
+        traces.world.send(&mut i, "SUB in 7\r\nPUB t.1 in 1\r\nx\r\n");
+        i.read();
+        let request = e.read();
+        let reply = request.split(' ').nth(3).unwrap().to_owned();
+        assert!(reply.starts_with("_R_."), "{request}");
+        assert_eq!(traces.publish(&mut e, &reply, lines), "");
+        assert_eq!(traces.hops(), [format!("in e E {reply}"), format!("si I {reply} in")]);
+        let answer = i.read();
+        assert_eq!(answer.starts_with("HMSG in 7 "), is_answered, "{answer}");
+        assert_eq!(answer.contains("\r\nNats-Trace-Dest: trace disabled\r\n"), is_answered);
+        // In both cases the request has had its response.
+        traces.world.send(&mut e, format!("PUB {reply} 1\r\nx\r\n"));
+        assert_eq!(i.read(), "");
+    }
+}
+
+/// Measured on nats-server 2.14.5.
+#[test]
+fn a_trace_follows_a_stream_into_the_accounts_that_allow_it() {
+    let mut traces = sharing();
+    let inside = traces.world.broker.client_as(Grant::anonymous().with_account("E"));
+    traces.traces = block_on(inside.subscribe("tr.>")).unwrap();
+    let (mut e, mut i, mut j) =
+        (traces.join("e", ""), traces.join("i", ""), traces.join("j", ""));
+    traces.world.send(&mut i, "SUB im.> 6\r\nSUB tr.> 9\r\n");
+    traces.world.send(&mut j, "SUB str.> 7\r\nSUB str.> q 8\r\n");
+    let expected =
+        ["in e E str.1", "se I im.str.1", "eg i I str.>", "se J str.1", "se J str.1"];
+    traces.publish(&mut e, "str.1", &["Nats-Trace-Dest: tr.1"]);
+    assert_eq!(traces.hops(), expected);
+    assert_eq!(i.read().matches("HMSG im.str.1 6 ").count(), 1);
+    assert_eq!(j.read().matches("HMSG str.1 ").count(), 2);
+    traces.publish(&mut e, "str.1", &["Nats-Trace-Dest: tr.1", "Nats-Trace-Only: 1"]);
+    assert_eq!(traces.hops(), expected);
+    assert_eq!((i.read(), j.read()), (String::new(), String::new()));
+}
+
+#[test]
+fn the_event_itself_may_go_to_a_service_of_another_account() {
+    let mut traces = sharing();
+    let (mut e, mut i) = (traces.join("e", ""), traces.join("i", ",\"echo\":false"));
+    traces.world.send(&mut e, "SUB svc.> 5\r\n");
+    traces.world.send(&mut i, "SUB tr.> 1\r\n");
+    traces.publish(&mut i, "nobody", &["Nats-Trace-Dest: t.9"]);
+    let event = e.read();
+    assert!(event.starts_with("HMSG svc.t.9 5 "), "{event}");
+    assert!(event.contains("Nats-Request-Info: {\"acc\":\"I\""), "{event}");
+    let own = traces.publish(&mut i, "nobody", &["Nats-Trace-Dest: tr.own"]);
+    assert!(own.starts_with("MSG tr.own 1 "), "the server publishes it: {own}");
 }

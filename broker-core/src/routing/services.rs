@@ -15,9 +15,11 @@ use crate::header_block;
 use crate::ids;
 use crate::interest::{MatchCache, Matches};
 use crate::limits::{SERVICE_CACHE_BYTES, SERVICE_CACHES, SERVICE_HOPS, SHARED_PAYLOAD_MIN_BYTES};
+use crate::message_trace::MessageTrace;
 use crate::options::ResponseType;
 use crate::proto::{Publish, encode};
 use crate::random::Random;
+use crate::reserved::{TRACE_DESTINATION, TRACE_DISABLED};
 use crate::subject::{Mapped, Subject, SubjectBuffer};
 use crate::subject_counts::Verdict;
 use crate::sync::{Arc, Ordering, Weak};
@@ -155,15 +157,10 @@ fn request(
     };
     let mut buffer = SubjectBuffer::new();
     let subject = import.rewrite.apply(message.subject, &mut buffer);
-    let mut held_trace = None;
-    if let Some(trace) = requesting.scratch.message_trace() {
-        trace.note_service_import(&exporter.name, message.subject, subject);
-        let (is_allowed, is_only) = (import.export.allow_trace, trace.is_only());
-        if !is_allowed && is_only {
-            return false;
-        }
-        // The request goes on without its trace.
-        held_trace = if is_allowed { None } else { requesting.scratch.take_trace() };
+    let crossing =
+        requesting.cross(&exporter.name, message.subject, subject, import.export.allow_trace);
+    if let Crossing::End = crossing {
+        return false;
     }
     let measured = requesting.measure(import, message, context);
     let has_reply = !message.reply.is_empty();
@@ -187,9 +184,15 @@ fn request(
     let mut sizes = requesting.state.bodies.pop().unwrap_or_default();
     let memory = (&mut body, &mut sizes);
     let mut header_len = describe(memory, account, message, &hop, requesting.endpoint, context);
-    if held_trace.is_some() {
-        header_len = disable_trace(&mut body, header_len);
-    }
+    header_len = match &crossing {
+        Crossing::Untraced | Crossing::End => header_len,
+        Crossing::Held(_) => set_trace(&mut body, header_len, TRACE_DISABLED),
+        // NATS 2.14: msgtrace.go setupResponseServiceImport: events of other servers come back by a reply subject.
+        Crossing::Traced { .. } => {
+            let unused = exporter.responses().unused(requesting.random);
+            set_trace(&mut body, header_len, &unused)
+        }
+    };
     sizes_of(header_len, body.len(), &mut sizes);
     let message = Publish {
         subject,
@@ -201,17 +204,16 @@ fn request(
     };
     let from = Sender { is_served: true, ..requesting.endpoint.as_sender() };
     let is_reached = requesting.deliver_in(&exporter, from, &message, Some(&hop));
-    if let (false, Some(given)) = (is_reached, &given) {
-        let removed = exporter.responses().remove(given);
+    let is_only = matches!(crossing, Crossing::Traced { is_only: true });
+    if let Some(given) = given.filter(|_| !is_reached || is_only) {
+        let removed = exporter.responses().remove(&given).filter(|_| !is_only);
         if let Some(measured) = removed.as_ref().and_then(|removed| removed.measured.as_ref()) {
             requesting.tell(&exporter, import, measured, Outcome::Unavailable);
         }
     }
     requesting.keep(body);
     requesting.keep(sizes);
-    if let Some(trace) = held_trace {
-        requesting.scratch.begin_trace(trace);
-    }
+    requesting.end_crossing(crossing);
     is_reached
 }
 
@@ -227,6 +229,19 @@ fn respond(
     let Some(response) = responses.answer(message.subject, now) else { return false };
     let Some(requester) = response.requester.upgrade() else { return false };
     let is_single = response.export.response_type == ResponseType::Singleton;
+    // NATS 2.14: accounts.go addRespServiceImport: the trace of a response ends where it leaves the account.
+    let crossing = requesting.cross(&requester.name, message.subject, &response.to, false);
+    if let Crossing::End = crossing {
+        responses.remove(message.subject);
+        return false;
+    }
+    let (mut body, mut sizes) = (Vec::new(), Vec::new());
+    let disabled = match &crossing {
+        Crossing::Held(_) => Some(without_trace(message, (&mut body, &mut sizes))),
+        Crossing::Untraced | Crossing::End | Crossing::Traced { .. } => None,
+    };
+    let shared = run.shared.filter(|_| disabled.is_none());
+    let message = disabled.as_ref().unwrap_or(message);
     if let (true, Some(measured)) = (is_single, &response.measured) {
         requesting.tell_answered(account, &response, measured);
     }
@@ -250,7 +265,7 @@ fn respond(
     let one = Run {
         subject: &response.to,
         messages: std::slice::from_ref(&passed_on),
-        shared: run.shared,
+        shared,
         parsed: None,
         prefetched: None,
     };
@@ -258,6 +273,7 @@ fn respond(
     let mut matches = Matches::default();
     requester.interest.collect(&response.to, &mut matches);
     let is_reached = deliver_to_all(&requester, from, &one, &matches, None, requesting);
+    requesting.end_crossing(crossing);
     if let (false, Some(given)) = (is_reached, &given) {
         requester.responses().remove(given);
     }
@@ -285,7 +301,38 @@ impl Hop<'_> {
     }
 }
 
+/// What becomes of the trace of a message that enters another account.
+enum Crossing {
+    /// There is none.
+    Untraced,
+    /// It continues.
+    Traced { is_only: bool },
+    /// It waits, because the other account does not allow it.
+    Held(Box<MessageTrace>),
+    /// The other account does not allow it, and the message is only traced: it goes no further.
+    End,
+}
+
 impl Requesting<'_> {
+    /// Notes in the trace of the message that it enters another account.
+    fn cross(&mut self, account: &str, from: &[u8], to: &[u8], allow_trace: bool) -> Crossing {
+        let Some(trace) = self.scratch.message_trace() else { return Crossing::Untraced };
+        trace.note_service_import(account, from, to);
+        let is_only = trace.is_only();
+        match (allow_trace, is_only) {
+            (true, is_only) => Crossing::Traced { is_only },
+            (false, true) => Crossing::End,
+            (false, false) => self.scratch.take_trace().map_or(Crossing::Untraced, Crossing::Held),
+        }
+    }
+
+    /// Continues the trace in the account that the message came from.
+    fn end_crossing(&mut self, crossing: Crossing) {
+        if let Crossing::Held(trace) = crossing {
+            self.scratch.begin_trace(trace);
+        }
+    }
+
     /// Delivers a message in another account.
     fn deliver_in(
         &mut self,
@@ -491,16 +538,28 @@ fn describe(
     header_len
 }
 
-/// Makes other servers not trace a request any further. Returns the length of its headers.
+/// Replaces the destination of traces in the headers of a message. Returns their length.
 // NATS 2.14: msgtrace.go MsgTraceDestDisabled.
 #[cold]
-fn disable_trace(body: &mut Vec<u8>, header_len: usize) -> usize {
+fn set_trace(body: &mut Vec<u8>, header_len: usize, destination: &[u8]) -> usize {
     let (headers, payload) = body.split_at(header_len);
-    let mut disabled = header_block::set(headers, b"Nats-Trace-Dest", b"trace disabled");
-    let header_len = disabled.len();
-    disabled.extend_from_slice(payload);
-    *body = disabled;
+    let mut changed = header_block::set(headers, TRACE_DESTINATION, destination);
+    let header_len = changed.len();
+    changed.extend_from_slice(payload);
+    *body = changed;
     header_len
+}
+
+/// Returns a message with headers that make other servers not trace it.
+#[cold]
+fn without_trace<'m>(
+    message: &Publish<'m>,
+    (body, sizes): (&'m mut Vec<u8>, &'m mut Vec<u8>),
+) -> Publish<'m> {
+    body.extend_from_slice(message.body);
+    let header_len = set_trace(body, message.headers().len(), TRACE_DISABLED);
+    sizes_of(header_len, body.len(), sizes);
+    Publish { header_len: Some(header_len), body, sizes, tail: None, ..*message }
 }
 
 /// Returns true if JSON contains the text unchanged.

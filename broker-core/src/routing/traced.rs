@@ -24,7 +24,7 @@ pub(super) fn deliver_all(
     scratch: &mut Scratch,
 ) -> bool {
     let mut is_delivered = false;
-    for subscription in &matches.plain {
+    for subscription in matches.plain.iter().filter(|one| !is_exported_again(one, from)) {
         let outcome = attempt(account, subscription, from, run, false, scratch);
         note(subscription, outcome, scratch);
         is_delivered |= outcome.is_ok();
@@ -63,7 +63,7 @@ fn deliver_to_group(
     scratch: &mut Scratch,
 ) -> bool {
     let mut crowded = None;
-    for member in group_from(group, random) {
+    for member in group_from(group, random).filter(|member| !is_exported_again(member, from)) {
         let outcome = attempt(account, member, from, run, true, scratch);
         if outcome == Err(NotDelivered::Crowded) && crowded.is_none() {
             crowded = Some(member);
@@ -93,14 +93,16 @@ fn attempt(
     may_refuse: bool,
     scratch: &mut Scratch,
 ) -> Result<(), NotDelivered> {
-    if !is_eligible(subscription, from, run.subject) {
-        return Err(reason(subscription, from, run.subject));
-    }
+    let mut is_traced = true;
     if let Some(Link::Shadow { rewrite, allow_trace, .. }) = subscription.link() {
         note_export(subscription, rewrite, run.subject, scratch);
-        if !allow_trace {
-            return attempt_untraced(account, subscription, run, may_refuse, scratch);
-        }
+        is_traced = *allow_trace;
+    }
+    if !is_traced && scratch.message_trace().is_some_and(|trace| trace.is_only()) {
+        return Ok(());
+    }
+    if !is_eligible(subscription, from, run.subject) {
+        return Err(reason(subscription, from));
     }
     if scratch.message_trace().is_some_and(|trace| trace.is_only()) {
         return Ok(());
@@ -108,7 +110,7 @@ fn attempt(
     if deliver_to(account, subscription, run, may_refuse, scratch) > 0 {
         return Ok(());
     }
-    Err(match (subscription.is_over(), may_refuse) {
+    Err(match (has_ended(subscription), may_refuse) {
         (true, _) => NotDelivered::MaxReached,
         (false, true) => NotDelivered::Crowded,
         (false, false) => NotDelivered::ClientClosed,
@@ -130,40 +132,29 @@ fn note_export(
     }
 }
 
-/// Delivers to a subscription of another account, behind which the trace does not continue.
-fn attempt_untraced(
-    account: &Account,
-    subscription: &Arc<Subscription>,
-    run: &Run<'_>,
-    may_refuse: bool,
-    scratch: &mut Scratch,
-) -> Result<(), NotDelivered> {
-    let is_only = scratch.message_trace().is_some_and(|trace| trace.is_only());
-    if is_only {
-        return Ok(());
-    }
-    let trace = scratch.take_trace();
-    let count = deliver_to(account, subscription, run, may_refuse, scratch);
-    if let Some(trace) = trace {
-        scratch.begin_trace(trace);
-    }
-    match (count, may_refuse) {
-        (1.., _) => Ok(()),
-        (0, true) => Err(NotDelivered::Crowded),
-        (0, false) => Err(NotDelivered::ClientClosed),
-    }
+/// Returns true for a stream of another account that is imported, if the message came as a request to a service: it is
+/// not exported again.
+// NATS 2.14: client.go pmrMsgImportedFromService.
+fn is_exported_again(subscription: &Subscription, from: Sender) -> bool {
+    from.is_served && matches!(subscription.link(), Some(Link::Shadow { .. }))
 }
 
 /// Returns the reason why a subscription that is not eligible does not get the message.
-// NATS 2.14: client.go deliverMsg, in its order.
-fn reason(subscription: &Subscription, from: Sender, subject: &[u8]) -> NotDelivered {
-    let endpoint = &subscription.endpoint;
-    if endpoint.id == from.id && !from.echo {
+fn reason(subscription: &Subscription, from: Sender) -> NotDelivered {
+    if subscription.endpoint.id == from.id && !from.echo {
         NotDelivered::NoEcho
-    } else if subscription.is_filtered() && !endpoint.may_get(subject, subscription.queue()) {
-        NotDelivered::SubscriptionDenied
-    } else {
+    } else if has_ended(subscription) {
         NotDelivered::SubscriptionClosed
+    } else {
+        NotDelivered::SubscriptionDenied
+    }
+}
+
+/// Returns true if the subscription has ended, or that of which it is a shadow.
+fn has_ended(subscription: &Subscription) -> bool {
+    match subscription.link() {
+        Some(Link::Shadow { origin, .. }) => origin.is_over(),
+        _ => subscription.is_over(),
     }
 }
 

@@ -269,7 +269,17 @@ impl Publisher {
                 observer.no_responders(subject, message, scratch);
             }
         }
-        publish_event(member.shared(), account, *trace, &mut self.random, scratch);
+        self.publish_event(member, *trace, scratch);
+    }
+
+    /// Publishes the event of a trace.
+    pub(super) fn publish_event(
+        &mut self,
+        member: &Member,
+        trace: MessageTrace,
+        scratch: &mut Scratch,
+    ) {
+        publish_event(member, trace, &mut self.random, &mut self.services, scratch);
     }
 
     /// Counts a run. Only the session writes these counters, so that a plain store is enough. Returns the bytes.

@@ -1,5 +1,6 @@
 //! Messages of the server itself, which need no session.
 
+use super::member::Member;
 use super::sizes::Sizes;
 use crate::account::Account;
 use crate::endpoint::{Kind, Run, Scratch, Sender};
@@ -9,7 +10,9 @@ use crate::message::RawMessage;
 use crate::message_trace::MessageTrace;
 use crate::proto::Publish;
 use crate::random::Random;
-use crate::routing::{deliver, flush_touched, would_reach};
+use crate::routing::{
+    Requesting, ServiceState, deliver, flush_touched, pass_to_services, would_reach,
+};
 use crate::shared::Shared;
 
 /// The server as a publisher: no endpoint has this id.
@@ -29,10 +32,19 @@ pub(crate) fn publish_from_server(
     account: &Account,
     message: &RawMessage<'_>,
 ) -> bool {
+    let mut matches = Matches::default();
+    account.interest.collect(message.subject, &mut matches);
+    if !would_reach(SERVER, message.subject, &matches) {
+        return false;
+    }
     let mut scratch = Scratch::new();
     scratch.start_by(&shared.clock);
     let mut random = Random::new(shared.next_seed());
-    let is_delivered = deliver_from_server(account, message, &mut random, &mut scratch);
+    let mut is_delivered = true;
+    with_run(message, |run| {
+        let unanswered = |_: &Publish<'_>, _: &mut Scratch| is_delivered = false;
+        deliver(account, SERVER, run, &matches, &mut random, &mut scratch, unanswered);
+    });
     flush_touched(&mut scratch);
     if shared.queues.memory.excess_bytes() > 0 {
         shared.guard_total(&shared.options.load().limits);
@@ -44,14 +56,15 @@ pub(crate) fn publish_from_server(
 /// flushes.
 // NATS 2.14: events.go sendInternalAccountSysMsg: without mappings.
 pub(super) fn publish_event(
-    shared: &Shared,
-    account: &Account,
+    member: &Member,
     trace: MessageTrace,
     random: &mut Random,
+    services: &mut Option<Box<ServiceState>>,
     scratch: &mut Scratch,
 ) {
+    let Member { account, endpoint, .. } = member;
     let (subject, encoding) = (trace.destination().to_vec(), trace.encoding());
-    let payload = encoding.encode(trace.into_json(&shared.server_info()));
+    let payload = encoding.encode(trace.into_json(&member.shared().server_info()));
     let headers =
         encoding.name().map(|name| header_block::set(b"", b"Content-Encoding", name.as_bytes()));
     let headers = headers.unwrap_or_default();
@@ -63,22 +76,20 @@ pub(super) fn publish_event(
         body: None,
         shared: None,
     };
-    deliver_from_server(account, &message, random, scratch);
+    let mut matches = Matches::default();
+    account.interest.collect(&subject, &mut matches);
+    with_run(&message, |run| {
+        deliver(account, SERVER, run, &matches, random, scratch, |_, _| ());
+        if !matches.services().is_empty() {
+            let state = services.get_or_insert_default();
+            let mut requesting = Requesting { endpoint, random, state, scratch };
+            pass_to_services(account, run, &matches, &mut requesting);
+        }
+    });
 }
 
-/// Delivers a message of the server. Returns false if it had no receiver. The caller flushes.
-fn deliver_from_server(
-    account: &Account,
-    message: &RawMessage<'_>,
-    random: &mut Random,
-    scratch: &mut Scratch,
-) -> bool {
-    let subject = message.subject;
-    let mut matches = Matches::default();
-    account.interest.collect(subject, &mut matches);
-    if !would_reach(SERVER, subject, &matches) {
-        return false;
-    }
+/// Calls `deliver` with a message as a run.
+fn with_run(message: &RawMessage<'_>, deliver: impl FnOnce(&Run<'_>)) {
     let joined;
     let body = match message.body {
         Some(body) => body,
@@ -90,21 +101,18 @@ fn deliver_from_server(
     let header_len = Some(message.headers.len()).filter(|len| *len > 0);
     let mut sizes = Sizes::default();
     let publish = Publish {
-        subject,
+        subject: message.subject,
         reply: message.reply,
         header_len,
         body,
         sizes: sizes.of(header_len, body.len()),
         tail: None,
     };
-    let run = Run {
-        subject,
+    deliver(&Run {
+        subject: message.subject,
         messages: std::slice::from_ref(&publish),
         shared: message.shared,
         parsed: None,
         prefetched: None,
-    };
-    let mut is_delivered = true;
-    deliver(account, SERVER, &run, &matches, random, scratch, |_, _| is_delivered = false);
-    is_delivered
+    });
 }

@@ -127,6 +127,21 @@ impl Responses {
         state.open.insert(id, (response, now));
         state.order.push_back(id);
         drop(state);
+        self.subject_of(id)
+    }
+
+    /// Returns a reply subject that no request has.
+    pub(crate) fn unused(&self, random: &mut Random) -> ReplySubject {
+        let state = self.state.lock();
+        loop {
+            let id = random.next_u64() % TOKENS;
+            if !state.open.contains_key(&id) {
+                return self.subject_of(id);
+            }
+        }
+    }
+
+    fn subject_of(&self, id: u64) -> ReplySubject {
         let mut subject = [0; ACCOUNT_PREFIX_LEN + TOKEN_LEN];
         subject[..ACCOUNT_PREFIX_LEN].copy_from_slice(&self.prefix);
         write_token(id, &mut subject[ACCOUNT_PREFIX_LEN..]);

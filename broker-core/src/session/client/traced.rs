@@ -11,7 +11,6 @@ use crate::message_trace::MessageTrace;
 use crate::proto::parser::oversized;
 use crate::proto::traced::is_mentioned;
 use crate::proto::{Batch, Publish};
-use crate::session::server::publish_event;
 use crate::session::sizes::Sizes;
 use crate::session::traces::{Traced, decide};
 
@@ -55,15 +54,16 @@ impl ClientSession {
         let Phase::Served(served) = &self.phase else { return };
         let label =
             ClientLabel { endpoint: &self.endpoint, served: Some(served), options: &self.options };
-        let (member, random) = (&served.member, self.publisher.random());
-        match decide(&self.shared, member, &message, by_account, random, &label) {
+        let (member, publisher) = (&served.member, &mut self.publisher);
+        let traced = decide(&self.shared, member, &message, by_account, publisher.random(), &label);
+        match traced {
             Traced::Denied(destination) => {
                 self.fault(&ClientFault::PublishDenied((&*destination).into()), scratch);
             }
             Traced::By(mut trace) => {
                 trace.set_size(size);
                 trace.set_ingress_error("maximum payload exceeded");
-                publish_event(&self.shared, &member.account, *trace, random, scratch);
+                publisher.publish_event(member, *trace, scratch);
             }
             Traced::Not | Traced::Disabled(_) | Traced::Dropped => {}
         }
