@@ -13,6 +13,7 @@ use crate::error::CloseReason;
 use crate::interest::Interested;
 use crate::security::Security;
 use crate::stats::{InterestStats, Traffic};
+use crate::subject::Mapping;
 use crate::sync::{Arc, Ordering};
 
 /// The number of subscriptions that are kept of a closed connection.
@@ -124,6 +125,8 @@ pub struct Account {
     /// The number of reply permissions (`allow_responses`) that were removed because a client had more than
     /// [`REPLY_PERMISSIONS_BYTES`](crate::limits::REPLY_PERMISSIONS_BYTES) of them.
     pub lost_reply_permissions: u64,
+    /// Its mappings.
+    pub mappings: Arc<[Mapping]>,
 }
 
 /// Reasons of failed authentications.

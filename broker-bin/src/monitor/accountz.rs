@@ -1,7 +1,9 @@
 //! `/accountz`: the list of accounts, or one account in detail.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use broker_core::account::Mapping;
 use broker_core::snapshot::Account;
 use serde::Serialize;
 
@@ -54,10 +56,44 @@ pub struct AccountInfo {
     pub client_connections: usize,
     /// The number of its subscriptions.
     pub subscriptions: usize,
+    /// The mappings of published subjects, by source.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mappings: BTreeMap<String, Vec<MapDest>>,
     /// The display name.
     pub name_tag: String,
     /// Statistics of the subscription index.
     pub sublist_stats: SublistStats,
+}
+
+/// A destination of a mapping.
+// NATS 2.14: accounts.go MapDest.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MapDest {
+    /// The destination as it was written.
+    pub subject: String,
+    /// The sum of the weights of the destinations for the same cluster up to this one, as the reference shows it.
+    pub weight: u8,
+    /// The cluster for whose servers it is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+}
+
+impl MapDest {
+    fn by_source(mappings: &[Mapping]) -> BTreeMap<String, Vec<Self>> {
+        mappings.iter().map(|one| (one.source.to_string(), Self::all_of(one))).collect()
+    }
+
+    fn all_of(mapping: &Mapping) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::with_capacity(mapping.destinations.len());
+        for destination in &mapping.destinations {
+            let cluster = destination.cluster.as_deref().map(str::to_owned);
+            let before = all.last().filter(|last| last.cluster == cluster);
+            let weight = destination.weight + before.map_or(0, |last| last.weight);
+            all.push(Self { subject: destination.transform.destination().into(), weight, cluster });
+        }
+        all
+    }
 }
 
 impl Observer {
@@ -100,6 +136,7 @@ impl AccountInfo {
             leafnode_connections: 0,
             client_connections: account.connections,
             subscriptions: account.interest.subscriptions,
+            mappings: MapDest::by_source(&account.mappings),
             name_tag: (*account.name).into(),
             sublist_stats: account.interest.into(),
         }

@@ -43,7 +43,7 @@ mod varz;
 mod websocketz;
 
 pub use crate::options::MonitorOptions;
-pub use accountz::{AccountInfo, Accountz};
+pub use accountz::{AccountInfo, Accountz, MapDest};
 pub use accstatz::{AccountStat, AccountStatz, DataStats, MessagesAndBytes};
 pub use connz::{ConnInfo, ConnState, Connz, ConnzOptions, PeerCert, SortBy, SubscriptionLists};
 pub use gatewayz::Gatewayz;

@@ -203,7 +203,7 @@ impl Account {
     /// Replaces the mappings, unless they are the same: then the caches of all sessions would be renewed in vain.
     fn map(&self, list: &[Mapping]) {
         let before = self.interest.mappings();
-        if before.as_ref().map_or(&[][..], |mappings| mappings.list()) != list {
+        if *before.map_or_else(Arc::default, |mappings| mappings.list()) != *list {
             self.interest.set_mappings(Mappings::new(list, None, self.seed));
         }
     }

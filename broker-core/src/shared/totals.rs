@@ -69,6 +69,10 @@ impl Shared {
                     interest,
                     slow_consumers: past.slow_consumers,
                     lost_reply_permissions: account.lost_replies.load(Ordering::Relaxed),
+                    mappings: account
+                        .interest
+                        .mappings()
+                        .map_or_else(Arc::default, |all| all.list()),
                 };
                 (Arc::clone(&account.name), snapshot)
             })

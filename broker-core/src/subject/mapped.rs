@@ -13,7 +13,7 @@ use crate::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Mappings {
     /// As configured.
-    list: Vec<Mapping>,
+    list: Arc<[Mapping]>,
     /// By subject, for sources without wildcards.
     literal: HashMap<Box<[u8]>, Shares, FixedState>,
     wildcard: Vec<(Mapping, Shares)>,
@@ -60,12 +60,12 @@ impl Mappings {
             }
         }
         wildcard.sort_by(|(one, _), (other, _)| one.cmp_narrowness(other));
-        Some(Self { list: list.to_vec(), literal, wildcard })
+        Some(Self { list: list.into(), literal, wildcard })
     }
 
     /// Returns the mappings as configured.
-    pub(crate) fn list(&self) -> &[Mapping] {
-        &self.list
+    pub(crate) fn list(&self) -> Arc<[Mapping]> {
+        Arc::clone(&self.list)
     }
 
     /// Returns the result for a subject; `None` if no mapping matches it.
@@ -208,7 +208,7 @@ mod tests {
             Mapping::to("a.b", "literal").unwrap(),
         ];
         let mappings = mappings(&list);
-        assert_eq!(mappings.list(), list);
+        assert_eq!(*mappings.list(), list);
         let mut random = Random::new(1);
         for (subject, mapped) in
             [("a.b", "literal"), ("a.c", "star.c"), ("a.b.c", "all.a.b.c"), ("x", "all.x")]
