@@ -9,7 +9,8 @@ use std::time::{Instant, SystemTime};
 use broker_core::account::{AccountConfig, Export, Import, Mapping, TraceDestination};
 use broker_core::auth::{Authenticator, Credentials, Decision, Grant, Permissions};
 use broker_core::{
-    Broker, Client, HeaderMap, Options, PublishError, RawMessage, Subject, SubjectFilter, Subscriber,
+    Broker, Client, HeaderMap, Options, PublishError, RawMessage, Subject, SubjectFilter,
+    Subscriber,
 };
 use common::{Party, World};
 use futures_executor::block_on;
@@ -485,12 +486,10 @@ fn a_trace_follows_a_stream_into_the_accounts_that_allow_it() {
     let mut traces = sharing();
     let inside = traces.world.broker.client_as(Grant::anonymous().with_account("E"));
     traces.traces = block_on(inside.subscribe("tr.>")).unwrap();
-    let (mut e, mut i, mut j) =
-        (traces.join("e", ""), traces.join("i", ""), traces.join("j", ""));
+    let (mut e, mut i, mut j) = (traces.join("e", ""), traces.join("i", ""), traces.join("j", ""));
     traces.world.send(&mut i, "SUB im.> 6\r\nSUB tr.> 9\r\n");
     traces.world.send(&mut j, "SUB str.> 7\r\nSUB str.> q 8\r\n");
-    let expected =
-        ["in e E str.1", "se I im.str.1", "eg i I str.>", "se J str.1", "se J str.1"];
+    let expected = ["in e E str.1", "se I im.str.1", "eg i I str.>", "se J str.1", "se J str.1"];
     traces.publish(&mut e, "str.1", &["Nats-Trace-Dest: tr.1"]);
     assert_eq!(traces.hops(), expected);
     assert_eq!(i.read().matches("HMSG im.str.1 6 ").count(), 1);

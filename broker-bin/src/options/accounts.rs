@@ -37,34 +37,35 @@ section! {
     /// Rewrites the subjects of published messages.
     mappings: BTreeMap<String, Vec<MapDestination>> = BTreeMap::new() => Key::new(Kind::NamedLists {
         name: Format::Subject, block: MapDestination::block,
-    }).aliases(&["maps"]).not_yet("subject mappings");
+    }).aliases(&["maps"]);
     /// Limits of the account.
-    limits: AccountLimits = AccountLimits::default() => block(AccountLimits::block)
-        .not_yet("limits of accounts");
+    limits: AccountLimits = AccountLimits::default() => block(AccountLimits::block);
     /// Destination of the traces of messages that a tracing system has marked by the header `traceparent`.
     msg_trace: Option<MessageTrace> = None => block(MessageTrace::block)
         .aliases(&["trace_dest"]);
 }
 
 section! {
-    /// Limits of an account; a negative value is unlimited.
+    /// Limits of an account; -1 is unlimited.
     pub struct AccountLimits = Block::new("account limits");
 
     /// Connections.
-    max_connections: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["max_conn"]);
+    max_connections: i64 = -1 => integer(-1, i64::MAX).aliases(&["max_conn"]);
     /// Subscriptions per connection.
-    max_subscriptions: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["max_subs"]);
+    max_subscriptions: i64 = -1 => integer(-1, i64::MAX).aliases(&["max_subs"]);
     /// Payload size of a message.
-    max_payload: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["max_pay"]);
+    max_payload: i64 = -1 => integer(-1, i64::MAX).aliases(&["max_pay"]);
     /// Leaf nodes.
-    max_leafnodes: i64 = -1 => integer(i64::MIN, i64::MAX).aliases(&["max_leafs"]);
+    max_leafnodes: i64 = -1 => integer(-1, i64::MAX).aliases(&["max_leafs"]);
 }
 
 section! {
     /// The new subject of mapped messages. A subject in place of the block maps all of them.
     pub struct MapDestination = Block::new("mapping").short("a subject, a map, or an array of maps", all);
 
-    /// The subject; `$1` is replaced by the token that matched the first wildcard.
+    /// The subject; `$1` or `{{wildcard(1)}}` is replaced by the token that matched the first wildcard.
+    /// Other functions: `partition`, `random`, `split`, `splitfromleft`, `splitfromright`,
+    /// `slicefromleft`, `slicefromright`, `left`, `right`.
     destination: Option<String> = None => text().aliases(&["dest"]).unset("must be given");
     /// The percentage of messages mapped.
     weight: Option<String> = None => Key::new(Kind::Spelled(Format::Percent)).unset("must be given");

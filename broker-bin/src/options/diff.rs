@@ -50,6 +50,7 @@ const ORDER: &[&str] = &[
     "authorization.users",
     "authorization.default_permissions",
     "accounts",
+    "mappings",
     "no_auth_user",
     "default_sentinel",
     "system_account",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use broker_core::account::MappingError;
 use broker_core::auth::{PermissionsError, UsersError};
 use broker_core::limits::MAX_COUNTED_SUBJECTS;
 use broker_net::TlsError;
@@ -89,6 +90,26 @@ pub enum OptionsError {
         /// The text of the reference.
         text: String,
     },
+    /// A mapping has no weight.
+    // NATS 2.14: opts.go parseAccountMapDest.
+    #[error("Missing weight for mapping destination {destination:?}")]
+    NoWeight {
+        /// The path of the mapping.
+        path: String,
+        /// The destination.
+        destination: String,
+    },
+    /// A mapping is not valid.
+    // NATS 2.14: opts.go parseAccountMappings.
+    #[error("Error adding mapping for {mapping} : {error}")]
+    Mapping {
+        /// The path of the mapping.
+        path: String,
+        /// The source, and the destination if it is the only one.
+        mapping: String,
+        /// The error.
+        error: MappingError,
+    },
     /// A maximum-size message would not fit into a client's queue.
     #[error("max_payload ({max_payload}) is more than max_pending ({max_pending})")]
     PayloadOverPending {
@@ -143,6 +164,8 @@ impl OptionsError {
             | Self::BadNkey(path)
             | Self::DuplicateUser { path, .. }
             | Self::Share { path, .. }
+            | Self::NoWeight { path, .. }
+            | Self::Mapping { path, .. }
             | Self::Permissions { path, .. } => path,
             Self::NoAuthUserAlone(_) => "no_auth_user",
             Self::ReservedAccount(_) => "accounts",

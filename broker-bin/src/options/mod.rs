@@ -5,6 +5,7 @@
 //! environment and flags; `docs/config.md` and `--help` are generated from it.
 
 mod access;
+mod account_configs;
 mod accounts;
 mod advice;
 mod authorization;
@@ -202,7 +203,7 @@ section! {
     /// Rewrites the subjects of published messages.
     mappings: BTreeMap<String, Vec<MapDestination>> = BTreeMap::new() => Key::new(Kind::NamedLists {
         name: Format::Subject, block: MapDestination::block,
-    }).aliases(&["maps"]).not_yet("subject mappings");
+    }).aliases(&["maps"]).called("accounts").at_once();
     /// Proxies that may connect on behalf of clients.
     proxies: Proxies = Proxies::default() => block(Proxies::block).not_yet("trusted proxies");
     /// Connections to `port` come through a proxy and begin with a PROXY protocol header, version 1

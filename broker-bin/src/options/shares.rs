@@ -8,23 +8,9 @@ use broker_core::account::{
 };
 use broker_core::{Subject, SubjectFilter};
 
-use super::{Account, Export, Import, Imported, Latency, Options, OptionsError};
+use super::{Account, Export, Import, Imported, Latency, OptionsError};
 
 type Accounts = BTreeMap<String, Account>;
-
-impl Options {
-    /// Returns the accounts.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first export or import that cannot be in force.
-    pub fn account_configs(&self) -> Result<Vec<AccountConfig>, OptionsError> {
-        let mut all: Vec<AccountConfig> =
-            self.accounts.iter().map(|(name, account)| account.config(name)).collect();
-        add(&mut all, &self.accounts)?;
-        Ok(all)
-    }
-}
 
 /// Adds the exports and imports to the accounts, which are those of `accounts` by name, and checks them together.
 ///

@@ -1,6 +1,8 @@
+use broker_bin::options::{Account, MapDestination};
+use broker_bin::{Daemon, Options};
 use serde_json::json;
 
-use crate::common::{Client, get, json, keys, start};
+use crate::common::{Client, get, json, keys, options, start};
 
 #[tokio::test]
 async fn accounts_are_listed_and_described_individually() {
@@ -20,6 +22,41 @@ async fn accounts_are_listed_and_described_individually() {
     assert_eq!(json(&daemon, "/accountz?acc=$SYS").await["account_detail"]["is_system"], true);
     let refused = get(&daemon, "/accountz?acc=x").await;
     assert_eq!((refused.status, &*refused.body), (400, "Account x does not exist"));
+}
+
+// NATS 2.14: the weights are sums.
+#[tokio::test]
+async fn mappings_are_listed_with_the_sums_of_their_weights() {
+    let destination = |subject: &str, weight: &str, cluster: Option<&str>| MapDestination {
+        destination: Some(subject.into()),
+        weight: Some(weight.into()),
+        cluster: cluster.map(Into::into),
+    };
+    let weighted = vec![
+        destination("w1", "30", None),
+        destination("w2", "20%", None),
+        destination("w3", "100", Some("east")),
+    ];
+    let foo = vec![destination("bar", "100", None)];
+    let own = Account {
+        mappings: [("in.*".into(), vec![destination("out.$1", "100", None)])].into(),
+        ..Account::default()
+    };
+    let options = Options {
+        mappings: [("foo".into(), foo), ("w".into(), weighted)].into(),
+        accounts: [("A".into(), own)].into(),
+        ..options()
+    };
+    let daemon = Daemon::start(options).await.unwrap();
+    let all = json(&daemon, "/accountz").await;
+    assert_eq!(all["accounts"], json!(["$G", "$SYS", "A"]));
+    let one = json(&daemon, "/accountz?acc=$G").await["account_detail"].take();
+    let to = |subject: &str, weight: u8| json!({"subject": subject, "weight": weight});
+    let east = json!({"subject": "w3", "weight": 100, "cluster": "east"});
+    let weighted = json!([to("w2", 20), to("w1", 50), to("w", 100), east]);
+    assert_eq!(one["mappings"], json!({"foo": [to("bar", 100)], "w": weighted}));
+    let one = json(&daemon, "/accountz?acc=A").await["account_detail"].take();
+    assert_eq!(one["mappings"], json!({"in.*": [to("out.$1", 100)]}));
 }
 
 #[tokio::test]

@@ -365,6 +365,13 @@ tried! {
         assert_eq!(it.new_client(CONNECT), REFUSED);
         assert_eq!(it.new_client(&format!("{USER}PING\r\n")), "PONG\r\n");
     };
+    "mappings" mappings || {
+        let mut it = Tried::start("mappings { foo: bar }");
+        let say = "SUB > 1\r\nPUB foo 0\r\n\r\n";
+        assert_eq!(it.new_client(&format!("{CONNECT}{say}")), "MSG bar 1 0\r\n");
+        it.reload("mappings { foo: [ { destination: baz, weight: 100% } ] }");
+        assert_eq!(it.client.say(say), "MSG baz 1 0\r\n");
+    };
     "tls" tls || {
         let files = Files::new();
         let mut it = Tried::start("");
