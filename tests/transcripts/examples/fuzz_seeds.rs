@@ -53,6 +53,14 @@ fn main() -> io::Result<()> {
     // RFC 7692: "Hello".
     let compressed = b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\0\x88\x82\0\0\0\0\x03\xe8";
     save("websocket", "compressed", &[8, 1], compressed)?;
+    for (name, text) in [
+        ("wildcards", "a.*.*.>\n{{wildcard(2)}}.$1.b.>\na.x.y.z"),
+        ("partition", "*.*\np.{{ Partition (10,1,2) }}.{{random(3)}}\na.b"),
+        ("cuts", "*\n{{splitfromleft(1,2)}}.{{SliceFromRight(1,3)}}.{{left(1,1)}}\nabcdef"),
+        ("split", "*\n{{split(1,-)}}\n-ab--cd-"),
+    ] {
+        save("transform", name, &[], text.as_bytes())?;
+    }
     // A file, an included file, and a variable.
     save("config", "all", &[], b"include a\nb = $V\0c = 1\0[1 , $V]")
 }

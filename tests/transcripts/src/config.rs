@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::setup::{Rules, Setup, User};
+use crate::setup::{Mapped, Rules, Setup, User};
 
 /// Returns the setup in the NATS configuration language, without addresses.
 pub fn config(setup: &Setup) -> String {
@@ -17,6 +17,7 @@ pub fn config(setup: &Setup) -> String {
     line(&mut out, "ping_max", setup.ping_max);
     line(&mut out, "no_header_support", setup.no_header_support.then_some(true));
     line(&mut out, "no_auth_user", setup.no_auth_user.as_deref().map(quote));
+    line(&mut out, "mappings", mappings(&setup.mappings));
     let mut block = String::new();
     line(&mut block, "timeout", setup.auth_timeout.map(time));
     line(&mut block, "token", setup.token.as_deref().map(quote));
@@ -28,6 +29,21 @@ pub fn config(setup: &Setup) -> String {
         line(&mut out, "authorization", Some(format!("{{\n{block}}}")));
     }
     out
+}
+
+fn mappings(all: &[Mapped]) -> Option<String> {
+    let mut sources: Vec<_> = all.iter().map(|one| &one.source).collect();
+    sources.dedup();
+    let mut block = String::new();
+    for source in sources {
+        let destinations = all.iter().filter(|one| one.source == *source).map(|one| {
+            let weight = one.weight.unwrap_or(100);
+            format!("{{ destination: {}, weight: {weight} }}", quote(&one.destination))
+        });
+        let list = destinations.collect::<Vec<_>>().join(", ");
+        line(&mut block, &quote(source), Some(format!("[{list}]")));
+    }
+    (!block.is_empty()).then(|| format!("{{\n{block}}}"))
 }
 
 fn user(user: &User) -> String {
@@ -86,6 +102,9 @@ mod tests {
         let mut setup = Setup::default();
         for directive in [
             "max_sub_tokens 4",
+            "mapping a.* b.$1 40",
+            "mapping a.* c",
+            "mapping d e",
             "auth_timeout 2s",
             "user eva secret",
             "publish_allow eva a.> b",
@@ -94,6 +113,10 @@ mod tests {
             setup.read(directive).unwrap();
         }
         let expected = r#"max_subscription_tokens: 4
+mappings: {
+"a.*": [{ destination: "b.$1", weight: 40 }, { destination: "c", weight: 100 }]
+"d": [{ destination: "e", weight: 100 }]
+}
 authorization: {
 timeout: "2000ms"
 users: [

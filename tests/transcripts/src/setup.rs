@@ -31,6 +31,19 @@ pub struct Setup {
     pub users: Vec<User>,
     /// `no_auth_user NAME`: the user of connections without credentials
     pub no_auth_user: Option<String>,
+    /// `mapping SOURCE DESTINATION [WEIGHT]`; lines with the same source are destinations of one mapping
+    pub mappings: Vec<Mapped>,
+}
+
+/// A destination of a mapping.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Mapped {
+    /// The subjects that are mapped.
+    pub source: String,
+    /// The subject that they are mapped to.
+    pub destination: String,
+    /// The percentage of messages; all without.
+    pub weight: Option<u8>,
 }
 
 /// A user.
@@ -83,6 +96,11 @@ impl Setup {
             "auth_timeout" => self.auth_timeout = Some(time(word(&mut words)?)?),
             "token" => self.token = Some(word(&mut words)?.into()),
             "no_auth_user" => self.no_auth_user = Some(word(&mut words)?.into()),
+            "mapping" => self.mappings.push(Mapped {
+                source: word(&mut words)?.into(),
+                destination: word(&mut words)?.into(),
+                weight: words.next().map(parse).transpose()?,
+            }),
             "user" => self.users.push(User {
                 name: word(&mut words)?.into(),
                 password: word(&mut words)?.into(),
@@ -116,7 +134,10 @@ fn word<'a>(words: &mut SplitWhitespace<'a>) -> Result<&'a str, String> {
 }
 
 fn number<N: FromStr>(words: &mut SplitWhitespace<'_>) -> Result<N, String> {
-    let text = word(words)?;
+    parse(word(words)?)
+}
+
+fn parse<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("`{text}` is not a number that fits"))
 }
 
@@ -186,6 +207,9 @@ mod tests {
             &["ping_interval 5"],
             &["publish_allow eva a"],
             &["user eva x", "publish_allow eva"],
+            &["mapping a"],
+            &["mapping a b some"],
+            &["mapping a b 5 6"],
             &["user eva x", "subscribe_allow eva \"a b"],
         ] {
             assert!(setup(lines).is_err(), "{lines:?}");

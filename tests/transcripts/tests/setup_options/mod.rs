@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use broker_core::account::{AccountConfig, GLOBAL, Mapping};
 use broker_core::auth::{AllowResponses, Authenticator, NoAuth, Permissions, Token, User, Users};
 use broker_core::{Limits, Options};
 use transcripts::Setup;
@@ -18,7 +19,21 @@ pub(crate) fn options(setup: &Setup) -> Options {
     set(&mut limits.ping_interval, setup.ping_interval);
     set(&mut limits.ping_max, setup.ping_max);
     set(&mut limits.auth_timeout, setup.auth_timeout);
-    Options { limits, no_header_support: setup.no_header_support, ..Options::default() }
+    let accounts = vec![mapped(setup)];
+    let no_header_support = setup.no_header_support;
+    Options { limits, no_header_support, accounts, ..Options::default() }
+}
+
+fn mapped(setup: &Setup) -> AccountConfig {
+    let mut sources: Vec<_> = setup.mappings.iter().map(|one| &one.source).collect();
+    sources.dedup();
+    sources.into_iter().fold(AccountConfig::new(GLOBAL), |account, source| {
+        let own = setup.mappings.iter().filter(|one| one.source == *source);
+        let mapping = own.fold(Mapping::builder(source.as_str()), |mapping, one| {
+            mapping.to(one.destination.as_str(), one.weight.unwrap_or(100))
+        });
+        account.with_mapping(mapping.build().unwrap())
+    })
 }
 
 fn set<T>(field: &mut T, wish: Option<T>) {
