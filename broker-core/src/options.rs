@@ -17,6 +17,11 @@ pub struct Options {
     pub limits: Limits,
     /// The server's name; its id if `None`.
     pub server_name: Option<String>,
+    /// The server's id, if it is the public key of a key pair that the program holds; `None` for an id made from the
+    /// seed. Fixed when the broker is made.
+    pub server_id: Option<String>,
+    /// The server's public key for sealed responses of auth callouts, which INFO shows.
+    pub xkey: Option<String>,
     /// Tags of the server, which its events show. `server_tags`.
     pub server_tags: Vec<String>,
     /// Metadata of the server, which its events show. `server_metadata`.

@@ -17,6 +17,9 @@ pub struct Security {
     pub peers: Vec<PeerCertificate>,
     /// The names in the end entity certificate.
     pub certificate: Option<Arc<Certificate>>,
+    /// The verified certificates (DER), from the end entity to the authority. The session keeps them only for an
+    /// authenticator that [reads](crate::auth::Authenticator::reads_certificates) them.
+    pub verified_chain: Arc<Vec<Vec<u8>>>,
 }
 
 /// A certificate, as displayed by monitoring.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use super::{Certificate, Secret};
 use crate::sync::Arc;
@@ -51,6 +52,27 @@ pub struct Credentials {
     pub certificate: Option<Arc<Certificate>>,
     /// The certificate must name the user. `verify_and_map`.
     pub is_mapped: bool,
+    /// The number of the connection.
+    pub client_id: u64,
+    /// `protocol` of CONNECT.
+    pub protocol: i64,
+    /// The TLS connection.
+    pub tls: Option<TlsDetails>,
+    /// The time by the wall clock of the broker; `None` if the caller is no session.
+    pub time: Option<SystemTime>,
+}
+
+/// A TLS connection.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TlsDetails {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The IANA name of the cipher suite.
+    pub cipher_suite: &'static str,
+    /// The verified certificates (DER), from that of the client to that of the authority. Empty without a certificate,
+    /// and for an authenticator that [does not read](super::Authenticator::reads_certificates) them.
+    pub verified_chain: Arc<Vec<Vec<u8>>>,
 }
 
 impl Credentials {

@@ -69,6 +69,22 @@ impl Default for Entries {
 }
 
 impl Entries {
+    /// Adds a subject for all queue groups.
+    #[cfg(feature = "jwt")]
+    pub(super) fn insert(&mut self, subject: SubjectFilter) {
+        match self {
+            Self::Few(text) => {
+                let parse = |line: Line<'_>| {
+                    let queue = line.queue.map(|queue| SubjectFilter::parse(queue.0));
+                    Some((SubjectFilter::parse(line.subject).ok()?, queue.transpose().ok()?))
+                };
+                let entries = lines(text).filter_map(parse).chain([(subject, None)]);
+                *self = entries.collect();
+            }
+            Self::Many(tree) => tree.insert(Line { subject: subject.as_bytes(), queue: None }),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Few(text) => lines(text).count(),

@@ -18,8 +18,7 @@ pub struct Identity {
     pub name_tag: Option<Arc<str>>,
     /// The tags in the token of the user.
     pub tags: Arc<[Arc<str>]>,
-    /// The name of the user in the configuration or in the request to an authorization service, if it is not the
-    /// key.
+    /// The name that an authorization service has given the client, in place of the one that it sent.
     pub user: Option<Arc<str>>,
     /// True if a token has proven it.
     pub is_by_token: bool,

@@ -49,6 +49,8 @@
 //!
 //! Several methods are tried in the order of NATS: the embedder's own, JWTs, nkeys, users, token.
 
+#[cfg(feature = "jwt")]
+pub mod callout;
 mod certificate;
 mod credentials;
 mod entries;
@@ -76,7 +78,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use certificate::{Certificate, DistinguishedName};
-pub use credentials::{ConnectionKind, Credentials, UnknownConnectionKind};
+pub use credentials::{ConnectionKind, Credentials, TlsDetails, UnknownConnectionKind};
 pub use grant::{GLOBAL_ACCOUNT, Grant, GrantLimits, Proof};
 pub use identity::Identity;
 pub use nonce::Nonce;
@@ -133,6 +135,18 @@ pub trait Authenticator: Send + Sync + 'static {
     fn nonce_required(&self) -> bool {
         false
     }
+
+    /// Returns true if a client that must authenticate may begin with another operation than CONNECT: then it is
+    /// authenticated without credentials, which may take time.
+    fn is_connect_optional(&self) -> bool {
+        false
+    }
+
+    /// Returns true if the certificates of clients must be kept for [`Credentials::tls`]. They take some KiB for each
+    /// connection; their names are known without.
+    fn reads_certificates(&self) -> bool {
+        false
+    }
 }
 
 impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
@@ -150,6 +164,14 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
 
     fn nonce_required(&self) -> bool {
         (**self).nonce_required()
+    }
+
+    fn is_connect_optional(&self) -> bool {
+        (**self).is_connect_optional()
+    }
+
+    fn reads_certificates(&self) -> bool {
+        (**self).reads_certificates()
     }
 }
 

@@ -68,6 +68,20 @@ impl Permissions {
         PermissionsBuilder::default()
     }
 
+    /// Allows everything.
+    #[cfg(feature = "jwt")]
+    pub(super) fn unrestricted() -> Self {
+        let everything = || Lists { allow: None, deny: Entries::default() };
+        Self { publish: everything(), subscribe: everything(), responses: None }
+    }
+
+    /// Adds a subject that the user may not publish to.
+    #[cfg(feature = "jwt")]
+    pub(super) fn denying_publish(mut self, subject: SubjectFilter) -> Self {
+        self.publish.deny.insert(subject);
+        self
+    }
+
     /// Returns the rule by which the user may answer requests to subjects that it may not publish to otherwise.
     pub fn allow_responses(&self) -> Option<AllowResponses> {
         self.responses

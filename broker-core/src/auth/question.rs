@@ -2,20 +2,20 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Denied, Grant};
 use crate::subject::Subject;
 
-/// Judges the payload of an answer.
-pub(crate) type Judge = Box<dyn FnOnce(&[u8]) -> Result<Grant, Denied> + Send>;
+/// Judges the payload of an answer that arrives at this time.
+pub(crate) type Judge = Box<dyn FnOnce(&[u8], SystemTime) -> Result<Grant, Denied> + Send>;
 
 /// A request to a service, whose answer decides about a client.
 ///
 /// The session publishes the request in the account of the service, and waits for the first answer without holding
-/// a thread. Without an answer in time the client is denied as [`Denied::Unavailable`]; at login its time to
-/// authenticate counts too. At most [`OPEN_QUESTIONS`](crate::limits::OPEN_QUESTIONS) wait at once; further clients are
-/// denied in the same way, so that an absent service cannot fill the memory.
+/// a thread. Without an answer in time the client is denied as [`Denied::Credentials`]. At most
+/// [`OPEN_QUESTIONS`](crate::limits::OPEN_QUESTIONS) wait at once, so that an absent service cannot fill the memory;
+/// further clients are denied as [`Denied::Unavailable`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) type Judge = Box<dyn FnOnce(&[u8]) -> Result<Grant, Denied> + Send>;
 ///         let user = credentials.user.clone();
 ///         Question::new("$G", subject, user.clone())
 ///             .with_timeout(Duration::from_secs(1))
-///             .judged_by(move |answer| match answer {
+///             .judged_by(move |answer, _| match answer {
 ///                 b"yes" => Ok(Grant::user(user)),
 ///                 _ => Err(Denied::Credentials),
 ///             })
@@ -66,7 +66,7 @@ impl Question {
             headers: Vec::new(),
             payload: payload.into(),
             timeout: Duration::from_secs(2),
-            judge: Box::new(|_| Err(Denied::Credentials)),
+            judge: Box::new(|_, _| Err(Denied::Credentials)),
         }
     }
 
@@ -82,10 +82,10 @@ impl Question {
         self
     }
 
-    /// Sets the function that judges the payload of the answer. The thread that delivers the answer calls it.
+    /// Sets the function that judges the payload of the answer and its time by the wall clock of the broker. The thread that delivers the answer calls it.
     pub fn judged_by(
         mut self,
-        judge: impl FnOnce(&[u8]) -> Result<Grant, Denied> + Send + 'static,
+        judge: impl FnOnce(&[u8], SystemTime) -> Result<Grant, Denied> + Send + 'static,
     ) -> Self {
         self.judge = Box::new(judge);
         self

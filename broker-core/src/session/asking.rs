@@ -1,6 +1,6 @@
 //! Questions of authenticators: a request over the broker, and a subscription for its answer.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::handler::HandlerSubscription;
 use crate::auth::{Answer, Denied, Grant, Judge, Pending, Question};
@@ -24,6 +24,7 @@ pub(super) fn ask(
     let open = shared.open_question().ok_or(Denied::Unavailable)?;
     let (pending, answer) = Pending::new(timeout);
     let grant = Grant::anonymous().with_account(account);
+    let clock = Arc::clone(&shared.clock);
     let mut waiting = Some(Waiting { open, answer, judge, since: scratch.now() });
     let subscription =
         HandlerSubscription::open(shared, grant, Kind::System, move |message, context| {
@@ -32,7 +33,7 @@ pub(super) fn ask(
                 return;
             }
             if let Some(waiting) = waiting.take() {
-                waiting.decide(message, context.now());
+                waiting.decide(message, context.now(), clock.wall());
             }
         });
     let reply = Subject::parse(&inbox(shared)).map_err(|_| Denied::Unavailable)?;
@@ -63,9 +64,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn decide(self, message: &RawMessage<'_>, now: Instant) {
+    fn decide(self, message: &RawMessage<'_>, now: Instant, wall: SystemTime) {
         let Self { open, answer, judge, since } = self;
-        let result = judge(message.payload());
+        let result = judge(message.payload(), wall);
         open.answered(result.is_ok(), now.saturating_duration_since(since));
         answer.decide(result);
     }

@@ -39,6 +39,7 @@ impl Shared {
         let mut authenticator = None;
         change(&mut options, &mut authenticator);
         options.server_name.clone_from(&before.server_name);
+        options.server_id.clone_from(&before.server_id);
         options.seed = before.seed;
         let options = Arc::new(options);
         let has_authenticator = authenticator.is_some();
@@ -49,6 +50,7 @@ impl Shared {
         }
         self.info.rcu(|info| Info {
             max_payload: options.limits.max_payload_bytes,
+            xkey: options.xkey.clone().unwrap_or_default(),
             ..Info::clone(info)
         });
         let gone = self.configure_accounts(&before.accounts, &options.accounts);

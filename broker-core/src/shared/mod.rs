@@ -83,7 +83,8 @@ impl Shared {
         authenticator: Box<dyn Authenticator>,
     ) -> Self {
         let mut random = Random::new(options.seed);
-        let server_id = ids::server_id(&mut random);
+        let generated = ids::server_id(&mut random);
+        let server_id = options.server_id.clone().unwrap_or(generated);
         let info = Info {
             server_name: options.server_name.clone().unwrap_or_else(|| server_id.clone()),
             server_id,
@@ -92,6 +93,7 @@ impl Shared {
             go: concat!("rust-natsd-", env!("CARGO_PKG_VERSION")).into(),
             headers: !options.no_header_support,
             max_payload: options.limits.max_payload_bytes,
+            xkey: options.xkey.clone().unwrap_or_default(),
             // NATS 2.14 sends it with and without streams.
             api_lvl: 4,
             ..Info::default()

@@ -44,7 +44,11 @@ impl Memory {
     }
 
     pub(crate) fn read(&self) -> String {
-        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap().bytes)).unwrap()
+        String::from_utf8(self.read_bytes()).unwrap()
+    }
+
+    pub(crate) fn read_bytes(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap().bytes)
     }
 }
 
@@ -80,6 +84,10 @@ impl Party {
 
     pub(crate) fn read(&self) -> String {
         self.write_handle.read()
+    }
+
+    pub(crate) fn read_bytes(&self) -> Vec<u8> {
+        self.write_handle.read_bytes()
     }
 
     /// Returns the number of messages received since the last call.

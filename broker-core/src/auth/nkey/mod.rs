@@ -19,6 +19,7 @@
 //! ```
 
 mod base32;
+mod curve;
 mod pair;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use ed25519_dalek::{Signature, Verifier, VerifyingKey};
 use super::Credentials;
 
 pub(super) use base32::encode as base32_encode;
+pub use curve::{BOX_NONCE_BYTES, CurvePair};
 pub use pair::KeyPair;
 
 /// The kind of the owner of a key: the first letter of its text.
@@ -202,6 +204,9 @@ pub enum NkeyError {
     /// The signature is not that of the message by this key.
     #[error("signature verification failed")]
     Signature,
+    /// A sealed message is malformed, or not from this sender to this recipient.
+    #[error("nkeys: could not decrypt input")]
+    Sealed,
 }
 
 /// Checks that the owner of `key` has signed the nonce of its connection.

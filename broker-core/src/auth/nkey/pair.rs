@@ -72,7 +72,7 @@ pub(super) fn decode_seed(text: &str) -> Result<(KeyKind, Zeroizing<[u8; KEY_BYT
     Ok((kind, Zeroizing::new(*seed)))
 }
 
-fn encode_seed(kind: KeyKind, seed: &[u8; KEY_BYTES]) -> Secret {
+pub(super) fn encode_seed(kind: KeyKind, seed: &[u8; KEY_BYTES]) -> Secret {
     let prefix = kind.prefix();
     let mut raw = vec![SEED_PREFIX | prefix >> 5, (prefix & 31) << 3];
     raw.extend_from_slice(seed);

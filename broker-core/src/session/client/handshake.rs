@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{ClientSession, Phase};
-use crate::auth::{Credentials, Grant};
+use crate::auth::{Credentials, Grant, TlsDetails};
 use crate::endpoint::Scratch;
 use crate::error::{ClientFault, Quoted};
 use crate::security::Security;
@@ -77,7 +77,13 @@ impl ClientSession {
                 "TLS version {version}, cipher suite {cipher_suite}"
             );
         }
-        self.endpoint.security.store(security.map(Arc::new));
+        let security = security.map(|mut security| {
+            if !self.authenticator().reads_certificates() {
+                security.verified_chain = Arc::default();
+            }
+            Arc::new(security)
+        });
+        self.endpoint.security.store(security);
         self.securing.is_done = true;
         let shared = Arc::clone(&self.shared);
         let limits = &shared.options.load().limits;
@@ -111,6 +117,13 @@ impl ClientSession {
     pub(super) fn shown_by_carrier(&self) -> Credentials {
         let security = self.endpoint.security.load();
         Credentials {
+            client_id: self.endpoint.id,
+            time: Some(self.shared.clock.wall()),
+            tls: security.as_ref().map(|security| TlsDetails {
+                version: security.version,
+                cipher_suite: security.cipher_suite,
+                verified_chain: Arc::clone(&security.verified_chain),
+            }),
             certificate: security.as_ref().and_then(|security| security.certificate.clone()),
             is_mapped: self.is_mapped,
             kind: self.endpoint.transport.kind(),

@@ -108,6 +108,14 @@ impl ClientSession {
                     }
                 }
                 // NATS 2.14: the first letter decides.
+                Phase::Unauthenticated(_)
+                    if !matches!(rest[0], b'C' | b'c')
+                        && self.authenticator().is_connect_optional() =>
+                {
+                    let decision = self.authenticator().authenticate(&self.credentials());
+                    self.follow(decision, now, scratch);
+                    continue;
+                }
                 Phase::Unauthenticated(_) if !matches!(rest[0], b'C' | b'c') => {
                     self.note_auth_failure(AuthFailure::BeforeConnect);
                     self.fault(&ClientFault::AuthorizationViolation, scratch);

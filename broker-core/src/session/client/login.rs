@@ -129,6 +129,7 @@ impl ClientSession {
             lang: options.lang.clone(),
             version: options.version.clone(),
             nonce: self.shown_nonce(),
+            protocol: options.protocol,
             remote: self.endpoint.remote,
             ..self.shown_by_carrier()
         };
@@ -204,7 +205,10 @@ impl ClientSession {
         if self.options.no_responders && !self.options.headers {
             return self.fault(&ClientFault::NoRespondersRequiresHeaders, scratch);
         }
-        self.ok(scratch);
+        // An operation other than CONNECT is answered by itself.
+        if self.has_connected {
+            self.ok(scratch);
+        }
     }
 
     /// Completes the login of a client that was admitted without credentials, as a named user, and now acts as this

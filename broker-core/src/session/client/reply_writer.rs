@@ -47,6 +47,9 @@ impl fmt::Display for ClientLabel<'_> {
 
 impl ClientLabel<'_> {
     fn user(&self, served: &Served) -> Option<String> {
+        if let Some(named) = served.identity.as_ref().and_then(|one| one.user.as_ref()) {
+            return Some(format!("user:{named}"));
+        }
         let ConnectOptions { nkey, user, .. } = self.options;
         if !nkey.is_empty() {
             return Some(format!("nkey:{nkey}"));
@@ -66,6 +69,11 @@ impl ClientLabel<'_> {
     /// Returns the user as monitoring shows it.
     // NATS 2.14: client.go getRawAuthUser.
     pub(super) fn shown_user(&self) -> Option<Arc<str>> {
+        // A service has given the client another name.
+        let named = self.served.and_then(|served| served.identity.as_ref()?.user.as_ref());
+        if let Some(named) = named {
+            return Some(Arc::clone(named));
+        }
         let ConnectOptions { nkey, user, .. } = self.options;
         let token_key = self.served.and_then(Served::token_key);
         match (&**nkey, &**user) {

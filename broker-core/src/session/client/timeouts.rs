@@ -12,7 +12,7 @@ use crate::sync::Arc;
 impl ClientSession {
     /// Returns the time by which [`Self::handle_timeout`] must be called at the latest. It may be called earlier.
     pub fn next_timeout(&self) -> Instant {
-        let mut next = self.ping.deadline();
+        let mut next = self.waits_for_answer().unwrap_or(self.ping.deadline());
         if let Phase::Unauthenticated(deadline) = &self.phase
             && self.securing.is_done()
         {
@@ -31,6 +31,11 @@ impl ClientSession {
             next = next.min(look);
         }
         self.leaving_timeout().map_or(next, |lame_duck| next.min(lame_duck))
+    }
+
+    /// Returns the end of the wait for an external answer at login: there is no PING meanwhile.
+    fn waits_for_answer(&self) -> Option<Instant> {
+        matches!(self.phase, Phase::Checking(_)).then(|| self.decision_timeout()).flatten()
     }
 
     /// Handles the timeouts that are due: sends PING to an idle client, and closes a stale client, one that has not
@@ -52,7 +57,7 @@ impl ClientSession {
         if must_show_by.is_some_and(|deadline| now >= deadline) {
             self.note_auth_failure(AuthFailure::Timeout);
             self.fault(&ClientFault::AuthenticationTimeout, scratch);
-        } else if self.closing.is_none() {
+        } else if self.closing.is_none() && self.waits_for_answer().is_none() {
             let shared = Arc::clone(&self.shared);
             if now >= self.ping.deadline() {
                 tracing::debug!(client = %self.label(), "Client Ping Timer");

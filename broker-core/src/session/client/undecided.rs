@@ -79,6 +79,16 @@ impl Undecided {
         matches!(self.step, Step::Computing)
     }
 
+    fn is_asked(&self) -> bool {
+        matches!(self.step, Step::Asked(..))
+    }
+
+    /// Returns the reason of a rejection because the answer is late.
+    // NATS 2.14: auth_callout.go: without an answer of the service a client is not authorized.
+    fn late(&self) -> Denied {
+        if self.is_asked() { Denied::Credentials } else { Denied::Unavailable }
+    }
+
     fn answer(&self) -> Option<Result<Grant, Denied>> {
         match &self.step {
             Step::Pending(pending, _) | Step::Asked(pending, ..) => pending.take(),
@@ -107,8 +117,12 @@ impl Checking {
     }
 
     /// Returns the end of the time to authenticate, if it ends before the time for the answer.
+    // NATS 2.14: CONNECT ends the time to authenticate, also if a service is asked.
     pub(super) fn must_show_by(&self) -> Option<Instant> {
         let deadline = self.deadline()?;
+        if self.undecided.as_ref().is_some_and(|undecided| undecided.is_asked()) {
+            return None;
+        }
         self.until.filter(|until| *until < deadline)
     }
 }
@@ -223,10 +237,12 @@ impl ClientSession {
             (Phase::Checking(checking), _)
                 if is_over(checking.deadline()) && checking.must_show_by().is_none() =>
             {
-                self.end_check(Err(Denied::Unavailable), now, scratch);
+                let late = checking.undecided.as_ref().map(|undecided| undecided.late());
+                self.end_check(Err(late.unwrap_or(Denied::Unavailable)), now, scratch);
             }
             (Phase::Served(_), Some(review)) if is_over(review.undecided.deadline()) => {
-                self.end_review(Err(Denied::Unavailable), now, scratch);
+                let late = review.undecided.late();
+                self.end_review(Err(late), now, scratch);
             }
             _ => {}
         }

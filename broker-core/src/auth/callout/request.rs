@@ -1,0 +1,115 @@
+//! What a service learns about a client.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::super::jwt::{
+    AuthorizationRequestClaims, Claims, ClientInformation, ClientTls, JwtError, SentOptions,
+    ServerId, encode as sign,
+};
+use super::super::nkey::{KeyPair, PublicKey};
+use super::super::{ConnectionKind, Credentials, Secret, TlsDetails};
+use super::{AUDIENCE, AuthorizationRequest};
+
+/// Describes a client, about whom the response must name `user`.
+pub(super) fn of(
+    credentials: &Credentials,
+    server: ServerId,
+    user: PublicKey,
+) -> AuthorizationRequest {
+    AuthorizationRequest {
+        server,
+        user_nkey: user.to_string(),
+        client: client(credentials),
+        connect: connect(credentials),
+        tls: credentials.tls.as_ref().map(tls),
+        ..AuthorizationRequest::default()
+    }
+}
+
+/// Signs a request.
+pub(super) fn encode(
+    request: AuthorizationRequest,
+    subject: String,
+    timeout: Duration,
+    now: Option<SystemTime>,
+    key: &KeyPair,
+) -> Result<Secret, JwtError> {
+    let now = now.unwrap_or(UNIX_EPOCH);
+    let claims = AuthorizationRequestClaims {
+        subject,
+        audience: AUDIENCE.to_owned(),
+        issued_at: seconds(now),
+        expires: seconds(now + timeout),
+        nats: request,
+        ..Claims::default()
+    };
+    sign(&claims, key)
+}
+
+/// Returns the seconds since 1970.
+pub(super) fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+// NATS 2.14: auth_callout.go fillClientInfo, client.go kindString and clientTypeString.
+fn client(credentials: &Credentials) -> ClientInformation {
+    let (kind, protocol) = match credentials.kind {
+        ConnectionKind::Standard | ConnectionKind::InProcess => ("Client", "nats"),
+        ConnectionKind::Websocket => ("Client", "websocket"),
+        ConnectionKind::Mqtt | ConnectionKind::MqttWs => ("Client", "mqtt"),
+        ConnectionKind::Leafnode | ConnectionKind::LeafnodeWs => ("Leafnode", ""),
+    };
+    ClientInformation {
+        host: credentials.remote.map(|remote| remote.ip().to_string()).unwrap_or_default(),
+        id: credentials.client_id,
+        user: credentials.shown_as().unwrap_or_default().to_owned(),
+        name: credentials.name.clone(),
+        kind: kind.to_owned(),
+        protocol: protocol.to_owned(),
+        nonce: match credentials.sig.is_empty() {
+            true => String::new(),
+            false => credentials.nonce.clone(),
+        },
+        ..ClientInformation::default()
+    }
+}
+
+// NATS 2.14: auth_callout.go fillConnectOpts.
+fn connect(credentials: &Credentials) -> SentOptions {
+    let open = |secret: &Secret| secret.expose().to_owned();
+    SentOptions {
+        jwt: open(&credentials.jwt),
+        nkey: credentials.nkey.clone(),
+        signed_nonce: open(&credentials.sig),
+        token: open(&credentials.token),
+        user: credentials.user.clone(),
+        password: open(&credentials.password),
+        name: credentials.name.clone(),
+        lang: credentials.lang.clone(),
+        version: credentials.version.clone(),
+        protocol: credentials.protocol,
+    }
+}
+
+fn tls(details: &TlsDetails) -> ClientTls {
+    let chain: Vec<String> = details.verified_chain.iter().map(|der| pem(der)).collect();
+    ClientTls {
+        version: details.version.to_owned(),
+        cipher: details.cipher_suite.to_owned(),
+        certs: Vec::new(),
+        verified_chains: if chain.is_empty() { Vec::new() } else { vec![chain] },
+    }
+}
+
+/// Writes a certificate as PEM.
+fn pem(der: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|byte| char::from(*byte)));
+        pem.push('\n');
+    }
+    pem + "-----END CERTIFICATE-----\n"
+}
