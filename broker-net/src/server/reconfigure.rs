@@ -69,6 +69,7 @@ impl Server {
             |listener: &Arc<dyn ListenerHandle>| listener.prepare(&mut options, &self.broker);
         let changes = self.listeners.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         options.broker.server_name.clone_from(&now.broker.server_name);
+        options.broker.server_id.clone_from(&now.broker.server_id);
         options.broker.seed = now.broker.seed;
         let authenticator = authenticators.map(|next| {
             // Set first, because the broker then reviews connected clients with it.

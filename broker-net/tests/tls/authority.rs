@@ -71,6 +71,10 @@ impl Authority {
         self.certificate.pem()
     }
 
+    pub(crate) fn is(&self, der: &[u8]) -> bool {
+        **self.certificate.der() == *der
+    }
+
     pub(crate) fn pem(&self) -> Pem {
         self.certificate_pem().into_bytes().into()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use broker_core::auth::{Authenticator, Credentials, Decision, User, Users};
+use broker_core::auth::{Authenticator, Credentials, Decision, Grant, User, Users};
 use broker_net::{ClientCertificates, Pem, Server, TlsOptions};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
@@ -109,6 +109,58 @@ fn host(name: &str) -> SanType {
 
 fn uri(name: &str) -> SanType {
     SanType::URI(name.try_into().unwrap())
+}
+
+/// Accepts everybody and records the certificates that it is given, if it reads them.
+struct Chains(bool, Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Authenticator for Chains {
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, credentials: &Credentials) -> Decision {
+        let tls = credentials.tls.as_ref().unwrap();
+        assert_eq!((tls.version, tls.cipher_suite.is_empty()), ("1.3", false));
+        *self.1.lock().unwrap() = tls.verified_chain.to_vec();
+        Grant::anonymous().into()
+    }
+
+    fn reads_certificates(&self) -> bool {
+        self.0
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_that_reads_certificates_gets_the_chain_up_to_the_authority() {
+    let root = Authority::new("root");
+    let middle = root.below("middle", |_| {});
+    for (reads, authority, length) in [(true, &root, 2), (true, &middle, 3), (false, &root, 0)] {
+        let mut options = root.options();
+        options.ca = Some(root.pem());
+        options.client_certificates = ClientCertificates::Verify;
+        let chain = Arc::default();
+        let chains = Chains(reads, Arc::clone(&chain));
+        let server = Server::builder().tls(options).authenticator(chains).bind().await.unwrap();
+        let mut identity = authority.client(|_| {});
+        if length == 3 {
+            identity = identity.shown_with(&middle);
+        }
+        let mut raw = Raw::connect(&server).await;
+        raw.line().await;
+        let mut tls = raw.upgrade(root.client_config(Some(&identity))).await.unwrap();
+        let connect = "CONNECT {\"verbose\":true}\r\n";
+        tokio::io::AsyncWriteExt::write_all(tls.stream.get_mut(), connect.as_bytes())
+            .await
+            .unwrap();
+        assert_eq!(tls.line().await, "+OK\r\n");
+        let chain = std::mem::take(&mut *chain.lock().unwrap());
+        assert_eq!(chain.len(), length);
+        if reads {
+            assert_eq!(chain[0], identity.certificate.der().to_vec());
+            assert!(root.is(chain.last().unwrap()));
+        }
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn shake_hands<T: Transport>(
         }
     }
     let mut security = Security::default();
-    tls.look(&mut |tls| security = describe(tls, config.sha256));
+    tls.look(&mut |tls| security = describe(tls, &[], config.sha256));
     security.is_first = config.handshake_first;
     Ok(security)
 }

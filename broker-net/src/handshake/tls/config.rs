@@ -42,6 +42,8 @@ const MAX_RSA_BITS: usize = if cfg!(feature = "tls") { 8192 } else { 4096 };
 pub struct TlsConfig {
     pub(super) server: Arc<ServerConfig>,
     pub(super) sha256: &'static dyn Hash,
+    /// The authorities for certificates of clients.
+    pub(super) authorities: Vec<CertificateDer<'static>>,
     pub(super) timeout: Duration,
     pub(super) handshake_first: HandshakeFirst,
     pub(super) allow_non_tls: bool,
@@ -81,7 +83,8 @@ impl TlsConfig {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions(options.min_version))
             .map_err(unusable)?;
-        let verifier = verifier(options, &provider, sha256)?;
+        let authorities = authorities(options)?;
+        let verifier = verifier(options, &authorities, &provider, sha256)?;
         let may_resume = verifier.is_none();
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
@@ -101,6 +104,7 @@ impl TlsConfig {
         Ok(Self {
             server: Arc::new(server),
             sha256,
+            authorities,
             timeout: options.timeout,
             handshake_first: options.handshake_first,
             allow_non_tls: options.allow_non_tls,
@@ -298,8 +302,19 @@ pub(super) fn invalid(
     TlsError::Invalid { what, number, name: pem.to_string(), reason: reason.to_string() }
 }
 
+/// Reads the certificates of the authorities for clients, if clients must present a certificate.
+fn authorities(options: &TlsOptions) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    match &options.ca {
+        Some(pem) if options.client_certificates != ClientCertificates::Ignore => {
+            read_chain(pem, AUTHORITY)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
 fn verifier(
     options: &TlsOptions,
+    certificates: &[CertificateDer<'static>],
     provider: &CryptoProvider,
     sha256: &'static dyn Hash,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
@@ -314,10 +329,10 @@ fn verifier(
     let authorities = options.ca.as_ref().ok_or(TlsError::NoAuthority)?;
     let mut roots = RootCertStore::empty();
     let mut issuers = Vec::new();
-    for (at, certificate) in read_chain(authorities, AUTHORITY)?.into_iter().enumerate() {
+    for (at, certificate) in certificates.iter().enumerate() {
         let invalid = |reason: &dyn fmt::Display| invalid(AUTHORITY, at + 1, authorities, reason);
-        let issuer = Issuer::new(&certificate);
-        roots.add(certificate).map_err(|error| invalid(&error))?;
+        let issuer = Issuer::new(certificate);
+        roots.add(certificate.clone()).map_err(|error| invalid(&error))?;
         issuers.push(issuer.ok_or_else(|| invalid(&"it breaks the rules"))?);
     }
     let mut lists = Vec::new();

@@ -39,6 +39,7 @@ use broker_core::{Broker, ClientFault, Security};
 use handshaking::Progress;
 use rustls::CommonState;
 use rustls::crypto::hash::Hash;
+use rustls::pki_types::CertificateDer;
 use upgrade::Upgrade;
 
 pub use algorithms::TlsAlgorithms;
@@ -229,19 +230,25 @@ impl TlsHandshake {
 
     fn security(&self) -> Security {
         let mut security = Security::default();
-        self.upgrade.look(&mut |tls| security = describe(tls, self.config.sha256));
+        self.upgrade.look(&mut |tls| {
+            security = describe(tls, &self.config.authorities, self.config.sha256);
+        });
         security.is_first = self.is_first;
         security
     }
 }
 
 /// Describes the parameters of a connection, and the certificates of its peer.
-fn describe(tls: &CommonState, sha256: &dyn Hash) -> Security {
+fn describe(
+    tls: &CommonState,
+    authorities: &[CertificateDer<'static>],
+    sha256: &dyn Hash,
+) -> Security {
     let mut security = Security::default();
     security.version = algorithms::version_name(tls.protocol_version());
     let suite = tls.negotiated_cipher_suite();
     security.cipher_suite = suite.map(algorithms::suite_name).unwrap_or_default();
     let chain = tls.peer_certificates().unwrap_or_default();
-    x509::describe(&mut security, chain, sha256);
+    x509::describe(&mut security, chain, authorities, sha256);
     security
 }

@@ -1,6 +1,7 @@
 //! The contents of certificates: names, validity, keys.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use broker_core::auth::{Certificate, DistinguishedName};
@@ -163,8 +164,34 @@ pub(super) fn show(certificate: &CertificateDer<'_>, hash: &dyn Hash) -> String 
     format!("{} SHA-256: {digest}", subject.unwrap_or_default())
 }
 
-/// Describes a certificate chain, the end entity first.
-pub(super) fn describe(security: &mut Security, chain: &[CertificateDer<'_>], hash: &dyn Hash) {
+/// Completes a verified chain with the authority that has issued its last certificate.
+fn complete(chain: &[CertificateDer<'_>], authorities: &[CertificateDer<'static>]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = chain.iter().map(|certificate| certificate.to_vec()).collect();
+    let names = |certificate: &CertificateDer<'_>| {
+        let Parsed(parsed) = Parsed::new(certificate)?;
+        Some((parsed.tbs_certificate.subject, parsed.tbs_certificate.issuer))
+    };
+    if let Some((subject, issuer)) = chain.last().and_then(names)
+        && subject != issuer
+    {
+        let is_issuer = |authority: &&CertificateDer<'static>| {
+            names(authority).is_some_and(|(subject, _)| subject == issuer)
+        };
+        all.extend(authorities.iter().find(is_issuer).map(|authority| authority.to_vec()));
+    }
+    all
+}
+
+/// Describes a verified certificate chain, the end entity first.
+pub(super) fn describe(
+    security: &mut Security,
+    chain: &[CertificateDer<'_>],
+    authorities: &[CertificateDer<'static>],
+    hash: &dyn Hash,
+) {
+    if !chain.is_empty() {
+        security.verified_chain = Arc::new(complete(chain, authorities));
+    }
     for (at, certificate) in chain.iter().enumerate() {
         let parsed = Parsed::new(certificate);
         let names = parsed.as_ref().map(Parsed::names).unwrap_or_default();
