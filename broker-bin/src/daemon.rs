@@ -115,6 +115,7 @@ impl Daemon {
         if options.has_plain_passwords() {
             tracing::warn!("Plaintext passwords detected, use nkeys or bcrypt");
         }
+        deciders.delegation.report();
 
         if let Some(path) = &options.pid_file {
             pid_file::write(path)
@@ -294,7 +295,7 @@ impl Daemon {
         let was_read = options.is_some();
         let planning = move || match options {
             Some(options) => Plan::make(&before, options, &deciders, log.as_ref()),
-            None => Plan::repeat(&before),
+            None => Plan::repeat(&before, &deciders),
         };
         let plan = in_a_thread(planning).await?;
 
@@ -421,8 +422,10 @@ fn announce_tls(options: &Options) {
 }
 
 async fn bind(options: &Options, deciders: Deciders) -> Result<Server, StartError> {
+    let mut server = options.server();
+    deciders.delegation.introduce(&mut server);
     let Authenticators { all, websocket } = deciders.authenticators();
-    let mut builder = Server::builder().options(options.server()).authenticator(all);
+    let mut builder = Server::builder().options(server).authenticator(all);
     if let Some(websocket) = websocket {
         builder = builder.websocket_authenticator(websocket);
     }

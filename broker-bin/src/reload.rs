@@ -92,7 +92,7 @@ impl Plan {
     pub(crate) fn make(
         old: &Options,
         mut new: Options,
-        deciders: &Deciders,
+        before: &Deciders,
         log: Option<&Logging>,
     ) -> Result<Self, ReloadError> {
         new.program.clone_from(&old.program);
@@ -104,7 +104,7 @@ impl Plan {
             return Err(ReloadError::NotAtRunTime(refused));
         }
         let deciders = match changes.iter().any(Change::is_about_access) {
-            true => Some(next.succeeding(deciders)),
+            true => Some(next.succeeding(before)),
             false => None,
         };
         let log = match log {
@@ -117,16 +117,18 @@ impl Plan {
             pid_file::write(path)
                 .map_err(|source| ReloadError::PidFile { path: path.clone(), source })?;
         }
-        let server = new.server();
+        let mut server = new.server();
+        deciders.as_ref().unwrap_or(before).delegation.introduce(&mut server);
         // A change that is not listed is none: a requested "any free port" keeps the current port.
         let options = (!changes.is_empty()).then_some(new);
         Ok(Self { options, changes, server, deciders, log })
     }
 
     /// Applies the same options again: only the files that they name may have changed.
-    pub(crate) fn repeat(old: &Options) -> Result<Self, ReloadError> {
+    pub(crate) fn repeat(old: &Options, deciders: &Deciders) -> Result<Self, ReloadError> {
         old.check_all_but_access()?;
-        let (changes, server) = (Vec::new(), old.server());
+        let (changes, mut server) = (Vec::new(), old.server());
+        deciders.delegation.introduce(&mut server);
         Ok(Self { options: None, changes, server, deciders: None, log: None })
     }
 

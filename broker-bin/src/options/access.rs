@@ -6,6 +6,7 @@ use std::sync::Arc;
 use broker_core::auth::{self, Authenticator, ConnectionKind, NoAuth, Secret, Token, Users};
 use broker_net::Authenticators;
 
+use super::callout::Delegation;
 use super::{
     AllowResponses, Authorization, Options, OptionsError, Permissions, SimpleAuthorization,
     SubjectLists, User, WebsocketError,
@@ -13,7 +14,7 @@ use super::{
 
 /// The system account, which receives the server's own events.
 // NATS 2.14: const.go.
-const SYSTEM_ACCOUNT: &str = "$SYS";
+pub(super) const SYSTEM_ACCOUNT: &str = "$SYS";
 
 /// The access rule of a listener.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub(crate) struct Deciders {
     pub(crate) all: Access,
     /// The WebSocket rule, if different.
     pub(crate) websocket: Option<Access>,
+    /// The service that decides about clients.
+    pub(crate) delegation: Delegation,
 }
 
 impl Deciders {
@@ -64,18 +67,20 @@ impl Deciders {
             (Some(access), Some(before)) => Some(access.succeeding(before)),
             (access, _) => access,
         };
-        Self { all: self.all.succeeding(&before.all), websocket }
+        let delegation = self.delegation.succeeding(&before.delegation);
+        Self { all: self.all.succeeding(&before.all), websocket, delegation }
     }
 
     pub(crate) fn authenticators(self) -> Authenticators {
-        let websocket = self.websocket.map(Access::authenticator);
-        Authenticators { all: self.all.authenticator(), websocket }
+        let around = |access: Access| self.delegation.around(access.authenticator());
+        Authenticators { all: around(self.all), websocket: self.websocket.map(around) }
     }
 }
 
 impl Options {
     pub(crate) fn deciders(&self) -> Result<Deciders, OptionsError> {
-        Ok(Deciders { all: self.access()?, websocket: self.websocket_access()? })
+        let (all, websocket) = (self.access()?, self.websocket_access()?);
+        Ok(Deciders { all, websocket, delegation: Delegation::of(self)? })
     }
 
     /// Returns the access rule of the WebSocket block, if it has its own.

@@ -35,8 +35,8 @@ section! {
     default_permissions: Option<Permissions> = None => block(Permissions::block)
         .aliases(&["default_permission", "permissions"]).unset("everything").at_once();
     /// Delegates authentication to a service.
-    auth_callout: Option<AuthCallout> = None => block(AuthCallout::block)
-        .aliases(&["auth_hook"]).not_yet("auth callouts");
+    auth_callout: Option<AuthCallout> = None => with_jwt(block(AuthCallout::block))
+        .aliases(&["auth_hook"]).called("AuthCallout");
     /// Clients must connect through a trusted proxy.
     proxy_required: bool = false => switch().not_yet("trusted proxies");
     /// True if the block is present, even if empty: clients then need credentials although only the

@@ -57,6 +57,22 @@ pub enum OptionsError {
     /// A key that is none.
     #[error("{0}: Not a valid public nkey for a user")]
     BadNkey(String),
+    /// An auth callout without the key of its responses.
+    // NATS 2.14: opts.go parseAuthCallout.
+    #[error("Authorization callouts require an issuer to be specified")]
+    CalloutIssuer,
+    /// An auth callout whose service could not log in.
+    #[error("Authorization callouts require authorized users to be specified")]
+    CalloutUsers,
+    /// A key of an auth callout that is none.
+    #[error("auth_callout: not a public {0} key")]
+    CalloutKey(&'static str),
+    /// An auth callout for an account that is not configured.
+    #[error("auth_callout allowed account {0:?} not found in configured accounts")]
+    CalloutAccount(String),
+    /// The system provides no randomness for the keys of the server.
+    #[error("the system provides no randomness")]
+    NoRandomness,
     /// Two users with the same name.
     #[error("there is another user {name:?}")]
     DuplicateUser {
@@ -167,6 +183,11 @@ impl OptionsError {
             | Self::NoWeight { path, .. }
             | Self::Mapping { path, .. }
             | Self::Permissions { path, .. } => path,
+            Self::CalloutIssuer
+            | Self::CalloutUsers
+            | Self::CalloutKey(_)
+            | Self::CalloutAccount(_) => "authorization.auth_callout",
+            Self::NoRandomness => "server_name",
             Self::NoAuthUserAlone(_) => "no_auth_user",
             Self::ReservedAccount(_) => "accounts",
             Self::NoSystemAccount(_) | Self::GlobalSystemAccount => "system_account",

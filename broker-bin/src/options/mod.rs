@@ -9,6 +9,8 @@ mod account_configs;
 mod accounts;
 mod advice;
 mod authorization;
+#[cfg_attr(not(feature = "jwt"), path = "no_callout.rs")]
+mod callout;
 mod cluster;
 mod diff;
 mod error;

@@ -107,13 +107,20 @@ impl TestNatsdBuilder {
         let Self { plan, broker } = self;
         let loaded = plan.load()?;
         let deciders = loaded.options.deciders()?;
-        let mut builder = TestBroker::builder().all_options(loaded.options.server());
-        // Without configured users, a call may still add some.
-        if !matches!(deciders.all, Access::Anybody) {
-            builder = builder.authenticator(deciders.all.clone().authenticator());
+        let mut server = loaded.options.server();
+        let is_delegated = deciders.delegation.is_on();
+        // Otherwise the id is made from the seed, and is another one after a restart.
+        if is_delegated {
+            deciders.delegation.introduce(&mut server);
         }
-        if let Some(access) = &deciders.websocket {
-            builder = builder.websocket_authenticator(access.clone().authenticator());
+        let mut builder = TestBroker::builder().all_options(server);
+        let authenticators = deciders.clone().authenticators();
+        // Without configured users, a call may still add some.
+        if is_delegated || !matches!(deciders.all, Access::Anybody) {
+            builder = builder.authenticator(authenticators.all);
+        }
+        if let Some(authenticator) = authenticators.websocket {
+            builder = builder.websocket_authenticator(authenticator);
         }
         let builder = broker.into_iter().fold(builder, |builder, change| change(builder));
         Ok((builder, Ready { plan, loaded, deciders }))

@@ -39,7 +39,8 @@ impl Shared {
         if !(is_new && (shares || sharing.contains_key(&config.name))) {
             return;
         }
-        let list = |sharing: &BTreeMap<_, AccountConfig>| sharing.values().cloned().collect::<Vec<_>>();
+        let list =
+            |sharing: &BTreeMap<_, AccountConfig>| sharing.values().cloned().collect::<Vec<_>>();
         let before = list(&sharing);
         if shares {
             sharing.insert(Arc::clone(&config.name), config.clone());

@@ -20,15 +20,6 @@ fn an_unimplemented_part_is_refused_by_name() {
         ("operator: x.jwt", "operator: natsd has no operators and JWTs yet"),
         ("resolver: URL(http://h/)", "resolver: natsd has no operators and JWTs yet"),
         ("ocsp: true", "ocsp: natsd has no OCSP yet"),
-        (
-            "authorization { users: [ { user: a }, \
-             { nkey: UAPS5RQ3Z3XXNFBRUPRKSRAIWUF33BM32O7QNDJWIUK62CDZ6QQ4UH35 } ] }",
-            "authorization.users[1].nkey: natsd has no nkeys yet",
-        ),
-        (
-            "authorization { auth_callout { account: a } }",
-            "authorization.auth_callout: natsd has no auth callouts yet",
-        ),
     ] {
         let errors = wrong(text, &[]);
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
