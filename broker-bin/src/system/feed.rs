@@ -88,11 +88,14 @@ impl Feed {
                 }
             }
             // NATS 2.14: events.go accConnsUpdate: not for the global account.
-            SystemEvent::AccountChanged { account, connections, .. } if **account != *GLOBAL => {
-                if connections_subjects(account).iter().any(|one| self.sender.is_wanted(one)) {
-                    let account = Arc::clone(account);
-                    self.put(Queued::Connections { account, connections });
-                }
+            SystemEvent::AccountChanged { account, connections, .. }
+                if **account != *GLOBAL
+                    && connections_subjects(account)
+                        .iter()
+                        .any(|one| self.sender.is_wanted(one)) =>
+            {
+                let account = Arc::clone(account);
+                self.put(Queued::Connections { account, connections });
             }
             _ => {}
         }

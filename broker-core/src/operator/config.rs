@@ -80,7 +80,7 @@ fn latency(claim: &jwt::ServiceLatency) -> Option<ServiceLatency> {
             u8::try_from(percent).ok().filter(|percent| (1..=100).contains(percent))?,
         ),
     };
-    Some(ServiceLatency::new(Subject::parse(&*claim.results).ok()?, sampling))
+    Some(ServiceLatency::new(Subject::parse(&claim.results).ok()?, sampling))
 }
 
 fn import(claim: &jwt::Import, is_activated: bool) -> Option<Import> {

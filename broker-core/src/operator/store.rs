@@ -70,7 +70,7 @@ impl OperatorMode {
         }
         drop(store);
         while let Some(key) = self.next_look_up() {
-            self.look_up(key);
+            self.look_up(&key);
         }
     }
 
@@ -116,9 +116,9 @@ impl OperatorMode {
         next
     }
 
-    fn look_up(&self, key: Arc<str>) {
-        let lookup = Lookup { mode: self.clone(), key: Mutex::new(Some(Arc::clone(&key))) };
-        self.0.resolver.lookup(&key, Box::new(move |found| lookup.end(found)));
+    fn look_up(&self, key: &Arc<str>) {
+        let lookup = Lookup { mode: self.clone(), key: Mutex::new(Some(Arc::clone(key))) };
+        self.0.resolver.lookup(key, Box::new(move |found| lookup.end(found)));
     }
 
     /// Continues with the result of a look-up.

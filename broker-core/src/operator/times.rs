@@ -69,11 +69,10 @@ fn end_of(range: &TimeRange, now: i64, has_fraction: bool) -> Result<Option<i64>
     let parse = |text: &str| second_of_day(text).map(i64::from).ok_or(());
     let (start, end) = (parse(&range.start)?, parse(&range.end)?);
     let has_begun = start < now || start == now && has_fraction;
-    Ok(if has_begun && end > now {
+    let wraps = start > end;
+    Ok(if (has_begun || wraps) && end > now {
         Some(end)
-    } else if start > end && end > now {
-        Some(end)
-    } else if start > end && has_begun {
+    } else if wraps && has_begun {
         Some(end + DAY)
     } else {
         None

@@ -112,7 +112,7 @@ pub(super) fn answer(sender: &Sender, service: &Service, payload: &[u8]) -> Answ
         }),
         Service::Account(service, account) => of_account(&ask, *service, account),
         Service::AccountsStatz => ask.about("AccountStatz", |options| {
-            accounts_statz(sender, options, options.texts("accounts")?)
+            accounts_statz(sender, options, &options.texts("accounts")?)
         }),
         Service::Subscriptions => subscriptions(sender, payload),
         Service::DebugSubscribers => debug_subscribers(sender, payload),
@@ -140,7 +140,7 @@ fn of_account(ask: &Ask<'_>, service: AccountService, account: &str) -> Answer {
             details.ok_or_else(|| Failure::Data(format!("Account {account} does not exist")))
         }),
         AccountService::Statz => ask.about("AccountStatz", |options| {
-            accounts_statz(sender, options, vec![account.to_owned()])
+            accounts_statz(sender, options, &[account.to_owned()])
         }),
         // Answered by an event.
         AccountService::Conns => Answer::None,
@@ -407,7 +407,7 @@ struct Expvarz {
 fn accounts_statz(
     sender: &Sender,
     options: &RequestOptions,
-    names: Vec<String>,
+    names: &[String],
 ) -> Result<crate::monitor::AccountStatz, Failure> {
     let unused = options.switch("include_unused")?;
     let mut found = sender.observer().accstatz(unused);

@@ -6,7 +6,6 @@ mod reload;
 mod service;
 mod user_info;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -185,25 +184,23 @@ impl Work {
     }
 }
 
-fn serve(
+async fn serve(
     sender: Arc<Sender>,
     mut queue: mpsc::Receiver<Request>,
     pause: u32,
     reloads: Option<mpsc::Sender<ReloadRequest>>,
-) -> impl Future<Output = ()> {
-    async move {
-        while let Some(request) = queue.recv().await {
-            let (sender, reloads) = (Arc::clone(&sender), reloads.clone());
-            let began = Instant::now();
-            let answering = tokio::task::spawn_blocking(move || {
-                answer(&sender, request, reloads.as_ref());
-            });
-            // A panic is ours; its request stays without an answer.
-            if answering.await.is_err() {
-                tracing::error!("A request to the system account was not answered");
-            }
-            tokio::time::sleep(began.elapsed() * pause).await;
+) {
+    while let Some(request) = queue.recv().await {
+        let (sender, reloads) = (Arc::clone(&sender), reloads.clone());
+        let began = Instant::now();
+        let answering = tokio::task::spawn_blocking(move || {
+            answer(&sender, request, reloads.as_ref());
+        });
+        // A panic is ours; its request stays without an answer.
+        if answering.await.is_err() {
+            tracing::error!("A request to the system account was not answered");
         }
+        tokio::time::sleep(began.elapsed() * pause).await;
     }
 }
 
