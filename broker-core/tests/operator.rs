@@ -349,7 +349,7 @@ fn a_user_comes_from_its_networks_at_its_times_on_its_kinds_of_connections() {
     assert!(!of(|claims| claims.nats.limits.times =
         vec![TimeRange { start: "01:00:00".into(), end: "02:00:00".into() }]));
     let token = signed(&account(2), |claims| {
-        claims.nats.limits.times = vec![range("22:00:00", "22:14:00")]
+        claims.nats.limits.times = vec![range("22:00:00", "22:14:00")];
     });
     let mut party = server.join(&token, &user(9));
     party.read();
