@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use broker_core::account::Mapping;
+use broker_core::account::{AccountShares, Mapping};
 use broker_core::snapshot::Account;
 use serde::Serialize;
 
 use super::observer::Observer;
 use super::query::BadRequest;
+use super::shares::{ExportInfo, ImportInfo};
 use super::skip::is_false;
 use super::subsz::SublistStats;
 use super::time::Moment;
@@ -59,10 +60,19 @@ pub struct AccountInfo {
     /// The mappings of published subjects, by source.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mappings: BTreeMap<String, Vec<MapDest>>,
+    /// Its exports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<ExportInfo>,
+    /// Its imports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<ImportInfo>,
     /// The display name.
     pub name_tag: String,
     /// Statistics of the subscription index.
     pub sublist_stats: SublistStats,
+    /// The requests that its services have yet to answer, at most 1,024, by their reply subjects.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub responses: BTreeMap<String, ImportInfo>,
 }
 
 /// A destination of a mapping.
@@ -96,6 +106,9 @@ impl MapDest {
     }
 }
 
+/// The number of responses that are shown: a large answer would delay others.
+const SHOWN_RESPONSES: usize = 1024;
+
 impl Observer {
     /// Returns the names of all accounts, or the details of one.
     ///
@@ -119,7 +132,8 @@ impl Observer {
         let found = all.into_iter().find(|account| *account.name == *name);
         let found = found.ok_or_else(|| BadRequest(format!("Account {name} does not exist")))?;
         let update_time = self.facts().config_load_time.unwrap_or_else(|| now.at(self.started()));
-        accountz.account_detail = Some(AccountInfo::new(&found, update_time));
+        let shares = self.broker().shares(name, SHOWN_RESPONSES).unwrap_or_default();
+        accountz.account_detail = Some(AccountInfo::new(&found, update_time).with_shares(&shares));
         Ok(accountz)
     }
 }
@@ -137,8 +151,25 @@ impl AccountInfo {
             client_connections: account.connections,
             subscriptions: account.interest.subscriptions,
             mappings: MapDest::by_source(&account.mappings),
+            exports: Vec::new(),
+            imports: Vec::new(),
             name_tag: (*account.name).into(),
             sublist_stats: account.interest.into(),
+            responses: BTreeMap::new(),
+        }
+    }
+
+    fn with_shares(self, shares: &AccountShares) -> Self {
+        let response = |(subject, response): &(String, _)| {
+            (subject.clone(), ImportInfo::of_response(subject, response))
+        };
+        let is_valid = shares.imports.iter().all(|import| !import.is_invalid);
+        Self {
+            complete: self.complete && is_valid,
+            exports: ExportInfo::all(&shares.exports),
+            imports: shares.imports.iter().map(ImportInfo::of).collect(),
+            responses: shares.responses.iter().map(response).collect(),
+            ..self
         }
     }
 }

@@ -23,13 +23,13 @@ pub(crate) use responses::{Failed, Response, Responses};
 pub(crate) use service::ServiceImport;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Account;
 use crate::clock::Clock;
 use crate::endpoint::{Endpoint, Link, Subscription};
 use crate::interest::{Interested, Matches};
-use crate::options::{AccountConfig, Export, Import};
+use crate::options::{AccountConfig, Export, Import, ServiceLatency};
 use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, Weak};
 use resolve::{Resolved, ResolvedService, resolve};
@@ -62,6 +62,7 @@ struct State {
     exports: Vec<Export>,
     imports: Vec<Import>,
     invalid: Vec<ShareItem>,
+    locals: Vec<(usize, SubjectFilter)>,
     streams: Vec<BoundStream>,
     services: Vec<BoundService>,
 }
@@ -86,6 +87,8 @@ pub struct ImportState {
     pub import: Import,
     /// The subjects in the importing account.
     pub local: SubjectFilter,
+    /// The publication of response times, which the exporting account has configured.
+    pub latency: Option<ServiceLatency>,
     /// True if it is not in force.
     pub is_invalid: bool,
 }
@@ -100,8 +103,10 @@ pub struct PendingResponse {
     pub to: String,
     /// The service is told who sent the request.
     pub share: bool,
-    /// The response time is measured.
-    pub is_measured: bool,
+    /// The response time is measured, and published so.
+    pub latency: Option<ServiceLatency>,
+    /// The headers that asked for the measurement.
+    pub tracing_headers: Option<BTreeMap<String, Vec<String>>>,
 }
 
 impl Share {
@@ -243,17 +248,23 @@ impl Account {
     pub(crate) fn shares(&self, limit: usize) -> AccountShares {
         let Some(share) = self.sharing.share.get() else { return AccountShares::default() };
         let state = share.state();
-        let import = |(at, import): (usize, &Import)| ImportState {
-            import: import.clone(),
-            local: state.local_of(import),
-            is_invalid: state.invalid.contains(&ShareItem::Import(at)),
+        let import = |(at, import): (usize, &Import)| {
+            let local = state.locals.iter().find(|(place, _)| *place == at);
+            let local = local.map_or_else(|| import.subject.clone(), |(_, local)| local.clone());
+            ImportState {
+                latency: state.latency_of(import, &local),
+                import: import.clone(),
+                local,
+                is_invalid: state.invalid.contains(&ShareItem::Import(at)),
+            }
         };
         let response = |(subject, response): (String, Arc<Response>)| {
             let pending = PendingResponse {
                 account: Arc::clone(&response.requester_name),
                 to: String::from_utf8_lossy(&response.to).into_owned(),
                 share: response.share,
-                is_measured: response.measured.is_some(),
+                latency: response.measured.as_ref().and(response.export.latency.clone()),
+                tracing_headers: response.measured.as_ref().and_then(|it| it.headers.clone()),
             };
             (subject, pending)
         };
@@ -318,6 +329,7 @@ impl Account {
             exports: config.map(|config| config.exports.clone()).unwrap_or_default(),
             imports: config.map(|config| config.imports.clone()).unwrap_or_default(),
             invalid: resolved.invalid,
+            locals: resolved.locals,
             streams,
             services,
         };
@@ -363,13 +375,15 @@ impl BoundService {
 }
 
 impl State {
-    fn local_of(&self, import: &Import) -> SubjectFilter {
-        let stream = self
-            .streams
-            .iter()
-            .map(|one| &one.import)
-            .find(|one| one.exporter == import.account && one.subject == import.subject);
-        stream.map_or_else(|| import.subject.clone(), |stream| stream.local.clone())
+    /// Returns how the response times of an imported service are published.
+    fn latency_of(&self, import: &Import, local: &SubjectFilter) -> Option<ServiceLatency> {
+        let is_it = |one: &&BoundService| {
+            let service = &one.import;
+            service.local == *local
+                && service.exporter_name == import.account
+                && service.subject == import.subject
+        };
+        self.services.iter().find(is_it)?.import.export.latency.clone()
     }
 }
 

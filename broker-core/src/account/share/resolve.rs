@@ -42,6 +42,8 @@ pub(super) struct Resolved {
     pub(super) streams: Vec<StreamImport>,
     pub(super) services: Vec<ResolvedService>,
     pub(super) invalid: Vec<ShareItem>,
+    /// The subjects in the importing account of the imports that are in force, by their places.
+    pub(super) locals: Vec<(usize, SubjectFilter)>,
 }
 
 /// An imported service.
@@ -71,12 +73,18 @@ pub(super) fn resolve(accounts: &[AccountConfig]) -> (Vec<Resolved>, Vec<ShareFa
             for (at, import) in account.imports.iter().enumerate() {
                 let result = match import.kind {
                     one if one != kind => continue,
-                    ShareKind::Stream => importer
-                        .stream(number, import, &mut known)
-                        .map(|stream| all[number].streams.push(stream)),
-                    ShareKind::Service => importer
-                        .service(number, import, &mut known)
-                        .map(|service| all[number].services.push(service)),
+                    ShareKind::Stream => {
+                        importer.stream(number, import, &mut known).map(|stream| {
+                            all[number].locals.push((at, stream.local.clone()));
+                            all[number].streams.push(stream);
+                        })
+                    }
+                    ShareKind::Service => {
+                        importer.service(number, import, &mut known).map(|service| {
+                            all[number].locals.push((at, service.local.clone()));
+                            all[number].services.push(service);
+                        })
+                    }
                 };
                 if let Err(error) = result {
                     faults.push((number, ShareItem::Import(at), error));
