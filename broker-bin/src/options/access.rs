@@ -256,8 +256,12 @@ impl Options {
         }
         let is_there =
             self.accounts.contains_key(name) || (name == SYSTEM_ACCOUNT && !self.no_system_account);
+        // Claims may name it.
+        let has_claims = !self.operator.is_empty() || !self.trusted_keys.is_empty();
         match &self.system_account {
-            Some(_) if !is_there => Err(OptionsError::NoSystemAccount(name.to_owned())),
+            Some(_) if !is_there && !has_claims => {
+                Err(OptionsError::NoSystemAccount(name.to_owned()))
+            }
             _ => Ok(()),
         }
     }

@@ -60,6 +60,10 @@ impl Feed {
         }
     }
 
+    fn are_connections_wanted(&self, account: &str) -> bool {
+        connections_subjects(account).iter().any(|subject| self.sender.is_wanted(subject))
+    }
+
     fn take(&self, event: SystemEvent<'_>) {
         // NATS 2.14: a connection that has not logged in belongs to the global account.
         let or_global = |account: Option<Arc<str>>| account.unwrap_or_else(|| GLOBAL.into());
@@ -89,13 +93,9 @@ impl Feed {
             }
             // NATS 2.14: events.go accConnsUpdate: not for the global account.
             SystemEvent::AccountChanged { account, connections, .. }
-                if **account != *GLOBAL
-                    && connections_subjects(account)
-                        .iter()
-                        .any(|one| self.sender.is_wanted(one)) =>
+                if **account != *GLOBAL && self.are_connections_wanted(account) =>
             {
-                let account = Arc::clone(account);
-                self.put(Queued::Connections { account, connections });
+                self.put(Queued::Connections { account: Arc::clone(account), connections });
             }
             _ => {}
         }
