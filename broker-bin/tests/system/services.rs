@@ -77,6 +77,40 @@ async fn an_account_costs_no_subscription() {
     daemon.stop().await;
 }
 
+/// What the system account exports, another account may ask for and listen to.
+#[tokio::test]
+async fn an_account_imports_a_request_and_events() {
+    use broker_bin::system::SystemAccount;
+    use broker_bin::testing::TestNatsd;
+    use futures_util::StreamExt as _;
+
+    let config = r#"accounts {
+      $SYS { exports: [ { service: "$SYS.REQ.SERVER.PING.IDZ" }, { stream: "$SYS.ACCOUNT.*.CONNECT" } ] }
+      A {
+        users: [ { user: a, password: a } ]
+        imports: [
+          { service: { account: "$SYS", subject: "$SYS.REQ.SERVER.PING.IDZ" }, to: who }
+          { stream: { account: "$SYS", subject: "$SYS.ACCOUNT.*.CONNECT" }, to: "came.$1" }
+        ]
+      }
+    }"#;
+    let natsd = TestNatsd::start_with(config).await;
+    let _system = SystemAccount::start(&natsd.observer()).unwrap();
+    let connect = async || {
+        let options = async_nats::ConnectOptions::with_user_and_password("a".into(), "a".into());
+        options.connect(natsd.url()).await.unwrap()
+    };
+    let client = connect().await;
+    let info = ask(&client, "who", "").await;
+    assert_eq!(info["id"], natsd.broker().info().server_id);
+    let mut events = client.subscribe("came.*").await.unwrap();
+    client.flush().await.unwrap();
+    ask(&client, "who", "").await;
+    let _other = connect().await;
+    let event = events.next().await.unwrap();
+    assert_eq!(&*event.subject, "came.A");
+}
+
 #[tokio::test]
 async fn a_server_without_a_system_account_answers_nothing() {
     use broker_bin::{Daemon, Options};

@@ -7,8 +7,8 @@
 
 use super::{deliver, deliver_traced};
 use crate::account::{
-    Account, Context, Failed, Measured, Outcome, REQUEST_INFO, Requester, Response, SYSTEM,
-    ServiceImport, is_sampled, to_json,
+    Account, Context, Failed, Measured, Outcome, REQUEST_INFO, Requester, Response, ServiceImport,
+    is_sampled, to_json,
 };
 use crate::endpoint::{Endpoint, Kind, Link, Run, Scratch, Sender, Subscription};
 use crate::header_block;
@@ -138,6 +138,9 @@ fn request(
     before: Option<&Hop<'_>>,
     requesting: &mut Requesting<'_>,
 ) -> bool {
+    let (Some(exporter), Some(context)) = (import.exporter.upgrade(), account.context()) else {
+        return false;
+    };
     let hop = Hop {
         before,
         import,
@@ -146,15 +149,12 @@ fn request(
         has_server: match before {
             Some(before) => before.has_server || (!before.import.share && import.share),
             None => import.share,
-        } || *import.exporter_name == *SYSTEM,
+        } || exporter.is_system,
         depth: before.map_or(1, |before| before.depth + 1),
     };
     if hop.depth > SERVICE_HOPS || hop.is_repeated() {
         return false;
     }
-    let (Some(exporter), Some(context)) = (import.exporter.upgrade(), account.context()) else {
-        return false;
-    };
     let mut buffer = SubjectBuffer::new();
     let subject = import.rewrite.apply(message.subject, &mut buffer);
     let crossing =

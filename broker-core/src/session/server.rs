@@ -3,7 +3,7 @@
 use super::member::Member;
 use super::sizes::Sizes;
 use crate::account::Account;
-use crate::endpoint::{Kind, Run, Scratch, Sender};
+use crate::endpoint::{Kind, Run, Scratch, Sender, Subscription};
 use crate::header_block;
 use crate::interest::Matches;
 use crate::message::RawMessage;
@@ -11,9 +11,11 @@ use crate::message_trace::MessageTrace;
 use crate::proto::Publish;
 use crate::random::Random;
 use crate::routing::{
-    Requesting, ServiceState, deliver, flush_touched, pass_to_services, would_reach,
+    Requesting, ServiceState, deliver, deliver_with_services, flush_touched, pass_to_services,
+    would_reach,
 };
 use crate::shared::Shared;
+use crate::sync::Arc;
 
 /// The server as a publisher: no endpoint has this id.
 const SERVER: Sender = Sender { id: 0, kind: Kind::System, echo: true, is_served: false };
@@ -22,19 +24,24 @@ const SERVER: Sender = Sender { id: 0, kind: Kind::System, echo: true, is_served
 pub(crate) fn has_receivers(account: &Account, subject: &[u8]) -> bool {
     let mut matches = Matches::default();
     account.interest.collect(subject, &mut matches);
-    would_reach(SERVER, subject, &matches)
+    reaches(subject, &matches)
+}
+
+/// A service of another account may take it; that is only known once it is passed on.
+fn reaches(subject: &[u8], matches: &Matches<Subscription>) -> bool {
+    !matches.services().is_empty() || would_reach(SERVER, subject, matches)
 }
 
 /// Delivers a message of the server, without permissions: of its own accord, or as the answer to a request. Returns
 /// false if it had no receiver.
 pub(crate) fn publish_from_server(
     shared: &Shared,
-    account: &Account,
+    account: &Arc<Account>,
     message: &RawMessage<'_>,
 ) -> bool {
     let mut matches = Matches::default();
     account.interest.collect(message.subject, &mut matches);
-    if !would_reach(SERVER, message.subject, &matches) {
+    if !reaches(message.subject, &matches) {
         return false;
     }
     let mut scratch = Scratch::new();
@@ -43,7 +50,15 @@ pub(crate) fn publish_from_server(
     let mut is_delivered = true;
     with_run(message, |run| {
         let unanswered = |_: &Publish<'_>, _: &mut Scratch| is_delivered = false;
-        deliver(account, SERVER, run, &matches, &mut random, &mut scratch, unanswered);
+        let (random, scratch) = (&mut random, &mut scratch);
+        // Only accounts with a context have services.
+        let context = account.context().filter(|_| !matches.services().is_empty());
+        let Some(context) = context else {
+            return deliver(account, SERVER, run, &matches, random, scratch, unanswered);
+        };
+        let (endpoint, state) = (&*context.responses, &mut ServiceState::default());
+        let mut requesting = Requesting { endpoint, random, state, scratch };
+        deliver_with_services(account, run, &matches, &mut requesting, unanswered);
     });
     flush_touched(&mut scratch);
     if shared.queues.memory.excess_bytes() > 0 {

@@ -346,7 +346,6 @@ impl Account {
         let ResolvedService { export, local, subject, rewrite, share, .. } = service;
         let import = Arc::new(ServiceImport {
             exporter: Arc::downgrade(exporter),
-            exporter_name: Arc::clone(&exporter.name),
             export,
             local,
             subject,

@@ -23,7 +23,6 @@ pub(crate) struct ServiceExport {
 /// A service that an account imports. A subscription in its interest holds it.
 pub(crate) struct ServiceImport {
     pub(crate) exporter: Weak<Account>,
-    pub(crate) exporter_name: Arc<str>,
     pub(crate) export: Arc<ServiceExport>,
     /// The subjects in the importing account.
     pub(crate) local: SubjectFilter,
