@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions};
 use broker_bin::reload::ReloadError;
 use broker_bin::testing::{StartError, TestNatsd, block_on};
+use futures_util::StreamExt;
 
 /// A production configuration; none of its ports may be bound.
 const PRODUCTION: &str = r#"
@@ -226,4 +227,38 @@ async fn no_metrics_recorder_is_installed_and_two_brokers_have_separate_metrics(
     assert_eq!((&*connections(&one), &*connections(&other)), ("1", "0"));
     let mine = metrics::set_global_recorder(metrics::NoopRecorder);
     assert!(mine.is_ok(), "a recorder is installed");
+}
+
+#[tokio::test]
+async fn a_reload_changes_where_traces_go() {
+    let config = |trace: &str| {
+        format!(
+            "server_tags: [eu]\naccounts {{ A {{ users: [{{ user: a, password: p }}]\n{trace} }} }}"
+        )
+    };
+    let natsd = TestNatsd::builder().config(config("msg_trace: trace.one")).start().await.unwrap();
+    let client = connect(&natsd, "a", "p").await;
+    let mut traces = client.subscribe("trace.>").await.unwrap();
+    let mut marked = async_nats::HeaderMap::new();
+    marked.insert("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    for (trace, expected) in [
+        ("msg_trace: trace.one", Some("trace.one")),
+        ("trace_dest: { dest: trace.two, sampling: '100%' }", Some("trace.two")),
+        ("msg_trace: {}", None),
+        ("msg_trace: { dest: trace.three }", Some("trace.three")),
+        ("", None),
+    ] {
+        natsd.reload(&config(trace)).await.unwrap();
+        client.publish_with_headers("orders", marked.clone(), "one".into()).await.unwrap();
+        client.publish("trace.end", "".into()).await.unwrap();
+        let mut event = traces.next().await.unwrap();
+        if let Some(expected) = expected {
+            assert_eq!(event.subject.as_str(), expected);
+            let seen: serde_json::Value = serde_json::from_slice(&event.payload).unwrap();
+            assert_eq!(seen["server"]["tags"][0], "eu");
+            assert_eq!(seen["events"][0]["acc"], "A");
+            event = traces.next().await.unwrap();
+        }
+        assert_eq!(event.subject.as_str(), "trace.end", "{trace}");
+    }
 }

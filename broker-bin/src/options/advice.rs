@@ -92,7 +92,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{AllowResponses, Authorization};
+    use crate::options::{Account, AllowResponses, Authorization};
 
     #[test]
     fn defaults_need_no_advice() {
@@ -110,6 +110,26 @@ mod tests {
             paths,
             ["tls.insecure", "websocket.tls.insecure", "websocket.tls.handshake_first"]
         );
+    }
+
+    #[test]
+    fn a_sample_of_traces_that_go_nowhere_is_reported() {
+        let account = |dest: Option<&str>, sampling: &str| Account {
+            msg_trace: Some(MessageTrace {
+                dest: dest.map(str::to_owned),
+                sampling: sampling.to_owned(),
+            }),
+            ..Account::default()
+        };
+        let accounts = [
+            ("A", account(None, "50")),
+            ("B", account(Some("t"), "50")),
+            ("C", account(None, "100")),
+        ];
+        let accounts = accounts.map(|(name, account)| (name.to_owned(), account)).into();
+        let options = Options { accounts, ..Options::default() };
+        let paths: Vec<_> = options.advice().into_iter().map(|advice| advice.path).collect();
+        assert_eq!(paths, ["accounts.A.msg_trace.sampling"]);
     }
 
     #[test]

@@ -13,6 +13,8 @@ readonly SCENARIOS=(
   a_request_is_answered
   a_request_without_responders_reports_it
   the_round_trip_is_measured
+  a_trace_shows_where_a_message_would_go
+  a_delivered_trace_and_its_message_arrive
   a_connection_check_succeeds
   a_benchmark_delivers_every_message_to_every_subscriber
   a_benchmark_of_a_service_gets_every_answer
@@ -120,6 +122,28 @@ a_request_without_responders_reports_it() {
 the_round_trip_is_measured() {
   nats rtt >"$out" 2>&1
   grep -qE "$NATS_URL: [0-9.]+(µs|ms)" "$out" || fail "$(cat "$out")"
+}
+
+a_trace_shows_where_a_message_would_go() {
+  nats sub traced.only --queue=readers --connection-name=reader >"$out.sub" 2>&1 & local sub=$!
+  await_subscription traced.only
+  nats trace traced.only body >"$out" 2>&1
+  kill "$sub"
+  grep -qE '^--C Client "reader" cid:[0-9]+ subject:"traced.only" queue:"readers"$' "$out" || fail "$(cat "$out")"
+  has "$out" 'Client: 1'
+  ! grep -q body "$out.sub" || fail "delivered:" "$(cat "$out.sub")"
+  nats trace traced.none >"$out" 2>&1
+  has "$out" 'No active interest'
+}
+
+a_delivered_trace_and_its_message_arrive() {
+  nats sub traced.too --count=1 --connection-name=reader >"$out.sub" 2>&1 & local sub=$!
+  await_subscription traced.too
+  nats trace traced.too body --deliver >"$out" 2>&1
+  wait "$sub"
+  grep -qE '^--C Client "reader" cid:[0-9]+ subject:"traced.too"$' "$out" || fail "$(cat "$out")"
+  has "$out.sub" 'Nats-Trace-Dest: _INBOX.'
+  has "$out.sub" 'body'
 }
 
 a_connection_check_succeeds() {
