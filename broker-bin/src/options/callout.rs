@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use broker_core::account::SYSTEM;
 use broker_core::auth::callout::{AuthCallout, CalloutOptions, CalloutServer};
 use broker_core::auth::jwt::ServerId;
 use broker_core::auth::nkey::{CurvePair, KEY_BYTES, KeyKind, KeyPair, PublicKey};
 use broker_core::auth::{Authenticator, GLOBAL_ACCOUNT};
 use broker_net::ServerOptions;
 
-use super::access::SYSTEM_ACCOUNT;
 use super::{Options, OptionsError};
 use crate::NATS_VERSION;
 
@@ -123,7 +123,7 @@ impl Options {
             return Err(OptionsError::CalloutAccount(name.clone()));
         }
         let mut accounts: BTreeSet<String> = self.accounts.keys().cloned().collect();
-        accounts.extend([GLOBAL_ACCOUNT, SYSTEM_ACCOUNT].map(str::to_owned));
+        accounts.extend([GLOBAL_ACCOUNT, SYSTEM].map(str::to_owned));
         Ok(Some(CalloutOptions {
             issuer,
             account: callout.account.as_str().into(),
