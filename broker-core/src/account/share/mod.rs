@@ -379,7 +379,10 @@ impl State {
         let is_it = |one: &&BoundService| {
             let service = &one.import;
             service.local == *local
-                && service.exporter.upgrade().is_some_and(|exporter| exporter.name == import.account)
+                && service
+                    .exporter
+                    .upgrade()
+                    .is_some_and(|exporter| exporter.name == import.account)
                 && service.subject == import.subject
         };
         self.services.iter().find(is_it)?.import.export.latency.clone()
