@@ -1,4 +1,5 @@
-//! All decisions over a small universe, checked against the naive model.
+//! All decisions over a small universe, checked against the naive model. `NATSD_DECISIONS` is their number,
+//! `NATSD_SEED` selects others; `tests/permission_paths.rs` checks the paths of messages that depend on them.
 
 use super::Permissions;
 use super::model::{Entry, Model, Tokens, matches};
@@ -115,9 +116,10 @@ fn build(model: &Model) -> (Permissions, String) {
 #[test]
 fn a_million_decisions_are_those_of_the_model() {
     let universe = Universe::new();
-    let mut seed = 4222;
+    let number = |name, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let mut seed = number("NATSD_SEED", 4222);
     let mut decisions = 0;
-    while decisions < DECISIONS {
+    while decisions < number("NATSD_DECISIONS", DECISIONS) {
         let model = universe.model(&mut seed);
         let (permissions, shown) = build(&model);
 
