@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::setup::{Mapped, Rules, Setup, User};
+use crate::setup::{Import, Mapped, Rules, Setup, User};
 
 /// Returns the setup in the NATS configuration language, without addresses.
 pub fn config(setup: &Setup) -> String {
@@ -21,12 +21,16 @@ pub fn config(setup: &Setup) -> String {
     let mut block = String::new();
     line(&mut block, "timeout", setup.auth_timeout.map(time));
     line(&mut block, "token", setup.token.as_deref().map(quote));
-    if !setup.users.is_empty() {
-        let users: String = setup.users.iter().map(user).collect();
-        line(&mut block, "users", Some(format!("[\n{users}]")));
+    let listed: String = setup.users.iter().filter(|one| one.account.is_none()).map(user).collect();
+    if !listed.is_empty() {
+        line(&mut block, "users", Some(format!("[\n{listed}]")));
     }
     if !block.is_empty() {
         line(&mut out, "authorization", Some(format!("{{\n{block}}}")));
+    }
+    let accounts: String = setup.accounts().into_iter().map(|name| account(setup, name)).collect();
+    if !accounts.is_empty() {
+        line(&mut out, "accounts", Some(format!("{{\n{accounts}}}")));
     }
     out
 }
@@ -44,6 +48,24 @@ fn mappings(all: &[Mapped]) -> Option<String> {
         line(&mut block, &quote(source), Some(format!("[{list}]")));
     }
     (!block.is_empty()).then(|| format!("{{\n{block}}}"))
+}
+
+fn account(setup: &Setup, name: &str) -> String {
+    let users = setup.users.iter().filter(|one| one.account.as_deref() == Some(name));
+    let users: String = users.map(user).collect();
+    let exports = setup.exports.iter().filter(|one| one.account == name);
+    let exports: String =
+        exports.map(|one| format!("{{ {}: {} }}\n", one.kind, quote(&one.subject))).collect();
+    let import = |one: &Import| {
+        let (from, subject) = (quote(&one.from), quote(&one.subject));
+        let local = one.local.as_ref();
+        let local = local.map(|(how, local)| format!(", {how}: {}", quote(local)));
+        let local = local.unwrap_or_default();
+        format!("{{ {}: {{ account: {from}, subject: {subject} }}{local} }}\n", one.kind)
+    };
+    let imports = setup.imports.iter().filter(|one| one.account == name);
+    let imports: String = imports.map(import).collect();
+    format!("{name} {{\nusers: [\n{users}]\nexports: [\n{exports}]\nimports: [\n{imports}]\n}}\n")
 }
 
 fn user(user: &User) -> String {

@@ -33,6 +33,10 @@ pub struct Setup {
     pub no_auth_user: Option<String>,
     /// `mapping SOURCE DESTINATION [WEIGHT]`; lines with the same source are destinations of one mapping
     pub mappings: Vec<Mapped>,
+    /// `export ACCOUNT stream|service SUBJECT`
+    pub exports: Vec<Export>,
+    /// `import ACCOUNT stream|service FROM SUBJECT [prefix|to LOCAL]`
+    pub imports: Vec<Import>,
 }
 
 /// A destination of a mapping.
@@ -46,11 +50,39 @@ pub struct Mapped {
     pub weight: Option<u8>,
 }
 
+/// A stream or service that an account exports to all others.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Export {
+    /// The exporting account.
+    pub account: String,
+    /// `stream` or `service`.
+    pub kind: String,
+    /// The subject.
+    pub subject: String,
+}
+
+/// A stream or service that an account imports.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Import {
+    /// The importing account.
+    pub account: String,
+    /// `stream` or `service`.
+    pub kind: String,
+    /// The exporting account.
+    pub from: String,
+    /// The subject there.
+    pub subject: String,
+    /// `prefix` or `to`, and its value.
+    pub local: Option<(String, String)>,
+}
+
 /// A user.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct User {
     /// The name.
     pub name: String,
+    /// `account NAME ACCOUNT`
+    pub account: Option<String>,
     /// The password as in a configuration file: plain or bcrypt.
     pub password: String,
     /// `publish_allow NAME SUBJECT…`, `publish_deny NAME SUBJECT…`
@@ -81,6 +113,17 @@ pub struct Responses {
 }
 
 impl Setup {
+    /// Returns the names of the accounts, in order.
+    pub fn accounts(&self) -> Vec<&str> {
+        let of_users = self.users.iter().filter_map(|user| user.account.as_deref());
+        let exporting = self.exports.iter().map(|export| &*export.account);
+        let importing = self.imports.iter().map(|import| &*import.account);
+        let mut names: Vec<&str> = of_users.chain(exporting).chain(importing).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Applies one directive, without its `!`.
     pub(crate) fn read(&mut self, directive: &str) -> Result<(), String> {
         let mut words = directive.split_whitespace();
@@ -106,6 +149,26 @@ impl Setup {
                 password: word(&mut words)?.into(),
                 ..User::default()
             }),
+            "account" => {
+                let user = self.user(&mut words)?;
+                user.account = Some(word(&mut words)?.into());
+            }
+            "export" => self.exports.push(Export {
+                account: word(&mut words)?.into(),
+                kind: kind(&mut words)?,
+                subject: word(&mut words)?.into(),
+            }),
+            "import" => self.imports.push(Import {
+                account: word(&mut words)?.into(),
+                kind: kind(&mut words)?,
+                from: word(&mut words)?.into(),
+                subject: word(&mut words)?.into(),
+                local: match words.next() {
+                    Some(how @ ("prefix" | "to")) => Some((how.into(), word(&mut words)?.into())),
+                    Some(other) => return Err(format!("`{other}` is neither `prefix` nor `to`")),
+                    None => None,
+                },
+            }),
             "publish_allow" => self.user(&mut words)?.publish.allow.extend(entries(&mut words)?),
             "publish_deny" => self.user(&mut words)?.publish.deny.extend(entries(&mut words)?),
             "subscribe_allow" => {
@@ -126,6 +189,13 @@ impl Setup {
         let name = word(words)?;
         let user = self.users.iter_mut().find(|user| user.name == name);
         user.ok_or_else(|| format!("no `! user {name} …` above"))
+    }
+}
+
+fn kind(words: &mut SplitWhitespace<'_>) -> Result<String, String> {
+    match word(words)? {
+        kind @ ("stream" | "service") => Ok(kind.into()),
+        other => Err(format!("`{other}` is neither `stream` nor `service`")),
     }
 }
 
@@ -188,6 +258,7 @@ mod tests {
         ]);
         let eva = User {
             name: "eva".into(),
+            account: None,
             password: "secret".into(),
             publish: Rules { allow: vec!["a.>".into(), "b".into()], deny: vec![] },
             subscribe: Rules { allow: vec![], deny: vec!["c workers".into(), "d".into()] },
@@ -210,6 +281,8 @@ mod tests {
             &["mapping a"],
             &["mapping a b some"],
             &["mapping a b 5 6"],
+            &["export A topic x"],
+            &["import A stream B x as y"],
             &["user eva x", "subscribe_allow eva \"a b"],
         ] {
             assert!(setup(lines).is_err(), "{lines:?}");

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use broker_core::account::{AccountConfig, GLOBAL, Mapping};
+use broker_core::account::{AccountConfig, Export, GLOBAL, Import, Mapping, ShareKind};
 use broker_core::auth::{AllowResponses, Authenticator, NoAuth, Permissions, Token, User, Users};
-use broker_core::{Limits, Options};
+use broker_core::{Limits, Options, SubjectFilter};
 use transcripts::Setup;
 
 /// Returns the options that it sets; all others are defaults.
@@ -19,7 +19,8 @@ pub(crate) fn options(setup: &Setup) -> Options {
     set(&mut limits.ping_interval, setup.ping_interval);
     set(&mut limits.ping_max, setup.ping_max);
     set(&mut limits.auth_timeout, setup.auth_timeout);
-    let accounts = vec![mapped(setup)];
+    let mut accounts = vec![mapped(setup)];
+    accounts.extend(setup.accounts().into_iter().map(|name| account(setup, name)));
     let no_header_support = setup.no_header_support;
     Options { limits, no_header_support, accounts, ..Options::default() }
 }
@@ -34,6 +35,27 @@ fn mapped(setup: &Setup) -> AccountConfig {
         });
         account.with_mapping(mapping.build().unwrap())
     })
+}
+
+fn account(setup: &Setup, name: &str) -> AccountConfig {
+    let filter = |text: &str| SubjectFilter::parse(text).unwrap();
+    let kind = |text: &str| match text {
+        "stream" => ShareKind::Stream,
+        _ => ShareKind::Service,
+    };
+    let mut config = AccountConfig::new(name);
+    for export in setup.exports.iter().filter(|one| one.account == name) {
+        config = config.with_export(Export::new(kind(&export.kind), filter(&export.subject)));
+    }
+    for one in setup.imports.iter().filter(|one| one.account == name) {
+        let import = Import::new(kind(&one.kind), one.from.as_str(), filter(&one.subject));
+        config = config.with_import(match &one.local {
+            None => import,
+            Some((how, local)) if how == "prefix" => import.with_prefix(local.as_str()),
+            Some((_, local)) => import.with_to(local.as_str()),
+        });
+    }
+    config
 }
 
 fn set<T>(field: &mut T, wish: Option<T>) {
@@ -71,5 +93,10 @@ fn user(user: &transcripts::User) -> User {
         let responses = AllowResponses::new(responses.max.into(), Some(responses.expires));
         permissions = permissions.allow_responses(responses);
     }
-    User::new(user.name.as_str(), user.password.as_str()).permissions(permissions.build().unwrap())
+    let own = User::new(user.name.as_str(), user.password.as_str());
+    let own = own.permissions(permissions.build().unwrap());
+    match &user.account {
+        Some(account) => own.account(account.as_str()),
+        None => own,
+    }
 }
