@@ -125,6 +125,10 @@ pub struct Account {
     /// The number of reply permissions (`allow_responses`) that were removed because a client had more than
     /// [`REPLY_PERMISSIONS_BYTES`](crate::limits::REPLY_PERMISSIONS_BYTES) of them.
     pub lost_reply_permissions: u64,
+    /// The number of its exports.
+    pub exports: usize,
+    /// The number of its imports.
+    pub imports: usize,
     /// Its mappings.
     pub mappings: Arc<[Mapping]>,
 }

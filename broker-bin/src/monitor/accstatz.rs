@@ -42,6 +42,21 @@ pub struct AccountStat {
     pub received: DataStats,
     /// The number of connections closed as slow consumers.
     pub slow_consumers: u64,
+    /// What it shares with other accounts, if that was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<ShareCounts>,
+}
+
+/// The extent to which an account shares its subjects. Not in the reference.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ShareCounts {
+    /// The number of exported streams and services.
+    pub exports: usize,
+    /// The number of imported streams and services.
+    pub imports: usize,
+    /// The number of mappings.
+    pub mappings: usize,
 }
 
 /// Messages and bytes: in total, and by kind of peer.
@@ -71,13 +86,33 @@ pub struct MessagesAndBytes {
 impl Observer {
     /// Returns the traffic of each account. `unused` includes accounts without connections.
     pub fn accstatz(&self, unused: bool) -> AccountStatz {
-        let accounts = self.broker().accounts().into_iter();
-        let accounts = accounts.filter(|account| unused || account.connections > 0);
+        self.accstatz_of(&self.broker().accounts(), unused)
+    }
+
+    fn accstatz_of(&self, accounts: &[Account], unused: bool) -> AccountStatz {
+        let shown = accounts.iter().filter(|account| unused || account.connections > 0);
         AccountStatz {
             server_id: self.server_id(),
             now: self.now().moment(),
-            account_statz: accounts.map(|account| AccountStat::new(&account)).collect(),
+            account_statz: shown.map(AccountStat::new).collect(),
         }
+    }
+}
+
+impl Observer {
+    /// As [`accstatz`](Self::accstatz), with the number of exports, imports and mappings of each account.
+    pub fn accstatz_with_shares(&self, unused: bool) -> AccountStatz {
+        let mut accounts = self.broker().accounts();
+        accounts.retain(|account| unused || account.connections > 0);
+        let mut found = self.accstatz_of(&accounts, true);
+        for (stat, account) in found.account_statz.iter_mut().zip(&accounts) {
+            stat.shares = Some(ShareCounts {
+                exports: account.exports,
+                imports: account.imports,
+                mappings: account.mappings.len(),
+            });
+        }
+        found
     }
 }
 
@@ -103,6 +138,7 @@ impl AccountStat {
             sent: data(traffic.out_messages, traffic.out_bytes),
             received: data(traffic.in_messages, traffic.in_bytes),
             slow_consumers: account.slow_consumers,
+            shares: None,
         }
     }
 }

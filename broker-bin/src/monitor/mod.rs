@@ -45,7 +45,7 @@ mod websocketz;
 
 pub use crate::options::MonitorOptions;
 pub use accountz::{AccountInfo, Accountz, MapDest};
-pub use accstatz::{AccountStat, AccountStatz, DataStats, MessagesAndBytes};
+pub use accstatz::{AccountStat, AccountStatz, DataStats, MessagesAndBytes, ShareCounts};
 pub use connz::{ConnInfo, ConnState, Connz, ConnzOptions, PeerCert, SortBy, SubscriptionLists};
 pub use gatewayz::Gatewayz;
 pub use healthz::{Health, HealthError, Healthz, HealthzOptions};

@@ -506,6 +506,37 @@ mod tests {
     }
 
     #[test]
+    fn the_system_account_is_one_of_the_accounts_but_not_the_global_one() {
+        let of = |name: &str, accounts: &[&str]| {
+            let account = |name: &&str| ((*name).to_owned(), Account::default());
+            Options {
+                system_account: Some(name.into()),
+                accounts: accounts.iter().map(account).collect(),
+                ..Options::default()
+            }
+        };
+        let refusal = |options: &Options| options.access().err().map(|error| error.to_string());
+        assert_eq!(refusal(&of("OPS", &["OPS", "A"])), None);
+        assert_eq!(refusal(&of("$SYS", &[])), None);
+        assert_eq!(
+            refusal(&of("OPS", &["A"])).as_deref(),
+            Some("error resolving system account: account missing: \"OPS\"")
+        );
+        assert!(refusal(&of("$G", &[])).unwrap().contains("cannot be the system account"));
+        let without = Options { no_system_account: true, ..of("$SYS", &[]) };
+        assert!(refusal(&without).is_some());
+        assert!(without.has_system_account(), "it was named");
+        let without = Options { system_account: None, ..without };
+        assert!(!without.has_system_account());
+        let accounts = of("", &["$SYS"]).accounts;
+        assert!(Options { accounts, ..without }.has_system_account(), "it was declared");
+        assert!(Options::default().has_system_account());
+        let alone = Account { users: vec![user("ops")], ..Account::default() };
+        let options = Options { accounts: [("OPS".into(), alone)].into(), ..of("OPS", &[]) };
+        assert!(options.is_open_beside_system_account());
+    }
+
+    #[test]
     fn a_single_user_has_the_permissions_of_its_block() {
         let publish = SubjectLists { deny: vec!["x".into()], ..Default::default() };
         let authorization = Authorization {

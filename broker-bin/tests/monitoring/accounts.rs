@@ -1,4 +1,4 @@
-use broker_bin::options::{Account, MapDestination};
+use broker_bin::options::{Account, MapDestination, Request, load_text};
 use broker_bin::{Daemon, Options};
 use serde_json::json;
 
@@ -57,6 +57,26 @@ async fn mappings_are_listed_with_the_sums_of_their_weights() {
     assert_eq!(one["mappings"], json!({"foo": [to("bar", 100)], "w": weighted}));
     let one = json(&daemon, "/accountz?acc=A").await["account_detail"].take();
     assert_eq!(one["mappings"], json!({"in.*": [to("out.$1", 100)]}));
+}
+
+#[tokio::test]
+async fn what_accounts_share_is_counted_on_request() {
+    let config = r#"
+        listen: "127.0.0.1:-1", http: "127.0.0.1:-1", no_system_account: true
+        accounts {
+          A { exports: [ { stream: a }, { service: b } ], mappings: { c: d } }
+          B { imports: [ { stream: { account: A, subject: a } } ] }
+        }"#;
+    let loaded = load_text(config, "test", &Request::default()).unwrap();
+    let daemon = Daemon::start_loaded(loaded).await.unwrap();
+    let all = json(&daemon, "/accstatz?unused=1&shares=1").await["account_statz"].take();
+    let shares = |exports: u8, imports: u8, mappings: u8| json!({"exports": exports, "imports": imports, "mappings": mappings});
+    for (name, expected) in [("A", shares(2, 0, 1)), ("B", shares(0, 1, 0))] {
+        let one = all.as_array().unwrap().iter().find(|one| one["acc"] == name).unwrap();
+        assert_eq!(one["shares"], expected, "{name}");
+    }
+    let all = json(&daemon, "/accstatz?unused=1").await["account_statz"].take();
+    assert!(all.as_array().unwrap().iter().all(|one| one.get("shares").is_none()));
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ impl Shared {
                 let past = past.get(&account.name).copied().unwrap_or_default();
                 let mut interest = account.interest.stats();
                 interest += past.interest;
+                let (exports, imports) = account.share_counts();
                 let snapshot = Account {
                     name: Arc::clone(&account.name),
                     is_system: account.is_system,
@@ -69,6 +70,8 @@ impl Shared {
                     interest,
                     slow_consumers: past.slow_consumers,
                     lost_reply_permissions: account.lost_replies.load(Ordering::Relaxed),
+                    exports,
+                    imports,
                     mappings: account
                         .interest
                         .mappings()

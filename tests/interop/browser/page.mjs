@@ -261,6 +261,7 @@ await main({
           }
         }
         await tools.rows("both", "Account", (names) => names.join() === "ALPHA,BETA");
+        await tools.rows("what they share", "Mappings", (counts) => counts.join() === "1,0");
         await page.getByRole("button", { name: "Conns" }).click();
         await tools.rows("most first", "Conns", (counts) => counts.join() === "3,1");
         await page.getByRole("button", { name: "Conns" }).click();
@@ -276,7 +277,7 @@ await main({
       },
       {
         flags: config(
-          "accounts { ALPHA { users [{user: a, password: a}] }, BETA { users [{user: b, password: b}] } }",
+          "accounts { ALPHA { users [{user: a, password: a}], mappings { x: y } }, BETA { users [{user: b, password: b}] } }",
         ),
       },
     ),

@@ -182,7 +182,11 @@ impl Routes {
             Endpoint::Accstatz => {
                 count("/accstatz");
                 let unused = query.switch("unused")?;
-                self.json(move || Ok(seen.accstatz(unused))).await?
+                let look = match query.switch("shares")? {
+                    true => Observer::accstatz_with_shares,
+                    false => Observer::accstatz,
+                };
+                self.json(move || Ok(look(&seen, unused))).await?
             }
             Endpoint::Jsz => {
                 count("/jsz");

@@ -1,4 +1,4 @@
-// Traffic of each account.
+// Traffic of each account, and what it shares.
 
 import { h, say } from "./dom.js";
 import { bytes, bytesRate, count, countRate, exact, rates } from "./format.js";
@@ -51,6 +51,9 @@ export class AccountsView {
         total("Msgs from", "Messages published in it", "in_msgs", count, { wide: true }),
         total("Bytes to", "Bytes delivered in it", "out_bytes", bytes, { wide: true }),
         total("Bytes from", "Bytes published in it", "in_bytes", bytes, { wide: true }),
+        total("Exports", "Streams and services that other accounts may import", "exports", count, { wide: true }),
+        total("Imports", "Streams and services of other accounts", "imports", count, { wide: true }),
+        total("Mappings", "Mappings of the subjects of published messages", "mappings", count, { wide: true }),
         total("Slow", "Connections that were cut because they did not keep up", "slow", count, {
           mark: ({ slow }) => (slow > 0 ? "warn" : ""),
         }),
@@ -78,7 +81,7 @@ export class AccountsView {
   }
 
   paths() {
-    return [this.unused.checked ? "accstatz?unused=1" : "accstatz"];
+    return [this.unused.checked ? "accstatz?shares=1&unused=1" : "accstatz?shares=1"];
   }
 
   show(answers) {
@@ -86,7 +89,7 @@ export class AccountsView {
     const [{ account_statz, now }] = answers;
     const before = this.#before;
     this.#before = new Map();
-    this.#rows = (account_statz ?? []).map(({ acc, conns, num_subscriptions, sent, received, slow_consumers }) => {
+    this.#rows = (account_statz ?? []).map(({ acc, conns, num_subscriptions, sent, received, slow_consumers, shares }) => {
       const row = {
         acc,
         conns,
@@ -96,6 +99,7 @@ export class AccountsView {
         in_msgs: received.msgs,
         in_bytes: received.bytes,
         slow: slow_consumers,
+        ...shares,
       };
       const last = before.get(acc);
       const seconds = (Date.parse(now) - Date.parse(last?.now)) / 1000;

@@ -244,6 +244,13 @@ impl Account {
         drop(state);
     }
 
+    /// Returns the number of its exports and of its imports.
+    pub(crate) fn share_counts(&self) -> (usize, usize) {
+        let Some(share) = self.sharing.share.get() else { return (0, 0) };
+        let state = share.state();
+        (state.exports.len(), state.imports.len())
+    }
+
     /// Returns what it shares now, with at most `limit` requests that are not answered.
     pub(crate) fn shares(&self, limit: usize) -> AccountShares {
         let Some(share) = self.sharing.share.get() else { return AccountShares::default() };
