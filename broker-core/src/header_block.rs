@@ -46,15 +46,16 @@ pub(crate) fn set(block: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
 /// As [`set`], but appends the block to `out`, which is empty.
 pub(crate) fn append(out: &mut Vec<u8>, block: &[u8], name: &[u8], value: &[u8]) {
     let mut lines = Lines(block);
-    match lines.next() {
+    let first = lines.next().filter(|first| !is_end(first));
+    let mut is_removed = first.is_some_and(|first| is_field(first, name));
+    match first {
         // The version and status of the client.
-        Some(first) if first.len() > 2 => {
+        Some(first) if !is_removed => {
             out.extend_from_slice(without_end(first));
             out.extend_from_slice(b"\r\n");
         }
         _ => out.extend_from_slice(VERSION),
     }
-    let mut is_removed = false;
     for line in lines {
         let is_continued = matches!(line.first(), Some(b' ' | b'\t'));
         is_removed = if is_continued { is_removed } else { is_field(line, name) };
@@ -157,6 +158,7 @@ mod tests {
             ("A: b\r\n Nats-Request-Info: x\r\n", "A: b\r\n Nats-Request-Info: x\r\n"),
             ("\r\nNats-Request-Info: x\r\n", ""),
             ("Nats-Request-Info: x", ""),
+            ("Nats-Request-Info: \r\n", ""),
             ("junk\r\nNats-Request-Info: x\r\njunk", "junk\r\njunk\r\n"),
         ] {
             let expected = format!("NATS/1.0\r\n{left}Nats-Request-Info: {{}}\r\n\r\n");
@@ -170,6 +172,7 @@ mod tests {
         for block in [&b""[..], b"\r\n", b"NATS/1.0\r\n\r\n", b"NATS/1.0"] {
             assert_eq!(set(block, NAME, b"{}"), expected, "{}", block.escape_ascii());
         }
+        assert_eq!(set(b"nats-request-info: x\r\n y\r\n\r\n", NAME, b"{}"), expected);
         let status = set(b"NATS/1.0 503\r\n\r\n", NAME, b"{}");
         assert_eq!(status, b"NATS/1.0 503\r\nNats-Request-Info: {}\r\n\r\n");
     }
