@@ -169,6 +169,13 @@ impl OperatorMode {
         names.iter().for_each(|name| self.look_up_again(name));
     }
 
+    /// Looks up a loaded account again: it is served no longer if its source has none.
+    pub fn refresh_account(&self, key: &str) {
+        if self.loaded(key).is_some() {
+            self.look_up_again(&key.into());
+        }
+    }
+
     /// Replaces the claims of an account that is loaded. Returns false if it is not, or has these claims already.
     ///
     /// The resolvers call it when they learn of other claims.
