@@ -197,6 +197,13 @@ impl TestBrokerBuilder {
         self.authenticator(Token::new(token))
     }
 
+    /// Serves the accounts of an operator, whose users log in by their tokens.
+    #[cfg(feature = "jwt")]
+    pub fn operator(mut self, operator: &super::TestOperator) -> Self {
+        self.auth_config.operator = Some(operator.mode());
+        self.authenticator(operator.mode())
+    }
+
     /// Sets a custom authenticator.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.auth_config.all = Some(Arc::new(authenticator));

@@ -62,6 +62,9 @@ pub(super) struct AuthConfig {
     /// The one for WebSocket; `None` for the general one.
     #[cfg(feature = "websocket")]
     pub(super) websocket: Option<Arc<dyn Authenticator>>,
+    /// The operator whose accounts are served.
+    #[cfg(feature = "jwt")]
+    pub(super) operator: Option<broker_core::operator::OperatorMode>,
 }
 
 impl AuthConfig {
@@ -87,10 +90,13 @@ async fn bind(
         behind,
     };
     let all = auth_config.all.clone().unwrap_or_else(|| Arc::new(NoAuth));
-    let builder = ServerBuilder::default()
-        .options(options)
-        .authenticator(guarded(all))
-        .gates(Arc::clone(gates));
+    let builder = ServerBuilder::default().options(options).gates(Arc::clone(gates));
+    #[cfg(feature = "jwt")]
+    let builder = match &auth_config.operator {
+        Some(mode) => builder.operator_mode(mode.clone()),
+        None => builder,
+    };
+    let builder = builder.authenticator(guarded(all));
     #[cfg(feature = "websocket")]
     let builder = match &auth_config.websocket {
         Some(websocket) => builder.websocket_authenticator(guarded(Arc::clone(websocket))),

@@ -49,6 +49,8 @@ mod fault;
 mod kit;
 mod lines;
 mod listener;
+#[cfg(feature = "jwt")]
+mod operator;
 mod own_thread;
 mod start_error;
 mod tap;
@@ -64,6 +66,8 @@ pub use certificates::{CertificateError, Certificates, Identity};
 pub use disturbance::Disturbance;
 pub use fault::Fault;
 pub use listener::{Answer, TestListener};
+#[cfg(feature = "jwt")]
+pub use operator::{TestAccount, TestOperator, TestSigningKey, TestUser};
 pub use start_error::StartError;
 pub use tap::Tap;
 pub use tapped::Tapped;
