@@ -122,8 +122,17 @@ impl Daemon {
                 .map_err(|source| StartError::PidFile { path: path.clone(), source })?;
         }
 
+        #[cfg(feature = "jwt")]
+        if let Some(operators) = deciders.operators() {
+            operators.announce();
+            operators.warn(unix_time());
+        }
         let watching = Watching::listen(&options).await?;
         let server = bind(&options, deciders.clone()).await?;
+        #[cfg(feature = "jwt")]
+        if let Some(operators) = deciders.operators() {
+            operators.load_system_account().map_err(StartError::SystemAccount)?;
+        }
         let info = server.broker().info();
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
@@ -311,6 +320,11 @@ impl Daemon {
             return Err(error);
         }
         tell(last);
+        #[cfg(feature = "jwt")]
+        if let Some(operators) = deciders.as_ref().and_then(Deciders::operators) {
+            operators.warn(unix_time());
+            operators.follow();
+        }
         if let Some(log) = log {
             log.switch();
         }
@@ -424,8 +438,13 @@ fn announce_tls(options: &Options) {
 async fn bind(options: &Options, deciders: Deciders) -> Result<Server, StartError> {
     let mut server = options.server();
     deciders.delegation.introduce(&mut server);
+    let mut builder = Server::builder().options(server);
+    #[cfg(feature = "jwt")]
+    if let Some(operators) = deciders.operators() {
+        builder = builder.operator_mode(operators.mode().clone());
+    }
     let Authenticators { all, websocket } = deciders.authenticators();
-    let mut builder = Server::builder().options(server).authenticator(all);
+    builder = builder.authenticator(all);
     if let Some(websocket) = websocket {
         builder = builder.websocket_authenticator(websocket);
     }
@@ -436,6 +455,14 @@ async fn bind(options: &Options, deciders: Deciders) -> Result<Server, StartErro
         ListenerKind::Unix => StartError::Unix { path: source.host().into(), source },
         _ => StartError::Listen { address: host_port(&options.host, options.port), source },
     })
+}
+
+/// Returns the time of day in seconds since 1970.
+#[cfg(feature = "jwt")]
+fn unix_time() -> i64 {
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn write_ports(options: &Options, server: &Server, watch: &Watch) -> Option<PortsFile> {

@@ -48,6 +48,7 @@ mod service;
 mod signals;
 mod start_error;
 mod systemd;
+mod time_zone;
 mod watchdog;
 
 pub use broker_core::proto::info::NATS_VERSION;

@@ -49,6 +49,10 @@ pub enum StartError {
         /// The cause.
         source: BindError,
     },
+    /// The system account cannot be served.
+    // NATS 2.14: server.go Start.
+    #[error("Can't set system account: {0}")]
+    SystemAccount(String),
     /// The monitoring port cannot be bound.
     #[error("Can't start monitoring: can't listen to the monitor port {address}: {source}")]
     Monitor {

@@ -109,14 +109,20 @@ fn users(options: &Options) -> Vec<Value> {
         let mut kinds: Vec<_> =
             user.allowed_connection_types.iter().map(|kind| kind.to_uppercase()).collect();
         kinds.sort();
-        let value = json!({
-            "user": text(&user.user),
-            "password": user.password.expose(),
+        let mut value = json!({
             "account": account,
             "permissions": user.permissions.as_deref().or(default).map(permissions),
             "allowed_connection_types": kinds,
         });
-        all.insert(user.user.clone(), value);
+        match &user.nkey {
+            Some(key) => value["nkey"] = json!(key),
+            None => {
+                value["user"] = json!(text(&user.user));
+                value["password"] = json!(user.password.expose());
+            }
+        }
+        // Users with a key follow those with a name.
+        all.insert((user.nkey.clone(), user.user.clone()), value);
     };
     for user in one.users.iter().flatten() {
         add("$G", user, one.default_permissions.as_ref());

@@ -11,8 +11,8 @@ use jiff::civil::DateTime;
 use jiff::{Span, Zoned};
 
 use super::record::Label;
-use super::zone;
 use crate::options::LogOptions;
+use crate::time_zone;
 
 // NATS 2.14: log.go, appended to the file's name and a dot; local time, nine digits of a second.
 // Sorting by name sorts by age.
@@ -120,7 +120,7 @@ impl LogFile {
 
     /// Renames the file and returns its new path; `None` if it had already been moved.
     fn move_aside(&self, open: &mut Open) -> io::Result<Option<PathBuf>> {
-        let backup = self.free_name(&zone::now())?;
+        let backup = self.free_name(&time_zone::now())?;
         let moved = match std::fs::rename(&self.path, &backup) {
             Ok(()) => Some(backup),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

@@ -7,8 +7,8 @@ use jiff::{Timestamp, Zoned};
 use serde_json::Value;
 
 use super::record::{Label, Record};
-use super::zone;
 use crate::options::LogFormat;
+use crate::time_zone;
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl Style {
     pub(super) fn line(&self, record: &Record) -> String {
         let now = self.time.then(|| {
             let utc = self.utc || self.format == LogFormat::Json;
-            if utc { Timestamp::now().to_zoned(TimeZone::UTC) } else { zone::now() }
+            if utc { Timestamp::now().to_zoned(TimeZone::UTC) } else { time_zone::now() }
         });
         let mut line = self.line_at(now.as_ref(), record);
         line.push('\n');

@@ -47,7 +47,6 @@ mod record;
 mod repeats;
 mod sink;
 mod syslog;
-mod zone;
 
 use std::io;
 use std::path::PathBuf;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use broker_core::auth::{self, Authenticator, ConnectionKind, NoAuth, Secret, Token, Users};
 use broker_net::Authenticators;
 
+#[cfg(feature = "jwt")]
+use super::Operators;
 use super::callout::Delegation;
 use super::{
     AllowResponses, Authorization, Options, OptionsError, Permissions, SimpleAuthorization,
@@ -26,6 +28,9 @@ pub enum Access {
     Users(Users),
     /// Clients that present the token.
     Token(Token),
+    /// Users with JWTs of accounts that a trusted operator has signed.
+    #[cfg(feature = "jwt")]
+    Operators(Box<Operators>),
 }
 
 impl Access {
@@ -36,6 +41,10 @@ impl Access {
         match (self, before) {
             (Self::Users(users), Self::Users(before)) => Self::Users(users.succeeding(before)),
             (Self::Token(token), Self::Token(before)) => Self::Token(token.succeeding(before)),
+            #[cfg(feature = "jwt")]
+            (Self::Operators(operators), Self::Operators(before)) => {
+                Self::Operators(Box::new(operators.succeeding(before)))
+            }
             (access, _) => access,
         }
     }
@@ -46,6 +55,8 @@ impl Access {
             Self::Anybody => Arc::new(NoAuth),
             Self::Users(users) => Arc::new(users),
             Self::Token(token) => Arc::new(token),
+            #[cfg(feature = "jwt")]
+            Self::Operators(operators) => Arc::new(operators.mode().clone()),
         }
     }
 }
@@ -71,6 +82,15 @@ impl Deciders {
         Self { all: self.all.succeeding(&before.all), websocket, delegation }
     }
 
+    /// Returns the trusted operators.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn operators(&self) -> Option<&Operators> {
+        match &self.all {
+            Access::Operators(operators) => Some(operators),
+            _ => None,
+        }
+    }
+
     pub(crate) fn authenticators(self) -> Authenticators {
         let around = |access: Access| self.delegation.around(access.authenticator());
         Authenticators { all: around(self.all), websocket: self.websocket.map(around) }
@@ -88,6 +108,12 @@ impl Options {
     fn websocket_access(&self) -> Result<Option<Access>, OptionsError> {
         let set = &self.websocket;
         if !set.is_on() {
+            return Ok(None);
+        }
+        if let Some(cookie) = set.jwt_cookie.as_ref().filter(|_| !self.trusts_operators()) {
+            return Err(WebsocketError::JwtCookieAlone(cookie.clone()).into());
+        }
+        if self.trusts_operators() {
             return Ok(None);
         }
         let SimpleAuthorization { user, password, token, .. } = &set.authorization;
@@ -123,6 +149,18 @@ impl Options {
         Ok(token.as_ref().map(|token| Access::Token(Token::new(token.clone()))))
     }
 
+    /// Returns true if users need JWTs.
+    #[cfg(feature = "jwt")]
+    fn trusts_operators(&self) -> bool {
+        self.has_operators()
+    }
+
+    /// The options for it are refused.
+    #[cfg(not(feature = "jwt"))]
+    fn trusts_operators(&self) -> bool {
+        false
+    }
+
     /// Returns true if there is a list of users.
     pub(super) fn has_users(&self) -> bool {
         self.authorization.users.is_some()
@@ -138,6 +176,10 @@ impl Options {
     pub fn access(&self) -> Result<Access, OptionsError> {
         if self.accounts.contains_key(auth::GLOBAL_ACCOUNT) {
             return Err(OptionsError::ReservedAccount(auth::GLOBAL_ACCOUNT.into()));
+        }
+        #[cfg(feature = "jwt")]
+        if let Some(operators) = self.operators()? {
+            return Ok(Access::Operators(Box::new(operators)));
         }
         self.check_system_account()?;
         let one = &self.authorization;

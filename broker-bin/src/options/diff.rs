@@ -212,6 +212,8 @@ impl Change {
         (is_in("authorization.") && !is_timeout)
             || is_in("accounts")
             || is_in("no_auth_user")
+            || is_in("resolver")
+            || is_in("default_sentinel")
             || by_certificate
     }
 

@@ -145,6 +145,10 @@ pub enum OptionsError {
         /// The error.
         source: TlsBlockError,
     },
+    /// Options of operators are invalid.
+    #[cfg(feature = "jwt")]
+    #[error(transparent)]
+    Operator(#[from] super::operator_error::OperatorError),
     /// The WebSocket options are invalid.
     #[error(transparent)]
     Websocket(#[from] WebsocketError),
@@ -194,6 +198,8 @@ impl OptionsError {
             Self::PayloadOverPending { .. } => "max_payload",
             Self::Tls(_) => "tls",
             Self::TlsBlock { path, .. } => path,
+            #[cfg(feature = "jwt")]
+            Self::Operator(error) => error.path(),
             Self::Websocket(error) => error.path(),
             Self::ListenUnix(error) => error.path(),
             Self::GraceNotShorter { .. } => "lame_duck_grace_period",
@@ -268,6 +274,11 @@ pub enum WebsocketError {
     /// The password would never be required.
     #[error("websocket.authorization: a password needs a user")]
     PasswordWithoutUser,
+    /// JWTs in cookies are checked only where operators are trusted.
+    #[error(
+        "trusted operators or trusted keys configuration is required for JWT authentication via cookie {0:?}"
+    )]
+    JwtCookieAlone(String),
 }
 
 impl WebsocketError {
@@ -281,6 +292,7 @@ impl WebsocketError {
             Self::UserAndUsers => "websocket.authorization.user",
             Self::TokenAndUsers | Self::UserAndToken => "websocket.authorization.token",
             Self::PasswordWithoutUser => "websocket.authorization.password",
+            Self::JwtCookieAlone(_) => "websocket.jwt_cookie",
         }
     }
 }

@@ -23,6 +23,10 @@ mod monitoring;
 mod mqtt;
 mod ocsp;
 mod operator;
+#[cfg(feature = "jwt")]
+mod operator_error;
+#[cfg(feature = "jwt")]
+mod operators;
 pub mod page;
 mod server;
 mod shares;
@@ -41,6 +45,7 @@ use broker_core::auth::Secret;
 
 use crate::config::declare::{
     block, choice, duration, formatted, integer, list, listen, port, section, size, switch, text,
+    with_jwt,
 };
 use crate::config::kind::{Bare, Format, Kind, MANY};
 use crate::config::table::Group;
@@ -70,6 +75,10 @@ pub use monitoring::{MetricsPrefix, MetricsServerId, MonitorOptions};
 pub use mqtt::Mqtt;
 pub use ocsp::{Ocsp, OcspCache, OcspPeer};
 pub use operator::{Proxies, Resolver, TrustedProxy};
+#[cfg(feature = "jwt")]
+pub use operator_error::OperatorError;
+#[cfg(feature = "jwt")]
+pub use operators::Operators;
 #[cfg(feature = "observer")]
 pub(crate) use server::feature_flags;
 pub use tls::{CertificatePair, Tls};
@@ -201,7 +210,7 @@ section! {
     /// Disables the server's own events and requests to it, unless the configuration names a system account.
     no_system_account: bool = false => switch().aliases(&["no_system", "no_sys_acc"]);
     /// JWT of clients that present none.
-    default_sentinel: Option<Secret> = None => formatted(Format::Secret).at_once().not_yet("JWTs");
+    default_sentinel: Option<Secret> = None => with_jwt(formatted(Format::Secret).at_once());
     /// Rewrites the subjects of published messages.
     mappings: BTreeMap<String, Vec<MapDestination>> = BTreeMap::new() => Key::new(Kind::NamedLists {
         name: Format::Subject, block: MapDestination::block,
@@ -301,23 +310,24 @@ section! {
         .not_yet("JetStream").passed_over("there are no streams to name one for");
 
     /// Operators that sign accounts: JWTs, or files of them.
-    operator: Vec<Secret> = Vec::new() => list(Format::Secret)
+    operator: Vec<Secret> = Vec::new() => with_jwt(list(Format::Secret)
         .aliases(&["operators", "roots", "root", "root_operators", "root_operator"])
-        .not_yet("operators and JWTs");
+        .called("TrustedOperators"));
     /// Source of the accounts' JWTs.
     resolver: Option<Resolver> = None => block(Resolver::block)
-        .aliases(&["account_resolver", "accounts_resolver"]).at_once().not_yet("operators and JWTs");
+        .aliases(&["account_resolver", "accounts_resolver"]).at_once()
+        .not_yet("resolvers other than MEMORY");
     /// TLS for connections to the resolver.
-    resolver_tls: Option<Tls> = None => block(Tls::block).at_once().not_yet("operators and JWTs")
+    resolver_tls: Option<Tls> = None => block(Tls::block).at_once().not_yet("resolvers other than MEMORY")
         .passed_over("there is no resolver to connect to");
     /// JWTs of accounts, by public key.
-    resolver_preload: BTreeMap<String, Secret> = BTreeMap::new() => Key::new(Kind::Texts)
-        .not_yet("operators and JWTs");
-    /// Accounts that the resolver never evicts.
-    resolver_pinned_accounts: Vec<String> = Vec::new() => list(Format::Any).not_yet("operators and JWTs");
+    resolver_preload: BTreeMap<String, Secret> = BTreeMap::new() => with_jwt(Key::new(Kind::Texts)
+        .at_once());
+    /// The only accounts that users may have, beside the system account.
+    resolver_pinned_accounts: Vec<String> = Vec::new() => with_jwt(list(Format::Any).at_once()).unset("any");
     /// Public keys of operators.
-    trusted_keys: Vec<String> = Vec::new() => list(Format::Nkey("O", "a public operator key"))
-        .aliases(&["trusted"]).not_yet("operators and JWTs");
+    trusted_keys: Vec<String> = Vec::new() => with_jwt(list(Format::Nkey("O", "a public operator key"))
+        .aliases(&["trusted"]));
 
     in other words:
     /// Host and port to listen on.

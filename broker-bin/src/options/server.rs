@@ -117,7 +117,7 @@ impl Options {
         broker.server_tags.clone_from(&self.server_tags);
         broker.server_metadata.clone_from(&self.server_metadata);
         broker.server_feature_flags = feature_flags(&self.feature_flags);
-        broker.system_account = self.system_account.as_deref().map(Into::into);
+        broker.system_account = self.named_system_account().map(Into::into);
         broker.trace = self.trace;
         broker.trace_headers = self.trace_headers;
         broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);
@@ -128,6 +128,17 @@ impl Options {
         broker.counted_subjects =
             filters.filter_map(|text| SubjectFilter::parse(text).ok()).collect();
         server
+    }
+
+    /// Returns the name of the system account, if the configuration or its operator names it.
+    #[cfg(feature = "jwt")]
+    fn named_system_account(&self) -> Option<String> {
+        self.signed_system_account()
+    }
+
+    #[cfg(not(feature = "jwt"))]
+    fn named_system_account(&self) -> Option<String> {
+        self.system_account.clone()
     }
 
     /// Returns the timing of lame duck mode.

@@ -9,7 +9,7 @@ use broker_net::websocket::{AllowedOrigins, CookieNames, ExtraHeaders};
 
 use super::{Options, OptionsError, Tls, WebsocketError};
 use crate::config::declare::{
-    block, duration, formatted, list, listen, port, seconds, section, switch, text,
+    block, duration, formatted, list, listen, port, seconds, section, switch, text, with_jwt,
 };
 use crate::config::kind::{Format, Kind};
 
@@ -45,7 +45,7 @@ section! {
     authorization: SimpleAuthorization = SimpleAuthorization::default() =>
         block(SimpleAuthorization::block).aliases(&["authentication"]);
     /// Cookie with the client's JWT.
-    jwt_cookie: Option<String> = None => text().not_yet("JWTs");
+    jwt_cookie: Option<String> = None => with_jwt(text());
     /// Cookie with the client's user name.
     user_cookie: Option<String> = None => text();
     /// Cookie with the client's password.

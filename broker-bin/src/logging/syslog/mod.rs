@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::record::Label;
-use super::zone;
+use crate::time_zone;
 pub(super) use address::Address;
 use connection::Connection;
 use queue::{Line, Queue};
@@ -60,7 +60,7 @@ impl Syslog {
             text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES - "...".len()));
             text.push_str("...");
         }
-        self.queue.push(Line { severity: severity(label), time: zone::now(), text });
+        self.queue.push(Line { severity: severity(label), time: time_zone::now(), text });
     }
 
     /// Waits until all messages are sent, at most for `patience`.
@@ -107,7 +107,7 @@ impl Courier {
                     "{lost} lines of the log were lost: they came faster than syslog took them"
                 );
                 // If this message is lost too, the next count is higher.
-                let line = Line { severity: severity(Label::Warn), time: zone::now(), text };
+                let line = Line { severity: severity(Label::Warn), time: time_zone::now(), text };
                 if self.send(&line).is_err() {
                     queue.lose(lost);
                 }

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Line {
-        Line { severity: 5, time: crate::logging::zone::now(), text: text.to_owned() }
+        Line { severity: 5, time: crate::time_zone::now(), text: text.to_owned() }
     }
 
     #[test]

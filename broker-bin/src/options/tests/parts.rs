@@ -13,12 +13,10 @@ fn an_unimplemented_part_is_refused_by_name() {
             "gateway: natsd has no gateways yet",
         ),
         ("leaf { remotes: [ { url: 'nats://h' } ] }", "leafnodes: natsd has no leaf nodes yet"),
-        ("websocket { jwt_cookie: j }", "websocket.jwt_cookie: natsd has no JWTs yet"),
         ("jetstream: true", "jetstream: natsd has no JetStream yet"),
         ("jetstream: enabled", "jetstream: natsd has no JetStream yet"),
         ("jetstream {}", "jetstream: natsd has no JetStream yet"),
-        ("operator: x.jwt", "operator: natsd has no operators and JWTs yet"),
-        ("resolver: URL(http://h/)", "resolver: natsd has no operators and JWTs yet"),
+        ("resolver: URL(http://h/)", "resolver: natsd has no resolvers other than MEMORY yet"),
         ("ocsp: true", "ocsp: natsd has no OCSP yet"),
     ] {
         let errors = wrong(text, &[]);
@@ -55,7 +53,7 @@ fn harmless_parts_are_ignored_with_a_warning() {
         ),
         (
             "resolver_tls { cert_file: a, key_file: b }",
-            "resolver_tls: natsd has no operators and JWTs yet: there is no resolver to connect to",
+            "resolver_tls: natsd has no resolvers other than MEMORY yet: there is no resolver to connect to",
         ),
         (
             "default_js_domain { A: hub }",
@@ -118,7 +116,7 @@ fn every_unimplemented_part_can_be_turned_off_explicitly() {
     check(Tls::block(), "tls { cert_file: a, key_file: b, ", " }");
     check(Websocket::block(), "websocket { no_tls: true, port: 1, ", " }");
     check(User::block(), "authorization { users: [ { user: a, ", " } ] }");
-    assert!(seen > 25, "{seen}");
+    assert!(seen > 20, "{seen}");
 }
 
 #[test]
@@ -177,16 +175,15 @@ fn only_listed_parts_are_unimplemented() {
     assert_eq!(
         parts,
         [
-            "JWTs",
             "JetStream",
             "MQTT",
             "OCSP",
             "clusters",
             "gateways",
             "leaf nodes",
-            "operators and JWTs",
             "policy \"retry\" for clients",
             "profiler",
+            "resolvers other than MEMORY",
             "trusted proxies",
         ]
     );

@@ -143,7 +143,7 @@ func normal(o *server.Options) form {
 			"user": o.Username, "password": o.Password, "token": o.Authorization,
 			"timeout": authTimeout(o),
 		},
-		"users":     users(o.Users),
+		"users":     users(o.Users, o.Nkeys),
 		"accounts":  accounts(o.Accounts),
 		"tls":       encryption(o),
 		"websocket": websocket(&o.Websocket),
@@ -159,25 +159,45 @@ func authTimeout(o *server.Options) string {
 	return seconds(o.AuthTimeout)
 }
 
-func users(users []*server.User) []form {
+// Users with a key follow those with a name.
+func users(users []*server.User, keys []*server.NkeyUser) []form {
 	all := []form{}
 	for _, user := range users {
-		account := "$G"
-		if user.Account != nil {
-			account = user.Account.Name
-		}
-		kinds := []string{}
-		for kind := range user.AllowedConnectionTypes {
-			kinds = append(kinds, kind)
-		}
-		slices.Sort(kinds)
 		all = append(all, form{
-			"user": user.Username, "password": user.Password, "account": account,
-			"permissions": permissions(user.Permissions), "allowed_connection_types": kinds,
+			"user": user.Username, "password": user.Password, "account": accountOf(user.Account),
+			"permissions": permissions(user.Permissions), "allowed_connection_types": kinds(user.AllowedConnectionTypes),
 		})
 	}
-	slices.SortFunc(all, func(a, b form) int { return strings.Compare(a["user"].(string), b["user"].(string)) })
+	slices.SortFunc(all, byName("user"))
+	named := len(all)
+	for _, user := range keys {
+		all = append(all, form{
+			"nkey": user.Nkey, "account": accountOf(user.Account),
+			"permissions": permissions(user.Permissions), "allowed_connection_types": kinds(user.AllowedConnectionTypes),
+		})
+	}
+	slices.SortFunc(all[named:], byName("nkey"))
 	return all
+}
+
+func byName(key string) func(a, b form) int {
+	return func(a, b form) int { return strings.Compare(a[key].(string), b[key].(string)) }
+}
+
+func accountOf(account *server.Account) string {
+	if account == nil {
+		return "$G"
+	}
+	return account.Name
+}
+
+func kinds(allowed map[string]struct{}) []string {
+	kinds := []string{}
+	for kind := range allowed {
+		kinds = append(kinds, kind)
+	}
+	slices.Sort(kinds)
+	return kinds
 }
 
 func permissions(p *server.Permissions) any {

@@ -1,4 +1,4 @@
-//! The time zone of log lines.
+//! Time zones: of log lines, and of times of day in JWTs.
 //!
 //! Read from one file, as Go does. (Searching a zone database for the name would take longer than
 //! the rest of the start.)
@@ -20,10 +20,37 @@ const SOURCES: [&str; 4] =
     ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/lib/locale/TZ", "/etc/zoneinfo"];
 
 /// The time in the zone of `TZ` or of the machine.
-pub(super) fn now() -> Zoned {
+pub(crate) fn now() -> Zoned {
+    Timestamp::now().to_zoned(local().clone())
+}
+
+/// The zone of `TZ` or of the machine.
+fn local() -> &'static TimeZone {
     static LOCAL: OnceLock<TimeZone> = OnceLock::new();
-    let zone = LOCAL.get_or_init(|| find(std::env::var("TZ").ok().as_deref()));
-    Timestamp::now().to_zoned(zone.clone())
+    LOCAL.get_or_init(|| find(std::env::var("TZ").ok().as_deref()))
+}
+
+/// Returns the offset from UTC in a zone of the machine's database; `None` if it is not there. The machine's own zone
+/// has no name.
+// Go: time/zoneinfo.go LoadLocation.
+#[cfg(feature = "jwt")]
+pub(crate) fn offset(name: &str, at: std::time::SystemTime) -> Option<i32> {
+    let zone = match name {
+        "" | "Local" => local().clone(),
+        "UTC" => TimeZone::UTC,
+        name if name.contains("..") || name.starts_with(['/', '\\']) || name.contains('\\') => {
+            return None;
+        }
+        name => SOURCES.iter().find_map(|source| read(&Path::new(source).join(name)))?,
+    };
+    Some(zone.to_offset(Timestamp::try_from(at).ok()?).seconds())
+}
+
+/// Shows seconds since 1970 as Go does.
+#[cfg(feature = "jwt")]
+pub(crate) fn show(seconds: i64) -> String {
+    let time = Timestamp::from_second(seconds).unwrap_or_default().to_zoned(local().clone());
+    time.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
 /// Returns UTC if no zone is found. Beyond Go's rules, `tz` may be a POSIX rule.
