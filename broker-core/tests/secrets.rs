@@ -8,12 +8,13 @@ mod log;
 
 use broker_core::auth::{Credentials, Token, User, Users};
 use broker_core::proto::ConnectOptions;
-use broker_core::{Broker, Options};
+use broker_core::{Broker, CloseReason, Options};
 use common::World;
+use futures_executor::block_on;
 use log::lines_of;
 
 /// CONNECTs with secrets: valid, invalid, and in wrong places.
-const CONNECTS: [&str; 17] = [
+const CONNECTS: [&str; 24] = [
     r#"CONNECT {"user":"eva","pass":"MARKER"}"#,
     r#"CONNECT {"user":"eva","pass":"MARKER-wrong"}"#,
     r#"CONNECT {"auth_token":"MARKER"}"#,
@@ -31,6 +32,13 @@ const CONNECTS: [&str; 17] = [
     r#"CONECT {"user":"eva","pass":"MARKER"}"#,
     r#"C {"pass":"MARKER"}"#,
     r#"{"pass":"MARKER"}"#,
+    r#"CONNECT {"jwt":"MARKER","sig":"MARKER"}"#,
+    r#"CONNECT {"JWT":"MARKER.MARKER.MARKER","nkey":"UA","Sig":"MARKER"}"#,
+    r#"CONNECT {"user":"eva","jwt":{"x":"MARKER"}}"#,
+    r#"CONNECT {"user":"eva","sig":["MARKER"]}"#,
+    r#"CONNECT {"user":"eva","jwt":"MARKER","jwt":5}"#,
+    r#"CONNECT {"user":"eva","jwt":"MARKER","name":5,"verbose":"MARKER"}"#,
+    r#"CONNECT {"auth_token":"MARKER","user":"eva","pass":"MARKER","jwt":"MARKER","sig":"MARKER","nkey":"UA"}"#,
 ];
 
 fn no_marker(lines: &[String]) {
@@ -66,6 +74,34 @@ fn no_secret_of_a_connect_is_logged() {
             }
         }
     }
+}
+
+/// Events, traces and what monitoring reads contain no credential either.
+#[test]
+fn no_secret_of_a_connect_is_in_an_event_or_a_snapshot() {
+    let users = Users::builder().user(User::new("eva", "MARKER")).build().unwrap();
+    let clock = (std::time::Instant::now, std::time::SystemTime::now);
+    let mut world = World::of(Broker::with_authenticator(Options::default(), clock, users));
+    let mut traces = block_on(world.broker.client().subscribe(">")).unwrap();
+    for connect in CONNECTS {
+        let mut client = world.arrive();
+        world.send(&mut client, format!("{connect}\r\n"));
+        let traced = "HPUB x 32 33\r\nNATS/1.0\r\nNats-Trace-Dest: t\r\n\r\nx\r\n";
+        world.send(&mut client, format!("CONNECT {{\"headers\":true}}\r\n{traced}"));
+        let seen =
+            format!("{:?} {:?}", world.broker.connections(), world.broker.closed_connections());
+        assert!(!seen.contains("MARKER"), "{connect}: {seen}");
+        while client.session.depart(CloseReason::ClientClosed) {}
+        let closed = format!("{:?}", world.broker.closed_connections());
+        assert!(!closed.contains("MARKER"), "{connect}: {closed}");
+    }
+    let mut events = 0;
+    while let Some(message) = traces.try_next() {
+        let text = format!("{message:?}");
+        assert!(!text.contains("MARKER"), "{text}");
+        events += usize::from(&*message.subject == "t");
+    }
+    assert!(events > 0, "the right password lets clients in");
 }
 
 #[test]
