@@ -4,8 +4,8 @@
 //! (`registry.rs`). Its limits apply where sessions enter it (`Account::admit`), where they subscribe, and as the
 //! `max_payload` of their connections.
 //!
-//! Accounts share streams and services (`share/`). Planned: mappings, which act where a message enters, between its
-//! permission and its matches (`session/publisher.rs`): a mapping replaces the subject of the look-up.
+//! Accounts share streams and services (`share/`). Mappings replace the subject of a message where it enters, before its
+//! permission and its matches (`session/publisher.rs`); the interest holds them.
 
 mod ending;
 mod interest_events;
