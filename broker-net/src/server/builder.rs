@@ -3,6 +3,7 @@
 use std::net::TcpListener as StdListener;
 use std::sync::{Arc, Mutex};
 
+use broker_core::account::AccountConfig;
 use broker_core::auth::{Authenticator, NoAuth};
 use broker_core::{Broker, Limits};
 use tokio::sync::watch;
@@ -94,6 +95,32 @@ impl ServerBuilder {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.broker.limits = limits;
+        self
+    }
+
+    /// Adds an account, with its limits, mappings, exports and imports. The authenticator assigns clients to accounts.
+    ///
+    /// ```
+    /// use broker_core::SubjectFilter;
+    /// use broker_core::account::{AccountConfig, Export, Import};
+    /// use broker_core::auth::{User, Users};
+    /// use broker_net::Server;
+    ///
+    /// let orders = SubjectFilter::parse("orders.>")?;
+    /// let shop = AccountConfig::new("SHOP").with_export(Export::stream(orders.clone()));
+    /// let billing = AccountConfig::new("BILLING").with_import(Import::stream("SHOP", orders));
+    /// let users = Users::builder()
+    ///     .user(User::new("shop", "secret").account("SHOP"))
+    ///     .user(User::new("billing", "other").account("BILLING"));
+    /// let server = Server::builder().account(shop).account(billing).authenticator(users.build()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// An export or import that cannot be in force has no effect: see
+    /// [`check_shares`](broker_core::account::check_shares).
+    #[must_use]
+    pub fn account(mut self, account: AccountConfig) -> Self {
+        self.options.broker.accounts.push(account);
         self
     }
 

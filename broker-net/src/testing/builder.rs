@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use broker_core::Limits;
+use broker_core::account::AccountConfig;
 use broker_core::auth::{Authenticator, Secret, Token, User, Users};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -190,6 +191,11 @@ impl TestBrokerBuilder {
     pub fn add_user(mut self, user: User) -> Self {
         self.users.push(user);
         self
+    }
+
+    /// Adds an account, with its limits, mappings, exports and imports.
+    pub fn account(self, account: AccountConfig) -> Self {
+        self.options(|options| options.broker.accounts.push(account))
     }
 
     /// Requires this token.

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use broker_core::SubjectFilter;
+use broker_core::account::{AccountConfig, Export, Import};
 use broker_net::testing::{
     Authenticator, Credentials, Decision, Grant, Permissions, StartError, TestBroker, User,
     block_on,
@@ -215,4 +217,23 @@ async fn every_option_of_the_server_can_be_changed() {
         .unwrap();
     let info = connect(&broker.url()).await.server_info();
     assert_eq!((info.headers, info.max_payload), (false, 100));
+}
+
+#[tokio::test]
+async fn accounts_share_what_the_builder_says() {
+    let filter = |text: &str| SubjectFilter::parse(text).unwrap();
+    let shop = AccountConfig::new("SHOP")
+        .with_export(Export::stream(filter("orders.*")))
+        .with_export(Export::service(filter("price")));
+    let billing = AccountConfig::new("BILLING")
+        .with_import(Import::stream("SHOP", filter("orders.*")).with_prefix("shop"))
+        .with_import(Import::service("SHOP", filter("price")));
+    let broker = TestBroker::builder().account(shop).account(billing).start().await.unwrap();
+    let client = |account: &str| broker.client_as(Grant::user("x").with_account(account));
+    let (shop, billing) = (client("SHOP"), client("BILLING"));
+    let mut orders = billing.subscribe("shop.>").await.unwrap();
+    shop.publish("orders.eu", "1".into()).await.unwrap();
+    assert_eq!(orders.next().await.unwrap().subject, "shop.orders.eu");
+    let unanswered = billing.request("price", "".into()).await;
+    assert!(unanswered.is_err(), "nobody offers the service: {unanswered:?}");
 }
