@@ -458,7 +458,7 @@ fn messages_reach_whom_the_model_says() {
         totals.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
     }
     // The configurations are not trivial.
-    assert!(totals.iter().all(|total| *total > 50), "{totals:?}");
+    assert!(totals.iter().all(|total| *total > 10), "{totals:?}");
 }
 
 #[test]
