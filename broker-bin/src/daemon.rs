@@ -23,6 +23,8 @@ use crate::options::{self, Change, Loaded, Request};
 use crate::options::{Deciders, Options};
 use crate::ports_file::{Ports, PortsFile, urls};
 use crate::reload::{Plan, ReloadError, Reloaded};
+#[cfg(feature = "jwt")]
+use crate::resolver::ClaimRequests;
 use crate::start_error::{StartError, host_port};
 use crate::{NATS_VERSION, VERSION, pid_file};
 
@@ -48,6 +50,9 @@ pub struct Daemon {
     now: Mutex<Now>,
     /// Held while options are changed.
     changing: tokio::sync::Mutex<()>,
+    /// Ended by the drop.
+    #[cfg(feature = "jwt")]
+    _claim_requests: Option<ClaimRequests>,
 }
 
 /// The state that a reload may change.
@@ -130,9 +135,15 @@ impl Daemon {
         let watching = Watching::listen(&options).await?;
         let server = bind(&options, deciders.clone()).await?;
         #[cfg(feature = "jwt")]
-        if let Some(operators) = deciders.operators() {
-            operators.load_system_account().map_err(StartError::SystemAccount)?;
-        }
+        let claim_requests = match deciders.operators() {
+            Some(operators) => {
+                let requests = operators.serve(server.broker());
+                operators.load_system_account().map_err(StartError::SystemAccount)?;
+                // The subjects are valid.
+                requests.ok()
+            }
+            None => None,
+        };
         let info = server.broker().info();
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
@@ -142,7 +153,16 @@ impl Daemon {
         tracing::info!("Server is ready");
         let now = Now { options: Arc::new(options), deciders, ports_file, read: None };
         let (now, changing) = (Mutex::new(now), tokio::sync::Mutex::default());
-        Ok(Self { server, watch, request, log: None, now, changing })
+        Ok(Self {
+            server,
+            watch,
+            request,
+            log: None,
+            now,
+            changing,
+            #[cfg(feature = "jwt")]
+            _claim_requests: claim_requests,
+        })
     }
 
     /// Lets reloads reconfigure `log`. Without a log, changed log options have no effect, because

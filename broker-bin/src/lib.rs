@@ -42,7 +42,6 @@ mod pid_file;
 mod ports_file;
 mod program;
 #[cfg(feature = "jwt")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the resolver that uses it follows"))]
 mod resolver;
 mod service;
 mod signals;

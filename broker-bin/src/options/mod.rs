@@ -6,6 +6,8 @@
 
 mod access;
 mod account_configs;
+#[cfg(feature = "jwt")]
+mod account_source;
 mod accounts;
 mod advice;
 mod authorization;
@@ -314,12 +316,10 @@ section! {
         .aliases(&["operators", "roots", "root", "root_operators", "root_operator"])
         .called("TrustedOperators"));
     /// Source of the accounts' JWTs.
-    resolver: Option<Resolver> = None => block(Resolver::block)
-        .aliases(&["account_resolver", "accounts_resolver"]).at_once()
-        .not_yet("resolvers other than MEMORY");
+    resolver: Option<Resolver> = None => with_jwt(block(Resolver::block))
+        .aliases(&["account_resolver", "accounts_resolver"]).at_once();
     /// TLS for connections to the resolver.
-    resolver_tls: Option<Tls> = None => block(Tls::block).at_once().not_yet("resolvers other than MEMORY")
-        .passed_over("there is no resolver to connect to");
+    resolver_tls: Option<Tls> = None => with_jwt(block(Tls::block)).at_once();
     /// JWTs of accounts, by public key.
     resolver_preload: BTreeMap<String, Secret> = BTreeMap::new() => with_jwt(Key::new(Kind::Texts)
         .at_once());

@@ -43,6 +43,29 @@ pub enum OperatorError {
     /// The JWT of an account is not valid.
     #[error("preload account error for {0:?}: invalid account JWT: {1}")]
     Preload(String, JwtError),
+    /// Options of the resolver contradict each other.
+    #[error("{0}")]
+    Resolver(&'static str),
+    /// A directory of accounts needs an operator.
+    #[error("no operator key found")]
+    NoKey,
+    /// The directory of accounts cannot be used.
+    #[error("{dir}: {reason}")]
+    Directory {
+        /// The directory.
+        dir: String,
+        /// The error of the system.
+        reason: String,
+    },
+    /// Nobody can store accounts of the configuration.
+    #[error("resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR")]
+    ReadOnly,
+    /// The URL is none.
+    #[error("{0}")]
+    Url(String),
+    /// The certificates cannot be used.
+    #[error("resolver_tls: {0}")]
+    Tls(String),
     /// The operators cannot be served.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -52,7 +75,13 @@ impl OperatorError {
     pub(super) fn path(&self) -> &'static str {
         match self {
             Self::Operator(_) | Self::Accounts | Self::Users | Self::Trust(_) => "operator",
-            Self::NoResolver => "resolver",
+            Self::NoResolver
+            | Self::Resolver(_)
+            | Self::NoKey
+            | Self::Directory { .. }
+            | Self::Url(_) => "resolver",
+            Self::Tls(_) => "resolver_tls",
+            Self::ReadOnly => "resolver_preload",
             Self::KeysAndOperators => "trusted_keys",
             Self::NoAuthUser => "no_auth_user",
             Self::SystemAccount => "system_account",

@@ -9,11 +9,14 @@ use broker_core::auth::jwt::{
     OperatorClaims, Severity, decode_account, decode_operator, decode_user,
 };
 use broker_core::auth::nkey::{KeyKind, PublicKey};
-use broker_core::operator::{MemoryResolver, OperatorMode, Rules, Trust, TrustError};
+use broker_core::operator::{OperatorMode, Rules, Trust, TrustError};
+use broker_core::{Broker, SubscribeError};
 
+use super::account_source::operator_keys;
 use super::operator_error::OperatorError;
 use super::{Options, OptionsError};
 use crate::NATS_VERSION;
+use crate::resolver::{ClaimRequests, Source};
 use crate::time_zone;
 
 /// A JWT in place of the path of its file begins like this.
@@ -24,7 +27,7 @@ const INLINE: &str = "eyJ";
 #[derive(Clone, Debug)]
 pub struct Operators {
     mode: OperatorMode,
-    memory: MemoryResolver,
+    source: Source,
     tokens: BTreeMap<String, Secret>,
     rules: Rules,
     claims: Vec<OperatorClaims>,
@@ -60,14 +63,14 @@ impl Options {
             decode_account(token.expose())
                 .map_err(|error| OperatorError::Preload(account.clone(), error))?;
         }
-        let memory = MemoryResolver::new(self.resolver_preload.clone());
-        let mode = OperatorMode::builder(trust, memory.clone())
+        let source = self.account_source(&claims)?;
+        let mode = OperatorMode::builder(trust, source.clone())
             .rules(rules.clone())
             .time_zones(time_zone::offset)
             .build();
         let tokens = self.resolver_preload.clone();
         let system_account = self.system_account_of(&claims).map(str::to_owned);
-        Ok(Some(Operators { mode, memory, tokens, rules, claims, system_account }))
+        Ok(Some(Operators { mode, source, tokens, rules, claims, system_account }))
     }
 
     /// Returns the name of the system account, also if only the operator names it.
@@ -162,14 +165,34 @@ impl Options {
 impl Operators {
     /// Continues the authentication of `before`, whose trusted keys are the same.
     pub(super) fn succeeding(self, before: &Self) -> Self {
-        Self { mode: before.mode.clone(), memory: before.memory.clone(), ..self }
+        Self { mode: before.mode.clone(), source: before.source.clone(), ..self }
     }
 
     /// Puts what a reload has changed in force.
     pub(crate) fn follow(&self) {
-        self.memory.replace(self.tokens.clone());
         self.mode.set_rules(self.rules.clone());
-        self.mode.refresh();
+        match &self.source {
+            Source::Memory(memory) => {
+                memory.replace(self.tokens.clone());
+                self.mode.refresh();
+            }
+            // Reads files.
+            Source::Directory(_) => {
+                let (source, mode) = (self.source.clone(), self.mode.clone());
+                tokio::task::spawn_blocking(move || source.reload(&mode));
+            }
+            Source::Url(_) => {}
+        }
+    }
+
+    /// Answers the requests of the system account about accounts.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`], which does not happen.
+    pub(crate) fn serve(&self, broker: &Broker) -> Result<ClaimRequests, SubscribeError> {
+        let keys = operator_keys(&self.claims, self.system_account.as_deref());
+        self.source.serve(broker, &self.mode, keys)
     }
 
     /// Returns the authenticator.

@@ -20,7 +20,7 @@ use broker_core::{Broker, SubscribeError};
 
 pub(crate) use directory::{Directory, DirectoryKind};
 pub(crate) use requests::{ClaimRequests, OperatorKeys};
-pub(crate) use url::{BadUrl, ResolverTls, UrlResolver};
+pub(crate) use url::{ResolverTls, UrlResolver};
 
 /// The source of the accounts of a server.
 #[derive(Clone, Debug)]

@@ -16,7 +16,6 @@ fn an_unimplemented_part_is_refused_by_name() {
         ("jetstream: true", "jetstream: natsd has no JetStream yet"),
         ("jetstream: enabled", "jetstream: natsd has no JetStream yet"),
         ("jetstream {}", "jetstream: natsd has no JetStream yet"),
-        ("resolver: URL(http://h/)", "resolver: natsd has no resolvers other than MEMORY yet"),
         ("ocsp: true", "ocsp: natsd has no OCSP yet"),
     ] {
         let errors = wrong(text, &[]);
@@ -50,10 +49,6 @@ fn harmless_parts_are_ignored_with_a_warning() {
         (
             "ocsp_cache: true",
             "ocsp_cache: natsd has no OCSP yet: nothing is asked that could be remembered",
-        ),
-        (
-            "resolver_tls { cert_file: a, key_file: b }",
-            "resolver_tls: natsd has no resolvers other than MEMORY yet: there is no resolver to connect to",
         ),
         (
             "default_js_domain { A: hub }",
@@ -116,7 +111,7 @@ fn every_unimplemented_part_can_be_turned_off_explicitly() {
     check(Tls::block(), "tls { cert_file: a, key_file: b, ", " }");
     check(Websocket::block(), "websocket { no_tls: true, port: 1, ", " }");
     check(User::block(), "authorization { users: [ { user: a, ", " } ] }");
-    assert!(seen > 20, "{seen}");
+    assert!(seen > 12, "{seen}");
 }
 
 #[test]
@@ -183,7 +178,6 @@ fn only_listed_parts_are_unimplemented() {
             "leaf nodes",
             "policy \"retry\" for clients",
             "profiler",
-            "resolvers other than MEMORY",
             "trusted proxies",
         ]
     );

@@ -46,6 +46,12 @@ pub(crate) struct ClaimRequests {
     _subscriptions: Vec<HandlerSubscription>,
 }
 
+impl std::fmt::Debug for ClaimRequests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClaimRequests")
+    }
+}
+
 impl Drop for ClaimRequests {
     fn drop(&mut self) {
         self.task.abort();

@@ -13,8 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-pub(crate) use base::BadUrl;
-use base::Base;
+use base::{BadUrl, Base};
 use tls::Connector;
 pub(crate) use tls::ResolverTls;
 
