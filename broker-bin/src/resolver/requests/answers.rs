@@ -36,7 +36,7 @@ impl Outcome {
         Self { account: account.to_owned(), message: message.into(), error: None }
     }
 
-    fn failed(account: &str, message: impl Into<String>, error: impl ToString) -> Self {
+    fn failed(account: &str, message: impl Into<String>, error: &dyn ToString) -> Self {
         Self {
             account: account.to_owned(),
             message: message.into(),
@@ -109,21 +109,21 @@ impl Answers {
     fn update(&self, account: &str, jwt: &str) -> Outcome {
         const FAILED: &str = "jwt update resulted in error";
         if jwt.is_empty() {
-            return Outcome::failed(account, "jwt update error", "request body is empty");
+            return Outcome::failed(account, "jwt update error", &"request body is empty");
         }
         let claims = match decode_account(jwt) {
             Ok(claims) => claims,
-            Err(error) => return Outcome::failed(account, FAILED, error),
+            Err(error) => return Outcome::failed(account, FAILED, &error),
         };
         if claims.subject != account {
-            return Outcome::failed(account, FAILED, "subject does not match jwt content");
+            return Outcome::failed(account, FAILED, &"subject does not match jwt content");
         }
         if self.mode.account_claims(account).is_none() {
             return Outcome::done(account, "jwt update skipped");
         }
         match self.mode.update_account(jwt) {
             Ok(_) => Outcome::done(account, "jwt updated"),
-            Err(error) => Outcome::failed(account, FAILED, error),
+            Err(error) => Outcome::failed(account, FAILED, &error),
         }
     }
 
@@ -145,7 +145,7 @@ impl Answers {
             Ok(claims) => claims,
             Err(error) => {
                 let named = account.filter(|_| is_cache).unwrap_or("n/a");
-                return Outcome::failed(named, failed, error);
+                return Outcome::failed(named, failed, &error);
             }
         };
         let subject = &claims.subject;
@@ -158,7 +158,7 @@ impl Answers {
             } else {
                 "jwt validation failed"
             };
-            Some(Outcome::failed(subject, message, issues))
+            Some(Outcome::failed(subject, message, &issues))
         };
         if account.is_some()
             && !is_cache
@@ -167,11 +167,11 @@ impl Answers {
             return outcome;
         }
         if subject != named {
-            return Outcome::failed(named, failed, "subject does not match jwt content");
+            return Outcome::failed(named, failed, &"subject does not match jwt content");
         }
         if self.operator.is_strict && claims.issuer == self.operator.key {
             let error = "operator requires issuer to be a signing key";
-            return Outcome::failed(named, failed, error);
+            return Outcome::failed(named, failed, &error);
         }
         if is_cache && self.mode.account_claims(named).is_none() {
             return Outcome::done(named, "jwt update cache skipped");
@@ -186,7 +186,7 @@ impl Answers {
                 }
                 Outcome::done(named, updated)
             }
-            Err(error) => Outcome::failed(named, failed, error),
+            Err(error) => Outcome::failed(named, failed, &error),
         }
     }
 
@@ -197,7 +197,7 @@ impl Answers {
             Ok(accounts) => accounts,
             Err(error) => {
                 let message = format!("delete accounts request by {subject} failed");
-                return Outcome::failed("", message, error);
+                return Outcome::failed("", message, &error);
             }
         };
         let (mut passed, mut errors) = (0, Vec::new());
@@ -215,7 +215,7 @@ impl Answers {
             return Outcome::done("", format!("deleted {passed} accounts"));
         }
         let message = format!("deleted {passed} accounts, failed for {}", errors.len());
-        Outcome::failed("", message, errors.join("\n"))
+        Outcome::failed("", message, &errors.join("\n"))
     }
 
     /// Returns who asks, and the accounts to be removed.

@@ -33,8 +33,8 @@ fn jwt(byte: u8, change: impl FnOnce(&mut AccountClaims)) -> String {
 }
 
 fn delete(accounts: &[String], signer: &KeyPair) -> String {
-    let mut claims: GenericClaims = Claims::default();
-    claims.subject = signer.public().to_string();
+    let subject = signer.public().to_string();
+    let mut claims: GenericClaims = Claims { subject, ..Claims::default() };
     claims.nats.insert("accounts".into(), accounts.into());
     encode(&claims, signer).unwrap().expose().to_owned()
 }
@@ -51,10 +51,10 @@ struct Served {
 
 impl Served {
     fn full(removal: Removal) -> Self {
-        Self::directory(DirectoryKind::Full, removal, OperatorKeys::default())
+        Self::directory(DirectoryKind::Full, removal, false)
     }
 
-    fn directory(kind: DirectoryKind, removal: Removal, keys: OperatorKeys) -> Self {
+    fn directory(kind: DirectoryKind, removal: Removal, is_strict: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions {
             dir: dir.path().join("jwt"),
@@ -66,16 +66,16 @@ impl Served {
         let store = Store::open(options, SystemTime::now()).unwrap();
         let (timeout, interval) = (Duration::from_secs(5), Duration::from_secs(60));
         let directory = Directory::new(store, kind, timeout, interval);
-        Self::with(Source::Directory(directory), dir, keys)
+        Self::with(Source::Directory(directory), dir, is_strict)
     }
 
-    fn with(source: Source, dir: tempfile::TempDir, keys: OperatorKeys) -> Self {
+    fn with(source: Source, dir: tempfile::TempDir, is_strict: bool) -> Self {
         let operator = operator().public().to_string();
         let keys = OperatorKeys {
             signers: [operator.clone()].into(),
             key: operator,
             system_account: key(99),
-            ..keys
+            is_strict,
         };
         let mode =
             OperatorMode::builder(Trust::keys([self::operator().public()]), source.clone()).build();
@@ -168,8 +168,7 @@ async fn what_is_wrong_is_refused_with_the_texts_of_the_reference() {
         assert_eq!(account, key(1));
         assert!(text.starts_with("jwt validation failed - validation errors: ["), "{text}");
     }
-    let strict = OperatorKeys { is_strict: true, ..OperatorKeys::default() };
-    let served = Served::directory(DirectoryKind::Full, Removal::Refused, strict);
+    let served = Served::directory(DirectoryKind::Full, Removal::Refused, true);
     let text = "jwt update resulted in error - operator requires issuer to be a signing key";
     assert_eq!(served.update(ALL, &jwt(1, |_| ())).await, said(&key(1), text));
     assert!(served.json("$SYS.REQ.CLAIMS.LIST", "").await["data"].as_array().unwrap().is_empty());
@@ -226,8 +225,7 @@ async fn directories_are_packed_and_merged() {
 
 #[tokio::test]
 async fn a_cache_stores_accounts_that_it_serves_and_asks_others_for_them() {
-    let keys = OperatorKeys::default();
-    let served = Served::directory(DirectoryKind::Cache, Removal::Deleted, keys);
+    let served = Served::directory(DirectoryKind::Cache, Removal::Deleted, false);
     let skipped = said(&key(1), "jwt update cache skipped");
     assert_eq!(served.update("$SYS.REQ.CLAIMS.UPDATE", &jwt(1, |_| ())).await, skipped);
     assert!(!served.load(&key(1)).await, "nobody has it");
@@ -252,8 +250,7 @@ async fn a_cache_stores_accounts_that_it_serves_and_asks_others_for_them() {
 async fn a_source_that_stores_nothing_updates_accounts_that_are_loaded() {
     let preload = [(key(1), Secret::from(jwt(1, |_| ())))];
     let memory = Source::Memory(MemoryResolver::new(preload));
-    let keys = OperatorKeys::default;
-    let served = Served::with(memory, tempfile::tempdir().unwrap(), keys());
+    let served = Served::with(memory, tempfile::tempdir().unwrap(), false);
     let subject = format!("$SYS.REQ.ACCOUNT.{}.CLAIMS.UPDATE", key(1));
     let other = jwt(1, |claims| claims.name = "other".into());
     assert_eq!(served.update(&subject, &other).await, said(&key(1), "jwt update skipped"));
@@ -267,7 +264,7 @@ async fn a_source_that_stores_nothing_updates_accounts_that_are_loaded() {
         assert!(served.client.request(subject, "".into()).await.is_err(), "{subject}");
     }
     let url = Source::Url(UrlResolver::new("http://127.0.0.1:1/", None).unwrap());
-    let served = Served::with(url, tempfile::tempdir().unwrap(), keys());
+    let served = Served::with(url, tempfile::tempdir().unwrap(), false);
     assert_eq!(served.update(&subject, &other).await, said(&key(1), "jwt update skipped"));
 }
 
