@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha512_256};
 
 use super::{Body, Claims, JwtError, MAX_TOKEN_BYTES, json};
 use crate::auth::Secret;
-use crate::auth::nkey::{KeyPair, PublicKey, base32_encode};
+use crate::auth::nkey::{KeyPair, PublicKey, base32_encode, decode_for_urls};
 
 /// The version of the format that is written.
 const VERSION: i64 = 2;
@@ -46,7 +46,7 @@ pub(super) fn decode<B: Body>(token: &str) -> Result<Claims<B>, JwtError> {
     let signed = if version <= 1 { body } else { &token[..header.len() + 1 + body.len()] };
     let issuer = PublicKey::parse(&claims.issuer);
     let is_signed = issuer.is_ok_and(|issuer| {
-        issuer.verify(signed.as_bytes(), &base64(signature).unwrap_or_default()).is_ok()
+        issuer.verify(signed.as_bytes(), &decode_for_urls(signature).unwrap_or_default()).is_ok()
     });
     if !is_signed {
         return Err(JwtError::Signature(version.max(1)));
@@ -96,21 +96,12 @@ fn check_header(part: &str) -> Result<(), JwtError> {
 }
 
 fn parse(part: &str) -> Result<Value, JwtError> {
-    serde_json::from_slice(&base64(part).ok_or(JwtError::Base64)?)
+    serde_json::from_slice(&decode_for_urls(part).ok_or(JwtError::Base64)?)
         .map_err(|error| json_error(&error))
 }
 
 fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, JwtError> {
     serde_json::from_value(value).map_err(|error| json_error(&error))
-}
-
-// As in the reference, bits beyond the last byte are not checked.
-fn base64(part: &str) -> Option<Vec<u8>> {
-    use base64::alphabet::URL_SAFE;
-    use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
-    const ENGINE: GeneralPurpose =
-        GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
-    ENGINE.decode(part).ok()
 }
 
 /// Names the category only: the message of the parser may quote the token.

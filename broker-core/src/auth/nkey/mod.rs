@@ -20,18 +20,20 @@
 
 mod base32;
 mod curve;
+mod lenient;
 mod pair;
 
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine as _;
 use ed25519_dalek::{Signature, Verifier, VerifyingKey};
 
 use super::Credentials;
 
 pub(super) use base32::encode as base32_encode;
 pub use curve::{BOX_NONCE_BYTES, CurvePair};
+pub(super) use lenient::decode_for_urls;
+use lenient::decode_standard;
 pub use pair::KeyPair;
 
 /// The kind of the owner of a key: the first letter of its text.
@@ -216,18 +218,12 @@ pub enum NkeyError {
 /// The reason, in the words of the reference's log. Without a nonce no signature is valid.
 // NATS 2.14: auth.go: base64 for URLs without padding, or else the standard base64.
 pub(crate) fn verify_nonce(key: &PublicKey, credentials: &Credentials) -> Result<(), &'static str> {
-    use base64::alphabet::{STANDARD, URL_SAFE};
-    use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, PAD};
-    const URL: GeneralPurpose =
-        GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
-    const PADDED: GeneralPurpose =
-        GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
     let text = credentials.sig.expose();
     if text.is_empty() {
         return Err("Signature missing");
     }
-    let signature = URL.decode(text).or_else(|_| PADDED.decode(text));
-    let signature = signature.map_err(|_| "Signature not valid base64")?;
+    let signature = decode_for_urls(text).or_else(|| decode_standard(text));
+    let signature = signature.ok_or("Signature not valid base64")?;
     let nonce = &credentials.nonce;
     let is_signed = !nonce.is_empty() && key.verify(nonce.as_bytes(), &signature).is_ok();
     if is_signed { Ok(()) } else { Err("Signature not verified") }
