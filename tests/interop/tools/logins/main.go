@@ -100,7 +100,7 @@ func main() {
 }
 
 func allWorlds() []world {
-	return slices.Concat(plainWorlds(), nkeyWorlds(), accountWorlds(), websocketWorlds(), operatorWorlds(), laterWorlds())
+	return slices.Concat(plainWorlds(), nkeyWorlds(), accountWorlds(), websocketWorlds(), operatorWorlds(), laterWorlds(), calloutWorlds(), startWorlds())
 }
 
 type result struct{ title, failure, remark string }
