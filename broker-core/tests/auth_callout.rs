@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use broker_core::auth::callout::{AuthCallout, CalloutOptions, CalloutServer, SUBJECT};
 use broker_core::auth::jwt::{
-    AuthorizationRequestClaims, AuthorizationResponseClaims, Claims, ServerId, UserClaims,
-    decode_authorization_request, encode,
+    AuthorizationRequestClaims, AuthorizationResponseClaims, Claims, ServerId, TimeRange,
+    UserClaims, decode_authorization_request, encode,
 };
 use broker_core::auth::nkey::{CurvePair, KeyKind, KeyPair, PublicKey};
 use broker_core::auth::{Permissions, User, Users};
@@ -222,7 +222,7 @@ fn the_service_learns_about_the_client_and_places_it() {
 fn only_the_right_response_lets_a_client_in() {
     let other = || pair(KeyKind::Account, 9);
     type Make = fn(&AuthorizationRequestClaims) -> Vec<u8>;
-    let cases: [(&str, Make); 16] = [
+    let cases: [(&str, Make); 17] = [
         ("nothing", |_| Vec::new()),
         ("no JWT", |_| b"yes".to_vec()),
         ("the user alone", |request| {
@@ -285,6 +285,12 @@ fn only_the_right_response_lets_a_client_in() {
         ("another kind of connection", |request| {
             let mut user = user(request, "FOO");
             user.nats.limits.allowed_connection_types = vec!["WEBSOCKET".into(), "X".into()];
+            response(request, &user)
+        }),
+        ("times of day", |request| {
+            let mut user = user(request, "FOO");
+            let (start, end) = ("00:00:00".into(), "23:59:59".into());
+            user.nats.limits.times = vec![TimeRange { start, end }];
             response(request, &user)
         }),
     ];

@@ -316,6 +316,19 @@ fn an_account_that_the_resolver_no_longer_has_loses_its_clients() {
 }
 
 #[test]
+fn an_account_with_a_service_for_logins_admits_only_the_users_of_the_service() {
+    let mut server = Trusting::new();
+    server.store(&account(2), |claims| {
+        claims.nats.authorization.auth_users = vec![user(9).public().to_string()];
+    });
+    server.join(&signed(&account(2), |_| ()), &user(9));
+    let other = signed(&account(2), |claims| claims.subject = user(8).public().to_string());
+    server.refuse(&other, &user(8));
+    server.store(&account(2), |_| ());
+    server.join(&other, &user(8));
+}
+
+#[test]
 fn a_bearer_token_needs_no_signature_unless_the_account_disallows_it() {
     let mut server = Trusting::new();
     server.store(&account(2), |_| ());

@@ -19,6 +19,9 @@ pub enum OperatorError {
     /// Users of the configuration would not be signed.
     #[error("operators do not allow users to be configured directly")]
     Users,
+    /// The claims of accounts name their services.
+    #[error("operators do not allow authorization callouts to be configured directly")]
+    Callout,
     /// Only one of the two can be given.
     #[error("conflicting options for 'TrustedKeys' and 'TrustedOperators'")]
     KeysAndOperators,

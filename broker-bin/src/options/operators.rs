@@ -143,6 +143,9 @@ impl Options {
         if self.no_auth_user.is_some() || websocket.is_some() {
             return Err(OperatorError::NoAuthUser);
         }
+        if self.authorization.auth_callout.is_some() {
+            return Err(OperatorError::Callout);
+        }
         Ok(())
     }
 
@@ -295,7 +298,7 @@ mod tests {
     use broker_core::auth::nkey::KeyPair;
 
     use super::*;
-    use crate::options::{Account as ConfiguredAccount, Resolver, User};
+    use crate::options::{Account as ConfiguredAccount, AuthCallout, Resolver, User};
 
     fn pair(kind: KeyKind, byte: u8) -> KeyPair {
         KeyPair::from_random(kind, [byte; 32])
@@ -368,6 +371,10 @@ mod tests {
         assert_eq!(
             with(|options| options.no_auth_user = Some("a".into())),
             "no_auth_user not compatible with Trusted Operator"
+        );
+        assert_eq!(
+            with(|options| options.authorization.auth_callout = Some(AuthCallout::default())),
+            "operators do not allow authorization callouts to be configured directly"
         );
         assert_eq!(
             with(|options| options.default_sentinel = Some("x".into())),

@@ -101,6 +101,11 @@ impl Login {
         if !may_come_from(&limits, self.address) {
             return Err(Denied::Source);
         }
+        // A service decides about the other users of such an account. It is not asked yet.
+        let external = &account.claims.nats.authorization;
+        if external.is_enabled() && !external.auth_users.contains(&self.user.subject) {
+            return refused("Auth callouts of accounts are not supported");
+        }
         let until = times::check(&limits, zones, wall).map_err(|()| Denied::TimeOfDay)?;
         Ok(self.grant(account, scope.clone(), &limits, until))
     }

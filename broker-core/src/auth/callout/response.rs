@@ -125,6 +125,11 @@ impl Approved {
         credentials: &Credentials,
     ) -> Result<Grant, String> {
         check_kind(&limits.allowed_connection_types, credentials.kind, account)?;
+        if !limits.times.is_empty() {
+            return Err(format!(
+                "authorized user on account {account:?} has times of day, which are not supported"
+            ));
+        }
         let shown = match &*self.user.name {
             "" => credentials.shown_as().unwrap_or_default(),
             name => name,
