@@ -40,12 +40,10 @@
 //! itself. Decisions can follow one another ([`Decision::and_then`]). A grant may have an end and limits
 //! of its own ([`Grant`]). A new authenticator [reviews](Authenticator::review) the clients that are connected.
 //!
-//! # Planned methods
+//! # Methods
 //!
-//! Each method is a type in a file beside `users.rs`, and changes nothing else:
-//!
-//! - nkeys and JWTs require the nonce ([`Authenticator::nonce_required`]) and check `sig` against it. The end and
-//!   the limits of a JWT become those of the [`Grant`].
+//! Each method is a type in a file of its own, and changes nothing else. Methods with keys and JWTs need the feature
+//! `jwt`: [`Users`] with nkeys, `operator::OperatorMode` for JWTs, and `callout::AuthCallout`, which asks a service.
 //!
 //! Several methods are tried in the order of NATS: the embedder's own, JWTs, nkeys, users, token.
 
