@@ -3,9 +3,9 @@
 //! The core decides who may use which subject, and reports what happens to a [`SystemListener`]; the program words the
 //! events and answers the requests. Without a listener an event costs one load.
 //!
-//! Clients may not publish to subjects on which the server itself reports ([`SubjectRule::Reserved`]): who receives an
+//! Clients may not publish to subjects on which the server itself reports (`SubjectRule::Reserved`): who receives an
 //! event can rely on it. In accounts other than the system account a few subjects are services of the server
-//! ([`SubjectRule::Service`]). They need no subscription in each account, so that an account costs nothing for them.
+//! (`SubjectRule::Service`). They need no subscription in each account, so that an account costs nothing for them.
 
 use std::time::{Instant, SystemTime};
 

@@ -25,7 +25,6 @@ mod gatewayz;
 mod healthz;
 #[cfg(feature = "monitoring")]
 mod http;
-#[cfg(feature = "monitoring")]
 mod jsz;
 mod leafz;
 mod metrics;

@@ -63,6 +63,7 @@ impl Delegation {
     }
 
     /// Returns true if a service decides about clients.
+    #[cfg(feature = "testing")]
     pub(crate) fn is_on(&self) -> bool {
         self.callout.is_some()
     }

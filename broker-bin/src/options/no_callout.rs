@@ -20,6 +20,7 @@ impl Delegation {
         self
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn is_on(&self) -> bool {
         false
     }

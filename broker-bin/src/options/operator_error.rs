@@ -87,6 +87,7 @@ impl OperatorError {
             Self::ReadOnly => "resolver_preload",
             Self::KeysAndOperators => "trusted_keys",
             Self::NoAuthUser => "no_auth_user",
+            Self::Callout => "authorization.auth_callout",
             Self::SystemAccount => "system_account",
             Self::SentinelAlone | Self::Sentinel | Self::SentinelNotBearer => "default_sentinel",
             Self::PinnedAccount(_) => "resolver_pinned_accounts",
