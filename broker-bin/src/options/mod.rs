@@ -316,10 +316,11 @@ section! {
         .aliases(&["operators", "roots", "root", "root_operators", "root_operator"])
         .called("TrustedOperators"));
     /// Source of the accounts' JWTs.
-    resolver: Option<Resolver> = None => with_jwt(block(Resolver::block))
-        .aliases(&["account_resolver", "accounts_resolver"]).at_once();
+    resolver: Option<Resolver> = None => with_jwt(block(Resolver::block)
+        .aliases(&["account_resolver", "accounts_resolver"]).called("AccountResolver"));
     /// TLS for connections to the resolver.
-    resolver_tls: Option<Tls> = None => with_jwt(block(Tls::block)).at_once();
+    resolver_tls: Option<Tls> = None => with_jwt(block(Tls::block)
+        .called("AccountResolverTLSConfig"));
     /// JWTs of accounts, by public key.
     resolver_preload: BTreeMap<String, Secret> = BTreeMap::new() => with_jwt(Key::new(Kind::Texts)
         .at_once());

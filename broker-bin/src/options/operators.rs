@@ -47,6 +47,11 @@ impl Options {
     /// Returns an error for contradictory settings.
     // NATS 2.14: jwt.go validateTrustedOperators.
     pub fn operators(&self) -> Result<Option<Operators>, OptionsError> {
+        // NATS 2.14: opts.go refuses a wrong one also without operators.
+        for (account, token) in &self.resolver_preload {
+            decode_account(token.expose())
+                .map_err(|error| OperatorError::Preload(account.clone(), error))?;
+        }
         if !self.has_operators() {
             let is_alone = self.default_sentinel.as_ref().is_some_and(|token| !token.is_empty());
             return if is_alone { Err(OperatorError::SentinelAlone.into()) } else { Ok(None) };
@@ -59,10 +64,6 @@ impl Options {
         let mut rules = Rules::default();
         rules.default_sentinel = self.default_sentinel.clone().unwrap_or_default();
         rules.pinned_accounts = self.pinned_accounts(self.system_account_of(&claims))?;
-        for (account, token) in &self.resolver_preload {
-            decode_account(token.expose())
-                .map_err(|error| OperatorError::Preload(account.clone(), error))?;
-        }
         let source = self.account_source(&claims)?;
         let mode = OperatorMode::builder(trust, source.clone())
             .rules(rules.clone())
@@ -267,7 +268,8 @@ fn read_operator(text: &str) -> Result<OperatorClaims, OperatorError> {
                 ErrorKind::PermissionDenied => "permission denied".to_owned(),
                 _ => error.to_string(),
             };
-            return Err(OperatorError::Operator(format!("open {text}: {reason}")));
+            // The text is not repeated: it may be a secret that stands in the wrong place.
+            return Err(OperatorError::Operator(format!("the file cannot be read: {reason}")));
         }
     };
     decode_operator(undecorated(&contents))
@@ -337,7 +339,10 @@ mod tests {
             assert_eq!(operators.claims[0].name, "OP");
         }
         let text = refusal(&options("/none".into()));
-        assert_eq!(text, "error parsing operator JWT: open /none: no such file or directory");
+        assert_eq!(
+            text,
+            "error parsing operator JWT: the file cannot be read: no such file or directory"
+        );
         let text = refusal(&options("eyJ.x".into()));
         assert_eq!(text, "error parsing operator JWT: expected 3 chunks");
     }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use broker_bin::config::kind::{Format, Kind};
 use broker_bin::config::table::{Block, Key, Reload, Section as _, Status};
-use broker_bin::options::Tls;
 use broker_bin::options::{self, Request};
+use broker_bin::options::{AuthCallout, Resolver, Tls};
 use broker_bin::{Daemon, Options, ReloadError};
+use broker_net::testing::{TestAccount, TestOperator};
 
 use crate::clients::Raw;
 use crate::file::File;
@@ -75,6 +76,12 @@ impl Tried {
         }
         self.natsd.line("Slow Consumer Detected");
     }
+}
+
+/// Returns a CONNECT of a user of the account who needs no signature.
+fn bearer(account: &TestAccount) -> String {
+    let user = account.user_with("u", |claims| claims.nats.limits.bearer_token = true);
+    format!("CONNECT {{\"verbose\":false,\"jwt\":\"{}\"}}\r\n", user.jwt().expose())
 }
 
 /// Declares one test per option, and a list of all of them.
@@ -372,6 +379,33 @@ tried! {
         it.reload("mappings { foo: [ { destination: baz, weight: 100% } ] }");
         assert_eq!(it.client.say(say), "MSG baz 1 0\r\n");
     };
+    "resolver_preload" resolver_preload || {
+        let operator = TestOperator::new();
+        let first = bearer(&operator.account("A"));
+        let mut it = Tried::start_as(&operator.config(), &first);
+        let second = bearer(&operator.account("B"));
+        assert_eq!(it.new_client(&second), REFUSED);
+        it.file.write(&operator.config());
+        it.reload("");
+        assert_eq!(it.new_client(&format!("{second}PING\r\n")), "PONG\r\n");
+    };
+    "resolver_pinned_accounts" resolver_pinned_accounts || {
+        let operator = TestOperator::new();
+        let (a, b) = (operator.account("A"), operator.account("B"));
+        let mut it = Tried::start_as(&operator.config(), &bearer(&a));
+        it.reload(&format!("resolver_pinned_accounts: [{}]", b.public_key()));
+        assert_eq!(it.new_client(&bearer(&a)), REFUSED);
+        assert_eq!(it.new_client(&format!("{}PING\r\n", bearer(&b))), "PONG\r\n");
+    };
+    "default_sentinel" default_sentinel || {
+        let operator = TestOperator::new();
+        let a = operator.account("A");
+        let mut it = Tried::start_as(&operator.config(), &bearer(&a));
+        assert_eq!(it.new_client(CONNECT), REFUSED);
+        let user = a.user_with("guest", |claims| claims.nats.limits.bearer_token = true);
+        it.reload(&format!("default_sentinel: {}", user.jwt().expose()));
+        assert_eq!(it.new_client(&format!("{CONNECT}PING\r\n")), "PONG\r\n");
+    };
     "tls" tls || {
         let files = Files::new();
         let mut it = Tried::start("");
@@ -499,7 +533,15 @@ fn of_a_file_with_more(path: &str, options: &mut Options) -> bool {
     match path {
         "https_port" | "https" => options.https_port = 1,
         "system_account" => options.system_account = Some("A".into()),
+        "operator" => options.operator = vec!["marker".into()],
+        "trusted_keys" => options.trusted_keys = vec!["O".into()],
+        "resolver" => options.resolver = Some(Resolver::default()),
+        "resolver_tls" => options.resolver_tls = Some(Tls::default()),
+        "authorization.auth_callout" => {
+            options.authorization.auth_callout = Some(AuthCallout::default());
+        }
         "websocket.no_tls" => websocket.no_tls = false,
+        "websocket.jwt_cookie" => websocket.jwt_cookie = Some("c".into()),
         "websocket.allowed_origins" => websocket.allowed_origins = vec!["https://a".into()],
         "websocket.no_auth_user" => websocket.no_auth_user = Some("a".into()),
         "websocket.authorization.password" => {

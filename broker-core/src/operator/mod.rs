@@ -169,10 +169,11 @@ impl OperatorMode {
         names.iter().for_each(|name| self.look_up_again(name));
     }
 
-    /// Looks up a loaded account again: it is served no longer if its source has none.
-    pub fn refresh_account(&self, key: &str) {
+    /// Serves an account no longer, because its source has removed it: its clients are closed with an authorization
+    /// error. It is looked up again if a user of it logs in.
+    pub fn remove_account(&self, key: &str) {
         if self.loaded(key).is_some() {
-            self.look_up_again(&key.into());
+            self.unload(key, "removed");
         }
     }
 

@@ -99,7 +99,7 @@ impl OperatorMode {
         Ok(())
     }
 
-    fn unload(&self, key: &str, why: &str) {
+    pub(super) fn unload(&self, key: &str, why: &str) {
         tracing::info!("Reloaded: deleting account [{why}]: {key:?}");
         self.0.store.lock().loaded.remove(key);
         if let Some(broker) = self.broker() {

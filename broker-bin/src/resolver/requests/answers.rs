@@ -206,7 +206,7 @@ impl Answers {
                 Ok(_) => {
                     passed += 1;
                     tracing::debug!("Disable account {account} due to remove");
-                    self.mode.refresh_account(account);
+                    self.mode.remove_account(account);
                 }
                 Err(error) => errors.push(error.to_string()),
             }
