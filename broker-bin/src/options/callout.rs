@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use broker_core::account::SYSTEM;
 use broker_core::auth::callout::{AuthCallout, CalloutOptions, CalloutServer};
 use broker_core::auth::jwt::ServerId;
 use broker_core::auth::nkey::{CurvePair, KEY_BYTES, KeyKind, KeyPair, PublicKey};
@@ -124,7 +123,8 @@ impl Options {
             return Err(OptionsError::CalloutAccount(name.clone()));
         }
         let mut accounts: BTreeSet<String> = self.accounts.keys().cloned().collect();
-        accounts.extend([GLOBAL_ACCOUNT, SYSTEM].map(str::to_owned));
+        // A service puts users into a system account only if it is configured.
+        accounts.insert(GLOBAL_ACCOUNT.to_owned());
         Ok(Some(CalloutOptions {
             issuer,
             account: callout.account.as_str().into(),
@@ -149,4 +149,24 @@ fn random() -> Option<[u8; KEY_BYTES]> {
     let mut bytes = [0; KEY_BYTES];
     getrandom::fill(&mut bytes).ok()?;
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Account, AuthCallout as Configured};
+
+    #[test]
+    fn a_service_puts_users_into_configured_accounts_only() {
+        let issuer = KeyPair::from_random(KeyKind::Account, [1; 32]).public().to_string();
+        let mut options = Options::default();
+        options.accounts.insert("A".into(), Account::default());
+        options.authorization.auth_callout = Some(Configured {
+            issuer: Some(issuer),
+            auth_users: vec!["u".into()],
+            ..Configured::default()
+        });
+        let callout = options.callout().unwrap().unwrap();
+        assert_eq!(callout.accounts.iter().collect::<Vec<_>>(), ["$G", "A"]);
+    }
 }

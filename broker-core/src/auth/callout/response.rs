@@ -135,18 +135,15 @@ impl Approved {
             name => name,
         };
         let mut grant = Grant::user(shown).with_account(account);
-        if !self.user.name.is_empty() || !self.user.nats.issuer_account.is_empty() {
-            let text = |text: &str| (!text.is_empty()).then(|| text.into());
-            let issuer = &self.user.issuer;
-            // NATS 2.14: auth.go buildInternalNkeyUser.
-            let issuer = if self.user.nats.issuer_account.is_empty() { "" } else { issuer };
-            let user = text(&self.user.name);
-            grant = grant.with_identity(Identity {
-                user,
-                issuer_key: text(issuer),
-                ..Identity::default()
-            });
-        }
+        let text = |text: &str| (!text.is_empty()).then(|| text.into());
+        // NATS 2.14: auth.go buildInternalNkeyUser, monitor.go.
+        let is_by_signing_key = !self.user.nats.issuer_account.is_empty();
+        let issuer = if is_by_signing_key { &*self.user.issuer } else { account };
+        grant = grant.with_identity(Identity {
+            user: text(&self.user.name),
+            issuer_key: text(issuer),
+            ..Identity::default()
+        });
         grant.permissions = permissions(limits)?.map(Arc::new);
         grant.expires = (self.user.expires > 0).then(|| {
             SystemTime::UNIX_EPOCH + Duration::from_secs(self.user.expires.unsigned_abs())
