@@ -112,8 +112,7 @@ impl ClientSession {
                     if !matches!(rest[0], b'C' | b'c')
                         && self.authenticator().is_connect_optional() =>
                 {
-                    let decision = self.authenticator().authenticate(&self.credentials());
-                    self.follow(decision, now, scratch);
+                    self.decide_without_connect(now, scratch);
                     continue;
                 }
                 Phase::Unauthenticated(_) if !matches!(rest[0], b'C' | b'c') => {

@@ -98,6 +98,14 @@ impl ClientSession {
         self.follow(decision, now, scratch);
     }
 
+    /// Asks the authenticator about a client whose first operation is not CONNECT.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn decide_without_connect(&mut self, now: Instant, scratch: &mut Scratch) {
+        let decision = self.authenticator().authenticate(&self.credentials());
+        self.follow(decision, now, scratch);
+    }
+
     /// Applies a decision about credentials.
     pub(super) fn follow(&mut self, decision: Decision, now: Instant, scratch: &mut Scratch) {
         match self.begin(decision, now, scratch) {

@@ -237,15 +237,23 @@ impl ClientSession {
         self.fault_in(fault, &[], scratch);
     }
 
+    #[cold]
+    #[inline(never)]
     fn fault_in(&mut self, fault: &ClientFault, input: &[u8], scratch: &mut Scratch) {
         let close = self.reply_writer().fault(fault, input, scratch);
         // NATS 2.14: client.go authViolation.
         if matches!(fault, ClientFault::AuthorizationViolation) {
-            let of = Party::new(&self.endpoint);
-            let reason = CloseReason::AuthenticationViolation;
-            self.shared.notice(|| SystemEvent::AuthFailed { of, reason });
+            self.notice_auth_failure();
         }
         self.closing = self.closing.or(close);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn notice_auth_failure(&self) {
+        let of = Party::new(&self.endpoint);
+        let reason = CloseReason::AuthenticationViolation;
+        self.shared.notice(|| SystemEvent::AuthFailed { of, reason });
     }
 
     fn label(&self) -> ClientLabel<'_> {

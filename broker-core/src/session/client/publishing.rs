@@ -13,6 +13,8 @@ use crate::proto::{Batch, Publish};
 impl ClientSession {
     /// Publishes the messages at the beginning of `input`, as far as they are in the common form, and
     /// leaves the last of them in `batch`. Returns the number of bytes consumed.
+    // Not inlined, so that other code of its caller takes no registers from the loop over messages.
+    #[inline(never)]
     pub(super) fn gather<'a>(
         &mut self,
         input: &'a [u8],

@@ -16,6 +16,8 @@ use crate::session::traces::{Traced, decide};
 
 impl ClientSession {
     /// Processes a message that asks to be traced. Returns false for any other, which is published as usual.
+    // Not inlined: it would take registers from the loop over other messages.
+    #[inline(never)]
     pub(super) fn publish_if_traced(
         &mut self,
         message: &Publish<'_>,
@@ -48,6 +50,8 @@ impl ClientSession {
 
     /// Publishes the trace of a message that is refused because of its size, if its headers ask for one.
     // NATS 2.14: client.go processHeaderPub. Only the headers that have arrived are read.
+    #[cold]
+    #[inline(never)]
     pub(super) fn trace_oversized(&mut self, input: &[u8], scratch: &mut Scratch) {
         let by_account = self.limits.traces_by_account;
         let Some((message, size)) = oversized(input, &self.limits) else { return };
