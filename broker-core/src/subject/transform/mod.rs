@@ -138,8 +138,18 @@ impl SubjectTransform {
     }
 
     /// Returns the inverse; `None` if there is none, because the transform is not
-    /// [reversible](Self::new_reversible) or uses a wildcard twice.
+    /// [reversible](Self::new_reversible) or uses a wildcard twice, or because a token of its source, such as `$0`, has
+    /// a meaning in a destination.
     pub fn reverse(&self) -> Option<Self> {
+        let is_text = |token| match token {
+            Token::Literal(text) => {
+                str::from_utf8(text).is_ok_and(|text| Call::parse(text) == Ok(Call::Literal))
+            }
+            Token::Partial | Token::Full => true,
+        };
+        if !self.source.tokens().all(is_text) {
+            return None;
+        }
         let stars = stars(&self.source);
         let mut numbers = vec![0; stars.len()];
         let mut source = Vec::new();

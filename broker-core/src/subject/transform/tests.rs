@@ -220,7 +220,13 @@ fn reversed_transforms_lead_back() {
         assert!(back.matches(mapped.as_bytes()), "{source} {destination}");
         assert_eq!(apply(&back, &mapped), subject, "{source} {destination}");
     }
-    for (source, destination) in [("a.*", "b.$1.$1"), ("*.*", "$1"), ("*", "{{left(1,2)}}")] {
+    for (source, destination) in [
+        ("a.*", "b.$1.$1"),
+        ("*.*", "$1"),
+        ("*", "{{left(1,2)}}"),
+        ("a.$0.>", "b.>"),
+        ("{{random(2)}}.*", "b.$1"),
+    ] {
         assert_eq!(SubjectTransform::new(source, destination).unwrap().reverse(), None);
     }
 }
