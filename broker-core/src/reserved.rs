@@ -5,7 +5,6 @@
 
 /// Describes the requester to a service in another account. The server sets it where a request enters that account.
 // NATS 2.14: client.go ClientInfoHdr.
-#[expect(dead_code, reason = "no account shares yet")]
 pub(crate) const REQUEST_INFO: &[u8] = b"Nats-Request-Info";
 /// The destination of traces. A message is traced if it has a value; servers replace it where a trace ends.
 // NATS 2.14: msgtrace.go.

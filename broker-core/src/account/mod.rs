@@ -20,8 +20,7 @@ pub use share::{
     AccountShares, ImportState, PendingResponse, ShareError, ShareFault, ShareItem, check_shares,
 };
 pub(crate) use share::{
-    Context, Failed, Measured, Outcome, REQUEST_INFO, Requester, Response, ServiceImport,
-    is_sampled, to_json,
+    Context, Failed, Measured, Outcome, Requester, Response, ServiceImport, is_sampled, to_json,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};

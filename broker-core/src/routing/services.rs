@@ -7,8 +7,8 @@
 
 use super::{deliver, deliver_traced};
 use crate::account::{
-    Account, Context, Failed, Measured, Outcome, REQUEST_INFO, Requester, Response, ServiceImport,
-    is_sampled, to_json,
+    Account, Context, Failed, Measured, Outcome, Requester, Response, ServiceImport, is_sampled,
+    to_json,
 };
 use crate::endpoint::{Endpoint, Kind, Link, Run, Scratch, Sender, Subscription};
 use crate::header_block;
@@ -19,6 +19,7 @@ use crate::message_trace::MessageTrace;
 use crate::options::ResponseType;
 use crate::proto::{Publish, encode};
 use crate::random::Random;
+use crate::reserved::REQUEST_INFO;
 use crate::reserved::{TRACE_DESTINATION, TRACE_DISABLED};
 use crate::subject::{Mapped, Subject, SubjectBuffer};
 use crate::subject_counts::Verdict;

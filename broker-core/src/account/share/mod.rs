@@ -17,7 +17,7 @@ mod stream;
 
 pub use error::{ShareError, ShareFault, ShareItem};
 pub(crate) use latency::{Measured, Outcome, is_sampled};
-pub(crate) use requester::{REQUEST_INFO, Requester, to_json};
+pub(crate) use requester::{Requester, to_json};
 pub use resolve::check_shares;
 pub(crate) use responses::{Failed, Response, Responses};
 pub(crate) use service::ServiceImport;

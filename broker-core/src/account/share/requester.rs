@@ -11,10 +11,6 @@ use crate::sync::Ordering;
 use crate::timestamp::Timestamp;
 use crate::transport::TransportInfo;
 
-/// The header that tells a service who sent a request.
-// NATS 2.14: accounts.go ClientInfoHdr.
-pub(crate) const REQUEST_INFO: &[u8] = b"Nats-Request-Info";
-
 /// A client, in the reference's order.
 // NATS 2.14: events.go ClientInfo.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
