@@ -114,6 +114,7 @@ mod backlogs;
 mod broker;
 mod clock;
 mod closed;
+pub mod cluster;
 pub mod endpoint;
 pub mod error;
 pub mod go_json;

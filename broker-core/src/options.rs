@@ -1,7 +1,12 @@
 //! Options of a broker.
 
+mod cluster;
 mod share;
 
+pub use cluster::{
+    ClusterOptions, CompressionMode, CompressionOptions, MAX_POOL_SIZE, RouteAddress,
+    RoutePermissions, SubjectPermission,
+};
 pub use share::{Export, ExportAccess, Import, ResponseType, Sampling, ServiceLatency, ShareKind};
 
 use std::collections::BTreeMap;
@@ -44,6 +49,8 @@ pub struct Options {
     /// The account that receives the server's own events and its requests; `None` for `$SYS`. Fixed when the broker
     /// is made.
     pub system_account: Option<Arc<str>>,
+    /// The server's part in a cluster; `None` for a server by itself.
+    pub cluster: Option<ClusterOptions>,
     /// Filters for which messages are counted: see
     /// [`Broker::counted_subjects`](crate::Broker::counted_subjects). At most
     /// [`MAX_COUNTED_SUBJECTS`](crate::limits::MAX_COUNTED_SUBJECTS); further ones are ignored. Fixed when the

@@ -11,6 +11,7 @@ pub(crate) mod json;
 pub mod op;
 pub mod parser;
 pub mod reply;
+pub mod route;
 pub(crate) mod traced;
 
 pub(crate) use batch::Batch;

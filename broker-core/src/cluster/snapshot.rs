@@ -1,0 +1,50 @@
+//! Routes as monitoring shows them.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::endpoint::OutCounts;
+use crate::options::{CompressionMode, SubjectPermission};
+use crate::sync::Arc;
+
+/// A route as monitoring shows it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RouteSnapshot {
+    /// The number of the connection.
+    pub id: u64,
+    /// The id of the other server.
+    pub remote_id: String,
+    /// The name of the other server.
+    pub remote_name: String,
+    /// True if this server has dialled.
+    pub is_solicited: bool,
+    /// True if the address of the other server is configured.
+    pub is_configured: bool,
+    /// The address of the other end.
+    pub remote: Option<SocketAddr>,
+    /// The time of the connection.
+    pub since: Instant,
+    /// The time of the last activity.
+    pub last_activity: Instant,
+    /// The last measured round trip.
+    pub rtt: Option<Duration>,
+    /// What the other server sends the interest of.
+    pub import: Option<SubjectPermission>,
+    /// What the other server takes the interest of.
+    pub export: Option<SubjectPermission>,
+    /// Messages and bytes from the other server.
+    pub in_messages: u64,
+    /// Their bytes.
+    pub in_bytes: u64,
+    /// Messages to the other server, their bytes, and pending bytes.
+    pub out: OutCounts,
+    /// The number of its subscriptions.
+    pub subscriptions: usize,
+    /// The account of the route, if it is one account's.
+    pub account: Option<Arc<str>>,
+    /// The index in the pool.
+    pub pool_index: Option<usize>,
+    /// The negotiated compression.
+    pub compression: CompressionMode,
+}
