@@ -27,6 +27,19 @@ pub enum TransportInfo {
     Stream,
 }
 
+/// How much work the compression of a connection to another server takes: S2, as nats-server compresses.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum CompressionLevel {
+    /// Chunks with checksums, and no compression.
+    Uncompressed,
+    /// The fastest.
+    Fast,
+    /// Smaller, at about half the speed.
+    Better,
+    /// The smallest, at about a tenth of the speed.
+    Best,
+}
+
 /// A WebSocket connection.
 #[derive(Clone, Debug, Default)]
 pub struct Websocket {

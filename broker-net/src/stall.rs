@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use broker_core::CloseReason;
 use bytes::BytesMut;
 
-use crate::transport::{Socket, Transport};
+use crate::transport::{Compression, Socket, Transport};
 
 /// The gates of the connections of one server.
 #[derive(Debug, Default)]
@@ -136,6 +136,10 @@ impl Transport for Gated {
 
     fn say_why(&self, reason: CloseReason) -> bool {
         self.gate.writes.check().is_ok() && self.behind.transport.say_why(reason)
+    }
+
+    fn compression(&self) -> Option<&dyn Compression> {
+        self.behind.transport.compression()
     }
 
     fn note_id(&self, id: u64) {

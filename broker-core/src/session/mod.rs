@@ -35,6 +35,7 @@ use crate::endpoint::{ByteQueue, Encoder, Scratch};
 use crate::error::{ClientFault, CloseReason};
 use crate::security::Security;
 use crate::sync::Arc;
+use crate::transport::CompressionLevel;
 
 /// The result of [`Session::receive`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -172,6 +173,24 @@ pub trait Session: Send + 'static {
     fn handle_insecure(&mut self, fault: &ClientFault, now: Instant, scratch: &mut Scratch) {
         let _ = (fault, now, scratch);
         self.byte_queue().cut(CloseReason::TlsHandshakeFailure);
+    }
+
+    /// Returns the level at which the connection must be compressed, if that is not what the driver has done already;
+    /// `None` again after [`Self::handle_compressed`]. Check it after [`Self::receive`], before more input is passed.
+    ///
+    /// The driver writes all queued bytes as they are. What is queued later is compressed, and all input that was not
+    /// consumed, or not read yet, is decompressed before it is passed. So the session consumes no byte behind the
+    /// operation that makes it ask for compression, and others must not deliver to its queue before. If the connection
+    /// is compressed already, only the level changes, at once.
+    fn wants_compression(&self) -> Option<CompressionLevel> {
+        None
+    }
+
+    /// Continues once the driver has done what [`Self::wants_compression`] asks for. What the session queues now is
+    /// the first that is compressed. A peer that reads on without compression until it has processed the last
+    /// uncompressed operation, as nats-server does, must have sent something since before it is sent more.
+    fn handle_compressed(&mut self, now: Instant, scratch: &mut Scratch) {
+        let _ = (now, scratch);
     }
 
     /// Returns true if the session is half-closed: nothing more is delivered to it. The driver

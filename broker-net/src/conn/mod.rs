@@ -18,7 +18,7 @@ use broker_core::auth::Nonce;
 use broker_core::endpoint::{Drained, Scratch, WriteHandle};
 use broker_core::session::Session;
 use broker_core::session::client::{Arrival, HandshakeOrder};
-use broker_core::transport::TransportInfo;
+use broker_core::transport::{CompressionLevel, TransportInfo};
 use broker_core::{Broker, CloseReason};
 use tokio::time::Sleep;
 
@@ -243,6 +243,13 @@ impl<S: Session> Connection<S> {
                 timer.as_mut().reset(self.session.next_timeout().into());
                 continue;
             }
+            if let Some(level) = self.session.wants_compression() {
+                if let Err(reason) = ready!(self.poll_compress(level, cx)) {
+                    return Poll::Ready(reason);
+                }
+                timer.as_mut().reset(self.session.next_timeout().into());
+                continue;
+            }
             if !self.session.wants_input() {
                 return Poll::Pending;
             }
@@ -311,6 +318,45 @@ impl<S: Session> Connection<S> {
     fn drain(&self) -> Drained {
         let byte_queue = self.session.byte_queue();
         with_buffers(|buffers| byte_queue.drain(clock::now(), true, &mut buffers.scratch))
+    }
+
+    /// Begins compression when all queued bytes are written, or changes its level.
+    fn poll_compress(
+        &mut self,
+        level: CompressionLevel,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), CloseReason>> {
+        let socket = Arc::clone(&self.socket);
+        let Some(compression) = socket.transport.compression() else {
+            // Whoever serves the session has not put the layer in place, or it is not compiled.
+            return Poll::Ready(Err(CloseReason::ReadError));
+        };
+        if compression.has_begun() {
+            compression.set_level(level);
+        } else {
+            ready!(self.poll_empty(cx))?;
+            compression.begin(level, &self.reader.take_kept());
+        }
+        with_buffers(|buffers| self.session.handle_compressed(clock::now(), &mut buffers.scratch));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when all queued bytes are written.
+    fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        let byte_queue = self.session.byte_queue();
+        if byte_queue.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        // This turn has registered the task and the deadline, or the thread that filled the socket wakes the task.
+        if byte_queue.write_deadline().is_some() {
+            return Poll::Pending;
+        }
+        match self.drain() {
+            Drained::Empty => Poll::Ready(Ok(())),
+            Drained::Failed(_) => Poll::Ready(Err(CloseReason::WriteError)),
+            // The next turn sees the result.
+            Drained::Blocked | Drained::Busy => yield_turn(cx),
+        }
     }
 
     /// Ready when a check of credentials has completed.

@@ -59,6 +59,15 @@ impl Reader {
         self.must_look = !self.kept.is_empty() || self.large.is_some();
     }
 
+    /// Takes the kept input, because it must be decoded before the session gets it.
+    pub(super) fn take_kept(&mut self) -> Vec<u8> {
+        self.must_look = false;
+        match self.large.take() {
+            Some(large) => large.data.into(),
+            None => std::mem::take(&mut self.kept),
+        }
+    }
+
     /// Frees memory that is unused while the connection is idle.
     pub(super) fn give_up_idle_memory(&mut self) {
         if self.kept.is_empty() {

@@ -19,6 +19,7 @@ use std::net::Shutdown;
 use std::task::{Context, Poll};
 
 use broker_core::CloseReason;
+use broker_core::transport::CompressionLevel;
 use bytes::{BufMut, BytesMut};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -88,6 +89,11 @@ pub(crate) trait Transport: Send + Sync + 'static {
         false
     }
 
+    /// Returns the switch of the compression layer, if the transport has one.
+    fn compression(&self) -> Option<&dyn Compression> {
+        None
+    }
+
     /// Records the connection id.
     #[cfg(feature = "testing")]
     fn note_id(&self, _id: u64) {}
@@ -102,6 +108,19 @@ pub(crate) trait Transport: Send + Sync + 'static {
     ///
     /// The connection is gone already.
     fn shut_down_write(&self) -> io::Result<()>;
+}
+
+/// The switch of a compression layer, which begins without compression.
+pub(crate) trait Compression {
+    /// Returns true after [`Self::begin`].
+    fn has_begun(&self) -> bool;
+
+    /// Compresses what is written from now on, and decompresses what is read from now on. `received` was read before
+    /// and not consumed: it is decompressed first. All bytes that must not be compressed have been written.
+    fn begin(&self, level: CompressionLevel, received: &[u8]);
+
+    /// Changes the level of what is written from now on.
+    fn set_level(&self, level: CompressionLevel);
 }
 
 impl Transport for TcpStream {
