@@ -61,7 +61,7 @@ pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Bat
 /// Scans eight bytes at a time: subtracting 0x21 from each borrows from the highest bit of those below it. (A
 /// borrow can reach a byte behind the first such one, never before it.)
 #[inline]
-fn word_end(input: &[u8], from: usize) -> Option<usize> {
+pub(in crate::proto) fn word_end(input: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(eight) = input.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let bytes = u64::from_le_bytes(*eight);

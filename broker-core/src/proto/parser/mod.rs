@@ -27,7 +27,7 @@ use crate::error::ClientFault;
 
 /// The number of blanks between a verb and its arguments. They do not count towards the control
 /// line, but must be kept until it ends.
-const BLANKS_BYTES: usize = 1024;
+pub(in crate::proto) const BLANKS_BYTES: usize = 1024;
 
 /// The limits of one client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -134,6 +134,23 @@ const VERBS: [(&[u8], Verb); 10] = [
     (b"-ERR", Verb::Err),
 ];
 
+impl Verb {
+    /// Returns the line behind the verb, which ends at `at`; `None` if it is incomplete.
+    fn line<'a>(
+        self,
+        input: &'a [u8],
+        at: usize,
+        limits: &ParserLimits,
+    ) -> Result<Option<Line<'a>>, ClientFault> {
+        // NATS 2.14: the JSON of CONNECT and INFO may follow without a blank.
+        let needs_blank = !matches!(self, Self::Connect | Self::Info);
+        line(input, at, needs_blank, limits.max_control_line_bytes).map_err(|fault| match fault {
+            LineFault::NoBlank => ClientFault::UnknownOperation,
+            LineFault::TooLong => ClientFault::MaxControlLine,
+        })
+    }
+}
+
 impl Parser {
     /// Parses the next operation in `input`, if it is complete.
     ///
@@ -174,7 +191,7 @@ impl Parser {
         if let Verb::Bare(bare) = verb {
             return Ok(self.skip_line(bare, input, at));
         }
-        let Some(line) = line(input, at, verb, limits)? else {
+        let Some(line) = verb.line(input, at, limits)? else {
             return Ok(Parsed::Partial { used: 0, whole: 0 });
         };
         let op = match verb {
@@ -220,30 +237,35 @@ fn verb(input: &[u8]) -> Result<Option<(Verb, usize)>, ClientFault> {
 }
 
 /// A control line behind its verb.
-struct Line<'a> {
-    arguments: &'a [u8],
+pub(in crate::proto) struct Line<'a> {
+    pub(in crate::proto) arguments: &'a [u8],
     /// The offset of the arguments in the input.
     start: usize,
     /// The offset of the input behind the line.
-    end: usize,
+    pub(in crate::proto) end: usize,
 }
 
-/// Returns the line behind a verb that ends at `at`; `None` if it is incomplete.
-fn line<'a>(
-    input: &'a [u8],
+/// The reason why a line is refused, whatever its arguments.
+pub(in crate::proto) enum LineFault {
+    /// There is no blank behind a verb that needs one.
+    NoBlank,
+    /// The line is longer than allowed.
+    TooLong,
+}
+
+/// Returns the line behind a verb that ends at `at`; `None` if it is incomplete. `limit`: of the arguments, in bytes.
+pub(in crate::proto) fn line(
+    input: &[u8],
     at: usize,
-    verb: Verb,
-    limits: &ParserLimits,
-) -> Result<Option<Line<'a>>, ClientFault> {
+    needs_blank: bool,
+    limit: usize,
+) -> Result<Option<Line<'_>>, LineFault> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let blanks = input[at..].iter().take_while(|byte| is_blank(byte)).count();
-    // NATS 2.14: the JSON of CONNECT and INFO may follow without a blank.
-    let needs_blank = !matches!(verb, Verb::Connect | Verb::Info);
     if needs_blank && blanks == 0 && at < input.len() {
-        return Err(ClientFault::UnknownOperation);
+        return Err(LineFault::NoBlank);
     }
     let start = at + blanks;
-    let limit = limits.max_control_line_bytes;
     // NATS 2.14: the first byte behind the blanks belongs to the arguments, whatever it is.
     let end = input.get(start + 1..).and_then(|rest| memchr(b'\n', rest));
     let end = end.map(|end| start + 1 + end);
@@ -251,7 +273,7 @@ fn line<'a>(
     // The checks of a complete line apply as soon as its beginning shows the fault, and not
     // before: otherwise the result would depend on where a read ends.
     if arguments.len() > limit || blanks > BLANKS_BYTES {
-        return Err(ClientFault::MaxControlLine);
+        return Err(LineFault::TooLong);
     }
     Ok(end.map(|end| Line { arguments, start, end: end + 1 }))
 }
@@ -276,17 +298,17 @@ fn words(text: &[u8], is_white: impl Fn(u8) -> bool) -> Option<([&[u8]; 4], usiz
     Some((words, count))
 }
 
-fn is_blank(byte: u8) -> bool {
+pub(in crate::proto) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-fn is_white(byte: u8) -> bool {
+pub(in crate::proto) fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// Parses one to nine decimal digits.
 // NATS 2.14: no sign, no other base, leading zeros allowed.
-fn size(text: &[u8]) -> Option<usize> {
+pub(in crate::proto) fn size(text: &[u8]) -> Option<usize> {
     if text.is_empty() || text.len() > 9 {
         return None;
     }
@@ -372,7 +394,7 @@ pub(crate) fn announced_subject<'a>(input: &'a [u8], limits: &ParserLimits) -> O
     if !matches!(verb, Verb::Publish | Verb::PublishHeaders) {
         return None;
     }
-    let line = line(input, at, verb, limits).ok()??;
+    let line = verb.line(input, at, limits).ok()??;
     let announced = PublishLine::parse(&line, verb == Verb::PublishHeaders, limits).ok()?;
     Some(announced.subject)
 }
@@ -384,7 +406,7 @@ pub(crate) fn oversized<'a>(
     limits: &ParserLimits,
 ) -> Option<(Publish<'a>, usize)> {
     let (verb, at) = verb(input).ok()??;
-    let line = line(input, at, verb, limits).ok()??;
+    let line = verb.line(input, at, limits).ok()??;
     if verb != Verb::PublishHeaders {
         return None;
     }
@@ -434,12 +456,12 @@ fn publish<'a>(
 }
 
 /// Returns the offset of `part`, a piece of `whole`.
-fn offset(whole: &[u8], part: &[u8]) -> usize {
+pub(in crate::proto) fn offset(whole: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - whole.as_ptr().addr()
 }
 
 /// See [`Publish::tail`].
-fn tail<'a>(
+pub(in crate::proto) fn tail<'a>(
     input: &'a [u8],
     line: &Line<'_>,
     reply: &[u8],

@@ -21,11 +21,11 @@ pub enum RouteOp<'a> {
     Err(&'a [u8]),
     /// `RS+` and `LS+`.
     Subscribe(RouteSubscription<'a>),
-    /// `RS-` and `LS-`.
+    /// `RS-`, `LS-` and `UNSUB`.
     Unsubscribe(RouteSubscription<'a>),
-    /// `RMSG`, `HMSG` and `LMSG`.
+    /// `RMSG`, `HMSG` and `LMSG`; `PUB` and `HPUB`, whose account is that of the route, or else empty.
     Message(RouteMessage<'a>),
-    /// `A+` and `A-`, which have no effect on a route.
+    /// `A+`, `A-` and `SUB`, which have no effect on a route.
     Account,
 }
 
@@ -40,7 +40,7 @@ pub struct RouteSubscription<'a> {
     pub filter: &'a [u8],
     /// The queue group.
     pub queue: Option<&'a [u8]>,
-    /// The number of its members; 1 without a queue group, 0 of `RS-`.
+    /// The number of its members; 1 without a queue group, 0 of `RS-` and if the number is invalid.
     pub weight: u32,
 }
 
