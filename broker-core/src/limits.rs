@@ -265,14 +265,15 @@ pub(crate) const TRACKED_REQUESTS: usize = 64 << 10;
 /// Ours: NATS 2.14 lists any number.
 pub const TRACE_HOPS: usize = 4096;
 
-/// The length of a control line of a route, in those of clients: it may name accounts and queue groups.
+/// The longest control line of another server, without its verb: it may name accounts and queue groups. Sixteen times
+/// that of a client by default.
 // NATS 2.14: parser.go overMaxControlLineLimit.
-pub(crate) const ROUTE_CONTROL_LINES: usize = 16;
+pub const ROUTE_LINE_BYTES: usize = 64 << 10;
 
 /// The largest message of another server, in bytes, whose own limit for clients may be larger than that of this one:
 /// as many as NATS lets wait for one receiver by default, so that no server with that default can send more.
 /// Ours: NATS 2.14 takes any size.
-pub(crate) const ROUTE_MESSAGE_BYTES: usize = 64 << 20;
+pub const ROUTE_PAYLOAD_BYTES: usize = 64 << 20;
 
 const _: () = assert!(PRE_AUTH_READ_BYTES < UNAUTHENTICATED_BYTES);
 const _: () = assert!(MAX_UNAUTHENTICATED * UNAUTHENTICATED_BYTES <= 64 << 20);

@@ -10,4 +10,4 @@ pub use connect::RouteConnect;
 pub use fault::RouteFault;
 pub use info::{GossipMode, RouteInfo};
 pub use op::{RouteMessage, RouteOp, RouteSubscription};
-pub use parser::{RouteDialect, RouteParsed, RouteParser, traced};
+pub use parser::{RouteLimits, RouteParsed, RouteParser, traced};

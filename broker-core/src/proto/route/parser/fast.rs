@@ -4,7 +4,7 @@
 //! general parser, which alone reports faults.
 
 use super::message::{Head, MessageVerb};
-use super::{RouteDialect, Words};
+use super::{Dialect, Words};
 use crate::proto::parser::fast::word_end;
 use crate::proto::route::op::RouteMessage;
 
@@ -15,7 +15,7 @@ const MAX_WORDS: usize = 8;
 #[inline]
 pub(super) fn message<'a>(
     input: &'a [u8],
-    dialect: &RouteDialect<'a>,
+    dialect: Dialect<'a, '_>,
 ) -> Option<(RouteMessage<'a>, usize)> {
     let verb = match input.first_chunk::<5>()? {
         b"RMSG " => MessageVerb::Plain,
@@ -42,8 +42,8 @@ pub(super) fn message<'a>(
     let whole = input.get(..used)?;
     let is_plain = whole[end + 1] == b'\n'
         && whole[used - 2..] == *b"\r\n"
-        && head.len <= dialect.max_message_bytes
-        && end - b"RMSG ".len() <= dialect.max_arguments_bytes()
+        && head.len <= dialect.limits.max_message_bytes
+        && end - b"RMSG ".len() <= dialect.limits.max_control_line_bytes
         && head.has_headers() == (verb == MessageVerb::Headers);
     if !is_plain {
         return None;

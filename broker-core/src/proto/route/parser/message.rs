@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{RouteDialect, RouteParsed, Words, words};
+use super::{Dialect, RouteParsed, Words, words};
 use crate::proto::Publish;
 use crate::proto::parser::{Line, offset, size, tail};
 use crate::proto::route::fault::RouteFault;
@@ -65,7 +65,7 @@ impl<'a> Head<'a> {
     pub(super) fn of_words(
         words: &[&'a [u8]],
         verb: MessageVerb,
-        dialect: &RouteDialect<'a>,
+        dialect: Dialect<'a, '_>,
     ) -> Result<Self, Problem> {
         let mut rest = words;
         let mut next = || rest.split_off_first().copied().ok_or(Problem::Parse);
@@ -168,7 +168,7 @@ impl Problem {
         verb: MessageVerb,
         arguments: &[u8],
         words: &Words<'_>,
-        dialect: &RouteDialect<'_>,
+        dialect: Dialect<'_, '_>,
     ) -> RouteFault {
         let step = verb.step();
         let problem = match self {
@@ -204,12 +204,12 @@ pub(super) fn parse<'a>(
     input: &'a [u8],
     line: &Line<'a>,
     verb: MessageVerb,
-    dialect: &RouteDialect<'a>,
+    dialect: Dialect<'a, '_>,
 ) -> Result<RouteParsed<'a>, RouteFault> {
     let words = words(line.arguments);
     let head = Head::of_words(&words, verb, dialect)
         .map_err(|problem| problem.fault(verb, line.arguments, &words, dialect))?;
-    let (size, limit) = (head.len, dialect.max_message_bytes);
+    let (size, limit) = (head.len, dialect.limits.max_message_bytes);
     if size > limit {
         return Err(RouteFault::MaxPayload { size, limit });
     }

@@ -4,11 +4,11 @@
 //! follow, so that the parser can stop at any byte and each operation is contiguous.
 //!
 //! ```
-//! use broker_core::proto::route::{RouteDialect, RouteOp, RouteParsed, RouteParser};
+//! use broker_core::proto::route::{RouteLimits, RouteOp, RouteParsed, RouteParser};
 //!
 //! let mut parser = RouteParser::default();
 //! let input = b"RMSG A orders.eu | workers 5\r\nhello\r\nPING\r\n";
-//! let parsed = parser.parse(input, &RouteDialect::default()).unwrap();
+//! let parsed = parser.parse(input, None, &RouteLimits::default()).unwrap();
 //! let RouteParsed::Op { op: RouteOp::Message(routed), used } = parsed else { panic!() };
 //! assert_eq!((routed.account, routed.queues[0]), (&b"A"[..], &b"workers"[..]));
 //! assert_eq!(routed.message.payload(), b"hello");
@@ -23,50 +23,52 @@ use smallvec::SmallVec;
 
 use super::fault::RouteFault;
 use super::op::{RouteOp, RouteSubscription};
-use crate::limits::{ROUTE_CONTROL_LINES, ROUTE_MESSAGE_BYTES};
+use crate::limits::{ROUTE_LINE_BYTES, ROUTE_PAYLOAD_BYTES};
 use crate::proto::parser::{BLANKS_BYTES, LineFault, is_white, line, size};
 use message::MessageVerb;
 
 /// The words of a control line. Lines of servers mostly have at most eight.
 type Words<'a> = SmallVec<[&'a [u8]; 8]>;
 
-/// The form of the protocol on one route, and its limits.
+/// The limits of one route, and the form of its protocol.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct RouteDialect<'a> {
-    /// The account of the route, which lines then do not name; `None` if each line names one.
-    pub account: Option<&'a [u8]>,
-    /// True if `LS-` names the cluster of leaf nodes: the other server sent `lnocu`.
-    pub names_origin: bool,
-    /// The longest control line of a client, without its verb. Those of routes may be sixteen times as long.
+pub struct RouteLimits {
+    /// The longest control line, without its verb.
+    // NATS 2.14: parser.go overMaxControlLineLimit: sixteen times that of clients.
     pub max_control_line_bytes: usize,
     /// The largest message, headers included.
     pub max_message_bytes: usize,
+    /// True if `LS-` names the cluster of leaf nodes: the other server sent `lnocu`.
+    pub names_origin: bool,
     /// True if the header `traceparent` may request a trace: the session then handles the message.
     pub traces_by_account: bool,
 }
 
-impl Default for RouteDialect<'_> {
+impl Default for RouteLimits {
     fn default() -> Self {
         Self {
-            account: None,
+            max_control_line_bytes: ROUTE_LINE_BYTES,
+            max_message_bytes: ROUTE_PAYLOAD_BYTES,
             names_origin: true,
-            max_control_line_bytes: 4096,
-            max_message_bytes: ROUTE_MESSAGE_BYTES,
             traces_by_account: false,
         }
     }
 }
 
-impl RouteDialect<'_> {
-    fn max_arguments_bytes(&self) -> usize {
-        self.max_control_line_bytes.saturating_mul(ROUTE_CONTROL_LINES)
-    }
-
+impl RouteLimits {
     /// Returns the longest incomplete control line that the parser leaves to be passed again.
     pub fn max_kept_line_bytes(&self) -> usize {
         // The longest verb, blanks, arguments and a CR.
-        (b"CONNECT".len() + BLANKS_BYTES + 1).saturating_add(self.max_arguments_bytes())
+        (b"CONNECT".len() + BLANKS_BYTES + 1).saturating_add(self.max_control_line_bytes)
     }
+}
+
+/// The form of the protocol on one route.
+#[derive(Clone, Copy)]
+struct Dialect<'a, 'l> {
+    /// The account of the route, which lines then do not name; `None` if each line names one.
+    account: Option<&'a [u8]>,
+    limits: &'l RouteLimits,
 }
 
 /// The result of parsing.
@@ -160,7 +162,8 @@ const VERBS: [(&[u8], Verb); 20] = [
 ];
 
 impl RouteParser {
-    /// Parses the next operation in `input`, if it is complete.
+    /// Parses the next operation in `input`, if it is complete. `account`: that of the route, which lines then do not
+    /// name; `None` if each line names one.
     ///
     /// # Errors
     ///
@@ -169,8 +172,10 @@ impl RouteParser {
     pub fn parse<'a>(
         &mut self,
         input: &'a [u8],
-        dialect: &RouteDialect<'a>,
+        account: Option<&'a [u8]>,
+        limits: &RouteLimits,
     ) -> Result<RouteParsed<'a>, RouteFault> {
+        let dialect = Dialect { account, limits };
         if self.skipping.is_none()
             && let Some((message, used)) = fast::message(input, dialect)
         {
@@ -188,7 +193,7 @@ impl RouteParser {
     fn parse_any<'a>(
         &mut self,
         input: &'a [u8],
-        dialect: &RouteDialect<'a>,
+        dialect: Dialect<'a, '_>,
     ) -> Result<RouteParsed<'a>, RouteFault> {
         if let Some(bare) = self.skipping {
             return Ok(self.skip_line(bare, input, 0));
@@ -201,14 +206,15 @@ impl RouteParser {
         }
         // NATS 2.14: the JSON of CONNECT and INFO may follow without a blank.
         let needs_blank = !matches!(verb, Verb::Connect | Verb::Info);
-        let Some(line) = line(input, at, needs_blank, dialect.max_arguments_bytes())? else {
+        let Some(line) = line(input, at, needs_blank, dialect.limits.max_control_line_bytes)?
+        else {
             return Ok(RouteParsed::Partial { used: 0, whole: 0 });
         };
         let op = match verb {
             Verb::Message(verb) => return message::parse(input, &line, verb, dialect),
             Verb::Subscribe { names_origin } => subscribe(line.arguments, names_origin, dialect)?,
             Verb::Unsubscribe { is_leaf } => {
-                let names_origin = is_leaf && dialect.names_origin;
+                let names_origin = is_leaf && dialect.limits.names_origin;
                 unsubscribe(line.arguments, names_origin, dialect)?
             }
             Verb::Connect => RouteOp::Connect(line.arguments),
@@ -300,7 +306,7 @@ fn words(text: &[u8]) -> Words<'_> {
 fn common<'a>(
     words: &mut &[&'a [u8]],
     names_origin: bool,
-    dialect: &RouteDialect<'a>,
+    dialect: Dialect<'a, '_>,
 ) -> Option<(Option<&'a [u8]>, &'a [u8])> {
     let mut next = || words.split_off_first().copied();
     let origin = if names_origin { Some(next()?) } else { None };
@@ -315,7 +321,7 @@ fn common<'a>(
 fn subscribe<'a>(
     arguments: &'a [u8],
     names_origin: bool,
-    dialect: &RouteDialect<'a>,
+    dialect: Dialect<'a, '_>,
 ) -> Result<RouteOp<'a>, RouteFault> {
     let words = words(arguments);
     let mut rest = &words[..];
@@ -341,7 +347,7 @@ fn subscribe<'a>(
 fn unsubscribe<'a>(
     arguments: &'a [u8],
     names_origin: bool,
-    dialect: &RouteDialect<'a>,
+    dialect: Dialect<'a, '_>,
 ) -> Result<RouteOp<'a>, RouteFault> {
     let words = words(arguments);
     let mut rest = &words[..];

@@ -5,11 +5,38 @@ use proptest::prelude::*;
 use super::*;
 use crate::proto::route::RouteMessage;
 
+/// The form of the protocol in a test.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spoken {
+    account: Option<&'static [u8]>,
+    limits: RouteLimits,
+}
+
+impl Spoken {
+    fn parse<'a>(
+        &self,
+        parser: &mut RouteParser,
+        input: &'a [u8],
+        general: bool,
+    ) -> Result<RouteParsed<'a>, RouteFault> {
+        let Self { account, limits } = self;
+        if general {
+            parser.parse_any(input, Dialect { account: *account, limits })
+        } else {
+            parser.parse(input, *account, limits)
+        }
+    }
+
+    fn pinned() -> Self {
+        Self { account: Some(b"A"), ..Self::default() }
+    }
+}
+
 /// Parses `input` as it arrives in `chunks`; keeps unused bytes as a connection does. Returns the operations as text,
 /// and the fault that ended parsing.
 fn parse_chunks(
     chunks: &[&[u8]],
-    dialect: &RouteDialect<'static>,
+    dialect: &Spoken,
     general: bool,
 ) -> (Vec<String>, Option<RouteFault>) {
     let mut parser = RouteParser::default();
@@ -20,9 +47,7 @@ fn parse_chunks(
         let mut at = 0;
         while at < kept.len() {
             let rest = &kept[at..];
-            let parsed =
-                if general { parser.parse_any(rest, dialect) } else { parser.parse(rest, dialect) };
-            match parsed {
+            match dialect.parse(&mut parser, rest, general) {
                 Ok(RouteParsed::Op { op, used }) => {
                     seen.push(format!("{op:?}"));
                     at += used;
@@ -36,24 +61,25 @@ fn parse_chunks(
             }
         }
         kept.drain(..at);
-        assert!(kept.len() < dialect.max_kept_line_bytes() + dialect.max_message_bytes);
+        assert!(
+            kept.len() < dialect.limits.max_kept_line_bytes() + dialect.limits.max_message_bytes
+        );
     }
     (seen, None)
 }
 
 fn parse_all(input: &[u8]) -> (Vec<String>, Option<RouteFault>) {
-    parse_chunks(&[input], &RouteDialect::default(), false)
+    parse_chunks(&[input], &Spoken::default(), false)
 }
 
-fn fault(input: &str, dialect: &RouteDialect<'static>) -> Option<RouteFault> {
+fn fault(input: &str, dialect: &Spoken) -> Option<RouteFault> {
     parse_chunks(&[input.as_bytes()], dialect, false).1
 }
 
 /// Parses one operation in both ways.
-fn one<'a>(input: &'a str, dialect: &RouteDialect<'a>) -> RouteOp<'a> {
+fn one<'a>(input: &'a str, dialect: &Spoken) -> RouteOp<'a> {
     let mut parser = RouteParser::default();
-    let both =
-        [parser.parse(input.as_bytes(), dialect), parser.parse_any(input.as_bytes(), dialect)];
+    let both = [false, true].map(|general| dialect.parse(&mut parser, input.as_bytes(), general));
     let [fast, general] = both.map(|parsed| match parsed {
         Ok(RouteParsed::Op { op, used }) if used == input.len() => op,
         other => panic!("{input:?}: {other:?}"),
@@ -62,20 +88,12 @@ fn one<'a>(input: &'a str, dialect: &RouteDialect<'a>) -> RouteOp<'a> {
     fast
 }
 
-fn message<'a>(input: &'a str, dialect: &RouteDialect<'a>) -> RouteMessage<'a> {
+fn message<'a>(input: &'a str, dialect: &Spoken) -> RouteMessage<'a> {
     match one(input, dialect) {
         RouteOp::Message(message) => message,
         other => panic!("{other:?}"),
     }
 }
-
-const PINNED: RouteDialect<'static> = RouteDialect {
-    account: Some(b"A"),
-    names_origin: true,
-    max_control_line_bytes: 4096,
-    max_message_bytes: ROUTE_MESSAGE_BYTES,
-    traces_by_account: false,
-};
 
 #[test]
 fn every_operation_is_parsed() {
@@ -102,17 +120,18 @@ fn interest_has_an_account_a_filter_and_a_queue_group() {
     let plain = RouteSubscription { queue: None, weight: 1, ..queue };
     let leaf = RouteSubscription { origin: Some(b"o"), ..queue };
     let gone = |subscription| RouteOp::Unsubscribe(RouteSubscription { weight: 0, ..subscription });
-    let dialect = RouteDialect::default();
+    let dialect = Spoken::default();
     assert_eq!(one("RS+ A a.*\r\n", &dialect), RouteOp::Subscribe(plain));
     assert_eq!(one("RS+ A a.* q 12\r\n", &dialect), RouteOp::Subscribe(queue));
     assert_eq!(one("LS+ o A a.* q 12\r\n", &dialect), RouteOp::Subscribe(leaf));
     assert_eq!(one("RS- A a.*\r\n", &dialect), gone(plain));
     assert_eq!(one("RS- A a.* q\r\n", &dialect), gone(queue));
     assert_eq!(one("LS- o A a.* q\r\n", &dialect), gone(leaf));
-    assert_eq!(one("RS+ a.*\r\n", &PINNED), RouteOp::Subscribe(plain));
-    assert_eq!(one("LS+ o a.* q 12\r\n", &PINNED), RouteOp::Subscribe(leaf));
-    assert_eq!(one("LS- o a.* q\r\n", &PINNED), gone(leaf));
-    let old = RouteDialect { names_origin: false, ..dialect };
+    assert_eq!(one("RS+ a.*\r\n", &Spoken::pinned()), RouteOp::Subscribe(plain));
+    assert_eq!(one("LS+ o a.* q 12\r\n", &Spoken::pinned()), RouteOp::Subscribe(leaf));
+    assert_eq!(one("LS- o a.* q\r\n", &Spoken::pinned()), gone(leaf));
+    let mut old = dialect;
+    old.limits.names_origin = false;
     assert_eq!(one("LS- A a.* q\r\n", &old), gone(queue), "as servers before 2.12 send it");
     for weight in ["0", "x", "-1", "1234567890"] {
         let line = format!("RS+ A a.* q {weight}\r\n");
@@ -123,7 +142,7 @@ fn interest_has_an_account_a_filter_and_a_queue_group() {
 
 #[test]
 fn messages_have_an_account_a_reply_and_queue_groups() {
-    let dialect = RouteDialect::default();
+    let dialect = Spoken::default();
     for (input, origin, reply, queues, headers) in [
         ("RMSG A a 2\r\nhi\r\n", "", "", "", None),
         ("RMSG A a r 2\r\nhi\r\n", "", "r", "", None),
@@ -143,7 +162,9 @@ fn messages_have_an_account_a_reply_and_queue_groups() {
         ("LMSG o A a | q1 0 2\r\nhi\r\n", "o", "", "q1", None),
         ("LMSG o A a + r q1 q2 1 2\r\nhi\r\n", "o", "r", "q1,q2", Some(1)),
     ] {
-        for (input, dialect) in [(input, &dialect), (&*input.replace(" A ", " "), &PINNED)] {
+        for (input, dialect) in
+            [(input, &dialect), (&*input.replace(" A ", " "), &Spoken::pinned())]
+        {
             let routed = message(input, dialect);
             let names = routed.queues.join(&b',');
             let message = &routed.message;
@@ -159,7 +180,7 @@ fn messages_have_an_account_a_reply_and_queue_groups() {
             assert_eq!(message.sizes, sizes.as_bytes(), "{input:?}");
         }
     }
-    let published = message("PUB a r 2\r\nhi\r\n", &PINNED);
+    let published = message("PUB a r 2\r\nhi\r\n", &Spoken::pinned());
     assert_eq!((published.account, published.message.reply), (&b"A"[..], &b"r"[..]));
     assert_eq!(message("PUB a 2\r\nhi\r\n", &dialect).account, b"");
 }
@@ -184,7 +205,7 @@ fn the_tail_is_the_text_of_a_delivery_to_a_client() {
         ("RMSG A a 2 \r\nhi\r\n", None),
         ("RMSG A a 2\nhi\r\n", None),
     ] {
-        let routed = message(input, &RouteDialect::default());
+        let routed = message(input, &Spoken::default());
         assert_eq!(routed.message.tail, tail.map(str::as_bytes), "{input:?}");
     }
 }
@@ -221,7 +242,7 @@ fn invalid_input_is_refused_at_once() {
 #[test]
 fn a_wrong_byte_behind_a_payload_is_refused_when_it_arrives() {
     let unknown = Some(RouteFault::UnknownOperation);
-    let of = |input: &str| fault(input, &RouteDialect::default());
+    let of = |input: &str| fault(input, &Spoken::default());
     assert_eq!(of("RMSG A a 2\r\nhi\r"), None);
     assert_eq!(of("RMSG A a 2\r\nhi!"), unknown);
     assert_eq!(of("RMSG A a 2\r\nhi\rx"), unknown);
@@ -265,7 +286,7 @@ fn faults_are_logged_as_in_the_reference() {
         ("PUB a x\r\n", "processPub Bad or Missing Size: \"a x\""),
         ("HPUB a 1 x\r\n", "processHeaderPub Bad or Missing Total Size: \"a 1 x\""),
     ] {
-        let fault = fault(input, &RouteDialect::default()).unwrap_or_else(|| panic!("{input:?}"));
+        let fault = fault(input, &Spoken::default()).unwrap_or_else(|| panic!("{input:?}"));
         assert_eq!(fault.to_string(), logged, "{input:?}");
         assert_eq!(fault.answer(), (None, crate::error::CloseReason::ProtocolViolation));
     }
@@ -279,20 +300,21 @@ fn faults_are_logged_as_in_the_reference() {
             "processRoutedOriginClusterMsgArgs Bad or Missing Reply Indicator: 'q'",
         ),
     ] {
-        assert_eq!(fault(input, &PINNED).unwrap().to_string(), logged, "{input:?}");
+        assert_eq!(fault(input, &Spoken::pinned()).unwrap().to_string(), logged, "{input:?}");
     }
 }
 
 #[test]
 fn text_of_a_fault_stays_on_one_line() {
-    let fault = fault("RS+ \n\x1b[2Jforged\r\n", &RouteDialect::default()).unwrap();
+    let fault = fault("RS+ \n\x1b[2Jforged\r\n", &Spoken::default()).unwrap();
     assert_eq!(fault.to_string(), r"processRemoteSub Parse Error: 'R \n\x1b[2Jforged'");
 }
 
 #[test]
 fn limits_apply_at_one_below_at_and_one_above() {
-    let dialect =
-        RouteDialect { max_control_line_bytes: 1, max_message_bytes: 5, ..RouteDialect::default() };
+    let mut dialect = Spoken::default();
+    dialect.limits.max_control_line_bytes = 16;
+    dialect.limits.max_message_bytes = 5;
     let of = |input: &str| fault(input, &dialect);
     let too_long = Some(RouteFault::MaxControlLine);
     assert_eq!(of("RS+ A 12345678901234\r\n"), None);
@@ -311,20 +333,19 @@ fn limits_apply_at_one_below_at_and_one_above() {
 #[test]
 fn the_length_of_an_incomplete_message_is_reported() {
     assert_eq!(
-        RouteParser::default().parse(b"RMSG A a 1000\r\nhi", &RouteDialect::default()),
+        RouteParser::default().parse(b"RMSG A a 1000\r\nhi", None, &RouteLimits::default()),
         Ok(RouteParsed::Partial { used: 0, whole: 15 + 1000 + 2 })
     );
 }
 
 #[test]
 fn the_rest_of_a_line_without_arguments_is_never_kept() {
-    let (mut parser, dialect) = (RouteParser::default(), RouteDialect::default());
+    let (mut parser, limits) = (RouteParser::default(), RouteLimits::default());
+    let mut parse = |input: &'static [u8]| parser.parse(input, None, &limits);
     let partial = |used| Ok(RouteParsed::Partial { used, whole: 0 });
-    assert_eq!(parser.parse(b"PING and", &dialect), partial(8));
-    assert!(!parser.is_between_operations());
-    assert_eq!(parser.parse(&[b'x'; 100], &dialect), partial(100));
-    assert_eq!(parser.parse(b"\nP", &dialect), Ok(RouteParsed::Op { op: RouteOp::Ping, used: 1 }));
-    assert!(parser.is_between_operations());
+    assert_eq!(parse(b"PING and"), partial(8));
+    assert_eq!(parse(&[b'x'; 100]), partial(100));
+    assert_eq!(parse(b"\nP"), Ok(RouteParsed::Op { op: RouteOp::Ping, used: 1 }));
 }
 
 #[test]
@@ -410,11 +431,10 @@ fn operation() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn dialect() -> impl Strategy<Value = RouteDialect<'static>> {
-    (any::<bool>(), any::<bool>()).prop_map(|(is_pinned, names_origin)| RouteDialect {
+fn dialect() -> impl Strategy<Value = Spoken> {
+    (any::<bool>(), any::<bool>()).prop_map(|(is_pinned, names_origin)| Spoken {
         account: is_pinned.then_some(&b"A"[..]),
-        names_origin,
-        ..RouteDialect::default()
+        limits: RouteLimits { names_origin, ..RouteLimits::default() },
     })
 }
 
@@ -482,7 +502,7 @@ proptest! {
         let line = text.lines().next().unwrap_or_default().to_owned();
         prop_assume!(["RMSG", "HMSG", "LMSG"].iter().any(|verb| line.starts_with(verb)));
         let expected = naive(&line, dialect.account.map(|_| "A"));
-        match RouteParser::default().parse(&operation, &dialect) {
+        match dialect.parse(&mut RouteParser::default(), &operation, false) {
             Ok(RouteParsed::Op { op: RouteOp::Message(routed), .. }) => {
                 prop_assert_eq!(Some(described(&routed)), expected);
             }
