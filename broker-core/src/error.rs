@@ -383,6 +383,20 @@ pub enum CloseReason {
     NoRespondersRequiresHeaders,
     /// The embedding program closed the connection.
     Kicked,
+    /// The other server is connected already, or is this one.
+    DuplicateRoute,
+    /// A reload removed the route, or changed what it depends on.
+    RouteRemoved,
+    /// The other server has another cluster's name.
+    ClusterNameConflict,
+    /// The other server has this server's name.
+    DuplicateServerName,
+    /// The account of the route does not exist.
+    MissingAccount,
+    /// A client connected to the port of servers.
+    WrongPort,
+    /// A gateway connected to the port of routes.
+    WrongGateway,
 }
 
 impl CloseReason {
@@ -417,6 +431,13 @@ impl fmt::Display for CloseReason {
             Self::ServerShutdown => "Server Shutdown",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::Kicked => "Kicked",
+            Self::DuplicateRoute => "Duplicate Route",
+            Self::RouteRemoved => "Route Removed",
+            Self::ClusterNameConflict => "Cluster Name Conflict",
+            Self::DuplicateServerName => "Duplicate Server Name",
+            Self::MissingAccount => "Missing Account",
+            Self::WrongPort => "Incorrect Port",
+            Self::WrongGateway => "Wrong Gateway",
         })
     }
 }

@@ -223,6 +223,17 @@ pub(crate) const UNSUBSCRIBE_BATCH: usize = 32;
 /// thread has the lock after one or two; the rest is for a machine whose processors are busy.
 pub(crate) const PATIENCE_SLICES: u8 = 64;
 
+/// The longest pause between PINGs on a route: with two unanswered ones a silent server is noticed within ten seconds.
+/// Ours: NATS 2.14 has 30 s.
+pub const ROUTE_PING: Duration = Duration::from_secs(3);
+
+/// The number of filters in which one route may state interest: some gigabytes of memory.
+pub const ROUTE_SUBSCRIPTIONS: usize = 16 << 20;
+
+/// The pending bytes of a route up to which more of the existing interest is appended at its beginning: some ten
+/// thousand lines, which the other server reads in a few milliseconds.
+pub(crate) const INTEREST_AHEAD_BYTES: usize = 1 << 20;
+
 /// The number of accounts in a chain of imports that is searched for a cycle.
 // NATS 2.14: accounts.go MaxAccountCycleSearchDepth.
 pub const IMPORT_DEPTH: usize = 1024;

@@ -156,9 +156,9 @@ impl TransportInfo {
         }
     }
 
-    /// Changes INFO for this transport.
+    /// Changes INFO for this transport. `websocket_urls`: the addresses for its clients, if a cluster knows them.
     // NATS 2.14: client.go generateClientInfoJSON.
-    pub(crate) fn change_info(&self, info: &mut Info) {
+    pub(crate) fn change_info(&self, info: &mut Info, websocket_urls: Option<&[String]>) {
         match self {
             Self::Tcp => {}
             Self::Websocket(websocket) => {
@@ -170,7 +170,8 @@ impl TransportInfo {
                 if info.ldm {
                     info.connect_urls.clear();
                 } else {
-                    info.connect_urls.clone_from(&listener.connect_urls);
+                    let urls = websocket_urls.unwrap_or(&listener.connect_urls);
+                    info.connect_urls = urls.to_vec();
                 }
             }
             Self::Unix | Self::Memory | Self::Stream => {

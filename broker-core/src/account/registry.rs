@@ -27,13 +27,13 @@ impl Registry {
     pub(crate) fn get_or_add(
         &self,
         name: &Arc<str>,
-        make: impl FnOnce() -> Account,
+        make: impl FnOnce() -> Arc<Account>,
     ) -> Arc<Account> {
         if let Some(account) = self.get(name) {
             return account;
         }
         let mut accounts = self.accounts.write();
-        Arc::clone(accounts.entry(Arc::clone(name)).or_insert_with(|| Arc::new(make())))
+        Arc::clone(accounts.entry(Arc::clone(name)).or_insert_with(make))
     }
 
     /// Returns all accounts by name, removed ones too.
@@ -54,7 +54,7 @@ impl Registry {
     pub(crate) fn configure_one(
         &self,
         config: &AccountConfig,
-        make: impl Fn(&Arc<str>) -> Account,
+        make: impl Fn(&Arc<str>) -> Arc<Account>,
     ) {
         self.get_or_add(&config.name, || make(&config.name)).configure(config);
     }
@@ -66,7 +66,7 @@ impl Registry {
         before: &[AccountConfig],
         now: &[AccountConfig],
         keep: &[&str],
-        make: impl Fn(&Arc<str>) -> Account,
+        make: impl Fn(&Arc<str>) -> Arc<Account>,
     ) -> Vec<Arc<Account>> {
         for config in now {
             let account = self.get_or_add(&config.name, || make(&config.name));
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn accounts_are_ordered_by_name_and_removed_with_their_configuration() {
         let registry = Registry::default();
-        let make = |name: &Arc<str>| Account::new(name, 1);
+        let make = |name: &Arc<str>| Arc::new(Account::new(name, 1));
         let first = configs(&["b", "a", "$G", "c"]);
         assert!(registry.configure(&[], &first, &["$G"], make).is_empty());
-        registry.get_or_add(&"named".into(), || Account::new("named", 1));
+        registry.get_or_add(&"named".into(), || Arc::new(Account::new("named", 1)));
         let second = configs(&["c", "d"]);
         let removed = registry.configure(&first, &second, &["$G"], make);
         assert_eq!(names(&removed), ["b", "a"]);
@@ -125,7 +125,7 @@ mod tests {
         let registry = Registry::default();
         let limits = AccountLimits { max_connections: Some(1), ..AccountLimits::default() };
         let before = [AccountConfig::new("$G").with_limits(limits)];
-        let make = |name: &Arc<str>| Account::new(name, 1);
+        let make = |name: &Arc<str>| Arc::new(Account::new(name, 1));
         registry.configure(&[], &before, &["$G"], make);
         assert_eq!(registry.get("$G").unwrap().limits().max_connections, Some(1));
         registry.configure(&before, &[], &["$G"], make);

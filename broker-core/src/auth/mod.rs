@@ -140,6 +140,13 @@ pub trait Authenticator: Send + Sync + 'static {
         false
     }
 
+    /// Returns true if it may put a client into the account of that name, which is not
+    /// [configured](crate::Options::accounts). Otherwise interest of other servers in it is ignored.
+    fn may_name(&self, account: &str) -> bool {
+        let _ = account;
+        true
+    }
+
     /// Returns true if the certificates of clients must be kept for [`Credentials::tls`]. They take some KiB for each
     /// connection; their names are known without.
     fn reads_certificates(&self) -> bool {
@@ -162,6 +169,10 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
 
     fn nonce_required(&self) -> bool {
         (**self).nonce_required()
+    }
+
+    fn may_name(&self, account: &str) -> bool {
+        (**self).may_name(account)
     }
 
     fn is_connect_optional(&self) -> bool {
@@ -365,6 +376,10 @@ impl Authenticator for NoAuth {
 
     fn authenticate(&self, credentials: &Credentials) -> Decision {
         Grant::shown_as(credentials).into()
+    }
+
+    fn may_name(&self, _: &str) -> bool {
+        false
     }
 
     /// Keeps every client, and its proof for a later authenticator with users.

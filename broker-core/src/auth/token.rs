@@ -40,6 +40,10 @@ impl Authenticator for Token {
         true
     }
 
+    fn may_name(&self, _: &str) -> bool {
+        false
+    }
+
     fn authenticate(&self, credentials: &Credentials) -> Decision {
         let shown = &credentials.token;
         if shown.is_empty() {

@@ -1,6 +1,7 @@
 //! The broker: the handle used by programs and transports.
 
 mod accounts;
+mod cluster;
 mod observe;
 #[cfg(feature = "testing")]
 mod probing;

@@ -1,7 +1,17 @@
 //! The cluster: which other servers are known, which connections to them are made, and what is reported to whom.
+//!
+//! The decisions are made by a [state machine](topology) without connections. [`Cluster`] holds it, with the connections
+//! that it decides about. The sessions of routes report what other servers send; the program dials.
 
 mod dial;
+mod effect;
+mod link;
+mod record;
 mod snapshot;
+mod topology;
+
+pub(crate) use effect::{Joined, Refusal, RouteId};
+pub(crate) use link::RouteLink;
 
 pub use crate::options::{
     ClusterOptions, CompressionMode, CompressionOptions, MAX_POOL_SIZE, RouteAddress,
@@ -10,15 +20,412 @@ pub use crate::options::{
 pub use dial::{RouteDial, RouteDialer};
 pub use snapshot::RouteSnapshot;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
+use std::time::Instant;
 
-/// A server's part in a cluster.
+use arc_swap::ArcSwapOption;
+
+use crate::account::Account;
+use crate::auth::{Authenticator, Credentials, Decision, Denied, Permissions, User, Users};
+use crate::endpoint::Endpoint;
+use crate::proto::route::{RouteConnect, RouteInfo};
+use crate::random::Random;
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
+use effect::Effect;
+use record::Record;
+use topology::Topology;
+
+/// What the cluster needs of the server.
+pub(crate) trait ClusterHost: Send + Sync {
+    /// The name of the cluster, or the addresses of its listeners for clients, have changed.
+    fn tell_clients(&self, cluster: &str, urls: Vec<String>, websocket_urls: Vec<String>);
+    /// Returns all accounts.
+    fn accounts(&self) -> Vec<Arc<Account>>;
+    /// Returns all endpoints.
+    fn endpoints(&self) -> Vec<Arc<Endpoint>>;
+}
+
+/// A server's part in a cluster. [`Broker::cluster`](crate::Broker::cluster) returns it.
 pub struct Cluster {
-    _private: (),
+    topology: Mutex<Topology>,
+    links: Mutex<BTreeMap<RouteId, Arc<RouteLink>>>,
+    /// True if there are links. Read without the lock.
+    has_links: AtomicBool,
+    permissions: ArcSwapOption<RouteRules>,
+    /// The user that other servers must present.
+    users: ArcSwapOption<Users>,
+    system_account: Arc<str>,
+    dialer: OnceLock<Box<dyn RouteDialer>>,
+    random: Mutex<Random>,
+}
+
+/// The permissions of routes.
+// NATS 2.14: route.go setRoutePermissions: imports are like publishing, exports like subscribing.
+pub(crate) struct RouteRules {
+    pub(crate) permissions: Arc<Permissions>,
 }
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").finish_non_exhaustive()
+        let topology = self.topology.lock();
+        f.debug_struct("Cluster")
+            .field("name", &topology.name())
+            .field("servers", &topology.remote_count())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        options: &ClusterOptions,
+        own: RouteInfo,
+        system_account: &Arc<str>,
+        mut random: Random,
+    ) -> Self {
+        let mut own = own;
+        own.cluster_dynamic = options.name.is_none();
+        own.cluster = options.name.clone().unwrap_or_else(|| crate::ids::unique(&mut random));
+        let rules = rules(options.permissions.as_ref());
+        Self {
+            topology: Mutex::new(Topology::new(Arc::new(options.clone()), own, system_account)),
+            links: Mutex::default(),
+            has_links: AtomicBool::new(false),
+            permissions: ArcSwapOption::new(rules),
+            users: ArcSwapOption::new(users(options)),
+            system_account: Arc::clone(system_account),
+            dialer: OnceLock::new(),
+            random: Mutex::new(random),
+        }
+    }
+
+    /// Returns the name of the cluster, which changes if it was generated and another server has another one.
+    pub fn name(&self) -> String {
+        self.topology.lock().name().to_owned()
+    }
+
+    /// Returns true if the name was generated.
+    pub fn has_generated_name(&self) -> bool {
+        self.topology.lock().has_generated_name()
+    }
+
+    /// Sets the address of the listener for routes, which others are told unless another one is configured.
+    pub fn set_address(&self, host: &str, port: u16) {
+        self.topology.lock().set_address(host, port);
+    }
+
+    /// Returns true if a connection is still to be made. Ask it before each attempt.
+    pub fn wants(&self, dial: &RouteDial) -> bool {
+        self.topology.lock().wants(dial)
+    }
+
+    /// Accepts and dials no more routes.
+    pub fn stop(&self) {
+        self.topology.lock().stop();
+    }
+
+    /// Returns the routes, ordered by id.
+    pub fn routes(&self) -> Vec<RouteSnapshot> {
+        let links = self.links.lock().clone();
+        let topology = self.topology.lock();
+        let routes = topology.routes();
+        routes.filter_map(|(id, record)| Some(snapshot(links.get(&id)?, record))).collect()
+    }
+
+    /// Returns the number of other servers.
+    pub fn server_count(&self) -> usize {
+        self.topology.lock().remote_count()
+    }
+
+    pub(crate) fn options(&self) -> Arc<ClusterOptions> {
+        Arc::clone(self.topology.lock().options())
+    }
+
+    /// Begins to dial the configured servers. A second call has no effect.
+    pub(crate) fn start(&self, dialer: Box<dyn RouteDialer>, host: &dyn ClusterHost) {
+        if self.dialer.set(dialer).is_ok() {
+            let effects = self.topology.lock().start();
+            self.act(effects, host);
+        }
+    }
+
+    pub(crate) fn set_client_urls(
+        &self,
+        urls: Vec<String>,
+        websocket_urls: Vec<String>,
+        host: &dyn ClusterHost,
+    ) {
+        self.topology.lock().set_client_urls(urls, websocket_urls);
+        self.act(vec![Effect::Urls], host);
+    }
+
+    /// Adds a connection to another server.
+    pub(crate) fn open(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        queue: Arc<dyn link::LineQueue>,
+        dial: Option<&RouteDial>,
+    ) -> Arc<RouteLink> {
+        let ip: Option<IpAddr> = endpoint.remote.map(|remote| remote.ip());
+        let record = dial.map_or_else(|| Record::accepted(ip), |dial| Record::dialed(dial, ip));
+        let link = Arc::new(RouteLink::new(Arc::clone(endpoint), queue));
+        if record.account.is_some() {
+            link.set_of_account();
+        }
+        self.topology.lock().open(endpoint.id, record);
+        self.links.lock().insert(endpoint.id, Arc::clone(&link));
+        self.has_links.store(true, Ordering::Release);
+        link
+    }
+
+    /// Decides about the credentials of another server.
+    pub(crate) fn authenticate(&self, credentials: &Credentials) -> Decision {
+        match &*self.users.load() {
+            Some(users) => users.authenticate(credentials),
+            None => Decision::Deny(Denied::Credentials),
+        }
+    }
+
+    /// Returns the account of a route that is one account's.
+    pub(crate) fn account_of(&self, id: RouteId) -> Option<Arc<str>> {
+        self.topology.lock().record(id)?.account.clone()
+    }
+
+    /// Returns the CONNECT of a dialled connection, and its INFO unless it waits for that of the other server.
+    pub(crate) fn greeting(&self, id: RouteId) -> (RouteConnect, Option<RouteInfo>) {
+        let nonce = self.nonce();
+        let topology = self.topology.lock();
+        let info = (!topology.delays_info(id)).then(|| topology.opening_info(id, nonce));
+        (topology.connect(id), info)
+    }
+
+    /// Returns the INFO that begins a connection, or that states the negotiated compression.
+    pub(crate) fn first_info(&self, id: RouteId) -> RouteInfo {
+        let nonce = self.nonce();
+        self.topology.lock().opening_info(id, nonce)
+    }
+
+    pub(crate) fn choose_compression(&self, theirs: &str) -> Result<CompressionMode, Refusal> {
+        self.topology.lock().choose_compression(theirs)
+    }
+
+    pub(crate) fn set_compression(&self, id: RouteId, mode: CompressionMode) {
+        self.topology.lock().set_compression(id, mode);
+    }
+
+    pub(crate) fn handle_connect(
+        &self,
+        id: RouteId,
+        connect: &RouteConnect,
+        host: &dyn ClusterHost,
+    ) -> Result<(), Refusal> {
+        let effects = self.topology.lock().handle_connect(id, connect)?;
+        self.act(effects, host);
+        Ok(())
+    }
+
+    pub(crate) fn handle_info(
+        &self,
+        id: RouteId,
+        info: RouteInfo,
+        host: &dyn ClusterHost,
+    ) -> Joined {
+        let nonce = self.nonce();
+        let (joined, effects) = self.topology.lock().handle_info(id, info, nonce);
+        self.act(effects, host);
+        joined
+    }
+
+    pub(crate) fn handle_pong(&self, id: RouteId, host: &dyn ClusterHost) {
+        let effect = self.topology.lock().handle_pong(id);
+        self.act(effect.into_iter().collect(), host);
+    }
+
+    /// Begins to send the interest over a route that has got its place.
+    pub(crate) fn send_interest(&self, link: &Arc<RouteLink>, host: &dyn ClusterHost) {
+        let id = link.endpoint.id;
+        link.set_permissions(self.rules().map(|rules| Arc::clone(&rules.permissions)));
+        if self.topology.lock().record(id).is_some_and(|record| record.account.is_some()) {
+            link.set_of_account();
+        }
+        for account in host.accounts() {
+            let carries = {
+                let topology = self.topology.lock();
+                topology.record(id).is_some_and(|it| topology.carries(it, &account.name))
+            };
+            if carries {
+                link.follow(&account, None, || host.endpoints());
+            }
+        }
+    }
+
+    /// Sends the interest in a new account over the routes that carry it.
+    pub(crate) fn adopt(&self, account: &Arc<Account>) {
+        if !self.has_links.load(Ordering::Acquire) {
+            return;
+        }
+        let links = self.links.lock().clone();
+        let ids: Vec<RouteId> = {
+            let topology = self.topology.lock();
+            let carrying =
+                topology.routes().filter(|(_, record)| topology.carries(record, &account.name));
+            carrying.map(|(id, _)| id).collect()
+        };
+        for link in ids.iter().filter_map(|id| links.get(id)) {
+            link.follow_new(account);
+        }
+    }
+
+    /// Removes a connection that has ended.
+    pub(crate) fn handle_lost(&self, id: RouteId, host: &dyn ClusterHost) {
+        let link = self.links.lock().remove(&id);
+        if let Some(link) = link {
+            link.end();
+        }
+        let jitter = self.random.lock().next_u64();
+        let effects = self.topology.lock().handle_lost(id, jitter);
+        self.act(effects, host);
+    }
+
+    /// Tells the other servers that this one ends, and accepts and dials no more.
+    pub(crate) fn announce_end(&self, host: &dyn ClusterHost) {
+        let effects = self.topology.lock().announce_end();
+        self.act(effects, host);
+    }
+
+    /// Applies other options.
+    pub(crate) fn apply(&self, options: &ClusterOptions, host: &dyn ClusterHost) {
+        self.permissions.store(rules(options.permissions.as_ref()));
+        self.users.store(users(options));
+        let system_account = &self.system_account;
+        let effects = self.topology.lock().apply(Arc::new(options.clone()), system_account);
+        self.act(effects, host);
+    }
+
+    pub(crate) fn rules(&self) -> Option<Arc<RouteRules>> {
+        self.permissions.load_full()
+    }
+
+    fn nonce(&self) -> String {
+        let mut random = self.random.lock();
+        let mut bytes = [0; crate::auth::Nonce::BYTES];
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&random.next_u64().to_le_bytes()[..chunk.len()]);
+        }
+        crate::auth::Nonce::from_random(bytes).to_string()
+    }
+
+    fn link(&self, id: RouteId) -> Option<Arc<RouteLink>> {
+        self.links.lock().get(&id).cloned()
+    }
+
+    /// Does what the topology asks for, with nothing locked.
+    fn act(&self, effects: Vec<Effect>, host: &dyn ClusterHost) {
+        let mut tells_clients = false;
+        for effect in effects {
+            match effect {
+                Effect::Dial(dial) => {
+                    if let Some(dialer) = self.dialer.get() {
+                        dialer.dial(dial);
+                    }
+                }
+                Effect::Send(id, info) => {
+                    if let Some(link) = self.link(id) {
+                        link.send_info(&info);
+                    }
+                }
+                Effect::Close(id, reason) => {
+                    if let Some(link) = self.link(id) {
+                        link.close(reason);
+                    }
+                }
+                Effect::Renamed(name) => {
+                    tracing::info!("Cluster name updated to {name}");
+                    tells_clients = true;
+                }
+                Effect::Urls => tells_clients = true,
+                Effect::Interest(id) => self.send_interest_again(id, host),
+            }
+        }
+        if tells_clients {
+            let (name, (urls, websocket_urls)) = {
+                let topology = self.topology.lock();
+                (topology.name().to_owned(), topology.client_urls())
+            };
+            host.tell_clients(&name, urls, websocket_urls);
+        }
+    }
+
+    /// Sends the interest again, because permissions have changed.
+    fn send_interest_again(&self, id: RouteId, host: &dyn ClusterHost) {
+        let Some(link) = self.link(id) else { return };
+        let now = self.rules().map(|rules| Arc::clone(&rules.permissions));
+        let before = link.set_permissions(now);
+        for account in host.accounts() {
+            let carries = {
+                let topology = self.topology.lock();
+                topology.record(id).is_some_and(|it| topology.carries(it, &account.name))
+            };
+            if carries {
+                link.follow(&account, Some(before.clone()), || host.endpoints());
+            }
+        }
+    }
+}
+
+/// Returns the user that other servers must present.
+fn users(options: &ClusterOptions) -> Option<Arc<Users>> {
+    let (user, password) = options.credentials.clone()?;
+    let users = Users::builder().user(User::new(user, password)).build();
+    users.ok().map(Arc::new)
+}
+
+/// Builds the permissions of routes.
+fn rules(permissions: Option<&RoutePermissions>) -> Option<Arc<RouteRules>> {
+    let permissions = permissions?;
+    let lists = |list: &Option<SubjectPermission>| list.clone().unwrap_or_default();
+    let (import, export) = (lists(&permissions.import), lists(&permissions.export));
+    let mut builder = Permissions::builder();
+    if !import.allow.is_empty() {
+        builder = builder.publish_allow(import.allow);
+    }
+    if !import.deny.is_empty() {
+        builder = builder.publish_deny(import.deny);
+    }
+    if !export.allow.is_empty() {
+        builder = builder.subscribe_allow(export.allow);
+    }
+    if !export.deny.is_empty() {
+        builder = builder.subscribe_deny(export.deny);
+    }
+    let permissions = Arc::new(builder.build().ok()?);
+    Some(Arc::new(RouteRules { permissions }))
+}
+
+fn snapshot(link: &RouteLink, record: &Record) -> RouteSnapshot {
+    let endpoint = &link.endpoint;
+    let nanos = endpoint.rtt_nanos.load(Ordering::Relaxed);
+    let out = endpoint.destination.counts();
+    let last: Option<Instant> = out.last.max(out.last_activity);
+    RouteSnapshot {
+        id: endpoint.id,
+        remote_id: record.remote_id.clone(),
+        remote_name: record.remote_name.clone(),
+        is_solicited: record.is_solicited,
+        is_configured: record.is_configured,
+        remote: endpoint.remote,
+        since: endpoint.since,
+        last_activity: last.unwrap_or(endpoint.since),
+        rtt: Some(nanos).filter(|nanos| *nanos > 0).map(std::time::Duration::from_nanos),
+        import: record.import.clone(),
+        export: record.export.clone(),
+        in_messages: endpoint.in_messages.load(Ordering::Relaxed),
+        in_bytes: endpoint.in_bytes.load(Ordering::Relaxed),
+        out,
+        subscriptions: endpoint.subscriptions.load(Ordering::Relaxed),
+        account: record.account.clone(),
+        pool_index: record.index,
+        compression: record.compression,
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct SessionUpdate {
     pub(crate) decision: bool,
     /// Lame duck mode was announced.
     pub(crate) end: bool,
+    /// INFO has changed and must be sent to the client.
+    pub(crate) info: bool,
     /// The client must be told that the server ends, though it does not.
     pub(crate) say_end: bool,
     /// The connection must be closed once no request is open.

@@ -16,7 +16,7 @@ mod request_tracker;
 mod sids;
 mod subscription;
 
-pub use byte_queue::{ByteQueue, ClientEncoder, Drained, Encoder, WriteHandle};
+pub use byte_queue::{ByteQueue, ClientEncoder, Drained, Encoder, RouteEncoder, WriteHandle};
 pub use client_info::ClientInfo;
 pub use control::Applied;
 pub use destination::{OutCounts, Scratch};
@@ -286,6 +286,13 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id;
+        // NATS 2.14: client.go initClient.
+        if self.kind == Kind::Route {
+            return match &self.remote {
+                Some(remote) => write!(f, "{remote} - rid:{id}"),
+                None => write!(f, "pipe - rid:{id}"),
+            };
+        }
         match (&self.remote, &self.transport) {
             // NATS 2.14: client.go initClient.
             (Some(remote), TransportInfo::Websocket(websocket)) => match websocket.forwarded_for {

@@ -2,7 +2,6 @@
 
 /// The part of an account's interest that a message is meant for.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "sessions of routes name queue groups"))]
 pub(crate) enum Audience<'a> {
     /// Plain subscriptions and queue groups.
     All,

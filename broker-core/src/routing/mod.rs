@@ -11,7 +11,8 @@ mod watched;
 pub(crate) use audience::Audience;
 pub(crate) use deliver::{end, flush_touched};
 pub(crate) use services::{
-    Requesting, ServiceState, deliver_with_services, expire_responses, pass_to_services,
+    Requesting, ServiceState, deliver_with_services, expire_responses, pass_responses,
+    pass_to_services,
 };
 #[cfg(feature = "testing")]
 pub(crate) use watched::deliver_held;

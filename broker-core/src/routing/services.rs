@@ -106,6 +106,24 @@ pub(crate) fn pass_to_services(
     pass_on(account, run, matches, None, requesting)
 }
 
+/// Passes responses from another server on to their requesters. Requests have been passed on by the server of the
+/// requester.
+// NATS 2.14: client.go processServiceImport.
+pub(crate) fn pass_responses(
+    account: &Arc<Account>,
+    run: &Run<'_>,
+    matches: &Matches<Subscription>,
+    requesting: &mut Requesting<'_>,
+) {
+    let is_response = |one: &Arc<Subscription>| matches!(one.link(), Some(Link::Responses));
+    for _ in matches.services().iter().filter(|one| is_response(one)) {
+        for message in run.messages {
+            let one = Run { messages: std::slice::from_ref(message), ..*run };
+            respond(account, message, &one, requesting);
+        }
+    }
+}
+
 /// Passes one message on to the services among its matches. Returns true if it reached a receiver.
 fn pass_on(
     account: &Arc<Account>,

@@ -72,6 +72,10 @@ impl Accounts {
 
     /// Adds an account to the session, unless it has it. Returns its slot.
     pub(crate) fn join(&mut self, name: &str) -> Result<u16, TooManyAccounts> {
+        // The account of the message before.
+        if self.seat(self.current).is_some_and(|seat| *seat.account.name == *name) {
+            return Ok(self.current);
+        }
         if let Some(slot) = self.slots.get(name) {
             return Ok(*slot);
         }
@@ -99,6 +103,17 @@ impl Accounts {
             self.leaving.push_back((slot, Ending::new(&seat.account, sids)));
         }
         true
+    }
+
+    /// Leaves all accounts.
+    pub(crate) fn leave_all(&mut self) {
+        let names: Vec<Arc<str>> = self.slots.keys().cloned().collect();
+        names.iter().for_each(|name| _ = self.leave(name));
+    }
+
+    /// Returns true if subscriptions in accounts that were left have not ended yet.
+    pub(crate) fn has_leaving(&self) -> bool {
+        !self.leaving.is_empty()
     }
 
     /// Leaves the accounts that were removed: the [control mailbox](crate::endpoint::ControlMailbox) reports when there
@@ -242,10 +257,7 @@ impl Accounts {
 /// Ends all remaining subscriptions at once.
 impl Drop for Accounts {
     fn drop(&mut self) {
-        let names: Vec<Arc<str>> = self.slots.keys().cloned().collect();
-        for name in names {
-            self.leave(&name);
-        }
+        self.leave_all();
         while self.step() {}
     }
 }

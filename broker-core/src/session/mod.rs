@@ -3,7 +3,6 @@
 //!
 //! A kind that is served over a byte stream implements [`Session`], which its driver uses.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "sessions of routes work in several accounts"))]
 mod accounts;
 mod asking;
 pub mod client;
@@ -17,6 +16,7 @@ pub mod local;
 mod member;
 mod ping;
 mod publisher;
+pub mod route;
 pub(crate) mod server;
 mod sizes;
 #[cfg(test)]
@@ -24,6 +24,7 @@ mod tests;
 mod traces;
 
 pub use client::ClientSession;
+pub use route::RouteSession;
 
 use std::fmt;
 use std::time::{Duration, Instant};

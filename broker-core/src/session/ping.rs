@@ -59,6 +59,12 @@ impl Ping {
         self.next = self.next.min(now + self.interval(limits));
     }
 
+    /// Records a PING that is sent now.
+    pub(super) fn ping_now(&mut self, now: Instant) {
+        self.unanswered += 1;
+        self.sent = Some(now);
+    }
+
     /// Records activity.
     pub(super) fn note_activity(&mut self, now: Instant) {
         self.last_activity = now;

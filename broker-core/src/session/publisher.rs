@@ -17,7 +17,7 @@ use crate::random::Random;
 use crate::reserved::{is_reply_of_servers, is_subject_of_servers};
 use crate::routing::{
     Audience, Requesting, ServiceState, deliver, deliver_for, deliver_traced,
-    deliver_with_services, pass_to_services,
+    deliver_with_services, pass_responses, pass_to_services,
 };
 use crate::subject::{Choices, Mapped};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
@@ -205,7 +205,7 @@ impl Publisher {
     /// Delivers a run from another server, which has checked permissions. Returns the bytes.
     pub(super) fn relay(
         &mut self,
-        account: &Account,
+        account: &Arc<Account>,
         endpoint: &Endpoint,
         run: &Run<'_>,
         audience: Audience<'_>,
@@ -217,6 +217,12 @@ impl Publisher {
             cache.look_up(&account.interest, run.subject, run.prefetched, |_| Verdict::ALLOWED);
         let meant = (known.matches, audience);
         deliver_for(account, endpoint.as_sender(), run, meant, &mut self.random, scratch);
+        if !known.matches.services().is_empty() {
+            let state = self.services.get_or_insert_default();
+            let random = &mut self.random;
+            let mut requesting = Requesting { endpoint, random, state, scratch };
+            pass_responses(account, run, known.matches, &mut requesting);
+        }
         bytes
     }
 

@@ -60,6 +60,11 @@ impl Shared {
         self.version.fetch_add(1, Ordering::AcqRel);
         let endpoints = self.endpoints();
         let cuts = self.cuts(&endpoints, options.limits.max_connections, &gone);
+        if let (Some(cluster), Some(now)) = (&self.cluster, &options.cluster)
+            && before.cluster.as_ref() != Some(now)
+        {
+            cluster.apply(now, self);
+        }
         let (ack, applied) = AckGuard::new();
         for endpoint in &endpoints {
             let cut = cuts.get(&endpoint.id);

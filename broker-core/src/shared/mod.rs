@@ -2,6 +2,7 @@
 
 mod accounts;
 mod changes;
+mod cluster;
 mod questions;
 mod totals;
 
@@ -19,6 +20,7 @@ use dashmap::DashMap;
 use crate::account::{Account, AccountConfig, Context, GLOBAL, Registry, SYSTEM};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::endpoint::{Endpoint, Kind, LocalQueues, Queues, Scratch};
 use crate::error::CloseReason;
 use crate::history::History;
@@ -51,6 +53,10 @@ pub(crate) struct Shared {
     pub(crate) periodic: ArcSwapOption<Box<dyn Fn() + Send + Sync>>,
     /// The program's part of the system account.
     pub(crate) system: ArcSwapOption<Box<dyn SystemListener>>,
+    /// The server's part in a cluster.
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    /// The addresses for WebSocket clients, if the cluster knows them.
+    pub(crate) websocket_urls: ArcSwapOption<Vec<String>>,
     sessions: DashMap<u64, Arc<Endpoint>>,
     /// The number of client connections among them, which `max_connections` limits.
     connections: AtomicUsize,
@@ -109,6 +115,11 @@ impl Shared {
             let (memory, queues) = (TransportInfo::Memory, Arc::new(LocalQueues::default()));
             Arc::new(Endpoint::new(0, 0, None, memory, clock.now(), queues, kind))
         };
+        let cluster = cluster::of(&options, &info, &system_account, &mut random);
+        let mut info = info;
+        if let Some(cluster) = &cluster {
+            info.cluster = cluster.name();
+        }
         let context = Arc::new(Context {
             clock: Arc::clone(&clock),
             server_name: info.server_name.as_str().into(),
@@ -125,6 +136,8 @@ impl Shared {
             system_account,
             periodic: ArcSwapOption::empty(),
             system: ArcSwapOption::empty(),
+            cluster,
+            websocket_urls: ArcSwapOption::empty(),
             sessions: DashMap::new(),
             connections: AtomicUsize::new(0),
             connections_ever: AtomicU64::new(0),
@@ -161,12 +174,17 @@ impl Shared {
         self.accounts.configure(before, now, &always_there, |name| self.make_account(name))
     }
 
-    fn make_account(&self, name: &str) -> Account {
+    /// Makes an account. The cluster sees it before any session can enter it.
+    fn make_account(&self, name: &str) -> Arc<Account> {
         let account = Account::new(name, self.next_seed())
             .with_system(*name == *self.system_account)
             .with_context(&self.context);
         #[cfg(feature = "testing")]
         let account = account.with_seam(&self.seam);
+        let account = Arc::new(account);
+        if let Some(cluster) = &self.cluster {
+            cluster.adopt(&account);
+        }
         account
     }
 
@@ -261,6 +279,11 @@ impl Shared {
 
     pub(crate) fn unregister_local(&self, endpoint: &Endpoint) {
         self.depart(endpoint);
+        self.sessions.remove(&endpoint.id);
+    }
+
+    /// Unregisters a connection to another server.
+    pub(crate) fn unregister_route(&self, endpoint: &Endpoint) {
         self.sessions.remove(&endpoint.id);
     }
 

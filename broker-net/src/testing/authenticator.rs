@@ -47,6 +47,10 @@ impl Authenticator for FailingAuthenticator {
         self.behind.review(held, credentials)
     }
 
+    fn may_name(&self, account: &str) -> bool {
+        self.behind.may_name(account)
+    }
+
     fn nonce_required(&self) -> bool {
         self.behind.nonce_required()
     }

@@ -90,6 +90,11 @@ impl Authenticator for Users {
         self.no_auth_user.is_none()
     }
 
+    fn may_name(&self, account: &str) -> bool {
+        let mut all = self.by_name.values().chain(self.by_key.values());
+        all.any(|user| user.account.as_deref() == Some(account))
+    }
+
     // NATS 2.14: auth.go processClientOrLeafAuthentication, the part for users.
     fn authenticate(&self, credentials: &Credentials) -> Decision {
         #[cfg(feature = "jwt")]

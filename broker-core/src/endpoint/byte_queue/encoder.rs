@@ -41,6 +41,5 @@ pub(crate) enum Target<'a> {
     Subscription { sid: &'a [u8] },
     /// A peer server, with the queue groups that it was picked for. It finds its subscriptions by account and
     /// subject; reply subjects are part of the messages.
-    #[cfg_attr(not(test), expect(dead_code, reason = "encoders of routes read it"))]
     Peer { account: &'a str, queues: &'a [&'a [u8]] },
 }

@@ -23,6 +23,7 @@ mod interceptor;
 #[cfg(all(test, shuttle))]
 mod models;
 mod pieces;
+mod route_encoder;
 
 pub(crate) use block_writer::BlockWriter;
 pub use client_encoder::ClientEncoder;
@@ -31,6 +32,7 @@ pub use encoder::Encoder;
 pub(crate) use encoder::{Delivery, Target};
 pub(crate) use interceptor::{Intercepted, Interceptor};
 use pieces::Pieces;
+pub use route_encoder::RouteEncoder;
 
 /// The write side of a transport, used by its connection's byte queue. Called from any publishing thread.
 pub trait WriteHandle: Send + Sync {

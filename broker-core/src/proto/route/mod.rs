@@ -11,3 +11,6 @@ pub use fault::RouteFault;
 pub use info::{GossipMode, RouteInfo};
 pub use op::{RouteMessage, RouteOp, RouteSubscription};
 pub use parser::{RouteLimits, RouteParsed, RouteParser, traced};
+
+pub mod encode;
+mod stub;

@@ -59,7 +59,9 @@ impl ClientSession {
         info.client_id = self.endpoint.id;
         info.client_ip =
             self.endpoint.remote.map(|remote| remote.ip().to_string()).unwrap_or_default();
-        self.endpoint.transport.change_info(&mut info);
+        let urls = self.shared.websocket_urls.load();
+        let urls = urls.as_ref().map(|urls| urls.as_slice());
+        self.endpoint.transport.change_info(&mut info, urls);
         change(&mut info);
         self.byte_queue.send(scratch, |out| encode::info(out, &info));
     }

@@ -7,7 +7,7 @@ use super::{ClientSession, Phase};
 use crate::auth::{Denied, Grant};
 use crate::endpoint::{AckGuard, Scratch};
 use crate::error::{ClientFault, CloseReason};
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::table::Place;
 
 impl ClientSession {
@@ -57,6 +57,10 @@ impl ClientSession {
             && self.closing.is_none()
         {
             self.fault(fault, scratch);
+        }
+        // NATS 2.14: route.go sendAsyncInfoToClients.
+        if control.info && self.endpoint.follows_info.load(Ordering::Relaxed) {
+            self.send_info(|_| (), scratch);
         }
         // NATS 2.14: server.go LDMClientByID.
         if control.say_end && self.lame_duck.is_none() {

@@ -1,0 +1,126 @@
+//! What the topology asks for.
+
+use crate::cluster::RouteDial;
+use crate::error::CloseReason;
+use crate::proto::route::{RouteFault, RouteInfo};
+
+/// The id of a connection to another server.
+pub(crate) type RouteId = u64;
+
+/// An action for other connections than the one whose input caused it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// Dial a server.
+    Dial(RouteDial),
+    /// Send INFO.
+    Send(RouteId, Box<RouteInfo>),
+    /// Close a connection.
+    Close(RouteId, CloseReason),
+    /// The name of the cluster has changed.
+    Renamed(String),
+    /// The addresses for clients have changed.
+    Urls,
+    /// Apply what the other server now takes: the session of the connection sends its interest again.
+    Interest(RouteId),
+}
+
+/// What becomes of a connection after an INFO.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Joined {
+    /// The INFO was news about something else.
+    Noted,
+    /// The connection is a route now.
+    Registered(Place),
+    /// The connection must be closed.
+    Refused(Refusal),
+}
+
+/// The place of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    /// The index in the pool; `None` for a route of one account.
+    pub(crate) index: Option<usize>,
+    /// The route is the only one, for all accounts.
+    pub(crate) has_no_pool: bool,
+    /// INFO to be sent before the interest.
+    pub(crate) info: Option<Box<RouteInfo>>,
+    /// A PING is to be sent, whose PONG leads to the next connection of the pool.
+    pub(crate) pings: bool,
+}
+
+/// A reason to refuse another server.
+// NATS 2.14: route.go.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The server has connected to itself, or twice.
+    #[error("Duplicate Route")]
+    Duplicate,
+    /// The server is about to end.
+    #[error("Server Shutdown")]
+    Ending,
+    #[error("Cluster Name Conflict")]
+    NameConflict,
+    #[error("Rejecting connection, cluster name \"{theirs}\" does not match \"{ours}\"")]
+    OtherName { theirs: String, ours: String },
+    #[error("Remote server has a duplicate name: \"{0}\"")]
+    DuplicateName(String),
+    #[error("Route pool index should not be set but is set to {0}")]
+    IndexSet(i64),
+    #[error("Invalid route pool index: {index} - pool size is {size}")]
+    InvalidIndex { index: i64, size: i64 },
+    #[error("No route for account \"{0}\"")]
+    NoAccountRoute(String),
+    #[error("Not possible to have a dedicated route for account \"{0}\" between those servers")]
+    NoDedicatedRoute(String),
+    #[error("unsupported route compression mode \"{0}\"")]
+    Compression(String),
+    #[error("attempted to connect to route port")]
+    ClientOnRoutePort,
+    #[error("Rejecting connection from gateway \"{0}\" on the Route port")]
+    Gateway(String),
+    #[error("Authorization Violation")]
+    Unauthorized,
+    #[error("Authentication Timeout")]
+    AuthTimeout,
+    #[error("Stale Connection")]
+    Stale,
+    #[error("maximum subscriptions exceeded")]
+    TooManySubscriptions,
+    /// The JSON of an operation is none.
+    #[error("{0} Parse Error")]
+    Json(&'static str),
+    /// An operation is not in the protocol.
+    #[error(transparent)]
+    Wire(#[from] RouteFault),
+}
+
+impl Refusal {
+    /// Returns the text of `-ERR`, if the other server is sent one, and the reason of the close.
+    pub(crate) fn answer(&self) -> (Option<String>, CloseReason) {
+        use CloseReason as Reason;
+        let (is_told, reason) = match self {
+            Self::Duplicate => (false, Reason::DuplicateRoute),
+            Self::Ending => (false, Reason::ServerShutdown),
+            Self::NameConflict => (false, Reason::ClusterNameConflict),
+            Self::OtherName { .. } => (true, Reason::ClusterNameConflict),
+            Self::DuplicateName(_) => (false, Reason::DuplicateServerName),
+            Self::IndexSet(_)
+            | Self::InvalidIndex { .. }
+            | Self::NoAccountRoute(_)
+            | Self::NoDedicatedRoute(_)
+            | Self::Compression(_) => (true, Reason::ProtocolViolation),
+            Self::ClientOnRoutePort => (true, Reason::WrongPort),
+            Self::Gateway(_) => (true, Reason::WrongGateway),
+            Self::Unauthorized => (true, Reason::AuthenticationViolation),
+            Self::AuthTimeout => (true, Reason::AuthenticationTimeout),
+            Self::Stale => (true, Reason::StaleConnection),
+            Self::TooManySubscriptions => (true, Reason::ProtocolViolation),
+            Self::Json(_) => (false, Reason::ProtocolViolation),
+            Self::Wire(fault) => {
+                let (text, reason) = fault.answer();
+                return (text.map(Into::into), reason);
+            }
+        };
+        (is_told.then(|| self.to_string()), reason)
+    }
+}

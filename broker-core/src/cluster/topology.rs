@@ -1,0 +1,259 @@
+//! The topology of a cluster: a state machine without connections, clock or threads.
+//!
+//! It is given what the connections to other servers bring (CONNECT, INFO, PONG, the end), and answers with
+//! [effects](Effect). Servers of one cluster are all connected to each other. A server dials the configured addresses, and
+//! those that others report. A connection between two servers belongs to a pool, and each account to one connection of
+//! it; or to one account alone.
+// NATS 2.14: route.go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::effect::{Effect, Joined, Place, Refusal, RouteId};
+use super::record::Record;
+use crate::cluster::RouteDial;
+use crate::options::{ClusterOptions, CompressionMode, RouteAddress};
+use crate::proto::route::{GossipMode, RouteConnect, RouteInfo};
+use crate::sync::Arc;
+
+mod dials;
+mod gossip;
+mod joining;
+mod leaving;
+mod reload;
+
+/// See the module.
+pub(super) struct Topology {
+    options: Arc<ClusterOptions>,
+    /// What this server tells of itself; without what differs between connections.
+    own: RouteInfo,
+    /// The accounts with routes of their own.
+    pinned: BTreeSet<Arc<str>>,
+    records: BTreeMap<RouteId, Record>,
+    remotes: BTreeMap<String, Remote>,
+    /// The routes of one account each, by account and the id of the other server.
+    account_routes: BTreeMap<(Arc<str>, String), RouteId>,
+    /// The host name of the first configured route that has one: certificates of reported servers are verified for it.
+    tls_name: Option<String>,
+    /// The server accepts and dials no more routes.
+    is_ending: bool,
+    is_started: bool,
+}
+
+/// Another server of the cluster.
+#[derive(Debug, Default)]
+struct Remote {
+    /// The connections of the pool, by index.
+    pool: Vec<Option<RouteId>>,
+    /// What it told of its clients' listeners, in the first connection.
+    urls: Vec<String>,
+    websocket_urls: Vec<String>,
+}
+
+impl Topology {
+    /// `system_account`: it has a route of its own where there is a pool.
+    pub(super) fn new(
+        options: Arc<ClusterOptions>,
+        own: RouteInfo,
+        system_account: &Arc<str>,
+    ) -> Self {
+        let mut topology = Self {
+            own,
+            pinned: BTreeSet::new(),
+            records: BTreeMap::new(),
+            remotes: BTreeMap::new(),
+            account_routes: BTreeMap::new(),
+            tls_name: None,
+            is_ending: false,
+            is_started: false,
+            options,
+        };
+        topology.follow_options(system_account);
+        topology
+    }
+
+    /// Applies the options to what this server tells of itself.
+    fn follow_options(&mut self, system_account: &Arc<str>) {
+        let options = Arc::clone(&self.options);
+        self.pinned = options.accounts.iter().cloned().collect();
+        if self.pool_size() > 0 {
+            self.pinned.insert(Arc::clone(system_account));
+        } else {
+            self.pinned.clear();
+        }
+        let is_name = |host: &str| host.parse::<std::net::IpAddr>().is_err();
+        let named = options.routes.iter().find(|route| is_name(&route.host));
+        self.tls_name = named.map(|route| route.host.clone());
+        let own = &mut self.own;
+        own.auth_required = options.credentials.is_some();
+        (own.tls_required, own.tls_verify) = (options.is_tls, options.is_tls);
+        own.route_pool_size = options.pool_size.map_or(0, i64::from);
+        let permissions = options.permissions.clone().unwrap_or_default();
+        (own.import, own.export) = (permissions.import, permissions.export);
+        if let Some((host, port)) = &options.advertise {
+            own.host.clone_from(host);
+            own.port = *port;
+            own.ip = url(host, *port);
+        }
+    }
+
+    /// Sets the address of the listener.
+    pub(super) fn set_address(&mut self, host: &str, port: u16) {
+        if self.options.advertise.is_none() {
+            host.clone_into(&mut self.own.host);
+            self.own.port = port;
+        }
+    }
+
+    /// Sets the addresses of this server's listeners for clients.
+    pub(super) fn set_client_urls(&mut self, urls: Vec<String>, websocket_urls: Vec<String>) {
+        (self.own.connect_urls, self.own.ws_connect_urls) = (urls, websocket_urls);
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.own.cluster
+    }
+
+    pub(super) fn has_generated_name(&self) -> bool {
+        self.own.cluster_dynamic
+    }
+
+    pub(super) fn options(&self) -> &Arc<ClusterOptions> {
+        &self.options
+    }
+
+    pub(super) fn record(&self, id: RouteId) -> Option<&Record> {
+        self.records.get(&id)
+    }
+
+    /// Returns the routes: the connections that are registered.
+    pub(super) fn routes(&self) -> impl Iterator<Item = (RouteId, &Record)> {
+        let pooled = self.remotes.values().flat_map(|remote| remote.pool.iter().flatten());
+        let ids: BTreeSet<RouteId> = pooled.chain(self.account_routes.values()).copied().collect();
+        ids.into_iter().filter_map(|id| Some((id, self.records.get(&id)?)))
+    }
+
+    /// Returns the number of other servers.
+    pub(super) fn remote_count(&self) -> usize {
+        self.remotes.len()
+    }
+
+    /// Returns true if the interest of an account is sent over this route.
+    // NATS 2.14: route.go sendSubsToRoute, updateRouteSubscriptionMap.
+    pub(super) fn carries(&self, record: &Record, account: &str) -> bool {
+        if let Some(own) = &record.account {
+            return **own == *account;
+        }
+        if record.has_no_pool {
+            return true;
+        }
+        !self.pinned.contains(account)
+            && record.index == Some(pool_index(self.pool_size(), account))
+    }
+
+    /// Returns the configured number of routes to each server; 0 without a pool.
+    fn pool_size(&self) -> usize {
+        self.options.pool_size.map_or(0, usize::from)
+    }
+
+    /// Returns the INFO that begins a connection.
+    // NATS 2.14: route.go generateRouteInitialInfoJSON.
+    pub(super) fn first_info(
+        &self,
+        account: Option<&str>,
+        compression: CompressionMode,
+        index: usize,
+        gossip: GossipMode,
+        nonce: String,
+    ) -> RouteInfo {
+        let mode = match self.options.compression.mode {
+            CompressionMode::S2Auto => CompressionMode::S2Auto,
+            _ => compression,
+        };
+        let is_supported = mode != CompressionMode::NotSupported;
+        let mut info = self.info();
+        info.nonce = nonce;
+        info.route_account = account.unwrap_or_default().to_owned();
+        info.route_pool_idx = index as i64;
+        info.compression = if is_supported { mode.name().to_owned() } else { String::new() };
+        info.gossip_mode = gossip;
+        info
+    }
+
+    /// Returns the INFO that begins this connection.
+    pub(super) fn opening_info(&self, id: RouteId, nonce: String) -> RouteInfo {
+        let record = self.records.get(&id).cloned().unwrap_or_default();
+        let offered = match record.compression {
+            CompressionMode::Off | CompressionMode::NotSupported => self.options.compression.mode,
+            chosen => chosen,
+        };
+        let account = record.account.as_deref().filter(|_| record.is_solicited);
+        self.first_info(account, offered, 0, record.gossip, nonce)
+    }
+
+    /// Returns what this server tells of itself at any time.
+    fn info(&self) -> RouteInfo {
+        let mut info = self.own.clone();
+        if self.options.no_advertise {
+            info.connect_urls.clear();
+            info.ws_connect_urls.clear();
+        }
+        info
+    }
+
+    /// Returns the CONNECT of a connection that this server has dialled.
+    // NATS 2.14: route.go sendRouteConnect.
+    pub(super) fn connect(&self, id: RouteId) -> RouteConnect {
+        let address = self.records.get(&id).and_then(|record| record.address.as_ref());
+        let credentials = address.and_then(|address| address.credentials.clone());
+        let (user, pass) = credentials.unwrap_or_default();
+        RouteConnect {
+            echo: true,
+            user,
+            pass,
+            tls_required: self.options.is_tls,
+            headers: self.own.headers,
+            name: self.own.server_id.clone(),
+            cluster: self.own.cluster.clone(),
+            cluster_dynamic: self.own.cluster_dynamic,
+            lnoc: true,
+            ..RouteConnect::default()
+        }
+    }
+
+    /// Returns true if a dialled connection waits for the INFO of the other server before it sends its own.
+    // NATS 2.14: route.go createRoute.
+    pub(super) fn delays_info(&self, id: RouteId) -> bool {
+        let Some(record) = self.records.get(&id).filter(|record| record.is_solicited) else {
+            return false;
+        };
+        let is_pooled = record.account.is_none() && self.pool_size() > 0;
+        is_pooled || self.options.compression.mode.compresses()
+    }
+
+    /// Adds a connection.
+    pub(super) fn open(&mut self, id: RouteId, record: Record) {
+        self.records.insert(id, record);
+    }
+}
+
+/// Returns the URL of a listener for routes.
+pub(super) fn url(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("nats-route://[{host}]:{port}/")
+    } else {
+        format!("nats-route://{host}:{port}/")
+    }
+}
+
+/// Returns the connection of a pool that carries an account: the same on all servers.
+// NATS 2.14: route.go computeRoutePoolIdx.
+pub(super) fn pool_index(size: usize, account: &str) -> usize {
+    if size <= 1 {
+        return 0;
+    }
+    // FNV-1a.
+    let hash = account
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash as usize % size
+}

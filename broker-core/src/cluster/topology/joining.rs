@@ -1,0 +1,347 @@
+//! A connection becomes a route.
+
+use std::net::IpAddr;
+
+use super::{
+    Effect, GossipMode, Joined, Place, Record, Refusal, Remote, RouteConnect, RouteId, RouteInfo,
+    Topology, url,
+};
+use crate::error::CloseReason;
+use crate::options::{CompressionMode, MAX_POOL_SIZE};
+use crate::sync::Arc;
+
+impl Topology {
+    /// Handles the CONNECT of a connection that another server has dialled.
+    // NATS 2.14: route.go processRouteConnect.
+    pub(in crate::cluster) fn handle_connect(
+        &mut self,
+        id: RouteId,
+        connect: &RouteConnect,
+    ) -> Result<Vec<Effect>, Refusal> {
+        if !connect.lang.is_empty() {
+            return Err(Refusal::ClientOnRoutePort);
+        }
+        if !connect.gateway.is_empty() {
+            return Err(Refusal::Gateway(connect.gateway.clone()));
+        }
+        let mut effects = Vec::new();
+        if connect.cluster != self.own.cluster {
+            let other = (&*connect.cluster, connect.cluster_dynamic);
+            if !self.yields_to(other) {
+                let (theirs, ours) = (connect.cluster.clone(), self.own.cluster.clone());
+                return Err(Refusal::OtherName { theirs, ours });
+            }
+            effects = self.rename(other, &connect.name);
+        }
+        if let Some(record) = self.records.get_mut(&id) {
+            record.remote_id.clone_from(&connect.name);
+        }
+        Ok(effects)
+    }
+
+    /// Returns true if this server takes the other name: its own was generated, and the other was not or is larger.
+    fn yields_to(&self, (name, is_generated): (&str, bool)) -> bool {
+        self.own.cluster_dynamic && (!is_generated || *self.own.cluster < *name)
+    }
+
+    /// Takes another name. Routes to other servers than `remote` are closed.
+    // NATS 2.14: server.go setClusterName, route.go removeAllRoutesExcept.
+    fn rename(&mut self, (name, is_generated): (&str, bool), remote: &str) -> Vec<Effect> {
+        name.clone_into(&mut self.own.cluster);
+        if !is_generated {
+            self.own.cluster_dynamic = false;
+        }
+        let others = self.routes().filter(|(_, record)| record.remote_id != remote);
+        let conflict = CloseReason::ClusterNameConflict;
+        let mut effects: Vec<Effect> = others.map(|(id, _)| Effect::Close(id, conflict)).collect();
+        effects.push(Effect::Renamed(name.to_owned()));
+        effects
+    }
+
+    /// Handles an INFO. `compression`: what was negotiated, if this is the first INFO behind the negotiation.
+    // NATS 2.14: route.go processRouteInfo.
+    pub(in crate::cluster) fn handle_info(
+        &mut self,
+        id: RouteId,
+        mut info: RouteInfo,
+        nonce: String,
+    ) -> (Joined, Vec<Effect>) {
+        let Some(record) = self.records.get_mut(&id) else {
+            return (Joined::Refused(Refusal::Ending), Vec::new());
+        };
+        if info.server_id == self.own.server_id {
+            record.remote_id.clone_from(&info.server_id);
+            return (Joined::Refused(Refusal::Duplicate), Vec::new());
+        }
+        let mut effects = Vec::new();
+        if !info.cluster.is_empty() && info.cluster != self.own.cluster {
+            let other = (&*info.cluster, info.cluster_dynamic);
+            if !self.yields_to(other) {
+                return (Joined::Refused(Refusal::NameConflict), effects);
+            }
+            effects = self.rename(other, &info.server_id);
+        }
+        let Some(record) = self.records.get_mut(&id) else { return (Joined::Noted, effects) };
+        if record.has_info {
+            effects.extend(self.handle_later_info(id, &info));
+            return (Joined::Noted, effects);
+        }
+        if !record.is_solicited && info.server_name == self.own.server_name {
+            let fault = Refusal::DuplicateName(info.server_name);
+            return (Joined::Refused(fault), effects);
+        }
+        record.take(&mut info);
+        let joined = match self.register(id, &info, nonce, &mut effects) {
+            Ok(place) => Joined::Registered(place),
+            Err(fault) => Joined::Refused(fault),
+        };
+        (joined, effects)
+    }
+
+    /// Returns the compression of a connection whose other server offers `theirs`.
+    // NATS 2.14: server.go selectCompressionMode.
+    pub(in crate::cluster) fn choose_compression(
+        &self,
+        theirs: &str,
+    ) -> Result<CompressionMode, Refusal> {
+        let ours = self.options.compression.mode;
+        if !ours.compresses() || theirs.is_empty() {
+            let is_known = ours != CompressionMode::NotSupported && !theirs.is_empty();
+            let none = CompressionMode::NotSupported;
+            return Ok(if is_known { CompressionMode::Off } else { none });
+        }
+        let mode = CompressionMode::from_name(theirs)
+            .ok_or_else(|| Refusal::Compression(theirs.to_owned()))?;
+        Ok(match (ours, mode) {
+            (_, CompressionMode::NotSupported | CompressionMode::Off) => mode,
+            (CompressionMode::Accept, CompressionMode::Accept) => CompressionMode::Off,
+            (CompressionMode::Accept, CompressionMode::S2Auto) => CompressionMode::S2Fast,
+            (CompressionMode::Accept, _) => mode,
+            _ => ours,
+        })
+    }
+
+    pub(in crate::cluster) fn set_compression(&mut self, id: RouteId, mode: CompressionMode) {
+        if let Some(record) = self.records.get_mut(&id) {
+            record.compression = mode;
+        }
+    }
+
+    /// Gives a connection its place.
+    // NATS 2.14: route.go addRoute.
+    fn register(
+        &mut self,
+        id: RouteId,
+        info: &RouteInfo,
+        nonce: String,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Place, Refusal> {
+        if self.is_ending {
+            return Err(Refusal::Ending);
+        }
+        let Some(record) = self.records.get_mut(&id) else { return Err(Refusal::Ending) };
+        let own_size = self.options.pool_size.map_or(0, i64::from);
+        let largest = own_size.max(info.route_pool_size).min(i64::from(MAX_POOL_SIZE));
+        let has_pool = info.route_pool_size > 0 && own_size > 0;
+        let index = info.route_pool_idx;
+        if !has_pool {
+            if let Some(account) = &record.account {
+                record.stays_closed = true;
+                return Err(Refusal::NoDedicatedRoute(account.to_string()));
+            }
+            record.has_no_pool = true;
+        } else if record.is_solicited {
+            if index != 0 {
+                return Err(Refusal::IndexSet(index));
+            }
+        } else if index < 0 || index >= largest {
+            return Err(Refusal::InvalidIndex { index, size: info.route_pool_size });
+        }
+        let gossip = std::mem::take(&mut record.gossip);
+        match record.account.clone() {
+            Some(account) => self.register_for_account(id, info, &account, gossip, nonce, effects),
+            None => {
+                let size = if has_pool { largest as usize } else { 1 };
+                self.register_in_pool(id, info, (has_pool, size), gossip, nonce, effects)
+            }
+        }
+    }
+
+    fn register_for_account(
+        &mut self,
+        id: RouteId,
+        info: &RouteInfo,
+        account: &Arc<str>,
+        gossip: GossipMode,
+        nonce: String,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Place, Refusal> {
+        if !self.pinned.contains(account) {
+            return Err(Refusal::NoAccountRoute(account.to_string()));
+        }
+        let key = (Arc::clone(account), info.server_id.clone());
+        if let Some(other) = self.account_routes.get(&key).copied() {
+            self.note_duplicate(Some(other), id, true);
+            return Err(Refusal::Duplicate);
+        }
+        self.account_routes.insert(key, id);
+        let record = self.records.get(&id);
+        let (is_solicited, compression) =
+            record.map_or((false, CompressionMode::Off), |it| (it.is_solicited, it.compression));
+        let delayed = is_solicited && self.options.compression.mode.compresses();
+        let own = delayed
+            .then(|| Box::new(self.first_info(Some(account), compression, 0, gossip, nonce)));
+        let servers = self.account_routes.keys().filter(|(other, _)| other == account).count();
+        if servers > 1 {
+            effects.extend(self.report(id, info, gossip));
+        }
+        Ok(Place { index: None, has_no_pool: false, info: own, pings: false })
+    }
+
+    fn register_in_pool(
+        &mut self,
+        id: RouteId,
+        info: &RouteInfo,
+        (has_pool, size): (bool, usize),
+        gossip: GossipMode,
+        nonce: String,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Place, Refusal> {
+        let delays = self.delays_info(id);
+        let is_new = !self.remotes.contains_key(&info.server_id);
+        let remote = self.remotes.entry(info.server_id.clone()).or_default();
+        if remote.pool.len() < size {
+            remote.pool.resize(size, None);
+        }
+        let is_solicited = self.records.get(&id).is_some_and(|record| record.is_solicited);
+        let wanted = match (has_pool, is_solicited) {
+            (false, _) => Some(0),
+            (true, false) => Some(info.route_pool_idx as usize),
+            (true, true) => remote.pool.iter().position(Option::is_none),
+        };
+        let taken = wanted.and_then(|index| remote.pool.get(index).copied().flatten());
+        let Some(index) = wanted.filter(|_| taken.is_none()) else {
+            let stays_closed = if has_pool { is_solicited } else { true };
+            self.note_duplicate(taken, id, stays_closed);
+            return Err(Refusal::Duplicate);
+        };
+        remote.pool[index] = Some(id);
+        let count = remote.pool.iter().flatten().count();
+        let peers: Vec<RouteId> = remote.pool.iter().flatten().copied().collect();
+        self.unite(id, &peers);
+        let is_first = is_new || !has_pool || count == 1;
+        if is_first && let Some(remote) = self.remotes.get_mut(&info.server_id) {
+            remote.urls.clone_from(&info.connect_urls);
+            remote.websocket_urls.clone_from(&info.ws_connect_urls);
+            if !self.options.no_advertise {
+                effects.push(Effect::Urls);
+            }
+        }
+        let dials_next = has_pool && is_solicited && count < size;
+        let Some(record) = self.records.get_mut(&id) else { return Err(Refusal::Ending) };
+        record.index = Some(index);
+        record.dials_next = dials_next;
+        let (has_no_pool, compression) = (record.has_no_pool, record.compression);
+        record.gossip = gossip;
+        let own =
+            delays.then(|| Box::new(self.first_info(None, compression, index, gossip, nonce)));
+        if is_first && self.remotes.len() > 1 {
+            effects.extend(self.report(id, info, gossip));
+        }
+        Ok(Place { index: Some(index), has_no_pool, info: own, pings: dials_next })
+    }
+
+    /// Makes all connections of a pool stand for dialled ones if one of them is.
+    fn unite(&mut self, id: RouteId, pool: &[RouteId]) {
+        let solicited = |record: &&Record| record.is_solicited;
+        let model = match self.records.get(&id).filter(solicited) {
+            Some(own) => Some(own),
+            None => pool.iter().filter_map(|id| self.records.get(id)).find(solicited),
+        };
+        let Some(model) = model.cloned() else { return };
+        for id in pool {
+            if let Some(record) = self.records.get_mut(id) {
+                record.solicit(model.address.as_ref(), model.is_configured);
+            }
+        }
+    }
+
+    /// Notes that a connection is closed because there is another one.
+    // NATS 2.14: route.go handleDuplicateRoute.
+    fn note_duplicate(&mut self, other: Option<RouteId>, id: RouteId, stays_closed: bool) {
+        let Some(record) = self.records.get_mut(&id) else { return };
+        record.stays_closed |= stays_closed;
+        let duplicate = record.clone();
+        let Some(other) = other.and_then(|other| self.records.get_mut(&other)) else { return };
+        if duplicate.is_solicited && !other.is_solicited {
+            other.is_solicited = true;
+            other.address.clone_from(&duplicate.address);
+        }
+        other.is_configured |= duplicate.is_configured;
+        other.retries = true;
+    }
+
+    /// Handles an INFO of a registered route.
+    fn handle_later_info(&mut self, id: RouteId, info: &RouteInfo) -> Vec<Effect> {
+        let Some(record) = self.records.get_mut(&id) else { return Vec::new() };
+        if !info.route_acc_add_reqid.is_empty() {
+            return self.handle_account_request(id, info);
+        }
+        if record.remote_id != info.server_id {
+            let has_no_pool = record.has_no_pool;
+            return self.handle_report(info, has_no_pool);
+        }
+        if info.ldm {
+            return self.forget_urls(&info.server_id);
+        }
+        let is_same = record.import == info.import && record.export == info.export;
+        (record.import, record.export) = (info.import.clone(), info.export.clone());
+        if is_same { Vec::new() } else { vec![Effect::Interest(id)] }
+    }
+
+    /// Handles a PONG: the other server has accepted this one, so that the next connection of the pool is dialled.
+    pub(in crate::cluster) fn handle_pong(&mut self, id: RouteId) -> Option<Effect> {
+        let record = self.records.get_mut(&id)?;
+        if !std::mem::take(&mut record.dials_next) || self.is_ending {
+            return None;
+        }
+        let record = self.records.get(&id)?;
+        let dial = self.dial_again(record, None)?;
+        Some(Effect::Dial(crate::cluster::RouteDial { gossip: record.gossip, ..dial }))
+    }
+}
+
+impl Record {
+    /// Takes what the first INFO tells of the other server.
+    fn take(&mut self, info: &mut RouteInfo) {
+        self.has_info = true;
+        self.remote_id.clone_from(&info.server_id);
+        self.remote_name.clone_from(&info.server_name);
+        (self.import, self.export) = (info.import.clone(), info.export.clone());
+        self.urls.clone_from(&info.connect_urls);
+        self.websocket_urls.clone_from(&info.ws_connect_urls);
+        let told = || super::gossip::parse_url(&url(&info.host, info.port));
+        self.address = self.address.take().or_else(told);
+        if info.ip.is_empty() {
+            let seen = self.ip.map(|ip| match ip {
+                IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4),
+                IpAddr::V4(_) => ip,
+            });
+            let host = seen.map_or_else(|| info.host.clone(), |ip| ip.to_string());
+            info.ip = url(&host, info.port);
+        }
+        match &self.account {
+            Some(account) if self.is_solicited => info.route_account = account.to_string(),
+            _ if !self.is_solicited && !info.route_account.is_empty() => {
+                self.account = Some(Arc::from(&*info.route_account));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Remote {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pool.iter().all(Option::is_none)
+    }
+}

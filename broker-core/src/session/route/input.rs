@@ -1,0 +1,177 @@
+//! The input of another server.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{Compressing, Phase, RouteSession};
+use crate::cluster::Refusal;
+use crate::endpoint::{Run, Scratch};
+use crate::limits::{OPERATIONS_A_TURN, RUN_MESSAGES};
+use crate::proto::Publish;
+use crate::proto::encode;
+use crate::proto::route::{RouteMessage, RouteOp, RouteParsed};
+use crate::routing::{Audience, flush_touched};
+use crate::session::Received;
+use crate::sync::Arc;
+
+/// Consecutive messages to one subject of an account, for the same queue groups.
+struct Gathered<'a> {
+    account: &'a [u8],
+    queues: SmallVec<[&'a [u8]; 4]>,
+    messages: Vec<Publish<'a>>,
+}
+
+impl<'a> Gathered<'a> {
+    fn takes(&self, next: &RouteMessage<'a>) -> bool {
+        let first = self.messages.first();
+        first.is_some_and(|first| first.subject == next.message.subject)
+            && self.account == next.account
+            && self.queues == next.queues
+            && self.messages.len() < RUN_MESSAGES
+    }
+}
+
+impl RouteSession {
+    pub(super) fn receive_all(
+        &mut self,
+        now: Instant,
+        input: &[u8],
+        shared: Option<&Bytes>,
+        scratch: &mut Scratch,
+    ) -> Received {
+        self.ping.note_activity(now);
+        let account = self.account.clone();
+        let of_route = account.as_deref().map(str::as_bytes);
+        let (mut at, mut whole, mut operations) = (0, 0, 0);
+        let messages = scratch.take_messages();
+        let mut gathered = Gathered { account: &[], queues: SmallVec::new(), messages };
+        while at < input.len() && self.closing.is_none() && self.takes_input() {
+            let rest = &input[at..];
+            match self.parser.parse(rest, of_route, &self.limits) {
+                Ok(RouteParsed::Op { op: RouteOp::Message(message), used }) => {
+                    at += used;
+                    if !self.may_speak(rest, scratch) {
+                        break;
+                    }
+                    if !gathered.takes(&message) {
+                        self.relay(&mut gathered, shared, scratch);
+                        (gathered.account, gathered.queues) = (message.account, message.queues);
+                    }
+                    gathered.messages.push(message.message);
+                }
+                Ok(RouteParsed::Op { op, used }) => {
+                    at += used;
+                    self.relay(&mut gathered, shared, scratch);
+                    if !self.may_speak(rest, scratch) {
+                        break;
+                    }
+                    self.handle(&op, now, scratch);
+                    operations += 1;
+                    // The account of the route may be known only now.
+                    if operations == OPERATIONS_A_TURN || self.account != account {
+                        break;
+                    }
+                }
+                Ok(RouteParsed::Partial { used, whole: needed }) => {
+                    at += used;
+                    whole = needed;
+                    break;
+                }
+                Err(error) => {
+                    self.relay(&mut gathered, shared, scratch);
+                    self.fault(&Refusal::Wire(error), scratch);
+                    break;
+                }
+            }
+        }
+        self.relay(&mut gathered, shared, scratch);
+        scratch.keep_messages(gathered.messages);
+        if self.closing.is_some() {
+            return Received { used: input.len(), whole: 0 };
+        }
+        Received { used: at, whole }
+    }
+
+    /// Returns false while input must wait.
+    pub(super) fn takes_input(&self) -> bool {
+        !matches!(self.phase, Phase::Securing | Phase::Checking)
+            && !matches!(self.compressing, Compressing::Asked(_))
+    }
+
+    /// Returns true if the other server may send the operation at the begin of `input`.
+    // NATS 2.14: parser.go: the first letter decides.
+    fn may_speak(&mut self, input: &[u8], scratch: &mut Scratch) -> bool {
+        let is_connect = matches!(input.first(), Some(b'C' | b'c'));
+        if matches!(self.phase, Phase::Unauthenticated(_)) && !is_connect {
+            self.fault(&Refusal::Unauthorized, scratch);
+            return false;
+        }
+        true
+    }
+
+    fn handle(&mut self, op: &RouteOp<'_>, now: Instant, scratch: &mut Scratch) {
+        match op {
+            RouteOp::Connect(json) => self.connect(json, scratch),
+            RouteOp::Info(json) => self.info(json, scratch),
+            RouteOp::Ping => {
+                self.byte_queue.send(scratch, |out| out.extend_from_slice(encode::PONG));
+            }
+            RouteOp::Pong => self.pong(now),
+            RouteOp::Subscribe(subscription) => self.subscribe(subscription, scratch),
+            RouteOp::Unsubscribe(subscription) => self.unsubscribe(subscription),
+            RouteOp::Err(text) => {
+                let text = crate::error::Escaped(text);
+                tracing::error!(client = %self.endpoint, "Route Error {text}");
+                self.closing = self.closing.or(Some(crate::error::CloseReason::ParseError));
+            }
+            RouteOp::Message(_) | RouteOp::Account | RouteOp::Ok => {}
+        }
+    }
+
+    fn pong(&mut self, now: Instant) {
+        if let Some(rtt) = self.ping.answered(now) {
+            let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
+            let stored = &self.endpoint.rtt_nanos;
+            stored.store(nanos.max(1), crate::sync::Ordering::Relaxed);
+        }
+        let shared = Arc::clone(&self.shared);
+        self.cluster.handle_pong(self.endpoint.id, &*shared);
+    }
+
+    /// Delivers gathered messages.
+    // NATS 2.14: route.go processInboundRoutedMsg.
+    fn relay(
+        &mut self,
+        gathered: &mut Gathered<'_>,
+        shared: Option<&Bytes>,
+        scratch: &mut Scratch,
+    ) {
+        let Some(first) = gathered.messages.first() else { return };
+        self.has_published = true;
+        let run = Run {
+            subject: first.subject,
+            messages: &gathered.messages,
+            shared,
+            parsed: None,
+            prefetched: None,
+        };
+        let audience = Audience::Queues { plain: true, names: &gathered.queues };
+        if let Ok(account) = std::str::from_utf8(gathered.account)
+            && self.shared.known_account(account).is_some()
+        {
+            // A server in too many accounts was reported when it subscribed.
+            let _ = self.accounts.publish(account, &run, audience, scratch);
+        }
+        gathered.messages.clear();
+        self.shared.guard_total(&self.shared.options.load().limits);
+    }
+
+    pub(super) fn flush_all(&mut self, now: Instant, scratch: &mut Scratch) {
+        scratch.start(now);
+        flush_touched(scratch);
+        self.byte_queue.drain_own(self.last_activity, now, scratch);
+        let _ = scratch.take_crowded();
+    }
+}

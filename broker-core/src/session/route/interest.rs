@@ -1,0 +1,72 @@
+//! The interest of another server.
+
+use super::RouteSession;
+use crate::auth::Subscribe;
+use crate::endpoint::Scratch;
+use crate::proto::route::RouteSubscription;
+use crate::subject::SubjectFilter;
+use crate::sync::Ordering;
+
+impl RouteSession {
+    /// Adds interest of the other server, or changes the number of members of a queue group.
+    // NATS 2.14: route.go processRemoteSub.
+    pub(super) fn subscribe(&mut self, one: &RouteSubscription<'_>, scratch: &mut Scratch) {
+        let shown = || String::from_utf8_lossy(one.filter);
+        let Ok(account) = std::str::from_utf8(one.account) else { return };
+        let Ok(filter) = SubjectFilter::parse(one.filter) else {
+            self.byte_queue.send(scratch, |out| {
+                crate::proto::encode::error(out, "Invalid Subscription");
+            });
+            return;
+        };
+        if !self.shared.may_have_account(account) {
+            tracing::error!(
+                client = %self.endpoint,
+                "Unknown account {account:?} for remote subject {:?}",
+                shown()
+            );
+            return;
+        }
+        let rules = self.cluster.rules();
+        let is_denied = rules
+            .is_some_and(|rules| rules.permissions.may_subscribe(&filter, None) == Subscribe::Deny);
+        if is_denied {
+            tracing::debug!(
+                client = %self.endpoint,
+                "Can not export {:?}, ignoring remote subscription request",
+                shown()
+            );
+            return;
+        }
+        if self.endpoint.subscriptions.load(Ordering::Relaxed) >= crate::limits::ROUTE_SUBSCRIPTIONS
+        {
+            return self.fault(&crate::cluster::Refusal::TooManySubscriptions, scratch);
+        }
+        let texts = (one.filter, one.queue, &*key(one));
+        // A server in more accounts than a session can have loses the interest in the others.
+        if self.accounts.subscribe(account, texts, one.weight.max(1)).is_err() {
+            tracing::error!(
+                client = %self.endpoint,
+                "Interest in account {account:?} is ignored: the server has too many accounts"
+            );
+        }
+    }
+
+    /// Removes interest of the other server.
+    // NATS 2.14: route.go processRemoteUnsub.
+    pub(super) fn unsubscribe(&mut self, one: &RouteSubscription<'_>) {
+        if let Ok(account) = std::str::from_utf8(one.account) {
+            self.accounts.unsubscribe(account, &key(one));
+        }
+    }
+}
+
+/// Returns the name of the interest within its account: a filter with a queue group, and an origin.
+fn key(one: &RouteSubscription<'_>) -> Vec<u8> {
+    let words = [one.origin, Some(one.filter), one.queue];
+    let words: Vec<&[u8]> = words.into_iter().flatten().collect();
+    let mut key = words.join(&b' ');
+    // Interest with an origin must not be taken for interest with a queue group.
+    key.push(if one.origin.is_some() { b'L' } else { b'R' });
+    key
+}

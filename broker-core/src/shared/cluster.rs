@@ -1,0 +1,85 @@
+//! What the cluster needs of the server.
+
+use super::Shared;
+use crate::account::Account;
+use crate::cluster::{Cluster, ClusterHost};
+use crate::endpoint::Endpoint;
+use crate::options::Options;
+use crate::proto::Info;
+use crate::proto::route::RouteInfo;
+use crate::random::Random;
+use crate::sync::Arc;
+
+/// The version of the protocol of servers.
+// NATS 2.14: server.go MsgTraceProto: 0 is that of 2.9, 1 has message tracing.
+const SERVER_PROTO: i64 = 1;
+
+/// Makes the server's part in a cluster, if it is to be in one.
+pub(super) fn of(
+    options: &Options,
+    info: &Info,
+    system_account: &Arc<str>,
+    random: &mut Random,
+) -> Option<Arc<Cluster>> {
+    let own = RouteInfo {
+        server_id: info.server_id.clone(),
+        server_name: info.server_name.clone(),
+        version: info.version.clone(),
+        proto: SERVER_PROTO,
+        go: info.go.clone(),
+        headers: info.headers,
+        max_payload: i64::try_from(info.max_payload).unwrap_or(i64::MAX),
+        jetstream: info.jetstream,
+        domain: info.domain.clone(),
+        lnoc: true,
+        lnocu: true,
+        ..RouteInfo::default()
+    };
+    let random = Random::new(random.next_u64());
+    let options = options.cluster.as_ref()?;
+    Some(Arc::new(Cluster::new(options, own, system_account, random)))
+}
+
+impl Shared {
+    /// Returns true if there is an account of that name, or may be one later.
+    pub(crate) fn may_have_account(&self, name: &str) -> bool {
+        self.known_account(name).is_some() || self.authenticator.load().may_name(name)
+    }
+}
+
+impl ClusterHost for Shared {
+    // NATS 2.14: route.go sendAsyncInfoToClients.
+    fn tell_clients(&self, cluster: &str, urls: Vec<String>, websocket_urls: Vec<String>) {
+        let mut has_changed = false;
+        self.info.rcu(|info| {
+            let mut info = Info::clone(info);
+            // A server in lame duck mode shows none.
+            if !info.ldm && info.connect_urls != urls {
+                info.connect_urls.clone_from(&urls);
+                has_changed = true;
+            }
+            if info.cluster != cluster {
+                cluster.clone_into(&mut info.cluster);
+                has_changed = true;
+            }
+            info
+        });
+        let before = self.websocket_urls.swap(Some(Arc::new(websocket_urls.clone())));
+        has_changed |= before.is_none_or(|before| *before != websocket_urls);
+        for endpoint in self.endpoints().iter().filter(|_| has_changed) {
+            if endpoint.kind.is_client_connection()
+                && endpoint.control.leave(None, |control| control.info = true)
+            {
+                endpoint.destination.wake();
+            }
+        }
+    }
+
+    fn accounts(&self) -> Vec<Arc<Account>> {
+        self.all_accounts()
+    }
+
+    fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        Shared::endpoints(self)
+    }
+}

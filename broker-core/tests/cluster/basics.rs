@@ -1,0 +1,137 @@
+//! Two and three servers.
+
+use std::time::Duration;
+
+use broker_core::Subscriber;
+use futures_executor::block_on;
+
+use super::mesh::{Mesh, options};
+
+fn drain(subscriber: &mut Subscriber) -> Vec<String> {
+    let messages = std::iter::from_fn(|| subscriber.try_next());
+    messages.map(|message| String::from_utf8_lossy(&message.payload).into_owned()).collect()
+}
+
+#[test]
+fn two_servers_have_a_pool_of_routes_and_one_for_the_system_account() {
+    let mesh = Mesh::of(2);
+    for node in 0..2 {
+        assert_eq!((mesh.peers(node), mesh.routes(node)), (1, 4), "{node}");
+    }
+    let routes = mesh.nodes[1].broker.cluster().unwrap().routes();
+    let account = routes.iter().filter(|route| route.account.as_deref() == Some("$SYS"));
+    assert_eq!(account.count(), 1);
+    let mut pool: Vec<_> = routes.iter().filter_map(|route| route.pool_index).collect();
+    pool.sort_unstable();
+    assert_eq!(pool, [0, 1, 2]);
+    assert!(routes.iter().all(|route| route.remote_name == "n0" && route.is_configured));
+}
+
+#[test]
+fn a_server_that_knows_one_other_is_connected_to_all() {
+    let all = vec![options(0, &[]), options(1, &[0]), options(2, &[0]), options(3, &[0])];
+    let mut mesh = Mesh::start(all);
+    mesh.pass(Duration::from_secs(3));
+    for node in 0..4 {
+        assert_eq!((mesh.peers(node), mesh.routes(node)), (3, 12), "{node}");
+    }
+}
+
+#[test]
+fn messages_cross_to_where_there_is_interest() {
+    let mut mesh = Mesh::of(3);
+    let clients: Vec<_> = mesh.nodes.iter().map(|node| node.broker.client()).collect();
+    let mut plain = block_on(clients[1].subscribe("orders.*")).unwrap();
+    let mut queue = block_on(clients[2].queue_subscribe("orders.>", "q")).unwrap();
+    mesh.settle();
+    block_on(clients[0].publish("orders.eu", "one".into())).unwrap();
+    mesh.settle();
+    assert_eq!((drain(&mut plain), drain(&mut queue)), (vec!["one".into()], vec!["one".into()]));
+    drop(plain);
+    mesh.settle();
+    block_on(clients[0].publish("orders.eu", "two".into())).unwrap();
+    mesh.settle();
+    assert_eq!(drain(&mut queue), ["two"]);
+}
+
+#[test]
+fn a_queue_group_gets_each_message_once_wherever_its_members_are() {
+    let mut mesh = Mesh::of(3);
+    let clients: Vec<_> = mesh.nodes.iter().map(|node| node.broker.client()).collect();
+    let join =
+        |client: &broker_core::Client| block_on(client.queue_subscribe("work", "q")).unwrap();
+    let mut members: Vec<_> = clients[1..].iter().map(join).collect();
+    mesh.settle();
+    for number in 0..100 {
+        block_on(clients[0].publish("work", number.to_string().into())).unwrap();
+    }
+    mesh.settle();
+    let counts: Vec<usize> = members.iter_mut().map(|member| drain(member).len()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 100);
+    assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
+}
+
+#[test]
+fn requests_are_answered_over_a_route_and_no_responders_is_told_at_once() {
+    let mut mesh = Mesh::of(2);
+    let [asking, answering] = [0, 1].map(|node| mesh.nodes[node].broker.client());
+    let mut inbox = block_on(asking.subscribe("inbox")).unwrap();
+    let mut requests = block_on(answering.subscribe("echo")).unwrap();
+    mesh.settle();
+    block_on(asking.publish_with_reply("echo", "inbox", "ping".into())).unwrap();
+    mesh.settle();
+    let request = requests.try_next().unwrap();
+    block_on(answering.publish(request.reply.as_deref().unwrap(), "pong".into())).unwrap();
+    mesh.settle();
+    assert_eq!(drain(&mut inbox), ["pong"]);
+    drop(requests);
+    mesh.settle();
+    let error = block_on(asking.request("echo", "ping".into())).unwrap_err();
+    assert!(error.to_string().contains("no responders"), "{error}");
+}
+
+#[test]
+fn interest_of_a_lost_server_vanishes_and_comes_back_with_it() {
+    let mut mesh = Mesh::of(2);
+    let publisher = mesh.nodes[0].broker.client();
+    let held = block_on(mesh.nodes[1].broker.client().subscribe("a")).unwrap();
+    mesh.settle();
+    mesh.kill(1);
+    mesh.settle();
+    assert_eq!((mesh.peers(0), mesh.routes(0)), (0, 0));
+    let refused = block_on(publisher.request("a", "x".into()));
+    assert!(refused.is_err());
+    drop(held);
+    mesh.restart(1, options(1, &[0]));
+    let mut again = block_on(mesh.nodes[1].broker.client().subscribe("a")).unwrap();
+    mesh.pass(Duration::from_secs(3));
+    assert_eq!((mesh.peers(0), mesh.routes(0)), (1, 4));
+    block_on(publisher.publish("a", "back".into())).unwrap();
+    mesh.settle();
+    assert_eq!(drain(&mut again), ["back"]);
+}
+
+#[test]
+fn a_partition_is_noticed_within_ten_seconds_and_heals() {
+    let mut mesh = Mesh::of(3);
+    mesh.cut(0, 1);
+    mesh.pass(Duration::from_secs(10));
+    assert_eq!([mesh.peers(0), mesh.peers(1), mesh.peers(2)], [1, 1, 2]);
+    mesh.heal();
+    mesh.pass(Duration::from_secs(2));
+    assert_eq!([mesh.peers(0), mesh.peers(1), mesh.peers(2)], [2, 2, 2]);
+}
+
+#[test]
+fn clients_are_told_the_addresses_of_all_servers() {
+    let mut mesh = Mesh::of(3);
+    let urls = |mesh: &Mesh| {
+        let mut urls = mesh.nodes[0].broker.info().connect_urls;
+        urls.sort();
+        urls
+    };
+    assert_eq!(urls(&mesh), ["10.0.0.0:4222", "10.0.0.1:4222", "10.0.0.2:4222"]);
+    mesh.kill(2);
+    mesh.settle();
+    assert_eq!(urls(&mesh), ["10.0.0.0:4222", "10.0.0.1:4222"]);
+}
