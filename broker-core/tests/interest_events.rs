@@ -7,9 +7,10 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use broker_core::account::{AccountConfig, Export, Import};
 use broker_core::auth::{Authenticator, Credentials, Decision, Grant};
 use broker_core::endpoint::{Kind, Kinds};
-use broker_core::{Broker, CloseReason, InterestChange, InterestEvents};
+use broker_core::{Broker, CloseReason, InterestChange, InterestEvents, Options, SubjectFilter};
 use common::{Party, World};
 use futures_executor::block_on;
 
@@ -24,10 +25,13 @@ struct Recorder {
 
 impl Recorder {
     fn of(broker: &Broker, account: &str) -> Self {
+        Self::of_kinds(broker, account, Kind::Route.is_told_of())
+    }
+
+    fn of_kinds(broker: &Broker, account: &str, kinds: Kinds) -> Self {
         let interest: Arc<Mutex<Interest>> = Arc::default();
         let theirs = Arc::clone(&interest);
         let note = move |change: &InterestChange<'_>| note(&mut theirs.lock().unwrap(), change);
-        let kinds = Kind::Route.is_told_of();
         Self { events: broker.interest_events(account, kinds, note), interest }
     }
 
@@ -227,4 +231,79 @@ fn late_listeners_on_several_threads_agree_with_what_is_left() {
     }
     drop(left);
     assert!(last.now().is_empty());
+}
+
+/// A broker whose account B imports the stream `s.>` and the service `svc` of account A.
+fn sharing() -> World {
+    let filter = |text| SubjectFilter::parse(text).unwrap();
+    let a = AccountConfig::new("A")
+        .with_export(Export::stream(filter("s.>")))
+        .with_export(Export::service(filter("svc")));
+    let b = AccountConfig::new("B")
+        .with_import(Import::stream("A", filter("s.>")))
+        .with_import(Import::service("A", filter("svc")));
+    let options = Options { accounts: vec![a, b], ..Options::default() };
+    let clock = (std::time::Instant::now, std::time::SystemTime::now);
+    World::of(Broker::with_authenticator(options, clock, ByName))
+}
+
+#[test]
+fn a_late_listener_is_told_in_slices_of_subscriptions_that_import_a_stream() {
+    let mut world = sharing();
+    let mut early = Recorder::of(&world.broker, "A");
+    while early.events.catch_up() {}
+    let [mut first, mut second] = ["B", "B"].map(|name| world.join_as(&connect(name)));
+    subscribe(&mut world, &mut first, 3_000);
+    world.send(&mut second, "SUB s.* q 1\r\nSUB s.5 2\r\nSUB other 3\r\n");
+    assert_eq!(early.now().len(), 3_001);
+    assert_eq!(early.now()[&("s.*".into(), Some("q".into()))], 1);
+    drop(early);
+    // No counts are kept now, so that the next listener is the first.
+    let mut told = Recorder::of(&world.broker, "A");
+    let (mut slices, mut longest) = (0, 0);
+    loop {
+        slices += 1;
+        let before = told.now().len();
+        let has_more = told.events.catch_up();
+        longest = longest.max(told.now().len() - before);
+        if !has_more {
+            break;
+        }
+        match slices {
+            3 => world.send(&mut first, "UNSUB 7\r\nSUB s.new 9999\r\n"),
+            20 => world.send(&mut first, "UNSUB 8\r\nUNSUB 9\r\nSUB s.9 9998\r\n"),
+            _ => {}
+        }
+        assert!(slices < 10_000, "it ends");
+    }
+    assert!(slices > 10 && longest < 1_000, "{slices} slices, {longest} filters in one");
+    let numbers = (0..3_000).filter(|sid| ![7, 8].contains(sid));
+    let mut expected: Interest = numbers.map(|number| ((format!("s.{number}"), None), 1)).collect();
+    expected.insert(("s.new".into(), None), 1);
+    expected.insert(("s.*".into(), Some("q".into())), 1);
+    assert_eq!(told.now(), expected);
+    let mut later = Recorder::of(&world.broker, "A");
+    while later.events.catch_up() {}
+    assert_eq!(later.now(), expected);
+    while first.session.depart(CloseReason::ClientClosed) {}
+    while second.session.depart(CloseReason::ClientClosed) {}
+    assert!(told.now().is_empty() && later.now().is_empty());
+}
+
+#[test]
+fn a_late_listener_is_told_of_imported_services_and_of_responses() {
+    let mut world = sharing();
+    let [mut service, mut client] = ["A", "B"].map(|name| world.join_as(&connect(name)));
+    world.send(&mut service, "SUB svc 1\r\n");
+    world.send(&mut client, "SUB r 1\r\nPUB svc r 0\r\n\r\n");
+    let told = |kinds, account| {
+        let mut late = Recorder::of_kinds(&world.broker, account, kinds);
+        while late.events.catch_up() {}
+        late.now().into_keys().map(|(filter, _)| filter).collect::<Vec<_>>()
+    };
+    assert_eq!(told(Kinds::ALL, "B"), ["r", "svc"]);
+    assert_eq!(told(Kinds::ALL.without(Kind::Account), "B"), ["r"]);
+    let exported = told(Kinds::ALL, "A");
+    assert!(exported[0].starts_with("_R_."), "{exported:?}");
+    assert_eq!(exported[1..], ["svc"]);
 }

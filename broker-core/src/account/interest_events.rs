@@ -72,8 +72,10 @@ impl Drop for InterestEvents {
     }
 }
 
-/// Counts the subscriptions of all endpoints in an account.
+/// Counts the subscriptions of all endpoints in an account, and those that stand for others.
 struct Counting {
+    /// The next part of the [linked](Account::linked_part) subscriptions, which are counted first.
+    linked: Option<Place>,
     endpoints: std::vec::IntoIter<Arc<Endpoint>>,
     /// The tables of the current endpoint, by slot of its account, and the next place in the first of them.
     tables: Vec<(Arc<Endpoint>, u16)>,
@@ -87,7 +89,8 @@ struct Counting {
 impl Counting {
     fn new(endpoints: std::vec::IntoIter<Arc<Endpoint>>) -> Self {
         let (tables, found) = (Vec::new(), Vec::new());
-        Self { endpoints, tables, place: Place::default(), found, waited: 0 }
+        let (linked, place) = (Some(Place::default()), Place::default());
+        Self { linked, endpoints, tables, place, found, waited: 0 }
     }
 
     /// Counts at most [`SLICE`] of them. Returns false if there are no more.
@@ -107,6 +110,10 @@ impl Counting {
 
     /// Reads one part of a table, or finds the next endpoint that has one. Returns false if there is none.
     fn read(&mut self, account: &Arc<Account>) -> bool {
+        if let Some(place) = self.linked {
+            (self.found, self.linked) = account.linked_part(place);
+            return true;
+        }
         let Some((endpoint, slot)) = self.tables.last() else { return self.next_endpoint(account) };
         let membership = endpoint.membership_in(*slot).filter(|it| it.is_in(account));
         let Some(membership) = membership else {

@@ -9,6 +9,7 @@
 mod cycles;
 mod error;
 mod latency;
+mod linked;
 mod requester;
 mod resolve;
 mod responses;
@@ -32,6 +33,7 @@ use crate::interest::{Interested, Matches};
 use crate::options::{AccountConfig, Export, Import, ServiceLatency};
 use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, Weak};
+use linked::LinkedSubscriptions;
 use resolve::{Resolved, ResolvedService, resolve};
 use service::BoundService;
 use stream::{BoundStream, Shadows};
@@ -52,6 +54,7 @@ pub(crate) struct Context {
 pub(super) struct Share {
     state: Mutex<Arc<State>>,
     shadows: Shadows,
+    linked: LinkedSubscriptions,
     responses: Responses,
     /// The subscription for the responses exists.
     has_responses: AtomicBool,
@@ -114,6 +117,7 @@ impl Share {
         Self {
             state: Mutex::default(),
             shadows: Shadows::default(),
+            linked: LinkedSubscriptions::new(seed),
             responses: Responses::new(seed),
             has_responses: AtomicBool::new(false),
         }
@@ -237,7 +241,7 @@ impl Account {
         let endpoint = Arc::clone(&context.responses);
         let filter = share.responses.filter();
         let subscription = Subscription::linked(endpoint, &filter, None, b"", Link::Responses);
-        self.interest.insert(Arc::new(subscription));
+        self.add_linked(Arc::new(subscription));
         context.exporters.lock().push(Arc::downgrade(self));
         // Another thread waits for the lock until the subscription exists.
         share.has_responses.store(true, Ordering::Release);
@@ -343,8 +347,8 @@ impl Account {
         *share.state.lock() = Arc::new(state);
         self.sharing.imports_streams.store(has_streams, Ordering::Release);
         self.sharing.imports_services.store(has_services, Ordering::Release);
-        self.interest.remove(&gone);
-        added.into_iter().for_each(|subscription| self.interest.insert(subscription));
+        self.remove_linked(&gone);
+        added.into_iter().for_each(|subscription| self.add_linked(subscription));
         is_other
     }
 

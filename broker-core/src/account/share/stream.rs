@@ -61,7 +61,7 @@ impl Shadow {
     }
 
     fn remove(&self) {
-        self.exporter.interest.remove(std::slice::from_ref(&self.subscription));
+        self.exporter.remove_linked(std::slice::from_ref(&self.subscription));
     }
 }
 
@@ -110,9 +110,9 @@ impl Shadows {
         // The interest of another account is changed without the lock: its listeners may need it.
         before.iter().for_each(Shadow::remove);
         for (exporter, shadow) in added {
-            exporter.interest.insert(Arc::clone(&shadow));
+            exporter.add_linked(Arc::clone(&shadow));
             if !self.has(subscription, &shadow) {
-                exporter.interest.remove(std::slice::from_ref(&shadow));
+                exporter.remove_linked(std::slice::from_ref(&shadow));
             }
         }
     }
