@@ -287,9 +287,9 @@ fn only_the_right_response_lets_a_client_in() {
             user.nats.limits.allowed_connection_types = vec!["WEBSOCKET".into(), "X".into()];
             response(request, &user)
         }),
-        ("times of day", |request| {
+        ("other times of day", |request| {
             let mut user = user(request, "FOO");
-            let (start, end) = ("00:00:00".into(), "23:59:59".into());
+            let (start, end) = ("22:13:21".into(), "22:13:30".into());
             user.nats.limits.times = vec![TimeRange { start, end }];
             response(request, &user)
         }),
@@ -387,6 +387,23 @@ fn the_end_of_the_user_is_that_of_the_connection() {
     delegated.answer(|request| {
         let mut user = user(request, "FOO");
         user.expires = NOW + 10;
+        response(request, &user)
+    });
+    assert_eq!(delegated.see(&mut client), "PONG\r\n");
+    delegated.world.wait(&mut client, Duration::from_secs(9));
+    assert_eq!(client.closing(), None);
+    delegated.world.wait(&mut client, Duration::from_secs(2));
+    assert!(client.read().ends_with("-ERR 'User Authentication Expired'\r\n"));
+}
+
+#[test]
+fn times_of_day_in_a_response_end_the_connection() {
+    let mut delegated = Delegated::new(options());
+    let mut client = delegated.join("dlc", "zzz");
+    delegated.answer(|request| {
+        let mut user = user(request, "FOO");
+        let (start, end) = ("22:13:19".into(), "22:13:30".into());
+        user.nats.limits.times = vec![TimeRange { start, end }];
         response(request, &user)
     });
     assert_eq!(delegated.see(&mut client), "PONG\r\n");

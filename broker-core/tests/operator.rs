@@ -3,135 +3,21 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod common;
+#[path = "common/trusting.rs"]
+mod trusting;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use broker_core::auth::jwt::{
     Account, AccountClaims, Activation, Claims, Export, ExportType, Import, TimeRange, UserClaims,
     UserScope, encode,
 };
 use broker_core::auth::nkey::{KeyKind, KeyPair};
-use broker_core::auth::{Nonce, Secret};
 use broker_core::operator::{MemoryResolver, OperatorMode, Trust, account_config};
-use broker_core::session::client::Arrival;
-use broker_core::{Broker, Clock, CloseReason, Options};
+use broker_core::{Broker, CloseReason, Options};
 use common::{Party, World};
-
-const START: i64 = 1_700_000_000;
-
-fn pair(kind: KeyKind, byte: u8) -> KeyPair {
-    KeyPair::from_random(kind, [byte; 32])
-}
-
-fn operator() -> KeyPair {
-    pair(KeyKind::Operator, 1)
-}
-
-fn account(byte: u8) -> KeyPair {
-    pair(KeyKind::Account, byte)
-}
-
-fn user(byte: u8) -> KeyPair {
-    pair(KeyKind::User, byte)
-}
-
-/// Both clocks of the broker, which the test moves.
-#[derive(Clone)]
-struct Time {
-    base: Instant,
-    seconds: Arc<AtomicI64>,
-}
-
-impl Clock for Time {
-    fn now(&self) -> Instant {
-        self.base
-    }
-
-    fn wall(&self) -> SystemTime {
-        let seconds = u64::try_from(self.seconds.load(Ordering::Relaxed)).unwrap();
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-}
-
-/// A server that trusts one operator.
-struct Trusting {
-    world: World,
-    mode: OperatorMode,
-    accounts: MemoryResolver,
-    seconds: Arc<AtomicI64>,
-}
-
-impl Trusting {
-    fn new() -> Self {
-        let accounts = MemoryResolver::default();
-        let trust = Trust::keys([operator().public()]);
-        let mode = OperatorMode::builder(trust, accounts.clone()).build();
-        let seconds = Arc::new(AtomicI64::new(START));
-        let clock = Time { base: Instant::now(), seconds: Arc::clone(&seconds) };
-        let broker = Broker::with_authenticator(Options::default(), clock, mode.clone());
-        mode.attach(&broker);
-        Self { world: World::of(broker), mode, accounts, seconds }
-    }
-
-    /// Signs and stores the claims of an account, and updates it if it is loaded.
-    fn store(&self, key: &KeyPair, change: impl FnOnce(&mut AccountClaims)) {
-        let mut claims: AccountClaims = Claims::new(key.public());
-        claims.issued_at = START;
-        change(&mut claims);
-        let token = encode(&claims, &operator()).unwrap();
-        self.accounts.store(key.public().to_string(), &token);
-        let _ = self.mode.update_account(token.expose());
-    }
-
-    fn connect(&mut self, token: &Secret, key: &KeyPair) -> Party {
-        let nonce = Nonce::from_random([7; Nonce::BYTES]);
-        let mut party = self.world.arrive_by(Arrival { nonce: Some(nonce), ..Arrival::default() });
-        assert!(party.read().contains(&format!("\"nonce\":\"{nonce}\"")));
-        let signature = URL_SAFE_NO_PAD.encode(key.sign(nonce.to_string().as_bytes()));
-        let connect = format!(
-            "CONNECT {{\"verbose\":false,\"jwt\":\"{}\",\"sig\":\"{signature}\",\"protocol\":1}}\r\nPING\r\n",
-            token.expose()
-        );
-        self.world.send(&mut party, connect);
-        party
-    }
-
-    /// Connects a user, who must be accepted.
-    fn join(&mut self, token: &Secret, key: &KeyPair) -> Party {
-        let party = self.connect(token, key);
-        let read = party.read();
-        assert!(read.starts_with("PONG\r\n"), "{read}");
-        party
-    }
-
-    fn refuse(&mut self, token: &Secret, key: &KeyPair) {
-        let party = self.connect(token, key);
-        assert_eq!(party.read(), "-ERR 'Authorization Violation'\r\n");
-        assert_eq!(party.closing(), Some(CloseReason::AuthenticationViolation));
-    }
-
-    /// Lets seconds pass for one client, which answers every PING.
-    fn wait(&mut self, party: &mut Party, seconds: i64) {
-        self.seconds.fetch_add(seconds, Ordering::Relaxed);
-        for _ in 0..seconds {
-            self.world.wait(party, Duration::from_secs(1));
-            self.world.send(party, "PONG\r\n");
-        }
-        self.world.broker.do_periodic(self.world.now);
-    }
-}
-
-/// Signs the claims of the user 9.
-fn signed(issuer: &KeyPair, change: impl FnOnce(&mut UserClaims)) -> Secret {
-    let mut claims: UserClaims = Claims::new(user(9).public());
-    claims.issued_at = START;
-    change(&mut claims);
-    encode(&claims, issuer).unwrap()
-}
+use trusting::{START, Trusting, account, operator, pair, signed, user};
 
 /// What the client is told, but for PINGs.
 fn told(party: &Party) -> String {
@@ -313,19 +199,6 @@ fn an_account_that_the_resolver_no_longer_has_loses_its_clients() {
     assert_eq!(told(&gone), "-ERR 'Authorization Violation'\r\n");
     assert_eq!((told(&stays), stays.closing()), (String::new(), None));
     server.refuse(&signed(&account(2), |_| ()), &user(9));
-}
-
-#[test]
-fn an_account_with_a_service_for_logins_admits_only_the_users_of_the_service() {
-    let mut server = Trusting::new();
-    server.store(&account(2), |claims| {
-        claims.nats.authorization.auth_users = vec![user(9).public().to_string()];
-    });
-    server.join(&signed(&account(2), |_| ()), &user(9));
-    let other = signed(&account(2), |claims| claims.subject = user(8).public().to_string());
-    server.refuse(&other, &user(8));
-    server.store(&account(2), |_| ());
-    server.join(&other, &user(8));
 }
 
 #[test]

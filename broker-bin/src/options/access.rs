@@ -91,7 +91,12 @@ impl Deciders {
         }
     }
 
+    /// Returns the authenticators, each with the service that it asks.
     pub(crate) fn authenticators(self) -> Authenticators {
+        #[cfg(feature = "jwt")]
+        if let Some(operators) = self.operators() {
+            self.delegation.introduce_to_services(operators.mode());
+        }
         let around = |access: Access| self.delegation.around(access.authenticator());
         Authenticators { all: around(self.all), websocket: self.websocket.map(around) }
     }

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_core::auth::callout::{AuthCallout, CalloutOptions, CalloutServer};
 use broker_core::auth::jwt::ServerId;
 use broker_core::auth::nkey::{CurvePair, KEY_BYTES, KeyKind, KeyPair, PublicKey};
 use broker_core::auth::{Authenticator, GLOBAL_ACCOUNT};
+use broker_core::operator::OperatorMode;
 use broker_net::ServerOptions;
 
 use super::{Options, OptionsError};
-use crate::NATS_VERSION;
+use crate::{NATS_VERSION, time_zone};
 
 /// The keys of the server, which no reload changes, and its auth callout.
 #[derive(Clone, Debug)]
@@ -20,6 +22,9 @@ pub(crate) struct Delegation {
     name: Option<String>,
     tags: Vec<String>,
     callout: Option<CalloutOptions>,
+    /// Accounts may name services themselves.
+    has_operators: bool,
+    timeout: Duration,
     /// The account of the service does not exist.
     is_account_unknown: bool,
     /// Users of the service who are not configured.
@@ -53,6 +58,8 @@ impl Delegation {
                 .cloned()
                 .collect(),
             callout,
+            has_operators: options.has_operators(),
+            timeout: options.authorization.timeout,
         })
     }
 
@@ -61,15 +68,24 @@ impl Delegation {
         Self { keys: before.keys.clone(), name: before.name.clone(), ..self }
     }
 
-    /// Returns true if a service decides about clients.
+    /// Returns true if a service decides about clients, or may do so.
     #[cfg(feature = "testing")]
     pub(crate) fn is_on(&self) -> bool {
-        self.callout.is_some()
+        self.callout.is_some() || self.has_operators
     }
 
     /// Has the service decide after `inner`, if there is one.
     pub(super) fn around(&self, inner: Arc<dyn Authenticator>) -> Arc<dyn Authenticator> {
         let Some(callout) = &self.callout else { return inner };
+        Arc::new(AuthCallout::new(inner, Arc::new(self.server()), callout.clone()))
+    }
+
+    /// Introduces the server to the services of accounts.
+    pub(super) fn introduce_to_services(&self, mode: &OperatorMode) {
+        mode.set_callout(Arc::new(self.server()), self.timeout);
+    }
+
+    fn server(&self) -> CalloutServer {
         let id = self.keys.server.public().to_string();
         let id = ServerId {
             name: self.name.clone().unwrap_or(id),
@@ -79,14 +95,14 @@ impl Delegation {
             ..ServerId::default()
         };
         let Keys { server, curve } = self.keys.clone();
-        let server = CalloutServer::new(id, server, curve, random);
-        Arc::new(AuthCallout::new(inner, Arc::new(server), callout.clone()))
+        CalloutServer::new(id, server, curve, random).with_time_zones(time_zone::offset)
     }
 
     /// Makes the public keys known: one is the id of the server.
     pub(crate) fn introduce(&self, server: &mut ServerOptions) {
         server.broker.server_id = Some(self.keys.server.public().to_string());
         let is_sealed = self.callout.as_ref().is_some_and(|callout| callout.xkey.is_some());
+        let is_sealed = is_sealed || self.has_operators;
         server.broker.xkey = is_sealed.then(|| self.keys.curve.public().to_string());
     }
 

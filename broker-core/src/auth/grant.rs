@@ -74,6 +74,12 @@ impl Proof {
         self.0.is_some()
     }
 
+    /// Returns the data to share, if it has this type.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn share<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.0.as_ref()?).downcast().ok()
+    }
+
     /// Returns the data if it has this type.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.0.as_ref()?.downcast_ref()

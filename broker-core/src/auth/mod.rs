@@ -69,6 +69,8 @@ mod property;
 mod question;
 mod replies;
 mod secret;
+#[cfg(feature = "jwt")]
+pub(crate) mod times;
 mod token;
 mod users;
 
@@ -88,6 +90,8 @@ pub use question::Question;
 pub use replies::AllowResponses;
 pub(crate) use replies::Replies;
 pub use secret::Secret;
+#[cfg(feature = "jwt")]
+pub use times::{TimeZones, Utc};
 pub use token::Token;
 pub use users::{User, Users, UsersBuilder, UsersError};
 

@@ -6,11 +6,12 @@ use std::time::SystemTime;
 use super::account::AccountState;
 use super::config::limit;
 use super::permissions::permissions;
-use super::times::{self, TimeZones, earlier, expiry};
-use super::{Trust, seconds, template};
+use super::{Trust, template};
+use crate::auth::callout::without_subject;
 use crate::auth::jwt::{Network, Severity, UserClaims, UserLimits, UserScope};
 use crate::auth::nkey::{PublicKey, verify_nonce};
-use crate::auth::{ConnectionKind, Credentials, Denied, Grant, Identity};
+use crate::auth::times::{self, earlier, expiry, seconds};
+use crate::auth::{ConnectionKind, Credentials, Denied, Grant, Identity, TimeZones};
 use crate::sync::Arc;
 
 /// A user whose token was decoded.
@@ -20,6 +21,8 @@ pub(super) struct Login {
     address: Option<IpAddr>,
     /// The result of the check of the signature: a token alone may be enough.
     signature: Result<(), &'static str>,
+    /// It is the token for clients that send none.
+    is_sentinel: bool,
 }
 
 /// What is kept of a user who has logged in.
@@ -28,6 +31,7 @@ pub(super) struct UserProof {
     /// The scope of its signing key.
     scope: Option<Arc<UserScope>>,
     is_bearer: bool,
+    is_sentinel: bool,
 }
 
 impl Login {
@@ -35,6 +39,7 @@ impl Login {
     // NATS 2.14: auth.go processClientOrLeafAuthentication.
     pub(super) fn begin(
         user: UserClaims,
+        is_sentinel: bool,
         credentials: &Credentials,
         now: i64,
     ) -> Result<Self, Denied> {
@@ -48,17 +53,18 @@ impl Login {
             Ok(key) => verify_nonce(&key, credentials),
             Err(_) => Err("User nkey not valid"),
         };
-        Ok(Self { signature, ..Self::of(Arc::new(user), credentials) })
+        Ok(Self { signature, is_sentinel, ..Self::of(Arc::new(user), credentials) })
     }
 
     /// Begins the review of a user whose signature was checked.
     pub(super) fn again(proof: &UserProof, credentials: &Credentials) -> Self {
-        Self::of(Arc::clone(&proof.user), credentials)
+        let is_sentinel = proof.is_sentinel;
+        Self { is_sentinel, ..Self::of(Arc::clone(&proof.user), credentials) }
     }
 
     fn of(user: Arc<UserClaims>, credentials: &Credentials) -> Self {
         let address = credentials.remote.map(|remote| remote.ip());
-        Self { user, kind: credentials.kind, address, signature: Ok(()) }
+        Self { user, kind: credentials.kind, address, signature: Ok(()), is_sentinel: false }
     }
 
     /// Returns the public key of the account.
@@ -101,11 +107,6 @@ impl Login {
         if !may_come_from(&limits, self.address) {
             return Err(Denied::Source);
         }
-        // A service decides about the other users of such an account. It is not asked yet.
-        let external = &account.claims.nats.authorization;
-        if external.is_enabled() && !external.auth_users.contains(&self.user.subject) {
-            return refused("Auth callouts of accounts are not supported");
-        }
         let until = times::check(&limits, zones, wall).map_err(|()| Denied::TimeOfDay)?;
         Ok(self.grant(account, scope.clone(), &limits, until))
     }
@@ -141,12 +142,16 @@ impl Login {
         grant.account_expires = expiry(account.claims.expires);
         grant.limits.max_subscriptions = limit(limits.subs);
         grant.limits.max_payload_bytes = limit(limits.payload);
-        let (user, is_bearer) = (Arc::clone(user), limits.bearer_token);
-        grant.with_identity(self.identity(account)).with_proof(Arc::new(UserProof {
-            user,
+        if account.claims.nats.authorization.is_enabled() {
+            grant = without_subject(grant, &account.claims.subject);
+        }
+        let proof = UserProof {
+            user: Arc::clone(user),
             scope,
-            is_bearer,
-        }))
+            is_bearer: limits.bearer_token,
+            is_sentinel: self.is_sentinel,
+        };
+        grant.with_identity(self.identity(account)).with_proof(Arc::new(proof))
     }
 
     fn identity(&self, account: &AccountState) -> Identity {
@@ -168,6 +173,16 @@ impl Login {
 }
 
 impl UserProof {
+    /// Returns true if the user is one of these.
+    pub(super) fn is_one_of(&self, keys: &[String]) -> bool {
+        keys.contains(&self.user.subject)
+    }
+
+    /// Returns true if the client has sent no token, so that another one stands in for it.
+    pub(super) fn is_by_sentinel(&self) -> bool {
+        self.is_sentinel
+    }
+
     /// Checks that a change of the account leaves the user connected.
     // NATS 2.14: accounts.go updateAccountClaimsWithRefresh.
     pub(super) fn check(&self, account: &AccountState) -> Result<(), Denied> {

@@ -30,30 +30,33 @@
 mod account;
 mod activation;
 mod config;
+mod delegate;
 mod login;
 mod permissions;
 mod resolver;
 mod store;
 mod template;
-mod times;
 mod trust;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+pub use crate::auth::{TimeZones, Utc};
 pub use config::account_config;
 pub use resolver::{AccountResolver, Found, MemoryResolver};
-pub use times::{TimeZones, Utc};
 pub use trust::{Trust, TrustError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::auth::callout::CalloutServer;
 use crate::auth::jwt::{AccountClaims, JwtError, decode_user};
-use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant, Pending, Secret};
+use crate::auth::times::seconds;
+use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant, Secret};
 use crate::broker::{Broker, WeakBroker};
 use crate::sync::{Arc, Mutex};
 use account::AccountState;
+use delegate::{Delegation, PlacedUser};
 use login::{Login, UserProof};
 use store::Store;
 
@@ -69,6 +72,8 @@ struct Inner {
     trust: Trust,
     resolver: Box<dyn AccountResolver>,
     rules: ArcSwap<Rules>,
+    /// The server as services see it that decide about clients.
+    delegation: ArcSwapOption<Delegation>,
     zones: Box<dyn TimeZones>,
     /// The broker that serves the accounts.
     broker: Mutex<Option<WeakBroker>>,
@@ -129,8 +134,17 @@ impl OperatorModeBuilder {
         let Self { trust, resolver, rules, zones } = self;
         let rules = ArcSwap::from_pointee(rules);
         let (broker, store) = (Mutex::default(), Mutex::default());
-        let configuring = Mutex::default();
-        OperatorMode(Arc::new(Inner { trust, resolver, rules, zones, broker, store, configuring }))
+        let (delegation, configuring) = (ArcSwapOption::empty(), Mutex::default());
+        OperatorMode(Arc::new(Inner {
+            trust,
+            resolver,
+            rules,
+            delegation,
+            zones,
+            broker,
+            store,
+            configuring,
+        }))
     }
 }
 
@@ -159,6 +173,12 @@ impl OperatorMode {
     /// Replaces the rules for log-ins from now on.
     pub fn set_rules(&self, rules: Rules) {
         self.0.rules.store(Arc::new(rules));
+    }
+
+    /// Introduces the server to the services to which accounts delegate log-ins, and limits the wait for their answers.
+    /// Without it users of such accounts are denied, except for the services themselves.
+    pub fn set_callout(&self, server: Arc<CalloutServer>, timeout: Duration) {
+        self.0.delegation.store(Some(Arc::new(Delegation { server, timeout })));
     }
 
     /// Looks up all loaded accounts again, for example after a reload. The clients of an account that is gone are closed
@@ -259,24 +279,27 @@ impl Authenticator for OperatorMode {
         if pinned.as_ref().is_some_and(|pinned| !pinned.contains(login.account())) {
             return Denied::Refused("Account not listed as operator pinned account").into();
         }
-        let account = login.account().to_owned();
-        let (pending, answer) = Pending::new(LOOKUP);
-        let mode = self.clone();
-        self.load(&account, move |result| {
-            answer.decide(match result {
-                Ok(account) => mode.finish(&login, &account),
-                Err(AccountError::Unavailable) => Err(Denied::Unavailable),
-                Err(_) => Err(Denied::Refused("Account JWT lookup error")),
-            });
+        let (account, mode) = (login.account().to_owned(), self.clone());
+        let first = self.with_account(&account, move |result| match result {
+            Ok(account) => mode.finish(&login, &account),
+            Err(AccountError::Unavailable) => Err(Denied::Unavailable),
+            Err(_) => Err(Denied::Refused("Account JWT lookup error")),
         });
-        match pending.take() {
-            Some(result) => result.into(),
-            None => pending.into(),
+        match first {
+            Decision::Grant(grant) => self.delegate(Ok(grant), credentials),
+            Decision::Deny(denied) => denied.into(),
+            later => {
+                let (mode, credentials) = (self.clone(), credentials.clone());
+                later.and_then(move |result| mode.delegate(result, &credentials))
+            }
         }
     }
 
     // NATS 2.14: accounts.go updateAccountClaimsWithRefresh, and what a reload checks again.
     fn review(&self, held: &Grant, credentials: &Credentials) -> Decision {
+        if let Some(placed) = held.proof.share::<PlacedUser>() {
+            return self.review_placed(placed, held, credentials).into();
+        }
         let Some(proof) = held.proof.get::<UserProof>() else {
             return self.authenticate(credentials);
         };
@@ -293,14 +316,15 @@ impl OperatorMode {
     /// Decodes the token of a client, or the sentinel in its place.
     fn begin(&self, credentials: &Credentials) -> Result<Login, Denied> {
         let claims = decode_user(credentials.jwt.expose());
-        let claims = match (claims, &self.0.rules.load().default_sentinel) {
-            (Ok(claims), _) => claims,
+        let (claims, is_sentinel) = match (claims, &self.0.rules.load().default_sentinel) {
+            (Ok(claims), _) => (claims, false),
             (Err(_), sentinel) if !sentinel.is_empty() => {
-                decode_user(sentinel.expose()).map_err(|_| Denied::Refused("User JWT not valid"))?
+                let claims = decode_user(sentinel.expose());
+                (claims.map_err(|_| Denied::Refused("User JWT not valid"))?, true)
             }
             (Err(_), _) => return Err(Denied::Refused("Authentication requires a user JWT")),
         };
-        Login::begin(claims, credentials, self.now())
+        Login::begin(claims, is_sentinel, credentials, self.now())
     }
 
     fn finish(&self, login: &Login, account: &Arc<AccountState>) -> Result<Grant, Denied> {
@@ -327,18 +351,6 @@ pub enum AccountError {
     // NATS 2.14: errors.go ErrAccountValidation.
     #[error("account validation failed")]
     Validation,
-}
-
-/// Returns the seconds since 1970.
-fn seconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// Returns the time of seconds since 1970.
-fn time(seconds: i64) -> SystemTime {
-    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX)))
 }
 
 impl fmt::Debug for OperatorMode {

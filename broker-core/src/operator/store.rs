@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::account::AccountState;
-use super::{AccountError, OperatorMode, account_config, activation, seconds};
+use super::{AccountError, OperatorMode, account_config, activation};
 use crate::account::AccountConfig;
 use crate::auth::jwt;
+use crate::auth::times::seconds;
 use crate::sync::{Arc, Mutex};
 
 /// The time after which an account that has ended is looked up again.

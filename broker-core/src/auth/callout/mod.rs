@@ -17,7 +17,8 @@ use std::time::{Duration, SystemTime};
 use super::jwt::{AuthorizationRequest, ServerId};
 use super::nkey::{BOX_NONCE_BYTES, CurvePair, KEY_BYTES, KeyKind, KeyPair, PublicKey};
 use super::{
-    Authenticator, Credentials, Decision, Denied, GLOBAL_ACCOUNT, Grant, Permissions, Question,
+    Authenticator, Credentials, Decision, Denied, GLOBAL_ACCOUNT, Grant, Identity, Permissions,
+    Question, TimeZones, Utc,
 };
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::Arc;
@@ -43,6 +44,7 @@ pub struct CalloutServer {
     key: KeyPair,
     curve: CurvePair,
     entropy: Entropy,
+    zones: Box<dyn TimeZones>,
 }
 
 impl CalloutServer {
@@ -50,7 +52,13 @@ impl CalloutServer {
     pub fn new(mut id: ServerId, key: KeyPair, curve: CurvePair, entropy: Entropy) -> Self {
         id.id = key.public().to_string();
         id.xkey.clear();
-        Self { id, key, curve, entropy }
+        Self { id, key, curve, entropy, zones: Box::new(Utc) }
+    }
+
+    /// Sets the time zones by which times of day in responses are read; UTC is the only one by default.
+    #[must_use]
+    pub fn with_time_zones(self, zones: impl TimeZones) -> Self {
+        Self { zones: Box::new(zones), ..self }
     }
 
     /// Returns the public key for sealed responses, which INFO carries.
@@ -191,19 +199,25 @@ impl Callout {
             subject: issuer.to_string(),
             xkey: *xkey,
             timeout: *timeout,
+            identity: None,
         };
         let (callout, credentials_) = (Arc::clone(self), credentials.clone());
         inquiry.question(
             &self.server,
             credentials,
             |_, _| Ok(()),
-            move |approved| callout.place(&approved, &credentials_),
+            move |approved, now| callout.place(&approved, &credentials_, now),
         )
     }
 
     /// Makes the grant of an approved user.
     // NATS 2.14: auth_callout.go assignAccountAndPermissions, getIssuerAccount.
-    fn place(&self, approved: &Approved, credentials: &Credentials) -> Result<Grant, String> {
+    fn place(
+        &self,
+        approved: &Approved,
+        credentials: &Credentials,
+        now: SystemTime,
+    ) -> Result<Grant, String> {
         let CalloutOptions { issuer, account, accounts, .. } = &self.options;
         let user = &approved.user;
         if !user.nats.issuer_account.is_empty() {
@@ -224,7 +238,8 @@ impl Callout {
                 "no valid account {placement:?} for auth callout response on account {account:?}: account missing"
             ));
         }
-        let grant = approved.grant(placement, &user.nats.limits, credentials)?;
+        let (limits, zones) = (&user.nats.limits, &*self.server.zones);
+        let grant = approved.grant(placement, limits, credentials, zones, now)?;
         Ok(without_subject(grant, account))
     }
 }
@@ -239,6 +254,8 @@ pub(crate) struct Inquiry {
     pub(crate) xkey: Option<PublicKey>,
     /// The longest wait for a response.
     pub(crate) timeout: Duration,
+    /// What the client has proven so far.
+    pub(crate) identity: Option<Arc<Identity>>,
 }
 
 impl Inquiry {
@@ -253,9 +270,9 @@ impl Inquiry {
         server: &Arc<CalloutServer>,
         credentials: &Credentials,
         trusts: impl FnOnce(&str, &str) -> Result<(), String> + Send + 'static,
-        place: impl FnOnce(Approved) -> Result<Grant, String> + Send + 'static,
+        place: impl FnOnce(Approved, SystemTime) -> Result<Grant, String> + Send + 'static,
     ) -> Result<Question, String> {
-        let Self { account, subject, xkey, timeout } = self;
+        let Self { account, subject, xkey, timeout, identity } = self;
         let random =
             || (server.entropy)().ok_or("Error encoding auth request claim: no randomness");
         // A key of its own for each request prevents replays.
@@ -264,7 +281,7 @@ impl Inquiry {
         if xkey.is_some() {
             id.xkey = server.xkey().to_string();
         }
-        let request = request::of(credentials, id, user);
+        let request = request::of(credentials, identity.as_deref(), id, user);
         let mut payload = request::encode(request, subject, timeout, credentials.time, &server.key)
             .map_err(|error| {
                 format!("Error encoding auth request claim on account {account:?}: {error}")
@@ -286,18 +303,22 @@ impl Inquiry {
         let asked = Subject::parse(SUBJECT).map_err(|error| error.to_string())?;
         let judge = move |answer: &[u8], now: SystemTime| {
             let approved = expected.read(answer, &server, now, trusts);
-            approved.and_then(place).map_err(|reason| {
-                tracing::warn!("{}", title_case(&reason));
-                Denied::Credentials
-            })
+            approved.and_then(|approved| place(approved, now)).map_err(|reason| deny(&reason))
         };
         let question = Question::new(account, asked, payload).with_headers(headers);
         Ok(question.with_timeout(timeout).judged_by(judge))
     }
 }
 
+/// Logs why a response lets a client not in.
+// NATS 2.14: auth_callout.go processReply.
+pub(crate) fn deny(reason: &str) -> Denied {
+    tracing::warn!("{}", title_case(reason));
+    Denied::Credentials
+}
+
 /// Forbids clients in the account of the service to send requests to the service.
-fn without_subject(mut grant: Grant, account: &str) -> Grant {
+pub(crate) fn without_subject(mut grant: Grant, account: &str) -> Grant {
     if *grant.account == *account
         && let Ok(subject) = SubjectFilter::parse(SUBJECT)
     {

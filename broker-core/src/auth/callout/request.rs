@@ -1,25 +1,27 @@
 //! What a service learns about a client.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use super::super::jwt::{
     AuthorizationRequestClaims, Claims, ClientInformation, ClientTls, JwtError, SentOptions,
     ServerId, encode as sign,
 };
 use super::super::nkey::{KeyPair, PublicKey};
-use super::super::{ConnectionKind, Credentials, Secret, TlsDetails};
+use super::super::times::seconds;
+use super::super::{ConnectionKind, Credentials, Identity, Secret, TlsDetails};
 use super::{AUDIENCE, AuthorizationRequest};
 
 /// Describes a client, about whom the response must name `user`.
 pub(super) fn of(
     credentials: &Credentials,
+    identity: Option<&Identity>,
     server: ServerId,
     user: PublicKey,
 ) -> AuthorizationRequest {
     AuthorizationRequest {
         server,
         user_nkey: user.to_string(),
-        client: client(credentials),
+        client: client(credentials, identity),
         connect: connect(credentials),
         tls: credentials.tls.as_ref().map(tls),
         ..AuthorizationRequest::default()
@@ -34,7 +36,7 @@ pub(super) fn encode(
     now: Option<SystemTime>,
     key: &KeyPair,
 ) -> Result<Secret, JwtError> {
-    let now = now.unwrap_or(UNIX_EPOCH);
+    let now = now.unwrap_or(SystemTime::UNIX_EPOCH);
     let claims = AuthorizationRequestClaims {
         subject,
         audience: AUDIENCE.to_owned(),
@@ -46,14 +48,8 @@ pub(super) fn encode(
     sign(&claims, key)
 }
 
-/// Returns the seconds since 1970.
-pub(super) fn seconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 // NATS 2.14: auth_callout.go fillClientInfo, client.go kindString and clientTypeString.
-fn client(credentials: &Credentials) -> ClientInformation {
+fn client(credentials: &Credentials, identity: Option<&Identity>) -> ClientInformation {
     let (kind, protocol) = match credentials.kind {
         ConnectionKind::Standard | ConnectionKind::InProcess => ("Client", "nats"),
         ConnectionKind::Websocket => ("Client", "websocket"),
@@ -63,8 +59,10 @@ fn client(credentials: &Credentials) -> ClientInformation {
     ClientInformation {
         host: credentials.remote.map(|remote| remote.ip().to_string()).unwrap_or_default(),
         id: credentials.client_id,
-        user: credentials.shown_as().unwrap_or_default().to_owned(),
+        user: user(credentials, identity).to_owned(),
         name: credentials.name.clone(),
+        tags: identity.iter().flat_map(|one| one.tags.iter()).map(|tag| tag.to_string()).collect(),
+        name_tag: identity.and_then(|one| one.name_tag.as_deref()).unwrap_or_default().to_owned(),
         kind: kind.to_owned(),
         protocol: protocol.to_owned(),
         nonce: match credentials.sig.is_empty() {
@@ -73,6 +71,14 @@ fn client(credentials: &Credentials) -> ClientInformation {
         },
         ..ClientInformation::default()
     }
+}
+
+/// Returns the user: as the client has sent it, or the subject of its token.
+// NATS 2.14: client.go getRawAuthUser.
+fn user<'a>(credentials: &'a Credentials, identity: Option<&'a Identity>) -> &'a str {
+    let sent = [&credentials.nkey, &credentials.user].into_iter().find(|sent| !sent.is_empty());
+    let proven = identity.and_then(|one| one.nkey.as_deref());
+    sent.map(String::as_str).or(proven).or(credentials.shown_as()).unwrap_or_default()
 }
 
 // NATS 2.14: auth_callout.go fillConnectOpts.

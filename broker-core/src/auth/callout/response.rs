@@ -7,9 +7,9 @@ use super::super::jwt::{
     AuthorizationResponseClaims, UserClaims, UserLimits, decode_authorization_response, decode_user,
 };
 use super::super::nkey::{KeyKind, PublicKey};
+use super::super::times::{self, TimeZones, earlier, expiry, seconds};
 use super::super::{AllowResponses, ConnectionKind, Credentials, Grant, Identity, Permissions};
 use super::CalloutServer;
-use super::request::seconds;
 use crate::sync::Arc;
 
 /// The beginning of every JWT; a sealed response begins otherwise.
@@ -26,8 +26,11 @@ pub(super) struct Expected {
 }
 
 /// A user that the service approves.
+#[derive(Clone)]
 pub(crate) struct Approved {
     pub(crate) user: UserClaims,
+    /// The account of the service.
+    pub(crate) service: Arc<str>,
 }
 
 impl Expected {
@@ -87,7 +90,7 @@ impl Expected {
                 approved.subject
             ));
         }
-        Ok(Approved { user: approved })
+        Ok(Approved { user: approved, service: Arc::clone(account) })
     }
 }
 
@@ -123,13 +126,15 @@ impl Approved {
         account: &str,
         limits: &UserLimits,
         credentials: &Credentials,
+        zones: &dyn TimeZones,
+        now: SystemTime,
     ) -> Result<Grant, String> {
-        check_kind(&limits.allowed_connection_types, credentials.kind, account)?;
-        if !limits.times.is_empty() {
-            return Err(format!(
-                "authorized user on account {account:?} has times of day, which are not supported"
-            ));
-        }
+        let service = &self.service;
+        let until = times::check(limits, zones, now).map_err(|()| {
+            tracing::error!("Outside connect times");
+            format!("authorized user on account {service:?} outside of valid connect times")
+        })?;
+        check_kind(&limits.allowed_connection_types, credentials.kind, service)?;
         let shown = match &*self.user.name {
             "" => credentials.shown_as().unwrap_or_default(),
             name => name,
@@ -145,9 +150,7 @@ impl Approved {
             ..Identity::default()
         });
         grant.permissions = permissions(limits)?.map(Arc::new);
-        grant.expires = (self.user.expires > 0).then(|| {
-            SystemTime::UNIX_EPOCH + Duration::from_secs(self.user.expires.unsigned_abs())
-        });
+        grant.expires = earlier(expiry(self.user.expires), until);
         // A limit of 0 is none: services make claims without limits too.
         let limit = |limit: i64| usize::try_from(limit).ok().filter(|limit| *limit > 0);
         grant.limits.max_subscriptions = limit(limits.subs);

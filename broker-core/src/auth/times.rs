@@ -1,9 +1,8 @@
-//! Times of day.
+//! Times of day at which users may be connected, and the ends of claims.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{seconds, time};
-use crate::auth::jwt::{TimeRange, UserLimits, second_of_day};
+use super::jwt::{TimeRange, UserLimits, second_of_day};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -39,7 +38,7 @@ impl TimeZones for Utc {
 ///
 /// `Err(())` if it may not.
 // NATS 2.14: jwt.go validateTimes.
-pub(super) fn check(
+pub(crate) fn check(
     limits: &UserLimits,
     zones: &dyn TimeZones,
     now: SystemTime,
@@ -80,12 +79,24 @@ fn end_of(range: &TimeRange, now: i64, has_fraction: bool) -> Result<Option<i64>
 }
 
 /// Returns the earlier of two ends.
-pub(super) fn earlier(a: Option<SystemTime>, b: Option<SystemTime>) -> Option<SystemTime> {
+pub(crate) fn earlier(a: Option<SystemTime>, b: Option<SystemTime>) -> Option<SystemTime> {
     a.into_iter().chain(b).min()
 }
 
+/// Returns the seconds since 1970.
+pub(crate) fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Returns the time of seconds since 1970.
+pub(crate) fn time(seconds: i64) -> SystemTime {
+    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX)))
+}
+
 /// Returns the end of claims.
-pub(super) fn expiry(expires: i64) -> Option<SystemTime> {
+pub(crate) fn expiry(expires: i64) -> Option<SystemTime> {
     (expires != 0).then(|| time(expires.max(0)))
 }
 
