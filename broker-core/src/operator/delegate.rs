@@ -11,7 +11,7 @@ use super::account::AccountState;
 use super::config::limit;
 use super::login::UserProof;
 use super::{AccountError, LOOKUP, OperatorMode, template};
-use crate::auth::callout::{Approved, CalloutServer, Inquiry, deny, without_subject};
+use crate::auth::callout::{Approved, CalloutServer, Inquiry, Refused, without_subject};
 use crate::auth::jwt::{ExternalAuthorization, UserLimits, UserScope};
 use crate::auth::nkey::{KeyKind, PublicKey};
 use crate::auth::times::expiry;
@@ -134,7 +134,7 @@ impl OperatorMode {
         let allows =
             |account: Arc<AccountState>| is_allowed(&account.claims.nats.authorization, &placement);
         if placement != **service && !self.loaded(service).is_some_and(allows) {
-            return deny(&format!(
+            return deny(format!(
                 "account {:?} not permitted as valid account option for auth callout for account {service:?}",
                 user.issuer
             ))
@@ -143,13 +143,13 @@ impl OperatorMode {
         let (mode, key) = (self.clone(), placement.clone());
         self.with_account(&placement, move |result| {
             let account = mode.target(&key, result).map_err(|error| {
-                deny(&format!(
+                deny(format!(
                     "no valid account {key:?} for auth callout response on account {:?}: {error}",
                     approved.service
                 ))
             })?;
             let scope = account.signer(&approved.user.issuer).ok_or_else(|| {
-                deny(&format!("user JWT issuer {:?} is not known", approved.user.issuer))
+                deny(format!("user JWT issuer {:?} is not known", approved.user.issuer))
             })?;
             let placed = PlacedUser { approved: (*approved).clone(), scope: scope.clone(), before };
             mode.admit(Arc::new(placed), &account, &credentials)
@@ -196,7 +196,7 @@ impl OperatorMode {
         let now = self.broker().ok_or(Denied::Unavailable)?.wall();
         placed.check(account)?;
         let grant = placed.grant(account, credentials, &*self.0.zones, now);
-        Ok(grant.map_err(|reason| deny(&reason))?.with_proof(placed))
+        Ok(grant.map_err(Refused::log)?.with_proof(placed))
     }
 
     /// Reviews a user whom a service has let in. The service is not asked again.
@@ -209,6 +209,10 @@ impl OperatorMode {
         let account = self.loaded(&held.account).ok_or(Denied::Credentials)?;
         self.admit(placed, &account, credentials)
     }
+}
+
+fn deny(line: String) -> Denied {
+    Refused::from(line).log()
 }
 
 /// Returns true if the service may put users into the account with this key.
@@ -233,14 +237,14 @@ impl PlacedUser {
         }
     }
 
-    /// Makes the grant. The error is a line for the log.
+    /// Makes the grant.
     fn grant(
         &self,
         account: &AccountState,
         credentials: &Credentials,
         zones: &dyn TimeZones,
         now: SystemTime,
-    ) -> Result<Grant, String> {
+    ) -> Result<Grant, Refused> {
         let (user, claims) = (&self.approved.user, &account.claims);
         let limits = self.limits(account)?;
         let mut grant = self.approved.grant(&claims.subject, &limits, credentials, zones, now)?;

@@ -217,26 +217,29 @@ impl Callout {
         approved: &Approved,
         credentials: &Credentials,
         now: SystemTime,
-    ) -> Result<Grant, String> {
+    ) -> Result<Grant, Refused> {
         let CalloutOptions { issuer, account, accounts, .. } = &self.options;
         let user = &approved.user;
         if !user.nats.issuer_account.is_empty() {
             return Err(format!(
                 "error non operator mode account {account:?}: attempted to use issuer_account"
-            ));
+            )
+            .into());
         }
         let issuer = issuer.to_string();
         if user.issuer != issuer {
             return Err(format!(
                 "wrong issuer for auth callout response on account {account:?}, expected {issuer:?} got {:?}",
                 user.issuer
-            ));
+            )
+            .into());
         }
         let placement = &user.audience;
         if !accounts.contains(placement) {
             return Err(format!(
                 "no valid account {placement:?} for auth callout response on account {account:?}: account missing"
-            ));
+            )
+            .into());
         }
         let (limits, zones) = (&user.nats.limits, &*self.server.zones);
         let grant = approved.grant(placement, limits, credentials, zones, now)?;
@@ -270,7 +273,7 @@ impl Inquiry {
         server: &Arc<CalloutServer>,
         credentials: &Credentials,
         trusts: impl FnOnce(&str, &str) -> Result<(), String> + Send + 'static,
-        place: impl FnOnce(Approved, SystemTime) -> Result<Grant, String> + Send + 'static,
+        place: impl FnOnce(Approved, SystemTime) -> Result<Grant, Refused> + Send + 'static,
     ) -> Result<Question, String> {
         let Self { account, subject, xkey, timeout, identity } = self;
         let random =
@@ -303,18 +306,34 @@ impl Inquiry {
         let asked = Subject::parse(SUBJECT).map_err(|error| error.to_string())?;
         let judge = move |answer: &[u8], now: SystemTime| {
             let approved = expected.read(answer, &server, now, trusts);
-            approved.and_then(|approved| place(approved, now)).map_err(|reason| deny(&reason))
+            let result = approved.map_err(Refused::from).and_then(|approved| place(approved, now));
+            result.map_err(Refused::log)
         };
         let question = Question::new(account, asked, payload).with_headers(headers);
         Ok(question.with_timeout(timeout).judged_by(judge))
     }
 }
 
-/// Logs why a response lets a client not in.
-// NATS 2.14: auth_callout.go processReply.
-pub(crate) fn deny(reason: &str) -> Denied {
-    tracing::warn!("{}", title_case(reason));
-    Denied::Credentials
+/// The reason why a response does not let a client in.
+pub(crate) struct Refused {
+    /// The line for the log.
+    line: String,
+    denied: Denied,
+}
+
+impl From<String> for Refused {
+    fn from(line: String) -> Self {
+        Self { line, denied: Denied::Credentials }
+    }
+}
+
+impl Refused {
+    /// Writes the line.
+    // NATS 2.14: auth_callout.go processReply.
+    pub(crate) fn log(self) -> Denied {
+        tracing::warn!("{}", title_case(&self.line));
+        self.denied
+    }
 }
 
 /// Forbids clients in the account of the service to send requests to the service.

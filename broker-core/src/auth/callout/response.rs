@@ -8,8 +8,10 @@ use super::super::jwt::{
 };
 use super::super::nkey::{KeyKind, PublicKey};
 use super::super::times::{self, TimeZones, earlier, expiry, seconds};
-use super::super::{AllowResponses, ConnectionKind, Credentials, Grant, Identity, Permissions};
-use super::CalloutServer;
+use super::super::{
+    AllowResponses, ConnectionKind, Credentials, Denied, Grant, Identity, Permissions,
+};
+use super::{CalloutServer, Refused};
 use crate::sync::Arc;
 
 /// The beginning of every JWT; a sealed response begins otherwise.
@@ -128,11 +130,11 @@ impl Approved {
         credentials: &Credentials,
         zones: &dyn TimeZones,
         now: SystemTime,
-    ) -> Result<Grant, String> {
+    ) -> Result<Grant, Refused> {
         let service = &self.service;
-        let until = times::check(limits, zones, now).map_err(|()| {
-            tracing::error!("Outside connect times");
-            format!("authorized user on account {service:?} outside of valid connect times")
+        let until = times::check(limits, zones, now).map_err(|()| Refused {
+            line: format!("authorized user on account {service:?} outside of valid connect times"),
+            denied: Denied::TimeOfDay,
         })?;
         check_kind(&limits.allowed_connection_types, credentials.kind, service)?;
         let shown = match &*self.user.name {

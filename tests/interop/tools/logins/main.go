@@ -100,7 +100,7 @@ func main() {
 }
 
 func allWorlds() []world {
-	return slices.Concat(plainWorlds(), nkeyWorlds(), accountWorlds(), websocketWorlds(), operatorWorlds(), laterWorlds())
+	return slices.Concat(plainWorlds(), nkeyWorlds(), accountWorlds(), websocketWorlds(), operatorWorlds(), calloutWorlds(), laterWorlds())
 }
 
 type result struct{ title, failure, remark string }
