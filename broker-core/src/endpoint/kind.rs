@@ -95,6 +95,13 @@ impl Kind {
         matches!(self, Self::Internal | Self::System)
     }
 
+    /// Returns true if members of a queue group behind an endpoint of this kind get as much of a message from one of kind
+    /// `from` as members here. Others get it only if no member here does.
+    // NATS 2.14: client.go processMsgResults.
+    pub(crate) fn shares_groups_with(self, from: Self) -> bool {
+        self == Self::Route && from != Self::Route
+    }
+
     /// Returns true if messages from an endpoint of kind `from` may be forwarded to one of this kind. Servers of
     /// one cluster are all connected, so that a message takes one hop between them, and a message that one
     /// cluster got from another is not forwarded to a third.

@@ -17,29 +17,76 @@ use crate::sync::Arc;
 struct Group<'m> {
     name: &'m [u8],
     local: &'m [Arc<Subscription>],
-    /// Peers with members, by their place among the matches.
+    /// Peers with members, by their place among the matches, and the number of members.
     remote: SmallVec<[(usize, u32); 4]>,
+    /// The number of members behind peers that are picked as those here are.
+    equal: usize,
+}
+
+/// The receiver that a message of a queue group is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Receiver {
+    /// A member here.
+    Local,
+    /// A member behind the peer with this place among the matches.
+    Peer(usize),
 }
 
 impl Group<'_> {
-    /// Picks a peer, with a probability proportional to the number of its members.
-    fn pick_peer(&self, random: &mut Random) -> Option<usize> {
-        let total: u64 = self.remote.iter().map(|(_, weight)| u64::from(*weight)).sum();
-        let total = usize::try_from(total).ok().filter(|total| *total > 0)?;
-        let mut left = random.below(total);
-        for (peer, weight) in &self.remote {
-            let weight = *weight as usize;
-            if left < weight {
-                return Some(*peer);
-            }
-            left -= weight;
+    fn remote_members(&self) -> usize {
+        self.remote.iter().map(|(_, weight)| *weight as usize).sum()
+    }
+
+    /// Picks a receiver: each member with the same probability, here or behind servers of this cluster.
+    // NATS 2.14: client.go processMsgResults; sublist.go lists a peer as often as it has members.
+    fn pick(&self, random: &mut Random) -> Option<Receiver> {
+        if self.local.is_empty() {
+            return self.pick_peer(random).map(Receiver::Peer);
         }
-        None
+        if self.equal == 0 {
+            return Some(Receiver::Local);
+        }
+        let place = random.below(self.local.len() + self.equal);
+        // Equal peers are listed first.
+        Some(match place.checked_sub(self.local.len()) {
+            None => Receiver::Local,
+            Some(place) => Receiver::Peer(self.peer_at(place)),
+        })
+    }
+
+    /// Picks a peer.
+    fn pick_peer(&self, random: &mut Random) -> Option<usize> {
+        let remote = self.remote_members();
+        (remote > 0).then(|| self.peer_at(random.below(remote)))
+    }
+
+    /// Returns the peer of a member that is not here.
+    fn peer_at(&self, mut member: usize) -> usize {
+        for (peer, weight) in &self.remote {
+            match member.checked_sub(*weight as usize) {
+                None => return *peer,
+                Some(rest) => member = rest,
+            }
+        }
+        self.remote.last().map_or(0, |(peer, _)| *peer)
     }
 }
 
-/// The queue groups that one message goes to, for each peer.
-type Picks<'m> = SmallVec<[(usize, &'m [u8]); 4]>;
+/// A queue group for which a peer was picked.
+#[derive(Clone, Copy)]
+struct Pick<'m> {
+    /// The place of the peer among the matches.
+    peer: usize,
+    /// The place of the message in the run.
+    message: usize,
+    queue: &'m [u8],
+}
+
+/// The picks of one run.
+type Picks<'m> = SmallVec<[Pick<'m>; 8]>;
+
+/// The messages of a run that reached a receiver.
+type Delivered = SmallVec<[bool; 64]>;
 
 /// The parameters of one delivery.
 pub(super) struct Delivery<'d> {
@@ -50,8 +97,8 @@ pub(super) struct Delivery<'d> {
 
 /// Delivers a run whose matches contain peers. Calls `no_responders` with each message that reached no receiver.
 ///
-/// Local members of a queue group are preferred; a peer is picked by the number of its members if no local member
-/// takes the message. Every message is sent to a peer once.
+/// Of a queue group each member gets a message with the same probability, here or behind a peer; if no member here takes
+/// it, one behind a peer does. Every message is sent to a peer once.
 // NATS 2.14: client.go processMsgResults.
 pub(super) fn deliver_with_peers<'a>(
     account: &Account,
@@ -63,75 +110,102 @@ pub(super) fn deliver_with_peers<'a>(
     mut no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
 ) {
     let delivery = Delivery { account, from, matches };
-    let groups = groups(&delivery, audience);
-    let mut delivered: SmallVec<[bool; 64]> = SmallVec::from_elem(false, run.messages.len());
-    if audience.has_plain() {
+    let mut delivered = Delivered::from_elem(false, run.messages.len());
+    if audience.has_plain() && !matches.plain.is_empty() {
         deliver_locally(&delivery, run, scratch, &mut delivered);
     }
-    let mut picks: Vec<Picks<'_>> = run.messages.iter().map(|_| Picks::new()).collect();
-    for group in &groups {
-        if run.messages.len() > 1
-            && !group.local.is_empty()
-            && can_distribute(from, run, group.local)
-        {
-            distribute(account, run, group.local, random, scratch);
-            delivered.fill(true);
-            continue;
-        }
-        for (place, message) in run.messages.iter().enumerate() {
-            let one = Run { messages: std::slice::from_ref(message), ..*run };
-            let is_local = !group.local.is_empty()
-                && deliver_to_group(account, from, &one, group.local, random, scratch);
-            if is_local {
-                delivered[place] = true;
-            } else if let Some(peer) = group.pick_peer(random) {
-                picks[place].push((peer, group.name));
-            }
-        }
+    let mut picks = Picks::new();
+    for group in &groups(&delivery, audience) {
+        deliver_in_group(&delivery, run, group, &mut picks, &mut delivered, random, scratch);
     }
-    for (place, peer) in matches.peers().iter().enumerate() {
+    picks.sort_by_key(|pick| (pick.peer, pick.message));
+    for (place, peer) in matches.peers().iter().enumerate().filter(|(_, peer)| accepts(peer, from))
+    {
         let has_plain = peer.plain.is_some() && audience.has_plain();
-        if accepts(peer, from) {
-            deliver_to_peer(
-                &delivery,
-                run,
-                (place, peer, has_plain),
-                &picks,
-                &mut delivered,
-                scratch,
-            );
-        }
+        let to = (place, peer, has_plain);
+        deliver_to_peer(&delivery, run, to, &picks, &mut delivered, scratch);
     }
     for (message, _) in run.messages.iter().zip(&delivered).filter(|(_, delivered)| !**delivered) {
         no_responders(message, scratch);
     }
 }
 
-/// Delivers a run of one message to the peers among its matches. `is_taken` tells whether a local member of a queue
-/// group has taken it; `may_send` decides about each peer before it is sent the message. Returns true if a peer took it.
+/// Delivers each message of a run to one member of a queue group, or picks the peer that it goes to.
+fn deliver_in_group<'m>(
+    delivery: &Delivery<'m>,
+    run: &Run<'_>,
+    group: &Group<'m>,
+    picks: &mut Picks<'m>,
+    delivered: &mut [bool],
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    let Delivery { account, from, .. } = *delivery;
+    let queue = group.name;
+    let mut local: SmallVec<[usize; 64]> = SmallVec::new();
+    for message in 0..run.messages.len() {
+        match group.pick(random) {
+            Some(Receiver::Local) => local.push(message),
+            Some(Receiver::Peer(peer)) => picks.push(Pick { peer, message, queue }),
+            None => {}
+        }
+    }
+    if local.len() > 1 {
+        let messages: SmallVec<[Publish<'_>; 8]> =
+            local.iter().map(|message| run.messages[*message]).collect();
+        let part = Run { messages: &messages, ..*run };
+        if can_distribute(from, &part, group.local) {
+            distribute(account, &part, group.local, random, scratch);
+            local.iter().for_each(|message| delivered[*message] = true);
+            return;
+        }
+    }
+    for message in local {
+        let one = Run { messages: &run.messages[message..=message], ..*run };
+        if deliver_to_group(account, from, &one, group.local, random, scratch) {
+            delivered[message] = true;
+        } else if let Some(peer) = group.pick_peer(random) {
+            picks.push(Pick { peer, message, queue });
+        }
+    }
+}
+
+/// Delivers a run of one message to the peers among its matches. `goes_to_peer` tells of a queue group whether a member
+/// here has not taken it; `may_send` decides about each peer before it is sent the message. Returns true if a peer took
+/// it.
 pub(super) fn deliver_to_peers_alone(
     delivery: &Delivery<'_>,
     run: &Run<'_>,
     random: &mut Random,
     scratch: &mut Scratch,
-    is_taken: impl Fn(&[u8]) -> bool,
+    goes_to_peer: impl Fn(&[u8]) -> bool,
     may_send: impl Fn(&Subscription, &mut Scratch) -> bool,
 ) -> bool {
     let groups = groups(delivery, Audience::All);
-    let left = groups.iter().filter(|group| !is_taken(group.name));
-    let picks: Picks<'_> =
-        left.filter_map(|group| Some((group.pick_peer(random)?, group.name))).collect();
+    let left = groups.iter().filter(|group| goes_to_peer(group.name));
+    let mut picks: Picks<'_> = left
+        .filter_map(|group| {
+            Some(Pick { peer: group.pick_peer(random)?, message: 0, queue: group.name })
+        })
+        .collect();
+    picks.sort_by_key(|pick| pick.peer);
     let mut delivered = [false];
     for (place, peer) in delivery.matches.peers().iter().enumerate() {
-        let is_meant = peer.plain.is_some() || picks.iter().any(|(picked, _)| *picked == place);
+        let is_meant = peer.plain.is_some() || picks.iter().any(|pick| pick.peer == place);
         let Some(subscription) = peer.subscriptions().next() else { continue };
         if accepts(peer, delivery.from) && is_meant && may_send(subscription, scratch) {
             let to = (place, peer, peer.plain.is_some());
-            let picks = std::slice::from_ref(&picks);
-            deliver_to_peer(delivery, run, to, picks, &mut delivered, scratch);
+            deliver_to_peer(delivery, run, to, &picks, &mut delivered, scratch);
         }
     }
     delivered == [true]
+}
+
+/// Returns true if a message of a queue group goes to a member here first: picked as [`Group::pick`] does.
+pub(super) fn is_for_local(delivery: &Delivery<'_>, queue: &[u8], random: &mut Random) -> bool {
+    let groups = groups(delivery, Audience::All);
+    let group = groups.iter().find(|group| group.name == queue);
+    group.is_none_or(|group| group.pick(random) == Some(Receiver::Local))
 }
 
 /// Returns true if messages from `from` may be forwarded to this peer.
@@ -143,12 +217,12 @@ pub(super) fn accepts(peer: &PeerMatch<Subscription>, from: Sender) -> bool {
 }
 
 /// Returns the queue groups that the message is meant for, local ones first.
-fn groups<'m>(delivery: &Delivery<'m>, audience: Audience<'_>) -> Vec<Group<'m>> {
-    let mut groups: Vec<Group<'m>> = Vec::new();
+fn groups<'m>(delivery: &Delivery<'m>, audience: Audience<'_>) -> SmallVec<[Group<'m>; 2]> {
+    let mut groups: SmallVec<[Group<'m>; 2]> = SmallVec::new();
     for members in delivery.matches.groups() {
         let name = members.first().and_then(|member| member.queue()).unwrap_or_default();
         if audience.has_queue(name) {
-            groups.push(Group { name, local: members, remote: SmallVec::new() });
+            groups.push(Group { name, local: members, remote: SmallVec::new(), equal: 0 });
         }
     }
     for (place, peer) in delivery.matches.peers().iter().enumerate() {
@@ -161,10 +235,16 @@ fn groups<'m>(delivery: &Delivery<'m>, audience: Audience<'_>) -> Vec<Group<'m>>
             };
             let known = groups.iter().position(|group| group.name == name);
             let group = known.unwrap_or_else(|| {
-                groups.push(Group { name, local: &[], remote: SmallVec::new() });
+                groups.push(Group { name, local: &[], remote: SmallVec::new(), equal: 0 });
                 groups.len() - 1
             });
-            groups[group].remote.push((place, member.weight()));
+            let (group, weight) = (&mut groups[group], member.weight());
+            if member.endpoint.kind.shares_groups_with(delivery.from.kind) {
+                group.equal += weight as usize;
+                group.remote.insert(0, (place, weight));
+            } else {
+                group.remote.push((place, weight));
+            }
         }
     }
     groups
@@ -188,36 +268,82 @@ fn deliver_locally(
     }
 }
 
-/// Delivers a peer's part of a run: consecutive messages for the same queue groups together.
+/// Delivers a peer's part of a run: consecutive messages for the same queue groups together. `picks`: ordered by peer and
+/// message.
 fn deliver_to_peer(
     delivery: &Delivery<'_>,
     run: &Run<'_>,
     (place, peer, has_plain): (usize, &PeerMatch<Subscription>, bool),
-    picks: &[Picks<'_>],
+    picks: &[Pick<'_>],
     delivered: &mut [bool],
     scratch: &mut Scratch,
 ) {
-    let Some(subscription) = peer.subscriptions().next() else { return };
-    let endpoint = &subscription.endpoint;
-    let queues_of = |message: usize| {
-        let of_peer = picks[message].iter().filter(|(peer, _)| *peer == place);
-        of_peer.map(|(_, queue)| *queue).collect::<SmallVec<[&[u8]; 4]>>()
-    };
-    let mut begin = 0;
-    while begin < run.messages.len() {
-        let queues = queues_of(begin);
-        let same = (begin..run.messages.len()).take_while(|at| queues_of(*at) == queues).count();
-        let end = begin + same;
-        if has_plain || !queues.is_empty() {
-            let part = Run { messages: &run.messages[begin..end], ..*run };
-            let name = &delivery.account.name;
-            let accepted = endpoint.destination.deliver_to_peer(name, &part, &queues, scratch);
-            delivered[begin..begin + accepted.count].fill(true);
-            note_out(subscription, &part.messages[..accepted.count]);
-            schedule_flush(endpoint, accepted, scratch);
+    let begin = picks.partition_point(|pick| pick.peer < place);
+    let end = picks.partition_point(|pick| pick.peer <= place);
+    let mut picks = &picks[begin..end];
+    if picks.is_empty() {
+        if has_plain {
+            let count = send(delivery, run, peer, &[], scratch);
+            delivered[..count].fill(true);
         }
-        begin = end;
+        return;
     }
+    let mut part: SmallVec<[Publish<'_>; 8]> = SmallVec::new();
+    let mut places: SmallVec<[usize; 64]> = SmallVec::new();
+    let mut queues: SmallVec<[&[u8]; 4]> = SmallVec::new();
+    for (message, publish) in run.messages.iter().enumerate() {
+        let count = picks.iter().take_while(|pick| pick.message == message).count();
+        let (of_message, rest) = picks.split_at(count);
+        picks = rest;
+        if of_message.is_empty() && !has_plain {
+            continue;
+        }
+        let is_same = of_message.iter().map(|pick| pick.queue).eq(queues.iter().copied());
+        if !is_same || part.is_empty() {
+            send_part(delivery, run, peer, &queues, (&part, &places), delivered, scratch);
+            part.clear();
+            places.clear();
+            queues = of_message.iter().map(|pick| pick.queue).collect();
+        }
+        part.push(*publish);
+        places.push(message);
+    }
+    send_part(delivery, run, peer, &queues, (&part, &places), delivered, scratch);
+}
+
+/// Sends a part of a run to a peer, and notes which of its messages were taken.
+fn send_part(
+    delivery: &Delivery<'_>,
+    run: &Run<'_>,
+    peer: &PeerMatch<Subscription>,
+    queues: &[&[u8]],
+    (messages, places): (&[Publish<'_>], &[usize]),
+    delivered: &mut [bool],
+    scratch: &mut Scratch,
+) {
+    if messages.is_empty() {
+        return;
+    }
+    let part = Run { messages, ..*run };
+    let count = send(delivery, &part, peer, queues, scratch);
+    places[..count].iter().for_each(|place| delivered[*place] = true);
+}
+
+/// Sends a run to a peer. Returns the number of messages that were taken.
+fn send(
+    delivery: &Delivery<'_>,
+    run: &Run<'_>,
+    peer: &PeerMatch<Subscription>,
+    queues: &[&[u8]],
+    scratch: &mut Scratch,
+) -> usize {
+    let Some(subscription) = peer.subscriptions().next() else { return 0 };
+    let endpoint = &subscription.endpoint;
+    let name = &delivery.account.name;
+    let accepted = endpoint.destination.deliver_to_peer(name, run, queues, scratch);
+    note_out(subscription, &run.messages[..accepted.count]);
+    schedule_flush(endpoint, accepted, scratch);
+    accepted.count
 }
 
 /// Counts messages sent to a peer in the account of a subscription.

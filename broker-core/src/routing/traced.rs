@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::deliver::{deliver_to, group_from, is_eligible};
-use super::peers::{Delivery, deliver_to_peers_alone};
+use super::peers::{Delivery, deliver_to_peers_alone, is_for_local};
 use crate::account::Account;
 use crate::endpoint::{Kind, Link, Run, Scratch, Sender, Subscription};
 use crate::interest::{Interested, Matches};
@@ -30,19 +30,21 @@ pub(super) fn deliver_all(
         is_delivered |= outcome.is_ok();
     }
     let mut taken: SmallVec<[&[u8]; 4]> = SmallVec::new();
+    let delivery = Delivery { account, from, matches };
     for group in matches.groups() {
-        if deliver_to_group(account, from, run, group, random, scratch) {
-            taken.extend(group.first().and_then(|member| member.queue()));
+        let queue = group.first().and_then(|member| member.queue()).unwrap_or_default();
+        let is_local = matches.peers().is_empty() || is_for_local(&delivery, queue, random);
+        if is_local && deliver_to_group(account, from, run, group, random, scratch) {
+            taken.push(queue);
         }
     }
     is_delivered |= !taken.is_empty();
     if matches.peers().is_empty() {
         return is_delivered;
     }
-    let is_taken = |name: &[u8]| taken.contains(&name);
-    let delivery = Delivery { account, from, matches };
+    let goes_to_peer = |name: &[u8]| !taken.contains(&name);
     is_delivered
-        | deliver_to_peers_alone(&delivery, run, random, scratch, is_taken, may_send_to_peer)
+        | deliver_to_peers_alone(&delivery, run, random, scratch, goes_to_peer, may_send_to_peer)
 }
 
 /// Notes the peer, and returns true unless the message is only to be traced: no peer continues traces yet.

@@ -166,15 +166,37 @@ fn a_peer_in_two_accounts_gets_one_frame_a_message_with_its_queues() {
 }
 
 #[test]
-fn local_members_of_a_queue_group_are_preferred() {
+fn members_of_a_queue_group_here_and_behind_servers_of_the_cluster_are_equal() {
     let account = Account::new("A", 1);
     let peer = Peer::new(1, Kind::Route);
-    peer.wants(&account, "orders.*", None);
-    peer.wants(&account, "orders.*", Some(("q", 100)));
+    peer.wants(&account, "orders.*", Some(("q", 3)));
+    let member = Local::new(&account, 2, "orders.*", Some("q"));
+    assert_eq!(publish(&account, CLIENT, Audience::All, 1000), 0);
+    let (frames, _) = peer.take();
+    assert_eq!(member.count() as usize + frames.len(), 1000);
+    assert!((200..300).contains(&member.count()), "{} of 1000", member.count());
+}
+
+#[test]
+fn local_members_of_a_queue_group_are_preferred_to_leaf_nodes() {
+    let account = Account::new("A", 1);
+    let leaf = Peer::new(1, Kind::Leaf);
+    leaf.wants(&account, "orders.*", None);
+    leaf.wants(&account, "orders.*", Some(("q", 100)));
     let member = Local::new(&account, 2, "orders.*", Some("q"));
     assert_eq!(publish(&account, CLIENT, Audience::All, 50), 0);
     assert_eq!(member.count(), 50);
-    assert_eq!(peer.take().0, vec!["RMSG A orders.eu hello"; 50]);
+    assert_eq!(leaf.take().0, vec!["RMSG A orders.eu hello"; 50]);
+}
+
+#[test]
+fn the_messages_of_a_queue_group_are_sent_to_a_peer_as_a_run() {
+    let account = Account::new("A", 1);
+    let peer = Peer::new(1, Kind::Route);
+    peer.wants(&account, "orders.*", Some(("q", 1)));
+    let _member = Local::new(&account, 2, "orders.*", Some("q"));
+    publish(&account, CLIENT, Audience::All, 100);
+    assert_eq!(peer.take().1, 1);
 }
 
 #[test]
