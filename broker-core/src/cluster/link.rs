@@ -76,9 +76,15 @@ impl RouteLink {
         self.permissions.swap(permissions)
     }
 
-    /// Sends an INFO from any thread.
-    pub(super) fn send_info(&self, info: &RouteInfo) {
-        self.queue.append(&mut |out| route::encode::info(out, info));
+    /// Sends an INFO from any thread: of this server, or about another one.
+    pub(super) fn send_info(&self, info: &RouteInfo, is_about_other: bool) {
+        self.queue.append(&mut |out| {
+            if is_about_other {
+                route::encode::gossip(out, info);
+            } else {
+                route::encode::info(out, info);
+            }
+        });
         self.wake();
     }
 

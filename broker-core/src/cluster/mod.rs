@@ -57,6 +57,7 @@ pub struct Cluster {
     /// The user that other servers must present.
     users: ArcSwapOption<Users>,
     system_account: Arc<str>,
+    server_id: String,
     dialer: OnceLock<Box<dyn RouteDialer>>,
     random: Mutex<Random>,
 }
@@ -88,7 +89,9 @@ impl Cluster {
         own.cluster_dynamic = options.name.is_none();
         own.cluster = options.name.clone().unwrap_or_else(|| crate::ids::unique(&mut random));
         let rules = rules(options.permissions.as_ref());
+        let server_id = own.server_id.clone();
         Self {
+            server_id,
             topology: Mutex::new(Topology::new(Arc::new(options.clone()), own, system_account)),
             links: Mutex::default(),
             has_links: AtomicBool::new(false),
@@ -332,7 +335,7 @@ impl Cluster {
                 }
                 Effect::Send(id, info) => {
                     if let Some(link) = self.link(id) {
-                        link.send_info(&info);
+                        link.send_info(&info, info.server_id != self.server_id);
                     }
                 }
                 Effect::Close(id, reason) => {

@@ -105,7 +105,7 @@ pub(crate) fn check_from_client(json: &[u8]) -> Result<(), NotJson> {
     )
 }
 
-fn check(key: &str, value: Value<'_>) -> Result<(), NotJson> {
+pub(super) fn check(key: &str, value: Value<'_>) -> Result<(), NotJson> {
     match key {
         "headers" | "auth_required" | "tls_required" | "tls_verify" | "tls_available"
         | "jetstream" | "cluster_dynamic" | "ldm" | "connect_info" | "acc_is_sys" | "lnoc"
