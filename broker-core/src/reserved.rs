@@ -13,6 +13,9 @@ pub(crate) const TRACE_DESTINATION: &[u8] = b"Nats-Trace-Dest";
 pub(crate) const TRACE_ONLY: &[u8] = b"Nats-Trace-Only";
 /// The header of an older form of tracing: a message with it is not traced.
 pub(crate) const TRACE_ORIGIN: &[u8] = b"Nats-Trace-Origin-Account";
+/// The place of a server in the path of a traced message, which servers set for each other: `2.1` is the first server that
+/// the second one behind the origin has sent it to.
+pub(crate) const TRACE_HOP: &[u8] = b"Nats-Trace-Hop";
 /// The header by which tracing systems mark messages: see `proto/traced.rs`.
 pub(crate) const TRACE_PARENT: &[u8] = b"traceparent";
 /// The encodings in which the sender of a traced message reads its trace.

@@ -86,6 +86,8 @@ pub(crate) struct Endpoint {
     pub(crate) is_service: AtomicBool,
     /// It understands INFO at any time, and has had its first PONG.
     pub(crate) follows_info: AtomicBool,
+    /// It is another server that continues the traces of messages.
+    pub(crate) traces_messages: AtomicBool,
     /// The number of subscriptions that have not ended.
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) in_messages: AtomicU64,
@@ -149,6 +151,7 @@ impl Endpoint {
             lost_replies: AtomicU64::new(0),
             is_service: AtomicBool::new(false),
             follows_info: AtomicBool::new(false),
+            traces_messages: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),

@@ -52,6 +52,8 @@ pub(crate) enum Hop {
         cid: u64,
         #[serde(skip_serializing_if = "String::is_empty")]
         name: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        hop: String,
         #[serde(rename = "acc", skip_serializing_if = "String::is_empty")]
         account: String,
         #[serde(rename = "sub", skip_serializing_if = "String::is_empty")]

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::go_json;
 use crate::limits::TRACE_HOPS;
+use crate::reserved;
 use crate::server_info::ServerInfo;
 use crate::sync::Arc;
 use crate::timestamp::Timestamp;
@@ -38,6 +39,12 @@ pub(crate) struct MessageTrace {
     is_only: bool,
     encoding: Encoding,
     request: Request,
+    /// The place of this server in the path of the message; empty where it was published.
+    hop: String,
+    /// The number of other servers that the message was sent to.
+    sent: usize,
+    /// The place of the server that the next egress leads to.
+    next_hop: String,
     hops: Vec<Hop>,
 }
 
@@ -81,6 +88,7 @@ impl MessageTrace {
             header.entry(text(name)).or_default().push(text(value));
         }
         let Party { kind, cid, name, account } = from;
+        let is_from_server = kind != 0;
         let ts = Timestamp(clock.wall());
         let subject = text(subject);
         let ingress = Hop::Ingress { ts, kind, cid, name, account, subject, error: None };
@@ -89,6 +97,13 @@ impl MessageTrace {
             destination: requested.destination.to_vec(),
             is_only: requested.is_only,
             encoding: requested.encoding,
+            hop: header
+                .get(&text(reserved::TRACE_HOP))
+                .and_then(|all| all.first().cloned())
+                .filter(|_| is_from_server)
+                .unwrap_or_default(),
+            sent: 0,
+            next_hop: String::new(),
             request: Request { header, msgsize: size },
             hops: vec![ingress],
         }
@@ -153,7 +168,17 @@ impl MessageTrace {
         }
         let (subscription, queue) = (text(filter), text(queue.unwrap_or_default()));
         let error = outcome.err().map(NotDelivered::text);
-        self.note(Hop::Egress { ts, kind, cid, name, account, subscription, queue, error });
+        let hop = std::mem::take(&mut self.next_hop);
+        self.note(Hop::Egress { ts, kind, cid, name, hop, account, subscription, queue, error });
+    }
+
+    /// Returns the place of the next server that the message is sent to, for its headers.
+    // NATS 2.14: msgtrace.go setHopHeader.
+    pub(crate) fn begin_hop(&mut self) -> String {
+        self.sent += 1;
+        let before = if self.hop.is_empty() { String::new() } else { format!("{}.", self.hop) };
+        self.next_hop = format!("{before}{}", self.sent);
+        self.next_hop.clone()
     }
 
     /// Returns the event as JSON.
@@ -162,9 +187,11 @@ impl MessageTrace {
         struct Event<'a> {
             server: &'a ServerInfo,
             request: &'a Request,
+            #[serde(skip_serializing_if = "is_zero")]
+            hops: usize,
             events: &'a [Hop],
         }
-        let event = Event { server, request: &self.request, events: &self.hops };
+        let event = Event { server, request: &self.request, hops: self.sent, events: &self.hops };
         // Plain strings and numbers can always be written.
         go_json::compact(&event).unwrap_or_default()
     }

@@ -97,13 +97,13 @@ pub(crate) fn deliver_traced(
     account: &Account,
     from: Sender,
     run: &Run<'_>,
-    matches: &Matches<Subscription>,
+    meant: (&Matches<Subscription>, Audience<'_>),
     random: &mut Random,
     scratch: &mut Scratch,
 ) -> bool {
     #[cfg(feature = "testing")]
     if account.seam.probe().is_some() {
-        return watched::deliver_traced_watched(account, from, run, matches, random, scratch);
+        return watched::deliver_traced_watched(account, from, run, meant, random, scratch);
     }
-    deliver_all(account, from, run, matches, random, scratch)
+    deliver_all(account, from, run, meant, random, scratch)
 }

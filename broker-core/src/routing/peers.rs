@@ -170,8 +170,19 @@ fn deliver_in_group<'m>(
     }
 }
 
+/// The form in which a peer gets a message.
+pub(super) enum ForPeer {
+    Nothing,
+    AsItIs,
+    /// With other headers.
+    Changed {
+        header_len: usize,
+        body: Vec<u8>,
+    },
+}
+
 /// Delivers a run of one message to the peers among its matches. `goes_to_peer` tells of a queue group whether a member
-/// here has not taken it; `may_send` decides about each peer before it is sent the message. Returns true if a peer took
+/// here has not taken it; `for_peer` decides about each peer before it is sent the message. Returns true if a peer took
 /// it.
 pub(super) fn deliver_to_peers_alone(
     delivery: &Delivery<'_>,
@@ -179,8 +190,9 @@ pub(super) fn deliver_to_peers_alone(
     random: &mut Random,
     scratch: &mut Scratch,
     goes_to_peer: impl Fn(&[u8]) -> bool,
-    may_send: impl Fn(&Subscription, &mut Scratch) -> bool,
+    for_peer: impl Fn(&Subscription, &Publish<'_>, &mut Scratch) -> ForPeer,
 ) -> bool {
+    let Some(message) = run.messages.first() else { return false };
     let groups = groups(delivery, Audience::All);
     let left = groups.iter().filter(|group| goes_to_peer(group.name));
     let mut picks: Picks<'_> = left
@@ -193,9 +205,26 @@ pub(super) fn deliver_to_peers_alone(
     for (place, peer) in delivery.matches.peers().iter().enumerate() {
         let is_meant = peer.plain.is_some() || picks.iter().any(|pick| pick.peer == place);
         let Some(subscription) = peer.subscriptions().next() else { continue };
-        if accepts(peer, delivery.from) && is_meant && may_send(subscription, scratch) {
-            let to = (place, peer, peer.plain.is_some());
-            deliver_to_peer(delivery, run, to, &picks, &mut delivered, scratch);
+        if !accepts(peer, delivery.from) || !is_meant {
+            continue;
+        }
+        let to = (place, peer, peer.plain.is_some());
+        match for_peer(subscription, message, scratch) {
+            ForPeer::Nothing => {}
+            ForPeer::AsItIs => deliver_to_peer(delivery, run, to, &picks, &mut delivered, scratch),
+            ForPeer::Changed { header_len, body } => {
+                let sizes = format!("{header_len} {}", body.len());
+                let changed = Publish {
+                    header_len: Some(header_len),
+                    body: &body,
+                    sizes: sizes.as_bytes(),
+                    tail: None,
+                    ..*message
+                };
+                let messages = std::slice::from_ref(&changed);
+                let run = Run { messages, shared: None, ..*run };
+                deliver_to_peer(delivery, &run, to, &picks, &mut delivered, scratch);
+            }
         }
     }
     delivered == [true]

@@ -5,7 +5,7 @@
 //! once if there are no responders. The service sees a reply subject of its own account; a message to it is passed on
 //! to the requester in the same way.
 
-use super::{deliver, deliver_traced};
+use super::{Audience, deliver, deliver_traced};
 use crate::account::{
     Account, Context, Failed, Measured, Outcome, Requester, Response, ServiceImport, is_sampled,
     to_json,
@@ -88,7 +88,7 @@ fn deliver_to_all(
     let Requesting { random, scratch, .. } = requesting;
     let mut is_reached = true;
     if scratch.message_trace().is_some() {
-        is_reached = deliver_traced(account, from, run, matches, random, scratch);
+        is_reached = deliver_traced(account, from, run, (matches, Audience::All), random, scratch);
     } else {
         deliver(account, from, run, matches, random, scratch, |_, _| is_reached = false);
     }

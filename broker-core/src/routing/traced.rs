@@ -2,15 +2,19 @@
 
 use smallvec::SmallVec;
 
+use super::audience::Audience;
 use super::deliver::{deliver_to, group_from, is_eligible};
-use super::peers::{Delivery, deliver_to_peers_alone, is_for_local};
+use super::peers::{Delivery, ForPeer, deliver_to_peers_alone, is_for_local};
 use crate::account::Account;
 use crate::endpoint::{Kind, Link, Run, Scratch, Sender, Subscription};
+use crate::header_block;
 use crate::interest::{Interested, Matches};
 use crate::message_trace::{MessageTrace, NotDelivered};
+use crate::proto::Publish;
 use crate::random::Random;
+use crate::reserved::TRACE_HOP;
 use crate::subject::{Rewrite, SubjectBuffer};
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 /// Delivers a run of one message, which [is traced](Scratch::message_trace). Returns true if at least one receiver got
 /// it, or would have got it if the message is only to be traced.
@@ -19,12 +23,13 @@ pub(super) fn deliver_all(
     account: &Account,
     from: Sender,
     run: &Run<'_>,
-    matches: &Matches<Subscription>,
+    (matches, audience): (&Matches<Subscription>, Audience<'_>),
     random: &mut Random,
     scratch: &mut Scratch,
 ) -> bool {
     let mut is_delivered = false;
-    for subscription in matches.plain.iter().filter(|one| !is_exported_again(one, from)) {
+    let plain = matches.plain.iter().filter(|_| audience.has_plain());
+    for subscription in plain.filter(|one| !is_exported_again(one, from)) {
         let outcome = attempt(account, subscription, from, run, false, scratch);
         note(subscription, outcome, scratch);
         is_delivered |= outcome.is_ok();
@@ -33,8 +38,9 @@ pub(super) fn deliver_all(
     let delivery = Delivery { account, from, matches };
     for group in matches.groups() {
         let queue = group.first().and_then(|member| member.queue()).unwrap_or_default();
-        let is_local = matches.peers().is_empty() || is_for_local(&delivery, queue, random);
-        if is_local && deliver_to_group(account, from, run, group, random, scratch) {
+        let is_meant = audience.has_queue(queue)
+            && (matches.peers().is_empty() || is_for_local(&delivery, queue, random));
+        if is_meant && deliver_to_group(account, from, run, group, random, scratch) {
             taken.push(queue);
         }
     }
@@ -42,17 +48,28 @@ pub(super) fn deliver_all(
     if matches.peers().is_empty() {
         return is_delivered;
     }
-    let goes_to_peer = |name: &[u8]| !taken.contains(&name);
-    is_delivered
-        | deliver_to_peers_alone(&delivery, run, random, scratch, goes_to_peer, may_send_to_peer)
+    let goes_to_peer = |name: &[u8]| audience.has_queue(name) && !taken.contains(&name);
+    is_delivered | deliver_to_peers_alone(&delivery, run, random, scratch, goes_to_peer, for_peer)
 }
 
-/// Notes the peer, and returns true unless the message is only to be traced: no peer continues traces yet.
-fn may_send_to_peer(peer: &Subscription, scratch: &mut Scratch) -> bool {
-    let is_only = scratch.message_trace().is_some_and(|trace| trace.is_only());
+/// Notes the peer. Returns the form in which it gets the message: with its place in the path of the message if it
+/// continues the trace; otherwise none if the message is only to be traced.
+// NATS 2.14: client.go processMsgResults, deliverMsg.
+fn for_peer(peer: &Subscription, message: &Publish<'_>, scratch: &mut Scratch) -> ForPeer {
+    let traces = peer.endpoint.traces_messages.load(Ordering::Relaxed);
+    let Some(trace) = scratch.message_trace() else { return ForPeer::AsItIs };
+    if traces {
+        let hop = trace.begin_hop();
+        note(peer, Ok(()), scratch);
+        let mut body = header_block::set(message.headers(), TRACE_HOP, hop.as_bytes());
+        let header_len = body.len();
+        body.extend_from_slice(message.payload());
+        return ForPeer::Changed { header_len, body };
+    }
+    let is_only = trace.is_only();
     let why = if is_only { NotDelivered::PeerCannotTrace } else { NotDelivered::PeerDoesNotTrace };
     note(peer, Err(why), scratch);
-    !is_only
+    if is_only { ForPeer::Nothing } else { ForPeer::AsItIs }
 }
 
 /// Delivers to one member, and notes those before it that could not take the message.

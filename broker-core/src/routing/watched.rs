@@ -1,5 +1,6 @@
 //! Delivery under a probe (cargo feature `testing`).
 
+use super::audience::Audience;
 use super::deliver_run;
 use super::traced::deliver_all;
 use crate::account::Account;
@@ -69,7 +70,7 @@ pub(crate) fn deliver_traced_watched(
     account: &Account,
     from: Sender,
     run: &Run<'_>,
-    matches: &Matches<Subscription>,
+    meant: (&Matches<Subscription>, Audience<'_>),
     random: &mut Random,
     scratch: &mut Scratch,
 ) -> bool {
@@ -80,7 +81,7 @@ pub(crate) fn deliver_traced_watched(
         let fate = probe.map(|probe| probe.pass(&passing(account, from, run, message)));
         let fate = fate.unwrap_or(Fate::DELIVER);
         for _ in 0..fate.copies {
-            is_delivered |= deliver_all(account, from, run, matches, random, scratch);
+            is_delivered |= deliver_all(account, from, run, meant, random, scratch);
         }
         for held in fate.then {
             deliver_held(&held, account, random, scratch);

@@ -10,10 +10,12 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::FixedState;
 
 use super::publisher::Publisher;
+use super::traces::{Traced, decide_for_peer};
 use crate::account::{Account, Ending};
 use crate::endpoint::{AccountMembership, Endpoint, Run, Scratch, Subscription};
 use crate::interest::MatchCache;
 use crate::limits::SESSION_CACHED_BYTES;
+use crate::proto::traced::is_mentioned;
 use crate::random::Random;
 use crate::routing::{Audience, end};
 use crate::shared::Shared;
@@ -187,6 +189,37 @@ impl Accounts {
         seat.membership.note_in(run.messages.len() as u64, bytes as u64);
         self.bound_caches(slot);
         Ok(())
+    }
+
+    /// Delivers a message of the endpoint with its trace, if its headers ask for one. Returns false for any other message,
+    /// and if the account is unknown.
+    pub(crate) fn publish_if_traced(
+        &mut self,
+        name: &str,
+        run: &Run<'_>,
+        audience: Audience<'_>,
+        by_account: bool,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let Some(message) = run.messages.first() else { return false };
+        if !is_mentioned(message.headers(), by_account) {
+            return false;
+        }
+        let Ok(slot) = self.join(name) else { return false };
+        let Some(Some(seat)) = self.seats.get(usize::from(slot) - 1) else { return false };
+        let of = (&seat.account, &*self.endpoint);
+        match decide_for_peer(&self.shared, (of.0, of.1), message, by_account) {
+            Traced::By(trace) => {
+                let publisher = &mut self.publisher;
+                publisher.relay_traced(&self.shared, of, run, audience, trace, scratch);
+                let bytes = message.body.len() as u64;
+                seat.membership.note_in(1, bytes);
+                true
+            }
+            Traced::Dropped => true,
+            // No other server gets it from this one.
+            Traced::Not | Traced::Disabled(_) | Traced::Denied(_) => false,
+        }
     }
 
     /// Clears the caches of all accounts, because nothing was published for long.

@@ -19,6 +19,7 @@ use crate::routing::{
     Audience, Requesting, ServiceState, deliver, deliver_for, deliver_traced,
     deliver_with_services, pass_responses, pass_to_services,
 };
+use crate::shared::Shared;
 use crate::subject::{Choices, Mapped};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
@@ -263,7 +264,8 @@ impl Publisher {
             scratch.begin_trace(trace);
             let from = endpoint.as_sender();
             let random = &mut self.random;
-            let mut is_delivered = deliver_traced(account, from, &run, &matches, random, scratch);
+            let mut is_delivered =
+                deliver_traced(account, from, &run, (&matches, Audience::All), random, scratch);
             if !matches.services().is_empty() {
                 let state = self.services.get_or_insert_default();
                 let mut requesting = Requesting { endpoint, random, state, scratch };
@@ -278,6 +280,33 @@ impl Publisher {
         self.publish_event(member, *trace, scratch);
     }
 
+    /// Delivers a message of another server with its trace, and publishes the event of the trace.
+    pub(super) fn relay_traced(
+        &mut self,
+        shared: &Shared,
+        (account, endpoint): (&Arc<Account>, &Endpoint),
+        run: &Run<'_>,
+        audience: Audience<'_>,
+        trace: Box<MessageTrace>,
+        scratch: &mut Scratch,
+    ) {
+        self.count(endpoint, run);
+        let mut matches = Matches::default();
+        account.interest.collect(run.subject, &mut matches);
+        scratch.begin_trace(trace);
+        let from = endpoint.as_sender();
+        let random = &mut self.random;
+        deliver_traced(account, from, run, (&matches, audience), random, scratch);
+        if !matches.services().is_empty() {
+            let state = self.services.get_or_insert_default();
+            let mut requesting = Requesting { endpoint, random, state, scratch };
+            pass_responses(account, run, &matches, &mut requesting);
+        }
+        let Some(trace) = scratch.take_trace() else { return };
+        let (random, services) = (&mut self.random, &mut self.services);
+        publish_event(shared, (account, endpoint), *trace, random, services, scratch);
+    }
+
     /// Publishes the event of a trace.
     pub(super) fn publish_event(
         &mut self,
@@ -285,7 +314,9 @@ impl Publisher {
         trace: MessageTrace,
         scratch: &mut Scratch,
     ) {
-        publish_event(member, trace, &mut self.random, &mut self.services, scratch);
+        let of = (&member.account, &*member.endpoint);
+        let (random, services) = (&mut self.random, &mut self.services);
+        publish_event(member.shared(), of, trace, random, services, scratch);
     }
 
     /// Counts a run. Only the session writes these counters, so that a plain store is enough. Returns the bytes.

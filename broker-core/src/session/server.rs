@@ -1,9 +1,8 @@
 //! Messages of the server itself, which need no session.
 
-use super::member::Member;
 use super::sizes::Sizes;
 use crate::account::Account;
-use crate::endpoint::{Kind, Run, Scratch, Sender, Subscription};
+use crate::endpoint::{Endpoint, Kind, Run, Scratch, Sender, Subscription};
 use crate::header_block;
 use crate::interest::Matches;
 use crate::message::RawMessage;
@@ -71,15 +70,15 @@ pub(crate) fn publish_from_server(
 /// flushes.
 // NATS 2.14: events.go sendInternalAccountSysMsg: without mappings.
 pub(super) fn publish_event(
-    member: &Member,
+    shared: &Shared,
+    (account, endpoint): (&Arc<Account>, &Endpoint),
     trace: MessageTrace,
     random: &mut Random,
     services: &mut Option<Box<ServiceState>>,
     scratch: &mut Scratch,
 ) {
-    let Member { account, endpoint, .. } = member;
     let (subject, encoding) = (trace.destination().to_vec(), trace.encoding());
-    let payload = encoding.encode(trace.into_json(&member.shared().server_info()));
+    let payload = encoding.encode(trace.into_json(&shared.server_info()));
     let headers =
         encoding.name().map(|name| header_block::set(b"", b"Content-Encoding", name.as_bytes()));
     let headers = headers.unwrap_or_default();

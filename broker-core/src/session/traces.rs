@@ -9,6 +9,8 @@ use std::fmt;
 
 use super::member::Member;
 use super::publisher::may_trace_to;
+use crate::account::Account;
+use crate::endpoint::Endpoint;
 use crate::error::Quoted;
 use crate::header_block;
 use crate::message_trace::{MessageTrace, Requested};
@@ -43,46 +45,89 @@ pub(super) fn decide<'a>(
     random: &mut Random,
     label: &dyn fmt::Display,
 ) -> Traced<'a> {
+    let of = (&*member.account, &*member.endpoint);
+    let (destination, is_only) = match destination(of.0, message, by_account, Some(random), label) {
+        Ok(found) => found,
+        Err(traced) => return traced,
+    };
+    if !may_trace_to(member, &destination) {
+        return Traced::Denied(destination);
+    }
+    Traced::By(begin(shared, of, message, (&destination, is_only)))
+}
+
+/// Decides about the trace of a message that another server has sent, which has checked the sender's permission and
+/// taken the sample.
+pub(super) fn decide_for_peer<'a>(
+    shared: &Shared,
+    (account, endpoint): (&Account, &Endpoint),
+    message: &Publish<'a>,
+    by_account: bool,
+) -> Traced<'a> {
+    match destination(account, message, by_account, None, endpoint) {
+        Ok((destination, is_only)) => {
+            Traced::By(begin(shared, (account, endpoint), message, (&destination, is_only)))
+        }
+        Err(traced) => traced,
+    }
+}
+
+fn begin(
+    shared: &Shared,
+    (account, endpoint): (&Account, &Endpoint),
+    message: &Publish<'_>,
+    (destination, is_only): (&[u8], bool),
+) -> Box<MessageTrace> {
+    let headers = message.headers();
+    let requested = Requested { destination, is_only, encoding: encoding(headers) };
+    let from = endpoint.as_party(&account.name);
+    let fields = header_block::fields(headers);
+    let (size, subject) = (message.body.len(), message.subject);
+    Box::new(MessageTrace::begin(&shared.clock, requested, fields, size, from, subject))
+}
+
+/// Returns the valid destination of a message's trace, and whether the message is not delivered; or what becomes of a
+/// message without one. `random`: for the sample, unless another server has taken it.
+fn destination<'a>(
+    account: &Account,
+    message: &Publish<'a>,
+    by_account: bool,
+    random: Option<&mut Random>,
+    label: &dyn fmt::Display,
+) -> Result<(Cow<'a, [u8]>, bool), Traced<'a>> {
     let headers = message.headers();
     let disabled = || {
         let block = header_block::set(headers, TRACE_DESTINATION, TRACE_DISABLED);
         Traced::Disabled(block)
     };
-    let not_or_dropped = |is_only| if is_only { Traced::Dropped } else { Traced::Not };
     let (destination, is_only): (Cow<'a, [u8]>, bool) = match Tracing::read(headers, by_account) {
-        Tracing::None => return Traced::Not,
+        Tracing::None => return Err(Traced::Not),
         Tracing::Outdated { origin, is_only } => {
             tracing::error!(
                 client = %label,
                 "Message tracing disabled because of header \"Nats-Trace-Origin-Account\" with value={}",
                 Quoted::from(origin)
             );
-            return if is_only { Traced::Dropped } else { disabled() };
+            return Err(if is_only { Traced::Dropped } else { disabled() });
         }
         Tracing::To { destination, is_only } => (destination.into(), is_only),
-        Tracing::ByAccount => match member.account.trace_destination() {
-            None => return Traced::Not,
-            Some(to) if !is_sampled(to.sampling, random) => return disabled(),
+        Tracing::ByAccount => match account.trace_destination() {
+            None => return Err(Traced::Not),
+            Some(to) if random.is_some_and(|random| !is_sampled(to.sampling, random)) => {
+                return Err(disabled());
+            }
             Some(to) => (to.subject.as_ref().to_vec().into(), false),
         },
     };
-    if !is_publishable(&destination) {
-        tracing::error!(
-            client = %label,
-            "Destination {} is not valid, won't be able to trace events",
-            Quoted::from(&*destination)
-        );
-        return not_or_dropped(is_only);
+    if is_publishable(&destination) {
+        return Ok((destination, is_only));
     }
-    if !may_trace_to(member, &destination) {
-        return Traced::Denied(destination);
-    }
-    let requested = Requested { destination: &destination, is_only, encoding: encoding(headers) };
-    let from = member.endpoint.as_party(&member.account.name);
-    let fields = header_block::fields(headers);
-    let (size, subject) = (message.body.len(), message.subject);
-    let trace = MessageTrace::begin(&shared.clock, requested, fields, size, from, subject);
-    Traced::By(Box::new(trace))
+    tracing::error!(
+        client = %label,
+        "Destination {} is not valid, won't be able to trace events",
+        Quoted::from(&*destination)
+    );
+    Err(if is_only { Traced::Dropped } else { Traced::Not })
 }
 
 /// Returns true if a message of a sample is traced.

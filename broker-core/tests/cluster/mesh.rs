@@ -139,6 +139,13 @@ impl Mesh {
         mesh
     }
 
+    /// Starts one more server.
+    pub(crate) fn add(&mut self, options: Options) {
+        let node = self.node(options, self.nodes.len());
+        self.nodes.push(node);
+        self.settle();
+    }
+
     /// Starts `count` servers of which each dials all before it.
     pub(crate) fn of(count: usize) -> Self {
         Self::start((0..count).map(|node| options(node, &(0..node).collect::<Vec<_>>())).collect())

@@ -5,10 +5,10 @@ use std::time::Instant;
 use super::{Compressing, Phase, RouteSession};
 use crate::auth::{ConnectionKind, Credentials, Decision};
 use crate::cluster::{Joined, Refusal};
-use crate::endpoint::Scratch;
+use crate::endpoint::{ClientInfo, Scratch};
 use crate::proto::encode;
 use crate::proto::route::{self, RouteConnect, RouteInfo};
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 impl RouteSession {
     /// Sends the first lines, once the transport is secure.
@@ -80,13 +80,16 @@ impl RouteSession {
             self.byte_queue.encoder().set_headers(info.headers);
         }
         let shared = Arc::clone(&self.shared);
-        let remote_id = info.server_id.clone();
+        let (remote_id, remote_name) = (info.server_id.clone(), info.server_name.clone());
+        let traces = info.proto >= 1;
         match self.cluster.handle_info(self.endpoint.id, info, &*shared) {
             Joined::Noted => {}
             Joined::Registered(place) => {
                 if let Some(info) = &place.info {
                     self.send_info(info, scratch);
                 }
+                self.endpoint.traces_messages.store(traces, Ordering::Relaxed);
+                self.introduce(&remote_name);
                 self.join(&remote_id, place.index.is_none());
                 if place.pings {
                     self.ping_at_once(scratch);
@@ -102,6 +105,12 @@ impl RouteSession {
                 self.fault(&fault, scratch);
             }
         }
+    }
+
+    /// States the name of the other server, for events and traces.
+    fn introduce(&self, name: &str) {
+        let client_info = ClientInfo { name: name.into(), ..ClientInfo::default() };
+        self.endpoint.client_info.store(Some(Arc::new(client_info)));
     }
 
     fn join(&mut self, remote_id: &str, is_of_account: bool) {

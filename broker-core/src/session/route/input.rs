@@ -12,6 +12,7 @@ use crate::limits::{OPERATIONS_A_TURN, RUN_MESSAGES};
 use crate::proto::Publish;
 use crate::proto::encode;
 use crate::proto::route::{RouteMessage, RouteOp, RouteParsed};
+use crate::proto::traced::is_mentioned;
 use crate::routing::{Audience, flush_touched};
 use crate::session::Received;
 use crate::sync::Arc;
@@ -54,6 +55,12 @@ impl RouteSession {
                     at += used;
                     if !self.may_speak(rest, scratch) {
                         break;
+                    }
+                    if message.message.header_len.is_some() && self.mentions_trace(&message) {
+                        self.relay(&mut gathered, shared, scratch);
+                        if self.relay_if_traced(&message, scratch) {
+                            continue;
+                        }
                     }
                     if !gathered.takes(&message) {
                         self.relay(&mut gathered, shared, scratch);
@@ -138,6 +145,29 @@ impl RouteSession {
         }
         let shared = Arc::clone(&self.shared);
         self.cluster.handle_pong(self.endpoint.id, &*shared);
+    }
+
+    /// Returns true if a message may ask for a trace.
+    fn mentions_trace(&self, routed: &RouteMessage<'_>) -> bool {
+        is_mentioned(routed.message.headers(), self.limits.traces_by_account)
+    }
+
+    /// Delivers a message with its trace, if it is traced.
+    fn relay_if_traced(&mut self, routed: &RouteMessage<'_>, scratch: &mut Scratch) -> bool {
+        let Ok(account) = std::str::from_utf8(routed.account) else { return false };
+        if self.shared.known_account(account).is_none() {
+            return false;
+        }
+        let run = Run {
+            subject: routed.message.subject,
+            messages: std::slice::from_ref(&routed.message),
+            shared: None,
+            parsed: None,
+            prefetched: None,
+        };
+        let audience = Audience::Queues { plain: true, names: &routed.queues };
+        let by_account = self.limits.traces_by_account;
+        self.accounts.publish_if_traced(account, &run, audience, by_account, scratch)
     }
 
     /// Delivers gathered messages.

@@ -138,6 +138,7 @@ impl RouteSession {
             closing: None,
         };
         session.follow_trace();
+        session.follow_accounts();
         if handshake == HandshakeOrder::None {
             session.begin(now, scratch);
         }

@@ -52,7 +52,15 @@ impl RouteSession {
     pub(super) fn follow_options(&mut self, now: Instant) {
         let limits = limits_of(&self.shared.options.load().limits, &self.cluster.options());
         self.ping.follow(now, &limits);
+        self.follow_accounts();
         self.follow_trace();
+    }
+
+    /// Applies what accounts have configured.
+    pub(super) fn follow_accounts(&mut self) {
+        let options = self.shared.options.load();
+        let traces = options.accounts.iter().any(|account| account.trace_destination.is_some());
+        self.limits.traces_by_account = traces;
     }
 
     pub(super) fn follow_trace(&mut self) {
