@@ -72,6 +72,12 @@ impl Accounts {
         }
     }
 
+    /// Returns true if it is an account of the session.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.seat(self.current).is_some_and(|seat| *seat.account.name == *name)
+            || self.slots.contains_key(name)
+    }
+
     /// Adds an account to the session, unless it has it. Returns its slot.
     pub(crate) fn join(&mut self, name: &str) -> Result<u16, TooManyAccounts> {
         // The account of the message before.

@@ -15,6 +15,8 @@ pub(crate) enum Way {
     Tls,
     /// WebSocket without compression.
     WebSocket,
+    /// TCP, to two servers of a cluster: publishers and requesters to one, all others to the other.
+    Cluster,
 }
 
 /// Maximum size of a frame header: two bytes, a length, a mask.

@@ -23,6 +23,14 @@ impl Memory {
         Self::parse(&status).ok_or_else(|| gone(pid))
     }
 
+    /// Adds the memory of another process.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            rss_bytes: self.rss_bytes + other.rss_bytes,
+            peak_bytes: self.peak_bytes + other.peak_bytes,
+        }
+    }
+
     /// Parses `/proc/PID/status`. The lines are missing for a process that has ended.
     fn parse(status: &str) -> Option<Self> {
         Some(Self {
@@ -63,6 +71,11 @@ impl Ticks {
     /// The process has ended.
     pub(crate) fn of(pid: u32) -> Result<Self, Fault> {
         Self::parse(&read(format!("/proc/{pid}/stat"))?).ok_or_else(|| gone(pid))
+    }
+
+    /// Adds the ticks of another process.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { user: self.user + other.user, system: self.system + other.system }
     }
 
     /// Parses `/proc/PID/stat`, whose second field may contain any character but a newline.

@@ -49,7 +49,7 @@ pub(crate) fn requests(
     let effort = arena.effort;
     let server = &mut *arena.server;
     let hub = Hub::new();
-    let mut wire = Wire::dial(server.address())?;
+    let mut wire = Wire::dial(server.far_address())?;
     wire.send(format!("SUB {SERVICE} 1\r\n").as_bytes())?;
     wire.barrier()?;
     let (responder, responder_scanner) = wire.into_parts();
@@ -58,6 +58,7 @@ pub(crate) fn requests(
         wire.send(format!("SUB {INBOX}.* 1\r\n").as_bytes())?;
     }
     wire.barrier()?;
+    server.await_interest();
     let (stream, scanner) = wire.into_parts();
     let mut requester = Requester {
         stream,

@@ -66,12 +66,13 @@ impl Run {
     pub(crate) fn open(server: &Server, plan: Plan) -> Result<Self, Fault> {
         let mut receivers = Vec::new();
         for lines in &plan.subscriptions {
-            let mut wire = Wire::dial(server.address())?;
+            let mut wire = Wire::dial(server.far_address())?;
             wire.send(lines.as_bytes())?;
             wire.barrier()?;
             let checker = Checker::new(plan.order, plan.publishers);
             receivers.push(Receiver::new(wire, checker, plan.sids, plan.timed)?);
         }
+        server.await_interest();
         let publishers = (0..plan.publishers)
             .map(|origin| {
                 let batch = Batch::new(plan.form.clone(), origin);

@@ -92,6 +92,12 @@ scenarios! {
     tls_one_to_one_128: "TLS 1 → 1, 128 B", CPU_ONLY, false, |a| stream(a, streams::fan_out(1, 128)), Tls;
     tls_2k: "2,000 TLS connections, set up and idle", &[CPU_CONNECTION, RSS_CONNECTION, RSS_CONNECTION_LATER], false, tls::connections, Tls;
     websocket_one_to_one_128: "WebSocket 1 → 1, 128 B", CPU_ONLY, false, |a| stream(a, streams::fan_out(1, 128)), WebSocket;
+    hop_one_to_one_16: "one hop, 1 → 1, 16 B", CPU_ONLY, false, |a| stream(a, streams::fan_out(1, 16)), Cluster;
+    hop_one_to_one_128: "one hop, 1 → 1, 128 B", CPU_ONLY, false, |a| stream(a, streams::fan_out(1, 128)), Cluster;
+    hop_one_to_one_1k: "one hop, 1 → 1, 1 KiB", CPU_ONLY, false, |a| stream(a, streams::fan_out(1, 1 << 10)), Cluster;
+    hop_fan_10_128: "one hop, 1 → 10, 128 B, per delivery", CPU_ONLY, false, |a| stream(a, streams::fan_out(10, 128)), Cluster;
+    hop_queue_10: "one hop, queue group of 10, 128 B", CPU_ONLY, false, |a| stream(a, streams::queue_group()), Cluster;
+    hop_request_1: "one hop, request/reply, 1 outstanding", LATENCY, false, |a| requests(a, 1, Inboxes::Shared), Cluster;
     storm: "connect, CONNECT, PING, close", &[CPU_CONNECTION, P50, P99], false, storm;
     churn: "50,000 messages/s beside 20,000 short subscriptions/s", &[CPU, P50, P99, RATE], false, churn;
     reload_14k: "14,000 messages/s beside 50 reloads/s", RELOADED, false, reload;

@@ -17,10 +17,13 @@ use crate::carrier::Way;
 use crate::fault::{During, Fault};
 use crate::procfs::{self, Memory, Ticks};
 use crate::setting::Setting;
-use crate::wire::Address;
+use crate::wire::{Address, Wire};
 
 /// Timeout of the start.
 const START: Duration = Duration::from_secs(10);
+
+/// The time for interest to arrive at the other server of a cluster.
+const INTEREST: Duration = Duration::from_millis(500);
 
 /// Lines of its log kept for errors.
 const LOG_LINES: usize = 8;
@@ -87,12 +90,29 @@ impl Recipe {
 
     /// Like [`start`](Self::start), for clients of this transport.
     pub(crate) fn start_by(&self, way: Way) -> Result<Server, Fault> {
+        if way != Way::Cluster {
+            return self.start_one(way, &[]);
+        }
+        let [near, far] = [free_address()?, free_address()?];
+        let url = |address| format!("nats://{address}");
+        let words = ["-cluster_name", "load", "-cluster"].map(String::from);
+        let mut server = self.start_one(way, &[&words[..], &[url(near)]].concat())?;
+        let routes = [url(far), "-routes".into(), url(near)];
+        let behind = self.start_one(way, &[&words[..], &routes].concat())?;
+        server.behind = Some(Box::new(behind));
+        server.await_route()?;
+        Ok(server)
+    }
+
+    /// Starts one server with further arguments.
+    fn start_one(&self, way: Way, more: &[String]) -> Result<Server, Fault> {
         let plain = free_address()?;
         let socket = if way == Way::WebSocket { free_address()? } else { plain };
         let setting = Setting::new(way, socket)?;
         let file = setting.iter().flat_map(|setting| ["-c".into(), setting.file()]);
         let mut child = Command::new(&self.program)
             .args(&self.args)
+            .args(more)
             .args(["-a", "127.0.0.1", "-p", &plain.port().to_string()])
             .args(file)
             .stdin(Stdio::null())
@@ -111,7 +131,7 @@ impl Recipe {
         let clock = ClockId::pid_cpu_clock_id(pid).map_err(std::io::Error::from);
         let clock = clock.during("finding the server's clock")?;
         let address = Address { socket, way };
-        let mut server = Server { child, address, log, clock, _setting: setting };
+        let mut server = Server { child, address, log, clock, behind: None, _setting: setting };
         let deadline = Instant::now() + START;
         loop {
             server.check()?;
@@ -133,6 +153,8 @@ pub(crate) struct Server {
     address: Address,
     log: Log,
     clock: ClockId,
+    /// The other server of its cluster.
+    behind: Option<Box<Server>>,
     /// Its files, which it may read at any time.
     _setting: Option<Setting>,
 }
@@ -148,29 +170,72 @@ impl Server {
         self.address
     }
 
-    /// Its processor time in nanoseconds, including ended threads.
+    /// The address for receivers and responders: that of the other server of a cluster, if there is one.
+    pub(crate) fn far_address(&self) -> Address {
+        self.behind.as_ref().map_or(self.address, |behind| behind.address)
+    }
+
+    /// The server and the other one of its cluster.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.behind.as_deref())
+    }
+
+    /// Their processor time in nanoseconds, including ended threads.
     pub(crate) fn cpu(&self) -> Result<Duration, Fault> {
-        let time = self.clock.now().map_err(std::io::Error::from);
-        time.map(Duration::from).during("reading the server's clock")
+        let time = |server: &Self| server.clock.now().map_err(std::io::Error::from);
+        let times = self.all().map(|server| time(server).map(Duration::from));
+        times.sum::<Result<Duration, _>>().during("reading the server's clock")
     }
 
-    /// Memory it uses.
+    /// Memory they use.
     pub(crate) fn memory(&self) -> Result<Memory, Fault> {
-        Memory::of(self.child.id())
+        let each = self.all().map(|server| Memory::of(server.child.id()));
+        each.reduce(|a, b| Ok(a?.plus(b?))).unwrap_or_else(|| Ok(Memory::default()))
     }
 
-    /// Its processor time in ticks, split into user mode and kernel.
+    /// Their processor time in ticks, split into user mode and kernel.
     pub(crate) fn ticks(&self) -> Result<Ticks, Fault> {
-        Ticks::of(self.child.id())
+        let each = self.all().map(|server| Ticks::of(server.child.id()));
+        each.reduce(|a, b| Ok(a?.plus(b?))).unwrap_or_else(|| Ok(Ticks::default()))
     }
 
-    /// The number of times that its threads were put to sleep.
+    /// The number of times that their threads were put to sleep.
     pub(crate) fn switches(&self) -> Result<u64, Fault> {
-        procfs::switches(self.child.id())
+        self.all().map(|server| procfs::switches(server.child.id())).sum()
+    }
+
+    /// Returns when the interest of the other server has had time to arrive.
+    pub(crate) fn await_interest(&self) {
+        if self.behind.is_some() {
+            thread::sleep(INTEREST);
+        }
+    }
+
+    /// Returns when a message published here arrives at the other server.
+    fn await_route(&mut self) -> Result<(), Fault> {
+        let mut far = Wire::dial(self.far_address())?;
+        far.send(b"SUB load.route 1\r\n")?;
+        far.barrier()?;
+        let mut near = Wire::dial(self.address())?;
+        let deadline = Instant::now() + START;
+        while Instant::now() < deadline {
+            near.send(b"PUB load.route 0\r\n\r\n")?;
+            near.barrier()?;
+            thread::sleep(Duration::from_millis(20));
+            if far.has_message()? {
+                // All routes of the pool.
+                thread::sleep(INTEREST);
+                return Ok(());
+            }
+        }
+        Err(self.fault("is connected to no other server"))
     }
 
     /// Fails if the server has exited.
     pub(crate) fn check(&mut self) -> Result<(), Fault> {
+        if let Some(behind) = &mut self.behind {
+            behind.check()?;
+        }
         match self.child.try_wait().during("waiting for the server")? {
             None => Ok(()),
             Some(status) => Err(self.fault(&format!("ended ({status})"))),
@@ -282,7 +347,8 @@ mod tests {
         let address = Address { socket: free_address().unwrap(), way: Way::Plain };
         let child = Command::new("sleep").arg("100").spawn().unwrap();
         let clock = ClockId::CLOCK_PROCESS_CPUTIME_ID;
-        let mut server = Server { child, address, log: Log::default(), clock, _setting: None };
+        let log = Log::default();
+        let mut server = Server { child, address, log, clock, behind: None, _setting: None };
         drop(server.kill_after(Duration::from_secs(60)));
         assert!(server.check().is_ok());
         let _watchdog = server.kill_after(Duration::from_millis(1));

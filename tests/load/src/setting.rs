@@ -20,7 +20,7 @@ impl Setting {
     pub(crate) fn new(way: Way, address: SocketAddr) -> Result<Option<Self>, Fault> {
         const WHAT: &str = "writing the configuration";
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        if way == Way::Plain {
+        if matches!(way, Way::Plain | Way::Cluster) {
             return Ok(None);
         }
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -28,7 +28,7 @@ impl Setting {
         let setting = Self(std::env::temp_dir().join(folder));
         fs::create_dir(&setting.0).during(WHAT)?;
         let text = match way {
-            Way::Plain => String::new(),
+            Way::Plain | Way::Cluster => String::new(),
             Way::WebSocket => format!("websocket {{ listen: \"{address}\", no_tls: true }}\n"),
             Way::Tls => {
                 let key = KeyPair::generate().map_err(std::io::Error::other).during(WHAT)?;

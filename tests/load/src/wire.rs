@@ -41,7 +41,7 @@ impl Wire {
         let stream = TcpStream::connect_timeout(&address.socket, PATIENCE).during("connecting")?;
         let stream = patient(stream)?;
         let carrier = match address.way {
-            Way::Plain | Way::Tls => Carrier::plain(stream),
+            Way::Plain | Way::Tls | Way::Cluster => Carrier::plain(stream),
             Way::WebSocket => Carrier::websocket(stream)?,
         };
         let mut wire = Self { carrier, rest: Vec::new() };
@@ -81,6 +81,19 @@ impl Wire {
                 return Err(Fault::Refused(String::from_utf8_lossy(&line).into_owned()));
             } else if !line.starts_with(b"INFO ") {
                 return Err(Fault::Garbled(format!("no PONG: \"{}\"", line.escape_ascii())));
+            }
+        }
+    }
+
+    /// Returns true if a message without payload has arrived. Discards all that has.
+    pub(crate) fn has_message(&mut self) -> Result<bool, Fault> {
+        self.send(b"PING\r\n")?;
+        let mut has_some = false;
+        loop {
+            match &*self.line()? {
+                b"PONG" => return Ok(has_some),
+                b"PING" => self.send(b"PONG\r\n")?,
+                line => has_some |= line.starts_with(b"MSG "),
             }
         }
     }

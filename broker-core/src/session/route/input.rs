@@ -189,13 +189,15 @@ impl RouteSession {
         };
         let audience = Audience::Queues { plain: true, names: &gathered.queues };
         if let Ok(account) = std::str::from_utf8(gathered.account)
-            && self.shared.known_account(account).is_some()
+            && (self.accounts.has(account) || self.shared.known_account(account).is_some())
         {
             // A server in too many accounts was reported when it subscribed.
             let _ = self.accounts.publish(account, &run, audience, scratch);
         }
         gathered.messages.clear();
-        self.shared.guard_total(&self.shared.options.load().limits);
+        if self.shared.queues.memory.excess_bytes() > 0 {
+            self.shared.guard_total(&self.shared.options.load().limits);
+        }
     }
 
     pub(super) fn flush_all(&mut self, now: Instant, scratch: &mut Scratch) {
