@@ -24,8 +24,6 @@ pub(crate) use kind::Quota;
 pub use kind::{Kind, Kinds};
 
 pub(crate) use byte_queue::Interceptor;
-#[cfg(test)]
-pub(crate) use byte_queue::{BlockWriter, Delivery, Target};
 pub(crate) use control::{AckGuard, ControlMailbox, SessionUpdate};
 pub(crate) use destination::{Accepted, Ahead, Destination, Run};
 pub(crate) use handler::{Handle, HandlerQueue, run_handlers};

@@ -1,4 +1,4 @@
-//! A peer server in 150 lines: a session in two accounts over a byte queue with an encoder of its own.
+//! A peer server in 100 lines: a session in two accounts over the byte queue of a route.
 
 use std::io::{self, IoSlice, Write};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,36 +8,13 @@ use futures_executor::block_on;
 use super::accounts::Accounts;
 use super::local::{Client, Subscriber};
 use crate::auth::{Grant, NoAuth};
-use crate::endpoint::{
-    BlockWriter, ByteQueue, Delivery, Encoder, Endpoint, Kind, Run, Scratch, Target, WriteHandle,
-};
+use crate::endpoint::{ByteQueue, Endpoint, Kind, RouteEncoder, Run, Scratch, WriteHandle};
 use crate::options::Options;
 use crate::proto::Publish;
 use crate::routing::{Audience, flush_touched};
 use crate::shared::Shared;
 use crate::sync::{Arc, Mutex};
-use crate::trace::Trace;
 use crate::transport::TransportInfo;
-
-/// `RMSG account subject [reply] [queues] size` and the body, one frame a message.
-struct RouteEncoder;
-
-impl Encoder for RouteEncoder {
-    fn encode(&self, delivery: &Delivery<'_>, out: &mut BlockWriter<'_>) -> Option<usize> {
-        let Target::Peer { account, queues } = delivery.to else { return None };
-        for message in delivery.messages {
-            let words = [b"RMSG", account.as_bytes(), delivery.subject, message.reply];
-            let words = words.iter().chain(queues).filter(|word| !word.is_empty()).copied();
-            let head = words.collect::<Vec<&[u8]>>().join(&b' ');
-            let size = message.body.len().to_string();
-            let frame = [&*head, b" ", size.as_bytes(), b"\r\n", message.body, b"\r\n"].concat();
-            out.block(frame.len()).extend_from_slice(&frame);
-        }
-        Some(delivery.messages.iter().map(|message| message.body.len()).sum())
-    }
-
-    fn trace(&self, _: &Delivery<'_>, _: &Trace) {}
-}
 
 /// The socket of a peer.
 #[derive(Clone, Default)]
@@ -64,7 +41,8 @@ impl FakePeer {
         let written = Written::default();
         let (socket, queues) = (Box::new(written.clone()), Arc::clone(&shared.queues));
         let (most, wait, memory) = (1 << 20, Duration::MAX, TransportInfo::Memory);
-        let queue = Arc::new(ByteQueue::new(RouteEncoder, id, socket, most, wait, queues));
+        let queue =
+            Arc::new(ByteQueue::new(RouteEncoder::default(), id, socket, most, wait, queues));
         let endpoint = Arc::new(Endpoint::new(id, seed, None, memory, now, queue, kind));
         let accounts = Accounts::new(Arc::clone(shared), endpoint, seed);
         let mut peer = Self { accounts, written, scratch: Scratch::new() };
@@ -124,7 +102,7 @@ fn a_peer_gets_one_frame_a_message_with_the_queues_that_it_was_picked_for() {
     block_on(a.publish_with_reply("orders.eu", "answers", "hello".into())).unwrap();
     block_on(b.publish_with_reply("orders.eu", "answers", "hello".into())).unwrap();
     let frames =
-        "RMSG A orders.eu answers q1 q2 5\r\nhello\r\nRMSG B orders.eu answers 5\r\nhello\r\n";
+        "RMSG A orders.eu + answers q1 q2 5\r\nhello\r\nRMSG B orders.eu answers 5\r\nhello\r\n";
     assert_eq!(peer.read(), frames);
 }
 

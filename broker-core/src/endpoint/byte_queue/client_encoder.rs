@@ -1,8 +1,8 @@
 //! The encoder of clients: `MSG` and `HMSG`.
 
 use super::block_writer::BlockWriter;
+use super::body::{append_pieces, append_sizes, delivered_body, is_one_piece};
 use super::encoder::{Delivery, Encoder, Target};
-use crate::limits::SHARED_PAYLOAD_MIN_BYTES;
 use crate::proto::{Publish, encode};
 use crate::sync::{AtomicBool, Ordering};
 use crate::trace::Trace;
@@ -42,7 +42,7 @@ impl Encoder for ClientEncoder {
             let has_headers = message.has_headers() && with_headers;
             let mut line = Vec::new();
             encode::message_prefix(&mut line, has_headers, delivery.subject, sid);
-            append_sizes(&mut line, message, with_headers);
+            append_sizes(&mut line, message, message.reply, with_headers);
             trace.sent(&String::from_utf8_lossy(line.trim_ascii_end()));
             let header_len = if has_headers { message.headers().len() } else { 0 };
             trace.sent_payload(header_len, delivered_body(message, with_headers));
@@ -119,51 +119,9 @@ fn append_rewritten(
     delivery: &Delivery<'_>,
     out: &mut BlockWriter<'_>,
 ) -> usize {
-    let body = delivered_body(message, with_headers);
-    let is_shared = body.len() >= SHARED_PAYLOAD_MIN_BYTES;
-    let shared = delivery.run.shared.filter(|_| is_shared).map(|shared| shared.slice_ref(body));
-    let head = prefix.len() + message.reply.len() + message.sizes.len() + 32;
-    let copied = if shared.is_some() { 0 } else { body.len() };
-    let block = out.block(head + copied);
-    block.extend_from_slice(prefix);
-    append_sizes(block, message, with_headers);
-    match shared {
-        Some(shared) => {
-            out.share(shared);
-            out.block(2).extend_from_slice(b"\r\n");
-        }
-        None => {
-            block.extend_from_slice(body);
-            block.extend_from_slice(b"\r\n");
-        }
-    }
-    body.len()
-}
-
-/// Returns true if everything behind the subject can be copied unchanged.
-#[inline]
-fn is_one_piece(message: &Publish<'_>, with_headers: bool, delivery: &Delivery<'_>) -> bool {
-    message.tail.is_some()
-        && (with_headers || message.header_len.is_none())
-        && delivery.run.shared.is_none()
-}
-
-/// Returns the part of a message's body that its receiver gets.
-fn delivered_body<'a>(message: &Publish<'a>, with_headers: bool) -> &'a [u8] {
-    if with_headers { message.body } else { message.payload() }
-}
-
-/// Appends reply and sizes as sent to the receiver.
-fn append_sizes(block: &mut Vec<u8>, message: &Publish<'_>, with_headers: bool) {
-    // NATS 2.14: a header length of 0 leaves a plain MSG with the total size.
-    let is_rewritten = message.header_len.is_some_and(|len| len == 0 || !with_headers);
-    if !is_rewritten {
-        return encode::message_rest(block, message.reply, message.sizes);
-    }
-    if !message.reply.is_empty() {
-        block.extend_from_slice(message.reply);
-        block.push(b' ');
-    }
-    encode::number(block, delivered_body(message, with_headers).len());
-    block.extend_from_slice(b"\r\n");
+    let head_bytes = prefix.len() + message.reply.len() + message.sizes.len() + 32;
+    append_pieces(message, with_headers, delivery, out, head_bytes, |block| {
+        block.extend_from_slice(prefix);
+        append_sizes(block, message, message.reply, with_headers);
+    })
 }

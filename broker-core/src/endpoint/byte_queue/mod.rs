@@ -16,6 +16,7 @@ use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, Weak};
 use crate::trace::Trace;
 
 mod block_writer;
+mod body;
 mod client_encoder;
 mod crowd;
 mod encoder;
@@ -25,11 +26,11 @@ mod models;
 mod pieces;
 mod route_encoder;
 
-pub(crate) use block_writer::BlockWriter;
+use block_writer::BlockWriter;
 pub use client_encoder::ClientEncoder;
 use crowd::Crowd;
 pub use encoder::Encoder;
-pub(crate) use encoder::{Delivery, Target};
+use encoder::{Delivery, Target};
 pub(crate) use interceptor::{Intercepted, Interceptor};
 use pieces::Pieces;
 pub use route_encoder::RouteEncoder;
