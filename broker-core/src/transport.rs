@@ -167,12 +167,9 @@ impl TransportInfo {
                 info.port = listener.port;
                 info.tls_required = listener.is_tls;
                 info.tls_available = listener.is_tls;
-                if info.ldm {
-                    info.connect_urls.clear();
-                } else {
-                    let urls = websocket_urls.unwrap_or(&listener.connect_urls);
-                    info.connect_urls = urls.to_vec();
-                }
+                // NATS 2.14: server.go sendLDMToClients.
+                let own = if info.ldm { &[][..] } else { &listener.connect_urls[..] };
+                info.connect_urls = websocket_urls.unwrap_or(own).to_vec();
             }
             Self::Unix | Self::Memory | Self::Stream => {
                 info.tls_required = false;

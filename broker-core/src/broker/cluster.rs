@@ -43,12 +43,4 @@ impl Broker {
             cluster.set_client_urls(urls, websocket_urls, &*self.shared);
         }
     }
-
-    /// Tells the other servers of the cluster that this one ends, so that their clients are no longer sent to it. Accepts
-    /// and dials no more routes.
-    pub fn announce_end_to_cluster(&self) {
-        if let Some(cluster) = self.cluster() {
-            cluster.announce_end(&*self.shared);
-        }
-    }
 }

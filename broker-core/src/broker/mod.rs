@@ -207,14 +207,15 @@ impl Broker {
         ClientSession::open(Arc::clone(&self.shared), arrival, write_handle, now, scratch)
     }
 
-    /// Announces lame duck mode: clients that understand it get an INFO with `ldm` and without
-    /// `connect_urls`, at once or after their first PONG. From now on sessions track open requests, so that
+    /// Announces lame duck mode: clients that understand it get an INFO with `ldm` and the `connect_urls` of the other
+    /// servers of its cluster, at once or after their first PONG. The other servers are told, too. From now on sessions track open requests, so that
     /// [`Self::retire`] loses none.
     pub fn announce_end(&self) -> Applied {
         let _changing = self.shared.changing.lock();
+        let others = self.shared.announce_end_to_cluster();
         self.update_info(|info| {
             info.ldm = true;
-            info.connect_urls.clear();
+            info.connect_urls.clone_from(&others);
         });
         let (ack, applied) = AckGuard::new();
         for endpoint in self.shared.endpoints() {

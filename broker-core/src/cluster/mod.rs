@@ -190,6 +190,11 @@ impl Cluster {
         }
     }
 
+    /// Returns the negotiated compression of a route.
+    pub(crate) fn compression_of(&self, id: RouteId) -> Option<CompressionMode> {
+        Some(self.topology.lock().record(id)?.compression)
+    }
+
     /// Returns the account of a route that is one account's.
     pub(crate) fn account_of(&self, id: RouteId) -> Option<Arc<str>> {
         self.topology.lock().record(id)?.account.clone()
@@ -289,6 +294,11 @@ impl Cluster {
         let jitter = self.random.lock().next_u64();
         let effects = self.topology.lock().handle_lost(id, jitter);
         self.act(effects, host);
+    }
+
+    /// Returns the addresses for clients and for WebSocket.
+    pub(crate) fn client_urls(&self) -> (Vec<String>, Vec<String>) {
+        self.topology.lock().client_urls()
     }
 
     /// Tells the other servers that this one ends, and accepts and dials no more.

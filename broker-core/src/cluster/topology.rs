@@ -36,6 +36,8 @@ pub(super) struct Topology {
     tls_name: Option<String>,
     /// The server accepts and dials no more routes.
     is_ending: bool,
+    /// Clients are no longer sent to this server.
+    has_announced_end: bool,
     is_started: bool,
 }
 
@@ -64,6 +66,7 @@ impl Topology {
             account_routes: BTreeMap::new(),
             tls_name: None,
             is_ending: false,
+            has_announced_end: false,
             is_started: false,
             options,
         };

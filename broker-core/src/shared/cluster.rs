@@ -41,6 +41,16 @@ pub(super) fn of(
 }
 
 impl Shared {
+    /// Tells the other servers of the cluster that this one ends, and accepts and dials no more routes. Returns the
+    /// addresses of the others for clients.
+    pub(crate) fn announce_end_to_cluster(&self) -> Vec<String> {
+        let Some(cluster) = &self.cluster else { return Vec::new() };
+        cluster.announce_end(self);
+        let (urls, websocket_urls) = cluster.client_urls();
+        self.websocket_urls.store(Some(Arc::new(websocket_urls)));
+        urls
+    }
+
     /// Returns true if there is an account of that name, or may be one later.
     pub(crate) fn may_have_account(&self, name: &str) -> bool {
         self.known_account(name).is_some() || self.authenticator.load().may_name(name)
@@ -53,8 +63,7 @@ impl ClusterHost for Shared {
         let mut has_changed = false;
         self.info.rcu(|info| {
             let mut info = Info::clone(info);
-            // A server in lame duck mode shows none.
-            if !info.ldm && info.connect_urls != urls {
+            if info.connect_urls != urls {
                 info.connect_urls.clone_from(&urls);
                 has_changed = true;
             }

@@ -135,3 +135,20 @@ fn clients_are_told_the_addresses_of_all_servers() {
     mesh.settle();
     assert_eq!(urls(&mesh), ["10.0.0.0:4222", "10.0.0.1:4222"]);
 }
+
+#[test]
+fn a_server_in_lame_duck_mode_sends_its_clients_to_the_others_and_no_more_come() {
+    let mut mesh = Mesh::of(3);
+    let _applied = mesh.nodes[2].broker.announce_end();
+    mesh.settle();
+    let urls = |node: usize| {
+        let mut urls = mesh.nodes[node].broker.info().connect_urls;
+        urls.sort();
+        urls
+    };
+    for node in 0..3 {
+        assert_eq!(urls(node), ["10.0.0.0:4222", "10.0.0.1:4222"], "{node}");
+    }
+    assert!(mesh.nodes[2].broker.info().ldm);
+    assert_eq!((mesh.peers(0), mesh.peers(2)), (2, 2), "its routes stay");
+}

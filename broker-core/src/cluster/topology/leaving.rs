@@ -57,11 +57,14 @@ impl Topology {
         is_told.then_some(Effect::Urls).into_iter().collect()
     }
 
-    /// Returns the addresses of all servers' listeners for clients: first those of this server.
+    /// Returns the addresses of all servers' listeners for clients: first those of this server, unless it ends.
     // NATS 2.14: server.go updateServerINFOAndSendINFOToClients.
     pub(in crate::cluster) fn client_urls(&self) -> (Vec<String>, Vec<String>) {
-        let (mut urls, mut websocket_urls) =
-            (self.own.connect_urls.clone(), self.own.ws_connect_urls.clone());
+        let (mut urls, mut websocket_urls) = if self.has_announced_end {
+            (Vec::new(), Vec::new())
+        } else {
+            (self.own.connect_urls.clone(), self.own.ws_connect_urls.clone())
+        };
         for remote in self.remotes.values().filter(|_| !self.options.no_advertise) {
             add(&mut urls, &remote.urls);
             add(&mut websocket_urls, &remote.websocket_urls);
@@ -78,6 +81,7 @@ impl Topology {
     // NATS 2.14: server.go sendLDMToRoutes.
     pub(in crate::cluster) fn announce_end(&mut self) -> Vec<Effect> {
         self.is_ending = true;
+        self.has_announced_end = true;
         let mut info = self.info();
         info.ldm = true;
         let mut ids: Vec<RouteId> = Vec::new();

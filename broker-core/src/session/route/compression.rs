@@ -51,10 +51,25 @@ impl RouteSession {
     pub(super) fn note_compressed(&mut self, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
         self.compressing = Compressing::Done;
-        if !self.is_dialer {
+        let is_first = !std::mem::replace(&mut self.is_compressed, true);
+        if is_first && !self.is_dialer {
             let info = self.cluster.first_info(self.endpoint.id);
             self.send_info(&info, scratch);
             self.byte_queue.drain_own(None, now, scratch);
+        }
+    }
+
+    /// Changes the level of a compressed connection, if it is chosen by the round trip and that has changed.
+    // NATS 2.14: client.go updateS2AutoCompressionLevel.
+    pub(super) fn follow_rtt(&mut self, rtt: Duration) {
+        let options = self.cluster.options();
+        if options.compression.mode != CompressionMode::S2Auto || !self.is_compressed {
+            return;
+        }
+        let mode = by_rtt(rtt, &options.compression.rtt_thresholds);
+        if self.cluster.compression_of(self.endpoint.id) != Some(mode) {
+            self.cluster.set_compression(self.endpoint.id, mode);
+            self.compressing = Compressing::Asked(mode);
         }
     }
 

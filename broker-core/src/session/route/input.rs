@@ -11,11 +11,12 @@ use crate::endpoint::{Run, Scratch};
 use crate::limits::{OPERATIONS_A_TURN, RUN_MESSAGES};
 use crate::proto::Publish;
 use crate::proto::encode;
-use crate::proto::route::{RouteMessage, RouteOp, RouteParsed};
+use crate::proto::route::{RouteMessage, RouteOp, RouteParsed, traced};
 use crate::proto::traced::is_mentioned;
 use crate::routing::{Audience, flush_touched};
 use crate::session::Received;
 use crate::sync::Arc;
+use crate::trace::Trace;
 
 /// Consecutive messages to one subject of an account, for the same queue groups.
 struct Gathered<'a> {
@@ -56,6 +57,7 @@ impl RouteSession {
                     if !self.may_speak(rest, scratch) {
                         break;
                     }
+                    self.trace_received(&rest[..used], Some(&message.message));
                     if message.message.header_len.is_some() && self.mentions_trace(&message) {
                         self.relay(&mut gathered, shared, scratch);
                         if self.relay_if_traced(&message, scratch) {
@@ -74,6 +76,7 @@ impl RouteSession {
                     if !self.may_speak(rest, scratch) {
                         break;
                     }
+                    self.trace_received(&rest[..used], None);
                     self.handle(&op, now, scratch);
                     operations += 1;
                     // The account of the route may be known only now.
@@ -142,9 +145,18 @@ impl RouteSession {
             let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
             let stored = &self.endpoint.rtt_nanos;
             stored.store(nanos.max(1), crate::sync::Ordering::Relaxed);
+            self.follow_rtt(rtt);
         }
         let shared = Arc::clone(&self.shared);
         self.cluster.handle_pong(self.endpoint.id, &*shared);
+    }
+
+    /// Logs an operation, if operations are logged.
+    #[inline]
+    fn trace_received(&self, operation: &[u8], message: Option<&Publish<'_>>) {
+        if let Some(trace) = &self.trace {
+            log_received(trace, operation, message);
+        }
     }
 
     /// Returns true if a message may ask for a trace.
@@ -205,5 +217,22 @@ impl RouteSession {
         flush_touched(scratch);
         self.byte_queue.drain_own(self.last_activity, now, scratch);
         let _ = scratch.take_crowded();
+    }
+}
+
+/// Logs an operation as the reference does.
+// NATS 2.14: parser.go parse, client.go traceInOp, removeSecretsFromTrace.
+#[cold]
+fn log_received(trace: &Trace, operation: &[u8], message: Option<&Publish<'_>>) {
+    let Some((verb, arguments)) = traced(operation) else { return };
+    let shown = String::from_utf8_lossy(arguments);
+    match (verb, &*shown) {
+        // Contains a password.
+        ("CONNECT", _) => trace.received(&"CONNECT [REDACTED]"),
+        (_, "") => trace.received(&verb),
+        _ => trace.received(&format_args!("{verb} {shown}")),
+    }
+    if let Some(message) = message {
+        trace.received_payload(message);
     }
 }

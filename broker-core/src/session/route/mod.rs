@@ -29,6 +29,7 @@ use crate::proto::route::{RouteLimits, RouteParser};
 use crate::session::client::HandshakeOrder;
 use crate::shared::Shared;
 use crate::sync::Arc;
+use crate::trace::Trace;
 
 /// The longest line of a server that is not known yet: its INFO lists the addresses of its listeners.
 const FIRST_LINE_BYTES: usize = 8 << 10;
@@ -45,6 +46,7 @@ pub struct RouteSession {
     limits: RouteLimits,
     phase: Phase,
     compressing: Compressing,
+    is_compressed: bool,
     ping: Ping,
     /// This server has dialled.
     is_dialer: bool,
@@ -54,6 +56,7 @@ pub struct RouteSession {
     check: Option<Compute>,
     has_published: bool,
     last_activity: Option<Instant>,
+    trace: Option<Arc<Trace>>,
     has_departed: bool,
     closing: Option<CloseReason>,
 }
@@ -129,11 +132,13 @@ impl RouteSession {
             parser: RouteParser::default(),
             phase: Phase::Securing,
             compressing: Compressing::Open,
+            is_compressed: false,
             is_dialer: dial.is_some(),
             account,
             check: None,
             has_published: false,
             last_activity: None,
+            trace: None,
             has_departed: false,
             closing: None,
         };

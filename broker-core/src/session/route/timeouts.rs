@@ -67,6 +67,7 @@ impl RouteSession {
         let options = self.shared.options.load();
         let trace =
             options.trace.then(|| Arc::new(Trace::new(self.endpoint.to_string(), &options)));
-        crate::endpoint::Destination::set_trace(&*self.byte_queue, trace);
+        crate::endpoint::Destination::set_trace(&*self.byte_queue, trace.clone());
+        self.trace = trace;
     }
 }
