@@ -94,7 +94,18 @@ pub(crate) const PRE_AUTH_READ_BYTES: usize = 8 << 10;
 /// Ours: NATS has no such bound.
 pub const MAX_UNAUTHENTICATED: usize = 4096;
 
-/// The most bytes that one of them holds, on any transport.
+/// The number of connections of other servers that are not registered yet. They have a limit of their own, so that a
+/// flood of them takes no room of clients: 300 servers that all come back at once need three each. Past it the oldest
+/// is cut.
+/// Ours: NATS has no such bound.
+pub const MAX_UNAUTHENTICATED_ROUTES: usize = 1024;
+
+/// The number of connections to other servers that are attempted at once: those that other servers report are not
+/// attempted past it. Four for each of 1,024 servers, more than a full mesh can have.
+/// Ours: NATS has no such bound.
+pub const MAX_ROUTE_DIALS: usize = 4096;
+
+/// The most bytes that an unauthenticated connection holds, on any transport.
 pub const UNAUTHENTICATED_BYTES: usize = 16 << 10;
 
 /// The memory of the reply permissions of one client (`allow_responses`): a quarter of

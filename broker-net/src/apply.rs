@@ -6,7 +6,7 @@ use broker_core::Options;
 
 #[cfg(feature = "websocket")]
 use crate::handshake::websocket::WebsocketOptions;
-use crate::options::ServerOptions;
+use crate::options::{ClusterListenerOptions, ServerOptions};
 
 /// The outcome of [`Server::apply`](crate::Server::apply).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +53,7 @@ pub(crate) fn check(old: &ServerOptions, new: &ServerOptions) -> Result<(), Appl
     if new.port != 0 {
         differs("Port", &old.port, &new.port)?;
     }
+    check_cluster(old.cluster.as_ref(), new.cluster.as_ref())?;
     #[cfg(feature = "websocket")]
     check_websocket(old.websocket.as_ref(), new.websocket.as_ref())?;
     #[cfg(unix)]
@@ -72,6 +73,23 @@ pub(crate) fn check(old: &ServerOptions, new: &ServerOptions) -> Result<(), Appl
     }
     differs("MaxPending", &old.limits.max_pending_bytes, &new.limits.max_pending_bytes)?;
     differs("NoHeaderSupport", &old.no_header_support, &new.no_header_support)
+}
+
+/// The server can neither join nor leave a cluster: it then has, or has had, no host and no port.
+// NATS 2.14: reload.go validateClusterOpts.
+fn check_cluster(
+    old: Option<&ClusterListenerOptions>,
+    new: Option<&ClusterListenerOptions>,
+) -> Result<(), ApplyError> {
+    let host = |options: Option<&ClusterListenerOptions>| {
+        options.map_or_else(String::new, |options| options.host.clone())
+    };
+    differs("cluster host", &host(old), &host(new))?;
+    let port = |options: Option<&ClusterListenerOptions>| options.map_or(0, |options| options.port);
+    match (port(old), port(new)) {
+        (_, 0) if new.is_some() == old.is_some() => Ok(()),
+        (old, new) => differs("cluster port", &old, &new),
+    }
 }
 
 /// The TLS options can change, but TLS cannot be added or removed.
@@ -136,6 +154,27 @@ mod tests {
             let expected = format!("config reload not supported for {expected}");
             assert_eq!(refused, Some(expected));
         }
+    }
+
+    #[test]
+    fn the_listener_of_a_cluster_needs_a_restart() {
+        let cluster = |host: &str, port| Some(ClusterListenerOptions::new(host, port));
+        let refused = |old: &Option<_>, new: Option<ClusterListenerOptions>| {
+            check_cluster(old.as_ref(), new.as_ref()).err().map(|error| error.to_string())
+        };
+        let old = cluster("127.0.0.1", 6222);
+        for (refused, expected) in [
+            (refused(&old, cluster("0.0.0.0", 6222)), "cluster host: old=127.0.0.1, new=0.0.0.0"),
+            (refused(&old, cluster("127.0.0.1", 6223)), "cluster port: old=6222, new=6223"),
+            (refused(&old, None), "cluster host: old=127.0.0.1, new="),
+            (refused(&None, old.clone()), "cluster host: old=, new=127.0.0.1"),
+        ] {
+            let expected = format!("config reload not supported for {expected}");
+            assert_eq!(refused, Some(expected));
+        }
+        assert_eq!(refused(&old, cluster("127.0.0.1", 0)), None);
+        assert_eq!(refused(&old, old.clone()), None);
+        assert_eq!(refused(&None, None), None);
     }
 
     #[test]

@@ -18,10 +18,12 @@ mod apply;
 mod auth_checks;
 mod authenticators;
 mod clock;
+mod cluster;
 mod conn;
 mod context;
 mod dial;
 mod handshake;
+mod interfaces;
 mod lame_duck;
 mod listen;
 mod listeners;
@@ -54,17 +56,17 @@ pub use dial::{
 };
 #[cfg(feature = "tls-core")]
 pub use handshake::tls::{
-    ClientCertificates, HandshakeFirst, Pem, TlsAlgorithms, TlsCertificate, TlsClientError,
-    TlsClientOptions, TlsConfig, TlsError, TlsOptions, TlsVersion,
+    ClientCertificates, HandshakeFirst, Pem, RouteTls, TlsAlgorithms, TlsCertificate,
+    TlsClientError, TlsClientOptions, TlsConfig, TlsError, TlsOptions, TlsVersion,
 };
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
 pub use listen::{BindError, Carries, Listener, ListenerKind, listen_tcp};
 #[cfg(not(feature = "testing"))]
 use no_stall as stall;
-pub use options::ServerOptions;
 #[cfg(unix)]
 pub use options::UnixOptions;
+pub use options::{ClusterListenerOptions, ServerOptions};
 pub use phase::LameDuck;
 pub use pipe::LocalStream;
 pub use server::{Server, ServerBuilder};

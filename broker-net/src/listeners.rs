@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use broker_core::CloseReason;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::clock::now;
+use crate::cluster::Routes;
 use crate::context::ConnectionContext;
 use crate::lame_duck;
 use crate::listen::{Accepted, Acceptor, BACK_OFF_MAX, BACK_OFF_MIN};
@@ -24,6 +25,9 @@ const FREE_UNUSED: Duration = Duration::from_secs(10);
 /// second.
 const PERIODIC: Duration = Duration::from_millis(500);
 
+/// Maximum time for other servers to read what is queued for them when this one ends.
+const ROUTES_GRACE: Duration = Duration::from_secs(1);
+
 /// The listeners of a server. Dropping them closes them.
 pub(crate) struct Listeners {
     acceptors: Vec<Box<dyn Acceptor>>,
@@ -32,37 +36,55 @@ pub(crate) struct Listeners {
 }
 
 /// Serves until instructed to finish and all connections have ended. Dropping the future closes them all.
+///
+/// Routes are served by a task of their own, until the clients are gone: what those have published must still leave.
 pub(crate) async fn serve(
     mut listeners: Listeners,
+    routes: Option<Routes>,
     context: ConnectionContext,
     mut phase: watch::Receiver<Phase>,
     finished: watch::Sender<bool>,
 ) {
-    let mut connections = JoinSet::new();
+    let (mut connections, mut others) = (JoinSet::new(), JoinSet::new());
+    let (stop_routes, routes_stopped) = oneshot::channel();
+    if let Some(routes) = routes {
+        others.spawn(routes.serve(routes_stopped));
+    }
     listeners.accept_all(&context, &mut phase, &mut connections).await;
     // The ports are free from here on.
     drop(listeners);
     let broker = context.broker;
-    let now = *phase.borrow_and_update();
-    if let Phase::LameDuck(plan) = now {
+    let begun = *phase.borrow_and_update();
+    if let Phase::LameDuck(plan) = begun {
         lame_duck::run(plan, &broker, &mut phase, &mut connections).await;
     }
     // Closes connections accepted while lame duck mode closed the others.
     broker.finish_all(CloseReason::ServerShutdown);
-    loop {
-        let now = *phase.borrow_and_update();
-        let Phase::Finishing(deadline) = now else { break };
-        tokio::select! {
-            biased;
-            gone = connections.join_next() => if gone.is_none() { break },
-            // The deadline may have been brought forward.
-            changed = phase.changed() => if changed.is_err() { break },
-            () = tokio::time::sleep_until(deadline.into()) => break,
-        }
-    }
+    wait_for_all(&mut connections, &mut phase).await;
     connections.shutdown().await;
+    let deadline = match *phase.borrow() {
+        Phase::Finishing(deadline) => deadline,
+        Phase::Serving | Phase::LameDuck(_) => now() + ROUTES_GRACE,
+    };
+    let _ = stop_routes.send(deadline);
+    while others.join_next().await.is_some() {}
     // An error means that no task waits for it.
     let _ = finished.send(true);
+}
+
+/// Waits until all connections have ended, or until the time at which the server finishes.
+async fn wait_for_all(connections: &mut JoinSet<()>, phase: &mut watch::Receiver<Phase>) {
+    loop {
+        let now = *phase.borrow_and_update();
+        let Phase::Finishing(deadline) = now else { return };
+        tokio::select! {
+            biased;
+            gone = connections.join_next() => if gone.is_none() { return },
+            // The deadline may have been brought forward.
+            changed = phase.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(deadline.into()) => return,
+        }
+    }
 }
 
 impl Listeners {

@@ -1,11 +1,15 @@
 //! Options of a server.
 
+mod cluster;
+
 use broker_core::Options;
 use broker_core::limits::MAX_UNAUTHENTICATED;
 
 use crate::advertise::Advertise;
 use crate::handshake::listener_tls::{self, BuiltTls, TlsFault};
 use crate::random::random_seed;
+
+pub use cluster::ClusterListenerOptions;
 
 /// Options of a server. The defaults suit a test.
 #[derive(Clone, Debug)]
@@ -27,6 +31,9 @@ pub struct ServerOptions {
     /// The listener on a Unix domain socket; `None`, the default, for none. `listen_unix`.
     #[cfg(unix)]
     pub unix: Option<UnixOptions>,
+    /// The listener for other servers of the cluster; `None`, the default, for a server by itself. With it or
+    /// [`Options::cluster`] the server is a member of a cluster, and the other one has its defaults.
+    pub cluster: Option<ClusterListenerOptions>,
     /// Expects a PROXY header of either version before each connection. Use it only for a port that only the proxy can
     /// reach: every other client could claim any address. `proxy_protocol`.
     pub proxy_protocol: bool,
@@ -64,6 +71,7 @@ impl Default for ServerOptions {
             websocket: None,
             #[cfg(unix)]
             unix: None,
+            cluster: None,
             proxy_protocol: false,
             max_unauthenticated: MAX_UNAUTHENTICATED,
             broker,

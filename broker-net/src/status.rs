@@ -50,6 +50,11 @@ impl ServerStatus {
         self.not_after(ListenerKind::Websocket)
     }
 
+    /// Returns the earliest expiry of the certificates of its routes; `None` without a cluster, or without TLS.
+    pub fn cluster_tls_not_after(&self) -> Option<SystemTime> {
+        self.not_after(ListenerKind::Routes)
+    }
+
     fn not_after(&self, kind: ListenerKind) -> Option<SystemTime> {
         self.listeners.iter().find(|listener| listener.kind() == kind)?.tls_not_after()
     }

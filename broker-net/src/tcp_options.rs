@@ -16,6 +16,16 @@ const _: () = assert!(USER_TIMEOUT.as_secs() == KEEPALIVE.as_secs() * KEEPALIVE_
 // The three timers are late by a second each at most.
 const _: () = assert!(USER_TIMEOUT.as_secs() + KEEPALIVE_PROBES as u64 <= 45);
 
+/// Routes: a peer that has vanished is noticed within 10 seconds, so that its clients' interest ends and it is dialled
+/// again. One probe in 3 seconds of silence costs nothing beside the messages of a server. The kernel's timers of this
+/// length are late by a quarter of a second each at most.
+const ROUTE_KEEPALIVE: Duration = Duration::from_secs(3);
+const ROUTE_USER_TIMEOUT: Duration = Duration::from_secs(9);
+
+const _: () =
+    assert!(ROUTE_USER_TIMEOUT.as_secs() == ROUTE_KEEPALIVE.as_secs() * KEEPALIVE_PROBES as u64);
+const _: () = assert!(ROUTE_USER_TIMEOUT.as_millis() + 250 * KEEPALIVE_PROBES as u128 <= 10_000);
+
 /// Options of a TCP socket. None of them is vital: a system that lacks one causes no error.
 ///
 /// Connections never delay writes (`TCP_NODELAY`): bytes written together leave together anyway.
@@ -37,6 +47,10 @@ impl Default for TcpOptions {
 }
 
 impl TcpOptions {
+    /// The options of connections between servers.
+    pub(crate) const ROUTES: Self =
+        Self { keepalive: ROUTE_KEEPALIVE, user_timeout: Some(ROUTE_USER_TIMEOUT) };
+
     /// Applies the options. Connections inherit them from the socket that accepts them, which spares each of them six
     /// calls.
     pub(crate) fn apply(&self, socket: &SockRef<'_>) {

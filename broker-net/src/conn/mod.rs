@@ -15,9 +15,11 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use broker_core::auth::Nonce;
+use broker_core::cluster::RouteDial;
 use broker_core::endpoint::{Drained, Scratch, WriteHandle};
 use broker_core::session::Session;
 use broker_core::session::client::{Arrival, HandshakeOrder};
+use broker_core::session::route::RouteArrival;
 use broker_core::transport::{CompressionLevel, TransportInfo};
 use broker_core::{Broker, CloseReason};
 use tokio::time::Sleep;
@@ -57,7 +59,26 @@ pub(crate) fn serve(
     // Only the session keeps the broker alive once it is open.
     let open = move |arrival, write_handle, scratch: &mut Scratch| {
         let arrival = Arrival { nonce: nonce(), ..arrival };
-        broker.open(arrival, write_handle, clock::now(), scratch)
+        Some(broker.open(arrival, write_handle, clock::now(), scratch))
+    };
+    serve_session(accepted, open, auth_checks, unauthenticated_guard, workers)
+}
+
+/// Serves a connection with another server until it ends; `dial` is the order by which it was made, if this side has
+/// dialled. Dropping the future closes the connection.
+pub(crate) fn serve_route(
+    accepted: Box<AcceptedConnection>,
+    dial: Option<RouteDial>,
+    broker: Broker,
+    auth_checks: Arc<AuthChecks>,
+    unauthenticated_guard: UnauthenticatedGuard,
+    workers: Arc<Workers>,
+) -> impl Future<Output = ()> {
+    let open = move |arrival: Arrival, write_handle, scratch: &mut Scratch| {
+        let mut route = RouteArrival::accepted(arrival.remote);
+        (route.transport, route.handshake) = (arrival.transport, arrival.handshake);
+        route.dial = dial;
+        broker.open_route(route, write_handle, clock::now(), scratch)
     };
     serve_session(accepted, open, auth_checks, unauthenticated_guard, workers)
 }
@@ -69,10 +90,10 @@ fn nonce() -> Option<Nonce> {
     getrandom::fill(&mut bytes).ok().map(|()| Nonce::from_random(bytes))
 }
 
-/// Serves the session that `open` creates for a connection, of any kind.
+/// Serves the session that `open` creates for a connection, of any kind; if it creates none, the connection is closed.
 async fn serve_session<S: Session>(
     accepted: Box<AcceptedConnection>,
-    open: impl FnOnce(Arrival, Box<dyn WriteHandle>, &mut Scratch) -> S,
+    open: impl FnOnce(Arrival, Box<dyn WriteHandle>, &mut Scratch) -> Option<S>,
     auth_checks: Arc<AuthChecks>,
     unauthenticated_guard: UnauthenticatedGuard,
     workers: Arc<Workers>,
@@ -83,9 +104,13 @@ async fn serve_session<S: Session>(
         TransportInfo::Unix => Source::Unix,
         _ => Source::of(arrival.remote),
     };
-    let session = with_buffers(|buffers| {
+    // No more than one statement holds the option, so that the future has no room for it.
+    let session = match with_buffers(|buffers| {
         open(arrival, Box::new(Writer(Arc::clone(&socket))), &mut buffers.scratch)
-    });
+    }) {
+        Some(session) => session,
+        None => return,
+    };
     workers.note_id(session.id());
     drop(workers);
     #[cfg(feature = "testing")]

@@ -16,7 +16,7 @@ use crate::tcp_options::TcpOptions;
 const MAX_ADDRESSES: usize = 16;
 
 /// Resolves a name. An address is returned as it is.
-pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
     let named = || host.to_owned();
     let addresses = lookup_host((host, port)).await;
     let addresses = addresses.map_err(|source| DialError::Resolve { host: named(), source })?;
@@ -27,7 +27,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Di
 /// Shuffles the addresses, so that the members of a cluster behind one name are dialled equally often, and truncates
 /// them to the maximum.
 // NATS 2.14: server.go getRandomIP, which tries one of them.
-pub(super) fn in_random_order(
+pub(crate) fn in_random_order(
     mut addresses: Vec<SocketAddr>,
     random: &mut Random,
 ) -> Vec<SocketAddr> {
@@ -44,10 +44,7 @@ pub(super) async fn connect_any(
 ) -> Result<(TcpStream, SocketAddr), Vec<FailedAttempt>> {
     let mut attempts = Vec::new();
     for address in addresses {
-        let connecting = tokio::time::timeout(timeout, connect(address, tcp));
-        let late =
-            |_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {timeout:?}")));
-        match connecting.await.unwrap_or_else(late) {
+        match connect(address, timeout, tcp).await {
             Ok(stream) => return Ok((stream, address)),
             Err(error) => attempts.push(FailedAttempt { address, error }),
         }
@@ -55,7 +52,19 @@ pub(super) async fn connect_any(
     Err(attempts)
 }
 
-async fn connect(address: SocketAddr, tcp: TcpOptions) -> io::Result<TcpStream> {
+/// Connects to an address. The error is of kind [`TimedOut`](io::ErrorKind::TimedOut) if it did not answer in time.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    timeout: Duration,
+    tcp: TcpOptions,
+) -> io::Result<TcpStream> {
+    let late =
+        |_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {timeout:?}")));
+    let connecting = tokio::time::timeout(timeout, connect_unbounded(address, tcp));
+    connecting.await.unwrap_or_else(late)
+}
+
+async fn connect_unbounded(address: SocketAddr, tcp: TcpOptions) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     tcp.apply(&SockRef::from(&socket));
     let stream = socket.connect(address).await?;
@@ -119,7 +128,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let user_timeout = Some(Duration::from_secs(7));
         let tcp = TcpOptions { keepalive: Duration::from_secs(5), user_timeout };
-        let connecting = connect(listener.local_addr().unwrap(), tcp);
+        let address = listener.local_addr().unwrap();
+        let connecting = connect(address, Duration::from_secs(1), tcp);
         tcp.assert_applied(&SockRef::from(&connecting.await.unwrap()));
     }
 }

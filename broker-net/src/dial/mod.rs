@@ -17,6 +17,7 @@ mod upgrade;
 use no_tls as tls;
 
 pub use backoff::Backoff;
+pub(crate) use connect::{connect, in_random_order, resolve};
 pub use connection::DialedConnection;
 pub use dialer::Dialer;
 pub use error::{DialError, FailedAttempt, ReadLineError};

@@ -4,7 +4,11 @@
 //! the bytes it holds.
 
 #[cfg(not(feature = "tls-core"))]
+pub(crate) mod no_route_tls;
+#[cfg(not(feature = "tls-core"))]
 pub(crate) mod no_tls;
+#[cfg(feature = "tls-core")]
+pub(crate) mod route_tls;
 #[cfg(feature = "tls-core")]
 pub(crate) mod tls;
 #[cfg(feature = "websocket")]
@@ -19,6 +23,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use broker_core::session::client::Arrival;
 use broker_core::{ClientFault, Security};
 
+#[cfg(not(feature = "tls-core"))]
+pub(crate) use no_route_tls as route_tls;
 #[cfg(not(feature = "tls-core"))]
 pub(crate) use no_tls as listener_tls;
 #[cfg(feature = "tls-core")]

@@ -4,6 +4,7 @@
 mod bind_error;
 mod custom;
 mod local;
+mod route;
 mod socket;
 mod tcp;
 #[cfg(unix)]
@@ -33,6 +34,7 @@ pub(crate) use bind_error::Cause;
 pub(crate) use custom::CustomListener;
 pub use custom::{Carries, Listener};
 pub(crate) use local::{LocalAcceptor, LocalSender};
+pub(crate) use route::{RouteAcceptor, RouteListener, bind as bind_routes};
 pub(crate) use socket::ListenerGuard;
 pub use socket::listen_tcp;
 pub(crate) use tcp::{ClientsListener, bind as bind_tcp};
@@ -54,6 +56,8 @@ pub enum ListenerKind {
     Websocket,
     /// The socket in the file system.
     Unix,
+    /// The port for other servers of the cluster.
+    Routes,
 }
 
 /// Accepts the connections of one listener. Dropping it closes the listener.

@@ -27,6 +27,11 @@ impl BoundSocket {
         Ok(Self { socket: Arc::new(socket), address })
     }
 
+    /// Changes the options of the connections that are accepted from now on.
+    pub(super) fn set_options(&self, options: TcpOptions) {
+        options.apply(&SockRef::from(&*self.socket));
+    }
+
     /// Takes over a socket that listens already.
     pub(super) fn adopt(socket: StdListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
@@ -209,10 +214,12 @@ mod tests {
     #[tokio::test]
     async fn connections_inherit_the_options_of_the_listener() {
         let listener = BoundSocket::bind("127.0.0.1", 0).await.unwrap();
-        let connecting = TcpStream::connect(listener.address());
-        let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);
-        let (stream, _) = accepted.unwrap();
-        let socket = SockRef::from(&stream);
-        TcpOptions::default().assert_applied(&socket);
+        for options in [TcpOptions::default(), TcpOptions::ROUTES] {
+            listener.set_options(options);
+            let connecting = TcpStream::connect(listener.address());
+            let (accepted, _client) = tokio::join!(listener.socket.accept(), connecting);
+            let (stream, _) = accepted.unwrap();
+            options.assert_applied(&SockRef::from(&stream));
+        }
     }
 }

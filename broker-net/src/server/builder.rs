@@ -8,7 +8,7 @@ use broker_core::auth::{Authenticator, NoAuth};
 use broker_core::{Broker, Limits};
 use tokio::sync::watch;
 
-use super::{Server, tell_address};
+use super::{Server, routes, tell_address};
 use crate::advertise::Advertise;
 use crate::auth_checks::AuthChecks;
 use crate::clock;
@@ -153,6 +153,7 @@ impl ServerBuilder {
     /// A future dropped before it completes leaves nothing behind.
     pub async fn bind(self) -> Result<Server, BindError> {
         let mut options = self.options;
+        routes::complete(&mut options);
         let tls = options
             .build_tls()
             .map_err(|error| BindError::of_clients(&options, Cause::Tls(error)))?;
@@ -173,13 +174,19 @@ impl ServerBuilder {
         );
         #[cfg(unix)]
         bound.extend(listen::bind_unix(&options)?);
+        let bound_routes = listen::bind_routes(&mut options).await?;
         // Bound last, because supervisors and tests take this port as the sign that the server has started.
         let (acceptor, clients) = listen::bind_tcp(&mut options, self.socket, tls, &broker).await?;
         bound.push(Bound { acceptor, handle: Some(Arc::clone(&clients) as _) });
         tell_address(&broker, &options);
-        let (mut acceptors, handles): (Vec<_>, Vec<_>) =
+        routes::tell_client_urls(&broker, &options);
+        let (mut acceptors, mut handles): (Vec<_>, Vec<_>) =
             bound.into_iter().map(|bound| (bound.acceptor, bound.handle)).unzip();
-        let guards = acceptors.iter().filter_map(|acceptor| acceptor.guard()).collect();
+        let mut guards: Vec<_> = acceptors.iter().filter_map(|acceptor| acceptor.guard()).collect();
+        if let Some((acceptor, listener)) = &bound_routes {
+            guards.push(acceptor.guard());
+            handles.push(Some(Arc::clone(listener) as _));
+        }
         let (local, local_acceptor) = LocalAcceptor::new();
         acceptors.push(Box::new(local_acceptor));
         acceptors.extend(self.own.into_iter().map(CustomListener::open));
@@ -193,13 +200,16 @@ impl ServerBuilder {
             unauthenticated: Arc::new(UnauthenticatedConnections::new(options.max_unauthenticated)),
             gates: self.gates,
         };
-        let serving = listeners::serve(Listeners::new(acceptors), context, stopped, finished);
+        let (routes, dials) = routes::prepare(bound_routes, &options, &context).unzip();
+        let listeners = Listeners::new(acceptors);
+        let serving = listeners::serve(listeners, routes, context, stopped, finished);
         let task = tokio::spawn(serving).abort_handle();
         Ok(Server {
             broker,
             host: options.host.clone(),
             options: Mutex::new(options),
             clients,
+            dials,
             listeners: handles.into_iter().flatten().collect(),
             workers,
             local,

@@ -1,7 +1,9 @@
 //! The server that an embedding program holds: addresses, drain, shutdown.
 
 mod builder;
+mod cluster;
 mod reconfigure;
+mod routes;
 #[cfg(feature = "testing")]
 mod testing;
 #[cfg(feature = "tls-core")]
@@ -20,6 +22,7 @@ use tokio::task::AbortHandle;
 pub use builder::ServerBuilder;
 
 use crate::clock;
+use crate::cluster::DialConfig;
 use crate::dial::DialedConnection;
 use crate::listen::{ClientsListener, ListenerGuard, ListenerHandle, ListenerKind, LocalSender};
 use crate::options::ServerOptions;
@@ -43,6 +46,8 @@ pub struct Server {
     options: Mutex<ServerOptions>,
     /// The port for clients.
     clients: Arc<ClientsListener>,
+    /// What other servers are dialled with; `None` without a cluster.
+    dials: Option<Arc<DialConfig>>,
     /// All listeners that can be reconfigured, the port for clients among them.
     listeners: Vec<Arc<dyn ListenerHandle>>,
     workers: Arc<Workers>,
@@ -258,6 +263,10 @@ impl Server {
             *phase = next;
             has_changed
         });
+        if let Some(cluster) = self.broker.cluster() {
+            // Lost routes are not dialled again.
+            cluster.stop();
+        }
         self.broker.finish_all(CloseReason::ServerShutdown);
         self.wait().await;
     }
@@ -272,7 +281,7 @@ impl Drop for Server {
 
 /// Puts the server's address into INFO. A server without a cluster advertises no further addresses, even if it
 /// listens at all addresses of the machine.
-// NATS 2.14: server.go setInfoHostPort; `connect_urls` come with routes.
+// NATS 2.14: server.go setInfoHostPort.
 fn tell_address(broker: &Broker, options: &ServerOptions) {
     let advertised = options.client_advertise.as_ref();
     let host = advertised.map_or(&options.host, |advertise| &advertise.host);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker_core::ChangeReport;
 use broker_core::auth::Authenticator;
 
-use super::{Server, tell_address};
+use super::{Server, routes, tell_address};
 use crate::apply::{self, ApplyError, Report};
 use crate::authenticators::Authenticators;
 use crate::listen::ListenerHandle;
@@ -64,6 +64,7 @@ impl Server {
         authenticators: Option<Authenticators>,
     ) -> Result<ChangeReport, ApplyError> {
         let mut now = self.lock_options();
+        routes::complete(&mut options);
         apply::check(&now, &options)?;
         let prepare =
             |listener: &Arc<dyn ListenerHandle>| listener.prepare(&mut options, &self.broker);
@@ -78,6 +79,10 @@ impl Server {
         });
         let applied = self.broker.apply(options.broker.clone(), authenticator);
         tell_address(&self.broker, &options);
+        routes::tell_client_urls(&self.broker, &options);
+        if let (Some(dials), Some(cluster)) = (&self.dials, &options.cluster) {
+            dials.set_reports(cluster);
+        }
         changes.into_iter().for_each(|change| change());
         *now = options;
         Ok(applied)

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::handshake::tls::default_provider;
-use crate::{ClientCertificates, TlsOptions};
+use crate::{ClientCertificates, RouteTls, TlsOptions};
 
 /// The server's names and addresses.
 const HERE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -131,6 +131,35 @@ impl Certificates {
         options.ca = Some(self.authority().into_bytes().into());
         options.client_certificates = ClientCertificates::Verify;
         Ok(options)
+    }
+
+    /// Returns TLS options of routes, for a server at `localhost`, `127.0.0.1` and `::1`. Servers with certificates of one
+    /// authority accept each other.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::new`].
+    pub fn route(&self) -> Result<RouteTls, CertificateError> {
+        self.route_at(HERE)
+    }
+
+    /// Like [`Self::route`], for a server at other names and addresses.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::server_at`].
+    pub fn route_at<N: Into<String>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<RouteTls, CertificateError> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let mut params = CertificateParams::new(names)?;
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let Identity { certificate, key, .. } = self.sign(&params)?;
+        let mut options = TlsOptions::new(certificate.into_bytes(), key.into_bytes());
+        options.ca = Some(self.authority().into_bytes().into());
+        Ok(RouteTls::new(options))
     }
 
     /// Issues a certificate for a client of that name.

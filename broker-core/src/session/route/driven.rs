@@ -139,7 +139,9 @@ impl Session for RouteSession {
 
     fn handle_insecure(&mut self, fault: &ClientFault, now: Instant, scratch: &mut Scratch) {
         let _ = (now, scratch);
-        tracing::error!(client = %self.endpoint, "{fault}");
+        // NATS 2.14: client.go doTLSHandshake.
+        let text = fault.to_string().replacen("TLS handshake", "TLS route handshake", 1);
+        tracing::error!(client = %self.endpoint, "{text}");
         self.closing = self.closing.or(Some(CloseReason::TlsHandshakeFailure));
     }
 

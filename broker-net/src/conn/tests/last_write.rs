@@ -110,7 +110,7 @@ async fn bytes_queued_behind_a_write_of_another_thread_leave_before_the_connecti
         }));
         has_begun.recv().unwrap();
         Broker::append(&queue, b"second", scratch);
-        Stale(queue)
+        Some(Stale(queue))
     };
     let guard = Arc::new(UnauthenticatedConnections::new(10)).enter();
     let checks = Arc::new(AuthChecks::new());

@@ -80,11 +80,9 @@ fn echoing(
     let broker = Broker::new(Options::default(), clock::TokioClock::new());
     let ended = Arc::<Mutex<Vec<CloseReason>>>::default();
     let noted = Arc::clone(&ended);
-    let open = move |_, write_handle, _: &mut Scratch| Echo {
-        queue: broker.byte_queue(write_handle),
-        closes_at: clock::now() + LIFETIME,
-        closing: None,
-        ended: noted,
+    let open = move |_, write_handle, _: &mut Scratch| {
+        let queue = broker.byte_queue(write_handle);
+        Some(Echo { queue, closes_at: clock::now() + LIFETIME, closing: None, ended: noted })
     };
     let accepted = AcceptedConnection {
         socket: Arc::new(Socket::new(socket)),

@@ -37,9 +37,7 @@ impl TlsClientConfig {
     /// Reads the files, and checks that they are consistent. `host` is the dialled one.
     pub(crate) fn new(options: &TlsClientOptions, host: &str) -> Result<Self, TlsError> {
         let unusable = |error: rustls::Error| TlsError::Unusable(error.to_string());
-        let name = options.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned())
-            .map_err(|_| TlsError::InvalidServerName(name.to_owned()))?;
+        let name = server_name(options.server_name.as_deref().unwrap_or(host))?;
         let provider = algorithms::provider(&options.cipher_suites, &options.curve_preferences)?;
         let sha256 = config::sha256()?;
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -59,6 +57,19 @@ impl TlsClientConfig {
         let TlsClientOptions { timeout, handshake_first, .. } = *options;
         Ok(Self { client: Arc::new(client), name, sha256, timeout, handshake_first })
     }
+
+    /// Returns the same configuration for another server.
+    pub(crate) fn named(&self, host: &str) -> Result<Self, TlsError> {
+        let Self { client, sha256, timeout, handshake_first, .. } = self;
+        let (name, client) = (server_name(host)?, Arc::clone(client));
+        let (sha256, timeout, handshake_first) = (*sha256, *timeout, *handshake_first);
+        Ok(Self { client, name, sha256, timeout, handshake_first })
+    }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    let invalid = |_| TlsError::InvalidServerName(name.to_owned());
+    ServerName::try_from(name.to_owned()).map_err(invalid)
 }
 
 fn verifier(

@@ -22,6 +22,7 @@ pub(crate) mod listener;
 mod options;
 mod pieces;
 mod provider;
+mod route_options;
 mod server_name;
 mod side;
 mod state;
@@ -54,6 +55,7 @@ pub use options::{
 };
 #[cfg(feature = "testing-tls")]
 pub(crate) use provider::default_provider;
+pub use route_options::RouteTls;
 pub(crate) use transport::TlsTransport;
 
 use super::{AcceptedConnection, BoxFuture, Handshake, ListenerConfig};
