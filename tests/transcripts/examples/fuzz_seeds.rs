@@ -39,6 +39,13 @@ fn main() -> io::Result<()> {
             }
         }
     }
+    let interest = b"INFO {\"server_id\":\"N\"}\r\nCONNECT {\"name\":\"N\"}\r\nRS+ A a\r\nRS+ A a q 2\r\n\
+        LS+ o A a q 1\r\nRS- A a q\r\nLS- o A a\r\nA- A\r\nPING\r\nPONG\r\n+OK\r\n-ERR 'x'\r\nUNSUB A a\r\n";
+    save("route", "interest", &[0], interest)?;
+    let messages = b"RMSG A a 2\r\nhi\r\nRMSG A a r 2\r\nhi\r\nRMSG A a + r q1 q2 2\r\nhi\r\n\
+        RMSG A a | q 2\r\nhi\r\nHMSG A a r 1 2\r\nhi\r\nHMSG A a | q 1 2\r\nhi\r\nLMSG o A a 0 2\r\nhi\r\n\
+        LMSG o A a + r q 1 2\r\nhi\r\nPUB a 2\r\nhi\r\n";
+    save("route", "messages", &[0], messages)?;
     let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 4222\r\nPING\r\n";
     save("proxy", "v1", &[], line)?;
     let binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x09\0\x0a";

@@ -249,7 +249,7 @@ fn a_wrong_byte_behind_a_payload_is_refused_when_it_arrives() {
     assert_eq!(of("RMSG A a 2\r\nhi\n"), unknown);
 }
 
-// NATS 2.14: route.go, parser.go.
+/// The texts with account and origin in the line were logged by nats-server 2.14.5.
 #[test]
 fn faults_are_logged_as_in_the_reference() {
     for (input, logged) in [
