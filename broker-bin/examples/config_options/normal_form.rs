@@ -8,6 +8,7 @@ use std::time::Duration;
 use broker_bin::Options;
 use broker_bin::config::field::Show;
 use broker_bin::options::{Permissions, SubjectLists, Tls, User, Websocket};
+use broker_core::cluster::{ClusterOptions, CompressionMode, RouteAddress, SubjectPermission};
 use serde_json::{Map, Value, json};
 
 /// Returns the values that differ from the defaults.
@@ -91,6 +92,7 @@ pub(crate) fn of(options: &Options) -> Value {
             "accounts": options.accounts.keys().filter(|name| *name != "$SYS").collect::<Vec<_>>(),
             "tls": options.tls.as_ref().map(encryption),
             "websocket": websocket(&options.websocket),
+            "cluster": cluster(options),
         }),
     ];
     let mut all = Map::new();
@@ -206,6 +208,54 @@ fn websocket(websocket: &Websocket) -> Option<Value> {
             },
         })
     })
+}
+
+fn cluster(options: &Options) -> Option<Value> {
+    let set = &options.cluster;
+    let built = options.cluster_options().ok()??;
+    let thresholds: Vec<_> = match built.compression.mode {
+        CompressionMode::S2Auto => {
+            built.compression.rtt_thresholds.iter().map(|threshold| time(*threshold)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let ClusterOptions { name, routes, pool_size, accounts, credentials, permissions, .. } = built;
+    let (user, password) = credentials.unwrap_or_default();
+    // NATS 2.14: opts.go getTLSConfig.
+    let tls = set.tls.as_ref().map(|tls| certificates(&Tls { verify: true, ..tls.clone() }));
+    let lists = |lists: Option<SubjectPermission>| {
+        let SubjectPermission { allow, deny } = lists.unwrap_or_default();
+        json!({ "allow": allow, "deny": deny })
+    };
+    Some(json!({
+        "name": text(&name),
+        "host": set.host.as_deref().filter(|host| !host.is_empty()).unwrap_or("0.0.0.0"),
+        "port": set.port,
+        "routes": routes.iter().map(route).collect::<Vec<_>>(),
+        "advertise": text(&set.advertise),
+        "no_advertise": built.no_advertise,
+        "connect_retries": set.connect_retries,
+        "connect_backoff": built.connect_backoff,
+        "pool_size": pool_size.map_or(-1, i64::from),
+        "accounts": accounts.iter().map(|name| &**name).filter(|name| *name != "$SYS").collect::<Vec<_>>(),
+        "compression": { "mode": built.compression.mode.name(), "rtt_thresholds": thresholds },
+        "ping_interval": time(set.ping_interval.unwrap_or_default()),
+        "ping_max": set.ping_max,
+        "write_deadline": time(set.write_deadline.unwrap_or_default()),
+        "permissions": permissions.map(|permissions| json!({
+            "import": lists(permissions.import), "export": lists(permissions.export),
+        })),
+        "tls": tls,
+        "authorization": {
+            "user": user, "password": password.expose(), "timeout": time(built.auth_timeout),
+        },
+    }))
+}
+
+fn route(address: &RouteAddress) -> String {
+    let credentials = address.credentials.as_ref();
+    let before = credentials.map(|(user, password)| format!("{user}:{}@", password.expose()));
+    format!("{}{address}", before.unwrap_or_default())
 }
 
 /// Formats a duration as Go does.

@@ -64,7 +64,6 @@ impl Flag {
         use crate::config::table::Status;
 
         match self.effect {
-            Effect::Cluster => Some("clusters"),
             Effect::Option(key) => match (key.status, self.path.split_once('.')) {
                 (Status::NotYet(part), _) => Some(part),
                 (_, Some((block, _))) => match Options::block().key(block)?.status {

@@ -209,6 +209,8 @@ impl Given {
     // NATS 2.14: opts.go overrideCluster.
     fn cluster(&mut self, name: &str, url: &str) -> Result<(), UsageError> {
         let cluster = crate::options::Cluster::block();
+        // The address may hold a password.
+        let hidden = "[redacted]";
         let mut set = |path: &str, value: Value| {
             let key_name = path.rsplit('.').next().unwrap_or(path);
             let block = if path.contains("authorization") {
@@ -216,8 +218,6 @@ impl Given {
             } else {
                 cluster
             };
-            // The address may hold a password.
-            let hidden = "[redacted]";
             block.key(key_name).map_or(Ok(()), |key| self.set(key, path, name, value, hidden))
         };
         if url.is_empty() {
@@ -227,7 +227,15 @@ impl Given {
         let address = address.split(['/', '?', '#']).next().unwrap_or(address);
         let (user, address) = address.rsplit_once('@').unwrap_or(("", address));
         set("cluster.listen", Value::String(address.to_owned()))?;
-        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        let (user, password) = match user.split_once(':') {
+            Some(parts) => parts,
+            None if user.is_empty() => ("", ""),
+            None => {
+                let (flag, value) = (name.to_owned(), hidden.to_owned());
+                let why = "expected cluster password to be set".to_owned();
+                return Err(UsageError::BadValue { flag, value, why });
+            }
+        };
         set("cluster.authorization.user", Value::String(user.to_owned()))?;
         set("cluster.authorization.password", Value::String(password.to_owned()))
     }

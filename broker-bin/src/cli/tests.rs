@@ -93,10 +93,7 @@ fn commands_other_than_running_a_server_are_recognized() {
 fn flags_of_unimplemented_parts_are_refused_by_name() {
     for (line, text) in [
         ("-js", "flag -js: natsd has no JetStream yet"),
-        (
-            "--cluster nats://u:p@h:1 --routes nats://h:2",
-            "flag -cluster: natsd has no clusters yet",
-        ),
+        ("--jetstream", "flag -jetstream: natsd has no JetStream yet"),
     ] {
         let error = options::load(&request(line)).expect_err(line);
         assert_eq!(error.to_string(), text);
@@ -106,17 +103,31 @@ fn flags_of_unimplemented_parts_are_refused_by_name() {
 
 #[test]
 fn harmless_flags_of_unimplemented_parts_are_ignored_with_a_warning() {
-    for (line, text) in [
-        ("--profile 1", "flag -profile: natsd has no profiler yet: nothing listens there"),
-        (
-            "--cluster nats://u:p@h:1",
-            "flag -cluster: natsd has no clusters yet: nothing listens for other servers",
-        ),
-    ] {
+    for (line, text) in
+        [("--profile 1", "flag -profile: natsd has no profiler yet: nothing listens there")]
+    {
         let warnings = options::load(&request(line)).expect(line).warnings;
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warnings, [text]);
     }
+}
+
+#[test]
+fn a_member_of_a_cluster_is_described_by_flags() {
+    for name in ["--cluster", "--cluster_listen"] {
+        let line = format!(
+            "{name} nats://u:p@h:1 --routes nats://a:2,nats://b:3 --cluster_name c --cluster_advertise x:4 \
+             --no_advertise --connect_retries 5"
+        );
+        let set = options(&line).cluster;
+        assert_eq!((set.host.as_deref(), set.port), (Some("h"), 1));
+        assert_eq!(set.authorization.user.as_deref(), Some("u"));
+        assert_eq!(set.authorization.password, Some("p".into()));
+        assert_eq!(set.routes, ["nats://a:2".into(), "nats://b:3".into()]);
+        assert_eq!((set.name.as_deref(), set.advertise.as_deref()), (Some("c"), Some("x:4")));
+        assert_eq!((set.no_advertise, set.connect_retries), (true, 5));
+    }
+    assert_eq!(options("--cluster nats://0.0.0.0:-1").cluster.port, -1);
 }
 
 #[test]
@@ -195,6 +206,10 @@ fn usage_errors_are_one_line() {
         (
             "--cluster nats://u:p@h",
             "invalid value \"[redacted]\" for flag -cluster: expected \"host:port\" or a port",
+        ),
+        (
+            "--cluster nats://u@h:1",
+            "invalid value \"[redacted]\" for flag -cluster: expected cluster password to be set",
         ),
         ("-D=maybe", "invalid value \"maybe\" for flag -D: neither true nor false"),
         ("---p 1", "bad flag syntax: ---p"),

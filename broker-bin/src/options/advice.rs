@@ -85,6 +85,7 @@ impl Options {
             look(format!("{path}.default_permissions"), account.default_permissions.as_ref());
             users(format!("{path}.users"), &account.users, &mut look);
         }
+        advice.extend(self.cluster_advice());
         advice
     }
 }

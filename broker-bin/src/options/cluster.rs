@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use broker_core::auth::Secret;
-use figment::value::{Dict, Value as Plain};
+use broker_core::cluster::MAX_POOL_SIZE;
+use figment::value::Dict;
 
 use super::{Permissions, Tls};
 use crate::config::declare::{
@@ -16,38 +17,41 @@ use crate::config::table::{Group, Meaning};
 
 section! {
     /// Routes to the other servers of a cluster. Without a port there are none.
-    pub struct Cluster = Block::new("cluster").off(has_no_port);
+    pub struct Cluster = Block::new("cluster");
 
     /// Name of the cluster, the same on all of its servers.
-    name: Option<String> = None => formatted(Format::Word)
-        .flag(Group::Cluster, &["cluster_name"], "<name>");
+    name: Option<String> = None => formatted(Format::Word).unset("a random one, or that of the others")
+        .called("cluster name").flag(Group::Cluster, &["cluster_name"], "<name>");
     /// Host name or address to listen on.
-    host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0");
+    host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0").called("cluster host");
     /// Port for other servers; -1 is any free port, 0 is none.
-    port: i64 = 0 => port();
+    port: i64 = 0 => port().called("cluster port");
     /// Authentication of other servers.
     authorization: PeerAuthorization = PeerAuthorization::default() => block(PeerAuthorization::block)
         .at_once();
-    /// Servers to connect to.
+    /// Servers to connect to, each with its port, and with user and password if it requires them.
     routes: Vec<Secret> = Vec::new() => list(Format::Url).at_once()
         .flag(Group::Cluster, &["routes"], "<url,url...>");
-    /// Encryption.
+    /// Encryption, on both sides. Each server must present a certificate of an accepted authority, whatever `verify`
+    /// says.
     tls: Option<Tls> = None => block(Tls::block).at_once();
     /// Address advertised to other servers.
     advertise: Option<String> = None => formatted(Format::HostPort).aliases(&["cluster_advertise"]).at_once()
         .flag(Group::Cluster, &["cluster_advertise"], "<host:port>");
-    /// Does not advertise the cluster's servers to clients.
+    /// Reports no addresses for clients to other servers, and to clients none of other servers.
     no_advertise: bool = false => switch().at_once().flag(Group::Cluster, &["no_advertise"], "");
     /// Attempts to connect to a discovered server.
     connect_retries: i64 = 0 => integer(i64::MIN, i64::MAX).at_once()
         .flag(Group::Cluster, &["connect_retries"], "<number>");
     /// Increases the delay between attempts to connect.
     connect_backoff: bool = false => switch().at_once();
-    /// Subjects imported from and exported to other servers.
+    /// Subjects imported from and exported to other servers: the interest in them is sent to others, or taken from
+    /// them.
     permissions: Option<Permissions> = None => block(Permissions::block).unset("all").at_once();
-    /// Routes per server; -1 is one, for all accounts.
-    pool_size: i64 = 3 => integer(-1, MANY).zero_is_default().at_once();
-    /// Accounts with a route of their own.
+    /// Routes per server, which share the accounts; a negative number is one route, for all accounts.
+    pool_size: i64 = 3 => integer(i64::MIN, MAX_POOL_SIZE as i64).zero_is_default().at_once();
+    /// Accounts with a route of their own to each server. The system account always has one, unless `pool_size` is
+    /// negative.
     accounts: Vec<String> = Vec::new() => list(Format::Any).at_once();
     /// Compression of routes.
     compression: Compression = Compression::default() => block(Compression::block).at_once();
@@ -58,7 +62,8 @@ section! {
     /// Like the top level's.
     write_deadline: Option<Duration> = None => duration().unset("the top level's").at_once();
     /// Action when a route exceeds its `write_deadline`.
-    write_timeout: String = "default".into() => choice(&["default", "close", "retry"]).at_once();
+    write_timeout: String = "default".into() => choice(&["default", "close", "retry"]).at_once()
+        .off(&["default", "close"]).not_yet("policy \"retry\" for routes");
 
     in other words:
     /// Host and port to listen on.
@@ -74,8 +79,8 @@ section! {
     /// Password of that user.
     password: Option<Secret> = None => formatted(Format::Secret).aliases(&["pass"]).at_once();
     /// Timeout of authentication.
-    timeout: Duration = Duration::from_secs(2) => seconds()
-        .zero_is_default().at_once();
+    timeout: Option<Duration> = None => seconds().zero_is_default()
+        .unset("2s; with TLS, a second more than its timeout").at_once();
     /// Deprecated: use `permissions` of the enclosing block.
     permissions: Option<Permissions> = None => block(Permissions::block)
         .aliases(&["default_permission", "default_permissions"]).at_once();
@@ -91,7 +96,7 @@ section! {
     /// `off` may also be written as switches.
     mode: Option<String> = None => choice(&[
         "off", "disabled", "false", "not supported", "not_supported", "accept", "on", "enabled", "true",
-        "s2_auto", "auto", "s2_uncompressed", "s2_fast", "s2_better", "s2_best",
+        "s2_auto", "auto", "s2_uncompressed", "s2_fast", "fast", "s2_better", "better", "s2_best", "best",
     ]).unset("accept; of leaf nodes s2_auto").at_once();
     /// Round-trip times at which `s2_auto` increases the compression.
     rtt_thresholds: Vec<String> = Vec::new() => list(Format::Duration)
@@ -107,13 +112,14 @@ fn mode(node: &Node) -> Meaning {
     Meaning::Is(super::authorization::map(node, "mode", mode))
 }
 
-/// Harmless to ignore: other servers are refused the connection, and log it.
-pub(super) fn only_listens_for_servers(block: &Plain) -> bool {
-    let routes = block.find_ref("routes").and_then(Plain::as_array);
-    routes.is_none_or(<[_]>::is_empty)
-}
-
 /// A block that only listens is off without a port.
 pub(crate) fn has_no_port(block: &Dict) -> bool {
     block.get("port").and_then(number).unwrap_or(0) == 0
+}
+
+impl Cluster {
+    /// Returns true if other servers can connect.
+    pub fn is_on(&self) -> bool {
+        self.port != 0
+    }
 }

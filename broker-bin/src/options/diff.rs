@@ -96,6 +96,7 @@ const ORDER: &[&str] = &[
     "log_max_num",
     "syslog",
     "remote_syslog",
+    "cluster.routes",
     "tls",
     "allow_non_tls",
     "write_deadline",
@@ -123,7 +124,8 @@ fn rank(path: &str) -> usize {
     let is_or_is_in = |name: &&str| {
         path.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    ORDER.iter().position(is_or_is_in).unwrap_or(ORDER.len())
+    let exact = ORDER.iter().position(|name| *name == path);
+    exact.or_else(|| ORDER.iter().position(is_or_is_in)).unwrap_or(ORDER.len())
 }
 
 /// Compares two valid sets of options, in nats-server's order.
@@ -133,7 +135,29 @@ pub fn diff(old: &Options, new: &Options) -> Vec<Change> {
     let mut changes = Vec::new();
     compare(Options::block(), old, new, "", &mut changes);
     changes.sort_by_key(|change| rank(&change.path));
+    merge_cluster(&mut changes);
     changes
+}
+
+/// Makes one change of all those of the cluster that can be applied, without that of its routes.
+// NATS 2.14: reload.go clusterOption, routesOption.
+fn merge_cluster(changes: &mut Vec<Change>) {
+    const CLUSTER: &str = "cluster";
+    let is_part = |change: &&mut Change| {
+        let is_routes = change.path == "cluster.routes";
+        change.reload != Reload::Restart && change.path.starts_with("cluster.") && !is_routes
+    };
+    for change in changes.iter_mut().filter(is_part) {
+        *change = Change {
+            path: CLUSTER.to_owned(),
+            old: String::new(),
+            new: String::new(),
+            reload: change.reload,
+            called: "",
+            is_bare: true,
+        };
+    }
+    changes.dedup_by(|one, other| one.path == CLUSTER && other.path == CLUSTER);
 }
 
 fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mut Vec<Change>) {
@@ -152,7 +176,10 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
             }
         }
         // NATS 2.14: reload.go diffOptions and Reload: "any free port" keeps the current port.
-        if matches!((&*path, &*after.show()), ("port", "0") | ("websocket.port", "-1")) {
+        if matches!(
+            (&*path, &*after.show()),
+            ("port", "0") | ("websocket.port" | "cluster.port", "-1")
+        ) {
             continue;
         }
         let show = |value: &dyn Field| match &*path {

@@ -8,7 +8,7 @@ use broker_core::limits::MAX_COUNTED_SUBJECTS;
 use broker_net::TlsError;
 use broker_net::websocket::{BadHeader, BadOrigin};
 
-use super::ListenUnixError;
+use super::{ClusterError, ListenUnixError};
 
 /// Options contradict each other.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -149,6 +149,9 @@ pub enum OptionsError {
     #[cfg(feature = "jwt")]
     #[error(transparent)]
     Operator(#[from] super::operator_error::OperatorError),
+    /// The options of the cluster are invalid.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The WebSocket options are invalid.
     #[error(transparent)]
     Websocket(#[from] WebsocketError),
@@ -200,6 +203,7 @@ impl OptionsError {
             Self::TlsBlock { path, .. } => path,
             #[cfg(feature = "jwt")]
             Self::Operator(error) => error.path(),
+            Self::Cluster(error) => error.path(),
             Self::Websocket(error) => error.path(),
             Self::ListenUnix(error) => error.path(),
             Self::GraceNotShorter { .. } => "lame_duck_grace_period",

@@ -14,6 +14,7 @@ mod authorization;
 #[cfg_attr(not(feature = "jwt"), path = "no_callout.rs")]
 mod callout;
 mod cluster;
+mod cluster_error;
 mod diff;
 mod error;
 mod gateway;
@@ -30,6 +31,8 @@ mod operator_error;
 #[cfg(feature = "jwt")]
 mod operators;
 pub mod page;
+mod route_url;
+mod routing;
 mod server;
 mod shares;
 #[cfg(test)]
@@ -62,8 +65,8 @@ pub use authorization::{
     AllowResponses, AuthCallout, Authorization, Permissions, SubjectLists, User,
 };
 pub(crate) use cluster::has_no_port;
-use cluster::only_listens_for_servers;
 pub use cluster::{Cluster, Compression, PeerAuthorization};
+pub use cluster_error::ClusterError;
 pub use diff::{Change, diff};
 pub use error::{OptionsError, TlsBlockError, WebsocketError};
 use gateway::only_listens_for_clusters;
@@ -225,11 +228,9 @@ section! {
     proxy_protocol: bool = false => switch();
 
     /// Logs each n-th failed attempt to connect to another server.
-    connect_error_reports: i64 = 3600 => integer(i64::MIN, i64::MAX).zero_is_default().at_once()
-        .no_effect("there are no connections to other servers yet");
+    connect_error_reports: i64 = 3600 => integer(i64::MIN, i64::MAX).zero_is_default().at_once();
     /// Logs each n-th failed attempt to reconnect to another server.
-    reconnect_error_reports: i64 = 1 => integer(i64::MIN, i64::MAX).zero_is_default().at_once()
-        .no_effect("there are no connections to other servers yet");
+    reconnect_error_reports: i64 = 1 => integer(i64::MIN, i64::MAX).zero_is_default().at_once();
     /// Disables the cache of subjects.
     disable_sublist_cache: bool = false => switch().aliases(&["no_sublist_cache"])
         .no_effect("natsd's caches need no switch");
@@ -287,8 +288,7 @@ section! {
         .passed_over("nothing is asked that could be remembered");
 
     /// Routes to the other servers of a cluster.
-    cluster: Cluster = Cluster::default() => block(Cluster::block).at_once().not_yet("clusters")
-        .passed_over_if(only_listens_for_servers, "without `routes`", "nothing listens for other servers");
+    cluster: Cluster = Cluster::default() => block(Cluster::block).at_once();
     /// Gateways to other clusters.
     gateway: Gateway = Gateway::default() => block(Gateway::block).not_yet("gateways")
         .passed_over_if(only_listens_for_clusters, "without `gateways`", "nothing listens for other clusters");

@@ -55,6 +55,8 @@ impl Options {
         if let Some(tls) = self.client_tls()? {
             tls.build().map_err(OptionsError::Tls)?;
         }
+        self.cluster_options()?;
+        self.check_cluster_files()?;
         self.websocket()?;
         // NATS 2.14: the files are read even without a port.
         let tls = self.websocket.tls.as_ref();
@@ -110,6 +112,7 @@ impl Options {
         server.tls = self.client_tls().ok().flatten();
         server.websocket = self.websocket().ok().flatten();
         server.unix = self.unix().ok().flatten();
+        server.cluster = self.cluster_listener().ok().flatten();
         server.proxy_protocol = self.proxy_protocol;
         let broker = &mut server.broker;
         broker.limits = self.limits();
@@ -125,6 +128,7 @@ impl Options {
         // Invalid ones have been refused: see `check`.
         broker.accounts = self.account_configs().unwrap_or_default();
         let filters = self.metrics_subjects.iter();
+        broker.cluster = self.cluster_options().ok().flatten();
         broker.counted_subjects =
             filters.filter_map(|text| SubjectFilter::parse(text).ok()).collect();
         server

@@ -14,6 +14,7 @@ use crate::config::table::{Block, Key, Section};
 use crate::config::{environment, lang};
 use crate::options::*;
 
+mod cluster;
 mod parts;
 mod shares;
 

@@ -97,6 +97,7 @@ impl Kind {
             Self::Bool => "true or false".into(),
             Self::Integer { min, max } => match (*min, *max) {
                 (i64::MIN, i64::MAX) => "a whole number".into(),
+                (i64::MIN, max) => format!("a whole number of at most {max}"),
                 (min, i64::MAX | MANY) => format!("a whole number of at least {min}"),
                 (min, max) => format!("a whole number from {min} to {max}"),
             },

@@ -6,7 +6,6 @@ use crate::config::table::Status;
 #[test]
 fn an_unimplemented_part_is_refused_by_name() {
     for (text, part) in [
-        ("cluster { port: 6222, routes: 'nats://h' }", "cluster: natsd has no clusters yet"),
         ("gateway { name: a }", "gateway: natsd has no gateways yet"),
         (
             "gateway { name: a, port: 1, gateways: [{name: b}] }",
@@ -27,10 +26,6 @@ fn an_unimplemented_part_is_refused_by_name() {
 #[test]
 fn harmless_parts_are_ignored_with_a_warning() {
     for (text, warning) in [
-        (
-            "cluster { listen: '0.0.0.0:-1', name: a, routes: [] }",
-            "cluster: natsd has no clusters yet: nothing listens for other servers",
-        ),
         (
             "gateway { name: a, port: 7222, gateways: [] }",
             "gateway: natsd has no gateways yet: nothing listens for other clusters",
@@ -149,11 +144,14 @@ fn a_file_that_turns_a_part_off_is_valid() {
 #[test]
 fn a_typing_error_in_an_unimplemented_part_is_reported() {
     let errors =
-        wrong("cluster { port: 6222, routes: [ 'nats://h' ], roots: [], compression: s3 }", &[]);
+        wrong("leaf { remotes: [ { url: 'nats://h' } ], remots: [], compression: s3 }", &[]);
     assert_eq!(errors.len(), 3, "{errors:?}");
-    assert!(errors[0].ends_with("unknown field \"roots\"; did you mean \"routes\"?"), "{errors:?}");
-    assert!(errors[1].contains("cluster.compression.mode: expected \"off\", "), "{errors:?}");
-    assert!(errors[2].ends_with("cluster: natsd has no clusters yet"), "{errors:?}");
+    assert!(
+        errors[0].ends_with("unknown field \"remots\"; did you mean \"remotes\"?"),
+        "{errors:?}"
+    );
+    assert!(errors[1].contains("leafnodes.compression.mode: expected \"off\", "), "{errors:?}");
+    assert!(errors[2].ends_with("leafnodes: natsd has no leaf nodes yet"), "{errors:?}");
 }
 
 #[test]
@@ -173,7 +171,6 @@ fn only_listed_parts_are_unimplemented() {
             "JetStream",
             "MQTT",
             "OCSP",
-            "clusters",
             "gateways",
             "leaf nodes",
             "policy \"retry\" for clients",

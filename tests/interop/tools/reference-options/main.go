@@ -147,7 +147,49 @@ func normal(o *server.Options) form {
 		"accounts":  accounts(o.Accounts),
 		"tls":       encryption(o),
 		"websocket": websocket(&o.Websocket),
+		"cluster":   cluster(o),
 	}
+}
+
+func cluster(o *server.Options) any {
+	c := &o.Cluster
+	if c.Port == 0 {
+		return nil
+	}
+	routes := []string{}
+	for _, route := range o.Routes {
+		address := route.Host
+		if route.User != nil {
+			password, _ := route.User.Password()
+			address = route.User.Username() + ":" + password + "@" + address
+		}
+		routes = append(routes, address)
+	}
+	// nats-server adds the system account.
+	accounts := slices.DeleteFunc(slices.Clone(c.PinnedAccounts), func(name string) bool { return name == "$SYS" })
+	compression := form{"mode": c.Compression.Mode, "rtt_thresholds": []string{}}
+	if c.Compression.Mode == server.CompressionS2Auto {
+		thresholds := []string{}
+		for _, threshold := range c.Compression.RTTThresholds {
+			thresholds = append(thresholds, threshold.String())
+		}
+		compression["rtt_thresholds"] = thresholds
+	}
+	of := form{
+		"name": c.Name, "host": c.Host, "port": c.Port, "routes": routes, "advertise": c.Advertise,
+		"no_advertise": c.NoAdvertise, "connect_retries": c.ConnectRetries, "connect_backoff": c.ConnectBackoff,
+		"pool_size": max(c.PoolSize, -1), "accounts": list(accounts), "compression": compression,
+		"ping_interval": c.PingInterval.String(), "ping_max": c.MaxPingsOut,
+		"write_deadline": c.WriteDeadline.String(), "permissions": nil, "tls": nil,
+		"authorization": form{"user": c.Username, "password": c.Password, "timeout": seconds(c.AuthTimeout)},
+	}
+	if p := c.Permissions; p != nil {
+		of["permissions"] = form{"import": subjects(p.Import), "export": subjects(p.Export)}
+	}
+	if c.TLSConfig != nil {
+		of["tls"] = certificates(c.TLSConfig, c.TLSMap, c.TLSPinnedCerts)
+	}
+	return of
 }
 
 // The default is one second more than the handshake timeout, whose duration it includes. natsd
