@@ -145,12 +145,16 @@ impl Daemon {
             None => None,
         };
         let info = server.broker().info();
+        if let Some(cluster) = server.broker().cluster() {
+            tracing::info!("  Cluster:  {}", cluster.name());
+        }
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
         let watch = Watch::start(watching, &server, &options, digest);
         announce_ways(&options, &server);
         let ports_file = write_ports(&options, &server, &watch);
         tracing::info!("Server is ready");
+        announce_cluster(&options, &server);
         let now = Now { options: Arc::new(options), deciders, ports_file, read: None };
         let (now, changing) = (Mutex::new(now), tokio::sync::Mutex::default());
         Ok(Self {
@@ -439,6 +443,30 @@ fn announce_ways(options: &Options, server: &Server) {
     }
 }
 
+// NATS 2.14: route.go startRouteAcceptLoop.
+fn announce_cluster(options: &Options, server: &Server) {
+    let Some((cluster, address)) = server.broker().cluster().zip(server.cluster_addr()) else {
+        return;
+    };
+    tracing::info!("Cluster name is {}", cluster.name());
+    if cluster.has_generated_name() {
+        tracing::warn!("Cluster name was dynamically generated, consider setting one");
+    }
+    let shown = host_port(options.cluster.host(), address.port());
+    tracing::info!("Listening for route connections on {shown}");
+    warn_of_insecure_routes(options);
+}
+
+/// Warns if the certificates of other servers are not verified.
+// NATS 2.14: route.go clusterTLSInsecureWarning.
+fn warn_of_insecure_routes(options: &Options) {
+    if options.cluster.is_on() && options.cluster.tls.as_ref().is_some_and(|tls| tls.insecure) {
+        tracing::warn!(
+            "TLS certificate chain and hostname of solicited routes will not be verified. DO NOT USE IN PRODUCTION!"
+        );
+    }
+}
+
 // NATS 2.14: server.go AcceptLoop.
 fn announce_tls(options: &Options) {
     let Ok(Some(tls)) = options.client_tls() else { return };
@@ -472,6 +500,7 @@ async fn bind(options: &Options, deciders: Deciders) -> Result<Server, StartErro
         ListenerKind::Websocket => {
             StartError::Websocket { address: host_port(source.host(), source.port()), source }
         }
+        ListenerKind::Routes => StartError::Routes { port: options.cluster.port, source },
         ListenerKind::Unix => StartError::Unix { path: source.host().into(), source },
         _ => StartError::Listen { address: host_port(&options.host, options.port), source },
     })
@@ -491,6 +520,7 @@ fn write_ports(options: &Options, server: &Server, watch: &Watch) -> Option<Port
     let ports = Ports {
         nats: urls(scheme, server.local_addr()),
         monitoring: watch.urls(),
+        cluster: cluster_urls(server),
         websocket: websocket_urls(server),
         ..Ports::default()
     };
@@ -499,6 +529,14 @@ fn write_ports(options: &Options, server: &Server, watch: &Watch) -> Option<Port
             tracing::error!("Error writing ports file ({}): {error}", path.display());
         })
         .ok()
+}
+
+// NATS 2.14: server.go portsInfo.
+fn cluster_urls(server: &Server) -> Vec<String> {
+    let Some((set, address)) = server.options().cluster.zip(server.cluster_addr()) else {
+        return Vec::new();
+    };
+    urls(if set.tls.is_some() { "tls" } else { "nats" }, address)
 }
 
 fn websocket_urls(server: &Server) -> Vec<String> {

@@ -49,6 +49,15 @@ pub enum StartError {
         /// The cause.
         source: BindError,
     },
+    /// The port for other servers cannot be bound.
+    // NATS 2.14: route.go startRouteAcceptLoop.
+    #[error("Error listening on router port: {port} - {}", cause(source))]
+    Routes {
+        /// The port as configured.
+        port: i64,
+        /// The cause.
+        source: BindError,
+    },
     /// The system account cannot be served.
     // NATS 2.14: server.go Start.
     #[error("Can't set system account: {0}")]
