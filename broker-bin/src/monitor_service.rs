@@ -61,6 +61,9 @@ mod with {
                 let shown = WebsocketVarz::of(&options.websocket, set.host, address.port());
                 watch.observer.update_facts(|facts| facts.websocket = shown.clone());
             }
+            if let Some(address) = server.cluster_addr() {
+                watch.observer.update_facts(|facts| facts.cluster.cluster_port = address.port());
+            }
             watch.follow(options, digest);
             let monitor = watching.0.map(|(options, socket)| watch.serve(&options, socket));
             let (system, reloads) = start_system_account(&watch.observer, options).unzip();

@@ -112,6 +112,17 @@ pub enum SubscriptionLists {
     Detail,
 }
 
+impl SubscriptionLists {
+    /// Returns the detail that is asked for by two switches: for subjects, and for all data.
+    pub(crate) fn of((subjects, detail): (bool, bool)) -> Self {
+        match (subjects, detail) {
+            (_, true) => Self::Detail,
+            (true, false) => Self::Subjects,
+            (false, false) => Self::Count,
+        }
+    }
+}
+
 /// The state of the listed connections.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ConnState {
@@ -128,11 +139,7 @@ impl ConnzOptions {
     pub(super) fn parse(query: &Query) -> Result<Self, BadRequest> {
         // Parsed in the reference's order, because only the first error is reported.
         let auth = query.switch("auth")?;
-        let subscriptions = match query.subscriptions()? {
-            (_, true) => SubscriptionLists::Detail,
-            (true, _) => SubscriptionLists::Subjects,
-            _ => SubscriptionLists::Count,
-        };
+        let subscriptions = SubscriptionLists::of(query.subscriptions()?);
         let offset = at_least_0(query.int("offset")?);
         let limit = at_least_0(query.int("limit")?);
         let cid = Some(query.uint("cid")?).filter(|cid| *cid > 0);

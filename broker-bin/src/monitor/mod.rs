@@ -20,6 +20,7 @@
 
 mod accountz;
 mod accstatz;
+mod clusterz;
 mod connz;
 mod gatewayz;
 mod healthz;
@@ -45,6 +46,7 @@ mod websocketz;
 pub use crate::options::MonitorOptions;
 pub use accountz::{AccountInfo, Accountz, MapDest};
 pub use accstatz::{AccountStat, AccountStatz, DataStats, MessagesAndBytes, ShareCounts};
+pub use clusterz::ClusterVarz;
 pub use connz::{ConnInfo, ConnState, Connz, ConnzOptions, PeerCert, SortBy, SubscriptionLists};
 pub use gatewayz::Gatewayz;
 pub use healthz::{Health, HealthError, Healthz, HealthzOptions};
@@ -56,7 +58,7 @@ pub use jsz::{ApiStats, Jsz, JszConfig};
 pub use leafz::Leafz;
 pub use observer::{Facts, Observer};
 pub use query::BadRequest;
-pub use routez::Routez;
+pub use routez::{RouteInfo, Routez, RoutezOptions};
 pub use shares::{ExportInfo, ImportInfo, ImportType, LatencyInfo, SamplingInfo};
 pub use subsz::{SubDetail, SublistStats, Subsz, SubszOptions};
 pub use time::{Moment, go_duration, round_trip, uptime};

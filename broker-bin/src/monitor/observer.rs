@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use broker_core::Broker;
 use broker_net::ServerStatus;
 
+use super::clusterz::ClusterVarz;
 use super::process::Process;
 use super::system_counters::SystemCounters;
 use super::time::{Moment, Now, Wall};
@@ -38,6 +39,8 @@ pub struct Facts {
     pub config_digest: String,
     /// The WebSocket listener; the default without one.
     pub websocket: WebsocketVarz,
+    /// The cluster; the default without one.
+    pub cluster: ClusterVarz,
     /// Tags of this server.
     pub tags: Vec<String>,
     /// Metadata of this server.
@@ -59,6 +62,7 @@ impl Default for Facts {
             config_load_time: None,
             config_digest: String::new(),
             websocket: WebsocketVarz::default(),
+            cluster: ClusterVarz::default(),
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             feature_flags: feature_flags(&BTreeMap::new()),
@@ -160,6 +164,7 @@ impl Observer {
             facts.tags.clone_from(&options.server_tags);
             facts.metadata.clone_from(&options.server_metadata);
             facts.feature_flags = feature_flags(&options.feature_flags);
+            facts.cluster = ClusterVarz::of(&options.cluster, facts.cluster.cluster_port);
             facts.config_load_time = Some(now);
             if let Some(tls) = &options.tls {
                 facts.tls_timeout = tls.timeout.as_secs_f64();
@@ -222,6 +227,10 @@ impl Observer {
 
     pub(super) fn websocket_tls_not_after(&self) -> Option<Moment> {
         self.seen.outlook.websocket_tls_not_after().map(Moment)
+    }
+
+    pub(super) fn cluster_tls_not_after(&self) -> Option<Moment> {
+        self.seen.outlook.cluster_tls_not_after().map(Moment)
     }
 
     pub(super) fn started(&self) -> Instant {

@@ -5,3 +5,8 @@
 pub(super) fn is_false(value: &bool) -> bool {
     !*value
 }
+
+/// Returns true for the number zero.
+pub(super) fn is_0<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
+}

@@ -7,6 +7,7 @@ use broker_core::Limits;
 use broker_core::stats::Stats;
 use serde::Serialize;
 
+use super::clusterz::ClusterVarz;
 use super::observer::{Facts, Observer};
 use super::skip::is_false;
 use super::time::Moment;
@@ -72,7 +73,7 @@ pub struct Varz {
     /// Maximum number of bytes queued for one client.
     pub max_pending: usize,
     /// Routes.
-    pub cluster: Absent,
+    pub cluster: ClusterVarz,
     /// Gateways.
     pub gateway: Absent,
     /// Leaf nodes.
@@ -253,7 +254,7 @@ impl Observer {
             max_control_line: max_control_line_bytes,
             max_payload: max_payload_bytes,
             max_pending: max_pending_bytes,
-            cluster: Absent {},
+            cluster: self.cluster_varz(&facts),
             gateway: Absent {},
             leaf: Absent {},
             mqtt: Absent {},
@@ -273,8 +274,8 @@ impl Observer {
             cpu: process.cpu_percent(),
             connections: stats.connections,
             total_connections: stats.total_connections,
-            routes: 0,
-            remotes: 0,
+            routes: self.routes().len(),
+            remotes: self.broker().cluster().map_or(0, |cluster| cluster.server_count()),
             leafnodes: 0,
             in_msgs: stats.in_messages,
             in_bytes: stats.in_bytes,
@@ -303,5 +304,14 @@ impl Observer {
             disk_io_wait_stats: DiskWaits::default(),
             tls_cert_not_after: self.tls_not_after(),
         }
+    }
+
+    fn cluster_varz(&self, facts: &Facts) -> ClusterVarz {
+        let mut cluster = facts.cluster.clone();
+        if let Some(now) = self.broker().cluster() {
+            cluster.name = now.name();
+            cluster.tls_cert_not_after = self.cluster_tls_not_after();
+        }
+        cluster
     }
 }

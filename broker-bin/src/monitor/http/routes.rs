@@ -16,7 +16,8 @@ use super::response_pool::{Failed, ResponsePool};
 use crate::monitor::metrics::Metrics;
 use crate::monitor::query::{BadRequest, Query, escapes_are_whole};
 use crate::monitor::{
-    ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, SubszOptions, jsz, page,
+    ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, RoutezOptions, SubszOptions,
+    jsz, page,
 };
 
 /// The state shared by all requests.
@@ -153,8 +154,8 @@ impl Routes {
             }
             Endpoint::Routez => {
                 count("/routez");
-                query.subscriptions()?;
-                self.json(move || Ok(seen.routez())).await?
+                let options = RoutezOptions::parse(&query)?;
+                self.json(move || Ok(seen.routez(&options))).await?
             }
             Endpoint::Gatewayz => {
                 count("/gatewayz");

@@ -8,7 +8,7 @@ use super::writer::Writer;
 use crate::monitor::accountz::AccountInfo;
 use crate::monitor::accstatz::AccountStat;
 use crate::monitor::query::DEFAULT_LIMIT;
-use crate::monitor::{HealthzOptions, Observer, Varz};
+use crate::monitor::{HealthzOptions, Observer, RoutezOptions, Varz};
 use crate::options::MetricsPrefix;
 
 /// Strings exported as labels; other strings are omitted.
@@ -38,7 +38,7 @@ pub(super) fn write(
     if let Ok(value) = serde_json::to_value(varz) {
         compat.flatten("varz", &[], &value);
     }
-    if let Ok(value) = serde_json::to_value(observer.routez()) {
+    if let Ok(value) = serde_json::to_value(observer.routez(&RoutezOptions::default())) {
         compat.flatten("routez", &[], &value);
     }
     if let Ok(value) = serde_json::to_value(observer.subsz_of(accounts)) {

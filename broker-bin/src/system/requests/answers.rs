@@ -8,8 +8,8 @@ use super::options::{Invalid, RequestOptions};
 use super::service::{AccountService, Service};
 use super::user_info::UserInfo;
 use crate::monitor::{
-    BadRequest, ConnState, ConnzOptions, Health, HealthError, HealthzOptions, Moment, SortBy,
-    SubscriptionLists, SubszOptions,
+    BadRequest, ConnState, ConnzOptions, Health, HealthError, HealthzOptions, Moment,
+    RoutezOptions, SortBy, SubscriptionLists, SubszOptions,
 };
 use crate::system::sender::Sender;
 use crate::system::statsz::Statsz;
@@ -84,7 +84,10 @@ pub(super) fn answer(sender: &Sender, service: &Service, payload: &[u8]) -> Answ
         Service::Varz => ask.about("Varz", |_| Ok(observer.varz())),
         Service::Subsz => ask.about("Subsz", |options| Ok(observer.subsz(&subsz(options)?)?)),
         Service::Connz => ask.about("Connz", |options| connz(sender, options, None)),
-        Service::Routez => ask.about("Routez", |_| Ok(observer.routez())),
+        Service::Routez => ask.about("Routez", |options| {
+            let subscriptions = subscription_lists(options)?;
+            Ok(observer.routez(&RoutezOptions { subscriptions }))
+        }),
         Service::Gatewayz => ask.about("Gatewayz", |_| Ok(observer.gatewayz())),
         Service::Leafz => ask.about("Leafz", |_| Ok(observer.leafz())),
         Service::Accountz => ask.about("Accountz", |options| {
@@ -301,18 +304,18 @@ struct NoAccount {
     connections: Option<()>,
 }
 
+fn subscription_lists(options: &RequestOptions) -> Result<SubscriptionLists, Failure> {
+    let switches = (options.switch("subscriptions")?, options.switch("subscriptions_detail")?);
+    Ok(SubscriptionLists::of(switches))
+}
+
 fn connz(
     sender: &Sender,
     options: &RequestOptions,
     account: Option<&str>,
 ) -> Result<Connections, Failure> {
     let observer = sender.observer();
-    let subscriptions =
-        match (options.switch("subscriptions")?, options.switch("subscriptions_detail")?) {
-            (_, true) => SubscriptionLists::Detail,
-            (true, false) => SubscriptionLists::Subjects,
-            (false, false) => SubscriptionLists::Count,
-        };
+    let subscriptions = subscription_lists(options)?;
     let read = ConnzOptions {
         sort: SortBy::parse(&options.text("sort")?)?,
         auth: options.switch("auth")?,
