@@ -241,6 +241,9 @@ pub const ROUTE_PING: Duration = Duration::from_secs(3);
 /// The number of filters in which one route may state interest: some gigabytes of memory.
 pub const ROUTE_SUBSCRIPTIONS: usize = 16 << 20;
 
+/// The number of other servers whose members of an account count towards its limits: more than a full mesh can have.
+pub const REMOTE_SERVERS: usize = 1024;
+
 /// The pending bytes of a route up to which more of the existing interest is appended at its beginning: some ten
 /// thousand lines, which the other server reads in a few milliseconds.
 pub(crate) const INTEREST_AHEAD_BYTES: usize = 1 << 20;

@@ -92,6 +92,12 @@ impl Subscription {
             Ok(number) if endpoint.kind.has_numbered_sids() => {
                 (u64::from_le_bytes(number) as u32).to_string().into()
             }
+            // NATS 2.14: route.go keyFromSubWithOrigin.
+            _ if endpoint.kind.is_peer() => {
+                let words = [Some(account.as_bytes()), Some(held.filter()), held.queue()];
+                let words: Vec<&[u8]> = words.into_iter().flatten().collect();
+                text(&words.join(&b' '))
+            }
             _ => text(held.sid()),
         };
         Self {
@@ -210,9 +216,13 @@ impl Endpoint {
     }
 
     pub(crate) fn subscriptions_now(&self, limit: usize) -> Vec<Subscription> {
-        let Some(membership) = self.membership.load_full() else { return Vec::new() };
         let mut held = self.sids.list(limit);
         held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
-        held.iter().map(|one| Subscription::of(one, membership.account())).collect()
+        // Another server has interest in several accounts.
+        let shown = held.iter().filter_map(|one| {
+            let membership = self.membership_in(one.slot())?;
+            Some(Subscription::of(one, membership.account()))
+        });
+        shown.collect()
     }
 }

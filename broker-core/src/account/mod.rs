@@ -10,11 +10,13 @@
 mod ending;
 mod interest_events;
 mod registry;
+mod remote_members;
 mod share;
 
 pub(crate) use ending::Ending;
 pub use interest_events::InterestEvents;
 pub(crate) use registry::Registry;
+use remote_members::{Counts, RemoteMembers};
 use share::Sharing;
 pub use share::{
     AccountShares, ImportState, PendingResponse, ShareError, ShareFault, ShareItem, check_shares,
@@ -66,11 +68,21 @@ pub(crate) struct Account {
 struct Members {
     connections: usize,
     leaf_nodes: usize,
+    remote: RemoteMembers,
     /// True once a reload has removed it from the configuration.
     is_removed: bool,
 }
 
 impl Members {
+    /// Returns the number of those members on other servers.
+    fn remote_count(&self, quota: Quota) -> usize {
+        let Counts { connections, leaf_nodes } = self.remote.total();
+        match quota {
+            Quota::Connections => connections,
+            Quota::LeafNodes => leaf_nodes,
+        }
+    }
+
     /// Returns the count for an endpoint of that kind; `None` if no limit counts it.
     fn count(&mut self, kind: Kind) -> Option<&mut usize> {
         match kind.quota()? {
@@ -140,8 +152,10 @@ impl Account {
     ) -> Result<(), AccountFull> {
         // Held until the membership is visible to others, so that a removal of the account finds it.
         let mut members = self.members.lock();
+        // NATS 2.14: accounts.go MaxTotalConnectionsReached.
+        let remote = endpoint.kind.quota().map_or(0, |quota| members.remote_count(quota));
         if let Some(count) = members.count(endpoint.kind) {
-            if max.is_some_and(|max| *count >= max) {
+            if max.is_some_and(|max| count.saturating_add(remote) >= max) {
                 return Err(AccountFull);
             }
             *count += 1;
@@ -151,6 +165,32 @@ impl Account {
         let membership = AccountMembership::begin(Arc::clone(self) as Arc<_>, endpoint);
         endpoint.membership.store(Some(Arc::new(membership)));
         Ok(())
+    }
+
+    /// Notes the numbers of its members on another server.
+    pub(crate) fn set_remote_members(&self, server: &str, connections: usize, leaf_nodes: usize) {
+        self.members.lock().remote.set(server, Counts { connections, leaf_nodes });
+    }
+
+    /// Forgets its members on another server.
+    pub(crate) fn forget_remote_server(&self, server: &str) {
+        self.members.lock().remote.remove(server);
+    }
+
+    /// Returns the number of other servers on which it has members.
+    pub(crate) fn remote_servers(&self) -> usize {
+        self.members.lock().remote.servers()
+    }
+
+    /// Returns the number of members here beyond the limit, because others have more as well.
+    pub(crate) fn excess_members(&self, quota: Quota) -> usize {
+        let Some(max) = self.max_members(quota) else { return 0 };
+        let members = self.members.lock();
+        let here = match quota {
+            Quota::Connections => members.connections,
+            Quota::LeafNodes => members.leaf_nodes,
+        };
+        here.saturating_add(members.remote_count(quota)).saturating_sub(max).min(here)
     }
 
     /// Returns the limit of these endpoints.
@@ -269,5 +309,34 @@ mod tests {
         assert_eq!([Kind::Leaf; 2].map(&mut admit), [true, false]);
         SubjectSpace::leave(&*account, Kind::Route);
         assert_eq!([Kind::Leaf, Kind::Client].map(&mut admit), [false, false]);
+    }
+
+    #[test]
+    fn members_on_other_servers_count_towards_the_limits() {
+        let account = Arc::new(Account::new("A", 1));
+        account.configure(
+            &AccountConfig::new("A").with_limits(AccountLimits {
+                max_connections: Some(3),
+                ..AccountLimits::default()
+            }),
+        );
+        let mut id = 0;
+        let mut admit = || {
+            id += 1;
+            account.admit(&endpoint(id, Kind::Client)).is_ok()
+        };
+        account.set_remote_members("X", 1, 7);
+        assert_eq!([admit(), admit(), admit()], [true, true, false]);
+        assert_eq!(account.excess_members(Quota::Connections), 0);
+        account.set_remote_members("Y", 1, 0);
+        assert_eq!(account.excess_members(Quota::Connections), 1);
+        account.set_remote_members("Y", 9, 0);
+        assert_eq!(account.excess_members(Quota::Connections), 2, "no more than there are here");
+        assert_eq!(account.excess_members(Quota::LeafNodes), 0, "without a limit");
+        assert_eq!(account.remote_servers(), 2);
+        account.forget_remote_server("Y");
+        assert_eq!(account.excess_members(Quota::Connections), 0);
+        account.forget_remote_server("X");
+        assert!(admit());
     }
 }

@@ -45,6 +45,29 @@ impl Broker {
         self.shared.is_shown(name)
     }
 
+    /// Notes the numbers of an account's connections and leaf nodes on another server, which its limits count too: see
+    /// [`AccountLimits`](crate::limits::AccountLimits). The newest connections here beyond a limit are closed. An account
+    /// that is not there is passed over.
+    pub fn set_remote_members(
+        &self,
+        account: &str,
+        server_id: &str,
+        connections: usize,
+        leaf_nodes: usize,
+    ) {
+        self.shared.set_remote_members(account, server_id, connections, leaf_nodes);
+    }
+
+    /// Forgets the members of all accounts on another server, because it has ended.
+    pub fn forget_remote_server(&self, server_id: &str) {
+        self.shared.forget_remote_server(server_id);
+    }
+
+    /// Returns the number of other servers that have reported members of an account.
+    pub fn remote_servers_of(&self, account: &str) -> usize {
+        self.shared.known_account(account).map_or(0, |account| account.remote_servers())
+    }
+
     /// Returns true if a message of the server to `subject` in that account would have a receiver.
     pub fn has_receivers(&self, account: &str, subject: &Subject) -> bool {
         let account = self.shared.known_account(account);

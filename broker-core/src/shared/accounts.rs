@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Shared;
 use crate::account::AccountConfig;
-use crate::endpoint::{Endpoint, SessionUpdate};
+use crate::endpoint::{Endpoint, Quota, SessionUpdate};
 use crate::error::ClientFault;
 use crate::sync::Arc;
 
@@ -28,6 +28,39 @@ impl Shared {
                     control.fault = Some(ClientFault::MaxAccountConnections);
                 }
             });
+        }
+    }
+
+    /// Notes the numbers of an account's members on another server. The newest members here beyond a limit are closed.
+    // NATS 2.14: accounts.go updateRemoteServer.
+    pub(crate) fn set_remote_members(
+        &self,
+        account: &str,
+        server: &str,
+        connections: usize,
+        leaf_nodes: usize,
+    ) {
+        let Some(found) = self.accounts.get(account) else { return };
+        found.set_remote_members(server, connections, leaf_nodes);
+        for quota in [Quota::Connections, Quota::LeafNodes] {
+            let excess = found.excess_members(quota);
+            if excess == 0 {
+                continue;
+            }
+            let members = self.members(account);
+            let counted = members.iter().rev().filter(|one| one.kind.quota() == Some(quota));
+            for endpoint in counted.take(excess) {
+                tell(endpoint, |control| {
+                    control.fault = Some(ClientFault::MaxAccountConnections);
+                });
+            }
+        }
+    }
+
+    /// Forgets the members of all accounts on another server.
+    pub(crate) fn forget_remote_server(&self, server: &str) {
+        for account in self.all_accounts() {
+            account.forget_remote_server(server);
         }
     }
 
