@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::closed::ClosedList;
+use crate::endpoint::Kind;
 use crate::error::CloseReason;
 use crate::snapshot::{AuthFailure, Closed};
 use crate::stats::{InterestStats, Traffic};
@@ -19,6 +20,7 @@ pub(crate) struct History {
     departures: u64,
     accounts: HashMap<Arc<str>, PastTraffic>,
     reasons: HashMap<CloseReason, u64>,
+    route_reasons: HashMap<CloseReason, u64>,
     auth_failures: HashMap<AuthFailure, u64>,
     closed: ClosedList,
 }
@@ -27,6 +29,8 @@ pub(crate) struct History {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PastTraffic {
     pub(crate) traffic: Traffic,
+    /// The part of other servers.
+    pub(crate) route_traffic: Traffic,
     pub(crate) interest: InterestStats,
     pub(crate) slow_consumers: u64,
 }
@@ -42,11 +46,15 @@ impl History {
     pub(crate) fn note_departure(
         &mut self,
         account: &Arc<str>,
+        kind: Kind,
         traffic: Traffic,
         interest: InterestStats,
     ) -> u64 {
         let past = self.accounts.entry(Arc::clone(account)).or_default();
         past.traffic += traffic;
+        if kind == Kind::Route {
+            past.route_traffic += traffic;
+        }
         past.interest += interest;
         self.departures += 1;
         self.departures
@@ -74,11 +82,19 @@ impl History {
         self.closed.shrink();
     }
 
+    /// Counts a closed connection to another server.
+    pub(crate) fn note_route_closed(&mut self, reason: CloseReason) {
+        *self.route_reasons.entry(reason).or_default() += 1;
+    }
+
+    /// Returns the number of closed connections to other servers by reason.
+    pub(crate) fn route_reasons(&self) -> Vec<(CloseReason, u64)> {
+        in_order(&self.route_reasons)
+    }
+
     /// Returns the number of closed connections by reason.
     pub(crate) fn reasons(&self) -> Vec<(CloseReason, u64)> {
-        let mut reasons: Vec<_> = self.reasons.iter().map(|(reason, n)| (*reason, *n)).collect();
-        reasons.sort_by_key(|(reason, _)| reason.to_string());
-        reasons
+        in_order(&self.reasons)
     }
 
     pub(crate) fn count(&self, is_meant: impl Fn(CloseReason) -> bool) -> u64 {
@@ -100,4 +116,10 @@ impl History {
     pub(crate) fn departed(&self) -> DepartedTotals {
         DepartedTotals { departures: self.departures, accounts: self.accounts.clone() }
     }
+}
+
+fn in_order(reasons: &HashMap<CloseReason, u64>) -> Vec<(CloseReason, u64)> {
+    let mut reasons: Vec<_> = reasons.iter().map(|(reason, n)| (*reason, *n)).collect();
+    reasons.sort_by_key(|(reason, _)| reason.to_string());
+    reasons
 }

@@ -124,6 +124,8 @@ pub struct Account {
     pub connections: usize,
     /// The messages and bytes sent and received, closed connections included.
     pub traffic: Traffic,
+    /// The part of it of other servers of the cluster.
+    pub route_traffic: Traffic,
     /// The counters of its interest.
     pub interest: InterestStats,
     /// The number of connections closed as slow consumers.
@@ -216,13 +218,13 @@ impl Endpoint {
     }
 
     pub(crate) fn subscriptions_now(&self, limit: usize) -> Vec<Subscription> {
-        let mut held = self.sids.list(limit);
-        held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
+        let mut shown = Vec::new();
         // Another server has interest in several accounts.
-        let shown = held.iter().filter_map(|one| {
-            let membership = self.membership_in(one.slot())?;
-            Some(Subscription::of(one, membership.account()))
-        });
-        shown.collect()
+        for membership in self.memberships() {
+            let mut held = membership.sids(self).list(limit - shown.len());
+            held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
+            shown.extend(held.iter().map(|one| Subscription::of(one, membership.account())));
+        }
+        shown
     }
 }

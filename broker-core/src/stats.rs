@@ -12,14 +12,16 @@ pub struct Stats {
     pub total_connections: u64,
     /// Subscriptions in all accounts.
     pub subscriptions: usize,
-    /// Messages from clients, in-process clients included.
+    /// Messages from clients, in-process clients included, and from other servers.
     pub in_messages: u64,
     /// Their bytes, headers and payload.
     pub in_bytes: u64,
-    /// Messages to clients.
+    /// Messages to clients and to other servers.
     pub out_messages: u64,
     /// Their bytes, headers and payload.
     pub out_bytes: u64,
+    /// The part of all these of other servers of the cluster.
+    pub routes: Traffic,
     /// Bytes in the queues of clients.
     pub pending_bytes: usize,
     /// Clients closed as slow consumers.

@@ -123,11 +123,11 @@ impl AccountStat {
     }
 
     pub(crate) fn new(account: &Account) -> Self {
-        let data = |msgs, bytes| {
-            let all = MessagesAndBytes { msgs, bytes };
-            DataStats { all, ..DataStats::default() }
+        let data = |all: (u64, u64), routes: (u64, u64)| {
+            let [all, routes] = [all, routes].map(|(msgs, bytes)| MessagesAndBytes { msgs, bytes });
+            DataStats { all, routes, ..DataStats::default() }
         };
-        let traffic = account.traffic;
+        let (traffic, routes) = (account.traffic, account.route_traffic);
         Self {
             acc: (*account.name).into(),
             name: (*account.name).into(),
@@ -135,8 +135,14 @@ impl AccountStat {
             leafnodes: 0,
             total_conns: account.connections,
             num_subscriptions: account.interest.subscriptions,
-            sent: data(traffic.out_messages, traffic.out_bytes),
-            received: data(traffic.in_messages, traffic.in_bytes),
+            sent: data(
+                (traffic.out_messages, traffic.out_bytes),
+                (routes.out_messages, routes.out_bytes),
+            ),
+            received: data(
+                (traffic.in_messages, traffic.in_bytes),
+                (routes.in_messages, routes.in_bytes),
+            ),
             slow_consumers: account.slow_consumers,
             shares: None,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use broker_core::Limits;
+use broker_core::{CloseReason, Limits};
 use broker_core::stats::Stats;
 use serde::Serialize;
 
@@ -223,6 +223,20 @@ impl Observer {
             auth_timeout,
             ..
         } = broker.options().limits;
+        let closed_routes = |is_meant: &dyn Fn(CloseReason) -> bool| -> u64 {
+            let closed = broker.closed_routes_by_reason();
+            closed.iter().filter(|(reason, _)| is_meant(*reason)).map(|(_, count)| count).sum()
+        };
+        let slow = ByKind {
+            clients: stats.slow_consumers,
+            routes: closed_routes(&CloseReason::is_slow_consumer),
+            ..ByKind::default()
+        };
+        let stale = ByKind {
+            clients: stats.stale_connections,
+            routes: closed_routes(&|reason| reason == CloseReason::StaleConnection),
+            ..ByKind::default()
+        };
         let facts = self.facts();
         let Facts { http_port, https_port, tls_timeout, .. } = *facts;
         let start = now.at(self.started());
@@ -279,14 +293,14 @@ impl Observer {
             leafnodes: 0,
             in_msgs: stats.in_messages,
             in_bytes: stats.in_bytes,
-            in_client_msgs: stats.in_messages,
-            in_client_bytes: stats.in_bytes,
+            in_client_msgs: stats.in_messages.saturating_sub(stats.routes.in_messages),
+            in_client_bytes: stats.in_bytes.saturating_sub(stats.routes.in_bytes),
             out_msgs: stats.out_messages,
             out_bytes: stats.out_bytes,
-            out_client_msgs: stats.out_messages,
-            out_client_bytes: stats.out_bytes,
-            slow_consumers: stats.slow_consumers,
-            stale_connections: stats.stale_connections,
+            out_client_msgs: stats.out_messages.saturating_sub(stats.routes.out_messages),
+            out_client_bytes: stats.out_bytes.saturating_sub(stats.routes.out_bytes),
+            slow_consumers: slow.clients + slow.routes,
+            stale_connections: stale.clients + stale.routes,
             stalled_clients: 0,
             subscriptions: stats.subscriptions,
             http_req_stats: self.requests(),
@@ -296,11 +310,8 @@ impl Observer {
             metadata: facts.metadata.clone(),
             feature_flags: facts.feature_flags.clone(),
             system_account: broker.system_account(),
-            slow_consumer_stats: ByKind { clients: stats.slow_consumers, ..ByKind::default() },
-            stale_connection_stats: ByKind {
-                clients: stats.stale_connections,
-                ..ByKind::default()
-            },
+            slow_consumer_stats: slow,
+            stale_connection_stats: stale,
             disk_io_wait_stats: DiskWaits::default(),
             tls_cert_not_after: self.tls_not_after(),
         }

@@ -134,6 +134,11 @@ impl Broker {
         (self.shared().stats_of(&accounts), self.shown(accounts))
     }
 
+    /// Returns the number of closed connections to other servers by reason.
+    pub fn closed_routes_by_reason(&self) -> Vec<(CloseReason, u64)> {
+        self.shared().history.lock().route_reasons()
+    }
+
     /// Returns the number of closed connections by reason.
     pub fn closed_by_reason(&self) -> Vec<(CloseReason, u64)> {
         self.shared().history.lock().reasons()

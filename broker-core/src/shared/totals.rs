@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Shared;
-use crate::endpoint::{AccountMembership, Endpoint};
+use crate::endpoint::{AccountMembership, Endpoint, Kind};
 use crate::error::CloseReason;
 use crate::history::DepartedTotals;
 use crate::snapshot::{Account, Closed};
@@ -17,7 +17,11 @@ impl Shared {
 
     pub(crate) fn stats_of(&self, accounts: &BTreeMap<Arc<str>, Account>) -> Stats {
         let mut traffic = Traffic::default();
-        accounts.values().for_each(|account| traffic += account.traffic);
+        let mut routes = Traffic::default();
+        for account in accounts.values() {
+            traffic += account.traffic;
+            routes += account.route_traffic;
+        }
         let history = self.history.lock();
         Stats {
             connections: self.connections.load(Ordering::Relaxed),
@@ -27,6 +31,7 @@ impl Shared {
             in_bytes: traffic.in_bytes,
             out_messages: traffic.out_messages,
             out_bytes: traffic.out_bytes,
+            routes,
             pending_bytes: self.queues.pending_bytes.load(Ordering::Relaxed),
             slow_consumers: history.count(CloseReason::is_slow_consumer),
             stale_connections: history.count(|reason| reason == CloseReason::StaleConnection),
@@ -67,6 +72,7 @@ impl Shared {
                     is_system: account.is_system,
                     connections: 0,
                     traffic: past.traffic,
+                    route_traffic: past.route_traffic,
                     interest,
                     slow_consumers: past.slow_consumers,
                     lost_reply_permissions: account.lost_replies.load(Ordering::Relaxed),
@@ -89,7 +95,11 @@ impl Shared {
             }
             let Some(account) = accounts.get_mut(membership.account()) else { continue };
             account.connections += usize::from(endpoint.kind.is_client_connection());
-            account.traffic += membership.traffic(endpoint);
+            let traffic = membership.traffic(endpoint);
+            account.traffic += traffic;
+            if endpoint.kind == Kind::Route {
+                account.route_traffic += traffic;
+            }
             account.interest += membership.look_ups(endpoint);
         }
         accounts
@@ -116,7 +126,12 @@ impl Shared {
         (interest.cached, interest.total_fan_out, interest.max_fan_out) = (0, 0, 0);
         {
             let mut history = self.history.lock();
-            membership.end(history.note_departure(membership.account(), traffic, interest));
+            membership.end(history.note_departure(
+                membership.account(),
+                endpoint.kind,
+                traffic,
+                interest,
+            ));
         }
         membership.leave(endpoint.kind);
     }
@@ -125,6 +140,11 @@ impl Shared {
     pub(crate) fn note_closed(&self, closed: Closed) {
         let max = self.max_closed();
         self.history.lock().note_closed(closed, max);
+    }
+
+    /// Counts a closed connection to another server.
+    pub(crate) fn note_route_closed(&self, reason: CloseReason) {
+        self.history.lock().note_route_closed(reason);
     }
 
     pub(crate) fn max_closed(&self) -> usize {

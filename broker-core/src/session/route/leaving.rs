@@ -17,6 +17,7 @@ impl RouteSession {
             self.byte_queue.abandon(reason);
             self.accounts.leave_all();
             self.shared.unregister_route(&self.endpoint);
+            self.shared.note_route_closed(reason);
             self.cluster.handle_lost(self.endpoint.id, &*self.shared);
         }
         self.accounts.step()
