@@ -62,15 +62,10 @@ pub(crate) async fn run(
     let _ = going.until(clock::now() + Duration::from_hours(1), 0).await;
 }
 
-/// Announces lame duck mode off the workers: there may be very many sessions to notify. Other servers are told first:
-/// clients of theirs that connect meanwhile do not come here.
+/// Announces lame duck mode off the workers: there may be very many sessions to notify.
 async fn announce_end(broker: &Broker) {
     let broker = broker.clone();
-    let announcing = move || {
-        broker.announce_end_to_cluster();
-        broker.announce_end()
-    };
-    if let Ok(applied) = tokio::task::spawn_blocking(announcing).await {
+    if let Ok(applied) = tokio::task::spawn_blocking(move || broker.announce_end()).await {
         applied.await;
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use broker_core::{CloseReason, Limits};
 use broker_core::stats::Stats;
+use broker_core::{CloseReason, Limits};
 use serde::Serialize;
 
 use super::clusterz::ClusterVarz;
