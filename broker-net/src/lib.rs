@@ -35,6 +35,8 @@ mod pipe;
 pub mod proxy;
 mod random;
 mod reserve;
+#[cfg(feature = "compression")]
+pub mod s2;
 mod server;
 #[cfg(feature = "testing")]
 mod stall;
