@@ -358,6 +358,7 @@ impl<S: Session> Connection<S> {
         };
         if compression.has_begun() {
             compression.set_level(level);
+            self.reader.look_again();
         } else {
             ready!(self.poll_empty(cx))?;
             compression.begin(level, &self.reader.take_kept());

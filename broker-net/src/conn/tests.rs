@@ -14,6 +14,8 @@ use super::*;
 use crate::transport::{Transport, false_readiness};
 use crate::unauthenticated::UnauthenticatedConnections;
 
+#[cfg(all(feature = "compression", feature = "testing"))]
+mod compressed;
 #[cfg(feature = "testing")]
 mod last_write;
 #[cfg(feature = "testing")]
@@ -29,6 +31,7 @@ struct Liar {
     calls: AtomicUsize,
     input: Mutex<Vec<u8>>,
     room: Mutex<usize>,
+    taken: Mutex<Vec<u8>>,
 }
 
 impl Liar {
@@ -37,6 +40,7 @@ impl Liar {
             calls: AtomicUsize::default(),
             input: Mutex::new(input.to_vec()),
             room: Mutex::new(room),
+            taken: Mutex::default(),
         })
     }
 
@@ -72,8 +76,10 @@ impl Transport for Arc<Liar> {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.note_call();
         let mut room = self.room.lock().unwrap();
-        let len = pieces.iter().map(|piece| piece.len()).sum::<usize>().min(*room);
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        let len = bytes.len().min(*room);
         *room -= len;
+        self.taken.lock().unwrap().extend_from_slice(&bytes[..len]);
         if len == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(len) }
     }
 

@@ -1,17 +1,27 @@
-//! Transports of connections: TCP, Unix sockets, memory, and the layers TLS and WebSocket above them.
+//! Transports of connections: TCP, Unix sockets, memory, and the layers TLS, WebSocket and compression above them.
 
 mod attempts;
 mod buffers;
+#[cfg(feature = "compression")]
+#[cfg_attr(not(test), expect(dead_code, reason = "connections of routes are compressed"))]
+mod compressed;
+#[cfg(any(feature = "compression", feature = "websocket"))]
+mod slices;
 mod socket;
 #[cfg(unix)]
 mod unix;
 
-#[cfg(any(feature = "tls-core", feature = "websocket"))]
+#[cfg(any(feature = "compression", feature = "tls-core", feature = "websocket"))]
 pub(crate) use attempts::ATTEMPTS;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use attempts::false_readiness;
 pub(crate) use attempts::{poll_io, yield_turn};
 pub(crate) use buffers::{Buffers, READ_BYTES, with_buffers};
+#[cfg(feature = "compression")]
+#[cfg_attr(not(test), expect(unused_imports, reason = "connections of routes are compressed"))]
+pub(crate) use compressed::compressible;
+#[cfg(any(feature = "compression", feature = "websocket"))]
+pub(crate) use slices::{PIECES, Slices, some};
 pub(crate) use socket::{Socket, Writer};
 
 use std::io::{self, IoSlice};

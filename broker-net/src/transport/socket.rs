@@ -8,9 +8,13 @@ use std::time::Duration;
 use atomic_waker::AtomicWaker;
 use broker_core::CloseReason;
 use broker_core::endpoint::WriteHandle;
+#[cfg(any(feature = "compression", all(feature = "tls-core", feature = "websocket")))]
+use bytes::BytesMut;
 use std::future::poll_fn;
 use tokio::task::coop::consume_budget;
 
+#[cfg(any(feature = "compression", all(feature = "tls-core", feature = "websocket")))]
+use super::Compression;
 use super::Transport;
 use super::attempts::poll_io;
 use super::buffers::{Buffers, with_buffers};
@@ -38,8 +42,8 @@ impl<T: ?Sized> Socket<T> {
 }
 
 /// Lets a layer above another transport share it.
-#[cfg(all(feature = "tls-core", feature = "websocket"))]
-impl<T: Transport> Transport for Arc<Socket<T>> {
+#[cfg(any(feature = "compression", all(feature = "tls-core", feature = "websocket")))]
+impl<T: Transport + ?Sized> Transport for Arc<Socket<T>> {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.transport.poll_read_ready(cx)
     }
@@ -52,12 +56,29 @@ impl<T: Transport> Transport for Arc<Socket<T>> {
         self.transport.try_read(room)
     }
 
+    fn try_read_behind(&self, data: &mut BytesMut, most: usize) -> io::Result<usize> {
+        self.transport.try_read_behind(data, most)
+    }
+
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.transport.try_write(pieces)
     }
 
     fn poll_unsent(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.transport.poll_unsent(cx)
+    }
+
+    fn say_why(&self, reason: CloseReason) -> bool {
+        self.transport.say_why(reason)
+    }
+
+    fn compression(&self) -> Option<&dyn Compression> {
+        self.transport.compression()
+    }
+
+    #[cfg(feature = "testing")]
+    fn note_id(&self, id: u64) {
+        self.transport.note_id(id);
     }
 
     fn cork(&self) {

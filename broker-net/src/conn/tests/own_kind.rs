@@ -12,9 +12,11 @@ use super::*;
 /// The time after which an echo closes.
 const LIFETIME: Duration = Duration::from_secs(20);
 
-/// Sends back each line; closes after the line `bye` and after [`LIFETIME`].
+/// Sends back each line; closes after the line `bye` and after [`LIFETIME`]. Asks for compression, or another level of
+/// it, after a line that names the level, and reports it in a line of its own.
 struct Echo {
     queue: Arc<ByteQueue>,
+    asks: Option<CompressionLevel>,
     closes_at: Instant,
     closing: Option<CloseReason>,
     /// The reason of each call of `depart`.
@@ -39,7 +41,15 @@ impl Session for Echo {
         _: Option<&bytes::Bytes>,
         scratch: &mut Scratch,
     ) -> Received {
-        let used = input.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let mut used = input.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        for (name, level) in
+            [(b"fast\n", CompressionLevel::Fast), (b"best\n", CompressionLevel::Best)]
+        {
+            if let Some(at) = input.windows(name.len()).position(|line| line == name) {
+                used = at + name.len();
+                self.asks = Some(level);
+            }
+        }
         Broker::append(&self.queue, &input[..used], scratch);
         self.flush(now, scratch);
         if input[..used].ends_with(b"bye\n") {
@@ -50,6 +60,16 @@ impl Session for Echo {
 
     fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
         let _ = self.queue.drain(now, false, scratch);
+    }
+
+    fn wants_compression(&self) -> Option<CompressionLevel> {
+        self.asks
+    }
+
+    fn handle_compressed(&mut self, now: Instant, scratch: &mut Scratch) {
+        let line = format!("{:?}\n", self.asks.take().unwrap());
+        Broker::append(&self.queue, line.as_bytes(), scratch);
+        self.flush(now, scratch);
     }
 
     fn closing(&self) -> Option<CloseReason> {
@@ -74,21 +94,24 @@ impl Session for Echo {
 }
 
 /// Serves an echo over a socket. Also returns the list that records its end.
-fn echoing(
+pub(super) fn echoing(
     socket: impl Transport,
+) -> (impl Future<Output = ()> + Send, Arc<Mutex<Vec<CloseReason>>>) {
+    echoing_over(Arc::new(Socket::new(socket)))
+}
+
+pub(super) fn echoing_over(
+    socket: Arc<Socket>,
 ) -> (impl Future<Output = ()> + Send, Arc<Mutex<Vec<CloseReason>>>) {
     let broker = Broker::new(Options::default(), clock::TokioClock::new());
     let ended = Arc::<Mutex<Vec<CloseReason>>>::default();
     let noted = Arc::clone(&ended);
     let open = move |_, write_handle, _: &mut Scratch| {
         let queue = broker.byte_queue(write_handle);
-        Some(Echo { queue, closes_at: clock::now() + LIFETIME, closing: None, ended: noted })
+        let closes_at = clock::now() + LIFETIME;
+        Some(Echo { queue, asks: None, closes_at, closing: None, ended: noted })
     };
-    let accepted = AcceptedConnection {
-        socket: Arc::new(Socket::new(socket)),
-        arrival: Arrival::default(),
-        handshake: None,
-    };
+    let accepted = AcceptedConnection { socket, arrival: Arrival::default(), handshake: None };
     let guard = Arc::new(UnauthenticatedConnections::new(10)).enter();
     let checks = Arc::new(AuthChecks::new());
     (serve_session(Box::new(accepted), open, checks, guard, Arc::default()), ended)

@@ -13,7 +13,7 @@ use super::super::deflate::Deflate;
 use super::super::frame::{Head, Opcode};
 use super::super::request::Client;
 use super::lock;
-use crate::transport::{ATTEMPTS, Transport, yield_turn};
+use crate::transport::{ATTEMPTS, PIECES, Slices, Transport, some, yield_turn};
 
 /// Frame size at which browsers perform better.
 // NATS 2.14: wsFrameSizeForBrowsers.
@@ -30,10 +30,6 @@ const BATCH_BYTES: usize = 64 << 10;
 /// Pongs that wait for the end of a frame. Beyond this only the last one is sent, as RFC 6455
 /// allows.
 const CONTROL_BYTES: usize = 1 << 10;
-
-/// Maximum number of pieces passed on at once: a head, and the pieces that a byte queue writes at
-/// once.
-const PIECES: usize = 65;
 
 /// The form of this client's frames.
 #[derive(Clone, Copy, Debug)]
@@ -369,55 +365,5 @@ impl State {
             self.unsent.extend_from_slice(&frames[sent..]);
             Err(io::ErrorKind::WouldBlock.into())
         })
-    }
-}
-
-/// Turns a write of zero bytes into an error, which must not be retried at once.
-fn some(written: io::Result<usize>) -> io::Result<usize> {
-    match written {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        written => written,
-    }
-}
-
-/// Parts of some pieces, for one vectored write.
-struct Slices<'a> {
-    list: [IoSlice<'a>; PIECES],
-    len: usize,
-}
-
-impl<'a> Slices<'a> {
-    fn new() -> Self {
-        Self { list: [IoSlice::new(&[]); PIECES], len: 0 }
-    }
-
-    fn as_slice(&self) -> &[IoSlice<'a>] {
-        &self.list[..self.len]
-    }
-
-    fn push(&mut self, bytes: &'a [u8]) {
-        self.list[self.len] = IoSlice::new(bytes);
-        self.len += 1;
-    }
-
-    /// Adds the bytes of `pieces` from `start` on, at most `most` of them and as far as there is
-    /// room. Returns their number.
-    fn push_all(&mut self, pieces: &'a [IoSlice<'_>], mut start: usize, most: usize) -> usize {
-        let mut total = 0;
-        for piece in pieces {
-            if start >= piece.len() {
-                start -= piece.len();
-                continue;
-            }
-            if self.len == PIECES || total == most {
-                break;
-            }
-            let bytes = &piece[start..];
-            let bytes = &bytes[..bytes.len().min(most - total)];
-            start = 0;
-            total += bytes.len();
-            self.push(bytes);
-        }
-        total
     }
 }
