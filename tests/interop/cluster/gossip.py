@@ -129,6 +129,8 @@ async def a_leaving_server_is_told_with_lame_duck_mode(kinds):
         one, two, three = cluster
         await cluster.start(top='lame_duck_grace_period: "300ms"\nlame_duck_duration: "30s"')
         leaving, staying = await Party.connect(two), await Party.connect(one)
+        for party in (leaving, staying):
+            await _is_told(party, _addresses(*cluster))
         two.signal(12)  # SIGUSR2
         await until("its client is told", lambda: leaving.info.get("ldm"))
         # It tells its own clients the others only.

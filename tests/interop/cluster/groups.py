@@ -140,20 +140,22 @@ async def each_message_reaches_exactly_one_member_while_members_come_and_go(kind
         for party in staying:
             await settled(party, *publishers)
         chance = random.Random(1)
-        done = False
+        done, changes = False, 0
 
         async def change():
+            nonlocal changes
             visitors = []
             while not done:
+                changes += 1
                 if visitors and chance.random() < 0.5:
                     await group.leave(visitors.pop(chance.randrange(len(visitors))))
                 elif len(visitors) < 6:
                     visitors.append(await group.join(chance.choice(cluster.nodes)))
                 await asyncio.sleep(0.002)
 
-        changes = asyncio.create_task(change())
+        changing = asyncio.create_task(change())
         sent, batch = 0, 500
-        while sent < MESSAGES:
+        while sent < MESSAGES or changes < 100:
             for publisher in publishers:
                 lines = [f"PUB jobs.{n % 10} {len(str(n))}\r\n{n}\r\n" for n in range(sent, sent + batch)]
                 publisher.send("".join(lines))
@@ -162,7 +164,7 @@ async def each_message_reaches_exactly_one_member_while_members_come_and_go(kind
             await asyncio.gather(*(publisher.flush() for publisher in publishers))
             await asyncio.sleep(0)
         done = True
-        await changes
+        await changing
         await until(f"all {sent} arrive, {len(group.seen)} did", lambda: len(group.seen) >= sent)
         twice = [body for body, times in group.seen.items() if times > 1]
         assert not twice, f"{len(twice)} of {sent} arrived twice, such as {twice[:5]}"

@@ -212,6 +212,12 @@ async def monitoring_has_the_members_of_nats_server(kinds):
 async def routez_of_all_servers_agrees(kinds):
     async with Cluster(kinds) as cluster:
         await cluster.start()
+
+        async def same():
+            counts = [((await node.get("/varz"))["routes"], len(await node.routes())) for node in cluster]
+            return all(told == listed == counts[0][0] for told, listed in counts)
+
+        await until("the pools are complete", same)
         seen = {node.name: await node.get("/routez") for node in cluster}
         for node in cluster:
             routez = seen[node.name]
