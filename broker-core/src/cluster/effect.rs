@@ -58,8 +58,6 @@ pub(crate) enum Refusal {
     /// The server is about to end.
     #[error("Server Shutdown")]
     Ending,
-    #[error("Cluster Name Conflict")]
-    NameConflict,
     #[error("Rejecting connection, cluster name \"{theirs}\" does not match \"{ours}\"")]
     OtherName { theirs: String, ours: String },
     #[error("Remote server has a duplicate name: \"{0}\"")]
@@ -101,7 +99,6 @@ impl Refusal {
         let (is_told, reason) = match self {
             Self::Duplicate => (false, Reason::DuplicateRoute),
             Self::Ending => (false, Reason::ServerShutdown),
-            Self::NameConflict => (false, Reason::ClusterNameConflict),
             Self::OtherName { .. } => (true, Reason::ClusterNameConflict),
             Self::DuplicateName(_) => (false, Reason::DuplicateServerName),
             Self::IndexSet(_)

@@ -7,7 +7,7 @@ use super::deliver::{
     can_distribute, deliver_to_group, deliver_to_plain, distribute, schedule_flush,
 };
 use crate::account::Account;
-use crate::endpoint::{Run, Scratch, Sender, Subscription};
+use crate::endpoint::{Kind, Run, Scratch, Sender, Subscription};
 use crate::interest::{Interested, Matches, PeerMatch};
 use crate::proto::Publish;
 use crate::random::Random;
@@ -21,6 +21,31 @@ struct Group<'m> {
     remote: SmallVec<[(usize, u32); 4]>,
     /// The number of members behind peers that are picked as those here are.
     equal: usize,
+    /// How far from usual these peers are.
+    resort: Resort,
+}
+
+/// How far from usual it is that a peer gets a message of a queue group; the first that there is counts.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Resort {
+    /// It accepts messages from the sender.
+    Usual,
+    /// The message came from a server of the cluster, and goes to another one: no member here is left.
+    OtherServer,
+    /// It goes back to where it came from.
+    Sender,
+}
+
+impl Resort {
+    fn of(peer: &PeerMatch<Subscription>, member: &Subscription, from: Sender) -> Self {
+        if accepts(peer, from) {
+            Self::Usual
+        } else if member.endpoint.id != from.id {
+            Self::OtherServer
+        } else {
+            Self::Sender
+        }
+    }
 }
 
 /// The receiver that a message of a queue group is for.
@@ -115,13 +140,13 @@ pub(super) fn deliver_with_peers<'a>(
         deliver_locally(&delivery, run, scratch, &mut delivered);
     }
     let mut picks = Picks::new();
-    for group in &groups(&delivery, audience) {
+    for group in &groups(&delivery, audience, run.subject) {
         deliver_in_group(&delivery, run, group, &mut picks, &mut delivered, random, scratch);
     }
     picks.sort_by_key(|pick| (pick.peer, pick.message));
-    for (place, peer) in matches.peers().iter().enumerate().filter(|(_, peer)| accepts(peer, from))
-    {
-        let has_plain = peer.plain.is_some() && audience.has_plain();
+    for (place, peer) in matches.peers().iter().enumerate() {
+        let is_allowed = |one: &Arc<Subscription>| accepts(peer, from) && may_get(one, run.subject);
+        let has_plain = audience.has_plain() && peer.plain.as_ref().is_some_and(is_allowed);
         let to = (place, peer, has_plain);
         deliver_to_peer(&delivery, run, to, &picks, &mut delivered, scratch);
     }
@@ -193,7 +218,7 @@ pub(super) fn deliver_to_peers_alone(
     for_peer: impl Fn(&Subscription, &Publish<'_>, &mut Scratch) -> ForPeer,
 ) -> bool {
     let Some(message) = run.messages.first() else { return false };
-    let groups = groups(delivery, Audience::All);
+    let groups = groups(delivery, Audience::All, run.subject);
     let left = groups.iter().filter(|group| goes_to_peer(group.name));
     let mut picks: Picks<'_> = left
         .filter_map(|group| {
@@ -203,12 +228,12 @@ pub(super) fn deliver_to_peers_alone(
     picks.sort_by_key(|pick| pick.peer);
     let mut delivered = [false];
     for (place, peer) in delivery.matches.peers().iter().enumerate() {
-        let is_meant = peer.plain.is_some() || picks.iter().any(|pick| pick.peer == place);
-        let Some(subscription) = peer.subscriptions().next() else { continue };
-        if !accepts(peer, delivery.from) || !is_meant {
-            continue;
-        }
-        let to = (place, peer, peer.plain.is_some());
+        let is_allowed =
+            |one: &Arc<Subscription>| accepts(peer, delivery.from) && may_get(one, run.subject);
+        let has_plain = peer.plain.as_ref().is_some_and(is_allowed);
+        let is_meant = has_plain || picks.iter().any(|pick| pick.peer == place);
+        let Some(subscription) = peer.subscriptions().next().filter(|_| is_meant) else { continue };
+        let to = (place, peer, has_plain);
         match for_peer(subscription, message, scratch) {
             ForPeer::Nothing => {}
             ForPeer::AsItIs => deliver_to_peer(delivery, run, to, &picks, &mut delivered, scratch),
@@ -231,8 +256,13 @@ pub(super) fn deliver_to_peers_alone(
 }
 
 /// Returns true if a message of a queue group goes to a member here first: picked as [`Group::pick`] does.
-pub(super) fn is_for_local(delivery: &Delivery<'_>, queue: &[u8], random: &mut Random) -> bool {
-    let groups = groups(delivery, Audience::All);
+pub(super) fn is_for_local(
+    delivery: &Delivery<'_>,
+    subject: &[u8],
+    queue: &[u8],
+    random: &mut Random,
+) -> bool {
+    let groups = groups(delivery, Audience::All, subject);
     let group = groups.iter().find(|group| group.name == queue);
     group.is_none_or(|group| group.pick(random) == Some(Receiver::Local))
 }
@@ -245,29 +275,56 @@ pub(super) fn accepts(peer: &PeerMatch<Subscription>, from: Sender) -> bool {
     })
 }
 
-/// Returns the queue groups that the message is meant for, local ones first.
-fn groups<'m>(delivery: &Delivery<'m>, audience: Audience<'_>) -> SmallVec<[Group<'m>; 2]> {
+/// Returns the queue groups that a message to `subject` is meant for, local ones first.
+fn groups<'m>(
+    delivery: &Delivery<'m>,
+    audience: Audience<'_>,
+    subject: &[u8],
+) -> SmallVec<[Group<'m>; 2]> {
     let mut groups: SmallVec<[Group<'m>; 2]> = SmallVec::new();
     for members in delivery.matches.groups() {
         let name = members.first().and_then(|member| member.queue()).unwrap_or_default();
         if audience.has_queue(name) {
-            groups.push(Group { name, local: members, remote: SmallVec::new(), equal: 0 });
+            groups.push(Group {
+                name,
+                local: members,
+                remote: SmallVec::new(),
+                equal: 0,
+                resort: Resort::Sender,
+            });
         }
     }
     for (place, peer) in delivery.matches.peers().iter().enumerate() {
-        if !accepts(peer, delivery.from) {
+        if !takes_groups(peer, delivery.from) {
             continue;
         }
         for member in &peer.queues {
             let Some(name) = member.queue().filter(|name| audience.has_queue(name)) else {
                 continue;
             };
+            if !may_get(member, subject) {
+                continue;
+            }
             let known = groups.iter().position(|group| group.name == name);
             let group = known.unwrap_or_else(|| {
-                groups.push(Group { name, local: &[], remote: SmallVec::new(), equal: 0 });
+                groups.push(Group {
+                    name,
+                    local: &[],
+                    remote: SmallVec::new(),
+                    equal: 0,
+                    resort: Resort::Sender,
+                });
                 groups.len() - 1
             });
             let (group, weight) = (&mut groups[group], member.weight());
+            let resort = Resort::of(peer, member, delivery.from);
+            if resort > group.resort {
+                continue;
+            }
+            if resort < group.resort {
+                group.remote.clear();
+                group.resort = resort;
+            }
             if member.endpoint.kind.shares_groups_with(delivery.from.kind) {
                 group.equal += weight as usize;
                 group.remote.insert(0, (place, weight));
@@ -277,6 +334,19 @@ fn groups<'m>(delivery: &Delivery<'m>, audience: Audience<'_>) -> SmallVec<[Grou
         }
     }
     groups
+}
+
+/// Returns true if a peer gets messages to `subject` by this subscription.
+// NATS 2.14: client.go deliverMsg, checkDenySub.
+fn may_get(subscription: &Subscription, subject: &[u8]) -> bool {
+    !subscription.is_filtered() || subscription.endpoint.may_get(subject, subscription.queue())
+}
+
+/// Returns true if a peer may get a message of a queue group from `from`. Another server of the cluster may get it from
+/// a server that has picked this one, whose members have gone meanwhile.
+// NATS 2.14: client.go processMsgResults, which keeps a member behind a route in case all else fails.
+fn takes_groups(peer: &PeerMatch<Subscription>, from: Sender) -> bool {
+    accepts(peer, from) || from.kind == Kind::Route
 }
 
 fn deliver_locally(

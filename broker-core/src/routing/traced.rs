@@ -39,7 +39,7 @@ pub(super) fn deliver_all(
     for group in matches.groups() {
         let queue = group.first().and_then(|member| member.queue()).unwrap_or_default();
         let is_meant = audience.has_queue(queue)
-            && (matches.peers().is_empty() || is_for_local(&delivery, queue, random));
+            && (matches.peers().is_empty() || is_for_local(&delivery, run.subject, queue, random));
         if is_meant && deliver_to_group(account, from, run, group, random, scratch) {
             taken.push(queue);
         }

@@ -144,12 +144,14 @@ impl Accounts {
     }
 
     /// Subscribes in an account of the session, which joins it if needed. `weight`: the number of members of
-    /// the queue group that the subscription represents, which a second call with the same sid changes.
+    /// the queue group that the subscription represents, which a second call with the same sid changes. `is_filtered`: the
+    /// permissions of the endpoint deny it some of the messages.
     pub(crate) fn subscribe(
         &mut self,
         name: &str,
         (filter, queue, sid): (&[u8], Option<&[u8]>, &[u8]),
         weight: u32,
+        is_filtered: bool,
     ) -> Result<(), TooManyAccounts> {
         let slot = self.join(name)?;
         let Some(seat) = self.seat(slot) else { return Ok(()) };
@@ -159,7 +161,7 @@ impl Accounts {
             return Ok(());
         }
         let endpoint = Arc::clone(&self.endpoint);
-        let subscription = Subscription::new(endpoint, filter, queue, sid, false);
+        let subscription = Subscription::new(endpoint, filter, queue, sid, is_filtered);
         let subscription = Arc::new(subscription.in_slot(slot).with_weight(weight));
         let living = self.endpoint.subscriptions.fetch_add(1, Ordering::Relaxed);
         sids.insert(Arc::clone(&subscription), living);

@@ -67,7 +67,7 @@ impl FakePeer {
         let queue = words.get(1).map(|queue| queue.as_bytes());
         let weight = words.get(2).map_or(1, |weight| weight.parse().unwrap());
         let texts = (words[0].as_bytes(), queue, &*words.concat().into_bytes());
-        self.accounts.subscribe(account, texts, weight).unwrap();
+        self.accounts.subscribe(account, texts, weight, false).unwrap();
     }
 
     fn publish(&mut self, account: &str, words: &[&str]) {

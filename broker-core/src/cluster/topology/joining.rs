@@ -77,7 +77,8 @@ impl Topology {
         if !info.cluster.is_empty() && info.cluster != self.own.cluster {
             let other = (&*info.cluster, info.cluster_dynamic);
             if !self.yields_to(other) {
-                return (Joined::Refused(Refusal::NameConflict), effects);
+                let (theirs, ours) = (info.cluster, self.own.cluster.clone());
+                return (Joined::Refused(Refusal::OtherName { theirs, ours }), effects);
             }
             effects = self.rename(other, &info.server_id);
         }

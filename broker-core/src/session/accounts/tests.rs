@@ -95,7 +95,7 @@ impl World {
 
     fn wants(&mut self, account: &str, filter: &str) {
         let sid = filter.as_bytes();
-        self.accounts.subscribe(account, (sid, None, sid), 1).unwrap();
+        self.accounts.subscribe(account, (sid, None, sid), 1, false).unwrap();
     }
 
     /// Publishes one message of the peer.
@@ -193,7 +193,7 @@ fn an_account_that_is_left_frees_its_slot_with_its_last_subscription_and_keeps_i
 fn a_second_subscription_of_one_sid_changes_its_weight() {
     let mut world = World::new();
     for weight in [1, 5] {
-        world.accounts.subscribe("A", (b"x", Some(b"q"), b"x q"), weight).unwrap();
+        world.accounts.subscribe("A", (b"x", Some(b"q"), b"x q"), weight, false).unwrap();
     }
     let mut matches = Matches::default();
     let account = world.shared.account(&"A".into());

@@ -27,10 +27,11 @@ impl RouteSession {
             );
             return;
         }
-        let rules = self.cluster.rules();
-        let is_denied = rules
-            .is_some_and(|rules| rules.permissions.may_subscribe(&filter, None) == Subscribe::Deny);
-        if is_denied {
+        let permissions = self.endpoint.permissions.load();
+        let verdict = permissions
+            .as_ref()
+            .map_or(Subscribe::Allow, |permissions| permissions.may_subscribe(&filter, one.queue));
+        if verdict == Subscribe::Deny {
             tracing::debug!(
                 client = %self.endpoint,
                 "Can not export {:?}, ignoring remote subscription request",
@@ -42,9 +43,10 @@ impl RouteSession {
         {
             return self.fault(&crate::cluster::Refusal::TooManySubscriptions, scratch);
         }
+        let is_filtered = verdict == Subscribe::AllowAndFilter;
         let texts = (one.filter, one.queue, &*key(one));
         // A server in more accounts than a session can have loses the interest in the others.
-        if self.accounts.subscribe(account, texts, one.weight.max(1)).is_err() {
+        if self.accounts.subscribe(account, texts, one.weight.max(1), is_filtered).is_err() {
             tracing::error!(
                 client = %self.endpoint,
                 "Interest in account {account:?} is ignored: the server has too many accounts"

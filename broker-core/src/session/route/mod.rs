@@ -144,6 +144,7 @@ impl RouteSession {
         };
         session.follow_trace();
         session.follow_accounts();
+        session.follow_permissions();
         if handshake == HandshakeOrder::None {
             session.begin(now, scratch);
         }
@@ -161,7 +162,11 @@ impl RouteSession {
             self.byte_queue.send(scratch, |out| encode::error(out, &text));
         }
         match fault {
-            Refusal::Duplicate | Refusal::Ending | Refusal::NameConflict => {}
+            Refusal::Duplicate | Refusal::Ending => {}
+            // NATS 2.14: client.go authViolation.
+            Refusal::Unauthorized => {
+                tracing::error!(client = %self.endpoint, "authentication error");
+            }
             _ => tracing::error!(client = %self.endpoint, "{fault}"),
         }
         self.closing = self.closing.or(Some(reason));

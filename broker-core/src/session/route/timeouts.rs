@@ -53,7 +53,15 @@ impl RouteSession {
         let limits = limits_of(&self.shared.options.load().limits, &self.cluster.options());
         self.ping.follow(now, &limits);
         self.follow_accounts();
+        self.follow_permissions();
         self.follow_trace();
+    }
+
+    /// Applies the permissions of routes: to interest of the other server from now on.
+    pub(super) fn follow_permissions(&mut self) {
+        let rules = self.cluster.rules();
+        self.endpoint.permissions.store(rules.map(|rules| Arc::clone(&rules.permissions)));
+        self.accounts.forget();
     }
 
     /// Applies what accounts have configured.
