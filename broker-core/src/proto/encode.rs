@@ -40,8 +40,9 @@ pub fn message_rest(out: &mut Vec<u8>, reply: &[u8], sizes: &[u8]) {
         out.extend_from_slice(reply);
         out.push(b' ');
     }
-    let mut words =
-        sizes.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    // Other servers may write a CR between them.
+    let is_white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+    let mut words = sizes.split(is_white).filter(|word| !word.is_empty());
     if let Some(first) = words.next() {
         out.extend_from_slice(first);
     }
@@ -124,6 +125,15 @@ mod tests {
         let mut out = Vec::new();
         number(&mut out, usize::MAX);
         assert_eq!(out, usize::MAX.to_string().as_bytes());
+    }
+
+    #[test]
+    fn sizes_are_separated_by_one_blank() {
+        for sizes in ["1 2", "1\t2", "1 \t 2", "1\r2"] {
+            let mut out = Vec::new();
+            message_rest(&mut out, b"r", sizes.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&out), "r 1 2\r\n", "{sizes:?}");
+        }
     }
 
     #[test]

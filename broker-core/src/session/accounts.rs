@@ -7,14 +7,16 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use super::publisher::Publisher;
 use super::traces::{Traced, decide_for_peer};
 use crate::account::{Account, Ending};
 use crate::endpoint::{AccountMembership, Endpoint, Run, Scratch, Subscription};
-use crate::interest::MatchCache;
+use crate::interest::{MatchCache, PrefetchedBatch};
 use crate::limits::SESSION_CACHED_BYTES;
+use crate::proto::Batch;
 use crate::proto::traced::is_mentioned;
 use crate::random::Random;
 use crate::routing::{Audience, end};
@@ -181,8 +183,8 @@ impl Accounts {
         true
     }
 
-    /// Delivers messages from the endpoint in an account, which the session joins if needed, to the part of
-    /// its interest that they are meant for.
+    /// As [`Self::publish_all`], for one run.
+    #[cfg(test)]
     pub(crate) fn publish(
         &mut self,
         name: &str,
@@ -195,6 +197,36 @@ impl Accounts {
         let Some(Some(seat)) = self.seats.get(usize::from(slot) - 1) else { return Ok(()) };
         let bytes = self.publisher.relay(&seat.account, &self.endpoint, run, audience, scratch);
         seat.membership.note_in(run.messages.len() as u64, bytes as u64);
+        self.bound_caches(slot);
+        Ok(())
+    }
+
+    /// Delivers messages from the endpoint in an account, which the session joins if needed, to the part of its interest
+    /// that they are meant for. Matches of several subjects are prefetched together.
+    pub(crate) fn publish_all(
+        &mut self,
+        name: &str,
+        batch: &Batch<'_>,
+        shared: Option<&Bytes>,
+        audience: Audience<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), TooManyAccounts> {
+        let slot = self.join(name)?;
+        self.lend_cache(slot);
+        let Some(Some(seat)) = self.seats.get(usize::from(slot) - 1) else { return Ok(()) };
+        let mut prefetched = PrefetchedBatch::new();
+        if !batch.is_one_run() {
+            let subjects = batch.runs().map(|run| run[0].subject);
+            prefetched = self.publisher.prefetch(&seat.account, subjects);
+        }
+        let mut bytes = 0;
+        for (number, messages) in batch.runs().enumerate() {
+            let prefetched = prefetched.get(number).copied();
+            let subject = messages[0].subject;
+            let run = Run { subject, messages, shared, parsed: None, prefetched };
+            bytes += self.publisher.relay(&seat.account, &self.endpoint, &run, audience, scratch);
+        }
+        seat.membership.note_in(batch.messages().len() as u64, bytes as u64);
         self.bound_caches(slot);
         Ok(())
     }

@@ -8,7 +8,7 @@ pub mod encode;
 mod fault;
 mod info;
 mod op;
-mod parser;
+pub(crate) mod parser;
 
 pub use connect::{NotRouteConnect, RouteConnect};
 pub use fault::RouteFault;

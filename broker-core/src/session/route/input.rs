@@ -3,37 +3,20 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::{Compressing, Phase, RouteSession};
 use crate::cluster::Refusal;
 use crate::endpoint::{Run, Scratch};
-use crate::limits::{OPERATIONS_A_TURN, RUN_MESSAGES};
-use crate::proto::Publish;
+use crate::limits::OPERATIONS_A_TURN;
 use crate::proto::encode;
+use crate::proto::route::parser::fast::{self, Addressed};
 use crate::proto::route::{RouteMessage, RouteOp, RouteParsed, traced};
 use crate::proto::traced::is_mentioned;
+use crate::proto::{Batch, Publish};
 use crate::routing::{Audience, flush_touched};
 use crate::session::Received;
 use crate::sync::Arc;
 use crate::trace::Trace;
-
-/// Consecutive messages to one subject of an account, for the same queue groups.
-struct Gathered<'a> {
-    account: &'a [u8],
-    queues: SmallVec<[&'a [u8]; 4]>,
-    messages: Vec<Publish<'a>>,
-}
-
-impl<'a> Gathered<'a> {
-    fn takes(&self, next: &RouteMessage<'a>) -> bool {
-        let first = self.messages.first();
-        first.is_some_and(|first| first.subject == next.message.subject)
-            && self.account == next.account
-            && self.queues == next.queues
-            && self.messages.len() < RUN_MESSAGES
-    }
-}
 
 impl RouteSession {
     pub(super) fn receive_all(
@@ -47,9 +30,13 @@ impl RouteSession {
         let account = self.account.clone();
         let of_route = account.as_deref().map(str::as_bytes);
         let (mut at, mut whole, mut operations) = (0, 0, 0);
-        let messages = scratch.take_messages();
-        let mut gathered = Gathered { account: &[], queues: SmallVec::new(), messages };
+        let mut batch = Batch::with_memory(scratch.take_messages());
         while at < input.len() && self.closing.is_none() && self.takes_input() {
+            let used = self.gather(&input[at..], of_route, &mut batch, shared, scratch);
+            at += used;
+            if used > 0 {
+                continue;
+            }
             let rest = &input[at..];
             match self.parser.parse(rest, of_route, &self.limits) {
                 Ok(RouteParsed::Op { op: RouteOp::Message(message), used }) => {
@@ -58,21 +45,16 @@ impl RouteSession {
                         break;
                     }
                     self.trace_received(&rest[..used], Some(&message.message));
-                    if message.message.header_len.is_some() && self.mentions_trace(&message) {
-                        self.relay(&mut gathered, shared, scratch);
-                        if self.relay_if_traced(&message, scratch) {
-                            continue;
-                        }
+                    let is_relayed = message.message.header_len.is_some()
+                        && self.mentions_trace(&message)
+                        && self.relay_if_traced(&message, scratch);
+                    if !is_relayed {
+                        batch.push(message.message);
+                        self.relay(message.account, &message.queues, &mut batch, shared, scratch);
                     }
-                    if !gathered.takes(&message) {
-                        self.relay(&mut gathered, shared, scratch);
-                        (gathered.account, gathered.queues) = (message.account, message.queues);
-                    }
-                    gathered.messages.push(message.message);
                 }
                 Ok(RouteParsed::Op { op, used }) => {
                     at += used;
-                    self.relay(&mut gathered, shared, scratch);
                     if !self.may_speak(rest, scratch) {
                         break;
                     }
@@ -90,14 +72,12 @@ impl RouteSession {
                     break;
                 }
                 Err(error) => {
-                    self.relay(&mut gathered, shared, scratch);
                     self.fault(&Refusal::Wire(error), scratch);
                     break;
                 }
             }
         }
-        self.relay(&mut gathered, shared, scratch);
-        scratch.keep_messages(gathered.messages);
+        scratch.keep_messages(batch.into_memory());
         if self.closing.is_some() {
             return Received { used: input.len(), whole: 0 };
         }
@@ -182,31 +162,55 @@ impl RouteSession {
         self.accounts.publish_if_traced(account, &run, audience, by_account, scratch)
     }
 
+    /// Delivers the messages at the beginning of `input`, as far as they are in the usual form. Returns the number of
+    /// bytes consumed.
+    // Not inlined, so that other code of its caller takes no registers from the loop over messages.
+    #[inline(never)]
+    fn gather<'a>(
+        &mut self,
+        input: &'a [u8],
+        account: Option<&'a [u8]>,
+        batch: &mut Batch<'a>,
+        shared: Option<&Bytes>,
+        scratch: &mut Scratch,
+    ) -> usize {
+        let is_usual = matches!(self.phase, Phase::Joined | Phase::Greeting)
+            && self.trace.is_none()
+            && self.parser.is_between_operations();
+        if !is_usual {
+            return 0;
+        }
+        let mut at = 0;
+        loop {
+            let mut to = Addressed::default();
+            let used = fast::gather(&input[at..], account, &self.limits, &mut to, batch);
+            if used == 0 {
+                return at;
+            }
+            at += used;
+            self.relay(to.account, &to.queues(), batch, shared, scratch);
+        }
+    }
+
     /// Delivers gathered messages.
     // NATS 2.14: route.go processInboundRoutedMsg.
     fn relay(
         &mut self,
-        gathered: &mut Gathered<'_>,
+        account: &[u8],
+        queues: &[&[u8]],
+        batch: &mut Batch<'_>,
         shared: Option<&Bytes>,
         scratch: &mut Scratch,
     ) {
-        let Some(first) = gathered.messages.first() else { return };
         self.has_published = true;
-        let run = Run {
-            subject: first.subject,
-            messages: &gathered.messages,
-            shared,
-            parsed: None,
-            prefetched: None,
-        };
-        let audience = Audience::Queues { plain: true, names: &gathered.queues };
-        if let Ok(account) = std::str::from_utf8(gathered.account)
+        let audience = Audience::Queues { plain: true, names: queues };
+        if let Ok(account) = std::str::from_utf8(account)
             && (self.accounts.has(account) || self.shared.known_account(account).is_some())
         {
             // A server in too many accounts was reported when it subscribed.
-            let _ = self.accounts.publish(account, &run, audience, scratch);
+            let _ = self.accounts.publish_all(account, batch, shared, audience, scratch);
         }
-        gathered.messages.clear();
+        batch.clear();
         if self.shared.queues.memory.excess_bytes() > 0 {
             self.shared.guard_total(&self.shared.options.load().limits);
         }

@@ -1,5 +1,6 @@
 //! Messages of another server: `RMSG`, `HMSG` and `LMSG`.
 
+use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::{Dialect, RouteParsed, Words, words};
@@ -46,14 +47,14 @@ impl MessageVerb {
 }
 
 /// The control line of a message.
-pub(super) struct Head<'a> {
+struct Head<'a> {
     origin: Option<&'a [u8]>,
     account: &'a [u8],
     subject: &'a [u8],
     reply: &'a [u8],
     queues: SmallVec<[&'a [u8]; 4]>,
     header_len: Option<usize>,
-    pub(super) len: usize,
+    len: usize,
     /// The sizes as spelled: one, or two if there are headers.
     sizes: SmallVec<[&'a [u8]; 2]>,
 }
@@ -61,8 +62,7 @@ pub(super) struct Head<'a> {
 impl<'a> Head<'a> {
     /// Interprets the words of a line.
     // NATS 2.14: route.go processRoutedMsgArgs, processRoutedHeaderMsgArgs, processRoutedOriginClusterMsgArgs.
-    #[inline]
-    pub(super) fn of_words(
+    fn of_words(
         words: &[&'a [u8]],
         verb: MessageVerb,
         dialect: Dialect<'a, '_>,
@@ -101,20 +101,8 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// Returns the start of [`Publish::tail`] in a line in which one blank stands between words. `None` if queue
-    /// groups stand behind the reply.
-    pub(super) fn tail_start(&self, input: &[u8]) -> Option<usize> {
-        let start = if self.reply.is_empty() { self.sizes.first()? } else { &self.reply };
-        (self.reply.is_empty() || self.queues.is_empty()).then(|| offset(input, start))
-    }
-
-    pub(super) fn has_headers(&self) -> bool {
-        self.header_len.is_some()
-    }
-
     /// Adds the body, which starts at `body_at`.
-    #[inline]
-    pub(super) fn with_body(
+    fn with_body(
         self,
         input: &'a [u8],
         body_at: usize,
@@ -147,7 +135,7 @@ fn lengths(sizes: &[&[u8]]) -> Result<(Option<usize>, usize), Problem> {
 
 /// The rule that the words of a line violate.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Problem {
+enum Problem {
     /// Too few words.
     Parse,
     /// Several words in front of the sizes, without a sign that says what they are.
@@ -224,7 +212,9 @@ pub(super) fn parse<'a>(
     if input.len() < used {
         return Ok(RouteParsed::Partial { used: 0, whole: used });
     }
-    let tail = tail(input, line, head.reply, &head.sizes, used);
+    // A CR stands between words as a blank does, but a client would take it for the end of the line.
+    let has_cr = |tail: &&[u8]| memchr(b'\r', &tail[..tail.len() - size - 4]).is_some();
+    let tail = tail(input, line, head.reply, &head.sizes, used).filter(|tail| !has_cr(tail));
     let message = head.with_body(input, line.end, tail);
     Ok(RouteParsed::Op { op: RouteOp::Message(message), used })
 }

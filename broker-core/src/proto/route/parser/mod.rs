@@ -15,7 +15,7 @@
 //! assert_eq!(&input[used..], b"PING\r\n");
 //! ```
 
-mod fast;
+pub(crate) mod fast;
 mod message;
 
 use memchr::memchr;
