@@ -19,7 +19,7 @@ const ITEMS: usize = 20_000;
 
 type Make = fn() -> Box<dyn Scenario>;
 
-const SCENARIOS: [(&str, Make); 20] = [
+const SCENARIOS: [(&str, Make); 30] = [
     ("parse_pub_16_bytes", || Box::new(Parsing::of(repeated(&publish("bench.subject", "", 16))))),
     ("encode_msg_16_bytes", || Box::new(Encoding::of("", "", 16))),
     ("publish_to_nobody_16_bytes", || Box::new(traffic::publish_to_nobody_16_bytes())),
@@ -48,6 +48,22 @@ const SCENARIOS: [(&str, Make); 20] = [
     ("in_process_128_bytes_in_batches", || Box::new(Batching::of(128))),
     ("in_process_request_to_handler_128_bytes", || Box::new(AskingHandler::of(128))),
     ("in_process_request_128_bytes", || Box::new(Asking::of(128))),
+    ("parse_rmsg_16_bytes", || Box::new(traffic::parse_rmsg())),
+    ("parse_rmsg_with_reply_and_queue", || Box::new(traffic::parse_rmsg_with_reply_and_queue())),
+    ("parse_interest_of_a_route", || Box::new(traffic::parse_interest())),
+    ("client_to_route_16_bytes", || Box::new(traffic::client_to_route())),
+    ("client_to_route_16_bytes_each_read_by_itself", || {
+        Box::new(traffic::client_to_route_each_read_by_itself())
+    }),
+    ("client_to_queue_behind_route", || Box::new(traffic::client_to_queue_behind_route())),
+    ("route_to_client_16_bytes", || Box::new(traffic::route_to_client())),
+    ("route_to_client_16_bytes_each_read_by_itself", || {
+        Box::new(traffic::route_to_client_each_read_by_itself())
+    }),
+    ("route_to_queue", || Box::new(traffic::route_to_queue())),
+    ("ten_thousand_subjects_of_route_into_a_wildcard", || {
+        Box::new(traffic::ten_thousand_subjects_of_route_into_a_wildcard())
+    }),
     ("subscribe_request_unsubscribe", || Box::new(traffic::subscribe_request_unsubscribe())),
 ];
 

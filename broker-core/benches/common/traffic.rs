@@ -3,6 +3,7 @@
 use broker_core::account::Mapping;
 
 use super::chunk::{at_most, at_random, publish, publish_with_headers, repeated};
+use super::routes::{Hop, RouteParsing};
 use super::sessions::Sessions;
 
 const SUBJECT: &str = "bench.subject";
@@ -102,6 +103,56 @@ pub(crate) fn subscribe_request_unsubscribe() -> Sessions {
     });
     let chunks = at_most(READ_MESSAGES / 2, requests);
     Sessions::sending(chunks).heard_by(1, b"SUB service 1\r\n", 1)
+}
+
+/// Returns an `RMSG` of the global account with 16 bytes. `between`: what stands between subject and size, with a
+/// blank behind.
+fn routed(subject: &str, between: &str) -> Vec<u8> {
+    format!("RMSG $G {subject} {between}16\r\n0123456789abcdef\r\n").into_bytes()
+}
+
+pub(crate) fn parse_rmsg() -> RouteParsing {
+    RouteParsing::of(repeated(&routed(SUBJECT, "")))
+}
+
+pub(crate) fn parse_rmsg_with_reply_and_queue() -> RouteParsing {
+    RouteParsing::of(repeated(&routed(SUBJECT, &format!("+ {REPLY} workers "))))
+}
+
+pub(crate) fn parse_interest() -> RouteParsing {
+    RouteParsing::of(repeated(b"RS+ $G orders.*.new workers 3\r\n"))
+}
+
+pub(crate) fn client_to_route() -> Hop {
+    Hop::out(repeated(&publish(SUBJECT, "", 16)), b"RS+ $G bench.subject\r\n")
+}
+
+pub(crate) fn client_to_route_each_read_by_itself() -> Hop {
+    let messages = std::iter::repeat_n(publish(SUBJECT, "", 16), 64);
+    Hop::out(at_most(1, messages), b"RS+ $G bench.subject\r\n")
+}
+
+pub(crate) fn client_to_queue_behind_route() -> Hop {
+    Hop::out(repeated(&publish(SUBJECT, "", 16)), b"RS+ $G bench.subject workers 3\r\n")
+}
+
+pub(crate) fn route_to_client() -> Hop {
+    Hop::into_client(repeated(&routed(SUBJECT, "")), b"SUB bench.subject 1\r\n")
+}
+
+pub(crate) fn route_to_client_each_read_by_itself() -> Hop {
+    let messages = std::iter::repeat_n(routed(SUBJECT, ""), 64);
+    Hop::into_client(at_most(1, messages), b"SUB bench.subject 1\r\n")
+}
+
+pub(crate) fn route_to_queue() -> Hop {
+    let messages = repeated(&routed(SUBJECT, "| workers "));
+    Hop::into_client(messages, b"SUB bench.subject workers 1\r\n")
+}
+
+pub(crate) fn ten_thousand_subjects_of_route_into_a_wildcard() -> Hop {
+    let messages = (0..10_000).map(|number| routed(&format!("bench.{number:04}"), ""));
+    Hop::into_client(at_most(READ_MESSAGES, messages), b"SUB bench.* 1\r\n")
 }
 
 /// Publishes randomly to that many subjects, far more than a session caches, each with its own

@@ -24,6 +24,7 @@ use smallvec::SmallVec;
 use super::fault::RouteFault;
 use super::op::{RouteOp, RouteSubscription};
 use crate::limits::{ROUTE_LINE_BYTES, ROUTE_PAYLOAD_BYTES};
+use crate::proto::parser::fast::word_end;
 use crate::proto::parser::{BLANKS_BYTES, LineFault, is_white, line, size};
 use message::MessageVerb;
 
@@ -279,6 +280,15 @@ impl From<LineFault> for RouteFault {
 
 /// Returns the verb at the start of `input` and its end; `None` if it is incomplete.
 fn verb(input: &[u8]) -> Result<Option<(Verb, usize)>, RouteFault> {
+    // At its beginning a route carries a line for each subject of interest.
+    if let [b'R', b'S', sign @ (b'+' | b'-'), ..] = input {
+        let verb = if *sign == b'+' {
+            Verb::Subscribe { names_origin: false }
+        } else {
+            Verb::Unsubscribe { is_leaf: false }
+        };
+        return Ok(Some((verb, b"RS+".len())));
+    }
     let mut partial = false;
     for (text, verb) in VERBS {
         let common = text.len().min(input.len());
@@ -299,7 +309,22 @@ fn is_letter(wanted: u8, byte: u8) -> bool {
 
 /// Splits a control line at white space.
 fn words(text: &[u8]) -> Words<'_> {
-    text.split(|byte| is_white(*byte)).filter(|word| !word.is_empty()).collect()
+    let mut words = Words::new();
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        if is_white(*byte) {
+            at += 1;
+            continue;
+        }
+        let mut end = at;
+        // Other control characters are part of words.
+        while end < text.len() && !is_white(text[end]) {
+            end = word_end(text, end + 1).unwrap_or(text.len());
+        }
+        words.push(&text[at..end]);
+        at = end;
+    }
+    words
 }
 
 /// Removes the cluster of leaf nodes and the account from the start of `words`.
