@@ -16,6 +16,7 @@ macro_rules! examples {
 
 examples! {
     authenticator: "../examples/authenticator.rs",
+    cluster: "../examples/cluster.rs",
     #[cfg(feature = "tls-core")]
     embed_tls: "../examples/embed_tls.rs",
     failover: "../examples/failover.rs",
