@@ -22,6 +22,10 @@ use crate::conn;
 use crate::context::ConnectionContext;
 use crate::handshake::AcceptedConnection;
 use crate::listen::{BACK_OFF_MAX, BACK_OFF_MIN, RouteAcceptor};
+#[cfg(not(feature = "compression"))]
+use crate::transport::Socket;
+#[cfg(feature = "compression")]
+use crate::transport::compressible;
 use crate::unauthenticated::{UnauthenticatedConnections, UnauthenticatedGuard};
 pub(crate) use dial::DialConfig;
 use orders::{Order, Orders};
@@ -155,6 +159,12 @@ impl Routes {
     }
 }
 
+/// Without the feature the cluster is told that compression is not supported, and no session asks for it.
+#[cfg(not(feature = "compression"))]
+fn compressible(socket: Arc<Socket>) -> Arc<Socket> {
+    socket
+}
+
 fn serve_route(
     context: ConnectionContext,
     connection: AcceptedConnection,
@@ -163,8 +173,8 @@ fn serve_route(
 ) -> impl Future<Output = ()> {
     let ConnectionContext { broker, auth_checks, workers, gates, .. } = context;
     let remote = connection.arrival.remote;
-    let connection =
-        Box::new(AcceptedConnection { socket: gates.put_before(connection.socket), ..connection });
+    let socket = gates.put_before(compressible(connection.socket));
+    let connection = Box::new(AcceptedConnection { socket, ..connection });
     let watching = Arc::clone(&workers);
     watching.watch(remote, conn::serve_route(connection, dial, broker, auth_checks, guard, workers))
 }

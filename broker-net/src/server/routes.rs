@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use broker_core::Broker;
+use broker_core::cluster::CompressionMode;
 
 use crate::cluster::{DialConfig, Routes};
 use crate::context::ConnectionContext;
@@ -17,7 +18,11 @@ pub(super) fn complete(options: &mut ServerOptions) {
         return;
     }
     let listener = cluster.get_or_insert_default();
-    broker.cluster.get_or_insert_default().is_tls = listener.is_tls();
+    let cluster = broker.cluster.get_or_insert_default();
+    cluster.is_tls = listener.is_tls();
+    if cfg!(not(feature = "compression")) {
+        cluster.compression.mode = CompressionMode::NotSupported;
+    }
 }
 
 /// Prepares the task of the routes. `None` without a cluster.

@@ -3,7 +3,6 @@
 mod attempts;
 mod buffers;
 #[cfg(feature = "compression")]
-#[cfg_attr(not(test), expect(dead_code, reason = "connections of routes are compressed"))]
 mod compressed;
 #[cfg(any(feature = "compression", feature = "websocket"))]
 mod slices;
@@ -18,7 +17,6 @@ pub(crate) use attempts::false_readiness;
 pub(crate) use attempts::{poll_io, yield_turn};
 pub(crate) use buffers::{Buffers, READ_BYTES, with_buffers};
 #[cfg(feature = "compression")]
-#[cfg_attr(not(test), expect(unused_imports, reason = "connections of routes are compressed"))]
 pub(crate) use compressed::compressible;
 #[cfg(any(feature = "compression", feature = "websocket"))]
 pub(crate) use slices::{PIECES, Slices, some};

@@ -10,7 +10,10 @@ mod nodes;
 
 mod abuse;
 mod clients;
+#[cfg(feature = "compression")]
+mod compression;
 mod dialing;
 mod ending;
 mod reload;
+mod slow;
 mod tls;
