@@ -137,6 +137,10 @@ const SERVICES: [&[u8]; 4] = [
     b"$SYS.REQ.ACCOUNT.PING.STATZ",
 ];
 
+/// A service in the system account that only the server of the requester answers.
+// NATS 2.14: events.go debugSubscribers.
+const DEBUG_SUBSCRIBERS: &[u8] = b"$SYS.DEBUG.SUBSCRIBERS";
+
 /// The server's reports in the system account.
 const REPORTS: [&[u8]; 4] =
     [b"$SYS.SERVER.", b"$SYS.ACCOUNT.", b"$SYS._INBOX_.", b"$SYS.LATENCY.M2."];
@@ -152,7 +156,7 @@ pub(crate) fn rule(subject: &[u8], is_system: bool) -> SubjectRule {
         // A claim is verified by its signature.
         let is_claim =
             subject.starts_with(b"$SYS.ACCOUNT.") && subject.ends_with(b".CLAIMS.UPDATE");
-        if subject == SERVICES[0] {
+        if subject == SERVICES[0] || subject == DEBUG_SUBSCRIBERS {
             SubjectRule::Service
         } else if !is_claim && REPORTS.iter().any(is_report) {
             SubjectRule::Reserved
@@ -189,7 +193,7 @@ mod tests {
             ("$SYS.SERVER.ACCOUNT.A.CONNS", Reserved, Plain),
             ("$SYS.SERVER.X.CLAIMS.UPDATE", Reserved, Plain),
             ("$SYS._INBOX_.X", Reserved, Plain),
-            ("$SYS.DEBUG.SUBSCRIBERS", Plain, Plain),
+            ("$SYS.DEBUG.SUBSCRIBERS", Service, Plain),
         ] {
             assert_eq!(rule(subject.as_bytes(), true), in_system, "{subject}");
             assert_eq!(rule(subject.as_bytes(), false), elsewhere, "{subject}");

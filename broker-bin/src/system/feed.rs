@@ -10,6 +10,7 @@ use broker_core::system::{ServiceRequest, SystemEvent, SystemListener};
 use broker_core::{Broker, CloseReason};
 use tokio::sync::mpsc;
 
+use super::peers::Peers;
 use super::requests::Inbox;
 use super::sender::{
     ACCOUNT_AUTH_ERROR, Sender, connect_subject, connections_subjects, disconnect_subject,
@@ -106,16 +107,23 @@ impl Feed {
 pub(super) struct Listener {
     feed: Feed,
     inbox: Arc<Inbox>,
+    /// The other servers, in a cluster.
+    peers: Option<Arc<Peers>>,
 }
 
 impl Listener {
-    pub(super) fn new(feed: Feed, inbox: Arc<Inbox>) -> Self {
-        Self { feed, inbox }
+    pub(super) fn new(feed: Feed, inbox: Arc<Inbox>, peers: Option<Arc<Peers>>) -> Self {
+        Self { feed, inbox, peers }
     }
 }
 
 impl SystemListener for Listener {
     fn notice(&self, event: SystemEvent<'_>) {
+        if let (Some(peers), SystemEvent::AccountChanged { account, connections: 1, .. }) =
+            (&self.peers, event)
+        {
+            peers.note_first_member(account);
+        }
         self.feed.take(event);
     }
 

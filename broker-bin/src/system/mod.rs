@@ -5,6 +5,7 @@
 //! | the JSON of events | `events.rs` |
 //! | events on their way: a bounded queue and one task | `feed.rs` |
 //! | the periodic ones: STATSZ, connections of accounts | `timers.rs` |
+//! | other servers of the cluster: their events, and questions to them | `peers/` |
 //! | requests: subjects, options, answers | `requests/` |
 //!
 //! The core reports what happens, and to whom nobody listens it is forgotten at once: an event is only queued if its
@@ -14,6 +15,7 @@
 mod events;
 mod feed;
 mod ids;
+mod peers;
 mod requests;
 mod sender;
 mod statsz;
@@ -27,6 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::monitor::Observer;
 use feed::Feed;
+use peers::Peers;
 use requests::{Inbox, Subscriptions};
 use sender::Sender;
 
@@ -59,7 +62,7 @@ pub struct SystemAccount {
     sender: Arc<Sender>,
     tasks: Vec<JoinHandle<()>>,
     /// Ended by the drop.
-    _subscriptions: Subscriptions,
+    _subscriptions: (Subscriptions, Option<Subscriptions>),
 }
 
 impl SystemAccount {
@@ -100,11 +103,18 @@ impl SystemAccount {
         let (feed, events) = Feed::new(Arc::clone(&sender));
         let (inbox, work) = Inbox::new(Arc::clone(&sender), reloads);
         let subscriptions = Subscriptions::open(observer.broker(), &inbox)?;
-        let listener = feed::Listener::new(feed, inbox);
-        observer.broker().set_system_listener(Some(Box::new(listener)));
         let mut tasks = vec![tokio::spawn(events.run()), tokio::spawn(timers::run(&sender))];
         tasks.extend(work.spawn());
-        Ok(Self { sender, tasks, _subscriptions: subscriptions })
+        let (mut peers, mut events_of_peers) = (None, None);
+        if observer.broker().cluster().is_some() {
+            let (taker, reports) = Peers::new(&sender);
+            events_of_peers = Some(Subscriptions::new(taker.subscribe(observer.broker())?));
+            tasks.push(tokio::spawn(reports.run()));
+            peers = Some(taker);
+        }
+        let listener = feed::Listener::new(feed, inbox, peers);
+        observer.broker().set_system_listener(Some(Box::new(listener)));
+        Ok(Self { sender, tasks, _subscriptions: (subscriptions, events_of_peers) })
     }
 
     /// Publishes that the server has entered lame duck mode.

@@ -11,6 +11,7 @@ use super::events::{
     ACCOUNT_CONNECTIONS, AccountConnections, CONNECT, Client, Connect, DISCONNECT, Disconnect, Head,
 };
 use super::ids::EventIds;
+use super::peers::{Known, Questions};
 use crate::monitor::{AccountStat, MessagesAndBytes, Observer};
 
 /// Publishes as the server, for the account that is concerned or in the system account.
@@ -20,13 +21,16 @@ pub(super) struct Sender {
     ids: EventIds,
     system_account: Arc<str>,
     server_id: String,
+    known: Known,
+    questions: Questions,
 }
 
 impl Sender {
     pub(super) fn new(observer: Observer) -> Self {
         let (system_account, server_id) =
             (observer.broker().system_account(), observer.server_id());
-        Self { observer, ids: EventIds::new(), system_account, server_id }
+        let (ids, known, questions) = (EventIds::new(), Known::default(), Questions::new());
+        Self { observer, ids, system_account, server_id, known, questions }
     }
 
     pub(super) fn observer(&self) -> &Observer {
@@ -35,6 +39,16 @@ impl Sender {
 
     pub(super) fn server_id(&self) -> &str {
         &self.server_id
+    }
+
+    /// The other servers.
+    pub(super) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// The open questions to other servers.
+    pub(super) fn questions(&self) -> &Questions {
+        &self.questions
     }
 
     pub(super) fn system_account(&self) -> &Arc<str> {
@@ -60,6 +74,21 @@ impl Sender {
         if let (Ok(subject), Ok(body)) = (Subject::parse(subject), go_json::compact(value)) {
             let message = RawMessage::new(&subject, &body);
             self.observer.broker().publish_from_server(account, &message);
+        }
+    }
+
+    /// Publishes a request in the system account.
+    pub(super) fn ask(&self, subject: &str, reply: &str, headers: &[u8], value: &impl Serialize) {
+        if let Ok(body) = go_json::compact(value) {
+            self.ask_raw(subject, reply, headers, &body);
+        }
+    }
+
+    /// Publishes a request in the system account, whose body is JSON already.
+    pub(super) fn ask_raw(&self, subject: &str, reply: &str, headers: &[u8], body: &[u8]) {
+        if let (Ok(subject), Ok(reply)) = (Subject::parse(subject), Subject::parse(reply)) {
+            let message = RawMessage::new(&subject, body).with_reply(&reply).with_headers(headers);
+            self.observer.broker().publish_from_server(&self.system_account, &message);
         }
     }
 

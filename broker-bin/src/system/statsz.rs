@@ -1,10 +1,11 @@
 //! STATSZ: statistics of the server.
 
 use broker_core::ServerInfo;
+use broker_core::cluster::RouteSnapshot;
 use serde::Serialize;
 
 use super::sender::Sender;
-use crate::monitor::{ByKind, MessagesAndBytes, Moment, Observer};
+use crate::monitor::{ByKind, MessagesAndBytes, Moment};
 
 /// The event and the answer, in the reference's order.
 // NATS 2.14: events.go ServerStatsMsg.
@@ -36,8 +37,32 @@ struct ServerStats {
     stale_connections: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     stale_connection_stats: Option<ByKind>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<RouteStat>,
     active_servers: usize,
     gomaxprocs: usize,
+}
+
+// NATS 2.14: events.go RouteStat.
+#[derive(Clone, Debug, Serialize)]
+struct RouteStat {
+    rid: u64,
+    name: String,
+    sent: MessagesAndBytes,
+    received: MessagesAndBytes,
+    pending: usize,
+}
+
+impl RouteStat {
+    fn new(route: RouteSnapshot) -> Self {
+        Self {
+            rid: route.id,
+            name: route.remote_name,
+            sent: MessagesAndBytes { msgs: route.out.messages, bytes: route.out.bytes },
+            received: MessagesAndBytes { msgs: route.in_messages, bytes: route.in_bytes },
+            pending: route.out.pending_bytes,
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -46,11 +71,11 @@ fn is_0(count: &u64) -> bool {
 }
 
 impl Statsz {
-    pub(super) fn new(observer: &Observer) -> Self {
+    pub(super) fn new(sender: &Sender) -> Self {
+        let observer = sender.observer();
         let (stats, accounts) = observer.broker().stats_and_accounts();
         let varz = observer.varz_of(stats);
-        let sent = MessagesAndBytes { msgs: varz.out_msgs, bytes: varz.out_bytes };
-        let received = MessagesAndBytes { msgs: varz.in_msgs, bytes: varz.in_bytes };
+        let sum = |msgs, bytes| MessagesAndBytes { msgs, bytes };
         let some = |counts: ByKind| Some(counts).filter(|counts| *counts != ByKind::default());
         let statsz = ServerStats {
             start: varz.start,
@@ -61,15 +86,16 @@ impl Statsz {
             total_connections: varz.total_connections,
             active_accounts: accounts.iter().filter(|account| account.connections > 0).count(),
             subscriptions: varz.subscriptions,
-            sent,
-            sent_to_clients: sent,
-            received,
-            received_from_clients: received,
+            sent: sum(varz.out_msgs, varz.out_bytes),
+            sent_to_clients: sum(varz.out_client_msgs, varz.out_client_bytes),
+            received: sum(varz.in_msgs, varz.in_bytes),
+            received_from_clients: sum(varz.in_client_msgs, varz.in_client_bytes),
             slow_consumers: varz.slow_consumers,
             slow_consumer_stats: some(varz.slow_consumer_stats),
             stale_connections: varz.stale_connections,
             stale_connection_stats: some(varz.stale_connection_stats),
-            active_servers: 1,
+            routes: observer.routes().into_iter().map(RouteStat::new).collect(),
+            active_servers: sender.known().count() + 1,
             gomaxprocs: varz.gomaxprocs,
         };
         Self { server: observer.broker().server_info(), statsz }
@@ -85,6 +111,6 @@ pub(super) fn subject(sender: &Sender) -> String {
 pub(super) fn publish(sender: &Sender) {
     let subject = subject(sender);
     if sender.is_wanted(&subject) {
-        sender.publish(&subject, &Statsz::new(sender.observer()));
+        sender.publish(&subject, &Statsz::new(sender));
     }
 }

@@ -118,9 +118,8 @@ pub(super) fn answer(sender: &Sender, service: &Service, payload: &[u8]) -> Answ
             accounts_statz(sender, options, &options.texts("accounts")?)
         }),
         Service::Subscriptions => subscriptions(sender, payload),
-        Service::DebugSubscribers => debug_subscribers(sender, payload),
         // Answered with the data of the requester.
-        Service::Reload | Service::UserInfo => Answer::None,
+        Service::Reload | Service::UserInfo | Service::DebugSubscribers => Answer::None,
     }
 }
 
@@ -264,7 +263,7 @@ struct ServerId {
 fn statsz(sender: &Sender, payload: &[u8]) -> Answer {
     let options = RequestOptions::read("Statsz", payload);
     match options.and_then(|options| options.concerns(sender.observer())) {
-        Ok(true) => plain(&Statsz::new(sender.observer())),
+        Ok(true) => plain(&Statsz::new(sender)),
         Ok(false) => Answer::None,
         Err(invalid) => failed::<()>(sender, Failure::Options(invalid)),
     }
@@ -467,18 +466,7 @@ fn subscriptions(sender: &Sender, payload: &[u8]) -> Answer {
     number(broker.count_subscribers(&account, &filter, queue.as_deref()))
 }
 
-/// Counts the subscriptions of clients in the system account that would receive a message.
-// NATS 2.14: events.go debugSubscribers.
-fn debug_subscribers(sender: &Sender, payload: &[u8]) -> Answer {
-    let text = String::from_utf8_lossy(payload);
-    let mut words = text.trim().split(' ');
-    let filter = SubjectFilter::parse(words.next().unwrap_or_default());
-    let Ok(filter) = filter else { return number(0) };
-    let queue = words.next().map(str::as_bytes);
-    number(sender.observer().broker().count_subscribers(sender.system_account(), &filter, queue))
-}
-
-fn number(count: usize) -> Answer {
+pub(super) fn number(count: usize) -> Answer {
     Answer::Plain(count.to_string().into_bytes())
 }
 

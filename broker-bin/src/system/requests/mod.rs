@@ -1,6 +1,7 @@
 //! Requests to the server: they wait in bounded queues, and each is answered off the threads that serve clients.
 
 mod answers;
+mod elsewhere;
 mod options;
 mod reload;
 mod service;
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::sender::Sender;
 use answers::Answer;
 pub use reload::{ReloadRequest, ReloadRequests};
-use service::{AccountService, Service};
+use service::{AccountService, DEBUG_SUBSCRIBERS, Service};
 use user_info::UserInfo;
 
 /// The number of requests that may wait in each queue.
@@ -82,6 +83,9 @@ impl Inbox {
     fn take(&self, message: &RawMessage<'_>) {
         let service = std::str::from_utf8(message.subject()).ok().and_then(Service::of);
         let Some(service) = service else { return };
+        if message.reply().is_some_and(|reply| self.is_own(reply)) {
+            return;
+        }
         let reply = match message.reply() {
             Some(reply) => match answerable(reply, &service) {
                 Some(reply) => Some(reply),
@@ -102,15 +106,29 @@ impl Inbox {
         self.put(queue, request);
     }
 
+    /// Returns true if this server itself waits for the answer of others.
+    fn is_own(&self, reply: &[u8]) -> bool {
+        let of_members = reply.strip_prefix(b"$SYS._INBOX_.");
+        of_members == Some(self.sender.server_id().as_bytes())
+            || reply.starts_with(self.sender.questions().prefix().as_bytes())
+    }
+
     /// Takes a request to a service that every account may use. Returns true if it will be answered.
     pub(super) fn take_service(&self, request: &ServiceRequest<'_>) -> bool {
         let is_system = request.account == self.sender.system_account();
         let subject = std::str::from_utf8(request.subject).ok();
-        let service = subject.and_then(|subject| Service::for_account(subject, request.account));
+        let service = match subject {
+            Some(DEBUG_SUBSCRIBERS) if is_system => Some(Service::DebugSubscribers),
+            _ => subject.and_then(|subject| Service::for_account(subject, request.account)),
+        };
         let Some(service) = service else { return false };
         let Some(reply) = answerable(request.reply, &service) else { return true };
         let user = (service == Service::UserInfo).then(|| UserInfo::new(request));
-        let queue = if is_system { &self.quick } else { &self.others };
+        let queue = match service {
+            _ if !is_system => &self.others,
+            Service::DebugSubscribers => &self.thorough,
+            _ => &self.quick,
+        };
         let request = Request {
             service,
             account: Arc::clone(request.account),
@@ -154,6 +172,10 @@ impl std::fmt::Debug for Subscriptions {
 }
 
 impl Subscriptions {
+    pub(super) fn new(subscription: HandlerSubscription) -> Self {
+        Self(subscription)
+    }
+
     pub(super) fn open(broker: &Broker, inbox: &Arc<Inbox>) -> Result<Self, SubscribeError> {
         let grant = Grant::anonymous().with_account(broker.system_account());
         let mut filters = Service::filters(inbox.sender.server_id()).into_iter();
@@ -214,6 +236,9 @@ fn answer(sender: &Arc<Sender>, request: Request, reloads: Option<&mpsc::Sender<
         return;
     }
     let to = Recipient { account, reply, encoding };
+    if let Payload::Whole(payload) = &payload {
+        elsewhere::ask_others(sender, &service, &to, payload);
+    }
     let answer = match (&payload, service) {
         (Payload::TooLong, _) => answers::refused(sender, "the request is too long"),
         (Payload::Whole(_), Service::UserInfo) => answers::user_info(sender, user),
@@ -224,20 +249,29 @@ fn answer(sender: &Arc<Sender>, request: Request, reloads: Option<&mpsc::Sender<
         (Payload::Whole(payload), Service::Account(AccountService::Conns, account)) => {
             return answers::connections(sender, &account, payload, &to.reply);
         }
+        (Payload::Whole(payload), Service::DebugSubscribers) => {
+            return elsewhere::count_subscribers(sender, to, payload);
+        }
         (Payload::Whole(payload), service) => answers::answer(sender, &service, payload),
     };
     to.send(sender, answer);
 }
 
 /// Where an answer goes.
-#[derive(Debug)]
-struct Recipient {
+#[derive(Clone, Debug)]
+pub(super) struct Recipient {
     account: Arc<str>,
     reply: Subject,
     encoding: Encoding,
 }
 
 impl Recipient {
+    /// Passes on the answer of another server.
+    pub(super) fn pass_on(&self, sender: &Sender, headers: &[u8], body: &[u8]) {
+        let message = RawMessage::new(&self.reply, body).with_headers(headers);
+        sender.observer().broker().publish_from_server(&self.account, &message);
+    }
+
     fn send(&self, sender: &Sender, answer: Answer) {
         let (body, encoding) = match answer {
             Answer::None => return,

@@ -80,14 +80,13 @@ const SERVER: &str = "$SYS.REQ.SERVER.";
 const ACCOUNT: &str = "$SYS.REQ.ACCOUNT.";
 const PING: &str = "PING";
 const SUBSCRIPTIONS: &str = "$SYS.REQ.ACCOUNT.NSUBS";
-const DEBUG_SUBSCRIBERS: &str = "$SYS.DEBUG.SUBSCRIBERS";
+pub(super) const DEBUG_SUBSCRIBERS: &str = "$SYS.DEBUG.SUBSCRIBERS";
 const USER_INFO: &str = "$SYS.REQ.USER.INFO";
 
 impl Service {
     /// Returns the filters that a server subscribes to in the system account.
     pub(super) fn filters(server_id: &str) -> Vec<String> {
-        let mut filters: Vec<String> = [SUBSCRIPTIONS, DEBUG_SUBSCRIBERS].map(String::from).into();
-        filters.push(format!("{SERVER}{PING}"));
+        let mut filters = vec![SUBSCRIPTIONS.to_owned(), format!("{SERVER}{PING}")];
         for (name, _) in &OF_SERVERS {
             filters.extend([PING, server_id].map(|of| format!("{SERVER}{of}.{name}")));
         }
@@ -100,7 +99,6 @@ impl Service {
     pub(super) fn of(subject: &str) -> Option<Self> {
         match subject {
             SUBSCRIPTIONS => return Some(Self::Subscriptions),
-            DEBUG_SUBSCRIBERS => return Some(Self::DebugSubscribers),
             USER_INFO => return Some(Self::UserInfo),
             _ => {}
         }
@@ -165,7 +163,7 @@ mod tests {
             ),
             ("$SYS.REQ.ACCOUNT.PING.STATZ", Some(Service::AccountsStatz)),
             ("$SYS.REQ.ACCOUNT.NSUBS", Some(Service::Subscriptions)),
-            ("$SYS.DEBUG.SUBSCRIBERS", Some(Service::DebugSubscribers)),
+            ("$SYS.DEBUG.SUBSCRIBERS", None),
             ("other", None),
         ] {
             assert_eq!(Service::of(subject), expected, "{subject}");
@@ -175,7 +173,7 @@ mod tests {
     #[test]
     fn each_filter_leads_to_a_service() {
         let filters = Service::filters("ID");
-        assert_eq!(filters.len(), 2 + 1 + 30 + 3 + 7);
+        assert_eq!(filters.len(), 1 + 1 + 30 + 3 + 7);
         for filter in filters {
             assert!(Service::of(&filter.replace('*', "A")).is_some(), "{filter}");
         }
