@@ -344,6 +344,11 @@ impl Daemon {
             return Err(error);
         }
         tell(last);
+        if let Some(options) = &options
+            && changes.iter().any(|change| change.path == "cluster")
+        {
+            warn_of_insecure_routes(options);
+        }
         #[cfg(feature = "jwt")]
         if let Some(operators) = deciders.as_ref().and_then(Deciders::operators) {
             operators.warn(unix_time());

@@ -44,6 +44,10 @@ pub enum ReloadError {
     /// The changes take a restart.
     #[error("{}", Lines(.0))]
     NotAtRunTime(Vec<Change>),
+    /// An account that is to have routes of its own does not exist.
+    // NATS 2.14: reload.go diffOptions.
+    #[error("unable to add account {0:?} to the list of dedicated routes: account missing")]
+    RouteAccount(String),
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -102,6 +106,9 @@ impl Plan {
             changes.into_iter().partition(|change| change.reload == Reload::Restart);
         if !refused.is_empty() {
             return Err(ReloadError::NotAtRunTime(refused));
+        }
+        if let Some(name) = new.missing_route_account(old) {
+            return Err(ReloadError::RouteAccount(name.to_owned()));
         }
         let deciders = match changes.iter().any(Change::is_about_access) {
             true => Some(next.succeeding(before)),

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use broker_core::SubjectFilter;
+use broker_core::account::GLOBAL;
 use broker_core::auth::Secret;
 use broker_core::cluster::{
     ClusterOptions, CompressionMode, CompressionOptions, RouteAddress, RoutePermissions,
@@ -88,6 +89,19 @@ impl Options {
         self.cluster_listener()?;
         let tls = self.cluster.tls.as_ref().map(route_tls).transpose()?;
         tls.map_or(Ok(()), |tls| tls.options.build().map(drop).map_err(ClusterError::Tls))
+    }
+
+    /// Returns an account that is to have routes of its own in contrast to `before`, and does not exist. Accounts with
+    /// claims are looked up when they are used.
+    // NATS 2.14: reload.go diffOptions.
+    pub(crate) fn missing_route_account(&self, before: &Self) -> Option<&str> {
+        let has_claims = !self.operator.is_empty() || !self.trusted_keys.is_empty();
+        let is_there = |name: &String| {
+            self.accounts.contains_key(name) || *name == GLOBAL || *name == self.system_account()
+        };
+        let added =
+            self.cluster.accounts.iter().filter(|name| !before.cluster.accounts.contains(name));
+        added.filter(|_| !has_claims).find(|name| !is_there(name)).map(String::as_str)
     }
 
     /// Returns the name of the cluster, which gateways may name too.
