@@ -50,6 +50,15 @@ fn main() -> io::Result<()> {
     save("proxy", "v1", &[], line)?;
     let binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x09\0\x0a";
     save("proxy", "v2", &[], binary)?;
+    let stream =
+        b"\x01\x0a\0\0\xab\x90\xcc\x24PING\r\n\xfe\x02\0\0ab\0\x10\0\0\xb8\x22\xbc\x24\xa0\x8d\x06\
+        \0\x61\x11\x01\x1d\0\x93\x86\0";
+    save("s2", "stream", &[0, 7], stream)?;
+    let snappy = b"\xff\x06\0\0sNaPpY\x01\x0a\0\0\xab\x90\xcc\x24PING\r\n";
+    save("s2", "snappy", &[1, 7], snappy)?;
+    // A literal and copies of each form.
+    let block = b"\x30\x1cRS+ $G\x01\x03\x01\0\x15\0\x02\x0a\x05\0\x0f\x06\0\0\0\x0ceu\r\n";
+    save("s2", "block", &[0, 0], block)?;
     let request = b"GET / HTTP/1.1\r\nHost: h\r\nOrigin: https://example.com\r\nCookie: jwt=x\r\n\
         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
