@@ -90,6 +90,11 @@ pub struct AccountConfig {
 }
 
 impl AccountConfig {
+    /// Returns true if it exports or imports something.
+    pub(crate) fn shares(&self) -> bool {
+        !self.exports.is_empty() || !self.imports.is_empty()
+    }
+
     /// Creates an account without limits, which shares nothing.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {

@@ -22,7 +22,8 @@ pub use share::{
     AccountShares, ImportState, PendingResponse, ShareError, ShareFault, ShareItem, check_shares,
 };
 pub(crate) use share::{
-    Context, Failed, Measured, Outcome, Requester, Response, ServiceImport, is_sampled, to_json,
+    Context, Failed, Measured, Outcome, Requester, Resolver, Response, ServiceImport, is_sampled,
+    to_json,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -69,6 +70,8 @@ struct Members {
     connections: usize,
     leaf_nodes: usize,
     remote: RemoteMembers,
+    /// Those that no limit counts.
+    others: usize,
     /// True once a reload has removed it from the configuration.
     is_removed: bool,
 }
@@ -83,11 +86,12 @@ impl Members {
         }
     }
 
-    /// Returns the count for an endpoint of that kind; `None` if no limit counts it.
-    fn count(&mut self, kind: Kind) -> Option<&mut usize> {
-        match kind.quota()? {
-            Quota::Connections => Some(&mut self.connections),
-            Quota::LeafNodes => Some(&mut self.leaf_nodes),
+    /// Returns the count for an endpoint of that kind.
+    fn count(&mut self, kind: Kind) -> &mut usize {
+        match kind.quota() {
+            Some(Quota::Connections) => &mut self.connections,
+            Some(Quota::LeafNodes) => &mut self.leaf_nodes,
+            None => &mut self.others,
         }
     }
 }
@@ -154,12 +158,11 @@ impl Account {
         let mut members = self.members.lock();
         // NATS 2.14: accounts.go MaxTotalConnectionsReached.
         let remote = endpoint.kind.quota().map_or(0, |quota| members.remote_count(quota));
-        if let Some(count) = members.count(endpoint.kind) {
-            if max.is_some_and(|max| count.saturating_add(remote) >= max) {
-                return Err(AccountFull);
-            }
-            *count += 1;
+        let count = members.count(endpoint.kind);
+        if max.is_some_and(|max| count.saturating_add(remote) >= max) {
+            return Err(AccountFull);
         }
+        *count += 1;
         // An authenticator named it, so that it is no longer removed, though not configured.
         members.is_removed = false;
         let membership = AccountMembership::begin(Arc::clone(self) as Arc<_>, endpoint);
@@ -211,6 +214,12 @@ impl Account {
     pub(crate) fn has_members(&self) -> bool {
         let members = self.members.lock();
         members.connections > 0 || members.leaf_nodes > 0
+    }
+
+    /// Returns true if no endpoint has it as its only account.
+    pub(crate) fn is_empty(&self) -> bool {
+        let members = self.members.lock();
+        members.connections + members.leaf_nodes + members.others == 0
     }
 
     /// Returns the limits in force.
@@ -267,9 +276,9 @@ impl SubjectSpace for Account {
     }
 
     fn leave(&self, kind: Kind) {
-        if let Some(count) = self.members.lock().count(kind) {
-            *count = count.saturating_sub(1);
-        }
+        let mut members = self.members.lock();
+        let count = members.count(kind);
+        *count = count.saturating_sub(1);
     }
 }
 

@@ -5,8 +5,9 @@
 //! are closed. Only its name and its counters remain then; the counters must not restart from zero if it is
 //! configured again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use super::share::Change as ShareChange;
 use super::{Account, share};
 use crate::options::AccountConfig;
 use crate::sync::{Arc, RwLock};
@@ -41,13 +42,14 @@ impl Registry {
         self.accounts.read().values().cloned().collect()
     }
 
-    /// Applies the exports and imports of the configured accounts. Returns those that import other streams than before.
-    pub(crate) fn share(
-        &self,
-        before: &[AccountConfig],
-        now: &[AccountConfig],
-    ) -> Vec<Arc<Account>> {
-        share::configure(self.all(), before, now)
+    /// Applies what all accounts share. Returns those that import other streams than before.
+    pub(crate) fn share_all(&self, changes: Vec<ShareChange>) -> Vec<Arc<Account>> {
+        share::configure_all(&self.all(), changes)
+    }
+
+    /// Applies what some accounts share. Returns those that import other streams than before.
+    pub(crate) fn share_some(&self, changes: Vec<ShareChange>) -> Vec<Arc<Account>> {
+        share::configure_some(changes, &|name| self.get(name))
     }
 
     /// Configures one account.
@@ -72,7 +74,8 @@ impl Registry {
             let account = self.get_or_add(&config.name, || make(&config.name));
             account.configure(config);
         }
-        let is_gone = |old: &&AccountConfig| now.iter().all(|new| new.name != old.name);
+        let names: HashSet<&str> = now.iter().map(|new| &*new.name).collect();
+        let is_gone = |old: &&AccountConfig| !names.contains(&*old.name);
         let mut removed = Vec::new();
         for account in before.iter().filter(is_gone).filter_map(|old| self.get(&old.name)) {
             account.configure(&AccountConfig::new(Arc::clone(&account.name)));

@@ -74,6 +74,13 @@ impl Kind {
         }
     }
 
+    /// Returns true if its subscriptions receive the streams that the account imports. Another server of the cluster, or
+    /// another cluster, subscribes in the exporting account itself.
+    // NATS 2.14: client.go processSubEx, leafnode.go processLeafSub.
+    pub(crate) fn imports_streams(self) -> bool {
+        !matches!(self, Self::Route | Self::Gateway)
+    }
+
     /// Returns which limit of an account counts endpoints of this kind. The other limits of an account hold for
     /// the same ones.
     // NATS 2.14: client.go registerWithAccount, applyAccountLimits.

@@ -67,8 +67,9 @@ impl AccountState {
         }
     }
 
-    /// Returns true if it imports something of `account`.
-    pub(super) fn imports_from(&self, account: &str) -> bool {
-        self.claims.nats.imports.iter().any(|import| import.account == account)
+    /// Returns the accounts from which it imports by activation.
+    pub(super) fn activating_accounts(&self) -> impl Iterator<Item = &str> {
+        let imports = self.claims.nats.imports.iter();
+        imports.filter(|import| !import.token.is_empty()).map(|import| &*import.account)
     }
 }

@@ -27,13 +27,59 @@ pub(super) struct Store {
     /// that from a third.
     queue: VecDeque<Arc<str>>,
     is_draining: bool,
-    /// The ends of activations, in seconds since 1970, with the accounts that import by them.
+    /// The accounts that hold activations, by the account that has issued them.
+    activated: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// The first end of the activations of each account, in seconds since 1970.
+    first_ends: BTreeMap<Arc<str>, i64>,
+    /// The same, ordered by time.
     ends: BTreeSet<(i64, Arc<str>)>,
 }
 
 impl Store {
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         self.loaded.keys().cloned().collect()
+    }
+
+    /// Adds or replaces an account. Returns those that hold activations of it.
+    fn put(&mut self, key: &Arc<str>, state: &Arc<AccountState>) -> Vec<Arc<str>> {
+        let before = self.loaded.insert(Arc::clone(key), Arc::clone(state));
+        self.forget_activations(key, before.as_deref());
+        for exporter in state.activating_accounts() {
+            let holders = self.activated.entry(exporter.into()).or_default();
+            holders.insert(Arc::clone(key));
+        }
+        self.activated.get(key).into_iter().flatten().cloned().collect()
+    }
+
+    fn remove(&mut self, key: &str) {
+        let before = self.loaded.remove(key);
+        self.forget_activations(key, before.as_deref());
+        self.set_end(key, None);
+    }
+
+    fn forget_activations(&mut self, key: &str, before: Option<&AccountState>) {
+        for exporter in before.into_iter().flat_map(AccountState::activating_accounts) {
+            let Some(holders) = self.activated.get_mut(exporter) else { continue };
+            holders.remove(key);
+            if holders.is_empty() {
+                self.activated.remove(exporter);
+            }
+        }
+    }
+
+    /// Sets the first end of the activations of an account.
+    fn set_end(&mut self, key: &str, end: Option<i64>) {
+        let name: Arc<str> = key.into();
+        let before = match end {
+            Some(end) => {
+                self.ends.insert((end, Arc::clone(&name)));
+                self.first_ends.insert(Arc::clone(&name), end)
+            }
+            None => self.first_ends.remove(key),
+        };
+        if let Some(before) = before.filter(|before| Some(*before) != end) {
+            self.ends.remove(&(before, name));
+        }
     }
 }
 
@@ -102,7 +148,7 @@ impl OperatorMode {
 
     pub(super) fn unload(&self, key: &str, why: &str) {
         tracing::info!("Reloaded: deleting account [{why}]: {key:?}");
-        self.0.store.lock().loaded.remove(key);
+        self.0.store.lock().remove(key);
         if let Some(broker) = self.broker() {
             // It shares nothing any more.
             broker.configure_account(&AccountConfig::new(key));
@@ -151,15 +197,10 @@ impl OperatorMode {
             state.succeed(before);
         }
         let state = Arc::new(state);
-        let importers: Vec<Arc<str>> = {
-            let mut store = self.0.store.lock();
-            store.loaded.insert(Arc::clone(&key), Arc::clone(&state));
-            let of_it = |entry: &(&Arc<str>, &Arc<AccountState>)| entry.1.imports_from(&key);
-            store.loaded.iter().filter(of_it).map(|(importer, _)| Arc::clone(importer)).collect()
-        };
+        let holders = self.0.store.lock().put(&key, &state);
         self.configure(&key);
-        // What they import may be there now, or no longer.
-        importers.iter().for_each(|importer| self.configure(importer));
+        // Their activations may be valid now, or no longer.
+        holders.iter().for_each(|holder| self.configure(holder));
         self.load_exporters(&state);
         if let (Some(_), Some(broker)) = (before, self.broker()) {
             broker.review_account(&key);
@@ -191,9 +232,7 @@ impl OperatorMode {
         let (Some(account), Some(broker)) = (self.loaded(key), self.broker()) else { return };
         let (config, end) = self.config(&account, seconds(broker.wall()));
         broker.configure_account(&config);
-        let mut store = self.0.store.lock();
-        store.ends.retain(|(_, of)| **of != *key);
-        store.ends.extend(end.map(|end| (end, config.name)));
+        self.0.store.lock().set_end(key, end);
     }
 
     /// Returns the configuration of an account, and the first end of its activations.

@@ -1,6 +1,6 @@
 //! Accounts that are configured one by one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::Shared;
 use crate::account::AccountConfig;
@@ -62,25 +62,6 @@ impl Shared {
         for account in self.all_accounts() {
             account.forget_remote_server(server);
         }
-    }
-
-    /// Applies what the account shares, if it does or did.
-    fn share_one(&self, config: &AccountConfig) {
-        let mut sharing = self.sharing.lock();
-        let shares = !config.exports.is_empty() || !config.imports.is_empty();
-        let is_new = sharing.get(&config.name).is_none_or(|before| before != config);
-        if !(is_new && (shares || sharing.contains_key(&config.name))) {
-            return;
-        }
-        let list =
-            |sharing: &BTreeMap<_, AccountConfig>| sharing.values().cloned().collect::<Vec<_>>();
-        let before = list(&sharing);
-        if shares {
-            sharing.insert(Arc::clone(&config.name), config.clone());
-        } else {
-            sharing.remove(&config.name);
-        }
-        self.share(&before, &list(&sharing));
     }
 
     /// Has the authenticator review the clients in an account.

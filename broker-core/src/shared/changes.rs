@@ -54,7 +54,7 @@ impl Shared {
             ..Info::clone(info)
         });
         let gone = self.configure_accounts(&before.accounts, &options.accounts);
-        self.share(&before.accounts, &options.accounts);
+        self.share_all(&before.accounts, &options.accounts);
         // A session that opens now with the old options is either among the endpoints below, or notices by the
         // version that it has missed a change.
         self.version.fetch_add(1, Ordering::AcqRel);

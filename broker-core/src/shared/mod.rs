@@ -4,14 +4,15 @@ mod accounts;
 mod changes;
 mod cluster;
 mod questions;
+mod sharing;
 mod totals;
 
 pub use changes::ChangeReport;
 pub(crate) use questions::OpenQuestion;
 pub use questions::QuestionStats;
 use questions::Questions;
+use sharing::Sharing;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -36,7 +37,6 @@ use crate::server_info::ServerInfo;
 use crate::subject_counts::SubjectCounters;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::system::{SystemEvent, SystemListener};
-use crate::table::Place;
 use crate::transport::TransportInfo;
 
 /// State that all sessions of a broker share.
@@ -45,8 +45,7 @@ pub(crate) struct Shared {
     pub(crate) authenticator: ArcSwap<Box<dyn Authenticator>>,
     pub(crate) info: ArcSwap<Info>,
     accounts: Registry,
-    /// The accounts that are configured one by one and share something.
-    sharing: Mutex<BTreeMap<Arc<str>, AccountConfig>>,
+    sharing: Mutex<Sharing>,
     /// The name of the system account.
     pub(crate) system_account: Arc<str>,
     /// What is due by the clock: see [`Broker::do_periodic`](crate::Broker::do_periodic).
@@ -159,7 +158,7 @@ impl Shared {
         shared.account(&GLOBAL.into());
         shared.account(&shared.system_account);
         shared.configure_accounts(&[], &configured);
-        shared.accounts.share(&[], &configured);
+        shared.share_all(&[], &configured);
         shared
     }
 
@@ -191,23 +190,6 @@ impl Shared {
     /// Returns the account of that name, and creates it if it does not exist: authenticators name accounts.
     pub(crate) fn account(&self, name: &Arc<str>) -> Arc<Account> {
         self.accounts.get_or_add(name, || self.make_account(name))
-    }
-
-    /// Applies what accounts share, to existing subscriptions as well.
-    fn share(&self, before: &[AccountConfig], now: &[AccountConfig]) {
-        for account in self.accounts.share(before, now) {
-            for endpoint in self.endpoints() {
-                for membership in endpoint.memberships().iter().filter(|one| one.is_in(&account)) {
-                    let sids = membership.sids(&endpoint);
-                    let mut place = Some(Place::default());
-                    while let Some(at) = place {
-                        let (part, next) = sids.part(at);
-                        part.iter().for_each(|one| account.update_shadows(one));
-                        place = next;
-                    }
-                }
-            }
-        }
     }
 
     /// Ends requests to services of other accounts that were not answered in time.

@@ -11,11 +11,19 @@ use crate::limits::IMPORT_DEPTH;
 use crate::subject::SubjectFilter;
 
 /// The imports so far, by importing account.
+#[derive(Default)]
 pub(super) struct Graph {
     streams: Vec<Vec<Edge>>,
     services: Vec<Vec<Edge>>,
 }
 
+/// The imports of one account.
+pub(super) struct Edges {
+    streams: Vec<Edge>,
+    services: Vec<Edge>,
+}
+
+#[derive(Eq, PartialEq)]
 struct Edge {
     exporter: usize,
     /// The import is followed for subjects that overlap this one.
@@ -25,9 +33,28 @@ struct Edge {
 }
 
 impl Graph {
-    pub(super) fn new(accounts: usize) -> Self {
-        let none = || std::iter::repeat_with(Vec::new).take(accounts).collect();
-        Self { streams: none(), services: none() }
+    /// Makes room for that many accounts.
+    pub(super) fn grow(&mut self, accounts: usize) {
+        for all in [&mut self.streams, &mut self.services] {
+            all.resize_with(accounts.max(all.len()), Vec::new);
+        }
+    }
+
+    /// Removes the imports of an account.
+    pub(super) fn clear(&mut self, importer: usize) -> Edges {
+        let [streams, services] =
+            [&mut self.streams, &mut self.services].map(|all| std::mem::take(&mut all[importer]));
+        Edges { streams, services }
+    }
+
+    /// Returns true if an account has no longer all of these imports.
+    pub(super) fn lacks_some_of(&self, importer: usize, before: &Edges) -> bool {
+        let lacks = |now: &[Vec<Edge>], before: &[Edge]| {
+            let now = &now[importer];
+            // The usual case is quick: nothing has changed.
+            !now.starts_with(before) && before.iter().any(|edge| !now.contains(edge))
+        };
+        lacks(&self.streams, &before.streams) || lacks(&self.services, &before.services)
     }
 
     /// Adds the import of a stream, whose subjects are `local` in the importing account.
@@ -113,9 +140,15 @@ mod tests {
         SubjectFilter::parse(text).unwrap()
     }
 
+    fn graph(accounts: usize) -> Graph {
+        let mut graph = Graph::default();
+        graph.grow(accounts);
+        graph
+    }
+
     #[test]
     fn a_ring_of_accounts_is_a_cycle_and_a_diamond_is_not() {
-        let mut graph = Graph::new(4);
+        let mut graph = graph(4);
         let all = filter(">");
         let mut add = |importer, exporter| {
             let checked = graph.check_service(importer, exporter, &all);
@@ -133,7 +166,7 @@ mod tests {
 
     #[test]
     fn subjects_that_do_not_overlap_form_no_cycle() {
-        let mut graph = Graph::new(2);
+        let mut graph = graph(2);
         graph.add_stream(0, 1, &filter("a.>"));
         assert_eq!(graph.check_stream(1, 0, &filter("b"), |_, _| true), Ok(()));
         assert_eq!(graph.check_stream(1, 0, &filter("*.b"), |_, _| true), Err(ShareError::Cycle));
@@ -143,7 +176,7 @@ mod tests {
     #[test]
     fn the_depth_of_the_search_is_bounded() {
         let accounts = IMPORT_DEPTH + 1;
-        let mut graph = Graph::new(accounts);
+        let mut graph = graph(accounts);
         let all = filter("a");
         for importer in 0..accounts - 1 {
             graph.add_service(importer, importer + 1, &all, &all);
@@ -155,7 +188,7 @@ mod tests {
     #[test]
     fn a_dense_graph_is_searched_quickly() {
         let accounts = 50;
-        let mut graph = Graph::new(accounts);
+        let mut graph = graph(accounts);
         let subjects = ["a.>", "*.b", "a.b", ">", "*.*", "a.*"].map(filter);
         for importer in 0..accounts {
             for exporter in importer + 1..accounts {

@@ -89,6 +89,13 @@ pub struct ShareFault {
     pub error: ShareError,
 }
 
+impl ShareError {
+    /// Returns true if the import may be in force once others are gone.
+    pub(super) fn is_cycle(&self) -> bool {
+        matches!(self, Self::Cycle | Self::CycleDepth)
+    }
+}
+
 /// An export or an import, by its place in the configuration of its account.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ShareItem {

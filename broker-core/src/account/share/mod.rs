@@ -8,6 +8,7 @@
 
 mod cycles;
 mod error;
+mod exporter;
 mod latency;
 mod linked;
 mod requester;
@@ -20,6 +21,7 @@ pub use error::{ShareError, ShareFault, ShareItem};
 pub(crate) use latency::{Measured, Outcome, is_sampled};
 pub(crate) use requester::{Requester, to_json};
 pub use resolve::check_shares;
+pub(crate) use resolve::{Change, Resolver};
 pub(crate) use responses::{Failed, Response, Responses};
 pub(crate) use service::ServiceImport;
 
@@ -34,7 +36,7 @@ use crate::options::{AccountConfig, Export, Import, ServiceLatency};
 use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, Weak};
 use linked::LinkedSubscriptions;
-use resolve::{Resolved, ResolvedService, resolve};
+use resolve::{Resolved, ResolvedService};
 use service::BoundService;
 use stream::{BoundStream, Shadows};
 
@@ -62,8 +64,8 @@ pub(super) struct Share {
 
 #[derive(Default)]
 struct State {
-    exports: Vec<Export>,
-    imports: Vec<Import>,
+    /// `None` if it shares nothing.
+    config: Option<Arc<AccountConfig>>,
     invalid: Vec<ShareItem>,
     locals: Vec<(usize, SubjectFilter)>,
     streams: Vec<BoundStream>,
@@ -252,7 +254,7 @@ impl Account {
     pub(crate) fn share_counts(&self) -> (usize, usize) {
         let Some(share) = self.sharing.share.get() else { return (0, 0) };
         let state = share.state();
-        (state.exports.len(), state.imports.len())
+        (state.exports().len(), state.imports().len())
     }
 
     /// Returns what it shares now, with at most `limit` requests that are not answered.
@@ -280,8 +282,8 @@ impl Account {
             (subject, pending)
         };
         AccountShares {
-            exports: state.exports.clone(),
-            imports: state.imports.iter().enumerate().map(import).collect(),
+            exports: state.exports().to_vec(),
+            imports: state.imports().iter().enumerate().map(import).collect(),
             responses: share.responses.list(limit).into_iter().map(response).collect(),
         }
     }
@@ -289,12 +291,12 @@ impl Account {
     /// Applies what it shares from now on. Returns true if it imports other streams than before.
     fn set_shares(
         self: &Arc<Self>,
-        config: Option<&AccountConfig>,
+        config: Option<Arc<AccountConfig>>,
         resolved: Resolved,
-        accounts: &HashMap<Arc<str>, Arc<Self>>,
+        accounts: &impl Fn(&str) -> Option<Arc<Self>>,
     ) -> bool {
-        let is_empty = config.is_none_or(|one| one.exports.is_empty() && one.imports.is_empty());
-        if is_empty && self.sharing.share.get().is_none() {
+        let config = config.filter(|config| config.shares());
+        if config.is_none() && self.sharing.share.get().is_none() {
             return false;
         }
         let share = self.sharing.share();
@@ -303,7 +305,7 @@ impl Account {
             .streams
             .into_iter()
             .filter_map(|import| {
-                let exporter = Arc::downgrade(accounts.get(&import.exporter)?);
+                let exporter = Arc::downgrade(&accounts(&import.exporter)?);
                 Some(BoundStream { import, exporter })
             })
             .collect();
@@ -316,16 +318,16 @@ impl Account {
         let mut added = Vec::new();
         let mut services = Vec::with_capacity(resolved.services.len());
         for service in resolved.services {
-            let Some(exporter) = accounts.get(&service.exporter) else { continue };
+            let Some(exporter) = accounts(&service.exporter) else { continue };
             let same_place = known.get_mut(&service.local);
             let same = same_place.and_then(|known| {
-                let at = known.iter().position(|one| one.is(&service, exporter))?;
+                let at = known.iter().position(|one| one.is(&service, &exporter))?;
                 Some(known.swap_remove(at))
             });
             let bound = match same {
                 Some(known) => known.clone(),
                 None => {
-                    let Some(bound) = self.bind(service, exporter) else { continue };
+                    let Some(bound) = self.bind(service, &exporter) else { continue };
                     added.push(Arc::clone(&bound.subscription));
                     bound
                 }
@@ -336,14 +338,8 @@ impl Account {
             known.into_values().flatten().map(|one| Arc::clone(&one.subscription)).collect();
         gone.sort_by(|a, b| a.filter().cmp(b.filter()));
         let (has_streams, has_services) = (!streams.is_empty(), !services.is_empty());
-        let state = State {
-            exports: config.map(|config| config.exports.clone()).unwrap_or_default(),
-            imports: config.map(|config| config.imports.clone()).unwrap_or_default(),
-            invalid: resolved.invalid,
-            locals: resolved.locals,
-            streams,
-            services,
-        };
+        let state =
+            State { config, invalid: resolved.invalid, locals: resolved.locals, streams, services };
         *share.state.lock() = Arc::new(state);
         self.sharing.imports_streams.store(has_streams, Ordering::Release);
         self.sharing.imports_services.store(has_services, Ordering::Release);
@@ -385,6 +381,14 @@ impl BoundService {
 }
 
 impl State {
+    fn exports(&self) -> &[Export] {
+        self.config.as_ref().map_or(&[], |config| &config.exports)
+    }
+
+    fn imports(&self) -> &[Import] {
+        self.config.as_ref().map_or(&[], |config| &config.imports)
+    }
+
     /// Returns how the response times of an imported service are published.
     fn latency_of(&self, import: &Import, local: &SubjectFilter) -> Option<ServiceLatency> {
         let is_it = |one: &&BoundService| {
@@ -400,33 +404,31 @@ impl State {
     }
 }
 
-/// Applies the exports and imports of all accounts. Returns the accounts that import other streams than before: their
-/// subscriptions need other shadows.
-pub(super) fn configure(
-    accounts: Vec<Arc<Account>>,
-    before: &[AccountConfig],
-    now: &[AccountConfig],
+/// Applies what all accounts share. Returns the accounts that import other streams than before: their subscriptions need
+/// other shadows.
+pub(super) fn configure_all(accounts: &[Arc<Account>], changes: Vec<Change>) -> Vec<Arc<Account>> {
+    let by_name: HashMap<&str, &Arc<Account>> =
+        accounts.iter().map(|account| (&*account.name, account)).collect();
+    let find = |name: &str| by_name.get(name).map(|account| Arc::clone(account));
+    let mut changes: HashMap<Arc<str>, Change> =
+        changes.into_iter().map(|change| (Arc::clone(&change.0.name), change)).collect();
+    let mut change = |account: &&Arc<Account>| {
+        let change = changes.remove(&account.name);
+        let (config, resolved) =
+            change.map_or_else(Default::default, |(config, resolved)| (Some(config), resolved));
+        account.set_shares(config, resolved, &find)
+    };
+    accounts.iter().filter(|account| change(account)).cloned().collect()
+}
+
+/// Applies what some accounts share, likewise.
+pub(super) fn configure_some(
+    changes: Vec<Change>,
+    find: &impl Fn(&str) -> Option<Arc<Account>>,
 ) -> Vec<Arc<Account>> {
-    let shares = |config: &AccountConfig| !config.exports.is_empty() || !config.imports.is_empty();
-    if !before.iter().chain(now).any(shares) {
-        return Vec::new();
-    }
-    let (resolved, _) = resolve(now);
-    let by_name = accounts.iter().map(|one| (Arc::clone(&one.name), Arc::clone(one)));
-    let by_name: HashMap<Arc<str>, Arc<Account>> = by_name.collect();
-    let mut configured: HashMap<&str, (&AccountConfig, Resolved)> = HashMap::new();
-    for (config, resolved) in now.iter().zip(resolved) {
-        configured.insert(&config.name, (config, resolved));
-    }
-    let mut changed = Vec::new();
-    for account in accounts {
-        let (config, resolved) = match configured.remove(&*account.name) {
-            Some((config, resolved)) => (Some(config), resolved),
-            None => (None, Resolved::default()),
-        };
-        if account.set_shares(config, resolved, &by_name) {
-            changed.push(account);
-        }
-    }
-    changed
+    let change = |(config, resolved): Change| {
+        let account = find(&config.name)?;
+        account.set_shares(Some(config), resolved, find).then_some(account)
+    };
+    changes.into_iter().filter_map(change).collect()
 }
