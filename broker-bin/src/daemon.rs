@@ -80,7 +80,8 @@ impl Daemon {
     ///
     /// Returns [`StartError`] and leaves nothing running. An unwritable ports file is only logged.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        Self::start_from(options, None, None, || ()).await
+        let deciders = options.checked_deciders()?;
+        Self::start_from(options, deciders, None, None, || ()).await
     }
 
     /// Starts serving a loaded configuration, and logs its file name. [`Self::reload`] reads it
@@ -90,6 +91,15 @@ impl Daemon {
     ///
     /// See [`Self::start`].
     pub async fn start_loaded(loaded: Loaded) -> Result<Self, StartError> {
+        let deciders = loaded.options.checked_deciders()?;
+        Self::start_checked(loaded, deciders).await
+    }
+
+    /// Starts serving a loaded configuration with the access rules that its check has made.
+    pub(crate) async fn start_checked(
+        loaded: Loaded,
+        deciders: Deciders,
+    ) -> Result<Self, StartError> {
         let Loaded { request, options, file, digest, warnings, sources } = loaded;
         let banner = || {
             if let Some(file) = file {
@@ -98,19 +108,20 @@ impl Daemon {
             }
             warn(&warnings);
         };
-        let daemon = Self::start_from(options, Some(request), digest.as_deref(), banner).await?;
+        let digest_ = digest.as_deref();
+        let daemon = Self::start_from(options, deciders, Some(request), digest_, banner).await?;
         daemon.now().read = Some(Arc::new(Read { sources, digest, warnings }));
         Ok(daemon)
     }
 
-    /// Starts the server; `banner` names the source of the options.
+    /// Starts the server with options that were checked; `banner` names their source.
     async fn start_from(
         options: Options,
+        deciders: Deciders,
         request: Option<Request>,
         digest: Option<&str>,
         banner: impl FnOnce(),
     ) -> Result<Self, StartError> {
-        let deciders = options.checked_deciders()?;
         tracing::info!("Starting natsd");
         tracing::info!("  Version:  {VERSION} (NATS {NATS_VERSION})");
         tracing::info!("  Git:      [{}]", option_env!("NATSD_GIT_COMMIT").unwrap_or("not set"));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::cli::{self, Invocation};
 use crate::daemon::Daemon;
 use crate::logging::{self, Logging};
-use crate::options::{self, ConfigErrors, Loaded, Request};
+use crate::options::{self, ConfigErrors, Deciders, Loaded, Request};
 use crate::service::Service;
 use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
@@ -49,11 +49,11 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 /// Loads the configuration and prints its errors, one per line.
-fn load(program: &str, request: &Request) -> Result<Loaded, ExitCode> {
-    match options::load(request) {
-        Ok(mut loaded) => {
+fn load(program: &str, request: &Request) -> Result<(Loaded, Deciders), ExitCode> {
+    match options::load_checked(request) {
+        Ok((mut loaded, deciders)) => {
             program.clone_into(&mut loaded.options.program);
-            Ok(loaded)
+            Ok((loaded, deciders))
         }
         Err(error) if error.is_usage() => Err(usage(program, &error)),
         Err(error) => {
@@ -70,7 +70,7 @@ fn load(program: &str, request: &Request) -> Result<Loaded, ExitCode> {
 // NATS 2.14: main.go, with the same wording. nats-server exits with 1 on warnings alone.
 fn check(program: &str, request: &Request) -> ExitCode {
     match load(program, request) {
-        Ok(Loaded { file, digest, warnings, .. }) => {
+        Ok((Loaded { file, digest, warnings, .. }, _)) => {
             warnings.iter().for_each(|warning| complain(program, warning));
             let file = file.unwrap_or_default();
             let digest = digest.unwrap_or_default();
@@ -85,7 +85,7 @@ fn check(program: &str, request: &Request) -> ExitCode {
 }
 
 fn start(program: &str, request: &Request) -> ExitCode {
-    let loaded = match load(program, request) {
+    let (loaded, deciders) = match load(program, request) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
@@ -96,7 +96,7 @@ fn start(program: &str, request: &Request) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = run_logged(loaded, &log);
+    let code = run_logged(loaded, deciders, &log);
     log.flush();
     code
 }
@@ -112,7 +112,7 @@ fn signal(program: &str, command: &str) -> ExitCode {
     }
 }
 
-fn run_logged(loaded: Loaded, log: &Logging) -> ExitCode {
+fn run_logged(loaded: Loaded, deciders: Deciders, log: &Logging) -> ExitCode {
     raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -121,7 +121,7 @@ fn run_logged(loaded: Loaded, log: &Logging) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(serve(loaded, log));
+    let code = runtime.block_on(serve(loaded, deciders, log));
     // Blocked threads are not waited for.
     runtime.shutdown_timeout(LAST_TURNS);
     code
@@ -136,7 +136,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
+async fn serve(loaded: Loaded, deciders: Deciders, log: &Logging) -> ExitCode {
     // Installed before any announcement: a program that reads "Server is ready" may send a signal
     // immediately.
     let signals = match Signals::listen(log) {
@@ -146,7 +146,7 @@ async fn serve(loaded: Loaded, log: &Logging) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let daemon = match Daemon::start_loaded(loaded).await {
+    let daemon = match Daemon::start_checked(loaded, deciders).await {
         Ok(daemon) => daemon.with_log(log.clone()),
         Err(error) => {
             logging::fatal(&error);

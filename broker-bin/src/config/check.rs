@@ -17,14 +17,14 @@ use super::nearest::nearest;
 use super::problem::{Findings, Origin};
 use super::table::{Block, Key, Meaning};
 
-/// A reader for lists of one kind of block. The check passes it each validated block, and stores a
+/// A reader for lists of some kinds of blocks. The check passes it each validated block, and stores a
 /// number in place of the list.
 pub(crate) trait ListReader: Debug {
     /// Returns true if this reader takes lists of `block`.
     fn reads(&self, block: &'static Block) -> bool;
 
     /// Begins a list. A list that was begun but not ended is dropped.
-    fn begin(&mut self, capacity: usize);
+    fn begin(&mut self, block: &'static Block, capacity: usize);
 
     /// Appends a validated block to the list.
     fn read(&mut self, values: Dict, path: &str) -> Result<(), Unusable>;
@@ -319,7 +319,7 @@ impl<'a> Check<'a> {
         path: &str,
     ) -> Option<Plain> {
         let before = self.findings.errors.len();
-        self.list_reader.as_mut()?.begin(items.len());
+        self.list_reader.as_mut()?.begin(block(), items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
             let plain = self.plain(Kind::Block(block), item, &path);

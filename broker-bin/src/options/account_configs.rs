@@ -17,12 +17,23 @@ impl Options {
     ///
     /// Returns the first mapping that is not valid, or the first export or import that cannot be in force.
     pub fn account_configs(&self) -> Result<Vec<AccountConfig>, OptionsError> {
+        let all = self.unchecked_account_configs()?;
+        shares::check(&all)?;
+        Ok(all)
+    }
+
+    /// Likewise, without a check of what accounts share with each other.
+    pub(super) fn unchecked_account_configs(&self) -> Result<Vec<AccountConfig>, OptionsError> {
         let mut all = Vec::with_capacity(self.accounts.len() + 1);
         if !self.mappings.is_empty() {
             all.push(mapped(AccountConfig::new(GLOBAL), &self.mappings, "mappings")?);
         }
         for (name, account) in &self.accounts {
             let config = account.config(name).with_limits(account.limits.build());
+            if account.mappings.is_empty() {
+                all.push(config);
+                continue;
+            }
             all.push(mapped(config, &account.mappings, &format!("accounts.{name}.mappings"))?);
         }
         shares::add(&mut all, &self.accounts)?;

@@ -9,7 +9,8 @@ use figment::Figment;
 use figment::value::{Dict, Value as Plain};
 use serde::de::DeserializeOwned;
 
-use super::user_lists::{PlacedUsers, UserLists};
+use super::access::Deciders;
+use super::lists::{Lists, PlacedLists};
 use crate::config::check::Unusable;
 use crate::config::layer::Layer;
 use crate::config::problem::{Findings, Origin, Problem};
@@ -94,12 +95,17 @@ impl fmt::Display for Lines<'_> {
 ///
 /// Returns [`ConfigErrors`]: all errors with their places.
 pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
+    load_checked(request).map(|(loaded, _)| loaded)
+}
+
+/// Reads all sources, and returns the access rules that the check of the options has made.
+pub(crate) fn load_checked(request: &Request) -> Result<(Loaded, Deciders), ConfigErrors> {
     let variables = |name: &str| request.environment.get(name).cloned();
     let Some(path) = &request.file else { return over_each_other(request, None) };
     let (document, sources) =
         Sources::of(|open| lang::load_with(path, &lang::Surroundings { env: &variables, open }))?;
-    let loaded = over_each_other(request, Some((path, &document)))?;
-    Ok(Loaded { sources, ..loaded })
+    let (loaded, deciders) = over_each_other(request, Some((path, &document)))?;
+    Ok((Loaded { sources, ..loaded }, deciders))
 }
 
 /// Like [`load`], with a text in place of the file. `name` is used as its file name: errors mention
@@ -111,22 +117,22 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
 pub fn load_text(text: &str, name: &str, request: &Request) -> Result<Loaded, ConfigErrors> {
     let variables = |name: &str| request.environment.get(name).cloned();
     let document = lang::parse(text, name, &variables)?;
-    over_each_other(request, Some((Path::new(name), &document)))
+    over_each_other(request, Some((Path::new(name), &document))).map(|(loaded, _)| loaded)
 }
 
 /// Merges all sources; `document` is the parsed configuration file.
 fn over_each_other(
     request: &Request,
     document: Option<(&Path, &lang::Document)>,
-) -> Result<Loaded, ConfigErrors> {
+) -> Result<(Loaded, Deciders), ConfigErrors> {
     let top = Options::block();
     let mut findings = Findings::default();
     let mut digest = None;
 
     let mut file = Layer::default();
-    let mut users = UserLists::default();
+    let mut lists = Lists::default();
     if let Some((path, document)) = document {
-        file = from_file(path, document, &mut users, &mut findings);
+        file = from_file(path, document, &mut lists, &mut findings);
         digest = Some(document.digest.clone());
     }
     let environment = environment::read(top, &request.environment, &mut findings);
@@ -140,10 +146,10 @@ fn over_each_other(
 
     let figment = Figment::from(&file).merge(&environment).merge(&request.flags);
     let mut values: Dict = figment.extract().map_err(|_| unusable())?;
-    let mut users: PlacedUsers = users.take_placed(&mut values);
+    let mut lists: PlacedLists = lists.take_placed(&mut values);
     let mut parts = Vec::new();
     settle::not_yet(top, &values, "", &mut parts);
-    parts.extend(users.not_yet());
+    parts.extend(lists.not_yet());
     for Missing { path, part, passed_over } in parts {
         let mut what = format!("natsd has no {part} yet");
         if !matches!(origin(&path), Origin::Flag(_)) {
@@ -169,30 +175,33 @@ fn over_each_other(
 
     let is_written = values.contains_key("authorization");
     let mut options: Options = extract(values)?;
-    users.put_into(&mut options);
+    lists.put_into(&mut options);
     // Cleared without accounts, where it has no effect and should not show as a difference.
     options.authorization.is_written = is_written && !options.accounts.is_empty();
     options.tidy();
-    if let Err(error) = options.check() {
-        findings.error(origin(error.path()), error.to_string());
-        return Err(findings.into());
-    }
+    let deciders = match options.checked_deciders() {
+        Ok(deciders) => deciders,
+        Err(error) => {
+            findings.error(origin(error.path()), error.to_string());
+            return Err(findings.into());
+        }
+    };
     for Advice { path, text } in options.advice() {
         findings.warn(origin(&path), text);
     }
     let file = request.file.clone();
     let request = request.clone();
     let (warnings, sources) = (findings.warnings, Sources::default());
-    Ok(Loaded { request, options, file, digest, warnings, sources })
+    Ok((Loaded { request, options, file, digest, warnings, sources }, deciders))
 }
 
 fn from_file(
     path: &Path,
     document: &lang::Document,
-    users: &mut UserLists,
+    lists: &mut Lists,
     findings: &mut Findings,
 ) -> Layer {
-    let mut check = Check::file_with_lists(users);
+    let mut check = Check::file_with_lists(lists);
     let values = check.block(Options::block(), &document.root, "");
     if document.root.entries.is_empty() {
         let what = format!("{}: config has no values or is empty", path.display());

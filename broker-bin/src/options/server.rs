@@ -126,7 +126,7 @@ impl Options {
         broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);
         broker.no_header_support = self.no_header_support;
         // Invalid ones have been refused: see `check`.
-        broker.accounts = self.account_configs().unwrap_or_default();
+        broker.accounts = self.unchecked_account_configs().unwrap_or_default();
         let filters = self.metrics_subjects.iter();
         broker.cluster = self.cluster_options().ok().flatten();
         broker.counted_subjects =

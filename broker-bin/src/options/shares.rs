@@ -12,24 +12,35 @@ use super::{Account, Export, Import, Imported, Latency, OptionsError};
 
 type Accounts = BTreeMap<String, Account>;
 
-/// Adds the exports and imports to the accounts, which are those of `accounts` by name, and checks them together.
+/// Adds the exports and imports to the accounts, which are those of `accounts` by name.
+///
+/// # Errors
+///
+/// Returns the first that is not valid by itself.
+pub(super) fn add(configs: &mut [AccountConfig], accounts: &Accounts) -> Result<(), OptionsError> {
+    for config in configs.iter_mut() {
+        let Some(account) = accounts.get(&*config.name) else { continue };
+        for (index, export) in account.exports.iter().enumerate() {
+            let path = |name: &str| format!("accounts.{name}.exports[{index}]");
+            let built = export.build(accounts).map_err(|text| fault(path(&config.name), text))?;
+            config.exports.extend(built);
+        }
+        for (index, import) in account.imports.iter().enumerate() {
+            let path = |name: &str| format!("accounts.{name}.imports[{index}]");
+            let built = import.build(accounts).map_err(|text| fault(path(&config.name), text))?;
+            config.imports.extend(built);
+        }
+    }
+    Ok(())
+}
+
+/// Checks the exports and imports of all accounts together.
 ///
 /// # Errors
 ///
 /// Returns the first that cannot be in force, with the text of the reference.
 // NATS 2.14: opts.go parseAccounts: streams before services, exports before imports.
-pub(super) fn add(configs: &mut [AccountConfig], accounts: &Accounts) -> Result<(), OptionsError> {
-    for config in configs.iter_mut() {
-        let Some(account) = accounts.get(&*config.name) else { continue };
-        for (index, export) in account.exports.iter().enumerate() {
-            let path = format!("accounts.{}.exports[{index}]", config.name);
-            config.exports.extend(export.build(accounts).map_err(|text| fault(path, text))?);
-        }
-        for (index, import) in account.imports.iter().enumerate() {
-            let path = format!("accounts.{}.imports[{index}]", config.name);
-            config.imports.extend(import.build(accounts).map_err(|text| fault(path, text))?);
-        }
-    }
+pub(super) fn check(configs: &[AccountConfig]) -> Result<(), OptionsError> {
     let mut faults = check_shares(configs);
     faults.sort_by_key(|fault| fault.item);
     faults.first().map_or(Ok(()), |first| Err(describe(first, configs)))
