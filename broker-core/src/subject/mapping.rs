@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::transform::{check_mapping, identity, is_covered};
+use super::transform::{check_mapping, is_covered};
 use super::{SubjectFilter, SubjectTransform, Token, TransformError};
 use crate::sync::Arc;
 
@@ -172,7 +172,7 @@ impl MappingBuilder {
         for (cluster, mut destinations) in clusters {
             let rest = ALL - destinations.iter().map(|one| one.weight).sum::<u8>();
             if rest > 0 && keeps_rest {
-                let transform = SubjectTransform::new(text, &identity(&source))?;
+                let transform = SubjectTransform::identity(source.clone());
                 destinations.push(MapDestination { transform, weight: rest, cluster });
             }
             destinations.sort_by_key(|one| one.weight);
@@ -196,6 +196,15 @@ fn check_weights(before: &[MapDestination], weight: u8) -> Result<(), MappingErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_that_no_weight_covers_keep_a_subject_with_a_token_of_destinations() {
+        let mapping = Mapping::builder("a.$1.*").to("b.$1", 10).build().unwrap();
+        let rest = mapping.destinations.iter().find(|one| one.weight == 90).unwrap();
+        let mut mapped = Vec::new();
+        rest.transform.apply(b"a.$1.x", || 0, &mut mapped);
+        assert_eq!(mapped, b"a.$1.x");
+    }
 
     fn shown(mapping: &Mapping) -> Vec<(&str, u8, Option<&str>)> {
         let all = mapping.destinations.iter();

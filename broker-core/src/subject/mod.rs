@@ -27,7 +27,7 @@ pub(crate) use mapped::{Choices, Mapped, Mappings};
 pub use mapping::{MapDestination, Mapping, MappingBuilder, MappingError};
 pub use rewrite::RewriteError;
 pub(crate) use rewrite::{Rewrite, SubjectBuffer, filter_of, intersection, numbered};
-pub use transform::{SubjectTransform, TransformError, identity};
+pub use transform::{SubjectTransform, TransformError};
 
 /// Reasons why a text is not a subject or not a filter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

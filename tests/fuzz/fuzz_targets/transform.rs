@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use broker_core::SubjectFilter;
 use broker_core::subject::{Mapping, SubjectTransform};
 use libfuzzer_sys::fuzz_target;
 
@@ -17,13 +18,20 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(strict, transform, "the strict form accepts less and means the same");
     }
     assert!(Mapping::to(source, destination).is_err() || transform.is_ok());
-    let Ok(transform) = transform else { return };
     let apply = |transform: &SubjectTransform, subject: &[u8]| {
         let mut numbers = 0_u64..;
         let mut mapped = Vec::new();
         transform.apply(subject, || numbers.next().unwrap_or_default() << 33, &mut mapped);
         mapped
     };
+    if let Ok(filter) = SubjectFilter::parse(source) {
+        let same = SubjectTransform::identity(filter);
+        let is_well_formed = subject.split('.').all(|token| !token.is_empty());
+        if is_well_formed && same.matches(subject.as_bytes()) {
+            assert_eq!(apply(&same, subject.as_bytes()), subject.as_bytes(), "{same:?}");
+        }
+    }
+    let Ok(transform) = transform else { return };
     let mapped = apply(&transform, subject.as_bytes());
     if !subject.contains([' ', '\t', '\r', '\n', '\x0c']) {
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'\x0c');

@@ -93,6 +93,30 @@ impl SubjectTransform {
         Ok(Self { source, destination: destination.into(), steps: steps.into(), rest })
     }
 
+    /// Makes the transform that leaves subjects as they are, also those with a token, such as `$1`, that has a meaning in
+    /// destinations.
+    ///
+    /// ```
+    /// use broker_core::SubjectFilter;
+    /// use broker_core::subject::SubjectTransform;
+    ///
+    /// let same = SubjectTransform::identity(SubjectFilter::parse("a.*.>")?);
+    /// assert_eq!(same.destination(), "a.$1.>");
+    /// # Ok::<(), broker_core::SubjectError>(())
+    /// ```
+    pub fn identity(source: SubjectFilter) -> Self {
+        let destination = tokenized(&source, |star| star + 1).into();
+        let step = |(at, token)| match token {
+            Token::Literal(text) => Some(Step::Literal(text.into())),
+            Token::Partial => Some(Step::Wildcard(at)),
+            Token::Full => None,
+        };
+        let steps = source.tokens().enumerate().filter_map(step).collect();
+        let ends_full = source.tokens().any(|token| token == Token::Full);
+        let rest = ends_full.then(|| source.token_count() - 1);
+        Self { source, destination, steps, rest }
+    }
+
     /// Returns the filter of the subjects that it transforms.
     pub fn source(&self) -> &SubjectFilter {
         &self.source
@@ -173,12 +197,6 @@ impl SubjectTransform {
         let destination = tokenized(&self.source, |star| numbers[star]);
         Self::new_reversible(&source.join("."), &destination).ok()
     }
-}
-
-/// Returns the destination that leaves the subjects of `source` as they are: `a.*.>` becomes `a.$1.>`.
-// NATS 2.14: transformTokenize.
-pub fn identity(source: &SubjectFilter) -> String {
-    tokenized(source, |star| star + 1)
 }
 
 fn tokenized(source: &SubjectFilter, number: impl Fn(usize) -> usize) -> String {

@@ -233,13 +233,19 @@ fn reversed_transforms_lead_back() {
 
 #[test]
 fn the_identity_leaves_subjects_as_they_are() {
-    for (source, expected, subject) in
-        [("a.*.b.*", "a.$1.b.$2", "a.x.b.y"), ("*.>", "$1.>", "a.b.c"), ("a.b", "a.b", "a.b")]
-    {
-        let destination = identity(&SubjectFilter::parse(source).unwrap());
-        assert_eq!(destination, expected);
-        let transform = SubjectTransform::new_reversible(source, &destination).unwrap();
+    for (source, expected, subject) in [
+        ("a.*.b.*", "a.$1.b.$2", "a.x.b.y"),
+        ("*.>", "$1.>", "a.b.c"),
+        ("a.b", "a.b", "a.b"),
+        (">", ">", "a.b"),
+        ("a.$0.*", "a.$0.$1", "a.$0.x"),
+        ("$1.*.{{random(2)}}.>", "$1.$1.{{random(2)}}.>", "$1.x.{{random(2)}}.y.z"),
+    ] {
+        let transform = SubjectTransform::identity(SubjectFilter::parse(source).unwrap());
+        assert_eq!(transform.destination(), expected);
         assert_eq!(apply(&transform, subject), subject);
+        let is_plain = !source.contains(['$', '{']);
+        assert_eq!(SubjectTransform::new(source, expected).as_ref() == Ok(&transform), is_plain);
     }
 }
 
