@@ -1,11 +1,38 @@
 //! Formats a setup as a configuration file.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::setup::{Import, Mapped, Rules, Setup, User};
+use crate::setup::{Cluster, Import, Mapped, Rules, Setup, User};
 
-/// Returns the setup in the NATS configuration language, without addresses.
+/// Returns the `cluster` block, with any free port for routes. `dialled` is the address of parties that the server
+/// dials.
+pub(crate) fn cluster(cluster: &Cluster, dialled: Option<SocketAddr>) -> String {
+    let mut block = "listen: \"127.0.0.1:-1\"\n".to_owned();
+    line(&mut block, "name", cluster.name.as_deref().map(quote));
+    line(&mut block, "pool_size", Some(cluster.pool_size.unwrap_or(-1)));
+    line(&mut block, "compression", cluster.compression.as_deref().map(quote));
+    line(&mut block, "accounts", list(&cluster.accounts));
+    let user = |(name, password): &(String, String)| {
+        format!("{{ user: {}, password: {}, timeout: 2 }}", quote(name), quote(password))
+    };
+    line(&mut block, "authorization", cluster.user.as_ref().map(user));
+    line(&mut block, "no_advertise", cluster.no_advertise.then_some(true));
+    line(&mut block, "cluster_advertise", cluster.advertise.as_deref().map(quote));
+    line(&mut block, "ping_interval", cluster.ping_interval.map(time));
+    let mut permissions = String::new();
+    line(&mut permissions, "import", rules(&cluster.import));
+    line(&mut permissions, "export", rules(&cluster.export));
+    let permissions = (!permissions.is_empty()).then(|| format!("{{\n{permissions}}}"));
+    line(&mut block, "permissions", permissions);
+    let login = cluster.user.as_ref().map(|(name, password)| format!("{name}:{password}@"));
+    let login = login.unwrap_or_default();
+    line(&mut block, "routes", dialled.map(|to| format!("[\"nats-route://{login}{to}\"]")));
+    format!("no_system_account: true\nserver_name: one\ncluster: {{\n{block}}}\n")
+}
+
+/// Returns the setup in the NATS configuration language, without addresses and the cluster.
 pub fn config(setup: &Setup) -> String {
     let mut out = String::new();
     line(&mut out, "max_payload", setup.max_payload);
@@ -85,14 +112,15 @@ fn user(user: &User) -> String {
 }
 
 fn rules(rules: &Rules) -> Option<String> {
-    let list = |subjects: &[String]| {
-        let subjects: Vec<_> = subjects.iter().map(|s| quote(s)).collect();
-        (!subjects.is_empty()).then(|| format!("[{}]", subjects.join(", ")))
-    };
     let mut out = String::new();
     line(&mut out, "allow", list(&rules.allow));
     line(&mut out, "deny", list(&rules.deny));
     (!out.is_empty()).then(|| format!("{{\n{out}}}"))
+}
+
+fn list(entries: &[String]) -> Option<String> {
+    let entries: Vec<_> = entries.iter().map(|entry| quote(entry)).collect();
+    (!entries.is_empty()).then(|| format!("[{}]", entries.join(", ")))
 }
 
 fn line(out: &mut String, key: &str, value: Option<impl ToString>) {

@@ -7,6 +7,7 @@ use std::{fmt, fs, io};
 
 use crate::info::InfoPattern;
 use crate::setup::{Setup, time};
+use crate::stage::Entrance;
 use crate::text;
 
 /// The servers that dialogues are played with.
@@ -45,6 +46,22 @@ pub struct Step {
 /// The name of a client, such as `a`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Party(String);
+
+impl Party {
+    /// How it is connected: in dialogues of clusters, parties `r`, `r1` and so on connect as routes, and the server
+    /// dials parties `s`, `s1` and so on.
+    pub fn entrance(&self, setup: &Setup) -> Entrance {
+        let is_named = |letter| {
+            let number = self.0.strip_prefix(letter);
+            number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+        };
+        match setup.cluster {
+            Some(_) if is_named('r') => Entrance::Routes,
+            Some(_) if is_named('s') => Entrance::Dialled,
+            _ => Entrance::Clients,
+        }
+    }
+}
 
 impl fmt::Display for Party {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,6 +103,8 @@ pub enum Expected {
     Bytes(Vec<u8>),
     /// An INFO line that matches this pattern.
     Info(InfoPattern),
+    /// The CONNECT line of a server that matches this pattern.
+    Connect(InfoPattern),
 }
 
 /// A text is not a valid dialogue.
@@ -349,14 +368,17 @@ fn crlf(text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn expected(text: &str) -> Result<Expected, String> {
-    match text.strip_prefix("INFO ") {
-        Some(fields) => InfoPattern::parse(fields).map(Expected::Info),
+    if let Some(fields) = text.strip_prefix("INFO ") {
+        return InfoPattern::parse(fields).map(Expected::Info);
+    }
+    match text.strip_prefix("CONNECT ") {
+        Some(fields) => InfoPattern::parse(fields).map(Expected::Connect),
         None => crlf(text).map(Expected::Bytes),
     }
 }
 
 fn begins_operation(line: &[u8]) -> bool {
-    [&b"MSG "[..], b"HMSG ", b"+OK", b"-ERR ", b"PING", b"PONG"]
+    [&b"MSG "[..], b"HMSG ", b"RS+ ", b"RS- ", b"RMSG ", b"+OK", b"-ERR ", b"PING", b"PONG"]
         .iter()
         .any(|operation| line.starts_with(operation))
 }

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 ///
 /// Written `INFO {"max_payload":1024, "nonce":"<absent>", ...}`: the dots stand for all other
 /// fields. In place of a value, `"<number>"` and `"<string>"` match any of that type (a string that
-/// is not empty), `"<absent>"` requires the field to be missing.
+/// is not empty), `"<absent>"` requires the field to be missing. `"<contains TEXT>"` and `"<lacks TEXT>"` look for a
+/// text in the JSON of the field, such as one address of several; an absent field lacks it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InfoPattern {
     fields: Map<String, Value>,
@@ -32,13 +33,35 @@ impl InfoPattern {
             .strip_prefix(b"INFO ")
             .and_then(|l| l.strip_suffix(b" \r\n"))
             .ok_or("expected INFO, one blank, JSON, one blank, CRLF")?;
+        self.check_json(json)
+    }
+
+    /// Checks an INFO line on a route, where INFO that is passed on lacks the last blank.
+    pub(crate) fn check_on_route(&self, line: &[u8]) -> Result<(), String> {
+        let json = line
+            .strip_prefix(b"INFO ")
+            .and_then(|l| l.strip_suffix(b" \r\n").or_else(|| l.strip_suffix(b"\r\n")))
+            .ok_or("expected INFO, one blank, JSON, CRLF")?;
+        self.check_json(json)
+    }
+
+    /// Checks the CONNECT of a server in the same way.
+    pub(crate) fn check_connect(&self, line: &[u8]) -> Result<(), String> {
+        let json = line
+            .strip_prefix(b"CONNECT ")
+            .and_then(|l| l.strip_suffix(b"\r\n"))
+            .ok_or("expected CONNECT, one blank, JSON, CRLF")?;
+        self.check_json(json)
+    }
+
+    fn check_json(&self, json: &[u8]) -> Result<(), String> {
         let info: Map<String, Value> =
-            serde_json::from_slice(json).map_err(|e| format!("JSON of INFO: {e}"))?;
+            serde_json::from_slice(json).map_err(|e| format!("the JSON: {e}"))?;
         for (name, wanted) in &self.fields {
             let found = info.get(name);
             if !holds(wanted, found) {
                 let found = found.map_or("absent".into(), Value::to_string);
-                return Err(format!("\"{name}\" of INFO: expected {wanted}, is {found}"));
+                return Err(format!("\"{name}\": expected {wanted}, is {found}"));
             }
         }
         Ok(())
@@ -46,7 +69,11 @@ impl InfoPattern {
 }
 
 fn holds(wanted: &Value, found: Option<&Value>) -> bool {
+    let inside = |mark| wanted.as_str()?.strip_prefix(mark)?.strip_suffix('>');
+    let has = |text| found.is_some_and(|found| found.to_string().contains(text));
     match (wanted.as_str(), found) {
+        _ if inside("<contains ").is_some() => inside("<contains ").is_some_and(has),
+        _ if inside("<lacks ").is_some() => !inside("<lacks ").is_some_and(has),
         (Some("<absent>"), found) => found.is_none(),
         (Some("<number>"), found) => found.is_some_and(Value::is_number),
         (Some("<string>"), found) => found.and_then(Value::as_str).is_some_and(|s| !s.is_empty()),
@@ -58,7 +85,8 @@ fn holds(wanted: &Value, found: Option<&Value>) -> bool {
 mod tests {
     use super::*;
 
-    const LINE: &[u8] = b"INFO {\"port\":4222,\"host\":\"::1\",\"headers\":true} \r\n";
+    const LINE: &[u8] =
+        b"INFO {\"port\":4222,\"host\":\"::1\",\"headers\":true,\"urls\":[\"x:1\",\"y:2\"]} \r\n";
 
     fn check(pattern: &str) -> Result<(), String> {
         InfoPattern::parse(pattern).unwrap().check(LINE)
@@ -81,6 +109,23 @@ mod tests {
         assert!(check(r#"{"port":"<string>", ...}"#).is_err());
         assert!(check(r#"{"port":"<absent>", ...}"#).is_err());
         assert!(check(r#"{"nonce":"<string>", ...}"#).unwrap_err().contains("is absent"));
+    }
+
+    #[test]
+    fn a_text_may_be_looked_for_in_a_field() {
+        assert_eq!(check(r#"{"urls":"<contains x:1>", "none":"<lacks x:1>", ...}"#), Ok(()));
+        assert_eq!(check(r#"{"urls":"<lacks z:3>", ...}"#), Ok(()));
+        assert!(check(r#"{"urls":"<contains z:3>", ...}"#).is_err());
+        assert!(check(r#"{"urls":"<lacks y:2>", ...}"#).is_err());
+        assert!(check(r#"{"none":"<contains x:1>", ...}"#).is_err());
+    }
+
+    #[test]
+    fn the_connect_of_a_server_is_checked_like_info() {
+        let pattern = InfoPattern::parse(r#"{"cluster":"C", ...}"#).unwrap();
+        assert_eq!(pattern.check_connect(b"CONNECT {\"cluster\":\"C\"}\r\n"), Ok(()));
+        assert!(pattern.check_connect(b"CONNECT {\"cluster\":\"D\"}\r\n").is_err());
+        assert!(pattern.check_connect(b"INFO {\"cluster\":\"C\"} \r\n").is_err());
     }
 
     #[test]

@@ -28,6 +28,6 @@ pub use failure::Failure;
 pub use info::InfoPattern;
 pub use play::{play, play_all};
 pub use reference::Reference;
-pub use setup::{Export, Import, Responses, Rules, Setup, User};
-pub use stage::{Arrival, Line, Stage};
+pub use setup::{Cluster, Export, Import, Responses, Rules, Setup, User};
+pub use stage::{Arrival, Entrance, Line, Stage};
 pub use tcp::TcpStage;

@@ -7,7 +7,7 @@ use std::{io, slice};
 use crate::dialogue::{Act, Dialogue, Expected, Party, Step};
 use crate::failure::Failure;
 use crate::setup::Setup;
-use crate::stage::{Arrival, Line, Stage};
+use crate::stage::{Arrival, Entrance, Line, Stage};
 use crate::text::show;
 
 /// Time to wait for one of several clients before checking the next.
@@ -18,7 +18,7 @@ const GLANCE: Duration = Duration::from_millis(2);
 /// # Errors
 /// The first step that failed.
 pub fn play(dialogue: &Dialogue, stage: &mut dyn Stage) -> Result<(), Failure> {
-    let mut cast = Cast { stage, seats: HashMap::new() };
+    let mut cast = Cast { stage, setup: &dialogue.setup, seats: HashMap::new() };
     for Step { line, act } in &dialogue.steps {
         if let Err(what) = cast.act(act) {
             let notes = cast.stage.notes();
@@ -57,7 +57,7 @@ pub fn play_all(
 
 fn play_next(
     dialogue: &Dialogue,
-    stage: &mut Option<Box<dyn Stage>>,
+    slot: &mut Option<Box<dyn Stage>>,
     set: impl FnOnce() -> io::Result<Box<dyn Stage>>,
 ) -> Result<(), Failure> {
     let failure = |what: &str, error: io::Error| Failure {
@@ -66,23 +66,35 @@ fn play_next(
         what: format!("{what}: {error}"),
         notes: String::new(),
     };
-    let stage = match stage {
+    let stage = match slot {
         Some(stage) => stage,
-        None => stage.insert(set().map_err(|e| failure("no server", e))?),
+        None => slot.insert(set().map_err(|e| failure("no server", e))?),
     };
     play(dialogue, stage.as_mut())?;
+    if dialogue.setup.cluster.as_ref().is_some_and(|cluster| cluster.dials) {
+        // The server dials until it is stopped.
+        *slot = None;
+        return Ok(());
+    }
     stage.clear().map_err(|e| failure("clearing the stage", e))
 }
 
 /// A client's connection, and its input not yet expected.
 struct Seat {
     line: Line,
+    entrance: Entrance,
+    /// The `server_id` of the last INFO.
+    server_id: String,
     inbox: Vec<u8>,
     closed: bool,
 }
 
+/// Sent by servers on routes at any time, to measure their RTT.
+const PING: &[u8] = b"PING\r\n";
+
 struct Cast<'a> {
     stage: &'a mut dyn Stage,
+    setup: &'a Setup,
     seats: HashMap<Party, Seat>,
 }
 
@@ -94,7 +106,17 @@ impl Cast<'_> {
             Act::Expect(party, Expected::Info(pattern)) => {
                 self.enter(party)?;
                 let line = self.line(party)?;
-                pattern.check(&line).map_err(|what| format!("{what}\n  in {}", show(&line)))
+                let checked = match party.entrance(self.setup) {
+                    Entrance::Clients => pattern.check(&line),
+                    Entrance::Routes | Entrance::Dialled => pattern.check_on_route(&line),
+                };
+                checked.map_err(|what| format!("{what}\n  in {}", show(&line)))
+            }
+            Act::Expect(party, Expected::Connect(pattern)) => {
+                self.enter(party)?;
+                let line = self.line(party)?;
+                let checked = pattern.check_connect(&line);
+                checked.map_err(|what| format!("{what}\n  in {}", show(&line)))
             }
             Act::Deal { parties, items, in_order } => self.deal(parties, items, *in_order),
             Act::Quiet(party) => {
@@ -112,8 +134,14 @@ impl Cast<'_> {
     }
 
     fn send(&mut self, party: &Party, bytes: &[u8]) -> Result<(), String> {
-        let line = self.seat(party)?.line;
-        self.stage.send(line, bytes).map_err(|e| format!("{party} cannot send: {e}"))
+        let port = self.stage.dialled_port();
+        let seat = self.seat(party)?;
+        let line = seat.line;
+        let bytes = match seat.entrance {
+            Entrance::Clients => bytes.to_vec(),
+            Entrance::Routes | Entrance::Dialled => filled(bytes, &seat.server_id, port),
+        };
+        self.stage.send(line, &bytes).map_err(|e| format!("{party} cannot send: {e}"))
     }
 
     fn expect(&mut self, party: &Party, bytes: &[u8]) -> Result<(), String> {
@@ -160,6 +188,10 @@ impl Cast<'_> {
         left: &mut Vec<(usize, &Vec<u8>)>,
     ) -> Result<Option<(&'p Party, usize)>, String> {
         for party in parties {
+            self.seat(party)?;
+            if !left.iter().any(|(_, item)| item.starts_with(PING)) {
+                self.answer_pings(party)?;
+            }
             let inbox = &mut self.seat(party)?.inbox;
             if let Some(found) = left.iter().position(|(_, item)| inbox.starts_with(item)) {
                 let (index, item) = left.remove(found);
@@ -189,7 +221,10 @@ impl Cast<'_> {
 
     fn closed(&mut self, party: &Party) -> Result<(), String> {
         self.seat(party)?;
-        let arrival = self.listen(party, self.stage.patience())?;
+        let mut arrival = self.listen(party, self.stage.patience())?;
+        while arrival == Arrival::Bytes && self.answer_pings(party)? {
+            arrival = self.listen(party, self.stage.patience())?;
+        }
         let inbox = &self.seat(party)?.inbox;
         match arrival {
             _ if !inbox.is_empty() => {
@@ -205,14 +240,26 @@ impl Cast<'_> {
     /// Returns the next line that the client received, CRLF included.
     fn line(&mut self, party: &Party) -> Result<Vec<u8>, String> {
         loop {
+            self.answer_pings(party)?;
             let inbox = &mut self.seats.get_mut(party).ok_or("no such party")?.inbox;
             if let Some(end) = inbox.windows(2).position(|pair| pair == b"\r\n") {
-                return Ok(inbox.drain(..end + 2).collect());
+                let line: Vec<u8> = inbox.drain(..end + 2).collect();
+                self.learn(party, &line);
+                return Ok(line);
             }
             if self.listen(party, self.stage.patience())? != Arrival::Bytes {
                 let inbox = &self.seats[party].inbox;
                 return Err(format!("{party} expected a line, received {}", show(inbox)));
             }
+        }
+    }
+
+    /// Remembers the identity of a server.
+    fn learn(&mut self, party: &Party, line: &[u8]) {
+        let json = line.strip_prefix(b"INFO ").unwrap_or_default();
+        let info = serde_json::from_slice::<serde_json::Value>(json).unwrap_or_default();
+        if let (Some(seat), Some(id)) = (self.seats.get_mut(party), info["server_id"].as_str()) {
+            id.clone_into(&mut seat.server_id);
         }
     }
 
@@ -231,7 +278,7 @@ impl Cast<'_> {
 
     /// Returns the client's seat; a new client connects, and its INFO is skipped.
     fn seat(&mut self, party: &Party) -> Result<&mut Seat, String> {
-        if self.enter(party)? {
+        if self.enter(party)? && party.entrance(self.setup) != Entrance::Dialled {
             let greeting = self.line(party)?;
             if !greeting.starts_with(b"INFO {") {
                 return Err(format!("{party} expected INFO first, received {}", show(&greeting)));
@@ -245,8 +292,30 @@ impl Cast<'_> {
         if self.seats.contains_key(party) {
             return Ok(false);
         }
-        let line = self.stage.open().map_err(|e| format!("{party} cannot connect: {e}"))?;
-        self.seats.insert(party.clone(), Seat { line, inbox: Vec::new(), closed: false });
+        let entrance = party.entrance(self.setup);
+        let line = self.stage.enter(entrance);
+        let line = line.map_err(|e| format!("{party} cannot connect: {e}"))?;
+        let (server_id, inbox) = (String::new(), Vec::new());
+        self.seats.insert(party.clone(), Seat { line, entrance, server_id, inbox, closed: false });
         Ok(true)
     }
+
+    /// Answers PINGs at the front of what a route received. Returns true if there were any.
+    fn answer_pings(&mut self, party: &Party) -> Result<bool, String> {
+        let seat = self.seats.get_mut(party).ok_or("no such party")?;
+        let mut came = false;
+        while seat.entrance != Entrance::Clients && seat.inbox.starts_with(PING) {
+            seat.inbox.drain(..PING.len());
+            self.stage.send(seat.line, b"PONG\r\n").map_err(|e| e.to_string())?;
+            came = true;
+        }
+        Ok(came)
+    }
+}
+
+/// Returns what a route sends, with `${server_id}` and `${port}` filled in.
+fn filled(bytes: &[u8], server_id: &str, port: Option<u16>) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
+    let port = port.unwrap_or_default().to_string();
+    text.replace("${server_id}", server_id).replace("${port}", &port).into_bytes()
 }

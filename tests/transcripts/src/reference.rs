@@ -1,7 +1,7 @@
 //! A real nats-server as a stage.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +10,9 @@ use std::{env, fs, process, thread};
 
 use serde_json::Value;
 
-use crate::config::config;
+use crate::config::{cluster, config};
 use crate::setup::Setup;
-use crate::stage::{Arrival, Line, Stage};
+use crate::stage::{Arrival, Entrance, Line, Stage};
 use crate::tcp::TcpStage;
 
 /// Timeout of the server's start, and of noticing disconnects.
@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Reference {
     tcp: TcpStage,
     monitor: SocketAddr,
+    /// The address of routes.
+    routes: Option<SocketAddr>,
+    /// Accepts the routes that the server dials.
+    listener: Option<TcpListener>,
     /// Internal subscriptions of the server.
     own_subscriptions: u64,
     folder: PathBuf,
@@ -40,7 +44,13 @@ impl Reference {
         let folder = env::temp_dir().join(format!("transcripts-{}-{count}", process::id()));
         fs::create_dir_all(&folder)?;
         let file = folder.join("server.conf");
-        let settings = config(setup);
+        let dials = setup.cluster.as_ref().is_some_and(|cluster| cluster.dials);
+        let listener = dials.then(|| TcpListener::bind("127.0.0.1:0")).transpose()?;
+        let dialled = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let mut settings = config(setup);
+        if let Some(own) = &setup.cluster {
+            settings += &cluster(own, dialled);
+        }
         let text = format!(
             "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\nports_file_dir: \"{0}\"\n\
              log_file: \"{0}/server.log\"\n{settings}",
@@ -63,8 +73,10 @@ impl Reference {
             }
         };
         let mut reference = Self {
-            tcp: TcpStage::new(ports.0),
-            monitor: ports.1,
+            tcp: TcpStage::new(ports.clients),
+            monitor: ports.monitor,
+            routes: ports.routes,
+            listener,
             own_subscriptions: 0,
             folder,
             process,
@@ -96,6 +108,22 @@ impl Stage for Reference {
         self.tcp.open()
     }
 
+    fn enter(&mut self, entrance: Entrance) -> io::Result<Line> {
+        match entrance {
+            Entrance::Clients => self.open(),
+            Entrance::Routes => self.tcp.open_at(self.routes.ok_or(io::ErrorKind::Unsupported)?),
+            Entrance::Dialled => {
+                let listener = self.listener.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+                let stream = accept(listener)?;
+                self.tcp.add(stream)
+            }
+        }
+    }
+
+    fn dialled_port(&self) -> Option<u16> {
+        Some(self.listener.as_ref()?.local_addr().ok()?.port())
+    }
+
     fn send(&mut self, line: Line, bytes: &[u8]) -> io::Result<()> {
         self.tcp.send(line, bytes)
     }
@@ -121,6 +149,7 @@ impl Stage for Reference {
         self.tcp.clear()?;
         until("the server forgets its clients", || {
             Ok(self.gauge("/connz", "num_connections")? == 0
+                && self.gauge("/routez", "num_routes")? == 0
                 && self.gauge("/subsz", "num_subscriptions")? == self.own_subscriptions)
         })
     }
@@ -143,8 +172,32 @@ fn end(process: &mut Child, folder: &Path) {
     let _ = fs::remove_dir_all(folder);
 }
 
-/// Returns the addresses for clients and monitoring, once the server has written the ports file.
-fn await_ports(folder: &Path, process: &mut Child) -> io::Result<(SocketAddr, SocketAddr)> {
+/// The addresses of a server.
+struct Ports {
+    clients: SocketAddr,
+    monitor: SocketAddr,
+    routes: Option<SocketAddr>,
+}
+
+/// Accepts a connection, which must come in time.
+fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    listener.set_nonblocking(true)?;
+    let mut accepted = None;
+    until("the server dials", || match listener.accept() {
+        Ok((stream, _)) => {
+            accepted = Some(stream);
+            Ok(true)
+        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(e) => Err(e),
+    })?;
+    let stream = accepted.ok_or(io::ErrorKind::TimedOut)?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Returns the addresses, once the server has written the ports file.
+fn await_ports(folder: &Path, process: &mut Child) -> io::Result<Ports> {
     let mut found = None;
     until("the server writes its ports file", || {
         if let Some(status) = process.try_wait()? {
@@ -156,7 +209,7 @@ fn await_ports(folder: &Path, process: &mut Child) -> io::Result<(SocketAddr, So
     found.ok_or_else(|| io::ErrorKind::TimedOut.into())
 }
 
-fn ports(folder: &Path) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+fn ports(folder: &Path) -> io::Result<Option<Ports>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "ports") {
@@ -166,7 +219,9 @@ fn ports(folder: &Path) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
                 let url = ports[kind][0].as_str()?;
                 url.rsplit_once('/')?.1.parse().ok()
             };
-            return Ok(address("nats").zip(address("monitoring")));
+            let both = address("nats").zip(address("monitoring"));
+            let routes = address("cluster");
+            return Ok(both.map(|(clients, monitor)| Ports { clients, monitor, routes }));
         }
     }
     Ok(None)

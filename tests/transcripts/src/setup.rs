@@ -37,6 +37,36 @@ pub struct Setup {
     pub exports: Vec<Export>,
     /// `import ACCOUNT stream|service FROM SUBJECT [prefix|to LOCAL]`
     pub imports: Vec<Import>,
+    /// `cluster NAME` and the directives that begin with `cluster_`: the server has a port for routes, and no system
+    /// account, whose interest would come first on each route.
+    pub cluster: Option<Cluster>,
+}
+
+/// The cluster of a server, to which parties pretend to be other members.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Cluster {
+    /// The name; without, the server invents one.
+    pub name: Option<String>,
+    /// `cluster_pool_size COUNT`; -1, the default of dialogues, for no pool
+    pub pool_size: Option<i32>,
+    /// `cluster_compression MODE`
+    pub compression: Option<String>,
+    /// `cluster_accounts ACCOUNT…`: those with a route of their own
+    pub accounts: Vec<String>,
+    /// `cluster_user NAME PASSWORD`
+    pub user: Option<(String, String)>,
+    /// `cluster_no_advertise`
+    pub no_advertise: bool,
+    /// `cluster_advertise HOST:PORT`
+    pub advertise: Option<String>,
+    /// `cluster_ping_interval TIME`
+    pub ping_interval: Option<Duration>,
+    /// `cluster_import_allow SUBJECT…`, `cluster_import_deny SUBJECT…`
+    pub import: Rules,
+    /// `cluster_export_allow SUBJECT…`, `cluster_export_deny SUBJECT…`
+    pub export: Rules,
+    /// `cluster_dials`: the server has a route to the parties `s`, `s1` and so on
+    pub dials: bool,
 }
 
 /// A destination of a mapping.
@@ -180,9 +210,36 @@ impl Setup {
                 let (max, expires) = (number(&mut words)?, time(word(&mut words)?)?);
                 user.allow_responses = Some(Responses { max, expires });
             }
-            other => return Err(format!("there is no directive `{other}`")),
+            "cluster" => {
+                let name = words.next().map(str::to_owned);
+                self.cluster = Some(Cluster { name, ..Cluster::default() });
+            }
+            other => match other.strip_prefix("cluster_") {
+                Some(option) => self.cluster(option, &mut words)?,
+                None => return Err(format!("there is no directive `{other}`")),
+            },
         }
         words.next().map_or(Ok(()), |more| Err(format!("`{more}` is too much")))
+    }
+
+    fn cluster(&mut self, option: &str, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
+        let cluster = self.cluster.as_mut().ok_or("no `! cluster …` above")?;
+        match option {
+            "pool_size" => cluster.pool_size = Some(number(words)?),
+            "compression" => cluster.compression = Some(word(words)?.into()),
+            "accounts" => cluster.accounts = entries(words)?,
+            "user" => cluster.user = Some((word(words)?.into(), word(words)?.into())),
+            "no_advertise" => cluster.no_advertise = true,
+            "advertise" => cluster.advertise = Some(word(words)?.into()),
+            "ping_interval" => cluster.ping_interval = Some(time(word(words)?)?),
+            "import_allow" => cluster.import.allow = entries(words)?,
+            "import_deny" => cluster.import.deny = entries(words)?,
+            "export_allow" => cluster.export.allow = entries(words)?,
+            "export_deny" => cluster.export.deny = entries(words)?,
+            "dials" => cluster.dials = true,
+            other => return Err(format!("there is no directive `cluster_{other}`")),
+        }
+        Ok(())
     }
 
     fn user(&mut self, words: &mut SplitWhitespace<'_>) -> Result<&mut User, String> {
@@ -284,6 +341,9 @@ mod tests {
             &["export A topic x"],
             &["import A stream B x as y"],
             &["user eva x", "subscribe_allow eva \"a b"],
+            &["cluster_pool_size 3"],
+            &["cluster C", "cluster_colour red"],
+            &["cluster C", "cluster_accounts"],
         ] {
             assert!(setup(lines).is_err(), "{lines:?}");
         }

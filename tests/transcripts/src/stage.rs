@@ -7,6 +7,17 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Line(pub usize);
 
+/// How a party and the server are connected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Entrance {
+    /// The party connects to the port of clients.
+    Clients,
+    /// The party connects to the port of routes.
+    Routes,
+    /// The server connects to the party.
+    Dialled,
+}
+
 /// The result of [`Stage::receive`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Arrival {
@@ -27,6 +38,19 @@ pub enum Arrival {
 pub trait Stage {
     /// Connects a client. The server's first bytes (INFO) are left to [`receive`](Stage::receive).
     fn open(&mut self) -> io::Result<Line>;
+
+    /// Connects a party at `entrance`; of the connections that the server dials, returns the next one.
+    fn enter(&mut self, entrance: Entrance) -> io::Result<Line> {
+        match entrance {
+            Entrance::Clients => self.open(),
+            Entrance::Routes | Entrance::Dialled => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The port at which parties are [dialled](Entrance::Dialled).
+    fn dialled_port(&self) -> Option<u16> {
+        None
+    }
 
     /// Sends `bytes` from the client. Bytes on a closed connection are dropped: `receive` reports
     /// the end.

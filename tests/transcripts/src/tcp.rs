@@ -20,6 +20,19 @@ impl TcpStage {
         Self { address, lines: Vec::new() }
     }
 
+    /// Connects a party to `address`, which may be another port of the server.
+    pub(crate) fn open_at(&mut self, address: SocketAddr) -> io::Result<Line> {
+        self.add(TcpStream::connect(address)?)
+    }
+
+    /// Adds a connection.
+    pub(crate) fn add(&mut self, stream: TcpStream) -> io::Result<Line> {
+        // A dialogue that splits its bytes needs them to be sent that way.
+        stream.set_nodelay(true)?;
+        self.lines.push(stream);
+        Ok(Line(self.lines.len() - 1))
+    }
+
     /// The address of the server.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -32,11 +45,7 @@ impl TcpStage {
 
 impl Stage for TcpStage {
     fn open(&mut self) -> io::Result<Line> {
-        let stream = TcpStream::connect(self.address)?;
-        // A dialogue that splits its bytes needs them to be sent that way.
-        stream.set_nodelay(true)?;
-        self.lines.push(stream);
-        Ok(Line(self.lines.len() - 1))
+        self.open_at(self.address)
     }
 
     fn send(&mut self, line: Line, bytes: &[u8]) -> io::Result<()> {
