@@ -248,6 +248,16 @@ pub const REMOTE_SERVERS: usize = 1024;
 /// thousand lines, which the other server reads in a few milliseconds.
 pub(crate) const INTEREST_AHEAD_BYTES: usize = 1 << 20;
 
+/// The number of reported servers of a cluster that are dialled at a time. Each takes a socket. A full mesh of as many
+/// servers, each of which every other one would have to report at once, is far beyond what a mesh is good for.
+/// Ours: NATS 2.14 dials any number.
+pub(crate) const REPORTED_DIALS: usize = 1024;
+
+/// The number of accounts that other servers may give routes of their own, beside the configured ones: each takes a
+/// connection to each server.
+/// Ours: NATS 2.14 takes any number.
+pub(crate) const ASKED_ACCOUNTS: usize = 1024;
+
 /// The number of accounts in a chain of imports that is searched for a cycle.
 // NATS 2.14: accounts.go MaxAccountCycleSearchDepth.
 pub const IMPORT_DEPTH: usize = 1024;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ticket::Ticket;
 use crate::options::RouteAddress;
 use crate::proto::route::GossipMode;
 use crate::sync::Arc;
@@ -30,6 +31,8 @@ pub struct RouteDial {
     pub has_backoff: bool,
     /// The name to verify the certificate for, if the address has none: that of the first configured route that has one.
     pub tls_name: Option<String>,
+    /// Held while the order is carried out.
+    pub(super) ticket: Ticket,
 }
 
 /// Makes connections to other servers. The core calls it with nothing locked.

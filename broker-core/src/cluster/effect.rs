@@ -3,6 +3,7 @@
 use crate::cluster::RouteDial;
 use crate::error::CloseReason;
 use crate::proto::route::{RouteFault, RouteInfo};
+use crate::sync::Arc;
 
 /// The id of a connection to another server.
 pub(crate) type RouteId = u64;
@@ -20,8 +21,24 @@ pub(crate) enum Effect {
     Renamed(String),
     /// The addresses for clients have changed.
     Urls,
-    /// Apply what the other server now takes: the session of the connection sends its interest again.
+    /// Apply changed permissions: the session of the connection sends its interest again.
     Interest(RouteId),
+    /// Take from the other server no more interest that the permissions now deny.
+    Denied(RouteId),
+    /// Take the interest of an account over any route: it has no route of its own any longer.
+    TakeBack(Arc<str>),
+    /// Send the interest of an account that had a route of its own.
+    Follow(RouteId, Arc<str>),
+    /// An account has moved to a route of its own: what was sent and taken of its interest over this connection is
+    /// void on both sides. More of it is ignored if the other server has asked for the move.
+    Moved {
+        /// The connection.
+        id: RouteId,
+        /// The account.
+        account: Arc<str>,
+        /// Interest that is still under way is ignored.
+        is_asked: bool,
+    },
 }
 
 /// What becomes of a connection after an INFO.
@@ -70,6 +87,8 @@ pub(crate) enum Refusal {
     NoAccountRoute(String),
     #[error("Not possible to have a dedicated route for account \"{0}\" between those servers")]
     NoDedicatedRoute(String),
+    #[error("Unable to lookup account \"{0}\": account missing")]
+    NoAccount(String),
     #[error("unsupported route compression mode \"{0}\"")]
     Compression(String),
     #[error("attempted to connect to route port")]
@@ -106,6 +125,7 @@ impl Refusal {
             | Self::NoAccountRoute(_)
             | Self::NoDedicatedRoute(_)
             | Self::Compression(_) => (true, Reason::ProtocolViolation),
+            Self::NoAccount(_) => (true, Reason::MissingAccount),
             Self::ClientOnRoutePort => (true, Reason::WrongPort),
             Self::Gateway(_) => (true, Reason::WrongGateway),
             Self::Unauthorized => (true, Reason::AuthenticationViolation),

@@ -1,12 +1,12 @@
 //! A route as the rest of the server sees it: its queue, and the interest that is sent over it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arc_swap::ArcSwapOption;
 
 use crate::account::{Account, InterestEvents};
 use crate::auth::Permissions;
-use crate::endpoint::{ByteQueue, Encoder, Endpoint, Kind, Scratch};
+use crate::endpoint::{ByteQueue, Encoder, Endpoint, Kind, Scratch, SessionUpdate};
 use crate::error::CloseReason;
 use crate::interest::InterestChange;
 use crate::proto::route::{self, RouteInfo};
@@ -41,6 +41,8 @@ pub(crate) struct RouteLink {
     is_of_account: AtomicBool,
     /// Some of the existing interest is not sent yet.
     has_more: AtomicBool,
+    /// Accounts have moved to other routes.
+    has_moved: AtomicBool,
 }
 
 #[derive(Default)]
@@ -48,6 +50,8 @@ struct State {
     listening: BTreeMap<Arc<str>, InterestEvents>,
     /// The accounts whose existing interest is not sent yet.
     pending: Vec<Arc<str>>,
+    /// The accounts that other routes carry now, as the other server has asked for.
+    moved: BTreeSet<Arc<str>>,
     /// Replaced listeners that may still be called.
     is_closed: bool,
 }
@@ -61,6 +65,7 @@ impl RouteLink {
             permissions: ArcSwapOption::empty(),
             is_of_account: AtomicBool::new(false),
             has_more: AtomicBool::new(false),
+            has_moved: AtomicBool::new(false),
         }
     }
 
@@ -94,11 +99,48 @@ impl RouteLink {
     }
 
     /// Has the session write what was appended.
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         // A session that has not taken the update before writes after it has.
-        if !self.endpoint.control.is_there() && self.endpoint.control.leave(None, |_| ()) {
+        if !self.endpoint.control.is_there() {
+            self.tell_session(|_| ());
+        }
+    }
+
+    /// Leaves an update for the session.
+    pub(super) fn tell_session(&self, tell: impl FnOnce(&mut SessionUpdate)) {
+        if self.endpoint.control.leave(None, tell) {
             self.endpoint.destination.wake();
         }
+    }
+
+    /// Sends no more interest of an account, and drops that of the other server in it: another route carries it. The other
+    /// server does the same. `is_asked`: what is under way of its interest is ignored.
+    // NATS 2.14: client.go removeRemoteSubsForAcc.
+    pub(super) fn give_up(&self, account: &Arc<str>, is_asked: bool) {
+        let mut state = self.state.lock();
+        let gone = state.listening.remove(account);
+        state.pending.retain(|name| name != account);
+        if is_asked {
+            state.moved.insert(Arc::clone(account));
+        } else {
+            state.moved.remove(account);
+        }
+        self.has_moved.store(!state.moved.is_empty(), Ordering::Release);
+        drop(state);
+        drop(gone);
+        self.tell_session(|control| control.moved.push(Arc::clone(account)));
+    }
+
+    /// Takes interest in an account again.
+    pub(super) fn take_back(&self, account: &str) {
+        let mut state = self.state.lock();
+        state.moved.remove(account);
+        self.has_moved.store(!state.moved.is_empty(), Ordering::Release);
+    }
+
+    /// Returns true if interest of the other server in this account is ignored, because another route carries it.
+    pub(crate) fn has_moved(&self, account: &str) -> bool {
+        self.has_moved.load(Ordering::Acquire) && self.state.lock().moved.contains(account)
     }
 
     /// Sends the interest of an account: the existing interest by [`Self::step`], changes at once. `before`: the

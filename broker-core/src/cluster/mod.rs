@@ -8,6 +8,7 @@ mod effect;
 mod link;
 mod record;
 mod snapshot;
+mod ticket;
 mod topology;
 
 pub(crate) use effect::{Joined, Refusal, RouteId};
@@ -43,6 +44,8 @@ pub(crate) trait ClusterHost: Send + Sync {
     fn tell_clients(&self, cluster: &str, urls: Vec<String>, websocket_urls: Vec<String>);
     /// Returns all accounts.
     fn accounts(&self) -> Vec<Arc<Account>>;
+    /// Returns true if there is an account of that name, or may be one later.
+    fn may_have_account(&self, name: &str) -> bool;
     /// Returns all endpoints.
     fn endpoints(&self) -> Vec<Arc<Endpoint>>;
 }
@@ -239,10 +242,28 @@ impl Cluster {
         info: RouteInfo,
         host: &dyn ClusterHost,
     ) -> Joined {
+        let account = info.route_account.clone();
+        if !account.is_empty() && !host.may_have_account(&account) {
+            return self.refuse_account(id, &info);
+        }
         let nonce = self.nonce();
         let (joined, effects) = self.topology.lock().handle_info(id, info, nonce);
         self.act(effects, host);
         joined
+    }
+
+    /// Handles an INFO that names an account that there is not.
+    // NATS 2.14: route.go processRouteInfo, addRoute.
+    fn refuse_account(&self, id: RouteId, info: &RouteInfo) -> Joined {
+        let account = &info.route_account;
+        let is_route = self.topology.lock().record(id).is_some_and(|record| record.has_info);
+        if !is_route {
+            return Joined::Refused(Refusal::NoAccount(account.clone()));
+        }
+        if !info.route_acc_add_reqid.is_empty() {
+            tracing::error!("Error looking up account {account:?}: account missing");
+        }
+        Joined::Noted
     }
 
     pub(crate) fn handle_pong(&self, id: RouteId, host: &dyn ClusterHost) {
@@ -301,7 +322,7 @@ impl Cluster {
         self.topology.lock().client_urls()
     }
 
-    /// Tells the other servers that this one ends, and accepts and dials no more.
+    /// Tells the other servers that this one ends.
     pub(crate) fn announce_end(&self, host: &dyn ClusterHost) {
         let effects = self.topology.lock().announce_end();
         self.act(effects, host);
@@ -312,7 +333,10 @@ impl Cluster {
         self.permissions.store(rules(options.permissions.as_ref()));
         self.users.store(users(options));
         let system_account = &self.system_account;
-        let effects = self.topology.lock().apply(Arc::new(options.clone()), system_account);
+        let effects = {
+            let request = crate::ids::unique(&mut self.random.lock());
+            self.topology.lock().apply(Arc::new(options.clone()), system_account, request)
+        };
         self.act(effects, host);
     }
 
@@ -359,6 +383,21 @@ impl Cluster {
                 }
                 Effect::Urls => tells_clients = true,
                 Effect::Interest(id) => self.send_interest_again(id, host),
+                Effect::Denied(id) => {
+                    if let Some(link) = self.link(id) {
+                        link.tell_session(|control| control.permissions = true);
+                    }
+                }
+                Effect::TakeBack(name) => {
+                    let links = self.links.lock().clone();
+                    links.values().for_each(|link| link.take_back(&name));
+                }
+                Effect::Follow(id, name) => self.follow(id, &name, host),
+                Effect::Moved { id, account, is_asked } => {
+                    if let Some(link) = self.link(id) {
+                        link.give_up(&account, is_asked);
+                    }
+                }
             }
         }
         if tells_clients {
@@ -383,6 +422,17 @@ impl Cluster {
             if carries {
                 link.follow(&account, Some(before.clone()), || host.endpoints());
             }
+        }
+        link.wake();
+    }
+
+    /// Sends the interest of an account over a route that did not carry it.
+    fn follow(&self, id: RouteId, name: &str, host: &dyn ClusterHost) {
+        let Some(link) = self.link(id) else { return };
+        let accounts = host.accounts();
+        if let Some(account) = accounts.iter().find(|account| *account.name == *name) {
+            link.follow(account, None, || host.endpoints());
+            link.wake();
         }
     }
 }

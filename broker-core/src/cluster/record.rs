@@ -12,6 +12,12 @@ use crate::sync::Arc;
 pub(super) struct Record {
     /// This server has dialled, or the connection stands for one that it has dialled.
     pub(super) is_solicited: bool,
+    /// This server has made the connection, whatever it stands for.
+    pub(super) is_dialed: bool,
+    /// The connection was a route.
+    pub(super) has_joined: bool,
+    /// The other server has answered on the connection since it became a route, and has made it one too.
+    pub(super) is_confirmed: bool,
     /// The address of the other server is configured.
     pub(super) is_configured: bool,
     /// The address that leads to the other server.
@@ -41,6 +47,8 @@ pub(super) struct Record {
     pub(super) import: Option<SubjectPermission>,
     pub(super) export: Option<SubjectPermission>,
     pub(super) compression: CompressionMode,
+    /// The mode in the INFO of the other server.
+    pub(super) offered: CompressionMode,
 }
 
 impl Record {
@@ -53,6 +61,7 @@ impl Record {
     pub(super) fn dialed(dial: &RouteDial, ip: Option<IpAddr>) -> Self {
         Self {
             is_solicited: true,
+            is_dialed: true,
             is_configured: dial.is_configured,
             address: Some(dial.address.clone()),
             account: dial.account.clone(),

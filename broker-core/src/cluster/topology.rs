@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::{Effect, Joined, Place, Refusal, RouteId};
 use super::record::Record;
+use super::ticket::Stub;
 use crate::cluster::RouteDial;
 use crate::options::{ClusterOptions, CompressionMode, RouteAddress};
 use crate::proto::route::{GossipMode, RouteConnect, RouteInfo};
@@ -20,6 +21,8 @@ mod gossip;
 mod joining;
 mod leaving;
 mod reload;
+#[cfg(test)]
+mod tests;
 
 /// See the module.
 pub(super) struct Topology {
@@ -32,6 +35,14 @@ pub(super) struct Topology {
     remotes: BTreeMap<String, Remote>,
     /// The routes of one account each, by account and the id of the other server.
     account_routes: BTreeMap<(Arc<str>, String), RouteId>,
+    /// The accounts among [`Self::pinned`] that other servers have asked to give a route of their own.
+    asked: BTreeSet<Arc<str>>,
+    /// The orders to dial reported servers, by host, port and account.
+    reported: BTreeMap<(String, u16, Option<Arc<str>>), Stub>,
+    /// The answers that are awaited before routes of accounts are dialled.
+    awaited: Option<reload::Awaited>,
+    /// The address of the listener.
+    bound: (String, u16),
     /// The host name of the first configured route that has one: certificates of reported servers are verified for it.
     tls_name: Option<String>,
     /// The server accepts and dials no more routes.
@@ -64,25 +75,24 @@ impl Topology {
             records: BTreeMap::new(),
             remotes: BTreeMap::new(),
             account_routes: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            reported: BTreeMap::new(),
+            awaited: None,
+            bound: (String::new(), 0),
             tls_name: None,
             is_ending: false,
             has_announced_end: false,
             is_started: false,
             options,
         };
-        topology.follow_options(system_account);
+        topology.pinned = topology.configured_accounts(system_account);
+        topology.follow_options();
         topology
     }
 
     /// Applies the options to what this server tells of itself.
-    fn follow_options(&mut self, system_account: &Arc<str>) {
+    fn follow_options(&mut self) {
         let options = Arc::clone(&self.options);
-        self.pinned = options.accounts.iter().cloned().collect();
-        if self.pool_size() > 0 {
-            self.pinned.insert(Arc::clone(system_account));
-        } else {
-            self.pinned.clear();
-        }
         let is_name = |host: &str| host.parse::<std::net::IpAddr>().is_err();
         let named = options.routes.iter().find(|route| is_name(&route.host));
         self.tls_name = named.map(|route| route.host.clone());
@@ -92,19 +102,22 @@ impl Topology {
         own.route_pool_size = options.pool_size.map_or(0, i64::from);
         let permissions = options.permissions.clone().unwrap_or_default();
         (own.import, own.export) = (permissions.import, permissions.export);
-        if let Some((host, port)) = &options.advertise {
-            own.host.clone_from(host);
-            own.port = *port;
-            own.ip = url(host, *port);
-        }
+        let (host, port) = options.advertise.as_ref().unwrap_or(&self.bound);
+        own.host.clone_from(host);
+        own.port = *port;
+        own.ip = options.advertise.as_ref().map_or_else(String::new, |_| url(host, *port));
+    }
+
+    /// Returns the accounts that have routes of their own by the options.
+    fn configured_accounts(&self, system_account: &Arc<str>) -> BTreeSet<Arc<str>> {
+        let accounts = self.options.accounts.iter().chain(std::iter::once(system_account));
+        accounts.filter(|_| self.pool_size() > 0).cloned().collect()
     }
 
     /// Sets the address of the listener.
     pub(super) fn set_address(&mut self, host: &str, port: u16) {
-        if self.options.advertise.is_none() {
-            host.clone_into(&mut self.own.host);
-            self.own.port = port;
-        }
+        self.bound = (host.to_owned(), port);
+        self.follow_options();
     }
 
     /// Sets the addresses of this server's listeners for clients.
@@ -196,7 +209,8 @@ impl Topology {
     /// Returns what this server tells of itself at any time.
     fn info(&self) -> RouteInfo {
         let mut info = self.own.clone();
-        if self.options.no_advertise {
+        // A route that is lost in lame duck mode is made again, without news of listeners that are closed.
+        if self.options.no_advertise || self.has_announced_end {
             info.connect_urls.clear();
             info.ws_connect_urls.clear();
         }

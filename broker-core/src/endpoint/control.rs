@@ -48,6 +48,10 @@ pub(crate) struct SessionUpdate {
     pub(crate) fault: Option<ClientFault>,
     /// An account was removed: the connection must be closed, or leave it if it has several.
     pub(crate) account_removed: bool,
+    /// The permissions of routes have changed: interest of the other server may be denied now.
+    pub(crate) permissions: bool,
+    /// The accounts that moved to other routes. Few: a reload names them.
+    pub(crate) moved: Vec<crate::sync::Arc<str>>,
     /// Lines to send.
     #[cfg(feature = "testing")]
     pub(crate) lines: Vec<bytes::Bytes>,

@@ -14,7 +14,7 @@ use super::publisher::Publisher;
 use super::traces::{Traced, decide_for_peer};
 use crate::account::{Account, Ending};
 use crate::endpoint::{AccountMembership, Endpoint, Run, Scratch, Subscription};
-use crate::interest::{MatchCache, PrefetchedBatch};
+use crate::interest::{Interested, MatchCache, PrefetchedBatch};
 use crate::limits::SESSION_CACHED_BYTES;
 use crate::proto::Batch;
 use crate::proto::traced::is_mentioned;
@@ -181,6 +181,17 @@ impl Accounts {
         };
         end(&seat.account, &subscription);
         true
+    }
+
+    /// Ends the subscriptions whose filter is not to be kept.
+    pub(crate) fn retain(&mut self, keeps: impl Fn(&[u8]) -> bool) {
+        for seat in self.seats.iter().flatten() {
+            let sids = seat.membership.sids(&self.endpoint);
+            for subscription in sids.list(usize::MAX).iter().filter(|one| !keeps(one.filter())) {
+                sids.remove(subscription.sid());
+                end(&seat.account, subscription);
+            }
+        }
     }
 
     /// As [`Self::publish_all`], for one run.

@@ -88,6 +88,10 @@ impl ClusterHost for Shared {
         self.all_accounts()
     }
 
+    fn may_have_account(&self, name: &str) -> bool {
+        Self::may_have_account(self, name)
+    }
+
     fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         Shared::endpoints(self)
     }

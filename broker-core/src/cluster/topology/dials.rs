@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Effect, GossipMode, Record, RouteAddress, RouteDial, Topology};
+use crate::cluster::ticket::Ticket;
 use crate::sync::Arc;
 
 /// The pause before a configured server is dialled again.
@@ -12,6 +13,13 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// The largest random pause before it, so that two servers that dial each other do not collide again and again.
 // NATS 2.14: route.go reConnectToRoute.
 const JITTER_MILLIS: u64 = 100;
+
+/// The same after they have collided: both connections were closed, each by one of them. Only a pause that is longer
+/// than a round trip keeps them from doing it again.
+const COLLISION_JITTER_MILLIS: u64 = 500;
+
+/// The further pause of one of the two, so that the other one is through by then.
+const COLLISION_PAUSE: Duration = Duration::from_secs(1);
 
 impl Topology {
     /// Dials the configured servers.
@@ -24,9 +32,21 @@ impl Topology {
 
     /// Dials these configured servers, once for each route that has no pool.
     pub(super) fn dial_all(&self, routes: &[RouteAddress]) -> Vec<Effect> {
-        let accounts = std::iter::once(None).chain(self.pinned.iter().map(Some));
-        let all = accounts.flat_map(|account| routes.iter().map(move |route| (route, account)));
-        all.map(|(route, account)| Effect::Dial(self.configured(route, account.cloned()))).collect()
+        let accounts = self.pinned.iter().cloned().map(Some);
+        self.dial_for(routes, std::iter::once(None).chain(accounts))
+    }
+
+    /// Dials these configured servers for these accounts.
+    pub(super) fn dial_for(
+        &self,
+        routes: &[RouteAddress],
+        accounts: impl Iterator<Item = Option<Arc<str>>>,
+    ) -> Vec<Effect> {
+        let dial = |route, account: &Option<_>| self.configured(route, account.clone());
+        let all = accounts.flat_map(|account| {
+            routes.iter().map(move |route| Effect::Dial(dial(route, &account)))
+        });
+        all.collect()
     }
 
     fn configured(&self, address: &RouteAddress, account: Option<Arc<str>>) -> RouteDial {
@@ -40,6 +60,7 @@ impl Topology {
             retries: None,
             has_backoff: self.options.connect_backoff,
             tls_name: self.tls_name.clone(),
+            ticket: Ticket::default(),
         }
     }
 
@@ -61,8 +82,14 @@ impl Topology {
     /// As [`Self::dial_again`], after the connection was lost.
     pub(super) fn reconnect(&self, record: &Record, jitter: u64) -> Option<RouteDial> {
         let dial = self.dial_again(record, record.account.clone())?;
-        let pause = if record.is_configured { RECONNECT } else { Duration::ZERO };
-        let delay = pause + Duration::from_millis(jitter % JITTER_MILLIS);
+        // Ours: in NATS 2.14 a reported server that refuses the connection is dialled again without a pause.
+        let waits = record.is_configured || !record.has_joined;
+        let pause = if waits { RECONNECT } else { Duration::ZERO };
+        let has_collided = record.is_dialed && record.retries && !record.is_confirmed;
+        let spread = if has_collided { COLLISION_JITTER_MILLIS } else { JITTER_MILLIS };
+        let waits = has_collided && self.own.server_id > record.remote_id;
+        let pause = pause + if waits { COLLISION_PAUSE } else { Duration::ZERO };
+        let delay = pause + Duration::from_millis(jitter % spread);
         Some(RouteDial { delay, is_first: false, ..dial })
     }
 
@@ -74,6 +101,14 @@ impl Topology {
         }
         let has_account = dial.account.as_ref().is_none_or(|account| self.pinned.contains(account));
         let is_listed = self.options.routes.contains(&dial.address);
-        !dial.is_configured || (is_listed && has_account)
+        has_account && (!dial.is_configured || (is_listed && !self.is_made(dial)))
+    }
+
+    /// Returns true if this configured connection of one account exists already.
+    fn is_made(&self, dial: &RouteDial) -> bool {
+        let routes = self.account_routes.iter();
+        let of_account = routes.filter(|((account, _), _)| Some(account) == dial.account.as_ref());
+        let mut records = of_account.filter_map(|(_, id)| self.records.get(id));
+        records.any(|it| it.is_configured && it.address.as_ref() == Some(&dial.address))
     }
 }

@@ -1,7 +1,11 @@
 //! What servers tell each other about third ones.
 
+use std::collections::BTreeMap;
+
 use super::{Effect, GossipMode, RouteAddress, RouteId, RouteInfo, Topology};
 use crate::cluster::RouteDial;
+use crate::cluster::ticket::{Stub, Ticket};
+use crate::limits::REPORTED_DIALS;
 use crate::sync::Arc;
 
 impl Topology {
@@ -29,26 +33,44 @@ impl Topology {
         if info.auth_required {
             address.credentials.clone_from(&self.options.credentials);
         }
-        let is_shared = account.is_none();
-        let dial = |account| {
-            Effect::Dial(RouteDial {
-                address: address.clone(),
-                is_configured: false,
-                account,
-                gossip: info.gossip_mode,
-                delay: std::time::Duration::ZERO,
-                is_first: true,
-                retries: Some(self.options.connect_retries),
-                has_backoff: self.options.connect_backoff,
-                tls_name: self.tls_name.clone(),
-            })
-        };
-        let mut effects = vec![dial(account)];
-        if from_no_pool && is_shared {
+        let mut accounts = vec![account.clone()];
+        if from_no_pool && account.is_none() {
             // Its sender does not report the routes of accounts.
-            effects.extend(self.pinned.iter().map(|account| dial(Some(Arc::clone(account)))));
+            accounts.extend(self.pinned.iter().cloned().map(Some));
         }
-        effects
+        let dials = accounts.into_iter();
+        dials.filter_map(|account| self.reported(address.clone(), account, info)).collect()
+    }
+
+    /// Returns the order to dial a reported server. It is `None` while such an order is carried out, or too many.
+    fn reported(
+        &mut self,
+        address: RouteAddress,
+        account: Option<Arc<str>>,
+        info: &RouteInfo,
+    ) -> Option<Effect> {
+        let key = (address.host.clone(), address.port, account.clone());
+        if self.reported.len() >= REPORTED_DIALS {
+            self.reported.retain(|_, stub| stub.is_held());
+        }
+        let is_under_way = self.reported.get(&key).is_some_and(Stub::is_held);
+        if is_under_way || self.reported.len() >= REPORTED_DIALS {
+            return None;
+        }
+        let (ticket, stub) = Ticket::new();
+        self.reported.insert(key, stub);
+        Some(Effect::Dial(RouteDial {
+            address,
+            is_configured: false,
+            account,
+            gossip: info.gossip_mode,
+            delay: std::time::Duration::ZERO,
+            is_first: true,
+            retries: Some(self.options.connect_retries),
+            has_backoff: self.options.connect_backoff,
+            tls_name: self.tls_name.clone(),
+            ticket,
+        }))
     }
 
     /// Returns true if the address of the described server is configured.
@@ -94,16 +116,22 @@ impl Topology {
     /// Returns one route to each other server than the described one; that of the same account if there is one.
     fn hearers(&self, info: &RouteInfo) -> Vec<RouteId> {
         let is_of_account = !info.route_account.is_empty();
+        let of_account: BTreeMap<&String, &RouteId> = self
+            .account_routes
+            .iter()
+            .filter(|((account, _), _)| is_of_account && **account == *info.route_account)
+            .map(|((_, remote_id), id)| (remote_id, id))
+            .collect();
+        let pooled = self.remotes.iter().filter_map(|(remote_id, remote)| {
+            let id =
+                remote.pool.iter().flatten().next().filter(|_| !of_account.contains_key(remote_id));
+            Some((remote_id, id?))
+        });
         let mut to = Vec::new();
-        for (remote_id, remote) in &self.remotes {
+        for (remote_id, id) in of_account.clone().into_iter().chain(pooled) {
             if *remote_id == info.server_id {
                 continue;
             }
-            let key = (Arc::from(&*info.route_account), remote_id.clone());
-            let of_account = self.account_routes.get(&key).filter(|_| is_of_account);
-            let Some(id) = of_account.or_else(|| remote.pool.iter().flatten().next()) else {
-                continue;
-            };
             let has_no_pool = self.records.get(id).is_some_and(|record| record.has_no_pool);
             if !(is_of_account && has_no_pool) {
                 to.push(*id);

@@ -93,7 +93,12 @@ impl Topology {
         }
         record.take(&mut info);
         let joined = match self.register(id, &info, nonce, &mut effects) {
-            Ok(place) => Joined::Registered(place),
+            Ok(place) => {
+                if let Some(record) = self.records.get_mut(&id) {
+                    record.has_joined = true;
+                }
+                Joined::Registered(place)
+            }
             Err(fault) => Joined::Refused(fault),
         };
         (joined, effects)
@@ -178,12 +183,18 @@ impl Topology {
         effects: &mut Vec<Effect>,
     ) -> Result<Place, Refusal> {
         if !self.pinned.contains(account) {
+            if let Some(record) = self.records.get_mut(&id) {
+                record.stays_closed = true;
+            }
             return Err(Refusal::NoAccountRoute(account.to_string()));
         }
         let key = (Arc::clone(account), info.server_id.clone());
         if let Some(other) = self.account_routes.get(&key).copied() {
-            self.note_duplicate(Some(other), id, true);
-            return Err(Refusal::Duplicate);
+            if !self.gives_way_for_account(other, id, info) {
+                self.note_duplicate(Some(other), id, true);
+                return Err(Refusal::Duplicate);
+            }
+            effects.extend(self.replace(other, id));
         }
         self.account_routes.insert(key, id);
         let record = self.records.get(&id);
@@ -209,28 +220,42 @@ impl Topology {
         effects: &mut Vec<Effect>,
     ) -> Result<Place, Refusal> {
         let delays = self.delays_info(id);
-        let is_new = !self.remotes.contains_key(&info.server_id);
+        let is_solicited = self.records.get(&id).is_some_and(|record| record.is_solicited);
         let remote = self.remotes.entry(info.server_id.clone()).or_default();
+        let is_new = remote.is_empty();
         if remote.pool.len() < size {
             remote.pool.resize(size, None);
         }
-        let is_solicited = self.records.get(&id).is_some_and(|record| record.is_solicited);
-        let wanted = match (has_pool, is_solicited) {
-            (false, _) => Some(0),
-            (true, false) => Some(info.route_pool_idx as usize),
-            (true, true) => remote.pool.iter().position(Option::is_none),
+        let (place, taken) = match (has_pool, is_solicited) {
+            (false, _) => (Some(0).filter(|_| is_new), remote.pool[0]),
+            (true, false) => {
+                let index = info.route_pool_idx as usize;
+                let taken = remote.pool[index];
+                (Some(index).filter(|_| taken.is_none()), taken)
+            }
+            (true, true) => (remote.pool.iter().position(Option::is_none), None),
         };
-        let taken = wanted.and_then(|index| remote.pool.get(index).copied().flatten());
-        let Some(index) = wanted.filter(|_| taken.is_none()) else {
-            let stays_closed = if has_pool { is_solicited } else { true };
-            self.note_duplicate(taken, id, stays_closed);
-            return Err(Refusal::Duplicate);
+        let peers: Vec<RouteId> = remote.pool.iter().flatten().copied().collect();
+        if has_pool {
+            self.unite(id, &peers);
+        }
+        let given = || taken.filter(|old| has_pool && self.gives_way(*old, id, info));
+        let index = match (place, given()) {
+            (Some(index), _) => index,
+            (None, Some(old)) => {
+                effects.extend(self.replace(old, id));
+                info.route_pool_idx as usize
+            }
+            (None, None) => {
+                let stays_closed = if has_pool { is_solicited } else { taken.is_some() };
+                self.note_duplicate(taken, id, stays_closed);
+                return Err(Refusal::Duplicate);
+            }
         };
+        let remote = self.remotes.entry(info.server_id.clone()).or_default();
         remote.pool[index] = Some(id);
         let count = remote.pool.iter().flatten().count();
-        let peers: Vec<RouteId> = remote.pool.iter().flatten().copied().collect();
-        self.unite(id, &peers);
-        let is_first = is_new || !has_pool || count == 1;
+        let is_first = place.is_some() && (is_new || !has_pool || count == 1);
         if is_first && let Some(remote) = self.remotes.get_mut(&info.server_id) {
             remote.urls.clone_from(&info.connect_urls);
             remote.websocket_urls.clone_from(&info.ws_connect_urls);
@@ -252,7 +277,51 @@ impl Topology {
         Ok(Place { index: Some(index), has_no_pool, info: own, pings: dials_next })
     }
 
+    /// Returns true if a route makes place for an accepted connection, to which the other server has given the same
+    /// place: the route is none for the other server.
+    ///
+    /// Ours: NATS 2.14 keeps the route, so that two servers that dial each other at the same time close both
+    /// connections, and after a partition a server is not taken back before its lost connection is noticed. With a server
+    /// of NATS, which keeps its own connection, the outcome is the same or better: one of the two remains.
+    fn gives_way(&self, old: RouteId, id: RouteId, info: &RouteInfo) -> bool {
+        let (Some(old), Some(new)) = (self.records.get(&old), self.records.get(&id)) else {
+            return false;
+        };
+        if new.is_dialed {
+            return false;
+        }
+        if old.is_confirmed {
+            // It was a route there too, and is lost there; unless a stranger uses the id of the other server.
+            return old.ip.is_some() && old.ip == new.ip;
+        }
+        // Both have dialled at the same time: the connection of the smaller id stays.
+        old.is_dialed && self.own.server_id > info.server_id
+    }
+
+    /// As [`Self::gives_way`], for a route of one account.
+    fn gives_way_for_account(&self, old: RouteId, id: RouteId, info: &RouteInfo) -> bool {
+        let (Some(old), Some(new)) = (self.records.get(&old), self.records.get(&id)) else {
+            return false;
+        };
+        let have_collided = old.is_dialed && !old.is_confirmed && !new.is_dialed;
+        // A server that compresses nothing sends INFO before it knows whether it takes the connection.
+        have_collided && old.offered.compresses() && self.own.server_id > info.server_id
+    }
+
+    /// Has a connection stand for a route that is closed in favour of it.
+    fn replace(&mut self, old: RouteId, id: RouteId) -> Vec<Effect> {
+        let Some(replaced) = self.records.get_mut(&old) else { return Vec::new() };
+        replaced.stays_closed = true;
+        (replaced.index, replaced.dials_next) = (None, false);
+        let replaced = replaced.clone();
+        if let Some(new) = self.records.get_mut(&id).filter(|_| replaced.is_solicited) {
+            new.solicit(replaced.address.as_ref(), replaced.is_configured);
+        }
+        vec![Effect::Close(old, CloseReason::DuplicateRoute)]
+    }
+
     /// Makes all connections of a pool stand for dialled ones if one of them is.
+    // NATS 2.14: route.go addRoute, hasSolicitedRoute.
     fn unite(&mut self, id: RouteId, pool: &[RouteId]) {
         let solicited = |record: &&Record| record.is_solicited;
         let model = match self.records.get(&id).filter(solicited) {
@@ -260,7 +329,7 @@ impl Topology {
             None => pool.iter().filter_map(|id| self.records.get(id)).find(solicited),
         };
         let Some(model) = model.cloned() else { return };
-        for id in pool {
+        for id in pool.iter().chain(std::iter::once(&id)) {
             if let Some(record) = self.records.get_mut(id) {
                 record.solicit(model.address.as_ref(), model.is_configured);
             }
@@ -295,6 +364,14 @@ impl Topology {
         if info.ldm {
             return self.forget_urls(&info.server_id);
         }
+        if !info.gateway.is_empty() {
+            tracing::error!(
+                "Received information about gateway {:?} from {}, but gateway is not configured",
+                info.gateway,
+                record.remote_id
+            );
+            return Vec::new();
+        }
         let is_same = record.import == info.import && record.export == info.export;
         (record.import, record.export) = (info.import.clone(), info.export.clone());
         if is_same { Vec::new() } else { vec![Effect::Interest(id)] }
@@ -303,6 +380,7 @@ impl Topology {
     /// Handles a PONG: the other server has accepted this one, so that the next connection of the pool is dialled.
     pub(in crate::cluster) fn handle_pong(&mut self, id: RouteId) -> Option<Effect> {
         let record = self.records.get_mut(&id)?;
+        record.is_confirmed |= record.has_info;
         if !std::mem::take(&mut record.dials_next) || self.is_ending {
             return None;
         }
@@ -319,6 +397,8 @@ impl Record {
         self.remote_id.clone_from(&info.server_id);
         self.remote_name.clone_from(&info.server_name);
         (self.import, self.export) = (info.import.clone(), info.export.clone());
+        let offered = CompressionMode::from_name(&info.compression);
+        self.offered = offered.unwrap_or(CompressionMode::NotSupported);
         self.urls.clone_from(&info.connect_urls);
         self.websocket_urls.clone_from(&info.ws_connect_urls);
         let told = || super::gossip::parse_url(&url(&info.host, info.port));

@@ -1,6 +1,7 @@
 //! The end of connections, and of the server.
 
-use super::{Effect, RouteId, Topology};
+use super::{Effect, Record, RouteId, Topology};
+use crate::sync::Arc;
 
 impl Topology {
     /// Removes a connection that has ended. `jitter`: a random number for the pause before the next one.
@@ -9,30 +10,47 @@ impl Topology {
         let Some(record) = self.records.remove(&id) else { return Vec::new() };
         let mut effects = Vec::new();
         if let Some(account) = &record.account {
-            let key = (std::sync::Arc::clone(account), record.remote_id.clone());
+            let key = (Arc::clone(account), record.remote_id.clone());
             if self.account_routes.get(&key) == Some(&id) {
                 self.account_routes.remove(&key);
             }
-        } else if let Some(index) = record.index
-            && let Some(remote) = self.remotes.get_mut(&record.remote_id)
-            && remote.pool.get(index) == Some(&Some(id))
-        {
-            remote.pool[index] = None;
-            if remote.is_empty() {
-                effects.extend(self.forget_urls(&record.remote_id));
-                self.remotes.remove(&record.remote_id);
-                if record.has_no_pool && self.pool_size() > 1 && !record.stays_closed {
-                    let dial = self.dial_again(&record, None).filter(|_| record.is_configured);
-                    effects.extend(dial.filter(|dial| self.wants(dial)).map(Effect::Dial));
-                    return effects;
-                }
-            }
+        } else {
+            effects = self.leave_pool(id, &record);
         }
-        effects.extend(self.redial(&record, jitter));
+        let is_dialed = record.is_configured && effects.iter().any(is_dial);
+        if !is_dialed {
+            effects.extend(self.redial(&record, jitter));
+        }
         effects
     }
 
-    fn redial(&self, record: &super::Record, jitter: u64) -> Option<Effect> {
+    /// Removes a connection from its pool.
+    pub(super) fn leave_pool(&mut self, id: RouteId, record: &Record) -> Vec<Effect> {
+        let Some(remote) = self.remotes.get_mut(&record.remote_id) else { return Vec::new() };
+        let place = record.index.and_then(|index| remote.pool.get_mut(index));
+        let Some(place) = place.filter(|place| **place == Some(id)) else { return Vec::new() };
+        *place = None;
+        if !remote.is_empty() {
+            return Vec::new();
+        }
+        let mut effects = self.forget_urls(&record.remote_id);
+        self.remotes.remove(&record.remote_id);
+        if record.has_no_pool && !record.stays_closed && !self.is_ending && self.is_started {
+            effects.extend(self.dial_for_pool(record));
+        }
+        effects
+    }
+
+    /// Dials a server that had no pool, and may have one now.
+    fn dial_for_pool(&self, record: &Record) -> Vec<Effect> {
+        let shared = (self.pool_size() > 1).then_some(None);
+        let of_accounts = self.pinned.iter().map(|account| Some(Arc::clone(account)));
+        let accounts = shared.into_iter().chain(of_accounts);
+        let dials = accounts.filter_map(|account| self.dial_again(record, account));
+        dials.filter(|dial| self.wants(dial)).map(Effect::Dial).collect()
+    }
+
+    fn redial(&mut self, record: &Record, jitter: u64) -> Option<Effect> {
         let is_wanted = record.is_solicited || record.retries;
         if record.stays_closed || self.is_ending || !is_wanted || !self.is_started {
             return None;
@@ -41,7 +59,13 @@ impl Topology {
             return None;
         }
         let has_no_pool = record.account.is_none() && self.pool_size() == 0;
-        if has_no_pool && self.remotes.contains_key(&record.remote_id) {
+        if has_no_pool && let Some(remote) = self.remotes.get(&record.remote_id) {
+            let other = remote.pool.iter().flatten().next();
+            if let Some(other) = other.and_then(|id| self.records.get_mut(id))
+                && record.is_solicited
+            {
+                other.solicit(record.address.as_ref(), record.is_configured);
+            }
             return None;
         }
         self.reconnect(record, jitter).filter(|dial| self.wants(dial)).map(Effect::Dial)
@@ -77,19 +101,22 @@ impl Topology {
         self.is_ending = true;
     }
 
-    /// Announces the end of this server to the others.
+    /// Announces the end of this server to the others. Routes stay, and are made, until the clients have left.
     // NATS 2.14: server.go sendLDMToRoutes.
     pub(in crate::cluster) fn announce_end(&mut self) -> Vec<Effect> {
-        self.is_ending = true;
-        self.has_announced_end = true;
         let mut info = self.info();
         info.ldm = true;
+        self.has_announced_end = true;
         let mut ids: Vec<RouteId> = Vec::new();
         for remote in self.remotes.values() {
             ids.extend(remote.pool.iter().flatten().next());
         }
         ids.into_iter().map(|id| Effect::Send(id, Box::new(info.clone()))).collect()
     }
+}
+
+fn is_dial(effect: &Effect) -> bool {
+    matches!(effect, Effect::Dial(_))
 }
 
 fn add(urls: &mut Vec<String>, more: &[String]) {

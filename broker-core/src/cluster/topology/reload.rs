@@ -1,61 +1,271 @@
 //! Changes of the options.
 
-use super::{ClusterOptions, Effect, RouteId, RouteInfo, Topology};
+use super::{
+    ClusterOptions, CompressionMode, Effect, Record, RouteId, RouteInfo, Topology, pool_index,
+};
 use crate::error::CloseReason;
+use crate::limits::ASKED_ACCOUNTS;
 use crate::sync::Arc;
 
+/// The time after which routes of accounts are dialled though not all servers have answered.
+// NATS 2.14: reload.go reloadClusterPoolAndAccounts.
+const ANSWERS: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The answers to a request to give accounts routes of their own.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    request: String,
+    /// The number of answers that have not arrived.
+    count: usize,
+    accounts: Vec<Arc<str>>,
+}
+
 impl Topology {
-    /// Applies other options.
-    // NATS 2.14: reload.go clusterOption, routesOption.
+    /// Applies other options. `request`: an id for a request to the other servers.
+    // NATS 2.14: reload.go clusterOption, routesOption, reloadClusterPoolAndAccounts.
     pub(in crate::cluster) fn apply(
         &mut self,
         options: Arc<ClusterOptions>,
         system_account: &Arc<str>,
+        request: String,
     ) -> Vec<Effect> {
+        let pinned_before = self.configured_accounts(system_account);
+        let size_before = self.pool_size();
         let before = std::mem::replace(&mut self.options, options);
         let now = Arc::clone(&self.options);
-        self.follow_options(system_account);
+        self.follow_options();
+        let mut effects = self.apply_name(&before);
+        let pinned = self.configured_accounts(system_account);
+        let removed: Vec<_> = pinned_before.difference(&pinned).cloned().collect();
+        let added: Vec<_> = pinned.difference(&pinned_before).cloned().collect();
+        effects.extend(self.unpin(&removed));
+        if self.pool_size() == 0 {
+            (self.pinned, self.asked) = Default::default();
+        }
         if !self.is_started {
-            return Vec::new();
+            self.pinned.extend(added);
+            return effects;
         }
-        let restarts = before.pool_size != now.pool_size
-            || before.accounts != now.accounts
-            || before.compression != now.compression
-            || before.is_tls != now.is_tls;
-        let removed = |address: &_| !now.routes.contains(address);
-        let mut effects = Vec::new();
-        let ids: Vec<RouteId> = self.routes().map(|(id, _)| id).collect();
-        for id in ids {
-            let Some(record) = self.records.get_mut(&id) else { continue };
-            let is_removed = record.is_configured && record.address.as_ref().is_some_and(removed);
-            if is_removed {
-                record.stays_closed = true;
-            }
-            if is_removed || restarts {
-                effects.push(Effect::Close(id, CloseReason::RouteRemoved));
-            } else if before.permissions != now.permissions {
-                let info = self.info();
-                effects.push(Effect::Send(id, Box::new(info)));
-                effects.push(Effect::Interest(id));
+        let is_resized = size_before != self.pool_size();
+        if is_resized {
+            effects.extend(self.close_pools());
+        }
+        effects.extend(self.close_removed());
+        if before.compression != now.compression {
+            effects.extend(self.close_compressed());
+        }
+        effects.extend(self.apply_permissions(&before));
+        effects.extend(self.ask(&added, request));
+        if is_resized {
+            effects.extend(self.dial_for(&now.routes, std::iter::once(None)));
+        } else {
+            effects.extend(removed.iter().flat_map(|account| self.follow_in_pools(account)));
+        }
+        let accounts = added.iter().cloned().map(Some);
+        let mut dials = self.dial_for(&now.routes, accounts);
+        for dial in &mut dials {
+            if let Effect::Dial(dial) = dial
+                && self.awaited.is_some()
+            {
+                // Should the answers not arrive; else it is no longer wanted then.
+                dial.delay = ANSWERS;
             }
         }
-        let added: Vec<_> =
-            now.routes.iter().filter(|route| !before.routes.contains(route)).cloned().collect();
-        effects.extend(self.dial_all(&added));
+        effects.extend(dials);
+        let is_new = |route: &&_| !before.routes.contains(route) && !is_resized;
+        let new: Vec<_> = now.routes.iter().filter(is_new).cloned().collect();
+        effects.extend(self.dial_all(&new));
         if before.no_advertise != now.no_advertise {
             effects.push(Effect::Urls);
         }
         effects
     }
 
-    /// Handles the request of another server to give an account a route of its own: a reload there has added it.
+    /// Takes the configured name of the cluster.
+    fn apply_name(&mut self, before: &ClusterOptions) -> Vec<Effect> {
+        if before.name == self.options.name {
+            return Vec::new();
+        }
+        self.own.cluster_dynamic = self.options.name.is_none();
+        match &self.options.name {
+            Some(name) if *name != self.own.cluster => {
+                self.own.cluster.clone_from(name);
+                vec![Effect::Renamed(name.clone())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Closes the routes of these accounts, for good.
+    fn unpin(&mut self, accounts: &[Arc<str>]) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for account in accounts {
+            self.pinned.remove(account);
+            self.asked.remove(account);
+            let mut gone = Vec::new();
+            self.account_routes.retain(|(other, _), id| {
+                let is_other = other != account;
+                gone.extend((!is_other).then_some(*id));
+                is_other
+            });
+            effects.extend(gone.into_iter().map(|id| self.close_for_good(id)));
+            effects.push(Effect::TakeBack(Arc::clone(account)));
+        }
+        effects
+    }
+
+    fn close_for_good(&mut self, id: RouteId) -> Effect {
+        if let Some(record) = self.records.get_mut(&id) {
+            record.stays_closed = true;
+        }
+        Effect::Close(id, CloseReason::RouteRemoved)
+    }
+
+    /// Closes the routes of all pools, which are made again with another size.
+    fn close_pools(&mut self) -> Vec<Effect> {
+        let pools = self.remotes.values().flat_map(|remote| remote.pool.iter().flatten());
+        let ids: Vec<RouteId> = pools.copied().collect();
+        let mut effects = Vec::new();
+        for id in ids {
+            let Some(record) = self.records.get_mut(&id) else { continue };
+            // Configured servers are dialled at once.
+            record.stays_closed |= record.is_configured;
+            record.dials_next = false;
+            let left = record.clone();
+            // The place is free now, not when the connection has ended.
+            record.index = None;
+            effects.push(Effect::Close(id, CloseReason::RouteRemoved));
+            let alone = Record { has_no_pool: false, ..left };
+            effects.extend(self.leave_pool(id, &alone));
+        }
+        effects
+    }
+
+    /// Closes the routes to servers that are no longer configured, for good.
+    fn close_removed(&mut self) -> Vec<Effect> {
+        let options = Arc::clone(&self.options);
+        let is_removed = |record: &Record| {
+            let is_listed = |address| options.routes.contains(address);
+            record.is_configured && !record.address.as_ref().is_some_and(is_listed)
+        };
+        let removed: Vec<RouteId> =
+            self.routes().filter(|(_, record)| is_removed(record)).map(|(id, _)| id).collect();
+        removed
+            .into_iter()
+            .map(|id| {
+                if let Some(address) = self.records.get(&id).and_then(|it| it.address.as_ref()) {
+                    tracing::info!("Removed route nats-route://{address}");
+                }
+                self.close_for_good(id)
+            })
+            .collect()
+    }
+
+    /// Closes the routes whose compression has to be negotiated again.
+    ///
+    /// Ours: NATS 2.14 changes the level of a route that is compressed already without closing it.
+    fn close_compressed(&self) -> Vec<Effect> {
+        let mode = self.options.compression.mode;
+        let stays = |record: &Record| {
+            record.compression == CompressionMode::NotSupported
+                || record.compression == mode
+                || (mode == CompressionMode::S2Auto && record.compression.compresses())
+        };
+        let others = self.routes().filter(|(_, record)| !stays(record));
+        others.map(|(id, _)| Effect::Close(id, CloseReason::ClientClosed)).collect()
+    }
+
+    /// Tells the other servers the permissions, and applies them to what is sent and taken.
+    // NATS 2.14: reload.go reloadClusterPermissions.
+    fn apply_permissions(&self, before: &ClusterOptions) -> Vec<Effect> {
+        if before.permissions == self.options.permissions {
+            return Vec::new();
+        }
+        let info = Box::new(self.info());
+        let apply = |id| [Effect::Denied(id), Effect::Send(id, info.clone()), Effect::Interest(id)];
+        self.routes().flat_map(|(id, _)| apply(id)).collect()
+    }
+
+    /// Asks the other servers to give these accounts routes of their own.
+    // NATS 2.14: reload.go reloadClusterPoolAndAccounts.
+    fn ask(&mut self, accounts: &[Arc<str>], request: String) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut count = 0;
+        for account in accounts {
+            self.pinned.insert(Arc::clone(account));
+            self.asked.remove(account);
+            let index = pool_index(self.pool_size(), account);
+            effects.extend(self.move_away(account, false));
+            for remote in self.remotes.values().filter(|remote| !self.has_no_pool(remote)) {
+                let Some(id) = remote.pool.get(index).copied().flatten() else { continue };
+                let info = RouteInfo {
+                    route_pool_size: self.own.route_pool_size,
+                    route_account: account.to_string(),
+                    route_acc_add_reqid: request.clone(),
+                    ..RouteInfo::default()
+                };
+                effects.push(Effect::Send(id, Box::new(info)));
+                count += 1;
+            }
+        }
+        let accounts = accounts.to_vec();
+        self.awaited = (count > 0).then_some(Awaited { request, count, accounts });
+        effects
+    }
+
+    /// Ends the interest of an account on the routes of all pools.
+    fn move_away(&self, account: &Arc<str>, is_asked: bool) -> Vec<Effect> {
+        let remotes = self.remotes.values().filter(|remote| !self.has_no_pool(remote));
+        let ids = remotes.flat_map(|remote| remote.pool.iter().flatten());
+        ids.map(|id| Effect::Moved { id: *id, account: Arc::clone(account), is_asked }).collect()
+    }
+
+    fn has_no_pool(&self, remote: &super::Remote) -> bool {
+        let mut records = remote.pool.iter().flatten().filter_map(|id| self.records.get(id));
+        records.any(|record| record.has_no_pool)
+    }
+
+    /// Sends the interest of an account, which has no route of its own any longer, over the pools.
+    fn follow_in_pools(&self, account: &Arc<str>) -> Vec<Effect> {
+        let carrying = self.routes().filter(|(_, record)| {
+            record.account.is_none() && !record.has_no_pool && self.carries(record, account)
+        });
+        carrying.map(|(id, _)| Effect::Follow(id, Arc::clone(account))).collect()
+    }
+
+    /// Handles the request of another server to give an account a route of its own, or the answer to such a request.
     // NATS 2.14: route.go processRouteInfo.
     pub(super) fn handle_account_request(&mut self, id: RouteId, info: &RouteInfo) -> Vec<Effect> {
         if info.route_account.is_empty() {
+            return self.handle_answer(info);
+        }
+        let account: Arc<str> = Arc::from(&*info.route_account);
+        let mut effects = Vec::new();
+        if !self.pinned.contains(&account) {
+            if self.asked.len() >= ASKED_ACCOUNTS || self.pool_size() == 0 {
+                return effects;
+            }
+            self.pinned.insert(Arc::clone(&account));
+            self.asked.insert(Arc::clone(&account));
+        }
+        let is_asked = self.asked.contains(&account);
+        effects.extend(self.move_away(&account, is_asked));
+        let answer = RouteInfo { route_account: String::new(), ..info.clone() };
+        effects.push(Effect::Send(id, Box::new(answer)));
+        effects
+    }
+
+    fn handle_answer(&mut self, info: &RouteInfo) -> Vec<Effect> {
+        let Some(awaited) = &mut self.awaited else { return Vec::new() };
+        if awaited.request != info.route_acc_add_reqid {
             return Vec::new();
         }
-        self.pinned.insert(Arc::from(&*info.route_account));
-        let answer = RouteInfo { route_account: String::new(), ..info.clone() };
-        vec![Effect::Send(id, Box::new(answer))]
+        awaited.count -= 1;
+        if awaited.count > 0 {
+            return Vec::new();
+        }
+        let Some(Awaited { accounts, .. }) = self.awaited.take() else { return Vec::new() };
+        let routes = self.options.routes.clone();
+        self.dial_for(&routes, accounts.into_iter().map(Some))
     }
 }

@@ -89,6 +89,12 @@ impl Session for RouteSession {
         if control.account_removed {
             self.accounts.leave_removed();
         }
+        for account in &control.moved {
+            self.accounts.leave(account);
+        }
+        if control.permissions {
+            self.end_denied();
+        }
         self.byte_queue.drain_own(None, now, scratch);
     }
 

@@ -13,6 +13,10 @@ impl RouteSession {
     pub(super) fn subscribe(&mut self, one: &RouteSubscription<'_>, scratch: &mut Scratch) {
         let shown = || String::from_utf8_lossy(one.filter);
         let Ok(account) = std::str::from_utf8(one.account) else { return };
+        // NATS 2.14: route.go processRemoteSub: an account that is on its way to a route of its own.
+        if self.link.has_moved(account) {
+            return;
+        }
         let Ok(filter) = SubjectFilter::parse(one.filter) else {
             self.byte_queue.send(scratch, |out| {
                 crate::proto::encode::error(out, "Invalid Subscription");
@@ -52,6 +56,17 @@ impl RouteSession {
                 "Interest in account {account:?} is ignored: the server has too many accounts"
             );
         }
+    }
+
+    /// Ends the interest of the other server that the permissions now deny.
+    // NATS 2.14: reload.go reloadClusterPermissions.
+    pub(super) fn end_denied(&mut self) {
+        let Some(rules) = self.cluster.rules() else { return };
+        self.accounts.retain(|filter| {
+            let filter = SubjectFilter::parse(filter);
+            let decision = |filter| rules.permissions.may_subscribe(&filter, None);
+            filter.map_or(true, |filter| decision(filter) != Subscribe::Deny)
+        });
     }
 
     /// Removes interest of the other server.
