@@ -6,6 +6,7 @@ use broker_core::Subscriber;
 use futures_executor::block_on;
 
 use super::mesh::{Mesh, options};
+use super::network::{Dice, Network};
 
 fn drain(subscriber: &mut Subscriber) -> Vec<String> {
     let messages = std::iter::from_fn(|| subscriber.try_next());
@@ -34,6 +35,39 @@ fn a_server_that_knows_one_other_is_connected_to_all() {
     mesh.pass(Duration::from_secs(3));
     for node in 0..4 {
         assert_eq!((mesh.peers(node), mesh.routes(node)), (3, 12), "{node}");
+    }
+}
+
+#[test]
+fn servers_that_dial_each_other_at_the_same_time_have_one_pool_at_once() {
+    for seed in 0..40 {
+        let mut dice = Dice::new(seed);
+        let limit = *dice.pick(&[2, 20, 100, 300]);
+        let network = Network::random(&mut dice, 3, limit);
+        let sizes = *dice.pick(&[[3, 3, 3], [1, 1, 1], [3, 5, 1]]);
+        let all = (0..3).map(|node| {
+            let others: Vec<usize> = (0..3).filter(|other| *other != node).collect();
+            let mut options = options(node, &others);
+            options.cluster.as_mut().unwrap().pool_size = Some(sizes[node]);
+            options.seed = seed * 10 + node as u64;
+            options
+        });
+        let mut mesh = Mesh::start_in(network, all.collect());
+        let is_complete = |mesh: &Mesh| {
+            let others = |node: usize| (0..3).filter(move |other| *other != node);
+            let size = |node: usize, other: usize| usize::from(sizes[node].max(sizes[other])) + 1;
+            (0..3).all(|node| {
+                mesh.routes(node) == others(node).map(|other| size(node, other)).sum::<usize>()
+            })
+        };
+        // The pool needs some round trips for each connection; that of the system account may collide once.
+        mesh.pass(Duration::from_millis(6_000));
+        assert!(is_complete(&mesh), "seed {seed}: {limit} ms, {sizes:?}");
+        let before = mesh.connects;
+        mesh.pass(Duration::from_secs(20));
+        assert!(is_complete(&mesh), "seed {seed}");
+        assert_eq!(mesh.connects, before, "seed {seed}: routes come and go");
+        assert!(before <= 60, "seed {seed}: {before} connections were made");
     }
 }
 

@@ -4,4 +4,7 @@
 
 mod accounts;
 mod basics;
+mod growth;
 mod mesh;
+mod network;
+mod simulation;

@@ -13,6 +13,8 @@ use broker_core::session::Session;
 use broker_core::session::route::{RouteArrival, RouteSession};
 use broker_core::{Broker, Clock, CloseReason, Options};
 
+use super::network::{Network, Pipe};
+
 /// A clock that only the test moves.
 #[derive(Clone)]
 pub(crate) struct TestClock {
@@ -23,6 +25,11 @@ pub(crate) struct TestClock {
 impl TestClock {
     fn new() -> Self {
         Self { start: Instant::now(), millis: Arc::default() }
+    }
+
+    /// Returns the time since the start.
+    pub(crate) fn millis(&self) -> u64 {
+        self.millis.load(Ordering::Relaxed)
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -79,6 +86,8 @@ struct End {
     node: usize,
     session: Option<RouteSession>,
     wire: Wire,
+    /// What is under way to the other end.
+    pipe: Pipe,
     /// Input that the session has not consumed.
     kept: Vec<u8>,
 }
@@ -103,8 +112,9 @@ pub(crate) struct Mesh {
     pub(crate) nodes: Vec<Node>,
     connections: Vec<Connection>,
     scratch: Scratch,
-    /// Pairs of nodes between which nothing passes.
-    cuts: Vec<(usize, usize)>,
+    pub(crate) network: Network,
+    /// The connections that were made.
+    pub(crate) connects: u64,
 }
 
 /// Returns the address of a node.
@@ -124,12 +134,18 @@ pub(crate) fn options(node: usize, dials: &[usize]) -> Options {
 impl Mesh {
     /// Starts these servers.
     pub(crate) fn start(all: Vec<Options>) -> Self {
+        Self::start_in(Network::default(), all)
+    }
+
+    /// Starts these servers in this network.
+    pub(crate) fn start_in(network: Network, all: Vec<Options>) -> Self {
         let mut mesh = Self {
             clock: TestClock::new(),
             nodes: Vec::new(),
             connections: Vec::new(),
             scratch: Scratch::new(),
-            cuts: Vec::new(),
+            network,
+            connects: 0,
         };
         for options in all {
             let node = mesh.node(options, mesh.nodes.len());
@@ -171,15 +187,36 @@ impl Mesh {
         }
     }
 
-    /// Moves the clock in small steps, and works in between.
+    /// Moves the clock from one event to the next, and works in between.
     pub(crate) fn pass(&mut self, time: Duration) {
-        let mut left = u64::try_from(time.as_millis()).unwrap();
-        while left > 0 {
-            let step = left.min(50);
-            left -= step;
-            self.clock.millis.fetch_add(step, Ordering::Relaxed);
+        let end = self.clock.now() + time;
+        self.settle();
+        loop {
+            let now = self.clock.now();
+            let next = self.next_event().map_or(end, |next| next.min(end)).max(now);
+            // The clock has milliseconds.
+            let step = u64::try_from((next - now).as_micros().div_ceil(1000)).unwrap();
+            self.clock.millis.fetch_add(step.max(1), Ordering::Relaxed);
             self.settle();
+            if self.clock.now() >= end {
+                return;
+            }
         }
+    }
+
+    /// Returns the time of the next event that the clock brings.
+    fn next_event(&self) -> Option<Instant> {
+        let dials = self.nodes.iter().flat_map(|node| node.dials.iter().map(|(due, ..)| *due));
+        let ends = self.connections.iter().flat_map(|connection| {
+            let [a, b] = &connection.ends;
+            [(a, b), (b, a)].into_iter().flat_map(|(end, other)| {
+                let session = end.session.as_ref();
+                let is_cut = self.network.is_cut(end.node, other.node);
+                let arrives = end.pipe.next().filter(|_| other.session.is_some() && !is_cut);
+                session.map(RouteSession::next_timeout).into_iter().chain(arrives)
+            })
+        });
+        dials.chain(ends).min()
     }
 
     /// Does one round. Returns false if there was nothing to do.
@@ -196,18 +233,32 @@ impl Mesh {
         has_worked
     }
 
-    fn is_cut(&self, one: usize, other: usize) -> bool {
-        self.cuts.contains(&(one.min(other), one.max(other)))
-    }
-
     /// Lets nothing pass between two servers.
     pub(crate) fn cut(&mut self, one: usize, other: usize) {
-        self.cuts.push((one.min(other), one.max(other)));
+        self.network.cut(one, other);
+        self.network.cut(other, one);
     }
 
     /// Lets everything pass again.
     pub(crate) fn heal(&mut self) {
-        self.cuts.clear();
+        self.network.heal();
+    }
+
+    /// Loses connections of two servers, as a firewall that resets them does.
+    pub(crate) fn reset(&mut self, one: usize, other: usize, mut is_lost: impl FnMut() -> bool) {
+        let now = self.clock.now();
+        for connection in &mut self.connections {
+            let nodes = [connection.ends[0].node, connection.ends[1].node];
+            if (nodes == [one, other] || nodes == [other, one]) && is_lost() {
+                for end in &mut connection.ends {
+                    end.pipe = Pipe::default();
+                    end.pipe.finish(now);
+                    if let Some(mut session) = end.session.take() {
+                        while session.depart(CloseReason::ReadError) {}
+                    }
+                }
+            }
+        }
     }
 
     fn dial(&mut self) -> bool {
@@ -241,7 +292,7 @@ impl Mesh {
 
     /// Makes a connection. Returns false if nobody is there.
     fn connect(&mut self, from: usize, dial: &RouteDial) -> bool {
-        if !self.nodes[from].broker.cluster().unwrap().wants(dial) {
+        if dial.is_configured && !self.nodes[from].broker.cluster().unwrap().wants(dial) {
             return true;
         }
         let is_it = |node: &usize| {
@@ -249,9 +300,11 @@ impl Mesh {
             (&*address.host, address.port) == (&*dial.address.host, dial.address.port)
         };
         let Some(to) = (0..self.nodes.len()).find(is_it) else { return false };
-        if !self.nodes[to].is_up || self.is_cut(from, to) {
+        let is_cut = self.network.is_cut(from, to) || self.network.is_cut(to, from);
+        if !self.nodes[to].is_up || is_cut {
             return false;
         }
+        self.connects += 1;
         let remote = |node| Some(format!("10.0.0.{node}:50000").parse().unwrap());
         let dialed = RouteArrival::dialed(dial.clone(), remote(to));
         let accepted = RouteArrival::accepted(remote(from));
@@ -261,7 +314,7 @@ impl Mesh {
             let now = self.clock.now();
             let broker = &self.nodes[node].broker;
             let session = broker.open_route(arrival, handle, now, &mut self.scratch);
-            End { node, session, wire, kept: Vec::new() }
+            End { node, session, wire, pipe: Pipe::default(), kept: Vec::new() }
         });
         self.connections.push(Connection { ends });
         true
@@ -270,16 +323,16 @@ impl Mesh {
     /// Does the work of one end of a connection. Returns false if there was none.
     fn work(&mut self, number: usize, side: usize) -> bool {
         let now = self.clock.now();
-        let connection = &mut self.connections[number];
-        let nodes = (connection.ends[0].node, connection.ends[1].node);
-        let is_cut = self.cuts.contains(&(nodes.0.min(nodes.1), nodes.0.max(nodes.1)));
-        let [a, b] = &mut connection.ends;
+        let [a, b] = &mut self.connections[number].ends;
         let (end, other) = if side == 0 { (a, b) } else { (b, a) };
         let Some(session) = &mut end.session else { return false };
+        let due = now + self.network.delay(end.node, other.node);
         if let Some(reason) = session.closing() {
             let _ = session.byte_queue().drain(now, true, &mut self.scratch);
             while session.depart(reason) {}
             end.session = None;
+            end.pipe.send(std::mem::take(&mut *end.wire.bytes.lock().unwrap()), due);
+            end.pipe.finish(due);
             return true;
         }
         let mut has_worked = end.wire.is_woken.swap(false, Ordering::Relaxed);
@@ -295,31 +348,29 @@ impl Mesh {
             session.do_chores(now, &mut self.scratch);
             has_worked = true;
         }
-        let _ = session.byte_queue().drain(now, true, &mut self.scratch);
-        if is_cut {
-            return has_worked;
-        }
-        let arrived = std::mem::take(&mut *other.wire.bytes.lock().unwrap());
-        if arrived.is_empty() && other.session.is_none() {
+        let is_cut = self.network.is_cut(other.node, end.node);
+        let arrived = if is_cut { Vec::new() } else { other.pipe.arrived(now) };
+        if arrived.is_empty() && !is_cut && other.pipe.is_over(now) {
             while session.depart(CloseReason::ClientClosed) {}
             end.session = None;
+            end.pipe.finish(due);
             return true;
         }
-        if arrived.is_empty() && (end.kept.is_empty() || !has_worked) {
-            return has_worked;
+        if !arrived.is_empty() || (has_worked && !end.kept.is_empty()) {
+            has_worked = true;
+            self.network.bytes += arrived.len() as u64;
+            self.network.infos += infos(&arrived);
+            feed(session, &mut end.kept, &arrived, now, &mut self.network, &mut self.scratch);
         }
-        end.kept.extend_from_slice(&arrived);
-        let input = std::mem::take(&mut end.kept);
-        let mut at = 0;
-        while at < input.len() && session.closing().is_none() {
-            let received = session.receive(now, &input[at..], None, &mut self.scratch);
-            at += received.used;
-            if received.used == 0 {
-                break;
-            }
+        if has_worked {
+            let _ = session.byte_queue().drain(now, true, &mut self.scratch);
         }
-        end.kept = input[at..].to_vec();
-        true
+        let written = std::mem::take(&mut *end.wire.bytes.lock().unwrap());
+        if !written.is_empty() {
+            end.pipe.send(written, due);
+            has_worked = true;
+        }
+        has_worked
     }
 
     /// Ends a server at once: its connections are lost.
@@ -327,11 +378,11 @@ impl Mesh {
         self.nodes[node].is_up = false;
         self.nodes[node].dials.clear();
         self.nodes[node].broker.cluster().unwrap().stop();
+        let now = self.clock.now();
         for connection in &mut self.connections {
-            for end in &mut connection.ends {
-                if end.node == node {
-                    end.session = None;
-                }
+            for end in connection.ends.iter_mut().filter(|end| end.node == node) {
+                end.session = None;
+                end.pipe.finish(now);
             }
         }
     }
@@ -339,6 +390,15 @@ impl Mesh {
     /// Starts a server again, as another process.
     pub(crate) fn restart(&mut self, node: usize, options: Options) {
         self.nodes[node] = self.node(options, node);
+    }
+
+    pub(crate) fn is_up(&self, node: usize) -> bool {
+        self.nodes[node].is_up
+    }
+
+    /// Returns the number of connections.
+    pub(crate) fn connection_count(&self) -> usize {
+        self.connections.len()
     }
 
     /// Returns the number of routes of a server.
@@ -349,5 +409,40 @@ impl Mesh {
     /// Returns the number of other servers that a server is connected to.
     pub(crate) fn peers(&self, node: usize) -> usize {
         self.nodes[node].broker.cluster().unwrap().server_count()
+    }
+}
+
+/// Returns the number of INFO lines in the output of a server that ends with a line.
+fn infos(bytes: &[u8]) -> u64 {
+    bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"INFO {")).count() as u64
+}
+
+/// Gives a session what has arrived, in pieces.
+fn feed(
+    session: &mut RouteSession,
+    kept: &mut Vec<u8>,
+    arrived: &[u8],
+    now: Instant,
+    network: &mut Network,
+    scratch: &mut Scratch,
+) {
+    let mut rest = arrived;
+    loop {
+        let (piece, behind) = rest.split_at(network.piece(rest.len()).min(rest.len()));
+        rest = behind;
+        kept.extend_from_slice(piece);
+        let input = std::mem::take(kept);
+        let mut at = 0;
+        while at < input.len() && session.closing().is_none() {
+            let received = session.receive(now, &input[at..], None, scratch);
+            at += received.used;
+            if received.used == 0 {
+                break;
+            }
+        }
+        *kept = input[at..].to_vec();
+        if rest.is_empty() || session.closing().is_some() {
+            return;
+        }
     }
 }
