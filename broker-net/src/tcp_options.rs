@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use broker_core::limits::ROUTE_PING;
 use socket2::{SockRef, TcpKeepalive};
 
 /// Keepalive detects peers that vanished within 45 seconds of their last byte; PINGs every two minutes take minutes
@@ -17,14 +18,17 @@ const _: () = assert!(USER_TIMEOUT.as_secs() == KEEPALIVE.as_secs() * KEEPALIVE_
 const _: () = assert!(USER_TIMEOUT.as_secs() + KEEPALIVE_PROBES as u64 <= 45);
 
 /// Routes: a peer that has vanished is noticed within 10 seconds, so that its clients' interest ends and it is dialled
-/// again. One probe in 3 seconds of silence costs nothing beside the messages of a server. The kernel's timers of this
-/// length are late by a quarter of a second each at most.
-const ROUTE_KEEPALIVE: Duration = Duration::from_secs(3);
-const ROUTE_USER_TIMEOUT: Duration = Duration::from_secs(9);
+/// again. A silent route is probed; of one that waits for an acknowledgement the time counts from the first byte, which
+/// is that of a PING at the latest. The kernel's timers of this length are late by a quarter of a second each at most.
+const ROUTE_KEEPALIVE: Duration = Duration::from_secs(2);
+const ROUTE_USER_TIMEOUT: Duration = Duration::from_secs(6);
 
 const _: () =
     assert!(ROUTE_USER_TIMEOUT.as_secs() == ROUTE_KEEPALIVE.as_secs() * KEEPALIVE_PROBES as u64);
-const _: () = assert!(ROUTE_USER_TIMEOUT.as_millis() + 250 * KEEPALIVE_PROBES as u128 <= 10_000);
+const _: () = assert!(
+    ROUTE_PING.as_millis() + ROUTE_USER_TIMEOUT.as_millis() + 250 * KEEPALIVE_PROBES as u128
+        <= 10_000
+);
 
 /// Options of a TCP socket. None of them is vital: a system that lacks one causes no error.
 ///
