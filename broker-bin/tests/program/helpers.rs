@@ -92,6 +92,8 @@ const STARTS: &[(&[&str], &str)] = &[
         ],
         "",
     ),
+    (&["-p", "-1", "-cluster", "nats://127.0.0.1:-1", "-routes", "nats://127.0.0.1:1"], ""),
+    (&["-p", "-1", "--cluster", "nats://127.0.0.1:-1", "--routes", "nats-route://127.0.0.1:1"], ""),
     (&["-p", "-1", "-m", "-1"], ""),
     (&["-p", "-1", "--http_port", "-1"], ""),
     (&["-c", "server.conf"], "port: -1"),
@@ -127,11 +129,6 @@ const STARTS: &[(&[&str], &str)] = &[
 const NOT_YET: &[(&[&str], &str)] = &[
     (&["-p", "-1", "-js"], "JetStream"),
     (&["-p", "-1", "--jetstream", "-sd", "data"], "JetStream"),
-    (&["-p", "-1", "-cluster", "nats://127.0.0.1:-1", "-routes", "nats://127.0.0.1:1"], "clusters"),
-    (
-        &["-p", "-1", "--cluster", "nats://127.0.0.1:-1", "--routes", "nats-route://127.0.0.1:1"],
-        "clusters",
-    ),
 ];
 
 #[test]

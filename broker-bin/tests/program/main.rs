@@ -6,6 +6,7 @@
 )]
 
 mod clients;
+mod cluster;
 mod configuration;
 mod file;
 mod helpers;

@@ -29,7 +29,9 @@ const GOOD: &[(&str, &str)] = &[
     ("authorization { token: \"Pl4nted13\", timeout: 1000 }", "Pl4nted13"),
     ("authorization { token: Pl4nted35, permissions: { publish: x } }", "Pl4nted35"),
     (
-        "cluster { port: 1, authorization { user: u, password: Pl4nted40 } }\nauthorization { token: Pl4nted15 }",
+        "cluster { listen: '127.0.0.1:-1', authorization { user: u, password: Pl4nted40 }, \
+         routes: ['nats://u:Pl4nted40@127.0.0.1:1', 'nats://Pl4nted40@127.0.0.1:1'] }\n\
+         authorization { token: Pl4nted15 }",
         "Pl4nted15",
     ),
     ("WORD: \"Pl4nted14\"\nauthorization { token: $WORD }", "Pl4nted14"),
@@ -55,7 +57,7 @@ const BAD: &[&str] = &[
     "authorization { users: [{user: u, password: Pl4nted36}, {user: u, password: Pl4nted36}] }",
     "authorization { users: [{password: Pl4nted37}] }",
     "authorization { users: [{user: u, password: Pl4nted38, permissions: {publish: 'a..b'}}] }",
-    "cluster { port: 1, routes: ['nats://u:Pl4nted39@localhost:1'] }",
+    "cluster { port: 1, routes: ['nats://u:Pl4nted39@localhost'] }",
     "cluster { port: 1, routes: 'nats://h', authorization { user: u, password: Pl4nted41 } }",
     "leafnodes { remotes: [{url: 'nats://u:Pl4nted49@localhost:1'}] }",
     "leafnodes { remotes: [{url: 'nats:/u:Pl4nted42@:x'}] }",
@@ -84,7 +86,8 @@ const BAD_FLAGS: &[&[&str]] = &[
     &["--pass=Pl4nted61", "-p", "1x", "--user", "u"],
     &["--pass", "Pl4nted62"],
     &["--auth", "Pl4nted63", "--user", "u"],
-    &["--cluster", "nats://u:Pl4nted65@localhost:1", "--routes", "nats://localhost:2"],
+    &["--cluster", "nats://Pl4nted65@localhost:1", "--routes", "nats://localhost:2"],
+    &["--cluster", "nats://u:p@localhost:1", "--routes", "nats://u:Pl4nted67@localhost"],
     &["--remote_syslog", "foo://u:Pl4nted66@x"],
 ];
 

@@ -41,6 +41,7 @@ pub(super) fn write(
     if let Ok(value) = serde_json::to_value(observer.routez(&RoutezOptions::default())) {
         compat.flatten("routez", &[], &value);
     }
+    compat.routes(observer);
     if let Ok(value) = serde_json::to_value(observer.subsz_of(accounts)) {
         compat.flatten("subsz", &[], &value);
     }
@@ -117,6 +118,34 @@ impl Compat<'_> {
     fn leafz(&self, observer: &Observer) {
         let leafnodes = observer.leafz().leafnodes;
         self.gauge("leafz_conn_nodes_total", "nodes_total", &[], leafnodes as f64);
+    }
+
+    /// Each route, as the exporter shows it.
+    fn routes(&self, observer: &Observer) {
+        for route in observer.routes() {
+            let rid = route.id.to_string();
+            let labels = [("rid", &*rid)];
+            let info = [
+                labels[0],
+                ("remote_id", &*route.remote_id),
+                ("remote_name", &*route.remote_name),
+                ("account", route.account.as_deref().unwrap_or_default()),
+                ("ip", &route.remote.map(|remote| remote.ip().to_string()).unwrap_or_default()),
+                ("compression", route.compression.name()),
+            ];
+            self.gauge("routez_route_info", "route_info", &info, 1.0);
+            for (name, value) in [
+                ("rtt_seconds", route.rtt.unwrap_or_default().as_secs_f64()),
+                ("subscriptions", route.subscriptions as f64),
+                ("uptime_seconds", route.since.elapsed().as_secs() as f64),
+                ("in_msgs", route.in_messages as f64),
+                ("out_msgs", route.out.messages as f64),
+                ("in_bytes", route.in_bytes as f64),
+                ("out_bytes", route.out.bytes as f64),
+            ] {
+                self.gauge(&format!("routez_route_{name}"), name, &labels, value);
+            }
+        }
     }
 
     fn accstatz(&self, accounts: &[Account]) {

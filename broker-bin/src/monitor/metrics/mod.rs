@@ -9,6 +9,7 @@
 
 mod compat;
 mod own;
+mod routes;
 mod writer;
 
 #[cfg(feature = "monitoring")]
@@ -67,6 +68,7 @@ impl Metrics {
         let connections = observer.broker().connections();
         compat::write(&writer, self.how.prefix, observer, &varz, &connections, &accounts);
         own::write(&writer, observer, &varz, &connections, &accounts);
+        routes::write(&writer, observer);
         writer.finish()
     }
 }

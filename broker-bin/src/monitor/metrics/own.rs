@@ -49,7 +49,7 @@ pub(super) fn write(
     for (reason, count) in observer.broker().closed_by_reason() {
         writer.counter(
             "natsd_connections_closed_total",
-            "Closed client connections, by reason.",
+            "Closed connections, by kind and reason.",
             &[("kind", "client"), ("reason", &reason.to_string())],
             count,
         );
@@ -134,7 +134,7 @@ fn slow_consumers(writer: &Writer, observer: &Observer) {
             closed.iter().find(|(other, _)| *other == reason).map_or(0, |(_, count)| *count);
         writer.counter(
             "natsd_slow_consumers_total",
-            "Clients closed as slow consumers, by kind and reason.",
+            "Connections closed as slow consumers, by kind and reason.",
             &[("kind", "client"), ("reason", label)],
             count,
         );

@@ -1,17 +1,20 @@
 // The cluster from this server's view: itself, and each server with a route.
 
 import { h, panel, s } from "./dom.js";
-import { bytes, count, roundTrip } from "./format.js";
+import { bytes, bytesRate, count, countRate, rates, roundTrip } from "./format.js";
 import { Table } from "./table.js";
 
 const WIDTH = 640;
 const HEIGHT = 360;
 // A larger circle has no space for names; the table has.
 const DRAWN = 24;
+const COUNTERS = ["out_msgs", "in_msgs", "out_bytes", "in_bytes"];
 
 export class RoutesView {
   title = "Routes";
   every = 5_000;
+  // The last sample: when, and the routes by id.
+  #last = { now: undefined, routes: new Map() };
 
   constructor(shared) {
     this.shared = shared;
@@ -29,8 +32,10 @@ export class RoutesView {
         { name: "Account", wide: true, text: ({ account }) => account ?? "" },
         { name: "Subs", number: true, text: ({ subscriptions }) => count(subscriptions ?? 0) },
         { name: "Pending", number: true, text: ({ pending_size }) => bytes(pending_size ?? 0) },
-        { name: "Msgs to", number: true, text: ({ out_msgs }) => count(out_msgs ?? 0) },
-        { name: "Msgs from", number: true, text: ({ in_msgs }) => count(in_msgs ?? 0) },
+        { name: "To/s", number: true, text: ({ rates }) => countRate(rates[0]) },
+        { name: "From/s", number: true, text: ({ rates }) => countRate(rates[1]) },
+        { name: "Bytes to/s", number: true, wide: true, text: ({ rates }) => bytesRate(rates[2]) },
+        { name: "Bytes from/s", number: true, wide: true, text: ({ rates }) => bytesRate(rates[3]) },
         { name: "RTT", number: true, text: ({ rtt }) => roundTrip(rtt) },
       ],
     });
@@ -44,15 +49,24 @@ export class RoutesView {
 
   show(answers) {
     if (!answers) return;
-    const [{ routes: found, server_name }] = answers;
-    const routes = found ?? [];
+    const [{ routes: found, server_name, now }] = answers;
+    const seconds = (Date.parse(now) - Date.parse(this.#last.now)) / 1000;
+    const routes = (found ?? []).map((route) => ({
+      ...route,
+      rates: rates(this.#last.routes.get(route.rid), route, seconds, COUNTERS),
+    }));
+    this.#last = { now, routes: new Map(routes.map((route) => [route.rid, route])) };
     this.list.hidden = routes.length === 0;
     this.table.show(routes);
     // Several routes lead to a server: a pool, and those of accounts.
     const peers = new Map();
     for (const route of routes) {
-      const peer = peers.get(route.remote_id) ?? { name: named(route), routes: 0, rtt: route.rtt };
+      const peer = peers.get(route.remote_id) ?? { name: named(route), routes: 0, rtt: route.rtt, pending: 0 };
       peer.routes += 1;
+      peer.pending += route.pending_size ?? 0;
+      // Messages both ways; unknown until there are two samples.
+      const [to, from] = route.rates;
+      if (to !== undefined && from !== undefined) peer.rate = (peer.rate ?? 0) + to + from;
       peers.set(route.remote_id, peer);
     }
     const shown = [...peers.values()].slice(0, DRAWN);
@@ -73,7 +87,7 @@ export class RoutesView {
     });
     const edges = places.map(({ peer, x: toX, y: toY }) => [
       s("line", { x1: x, y1: y, x2: toX, y2: toY, class: peer.routes > 1 ? "pool" : null }),
-      s("text", { x: (x + toX) / 2, y: (y + toY) / 2 - 4, class: "faint" }, peer.rtt ? roundTrip(peer.rtt) : ""),
+      s("text", { x: (x + toX) / 2, y: (y + toY) / 2 - 4, class: "faint" }, edge(peer)),
     ]);
     this.drawing.replaceChildren(
       ...edges.flat(),
@@ -83,6 +97,12 @@ export class RoutesView {
     const names = peers.map(({ name }) => name).join(", ");
     this.drawing.setAttribute("aria-label", names ? `${self}, with routes to ${names}` : `${self}, without routes`);
   }
+}
+
+// Round trip, messages both ways, and what waits for the other server.
+function edge({ rtt, rate, pending }) {
+  const parts = [rtt && roundTrip(rtt), rate > 0 && `${countRate(rate)}/s`, pending > 0 && `${bytes(pending)} pending`];
+  return parts.filter(Boolean).join(" · ");
 }
 
 function node(name, x, y, kind = "") {
