@@ -15,7 +15,10 @@
 mod events;
 mod feed;
 mod ids;
+mod known;
 mod peers;
+mod questions;
+mod recipient;
 mod requests;
 mod sender;
 mod statsz;

@@ -11,7 +11,8 @@ use super::events::{
     ACCOUNT_CONNECTIONS, AccountConnections, CONNECT, Client, Connect, DISCONNECT, Disconnect, Head,
 };
 use super::ids::EventIds;
-use super::peers::{Known, Questions};
+use super::known::Known;
+use super::questions::Questions;
 use crate::monitor::{AccountStat, MessagesAndBytes, Observer};
 
 /// Publishes as the server, for the account that is concerned or in the system account.

@@ -2,15 +2,13 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | the servers that have sent events | `known.rs` |
-//! | questions to all servers, and what becomes of the answers | `questions.rs` |
+//! | the servers that have sent events | `../known.rs` |
+//! | questions to all servers, and what becomes of the answers | `../questions.rs` |
 //! | the subscriptions to their events | this file |
 //! | what follows from the events, in one task | `reports.rs` |
 //!
 //! A server without a cluster has none of this: nobody but clients could send these events.
 
-mod known;
-mod questions;
 mod reports;
 
 use std::sync::Arc;
@@ -20,8 +18,6 @@ use broker_core::{Broker, HandlerSubscription, RawMessage, SubscribeError};
 use tokio::sync::mpsc;
 
 use super::sender::Sender;
-pub(super) use known::Known;
-pub(super) use questions::{Questions, Task};
 pub(super) use reports::Reports;
 use reports::{Answer, Report};
 

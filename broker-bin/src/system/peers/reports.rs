@@ -148,7 +148,7 @@ impl Reports {
 
     fn pass_on(&self, answer: &Answer) {
         let Some(to) = self.sender.questions().take(answer.number, &answer.payload) else { return };
-        to.pass_on(&self.sender, &answer.headers, &answer.payload);
+        to.pass_on(self.sender.observer().broker(), &answer.headers, &answer.payload);
     }
 
     fn sweep(&self) {

@@ -7,10 +7,10 @@ use broker_core::SubjectFilter;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::Recipient;
 use super::answers;
 use super::service::{AccountService, Service};
-use crate::system::peers::Task;
+use crate::system::questions::Task;
+use crate::system::recipient::Recipient;
 use crate::system::sender::Sender;
 
 /// The time for other servers to answer.

@@ -16,6 +16,7 @@ use broker_core::{Broker, Encoding, HandlerSubscription, RawMessage, Subject, Su
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::recipient::Recipient;
 use super::sender::Sender;
 use answers::Answer;
 pub use reload::{ReloadRequest, ReloadRequests};
@@ -257,21 +258,7 @@ fn answer(sender: &Arc<Sender>, request: Request, reloads: Option<&mpsc::Sender<
     to.send(sender, answer);
 }
 
-/// Where an answer goes.
-#[derive(Clone, Debug)]
-pub(super) struct Recipient {
-    account: Arc<str>,
-    reply: Subject,
-    encoding: Encoding,
-}
-
 impl Recipient {
-    /// Passes on the answer of another server.
-    pub(super) fn pass_on(&self, sender: &Sender, headers: &[u8], body: &[u8]) {
-        let message = RawMessage::new(&self.reply, body).with_headers(headers);
-        sender.observer().broker().publish_from_server(&self.account, &message);
-    }
-
     fn send(&self, sender: &Sender, answer: Answer) {
         let (body, encoding) = match answer {
             Answer::None => return,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::Recipient;
+use super::super::recipient::Recipient;
 use super::answers;
 use crate::system::sender::Sender;
 

@@ -12,11 +12,11 @@ const ORPHANED_AFTER: Duration = Duration::from_secs(150);
 
 /// The servers by id, with the time of their last event.
 #[derive(Debug, Default)]
-pub(in crate::system) struct Known(Mutex<BTreeMap<String, Instant>>);
+pub(super) struct Known(Mutex<BTreeMap<String, Instant>>);
 
 impl Known {
     /// Returns the number of other servers.
-    pub(in crate::system) fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.servers().len()
     }
 

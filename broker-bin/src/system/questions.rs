@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::super::requests::Recipient;
+use super::recipient::Recipient;
 
 /// The number of questions that may be open at the same time.
 const OPEN_QUESTIONS: usize = 256;
@@ -18,7 +18,7 @@ const RELAYED_FOR: Duration = Duration::from_secs(5);
 
 /// The open questions of a server.
 #[derive(Debug)]
-pub(in crate::system) struct Questions {
+pub(super) struct Questions {
     /// `$SYS._INBOX.<server>.`
     prefix: String,
     next: AtomicU64,
@@ -33,7 +33,7 @@ struct Question {
 
 /// What becomes of the answers.
 #[derive(Debug)]
-pub(in crate::system) enum Task {
+pub(super) enum Task {
     /// Their numbers are added up, until so many servers have answered.
     Sum { total: usize, missing: usize, done: Option<oneshot::Sender<usize>> },
     /// They are passed on to the requester.
@@ -41,7 +41,7 @@ pub(in crate::system) enum Task {
 }
 
 impl Questions {
-    pub(in crate::system) fn new() -> Self {
+    pub(super) fn new() -> Self {
         let token = RandomState::new().hash_one(0_u8);
         Self {
             prefix: format!("$SYS._INBOX.{token:016x}."),
@@ -51,7 +51,7 @@ impl Questions {
     }
 
     /// Returns the part of the subject of answers that belongs to this server.
-    pub(in crate::system) fn prefix(&self) -> &str {
+    pub(super) fn prefix(&self) -> &str {
         &self.prefix
     }
 
@@ -61,7 +61,7 @@ impl Questions {
     }
 
     /// Opens a question. Returns the subject for the answers, unless too many questions are open.
-    pub(in crate::system) fn open(&self, task: Task) -> Option<String> {
+    pub(super) fn open(&self, task: Task) -> Option<String> {
         let now = Instant::now();
         let mut open = self.questions();
         open.retain(|_, question| now.saturating_duration_since(question.asked) < RELAYED_FOR);
@@ -74,7 +74,7 @@ impl Questions {
     }
 
     /// Takes the sum that a question has come to, because it has taken too long.
-    pub(in crate::system) fn close(&self, subject: &str) -> Option<usize> {
+    pub(super) fn close(&self, subject: &str) -> Option<usize> {
         let question = self.questions().remove(&self.number_of(subject)?)?;
         match question.task {
             Task::Sum { total, .. } => Some(total),
