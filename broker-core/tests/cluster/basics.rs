@@ -186,3 +186,22 @@ fn a_server_in_lame_duck_mode_sends_its_clients_to_the_others_and_no_more_come()
     assert!(mesh.nodes[2].broker.info().ldm);
     assert_eq!((mesh.peers(0), mesh.peers(2)), (2, 2), "its routes stay");
 }
+
+/// More than a session processes in one turn, and more than one queue takes at once.
+#[test]
+fn all_of_much_interest_arrives_at_once() {
+    const SUBJECTS: usize = 30_000;
+    let mut mesh = Mesh::start(vec![options(0, &[])]);
+    let client = mesh.nodes[0].broker.client();
+    let subject = |number: usize| format!("sensors.with.a.long.name.{number:05}");
+    let mut all: Vec<Subscriber> =
+        (0..SUBJECTS).map(|number| block_on(client.subscribe(subject(number))).unwrap()).collect();
+    mesh.add(options(1, &[0]));
+    let other = mesh.nodes[1].broker.client();
+    for number in 0..SUBJECTS {
+        block_on(other.publish(subject(number), "one".into())).unwrap();
+    }
+    mesh.settle();
+    let arrived = all.iter_mut().filter_map(Subscriber::try_next).count();
+    assert_eq!(arrived, SUBJECTS, "without another byte from the other server");
+}

@@ -431,16 +431,15 @@ fn feed(
         let (piece, behind) = rest.split_at(network.piece(rest.len()).min(rest.len()));
         rest = behind;
         kept.extend_from_slice(piece);
-        let input = std::mem::take(kept);
-        let mut at = 0;
-        while at < input.len() && session.closing().is_none() {
-            let received = session.receive(now, &input[at..], None, scratch);
-            at += received.used;
-            if received.used == 0 {
+        // As the driver of a connection: what a session leaves is passed again after chores, or with more bytes.
+        loop {
+            let used = session.receive(now, kept, None, scratch).used;
+            kept.drain(..used);
+            if kept.is_empty() || !session.has_chores() || session.closing().is_some() {
                 break;
             }
+            session.do_chores(now, scratch);
         }
-        *kept = input[at..].to_vec();
         if rest.is_empty() || session.closing().is_some() {
             return;
         }

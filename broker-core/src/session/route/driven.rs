@@ -103,11 +103,12 @@ impl Session for RouteSession {
     }
 
     fn has_chores(&self) -> bool {
-        self.link.has_more() || self.accounts.has_leaving()
+        self.is_paused || self.link.has_more() || self.accounts.has_leaving()
     }
 
     fn do_chores(&mut self, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
+        self.is_paused = false;
         if self.link.has_more() {
             self.link.step();
         }

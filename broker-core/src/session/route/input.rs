@@ -27,6 +27,7 @@ impl RouteSession {
         scratch: &mut Scratch,
     ) -> Received {
         self.ping.note_activity(now);
+        self.is_paused = false;
         let account = self.account.clone();
         let of_route = account.as_deref().map(str::as_bytes);
         let (mut at, mut whole, mut operations) = (0, 0, 0);
@@ -63,6 +64,7 @@ impl RouteSession {
                     operations += 1;
                     // The account of the route may be known only now.
                     if operations == OPERATIONS_A_TURN || self.account != account {
+                        self.is_paused = at < input.len();
                         break;
                     }
                 }

@@ -55,6 +55,8 @@ pub struct RouteSession {
     /// A check of the other server's password under way.
     check: Option<Compute>,
     has_published: bool,
+    /// Lets other sessions run before it processes input that it has left.
+    is_paused: bool,
     last_activity: Option<Instant>,
     trace: Option<Arc<Trace>>,
     has_departed: bool,
@@ -137,6 +139,7 @@ impl RouteSession {
             account,
             check: None,
             has_published: false,
+            is_paused: false,
             last_activity: None,
             trace: None,
             has_departed: false,
