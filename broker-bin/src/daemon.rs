@@ -162,6 +162,10 @@ impl Daemon {
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
         let watch = Watch::start(watching, &server, &options, digest);
+        #[cfg(feature = "jwt")]
+        if let Some(operators) = deciders.operators() {
+            watch.show_claims(operators.mode());
+        }
         announce_ways(&options, &server);
         let ports_file = write_ports(&options, &server, &watch);
         tracing::info!("Server is ready");

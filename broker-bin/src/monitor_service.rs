@@ -130,6 +130,12 @@ mod with {
             self.observer.follow(options, digest);
         }
 
+        /// Shows the claims of accounts.
+        #[cfg(feature = "jwt")]
+        pub(crate) fn show_claims(&self, mode: &broker_core::operator::OperatorMode) {
+            self.observer.update_facts(|facts| facts.operator_mode = Some(mode.clone()));
+        }
+
         /// Records the outcome of a reload.
         pub(crate) fn note_reload(&self, was_successful: bool, took: Duration) {
             self.observer.note_reload(was_successful, took);
@@ -192,6 +198,9 @@ mod without {
         }
 
         pub(crate) fn follow(&self, _: &Options, _: Option<&str>) {}
+
+        #[cfg(feature = "jwt")]
+        pub(crate) fn show_claims(&self, _: &broker_core::operator::OperatorMode) {}
 
         pub(crate) fn note_reload(&self, _: bool, _: Duration) {}
 

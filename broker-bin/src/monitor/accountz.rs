@@ -2,8 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+#[cfg(feature = "jwt")]
+use std::time::{Duration, SystemTime};
 
 use broker_core::account::{AccountShares, Mapping};
+#[cfg(feature = "jwt")]
+use broker_core::auth::jwt::{AccountClaims, Issue, Severity};
+#[cfg(feature = "jwt")]
+use broker_core::operator::LoadedAccount;
 use broker_core::snapshot::Account;
 use serde::Serialize;
 
@@ -66,13 +72,45 @@ pub struct AccountInfo {
     /// Its imports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<ImportInfo>,
+    /// The account's JWT.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub jwt: String,
+    /// The operator's key that has signed the JWT.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub issuer_key: String,
     /// The display name.
     pub name_tag: String,
+    /// The tags in the JWT.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The claims in the JWT.
+    #[cfg(feature = "jwt")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoded_jwt: Option<AccountClaims>,
+    /// What is wrong with the JWT.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validation_result_jwt: Vec<JwtIssue>,
+    /// The users whose JWTs are revoked, and until when they were issued.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub revoked_user: BTreeMap<String, Moment>,
     /// Statistics of the subscription index.
     pub sublist_stats: SublistStats,
     /// The requests that its services have yet to answer, at most 1,024, by their reply subjects.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub responses: BTreeMap<String, ImportInfo>,
+}
+
+/// What is wrong with a JWT.
+// NATS 2.14: monitor.go ExtVrIssues.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct JwtIssue {
+    /// A description.
+    pub description: String,
+    /// The JWT is not valid.
+    pub blocking: bool,
+    /// The JWT is not valid at this time.
+    pub time_check: bool,
 }
 
 /// A destination of a mapping.
@@ -133,7 +171,13 @@ impl Observer {
         let found = found.ok_or_else(|| BadRequest(format!("Account {name} does not exist")))?;
         let update_time = self.facts().config_load_time.unwrap_or_else(|| now.at(self.started()));
         let shares = self.broker().shares(name, SHOWN_RESPONSES).unwrap_or_default();
-        accountz.account_detail = Some(AccountInfo::new(&found, update_time).with_shares(&shares));
+        let info = AccountInfo::new(&found, update_time).with_shares(&shares);
+        #[cfg(feature = "jwt")]
+        let info = match &self.facts().operator_mode {
+            Some(mode) => info.with_claims(mode.loaded_account(name)),
+            None => info,
+        };
+        accountz.account_detail = Some(info);
         Ok(accountz)
     }
 }
@@ -153,9 +197,45 @@ impl AccountInfo {
             mappings: MapDest::by_source(&account.mappings),
             exports: Vec::new(),
             imports: Vec::new(),
+            jwt: String::new(),
+            issuer_key: String::new(),
             name_tag: (*account.name).into(),
+            tags: Vec::new(),
+            #[cfg(feature = "jwt")]
+            decoded_jwt: None,
+            validation_result_jwt: Vec::new(),
+            revoked_user: BTreeMap::new(),
             sublist_stats: account.interest.into(),
             responses: BTreeMap::new(),
+        }
+    }
+
+    #[cfg(feature = "jwt")]
+    fn with_claims(self, account: Option<LoadedAccount>) -> Self {
+        let Some(account) = account else { return self };
+        let claims = AccountClaims::clone(&account.claims);
+        let issue = |issue: Issue| JwtIssue {
+            blocking: issue.severity == Severity::Error,
+            time_check: issue.severity == Severity::Time,
+            description: issue.text,
+        };
+        let revoked = |(key, at): (&String, &i64)| {
+            let since = Duration::from_secs(u64::try_from(*at).unwrap_or_default());
+            (key.clone(), Moment(SystemTime::UNIX_EPOCH + since))
+        };
+        // NATS 2.14: accounts.go getNameTagLocked.
+        let named = Some(&claims.name).filter(|name| !name.is_empty());
+        Self {
+            update_time: Moment(account.loaded_at),
+            expired: account.is_expired,
+            jwt: account.token.to_string(),
+            issuer_key: claims.issuer.clone(),
+            name_tag: named.cloned().unwrap_or(self.name_tag),
+            tags: claims.nats.generic.tags.iter().map(ToString::to_string).collect(),
+            validation_result_jwt: account.issues.into_iter().map(issue).collect(),
+            revoked_user: claims.nats.revocations.0.iter().map(revoked).collect(),
+            decoded_jwt: Some(claims),
+            ..self
         }
     }
 

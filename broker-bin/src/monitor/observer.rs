@@ -47,6 +47,9 @@ pub struct Facts {
     pub metadata: BTreeMap<String, String>,
     /// nats-server's feature flags as configured.
     pub feature_flags: BTreeMap<String, bool>,
+    /// The accounts as claims, if operators are trusted.
+    #[cfg(feature = "jwt")]
+    pub operator_mode: Option<broker_core::operator::OperatorMode>,
 }
 
 impl Default for Facts {
@@ -66,6 +69,8 @@ impl Default for Facts {
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             feature_flags: feature_flags(&BTreeMap::new()),
+            #[cfg(feature = "jwt")]
+            operator_mode: None,
         }
     }
 }

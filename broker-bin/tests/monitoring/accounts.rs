@@ -1,5 +1,7 @@
-use broker_bin::options::{Account, MapDestination, Request, load_text};
+use broker_bin::options::{Account, MapDestination, Request, Resolver, load_text};
 use broker_bin::{Daemon, Options};
+use broker_core::auth::jwt::{AccountClaims, Claims, encode};
+use broker_core::auth::nkey::{KeyKind, KeyPair};
 use serde_json::json;
 
 use crate::common::{Client, get, json, keys, options, start};
@@ -22,6 +24,37 @@ async fn accounts_are_listed_and_described_individually() {
     assert_eq!(json(&daemon, "/accountz?acc=$SYS").await["account_detail"]["is_system"], true);
     let refused = get(&daemon, "/accountz?acc=x").await;
     assert_eq!((refused.status, &*refused.body), (400, "Account x does not exist"));
+}
+
+#[tokio::test]
+async fn an_account_of_an_operator_is_shown_with_its_claims() {
+    let pair = |kind, byte| KeyPair::from_random(kind, [byte; 32]);
+    let (operator, account) = (pair(KeyKind::Operator, 1), pair(KeyKind::Account, 2));
+    let mut claims: AccountClaims = Claims::new(account.public());
+    claims.name = "SYSTEM".to_owned();
+    claims.issued_at = 1_700_000_000;
+    claims.nats.generic.tags = vec!["eu".to_owned()];
+    claims.nats.revocations.0.insert("*".to_owned(), 1_600_000_000);
+    let token = encode(&claims, &operator).unwrap();
+    let key = account.public().to_string();
+    let options = Options {
+        trusted_keys: vec![operator.public().to_string()],
+        resolver: Some(Resolver::default()),
+        resolver_preload: [(key.clone(), token.clone())].into(),
+        system_account: Some(key.clone()),
+        ..options()
+    };
+    let daemon = Daemon::start(options).await.unwrap();
+    let one = json(&daemon, &format!("/accountz?acc={key}")).await["account_detail"].take();
+    assert_eq!((&one["name_tag"], &one["expired"]), (&"SYSTEM".into(), &false.into()));
+    assert_eq!(one["jwt"], token.expose());
+    assert_eq!(one["issuer_key"], operator.public().to_string());
+    assert_eq!(one["tags"], json!(["eu"]));
+    assert_eq!(one["decoded_jwt"]["sub"], key);
+    assert_eq!(one["revoked_user"], json!({"*": "2020-09-13T12:26:40Z"}));
+    assert_eq!(one.get("validation_result_jwt"), None);
+    let other = json(&daemon, "/accountz?acc=$G").await["account_detail"].take();
+    assert_eq!((other.get("jwt"), other.get("decoded_jwt")), (None, None));
 }
 
 // NATS 2.14: the weights are sums.

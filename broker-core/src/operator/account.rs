@@ -53,6 +53,10 @@ impl AccountState {
         *self.token == *token
     }
 
+    pub(super) fn token(&self) -> Arc<str> {
+        Arc::clone(&self.token)
+    }
+
     /// Returns true if the account has ended.
     // NATS 2.14: accounts.go checkExpiration.
     pub(super) fn is_expired(&self, now: i64) -> bool {

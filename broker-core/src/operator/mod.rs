@@ -40,7 +40,7 @@ mod trust;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use crate::auth::{TimeZones, Utc};
 pub use config::account_config;
@@ -50,8 +50,8 @@ pub use trust::{Trust, TrustError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::auth::callout::CalloutServer;
-use crate::auth::jwt::{AccountClaims, JwtError, decode_user};
-use crate::auth::times::seconds;
+use crate::auth::jwt::{AccountClaims, Issue, JwtError, decode_user};
+use crate::auth::times::{seconds, time};
 use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant, Secret};
 use crate::broker::{Broker, WeakBroker};
 use crate::sync::{Arc, Mutex};
@@ -80,6 +80,31 @@ struct Inner {
     store: Mutex<Store>,
     /// Held while the broker gets the configuration of an account.
     configuring: Mutex<()>,
+}
+
+/// An account that is loaded.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct LoadedAccount {
+    /// Its claims.
+    pub claims: Arc<AccountClaims>,
+    /// The token that holds them.
+    pub token: Arc<str>,
+    /// The time at which they were loaded.
+    pub loaded_at: SystemTime,
+    /// True if they have ended.
+    pub is_expired: bool,
+    /// What is wrong with them.
+    pub issues: Vec<Issue>,
+}
+
+impl fmt::Debug for LoadedAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedAccount")
+            .field("key", &self.claims.subject)
+            .field("is_expired", &self.is_expired)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The rules that may change while a server runs.
@@ -224,6 +249,18 @@ impl OperatorMode {
     /// Returns the claims of an account that is loaded.
     pub fn account_claims(&self, key: &str) -> Option<Arc<AccountClaims>> {
         self.loaded(key).map(|state| Arc::clone(&state.claims))
+    }
+
+    /// Returns an account that is loaded, for monitoring.
+    pub fn loaded_account(&self, key: &str) -> Option<LoadedAccount> {
+        let now = self.now();
+        self.loaded(key).map(|state| LoadedAccount {
+            claims: Arc::clone(&state.claims),
+            token: state.token(),
+            loaded_at: time(state.loaded_at),
+            is_expired: state.is_expired(now),
+            issues: state.claims.issues(now),
+        })
     }
 
     /// Returns the source of accounts.
