@@ -318,7 +318,9 @@ fn groups<'m>(
             });
             let (group, weight) = (&mut groups[group], member.weight());
             let resort = Resort::of(peer, member, delivery.from);
-            if resort > group.resort {
+            // Plain subscriptions there would get the message again.
+            let is_twice = resort != Resort::Usual && peer.plain.is_some();
+            if resort > group.resort || is_twice {
                 continue;
             }
             if resort < group.resort {
