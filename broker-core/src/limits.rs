@@ -105,7 +105,8 @@ pub const MAX_UNAUTHENTICATED_ROUTES: usize = 1024;
 /// Ours: NATS has no such bound.
 pub const MAX_ROUTE_DIALS: usize = 4096;
 
-/// The most bytes that an unauthenticated connection holds, on any transport.
+/// The most bytes that an unauthenticated connection holds, on any transport, and the most room that its session lends
+/// for a read. A compressed connection of another server holds one block besides, as far as it has arrived.
 pub const UNAUTHENTICATED_BYTES: usize = 16 << 10;
 
 /// The memory of the reply permissions of one client (`allow_responses`): a quarter of

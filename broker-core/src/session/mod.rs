@@ -67,6 +67,9 @@ pub trait Session: Send + 'static {
 
     /// Returns the largest number of bytes per read, including those that were kept. It is more than the session may
     /// leave unused.
+    ///
+    /// Until the peer has authenticated it is [`UNAUTHENTICATED_BYTES`](crate::limits::UNAUTHENTICATED_BYTES) at most,
+    /// by which transports tell that they must keep little.
     fn read_limit(&self) -> usize {
         usize::MAX
     }

@@ -34,6 +34,9 @@ use crate::trace::Trace;
 /// The longest line of a server that is not known yet: its INFO lists the addresses of its listeners.
 const FIRST_LINE_BYTES: usize = 8 << 10;
 
+// With its verb and blanks. The compression layer keeps more for a session that lends more room.
+const _: () = assert!(FIRST_LINE_BYTES + 2048 <= crate::limits::UNAUTHENTICATED_BYTES);
+
 /// The session of a connection to another server.
 pub struct RouteSession {
     shared: Arc<Shared>,

@@ -6,13 +6,11 @@
 use std::cell::RefCell;
 use std::io;
 
+use broker_core::limits::UNAUTHENTICATED_BYTES;
 use bytes::{Buf, BytesMut};
 
 use super::super::{Broken, READ_BYTES, Transport};
 use crate::s2::{Block, Decoder, Fault};
-
-/// Room that a session lends for an unauthenticated peer at most.
-const UNAUTHENTICATED_ROOM_BYTES: usize = 8 << 10;
 
 /// The largest block, encoded or decoded, of an unauthenticated peer. It may send its first subscriptions in one block
 /// with CONNECT; nats-server makes blocks of 1 MiB at most.
@@ -43,7 +41,7 @@ pub(super) struct Incoming {
     block: Vec<u8>,
     /// The length of that part; of an unauthenticated peer, of the block at the beginning of `raw`.
     block_at: usize,
-    /// The session has lent more room than an unauthenticated peer gets.
+    /// The session has lent more room than an unauthenticated peer gets, [`UNAUTHENTICATED_BYTES`] at most.
     is_trusted: bool,
     /// The reason why nothing more is decoded.
     fault: Option<Fault>,
@@ -77,7 +75,7 @@ impl Incoming {
 
     /// Reads decoded bytes, see [`Transport::try_read`].
     pub(super) fn read(&mut self, below: &impl Transport, room: &mut [u8]) -> io::Result<usize> {
-        self.is_trusted |= room.len() > UNAUTHENTICATED_ROOM_BYTES;
+        self.is_trusted |= room.len() > UNAUTHENTICATED_BYTES;
         if !self.block.is_empty() {
             return Ok(self.take_block(room));
         }
