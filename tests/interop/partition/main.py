@@ -66,7 +66,8 @@ class Trio:
         self.network.cut("c")
         begin = time.monotonic()
         subjects = [f"late.{seconds}.{number}" for number in range(count)]
-        self.lost.send("".join(f"SUB {one} {number + 2}\r\n" for number, one in enumerate(subjects)))
+        # The subject is the sid too: each is new.
+        self.lost.send("".join(f"SUB {one} {one}\r\n" for one in subjects))
         self.lost.flush()
         time.sleep(max(0.0, begin + seconds - time.monotonic()))
         self.network.heal("c")

@@ -140,7 +140,7 @@ class Client:
         self.subjects, self.refused = set(), 0
         self._pongs = 0
         self._changed = threading.Condition()
-        self.send('CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n')
+        self.send('CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB inbox inbox\r\n')
         threading.Thread(target=self._read, daemon=True).start()
         self.flush()
 
@@ -163,6 +163,12 @@ class Client:
         return self.refused == before
 
     def _read(self):
+        try:
+            self._read_all()
+        except OSError:
+            pass  # The server has been killed.
+
+    def _read_all(self):
         file = self.stream.makefile("rb")
         while line := file.readline():
             words = line.split()
