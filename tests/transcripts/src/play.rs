@@ -168,7 +168,7 @@ impl Cast<'_> {
             let mut open = false;
             for party in parties {
                 let arrival = self.listen(party, patience)?;
-                news |= arrival == Arrival::Bytes;
+                news |= arrival == Arrival::Bytes && !self.has_only_pings(party, deadline);
                 open |= arrival != Arrival::Closed;
             }
             let may_come = open && parties.len() > 1 && Instant::now() < deadline;
@@ -239,6 +239,7 @@ impl Cast<'_> {
 
     /// Returns the next line that the client received, CRLF included.
     fn line(&mut self, party: &Party) -> Result<Vec<u8>, String> {
+        let deadline = Instant::now() + self.stage.patience();
         loop {
             self.answer_pings(party)?;
             let inbox = &mut self.seats.get_mut(party).ok_or("no such party")?.inbox;
@@ -247,7 +248,8 @@ impl Cast<'_> {
                 self.learn(party, &line);
                 return Ok(line);
             }
-            if self.listen(party, self.stage.patience())? != Arrival::Bytes {
+            let arrival = self.listen(party, self.stage.patience())?;
+            if arrival != Arrival::Bytes || self.has_only_pings(party, deadline) {
                 let inbox = &self.seats[party].inbox;
                 return Err(format!("{party} expected a line, received {}", show(inbox)));
             }
@@ -298,6 +300,13 @@ impl Cast<'_> {
         let (server_id, inbox) = (String::new(), Vec::new());
         self.seats.insert(party.clone(), Seat { line, entrance, server_id, inbox, closed: false });
         Ok(true)
+    }
+
+    /// Returns true if a route still has received nothing but PINGs when its time is over: they come again and again.
+    fn has_only_pings(&self, party: &Party, deadline: Instant) -> bool {
+        let seat = self.seats.get(party).filter(|seat| seat.entrance != Entrance::Clients);
+        seat.is_some_and(|seat| seat.inbox.chunks(PING.len()).all(|one| one == PING))
+            && Instant::now() > deadline
     }
 
     /// Answers PINGs at the front of what a route received. Returns true if there were any.
