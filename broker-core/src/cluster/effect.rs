@@ -17,6 +17,8 @@ pub(crate) enum Effect {
     Send(RouteId, Box<RouteInfo>),
     /// Close a connection.
     Close(RouteId, CloseReason),
+    /// Close a connection whose other server is no longer authorized.
+    Unauthorized(RouteId),
     /// The name of the cluster has changed.
     Renamed(String),
     /// The addresses for clients have changed.

@@ -6,9 +6,11 @@ use arc_swap::ArcSwapOption;
 
 use crate::account::{Account, InterestEvents};
 use crate::auth::Permissions;
+use crate::cluster::Refusal;
 use crate::endpoint::{ByteQueue, Encoder, Endpoint, Kind, Scratch, SessionUpdate};
 use crate::error::CloseReason;
 use crate::interest::InterestChange;
+use crate::proto::encode;
 use crate::proto::route::{self, RouteInfo};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
@@ -91,6 +93,16 @@ impl RouteLink {
             }
         });
         self.wake();
+    }
+
+    /// Closes the connection with an error.
+    pub(super) fn refuse(&self, fault: &Refusal) {
+        let (text, reason) = fault.answer();
+        if let Some(text) = text {
+            self.queue.append(&mut |out| encode::error(out, &text));
+        }
+        tracing::error!(client = %self.endpoint, "{fault}");
+        self.close(reason);
     }
 
     /// Closes the connection.

@@ -377,6 +377,11 @@ impl Cluster {
                         link.close(reason);
                     }
                 }
+                Effect::Unauthorized(id) => {
+                    if let Some(link) = self.link(id) {
+                        link.refuse(&Refusal::Unauthorized);
+                    }
+                }
                 Effect::Renamed(name) => {
                     tracing::info!("Cluster name updated to {name}");
                     tells_clients = true;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::auth::Secret;
 use crate::cluster::RouteDial;
 use crate::options::{CompressionMode, RouteAddress, SubjectPermission};
 use crate::proto::route::GossipMode;
@@ -25,6 +26,8 @@ pub(super) struct Record {
     /// The address of the other end.
     pub(super) ip: Option<IpAddr>,
     pub(super) account: Option<Arc<str>>,
+    /// What the other server has presented.
+    pub(super) credentials: Option<(String, Secret)>,
     pub(super) gossip: GossipMode,
     /// The id of the other server; empty before its INFO.
     pub(super) remote_id: String,

@@ -35,6 +35,7 @@ impl Topology {
         }
         if let Some(record) = self.records.get_mut(&id) {
             record.remote_id.clone_from(&connect.name);
+            record.credentials = Some((connect.user.clone(), connect.pass.clone()));
         }
         Ok(effects)
     }

@@ -51,6 +51,9 @@ impl Topology {
             effects.extend(self.close_pools());
         }
         effects.extend(self.close_removed());
+        if before.credentials != now.credentials {
+            effects.extend(self.close_unauthorized());
+        }
         if before.compression != now.compression {
             effects.extend(self.close_compressed());
         }
@@ -159,6 +162,17 @@ impl Topology {
                 self.close_for_good(id)
             })
             .collect()
+    }
+
+    /// Closes the accepted routes whose other servers have not presented the credentials.
+    // NATS 2.14: reload.go reloadAuthorization.
+    fn close_unauthorized(&self) -> Vec<Effect> {
+        let wanted = &self.options.credentials;
+        let is_refused = |record: &Record| {
+            !record.is_solicited && wanted.is_some() && record.credentials != *wanted
+        };
+        let refused = self.routes().filter(|(_, record)| is_refused(record));
+        refused.map(|(id, _)| Effect::Unauthorized(id)).collect()
     }
 
     /// Closes the routes whose compression has to be negotiated again.

@@ -462,6 +462,31 @@ fn a_reload_of_permissions_tells_them_and_applies_them_without_closing() {
 }
 
 #[test]
+fn a_reload_of_credentials_closes_the_accepted_routes_that_have_presented_others() {
+    let credentials = |password: &str| Some(("u".to_owned(), password.into()));
+    for (presented, now, is_closed) in [("p", "p", false), ("p", "q", true), ("", "q", true)] {
+        let base = ClusterOptions { routes: vec![address("c")], ..options() };
+        let mut a = server("A", base.clone());
+        let connect = RouteConnect {
+            user: "u".into(),
+            pass: presented.into(),
+            cluster: "C".into(),
+            ..RouteConnect::default()
+        };
+        a.open(1, Record::accepted(None));
+        a.handle_connect(1, &connect).unwrap();
+        a.handle_info(1, told("B", 3, 0), String::new());
+        let dial = a.order("c", true);
+        a.dials(2, &dial, told("C", 3, 0));
+        let after = ClusterOptions { credentials: credentials(now), ..base.clone() };
+        let effects = a.apply(Arc::new(after), &system(), String::new());
+        assert_eq!(effects.contains(&Effect::Unauthorized(1)), is_closed, "{presented} {now}");
+        assert!(!effects.contains(&Effect::Unauthorized(2)));
+        assert!(a.apply(Arc::new(base), &system(), String::new()).is_empty());
+    }
+}
+
+#[test]
 fn a_reload_of_compression_closes_the_routes_that_must_negotiate_again() {
     // NATS 2.14: reload.go clusterOption Apply.
     use CompressionMode::{NotSupported, Off, S2Auto, S2Best, S2Fast};
