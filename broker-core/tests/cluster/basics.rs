@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use broker_core::Subscriber;
+use broker_core::cluster::{RoutePermissions, SubjectPermission};
+use broker_core::{Options, Subscriber};
 use futures_executor::block_on;
 
 use super::mesh::{Mesh, options};
@@ -204,4 +205,66 @@ fn all_of_much_interest_arrives_at_once() {
     mesh.settle();
     let arrived = all.iter_mut().filter_map(Subscriber::try_next).count();
     assert_eq!(arrived, SUBJECTS, "without another byte from the other server");
+}
+
+#[test]
+fn reloaded_permissions_apply_to_the_interest_that_exists() {
+    let mut mesh = Mesh::of(2);
+    let publisher = mesh.nodes[0].broker.client();
+    let subscriber = mesh.nodes[1].broker.client();
+    let mut heard = ["a", "b"].map(|subject| block_on(subscriber.subscribe(subject)).unwrap());
+    let mut arrives = |mesh: &mut Mesh| {
+        mesh.settle();
+        for subject in ["a", "b"] {
+            block_on(publisher.publish(subject, "x".into())).unwrap();
+        }
+        mesh.settle();
+        heard.each_mut().map(|subscriber| drain(subscriber).len())
+    };
+    let set = |mesh: &Mesh, node: usize, permissions| {
+        let change = |options: &mut Options| {
+            options.cluster.as_mut().unwrap().permissions = permissions;
+        };
+        let _ = mesh.nodes[node].broker.update_options(change);
+    };
+    let deny = |subject: &str| {
+        Some(SubjectPermission { allow: Vec::new(), deny: vec![subject.to_owned()] })
+    };
+    assert_eq!(arrives(&mut mesh), [1, 1]);
+    // The first server takes no interest in `b`.
+    set(&mesh, 0, Some(RoutePermissions { import: None, export: deny("b") }));
+    assert_eq!(arrives(&mut mesh), [1, 0]);
+    set(&mesh, 0, None);
+    assert_eq!(arrives(&mut mesh), [1, 1]);
+    // The second server states no interest in `a`.
+    set(&mesh, 1, Some(RoutePermissions { import: deny("a"), export: None }));
+    assert_eq!(arrives(&mut mesh), [0, 1]);
+    set(&mesh, 1, None);
+    assert_eq!(arrives(&mut mesh), [1, 1]);
+    assert_eq!((mesh.routes(0), mesh.connects), (4, 4), "no route is closed");
+}
+
+#[test]
+fn a_server_without_a_pool_has_one_route_until_it_has_one() {
+    let without = |node: usize, dials: &[usize]| {
+        let mut options = options(node, dials);
+        options.cluster.as_mut().unwrap().pool_size = None;
+        options
+    };
+    let mut mesh = Mesh::start(vec![without(0, &[]), options(1, &[0])]);
+    mesh.pass(Duration::from_secs(5));
+    assert_eq!((mesh.routes(0), mesh.routes(1)), (1, 1));
+    let clients = [0, 1].map(|node| mesh.nodes[node].broker.client());
+    let mut heard = [0, 1].map(|node: usize| block_on(clients[node].subscribe("a")).unwrap());
+    mesh.settle();
+    clients.iter().for_each(|client| block_on(client.publish("a", "x".into())).unwrap());
+    mesh.settle();
+    assert_eq!(heard.each_mut().map(|one| drain(one).len()), [2, 2]);
+    mesh.kill(0);
+    mesh.pass(Duration::from_secs(2));
+    let mut again = options(0, &[]);
+    again.seed = 77;
+    mesh.restart(0, again);
+    mesh.pass(Duration::from_secs(3));
+    assert_eq!((mesh.routes(0), mesh.routes(1)), (4, 4));
 }

@@ -27,8 +27,10 @@ const FILTERS: [&str; 9] = ["x", "x.*", "x.>", ">", "pub.>", "pub.x", "*.y.z", "
 /// Each queue group has one filter.
 const GROUPS: [(&str, &str); 4] = [("q1", "x.>"), ("q2", "w"), ("q3", ">"), ("q4", "pub.*")];
 const PUBLISHERS: usize = 2;
-/// The time from the end of a partition until all is well.
+/// The time from the end of a partition until all is well, with round trips up to 100 ms.
 const CONVERGED: Duration = Duration::from_secs(2);
+/// The same if a pool was reloaded meanwhile: its connections are made one behind the other, and others wait for them.
+const RELOADED: Duration = Duration::from_secs(5);
 
 struct Member {
     node: usize,
@@ -65,6 +67,11 @@ struct World {
     lives: Vec<u64>,
     /// Pairs of servers whose connections may be lost in this round, and servers.
     disturbed: BTreeSet<(usize, usize)>,
+    /// Queue groups that a member has left in this round: what was on its way to it goes on to another one, and may come
+    /// behind later messages.
+    left: BTreeSet<(&'static str, &'static str)>,
+    /// A pool was reloaded in this round.
+    is_reloaded: bool,
     /// What was done, for the report of a failure.
     story: Vec<String>,
 }
@@ -107,7 +114,7 @@ impl World {
             options.seed = seed * 1000 + node as u64;
             all.push(options);
         }
-        let slowest = *dice.pick(&[1, 10, 60, 100]);
+        let slowest = *dice.pick(&[1, 10, 30, 50]);
         let network = Network::random(&mut dice, count, slowest);
         let mesh = Mesh::start_in(network, all.clone());
         let mut world = Self {
@@ -120,6 +127,8 @@ impl World {
             count: 0,
             lives: vec![0; count],
             disturbed: BTreeSet::new(),
+            left: BTreeSet::new(),
+            is_reloaded: false,
             story: vec![format!(
                 "{count} servers, star {is_star}, pool {pool:?}, pinned {has_pinned}"
             )],
@@ -202,6 +211,7 @@ impl World {
         let number = self.dice.below(self.members.len());
         self.read(number);
         let member = self.members.swap_remove(number);
+        self.left.extend(member.queue.map(|queue| (member.account, queue)));
         self.note(&format!(
             "n{} unsubscribes from {} in {}",
             member.node, member.filter, member.account
@@ -245,7 +255,9 @@ impl World {
             let member = &mut self.members[number];
             let before = member.last.insert(from, id);
             let receives = is_for(account, subject, member.account);
-            let is_in_order = before.is_none_or(|before| before < id);
+            let may_be_late =
+                member.queue.is_some_and(|queue| self.left.contains(&(member.account, queue)));
+            let is_in_order = may_be_late || before.is_none_or(|before| before < id);
             member.seen.insert(id);
             let (own, filter, queue) = (member.account, member.filter, member.queue);
             let what = format!("n{} {own} {filter} {queue:?} gets {text}", member.node);
@@ -308,7 +320,7 @@ impl World {
             8 => self.reload_routes(one, other),
             9 => self.reload_accounts(),
             _ => {
-                let delay = Duration::from_millis(self.dice.below(60) as u64);
+                let delay = Duration::from_millis(self.dice.below(50) as u64);
                 self.note(&format!("n{one} to n{other} takes {delay:?}"));
                 self.mesh.network.set_delay(one, other, delay);
             }
@@ -322,6 +334,8 @@ impl World {
         self.note(&format!("n{node} stops"));
         (0..self.members.len()).for_each(|number| self.read(number));
         let before = self.members.len();
+        let lost = self.members.iter().filter(|member| member.node == node);
+        self.left.extend(lost.filter_map(|member| Some((member.account, member.queue?))));
         self.members.retain(|member| member.node != node);
         if self.members.len() < before {
             self.members.iter_mut().for_each(|one| one.is_known &= one.queue.is_none());
@@ -347,6 +361,7 @@ impl World {
         if !self.mesh.is_up(one) {
             return;
         }
+        self.is_reloaded = true;
         let mut changed = self.options[one].clone();
         let cluster = changed.cluster.as_mut().unwrap();
         if dials(self, one, other) && dials(self, other, one) {
@@ -371,6 +386,7 @@ impl World {
         if self.mesh.network.has_cuts() {
             return;
         }
+        self.is_reloaded = true;
         let is_pinned = !self.options[0].cluster.as_ref().unwrap().accounts.is_empty();
         let accounts = if is_pinned { Vec::new() } else { vec!["B".into()] };
         for node in 0..self.nodes() {
@@ -487,6 +503,8 @@ impl World {
 
     fn round(&mut self) {
         self.disturbed.clear();
+        self.is_reloaded = false;
+        self.left.clear();
         self.sent.clear();
         self.members.iter_mut().for_each(|member| member.seen.clear());
         let steps = 3 + self.dice.below(5);
@@ -509,7 +527,7 @@ impl World {
             self.read_all();
         }
         self.heal();
-        self.mesh.pass(CONVERGED);
+        self.mesh.pass(if self.is_reloaded { RELOADED } else { CONVERGED });
         self.check_interest();
         self.mesh.pass(Duration::from_secs(3));
         self.check_mesh();
