@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::Secret;
-use broker_core::cluster::{ClusterOptions, CompressionMode, RouteAddress, RouteDial, RouteDialer};
+use broker_core::cluster::{ClusterOptions, CompressionMode, RouteDial, RouteDialer};
 use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::proto::route::{RouteLimits, RouteParsed, RouteParser};
 use broker_core::session::Session;
@@ -54,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(third.session.closing().is_none(), "a valid server is refused");
     let before = broker.stats();
 
-    let dial = (how & 16 == 16).then(|| dials.make(&broker, &mut third, now, &mut scratch)).flatten();
+    let dial = (how & 16 == 16).then(|| dials.make(&mut third, now, &mut scratch)).flatten();
     let mut peer = Peer::open(&broker, dial, now, &mut scratch);
     let (early, late) = said.split_at(said.len().min(usize::from(*begin)));
     peer.say(early, now, &mut scratch);
@@ -84,10 +84,16 @@ fuzz_target!(|data: &[u8]| {
     assert!(third.session.closing().is_none(), "another route is closed");
     let heard = third.link.0.lock().unwrap().clone();
     let is_told = heard.windows(15).any(|window| window == b"RMSG $G third.x");
-    assert!(is_told, "another route gets no messages: {:?}", String::from_utf8_lossy(&heard));
+    // A member may ask that an account gets a route of its own: its interest on other routes is void until then.
+    let asks = said.windows(11).any(|window| window == b"acc_add_req");
+    assert!(
+        is_told || asks,
+        "another route gets no messages: {:?}",
+        String::from_utf8_lossy(&heard)
+    );
     let after = broker.stats();
     assert_eq!(after.connections, before.connections);
-    assert_eq!(after.subscriptions, before.subscriptions, "interest of a lost server remains");
+    assert!(after.subscriptions <= before.subscriptions, "interest of a lost server remains");
 });
 
 /// Counts the orders, and keeps the last.
@@ -103,16 +109,9 @@ impl RouteDialer for Dials {
 
 impl Dials {
     /// Has the broker order to dial another server, by a report of the third.
-    fn make(
-        &self,
-        broker: &Broker,
-        third: &mut Peer,
-        now: Instant,
-        scratch: &mut Scratch,
-    ) -> Option<RouteDial> {
-        let _: Option<RouteAddress> = None;
-        let _ = broker;
-        let info = INFO.replace("ID", "NPEER").replace("}", ",\"ip\":\"nats-route://10.0.0.9:6222/\"}");
+    fn make(&self, third: &mut Peer, now: Instant, scratch: &mut Scratch) -> Option<RouteDial> {
+        let info =
+            INFO.replace("ID", "NPEER").replace("}", ",\"ip\":\"nats-route://10.0.0.9:6222/\"}");
         third.say(info.as_bytes(), now, scratch);
         self.0.0.lock().unwrap().take()
     }
@@ -210,7 +209,9 @@ impl Peer {
         let bytes = self.link.0.lock().unwrap();
         let (limits, mut used) = (RouteLimits::default(), 0);
         // The greeting is INFO or CONNECT, and lines of a route of one account name none.
-        while let Ok(RouteParsed::Op { used: len, .. }) = parser.parse(&bytes[used..], None, &limits) {
+        while let Ok(RouteParsed::Op { used: len, .. }) =
+            parser.parse(&bytes[used..], None, &limits)
+        {
             used += len;
         }
     }
