@@ -175,11 +175,14 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
                 continue;
             }
         }
-        // NATS 2.14: reload.go diffOptions and Reload: "any free port" keeps the current port.
-        if matches!(
-            (&*path, &*after.show()),
-            ("port", "0") | ("websocket.port" | "cluster.port", "-1")
-        ) {
+        // NATS 2.14: reload.go diffOptions and Reload: "any free port" keeps the current port, if there is one.
+        let keeps_port = match (&*path, &*before.show()) {
+            ("port", _) => after.show() == "0",
+            ("cluster.port", "0") => false,
+            ("websocket.port" | "cluster.port", _) => after.show() == "-1",
+            _ => false,
+        };
+        if keeps_port {
             continue;
         }
         let show = |value: &dyn Field| match &*path {

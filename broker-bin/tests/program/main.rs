@@ -14,6 +14,7 @@ mod lame_duck;
 mod lame_duck_requests;
 mod log;
 mod planted_secrets;
+mod reload_cluster;
 mod reload_rules;
 mod reload_under_load;
 mod running;

@@ -219,6 +219,7 @@ fn changes_are_reported_as_the_reference_does() {
     );
     for (before, after, text) in [
         ("port: 1", "port: 2", "config reload not supported for cluster port: old=1, new=2"),
+        ("port: 0", "port: -1", "config reload not supported for cluster port: old=0, new=-1"),
         ("port: 0", "port: 2", "config reload not supported for cluster port: old=0, new=2"),
         (
             "port: 1, host: a",
