@@ -53,6 +53,7 @@ impl Options {
         options.permissions = set.route_permissions()?;
         options.connect_retries = clamp(set.connect_retries);
         options.connect_backoff = set.connect_backoff;
+        options.has_system_route = !self.no_system_account;
         options.no_advertise = set.no_advertise;
         options.advertise = set.advertised()?;
         options.compression = set.compression.build()?;

@@ -78,7 +78,7 @@ pub(crate) enum Refusal {
     #[error("Server Shutdown")]
     Ending,
     #[error("Rejecting connection, cluster name \"{theirs}\" does not match \"{ours}\"")]
-    OtherName { theirs: String, ours: String },
+    OtherName { theirs: String, ours: String, is_told: bool },
     #[error("Remote server has a duplicate name: \"{0}\"")]
     DuplicateName(String),
     #[error("Route pool index should not be set but is set to {0}")]
@@ -120,7 +120,7 @@ impl Refusal {
         let (is_told, reason) = match self {
             Self::Duplicate => (false, Reason::DuplicateRoute),
             Self::Ending => (false, Reason::ServerShutdown),
-            Self::OtherName { .. } => (true, Reason::ClusterNameConflict),
+            Self::OtherName { is_told, .. } => (*is_told, Reason::ClusterNameConflict),
             Self::DuplicateName(_) => (false, Reason::DuplicateServerName),
             Self::IndexSet(_)
             | Self::InvalidIndex { .. }

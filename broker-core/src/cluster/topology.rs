@@ -110,7 +110,9 @@ impl Topology {
 
     /// Returns the accounts that have routes of their own by the options.
     fn configured_accounts(&self, system_account: &Arc<str>) -> BTreeSet<Arc<str>> {
-        let accounts = self.options.accounts.iter().chain(std::iter::once(system_account));
+        let accounts = self.options.accounts.iter();
+        let system = Some(system_account).filter(|_| self.options.has_system_route);
+        let accounts = accounts.chain(system);
         accounts.filter(|_| self.pool_size() > 0).cloned().collect()
     }
 
@@ -185,12 +187,11 @@ impl Topology {
             CompressionMode::S2Auto => CompressionMode::S2Auto,
             _ => compression,
         };
-        let is_supported = mode != CompressionMode::NotSupported;
         let mut info = self.info();
         info.nonce = nonce;
         info.route_account = account.unwrap_or_default().to_owned();
         info.route_pool_idx = index as i64;
-        info.compression = if is_supported { mode.name().to_owned() } else { String::new() };
+        mode.name().clone_into(&mut info.compression);
         info.gossip_mode = gossip;
         info
     }

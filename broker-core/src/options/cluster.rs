@@ -24,6 +24,9 @@ pub struct ClusterOptions {
     /// The accounts with a route of their own to each server. The system account always has one if there is a pool.
     /// `accounts`.
     pub accounts: Vec<Arc<str>>,
+    /// True, the default, if the system account has a route of its own to each server. Not if the server has no system
+    /// account.
+    pub has_system_route: bool,
     /// The user and the password that other servers must present. `authorization`.
     pub credentials: Option<(String, Secret)>,
     /// The time for another server to authenticate. `authorization.timeout`.
@@ -57,6 +60,7 @@ impl Default for ClusterOptions {
             routes: Vec::new(),
             pool_size: Some(3),
             accounts: Vec::new(),
+            has_system_route: true,
             credentials: None,
             auth_timeout: Duration::from_secs(2),
             permissions: None,

@@ -11,8 +11,8 @@ use crate::random::Random;
 use crate::sync::Arc;
 
 /// The version of the protocol of servers.
-// NATS 2.14: server.go MsgTraceProto: 0 is that of 2.9, 1 has message tracing.
-const SERVER_PROTO: i64 = 1;
+// NATS 2.14: server.go MsgTraceProto.
+const SERVER_PROTO: i64 = 3;
 
 /// Makes the server's part in a cluster, if it is to be in one.
 pub(super) fn of(

@@ -29,7 +29,7 @@ impl Topology {
             let other = (&*connect.cluster, connect.cluster_dynamic);
             if !self.yields_to(other) {
                 let (theirs, ours) = (connect.cluster.clone(), self.own.cluster.clone());
-                return Err(Refusal::OtherName { theirs, ours });
+                return Err(Refusal::OtherName { theirs, ours, is_told: true });
             }
             effects = self.rename(other, &connect.name);
         }
@@ -79,7 +79,8 @@ impl Topology {
             let other = (&*info.cluster, info.cluster_dynamic);
             if !self.yields_to(other) {
                 let (theirs, ours) = (info.cluster, self.own.cluster.clone());
-                return (Joined::Refused(Refusal::OtherName { theirs, ours }), effects);
+                let fault = Refusal::OtherName { theirs, ours, is_told: false };
+                return (Joined::Refused(fault), effects);
             }
             effects = self.rename(other, &info.server_id);
         }

@@ -1,6 +1,6 @@
 //! CONNECT and INFO.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Compressing, Phase, RouteSession};
 use crate::auth::{ConnectionKind, Credentials, Decision};
@@ -10,15 +10,23 @@ use crate::proto::encode;
 use crate::proto::route::{self, RouteConnect, RouteInfo};
 use crate::sync::{Arc, Ordering};
 
+/// The time for CONNECT of a server that needs no credentials.
+const MUST_CONNECT: Duration = Duration::from_secs(6);
+
+/// The version of the protocol of servers that continue traces.
+// NATS 2.14: server.go MsgTraceProto.
+const TRACES_PROTO: i64 = 3;
+
 impl RouteSession {
     /// Sends the first lines, once the transport is secure.
     // NATS 2.14: route.go createRoute.
     pub(super) fn begin(&mut self, now: Instant, scratch: &mut Scratch) {
         let options = self.cluster.options();
-        self.phase = if !self.is_dialer && options.credentials.is_some() {
-            Phase::Unauthenticated(now + options.auth_timeout)
-        } else {
-            Phase::Greeting
+        self.phase = match &options.credentials {
+            _ if self.is_dialer => Phase::Greeting,
+            Some(_) => Phase::Unauthenticated(now + options.auth_timeout),
+            // CONNECT comes first in any case. The other server is given the time of a silent one.
+            None => Phase::Unauthenticated(now + MUST_CONNECT),
         };
         let id = self.endpoint.id;
         if self.is_dialer {
@@ -46,8 +54,11 @@ impl RouteSession {
         let Ok(connect) = RouteConnect::from_json(json) else {
             return self.fault(&Refusal::Json("processConnect"), scratch);
         };
+        let is_required = self.cluster.options().credentials.is_some();
         if let Phase::Unauthenticated(_) = self.phase {
-            self.phase = Phase::Checking;
+            self.phase = if is_required { Phase::Checking } else { Phase::Greeting };
+        }
+        if let Phase::Checking = self.phase {
             match self.cluster.authenticate(&Credentials {
                 user: connect.user.clone(),
                 password: connect.pass.clone(),
@@ -59,6 +70,7 @@ impl RouteSession {
                 _ => return self.fault(&Refusal::Unauthorized, scratch),
             }
         }
+        self.is_verbose = connect.verbose;
         self.byte_queue.encoder().set_headers(connect.headers);
         let shared = Arc::clone(&self.shared);
         if let Err(fault) = self.cluster.handle_connect(self.endpoint.id, &connect, &*shared) {
@@ -81,7 +93,7 @@ impl RouteSession {
         }
         let shared = Arc::clone(&self.shared);
         let (remote_id, remote_name) = (info.server_id.clone(), info.server_name.clone());
-        let traces = info.proto >= 1;
+        let traces = info.proto >= TRACES_PROTO;
         match self.cluster.handle_info(self.endpoint.id, info, &*shared) {
             Joined::Noted => {}
             Joined::Registered(place) => {

@@ -33,6 +33,9 @@ impl RouteSession {
         let (mut at, mut whole, mut operations) = (0, 0, 0);
         let mut batch = Batch::with_memory(scratch.take_messages());
         while at < input.len() && self.closing.is_none() && self.takes_input() {
+            if !self.may_speak(&input[at..], scratch) {
+                break;
+            }
             let used = self.gather(&input[at..], of_route, &mut batch, shared, scratch);
             at += used;
             if used > 0 {
@@ -42,10 +45,8 @@ impl RouteSession {
             match self.parser.parse(rest, of_route, &self.limits) {
                 Ok(RouteParsed::Op { op: RouteOp::Message(message), used }) => {
                     at += used;
-                    if !self.may_speak(rest, scratch) {
-                        break;
-                    }
                     self.trace_received(&rest[..used], Some(&message.message));
+                    self.ok(scratch);
                     let is_relayed = message.message.header_len.is_some()
                         && self.mentions_trace(&message)
                         && self.relay_if_traced(&message, scratch);
@@ -56,9 +57,6 @@ impl RouteSession {
                 }
                 Ok(RouteParsed::Op { op, used }) => {
                     at += used;
-                    if !self.may_speak(rest, scratch) {
-                        break;
-                    }
                     self.trace_received(&rest[..used], None);
                     self.handle(&op, now, scratch);
                     operations += 1;
@@ -111,14 +109,27 @@ impl RouteSession {
                 self.byte_queue.send(scratch, |out| out.extend_from_slice(encode::PONG));
             }
             RouteOp::Pong => self.pong(now),
-            RouteOp::Subscribe(subscription) => self.subscribe(subscription, scratch),
-            RouteOp::Unsubscribe(subscription) => self.unsubscribe(subscription),
+            RouteOp::Subscribe(subscription) => {
+                self.subscribe(subscription, scratch);
+                self.ok(scratch);
+            }
+            RouteOp::Unsubscribe(subscription) => {
+                self.unsubscribe(subscription);
+                self.ok(scratch);
+            }
             RouteOp::Err(text) => {
                 let text = crate::error::Escaped(text);
                 tracing::error!(client = %self.endpoint, "Route Error {text}");
                 self.closing = self.closing.or(Some(crate::error::CloseReason::ParseError));
             }
             RouteOp::Message(_) | RouteOp::Account | RouteOp::Ok => {}
+        }
+    }
+
+    /// Sends `+OK` to a server that wants it.
+    fn ok(&self, scratch: &mut Scratch) {
+        if self.is_verbose {
+            self.byte_queue.send(scratch, |out| out.extend_from_slice(encode::OK));
         }
     }
 
@@ -178,6 +189,7 @@ impl RouteSession {
     ) -> usize {
         let is_usual = matches!(self.phase, Phase::Joined | Phase::Greeting)
             && self.trace.is_none()
+            && !self.is_verbose
             && self.parser.is_between_operations();
         if !is_usual {
             return 0;

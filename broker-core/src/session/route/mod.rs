@@ -58,6 +58,8 @@ pub struct RouteSession {
     /// A check of the other server's password under way.
     check: Option<Compute>,
     has_published: bool,
+    /// The other server wants `+OK` for its operations.
+    is_verbose: bool,
     /// Lets other sessions run before it processes input that it has left.
     is_paused: bool,
     last_activity: Option<Instant>,
@@ -142,6 +144,7 @@ impl RouteSession {
             account,
             check: None,
             has_published: false,
+            is_verbose: false,
             is_paused: false,
             last_activity: None,
             trace: None,
