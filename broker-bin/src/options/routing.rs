@@ -153,6 +153,7 @@ impl Cluster {
     }
 
     /// Returns `host:port` of each configured server, once, and without credentials.
+    #[cfg(feature = "observer")]
     pub(crate) fn route_hosts(&self) -> Vec<String> {
         let addresses = self.route_addresses().unwrap_or_default();
         addresses.iter().map(ToString::to_string).collect()

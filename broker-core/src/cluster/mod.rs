@@ -1,6 +1,6 @@
 //! The cluster: which other servers are known, which connections to them are made, and what is reported to whom.
 //!
-//! The decisions are made by a [state machine](topology) without connections. [`Cluster`] holds it, with the connections
+//! The decisions are made by a state machine without connections (`topology/`). [`Cluster`] holds it, with the connections
 //! that it decides about. The sessions of routes report what other servers send; the program dials.
 
 mod dial;

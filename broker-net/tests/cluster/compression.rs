@@ -75,8 +75,9 @@ async fn answer(server: &Server, chunks: &[u8]) -> String {
     let mut line = String::new();
     in_time(peer.read_line(&mut line)).await.unwrap();
     assert!(line.contains("\"compression\":\"s2_fast\""), "{line}");
+    let connect = b"CONNECT {\"name\":\"X\",\"cluster\":\"test\",\"headers\":true}\r\n";
     let info = b"INFO {\"server_id\":\"X\",\"server_name\":\"X\",\"cluster\":\"test\",\"compression\":\"s2_fast\"}\r\n";
-    peer.write_all(&[&info[..], &IDENTIFIER, chunks].concat()).await.unwrap();
+    peer.write_all(&[&connect[..], info, &IDENTIFIER, chunks].concat()).await.unwrap();
     let mut stream = Vec::new();
     // Unread input may reset the connection.
     let _ = in_time(peer.read_to_end(&mut stream)).await;
