@@ -92,6 +92,11 @@ impl TestBroker {
         self.kit.address()
     }
 
+    /// Returns the address of the listener for other servers of its cluster.
+    pub(super) fn cluster_address(&self) -> Option<SocketAddr> {
+        self.kit.server()?.cluster_addr()
+    }
+
     /// Returns an in-process client with all permissions in the account `$G`. Its messages are
     /// delivered when `publish` returns.
     ///

@@ -8,6 +8,7 @@
 #[cfg(feature = "testing-tls")]
 mod certificates;
 mod clock;
+mod cluster;
 mod faults;
 mod leaks;
 mod looking;

@@ -4,7 +4,6 @@
 //! The driver, which owns the socket, passes in bytes and the time, and does what the session asks for:
 //! keep bytes for the next call, run an expensive check, call again at a deadline, run long work
 //! in slices, close.
-//! long in slices, close.
 
 use std::net::SocketAddr;
 use std::time::Instant;
