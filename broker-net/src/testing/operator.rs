@@ -40,6 +40,8 @@ struct Inner {
     tokens: MemoryResolver,
     mode: OperatorMode,
     accounts: Mutex<Vec<TestAccount>>,
+    /// The claims of the operator, signed once: a reload of a configuration with other ones is refused.
+    jwt: Secret,
 }
 
 impl TestOperator {
@@ -53,7 +55,11 @@ impl TestOperator {
         let (pair, tokens) = (key(KeyKind::Operator), MemoryResolver::default());
         let trust = Trust::keys([pair.public()]);
         let mode = OperatorMode::builder(trust, tokens.clone()).build();
-        Self(Arc::new(Inner { pair, tokens, mode, accounts: Mutex::default() }))
+        let mut claims = Claims::<Operator>::new(pair.public());
+        claims.issued_at = now();
+        claims.name = "TEST".to_owned();
+        let jwt = sign(&claims, &pair);
+        Self(Arc::new(Inner { pair, tokens, mode, accounts: Mutex::default(), jwt }))
     }
 
     /// Returns the authenticator that trusts this operator.
@@ -92,10 +98,7 @@ impl TestOperator {
 
     /// Returns the claims of the operator, signed.
     pub fn jwt(&self) -> Secret {
-        let mut claims = Claims::<Operator>::new(self.0.pair.public());
-        claims.issued_at = now();
-        claims.name = "TEST".to_owned();
-        sign(&claims, &self.0.pair)
+        self.0.jwt.clone()
     }
 
     /// Returns a configuration for natsd or nats-server that trusts the operator, with the accounts made so far.

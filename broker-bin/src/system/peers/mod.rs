@@ -83,7 +83,7 @@ impl Peers {
         let Ok(subject) = std::str::from_utf8(message.subject()) else { return };
         if let Some(number) = self.sender.questions().number_of(subject) {
             let headers = message.headers().to_vec();
-            let answer = Answer { number, headers, payload: message.payload_bytes() };
+            let answer = Answer { number, headers, payload: message.payload().to_vec() };
             if self.answers.try_send(answer).is_err() {
                 self.sender.observer().system_counters().note_request_dropped();
             }

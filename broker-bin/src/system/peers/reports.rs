@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
@@ -38,7 +37,7 @@ pub(super) enum Report {
 pub(super) struct Answer {
     pub(super) number: u64,
     pub(super) headers: Vec<u8>,
-    pub(super) payload: Bytes,
+    pub(super) payload: Vec<u8>,
 }
 
 // NATS 2.14: events.go AccountNumConns.
