@@ -90,10 +90,13 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Returns true if a reader could take the line for a field of that name: in any case, and with white space
-/// around the name.
+/// Returns true if a reader could take the line for a field of that name: in any case, and with characters around
+/// the name that some language removes as white space (Python removes U+001C, Go U+0085, JavaScript U+FEFF).
 fn is_field(line: &[u8], name: &[u8]) -> bool {
-    memchr(b':', line).is_some_and(|colon| line[..colon].trim_ascii().eq_ignore_ascii_case(name))
+    let Some(colon) = memchr(b':', line).filter(|&colon| colon >= name.len()) else { return false };
+    let read = String::from_utf8_lossy(&line[..colon]);
+    let is_blank = |char: char| char.is_whitespace() || char.is_control() || char == '\u{feff}';
+    read.trim_matches(is_blank).as_bytes().eq_ignore_ascii_case(name)
 }
 
 /// Returns true for an empty line, which ends a block.
@@ -152,6 +155,8 @@ mod tests {
         for (fields, left) in [
             ("nats-request-info: x\r\nNATS-REQUEST-INFO: y\r\n", ""),
             ("Nats-Request-Info : x\r\n", ""),
+            ("\u{85} NATS-REQUEST-INFO\u{a0}: x\r\n", ""),
+            ("\u{1c}Nats-Request-Info\0: x\r\n\u{feff}Nats-Request-Info\u{2028}: x\r\n", ""),
             ("A: b\nNats-Request-Info: x\r\n", "A: b\r\n"),
             ("A: b\rNats-Request-Info: x\r\nC: d\r\n", "A: b\rC: d\r\n"),
             ("Nats-Request-Info: x\r\n more\r\n\tand more\r\nA: b\r\n c\r\n", "A: b\r\n c\r\n"),
@@ -185,6 +190,7 @@ mod tests {
                 prop_oneof![
                     Just("Nats-Request-Info"), Just("nats-request-INFO"), Just(":"), Just(": x"), Just("\r\n"),
                     Just("\n"), Just("\r"), Just(" "), Just("\t"), Just("A: b"), Just("NATS/1.0"),
+                    Just("\u{85}"), Just("\u{b}"), Just("\u{3000}"),
                 ],
                 0..12,
             ),
