@@ -34,11 +34,12 @@ pub(crate) trait Handle: Send {
 }
 
 /// The bounded queue of one handler. A full queue drops further messages and counts them.
-#[derive(Default)]
 pub(crate) struct HandlerQueue {
     state: Mutex<State>,
     /// Asks the runner to end its turn: another thread takes over, or the queue is closed.
     stop: AtomicBool,
+    /// Messages to the handler count as delivered: not those that the server sends to itself.
+    is_counted: bool,
 }
 
 #[derive(Default)]
@@ -204,6 +205,10 @@ impl Runner {
 }
 
 impl HandlerQueue {
+    pub(crate) fn new(is_counted: bool) -> Self {
+        Self { state: Mutex::default(), stop: AtomicBool::new(false), is_counted }
+    }
+
     /// Sets the handler, once, before anything is delivered.
     pub(crate) fn start(&self, handle: Box<dyn Handle>) {
         let runner = Runner { handle, batch: Buffer::default() };
@@ -433,7 +438,11 @@ impl Destination for HandlerQueue {
 
     fn counts(&self) -> OutCounts {
         let state = self.state.lock();
-        OutCounts { pending_bytes: state.pending.bytes, ..state.counts }
+        let mut counts = OutCounts { pending_bytes: state.pending.bytes, ..state.counts };
+        if !self.is_counted {
+            (counts.messages, counts.bytes) = (0, 0);
+        }
+        counts
     }
 }
 

@@ -11,14 +11,21 @@ import urllib.request
 from dashboards import SERVERS, STREAMS
 from report import run
 from scraper import Prometheus
-from servers import Client, Server, until
+from servers import Client, Server, free_port, until
 
 NATSD, PROMETHEUS, PROMTOOL = (os.environ[name] for name in ("NATSD", "PROMETHEUS", "PROMTOOL"))
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEPLOY = os.path.join(HERE, "../../../deploy")
 
-CONFIG = "host: 127.0.0.1, port: -1, http: '127.0.0.1:-1', server_name: one, http_token: t0k\n"
+CONFIG = """host: 127.0.0.1, port: -1, http: '127.0.0.1:-1', server_name: one, http_token: t0k
+cluster {{ name: c, host: 127.0.0.1, port: {} }}
+"""
+
+# The other server of its cluster.
+OTHER = """host: 127.0.0.1, port: -1, http: '127.0.0.1:-1', server_name: two
+cluster {{ name: c, host: 127.0.0.1, port: -1, routes: ["nats://127.0.0.1:{}"] }}
+"""
 
 # Series that the JetStream dashboard expects even without JetStream, from nats-server as well: see
 # exporter.py.
@@ -92,12 +99,16 @@ def alerts_look_at_what_there_is(server, prometheus):
     assert len(names) > 6, names
     # Without TLS there is no certificate expiry.
     names.discard("natsd_tls_certificate_expiry_timestamp_seconds")
+    other = Server(NATSD, OTHER.format(server.cluster))
     for name in names:
-        assert prometheus.ask(name), name
+        until(name, lambda name=name: prometheus.ask(name))
+    other.stop()
 
 
 def main():
-    server = Server(NATSD, CONFIG)
+    port = free_port()
+    server = Server(NATSD, CONFIG.format(port))
+    server.cluster = port
     prometheus = Prometheus(
         PROMETHEUS, {"nats": server.monitor}, authorization={"credentials": "t0k"}
     )

@@ -30,7 +30,9 @@ impl HandlerSubscription {
     where
         F: FnMut(&RawMessage<'_>, &mut HandlerContext<'_>) + Send + 'static,
     {
-        let queue = Arc::new(HandlerQueue::default());
+        // NATS 2.14: client.go deliverMsg counts no message to a callback of the server.
+        let is_of_server = kind == Kind::System || grant.account == shared.system_account;
+        let queue = Arc::new(HandlerQueue::new(!is_of_server));
         let (member, publisher) = join(shared, Arc::clone(&queue) as Arc<_>, kind, grant);
         let member = Arc::new(member);
         let link = Link::new(Arc::clone(shared), Arc::clone(&member), &queue, publisher);
@@ -126,6 +128,24 @@ mod tests {
             let denied = Err(PublishError::Denied(Subject::parse("to").unwrap()));
             let expected = if is_allowed { Ok(()) } else { denied };
             assert_eq!(published.lock().take(), Some(expected), "{kind:?}");
+        }
+    }
+
+    /// Measured on nats-server 2.14.5: `/varz` of a cluster without clients shows no messages.
+    #[test]
+    fn messages_to_handlers_of_the_server_are_not_counted() {
+        let clock = Arc::new((Instant::now, SystemTime::now));
+        let shared = Arc::new(Shared::new(Options::default(), clock, Box::new(NoAuth)));
+        for (account, counted) in [("$SYS", 0), ("$G", 3)] {
+            let grant = Grant::anonymous().with_account(account);
+            let handler =
+                HandlerSubscription::open(&shared, grant.clone(), Kind::Internal, |_, _| ());
+            handler.subscribe("a", None).unwrap();
+            let client = Client::new(Arc::clone(&shared), grant);
+            futures_executor::block_on(client.publish("a", "abc".into())).unwrap();
+            let traffic = shared.account_snapshots()[account].traffic;
+            let (messages, bytes) = (traffic.out_messages * 3, traffic.out_bytes);
+            assert_eq!((messages, bytes), (counted, counted), "{account}");
         }
     }
 }
