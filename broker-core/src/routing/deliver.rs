@@ -47,7 +47,7 @@ pub(super) fn deliver_to_local<'a>(
     let mut delivered = deliver_to_plain(account, from, run, matches, scratch);
     for group in groups {
         if run.messages.len() > 1 {
-            distribute(account, run, group, random, scratch);
+            distribute(account, from, run, group, random, scratch);
             delivered = run.messages.len();
         } else if deliver_to_group(account, from, run, group, random, scratch) {
             delivered = 1;
@@ -77,6 +77,7 @@ pub(super) fn can_distribute(from: Sender, run: &Run<'_>, group: &[Arc<Subscript
 /// Distributes the messages over the members, each with equal probability.
 pub(super) fn distribute(
     account: &Account,
+    from: Sender,
     run: &Run<'_>,
     group: &[Arc<Subscription>],
     random: &mut Random,
@@ -106,7 +107,12 @@ pub(super) fn distribute(
     for (member, end) in group.iter().zip(ends) {
         if end > begin {
             let part = Run { messages: &distributed[begin..end], ..*run };
-            deliver_to(account, member, &part, false, scratch);
+            let taken = deliver_to(account, member, &part, false, scratch);
+            // The member has ended meanwhile.
+            for message in begin + taken..end {
+                let one = Run { messages: &distributed[message..=message], ..*run };
+                deliver_to_group(account, from, &one, group, random, scratch);
+            }
         }
         begin = end;
     }

@@ -180,7 +180,7 @@ fn deliver_in_group<'m>(
             local.iter().map(|message| run.messages[*message]).collect();
         let part = Run { messages: &messages, ..*run };
         if can_distribute(from, &part, group.local) {
-            distribute(account, &part, group.local, random, scratch);
+            distribute(account, from, &part, group.local, random, scratch);
             local.iter().for_each(|message| delivered[*message] = true);
             return;
         }

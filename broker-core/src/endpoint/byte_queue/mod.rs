@@ -469,6 +469,11 @@ impl<E: Encoder> Destination for ByteQueue<E> {
         scratch: &mut Scratch,
     ) -> Accepted {
         let mut state = self.state.lock();
+        // The publisher has looked before the lock. The client may have ended it since, and have read the `PONG` after
+        // which it expects no more.
+        if subscription.is_over() {
+            return Accepted::NOTHING;
+        }
         if !matches!(state.entry, Entry::Open) {
             match self.intercept(&mut state, subscription, run, scratch.now()) {
                 Intercepted::All => {}

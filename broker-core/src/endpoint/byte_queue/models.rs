@@ -256,3 +256,36 @@ fn a_queue_that_overflows_is_closed_and_loses_only_its_end() {
 fn a_held_queue_writes_the_messages_it_has_taken_when_released() {
     check_model(|| model(End::Hold));
 }
+
+/// A client that unsubscribes and then reads `PONG` has read its last message: it may close the connection.
+#[test]
+fn no_message_follows_the_pong_after_an_unsubscription() {
+    check_model(|| {
+        let queues = Arc::<Queues>::default();
+        queues.memory.set_limits(&Limits::default());
+        let socket = Arc::new(Socket::default());
+        let handle = Box::new(Handle(Arc::clone(&socket)));
+        let patience = Duration::from_secs(10);
+        let queue = ByteQueue::new(ClientEncoder::default(), 1, handle, 1 << 20, patience, queues);
+        let queue = Arc::new(queue);
+        let destination = Arc::clone(&queue) as Arc<_>;
+        let (now, memory) = (Instant::now(), TransportInfo::Memory);
+        let endpoint = Endpoint::new(1, 1, None, memory, now, destination, Kind::Client);
+        let subscription = Subscription::new(Arc::new(endpoint), b"s", None, b"1", false);
+        let subscription = Arc::new(subscription);
+        let publisher = {
+            let subscription = Arc::clone(&subscription);
+            thread::spawn(move || publish('a', &subscription))
+        };
+        subscription.end();
+        queue.send(&mut Scratch::new(), |out| out.extend_from_slice(b"PONG\r\n"));
+        publisher.join().unwrap();
+        let mut scratch = Scratch::new();
+        while !matches!(queue.drain(now, true, &mut scratch), Drained::Empty) {
+            thread::yield_now();
+        }
+        let written = socket.written.lock().unwrap();
+        assert!(written.ends_with(b"PONG\r\n"), "{}", written.escape_ascii());
+        queue.close(CloseReason::ServerShutdown);
+    });
+}
