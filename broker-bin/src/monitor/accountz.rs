@@ -87,7 +87,7 @@ pub struct AccountInfo {
     #[cfg(feature = "jwt")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decoded_jwt: Option<AccountClaims>,
-    /// What is wrong with the JWT.
+    /// The fault of the JWT.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub validation_result_jwt: Vec<JwtIssue>,
     /// The users whose JWTs are revoked, and until when they were issued.
@@ -100,7 +100,7 @@ pub struct AccountInfo {
     pub responses: BTreeMap<String, ImportInfo>,
 }
 
-/// What is wrong with a JWT.
+/// The fault of a JWT.
 // NATS 2.14: monitor.go ExtVrIssues.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]

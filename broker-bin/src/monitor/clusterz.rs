@@ -41,7 +41,7 @@ pub struct ClusterVarz {
     /// Timeout of writes to another server, in nanoseconds, if different from that of clients.
     #[serde(skip_serializing_if = "is_0")]
     pub write_deadline: u64,
-    /// What happens at that timeout, if configured.
+    /// The action at that timeout, if configured.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub write_timeout: String,
     /// The earliest expiry of the certificates.

@@ -21,7 +21,7 @@ pub enum ClusterError {
     Route {
         /// The path of the URL.
         path: String,
-        /// What is wrong.
+        /// The fault.
         what: &'static str,
     },
     /// The address for others has no port, and neither has the listener: it is any free one.

@@ -31,7 +31,7 @@ struct Question {
     asked: Instant,
 }
 
-/// What becomes of the answers.
+/// The use of the answers.
 #[derive(Debug)]
 pub(super) enum Task {
     /// Their numbers are added up, until so many servers have answered.

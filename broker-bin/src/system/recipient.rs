@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broker_core::{Broker, Encoding, RawMessage, Subject};
 
-/// Where an answer goes.
+/// The recipient of an answer.
 #[derive(Clone, Debug)]
 pub(super) struct Recipient {
     pub(super) account: Arc<str>,

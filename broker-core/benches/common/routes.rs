@@ -31,7 +31,7 @@ const GREETING: &[u8] = b"CONNECT {\"name\":\"N1\",\"cluster\":\"c\",\"headers\"
     INFO {\"server_id\":\"N1\",\"server_name\":\"n1\",\"host\":\"127.0.0.1\",\"port\":1,\"headers\":true,\
     \"max_payload\":1048576,\"cluster\":\"c\",\"lnoc\":true,\"lnocu\":true,\"proto\":1}\r\n";
 
-/// Where the messages of a [`Hop`] come from.
+/// The origin of the messages of a [`Hop`].
 enum Way {
     /// From a client to the other server.
     Out,

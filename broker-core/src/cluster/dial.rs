@@ -19,7 +19,7 @@ pub struct RouteDial {
     pub is_configured: bool,
     /// The account of the route, if it is one account's.
     pub account: Option<Arc<str>>,
-    /// How far the news of the route is passed on.
+    /// The servers that are told of the route.
     pub gossip: GossipMode,
     /// The pause before the first attempt.
     pub delay: Duration,

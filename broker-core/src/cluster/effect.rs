@@ -1,4 +1,4 @@
-//! What the topology asks for.
+//! Requests of the topology to its caller.
 
 use crate::cluster::RouteDial;
 use crate::error::CloseReason;
@@ -43,10 +43,10 @@ pub(crate) enum Effect {
     },
 }
 
-/// What becomes of a connection after an INFO.
+/// The fate of a connection after an INFO.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Joined {
-    /// The INFO was news about something else.
+    /// The INFO changes something else.
     Noted,
     /// The connection is a route now.
     Registered(Place),

@@ -1,4 +1,4 @@
-//! What the topology knows of one connection to another server.
+//! The record that the topology keeps of one connection to another server.
 
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ pub(super) struct Record {
     /// The address of the other end.
     pub(super) ip: Option<IpAddr>,
     pub(super) account: Option<Arc<str>>,
-    /// What the other server has presented.
+    /// The data that the other server has presented.
     pub(super) credentials: Option<(String, Secret)>,
     pub(super) gossip: GossipMode,
     /// The id of the other server; empty before its INFO.

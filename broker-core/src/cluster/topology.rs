@@ -210,7 +210,7 @@ impl Topology {
     /// Returns what this server tells of itself at any time.
     fn info(&self) -> RouteInfo {
         let mut info = self.own.clone();
-        // A route that is lost in lame duck mode is made again, without news of listeners that are closed.
+        // A route that is lost in lame duck mode is made again, without its listeners, which are closed.
         if self.options.no_advertise || self.has_announced_end {
             info.connect_urls.clear();
             info.ws_connect_urls.clear();

@@ -33,7 +33,7 @@ pub(super) struct PlacedUser {
     approved: Approved,
     /// The scope of the key that has signed the user.
     scope: Option<Arc<UserScope>>,
-    /// What the client had proven itself.
+    /// The proofs of the client itself.
     before: Option<Arc<Identity>>,
 }
 

@@ -94,7 +94,7 @@ pub struct LoadedAccount {
     pub loaded_at: SystemTime,
     /// True if they have ended.
     pub is_expired: bool,
-    /// What is wrong with them.
+    /// The faults of the claims.
     pub issues: Vec<Issue>,
 }
 

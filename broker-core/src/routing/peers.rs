@@ -21,7 +21,7 @@ struct Group<'m> {
     remote: SmallVec<[(usize, u32); 4]>,
     /// The number of members behind peers that are picked as those here are.
     equal: usize,
-    /// How far from usual these peers are.
+    /// The resort of these peers.
     resort: Resort,
 }
 

@@ -1,4 +1,4 @@
-//! What accounts share, when all are configured and when one changes.
+//! Exports and imports of accounts, when all are configured and when one changes.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! What a full mesh costs as it grows. Prints a table:
+//! The cost of a full mesh as it grows. Prints a table:
 //!
 //! `cargo test --release -p broker-core --all-features --test cluster growth -- --ignored --nocapture`
 //!
@@ -21,7 +21,7 @@ fn memory() -> u64 {
     pages.unwrap_or(0) * 4096
 }
 
-/// What has passed between the servers since the last call.
+/// The traffic between the servers since the last call.
 fn passed(mesh: &mut Mesh) -> (u64, u64) {
     let network = &mut mesh.network;
     (std::mem::take(&mut network.infos), std::mem::take(&mut network.bytes))

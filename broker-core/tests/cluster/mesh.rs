@@ -57,7 +57,7 @@ impl RouteDialer for Orders {
     }
 }
 
-/// What a session has written.
+/// Bytes that a session has written.
 #[derive(Clone, Default)]
 struct Wire {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -86,7 +86,7 @@ struct End {
     node: usize,
     session: Option<RouteSession>,
     wire: Wire,
-    /// What is under way to the other end.
+    /// Bytes under way to the other end.
     pipe: Pipe,
     /// Input that the session has not consumed.
     kept: Vec<u8>,

@@ -34,7 +34,7 @@ impl Dice {
     }
 }
 
-/// What passes between which servers.
+/// The rules for traffic between servers.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     /// Directions in which nothing passes: from, to.

@@ -72,7 +72,7 @@ struct World {
     left: BTreeSet<(&'static str, &'static str)>,
     /// A pool was reloaded in this round.
     is_reloaded: bool,
-    /// What was done, for the report of a failure.
+    /// The operations so far, for the report of a failure.
     story: Vec<String>,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Line(pub usize);
 
-/// How a party and the server are connected.
+/// The connection of a party to the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Entrance {
     /// The party connects to the port of clients.

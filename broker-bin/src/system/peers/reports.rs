@@ -1,4 +1,4 @@
-//! What follows from the events of other servers.
+//! The effects of events of other servers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// seconds, or when their first client arrives here.
 const ASKED_ACCOUNTS: usize = 1024;
 
-/// What a server has reported, or what has happened here.
+/// A report of another server, or an event here.
 #[derive(Debug)]
 pub(super) enum Report {
     /// The numbers of an account's members.

@@ -76,7 +76,7 @@ struct Known<C> {
     importers: BTreeSet<usize>,
 }
 
-/// What an account shares now.
+/// The current exports and imports of an account.
 pub(crate) type Change<C = Arc<AccountConfig>> = (C, Resolved);
 
 impl<C: Deref<Target = AccountConfig> + Clone> Resolver<C> {

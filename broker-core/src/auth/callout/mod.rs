@@ -257,7 +257,7 @@ pub(crate) struct Inquiry {
     pub(crate) xkey: Option<PublicKey>,
     /// The longest wait for a response.
     pub(crate) timeout: Duration,
-    /// What the client has proven so far.
+    /// The proofs of the client so far.
     pub(crate) identity: Option<Arc<Identity>>,
 }
 

@@ -6,7 +6,7 @@ use crate::options::SubjectPermission;
 use crate::proto::info::check;
 use crate::proto::json::{self, NotJson, Value};
 
-/// How far the news of a new route is passed on.
+/// The servers that are told of a new route.
 // NATS 2.14: route.go gossipDefault, ….
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum GossipMode {
@@ -105,7 +105,7 @@ pub struct RouteInfo {
     /// The id of a request to give an account a route of its own.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub route_acc_add_reqid: String,
-    /// How far the news of this route is passed on.
+    /// The servers that are told of this route.
     #[serde(skip_serializing_if = "GossipMode::is_default")]
     pub gossip_mode: GossipMode,
     /// The cluster whose gateway it describes.

@@ -47,7 +47,7 @@ pub(super) struct Incoming {
     fault: Option<Fault>,
 }
 
-/// What was decoded of some input.
+/// The decoded part of some input.
 #[derive(Default)]
 struct Progress {
     used: usize,
