@@ -8,11 +8,11 @@
 use memchr::{memchr, memchr2, memmem};
 
 /// The first line of a block.
-pub(crate) const VERSION: &[u8] = b"NATS/1.0\r\n";
+pub const VERSION: &[u8] = b"NATS/1.0\r\n";
 
 /// Returns the names and values of a block, except fields without a name or a value.
 // NATS 2.14: msgtrace.go genHeaderMapIfTraceHeadersPresent.
-pub(crate) fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = block.strip_prefix(VERSION).unwrap_or_default();
     std::iter::from_fn(move || {
         let colon = memchr(b':', rest)?;
@@ -26,8 +26,7 @@ pub(crate) fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Returns the first value of a field that the server itself has [set](set) before; `None` if there is none.
 // NATS 2.14: client.go sliceHeader.
-#[cfg_attr(not(test), expect(dead_code, reason = "no account shares yet"))]
-pub(crate) fn value<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub fn value<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Lines(block)
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix(b":"))
         .map(<[u8]>::trim_ascii)
@@ -37,14 +36,14 @@ pub(crate) fn value<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// Returns the block with one field of that name, which is the last. Fields with other names remain as they are. An
 /// empty block, of a message without headers, becomes a whole one.
 // NATS 2.14: client.go setHeader.
-pub(crate) fn set(block: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
+pub fn set(block: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(block.len() + name.len() + value.len() + 16);
     append(&mut out, block, name, value);
     out
 }
 
 /// As [`set`], but appends the block to `out`, which is empty.
-pub(crate) fn append(out: &mut Vec<u8>, block: &[u8], name: &[u8], value: &[u8]) {
+pub fn append(out: &mut Vec<u8>, block: &[u8], name: &[u8], value: &[u8]) {
     let mut lines = Lines(block);
     let first = lines.next().filter(|first| !is_end(first));
     let mut is_removed = first.is_some_and(|first| is_field(first, name));

@@ -118,7 +118,7 @@ pub mod cluster;
 pub mod endpoint;
 pub mod error;
 pub mod go_json;
-mod header_block;
+pub mod header_block;
 mod headers;
 mod history;
 mod ids;

@@ -60,7 +60,7 @@ impl SubjectFilter {
 
     /// [`Self::matches`] for an unchecked subject. A subject with an empty token matches no
     /// filter.
-    pub(crate) fn matches_bytes(&self, subject: &[u8]) -> bool {
+    pub fn matches_bytes(&self, subject: &[u8]) -> bool {
         let mut filter = self.tokens();
         let mut subject = tokens(subject);
         loop {

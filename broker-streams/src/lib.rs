@@ -1,0 +1,20 @@
+//! Streams of natsd: persistence that is compatible with JetStream, over the handlers of [`broker_core`].
+//!
+//! Streams, consumers and the API are state machines without I/O: the time is an argument, messages are stored through the
+//! trait [`Storage`](store::Storage) and leave through the trait [`Outbox`](outbox::Outbox).
+//!
+//! # Modules, lowest layer first
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | [`error`] | the errors of the API, with their codes and texts |
+//! | [`config`] | configurations of streams and consumers |
+//! | [`filters`] | the filters of a consumer |
+//! | [`store`] | where a stream stores its messages: in memory, in files |
+//! | [`outbox`] | where messages leave to |
+
+pub mod config;
+pub mod error;
+pub mod filters;
+pub mod outbox;
+pub mod store;

@@ -1,0 +1,209 @@
+//! Where a stream stores its messages, and the changes of its configuration and consumers.
+//!
+//! A store holds two ordered things: *messages* by sequence, which an index finds by subject, and a *journal*: small opaque
+//! entries, one for each change of the stream's configuration and of its consumers, which are read again in order at
+//! recovery. Every change has a [`Position`]; a change is durable once [`Storage::durable`] has reached the position
+//! that [`Storage::position`] returned after it.
+
+use std::io;
+
+use crate::config::{StorageType, Time};
+use crate::filters::Filters;
+
+/// A message to store.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Record<'a> {
+    /// Above the last sequence of the store. Sequences between the two are never used.
+    pub sequence: u64,
+    /// When the message was received.
+    pub time: Time,
+    /// When the message expires by a time to live of its own; `Time(0)` for never. (The age limit of the stream is not
+    /// part of it.)
+    pub expires: Time,
+    /// The subject.
+    pub subject: &'a [u8],
+    /// The header block; empty for none.
+    pub headers: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+impl Record<'_> {
+    /// Returns the bytes that count against limits, which depend on where messages are stored.
+    // NATS 2.14: memstore.go memStoreMsgSize: sequence and time are added; filestore.go fileStoreMsgSize: those, three
+    // lengths and a checksum.
+    pub fn counted_bytes(&self, storage: StorageType) -> u64 {
+        let overhead = match storage {
+            StorageType::Memory => 16,
+            StorageType::File if self.headers.is_empty() => 30,
+            StorageType::File => 34,
+        };
+        (self.subject.len() + self.headers.len() + self.payload.len()) as u64 + overhead
+    }
+}
+
+/// The totals of a store.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct StoreState {
+    /// The number of messages.
+    pub messages: u64,
+    /// Their bytes, as limits count them.
+    pub bytes: u64,
+    /// The sequence of the first message; `last_sequence + 1` without messages.
+    pub first_sequence: u64,
+    /// The time of the first message; `Time(0)` without messages.
+    pub first_time: Time,
+    /// The highest sequence that was used.
+    pub last_sequence: u64,
+    /// The time of the last message that was stored.
+    pub last_time: Time,
+    /// The number of subjects.
+    pub subjects: u64,
+}
+
+/// The messages of one subject.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SubjectState {
+    /// Their number.
+    pub messages: u64,
+    /// The sequence of the first.
+    pub first: u64,
+    /// The sequence of the last.
+    pub last: u64,
+}
+
+/// The number of changes of a store since its creation or recovery.
+pub type Position = u64;
+
+/// The reason why a store cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The disk refuses.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The stored bytes are not those that were written.
+    #[error("message {sequence} is damaged")]
+    Damaged {
+        /// The sequence of the message.
+        sequence: u64,
+    },
+    /// An earlier write or sync failed, after which it is unknown what is stored. The store must be opened again.
+    #[error("the store has failed: {0}")]
+    Failed(String),
+}
+
+/// Writes that are to become durable, done without the lock of the stream.
+pub trait SyncJob: Send {
+    /// Writes and syncs. Takes as long as the disk takes.
+    fn run(&mut self);
+}
+
+/// Where one stream stores its messages and journal.
+///
+/// Methods that write return when the change is in the memory of the store; see [`Self::begin_sync`]. All methods may be called in any order, and
+/// none waits for a disk except to read what is not in memory.
+pub trait Storage: Send {
+    /// Adds a message.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`] if there is no room, after which nothing has changed; [`StorageError::Failed`].
+    fn append(&mut self, record: &Record<'_>) -> Result<(), StorageError>;
+
+    /// Raises the last sequence, without messages. Nothing happens if it is higher already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::append`].
+    fn skip_to(&mut self, last_sequence: u64) -> Result<(), StorageError>;
+
+    /// Removes a message; overwrites its bytes if `erase`. Returns its size as limits count it, or `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::append`].
+    fn remove(&mut self, sequence: u64, erase: bool) -> Result<Option<u64>, StorageError>;
+
+    /// Removes all messages before a sequence. Returns their number.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::append`].
+    fn remove_before(&mut self, sequence: u64) -> Result<u64, StorageError>;
+
+    /// Adds an entry to the journal.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::append`].
+    fn journal(&mut self, entry: &[u8]) -> Result<(), StorageError>;
+
+    /// Returns the bytes of the journal.
+    fn journal_bytes(&self) -> u64;
+
+    /// Replaces the journal, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::append`].
+    fn replace_journal(&mut self, entries: &[Vec<u8>]) -> Result<(), StorageError>;
+
+    /// Reads a message; `None` if there is none with this sequence. A store without the message in memory reads it into
+    /// `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Damaged`], [`StorageError::Io`].
+    fn load<'a>(
+        &'a self,
+        sequence: u64,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Option<Record<'a>>, StorageError>;
+
+    /// Returns the totals.
+    fn state(&self) -> StoreState;
+
+    /// Returns the state of one subject; `None` without messages.
+    fn subject(&self, subject: &[u8]) -> Option<SubjectState>;
+
+    /// Calls `visit` with each subject that a filter selects, in any order, until it returns false.
+    fn for_each_subject(
+        &self,
+        filters: &Filters,
+        visit: &mut dyn FnMut(&[u8], SubjectState) -> bool,
+    );
+
+    /// Returns the sequence of the first selected message at or after `from`.
+    fn next_match(&self, filters: &Filters, from: u64) -> Option<u64>;
+
+    /// Returns the sequence of the last selected message at or before `until`.
+    fn previous_match(&self, filters: &Filters, until: u64) -> Option<u64>;
+
+    /// Counts the selected messages at or after `from`; only the last of each subject if `last_per_subject`.
+    fn count(&self, filters: &Filters, from: u64, last_per_subject: bool) -> u64;
+
+    /// Returns the sequence of the first message that was stored at or after `time`; `last_sequence + 1` without one.
+    fn sequence_at(&self, time: Time) -> u64;
+
+    /// Calls `visit` with the first and last sequence of each gap between the first and the last message, in order, until it returns false.
+    fn for_each_gap(&self, visit: &mut dyn FnMut(u64, u64) -> bool);
+
+    /// Returns the number of changes.
+    fn position(&self) -> Position;
+
+    /// Returns the position up to which changes are durable. A store in memory has nothing to wait for: it returns
+    /// [`Self::position`].
+    fn durable(&self) -> Position;
+
+    /// Takes the changes since the last call, to be written and synced without a lock; `None` if there are none, or if a
+    /// job is out. [`Self::finish_sync`] must follow.
+    fn begin_sync(&mut self) -> Option<Box<dyn SyncJob>>;
+
+    /// Takes the job back. Returns an error if its changes could not be made durable, after which the store has failed.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`], and [`StorageError::Failed`] from then on.
+    fn finish_sync(&mut self, job: Box<dyn SyncJob>) -> Result<(), StorageError>;
+}
