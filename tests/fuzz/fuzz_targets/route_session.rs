@@ -85,7 +85,7 @@ fuzz_target!(|data: &[u8]| {
     let heard = third.link.0.lock().unwrap().clone();
     let is_told = heard.windows(15).any(|window| window == b"RMSG $G third.x");
     // A member may ask that an account gets a route of its own: its interest on other routes is void until then.
-    let asks = said.windows(11).any(|window| window == b"acc_add_req");
+    let asks = asks_for_a_route(said);
     assert!(
         is_told || asks,
         "another route gets no messages: {:?}",
@@ -95,6 +95,13 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(after.connections, before.connections);
     assert!(after.subscriptions <= before.subscriptions, "interest of a lost server remains");
 });
+
+/// Returns true if the input may contain the field `route_acc_add_reqid`, in any case, or with escapes.
+fn asks_for_a_route(said: &[u8]) -> bool {
+    let said = said.to_ascii_lowercase();
+    said.windows(11).any(|window| window == b"acc_add_req")
+        || said.windows(2).any(|window| window == b"\\u")
+}
 
 /// Counts the orders, and keeps the last.
 #[derive(Clone, Default)]
