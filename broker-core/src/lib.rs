@@ -71,7 +71,6 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | --- | --- |
 //! | [`limits`] | every limit with its default and its reason |
 //! | [`subject`] | subjects and filters |
 //! | [`error`] | faults of clients, close reasons, and the one table between the two |
