@@ -24,7 +24,7 @@ pub fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     .filter(|(name, value)| !name.is_empty() && !value.is_empty())
 }
 
-/// Returns the first value of a field that the server itself has [set](set) before; `None` if there is none.
+/// Returns the first value of a field that the server itself has [`set`] before; `None` if there is none.
 // NATS 2.14: client.go sliceHeader.
 pub fn value<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Lines(block)
