@@ -18,3 +18,12 @@ proptest! {
         header_blocks::play(&[&[how], &parts[..]].concat());
     }
 }
+
+/// A client may have its trace sent to the service that it asks.
+#[test]
+fn the_trace_of_a_request_may_go_to_the_service() {
+    // Piece 11 is `Nats-Trace-Dest`, piece 4 a colon.
+    for how in [0x80, 0x84, 0x88, 0x8c] {
+        header_blocks::play(&[how, 0x0b, 0x04, b's', b'v', b'c']);
+    }
+}
