@@ -302,7 +302,9 @@ fn groups<'m>(
             let Some(name) = member.queue().filter(|name| audience.has_queue(name)) else {
                 continue;
             };
-            if !may_get(member, subject) {
+            // NATS 2.14: sublist.go addNodeToResults lists a peer as often as it has members: not at all for 0.
+            let weight = member.weight();
+            if weight == 0 || !may_get(member, subject) {
                 continue;
             }
             let known = groups.iter().position(|group| group.name == name);
@@ -316,7 +318,7 @@ fn groups<'m>(
                 });
                 groups.len() - 1
             });
-            let (group, weight) = (&mut groups[group], member.weight());
+            let group = &mut groups[group];
             let resort = Resort::of(peer, member, delivery.from);
             // Plain subscriptions there would get the message again.
             let is_twice = resort != Resort::Usual && peer.plain.is_some();

@@ -276,3 +276,14 @@ fn a_message_for_a_group_whose_members_have_gone_goes_on_to_another_server() {
     publish(&account, from, to_q, 2);
     assert_eq!((sender.take().0.len(), other.take().0.len(), member.count()), (0, 0, 2));
 }
+
+#[test]
+fn a_peer_with_a_group_of_no_members_gets_nothing_for_it() {
+    let account = Account::new("A", 1);
+    let (none, two) = (Peer::new(1, Kind::Route), Peer::new(2, Kind::Route));
+    none.wants(&account, "orders.*", Some(("q", 0)));
+    assert_eq!(publish(&account, CLIENT, Audience::All, 5), 5);
+    two.wants(&account, "orders.*", Some(("q", 2)));
+    assert_eq!(publish(&account, CLIENT, Audience::All, 50), 0);
+    assert_eq!((none.take().0.len(), two.take().0.len()), (0, 50));
+}

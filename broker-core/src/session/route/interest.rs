@@ -50,7 +50,7 @@ impl RouteSession {
         let is_filtered = verdict == Subscribe::AllowAndFilter;
         let texts = (one.filter, one.queue, &*key(one));
         // A server in more accounts than a session can have loses the interest in the others.
-        if self.accounts.subscribe(account, texts, one.weight.max(1), is_filtered).is_err() {
+        if self.accounts.subscribe(account, texts, one.weight, is_filtered).is_err() {
             tracing::error!(
                 client = %self.endpoint,
                 "Interest in account {account:?} is ignored: the server has too many accounts"
