@@ -21,6 +21,10 @@ pub(crate) struct History {
     accounts: HashMap<Arc<str>, PastTraffic>,
     reasons: HashMap<CloseReason, u64>,
     route_reasons: HashMap<CloseReason, u64>,
+    /// Deadlines that clients have missed without being closed for it.
+    slow_clients: u64,
+    /// Routes that were slow, open or closed, each time once.
+    slow_routes: u64,
     auth_failures: HashMap<AuthFailure, u64>,
     closed: ClosedList,
 }
@@ -83,8 +87,35 @@ impl History {
     }
 
     /// Counts a closed connection to another server.
-    pub(crate) fn note_route_closed(&mut self, reason: CloseReason) {
+    pub(crate) fn note_route_closed(&mut self, reason: CloseReason, was_slow: bool) {
+        if reason.is_slow_consumer() && !was_slow {
+            self.slow_routes += 1;
+        }
         *self.route_reasons.entry(reason).or_default() += 1;
+    }
+
+    /// Counts a client that has missed a deadline without being closed for it.
+    pub(crate) fn note_slow_client(&mut self, account: Option<&Arc<str>>) {
+        self.slow_clients += 1;
+        if let Some(account) = account {
+            self.accounts.entry(Arc::clone(account)).or_default().slow_consumers += 1;
+        }
+    }
+
+    /// Counts another server that has missed a deadline for the first time, and is not closed for it.
+    pub(crate) fn note_slow_route(&mut self) {
+        self.slow_routes += 1;
+    }
+
+    /// Returns how often clients were slow.
+    pub(crate) fn slow_clients(&self) -> u64 {
+        self.slow_clients + self.count(CloseReason::is_slow_consumer)
+    }
+
+    /// Returns how often other servers became slow.
+    // NATS 2.14: client.go handleWriteTimeout counts each event of a route once.
+    pub(crate) fn slow_routes(&self) -> u64 {
+        self.slow_routes
     }
 
     /// Returns the number of closed connections to other servers by reason.

@@ -39,6 +39,8 @@ pub struct Limits {
     /// The time within which a client must read pending data; a slower one is cut. `write_deadline`,
     /// NATS 2.14: 10 seconds.
     pub write_deadline: Duration,
+    /// What happens to a client that exceeds it. `write_timeout`.
+    pub write_timeout: WriteTimeout,
     /// The time within which a client must authenticate, if it must. `authorization.timeout`,
     /// NATS 2.14: 2 seconds.
     pub auth_timeout: Duration,
@@ -61,10 +63,23 @@ impl Default for Limits {
             ping_interval: Duration::from_mins(2),
             ping_max: 2,
             write_deadline: Duration::from_secs(10),
+            write_timeout: WriteTimeout::Close,
             auth_timeout: Duration::from_secs(2),
             max_closed_connections: 10_000,
         }
     }
+}
+
+/// What happens to a connection that has not read all pending data within `write_deadline`. `write_timeout`.
+// NATS 2.14: client.go WriteTimeoutPolicy.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum WriteTimeout {
+    /// It is closed.
+    #[default]
+    Close,
+    /// It is closed if it has read nothing for that time; otherwise the data may wait again.
+    Retry,
 }
 
 /// The limits of one account. `None`, the default, is no limit but that of the broker. Endpoints inside the

@@ -24,8 +24,10 @@ pub struct Stats {
     pub routes: Traffic,
     /// Bytes in the queues of clients.
     pub pending_bytes: usize,
-    /// Clients closed as slow consumers.
+    /// Clients closed as slow consumers, and missed deadlines of those that were not closed for it.
     pub slow_consumers: u64,
+    /// Other servers that became slow consumers, closed for it or not.
+    pub slow_routes: u64,
     /// Clients closed because they did not answer PINGs.
     pub stale_connections: u64,
 }

@@ -18,17 +18,12 @@ const _: () = assert!(USER_TIMEOUT.as_secs() == KEEPALIVE.as_secs() * KEEPALIVE_
 const _: () = assert!(USER_TIMEOUT.as_secs() + KEEPALIVE_PROBES as u64 <= 45);
 
 /// Routes: a peer that has vanished is noticed within 10 seconds, so that its clients' interest ends and it is dialled
-/// again. A silent route is probed; of one that waits for an acknowledgement the time counts from the first byte, which
-/// is that of a PING at the latest. The kernel's timers of this length are late by a quarter of a second each at most.
+/// again. A silent route is probed, and PINGs on it are not answered. There is no `TCP_USER_TIMEOUT`, which would also
+/// end the connection to a server that is alive and does not read: that is for `write_deadline` to decide.
 const ROUTE_KEEPALIVE: Duration = Duration::from_secs(2);
-const ROUTE_USER_TIMEOUT: Duration = Duration::from_secs(6);
 
-const _: () =
-    assert!(ROUTE_USER_TIMEOUT.as_secs() == ROUTE_KEEPALIVE.as_secs() * KEEPALIVE_PROBES as u64);
-const _: () = assert!(
-    ROUTE_PING.as_millis() + ROUTE_USER_TIMEOUT.as_millis() + 250 * KEEPALIVE_PROBES as u128
-        <= 10_000
-);
+// The session closes a route at the fourth PING.
+const _: () = assert!(4 * ROUTE_PING.as_secs() < 10);
 
 /// Options of a TCP socket. None of them is vital: a system that lacks one causes no error.
 ///
@@ -52,8 +47,7 @@ impl Default for TcpOptions {
 
 impl TcpOptions {
     /// The options of connections between servers.
-    pub(crate) const ROUTES: Self =
-        Self { keepalive: ROUTE_KEEPALIVE, user_timeout: Some(ROUTE_USER_TIMEOUT) };
+    pub(crate) const ROUTES: Self = Self { keepalive: ROUTE_KEEPALIVE, user_timeout: None };
 
     /// Applies the options. Connections inherit them from the socket that accepts them, which spares each of them six
     /// calls.

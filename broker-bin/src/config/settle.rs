@@ -71,7 +71,7 @@ pub(crate) fn not_yet(block: &Block, dict: &Dict, path: &str, found: &mut Vec<Mi
         let Some(value) = dict.get(key.name) else { continue };
         let path = join(path, key.name);
         if let Status::NotYet(part) = key.status {
-            if !is_off(key.kind, key.off, value) {
+            if !is_off(key.kind, value) {
                 let passed_over = key.passed_over.filter(|over| (over.is)(value));
                 found.push(Missing { path, part, passed_over: passed_over.map(|over| over.so) });
             }
@@ -100,12 +100,12 @@ pub(crate) fn not_yet(block: &Block, dict: &Dict, path: &str, found: &mut Vec<Mi
 }
 
 /// Returns true if a value requests nothing.
-fn is_off(kind: Kind, off: &[&str], value: &Plain) -> bool {
+fn is_off(kind: Kind, value: &Plain) -> bool {
     match (kind, value) {
         (Kind::Block(block), Plain::Dict(_, dict)) => (block().is_off)(dict),
         (_, Plain::Dict(_, dict)) => dict.is_empty(),
         (_, Plain::Array(_, items)) => items.is_empty(),
-        (_, Plain::String(_, text)) => text.is_empty() || off.contains(&text.as_str()),
+        (_, Plain::String(_, text)) => text.is_empty(),
         (_, Plain::Bool(_, on)) => !on,
         (_, value) => is_zero(value),
     }

@@ -33,6 +33,8 @@ pub struct Facts {
     pub http_base_path: String,
     /// The timeout of TLS handshakes, in seconds.
     pub tls_timeout: f64,
+    /// What happens to clients that exceed `write_deadline`; empty for the default.
+    pub write_timeout: String,
     /// The time of the last configuration load; the start if `None`.
     pub config_load_time: Option<Moment>,
     /// The digest of the configuration file; empty if there is none.
@@ -62,6 +64,7 @@ impl Default for Facts {
             https_port: 0,
             http_base_path: String::new(),
             tls_timeout: 2.0,
+            write_timeout: String::new(),
             config_load_time: None,
             config_digest: String::new(),
             websocket: WebsocketVarz::default(),
@@ -170,6 +173,7 @@ impl Observer {
             facts.metadata.clone_from(&options.server_metadata);
             facts.feature_flags = feature_flags(&options.feature_flags);
             facts.cluster = ClusterVarz::of(&options.cluster, facts.cluster.cluster_port);
+            facts.write_timeout = options.write_timeout.replace("default", "");
             facts.config_load_time = Some(now);
             if let Some(tls) = &options.tls {
                 facts.tls_timeout = tls.timeout.as_secs_f64();

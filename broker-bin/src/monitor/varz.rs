@@ -88,6 +88,9 @@ pub struct Varz {
     pub tls_timeout: f64,
     /// Timeout of writes to a client, in nanoseconds.
     pub write_deadline: u64,
+    /// What happens to a client that exceeds it, if it is configured.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub write_timeout: String,
     /// The start of the server.
     pub start: Moment,
     /// The time of the answer.
@@ -229,7 +232,7 @@ impl Observer {
         };
         let slow = ByKind {
             clients: stats.slow_consumers,
-            routes: closed_routes(&CloseReason::is_slow_consumer),
+            routes: stats.slow_routes,
             ..ByKind::default()
         };
         let stale = ByKind {
@@ -279,6 +282,7 @@ impl Observer {
             jetstream: Absent {},
             tls_timeout,
             write_deadline: nanos(write_deadline),
+            write_timeout: facts.write_timeout.clone(),
             start,
             now: now.moment(),
             uptime: now.since(self.started()),

@@ -62,8 +62,7 @@ section! {
     /// Like the top level's.
     write_deadline: Option<Duration> = None => duration().unset("the top level's").at_once();
     /// Action when a route exceeds its `write_deadline`.
-    write_timeout: String = "default".into() => choice(&["default", "close", "retry"]).at_once()
-        .off(&["default", "close"]).not_yet("policy \"retry\" for routes");
+    write_timeout: String = "default".into() => choice(&["default", "close", "retry"]).at_once();
 
     in other words:
     /// Host and port to listen on.

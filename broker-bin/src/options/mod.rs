@@ -190,8 +190,7 @@ section! {
     /// Time for a client to read what is queued for it before it is closed as a slow consumer.
     write_deadline: Duration = Duration::from_secs(10) => duration().zero_is_default().new_connections();
     /// Action when a client exceeds its `write_deadline`.
-    write_timeout: String = "default".into() => choice(&["default", "close", "retry"])
-        .off(&["default", "close"]).not_yet("policy \"retry\" for clients");
+    write_timeout: String = "default".into() => choice(&["default", "close", "retry"]);
     /// Time in which lame duck mode closes all clients: at least 30s.
     lame_duck_duration: Duration = Duration::from_mins(2) => Key::new(Kind::Duration {
         bare: Bare::Refused, min: Duration::from_secs(30),

@@ -10,9 +10,11 @@ use broker_core::cluster::{
     ClusterOptions, CompressionMode, CompressionOptions, RouteAddress, RoutePermissions,
     SubjectPermission,
 };
+use broker_core::limits::WriteTimeout;
 use broker_net::{Advertise, ClientCertificates, ClusterListenerOptions, RouteTls};
 
 use super::advice::Advice;
+use super::server::write_timeout;
 use super::websocket::ANY_HOST;
 use super::{
     Cluster, ClusterError, Compression, Options, Permissions, SubjectLists, Tls, route_url,
@@ -63,6 +65,7 @@ impl Options {
             .map(|pause| pause.min(MAX_PING_INTERVAL));
         options.ping_max = Some(clamp(set.ping_max)).filter(|max| *max > 0);
         options.write_deadline = set.write_deadline.filter(|deadline| !deadline.is_zero());
+        options.write_timeout = write_timeout(&set.write_timeout, WriteTimeout::Retry);
         options.is_tls = set.tls.is_some();
         Ok(set.is_on().then_some(options))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use broker_core::limits::{MAX_COUNTED_SUBJECTS, MAX_PAYLOAD_CEILING_BYTES};
+use broker_core::limits::{MAX_COUNTED_SUBJECTS, MAX_PAYLOAD_CEILING_BYTES, WriteTimeout};
 use broker_core::{Limits, SubjectFilter};
 use broker_net::{LameDuck, ServerOptions};
 
@@ -96,6 +96,7 @@ impl Options {
             ping_interval: self.ping_interval,
             ping_max: self.ping_max,
             write_deadline: self.write_deadline,
+            write_timeout: write_timeout(&self.write_timeout, WriteTimeout::Close),
             auth_timeout: self.authorization.timeout,
             max_closed_connections: self.max_closed_clients,
         }
@@ -164,6 +165,16 @@ pub(crate) fn feature_flags(set: &BTreeMap<String, bool>) -> BTreeMap<String, bo
 /// Returns the limit, or the maximum if it is negative.
 fn bytes(limit: i64, most: usize) -> usize {
     usize::try_from(limit).map_or(most, |limit| limit.min(most))
+}
+
+/// Returns the policy of that name.
+// NATS 2.14: client.go initClient.
+pub(super) fn write_timeout(name: &str, default: WriteTimeout) -> WriteTimeout {
+    match name {
+        "retry" => WriteTimeout::Retry,
+        "close" => WriteTimeout::Close,
+        _ => default,
+    }
 }
 
 #[cfg(test)]

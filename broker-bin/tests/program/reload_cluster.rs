@@ -64,6 +64,7 @@ pub(crate) const TRIED: &[(&str, &str, Seen)] = &[
     // Tested with certificates in broker-net.
     ("cluster.tls", "", Seen::Nothing),
     ("cluster.write_deadline", "write_deadline: '7s'", Seen::Varz("write_deadline", "7000000000")),
+    ("cluster.write_timeout", "write_timeout: retry", Seen::Varz("write_timeout", "\"retry\"")),
     ("connect_error_reports", "", Seen::Nothing),
     ("reconnect_error_reports", "", Seen::Nothing),
 ];

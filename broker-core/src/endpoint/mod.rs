@@ -23,7 +23,7 @@ pub use destination::{OutCounts, Scratch};
 pub(crate) use kind::Quota;
 pub use kind::{Kind, Kinds};
 
-pub(crate) use byte_queue::Interceptor;
+pub(crate) use byte_queue::{Interceptor, SlowWrite, WriteWait};
 pub(crate) use control::{AckGuard, ControlMailbox, SessionUpdate};
 pub(crate) use destination::{Accepted, Ahead, Destination, Run};
 pub(crate) use handler::{Handle, HandlerQueue, run_handlers};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::auth::Secret;
+use crate::limits::WriteTimeout;
 use crate::sync::Arc;
 
 /// The largest number of routes between two servers, without those of accounts.
@@ -49,6 +50,9 @@ pub struct ClusterOptions {
     pub ping_max: Option<u32>,
     /// The time of another server to read its queue; `None` for that of clients. `write_deadline`.
     pub write_deadline: Option<Duration>,
+    /// What happens to a route that exceeds it. The default is to try again, as long as the other server reads.
+    /// `write_timeout`.
+    pub write_timeout: WriteTimeout,
     /// True if routes use TLS, which INFO states.
     pub is_tls: bool,
 }
@@ -78,6 +82,7 @@ impl Default for ClusterOptions {
 }
 
 /// The address of another server's listener for routes, with the credentials to present there.
+            write_timeout: WriteTimeout::Retry,
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RouteAddress {
     /// The host name or address, without brackets.

@@ -19,6 +19,7 @@ mod publisher;
 pub mod route;
 pub(crate) mod server;
 mod sizes;
+mod slow;
 #[cfg(test)]
 mod tests;
 mod traces;

@@ -76,6 +76,14 @@ impl Ping {
         self.sent.map(|sent| now.saturating_duration_since(sent).max(Duration::from_nanos(1)))
     }
 
+    /// Sends no PING if one is due: none could be answered in time.
+    pub(super) fn postpone(&mut self, now: Instant, limits: &Limits) {
+        if now >= self.next {
+            self.next = now + self.interval(limits);
+            self.unanswered = 0;
+        }
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Instant, limits: &Limits) -> Due {
         if now < self.next {
             return Due::Nothing;

@@ -33,7 +33,8 @@ impl Shared {
             out_bytes: traffic.out_bytes,
             routes,
             pending_bytes: self.queues.pending_bytes.load(Ordering::Relaxed),
-            slow_consumers: history.count(CloseReason::is_slow_consumer),
+            slow_consumers: history.slow_clients(),
+            slow_routes: history.slow_routes(),
             stale_connections: history.count(|reason| reason == CloseReason::StaleConnection),
         }
     }
@@ -143,8 +144,18 @@ impl Shared {
     }
 
     /// Counts a closed connection to another server.
-    pub(crate) fn note_route_closed(&self, reason: CloseReason) {
-        self.history.lock().note_route_closed(reason);
+    pub(crate) fn note_route_closed(&self, reason: CloseReason, was_slow: bool) {
+        self.history.lock().note_route_closed(reason, was_slow);
+    }
+
+    /// Counts a client that reads too slowly and stays connected.
+    pub(crate) fn note_slow_client(&self, account: Option<&Arc<str>>) {
+        self.history.lock().note_slow_client(account);
+    }
+
+    /// Counts a server that has begun to read too slowly.
+    pub(crate) fn note_slow_route(&self) {
+        self.history.lock().note_slow_route();
     }
 
     pub(crate) fn max_closed(&self) -> usize {

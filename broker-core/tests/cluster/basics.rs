@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker_core::cluster::{RoutePermissions, SubjectPermission};
-use broker_core::{Options, Subscriber};
+use broker_core::{CloseReason, Options, Subscriber};
 use futures_executor::block_on;
 
 use super::mesh::{Mesh, options};
@@ -155,6 +155,26 @@ fn a_partition_is_noticed_within_ten_seconds_and_heals() {
     mesh.heal();
     mesh.pass(Duration::from_secs(2));
     assert_eq!([mesh.peers(0), mesh.peers(1), mesh.peers(2)], [2, 2, 2]);
+}
+
+#[test]
+fn a_server_that_reads_nothing_is_a_slow_consumer_and_not_stale() {
+    let mut mesh = Mesh::of(2);
+    let broker = mesh.nodes[0].broker.clone();
+    let _subscriber = block_on(mesh.nodes[1].broker.client().subscribe("a")).unwrap();
+    mesh.settle();
+    mesh.stop(1);
+    let publisher = broker.client();
+    block_on(publisher.publish("a", "x".into())).unwrap();
+    mesh.pass(Duration::from_millis(9_900));
+    let ends = |reason| {
+        let closed = broker.closed_routes_by_reason();
+        closed.iter().find(|(other, _)| *other == reason).map_or(0, |(_, count)| *count)
+    };
+    assert_eq!((ends(CloseReason::SlowConsumerWriteDeadline), broker.stats().slow_routes), (0, 0));
+    mesh.pass(Duration::from_millis(200));
+    let slow = ends(CloseReason::SlowConsumerWriteDeadline);
+    assert_eq!((slow, broker.stats().slow_routes), (1, 1));
 }
 
 #[test]

@@ -115,6 +115,8 @@ pub(crate) struct Mesh {
     pub(crate) network: Network,
     /// The connections that were made.
     pub(crate) connects: u64,
+    /// A server that does nothing.
+    stopped: Option<usize>,
 }
 
 /// Returns the address of a node.
@@ -146,6 +148,7 @@ impl Mesh {
             scratch: Scratch::new(),
             network,
             connects: 0,
+            stopped: None,
         };
         for options in all {
             let node = mesh.node(options, mesh.nodes.len());
@@ -213,6 +216,7 @@ impl Mesh {
                 let session = end.session.as_ref();
                 let is_cut = self.network.is_cut(end.node, other.node);
                 let arrives = end.pipe.next().filter(|_| other.session.is_some() && !is_cut);
+                let session = session.filter(|_| self.stopped != Some(end.node));
                 session.map(RouteSession::next_timeout).into_iter().chain(arrives)
             })
         });
@@ -242,6 +246,23 @@ impl Mesh {
     /// Lets everything pass again.
     pub(crate) fn heal(&mut self) {
         self.network.heal();
+    }
+
+    /// Stops a server as SIGSTOP does: it reads nothing, so that nobody's connection to it takes bytes.
+    pub(crate) fn stop(&mut self, node: usize) {
+        self.stopped = Some(node);
+        self.fill(node, true);
+    }
+
+    /// Lets connections to a server take no bytes, or bytes again.
+    pub(crate) fn fill(&self, node: usize, is_full: bool) {
+        for Connection { ends: [a, b] } in &self.connections {
+            for (end, other) in [(a, b), (b, a)] {
+                if other.node == node {
+                    end.wire.is_full.store(is_full, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
     /// Loses connections of two servers, as a firewall that resets them does.
@@ -325,7 +346,9 @@ impl Mesh {
         let now = self.clock.now();
         let [a, b] = &mut self.connections[number].ends;
         let (end, other) = if side == 0 { (a, b) } else { (b, a) };
-        let Some(session) = &mut end.session else { return false };
+        let Some(session) = end.session.as_mut().filter(|_| self.stopped != Some(end.node)) else {
+            return false;
+        };
         let due = now + self.network.delay(end.node, other.node);
         if let Some(reason) = session.closing() {
             let _ = session.byte_queue().drain(now, true, &mut self.scratch);

@@ -257,6 +257,11 @@ impl<S: Session> Connection<S> {
                     continue;
                 }
                 self.poll_write(cx);
+                // A slow connection may have recovered.
+                let next = self.session.byte_queue().write_deadline();
+                if next.is_some_and(|next| timer.deadline() > next.into()) {
+                    continue;
+                }
             }
             if self.session.has_chores() {
                 self.do_chores();

@@ -1,7 +1,8 @@
 //! TLS between servers.
 
-use broker_net::RouteTls;
+use broker_core::auth::Secret;
 use broker_net::testing::Certificates;
+use broker_net::{RouteTls, ServerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -37,8 +37,6 @@ pub struct Key {
     pub called: &'static str,
     /// Zero requests the default.
     pub(in crate::config) zero_is_default: bool,
-    /// Values that disable an unimplemented part.
-    pub(in crate::config) off: &'static [&'static str],
     /// Values that are ignored with a warning although their part is not implemented.
     pub(crate) passed_over: Option<PassedOver>,
     /// Switches that this one also turns on, unless the same source sets them.
@@ -158,7 +156,6 @@ impl Key {
             unset: "",
             called: "",
             zero_is_default: false,
-            off: &[],
             passed_over: None,
             implies: &[],
             field: None,
@@ -223,10 +220,6 @@ impl Key {
 
     pub(crate) const fn zero_is_default(self) -> Self {
         Self { zero_is_default: true, ..self }
-    }
-
-    pub(crate) const fn off(self, off: &'static [&'static str]) -> Self {
-        Self { off, ..self }
     }
 
     /// Ignores every value with the warning `so`.

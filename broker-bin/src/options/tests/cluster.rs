@@ -154,23 +154,22 @@ fn contradictions_are_refused() {
             "pool_size: 1025",
             "cluster.pool_size: expected a whole number of at most 1024, found another integer",
         ),
-        (
-            "tls { cert_file: a, key_file: b, verify_and_map: true }",
-            "cluster.tls.verify_and_map: natsd has no identification of other servers by certificates yet",
-        ),
-        (
-            "tls { cert_file: a, key_file: b, verify_cert_and_check_known_urls: true }",
-            "cluster.tls.verify_cert_and_check_known_urls: natsd has no identification of other servers by \
-             certificates yet",
-        ),
-        (
-            "write_timeout: retry",
-            "cluster.write_timeout: natsd has no policy \"retry\" for routes yet",
-        ),
     ] {
         let error = refused(text);
         assert!(error.starts_with("x.conf:1:") && error.ends_with(expected), "{text}: {error}");
         assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn routes_try_again_after_a_missed_deadline_unless_they_are_to_be_closed() {
+    use broker_core::limits::WriteTimeout::{Close, Retry};
+    for (text, of_routes, of_clients) in
+        [("default", Retry, Close), ("close", Close, Close), ("retry", Retry, Retry)]
+    {
+        let routes = cluster(&format!("write_timeout: {text}")).write_timeout;
+        let clients = set(&format!("write_timeout: {text}")).limits().write_timeout;
+        assert_eq!((routes, clients), (of_routes, of_clients), "{text}");
     }
 }
 

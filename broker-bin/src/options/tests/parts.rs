@@ -173,7 +173,6 @@ fn only_listed_parts_are_unimplemented() {
             "OCSP",
             "gateways",
             "leaf nodes",
-            "policy \"retry\" for clients",
             "profiler",
             "trusted proxies",
         ]

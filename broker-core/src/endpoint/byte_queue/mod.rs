@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 
@@ -25,6 +25,7 @@ mod interceptor;
 mod models;
 mod pieces;
 mod route_encoder;
+mod waiting;
 
 use block_writer::BlockWriter;
 pub use client_encoder::ClientEncoder;
@@ -34,6 +35,8 @@ use encoder::{Delivery, Target};
 pub(crate) use interceptor::{Intercepted, Interceptor};
 use pieces::Pieces;
 pub use route_encoder::RouteEncoder;
+use waiting::Blocked;
+pub(crate) use waiting::{SlowWrite, WriteWait};
 
 /// The write side of a transport, used by its connection's byte queue. Called from any publishing thread.
 pub trait WriteHandle: Send + Sync {
@@ -78,7 +81,7 @@ pub struct ByteQueue<E: Encoder = ClientEncoder> {
     max_pending_bytes: usize,
     /// The number of pending bytes from which the queue is checked for being crowded.
     long_bytes: usize,
-    write_deadline: Duration,
+    wait: WriteWait,
     /// Totals of all byte queues of the broker.
     queues: Arc<Queues>,
 }
@@ -104,6 +107,10 @@ struct State {
     out_bytes: u64,
     /// The bytes that must be written by a deadline.
     blocked: Option<Blocked>,
+    /// The connection has missed a deadline, and tries again.
+    is_slow: bool,
+    /// It is slow no longer, which the session is to log.
+    recovered: Option<(Instant, SlowWrite)>,
     /// A publisher will flush the queue.
     is_touched: bool,
     /// A write is in progress, with the pieces taken out and the lock released.
@@ -133,19 +140,13 @@ enum Entry {
     Closed(CloseReason),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Blocked {
-    since: Instant,
-    until_out_bytes: u64,
-}
-
 impl<E: Encoder> ByteQueue<E> {
     pub(crate) fn new(
         encoder: E,
         id: u64,
         write_handle: Box<dyn WriteHandle>,
         max_pending_bytes: usize,
-        write_deadline: Duration,
+        wait: impl Into<WriteWait>,
         queues: Arc<Queues>,
     ) -> Self {
         Self {
@@ -156,7 +157,7 @@ impl<E: Encoder> ByteQueue<E> {
             is_ending: AtomicBool::new(false),
             max_pending_bytes,
             long_bytes: crowd::levels(max_pending_bytes).0,
-            write_deadline,
+            wait: wait.into(),
             queues,
         }
     }
@@ -342,19 +343,6 @@ impl<E: Encoder> ByteQueue<E> {
         accepted
     }
 
-    /// Returns when the client must have read the pending bytes; `None` if the last write left none.
-    pub fn write_deadline(&self) -> Option<Instant> {
-        self.state.lock().blocked.map(|blocked| blocked.since + self.write_deadline)
-    }
-
-    /// Closes the connection if the client has missed the deadline.
-    pub(crate) fn handle_timeout(&self, now: Instant) {
-        let state = self.state.lock();
-        if state.blocked.is_some_and(|blocked| now >= blocked.since + self.write_deadline) {
-            self.close_locked(state, CloseReason::SlowConsumerWriteDeadline);
-        }
-    }
-
     /// Closes the queue and with it the connection, for this reason.
     pub fn cut(&self, reason: CloseReason) {
         self.close_locked(self.state.lock(), reason);
@@ -384,14 +372,14 @@ impl<E: Encoder> ByteQueue<E> {
             return;
         }
         state.entry = Entry::Closed(reason);
-        let pieces = state.sealed.len() + usize::from(!state.open.is_empty());
-        state.left_behind = (pieces, state.pending_bytes);
+        state.left_behind = (state.pieces(), state.pending_bytes);
         let sealed = std::mem::take(&mut state.sealed);
         let open = std::mem::take(&mut state.open);
         state.sealed_bytes = 0;
         state.front_at = 0;
         state.pending_bytes = 0;
         state.blocked = None;
+        state.recovered = None;
         self.report(&mut state);
         self.is_ending.store(true, Ordering::Release);
         let called = state.call_all();
@@ -413,11 +401,6 @@ impl<E: Encoder> ByteQueue<E> {
     /// Returns the bound of pending bytes.
     pub(crate) fn max_pending_bytes(&self) -> usize {
         self.max_pending_bytes
-    }
-
-    /// Returns how long pending bytes may wait.
-    pub(crate) fn max_wait(&self) -> Duration {
-        self.write_deadline
     }
 
     /// Returns the pieces and bytes that were never written because the byte queue was closed.
@@ -600,11 +583,7 @@ impl State {
         self.out_bytes += bytes as u64;
         self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
         let is_blocked = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.blocked = match self.blocked {
-            _ if !is_blocked => None,
-            Some(blocked) if self.out_bytes < blocked.until_out_bytes => Some(blocked),
-            _ => Some(Blocked { since: now, until_out_bytes: self.in_bytes }),
-        };
+        self.note_wait(bytes, is_blocked, result.is_err() && !is_blocked, now);
         result
     }
 }

@@ -13,7 +13,7 @@ use super::ping::Ping;
 use super::publisher::Publisher;
 use crate::auth::{Identity, Nonce, Proof};
 use crate::endpoint::{
-    ByteQueue, ClientEncoder, Destination, Endpoint, Kind, Scratch, WriteHandle,
+    ByteQueue, ClientEncoder, Destination, Endpoint, Kind, Scratch, WriteHandle, WriteWait,
 };
 use crate::error::{ClientFault, CloseReason};
 use crate::proto::{ConnectOptions, Parser, ParserLimits};
@@ -131,7 +131,7 @@ impl ClientSession {
             id,
             write_handle,
             limits.max_pending_bytes,
-            limits.write_deadline,
+            WriteWait { deadline: limits.write_deadline, timeout: limits.write_timeout },
             Arc::clone(&shared.queues),
         ));
         let Arrival { remote, handshake, is_mapped, transport, nonce } = arrival;

@@ -184,22 +184,7 @@ impl ReplyWriter<'_> {
     /// Logs the close.
     pub(super) fn log_end(&self, reason: CloseReason) {
         let Self { label, byte_queue, .. } = self;
-        match reason {
-            CloseReason::SlowConsumerPendingBytes => {
-                let max = byte_queue.max_pending_bytes();
-                tracing::info!(client = %label, "Slow Consumer Detected: MaxPending of {max} Exceeded");
-            }
-            CloseReason::SlowConsumerWriteDeadline => {
-                let (pieces, bytes) = byte_queue.left_behind();
-                tracing::info!(
-                    client = %label,
-                    "Slow Consumer Detected: WriteDeadline of {:?} exceeded with {pieces} chunks of \
-                     {bytes} total bytes.",
-                    byte_queue.max_wait()
-                );
-            }
-            _ => {}
-        }
+        super::super::slow::log_end(label, byte_queue, reason);
         tracing::debug!(client = %label, "Client connection closed: {reason}");
     }
 }

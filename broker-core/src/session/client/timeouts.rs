@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{ClientSession, Phase};
-use crate::endpoint::Scratch;
+use crate::endpoint::{Scratch, SlowWrite};
 use crate::error::ClientFault;
 use crate::session::ping::Due;
 use crate::snapshot::AuthFailure;
@@ -38,6 +38,18 @@ impl ClientSession {
         matches!(self.phase, Phase::Checking(_)).then(|| self.decision_timeout()).flatten()
     }
 
+    /// Logs that the client reads too slowly, or does no longer.
+    fn note_slow(&self, slow: SlowWrite) {
+        crate::session::slow::log(&self.label(), &self.byte_queue, slow);
+        if matches!(slow, SlowWrite::Detected { .. }) {
+            let account = match &self.phase {
+                Phase::Served(served) => Some(&served.member.account.name),
+                _ => None,
+            };
+            self.shared.note_slow_client(account);
+        }
+    }
+
     /// Handles the timeouts that are due: sends PING to an idle client, and closes a stale client, one that has not
     /// authenticated, and one that does not read.
     pub fn handle_timeout(&mut self, now: Instant, scratch: &mut Scratch) {
@@ -45,7 +57,9 @@ impl ClientSession {
             return;
         }
         scratch.start(now);
-        self.byte_queue.handle_timeout(now);
+        if let Some(slow) = self.byte_queue.handle_timeout(now) {
+            self.note_slow(slow);
+        }
         self.check_patience(now);
         self.check_decision(now, scratch);
         self.check_expiry(now, scratch);

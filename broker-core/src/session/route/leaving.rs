@@ -13,11 +13,12 @@ impl RouteSession {
             self.closing = Some(reason);
             self.endpoint.control.close();
             Destination::close(&*self.byte_queue, reason);
+            crate::session::slow::log_end(&self.endpoint, &self.byte_queue, reason);
             tracing::info!(client = %self.endpoint, "Router connection closed: {reason}");
             self.byte_queue.abandon(reason);
             self.accounts.leave_all();
             self.shared.unregister_route(&self.endpoint);
-            self.shared.note_route_closed(reason);
+            self.shared.note_route_closed(reason, self.byte_queue.is_slow());
             self.cluster.handle_lost(self.endpoint.id, &*self.shared);
         }
         self.accounts.step()

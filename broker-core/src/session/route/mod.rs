@@ -22,7 +22,7 @@ use super::accounts::Accounts;
 use super::ping::Ping;
 use crate::auth::{Compute, Denied, Grant};
 use crate::cluster::{Cluster, CompressionMode, Refusal, RouteLink};
-use crate::endpoint::{ByteQueue, Endpoint, Kind, RouteEncoder, Scratch, WriteHandle};
+use crate::endpoint::{ByteQueue, Endpoint, Kind, RouteEncoder, Scratch, WriteHandle, WriteWait};
 use crate::error::CloseReason;
 use crate::proto::encode;
 use crate::proto::route::{RouteLimits, RouteParser};
@@ -110,12 +110,14 @@ impl RouteSession {
         let (id, seed) = shared.next_session();
         let RouteArrival { remote, transport, handshake, dial } = arrival;
         let account = dial.as_ref().and_then(|dial| dial.account.clone());
+        let deadline = own.write_deadline.unwrap_or(limits.write_deadline);
+        let wait = WriteWait { deadline, timeout: own.write_timeout };
         let byte_queue = Arc::new(ByteQueue::new(
             RouteEncoder::new(account.clone()),
             id,
             write_handle,
             limits.max_pending_bytes,
-            own.write_deadline.unwrap_or(limits.write_deadline),
+            wait,
             Arc::clone(&shared.queues),
         ));
         let queue = Arc::clone(&byte_queue);

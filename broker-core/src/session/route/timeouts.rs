@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Phase, RouteSession, limits_of};
 use crate::cluster::Refusal;
-use crate::endpoint::Scratch;
+use crate::endpoint::{Scratch, SlowWrite};
 use crate::proto::encode;
 use crate::session::ping::Due;
 use crate::sync::Arc;
@@ -25,7 +25,12 @@ impl RouteSession {
             return;
         }
         scratch.start(now);
-        self.byte_queue.handle_timeout(now);
+        if let Some(slow) = self.byte_queue.handle_timeout(now) {
+            crate::session::slow::log(&self.endpoint, &self.byte_queue, slow);
+            if matches!(slow, SlowWrite::Detected { is_first: true, .. }) {
+                self.shared.note_slow_route();
+            }
+        }
         if matches!(self.phase, Phase::Unauthenticated(deadline) if now >= deadline) {
             self.fault(&Refusal::AuthTimeout, scratch);
         } else {
@@ -36,6 +41,10 @@ impl RouteSession {
 
     fn keep_alive(&mut self, now: Instant, scratch: &mut Scratch) {
         let limits = limits_of(&self.shared.options.load().limits, &self.cluster.options());
+        // A PING would wait behind what the other server does not read: `write_deadline` decides.
+        if self.byte_queue.is_blocked() {
+            return self.ping.postpone(now, &limits);
+        }
         match self.ping.handle_timeout(now, &limits) {
             Due::Nothing => {}
             // The other server may not read yet what is not the greeting; it is given as much time to send it.

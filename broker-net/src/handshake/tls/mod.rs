@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use broker_core::session::client::{Arrival, HandshakeOrder};
 use broker_core::{Broker, ClientFault, Security};
+pub(in crate::handshake) use config::pins;
 use handshaking::Progress;
 use rustls::CommonState;
 use rustls::crypto::hash::Hash;
