@@ -21,7 +21,7 @@ section! {
 
     /// Name of the cluster, the same on all of its servers.
     name: Option<String> = None => formatted(Format::Word).unset("a random one, or that of the others")
-        .called("cluster name").flag(Group::Cluster, &["cluster_name"], "<name>");
+        .called("cluster name").at_once().flag(Group::Cluster, &["cluster_name"], "<name>");
     /// Host name or address to listen on.
     host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0").called("cluster host");
     /// Port for other servers; -1 is any free port, 0 is none.

@@ -51,6 +51,7 @@ pub(crate) const TRIED: &[(&str, &str, Seen)] = &[
     ),
     ("cluster.connect_backoff", "connect_backoff: true", Seen::Nothing),
     ("cluster.connect_retries", "connect_retries: 7", Seen::Nothing),
+    ("cluster.name", "name: D", Seen::Info("cluster", "\"D\"")),
     ("cluster.no_advertise", "no_advertise: true", Seen::Info("connect_urls", "null")),
     (
         "cluster.permissions",

@@ -84,7 +84,9 @@ impl Topology {
         effects
     }
 
-    /// Takes the configured name of the cluster.
+    /// Takes the configured name of the cluster, if there is one; open routes stay, and all servers must take the name
+    /// before they connect again.
+    // NATS 2.14: reload.go clusterOption.
     fn apply_name(&mut self, before: &ClusterOptions) -> Vec<Effect> {
         if before.name == self.options.name {
             return Vec::new();
