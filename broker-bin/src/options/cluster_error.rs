@@ -70,9 +70,6 @@ pub enum ClusterError {
     /// The TLS options are invalid.
     #[error("cluster.tls: {0}")]
     Tls(TlsError),
-    /// A way to identify other servers that is not implemented.
-    #[error("cluster.tls.{0}: natsd has no identification of other servers by certificates yet")]
-    TlsNotYet(&'static str),
 }
 
 impl ClusterError {
@@ -89,7 +86,7 @@ impl ClusterError {
             Self::Thresholds(_) | Self::TooManyThresholds { .. } | Self::NoThreshold(_) => {
                 "cluster.compression"
             }
-            Self::Tls(_) | Self::TlsNotYet(_) => "cluster.tls",
+            Self::Tls(_) => "cluster.tls",
         }
     }
 }

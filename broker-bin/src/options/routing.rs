@@ -67,6 +67,9 @@ impl Options {
         options.write_deadline = set.write_deadline.filter(|deadline| !deadline.is_zero());
         options.write_timeout = write_timeout(&set.write_timeout, WriteTimeout::Retry);
         options.is_tls = set.tls.is_some();
+        options.maps_certificates = set.tls.as_ref().is_some_and(|tls| tls.verify_and_map);
+        options.checks_known_urls =
+            set.tls.as_ref().is_some_and(|tls| tls.verify_cert_and_check_known_urls);
         Ok(set.is_on().then_some(options))
     }
 
@@ -309,12 +312,6 @@ fn reports(number: i64) -> u32 {
 /// Converts TLS of routes: both sides verify each other.
 // NATS 2.14: opts.go getTLSConfig.
 fn route_tls(set: &Tls) -> Result<RouteTls, ClusterError> {
-    if set.verify_cert_and_check_known_urls {
-        return Err(ClusterError::TlsNotYet("verify_cert_and_check_known_urls"));
-    }
-    if set.verify_and_map {
-        return Err(ClusterError::TlsNotYet("verify_and_map"));
-    }
     let mut options = set.for_clients().map_err(ClusterError::Tls)?;
     options.client_certificates = ClientCertificates::Verify;
     let mut tls = RouteTls::new(options);

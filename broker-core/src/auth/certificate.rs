@@ -26,6 +26,19 @@ impl Certificate {
         self.emails.iter().chain(&self.dns_names).chain(&self.uris).map(String::as_str)
     }
 
+    /// Returns true if it has this name, as far as names without structure can be compared.
+    // NATS 2.14: auth.go checkClientTLSCertSubject, isRouterAuthorized.
+    pub(crate) fn is_of(&self, name: &str) -> bool {
+        self.alternative_names().any(|other| other == name)
+            || self.subject_texts().any(|other| other == name)
+    }
+
+    /// Returns true if one of its DNS names, which may begin with a wildcard, is that of a host.
+    // NATS 2.14: auth.go dnsAltNameMatches.
+    pub(crate) fn is_for<'h>(&self, mut hosts: impl Iterator<Item = &'h str>) -> bool {
+        hosts.any(|host| self.dns_names.iter().any(|name| is_name_of(name, host)))
+    }
+
     /// Returns the subject as text: with the domain components, if there are any, and without.
     pub(super) fn subject_texts(&self) -> impl Iterator<Item = String> {
         let text = self.subject.standard_text();
@@ -39,6 +52,24 @@ impl Certificate {
             .collect();
         let with_domain = (!domain.is_empty()).then(|| format!("{text},{}", domain.join(",")));
         with_domain.into_iter().chain([text])
+    }
+}
+
+/// Returns true if a DNS name of a certificate is that of a host. A wildcard stands for the first label only.
+fn is_name_of(name: &str, host: &str) -> bool {
+    let (mut name, mut host) = (name.split('.'), host.split('.'));
+    let mut is_first = true;
+    loop {
+        let is_equal = match (name.next(), host.next()) {
+            (None, None) => return true,
+            (Some("*"), Some(_)) if is_first => true,
+            (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+            _ => false,
+        };
+        if !is_equal {
+            return false;
+        }
+        is_first = false;
     }
 }
 
@@ -311,6 +342,30 @@ mod tests {
 
     fn name(rdns: &[&[(&str, &str)]]) -> DistinguishedName {
         DistinguishedName::from_attributes(rdns.iter().map(|rdn| rdn.iter().copied()))
+    }
+
+    #[test]
+    fn a_certificate_is_for_hosts_by_dns_names_and_of_a_user_by_any_name() {
+        let dns_names = ["a.example", "*.b.example"].map(String::from).to_vec();
+        let emails = vec![String::from("c.example")];
+        let subject = name(&[&[(O, "acme")], &[(CN, "www")]]);
+        let certificate = Certificate { dns_names, emails, subject, ..Certificate::default() };
+        for (host, expected) in [
+            ("A.example", true),
+            ("x.b.example", true),
+            ("x.y.b.example", false),
+            ("b.example", false),
+            ("example", false),
+            ("c.example", false),
+            ("www", false),
+        ] {
+            assert_eq!(certificate.is_for(["z", host].into_iter()), expected, "{host}");
+        }
+        for (user, expected) in
+            [("c.example", true), ("a.example", true), ("CN=www,O=acme", true), ("www", false)]
+        {
+            assert_eq!(certificate.is_of(user), expected, "{user}");
+        }
     }
 
     #[test]

@@ -101,7 +101,13 @@ impl RouteLink {
         if let Some(text) = text {
             self.queue.append(&mut |out| encode::error(out, &text));
         }
-        tracing::error!(client = %self.endpoint, "{fault}");
+        match fault {
+            // NATS 2.14: client.go authViolation.
+            Refusal::Unauthorized => {
+                tracing::error!(client = %self.endpoint, "authentication error");
+            }
+            _ => tracing::error!(client = %self.endpoint, "{fault}"),
+        }
         self.close(reason);
     }
 

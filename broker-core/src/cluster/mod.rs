@@ -21,7 +21,7 @@ pub use crate::options::{
 pub use dial::{RouteDial, RouteDialer};
 pub use snapshot::RouteSnapshot;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -29,10 +29,14 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 
 use crate::account::Account;
-use crate::auth::{Authenticator, Credentials, Decision, Denied, Permissions, User, Users};
+use crate::auth::{
+    Authenticator, Certificate, Credentials, Decision, Denied, Permissions, User, Users,
+};
 use crate::endpoint::Endpoint;
+use crate::error::CloseReason;
 use crate::proto::route::{RouteConnect, RouteInfo};
 use crate::random::Random;
+use crate::security::Security;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
 use effect::Effect;
 use record::Record;
@@ -198,6 +202,58 @@ impl Cluster {
         Some(self.topology.lock().record(id)?.compression)
     }
 
+    /// Returns whether another server is admitted by its certificate; `None` if certificates do not decide.
+    // NATS 2.14: auth.go isRouterAuthorized.
+    pub(crate) fn admits_certificate(&self, security: Option<&Security>) -> Option<bool> {
+        let options = self.options();
+        options.admits_by_certificate().then(|| {
+            let certificate = security.and_then(|security| security.certificate.as_deref());
+            certificate.is_some_and(|certificate| is_known(&options, certificate))
+        })
+    }
+
+    /// Closes the routes to servers whose public key is not among these (SHA-256 of the SubjectPublicKeyInfo), unless
+    /// there are none. A server that requires these keys of new connections calls it when they have changed. Returns the
+    /// number of closed connections.
+    // NATS 2.14: reload.go recheckPinnedCerts.
+    pub fn close_unpinned(&self, keys: &HashSet<[u8; 32]>) -> usize {
+        if keys.is_empty() {
+            return 0;
+        }
+        let links = self.links.lock().clone();
+        let is_pinned = |security: &Security| {
+            security.peers.first().is_some_and(|peer| keys.contains(&peer.spki_sha256))
+        };
+        let others = links.into_values().filter(|link| {
+            link.endpoint.security.load().as_deref().is_some_and(|security| !is_pinned(security))
+        });
+        let others: Vec<_> = others.collect();
+        if !others.is_empty() {
+            tracing::info!("Disconnect {} clients due to pinned certs reload", others.len());
+        }
+        others.iter().for_each(|link| link.close(CloseReason::TlsHandshakeFailure));
+        others.len()
+    }
+
+    /// Closes the accepted routes to servers that are not admitted by their certificates.
+    // NATS 2.14: reload.go reloadAuthorization.
+    fn close_unknown(&self) {
+        let links = self.links.lock().clone();
+        for (id, link) in links {
+            let is_accepted =
+                self.topology.lock().record(id).is_some_and(|record| !record.is_solicited);
+            let security = link.endpoint.security.load();
+            // One that is not secured yet is checked when it is.
+            let is_secured = security.is_some();
+            if is_accepted
+                && is_secured
+                && self.admits_certificate(security.as_deref()) == Some(false)
+            {
+                link.refuse(&Refusal::Unauthorized);
+            }
+        }
+    }
+
     /// Returns the account of a route that is one account's.
     pub(crate) fn account_of(&self, id: RouteId) -> Option<Arc<str>> {
         self.topology.lock().record(id)?.account.clone()
@@ -343,6 +399,9 @@ impl Cluster {
     pub(crate) fn rules(&self) -> Option<Arc<RouteRules>> {
         self.permissions.load_full()
     }
+        if options.admits_by_certificate() {
+            self.close_unknown();
+        }
 
     fn nonce(&self) -> String {
         let mut random = self.random.lock();
@@ -454,6 +513,16 @@ fn rules(permissions: Option<&RoutePermissions>) -> Option<Arc<RouteRules>> {
     let permissions = permissions?;
     let lists = |list: &Option<SubjectPermission>| list.clone().unwrap_or_default();
     let (import, export) = (lists(&permissions.import), lists(&permissions.export));
+/// Returns true if a certificate is that of a server of the cluster.
+// NATS 2.14: auth.go isRouterAuthorized.
+fn is_known(options: &ClusterOptions, certificate: &Certificate) -> bool {
+    let user = options.credentials.as_ref().map(|(user, _)| &**user);
+    let user = user.filter(|user| options.maps_certificates && !user.is_empty());
+    let hosts = options.routes.iter().map(|route| &*route.host);
+    user.is_some_and(|user| certificate.is_of(user))
+        || (options.checks_known_urls && certificate.is_for(hosts))
+}
+
     let mut builder = Permissions::builder();
     if !import.allow.is_empty() {
         builder = builder.publish_allow(import.allow);

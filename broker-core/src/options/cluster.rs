@@ -55,6 +55,12 @@ pub struct ClusterOptions {
     pub write_timeout: WriteTimeout,
     /// True if routes use TLS, which INFO states.
     pub is_tls: bool,
+    /// Admits another server if a name in its certificate is the user of [`credentials`](Self::credentials), instead of
+    /// by a password. `tls.verify_and_map`.
+    pub maps_certificates: bool,
+    /// Admits another server if a DNS name in its certificate is the host of one of the [`routes`](Self::routes),
+    /// instead of by a password. `tls.verify_cert_and_check_known_urls`.
+    pub checks_known_urls: bool,
 }
 
 impl Default for ClusterOptions {
@@ -78,10 +84,19 @@ impl Default for ClusterOptions {
             write_deadline: None,
             is_tls: false,
         }
+            maps_certificates: false,
+            checks_known_urls: false,
     }
 }
 
 /// The address of another server's listener for routes, with the credentials to present there.
+impl ClusterOptions {
+    /// Returns true if other servers are admitted by their certificates.
+    pub(crate) fn admits_by_certificate(&self) -> bool {
+        self.maps_certificates || self.checks_known_urls
+    }
+}
+
             write_timeout: WriteTimeout::Retry,
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RouteAddress {

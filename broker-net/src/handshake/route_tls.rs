@@ -1,5 +1,6 @@
 //! TLS between the servers of a cluster: before any other byte, and each side verifies the other.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -30,6 +31,11 @@ pub(crate) fn build(options: Option<&RouteTls>) -> Result<BuiltRouteTls, TlsFaul
     let server = listener_tls::build(Some(&options.server()))?;
     let client = TlsClientConfig::new(&options.client(), "localhost")?;
     Ok(BuiltRouteTls(Some(Built { server, client })))
+}
+
+/// Returns the pinned public keys.
+pub(crate) fn pinned_keys(options: Option<&RouteTls>) -> Result<HashSet<[u8; 32]>, TlsFault> {
+    options.map_or_else(|| Ok(HashSet::new()), |tls| super::tls::pins(&tls.options.pinned_certs))
 }
 
 /// Adds TLS to routes of both directions. A replacement applies to later connections.

@@ -80,13 +80,19 @@ impl ListenerHandle for RouteListener {
         super::local_url("nats-route", self.address)
     }
 
-    fn prepare(&self, options: &mut ServerOptions, _: &Broker) -> Result<Change, ApplyError> {
+    fn prepare(&self, options: &mut ServerOptions, broker: &Broker) -> Result<Change, ApplyError> {
         // Without them the change was refused before.
         let Some(options) = &mut options.cluster else { return Ok(Box::new(|| ())) };
-        let tls = options.build_tls()?;
+        let (tls, keys) = (options.build_tls()?, options.pinned_keys()?);
         options.port = self.address.port();
         let security = Arc::clone(&self.security);
-        Ok(Box::new(move || security.set(tls)))
+        let cluster = broker.cluster().cloned();
+        Ok(Box::new(move || {
+            security.set(tls);
+            if let Some(cluster) = cluster {
+                cluster.close_unpinned(&keys);
+            }
+        }))
     }
 
     fn tls_not_after(&self) -> Option<SystemTime> {

@@ -1,5 +1,7 @@
 //! Options of the listener for other servers of the cluster.
 
+use std::collections::HashSet;
+
 use broker_core::limits::MAX_UNAUTHENTICATED_ROUTES;
 
 use crate::handshake::listener_tls::TlsFault;
@@ -61,6 +63,11 @@ impl ClusterListenerOptions {
 
     pub(crate) fn is_tls(&self) -> bool {
         self.tls().is_some()
+    }
+
+    /// Returns the public keys of other servers that are accepted, as SHA-256; empty for any.
+    pub(crate) fn pinned_keys(&self) -> Result<HashSet<[u8; 32]>, TlsFault> {
+        route_tls::pinned_keys(self.tls())
     }
 
     /// Reads and checks certificates and keys.

@@ -8,7 +8,8 @@ use tokio::net::TcpStream;
 
 use crate::log::Lines;
 use crate::nodes::{
-    address, has_peers, in_time, options, options_to, peers, port, start_with, until, with_tls,
+    address, dead_port, has_peers, in_time, options, options_to, peers, port, start_with, until,
+    with_tls,
 };
 
 #[tokio::test]
@@ -103,4 +104,75 @@ async fn options_that_verify_nothing_are_refused_at_the_start() {
     assert_eq!(error.way(), broker_net::ListenerKind::Routes);
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("ca_file"), "{source}");
+}
+
+/// Admits other servers by their certificates: by this user's name, or by the hosts of the routes.
+fn by_certificate(mut options: ServerOptions, user: Option<&str>) -> ServerOptions {
+    let cluster = options.broker.cluster.as_mut().unwrap();
+    cluster.credentials = user.map(|user| (user.to_owned(), Secret::from("never asked for")));
+    cluster.maps_certificates = user.is_some();
+    cluster.checks_known_urls = user.is_none();
+    options
+}
+
+#[tokio::test]
+async fn servers_are_identified_by_their_certificates() {
+    let authority = Certificates::new().unwrap();
+    let secure = |options| with_tls(options, authority.route().unwrap());
+    let dead = dead_port().await;
+    for (known, user, is_admitted) in [
+        ("127.0.0.1", Some("localhost"), true),
+        ("127.0.0.1", Some("other"), false),
+        ("localhost", None, true),
+        ("127.0.0.1", None, false),
+    ] {
+        let (lines, _guard) = Lines::capture();
+        let accepting = by_certificate(options_to(&[(known, dead)]), user);
+        let a = start_with(secure(accepting)).await;
+        let b = start_with(secure(options(&[port(&a)]))).await;
+        if is_admitted {
+            has_peers(&a, 1).await;
+            has_peers(&b, 1).await;
+        } else {
+            let text = "authentication error";
+            until(text, || !lines.with(text).is_empty()).await;
+            assert_eq!((peers(&a), peers(&b)), (0, 0), "{known} {user:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reload_closes_routes_to_servers_that_certificates_no_longer_admit() {
+    let authority = Certificates::new().unwrap();
+    let (lines, _guard) = Lines::capture();
+    let a = start_with(with_tls(options(&[]), authority.route().unwrap())).await;
+    let b = start_with(with_tls(options(&[port(&a)]), authority.route().unwrap())).await;
+    has_peers(&a, 1).await;
+    a.apply(by_certificate(a.options(), Some("localhost")), None).await.unwrap();
+    assert!(lines.with("authentication error").is_empty());
+    a.apply(by_certificate(a.options(), Some("other")), None).await.unwrap();
+    has_peers(&a, 0).await;
+    assert!(!lines.with("authentication error").is_empty());
+    drop(b);
+}
+
+#[tokio::test]
+async fn a_reload_closes_routes_to_servers_whose_keys_are_no_longer_pinned() {
+    let authority = Certificates::new().unwrap();
+    let (lines, _guard) = Lines::capture();
+    let tls = authority.route().unwrap();
+    let a = start_with(with_tls(options(&[]), tls.clone())).await;
+    let b = start_with(with_tls(options(&[port(&a)]), authority.route().unwrap())).await;
+    has_peers(&b, 1).await;
+    has_peers(&a, 1).await;
+    let mut pinning = tls.clone();
+    pinning.options.pinned_certs = vec!["00".repeat(32)];
+    a.apply(with_tls(a.options(), pinning), None).await.unwrap();
+    has_peers(&a, 0).await;
+    let text = "clients due to pinned certs reload";
+    assert_eq!(lines.with(text).len(), 1);
+    a.apply(with_tls(a.options(), tls), None).await.unwrap();
+    has_peers(&a, 1).await;
+    has_peers(&b, 1).await;
+    assert_eq!(lines.with(text).len(), 1);
 }

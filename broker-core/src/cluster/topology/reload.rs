@@ -51,7 +51,9 @@ impl Topology {
             effects.extend(self.close_pools());
         }
         effects.extend(self.close_removed());
-        if before.credentials != now.credentials {
+        // Those that were admitted by certificates may have presented no password.
+        let by_certificate = before.admits_by_certificate();
+        if before.credentials != now.credentials || by_certificate != now.admits_by_certificate() {
             effects.extend(self.close_unauthorized());
         }
         if before.compression != now.compression {
@@ -169,6 +171,9 @@ impl Topology {
     /// Closes the accepted routes whose other servers have not presented the credentials.
     // NATS 2.14: reload.go reloadAuthorization.
     fn close_unauthorized(&self) -> Vec<Effect> {
+        if self.options.admits_by_certificate() {
+            return Vec::new();
+        }
         let wanted = &self.options.credentials;
         let is_refused = |record: &Record| {
             !record.is_solicited && wanted.is_some() && record.credentials != *wanted

@@ -54,9 +54,14 @@ impl RouteSession {
         let Ok(connect) = RouteConnect::from_json(json) else {
             return self.fault(&Refusal::Json("processConnect"), scratch);
         };
-        let is_required = self.cluster.options().credentials.is_some();
         if let Phase::Unauthenticated(_) = self.phase {
-            self.phase = if is_required { Phase::Checking } else { Phase::Greeting };
+            let security = self.endpoint.security.load();
+            self.phase = match self.cluster.admits_certificate(security.as_deref()) {
+                Some(true) => Phase::Greeting,
+                Some(false) => return self.fault(&Refusal::Unauthorized, scratch),
+                None if self.cluster.options().credentials.is_some() => Phase::Checking,
+                None => Phase::Greeting,
+            };
         }
         if let Phase::Checking = self.phase {
             match self.cluster.authenticate(&Credentials {

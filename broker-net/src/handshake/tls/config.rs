@@ -354,7 +354,7 @@ fn verifier(
     Ok(Some(Arc::new(Verifier { roots, issuers, lists, algorithms, pins, sha256, hints })))
 }
 
-pub(super) fn pins(texts: &[String]) -> Result<HashSet<[u8; 32]>, TlsError> {
+pub(in crate::handshake) fn pins(texts: &[String]) -> Result<HashSet<[u8; 32]>, TlsError> {
     let pin = |text: &String| {
         let mut pin = [0; 32];
         let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
