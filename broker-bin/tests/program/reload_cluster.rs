@@ -64,8 +64,8 @@ pub(crate) const TRIED: &[(&str, &str, Seen)] = &[
     ("cluster.routes", "routes: 'nats://127.0.0.1:1'", Seen::Varz("urls", r#"["127.0.0.1:1"]"#)),
     // Tested with certificates in broker-net.
     ("cluster.tls", "", Seen::Nothing),
-    ("cluster.write_deadline", "write_deadline: '7s'", Seen::Varz("write_deadline", "7000000000")),
     ("cluster.write_timeout", "write_timeout: retry", Seen::Varz("write_timeout", "\"retry\"")),
+    ("cluster.write_deadline", "write_deadline: '7s'", Seen::Varz("write_deadline", "7000000000")),
     ("connect_error_reports", "", Seen::Nothing),
     ("reconnect_error_reports", "", Seen::Nothing),
 ];

@@ -215,6 +215,7 @@ async fn monitoring_lists_routes_and_their_subscriptions() {
         "natsd_route_rtt_seconds",
         "natsd_route_pending_bytes",
         "natsd_routes_closed_total",
+        "natsd_route_reconnects_total",
         "gnatsd_routez_route_info",
         "gnatsd_routez_route_rtt_seconds",
         "gnatsd_routez_route_out_bytes",

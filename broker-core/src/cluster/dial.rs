@@ -31,6 +31,8 @@ pub struct RouteDial {
     pub has_backoff: bool,
     /// The name to verify the certificate for, if the address has none: that of the first configured route that has one.
     pub tls_name: Option<String>,
+    /// True if the server was a route on the connection that this one replaces.
+    pub(super) is_again: bool,
     /// Held while the order is carried out.
     pub(super) ticket: Ticket,
 }

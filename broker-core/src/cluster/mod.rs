@@ -148,6 +148,11 @@ impl Cluster {
         self.topology.lock().remote_count()
     }
 
+    /// Returns the number of routes that were lost and that this server has made again.
+    pub fn reconnects(&self) -> u64 {
+        self.topology.lock().reconnects()
+    }
+
     pub(crate) fn options(&self) -> Arc<ClusterOptions> {
         Arc::clone(self.topology.lock().options())
     }
@@ -195,11 +200,6 @@ impl Cluster {
             Some(users) => users.authenticate(credentials),
             None => Decision::Deny(Denied::Credentials),
         }
-    }
-
-    /// Returns the negotiated compression of a route.
-    pub(crate) fn compression_of(&self, id: RouteId) -> Option<CompressionMode> {
-        Some(self.topology.lock().record(id)?.compression)
     }
 
     /// Returns whether another server is admitted by its certificate; `None` if certificates do not decide.
@@ -252,6 +252,11 @@ impl Cluster {
                 link.refuse(&Refusal::Unauthorized);
             }
         }
+    }
+
+    /// Returns the negotiated compression of a route.
+    pub(crate) fn compression_of(&self, id: RouteId) -> Option<CompressionMode> {
+        Some(self.topology.lock().record(id)?.compression)
     }
 
     /// Returns the account of a route that is one account's.
@@ -394,14 +399,14 @@ impl Cluster {
             self.topology.lock().apply(Arc::new(options.clone()), system_account, request)
         };
         self.act(effects, host);
+        if options.admits_by_certificate() {
+            self.close_unknown();
+        }
     }
 
     pub(crate) fn rules(&self) -> Option<Arc<RouteRules>> {
         self.permissions.load_full()
     }
-        if options.admits_by_certificate() {
-            self.close_unknown();
-        }
 
     fn nonce(&self) -> String {
         let mut random = self.random.lock();
@@ -508,11 +513,6 @@ fn users(options: &ClusterOptions) -> Option<Arc<Users>> {
     users.ok().map(Arc::new)
 }
 
-/// Builds the permissions of routes.
-fn rules(permissions: Option<&RoutePermissions>) -> Option<Arc<RouteRules>> {
-    let permissions = permissions?;
-    let lists = |list: &Option<SubjectPermission>| list.clone().unwrap_or_default();
-    let (import, export) = (lists(&permissions.import), lists(&permissions.export));
 /// Returns true if a certificate is that of a server of the cluster.
 // NATS 2.14: auth.go isRouterAuthorized.
 fn is_known(options: &ClusterOptions, certificate: &Certificate) -> bool {
@@ -523,6 +523,11 @@ fn is_known(options: &ClusterOptions, certificate: &Certificate) -> bool {
         || (options.checks_known_urls && certificate.is_for(hosts))
 }
 
+/// Builds the permissions of routes.
+fn rules(permissions: Option<&RoutePermissions>) -> Option<Arc<RouteRules>> {
+    let permissions = permissions?;
+    let lists = |list: &Option<SubjectPermission>| list.clone().unwrap_or_default();
+    let (import, export) = (lists(&permissions.import), lists(&permissions.export));
     let mut builder = Permissions::builder();
     if !import.allow.is_empty() {
         builder = builder.publish_allow(import.allow);

@@ -15,6 +15,8 @@ pub(super) struct Record {
     pub(super) is_solicited: bool,
     /// This server has made the connection, whatever it stands for.
     pub(super) is_dialed: bool,
+    /// The connection replaces one that was a route.
+    pub(super) is_again: bool,
     /// The connection was a route.
     pub(super) has_joined: bool,
     /// The other server has answered on the connection since it became a route, and has made it one too.
@@ -65,6 +67,7 @@ impl Record {
         Self {
             is_solicited: true,
             is_dialed: true,
+            is_again: dial.is_again,
             is_configured: dial.is_configured,
             address: Some(dial.address.clone()),
             account: dial.account.clone(),

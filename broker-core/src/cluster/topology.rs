@@ -50,6 +50,8 @@ pub(super) struct Topology {
     /// Clients are no longer sent to this server.
     has_announced_end: bool,
     is_started: bool,
+    /// The number of routes that this server has made again after they were lost.
+    reconnects: u64,
 }
 
 /// Another server of the cluster.
@@ -83,6 +85,7 @@ impl Topology {
             is_ending: false,
             has_announced_end: false,
             is_started: false,
+            reconnects: 0,
             options,
         };
         topology.pinned = topology.configured_accounts(system_account);
@@ -148,6 +151,11 @@ impl Topology {
         let pooled = self.remotes.values().flat_map(|remote| remote.pool.iter().flatten());
         let ids: BTreeSet<RouteId> = pooled.chain(self.account_routes.values()).copied().collect();
         ids.into_iter().filter_map(|id| Some((id, self.records.get(&id)?)))
+    }
+
+    /// Returns the number of routes that this server has made again.
+    pub(super) fn reconnects(&self) -> u64 {
+        self.reconnects
     }
 
     /// Returns the number of other servers.

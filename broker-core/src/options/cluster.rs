@@ -82,14 +82,14 @@ impl Default for ClusterOptions {
             ping_interval: None,
             ping_max: None,
             write_deadline: None,
+            write_timeout: WriteTimeout::Retry,
             is_tls: false,
-        }
             maps_certificates: false,
             checks_known_urls: false,
+        }
     }
 }
 
-/// The address of another server's listener for routes, with the credentials to present there.
 impl ClusterOptions {
     /// Returns true if other servers are admitted by their certificates.
     pub(crate) fn admits_by_certificate(&self) -> bool {
@@ -97,7 +97,7 @@ impl ClusterOptions {
     }
 }
 
-            write_timeout: WriteTimeout::Retry,
+/// The address of another server's listener for routes, with the credentials to present there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RouteAddress {
     /// The host name or address, without brackets.

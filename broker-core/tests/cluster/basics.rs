@@ -265,6 +265,31 @@ fn reloaded_permissions_apply_to_the_interest_that_exists() {
 }
 
 #[test]
+fn a_renamed_server_keeps_its_routes_and_needs_the_others_to_follow_for_new_ones() {
+    let mut mesh = Mesh::of(2);
+    let rename = |mesh: &Mesh, node: usize| {
+        let change = |options: &mut Options| {
+            options.cluster.as_mut().unwrap().name = Some("renamed".into());
+        };
+        let _ = mesh.nodes[node].broker.update_options(change);
+    };
+    rename(&mesh, 0);
+    mesh.pass(Duration::from_secs(20));
+    assert_eq!((mesh.routes(0), mesh.connects), (4, 4));
+    assert_eq!(mesh.nodes[0].broker.info().cluster, "renamed", "clients are told");
+    mesh.reset(0, 1, || true);
+    mesh.pass(Duration::from_secs(5));
+    assert_eq!((mesh.peers(0), mesh.peers(1)), (0, 0));
+    let reconnects = |node: usize| mesh.nodes[node].broker.cluster().unwrap().reconnects();
+    assert_eq!((reconnects(0), reconnects(1)), (0, 0));
+    rename(&mesh, 1);
+    mesh.pass(Duration::from_secs(5));
+    assert_eq!((mesh.routes(0), mesh.routes(1)), (4, 4));
+    let reconnects = |node: usize| mesh.nodes[node].broker.cluster().unwrap().reconnects();
+    assert!((1..=4).contains(&(reconnects(0) + reconnects(1))));
+}
+
+#[test]
 fn a_server_without_a_pool_has_one_route_until_it_has_one() {
     let without = |node: usize, dials: &[usize]| {
         let mut options = options(node, dials);

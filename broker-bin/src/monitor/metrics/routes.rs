@@ -15,6 +15,8 @@ pub(super) fn write(writer: &Writer, observer: &Observer) {
     gauge("natsd_cluster_servers", help, cluster.server_count());
     let help = "Servers that are configured as routes.";
     gauge("natsd_cluster_configured_routes", help, options.routes.len());
+    let help = "Routes that were lost and that this server has made again.";
+    writer.counter("natsd_route_reconnects_total", help, &[], cluster.reconnects());
     ends(writer, &broker.closed_routes_by_reason());
     for route in cluster.routes() {
         of_route(writer, &route);

@@ -60,6 +60,7 @@ impl Topology {
             retries: None,
             has_backoff: self.options.connect_backoff,
             tls_name: self.tls_name.clone(),
+            is_again: false,
             ticket: Ticket::default(),
         }
     }
@@ -90,7 +91,8 @@ impl Topology {
         let waits = has_collided && self.own.server_id > record.remote_id;
         let pause = pause + if waits { COLLISION_PAUSE } else { Duration::ZERO };
         let delay = pause + Duration::from_millis(jitter % spread);
-        Some(RouteDial { delay, is_first: false, ..dial })
+        let is_again = record.has_joined || record.is_again;
+        Some(RouteDial { delay, is_first: false, is_again, ..dial })
     }
 
     /// Returns true if a configured server is still to be dialled, or a reported one.

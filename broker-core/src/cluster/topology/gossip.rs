@@ -69,6 +69,7 @@ impl Topology {
             retries: Some(self.options.connect_retries),
             has_backoff: self.options.connect_backoff,
             tls_name: self.tls_name.clone(),
+            is_again: false,
             ticket,
         }))
     }

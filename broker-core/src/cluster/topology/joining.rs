@@ -98,6 +98,7 @@ impl Topology {
             Ok(place) => {
                 if let Some(record) = self.records.get_mut(&id) {
                     record.has_joined = true;
+                    self.reconnects += u64::from(record.is_again);
                 }
                 Joined::Registered(place)
             }
