@@ -40,6 +40,8 @@ pub(crate) struct SessionUpdate {
     pub(crate) end: bool,
     /// INFO has changed and must be sent to the client.
     pub(crate) info: bool,
+    /// Dropped when INFO is sent.
+    pub(crate) turn: Option<super::InfoTurn>,
     /// The client must be told that the server ends, though it does not.
     pub(crate) say_end: bool,
     /// The connection must be closed once no request is open.

@@ -3,7 +3,7 @@
 use super::Shared;
 use crate::account::Account;
 use crate::cluster::{Cluster, ClusterHost};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, InfoWave};
 use crate::options::Options;
 use crate::proto::Info;
 use crate::proto::route::RouteInfo;
@@ -75,12 +75,11 @@ impl ClusterHost for Shared {
         });
         let before = self.websocket_urls.swap(Some(Arc::new(websocket_urls.clone())));
         has_changed |= before.is_none_or(|before| *before != websocket_urls);
-        for endpoint in self.endpoints().iter().filter(|_| has_changed) {
-            if endpoint.kind.is_client_connection()
-                && endpoint.control.leave(None, |control| control.info = true)
-            {
-                endpoint.destination.wake();
+        if has_changed {
+            if let Some(before) = self.info_wave.swap(None) {
+                before.end();
             }
+            self.info_wave.store(Some(InfoWave::begin(self.connections())));
         }
     }
 

@@ -22,7 +22,7 @@ use crate::account::{Account, AccountConfig, Context, GLOBAL, Registry, SYSTEM};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::endpoint::{Endpoint, Kind, LocalQueues, Queues, Scratch};
+use crate::endpoint::{Endpoint, InfoWave, Kind, LocalQueues, Queues, Scratch};
 use crate::error::CloseReason;
 use crate::history::History;
 use crate::ids;
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) cluster: Option<Arc<Cluster>>,
     /// The addresses for WebSocket clients, if the cluster knows them.
     pub(crate) websocket_urls: ArcSwapOption<Vec<String>>,
+    /// The clients that are not told of the newest change of INFO yet.
+    info_wave: ArcSwapOption<InfoWave>,
     sessions: DashMap<u64, Arc<Endpoint>>,
     /// The number of client connections among them, which `max_connections` limits.
     connections: AtomicUsize,
@@ -137,6 +139,7 @@ impl Shared {
             system: ArcSwapOption::empty(),
             cluster,
             websocket_urls: ArcSwapOption::empty(),
+            info_wave: ArcSwapOption::empty(),
             sessions: DashMap::new(),
             connections: AtomicUsize::new(0),
             connections_ever: AtomicU64::new(0),

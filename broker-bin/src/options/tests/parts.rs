@@ -167,14 +167,6 @@ fn only_listed_parts_are_unimplemented() {
     parts.dedup();
     assert_eq!(
         parts,
-        [
-            "JetStream",
-            "MQTT",
-            "OCSP",
-            "gateways",
-            "leaf nodes",
-            "profiler",
-            "trusted proxies",
-        ]
+        ["JetStream", "MQTT", "OCSP", "gateways", "leaf nodes", "profiler", "trusted proxies",]
     );
 }
