@@ -2,6 +2,7 @@
 
 use crate::cluster::RouteDial;
 use crate::error::CloseReason;
+use crate::options::SubjectPermission;
 use crate::proto::route::{RouteFault, RouteInfo};
 use crate::sync::Arc;
 
@@ -23,8 +24,17 @@ pub(crate) enum Effect {
     Renamed(String),
     /// The addresses for clients have changed.
     Urls,
-    /// Apply changed permissions: the session of the connection sends its interest again.
+    /// Apply changed permissions to the interest that is sent over a connection.
     Interest(RouteId),
+    /// Send the interest that the other server takes now, and did not take before.
+    Wanted {
+        /// The connection.
+        id: RouteId,
+        /// The subjects that it took.
+        before: Option<SubjectPermission>,
+        /// The subjects that it takes.
+        now: Option<SubjectPermission>,
+    },
     /// Take from the other server no more interest that the permissions now deny.
     Denied(RouteId),
     /// Take the interest of an account over any route: it has no route of its own any longer.

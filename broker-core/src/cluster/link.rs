@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use arc_swap::ArcSwapOption;
 
 use crate::account::{Account, InterestEvents};
-use crate::auth::Permissions;
+use crate::auth::{Permissions, Subscribe};
 use crate::cluster::Refusal;
 use crate::endpoint::{ByteQueue, Encoder, Endpoint, Kind, Scratch, SessionUpdate};
 use crate::error::CloseReason;
 use crate::interest::InterestChange;
 use crate::proto::encode;
 use crate::proto::route::{self, RouteInfo};
+use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 /// The queue of a connection to another server, whatever its encoder.
@@ -39,6 +40,8 @@ pub(crate) struct RouteLink {
     state: Mutex<State>,
     /// The filters that may not be sent, as the options state them now.
     permissions: ArcSwapOption<Permissions>,
+    /// Those before, by which the other server may have been told of filters.
+    permissions_before: ArcSwapOption<Permissions>,
     /// Lines carry no account.
     is_of_account: AtomicBool,
     /// Some of the existing interest is not sent yet.
@@ -50,11 +53,12 @@ pub(crate) struct RouteLink {
 #[derive(Default)]
 struct State {
     listening: BTreeMap<Arc<str>, InterestEvents>,
+    /// Readers of the existing interest of which a part is to be sent, because permissions have changed.
+    differences: BTreeMap<Arc<str>, InterestEvents>,
     /// The accounts whose existing interest is not sent yet.
     pending: Vec<Arc<str>>,
     /// The accounts that other routes carry now, as the other server has asked for.
     moved: BTreeSet<Arc<str>>,
-    /// Replaced listeners that may still be called.
     is_closed: bool,
 }
 
@@ -65,6 +69,7 @@ impl RouteLink {
             queue,
             state: Mutex::default(),
             permissions: ArcSwapOption::empty(),
+            permissions_before: ArcSwapOption::empty(),
             is_of_account: AtomicBool::new(false),
             has_more: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
@@ -75,12 +80,20 @@ impl RouteLink {
         self.is_of_account.store(true, Ordering::Relaxed);
     }
 
+    /// Sets the permissions before any interest is sent.
+    pub(super) fn begin_with(&self, permissions: Option<Arc<Permissions>>) {
+        self.permissions.store(permissions.clone());
+        self.permissions_before.store(permissions);
+    }
+
     /// Replaces the permissions. Returns the ones before.
     pub(super) fn set_permissions(
         &self,
         permissions: Option<Arc<Permissions>>,
     ) -> Option<Arc<Permissions>> {
-        self.permissions.swap(permissions)
+        let before = self.permissions.swap(permissions);
+        self.permissions_before.store(before.clone());
+        before
     }
 
     /// Sends an INFO from any thread: of this server, or about another one.
@@ -136,7 +149,7 @@ impl RouteLink {
     // NATS 2.14: client.go removeRemoteSubsForAcc.
     pub(super) fn give_up(&self, account: &Arc<str>, is_asked: bool) {
         let mut state = self.state.lock();
-        let gone = state.listening.remove(account);
+        let gone = (state.listening.remove(account), state.differences.remove(account));
         state.pending.retain(|name| name != account);
         if is_asked {
             state.moved.insert(Arc::clone(account));
@@ -161,24 +174,20 @@ impl RouteLink {
         self.has_moved.load(Ordering::Acquire) && self.state.lock().moved.contains(account)
     }
 
-    /// Sends the interest of an account: the existing interest by [`Self::step`], changes at once. `before`: the
-    /// permissions by which it was sent before, if it was.
+    /// Sends the interest of an account: the existing interest by [`Self::step`], changes at once.
     pub(super) fn follow(
         self: &Arc<Self>,
         account: &Arc<Account>,
-        before: Option<Option<Arc<Permissions>>>,
         endpoints: impl FnOnce() -> Vec<Arc<Endpoint>>,
     ) {
         let mut state = self.state.lock();
-        let is_known = state.listening.contains_key(&account.name);
-        if state.is_closed || (is_known && before.is_none()) {
+        if state.is_closed || state.listening.contains_key(&account.name) {
             return;
         }
-        let replaced = state.listening.remove(&account.name);
         let (link, name) = (Arc::downgrade(self), Arc::clone(&account.name));
         let call = move |change: &InterestChange<'_>| {
             if let Some(link) = link.upgrade() {
-                link.tell(&name, change, before.as_ref().map(Option::as_deref));
+                link.tell(&name, change);
             }
         };
         let kinds = Kind::Route.is_told_of();
@@ -186,13 +195,42 @@ impl RouteLink {
         state.listening.insert(Arc::clone(&account.name), events);
         state.pending.push(Arc::clone(&account.name));
         self.has_more.store(true, Ordering::Release);
+    }
+
+    /// Sends what a change of permissions makes of the existing interest in an account, by [`Self::step`]. Changes are
+    /// sent by [`Self::follow`], as before.
+    // NATS 2.14: reload.go reloadClusterPermissions, route.go updateRemoteRoutePerms.
+    pub(super) fn differ(
+        self: &Arc<Self>,
+        account: &Arc<Account>,
+        difference: &Arc<Difference>,
+        endpoints: impl FnOnce() -> Vec<Arc<Endpoint>>,
+    ) {
+        let mut state = self.state.lock();
+        if state.is_closed || !state.listening.contains_key(&account.name) {
+            return;
+        }
+        let unfinished = state.differences.remove(&account.name);
+        // The other server has then been told one part by these permissions, and another one by those.
+        let is_mixed = unfinished.is_some() || state.pending.contains(&account.name);
+        let difference = if is_mixed { Arc::new(Difference::All) } else { Arc::clone(difference) };
+        let (link, name) = (Arc::downgrade(self), Arc::clone(&account.name));
+        let call = move |change: &InterestChange<'_>| {
+            if let Some(link) = link.upgrade() {
+                link.tell_difference(&name, change, &difference);
+            }
+        };
+        let kinds = Kind::Route.is_told_of();
+        let events = InterestEvents::new(Arc::clone(account), kinds, call, endpoints);
+        state.differences.insert(Arc::clone(&account.name), events);
+        self.has_more.store(true, Ordering::Release);
         drop(state);
-        drop(replaced);
+        drop(unfinished);
     }
 
     /// Sends what exists of the interest of an account that was just made: nothing.
     pub(super) fn follow_new(self: &Arc<Self>, account: &Arc<Account>) {
-        self.follow(account, None, Vec::new);
+        self.follow(account, Vec::new);
         let mut state = self.state.lock();
         let is_it = |name: &Arc<str>| *name == account.name;
         if let Some(events) = state.listening.get_mut(&account.name) {
@@ -210,19 +248,28 @@ impl RouteLink {
     /// Sends a slice of the existing interest.
     pub(crate) fn step(&self) {
         let mut state = self.state.lock();
-        let State { listening, pending, .. } = &mut *state;
-        let next = pending.last().and_then(|name| listening.get_mut(name));
-        if !next.is_some_and(InterestEvents::catch_up) {
-            pending.pop();
+        let State { listening, differences, pending, .. } = &mut *state;
+        let mut read = None;
+        if let Some(name) = pending.last() {
+            if !listening.get_mut(name).is_some_and(InterestEvents::catch_up) {
+                pending.pop();
+            }
+        } else if let Some(mut first) = differences.first_entry()
+            && !first.get_mut().catch_up()
+        {
+            read = Some(first.remove());
         }
-        self.has_more.store(!pending.is_empty(), Ordering::Release);
+        let has_more = !pending.is_empty() || !differences.is_empty();
+        self.has_more.store(has_more, Ordering::Release);
+        drop(state);
+        drop(read);
     }
 
     /// Ends all of it, with the connection.
     pub(super) fn end(&self) {
         let mut state = self.state.lock();
         state.is_closed = true;
-        let gone = std::mem::take(&mut state.listening);
+        let gone = (std::mem::take(&mut state.listening), std::mem::take(&mut state.differences));
         state.pending.clear();
         drop(state);
         drop(gone);
@@ -231,30 +278,76 @@ impl RouteLink {
 
     /// Sends a change of interest.
     // NATS 2.14: route.go updateRouteSubscriptionMap, importFilter.
-    fn tell(
-        &self,
-        account: &str,
-        change: &InterestChange<'_>,
-        before: Option<Option<&Permissions>>,
-    ) {
-        let allows = |permissions: Option<&Permissions>| {
-            permissions.is_none_or(|permissions| permissions.may_publish(change.filter))
+    fn tell(&self, account: &str, change: &InterestChange<'_>) {
+        let is_sent = if allows(self.permissions.load().as_deref(), change) {
+            change.now > 0
+        } else {
+            // The other server may still have interest of which it is not told now.
+            if change.now > 0 || !allows(self.permissions_before.load().as_deref(), change) {
+                return;
+            }
+            false
         };
-        let permissions = self.permissions.load();
-        let is_allowed = allows(permissions.as_deref());
-        let ends = change.now == 0 || !is_allowed;
-        if !is_allowed && !before.is_some_and(allows) {
-            return;
+        self.send(account, change, is_sent);
+    }
+
+    /// Sends interest that exists, if the other server is to be told of it because of this difference.
+    fn tell_difference(&self, account: &str, change: &InterestChange<'_>, of: &Difference) {
+        let is_allowed = allows(self.permissions.load().as_deref(), change);
+        let concerns = match of {
+            Difference::Own { before } => allows(before.as_deref(), change) != is_allowed,
+            Difference::Theirs { before, now } => {
+                is_allowed && takes(now.as_deref(), change) && !takes(before.as_deref(), change)
+            }
+            Difference::All => true,
+        };
+        if concerns {
+            self.send(account, change, is_allowed && change.now > 0);
         }
+    }
+
+    /// Sends interest, or its end.
+    fn send(&self, account: &str, change: &InterestChange<'_>, is_there: bool) {
         let account = Some(account).filter(|_| !self.is_of_account.load(Ordering::Relaxed));
         let InterestChange { filter, queue, now, .. } = *change;
         self.queue.append(&mut |out| {
-            if ends {
-                route::encode::unsubscribe(out, account, filter, queue);
-            } else {
+            if is_there {
                 route::encode::subscribe(out, account, filter, queue, now);
+            } else {
+                route::encode::unsubscribe(out, account, filter, queue);
             }
         });
         self.wake();
     }
+}
+
+/// Returns true if interest may be sent.
+fn allows(permissions: Option<&Permissions>, change: &InterestChange<'_>) -> bool {
+    permissions.is_none_or(|permissions| permissions.may_publish(change.filter))
+}
+
+/// Returns true if another server with these permissions takes the interest.
+fn takes(permissions: Option<&Permissions>, change: &InterestChange<'_>) -> bool {
+    permissions.is_none_or(|permissions| {
+        let filter = SubjectFilter::parse(change.filter);
+        filter.is_ok_and(|filter| permissions.may_subscribe(&filter, None) != Subscribe::Deny)
+    })
+}
+
+/// The part of the existing interest that changed permissions concern.
+pub(super) enum Difference {
+    /// This server may send other interest than before.
+    Own {
+        /// The permissions before.
+        before: Option<Arc<Permissions>>,
+    },
+    /// The other server takes other interest than before, and has dropped what it does not take.
+    Theirs {
+        /// The permissions before.
+        before: Option<Arc<Permissions>>,
+        /// The permissions now.
+        now: Option<Arc<Permissions>>,
+    },
+    /// All of it.
+    All,
 }

@@ -39,6 +39,7 @@ use crate::random::Random;
 use crate::security::Security;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
 use effect::Effect;
+use link::Difference;
 use record::Record;
 use topology::Topology;
 
@@ -335,7 +336,7 @@ impl Cluster {
     /// Begins to send the interest over a route that has got its place.
     pub(crate) fn send_interest(&self, link: &Arc<RouteLink>, host: &dyn ClusterHost) {
         let id = link.endpoint.id;
-        link.set_permissions(self.rules().map(|rules| Arc::clone(&rules.permissions)));
+        link.begin_with(self.rules().map(|rules| Arc::clone(&rules.permissions)));
         if self.topology.lock().record(id).is_some_and(|record| record.account.is_some()) {
             link.set_of_account();
         }
@@ -345,7 +346,7 @@ impl Cluster {
                 topology.record(id).is_some_and(|it| topology.carries(it, &account.name))
             };
             if carries {
-                link.follow(&account, None, || host.endpoints());
+                link.follow(&account, || host.endpoints());
             }
         }
     }
@@ -451,7 +452,11 @@ impl Cluster {
                     tells_clients = true;
                 }
                 Effect::Urls => tells_clients = true,
-                Effect::Interest(id) => self.send_interest_again(id, host),
+                Effect::Interest(id) => self.send_by_own_permissions(id, host),
+                Effect::Wanted { id, before, now } => {
+                    let [before, now] = [before, now].map(exports);
+                    self.send_difference(id, Difference::Theirs { before, now }, host);
+                }
                 Effect::Denied(id) => {
                     if let Some(link) = self.link(id) {
                         link.tell_session(|control| control.permissions = true);
@@ -478,18 +483,25 @@ impl Cluster {
         }
     }
 
-    /// Sends the interest again, because permissions have changed.
-    fn send_interest_again(&self, id: RouteId, host: &dyn ClusterHost) {
+    /// Sends what the permissions of this server have changed of the interest.
+    fn send_by_own_permissions(&self, id: RouteId, host: &dyn ClusterHost) {
         let Some(link) = self.link(id) else { return };
         let now = self.rules().map(|rules| Arc::clone(&rules.permissions));
         let before = link.set_permissions(now);
+        self.send_difference(id, Difference::Own { before }, host);
+    }
+
+    /// Sends the interest that changed permissions concern.
+    fn send_difference(&self, id: RouteId, difference: Difference, host: &dyn ClusterHost) {
+        let Some(link) = self.link(id) else { return };
+        let difference = Arc::new(difference);
         for account in host.accounts() {
             let carries = {
                 let topology = self.topology.lock();
                 topology.record(id).is_some_and(|it| topology.carries(it, &account.name))
             };
             if carries {
-                link.follow(&account, Some(before.clone()), || host.endpoints());
+                link.differ(&account, &difference, || host.endpoints());
             }
         }
         link.wake();
@@ -500,7 +512,7 @@ impl Cluster {
         let Some(link) = self.link(id) else { return };
         let accounts = host.accounts();
         if let Some(account) = accounts.iter().find(|account| *account.name == *name) {
-            link.follow(account, None, || host.endpoints());
+            link.follow(account, || host.endpoints());
             link.wake();
         }
     }
@@ -521,6 +533,12 @@ fn is_known(options: &ClusterOptions, certificate: &Certificate) -> bool {
     let hosts = options.routes.iter().map(|route| &*route.host);
     user.is_some_and(|user| certificate.is_of(user))
         || (options.checks_known_urls && certificate.is_for(hosts))
+}
+
+/// Returns the permissions of a server that takes this interest.
+fn exports(export: Option<SubjectPermission>) -> Option<Arc<Permissions>> {
+    let rules = rules(Some(&RoutePermissions { import: None, export: Some(export?) }));
+    rules.map(|rules| Arc::clone(&rules.permissions))
 }
 
 /// Builds the permissions of routes.

@@ -265,6 +265,53 @@ fn reloaded_permissions_apply_to_the_interest_that_exists() {
 }
 
 #[test]
+fn only_the_interest_that_changed_permissions_concern_is_sent_again() {
+    let mut mesh = Mesh::of(2);
+    let publisher = mesh.nodes[0].broker.client();
+    let subscriber = mesh.nodes[1].broker.client();
+    let subscribe = |subject: &str| block_on(subscriber.subscribe(subject)).unwrap();
+    let many: Vec<_> =
+        (0..3000).map(|number| subscribe(&format!("one.of.many.subjects.{number}"))).collect();
+    let mut heard = ["a", "b"].map(subscribe);
+    let mut arrives = |mesh: &mut Mesh| {
+        let before = mesh.network.bytes;
+        mesh.settle();
+        let bytes = mesh.network.bytes - before;
+        for subject in ["a", "b"] {
+            block_on(publisher.publish(subject, "x".into())).unwrap();
+        }
+        mesh.settle();
+        (heard.each_mut().map(|subscriber| drain(subscriber).len()), bytes)
+    };
+    let set = |mesh: &Mesh, node: usize, permissions| {
+        let change = |options: &mut Options| {
+            options.cluster.as_mut().unwrap().permissions = permissions;
+        };
+        let _ = mesh.nodes[node].broker.update_options(change);
+    };
+    let deny = |subject: &str| {
+        Some(SubjectPermission { allow: Vec::new(), deny: vec![subject.to_owned()] })
+    };
+    let (all, bytes) = arrives(&mut mesh);
+    assert!(all == [1, 1] && bytes > 100_000, "{all:?} {bytes}");
+    for (node, permissions, expected) in [
+        (0, Some(RoutePermissions { import: None, export: deny("b") }), [1, 0]),
+        (0, None, [1, 1]),
+        (1, Some(RoutePermissions { import: deny("a"), export: None }), [0, 1]),
+        (1, None, [1, 1]),
+    ] {
+        set(&mesh, node, permissions);
+        let (heard, bytes) = arrives(&mut mesh);
+        assert!(heard == expected && bytes < 20_000, "{heard:?} {bytes}");
+    }
+    // A second change before the first is carried out.
+    set(&mesh, 1, Some(RoutePermissions { import: deny("a"), export: None }));
+    set(&mesh, 1, Some(RoutePermissions { import: deny("b"), export: None }));
+    assert_eq!(arrives(&mut mesh).0, [1, 0]);
+    drop(many);
+}
+
+#[test]
 fn a_renamed_server_keeps_its_routes_and_needs_the_others_to_follow_for_new_ones() {
     let mut mesh = Mesh::of(2);
     let rename = |mesh: &Mesh, node: usize| {

@@ -375,9 +375,13 @@ impl Topology {
             );
             return Vec::new();
         }
-        let is_same = record.import == info.import && record.export == info.export;
-        (record.import, record.export) = (info.import.clone(), info.export.clone());
-        if is_same { Vec::new() } else { vec![Effect::Interest(id)] }
+        record.import.clone_from(&info.import);
+        let before = std::mem::replace(&mut record.export, info.export.clone());
+        // NATS 2.14: route.go updateRemoteRoutePerms.
+        if before == info.export {
+            return Vec::new();
+        }
+        vec![Effect::Wanted { id, before, now: info.export.clone() }]
     }
 
     /// Handles a PONG: the other server has accepted this one, so that the next connection of the pool is dialled.
