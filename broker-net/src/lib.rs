@@ -27,6 +27,10 @@ mod interfaces;
 mod lame_duck;
 mod listen;
 mod listeners;
+#[cfg(feature = "testing")]
+mod network;
+#[cfg(not(feature = "testing"))]
+mod no_network;
 #[cfg(not(feature = "testing"))]
 mod no_stall;
 mod options;
@@ -64,6 +68,8 @@ pub use handshake::tls::{
 #[cfg(feature = "websocket")]
 pub use handshake::websocket::WebsocketOptions;
 pub use listen::{BindError, Carries, Listener, ListenerKind, listen_tcp};
+#[cfg(not(feature = "testing"))]
+use no_network as network;
 #[cfg(not(feature = "testing"))]
 use no_stall as stall;
 #[cfg(unix)]

@@ -47,6 +47,17 @@ pub(super) async fn connect_to(
     Err(NotConnected::Failed(failed))
 }
 
+/// Waits for a connection that is not TCP, as long as one address has to answer.
+pub(super) async fn within<T>(
+    connecting: impl Future<Output = io::Result<T>>,
+    to: &RouteAddress,
+) -> Result<T, NotConnected> {
+    let connected = tokio::time::timeout(CONNECT, connecting).await;
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    connected
+        .map_err(|error| NotConnected::Failed(format!("dial tcp {to}: {}", in_words_of_go(&error))))
+}
+
 async fn addresses_of(
     server: &RouteAddress,
     own: &HashSet<SocketAddr>,

@@ -7,18 +7,21 @@ use std::sync::{Arc, OnceLock};
 
 use broker_core::cluster::{Cluster, RouteAddress, RouteDial};
 
-use super::attempt::{NotConnected, connect_to};
+use super::attempt::{NotConnected, connect_to, within};
 use super::pauses::Pauses;
 use crate::clock;
 use crate::handshake::AcceptedConnection;
 use crate::handshake::route_tls::RouteSecurity;
 use crate::interfaces;
+use crate::network::NetworkPort;
 use crate::options::ClusterListenerOptions;
 
 /// What all connections to other servers are made with.
 #[derive(Debug)]
 pub(crate) struct DialConfig {
     security: Arc<RouteSecurity>,
+    /// The network that carries the connections; `None` for TCP.
+    network: Option<NetworkPort>,
     /// The port of this server's own listener, or the advertised one.
     own_port: u16,
     own: OnceLock<HashSet<SocketAddr>>,
@@ -27,9 +30,14 @@ pub(crate) struct DialConfig {
 }
 
 impl DialConfig {
-    pub(crate) fn new(security: Arc<RouteSecurity>, own_port: u16) -> Self {
+    pub(crate) fn new(
+        security: Arc<RouteSecurity>,
+        own_port: u16,
+        network: Option<NetworkPort>,
+    ) -> Self {
         Self {
             security,
+            network,
             own_port,
             own: OnceLock::new(),
             connect_error_reports: AtomicU32::new(1),
@@ -71,9 +79,9 @@ pub(super) async fn dial(
     let mut attempts = 0;
     while is_wanted(order, cluster) {
         let began = clock::now();
-        let why = match connect_to(&order.address, config.own()).await {
+        let why = match connect(order, config).await {
             Ok(_) if order.is_configured && !cluster.wants(order) => return None,
-            Ok((stream, remote)) => return Some(config.security.dialed(stream, remote, order)),
+            Ok(connection) => return Some(connection),
             Err(NotConnected::Own) => return None,
             Err(NotConnected::Failed(why)) => why,
         };
@@ -90,6 +98,17 @@ pub(super) async fn dial(
         tokio::time::sleep(pauses.pause(took)).await;
     }
     None
+}
+
+async fn connect(
+    order: &RouteDial,
+    config: &DialConfig,
+) -> Result<AcceptedConnection, NotConnected> {
+    if let Some(network) = &config.network {
+        return within(network.dial(order, &config.security), &order.address).await;
+    }
+    let (stream, remote) = connect_to(&order.address, config.own()).await?;
+    Ok(config.security.dialed(stream, remote, order))
 }
 
 /// Returns false if a configured route is not one any more.
@@ -126,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_first_failure_and_every_so_many_are_errors() {
-        let config = DialConfig::new(Arc::default(), 1);
+        let config = DialConfig::new(Arc::default(), 1, None);
         let mut options = ClusterListenerOptions::default();
         (options.connect_error_reports, options.reconnect_error_reports) = (3, 2);
         config.set_reports(&options);

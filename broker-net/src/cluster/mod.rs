@@ -91,9 +91,8 @@ impl Routes {
                 Some(order) = orders.next() => self.dial(order),
                 Some(_) = self.tasks.join_next() => {}
                 accepted = poll_fn(|cx| self.acceptor.poll_accept(cx)) => match accepted {
-                    Ok((stream, remote)) => {
+                    Ok(connection) => {
                         back_off = Duration::ZERO;
-                        let connection = self.acceptor.admit(stream, remote);
                         self.accept(connection, orders).await;
                     }
                     Err(error) => self.wait_after(&error, &mut back_off, orders).await,

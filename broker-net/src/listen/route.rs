@@ -3,25 +3,31 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use broker_core::Broker;
-use tokio::net::TcpStream;
 
 use super::socket::{BoundSocket, ListenerGuard};
 use super::{BindError, Cause, Change, ListenerHandle, ListenerKind};
 use crate::apply::ApplyError;
 use crate::handshake::AcceptedConnection;
 use crate::handshake::route_tls::RouteSecurity;
+use crate::network::{NetworkListener, NetworkPort};
 use crate::options::ServerOptions;
 use crate::tcp_options::TcpOptions;
 
 /// Accepts routes. It is no [`Acceptor`](super::Acceptor): a loop of its own polls it, so that connections that wait
 /// there do not delay clients.
 pub(crate) struct RouteAcceptor {
-    socket: BoundSocket,
+    source: Source,
     security: Arc<RouteSecurity>,
+}
+
+/// Where routes come from.
+enum Source {
+    Port(BoundSocket),
+    Network(NetworkListener),
 }
 
 /// The server's handle of the listener for routes.
@@ -31,39 +37,55 @@ pub(crate) struct RouteListener {
     pub(crate) security: Arc<RouteSecurity>,
 }
 
-/// Binds the port of the options, if there is one. Puts the chosen port into the options.
+/// Binds the port of the options, if there is one; with a place in a network, listens there instead. Puts the chosen
+/// address into the options.
 pub(crate) async fn bind(
     options: &mut ServerOptions,
+    network: Option<&NetworkPort>,
 ) -> Result<Option<(RouteAcceptor, Arc<RouteListener>)>, BindError> {
     let Some(options) = &mut options.cluster else { return Ok(None) };
     let (host, port) = (options.host.clone(), options.port);
     let refuse = |cause| BindError::new(ListenerKind::Routes, host.clone(), port, cause);
     let tls = options.build_tls().map_err(|error| refuse(Cause::Tls(error)))?;
-    let socket = BoundSocket::bind(&host, port).await;
-    let socket = socket.map_err(|error| refuse(Cause::Listen(error)))?;
-    socket.set_options(TcpOptions::ROUTES);
-    let address = socket.address();
+    let (source, address) = if let Some(network) = network {
+        let address = network.address();
+        options.host = address.ip().to_string();
+        (Source::Network(network.listen()), address)
+    } else {
+        let socket = BoundSocket::bind(&host, port).await;
+        let socket = socket.map_err(|error| refuse(Cause::Listen(error)))?;
+        socket.set_options(TcpOptions::ROUTES);
+        let address = socket.address();
+        (Source::Port(socket), address)
+    };
     options.port = address.port();
     let security = Arc::<RouteSecurity>::default();
     security.set(tls);
     let listener = Arc::new(RouteListener { address, security: Arc::clone(&security) });
-    Ok(Some((RouteAcceptor { socket, security }, listener)))
+    Ok(Some((RouteAcceptor { source, security }, listener)))
 }
 
 impl RouteAcceptor {
     pub(crate) fn poll_accept(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.socket.poll_accept(cx)
+    ) -> Poll<io::Result<AcceptedConnection>> {
+        let security = &self.security;
+        match &mut self.source {
+            Source::Port(socket) => {
+                let (stream, remote) = ready!(socket.poll_accept(cx))?;
+                Poll::Ready(Ok(security.accept(stream, remote)))
+            }
+            Source::Network(listener) => listener.poll_accept(cx, security).map(Ok),
+        }
     }
 
-    pub(crate) fn admit(&self, stream: TcpStream, remote: SocketAddr) -> AcceptedConnection {
-        self.security.accept(stream, remote)
-    }
-
-    pub(crate) fn guard(&self) -> ListenerGuard {
-        self.socket.guard()
+    /// Returns a guard that closes the port from elsewhere. A network needs none.
+    pub(crate) fn guard(&self) -> Option<ListenerGuard> {
+        match &self.source {
+            Source::Port(socket) => Some(socket.guard()),
+            Source::Network(_) => None,
+        }
     }
 }
 

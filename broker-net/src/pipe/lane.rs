@@ -131,6 +131,12 @@ impl Lane {
         wake(writer);
     }
 
+    /// Returns true if an end is closed.
+    #[cfg(feature = "testing")]
+    pub(super) fn is_closed(&self) -> bool {
+        !self.lock().is_open()
+    }
+
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
         self.lock().bytes.capacity()

@@ -34,10 +34,12 @@ pub struct LocalStream {
     lanes: Arc<Lanes>,
 }
 
-/// The server's end.
+/// The end of a server.
 #[derive(Debug)]
 pub(crate) struct LocalTransport {
     lanes: Arc<Lanes>,
+    /// True for the end in place of the client's.
+    is_far: bool,
 }
 
 #[derive(Debug)]
@@ -52,40 +54,67 @@ pub(crate) fn pipe() -> (LocalStream, LocalTransport) {
         to_server: Lane::new(UNAUTHENTICATED_BOUND_BYTES),
         to_client: Lane::new(BOUND_BYTES),
     });
-    (LocalStream { lanes: Arc::clone(&lanes) }, LocalTransport { lanes })
+    (LocalStream { lanes: Arc::clone(&lanes) }, LocalTransport { lanes, is_far: false })
+}
+
+/// Creates both ends of a connection between two servers.
+#[cfg(feature = "testing")]
+pub(crate) fn pipe_of_servers() -> (LocalTransport, LocalTransport) {
+    let lanes = Arc::new(Lanes {
+        to_server: Lane::new(UNAUTHENTICATED_BOUND_BYTES),
+        to_client: Lane::new(UNAUTHENTICATED_BOUND_BYTES),
+    });
+    let near = LocalTransport { lanes: Arc::clone(&lanes), is_far: false };
+    (near, LocalTransport { lanes, is_far: true })
+}
+
+impl LocalTransport {
+    fn input(&self) -> &Lane {
+        if self.is_far { &self.lanes.to_client } else { &self.lanes.to_server }
+    }
+
+    fn output(&self) -> &Lane {
+        if self.is_far { &self.lanes.to_server } else { &self.lanes.to_client }
+    }
+
+    /// Returns true if nothing can be written any more: an end has closed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_output_closed(&self) -> bool {
+        self.output().is_closed()
+    }
 }
 
 impl Transport for LocalTransport {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lanes.to_server.poll_read_ready(cx).map(Ok)
+        self.input().poll_read_ready(cx).map(Ok)
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lanes.to_client.poll_write_ready(cx).map(Ok)
+        self.output().poll_write_ready(cx).map(Ok)
     }
 
     fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
         // The bound is raised once the client has authenticated.
         if room.len() > UNAUTHENTICATED_BOUND_BYTES {
-            self.lanes.to_server.widen(BOUND_BYTES);
+            self.input().widen(BOUND_BYTES);
         }
-        self.lanes.to_server.try_read(room)
+        self.input().try_read(room)
     }
 
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.lanes.to_client.try_write(pieces)
+        self.output().try_write(pieces)
     }
 
     fn shut_down_write(&self) -> io::Result<()> {
-        self.lanes.to_client.finish();
+        self.output().finish();
         Ok(())
     }
 }
 
 impl Drop for LocalTransport {
     fn drop(&mut self) {
-        self.lanes.to_client.finish();
-        self.lanes.to_server.abandon();
+        self.output().finish();
+        self.input().abandon();
     }
 }
 

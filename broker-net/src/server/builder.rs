@@ -15,6 +15,7 @@ use crate::clock;
 use crate::context::ConnectionContext;
 use crate::listen::{self, BindError, Bound, Cause, CustomListener, Listener, LocalAcceptor};
 use crate::listeners::{self, Listeners};
+use crate::network::NetworkPort;
 use crate::options::ServerOptions;
 use crate::phase::Phase;
 use crate::stall::StallGates;
@@ -29,6 +30,8 @@ pub struct ServerBuilder {
     #[cfg(feature = "jwt")]
     operator_mode: Option<broker_core::operator::OperatorMode>,
     pub(super) gates: Arc<StallGates>,
+    /// The place in a network that carries the routes, in place of a port.
+    pub(super) network: Option<NetworkPort>,
     #[cfg(feature = "websocket")]
     pub(super) websocket_authenticator: Option<Arc<dyn Authenticator>>,
     socket: Option<StdListener>,
@@ -174,7 +177,7 @@ impl ServerBuilder {
         );
         #[cfg(unix)]
         bound.extend(listen::bind_unix(&options)?);
-        let bound_routes = listen::bind_routes(&mut options).await?;
+        let bound_routes = listen::bind_routes(&mut options, self.network.as_ref()).await?;
         // Bound last, because supervisors and tests take this port as the sign that the server has started.
         let (acceptor, clients) = listen::bind_tcp(&mut options, self.socket, tls, &broker).await?;
         bound.push(Bound { acceptor, handle: Some(Arc::clone(&clients) as _) });
@@ -184,7 +187,7 @@ impl ServerBuilder {
             bound.into_iter().map(|bound| (bound.acceptor, bound.handle)).unzip();
         let mut guards: Vec<_> = acceptors.iter().filter_map(|acceptor| acceptor.guard()).collect();
         if let Some((acceptor, listener)) = &bound_routes {
-            guards.push(acceptor.guard());
+            guards.extend(acceptor.guard());
             handles.push(Some(Arc::clone(listener) as _));
         }
         let (local, local_acceptor) = LocalAcceptor::new();
@@ -200,7 +203,8 @@ impl ServerBuilder {
             unauthenticated: Arc::new(UnauthenticatedConnections::new(options.max_unauthenticated)),
             gates: self.gates,
         };
-        let (routes, dials) = routes::prepare(bound_routes, &options, &context).unzip();
+        let (routes, dials) =
+            routes::prepare(bound_routes, &options, self.network, &context).unzip();
         let listeners = Listeners::new(acceptors);
         let serving = listeners::serve(listeners, routes, context, stopped, finished);
         let task = tokio::spawn(serving).abort_handle();

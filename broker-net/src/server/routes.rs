@@ -9,6 +9,7 @@ use crate::cluster::{DialConfig, Routes};
 use crate::context::ConnectionContext;
 use crate::interfaces;
 use crate::listen::{RouteAcceptor, RouteListener};
+use crate::network::NetworkPort;
 use crate::options::ServerOptions;
 
 /// Adds the defaults of what is missing of the options of a cluster, and derives what the core needs to know.
@@ -29,6 +30,7 @@ pub(super) fn complete(options: &mut ServerOptions) {
 pub(super) fn prepare(
     bound: Option<(RouteAcceptor, Arc<RouteListener>)>,
     options: &ServerOptions,
+    network: Option<NetworkPort>,
     context: &ConnectionContext,
 ) -> Option<(Routes, Arc<DialConfig>)> {
     let ((acceptor, listener), cluster) = bound.zip(context.broker.cluster().map(Arc::clone))?;
@@ -38,7 +40,7 @@ pub(super) fn prepare(
     cluster.set_address(&listener_options.host, listener_options.port);
     let advertised = broker.cluster.as_ref().and_then(|cluster| cluster.advertise.as_ref());
     let own_port = advertised.map_or(listener_options.port, |(_, port)| *port);
-    let dials = Arc::new(DialConfig::new(Arc::clone(&listener.security), own_port));
+    let dials = Arc::new(DialConfig::new(Arc::clone(&listener.security), own_port, network));
     dials.set_reports(listener_options);
     let (max, context) = (listener_options.max_unauthenticated, context.clone());
     let routes = Routes::new(acceptor, cluster, context, Arc::clone(&dials), max);

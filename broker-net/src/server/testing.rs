@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Server, ServerBuilder};
 use crate::listen::{Accepted, ListenerKind};
+use crate::network::NetworkPort;
 use crate::pipe::{self, LocalStream};
 use crate::stall::StallGates;
 
@@ -13,6 +14,13 @@ impl ServerBuilder {
     #[must_use]
     pub(crate) fn gates(mut self, gates: Arc<StallGates>) -> Self {
         self.gates = gates;
+        self
+    }
+
+    /// Sets the place in a network that carries its routes, in place of a port.
+    #[must_use]
+    pub(crate) fn network(mut self, network: Option<NetworkPort>) -> Self {
+        self.network = network;
         self
     }
 }

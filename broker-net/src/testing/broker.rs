@@ -37,6 +37,9 @@ const IDLE: Duration = Duration::from_millis(20);
 /// having run.
 const IDLE_LOOKS: u32 = 20;
 
+/// The turns of the runtime in which what is on its way between the brokers of one thread arrives, and the answer.
+const TURNS: u32 = 16;
+
 /// A NATS broker for one test: see the [module](super).
 ///
 /// When dropped, the broker ends at once with its port and connections. When dropped by a panic, it
@@ -90,11 +93,6 @@ impl TestBroker {
     /// The address of the client listener.
     pub fn address(&self) -> SocketAddr {
         self.kit.address()
-    }
-
-    /// Returns the address of the listener for other servers of its cluster.
-    pub(super) fn cluster_address(&self) -> Option<SocketAddr> {
-        self.kit.server()?.cluster_addr()
     }
 
     /// Returns an in-process client with all permissions in the account `$G`. Its messages are
@@ -496,11 +494,15 @@ impl TestBroker {
     /// own thread](super::TestBrokerBuilder::own_thread). In a runtime with paused time, use
     /// `tokio::time::advance`.
     pub async fn advance(&self, by: Duration) {
+        self.move_clock(by, vec![Arc::clone(&self.kit)]).await;
+    }
+
+    /// Moves the clock of its runtime; `sharing` are all brokers that use it.
+    pub(super) async fn move_clock(&self, by: Duration, sharing: Vec<Arc<Kit>>) {
         assert!(
             self.has_own_clock,
             "the clock of a runtime of several threads cannot be moved: start the broker with `own_thread()`"
         );
-        let kit = Arc::clone(&self.kit);
         let moving = async move {
             tokio::time::pause();
             {
@@ -514,7 +516,7 @@ impl TestBroker {
                 .await;
             }
             tokio::time::resume();
-            kit.note_move(by);
+            sharing.iter().for_each(|kit| kit.note_move(by));
             // Due timers fire first.
             tokio::time::sleep(Duration::from_millis(1)).await;
         };
@@ -522,6 +524,25 @@ impl TestBroker {
             self.there(moving).await.is_some(),
             "time is paused in the broker's runtime: use `tokio::time::advance`"
         );
+    }
+
+    /// Returns true if it runs on its own thread.
+    pub(super) fn has_own_thread(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// Returns when each task that could run has run several times.
+    pub(super) async fn run_tasks(&self) {
+        let running = async {
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+        };
+        self.there(running).await;
+    }
+
+    pub(super) fn kit(&self) -> &Arc<Kit> {
+        &self.kit
     }
 
     /// Stops the broker like [`Server::shutdown`](crate::Server::shutdown). When it returns,

@@ -13,6 +13,7 @@ use super::broker::TestBroker;
 use super::kit::{AuthConfig, Kit};
 use super::own_thread::OwnThread;
 use super::start_error::StartError;
+use crate::network::NetworkPort;
 use crate::options::ServerOptions;
 
 /// Default number of protocol lines kept.
@@ -47,6 +48,7 @@ pub struct TestBrokerBuilder {
     auth_config: AuthConfig,
     lines: usize,
     has_own_thread: bool,
+    network: Option<NetworkPort>,
 }
 
 impl Default for TestBrokerBuilder {
@@ -57,6 +59,7 @@ impl Default for TestBrokerBuilder {
             auth_config: AuthConfig::default(),
             lines: LINES,
             has_own_thread: false,
+            network: None,
         }
     }
 }
@@ -93,6 +96,11 @@ impl ServerOptions {
             && websocket.port == 0
         {
             websocket.port = before.port;
+        }
+        if let (Some(cluster), Some(before)) = (&mut self.cluster, &before.cluster)
+            && cluster.port == 0
+        {
+            cluster.port = before.port;
         }
     }
 }
@@ -244,6 +252,12 @@ impl TestBrokerBuilder {
         self
     }
 
+    /// Sets the place in a network that carries its routes, in place of a port.
+    pub(super) fn network(mut self, network: NetworkPort) -> Self {
+        self.network = Some(network);
+        self
+    }
+
     /// Starts the broker. Clients can connect once this returns.
     ///
     /// In a tokio runtime the broker runs there, and uses its clock if that is paused; otherwise on
@@ -263,8 +277,8 @@ impl TestBrokerBuilder {
         }
         let is_single = Handle::try_current()
             .is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::CurrentThread);
-        let Self { options, auth_config, lines, .. } = self;
-        let kit = Kit::start(options, auth_config, lines).await?;
+        let Self { options, auth_config, network, lines, .. } = self;
+        let kit = Kit::start(options, auth_config, network, lines).await?;
         Ok(TestBroker::new(kit, None, is_single))
     }
 
@@ -279,8 +293,9 @@ impl TestBrokerBuilder {
     }
 
     async fn start_on_own_thread(self) -> Result<TestBroker, StartError> {
-        let Self { options, auth_config, lines, .. } = self;
-        let start = move || async move { Ok(Kit::start(options, auth_config, lines).await?) };
+        let Self { options, auth_config, network, lines, .. } = self;
+        let start =
+            move || async move { Ok(Kit::start(options, auth_config, network, lines).await?) };
         let (thread, started) = OwnThread::start(start).map_err(StartError::Thread)?;
         let gone = || {
             StartError::Thread(io::Error::other("the thread ended before the start was complete"))
@@ -303,7 +318,7 @@ impl TestBrokerBuilder {
 }
 
 /// Formats an error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -18,6 +18,7 @@ use super::watcher::{LateDelivery, Watcher, Watching};
 use crate::apply::{ApplyError, Report};
 use crate::authenticators::Authenticators;
 use crate::listen::BindError;
+use crate::network::NetworkPort;
 use crate::options::ServerOptions;
 use crate::server::{Server, ServerBuilder};
 use crate::stall::StallGates;
@@ -29,6 +30,8 @@ pub(super) struct Kit {
     pub(super) watcher: Arc<Watcher>,
     pub(super) acceptor: Arc<AuthFailures>,
     pub(super) gates: Arc<StallGates>,
+    /// The place in the network of its cluster.
+    network: Option<NetworkPort>,
     state: Mutex<State>,
     began: tokio::time::Instant,
     /// Nanoseconds by which its clock was moved.
@@ -83,6 +86,7 @@ async fn bind(
     auth_config: &AuthConfig,
     acceptor: &Arc<AuthFailures>,
     gates: &Arc<StallGates>,
+    network: Option<&NetworkPort>,
     watcher: &Arc<Watcher>,
 ) -> Result<Server, BindError> {
     let guarded = |behind: Arc<dyn Authenticator>| FailingAuthenticator {
@@ -91,6 +95,7 @@ async fn bind(
     };
     let all = auth_config.all.clone().unwrap_or_else(|| Arc::new(NoAuth));
     let builder = ServerBuilder::default().options(options).gates(Arc::clone(gates));
+    let builder = builder.network(network.cloned());
     #[cfg(feature = "jwt")]
     let builder = match &auth_config.operator {
         Some(mode) => builder.operator_mode(mode.clone()),
@@ -112,12 +117,14 @@ impl Kit {
     pub(super) async fn start(
         options: ServerOptions,
         auth_config: AuthConfig,
+        network: Option<NetworkPort>,
         lines: usize,
     ) -> Result<Arc<Self>, BindError> {
         let watcher = Arc::new(Watcher::new(lines, options.broker.seed));
         let acceptor = Arc::new(AuthFailures::default());
         let gates = Arc::default();
-        let server = bind(options, &auth_config, &acceptor, &gates, &watcher).await?;
+        let server =
+            bind(options, &auth_config, &acceptor, &gates, network.as_ref(), &watcher).await?;
         let state = State {
             options: server.options(),
             address: server.local_addr(),
@@ -132,6 +139,7 @@ impl Kit {
             watcher,
             acceptor,
             gates,
+            network,
             state: Mutex::new(state),
             began: tokio::time::Instant::now(),
             moved_nanos: AtomicU64::new(0),
@@ -205,8 +213,9 @@ impl Kit {
         drop(server);
         // Another run has another id.
         options.broker.seed = options.broker.seed.wrapping_add(1);
+        let (gates, network) = (&self.gates, self.network.as_ref());
         let server =
-            bind(options, &auth_config, &self.acceptor, &self.gates, &self.watcher).await?;
+            bind(options, &auth_config, &self.acceptor, gates, network, &self.watcher).await?;
         let mut state = self.state();
         if !state.is_over {
             state.options = server.options();

@@ -24,7 +24,7 @@
 //! | wait, instead of sleeping | [`wait_for_subscription`](TestBroker::wait_for_subscription), [`wait_for_clients`](TestBroker::wait_for_clients), [`wait_idle`](TestBroker::wait_idle), [`wait_until`](TestBroker::wait_until) anything, [`Tap::expect`] |
 //! | inject faults | [`disturb`](TestBroker::disturb) messages, [`cut`](TestBroker::cut) and [stall](TestBroker::stall_writes) connections, [`refuse_connections`](TestBroker::refuse_connections), [`restart`](TestBroker::restart), [`fail_authentication`](TestBroker::fail_authentication), [`send_error`](TestBroker::send_error), [`send_info`](TestBroker::send_info), [`lame_duck`](TestBroker::lame_duck), [`apply`](TestBroker::apply) |
 //! | move the clock | [`advance`](TestBroker::advance) |
-//! | several servers | [`TestCluster::start(3)`](TestCluster::start), stop and restart them |
+//! | several servers | [`TestCluster::start(3)`](TestCluster::start): [stop](TestCluster::stop), restart, [partition](TestCluster::partition), [isolate](TestCluster::isolate), heal and [cut](TestCluster::cut) them, [move their clocks](TestCluster::advance), [mix them](TestClusterBuilder::with_nats_server) with nats-server |
 //!
 //! # Runtime
 //!
@@ -65,7 +65,7 @@ pub use broker::TestBroker;
 pub use builder::TestBrokerBuilder;
 #[cfg(feature = "testing-tls")]
 pub use certificates::{CertificateError, Certificates, Identity};
-pub use cluster::TestCluster;
+pub use cluster::{TestCluster, TestClusterBuilder};
 pub use disturbance::Disturbance;
 pub use fault::Fault;
 pub use listener::{Answer, TestListener};

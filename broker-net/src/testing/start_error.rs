@@ -1,6 +1,7 @@
 //! Errors of starting a test broker.
 
 use std::io;
+use std::path::PathBuf;
 
 use broker_core::auth::UsersError;
 
@@ -22,6 +23,20 @@ pub enum StartError {
     /// Its own thread could not be started.
     #[error("could not start a thread for the test broker")]
     Thread(#[source] io::Error),
+    /// There is no such program, or none of this name in `PATH`.
+    #[error("there is no nats-server: the program {program:?} is not found")]
+    NoNatsServer {
+        /// The path, or the name.
+        program: PathBuf,
+    },
+    /// The program has ended, or is not ready after ten seconds.
+    #[error("{program:?} did not start as a nats-server: {why}")]
+    NatsServer {
+        /// The path, or the name.
+        program: PathBuf,
+        /// The end of its log, or why it was not started.
+        why: String,
+    },
     /// Its own runtime could not be created.
     #[error("could not create a runtime for the test broker")]
     Runtime(#[source] io::Error),
