@@ -17,11 +17,13 @@ macro_rules! examples {
 examples! {
     authenticator: "../examples/authenticator.rs",
     cluster: "../examples/cluster.rs",
+    cluster_failover: "../examples/cluster_failover.rs",
     #[cfg(feature = "tls-core")]
     embed_tls: "../examples/embed_tls.rs",
     failover: "../examples/failover.rs",
     faults: "../examples/faults.rs",
     hello: "../examples/hello.rs",
+    mixed_cluster: "../examples/mixed_cluster.rs",
     own_listener: "../examples/own_listener.rs",
     patterns: "../examples/patterns.rs",
     reverse: "../examples/reverse.rs",
