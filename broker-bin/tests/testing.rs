@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions};
 use broker_bin::reload::ReloadError;
-use broker_bin::testing::{StartError, TestNatsd, block_on};
+use broker_bin::testing::{StartError, TestCluster, TestNatsd, block_on};
 use futures_util::StreamExt;
 
 /// A production configuration; none of its ports may be bound.
@@ -261,4 +261,68 @@ async fn a_reload_changes_where_traces_go() {
         }
         assert_eq!(event.subject.as_str(), "trace.end", "{trace}");
     }
+}
+
+/// Returns a cluster with the program as a member, in place of nats-server.
+async fn with_a_process() -> TestCluster {
+    let builder = TestCluster::builder().servers(2).with_nats_server(env!("CARGO_BIN_EXE_natsd"));
+    builder.start().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_process_is_a_member_of_a_test_cluster() {
+    let mut cluster = with_a_process().await;
+    assert_eq!(cluster.urls().len(), 3);
+    for _ in 0..2 {
+        let there = async_nats::connect(cluster.url(2)).await.unwrap();
+        assert_eq!(there.server_info().server_name, "n2");
+        let mut orders = there.subscribe("orders.>").await.unwrap();
+        // On the process too, whose own client it is, and on the others.
+        cluster.wait_for_interest("orders.eu").await;
+        cluster.client(0).publish("orders.eu", "7 apples".into()).await.unwrap();
+        assert_eq!(orders.next().await.unwrap().payload, "7 apples");
+        // Interest of the others is known to the process.
+        let mut prices = cluster.client(1).subscribe("prices").await.unwrap();
+        cluster.wait_for_interest("prices").await;
+        there.publish("prices", "2".into()).await.unwrap();
+        assert_eq!(prices.next().await.unwrap().payload, "2");
+        let url = cluster.url(2);
+        cluster.stop(2);
+        assert!(async_nats::connect(&url).await.is_err(), "it has ended");
+        cluster.wait_connected().await;
+        assert_eq!(cluster.urls().len(), 2);
+        cluster.restart(2).await.unwrap();
+        cluster.wait_connected().await;
+        assert_eq!(cluster.url(2), url);
+    }
+    // A server of the test that restarts connects to the process.
+    cluster.restart(0).await.unwrap();
+    cluster.wait_connected().await;
+}
+
+#[tokio::test]
+async fn a_process_ends_with_its_test_cluster() {
+    let cluster = with_a_process().await;
+    let address = cluster.url(2).trim_start_matches("nats://").to_owned();
+    assert!(std::net::TcpStream::connect(&address).is_ok());
+    drop(cluster);
+    assert!(std::net::TcpStream::connect(&address).is_err());
+}
+
+#[tokio::test]
+#[should_panic(expected = "its servers can be stopped, not partitioned")]
+async fn a_test_cluster_with_a_process_cannot_be_partitioned() {
+    with_a_process().await.isolate(2);
+}
+
+#[tokio::test]
+#[should_panic(expected = "the clock of a nats-server cannot be moved")]
+async fn a_test_cluster_with_a_process_has_the_clock_of_the_machine() {
+    with_a_process().await.advance(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "server 2 does not run in this process")]
+async fn a_process_is_no_test_broker() {
+    let _ = with_a_process().await.node(2);
 }

@@ -45,7 +45,10 @@ pub(crate) mod stall;
 
 #[cfg(feature = "testing-tls")]
 pub use broker_net::testing::{CertificateError, Certificates, Identity};
-pub use broker_net::testing::{Fault, Tap, Tapped, TestBroker, TestBrokerBuilder, Wait, block_on};
+pub use broker_net::testing::{
+    Fault, Tap, Tapped, TestBroker, TestBrokerBuilder, TestCluster, TestClusterBuilder, Wait,
+    block_on,
+};
 pub use builder::TestNatsdBuilder;
 pub use natsd::TestNatsd;
 pub use plan::StartError;
