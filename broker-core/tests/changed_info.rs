@@ -47,7 +47,7 @@ fn a_changed_info_reaches_all_clients_a_few_at_a_time() {
     assert_eq!(told.len(), 495);
     for client in told {
         let read = client.read();
-        let last = read.lines().filter(|line| line.starts_with("INFO {")).next_back();
+        let last = read.lines().rfind(|line| line.starts_with("INFO {"));
         assert!(last.is_some_and(|line| line.contains("\"two:2\"")), "{read}");
     }
 }
