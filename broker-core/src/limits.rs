@@ -250,6 +250,11 @@ pub(crate) const UNSUBSCRIBE_BATCH: usize = 32;
 /// thread has the lock after one or two; the rest is for a machine whose processors are busy.
 pub(crate) const PATIENCE_SLICES: u8 = 64;
 
+/// The number of requests of other servers whose response times are measured at the same time, and of measurements that
+/// wait for that of another server: a few megabytes. Beyond it the oldest are lost.
+/// Ours: NATS 2.14 keeps any number.
+pub(crate) const REMOTE_LATENCIES: usize = 16_384;
+
 /// The longest pause between PINGs on a route: a silent server is noticed within ten seconds. The PING after the last
 /// input is left out, two stay unanswered, and the route is closed when the next one is due: four pauses.
 /// Ours: NATS 2.14 has 30 s.

@@ -1,9 +1,11 @@
 //! The server's own messages, and the program's part of the system account.
 
 use super::Broker;
-use crate::endpoint::Subscription;
+use crate::endpoint::{Scratch, Subscription};
 use crate::interest::{Interested, Matches};
 use crate::message::RawMessage;
+use crate::random::Random;
+use crate::routing::{flush_touched, tell_answered_there};
 use crate::session::server::{has_receivers, publish_from_server};
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::{Arc, Ordering};
@@ -26,7 +28,37 @@ impl Broker {
     /// Reports events of the server to `listener`, and lets it answer the requests that any account may send to the
     /// server. `None` ends that.
     pub fn set_system_listener(&self, listener: Option<Box<dyn SystemListener>>) {
+        self.shared.context.remote.set_taken(listener.is_some());
         self.shared.system.store(listener.map(Arc::new));
+    }
+
+    /// Returns the subject in the system account on which other servers report the response times of services that their
+    /// clients offer.
+    pub fn remote_latency_subject(&self) -> String {
+        self.shared.context.remote.subject()
+    }
+
+    /// Takes such a report, and publishes the measurement if it is complete.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the parser if it is no report.
+    // NATS 2.14: events.go remoteLatencyUpdate.
+    pub fn take_remote_latency(&self, report: &[u8]) -> Result<(), serde_json::Error> {
+        let shared = &self.shared;
+        let is_open = |account: &str, reply: &[u8]| {
+            let account = shared.known_account(account);
+            account.is_some_and(|account| {
+                account.owed_responses().is_some_and(|responses| responses.is_open(reply))
+            })
+        };
+        if let Some((here, there)) = shared.context.remote.put_there(report, is_open)? {
+            let mut scratch = Scratch::new();
+            scratch.start_by(&shared.clock);
+            tell_answered_there(&here, &there, &mut Random::new(shared.next_seed()), &mut scratch);
+            flush_touched(&mut scratch);
+        }
+        Ok(())
     }
 
     /// Returns the name of the system account.

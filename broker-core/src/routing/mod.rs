@@ -12,7 +12,7 @@ pub(crate) use audience::Audience;
 pub(crate) use deliver::{end, flush_touched};
 pub(crate) use services::{
     Requesting, ServiceState, deliver_with_services, expire_responses, pass_responses,
-    pass_to_services,
+    pass_to_services, tell_answered_there,
 };
 #[cfg(feature = "testing")]
 pub(crate) use watched::deliver_held;

@@ -7,8 +7,8 @@
 
 use super::{Audience, deliver, deliver_traced};
 use crate::account::{
-    Account, Context, Failed, Measured, Outcome, Requester, Response, ServiceImport, is_sampled,
-    to_json,
+    Account, Context, Failed, Here, Measured, Outcome, Requester, Response, ServiceImport, There,
+    is_marked, is_sampled, to_json,
 };
 use crate::endpoint::{Endpoint, Kind, Link, Run, Scratch, Sender, Subscription};
 use crate::header_block;
@@ -182,6 +182,7 @@ fn request(
         return false;
     }
     let measured = requesting.measure(import, message, context);
+    let is_measured = measured.is_some();
     let has_reply = !message.reply.is_empty();
     if let (false, Some(measured)) = (has_reply, &measured) {
         requesting.tell(&exporter, import, measured, Outcome::BadRequest);
@@ -198,7 +199,12 @@ fn request(
         let now = requesting.scratch.now();
         exporter.responses().add(response, requesting.random, now)
     });
-    let reply = given.as_ref().map_or(message.reply, |given| &given[..]);
+    let marked = given.as_ref().filter(|_| is_measured).and_then(|it| context.remote.mark(it));
+    let reply = match (&marked, &given) {
+        (Some(marked), _) => marked,
+        (None, Some(given)) => &given[..],
+        (None, None) => message.reply,
+    };
     let mut body = requesting.state.bodies.pop().unwrap_or_default();
     let mut sizes = requesting.state.bodies.pop().unwrap_or_default();
     let memory = (&mut body, &mut sizes);
@@ -262,7 +268,7 @@ fn respond(
     let shared = run.shared.filter(|_| disabled.is_none());
     let message = disabled.as_ref().unwrap_or(message);
     if let (true, Some(measured)) = (is_single, &response.measured) {
-        requesting.tell_answered(account, &response, measured);
+        requesting.tell_answered(account, message.subject, &response, measured);
     }
     // A response may ask for another message in turn.
     let given =
@@ -413,9 +419,24 @@ impl Requesting<'_> {
         membership.as_ref().map_or_else(|| "N/A".into(), |one| Arc::clone(one.account()))
     }
 
-    fn tell_answered(&mut self, account: &Arc<Account>, response: &Response, measured: &Measured) {
+    fn tell_answered(
+        &mut self,
+        account: &Arc<Account>,
+        reply: &[u8],
+        response: &Arc<Response>,
+        measured: &Measured,
+    ) {
         let Some(context) = account.context() else { return };
         let Some(latency) = &response.export.latency else { return };
+        if self.endpoint.kind.is_peer() && is_marked(reply) {
+            let took = context.clock.now().saturating_duration_since(measured.since);
+            let account = Arc::downgrade(account);
+            let here = Here { account, response: Arc::clone(response), took };
+            if let Some((here, there)) = context.remote.put_here(reply, here) {
+                tell_answered_there(&here, &there, self.random, self.scratch);
+            }
+            return;
+        }
         let responder = Requester::of(self.endpoint, &self.account_name(), true, context);
         let event = measured.answered(&ids::unique(self.random), &responder, context);
         publish_event(account, &latency.subject, &event, self.random, self.scratch);
@@ -438,6 +459,22 @@ impl Requesting<'_> {
             self.state.bodies.push(body);
         }
     }
+}
+
+/// Publishes the measurement of a request that a client of another server has answered.
+pub(crate) fn tell_answered_there(
+    here: &Here,
+    there: &There,
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    let Some(account) = here.account.upgrade() else { return };
+    let (Some(context), Some(latency)) = (account.context(), &here.response.export.latency) else {
+        return;
+    };
+    let Some(measured) = &here.response.measured else { return };
+    let event = measured.answered_there(&ids::unique(random), here.took, there, context);
+    publish_event(&account, &latency.subject, &event, random, scratch);
 }
 
 fn tell_failed(
@@ -547,6 +584,7 @@ fn describe(
         }
         if hop.has_server {
             requester.server = context.server_name.to_string();
+            requester.cluster = context.cluster.load().as_deref().cloned().unwrap_or_default();
         }
         info.extend_from_slice(&to_json(&requester));
     }

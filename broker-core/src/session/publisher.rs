@@ -6,11 +6,12 @@
 //! is mapped by chance, its subject is looked up in a second cache.
 
 use super::member::Member;
-use super::server::publish_event;
-use crate::account::Account;
+use super::server::{publish_event, publish_from_server};
+use crate::account::{Account, Requester, is_marked};
 use crate::endpoint::{Endpoint, Run, Scratch, Subscription};
 use crate::error::ClientFault;
 use crate::interest::{Known, MatchCache, Matches, PrefetchedBatch};
+use crate::message::RawMessage;
 use crate::message_trace::MessageTrace;
 use crate::proto::Publish;
 use crate::random::Random;
@@ -20,7 +21,7 @@ use crate::routing::{
     deliver_with_services, pass_responses, pass_to_services,
 };
 use crate::shared::Shared;
-use crate::subject::{Choices, Mapped};
+use crate::subject::{Choices, Mapped, Subject};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
 use crate::system::{ServiceRequest, SubjectRule, rule};
@@ -372,6 +373,9 @@ impl Pass<'_> {
         if all_may_pass {
             counting.note(known.verdict, run.subject, run.messages.len(), bytes);
             observer.accepted(scratch);
+            if is_marked(run.subject) {
+                report_latency(member, run.subject);
+            }
             let unanswered = |message: &Publish<'_>, scratch: &mut Scratch| {
                 if !message.reply.is_empty() {
                     observer.no_responders(run.subject, message, scratch);
@@ -411,6 +415,21 @@ pub(super) fn mapped(member: &Member, subject: &[u8], random: &mut Random) -> Op
     let mappings = member.account.interest.mappings();
     let mappings = mappings.filter(|_| member.endpoint.kind.is_mapped())?;
     Some(mappings.map(subject)?.pick(subject, random))
+}
+
+/// Reports the response time of a client to the server of the requester, if that has asked for it.
+// NATS 2.14: client.go processInboundClientMsg.
+#[cold]
+fn report_latency(member: &Member, subject: &[u8]) {
+    let (shared, Member { account, endpoint, .. }) = (member.shared(), member);
+    let context = &shared.context;
+    let responder = || Requester::of(endpoint, &account.name, true, context);
+    let report = context.remote.report(subject, &account.name, responder, context);
+    let Some((subject, body)) = report else { return };
+    let system = shared.known_account(&shared.system_account);
+    if let (Some(system), Ok(subject)) = (system, Subject::parse(&*subject)) {
+        publish_from_server(shared, &system, &RawMessage::new(&subject, &body));
+    }
 }
 
 /// Delivers permitted messages to subscriptions, and to services of other accounts. Calls `no_responders` with each

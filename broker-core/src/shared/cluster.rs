@@ -68,6 +68,7 @@ impl ClusterHost for Shared {
                 has_changed = true;
             }
             if info.cluster != cluster {
+                self.context.cluster.store(Some(Arc::new(cluster.to_owned())));
                 cluster.clone_into(&mut info.cluster);
                 has_changed = true;
             }

@@ -18,7 +18,7 @@ use std::time::Instant;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 
-use crate::account::{Account, AccountConfig, Context, GLOBAL, Registry, SYSTEM};
+use crate::account::{Account, AccountConfig, Context, GLOBAL, Registry, RemoteLatency, SYSTEM};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
@@ -78,7 +78,7 @@ pub(crate) struct Shared {
     questions: Arc<Questions>,
     pub(crate) counted_subjects: Option<Arc<SubjectCounters>>,
     pub(crate) clock: Arc<dyn Clock>,
-    context: Arc<Context>,
+    pub(crate) context: Arc<Context>,
     #[cfg(feature = "testing")]
     pub(crate) seam: Arc<crate::probe::Seam>,
 }
@@ -124,9 +124,11 @@ impl Shared {
         let context = Arc::new(Context {
             clock: Arc::clone(&clock),
             server_name: info.server_name.as_str().into(),
+            cluster: ArcSwapOption::from_pointee(cluster.as_ref().map(|cluster| cluster.name())),
             imports: internal(Kind::Account),
             responses: internal(Kind::System),
             exporters: Mutex::default(),
+            remote: RemoteLatency::new(&info.server_name),
         });
         let shared = Self {
             options: ArcSwap::from_pointee(options),

@@ -1,8 +1,11 @@
 //! Accounts, what they share, and traces, over routes.
 
-use broker_core::account::{AccountConfig, Export, Import};
+use std::time::Duration;
+
+use broker_core::account::{AccountConfig, Export, Import, Sampling, ServiceLatency};
 use broker_core::auth::Grant;
-use broker_core::{Client, HeaderMap, Options, Subscriber};
+use broker_core::system::{ServiceRequest, SystemEvent, SystemListener};
+use broker_core::{Client, HeaderMap, Options, Subject, Subscriber};
 use futures_executor::block_on;
 
 use super::mesh::{Mesh, options};
@@ -53,6 +56,74 @@ fn an_imported_service_answers_from_another_server() {
     mesh.settle();
     assert_eq!(payloads(&mut inbox), ["noon"]);
     assert!(requests.try_next().is_none(), "the request is passed on by one server only");
+}
+
+/// A program that takes no events.
+struct Listener;
+
+impl SystemListener for Listener {
+    fn notice(&self, _: SystemEvent<'_>) {}
+
+    fn serve(&self, _: &ServiceRequest<'_>) -> bool {
+        false
+    }
+}
+
+#[test]
+fn the_response_time_of_a_service_on_another_server_is_measured_there() {
+    let latency = ServiceLatency::new(Subject::parse("latency").unwrap(), Sampling::Percent(100));
+    let service = Export::service("time".parse().unwrap()).with_latency(latency);
+    let accounts = [
+        AccountConfig::new("S").with_export(service),
+        AccountConfig::new("C").with_import(Import::service("S", "time".parse().unwrap())),
+    ];
+    let mut mesh =
+        Mesh::start(vec![with_accounts(0, &[], &accounts), with_accounts(1, &[0], &accounts)]);
+    let asked = mesh.nodes[0].broker.clone();
+    asked.set_system_listener(Some(Box::new(Listener)));
+    let system = client(&mesh, 0, "$SYS");
+    let mut reports = block_on(system.subscribe(asked.remote_latency_subject())).unwrap();
+    let asking = client(&mesh, 0, "C");
+    let mut inbox = block_on(asking.subscribe("answers")).unwrap();
+    let mut measured = block_on(client(&mesh, 0, "S").subscribe("latency")).unwrap();
+    let answering = client(&mesh, 1, "S");
+    let mut requests = block_on(answering.subscribe("time")).unwrap();
+    mesh.settle();
+    for comes_first in ["response", "report"] {
+        block_on(asking.publish_with_reply("time", "answers", "now".into())).unwrap();
+        mesh.settle();
+        mesh.pass(Duration::from_millis(30));
+        let reply = requests.try_next().unwrap().reply.unwrap().to_string();
+        assert!(reply.ends_with(".T"), "{reply}");
+        // Another route carries the system account, and may be faster.
+        if comes_first == "report" {
+            let responder = r#""responder":{"acc":"S","rtt":0},"service":30000000"#;
+            let report = format!(r#"{{"account":"S","req_id":"{reply}","m2":{{{responder}}}}}"#);
+            asked.take_remote_latency(report.as_bytes()).unwrap();
+        }
+        block_on(answering.publish(&*reply, "noon".into())).unwrap();
+        mesh.settle();
+        assert_eq!(payloads(&mut inbox), ["noon"]);
+        let report = reports.try_next().unwrap();
+        if comes_first == "response" {
+            assert_eq!(payloads(&mut measured).len(), 0, "the other half is missing");
+            asked.take_remote_latency(&report.payload).unwrap();
+        }
+        let events = payloads(&mut measured);
+        assert_eq!(events.len(), 1, "{comes_first}");
+        let event: serde_json::Value = serde_json::from_str(&events[0]).unwrap();
+        assert_eq!(event["type"], "io.nats.server.metric.v1.service_latency");
+        assert_eq!((&event["status"], &event["requestor"]["acc"]), (&200.into(), &"C".into()));
+        assert_eq!(event["responder"]["acc"], "S");
+        if comes_first == "response" {
+            assert_eq!(event["responder"]["cluster"], "C");
+        }
+        assert_eq!(event["service"], 30_000_000);
+        assert_eq!(event["total"], 30_000_000);
+    }
+    assert!(asked.take_remote_latency(b"{").is_err());
+    asked.take_remote_latency(br#"{"account":"S","req_id":"_R_.a.b.c.T","m2":{}}"#).unwrap();
+    assert_eq!(payloads(&mut measured).len(), 0);
 }
 
 #[test]

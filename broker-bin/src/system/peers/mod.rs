@@ -32,6 +32,7 @@ const MAX_REPORT_BYTES: usize = 16 << 10;
 
 const STATSZ: &str = "STATSZ";
 const SERVER: &str = "$SYS.SERVER.";
+const LATENCY: &str = "$SYS.LATENCY.M2.";
 const MEMBERS: &str = "$SYS.SERVER.ACCOUNT.";
 
 /// Takes events and answers of other servers without waiting.
@@ -64,6 +65,7 @@ impl Peers {
             format!("{SERVER}*.SHUTDOWN"),
             format!("{SERVER}*.LAMEDUCK"),
             format!("{}*", self.sender.questions().prefix()),
+            broker.remote_latency_subject(),
         ];
         let grant = Grant::anonymous().with_account(broker.system_account());
         let taker = Arc::clone(self);
@@ -86,6 +88,13 @@ impl Peers {
             let answer = Answer { number, headers, payload: message.payload().to_vec() };
             if self.answers.try_send(answer).is_err() {
                 self.sender.observer().system_counters().note_request_dropped();
+            }
+            return;
+        }
+        if subject.starts_with(LATENCY) {
+            let payload = message.payload();
+            if payload.len() <= MAX_REPORT_BYTES {
+                self.put(Report::Latency(payload.to_vec()));
             }
             return;
         }

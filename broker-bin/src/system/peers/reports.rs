@@ -23,6 +23,8 @@ const ASKED_ACCOUNTS: usize = 1024;
 pub(super) enum Report {
     /// The numbers of an account's members.
     Members(Vec<u8>),
+    /// The response time of a service that a client of another server offers.
+    Latency(Vec<u8>),
     /// Statistics, which are of no interest beyond that the server is there.
     Alive(String),
     /// The server ends, or is in lame duck mode.
@@ -100,6 +102,12 @@ impl Reports {
         match report {
             Report::Alive(id) => self.note(&id),
             Report::Members(payload) => self.count(&payload),
+            // NATS 2.14: events.go remoteLatencyUpdate.
+            Report::Latency(payload) => {
+                if let Err(error) = broker.take_remote_latency(&payload) {
+                    tracing::error!("Error unmarshalling remote latency measurement: {error}");
+                }
+            }
             Report::Ended(id) => {
                 self.sender.known().forget(&id);
                 broker.forget_remote_server(&id);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::Context;
+use super::remote_latency::There;
 use super::requester::{Requester, to_json};
 use crate::headers::HeaderMap;
 use crate::options::{Sampling, ServiceLatency};
@@ -51,7 +52,7 @@ impl Outcome {
 /// A measurement, in the reference's order. Durations are nanoseconds.
 // NATS 2.14: accounts.go ServiceLatency.
 #[derive(Debug, Serialize)]
-struct Measurement<'a> {
+struct Measurement<'a, R = Requester> {
     r#type: &'static str,
     id: &'a str,
     timestamp: Timestamp,
@@ -61,7 +62,7 @@ struct Measurement<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     requestor: Option<&'a Requester>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    responder: Option<&'a Requester>,
+    responder: Option<&'a R>,
     #[serde(rename = "header", skip_serializing_if = "Option::is_none")]
     headers: Option<&'a TracingHeaders>,
     start: Timestamp,
@@ -72,7 +73,7 @@ struct Measurement<'a> {
 
 const TYPE: &str = "io.nats.server.metric.v1.service_latency";
 
-fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
@@ -105,11 +106,38 @@ impl Measured {
         })
     }
 
+    /// Returns the event of a request that was answered by a client of another server.
+    // NATS 2.14: accounts.go merge.
+    pub(crate) fn answered_there(
+        &self,
+        id: &str,
+        took: Duration,
+        there: &There,
+        context: &Context,
+    ) -> Vec<u8> {
+        let request = self.requester.round_trip();
+        let service = there.service();
+        to_json(&Measurement {
+            r#type: TYPE,
+            id,
+            timestamp: Timestamp(context.clock.wall()),
+            status: 200,
+            description: "",
+            requestor: Some(&self.requester),
+            responder: there.responder.as_ref(),
+            headers: self.headers.as_ref(),
+            start: Timestamp(self.at.checked_sub(request).unwrap_or(self.at)),
+            service: nanos(service),
+            system: nanos(took.saturating_sub(service + there.round_trip())),
+            total: nanos(request + took),
+        })
+    }
+
     /// Returns the event of a request that was not answered.
     pub(crate) fn failed(&self, id: &str, outcome: Outcome, context: &Context) -> Vec<u8> {
         let (status, description) = outcome.status();
         let request = self.requester.round_trip();
-        to_json(&Measurement {
+        to_json(&Measurement::<Requester> {
             r#type: TYPE,
             id,
             timestamp: Timestamp(context.clock.wall()),

@@ -11,6 +11,7 @@ mod error;
 mod exporter;
 mod latency;
 mod linked;
+mod remote_latency;
 mod requester;
 mod resolve;
 mod responses;
@@ -19,6 +20,7 @@ mod stream;
 
 pub use error::{ShareError, ShareFault, ShareItem};
 pub(crate) use latency::{Measured, Outcome, is_sampled};
+pub(crate) use remote_latency::{Here, RemoteLatency, There, is_marked};
 pub(crate) use requester::{Requester, to_json};
 pub use resolve::check_shares;
 pub(crate) use resolve::{Change, Resolver};
@@ -27,6 +29,8 @@ pub(crate) use service::ServiceImport;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
+
+use arc_swap::ArcSwapOption;
 
 use super::Account;
 use crate::clock::Clock;
@@ -44,12 +48,15 @@ use stream::{BoundStream, Shadows};
 pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) server_name: Arc<str>,
+    /// The name of the cluster, if there is one.
+    pub(crate) cluster: ArcSwapOption<String>,
     /// The endpoint of subscriptions for imported services.
     pub(crate) imports: Arc<Endpoint>,
     /// The endpoint of subscriptions for responses.
     pub(crate) responses: Arc<Endpoint>,
     /// The accounts whose services were ever sent a request by another account.
     pub(crate) exporters: Mutex<Vec<Weak<Account>>>,
+    pub(crate) remote: RemoteLatency,
 }
 
 /// The exports and imports of one account. Made when it first has some, or owes a response.

@@ -39,6 +39,8 @@ pub(crate) struct Requester {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) server: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) cluster: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) kind: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) client_type: String,
@@ -75,6 +77,7 @@ impl Requester {
             lang: info.lang.to_string(),
             version: info.version.to_string(),
             server: context.server_name.to_string(),
+            cluster: context.cluster.load().as_deref().cloned().unwrap_or_default(),
             kind: "Client".to_owned(),
             client_type: match endpoint.transport {
                 TransportInfo::Websocket(_) => "websocket".to_owned(),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use foldhash::fast::FixedState;
 
 use super::latency::{Measured, Outcome};
+use super::remote_latency::is_marked;
 use super::service::ServiceExport;
 use crate::account::Account;
 use crate::limits::{SERVICE_RESPONSE_BYTES, SERVICE_RESPONSES_BYTES};
@@ -170,6 +171,11 @@ impl Responses {
         }
     }
 
+    /// Returns true if the response to a request is awaited.
+    pub(crate) fn is_open(&self, subject: &[u8]) -> bool {
+        self.id(subject).is_some_and(|id| self.state.lock().open.contains_key(&id))
+    }
+
     /// Removes a request that gets no further response.
     pub(crate) fn remove(&self, subject: &[u8]) -> Option<Arc<Response>> {
         let id = self.id(subject)?;
@@ -224,8 +230,9 @@ impl Responses {
     }
 
     fn id(&self, subject: &[u8]) -> Option<u64> {
-        let token = subject.strip_prefix(&self.prefix)?;
-        if token.len() != TOKEN_LEN {
+        let (token, rest) = subject.strip_prefix(&self.prefix)?.split_at_checked(TOKEN_LEN)?;
+        // Measurements by other servers have a mark.
+        if !rest.is_empty() && !(rest.starts_with(b".") && is_marked(subject)) {
             return None;
         }
         token.iter().rev().try_fold(0u64, |id, byte| {

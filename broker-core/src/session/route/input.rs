@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Compressing, Phase, RouteSession};
+use crate::account::is_marked;
 use crate::cluster::Refusal;
 use crate::endpoint::{Run, Scratch};
 use crate::limits::OPERATIONS_A_TURN;
@@ -221,12 +222,23 @@ impl RouteSession {
         if let Ok(account) = std::str::from_utf8(account)
             && (self.accounts.has(account) || self.shared.known_account(account).is_some())
         {
+            self.note_measured(account, batch);
             // A server in too many accounts was reported when it subscribed.
             let _ = self.accounts.publish_all(account, batch, shared, audience, scratch);
         }
         batch.clear();
         if self.shared.queues.memory.excess_bytes() > 0 {
             self.shared.guard_total(&self.shared.options.load().limits);
+        }
+    }
+
+    /// Notes requests whose response times the other server measures.
+    // NATS 2.14: client.go deliverMsg.
+    fn note_measured(&self, account: &str, batch: &Batch<'_>) {
+        for message in batch.messages().iter().filter(|message| is_marked(message.reply)) {
+            let Some(account) = self.shared.known_account(account) else { return };
+            let context = &self.shared.context;
+            context.remote.note_request(&account.name, message.reply, context);
         }
     }
 
