@@ -8,7 +8,11 @@ use crate::config::check::join;
 use crate::config::field::Field;
 use crate::config::kind::Kind;
 use crate::config::table::{Block, Key, Reload, Section as _, Status};
-use crate::options::{Options, Tls};
+use crate::options::{Options, Resolver, Tls};
+
+/// The refusal of a resolver that is added or removed.
+// NATS 2.14: reload.go diffOptions.
+const RESOLVER_MOVED: &str = "config reload does not support moving to or from an account resolver";
 
 /// A changed option. `Display` prints nats-server's log line: `Reloaded: …` if the change can be
 /// applied, otherwise the refusal.
@@ -23,6 +27,8 @@ pub struct Change {
     /// When the change can take effect.
     pub reload: Reload,
     called: &'static str,
+    /// The whole text of the refusal, if it is not the usual one.
+    refusal: Option<&'static str>,
     /// The value is not logged, because it is secret or long.
     is_bare: bool,
 }
@@ -154,6 +160,7 @@ fn merge_cluster(changes: &mut Vec<Change>) {
             new: String::new(),
             reload: change.reload,
             called: "",
+            refusal: None,
             is_bare: true,
         };
     }
@@ -195,8 +202,16 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
         if change.path == "websocket.tls" && fixed_of_tls(before) != fixed_of_tls(after) {
             change.reload = Reload::Restart;
         }
+        if change.path == "resolver" && is_there(before) != is_there(after) {
+            change.refusal = Some(RESOLVER_MOVED);
+        }
         changes.push(change);
     }
+}
+
+/// Returns true if there is a resolver.
+fn is_there(value: &dyn Field) -> bool {
+    (value as &dyn Any).downcast_ref::<Option<Resolver>>().is_some_and(Option::is_some)
 }
 
 /// Returns the part of WebSocket's TLS that cannot be reloaded although the clients' can, including
@@ -231,7 +246,7 @@ impl Change {
             _ => key.reload,
         };
         let is_bare = is_map || key.kind.is_secret() || path == "authorization.user";
-        Self { path, old, new, reload, called: key.called, is_bare }
+        Self { path, old, new, reload, called: key.called, refusal: None, is_bare }
     }
 
     /// Returns true if the option concerns authentication or permissions.
@@ -265,6 +280,9 @@ impl Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(refusal) = self.refusal {
+            return f.write_str(refusal);
+        }
         if self.reload == Reload::Restart {
             let Self { old, new, .. } = self;
             return write!(
@@ -339,6 +357,11 @@ mod tests {
                 "config reload not supported for ServerName: old=, new=a",
             ),
             (|o| o.port = 1, "config reload not supported for Port: old=4222, new=1"),
+            #[cfg(feature = "jwt")]
+            (
+                |o| o.resolver = Some(Resolver::default()),
+                "config reload does not support moving to or from an account resolver",
+            ),
         ] {
             assert_eq!(said(change), [text]);
         }
