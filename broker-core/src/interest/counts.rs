@@ -14,6 +14,8 @@ pub(super) struct Counts {
     table: Table<Entry>,
     hasher: FixedState,
     pub(super) listeners: Vec<Arc<EventListener>>,
+    /// The kinds of endpoints whose subscriptions are counted: those that a listener has asked for.
+    kinds: u8,
     /// True once the subscriptions from before the first listener are counted too.
     pub(super) is_whole: bool,
 }
@@ -49,7 +51,23 @@ impl Entry {
 
 impl Counts {
     pub(super) fn new(hasher: FixedState, is_whole: bool) -> Self {
-        Self { table: Table::default(), hasher, listeners: Vec::new(), is_whole }
+        Self { table: Table::default(), hasher, listeners: Vec::new(), kinds: 0, is_whole }
+    }
+
+    /// Returns true if subscriptions of that kind of endpoint are counted: all are while existing ones are being counted,
+    /// because a listener to other kinds may come meanwhile.
+    pub(super) fn wants(&self, kind: u8) -> bool {
+        !self.is_whole || self.kinds & kind != 0
+    }
+
+    /// Adds a listener. Subscriptions of kinds that no listener has asked for before are still to be counted, unless
+    /// `is_empty`: there are no subscriptions.
+    pub(super) fn add(&mut self, listener: &Arc<EventListener>, is_empty: bool) {
+        let more = listener.kinds & !self.kinds;
+        self.kinds |= more;
+        self.is_whole &= more == 0 || is_empty;
+        listener.set_progress(self.beginning());
+        self.listeners.push(Arc::clone(listener));
     }
 
     /// Changes the weight of a subscription, 0 for not counted, and notes the change for
@@ -80,17 +98,23 @@ impl Counts {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     /// Marks the counts as complete: everything from before the first listener is counted.
     pub(super) fn finish(&mut self) {
         if !std::mem::replace(&mut self.is_whole, true) {
-            for listener in &self.listeners {
+            let waits = |listener: &&Arc<EventListener>| listener.progress() == Progress::Nothing;
+            for listener in self.listeners.iter().filter(waits) {
                 listener.set_progress(self.beginning());
             }
         }
     }
 
     /// Returns the progress of a new listener.
-    pub(super) fn beginning(&self) -> Progress {
+    fn beginning(&self) -> Progress {
         match self.is_whole {
             true if self.table.is_empty() => Progress::All,
             true => Progress::Before(Default::default()),

@@ -5,8 +5,9 @@
 //! passed on by the thread that made them after the lock is released, one thread at a time. The pending changes of a
 //! slow listener are updated in place instead of added to (`pending.rs`).
 //!
-//! The counts are kept only while there are listeners. The first listener of an account has the
-//! existing subscriptions counted, in slices: each subscription is marked when it is counted, so
+//! The counts are kept only while there are listeners, and only of the kinds of endpoints that one of them has selected:
+//! a server of a cluster so keeps none of the interest of other servers, which is most of what it has. The first listener
+//! of an account, or to a kind, has the existing subscriptions counted, in slices: each subscription is marked when it is counted, so
 //! that none is counted twice or missed, whatever is added and removed meanwhile. From then on the table of counts is
 //! read part by part for every new listener: a change before the current place of the reader is passed on as an
 //! event, one behind it will be read.
@@ -20,6 +21,9 @@ use crate::sync::Arc;
 
 /// The number of consecutive unfinished counts after which the next is kept: a mark is a byte.
 const GIVEN_UP: u8 = 250;
+
+/// The mark of a subscription that no listener has asked for, by the kind of its endpoint.
+const NOT_COUNTED: u8 = u8::MAX;
 
 /// The listeners of an interest and their counts.
 pub(super) struct Events {
@@ -62,9 +66,12 @@ impl Events {
 
     #[inline]
     pub(super) fn insert<S: Interested>(&mut self, subscription: &S) {
-        subscription.set_mark(self.mark);
-        if let Some(counts) = &mut self.counts {
+        let Some(counts) = &mut self.counts else { return subscription.set_mark(self.mark) };
+        if counts.wants(subscription.kind_bit()) {
+            subscription.set_mark(self.mark);
             counts.change(subscription, 0, subscription.weight());
+        } else {
+            subscription.set_mark(NOT_COUNTED);
         }
     }
 
@@ -91,21 +98,27 @@ impl Events {
         if mark == 0 || mark == self.mark {
             return;
         }
-        if let Some(counts) = &mut self.counts {
+        if let Some(counts) = &mut self.counts
+            && counts.wants(subscription.kind_bit())
+        {
             subscription.set_mark(self.mark);
             counts.change(subscription, 0, subscription.weight());
         }
     }
 
-    /// Adds a listener, and starts to count if it is the first.
-    fn add(&mut self, listener: &Arc<EventListener>, make: impl FnOnce() -> Counts) {
+    /// Adds a listener, and starts to count if it is the first. `is_empty`: there are no subscriptions.
+    fn add(
+        &mut self,
+        listener: &Arc<EventListener>,
+        is_empty: bool,
+        make: impl FnOnce() -> Counts,
+    ) {
         if self.counts.is_none() {
-            self.mark = self.mark.checked_add(1).unwrap_or(1);
+            self.mark = if self.mark + 1 < NOT_COUNTED { self.mark + 1 } else { 1 };
             self.counts = Some(Box::new(make()));
         }
         if let Some(counts) = &mut self.counts {
-            listener.set_progress(counts.beginning());
-            counts.listeners.push(Arc::clone(listener));
+            counts.add(listener, is_empty);
         }
     }
 
@@ -133,7 +146,7 @@ impl<S: Interested> Interest<S> {
         let listener = Arc::new(EventListener::new(kinds, self.hasher(), call));
         let mut state = self.state.write();
         let is_empty = state.sublist.len() == 0;
-        state.events.add(&listener, || Counts::new(self.hasher(), is_empty));
+        state.events.add(&listener, is_empty, || Counts::new(self.hasher(), is_empty));
         listener
     }
 

@@ -116,6 +116,39 @@ fn a_listener_receives_the_kinds_that_it_selects() {
     assert_eq!((local.events(), remote.events()), (1, 2));
 }
 
+/// Most of the interest of a server of a cluster is that of others, which no listener of it has selected.
+#[test]
+fn kinds_are_counted_once_a_listener_selects_them() {
+    let interest = Interest::new(1);
+    let kept = || interest.state.read().events.counts.as_ref().map_or(0, |counts| counts.len());
+    let local = Reader::new(&interest, 0b01);
+    let mut all = vec![fake_of_kind(1, 1, "a", None)];
+    all.extend(
+        (2..100).map(|id| fake_of_kind(2, id, &format!("b.{id}"), (id % 2 == 0).then_some("q"))),
+    );
+    all.iter().for_each(|one| interest.insert(Arc::clone(one)));
+    assert_eq!((kept(), local.told()), (1, counted(&all, 0b01)));
+    interest.set_weight(&all[2], 5);
+    let removed = all.pop().into_iter().collect::<Vec<_>>();
+    interest.remove(&removed);
+    assert_eq!(kept(), 1);
+    let both = Reader::new(&interest, 0b11);
+    assert!(!interest.is_counted());
+    // Added while others are counted.
+    all.push(fake_of_kind(2, 200, "c", None));
+    interest.insert(Arc::clone(&all[all.len() - 1]));
+    let before = local.events();
+    both.catch_up(&interest, &all);
+    assert_eq!(both.told(), counted(&all, 0b11));
+    assert_eq!(local.events(), before, "it has all of its interest already");
+    let third = Reader::new(&interest, 0b01);
+    third.catch_up(&interest, &[]);
+    assert_eq!(third.told(), counted(&all, 0b01));
+    interest.remove(&all);
+    assert!(both.told().is_empty() && local.told().is_empty());
+    assert_eq!(kept(), 0);
+}
+
 #[test]
 fn changes_are_in_order_and_follow_a_complete_batch() {
     let interest: Arc<Interest<Fake>> = Arc::new(Interest::new(1));
