@@ -222,9 +222,14 @@ impl Endpoint {
         // Another server has interest in several accounts.
         for membership in self.memberships() {
             let mut held = membership.sids(self).list(limit - shown.len());
-            held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
+            held.sort_unstable_by(|a, b| order_of(a).cmp(&order_of(b)));
             shown.extend(held.iter().map(|one| Subscription::of(one, membership.account())));
         }
         shown
     }
+}
+
+/// Orders numbers by their value, and what has no number by what it is interest in.
+fn order_of(held: &Held) -> (usize, &[u8], &[u8], Option<&[u8]>) {
+    (held.sid().len(), held.sid(), held.filter(), held.queue())
 }

@@ -102,6 +102,12 @@ impl Kind {
         matches!(self, Self::Internal | Self::System)
     }
 
+    /// Returns true if its subscriptions are named by filter and queue group, and not by a sid.
+    // NATS 2.14: route.go keyFromSub.
+    pub(crate) fn names_interest(self) -> bool {
+        self.is_peer()
+    }
+
     /// Returns true if members of a queue group behind an endpoint of this kind get as much of a message from one of kind
     /// `from` as members here. Others get it only if no member here does.
     // NATS 2.14: client.go processMsgResults.

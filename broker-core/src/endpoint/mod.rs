@@ -33,7 +33,7 @@ pub(crate) use local_queue::{LocalQueues, TOKEN_LEN, Token, sid_number};
 pub(crate) use membership::{AccountMembership, SubjectSpace};
 pub(crate) use queues::Queues;
 pub(crate) use request_tracker::{RequestTracker, is_inbox};
-pub(crate) use sids::Sids;
+pub(crate) use sids::{Name, Sids};
 pub(crate) use subscription::{Link, Subscription};
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The subscriptions of a session, by sid.
+//! The subscriptions of a session, by sid. Those of another server are named by filter and queue group.
 //!
 //! Only the session changes them. Other threads read a part at a time, so that a session with a million of
 //! them does not have to wait for a reader of the list. They are ended a part at a time, so that no other session
@@ -9,6 +9,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 
 use crate::endpoint::Subscription;
+use crate::interest::Interested;
 use crate::sync::{Arc, Mutex};
 use crate::table::{Drain, Place, Table};
 
@@ -16,6 +17,44 @@ use crate::table::{Drain, Place, Table};
 pub(crate) struct Sids {
     state: Mutex<State>,
     hasher: FixedState,
+}
+
+/// The name of a subscription among those of its session.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) struct Name<'a> {
+    /// Empty if the sid is the name.
+    filter: &'a [u8],
+    queue: Option<&'a [u8]>,
+    sid: &'a [u8],
+}
+
+impl<'a> Name<'a> {
+    /// Returns the name of interest of another server. `sid` tells it from other interest in the same.
+    pub(crate) fn of_interest(filter: &'a [u8], queue: Option<&'a [u8]>, sid: &'a [u8]) -> Self {
+        Self { filter, queue, sid }
+    }
+
+    pub(crate) fn of(subscription: &'a Subscription) -> Self {
+        let sid = subscription.sid();
+        if subscription.endpoint.kind.names_interest() {
+            Self::of_interest(subscription.filter(), subscription.queue(), sid)
+        } else {
+            sid.into()
+        }
+    }
+
+    fn hash(&self, hasher: &FixedState) -> u64 {
+        if self.filter.is_empty() {
+            return hasher.hash_one(self.sid);
+        }
+        hasher.hash_one((self.filter, self.queue, self.sid))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Name<'a> {
+    fn from(sid: &'a [u8]) -> Self {
+        Self { filter: b"", queue: None, sid }
+    }
 }
 
 #[derive(Default)]
@@ -31,23 +70,24 @@ impl Sids {
     }
 
     fn hash_of(&self, subscription: &Arc<Subscription>) -> u64 {
-        self.hasher.hash_one(subscription.sid())
+        Name::of(subscription).hash(&self.hasher)
     }
 
-    /// Returns the subscription with that sid, unless it has ended.
-    pub(crate) fn get(&self, sid: &[u8]) -> Option<Arc<Subscription>> {
-        let hash = self.hasher.hash_one(sid);
+    /// Returns the subscription with that name, unless it has ended.
+    pub(crate) fn get<'a>(&self, name: impl Into<Name<'a>>) -> Option<Arc<Subscription>> {
+        let name = name.into();
+        let hash = name.hash(&self.hasher);
+        let is_it = |subscription: &Arc<Subscription>| Name::of(subscription) == name;
         let mut state = self.state.lock();
-        let found = state.table.find(hash, |subscription| subscription.sid() == sid)?;
+        let found = state.table.find(hash, is_it)?;
         if found.is_over() {
-            let is_it = |subscription: &Arc<Subscription>| subscription.sid() == sid;
             state.table.remove(hash, is_it, |subscription| self.hash_of(subscription));
             return None;
         }
         Some(Arc::clone(found))
     }
 
-    /// Adds a subscription whose sid is not in use. `living` is the number of those that have not ended.
+    /// Adds a subscription whose name is not in use. `living` is the number of those that have not ended.
     pub(crate) fn insert(&self, subscription: Arc<Subscription>, living: usize) {
         let hash_of = |subscription: &Arc<Subscription>| self.hash_of(subscription);
         let mut state = self.state.lock();
@@ -60,9 +100,10 @@ impl Sids {
     }
 
     /// Removes a subscription, which the caller must end.
-    pub(crate) fn remove(&self, sid: &[u8]) -> Option<Arc<Subscription>> {
-        let hash = self.hasher.hash_one(sid);
-        let is_it = |subscription: &Arc<Subscription>| subscription.sid() == sid;
+    pub(crate) fn remove<'a>(&self, name: impl Into<Name<'a>>) -> Option<Arc<Subscription>> {
+        let name = name.into();
+        let hash = name.hash(&self.hasher);
+        let is_it = |subscription: &Arc<Subscription>| Name::of(subscription) == name;
         self.state.lock().table.remove(hash, is_it, |subscription| self.hash_of(subscription))
     }
 

@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use super::publisher::Publisher;
 use super::traces::{Traced, decide_for_peer};
 use crate::account::{Account, Ending};
-use crate::endpoint::{AccountMembership, Endpoint, Run, Scratch, Subscription};
+use crate::endpoint::{AccountMembership, Endpoint, Name, Run, Scratch, Subscription};
 use crate::interest::{Interested, MatchCache, PrefetchedBatch};
 use crate::limits::SESSION_CACHED_BYTES;
 use crate::proto::Batch;
@@ -146,7 +146,7 @@ impl Accounts {
     }
 
     /// Subscribes in an account of the session, which joins it if needed. `weight`: the number of members of
-    /// the queue group that the subscription represents, which a second call with the same sid changes. `is_filtered`: the
+    /// the queue group that the subscription represents, which a second call with the same texts changes. `is_filtered`: the
     /// permissions of the endpoint deny it some of the messages.
     pub(crate) fn subscribe(
         &mut self,
@@ -158,7 +158,7 @@ impl Accounts {
         let slot = self.join(name)?;
         let Some(seat) = self.seat(slot) else { return Ok(()) };
         let sids = seat.membership.sids(&self.endpoint);
-        if let Some(known) = sids.get(sid) {
+        if let Some(known) = sids.get(Name::of_interest(filter, queue, sid)) {
             seat.account.interest.set_weight(&known, weight);
             return Ok(());
         }
@@ -171,12 +171,17 @@ impl Accounts {
         Ok(())
     }
 
-    /// Ends a subscription in an account. Returns false if there is none with that sid.
-    pub(crate) fn unsubscribe(&mut self, name: &str, sid: &[u8]) -> bool {
+    /// Ends a subscription in an account. Returns false if there is none with these texts.
+    pub(crate) fn unsubscribe(
+        &mut self,
+        name: &str,
+        (filter, queue, sid): (&[u8], Option<&[u8]>, &[u8]),
+    ) -> bool {
         let Some(seat) = self.slots.get(name).and_then(|slot| self.seat(*slot)) else {
             return false;
         };
-        let Some(subscription) = seat.membership.sids(&self.endpoint).remove(sid) else {
+        let sids = seat.membership.sids(&self.endpoint);
+        let Some(subscription) = sids.remove(Name::of_interest(filter, queue, sid)) else {
             return false;
         };
         end(&seat.account, &subscription);
@@ -188,7 +193,7 @@ impl Accounts {
         for seat in self.seats.iter().flatten() {
             let sids = seat.membership.sids(&self.endpoint);
             for subscription in sids.list(usize::MAX).iter().filter(|one| !keeps(one.filter())) {
-                sids.remove(subscription.sid());
+                sids.remove(Name::of(subscription));
                 end(&seat.account, subscription);
             }
         }

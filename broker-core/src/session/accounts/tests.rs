@@ -193,15 +193,15 @@ fn an_account_that_is_left_frees_its_slot_with_its_last_subscription_and_keeps_i
 fn a_second_subscription_of_one_sid_changes_its_weight() {
     let mut world = World::new();
     for weight in [1, 5] {
-        world.accounts.subscribe("A", (b"x", Some(b"q"), b"x q"), weight, false).unwrap();
+        world.accounts.subscribe("A", (b"x", Some(b"q"), b"R"), weight, false).unwrap();
     }
     let mut matches = Matches::default();
     let account = world.shared.account(&"A".into());
     account.interest.collect(b"x", &mut matches);
     let weights: Vec<u32> = matches.peers()[0].queues.iter().map(|one| one.weight()).collect();
     assert_eq!(weights, [5]);
-    assert!(world.accounts.unsubscribe("A", b"x q"));
-    assert!(!world.accounts.unsubscribe("A", b"x q"));
+    assert!(world.accounts.unsubscribe("A", (b"x", Some(b"q"), b"R")));
+    assert!(!world.accounts.unsubscribe("A", (b"x", Some(b"q"), b"R")));
     assert_eq!(world.interest("A"), 0);
 }
 
@@ -291,4 +291,22 @@ fn a_subscription_ends_in_its_own_account_if_its_last_message_is_of_another() {
     crate::routing::deliver(&a, from, &run, &matches, &mut random, &mut scratch, |_, _| ());
     assert!(subscriber.try_next().is_some());
     assert_eq!((world.interest("A"), world.interest("B")), (0, 0));
+}
+
+/// Another server names interest by filter, queue group and origin.
+#[test]
+fn interest_in_one_filter_is_told_apart_by_group_and_origin() {
+    let mut world = World::new();
+    let all: [(&[u8], Option<&[u8]>, &[u8]); 4] =
+        [(b"x", None, b"R"), (b"x", Some(b"q"), b"R"), (b"x", None, b"oL"), (b"xq", None, b"R")];
+    for texts in all {
+        world.accounts.subscribe("A", texts, 1, false).unwrap();
+        world.accounts.subscribe("A", texts, 1, false).unwrap();
+    }
+    assert_eq!(world.interest("A"), 4);
+    for (left, texts) in (0..4).rev().zip(all) {
+        assert!(world.accounts.unsubscribe("A", texts));
+        assert!(!world.accounts.unsubscribe("A", texts));
+        assert_eq!(world.interest("A"), left);
+    }
 }

@@ -1,5 +1,7 @@
 //! The interest of another server.
 
+use std::borrow::Cow;
+
 use super::RouteSession;
 use crate::auth::Subscribe;
 use crate::endpoint::Scratch;
@@ -48,7 +50,7 @@ impl RouteSession {
             return self.fault(&crate::cluster::Refusal::TooManySubscriptions, scratch);
         }
         let is_filtered = verdict == Subscribe::AllowAndFilter;
-        let texts = (one.filter, one.queue, &*key(one));
+        let texts = (one.filter, one.queue, &*origin(one));
         // A server in more accounts than a session can have loses the interest in the others.
         if self.accounts.subscribe(account, texts, one.weight, is_filtered).is_err() {
             tracing::error!(
@@ -73,17 +75,15 @@ impl RouteSession {
     // NATS 2.14: route.go processRemoteUnsub.
     pub(super) fn unsubscribe(&mut self, one: &RouteSubscription<'_>) {
         if let Ok(account) = std::str::from_utf8(one.account) {
-            self.accounts.unsubscribe(account, &key(one));
+            self.accounts.unsubscribe(account, (one.filter, one.queue, &origin(one)));
         }
     }
 }
 
-/// Returns the name of the interest within its account: a filter with a queue group, and an origin.
-fn key(one: &RouteSubscription<'_>) -> Vec<u8> {
-    let words = [one.origin, Some(one.filter), one.queue];
-    let words: Vec<&[u8]> = words.into_iter().flatten().collect();
-    let mut key = words.join(&b' ');
-    // Interest with an origin must not be taken for interest with a queue group.
-    key.push(if one.origin.is_some() { b'L' } else { b'R' });
-    key
+/// Returns what tells interest from other interest in the same: where it comes from.
+fn origin<'a>(one: &RouteSubscription<'a>) -> Cow<'a, [u8]> {
+    match one.origin {
+        None => Cow::Borrowed(b"R"),
+        Some(origin) => Cow::Owned([origin, b"L"].concat()),
+    }
 }
