@@ -1,12 +1,12 @@
-//! Measures the time from the start of a broker to the first message, which each test pays: the
-//! median of 200.
+//! Measures the time from the start of a broker, or of a cluster of three, to the first message,
+//! which each test pays: the median of 200.
 //!
 //! `cargo run --release -p broker-net --example start_time`
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use broker_net::testing::TestBroker;
+use broker_net::testing::{TestBroker, TestCluster};
 use futures_util::StreamExt;
 
 const ROUNDS: usize = 200;
@@ -15,7 +15,8 @@ const ROUNDS: usize = 200;
 async fn main() -> Result<(), Box<dyn Error>> {
     measure("through async-nats", through_async_nats).await?;
     measure("through the in-process client", in_process).await?;
-    measure("the same, on a thread of its own", on_its_own_thread).await
+    measure("the same, on a thread of its own", on_its_own_thread).await?;
+    measure("from one server of a cluster to another", in_a_cluster).await
 }
 
 async fn measure(
@@ -55,6 +56,15 @@ async fn one_message(broker: TestBroker) -> Result<(), Box<dyn Error>> {
     let client = broker.client();
     let mut inbox = client.subscribe("x").await?;
     client.publish("x", "hello".into()).await?;
+    inbox.next().await.ok_or("no message")?;
+    Ok(())
+}
+
+async fn in_a_cluster() -> Result<(), Box<dyn Error>> {
+    let cluster = TestCluster::start(3).await;
+    let mut inbox = cluster.client(2).subscribe("x").await?;
+    cluster.wait_for_interest("x").await;
+    cluster.client(0).publish("x", "hello".into()).await?;
     inbox.next().await.ok_or("no message")?;
     Ok(())
 }

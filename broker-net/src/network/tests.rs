@@ -142,3 +142,28 @@ async fn a_server_that_does_not_listen_refuses_and_a_later_run_takes_its_place()
     drop(second);
     assert_eq!(refused(port.connect(to).await), io::ErrorKind::ConnectionRefused);
 }
+
+#[tokio::test]
+async fn a_full_buffer_is_written_further_when_the_partition_ends() {
+    let network = Network::default();
+    let (near, far) = connected(&network).await;
+    network.set_partitioned(0, 1, true);
+    let mut written = 0;
+    while let Ok(len) = write(&near, "0123456789") {
+        written += len;
+    }
+    assert_eq!(write(&near, "0"), Err(io::ErrorKind::WouldBlock));
+    let near = Arc::new(near);
+    let writer = Arc::clone(&near);
+    let waiting = tokio::spawn(async move { poll_fn(|cx| writer.poll_write_ready(cx)).await });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    network.heal();
+    let mut got = 0;
+    while got < written {
+        got += read(&far).unwrap().len();
+    }
+    assert_eq!(got, written);
+    within(waiting).await.unwrap().unwrap();
+    assert_eq!(write(&near, "a"), Ok(1));
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use broker_core::cluster::CompressionMode;
 use broker_net::testing::{StartError, TestCluster, block_on};
 use futures_util::FutureExt;
 
@@ -325,6 +326,34 @@ async fn each_server_has_the_options_of_the_test_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn routes_with_credentials_and_compression_are_in_memory_too() {
+    let cluster = TestCluster::builder().servers(2).each(|_, broker| {
+        broker.options(|options| {
+            let cluster = options.broker.cluster.as_mut().unwrap();
+            cluster.credentials = Some(("route".to_owned(), "s3cr3t".into()));
+            cluster.compression.mode = CompressionMode::S2Better;
+        })
+    });
+    let cluster = cluster.start().await.unwrap();
+    let modes: Vec<_> = cluster.node(0).broker().cluster().unwrap().routes();
+    assert!(modes.iter().all(|route| route.compression == CompressionMode::S2Better), "{modes:?}");
+    let mut texts = cluster.client(1).subscribe("texts").await.unwrap();
+    cluster.wait_for_interest("texts").await;
+    cluster.isolate(0);
+    let text = "apples and pears, ".repeat(10_000);
+    for _ in 0..5 {
+        cluster.client(0).publish("texts", text.clone().into()).await.unwrap();
+    }
+    cluster.heal();
+    for _ in 0..5 {
+        assert_eq!(texts.next().await.unwrap().payload, text);
+    }
+    cluster.isolate(0);
+    cluster.advance(NOTICED).await;
+    cluster.wait_connected().await;
+}
+
+#[tokio::test]
 async fn what_was_waited_for_in_vain_is_reported() {
     let cluster = TestCluster::start(2).await;
     cluster.partition(&[0], &[1]);
@@ -371,4 +400,32 @@ async fn a_program_that_is_no_nats_server_is_a_clear_error() {
     assert!(matches!(&error, StartError::NatsServer { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.starts_with("\"cat\" did not start as a nats-server: cat: "), "{text}");
+}
+
+/// A start that is dropped ends the processes that it has started: here a program that never becomes ready.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_start_that_is_dropped_leaves_no_process() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (program, noted) = (folder.path().join("never-ready"), folder.path().join("pid"));
+    let script = format!(
+        "#!/bin/sh\necho $$ >{0}.new && mv {0}.new {0}\nexec sleep 1000\n",
+        noted.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut starting =
+        Box::pin(TestCluster::builder().servers(1).with_nats_server(program).start());
+    let pid = loop {
+        assert!((&mut starting).now_or_never().is_none());
+        match std::fs::read_to_string(&noted) {
+            Ok(pid) => break pid.trim().to_owned(),
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert!(std::path::Path::new("/proc").join(&pid).exists());
+    drop(starting);
+    assert!(!std::path::Path::new("/proc").join(&pid).exists());
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use broker_net::testing::{TestBroker, block_on};
+use broker_net::testing::{TestBroker, TestCluster, block_on};
 
 use crate::SOON;
 
@@ -28,6 +28,11 @@ fn a_thousand_brokers_in_one_runtime_leave_nothing() {
 #[test]
 fn brokers_on_their_own_threads_leave_nothing() {
     run("leaks::many_on_their_own_threads");
+}
+
+#[test]
+fn clusters_leave_nothing() {
+    run("leaks::many_clusters");
 }
 
 /// Open files, threads, and bytes of memory.
@@ -113,4 +118,32 @@ fn many_on_their_own_threads() {
     let before = held();
     cycles(1_000);
     assert_nothing_is_left(Held { files: before.files, ..before });
+}
+
+#[test]
+#[ignore = "run by another test, alone"]
+fn many_clusters() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let cycles = |count| {
+        runtime.block_on(async {
+            for _ in 0..count {
+                let mut cluster = TestCluster::start(3).await;
+                let mut orders = cluster.client(1).subscribe("orders").await.unwrap();
+                cluster.wait_for_interest("orders").await;
+                cluster.client(0).publish("orders", "".into()).await.unwrap();
+                orders.next().await.unwrap();
+                // One is dropped while it is partitioned, with connections that end and others that do not begin.
+                cluster.isolate(1);
+                cluster.stop(2);
+                cluster.restart(2).await.unwrap();
+                cluster.cut(&[0], &[2]);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        });
+        assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+    };
+    cycles(20);
+    let before = held();
+    cycles(100);
+    assert_nothing_is_left(before);
 }

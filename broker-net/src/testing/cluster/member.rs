@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use broker_core::auth::Secret;
 use broker_core::cluster::{ClusterOptions, RouteAddress};
 
 use super::nats_server::{NatsServer, Ports};
@@ -109,7 +110,9 @@ impl Member {
         let ports = self.ports;
         builder = builder.options(|options| {
             let cluster = options.broker.cluster.get_or_insert_default();
-            cluster.routes = routes.into_iter().map(of_address).collect();
+            let credentials = &cluster.credentials;
+            let with_credentials = routes.iter().map(|at| route_to(*at, credentials.as_ref()));
+            cluster.routes = with_credentials.collect();
             if let Some(ports) = ports {
                 options.port = ports.client;
                 options.cluster.get_or_insert_default().port = ports.route;
@@ -127,6 +130,10 @@ impl Member {
     }
 }
 
-fn of_address(address: SocketAddr) -> RouteAddress {
-    RouteAddress { host: address.ip().to_string(), port: address.port(), credentials: None }
+fn route_to(address: SocketAddr, credentials: Option<&(String, Secret)>) -> RouteAddress {
+    RouteAddress {
+        host: address.ip().to_string(),
+        port: address.port(),
+        credentials: credentials.cloned(),
+    }
 }

@@ -106,11 +106,9 @@ impl NatsServer {
         &self.said.id
     }
 
-    /// Returns false before version 2.10.
+    /// Returns false if it has one route to each server.
     pub(super) fn has_pools(&self) -> bool {
-        let minor = self.said.version.trim_start_matches('v').strip_prefix("2.");
-        let minor: Option<u32> = minor.and_then(|rest| rest.split('.').next()?.parse().ok());
-        minor.is_none_or(|minor| minor >= 10)
+        has_pools_in(&self.said.version)
     }
 
     /// Returns the id of the other server of each route.
@@ -137,6 +135,12 @@ impl Drop for NatsServer {
         let _ = process.kill();
         let _ = process.wait();
     }
+}
+
+/// Returns true from version 2.10 on.
+fn has_pools_in(version: &str) -> bool {
+    let minor = version.strip_prefix("2.").and_then(|rest| rest.split('.').next());
+    minor.and_then(|minor| minor.parse::<u32>().ok()).is_none_or(|minor| minor >= 10)
 }
 
 fn spawn(
@@ -176,7 +180,7 @@ async fn ready(log: ChildStderr) -> Result<Said, String> {
         }
     };
     let (sender, receiver) = oneshot::channel();
-    let threads = [named(read), named(move || drop(sender.send(follow(&lines))))];
+    let threads = [named(read), named(move || drop(sender.send(follow(&lines, PATIENCE))))];
     for started in threads {
         started.map_err(|error| error.to_string())?;
     }
@@ -187,10 +191,11 @@ fn named(task: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<
     thread::Builder::new().name("test-nats-server".into()).spawn(task)
 }
 
-/// Reads lines until the server is ready; the error is the end of the log.
-fn follow(lines: &mpsc::Receiver<String>) -> Result<Said, String> {
+/// Reads lines until the server is ready; the error is the end of the log, also if the server takes longer than
+/// `patience`.
+fn follow(lines: &mpsc::Receiver<String>, patience: Duration) -> Result<Said, String> {
     let (mut said, mut last) = (Said::default(), VecDeque::new());
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     while !said.is_complete() {
         let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now()))
         else {
@@ -230,5 +235,22 @@ mod tests {
         assert!(said.is_complete());
         let ports = Ports { client: 36473, route: 45201, monitor: 37125 };
         assert_eq!((said.ports, &*said.id, &*said.version), (ports, "NAZPVQDW", "2.9.10"));
+    }
+    #[test]
+    fn a_server_that_does_not_become_ready_is_given_up_with_the_end_of_its_log() {
+        let (line, lines) = mpsc::channel();
+        for number in 0..30 {
+            line.send(format!("line {number}")).unwrap();
+        }
+        let told = follow(&lines, Duration::from_millis(1)).unwrap_err();
+        let told: Vec<&str> = told.lines().collect();
+        assert_eq!((told.len(), told[0], told[19]), (LINES, "line 10", "line 29"));
+    }
+
+    #[test]
+    fn versions_before_2_10_have_no_pools() {
+        for (version, has_pools) in [("2.9.10", false), ("2.14.5", true), ("0.1.0", true)] {
+            assert_eq!(has_pools_in(version), has_pools, "{version}");
+        }
     }
 }
