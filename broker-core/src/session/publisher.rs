@@ -427,7 +427,7 @@ fn report_latency(member: &Member, subject: &[u8]) {
     let report = context.remote.report(subject, &account.name, responder, context);
     let Some((subject, body)) = report else { return };
     let system = shared.known_account(&shared.system_account);
-    if let (Some(system), Ok(subject)) = (system, Subject::parse(&*subject)) {
+    if let (Some(system), Ok(subject)) = (system, Subject::parse(&subject)) {
         publish_from_server(shared, &system, &RawMessage::new(&subject, &body));
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::Context;
-use super::remote_latency::There;
 use super::requester::{Requester, to_json};
 use crate::headers::HeaderMap;
 use crate::options::{Sampling, ServiceLatency};
@@ -69,6 +69,29 @@ struct Measurement<'a, R = Requester> {
     service: u64,
     system: u64,
     total: u64,
+}
+
+/// The part that the server of the responder measures.
+// NATS 2.14: accounts.go ServiceLatency.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct There {
+    #[serde(default)]
+    pub(crate) responder: Option<Map<String, Value>>,
+    #[serde(default)]
+    service: i64,
+}
+
+impl There {
+    /// Returns the time of the service.
+    pub(crate) fn service(&self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.service).unwrap_or(0))
+    }
+
+    /// Returns the round trip between the responder and its server.
+    pub(crate) fn round_trip(&self) -> Duration {
+        let rtt = self.responder.as_ref().and_then(|responder| responder.get("rtt"));
+        Duration::from_nanos(rtt.and_then(Value::as_u64).unwrap_or(0))
+    }
 }
 
 const TYPE: &str = "io.nats.server.metric.v1.service_latency";

@@ -19,12 +19,12 @@ mod service;
 mod stream;
 
 pub use error::{ShareError, ShareFault, ShareItem};
-pub(crate) use latency::{Measured, Outcome, is_sampled};
-pub(crate) use remote_latency::{Here, RemoteLatency, There, is_marked};
+pub(crate) use latency::{Measured, Outcome, There, is_sampled};
+pub(crate) use remote_latency::{Here, RemoteLatency};
 pub(crate) use requester::{Requester, to_json};
 pub use resolve::check_shares;
 pub(crate) use resolve::{Change, Resolver};
-pub(crate) use responses::{Failed, Response, Responses};
+pub(crate) use responses::{Failed, Response, Responses, is_marked};
 pub(crate) use service::ServiceImport;
 
 use std::any::Any;

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::Context;
-use super::latency::nanos;
+use super::latency::{There, nanos};
 use super::requester::{Requester, to_json};
-use super::responses::Response;
+use super::responses::{MARK, Response};
 use crate::account::Account;
 use crate::limits::REMOTE_LATENCIES;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
@@ -25,20 +24,10 @@ use crate::timestamp::Timestamp;
 // NATS 2.14: events.go remoteLatencyEventSubj.
 const SUBJECT: &str = "$SYS.LATENCY.M2.";
 
-/// The end of a marked reply subject.
-const MARK: &[u8] = b".T";
-
 const TOKEN_LEN: usize = 8;
 
 /// A time that Go reads as none.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
-
-/// Returns true if the reply subject of a request is marked.
-// NATS 2.14: client.go isTrackedReply.
-#[inline]
-pub(crate) fn is_marked(reply: &[u8]) -> bool {
-    reply.ends_with(MARK) && reply.starts_with(super::responses::PREFIX)
-}
 
 /// The measurements of one server that involve others.
 pub(crate) struct RemoteLatency {
@@ -71,29 +60,6 @@ pub(crate) struct Here {
     pub(crate) response: Arc<Response>,
     /// The time from the request to the response.
     pub(crate) took: Duration,
-}
-
-/// The part that the server of the responder measures.
-// NATS 2.14: accounts.go ServiceLatency.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct There {
-    #[serde(default)]
-    pub(crate) responder: Option<Map<String, Value>>,
-    #[serde(default)]
-    service: i64,
-}
-
-impl There {
-    /// Returns the time of the service.
-    pub(crate) fn service(&self) -> Duration {
-        Duration::from_nanos(u64::try_from(self.service).unwrap_or(0))
-    }
-
-    /// Returns the round trip between the responder and its server.
-    pub(crate) fn round_trip(&self) -> Duration {
-        let rtt = self.responder.as_ref().and_then(|responder| responder.get("rtt"));
-        Duration::from_nanos(rtt.and_then(Value::as_u64).unwrap_or(0))
-    }
 }
 
 /// The report of a server to that of the requester.

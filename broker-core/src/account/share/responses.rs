@@ -9,7 +9,6 @@ use std::time::Instant;
 use foldhash::fast::FixedState;
 
 use super::latency::{Measured, Outcome};
-use super::remote_latency::is_marked;
 use super::service::ServiceExport;
 use crate::account::Account;
 use crate::limits::{SERVICE_RESPONSE_BYTES, SERVICE_RESPONSES_BYTES};
@@ -22,6 +21,8 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// The prefix of all reply subjects of services.
 // NATS 2.14: accounts.go replyPrefix.
 pub(crate) const PREFIX: &[u8] = b"_R_.";
+/// The end of a reply subject of a request that other servers measure too.
+pub(super) const MARK: &[u8] = b".T";
 /// The length of `_R_.`, the token of the account, and a dot.
 const ACCOUNT_PREFIX_LEN: usize = 11;
 const TOKEN_LEN: usize = 6;
@@ -29,6 +30,13 @@ const TOKEN_LEN: usize = 6;
 const TOKENS: u64 = 62u64.pow(TOKEN_LEN as u32);
 /// The number of older entries that are checked when one is added.
 const SWEPT: usize = 2;
+
+/// Returns true if the reply subject of a request is marked.
+// NATS 2.14: client.go isTrackedReply.
+#[inline]
+pub(crate) fn is_marked(reply: &[u8]) -> bool {
+    reply.ends_with(MARK) && reply.starts_with(PREFIX)
+}
 
 /// A reply subject of an account: its prefix and a token.
 pub(crate) type ReplySubject = [u8; ACCOUNT_PREFIX_LEN + TOKEN_LEN];
@@ -232,7 +240,8 @@ impl Responses {
     fn id(&self, subject: &[u8]) -> Option<u64> {
         let (token, rest) = subject.strip_prefix(&self.prefix)?.split_at_checked(TOKEN_LEN)?;
         // Measurements by other servers have a mark.
-        if !rest.is_empty() && !(rest.starts_with(b".") && is_marked(subject)) {
+        let is_mark = rest.starts_with(b".") && is_marked(subject);
+        if !rest.is_empty() && !is_mark {
             return None;
         }
         token.iter().rev().try_fold(0u64, |id, byte| {
