@@ -300,6 +300,48 @@ await main({
       same(await page.locator(".mesh line").count(), 3, "lines");
     }),
 
+  "a cluster of three is drawn with round trips, rates and what waits": () => {
+    const member = (name, ...more) => ["-n", name, "--cluster_name", "mesh", "--cluster", "nats://127.0.0.1:-1", ...more];
+    return withView(
+      "routes",
+      async (tools, page, one) => {
+        const { cluster } = await (await fetch(`http://${one.monitor}/varz`)).json();
+        const seed = ["--routes", `nats://127.0.0.1:${cluster.cluster_port}`];
+        await withServer(member("two", ...seed), (two) =>
+          withServer(member("three", ...seed), async (three) => {
+            await page.getByText("2 servers, ").waitFor();
+            const name = /one, with routes to (two, three|three, two)/;
+            await page.getByRole("img", { name }).waitFor();
+            same(await page.locator(".mesh circle").count(), 3, "servers");
+            same(await page.locator(".mesh line").count(), 2, "lines");
+            const edges = () => page.locator(".mesh text.faint").allTextContents();
+            const both = async (pattern) => (await edges()).filter((text) => pattern.test(text)).length === 2;
+            await until("round trips are shown", () => both(/^[\d.]+ ?(ns|µs|ms)( |$)/));
+            const listeners = await Promise.all([two, three].map(({ address }) => Client.connect(address)));
+            for (const listener of listeners) await listener.say("SUB work.> 1\r\n");
+            const publisher = await Client.connect(one.address);
+            const timer = setInterval(() => publisher.publish("work.new"), 5);
+            await until("rates are shown", () => both(/ · [\d.]+ ?k?\/s/));
+            same((await tools.column("To/s")).some((text) => parseFloat(text) > 0), true, "a rate in the list");
+            // More than the kernel takes for a server that does not read.
+            three.process.kill("SIGSTOP");
+            for (let i = 0; i < 400; i += 1) publisher.publish("work.new", "x".repeat(65_536));
+            // The route is cut within seconds; a view is read again as soon as it is opened.
+            await until("what waits is shown", async () => {
+              await tools.go("overview");
+              await tools.go("routes");
+              return (await edges()).some((text) => / · [\d.]+ ?MiB pending$/.test(text));
+            });
+            three.process.kill("SIGCONT");
+            clearInterval(timer);
+            for (const client of [...listeners, publisher]) client.leave();
+          }),
+        );
+      },
+      { flags: member("one") },
+    );
+  },
+
   "the server's identity, limits and an expiring certificate are shown": () =>
     withView(
       "server",
