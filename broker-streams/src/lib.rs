@@ -12,9 +12,11 @@
 //! | [`filters`] | the filters of a consumer |
 //! | [`store`] | where a stream stores its messages: in memory, in files |
 //! | [`outbox`] | where messages leave to |
+//! | [`stream`] | a stream: messages within limits |
 
 pub mod config;
 pub mod error;
 pub mod filters;
 pub mod outbox;
 pub mod store;
+pub mod stream;
