@@ -13,8 +13,10 @@
 //! | [`store`] | where a stream stores its messages: in memory, in files |
 //! | [`outbox`] | where messages leave to |
 //! | [`stream`] | a stream: messages within limits |
+//! | [`consumer`] | which messages clients receive, and what they have acknowledged |
 
 pub mod config;
+pub mod consumer;
 pub mod error;
 pub mod filters;
 pub mod outbox;
