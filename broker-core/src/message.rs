@@ -136,6 +136,34 @@ impl<'a> RawMessage<'a> {
     }
 }
 
+/// A message of the server whose receivers are found by one subject, and see another one: a stream delivers messages with
+/// the subject that they were stored with.
+#[derive(Clone, Copy, Default)]
+pub struct ServerMessage<'a> {
+    /// The subject that finds the receivers.
+    pub to: &'a [u8],
+    /// The subject that they see.
+    pub subject: &'a [u8],
+    /// The reply subject; empty for none.
+    pub reply: &'a [u8],
+    /// The header block; empty for none.
+    pub headers: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// Prints the sizes of headers and payload, not their text.
+impl fmt::Debug for ServerMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerMessage")
+            .field("to", &String::from_utf8_lossy(self.to))
+            .field("subject", &String::from_utf8_lossy(self.subject))
+            .field("header_bytes", &self.headers.len())
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Prints the sizes of headers and payload, not their text.
 impl fmt::Debug for RawMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -43,6 +43,7 @@ pub struct Passing<'a> {
     pub(crate) is_from_connection: bool,
     pub(crate) wants_echo: bool,
     pub(crate) subject: &'a [u8],
+    pub(crate) shown: Option<&'a [u8]>,
     pub(crate) message: &'a Publish<'a>,
 }
 
@@ -86,6 +87,7 @@ impl Passing<'_> {
             from: self.from,
             echo: self.wants_echo,
             subject: self.subject.into(),
+            shown: self.shown.map(Into::into),
             reply: message.reply.into(),
             header_len: message.header_len,
             sizes: message.sizes.into(),
@@ -116,6 +118,7 @@ pub struct Held {
     pub(crate) from: u64,
     pub(crate) echo: bool,
     pub(crate) subject: Box<[u8]>,
+    pub(crate) shown: Option<Box<[u8]>>,
     pub(crate) reply: Box<[u8]>,
     pub(crate) header_len: Option<usize>,
     pub(crate) sizes: Box<[u8]>,

@@ -58,6 +58,33 @@ pub(crate) fn is_reply_of_servers(reply: &[u8]) -> bool {
             || is_below(reply, GATEWAY_REPLY))
 }
 
+/// Splits the reply of a message of a stream that another server has passed on: `reply@subject`, with the subject that
+/// clients see.
+// NATS 2.14: client.go jsAckDeliverIdx: the first `@` behind the eighth dot, because names of streams may contain one.
+#[cold]
+pub(crate) fn split_ack_reply(reply: &[u8]) -> Option<(&[u8], &[u8])> {
+    if !is_below(reply, STREAM_ACK) {
+        return None;
+    }
+    let (eighth, _) = reply.iter().enumerate().filter(|(_, byte)| **byte == b'.').nth(7)?;
+    let at = eighth + memchr::memchr(b'@', &reply[eighth..])?;
+    let (reply, shown) = (&reply[..at], &reply[at + 1..]);
+    (!shown.is_empty()).then_some((reply, shown))
+}
+
+/// Returns true if a message with that reply may be one of a stream that another server has passed on.
+#[inline]
+pub(crate) fn may_be_ack_reply(reply: &[u8]) -> bool {
+    reply.first() == Some(&b'$')
+}
+
+/// Returns the reply by which another server learns the subject that clients see; `None` for a reply that cannot name it.
+// NATS 2.14: client.go processMsgResults.
+pub(crate) fn join_ack_reply(reply: &[u8], shown: &[u8]) -> Option<Vec<u8>> {
+    let is_plain = is_below(reply, STREAM_ACK) && split_ack_reply(reply).is_none();
+    is_plain.then(|| [reply, b"@", shown].concat())
+}
+
 fn is_below(subject: &[u8], prefix: &[u8]) -> bool {
     subject.len() > prefix.len() && subject.starts_with(prefix)
 }
@@ -90,6 +117,23 @@ mod tests {
                 "{subject}"
             );
         }
+    }
+
+    #[test]
+    fn the_subject_that_clients_see_is_part_of_the_reply() {
+        let reply = b"$JS.ACK.S.C.1.2.3.4.5";
+        let joined = join_ack_reply(reply, b"orders.eu").unwrap();
+        assert_eq!(joined, b"$JS.ACK.S.C.1.2.3.4.5@orders.eu");
+        assert_eq!(split_ack_reply(&joined), Some((&reply[..], &b"orders.eu"[..])));
+        assert_eq!(join_ack_reply(&joined, b"x"), None, "once only");
+        let with_at = b"$JS.ACK.S@x.C@y.1.2.3.4.5";
+        assert_eq!(split_ack_reply(with_at), None);
+        let joined = join_ack_reply(with_at, b"a@b").unwrap();
+        assert_eq!(split_ack_reply(&joined), Some((&with_at[..], &b"a@b"[..])));
+        for other in ["", "_INBOX.x@y", "$JS.ACK.S.C.1.2@x", "$JS.ACK.S.C.1.2.3.4.5@", "$JS.ACK."] {
+            assert_eq!(split_ack_reply(other.as_bytes()), None, "{other}");
+        }
+        assert_eq!(join_ack_reply(b"_INBOX.x", b"y"), None);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The server's own messages, and the program's part of the system account.
 
 use super::Broker;
-use crate::endpoint::{Scratch, Subscription};
+use crate::auth::Grant;
+use crate::endpoint::{Kind, Scratch, Subscription};
 use crate::interest::{Interested, Matches};
 use crate::message::RawMessage;
 use crate::random::Random;
 use crate::routing::{flush_touched, tell_answered_there};
+use crate::session::handler::{HandlerContext, HandlerSubscription};
 use crate::session::server::{has_receivers, publish_from_server};
+use crate::session::server_publisher::ServerPublisher;
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::{Arc, Ordering};
 use crate::system::SystemListener;
@@ -122,6 +125,21 @@ impl Broker {
     pub fn publish_from_server(&self, account: &str, message: &RawMessage<'_>) -> bool {
         let account = self.shared.known_account(account);
         account.is_some_and(|account| publish_from_server(&self.shared, &account, message))
+    }
+
+    /// Returns a publisher of many messages of the server in one account, which is created if there is none of that name.
+    pub fn server_publisher(&self, account: &str) -> ServerPublisher {
+        ServerPublisher::new(&self.shared, self.shared.account(&account.into()))
+    }
+
+    /// Opens a handler of the server in one account, which may use reserved subjects and queue groups, and no limit of the
+    /// account or the configuration counts. It has no subscription yet. See [`Self::handle`] for the rules of handlers.
+    pub fn handle_as_server<F>(&self, account: &str, handler: F) -> HandlerSubscription
+    where
+        F: FnMut(&RawMessage<'_>, &mut HandlerContext<'_>) + Send + 'static,
+    {
+        let grant = Grant::anonymous().with_account(account);
+        HandlerSubscription::open(&self.shared, grant, Kind::System, handler)
     }
 
     /// Tells one client that the server ends, so that it connects to another one. The server does not close it.

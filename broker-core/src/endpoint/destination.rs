@@ -24,6 +24,10 @@ use crate::trace::Trace;
 /// Messages of one publisher to one subject, to be delivered in this order.
 pub(crate) struct Run<'a> {
     pub(crate) subject: &'a [u8],
+    /// The subject that clients see instead of `subject`, which finds them: messages of streams keep the subject that
+    /// they were stored with.
+    // NATS 2.14: client.go pubArg.deliver.
+    pub(crate) shown: Option<&'a [u8]>,
     pub(crate) messages: &'a [Publish<'a>],
     /// The bytes that contain the messages, if they are worth sharing.
     pub(crate) shared: Option<&'a Bytes>,
@@ -31,6 +35,14 @@ pub(crate) struct Run<'a> {
     pub(crate) parsed: Option<&'a Subject>,
     /// The prefetched part of the look-up of the subject.
     pub(crate) prefetched: Option<Prefetched>,
+}
+
+impl<'a> Run<'a> {
+    /// Returns the subject that clients see.
+    #[inline(always)]
+    pub(crate) fn shown_subject(&self) -> &'a [u8] {
+        self.shown.unwrap_or(self.subject)
+    }
 }
 
 /// The result of delivering a run.

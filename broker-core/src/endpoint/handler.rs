@@ -130,7 +130,7 @@ impl Buffer {
     /// Appends a message of a run, whose subject may differ from the one that it was published to. Returns the memory
     /// that it takes.
     fn push(&mut self, run: &Run<'_>, message: &Publish<'_>, hops: u8) -> usize {
-        let Run { subject, shared, .. } = run;
+        let (subject, shared) = (run.shown_subject(), run.shared);
         let shared = shared.filter(|_| message.body.len() >= SHARED_PAYLOAD_MIN_BYTES);
         self.text.extend_from_slice(subject);
         self.text.extend_from_slice(message.reply);
@@ -241,6 +241,7 @@ impl HandlerQueue {
             tail: None,
         };
         let run = Run {
+            shown: None,
             subject: reply,
             messages: std::slice::from_ref(&message),
             shared: None,
@@ -308,7 +309,7 @@ impl State {
         let mut load = self.pending;
         let fits = |message: &&Publish<'_>| {
             let is_first = load.messages == 0;
-            load.add(run.subject.len() + message.reply.len() + message.body.len());
+            load.add(run.shown_subject().len() + message.reply.len() + message.body.len());
             is_first
                 || (load.messages <= HANDLER_QUEUE_MESSAGES && load.bytes <= HANDLER_QUEUE_BYTES)
         };

@@ -168,7 +168,7 @@ pub(super) fn group_from<'g>(
     after.iter().chain(before)
 }
 
-pub(super) fn is_eligible(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
+pub(crate) fn is_eligible(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
     let endpoint = &*subscription.endpoint;
     (endpoint.id != from.id || from.echo)
         && (subscription.is_ordinary() || may_get(subscription, from, subject))

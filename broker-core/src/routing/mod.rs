@@ -22,7 +22,8 @@ use crate::endpoint::{Run, Scratch, Sender, Subscription};
 use crate::interest::Matches;
 use crate::proto::Publish;
 use crate::random::Random;
-use deliver::{deliver_to_local, is_eligible};
+use deliver::deliver_to_local;
+pub(crate) use deliver::is_eligible;
 use peers::{accepts, deliver_with_peers};
 use traced::deliver_all;
 

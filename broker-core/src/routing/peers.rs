@@ -7,10 +7,11 @@ use super::deliver::{
     can_distribute, deliver_to_group, deliver_to_plain, distribute, schedule_flush,
 };
 use crate::account::Account;
-use crate::endpoint::{Kind, Run, Scratch, Sender, Subscription};
+use crate::endpoint::{Accepted, Endpoint, Kind, Run, Scratch, Sender, Subscription};
 use crate::interest::{Interested, Matches, PeerMatch};
 use crate::proto::Publish;
 use crate::random::Random;
+use crate::reserved::join_ack_reply;
 use crate::sync::Arc;
 
 /// The members of one queue group, here and behind peers.
@@ -443,10 +444,38 @@ fn send(
     let Some(subscription) = peer.subscriptions().next() else { return 0 };
     let endpoint = &subscription.endpoint;
     let name = &delivery.account.name;
-    let accepted = endpoint.destination.deliver_to_peer(name, run, queues, scratch);
+    let accepted = match run.shown {
+        None => endpoint.destination.deliver_to_peer(name, run, queues, scratch),
+        Some(shown) => deliver_shown(endpoint, name, run, shown, queues, scratch),
+    };
     note_out(subscription, &run.messages[..accepted.count]);
     schedule_flush(endpoint, accepted, scratch);
     accepted.count
+}
+
+/// Sends a run to a peer, with the subject that clients see as part of the replies.
+#[cold]
+fn deliver_shown(
+    endpoint: &Endpoint,
+    account: &str,
+    run: &Run<'_>,
+    shown: &[u8],
+    queues: &[&[u8]],
+    scratch: &mut Scratch,
+) -> Accepted {
+    let replies: SmallVec<[_; 4]> =
+        run.messages.iter().map(|message| join_ack_reply(message.reply, shown)).collect();
+    let messages: SmallVec<[Publish<'_>; 4]> = run
+        .messages
+        .iter()
+        .zip(&replies)
+        .map(|(message, reply)| match reply {
+            Some(reply) => Publish { reply, tail: None, ..*message },
+            None => *message,
+        })
+        .collect();
+    let run = Run { messages: &messages, shown: None, ..*run };
+    endpoint.destination.deliver_to_peer(account, &run, queues, scratch)
 }
 
 /// Counts messages sent to a peer in the account of a subscription.

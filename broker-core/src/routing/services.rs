@@ -289,6 +289,7 @@ fn respond(
     let from = Sender { is_served: true, ..requesting.endpoint.as_sender() };
     let one = Run {
         subject: &response.to,
+        shown: run.shown,
         messages: std::slice::from_ref(&passed_on),
         shared,
         parsed: None,
@@ -370,6 +371,7 @@ impl Requesting<'_> {
         let mut cache = self.state.take_cache(account, self.random);
         let known = cache.look_up(&account.interest, message.subject, None, |_| Verdict::ALLOWED);
         let run = |subject| Run {
+            shown: None,
             subject,
             messages: std::slice::from_ref(message),
             shared: None,
@@ -521,6 +523,7 @@ fn publish_event(
         tail: None,
     };
     let run = Run {
+        shown: None,
         subject: subject.as_ref(),
         messages: std::slice::from_ref(&message),
         shared: None,

@@ -26,6 +26,7 @@ pub(crate) fn deliver_held(
         tail: None,
     };
     let run = Run {
+        shown: held.shown.as_deref(),
         subject: &held.subject,
         messages: std::slice::from_ref(&message),
         shared: Some(&held.body),
@@ -102,6 +103,7 @@ fn passing<'a>(
         is_from_connection: from.kind.is_client_connection(),
         wants_echo: from.echo,
         subject: run.subject,
+        shown: run.shown,
         message,
     }
 }

@@ -239,7 +239,7 @@ impl Accounts {
         for (number, messages) in batch.runs().enumerate() {
             let prefetched = prefetched.get(number).copied();
             let subject = messages[0].subject;
-            let run = Run { subject, messages, shared, parsed: None, prefetched };
+            let run = Run { shown: None, subject, messages, shared, parsed: None, prefetched };
             bytes += self.publisher.relay(&seat.account, &self.endpoint, &run, audience, scratch);
         }
         seat.membership.note_in(batch.messages().len() as u64, bytes as u64);

@@ -76,7 +76,8 @@ impl FakePeer {
         let (reply, sizes) = (b"".as_slice(), b"5".as_slice());
         let message = Publish { subject, reply, header_len: None, body, sizes, tail: None };
         let messages = std::slice::from_ref(&message);
-        let run = Run { subject, messages, shared: None, parsed: None, prefetched: None };
+        let run =
+            Run { shown: None, subject, messages, shared: None, parsed: None, prefetched: None };
         let audience = Audience::Queues { plain: true, names };
         self.accounts.publish(account, &run, audience, &mut self.scratch).unwrap();
     }

@@ -103,6 +103,7 @@ impl InsidePublisher {
             tail: None,
         };
         let run = Run {
+            shown: None,
             subject: message.subject,
             messages: std::slice::from_ref(&publish),
             shared: message.shared,

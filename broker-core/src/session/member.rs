@@ -112,7 +112,8 @@ impl Member {
         }
         let options = self.shared.options.load();
         let tokens = 1 + memchr::memchr_iter(b'.', filter).count();
-        if options.limits.max_subscription_tokens.is_some_and(|max| tokens > max) {
+        let is_limited = !self.endpoint.kind.may_use_reserved();
+        if is_limited && options.limits.max_subscription_tokens.is_some_and(|max| tokens > max) {
             return Err(SubscribeRefusal::TooManyTokens);
         }
         let living = self.reserve(self.max_subscriptions(options.limits.max_subscriptions))?;
@@ -135,6 +136,9 @@ impl Member {
     /// Returns the limit on the endpoint's subscriptions: the lowest one of the broker, the account and the grant.
     // NATS 2.14: client.go applyAccountLimits.
     fn max_subscriptions(&self, of_broker: Option<usize>) -> usize {
+        if self.endpoint.kind.may_use_reserved() {
+            return usize::MAX;
+        }
         let of_grant = self.limits().max_subscriptions;
         let max = of_broker.unwrap_or(usize::MAX).min(of_grant.unwrap_or(usize::MAX));
         if self.endpoint.kind.quota().is_none() {

@@ -18,6 +18,7 @@ mod ping;
 mod publisher;
 pub mod route;
 pub(crate) mod server;
+pub(crate) mod server_publisher;
 mod sizes;
 mod slow;
 #[cfg(test)]

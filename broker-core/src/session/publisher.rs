@@ -8,14 +8,16 @@
 use super::member::Member;
 use super::server::{publish_event, publish_from_server};
 use crate::account::{Account, Requester, is_marked};
-use crate::endpoint::{Endpoint, Run, Scratch, Subscription};
+use crate::endpoint::{Endpoint, Run, Scratch, Sender, Subscription};
 use crate::error::ClientFault;
 use crate::interest::{Known, MatchCache, Matches, PrefetchedBatch};
 use crate::message::RawMessage;
 use crate::message_trace::MessageTrace;
 use crate::proto::Publish;
 use crate::random::Random;
-use crate::reserved::{is_reply_of_servers, is_subject_of_servers};
+use crate::reserved::{
+    is_reply_of_servers, is_subject_of_servers, may_be_ack_reply, split_ack_reply,
+};
 use crate::routing::{
     Audience, Requesting, ServiceState, deliver, deliver_for, deliver_traced,
     deliver_with_services, pass_responses, pass_to_services,
@@ -218,7 +220,12 @@ impl Publisher {
         let known =
             cache.look_up(&account.interest, run.subject, run.prefetched, |_| Verdict::ALLOWED);
         let meant = (known.matches, audience);
-        deliver_for(account, endpoint.as_sender(), run, meant, &mut self.random, scratch);
+        if run.messages.iter().any(|message| may_be_ack_reply(message.reply)) {
+            let (from, random) = (endpoint.as_sender(), &mut self.random);
+            deliver_each_for(account, from, run, meant, random, scratch);
+        } else {
+            deliver_for(account, endpoint.as_sender(), run, meant, &mut self.random, scratch);
+        }
         if !known.matches.services().is_empty() {
             let state = self.services.get_or_insert_default();
             let random = &mut self.random;
@@ -328,6 +335,28 @@ impl Publisher {
         endpoint.in_messages.store(self.in_messages, Ordering::Relaxed);
         endpoint.in_bytes.store(self.in_bytes, Ordering::Relaxed);
         bytes
+    }
+}
+
+/// Delivers the messages of a run from another server one by one: clients may see other subjects than that of the run.
+// NATS 2.14: client.go processMsgResults.
+#[cold]
+#[inline(never)]
+fn deliver_each_for(
+    account: &Account,
+    from: Sender,
+    run: &Run<'_>,
+    meant: (&Matches<Subscription>, Audience<'_>),
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    for message in run.messages {
+        let (message, shown) = match split_ack_reply(message.reply) {
+            Some((reply, shown)) => (Publish { reply, tail: None, ..*message }, Some(shown)),
+            None => (*message, None),
+        };
+        let one = Run { messages: &[message], shown, ..*run };
+        deliver_for(account, from, &one, meant, random, scratch);
     }
 }
 

@@ -17,7 +17,8 @@ use crate::shared::Shared;
 use crate::sync::Arc;
 
 /// The server as a publisher: no endpoint has this id.
-const SERVER: Sender = Sender { id: 0, kind: Kind::System, echo: true, is_served: false };
+pub(super) const SERVER: Sender =
+    Sender { id: 0, kind: Kind::System, echo: true, is_served: false };
 
 /// Returns true if a message of the server to `subject` would have a receiver.
 pub(crate) fn has_receivers(account: &Account, subject: &[u8]) -> bool {
@@ -27,7 +28,7 @@ pub(crate) fn has_receivers(account: &Account, subject: &[u8]) -> bool {
 }
 
 /// A service of another account may take it; that is only known once it is passed on.
-fn reaches(subject: &[u8], matches: &Matches<Subscription>) -> bool {
+pub(super) fn reaches(subject: &[u8], matches: &Matches<Subscription>) -> bool {
     !matches.services().is_empty() || would_reach(SERVER, subject, matches)
 }
 
@@ -123,6 +124,7 @@ fn with_run(message: &RawMessage<'_>, deliver: impl FnOnce(&Run<'_>)) {
         tail: None,
     };
     deliver(&Run {
+        shown: None,
         subject: message.subject,
         messages: std::slice::from_ref(&publish),
         shared: message.shared,

@@ -55,8 +55,14 @@ fn publish(member: &Member, subject: &str, reply: &str) -> Seen {
         tail: None,
     };
     let messages = std::slice::from_ref(&message);
-    let run =
-        Run { subject: message.subject, messages, shared: None, parsed: None, prefetched: None };
+    let run = Run {
+        shown: None,
+        subject: message.subject,
+        messages,
+        shared: None,
+        parsed: None,
+        prefetched: None,
+    };
     let mut seen = Seen::default();
     let mut scratch = Scratch::new();
     scratch.start(member.endpoint.since);

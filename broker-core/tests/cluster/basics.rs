@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use broker_core::cluster::{RoutePermissions, SubjectPermission};
-use broker_core::{CloseReason, Options, Subscriber};
+use broker_core::endpoint::Scratch;
+use broker_core::{CloseReason, Options, ServerMessage, Subscriber};
 use futures_executor::block_on;
 
 use super::mesh::{Mesh, options};
@@ -359,4 +360,38 @@ fn a_server_without_a_pool_has_one_route_until_it_has_one() {
     mesh.restart(0, again);
     mesh.pass(Duration::from_secs(3));
     assert_eq!((mesh.routes(0), mesh.routes(1)), (4, 4));
+}
+
+/// Receivers behind a route see the subject that a message of a stream was stored with.
+#[test]
+fn the_subject_that_clients_see_crosses_routes() {
+    let mut mesh = Mesh::of(2);
+    let client = mesh.nodes[1].broker.client();
+    let mut plain = block_on(client.subscribe("inbox.*")).unwrap();
+    let mut member = block_on(client.queue_subscribe("inbox.1", "q")).unwrap();
+    mesh.pass(Duration::from_secs(1));
+    let mut publisher = mesh.nodes[0].broker.server_publisher("$G");
+    let mut scratch = Scratch::new();
+    publisher.begin(&mut scratch);
+    let subjects = ["orders.eu", "orders.us", "inbox.1"];
+    for subject in subjects {
+        let message = ServerMessage {
+            to: b"inbox.1",
+            subject: subject.as_bytes(),
+            reply: b"$JS.ACK.S.C.1.2.3.4.5",
+            headers: b"",
+            payload: b"a",
+        };
+        assert!(publisher.publish(&message, &mut scratch));
+    }
+    assert!(publisher.has_interest(b"inbox.1", Some(b"q")));
+    publisher.flush(&mut scratch);
+    mesh.pass(Duration::from_secs(1));
+    for subscriber in [&mut plain, &mut member] {
+        for subject in subjects {
+            let seen = subscriber.try_next().unwrap();
+            assert_eq!(&*seen.subject, subject);
+            assert_eq!(seen.reply.as_deref(), Some("$JS.ACK.S.C.1.2.3.4.5"));
+        }
+    }
 }

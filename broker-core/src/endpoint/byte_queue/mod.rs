@@ -474,7 +474,7 @@ impl<E: Encoder> Destination for ByteQueue<E> {
         let delivery = Delivery {
             run,
             messages: &run.messages[..admitted.count],
-            subject: run.subject,
+            subject: run.shown_subject(),
             to: Target::Subscription { sid: subscription.sid() },
         };
         self.append(state, &delivery, admitted.is_last, scratch)

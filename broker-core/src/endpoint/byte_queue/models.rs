@@ -112,7 +112,8 @@ fn publish(name: char, subscription: &Subscription) -> usize {
     let messages: Vec<Publish<'_>> = bodies.chunks(size).map(message).collect();
     let (mut taken, mut must_flush) = (0, false);
     for messages in messages.chunks(shuttle::rand::thread_rng().gen_range(1..=MESSAGES)) {
-        let run = Run { subject: b"s", messages, shared, parsed: None, prefetched: None };
+        let run =
+            Run { shown: None, subject: b"s", messages, shared, parsed: None, prefetched: None };
         let accepted = destination.deliver(subscription, &run, false, &mut scratch);
         taken += accepted.count;
         must_flush |= accepted.must_flush;

@@ -208,7 +208,10 @@ impl LocalQueues {
             let mut state = self.state.lock();
             let state = &mut *state;
             match state.queues.get_mut(place(sid)).filter(|queue| queue.sid == sid) {
-                Some(inbox) if inbox.is_inbox => state.requests.answer(message),
+                Some(inbox) if inbox.is_inbox => {
+                    let token = Token::read(message.subject.as_ref());
+                    token.and_then(|token| state.requests.answer(token, message))
+                }
                 Some(local_queue) => {
                     local_queue.messages.push_back(message);
                     local_queue.reader.take()
@@ -387,7 +390,8 @@ impl LocalQueue {
             ([], _) => {}
             ([message], Some(subject)) => self.messages.push_back(owned(subject, message, run)),
             (messages, parsed) => {
-                let subject = parsed.cloned().unwrap_or_else(|| Subject::from_wire(run.subject));
+                let subject =
+                    parsed.cloned().unwrap_or_else(|| Subject::from_wire(run.shown_subject()));
                 self.messages.extend(messages.iter().map(|message| owned(&subject, message, run)));
             }
         }
@@ -410,10 +414,12 @@ impl OutCounts {
         messages: &[Publish<'_>],
         run: &Run<'_>,
     ) -> Option<Waker> {
-        let message = messages.first().filter(|_| requests.wants(run.subject))?;
+        let message = messages.first()?;
+        let token = Token::read(run.subject).filter(|token| requests.wants(*token))?;
         self.add(std::slice::from_ref(message));
-        let subject = run.parsed.cloned().unwrap_or_else(|| Subject::from_wire(run.subject));
-        requests.answer(owned(&subject, message, run))
+        let subject = run.parsed.cloned();
+        let subject = subject.unwrap_or_else(|| Subject::from_wire(run.shown_subject()));
+        requests.answer(token, owned(&subject, message, run))
     }
 }
 

@@ -29,7 +29,7 @@ impl Token {
     }
 
     /// Reads the token at the end of a subject.
-    fn read(subject: &[u8]) -> Option<Self> {
+    pub(super) fn read(subject: &[u8]) -> Option<Self> {
         let text = subject.last_chunk::<TOKEN_LEN>()?;
         let mut bits = 0u64;
         for letter in text.iter().rev() {
@@ -87,15 +87,15 @@ impl Requests {
         (request.number == token.number).then_some(request)
     }
 
-    /// Returns true if the subject belongs to a request that waits for an answer.
-    pub(super) fn wants(&mut self, subject: &[u8]) -> bool {
-        let request = Token::read(subject).and_then(|token| self.get(token));
+    /// Returns true if the token belongs to a request that waits for an answer.
+    pub(super) fn wants(&mut self, token: Token) -> bool {
+        let request = self.get(token);
         request.is_some_and(|request| request.answer.is_none())
     }
 
     /// Answers a request; returns the waker of the waiting task. An answer without a waiting request is dropped.
-    pub(super) fn answer(&mut self, message: Message) -> Option<Waker> {
-        let request = self.get(Token::read(message.subject.as_ref())?)?;
+    pub(super) fn answer(&mut self, token: Token, message: Message) -> Option<Waker> {
+        let request = self.get(token)?;
         if request.answer.is_some() {
             return None;
         }
@@ -176,15 +176,15 @@ mod tests {
         let mut requests = Requests::default();
         let first = requests.begin().unwrap();
         assert!(poll(&mut requests, first).is_pending());
-        assert!(requests.wants(answer(first, "").subject.as_ref()));
-        assert!(requests.answer(answer(first, "a")).is_some(), "the task is woken");
-        assert!(!requests.wants(answer(first, "").subject.as_ref()));
-        assert!(requests.answer(answer(first, "b")).is_none());
+        assert!(requests.wants(first));
+        assert!(requests.answer(first, answer(first, "a")).is_some(), "the task is woken");
+        assert!(!requests.wants(first));
+        assert!(requests.answer(first, answer(first, "b")).is_none());
         let Poll::Ready(Some(message)) = poll(&mut requests, first) else { panic!("no answer") };
         assert_eq!(message.payload, "a");
         let second = requests.begin().unwrap();
         assert_eq!(second.place, first.place, "the place is free again");
-        assert!(requests.answer(answer(first, "late")).is_none());
+        assert!(requests.answer(first, answer(first, "late")).is_none());
         assert!(poll(&mut requests, second).is_pending());
         requests.end(first);
         assert_eq!(requests.len(), 1, "a request is closed once");

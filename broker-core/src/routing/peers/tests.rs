@@ -129,6 +129,7 @@ fn publish(account: &Account, from: Sender, audience: Audience<'_>, messages: us
     };
     let messages = vec![message; messages];
     let run = Run {
+        shown: None,
         subject: b"orders.eu",
         messages: &messages,
         shared: Some(&body),

@@ -111,7 +111,7 @@ impl World {
         };
         let messages = std::slice::from_ref(&message);
         let (subject, shared) = (message.subject, Some(&body));
-        let run = Run { subject, messages, shared, parsed: None, prefetched: None };
+        let run = Run { shown: None, subject, messages, shared, parsed: None, prefetched: None };
         self.accounts.publish(account, &run, Audience::All, &mut self.scratch).unwrap();
     }
 
@@ -284,7 +284,14 @@ fn a_subscription_ends_in_its_own_account_if_its_last_message_is_of_another() {
         tail: None,
     };
     let messages = std::slice::from_ref(&message);
-    let run = Run { subject: b"x", messages, shared: Some(&body), parsed: None, prefetched: None };
+    let run = Run {
+        shown: None,
+        subject: b"x",
+        messages,
+        shared: Some(&body),
+        parsed: None,
+        prefetched: None,
+    };
     let (mut random, mut scratch) = (Random::new(1), Scratch::new());
     scratch.start(now);
     let from = publisher.as_sender();

@@ -89,7 +89,7 @@ impl ClientSession {
             self.judge_subject(subject, scratch);
         }
         let Phase::Served(served) = &self.phase else { return };
-        let run = Run { subject, messages: run, shared, parsed: None, prefetched };
+        let run = Run { shown: None, subject, messages: run, shared, parsed: None, prefetched };
         let label =
             ClientLabel { endpoint: &self.endpoint, served: Some(served), options: &self.options };
         let reply_writer =

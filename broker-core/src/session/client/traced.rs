@@ -120,8 +120,14 @@ impl ClientSession {
             untraced: self.trace.is_some().then_some(message),
         };
         let messages = std::slice::from_ref(message);
-        let run =
-            Run { subject: message.subject, messages, shared, parsed: None, prefetched: None };
+        let run = Run {
+            shown: None,
+            subject: message.subject,
+            messages,
+            shared,
+            parsed: None,
+            prefetched: None,
+        };
         self.publisher.publish_traced(&served.member, &run, trace, &mut observer, scratch);
         self.guard_total();
     }

@@ -44,6 +44,12 @@ impl HandlerContext<'_> {
         self.publish(&answer)
     }
 
+    /// Returns the working memory of the call, for a [`ServerPublisher`](crate::ServerPublisher). It is flushed when the
+    /// handler has returned.
+    pub fn scratch(&mut self) -> &mut Scratch {
+        self.scratch
+    }
+
     /// Returns the time by the clock of the broker, or of the session whose message is handled.
     pub fn now(&mut self) -> Instant {
         self.scratch.now()

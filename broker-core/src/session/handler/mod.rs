@@ -41,7 +41,8 @@ impl HandlerSubscription {
     }
 
     /// Subscribes the handler to one more filter, as a member of a queue group if one is named. The messages to
-    /// all of its subscriptions are handled one after the other.
+    /// all of its subscriptions are handled one after the other. Returns the number by which [`Self::unsubscribe`] ends
+    /// the subscription.
     ///
     /// # Errors
     ///
@@ -50,12 +51,19 @@ impl HandlerSubscription {
         &self,
         filter: impl AsRef<[u8]>,
         queue_group: Option<&str>,
-    ) -> Result<(), SubscribeError> {
+    ) -> Result<u64, SubscribeError> {
         let queue = queue_group.map(|name| check_queue_group(name.as_bytes())).transpose()?;
         let filter = filter.as_ref();
         let sid = self.next_sid.fetch_add(1, Ordering::Relaxed);
         let subscribed = self.member.subscribe(filter, queue, &sid.to_le_bytes());
-        subscribed.map(drop).map_err(|refusal| SubscribeError::of(refusal, filter))
+        subscribed.map(|_| sid).map_err(|refusal| SubscribeError::of(refusal, filter))
+    }
+
+    /// Ends one subscription, by the number that [`Self::subscribe`] returned. Messages that wait in the queue are still
+    /// handled. Returns false if there is none with this number.
+    pub fn unsubscribe(&self, number: u64) -> bool {
+        let subscription = self.member.endpoint.sids.get(&number.to_le_bytes()[..]);
+        subscription.is_some_and(|subscription| self.member.unsubscribe(&subscription, None))
     }
 
     /// Publishes a message as the handler. The caller flushes.

@@ -172,6 +172,7 @@ fn publish_entries(
     let mut publish = |messages: &mut Vec<Publish<'_>>, scratch: &mut Scratch| {
         let Some(first) = messages.first() else { return };
         let run = Run {
+            shown: None,
             subject: first.subject,
             messages,
             shared: Some(text),

@@ -165,6 +165,7 @@ impl RouteSession {
             return false;
         }
         let run = Run {
+            shown: None,
             subject: routed.message.subject,
             messages: std::slice::from_ref(&routed.message),
             shared: None,

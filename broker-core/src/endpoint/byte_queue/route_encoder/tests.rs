@@ -58,7 +58,7 @@ impl Route {
         shared: Option<&Bytes>,
     ) -> (Vec<u8>, u64) {
         let subject = messages[0].subject;
-        let run = Run { subject, messages, shared, parsed: None, prefetched: None };
+        let run = Run { shown: None, subject, messages, shared, parsed: None, prefetched: None };
         let before = self.queue.counts().bytes;
         let accepted = self.queue.deliver_to_peer("A", &run, queues, &mut self.scratch);
         self.queue.flush(&mut self.scratch);
