@@ -5,7 +5,16 @@
 //! recovery. Every change has a [`Position`]; a change is durable once [`Storage::durable`] has reached the position
 //! that [`Storage::position`] returned after it.
 
+mod index;
+mod marks;
+mod memory;
+mod record;
+#[cfg(test)]
+mod tests;
+
 use std::io;
+
+pub use memory::MemoryStorage;
 
 use crate::config::{StorageType, Time};
 use crate::filters::Filters;
@@ -33,12 +42,16 @@ impl Record<'_> {
     // NATS 2.14: memstore.go memStoreMsgSize: sequence and time are added; filestore.go fileStoreMsgSize: those, three
     // lengths and a checksum.
     pub fn counted_bytes(&self, storage: StorageType) -> u64 {
-        let overhead = match storage {
+        let variable = self.subject.len() + self.headers.len() + self.payload.len();
+        Self::overhead(storage, !self.headers.is_empty()) + variable as u64
+    }
+
+    fn overhead(storage: StorageType, has_headers: bool) -> u64 {
+        match storage {
             StorageType::Memory => 16,
-            StorageType::File if self.headers.is_empty() => 30,
-            StorageType::File => 34,
-        };
-        (self.subject.len() + self.headers.len() + self.payload.len()) as u64 + overhead
+            StorageType::File if has_headers => 34,
+            StorageType::File => 30,
+        }
     }
 }
 
@@ -51,8 +64,6 @@ pub struct StoreState {
     pub bytes: u64,
     /// The sequence of the first message; `last_sequence + 1` without messages.
     pub first_sequence: u64,
-    /// The time of the first message; `Time(0)` without messages.
-    pub first_time: Time,
     /// The highest sequence that was used.
     pub last_sequence: u64,
     /// The time of the last message that was stored.
@@ -161,11 +172,17 @@ pub trait Storage: Send {
         buffer: &'a mut Vec<u8>,
     ) -> Result<Option<Record<'a>>, StorageError>;
 
-    /// Returns the totals.
+    /// Returns the totals. It costs next to nothing.
     fn state(&self) -> StoreState;
+
+    /// Returns the time of the first message; `Time(0)` without messages. A store in files may have to read it.
+    fn first_time(&self) -> Time;
 
     /// Returns the state of one subject; `None` without messages.
     fn subject(&self, subject: &[u8]) -> Option<SubjectState>;
+
+    /// Returns the subject of a message, without reading the message; `None` if there is none with this sequence.
+    fn subject_of(&self, sequence: u64) -> Option<&[u8]>;
 
     /// Calls `visit` with each subject that a filter selects, in any order, until it returns false.
     fn for_each_subject(
@@ -173,6 +190,14 @@ pub trait Storage: Send {
         filters: &Filters,
         visit: &mut dyn FnMut(&[u8], SubjectState) -> bool,
     );
+
+    /// Calls `visit` with the sequence and the time of each message that expires by itself, in order. Reads all messages of
+    /// those parts of the store that have one: for recovery.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Damaged`], [`StorageError::Io`].
+    fn for_each_expiry(&self, visit: &mut dyn FnMut(u64, Time)) -> Result<(), StorageError>;
 
     /// Returns the sequence of the first selected message at or after `from`.
     fn next_match(&self, filters: &Filters, from: u64) -> Option<u64>;
