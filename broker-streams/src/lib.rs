@@ -7,6 +7,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
+//! | [`go`] | texts and JSON as programs in Go write and read them |
 //! | [`error`] | the errors of the API, with their codes and texts |
 //! | [`config`] | configurations of streams and consumers |
 //! | [`filters`] | the filters of a consumer |
@@ -14,11 +15,14 @@
 //! | [`outbox`] | where messages leave to |
 //! | [`stream`] | a stream: messages within limits |
 //! | [`consumer`] | which messages clients receive, and what they have acknowledged |
+//! | [`api`] | requests and responses |
 
+pub mod api;
 pub mod config;
 pub mod consumer;
 pub mod error;
 pub mod filters;
+pub mod go;
 pub mod outbox;
 pub mod store;
 pub mod stream;

@@ -1,6 +1,7 @@
 //! Configurations of streams and consumers, as the API carries them.
 
 mod consumer;
+pub mod shapes;
 mod stream;
 mod time;
 

@@ -1,0 +1,3 @@
+//! The API of streams: requests and responses as JSON over subjects below `$JS.API`.
+
+pub mod request;

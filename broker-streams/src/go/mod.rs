@@ -1,0 +1,8 @@
+//! Texts and JSON as programs in Go write and read them: errors of the API contain them.
+
+mod duration;
+pub mod json;
+mod quote;
+
+pub use duration::duration;
+pub use quote::{quoted, quoted_bytes, quoted_char};
