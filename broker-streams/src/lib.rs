@@ -7,6 +7,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
+//! | [`limits`] | bounds of queues and memory |
 //! | [`go`] | texts and JSON as programs in Go write and read them |
 //! | [`error`] | the errors of the API, with their codes and texts |
 //! | [`config`] | configurations of streams and consumers |
@@ -15,14 +16,17 @@
 //! | [`outbox`] | where messages leave to |
 //! | [`stream`] | a stream: messages within limits |
 //! | [`consumer`] | which messages clients receive, and what they have acknowledged |
+//! | [`cell`] | a stream with its consumers, and what waits for the disk |
 //! | [`api`] | requests and responses |
 
 pub mod api;
+pub mod cell;
 pub mod config;
 pub mod consumer;
 pub mod error;
 pub mod filters;
 pub mod go;
+pub mod limits;
 pub mod outbox;
 pub mod store;
 pub mod stream;

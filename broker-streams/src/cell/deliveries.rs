@@ -1,0 +1,357 @@
+//! Consumers: their requests, acknowledgements and deliveries.
+
+use std::ops::RangeInclusive;
+
+use super::consumers::{Member, filters_of};
+use super::entry::Entry;
+use super::{Cell, Change, view};
+use crate::config::{ConsumerConfig, Retention, Time};
+use crate::consumer::{AckSubject, Consumer, ConsumerInfo, ResetError, Scope, Tick};
+use crate::error::ApiError;
+use crate::filters::Filters;
+use crate::limits::DELIVERIES_A_TURN;
+use crate::outbox::Outbox;
+use crate::stream::Room;
+
+impl Cell {
+    /// Returns the number of consumers.
+    pub fn consumer_count(&self) -> usize {
+        self.consumers.len()
+    }
+
+    /// Returns the names of the consumers, in order.
+    pub fn consumer_names(&self) -> Vec<String> {
+        let names = self.consumers.iter().map(|member| member.consumer.name().to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Returns a consumer.
+    pub fn consumer(&self, name: &str) -> Option<&Consumer> {
+        self.consumers.get(name.as_bytes()).map(|member| &member.consumer)
+    }
+
+    /// Returns the consumers, in the order of their creation.
+    pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.consumers.iter().map(|member| &member.consumer)
+    }
+
+    /// Adds a consumer. Its configuration was checked and has all defaults.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API if it cannot be stored.
+    pub fn add_consumer(
+        &mut self,
+        name: &str,
+        config: ConsumerConfig,
+        now: Time,
+        out: &mut dyn Outbox,
+    ) -> Result<(), ApiError> {
+        let number = self.consumers.next_number();
+        let entry = Entry::consumer(number, name, &config, now);
+        self.journal(&entry).map_err(|error| ApiError::consumer_create(error))?;
+        let scope = self.consumer_scope(name, number);
+        let consumer = Consumer::create(scope, config, view(&self.stream), now);
+        self.consumers.add(consumer, number);
+        self.has_progress = true;
+        self.changes.push(Change::Consumer(name.to_owned()));
+        let place = self.consumers.get_mut(name.as_bytes());
+        if let Some(member) = place {
+            member.consumer.announce(now, out);
+            member.consumer.interest_changed(now, out);
+        }
+        self.follow(name.as_bytes());
+        self.has_work = true;
+        self.run(now, out);
+        Ok(())
+    }
+
+    pub(super) fn consumer_scope(&self, name: &str, number: u32) -> Scope {
+        let config = self.stream.config();
+        Scope {
+            account: self.scope.account.clone(),
+            domain: self.scope.domain.clone(),
+            stream: config.name.clone(),
+            name: name.to_owned(),
+            retention: config.retention,
+            is_one_per_subject: config.max_messages_per_subject == 1,
+            burst_bytes: self.scope.burst_bytes,
+            seed: self.scope.seed ^ (u64::from(number) << 32),
+        }
+    }
+
+    /// Gives a consumer another configuration, which was checked against the present one. Returns false if there is no
+    /// consumer of that name.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API if it cannot be stored.
+    pub fn update_consumer(
+        &mut self,
+        name: &str,
+        config: ConsumerConfig,
+        now: Time,
+        out: &mut dyn Outbox,
+    ) -> Result<bool, ApiError> {
+        let Some(member) = self.consumers.get(name.as_bytes()) else { return Ok(false) };
+        let entry = Entry::consumer(member.number, name, &config, member.consumer.created());
+        self.journal(&entry).map_err(|error| ApiError::consumer_create(error))?;
+        let Self { stream, consumers, .. } = self;
+        if let Some(member) = consumers.get_mut(name.as_bytes()) {
+            member.filters = filters_of(&config);
+            member.is_due |= member.consumer.update(config, view(stream), now, out);
+            member.is_due |= member.consumer.interest_changed(now, out);
+        }
+        self.changes.push(Change::Consumer(name.to_owned()));
+        self.follow(name.as_bytes());
+        self.has_work = true;
+        self.run(now, out);
+        Ok(true)
+    }
+
+    /// Removes a consumer. Returns false if there is none of that name.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API if its end cannot be stored.
+    pub fn remove_consumer(
+        &mut self,
+        name: &str,
+        now: Time,
+        out: &mut dyn Outbox,
+    ) -> Result<bool, ApiError> {
+        let Some(member) = self.consumers.get(name.as_bytes()) else { return Ok(false) };
+        let entry = Entry::Removed(member.number);
+        self.journal(&entry).map_err(|error| ApiError::consumer_create(error))?;
+        if let Some(mut member) = self.consumers.remove(name.as_bytes()) {
+            member.consumer.close(now, out);
+        }
+        self.changes.push(Change::Removed(name.to_owned()));
+        if self.stream.config().retention == Retention::Interest {
+            self.release(&[0..=u64::MAX], now, out);
+        }
+        Ok(true)
+    }
+
+    /// Returns what `CONSUMER.INFO` answers; `None` if there is no consumer of that name.
+    pub fn consumer_info(
+        &mut self,
+        name: &str,
+        now: Time,
+        out: &mut dyn Outbox,
+    ) -> Option<ConsumerInfo> {
+        let Self { stream, consumers, .. } = self;
+        let member = consumers.get_mut(name.as_bytes())?;
+        Some(member.consumer.info(view(stream), now, out))
+    }
+
+    /// Lets a consumer start again at a sequence. Returns the sequence; `None` if there is no consumer of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`ResetError`].
+    pub fn reset_consumer(
+        &mut self,
+        name: &str,
+        sequence: u64,
+        now: Time,
+        out: &mut dyn Outbox,
+    ) -> Result<Option<u64>, ResetError> {
+        let Self { stream, consumers, .. } = self;
+        let Some(member) = consumers.get_mut(name.as_bytes()) else { return Ok(None) };
+        let sequence = member.consumer.reset(view(stream), sequence, now)?;
+        (member.is_due, self.has_work) = (true, true);
+        self.follow(name.as_bytes());
+        self.run(now, out);
+        Ok(Some(sequence))
+    }
+
+    /// Takes the pin from the pinned client of a priority group. Returns false if there is no consumer of that name.
+    pub fn unpin(&mut self, name: &str, group: &str, now: Time, out: &mut dyn Outbox) -> bool {
+        let Some(member) = self.consumers.get_mut(name.as_bytes()) else { return false };
+        member.is_due |= member.consumer.unpin(group, now, out);
+        self.after(name.as_bytes(), now, out);
+        true
+    }
+
+    /// Accepts a request for messages. Returns false if there is no consumer of that name.
+    pub fn request(
+        &mut self,
+        name: &[u8],
+        (reply, payload): (&[u8], &[u8]),
+        now: Time,
+        out: &mut dyn Outbox,
+    ) -> bool {
+        let Self { stream, consumers, .. } = self;
+        let Some(member) = consumers.get_mut(name) else { return false };
+        member.is_due |= member.consumer.request(view(stream), reply, payload, now, out);
+        self.after(name, now, out);
+        true
+    }
+
+    /// Accepts a message to `$JS.ACK.…`.
+    pub fn acknowledge(
+        &mut self,
+        subject: &[u8],
+        (reply, payload): (&[u8], &[u8]),
+        now: Time,
+        out: &mut dyn Outbox,
+    ) {
+        let Some(ack) = AckSubject::parse(subject) else { return };
+        let Self { stream, consumers, .. } = self;
+        let Some(member) = consumers.get_mut(ack.consumer) else { return };
+        let outcome = member.consumer.ack(view(stream), &ack, reply, payload, now, out);
+        member.is_due |= outcome.deliver;
+        self.after(ack.consumer, now, out);
+        if outcome.respond {
+            self.answer(reply, b"", out);
+        }
+    }
+
+    /// Accepts a message to `$JS.FC.…`, which is for the consumer of that name.
+    pub fn flow_control(
+        &mut self,
+        name: &[u8],
+        (subject, headers): (&[u8], &[u8]),
+        now: Time,
+        out: &mut dyn Outbox,
+    ) {
+        let Self { stream, consumers, .. } = self;
+        let Some(member) = consumers.get_mut(name) else { return };
+        member.is_due |= member.consumer.flow_control(view(stream), subject, headers, now, out);
+        self.after(name, now, out);
+    }
+
+    /// Looks again whether somebody subscribes to what push consumers deliver to.
+    pub fn interest_changed(&mut self, now: Time, out: &mut dyn Outbox) {
+        for member in self.consumers.iter_mut() {
+            if member.consumer.delivers_to().is_some() {
+                member.is_due |= member.consumer.interest_changed(now, out);
+                self.has_work |= member.is_due;
+            }
+        }
+        self.recompute_wake();
+        self.run(now, out);
+    }
+
+    /// Delivers what consumers can have, for one turn: the owner calls again while [`Self::has_work`].
+    pub fn run(&mut self, now: Time, out: &mut dyn Outbox) {
+        if !std::mem::take(&mut self.has_work) {
+            return;
+        }
+        let releases = self.stream.config().retention != Retention::Limits;
+        let Self { stream, consumers, .. } = self;
+        let mut next: Option<Time> = self.wake_at;
+        let mut released = Vec::new();
+        for member in consumers.iter_mut().filter(|member| member.is_due) {
+            let Member { consumer, is_due, .. } = member;
+            *is_due = consumer.deliver(view(stream), now, out, DELIVERIES_A_TURN);
+            self.has_work |= *is_due;
+            self.has_progress |= consumer.has_changes();
+            next = [next, consumer.deadline()].into_iter().flatten().min();
+            if releases {
+                consumer.take_released(&mut released);
+            }
+        }
+        self.wake_at = next;
+        self.release(&released, now, out);
+    }
+
+    /// Does what follows a call of one consumer.
+    fn after(&mut self, name: &[u8], now: Time, out: &mut dyn Outbox) {
+        self.follow(name);
+        if self.stream.config().retention != Retention::Limits {
+            let mut released = Vec::new();
+            if let Some(member) = self.consumers.get_mut(name) {
+                member.consumer.take_released(&mut released);
+            }
+            self.release(&released, now, out);
+        }
+        self.run(now, out);
+    }
+
+    /// Notes the deadline and the changes of one consumer.
+    fn follow(&mut self, name: &[u8]) {
+        let Some(member) = self.consumers.get(name) else { return };
+        self.has_work |= member.is_due;
+        self.has_progress |= member.consumer.has_changes();
+        let deadline = member.consumer.deadline();
+        self.wake_by(deadline);
+    }
+
+    /// Removes the messages in these ranges that no consumer needs any more.
+    pub(super) fn release(
+        &mut self,
+        ranges: &[RangeInclusive<u64>],
+        now: Time,
+        out: &mut dyn Outbox,
+    ) {
+        let all = Filters::default();
+        let mut unneeded = Vec::new();
+        for range in ranges {
+            let storage = self.stream.storage();
+            let mut from = *range.start();
+            while let Some(sequence) = storage.next_match(&all, from) {
+                if sequence > *range.end() {
+                    break;
+                }
+                let subject = storage.subject_of(sequence).unwrap_or_default();
+                let is_needed =
+                    self.consumers.iter().any(|one| one.consumer.needs(sequence, subject));
+                if !is_needed {
+                    unneeded.push(sequence);
+                }
+                from = sequence + 1;
+            }
+        }
+        for sequence in unneeded {
+            let before = self.stream.state().last_sequence;
+            // A store that fails keeps the message, which is then acknowledged again after the recovery.
+            let _ = self.with_stream(now, Room::default(), out, |stream, context| {
+                stream.remove(sequence, false, context)
+            });
+            self.settle(before, None, now, out);
+        }
+    }
+
+    /// Does what is due by time.
+    pub fn tick(&mut self, now: Time, out: &mut dyn Outbox) {
+        let before = self.stream.state().last_sequence;
+        if self.stream.deadline().is_some_and(|deadline| deadline <= now) {
+            self.with_stream(now, Room::default(), out, |stream, context| stream.tick(context));
+            self.settle(before, None, now, out);
+        }
+        let mut inactive = Vec::new();
+        let mut released = Vec::new();
+        let Self { stream, consumers, .. } = self;
+        for member in consumers.iter_mut() {
+            let Member { consumer, is_due, .. } = member;
+            if consumer.deadline().is_none_or(|deadline| deadline > now) {
+                continue;
+            }
+            match consumer.tick(view(stream), now, out) {
+                Tick::Idle => {}
+                Tick::Deliver => (*is_due, self.has_work) = (true, true),
+                Tick::Inactive => inactive.push(consumer.name().to_owned()),
+            }
+            self.has_progress |= consumer.has_changes();
+            consumer.take_released(&mut released);
+        }
+        if self.stream.config().retention != Retention::Limits {
+            self.release(&released, now, out);
+        }
+        for name in inactive {
+            // A consumer whose end cannot be stored is inactive again after the recovery.
+            let _ = self.remove_consumer(&name, now, out);
+        }
+        self.recompute_wake();
+        self.run(now, out);
+    }
+
+    fn recompute_wake(&mut self) {
+        let of_consumers = self.consumers.iter().filter_map(|one| one.consumer.deadline()).min();
+        self.wake_at = [self.stream.deadline(), of_consumers].into_iter().flatten().min();
+    }
+}

@@ -1,0 +1,133 @@
+//! What becomes durable, and when.
+
+use super::entry::Entry;
+use super::{Cell, Change};
+use crate::config::Time;
+use crate::error::ApiError;
+use crate::limits::{JOURNAL_GROWTH, JOURNAL_MIN_BYTES};
+use crate::outbox::Outbox;
+use crate::store::{StorageError, SyncJob};
+use crate::stream::Answer;
+
+/// How soon changes are to become durable.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Urgency {
+    /// There are none.
+    Nothing,
+    /// Nobody waits: progress of consumers, which a crash may repeat.
+    Later,
+    /// Somebody waits for them.
+    Now,
+}
+
+impl Cell {
+    /// Returns how soon [`Self::begin_sync`] is to be called.
+    pub fn sync(&self) -> Urgency {
+        let storage = self.stream.storage();
+        if storage.durable() < storage.position() {
+            Urgency::Now
+        } else if self.has_progress && self.is_stored() {
+            Urgency::Later
+        } else {
+            Urgency::Nothing
+        }
+    }
+
+    /// Takes the changes that are to become durable, to be written without the lock of the owner. `None` if there are
+    /// none, or if a job is out. [`Self::finish_sync`] must follow.
+    pub fn begin_sync(&mut self) -> Option<Box<dyn SyncJob>> {
+        self.journal_progress();
+        self.compact();
+        self.stream.begin_sync()
+    }
+
+    /// Takes the job back, sends the answers that waited for it, and delivers what has become visible.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] if the changes could not be made durable: those who wait are told so, and the store has failed.
+    pub fn finish_sync(
+        &mut self,
+        job: Box<dyn SyncJob>,
+        now: Time,
+        out: &mut dyn Outbox,
+    ) -> Result<(), StorageError> {
+        if let Err(error) = self.stream.finish_sync(job) {
+            let mut failure = Vec::new();
+            let answer = Answer::Error(ApiError::stream_store_failed(&error));
+            self.stream.encode(&answer, &mut failure);
+            self.answers.fail(&failure, out);
+            return Err(error);
+        }
+        let durable = self.stream.storage().durable();
+        self.answers.release(durable, out);
+        self.stream.flush(out);
+        for member in self.consumers.iter_mut() {
+            self.has_work |= member.is_due;
+        }
+        self.run(now, out);
+        Ok(())
+    }
+
+    /// Writes the progress of consumers to the journal.
+    pub(super) fn journal_progress(&mut self) {
+        if !std::mem::take(&mut self.has_progress) || !self.is_stored() {
+            return;
+        }
+        let Self { stream, consumers, buffer, .. } = self;
+        for member in consumers.iter_mut() {
+            buffer.clear();
+            Entry::begin_progress(member.number, buffer);
+            if member.consumer.take_changes(buffer) {
+                // A store that fails here fails at the next sync, which is told to everybody.
+                let _ = stream.storage_mut().journal(buffer);
+            }
+        }
+    }
+
+    /// Replaces a journal that has grown by the present state.
+    fn compact(&mut self) {
+        let bytes = self.stream.storage().journal_bytes();
+        if bytes < JOURNAL_MIN_BYTES || bytes < JOURNAL_GROWTH * self.compacted_bytes {
+            return;
+        }
+        let entries = self.state_entries();
+        if self.stream.storage_mut().replace_journal(&entries).is_ok() {
+            self.compacted_bytes = entries.iter().map(|entry| entry.len() as u64).sum();
+        }
+    }
+
+    /// Returns the entries from which the present state can be recovered.
+    fn state_entries(&self) -> Vec<Vec<u8>> {
+        let mut entries = Vec::new();
+        let mut add = |write: &mut dyn FnMut(&mut Vec<u8>)| {
+            let mut entry = Vec::new();
+            write(&mut entry);
+            entries.push(entry);
+        };
+        let (config, created) = (self.stream.config(), self.stream.created());
+        add(&mut |out| Entry::stream(config, created).write(out));
+        for member in self.consumers.iter() {
+            let consumer = &member.consumer;
+            add(&mut |out| {
+                let (config, created) = (consumer.config(), consumer.created());
+                Entry::consumer(member.number, consumer.name(), config, created).write(out);
+            });
+            add(&mut |out| {
+                Entry::begin_progress(member.number, out);
+                consumer.snapshot(out);
+            });
+        }
+        entries
+    }
+
+    /// Ends the cell because its stream is deleted: closes the consumers.
+    pub fn close(&mut self, now: Time, out: &mut dyn Outbox) {
+        for name in self.consumer_names() {
+            if let Some(mut member) = self.consumers.remove(name.as_bytes()) {
+                member.consumer.close(now, out);
+            }
+            self.changes.push(Change::Removed(name));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Messages: publishing, removing, reading.
+
+use super::removals::Observed;
+use super::{Cell, Change, view};
+use crate::config::{StreamConfig, Time};
+use crate::error::ApiError;
+use crate::outbox::{Outbox, Outgoing};
+use crate::stream::{Answer, Context, Incoming, MessageRequest, PurgeRequest, Room, Stream};
+
+impl Cell {
+    /// Stores a message of a publisher, delivers it, and answers when it is durable.
+    pub fn publish(&mut self, message: &Incoming<'_>, now: Time, room: Room, out: &mut dyn Outbox) {
+        if self.answers.is_full() {
+            return self.refuse(message, out);
+        }
+        let before = self.stream.state().last_sequence;
+        let answer =
+            self.with_stream(now, room, out, |stream, context| stream.publish(message, context));
+        self.settle(before, Some(message.subject), now, out);
+        self.answer_publisher(message.reply, &answer, out);
+        let deadline = self.stream.deadline();
+        self.wake_by(deadline);
+        self.run(now, out);
+    }
+
+    /// Answers that too many acknowledgements wait for the disk.
+    // NATS 2.14: stream.go queueInbound: 429.
+    #[cold]
+    fn refuse(&mut self, message: &Incoming<'_>, out: &mut dyn Outbox) {
+        let headers = b"NATS/1.0 429 Too Many Requests\r\n\r\n";
+        let reply = message.reply;
+        if !reply.is_empty() {
+            out.send(&Outgoing { to: reply, subject: reply, headers, ..Outgoing::default() });
+        }
+    }
+
+    fn answer_publisher(&mut self, reply: &[u8], answer: &Answer, out: &mut dyn Outbox) {
+        if reply.is_empty() || matches!(answer, Answer::Nothing) {
+            return;
+        }
+        let mut payload = std::mem::take(&mut self.buffer);
+        payload.clear();
+        if self.stream.encode(answer, &mut payload) {
+            let is_ack = matches!(answer, Answer::Ack(_) | Answer::Flow(_));
+            let position = if is_ack { self.stream.storage().position() } else { 0 };
+            self.send_at(position, reply, &payload, is_ack, out);
+        }
+        self.buffer = payload;
+    }
+
+    /// Sends an answer as soon as all changes made so far are durable.
+    pub fn answer(&mut self, reply: &[u8], payload: &[u8], out: &mut dyn Outbox) {
+        if !reply.is_empty() {
+            self.journal_progress();
+            let position = self.stream.storage().position();
+            self.send_at(position, reply, payload, false, out);
+        }
+    }
+
+    fn send_at(
+        &mut self,
+        position: u64,
+        reply: &[u8],
+        payload: &[u8],
+        is_ack: bool,
+        out: &mut dyn Outbox,
+    ) {
+        if self.stream.is_acknowledgeable(position) {
+            out.send(&Outgoing { to: reply, subject: reply, payload, ..Outgoing::default() });
+        } else {
+            self.answers.push(position, reply, payload, is_ack);
+        }
+    }
+
+    /// Calls the stream, and notes what it removes.
+    pub(super) fn with_stream<R>(
+        &mut self,
+        now: Time,
+        room: Room,
+        out: &mut dyn Outbox,
+        call: impl FnOnce(&mut Stream, &mut Context<'_>) -> R,
+    ) -> R {
+        let Self { stream, consumers, removals, .. } = self;
+        let mut observed = Observed { consumers, removals };
+        call(stream, &mut Context { now, out, consumers: &mut observed, room })
+    }
+
+    /// Tells consumers what a call of the stream has added behind the sequence `before`, and removed. `subject`: that of
+    /// the message, if one was published.
+    pub(super) fn settle(
+        &mut self,
+        before: u64,
+        subject: Option<&[u8]>,
+        now: Time,
+        out: &mut dyn Outbox,
+    ) {
+        if self.consumers.is_empty() {
+            return self.removals.clear();
+        }
+        let Self { stream, consumers, removals, .. } = self;
+        let after = stream.state().last_sequence;
+        for sequence in before + 1..=after {
+            let is_only = after == before + 1 && stream.config().subject_transform.is_none();
+            let subject = match subject.filter(|_| is_only) {
+                Some(subject) => Some(subject),
+                None => stream.storage().subject_of(sequence),
+            };
+            let Some(subject) = subject else { continue };
+            for member in consumers.iter_mut() {
+                if member.consumer.appended(sequence, subject) {
+                    (member.is_due, self.has_work) = (true, true);
+                }
+            }
+        }
+        if removals.is_empty() {
+            return;
+        }
+        for member in consumers.iter_mut() {
+            for (sequence, subject) in removals.iter() {
+                member.consumer.removed(sequence, subject, now, out);
+            }
+            if removals.is_cleared() {
+                member.consumer.cleared(view(stream), None, now);
+            }
+        }
+        removals.clear();
+        self.has_progress = true;
+    }
+
+    /// Replaces the configuration of the stream by one that may replace it, as the checks of the API decide.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API if the configuration cannot be used or stored.
+    pub fn update(
+        &mut self,
+        config: StreamConfig,
+        now: Time,
+        room: Room,
+        out: &mut dyn Outbox,
+    ) -> Result<(), ApiError> {
+        let before = self.stream.state().last_sequence;
+        self.with_stream(now, room, out, |stream, context| stream.update(config, context))?;
+        self.settle(before, None, now, out);
+        self.journal_stream().map_err(|error| ApiError::stream_update(error))?;
+        self.changes.push(Change::Stream);
+        let deadline = self.stream.deadline();
+        self.wake_by(deadline);
+        self.run(now, out);
+        Ok(())
+    }
+
+    /// Removes messages. Returns their number.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API.
+    pub fn purge(
+        &mut self,
+        request: &PurgeRequest,
+        now: Time,
+        out: &mut dyn Outbox,
+    ) -> Result<u64, ApiError> {
+        let before = self.stream.state().last_sequence;
+        let purged = self.with_stream(now, Room::default(), out, |stream, context| {
+            stream.purge(request, context)
+        });
+        self.settle(before, None, now, out);
+        self.run(now, out);
+        purged
+    }
+
+    /// Removes a message, overwriting its bytes if `erase`. Returns false if there is none with this sequence.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API.
+    pub fn remove_message(
+        &mut self,
+        sequence: u64,
+        erase: bool,
+        now: Time,
+        out: &mut dyn Outbox,
+    ) -> Result<bool, ApiError> {
+        let before = self.stream.state().last_sequence;
+        let removed = self.with_stream(now, Room::default(), out, |stream, context| {
+            stream.remove(sequence, erase, context)
+        });
+        self.settle(before, None, now, out);
+        self.run(now, out);
+        removed
+    }
+
+    /// Answers a request for messages by messages of their own.
+    pub fn direct_get(
+        &mut self,
+        request: &MessageRequest,
+        reply: &[u8],
+        now: Time,
+        out: &mut dyn Outbox,
+    ) {
+        self.with_stream(now, Room::default(), out, |stream, context| {
+            stream.direct_get(request, reply, context);
+        });
+    }
+}

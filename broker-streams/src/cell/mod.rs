@@ -1,0 +1,167 @@
+//! A cell: a stream with its consumers, and the answers that wait until what they state is durable.
+//!
+//! A cell has no lock, thread or subscription: its owner calls it, one call at a time.
+//!
+//! - Every change goes through the store of the stream: messages as such, all else as [entries](entry::Entry) of its journal.
+//!   Recovery replays the journal.
+//! - An answer leaves when the changes before it are durable. A store in memory has nothing to wait for.
+//! - The owner calls [`Cell::begin_sync`] and [`Cell::finish_sync`] when [`Cell::sync`] asks for it, [`Cell::tick`] at
+//!   [`Cell::wake_at`], and [`Cell::run`] while [`Cell::has_work`].
+
+mod answers;
+mod consumers;
+mod deliveries;
+mod durability;
+mod entry;
+mod messages;
+mod recovery;
+mod removals;
+
+pub use durability::Urgency;
+pub use recovery::RecoveryError;
+
+use answers::Answers;
+use consumers::ConsumerSet;
+use entry::Entry;
+use removals::Removals;
+
+use crate::config::{StorageType, Time};
+use crate::consumer::View;
+use crate::store::StorageError;
+use crate::stream::Stream;
+
+/// Where a cell belongs to; it does not change while the cell exists.
+#[derive(Clone, Debug, Default)]
+pub struct CellScope {
+    /// The name of the account.
+    pub account: String,
+    /// The domain of the server; empty for none.
+    pub domain: String,
+    /// The longest message, in bytes.
+    pub burst_bytes: u64,
+    /// Decides names, samples and jitter.
+    pub seed: u64,
+}
+
+/// A change that the owner of a cell follows, by its subscriptions.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// The configuration of the stream.
+    Stream,
+    /// A consumer was added, or has another configuration.
+    Consumer(String),
+    /// A consumer was removed.
+    Removed(String),
+}
+
+/// A stream with its consumers.
+pub struct Cell {
+    scope: CellScope,
+    stream: Stream,
+    consumers: ConsumerSet,
+    answers: Answers,
+    removals: Removals,
+    /// The changes since [`Self::take_changes`].
+    changes: Vec<Change>,
+    /// A consumer may have changes that are not in the journal.
+    has_progress: bool,
+    /// [`Self::run`] has something to do.
+    has_work: bool,
+    wake_at: Option<Time>,
+    /// The bytes of the journal when it was last compacted.
+    compacted_bytes: u64,
+    /// Memory for one entry of the journal, or one answer.
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cell").field("stream", &self.stream.config().name).finish_non_exhaustive()
+    }
+}
+
+impl Cell {
+    /// Creates the cell of a new stream, whose store is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] if the configuration cannot be stored.
+    pub fn create(stream: Stream, scope: CellScope) -> Result<Self, StorageError> {
+        let mut cell = Self::over(stream, scope);
+        cell.journal_stream()?;
+        Ok(cell)
+    }
+
+    fn over(stream: Stream, scope: CellScope) -> Self {
+        Self {
+            scope,
+            wake_at: stream.deadline(),
+            stream,
+            consumers: ConsumerSet::default(),
+            answers: Answers::default(),
+            removals: Removals::default(),
+            changes: vec![Change::Stream],
+            has_progress: false,
+            has_work: false,
+            compacted_bytes: 0,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Returns the stream.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Returns the name of the stream.
+    pub fn name(&self) -> &str {
+        &self.stream.config().name
+    }
+
+    /// Returns true if [`Self::run`] has something to do.
+    pub fn has_work(&self) -> bool {
+        self.has_work
+    }
+
+    /// Returns when [`Self::tick`] is to be called.
+    pub fn wake_at(&self) -> Option<Time> {
+        self.wake_at
+    }
+
+    /// Takes the changes that the owner follows by its subscriptions.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Returns true if the store survives the process, so that the journal is worth writing.
+    fn is_stored(&self) -> bool {
+        self.stream.config().storage == StorageType::File
+    }
+
+    fn journal(&mut self, entry: &Entry<'_>) -> Result<(), StorageError> {
+        if !self.is_stored() {
+            return Ok(());
+        }
+        self.buffer.clear();
+        entry.write(&mut self.buffer);
+        self.stream.storage_mut().journal(&self.buffer)
+    }
+
+    fn journal_stream(&mut self) -> Result<(), StorageError> {
+        let (config, created) = (self.stream.config().clone(), self.stream.created());
+        self.journal(&Entry::stream(&config, created))
+    }
+
+    /// Asks for a call of [`Self::tick`] at `time`, or earlier.
+    fn wake_by(&mut self, time: Option<Time>) {
+        self.wake_at = match (self.wake_at, time) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+/// What consumers see of the stream.
+fn view(stream: &Stream) -> View<'_> {
+    View { storage: stream.storage(), visible: stream.visible() }
+}

@@ -1,0 +1,18 @@
+//! Bounds of queues and memory, with their reasons.
+
+/// The most answers of one stream that wait for the disk. A disk that syncs once in 10 ms under a million messages a second
+/// makes 10,000 wait; more is a disk that has stopped.
+pub const WAITING_ANSWERS: usize = 1 << 20;
+
+/// The most bytes of answers of one stream that wait for the disk.
+pub const WAITING_ANSWER_BYTES: usize = 64 << 20;
+
+/// The most messages that a consumer delivers before others of its stream do, and before its stream does other work.
+pub const DELIVERIES_A_TURN: usize = 256;
+
+/// A journal that is shorter is not worth compacting.
+pub const JOURNAL_MIN_BYTES: u64 = 256 << 10;
+
+/// The growth of a journal, as a factor of its size after the last compaction, at which it is compacted again: the bytes
+/// written by compactions are at most a third of all bytes of the journal.
+pub const JOURNAL_GROWTH: u64 = 4;
