@@ -1,9 +1,12 @@
 //! Configurations of streams and consumers, as the API carries them.
 
+pub mod check;
 mod consumer;
+pub mod limits;
 pub mod shapes;
 mod stream;
 mod time;
+pub mod version;
 
 pub use consumer::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
 pub use stream::{
