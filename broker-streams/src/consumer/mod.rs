@@ -1,23 +1,45 @@
 //! A consumer: which messages of a stream its clients receive, in which order, and what they have acknowledged.
 //!
 //! The owner of a consumer tells it what happens: a message was stored ([`Consumer::appended`]) or removed, a client asks or
-//! acknowledges, time passes. It calls [`Consumer::deliver`] whenever a method returns true, or when [`Consumer::deadline`] has come, and
-//! stores what [`Consumer::take_changes`] returns in the journal of the stream.
+//! acknowledges, time passes. It calls [`Consumer::deliver`] whenever a method returns true, or
+//! [`Consumer::tick`] when [`Consumer::deadline`] has come, and stores what [`Consumer::take_changes`] returns in the journal of the stream.
 //!
 //! Consumers see only messages up to [`View::visible`]: messages that no crash takes back.
 
 mod ack_subject;
+mod acks;
+mod changes;
+mod contents;
+mod control;
+mod count;
+mod deliver;
+mod events;
+mod go_duration;
 mod info;
+mod limits;
+mod pending;
+mod priority;
+mod pull;
+mod push;
+mod random;
+mod redeliveries;
+mod requests;
+mod start;
+#[cfg(test)]
+mod tests;
+mod timers;
 
 use std::ops::RangeInclusive;
 
 use broker_core::SubjectFilter;
 
 pub use ack_subject::AckSubject;
+use ack_subject::write_decimal;
+pub use control::ResetError;
 pub use info::{ConsumerInfo, PriorityGroupState, SequenceInfo};
 
-use crate::config::{ConsumerConfig, Retention, Time};
-use crate::outbox::Outbox;
+use crate::config::{ConsumerConfig, ReplayPolicy, Retention, Time};
+use crate::filters::Filters;
 use crate::store::Storage;
 
 /// What a consumer sees of its stream.
@@ -50,11 +72,67 @@ pub struct Scope {
     pub seed: u64,
 }
 
+/// The number of a delivery and the sequence of its message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Point {
+    delivery: u64,
+    sequence: u64,
+}
+
+/// The sequences that are stored, and shown. [`Consumer::next`] and [`Consumer::floor`] may be ahead, behind messages that the
+/// filters do not select.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stored {
+    delivered: Point,
+    floor: Point,
+}
+
 /// A consumer.
 pub struct Consumer {
     scope: Scope,
     config: ConsumerConfig,
     created: Time,
+    filters: Filters,
+    random: random::Random,
+    /// The subject of acknowledgements before its numbers.
+    ack_prefix: Vec<u8>,
+
+    /// The next sequence to look at.
+    next: u64,
+    /// The number of the next delivery.
+    next_delivery: u64,
+    /// All messages up to it are acknowledged.
+    floor: Point,
+    stored: Stored,
+    /// A state was applied at recovery.
+    has_state: bool,
+    last_ones: Option<start::LastOnes>,
+    count: count::Count,
+    pending: pending::PendingAcks,
+    again: redeliveries::Redeliveries,
+    /// The most deliveries of a message; 0 for no limit.
+    max_deliver: u64,
+    sample_percent: i64,
+    last_delivered: Time,
+    last_acked: Time,
+
+    requests: requests::WaitQueue,
+    pin: Option<priority::Pin>,
+    push: push::Push,
+    rate: Option<push::RateLimit>,
+    /// Messages up to this sequence are sent at the pace at which they were stored.
+    replay_until: Option<u64>,
+    /// When the last message that was sent was stored, and when it was sent.
+    last_sent: Option<(Time, Time)>,
+    /// How long the consumer may be unused, in nanoseconds; 0 for ever.
+    inactive_after: i64,
+    timers: timers::Timers,
+
+    changes: changes::Changes,
+    released: Vec<RangeInclusive<u64>>,
+    /// Messages that were removed before they were acknowledged, with the number of their deliveries; advisories say so.
+    removed: Vec<(pending::Pending, u64)>,
+    scratch: deliver::Scratch,
 }
 
 /// The effect of a message to an acknowledgement subject.
@@ -77,219 +155,136 @@ pub enum Tick {
     Inactive,
 }
 
-/// The reason why a consumer does not start again at a sequence. The text follows `invalid reset: `.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ResetError {
-    /// The sequence is below the one in the configuration.
-    #[error("below start seq")]
-    BelowStartSequence,
-    /// The sequence is below that of the time in the configuration.
-    #[error("below start time")]
-    BelowStartTime,
-    /// The deliver policy lets consumers start again only after the last acknowledged message.
-    #[error("not allowed")]
-    NotAllowed,
-}
-
 impl Consumer {
     /// Creates a consumer that starts where its deliver policy says. `config` has all defaults and was checked.
+    /// [`Self::interest_changed`] follows.
     pub fn create(scope: Scope, config: ConsumerConfig, view: View<'_>, now: Time) -> Self {
-        let _ = (view, now);
-        Self { scope, config, created: now }
+        let mut consumer = Self::restore(scope, config, now);
+        consumer.select_start(view);
+        consumer.changes.whole();
+        consumer.begin(view, now);
+        consumer
     }
 
     /// Creates a consumer at recovery. [`Self::apply`] follows for each entry of its journal, then [`Self::recovered`].
     pub fn restore(scope: Scope, config: ConsumerConfig, created: Time) -> Self {
-        Self { scope, config, created }
+        let mut consumer = Self {
+            filters: Filters::default(),
+            random: random::Random::new(scope.seed),
+            ack_prefix: format!("$JS.ACK.{}.{}", scope.stream, scope.name).into_bytes(),
+            next: 1,
+            next_delivery: 1,
+            floor: Point::default(),
+            stored: Stored::default(),
+            has_state: false,
+            last_ones: None,
+            count: count::Count::default(),
+            pending: pending::PendingAcks::default(),
+            again: redeliveries::Redeliveries::default(),
+            max_deliver: 0,
+            sample_percent: 0,
+            last_delivered: Time(0),
+            last_acked: Time(0),
+            requests: requests::WaitQueue::new(config.max_waiting),
+            pin: None,
+            push: push::Push::new(config.flow_control),
+            rate: None,
+            replay_until: None,
+            last_sent: None,
+            inactive_after: 0,
+            timers: timers::Timers::default(),
+            changes: changes::Changes::default(),
+            released: Vec::new(),
+            removed: Vec::new(),
+            scratch: deliver::Scratch::default(),
+            scope,
+            config,
+            created,
+        };
+        consumer.apply_config();
+        consumer.set_inactive_threshold();
+        consumer
     }
 
-    /// Applies an entry that [`Self::take_changes`] or [`Self::snapshot`] has written. Returns false for an entry that is
-    /// not one of those.
-    pub fn apply(&mut self, entry: &[u8]) -> bool {
-        let _ = entry;
-        false
+    /// Takes over what is derived from the configuration.
+    fn apply_config(&mut self) {
+        let config = &self.config;
+        let one = (!config.filter_subject.is_empty()).then_some(&config.filter_subject);
+        let filters = one.into_iter().chain(&config.filter_subjects);
+        self.filters = Filters::new(filters.filter_map(|f| SubjectFilter::parse(f).ok()).collect());
+        self.max_deliver = u64::try_from(config.max_deliver).unwrap_or_default();
+        let percent = config.sample_frequency.trim_end_matches('%');
+        self.sample_percent = percent.parse().unwrap_or_default();
     }
 
-    /// Ends the recovery: compares the state with what the stream still has.
+    /// Ends the recovery: compares the state with what the stream still has. [`Self::interest_changed`] follows.
     pub fn recovered(&mut self, view: View<'_>, now: Time) {
-        let _ = (view, now);
-    }
-
-    /// Appends the changes since the last call as one entry for [`Self::apply`]. Returns false, and appends nothing, if there are none, or if
-    /// the state of the consumer is not stored.
-    pub fn take_changes(&mut self, entry: &mut Vec<u8>) -> bool {
-        let _ = entry;
-        false
-    }
-
-    /// Appends the whole state as one entry, which replaces all entries before. It does not include changes to come.
-    pub fn snapshot(&self, entry: &mut Vec<u8>) {
-        let _ = entry;
-    }
-
-    /// Returns true if [`Self::take_changes`] has something to append.
-    pub fn has_changes(&self) -> bool {
-        false
-    }
-
-    /// Takes the ranges of sequences that this consumer no longer needs; of interest to streams with another retention than
-    /// by limits. A sequence may be repeated, and may have no message.
-    pub fn take_released(&mut self, released: &mut Vec<RangeInclusive<u64>>) {
-        let _ = released;
-    }
-
-    /// Returns true if the consumer is to receive or acknowledge the message yet: a stream that keeps messages by
-    /// interest keeps it.
-    pub fn needs(&self, sequence: u64, subject: &[u8]) -> bool {
-        let _ = (sequence, subject);
-        false
-    }
-
-    /// Notes a new message, in the order of sequences. Returns true if [`Self::deliver`] has something to do, as soon as the message is visible.
-    pub fn appended(&mut self, sequence: u64, subject: &[u8]) -> bool {
-        let _ = (sequence, subject);
-        false
-    }
-
-    /// Notes that one message was removed: by a client, by a limit, by its age, or because it was acknowledged.
-    pub fn removed(&mut self, sequence: u64, subject: &[u8], now: Time, out: &mut dyn Outbox) {
-        let _ = (sequence, subject, now, out);
-    }
-
-    /// Notes that many messages were removed at once: those that `subject` selects, or of any subject.
-    pub fn cleared(&mut self, view: View<'_>, subject: Option<&SubjectFilter>, now: Time) {
-        let _ = (view, subject, now);
-    }
-
-    /// Accepts a request for messages, which was sent to `$JS.API.CONSUMER.MSG.NEXT.…`. Returns true if [`Self::deliver`] has something to do.
-    ///
-    /// The caller has checked that the request needs no higher API level than the server has.
-    pub fn request(
-        &mut self,
-        view: View<'_>,
-        reply: &[u8],
-        payload: &[u8],
-        now: Time,
-        out: &mut dyn Outbox,
-    ) -> bool {
-        let _ = (view, reply, payload, now, out);
-        false
-    }
-
-    /// Accepts a message to `$JS.ACK.…`.
-    pub fn ack(
-        &mut self,
-        view: View<'_>,
-        ack: &AckSubject<'_>,
-        reply: &[u8],
-        payload: &[u8],
-        now: Time,
-        out: &mut dyn Outbox,
-    ) -> AckOutcome {
-        let _ = (view, ack, reply, payload, now, out);
-        AckOutcome::default()
-    }
-
-    /// Accepts a message to `$JS.FC.…`. Returns true if [`Self::deliver`] has something to do.
-    pub fn flow_control(
-        &mut self,
-        view: View<'_>,
-        subject: &[u8],
-        headers: &[u8],
-        now: Time,
-        out: &mut dyn Outbox,
-    ) -> bool {
-        let _ = (view, subject, headers, now, out);
-        false
-    }
-
-    /// Sends what can be sent, at most `budget` messages. Returns true if there is more.
-    pub fn deliver(
-        &mut self,
-        view: View<'_>,
-        now: Time,
-        out: &mut dyn Outbox,
-        budget: usize,
-    ) -> bool {
-        let _ = (view, now, out, budget);
-        false
-    }
-
-    /// Returns the time of the next [`Self::tick`]; `None` without one.
-    pub fn deadline(&self) -> Option<Time> {
-        None
-    }
-
-    /// Does what is due by time.
-    pub fn tick(&mut self, view: View<'_>, now: Time, out: &mut dyn Outbox) -> Tick {
-        let _ = (view, now, out);
-        Tick::Idle
-    }
-
-    /// Returns the subject and the queue group whose interest decides whether a push consumer delivers; `None` for a pull consumer.
-    pub fn delivers_to(&self) -> Option<(&[u8], Option<&[u8]>)> {
-        let subject = self.config.deliver_subject.as_bytes();
-        let group = Some(self.config.deliver_group.as_bytes()).filter(|group| !group.is_empty());
-        (!subject.is_empty()).then_some((subject, group))
-    }
-
-    /// Looks again whether somebody subscribes to the deliver subject. Called once after the creation or recovery, and after each
-    /// change of interest in [`Self::delivers_to`]. Returns true if [`Self::deliver`] has something to do.
-    pub fn interest_changed(&mut self, now: Time, out: &mut dyn Outbox) -> bool {
-        let _ = (now, out);
-        false
-    }
-
-    /// Takes another configuration, which was checked against the current one. Returns true if [`Self::deliver`] has something to do.
-    pub fn update(
-        &mut self,
-        config: ConsumerConfig,
-        view: View<'_>,
-        now: Time,
-        out: &mut dyn Outbox,
-    ) -> bool {
-        let _ = (view, now, out);
-        self.config = config;
-        false
-    }
-
-    /// Starts again at a sequence; after the last acknowledged message if it is 0. Returns the sequence.
-    ///
-    /// # Errors
-    ///
-    /// [`ResetError`] if the configuration does not allow the sequence.
-    pub fn reset(&mut self, view: View<'_>, sequence: u64, now: Time) -> Result<u64, ResetError> {
-        let _ = (view, sequence, now);
-        Err(ResetError::NotAllowed)
-    }
-
-    /// Takes the pin from the pinned client of a priority group. Returns true if [`Self::deliver`] has something to do.
-    pub fn unpin(&mut self, group: &str, now: Time, out: &mut dyn Outbox) -> bool {
-        let _ = (group, now, out);
-        false
-    }
-
-    /// Sends the advisory of the creation.
-    pub fn announce(&mut self, now: Time, out: &mut dyn Outbox) {
-        let _ = (now, out);
-    }
-
-    /// Sends what clients receive at the deletion: the advisory, and a status to each waiting request.
-    pub fn close(&mut self, now: Time, out: &mut dyn Outbox) {
-        let _ = (now, out);
-    }
-
-    /// Returns what `CONSUMER.INFO` answers.
-    pub fn info(&mut self, view: View<'_>, now: Time, out: &mut dyn Outbox) -> ConsumerInfo {
-        let _ = (view, out);
-        ConsumerInfo {
-            stream: self.scope.stream.clone(),
-            name: self.scope.name.clone(),
-            created: self.created,
-            config: self.config.clone(),
-            timestamp: now,
-            ..ConsumerInfo::default()
+        if self.has_state {
+            self.resume(view);
+        } else {
+            self.select_start(view);
+            self.changes.whole();
         }
+        self.begin(view, now);
+    }
+
+    fn resume(&mut self, view: View<'_>) {
+        self.cut(view.storage.state().last_sequence);
+        self.next = self.stored.delivered.sequence + 1;
+        self.floor = self.stored.floor;
+        if let Some(ones) = self.last_ones.take() {
+            let after = self.stored.delivered.sequence;
+            let ones = start::LastOnes::find(view.storage, &self.filters, after, ones.resume);
+            if ones.sequences.is_empty() {
+                self.next = self.next.max(ones.resume + 1);
+            } else {
+                self.last_ones = Some(ones);
+            }
+        }
+        self.settle_missing(view);
+        // Nobody listened when the messages were removed.
+        self.removed.clear();
+    }
+
+    /// Forgets messages after the last of the stream: a stream that lost messages uses their sequences again.
+    // NATS 2.14: consumer.go reconcileStateWithStream.
+    fn cut(&mut self, last: u64) {
+        let stored = &mut self.stored;
+        if stored.delivered.delivery == 0 || stored.delivered.sequence <= last {
+            return;
+        }
+        stored.delivered.sequence = last;
+        stored.floor.sequence = stored.floor.sequence.min(last);
+        let pending = self.pending.iter().map(|pending| pending.sequence);
+        let counted = self.again.counts().map(|(sequence, _)| sequence);
+        let lost: Vec<_> = pending.chain(counted).filter(|sequence| *sequence > last).collect();
+        for sequence in lost {
+            self.pending.remove(sequence);
+            self.again.forget(sequence);
+        }
+        self.changes.whole();
+    }
+
+    /// Starts what depends on the time and the contents of the stream.
+    fn begin(&mut self, view: View<'_>, now: Time) {
+        self.recount(view);
+        self.rate = push::RateLimit::new(self.config.rate_limit, self.scope.burst_bytes, now);
+        if self.config.replay_policy == ReplayPolicy::Original {
+            self.replay_until = Some(view.storage.state().last_sequence);
+        }
+        if self.inactive_after > 0 {
+            self.timers.inactive = Some(now.plus(self.inactive_after));
+        }
+        self.watch_pause(now);
+        self.beat_after(now);
+        self.watch_expiry();
+        if self.config.sourcing {
+            let _ = self.reset(view, 0);
+        }
+    }
+
+    fn is_push(&self) -> bool {
+        !self.config.deliver_subject.is_empty()
     }
 
     /// Returns the configuration.
@@ -305,5 +300,10 @@ impl Consumer {
     /// Returns the time of the creation.
     pub fn created(&self) -> Time {
         self.created
+    }
+
+    /// Returns the filters of the messages.
+    pub fn filters(&self) -> &Filters {
+        &self.filters
     }
 }

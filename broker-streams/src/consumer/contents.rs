@@ -1,0 +1,134 @@
+//! What happens to the messages of the stream.
+
+use std::ops::RangeInclusive;
+
+use broker_core::SubjectFilter;
+
+use super::deliver::exists;
+use super::{Consumer, Point, View};
+use crate::config::{AckPolicy, Retention};
+use crate::filters::Filters;
+
+impl Consumer {
+    /// Notes a new message, in the order of sequences. Returns true if [`Self::deliver`] has something to do, as soon as the message is
+    /// visible.
+    // NATS 2.14: consumer.go processStreamSignal.
+    pub fn appended(&mut self, sequence: u64, subject: &[u8]) -> bool {
+        if !self.filters.matches(subject) {
+            return false;
+        }
+        self.count.appended(sequence);
+        let has_receiver =
+            if self.is_push() { self.push.may_send() } else { !self.requests.is_empty() };
+        has_receiver && sequence >= self.next && self.timers.hold.is_none()
+    }
+
+    /// Notes that one message was removed: by a client, by a limit, by its age, or because it was acknowledged.
+    // NATS 2.14: consumer.go decStreamPending.
+    pub fn removed(&mut self, sequence: u64, subject: &[u8]) {
+        if sequence >= self.next && self.is_to_deliver(sequence) && self.filters.matches(subject) {
+            self.count.removed(sequence);
+        }
+        if self.pending.contains(sequence) || self.again.is_counted(sequence) {
+            self.settle_removed(sequence);
+        }
+    }
+
+    /// Returns false for messages that are not the last of their subject, if only those are delivered.
+    fn is_to_deliver(&self, sequence: u64) -> bool {
+        let ones = self.last_ones.as_ref();
+        ones.is_none_or(|ones| sequence > ones.resume || ones.contains(sequence))
+    }
+
+    /// Notes that many messages were removed at once: those that `subject` selects, or of any subject.
+    // NATS 2.14: stream.go purgeLocked, consumer.go purge.
+    pub fn cleared(&mut self, view: View<'_>, subject: Option<&SubjectFilter>) {
+        let state = view.storage.state();
+        let start = match subject {
+            Some(subject) if self.is_within(subject) => {
+                let filters = Filters::new(vec![subject.clone()]);
+                view.storage.next_match(&filters, 0).unwrap_or(state.last_sequence + 1)
+            }
+            _ => state.first_sequence,
+        };
+        if let Some(ones) = &mut self.last_ones {
+            ones.sequences.retain(|sequence| exists(view.storage, *sequence));
+            if ones.sequences.is_empty() {
+                self.next = self.next.max(ones.resume + 1);
+                self.last_ones = None;
+            }
+        }
+        self.settle_missing(view);
+        if self.next < start {
+            self.next = start;
+            self.stored.delivered = Point { delivery: self.next_delivery - 1, sequence: start - 1 };
+            self.changes.note();
+        }
+        if self.pending.is_empty() {
+            self.floor = Point { delivery: self.next_delivery - 1, sequence: self.next - 1 };
+            self.stored.floor = self.stored.delivered;
+            self.again.clear();
+            self.changes.whole();
+        }
+        self.recount(view);
+    }
+
+    /// Returns true if `subject` selects all messages of a filter of this consumer.
+    fn is_within(&self, subject: &SubjectFilter) -> bool {
+        self.filters.as_slice().iter().any(|filter| subject.covers(filter))
+    }
+
+    /// Ends the wait for messages that the stream does not have.
+    pub(super) fn settle_missing(&mut self, view: View<'_>) {
+        let first = view.storage.state().first_sequence;
+        let is_missing = |sequence: u64| sequence < first || !exists(view.storage, sequence);
+        let pending = self.pending.iter().map(|pending| pending.sequence);
+        let counted = self.again.counts().map(|(sequence, _)| sequence);
+        let missing: Vec<_> = pending.chain(counted).filter(|found| is_missing(*found)).collect();
+        for sequence in missing {
+            self.settle_removed(sequence);
+        }
+    }
+
+    /// Asks the store for the number of messages that were not delivered.
+    pub(super) fn recount(&mut self, view: View<'_>) {
+        let last = view.storage.state().last_sequence;
+        let count = |from| view.storage.count(&self.filters, from, false);
+        let messages = match &self.last_ones {
+            Some(ones) => ones.sequences.len() as u64 + count(ones.resume + 1),
+            None => count(self.next),
+        };
+        self.count.reset(messages, last);
+    }
+
+    /// Notes that this consumer does not need messages any more.
+    pub(super) fn release(&mut self, first: u64, last: u64) {
+        if self.scope.retention == Retention::Limits || first > last {
+            return;
+        }
+        match self.released.last_mut() {
+            Some(range) if range.end() + 1 == first => *range = *range.start()..=last,
+            _ => self.released.push(first..=last),
+        }
+    }
+
+    /// Takes the ranges of sequences that this consumer no longer needs; of interest to streams with another retention than
+    /// by limits. A sequence may be repeated, and may have no message.
+    pub fn take_released(&mut self, released: &mut Vec<RangeInclusive<u64>>) {
+        released.append(&mut self.released);
+    }
+
+    /// Returns true if the consumer is to receive or acknowledge the message yet: a stream that keeps messages by
+    /// interest keeps it. Messages that were delivered as often as they may be are kept too.
+    // NATS 2.14: consumer.go needAck.
+    pub fn needs(&self, sequence: u64, subject: &[u8]) -> bool {
+        if !self.filters.matches(subject) {
+            return false;
+        }
+        let is_needed = sequence > self.floor.sequence
+            && (self.config.ack_policy != AckPolicy::Explicit
+                || sequence >= self.next
+                || self.pending.contains(sequence));
+        is_needed || self.again.is_counted(sequence)
+    }
+}
