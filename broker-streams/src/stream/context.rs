@@ -13,9 +13,15 @@ pub trait Consumers {
     /// Reports a message that is removed. It is still stored during the call of a single removal.
     fn removed(&mut self, sequence: u64, subject: &[u8]);
 
-    /// Reports that messages have been removed without a call of [`Self::removed`] for each. All counts of messages have
-    /// to be made again, and nothing is pending below the first sequence of the store.
-    fn cleared(&mut self);
+    /// Reports that messages have been removed without a call of [`Self::removed`] for each: those that a filter of
+    /// subjects selects, or any if it is empty. All counts of such messages have to be made again after the call of the
+    /// stream, and nothing is pending below the first sequence of the store.
+    fn cleared(&mut self, subject: &[u8]);
+
+    /// Returns true without consumers, which saves the stream to read what it removes.
+    fn is_empty(&self) -> bool {
+        false
+    }
 }
 
 /// A stream without consumers.
@@ -29,7 +35,11 @@ impl Consumers for NoConsumers {
 
     fn removed(&mut self, _sequence: u64, _subject: &[u8]) {}
 
-    fn cleared(&mut self) {}
+    fn cleared(&mut self, _subject: &[u8]) {}
+
+    fn is_empty(&self) -> bool {
+        true
+    }
 }
 
 /// The bytes that may still be stored.

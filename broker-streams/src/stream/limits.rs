@@ -8,6 +8,51 @@ pub const MAX_ATOMIC_BATCHES: usize = 50;
 // NATS 2.14: stream.go streamDefaultMaxAtomicBatchSize.
 pub const MAX_ATOMIC_BATCH_SIZE: u64 = 1000;
 
+/// The most fast batches of a stream that are not complete.
+// NATS 2.14: stream.go streamDefaultMaxFastBatchInflightPerStream.
+pub const MAX_FAST_BATCHES: usize = 1000;
+
+/// The longest id of a batch, in bytes.
+// NATS 2.14: stream.go processJetStreamAtomicBatchMsg.
+pub const MAX_BATCH_ID: usize = 64;
+
 /// How long a batch waits for its next message, in nanoseconds.
 // NATS 2.14: stream.go streamDefaultMaxBatchTimeout.
 pub const BATCH_TIMEOUT: i64 = 10_000_000_000;
+
+/// The most ids of messages that a stream remembers: about 1.5 GB. A stream with as many refuses messages with ids until
+/// the oldest ones are outside of the window, because a forgotten id would let a duplicate in. It is 130,000 messages a
+/// second over the default window of two minutes.
+pub const MAX_MESSAGE_IDS: usize = 16 << 20;
+
+/// The longest header block, in bytes.
+// NATS 2.14: stream.go processJetStreamMsgWithBatch: math.MaxUint16.
+pub const MAX_HEADERS: usize = 65_535;
+
+/// The longest record of a store of files, in bytes.
+// NATS 2.14: filestore.go rlBadThresh.
+pub const MAX_RECORD: u64 = 32 << 20;
+
+/// The most messages that are removed one by one because of their age in one call of `tick`, which holds the lock of the
+/// stream.
+pub const EXPIRED_PER_TICK: usize = 1000;
+
+/// More messages than this are removed without a report of each to each consumer: consumers count again.
+pub const REMOVED_ONE_BY_ONE: u64 = 100;
+
+/// The least time between two removals by age, in nanoseconds: a stream with many messages a second removes them in groups.
+pub const EXPIRY_INTERVAL: i64 = 20_000_000;
+
+/// The most answers to a request for the last messages of several subjects.
+// NATS 2.14: stream.go getDirectMulti maxAllowedResponses.
+pub const MAX_MULTI_GET: usize = 1024;
+
+/// The most bytes of the answers to a request for several messages that sets no limit.
+// NATS 2.14: const.go MAX_PENDING_SIZE.
+pub const MAX_GET_BYTES: usize = 64 << 20;
+
+/// The most digits of a counter. A number of any length would make each increment as slow.
+pub const MAX_COUNTER_DIGITS: usize = 4096;
+
+/// The most bytes of messages that were read and wait for the store to be durable. A reader beyond it gets an error.
+pub const MAX_WAITING_READS: usize = 64 << 20;

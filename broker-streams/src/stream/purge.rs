@@ -1,6 +1,13 @@
-//! Removal of many messages by a request.
+//! Removal of messages by requests.
 
+use broker_core::SubjectFilter;
 use serde::Deserialize;
+
+use super::limits::REMOVED_ONE_BY_ONE;
+use super::{Consumers, Context, NoConsumers, Stream, store_error};
+use crate::error::ApiError;
+use crate::filters::Filters;
+use crate::store::StorageError;
 
 /// Which messages to remove.
 // NATS 2.14: jetstream_api.go JSApiStreamPurgeRequest.
@@ -15,4 +22,99 @@ pub struct PurgeRequest {
     pub subject: String,
     /// Keeps that many.
     pub keep: u64,
+}
+
+impl Stream {
+    /// Removes a message, whatever the reason: a request, or because consumers have acknowledged it. Overwrites its bytes
+    /// if `erase`. Returns false if there is none with this sequence.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API if the store cannot.
+    pub fn remove(
+        &mut self,
+        sequence: u64,
+        erase: bool,
+        context: &mut Context<'_>,
+    ) -> Result<bool, ApiError> {
+        self.remove_message(sequence, erase, context.consumers).map_err(store_error)
+    }
+
+    /// Removes messages. Returns their number.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API if the stream is sealed, or the store cannot.
+    // NATS 2.14: stream.go purgeLocked.
+    pub fn purge(
+        &mut self,
+        request: &PurgeRequest,
+        context: &mut Context<'_>,
+    ) -> Result<u64, ApiError> {
+        if self.config.sealed {
+            return Err(ApiError::stream_purge_failed("sealed stream"));
+        }
+        self.purge_selected(request, context).map_err(ApiError::stream_purge_failed)
+    }
+
+    // NATS 2.14: memstore.go PurgeEx.
+    fn purge_selected(
+        &mut self,
+        request: &PurgeRequest,
+        context: &mut Context<'_>,
+    ) -> Result<u64, StorageError> {
+        let is_all = matches!(request.subject.as_str(), "" | ">");
+        match request.sequence {
+            1 => Ok(0),
+            0 if is_all && request.keep == 0 => {
+                self.remove_before(self.state().last_sequence + 1, context)
+            }
+            0 => self.purge_matching(request, u64::MAX, context),
+            sequence if is_all => self.compact(sequence, context),
+            sequence => self.purge_matching(request, sequence, context),
+        }
+    }
+
+    /// Removes all messages before a sequence, which may be beyond the last one and is the next one then.
+    // NATS 2.14: memstore.go compact.
+    fn compact(&mut self, sequence: u64, context: &mut Context<'_>) -> Result<u64, StorageError> {
+        let removed = self.remove_before(sequence, context)?;
+        self.storage.skip_to(sequence - 1)?;
+        Ok(removed)
+    }
+
+    /// Removes the messages before a sequence that a filter selects, except the last ones that are kept.
+    fn purge_matching(
+        &mut self,
+        request: &PurgeRequest,
+        end: u64,
+        context: &mut Context<'_>,
+    ) -> Result<u64, StorageError> {
+        let filters = match request.subject.as_str() {
+            "" => Filters::default(),
+            // The API refuses what is no filter; as a subject of the store it selects nothing.
+            subject => match SubjectFilter::parse(subject) {
+                Ok(filter) => Filters::new(vec![filter]),
+                Err(_) => return Ok(0),
+            },
+        };
+        let selected = self.storage.count(&filters, 0, false);
+        let most = selected.saturating_sub(request.keep);
+        let is_bulk = most > REMOVED_ONE_BY_ONE;
+        let mut nobody = NoConsumers;
+        let (mut removed, mut next) = (0, 0);
+        while removed < most
+            && let Some(sequence) = self.storage.next_match(&filters, next)
+            && sequence < end
+        {
+            let consumers =
+                if is_bulk { &mut nobody as &mut dyn Consumers } else { &mut *context.consumers };
+            removed += u64::from(self.remove_message(sequence, false, consumers)?);
+            next = sequence + 1;
+        }
+        if removed > 0 && is_bulk {
+            context.consumers.cleared(request.subject.as_bytes());
+        }
+        Ok(removed)
+    }
 }

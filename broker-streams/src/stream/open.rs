@@ -1,0 +1,158 @@
+//! Opening of streams, new ones and recovered ones.
+
+use broker_core::subject::SubjectTransform;
+
+use super::answer::ack_prefix;
+use super::dedupe::Dedupe;
+use super::expiries::Expiries;
+use super::fields::Fields;
+use super::random::Random;
+use super::waiting::Waiting;
+use super::{Stream, limits, store_error};
+use crate::config::{StreamConfig, Time};
+use crate::error::ApiError;
+use crate::filters::Filters;
+use crate::store::{Storage, StorageError};
+
+/// Values of the server that a stream needs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The domain, which acknowledgements name; empty for none.
+    pub domain: String,
+    /// The longest message of the server, in bytes, which a message that the stream itself changes may not exceed.
+    pub max_payload: usize,
+    /// The most atomic batches of a stream that are not complete.
+    pub max_batches: usize,
+    /// The most messages of an atomic batch.
+    pub max_batch_size: u64,
+    /// How long a batch waits for its next message, in nanoseconds.
+    pub batch_timeout: i64,
+    /// The seed of the random numbers of subject transforms.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            domain: String::new(),
+            max_payload: 1024 * 1024,
+            max_batches: limits::MAX_ATOMIC_BATCHES,
+            max_batch_size: limits::MAX_ATOMIC_BATCH_SIZE,
+            batch_timeout: limits::BATCH_TIMEOUT,
+            seed: 0,
+        }
+    }
+}
+
+impl Stream {
+    /// Opens a stream over a store: a new one, or one that was recovered with all its messages.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API if the configuration cannot be used: an invalid subject transform.
+    pub fn open(
+        config: StreamConfig,
+        created: Time,
+        mut storage: Box<dyn Storage>,
+        options: Options,
+        now: Time,
+    ) -> Result<Self, ApiError> {
+        if config.first_sequence > 1 {
+            storage.skip_to(config.first_sequence - 1).map_err(store_error)?;
+        }
+        let mut stream = Self {
+            created,
+            visible: storage.state().last_sequence,
+            syncing: None,
+            ack_prefix: ack_prefix(&config.name, &options.domain),
+            input: input(&config)?,
+            output: output(&config)?,
+            dedupe: Dedupe::new(config.duplicate_window),
+            last_id: Vec::new(),
+            expiries: Expiries::default(),
+            age_due: None,
+            age_cursor: 0,
+            last_expiry: Time::default(),
+            waiting: Waiting::default(),
+            reads: Waiting::default(),
+            random: Random::new(options.seed),
+            buffer: Vec::new(),
+            scratch: Vec::new(),
+            options,
+            config,
+            storage,
+        };
+        stream.recover(now).map_err(store_error)?;
+        Ok(stream)
+    }
+
+    /// Rebuilds what is not stored for itself.
+    fn recover(&mut self, now: Time) -> Result<(), StorageError> {
+        if self.config.max_age > 0 && self.state().messages > 0 {
+            // The first removal finds the messages that it applies to.
+            self.age_due = Some(now);
+        }
+        self.recover_expiries()?;
+        self.recover_ids(now)
+    }
+
+    /// Finds the messages with a time to live of their own.
+    pub(super) fn recover_expiries(&mut self) -> Result<(), StorageError> {
+        if !self.config.allow_message_ttl {
+            return Ok(());
+        }
+        let Self { storage, expiries, .. } = self;
+        storage.for_each_expiry(&mut |sequence, expires| expiries.insert(sequence, expires))
+    }
+
+    /// Reads the ids of recent messages.
+    // NATS 2.14: stream.go rebuildDedupe.
+    fn recover_ids(&mut self, now: Time) -> Result<(), StorageError> {
+        if self.config.duplicate_window <= 0 {
+            return Ok(());
+        }
+        let all = Filters::default();
+        let oldest = Time(now.0.saturating_sub(self.config.duplicate_window));
+        let mut next = self.storage.sequence_at(oldest);
+        while let Some(sequence) = self.storage.next_match(&all, next) {
+            next = sequence + 1;
+            match self.storage.load(sequence, &mut self.buffer) {
+                Ok(Some(record)) => {
+                    let id = Fields::read(record.headers).message_id.unwrap_or_default();
+                    if !id.is_empty() && !self.dedupe.is_full() {
+                        self.dedupe.insert(id, sequence, record.time);
+                    }
+                    self.last_id = id.to_vec();
+                }
+                Ok(None) | Err(StorageError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.dedupe.expire(now);
+        Ok(())
+    }
+}
+
+/// Makes the transform of the subjects of messages before they are stored.
+pub(super) fn input(config: &StreamConfig) -> Result<Option<SubjectTransform>, ApiError> {
+    let Some(transform) = &config.subject_transform else { return Ok(None) };
+    let (source, destination) = (&transform.source, &transform.destination);
+    match SubjectTransform::new(source, destination) {
+        Ok(transform) => Ok(Some(transform)),
+        Err(error) => Err(ApiError::stream_invalid_config(format!(
+            "stream subject transform from '{source}' to '{destination}': {error}"
+        ))),
+    }
+}
+
+/// Makes the transform of the subjects of messages that are published again.
+pub(super) fn output(config: &StreamConfig) -> Result<Option<SubjectTransform>, ApiError> {
+    let Some(republish) = &config.republish else { return Ok(None) };
+    let (source, destination) = (&republish.source, &republish.destination);
+    match SubjectTransform::new(source, destination) {
+        Ok(transform) => Ok(Some(transform)),
+        Err(_) => {
+            Err(ApiError::stream_invalid_config("stream configuration for republish not valid"))
+        }
+    }
+}

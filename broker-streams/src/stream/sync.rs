@@ -1,0 +1,46 @@
+//! Durability of what a stream stores.
+
+use super::Stream;
+use crate::outbox::Outbox;
+use crate::store::{Position, StorageError, SyncJob};
+
+impl Stream {
+    /// Returns the last durable sequence: consumers deliver nothing behind it.
+    pub fn visible(&self) -> u64 {
+        let is_all = self.storage.durable() >= self.storage.position();
+        if is_all { self.state().last_sequence } else { self.visible }
+    }
+
+    /// Takes the changes that are to become durable; see [`Storage::begin_sync`](crate::store::Storage::begin_sync).
+    pub fn begin_sync(&mut self) -> Option<Box<dyn SyncJob>> {
+        let job = self.storage.begin_sync()?;
+        self.syncing = Some(self.state().last_sequence);
+        Some(job)
+    }
+
+    /// Takes back what [`Self::begin_sync`] returned.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Storage::finish_sync`](crate::store::Storage::finish_sync).
+    pub fn finish_sync(&mut self, job: Box<dyn SyncJob>) -> Result<(), StorageError> {
+        let last = self.syncing.take();
+        self.storage.finish_sync(job)?;
+        self.visible = self.visible.max(last.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Sends what waited for its message to be durable: republished messages, and answers to direct gets.
+    pub fn flush(&mut self, out: &mut dyn Outbox) {
+        let durable = self.storage.durable();
+        self.waiting.flush(durable, out);
+        self.reads.flush(durable, out);
+    }
+
+    /// Returns the position at which a message can be sent to readers, and the one up to which the store is durable.
+    pub(super) fn positions_of(&self, sequence: u64) -> (Position, Position) {
+        let is_durable = sequence <= self.visible;
+        let position = if is_durable { 0 } else { self.storage.position() };
+        (position, self.storage.durable())
+    }
+}

@@ -1,0 +1,57 @@
+//! Changes of the configuration.
+
+use super::open::{input, output};
+use super::{Context, Stream, store_error};
+use crate::config::StreamConfig;
+use crate::error::ApiError;
+use crate::filters::Filters;
+
+impl Stream {
+    /// Replaces the configuration by one that may replace it, as the checks of the API decide, and enforces its limits.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API if the configuration cannot be used, after which nothing has changed, or if the store cannot
+    /// remove messages.
+    // NATS 2.14: stream.go updateWithAdvisory, memstore.go UpdateConfig.
+    pub fn update(
+        &mut self,
+        config: StreamConfig,
+        context: &mut Context<'_>,
+    ) -> Result<(), ApiError> {
+        (self.input, self.output) = (input(&config)?, output(&config)?);
+        let old = std::mem::replace(&mut self.config, config);
+        self.dedupe.set_window(self.config.duplicate_window, context.now);
+        if old.max_age != self.config.max_age {
+            let has_limit = self.config.max_age > 0 && self.state().messages > 0;
+            (self.age_due, self.age_cursor) = (has_limit.then_some(context.now), 0);
+        }
+        if !old.allow_message_ttl {
+            self.recover_expiries().map_err(store_error)?;
+        }
+        self.enforce_limits(None, context.consumers).map_err(store_error)?;
+        let (max, before) = (self.config.max_messages_per_subject, old.max_messages_per_subject);
+        if max > 0 && (before <= 0 || max < before) {
+            self.enforce_subject_limits(max.unsigned_abs(), context).map_err(store_error)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest messages of each subject above a limit.
+    fn enforce_subject_limits(
+        &mut self,
+        max: u64,
+        context: &mut Context<'_>,
+    ) -> Result<(), crate::store::StorageError> {
+        let mut above = Vec::new();
+        self.storage.for_each_subject(&Filters::default(), &mut |subject, state| {
+            if state.messages > max {
+                above.push(subject.to_vec());
+            }
+            true
+        });
+        above
+            .iter()
+            .try_for_each(|subject| self.enforce_subject_limit(subject, max, context.consumers))
+    }
+}

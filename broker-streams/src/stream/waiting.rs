@@ -1,0 +1,58 @@
+//! Messages that wait until the store is durable.
+
+use std::collections::VecDeque;
+
+use crate::outbox::{Outbox, Outgoing};
+use crate::store::Position;
+
+/// Messages that wait until the store is durable, because a crash would take back what they report, in order.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    messages: VecDeque<Message>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Message {
+    position: Position,
+    subject: Vec<u8>,
+    /// Headers and payload.
+    bytes: Vec<u8>,
+    headers: usize,
+}
+
+impl Waiting {
+    /// Returns the bytes of the messages.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Sends a message, at once if the store is durable up to a position and nothing waits.
+    pub(super) fn send(
+        &mut self,
+        message: &Outgoing<'_>,
+        (position, durable): (Position, Position),
+        out: &mut dyn Outbox,
+    ) {
+        if durable >= position && self.messages.is_empty() {
+            out.send(message);
+            return;
+        }
+        let bytes = [message.headers, message.payload].concat();
+        self.bytes += bytes.len();
+        let headers = message.headers.len();
+        let position = position.max(self.messages.back().map_or(0, |last| last.position));
+        self.messages.push_back(Message { position, subject: message.to.to_vec(), bytes, headers });
+    }
+
+    /// Sends the messages up to a position.
+    pub(super) fn flush(&mut self, durable: Position, out: &mut dyn Outbox) {
+        while self.messages.front().is_some_and(|first| first.position <= durable) {
+            let Some(message) = self.messages.pop_front() else { return };
+            self.bytes -= message.bytes.len();
+            let (headers, payload) = message.bytes.split_at(message.headers);
+            let (to, subject) = (&*message.subject, &*message.subject);
+            out.send(&Outgoing { to, subject, reply: b"", headers, payload });
+        }
+    }
+}
