@@ -1,3 +1,19 @@
 //! The API of streams: requests and responses as JSON over subjects below `$JS.API`.
+//!
+//! [`handle`] answers a request. It knows the streams of the account through the trait [`Host`].
 
+mod account;
+mod advisory;
+mod call;
+mod consumer;
+mod consumer_create;
+mod host;
+mod message;
 pub mod request;
+mod response;
+mod stream;
+mod stream_change;
+pub mod subject;
+
+pub use call::handle;
+pub use host::{ApiRequest, Host, Identity, RequestCounts, TierUsage};

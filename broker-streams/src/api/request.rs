@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::config::{ConsumerConfig, Placement, StreamConfig, Time, shapes};
 use crate::error::ApiError;
 use crate::go::json::{self, Choice, Field, Mode, Record, Shape};
+use crate::stream::{MessageRequest, PurgeRequest};
 
 /// A request that has a description of its JSON.
 pub trait Request: Default + for<'de> Deserialize<'de> {
@@ -99,19 +100,6 @@ pub struct StreamInfoRequest {
     pub subjects_filter: String,
 }
 
-/// Removes messages of a stream.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default)]
-pub struct PurgeRequest {
-    /// Removes messages before this sequence.
-    #[serde(rename = "seq")]
-    pub sequence: u64,
-    /// Removes messages of these subjects.
-    pub filter: String,
-    /// The number of messages to keep.
-    pub keep: u64,
-}
-
 /// Removes one message.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -121,38 +109,6 @@ pub struct MessageDeleteRequest {
     pub sequence: u64,
     /// Does not overwrite the bytes of the message.
     pub no_erase: bool,
-}
-
-/// Asks for messages.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct MessageGetRequest {
-    /// The sequence of the message, or the first one of several.
-    #[serde(rename = "seq")]
-    pub sequence: u64,
-    /// The last message of a subject.
-    #[serde(rename = "last_by_subj")]
-    pub last_for: String,
-    /// The next message of subjects that the filter matches.
-    #[serde(rename = "next_by_subj")]
-    pub next_for: String,
-    /// The most messages.
-    pub batch: i64,
-    /// The most bytes.
-    pub max_bytes: i64,
-    /// Messages from this time on.
-    pub start_time: Option<Time>,
-    /// The last messages of several subjects.
-    #[serde(rename = "multi_last")]
-    pub multi_last_for: Vec<String>,
-    /// Messages up to this sequence.
-    #[serde(rename = "up_to_seq")]
-    pub up_to_sequence: u64,
-    /// Messages up to this time.
-    pub up_to_time: Option<Time>,
-    /// Leaves out headers.
-    #[serde(rename = "no_hdr")]
-    pub no_headers: bool,
 }
 
 /// Makes a backup of a stream.
@@ -338,7 +294,7 @@ requests! {
         field("seq", Shape::Uint),
         field("no_erase", Shape::Bool),
     }
-    MessageGetRequest "JSApiMsgGetRequest" {
+    MessageRequest "JSApiMsgGetRequest" {
         field("seq", Shape::Uint),
         field("last_by_subj", Shape::String),
         field("next_by_subj", Shape::String),

@@ -19,5 +19,9 @@ pub enum Mode {
     // NATS 2.14: jetstream_api.go unmarshalRequest, if strict.
     Strict,
     /// Unknown members are ignored.
+    // NATS 2.14: jetstream_api.go unmarshalRequest, if not strict.
     Lenient,
+    /// Unknown members are ignored, and there must be one value.
+    // Go: json.Unmarshal.
+    One,
 }

@@ -7,38 +7,49 @@ use super::scan::{Node, Scanner, SyntaxError, Value};
 use super::shape::{Choice, Field, Record, Shape};
 use super::{Mode, time};
 
-/// Decodes a text. An empty text is a value without members.
+/// Decodes a text. An empty text is a value without members, except in [`Mode::One`].
 ///
 /// # Errors
 ///
 /// Returns the text of Go's error.
 // NATS 2.14: jetstream_api.go unmarshalRequest.
 pub fn read<T: DeserializeOwned>(text: &[u8], record: &Record, mode: Mode) -> Result<T, String> {
-    let mut scanner = Scanner::new(text);
-    let mut reader = Reader { mode, context: "", path: Vec::new(), first_error: None };
-    let mut members = Map::new();
-    while !scanner.is_at_end() {
-        let node = scanner.value().map_err(|error| syntax_error(error, mode))?;
-        if mode == Mode::Lenient && !scanner.is_at_end() {
-            return Err(syntax_error(scanner.trailing(), mode));
-        }
-        reader.record(record, &node, &mut members)?;
-        if let Some(error) = reader.first_error.take() {
-            return Err(error);
-        }
-    }
+    let members = match mode {
+        Mode::Strict => read_all(text, record)?,
+        Mode::Lenient => read_all(text, record).or_else(|_| read_one(text, record))?,
+        Mode::One => read_one(text, record)?,
+    };
     serde_json::from_value(Json::Object(members)).map_err(|error| error.to_string())
 }
 
-fn syntax_error(error: SyntaxError, mode: Mode) -> String {
-    match (error, mode) {
-        (SyntaxError::End, Mode::Strict) => "unexpected EOF".into(),
-        (SyntaxError::End, Mode::Lenient) => "unexpected end of JSON input".into(),
-        (SyntaxError::Character { text, offset }, Mode::Strict) => {
-            format!("{text} at offset {offset}")
-        }
-        (SyntaxError::Character { text, .. }, Mode::Lenient) => text,
+/// Reads values until the end; unknown members are an error.
+fn read_all(text: &[u8], record: &Record) -> Result<Map<String, Json>, String> {
+    let mut scanner = Scanner::new(text);
+    let mut members = Map::new();
+    while !scanner.is_at_end() {
+        let node = scanner.value().map_err(|error| match error {
+            SyntaxError::End => "unexpected EOF".into(),
+            SyntaxError::Character { text, offset } => format!("{text} at offset {offset}"),
+        })?;
+        Reader::new(true).read(record, &node, &mut members)?;
     }
+    Ok(members)
+}
+
+/// Reads one value, after which there is nothing.
+fn read_one(text: &[u8], record: &Record) -> Result<Map<String, Json>, String> {
+    let text_of = |error| match error {
+        SyntaxError::End => "unexpected end of JSON input".into(),
+        SyntaxError::Character { text, .. } => text,
+    };
+    let mut scanner = Scanner::new(text);
+    let node = scanner.value().map_err(text_of)?;
+    if !scanner.is_at_end() {
+        return Err(text_of(scanner.trailing()));
+    }
+    let mut members = Map::new();
+    Reader::new(false).read(record, &node, &mut members)?;
+    Ok(members)
 }
 
 /// Returns true if a request has no content: nothing, or an object without members.
@@ -60,7 +71,7 @@ pub fn is_object_or_array(text: &[u8]) -> bool {
 /// Decodes one value.
 // Go: encoding/json decode.go.
 struct Reader {
-    mode: Mode,
+    refuses_unknown: bool,
     /// The struct whose member is decoded, and the way to the member.
     context: &'static str,
     path: Vec<&'static str>,
@@ -69,6 +80,20 @@ struct Reader {
 }
 
 impl Reader {
+    fn new(refuses_unknown: bool) -> Self {
+        Self { refuses_unknown, context: "", path: Vec::new(), first_error: None }
+    }
+
+    fn read(
+        mut self,
+        record: &Record,
+        node: &Node<'_>,
+        out: &mut Map<String, Json>,
+    ) -> Result<(), String> {
+        self.record(record, node, out)?;
+        self.first_error.map_or(Ok(()), Err)
+    }
+
     fn record(
         &mut self,
         record: &Record,
@@ -86,7 +111,7 @@ impl Reader {
         for (name, member) in members {
             let mut way = Vec::new();
             let Some(field) = find(record, name, &mut way) else {
-                if self.mode == Mode::Strict {
+                if self.refuses_unknown {
                     self.save(format!("json: unknown field {}", crate::go::quoted(name)));
                 }
                 continue;
@@ -132,9 +157,9 @@ impl Reader {
                 Some(text) => Found::Value(text.into()),
                 None => Found::Null,
             },
-            (Shape::Choice(choice), _) => {
-                Found::Value(choose(choice, node).ok_or_else(|| (choice.error)(node.raw))?.into())
-            }
+            (Shape::Choice(choice), _) => Found::Value(
+                choose(choice, node).ok_or_else(|| self.choice_error(choice, node))?.into(),
+            ),
             (Shape::Record(_) | Shape::List(..) | Shape::Map | Shape::Counts, Value::Null) => {
                 Found::Null
             }
@@ -158,6 +183,19 @@ impl Reader {
             }
         };
         Ok(found)
+    }
+
+    /// Returns the error of a type that decodes itself. One of its own decoder gets the place.
+    fn choice_error(&self, choice: &Choice, node: &Node<'_>) -> String {
+        (choice.error)(node.raw).replacen("Go value", &format!("Go {}", self.place()), 1)
+    }
+
+    fn place(&self) -> String {
+        if self.path.is_empty() {
+            "value".to_owned()
+        } else {
+            format!("struct field {}.{}", self.context, self.path.join("."))
+        }
     }
 
     fn integer(&mut self, node: &Node<'_>, name: &str, max: i64) -> Found {
@@ -216,11 +254,7 @@ impl Reader {
     }
 
     fn cannot_unmarshal(&mut self, what: &str, name: &str) {
-        let place = if self.path.is_empty() {
-            "value".to_owned()
-        } else {
-            format!("struct field {}.{}", self.context, self.path.join("."))
-        };
+        let place = self.place();
         self.save(format!("json: cannot unmarshal {what} into Go {place} of type {name}"));
     }
 

@@ -1,0 +1,186 @@
+//! One request, from its subject to its answer.
+
+use std::sync::Arc;
+
+use broker_core::go_json;
+use serde::Serialize;
+
+use super::host::{ApiRequest, Host, Identity};
+use super::request::Request;
+use super::response::{Nothing, Response, Success};
+use super::subject::Endpoint;
+use super::{account, advisory, consumer, consumer_create, message, stream, stream_change};
+use crate::cell::Cell;
+use crate::config::Time;
+use crate::config::limits::AccountLimits;
+use crate::config::version::{REQUIRED_LEVEL_HEADER, exceeds_level};
+use crate::error::ApiError;
+use crate::go::json::{self, Mode};
+use crate::outbox::{Outbox, Outgoing};
+use crate::stream::Room;
+
+/// Answers a request. Nothing is answered at subjects that are not [endpoints](Endpoint).
+///
+/// `out` takes the answer and advisories; an answer that waits for the disk goes through the cell of its stream.
+pub fn handle(host: &mut dyn Host, request: &ApiRequest<'_>, now: Time, out: &mut dyn Outbox) {
+    let Some(endpoint) = Endpoint::parse(request.subject) else { return };
+    let identity = host.identity();
+    let mut call = Call { host, identity, request, now, out };
+    match endpoint {
+        Endpoint::AccountInfo => account::info(&mut call),
+        Endpoint::StreamCreate(name) => stream_change::create(&mut call, name),
+        Endpoint::StreamUpdate(name) => stream_change::update(&mut call, name),
+        Endpoint::StreamInfo(name) => stream::info(&mut call, name),
+        Endpoint::StreamDelete(name) => stream_change::delete(&mut call, name),
+        Endpoint::StreamPurge(name) => stream_change::purge(&mut call, name),
+        Endpoint::StreamNames => stream::names(&mut call),
+        Endpoint::StreamList => stream::list(&mut call),
+        Endpoint::StreamSnapshot(name) => stream::snapshot(&mut call, name),
+        Endpoint::StreamRestore(name) => stream::restore(&mut call, name),
+        Endpoint::StreamPeerRemove(_) => call.needs_cluster("stream_remove_peer"),
+        Endpoint::StreamStepDown(_) => call.needs_cluster("stream_leader_stepdown"),
+        Endpoint::MessageGet(name) => message::get(&mut call, name),
+        Endpoint::MessageDelete(name) => message::delete(&mut call, name),
+        Endpoint::ConsumerCreate(form) => consumer_create::create(&mut call, form),
+        Endpoint::ConsumerNames(stream) => consumer::names(&mut call, stream),
+        Endpoint::ConsumerList(stream) => consumer::list(&mut call, stream),
+        Endpoint::ConsumerInfo(stream, name) => consumer::info(&mut call, stream, name),
+        Endpoint::ConsumerDelete(stream, name) => consumer::delete(&mut call, stream, name),
+        Endpoint::ConsumerPause(stream, name) => consumer::pause(&mut call, stream, name),
+        Endpoint::ConsumerUnpin(stream, name) => consumer::unpin(&mut call, stream, name),
+        Endpoint::ConsumerReset(stream, name) => consumer::reset(&mut call, stream, name),
+        Endpoint::ConsumerStepDown(..) => call.needs_cluster("consumer_leader_stepdown"),
+    }
+}
+
+/// A request that is being answered.
+pub(super) struct Call<'a> {
+    pub(super) host: &'a mut dyn Host,
+    pub(super) identity: Arc<Identity>,
+    pub(super) request: &'a ApiRequest<'a>,
+    pub(super) now: Time,
+    pub(super) out: &'a mut dyn Outbox,
+}
+
+impl Call<'_> {
+    /// Checks the API level that the request needs, and that the account may have streams. Returns its limits.
+    pub(super) fn limits(&self) -> Result<Arc<AccountLimits>, ApiError> {
+        self.check_level()?;
+        self.host.limits().ok_or(ApiError::NOT_ENABLED_FOR_ACCOUNT)
+    }
+
+    pub(super) fn check_level(&self) -> Result<(), ApiError> {
+        let header = broker_core::header_block::value(
+            self.request.headers,
+            REQUIRED_LEVEL_HEADER.as_bytes(),
+        );
+        if exceeds_level(header) { Err(ApiError::REQUIRED_API_LEVEL) } else { Ok(()) }
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        if self.identity.strict { Mode::Strict } else { Mode::Lenient }
+    }
+
+    /// Reads the request; tells the operator if it is not valid.
+    pub(super) fn read<R: Request>(&mut self) -> Result<R, ApiError> {
+        let read = R::read(self.request.payload, self.mode());
+        if let Err(error) = &read {
+            self.warn(error);
+        }
+        read
+    }
+
+    /// Reads a request that must have content.
+    pub(super) fn read_required<R: Request>(&mut self) -> Result<R, ApiError> {
+        if json::is_empty_request(self.request.payload) {
+            return Err(ApiError::BAD_REQUEST);
+        }
+        self.read()
+    }
+
+    /// Reads a request whose content is optional.
+    pub(super) fn read_optional<R: Request>(&mut self) -> Result<R, ApiError> {
+        if json::is_object_or_array(self.request.payload) { self.read() } else { Ok(R::default()) }
+    }
+
+    /// Checks that the request has no content.
+    pub(super) fn check_empty(&self) -> Result<(), ApiError> {
+        let is_empty = json::is_empty_request(self.request.payload);
+        if is_empty { Ok(()) } else { Err(ApiError::NOT_EMPTY_REQUEST) }
+    }
+
+    // NATS 2.14: jetstream_api.go unmarshalRequest.
+    fn warn(&mut self, error: &ApiError) {
+        let text = error.description.trim_start_matches("invalid JSON: ");
+        let subject = self.request.subject;
+        self.host.warn(&format!("Invalid JetStream request '{subject}': {text}"));
+    }
+
+    /// Calls `act` with a stream.
+    pub(super) fn with_cell<T>(
+        &mut self,
+        stream: &str,
+        act: impl FnOnce(&mut Cell, Room, &mut dyn Outbox) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let (mut act, mut result) = (Some(act), None);
+        self.host.with_stream(stream, &mut |cell, room, out| {
+            result = act.take().map(|act| act(cell, room, out));
+        });
+        result.unwrap_or(Err(ApiError::STREAM_NOT_FOUND))
+    }
+
+    /// Sends an answer.
+    pub(super) fn send<B: Serialize + Default>(&mut self, kind: &str, result: Result<B, ApiError>) {
+        let is_error = result.is_err();
+        let answer = encode(kind, result);
+        if !self.request.reply.is_empty() {
+            send_to(self.out, self.request.reply, &answer);
+        }
+        self.finish(&answer, is_error);
+    }
+
+    /// Answers by what `act` returns, once all that it changed in the stream is durable.
+    pub(super) fn change<B: Serialize + Default>(
+        &mut self,
+        kind: &str,
+        stream: &str,
+        act: impl FnOnce(&mut Cell, Room, &mut dyn Outbox) -> Result<B, ApiError>,
+    ) {
+        let reply = self.request.reply;
+        let sent = self.with_cell(stream, |cell, room, out| {
+            let result = act(cell, room, out);
+            let is_error = result.is_err();
+            let answer = encode(kind, result);
+            if !reply.is_empty() {
+                cell.answer(reply, &answer, out);
+            }
+            Ok((answer, is_error))
+        });
+        match sent {
+            Ok((answer, is_error)) => self.finish(&answer, is_error),
+            Err(error) => self.send::<B>(kind, Err(error)),
+        }
+    }
+
+    /// Counts the request and tells about it.
+    fn finish(&mut self, answer: &[u8], is_error: bool) {
+        self.host.count(is_error);
+        advisory::audit(self, answer);
+    }
+
+    /// Answers what only servers with replicated streams do.
+    fn needs_cluster(&mut self, kind: &str) {
+        self.send::<Success>(kind, Err(ApiError::CLUSTER_REQUIRED));
+    }
+}
+
+pub(super) fn encode<B: Serialize + Default>(kind: &str, result: Result<B, ApiError>) -> Vec<u8> {
+    go_json::compact(&Response::new(kind, result)).unwrap_or_else(|error| {
+        let error = ApiError::stream_general(error);
+        go_json::compact(&Response::<Nothing>::new(kind, Err(error))).unwrap_or_default()
+    })
+}
+
+pub(super) fn send_to(out: &mut dyn Outbox, subject: &[u8], payload: &[u8]) {
+    out.send(&Outgoing { to: subject, subject, payload, ..Outgoing::default() });
+}
