@@ -161,6 +161,10 @@ impl Daemon {
         }
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);
+        #[cfg(feature = "streams")]
+        if let Some(streams) = server.streams() {
+            crate::streams::announce(streams.options(), streams.took());
+        }
         let watch = Watch::start(watching, &server, &options, digest);
         #[cfg(feature = "jwt")]
         if let Some(operators) = deciders.operators() {
@@ -505,11 +509,17 @@ fn announce_tls(options: &Options) {
 
 async fn bind(options: &Options, deciders: Deciders) -> Result<Server, StartError> {
     let mut server = options.server();
+    #[cfg(feature = "streams")]
+    let streams = options.streams(options.server_name.as_deref().unwrap_or_default());
     deciders.delegation.introduce(&mut server);
     let mut builder = Server::builder().options(server);
     #[cfg(feature = "jwt")]
     if let Some(operators) = deciders.operators() {
         builder = builder.operator_mode(operators.mode().clone());
+    }
+    #[cfg(feature = "streams")]
+    if let Some(streams) = streams {
+        builder = builder.streams(streams);
     }
     let Authenticators { all, websocket } = deciders.authenticators();
     builder = builder.authenticator(all);

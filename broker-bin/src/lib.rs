@@ -46,6 +46,8 @@ mod resolver;
 mod service;
 mod signals;
 mod start_error;
+#[cfg(feature = "streams")]
+mod streams;
 mod systemd;
 mod time_zone;
 mod watchdog;

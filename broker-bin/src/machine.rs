@@ -16,6 +16,13 @@ pub(crate) fn default_max_pending_total() -> u64 {
     *BYTES.get_or_init(|| quarter_of(memory_bytes(Path::new("/"))))
 }
 
+/// Returns the memory of the machine or of its control group, in bytes; 0 if it is unknown. Read once.
+#[cfg(feature = "streams")]
+pub(crate) fn memory() -> u64 {
+    static BYTES: OnceLock<u64> = OnceLock::new();
+    *BYTES.get_or_init(|| memory_bytes(Path::new("/")).unwrap_or_default())
+}
+
 fn quarter_of(memory_bytes: Option<u64>) -> u64 {
     memory_bytes.map_or(MOST_PENDING_BYTES, |bytes| (bytes / 4).min(MOST_PENDING_BYTES))
 }

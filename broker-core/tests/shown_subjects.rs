@@ -21,9 +21,9 @@ fn message<'a>(to: &'a str, subject: &'a str, payload: &'a str) -> ServerMessage
 fn publish(broker: &Broker, message: &ServerMessage<'_>) -> bool {
     let mut publisher = broker.server_publisher("$G");
     let mut scratch = Scratch::new();
-    publisher.begin(&mut scratch);
+    broker.begin(&mut scratch);
     let is_delivered = publisher.publish(message, &mut scratch);
-    publisher.flush(&mut scratch);
+    broker.flush(&mut scratch);
     is_delivered
 }
 

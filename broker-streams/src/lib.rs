@@ -18,6 +18,7 @@
 //! | [`consumer`] | which messages clients receive, and what they have acknowledged |
 //! | [`cell`] | a stream with its consumers, and what waits for the disk |
 //! | [`api`] | requests and responses |
+//! | [`service`] | threads, subscriptions and directories of a server with streams |
 
 pub mod api;
 pub mod cell;
@@ -28,5 +29,6 @@ pub mod filters;
 pub mod go;
 pub mod limits;
 pub mod outbox;
+pub mod service;
 pub mod store;
 pub mod stream;

@@ -16,3 +16,7 @@ pub const JOURNAL_MIN_BYTES: u64 = 256 << 10;
 /// The growth of a journal, as a factor of its size after the last compaction, at which it is compacted again: the bytes
 /// written by compactions are at most a third of all bytes of the journal.
 pub const JOURNAL_GROWTH: u64 = 4;
+
+/// The most requests to the API that wait.
+// NATS 2.14: jetstream_api.go JSDefaultRequestQueueLimit.
+pub const WAITING_REQUESTS: usize = 10_000;

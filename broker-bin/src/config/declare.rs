@@ -76,6 +76,11 @@ pub(crate) const fn with_jwt(key: Key) -> Key {
     if cfg!(feature = "jwt") { key } else { key.not_yet("nkeys and JWTs in this build") }
 }
 
+/// An option that needs the feature `streams`.
+pub(crate) const fn with_streams(key: Key) -> Key {
+    if cfg!(feature = "streams") { key } else { key.not_yet("JetStream in this build") }
+}
+
 pub(crate) const fn switch() -> Key {
     Key::new(Kind::Bool)
 }

@@ -10,7 +10,7 @@ use super::authorization::map;
 use super::{AccountJetStream, Permissions, User};
 use crate::config::declare::{
     block, blocks, choice, formatted, integer, list, section, strict_duration, switch, text,
-    with_jwt,
+    with_jwt, with_streams,
 };
 use crate::config::format::percent;
 use crate::config::kind::{Format, Kind};
@@ -32,8 +32,7 @@ section! {
     /// Streams and services exported to other accounts.
     exports: Vec<Export> = Vec::new() => blocks(Export::block);
     /// JetStream in this account.
-    jetstream: Option<AccountJetStream> = None => block(AccountJetStream::block).not_yet("JetStream")
-        .passed_over("as in nats-server, there are no streams without `jetstream` outside of accounts");
+    jetstream: Option<AccountJetStream> = None => with_streams(block(AccountJetStream::block));
     /// Rewrites the subjects of published messages.
     mappings: BTreeMap<String, Vec<MapDestination>> = BTreeMap::new() => Key::new(Kind::NamedLists {
         name: Format::Subject, block: MapDestination::block,

@@ -35,7 +35,7 @@ section! {
     store_dir: Option<PathBuf> = None => formatted(Format::Path).aliases(&["store", "storedir"]);
     /// Interval of syncing files to disk, or `always`.
     sync_interval: String = "2m".into() => Key::new(Kind::Spelled(Format::SyncInterval))
-        .aliases(&["sync"]);
+        .aliases(&["sync"]).no_effect("an acknowledged message is on disk");
     /// Memory for streams; -1 is up to three quarters of the machine's.
     max_memory_store: i64 = -1 => storage().aliases(&["max_mem_store", "max_mem"]).at_once();
     /// Disk space for streams; -1 is up to three quarters of the free space.
@@ -43,38 +43,49 @@ section! {
     /// The JetStream domain.
     domain: Option<String> = None => text();
     /// Encryption key of the streams.
-    encryption_key: Option<Secret> = None => formatted(Format::Secret).aliases(&["key", "ek"]);
+    encryption_key: Option<Secret> = None => formatted(Format::Secret).aliases(&["key", "ek"])
+        .not_yet("encryption of streams");
     /// Previous encryption key.
     prev_encryption_key: Option<Secret> = None => formatted(Format::Secret)
-        .aliases(&["prev_key", "prev_ek"]);
+        .aliases(&["prev_key", "prev_ek"]).not_yet("encryption of streams");
     /// Cipher of the encryption.
-    cipher: Option<String> = None => choice(CIPHERS).unset("chacha");
+    cipher: Option<String> = None => choice(CIPHERS).unset("chacha")
+        .no_effect("there is no key");
     /// Hint for an extension.
-    extension_hint: Option<String> = None => text();
+    extension_hint: Option<String> = None => text().no_effect("there are no leaf nodes");
     /// Limits of client requests.
     limits: JetStreamLimits = JetStreamLimits::default() => block(JetStreamLimits::block);
     /// Keeps the encryption key in a TPM.
-    tpm: Option<Tpm> = None => block(Tpm::block);
+    tpm: Option<Tpm> = None => block(Tpm::block).not_yet("encryption of streams");
     /// Places replicas on servers that differ in the tag with this prefix.
-    unique_tag: Option<String> = None => text();
+    unique_tag: Option<String> = None => text().no_effect("streams have one replica");
     /// Bytes in flight to servers that catch up.
-    max_outstanding_catchup: i64 = 0 => storage().unset("64MB");
+    max_outstanding_catchup: i64 = 0 => storage().unset("64MB")
+        .no_effect("streams have one replica");
     /// Bytes that may wait to be stored.
-    max_buffered_size: i64 = 0 => storage().unset("128MB");
+    max_buffered_size: i64 = 0 => storage().unset("128MB")
+        .no_effect("64 MiB and 32,768 messages of each stream may wait");
     /// Messages that may wait to be stored.
-    max_buffered_msgs: i64 = 0 => integer(0, i64::MAX).unset("10000");
+    max_buffered_msgs: i64 = 0 => integer(0, i64::MAX).unset("10000")
+        .no_effect("64 MiB and 32,768 messages of each stream may wait");
     /// Requests that may wait.
-    request_queue_limit: i64 = 10_000 => integer(i64::MIN, i64::MAX).zero_is_default();
+    request_queue_limit: i64 = 10_000 => integer(i64::MIN, i64::MAX).zero_is_default()
+        .no_effect("10,000 requests may wait");
     /// Information requests that may wait.
-    info_queue_limit: i64 = 0 => integer(i64::MIN, i64::MAX).unset("request_queue_limit");
+    info_queue_limit: i64 = 0 => integer(i64::MIN, i64::MAX).unset("request_queue_limit")
+        .no_effect("10,000 requests may wait");
     /// Number of entries at which the cluster's log is compacted.
-    meta_compact: i64 = 0 => integer(0, i64::MAX).at_once();
+    meta_compact: i64 = 0 => integer(0, i64::MAX).at_once()
+        .no_effect("streams have one replica");
     /// Size at which the cluster's log is compacted.
-    meta_compact_size: i64 = 0 => storage().at_once();
+    meta_compact_size: i64 = 0 => storage().at_once()
+        .no_effect("streams have one replica");
     /// Syncs to disk when compacting.
-    meta_compact_sync: bool = false => switch().at_once();
+    meta_compact_sync: bool = false => switch().at_once()
+        .no_effect("streams have one replica");
     /// Concurrent disk operations.
-    max_concurrent_io: i64 = 4096 => integer(4, 8192);
+    max_concurrent_io: i64 = 4096 => integer(4, 8192)
+        .no_effect("one thread writes");
 }
 
 section! {
@@ -84,7 +95,8 @@ section! {
     /// Unacknowledged messages per consumer.
     max_ack_pending: i64 = 0 => integer(i64::MIN, i64::MAX);
     /// Replicated streams and consumers.
-    max_ha_assets: i64 = 0 => integer(i64::MIN, i64::MAX);
+    max_ha_assets: i64 = 0 => integer(i64::MIN, i64::MAX)
+        .no_effect("streams have one replica");
     /// Messages per request.
     max_request_batch: i64 = 0 => integer(i64::MIN, i64::MAX);
     /// Time for which a stream remembers message ids.

@@ -50,7 +50,7 @@ use broker_core::auth::Secret;
 
 use crate::config::declare::{
     block, choice, duration, formatted, integer, list, listen, port, section, size, switch, text,
-    with_jwt,
+    with_jwt, with_streams,
 };
 use crate::config::kind::{Bare, Format, Kind, MANY};
 use crate::config::table::Group;
@@ -302,10 +302,9 @@ section! {
     mqtt: Mqtt = Mqtt::default() => block(Mqtt::block).not_yet("MQTT")
         .passed_over("nothing listens for its clients");
     /// JetStream.
-    jetstream: Option<JetStream> = None => block(JetStream::block).at_once().not_yet("JetStream");
+    jetstream: Option<JetStream> = None => with_streams(block(JetStream::block));
     /// Directory of the streams.
-    store_dir: Option<PathBuf> = None => formatted(Format::Path)
-        .aliases(&["storedir"]).no_effect("nothing is stored yet")
+    store_dir: Option<PathBuf> = None => formatted(Format::Path).aliases(&["storedir"])
         .flag(Group::JetStream, &["sd", "store_dir"], "<dir>");
     /// JetStream domains by account.
     default_js_domain: BTreeMap<String, String> = BTreeMap::new() => Key::new(Kind::Texts)

@@ -132,6 +132,21 @@ impl Broker {
         ServerPublisher::new(&self.shared, self.shared.account(&account.into()))
     }
 
+    /// Begins to publish by [`ServerPublisher`]s outside of a handler, with working memory of the caller, which
+    /// [flushes](Self::flush) at the end.
+    pub fn begin(&self, scratch: &mut Scratch) {
+        scratch.start_by(&self.shared.clock);
+    }
+
+    /// Sends what was published with that working memory, and runs the handlers that it has reached. Nothing may be locked
+    /// meanwhile that a handler locks.
+    pub fn flush(&self, scratch: &mut Scratch) {
+        flush_touched(scratch);
+        if self.shared.queues.memory.excess_bytes() > 0 {
+            self.shared.guard_total(&self.shared.options.load().limits);
+        }
+    }
+
     /// Opens a handler of the server in one account, which may use reserved subjects and queue groups, and no limit of the
     /// account or the configuration counts. It has no subscription yet. See [`Self::handle`] for the rules of handlers.
     pub fn handle_as_server<F>(&self, account: &str, handler: F) -> HandlerSubscription

@@ -8,9 +8,7 @@ use crate::interest::{Interested, MatchCache, Matches};
 use crate::message::ServerMessage;
 use crate::proto::Publish;
 use crate::random::Random;
-use crate::routing::{
-    Requesting, ServiceState, deliver, deliver_with_services, flush_touched, is_eligible,
-};
+use crate::routing::{Requesting, ServiceState, deliver, deliver_with_services, is_eligible};
 use crate::shared::Shared;
 use crate::subject_counts::Verdict;
 use crate::sync::Arc;
@@ -20,7 +18,6 @@ use crate::sync::Arc;
 /// Messages with a subject of their own for receivers are expected to go to few subjects, whose matches are cached;
 /// others are answers, each to another subject.
 pub struct ServerPublisher {
-    shared: Arc<Shared>,
     account: Arc<Account>,
     cache: Box<MatchCache<Subscription>>,
     services: ServiceState,
@@ -44,12 +41,11 @@ impl std::fmt::Debug for ServerPublisher {
 }
 
 impl ServerPublisher {
-    pub(crate) fn new(shared: &Arc<Shared>, account: Arc<Account>) -> Self {
+    pub(crate) fn new(shared: &Shared, account: Arc<Account>) -> Self {
         let mut random = Random::new(shared.next_seed());
         let hasher = account.interest.hasher();
         let cache = MatchCache::new(hasher, random.next_u64(), Arc::default());
         Self {
-            shared: Arc::clone(shared),
             cache: Box::new(cache),
             account,
             services: ServiceState::default(),
@@ -66,7 +62,7 @@ impl ServerPublisher {
     }
 
     /// Publishes a message. Returns false if it had no receiver. It leaves when the working memory is flushed: by
-    /// [`Self::flush`], or at the end of the call of the handler that lends it.
+    /// [`Broker::flush`](crate::Broker::flush), or at the end of the call of the handler that lends it.
     pub fn publish(&mut self, message: &ServerMessage<'_>, scratch: &mut Scratch) -> bool {
         let Self { account, cache, services, random, sizes, body, matches, .. } = self;
         let matches = if message.to == message.subject {
@@ -130,19 +126,5 @@ impl ServerPublisher {
         let mut here = matches.groups().iter().flatten();
         here.any(|one| is_member(one) && is_eligible(one, SERVER, subject))
             || matches.peers().iter().any(|peer| peer.queues.iter().any(is_member))
-    }
-
-    /// Begins to publish outside of a handler, with working memory of the caller, which [flushes](Self::flush) at the end.
-    pub fn begin(&self, scratch: &mut Scratch) {
-        scratch.start_by(&self.shared.clock);
-    }
-
-    /// Sends what was published, and runs the handlers that it has reached. Nothing may be locked meanwhile that a handler
-    /// locks.
-    pub fn flush(&self, scratch: &mut Scratch) {
-        flush_touched(scratch);
-        if self.shared.queues.memory.excess_bytes() > 0 {
-            self.shared.guard_total(&self.shared.options.load().limits);
-        }
     }
 }

@@ -19,6 +19,8 @@ pub struct BindError {
 pub(crate) enum Cause {
     Listen(io::Error),
     Tls(TlsFault),
+    #[cfg(feature = "streams")]
+    Streams(io::Error),
 }
 
 impl BindError {
@@ -55,6 +57,8 @@ impl fmt::Display for BindError {
             }
             Cause::Listen(_) => write!(f, "cannot listen at {}:{}", self.host, self.port),
             Cause::Tls(_) => f.write_str("TLS cannot be offered"),
+            #[cfg(feature = "streams")]
+            Cause::Streams(_) => f.write_str("streams cannot be served"),
         }
     }
 }
@@ -64,6 +68,8 @@ impl std::error::Error for BindError {
         match &self.cause {
             Cause::Listen(error) => Some(error),
             Cause::Tls(error) => Some(error),
+            #[cfg(feature = "streams")]
+            Cause::Streams(error) => Some(error),
         }
     }
 }

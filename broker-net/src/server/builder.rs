@@ -29,6 +29,8 @@ pub struct ServerBuilder {
     authenticator: Option<Arc<dyn Authenticator>>,
     #[cfg(feature = "jwt")]
     operator_mode: Option<broker_core::operator::OperatorMode>,
+    #[cfg(feature = "streams")]
+    streams: Option<broker_streams::service::Options>,
     pub(super) gates: Arc<StallGates>,
     /// The place in a network that carries the routes, in place of a port.
     pub(super) network: Option<NetworkPort>,
@@ -143,6 +145,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Serves streams, which are recovered before clients can connect.
+    #[cfg(feature = "streams")]
+    #[must_use]
+    pub fn streams(mut self, options: broker_streams::service::Options) -> Self {
+        self.streams = Some(options);
+        self
+    }
+
     /// Binds and starts to serve. Clients can connect when it returns.
     ///
     /// Must be called in a tokio runtime with I/O and time enabled; the server lives in it.
@@ -170,6 +180,11 @@ impl ServerBuilder {
         if let Some(mode) = &self.operator_mode {
             mode.attach(&broker);
         }
+        #[cfg(feature = "streams")]
+        let streams = match self.streams {
+            Some(wanted) => Some(super::streams::start(&broker, wanted, &options).await?),
+            None => None,
+        };
         let mut bound = Vec::new();
         #[cfg(feature = "websocket")]
         bound.extend(
@@ -209,6 +224,8 @@ impl ServerBuilder {
         let serving = listeners::serve(listeners, routes, context, stopped, finished);
         let task = tokio::spawn(serving).abort_handle();
         Ok(Server {
+            #[cfg(feature = "streams")]
+            streams,
             broker,
             host: options.host.clone(),
             options: Mutex::new(options),

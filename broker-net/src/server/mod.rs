@@ -4,6 +4,8 @@ mod builder;
 mod cluster;
 mod reconfigure;
 mod routes;
+#[cfg(feature = "streams")]
+mod streams;
 #[cfg(feature = "testing")]
 mod testing;
 #[cfg(feature = "tls-core")]
@@ -40,6 +42,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// It installs no signal handler and no logger, and shares nothing with any other server in the process.
 #[derive(Debug)]
 pub struct Server {
+    #[cfg(feature = "streams")]
+    streams: Option<broker_streams::service::Streams>,
     broker: Broker,
     host: String,
     /// The options in force, with the chosen port.

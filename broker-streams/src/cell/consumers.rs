@@ -22,6 +22,8 @@ pub(super) struct Member {
 pub(super) struct ConsumerSet {
     members: Vec<Member>,
     places: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
+    /// The number of push consumers.
+    push: usize,
     /// The highest number that a consumer has had.
     last_number: u32,
 }
@@ -35,6 +37,11 @@ impl std::fmt::Debug for ConsumerSet {
 impl ConsumerSet {
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// Returns true if there are push consumers.
+    pub(super) fn has_push(&self) -> bool {
+        self.push > 0
     }
 
     pub(super) fn len(&self) -> usize {
@@ -72,6 +79,7 @@ impl ConsumerSet {
         self.remove(consumer.name().as_bytes());
         self.last_number = self.last_number.max(number);
         self.places.insert(consumer.name().as_bytes().into(), self.members.len());
+        self.push += usize::from(consumer.delivers_to().is_some());
         let filters = filters_of(consumer.config());
         self.members.push(Member { consumer, number, filters, is_due: true });
     }
@@ -79,6 +87,7 @@ impl ConsumerSet {
     pub(super) fn remove(&mut self, name: &[u8]) -> Option<Member> {
         let place = self.places.remove(name)?;
         let member = self.members.remove(place);
+        self.push -= usize::from(member.consumer.delivers_to().is_some());
         self.places.values_mut().filter(|other| **other > place).for_each(|other| *other -= 1);
         Some(member)
     }

@@ -51,7 +51,7 @@ impl Cell {
     ) -> Result<(), ApiError> {
         let number = self.consumers.next_number();
         let entry = Entry::consumer(number, name, &config, now);
-        self.journal(&entry).map_err(|error| ApiError::consumer_create(error))?;
+        self.journal(&entry).map_err(ApiError::consumer_create)?;
         let scope = self.consumer_scope(name, number);
         let consumer = Consumer::create(scope, config, view(&self.stream), now);
         self.consumers.add(consumer, number);
@@ -97,7 +97,7 @@ impl Cell {
     ) -> Result<bool, ApiError> {
         let Some(member) = self.consumers.get(name.as_bytes()) else { return Ok(false) };
         let entry = Entry::consumer(member.number, name, &config, member.consumer.created());
-        self.journal(&entry).map_err(|error| ApiError::consumer_create(error))?;
+        self.journal(&entry).map_err(ApiError::consumer_create)?;
         let Self { stream, consumers, .. } = self;
         if let Some(member) = consumers.get_mut(name.as_bytes()) {
             member.filters = filters_of(&config);
@@ -124,7 +124,7 @@ impl Cell {
     ) -> Result<bool, ApiError> {
         let Some(member) = self.consumers.get(name.as_bytes()) else { return Ok(false) };
         let entry = Entry::Removed(member.number);
-        self.journal(&entry).map_err(|error| ApiError::consumer_create(error))?;
+        self.journal(&entry).map_err(ApiError::consumer_create)?;
         if let Some(mut member) = self.consumers.remove(name.as_bytes()) {
             member.consumer.close(now, out);
         }
@@ -142,9 +142,8 @@ impl Cell {
         now: Time,
         out: &mut dyn Outbox,
     ) -> Option<ConsumerInfo> {
-        let Self { stream, consumers, .. } = self;
-        let member = consumers.get_mut(name.as_bytes())?;
-        Some(member.consumer.info(view(stream), now, out))
+        let member = self.consumers.get_mut(name.as_bytes())?;
+        Some(member.consumer.info(now, out))
     }
 
     /// Lets a consumer start again at a sequence. Returns the sequence; `None` if there is no consumer of that name.
@@ -161,7 +160,7 @@ impl Cell {
     ) -> Result<Option<u64>, ResetError> {
         let Self { stream, consumers, .. } = self;
         let Some(member) = consumers.get_mut(name.as_bytes()) else { return Ok(None) };
-        let sequence = member.consumer.reset(view(stream), sequence, now)?;
+        let sequence = member.consumer.reset(view(stream), sequence)?;
         (member.is_due, self.has_work) = (true, true);
         self.follow(name.as_bytes());
         self.run(now, out);
@@ -224,8 +223,16 @@ impl Cell {
         self.after(name, now, out);
     }
 
+    /// Returns true if there are push consumers, whose owner calls [`Self::interest_changed`].
+    pub fn has_push_consumers(&self) -> bool {
+        self.consumers.has_push()
+    }
+
     /// Looks again whether somebody subscribes to what push consumers deliver to.
     pub fn interest_changed(&mut self, now: Time, out: &mut dyn Outbox) {
+        if !self.has_push_consumers() {
+            return;
+        }
         for member in self.consumers.iter_mut() {
             if member.consumer.delivers_to().is_some() {
                 member.is_due |= member.consumer.interest_changed(now, out);
@@ -312,7 +319,7 @@ impl Cell {
             let _ = self.with_stream(now, Room::default(), out, |stream, context| {
                 stream.remove(sequence, false, context)
             });
-            self.settle(before, None, now, out);
+            self.settle(before, None);
         }
     }
 
@@ -321,7 +328,7 @@ impl Cell {
         let before = self.stream.state().last_sequence;
         if self.stream.deadline().is_some_and(|deadline| deadline <= now) {
             self.with_stream(now, Room::default(), out, |stream, context| stream.tick(context));
-            self.settle(before, None, now, out);
+            self.settle(before, None);
         }
         let mut inactive = Vec::new();
         let mut released = Vec::new();

@@ -5,7 +5,7 @@ use super::{Cell, Change, view};
 use crate::config::{StreamConfig, Time};
 use crate::error::ApiError;
 use crate::outbox::{Outbox, Outgoing};
-use crate::stream::{Answer, Context, Incoming, MessageRequest, PurgeRequest, Room, Stream};
+use crate::stream::{Answer, Context, Incoming, PurgeRequest, Room, Stream};
 
 impl Cell {
     /// Stores a message of a publisher, delivers it, and answers when it is durable.
@@ -16,7 +16,7 @@ impl Cell {
         let before = self.stream.state().last_sequence;
         let answer =
             self.with_stream(now, room, out, |stream, context| stream.publish(message, context));
-        self.settle(before, Some(message.subject), now, out);
+        self.settle(before, Some(message.subject));
         self.answer_publisher(message.reply, &answer, out);
         let deadline = self.stream.deadline();
         self.wake_by(deadline);
@@ -50,6 +50,8 @@ impl Cell {
 
     /// Sends an answer as soon as all changes made so far are durable.
     pub fn answer(&mut self, reply: &[u8], payload: &[u8], out: &mut dyn Outbox) {
+        // Whoever reads the answer finds what it states.
+        self.follow_changes();
         if !reply.is_empty() {
             self.journal_progress();
             let position = self.stream.storage().position();
@@ -65,7 +67,7 @@ impl Cell {
         is_ack: bool,
         out: &mut dyn Outbox,
     ) {
-        if self.stream.is_acknowledgeable(position) {
+        if self.stream.storage().durable() >= position {
             out.send(&Outgoing { to: reply, subject: reply, payload, ..Outgoing::default() });
         } else {
             self.answers.push(position, reply, payload, is_ack);
@@ -87,13 +89,7 @@ impl Cell {
 
     /// Tells consumers what a call of the stream has added behind the sequence `before`, and removed. `subject`: that of
     /// the message, if one was published.
-    pub(super) fn settle(
-        &mut self,
-        before: u64,
-        subject: Option<&[u8]>,
-        now: Time,
-        out: &mut dyn Outbox,
-    ) {
+    pub(super) fn settle(&mut self, before: u64, subject: Option<&[u8]>) {
         if self.consumers.is_empty() {
             return self.removals.clear();
         }
@@ -117,10 +113,10 @@ impl Cell {
         }
         for member in consumers.iter_mut() {
             for (sequence, subject) in removals.iter() {
-                member.consumer.removed(sequence, subject, now, out);
+                member.consumer.removed(sequence, subject);
             }
-            if removals.is_cleared() {
-                member.consumer.cleared(view(stream), None, now);
+            for filter in removals.cleared() {
+                member.consumer.cleared(view(stream), filter.as_ref());
             }
         }
         removals.clear();
@@ -141,8 +137,8 @@ impl Cell {
     ) -> Result<(), ApiError> {
         let before = self.stream.state().last_sequence;
         self.with_stream(now, room, out, |stream, context| stream.update(config, context))?;
-        self.settle(before, None, now, out);
-        self.journal_stream().map_err(|error| ApiError::stream_update(error))?;
+        self.settle(before, None);
+        self.journal_stream().map_err(ApiError::stream_update)?;
         self.changes.push(Change::Stream);
         let deadline = self.stream.deadline();
         self.wake_by(deadline);
@@ -165,7 +161,7 @@ impl Cell {
         let purged = self.with_stream(now, Room::default(), out, |stream, context| {
             stream.purge(request, context)
         });
-        self.settle(before, None, now, out);
+        self.settle(before, None);
         self.run(now, out);
         purged
     }
@@ -186,21 +182,22 @@ impl Cell {
         let removed = self.with_stream(now, Room::default(), out, |stream, context| {
             stream.remove(sequence, erase, context)
         });
-        self.settle(before, None, now, out);
+        self.settle(before, None);
         self.run(now, out);
         removed
     }
 
-    /// Answers a request for messages by messages of their own.
-    pub fn direct_get(
+    /// Answers a request for messages by messages of their own: `payload` is the request, `subject` what follows the name
+    /// of the stream in the subject of the request.
+    pub fn direct_request(
         &mut self,
-        request: &MessageRequest,
+        (payload, subject): (&[u8], Option<&[u8]>),
         reply: &[u8],
         now: Time,
         out: &mut dyn Outbox,
     ) {
         self.with_stream(now, Room::default(), out, |stream, context| {
-            stream.direct_get(request, reply, context);
+            stream.direct_request(payload, subject, reply, context);
         });
     }
 }

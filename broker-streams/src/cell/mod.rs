@@ -25,7 +25,7 @@ use consumers::ConsumerSet;
 use entry::Entry;
 use removals::Removals;
 
-use crate::config::{StorageType, Time};
+use crate::config::{StorageType, StreamConfig, Time};
 use crate::consumer::View;
 use crate::store::StorageError;
 use crate::stream::Stream;
@@ -54,6 +54,9 @@ pub enum Change {
     Removed(String),
 }
 
+/// A function that follows changes of a cell.
+pub type Follower = Box<dyn FnMut(&StreamConfig, &[Change]) + Send>;
+
 /// A stream with its consumers.
 pub struct Cell {
     scope: CellScope,
@@ -61,8 +64,9 @@ pub struct Cell {
     consumers: ConsumerSet,
     answers: Answers,
     removals: Removals,
-    /// The changes since [`Self::take_changes`].
+    /// The changes that were not followed yet.
     changes: Vec<Change>,
+    follower: Option<Follower>,
     /// A consumer may have changes that are not in the journal.
     has_progress: bool,
     /// [`Self::run`] has something to do.
@@ -101,6 +105,7 @@ impl Cell {
             answers: Answers::default(),
             removals: Removals::default(),
             changes: vec![Change::Stream],
+            follower: None,
             has_progress: false,
             has_work: false,
             compacted_bytes: 0,
@@ -128,9 +133,20 @@ impl Cell {
         self.wake_at
     }
 
-    /// Takes the changes that the owner follows by its subscriptions.
-    pub fn take_changes(&mut self) -> Vec<Change> {
-        std::mem::take(&mut self.changes)
+    /// Sets the function that follows changes by subscriptions. It is called before an answer about the change leaves.
+    pub fn set_follower(&mut self, follower: Follower) {
+        self.follower = Some(follower);
+        self.follow_changes();
+    }
+
+    /// Calls the follower, if something has changed since.
+    pub fn follow_changes(&mut self) {
+        if !self.changes.is_empty()
+            && let Some(follower) = &mut self.follower
+        {
+            follower(self.stream.config(), &self.changes);
+            self.changes.clear();
+        }
     }
 
     /// Returns true if the store survives the process, so that the journal is worth writing.

@@ -1,5 +1,7 @@
 //! The messages that a stream removes during one call.
 
+use broker_core::SubjectFilter;
+
 use super::consumers::ConsumerSet;
 use crate::stream::Consumers;
 
@@ -8,16 +10,18 @@ use crate::stream::Consumers;
 pub(super) struct Removals {
     list: Vec<(u64, usize)>,
     subjects: Vec<u8>,
-    is_cleared: bool,
+    /// The filters of removals of many messages at once; empty for any subject.
+    cleared: Vec<Vec<u8>>,
 }
 
 impl Removals {
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty() && !self.is_cleared
+        self.list.is_empty() && self.cleared.is_empty()
     }
 
-    pub(super) fn is_cleared(&self) -> bool {
-        self.is_cleared
+    /// Returns the filters of removals of many messages at once; `None` for any subject.
+    pub(super) fn cleared(&self) -> impl Iterator<Item = Option<SubjectFilter>> {
+        self.cleared.iter().map(|filter| SubjectFilter::parse(filter).ok())
     }
 
     /// Returns the removed messages with their subjects.
@@ -33,7 +37,7 @@ impl Removals {
     pub(super) fn clear(&mut self) {
         self.list.clear();
         self.subjects.clear();
-        self.is_cleared = false;
+        self.cleared.clear();
     }
 }
 
@@ -55,7 +59,11 @@ impl Consumers for Observed<'_> {
         }
     }
 
-    fn cleared(&mut self) {
-        self.removals.is_cleared = true;
+    fn cleared(&mut self, subject: &[u8]) {
+        self.removals.cleared.push(subject.to_vec());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.consumers.is_empty()
     }
 }

@@ -71,7 +71,7 @@ impl Peers {
         let taker = Arc::clone(self);
         let handler = broker
             .handle(grant, &self.members_inbox, None, move |message, _| taker.take(message))?;
-        filters.iter().try_for_each(|filter| handler.subscribe(filter, None))?;
+        filters.iter().try_for_each(|filter| handler.subscribe(filter, None).map(drop))?;
         Ok(handler)
     }
 

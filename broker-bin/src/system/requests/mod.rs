@@ -183,7 +183,7 @@ impl Subscriptions {
         let first = filters.next().unwrap_or_default();
         let taker = Arc::clone(inbox);
         let handler = broker.handle(grant, first, None, move |message, _| taker.take(message))?;
-        filters.try_for_each(|filter| handler.subscribe(filter, None))?;
+        filters.try_for_each(|filter| handler.subscribe(filter, None).map(drop))?;
         Ok(Self(handler))
     }
 }

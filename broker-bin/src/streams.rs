@@ -1,0 +1,174 @@
+//! Streams: from options to a server with streams, and what the log states about them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use broker_core::account::GLOBAL;
+use broker_streams::config::limits::{AccountLimits, ServerLimits, TierLimits};
+use broker_streams::service;
+
+use crate::NATS_VERSION;
+use crate::options::{AccountJetStream, JetStream, Options};
+
+/// The directory of streams within `store_dir`.
+// NATS 2.14: jetstream.go JetStreamStoreDir.
+const DIRECTORY: &str = "jetstream";
+
+/// The space for streams in files if that of the disk is not known.
+// NATS 2.14: jetstream.go JetStreamMaxStoreDefault.
+const DEFAULT_MAX_STORAGE: u64 = 1 << 40;
+
+/// The memory for streams if that of the machine is not known.
+// NATS 2.14: jetstream.go JetStreamMaxMemDefault.
+const DEFAULT_MAX_MEMORY: u64 = 256 << 20;
+
+impl Options {
+    /// Returns the options of streams; `None` without streams.
+    pub(crate) fn streams(&self, server_name: &str) -> Option<service::Options> {
+        let jetstream = self.jetstream.as_ref().filter(|jetstream| jetstream.enabled)?;
+        let limits = &jetstream.limits;
+        Some(service::Options {
+            server_name: server_name.to_owned(),
+            version: NATS_VERSION.to_owned(),
+            directory: Some(self.streams_directory(jetstream)),
+            domain: jetstream.domain.clone().unwrap_or_default(),
+            strict: jetstream.strict,
+            max_memory: max_memory(jetstream),
+            max_storage: max_storage(jetstream),
+            max_payload: usize::try_from(self.max_payload).unwrap_or(usize::MAX),
+            limits: ServerLimits {
+                max_request_batch: limits.max_request_batch,
+                max_ack_pending: limits.max_ack_pending,
+                max_duplicate_window: nanos(limits.duplicate_window),
+            },
+            seed: std::hash::BuildHasher::hash_one(
+                &std::collections::hash_map::RandomState::new(),
+                server_name,
+            ),
+            accounts: self.accounts_with_streams(),
+        })
+    }
+
+    fn streams_directory(&self, jetstream: &JetStream) -> PathBuf {
+        let configured = jetstream.store_dir.as_ref().or(self.store_dir.as_ref());
+        match configured {
+            Some(directory) => directory.join(DIRECTORY),
+            None => std::env::temp_dir().join("nats").join(DIRECTORY),
+        }
+    }
+
+    /// Returns the limits of the accounts that may have streams; `None` for an account that may not.
+    // NATS 2.14: jetstream.go enableJetStreamAccounts: the global account has them if there is no other one.
+    fn accounts_with_streams(&self) -> BTreeMap<String, Option<AccountLimits>> {
+        let system = self.system_account.as_deref().unwrap_or("$SYS");
+        let others = self.accounts.iter().filter(|(name, _)| *name != system);
+        let mut all: BTreeMap<String, Option<AccountLimits>> = others
+            .map(|(name, account)| (name.clone(), account.jetstream.as_ref().map(account_limits)))
+            .collect();
+        let global = all.is_empty().then(AccountLimits::default);
+        all.insert(GLOBAL.to_owned(), global);
+        all
+    }
+}
+
+fn account_limits(of: &AccountJetStream) -> AccountLimits {
+    AccountLimits::flat(TierLimits {
+        max_memory: of.max_memory,
+        max_storage: of.max_store,
+        max_streams: of.max_streams,
+        max_consumers: of.max_consumers,
+        max_ack_pending: of.max_ack_pending,
+        memory_max_stream_bytes: of.mem_max_stream_bytes,
+        storage_max_stream_bytes: of.disk_max_stream_bytes,
+        max_bytes_required: of.max_bytes_required,
+    })
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+// NATS 2.14: jetstream.go dynJetStreamConfig.
+fn max_memory(jetstream: &JetStream) -> u64 {
+    u64::try_from(jetstream.max_memory_store).ok().filter(|bytes| *bytes > 0).unwrap_or_else(|| {
+        match crate::machine::memory() {
+            0 => DEFAULT_MAX_MEMORY,
+            bytes => bytes / 4 * 3,
+        }
+    })
+}
+
+fn max_storage(jetstream: &JetStream) -> u64 {
+    let configured = u64::try_from(jetstream.max_file_store).ok().filter(|bytes| *bytes > 0);
+    configured.unwrap_or(DEFAULT_MAX_STORAGE)
+}
+
+/// Logs what is served, as nats-server does.
+// NATS 2.14: jetstream.go enableJetStream.
+pub(crate) fn announce(options: &service::Options, took: Duration) {
+    tracing::info!("Starting JetStream");
+    tracing::info!("---------------- JETSTREAM ----------------");
+    if options.strict {
+        tracing::info!("  Strict:          true");
+    }
+    tracing::info!("  Max Memory:      {}", friendly(options.max_memory));
+    tracing::info!("  Max Storage:     {}", friendly(options.max_storage));
+    let directory = options.directory.as_deref().unwrap_or(Path::new(""));
+    tracing::info!("  Store Directory: \"{}\"", directory.display());
+    if !options.domain.is_empty() {
+        tracing::info!("  Domain:          {}", options.domain);
+    }
+    tracing::info!("  API Level:       {}", broker_streams::config::version::API_LEVEL);
+    tracing::info!("-------------------------------------------");
+    tracing::info!("Took {took:?} to start JetStream");
+}
+
+/// Writes a number of bytes for people.
+// NATS 2.14: events.go friendlyBytes.
+fn friendly(bytes: u64) -> String {
+    const UNITS: &[&str] = &["K", "M", "G", "T", "P", "E"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut exact = bytes as f64;
+    let mut unit = "";
+    for next in UNITS {
+        if exact < 1024.0 {
+            break;
+        }
+        exact /= 1024.0;
+        unit = next;
+    }
+    format!("{exact:.2} {unit}B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_as_the_reference_writes_them() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KB"),
+            (1 << 30, "1.00 GB"),
+            (1536 << 20, "1.50 GB"),
+        ] {
+            assert_eq!(friendly(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_global_account_has_streams_if_it_is_the_only_one() {
+        let mut options = Options::default();
+        assert_eq!(
+            options.accounts_with_streams(),
+            [("$G".to_owned(), Some(AccountLimits::default()))].into()
+        );
+        options.accounts.insert("A".into(), crate::options::Account::default());
+        let all = options.accounts_with_streams();
+        assert_eq!(all, [("$G".to_owned(), None), ("A".to_owned(), None)].into());
+    }
+}

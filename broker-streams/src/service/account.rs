@@ -1,0 +1,228 @@
+//! The streams of one account.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use broker_core::endpoint::Scratch;
+use broker_core::{HandlerSubscription, ServerPublisher};
+
+use super::lock::{lock, read, write};
+use super::outbox::BrokerOutbox;
+use super::requests_queue::QueuedRequest;
+use super::server::Server;
+use super::unit::Unit;
+use crate::api::{self, ApiRequest, Host, Identity, RequestCounts};
+use crate::cell::Cell;
+use crate::config::limits::AccountLimits;
+use crate::config::{StorageType, StreamConfig, Time};
+use crate::error::ApiError;
+use crate::outbox::Outbox;
+use crate::store::{MemoryStorage, Storage};
+use crate::stream::{Room, Stream};
+
+/// The prefix of the API.
+const API: &str = "$JS.API";
+
+/// The subjects of requests that the API answers. Not among them are those that only a stream or a consumer itself answers,
+/// so that a requester learns from the broker that there is none: `DIRECT.GET` and `CONSUMER.MSG.NEXT`.
+// NATS 2.14: jetstream_api.go; client.go processServiceImport.
+const SUBJECTS: [&str; 18] = [
+    "*",
+    "STREAM.>",
+    "META.>",
+    "SERVER.>",
+    "ACCOUNT.>",
+    "CONSUMER.*",
+    "CONSUMER.*.*",
+    "CONSUMER.*.*.*",
+    "CONSUMER.CREATE.*.*.>",
+    "CONSUMER.DURABLE.*.*.>",
+    "CONSUMER.INFO.*.*.>",
+    "CONSUMER.LIST.*.*.>",
+    "CONSUMER.NAMES.*.*.>",
+    "CONSUMER.DELETE.*.*.>",
+    "CONSUMER.PAUSE.*.*.>",
+    "CONSUMER.RESET.*.*.>",
+    "CONSUMER.UNPIN.*.*.>",
+    "CONSUMER.LEADER.*.*.>",
+];
+
+/// An account with the API of streams.
+pub(super) struct Account {
+    name: Arc<str>,
+    server: Arc<Server>,
+    /// `None` if it may have no streams.
+    limits: RwLock<Option<Arc<AccountLimits>>>,
+    units: RwLock<BTreeMap<String, Arc<Unit>>>,
+    requests: Mutex<Option<HandlerSubscription>>,
+    total: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Account {
+    /// Opens the API in an account.
+    pub(super) fn open(
+        server: &Arc<Server>,
+        name: &str,
+        limits: Option<AccountLimits>,
+    ) -> Arc<Self> {
+        let account = Arc::new(Self {
+            name: name.into(),
+            server: Arc::clone(server),
+            limits: RwLock::new(limits.map(Arc::new)),
+            units: RwLock::default(),
+            requests: Mutex::new(None),
+            total: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        });
+        account.subscribe();
+        account
+    }
+
+    fn subscribe(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        let handler = self.server.broker.handle_as_server(&self.name, move |message, _| {
+            if let Some(account) = weak.upgrade() {
+                let request = QueuedRequest::of(&account, message);
+                account.server.requests.push(request);
+            }
+        });
+        for subject in SUBJECTS {
+            let subject = format!("{API}.{subject}");
+            if let Err(error) = handler.subscribe(&subject, None) {
+                tracing::error!("The API of streams cannot subscribe to {subject:?}: {error}");
+            }
+        }
+        *lock(&self.requests) = Some(handler);
+    }
+
+    /// Returns the name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Replaces the limits.
+    pub(super) fn set_limits(&self, limits: Option<AccountLimits>) {
+        *write(&self.limits) = limits.map(Arc::new);
+    }
+
+    fn unit(&self, name: &str) -> Option<Arc<Unit>> {
+        read(&self.units).get(name).cloned()
+    }
+
+    /// Puts a cell to work.
+    pub(super) fn start(&self, cell: Cell) {
+        let name = cell.name().to_owned();
+        let unit = Unit::start(&self.server, &self.name, cell);
+        write(&self.units).insert(name, unit);
+    }
+
+    /// Ends the API and the streams, which stay on disk.
+    pub(super) fn stop(&self) {
+        drop(lock(&self.requests).take());
+        let units = std::mem::take(&mut *write(&self.units));
+        units.values().for_each(|unit| unit.stop());
+    }
+
+    /// Answers a request.
+    pub(super) fn serve(
+        self: &Arc<Self>,
+        request: &ApiRequest<'_>,
+        publisher: &mut ServerPublisher,
+        scratch: &mut Scratch,
+    ) {
+        let now = self.server.now();
+        let mut host = AccountHost { account: self };
+        api::handle(&mut host, request, now, &mut BrokerOutbox { publisher, scratch });
+    }
+}
+
+/// An account during one request.
+struct AccountHost<'a> {
+    account: &'a Arc<Account>,
+}
+
+impl Host for AccountHost<'_> {
+    fn identity(&self) -> Arc<Identity> {
+        self.account.server.identity()
+    }
+
+    fn limits(&self) -> Option<Arc<AccountLimits>> {
+        read(&self.account.limits).clone()
+    }
+
+    fn reserved_on_server(&self, storage: StorageType) -> (i64, i64) {
+        self.account.server.reserved(storage)
+    }
+
+    fn stream_names(&self) -> Vec<String> {
+        read(&self.account.units).keys().cloned().collect()
+    }
+
+    fn stream_config(&self, name: &str) -> Option<Arc<StreamConfig>> {
+        self.account.unit(name).map(|unit| unit.config())
+    }
+
+    fn with_stream(
+        &mut self,
+        name: &str,
+        act: &mut dyn FnMut(&mut Cell, Room, &mut dyn Outbox),
+    ) -> bool {
+        let Some(unit) = self.account.unit(name) else { return false };
+        let mut scratch = Scratch::new();
+        unit.with(&mut scratch, |cell, _, out| {
+            act(cell, Room::default(), out);
+        });
+        true
+    }
+
+    fn create_stream(&mut self, config: StreamConfig, now: Time) -> Result<(), ApiError> {
+        let account = self.account;
+        let storage: Box<dyn Storage> = match config.storage {
+            StorageType::Memory => Box::new(MemoryStorage::new()),
+            StorageType::File => account.server.create_store(&account.name, &config.name)?,
+        };
+        let options = account.server.stream_options();
+        let stream = Stream::open(config, now, storage, options, now)?;
+        let cell = Cell::create(stream, account.server.scope(&account.name))
+            .map_err(ApiError::stream_create)?;
+        account.start(cell);
+        Ok(())
+    }
+
+    fn delete_stream(&mut self, name: &str, now: Time) -> Result<bool, ApiError> {
+        let account = self.account;
+        let Some(unit) = write(&account.units).remove(name) else { return Ok(false) };
+        unit.stop();
+        let mut scratch = Scratch::new();
+        let storage = unit.with(&mut scratch, |cell, _, out| {
+            cell.close(now, out);
+            cell.stream().config().storage
+        });
+        if storage == StorageType::File {
+            account.server.remove_store(&account.name, name)?;
+        }
+        Ok(true)
+    }
+
+    fn count(&mut self, is_error: bool) {
+        self.account.total.fetch_add(1, Ordering::Relaxed);
+        self.account.errors.fetch_add(u64::from(is_error), Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> RequestCounts {
+        RequestCounts {
+            total: self.account.total.load(Ordering::Relaxed),
+            errors: self.account.errors.load(Ordering::Relaxed),
+        }
+    }
+
+    fn unique_id(&mut self) -> String {
+        self.account.server.unique_id()
+    }
+
+    fn warn(&mut self, text: &str) {
+        tracing::warn!("{text}");
+    }
+}

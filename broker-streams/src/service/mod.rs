@@ -1,0 +1,96 @@
+//! The streams of a server at work: threads, subscriptions, directories.
+//!
+//! - A [unit](unit) is a cell with its lock. The handlers of its subscriptions call it on the threads that deliver to them.
+//! - One thread makes the changes of all streams durable, one does what is due by time, one answers requests to the API.
+
+mod account;
+mod lock;
+mod options;
+mod outbox;
+mod requests;
+mod requests_queue;
+mod server;
+mod subscriptions;
+mod syncer;
+mod unit;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use broker_core::Broker;
+
+pub use options::Options;
+
+use account::Account;
+use lock::lock;
+use server::Server;
+
+use crate::config::limits::AccountLimits;
+
+/// The streams of a server. They end when this is dropped.
+pub struct Streams {
+    server: Arc<Server>,
+    accounts: Mutex<BTreeMap<String, Arc<Account>>>,
+    took: Duration,
+}
+
+impl std::fmt::Debug for Streams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streams").finish_non_exhaustive()
+    }
+}
+
+impl Streams {
+    /// Recovers the streams of the directory, and serves them and the API.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system, if the directory cannot be used or a thread cannot be started.
+    pub fn start(broker: &Broker, options: Options) -> std::io::Result<Self> {
+        let began = Instant::now();
+        let accounts = options.accounts.clone();
+        let server = Server::start(broker, options)?;
+        let took = Duration::ZERO;
+        let mut streams = Self { server, accounts: Mutex::default(), took };
+        for (name, limits) in accounts {
+            streams.set_account(&name, limits);
+        }
+        broker.update_info(|info| {
+            info.jetstream = true;
+            info.domain.clone_from(&streams.server.options.domain);
+        });
+        streams.took = began.elapsed();
+        Ok(streams)
+    }
+
+    /// Returns the options.
+    pub fn options(&self) -> &Options {
+        &self.server.options
+    }
+
+    /// Returns how long the start took.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// Lets an account have streams, or changes its limits. `None`: the account may have no streams, and is told so.
+    pub fn set_account(&self, name: &str, limits: Option<AccountLimits>) {
+        let mut accounts = lock(&self.accounts);
+        match accounts.get(name) {
+            Some(account) => account.set_limits(limits),
+            None => {
+                accounts.insert(name.to_owned(), Account::open(&self.server, name, limits));
+            }
+        }
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        let accounts = std::mem::take(&mut *lock(&self.accounts));
+        accounts.values().for_each(|account| account.stop());
+        self.server.stop();
+    }
+}

@@ -1,0 +1,33 @@
+//! The options of a server with streams.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::config::limits::{AccountLimits, ServerLimits};
+
+/// The options of a server with streams.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The name of the server.
+    pub server_name: String,
+    /// The version that is reported as that of the API.
+    pub version: String,
+    /// The directory of streams in files; `None` without such streams.
+    pub directory: Option<PathBuf>,
+    /// The domain; empty for none.
+    pub domain: String,
+    /// Requests with unknown members are refused.
+    pub strict: bool,
+    /// The most bytes that streams in memory may use and reserve.
+    pub max_memory: u64,
+    /// The most bytes that streams in files may use and reserve.
+    pub max_storage: u64,
+    /// The longest message, in bytes.
+    pub max_payload: usize,
+    /// The limits of clients' requests.
+    pub limits: ServerLimits,
+    /// Decides ids and samples.
+    pub seed: u64,
+    /// The accounts with the API of streams, and their limits; `None` for an account that may have no streams, and is told so.
+    pub accounts: BTreeMap<String, Option<AccountLimits>>,
+}

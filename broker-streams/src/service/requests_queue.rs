@@ -1,0 +1,126 @@
+//! Requests to the API that wait for the thread that answers them: it may wait for a disk, and clients' threads must not.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex};
+
+use broker_core::endpoint::Scratch;
+use broker_core::{Broker, RawMessage, ServerPublisher};
+
+use super::account::Account;
+use super::lock::{lock, wait};
+use crate::api::ApiRequest;
+use crate::limits::WAITING_REQUESTS;
+
+/// A request with its account.
+pub(super) struct QueuedRequest {
+    account: Arc<Account>,
+    subject: String,
+    reply: Box<[u8]>,
+    headers: Box<[u8]>,
+    payload: Box<[u8]>,
+}
+
+impl QueuedRequest {
+    pub(super) fn of(account: &Arc<Account>, message: &RawMessage<'_>) -> Self {
+        Self {
+            account: Arc::clone(account),
+            subject: String::from_utf8_lossy(message.subject()).into_owned(),
+            reply: message.reply().unwrap_or_default().into(),
+            headers: message.headers().into(),
+            payload: message.payload().into(),
+        }
+    }
+}
+
+/// The waiting requests: in turn one of each account that has some.
+#[derive(Default)]
+pub(super) struct Requests {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The accounts with requests, in the order of their turns.
+    turns: VecDeque<Arc<str>>,
+    waiting: BTreeMap<Arc<str>, VecDeque<QueuedRequest>>,
+    count: usize,
+    is_ended: bool,
+}
+
+impl Requests {
+    /// Adds a request; drops it if too many wait.
+    pub(super) fn push(&self, request: QueuedRequest) {
+        let mut state = lock(&self.state);
+        if state.count >= WAITING_REQUESTS {
+            drop(state);
+            // NATS 2.14: jetstream_api.go apiDispatch, which drops all that wait.
+            return tracing::warn!("JetStream API queue limit reached, dropping 1 requests");
+        }
+        let name = request.account.name();
+        state.count += 1;
+        if let Some(others) = state.waiting.get_mut(name) {
+            others.push_back(request);
+        } else {
+            let name: Arc<str> = name.into();
+            state.turns.push_back(Arc::clone(&name));
+            state.waiting.insert(name, VecDeque::from([request]));
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Ends the thread.
+    pub(super) fn end(&self) {
+        lock(&self.state).is_ended = true;
+        self.changed.notify_all();
+    }
+
+    /// The thread.
+    pub(super) fn serve(&self, broker: &Broker) {
+        let mut scratch = Scratch::new();
+        let mut publishers: BTreeMap<String, ServerPublisher> = BTreeMap::new();
+        while let Some(request) = self.next() {
+            let QueuedRequest { account, subject, reply, headers, payload } = request;
+            let publisher = publishers
+                .entry(account.name().to_owned())
+                .or_insert_with(|| broker.server_publisher(account.name()));
+            let request = ApiRequest {
+                subject: &subject,
+                reply: &reply,
+                headers: &headers,
+                payload: &payload,
+                client: b"",
+            };
+            broker.begin(&mut scratch);
+            account.serve(&request, publisher, &mut scratch);
+            broker.flush(&mut scratch);
+        }
+    }
+
+    fn next(&self) -> Option<QueuedRequest> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.is_ended {
+                return None;
+            }
+            if let Some(name) = state.turns.pop_front() {
+                let (request, has_more) = match state.waiting.get_mut(&name) {
+                    Some(waiting) => (waiting.pop_front(), !waiting.is_empty()),
+                    None => (None, false),
+                };
+                if has_more {
+                    state.turns.push_back(name);
+                } else {
+                    state.waiting.remove(&name);
+                }
+                if request.is_some() {
+                    state.count -= 1;
+                    return request;
+                }
+                continue;
+            }
+            state = wait(&self.changed, state, None);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What the streams of all accounts share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use broker_core::Broker;
+
+use super::lock::lock;
+use super::options::Options;
+use super::requests_queue::Requests;
+use super::syncer::Syncer;
+use super::worker::Worker;
+use crate::api::Identity;
+use crate::cell::CellScope;
+use crate::config::{StorageType, Time};
+use crate::error::ApiError;
+use crate::store::Storage;
+use crate::stream;
+
+/// What the streams of all accounts share: the broker, the threads, the directory.
+pub(super) struct Server {
+    pub(super) broker: Broker,
+    pub(super) options: Options,
+    pub(super) worker: Worker,
+    pub(super) syncer: Syncer,
+    pub(super) requests: Requests,
+    identity: Arc<Identity>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+    seeds: AtomicU64,
+}
+
+impl Server {
+    /// Creates it, and starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system if a thread cannot be started.
+    pub(super) fn start(broker: &Broker, options: Options) -> std::io::Result<Arc<Self>> {
+        let identity = Identity {
+            server: options.server_name.clone(),
+            version: options.version.clone(),
+            domain: options.domain.clone(),
+            strict: options.strict,
+            limits: options.limits,
+        };
+        let server = Arc::new(Self {
+            broker: broker.clone(),
+            worker: Worker::default(),
+            syncer: Syncer::default(),
+            requests: Requests::default(),
+            identity: Arc::new(identity),
+            handles: Mutex::default(),
+            seeds: AtomicU64::new(options.seed),
+            options,
+        });
+        server.spawn("streams", |server| server.worker.serve(&server.broker))?;
+        server.spawn("streams-sync", |server| server.syncer.serve())?;
+        server.spawn("streams-api", |server| server.requests.serve(&server.broker))?;
+        Ok(server)
+    }
+
+    fn spawn(
+        self: &Arc<Self>,
+        name: &str,
+        serve: impl FnOnce(&Self) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let server = Arc::clone(self);
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let handle = thread.spawn(move || serve(&server))?;
+        lock(&self.handles).push(handle);
+        Ok(())
+    }
+
+    /// Ends the threads, and waits for them: what waits to become durable does.
+    pub(super) fn stop(&self) {
+        self.requests.end();
+        self.worker.end();
+        self.syncer.end();
+        let handles = std::mem::take(&mut *lock(&self.handles));
+        for handle in handles {
+            // A thread that has panicked has been reported by the panic.
+            let _ = handle.join();
+        }
+    }
+
+    /// Returns the time.
+    pub(super) fn now(&self) -> Time {
+        self.broker.wall().into()
+    }
+
+    pub(super) fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity)
+    }
+
+    /// Returns the bytes that limits of streams reserve, and the most that they may.
+    pub(super) fn reserved(&self, storage: StorageType) -> (i64, i64) {
+        let most = match storage {
+            StorageType::Memory => self.options.max_memory,
+            StorageType::File => self.options.max_storage,
+        };
+        (0, i64::try_from(most).unwrap_or(i64::MAX))
+    }
+
+    /// Returns a number that is used as a seed once.
+    fn next_seed(&self) -> u64 {
+        // The numbers of splitmix64.
+        self.seeds.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    }
+
+    /// Returns the values that a stream needs.
+    pub(super) fn stream_options(&self) -> stream::Options {
+        stream::Options {
+            domain: self.options.domain.clone(),
+            max_payload: self.options.max_payload,
+            seed: self.next_seed(),
+            ..stream::Options::default()
+        }
+    }
+
+    /// Returns where a cell of an account belongs to.
+    pub(super) fn scope(&self, account: &str) -> CellScope {
+        CellScope {
+            account: account.to_owned(),
+            domain: self.options.domain.clone(),
+            burst_bytes: self.options.max_payload as u64,
+            seed: self.next_seed(),
+        }
+    }
+
+    /// Returns a random text of 22 letters and digits.
+    pub(super) fn unique_id(&self) -> String {
+        const LETTERS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let mut bits = (u128::from(self.mixed_seed()) << 64) | u128::from(self.mixed_seed());
+        let mut letter = || {
+            let letter = LETTERS.get((bits % 62) as usize).copied().unwrap_or(b'0');
+            bits /= 62;
+            char::from(letter)
+        };
+        (0..22).map(|_| letter()).collect()
+    }
+
+    /// Returns a pseudorandom number: splitmix64.
+    fn mixed_seed(&self) -> u64 {
+        let mut mixed = self.next_seed();
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Creates the store of a stream in files.
+    ///
+    /// # Errors
+    ///
+    /// The error of the answer.
+    pub(super) fn create_store(
+        &self,
+        account: &str,
+        stream: &str,
+    ) -> Result<Box<dyn Storage>, ApiError> {
+        let _ = (account, stream);
+        Err(ApiError::INSUFFICIENT_RESOURCES)
+    }
+
+    /// Removes the store of a stream in files.
+    ///
+    /// # Errors
+    ///
+    /// The error of the answer.
+    pub(super) fn remove_store(&self, account: &str, stream: &str) -> Result<(), ApiError> {
+        let _ = (account, stream);
+        Ok(())
+    }
+}

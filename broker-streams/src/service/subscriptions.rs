@@ -1,0 +1,136 @@
+//! The subscriptions of a stream: its subjects, its consumers, direct gets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use broker_core::{Broker, HandlerSubscription};
+
+use super::unit::Unit;
+use crate::cell::Change;
+use crate::config::StreamConfig;
+
+/// The queue group of streams and their mirrors that answer direct gets.
+// NATS 2.14: stream.go dgetGroup.
+const DIRECT_GROUP: &str = "_sys_";
+
+/// The subscriptions of one stream.
+pub(super) struct Subscriptions {
+    /// Messages to the subjects of the stream.
+    messages: HandlerSubscription,
+    /// Messages to consumers, and direct gets.
+    requests: HandlerSubscription,
+    /// The subjects of the stream, with the numbers of their subscriptions.
+    subjects: BTreeMap<String, u64>,
+    /// The consumers, with the numbers of the subscriptions to their requests.
+    consumers: BTreeMap<String, u64>,
+    direct: Vec<(String, u64)>,
+    is_started: bool,
+}
+
+impl Subscriptions {
+    /// Opens the handlers, without subscriptions yet.
+    pub(super) fn open(broker: &Broker, account: &str, unit: &Arc<Unit>) -> Self {
+        let of_messages = Arc::downgrade(unit);
+        let messages = broker.handle_as_server(account, move |message, context| {
+            if let Some(unit) = of_messages.upgrade() {
+                unit.publish(message, context.scratch());
+            }
+        });
+        let of_requests = Arc::downgrade(unit);
+        let requests = broker.handle_as_server(account, move |message, context| {
+            if let Some(unit) = of_requests.upgrade() {
+                unit.receive(message, context.scratch());
+            }
+        });
+        Self {
+            messages,
+            requests,
+            subjects: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            direct: Vec::new(),
+            is_started: false,
+        }
+    }
+
+    /// Follows changes of the stream and its consumers.
+    pub(super) fn follow(&mut self, config: &StreamConfig, changes: &[Change]) {
+        if !std::mem::replace(&mut self.is_started, true) {
+            for prefix in ["$JS.ACK", "$JS.FC"] {
+                subscribe(&self.requests, &format!("{prefix}.{}.>", config.name), None);
+            }
+        }
+        for change in changes {
+            match change {
+                Change::Stream => {
+                    self.follow_subjects(config);
+                    self.follow_direct(config);
+                }
+                Change::Consumer(name) => self.add_consumer(&config.name, name),
+                Change::Removed(name) => {
+                    if let Some(number) = self.consumers.remove(name) {
+                        self.requests.unsubscribe(number);
+                    }
+                }
+            }
+        }
+    }
+
+    fn follow_subjects(&mut self, config: &StreamConfig) {
+        self.subjects.retain(|subject, number| {
+            let is_kept = config.subjects.contains(subject);
+            if !is_kept {
+                self.messages.unsubscribe(*number);
+            }
+            is_kept
+        });
+        for subject in &config.subjects {
+            if !self.subjects.contains_key(subject)
+                && let Some(number) = subscribe(&self.messages, subject, None)
+            {
+                self.subjects.insert(subject.clone(), number);
+            }
+        }
+    }
+
+    // NATS 2.14: stream.go subscribeToDirect.
+    fn follow_direct(&mut self, config: &StreamConfig) {
+        let mut wanted = Vec::new();
+        let mirrored = config.mirror.as_ref().filter(|_| config.mirror_direct);
+        let own = config.allow_direct.then_some(&config.name);
+        for name in own.into_iter().chain(mirrored.map(|mirrored| &mirrored.name)) {
+            let subject = format!("$JS.API.DIRECT.GET.{name}");
+            wanted.extend([format!("{subject}.>"), subject]);
+        }
+        self.direct.retain(|(subject, number)| {
+            let is_kept = wanted.contains(subject);
+            if !is_kept {
+                self.requests.unsubscribe(*number);
+            }
+            is_kept
+        });
+        for subject in wanted {
+            if !self.direct.iter().any(|(known, _)| *known == subject)
+                && let Some(number) = subscribe(&self.requests, &subject, Some(DIRECT_GROUP))
+            {
+                self.direct.push((subject, number));
+            }
+        }
+    }
+
+    fn add_consumer(&mut self, stream: &str, name: &str) {
+        if self.consumers.contains_key(name) {
+            return;
+        }
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+        if let Some(number) = subscribe(&self.requests, &subject, None) {
+            self.consumers.insert(name.to_owned(), number);
+        }
+    }
+}
+
+fn subscribe(handler: &HandlerSubscription, subject: &str, group: Option<&str>) -> Option<u64> {
+    handler
+        .subscribe(subject, group)
+        .inspect_err(|error| tracing::error!("A stream cannot subscribe to {subject:?}: {error}"))
+        .ok()
+}

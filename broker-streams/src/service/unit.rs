@@ -1,0 +1,194 @@
+//! A cell at work: its lock, its subscriptions, and the threads that serve it.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use broker_core::endpoint::Scratch;
+use broker_core::{RawMessage, ServerPublisher};
+
+use super::lock::{lock, read, write};
+use super::outbox::BrokerOutbox;
+use super::requests;
+use super::server::Server;
+use super::subscriptions::Subscriptions;
+use crate::cell::{Cell, Follower, Urgency};
+use crate::config::{StreamConfig, Time};
+use crate::outbox::Outbox;
+use crate::store::SyncJob;
+use crate::stream::{Incoming, Room};
+
+/// How long progress of consumers that nobody waits for may stay in memory.
+const PROGRESS_DELAY: i64 = 100_000_000;
+
+/// How often a stream looks whether somebody subscribes to what its push consumers deliver to.
+const INTEREST_INTERVAL: i64 = 100_000_000;
+
+/// A cell with its lock.
+pub(super) struct Unit {
+    locked: Mutex<Locked>,
+    subscriptions: Arc<Mutex<Option<Subscriptions>>>,
+    config: Arc<RwLock<Arc<StreamConfig>>>,
+    server: Arc<Server>,
+    is_sync_queued: AtomicBool,
+    is_run_queued: AtomicBool,
+    /// The earliest time at which the worker calls [`Self::tick`].
+    ticks_at: AtomicI64,
+}
+
+struct Locked {
+    cell: Cell,
+    publisher: ServerPublisher,
+}
+
+impl Unit {
+    /// Puts a cell to work: its subscriptions exist when this returns.
+    pub(super) fn start(server: &Arc<Server>, account: &str, cell: Cell) -> Arc<Self> {
+        let publisher = server.broker.server_publisher(account);
+        let config = cell.stream().config().clone();
+        let unit = Arc::new(Self {
+            locked: Mutex::new(Locked { cell, publisher }),
+            subscriptions: Arc::default(),
+            server: Arc::clone(server),
+            config: Arc::new(RwLock::new(Arc::new(config))),
+            is_sync_queued: AtomicBool::new(false),
+            is_run_queued: AtomicBool::new(false),
+            ticks_at: AtomicI64::new(i64::MAX),
+        });
+        *lock(&unit.subscriptions) = Some(Subscriptions::open(&server.broker, account, &unit));
+        let follower = unit.follower();
+        unit.with(&mut Scratch::new(), |cell, _, _| cell.set_follower(follower));
+        unit
+    }
+
+    /// Returns the function that follows changes of the cell by subscriptions.
+    fn follower(&self) -> Follower {
+        let (subscriptions, known) = (Arc::clone(&self.subscriptions), Arc::clone(&self.config));
+        Box::new(move |config, changes| {
+            if let Some(subscriptions) = &mut *lock(&subscriptions) {
+                subscriptions.follow(config, changes);
+            }
+            *write(&known) = Arc::new(config.clone());
+        })
+    }
+
+    /// Ends the subscriptions. Messages that wait for them are lost.
+    pub(super) fn stop(&self) {
+        drop(lock(&self.subscriptions).take());
+    }
+
+    /// Calls the cell on a thread of the service, and sends what it has published.
+    pub(super) fn with<R>(
+        self: &Arc<Self>,
+        scratch: &mut Scratch,
+        call: impl FnOnce(&mut Cell, Time, &mut dyn Outbox) -> R,
+    ) -> R {
+        self.server.broker.begin(scratch);
+        let result = self.call(scratch, call);
+        self.server.broker.flush(scratch);
+        result
+    }
+
+    /// Calls the cell. What it publishes leaves when the caller flushes.
+    fn call<R>(
+        self: &Arc<Self>,
+        scratch: &mut Scratch,
+        call: impl FnOnce(&mut Cell, Time, &mut dyn Outbox) -> R,
+    ) -> R {
+        let now = self.server.now();
+        let mut locked = lock(&self.locked);
+        let Locked { cell, publisher } = &mut *locked;
+        let result = call(cell, now, &mut BrokerOutbox { publisher, scratch });
+        cell.follow_changes();
+        self.schedule(cell, now);
+        result
+    }
+
+    /// Has the threads do what the cell asks for.
+    fn schedule(self: &Arc<Self>, cell: &Cell, now: Time) {
+        match cell.sync() {
+            Urgency::Nothing => {}
+            Urgency::Later => self.tick_by(now.plus(PROGRESS_DELAY)),
+            Urgency::Now => self.sync_soon(),
+        }
+        if cell.has_work() && !self.is_run_queued.swap(true, Ordering::AcqRel) {
+            self.server.worker.run_soon(Arc::clone(self));
+        }
+        if let Some(at) = cell.wake_at() {
+            self.tick_by(at);
+        }
+        if cell.has_push_consumers() {
+            self.tick_by(now.plus(INTEREST_INTERVAL));
+        }
+    }
+
+    fn sync_soon(self: &Arc<Self>) {
+        if !self.is_sync_queued.swap(true, Ordering::AcqRel) {
+            self.server.syncer.sync_soon(Arc::clone(self));
+        }
+    }
+
+    fn tick_by(self: &Arc<Self>, at: Time) {
+        if at.0 < self.ticks_at.fetch_min(at.0, Ordering::AcqRel) {
+            self.server.worker.tick_at(at, self);
+        }
+    }
+
+    /// Handles a message to a subject of the stream.
+    pub(super) fn publish(self: &Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
+        let incoming = Incoming {
+            subject: message.subject(),
+            reply: message.reply().unwrap_or_default(),
+            headers: message.headers(),
+            payload: message.payload(),
+        };
+        let room = Room::default();
+        self.call(scratch, |cell, now, out| cell.publish(&incoming, now, room, out));
+    }
+
+    /// Handles a message to a consumer, or a request for messages.
+    pub(super) fn receive(self: &Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
+        self.call(scratch, |cell, now, out| requests::handle(cell, message, now, out));
+    }
+
+    /// Goes on with deliveries.
+    pub(super) fn run(self: &Arc<Self>, scratch: &mut Scratch) {
+        self.is_run_queued.store(false, Ordering::Release);
+        self.with(scratch, |cell, now, out| cell.run(now, out));
+    }
+
+    /// Does what is due by time.
+    pub(super) fn tick(self: &Arc<Self>, scratch: &mut Scratch) {
+        self.ticks_at.store(i64::MAX, Ordering::Release);
+        let urgency = self.with(scratch, |cell, now, out| {
+            if cell.wake_at().is_some_and(|at| at <= now) {
+                cell.tick(now, out);
+            }
+            cell.interest_changed(now, out);
+            cell.sync()
+        });
+        if urgency != Urgency::Nothing {
+            self.sync_soon();
+        }
+    }
+
+    /// Takes what is to become durable.
+    pub(super) fn begin_sync(self: &Arc<Self>) -> Option<Box<dyn SyncJob>> {
+        self.is_sync_queued.store(false, Ordering::Release);
+        lock(&self.locked).cell.begin_sync()
+    }
+
+    /// Takes a job back that has run.
+    pub(super) fn finish_sync(self: &Arc<Self>, job: Box<dyn SyncJob>, scratch: &mut Scratch) {
+        let result = self.with(scratch, |cell, now, out| {
+            cell.finish_sync(job, now, out).map_err(|error| (cell.name().to_owned(), error))
+        });
+        if let Err((stream, error)) = result {
+            tracing::error!("Stream {stream:?} cannot be stored, and refuses messages: {error}");
+        }
+    }
+
+    /// Returns the configuration of the stream.
+    pub(super) fn config(&self) -> Arc<StreamConfig> {
+        Arc::clone(&read(&self.config))
+    }
+}
