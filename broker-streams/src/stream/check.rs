@@ -20,6 +20,7 @@ impl Stream {
             self.check_increment(draft)?;
             self.check_expectations(draft)?;
             self.check_schedule(draft, now)?;
+            self.check_scheduler(draft, |_| None)?;
             self.check_duplicate(draft, now)?;
             self.check_last_id(draft)?;
             self.check_rollup(draft)?;
@@ -83,7 +84,8 @@ impl Stream {
         }
     }
 
-    fn check_duplicate(&mut self, draft: &Draft<'_>, now: Time) -> Result<(), Refusal> {
+    /// Refuses a message whose id is known.
+    pub(super) fn check_duplicate(&mut self, draft: &Draft<'_>, now: Time) -> Result<(), Refusal> {
         let id = draft.fields.message_id.unwrap_or_default();
         if id.is_empty() || self.config.mirror.is_some() {
             return Ok(());

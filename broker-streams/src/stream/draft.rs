@@ -14,6 +14,8 @@ pub(super) struct Draft<'a> {
     pub fields: Fields<'a>,
     /// Another stream has checked the message.
     pub is_sourced: bool,
+    /// The message is a schedule of others.
+    pub is_schedule: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -25,6 +27,7 @@ impl<'a> Draft<'a> {
             payload: Cow::Borrowed(message.payload),
             fields: Fields::read(headers),
             is_sourced: false,
+            is_schedule: false,
         }
     }
 

@@ -56,3 +56,10 @@ pub const MAX_COUNTER_DIGITS: usize = 4096;
 
 /// The most bytes of messages that were read and wait for the store to be durable. A reader beyond it gets an error.
 pub const MAX_WAITING_READS: usize = 64 << 20;
+
+/// The most bytes of the messages of all atomic batches of a stream, which are in memory until they are complete.
+pub const MAX_BATCH_BYTES: usize = 256 << 20;
+
+/// The most messages of a fast batch between two reports of progress.
+// NATS 2.14: jetstream_batching.go fastBatchInit.
+pub const MAX_FLOW: u16 = 500;

@@ -2,6 +2,7 @@
 
 mod age;
 mod answer;
+mod batch;
 mod check;
 mod context;
 mod counter;
@@ -35,6 +36,7 @@ pub use purge::PurgeRequest;
 
 use broker_core::subject::SubjectTransform;
 
+use self::batch::Batches;
 use self::dedupe::Dedupe;
 use self::expiries::Expiries;
 use self::random::Random;
@@ -93,6 +95,7 @@ pub struct Stream {
     waiting: Waiting,
     /// Messages that were read.
     reads: Waiting,
+    batches: Batches,
     random: Random,
     /// Memory of reads from the store.
     buffer: Vec<u8>,
@@ -128,12 +131,14 @@ impl Stream {
 
     /// Returns when [`Self::tick`] is to be called.
     pub fn deadline(&self) -> Option<Time> {
-        self.next_expiry().into_iter().chain(self.dedupe.deadline()).min()
+        let deadlines = [self.next_expiry(), self.dedupe.deadline(), self.batches.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Removes what has expired, publishes what is due, and gives up batches that wait too long.
     pub fn tick(&mut self, context: &mut Context<'_>) {
         self.dedupe.expire(context.now);
+        self.expire_batches(context);
         if let Err(error) = self.expire(context) {
             tracing::error!(stream = self.config.name, %error, "expired messages cannot be removed");
         }

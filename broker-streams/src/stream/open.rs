@@ -3,6 +3,7 @@
 use broker_core::subject::SubjectTransform;
 
 use super::answer::ack_prefix;
+use super::batch::Batches;
 use super::dedupe::Dedupe;
 use super::expiries::Expiries;
 use super::fields::Fields;
@@ -19,6 +20,8 @@ use crate::store::{Storage, StorageError};
 pub struct Options {
     /// The domain, which acknowledgements name; empty for none.
     pub domain: String,
+    /// The name of the account, for advisories.
+    pub account: String,
     /// The longest message of the server, in bytes, which a message that the stream itself changes may not exceed.
     pub max_payload: usize,
     /// The most atomic batches of a stream that are not complete.
@@ -35,6 +38,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             domain: String::new(),
+            account: String::new(),
             max_payload: 1024 * 1024,
             max_batches: limits::MAX_ATOMIC_BATCHES,
             max_batch_size: limits::MAX_ATOMIC_BATCH_SIZE,
@@ -75,6 +79,7 @@ impl Stream {
             last_expiry: Time::default(),
             waiting: Waiting::default(),
             reads: Waiting::default(),
+            batches: Batches::default(),
             random: Random::new(options.seed),
             buffer: Vec::new(),
             scratch: Vec::new(),
@@ -92,6 +97,7 @@ impl Stream {
             // The first removal finds the messages that it applies to.
             self.age_due = Some(now);
         }
+        self.remove_cut_batch()?;
         self.recover_expiries()?;
         self.recover_ids(now)
     }

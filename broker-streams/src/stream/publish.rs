@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::batch::Operation;
 use super::draft::{Draft, Refusal};
 use super::fields::{self, Rollup, Ttl};
 use super::purge::PurgeRequest;
@@ -18,10 +19,17 @@ impl Stream {
     /// Stores a message, or answers why not.
     ///
     /// Messages that the message replaces, or that limits remove, are reported to the consumers. The message itself is
-    /// behind the last sequence that [`Self::state`] reported before.
+    /// behind the last sequence that [`Self::state`] reported before; the end of an atomic batch stores several.
     pub fn publish(&mut self, message: &Incoming<'_>, context: &mut Context<'_>) -> Answer {
         let headers = fields::to_store(message.headers);
+        if Operation::is_any(message.reply) {
+            let operation = Operation::parse(message.reply);
+            return self.publish_fast(operation.as_ref(), message, &headers, context);
+        }
         let mut draft = Draft::new(message, &headers);
+        if draft.fields.batch_id.is_some_and(|id| !id.is_empty()) {
+            return self.publish_atomic(message, &headers, context);
+        }
         self.publish_one(&mut draft, context)
     }
 

@@ -1,5 +1,6 @@
 //! Tests of streams over a naive store.
 
+mod batch;
 mod get;
 mod naive;
 mod publish;
