@@ -14,13 +14,14 @@ impl Consumer {
     /// visible.
     // NATS 2.14: consumer.go processStreamSignal.
     pub fn appended(&mut self, sequence: u64, subject: &[u8]) -> bool {
-        if !self.filters.matches(subject) {
+        // A consumer may start in the future.
+        if sequence < self.next || !self.filters.matches(subject) {
             return false;
         }
         self.count.appended(sequence);
         let has_receiver =
             if self.is_push() { self.push.may_send() } else { !self.requests.is_empty() };
-        has_receiver && sequence >= self.next && self.timers.hold.is_none()
+        has_receiver && self.timers.hold.is_none()
     }
 
     /// Notes that one message was removed: by a client, by a limit, by its age, or because it was acknowledged.

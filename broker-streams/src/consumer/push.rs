@@ -41,7 +41,7 @@ impl Push {
         self.is_active && self.flow.as_ref().is_none_or(|flow| flow.bytes <= flow.window)
     }
 
-    fn stalled(&self) -> &[u8] {
+    pub(super) fn stalled(&self) -> &[u8] {
         self.flow.as_ref().map_or(b"", |flow| &flow.id)
     }
 }
