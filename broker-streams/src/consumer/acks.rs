@@ -82,23 +82,20 @@ impl Consumer {
                 self.release(sequence, sequence);
             }
             AckPolicy::All | AckPolicy::FlowControl => {
-                let delivery = self.delivery_of(ack);
-                if delivery <= self.floor.delivery || sequence <= self.floor.sequence {
+                // Clients may name any number. A message that was delivered again has several: each is as good, so that
+                // only the sequence decides.
+                let sequence = sequence.min(self.next - 1);
+                if sequence <= self.floor.sequence {
                     return true;
                 }
-                // Answers to flow control may name any sequence.
-                self.acknowledge_all(Point { delivery, sequence: sequence.min(self.next - 1) });
+                let delivery = ack.consumer_sequence.min(self.next_delivery - 1);
+                let delivery = delivery.max(self.floor.delivery);
+                self.acknowledge_all(Point { delivery, sequence });
             }
         }
         self.last_acked = now;
         self.changes.note();
         true
-    }
-
-    /// Returns the number of a delivery, which a client states but cannot know to be above the last.
-    fn delivery_of(&self, ack: &AckSubject<'_>) -> u64 {
-        let known = self.pending.get(ack.stream_sequence).map(|pending| pending.delivery);
-        known.unwrap_or_else(|| ack.consumer_sequence.min(self.next_delivery - 1))
     }
 
     fn acknowledge(&mut self, sequence: u64) {
@@ -130,18 +127,20 @@ impl Consumer {
         self.release(lowest, point.sequence);
     }
 
-    /// Moves the floor of the acknowledgements over a message that is pending no more.
-    // NATS 2.14: consumer.go moveAckFloor.
+    /// Moves the floor of the acknowledgements over a message that is pending no more, if it was the first.
+    // NATS 2.14: consumer.go moveAckFloor, which compares numbers of deliveries: a message that was delivered again has several.
     pub(super) fn move_floor(&mut self, settled: Pending) {
-        if self.pending.is_empty() {
-            self.floor = Point { delivery: self.next_delivery - 1, sequence: self.next - 1 };
-            self.stored.floor = self.stored.delivered;
-        } else if settled.delivery == self.floor.delivery + 1 {
-            self.floor = Point { delivery: settled.delivery, sequence: settled.sequence };
-            if let Some(next) = self.pending.after(settled.sequence) {
-                self.floor = Point { delivery: next.delivery - 1, sequence: next.sequence - 1 };
+        match self.pending.first() {
+            None => {
+                self.floor = Point { delivery: self.next_delivery - 1, sequence: self.next - 1 };
+                self.stored.floor = self.stored.delivered;
             }
-            self.stored.floor = self.floor;
+            Some(first) if settled.sequence < first.sequence => {
+                let delivery = self.floor.delivery.max(first.delivery - 1);
+                self.floor = Point { delivery, sequence: first.sequence - 1 };
+                self.stored.floor = self.floor;
+            }
+            Some(_) => {}
         }
         self.changes.note();
     }

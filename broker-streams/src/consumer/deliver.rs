@@ -3,7 +3,6 @@
 use super::events::{Kind, Message};
 use super::{Consumer, Point, View, write_decimal};
 use crate::config::{AckPolicy, Retention, Time};
-use crate::filters::Filters;
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::{Record, Storage, StorageError};
 
@@ -325,7 +324,7 @@ impl Consumer {
 
 /// Returns true if the store has a message with the sequence.
 pub(super) fn exists(storage: &dyn Storage, sequence: u64) -> bool {
-    storage.next_match(&Filters::default(), sequence) == Some(sequence)
+    storage.subject_of(sequence).is_some()
 }
 
 /// Writes the headers of a message that is delivered without its payload.

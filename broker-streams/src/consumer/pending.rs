@@ -97,17 +97,6 @@ impl PendingAcks {
         self.entries.front().map(|(entry, _)| entry)
     }
 
-    /// Returns the first entry whose sequence is higher.
-    pub(super) fn after(&self, sequence: u64) -> Option<&Pending> {
-        let at = match self.locate(sequence) {
-            Ok(at) => at + 1,
-            Err(at) => at,
-        };
-        let live = |(entry, is_live): &'_ (Pending, bool)| is_live.then_some(*entry);
-        let found = self.entries.range(at..).find_map(live)?;
-        self.get(found.sequence)
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &Pending> {
         self.entries.iter().filter(|(_, is_live)| *is_live).map(|(entry, _)| entry)
     }
@@ -161,7 +150,6 @@ mod tests {
                 }
                 assert_eq!(queue.len(), map.len());
                 assert_eq!(queue.get(known), map.get(&known));
-                assert_eq!(queue.after(known), map.range(known + 1..).next().map(|(_, p)| p));
                 assert_eq!(queue.first(), map.values().next());
                 assert!(queue.iter().eq(map.values()));
                 assert!(queue.entries.len() <= 2 * queue.live + 64);
