@@ -349,6 +349,7 @@ impl Consumer {
         self.changes.pending(sequence);
         self.move_floor(pending);
         self.release(sequence, sequence);
+        self.timers.is_woken = true;
         if self.removed.len() < WAITING_ADVISORIES {
             self.removed.push((pending, deliveries));
         }

@@ -244,6 +244,7 @@ impl Consumer {
         self.settle_missing(view);
         // Nobody listened when the messages were removed.
         self.removed.clear();
+        self.timers.is_woken = false;
     }
 
     /// Forgets messages after the last of the stream: a stream that lost messages uses their sequences again.

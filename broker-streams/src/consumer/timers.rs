@@ -19,15 +19,17 @@ pub(super) struct Timers {
     pub(super) heartbeat: Option<Time>,
     /// The next message may be sent.
     pub(super) hold: Option<Time>,
+    /// Something is due at once: messages that were removed make room for others.
+    pub(super) is_woken: bool,
 }
 
 impl Consumer {
     /// Returns the time of the next [`Self::tick`]; `None` without one.
     pub fn deadline(&self) -> Option<Time> {
-        if !self.removed.is_empty() {
+        let timers = &self.timers;
+        if timers.is_woken {
             return Some(Time(0));
         }
-        let timers = &self.timers;
         let all = [
             timers.expiry,
             timers.unpause,
@@ -46,7 +48,8 @@ impl Consumer {
         let _ = view;
         let is_due = |time: Option<Time>| time.is_some_and(|time| time <= now);
         self.send_removed(now, out);
-        let mut tick = Tick::Idle;
+        let is_woken = std::mem::take(&mut self.timers.is_woken);
+        let mut tick = if is_woken { Tick::Deliver } else { Tick::Idle };
         if is_due(self.timers.expiry) && self.expire(now, out) {
             tick = Tick::Deliver;
         }

@@ -255,6 +255,17 @@ fn a_removed_message_is_not_waited_for() {
 }
 
 #[test]
+fn a_removed_message_makes_room_for_others() {
+    let config = ConsumerConfig { max_ack_pending: 1, ..pull_config() };
+    let mut bench = Bench::new(config, &["a", "b"]);
+    bench.request("r", "2");
+    assert_eq!(bench.texts(), ["r: a"]);
+    bench.remove(1);
+    bench.pass(0);
+    assert_eq!(bench.texts(), ["r: b"]);
+}
+
+#[test]
 fn a_stream_learns_which_messages_are_not_needed() {
     let released = |bench: &mut Bench| {
         let mut released = Vec::new();
