@@ -90,8 +90,12 @@ impl Consumer {
         is_taken
     }
 
-    /// Appends the whole state as one entry, which replaces all entries before.
+    /// Appends the whole state as one entry, which replaces all entries before. Appends nothing at recovery, as long as
+    /// no entry was applied.
     pub fn snapshot(&self, entry: &mut Vec<u8>) {
+        if !self.has_state {
+            return;
+        }
         let pending: Vec<_> = self.pending.iter().map(|pending| pending.sequence).collect();
         let counted: Vec<_> = self.again.counts().map(|(sequence, _)| sequence).collect();
         self.write_entry(WHOLE, &pending, &counted, entry);

@@ -24,15 +24,17 @@ impl Consumer {
         has_receiver && self.timers.hold.is_none()
     }
 
-    /// Notes that one message was removed: by a client, by a limit, by its age, or because it was acknowledged.
+    /// Notes that one message was removed: by a client, by a limit, by its age, or because it was acknowledged. Returns
+    /// true if [`Self::deliver`] has something to do. Messages that were removed before [`Self::appended`] are not told.
     // NATS 2.14: consumer.go decStreamPending.
-    pub fn removed(&mut self, sequence: u64, subject: &[u8]) {
+    pub fn removed(&mut self, sequence: u64, subject: &[u8]) -> bool {
         if sequence >= self.next && self.is_to_deliver(sequence) && self.filters.matches(subject) {
             self.count.removed(sequence);
         }
         if self.pending.contains(sequence) || self.again.is_counted(sequence) {
             self.settle_removed(sequence);
         }
+        self.timers.is_woken
     }
 
     /// Returns false for messages that are not the last of their subject, if only those are delivered.
@@ -41,9 +43,10 @@ impl Consumer {
         ones.is_none_or(|ones| sequence > ones.resume || ones.contains(sequence))
     }
 
-    /// Notes that many messages were removed at once: those that `subject` selects, or of any subject.
+    /// Notes that many messages were removed at once: those that `subject` selects, or of any subject. Returns true if
+    /// [`Self::deliver`] has something to do.
     // NATS 2.14: stream.go purgeLocked, consumer.go purge.
-    pub fn cleared(&mut self, view: View<'_>, subject: Option<&SubjectFilter>) {
+    pub fn cleared(&mut self, view: View<'_>, subject: Option<&SubjectFilter>) -> bool {
         let state = view.storage.state();
         let start = match subject {
             Some(subject) if self.is_within(subject) => {
@@ -72,6 +75,7 @@ impl Consumer {
             self.changes.whole();
         }
         self.recount(view);
+        self.timers.is_woken
     }
 
     /// Returns true if `subject` selects all messages of a filter of this consumer.

@@ -104,7 +104,7 @@ pub struct Consumer {
     /// All messages up to it are acknowledged.
     floor: Point,
     stored: Stored,
-    /// A state was applied at recovery.
+    /// The state was selected or recovered.
     has_state: bool,
     last_ones: Option<start::LastOnes>,
     count: count::Count,
@@ -242,6 +242,8 @@ impl Consumer {
             }
         }
         self.settle_missing(view);
+        // The removal of acknowledged messages may have been lost.
+        self.release(view.storage.state().first_sequence, self.stored.delivered.sequence);
         // Nobody listened when the messages were removed.
         self.removed.clear();
         self.timers.is_woken = false;

@@ -61,6 +61,7 @@ impl Consumer {
         } else if start < first {
             start = first;
         }
+        self.has_state = true;
         self.next = start.max(1);
         self.next_delivery = 1;
         self.floor = super::Point { delivery: 0, sequence: self.next - 1 };

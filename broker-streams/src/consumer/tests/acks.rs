@@ -324,6 +324,30 @@ fn what_was_acknowledged_survives_a_restart() {
 }
 
 #[test]
+fn a_restart_releases_what_was_acknowledged() {
+    let config = pull_config();
+    let mut consumer = Consumer::restore(scope(), config.clone(), START);
+    let mut entry = Vec::new();
+    consumer.snapshot(&mut entry);
+    assert!(entry.is_empty(), "a state that was not recovered is none");
+
+    let mut bench = Bench::new(config.clone(), &["a", "a", "a", "a"]);
+    bench.request("r", "3");
+    let sent = bench.sent();
+    bench.ack(&sent[1], "");
+    bench.consumer.snapshot(&mut entry);
+    let scope = Scope { retention: Retention::WorkQueue, ..scope() };
+    consumer = Consumer::restore(scope, config, START);
+    assert!(consumer.apply(&entry));
+    consumer.recovered(View { storage: &bench.storage, visible: 4 }, START);
+    let mut released = Vec::new();
+    consumer.take_released(&mut released);
+    assert_eq!(released, [1..=3]);
+    let needed: Vec<_> = (1..=4).filter(|sequence| consumer.needs(*sequence, b"a")).collect();
+    assert_eq!(needed, [1, 3, 4]);
+}
+
+#[test]
 fn entries_of_others_are_not_applied() {
     let mut bench = Bench::new(pull_config(), &["a", "b"]);
     bench.request("r", "2");
