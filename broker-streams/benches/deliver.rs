@@ -1,5 +1,7 @@
 //! Time of a delivery and its acknowledgement: `cargo bench -p broker-streams --bench deliver`.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark fails as a test does")]
+
 use std::hint::black_box;
 use std::time::Instant;
 

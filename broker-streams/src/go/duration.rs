@@ -42,7 +42,7 @@ pub fn duration(nanos: i64) -> String {
 /// Appends `value / unit` with as many digits of the fraction as it needs.
 fn push_decimal(text: &mut String, value: u64, unit: u64) {
     let _ = write!(text, "{}", value / unit);
-    if value % unit > 0 {
+    if !value.is_multiple_of(unit) {
         let digits = unit.ilog10() as usize;
         let fraction = format!("{:0digits$}", value % unit);
         let _ = write!(text, ".{}", fraction.trim_end_matches('0'));
