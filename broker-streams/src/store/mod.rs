@@ -5,6 +5,7 @@
 //! recovery. Every change has a [`Position`]; a change is durable once [`Storage::durable`] has reached the position
 //! that [`Storage::position`] returned after it.
 
+mod file;
 mod index;
 mod marks;
 mod memory;
@@ -12,8 +13,10 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::io;
 
+pub use file::{Damage, DirectoryLock, Disk, DiskFile, FileDisk, FileOptions, FileStorage, Opened};
 pub use memory::MemoryStorage;
 
 use crate::config::{StorageType, Time};
@@ -105,7 +108,7 @@ pub enum StorageError {
 }
 
 /// Writes that are to become durable, done without the lock of the stream.
-pub trait SyncJob: Send {
+pub trait SyncJob: Any + Send {
     /// Writes and syncs. Takes as long as the disk takes.
     fn run(&mut self);
 }
@@ -223,6 +226,9 @@ pub trait Storage: Send {
 
     /// Takes the changes since the last call, to be written and synced without a lock; `None` if there are none, or if a
     /// job is out. [`Self::finish_sync`] must follow.
+    ///
+    /// After [`Self::finish_sync`] has returned an error because the disk is full, each call returns a job that tries again: once a second
+    /// is enough.
     fn begin_sync(&mut self) -> Option<Box<dyn SyncJob>>;
 
     /// Takes the job back. Returns an error if its changes could not be made durable, after which the store has failed.

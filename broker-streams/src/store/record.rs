@@ -45,10 +45,12 @@ pub(crate) enum Kind {
     Replaced = 6,
     /// A message whose bytes were overwritten.
     Erased = 7,
+    /// The first of records that are written together: all before it were durable when it was written.
+    Batch = 8,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Message,
         Self::Remove,
         Self::RemoveBefore,
@@ -56,6 +58,7 @@ impl Kind {
         Self::Entry,
         Self::Replaced,
         Self::Erased,
+        Self::Batch,
     ];
 
     fn of(byte: u8) -> Option<Self> {
@@ -169,11 +172,11 @@ pub(crate) fn encode(kind: Kind, record: &Record<'_>, out: &mut Vec<u8>) {
 }
 
 /// Overwrites a message; its length and sequence stay.
-pub(crate) fn erase(record: &mut [u8]) {
+pub(crate) fn erase(record: &mut [u8], header: &Header) {
+    record.fill(0);
+    record[..4].copy_from_slice(&(header.length as u32).to_le_bytes());
     record[8] = Kind::Erased as u8;
-    record[24..].fill(0);
-    record[10..16].fill(0);
-    record[9] = 0;
+    record[16..24].copy_from_slice(&header.sequence.to_le_bytes());
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -210,7 +213,7 @@ mod tests {
             for storage in [StorageType::File, StorageType::Memory] {
                 assert_eq!(header.counted_bytes(storage), record.counted_bytes(storage));
             }
-            erase(bytes);
+            erase(bytes, &header);
             let header = Header::parse(bytes, bytes.len()).unwrap();
             assert_eq!(
                 (header.kind, header.length, header.sequence),

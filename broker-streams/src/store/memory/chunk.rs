@@ -70,7 +70,7 @@ impl Chunk {
     pub(super) fn remove(&mut self, sequence: u64, overwrite: bool) -> u64 {
         let Some((at, header)) = self.find(sequence) else { return 0 };
         if overwrite {
-            erase(&mut self.bytes[at..at + header.length]);
+            erase(&mut self.bytes[at..at + header.length], &header);
         }
         self.take(&header)
     }

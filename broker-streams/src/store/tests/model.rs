@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{StorageType, Time};
 use crate::filters::Filters;
-use crate::store::{Record, StoreState, SubjectState};
+use crate::store::{Record, Storage, StoreState, SubjectState};
 
 #[derive(Clone, Debug)]
 struct Stored {
@@ -39,6 +39,32 @@ impl Model {
             now: 100,
             changes: 0,
         }
+    }
+
+    /// Reads all messages of a store.
+    pub(crate) fn of(storage: &dyn Storage, journal: &[Vec<u8>]) -> Self {
+        let mut model = Self::new(StorageType::File);
+        let (mut buffer, mut next) = (Vec::new(), 0);
+        while let Some(sequence) = storage.next_match(&Filters::default(), next) {
+            model.append(&storage.load(sequence, &mut buffer).unwrap().unwrap());
+            next = sequence + 1;
+        }
+        (model.last, model.last_time) = (storage.state().last_sequence, storage.state().last_time);
+        model.now = model.now.max(model.last_time.0);
+        model.journal = journal.to_vec();
+        model
+    }
+
+    /// Returns true if the store is in a later state, but may still have first messages that an earlier one had.
+    pub(crate) fn is_after(&self, later: &Self, earlier: &Self) -> bool {
+        let first = later.first();
+        let mut records = self.records().filter(|record| record.sequence >= first);
+        let is_same = later.records().all(|record| records.next() == Some(record));
+        is_same
+            && records.next().is_none()
+            && self.first() >= earlier.first().min(first)
+            && (self.last, self.last_time) == (later.last, later.last_time)
+            && self.journal == later.journal
     }
 
     pub(crate) fn append(&mut self, record: &Record<'_>) {

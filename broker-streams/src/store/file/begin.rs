@@ -1,0 +1,211 @@
+//! The beginning and the end of a job: what it is given, and what becomes of it.
+
+use super::format::seal;
+use super::job::{Erasure, Failure, Job};
+use super::journal::split;
+use super::recovery::records_of;
+use super::rewrite::{Outcome, Rewrite};
+use super::segment::{Segment, Version};
+use super::{FileStorage, Health, Kind, LEFT_BYTES};
+use crate::store::record::erase;
+use crate::store::{Record, StorageError};
+
+impl FileStorage {
+    /// Returns a job, if there is something to do and none is out.
+    pub(super) fn begin(&mut self) -> Option<Job> {
+        let is_failed = matches!(self.health, Health::Failed(_));
+        if is_failed || self.is_job_out {
+            return None;
+        }
+        if let Err(error) = self.prepare() {
+            self.health = Health::Failed(error.to_string());
+            return None;
+        }
+        let deletions = self.unneeded();
+        let rewrite = self.begin_rewrite();
+        let erasures = self.begin_erasures();
+        let is_full = matches!(self.health, Health::Full);
+        let nothing = deletions.is_empty() && rewrite.is_none() && erasures.is_empty();
+        if self.tail.is_written() && nothing && !is_full {
+            // A change that changed nothing.
+            self.durable = self.position;
+            return None;
+        }
+        self.is_job_out = true;
+        Some(Job {
+            disk: self.disk.clone(),
+            pieces: self.tail.take(),
+            written: 0,
+            active: self.active.take(),
+            segment_bytes: self.options.segment_bytes,
+            erasures,
+            deletions,
+            rewrite,
+            until: self.position,
+            has_room: !is_full,
+            result: None,
+        })
+    }
+
+    /// Adds the records that are due.
+    fn prepare(&mut self) -> Result<(), StorageError> {
+        let is_left = |last: &Segment| last.messages == 0 && last.end > LEFT_BYTES;
+        if self.segments.back().is_some_and(is_left) && matches!(self.health, Health::Good) {
+            self.begin_segment();
+        }
+        if self.floor > self.recorded_floor {
+            self.write(Kind::RemoveBefore, &Record { sequence: self.floor, ..Record::default() })?;
+            self.recorded_floor = self.floor;
+        }
+        self.move_journal()
+    }
+
+    /// Moves the journal out of a segment that has nothing else.
+    fn move_journal(&mut self) -> Result<(), StorageError> {
+        let closed = self.segments.len().saturating_sub(1);
+        let only_journal = |segment: &&Segment| {
+            segment.entries > 0
+                && segment.written == segment.end
+                && segment.messages == 0
+                && segment.removals.is_empty()
+                && !segment.damaged
+        };
+        let Some(segment) = self.segments.range(..closed).find(only_journal) else { return Ok(()) };
+        let number = segment.number;
+        // Tried again later.
+        let Ok(records) = records_of(&mut self.reader.borrow_mut(), &*self.disk, segment) else {
+            return Ok(());
+        };
+        for (header, bytes) in records {
+            if matches!(header.kind, Kind::Entry | Kind::Replaced)
+                && self.journal.is_in(header.sequence, number)
+            {
+                let payload = header.record(&bytes).payload;
+                let bytes = match header.kind {
+                    Kind::Replaced => split(payload).iter().map(|entry| entry.len() as u64).sum(),
+                    _ => payload.len() as u64,
+                };
+                self.write_entry(header.kind, header.sequence, payload, bytes)?;
+            }
+        }
+        if let Some(segment) = self.segment_mut(number) {
+            // A record of the journal that could not be read stays where it is.
+            segment.damaged = segment.entries > 0;
+        }
+        Ok(())
+    }
+
+    /// Returns the segments in which nothing is needed.
+    fn unneeded(&self) -> Vec<Version> {
+        let closed = self.segments.len().saturating_sub(1);
+        let unneeded = self.segments.range(..closed).filter(|segment| segment.is_unneeded());
+        unneeded.map(Segment::version).collect()
+    }
+
+    /// Chooses a segment to rewrite.
+    fn begin_rewrite(&mut self) -> Option<Rewrite> {
+        if !self.tail.is_written() && self.tail.unwritten_bytes() > LEFT_BYTES {
+            // Messages wait.
+            return None;
+        }
+        let closed = self.segments.len().saturating_sub(1);
+        let wasteful = |segment: &Segment| segment.is_mostly_free() && !segment.is_unneeded();
+        let at = self.segments.range(..closed).position(wasteful)?;
+        let segment = &self.segments[at];
+        let messages = self.messages_until(segment.first, segment.last).collect();
+        // Not yet written, if the file cannot be opened.
+        let file = self.reader.borrow_mut().file(&*self.disk, segment).ok()?;
+        let removals = segment.removals.keys().filter_map(|(of, _)| self.span(*of)).collect();
+        let entries = self.journal.in_segment(segment.number);
+        let segment = &mut self.segments[at];
+        segment.pinned = Some(file);
+        // Removals from now on concern the copy.
+        segment.rewrites += 1;
+        let (number, end) = (segment.number, segment.end);
+        Some(Rewrite { number, end, messages, entries, removals, result: Outcome::Unchanged })
+    }
+
+    /// Returns the sequences of a segment.
+    fn span(&self, number: u64) -> Option<std::ops::RangeInclusive<u64>> {
+        let at = self.segments.binary_search_by_key(&number, |segment| segment.number).ok()?;
+        Some(self.segments[at].first..=self.segments[at].last)
+    }
+
+    /// Returns the messages to overwrite.
+    fn begin_erasures(&mut self) -> Vec<Erasure> {
+        let erasures = std::mem::take(&mut self.erasures);
+        let erasure = |sequence: u64| {
+            let (at, header) = self.locate(sequence).ok().flatten()?;
+            let segment = self.segments.get(self.segment_of(sequence))?.number;
+            let mut bytes = vec![0; header.length];
+            erase(&mut bytes, &header);
+            seal(&mut bytes, segment, at);
+            Some(Erasure { sequence, segment, at, bytes })
+        };
+        erasures.into_iter().filter_map(erasure).collect()
+    }
+
+    fn finish_rewrite(&mut self, rewrite: Rewrite) {
+        let Some(segment) = self.segment_mut(rewrite.number) else { return };
+        segment.pinned = None;
+        segment.damaged |= matches!(rewrite.result, Outcome::Damaged);
+        if let Outcome::Done { end, marks } = rewrite.result {
+            (segment.end, segment.written, segment.marks) = (end, end, marks);
+            let former = (rewrite.number, segment.rewrites - 1);
+            self.forget_removals(former);
+            self.tail.forget(rewrite.number);
+        }
+        self.reader.borrow_mut().close(rewrite.number);
+    }
+
+    fn forget_removals(&mut self, of: Version) {
+        for segment in &mut self.segments {
+            segment.forget_removals(of);
+        }
+    }
+
+    fn finish_deletions(&mut self, deletions: &[Version]) {
+        for version in deletions {
+            self.segments.retain(|segment| segment.number != version.0);
+            self.reader.borrow_mut().close(version.0);
+            self.forget_removals(*version);
+        }
+    }
+}
+
+/// Takes the results of a job.
+pub(super) fn finish(store: &mut FileStorage, job: Job) -> Result<(), StorageError> {
+    store.is_job_out = false;
+    store.active = job.active;
+    for piece in &job.pieces[..job.written] {
+        if let Some(segment) = store.segment_mut(piece.segment) {
+            segment.written = piece.end();
+        }
+    }
+    store.tail.finish(job.written);
+    let failure = match job.result {
+        Some(Ok(())) => None,
+        Some(Err(failure)) => Some(failure),
+        None => Some(Failure::Fatal(std::io::Error::other("the job was not run"))),
+    };
+    if let Some(rewrite) = job.rewrite {
+        store.finish_rewrite(rewrite);
+    }
+    match failure {
+        None => {
+            store.finish_deletions(&job.deletions);
+            store.durable = job.until;
+            store.health = if job.has_room { Health::Good } else { Health::Full };
+            Ok(())
+        }
+        Some(Failure::Full(error)) => {
+            store.erasures.extend(job.erasures.iter().map(|erasure| erasure.sequence));
+            store.health = Health::Full;
+            Err(error.into())
+        }
+        Some(Failure::Fatal(error)) => {
+            store.health = Health::Failed(error.to_string());
+            Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What is done to the disk without the lock of the stream.
+
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile, is_full};
+use super::format::name_of;
+use super::piece::Piece;
+use super::rewrite::Rewrite;
+use super::segment::Version;
+use crate::store::{Position, SyncJob};
+
+/// The room at the end of the log that messages leave to removals, so that a full disk can be emptied.
+const RESERVE_BYTES: usize = 8 * 1024;
+
+/// The room that is allocated ahead: as much as the segment has, within these bounds, so that small streams stay small and fast ones are
+/// rarely extended.
+const AHEAD_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=1024 * 1024;
+
+/// The file that is written.
+#[derive(Clone)]
+pub(super) struct ActiveFile {
+    pub(super) segment: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+    /// The place behind its last record.
+    pub(super) end: usize,
+    /// The length for which the disk has room.
+    pub(super) allocated: usize,
+}
+
+/// A message to overwrite.
+pub(super) struct Erasure {
+    pub(super) sequence: u64,
+    pub(super) segment: u64,
+    pub(super) at: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Why a job ended early.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The disk is full. What was written before is durable, and the rest can be written later.
+    Full(io::Error),
+    /// It is unknown what is durable.
+    Fatal(io::Error),
+}
+
+impl Failure {
+    /// Returns the failure of a write.
+    fn of_write(error: io::Error) -> Self {
+        if is_full(&error) { Self::Full(error) } else { Self::Fatal(error) }
+    }
+}
+
+/// Writes, syncs, and then deletes and rewrites segments.
+pub(super) struct Job {
+    pub(super) disk: Arc<dyn Disk>,
+    /// Written in order, each synced before the next.
+    pub(super) pieces: Vec<Arc<Piece>>,
+    /// The number of pieces that are durable.
+    pub(super) written: usize,
+    pub(super) active: Option<ActiveFile>,
+    /// The length of a full segment.
+    pub(super) segment_bytes: usize,
+    pub(super) erasures: Vec<Erasure>,
+    pub(super) deletions: Vec<Version>,
+    pub(super) rewrite: Option<Rewrite>,
+    /// The position that is durable when all pieces are.
+    pub(super) until: Position,
+    /// Whether there is room for further messages.
+    pub(super) has_room: bool,
+    /// `None` before the job was run.
+    pub(super) result: Option<Result<(), Failure>>,
+}
+
+impl SyncJob for Job {
+    fn run(&mut self) {
+        self.result = Some(self.work());
+    }
+}
+
+impl Job {
+    fn work(&mut self) -> Result<(), Failure> {
+        for piece in self.pieces.clone() {
+            self.write(&piece)?;
+            self.written += 1;
+        }
+        self.erase().map_err(Failure::Fatal)?;
+        self.delete().map_err(Failure::Fatal)?;
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.run(&*self.disk).map_err(Failure::Fatal)?;
+        }
+        self.has_room = self.allocate_ahead()?;
+        Ok(())
+    }
+
+    fn write(&mut self, piece: &Piece) -> Result<(), Failure> {
+        let is_new = piece.offset == 0;
+        let active = self.active(piece.segment, is_new)?;
+        if piece.end() > active.allocated {
+            active.file.allocate(piece.end() as u64).map_err(Failure::of_write)?;
+            active.allocated = piece.end();
+        }
+        active.file.write_at(&piece.bytes, piece.offset as u64).map_err(Failure::of_write)?;
+        active.file.sync().map_err(Failure::Fatal)?;
+        active.end = piece.end();
+        if is_new {
+            self.disk.sync().map_err(Failure::Fatal)?;
+        }
+        Ok(())
+    }
+
+    fn active(&mut self, segment: u64, is_new: bool) -> Result<&mut ActiveFile, Failure> {
+        let active = match self.active.take() {
+            Some(active) if active.segment == segment && !is_new => active,
+            former => {
+                // Gives back what was allocated ahead; nothing is lost if that fails.
+                former.map(|former| former.file.truncate(former.end as u64).ok());
+                let name = name_of(segment);
+                let file = if is_new { self.disk.create(&name) } else { self.disk.open(&name) };
+                let file = file.map_err(Failure::of_write)?;
+                ActiveFile { segment, file, end: 0, allocated: 0 }
+            }
+        };
+        Ok(self.active.insert(active))
+    }
+
+    fn erase(&self) -> io::Result<()> {
+        for erasure in &self.erasures {
+            let file = self.disk.open(&name_of(erasure.segment))?;
+            file.write_at(&erasure.bytes, erasure.at as u64)?;
+            file.sync()?;
+        }
+        Ok(())
+    }
+
+    fn delete(&self) -> io::Result<()> {
+        if self.deletions.is_empty() {
+            return Ok(());
+        }
+        for (segment, _) in &self.deletions {
+            match self.disk.remove(&name_of(*segment)) {
+                // An earlier job has removed it, and failed later.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result?,
+            }
+        }
+        // Removals of its messages are needed until then.
+        self.disk.sync()
+    }
+
+    /// Returns true if there is room for further messages.
+    fn allocate_ahead(&mut self) -> Result<bool, Failure> {
+        let Some(active) = &mut self.active else { return Ok(self.has_room) };
+        let needed = active.end + RESERVE_BYTES;
+        if self.has_room && needed <= active.allocated {
+            return Ok(true);
+        }
+        let ahead = active.end.clamp(*AHEAD_BYTES.start(), *AHEAD_BYTES.end());
+        let length = (needed + ahead).min(self.segment_bytes.max(needed));
+        if length <= active.allocated {
+            return Ok(true);
+        }
+        match active.file.allocate(length as u64) {
+            Ok(()) => active.allocated = length,
+            Err(error) if is_full(&error) => return Ok(false),
+            Err(error) => return Err(Failure::Fatal(error)),
+        }
+        Ok(true)
+    }
+}

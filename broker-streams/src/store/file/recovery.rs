@@ -1,0 +1,372 @@
+//! Opens a store: reads the log, and decides what the end of it is.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile};
+use super::format::{SEGMENT_HEADER, SegmentHeader, name_of, next_record, record_at, segment_of};
+use super::job::ActiveFile;
+use super::journal::{Journal, Place, split};
+use super::reader::Reader;
+use super::rewrite::REWRITTEN;
+use super::segment::{Segment, Size};
+use super::tail::Tail;
+use super::{FileOptions, FileStorage, Health};
+use crate::config::{StorageType, Time};
+use crate::store::StorageError;
+use crate::store::index::Index;
+use crate::store::record::{ALIGNMENT, HEADER, Header, Kind};
+
+/// What a disk writes as a whole. A sector that was not written has the zeros of its allocation.
+const SECTOR_BYTES: usize = 512;
+
+/// A store that was opened.
+pub struct Opened {
+    /// The store.
+    pub storage: FileStorage,
+    /// The entries of the journal, in order.
+    pub journal: Vec<Vec<u8>>,
+    /// What is damaged. The store serves the rest.
+    pub damage: Vec<Damage>,
+    /// The bytes at the end of the log that were cut: they were being written when the store ended, and nobody had been told that they are
+    /// durable.
+    pub cut_bytes: u64,
+}
+
+/// Stored bytes that are not those that were written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Damage {
+    /// The name of the file.
+    pub file: String,
+    /// The place of the first damaged byte at most.
+    pub offset: u64,
+    /// The number of bytes from there to the next intact record.
+    pub bytes: u64,
+    /// The first and the last sequence between which messages are lost; `None` if only removals or entries of the journal are.
+    pub sequences: Option<(u64, u64)>,
+}
+
+impl FileStorage {
+    /// Opens the store in a directory, or creates one.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`]. Damaged bytes are no error.
+    pub fn open(disk: Arc<dyn Disk>, options: FileOptions) -> Result<Opened, StorageError> {
+        let mut recovery = Recovery::new(disk);
+        let mut numbers: Vec<_> =
+            recovery.disk.names()?.iter().filter_map(|name| segment_of(name)).collect();
+        numbers.sort_unstable();
+        let last = numbers.last().copied();
+        for number in numbers {
+            recovery.read(number, Some(number) == last)?;
+        }
+        recovery.finish(options)
+    }
+}
+
+/// A store that is being opened.
+struct Recovery {
+    disk: Arc<dyn Disk>,
+    index: Index,
+    segments: VecDeque<Segment>,
+    journal: Journal,
+    entries: BTreeMap<u64, Vec<Vec<u8>>>,
+    bytes: u64,
+    last_time: Time,
+    floor: u64,
+    damage: Vec<Damage>,
+    /// The damage whose last sequence is not known yet, and its first one.
+    open: Option<(usize, u64)>,
+    active: Option<ActiveFile>,
+    cut_bytes: u64,
+}
+
+impl Recovery {
+    fn new(disk: Arc<dyn Disk>) -> Self {
+        Self {
+            disk,
+            index: Index::default(),
+            segments: VecDeque::new(),
+            journal: Journal::default(),
+            entries: BTreeMap::new(),
+            bytes: 0,
+            last_time: Time(0),
+            floor: 0,
+            damage: Vec::new(),
+            open: None,
+            active: None,
+            cut_bytes: 0,
+        }
+    }
+
+    /// Reads a segment.
+    fn read(&mut self, number: u64, is_last: bool) -> Result<(), StorageError> {
+        let file = self.disk.open(&name_of(number))?;
+        let mut bytes = vec![0; file.size()? as usize];
+        let read = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
+        let header = SegmentHeader::decode(&bytes, number);
+        let mut scan = Scan::new(&bytes, number);
+        scan.settle(&bytes, is_last);
+        if is_last && header.is_none() && !scan.has_batch() {
+            // The segment was being created.
+            self.cut_bytes += bytes.len() as u64;
+            return self.remove(&name_of(number));
+        }
+        match header {
+            Some(header) => self.begin(&header),
+            None => scan.holes.insert(0, (0, SEGMENT_HEADER)),
+        }
+        let last = self.segments.back().map_or(0, |before| before.last);
+        let mut segment = Segment::new(number, self.index.last() + 1, last);
+        (segment.end, segment.written) = (scan.end, scan.end);
+        segment.damaged = !scan.holes.is_empty();
+        self.segments.push_back(segment);
+        self.replay(&bytes, &scan, number);
+        if is_last {
+            self.open_end(file, &bytes, scan.end)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, header: &SegmentHeader) {
+        self.raise(header.last_sequence + 1);
+        self.index.skip_to(header.last_sequence);
+        self.last_time = header.last_time;
+        self.floor = self.floor.max(header.floor);
+    }
+
+    fn replay(&mut self, bytes: &[u8], scan: &Scan, number: u64) {
+        let mut holes = scan.holes.iter().peekable();
+        for (at, header) in &scan.records {
+            while let Some((from, to)) = holes.next_if(|(from, _)| from < at) {
+                self.note_damage(number, *from, *to);
+            }
+            self.apply(*at, header, &bytes[*at..*at + header.length]);
+        }
+        for (from, to) in holes {
+            self.note_damage(number, *from, *to);
+        }
+    }
+
+    fn note_damage(&mut self, segment: u64, from: usize, to: usize) {
+        self.open = Some((self.damage.len(), self.index.last() + 1));
+        self.damage.push(Damage {
+            file: name_of(segment),
+            offset: from as u64,
+            bytes: (to - from) as u64,
+            sequences: None,
+        });
+    }
+
+    /// Notes that the sequences of damaged messages are below one.
+    fn raise(&mut self, below: u64) {
+        if let Some((damage, first)) = self.open.take().filter(|(_, first)| *first < below) {
+            self.damage[damage].sequences = Some((first, below - 1));
+        }
+    }
+
+    fn apply(&mut self, at: usize, header: &Header, bytes: &[u8]) {
+        let record = header.record(bytes);
+        let sequence = header.sequence;
+        match header.kind {
+            Kind::Message if sequence > self.index.last() => {
+                self.raise(sequence);
+                let counted = header.counted_bytes(StorageType::File);
+                if let Some(segment) = self.segments.back_mut() {
+                    segment.add(&record, at, header.length, counted);
+                }
+                self.index.insert(sequence, record.subject);
+                self.bytes += counted;
+                self.last_time = header.time;
+            }
+            Kind::Remove => {
+                self.remove_message(sequence, Size::from_time(header.time), header.length);
+            }
+            Kind::RemoveBefore => self.floor = self.floor.max(sequence),
+            Kind::Skip => {
+                self.raise(sequence + 1);
+                self.index.skip_to(sequence);
+            }
+            Kind::Entry => self.add_entry(header, vec![record.payload.to_vec()]),
+            Kind::Replaced => {
+                self.add_entry(header, split(record.payload));
+                self.entries = self.entries.split_off(&sequence);
+                for place in self.journal.remove_before(sequence).collect::<Vec<_>>() {
+                    self.forget_entry(place);
+                }
+            }
+            Kind::Erased => {
+                self.raise(sequence);
+                self.index.skip_to(sequence);
+            }
+            Kind::Message | Kind::Batch => {}
+        }
+    }
+
+    fn remove_message(&mut self, sequence: u64, size: Size, length: usize) {
+        let at = self.segments.partition_point(|segment| segment.last < sequence);
+        let Some(target) = self.segments.get(at) else { return };
+        if target.first > sequence {
+            // Its segment was deleted.
+            return;
+        }
+        let of = target.version();
+        if let Some(last) = self.segments.back_mut().filter(|last| last.number != of.0) {
+            // Needed, unless the segment was rewritten; it is forgotten then when that one is rewritten again or deleted.
+            last.note_removal(of, length);
+        }
+        if self.index.remove(sequence) {
+            self.bytes -= self.segments[at].take(size);
+        }
+    }
+
+    fn add_entry(&mut self, header: &Header, entries: Vec<Vec<u8>>) {
+        let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
+        let Some(last) = self.segments.back_mut() else { return };
+        last.entries += 1;
+        last.entry_bytes += header.length;
+        let place = Place { segment: last.number, length: header.length, bytes };
+        let former = self.journal.add(header.sequence, place);
+        self.entries.insert(header.sequence, entries);
+        former.into_iter().for_each(|place| self.forget_entry(place));
+    }
+
+    fn forget_entry(&mut self, place: Place) {
+        for segment in self.segments.iter_mut().filter(|segment| segment.number == place.segment) {
+            segment.entries -= 1;
+            segment.entry_bytes -= place.length;
+        }
+    }
+
+    /// Makes the end of the log durable, and cuts what was being written.
+    fn open_end(&mut self, file: Arc<dyn DiskFile>, bytes: &[u8], end: usize) -> io::Result<()> {
+        let torn = bytes[end.min(bytes.len())..].iter().rposition(|byte| *byte != 0);
+        self.cut_bytes += torn.map_or(0, |last| last as u64 + 1);
+        file.truncate(end as u64)?;
+        file.sync()?;
+        let segment = self.segments.back().map_or(0, |last| last.number);
+        self.active = Some(ActiveFile { segment, file, end, allocated: end });
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StorageError> {
+        self.disk.remove(name)?;
+        Ok(())
+    }
+
+    fn finish(self, options: FileOptions) -> Result<Opened, StorageError> {
+        if self.disk.names()?.iter().any(|name| name == REWRITTEN) {
+            self.remove(REWRITTEN)?;
+        }
+        self.disk.sync()?;
+        let ranges = self.damage.iter().filter_map(|damage| damage.sequences);
+        let damaged = ranges.collect();
+        let mut storage = FileStorage {
+            disk: self.disk,
+            options,
+            index: self.index,
+            segments: self.segments,
+            tail: Tail::default(),
+            reader: RefCell::new(Reader::default()),
+            journal: self.journal,
+            bytes: self.bytes,
+            last_time: self.last_time,
+            first_time: Cell::default(),
+            floor: self.floor,
+            recorded_floor: self.floor,
+            damaged,
+            erasures: Vec::new(),
+            active: self.active,
+            position: 0,
+            durable: 0,
+            health: Health::Good,
+            is_job_out: false,
+        };
+        if storage.floor > storage.index.first() {
+            storage.apply_floor();
+        }
+        let journal = self.entries.into_values().flatten().collect();
+        let (damage, cut_bytes) = (self.damage, self.cut_bytes);
+        Ok(Opened { storage, journal, damage, cut_bytes })
+    }
+}
+
+/// The intact records of a segment, and what is between them.
+struct Scan {
+    records: Vec<(usize, Header)>,
+    holes: Vec<(usize, usize)>,
+    end: usize,
+}
+
+impl Scan {
+    fn new(bytes: &[u8], number: u64) -> Self {
+        let (mut records, mut holes) = (Vec::new(), Vec::new());
+        let mut at = SEGMENT_HEADER.min(bytes.len());
+        loop {
+            let mut next = record_at(bytes, number, at).map(|header| (at, header));
+            if next.is_none() {
+                next = next_record(bytes, number, at);
+                holes.extend(next.map(|(next, _)| (at, next)));
+            }
+            let Some((place, header)) = next else { break };
+            records.push((place, header));
+            at = place + header.length;
+        }
+        Self { records, holes, end: at }
+    }
+
+    /// Decides what follows the last record, and what holes in the last batch are.
+    fn settle(&mut self, bytes: &[u8], is_last: bool) {
+        if let Some(last) = bytes[self.end..].iter().rposition(|byte| *byte != 0) {
+            let written = (self.end + last + 1).next_multiple_of(ALIGNMENT);
+            let length = Header::parse(&bytes[self.end..], usize::MAX).map(|header| header.length);
+            let end = length.map(|length| self.end + length);
+            let end = end.filter(|end| is_last || *end <= bytes.len());
+            let end = end.unwrap_or(written.min(bytes.len()));
+            self.holes.push((self.end, end));
+            self.end = end;
+        }
+        if !is_last {
+            return;
+        }
+        let batch = self.records.iter().rfind(|(_, header)| header.kind == Kind::Batch);
+        let batch = batch.map_or(0, |(at, _)| *at);
+        let torn = |(from, to): &(usize, usize)| *from >= batch && is_torn(bytes, *from, *to);
+        if let Some(hole) = self.holes.iter().position(torn) {
+            self.end = self.holes[hole].0;
+            self.holes.truncate(hole);
+            self.records.retain(|(at, _)| *at < self.end);
+        }
+    }
+
+    fn has_batch(&self) -> bool {
+        self.records.iter().any(|(_, header)| header.kind == Kind::Batch)
+    }
+}
+
+/// Returns true if bytes were not written as a whole: a sector of them is missing. Other bytes are damaged ones.
+fn is_torn(bytes: &[u8], from: usize, to: usize) -> bool {
+    let to = to.max(from + HEADER);
+    let sectors = (from / SECTOR_BYTES * SECTOR_BYTES..to).step_by(SECTOR_BYTES);
+    let part = |at: usize| bytes.get(at.max(from)..(at + SECTOR_BYTES).min(bytes.len()));
+    to > bytes.len()
+        || sectors.map(part).any(|part| part.is_none_or(|part| part.iter().all(|byte| *byte == 0)))
+}
+
+/// Reads the intact records of a segment.
+pub(super) fn records_of(
+    reader: &mut Reader,
+    disk: &dyn Disk,
+    segment: &Segment,
+) -> io::Result<Vec<(Header, Vec<u8>)>> {
+    let mut bytes = vec![0; segment.end];
+    let read = reader.file(disk, segment)?.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    let scan = Scan::new(&bytes, segment.number);
+    let copy = |(at, header): &(usize, Header)| (*header, bytes[*at..*at + header.length].to_vec());
+    Ok(scan.records.iter().map(copy).collect())
+}

@@ -1,0 +1,394 @@
+//! The store on a simulated disk.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::simulated::SimulatedDisk;
+use super::*;
+use crate::config::StorageType;
+use crate::filters::Filters;
+use crate::store::Storage;
+use crate::store::tests::{Model, Random, change, compare, compare_all};
+
+const SMALL: FileOptions = FileOptions { segment_bytes: 4096 };
+
+fn open(disk: &SimulatedDisk) -> Opened {
+    FileStorage::open(Arc::new(disk.clone()), SMALL).unwrap()
+}
+
+/// Runs a job, if there is one.
+fn sync(storage: &mut FileStorage) -> Result<(), StorageError> {
+    let Some(mut job) = storage.begin_sync() else { return Ok(()) };
+    job.run();
+    storage.finish_sync(job)
+}
+
+/// Runs jobs until nothing is left to do.
+fn settle(storage: &mut FileStorage) {
+    while let Some(mut job) = storage.begin_sync() {
+        job.run();
+        storage.finish_sync(job).unwrap();
+    }
+}
+
+fn record(sequence: u64, payload: &[u8]) -> Record<'_> {
+    Record { sequence, time: Time(sequence as i64), subject: b"s", payload, ..Record::default() }
+}
+
+fn fill(storage: &mut FileStorage, messages: std::ops::RangeInclusive<u64>) {
+    for sequence in messages {
+        storage.append(&record(sequence, &[sequence as u8; 100])).unwrap();
+    }
+}
+
+#[test]
+fn a_store_in_files_agrees_with_the_model() {
+    for seed in 0..40 {
+        let (mut random, disk) = (Random::new(seed), SimulatedDisk::new(seed));
+        let mut model = Model::new(StorageType::File);
+        let mut storage = open(&disk).storage;
+        for _ in 0..300 {
+            change(&mut storage, &mut model, &mut random);
+            match random.below(12) {
+                0 => settle(&mut storage),
+                1..4 => sync(&mut storage).unwrap(),
+                4 => {
+                    settle(&mut storage);
+                    let opened = open(&disk);
+                    assert_eq!((opened.damage, opened.cut_bytes), (vec![], 0), "seed {seed}");
+                    assert_eq!(opened.journal, model.journal);
+                    storage = opened.storage;
+                }
+                _ => {}
+            }
+            if random.below(4) == 0 {
+                compare(&storage, &model, &mut random);
+            }
+        }
+        compare_all(&storage, &model);
+        settle(&mut storage);
+        compare_all(&storage, &model);
+    }
+}
+
+#[test]
+fn a_job_may_take_long() {
+    for seed in 0..40 {
+        let (mut random, disk) = (Random::new(seed), SimulatedDisk::new(seed));
+        let mut model = Model::new(StorageType::File);
+        let mut storage = open(&disk).storage;
+        for _ in 0..60 {
+            let job = storage.begin_sync();
+            for _ in 0..random.below(8) {
+                change(&mut storage, &mut model, &mut random);
+            }
+            compare(&storage, &model, &mut random);
+            if let Some(mut job) = job {
+                job.run();
+                compare(&storage, &model, &mut random);
+                storage.finish_sync(job).unwrap();
+            }
+            compare(&storage, &model, &mut random);
+        }
+        settle(&mut storage);
+        assert_eq!(storage.durable(), storage.position());
+        compare_all(&open(&disk).storage, &model);
+    }
+}
+
+/// What the store may be after a crash: by position, from the durable one on.
+type States = BTreeMap<u64, Model>;
+
+#[test]
+fn a_crash_takes_back_only_what_was_not_durable() {
+    for seed in 0..crash_seeds() {
+        let (mut random, disk) = (Random::new(seed), SimulatedDisk::new(seed));
+        let mut model = Model::new(StorageType::File);
+        for _ in 0..4 {
+            disk.crash_after(random.below(4));
+            let Some(opened) = reopen(&disk, &mut random) else { continue };
+            let mut states = States::from([(0, model.clone())]);
+            let (mut storage, journal) = (opened.storage, opened.journal);
+            model = check(&storage, &journal, &states, 0, seed);
+            disk.crash_after(5 + random.below(80));
+            states = States::from([(0, model.clone())]);
+            while run(&disk, &mut storage, &mut model, &mut states, &mut random) {}
+            let durable = storage.durable();
+            disk.restart();
+            let opened = open(&disk);
+            assert_eq!(opened.damage, [], "seed {seed}");
+            model = check(&opened.storage, &opened.journal, &states, durable, seed);
+            compare_all(&opened.storage, &model);
+        }
+    }
+}
+
+/// Returns the number of seeds: `CRASH_SEEDS`, or few.
+fn crash_seeds() -> u64 {
+    std::env::var("CRASH_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(150)
+}
+
+/// Opens a store; `None` if the disk crashed meanwhile.
+fn reopen(disk: &SimulatedDisk, random: &mut Random) -> Option<Opened> {
+    let opened = FileStorage::open(Arc::new(disk.clone()), SMALL);
+    if opened.is_err() || disk.is_crashed() || random.below(4) == 0 {
+        disk.restart();
+        return None;
+    }
+    disk.crash_after(u64::MAX / 2);
+    opened.ok()
+}
+
+/// Makes some changes and syncs. Returns false after the crash.
+fn run(
+    disk: &SimulatedDisk,
+    storage: &mut FileStorage,
+    model: &mut Model,
+    states: &mut States,
+    random: &mut Random,
+) -> bool {
+    let job = storage.begin_sync();
+    for _ in 0..random.below(10) {
+        change(storage, model, random);
+        states.insert(storage.position(), model.clone());
+    }
+    let Some(mut job) = job else { return true };
+    job.run();
+    storage.finish_sync(job).is_ok() && !disk.is_crashed()
+}
+
+/// Finds the state that the store is in.
+fn check(
+    storage: &FileStorage,
+    journal: &[Vec<u8>],
+    states: &States,
+    durable: u64,
+    seed: u64,
+) -> Model {
+    let found = Model::of(storage, journal);
+    let same = |state: &&Model| found.is_after(state, &states[&durable]);
+    let state = states.range(durable..).map(|(_, state)| state).find(same);
+    assert!(state.is_some(), "seed {seed}: {:?}, durable {durable}: {states:#?}", storage.state());
+    found
+}
+
+#[test]
+fn a_change_is_durable_after_its_job() {
+    let disk = SimulatedDisk::new(1);
+    let mut storage = open(&disk).storage;
+    fill(&mut storage, 1..=3);
+    assert_eq!((storage.durable(), storage.position()), (0, 3));
+    let mut job = storage.begin_sync().unwrap();
+    fill(&mut storage, 4..=4);
+    assert!(storage.begin_sync().is_none(), "one job is out");
+    job.run();
+    storage.finish_sync(job).unwrap();
+    assert_eq!((storage.durable(), storage.position()), (3, 4));
+    disk.crash_after(0);
+    assert!(sync(&mut storage).is_err());
+    disk.restart();
+    assert!(open(&disk).storage.state().last_sequence >= 3);
+}
+
+#[test]
+fn a_failed_sync_is_never_repeated() {
+    // After the cut of the segment before: create, allocate, write, sync the file and the directory.
+    for operation in 2..=6 {
+        let disk = SimulatedDisk::new(1);
+        let mut storage = open(&disk).storage;
+        fill(&mut storage, 1..=1);
+        settle(&mut storage);
+        let payload = vec![1; 100_000];
+        storage.append(&record(2, &payload)).unwrap();
+        disk.fail_after(operation, ErrorKind::Other);
+        assert!(matches!(sync(&mut storage), Err(StorageError::Io(_))), "{operation}");
+        assert_eq!(storage.durable(), 1);
+        assert!(storage.begin_sync().is_none());
+        let refused = storage.append(&record(3, b"")).unwrap_err();
+        assert!(matches!(refused, StorageError::Failed(_)));
+        for result in [storage.journal(b"x"), storage.skip_to(9), storage.replace_journal(&[])] {
+            assert!(matches!(result, Err(StorageError::Failed(_))));
+        }
+        assert!(storage.remove(1, false).is_err() && storage.remove_before(2).is_err());
+        assert_eq!(storage.load(1, &mut Vec::new()).unwrap(), Some(record(1, &[1; 100])));
+        // Opened again, it goes on.
+        let mut storage = open(&disk).storage;
+        let next = storage.state().last_sequence + 1;
+        storage.append(&record(next, b"")).unwrap();
+        settle(&mut storage);
+    }
+}
+
+#[test]
+fn a_job_that_was_not_run_fails_the_store() {
+    let mut storage = open(&SimulatedDisk::new(1)).storage;
+    fill(&mut storage, 1..=1);
+    let job = storage.begin_sync().unwrap();
+    assert!(storage.finish_sync(job).is_err());
+    assert!(matches!(storage.append(&record(2, b"")), Err(StorageError::Failed(_))));
+}
+
+#[test]
+fn a_full_disk_refuses_is_emptied_and_goes_on() {
+    for capacity in (60_000..70_000).step_by(1000) {
+        let disk = SimulatedDisk::new(capacity as u64);
+        disk.set_capacity(capacity);
+        let mut storage = open(&disk).storage;
+        let mut last = 0;
+        let refused = loop {
+            if let Err(refused) = storage.append(&record(last + 1, &[7; 100])) {
+                break refused;
+            }
+            last += 1;
+            assert!(last < 1000, "the disk is full at some time");
+            // The job that finds the disk full may have written everything.
+            let _ = sync(&mut storage);
+        };
+        assert!(
+            matches!(&refused, StorageError::Io(error) if error.kind() == ErrorKind::StorageFull)
+        );
+        assert_eq!(storage.state().last_sequence, last, "nothing has changed");
+        assert_eq!(storage.remove_before(last).unwrap(), last - 1);
+        storage.remove(last, false).unwrap();
+        for _ in 0..3 {
+            let _ = sync(&mut storage);
+        }
+        assert_eq!(storage.durable(), storage.position(), "{capacity}");
+        fill(&mut storage, last + 1..=last + 20);
+        settle(&mut storage);
+        let opened = open(&disk);
+        assert_eq!((opened.damage, opened.storage.state().messages), (vec![], 20));
+    }
+}
+
+#[test]
+fn space_is_given_back() {
+    let disk = SimulatedDisk::new(1);
+    let mut storage = open(&disk).storage;
+    let options = FileOptions { segment_bytes: 256 * 1024 };
+    storage.options = options;
+    storage.journal(b"created").unwrap();
+    fill(&mut storage, 1..=20_000);
+    settle(&mut storage);
+    let before = disk.used();
+    assert!(before > 20_000 * 136, "{before}");
+    for sequence in (1..=20_000).filter(|sequence| sequence % 10 != 0) {
+        storage.remove(sequence, false).unwrap();
+    }
+    settle(&mut storage);
+    assert!(disk.used() < before / 2, "{} of {before}", disk.used());
+    for sequence in (1..=20_000).filter(|sequence| sequence % 100 != 0) {
+        storage.remove(sequence, false).unwrap();
+    }
+    settle(&mut storage);
+    let opened = FileStorage::open(Arc::new(disk.clone()), options).unwrap();
+    assert_eq!(opened.journal, [b"created"]);
+    let mut storage = opened.storage;
+    assert_eq!(storage.state().messages, 200);
+    storage.remove_before(20_001).unwrap();
+    storage.journal(b"more").unwrap();
+    settle(&mut storage);
+    settle(&mut storage);
+    assert!(disk.used() < 300_000, "{} of {before}", disk.used());
+    let opened = FileStorage::open(Arc::new(disk), options).unwrap();
+    assert_eq!(opened.journal, [&b"created"[..], b"more"]);
+    assert_eq!(opened.storage.state().last_sequence, 20_000);
+}
+
+#[test]
+fn an_erased_message_is_overwritten() {
+    let disk = SimulatedDisk::new(1);
+    let mut storage = open(&disk).storage;
+    for sequence in 1..=3 {
+        storage.append(&record(sequence, b"the secret of this test")).unwrap();
+    }
+    settle(&mut storage);
+    let name = disk.names().unwrap().remove(0);
+    let has_secrets = || {
+        let mut bytes = vec![0; disk.length(&name)];
+        disk.open(&name).unwrap().read_at(&mut bytes, 0).unwrap();
+        bytes.windows(10).filter(|bytes| bytes == b"the secret").count()
+    };
+    assert_eq!(has_secrets(), 3);
+    storage.remove(2, true).unwrap();
+    storage.remove(1, true).unwrap();
+    settle(&mut storage);
+    assert_eq!(has_secrets(), 1);
+    let opened = open(&disk);
+    assert_eq!((opened.damage, opened.storage.state().first_sequence), (vec![], 3));
+}
+
+#[test]
+fn one_flipped_bit_is_noticed_and_the_rest_is_served() {
+    let disk = SimulatedDisk::new(1);
+    let mut storage = open(&disk).storage;
+    storage.journal(b"entry").unwrap();
+    for batch in 0..10 {
+        fill(&mut storage, batch * 20 + 1..=batch * 20 + 20);
+        settle(&mut storage);
+    }
+    let names = disk.names().unwrap();
+    assert!(names.len() > 5);
+    for name in &names {
+        for byte in (0..disk.length(name)).step_by(31) {
+            let mut bytes = [0];
+            disk.open(name).unwrap().read_at(&mut bytes, byte as u64).unwrap();
+            disk.flip(name, byte, (byte % 8) as u8);
+            check_damage(&storage, &open_copy(&disk), name, byte);
+            disk.flip(name, byte, (byte % 8) as u8);
+        }
+    }
+}
+
+/// Opens a copy of a disk, as opening changes it.
+fn open_copy(disk: &SimulatedDisk) -> Opened {
+    open(&disk.copy())
+}
+
+/// Checks what is served after a bit was flipped: by a store that is open, and by one that was opened then.
+fn check_damage(live: &FileStorage, opened: &Opened, name: &str, byte: usize) {
+    let mut lost = Vec::new();
+    let mut buffer = Vec::new();
+    for sequence in 1..=200 {
+        let expected = [sequence as u8; 100];
+        match opened.storage.load(sequence, &mut buffer) {
+            Ok(Some(found)) => assert_eq!(found, record(sequence, &expected)),
+            Ok(None) | Err(StorageError::Damaged { .. }) => lost.push(sequence),
+            Err(error) => panic!("{name} {byte}: {error}"),
+        }
+        live.reader.borrow_mut().close(live.segments[live.segment_of(sequence)].number);
+        match live.load(sequence, &mut buffer) {
+            Ok(Some(found)) => assert_eq!(found, record(sequence, &expected)),
+            Ok(None) => panic!("{name} {byte}: {sequence} is lost"),
+            Err(_) => assert!(lost.contains(&sequence), "{name} {byte}"),
+        }
+    }
+    assert!(lost.len() <= 1, "{name} {byte}: {lost:?}");
+    let noticed = !opened.damage.is_empty() || opened.cut_bytes > 0;
+    let room =
+        byte >= live.segments.iter().find(|s| format::name_of(s.number) == name).unwrap().end;
+    assert!(noticed || room, "{name} {byte}");
+    if let ([sequence], [damage]) = (&lost[..], &opened.damage[..]) {
+        let (first, last) = damage.sequences.unwrap_or((*sequence, *sequence));
+        assert_eq!((damage.file.as_str(), first, last), (name, *sequence, *sequence));
+    }
+    assert!(opened.storage.next_match(&Filters::default(), 0).is_some());
+}
+
+#[test]
+fn two_hundred_thousand_messages_are_read_in_any_order() {
+    let disk = SimulatedDisk::new(1);
+    let opened = FileStorage::open(Arc::new(disk), FileOptions::default()).unwrap();
+    let mut storage = opened.storage;
+    for round in 0..20 {
+        fill(&mut storage, round * 10_000 + 1..=round * 10_000 + 10_000);
+        settle(&mut storage);
+    }
+    let (mut buffer, mut random) = (Vec::new(), Random::new(1));
+    for sequence in 1..=200_000 {
+        let of = if sequence % 2 == 0 { sequence } else { 1 + random.below(200_000) };
+        let expected = [of as u8; 100];
+        assert_eq!(storage.load(of, &mut buffer).unwrap(), Some(record(of, &expected)));
+    }
+}
