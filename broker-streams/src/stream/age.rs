@@ -95,6 +95,7 @@ impl Stream {
     ) -> Result<u64, StorageError> {
         let removed = self.storage.remove_before(sequence)?;
         self.expiries.remove_before(sequence);
+        self.timetable.remove_before(sequence);
         if removed > 0 {
             context.consumers.cleared(b"");
         }

@@ -63,3 +63,9 @@ pub const MAX_BATCH_BYTES: usize = 256 << 20;
 /// The most messages of a fast batch between two reports of progress.
 // NATS 2.14: jetstream_batching.go fastBatchInit.
 pub const MAX_FLOW: u16 = 500;
+
+/// The most scheduled messages that are published in one call of `tick`, which holds the lock of the stream.
+pub const DUE_PER_TICK: usize = 1000;
+
+/// How long a scheduled message waits that the stream has refused, in nanoseconds.
+pub const SCHEDULE_RETRY: i64 = 1_000_000_000;

@@ -40,6 +40,7 @@ use self::batch::Batches;
 use self::dedupe::Dedupe;
 use self::expiries::Expiries;
 use self::random::Random;
+use self::schedule::Timetable;
 use self::waiting::Waiting;
 use crate::config::{StreamConfig, Time};
 use crate::error::ApiError;
@@ -96,6 +97,7 @@ pub struct Stream {
     /// Messages that were read.
     reads: Waiting,
     batches: Batches,
+    timetable: Timetable,
     random: Random,
     /// Memory of reads from the store.
     buffer: Vec<u8>,
@@ -131,7 +133,12 @@ impl Stream {
 
     /// Returns when [`Self::tick`] is to be called.
     pub fn deadline(&self) -> Option<Time> {
-        let deadlines = [self.next_expiry(), self.dedupe.deadline(), self.batches.deadline()];
+        let deadlines = [
+            self.next_expiry(),
+            self.dedupe.deadline(),
+            self.batches.deadline(),
+            self.timetable.first(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -139,6 +146,7 @@ impl Stream {
     pub fn tick(&mut self, context: &mut Context<'_>) {
         self.dedupe.expire(context.now);
         self.expire_batches(context);
+        self.publish_due(context);
         if let Err(error) = self.expire(context) {
             tracing::error!(stream = self.config.name, %error, "expired messages cannot be removed");
         }

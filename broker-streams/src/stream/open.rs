@@ -8,6 +8,7 @@ use super::dedupe::Dedupe;
 use super::expiries::Expiries;
 use super::fields::Fields;
 use super::random::Random;
+use super::schedule::Timetable;
 use super::waiting::Waiting;
 use super::{Stream, limits, store_error};
 use crate::config::{StreamConfig, Time};
@@ -80,6 +81,7 @@ impl Stream {
             waiting: Waiting::default(),
             reads: Waiting::default(),
             batches: Batches::default(),
+            timetable: Timetable::default(),
             random: Random::new(options.seed),
             buffer: Vec::new(),
             scratch: Vec::new(),
@@ -99,6 +101,7 @@ impl Stream {
         }
         self.remove_cut_batch()?;
         self.recover_expiries()?;
+        self.recover_schedules(now)?;
         self.recover_ids(now)
     }
 

@@ -202,6 +202,7 @@ impl Stream {
         self.enforce_limits(Some((record.sequence, record.subject)), context.consumers)
             .map_err(store_error)?;
         self.expect_age(record.time);
+        self.schedule(record, context.now);
         Ok(())
     }
 
@@ -216,10 +217,28 @@ impl Stream {
             return Ok(());
         }
         let subject = match draft.fields.rollup() {
-            Rollup::Subject => String::from_utf8_lossy(&draft.subject).into_owned(),
-            Rollup::All => String::new(),
-            Rollup::None | Rollup::Invalid(_) => return Ok(()),
+            Rollup::Subject => Some(&*draft.subject),
+            Rollup::All => Some(&b""[..]),
+            Rollup::None | Rollup::Invalid(_) => None,
         };
+        if let Some(subject) = subject {
+            self.replace(subject, keep, context)?;
+        }
+        let scheduler = draft.fields.scheduler.filter(|scheduler| !scheduler.is_empty());
+        match scheduler.filter(|_| draft.fields.schedule_next == Some(b"purge")) {
+            Some(scheduler) => self.replace(scheduler, 0, context),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the messages of a subject, or of all, but `keep`.
+    fn replace(
+        &mut self,
+        subject: &[u8],
+        keep: u64,
+        context: &mut Context<'_>,
+    ) -> Result<(), ApiError> {
+        let subject = String::from_utf8_lossy(subject).into_owned();
         self.purge(&PurgeRequest { subject, sequence: 0, keep }, context)?;
         Ok(())
     }

@@ -73,6 +73,9 @@ impl Stream {
                 self.expiries.remove(sequence, record.expires);
             }
         }
+        if !self.timetable.is_empty() {
+            self.timetable.remove(sequence);
+        }
         if !consumers.is_empty() {
             let Some(subject) = self.storage.subject_of(sequence) else { return Ok(false) };
             consumers.removed(sequence, subject);

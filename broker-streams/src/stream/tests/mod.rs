@@ -5,6 +5,7 @@ mod get;
 mod naive;
 mod publish;
 mod retention;
+mod schedule;
 mod transform;
 
 use super::*;
