@@ -510,7 +510,7 @@ fn announce_tls(options: &Options) {
 async fn bind(options: &Options, deciders: Deciders) -> Result<Server, StartError> {
     let mut server = options.server();
     #[cfg(feature = "streams")]
-    let streams = options.streams(options.server_name.as_deref().unwrap_or_default());
+    let streams = options.streams();
     deciders.delegation.introduce(&mut server);
     let mut builder = Server::builder().options(server);
     #[cfg(feature = "jwt")]

@@ -1,6 +1,7 @@
 //! Streams: from options to a server with streams, and what the log states about them.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,11 +26,10 @@ const DEFAULT_MAX_MEMORY: u64 = 256 << 20;
 
 impl Options {
     /// Returns the options of streams; `None` without streams.
-    pub(crate) fn streams(&self, server_name: &str) -> Option<service::Options> {
+    pub(crate) fn streams(&self) -> Option<service::Options> {
         let jetstream = self.jetstream.as_ref().filter(|jetstream| jetstream.enabled)?;
         let limits = &jetstream.limits;
         Some(service::Options {
-            server_name: server_name.to_owned(),
             version: NATS_VERSION.to_owned(),
             directory: Some(self.streams_directory(jetstream)),
             domain: jetstream.domain.clone().unwrap_or_default(),
@@ -42,10 +42,7 @@ impl Options {
                 max_ack_pending: limits.max_ack_pending,
                 max_duplicate_window: nanos(limits.duplicate_window),
             },
-            seed: std::hash::BuildHasher::hash_one(
-                &std::collections::hash_map::RandomState::new(),
-                server_name,
-            ),
+            seed: RandomState::new().hash_one(DIRECTORY),
             accounts: self.accounts_with_streams(),
         })
     }

@@ -112,12 +112,14 @@ impl Cell {
             return;
         }
         for member in consumers.iter_mut() {
-            for (sequence, subject) in removals.iter() {
-                member.consumer.removed(sequence, subject);
+            // What was added and removed in one call was not reported as added.
+            for (sequence, subject) in removals.iter().filter(|(sequence, _)| *sequence <= before) {
+                member.is_due |= member.consumer.removed(sequence, subject);
             }
             for filter in removals.cleared() {
-                member.consumer.cleared(view(stream), filter.as_ref());
+                member.is_due |= member.consumer.cleared(view(stream), filter.as_ref());
             }
+            self.has_work |= member.is_due;
         }
         removals.clear();
         self.has_progress = true;

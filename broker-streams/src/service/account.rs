@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use broker_core::endpoint::Scratch;
 use broker_core::{HandlerSubscription, ServerPublisher};
 
+use super::directory::Directory;
 use super::lock::{lock, read, write};
 use super::outbox::BrokerOutbox;
 use super::requests_queue::QueuedRequest;
@@ -18,7 +19,7 @@ use crate::config::limits::AccountLimits;
 use crate::config::{StorageType, StreamConfig, Time};
 use crate::error::ApiError;
 use crate::outbox::Outbox;
-use crate::store::{MemoryStorage, Storage};
+use crate::store::{Damage, MemoryStorage, Opened, Storage};
 use crate::stream::{Room, Stream};
 
 /// The prefix of the API.
@@ -118,6 +119,61 @@ impl Account {
         write(&self.units).insert(name, unit);
     }
 
+    /// Recovers the streams of the account from the directory. One that cannot be recovered stays there, and is named in the
+    /// log.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system, if the directory cannot be read.
+    pub(super) fn recover(&self) -> std::io::Result<()> {
+        let Some(directory) = self.server.directory() else { return Ok(()) };
+        for name in directory.streams_of(&self.name)? {
+            match self.recover_stream(directory, &name) {
+                Ok(Some(cell)) => self.start(cell),
+                Ok(None) => directory.remove(&self.name, &name)?,
+                Err(error) => {
+                    let account = &self.name;
+                    tracing::error!(
+                        "Stream {name:?} of account {account:?} is not served: {error}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns `None` for what was left by a creation that nobody was told of.
+    fn recover_stream(
+        &self,
+        directory: &Directory,
+        name: &str,
+    ) -> Result<Option<Cell>, Box<dyn std::error::Error>> {
+        let Opened { storage, journal, damage, .. } = directory.open(&self.name, name)?;
+        for damage in &damage {
+            let Damage { file, offset, bytes, sequences } = damage;
+            let lost = sequences.map_or_else(String::new, |(first, last)| {
+                format!(", among them messages {first} to {last}")
+            });
+            let account = &self.name;
+            tracing::error!(
+                "Stream {name:?} of account {account:?}: {bytes} bytes of {file} at {offset} are damaged{lost}"
+            );
+        }
+        if journal.is_empty() && damage.is_empty() && storage.state().last_sequence == 0 {
+            return Ok(None);
+        }
+        let server = &self.server;
+        let (scope, options) = (server.scope(&self.name), server.stream_options(&self.name));
+        let mut publisher = server.broker.server_publisher(&self.name);
+        let mut scratch = Scratch::new();
+        server.broker.begin(&mut scratch);
+        let mut out = BrokerOutbox { publisher: &mut publisher, scratch: &mut scratch };
+        let (storage, now) = (Box::new(storage), server.now());
+        let cell = Cell::recover(storage, &journal, scope, options, now, &mut out)?;
+        server.broker.flush(&mut scratch);
+        Ok(Some(cell))
+    }
+
     /// Ends the API and the streams, which stay on disk.
     pub(super) fn stop(&self) {
         drop(lock(&self.requests).take());
@@ -183,7 +239,7 @@ impl Host for AccountHost<'_> {
             StorageType::Memory => Box::new(MemoryStorage::new()),
             StorageType::File => account.server.create_store(&account.name, &config.name)?,
         };
-        let options = account.server.stream_options();
+        let options = account.server.stream_options(&account.name);
         let stream = Stream::open(config, now, storage, options, now)?;
         let cell = Cell::create(stream, account.server.scope(&account.name))
             .map_err(ApiError::stream_create)?;

@@ -4,6 +4,7 @@
 //! - One thread makes the changes of all streams durable, one does what is due by time, one answers requests to the API.
 
 mod account;
+mod directory;
 mod lock;
 mod options;
 mod outbox;
@@ -55,7 +56,7 @@ impl Streams {
         let took = Duration::ZERO;
         let mut streams = Self { server, accounts: Mutex::default(), took };
         for (name, limits) in accounts {
-            streams.set_account(&name, limits);
+            streams.set_account(&name, limits)?;
         }
         broker.update_info(|info| {
             info.jetstream = true;
@@ -76,14 +77,20 @@ impl Streams {
     }
 
     /// Lets an account have streams, or changes its limits. `None`: the account may have no streams, and is told so.
-    pub fn set_account(&self, name: &str, limits: Option<AccountLimits>) {
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system, if the streams of the account cannot be listed.
+    pub fn set_account(&self, name: &str, limits: Option<AccountLimits>) -> std::io::Result<()> {
         let mut accounts = lock(&self.accounts);
-        match accounts.get(name) {
-            Some(account) => account.set_limits(limits),
-            None => {
-                accounts.insert(name.to_owned(), Account::open(&self.server, name, limits));
-            }
+        if let Some(account) = accounts.get(name) {
+            account.set_limits(limits);
+            return Ok(());
         }
+        let account = Account::open(&self.server, name, limits);
+        account.recover()?;
+        accounts.insert(name.to_owned(), account);
+        Ok(())
     }
 }
 

@@ -8,8 +8,6 @@ use crate::config::limits::{AccountLimits, ServerLimits};
 /// The options of a server with streams.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The name of the server.
-    pub server_name: String,
     /// The version that is reported as that of the API.
     pub version: String,
     /// The directory of streams in files; `None` without such streams.

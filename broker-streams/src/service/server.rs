@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use broker_core::Broker;
 
+use super::directory::Directory;
 use super::lock::lock;
 use super::options::Options;
 use super::requests_queue::Requests;
@@ -25,6 +26,7 @@ pub(super) struct Server {
     pub(super) worker: Worker,
     pub(super) syncer: Syncer,
     pub(super) requests: Requests,
+    directory: Option<Directory>,
     identity: Arc<Identity>,
     handles: Mutex<Vec<JoinHandle<()>>>,
     seeds: AtomicU64,
@@ -35,10 +37,11 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The error of the system if a thread cannot be started.
+    /// The error of the system if the directory cannot be used or a thread cannot be started.
     pub(super) fn start(broker: &Broker, options: Options) -> std::io::Result<Arc<Self>> {
+        let directory = options.directory.as_deref().map(Directory::take).transpose()?;
         let identity = Identity {
-            server: options.server_name.clone(),
+            server: broker.info().server_name,
             version: options.version.clone(),
             domain: options.domain.clone(),
             strict: options.strict,
@@ -49,6 +52,7 @@ impl Server {
             worker: Worker::default(),
             syncer: Syncer::default(),
             requests: Requests::default(),
+            directory,
             identity: Arc::new(identity),
             handles: Mutex::default(),
             seeds: AtomicU64::new(options.seed),
@@ -109,8 +113,9 @@ impl Server {
     }
 
     /// Returns the values that a stream needs.
-    pub(super) fn stream_options(&self) -> stream::Options {
+    pub(super) fn stream_options(&self, account: &str) -> stream::Options {
         stream::Options {
+            account: account.to_owned(),
             domain: self.options.domain.clone(),
             max_payload: self.options.max_payload,
             seed: self.next_seed(),
@@ -148,6 +153,11 @@ impl Server {
         mixed ^ (mixed >> 31)
     }
 
+    /// Returns the directory of streams in files.
+    pub(super) fn directory(&self) -> Option<&Directory> {
+        self.directory.as_ref()
+    }
+
     /// Creates the store of a stream in files.
     ///
     /// # Errors
@@ -158,8 +168,11 @@ impl Server {
         account: &str,
         stream: &str,
     ) -> Result<Box<dyn Storage>, ApiError> {
-        let _ = (account, stream);
-        Err(ApiError::INSUFFICIENT_RESOURCES)
+        let Some(directory) = &self.directory else {
+            return Err(ApiError::INSUFFICIENT_RESOURCES);
+        };
+        let opened = directory.open(account, stream).map_err(ApiError::stream_create)?;
+        Ok(Box::new(opened.storage))
     }
 
     /// Removes the store of a stream in files.
@@ -168,7 +181,7 @@ impl Server {
     ///
     /// The error of the answer.
     pub(super) fn remove_store(&self, account: &str, stream: &str) -> Result<(), ApiError> {
-        let _ = (account, stream);
-        Ok(())
+        let Some(directory) = &self.directory else { return Ok(()) };
+        directory.remove(account, stream).map_err(ApiError::stream_delete)
     }
 }

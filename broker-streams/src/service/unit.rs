@@ -20,6 +20,9 @@ use crate::stream::{Incoming, Room};
 /// How long progress of consumers that nobody waits for may stay in memory.
 const PROGRESS_DELAY: i64 = 100_000_000;
 
+/// How long a stream whose store has failed waits until it tries again: a full disk may have room then.
+const SYNC_PAUSE: i64 = 1_000_000_000;
+
 /// How often a stream looks whether somebody subscribes to what its push consumers deliver to.
 const INTEREST_INTERVAL: i64 = 100_000_000;
 
@@ -31,6 +34,8 @@ pub(super) struct Unit {
     server: Arc<Server>,
     is_sync_queued: AtomicBool,
     is_run_queued: AtomicBool,
+    /// No sync before this time, because one has failed.
+    sync_after: AtomicI64,
     /// The earliest time at which the worker calls [`Self::tick`].
     ticks_at: AtomicI64,
 }
@@ -52,6 +57,7 @@ impl Unit {
             config: Arc::new(RwLock::new(Arc::new(config))),
             is_sync_queued: AtomicBool::new(false),
             is_run_queued: AtomicBool::new(false),
+            sync_after: AtomicI64::new(0),
             ticks_at: AtomicI64::new(i64::MAX),
         });
         *lock(&unit.subscriptions) = Some(Subscriptions::open(&server.broker, account, &unit));
@@ -108,6 +114,9 @@ impl Unit {
         match cell.sync() {
             Urgency::Nothing => {}
             Urgency::Later => self.tick_by(now.plus(PROGRESS_DELAY)),
+            Urgency::Now if now.0 < self.sync_after.load(Ordering::Acquire) => {
+                self.tick_by(Time(self.sync_after.load(Ordering::Acquire)));
+            }
             Urgency::Now => self.sync_soon(),
         }
         if cell.has_work() && !self.is_run_queued.swap(true, Ordering::AcqRel) {
@@ -166,7 +175,9 @@ impl Unit {
             cell.interest_changed(now, out);
             cell.sync()
         });
-        if urgency != Urgency::Nothing {
+        if urgency != Urgency::Nothing
+            && self.server.now().0 >= self.sync_after.load(Ordering::Acquire)
+        {
             self.sync_soon();
         }
     }
@@ -179,12 +190,12 @@ impl Unit {
 
     /// Takes a job back that has run.
     pub(super) fn finish_sync(self: &Arc<Self>, job: Box<dyn SyncJob>, scratch: &mut Scratch) {
-        let result = self.with(scratch, |cell, now, out| {
-            cell.finish_sync(job, now, out).map_err(|error| (cell.name().to_owned(), error))
-        });
-        if let Err((stream, error)) = result {
+        self.with(scratch, |cell, now, out| {
+            let Err(error) = cell.finish_sync(job, now, out) else { return };
+            self.sync_after.store(now.plus(SYNC_PAUSE).0, Ordering::Release);
+            let stream = cell.name();
             tracing::error!("Stream {stream:?} cannot be stored, and refuses messages: {error}");
-        }
+        });
     }
 
     /// Returns the configuration of the stream.

@@ -1,0 +1,159 @@
+//! The directory of streams in files: `<directory>/natsd/<account>/<stream>`. Beside it nats-server may have stored streams
+//! in its own form.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::store::{DirectoryLock, FileDisk, FileOptions, FileStorage, Opened, StorageError};
+
+/// The prefix of directories of streams that were deleted, until they are gone. No stream has such a name.
+const DELETED: &str = ".deleted-";
+
+/// The directory, which one server uses at a time.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: DirectoryLock,
+}
+
+impl Directory {
+    /// Takes the directory, which is created if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system, and if another server uses the directory.
+    pub(super) fn take(path: &Path) -> io::Result<Self> {
+        let path = path.join("natsd");
+        fs::create_dir_all(&path)?;
+        let lock = DirectoryLock::take(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Returns the names of the streams of an account, in order. Removes what is left of deleted ones.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub(super) fn streams_of(&self, account: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.of_account(account)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let Some(name) = entry.file_name().to_str().map(unescaped) else { continue };
+            if name.starts_with(DELETED) {
+                fs::remove_dir_all(entry.path())?;
+            } else if entry.file_type()?.is_dir() {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Opens the store of a stream, which is created if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`].
+    pub(super) fn open(&self, account: &str, stream: &str) -> Result<Opened, StorageError> {
+        let account = self.of_account(account);
+        let disk = FileDisk::open(account.join(escaped(stream)))?;
+        FileStorage::open(Arc::new(disk), FileOptions::default())
+    }
+
+    /// Removes the store of a stream: it is gone once this returns, whatever happens to the machine.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub(super) fn remove(&self, account: &str, stream: &str) -> io::Result<()> {
+        let account = self.of_account(account);
+        let deleted = account.join(format!("{DELETED}{}", escaped(stream)));
+        if deleted.is_dir() {
+            fs::remove_dir_all(&deleted)?;
+        }
+        fs::rename(account.join(escaped(stream)), &deleted)?;
+        sync_directory(&account)?;
+        fs::remove_dir_all(&deleted)
+    }
+
+    fn of_account(&self, account: &str) -> PathBuf {
+        self.path.join(escaped(account))
+    }
+}
+
+/// Makes the names in a directory durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Returns a name as a file system takes it: `%` and two digits for what is not a letter, a digit, `-`, `_` or `$`.
+fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'$' => {
+                text.push(char::from(byte));
+            }
+            byte => text.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    text
+}
+
+/// Reverses [`escaped`].
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        let digits = others.get(..2).filter(|_| *first == b'%');
+        let byte = digits
+            .and_then(|digits| str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = others.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = others;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for name in ["ORDERS", "$G", "A/B", "..", "a b%", "Ünicode", ""] {
+            let text = escaped(name);
+            assert!(!text.contains(['/', '.', ' ']), "{text}");
+            assert_eq!(unescaped(&text), name);
+        }
+    }
+
+    #[test]
+    fn streams_are_listed_by_account_until_they_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::take(root.path()).unwrap();
+        for (account, stream) in [("$G", "B"), ("$G", "A"), ("X", "C")] {
+            drop(directory.open(account, stream).unwrap());
+        }
+        assert_eq!(directory.streams_of("$G").unwrap(), ["A", "B"]);
+        directory.remove("$G", "A").unwrap();
+        assert_eq!(directory.streams_of("$G").unwrap(), ["B"]);
+        assert_eq!(directory.streams_of("X").unwrap(), ["C"]);
+        assert!(directory.streams_of("Y").unwrap().is_empty());
+        assert!(Directory::take(root.path()).is_err(), "another server uses it");
+    }
+}
