@@ -146,11 +146,21 @@ impl Call<'_> {
         stream: &str,
         act: impl FnOnce(&mut Cell, Room, &mut dyn Outbox) -> Result<B, ApiError>,
     ) {
+        self.attempt(kind, stream, |cell, room, out| act(cell, room, out).map(Ok));
+    }
+
+    /// [`Self::change`] where the inner result is that of the stream itself, whose errors are not counted.
+    pub(super) fn attempt<B: Serialize + Default>(
+        &mut self,
+        kind: &str,
+        stream: &str,
+        act: impl FnOnce(&mut Cell, Room, &mut dyn Outbox) -> Result<Result<B, ApiError>, ApiError>,
+    ) {
         let reply = self.request.reply;
         let sent = self.with_cell(stream, |cell, room, out| {
             let result = act(cell, room, out);
             let is_error = result.is_err();
-            let answer = encode(kind, result);
+            let answer = encode(kind, result.flatten());
             if !reply.is_empty() {
                 cell.answer(reply, &answer, out);
             }

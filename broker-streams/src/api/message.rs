@@ -3,6 +3,8 @@
 use super::call::{Call, encode, send_to};
 use super::request::MessageDeleteRequest;
 use super::response::{MessageFound, StoredMessage, Success, base64};
+use crate::cell::Cell;
+use crate::config::StorageType;
 use crate::error::ApiError;
 use crate::stream::MessageRequest;
 
@@ -61,7 +63,7 @@ fn read_get(call: &mut Call<'_>) -> Result<MessageRequest, ApiError> {
 pub(super) fn delete(call: &mut Call<'_>, name: &str) {
     let now = call.now;
     match read_delete(call) {
-        Ok(request) => call.change("stream_msg_delete", name, |cell, _, out| {
+        Ok(request) => call.attempt("stream_msg_delete", name, |cell, _, out| {
             let config = cell.stream().config();
             if config.sealed {
                 return Err(ApiError::STREAM_SEALED);
@@ -70,13 +72,30 @@ pub(super) fn delete(call: &mut Call<'_>, name: &str) {
                 return Err(ApiError::stream_msg_delete_failed("message delete not permitted"));
             }
             let sequence = request.sequence;
-            if cell.remove_message(sequence, !request.no_erase, now, out)? {
-                Ok(Success::YES)
-            } else {
-                Err(ApiError::sequence_not_found(sequence))
-            }
+            let missing = missing(cell, sequence);
+            Ok(match cell.remove_message(sequence, !request.no_erase, now, out) {
+                Ok(true) => Ok(Success::YES),
+                Ok(false) => Err(missing),
+                Err(error) => Err(error),
+            })
         }),
         Err(error) => call.send::<Success>("stream_msg_delete", Err(error)),
+    }
+}
+
+/// Returns the error about a message that cannot be removed because there is none.
+// NATS 2.14: filestore.go removeMsg refuses sequences before the first and after the last message; memstore.go does not.
+fn missing(cell: &Cell, sequence: u64) -> ApiError {
+    let stream = cell.stream();
+    let state = stream.state();
+    let range = state.first_sequence..=state.last_sequence;
+    let is_within = sequence > 0 && state.messages > 0 && range.contains(&sequence);
+    match stream.config().storage {
+        StorageType::File if sequence > state.last_sequence => {
+            ApiError::stream_msg_delete_failed("stream store EOF")
+        }
+        StorageType::File if !is_within => ApiError::stream_msg_delete_failed("no message found"),
+        _ => ApiError::sequence_not_found(sequence),
     }
 }
 

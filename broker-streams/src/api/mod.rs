@@ -17,3 +17,6 @@ pub mod subject;
 
 pub use call::handle;
 pub use host::{ApiRequest, Host, Identity, RequestCounts, TierUsage};
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::config::limits::TierLimits;
-use crate::config::{StreamConfig, Time};
+use crate::config::{ExternalStream, StreamConfig, Time, TransformConfig};
 use crate::consumer::ConsumerInfo;
 use crate::error::ApiError;
 
@@ -74,8 +74,27 @@ pub(super) struct StreamInfo {
     pub(super) domain: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cluster: Option<ClusterInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mirror: Option<SourceInfo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sources: Vec<SourceInfo>,
     #[serde(rename = "ts")]
     pub(super) timestamp: Time,
+}
+
+/// The state of a mirror or source.
+#[derive(Debug, Serialize)]
+pub(super) struct SourceInfo {
+    pub(super) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) external: Option<ExternalStream>,
+    pub(super) lag: u64,
+    /// The nanoseconds since something was heard from it; -1 for never.
+    pub(super) active: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) filter_subject: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) subject_transforms: Vec<TransformConfig>,
 }
 
 /// The servers of a stream.

@@ -7,14 +7,15 @@ use super::request::{
     RestoreRequest, SnapshotRequest, StreamInfoRequest, StreamListRequest, StreamNamesRequest,
 };
 use super::response::{
-    ClusterInfo, Nothing, Page, RestoreStarted, StreamInfo, StreamInfoPage, StreamList,
+    ClusterInfo, Nothing, Page, RestoreStarted, SourceInfo, StreamInfo, StreamInfoPage, StreamList,
     StreamNames, StreamState,
 };
 use crate::cell::Cell;
 use crate::config::check::collide;
-use crate::config::{StreamConfig, Time, version};
+use crate::config::{StreamConfig, StreamSource, Time, version};
 use crate::error::ApiError;
 use crate::filters::Filters;
+use crate::go::json;
 
 /// The most names in an answer.
 // NATS 2.14: jetstream_api.go JSApiNamesLimit.
@@ -110,7 +111,22 @@ fn of(cell: &Cell, config: StreamConfig, now: Time) -> StreamInfo {
         state: state(cell),
         domain: String::new(),
         cluster: None,
+        mirror: cell.stream().config().mirror.as_ref().map(source),
+        sources: cell.stream().config().sources.iter().map(source).collect(),
         timestamp: now,
+    }
+}
+
+/// Returns the state of a source that nothing was heard from.
+// NATS 2.14: stream.go sourceInfo.
+fn source(config: &StreamSource) -> SourceInfo {
+    SourceInfo {
+        name: config.name.clone(),
+        external: config.external.clone(),
+        lag: 0,
+        active: -1,
+        filter_subject: config.filter_subject.clone(),
+        subject_transforms: config.subject_transforms.clone(),
     }
 }
 
@@ -158,7 +174,9 @@ fn subjects(cell: &Cell, request: &StreamInfoRequest, state: &mut StreamState) -
     if all.is_empty() {
         return Page::default();
     }
-    let (page, part) = Page::of(all.into_iter().collect(), request.offset, MAX_SUBJECTS);
+    let (mut page, part) = Page::of(all.into_iter().collect(), request.offset, MAX_SUBJECTS);
+    // The answer contains the offset of the request, also if it is behind the end.
+    page.offset = usize::try_from(request.offset).unwrap_or(0);
     state.subjects = part.into_iter().collect();
     page
 }
@@ -170,10 +188,12 @@ pub(super) fn snapshot(call: &mut Call<'_>, name: &str) {
 
 fn refuse_snapshot(call: &mut Call<'_>, name: &str) -> Result<Nothing, ApiError> {
     call.limits()?;
-    let request: SnapshotRequest = call.read_required()?;
+    if json::is_empty_request(call.request.payload) {
+        return Err(ApiError::BAD_REQUEST);
+    }
     call.with_cell(name, |_, _, _| Ok(()))?;
-    let subject = &request.deliver_subject;
-    if !crate::config::check::is_subject(subject) {
+    let request: SnapshotRequest = call.read()?;
+    if broker_core::Subject::parse(&request.deliver_subject).is_err() {
         return Err(ApiError::SNAPSHOT_DELIVER_SUBJECT_INVALID);
     }
     Err(ApiError::stream_snapshot("not implemented"))

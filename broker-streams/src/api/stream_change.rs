@@ -18,14 +18,14 @@ use crate::stream::PurgeRequest;
 pub(super) fn create(call: &mut Call<'_>, name: &str) {
     match try_create(call, name) {
         Ok(is_new) => {
+            if is_new {
+                stream_action(call, name, Action::Create);
+            }
             let (now, identity) = (call.now, call.identity.clone());
             call.change("stream_create", name, |cell, _, _| {
                 let info = with_versions(cell, now, &identity.version);
                 Ok(StreamCreated { info: Some(info), did_create: true })
             });
-            if is_new {
-                stream_action(call, name, Action::Create);
-            }
         }
         Err(error) => call.send::<StreamCreated>("stream_create", Err(error)),
     }
@@ -231,11 +231,10 @@ fn check_more_bytes(
 
 pub(super) fn delete(call: &mut Call<'_>, name: &str) {
     let result = try_delete(call, name);
-    let is_deleted = result.is_ok();
-    call.send("stream_delete", result);
-    if is_deleted {
+    if result.is_ok() {
         stream_action(call, name, Action::Delete);
     }
+    call.send("stream_delete", result);
 }
 
 fn try_delete(call: &mut Call<'_>, name: &str) -> Result<Success, ApiError> {
@@ -250,7 +249,7 @@ fn try_delete(call: &mut Call<'_>, name: &str) -> Result<Success, ApiError> {
 pub(super) fn purge(call: &mut Call<'_>, name: &str) {
     let now = call.now;
     match read_purge(call) {
-        Ok(request) => call.change("stream_purge", name, |cell, _, out| {
+        Ok(request) => call.attempt("stream_purge", name, |cell, _, out| {
             let config = cell.stream().config();
             if config.sealed {
                 return Err(ApiError::STREAM_SEALED);
@@ -258,8 +257,8 @@ pub(super) fn purge(call: &mut Call<'_>, name: &str) {
             if config.deny_purge {
                 return Err(ApiError::stream_purge_failed("stream purge not permitted"));
             }
-            let purged = cell.purge(&request, now, out)?;
-            Ok(Purged { success: true, purged })
+            let purged = cell.purge(&request, now, out);
+            Ok(purged.map(|purged| Purged { success: true, purged }))
         }),
         Err(error) => call.send::<Purged>("stream_purge", Err(error)),
     }

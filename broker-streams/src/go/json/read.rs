@@ -333,3 +333,80 @@ fn zero(shape: Shape) -> Json {
         Shape::String | Shape::Time | Shape::Choice(_) => "".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static INNER: Record =
+        Record { name: "Inner", fields: &[Field { name: "n", shape: Shape::INT32 }] };
+    static OUTER: Record = Record {
+        name: "Outer",
+        fields: &[
+            Field { name: "text", shape: Shape::String },
+            Field { name: "list", shape: Shape::List("[]server.Inner", &Shape::Record(&INNER)) },
+            Field { name: "inner", shape: Shape::Record(&INNER) },
+            Field { name: "time", shape: Shape::Time },
+            Field { name: "counts", shape: Shape::Counts },
+        ],
+    };
+
+    fn read_json(text: &[u8], mode: Mode) -> Result<Json, String> {
+        read(text, &OUTER, mode)
+    }
+
+    #[test]
+    fn members_are_read_with_their_own_names() {
+        let text = br#"{"TEXT":"a","list":[{"N":1},null],"inner":null,"counts":{"x":2}}"#;
+        let expected = serde_json::json!({"text": "a", "list": [{"n": 1}, {}], "counts": {"x": 2}});
+        assert_eq!(read_json(text, Mode::Strict), Ok(expected));
+    }
+
+    #[test]
+    fn the_place_of_a_wrong_type_is_named() {
+        for (text, expected) in [
+            (
+                r#"{"inner":{"n":3000000000}}"#,
+                "json: cannot unmarshal number 3000000000 into Go struct field Inner.inner.n of type int32",
+            ),
+            (
+                r#"{"list":[{"n":"x"}],"text":1}"#,
+                "json: cannot unmarshal string into Go struct field Inner.list.n of type int32",
+            ),
+            (r#"{"text":1,"time":1}"#, "Time.UnmarshalJSON: input is not a JSON string"),
+        ] {
+            assert_eq!(read_json(text.as_bytes(), Mode::One), Err(expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn several_values_are_read_into_one() {
+        let text = br#"{"text":"a"} {"text":"b"}"#;
+        assert_eq!(read_json(text, Mode::Strict), Ok(serde_json::json!({"text": "b"})));
+        assert_eq!(read_json(text, Mode::Lenient), Ok(serde_json::json!({"text": "b"})));
+        let expected = "invalid character '{' after top-level value";
+        assert_eq!(read_json(text, Mode::One), Err(expected.to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_decoder_panic(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+            for mode in [Mode::Strict, Mode::Lenient, Mode::One] {
+                let _ = read_json(&text, mode);
+            }
+        }
+
+        #[test]
+        fn what_serde_reads_is_valid_here(text in "[{}\\[\\]\":,a-n0-9.eE+ -]{0,24}") {
+            let is_valid = serde_json::from_str::<Json>(&text).is_ok();
+            let is_syntax = |error: &str| {
+                error.starts_with("invalid character") || error.starts_with("unexpected end")
+            };
+            let refused = read_json(text.as_bytes(), Mode::One).is_err_and(|error| is_syntax(&error));
+            // serde refuses numbers that are too large, which are valid JSON.
+            prop_assert!(!is_valid || !refused, "{text}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! An account whose streams are in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::api::{ApiRequest, Host, Identity, RequestCounts, handle};
+use crate::cell::{Cell, CellScope};
+use crate::config::limits::AccountLimits;
+use crate::config::{StorageType, StreamConfig, Time};
+use crate::error::ApiError;
+use crate::outbox::{Outbox, Outgoing};
+use crate::store::MemoryStorage;
+use crate::stream::{Incoming, Options, Room, Stream};
+
+const START: i64 = 1_800_000_000_000_000_000;
+const STEP: i64 = 1_000_000;
+
+#[derive(Default)]
+pub(super) struct Account {
+    streams: Streams,
+    sent: Sent,
+    steps: i64,
+}
+
+#[derive(Default)]
+struct Streams {
+    cells: BTreeMap<String, Cell>,
+    counts: RequestCounts,
+    ids: u64,
+    /// Where messages of streams leave to.
+    sent: Sent,
+}
+
+/// What was sent, with nobody that subscribes but those that wait for answers, and those that receive advisories.
+#[derive(Default)]
+struct Sent {
+    messages: Vec<(Vec<u8>, String)>,
+    has_audience: bool,
+}
+
+impl Outbox for Sent {
+    fn send(&mut self, message: &Outgoing<'_>) -> bool {
+        let payload = String::from_utf8_lossy(message.payload).into_owned();
+        self.messages.push((message.to.to_vec(), payload));
+        true
+    }
+
+    fn has_interest(&mut self, subject: &[u8], _group: Option<&[u8]>) -> bool {
+        self.has_audience && subject.starts_with(b"$JS.EVENT.")
+    }
+}
+
+impl Account {
+    fn now(&mut self) -> Time {
+        self.steps += 1;
+        Time(START + self.steps * STEP)
+    }
+
+    /// Creates an account in which somebody receives all advisories.
+    pub(super) fn with_audience() -> Self {
+        let mut account = Self::default();
+        account.sent.has_audience = true;
+        account.streams.sent.has_audience = true;
+        account
+    }
+
+    /// Returns the answer to a request.
+    pub(super) fn request(
+        &mut self,
+        subject: &str,
+        payload: &str,
+        headers: &[u8],
+    ) -> Option<String> {
+        let sent = self.messages(subject, payload, headers);
+        sent.into_iter().find(|(to, _)| to == b"_R").map(|(_, payload)| payload)
+    }
+
+    /// Returns all that is sent because of a request: what the API sends, then what streams send.
+    pub(super) fn messages(
+        &mut self,
+        subject: &str,
+        payload: &str,
+        headers: &[u8],
+    ) -> Vec<(Vec<u8>, String)> {
+        let subject = format!("$JS.API.{subject}");
+        let request = ApiRequest {
+            subject: &subject,
+            reply: b"_R",
+            headers,
+            payload: payload.as_bytes(),
+            client: br#"{"acc":"A","user":"u","jwt":"secret","alts":["x"]}"#,
+        };
+        let now = self.now();
+        if let Some(names) = subject.strip_prefix("$JS.API.CONSUMER.MSG.NEXT.") {
+            self.next(names, payload, now);
+        }
+        handle(&mut self.streams, &request, now, &mut self.sent);
+        let mut sent = std::mem::take(&mut self.sent.messages);
+        sent.append(&mut self.streams.sent.messages);
+        sent
+    }
+
+    fn next(&mut self, names: &str, payload: &str, now: Time) {
+        let (stream, consumer) = names.split_once('.').unwrap();
+        let Streams { cells, sent, .. } = &mut self.streams;
+        if let Some(cell) = cells.get_mut(stream) {
+            // The message has another subject than the one that it is sent to: a client takes it for no answer.
+            cell.request(consumer.as_bytes(), (b"_inbox", payload.as_bytes()), now, sent);
+        }
+    }
+
+    pub(super) fn publish(&mut self, subject: &str, payload: &str) {
+        let now = self.now();
+        let message = Incoming {
+            subject: subject.as_bytes(),
+            payload: payload.as_bytes(),
+            ..Incoming::default()
+        };
+        let stores = |config: &StreamConfig| {
+            config.subjects.iter().any(|stored| crate::config::check::collide(stored, subject))
+        };
+        let Streams { cells, sent, .. } = &mut self.streams;
+        for cell in cells.values_mut().filter(|cell| stores(cell.stream().config())) {
+            cell.publish(&message, now, Room::default(), sent);
+        }
+    }
+}
+
+impl Host for Streams {
+    fn identity(&self) -> Arc<Identity> {
+        Arc::new(Identity {
+            server: "SERVER".into(),
+            version: "2.14.5".into(),
+            strict: true,
+            ..Identity::default()
+        })
+    }
+
+    fn limits(&self) -> Option<Arc<AccountLimits>> {
+        Some(Arc::new(AccountLimits::default()))
+    }
+
+    fn reserved_on_server(&self, storage: StorageType) -> (i64, i64) {
+        let configs = self.cells.values().map(|cell| cell.stream().config());
+        let same = configs.filter(|config| config.storage == storage);
+        (same.map(|config| config.max_bytes.max(0)).sum(), i64::MAX)
+    }
+
+    fn stream_names(&self) -> Vec<String> {
+        self.cells.keys().cloned().collect()
+    }
+
+    fn stream_config(&self, name: &str) -> Option<Arc<StreamConfig>> {
+        self.cells.get(name).map(|cell| Arc::new(cell.stream().config().clone()))
+    }
+
+    fn with_stream(
+        &mut self,
+        name: &str,
+        act: &mut dyn FnMut(&mut Cell, Room, &mut dyn Outbox),
+    ) -> bool {
+        let Some(cell) = self.cells.get_mut(name) else { return false };
+        act(cell, Room::default(), &mut self.sent);
+        true
+    }
+
+    fn create_stream(&mut self, config: StreamConfig, now: Time) -> Result<(), ApiError> {
+        let name = config.name.clone();
+        let storage = Box::new(MemoryStorage::new());
+        let stream = Stream::open(config, now, storage, Options::default(), now)?;
+        let cell = Cell::create(stream, CellScope::default());
+        self.cells.insert(name, cell.map_err(ApiError::stream_create)?);
+        Ok(())
+    }
+
+    fn delete_stream(&mut self, name: &str, now: Time) -> Result<bool, ApiError> {
+        let Some(mut cell) = self.cells.remove(name) else { return Ok(false) };
+        cell.close(now, &mut self.sent);
+        Ok(true)
+    }
+
+    fn count(&mut self, is_error: bool) {
+        self.counts.total += 1;
+        self.counts.errors += u64::from(is_error);
+    }
+
+    fn counts(&self) -> RequestCounts {
+        self.counts
+    }
+
+    fn unique_id(&mut self) -> String {
+        self.ids += 1;
+        format!("{:022}", self.ids)
+    }
+
+    fn warn(&mut self, _text: &str) {}
+}
