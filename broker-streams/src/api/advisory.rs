@@ -5,8 +5,10 @@ use broker_core::go_json;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::call::Call;
+use super::host::{ApiRequest, Host};
+use super::response::send_to;
 use crate::config::Time;
+use crate::outbox::Outbox;
 
 const AUDIT: &str = "$JS.EVENT.ADVISORY.API";
 
@@ -39,20 +41,24 @@ struct StreamAction<'a> {
 }
 
 /// Tells about a request and its answer.
-pub(super) fn audit(call: &mut Call<'_>, answer: &[u8]) {
-    if !call.out.has_interest(AUDIT.as_bytes(), None) {
+pub(super) fn audit(
+    host: &mut dyn Host,
+    request: &ApiRequest<'_>,
+    answer: &[u8],
+    now: Time,
+    out: &mut dyn Outbox,
+) {
+    if !out.has_interest(AUDIT.as_bytes(), None) {
         return;
     }
-    let identity = call.identity.clone();
-    let request = String::from_utf8_lossy(call.request.payload);
     let body = Audit {
-        server: &identity.server,
-        client: client(call.request.client),
-        subject: call.request.subject,
-        request: &request,
+        server: &host.identity().server,
+        client: client(request.client),
+        subject: request.subject,
+        request: &String::from_utf8_lossy(request.payload),
         response: &String::from_utf8_lossy(answer),
     };
-    publish(call, AUDIT, "io.nats.jetstream.advisory.v1.api_audit", body);
+    publish(host, AUDIT, ("io.nats.jetstream.advisory.v1.api_audit", body), now, out);
 }
 
 /// Returns what advisories say about a client: all but its credentials.
@@ -74,24 +80,36 @@ pub(super) enum Action {
 }
 
 /// Tells about a change of a stream.
-pub(super) fn stream_action(call: &mut Call<'_>, stream: &str, action: Action) {
+pub(super) fn stream_action(
+    host: &mut dyn Host,
+    stream: &str,
+    action: Action,
+    now: Time,
+    out: &mut dyn Outbox,
+) {
     let (token, action) = match action {
         Action::Create => ("CREATED", "create"),
         Action::Modify => ("UPDATED", "modify"),
         Action::Delete => ("DELETED", "delete"),
     };
     let subject = format!("$JS.EVENT.ADVISORY.STREAM.{token}.{stream}");
-    if call.out.has_interest(subject.as_bytes(), None) {
+    if out.has_interest(subject.as_bytes(), None) {
         let body = StreamAction { stream, action };
-        publish(call, &subject, "io.nats.jetstream.advisory.v1.stream_action", body);
+        let kind = "io.nats.jetstream.advisory.v1.stream_action";
+        publish(host, &subject, (kind, body), now, out);
     }
 }
 
-fn publish(call: &mut Call<'_>, subject: &str, kind: &'static str, body: impl Serialize) {
-    let identity = call.identity.clone();
-    let (id, timestamp) = (call.host.unique_id(), call.now);
-    let event = Event { kind, id, timestamp, body, domain: &identity.domain };
+fn publish(
+    host: &mut dyn Host,
+    subject: &str,
+    (kind, body): (&'static str, impl Serialize),
+    timestamp: Time,
+    out: &mut dyn Outbox,
+) {
+    let identity = host.identity();
+    let event = Event { kind, id: host.unique_id(), timestamp, body, domain: &identity.domain };
     if let Ok(json) = go_json::compact(&event) {
-        super::call::send_to(call.out, subject.as_bytes(), &json);
+        send_to(out, subject.as_bytes(), &json);
     }
 }

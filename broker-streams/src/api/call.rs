@@ -1,57 +1,21 @@
-//! One request, from its subject to its answer.
+//! A request that is being answered.
 
 use std::sync::Arc;
 
-use broker_core::go_json;
 use serde::Serialize;
 
+use super::advisory::{self, Action};
 use super::host::{ApiRequest, Host, Identity};
 use super::request::Request;
-use super::response::{Nothing, Response, Success};
-use super::subject::Endpoint;
-use super::{account, advisory, consumer, consumer_create, message, stream, stream_change};
+use super::response::{Success, encode, send_to};
 use crate::cell::Cell;
 use crate::config::Time;
 use crate::config::limits::AccountLimits;
 use crate::config::version::{REQUIRED_LEVEL_HEADER, exceeds_level};
 use crate::error::ApiError;
 use crate::go::json::{self, Mode};
-use crate::outbox::{Outbox, Outgoing};
+use crate::outbox::Outbox;
 use crate::stream::Room;
-
-/// Answers a request. Nothing is answered at subjects that are not [endpoints](Endpoint).
-///
-/// `out` takes the answer and advisories; an answer that waits for the disk goes through the cell of its stream.
-pub fn handle(host: &mut dyn Host, request: &ApiRequest<'_>, now: Time, out: &mut dyn Outbox) {
-    let Some(endpoint) = Endpoint::parse(request.subject) else { return };
-    let identity = host.identity();
-    let mut call = Call { host, identity, request, now, out };
-    match endpoint {
-        Endpoint::AccountInfo => account::info(&mut call),
-        Endpoint::StreamCreate(name) => stream_change::create(&mut call, name),
-        Endpoint::StreamUpdate(name) => stream_change::update(&mut call, name),
-        Endpoint::StreamInfo(name) => stream::info(&mut call, name),
-        Endpoint::StreamDelete(name) => stream_change::delete(&mut call, name),
-        Endpoint::StreamPurge(name) => stream_change::purge(&mut call, name),
-        Endpoint::StreamNames => stream::names(&mut call),
-        Endpoint::StreamList => stream::list(&mut call),
-        Endpoint::StreamSnapshot(name) => stream::snapshot(&mut call, name),
-        Endpoint::StreamRestore(name) => stream::restore(&mut call, name),
-        Endpoint::StreamPeerRemove(_) => call.needs_cluster("stream_remove_peer"),
-        Endpoint::StreamStepDown(_) => call.needs_cluster("stream_leader_stepdown"),
-        Endpoint::MessageGet(name) => message::get(&mut call, name),
-        Endpoint::MessageDelete(name) => message::delete(&mut call, name),
-        Endpoint::ConsumerCreate(form) => consumer_create::create(&mut call, form),
-        Endpoint::ConsumerNames(stream) => consumer::names(&mut call, stream),
-        Endpoint::ConsumerList(stream) => consumer::list(&mut call, stream),
-        Endpoint::ConsumerInfo(stream, name) => consumer::info(&mut call, stream, name),
-        Endpoint::ConsumerDelete(stream, name) => consumer::delete(&mut call, stream, name),
-        Endpoint::ConsumerPause(stream, name) => consumer::pause(&mut call, stream, name),
-        Endpoint::ConsumerUnpin(stream, name) => consumer::unpin(&mut call, stream, name),
-        Endpoint::ConsumerReset(stream, name) => consumer::reset(&mut call, stream, name),
-        Endpoint::ConsumerStepDown(..) => call.needs_cluster("consumer_leader_stepdown"),
-    }
-}
 
 /// A request that is being answered.
 pub(super) struct Call<'a> {
@@ -175,22 +139,18 @@ impl Call<'_> {
     /// Counts the request and tells about it.
     fn finish(&mut self, answer: &[u8], is_error: bool) {
         self.host.count(is_error);
-        advisory::audit(self, answer);
+        let Self { host, request, out, .. } = self;
+        advisory::audit(*host, request, answer, self.now, *out);
+    }
+
+    /// Tells about a change of a stream.
+    pub(super) fn stream_action(&mut self, stream: &str, action: Action) {
+        let Self { host, out, .. } = self;
+        advisory::stream_action(*host, stream, action, self.now, *out);
     }
 
     /// Answers what only servers with replicated streams do.
-    fn needs_cluster(&mut self, kind: &str) {
+    pub(super) fn needs_cluster(&mut self, kind: &str) {
         self.send::<Success>(kind, Err(ApiError::CLUSTER_REQUIRED));
     }
-}
-
-pub(super) fn encode<B: Serialize + Default>(kind: &str, result: Result<B, ApiError>) -> Vec<u8> {
-    go_json::compact(&Response::new(kind, result)).unwrap_or_else(|error| {
-        let error = ApiError::stream_general(error);
-        go_json::compact(&Response::<Nothing>::new(kind, Err(error))).unwrap_or_default()
-    })
-}
-
-pub(super) fn send_to(out: &mut dyn Outbox, subject: &[u8], payload: &[u8]) {
-    out.send(&Outgoing { to: subject, subject, payload, ..Outgoing::default() });
 }

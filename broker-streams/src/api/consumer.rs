@@ -1,9 +1,10 @@
 //! Requests about consumers that exist.
 
-use super::call::{Call, encode, send_to};
+use super::call::Call;
 use super::request::{ConsumerListRequest, PauseRequest, Request, ResetRequest, UnpinRequest};
 use super::response::{
     ConsumerFound, ConsumerList, ConsumerNames, ConsumerReset, Nothing, Page, Paused, Success,
+    encode, send_to,
 };
 use super::stream::{MAX_NAMES, MAX_STATES};
 use crate::cell::Cell;

@@ -1,8 +1,8 @@
 //! Requests for single messages.
 
-use super::call::{Call, encode, send_to};
+use super::call::Call;
 use super::request::MessageDeleteRequest;
-use super::response::{MessageFound, StoredMessage, Success, base64};
+use super::response::{MessageFound, StoredMessage, Success, base64, encode, send_to};
 use crate::cell::Cell;
 use crate::config::StorageType;
 use crate::error::ApiError;

@@ -7,6 +7,7 @@ mod advisory;
 mod call;
 mod consumer;
 mod consumer_create;
+mod dispatch;
 mod host;
 mod message;
 pub mod request;
@@ -15,7 +16,7 @@ mod stream;
 mod stream_change;
 pub mod subject;
 
-pub use call::handle;
+pub use dispatch::handle;
 pub use host::{ApiRequest, Host, Identity, RequestCounts, TierUsage};
 
 #[cfg(test)]

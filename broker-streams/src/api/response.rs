@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use broker_core::go_json;
 use serde::{Serialize, Serializer};
 
 use crate::config::limits::TierLimits;
 use crate::config::{ExternalStream, StreamConfig, Time, TransformConfig};
 use crate::consumer::ConsumerInfo;
 use crate::error::ApiError;
+use crate::outbox::{Outbox, Outgoing};
 
 /// An answer: its type, an error, and its members, which have their defaults beside an error.
 #[derive(Debug, Serialize)]
@@ -290,6 +292,17 @@ pub(super) struct ApiStats {
     pub(super) level: i64,
     pub(super) total: u64,
     pub(super) errors: u64,
+}
+
+pub(super) fn encode<B: Serialize + Default>(kind: &str, result: Result<B, ApiError>) -> Vec<u8> {
+    go_json::compact(&Response::new(kind, result)).unwrap_or_else(|error| {
+        let error = ApiError::stream_general(error);
+        go_json::compact(&Response::<Nothing>::new(kind, Err(error))).unwrap_or_default()
+    })
+}
+
+pub(super) fn send_to(out: &mut dyn Outbox, subject: &[u8], payload: &[u8]) {
+    out.send(&Outgoing { to: subject, subject, payload, ..Outgoing::default() });
 }
 
 /// Go writes a slice that nothing was added to as null.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::advisory::{Action, stream_action};
+use super::advisory::Action;
 use super::call::Call;
 use super::request::StreamConfigRequest;
 use super::response::{Purged, StreamCreated, StreamUpdated, Success};
@@ -19,7 +19,7 @@ pub(super) fn create(call: &mut Call<'_>, name: &str) {
     match try_create(call, name) {
         Ok(is_new) => {
             if is_new {
-                stream_action(call, name, Action::Create);
+                call.stream_action(name, Action::Create);
             }
             let (now, identity) = (call.now, call.identity.clone());
             call.change("stream_create", name, |cell, _, _| {
@@ -183,7 +183,7 @@ pub(super) fn update(call: &mut Call<'_>, name: &str) {
                 Ok(StreamUpdated { info: Some(info) })
             });
             if is_updated {
-                stream_action(call, name, Action::Modify);
+                call.stream_action(name, Action::Modify);
             }
         }
         Err(error) => call.send::<StreamUpdated>("stream_update", Err(error)),
@@ -232,7 +232,7 @@ fn check_more_bytes(
 pub(super) fn delete(call: &mut Call<'_>, name: &str) {
     let result = try_delete(call, name);
     if result.is_ok() {
-        stream_action(call, name, Action::Delete);
+        call.stream_action(name, Action::Delete);
     }
     call.send("stream_delete", result);
 }

@@ -2,14 +2,17 @@
 
 mod consumer;
 mod consumer_update;
+mod context;
 mod source;
 mod stream;
 mod stream_update;
 mod subject;
+mod transform;
 
 pub use consumer::{check_consumer, is_valid_group, set_consumer_defaults};
 pub use consumer_update::check_consumer_update;
-pub use stream::{StreamCheck, check_stream};
+pub use context::StreamCheck;
+pub use stream::check_stream;
 pub use stream_update::{check_stream_update, violating_consumers};
 pub use subject::{collide, collide_any, is_covered_by, is_subject};
 

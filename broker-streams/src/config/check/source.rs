@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::stream::{StreamCheck, bad_subject, check_mapping, is_bad_source};
+use super::context::StreamCheck;
 use super::subject::is_literal;
+use super::transform::{bad_subject, check_mapping, is_bad_source};
 use super::{collide, invalid, is_covered_by, is_valid_name, refuse_if};
 use crate::config::{ExternalStream, SourceConsumer, StreamConfig, StreamSource};
 use crate::error::ApiError;

@@ -1,14 +1,14 @@
 //! Checks of configurations of streams.
 // NATS 2.14: stream.go checkStreamCfg.
 
-use std::sync::Arc;
-
+use super::context::StreamCheck;
 use super::source::{check_cycles, check_mirror, check_sources};
+use super::transform::{bad_subject, check_mapping, is_bad_source};
 use super::{
     MAX_DESCRIPTION_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, collide, invalid, is_covered_by,
     is_subject, is_valid_name, metadata_bytes, refuse_if,
 };
-use crate::config::limits::{AccountLimits, ServerLimits};
+use crate::config::limits::AccountLimits;
 use crate::config::{
     Discard, PersistMode, Placement, Retention, StorageType, StreamConfig, TransformConfig,
 };
@@ -23,31 +23,6 @@ const MIN_WINDOW: i64 = SECOND / 10;
 const DEFAULT_WINDOW: i64 = 120 * SECOND;
 // NATS 2.14: jetstream_cluster.go StreamMaxReplicas.
 const MAX_REPLICAS: i64 = 5;
-
-/// What a configuration of a stream is checked against.
-#[derive(Clone, Copy)]
-pub struct StreamCheck<'a> {
-    /// The limits of the server.
-    pub server: &'a ServerLimits,
-    /// The limits of the account.
-    pub account: &'a AccountLimits,
-    /// Returns the configuration of another stream of the account.
-    pub stream: &'a dyn Fn(&str) -> Option<Arc<StreamConfig>>,
-    /// Values that would be corrected are errors.
-    pub pedantic: bool,
-}
-
-impl StreamCheck<'_> {
-    /// Refuses a correction if the request is pedantic.
-    pub(super) fn correct(&self, text: &str) -> Result<(), ApiError> {
-        refuse_if(self.pedantic, || ApiError::pedantic(text))
-    }
-
-    /// Refuses a change of another setting if the request is pedantic.
-    fn imply(&self, text: &str) -> Result<(), ApiError> {
-        refuse_if(self.pedantic, || invalid(text))
-    }
-}
 
 /// Checks a configuration. Returns it with defaults filled in.
 ///
@@ -289,26 +264,6 @@ fn check_transform(transform: Option<&TransformConfig>) -> Result<(), ApiError> 
         ApiError::stream_transform_invalid_source(bad_subject(&transform.source))
     })?;
     check_mapping(transform).map_err(ApiError::stream_transform_invalid_destination)
-}
-
-pub(super) fn is_bad_source(transform: &TransformConfig) -> bool {
-    !transform.source.is_empty() && !is_subject(&transform.source)
-}
-
-pub(super) fn bad_subject(subject: &str) -> String {
-    format!("invalid subject {subject}")
-}
-
-/// Checks that a destination fits its source; an empty one always does.
-// NATS 2.14: subject_transform.go ValidateMapping.
-pub(super) fn check_mapping(transform: &TransformConfig) -> Result<(), String> {
-    let TransformConfig { source, destination } = transform;
-    if destination.is_empty() {
-        return Ok(());
-    }
-    let source = if source.is_empty() { ">" } else { source };
-    let mapping = broker_core::subject::Mapping::to(source, destination);
-    mapping.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn set_republish(config: &mut StreamConfig, check: &StreamCheck<'_>) -> Result<(), ApiError> {
