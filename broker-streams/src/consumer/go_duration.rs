@@ -49,39 +49,12 @@ fn decimal(number: &str, unit: i128) -> Option<i128> {
     Some(digits(whole)? * unit + digits(fraction)? * unit / scale)
 }
 
-/// Formats nanoseconds as Go's `time.Duration`: `1.5ms`, `2s`, `1m0.25s`.
-pub(super) fn show(nanos: i64) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
-    let nanos = nanos.unsigned_abs();
-    let with = |value: u64, unit: u64, name: &str| {
-        let digits = unit.ilog10() as usize;
-        let text = format!("{}.{:0digits$}", value / unit, value % unit);
-        format!("{}{name}", text.trim_end_matches('0').trim_end_matches('.'))
-    };
-    let text = match nanos {
-        0 => "0s".into(),
-        1..1_000 => format!("{nanos}ns"),
-        1_000..1_000_000 => with(nanos, 1_000, "µs"),
-        1_000_000..1_000_000_000 => with(nanos, 1_000_000, "ms"),
-        _ => {
-            let minutes = nanos / 60_000_000_000;
-            let rest = with(nanos % 60_000_000_000, 1_000_000_000, "s");
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => rest,
-                (0, minutes) => format!("{minutes}m{rest}"),
-                (hours, minutes) => format!("{hours}h{minutes}m{rest}"),
-            }
-        }
-    };
-    format!("{sign}{text}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_and_shown_as_go_does() {
+    fn durations_are_read_as_go_reads_them() {
         for (text, nanos) in [
             ("0s", 0),
             ("1ns", 1),
@@ -92,7 +65,6 @@ mod tests {
             ("5h6m7.001s", 18_367_001_000_000),
             ("-10s", -10_000_000_000),
         ] {
-            assert_eq!(show(nanos), text);
             assert_eq!(parse(text), Some(nanos), "{text}");
         }
         assert_eq!(parse("1h0.5m"), Some(3_630_000_000_000));

@@ -3,8 +3,9 @@
 use super::deliver::Candidate;
 use super::limits::REQUEST_CHECK_PAUSE;
 use super::requests::{Group, NextRequest, Waiting};
-use super::{Consumer, View, go_duration};
+use super::{Consumer, View};
 use crate::config::{PriorityPolicy, Time};
+use crate::go;
 use crate::outbox::{Outbox, Outgoing};
 
 /// Whether the first request may have the message.
@@ -57,13 +58,13 @@ impl Consumer {
             return Err(format!("409 Exceeded MaxRequestBatch of {}", config.max_batch));
         }
         if exceeds(request.expires, config.max_expires) {
-            let max = go_duration::show(config.max_expires);
+            let max = go::duration(config.max_expires);
             return Err(format!("409 Exceeded MaxRequestExpires of {max}"));
         }
         if exceeds(request.max_bytes, config.max_bytes) {
             return Err(format!("409 Exceeded MaxRequestMaxBytes of {}", config.max_bytes));
         }
-        if request.is_json { self.check_group(&request.group, now) } else { Ok(()) }
+        request.group.as_ref().map_or(Ok(()), |group| self.check_group(group, now))
     }
 
     fn check_group(&mut self, group: &Group, now: Time) -> Result<(), String> {
@@ -123,7 +124,7 @@ impl Consumer {
             no_wait: request.no_wait,
             heartbeat,
             heartbeat_at: after(heartbeat),
-            group: request.is_json.then_some(request.group),
+            group: request.group,
         };
         self.requests.add(waiting, self.is_prioritized());
         self.requests.last_used = now;

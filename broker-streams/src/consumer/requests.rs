@@ -5,29 +5,61 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 
 use crate::config::Time;
+use crate::go::json::{self, Field, Mode, Record, Shape};
 
 /// A request for messages, as clients write it. Durations are in nanoseconds.
 // NATS 2.14: jetstream_api.go JSApiConsumerGetNextRequest.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+struct Members {
+    expires: i64,
+    batch: i64,
+    max_bytes: i64,
+    no_wait: bool,
+    idle_heartbeat: i64,
+    group: String,
+    min_pending: i64,
+    min_ack_pending: i64,
+    id: String,
+    priority: i64,
+}
+
+const fn field(name: &'static str, shape: Shape) -> Field {
+    Field { name, shape }
+}
+
+/// How the reference reads it.
+static RECORD: Record = Record {
+    name: "JSApiConsumerGetNextRequest",
+    fields: &[
+        field("expires", Shape::DURATION),
+        field("batch", Shape::INT),
+        field("max_bytes", Shape::INT),
+        field("no_wait", Shape::Bool),
+        field("idle_heartbeat", Shape::DURATION),
+        field("group", Shape::String),
+        field("min_pending", Shape::INT64),
+        field("min_ack_pending", Shape::INT64),
+        field("id", Shape::String),
+        field("priority", Shape::INT),
+    ],
+};
+
+/// A request that was read.
+#[derive(Debug, Default)]
 pub(super) struct NextRequest {
     pub(super) expires: i64,
     pub(super) batch: i64,
     pub(super) max_bytes: i64,
     pub(super) no_wait: bool,
-    #[serde(rename = "idle_heartbeat")]
     pub(super) heartbeat: i64,
-    #[serde(flatten)]
-    pub(super) group: Group,
-    /// The request was written as JSON: only then it has a group.
-    #[serde(skip)]
-    pub(super) is_json: bool,
+    /// The priority group; only requests in JSON have one.
+    pub(super) group: Option<Group>,
 }
 
 /// The priority group of a request.
 // NATS 2.14: consumer.go PriorityGroup.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Group {
     pub(super) group: String,
     pub(super) min_pending: i64,
@@ -42,9 +74,7 @@ impl NextRequest {
     pub(super) fn parse(payload: &[u8]) -> Result<Self, String> {
         let text = payload.trim_ascii();
         if text.first() == Some(&b'{') {
-            let mut request: Self =
-                serde_json::from_slice(text).map_err(|error| error.to_string())?;
-            request.is_json = true;
+            let request = Self::from(Members::read(text)?);
             if request.heartbeat > 0 && request.heartbeat.saturating_mul(2) > request.expires {
                 return Err("heartbeat value too large".into());
             }
@@ -52,6 +82,33 @@ impl NextRequest {
         }
         let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
         Ok(Self { batch: number.unwrap_or(1), ..Self::default() })
+    }
+}
+
+impl Members {
+    /// The reference accepts more than `serde` does, such as names in capitals, and its errors have other texts.
+    fn read(text: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(text).or_else(|_| json::read(text, &RECORD, Mode::One))
+    }
+}
+
+impl From<Members> for NextRequest {
+    fn from(members: Members) -> Self {
+        let group = Group {
+            group: members.group,
+            min_pending: members.min_pending,
+            min_ack_pending: members.min_ack_pending,
+            id: members.id,
+            priority: members.priority,
+        };
+        Self {
+            expires: members.expires,
+            batch: members.batch,
+            max_bytes: members.max_bytes,
+            no_wait: members.no_wait,
+            heartbeat: members.idle_heartbeat,
+            group: Some(group),
+        }
     }
 }
 
@@ -217,10 +274,20 @@ mod tests {
         let text = b"{\"expires\":199,\"idle_heartbeat\":100}";
         assert_eq!(NextRequest::parse(text).unwrap_err(), "heartbeat value too large");
         let text = b"{\"group\":\"A\",\"min_pending\":3,\"min_ack_pending\":4,\"id\":\"x\",\"priority\":2}";
-        let group = NextRequest::parse(text).unwrap().group;
+        let group = NextRequest::parse(text).unwrap().group.unwrap();
         assert_eq!((&*group.group, &*group.id, group.priority), ("A", "x", 2));
         assert_eq!((group.min_pending, group.min_ack_pending), (3, 4));
-        assert!(NextRequest::parse(b"{").is_err());
+        assert!(NextRequest::parse(b"5").unwrap().group.is_none());
+        assert_eq!(NextRequest::parse(b"{\"Batch\":7}").unwrap().batch, 7);
+        for (text, fault) in [
+            ("{", "unexpected end of JSON input"),
+            (
+                "{\"batch\":\"x\"}",
+                "json: cannot unmarshal string into Go struct field JSApiConsumerGetNextRequest.batch of type int",
+            ),
+        ] {
+            assert_eq!(NextRequest::parse(text.as_bytes()).unwrap_err(), fault);
+        }
     }
 
     #[test]
