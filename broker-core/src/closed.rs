@@ -105,11 +105,12 @@ fn write_closed(out: &mut Writer<'_>, closed: &Closed) {
     out.number(connection.subscriptions as u64);
     out.optional(connection.rtt, |out, rtt| out.number(nanos(rtt)));
     out.optional(connection.remote, Writer::address);
-    let ClientInfo { name, lang, version, user, identity: _ } = &*connection.client_info;
+    let ClientInfo { name, lang, version, user, identity: _, proxy } = &*connection.client_info;
     for text in [name, lang, version] {
         out.text(text);
     }
     out.optional(user.as_deref(), Writer::text);
+    out.optional(proxy.as_deref(), Writer::text);
     out.number(closed.subscriptions.len() as u64);
     for subscription in &closed.subscriptions {
         out.text(&subscription.filter);
@@ -135,6 +136,7 @@ fn read_closed(body: &mut Reader<'_>, head: &Head) -> Option<Closed> {
     let remote = body.optional(Reader::address)?;
     let (name, lang, version) = (body.text()?, body.text()?, body.text()?);
     let user = body.optional(Reader::text)?.map(Arc::from);
+    let proxy = body.optional(Reader::text)?.map(Arc::from);
     let count = body.number()?;
     let account = head.account.clone();
     let subscription = |body: &mut Reader<'_>| {
@@ -166,6 +168,7 @@ fn read_closed(body: &mut Reader<'_>, head: &Head) -> Option<Closed> {
             version,
             user,
             identity: head.identity.clone(),
+            proxy,
         }),
         account,
     };
@@ -306,6 +309,7 @@ mod tests {
             lang: "rust".into(),
             version: "1".into(),
             user: many.then(|| "u".into()),
+            proxy: many.then(|| "P".into()),
             identity: many.then(|| {
                 let nkey = Some("U".into());
                 Arc::new(Identity { nkey, ..Identity::default() })

@@ -61,6 +61,12 @@ pub enum ClientFault {
     /// Wrong credentials, or an operation before authentication.
     #[error("authentication error")]
     AuthorizationViolation,
+    /// The client does not come through a trusted proxy, and must.
+    #[error("authentication error")]
+    ProxyRequired,
+    /// The client comes through a proxy that is not trusted.
+    #[error("authentication error")]
+    ProxyNotTrusted,
     /// No credentials in time.
     #[error("Authentication Timeout")]
     AuthenticationTimeout,
@@ -148,6 +154,8 @@ impl From<Denied> for ClientFault {
             | Denied::TimeOfDay
             | Denied::Revoked
             | Denied::SignerRemoved => Self::AuthorizationViolation,
+            Denied::ProxyRequired => Self::ProxyRequired,
+            Denied::ProxyNotTrusted => Self::ProxyNotTrusted,
             Denied::Unavailable => Self::Throttled,
         }
     }
@@ -164,6 +172,11 @@ fn step(verb: &str) -> &'static str {
 }
 
 impl ClientFault {
+    /// Returns true if the client is told `Authorization Violation`.
+    pub(crate) fn is_about_authorization(&self) -> bool {
+        matches!(self, Self::AuthorizationViolation | Self::ProxyRequired | Self::ProxyNotTrusted)
+    }
+
     /// Returns the text of `-ERR '…'`, if there is one, and the close reason, if the connection is closed.
     // NATS 2.14: the texts and whether they close, seen on the wire (tests/transcripts).
     pub fn answer(&self) -> (Option<Cow<'static, str>>, Option<CloseReason>) {
@@ -200,6 +213,11 @@ impl ClientFault {
             }
             Self::AuthorizationViolation => {
                 (text("Authorization Violation"), Some(Close::AuthenticationViolation))
+            }
+            // NATS 2.14: auth.go getAuthErrClosedState.
+            Self::ProxyRequired => (text("Authorization Violation"), Some(Close::ProxyRequired)),
+            Self::ProxyNotTrusted => {
+                (text("Authorization Violation"), Some(Close::ProxyNotTrusted))
             }
             Self::AuthenticationTimeout => {
                 (text("Authentication Timeout"), Some(Close::AuthenticationTimeout))
@@ -393,6 +411,10 @@ pub enum CloseReason {
     DuplicateServerName,
     /// The account of the route does not exist.
     MissingAccount,
+    /// The client came through a proxy that is not trusted, or no longer.
+    ProxyNotTrusted,
+    /// The client must come through a trusted proxy.
+    ProxyRequired,
     /// A client connected to the port of servers.
     WrongPort,
     /// A gateway connected to the port of routes.
@@ -436,6 +458,8 @@ impl fmt::Display for CloseReason {
             Self::ClusterNameConflict => "Cluster Name Conflict",
             Self::DuplicateServerName => "Duplicate Server Name",
             Self::MissingAccount => "Missing Account",
+            Self::ProxyNotTrusted => "Proxy Not Trusted",
+            Self::ProxyRequired => "Proxy Required",
             Self::WrongPort => "Incorrect Port",
             Self::WrongGateway => "Wrong Gateway",
         })

@@ -163,6 +163,8 @@ impl From<Denied> for AuthFailure {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Credentials
+            | Denied::ProxyRequired
+            | Denied::ProxyNotTrusted
             | Denied::Refused(_)
             | Denied::Source
             | Denied::TimeOfDay

@@ -295,6 +295,18 @@ pub struct ConnInfo {
     /// The tags in the user's token.
     #[serde(skip_serializing_if = "<[Arc<str>]>::is_empty")]
     pub tags: Arc<[Arc<str>]>,
+    /// The trusted proxy that the client comes through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyInfo>,
+}
+
+/// A trusted proxy.
+// NATS 2.14: monitor.go ProxyInfo.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ProxyInfo {
+    /// Its public key.
+    pub key: Arc<str>,
 }
 
 impl ConnInfo {
@@ -496,6 +508,7 @@ impl Observer {
             issuer_key: None,
             name_tag: None,
             tags: Arc::default(),
+            proxy: client_info.proxy.clone().map(|key| ProxyInfo { key }),
         };
         if options.auth {
             info.authorized_user = client_info.user.as_deref().map(Into::into);

@@ -69,6 +69,8 @@ pub(crate) struct Deciders {
     pub(crate) websocket: Option<Access>,
     /// The service that decides about clients.
     pub(crate) delegation: Delegation,
+    /// The proxies that may connect on behalf of clients.
+    pub(crate) proxies: super::proxies::Trusted,
 }
 
 impl Deciders {
@@ -79,7 +81,8 @@ impl Deciders {
             (access, _) => access,
         };
         let delegation = self.delegation.succeeding(&before.delegation);
-        Self { all: self.all.succeeding(&before.all), websocket, delegation }
+        let proxies = self.proxies.succeeding(&before.proxies);
+        Self { all: self.all.succeeding(&before.all), websocket, delegation, proxies }
     }
 
     /// Returns the trusted operators.
@@ -97,7 +100,8 @@ impl Deciders {
         if let Some(operators) = self.operators() {
             self.delegation.introduce_to_services(operators.mode());
         }
-        let around = |access: Access| self.delegation.around(access.authenticator());
+        let around =
+            |access: Access| self.proxies.around(self.delegation.around(access.authenticator()));
         Authenticators { all: around(self.all), websocket: self.websocket.map(around) }
     }
 }
@@ -105,7 +109,8 @@ impl Deciders {
 impl Options {
     pub(crate) fn deciders(&self) -> Result<Deciders, OptionsError> {
         let (all, websocket) = (self.access()?, self.websocket_access()?);
-        Ok(Deciders { all, websocket, delegation: Delegation::of(self)? })
+        let (delegation, proxies) = (Delegation::of(self)?, super::proxies::Trusted::of(self)?);
+        Ok(Deciders { all, websocket, delegation, proxies })
     }
 
     /// Returns the access rule of the WebSocket block, if it has its own.
@@ -216,10 +221,12 @@ impl Options {
             if let Some(permissions) = default {
                 user = user.permissions(permissions.build("authorization.default_permissions")?);
             }
+            user = user.proxy_required(one.proxy_required);
             return Ok(Access::Users(Users::builder().user(user).build()?));
         }
         if let Some(token) = token {
-            return Ok(Access::Token(Token::new(token.clone())));
+            let token = Token::new(token.clone()).proxy_required(one.proxy_required);
+            return Ok(Access::Token(token));
         }
         if has_users {
             return self.users(default, no_auth_user).map(Access::Users);
@@ -344,6 +351,7 @@ impl User {
         let kinds: Vec<ConnectionKind> =
             self.allowed_connection_types.iter().filter_map(|kind| kind.parse().ok()).collect();
         let mut user = self.identify(path)?.connection_kinds(kinds);
+        user = user.proxy_required(self.proxy_required);
         if let Some(permissions) = self.permissions.as_deref().or(default) {
             user = user.permissions(known.build(permissions, path)?);
         }

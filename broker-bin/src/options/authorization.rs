@@ -37,8 +37,8 @@ section! {
     /// Delegates authentication to a service.
     auth_callout: Option<AuthCallout> = None => with_jwt(block(AuthCallout::block))
         .aliases(&["auth_hook"]).called("AuthCallout");
-    /// Clients must connect through a trusted proxy.
-    proxy_required: bool = false => switch().not_yet("trusted proxies");
+    /// Clients with the user or the token of this block must connect through a trusted proxy.
+    proxy_required: bool = false => switch();
     /// True if the block is present, even if empty: clients then need credentials although only the
     /// system account has users.
     is_written: bool = false => switch().internal().at_once().called("block");
@@ -61,7 +61,7 @@ section! {
     /// The user's public key, in place of name and password.
     nkey: Option<String> = None => with_jwt(formatted(Format::Nkey("U", "a public user key")));
     /// The user must connect through a trusted proxy.
-    proxy_required: bool = false => switch().not_yet("trusted proxies");
+    proxy_required: bool = false => switch().at_once();
 }
 
 section! {

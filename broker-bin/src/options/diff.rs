@@ -8,7 +8,7 @@ use crate::config::check::join;
 use crate::config::field::Field;
 use crate::config::kind::Kind;
 use crate::config::table::{Block, Key, Reload, Section as _, Status};
-use crate::options::{Options, Resolver, Tls};
+use crate::options::{Options, Resolver, Tls, TrustedProxy};
 
 /// The refusal of a resolver that is added or removed.
 // NATS 2.14: reload.go diffOptions.
@@ -27,8 +27,8 @@ pub struct Change {
     /// When the change can take effect.
     pub reload: Reload,
     called: &'static str,
-    /// The whole text of the refusal, if it is not the usual one.
-    refusal: Option<&'static str>,
+    /// The whole text, if it is not the usual one.
+    text: Option<String>,
     /// The value is not logged, because it is secret or long.
     is_bare: bool,
 }
@@ -160,7 +160,7 @@ fn merge_cluster(changes: &mut Vec<Change>) {
             new: String::new(),
             reload: change.reload,
             called: "",
-            refusal: None,
+            text: None,
             is_bare: true,
         };
     }
@@ -203,10 +203,36 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
             change.reload = Reload::Restart;
         }
         if change.path == "resolver" && is_there(before) != is_there(after) {
-            change.refusal = Some(RESOLVER_MOVED);
+            change.text = Some(RESOLVER_MOVED.to_owned());
+        }
+        if let Some((before, after)) = trusted(before).zip(trusted(after)) {
+            changes.extend(proxies(&change, before, after));
+            continue;
         }
         changes.push(change);
     }
+}
+
+fn trusted(value: &dyn Field) -> Option<&Vec<TrustedProxy>> {
+    (value as &dyn Any).downcast_ref()
+}
+
+/// Makes a change of the proxies that are no longer trusted, and one of those that now are.
+// NATS 2.14: reload.go proxiesReload.
+fn proxies(change: &Change, before: &[TrustedProxy], after: &[TrustedProxy]) -> Vec<Change> {
+    let missing = |these: &[TrustedProxy], those: &[TrustedProxy]| -> Vec<String> {
+        let others = these.iter().filter(|one| !those.contains(one));
+        others.filter_map(|one| one.key.as_ref().map(|key| format!("{key:?}"))).collect()
+    };
+    let changes = [(missing(before, after), "removed"), (missing(after, before), "added")];
+    let changes = changes.into_iter().filter(|(keys, _)| !keys.is_empty());
+    changes
+        .map(|(keys, what)| {
+            let keys = keys.join(" ");
+            let text = format!("Reloaded: proxies trusted keys [{keys}] were {what}");
+            Change { text: Some(text), ..change.clone() }
+        })
+        .collect()
 }
 
 /// Returns true if there is a resolver.
@@ -246,7 +272,7 @@ impl Change {
             _ => key.reload,
         };
         let is_bare = is_map || key.kind.is_secret() || path == "authorization.user";
-        Self { path, old, new, reload, called: key.called, refusal: None, is_bare }
+        Self { path, old, new, reload, called: key.called, text: None, is_bare }
     }
 
     /// Returns true if the option concerns authentication or permissions.
@@ -257,6 +283,7 @@ impl Change {
         (is_in("authorization.") && !is_timeout)
             || is_in("accounts")
             || is_in("no_auth_user")
+            || is_in("proxies")
             || is_in("resolver")
             || is_in("default_sentinel")
             || by_certificate
@@ -280,8 +307,8 @@ impl Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(refusal) = self.refusal {
-            return f.write_str(refusal);
+        if let Some(text) = &self.text {
+            return f.write_str(text);
         }
         if self.reload == Reload::Restart {
             let Self { old, new, .. } = self;

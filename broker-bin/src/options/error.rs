@@ -17,6 +17,9 @@ pub enum OptionsError {
     /// A password without a user: the server would be open to everyone.
     #[error("authorization: a password needs a user")]
     PasswordWithoutUser,
+    /// A trusted proxy without a public key, or the build cannot check signatures.
+    #[error("proxy trusted key {0:?} is invalid")]
+    ProxyKey(String),
     /// Only one of the two can be served.
     #[error("can't specify both HTTP and HTTPS ports")]
     HttpAndHttps,
@@ -176,6 +179,7 @@ impl OptionsError {
     pub fn path(&self) -> &str {
         match self {
             Self::PasswordWithoutUser => "authorization.password",
+            Self::ProxyKey(_) => "proxies.trusted",
             Self::UserAndToken | Self::TokenAndUsers => "authorization.token",
             Self::UserAndUsers => "authorization.user",
             Self::TooManyCountedSubjects(_) => "metrics_subjects",

@@ -32,6 +32,7 @@ mod operator_error;
 #[cfg(feature = "jwt")]
 mod operators;
 pub mod page;
+mod proxies;
 mod route_url;
 mod routing;
 mod server;
@@ -221,7 +222,7 @@ section! {
         name: Format::Subject, block: MapDestination::block,
     }).aliases(&["maps"]).called("accounts").at_once();
     /// Proxies that may connect on behalf of clients.
-    proxies: Proxies = Proxies::default() => block(Proxies::block).not_yet("trusted proxies");
+    proxies: Proxies = Proxies::default() => block(Proxies::block);
     /// Connections to `port` come through a proxy and begin with a PROXY protocol header, version 1
     /// or 2, that states the client's address. Any client that can reach the port can claim any
     /// address.

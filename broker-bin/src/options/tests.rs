@@ -687,10 +687,6 @@ fn an_error_in_a_user_is_reported_with_its_place() {
             "user: 1",
             "x.conf:3:11: authorization.users[1].user: expected a string, found an integer",
         ),
-        (
-            "user: b, proxy_required: true",
-            "x.conf:3:30: authorization.users[1].proxy_required: natsd has no",
-        ),
     ] {
         let told = users(second);
         assert!(told.contains(expected), "{told}");

@@ -4,11 +4,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use broker_bin::config::kind::{Format, Kind};
 use broker_bin::config::table::{Block, Key, Reload, Section as _, Status};
 use broker_bin::options::{self, Request};
 use broker_bin::options::{AuthCallout, Resolver, Tls};
 use broker_bin::{Daemon, Options, ReloadError};
+use broker_core::auth::nkey::{KeyKind, KeyPair};
 use broker_net::testing::{TestAccount, TestOperator};
 
 use crate::clients::Raw;
@@ -378,6 +381,39 @@ tried! {
         assert_eq!(it.new_client(&format!("{CONNECT}{say}")), "MSG bar 1 0\r\n");
         it.reload("mappings { foo: [ { destination: baz, weight: 100% } ] }");
         assert_eq!(it.client.say(say), "MSG baz 1 0\r\n");
+    };
+    "proxies.trusted" proxies_trusted || {
+        let [first, second] = [1, 2].map(|seed| KeyPair::from_random(KeyKind::User, [seed; 32]));
+        let trust = |key: &KeyPair| format!("proxies {{ trusted: [ {{ key: {} }} ] }}", key.public());
+        let required = "authorization { users: [ {user: u, password: p, proxy_required: true}, {user: v} ] }";
+        let before = format!("http_port: -1\n{}\n{required}", trust(&first));
+        let direct = "CONNECT {\"verbose\":false,\"user\":\"v\"}\r\n";
+        let mut it = Tried::start_as(&before, direct);
+        assert_eq!(it.new_client(USER), REFUSED);
+        let through = |it: &Tried, proxy: &KeyPair| {
+            let mut client = it.client.again();
+            let nonce = client.info["nonce"].as_str().unwrap().to_owned();
+            let signature = BASE64_URL_SAFE_NO_PAD.encode(proxy.sign(nonce.as_bytes()));
+            let connect = USER.replace('}', &format!(",\"proxy_sig\":\"{signature}\"}}"));
+            let answer = client.say(&format!("{connect}PING\r\n"));
+            (client, answer)
+        };
+        let (mut client, answer) = through(&it, &first);
+        assert_eq!(answer, "PONG\r\n");
+        assert_eq!(through(&it, &second).1, REFUSED);
+        let key = first.public().to_string();
+        let connections = &seen(&it.natsd, "/connz")["connections"];
+        assert_eq!(connections[1]["proxy"], serde_json::json!({ "key": key }));
+        let closed = &seen(&it.natsd, "/connz?state=closed")["connections"];
+        assert_eq!(closed[0]["reason"], "Proxy Required");
+        assert_eq!(closed[1]["reason"], "Proxy Not Trusted");
+        it.reload(&trust(&second));
+        assert_eq!((client.line(), client.line()), (REFUSED.to_owned(), String::new()));
+        let closed = &seen(&it.natsd, "/connz?state=closed")["connections"];
+        assert!((1..=2).all(|at| closed[at]["reason"] == "Proxy Not Trusted"), "{closed}");
+        assert_eq!(through(&it, &second).1, "PONG\r\n");
+        let text = format!("Reloaded: proxies trusted keys [\"{key}\"] were removed");
+        assert!(it.natsd.seen().iter().any(|line| line.contains(&text)));
     };
     "resolver_preload" resolver_preload || {
         let operator = TestOperator::new();

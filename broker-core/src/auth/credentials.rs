@@ -36,6 +36,10 @@ pub struct Credentials {
     pub nkey: String,
     /// `sig`: the nonce, signed.
     pub sig: Secret,
+    /// `proxy_sig`: the nonce, signed by the proxy that the client comes through.
+    pub proxy_sig: Secret,
+    /// The public key of a [trusted](super::TrustedProxies) proxy that has signed the nonce.
+    pub proxy: Option<Arc<str>>,
     /// The nonce that INFO asked this connection to sign.
     pub nonce: String,
     /// `name` of the client.

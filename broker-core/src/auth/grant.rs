@@ -41,6 +41,8 @@ pub struct Grant {
     pub limits: GrantLimits,
     /// The proven identity, for monitoring and events; `None` for a user without a key or a token.
     pub identity: Option<Arc<Identity>>,
+    /// The public key of the [trusted](super::TrustedProxies) proxy that the client comes through, if it does.
+    pub proxy: Option<Arc<str>>,
 }
 
 /// The limits of one client. Those of the server and of the account apply too: the lowest
@@ -113,6 +115,7 @@ impl Grant {
             account_expires: None,
             limits: GrantLimits::default(),
             identity: None,
+            proxy: None,
         }
     }
 

@@ -66,6 +66,8 @@ mod pending;
 mod permissions;
 #[cfg(test)]
 mod property;
+#[cfg(feature = "jwt")]
+mod proxies;
 mod question;
 mod replies;
 mod secret;
@@ -85,6 +87,8 @@ pub use nonce::Nonce;
 pub use pending::{Answer, Pending};
 pub(crate) use permissions::Subscribe;
 pub use permissions::{PermissionList, Permissions, PermissionsBuilder, PermissionsError};
+#[cfg(feature = "jwt")]
+pub use proxies::TrustedProxies;
 pub(crate) use question::Judge;
 pub use question::Question;
 pub use replies::AllowResponses;
@@ -353,6 +357,12 @@ pub enum Denied {
     /// The user may not be connected at this time of day.
     #[error("Outside connect times")]
     TimeOfDay,
+    /// The user must connect through a trusted proxy.
+    #[error("proxy connection required")]
+    ProxyRequired,
+    /// The proxy is not trusted, or no longer.
+    #[error("proxy is not trusted")]
+    ProxyNotTrusted,
     /// The credentials of a connected user were revoked. At login it is an error like others.
     #[error("the credentials are revoked")]
     Revoked,

@@ -18,19 +18,29 @@ use super::{Authenticator, Credentials, Decision, Denied, Grant, Secret};
 /// assert_eq!(token.authenticate(&credentials).resolve(), Err(Denied::Credentials));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Token(Arc<Password>);
+pub struct Token {
+    password: Arc<Password>,
+    proxy_required: bool,
+}
 
 impl Token {
     /// Takes a token or its bcrypt hash. An empty one accepts no client.
     pub fn new(token: impl Into<Secret>) -> Self {
-        Self(Arc::new(token.into().into()))
+        Self { password: Arc::new(token.into().into()), proxy_required: false }
+    }
+
+    /// Requires clients to connect through a [trusted](super::TrustedProxies) proxy.
+    #[must_use]
+    pub fn proxy_required(mut self, is_required: bool) -> Self {
+        self.proxy_required = is_required;
+        self
     }
 
     /// Returns the same token, which also recognises clients that `before` accepted if the token is text in one
     /// and its hash in the other. Takes the time of one check then.
     #[must_use]
     pub fn succeeding(mut self, before: &Self) -> Self {
-        Arc::make_mut(&mut self.0).succeed(&before.0);
+        Arc::make_mut(&mut self.password).succeed(&before.password);
         self
     }
 }
@@ -45,12 +55,15 @@ impl Authenticator for Token {
     }
 
     fn authenticate(&self, credentials: &Credentials) -> Decision {
+        if self.proxy_required && credentials.proxy.is_none() {
+            return Denied::ProxyRequired.into();
+        }
         let shown = &credentials.token;
         if shown.is_empty() {
             return Denied::Credentials.into();
         }
-        let grant = Grant::shown_as(credentials).with_proof(Arc::clone(&self.0));
-        match &self.0.form {
+        let grant = Grant::shown_as(credentials).with_proof(Arc::clone(&self.password));
+        match &self.password.form {
             Form::Plain(token) if token == shown => grant.into(),
             Form::Plain(_) => Denied::Credentials.into(),
             Form::Bcrypt(hash) => {
@@ -66,9 +79,12 @@ impl Authenticator for Token {
         if !held.proof.is_some() {
             return self.authenticate(credentials);
         }
+        if self.proxy_required && credentials.proxy.is_none() {
+            return Denied::ProxyRequired.into();
+        }
         match held.proof.get::<Password>() {
-            Some(token) if self.0.is_known_as(token) => {
-                let mut grant = Grant::anonymous().with_proof(Arc::clone(&self.0));
+            Some(token) if self.password.is_known_as(token) => {
+                let mut grant = Grant::anonymous().with_proof(Arc::clone(&self.password));
                 grant.user.clone_from(&held.user);
                 grant.into()
             }

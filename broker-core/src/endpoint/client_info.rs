@@ -17,4 +17,6 @@ pub struct ClientInfo {
     pub user: Option<Arc<str>>,
     /// The proven identity, if there is one.
     pub identity: Option<Arc<Identity>>,
+    /// The public key of the trusted proxy that the client comes through, if it does.
+    pub proxy: Option<Arc<str>>,
 }

@@ -43,8 +43,8 @@ impl Login {
         credentials: &Credentials,
         now: i64,
     ) -> Result<Self, Denied> {
-        if user.nats.limits.proxy_required {
-            return Err(Denied::Refused("proxy connection required"));
+        if user.nats.limits.proxy_required && credentials.proxy.is_none() {
+            return Err(Denied::ProxyRequired);
         }
         if user.issues(now).iter().any(|issue| issue.severity != Severity::Warning) {
             return Err(Denied::Refused("User JWT no longer valid"));

@@ -39,6 +39,8 @@ pub struct ConnectOptions {
     pub nkey: String,
     /// The server's nonce, signed with that key.
     pub sig: Secret,
+    /// The nonce, signed by the proxy that the client comes through.
+    pub proxy_sig: Secret,
     /// A user's claims, signed.
     pub jwt: Secret,
     /// The requested account: refused, whatever it is.
@@ -66,6 +68,7 @@ impl Default for ConnectOptions {
             auth_token: Secret::default(),
             nkey: String::new(),
             sig: Secret::default(),
+            proxy_sig: Secret::default(),
             jwt: Secret::default(),
             account: String::new(),
             is_token_forgotten: false,
@@ -77,6 +80,7 @@ impl ConnectOptions {
     /// Forgets all secrets.
     pub(crate) fn forget_secrets(&mut self) {
         self.is_token_forgotten |= !self.auth_token.is_empty();
+        self.proxy_sig = Secret::default();
         for secret in [&mut self.pass, &mut self.auth_token, &mut self.sig, &mut self.jwt] {
             *secret = Secret::default();
         }
@@ -110,7 +114,7 @@ impl ConnectOptions {
                 "new_account" => new_account = value.bool()?,
                 // The fields of servers are checked too.
                 "import" | "export" => check_permission(value)?,
-                "remote_account" | "proxy_sig" => _ = value.string()?,
+                "remote_account" => _ = value.string()?,
                 _ => self.set(key, value)?,
             }
             Ok(())
@@ -139,6 +143,7 @@ impl ConnectOptions {
             "auth_token" => self.auth_token = Secret::from(value.string()?),
             "nkey" => self.nkey = value.string()?,
             "sig" => self.sig = Secret::from(value.string()?),
+            "proxy_sig" => self.proxy_sig = Secret::from(value.string()?),
             "jwt" => self.jwt = Secret::from(value.string()?),
             "account" => self.account = value.string()?,
             _ => {}

@@ -173,7 +173,8 @@ impl Callout {
             }
         }
         let user = credentials.shown_as().unwrap_or_default();
-        if result == Err(Denied::Unavailable)
+        // NATS 2.14 asks the service first, and denies the client whatever it answers.
+        if matches!(result, Err(Denied::Unavailable | Denied::ProxyRequired))
             || self.options.auth_users.iter().any(|one| one == user)
         {
             return result.map(|grant| without_subject(grant, &self.options.account)).into();
@@ -302,11 +303,14 @@ impl Inquiry {
             headers = format!("NATS/1.0\r\n{XKEY_HEADER}: {}\r\n\r\n", server.xkey()).into_bytes();
         }
         let expected = Expected { account: Arc::clone(&account), user, xkey };
+        let is_proxied = credentials.proxy.is_some();
         let server = Arc::clone(server);
         let asked = Subject::parse(SUBJECT).map_err(|error| error.to_string())?;
         let judge = move |answer: &[u8], now: SystemTime| {
             let approved = expected.read(answer, &server, now, trusts);
-            let result = approved.map_err(Refused::from).and_then(|approved| place(approved, now));
+            let approved = approved.map_err(Refused::from);
+            let approved = approved.and_then(|approved| approved.through(is_proxied));
+            let result = approved.and_then(|approved| place(approved, now));
             result.map_err(Refused::log)
         };
         let question = Question::new(account, asked, payload).with_headers(headers);
@@ -333,6 +337,18 @@ impl Refused {
     pub(crate) fn log(self) -> Denied {
         tracing::warn!("{}", title_case(&self.line));
         self.denied
+    }
+}
+
+impl Approved {
+    /// Refuses a user who must connect through a trusted proxy, and does not.
+    // NATS 2.14: auth_callout.go processReply.
+    fn through(self, is_proxied: bool) -> Result<Self, Refused> {
+        if self.user.nats.limits.proxy_required && !is_proxied {
+            let line = Denied::ProxyRequired.to_string();
+            return Err(Refused { line, denied: Denied::ProxyRequired });
+        }
+        Ok(self)
     }
 }
 

@@ -80,9 +80,6 @@ impl Expected {
             trusts(&response.issuer, &response.nats.issuer_account)?;
         }
         let approved = decode_user(&response.nats.jwt).map_err(|error| error.to_string())?;
-        if approved.nats.limits.proxy_required {
-            return Err("proxy connection required".into());
-        }
         if let Some(issue) = approved.issues(seconds(now)).first() {
             return Err(format!("Error validating user JWT: {issue}"));
         }

@@ -72,7 +72,7 @@ fn has_signed(user: &User, credentials: &Credentials) -> bool {
 }
 
 fn admit_by_key(user: &Arc<User>, credentials: &Credentials) -> Result<Grant, Denied> {
-    let grant = admit(user, credentials.kind)?;
+    let grant = admit(user, credentials)?;
     let identity = Identity {
         nkey: Some(Arc::clone(&user.name)),
         issuer_key: Some(Arc::clone(&grant.account)),

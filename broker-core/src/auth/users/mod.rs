@@ -109,7 +109,7 @@ impl Authenticator for Users {
         {
             // The reference checks this user's password against itself, so that a user with a hashed password
             // is rejected without CONNECT's `pass`. We accept `no_auth_user` without a check.
-            return admit(user, credentials.kind).into();
+            return admit(user, credentials).into();
         }
         if credentials.user.is_empty() {
             return Denied::Credentials.into();
@@ -118,10 +118,10 @@ impl Authenticator for Users {
         match user.map(|user| (user, &user.password.form)) {
             Some((user, _)) if self.is_known_by_certificate(user) => Denied::Credentials.into(),
             Some((user, Form::Plain(password))) if *password == credentials.password => {
-                admit(user, credentials.kind).into()
+                admit(user, credentials).into()
             }
             Some((user, Form::Bcrypt(hash))) => {
-                compute(hash, credentials, admit(user, credentials.kind))
+                compute(hash, credentials, admit(user, credentials))
             }
             _ => match &self.decoy {
                 Some(hash) => compute(hash, credentials, Err(Denied::Credentials)),
@@ -151,7 +151,7 @@ impl Authenticator for Users {
             // A client that was accepted as the `no_auth_user`.
             (Some(_), None) => self.authenticate(credentials),
             (Some(held), Some(user)) if user.password.is_known_as(&held.password) => {
-                admit(user, credentials.kind).into()
+                admit(user, credentials).into()
             }
             _ => Denied::Credentials.into(),
         }
@@ -200,10 +200,10 @@ impl Users {
         let Some(user) = self.mapped(credentials) else { return Denied::Credentials.into() };
         match &user.password.form {
             Form::Plain(password) if *password == credentials.password => {
-                admit(user, credentials.kind).into()
+                admit(user, credentials).into()
             }
             Form::Plain(_) => Denied::Credentials.into(),
-            Form::Bcrypt(hash) => compute(hash, credentials, admit(user, credentials.kind)),
+            Form::Bcrypt(hash) => compute(hash, credentials, admit(user, credentials)),
         }
     }
 
@@ -211,7 +211,7 @@ impl Users {
         match (self.mapped(credentials), held.proof.get::<User>()) {
             (None, _) => Denied::Unknown.into(),
             (Some(user), Some(held)) if user.password.is_known_as(&held.password) => {
-                admit(user, credentials.kind).into()
+                admit(user, credentials).into()
             }
             (Some(_), None) if !held.proof.is_some() => self.authenticate_mapped(credentials),
             _ => Denied::Credentials.into(),
@@ -220,9 +220,12 @@ impl Users {
 }
 
 /// Returns the grant of an authenticated user.
-fn admit(user: &Arc<User>, kind: ConnectionKind) -> Result<Grant, Denied> {
-    if !user.may_come_by(kind) {
+fn admit(user: &Arc<User>, credentials: &Credentials) -> Result<Grant, Denied> {
+    if !user.may_come_by(credentials.kind) {
         return Err(Denied::ConnectionKind);
+    }
+    if user.proxy_required && credentials.proxy.is_none() {
+        return Err(Denied::ProxyRequired);
     }
     let mut grant = Grant::user(user.name.clone()).with_proof(Arc::clone(user));
     if let Some(account) = &user.account {
@@ -247,6 +250,7 @@ pub struct User {
     account: Option<Arc<str>>,
     permissions: Option<Arc<Permissions>>,
     kinds: Vec<ConnectionKind>,
+    proxy_required: bool,
     /// Its key, in place of a password.
     #[cfg(feature = "jwt")]
     key: Option<PublicKey>,
@@ -262,6 +266,7 @@ impl User {
             account: None,
             permissions: None,
             kinds: Vec::new(),
+            proxy_required: false,
             #[cfg(feature = "jwt")]
             key: None,
         }
@@ -282,6 +287,12 @@ impl User {
     /// Restricts the user to these kinds of connections; without any, all kinds are allowed.
     pub fn connection_kinds(mut self, kinds: impl IntoIterator<Item = ConnectionKind>) -> Self {
         self.kinds.extend(kinds);
+        self
+    }
+
+    /// Requires the user to connect through a [trusted](super::TrustedProxies) proxy.
+    pub fn proxy_required(mut self, is_required: bool) -> Self {
+        self.proxy_required = is_required;
         self
     }
 

@@ -133,6 +133,7 @@ impl ClientSession {
             jwt: options.jwt.clone(),
             nkey: options.nkey.clone(),
             sig: options.sig.clone(),
+            proxy_sig: options.proxy_sig.clone(),
             name: options.name.clone(),
             lang: options.lang.clone(),
             version: options.version.clone(),
@@ -252,6 +253,7 @@ impl ClientSession {
         served.user.clone_from(&grant.user);
         served.proof.clone_from(&grant.proof);
         served.identity.clone_from(&grant.identity);
+        served.proxy.clone_from(&grant.proxy);
         let expiry = Expiry::of(grant, &*self.shared.clock, now);
         served.member.set_terms(Terms { limits: grant.limits, expiry });
         self.follow_account();
@@ -259,13 +261,13 @@ impl ClientSession {
 
     fn serve(&mut self, grant: Grant, now: Instant) -> Result<(), ClientFault> {
         let (user, proof) = (grant.user.clone(), grant.proof.clone());
-        let identity = grant.identity.clone();
+        let (identity, proxy) = (grant.identity.clone(), grant.proxy.clone());
         let expiry = Expiry::of(&grant, &*self.shared.clock, now);
         let limits = grant.limits;
         let mut member = Member::join_within_limits(&self.shared, &self.endpoint, grant)?;
         member.set_terms(Terms { limits, expiry });
         self.tell_account_changed(&member.account);
-        self.phase = Phase::Served(Served { member, user, proof, identity });
+        self.phase = Phase::Served(Served { member, user, proof, identity, proxy });
         self.follow_account();
         Ok(())
     }
@@ -299,12 +301,12 @@ impl ClientSession {
     fn introduce(&self) {
         let ConnectOptions { name, lang, version, .. } = &self.options;
         let [name, lang, version] = [name, lang, version].map(|text| text.as_str().into());
-        let identity = match &self.phase {
-            Phase::Served(served) => served.identity.clone(),
-            Phase::Unauthenticated(_) | Phase::Checking(_) => None,
+        let (identity, proxy) = match &self.phase {
+            Phase::Served(served) => (served.identity.clone(), served.proxy.clone()),
+            Phase::Unauthenticated(_) | Phase::Checking(_) => (None, None),
         };
         let user = self.label().shown_user();
-        let client_info = ClientInfo { name, lang, version, user, identity };
+        let client_info = ClientInfo { name, lang, version, user, identity, proxy };
         self.endpoint.client_info.store(Some(Arc::new(client_info)));
     }
 

@@ -102,6 +102,8 @@ struct Served {
     user: Option<Arc<str>>,
     proof: Proof,
     identity: Option<Arc<Identity>>,
+    /// The key of the proxy that the client comes through.
+    proxy: Option<Arc<str>>,
 }
 
 impl Served {
@@ -241,17 +243,16 @@ impl ClientSession {
     fn fault_in(&mut self, fault: &ClientFault, input: &[u8], scratch: &mut Scratch) {
         let close = self.reply_writer().fault(fault, input, scratch);
         // NATS 2.14: client.go authViolation.
-        if matches!(fault, ClientFault::AuthorizationViolation) {
-            self.notice_auth_failure();
+        if let Some(reason) = close.filter(|_| fault.is_about_authorization()) {
+            self.notice_auth_failure(reason);
         }
         self.closing = self.closing.or(close);
     }
 
     #[cold]
     #[inline(never)]
-    fn notice_auth_failure(&self) {
+    fn notice_auth_failure(&self, reason: CloseReason) {
         let of = Party::new(&self.endpoint);
-        let reason = CloseReason::AuthenticationViolation;
         self.shared.notice(|| SystemEvent::AuthFailed { of, reason });
     }
 

@@ -161,7 +161,9 @@ impl ReplyWriter<'_> {
             | ClientFault::Throttled => {
                 tracing::debug!(client = %label, "{fault}");
             }
-            ClientFault::AuthorizationViolation => {
+            ClientFault::AuthorizationViolation
+            | ClientFault::ProxyRequired
+            | ClientFault::ProxyNotTrusted => {
                 let claim = label.claim().map(|claim| format!(" - {claim}")).unwrap_or_default();
                 tracing::error!(client = %label, "{fault}{claim}");
             }

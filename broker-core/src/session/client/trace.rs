@@ -50,7 +50,7 @@ fn connect(json: &[u8]) -> String {
     let mut shown = String::from("{");
     let read = json::for_each_member(json, |key, value| {
         let value = match key {
-            "pass" | "auth_token" | "sig" | "jwt" => Ok("\"[REDACTED]\"".to_owned()),
+            "pass" | "auth_token" | "sig" | "proxy_sig" | "jwt" => Ok("\"[REDACTED]\"".to_owned()),
             "verbose" | "pedantic" | "tls_required" | "echo" | "headers" | "no_responders"
             | "new_account" => value.bool().map(|value| value.to_string()),
             "protocol" => value.integer::<i64>().map(|value| value.to_string()),

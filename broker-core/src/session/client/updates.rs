@@ -100,6 +100,7 @@ impl ClientSession {
         grant.permissions = self.endpoint.permissions.load_full();
         grant.proof.clone_from(&served.proof);
         grant.identity.clone_from(&served.identity);
+        grant.proxy.clone_from(&served.proxy);
         (grant.expires, grant.account_expires) = self.expires();
         grant.limits = served.member.limits();
         Some(grant)
