@@ -120,4 +120,6 @@ func main() {
 	}
 	fmt.Printf("start to first message: %v over TCP, %v in process (medians of %d)\n",
 		firstMessage(overTCP), firstMessage(connect), starts)
+	fmt.Printf("start of three servers to first message from one to another: %v (median of %d)\n",
+		firstMessageInCluster(), clusters)
 }
