@@ -72,7 +72,8 @@ async fn streams_store_and_consumers_deliver() {
             ..Default::default()
         };
         let ordered = stream.create_consumer(config).await.unwrap();
-        let messages: Vec<_> = ordered.messages().await.unwrap().take(10).try_collect().await.unwrap();
+        let messages: Vec<_> =
+            ordered.messages().await.unwrap().take(10).try_collect().await.unwrap();
         let subjects: Vec<&str> = messages.iter().map(|message| &*message.subject).collect();
         let expected: Vec<String> = (1..11).map(|number| format!("orders.{number}")).collect();
         assert_eq!(subjects, expected);

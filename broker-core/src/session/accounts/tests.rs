@@ -304,7 +304,8 @@ fn a_subscription_ends_in_its_own_account_if_its_last_message_is_of_another() {
 #[test]
 fn interest_in_one_filter_is_told_apart_by_group_and_origin() {
     let mut world = World::new();
-    let all: [(&[u8], Option<&[u8]>, &[u8]); 4] =
+    type Texts = (&'static [u8], Option<&'static [u8]>, &'static [u8]);
+    let all: [Texts; 4] =
         [(b"x", None, b"R"), (b"x", Some(b"q"), b"R"), (b"x", None, b"oL"), (b"xq", None, b"R")];
     for texts in all {
         world.accounts.subscribe("A", texts, 1, false).unwrap();
