@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use broker_core::cluster::RouteAddress;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::dial::{DialError, connect, in_random_order, resolve};
 use crate::random::{Random, random_seed};
@@ -15,6 +16,10 @@ use crate::tcp_options::TcpOptions;
 /// Maximum time for one address to answer.
 // NATS 2.14: DEFAULT_ROUTE_DIAL.
 const CONNECT: Duration = Duration::from_secs(1);
+
+/// The pause after which an attempt is repeated beside those that wait for an answer, if the server did not answer before:
+/// the kernel repeats one after a second only, and a server that is reachable again is so noticed sooner.
+const REPEAT: Duration = Duration::from_millis(250);
 
 /// Maximum time to resolve a name.
 const RESOLVE: Duration = Duration::from_secs(10);
@@ -29,17 +34,22 @@ pub(super) enum NotConnected {
 }
 
 /// Connects to a server. `own` are the addresses of this server, which are left out if the address is a name: a name may
-/// stand for all servers of a cluster.
+/// stand for all servers of a cluster. `is_lost`: the server has not answered before.
 // NATS 2.14: server.go getRandomIP.
 pub(super) async fn connect_to(
     server: &RouteAddress,
     own: &HashSet<SocketAddr>,
+    is_lost: bool,
 ) -> Result<(TcpStream, SocketAddr), NotConnected> {
     let addresses = addresses_of(server, own).await?;
     let mut failed = String::new();
     for address in in_random_order(addresses, &mut Random::new(random_seed())) {
         tracing::debug!("Trying to connect to route on {server} ({address})");
-        match connect(address, CONNECT, TcpOptions::ROUTES).await {
+        let connected = match is_lost {
+            false => connect(address, CONNECT, TcpOptions::ROUTES).await,
+            true => connect_repeatedly(address, REPEAT).await,
+        };
+        match connected {
             Ok(stream) => return Ok((stream, address)),
             Err(error) => failed = format!("dial tcp {address}: {}", in_words_of_go(&error)),
         }
@@ -56,6 +66,23 @@ pub(super) async fn within<T>(
     let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     connected
         .map_err(|error| NotConnected::Failed(format!("dial tcp {to}: {}", in_words_of_go(&error))))
+}
+
+/// Connects to an address with several attempts at the same time. The first to end decides; the others are dropped.
+async fn connect_repeatedly(address: SocketAddr, repeat: Duration) -> io::Result<TcpStream> {
+    let mut attempts = JoinSet::new();
+    let mut due = tokio::time::interval(repeat);
+    loop {
+        tokio::select! {
+            biased;
+            Some(ended) = attempts.join_next() => {
+                return ended.unwrap_or_else(|error| Err(io::Error::other(error)));
+            }
+            _ = due.tick() => {
+                attempts.spawn(connect(address, CONNECT, TcpOptions::ROUTES));
+            }
+        }
+    }
 }
 
 async fn addresses_of(
@@ -110,20 +137,29 @@ mod tests {
         let port = address.port();
         let own: HashSet<SocketAddr> =
             [address, SocketAddr::new("::1".parse().unwrap(), port)].into();
-        let result = connect_to(&at("localhost", port), &own).await;
+        let result = connect_to(&at("localhost", port), &own, false).await;
         assert!(matches!(result, Err(NotConnected::Own)), "{result:?}");
-        assert!(connect_to(&at("localhost", port), &HashSet::new()).await.is_ok());
-        assert!(connect_to(&at("127.0.0.1", port), &own).await.is_ok());
+        assert!(connect_to(&at("localhost", port), &HashSet::new(), false).await.is_ok());
+        assert!(connect_to(&at("127.0.0.1", port), &own, true).await.is_ok());
     }
 
     #[tokio::test]
     async fn failures_are_told_in_the_words_of_the_reference() {
-        let failure = async |server: RouteAddress| match connect_to(&server, &HashSet::new())
-            .await
-            .unwrap_err()
+        let failure_of = async |server: &RouteAddress, is_lost| match connect_to(
+            server,
+            &HashSet::new(),
+            is_lost,
+        )
+        .await
+        .unwrap_err()
         {
             NotConnected::Failed(why) => why,
             NotConnected::Own => panic!("{server}"),
+        };
+        let failure = async |server: RouteAddress| {
+            let why = failure_of(&server, false).await;
+            assert_eq!(failure_of(&server, true).await, why);
+            why
         };
         // Bound, but not listening.
         let socket = TcpSocket::new_v4().unwrap();
@@ -140,7 +176,27 @@ mod tests {
     async fn sockets_notice_a_lost_peer_soon() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (stream, _) = connect_to(&at("127.0.0.1", port), &HashSet::new()).await.unwrap();
+        let (stream, _) = connect_to(&at("127.0.0.1", port), &HashSet::new(), true).await.unwrap();
         TcpOptions::ROUTES.assert_applied(&socket2::SockRef::from(&stream));
+    }
+
+    /// The first attempt is lost, as it is if the other server was not reachable when it was made.
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_repeated_while_a_lost_server_does_not_answer() {
+        // Its queue of connections that were not accepted is full, so that the kernel drops further attempts.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = socket.listen(0).unwrap();
+        let mut full = Vec::new();
+        let connect_one = || connect(address, Duration::from_millis(50), TcpOptions::ROUTES);
+        while let Ok(stream) = connect_one().await {
+            full.push(stream);
+        }
+        let began = tokio::time::Instant::now();
+        let error = connect_repeatedly(address, REPEAT).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), CONNECT);
+        drop(listener);
     }
 }

@@ -79,7 +79,7 @@ pub(super) async fn dial(
     let mut attempts = 0;
     while is_wanted(order, cluster) {
         let began = clock::now();
-        let why = match connect(order, config).await {
+        let why = match connect(order, config, attempts > 0).await {
             Ok(_) if order.is_configured && !cluster.wants(order) => return None,
             Ok(connection) => return Some(connection),
             Err(NotConnected::Own) => return None,
@@ -103,11 +103,12 @@ pub(super) async fn dial(
 async fn connect(
     order: &RouteDial,
     config: &DialConfig,
+    is_lost: bool,
 ) -> Result<AcceptedConnection, NotConnected> {
     if let Some(network) = &config.network {
         return within(network.dial(order, &config.security), &order.address).await;
     }
-    let (stream, remote) = connect_to(&order.address, config.own()).await?;
+    let (stream, remote) = connect_to(&order.address, config.own(), is_lost).await?;
     Ok(config.security.dialed(stream, remote, order))
 }
 

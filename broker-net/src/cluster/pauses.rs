@@ -13,8 +13,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const JITTER: u32 = 10;
 
 /// The least time between two attempts. An attempt that has waited for an answer is repeated soon: the other server may be
-/// reachable again at any moment, and the attempts then take most of the time.
-const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// reachable again at any moment, and the attempts then take most of the time. It is random too, so that the connections
+/// that were lost together are not attempted at the same moments.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_MIN_PAUSE: Duration = Duration::from_millis(150);
 
 /// Pauses between attempts: each counts from the begin of the attempt.
 pub(super) struct Pauses {
@@ -35,7 +37,7 @@ impl Pauses {
         if self.has_backoff {
             self.next = (self.next * 2).min(MAX_PAUSE);
         }
-        due.saturating_sub(took).max(MIN_PAUSE)
+        due.saturating_sub(took).max(self.random.between(MIN_PAUSE, MAX_MIN_PAUSE))
     }
 }
 
@@ -67,6 +69,8 @@ mod tests {
         let mut pauses = Pauses::new(false);
         let pause = pauses.pause(Duration::from_millis(500));
         assert!((Duration::from_millis(400)..=Duration::from_millis(500)).contains(&pause));
-        assert_eq!(pauses.pause(Duration::from_secs(5)), MIN_PAUSE);
+        let least: Vec<_> = (0..20).map(|_| pauses.pause(Duration::from_secs(5))).collect();
+        assert!(least.iter().all(|pause| (MIN_PAUSE..=MAX_MIN_PAUSE).contains(pause)), "{least:?}");
+        assert!(least.iter().any(|pause| *pause != least[0]));
     }
 }
