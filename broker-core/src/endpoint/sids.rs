@@ -20,7 +20,7 @@ pub(crate) struct Sids {
 }
 
 /// The name of a subscription among those of its session.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy)]
 pub(crate) struct Name<'a> {
     /// Empty if the sid is the name.
     filter: &'a [u8],
@@ -43,6 +43,18 @@ impl<'a> Name<'a> {
         }
     }
 
+    /// Returns true if it is the name of this subscription.
+    #[inline]
+    fn is_of(&self, subscription: &Subscription) -> bool {
+        let is_same_sid = subscription.sid() == self.sid;
+        is_same_sid && (self.filter.is_empty() || self.is_interest_of(subscription))
+    }
+
+    fn is_interest_of(&self, subscription: &Subscription) -> bool {
+        subscription.filter() == self.filter && subscription.queue() == self.queue
+    }
+
+    #[inline]
     fn hash(&self, hasher: &FixedState) -> u64 {
         if self.filter.is_empty() {
             return hasher.hash_one(self.sid);
@@ -77,7 +89,7 @@ impl Sids {
     pub(crate) fn get<'a>(&self, name: impl Into<Name<'a>>) -> Option<Arc<Subscription>> {
         let name = name.into();
         let hash = name.hash(&self.hasher);
-        let is_it = |subscription: &Arc<Subscription>| Name::of(subscription) == name;
+        let is_it = |subscription: &Arc<Subscription>| name.is_of(subscription);
         let mut state = self.state.lock();
         let found = state.table.find(hash, is_it)?;
         if found.is_over() {
@@ -103,7 +115,7 @@ impl Sids {
     pub(crate) fn remove<'a>(&self, name: impl Into<Name<'a>>) -> Option<Arc<Subscription>> {
         let name = name.into();
         let hash = name.hash(&self.hasher);
-        let is_it = |subscription: &Arc<Subscription>| Name::of(subscription) == name;
+        let is_it = |subscription: &Arc<Subscription>| name.is_of(subscription);
         self.state.lock().table.remove(hash, is_it, |subscription| self.hash_of(subscription))
     }
 
