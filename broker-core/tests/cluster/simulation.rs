@@ -255,8 +255,13 @@ impl World {
             let member = &mut self.members[number];
             let before = member.last.insert(from, id);
             let receives = is_for(account, subject, member.account);
-            let may_be_late =
-                member.queue.is_some_and(|queue| self.left.contains(&(member.account, queue)));
+            // A server sends on a message of a group whose last member there has just left. Its line says for which groups
+            // it is, and is for plain subscriptions besides, which did not exist for the first server yet.
+            let is_sent_on = self.left.iter().any(|(of, _)| is_for(account, subject, of));
+            let may_be_late = match member.queue {
+                Some(queue) => self.left.contains(&(member.account, queue)),
+                None => is_sent_on && !member.is_known,
+            };
             let is_in_order = may_be_late || before.is_none_or(|before| before < id);
             member.seen.insert(id);
             let (own, filter, queue) = (member.account, member.filter, member.queue);
