@@ -103,6 +103,78 @@ fn a_request_reaches_the_service_of_another_account_and_its_response_the_request
     assert!(world.broker.shares("A", 10).unwrap().responses.is_empty());
 }
 
+/// Consecutive requests are passed on together: each as if it were alone.
+#[test]
+fn requests_in_one_read_are_passed_on_in_order() {
+    let mut world = world(vec![
+        AccountConfig::new("A").with_export(service("add.*")),
+        AccountConfig::new("B").with_import(import("A", "add.*").with_to("calc.$1")),
+    ]);
+    let (mut a, mut b) = (join(&mut world, "a"), join(&mut world, "b"));
+    world.send(&mut a, "SUB add.* 1\r\n");
+    world.send(&mut b, "SUB in.* 5\r\n");
+    let headers = "NATS/1.0\r\nk: v\r\n\r\n";
+    let request = |number: usize| {
+        let payload = format!("{number}{}", "x".repeat(number * 7 % 900));
+        let (head, size) = (headers.len(), payload.len());
+        match number % 3 {
+            0 => format!("PUB calc.one in.{number} {size}\r\n{payload}\r\n"),
+            1 => format!("PUB calc.one {size}\r\n{payload}\r\n"),
+            _ => format!(
+                "HPUB calc.one in.{number} {head} {}\r\n{headers}{payload}\r\n",
+                head + size
+            ),
+        }
+    };
+    world.send(&mut b, (0..200).map(request).collect::<String>());
+    let text = a.read();
+    let mut rest = &*text;
+    let mut responses = String::new();
+    for number in 0..200 {
+        let (line, behind) = rest.split_once("\r\n").unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        let has_reply = number % 3 != 1;
+        assert_eq!(
+            (words[0], words[1], words.len()),
+            ("HMSG", "add.one", 5 + usize::from(has_reply))
+        );
+        let [head, size] = [words.len() - 2, words.len() - 1].map(|at| words[at].parse().unwrap());
+        let fields = &behind[..head];
+        assert_eq!(fields.contains("\r\nk: v\r\n"), number % 3 == 2, "{fields}");
+        assert!(fields.contains("Nats-Request-Info: {\"acc\":\"B\""), "{fields}");
+        let payload: &str = &behind[head..size];
+        assert_eq!(payload, format!("{number}{}", "x".repeat(number * 7 % 900)));
+        rest = &behind[size + 2..];
+        if has_reply {
+            responses += &format!("PUB {} 2\r\nok\r\n", words[3]);
+        }
+    }
+    assert_eq!(rest, "");
+    world.send(&mut a, responses);
+    let expected =
+        (0..200).filter(|number| number % 3 != 1).map(|n| format!("MSG in.{n} 5 2\r\nok\r\n"));
+    assert_eq!(b.read(), expected.collect::<String>());
+    assert!(world.broker.shares("A", 10).unwrap().responses.is_empty());
+}
+
+#[test]
+fn the_requests_behind_the_last_one_of_a_service_have_no_responders() {
+    let mut world = world(vec![
+        AccountConfig::new("A").with_export(service("add")),
+        AccountConfig::new("B").with_import(import("A", "add")),
+    ]);
+    let (mut a, mut b) = (join(&mut world, "a"), join(&mut world, "b"));
+    world.send(&mut a, "SUB add 1\r\nUNSUB 1 2\r\n");
+    let requests: String = (0..5).map(|number| format!("PUB add in.{number} 0\r\n\r\n")).collect();
+    world.send(&mut b, format!("SUB in.* 5\r\n{requests}"));
+    assert_eq!(a.read().matches("HMSG add ").count(), 2);
+    let told = b.read();
+    let refused: Vec<&str> =
+        told.lines().filter_map(|line| line.strip_prefix("HMSG in.")?.split(' ').next()).collect();
+    assert_eq!(refused, ["2", "3", "4"], "{told}");
+    assert_eq!(world.broker.shares("A", 10).unwrap().responses.len(), 2);
+}
+
 #[test]
 fn a_service_without_responders_is_reported_at_once() {
     let mut world = world(vec![

@@ -295,6 +295,10 @@ impl Interested for Subscription {
         matches!(self.link(), Some(Link::Service(_) | Link::Responses))
     }
 
+    fn is_used_once(&self) -> bool {
+        matches!(self.link(), Some(Link::Responses))
+    }
+
     fn weight(&self) -> u32 {
         self.weight.load(Ordering::Relaxed)
     }

@@ -208,7 +208,7 @@ impl<S: Interested> MatchCache<S> {
         }
         let (verdict, generation) = self.resolve(interest, hash, subject, judge);
         self.counts.note_fan_out(self.unkept.fan_out());
-        if !self.has_room_for(subject) {
+        if self.unkept.is_used_once() || !self.has_room_for(subject) {
             return Known { verdict, matches: &self.unkept };
         }
         self.forget_some(interest);

@@ -20,7 +20,7 @@ pub(crate) struct Matches<S> {
 struct More<S> {
     groups: Vec<Vec<Arc<S>>>,
     peers: Vec<PeerMatch<S>>,
-    services: Vec<Arc<S>>,
+    services: SmallVec<[Arc<S>; 1]>,
     owners_differ: bool,
     mapped: Option<Mapped>,
 }
@@ -56,7 +56,7 @@ impl<S> Default for More<S> {
         Self {
             groups: Vec::new(),
             peers: Vec::new(),
-            services: Vec::new(),
+            services: SmallVec::new(),
             owners_differ: true,
             mapped: None,
         }
@@ -118,6 +118,11 @@ impl<S: Interested> Matches<S> {
         self.more = None;
     }
 
+    /// Returns true if a subject with these matches is not used again: it is the reply subject of one request.
+    pub(super) fn is_used_once(&self) -> bool {
+        self.services().iter().any(|service| service.is_used_once())
+    }
+
     /// Adds a subscription. Groups of one name are one group, whatever filters their members have.
     // NATS 2.14: findQSlot.
     pub(super) fn add(&mut self, subscription: &Arc<S>) {
@@ -161,6 +166,9 @@ impl<S: Interested> Matches<S> {
     /// Orders the subscriptions of one owner next to each other, independently of hashes, and records whether any
     /// owner has several. Must be called when all are added.
     pub(super) fn arrange(&mut self) {
+        if self.more.is_none() && self.plain.len() < 2 {
+            return;
+        }
         self.plain.sort_by_key(|subscription| subscription.owner());
         if let Some(more) = &mut self.more {
             more.peers.sort_by_key(PeerMatch::owner);

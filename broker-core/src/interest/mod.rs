@@ -54,6 +54,10 @@ pub(crate) trait Interested {
     fn is_service(&self) -> bool {
         false
     }
+    /// Returns true if it gets messages to subjects that are used once each.
+    fn is_used_once(&self) -> bool {
+        false
+    }
     /// Returns the number of members of the queue group that it stands for, behind a peer.
     fn weight(&self) -> u32 {
         1

@@ -5,25 +5,28 @@
 //! once if there are no responders. The service sees a reply subject of its own account; a message to it is passed on
 //! to the requester in the same way.
 
+mod requests;
+
 use super::{Audience, deliver, deliver_traced};
 use crate::account::{
-    Account, Context, Failed, Here, Measured, Outcome, Requester, Response, ServiceImport, There,
-    is_marked, is_sampled, to_json,
+    Account, Asked, Context, Failed, Here, Measured, Outcome, Requester, Response, ServiceImport,
+    There, is_marked, is_sampled,
 };
 use crate::endpoint::{Endpoint, Kind, Link, Run, Scratch, Sender, Subscription};
 use crate::header_block;
 use crate::ids;
 use crate::interest::{MatchCache, Matches};
-use crate::limits::{SERVICE_CACHE_BYTES, SERVICE_CACHES, SERVICE_HOPS, SHARED_PAYLOAD_MIN_BYTES};
+use crate::limits::{SERVICE_CACHE_BYTES, SERVICE_CACHES};
 use crate::message_trace::MessageTrace;
 use crate::options::ResponseType;
 use crate::proto::{Publish, encode};
 use crate::random::Random;
-use crate::reserved::REQUEST_INFO;
 use crate::reserved::{TRACE_DESTINATION, TRACE_DISABLED};
-use crate::subject::{Mapped, Subject, SubjectBuffer};
+use crate::subject::{Mapped, Subject};
 use crate::subject_counts::Verdict;
-use crate::sync::{Arc, Ordering, Weak};
+use crate::sync::{Arc, Weak};
+use requests::{Hop, Rewritten, request};
+use smallvec::SmallVec;
 
 /// The reply subjects that are not replaced.
 // NATS 2.14: client.go processServiceImport: acknowledgements of streams.
@@ -36,19 +39,7 @@ pub(crate) struct ServiceState {
     /// The next cache to be dropped for another.
     sweep: usize,
     /// Memory for rewritten messages.
-    bodies: Vec<Vec<u8>>,
-}
-
-/// One message on its way through services.
-struct Hop<'h> {
-    /// The services that it has passed through.
-    before: Option<&'h Hop<'h>>,
-    import: &'h Arc<ServiceImport>,
-    /// The service is told more than the account of the sender.
-    is_detailed: bool,
-    /// The service is told the server of the sender.
-    has_server: bool,
-    depth: usize,
+    memory: Vec<Rewritten>,
 }
 
 /// The endpoint that publishes, and its memory.
@@ -59,6 +50,9 @@ pub(crate) struct Requesting<'p> {
     pub(crate) scratch: &'p mut Scratch,
 }
 
+/// The messages of a run that reached a receiver.
+type Reached = SmallVec<[bool; 64]>;
+
 /// Delivers a run whose matches contain services. Calls `no_responders` with each message that reached no receiver.
 pub(crate) fn deliver_with_services<'a>(
     account: &Arc<Account>,
@@ -68,15 +62,14 @@ pub(crate) fn deliver_with_services<'a>(
     mut no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
 ) {
     let from = requesting.endpoint.as_sender();
-    for message in run.messages {
-        let one = Run { messages: std::slice::from_ref(message), ..*run };
-        if !deliver_to_all(account, from, &one, matches, None, requesting) {
-            no_responders(message, requesting.scratch);
-        }
+    let mut reached = Reached::from_elem(false, run.messages.len());
+    deliver_to_all(account, from, run, matches, None, requesting, &mut reached);
+    for (message, _) in run.messages.iter().zip(&reached).filter(|(_, reached)| !**reached) {
+        no_responders(message, requesting.scratch);
     }
 }
 
-/// Delivers one message to subscriptions and services. Returns true if it reached a receiver.
+/// Delivers a run to subscriptions and services. A traced run has one message. Notes which messages reached a receiver.
 fn deliver_to_all(
     account: &Arc<Account>,
     from: Sender,
@@ -84,15 +77,24 @@ fn deliver_to_all(
     matches: &Matches<Subscription>,
     hop: Option<&Hop<'_>>,
     requesting: &mut Requesting<'_>,
-) -> bool {
+    reached: &mut [bool],
+) {
     let Requesting { random, scratch, .. } = requesting;
-    let mut is_reached = true;
     if scratch.message_trace().is_some() {
-        is_reached = deliver_traced(account, from, run, (matches, Audience::All), random, scratch);
+        let is_reached =
+            deliver_traced(account, from, run, (matches, Audience::All), random, scratch);
+        reached.fill(is_reached);
     } else {
-        deliver(account, from, run, matches, random, scratch, |_, _| is_reached = false);
+        reached.fill(true);
+        let mut rest = run.messages.iter().zip(reached.iter_mut());
+        // Called in the order of the messages.
+        deliver(account, from, run, matches, random, scratch, |message, _| {
+            if let Some((_, is_reached)) = rest.find(|(one, _)| std::ptr::eq(*one, message)) {
+                *is_reached = false;
+            }
+        });
     }
-    is_reached | pass_on(account, run, matches, hop, requesting)
+    pass_on(account, run, matches, hop, requesting, reached);
 }
 
 /// Passes a traced message on to the services among its matches, once it was delivered. Returns true if it reached a
@@ -103,7 +105,9 @@ pub(crate) fn pass_to_services(
     matches: &Matches<Subscription>,
     requesting: &mut Requesting<'_>,
 ) -> bool {
-    pass_on(account, run, matches, None, requesting)
+    let mut reached = Reached::from_elem(false, run.messages.len());
+    pass_on(account, run, matches, None, requesting, &mut reached);
+    reached.contains(&true)
 }
 
 /// Passes responses from another server on to their requesters. Requests have been passed on by the server of the
@@ -124,122 +128,31 @@ pub(crate) fn pass_responses(
     }
 }
 
-/// Passes one message on to the services among its matches. Returns true if it reached a receiver.
+/// Passes a run on to the services among its matches. Notes which messages reached a receiver.
 fn pass_on(
     account: &Arc<Account>,
     run: &Run<'_>,
     matches: &Matches<Subscription>,
     hop: Option<&Hop<'_>>,
     requesting: &mut Requesting<'_>,
-) -> bool {
-    let mut is_reached = false;
-    let Some(message) = run.messages.first() else { return is_reached };
-    let message = Publish { subject: run.subject, ..*message };
+    reached: &mut [bool],
+) {
     for service in matches.services() {
-        is_reached |= match service.link() {
-            Some(Link::Service(import)) => match Arc::clone(import).downcast::<ServiceImport>() {
-                Ok(import) => request(account, &import, &message, hop, requesting),
-                Err(_) => false,
-            },
-            Some(Link::Responses) => respond(account, &message, run, requesting),
-            Some(Link::Shadow { .. }) | None => false,
-        };
-    }
-    is_reached
-}
-
-/// Passes a request on to the account that exports the service. Returns true if it reached a receiver.
-// NATS 2.14: client.go processServiceImport.
-fn request(
-    account: &Arc<Account>,
-    import: &Arc<ServiceImport>,
-    message: &Publish<'_>,
-    before: Option<&Hop<'_>>,
-    requesting: &mut Requesting<'_>,
-) -> bool {
-    let (Some(exporter), Some(context)) = (import.exporter.upgrade(), account.context()) else {
-        return false;
-    };
-    let hop = Hop {
-        before,
-        import,
-        // NATS 2.14: the first import decides. A later one that shares adds the server.
-        is_detailed: before.map_or(import.share, |before| before.is_detailed),
-        has_server: match before {
-            Some(before) => before.has_server || (!before.import.share && import.share),
-            None => import.share,
-        } || exporter.is_system,
-        depth: before.map_or(1, |before| before.depth + 1),
-    };
-    if hop.depth > SERVICE_HOPS || hop.is_repeated() {
-        return false;
-    }
-    let mut buffer = SubjectBuffer::new();
-    let subject = import.rewrite.apply(message.subject, &mut buffer);
-    let crossing =
-        requesting.cross(&exporter.name, message.subject, subject, import.export.allow_trace);
-    if let Crossing::End = crossing {
-        return false;
-    }
-    let measured = requesting.measure(import, message, context);
-    let is_measured = measured.is_some();
-    let has_reply = !message.reply.is_empty();
-    if let (false, Some(measured)) = (has_reply, &measured) {
-        requesting.tell(&exporter, import, measured, Outcome::BadRequest);
-    }
-    let given = (has_reply && !message.reply.starts_with(KEPT_REPLIES)).then(|| {
-        let response = Arc::new(Response {
-            to: message.reply.into(),
-            requester: Arc::downgrade(account),
-            requester_name: Arc::clone(&account.name),
-            export: Arc::clone(&import.export),
-            share: import.share,
-            measured: measured.map(Box::new),
-        });
-        let now = requesting.scratch.now();
-        exporter.responses().add(response, requesting.random, now)
-    });
-    let marked = given.as_ref().filter(|_| is_measured).and_then(|it| context.remote.mark(it));
-    let reply = match (&marked, &given) {
-        (Some(marked), _) => marked,
-        (None, Some(given)) => &given[..],
-        (None, None) => message.reply,
-    };
-    let mut body = requesting.state.bodies.pop().unwrap_or_default();
-    let mut sizes = requesting.state.bodies.pop().unwrap_or_default();
-    let memory = (&mut body, &mut sizes);
-    let mut header_len = describe(memory, account, message, &hop, requesting.endpoint, context);
-    header_len = match &crossing {
-        Crossing::Untraced | Crossing::End => header_len,
-        Crossing::Held(_) => set_trace(&mut body, header_len, TRACE_DISABLED),
-        // NATS 2.14: msgtrace.go setupResponseServiceImport: events of other servers come back by a reply subject.
-        Crossing::Traced { .. } => {
-            let unused = exporter.responses().unused(requesting.random);
-            set_trace(&mut body, header_len, &unused)
-        }
-    };
-    sizes_of(header_len, body.len(), &mut sizes);
-    let message = Publish {
-        subject,
-        reply,
-        header_len: Some(header_len),
-        body: &body,
-        sizes: &sizes,
-        tail: None,
-    };
-    let from = Sender { is_served: true, ..requesting.endpoint.as_sender() };
-    let is_reached = requesting.deliver_in(&exporter, from, &message, Some(&hop));
-    let is_only = matches!(crossing, Crossing::Traced { is_only: true });
-    if let Some(given) = given.filter(|_| !is_reached || is_only) {
-        let removed = exporter.responses().remove(&given).filter(|_| !is_only);
-        if let Some(measured) = removed.as_ref().and_then(|removed| removed.measured.as_ref()) {
-            requesting.tell(&exporter, import, measured, Outcome::Unavailable);
+        match service.link() {
+            Some(Link::Service(import)) => {
+                if let Some(import) = import.downcast_ref::<ServiceImport>() {
+                    request(account, import, run, hop, requesting, reached);
+                }
+            }
+            Some(Link::Responses) => {
+                for (message, is_reached) in run.messages.iter().zip(reached.iter_mut()) {
+                    let message = Publish { subject: run.subject, ..*message };
+                    *is_reached |= respond(account, &message, run, requesting);
+                }
+            }
+            Some(Link::Shadow { .. }) | None => {}
         }
     }
-    requesting.keep(body);
-    requesting.keep(sizes);
-    requesting.end_crossing(crossing);
-    is_reached
 }
 
 /// Passes a response on to the requester. Returns true if it reached a receiver.
@@ -252,8 +165,8 @@ fn respond(
     let now = requesting.scratch.now();
     let Some(responses) = account.owed_responses() else { return false };
     let Some(response) = responses.answer(message.subject, now) else { return false };
-    let Some(requester) = response.requester.upgrade() else { return false };
-    let is_single = response.export.response_type == ResponseType::Singleton;
+    let Some(requester) = response.asked.requester.upgrade() else { return false };
+    let is_single = response.asked.export.response_type == ResponseType::Singleton;
     // NATS 2.14: accounts.go addRespServiceImport: the trace of a response ends where it leaves the account.
     let crossing = requesting.cross(&requester.name, message.subject, &response.to, false);
     if let Crossing::End = crossing {
@@ -273,14 +186,9 @@ fn respond(
     // A response may ask for another message in turn.
     let given =
         (!message.reply.is_empty() && !message.reply.starts_with(KEPT_REPLIES)).then(|| {
-            let back = Arc::new(Response {
-                to: message.reply.into(),
-                requester: Arc::downgrade(account),
-                requester_name: Arc::clone(&account.name),
-                export: Arc::clone(&response.export),
-                share: response.share,
-                measured: None,
-            });
+            let asked = Asked::by(account, &response.asked.export, response.asked.share);
+            let (to, asked) = (message.reply.into(), Arc::new(asked));
+            let back = Response { to, asked, measured: None };
             requester.responses().add(back, requesting.random, now)
         });
     let reply = given.as_ref().map_or(message.reply, |given| &given[..]);
@@ -298,7 +206,9 @@ fn respond(
     // Each reply subject is used once, so that a cache would only grow.
     let mut matches = Matches::default();
     requester.interest.collect(&response.to, &mut matches);
-    let is_reached = deliver_to_all(&requester, from, &one, &matches, None, requesting);
+    let mut is_reached = false;
+    let reached = std::slice::from_mut(&mut is_reached);
+    deliver_to_all(&requester, from, &one, &matches, None, requesting, reached);
     requesting.end_crossing(crossing);
     if let (false, Some(given)) = (is_reached, &given) {
         requester.responses().remove(given);
@@ -311,20 +221,6 @@ fn respond(
         responses.keep(message.subject, now);
     }
     is_reached
-}
-
-impl Hop<'_> {
-    /// Returns true if the message has passed through the same service already.
-    fn is_repeated(&self) -> bool {
-        let mut before = self.before;
-        while let Some(hop) = before {
-            if Arc::ptr_eq(&hop.import.export, &self.import.export) {
-                return true;
-            }
-            before = hop.before;
-        }
-        false
-    }
 }
 
 /// What becomes of the trace of a message that enters another account.
@@ -359,42 +255,45 @@ impl Requesting<'_> {
         }
     }
 
-    /// Delivers a message in another account.
+    /// Delivers messages to one subject in another account. Notes which of them reached a receiver.
     fn deliver_in(
         &mut self,
         account: &Arc<Account>,
         from: Sender,
-        message: &Publish<'_>,
+        subject: &[u8],
+        messages: &[Publish<'_>],
         hop: Option<&Hop<'_>>,
-    ) -> bool {
+        reached: &mut [bool],
+    ) {
         // Taken out, because services behind it need caches too.
         let mut cache = self.state.take_cache(account, self.random);
-        let known = cache.look_up(&account.interest, message.subject, None, |_| Verdict::ALLOWED);
-        let run = |subject| Run {
-            shown: None,
-            subject,
-            messages: std::slice::from_ref(message),
-            shared: None,
-            parsed: None,
-            prefetched: None,
-        };
+        let known = cache.look_up(&account.interest, subject, None, |_| Verdict::ALLOWED);
+        let matches = known.matches;
         // NATS 2.14: the mappings of the exporting account apply too.
-        let is_reached = match known.matches.mapped() {
-            None => deliver_to_all(account, from, &run(message.subject), known.matches, hop, self),
+        match matches.mapped() {
+            None => {
+                let run = run_of(subject, messages);
+                deliver_to_all(account, from, &run, matches, hop, self, reached);
+            }
             Some(Mapped::To(to)) => {
-                deliver_to_all(account, from, &run(to), known.matches, hop, self)
+                let run = run_of(to, messages);
+                deliver_to_all(account, from, &run, matches, hop, self, reached);
             }
             Some(Mapped::Among(choices)) => {
                 let mut to = Vec::new();
-                let choice = choices.pick(self.random);
-                choices.write(choice, message.subject, self.random, &mut to);
-                let mut matches = Matches::default();
-                account.interest.collect(&to, &mut matches);
-                deliver_to_all(account, from, &run(&to), &matches, hop, self)
+                for (message, is_reached) in messages.iter().zip(reached) {
+                    let choice = choices.pick(self.random);
+                    to.clear();
+                    choices.write(choice, subject, self.random, &mut to);
+                    let mut matches = Matches::default();
+                    account.interest.collect(&to, &mut matches);
+                    let run = run_of(&to, std::slice::from_ref(message));
+                    let reached = std::slice::from_mut(is_reached);
+                    deliver_to_all(account, from, &run, &matches, hop, self, reached);
+                }
             }
-        };
+        }
         self.state.keep_cache(account, cache);
-        is_reached
     }
 
     /// Returns the beginning of a measurement, if the request is to be measured.
@@ -425,15 +324,15 @@ impl Requesting<'_> {
         &mut self,
         account: &Arc<Account>,
         reply: &[u8],
-        response: &Arc<Response>,
+        response: &Response,
         measured: &Measured,
     ) {
         let Some(context) = account.context() else { return };
-        let Some(latency) = &response.export.latency else { return };
+        let Some(latency) = &response.asked.export.latency else { return };
         if self.endpoint.kind.is_peer() && is_marked(reply) {
             let took = context.clock.now().saturating_duration_since(measured.since);
             let account = Arc::downgrade(account);
-            let here = Here { account, response: Arc::clone(response), took };
+            let here = Here { account, response: response.clone(), took };
             if let Some((here, there)) = context.remote.put_here(reply, here) {
                 tell_answered_there(&here, &there, self.random, self.scratch);
             }
@@ -454,13 +353,6 @@ impl Requesting<'_> {
         let Some(latency) = &import.export.latency else { return };
         tell_failed(exporter, &latency.subject, measured, outcome, self.random, self.scratch);
     }
-
-    fn keep(&mut self, mut body: Vec<u8>) {
-        body.clear();
-        if body.capacity() <= SHARED_PAYLOAD_MIN_BYTES {
-            self.state.bodies.push(body);
-        }
-    }
 }
 
 /// Publishes the measurement of a request that a client of another server has answered.
@@ -471,9 +363,8 @@ pub(crate) fn tell_answered_there(
     scratch: &mut Scratch,
 ) {
     let Some(account) = here.account.upgrade() else { return };
-    let (Some(context), Some(latency)) = (account.context(), &here.response.export.latency) else {
-        return;
-    };
+    let export = &here.response.asked.export;
+    let (Some(context), Some(latency)) = (account.context(), &export.latency) else { return };
     let Some(measured) = &here.response.measured else { return };
     let event = measured.answered_there(&ids::unique(random), here.took, there, context);
     publish_event(&account, &latency.subject, &event, random, scratch);
@@ -498,10 +389,16 @@ pub(crate) fn expire_responses(account: &Arc<Account>, random: &mut Random, scra
     let Some(responses) = account.owed_responses() else { return };
     let now = scratch.now();
     for Failed { response, outcome } in responses.expire(now) {
-        if let (Some(measured), Some(latency)) = (&response.measured, &response.export.latency) {
+        if let (Some(measured), Some(latency)) =
+            (&response.measured, &response.asked.export.latency)
+        {
             tell_failed(account, &latency.subject, measured, outcome, random, scratch);
         }
     }
+}
+
+fn run_of<'m>(subject: &'m [u8], messages: &'m [Publish<'m>]) -> Run<'m> {
+    Run { shown: None, subject, messages, shared: None, parsed: None, prefetched: None }
 }
 
 /// Publishes a message of the server in an account.
@@ -537,6 +434,17 @@ fn publish_event(
 }
 
 impl ServiceState {
+    /// Lends memory for rewritten messages.
+    fn take_memory(&mut self) -> Rewritten {
+        self.memory.pop().unwrap_or_default()
+    }
+
+    fn keep_memory(&mut self, memory: Rewritten) {
+        if let Some(memory) = memory.emptied() {
+            self.memory.push(memory);
+        }
+    }
+
     fn take_cache(
         &mut self,
         account: &Arc<Account>,
@@ -565,49 +473,11 @@ impl ServiceState {
     }
 }
 
-/// Writes the headers and the payload of a request as the service gets them: with a description of the sender in place
-/// of any that the sender has sent. Returns the length of the headers.
-fn describe(
-    (body, info): (&mut Vec<u8>, &mut Vec<u8>),
-    account: &Account,
-    message: &Publish<'_>,
-    hop: &Hop<'_>,
-    endpoint: &Endpoint,
-    context: &Context,
-) -> usize {
-    let name = endpoint.membership.load();
-    let name = name.as_ref().map_or("N/A", |one| &**one.account());
-    if hop.before.is_none() && !hop.has_server && is_plain(name) {
-        let rtt = endpoint.rtt_nanos.load(Ordering::Relaxed);
-        write_brief(info, name, rtt);
-    } else {
-        let mut requester = Requester::of(endpoint, name, hop.is_detailed, context);
-        if hop.before.is_some() {
-            requester.service = account.name.to_string();
-        }
-        if hop.has_server {
-            requester.server = context.server_name.to_string();
-            requester.cluster = context.cluster.load().as_deref().cloned().unwrap_or_default();
-        }
-        info.extend_from_slice(&to_json(&requester));
-    }
-    body.reserve(message.body.len() + info.len() + 64);
-    header_block::append(body, message.headers(), REQUEST_INFO, info);
-    let header_len = body.len();
-    body.extend_from_slice(message.payload());
-    header_len
-}
-
-/// Replaces the destination of traces in the headers of a message. Returns their length.
+/// Replaces the destination of traces in the headers of a message.
 // NATS 2.14: msgtrace.go MsgTraceDestDisabled.
 #[cold]
-fn set_trace(body: &mut Vec<u8>, header_len: usize, destination: &[u8]) -> usize {
-    let (headers, payload) = body.split_at(header_len);
-    let mut changed = header_block::set(headers, TRACE_DESTINATION, destination);
-    let header_len = changed.len();
-    changed.extend_from_slice(payload);
-    *body = changed;
-    header_len
+fn set_trace(headers: &mut Vec<u8>, destination: &[u8]) {
+    *headers = header_block::set(headers, TRACE_DESTINATION, destination);
 }
 
 /// Returns a message with headers that make other servers not trace it.
@@ -616,32 +486,16 @@ fn without_trace<'m>(
     message: &Publish<'m>,
     (body, sizes): (&'m mut Vec<u8>, &'m mut Vec<u8>),
 ) -> Publish<'m> {
-    body.extend_from_slice(message.body);
-    let header_len = set_trace(body, message.headers().len(), TRACE_DISABLED);
+    body.extend_from_slice(message.headers());
+    set_trace(body, TRACE_DISABLED);
+    let header_len = body.len();
+    body.extend_from_slice(message.payload());
     sizes_of(header_len, body.len(), sizes);
     Publish { header_len: Some(header_len), body, sizes, tail: None, ..*message }
 }
 
-/// Returns true if JSON contains the text unchanged.
-fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$'))
-}
-
-/// Writes the description that every service is given: the account, and the round trip if it is known.
-fn write_brief(body: &mut Vec<u8>, account: &str, rtt_nanos: u64) {
-    body.extend_from_slice(b"{\"acc\":\"");
-    body.extend_from_slice(account.as_bytes());
-    body.push(b'"');
-    if rtt_nanos > 0 {
-        body.extend_from_slice(b",\"rtt\":");
-        encode::number(body, usize::try_from(rtt_nanos).unwrap_or(usize::MAX));
-    }
-    body.push(b'}');
-}
-
 /// Writes the sizes of a message with headers, as they are written on the wire.
 fn sizes_of(header_len: usize, len: usize, memory: &mut Vec<u8>) {
-    memory.clear();
     encode::number(memory, header_len);
     memory.push(b' ');
     encode::number(memory, len);

@@ -24,7 +24,7 @@ pub(crate) use remote_latency::{Here, RemoteLatency};
 pub(crate) use requester::{Requester, to_json};
 pub use resolve::check_shares;
 pub(crate) use resolve::{Change, Resolver};
-pub(crate) use responses::{Failed, Response, Responses, is_marked};
+pub(crate) use responses::{Asked, Failed, Given, ReplySubjects, Response, Responses, is_marked};
 pub(crate) use service::ServiceImport;
 
 use std::any::Any;
@@ -278,12 +278,13 @@ impl Account {
                 is_invalid: state.invalid.contains(&ShareItem::Import(at)),
             }
         };
-        let response = |(subject, response): (String, Arc<Response>)| {
+        let response = |(subject, response): (String, Response)| {
+            let asked = &response.asked;
             let pending = PendingResponse {
-                account: Arc::clone(&response.requester_name),
+                account: Arc::clone(&asked.requester_name),
                 to: String::from_utf8_lossy(&response.to).into_owned(),
-                share: response.share,
-                latency: response.measured.as_ref().and(response.export.latency.clone()),
+                share: asked.share,
+                latency: response.measured.as_ref().and(asked.export.latency.clone()),
                 tracing_headers: response.measured.as_ref().and_then(|it| it.headers.clone()),
             };
             (subject, pending)

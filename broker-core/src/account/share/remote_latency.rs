@@ -57,7 +57,7 @@ enum Half {
 /// The part that the server of the requester measures.
 pub(crate) struct Here {
     pub(crate) account: Weak<Account>,
-    pub(crate) response: Arc<Response>,
+    pub(crate) response: Response,
     /// The time from the request to the response.
     pub(crate) took: Duration,
 }

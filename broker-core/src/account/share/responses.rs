@@ -3,10 +3,12 @@
 //! A request reaches the exporting account with a reply subject of this account's own, `_R_.` and two random tokens. A
 //! message to it is passed on to the requester, as long as the type of the service and its threshold allow.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 
 use super::latency::{Measured, Outcome};
 use super::service::ServiceExport;
@@ -41,15 +43,43 @@ pub(crate) fn is_marked(reply: &[u8]) -> bool {
 /// A reply subject of an account: its prefix and a token.
 pub(crate) type ReplySubject = [u8; ACCOUNT_PREFIX_LEN + TOKEN_LEN];
 
-/// A response that is awaited.
-pub(crate) struct Response {
-    /// The reply subject of the request, in the account of the requester.
-    pub(crate) to: Box<[u8]>,
+/// What requests that were passed on together have in common.
+pub(crate) struct Asked {
     pub(crate) requester: Weak<Account>,
     pub(crate) requester_name: Arc<str>,
     pub(crate) export: Arc<ServiceExport>,
     pub(crate) share: bool,
-    pub(crate) measured: Option<Box<Measured>>,
+}
+
+impl Asked {
+    /// Describes requests of an account.
+    pub(crate) fn by(requester: &Arc<Account>, export: &Arc<ServiceExport>, share: bool) -> Self {
+        Self {
+            requester: Arc::downgrade(requester),
+            requester_name: Arc::clone(&requester.name),
+            export: Arc::clone(export),
+            share,
+        }
+    }
+}
+
+/// What a service gets to respond to.
+pub(crate) struct Given {
+    pub(crate) reply: ReplySubject,
+    /// The response time is measured.
+    pub(crate) is_measured: bool,
+}
+
+/// The reply subjects of several requests, as far as they are to be answered.
+pub(crate) type ReplySubjects = SmallVec<[Option<Given>; 4]>;
+
+/// A response that is awaited.
+#[derive(Clone)]
+pub(crate) struct Response {
+    /// The reply subject of the request, in the account of the requester.
+    pub(crate) to: Box<[u8]>,
+    pub(crate) asked: Arc<Asked>,
+    pub(crate) measured: Option<Arc<Measured>>,
 }
 
 impl Response {
@@ -57,12 +87,16 @@ impl Response {
         SERVICE_RESPONSE_BYTES + self.to.len()
     }
 
+    fn response_type(&self) -> ResponseType {
+        self.asked.export.response_type
+    }
+
     fn is_watched(&self) -> bool {
-        self.measured.is_some() || self.export.response_type != ResponseType::Singleton
+        self.measured.is_some() || self.response_type() != ResponseType::Singleton
     }
 
     fn is_over(&self, last: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(last) > self.export.threshold
+        now.saturating_duration_since(last) > self.asked.export.threshold
     }
 }
 
@@ -74,7 +108,7 @@ pub(crate) struct Responses {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<u64, (Arc<Response>, Instant), FixedState>,
+    open: HashMap<u64, (Response, Instant), FixedState>,
     /// About in the order of their age. Some have gone.
     order: VecDeque<u64>,
     /// The open requests that end when nobody waits for their responses any more: those that are measured, or may get
@@ -88,7 +122,7 @@ struct State {
 
 /// A measured request that was not answered.
 pub(crate) struct Failed {
-    pub(crate) response: Arc<Response>,
+    pub(crate) response: Response,
     pub(crate) outcome: Outcome,
 }
 
@@ -112,31 +146,27 @@ impl Responses {
     /// Adds a request. Returns its reply subject.
     pub(crate) fn add(
         &self,
-        response: Arc<Response>,
+        response: Response,
         random: &mut Random,
         now: Instant,
     ) -> ReplySubject {
-        let mut state = self.state.lock();
-        state.sweep(SWEPT, now);
-        state.bytes += response.bytes();
-        while state.bytes > SERVICE_RESPONSES_BYTES
-            && let Some(oldest) = state.order.pop_front()
-        {
-            state.lost += u64::from(state.remove(oldest).is_some());
-        }
-        let id = loop {
-            let id = random.next_u64() % TOKENS;
-            if !state.open.contains_key(&id) {
-                break id;
-            }
-        };
-        if response.is_watched() {
-            state.watched.insert(id);
-        }
-        state.open.insert(id, (response, now));
-        state.order.push_back(id);
-        drop(state);
+        let id = self.state.lock().add(response, random, now);
         self.subject_of(id)
+    }
+
+    /// Adds the requests that are to be answered. Returns their reply subjects.
+    pub(crate) fn add_all(
+        &self,
+        responses: impl Iterator<Item = Option<Response>>,
+        random: &mut Random,
+        now: Instant,
+    ) -> ReplySubjects {
+        let mut state = self.state.lock();
+        let mut add = |response: Response| {
+            let is_measured = response.measured.is_some();
+            Given { reply: self.subject_of(state.add(response, random, now)), is_measured }
+        };
+        responses.map(|response| response.map(&mut add)).collect()
     }
 
     /// Returns a reply subject that no request has.
@@ -158,16 +188,21 @@ impl Responses {
     }
 
     /// Returns the request that a message answers, unless it has timed out. One that has a single response is removed.
-    pub(crate) fn answer(&self, subject: &[u8], now: Instant) -> Option<Arc<Response>> {
+    pub(crate) fn answer(&self, subject: &[u8], now: Instant) -> Option<Response> {
         let id = self.id(subject)?;
         let mut state = self.state.lock();
-        let (response, last) = state.open.get(&id)?;
+        let Entry::Occupied(entry) = state.open.entry(id) else { return None };
+        let (response, last) = entry.get();
         if response.is_over(*last, now) {
             return None;
         }
-        match response.export.response_type {
-            ResponseType::Singleton => state.remove(id),
-            ResponseType::Streamed | ResponseType::Chunked => Some(Arc::clone(response)),
+        match response.response_type() {
+            ResponseType::Singleton => {
+                let (response, _) = entry.remove();
+                state.note_removed(id, &response);
+                Some(response)
+            }
+            ResponseType::Streamed | ResponseType::Chunked => Some(response.clone()),
         }
     }
 
@@ -185,7 +220,7 @@ impl Responses {
     }
 
     /// Removes a request that gets no further response.
-    pub(crate) fn remove(&self, subject: &[u8]) -> Option<Arc<Response>> {
+    pub(crate) fn remove(&self, subject: &[u8]) -> Option<Response> {
         let id = self.id(subject)?;
         self.state.lock().remove(id)
     }
@@ -204,7 +239,7 @@ impl Responses {
         let mut state = self.state.lock();
         let is_one = |id: &&u64| {
             state.open.get(*id).is_some_and(|(response, _)| {
-                std::ptr::eq(response.requester.as_ptr(), requester) && is_gone(&response.to)
+                std::ptr::eq(response.asked.requester.as_ptr(), requester) && is_gone(&response.to)
             })
         };
         let mut ids: Vec<u64> = state.watched.iter().take(FEW).filter(is_one).copied().collect();
@@ -221,11 +256,11 @@ impl Responses {
     }
 
     /// Returns at most `limit` open requests with their reply subjects, ordered by these.
-    pub(crate) fn list(&self, limit: usize) -> Vec<(String, Arc<Response>)> {
+    pub(crate) fn list(&self, limit: usize) -> Vec<(String, Response)> {
         let state = self.state.lock();
         let open = state.open.iter().take(limit);
-        let mut list: Vec<(u64, Arc<Response>)> =
-            open.map(|(id, (response, _))| (*id, Arc::clone(response))).collect();
+        let mut list: Vec<(u64, Response)> =
+            open.map(|(id, (response, _))| (*id, response.clone())).collect();
         drop(state);
         list.sort_unstable_by_key(|(id, _)| *id);
         let prefix = String::from_utf8_lossy(&self.prefix);
@@ -257,8 +292,34 @@ impl Responses {
 }
 
 impl State {
-    fn remove(&mut self, id: u64) -> Option<Arc<Response>> {
+    /// Adds a request. Returns its token.
+    fn add(&mut self, response: Response, random: &mut Random, now: Instant) -> u64 {
+        self.sweep(SWEPT, now);
+        self.bytes += response.bytes();
+        while self.bytes > SERVICE_RESPONSES_BYTES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.lost += u64::from(self.remove(oldest).is_some());
+        }
+        loop {
+            let id = random.next_u64() % TOKENS;
+            let Entry::Vacant(place) = self.open.entry(id) else { continue };
+            if response.is_watched() {
+                self.watched.insert(id);
+            }
+            place.insert((response, now));
+            self.order.push_back(id);
+            return id;
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Response> {
         let (response, _) = self.open.remove(&id)?;
+        self.note_removed(id, &response);
+        Some(response)
+    }
+
+    fn note_removed(&mut self, id: u64, response: &Response) {
         if response.is_watched() {
             self.watched.remove(&id);
         }
@@ -268,10 +329,9 @@ impl State {
             let open = &self.open;
             self.order.retain(|id| open.contains_key(id));
         }
-        Some(response)
     }
 
-    fn fail(&mut self, response: Arc<Response>, outcome: Outcome) {
+    fn fail(&mut self, response: Response, outcome: Outcome) {
         if response.measured.is_some() && self.failed.len() < FEW {
             self.failed.push(Failed { response, outcome });
         }
