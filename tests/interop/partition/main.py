@@ -16,8 +16,8 @@ from namespaces import Client, Network, Server, json_of, until
 
 # The bars of natsd in seconds. They leave room for a busy machine; what is aimed at is in the comments.
 BARS = {
-    "partition of 20 s": 4.0,  # 1.5
-    "partition of 130 s with 1000 subscriptions": 3.0,  # 0.5
+    "partition of 20 s": 2.0,  # 1.5
+    "partition of 130 s with 1000 subscriptions": 1.5,  # 0.5
     "kill": 1.0,  # 0.05
     "stop": 15.0,  # 10
 }
