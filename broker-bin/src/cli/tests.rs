@@ -90,15 +90,18 @@ fn commands_other_than_running_a_server_are_recognized() {
 }
 
 #[test]
-fn flags_of_unimplemented_parts_are_refused_by_name() {
-    for (line, text) in [
-        ("-js", "flag -js: natsd has no JetStream yet"),
-        ("--jetstream", "flag -jetstream: natsd has no JetStream yet"),
-    ] {
-        let error = options::load(&request(line)).expect_err(line);
-        assert_eq!(error.to_string(), text);
-        assert!(error.is_usage(), "{line:?}");
+fn the_flags_of_streams_switch_them_on() {
+    for line in ["-js", "--jetstream", "-js -sd x"] {
+        let options = options::load(&request(line)).expect(line).options;
+        assert!(options.jetstream.is_some_and(|jetstream| jetstream.enabled), "{line}");
     }
+    assert!(
+        options::load(&request("-js=false"))
+            .unwrap()
+            .options
+            .jetstream
+            .is_none_or(|js| !js.enabled)
+    );
 }
 
 #[test]

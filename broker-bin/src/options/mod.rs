@@ -309,7 +309,7 @@ section! {
         .flag(Group::JetStream, &["sd", "store_dir"], "<dir>");
     /// JetStream domains by account.
     default_js_domain: BTreeMap<String, String> = BTreeMap::new() => Key::new(Kind::Texts)
-        .not_yet("JetStream").passed_over("there are no streams to name one for");
+        .not_yet("leaf nodes").passed_over("there are none to name a domain for");
 
     /// Operators that sign accounts: JWTs, or files of them.
     operator: Vec<Secret> = Vec::new() => with_jwt(list(Format::Secret)

@@ -88,7 +88,6 @@ fn a_wrong_command_line_is_one_line_and_exit_2() {
         (&["--bogus"][..], "natsd: flag provided but not defined: -bogus"),
         (&["-p", "1x"], "natsd: invalid value \"1x\" for flag -p: not a number"),
         (&["-t"], "natsd: flag -t needs a configuration file: -c <file>"),
-        (&["-js"], "natsd: flag -js: natsd has no JetStream yet"),
         (&["--pass", "x"], "natsd: flag -pass: authorization: a password needs a user"),
     ] {
         let output = natsd(args);

@@ -12,6 +12,7 @@ use super::lock::{lock, read, write};
 use super::outbox::BrokerOutbox;
 use super::requests_queue::QueuedRequest;
 use super::server::Server;
+use super::task::Responder;
 use super::unit::Unit;
 use crate::api::{self, ApiRequest, Host, Identity, RequestCounts};
 use crate::cell::Cell;
@@ -57,6 +58,8 @@ pub(super) struct Account {
     limits: RwLock<Option<Arc<AccountLimits>>>,
     units: RwLock<BTreeMap<String, Arc<Unit>>>,
     requests: Mutex<Option<HandlerSubscription>>,
+    /// Publishes answers and advisories.
+    publisher: Mutex<ServerPublisher>,
     total: AtomicU64,
     errors: AtomicU64,
 }
@@ -74,6 +77,7 @@ impl Account {
             limits: RwLock::new(limits.map(Arc::new)),
             units: RwLock::default(),
             requests: Mutex::new(None),
+            publisher: Mutex::new(server.broker.server_publisher(name)),
             total: AtomicU64::new(0),
             errors: AtomicU64::new(0),
         });
@@ -85,7 +89,7 @@ impl Account {
         let weak = Arc::downgrade(self);
         let handler = self.server.broker.handle_as_server(&self.name, move |message, _| {
             if let Some(account) = weak.upgrade() {
-                let request = QueuedRequest::of(&account, message);
+                let request = QueuedRequest::of(Arc::clone(&account) as _, message);
                 account.server.requests.push(request);
             }
         });
@@ -96,11 +100,6 @@ impl Account {
             }
         }
         *lock(&self.requests) = Some(handler);
-    }
-
-    /// Returns the name.
-    pub(super) fn name(&self) -> &str {
-        &self.name
     }
 
     /// Replaces the limits.
@@ -178,25 +177,30 @@ impl Account {
     pub(super) fn stop(&self) {
         drop(lock(&self.requests).take());
         let units = std::mem::take(&mut *write(&self.units));
-        units.values().for_each(|unit| unit.stop());
+        for unit in units.values() {
+            unit.stop();
+            // Progress of consumers that nobody waits for.
+            unit.sync_soon();
+        }
+    }
+}
+
+impl Responder for Account {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Answers a request.
-    pub(super) fn serve(
-        self: &Arc<Self>,
-        request: &ApiRequest<'_>,
-        publisher: &mut ServerPublisher,
-        scratch: &mut Scratch,
-    ) {
+    fn serve(&self, request: &ApiRequest<'_>, scratch: &mut Scratch) {
         let now = self.server.now();
         let mut host = AccountHost { account: self };
+        let publisher = &mut *lock(&self.publisher);
         api::handle(&mut host, request, now, &mut BrokerOutbox { publisher, scratch });
     }
 }
 
 /// An account during one request.
 struct AccountHost<'a> {
-    account: &'a Arc<Account>,
+    account: &'a Account,
 }
 
 impl Host for AccountHost<'_> {

@@ -13,6 +13,7 @@ mod requests_queue;
 mod server;
 mod subscriptions;
 mod syncer;
+mod task;
 mod unit;
 mod worker;
 

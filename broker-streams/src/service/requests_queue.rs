@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 
 use broker_core::endpoint::Scratch;
-use broker_core::{Broker, RawMessage, ServerPublisher};
+use broker_core::{Broker, RawMessage, header_block};
 
-use super::account::Account;
 use super::lock::{lock, wait};
+use super::task::Responder;
 use crate::api::ApiRequest;
 use crate::limits::WAITING_REQUESTS;
 
 /// A request with its account.
 pub(super) struct QueuedRequest {
-    account: Arc<Account>,
+    account: Arc<dyn Responder>,
     subject: String,
     reply: Box<[u8]>,
     headers: Box<[u8]>,
@@ -21,9 +21,9 @@ pub(super) struct QueuedRequest {
 }
 
 impl QueuedRequest {
-    pub(super) fn of(account: &Arc<Account>, message: &RawMessage<'_>) -> Self {
+    pub(super) fn of(account: Arc<dyn Responder>, message: &RawMessage<'_>) -> Self {
         Self {
-            account: Arc::clone(account),
+            account,
             subject: String::from_utf8_lossy(message.subject()).into_owned(),
             reply: message.reply().unwrap_or_default().into(),
             headers: message.headers().into(),
@@ -79,21 +79,17 @@ impl Requests {
     /// The thread.
     pub(super) fn serve(&self, broker: &Broker) {
         let mut scratch = Scratch::new();
-        let mut publishers: BTreeMap<String, ServerPublisher> = BTreeMap::new();
         while let Some(request) = self.next() {
             let QueuedRequest { account, subject, reply, headers, payload } = request;
-            let publisher = publishers
-                .entry(account.name().to_owned())
-                .or_insert_with(|| broker.server_publisher(account.name()));
             let request = ApiRequest {
                 subject: &subject,
                 reply: &reply,
                 headers: &headers,
                 payload: &payload,
-                client: b"",
+                client: header_block::value(&headers, b"Nats-Request-Info").unwrap_or_default(),
             };
             broker.begin(&mut scratch);
-            account.serve(&request, publisher, &mut scratch);
+            account.serve(&request, &mut scratch);
             broker.flush(&mut scratch);
         }
     }

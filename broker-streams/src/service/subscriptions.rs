@@ -1,11 +1,11 @@
 //! The subscriptions of a stream: its subjects, its consumers, direct gets.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::Weak;
 
 use broker_core::{Broker, HandlerSubscription};
 
-use super::unit::Unit;
+use super::task::Receiver;
 use crate::cell::Change;
 use crate::config::StreamConfig;
 
@@ -29,14 +29,14 @@ pub(super) struct Subscriptions {
 
 impl Subscriptions {
     /// Opens the handlers, without subscriptions yet.
-    pub(super) fn open(broker: &Broker, account: &str, unit: &Arc<Unit>) -> Self {
-        let of_messages = Arc::downgrade(unit);
+    pub(super) fn open(broker: &Broker, account: &str, unit: &Weak<dyn Receiver>) -> Self {
+        let of_messages = Weak::clone(unit);
         let messages = broker.handle_as_server(account, move |message, context| {
             if let Some(unit) = of_messages.upgrade() {
                 unit.publish(message, context.scratch());
             }
         });
-        let of_requests = Arc::downgrade(unit);
+        let of_requests = Weak::clone(unit);
         let requests = broker.handle_as_server(account, move |message, context| {
             if let Some(unit) = of_requests.upgrade() {
                 unit.receive(message, context.scratch());

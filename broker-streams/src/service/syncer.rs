@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use broker_core::endpoint::Scratch;
 
 use super::lock::{lock, wait};
-use super::unit::Unit;
+use super::task::Task;
 
 /// The work of the thread.
 #[derive(Default)]
@@ -16,13 +16,13 @@ pub(super) struct Syncer {
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<Arc<Unit>>,
+    waiting: Vec<Arc<dyn Task>>,
     is_ended: bool,
 }
 
 impl Syncer {
     /// Has the changes of a unit made durable. The unit sees to it that it is not added twice.
-    pub(super) fn sync_soon(&self, unit: Arc<Unit>) {
+    pub(super) fn sync_soon(&self, unit: Arc<dyn Task>) {
         let mut state = lock(&self.state);
         state.waiting.push(unit);
         let is_first = state.waiting.len() == 1;
@@ -53,7 +53,7 @@ impl Syncer {
     }
 
     /// Waits for work and takes it all. Returns false at the end.
-    fn take(&self, round: &mut Vec<Arc<Unit>>) -> bool {
+    fn take(&self, round: &mut Vec<Arc<dyn Task>>) -> bool {
         let mut state = lock(&self.state);
         loop {
             if !state.waiting.is_empty() {

@@ -1,7 +1,7 @@
 //! A cell at work: its lock, its subscriptions, and the threads that serve it.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use broker_core::endpoint::Scratch;
 use broker_core::{RawMessage, ServerPublisher};
@@ -11,6 +11,7 @@ use super::outbox::BrokerOutbox;
 use super::requests;
 use super::server::Server;
 use super::subscriptions::Subscriptions;
+use super::task::{Receiver, Task};
 use crate::cell::{Cell, Follower, Urgency};
 use crate::config::{StreamConfig, Time};
 use crate::outbox::Outbox;
@@ -60,7 +61,11 @@ impl Unit {
             sync_after: AtomicI64::new(0),
             ticks_at: AtomicI64::new(i64::MAX),
         });
-        *lock(&unit.subscriptions) = Some(Subscriptions::open(&server.broker, account, &unit));
+        *lock(&unit.subscriptions) = Some({
+            let receiver: Weak<Self> = Arc::downgrade(&unit);
+            let receiver: Weak<dyn Receiver> = receiver;
+            Subscriptions::open(&server.broker, account, &receiver)
+        });
         let follower = unit.follower();
         unit.with(&mut Scratch::new(), |cell, _, _| cell.set_follower(follower));
         unit
@@ -120,7 +125,7 @@ impl Unit {
             Urgency::Now => self.sync_soon(),
         }
         if cell.has_work() && !self.is_run_queued.swap(true, Ordering::AcqRel) {
-            self.server.worker.run_soon(Arc::clone(self));
+            self.server.worker.run_soon(Arc::clone(self) as _);
         }
         if let Some(at) = cell.wake_at() {
             self.tick_by(at);
@@ -130,20 +135,28 @@ impl Unit {
         }
     }
 
-    fn sync_soon(self: &Arc<Self>) {
+    /// Has the changes made durable.
+    pub(super) fn sync_soon(self: &Arc<Self>) {
         if !self.is_sync_queued.swap(true, Ordering::AcqRel) {
-            self.server.syncer.sync_soon(Arc::clone(self));
+            self.server.syncer.sync_soon(Arc::clone(self) as _);
         }
     }
 
     fn tick_by(self: &Arc<Self>, at: Time) {
         if at.0 < self.ticks_at.fetch_min(at.0, Ordering::AcqRel) {
-            self.server.worker.tick_at(at, self);
+            let unit: Weak<Self> = Arc::downgrade(self);
+            self.server.worker.tick_at(at, unit);
         }
     }
 
-    /// Handles a message to a subject of the stream.
-    pub(super) fn publish(self: &Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
+    /// Returns the configuration of the stream.
+    pub(super) fn config(&self) -> Arc<StreamConfig> {
+        Arc::clone(&read(&self.config))
+    }
+}
+
+impl Receiver for Unit {
+    fn publish(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
         let incoming = Incoming {
             subject: message.subject(),
             reply: message.reply().unwrap_or_default(),
@@ -154,19 +167,18 @@ impl Unit {
         self.call(scratch, |cell, now, out| cell.publish(&incoming, now, room, out));
     }
 
-    /// Handles a message to a consumer, or a request for messages.
-    pub(super) fn receive(self: &Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
+    fn receive(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
         self.call(scratch, |cell, now, out| requests::handle(cell, message, now, out));
     }
+}
 
-    /// Goes on with deliveries.
-    pub(super) fn run(self: &Arc<Self>, scratch: &mut Scratch) {
+impl Task for Unit {
+    fn run(self: Arc<Self>, scratch: &mut Scratch) {
         self.is_run_queued.store(false, Ordering::Release);
         self.with(scratch, |cell, now, out| cell.run(now, out));
     }
 
-    /// Does what is due by time.
-    pub(super) fn tick(self: &Arc<Self>, scratch: &mut Scratch) {
+    fn tick(self: Arc<Self>, scratch: &mut Scratch) {
         self.ticks_at.store(i64::MAX, Ordering::Release);
         let urgency = self.with(scratch, |cell, now, out| {
             if cell.wake_at().is_some_and(|at| at <= now) {
@@ -182,24 +194,17 @@ impl Unit {
         }
     }
 
-    /// Takes what is to become durable.
-    pub(super) fn begin_sync(self: &Arc<Self>) -> Option<Box<dyn SyncJob>> {
+    fn begin_sync(&self) -> Option<Box<dyn SyncJob>> {
         self.is_sync_queued.store(false, Ordering::Release);
         lock(&self.locked).cell.begin_sync()
     }
 
-    /// Takes a job back that has run.
-    pub(super) fn finish_sync(self: &Arc<Self>, job: Box<dyn SyncJob>, scratch: &mut Scratch) {
+    fn finish_sync(self: Arc<Self>, job: Box<dyn SyncJob>, scratch: &mut Scratch) {
         self.with(scratch, |cell, now, out| {
             let Err(error) = cell.finish_sync(job, now, out) else { return };
             self.sync_after.store(now.plus(SYNC_PAUSE).0, Ordering::Release);
             let stream = cell.name();
             tracing::error!("Stream {stream:?} cannot be stored, and refuses messages: {error}");
         });
-    }
-
-    /// Returns the configuration of the stream.
-    pub(super) fn config(&self) -> Arc<StreamConfig> {
-        Arc::clone(&read(&self.config))
     }
 }

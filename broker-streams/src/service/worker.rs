@@ -9,7 +9,7 @@ use broker_core::Broker;
 use broker_core::endpoint::Scratch;
 
 use super::lock::{lock, wait};
-use super::unit::Unit;
+use super::task::Task;
 use crate::config::Time;
 
 /// The work of the thread.
@@ -22,7 +22,7 @@ pub(super) struct Worker {
 #[derive(Default)]
 struct State {
     /// Units with deliveries to go on with.
-    ready: VecDeque<Arc<Unit>>,
+    ready: VecDeque<Arc<dyn Task>>,
     timers: BinaryHeap<Reverse<Timer>>,
     /// The thread sleeps until then.
     sleeps_until: Option<Time>,
@@ -31,7 +31,7 @@ struct State {
 
 struct Timer {
     at: Time,
-    unit: Weak<Unit>,
+    unit: Weak<dyn Task>,
 }
 
 impl PartialEq for Timer {
@@ -56,22 +56,22 @@ impl Ord for Timer {
 
 /// What the thread does next.
 enum Next {
-    Run(Arc<Unit>),
-    Tick(Arc<Unit>),
+    Run(Arc<dyn Task>),
+    Tick(Arc<dyn Task>),
     End,
 }
 
 impl Worker {
     /// Has the deliveries of a unit continued.
-    pub(super) fn run_soon(&self, unit: Arc<Unit>) {
+    pub(super) fn run_soon(&self, unit: Arc<dyn Task>) {
         lock(&self.state).ready.push_back(unit);
         self.changed.notify_one();
     }
 
-    /// Has [`Unit::tick`] called at a time.
-    pub(super) fn tick_at(&self, at: Time, unit: &Arc<Unit>) {
+    /// Has [`Task::tick`] called at a time.
+    pub(super) fn tick_at(&self, at: Time, unit: Weak<dyn Task>) {
         let mut state = lock(&self.state);
-        state.timers.push(Reverse(Timer { at, unit: Arc::downgrade(unit) }));
+        state.timers.push(Reverse(Timer { at, unit }));
         if state.sleeps_until.is_none_or(|until| at < until) {
             drop(state);
             self.changed.notify_one();

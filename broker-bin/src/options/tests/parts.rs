@@ -12,9 +12,11 @@ fn an_unimplemented_part_is_refused_by_name() {
             "gateway: natsd has no gateways yet",
         ),
         ("leaf { remotes: [ { url: 'nats://h' } ] }", "leafnodes: natsd has no leaf nodes yet"),
-        ("jetstream: true", "jetstream: natsd has no JetStream yet"),
-        ("jetstream: enabled", "jetstream: natsd has no JetStream yet"),
-        ("jetstream {}", "jetstream: natsd has no JetStream yet"),
+        (
+            "jetstream { key: secret }",
+            "jetstream.encryption_key: natsd has no encryption of streams yet",
+        ),
+        ("jetstream { tpm { pcr: 1 } }", "jetstream.tpm: natsd has no encryption of streams yet"),
         ("ocsp: true", "ocsp: natsd has no OCSP yet"),
     ] {
         let errors = wrong(text, &[]);
@@ -47,12 +49,7 @@ fn harmless_parts_are_ignored_with_a_warning() {
         ),
         (
             "default_js_domain { A: hub }",
-            "default_js_domain: natsd has no JetStream yet: there are no streams to name one for",
-        ),
-        (
-            "accounts { A { jetstream: enabled } }",
-            "accounts.A.jetstream: natsd has no JetStream yet: as in nats-server, there are no streams without \
-             `jetstream` outside of accounts",
+            "default_js_domain: natsd has no leaf nodes yet: there are none to name a domain for",
         ),
     ] {
         assert_eq!(warned(text, &[]), [warning]);
@@ -165,5 +162,5 @@ fn only_listed_parts_are_unimplemented() {
         .collect();
     parts.sort_unstable();
     parts.dedup();
-    assert_eq!(parts, ["JetStream", "MQTT", "OCSP", "gateways", "leaf nodes", "profiler"]);
+    assert_eq!(parts, ["MQTT", "OCSP", "gateways", "leaf nodes", "profiler"]);
 }

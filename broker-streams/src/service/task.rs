@@ -1,0 +1,42 @@
+//! What the threads and the subscriptions of the service call.
+
+use std::sync::Arc;
+
+use broker_core::RawMessage;
+use broker_core::endpoint::Scratch;
+
+use crate::api::ApiRequest;
+use crate::store::SyncJob;
+
+/// A stream, as the threads see it.
+pub(super) trait Task: Send + Sync {
+    /// Goes on with deliveries.
+    fn run(self: Arc<Self>, scratch: &mut Scratch);
+
+    /// Does what is due by time.
+    fn tick(self: Arc<Self>, scratch: &mut Scratch);
+
+    /// Takes what is to become durable.
+    fn begin_sync(&self) -> Option<Box<dyn SyncJob>>;
+
+    /// Takes a job back that has run.
+    fn finish_sync(self: Arc<Self>, job: Box<dyn SyncJob>, scratch: &mut Scratch);
+}
+
+/// A stream, as its subscriptions see it.
+pub(super) trait Receiver: Send + Sync {
+    /// Handles a message to a subject of the stream.
+    fn publish(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch);
+
+    /// Handles a message to a consumer, or a request for messages.
+    fn receive(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch);
+}
+
+/// An account, as the thread of the API sees it.
+pub(super) trait Responder: Send + Sync {
+    /// Returns the name.
+    fn name(&self) -> &str;
+
+    /// Answers a request.
+    fn serve(&self, request: &ApiRequest<'_>, scratch: &mut Scratch);
+}
