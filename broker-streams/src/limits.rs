@@ -10,6 +10,10 @@ pub const WAITING_ANSWER_BYTES: usize = 64 << 20;
 /// The most messages that a consumer delivers before others of its stream do, and before its stream does other work.
 pub const DELIVERIES_A_TURN: usize = 256;
 
+/// The bytes of messages of average size that a consumer delivers in one turn: a fraction of what may be pending for one
+/// client, so that a client that does not keep up is noticed before it has too much.
+pub const DELIVERED_BYTES_A_TURN: u64 = 1 << 20;
+
 /// A journal that is shorter is not worth compacting.
 pub const JOURNAL_MIN_BYTES: u64 = 256 << 10;
 

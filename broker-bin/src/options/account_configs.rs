@@ -37,7 +37,30 @@ impl Options {
             all.push(mapped(config, &account.mappings, &format!("accounts.{name}.mappings"))?);
         }
         shares::add(&mut all, &self.accounts)?;
+        if let Some(domain) = self.streams_domain() {
+            name_domain(&mut all, domain, self.system_account.as_deref());
+        }
         Ok(all)
+    }
+
+    /// Returns the domain of the streams, if they have one.
+    fn streams_domain(&self) -> Option<&str> {
+        let jetstream = self.jetstream.as_ref().filter(|jetstream| jetstream.enabled)?;
+        jetstream.domain.as_deref().filter(|domain| !domain.is_empty())
+    }
+}
+
+/// Lets clients name the domain in requests to streams.
+// NATS 2.14: jetstream.go enableAllJetStreamServiceImportsAndMappings.
+fn name_domain(all: &mut Vec<AccountConfig>, domain: &str, system: Option<&str>) {
+    if !all.iter().any(|account| &*account.name == GLOBAL) {
+        all.push(AccountConfig::new(GLOBAL));
+    }
+    let system = system.unwrap_or("$SYS");
+    for account in all.iter_mut().filter(|account| &*account.name != system) {
+        if let Ok(mapping) = Mapping::to(&format!("$JS.{domain}.API.>"), "$JS.API.>") {
+            account.mappings.push(mapping);
+        }
     }
 }
 
@@ -112,6 +135,20 @@ mod tests {
 
     fn of(source: &str, destinations: Vec<MapDestination>) -> Mappings {
         [(source.to_owned(), destinations)].into()
+    }
+
+    #[test]
+    fn requests_to_streams_may_name_the_domain() {
+        let mut options = Options::default();
+        options.accounts.insert("A".into(), Account::default());
+        let jetstream =
+            super::super::JetStream { domain: Some("hub".into()), ..Default::default() };
+        options.jetstream = Some(jetstream);
+        let all = options.account_configs().unwrap();
+        let mapping = Mapping::to("$JS.hub.API.>", "$JS.API.>").unwrap();
+        let found: Vec<_> =
+            all.iter().map(|account| (&*account.name, &*account.mappings)).collect();
+        assert_eq!(found, [("A", &[mapping.clone()][..]), ("$G", &[mapping][..])]);
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl Broker {
     /// [flushes](Self::flush) at the end.
     pub fn begin(&self, scratch: &mut Scratch) {
         scratch.start_by(&self.shared.clock);
+        scratch.take_crowded();
     }
 
     /// Sends what was published with that working memory, and runs the handlers that it has reached. Nothing may be locked

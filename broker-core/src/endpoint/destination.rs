@@ -301,6 +301,11 @@ impl Scratch {
         }
     }
 
+    /// Returns true if a receiver of the messages of this call reads them more slowly than they are sent.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.is_some()
+    }
+
     pub(crate) fn take_crowded(&mut self) -> Option<Arc<Endpoint>> {
         self.crowded.take().map(|(_, endpoint)| endpoint)
     }

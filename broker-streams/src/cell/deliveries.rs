@@ -9,7 +9,7 @@ use crate::config::{ConsumerConfig, Retention, Time};
 use crate::consumer::{AckSubject, Consumer, ConsumerInfo, ResetError, Scope, Tick};
 use crate::error::ApiError;
 use crate::filters::Filters;
-use crate::limits::DELIVERIES_A_TURN;
+use crate::limits::{DELIVERED_BYTES_A_TURN, DELIVERIES_A_TURN};
 use crate::outbox::Outbox;
 use crate::stream::Room;
 
@@ -245,16 +245,20 @@ impl Cell {
 
     /// Delivers what consumers can have, for one turn: the owner calls again while [`Self::has_work`].
     pub fn run(&mut self, now: Time, out: &mut dyn Outbox) {
+        if self.has_work && now < self.paused_until {
+            return self.wake_by(Some(self.paused_until));
+        }
         if !std::mem::take(&mut self.has_work) {
             return;
         }
+        let budget = self.budget();
         let releases = self.stream.config().retention != Retention::Limits;
         let Self { stream, consumers, .. } = self;
         let mut next: Option<Time> = self.wake_at;
         let mut released = Vec::new();
         for member in consumers.iter_mut().filter(|member| member.is_due) {
             let Member { consumer, is_due, .. } = member;
-            *is_due = consumer.deliver(view(stream), now, out, DELIVERIES_A_TURN);
+            *is_due = consumer.deliver(view(stream), now, out, budget);
             self.has_work |= *is_due;
             self.has_progress |= consumer.has_changes();
             next = [next, consumer.deadline()].into_iter().flatten().min();
@@ -264,6 +268,14 @@ impl Cell {
         }
         self.wake_at = next;
         self.release(&released, now, out);
+    }
+
+    /// Returns the number of messages that a consumer delivers in one turn.
+    fn budget(&self) -> usize {
+        let state = self.stream.state();
+        let average = state.bytes.checked_div(state.messages).unwrap_or(0).max(1);
+        let most = DELIVERED_BYTES_A_TURN / average;
+        usize::try_from(most).unwrap_or(usize::MAX).clamp(1, DELIVERIES_A_TURN)
     }
 
     /// Does what follows a call of one consumer.

@@ -72,6 +72,8 @@ pub struct Cell {
     /// [`Self::run`] has something to do.
     has_work: bool,
     wake_at: Option<Time>,
+    /// Nothing is delivered before this time, because a receiver does not keep up.
+    paused_until: Time,
     /// The bytes of the journal when it was last compacted.
     compacted_bytes: u64,
     /// Memory for one entry of the journal, or one answer.
@@ -108,6 +110,7 @@ impl Cell {
             follower: None,
             has_progress: false,
             has_work: false,
+            paused_until: Time(0),
             compacted_bytes: 0,
             buffer: Vec::new(),
         }
@@ -123,9 +126,17 @@ impl Cell {
         &self.stream.config().name
     }
 
-    /// Returns true if [`Self::run`] has something to do.
-    pub fn has_work(&self) -> bool {
-        self.has_work
+    /// Returns true if [`Self::run`] has something to do, and deliveries are not paused.
+    pub fn has_work(&self, now: Time) -> bool {
+        self.has_work && now >= self.paused_until
+    }
+
+    /// Delivers nothing before a time, because a receiver does not keep up.
+    pub fn pause(&mut self, until: Time) {
+        self.paused_until = until;
+        if self.has_work {
+            self.wake_by(Some(until));
+        }
     }
 
     /// Returns when [`Self::tick`] is to be called.

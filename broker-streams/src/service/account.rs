@@ -14,6 +14,7 @@ use super::requests_queue::QueuedRequest;
 use super::server::Server;
 use super::task::Responder;
 use super::unit::Unit;
+use super::usage::Usages;
 use crate::api::{self, ApiRequest, Host, Identity, RequestCounts};
 use crate::cell::Cell;
 use crate::config::limits::AccountLimits;
@@ -57,6 +58,7 @@ pub(super) struct Account {
     /// `None` if it may have no streams.
     limits: RwLock<Option<Arc<AccountLimits>>>,
     units: RwLock<BTreeMap<String, Arc<Unit>>>,
+    usages: Arc<Usages>,
     requests: Mutex<Option<HandlerSubscription>>,
     /// Publishes answers and advisories.
     publisher: Mutex<ServerPublisher>,
@@ -74,6 +76,7 @@ impl Account {
         let account = Arc::new(Self {
             name: name.into(),
             server: Arc::clone(server),
+            usages: Arc::new(Usages::of_account(limits.as_ref())),
             limits: RwLock::new(limits.map(Arc::new)),
             units: RwLock::default(),
             requests: Mutex::new(None),
@@ -104,6 +107,7 @@ impl Account {
 
     /// Replaces the limits.
     pub(super) fn set_limits(&self, limits: Option<AccountLimits>) {
+        self.usages.set_limits(limits.as_ref());
         *write(&self.limits) = limits.map(Arc::new);
     }
 
@@ -114,7 +118,7 @@ impl Account {
     /// Puts a cell to work.
     pub(super) fn start(&self, cell: Cell) {
         let name = cell.name().to_owned();
-        let unit = Unit::start(&self.server, &self.name, cell);
+        let unit = Unit::start(&self.server, (&self.name, &self.usages), cell);
         write(&self.units).insert(name, unit);
     }
 
@@ -231,8 +235,8 @@ impl Host for AccountHost<'_> {
     ) -> bool {
         let Some(unit) = self.account.unit(name) else { return false };
         let mut scratch = Scratch::new();
-        unit.with(&mut scratch, |cell, _, out| {
-            act(cell, Room::default(), out);
+        unit.with(&mut scratch, |cell, now, out| {
+            act(cell, now.room, out);
         });
         true
     }

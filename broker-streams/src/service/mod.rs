@@ -15,6 +15,7 @@ mod subscriptions;
 mod syncer;
 mod task;
 mod unit;
+mod usage;
 mod worker;
 
 use std::collections::BTreeMap;

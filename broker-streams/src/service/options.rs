@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::config::StorageType;
 use crate::config::limits::{AccountLimits, ServerLimits};
 
 /// The options of a server with streams.
@@ -16,9 +17,9 @@ pub struct Options {
     pub domain: String,
     /// Requests with unknown members are refused.
     pub strict: bool,
-    /// The most bytes that streams in memory may use and reserve.
+    /// The most bytes that streams in memory may use and reserve; 0 for no limit.
     pub max_memory: u64,
-    /// The most bytes that streams in files may use and reserve.
+    /// The most bytes that streams in files may use and reserve; 0 for no limit.
     pub max_storage: u64,
     /// The longest message, in bytes.
     pub max_payload: usize,
@@ -28,4 +29,15 @@ pub struct Options {
     pub seed: u64,
     /// The accounts with the API of streams, and their limits; `None` for an account that may have no streams, and is told so.
     pub accounts: BTreeMap<String, Option<AccountLimits>>,
+}
+
+impl Options {
+    /// Returns the most bytes of streams in that storage.
+    pub(super) fn most(&self, storage: StorageType) -> u64 {
+        let bytes = match storage {
+            StorageType::Memory => self.max_memory,
+            StorageType::File => self.max_storage,
+        };
+        if bytes == 0 { u64::MAX } else { bytes }
+    }
 }

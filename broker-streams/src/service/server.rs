@@ -11,6 +11,7 @@ use super::lock::lock;
 use super::options::Options;
 use super::requests_queue::Requests;
 use super::syncer::Syncer;
+use super::usage::Usages;
 use super::worker::Worker;
 use crate::api::Identity;
 use crate::cell::CellScope;
@@ -26,6 +27,7 @@ pub(super) struct Server {
     pub(super) worker: Worker,
     pub(super) syncer: Syncer,
     pub(super) requests: Requests,
+    pub(super) usages: Arc<Usages>,
     directory: Option<Directory>,
     identity: Arc<Identity>,
     handles: Mutex<Vec<JoinHandle<()>>>,
@@ -47,11 +49,13 @@ impl Server {
             strict: options.strict,
             limits: options.limits,
         };
+        let most = (options.most(StorageType::Memory), options.most(StorageType::File));
         let server = Arc::new(Self {
             broker: broker.clone(),
             worker: Worker::default(),
             syncer: Syncer::default(),
             requests: Requests::default(),
+            usages: Arc::new(Usages::of_server(most.0, most.1)),
             directory,
             identity: Arc::new(identity),
             handles: Mutex::default(),
@@ -99,11 +103,8 @@ impl Server {
 
     /// Returns the bytes that limits of streams reserve, and the most that they may.
     pub(super) fn reserved(&self, storage: StorageType) -> (i64, i64) {
-        let most = match storage {
-            StorageType::Memory => self.options.max_memory,
-            StorageType::File => self.options.max_storage,
-        };
-        (0, i64::try_from(most).unwrap_or(i64::MAX))
+        let most = self.options.most(storage);
+        (self.usages.of(storage).reserved(), i64::try_from(most).unwrap_or(i64::MAX))
     }
 
     /// Returns a number that is used as a seed once.

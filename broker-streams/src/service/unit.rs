@@ -12,6 +12,7 @@ use super::requests;
 use super::server::Server;
 use super::subscriptions::Subscriptions;
 use super::task::{Receiver, Task};
+use super::usage::{Share, Usages};
 use crate::cell::{Cell, Follower, Urgency};
 use crate::config::{StreamConfig, Time};
 use crate::outbox::Outbox;
@@ -23,6 +24,9 @@ const PROGRESS_DELAY: i64 = 100_000_000;
 
 /// How long a stream whose store has failed waits until it tries again: a full disk may have room then.
 const SYNC_PAUSE: i64 = 1_000_000_000;
+
+/// How long a stream delivers nothing when a receiver does not keep up.
+const CROWDED_PAUSE: i64 = 5_000_000;
 
 /// How often a stream looks whether somebody subscribes to what its push consumers deliver to.
 const INTEREST_INTERVAL: i64 = 100_000_000;
@@ -41,18 +45,32 @@ pub(super) struct Unit {
     ticks_at: AtomicI64,
 }
 
+/// The time of a call, and the bytes that may still be stored.
+#[derive(Clone, Copy)]
+pub(super) struct Now {
+    pub(super) time: Time,
+    pub(super) room: Room,
+}
+
 struct Locked {
     cell: Cell,
     publisher: ServerPublisher,
+    share: Share,
 }
 
 impl Unit {
     /// Puts a cell to work: its subscriptions exist when this returns.
-    pub(super) fn start(server: &Arc<Server>, account: &str, cell: Cell) -> Arc<Self> {
+    pub(super) fn start(
+        server: &Arc<Server>,
+        (account, usages): (&str, &Arc<Usages>),
+        cell: Cell,
+    ) -> Arc<Self> {
         let publisher = server.broker.server_publisher(account);
         let config = cell.stream().config().clone();
+        let usages = (Arc::clone(&server.usages), Arc::clone(usages));
+        let share = Share::new(usages.0, usages.1, config.storage);
         let unit = Arc::new(Self {
-            locked: Mutex::new(Locked { cell, publisher }),
+            locked: Mutex::new(Locked { cell, publisher, share }),
             subscriptions: Arc::default(),
             server: Arc::clone(server),
             config: Arc::new(RwLock::new(Arc::new(config))),
@@ -91,7 +109,7 @@ impl Unit {
     pub(super) fn with<R>(
         self: &Arc<Self>,
         scratch: &mut Scratch,
-        call: impl FnOnce(&mut Cell, Time, &mut dyn Outbox) -> R,
+        call: impl FnOnce(&mut Cell, Now, &mut dyn Outbox) -> R,
     ) -> R {
         self.server.broker.begin(scratch);
         let result = self.call(scratch, call);
@@ -103,12 +121,17 @@ impl Unit {
     fn call<R>(
         self: &Arc<Self>,
         scratch: &mut Scratch,
-        call: impl FnOnce(&mut Cell, Time, &mut dyn Outbox) -> R,
+        call: impl FnOnce(&mut Cell, Now, &mut dyn Outbox) -> R,
     ) -> R {
         let now = self.server.now();
         let mut locked = lock(&self.locked);
-        let Locked { cell, publisher } = &mut *locked;
-        let result = call(cell, now, &mut BrokerOutbox { publisher, scratch });
+        let Locked { cell, publisher, share } = &mut *locked;
+        let when = Now { time: now, room: share.room() };
+        let result = call(cell, when, &mut BrokerOutbox { publisher, scratch });
+        if scratch.is_crowded() {
+            cell.pause(now.plus(CROWDED_PAUSE));
+        }
+        share.count(cell.stream().config(), cell.stream().state().bytes);
         cell.follow_changes();
         self.schedule(cell, now);
         result
@@ -124,7 +147,7 @@ impl Unit {
             }
             Urgency::Now => self.sync_soon(),
         }
-        if cell.has_work() && !self.is_run_queued.swap(true, Ordering::AcqRel) {
+        if cell.has_work(now) && !self.is_run_queued.swap(true, Ordering::AcqRel) {
             self.server.worker.run_soon(Arc::clone(self) as _);
         }
         if let Some(at) = cell.wake_at() {
@@ -163,24 +186,23 @@ impl Receiver for Unit {
             headers: message.headers(),
             payload: message.payload(),
         };
-        let room = Room::default();
-        self.call(scratch, |cell, now, out| cell.publish(&incoming, now, room, out));
+        self.call(scratch, |cell, now, out| cell.publish(&incoming, now.time, now.room, out));
     }
 
     fn receive(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
-        self.call(scratch, |cell, now, out| requests::handle(cell, message, now, out));
+        self.call(scratch, |cell, now, out| requests::handle(cell, message, now.time, out));
     }
 }
 
 impl Task for Unit {
     fn run(self: Arc<Self>, scratch: &mut Scratch) {
         self.is_run_queued.store(false, Ordering::Release);
-        self.with(scratch, |cell, now, out| cell.run(now, out));
+        self.with(scratch, |cell, now, out| cell.run(now.time, out));
     }
 
     fn tick(self: Arc<Self>, scratch: &mut Scratch) {
         self.ticks_at.store(i64::MAX, Ordering::Release);
-        let urgency = self.with(scratch, |cell, now, out| {
+        let urgency = self.with(scratch, |cell, Now { time: now, .. }, out| {
             if cell.wake_at().is_some_and(|at| at <= now) {
                 cell.tick(now, out);
             }
@@ -200,7 +222,7 @@ impl Task for Unit {
     }
 
     fn finish_sync(self: Arc<Self>, job: Box<dyn SyncJob>, scratch: &mut Scratch) {
-        self.with(scratch, |cell, now, out| {
+        self.with(scratch, |cell, Now { time: now, .. }, out| {
             let Err(error) = cell.finish_sync(job, now, out) else { return };
             self.sync_after.store(now.plus(SYNC_PAUSE).0, Ordering::Release);
             let stream = cell.name();
