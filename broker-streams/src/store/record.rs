@@ -61,7 +61,8 @@ impl Kind {
         Self::Batch,
     ];
 
-    fn of(byte: u8) -> Option<Self> {
+    /// Returns the kind with a number.
+    pub(crate) fn of(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
@@ -171,12 +172,13 @@ pub(crate) fn encode(kind: Kind, record: &Record<'_>, out: &mut Vec<u8>) {
     out[start + 9] = flags;
 }
 
-/// Overwrites a message; its length and sequence stay.
+/// Overwrites a message; its length, sequence and time stay.
 pub(crate) fn erase(record: &mut [u8], header: &Header) {
     record.fill(0);
     record[..4].copy_from_slice(&(header.length as u32).to_le_bytes());
     record[8] = Kind::Erased as u8;
     record[16..24].copy_from_slice(&header.sequence.to_le_bytes());
+    record[24..32].copy_from_slice(&header.time.0.to_le_bytes());
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

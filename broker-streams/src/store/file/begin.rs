@@ -3,8 +3,8 @@
 use super::format::seal;
 use super::job::{Erasure, Failure, Job};
 use super::journal::split;
-use super::recovery::records_of;
 use super::rewrite::{Outcome, Rewrite};
+use super::scan::records_of;
 use super::segment::{Segment, Version};
 use super::{FileStorage, Health, Kind, LEFT_BYTES};
 use crate::store::record::erase;
@@ -24,8 +24,10 @@ impl FileStorage {
         let deletions = self.unneeded();
         let rewrite = self.begin_rewrite();
         let erasures = self.begin_erasures();
+        let summary = self.begin_summary();
         let is_full = matches!(self.health, Health::Full);
-        let nothing = deletions.is_empty() && rewrite.is_none() && erasures.is_empty();
+        let nothing =
+            deletions.is_empty() && rewrite.is_none() && erasures.is_empty() && summary.is_none();
         if self.tail.is_written() && nothing && !is_full {
             // A change that changed nothing.
             self.durable = self.position;
@@ -41,6 +43,7 @@ impl FileStorage {
             erasures,
             deletions,
             rewrite,
+            summary,
             until: self.position,
             has_room: !is_full,
             result: None,
@@ -142,7 +145,23 @@ impl FileStorage {
             seal(&mut bytes, segment, at);
             Some(Erasure { sequence, segment, at, bytes })
         };
-        erasures.into_iter().filter_map(erasure).collect()
+        let erasures: Vec<_> = erasures.into_iter().filter_map(erasure).collect();
+        for erasure in &erasures {
+            if let Some(segment) = self.segment_mut(erasure.segment) {
+                segment.has_summary = false;
+            }
+        }
+        erasures
+    }
+
+    /// Chooses a segment to summarise.
+    fn begin_summary(&self) -> Option<(u64, usize)> {
+        let closed = self.segments.len().saturating_sub(1);
+        let lacks = |segment: &&Segment| {
+            let is_stable = segment.written == segment.end && segment.pinned.is_none();
+            !segment.has_summary && !segment.damaged && segment.messages > 0 && is_stable
+        };
+        self.segments.range(..closed).find(lacks).map(|segment| (segment.number, segment.end))
     }
 
     fn finish_rewrite(&mut self, rewrite: Rewrite) {
@@ -151,6 +170,7 @@ impl FileStorage {
         segment.damaged |= matches!(rewrite.result, Outcome::Damaged);
         if let Outcome::Done { end, marks } = rewrite.result {
             (segment.end, segment.written, segment.marks) = (end, end, marks);
+            segment.has_summary = false;
             let former = (rewrite.number, segment.rewrites - 1);
             self.forget_removals(former);
             self.tail.forget(rewrite.number);
@@ -188,6 +208,9 @@ pub(super) fn finish(store: &mut FileStorage, job: Job) -> Result<(), StorageErr
         Some(Err(failure)) => Some(failure),
         None => Some(Failure::Fatal(std::io::Error::other("the job was not run"))),
     };
+    if let Some(segment) = job.summary.and_then(|(number, _)| store.segment_mut(number)) {
+        segment.has_summary = true;
+    }
     if let Some(rewrite) = job.rewrite {
         store.finish_rewrite(rewrite);
     }

@@ -115,13 +115,12 @@ impl FileDisk {
     /// Those of the operating system.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        if !path.is_dir() {
-            std::fs::create_dir_all(&path)?;
-            // The directories above keep the name.
-            let parents = path.ancestors().skip(1).take_while(|path| path.parent().is_some());
-            for parent in parents.filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent)?.sync_all()?;
-            }
+        let missing: Vec<_> = path.ancestors().take_while(|path| !path.is_dir()).collect();
+        std::fs::create_dir_all(&path)?;
+        for parent in missing.iter().filter_map(|path| path.parent()) {
+            // The name of a directory is durable once the one above is.
+            let is_current = parent.as_os_str().is_empty();
+            File::open(if is_current { Path::new(".") } else { parent })?.sync_all()?;
         }
         Ok(Self { path })
     }

@@ -8,6 +8,7 @@ use super::format::name_of;
 use super::piece::Piece;
 use super::rewrite::Rewrite;
 use super::segment::Version;
+use super::summary;
 use crate::store::{Position, SyncJob};
 
 /// The room at the end of the log that messages leave to removals, so that a full disk can be emptied.
@@ -65,6 +66,8 @@ pub(super) struct Job {
     pub(super) erasures: Vec<Erasure>,
     pub(super) deletions: Vec<Version>,
     pub(super) rewrite: Option<Rewrite>,
+    /// A segment to summarise, and its end.
+    pub(super) summary: Option<(u64, usize)>,
     /// The position that is durable when all pieces are.
     pub(super) until: Position,
     /// Whether there is room for further messages.
@@ -90,6 +93,7 @@ impl Job {
         if let Some(rewrite) = &mut self.rewrite {
             rewrite.run(&*self.disk).map_err(Failure::Fatal)?;
         }
+        self.summarise();
         self.has_room = self.allocate_ahead()?;
         Ok(())
     }
@@ -126,6 +130,14 @@ impl Job {
     }
 
     fn erase(&self) -> io::Result<()> {
+        if self.erasures.is_empty() {
+            return Ok(());
+        }
+        for erasure in &self.erasures {
+            // It lists the message.
+            let _ = self.disk.remove(&summary::name_of(erasure.segment));
+        }
+        self.disk.sync()?;
         for erasure in &self.erasures {
             let file = self.disk.open(&name_of(erasure.segment))?;
             file.write_at(&erasure.bytes, erasure.at as u64)?;
@@ -139,6 +151,8 @@ impl Job {
             return Ok(());
         }
         for (segment, _) in &self.deletions {
+            // One that stays is removed when the store is opened.
+            let _ = self.disk.remove(&summary::name_of(*segment));
             match self.disk.remove(&name_of(*segment)) {
                 // An earlier job has removed it, and failed later.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -147,6 +161,15 @@ impl Job {
         }
         // Removals of its messages are needed until then.
         self.disk.sync()
+    }
+
+    /// Writes a summary. Without it, the segment is read when the store is opened.
+    fn summarise(&self) {
+        if let Some((segment, end)) = self.summary
+            && write_summary(&*self.disk, segment, end).is_err()
+        {
+            let _ = self.disk.remove(&summary::name_of(segment));
+        }
     }
 
     /// Returns true if there is room for further messages.
@@ -168,4 +191,14 @@ impl Job {
         }
         Ok(true)
     }
+}
+
+fn write_summary(disk: &dyn Disk, segment: u64, end: usize) -> io::Result<()> {
+    let mut bytes = vec![0; end];
+    let read = disk.open(&name_of(segment))?.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    let Some(summary) = summary::encode(&bytes, segment) else { return Ok(()) };
+    let file = disk.create(&summary::name_of(segment))?;
+    file.write_at(&summary, 0)?;
+    file.sync()
 }

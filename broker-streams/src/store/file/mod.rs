@@ -12,6 +12,7 @@
 
 mod begin;
 mod disk;
+mod fact;
 mod format;
 mod job;
 mod journal;
@@ -20,10 +21,12 @@ mod piece;
 mod reader;
 mod recovery;
 mod rewrite;
+mod scan;
 mod segment;
 #[cfg(test)]
 mod simulated;
 mod storage;
+mod summary;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -53,6 +53,11 @@ impl Piece {
         (self.first..=self.last).contains(&sequence)
     }
 
+    /// Returns the sequence of its first message, if it has one.
+    pub(super) fn first(&self) -> Option<u64> {
+        (self.last > 0).then_some(self.first)
+    }
+
     /// Returns a message: its place in the segment, its header, its bytes.
     pub(super) fn find(&self, sequence: u64) -> Option<(usize, Header, &[u8])> {
         let mut at = self.marks.before(sequence);

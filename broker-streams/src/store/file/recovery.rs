@@ -1,26 +1,26 @@
 //! Opens a store: reads the log, and decides what the end of it is.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
-use super::format::{SEGMENT_HEADER, SegmentHeader, name_of, next_record, record_at, segment_of};
+use super::fact::Fact;
+use super::format::{SEGMENT_HEADER, SegmentHeader, name_of, segment_of};
 use super::job::ActiveFile;
 use super::journal::{Journal, Place, split};
 use super::reader::Reader;
 use super::rewrite::REWRITTEN;
+use super::scan::Scan;
 use super::segment::{Segment, Size};
+use super::summary;
 use super::tail::Tail;
 use super::{FileOptions, FileStorage, Health};
-use crate::config::{StorageType, Time};
+use crate::config::Time;
 use crate::store::StorageError;
 use crate::store::index::Index;
-use crate::store::record::{ALIGNMENT, HEADER, Header, Kind};
-
-/// What a disk writes as a whole. A sector that was not written has the zeros of its allocation.
-const SECTOR_BYTES: usize = 512;
+use crate::store::record::Kind;
 
 /// A store that was opened.
 pub struct Opened {
@@ -104,10 +104,11 @@ impl Recovery {
 
     /// Reads a segment.
     fn read(&mut self, number: u64, is_last: bool) -> Result<(), StorageError> {
+        if !is_last && self.read_summary(number)? {
+            return Ok(());
+        }
         let file = self.disk.open(&name_of(number))?;
-        let mut bytes = vec![0; file.size()? as usize];
-        let read = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(read);
+        let bytes = read_all(&*file)?;
         let header = SegmentHeader::decode(&bytes, number);
         let mut scan = Scan::new(&bytes, number);
         scan.settle(&bytes, is_last);
@@ -120,16 +121,42 @@ impl Recovery {
             Some(header) => self.begin(&header),
             None => scan.holes.insert(0, (0, SEGMENT_HEADER)),
         }
-        let last = self.segments.back().map_or(0, |before| before.last);
-        let mut segment = Segment::new(number, self.index.last() + 1, last);
-        (segment.end, segment.written) = (scan.end, scan.end);
-        segment.damaged = !scan.holes.is_empty();
-        self.segments.push_back(segment);
+        self.push_segment(number, scan.end).damaged = !scan.holes.is_empty();
         self.replay(&bytes, &scan, number);
         if is_last {
             self.open_end(file, &bytes, scan.end)?;
         }
         Ok(())
+    }
+
+    /// Reads the summary of a segment. Returns false if there is none that is right.
+    fn read_summary(&mut self, number: u64) -> io::Result<bool> {
+        let Ok(file) = self.disk.open(&summary::name_of(number)) else { return Ok(false) };
+        let bytes = read_all(&*file)?;
+        let Some((summary, origin)) = summary::decode(&bytes, number) else { return Ok(false) };
+        let log = self.disk.open(&name_of(number))?;
+        let mut checksum = [0; 4];
+        let is_complete = log.size()? >= summary.end as u64
+            && log.read_at(&mut checksum, origin.at as u64)? == checksum.len();
+        if !is_complete || checksum != origin.checksum {
+            return Ok(false);
+        }
+        self.begin(&summary.header);
+        self.push_segment(number, summary.end);
+        for fact in &summary.facts {
+            self.apply(fact);
+        }
+        if let Some(segment) = self.segments.back_mut() {
+            (segment.latest, segment.has_summary) = (summary.latest, true);
+        }
+        Ok(true)
+    }
+
+    fn push_segment(&mut self, number: u64, end: usize) -> &mut Segment {
+        let last = self.segments.back().map_or(0, |before| before.last);
+        let mut segment = Segment::new(number, self.index.last() + 1, last);
+        (segment.end, segment.written) = (end, end);
+        self.segments.push_back_mut(segment)
     }
 
     fn begin(&mut self, header: &SegmentHeader) {
@@ -145,7 +172,7 @@ impl Recovery {
             while let Some((from, to)) = holes.next_if(|(from, _)| from < at) {
                 self.note_damage(number, *from, *to);
             }
-            self.apply(*at, header, &bytes[*at..*at + header.length]);
+            self.apply(&Fact::of(*at, header, bytes));
         }
         for (from, to) in holes {
             self.note_damage(number, *from, *to);
@@ -169,31 +196,27 @@ impl Recovery {
         }
     }
 
-    fn apply(&mut self, at: usize, header: &Header, bytes: &[u8]) {
-        let record = header.record(bytes);
-        let sequence = header.sequence;
-        match header.kind {
+    fn apply(&mut self, fact: &Fact<'_>) {
+        let sequence = fact.sequence;
+        match fact.kind {
             Kind::Message if sequence > self.index.last() => {
                 self.raise(sequence);
-                let counted = header.counted_bytes(StorageType::File);
                 if let Some(segment) = self.segments.back_mut() {
-                    segment.add(&record, at, header.length, counted);
+                    segment.add(fact);
                 }
-                self.index.insert(sequence, record.subject);
-                self.bytes += counted;
-                self.last_time = header.time;
+                self.index.insert(sequence, fact.subject);
+                self.bytes += fact.counted;
+                self.last_time = fact.time;
             }
-            Kind::Remove => {
-                self.remove_message(sequence, Size::from_time(header.time), header.length);
-            }
+            Kind::Remove => self.remove_message(sequence, Size::from_time(fact.time), fact.length),
             Kind::RemoveBefore => self.floor = self.floor.max(sequence),
             Kind::Skip => {
                 self.raise(sequence + 1);
                 self.index.skip_to(sequence);
             }
-            Kind::Entry => self.add_entry(header, vec![record.payload.to_vec()]),
+            Kind::Entry => self.add_entry(fact, vec![fact.payload.to_vec()]),
             Kind::Replaced => {
-                self.add_entry(header, split(record.payload));
+                self.add_entry(fact, split(fact.payload));
                 self.entries = self.entries.split_off(&sequence);
                 for place in self.journal.remove_before(sequence).collect::<Vec<_>>() {
                     self.forget_entry(place);
@@ -202,6 +225,7 @@ impl Recovery {
             Kind::Erased => {
                 self.raise(sequence);
                 self.index.skip_to(sequence);
+                self.last_time = fact.time;
             }
             Kind::Message | Kind::Batch => {}
         }
@@ -224,14 +248,14 @@ impl Recovery {
         }
     }
 
-    fn add_entry(&mut self, header: &Header, entries: Vec<Vec<u8>>) {
+    fn add_entry(&mut self, fact: &Fact<'_>, entries: Vec<Vec<u8>>) {
         let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
         let Some(last) = self.segments.back_mut() else { return };
         last.entries += 1;
-        last.entry_bytes += header.length;
-        let place = Place { segment: last.number, length: header.length, bytes };
-        let former = self.journal.add(header.sequence, place);
-        self.entries.insert(header.sequence, entries);
+        last.entry_bytes += fact.length;
+        let place = Place { segment: last.number, length: fact.length, bytes };
+        let former = self.journal.add(fact.sequence, place);
+        self.entries.insert(fact.sequence, entries);
         former.into_iter().for_each(|place| self.forget_entry(place));
     }
 
@@ -259,8 +283,12 @@ impl Recovery {
     }
 
     fn finish(self, options: FileOptions) -> Result<Opened, StorageError> {
-        if self.disk.names()?.iter().any(|name| name == REWRITTEN) {
-            self.remove(REWRITTEN)?;
+        let summaries = self.segments.iter().map(|segment| summary::name_of(segment.number));
+        let summaries: HashSet<_> = summaries.collect();
+        for name in self.disk.names()? {
+            if name == REWRITTEN || name.ends_with(".sum") && !summaries.contains(&name) {
+                self.remove(&name)?;
+            }
         }
         self.disk.sync()?;
         let ranges = self.damage.iter().filter_map(|damage| damage.sequences);
@@ -295,78 +323,9 @@ impl Recovery {
     }
 }
 
-/// The intact records of a segment, and what is between them.
-struct Scan {
-    records: Vec<(usize, Header)>,
-    holes: Vec<(usize, usize)>,
-    end: usize,
-}
-
-impl Scan {
-    fn new(bytes: &[u8], number: u64) -> Self {
-        let (mut records, mut holes) = (Vec::new(), Vec::new());
-        let mut at = SEGMENT_HEADER.min(bytes.len());
-        loop {
-            let mut next = record_at(bytes, number, at).map(|header| (at, header));
-            if next.is_none() {
-                next = next_record(bytes, number, at);
-                holes.extend(next.map(|(next, _)| (at, next)));
-            }
-            let Some((place, header)) = next else { break };
-            records.push((place, header));
-            at = place + header.length;
-        }
-        Self { records, holes, end: at }
-    }
-
-    /// Decides what follows the last record, and what holes in the last batch are.
-    fn settle(&mut self, bytes: &[u8], is_last: bool) {
-        if let Some(last) = bytes[self.end..].iter().rposition(|byte| *byte != 0) {
-            let written = (self.end + last + 1).next_multiple_of(ALIGNMENT);
-            let length = Header::parse(&bytes[self.end..], usize::MAX).map(|header| header.length);
-            let end = length.map(|length| self.end + length);
-            let end = end.filter(|end| is_last || *end <= bytes.len());
-            let end = end.unwrap_or(written.min(bytes.len()));
-            self.holes.push((self.end, end));
-            self.end = end;
-        }
-        if !is_last {
-            return;
-        }
-        let batch = self.records.iter().rfind(|(_, header)| header.kind == Kind::Batch);
-        let batch = batch.map_or(0, |(at, _)| *at);
-        let torn = |(from, to): &(usize, usize)| *from >= batch && is_torn(bytes, *from, *to);
-        if let Some(hole) = self.holes.iter().position(torn) {
-            self.end = self.holes[hole].0;
-            self.holes.truncate(hole);
-            self.records.retain(|(at, _)| *at < self.end);
-        }
-    }
-
-    fn has_batch(&self) -> bool {
-        self.records.iter().any(|(_, header)| header.kind == Kind::Batch)
-    }
-}
-
-/// Returns true if bytes were not written as a whole: a sector of them is missing. Other bytes are damaged ones.
-fn is_torn(bytes: &[u8], from: usize, to: usize) -> bool {
-    let to = to.max(from + HEADER);
-    let sectors = (from / SECTOR_BYTES * SECTOR_BYTES..to).step_by(SECTOR_BYTES);
-    let part = |at: usize| bytes.get(at.max(from)..(at + SECTOR_BYTES).min(bytes.len()));
-    to > bytes.len()
-        || sectors.map(part).any(|part| part.is_none_or(|part| part.iter().all(|byte| *byte == 0)))
-}
-
-/// Reads the intact records of a segment.
-pub(super) fn records_of(
-    reader: &mut Reader,
-    disk: &dyn Disk,
-    segment: &Segment,
-) -> io::Result<Vec<(Header, Vec<u8>)>> {
-    let mut bytes = vec![0; segment.end];
-    let read = reader.file(disk, segment)?.read_at(&mut bytes, 0)?;
+fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; file.size()? as usize];
+    let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
-    let scan = Scan::new(&bytes, segment.number);
-    let copy = |(at, header): &(usize, Header)| (*header, bytes[*at..*at + header.length].to_vec());
-    Ok(scan.records.iter().map(copy).collect())
+    Ok(bytes)
 }

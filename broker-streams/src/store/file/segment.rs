@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::disk::DiskFile;
+use super::fact::Fact;
 use super::format::SEGMENT_HEADER;
 use crate::config::{StorageType, Time};
-use crate::store::Record;
 use crate::store::marks::Marks;
 use crate::store::record::Header;
 
@@ -53,6 +53,8 @@ pub(super) struct Segment {
     pub(super) removals: BTreeMap<Version, Removals>,
     /// A record in it is damaged: it stays as it is.
     pub(super) damaged: bool,
+    /// There is a summary of it, or the attempt to write one failed.
+    pub(super) has_summary: bool,
     /// The file, while a job may replace it by another one.
     pub(super) pinned: Option<Arc<dyn DiskFile>>,
 }
@@ -110,6 +112,7 @@ impl Segment {
             entry_bytes: 0,
             removals: BTreeMap::new(),
             damaged: false,
+            has_summary: false,
             pinned: None,
         }
     }
@@ -119,15 +122,15 @@ impl Segment {
         (self.number, self.rewrites)
     }
 
-    /// Adds a message, whose record has a place and a length.
-    pub(super) fn add(&mut self, record: &Record<'_>, at: usize, length: usize, counted: u64) {
-        self.marks.add(record.sequence, at);
-        self.last = self.last.max(record.sequence);
-        self.latest = self.latest.max(record.time);
+    /// Adds a message.
+    pub(super) fn add(&mut self, fact: &Fact<'_>) {
+        self.marks.add(fact.sequence, fact.at);
+        self.last = self.last.max(fact.sequence);
+        self.latest = self.latest.max(fact.time);
         self.messages += 1;
-        self.counted += counted;
-        self.message_bytes += length;
-        self.expiring |= record.expires != Time(0);
+        self.counted += fact.counted;
+        self.message_bytes += fact.length;
+        self.expiring |= fact.expires;
     }
 
     /// Removes a message. Returns its bytes as limits count them. The last message takes what is left: the sizes of

@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use super::begin::finish;
+use super::fact::Fact;
 use super::job::Job;
 use super::journal::join;
 use super::segment::Size;
@@ -17,7 +18,13 @@ impl Storage for FileStorage {
         let (at, length) = self.write(Kind::Message, record)?;
         let counted = record.counted_bytes(StorageType::File);
         if let Some(last) = self.segments.back_mut() {
-            last.add(record, at, length, counted);
+            last.add(&Fact {
+                length,
+                sequence: record.sequence,
+                expires: record.expires != Time(0),
+                counted,
+                ..Fact::new(at, Kind::Message, record.time)
+            });
         }
         self.index.insert(record.sequence, record.subject);
         self.bytes += counted;

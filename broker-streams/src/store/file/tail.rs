@@ -79,6 +79,11 @@ impl Tail {
 
     /// Returns a message that is in memory: its place, its header, its bytes.
     pub(super) fn find(&self, sequence: u64) -> Option<(usize, Header, &[u8])> {
+        let oldest = self.taken.iter().find_map(|piece| piece.first());
+        let oldest = oldest.or_else(|| self.pending.iter().find_map(Piece::first));
+        if oldest.is_none_or(|oldest| sequence < oldest) {
+            return None;
+        }
         let pending = self.pending.iter().rev();
         let pieces = pending.chain(self.taken.iter().rev().map(|piece| &**piece));
         pieces.filter(|piece| piece.spans(sequence)).find_map(|piece| piece.find(sequence))

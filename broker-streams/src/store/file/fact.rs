@@ -1,0 +1,61 @@
+//! What a record says.
+
+use crate::config::{StorageType, Time};
+use crate::store::record::{Header, Kind};
+
+/// What a record says, without the bytes of a message.
+pub(super) struct Fact<'a> {
+    /// Its place in its segment.
+    pub(super) at: usize,
+    /// Its length.
+    pub(super) length: usize,
+    /// What it is.
+    pub(super) kind: Kind,
+    /// Its sequence.
+    pub(super) sequence: u64,
+    /// Its time.
+    pub(super) time: Time,
+    /// Whether the message expires by itself.
+    pub(super) expires: bool,
+    /// The bytes of the message as limits count them.
+    pub(super) counted: u64,
+    /// The subject of the message.
+    pub(super) subject: &'a [u8],
+    /// What a record of the journal has.
+    pub(super) payload: &'a [u8],
+}
+
+impl<'a> Fact<'a> {
+    /// Creates the fact of a record without anything.
+    pub(super) fn new(at: usize, kind: Kind, time: Time) -> Self {
+        let (subject, payload): (&[u8], &[u8]) = (b"", b"");
+        Self {
+            at,
+            length: 0,
+            kind,
+            sequence: 0,
+            time,
+            expires: false,
+            counted: 0,
+            subject,
+            payload,
+        }
+    }
+
+    /// Returns what a record of a segment says.
+    pub(super) fn of(at: usize, header: &Header, segment: &'a [u8]) -> Self {
+        let record = header.record(&segment[at..at + header.length]);
+        let is_message = header.kind == Kind::Message;
+        Self {
+            at,
+            length: header.length,
+            kind: header.kind,
+            sequence: header.sequence,
+            time: header.time,
+            expires: header.has_expires(),
+            counted: header.counted_bytes(StorageType::File),
+            subject: if is_message { record.subject } else { b"" },
+            payload: if is_message { b"" } else { record.payload },
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What a full segment says, without the bytes of its messages.
+//!
+//! A store with summaries is opened without reading its messages. A summary describes the file of its segment and nothing else: which
+//! messages are removed follows from all segments. A missing, wrong or outdated one is written again.
+//!
+//! ```text
+//!  0  "natsdsum"
+//!  8  checksum of what follows                                  u32
+//! 12  version                                                   u32
+//! 16  end of the segment, place of its last record              u64, u64
+//! 32  checksum of its last record                               u32, zeros
+//! 40  time of the last message, latest time of a message        i64, i64
+//! 56  header of the segment
+//!     number of subjects, then each with its length             varints
+//!     records: kind and flags, then what the flags leave out    u8, varints
+//! ```
+
+use std::collections::HashMap;
+
+use super::fact::Fact;
+use super::format::{SEGMENT_HEADER, SegmentHeader};
+use super::scan::Scan;
+use crate::config::Time;
+use crate::store::record::Kind;
+
+const MAGIC: &[u8; 8] = b"natsdsum";
+const VERSION: u32 = 1;
+const FIXED: usize = 56;
+
+/// The sequence is the one after that of the message before.
+const NEXT: u8 = 1 << 4;
+/// The lengths are those of the message before.
+const SAME: u8 = 1 << 5;
+/// The message expires by itself.
+const EXPIRES: u8 = 1 << 6;
+const KIND: u8 = 0xf;
+
+/// Returns the name of the summary of a segment.
+pub(super) fn name_of(segment: u64) -> String {
+    format!("{segment:016x}.sum")
+}
+
+/// A summary that was read.
+pub(super) struct Summary<'a> {
+    /// The header of the segment.
+    pub(super) header: SegmentHeader,
+    /// The place behind its last record.
+    pub(super) end: usize,
+    /// The latest time of a message.
+    pub(super) latest: Time,
+    /// Its records. Messages have the time of the last one.
+    pub(super) facts: Vec<Fact<'a>>,
+}
+
+/// What a summary was made of: it is outdated if the file of the segment has something else.
+pub(super) struct Origin {
+    /// The place of the checksum of the last record.
+    pub(super) at: usize,
+    /// This checksum.
+    pub(super) checksum: [u8; 4],
+}
+
+/// Makes the summary of a segment, whose bytes are `bytes`; `None` if it is damaged or has no records.
+pub(super) fn encode(bytes: &[u8], number: u64) -> Option<Vec<u8>> {
+    let scan = Scan::new(bytes, number);
+    SegmentHeader::decode(bytes, number)?;
+    let (last_at, _) = scan.records.last()?;
+    if !scan.holes.is_empty() || scan.end != bytes.len() {
+        return None;
+    }
+    let facts = scan.records.iter().map(|(at, header)| Fact::of(*at, header, bytes));
+    let facts: Vec<_> = facts.collect();
+    let messages = || facts.iter().filter(|fact| fact.kind == Kind::Message);
+    let last_time = messages().next_back().map_or(Time(0), |fact| fact.time);
+    let latest = messages().map(|fact| fact.time).max().unwrap_or(Time(i64::MIN));
+    let mut out = MAGIC.to_vec();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    out.extend_from_slice(&(*last_at as u64).to_le_bytes());
+    out.extend_from_slice(&bytes[last_at + 4..last_at + 8]);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&last_time.0.to_le_bytes());
+    out.extend_from_slice(&latest.0.to_le_bytes());
+    out.extend_from_slice(&bytes[..SEGMENT_HEADER]);
+    encode_facts(&facts, &mut out);
+    let checksum = crc32c::crc32c(&out[12..]);
+    out[8..12].copy_from_slice(&checksum.to_le_bytes());
+    Some(out)
+}
+
+fn encode_facts(facts: &[Fact<'_>], out: &mut Vec<u8>) {
+    let mut places = HashMap::new();
+    let mut subjects = Vec::new();
+    for fact in facts.iter().filter(|fact| fact.kind == Kind::Message) {
+        places.entry(fact.subject).or_insert_with(|| {
+            subjects.push(fact.subject);
+            subjects.len() as u64 - 1
+        });
+    }
+    put(out, subjects.len() as u64);
+    for subject in subjects {
+        put(out, subject.len() as u64);
+        out.extend_from_slice(subject);
+    }
+    let (mut sequence, mut sizes) = (0, (0, 0));
+    for fact in facts {
+        if fact.kind != Kind::Message {
+            out.push(fact.kind as u8);
+            put(out, fact.sequence);
+            put(out, fact.length as u64);
+            put(out, fact.time.0.cast_unsigned());
+            put(out, fact.payload.len() as u64);
+            out.extend_from_slice(fact.payload);
+            continue;
+        }
+        let (is_next, own) = (fact.sequence == sequence + 1, (fact.length, fact.counted));
+        let flags = [(is_next, NEXT), (own == sizes, SAME), (fact.expires, EXPIRES)];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum::<u8>();
+        out.push(fact.kind as u8 | flags);
+        put(out, places.get(fact.subject).copied().unwrap_or(0));
+        if !is_next {
+            put(out, fact.sequence);
+        }
+        if own != sizes {
+            put(out, fact.length as u64);
+            put(out, fact.counted);
+        }
+        (sequence, sizes) = (fact.sequence, own);
+    }
+}
+
+/// Reads a summary; `None` if it is none of this segment, or damaged.
+pub(super) fn decode(bytes: &[u8], number: u64) -> Option<(Summary<'_>, Origin)> {
+    let word = |at: usize| bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    let stored = bytes.get(8..12)?;
+    let is_intact = bytes.starts_with(MAGIC)
+        && bytes.get(12..16)? == VERSION.to_le_bytes()
+        && crc32c::crc32c(&bytes[12..]).to_le_bytes() == *stored;
+    if !is_intact {
+        return None;
+    }
+    let header = SegmentHeader::decode(bytes.get(FIXED..)?, number)?;
+    let origin = Origin { at: word(24)? as usize + 4, checksum: *bytes[32..].first_chunk()? };
+    let last_time = Time(word(40)?.cast_signed());
+    let facts = decode_facts(&mut &bytes[FIXED + SEGMENT_HEADER..], last_time)?;
+    let (end, latest) = (word(16)? as usize, Time(word(48)?.cast_signed()));
+    Some((Summary { header, end, latest, facts }, origin))
+}
+
+fn decode_facts<'a>(rest: &mut &'a [u8], last_time: Time) -> Option<Vec<Fact<'a>>> {
+    let mut subjects = Vec::new();
+    for _ in 0..take(rest)? {
+        subjects.push(take_bytes(rest)?);
+    }
+    let mut facts = Vec::new();
+    let (mut at, mut sequence, mut sizes) = (SEGMENT_HEADER, 0, (0, 0));
+    while let Some((first, behind)) = rest.split_first() {
+        *rest = behind;
+        let kind = Kind::of(first & KIND)?;
+        let mut fact = Fact::new(at, kind, last_time);
+        if kind == Kind::Message {
+            fact.subject = subjects.get(take(rest)? as usize)?;
+            sequence = if first & NEXT != 0 { sequence + 1 } else { take(rest)? };
+            if first & SAME == 0 {
+                sizes = (take(rest)? as usize, take(rest)?);
+            }
+            fact.sequence = sequence;
+            (fact.length, fact.counted) = sizes;
+            fact.expires = first & EXPIRES != 0;
+        } else {
+            fact.sequence = take(rest)?;
+            fact.length = take(rest)? as usize;
+            fact.time = Time(take(rest)?.cast_signed());
+            fact.payload = take_bytes(rest)?;
+        }
+        at += fact.length;
+        facts.push(fact);
+    }
+    Some(facts)
+}
+
+/// Appends a number, seven bits in each byte.
+fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn take(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, behind) = rest.split_first()?;
+        *rest = behind;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take(rest)? as usize;
+    let (bytes, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        for number in [0, 1, 127, 128, 300, u64::MAX / 2, u64::MAX] {
+            let mut bytes = Vec::new();
+            put(&mut bytes, number);
+            assert_eq!(take(&mut &bytes[..]), Some(number));
+            assert_eq!(take(&mut &bytes[..bytes.len() - 1]), None);
+        }
+    }
+}
