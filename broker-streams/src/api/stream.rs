@@ -134,7 +134,7 @@ fn state(cell: &Cell) -> StreamState {
     let storage = cell.stream().storage();
     let state = storage.state();
     let (first, last) = (state.first_sequence, state.last_sequence);
-    let span = if state.messages == 0 { 0 } else { (last + 1).saturating_sub(first) };
+    let span = if state.messages == 0 { 0 } else { last.saturating_sub(first).saturating_add(1) };
     // A stream that has never had a message has no first sequence, unless it is configured.
     let is_new = last == 0 && first <= 1;
     StreamState {

@@ -101,7 +101,7 @@ impl Account {
     }
 
     fn next(&mut self, names: &str, payload: &str, now: Time) {
-        let (stream, consumer) = names.split_once('.').unwrap();
+        let (stream, consumer) = names.split_once('.').unwrap_or_default();
         let Streams { cells, sent, .. } = &mut self.streams;
         if let Some(cell) = cells.get_mut(stream) {
             // The message has another subject than the one that it is sent to: a client takes it for no answer.

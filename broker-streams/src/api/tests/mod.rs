@@ -3,6 +3,7 @@
 mod advisories;
 mod dialogue;
 mod host;
+mod mutations;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
