@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::config::{ConsumerConfig, Placement, StreamConfig, Time, shapes};
+use crate::config::{ConsumerConfig, Placement, StorageType, StreamConfig, Time, shapes};
 use crate::error::ApiError;
 use crate::go::json::{self, Choice, Field, Mode, Record, Shape};
 use crate::stream::{MessageRequest, PurgeRequest};
@@ -71,6 +71,13 @@ pub struct StreamConfigRequest {
     pub config: StreamConfig,
     /// Values that the server would correct are refused.
     pub pedantic: bool,
+}
+
+/// What a request says about the storage of a stream.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StorageRequest {
+    pub(super) storage: Option<StorageType>,
 }
 
 /// Lists streams: names or details.
@@ -278,6 +285,7 @@ requests! {
         embedded(&shapes::STREAM_CONFIG),
         field("pedantic", Shape::Bool),
     }
+    StorageRequest "StreamConfigRequest" { field("storage", shapes::STORAGE_FIELD) }
     StreamListRequest "JSApiStreamListRequest" { embedded(&PAGED), field("subject", Shape::String) }
     StreamNamesRequest "JSApiStreamNamesRequest" { embedded(&PAGED), field("subject", Shape::String) }
     StreamInfoRequest "JSApiStreamInfoRequest" {

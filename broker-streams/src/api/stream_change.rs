@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use super::advisory::Action;
 use super::call::Call;
-use super::request::StreamConfigRequest;
+use super::request::{Request, StorageRequest, StreamConfigRequest};
 use super::response::{Purged, StreamCreated, StreamUpdated, Success};
 use super::stream::with_versions;
 use crate::config::check::{
     StreamCheck, check_stream, check_stream_update, collide_any, violating_consumers,
 };
-use crate::config::limits::{AccountLimits, Reserved, TierLimits, check_limits, tier_name};
+use crate::config::limits::{
+    AccountLimits, Reserved, TierLimits, check_consumers, check_limits, tier_name,
+};
 use crate::config::{StreamConfig, version};
 use crate::error::ApiError;
+use crate::go::json::Mode;
 use crate::stream::PurgeRequest;
 
 pub(super) fn create(call: &mut Call<'_>, name: &str) {
@@ -81,7 +84,12 @@ fn check_room(
             return Err(ApiError::MAXIMUM_STREAMS_LIMIT);
         }
     }
-    check_reserved(call, config, config.max_bytes, (tier, selected), 0)
+    let storage = StorageRequest::read(call.request.payload, Mode::One);
+    if storage.is_ok_and(|request| request.storage.is_some()) {
+        return check_reserved(call, config, config.max_bytes, (tier, selected), 0);
+    }
+    // Without a storage the reference does not check bytes yet.
+    check_consumers(config, selected)
 }
 
 fn check_bytes(

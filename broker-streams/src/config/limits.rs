@@ -126,6 +126,19 @@ impl StreamConfig {
     }
 }
 
+/// Checks the number of consumers that a stream may have against the limits of the tier of its account.
+///
+/// # Errors
+///
+/// Error 10026.
+pub fn check_consumers(config: &StreamConfig, limits: &TierLimits) -> Result<(), ApiError> {
+    let most = limits.max_consumers;
+    if config.max_consumers > 0 && most > 0 && config.max_consumers > most {
+        return Err(ApiError::MAXIMUM_CONSUMERS_LIMIT);
+    }
+    Ok(())
+}
+
 /// Checks a stream against the limits of the tier of its account and of the server. `bytes` is what it needs in addition
 /// to what is reserved.
 ///
@@ -139,10 +152,7 @@ pub fn check_limits(
     (tier, limits): (&str, &TierLimits),
     reserved: &Reserved,
 ) -> Result<(), ApiError> {
-    let most = limits.max_consumers;
-    if config.max_consumers > 0 && most > 0 && config.max_consumers > most {
-        return Err(ApiError::MAXIMUM_CONSUMERS_LIMIT);
-    }
+    check_consumers(config, limits)?;
     // A stream without a limit needs some room.
     let bytes = if bytes < 0 { 1 } else { bytes };
     let (max, error) = match config.storage {

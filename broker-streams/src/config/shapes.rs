@@ -30,7 +30,7 @@ pub static STREAM_CONFIG: Record = Record {
         field("max_msgs_per_subject", Shape::INT64),
         field("max_msg_size", Shape::INT32),
         field("discard", Shape::Choice(&DISCARD)),
-        field("storage", Shape::Choice(&STORAGE)),
+        field("storage", STORAGE_FIELD),
         field("num_replicas", Shape::INT),
         field("no_ack", Shape::Bool),
         field("duplicate_window", Shape::DURATION),
@@ -64,6 +64,9 @@ static CONSUMER_LIMITS: Record = Record {
     name: "StreamConsumerLimits",
     fields: &[field("inactive_threshold", Shape::DURATION), field("max_ack_pending", Shape::INT)],
 };
+
+/// The storage of a stream.
+pub const STORAGE_FIELD: Shape = Shape::Choice(&STORAGE);
 
 /// A placement of a stream or of a leader.
 pub static PLACEMENT: Record = Record {

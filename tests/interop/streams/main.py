@@ -10,6 +10,8 @@ A dialogue is a list of requests to the API of streams. Each begins with a new s
     < {"type":...}                     its answer: all members, in order; `none` for no answer; a status and headers
     PUB a.b text                       a message, whose acknowledgement is waited for
     HDR Name: value                    headers of the next request
+    CONF text                          a line of the configuration, before the first request
+    USER name                          the user of the requests that follow, with the password "p"
 
 Times, ids and names that servers choose are masked. `differences.txt` lists answers that natsd gives deliberately, with reasons.
 """
@@ -41,13 +43,15 @@ MASKS = [
 class Connection:
     """A client that requests and waits."""
 
-    def __init__(self, port):
+    def __init__(self, port, user=None):
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.buffer = b""
         self.count = 0
         self.line()
-        options = b'{"verbose":false,"headers":true,"no_responders":true}'
-        self.socket.sendall(b"CONNECT " + options + b"\r\nSUB _R.> 1\r\nPING\r\n")
+        options = {"verbose": False, "headers": True, "no_responders": True}
+        if user is not None:
+            options |= {"user": user, "pass": "p"}
+        self.socket.sendall(b"CONNECT " + json.dumps(options).encode() + b"\r\nSUB _R.> 1\r\nPING\r\n")
         while self.line() != b"PONG":
             pass
 
@@ -109,9 +113,13 @@ class Connection:
 class Server:
     """A server of its own, in a directory of its own."""
 
-    def __init__(self, program):
+    def __init__(self, program, configuration):
         self.directory = tempfile.mkdtemp(prefix="streams-")
         arguments = ["-js", "-sd", self.directory, "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", self.directory]
+        if configuration:
+            path = Path(self.directory) / "server.conf"
+            path.write_text("\n".join(configuration) + "\n")
+            arguments += ["-c", str(path)]
         self.process = subprocess.Popen(
             [program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -153,12 +161,17 @@ def masked(answer):
 def play(path, program):
     """Yields each line of a dialogue with the answer to it, which is None for lines that are no requests."""
     headers = None
-    with Server(program) as server:
-        connection = Connection(server.port())
-        for line in path.read_text().splitlines():
+    lines = path.read_text().splitlines()
+    with Server(program, [line[5:] for line in lines if line.startswith("CONF ")]) as server:
+        connection = None
+        for line in lines:
             if line.startswith("< "):
                 continue
             answer = None
+            if line.startswith("USER "):
+                connection = Connection(server.port(), line[5:])
+            elif connection is None and line.startswith(("> ", "PUB ")):
+                connection = Connection(server.port())
             if line.startswith("HDR "):
                 headers = line[4:]
             elif line.startswith("PUB "):
@@ -167,7 +180,8 @@ def play(path, program):
                     raise RuntimeError(f"no acknowledgement: {line}")
             elif line.startswith("> "):
                 subject, _, payload = line[2:].partition(" ")
-                answer = masked(connection.request(PREFIX + subject, payload, headers))
+                subject = subject if subject.startswith("$") else PREFIX + subject
+                answer = masked(connection.request(subject, payload, headers))
                 headers = None
             yield line, answer
 

@@ -6,6 +6,8 @@ pub(super) enum Step<'a> {
     Headers(Vec<u8>),
     /// A message.
     Publish { subject: &'a str, payload: &'a str },
+    /// The user of the requests that follow.
+    User(&'a str),
     /// A request.
     Request { line: &'a str, subject: &'a str, payload: &'a str, answer: &'a str },
 }
@@ -17,6 +19,9 @@ pub(super) fn read(text: &str) -> impl Iterator<Item = Step<'_>> {
             let line = lines.next()?;
             if let Some(header) = line.strip_prefix("HDR ") {
                 return Some(Step::Headers(format!("NATS/1.0\r\n{header}\r\n\r\n").into_bytes()));
+            }
+            if let Some(user) = line.strip_prefix("USER ") {
+                return Some(Step::User(user));
             }
             if let Some(message) = line.strip_prefix("PUB ") {
                 let (subject, payload) = message.split_once(' ').unwrap_or((message, ""));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::api::{ApiRequest, Host, Identity, RequestCounts, handle};
 use crate::cell::{Cell, CellScope};
-use crate::config::limits::AccountLimits;
+use crate::config::limits::{AccountLimits, ServerLimits, TierLimits};
 use crate::config::{StorageType, StreamConfig, Time};
 use crate::error::ApiError;
 use crate::outbox::{Outbox, Outgoing};
@@ -25,10 +25,62 @@ pub(super) struct Account {
 #[derive(Default)]
 struct Streams {
     cells: BTreeMap<String, Cell>,
+    limits: Limits,
     counts: RequestCounts,
     ids: u64,
     /// Where messages of streams leave to.
     sent: Sent,
+}
+
+/// The limits of an account, and its part of the server.
+struct Limits {
+    account: Option<AccountLimits>,
+    server: ServerLimits,
+    max_memory: i64,
+    max_storage: i64,
+    /// What other accounts reserve.
+    others_memory: i64,
+    others_storage: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            account: Some(AccountLimits::default()),
+            server: ServerLimits::default(),
+            max_memory: i64::MAX,
+            max_storage: i64::MAX,
+            others_memory: 0,
+            others_storage: 0,
+        }
+    }
+}
+
+impl Limits {
+    /// Returns the limits of a user of the dialogue `limits`, as its configuration has them.
+    fn of_user(name: &str) -> Self {
+        let tier = TierLimits {
+            max_memory: 1000,
+            max_storage: 5000,
+            max_streams: 3,
+            max_consumers: 2,
+            max_ack_pending: 100,
+            memory_max_stream_bytes: 400,
+            storage_max_stream_bytes: 3000,
+            max_bytes_required: true,
+        };
+        let account = match name {
+            "a" => Some(AccountLimits::flat(tier)),
+            "b" => Some(AccountLimits::default()),
+            _ => None,
+        };
+        let server = ServerLimits {
+            max_request_batch: 50,
+            max_ack_pending: 500,
+            max_duplicate_window: 60_000_000_000,
+        };
+        Self { account, server, max_memory: 10_000, max_storage: 100_000, ..Self::default() }
+    }
 }
 
 /// What was sent, with nobody that subscribes but those that wait for answers, and those that receive advisories.
@@ -54,6 +106,17 @@ impl Account {
     fn now(&mut self) -> Time {
         self.steps += 1;
         Time(START + self.steps * STEP)
+    }
+
+    /// Creates the account of a user of the dialogue `limits`, beside others.
+    pub(super) fn of_user<'a>(name: &str, others: impl Iterator<Item = &'a Self>) -> Self {
+        let mut account = Self::default();
+        account.streams.limits = Limits::of_user(name);
+        for other in others {
+            account.streams.limits.others_memory += other.streams.reserved(StorageType::Memory);
+            account.streams.limits.others_storage += other.streams.reserved(StorageType::File);
+        }
+        account
     }
 
     /// Creates an account in which somebody receives all advisories.
@@ -126,24 +189,35 @@ impl Account {
     }
 }
 
+impl Streams {
+    fn reserved(&self, storage: StorageType) -> i64 {
+        let configs = self.cells.values().map(|cell| cell.stream().config());
+        let same = configs.filter(|config| config.storage == storage);
+        same.map(|config| config.max_bytes.max(0)).sum()
+    }
+}
+
 impl Host for Streams {
     fn identity(&self) -> Arc<Identity> {
         Arc::new(Identity {
             server: "SERVER".into(),
             version: "2.14.5".into(),
             strict: true,
+            limits: self.limits.server,
             ..Identity::default()
         })
     }
 
     fn limits(&self) -> Option<Arc<AccountLimits>> {
-        Some(Arc::new(AccountLimits::default()))
+        self.limits.account.clone().map(Arc::new)
     }
 
     fn reserved_on_server(&self, storage: StorageType) -> (i64, i64) {
-        let configs = self.cells.values().map(|cell| cell.stream().config());
-        let same = configs.filter(|config| config.storage == storage);
-        (same.map(|config| config.max_bytes.max(0)).sum(), i64::MAX)
+        let (others, max) = match storage {
+            StorageType::Memory => (self.limits.others_memory, self.limits.max_memory),
+            StorageType::File => (self.limits.others_storage, self.limits.max_storage),
+        };
+        (self.reserved(storage) + others, max)
     }
 
     fn stream_names(&self) -> Vec<String> {

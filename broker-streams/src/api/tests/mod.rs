@@ -32,11 +32,16 @@ fn dialogues() -> PathBuf {
 fn play(name: &str) {
     let text = std::fs::read_to_string(dialogues().join(format!("{name}.txt"))).unwrap();
     let mut account = Account::default();
+    let mut before = Vec::new();
     let mut headers = Vec::new();
     let mut failures = Vec::new();
     for step in read(&text) {
         match step {
             Step::Headers(block) => headers = block,
+            Step::User(user) => {
+                let next = Account::of_user(user, before.iter().chain([&account]));
+                before.push(std::mem::replace(&mut account, next));
+            }
             Step::Publish { subject, payload } => account.publish(subject, payload),
             Step::Request { line, subject, payload, answer } => {
                 let block = std::mem::take(&mut headers);
@@ -71,8 +76,8 @@ macro_rules! dialogues {
             };
             let files: BTreeSet<String> = files.map(|entry| name(entry.unwrap())).collect();
             let mut played = BTreeSet::from([$(stringify!($name).to_owned()),*]);
-            // Sizes and errors are those of a store in files.
-            played.insert("messages_in_files".into());
+            // Sizes and errors are those of a store in files; prefixes are handled before the API.
+            played.extend(["messages_in_files".into(), "domain".into()]);
             assert_eq!(files, played);
         }
     };
@@ -83,6 +88,7 @@ dialogues! {
     consumer_update
     json
     levels
+    limits
     messages
     mirrors
     pedantic
