@@ -38,8 +38,8 @@ impl Storage for FileStorage {
         if last_sequence > self.index.last() {
             self.write(Kind::Skip, &Record { sequence: last_sequence, ..Record::default() })?;
             self.index.skip_to(last_sequence);
+            self.position += 1;
         }
-        self.position += 1;
         Ok(())
     }
 
@@ -69,11 +69,11 @@ impl Storage for FileStorage {
 
     fn remove_before(&mut self, sequence: u64) -> Result<u64, StorageError> {
         self.check(false)?;
-        self.position += 1;
         let floor = sequence.min(self.index.last() + 1);
         if floor <= self.index.first() {
             return Ok(0);
         }
+        self.position += 1;
         self.floor = floor;
         Ok(self.apply_floor())
     }

@@ -73,6 +73,25 @@ fn a_store_in_files_agrees_with_the_model() {
 }
 
 #[test]
+fn what_changes_nothing_is_durable_at_once() {
+    let mut storage = open(&SimulatedDisk::new(1)).storage;
+    settle(&mut storage);
+    assert_eq!(storage.remove_before(1).unwrap(), 0);
+    storage.skip_to(0).unwrap();
+    assert_eq!(storage.remove(1, true).unwrap(), None);
+    assert_eq!(storage.durable(), storage.position());
+    fill(&mut storage, 1..=3);
+    assert!(storage.durable() < storage.position());
+    settle(&mut storage);
+    assert_eq!(storage.remove_before(1).unwrap(), 0);
+    assert_eq!(storage.durable(), storage.position());
+    assert_eq!(storage.remove_before(3).unwrap(), 2);
+    assert!(storage.durable() < storage.position());
+    settle(&mut storage);
+    assert_eq!(storage.durable(), storage.position());
+}
+
+#[test]
 fn a_job_may_take_long() {
     for seed in 0..40 {
         let (mut random, disk) = (Random::new(seed), SimulatedDisk::new(seed));
