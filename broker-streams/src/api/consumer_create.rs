@@ -127,7 +127,9 @@ impl Creation<'_> {
         if config.durable.len() > MAX_NAME_BYTES {
             return Err(ApiError::consumer_name_too_long(MAX_NAME_BYTES));
         }
-        set_inactive_threshold(config);
+        if config.durable.is_empty() {
+            set_inactive_threshold(config);
+        }
         let name = if name.is_empty() { self.id.chars().take(NAME_LEN).collect() } else { name };
         if self.request.config.durable.is_empty() {
             self.request.config.name.clone_from(&name);
@@ -184,7 +186,8 @@ impl Creation<'_> {
         check_consumer_update(old, &config, || {
             out.has_interest(old.deliver_subject.as_bytes(), None)
         })?;
-        if config.inactive_threshold != old.inactive_threshold {
+        // Whether the consumer had a durable name counts, not whether it has one now.
+        if config.inactive_threshold != old.inactive_threshold && old.durable.is_empty() {
             set_inactive_threshold(&mut config);
         }
         cell.update_consumer(name, config, self.now, out)?;
@@ -231,9 +234,10 @@ impl Creation<'_> {
     }
 }
 
+/// Sets the inactivity of a consumer without a durable name.
 // NATS 2.14: consumer.go updateInactiveThreshold.
 fn set_inactive_threshold(config: &mut ConsumerConfig) {
-    if config.durable.is_empty() && config.inactive_threshold <= 0 {
+    if config.inactive_threshold <= 0 {
         config.inactive_threshold = DEFAULT_INACTIVE_THRESHOLD;
     }
 }
