@@ -10,7 +10,7 @@ use crate::go::json::{self, Field, Mode, Record, Shape};
 /// A request for messages, as clients write it. Durations are in nanoseconds.
 // NATS 2.14: jetstream_api.go JSApiConsumerGetNextRequest.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct Members {
     expires: i64,
     batch: i64,
@@ -86,7 +86,8 @@ impl NextRequest {
 }
 
 impl Members {
-    /// The reference accepts more than `serde` does, such as names in capitals, and its errors have other texts.
+    /// The reference accepts more than `serde` does, such as names in capitals and names that it does not know, and its
+    /// errors have other texts.
     fn read(text: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(text).or_else(|_| json::read(text, &RECORD, Mode::One))
     }
