@@ -355,8 +355,13 @@ impl Consumer {
         }
     }
 
-    /// Sends the advisories about messages that were removed.
-    pub(super) fn send_removed(&mut self, now: Time, out: &mut dyn Outbox) {
+    /// Sends the advisories about messages that were removed. Returns true if some were: others may have room.
+    pub(super) fn send_removed(&mut self, now: Time, out: &mut dyn Outbox) -> bool {
+        let is_woken = std::mem::take(&mut self.timers.is_woken);
+        if is_woken {
+            self.last_acked = now;
+            self.changes.note();
+        }
         for (pending, deliveries) in std::mem::take(&mut self.removed) {
             let message = Message {
                 sequence: pending.sequence,
@@ -367,6 +372,7 @@ impl Consumer {
             };
             self.message_event(Kind::Terminated, message, now, out);
         }
+        is_woken
     }
 }
 

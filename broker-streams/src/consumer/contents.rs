@@ -63,6 +63,8 @@ impl Consumer {
             }
         }
         self.settle_missing(view);
+        // Whoever removes many messages at once knows that nobody receives them.
+        self.removed.clear();
         if self.next < start {
             self.next = start;
             self.stored.delivered = Point { delivery: self.next_delivery - 1, sequence: start - 1 };

@@ -60,7 +60,6 @@ impl Consumer {
         out: &mut dyn Outbox,
         budget: usize,
     ) -> bool {
-        self.timers.is_woken = false;
         self.send_removed(now, out);
         for _ in 0..budget {
             if let Step::Wait(wait) = self.step(view, now, out) {

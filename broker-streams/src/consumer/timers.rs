@@ -47,9 +47,7 @@ impl Consumer {
     pub fn tick(&mut self, view: View<'_>, now: Time, out: &mut dyn Outbox) -> Tick {
         let _ = view;
         let is_due = |time: Option<Time>| time.is_some_and(|time| time <= now);
-        self.send_removed(now, out);
-        let is_woken = std::mem::take(&mut self.timers.is_woken);
-        let mut tick = if is_woken { Tick::Deliver } else { Tick::Idle };
+        let mut tick = if self.send_removed(now, out) { Tick::Deliver } else { Tick::Idle };
         if is_due(self.timers.expiry) && self.expire(now, out) {
             tick = Tick::Deliver;
         }

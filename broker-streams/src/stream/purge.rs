@@ -112,7 +112,8 @@ impl Stream {
             removed += u64::from(self.remove_message(sequence, false, consumers)?);
             next = sequence + 1;
         }
-        if removed > 0 && is_bulk {
+        if removed > 0 {
+            // Consumers of these subjects only start behind the last of them.
             context.consumers.cleared(request.subject.as_bytes());
         }
         Ok(removed)

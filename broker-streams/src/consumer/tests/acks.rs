@@ -263,6 +263,8 @@ fn a_removed_message_makes_room_for_others() {
     bench.remove(1);
     bench.pass(0);
     assert_eq!(bench.texts(), ["r: b"]);
+    let info = bench.info();
+    assert_eq!(info.ack_floor.last, Some(START));
 }
 
 #[test]

@@ -118,6 +118,9 @@ fn a_purge_moves_consumers_behind_what_was_removed() {
     assert_eq!((info.num_pending, info.num_ack_pending), (0, 0));
     assert_eq!((info.delivered.stream, info.ack_floor.stream), (4, 4));
     assert_eq!((info.delivered.consumer, info.ack_floor.consumer), (2, 2));
+    bench.pass(0);
+    assert_eq!(bench.events(), [""; 0]);
+    assert_eq!(bench.info().ack_floor.last, Some(START));
     bench.request("r", "1");
     bench.publish(&["b"]);
     assert_eq!(bench.sent()[0].numbers(), (1, 5, 3, 0));
