@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::Incoming;
 use super::fields::Fields;
+use crate::config::Time;
 
 /// A message on its way into the store, as changed so far.
 pub(super) struct Draft<'a> {
@@ -14,6 +15,8 @@ pub(super) struct Draft<'a> {
     pub fields: Fields<'a>,
     /// Another stream has checked the message.
     pub is_sourced: bool,
+    /// The sequence and the time that the message is stored with, if it is mirrored.
+    pub origin: Option<(u64, Time)>,
     /// The message is a schedule of others.
     pub is_schedule: bool,
 }
@@ -27,6 +30,7 @@ impl<'a> Draft<'a> {
             payload: Cow::Borrowed(message.payload),
             fields: Fields::read(headers),
             is_sourced: false,
+            origin: None,
             is_schedule: false,
         }
     }

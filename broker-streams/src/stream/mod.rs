@@ -22,6 +22,7 @@ mod random;
 mod republish;
 mod retention;
 mod schedule;
+mod source;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use context::{Consumers, Context, NoConsumers, Room};
 pub use get::MessageRequest;
 pub use open::Options;
 pub use purge::PurgeRequest;
+pub use source::{FeedInfo, FeedSubjects};
 
 use broker_core::subject::SubjectTransform;
 
@@ -41,6 +43,7 @@ use self::dedupe::Dedupe;
 use self::expiries::Expiries;
 use self::random::Random;
 use self::schedule::Timetable;
+use self::source::Feeds;
 use self::waiting::Waiting;
 use crate::config::{StreamConfig, Time};
 use crate::error::ApiError;
@@ -98,6 +101,8 @@ pub struct Stream {
     reads: Waiting,
     batches: Batches,
     timetable: Timetable,
+    /// The streams that messages are taken from.
+    feeds: Feeds,
     random: Random,
     /// Memory of reads from the store.
     buffer: Vec<u8>,
@@ -138,6 +143,7 @@ impl Stream {
             self.dedupe.deadline(),
             self.batches.deadline(),
             self.timetable.first(),
+            self.feeds.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -147,6 +153,7 @@ impl Stream {
         self.dedupe.expire(context.now);
         self.expire_batches(context);
         self.publish_due(context);
+        self.run_feeds(context.now);
         if let Err(error) = self.expire(context) {
             tracing::error!(stream = self.config.name, %error, "expired messages cannot be removed");
         }

@@ -9,6 +9,7 @@ use super::expiries::Expiries;
 use super::fields::Fields;
 use super::random::Random;
 use super::schedule::Timetable;
+use super::source::Feeds;
 use super::waiting::Waiting;
 use super::{Stream, limits, store_error};
 use crate::config::{StreamConfig, Time};
@@ -82,6 +83,7 @@ impl Stream {
             reads: Waiting::default(),
             batches: Batches::default(),
             timetable: Timetable::default(),
+            feeds: Feeds::default(),
             random: Random::new(options.seed),
             buffer: Vec::new(),
             scratch: Vec::new(),
@@ -102,6 +104,7 @@ impl Stream {
         self.remove_cut_batch()?;
         self.recover_expiries()?;
         self.recover_schedules(now)?;
+        self.open_feeds(now)?;
         self.recover_ids(now)
     }
 

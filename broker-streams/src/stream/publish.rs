@@ -86,11 +86,12 @@ impl Stream {
         if bytes > context.room.account {
             return Err(ApiError::ACCOUNT_RESOURCES_EXCEEDED);
         }
-        let expires = self.expiry(draft, context.now)?;
+        let time = draft.origin.map_or(context.now, |(_, time)| time);
+        let expires = self.expiry(draft, time)?;
         let republished = self.republish_subject(&draft.subject);
         self.check_room(draft)?;
-        let sequence = self.append(draft, expires, context)?;
-        self.remember(draft, sequence, context.now);
+        let sequence = self.append(draft, (time, expires), context)?;
+        self.remember(draft, sequence, time);
         self.roll_up(draft, 1, context)?;
         if let Some(republished) = republished {
             self.republish(&republished, draft, sequence, context);
@@ -98,9 +99,13 @@ impl Stream {
         Ok(sequence)
     }
 
+    fn next_sequence(&self, draft: &Draft<'_>) -> u64 {
+        draft.origin.map_or_else(|| self.state().last_sequence + 1, |(sequence, _)| sequence)
+    }
+
     /// Uses a sequence for a message that no consumer wants.
     fn skip(&mut self, draft: &Draft<'_>, context: &mut Context<'_>) -> Result<u64, ApiError> {
-        let sequence = self.state().last_sequence + 1;
+        let sequence = self.next_sequence(draft);
         self.storage.skip_to(sequence).map_err(store_error)?;
         self.remember(draft, sequence, context.now);
         self.roll_up(draft, 0, context)?;
@@ -175,13 +180,13 @@ impl Stream {
     fn append(
         &mut self,
         draft: &Draft<'_>,
-        expires: Time,
+        (time, expires): (Time, Time),
         context: &mut Context<'_>,
     ) -> Result<u64, ApiError> {
-        let sequence = self.state().last_sequence + 1;
+        let sequence = self.next_sequence(draft);
         let record = Record {
             sequence,
-            time: context.now,
+            time,
             expires,
             subject: &draft.subject,
             headers: &draft.headers,

@@ -32,6 +32,7 @@ impl Stream {
         if !old.allow_message_schedules {
             self.recover_schedules(context.now).map_err(store_error)?;
         }
+        self.update_feeds(&old, context.now).map_err(store_error)?;
         self.enforce_limits(None, context.consumers).map_err(store_error)?;
         let (max, before) = (self.config.max_messages_per_subject, old.max_messages_per_subject);
         if max > 0 && (before <= 0 || max < before) {

@@ -6,6 +6,7 @@ mod naive;
 mod publish;
 mod retention;
 mod schedule;
+mod source;
 mod transform;
 
 use super::*;

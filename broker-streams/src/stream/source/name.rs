@@ -1,0 +1,73 @@
+//! The names of feeds and their consumers.
+
+use sha2::{Digest, Sha256};
+
+use crate::config::StreamSource;
+
+/// Returns a hash of eight letters and digits.
+// NATS 2.14: events.go getHash.
+pub(super) fn hash(text: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(8).map(|byte| char::from(DIGITS[usize::from(*byte) % 62])).collect()
+}
+
+/// Returns the name that tells a source from others: stream, filters and destinations.
+// NATS 2.14: stream.go composeIName.
+pub(super) fn index_name(source: &StreamSource) -> String {
+    let mut name = source.name.clone();
+    if let Some(external) = &source.external {
+        name = format!("{name}:{}", hash(&external.api_prefix));
+    }
+    if let Some(consumer) = &source.consumer {
+        name = format!("{name}:C={}", hash(&consumer.name));
+    }
+    let or_all = |text: &str| if text.is_empty() { ">" } else { text }.to_owned();
+    if source.subject_transforms.is_empty() {
+        return format!("{name} {} >", or_all(&source.filter_subject));
+    }
+    let transforms = &source.subject_transforms;
+    let filters: Vec<_> = transforms.iter().map(|one| or_all(&one.source)).collect();
+    let destinations: Vec<_> = transforms.iter().map(|one| or_all(&one.destination)).collect();
+    format!("{name} {} {}", filters.join("\x0c"), destinations.join("\x0c"))
+}
+
+/// Returns the field that a message of a source is stored with.
+// NATS 2.14: stream.go genSourceHeader.
+pub(super) fn source_field(index: &str, sequence: u64, subject: &[u8]) -> Vec<u8> {
+    let mut words = index.splitn(2, ' ');
+    let (name, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut field = format!("{name} {sequence} {rest} ").into_bytes();
+    field.extend_from_slice(subject);
+    field
+}
+
+/// Reads such a field: the name of the source, and the sequence.
+// NATS 2.14: stream.go streamAndSeq.
+pub(super) fn read_source_field(field: &[u8]) -> Option<(String, u64)> {
+    let text = std::str::from_utf8(field).ok()?;
+    let words: Vec<_> = text.split(' ').collect();
+    let sequence = words.get(1)?.parse().ok()?;
+    match words[..] {
+        [name, _, filters, destinations, ..] => {
+            Some((format!("{name} {filters} {destinations}"), sequence))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_names_its_source() {
+        let source = StreamSource { name: "A".into(), ..StreamSource::default() };
+        let index = index_name(&source);
+        assert_eq!(index, "A > >");
+        let field = source_field(&index, 7, b"a.b");
+        assert_eq!(field, b"A 7 > > a.b");
+        assert_eq!(read_source_field(&field), Some((index, 7)));
+        assert_eq!(read_source_field(b"A"), None);
+    }
+}
