@@ -197,6 +197,19 @@ mod tests {
         let error = connect_repeatedly(address, REPEAT).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), CONNECT);
-        drop(listener);
+        // There is room again after two attempts; the kernel would repeat neither before they are over.
+        let began = tokio::time::Instant::now();
+        let accepting = async {
+            tokio::time::sleep(REPEAT * 3 / 2).await;
+            loop {
+                full.push(listener.accept().await.unwrap().0);
+            }
+        };
+        let connected = tokio::select! {
+            connected = connect_repeatedly(address, REPEAT) => connected,
+            never = accepting => never,
+        };
+        assert!(connected.is_ok(), "{connected:?}");
+        assert_eq!(began.elapsed(), REPEAT * 2);
     }
 }
