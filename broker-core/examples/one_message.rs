@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use common::chunk::{publish, repeated};
 use common::codec::{Encoding, Parsing};
 use common::in_process::{Asking, AskingHandler, Batching, Publishing};
+use common::services::Requests;
 use common::{Scenario, traffic, warm_up};
 
 /// Enough that what happens once does not show in the tenth of an instruction, and whole rounds of
@@ -19,7 +20,7 @@ const ITEMS: usize = 20_000;
 
 type Make = fn() -> Box<dyn Scenario>;
 
-const SCENARIOS: [(&str, Make); 30] = [
+const SCENARIOS: [(&str, Make); 34] = [
     ("parse_pub_16_bytes", || Box::new(Parsing::of(repeated(&publish("bench.subject", "", 16))))),
     ("encode_msg_16_bytes", || Box::new(Encoding::of("", "", 16))),
     ("publish_to_nobody_16_bytes", || Box::new(traffic::publish_to_nobody_16_bytes())),
@@ -64,6 +65,10 @@ const SCENARIOS: [(&str, Make); 30] = [
     ("ten_thousand_subjects_of_route_into_a_wildcard", || {
         Box::new(traffic::ten_thousand_subjects_of_route_into_a_wildcard())
     }),
+    ("requests_100_outstanding", || Box::new(Requests::from_account("A"))),
+    ("requests_100_outstanding_over_an_import", || Box::new(Requests::from_account("B"))),
+    ("client_to_route_1_kib", || Box::new(traffic::client_to_route_1_kib())),
+    ("route_to_client_1_kib", || Box::new(traffic::route_to_client_1_kib())),
     ("subscribe_request_unsubscribe", || Box::new(traffic::subscribe_request_unsubscribe())),
 ];
 

@@ -6,6 +6,7 @@ pub(crate) mod chunk;
 pub(crate) mod codec;
 pub(crate) mod in_process;
 pub(crate) mod routes;
+pub(crate) mod services;
 pub(crate) mod sessions;
 pub(crate) mod timed;
 pub(crate) mod traffic;

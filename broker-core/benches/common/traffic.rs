@@ -132,6 +132,16 @@ pub(crate) fn client_to_route_each_read_by_itself() -> Hop {
     Hop::out(at_most(1, messages), b"RS+ $G bench.subject\r\n")
 }
 
+/// The way of payloads that are copied to a receiver, and that cost more than the rest.
+pub(crate) fn client_to_route_1_kib() -> Hop {
+    Hop::out(repeated(&publish(SUBJECT, "", 1024)), b"RS+ $G bench.subject\r\n")
+}
+
+pub(crate) fn route_to_client_1_kib() -> Hop {
+    let message = format!("RMSG $G {SUBJECT} 1024\r\n{}\r\n", "x".repeat(1024));
+    Hop::into_client(repeated(message.as_bytes()), b"SUB bench.subject 1\r\n")
+}
+
 pub(crate) fn client_to_queue_behind_route() -> Hop {
     Hop::out(repeated(&publish(SUBJECT, "", 16)), b"RS+ $G bench.subject workers 3\r\n")
 }
