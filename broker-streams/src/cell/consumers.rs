@@ -15,6 +15,8 @@ pub(super) struct Member {
     pub(super) filters: Filters,
     /// [`Consumer::deliver`] has something to do.
     pub(super) is_due: bool,
+    /// The same, as soon as the last message is visible.
+    pub(super) awaits_visible: bool,
 }
 
 /// Consumers by name, in the order of their creation.
@@ -81,7 +83,13 @@ impl ConsumerSet {
         self.places.insert(consumer.name().as_bytes().into(), self.members.len());
         self.push += usize::from(consumer.delivers_to().is_some());
         let filters = filters_of(consumer.config());
-        self.members.push(Member { consumer, number, filters, is_due: true });
+        self.members.push(Member {
+            consumer,
+            number,
+            filters,
+            is_due: true,
+            awaits_visible: false,
+        });
     }
 
     pub(super) fn remove(&mut self, name: &[u8]) -> Option<Member> {

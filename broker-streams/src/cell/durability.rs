@@ -62,8 +62,10 @@ impl Cell {
         let durable = self.stream.storage().durable();
         self.answers.release(durable, out);
         self.stream.flush(out);
-        for member in self.consumers.iter_mut() {
-            self.has_work |= member.is_due;
+        let are_all_visible = self.stream.visible() >= self.stream.state().last_sequence;
+        for member in self.consumers.iter_mut().filter(|member| member.awaits_visible) {
+            (member.is_due, self.has_work) = (true, true);
+            member.awaits_visible = !are_all_visible;
         }
         self.run(now, out);
         Ok(())

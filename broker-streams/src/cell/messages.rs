@@ -94,7 +94,7 @@ impl Cell {
             return self.removals.clear();
         }
         let Self { stream, consumers, removals, .. } = self;
-        let after = stream.state().last_sequence;
+        let (after, visible) = (stream.state().last_sequence, stream.visible());
         for sequence in before + 1..=after {
             let is_only = after == before + 1 && stream.config().subject_transform.is_none();
             let subject = match subject.filter(|_| is_only) {
@@ -103,8 +103,13 @@ impl Cell {
             };
             let Some(subject) = subject else { continue };
             for member in consumers.iter_mut() {
-                if member.consumer.appended(sequence, subject) {
+                if !member.consumer.appended(sequence, subject) {
+                    continue;
+                }
+                if sequence <= visible {
                     (member.is_due, self.has_work) = (true, true);
+                } else {
+                    member.awaits_visible = true;
                 }
             }
         }

@@ -16,6 +16,8 @@ mod entry;
 mod messages;
 mod recovery;
 mod removals;
+#[cfg(test)]
+mod tests;
 
 pub use durability::Urgency;
 pub use recovery::RecoveryError;

@@ -1,0 +1,172 @@
+//! Cells over files: what waits for the disk, and what a restart finds.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::config::{AckPolicy, ConsumerConfig};
+use crate::outbox::{Outbox, Outgoing};
+use crate::store::{FileDisk, FileOptions, FileStorage, Opened};
+use crate::stream::{Incoming, Options, Room};
+
+/// What has left: the subject that finds receivers, and the payload.
+#[derive(Default)]
+struct Sent(Vec<(String, String)>);
+
+impl Sent {
+    fn take(&mut self, to: &str) -> Vec<String> {
+        let (taken, kept) = std::mem::take(&mut self.0).into_iter().partition(|(one, _)| one == to);
+        self.0 = kept;
+        let taken: Vec<(String, String)> = taken;
+        taken.into_iter().map(|(_, payload)| payload).collect()
+    }
+}
+
+impl Outbox for Sent {
+    fn send(&mut self, message: &Outgoing<'_>) -> bool {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.0.push((text(message.to), text(message.payload)));
+        true
+    }
+
+    fn has_interest(&mut self, _subject: &[u8], _group: Option<&[u8]>) -> bool {
+        true
+    }
+}
+
+const NOW: Time = Time(1_700_000_000_000_000_000);
+
+fn open(path: &Path) -> Opened {
+    let disk = FileDisk::open(path).unwrap();
+    FileStorage::open(Arc::new(disk), FileOptions::default()).unwrap()
+}
+
+fn create(path: &Path) -> Cell {
+    let config = StreamConfig {
+        name: "S".into(),
+        subjects: vec!["a.>".into()],
+        max_messages: -1,
+        max_bytes: -1,
+        max_messages_per_subject: -1,
+        max_message_size: -1,
+        max_consumers: -1,
+        ..StreamConfig::default()
+    };
+    let storage = Box::new(open(path).storage);
+    let stream = Stream::open(config, NOW, storage, Options::default(), NOW).unwrap();
+    Cell::create(stream, CellScope::default()).unwrap()
+}
+
+fn recover(path: &Path, sent: &mut Sent) -> Cell {
+    let Opened { storage, journal, .. } = open(path);
+    let (scope, options) = (CellScope::default(), Options::default());
+    Cell::recover(Box::new(storage), &journal, scope, options, NOW, sent).unwrap()
+}
+
+fn publish(cell: &mut Cell, reply: &str, sent: &mut Sent) {
+    let incoming = Incoming {
+        subject: b"a.b",
+        reply: reply.as_bytes(),
+        headers: b"",
+        payload: reply.as_bytes(),
+    };
+    cell.publish(&incoming, NOW, Room::default(), sent);
+}
+
+fn sync(cell: &mut Cell, sent: &mut Sent) {
+    while let Some(mut job) = cell.begin_sync() {
+        job.run();
+        cell.finish_sync(job, NOW, sent).unwrap();
+    }
+}
+
+fn add_consumer(cell: &mut Cell, sent: &mut Sent) {
+    let config = ConsumerConfig {
+        durable: "C".into(),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: 30_000_000_000,
+        max_deliver: -1,
+        max_ack_pending: 1000,
+        max_waiting: 512,
+        ..ConsumerConfig::default()
+    };
+    cell.add_consumer("C", config, NOW, sent).unwrap();
+}
+
+#[test]
+fn nobody_learns_of_a_message_before_it_is_on_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    add_consumer(&mut cell, &mut sent);
+    sync(&mut cell, &mut sent);
+    assert!(cell.request(b"C", (b"inbox", b"10"), NOW, &mut sent));
+    publish(&mut cell, "p1", &mut sent);
+    publish(&mut cell, "p2", &mut sent);
+    assert_eq!(cell.sync(), Urgency::Now);
+    assert!(sent.take("p1").is_empty() && sent.take("inbox").is_empty());
+    sync(&mut cell, &mut sent);
+    assert_eq!(sent.take("p1"), [r#"{"stream":"S","seq":1}"#]);
+    assert_eq!(sent.take("p2"), [r#"{"stream":"S","seq":2}"#]);
+    assert_eq!(sent.take("inbox"), ["p1", "p2"]);
+}
+
+#[test]
+fn an_answer_waits_for_the_changes_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    add_consumer(&mut cell, &mut sent);
+    cell.answer(b"api", b"created", &mut sent);
+    assert!(sent.take("api").is_empty());
+    sync(&mut cell, &mut sent);
+    assert_eq!(sent.take("api"), ["created"]);
+    cell.answer(b"api", b"again", &mut sent);
+    assert_eq!(sent.take("api"), ["again"], "nothing has changed since");
+}
+
+#[test]
+fn a_restart_finds_consumers_with_what_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sent = Sent::default();
+    {
+        let mut cell = create(directory.path());
+        add_consumer(&mut cell, &mut sent);
+        for reply in ["p1", "p2", "p3"] {
+            publish(&mut cell, reply, &mut sent);
+        }
+        sync(&mut cell, &mut sent);
+        cell.request(b"C", (b"inbox", b"2"), NOW, &mut sent);
+        assert_eq!(sent.take("inbox"), ["p1", "p2"]);
+        for sequence in 1..=2 {
+            let ack = format!("$JS.ACK.S.C.1.{sequence}.{sequence}.{}.0", NOW.0);
+            cell.acknowledge(ack.as_bytes(), (b"acked", b""), NOW, &mut sent);
+        }
+        assert!(sent.take("acked").is_empty(), "not durable yet");
+        sync(&mut cell, &mut sent);
+        assert_eq!(sent.take("acked").len(), 2);
+    }
+    let mut cell = recover(directory.path(), &mut sent);
+    assert_eq!(cell.consumer_names(), ["C"]);
+    cell.request(b"C", (b"inbox", b"10"), NOW, &mut sent);
+    assert_eq!(sent.take("inbox"), ["p3"]);
+    assert!(cell.remove_consumer("C", NOW, &mut sent).unwrap());
+    sync(&mut cell, &mut sent);
+    drop(cell);
+    assert!(recover(directory.path(), &mut sent).consumer_names().is_empty());
+}
+
+#[test]
+fn nothing_is_delivered_while_deliveries_are_paused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    add_consumer(&mut cell, &mut sent);
+    cell.request(b"C", (b"inbox", b"10"), NOW, &mut sent);
+    let until = NOW.plus(5);
+    cell.pause(until);
+    publish(&mut cell, "p1", &mut sent);
+    sync(&mut cell, &mut sent);
+    assert!(sent.take("inbox").is_empty());
+    assert!(!cell.has_work(NOW) && cell.has_work(until));
+    assert!(cell.wake_at().is_some_and(|at| at <= until));
+    cell.run(until, &mut sent);
+    assert_eq!(sent.take("inbox"), ["p1"]);
+}
