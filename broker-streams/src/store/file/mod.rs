@@ -208,10 +208,10 @@ impl FileStorage {
         Ok(self.reader.borrow_mut().find(&*self.disk, segment, sequence)?)
     }
 
-    /// Returns the size of a message; nothing for one that cannot be read.
-    fn size_of(&self, sequence: u64) -> Size {
+    /// Returns the size and the time of a message; nothing for one that cannot be read.
+    fn size_and_time_of(&self, sequence: u64) -> (Size, Time) {
         let found = self.locate(sequence).ok().flatten();
-        found.map_or_else(Size::default, |(_, header)| Size::of(&header))
+        found.map_or_else(Default::default, |(_, header)| (Size::of(&header), header.time))
     }
 
     /// Removes the messages before the floor from the index and the totals. Returns their number.
@@ -224,7 +224,7 @@ impl FileStorage {
         if let Some(start) = self.segments.get(partial).map(|segment| segment.first) {
             let removed: Vec<_> = self.messages_until(start, floor - 1).collect();
             for sequence in removed {
-                let size = self.size_of(sequence);
+                let (size, _) = self.size_and_time_of(sequence);
                 self.bytes -= self.segments[partial].take(size);
             }
         }

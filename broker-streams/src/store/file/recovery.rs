@@ -78,6 +78,8 @@ struct Recovery {
     last_time: Time,
     floor: u64,
     damage: Vec<Damage>,
+    /// Removed messages that were not found: damage that is not missed.
+    missing: HashSet<u64>,
     /// The damage whose last sequence is not known yet, and its first one.
     open: Option<(usize, u64)>,
     active: Option<ActiveFile>,
@@ -96,6 +98,7 @@ impl Recovery {
             last_time: Time(0),
             floor: 0,
             damage: Vec::new(),
+            missing: HashSet::new(),
             open: None,
             active: None,
             cut_bytes: 0,
@@ -208,7 +211,16 @@ impl Recovery {
                 self.bytes += fact.counted;
                 self.last_time = fact.time;
             }
-            Kind::Remove => self.remove_message(sequence, Size::from_time(fact.time), fact.length),
+            Kind::Remove => {
+                if sequence > self.index.last() {
+                    // The last message was being overwritten.
+                    self.raise(sequence + 1);
+                    self.index.skip_to(sequence);
+                    let time = fact.payload.first_chunk().map(|time| i64::from_le_bytes(*time));
+                    self.last_time = time.map_or(self.last_time, Time);
+                }
+                self.remove_message(sequence, Size::from_time(fact.time), fact.length);
+            }
             Kind::RemoveBefore => self.floor = self.floor.max(sequence),
             Kind::Skip => {
                 self.raise(sequence + 1);
@@ -232,6 +244,9 @@ impl Recovery {
     }
 
     fn remove_message(&mut self, sequence: u64, size: Size, length: usize) {
+        if !self.damage.is_empty() && !self.index.contains(sequence) {
+            self.missing.insert(sequence);
+        }
         let at = self.segments.partition_point(|segment| segment.last < sequence);
         let Some(target) = self.segments.get(at) else { return };
         if target.first > sequence {
@@ -282,7 +297,7 @@ impl Recovery {
         Ok(())
     }
 
-    fn finish(self, options: FileOptions) -> Result<Opened, StorageError> {
+    fn finish(mut self, options: FileOptions) -> Result<Opened, StorageError> {
         let summaries = self.segments.iter().map(|segment| summary::name_of(segment.number));
         let summaries: HashSet<_> = summaries.collect();
         for name in self.disk.names()? {
@@ -291,6 +306,11 @@ impl Recovery {
             }
         }
         self.disk.sync()?;
+        let (floor, missing) = (self.floor, self.missing);
+        let is_missed = |sequence: u64| sequence >= floor && !missing.contains(&sequence);
+        self.damage.retain(|damage| {
+            damage.sequences.is_none_or(|(first, last)| (first..=last).any(is_missed))
+        });
         let ranges = self.damage.iter().filter_map(|damage| damage.sequences);
         let damaged = ranges.collect();
         let mut storage = FileStorage {

@@ -48,10 +48,13 @@ impl Storage for FileStorage {
         if !self.index.contains(sequence) {
             return Ok(None);
         }
-        let size = self.size_of(sequence);
+        let (size, time) = self.size_and_time_of(sequence);
         let is_first = sequence == self.index.first();
-        if !is_first {
-            self.write_removal(sequence, size)?;
+        if erase {
+            // The crash that interrupts the overwriting leaves a damaged record: this one says that it is not missed.
+            self.write_removal(sequence, size, &time.0.to_le_bytes())?;
+        } else if !is_first {
+            self.write_removal(sequence, size, b"")?;
         }
         self.index.remove(sequence);
         if is_first {
@@ -229,8 +232,13 @@ impl Storage for FileStorage {
 
 impl FileStorage {
     /// Adds the record of a removal, which is needed as long as the message is in its segment.
-    fn write_removal(&mut self, sequence: u64, size: Size) -> Result<(), StorageError> {
-        let record = Record { sequence, time: size.to_time(), ..Record::default() };
+    fn write_removal(
+        &mut self,
+        sequence: u64,
+        size: Size,
+        payload: &[u8],
+    ) -> Result<(), StorageError> {
+        let record = Record { sequence, time: size.to_time(), payload, ..Record::default() };
         let (_, length) = self.write(Kind::Remove, &record)?;
         let of = self.segments[self.segment_of(sequence)].version();
         if let Some(last) = self.segments.back_mut().filter(|last| last.number != of.0) {
