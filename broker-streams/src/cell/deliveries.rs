@@ -37,7 +37,7 @@ impl Cell {
         self.consumers.iter().map(|member| &member.consumer)
     }
 
-    /// Adds a consumer. Its configuration was checked and has all defaults.
+    /// Adds a consumer. Its configuration was checked and has all defaults. It delivers with the next [`Self::run`].
     ///
     /// # Errors
     ///
@@ -63,8 +63,8 @@ impl Cell {
             member.consumer.interest_changed(now, out);
         }
         self.follow(name.as_bytes());
+        // The answer to the request states what waits: it is made before the first delivery.
         self.has_work = true;
-        self.run(now, out);
         Ok(())
     }
 

@@ -83,7 +83,8 @@ impl Limits {
     }
 }
 
-/// What was sent, with nobody that subscribes but those that wait for answers, and those that receive advisories.
+/// What was sent, with nobody that subscribes but those that wait for answers, and those that receive advisories
+/// and what push consumers send.
 #[derive(Default)]
 struct Sent {
     messages: Vec<(Vec<u8>, String)>,
@@ -98,7 +99,7 @@ impl Outbox for Sent {
     }
 
     fn has_interest(&mut self, subject: &[u8], _group: Option<&[u8]>) -> bool {
-        self.has_audience && subject.starts_with(b"$JS.EVENT.")
+        self.has_audience && (subject.starts_with(b"$JS.EVENT.") || subject == b"push")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Plays the dialogues of `tests/interop/streams` with streams in memory: answers are those of nats-server 2.14.5.
 
 mod advisories;
+mod consumers;
 mod dialogue;
 mod host;
 mod mutations;
