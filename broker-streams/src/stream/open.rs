@@ -161,6 +161,10 @@ pub(super) fn input(config: &StreamConfig) -> Result<Option<SubjectTransform>, A
 pub(super) fn output(config: &StreamConfig) -> Result<Option<SubjectTransform>, ApiError> {
     let Some(republish) = &config.republish else { return Ok(None) };
     let (source, destination) = (&republish.source, &republish.destination);
+    // NATS 2.14: NewSubjectTransform makes none without a destination.
+    if destination.is_empty() {
+        return Ok(None);
+    }
     match SubjectTransform::new(source, destination) {
         Ok(transform) => Ok(Some(transform)),
         Err(_) => {

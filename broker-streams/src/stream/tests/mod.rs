@@ -2,6 +2,7 @@
 
 mod batch;
 mod get;
+mod model;
 mod naive;
 mod publish;
 mod retention;
