@@ -69,3 +69,8 @@ pub const DUE_PER_TICK: usize = 1000;
 
 /// How long a scheduled message waits that the stream has refused, in nanoseconds.
 pub const SCHEDULE_RETRY: i64 = 1_000_000_000;
+
+/// Returns a limit that is set.
+pub(super) fn limit(number: i64) -> Option<u64> {
+    u64::try_from(number).ok().filter(|number| *number > 0)
+}

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::batch::Operation;
 use super::draft::{Draft, Refusal};
 use super::fields::{self, Rollup, Ttl};
+use super::limits::limit;
 use super::purge::PurgeRequest;
 use super::{Answer, Context, Incoming, PubAck, Stream, counter, store_error};
 use crate::config::{Discard, Retention, Time};
@@ -247,9 +248,4 @@ impl Stream {
         self.purge(&PurgeRequest { subject, sequence: 0, keep }, context)?;
         Ok(())
     }
-}
-
-/// Returns a limit that is set.
-pub(super) fn limit(number: i64) -> Option<u64> {
-    u64::try_from(number).ok().filter(|number| *number > 0)
 }

@@ -1,6 +1,6 @@
 //! Removal of messages at the limits of a stream.
 
-use super::publish::limit;
+use super::limits::limit;
 use super::{Consumers, Stream};
 use crate::config::Discard;
 use crate::store::StorageError;

@@ -7,8 +7,7 @@ use crate::error::ApiError;
 use crate::stream::check::invalid_rollup;
 use crate::stream::draft::{Draft, Refusal};
 use crate::stream::fields::{Rollup, Ttl, sequence};
-use crate::stream::limits::MAX_HEADERS;
-use crate::stream::publish::limit;
+use crate::stream::limits::{MAX_HEADERS, limit};
 use crate::stream::{MAX_BYTES, MAX_MESSAGES, MAX_PER_SUBJECT, Stream};
 
 impl Stream {
