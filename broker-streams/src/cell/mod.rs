@@ -2,7 +2,7 @@
 //!
 //! A cell has no lock, thread or subscription: its owner calls it, one call at a time.
 //!
-//! - Every change goes through the store of the stream: messages as such, all else as [entries](entry::Entry) of its journal.
+//! - Every change goes through the store of the stream: messages as such, all else as entries of its journal.
 //!   Recovery replays the journal.
 //! - An answer leaves when the changes before it are durable. A store in memory has nothing to wait for.
 //! - The owner calls [`Cell::begin_sync`] and [`Cell::finish_sync`] when [`Cell::sync`] asks for it, [`Cell::tick`] at
