@@ -33,6 +33,8 @@ pub struct RouteDial {
     pub tls_name: Option<String>,
     /// True if the server was a route on the connection that this one replaces.
     pub(super) is_again: bool,
+    /// The id of the server at the address when it was a route last; empty if it was none yet.
+    pub(super) lost_id: String,
     /// Held while the order is carried out.
     pub(super) ticket: Ticket,
 }

@@ -17,6 +17,8 @@ pub(super) struct Record {
     pub(super) is_dialed: bool,
     /// The connection replaces one that was a route.
     pub(super) is_again: bool,
+    /// The id of the server whose lost route the connection replaces; empty if it replaces none.
+    pub(super) lost_id: String,
     /// The connection was a route.
     pub(super) has_joined: bool,
     /// The other server has answered on the connection since it became a route, and has made it one too.
@@ -68,6 +70,7 @@ impl Record {
             is_solicited: true,
             is_dialed: true,
             is_again: dial.is_again,
+            lost_id: dial.lost_id.clone(),
             is_configured: dial.is_configured,
             address: Some(dial.address.clone()),
             account: dial.account.clone(),

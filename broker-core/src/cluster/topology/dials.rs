@@ -61,6 +61,7 @@ impl Topology {
             has_backoff: self.options.connect_backoff,
             tls_name: self.tls_name.clone(),
             is_again: false,
+            lost_id: String::new(),
             ticket: Ticket::default(),
         }
     }
@@ -73,7 +74,9 @@ impl Topology {
     ) -> Option<RouteDial> {
         let configured = self.configured(record.address.as_ref()?, account);
         let retries = Some(self.options.connect_retries);
+        let last_id = if record.has_joined { &record.remote_id } else { &record.lost_id };
         Some(RouteDial {
+            lost_id: last_id.clone(),
             is_configured: record.is_configured,
             retries: if record.is_configured { None } else { retries },
             ..configured

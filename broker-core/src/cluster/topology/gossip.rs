@@ -70,6 +70,7 @@ impl Topology {
             has_backoff: self.options.connect_backoff,
             tls_name: self.tls_name.clone(),
             is_again: false,
+            lost_id: String::new(),
             ticket,
         }))
     }
@@ -86,11 +87,15 @@ impl Topology {
         self.options.routes.iter().any(is_it)
     }
 
-    /// Reports a new route to the other servers.
+    /// Reports a new route to the other servers, unless it was reported to this one: its reporter tells all.
+    ///
+    /// Ours: a restarted server is reported by those that have dialled it again. Nobody has told the others of its new id,
+    /// and they do not dial it themselves if it had dialled them. NATS 2.14 leaves them unconnected.
     // NATS 2.14: route.go forwardNewRouteInfoToKnownServers.
     pub(super) fn report(&self, id: RouteId, info: &RouteInfo, gossip: GossipMode) -> Vec<Effect> {
         let Some(record) = self.records.get(&id) else { return Vec::new() };
-        let was_reported = record.is_solicited && !record.is_configured;
+        let is_restarted = !record.lost_id.is_empty() && record.lost_id != info.server_id;
+        let was_reported = record.is_solicited && !record.is_configured && !is_restarted;
         if (was_reported && gossip != GossipMode::Override)
             || info.gossip_mode == GossipMode::Disabled
         {

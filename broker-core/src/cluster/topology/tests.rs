@@ -320,6 +320,46 @@ fn a_new_route_is_reported_as_in_the_reference() {
 }
 
 #[test]
+fn a_reported_server_that_was_restarted_is_reported_to_the_others() {
+    // B and C know A only. C has dialled B, so that B does not dial the restarted C by itself; A has dialled C.
+    for (account, restarted, expected) in [
+        (None, "D", Some(GossipMode::Default)),
+        (None, "C", None),
+        (Some(system()), "D", Some(GossipMode::Default)),
+        (Some(system()), "C", None),
+    ] {
+        let mut a = server("A", options());
+        a.accepts(1, told("B", 3, 0));
+        let name = account.as_deref().unwrap_or_default().to_owned();
+        let of_account = |id: &str| RouteInfo { route_account: name.clone(), ..told(id, 3, 0) };
+        if account.is_some() {
+            a.accepts(2, of_account("B"));
+        }
+        let dial = RouteDial { account: account.clone(), ..a.order("c", false) };
+        a.dials(3, &dial, of_account("C"));
+        let mut dial = redial(&a.handle_lost(3, 0));
+        // An attempt that ends before the INFO changes nothing.
+        a.open(4, Record::dialed(&dial, ip(1)));
+        dial = redial(&a.handle_lost(4, 0));
+        let (joined, effects) = a.dials(5, &dial, of_account(restarted));
+        assert!(matches!(joined, Joined::Registered(_)), "{joined:?}");
+        let sent = effects.iter().find_map(|effect| match effect {
+            Effect::Send(1 | 2, info) => Some((info.gossip_mode, info.server_id.as_str())),
+            _ => None,
+        });
+        assert_eq!(sent, expected.map(|mode| (mode, restarted)), "{account:?} {restarted}");
+    }
+}
+
+fn redial(effects: &[Effect]) -> RouteDial {
+    let dial = effects.iter().find_map(|effect| match effect {
+        Effect::Dial(dial) => Some(dial.clone()),
+        _ => None,
+    });
+    dial.unwrap()
+}
+
+#[test]
 fn reports_of_any_number_of_servers_make_a_bounded_number_of_dials() {
     let mut a = server("A", options());
     a.accepts(1, told("B", 3, 0));
