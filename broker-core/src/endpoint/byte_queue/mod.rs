@@ -582,8 +582,9 @@ impl State {
         let (bytes, result) = written;
         self.out_bytes += bytes as u64;
         self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
-        let is_blocked = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.note_wait(bytes, is_blocked, result.is_err() && !is_blocked, now);
+        if result.is_err() || self.blocked.is_some() {
+            self.note_wait(bytes, &result, now);
+        }
         result
     }
 }

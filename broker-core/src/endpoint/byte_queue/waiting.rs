@@ -1,5 +1,6 @@
 //! The wait of pending bytes for a link that takes no more.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::{ByteQueue, Encoder, State};
@@ -53,14 +54,12 @@ pub(crate) enum SlowWrite {
 }
 
 impl State {
-    /// Records the wait after a write that has taken so many bytes.
-    pub(super) fn note_wait(
-        &mut self,
-        bytes: usize,
-        is_blocked: bool,
-        is_lost: bool,
-        now: Instant,
-    ) {
+    /// Records the wait after a write that has taken so many bytes. Writes that leave nothing, and before which nothing
+    /// waited, change nothing, and do without.
+    #[cold]
+    pub(super) fn note_wait(&mut self, bytes: usize, result: &io::Result<()>, now: Instant) {
+        let is_blocked = matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        let is_lost = result.is_err() && !is_blocked;
         let before = self.blocked;
         self.blocked = match before {
             _ if !is_blocked => None,
@@ -136,7 +135,7 @@ impl<E: Encoder> ByteQueue<E> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, IoSlice};
+    use std::io::IoSlice;
 
     use super::*;
     use crate::endpoint::{ClientEncoder, Queues, Scratch, WriteHandle};
