@@ -72,6 +72,11 @@ class Server:
         code = self._process.wait(DEADLINE)
         assert code == 0, f"exit code {code}"
 
+    def kill(self):
+        """Kills the server, which cannot finish anything."""
+        self._process.kill()
+        self._process.wait(DEADLINE)
+
     def start_again(self):
         """Starts the server on its previous port."""
         self._start(self.port)

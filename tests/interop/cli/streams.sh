@@ -1,0 +1,279 @@
+#!/usr/bin/env bash
+# The `nats` command line against a server with streams in files: streams, consumers, buckets, benchmarks.
+#
+# SERVER is the server's program, NATS the command line's. Results are lines on standard output, as
+# tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
+set -euo pipefail
+
+readonly DEADLINE=30
+readonly SCENARIOS=(
+  a_stream_is_added_listed_edited_and_removed
+  messages_are_published_read_and_purged
+  a_consumer_receives_and_acknowledges
+  a_consumer_is_paused_and_resumed
+  a_bucket_of_keys_is_used
+  a_watch_shows_each_change
+  a_bucket_of_objects_is_used
+  a_benchmark_publishes
+  a_benchmark_reads_in_order
+  a_benchmark_consumes_and_acknowledges
+  the_account_is_reported
+  everything_is_there_after_a_restart
+  everything_is_there_after_a_kill
+)
+
+# Ignores the user's own contexts.
+work=$(mktemp -d)
+export XDG_CONFIG_HOME=$work NATS_URL=''
+server=''
+
+stop_all() {
+  # shellcheck disable=SC2046  # one word per job
+  kill $(jobs -p) 2>/dev/null || true
+  wait
+  rm -rf "$work"
+}
+trap stop_all EXIT
+
+fail() { echo "$*" >&2; return 1; }
+
+# Waits until file $1 has at least ${3:-1} lines with $2.
+await_line() {
+  local file=$1 part=$2 count=${3:-1} end=$((SECONDS + DEADLINE))
+  until [[ $(grep -cF -- "$part" "$file" 2>/dev/null || true) -ge $count ]]; do
+    if ((SECONDS > end)); then
+      fail "never $count x '$part' in:" "$(tail -n 40 "$file" 2>/dev/null)"
+      return 1
+    fi
+    sleep 0.02
+  done
+}
+
+# Starts a server with streams in folder $1.
+start_server() {
+  "$SERVER" -a 127.0.0.1 -p -1 -js -sd "$1" -l "$1.log" &
+  server=$!
+  await_line "$1.log" 'Server is ready'
+  local line
+  line=$(grep -o 'client connections on .*' "$1.log")
+  NATS_URL=nats://${line##* }
+}
+
+nats() { timeout "$DEADLINE" "$NATS" "$@"; }
+
+has() { grep -qF -- "$2" "$1" || fail "no '$2' in:" "$(cat "$1")"; }
+fails() { if nats "$@" >"$out" 2>&1; then fail "succeeded: nats $*"; fi; }
+lacks() { ! grep -qF -- "$2" "$1" || fail "'$2' in:" "$(cat "$1")"; }
+
+# Adds stream $1 with subjects $2 and other options.
+add_stream() {
+  local name=$1 subjects=$2
+  shift 2
+  nats stream add "$name" --subjects "$subjects" --defaults "$@" >"$out" 2>&1
+}
+
+# Verifies that stream $1 has $2 messages.
+counts() {
+  nats stream info "$1" --json >"$out.state" 2>&1
+  grep -qE "\"messages\": $2,?\$" "$out.state" || fail "not $2 messages in:" "$(cat "$out.state")"
+}
+
+a_stream_is_added_listed_edited_and_removed() {
+  add_stream PLAIN 'plain.>' --max-msgs=10 --storage=file
+  has "$out" 'Stream PLAIN was created'
+  nats stream ls --names >"$out" 2>&1
+  has "$out" PLAIN
+  nats stream info PLAIN >"$out" 2>&1
+  has "$out" 'Subjects: plain.>'
+  has "$out" 'Storage: File'
+  nats stream edit PLAIN --max-msgs=20 --force >"$out" 2>&1
+  has "$out" 'Stream PLAIN was updated'
+  nats stream info PLAIN --json >"$out" 2>&1
+  has "$out" '"max_msgs": 20'
+  fails stream add OTHER --subjects 'plain.*' --defaults
+  has "$out" 'subjects overlap with an existing stream (10065)'
+  nats stream rm PLAIN --force >"$out" 2>&1
+  nats stream ls --names >"$out" 2>&1
+  lacks "$out" PLAIN
+}
+
+messages_are_published_read_and_purged() {
+  add_stream ORDERS 'orders.>'
+  nats pub --jetstream orders.eu 'count {{Count}}' --count=5 >"$out" 2>&1
+  nats pub --jetstream orders.us 'with header' -H Kind:late >"$out" 2>&1
+  has "$out" 'Stored in Stream: ORDERS'
+  counts ORDERS 6
+  nats stream get ORDERS 2 >"$out" 2>&1
+  has "$out" 'count 2'
+  nats stream get ORDERS --last-for orders.us >"$out" 2>&1
+  has "$out" 'with header'
+  has "$out" 'Kind: late'
+  nats stream subjects ORDERS >"$out" 2>&1
+  has "$out" orders.eu
+  nats stream rmm ORDERS 2 --force >"$out" 2>&1
+  counts ORDERS 5
+  nats stream purge ORDERS --subject orders.eu --force >"$out" 2>&1
+  counts ORDERS 1
+  nats stream purge ORDERS --force >"$out" 2>&1
+  counts ORDERS 0
+  nats stream rm ORDERS --force >"$out" 2>&1
+}
+
+a_consumer_receives_and_acknowledges() {
+  add_stream JOBS 'jobs.>'
+  nats consumer add JOBS worker --pull --defaults >"$out" 2>&1
+  nats pub --jetstream jobs.one 'job {{Count}}' --count=3 >"$out" 2>&1
+  nats consumer next JOBS worker --count=2 --ack >"$out" 2>&1
+  has "$out" 'job 1'
+  has "$out" 'job 2'
+  lacks "$out" 'job 3'
+  nats consumer info JOBS worker >"$out" 2>&1
+  has "$out" 'Unprocessed Messages: 1'
+  nats consumer ls JOBS --names >"$out" 2>&1
+  has "$out" worker
+  nats consumer next JOBS worker --ack >"$out" 2>&1
+  has "$out" 'job 3'
+  nats consumer rm JOBS worker --force >"$out" 2>&1
+  nats consumer ls JOBS --names >"$out" 2>&1
+  lacks "$out" worker
+  nats stream rm JOBS --force >"$out" 2>&1
+}
+
+a_consumer_is_paused_and_resumed() {
+  add_stream JOBS 'jobs.>'
+  nats consumer add JOBS worker --pull --defaults >"$out" 2>&1
+  nats consumer pause JOBS worker 1h --force >"$out" 2>&1
+  nats consumer info JOBS worker >"$out" 2>&1
+  has "$out" 'Paused Until'
+  nats consumer resume JOBS worker --force >"$out" 2>&1
+  nats consumer info JOBS worker >"$out" 2>&1
+  lacks "$out" 'Paused Until'
+  nats stream rm JOBS --force >"$out" 2>&1
+}
+
+a_bucket_of_keys_is_used() {
+  nats kv add settings --history=5 >"$out" 2>&1
+  nats kv put settings colour red >"$out" 2>&1
+  nats kv update settings colour blue 1 >"$out" 2>&1
+  fails kv update settings colour green 1
+  has "$out" 'wrong last sequence: 2'
+  fails kv create settings colour black
+  nats kv create settings size 7 >"$out" 2>&1
+  nats kv get settings colour --raw >"$out" 2>&1
+  has "$out" blue
+  nats kv ls settings >"$out" 2>&1
+  has "$out" size
+  nats kv history settings colour >"$out" 2>&1
+  has "$out" red
+  has "$out" blue
+  nats kv del settings colour --force >"$out" 2>&1
+  fails kv get settings colour
+  has "$out" 'key not found'
+  nats kv purge settings size --force >"$out" 2>&1
+  nats kv info settings >"$out" 2>&1
+  has "$out" 'History Kept: 5'
+  nats kv del settings --force >"$out" 2>&1
+  fails kv info settings
+}
+
+a_watch_shows_each_change() {
+  nats kv add watched >"$out" 2>&1
+  nats kv put watched colour red >"$out" 2>&1
+  nats kv watch watched >"$out.watch" 2>&1 & local watch=$!
+  await_line "$out.watch" 'colour: red'
+  nats kv put watched colour blue >"$out" 2>&1
+  await_line "$out.watch" 'colour: blue'
+  nats kv del watched colour --force >"$out" 2>&1
+  await_line "$out.watch" 'DEL'
+  kill "$watch"
+  wait "$watch" || true
+  nats kv del watched --force >"$out" 2>&1
+}
+
+a_bucket_of_objects_is_used() {
+  head -c 300000 /dev/urandom >"$work/content"
+  nats object add files >"$out" 2>&1
+  nats object put files "$work/content" --name=image --no-progress >"$out" 2>&1
+  nats object ls files >"$out" 2>&1
+  has "$out" image
+  nats object info files image >"$out" 2>&1
+  has "$out" 'Chunks: 3'
+  nats object get files image --output="$work/copy" --force --no-progress >"$out" 2>&1
+  cmp "$work/content" "$work/copy"
+  nats object del files image --force >"$out" 2>&1
+  fails object info files image
+  nats object del files --force >"$out" 2>&1
+}
+
+a_benchmark_publishes() {
+  nats bench js pub batch bench.one --create --stream=BENCH --purge --storage=file --msgs=2000 --size=64 --clients=2 --no-progress >"$out" 2>&1
+  has "$out" 'aggregated stats'
+  counts BENCH 2000
+}
+
+a_benchmark_reads_in_order() {
+  nats bench js ordered --stream=BENCH --msgs=2000 --clients=2 --no-progress >"$out" 2>&1
+  has "$out" 'aggregated stats'
+}
+
+a_benchmark_consumes_and_acknowledges() {
+  nats bench js consume --stream=BENCH --msgs=2000 --clients=2 --acks=explicit --no-progress >"$out" 2>&1
+  has "$out" 'aggregated stats'
+  nats stream rm BENCH --force >"$out" 2>&1
+}
+
+the_account_is_reported() {
+  add_stream ONE one
+  nats account info >"$out" 2>&1
+  has "$out" 'JetStream Account Information'
+  has "$out" 'Streams: 1'
+  nats stream report >"$out" 2>&1
+  has "$out" ONE
+  nats stream rm ONE --force >"$out" 2>&1
+}
+
+# Fills a stream, a consumer and a bucket of a server of its own, ends it with signal $1, and reads them from the next one.
+keeps_everything() {
+  local folder=$work/ended-by-$1
+  trap 'kill "$server"' EXIT
+  start_server "$folder"
+  add_stream KEPT 'kept.>'
+  nats consumer add KEPT worker --pull --defaults >"$out" 2>&1
+  nats pub --jetstream kept.one 'kept {{Count}}' --count=50 >"$out" 2>&1
+  nats kv add settings >"$out" 2>&1
+  nats kv put settings colour red >"$out" 2>&1
+  kill "-$1" "$server"
+  wait "$server" 2>/dev/null || true
+  mv "$folder.log" "$folder.first.log"
+  start_server "$folder"
+  counts KEPT 50
+  nats consumer next KEPT worker --count=50 --ack >"$out" 2>&1
+  has "$out" 'kept 1'
+  has "$out" 'kept 50'
+  nats kv get settings colour --raw >"$out" 2>&1
+  has "$out" red
+}
+
+everything_is_there_after_a_restart() { keeps_everything TERM; }
+everything_is_there_after_a_kill() { keeps_everything KILL; }
+
+echo "1..${#SCENARIOS[@]}"
+start_server "$work/store"
+failed=0
+for name in "${SCENARIOS[@]}"; do
+  out=$work/$name
+  # In a subshell, where -e applies: it would not in a condition.
+  set +e
+  (set -e; "$name")
+  code=$?
+  set -e
+  if ((code == 0)); then
+    echo "ok $name"
+  else
+    echo "not ok $name"
+    failed=1
+  fi
+done
+kill -TERM "$server"
+wait "$server" || { echo "the server ended with $?" >&2; failed=1; }
+exit "$failed"
