@@ -254,11 +254,14 @@ impl Cell {
         let budget = self.budget();
         let releases = self.stream.config().retention != Retention::Limits;
         let Self { stream, consumers, .. } = self;
+        let are_all_visible = stream.visible() >= stream.state().last_sequence;
         let mut next: Option<Time> = self.wake_at;
         let mut released = Vec::new();
         for member in consumers.iter_mut().filter(|member| member.is_due) {
-            let Member { consumer, is_due, .. } = member;
+            let Member { consumer, is_due, awaits_visible, .. } = member;
             *is_due = consumer.deliver(view(stream), now, out, budget);
+            // A consumer that could take nothing when a message was published is not told again once it is visible.
+            *awaits_visible |= !are_all_visible;
             self.has_work |= *is_due;
             self.has_progress |= consumer.has_changes();
             next = [next, consumer.deadline()].into_iter().flatten().min();

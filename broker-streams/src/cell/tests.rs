@@ -111,6 +111,19 @@ fn nobody_learns_of_a_message_before_it_is_on_disk() {
 }
 
 #[test]
+fn a_request_between_a_message_and_its_sync_receives_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    add_consumer(&mut cell, &mut sent);
+    sync(&mut cell, &mut sent);
+    publish(&mut cell, "p1", &mut sent);
+    assert!(cell.request(b"C", (b"inbox", b"10"), NOW, &mut sent));
+    assert!(sent.take("inbox").is_empty());
+    sync(&mut cell, &mut sent);
+    assert_eq!(sent.take("inbox"), ["p1"]);
+}
+
+#[test]
 fn an_answer_waits_for_the_changes_before_it() {
     let directory = tempfile::tempdir().unwrap();
     let (mut cell, mut sent) = (create(directory.path()), Sent::default());
