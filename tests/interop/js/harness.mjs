@@ -10,6 +10,10 @@ import { createInterface } from "node:readline";
 // Milliseconds per scenario; reached only by a failure or an extended run.
 const DEADLINE = 30_000;
 
+// The programs that run: those of a scenario that did not end in time must not outlive this one.
+const running = new Set();
+process.on("exit", () => running.forEach((server) => server.kill("SIGKILL")));
+
 /** A server for one scenario, on any free port. */
 export class Server {
   static async start(...flags) {
@@ -22,7 +26,10 @@ export class Server {
   async run(port) {
     const args = ["-a", "127.0.0.1", "-p", port, ...this.flags];
     this.process = spawn(process.env.SERVER, args, { stdio: ["ignore", "ignore", "pipe"] });
-    this.exited = once(this.process, "exit");
+    const started = this.process;
+    running.add(started);
+    started.once("exit", () => running.delete(started));
+    this.exited = once(started, "exit");
     const said = [];
     for await (const line of createInterface({ input: this.process.stderr })) {
       said.push(line);
