@@ -381,5 +381,32 @@ async def everything_acknowledged_survives_a_kill():
     await keeps_everything(killed=True)
 
 
+@scenario
+async def a_kill_in_the_midst_of_publishing_loses_nothing_acknowledged():
+    async with Streams() as s:
+        await s.js.add_stream(name="ORDERS", subjects=["orders"])
+        acknowledged = {}
+        enough = asyncio.Event()
+
+        async def publish(worker):
+            for number in range(1_000_000):
+                payload = b"%d.%d" % (worker, number)
+                acknowledged[(await s.js.publish("orders", payload)).seq] = payload
+                if len(acknowledged) >= BURST:
+                    enough.set()
+
+        workers = [asyncio.create_task(publish(worker)) for worker in range(10)]
+        await asyncio.wait_for(enough.wait(), 10)
+        s.server.kill()
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        await s.restart(lambda: None)
+        for sequence, payload in acknowledged.items():
+            assert (await s.js.get_msg("ORDERS", sequence)).data == payload, sequence
+        last = (await s.js.stream_info("ORDERS")).state.last_seq
+        assert (await s.js.publish("orders", b"more")).seq == last + 1 > max(acknowledged)
+
+
 if __name__ == "__main__":
     main()
