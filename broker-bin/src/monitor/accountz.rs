@@ -172,6 +172,8 @@ impl Observer {
         let update_time = self.facts().config_load_time.unwrap_or_else(|| now.at(self.started()));
         let shares = self.broker().shares(name, SHOWN_RESPONSES).unwrap_or_default();
         let info = AccountInfo::new(&found, update_time).with_shares(&shares);
+        let jetstream_enabled = self.has_streams(name);
+        let info = AccountInfo { jetstream_enabled, ..info };
         #[cfg(feature = "jwt")]
         let info = match &self.facts().operator_mode {
             Some(mode) => info.with_claims(mode.loaded_account(name)),

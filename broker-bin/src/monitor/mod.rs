@@ -26,6 +26,7 @@ mod gatewayz;
 mod healthz;
 #[cfg(feature = "monitoring")]
 mod http;
+mod jetstream;
 mod jsz;
 mod leafz;
 mod metrics;
@@ -54,7 +55,10 @@ pub use healthz::{Health, HealthError, Healthz, HealthzOptions};
 pub use http::Monitor;
 #[cfg(feature = "monitoring")]
 pub(crate) use http::MonitorSocket;
-pub use jsz::{ApiStats, Jsz, JszConfig};
+pub use jetstream::{
+    ApiStats, JetStreamConfig, JetStreamFacts, JetStreamLimits, JetStreamStats, JetStreamVarz,
+};
+pub use jsz::{AccountDetail, Jsz, JszOptions};
 pub use leafz::Leafz;
 pub use observer::{Facts, Observer};
 pub use query::BadRequest;

@@ -9,6 +9,7 @@ use broker_core::Broker;
 use broker_net::ServerStatus;
 
 use super::clusterz::ClusterVarz;
+use super::jetstream::JetStreamFacts;
 use super::process::Process;
 use super::system_counters::SystemCounters;
 use super::time::{Moment, Now, Wall};
@@ -43,6 +44,8 @@ pub struct Facts {
     pub websocket: WebsocketVarz,
     /// The cluster; the default without one.
     pub cluster: ClusterVarz,
+    /// Options of JetStream that only monitoring shows.
+    pub jetstream: JetStreamFacts,
     /// Tags of this server.
     pub tags: Vec<String>,
     /// Metadata of this server.
@@ -69,6 +72,7 @@ impl Default for Facts {
             config_digest: String::new(),
             websocket: WebsocketVarz::default(),
             cluster: ClusterVarz::default(),
+            jetstream: JetStreamFacts::default(),
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             feature_flags: feature_flags(&BTreeMap::new()),
@@ -102,6 +106,9 @@ pub struct Observer {
 struct Seen {
     broker: Broker,
     outlook: ServerStatus,
+    /// `None` without streams.
+    #[cfg(feature = "streams")]
+    streams: Option<broker_streams::service::Viewer>,
     facts: ArcSwap<Facts>,
     started: Instant,
     wall: Wall,
@@ -125,7 +132,10 @@ impl Observer {
     /// Observes a server that has just started.
     pub fn of(server: &broker_net::Server) -> Self {
         let (host, port) = (server.host().to_owned(), server.local_addr().port());
-        Self::new(host, port, server.broker().clone(), server.status())
+        let seen = Self::seen(host, port, server.broker().clone(), server.status());
+        #[cfg(feature = "streams")]
+        let seen = Seen { streams: server.streams().map(|streams| streams.viewer()), ..seen };
+        Self { seen: Arc::new(seen) }
     }
 
     /// Observes a test broker that has just started or restarted. After a restart it is another
@@ -137,14 +147,17 @@ impl Observer {
     #[cfg(feature = "testing")]
     pub fn of_test(broker: &broker_net::testing::TestBroker) -> Self {
         let (host, port) = (broker.options().host, broker.address().port());
-        Self::new(host, port, broker.broker(), broker.status())
+        let seen = Self::seen(host, port, broker.broker(), broker.status());
+        Self { seen: Arc::new(seen) }
     }
 
-    fn new(host: String, port: u16, broker: Broker, outlook: ServerStatus) -> Self {
+    fn seen(host: String, port: u16, broker: Broker, outlook: ServerStatus) -> Seen {
         let facts = Facts { host, port, ..Facts::default() };
-        let seen = Seen {
+        Seen {
             broker,
             outlook,
+            #[cfg(feature = "streams")]
+            streams: None,
             facts: ArcSwap::from_pointee(facts),
             started: Instant::now(),
             wall: Wall::new(),
@@ -152,8 +165,7 @@ impl Observer {
             requests: Mutex::default(),
             reloads: Mutex::default(),
             system: SystemCounters::default(),
-        };
-        Self { seen: Arc::new(seen) }
+        }
     }
 
     /// Changes the data that the broker does not have.
@@ -173,6 +185,7 @@ impl Observer {
             facts.metadata.clone_from(&options.server_metadata);
             facts.feature_flags = feature_flags(&options.feature_flags);
             facts.cluster = ClusterVarz::of(&options.cluster, facts.cluster.cluster_port);
+            facts.jetstream = JetStreamFacts::of(options);
             facts.write_timeout = options.write_timeout.replace("default", "");
             facts.config_load_time = Some(now);
             if let Some(tls) = &options.tls {
@@ -214,6 +227,12 @@ impl Observer {
 
     pub(crate) fn broker(&self) -> &Broker {
         &self.seen.broker
+    }
+
+    /// Returns a reader of the state of streams; `None` without.
+    #[cfg(feature = "streams")]
+    pub(super) fn streams(&self) -> Option<&broker_streams::service::Viewer> {
+        self.seen.streams.as_ref()
     }
 
     pub(crate) fn facts(&self) -> Arc<Facts> {

@@ -8,6 +8,7 @@ use broker_core::{CloseReason, Limits};
 use serde::Serialize;
 
 use super::clusterz::ClusterVarz;
+use super::jetstream::JetStreamVarz;
 use super::observer::{Facts, Observer};
 use super::skip::is_false;
 use super::time::Moment;
@@ -83,7 +84,7 @@ pub struct Varz {
     /// WebSocket.
     pub websocket: WebsocketVarz,
     /// JetStream.
-    pub jetstream: Absent,
+    pub jetstream: JetStreamVarz,
     /// Timeout of TLS handshakes, in seconds.
     pub tls_timeout: f64,
     /// Timeout of writes to a client, in nanoseconds.
@@ -199,7 +200,7 @@ pub struct DiskWaits {
     pub max_wait_time: u64,
 }
 
-fn nanos(span: std::time::Duration) -> u64 {
+pub(super) fn nanos(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -279,7 +280,7 @@ impl Observer {
                 tls_cert_not_after: self.websocket_tls_not_after(),
                 ..facts.websocket.clone()
             },
-            jetstream: Absent {},
+            jetstream: self.jetstream(),
             tls_timeout,
             write_deadline: nanos(write_deadline),
             write_timeout: facts.write_timeout.clone(),

@@ -5,7 +5,7 @@ use broker_core::cluster::RouteSnapshot;
 use serde::Serialize;
 
 use super::sender::Sender;
-use crate::monitor::{ByKind, MessagesAndBytes, Moment};
+use crate::monitor::{ByKind, JetStreamConfig, JetStreamVarz, MessagesAndBytes, Moment};
 
 /// The event and the answer, in the reference's order.
 // NATS 2.14: events.go ServerStatsMsg.
@@ -40,6 +40,8 @@ struct ServerStats {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     routes: Vec<RouteStat>,
     active_servers: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jetstream: Option<JetStreamVarz>,
     gomaxprocs: usize,
 }
 
@@ -96,10 +98,17 @@ impl Statsz {
             stale_connection_stats: some(varz.stale_connection_stats),
             routes: observer.routes().into_iter().map(RouteStat::new).collect(),
             active_servers: sender.known().count() + 1,
+            jetstream: jetstream(varz.jetstream),
             gomaxprocs: varz.gomaxprocs,
         };
         Self { server: observer.broker().server_info(), statsz }
     }
+}
+
+/// Returns JetStream without its directory, which the event does not tell.
+fn jetstream(varz: JetStreamVarz) -> Option<JetStreamVarz> {
+    let config = JetStreamConfig { store_dir: String::new(), ..varz.config? };
+    Some(JetStreamVarz { config: Some(config), ..varz })
 }
 
 /// Returns the subject of the event.

@@ -16,6 +16,9 @@ mod stream;
 mod stream_change;
 pub mod subject;
 
+pub(crate) use response::{ClusterInfo, SourceInfo, StreamInfo, StreamState};
+pub(crate) use stream::of as stream_info;
+
 pub use dispatch::handle;
 pub use host::{ApiRequest, Host, Identity, RequestCounts, TierUsage};
 

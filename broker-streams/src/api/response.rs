@@ -68,66 +68,66 @@ impl Page {
 
 /// The state of a stream.
 #[derive(Debug, Serialize)]
-pub(super) struct StreamInfo {
-    pub(super) config: StreamConfig,
-    pub(super) created: Time,
-    pub(super) state: StreamState,
+pub(crate) struct StreamInfo {
+    pub(crate) config: StreamConfig,
+    pub(crate) created: Time,
+    pub(crate) state: StreamState,
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) domain: String,
+    pub(crate) domain: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cluster: Option<ClusterInfo>,
+    pub(crate) cluster: Option<ClusterInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mirror: Option<SourceInfo>,
+    pub(crate) mirror: Option<SourceInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) sources: Vec<SourceInfo>,
+    pub(crate) sources: Vec<SourceInfo>,
     #[serde(rename = "ts")]
-    pub(super) timestamp: Time,
+    pub(crate) timestamp: Time,
 }
 
 /// The state of a mirror or source.
 #[derive(Debug, Serialize)]
-pub(super) struct SourceInfo {
-    pub(super) name: String,
+pub(crate) struct SourceInfo {
+    pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) external: Option<ExternalStream>,
-    pub(super) lag: u64,
+    pub(crate) external: Option<ExternalStream>,
+    pub(crate) lag: u64,
     /// The nanoseconds since something was heard from it; -1 for never.
-    pub(super) active: i64,
+    pub(crate) active: i64,
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) filter_subject: String,
+    pub(crate) filter_subject: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) subject_transforms: Vec<TransformConfig>,
+    pub(crate) subject_transforms: Vec<TransformConfig>,
 }
 
 /// The servers of a stream.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct ClusterInfo {
-    pub(super) leader: String,
+pub(crate) struct ClusterInfo {
+    pub(crate) leader: String,
 }
 
 /// Totals of messages.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct StreamState {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
+pub(crate) struct StreamState {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
     #[serde(rename = "first_seq")]
-    pub(super) first_sequence: u64,
+    pub(crate) first_sequence: u64,
     #[serde(rename = "first_ts")]
-    pub(super) first_time: Time,
+    pub(crate) first_time: Time,
     #[serde(rename = "last_seq")]
-    pub(super) last_sequence: u64,
+    pub(crate) last_sequence: u64,
     #[serde(rename = "last_ts")]
-    pub(super) last_time: Time,
+    pub(crate) last_time: Time,
     #[serde(skip_serializing_if = "is_zero")]
-    pub(super) num_subjects: u64,
+    pub(crate) num_subjects: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) subjects: BTreeMap<String, u64>,
+    pub(crate) subjects: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "is_zero")]
-    pub(super) num_deleted: u64,
+    pub(crate) num_deleted: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) deleted: Vec<u64>,
+    pub(crate) deleted: Vec<u64>,
     #[serde(rename = "consumer_count")]
-    pub(super) consumers: u64,
+    pub(crate) consumers: u64,
 }
 
 #[derive(Debug, Default, Serialize)]

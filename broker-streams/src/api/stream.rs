@@ -103,7 +103,8 @@ pub(super) fn with_versions(cell: &Cell, now: Time, version: &str) -> StreamInfo
     of(cell, config, now)
 }
 
-fn of(cell: &Cell, config: StreamConfig, now: Time) -> StreamInfo {
+/// Returns the state of a stream, with that configuration.
+pub(crate) fn of(cell: &Cell, config: StreamConfig, now: Time) -> StreamInfo {
     let stream = cell.stream();
     StreamInfo {
         config,

@@ -1,6 +1,6 @@
 //! The streams of one account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -64,6 +64,8 @@ pub(super) struct Account {
     publisher: Mutex<ServerPublisher>,
     total: AtomicU64,
     errors: AtomicU64,
+    /// The streams whose stores could not be read.
+    unrecovered: Mutex<BTreeSet<String>>,
 }
 
 impl Account {
@@ -83,6 +85,7 @@ impl Account {
             publisher: Mutex::new(server.broker.server_publisher(name)),
             total: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            unrecovered: Mutex::default(),
         });
         account.subscribe();
         account
@@ -111,7 +114,37 @@ impl Account {
         *write(&self.limits) = limits.map(Arc::new);
     }
 
-    fn unit(&self, name: &str) -> Option<Arc<Unit>> {
+    /// Returns the name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the limits; `None` if it may have no streams.
+    pub(super) fn limits(&self) -> Option<Arc<AccountLimits>> {
+        read(&self.limits).clone()
+    }
+
+    /// Returns what it uses.
+    pub(super) fn usages(&self) -> &Usages {
+        &self.usages
+    }
+
+    /// Returns the number of requests to the API, and of those answered with errors.
+    pub(super) fn request_counts(&self) -> (u64, u64) {
+        (self.total.load(Ordering::Relaxed), self.errors.load(Ordering::Relaxed))
+    }
+
+    /// Returns the names of the streams whose stores could not be read.
+    pub(super) fn unrecovered(&self) -> BTreeSet<String> {
+        lock(&self.unrecovered).clone()
+    }
+
+    /// Returns the streams in the order of their names.
+    pub(super) fn units(&self) -> Vec<Arc<Unit>> {
+        read(&self.units).values().cloned().collect()
+    }
+
+    pub(super) fn unit(&self, name: &str) -> Option<Arc<Unit>> {
         read(&self.units).get(name).cloned()
     }
 
@@ -135,6 +168,7 @@ impl Account {
                 Ok(Some(cell)) => self.start(cell),
                 Ok(None) => directory.remove(&self.name, &name)?,
                 Err(error) => {
+                    lock(&self.unrecovered).insert(name.clone());
                     let account = &self.name;
                     tracing::error!(
                         "Stream {name:?} of account {account:?} is not served: {error}"

@@ -8,6 +8,7 @@ mod directory;
 mod lock;
 mod options;
 mod outbox;
+mod report;
 mod requests;
 mod requests_queue;
 mod server;
@@ -16,6 +17,7 @@ mod syncer;
 mod task;
 mod unit;
 mod usage;
+mod viewer;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,11 @@ use std::time::{Duration, Instant};
 use broker_core::Broker;
 
 pub use options::Options;
+pub use report::{
+    AccountReport, AccountSelection, ConsumerReport, StreamHealth, StreamReport, Totals,
+    UsageReport,
+};
+pub use viewer::Viewer;
 
 use account::Account;
 use lock::lock;
@@ -35,7 +42,7 @@ use crate::config::limits::AccountLimits;
 /// The streams of a server. They end when this is dropped.
 pub struct Streams {
     server: Arc<Server>,
-    accounts: Mutex<BTreeMap<String, Arc<Account>>>,
+    accounts: Arc<Mutex<BTreeMap<String, Arc<Account>>>>,
     took: Duration,
 }
 
@@ -56,7 +63,7 @@ impl Streams {
         let accounts = options.accounts.clone();
         let server = Server::start(broker, options)?;
         let took = Duration::ZERO;
-        let mut streams = Self { server, accounts: Mutex::default(), took };
+        let mut streams = Self { server, accounts: Arc::default(), took };
         for (name, limits) in accounts {
             streams.set_account(&name, limits)?;
         }
@@ -71,6 +78,11 @@ impl Streams {
     /// Returns the options.
     pub fn options(&self) -> &Options {
         &self.server.options
+    }
+
+    /// Returns a reader of the state of the streams.
+    pub fn viewer(&self) -> Viewer {
+        Viewer::new(&self.server, &self.accounts)
     }
 
     /// Returns how long the start took.

@@ -172,6 +172,11 @@ impl Unit {
         }
     }
 
+    /// Reads the cell, without changing it.
+    pub(super) fn see<R>(&self, read: impl FnOnce(&Cell) -> R) -> R {
+        read(&lock(&self.locked).cell)
+    }
+
     /// Returns the configuration of the stream.
     pub(super) fn config(&self) -> Arc<StreamConfig> {
         Arc::clone(&read(&self.config))

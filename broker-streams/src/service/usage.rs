@@ -25,6 +25,11 @@ impl Usage {
         most.saturating_sub(used)
     }
 
+    /// Returns the bytes that are used.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Returns the bytes that limits of streams reserve.
     pub(super) fn reserved(&self) -> i64 {
         self.reserved.load(Ordering::Relaxed)

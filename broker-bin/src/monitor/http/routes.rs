@@ -16,8 +16,8 @@ use super::response_pool::{Failed, ResponsePool};
 use crate::monitor::metrics::Metrics;
 use crate::monitor::query::{BadRequest, Query, escapes_are_whole};
 use crate::monitor::{
-    ConnzOptions, Health, HealthzOptions, MonitorOptions, Observer, RoutezOptions, SubszOptions,
-    jsz, page,
+    ConnzOptions, Health, HealthzOptions, JszOptions, MonitorOptions, Observer, RoutezOptions,
+    SubszOptions, page,
 };
 
 /// The state shared by all requests.
@@ -191,8 +191,8 @@ impl Routes {
             }
             Endpoint::Jsz => {
                 count("/jsz");
-                jsz::check(&query)?;
-                self.json(move || Ok(seen.jsz())).await?
+                let options = JszOptions::parse(&query)?;
+                self.json(move || seen.jsz(&options)).await?
             }
             Endpoint::Healthz => {
                 count("/healthz");
@@ -236,6 +236,8 @@ impl Routes {
             Health::Ok => StatusCode::OK,
             Health::NotReady => StatusCode::INTERNAL_SERVER_ERROR,
             Health::BadRequest => StatusCode::BAD_REQUEST,
+            Health::NotFound => StatusCode::NOT_FOUND,
+            Health::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         if let Some(error) = &seen.error {
             tracing::warn!("Healthcheck failed: {error:?}");

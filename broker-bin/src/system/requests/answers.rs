@@ -8,8 +8,8 @@ use super::options::{Invalid, RequestOptions};
 use super::service::{AccountService, Service};
 use super::user_info::UserInfo;
 use crate::monitor::{
-    BadRequest, ConnState, ConnzOptions, Health, HealthError, HealthzOptions, Moment,
-    RoutezOptions, SortBy, SubscriptionLists, SubszOptions,
+    AccountDetail, BadRequest, ConnState, ConnzOptions, Health, HealthError, HealthzOptions,
+    JszOptions, Moment, Observer, RoutezOptions, SortBy, SubscriptionLists, SubszOptions,
 };
 use crate::system::sender::Sender;
 use crate::system::statsz::Statsz;
@@ -94,10 +94,10 @@ pub(super) fn answer(sender: &Sender, service: &Service, payload: &[u8]) -> Answ
             let account = options.text("account")?;
             Ok(observer.accountz(Some(&*account).filter(|name| !name.is_empty()))?)
         }),
-        Service::Jsz => ask.about("Jsz", |options| match options.switch("leader_only")? {
-            true => Err(Failure::Silent),
-            false => Ok(observer.jsz()),
-        }),
+        // A server that does not lead is silent.
+        Service::Jsz => {
+            ask.about("Jsz", |options| observer.jsz(&jsz(options)?).map_err(|_| Failure::Silent))
+        }
         Service::Healthz => ask.about("Healthz", |options| healthz(sender, options)),
         Service::Profilez => ask.about("Profilez", |options| {
             let name = options.text("name")?;
@@ -134,9 +134,7 @@ fn of_account(ask: &Ask<'_>, service: AccountService, account: &str) -> Answer {
             Ok(observer.subsz(&SubszOptions { subscriptions, account, ..subsz(options)? })?)
         }),
         AccountService::Leafz => ask.about("Leafz", |_| Ok(observer.leafz())),
-        AccountService::Jsz => {
-            ask.about("Jsz", |_| Err::<(), _>(Failure::Data("jetstream not enabled".to_owned())))
-        }
+        AccountService::Jsz => ask.about("Jsz", |options| account_jsz(observer, options, account)),
         AccountService::Info => ask.about("AccInfo", |_| {
             let details = observer.accountz(Some(account))?.account_detail;
             details.ok_or_else(|| Failure::Data(format!("Account {account} does not exist")))
@@ -351,6 +349,33 @@ fn connz(
     }))
 }
 
+fn jsz(options: &RequestOptions) -> Result<JszOptions, Failure> {
+    options.switch("stream_leader_only")?;
+    Ok(JszOptions {
+        account: options.text("account")?,
+        accounts: options.switch("accounts")?,
+        streams: options.switch("streams")?,
+        consumers: options.switch("consumer")?,
+        direct_consumers: options.switch("direct_consumer")?,
+        config: options.switch("config")?,
+        leader_only: options.switch("leader_only")?,
+        offset: options.int("offset")?,
+        limit: options.int("limit")?,
+        raft: options.switch("raft")?,
+    })
+}
+
+// NATS 2.14: monitor.go JszAccount. Consumers are reported with streams only.
+fn account_jsz(
+    observer: &Observer,
+    options: &RequestOptions,
+    account: &str,
+) -> Result<AccountDetail, Failure> {
+    let options = jsz(options)?;
+    let options = JszOptions { consumers: options.streams && options.consumers, ..options };
+    observer.jsz_account(account, &options).map_err(Failure::Data)
+}
+
 /// The health, in the reference's order.
 // NATS 2.14: monitor.go HealthStatus.
 #[derive(Serialize)]
@@ -364,20 +389,23 @@ struct HealthStatus {
 }
 
 fn healthz(sender: &Sender, options: &RequestOptions) -> Result<HealthStatus, Failure> {
-    for name in ["js-enabled", "js-enabled-only", "js-server-only", "js-meta-only"] {
-        options.switch(name)?;
-    }
+    options.switch("js-meta-only")?;
+    let enabled_only = options.switch("js-enabled")? | options.switch("js-enabled-only")?;
     let read = HealthzOptions {
         account: options.text("account")?,
         stream: options.text("stream")?,
         consumer: options.text("consumer")?,
         details: options.switch("details")?,
+        server_only: options.switch("js-server-only")?,
+        enabled_only,
     };
     let seen = sender.observer().healthz(&read);
     let status_code = match seen.health {
         Health::Ok => 200,
         Health::NotReady => INTERNAL_ERROR,
         Health::BadRequest => BAD_REQUEST,
+        Health::NotFound => 404,
+        Health::Unavailable => 503,
     };
     Ok(HealthStatus { status: seen.status, status_code, error: seen.error, errors: seen.errors })
 }

@@ -1,0 +1,195 @@
+//! What monitoring reports about streams: members in the order in which the reference writes them.
+// NATS 2.14: monitor.go StreamDetail, AccountDetail; consumer.go ConsumerInfo.
+
+use serde::Serialize;
+
+use crate::api::{ClusterInfo, SourceInfo, StreamInfo, StreamState};
+use crate::config::{ConsumerConfig, StreamConfig, Time};
+use crate::consumer::{ConsumerInfo, PriorityGroupState, SequenceInfo};
+
+/// What is reported about an account.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct AccountSelection {
+    /// Its streams.
+    pub streams: bool,
+    /// Their consumers.
+    pub consumers: bool,
+    /// Those too that mirrors and sources use.
+    pub direct_consumers: bool,
+    /// Configurations.
+    pub config: bool,
+}
+
+/// The space and the requests of one account, or of all.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct UsageReport {
+    /// Bytes of streams in memory.
+    pub memory: u64,
+    /// Bytes of streams in files.
+    pub storage: u64,
+    /// Bytes of memory that limits reserve; for an account, its limit.
+    pub reserved_memory: u64,
+    /// Bytes of files that limits reserve; for an account, its limit.
+    pub reserved_storage: u64,
+    /// The accounts that may have streams; 0 for an account.
+    pub accounts: usize,
+    /// Requests to the API.
+    pub requests: u64,
+    /// Those that were answered with errors.
+    pub request_errors: u64,
+}
+
+/// What all accounts have together.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totals {
+    /// Streams.
+    pub streams: usize,
+    /// Consumers, without those that mirrors and sources use.
+    pub consumers: usize,
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of messages.
+    pub bytes: u64,
+}
+
+/// The state of an account.
+#[derive(Debug)]
+pub struct AccountReport {
+    /// Its space and requests.
+    pub usage: UsageReport,
+    /// Its streams by name, if they were selected.
+    pub streams: Vec<StreamReport>,
+}
+
+/// Whether a stream is served.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StreamHealth {
+    /// It is.
+    Served,
+    /// It is not, because its store could not be read.
+    NotRecovered,
+}
+
+/// The state of a stream.
+#[derive(Debug, Serialize)]
+pub struct StreamReport {
+    /// The name.
+    pub name: String,
+    /// When it was created.
+    pub created: Time,
+    cluster: ClusterInfo,
+    /// The configuration, if it was selected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<StreamConfig>,
+    state: StreamState,
+    /// The consumers, if they were selected.
+    #[serde(rename = "consumer_detail", skip_serializing_if = "Vec::is_empty")]
+    pub consumers: Vec<ConsumerReport>,
+    /// The consumers that mirrors and sources use, if they were selected.
+    #[serde(rename = "direct_consumer_detail", skip_serializing_if = "Vec::is_empty")]
+    pub direct: Vec<ConsumerReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirror: Option<SourceInfo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceInfo>,
+}
+
+impl StreamReport {
+    pub(super) fn of(info: StreamInfo, leader: String, with_config: bool) -> Self {
+        Self {
+            name: info.config.name.clone(),
+            created: info.created,
+            cluster: ClusterInfo { leader },
+            config: with_config.then_some(info.config),
+            state: info.state,
+            consumers: Vec::new(),
+            direct: Vec::new(),
+            mirror: info.mirror,
+            sources: info.sources,
+        }
+    }
+
+    /// Returns the server that serves the stream.
+    pub fn leader(&self) -> &str {
+        &self.cluster.leader
+    }
+
+    /// Returns the number of messages, and of their bytes.
+    pub fn messages(&self) -> (u64, u64) {
+        (self.state.messages, self.state.bytes)
+    }
+
+    /// Returns the first and the last sequence.
+    pub fn sequences(&self) -> (u64, u64) {
+        (self.state.first_sequence, self.state.last_sequence)
+    }
+
+    /// Returns the number of subjects of the messages.
+    pub fn subjects(&self) -> u64 {
+        self.state.num_subjects
+    }
+
+    /// Returns the number of consumers, without those that mirrors and sources use.
+    pub fn consumer_count(&self) -> u64 {
+        self.state.consumers
+    }
+}
+
+/// The state of a consumer.
+#[derive(Debug, Serialize)]
+pub struct ConsumerReport {
+    /// The stream.
+    #[serde(rename = "stream_name")]
+    pub stream: String,
+    /// The name.
+    pub name: String,
+    /// When it was created.
+    pub created: Time,
+    /// The configuration, if it was selected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConsumerConfig>,
+    /// The last message that was delivered.
+    pub delivered: SequenceInfo,
+    /// The last message before which all are acknowledged.
+    pub ack_floor: SequenceInfo,
+    /// Messages that were delivered and not acknowledged.
+    pub num_ack_pending: u64,
+    /// Messages that were delivered more than once, and are not acknowledged.
+    pub num_redelivered: u64,
+    /// Waiting requests.
+    pub num_waiting: u64,
+    /// Messages that were not delivered.
+    pub num_pending: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    push_bound: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause_remaining: Option<i64>,
+    #[serde(rename = "ts")]
+    timestamp: Time,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    priority_groups: Vec<PriorityGroupState>,
+}
+
+impl ConsumerReport {
+    pub(super) fn of(info: ConsumerInfo, with_config: bool) -> Self {
+        Self {
+            stream: info.stream,
+            name: info.name,
+            created: info.created,
+            config: with_config.then_some(info.config),
+            delivered: info.delivered,
+            ack_floor: info.ack_floor,
+            num_ack_pending: info.num_ack_pending,
+            num_redelivered: info.num_redelivered,
+            num_waiting: info.num_waiting,
+            num_pending: info.num_pending,
+            push_bound: info.push_bound,
+            paused: info.paused,
+            pause_remaining: Some(info.pause_remaining).filter(|nanos| *nanos != 0),
+            timestamp: info.timestamp,
+            priority_groups: info.priority_groups,
+        }
+    }
+}
