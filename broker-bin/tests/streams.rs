@@ -179,3 +179,41 @@ async fn streams_and_consumers_in_files_survive_a_restart() {
     assert!(context.get_stream("ORDERS").await.is_err(), "a deleted stream does not come back");
     daemon.stop().await;
 }
+
+#[cfg(feature = "monitoring")]
+#[tokio::test(flavor = "multi_thread")]
+async fn monitoring_reports_streams_and_consumers() {
+    use broker_bin::monitor::{Health, HealthzOptions, JszOptions};
+
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, context) = start(directory.path()).await;
+    let stream = orders(&context, StorageType::File).await;
+    publish(&context, 1..4).await;
+    let config = pull::Config { durable_name: Some("pull".into()), ..Default::default() };
+    stream.create_consumer(config).await.unwrap();
+
+    let observer = daemon.observer();
+    let options = JszOptions { consumers: true, ..JszOptions::default() };
+    let jsz = observer.jsz(&options).unwrap();
+    assert_eq!((jsz.streams, jsz.consumers, jsz.messages, jsz.total), (1, 1, 3, 1));
+    assert_eq!((jsz.stats.storage, jsz.stats.accounts), (jsz.bytes, 1));
+    let detail = &jsz.account_details[0];
+    assert_eq!(detail.id, "$G");
+    let [found] = &detail.streams[..] else { panic!("{detail:?}") };
+    assert_eq!((&*found.name, found.messages().0, found.sequences()), ("ORDERS", 3, (1, 3)));
+    assert!(found.config.is_none());
+    let [consumer] = &found.consumers[..] else { panic!("{found:?}") };
+    assert_eq!((&*consumer.name, consumer.num_pending), ("pull", 3));
+    let named = JszOptions { account: "$G".into(), config: true, ..options };
+    let jsz = observer.jsz(&named).unwrap();
+    assert!(jsz.account_details[0].streams[0].consumers[0].config.is_some());
+    assert_eq!(observer.varz().jetstream.stats.unwrap().accounts, 1);
+
+    let health = |stream: &str, consumer: &str| {
+        let (account, stream, consumer) = ("$G".into(), stream.into(), consumer.into());
+        let options = HealthzOptions { account, stream, consumer, ..HealthzOptions::default() };
+        observer.healthz(&options).health
+    };
+    assert_eq!([health("", ""), health("ORDERS", "pull")], [Health::Ok; 2]);
+    assert_eq!([health("OTHER", ""), health("ORDERS", "x")], [Health::NotFound; 2]);
+}
