@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::jetstream::{JetStreamConfig, JetStreamLimits, JetStreamStats};
+use super::jetstream::{JetStreamConfig, JetStreamStats};
+use super::jetstream_facts::JetStreamLimits;
 use super::observer::Observer;
 use super::query::{BadRequest, DEFAULT_LIMIT, Query};
 use super::skip::{is_0, is_false};

@@ -27,6 +27,7 @@ mod healthz;
 #[cfg(feature = "monitoring")]
 mod http;
 mod jetstream;
+mod jetstream_facts;
 mod jsz;
 mod leafz;
 mod metrics;
@@ -55,9 +56,8 @@ pub use healthz::{Health, HealthError, Healthz, HealthzOptions};
 pub use http::Monitor;
 #[cfg(feature = "monitoring")]
 pub(crate) use http::MonitorSocket;
-pub use jetstream::{
-    ApiStats, JetStreamConfig, JetStreamFacts, JetStreamLimits, JetStreamStats, JetStreamVarz,
-};
+pub use jetstream::{ApiStats, JetStreamConfig, JetStreamStats, JetStreamVarz};
+pub use jetstream_facts::{JetStreamFacts, JetStreamLimits};
 pub use jsz::{AccountDetail, Jsz, JszOptions};
 pub use leafz::Leafz;
 pub use observer::{Facts, Observer};

@@ -9,7 +9,7 @@ use broker_core::Broker;
 use broker_net::ServerStatus;
 
 use super::clusterz::ClusterVarz;
-use super::jetstream::JetStreamFacts;
+use super::jetstream_facts::JetStreamFacts;
 use super::process::Process;
 use super::system_counters::SystemCounters;
 use super::time::{Moment, Now, Wall};

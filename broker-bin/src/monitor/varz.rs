@@ -200,7 +200,7 @@ pub struct DiskWaits {
     pub max_wait_time: u64,
 }
 
-pub(super) fn nanos(span: std::time::Duration) -> u64 {
+fn nanos(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
