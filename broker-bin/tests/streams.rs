@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, PushConsumer, pull, push};
-use async_nats::jetstream::stream::{Config, StorageType, Stream};
+use async_nats::jetstream::stream::{Config, Source, StorageType, Stream, SubjectTransform};
 use async_nats::jetstream::{self, kv, object_store};
 use broker_bin::{Daemon, Options};
 use futures_util::{StreamExt, TryStreamExt};
@@ -216,4 +216,96 @@ async fn monitoring_reports_streams_and_consumers() {
     };
     assert_eq!([health("", ""), health("ORDERS", "pull")], [Health::Ok; 2]);
     assert_eq!([health("OTHER", ""), health("ORDERS", "x")], [Health::NotFound; 2]);
+}
+
+/// Waits until a stream has a last sequence.
+async fn reaches(stream: &mut Stream, sequence: u64) {
+    let wait = async {
+        while stream.info().await.unwrap().state.last_sequence != sequence {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap();
+}
+
+fn source(name: &str) -> Source {
+    Source { name: name.into(), ..Source::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mirrors_follow_also_after_a_restart_until_they_are_promoted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, context) = start(directory.path()).await;
+    let origin = orders(&context, StorageType::File).await;
+    publish(&context, 1..301).await;
+    origin.delete_message(7).await.unwrap();
+    let mirrors =
+        [("MIRROR", "ORDERS", StorageType::File), ("SECOND", "MIRROR", StorageType::File)];
+    for (name, of, storage) in mirrors {
+        let mirror = Some(source(of));
+        let config = Config { name: name.into(), mirror, storage, ..Config::default() };
+        reaches(&mut context.create_stream(config).await.unwrap(), 300).await;
+    }
+    publish(&context, 301..311).await;
+    reaches(&mut context.get_stream("SECOND").await.unwrap(), 310).await;
+    daemon.stop().await;
+
+    let (daemon, context) = start(directory.path()).await;
+    publish(&context, 311..321).await;
+    let mut second = context.get_stream("SECOND").await.unwrap();
+    reaches(&mut second, 320).await;
+    assert_eq!(second.info().await.unwrap().state.messages, 319);
+    assert!(second.get_raw_message(7).await.is_err());
+    let message = second.get_raw_message(315).await.unwrap();
+    assert_eq!((&*message.subject, &message.payload[..]), ("orders.315", &b"315"[..]));
+    let info = second.info().await.unwrap().mirror.clone().unwrap();
+    assert_eq!((&*info.name, info.lag), ("MIRROR", 0));
+
+    let mut config = second.info().await.unwrap().config.clone();
+    (config.mirror, config.subjects) = (None, vec!["mine".into()]);
+    context.update_stream(config).await.unwrap();
+    publish(&context, 321..322).await;
+    reaches(&mut context.get_stream("MIRROR").await.unwrap(), 321).await;
+    let ack = context.publish("mine", "x".into()).await.unwrap().await.unwrap();
+    assert_eq!((&*ack.stream, ack.sequence), ("SECOND", 321));
+    assert!(second.info().await.unwrap().mirror.is_none());
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_are_filtered_and_transformed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, context) = start(directory.path()).await;
+    for (name, subject) in [("A", "a.>"), ("B", "b.>")] {
+        let (name, subjects) = (name.into(), vec![subject.into()]);
+        let storage = StorageType::Memory;
+        let config = Config { name, subjects, storage, ..Config::default() };
+        context.create_stream(config).await.unwrap();
+    }
+    for number in 0..200 {
+        for kind in ["a.x", "a.y", "b.x"] {
+            let ack = context.publish(format!("{kind}.{number}"), "m".into()).await.unwrap();
+            ack.await.unwrap();
+        }
+    }
+    let transform = SubjectTransform { source: "b.x.*".into(), destination: "out.$1".into() };
+    let filtered = Source { filter_subject: Some("a.x.*".into()), ..source("A") };
+    let transformed = Source { subject_transforms: vec![transform], ..source("B") };
+    let config = Config {
+        name: "ALL".into(),
+        sources: Some(vec![filtered, transformed]),
+        storage: StorageType::Memory,
+        ..Config::default()
+    };
+    let mut all = context.create_stream(config).await.unwrap();
+    reaches(&mut all, 400).await;
+    let message = all.get_last_raw_message_by_subject("out.199").await.unwrap();
+    assert_eq!(
+        message.headers.get("Nats-Stream-Source").unwrap().as_str(),
+        "B 200 b.x.* out.$1 b.x.199"
+    );
+    assert!(all.get_last_raw_message_by_subject("a.y.1").await.is_err());
+    assert!(all.get_last_raw_message_by_subject("a.x.199").await.is_ok());
+    assert_eq!(all.info().await.unwrap().sources.len(), 2);
+    daemon.stop().await;
 }

@@ -16,7 +16,7 @@ mod stream;
 mod stream_change;
 pub mod subject;
 
-pub(crate) use response::{ClusterInfo, SourceInfo, StreamInfo, StreamState};
+pub(crate) use response::{ClusterInfo, StreamInfo, StreamState};
 pub(crate) use stream::of as stream_info;
 
 pub use dispatch::handle;

@@ -7,10 +7,11 @@ use broker_core::go_json;
 use serde::{Serialize, Serializer};
 
 use crate::config::limits::TierLimits;
-use crate::config::{ExternalStream, StreamConfig, Time, TransformConfig};
+use crate::config::{StreamConfig, Time};
 use crate::consumer::ConsumerInfo;
 use crate::error::ApiError;
 use crate::outbox::{Outbox, Outgoing};
+use crate::stream::FeedInfo;
 
 /// An answer: its type, an error, and its members, which have their defaults beside an error.
 #[derive(Debug, Serialize)]
@@ -77,26 +78,11 @@ pub(crate) struct StreamInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cluster: Option<ClusterInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mirror: Option<SourceInfo>,
+    pub(crate) mirror: Option<FeedInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) sources: Vec<SourceInfo>,
+    pub(crate) sources: Vec<FeedInfo>,
     #[serde(rename = "ts")]
     pub(crate) timestamp: Time,
-}
-
-/// The state of a mirror or source.
-#[derive(Debug, Serialize)]
-pub(crate) struct SourceInfo {
-    pub(crate) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) external: Option<ExternalStream>,
-    pub(crate) lag: u64,
-    /// The nanoseconds since something was heard from it; -1 for never.
-    pub(crate) active: i64,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) filter_subject: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) subject_transforms: Vec<TransformConfig>,
 }
 
 /// The servers of a stream.

@@ -7,12 +7,12 @@ use super::request::{
     RestoreRequest, SnapshotRequest, StreamInfoRequest, StreamListRequest, StreamNamesRequest,
 };
 use super::response::{
-    ClusterInfo, Nothing, Page, RestoreStarted, SourceInfo, StreamInfo, StreamInfoPage, StreamList,
+    ClusterInfo, Nothing, Page, RestoreStarted, StreamInfo, StreamInfoPage, StreamList,
     StreamNames, StreamState,
 };
 use crate::cell::Cell;
 use crate::config::check::collide;
-use crate::config::{StreamConfig, StreamSource, Time, version};
+use crate::config::{StreamConfig, Time, version};
 use crate::error::ApiError;
 use crate::filters::Filters;
 use crate::go::json;
@@ -106,28 +106,17 @@ pub(super) fn with_versions(cell: &Cell, now: Time, version: &str) -> StreamInfo
 /// Returns the state of a stream, with that configuration.
 pub(crate) fn of(cell: &Cell, config: StreamConfig, now: Time) -> StreamInfo {
     let stream = cell.stream();
+    let mut sources = stream.feed_infos(now);
+    let mirror = stream.config().mirror.as_ref().and_then(|_| sources.pop());
     StreamInfo {
         config,
         created: stream.created(),
         state: state(cell),
         domain: String::new(),
         cluster: None,
-        mirror: cell.stream().config().mirror.as_ref().map(source),
-        sources: cell.stream().config().sources.iter().map(source).collect(),
+        mirror,
+        sources,
         timestamp: now,
-    }
-}
-
-/// Returns the state of a source that nothing was heard from.
-// NATS 2.14: stream.go sourceInfo.
-fn source(config: &StreamSource) -> SourceInfo {
-    SourceInfo {
-        name: config.name.clone(),
-        external: config.external.clone(),
-        lag: 0,
-        active: -1,
-        filter_subject: config.filter_subject.clone(),
-        subject_transforms: config.subject_transforms.clone(),
     }
 }
 

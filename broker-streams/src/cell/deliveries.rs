@@ -251,6 +251,7 @@ impl Cell {
         if !std::mem::take(&mut self.has_work) {
             return;
         }
+        self.stream.flush(out);
         let budget = self.budget();
         let releases = self.stream.config().retention != Retention::Limits;
         let Self { stream, consumers, .. } = self;

@@ -125,6 +125,7 @@ impl Cell {
 
     /// Ends the cell because its stream is deleted: closes the consumers.
     pub fn close(&mut self, now: Time, out: &mut dyn Outbox) {
+        self.stream.close_feeds(out);
         for name in self.consumer_names() {
             if let Some(mut member) = self.consumers.remove(name.as_bytes()) {
                 member.consumer.close(now, out);

@@ -13,6 +13,7 @@ mod consumers;
 mod deliveries;
 mod durability;
 mod entry;
+mod feeds;
 mod messages;
 mod recovery;
 mod removals;
@@ -20,6 +21,7 @@ mod removals;
 mod tests;
 
 pub use durability::Urgency;
+pub use feeds::FeedPlace;
 pub use recovery::RecoveryError;
 
 use answers::Answers;
@@ -54,6 +56,8 @@ pub enum Change {
     Consumer(String),
     /// A consumer was removed.
     Removed(String),
+    /// The subjects of the streams that messages are taken from: all that are to be subscribed to.
+    Feeds(Vec<FeedPlace>),
 }
 
 /// A function that follows changes of a cell.
@@ -68,6 +72,8 @@ pub struct Cell {
     removals: Removals,
     /// The changes that were not followed yet.
     changes: Vec<Change>,
+    /// The version of the feeds that was followed.
+    feed_version: u64,
     follower: Option<Follower>,
     /// A consumer may have changes that are not in the journal.
     has_progress: bool,
@@ -109,6 +115,7 @@ impl Cell {
             answers: Answers::default(),
             removals: Removals::default(),
             changes: vec![Change::Stream],
+            feed_version: 0,
             follower: None,
             has_progress: false,
             has_work: false,
@@ -154,6 +161,7 @@ impl Cell {
 
     /// Calls the follower, if something has changed since.
     pub fn follow_changes(&mut self) {
+        self.note_feeds();
         if !self.changes.is_empty()
             && let Some(follower) = &mut self.follower
         {

@@ -3,9 +3,10 @@
 
 use serde::Serialize;
 
-use crate::api::{ClusterInfo, SourceInfo, StreamInfo, StreamState};
+use crate::api::{ClusterInfo, StreamInfo, StreamState};
 use crate::config::{ConsumerConfig, StreamConfig, Time};
 use crate::consumer::{ConsumerInfo, PriorityGroupState, SequenceInfo};
+use crate::stream::FeedInfo;
 
 /// What is reported about an account.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -89,9 +90,9 @@ pub struct StreamReport {
     #[serde(rename = "direct_consumer_detail", skip_serializing_if = "Vec::is_empty")]
     pub direct: Vec<ConsumerReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mirror: Option<SourceInfo>,
+    mirror: Option<FeedInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    sources: Vec<SourceInfo>,
+    sources: Vec<FeedInfo>,
 }
 
 impl StreamReport {

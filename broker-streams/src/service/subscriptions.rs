@@ -6,7 +6,7 @@ use std::sync::Weak;
 use broker_core::{Broker, HandlerSubscription};
 
 use super::task::Receiver;
-use crate::cell::Change;
+use crate::cell::{Change, FeedPlace};
 use crate::config::StreamConfig;
 
 /// The queue group of streams and their mirrors that answer direct gets.
@@ -24,7 +24,12 @@ pub(super) struct Subscriptions {
     /// The consumers, with the numbers of the subscriptions to their requests.
     consumers: BTreeMap<String, u64>,
     direct: Vec<(String, u64)>,
+    /// The streams that messages are taken from, each with its handlers: of answers, and of messages.
+    feeds: Vec<(FeedPlace, [HandlerSubscription; 2])>,
     is_started: bool,
+    broker: Broker,
+    account: String,
+    unit: Weak<dyn Receiver>,
 }
 
 impl Subscriptions {
@@ -48,7 +53,11 @@ impl Subscriptions {
             subjects: BTreeMap::new(),
             consumers: BTreeMap::new(),
             direct: Vec::new(),
+            feeds: Vec::new(),
             is_started: false,
+            broker: broker.clone(),
+            account: account.to_owned(),
+            unit: Weak::clone(unit),
         }
     }
 
@@ -66,6 +75,7 @@ impl Subscriptions {
                     self.follow_direct(config);
                 }
                 Change::Consumer(name) => self.add_consumer(&config.name, name),
+                Change::Feeds(places) => self.follow_feeds(places),
                 Change::Removed(name) => {
                     if let Some(number) = self.consumers.remove(name) {
                         self.requests.unsubscribe(number);
@@ -115,6 +125,27 @@ impl Subscriptions {
                 self.direct.push((subject, number));
             }
         }
+    }
+
+    fn follow_feeds(&mut self, places: &[FeedPlace]) {
+        self.feeds.retain(|(place, _)| places.contains(place));
+        for place in places {
+            if !self.feeds.iter().any(|(known, _)| known == place) {
+                let handlers = [&place.reply, &place.deliver].map(|to| self.open_feed(place, to));
+                self.feeds.push((place.clone(), handlers));
+            }
+        }
+    }
+
+    fn open_feed(&self, place: &FeedPlace, subject: &str) -> HandlerSubscription {
+        let (unit, reply) = (Weak::clone(&self.unit), place.reply.clone());
+        let handler = self.broker.handle_as_server(&self.account, move |message, context| {
+            if let Some(unit) = unit.upgrade() {
+                unit.feed(&reply, message, context.scratch());
+            }
+        });
+        subscribe(&handler, subject, None);
+        handler
     }
 
     fn add_consumer(&mut self, stream: &str, name: &str) {

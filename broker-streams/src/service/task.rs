@@ -30,6 +30,9 @@ pub(super) trait Receiver: Send + Sync {
 
     /// Handles a message to a consumer, or a request for messages.
     fn receive(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch);
+
+    /// Handles a message of another stream, whose feed `reply` identifies, or the answer to a request for its consumer.
+    fn feed(self: Arc<Self>, reply: &str, message: &RawMessage<'_>, scratch: &mut Scratch);
 }
 
 /// An account, as the thread of the API sees it.

@@ -133,6 +133,7 @@ impl Unit {
         }
         share.count(cell.stream().config(), cell.stream().state().bytes);
         cell.follow_changes();
+        cell.request_feeds(now, &mut BrokerOutbox { publisher, scratch });
         self.schedule(cell, now);
         result
     }
@@ -185,17 +186,21 @@ impl Unit {
 
 impl Receiver for Unit {
     fn publish(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
-        let incoming = Incoming {
-            subject: message.subject(),
-            reply: message.reply().unwrap_or_default(),
-            headers: message.headers(),
-            payload: message.payload(),
-        };
+        let incoming = incoming(message);
         self.call(scratch, |cell, now, out| cell.publish(&incoming, now.time, now.room, out));
     }
 
     fn receive(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
         self.call(scratch, |cell, now, out| requests::handle(cell, message, now.time, out));
+    }
+
+    fn feed(self: Arc<Self>, reply: &str, message: &RawMessage<'_>, scratch: &mut Scratch) {
+        self.call(scratch, |cell, Now { time, room }, out| {
+            if message.subject() == reply.as_bytes() {
+                return cell.feed_response(reply, message.payload(), time, room, out);
+            }
+            cell.feed_message(reply, &incoming(message), time, room, out);
+        });
     }
 }
 
@@ -233,5 +238,14 @@ impl Task for Unit {
             let stream = cell.name();
             tracing::error!("Stream {stream:?} cannot be stored, and refuses messages: {error}");
         });
+    }
+}
+
+fn incoming<'a>(message: &RawMessage<'a>) -> Incoming<'a> {
+    Incoming {
+        subject: message.subject(),
+        reply: message.reply().unwrap_or_default(),
+        headers: message.headers(),
+        payload: message.payload(),
     }
 }

@@ -37,6 +37,11 @@ impl Stream {
         self.reads.flush(durable, out);
     }
 
+    /// Returns true if [`Self::flush`] has something to send.
+    pub fn has_answers(&self) -> bool {
+        self.waiting.is_due(self.storage.durable())
+    }
+
     /// Returns the position at which a message can be sent to readers, and the one up to which the store is durable.
     pub(super) fn positions_of(&self, sequence: u64) -> (Position, Position) {
         let is_durable = sequence <= self.visible;

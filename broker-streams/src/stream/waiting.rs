@@ -22,6 +22,11 @@ struct Message {
 }
 
 impl Waiting {
+    /// Returns true if [`Self::flush`] would send a message.
+    pub(super) fn is_due(&self, durable: Position) -> bool {
+        self.messages.front().is_some_and(|first| first.position <= durable)
+    }
+
     /// Returns the bytes of the messages.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -38,6 +43,11 @@ impl Waiting {
             out.send(message);
             return;
         }
+        self.hold(message, position);
+    }
+
+    /// Has a message wait for the next [`Self::flush`] at which the store is durable up to a position.
+    pub(super) fn hold(&mut self, message: &Outgoing<'_>, position: Position) {
         let bytes = [message.headers, message.payload].concat();
         self.bytes += bytes.len();
         let headers = message.headers.len();

@@ -74,11 +74,10 @@ impl Stream {
                 "NATS/1.0\r\nNats-Last-Consumer: {delivered}\r\nNats-Last-Stream: {sequence}\r\n\r\n"
             );
             // The answer may remove messages of the other stream: those before it are durable here then.
-            let positions = (self.storage.position(), self.storage.durable());
             let to = message.reply;
             let answer =
                 Outgoing { to, subject: to, headers: headers.as_bytes(), ..Outgoing::default() };
-            return self.waiting.send(&answer, positions, context.out);
+            return self.waiting.hold(&answer, self.storage.position());
         }
         let field = |name: &[u8]| header_block::value(message.headers, name);
         let last = field(b"Nats-Last-Consumer").and_then(fields::number).unwrap_or_default();

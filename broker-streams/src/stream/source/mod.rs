@@ -16,7 +16,7 @@ use super::{Context, Stream};
 use crate::config::{AckPolicy, ExternalStream, StreamConfig, Time, TransformConfig};
 use crate::error::ApiError;
 use crate::filters::Filters;
-use crate::outbox::Outgoing;
+use crate::outbox::{Outbox, Outgoing};
 use crate::store::StorageError;
 
 /// How long an answer to a request is waited for.
@@ -67,6 +67,8 @@ pub struct FeedInfo {
 #[derive(Debug, Default)]
 pub(super) struct Feeds {
     all: Vec<Feed>,
+    /// The subjects of requests that delete consumers which are not needed any more.
+    gone: Vec<String>,
     /// Grows when the subjects of a feed change.
     version: u64,
 }
@@ -147,8 +149,44 @@ impl Stream {
         old: &StreamConfig,
         now: Time,
     ) -> Result<(), StorageError> {
-        let is_same = old.mirror == self.config.mirror && old.sources == self.config.sources;
-        if is_same { Ok(()) } else { self.open_feeds(now) }
+        if old.mirror == self.config.mirror && old.sources == self.config.sources {
+            return Ok(());
+        }
+        let before = std::mem::take(&mut self.feeds.all);
+        let sources = old.sources.as_slice();
+        let deletions = before.iter().map(|feed| (feed, self.feed_deletion(feed, sources)));
+        let deletions: Vec<_> = deletions.map(|(feed, gone)| (feed.index.clone(), gone)).collect();
+        self.open_feeds(now)?;
+        for feed in before {
+            let is_same =
+                |one: &&mut Feed| (&one.source, one.is_mirror) == (&feed.source, feed.is_mirror);
+            if let Some(place) = self.feeds.all.iter_mut().find(is_same) {
+                *place = feed;
+            }
+        }
+        for (index, gone) in deletions {
+            if !self.feeds.all.iter().any(|feed| feed.index == index) {
+                self.feeds.gone.extend(gone);
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the consumers of other streams, before the stream is deleted.
+    pub fn close_feeds(&mut self, out: &mut dyn Outbox) {
+        let feeds = std::mem::take(&mut self.feeds.all);
+        let sources = &self.config.sources;
+        let gone = feeds.iter().filter_map(|feed| self.feed_deletion(feed, sources)).collect();
+        self.feeds.gone = gone;
+        self.delete_gone(out);
+    }
+
+    // NATS 2.14: stream.go tryDeleteSourcingConsumer, which tries it once.
+    fn delete_gone(&mut self, out: &mut dyn Outbox) {
+        for subject in self.feeds.gone.drain(..) {
+            let subject = subject.as_bytes();
+            out.send(&Outgoing { to: subject, subject, ..Outgoing::default() });
+        }
     }
 
     /// Returns a number that grows whenever [`Self::feed_subjects`] changes.
@@ -164,8 +202,20 @@ impl Stream {
         })
     }
 
+    /// Returns the number of the feed whose answers arrive at a subject.
+    pub fn find_feed(&self, reply: &str) -> Option<usize> {
+        self.feeds.all.iter().position(|feed| feed.reply == reply)
+    }
+
+    /// Returns true if [`Self::request_feeds`] has something to do.
+    pub fn has_feed_requests(&self) -> bool {
+        let is_due = |feed: &Feed| feed.phase == Phase::Subscribing;
+        !self.feeds.gone.is_empty() || self.feeds.all.iter().any(is_due)
+    }
+
     /// Asks for the consumers of feeds whose subjects are subscribed to.
     pub fn request_feeds(&mut self, context: &mut Context<'_>) {
+        self.delete_gone(context.out);
         for number in 0..self.feeds.all.len() {
             if self.feeds.all[number].phase != Phase::Subscribing {
                 continue;

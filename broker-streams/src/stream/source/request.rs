@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::feed::Feed;
 use super::name::hash;
-use crate::config::{AckPolicy, ConsumerConfig, DeliverPolicy};
+use crate::config::{AckPolicy, ConsumerConfig, DeliverPolicy, StreamSource};
 use crate::error::ApiError;
 use crate::stream::Stream;
 
@@ -69,6 +69,16 @@ impl Stream {
         Request { subject: outside(feed, subject), headers, payload }
     }
 
+    /// Returns the subject of the request that deletes the consumer of a feed, among the sources of the stream. `None` if it
+    /// was never requested, or is not the feed's own.
+    pub(super) fn feed_deletion(&self, feed: &Feed, sources: &[StreamSource]) -> Option<String> {
+        if feed.source.consumer.is_some() || feed.deliver.is_empty() {
+            return None;
+        }
+        let (stream, name) = (&feed.source.name, self.feed_consumer_name(feed, sources));
+        Some(outside(feed, format!("$JS.API.CONSUMER.DELETE.{stream}.{name}")))
+    }
+
     fn feed_consumer(&self, feed: &Feed) -> ConsumerConfig {
         let kind = if feed.is_mirror { "mirror" } else { "src" };
         let domain = &self.options.domain;
@@ -85,7 +95,7 @@ impl Stream {
             _ => (String::new(), filters),
         };
         ConsumerConfig {
-            name: self.feed_consumer_name(feed),
+            name: self.feed_consumer_name(feed, &self.config.sources),
             deliver_subject: feed.deliver.clone(),
             ack_policy: AckPolicy::None,
             ack_wait: ACK_WAIT,
@@ -104,7 +114,7 @@ impl Stream {
 
     /// Returns the name of the consumer, which is the same each time, so that there is one only.
     // NATS 2.14: consumer.go createStableConsumerHash, createSourcingConsumerHash.
-    fn feed_consumer_name(&self, feed: &Feed) -> String {
+    fn feed_consumer_name(&self, feed: &Feed, sources: &[StreamSource]) -> String {
         let mut id = format!("{} {}", self.config.name, self.options.account);
         if !self.options.domain.is_empty() {
             id = format!("{id} {}", self.options.domain);
@@ -112,7 +122,7 @@ impl Stream {
         let mut id = hash(&id);
         let kind = if feed.is_mirror { "MIRROR" } else { "SRC" };
         if !feed.is_mirror {
-            let same = self.config.sources.iter().filter(|one| one.name == feed.source.name);
+            let same = sources.iter().filter(|one| one.name == feed.source.name);
             if same.count() > 1 {
                 id = format!("{id} {}", feed.index);
             }
