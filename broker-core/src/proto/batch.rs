@@ -17,6 +17,18 @@ pub(crate) struct Batch<'a> {
     starts: SmallVec<[usize; BATCH_RUNS]>,
 }
 
+/// Returns true if one of the messages has a reply subject.
+///
+/// It has no branch per message, so that the compiler unrolls the loop: that most messages have none costs next to
+/// nothing to find out.
+#[inline]
+pub(crate) fn have_replies(messages: &[Publish<'_>]) -> bool {
+    if let [message] = messages {
+        return !message.reply.is_empty();
+    }
+    messages.iter().fold(0, |any, message| any | message.reply.len()) != 0
+}
+
 impl<'a> Batch<'a> {
     /// Makes an empty batch that reuses the memory of an empty list.
     pub(crate) fn with_memory(messages: Vec<Publish<'a>>) -> Self {

@@ -14,7 +14,7 @@ pub mod reply;
 pub mod route;
 pub(crate) mod traced;
 
-pub(crate) use batch::Batch;
+pub(crate) use batch::{Batch, have_replies};
 pub use connect::ConnectOptions;
 pub use info::Info;
 pub use op::{Op, Publish};

@@ -13,7 +13,7 @@ use crate::error::ClientFault;
 use crate::interest::{Known, MatchCache, Matches, PrefetchedBatch};
 use crate::message::RawMessage;
 use crate::message_trace::MessageTrace;
-use crate::proto::Publish;
+use crate::proto::{Publish, have_replies};
 use crate::random::Random;
 use crate::reserved::{
     is_reply_of_servers, is_subject_of_servers, may_be_ack_reply, split_ack_reply,
@@ -220,7 +220,9 @@ impl Publisher {
         let known =
             cache.look_up(&account.interest, run.subject, run.prefetched, |_| Verdict::ALLOWED);
         let meant = (known.matches, audience);
-        if run.messages.iter().any(|message| may_be_ack_reply(message.reply)) {
+        if have_replies(run.messages)
+            && run.messages.iter().any(|message| may_be_ack_reply(message.reply))
+        {
             let (from, random) = (endpoint.as_sender(), &mut self.random);
             deliver_each_for(account, from, run, meant, random, scratch);
         } else {

@@ -13,7 +13,7 @@ use crate::proto::encode;
 use crate::proto::route::parser::fast::{self, Addressed};
 use crate::proto::route::{RouteMessage, RouteOp, RouteParsed, traced};
 use crate::proto::traced::is_mentioned;
-use crate::proto::{Batch, Publish};
+use crate::proto::{Batch, Publish, have_replies};
 use crate::routing::{Audience, flush_touched};
 use crate::session::Received;
 use crate::sync::Arc;
@@ -236,6 +236,9 @@ impl RouteSession {
     /// Notes requests whose response times the other server measures.
     // NATS 2.14: client.go deliverMsg.
     fn note_measured(&self, account: &str, batch: &Batch<'_>) {
+        if !have_replies(batch.messages()) {
+            return;
+        }
         for message in batch.messages().iter().filter(|message| is_marked(message.reply)) {
             let Some(account) = self.shared.known_account(account) else { return };
             let context = &self.shared.context;
