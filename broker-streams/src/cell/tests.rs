@@ -1,12 +1,12 @@
 //! Cells over files: what waits for the disk, and what a restart finds.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::config::{AckPolicy, ConsumerConfig};
+use crate::config::{AckPolicy, ConsumerConfig, StreamSource};
 use crate::outbox::{Outbox, Outgoing};
-use crate::store::{FileDisk, FileOptions, FileStorage, Opened};
+use crate::store::{FileDisk, FileOptions, FileStorage, MemoryStorage, Opened};
 use crate::stream::{Incoming, Options, Room};
 
 /// What has left: the subject that finds receivers, and the payload.
@@ -182,4 +182,129 @@ fn nothing_is_delivered_while_deliveries_are_paused() {
     assert!(cell.wake_at().is_some_and(|at| at <= until));
     cell.run(until, &mut sent);
     assert_eq!(sent.take("inbox"), ["p1"]);
+}
+
+/// A mirror in memory, and the subjects that its owner subscribes to.
+struct Mirror {
+    cell: Cell,
+    places: Arc<Mutex<Vec<FeedPlace>>>,
+    sent: Sent,
+}
+
+impl Mirror {
+    /// Creates a mirror whose consumer was requested.
+    fn start() -> Self {
+        let source = StreamSource { name: "O".into(), ..StreamSource::default() };
+        let config =
+            StreamConfig { name: "M".into(), mirror: Some(source), ..StreamConfig::default() };
+        let storage = Box::new(MemoryStorage::new());
+        let stream = Stream::open(config, NOW, storage, Options::default(), NOW).unwrap();
+        let cell = Cell::create(stream, CellScope::default()).unwrap();
+        let mut mirror = Self { cell, places: Arc::default(), sent: Sent::default() };
+        let places = Arc::clone(&mirror.places);
+        mirror.cell.set_follower(Box::new(move |_, changes| {
+            for change in changes {
+                if let Change::Feeds(now) = change {
+                    places.lock().unwrap().clone_from(now);
+                }
+            }
+        }));
+        assert_eq!(mirror.cell.wake_at(), Some(NOW));
+        mirror.cell.tick(NOW, &mut mirror.sent);
+        mirror.cell.request_feeds(NOW, &mut mirror.sent);
+        assert!(mirror.sent.0.is_empty(), "nobody is subscribed to the answer yet");
+        mirror.follow();
+        assert_eq!(mirror.sent.take("$JS.API.CONSUMER.CREATE.O").len(), 1);
+        mirror
+    }
+
+    fn follow(&mut self) {
+        self.cell.follow_changes();
+        self.cell.request_feeds(NOW, &mut self.sent);
+    }
+
+    fn reply(&self) -> String {
+        self.places.lock().unwrap()[0].reply.clone()
+    }
+
+    fn respond(&mut self) {
+        let (reply, room) = (self.reply(), Room::default());
+        self.cell.feed_response(&reply, br#"{"name":"C"}"#, NOW, room, &mut self.sent);
+    }
+
+    fn take(&mut self, feed: &str, ack: &str, headers: &str) {
+        let message = Incoming {
+            subject: b"a",
+            reply: ack.as_bytes(),
+            headers: headers.as_bytes(),
+            payload: if headers.is_empty() { b"x" } else { b"" },
+        };
+        self.cell.feed_message(feed, &message, NOW, Room::default(), &mut self.sent);
+    }
+}
+
+#[test]
+fn what_a_mirror_takes_is_followed_with_the_next_turn() {
+    let mut mirror = Mirror::start();
+    mirror.respond();
+    add_consumer(&mut mirror.cell, &mut mirror.sent);
+    mirror.cell.run(NOW, &mut mirror.sent);
+    mirror.cell.request(b"C", (b"inbox", b"1"), NOW, &mut mirror.sent);
+    let feed = mirror.reply();
+    mirror.take("_INBOX.ended", &format!("$JS.ACK.O.C.1.1.1.{}.0", NOW.0), "");
+    assert_eq!(mirror.cell.stream().state().last_sequence, 0, "of a feed that has ended");
+    mirror.take(&feed, &format!("$JS.ACK.O.C.1.1.1.{}.0", NOW.0), "");
+    mirror.take(&feed, "$JS.FC.O.C.1", "NATS/1.0 100 FlowControl Request\r\n\r\n");
+    assert_eq!(mirror.cell.stream().state().last_sequence, 1);
+    assert!(mirror.sent.take("inbox").is_empty() && mirror.sent.take("$JS.FC.O.C.1").is_empty());
+    assert!(mirror.cell.has_work(NOW));
+    mirror.cell.run(NOW, &mut mirror.sent);
+    assert_eq!(mirror.sent.take("inbox"), ["x"]);
+    assert_eq!(mirror.sent.take("$JS.FC.O.C.1").len(), 1);
+}
+
+#[test]
+fn a_mirror_that_is_promoted_or_deleted_deletes_its_consumer() {
+    for is_promoted in [true, false] {
+        let mut mirror = Mirror::start();
+        mirror.respond();
+        if is_promoted {
+            let config = StreamConfig { mirror: None, ..mirror.cell.stream().config().clone() };
+            mirror.cell.update(config, NOW, Room::default(), &mut mirror.sent).unwrap();
+            mirror.follow();
+            assert!(mirror.places.lock().unwrap().is_empty());
+        } else {
+            mirror.cell.close(NOW, &mut mirror.sent);
+        }
+        let [(subject, _)] = &mirror.sent.0[..] else { panic!("{:?}", mirror.sent.0) };
+        assert!(subject.starts_with("$JS.API.CONSUMER.DELETE.O.JS_MIRROR_"), "{subject}");
+    }
+}
+
+/// The origin was deleted: its consumer is not heard of. It is made again, and the mirror goes on.
+#[test]
+fn a_mirror_asks_again_when_its_origin_is_gone() {
+    let mut mirror = Mirror::start();
+    mirror.respond();
+    let feed = mirror.reply();
+    mirror.take(&feed, &format!("$JS.ACK.O.C.1.7.1.{}.0", NOW.0), "");
+    let Mirror { cell, sent, places } = &mut mirror;
+    let mut replies = vec![feed];
+    for _ in 0..2 {
+        // The first turn gives up the consumer, the second one asks again.
+        for _ in 0..2 {
+            let at = cell.stream().deadline().unwrap();
+            cell.tick(at, sent);
+            cell.follow_changes();
+            cell.request_feeds(at, sent);
+        }
+        let request = sent.take("$JS.API.CONSUMER.CREATE.O").pop().unwrap();
+        assert!(request.contains(r#""opt_start_seq":8"#), "{request}");
+        let reply = places.lock().unwrap()[0].reply.clone();
+        assert!(!replies.contains(&reply));
+        replies.push(reply);
+    }
+    mirror.respond();
+    mirror.take(&replies[2], &format!("$JS.ACK.O.C.1.8.1.{}.0", NOW.0), "");
+    assert_eq!(mirror.cell.stream().state().last_sequence, 8);
 }
