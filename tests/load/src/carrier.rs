@@ -15,6 +15,8 @@ pub(crate) enum Way {
     Tls,
     /// WebSocket without compression.
     WebSocket,
+    /// TCP, to a server with streams in a new folder.
+    Streams,
     /// TCP, to two servers of a cluster: publishers and requesters to one, all others to the other.
     Cluster,
 }

@@ -30,6 +30,7 @@ mod server;
 mod setting;
 mod stamp;
 mod stats;
+mod stored;
 mod streams;
 mod svg;
 mod table;

@@ -13,6 +13,7 @@ use crate::report::{
     RSS_SUBSCRIPTION,
 };
 use crate::request::{Inboxes, requests};
+use crate::stored;
 use crate::streams::{self, literals, steady, stream, wildcards};
 use crate::tls;
 
@@ -98,6 +99,14 @@ scenarios! {
     hop_fan_10_128: "one hop, 1 → 10, 128 B, per delivery", CPU_ONLY, false, |a| stream(a, streams::fan_out(10, 128)), Cluster;
     hop_queue_10: "one hop, queue group of 10, 128 B", CPU_ONLY, false, |a| stream(a, streams::queue_group()), Cluster;
     hop_request_1: "one hop, request/reply, 1 outstanding", LATENCY, false, |a| requests(a, 1, Inboxes::Shared), Cluster;
+    js_memory_128: "stream in memory, 128 B, 1,000 outstanding", CPU_AND_LATENCY, false, |a| stored::publish(a, "memory", 1_000), Streams;
+    js_file_128: "stream in files, 128 B, 1,000 outstanding", CPU_AND_LATENCY, false, |a| stored::publish(a, "file", 1_000), Streams;
+    js_memory_1: "stream in memory, 128 B, 1 outstanding", LATENCY, false, |a| stored::publish(a, "memory", 1), Streams;
+    js_file_1: "stream in files, 128 B, 1 outstanding", LATENCY, false, |a| stored::publish(a, "file", 1), Streams;
+    js_memory_pull: "fetch 100 from memory and acknowledge, 128 B", CPU_AND_LATENCY, false, |a| stored::pull(a, "memory"), Streams;
+    js_file_pull: "fetch 100 from files and acknowledge, 128 B", CPU_AND_LATENCY, false, |a| stored::pull(a, "file"), Streams;
+    js_memory_push: "ordered push from memory, 128 B", CPU_ONLY, false, |a| stored::push(a, "memory"), Streams;
+    js_file_push: "ordered push from files, 128 B", CPU_ONLY, false, |a| stored::push(a, "file"), Streams;
     storm: "connect, CONNECT, PING, close", &[CPU_CONNECTION, P50, P99], false, storm;
     churn: "50,000 messages/s beside 20,000 short subscriptions/s", &[CPU, P50, P99, RATE], false, churn;
     reload_14k: "14,000 messages/s beside 50 reloads/s", RELOADED, false, reload;

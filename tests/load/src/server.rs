@@ -109,12 +109,12 @@ impl Recipe {
         let plain = free_address()?;
         let socket = if way == Way::WebSocket { free_address()? } else { plain };
         let setting = Setting::new(way, socket)?;
-        let file = setting.iter().flat_map(|setting| ["-c".into(), setting.file()]);
+        let setting_args = setting.iter().flat_map(|setting| setting.args(way));
         let mut child = Command::new(&self.program)
             .args(&self.args)
             .args(more)
             .args(["-a", "127.0.0.1", "-p", &plain.port().to_string()])
-            .args(file)
+            .args(setting_args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,6 +1,7 @@
 //! Configuration files for servers whose clients use another transport than TCP, equal for all
 //! servers.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ impl Setting {
         let setting = Self(std::env::temp_dir().join(folder));
         fs::create_dir(&setting.0).during(WHAT)?;
         let text = match way {
-            Way::Plain | Way::Cluster => String::new(),
+            Way::Plain | Way::Streams | Way::Cluster => String::new(),
             Way::WebSocket => format!("websocket {{ listen: \"{address}\", no_tls: true }}\n"),
             Way::Tls => {
                 let key = KeyPair::generate().map_err(std::io::Error::other).during(WHAT)?;
@@ -45,8 +46,16 @@ impl Setting {
         Ok(Some(setting))
     }
 
+    /// The arguments of a server of `way`.
+    pub(crate) fn args(&self, way: Way) -> Vec<OsString> {
+        if way == Way::Streams {
+            return vec!["-js".into(), "-sd".into(), self.0.join("store").into()];
+        }
+        vec!["-c".into(), self.file().into()]
+    }
+
     /// The path of the configuration.
-    pub(crate) fn file(&self) -> PathBuf {
+    fn file(&self) -> PathBuf {
         self.0.join("server.conf")
     }
 }

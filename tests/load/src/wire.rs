@@ -41,7 +41,7 @@ impl Wire {
         let stream = TcpStream::connect_timeout(&address.socket, PATIENCE).during("connecting")?;
         let stream = patient(stream)?;
         let carrier = match address.way {
-            Way::Plain | Way::Tls | Way::Cluster => Carrier::plain(stream),
+            Way::Plain | Way::Tls | Way::Streams | Way::Cluster => Carrier::plain(stream),
             Way::WebSocket => Carrier::websocket(stream)?,
         };
         let mut wire = Self { carrier, rest: Vec::new() };
