@@ -134,13 +134,16 @@ impl Unit {
         share.count(cell.stream().config(), cell.stream().state().bytes);
         cell.follow_changes();
         cell.request_feeds(now, &mut BrokerOutbox { publisher, scratch });
-        self.schedule(cell, now);
+        let due = Due::of(cell, now);
+        // The threads that are woken need the lock first of all.
+        drop(locked);
+        self.schedule(&due, now);
         result
     }
 
     /// Has the threads do what the cell asks for.
-    fn schedule(self: &Arc<Self>, cell: &Cell, now: Time) {
-        match cell.sync() {
+    fn schedule(self: &Arc<Self>, due: &Due, now: Time) {
+        match due.sync {
             Urgency::Nothing => {}
             Urgency::Later => self.tick_by(now.plus(PROGRESS_DELAY)),
             Urgency::Now if now.0 < self.sync_after.load(Ordering::Acquire) => {
@@ -148,13 +151,13 @@ impl Unit {
             }
             Urgency::Now => self.sync_soon(),
         }
-        if cell.has_work(now) && !self.is_run_queued.swap(true, Ordering::AcqRel) {
+        if due.has_work && !self.is_run_queued.swap(true, Ordering::AcqRel) {
             self.server.worker.run_soon(Arc::clone(self) as _);
         }
-        if let Some(at) = cell.wake_at() {
+        if let Some(at) = due.wake_at {
             self.tick_by(at);
         }
-        if cell.has_push_consumers() {
+        if due.has_push_consumers {
             self.tick_by(now.plus(INTEREST_INTERVAL));
         }
     }
@@ -181,6 +184,25 @@ impl Unit {
     /// Returns the configuration of the stream.
     pub(super) fn config(&self) -> Arc<StreamConfig> {
         Arc::clone(&read(&self.config))
+    }
+}
+
+/// What a cell asks the threads for.
+struct Due {
+    sync: Urgency,
+    has_work: bool,
+    wake_at: Option<Time>,
+    has_push_consumers: bool,
+}
+
+impl Due {
+    fn of(cell: &Cell, now: Time) -> Self {
+        Self {
+            sync: cell.sync(),
+            has_work: cell.has_work(now),
+            wake_at: cell.wake_at(),
+            has_push_consumers: cell.has_push_consumers(),
+        }
     }
 }
 
