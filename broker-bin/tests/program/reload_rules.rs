@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use broker_bin::config::kind::{Format, Kind};
 use broker_bin::config::table::{Block, Key, Reload, Section as _, Status};
 use broker_bin::options::{self, Request};
-use broker_bin::options::{AuthCallout, Resolver, Tls};
+use broker_bin::options::{AuthCallout, JetStream, Resolver, Tls};
 use broker_bin::{Daemon, Options, ReloadError};
 use broker_core::auth::nkey::{KeyKind, KeyPair};
 use broker_net::testing::{TestAccount, TestOperator};
@@ -576,6 +576,7 @@ fn of_a_file_with_more(path: &str, options: &mut Options) -> bool {
         "operator" => options.operator = vec!["marker".into()],
         "trusted_keys" => options.trusted_keys = vec!["O".into()],
         "resolver" => options.resolver = Some(Resolver::default()),
+        "jetstream" => options.jetstream = Some(JetStream::default()),
         "resolver_tls" => options.resolver_tls = Some(Tls::default()),
         "authorization.auth_callout" => {
             options.authorization.auth_callout = Some(AuthCallout::default());
