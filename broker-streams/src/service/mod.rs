@@ -28,8 +28,8 @@ use broker_core::Broker;
 
 pub use options::Options;
 pub use report::{
-    AccountReport, AccountSelection, ConsumerReport, StreamHealth, StreamReport, Totals,
-    UsageReport,
+    AccountReport, AccountSelection, ConsumerReport, ReportRoom, StreamHealth, StreamReport,
+    Totals, UsageReport,
 };
 pub use viewer::Viewer;
 

@@ -21,6 +21,52 @@ pub struct AccountSelection {
     pub config: bool,
 }
 
+/// The streams and consumers that a report has room for, so that its size has a limit. The default has room for all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReportRoom {
+    /// The streams that are still reported.
+    pub streams: usize,
+    /// The consumers that are still reported.
+    pub consumers: usize,
+    /// The streams that were left out.
+    pub omitted_streams: usize,
+    /// The consumers that were left out, those of such streams included.
+    pub omitted_consumers: usize,
+}
+
+impl ReportRoom {
+    /// Creates room for that many streams and consumers.
+    pub fn new(streams: usize, consumers: usize) -> Self {
+        Self { streams, consumers, omitted_streams: 0, omitted_consumers: 0 }
+    }
+
+    /// Takes the place of a stream with a number of consumers. Returns false if there is none.
+    pub(super) fn take_stream(&mut self, consumers: impl FnOnce() -> usize) -> bool {
+        let has_room = self.streams > 0;
+        if has_room {
+            self.streams -= 1;
+        } else {
+            self.omitted_streams += 1;
+            self.omitted_consumers += consumers();
+        }
+        has_room
+    }
+
+    /// Takes the places of as many of the consumers as there are, and returns those consumers.
+    pub(super) fn take_consumers<T>(&mut self, mut all: impl Iterator<Item = T>) -> Vec<T> {
+        let taken: Vec<T> = all.by_ref().take(self.consumers).collect();
+        self.consumers -= taken.len();
+        self.omitted_consumers += all.count();
+        taken
+    }
+}
+
+impl Default for ReportRoom {
+    fn default() -> Self {
+        Self::new(usize::MAX, usize::MAX)
+    }
+}
+
 /// The space and the requests of one account, or of all.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct UsageReport {
@@ -130,6 +176,16 @@ impl StreamReport {
         self.state.num_subjects
     }
 
+    /// Returns the state of the copy from the stream of which this is a mirror.
+    pub fn mirror(&self) -> Option<&FeedInfo> {
+        self.mirror.as_ref()
+    }
+
+    /// Returns the state of the copies from sources.
+    pub fn sources(&self) -> &[FeedInfo] {
+        &self.sources
+    }
+
     /// Returns the number of consumers, without those that mirrors and sources use.
     pub fn consumer_count(&self) -> u64 {
         self.state.consumers
@@ -167,8 +223,9 @@ pub struct ConsumerReport {
     paused: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pause_remaining: Option<i64>,
+    /// The time of this state.
     #[serde(rename = "ts")]
-    timestamp: Time,
+    pub timestamp: Time,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     priority_groups: Vec<PriorityGroupState>,
 }
@@ -192,5 +249,30 @@ impl ConsumerReport {
             timestamp: info.timestamp,
             priority_groups: info.priority_groups,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_report_has_no_room_for_is_counted() {
+        let mut room = ReportRoom::new(2, 3);
+        assert!(room.take_stream(|| 2));
+        assert_eq!(room.take_consumers(["a", "b"].iter()), [&"a", &"b"]);
+        assert!(room.take_stream(|| 4));
+        assert_eq!(room.take_consumers(["c", "d", "e", "f"].iter()), [&"c"]);
+        assert!(!room.take_stream(|| 5));
+        assert_eq!(room.take_consumers(["g"].iter()), [&""; 0]);
+        assert_eq!((room.omitted_streams, room.omitted_consumers), (1, 3 + 5 + 1));
+    }
+
+    #[test]
+    fn a_report_has_room_for_all_by_default() {
+        let mut room = ReportRoom::default();
+        assert!(room.take_stream(|| 1));
+        assert_eq!(room.take_consumers(0..5000).len(), 5000);
+        assert_eq!((room.omitted_streams, room.omitted_consumers), (0, 0));
     }
 }

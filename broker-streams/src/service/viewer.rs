@@ -11,11 +11,12 @@ use super::account::Account;
 use super::lock::lock;
 use super::options::Options;
 use super::report::{
-    AccountReport, AccountSelection, ConsumerReport, StreamHealth, StreamReport, Totals,
-    UsageReport,
+    AccountReport, AccountSelection, ConsumerReport, ReportRoom, StreamHealth, StreamReport,
+    Totals, UsageReport,
 };
 use super::server::Server;
 use super::unit::Unit;
+use crate::cell::Cell;
 use crate::config::StorageType;
 use crate::config::limits::AccountLimits;
 
@@ -78,10 +79,8 @@ impl Viewer {
         let mut totals = Totals::default();
         for (account, _) in self.accounts() {
             for unit in account.units() {
-                let (state, consumers) = unit.see(|cell| {
-                    let all = cell.consumers();
-                    (cell.stream().state(), all.filter(|found| !found.config().direct).count())
-                });
+                let (state, consumers) =
+                    unit.see(|cell| (cell.stream().state(), consumer_count(cell)));
                 totals.streams += 1;
                 totals.consumers += consumers;
                 totals.messages += state.messages;
@@ -93,6 +92,17 @@ impl Viewer {
 
     /// Returns the state of an account; `None` if it may have no streams.
     pub fn account(&self, name: &str, selection: AccountSelection) -> Option<AccountReport> {
+        self.account_within(name, selection, &mut ReportRoom::default())
+    }
+
+    /// Returns the state of an account, with its first streams and consumers by name as far as there is room; `None` if
+    /// it may have no streams.
+    pub fn account_within(
+        &self,
+        name: &str,
+        selection: AccountSelection,
+        room: &mut ReportRoom,
+    ) -> Option<AccountReport> {
         let server = self.server.upgrade()?;
         let (account, limits) = self.find(name)?;
         let usages = account.usages();
@@ -112,9 +122,10 @@ impl Viewer {
             streams: Vec::new(),
         };
         if selection.streams {
-            let units = account.units();
+            let mut units = account.units();
+            units.retain(|unit| room.take_stream(|| unit.see(consumer_count)));
             report.streams =
-                units.iter().map(|unit| stream_report(&server, unit, selection)).collect();
+                units.iter().map(|unit| stream_report(&server, unit, selection, room)).collect();
         }
         Some(report)
     }
@@ -159,15 +170,26 @@ fn bytes(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-fn stream_report(server: &Server, unit: &Arc<Unit>, selection: AccountSelection) -> StreamReport {
+/// Returns the number of consumers, without those that mirrors and sources use.
+fn consumer_count(cell: &Cell) -> usize {
+    cell.consumers().filter(|found| !found.config().direct).count()
+}
+
+fn stream_report(
+    server: &Server,
+    unit: &Arc<Unit>,
+    selection: AccountSelection,
+    room: &mut ReportRoom,
+) -> StreamReport {
     let now = server.now();
     let (info, names) = unit.see(|cell| {
-        let names = |wanted: bool| -> Vec<String> {
-            let all = cell.consumers().filter(|_| wanted);
-            all.map(|consumer| consumer.name().to_owned()).collect()
-        };
+        let is_wanted =
+            |is_direct: bool| selection.consumers && (selection.direct_consumers || !is_direct);
+        let wanted = cell.consumers().filter(|found| is_wanted(found.config().direct));
+        let names: Vec<String> =
+            room.take_consumers(wanted).into_iter().map(|found| found.name().to_owned()).collect();
         let config = cell.stream().config().clone();
-        (crate::api::stream_info(cell, config, now), names(selection.consumers))
+        (crate::api::stream_info(cell, config, now), names)
     });
     let leader = server.identity().server.clone();
     let mut report = StreamReport::of(info, leader, selection.config);
@@ -179,9 +201,7 @@ fn stream_report(server: &Server, unit: &Arc<Unit>, selection: AccountSelection)
                     continue;
                 };
                 let list = if is_direct { &mut report.direct } else { &mut report.consumers };
-                if (!is_direct || selection.direct_consumers)
-                    && let Some(info) = cell.consumer_info(name, now.time, out)
-                {
+                if let Some(info) = cell.consumer_info(name, now.time, out) {
                     list.push(ConsumerReport::of(info, selection.config));
                 }
             }
