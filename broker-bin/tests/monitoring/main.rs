@@ -13,6 +13,8 @@ mod https;
 mod metrics;
 mod page;
 mod start;
+#[cfg(feature = "streams")]
+mod streams;
 mod subsz;
 mod troubles;
 mod varz;

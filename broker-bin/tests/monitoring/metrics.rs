@@ -7,7 +7,7 @@ use broker_bin::{Daemon, Options};
 use crate::common::{Client, get, options, start};
 
 /// Returns each series with its value.
-async fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
+pub(crate) async fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
     let answer = get(daemon, "/metrics").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -21,7 +21,7 @@ async fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
 }
 
 /// Returns the value of the only series with that name and these labels.
-fn value(series: &BTreeMap<String, f64>, name: &str, labels: &str) -> f64 {
+pub(crate) fn value(series: &BTreeMap<String, f64>, name: &str, labels: &str) -> f64 {
     let is_it = |key: &&String| key.split('{').next() == Some(name) && key.contains(labels);
     let found: Vec<_> = series.keys().filter(is_it).collect();
     assert_eq!(found.len(), 1, "{name} {labels}: {found:?}");
@@ -157,7 +157,7 @@ async fn names_of_clients_are_escaped_in_metrics() {
 }
 
 /// Returns names, types and labels of the selected metrics.
-fn described(body: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+pub(crate) fn described(body: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
     let types: BTreeMap<&str, &str> =
         body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
     let series =

@@ -1,5 +1,5 @@
 //! The metrics of prometheus-nats-exporter, with its names, labels, types and values, for all of
-//! its endpoints.
+//! its endpoints. Those of `/jsz` are in [`super::jsz`].
 
 use broker_core::snapshot::{Account, Connection};
 use serde_json::Value;
@@ -50,7 +50,7 @@ pub(super) fn write(
     compat.leafz(observer);
     compat.accstatz(accounts);
     compat.accountz(observer, accounts);
-    compat.jetstream(&varz.server_name);
+    super::jsz::write(writer, prefix, observer, &varz.server_name);
 }
 
 struct Compat<'a> {
@@ -192,32 +192,6 @@ impl Compat<'_> {
             ] {
                 self.gauge(&format!("accountz_{name}"), name, &labels, value as f64);
             }
-        }
-    }
-
-    /// JetStream, which is not implemented.
-    fn jetstream(&self, server_name: &str) {
-        let labels = [
-            ("server_name", server_name),
-            ("cluster", ""),
-            ("domain", ""),
-            ("meta_leader", ""),
-            ("is_meta_leader", "true"),
-        ];
-        for (name, help, value) in [
-            ("jetstream_disabled", "JetStream disabled or not", 1.0),
-            ("max_memory", "JetStream Max Memory", 0.0),
-            ("max_storage", "JetStream Max Storage", 0.0),
-            ("total_streams", "Total number of streams in JetStream", 0.0),
-            ("total_consumers", "Total number of consumers in JetStream", 0.0),
-            ("total_messages", "Total number of stored messages in JetStream", 0.0),
-            ("total_message_bytes", "Total number of bytes stored in JetStream", 0.0),
-        ] {
-            let prefix = match self.prefix {
-                MetricsPrefix::Gnatsd => "jetstream",
-                MetricsPrefix::Nats => "nats",
-            };
-            self.writer.gauge(&format!("{prefix}_server_{name}"), help, &labels, value);
         }
     }
 

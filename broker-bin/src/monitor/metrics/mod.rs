@@ -8,8 +8,11 @@
 //! process do not interfere.
 
 mod compat;
+mod jsz;
 mod own;
 mod routes;
+#[cfg(feature = "streams")]
+mod streams;
 mod writer;
 
 #[cfg(feature = "monitoring")]

@@ -1,6 +1,9 @@
-//! Writes gauges and counters to one recorder, and histograms whose buckets are counted elsewhere.
+//! Writes gauges and counters to one recorder, and as text histograms whose buckets are counted elsewhere, and gauges of
+//! which there are many.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use broker_core::latency::{BOUNDS, Histogram};
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder};
@@ -19,6 +22,18 @@ pub(super) struct Writer {
     handle: PrometheusHandle,
     server_id: String,
     histograms: RefCell<Vec<String>>,
+    /// The text of gauges by their names.
+    lines: RefCell<BTreeMap<String, String>>,
+}
+
+/// The labels of several series, as they are written.
+pub(super) struct LabelText(String);
+
+impl LabelText {
+    /// Returns the number of bytes.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// Names and values of labels.
@@ -31,7 +46,8 @@ impl Writer {
             PrometheusBuilder::new().add_global_label("server_id", server_id).build_recorder();
         let handle = recorder.handle();
         let server_id = server_id.to_owned();
-        Self { recorder, handle, server_id, histograms: RefCell::default() }
+        let (histograms, lines) = (RefCell::default(), RefCell::default());
+        Self { recorder, handle, server_id, histograms, lines }
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str, labels: Labels<'_>, value: f64) {
@@ -48,8 +64,7 @@ impl Writer {
 
     /// The recorder would need every single measurement.
     pub(super) fn histogram(&self, name: &str, help: &str, histogram: &Histogram) {
-        let key = Key::from_parts("", vec![Label::new("server_id", self.server_id.clone())]);
-        let labels = LabelSet::from_key_and_global(&key, &Default::default());
+        let labels = self.label_set(&[]);
         let mut text = String::new();
         write_help_line(&mut text, name, None, None, help);
         write_type_line(&mut text, name, None, None, "histogram");
@@ -67,6 +82,33 @@ impl Writer {
         self.histograms.borrow_mut().push(text);
     }
 
+    /// Returns labels with the server's, for [`Self::line`].
+    pub(super) fn label_text(&self, labels: Labels<'_>) -> LabelText {
+        let labels: Vec<String> = self.label_set(labels).to_strings().collect();
+        LabelText(labels.join(","))
+    }
+
+    fn label_set(&self, labels: Labels<'_>) -> LabelSet {
+        let labels = [&[("server_id", &*self.server_id)], labels].concat();
+        let (key, ..) = describe("", "", &labels);
+        LabelSet::from_key_and_global(&key, &Default::default())
+    }
+
+    /// Writes one of many gauges with the same labels. The recorder would keep the labels of each.
+    pub(super) fn line(&self, name: &str, help: &str, labels: &LabelText, value: f64) {
+        let mut lines = self.lines.borrow_mut();
+        if !lines.contains_key(name) {
+            let mut text = String::new();
+            write_help_line(&mut text, name, None, None, help);
+            write_type_line(&mut text, name, None, None, "gauge");
+            lines.insert(name.to_owned(), text);
+        }
+        if let Some(text) = lines.get_mut(name) {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name}{{{}}} {value}", labels.0);
+        }
+    }
+
     /// Returns the text, with metrics sorted by name.
     pub(super) fn finish(self) -> String {
         let text = self.handle.render();
@@ -75,6 +117,7 @@ impl Writer {
             .filter(|metric| !metric.trim().is_empty())
             .map(sort_series)
             .chain(self.histograms.into_inner())
+            .chain(self.lines.into_inner().into_values())
             .collect();
         metrics.sort_unstable();
         metrics.concat()
