@@ -1,5 +1,5 @@
 //! The exporter's metrics of `/jsz`: JetStream in the server. Those of accounts, streams and consumers are in
-//! [`super::streams`].
+//! `super::streams`.
 
 use super::writer::Writer;
 use crate::monitor::{JszOptions, Observer};

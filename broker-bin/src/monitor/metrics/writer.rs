@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use broker_core::latency::{BOUNDS, Histogram};
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder};
@@ -27,8 +26,10 @@ pub(super) struct Writer {
 }
 
 /// The labels of several series, as they are written.
+#[cfg(feature = "streams")]
 pub(super) struct LabelText(String);
 
+#[cfg(feature = "streams")]
 impl LabelText {
     /// Returns the number of bytes.
     pub(super) fn len(&self) -> usize {
@@ -83,6 +84,7 @@ impl Writer {
     }
 
     /// Returns labels with the server's, for [`Self::line`].
+    #[cfg(feature = "streams")]
     pub(super) fn label_text(&self, labels: Labels<'_>) -> LabelText {
         let labels: Vec<String> = self.label_set(labels).to_strings().collect();
         LabelText(labels.join(","))
@@ -95,7 +97,10 @@ impl Writer {
     }
 
     /// Writes one of many gauges with the same labels. The recorder would keep the labels of each.
+    #[cfg(feature = "streams")]
     pub(super) fn line(&self, name: &str, help: &str, labels: &LabelText, value: f64) {
+        use std::fmt::Write as _;
+
         let mut lines = self.lines.borrow_mut();
         if !lines.contains_key(name) {
             let mut text = String::new();
