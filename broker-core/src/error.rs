@@ -407,6 +407,8 @@ pub enum CloseReason {
     RouteRemoved,
     /// The other server has another cluster's name.
     ClusterNameConflict,
+    /// Two servers of the cluster have JetStream, whose streams are not replicated.
+    JetStreamConflict,
     /// The other server has this server's name.
     DuplicateServerName,
     /// The account of the route does not exist.
@@ -456,6 +458,7 @@ impl fmt::Display for CloseReason {
             Self::DuplicateRoute => "Duplicate Route",
             Self::RouteRemoved => "Route Removed",
             Self::ClusterNameConflict => "Cluster Name Conflict",
+            Self::JetStreamConflict => "JetStream Conflict",
             Self::DuplicateServerName => "Duplicate Server Name",
             Self::MissingAccount => "Missing Account",
             Self::ProxyNotTrusted => "Proxy Not Trusted",

@@ -275,6 +275,11 @@ pub(crate) const INTEREST_AHEAD_BYTES: usize = 1 << 20;
 /// Ours: NATS 2.14 dials any number.
 pub(crate) const REPORTED_DIALS: usize = 1024;
 
+/// The number of conflicts of servers with JetStream that are shown, and the bytes of each: the names of two servers and
+/// some words. A cluster has two or three such servers by mistake, not more.
+pub(crate) const CONFLICTS: usize = 16;
+pub(crate) const CONFLICT_BYTES: usize = 512;
+
 /// The number of accounts that other servers may give routes of their own, beside the configured ones: each takes a
 /// connection to each server.
 /// Ours: NATS 2.14 takes any number.

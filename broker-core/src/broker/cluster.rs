@@ -36,6 +36,13 @@ impl Broker {
         }
     }
 
+    /// Returns why servers of the cluster are not connected to each other though they should be: several have JetStream,
+    /// and streams are not replicated. One text for each pair of such servers; empty without a conflict.
+    pub fn jetstream_conflicts(&self) -> Vec<String> {
+        let now = self.shared.clock.now();
+        self.cluster().map_or_else(Vec::new, |cluster| cluster.conflicts(now))
+    }
+
     /// Sets the addresses of this server's listeners for clients and for WebSocket, which the other servers tell their
     /// clients, and INFO.
     pub fn set_client_urls(&self, urls: Vec<String>, websocket_urls: Vec<String>) {

@@ -77,13 +77,18 @@ impl Broker {
         Info::clone(&self.shared.info.load())
     }
 
-    /// Changes the INFO for all clients that connect from now on.
+    /// Changes the INFO for all clients that connect from now on. Other servers of the cluster are told whether this one has
+    /// JetStream, and its domain, if it is called before [`Self::start_cluster`].
     pub fn update_info(&self, change: impl Fn(&mut Info)) {
         self.shared.info.rcu(|info| {
             let mut info = Info::clone(info);
             change(&mut info);
             info
         });
+        if let Some(cluster) = self.cluster() {
+            let info = self.shared.info.load();
+            cluster.set_jetstream(info.jetstream, &info.domain);
+        }
     }
 
     /// Describes the server for one event, with the next sequence number and the time of the broker's clock.

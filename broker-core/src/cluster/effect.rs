@@ -77,6 +77,9 @@ pub(crate) struct Place {
     pub(crate) pings: bool,
 }
 
+/// The begin of the text that states which servers of the cluster have JetStream.
+const CONFLICT: &str = "JetStream is enabled on ";
+
 /// A reason to refuse another server.
 // NATS 2.14: route.go.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -89,6 +92,12 @@ pub(crate) enum Refusal {
     Ending,
     #[error("Rejecting connection, cluster name \"{theirs}\" does not match \"{ours}\"")]
     OtherName { theirs: String, ours: String, is_told: bool },
+    /// Both servers have JetStream, or another server of the cluster has it: a request would be answered twice.
+    // The other server finds the conflict by this text, because it may not have got INFO: see `CONFLICT`.
+    #[error(
+        "{CONFLICT}{theirs:?} and {ours:?}, and streams are not replicated: disable JetStream on one of them"
+    )]
+    JetStream { theirs: String, ours: String },
     #[error("Remote server has a duplicate name: \"{0}\"")]
     DuplicateName(String),
     #[error("Route pool index should not be set but is set to {0}")]
@@ -124,6 +133,12 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// Returns the text of a [`Self::JetStream`] in the argument of `-ERR`.
+    pub(crate) fn conflict_in(error: &str) -> Option<&str> {
+        let text = error.trim().trim_matches('\'');
+        text.starts_with(CONFLICT).then_some(text)
+    }
+
     /// Returns the text of `-ERR`, if the other server is sent one, and the reason of the close.
     pub(crate) fn answer(&self) -> (Option<String>, CloseReason) {
         use CloseReason as Reason;
@@ -131,6 +146,7 @@ impl Refusal {
             Self::Duplicate => (false, Reason::DuplicateRoute),
             Self::Ending => (false, Reason::ServerShutdown),
             Self::OtherName { is_told, .. } => (*is_told, Reason::ClusterNameConflict),
+            Self::JetStream { .. } => (true, Reason::JetStreamConflict),
             Self::DuplicateName(_) => (false, Reason::DuplicateServerName),
             Self::IndexSet(_)
             | Self::InvalidIndex { .. }

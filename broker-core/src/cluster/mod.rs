@@ -3,6 +3,7 @@
 //! The decisions are made by a state machine without connections (`topology/`). [`Cluster`] holds it, with the connections
 //! that it decides about. The sessions of routes report what other servers send; the program dials.
 
+mod conflicts;
 mod dial;
 mod effect;
 mod link;
@@ -38,6 +39,7 @@ use crate::proto::route::{RouteConnect, RouteInfo};
 use crate::random::Random;
 use crate::security::Security;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
+use conflicts::Conflicts;
 use effect::Effect;
 use link::Difference;
 use record::Record;
@@ -53,6 +55,8 @@ pub(crate) trait ClusterHost: Send + Sync {
     fn may_have_account(&self, name: &str) -> bool;
     /// Returns all endpoints.
     fn endpoints(&self) -> Vec<Arc<Endpoint>>;
+    /// Returns the time.
+    fn now(&self) -> Instant;
 }
 
 /// A server's part in a cluster. [`Broker::cluster`](crate::Broker::cluster) returns it.
@@ -66,6 +70,8 @@ pub struct Cluster {
     users: ArcSwapOption<Users>,
     system_account: Arc<str>,
     server_id: String,
+    /// The conflicts with other servers that have JetStream.
+    conflicts: Mutex<Conflicts>,
     dialer: OnceLock<Box<dyn RouteDialer>>,
     random: Mutex<Random>,
 }
@@ -106,6 +112,7 @@ impl Cluster {
             permissions: ArcSwapOption::new(rules),
             users: ArcSwapOption::new(users(options)),
             system_account: Arc::clone(system_account),
+            conflicts: Mutex::default(),
             dialer: OnceLock::new(),
             random: Mutex::new(random),
         }
@@ -309,9 +316,30 @@ impl Cluster {
             return self.refuse_account(id, &info);
         }
         let nonce = self.nonce();
+        let plain = Some(info.server_name.clone()).filter(|_| !info.jetstream);
         let (joined, effects) = self.topology.lock().handle_info(id, info, nonce);
+        if let (Joined::Registered(_), Some(name)) = (&joined, plain) {
+            self.conflicts.lock().forget(&name);
+        }
         self.act(effects, host);
         joined
+    }
+
+    /// Handles the refusal of a connection, by either server, because two servers have JetStream. Returns true if the
+    /// conflict is a new one.
+    pub(crate) fn handle_conflict(&self, id: RouteId, text: &str, host: &dyn ClusterHost) -> bool {
+        self.topology.lock().note_conflict(id);
+        self.conflicts.lock().note(text, host.now())
+    }
+
+    /// Returns the conflicts of servers that have JetStream, as texts.
+    pub(crate) fn conflicts(&self, now: Instant) -> Vec<String> {
+        self.conflicts.lock().texts(now)
+    }
+
+    /// Sets what this server tells others of its JetStream. Call it before the first connection.
+    pub(crate) fn set_jetstream(&self, is_on: bool, domain: &str) {
+        self.topology.lock().set_jetstream(is_on, domain);
     }
 
     /// Handles an INFO that names an account that there is not.

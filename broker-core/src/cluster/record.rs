@@ -46,6 +46,10 @@ pub(super) struct Record {
     pub(super) stays_closed: bool,
     /// The next connection of the pool is dialled at the first PONG.
     pub(super) dials_next: bool,
+    /// The other server has JetStream.
+    pub(super) has_jetstream: bool,
+    /// The connection is closed because two servers of the cluster have JetStream.
+    pub(super) is_conflicting: bool,
     /// The first INFO of the other server has arrived.
     pub(super) has_info: bool,
     /// The addresses of the other server's listeners for clients.

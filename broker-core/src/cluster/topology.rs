@@ -130,6 +130,12 @@ impl Topology {
         (self.own.connect_urls, self.own.ws_connect_urls) = (urls, websocket_urls);
     }
 
+    /// Sets what this server tells of its JetStream. Call it before the first connection.
+    pub(super) fn set_jetstream(&mut self, is_on: bool, domain: &str) {
+        self.own.jetstream = is_on;
+        domain.clone_into(&mut self.own.domain);
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.own.cluster
     }

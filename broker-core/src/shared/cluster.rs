@@ -92,6 +92,10 @@ impl ClusterHost for Shared {
         Self::may_have_account(self, name)
     }
 
+    fn now(&self) -> std::time::Instant {
+        self.clock.now()
+    }
+
     fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         Shared::endpoints(self)
     }

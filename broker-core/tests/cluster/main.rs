@@ -5,6 +5,7 @@
 mod accounts;
 mod basics;
 mod growth;
+mod jetstream;
 mod mesh;
 mod network;
 mod simulation;

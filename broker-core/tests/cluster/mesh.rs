@@ -133,6 +133,15 @@ pub(crate) fn options(node: usize, dials: &[usize]) -> Options {
     Options { cluster: Some(cluster), server_name, seed: node as u64 + 1, ..Options::default() }
 }
 
+/// The tag of a server that has JetStream.
+const JETSTREAM: &str = "jetstream";
+
+/// Returns options of a node with JetStream.
+pub(crate) fn with_jetstream(mut options: Options) -> Options {
+    options.server_tags.push(JETSTREAM.into());
+    options
+}
+
 impl Mesh {
     /// Starts these servers.
     pub(crate) fn start(all: Vec<Options>) -> Self {
@@ -171,7 +180,9 @@ impl Mesh {
     }
 
     fn node(&self, options: Options, number: usize) -> Node {
+        let has_jetstream = options.server_tags.iter().any(|tag| tag == JETSTREAM);
         let broker = Broker::new(options, self.clock.clone());
+        broker.update_info(|info| info.jetstream = has_jetstream);
         let cluster = broker.cluster().unwrap();
         let RouteAddress { host, port, .. } = address(number);
         cluster.set_address(&host, port);

@@ -21,6 +21,9 @@ const COLLISION_JITTER_MILLIS: u64 = 500;
 /// The further pause of one of the two, so that the other one is through by then.
 const COLLISION_PAUSE: Duration = Duration::from_secs(1);
 
+/// The same after two servers with JetStream have met. It takes an operator to end that.
+const CONFLICT: Duration = Duration::from_secs(10);
+
 impl Topology {
     /// Dials the configured servers.
     // NATS 2.14: route.go solicitRoutes.
@@ -88,7 +91,11 @@ impl Topology {
         let dial = self.dial_again(record, record.account.clone())?;
         // Ours: in NATS 2.14 a reported server that refuses the connection is dialled again without a pause.
         let waits = record.is_configured || !record.has_joined;
-        let pause = if waits { RECONNECT } else { Duration::ZERO };
+        let pause = match (record.is_conflicting, waits) {
+            (true, _) => CONFLICT,
+            (false, true) => RECONNECT,
+            (false, false) => Duration::ZERO,
+        };
         let has_collided = record.is_dialed && record.retries && !record.is_confirmed;
         let spread = if has_collided { COLLISION_JITTER_MILLIS } else { JITTER_MILLIS };
         let waits = has_collided && self.own.server_id > record.remote_id;

@@ -84,6 +84,10 @@ impl Topology {
             }
             effects = self.rename(other, &info.server_id);
         }
+        if let Some(fault) = self.conflict(id, &info) {
+            self.note_conflict(id);
+            return (Joined::Refused(fault), effects);
+        }
         let Some(record) = self.records.get_mut(&id) else { return (Joined::Noted, effects) };
         if record.has_info {
             effects.extend(self.handle_later_info(id, &info));
@@ -105,6 +109,33 @@ impl Topology {
             Err(fault) => Joined::Refused(fault),
         };
         (joined, effects)
+    }
+
+    /// Returns a refusal if the sender of INFO has JetStream, and so has this server or one that it is connected to: each
+    /// request would reach both. The server that came first stays.
+    // Ours: NATS 2.14 replicates streams.
+    fn conflict(&self, id: RouteId, info: &RouteInfo) -> Option<Refusal> {
+        let record = self.records.get(&id)?;
+        // A registered route also brings what its server reports of others.
+        let is_sender = !record.has_info || record.remote_id == info.server_id;
+        if !is_sender || !info.jetstream {
+            return None;
+        }
+        let is_other =
+            |it: &&Record| it.has_joined && it.has_jetstream && it.remote_id != info.server_id;
+        let ours = if self.own.jetstream {
+            &self.own.server_name
+        } else {
+            &self.records.values().find(is_other)?.remote_name
+        };
+        Some(Refusal::JetStream { theirs: info.server_name.clone(), ours: ours.clone() })
+    }
+
+    /// Notes that a connection is closed because of a conflict: it is made again later than others.
+    pub(in crate::cluster) fn note_conflict(&mut self, id: RouteId) {
+        if let Some(record) = self.records.get_mut(&id) {
+            record.is_conflicting = true;
+        }
     }
 
     /// Returns the compression of a connection whose other server offers `theirs`.
@@ -403,6 +434,7 @@ impl Record {
         self.has_info = true;
         self.remote_id.clone_from(&info.server_id);
         self.remote_name.clone_from(&info.server_name);
+        self.has_jetstream = info.jetstream;
         (self.import, self.export) = (info.import.clone(), info.export.clone());
         let offered = CompressionMode::from_name(&info.compression);
         self.offered = offered.unwrap_or(CompressionMode::NotSupported);

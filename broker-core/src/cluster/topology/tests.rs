@@ -679,3 +679,40 @@ fn clients_are_told_of_listeners_until_the_last_route_is_lost_or_the_server_leav
     assert_eq!(a.handle_lost(2, 0), [Effect::Urls]);
     assert_eq!((urls(&a), a.remote_count()), (vec!["A:4222".into()], 0));
 }
+
+#[test]
+fn one_server_with_jetstream_is_a_route() {
+    let with_jetstream = |id| RouteInfo { jetstream: true, ..told(id, 3, 0) };
+    let text = r#"JetStream is enabled on "name of C" and "name of B", and streams are not replicated: disable JetStream on one of them"#;
+    let mut a = server("A", options());
+    let (joined, _) = a.accepts(1, with_jetstream("B"));
+    assert_eq!(place(&joined), Some(0));
+    // Another route of the same server, another such server, and one that reports it.
+    let (joined, _) = a.accepts(2, RouteInfo { route_pool_idx: 1, ..with_jetstream("B") });
+    assert_eq!(place(&joined), Some(1));
+    let (joined, effects) = a.accepts(3, with_jetstream("C"));
+    assert_eq!((refusal(joined), &*effects), (text.to_owned(), NOTHING));
+    let (joined, _) = a.accepts(4, told("D", 3, 0));
+    assert_eq!(place(&joined), Some(0));
+    let (joined, _) = a.handle_info(4, with_jetstream("C"), String::new());
+    assert_eq!(joined, Joined::Noted);
+    for id in 1..=3 {
+        let _ = a.handle_lost(id, 0);
+    }
+    let (joined, _) = a.accepts(5, with_jetstream("C"));
+    assert_eq!(place(&joined), Some(0));
+}
+
+#[test]
+fn a_server_with_jetstream_refuses_others_and_tries_again_later() {
+    let mut a = server("A", ClusterOptions { routes: vec![address("b.host")], ..options() });
+    a.set_jetstream(true, "");
+    let dial = a.order("b.host", true);
+    let (joined, _) = a.dials(1, &dial, RouteInfo { jetstream: true, ..told("B", 3, 0) });
+    assert!(refusal(joined).contains(r#""name of B" and "name of A""#));
+    assert!(a.ids().is_empty());
+    let effects = a.handle_lost(1, 0);
+    let [Effect::Dial(dial)] = &*effects else { panic!("{effects:?}") };
+    assert_eq!(dial.delay, std::time::Duration::from_secs(10));
+    assert!(a.opening_info(1, String::new()).jetstream);
+}

@@ -8,6 +8,7 @@ use super::{Compressing, Phase, RouteSession};
 use crate::account::is_marked;
 use crate::cluster::Refusal;
 use crate::endpoint::{Run, Scratch};
+use crate::error::CloseReason;
 use crate::limits::OPERATIONS_A_TURN;
 use crate::proto::encode;
 use crate::proto::route::parser::fast::{self, Addressed};
@@ -118,13 +119,26 @@ impl RouteSession {
                 self.unsubscribe(subscription);
                 self.ok(scratch);
             }
-            RouteOp::Err(text) => {
-                let text = crate::error::Escaped(text);
-                tracing::error!(client = %self.endpoint, "Route Error {text}");
-                self.closing = self.closing.or(Some(crate::error::CloseReason::ParseError));
-            }
+            RouteOp::Err(text) => self.told(text),
             RouteOp::Message(_) | RouteOp::Account | RouteOp::Ok => {}
         }
+    }
+
+    /// Handles `-ERR`.
+    fn told(&mut self, text: &[u8]) {
+        let clean = std::str::from_utf8(text).ok().filter(|it| !it.contains(char::is_control));
+        let reason = match clean.and_then(Refusal::conflict_in) {
+            Some(conflict) => {
+                self.state_conflict(conflict);
+                CloseReason::JetStreamConflict
+            }
+            None => {
+                let text = crate::error::Escaped(text);
+                tracing::error!(client = %self.endpoint, "Route Error {text}");
+                CloseReason::ParseError
+            }
+        };
+        self.closing = self.closing.or(Some(reason));
     }
 
     /// Sends `+OK` to a server that wants it.

@@ -178,9 +178,19 @@ impl RouteSession {
             Refusal::Unauthorized => {
                 tracing::error!(client = %self.endpoint, "authentication error");
             }
+            Refusal::JetStream { .. } => self.state_conflict(&fault.to_string()),
             _ => tracing::error!(client = %self.endpoint, "{fault}"),
         }
         self.closing = self.closing.or(Some(reason));
+    }
+
+    /// Notes that two servers have JetStream, and logs it as an error once: attempts to connect are repeated.
+    fn state_conflict(&self, text: &str) {
+        if self.cluster.handle_conflict(self.endpoint.id, text, &*self.shared) {
+            tracing::error!(client = %self.endpoint, "{text}");
+        } else {
+            tracing::debug!(client = %self.endpoint, "{text}");
+        }
     }
 
     /// Continues with the result of the check of a password.
