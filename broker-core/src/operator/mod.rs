@@ -80,7 +80,12 @@ struct Inner {
     store: Mutex<Store>,
     /// Held while the broker gets the configuration of an account.
     configuring: Mutex<()>,
+    /// Told of accounts while `configuring` is held.
+    listener: ArcSwapOption<Listener>,
 }
+
+/// Called with the key of an account and its claims.
+type Listener = Box<dyn Fn(&str, Option<&AccountClaims>) + Send + Sync>;
 
 /// An account that is loaded.
 #[derive(Clone)]
@@ -160,6 +165,7 @@ impl OperatorModeBuilder {
         let rules = ArcSwap::from_pointee(rules);
         let (broker, store) = (Mutex::default(), Mutex::default());
         let (delegation, configuring) = (ArcSwapOption::empty(), Mutex::default());
+        let listener = ArcSwapOption::empty();
         OperatorMode(Arc::new(Inner {
             trust,
             resolver,
@@ -169,6 +175,7 @@ impl OperatorModeBuilder {
             broker,
             store,
             configuring,
+            listener,
         }))
     }
 }
@@ -193,6 +200,34 @@ impl OperatorMode {
                 OperatorMode(inner).expire();
             }
         });
+    }
+
+    /// Sets the function that is told of each account that is loaded or changes, before its clients act by the claims,
+    /// and with `None` of each that is served no longer. It is told at once of those that are loaded already, replaces
+    /// the previous function, and is called for one account at a time.
+    ///
+    /// It is called by threads that serve connections, and must not block. It must not call this `OperatorMode`.
+    ///
+    /// For claims that the broker does not enforce, such as the limits of streams.
+    pub fn set_listener(
+        &self,
+        listener: impl Fn(&str, Option<&AccountClaims>) + Send + Sync + 'static,
+    ) {
+        let _configuring = self.0.configuring.lock();
+        let names = self.0.store.lock().names();
+        for name in names {
+            if let Some(account) = self.loaded(&name) {
+                listener(&name, Some(&account.claims));
+            }
+        }
+        self.0.listener.store(Some(Arc::new(Box::new(listener))));
+    }
+
+    /// Tells the listener of an account. `configuring` is held.
+    fn tell(&self, key: &str, claims: Option<&AccountClaims>) {
+        if let Some(listener) = &*self.0.listener.load() {
+            listener(key, claims);
+        }
     }
 
     /// Replaces the rules for log-ins from now on.

@@ -148,7 +148,11 @@ impl OperatorMode {
 
     pub(super) fn unload(&self, key: &str, why: &str) {
         tracing::info!("Reloaded: deleting account [{why}]: {key:?}");
-        self.0.store.lock().remove(key);
+        {
+            let _configuring = self.0.configuring.lock();
+            self.0.store.lock().remove(key);
+            self.tell(key, None);
+        }
         if let Some(broker) = self.broker() {
             // It shares nothing any more.
             broker.configure_account(&AccountConfig::new(key));
@@ -232,6 +236,7 @@ impl OperatorMode {
         let (Some(account), Some(broker)) = (self.loaded(key), self.broker()) else { return };
         let (config, end) = self.config(&account, seconds(broker.wall()));
         broker.configure_account(&config);
+        self.tell(key, Some(&account.claims));
         self.0.store.lock().set_end(key, end);
     }
 
