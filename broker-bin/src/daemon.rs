@@ -376,6 +376,10 @@ impl Daemon {
         if let Some(log) = log {
             log.switch();
         }
+        #[cfg(feature = "streams")]
+        if let (Some(streams), Some(options)) = (self.server.streams(), &options) {
+            crate::streams::follow(streams, &self.options(), options);
+        }
         let before = {
             let mut now = self.now();
             let before = now.follow(options, deciders);

@@ -55,6 +55,16 @@ impl Options {
         }
     }
 
+    #[cfg(feature = "jwt")]
+    fn is_in_operator_mode(&self) -> bool {
+        self.has_operators()
+    }
+
+    #[cfg(not(feature = "jwt"))]
+    fn is_in_operator_mode(&self) -> bool {
+        false
+    }
+
     /// Returns the limits of the accounts that may have streams; `None` for an account that may not.
     // NATS 2.14: jetstream.go enableJetStreamAccounts: the global account has them if there is no other one.
     fn accounts_with_streams(&self) -> BTreeMap<String, Option<AccountLimits>> {
@@ -63,9 +73,22 @@ impl Options {
         let mut all: BTreeMap<String, Option<AccountLimits>> = others
             .map(|(name, account)| (name.clone(), account.jetstream.as_ref().map(account_limits)))
             .collect();
-        let global = all.is_empty().then(AccountLimits::default);
+        let is_alone = all.is_empty() && !self.is_in_operator_mode();
+        let global = is_alone.then(AccountLimits::default);
         all.insert(GLOBAL.to_owned(), global);
         all
+    }
+}
+
+/// Puts the limits of accounts in force that a reload has changed. The global account keeps its own until a restart.
+pub(crate) fn follow(streams: &service::Streams, before: &Options, now: &Options) {
+    let (before, now) = (before.accounts_with_streams(), now.accounts_with_streams());
+    let setter = streams.account_setter();
+    for name in before.keys().chain(now.keys()).filter(|name| *name != GLOBAL) {
+        let limits = now.get(name).cloned().flatten();
+        if before.get(name).cloned().flatten() != limits || !before.contains_key(name) {
+            setter.set(name, limits);
+        }
     }
 }
 

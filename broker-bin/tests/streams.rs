@@ -309,3 +309,143 @@ async fn sources_are_filtered_and_transformed() {
     assert_eq!(all.info().await.unwrap().sources.len(), 2);
     daemon.stop().await;
 }
+
+/// Loads a configuration file, with streams in `directory`.
+async fn start_file(directory: &Path, text: &str) -> Daemon {
+    write_file(directory, text);
+    let file = Some(directory.join("natsd.conf"));
+    let request = broker_bin::options::Request { file, ..Default::default() };
+    Daemon::start_loaded(broker_bin::options::load(&request).unwrap()).await.unwrap()
+}
+
+fn write_file(directory: &Path, text: &str) {
+    let more = format!("listen: '127.0.0.1:-1'\njetstream {{ store_dir: {directory:?} }}\n");
+    std::fs::write(directory.join("natsd.conf"), format!("{more}{text}")).unwrap();
+}
+
+/// Sends a request to the API, and returns the code of the error; 0 for none.
+async fn code(client: &async_nats::Client, api: &str, payload: &str) -> u64 {
+    let answer = client.request(format!("$JS.API.{api}"), payload.to_owned().into()).await;
+    let answer: serde_json::Value = serde_json::from_slice(&answer.unwrap().payload).unwrap();
+    answer["error"]["err_code"].as_u64().unwrap_or(0)
+}
+
+const NOT_ENABLED: u64 = 10039;
+const STREAM_NOT_FOUND: u64 = 10059;
+
+#[cfg(all(feature = "jwt", feature = "monitoring"))]
+mod operators {
+    use broker_bin::monitor::JszOptions;
+    use broker_net::testing::{TestAccount, TestOperator, TestUser};
+
+    use super::*;
+
+    /// Replaces the limits of streams.
+    fn limit(account: &TestAccount, text: &str) {
+        let limits = serde_json::from_str(text).unwrap();
+        account.update(|claims| claims.nats.limits.other = limits);
+    }
+
+    /// A user whose token alone is enough.
+    fn bearer(account: &TestAccount) -> TestUser {
+        account.user_with("u", |claims| claims.nats.limits.bearer_token = true)
+    }
+
+    async fn connect(daemon: &Daemon, user: &TestUser) -> async_nats::Client {
+        let jwt = user.jwt().expose().to_owned();
+        let options = async_nats::ConnectOptions::with_auth_callback(move |_| {
+            let mut auth = async_nats::Auth::new();
+            auth.jwt = Some(jwt.clone());
+            async move { Ok(auth) }
+        });
+        options.connect(daemon.local_addr().to_string()).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_claims_of_an_account_limit_its_streams() {
+        let (directory, operator) = (tempfile::tempdir().unwrap(), TestOperator::new());
+        let (without, with) = (operator.account("WITHOUT"), operator.account("WITH"));
+        let tiered = operator.account("TIERED");
+        limit(&with, r#"{"disk_storage":1000,"mem_storage":-1,"streams":1,"consumer":-1}"#);
+        limit(&tiered, r#"{"tiered_limits":{"R1":{"mem_storage":500,"streams":-1}}}"#);
+        let daemon = start_file(directory.path(), &operator.config()).await;
+
+        let client = connect(&daemon, &bearer(&without)).await;
+        assert_eq!(code(&client, "INFO", "").await, NOT_ENABLED);
+        let stream = |name: &str, storage: &str, bytes: u64| {
+            format!(
+                r#"{{"name":"{name}","subjects":["{name}"],"storage":"{storage}","max_bytes":{bytes}}}"#
+            )
+        };
+        let client = connect(&daemon, &bearer(&with)).await;
+        assert_eq!(code(&client, "INFO", "").await, 0);
+        assert_eq!(code(&client, "STREAM.CREATE.S", &stream("S", "file", 1001)).await, 10047);
+        assert_eq!(code(&client, "STREAM.CREATE.S", &stream("S", "file", 1000)).await, 0);
+        assert_eq!(code(&client, "STREAM.CREATE.T", &stream("T", "memory", 10)).await, 10027);
+        let client = connect(&daemon, &bearer(&tiered)).await;
+        assert_eq!(code(&client, "STREAM.CREATE.S", &stream("S", "memory", 501)).await, 10028);
+        assert_eq!(code(&client, "STREAM.CREATE.S", &stream("S", "memory", 500)).await, 0);
+        daemon.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn streams_end_and_begin_again_with_the_claims_of_connected_clients() {
+        let (directory, operator) = (tempfile::tempdir().unwrap(), TestOperator::new());
+        let account = operator.account("A");
+        let (some, none) = (r#"{"disk_storage":-1,"streams":-1,"consumer":-1}"#, "{}");
+        let daemon = start_file(directory.path(), &operator.config()).await;
+        let client = connect(&daemon, &bearer(&account)).await;
+        let context = jetstream::new(client.clone());
+        assert_eq!(code(&client, "INFO", "").await, NOT_ENABLED);
+
+        for round in 0..3 {
+            limit(&account, some);
+            write_file(directory.path(), &operator.config());
+            daemon.reload().await.unwrap();
+            if round == 0 {
+                orders(&context, StorageType::File).await;
+            }
+            assert_eq!(code(&client, "STREAM.INFO.ORDERS", "").await, 0);
+            publish(&context, round * 10 + 1..round * 10 + 11).await;
+
+            limit(&account, none);
+            write_file(directory.path(), &operator.config());
+            daemon.reload().await.unwrap();
+            assert_eq!(code(&client, "STREAM.INFO.ORDERS", "").await, NOT_ENABLED);
+        }
+        daemon.stop().await;
+
+        // Not served, but kept, until a server starts with other claims.
+        limit(&account, some);
+        let daemon = start_file(directory.path(), &operator.config()).await;
+        let jsz = daemon.observer().jsz(&JszOptions::default()).unwrap();
+        assert_eq!((jsz.streams, jsz.messages), (1, 30), "recovered before a client logs in");
+        let context = jetstream::new(connect(&daemon, &bearer(&account)).await);
+        publish(&context, 31..33).await;
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_changes_which_accounts_have_streams() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = |a: &str| {
+        format!(
+            "accounts {{ A {{ {a} users: [{{ user: a, password: a }}] }}
+            B {{ jetstream: enabled, users: [{{ user: b, password: b }}] }} }}"
+        )
+    };
+    let daemon = start_file(directory.path(), &text("")).await;
+    let options = async_nats::ConnectOptions::with_user_and_password("a".into(), "a".into());
+    let client = options.connect(daemon.local_addr().to_string()).await.unwrap();
+    assert_eq!(code(&client, "STREAM.INFO.S", "").await, NOT_ENABLED);
+    for _ in 0..2 {
+        write_file(directory.path(), &text("jetstream: { max_streams: 1 },"));
+        daemon.reload().await.unwrap();
+        assert_eq!(code(&client, "STREAM.INFO.S", "").await, STREAM_NOT_FOUND);
+        write_file(directory.path(), &text(""));
+        daemon.reload().await.unwrap();
+        assert_eq!(code(&client, "STREAM.INFO.S", "").await, NOT_ENABLED);
+    }
+    daemon.stop().await;
+}

@@ -185,6 +185,12 @@ impl ServerBuilder {
             Some(wanted) => Some(super::streams::start(&broker, wanted, &options).await?),
             None => None,
         };
+        #[cfg(all(feature = "jwt", feature = "streams"))]
+        if let (Some(streams), Some(mode)) = (&streams, &self.operator_mode) {
+            super::streams::follow_claims(streams, &broker, mode)
+                .await
+                .map_err(|error| BindError::of_clients(&options, Cause::Streams(error)))?;
+        }
         let mut bound = Vec::new();
         #[cfg(feature = "websocket")]
         bound.extend(

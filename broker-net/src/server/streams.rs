@@ -19,6 +19,42 @@ pub(super) async fn start(
     started.map_err(|error| BindError::of_clients(options, Cause::Streams(error)))
 }
 
+/// The longest wait at the start for the claims of accounts that have stored streams.
+// NATS 2.14: accounts.go DEFAULT_ACCOUNT_FETCH_TIMEOUT.
+#[cfg(feature = "jwt")]
+const LOOKUP: std::time::Duration = std::time::Duration::from_millis(1900);
+
+/// Lets the accounts of an operator have the streams that their claims allow. Those that have stored streams are looked
+/// up at once, so that the streams are at work before a client of the account connects.
+// NATS 2.14: jetstream.go configAllJetStreamAccounts.
+#[cfg(feature = "jwt")]
+pub(super) async fn follow_claims(
+    streams: &Streams,
+    broker: &Broker,
+    mode: &broker_core::operator::OperatorMode,
+) -> std::io::Result<()> {
+    use broker_streams::config::limits::AccountLimits;
+
+    let (setter, system) = (streams.account_setter(), broker.system_account());
+    let of_claims = setter.clone();
+    mode.set_listener(move |key, claims| {
+        if *key != *system {
+            let limits =
+                claims.and_then(|claims| AccountLimits::from_claims(&claims.nats.limits.other));
+            of_claims.set(key, limits);
+        }
+    });
+    let (tell, mut told) = tokio::sync::mpsc::channel::<()>(1);
+    for key in streams.stored_accounts()? {
+        let tell = tell.clone();
+        mode.load_account(&key, move |_| drop(tell));
+    }
+    drop(tell);
+    // The channel closes when all are looked up. The streams of an account that is not found in time begin when it is.
+    let _ = tokio::time::timeout(LOOKUP, told.recv()).await;
+    tokio::task::spawn_blocking(move || setter.settle()).await.map_err(std::io::Error::other)
+}
+
 impl Server {
     /// Returns the streams; `None` without.
     pub fn streams(&self) -> Option<&Streams> {

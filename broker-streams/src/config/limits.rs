@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{StorageType, StreamConfig};
 use crate::error::ApiError;
@@ -78,6 +79,23 @@ impl AccountLimits {
         Self(tiers)
     }
 
+    /// Reads the limits of the claims of an account, by the names of their members. `None` if the account may have no streams.
+    // NATS 2.14: accounts.go updateAccountClaimsWithRefresh; jwt account_claims.go IsJSEnabled.
+    pub fn from_claims(claims: &BTreeMap<String, Value>) -> Option<Self> {
+        let tiers: BTreeMap<String, ClaimedLimits> = match claims.get("tiered_limits") {
+            Some(tiers) => BTreeMap::deserialize(tiers).ok().unwrap_or_default(),
+            None => BTreeMap::new(),
+        };
+        let members = claims.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let flat = ClaimedLimits::deserialize(Value::Object(members)).ok()?;
+        if tiers.is_empty() {
+            return flat.is_enabled().then(|| Self::flat(flat.into()));
+        }
+        let is_enabled = tiers.values().any(ClaimedLimits::is_enabled);
+        let tiers = tiers.into_iter().map(|(name, limits)| (name, limits.into())).collect();
+        is_enabled.then(|| Self::tiered(tiers))
+    }
+
     /// Returns the limits if there are no tiers.
     pub fn as_flat(&self) -> Option<&TierLimits> {
         self.0.get("")
@@ -95,6 +113,43 @@ impl AccountLimits {
         let name = tier_name(replicas);
         let found = self.0.get_key_value("").or_else(|| self.0.get_key_value(&name));
         found.map(|(name, limits)| (name.as_str(), limits))
+    }
+}
+
+/// The limits as the claims of an account name them.
+// NATS 2.14: jwt account_claims.go JetStreamLimits.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ClaimedLimits {
+    mem_storage: i64,
+    disk_storage: i64,
+    streams: i64,
+    consumer: i64,
+    max_ack_pending: i64,
+    mem_max_stream_bytes: i64,
+    disk_max_stream_bytes: i64,
+    max_bytes_required: bool,
+}
+
+impl ClaimedLimits {
+    fn is_enabled(&self) -> bool {
+        self.mem_storage != 0 || self.disk_storage != 0
+    }
+}
+
+impl From<ClaimedLimits> for TierLimits {
+    fn from(claims: ClaimedLimits) -> Self {
+        let or_none = |limit: i64| if limit > 0 { limit } else { -1 };
+        Self {
+            max_memory: claims.mem_storage,
+            max_storage: claims.disk_storage,
+            max_streams: claims.streams,
+            max_consumers: claims.consumer,
+            max_ack_pending: or_none(claims.max_ack_pending),
+            memory_max_stream_bytes: or_none(claims.mem_max_stream_bytes),
+            storage_max_stream_bytes: or_none(claims.disk_max_stream_bytes),
+            max_bytes_required: claims.max_bytes_required,
+        }
     }
 }
 
@@ -194,6 +249,36 @@ mod tests {
         let full = Reserved { server: 60, server_max: 60, ..free };
         assert_eq!(check(-1, -1, full), Err(ApiError::STORAGE_RESOURCES_EXCEEDED));
         assert_eq!(check(0, -1, full), Ok(()));
+    }
+
+    #[test]
+    fn the_claims_of_an_account_allow_streams_or_do_not() {
+        let read = |text: &str| AccountLimits::from_claims(&serde_json::from_str(text).unwrap());
+        for none in [
+            "{}",
+            r#"{"streams":-1}"#,
+            r#"{"tiered_limits":{"R1":{"streams":1}}}"#,
+            r#"{"disk_storage":"x"}"#,
+        ] {
+            assert_eq!(read(none), None, "{none}");
+        }
+        let flat = read(
+            r#"{"disk_storage":-1,"streams":2,"consumer":3,"max_ack_pending":0,
+            "disk_max_stream_bytes":4,"max_bytes_required":true,"tiered_limits":{}}"#,
+        );
+        let expected = TierLimits {
+            max_memory: 0,
+            max_storage: -1,
+            max_streams: 2,
+            max_consumers: 3,
+            storage_max_stream_bytes: 4,
+            max_bytes_required: true,
+            ..TierLimits::default()
+        };
+        assert_eq!(flat, Some(AccountLimits::flat(expected)));
+        let tiered = read(r#"{"tiered_limits":{"R1":{"mem_storage":5},"R3":{}}}"#).unwrap();
+        assert_eq!(tiered.select(1).map(|(_, limits)| limits.max_memory), Some(5));
+        assert_eq!(tiered.as_flat(), None);
     }
 
     #[test]

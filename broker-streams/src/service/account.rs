@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::time::Duration;
 
 use broker_core::endpoint::Scratch;
 use broker_core::{HandlerSubscription, ServerPublisher};
@@ -13,7 +14,7 @@ use super::outbox::BrokerOutbox;
 use super::requests_queue::QueuedRequest;
 use super::server::Server;
 use super::task::Responder;
-use super::unit::Unit;
+use super::unit::{Alive, Unit};
 use super::usage::Usages;
 use crate::api::{self, ApiRequest, Host, Identity, RequestCounts};
 use crate::cell::Cell;
@@ -51,6 +52,23 @@ const SUBJECTS: [&str; 18] = [
     "CONSUMER.LEADER.*.*.>",
 ];
 
+/// How long streams that begin again wait for the end of what was written before.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What an account does with its streams.
+#[derive(Debug, Default)]
+enum Activity {
+    /// None are at work.
+    #[default]
+    Idle,
+    /// They are at work.
+    AtWork(mpsc::Receiver<std::convert::Infallible>),
+    /// They have ended. The receiver is closed when all stores are.
+    Resting(mpsc::Receiver<std::convert::Infallible>),
+    /// The service has ended.
+    Ended,
+}
+
 /// An account with the API of streams.
 pub(super) struct Account {
     name: Arc<str>,
@@ -66,6 +84,10 @@ pub(super) struct Account {
     errors: AtomicU64,
     /// The streams whose stores could not be read.
     unrecovered: Mutex<BTreeSet<String>>,
+    /// Held while streams begin or end.
+    activity: Mutex<Activity>,
+    /// While streams are at work, each has a clone.
+    alive: Mutex<Option<Alive>>,
 }
 
 impl Account {
@@ -86,6 +108,8 @@ impl Account {
             total: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             unrecovered: Mutex::default(),
+            activity: Mutex::default(),
+            alive: Mutex::default(),
         });
         account.subscribe();
         account
@@ -108,10 +132,56 @@ impl Account {
         *lock(&self.requests) = Some(handler);
     }
 
-    /// Replaces the limits.
-    pub(super) fn set_limits(&self, limits: Option<AccountLimits>) {
+    /// Replaces the limits. Returns true if the streams are to [follow](Self::follow_limits).
+    pub(super) fn set_limits(&self, limits: Option<AccountLimits>) -> bool {
         self.usages.set_limits(limits.as_ref());
+        let had_streams = read(&self.limits).is_some();
+        let has_streams = limits.is_some();
         *write(&self.limits) = limits.map(Arc::new);
+        had_streams != has_streams
+    }
+
+    /// Recovers the streams if the account may have some and they are not at work, and ends them if it may not.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system, if the streams cannot be listed.
+    // NATS 2.14: jetstream.go configJetStream. A stream in memory is gone when it has ended.
+    pub(super) fn follow_limits(&self) -> std::io::Result<()> {
+        let mut activity = lock(&self.activity);
+        let may_have = read(&self.limits).is_some();
+        match (std::mem::take(&mut *activity), may_have) {
+            (Activity::AtWork(ended), false) => {
+                drop(lock(&self.alive).take());
+                self.end_streams();
+                *activity = Activity::Resting(ended);
+            }
+            (Activity::Resting(ended), true)
+                if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) =>
+            {
+                *activity = Activity::Resting(ended);
+                let text = "what was written before has not ended";
+                return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text));
+            }
+            (Activity::Idle | Activity::Resting(_), true) => {
+                let (alive, ended) = mpsc::channel();
+                *lock(&self.alive) = Some(alive);
+                *activity = Activity::AtWork(ended);
+                lock(&self.unrecovered).clear();
+                self.recover()?;
+            }
+            (same, _) => *activity = same,
+        }
+        Ok(())
+    }
+
+    fn end_streams(&self) {
+        let units = std::mem::take(&mut *write(&self.units));
+        for unit in units.values() {
+            unit.stop();
+            // Progress of consumers that nobody waits for.
+            unit.sync_soon();
+        }
     }
 
     /// Returns the name.
@@ -151,7 +221,8 @@ impl Account {
     /// Puts a cell to work.
     pub(super) fn start(&self, cell: Cell) {
         let name = cell.name().to_owned();
-        let unit = Unit::start(&self.server, (&self.name, &self.usages), cell);
+        let Some(alive) = lock(&self.alive).clone() else { return };
+        let unit = Unit::start(&self.server, (&self.name, &self.usages), cell, alive);
         write(&self.units).insert(name, unit);
     }
 
@@ -161,7 +232,7 @@ impl Account {
     /// # Errors
     ///
     /// Those of the operating system, if the directory cannot be read.
-    pub(super) fn recover(&self) -> std::io::Result<()> {
+    fn recover(&self) -> std::io::Result<()> {
         let Some(directory) = self.server.directory() else { return Ok(()) };
         for name in directory.streams_of(&self.name)? {
             match self.recover_stream(directory, &name) {
@@ -214,18 +285,21 @@ impl Account {
     /// Ends the API and the streams, which stay on disk.
     pub(super) fn stop(&self) {
         drop(lock(&self.requests).take());
-        let units = std::mem::take(&mut *write(&self.units));
-        for unit in units.values() {
-            unit.stop();
-            // Progress of consumers that nobody waits for.
-            unit.sync_soon();
-        }
+        *lock(&self.activity) = Activity::Ended;
+        self.end_streams();
     }
 }
 
 impl Responder for Account {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn follow(&self) {
+        if let Err(error) = self.follow_limits() {
+            // NATS 2.14: accounts.go updateAccountClaimsWithRefresh.
+            tracing::error!("Error configuring jetstream for account [{}]: {error}", self.name);
+        }
     }
 
     fn serve(&self, request: &ApiRequest<'_>, scratch: &mut Scratch) {
@@ -247,6 +321,8 @@ impl Host for AccountHost<'_> {
     }
 
     fn limits(&self) -> Option<Arc<AccountLimits>> {
+        // Until its streams are at work, the account has none.
+        lock(&self.account.alive).as_ref()?;
         read(&self.account.limits).clone()
     }
 

@@ -31,6 +31,23 @@ impl Directory {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Returns the names of the accounts that have stored something, in order.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub(super) fn accounts(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                names.extend(entry.file_name().to_str().map(unescaped));
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Returns the names of the streams of an account, in order. Removes what is left of deleted ones.
     ///
     /// # Errors
@@ -153,6 +170,7 @@ mod tests {
         directory.remove("$G", "A").unwrap();
         assert_eq!(directory.streams_of("$G").unwrap(), ["B"]);
         assert_eq!(directory.streams_of("X").unwrap(), ["C"]);
+        assert_eq!(directory.accounts().unwrap(), ["$G", "X"]);
         assert!(directory.streams_of("Y").unwrap().is_empty());
         assert!(Directory::take(root.path()).is_err(), "another server uses it");
     }

@@ -4,6 +4,7 @@
 //! - One thread makes the changes of all streams durable, one does what is due by time, one answers requests to the API.
 
 mod account;
+mod accounts;
 mod directory;
 mod lock;
 mod options;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use broker_core::Broker;
 
+pub use accounts::AccountSetter;
 pub use options::Options;
 pub use report::{
     AccountReport, AccountSelection, ConsumerReport, ReportRoom, StreamHealth, StreamReport,
@@ -90,21 +92,30 @@ impl Streams {
         self.took
     }
 
+    /// Returns a handle that lets accounts have streams while the server runs.
+    pub fn account_setter(&self) -> AccountSetter {
+        AccountSetter::new(&self.server, &self.accounts)
+    }
+
+    /// Returns the names of the accounts that have stored streams, whether or not they may have them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub fn stored_accounts(&self) -> std::io::Result<Vec<String>> {
+        self.server.directory().map_or(Ok(Vec::new()), directory::Directory::accounts)
+    }
+
     /// Lets an account have streams, or changes its limits. `None`: the account may have no streams, and is told so.
+    ///
+    /// Blocks while streams are recovered; [`AccountSetter::set`] does not.
     ///
     /// # Errors
     ///
     /// Those of the operating system, if the streams of the account cannot be listed.
     pub fn set_account(&self, name: &str, limits: Option<AccountLimits>) -> std::io::Result<()> {
-        let mut accounts = lock(&self.accounts);
-        if let Some(account) = accounts.get(name) {
-            account.set_limits(limits);
-            return Ok(());
-        }
-        let account = Account::open(&self.server, name, limits);
-        account.recover()?;
-        accounts.insert(name.to_owned(), account);
-        Ok(())
+        let (account, _) = accounts::put(&self.server, &self.accounts, name, limits);
+        account.follow_limits()
     }
 }
 

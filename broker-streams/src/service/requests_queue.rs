@@ -11,6 +11,13 @@ use super::task::Responder;
 use crate::api::ApiRequest;
 use crate::limits::WAITING_REQUESTS;
 
+/// Work for an account.
+enum Work {
+    Request(QueuedRequest),
+    /// Its limits have changed.
+    Follow(Arc<dyn Responder>),
+}
+
 /// A request with its account.
 pub(super) struct QueuedRequest {
     account: Arc<dyn Responder>,
@@ -43,9 +50,22 @@ pub(super) struct Requests {
 struct State {
     /// The accounts with requests, in the order of their turns.
     turns: VecDeque<Arc<str>>,
-    waiting: BTreeMap<Arc<str>, VecDeque<QueuedRequest>>,
+    waiting: BTreeMap<Arc<str>, VecDeque<Work>>,
     count: usize,
     is_ended: bool,
+}
+
+impl State {
+    fn add(&mut self, name: &str, work: Work) {
+        self.count += 1;
+        if let Some(others) = self.waiting.get_mut(name) {
+            others.push_back(work);
+        } else {
+            let name: Arc<str> = name.into();
+            self.turns.push_back(Arc::clone(&name));
+            self.waiting.insert(name, VecDeque::from([work]));
+        }
+    }
 }
 
 impl Requests {
@@ -57,16 +77,17 @@ impl Requests {
             // NATS 2.14: jetstream_api.go apiDispatch, which drops all that wait.
             return tracing::warn!("JetStream API queue limit reached, dropping 1 requests");
         }
-        let name = request.account.name();
-        state.count += 1;
-        if let Some(others) = state.waiting.get_mut(name) {
-            others.push_back(request);
-        } else {
-            let name: Arc<str> = name.into();
-            state.turns.push_back(Arc::clone(&name));
-            state.waiting.insert(name, VecDeque::from([request]));
-        }
+        let account = Arc::clone(&request.account);
+        state.add(account.name(), Work::Request(request));
         drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Has the streams of an account follow its limits, before the requests that come later are answered.
+    pub(super) fn follow(&self, account: Arc<dyn Responder>) {
+        // The number of such work is that of changes of accounts, which no client can make.
+        let name = account.name().to_owned();
+        lock(&self.state).add(&name, Work::Follow(account));
         self.changed.notify_one();
     }
 
@@ -80,7 +101,13 @@ impl Requests {
     pub(super) fn serve(&self, broker: &Broker) {
         let mut scratch = Scratch::new();
         while let Some(request) = self.next() {
-            let QueuedRequest { account, subject, reply, headers, payload } = request;
+            let QueuedRequest { account, subject, reply, headers, payload } = match request {
+                Work::Request(request) => request,
+                Work::Follow(account) => {
+                    account.follow();
+                    continue;
+                }
+            };
             let request = ApiRequest {
                 subject: &subject,
                 reply: &reply,
@@ -94,7 +121,7 @@ impl Requests {
         }
     }
 
-    fn next(&self) -> Option<QueuedRequest> {
+    fn next(&self) -> Option<Work> {
         let mut state = lock(&self.state);
         loop {
             if state.is_ended {

@@ -40,6 +40,9 @@ pub(super) trait Responder: Send + Sync {
     /// Returns the name.
     fn name(&self) -> &str;
 
+    /// Starts or ends the streams, as the limits ask for.
+    fn follow(&self);
+
     /// Answers a request.
     fn serve(&self, request: &ApiRequest<'_>, scratch: &mut Scratch);
 }

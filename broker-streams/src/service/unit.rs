@@ -43,7 +43,12 @@ pub(super) struct Unit {
     sync_after: AtomicI64,
     /// The earliest time at which the worker calls [`Self::tick`].
     ticks_at: AtomicI64,
+    /// Dropped after the store.
+    _alive: Alive,
 }
+
+/// Tells by its drop that a unit has released its store.
+pub(super) type Alive = std::sync::mpsc::Sender<std::convert::Infallible>;
 
 /// The time of a call, and the bytes that may still be stored.
 #[derive(Clone, Copy)]
@@ -64,6 +69,7 @@ impl Unit {
         server: &Arc<Server>,
         (account, usages): (&str, &Arc<Usages>),
         cell: Cell,
+        alive: Alive,
     ) -> Arc<Self> {
         let publisher = server.broker.server_publisher(account);
         let config = cell.stream().config().clone();
@@ -78,6 +84,7 @@ impl Unit {
             is_run_queued: AtomicBool::new(false),
             sync_after: AtomicI64::new(0),
             ticks_at: AtomicI64::new(i64::MAX),
+            _alive: alive,
         });
         *lock(&unit.subscriptions) = Some({
             let receiver: Weak<Self> = Arc::downgrade(&unit);

@@ -65,9 +65,9 @@ impl Usages {
         usages
     }
 
-    /// Replaces the limits. Those of tiers are checked when streams are created.
+    /// Replaces the limits. Of tiers that of one replica counts: no stream has more.
     pub(super) fn set_limits(&self, limits: Option<&AccountLimits>) {
-        let Some(limits) = limits.and_then(AccountLimits::as_flat) else { return };
+        let Some((_, limits)) = limits.and_then(|limits| limits.select(1)) else { return };
         let bytes = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
         let of_stream = |limit: i64| bytes(limit).checked_sub(1).map_or(u64::MAX, |less| less + 1);
         self.memory.most.store(bytes(limits.max_memory), Ordering::Relaxed);
