@@ -48,6 +48,8 @@ pub(super) struct Record {
     pub(super) dials_next: bool,
     /// The other server has JetStream.
     pub(super) has_jetstream: bool,
+    /// It replicates streams with other servers that do.
+    pub(super) replicates: bool,
     /// The connection is closed because two servers of the cluster have JetStream.
     pub(super) is_conflicting: bool,
     /// The first INFO of the other server has arrived.

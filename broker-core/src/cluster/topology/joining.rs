@@ -121,8 +121,10 @@ impl Topology {
         if !is_sender || !info.jetstream {
             return None;
         }
-        let is_other =
-            |it: &&Record| it.has_joined && it.has_jetstream && it.remote_id != info.server_id;
+        let is_other = |it: &&Record| {
+            let is_one = it.has_joined && it.has_jetstream && it.remote_id != info.server_id;
+            is_one && !(it.replicates && replicates(info))
+        };
         let ours = if self.own.jetstream {
             &self.own.server_name
         } else {
@@ -428,6 +430,11 @@ impl Topology {
     }
 }
 
+/// Returns true if the sender replicates streams with others: nats-server, which tells its version of Go.
+fn replicates(info: &RouteInfo) -> bool {
+    info.go.starts_with("go")
+}
+
 impl Record {
     /// Takes what the first INFO tells of the other server.
     fn take(&mut self, info: &mut RouteInfo) {
@@ -435,6 +442,7 @@ impl Record {
         self.remote_id.clone_from(&info.server_id);
         self.remote_name.clone_from(&info.server_name);
         self.has_jetstream = info.jetstream;
+        self.replicates = replicates(info);
         (self.import, self.export) = (info.import.clone(), info.export.clone());
         let offered = CompressionMode::from_name(&info.compression);
         self.offered = offered.unwrap_or(CompressionMode::NotSupported);

@@ -704,6 +704,18 @@ fn one_server_with_jetstream_is_a_route() {
 }
 
 #[test]
+fn servers_that_replicate_streams_are_routes_together() {
+    let replicating = |id| RouteInfo { jetstream: true, go: "go1.26.1".into(), ..told(id, 3, 0) };
+    let mut a = server("A", options());
+    for (number, id) in [(1, "B"), (2, "C")] {
+        let (joined, _) = a.accepts(number, replicating(id));
+        assert_eq!(place(&joined), Some(0));
+    }
+    let natsd = RouteInfo { jetstream: true, ..told("D", 3, 0) };
+    assert!(matches!(a.accepts(3, natsd).0, Joined::Refused(_)));
+}
+
+#[test]
 fn a_server_with_jetstream_refuses_others_and_tries_again_later() {
     let mut a = server("A", ClusterOptions { routes: vec![address("b.host")], ..options() });
     a.set_jetstream(true, "");
