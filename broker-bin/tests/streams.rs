@@ -218,6 +218,61 @@ async fn monitoring_reports_streams_and_consumers() {
     assert_eq!([health("OTHER", ""), health("ORDERS", "x")], [Health::NotFound; 2]);
 }
 
+#[cfg(feature = "monitoring")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_with_streams_is_refused_in_a_cluster() {
+    use broker_bin::monitor::{Health, HealthzOptions};
+    use broker_bin::options::{Request, load_text};
+
+    let directory = tempfile::tempdir().unwrap();
+    let member = async |name: &str, route: i64, jetstream: &str| {
+        let routes = if route > 0 { format!("'nats://127.0.0.1:{route}'") } else { String::new() };
+        let text = format!(
+            "listen: '127.0.0.1:-1', server_name: {name}, store_dir: '{}', jetstream: {jetstream}
+             cluster {{ name: C, listen: '127.0.0.1:-1', routes: [{routes}] }}",
+            directory.path().join(name).display()
+        );
+        let loaded = load_text(&text, "natsd.conf", &Request::default()).unwrap();
+        Daemon::start(loaded.options).await.unwrap()
+    };
+    let health = |daemon: &Daemon| {
+        let health = daemon.observer().healthz(&HealthzOptions::default());
+        (health.health, health.error.unwrap_or_default())
+    };
+    let holds = async |what: &str, is_true: &dyn Fn() -> bool| {
+        let waiting = async {
+            while !is_true() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.expect(what);
+    };
+    let routes = |daemon: &Daemon| daemon.broker().cluster().unwrap().server_count();
+
+    let first = member("first", 0, "enabled").await;
+    let port = first.varz().cluster.cluster_port.into();
+    let second = member("second", port, "enabled").await;
+    for daemon in [&first, &second] {
+        holds("conflict", &|| health(daemon).0 == Health::Unavailable).await;
+        let error = health(daemon).1;
+        assert!(error.starts_with("JetStream is enabled on \""), "{error}");
+        assert!(error.contains("\"first\"") && error.contains("\"second\""), "{error}");
+        assert_eq!(routes(daemon), 0);
+        // A probe of readiness leaves the server where it is.
+        let ready = HealthzOptions { server_only: true, ..HealthzOptions::default() };
+        assert_eq!(daemon.observer().healthz(&ready).health, Health::Ok);
+    }
+    drop(second);
+    let second = member("second", port, "disabled").await;
+    for daemon in [&first, &second] {
+        holds("route", &|| routes(daemon) == 1 && health(daemon).0 == Health::Ok).await;
+    }
+    // The other server serves the API.
+    let client = async_nats::connect(second.local_addr().to_string()).await.unwrap();
+    let stream = orders(&jetstream::new(client), StorageType::File).await;
+    assert_eq!(stream.cached_info().config.name, "ORDERS");
+}
+
 /// Waits until a stream has a last sequence.
 async fn reaches(stream: &mut Stream, sequence: u64) {
     let wait = async {

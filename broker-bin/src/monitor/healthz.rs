@@ -77,7 +77,7 @@ pub enum Health {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct HealthError {
-    /// The subject of the error: `CONNECTION`, `BAD_REQUEST`, `ACCOUNT`, `STREAM` or `CONSUMER`.
+    /// The subject of the error: `CONNECTION`, `BAD_REQUEST`, `JETSTREAM`, `ACCOUNT`, `STREAM` or `CONSUMER`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The account.
@@ -115,7 +115,7 @@ impl Observer {
         } else if options.server_only || options.enabled_only {
             (Health::Ok, Vec::new())
         } else {
-            self.health_of_streams(options)
+            self.health_of_cluster(options).unwrap_or_else(|| self.health_of_streams(options))
         };
         let Some(first) = errors.first() else {
             return Healthz { status: "ok", error: None, errors, health };
@@ -129,6 +129,18 @@ impl Observer {
         };
         let error = Some(first.error.clone());
         Healthz { status, error, errors: Vec::new(), health }
+    }
+
+    /// Returns the conflicts with other servers that have JetStream; `None` without. A check of one account is no check of
+    /// the cluster.
+    fn health_of_cluster(&self, options: &HealthzOptions) -> Option<(Health, Vec<HealthError>)> {
+        if !options.account.is_empty() {
+            return None;
+        }
+        let conflicts = self.broker().jetstream_conflicts();
+        let errors = conflicts.into_iter().map(|text| HealthError::new("JETSTREAM", text));
+        let errors: Vec<_> = errors.collect();
+        (!errors.is_empty()).then_some((Health::Unavailable, errors))
     }
 
     #[cfg(not(feature = "streams"))]
