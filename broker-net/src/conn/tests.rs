@@ -253,7 +253,7 @@ fn future_bytes<F>(
 
 #[test]
 fn the_future_of_a_connection_is_small() {
-    // 1.7 KiB with every feature.
+    // 1.75 KiB with every feature.
     let bytes = future_bytes(serve);
-    assert!(bytes <= 1728, "{bytes} bytes: a value may be held across an await");
+    assert!(bytes <= 1792, "{bytes} bytes: a value may be held across an await");
 }
