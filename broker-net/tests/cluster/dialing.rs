@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use crate::log::Lines;
 use crate::nodes::{
-    dead_port, has_peers, in_time, options, options_to, peers, port, start, start_with, until,
+    dead_port, has_peers, in_time, options, options_to, port, start, start_with, until,
 };
 
 #[tokio::test]
