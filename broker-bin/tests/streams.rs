@@ -269,7 +269,13 @@ async fn a_second_server_with_streams_is_refused_in_a_cluster() {
     }
     // The other server serves the API.
     let client = async_nats::connect(second.local_addr().to_string()).await.unwrap();
-    let stream = orders(&jetstream::new(client), StorageType::File).await;
+    let context = jetstream::new(client);
+    let is_served = async {
+        // The interest in the API follows the route.
+        while context.query_account().await.is_err() {}
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_served).await.unwrap();
+    let stream = orders(&context, StorageType::File).await;
     assert_eq!(stream.cached_info().config.name, "ORDERS");
 }
 
