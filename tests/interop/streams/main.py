@@ -246,9 +246,12 @@ def main(arguments):
                 passed, failed = 0, [f"{path.stem}: {error}"]
             total += passed
             failures += failed
+        # A line for each scenario, and their number, as the runner counts them.
+        for number in range(total):
+            print(f"ok {number + 1} - a request to {os.path.basename(program)}")
         for failure in failures:
-            print(failure)
-        print(f"{os.path.basename(program)}: {total} passed, {len(failures)} failed")
+            print(f"not ok {failure}")
+        print(f"1..{total + len(failures)}")
         status |= bool(failures)
     return status
 
