@@ -29,6 +29,7 @@ pub mod filters;
 pub mod go;
 pub mod limits;
 pub mod outbox;
+mod random;
 pub mod service;
 pub mod store;
 pub mod stream;

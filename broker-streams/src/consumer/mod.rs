@@ -21,7 +21,6 @@ mod pending;
 mod priority;
 mod pull;
 mod push;
-mod random;
 mod redeliveries;
 mod requests;
 mod start;
@@ -40,6 +39,7 @@ pub use info::{ConsumerInfo, PriorityGroupState, SequenceInfo};
 
 use crate::config::{ConsumerConfig, ReplayPolicy, Retention, Time};
 use crate::filters::Filters;
+use crate::random::Random;
 use crate::store::Storage;
 
 /// What a consumer sees of its stream.
@@ -93,7 +93,7 @@ pub struct Consumer {
     config: ConsumerConfig,
     created: Time,
     filters: Filters,
-    random: random::Random,
+    random: Random,
     /// The subject of acknowledgements before its numbers.
     ack_prefix: Vec<u8>,
 
@@ -170,7 +170,7 @@ impl Consumer {
     pub fn restore(scope: Scope, config: ConsumerConfig, created: Time) -> Self {
         let mut consumer = Self {
             filters: Filters::default(),
-            random: random::Random::new(scope.seed),
+            random: Random::new(scope.seed),
             ack_prefix: format!("$JS.ACK.{}.{}", scope.stream, scope.name).into_bytes(),
             next: 1,
             next_delivery: 1,

@@ -123,8 +123,8 @@ impl PendingAcks {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     #[test]
     fn the_queue_is_a_map() {

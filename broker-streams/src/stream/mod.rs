@@ -18,7 +18,6 @@ pub mod limits;
 mod open;
 mod publish;
 mod purge;
-mod random;
 mod republish;
 mod retention;
 mod schedule;
@@ -41,12 +40,12 @@ use broker_core::subject::SubjectTransform;
 use self::batch::Batches;
 use self::dedupe::Dedupe;
 use self::expiries::Expiries;
-use self::random::Random;
 use self::schedule::Timetable;
 use self::source::Feeds;
 use self::waiting::Waiting;
 use crate::config::{StreamConfig, Time};
 use crate::error::ApiError;
+use crate::random::Random;
 use crate::store::{Storage, StorageError, StoreState};
 
 // NATS 2.14: store.go.

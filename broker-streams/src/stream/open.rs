@@ -7,7 +7,6 @@ use super::batch::Batches;
 use super::dedupe::Dedupe;
 use super::expiries::Expiries;
 use super::fields::Fields;
-use super::random::Random;
 use super::schedule::Timetable;
 use super::source::Feeds;
 use super::waiting::Waiting;
@@ -15,6 +14,7 @@ use super::{Stream, limits, store_error};
 use crate::config::{StreamConfig, Time};
 use crate::error::ApiError;
 use crate::filters::Filters;
+use crate::random::Random;
 use crate::store::{Storage, StorageError};
 
 /// Values of the server that a stream needs.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::random::Random;
 use super::*;
+use crate::random::Random;
 
 const SUBJECTS: [&str; 3] = ["a", "b.1", "b.2"];
 

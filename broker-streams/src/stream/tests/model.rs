@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Discard;
-use crate::stream::random::Random;
+use crate::random::Random;
 
 /// A message of the model.
 #[derive(Clone, Debug, Eq, PartialEq)]
