@@ -49,8 +49,13 @@ SCANS = {
 }
 
 HARMLESS = {"OK", "INFO", "DEBUG"}
-# The local OpenSSL lacks the Russian GOST ciphers.
-NOT_OURS = {"engine_problem"}
+# The local OpenSSL lacks the Russian GOST ciphers. testssl.sh keeps a session without waiting for the ticket, which TLS
+# 1.3 sends after the handshake: on a busy machine it has none to resume (broker-net's tests resume sessions).
+NOT_OURS = {
+    ("engine_problem", "WARN"),
+    ("sessionresumption_ticket", "WARN"),
+    ("sessionresumption_ID", "WARN"),
+}
 
 
 def sslscan(server, folder):
@@ -97,7 +102,7 @@ def testssl(server, folder, options, ids):
     wrong = [
         f"{one['severity']} {one['id']}: {one['finding']}"
         for one in findings
-        if one["severity"] not in HARMLESS and one["id"] not in NOT_OURS
+        if one["severity"] not in HARMLESS and (one["id"], one["severity"]) not in NOT_OURS
     ]
     missing = set(ids.split()) - {one["id"] for one in findings}
     return wrong + ([f"not looked at: {' '.join(sorted(missing))}"] if missing else [])
