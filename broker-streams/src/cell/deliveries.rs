@@ -76,6 +76,7 @@ impl Cell {
             stream: config.name.clone(),
             name: name.to_owned(),
             retention: config.retention,
+            is_in_memory: !self.is_stored(),
             is_one_per_subject: config.max_messages_per_subject == 1,
             burst_bytes: self.scope.burst_bytes,
             seed: self.scope.seed ^ (u64::from(number) << 32),

@@ -20,9 +20,14 @@ use crate::config::Time;
 const VERSION: u64 = 1;
 const WHOLE: u64 = 1;
 
-/// What has changed since the last entry.
+/// The length at which a list of changes is first searched for repetitions.
+const REPEATED: usize = 1024;
+
+/// The changes since the last entry.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
+    /// The state is in the journal. Otherwise no entry is ever taken, and no change is kept.
+    is_recorded: bool,
     is_changed: bool,
     is_whole: bool,
     pending: Vec<u64>,
@@ -30,6 +35,11 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    /// Creates an empty list.
+    pub(super) fn new(is_recorded: bool) -> Self {
+        Self { is_recorded, ..Self::default() }
+    }
+
     /// Notes that the sequences changed.
     pub(super) fn note(&mut self) {
         self.is_changed = true;
@@ -45,36 +55,44 @@ impl Changes {
     /// Notes that a message was delivered, acknowledged or waits longer.
     pub(super) fn pending(&mut self, sequence: u64) {
         self.is_changed = true;
-        // Repeated changes of one message need one place only.
-        if !self.is_whole && self.pending.last() != Some(&sequence) {
-            self.pending.push(sequence);
+        if self.is_recorded && !self.is_whole && self.pending.last() != Some(&sequence) {
+            add(&mut self.pending, sequence);
         }
     }
 
     /// Notes that the number of deliveries of a message changed.
     pub(super) fn counted(&mut self, sequence: u64) {
         self.is_changed = true;
-        if !self.is_whole {
-            self.counted.push(sequence);
+        if self.is_recorded && !self.is_whole {
+            add(&mut self.counted, sequence);
         }
     }
+}
+
+/// Adds a sequence to a list that is sorted later. Repetitions are removed before the list grows, so that clients that
+/// change the same messages while the disk hangs cannot make it longer than twice the number of messages.
+fn add(list: &mut Vec<u64>, sequence: u64) {
+    if list.len() >= REPEATED && list.len() == list.capacity() {
+        list.sort_unstable();
+        list.dedup();
+        if list.len() > list.capacity() / 2 {
+            list.reserve(list.capacity());
+        }
+    }
+    list.push(sequence);
 }
 
 impl Consumer {
     /// Returns true if [`Self::take_changes`] has something to append.
     pub fn has_changes(&self) -> bool {
-        self.changes.is_changed && self.is_stored()
-    }
-
-    fn is_stored(&self) -> bool {
-        !self.config.memory_storage && !self.config.direct
+        self.changes.is_changed && self.changes.is_recorded
     }
 
     /// Appends the changes since the last call as one entry for [`Self::apply`]. Returns false, and appends nothing, if there are none, or if
     /// the state of the consumer is not stored.
     pub fn take_changes(&mut self, entry: &mut Vec<u8>) -> bool {
         let mut changes = std::mem::take(&mut self.changes);
-        let is_taken = changes.is_changed && self.is_stored();
+        let is_taken = changes.is_changed && changes.is_recorded;
         if is_taken && changes.is_whole {
             self.snapshot(entry);
         } else if is_taken {
@@ -253,6 +271,27 @@ fn read_number(bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repeated_changes_take_no_more_room_than_the_messages() {
+        let mut changes = Changes::new(true);
+        for turn in 0..1_000_000 {
+            changes.pending(turn % 2000);
+            changes.counted(turn % 2000);
+        }
+        assert!(changes.pending.capacity() <= 8000, "{}", changes.pending.capacity());
+        assert!(changes.counted.capacity() <= 8000, "{}", changes.counted.capacity());
+    }
+
+    #[test]
+    fn changes_that_no_journal_records_are_not_kept() {
+        let mut changes = Changes::new(false);
+        for sequence in 0..10 {
+            changes.pending(sequence);
+            changes.counted(sequence);
+        }
+        assert!(changes.pending.is_empty() && changes.counted.is_empty());
+    }
 
     #[test]
     fn numbers_are_read_as_they_were_written() {

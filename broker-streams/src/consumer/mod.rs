@@ -62,8 +62,10 @@ pub struct Scope {
     pub stream: String,
     /// The name of the consumer.
     pub name: String,
-    /// Whether the stream removes messages that are acknowledged.
+    /// Decides whether the stream removes messages that are acknowledged; see [`Consumer::set_retention`].
     pub retention: Retention,
+    /// The stream is in memory: the progress of its consumers is not recorded.
+    pub is_in_memory: bool,
     /// The stream keeps one message of each subject.
     pub is_one_per_subject: bool,
     /// The longest message, in bytes: what a rate limit lets pass at once.
@@ -168,6 +170,7 @@ impl Consumer {
 
     /// Creates a consumer at recovery. [`Self::apply`] follows for each entry of its journal, then [`Self::recovered`].
     pub fn restore(scope: Scope, config: ConsumerConfig, created: Time) -> Self {
+        let is_recorded = !config.memory_storage && !config.direct && !scope.is_in_memory;
         let mut consumer = Self {
             filters: Filters::default(),
             random: Random::new(scope.seed),
@@ -193,7 +196,7 @@ impl Consumer {
             last_sent: None,
             inactive_after: 0,
             timers: timers::Timers::default(),
-            changes: changes::Changes::default(),
+            changes: changes::Changes::new(is_recorded),
             released: Vec::new(),
             removed: Vec::new(),
             scratch: deliver::Scratch::default(),
