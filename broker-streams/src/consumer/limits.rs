@@ -31,3 +31,6 @@ pub(super) const WAITING_ADVISORIES: usize = 1024;
 /// How long a client stays pinned without a request, unless the consumer says: 2 minutes, in nanoseconds.
 // NATS 2.14: consumer.go JsDefaultPinnedTTL.
 pub(super) const PINNED_TTL: i64 = 120_000_000_000;
+
+/// The longest id of a pinned client that a waiting request keeps, in bytes. The server makes ids of 22 bytes.
+pub(super) const MAX_PIN_ID: usize = 64;

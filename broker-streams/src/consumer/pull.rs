@@ -1,7 +1,7 @@
 //! Pull consumers: clients ask for messages.
 
 use super::deliver::Candidate;
-use super::limits::REQUEST_CHECK_PAUSE;
+use super::limits::{MAX_PIN_ID, REQUEST_CHECK_PAUSE};
 use super::requests::{Group, NextRequest, Waiting};
 use super::{Consumer, View};
 use crate::config::{PriorityPolicy, Time};
@@ -124,11 +124,21 @@ impl Consumer {
             no_wait: request.no_wait,
             heartbeat,
             heartbeat_at: after(heartbeat),
-            group: request.group,
+            group: request.group.and_then(|group| self.kept_group(group)),
         };
         self.requests.add(waiting, self.is_prioritized());
         self.requests.last_used = now;
         true
+    }
+
+    /// Returns the part of a request's priority group that decides about its messages, so that a waiting request is no longer
+    /// than its reply subject.
+    fn kept_group(&self, mut group: Group) -> Option<Group> {
+        if group.id.len() > MAX_PIN_ID {
+            // No pinned client has the id. Any other id that none has is refused in the same way.
+            group.id = "-".to_owned();
+        }
+        (self.config.priority_policy != PriorityPolicy::None).then_some(group)
     }
 
     /// Returns the status for a request that does not wait, if there is nothing for it.

@@ -125,3 +125,16 @@ fn a_client_that_is_gone_is_not_pinned() {
     assert_eq!((&*sent[0].to, &*sent[0].subject), ("y", "a"));
     assert_eq!(bench.info().priority_groups[0].pinned_client_id, pin_of(&sent[0]));
 }
+
+#[test]
+fn a_waiting_request_keeps_no_long_texts() {
+    let long = "x".repeat(1 << 20);
+    let mut bench = Bench::new(pull_config(), &[]);
+    bench.request("r", &format!("{{\"group\":\"{long}\"}}"));
+    assert!(bench.consumer.requests.first().unwrap().group.is_none());
+    let mut bench = Bench::new(grouped(PriorityPolicy::PinnedClient), &[]);
+    bench.request("r", &format!("{{\"group\":\"A\",\"id\":\"{long}\"}}"));
+    assert_eq!(bench.consumer.requests.first().unwrap().pin_id(), Some("-"));
+    bench.publish(&["a"]);
+    assert!(bench.sent()[0].headers.starts_with("NATS/1.0 423 Nats-Wrong-Pin-Id"));
+}
