@@ -10,7 +10,7 @@ use crate::stream::{Answer, Context, Incoming, PurgeRequest, Room, Stream};
 impl Cell {
     /// Stores a message of a publisher, delivers it, and answers when it is durable.
     pub fn publish(&mut self, message: &Incoming<'_>, now: Time, room: Room, out: &mut dyn Outbox) {
-        if self.answers.is_full() {
+        if self.answers.is_full() || self.stream.is_congested() {
             return self.refuse(message, out);
         }
         let before = self.stream.state().last_sequence;

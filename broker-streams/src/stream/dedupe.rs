@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::limits::MAX_MESSAGE_IDS;
+use super::limits::{MAX_MESSAGE_ID_BYTES, MAX_MESSAGE_IDS};
 use crate::config::Time;
 
 /// The ids of the messages of a window of time. An id that is added again replaces the earlier one.
@@ -19,6 +19,9 @@ pub(super) struct Dedupe {
     /// The entries by number, from `first`.
     entries: VecDeque<Entry>,
     first: u64,
+    /// The bytes of all ids.
+    bytes: usize,
+    max_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,8 @@ impl Dedupe {
             numbers: HashTable::new(),
             entries: VecDeque::new(),
             first: 0,
+            bytes: 0,
+            max_bytes: MAX_MESSAGE_ID_BYTES,
         }
     }
 
@@ -55,7 +60,7 @@ impl Dedupe {
 
     /// Returns true if no further id can be remembered.
     pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= MAX_MESSAGE_IDS
+        self.entries.len() >= MAX_MESSAGE_IDS || self.bytes >= self.max_bytes
     }
 
     /// Returns the sequence of the message with an id.
@@ -68,12 +73,16 @@ impl Dedupe {
         self.entries.get(offset(number, self.first)).map(|entry| entry.sequence)
     }
 
-    /// Remembers the id of a message.
+    /// Remembers the id of a message, unless no further id can be.
     pub(super) fn insert(&mut self, id: &[u8], sequence: u64, time: Time) {
         if self.window <= 0 {
             return;
         }
         self.expire(time);
+        if self.is_full() {
+            return;
+        }
+        self.bytes += id.len();
         let hash = self.hasher.hash_one(id);
         let Self { numbers, entries, first, .. } = self;
         let next = *first + entries.len() as u64;
@@ -110,6 +119,7 @@ impl Dedupe {
 
     fn forget_oldest(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
+        self.bytes -= entry.id.len();
         let number = self.first;
         self.first += 1;
         // An id that was added again has a later number.
@@ -133,6 +143,20 @@ fn offset(number: u64, first: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_ids_fill_the_window_as_well() {
+        let mut dedupe = Dedupe::new(100);
+        dedupe.max_bytes = 10;
+        dedupe.insert(b"123456", 1, Time(0));
+        assert!(!dedupe.is_full());
+        dedupe.insert(b"1234567", 2, Time(50));
+        assert!(dedupe.is_full());
+        dedupe.insert(b"8", 3, Time(50));
+        assert_eq!((dedupe.len(), dedupe.find(b"8", Time(50))), (2, None));
+        assert_eq!(dedupe.find(b"1234567", Time(100)), Some(2));
+        assert!(!dedupe.is_full());
+    }
 
     #[test]
     fn ids_are_remembered_for_the_window() {

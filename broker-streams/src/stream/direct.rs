@@ -57,7 +57,9 @@ impl Stream {
         context: &mut Context<'_>,
     ) {
         if self.reads.bytes() > MAX_WAITING_READS {
-            self.answer(reply, UNAVAILABLE, context);
+            // Behind the messages that wait it would take memory itself.
+            let (to, headers) = (reply, UNAVAILABLE);
+            context.out.send(&Outgoing { to, subject: to, headers, ..Outgoing::default() });
         } else if request.multi_last_for.is_empty() {
             self.get_each(request, reply, context);
         } else {

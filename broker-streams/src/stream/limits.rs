@@ -25,6 +25,9 @@ pub const BATCH_TIMEOUT: i64 = 10_000_000_000;
 /// second over the default window of two minutes.
 pub const MAX_MESSAGE_IDS: usize = 16 << 20;
 
+/// The most bytes of the ids that a stream remembers. An id may be as long as a header block.
+pub const MAX_MESSAGE_ID_BYTES: usize = 1 << 30;
+
 /// The longest header block, in bytes.
 // NATS 2.14: stream.go processJetStreamMsgWithBatch: math.MaxUint16.
 pub const MAX_HEADERS: usize = 65_535;
@@ -56,6 +59,10 @@ pub const MAX_COUNTER_DIGITS: usize = 4096;
 
 /// The most bytes of messages that were read and wait for the store to be durable. A reader beyond it gets an error.
 pub const MAX_WAITING_READS: usize = 64 << 20;
+
+/// The most bytes of republished messages that wait for the store to be durable: each is longer than its record. Publishers
+/// beyond it get an error.
+pub const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// The most bytes of the messages of all atomic batches of a stream, which are in memory until they are complete.
 pub const MAX_BATCH_BYTES: usize = 256 << 20;

@@ -1,6 +1,7 @@
 //! Durability of what a stream stores.
 
 use super::Stream;
+use super::limits::MAX_WAITING_BYTES;
 use crate::outbox::Outbox;
 use crate::store::{Position, StorageError, SyncJob};
 
@@ -35,6 +36,11 @@ impl Stream {
         let durable = self.storage.durable();
         self.waiting.flush(durable, out);
         self.reads.flush(durable, out);
+    }
+
+    /// Returns true if so many messages wait for the store that none should be added.
+    pub fn is_congested(&self) -> bool {
+        self.waiting.bytes() > MAX_WAITING_BYTES
     }
 
     /// Returns true if [`Self::flush`] has something to send.

@@ -73,6 +73,10 @@ impl Stream {
             let headers = format!(
                 "NATS/1.0\r\nNats-Last-Consumer: {delivered}\r\nNats-Last-Stream: {sequence}\r\n\r\n"
             );
+            if self.is_congested() {
+                // Without an answer the consumer waits, and asks again with its next heartbeat.
+                return;
+            }
             // The answer may remove messages of the other stream: those before it are durable here then.
             let to = message.reply;
             let answer =

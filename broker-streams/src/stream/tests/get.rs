@@ -1,4 +1,5 @@
 use super::*;
+use crate::stream::limits::MAX_WAITING_READS;
 
 fn bench() -> Bench {
     let mut bench = Bench::new(StreamConfig::default());
@@ -146,4 +147,20 @@ fn nobody_sees_a_message_that_a_crash_takes_back() {
     assert_eq!(to, ["copy.a", "reply"]);
     // What is durable is sent at once.
     assert_eq!(direct(&mut bench, "", Some("a")).len(), 1);
+}
+
+#[test]
+fn readers_beyond_the_limit_take_no_memory_while_the_disk_hangs() {
+    let mut bench = Bench::over(StreamConfig::default(), NaiveStorage::slow());
+    bench.publish("a", "", &"x".repeat(1 << 20));
+    let mut refused = 0;
+    while refused == 0 {
+        refused = direct(&mut bench, "", Some("a")).len();
+    }
+    let bytes = bench.stream.reads.bytes();
+    assert!(bytes < MAX_WAITING_READS + (2 << 20), "{bytes}");
+    for _ in 0..100 {
+        assert_eq!(direct(&mut bench, "", Some("a")), [" 503||"]);
+    }
+    assert_eq!(bench.stream.reads.bytes(), bytes);
 }
