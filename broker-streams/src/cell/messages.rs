@@ -69,7 +69,9 @@ impl Cell {
     ) {
         if self.stream.storage().durable() >= position {
             out.send(&Outgoing { to: reply, subject: reply, payload, ..Outgoing::default() });
-        } else {
+        } else if is_ack || !self.answers.is_full() {
+            // A publisher was refused before its message was stored. A client that acknowledges while the disk hangs gets
+            // no answer, and acknowledges again.
             self.answers.push(position, reply, payload, is_ack);
         }
     }
