@@ -305,6 +305,19 @@ impl Cell {
         self.wake_by(deadline);
     }
 
+    /// Tells consumers the retention of the stream, and removes the messages that a stream with this retention does not keep.
+    // NATS 2.14: stream.go updateWithAdvisory, consumer.go checkStateForInterestStream.
+    pub(super) fn follow_retention(&mut self, now: Time, out: &mut dyn Outbox) {
+        let retention = self.stream.config().retention;
+        let first = self.stream.state().first_sequence;
+        let mut released = Vec::new();
+        for member in self.consumers.iter_mut() {
+            member.consumer.set_retention(retention, first);
+            member.consumer.take_released(&mut released);
+        }
+        self.release(&released, now, out);
+    }
+
     /// Removes the messages in these ranges that no consumer needs any more.
     pub(super) fn release(
         &mut self,

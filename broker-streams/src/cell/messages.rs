@@ -145,8 +145,12 @@ impl Cell {
         out: &mut dyn Outbox,
     ) -> Result<(), ApiError> {
         let before = self.stream.state().last_sequence;
+        let retention = self.stream.config().retention;
         self.with_stream(now, room, out, |stream, context| stream.update(config, context))?;
         self.settle(before, None);
+        if self.stream.config().retention != retention {
+            self.follow_retention(now, out);
+        }
         self.journal_stream().map_err(ApiError::stream_update)?;
         self.changes.push(Change::Stream);
         let deadline = self.stream.deadline();

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::config::{AckPolicy, ConsumerConfig, StreamSource};
+use crate::config::{AckPolicy, ConsumerConfig, Retention, StreamSource};
+use crate::limits::WAITING_ANSWER_BYTES;
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::{FileDisk, FileOptions, FileStorage, MemoryStorage, Opened};
 use crate::stream::{Incoming, Options, Room};
@@ -182,6 +183,50 @@ fn nothing_is_delivered_while_deliveries_are_paused() {
     assert!(cell.wake_at().is_some_and(|at| at <= until));
     cell.run(until, &mut sent);
     assert_eq!(sent.take("inbox"), ["p1"]);
+}
+
+#[test]
+fn clients_that_acknowledge_while_the_disk_hangs_take_limited_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    add_consumer(&mut cell, &mut sent);
+    publish(&mut cell, "p1", &mut sent);
+    sync(&mut cell, &mut sent);
+    cell.request(b"C", (b"inbox", b"1"), NOW, &mut sent);
+    let (ack, reply) = (format!("$JS.ACK.S.C.1.1.1.{}.0", NOW.0), "r".repeat(1 << 20));
+    sent.0.clear();
+    for _ in 0..100 {
+        cell.acknowledge(ack.as_bytes(), (reply.as_bytes(), b""), NOW, &mut sent);
+    }
+    assert!(sent.0.is_empty(), "not durable yet");
+    sync(&mut cell, &mut sent);
+    assert_eq!(sent.0.len(), WAITING_ANSWER_BYTES / reply.len());
+}
+
+#[test]
+fn consumers_follow_the_retention_of_their_stream() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    add_consumer(&mut cell, &mut sent);
+    for reply in ["p1", "p2", "p3"] {
+        publish(&mut cell, reply, &mut sent);
+    }
+    sync(&mut cell, &mut sent);
+    cell.request(b"C", (b"inbox", b"3"), NOW, &mut sent);
+    let ack = |sequence: u64| format!("$JS.ACK.S.C.1.{sequence}.{sequence}.{}.0", NOW.0);
+    cell.acknowledge(ack(2).as_bytes(), (b"", b""), NOW, &mut sent);
+    let mut update = |cell: &mut Cell, retention| {
+        let config = StreamConfig { retention, ..cell.stream().config().clone() };
+        cell.update(config, NOW, Room::default(), &mut sent).unwrap();
+    };
+    assert_eq!(cell.stream().state().messages, 3);
+    update(&mut cell, Retention::Interest);
+    assert_eq!(cell.stream().state().messages, 2, "the acknowledged message is removed");
+    cell.acknowledge(ack(1).as_bytes(), (b"", b""), NOW, &mut Sent::default());
+    assert_eq!(cell.stream().state().messages, 1);
+    update(&mut cell, Retention::Limits);
+    cell.acknowledge(ack(3).as_bytes(), (b"", b""), NOW, &mut Sent::default());
+    assert_eq!(cell.stream().state().messages, 1, "acknowledgements remove nothing");
 }
 
 /// A mirror in memory, and the subjects that its owner subscribes to.

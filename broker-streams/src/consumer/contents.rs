@@ -119,6 +119,13 @@ impl Consumer {
         }
     }
 
+    /// Follows a change of the retention of the stream, whose first message is `first`.
+    pub fn set_retention(&mut self, retention: Retention, first: u64) {
+        self.scope.retention = retention;
+        self.released.clear();
+        self.release(first, self.stored.delivered.sequence);
+    }
+
     /// Takes the ranges of sequences that this consumer no longer needs; of interest to streams with another retention than
     /// by limits. A sequence may be repeated, and may have no message.
     pub fn take_released(&mut self, released: &mut Vec<RangeInclusive<u64>>) {

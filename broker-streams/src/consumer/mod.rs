@@ -51,7 +51,7 @@ pub struct View<'a> {
     pub visible: u64,
 }
 
-/// Where a consumer belongs to; it does not change while the consumer exists.
+/// The stream of a consumer, and values that do not change while the consumer exists.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// The name of the account, which some advisories state.
