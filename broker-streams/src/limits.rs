@@ -24,3 +24,6 @@ pub const JOURNAL_GROWTH: u64 = 4;
 /// The most requests to the API that wait.
 // NATS 2.14: jetstream_api.go JSDefaultRequestQueueLimit.
 pub const WAITING_REQUESTS: usize = 10_000;
+
+/// The most bytes of requests to the API that wait: a request may be as long as the longest message.
+pub const WAITING_REQUEST_BYTES: usize = 64 << 20;

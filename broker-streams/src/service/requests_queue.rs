@@ -9,13 +9,23 @@ use broker_core::{Broker, RawMessage, header_block};
 use super::lock::{lock, wait};
 use super::task::Responder;
 use crate::api::ApiRequest;
-use crate::limits::WAITING_REQUESTS;
+use crate::limits::{WAITING_REQUEST_BYTES, WAITING_REQUESTS};
 
 /// Work for an account.
 enum Work {
     Request(QueuedRequest),
     /// Its limits have changed.
     Follow(Arc<dyn Responder>),
+}
+
+impl Work {
+    /// Returns the memory of a request, in bytes; 0 for other work, which has no limit: no client can cause it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Request(request) => request.size(),
+            Self::Follow(_) => 0,
+        }
+    }
 }
 
 /// A request with its account.
@@ -37,6 +47,20 @@ impl QueuedRequest {
             payload: message.payload().into(),
         }
     }
+
+    /// Returns the memory that the request takes, in bytes.
+    fn size(&self) -> usize {
+        let parts = self.reply.len() + self.headers.len() + self.payload.len();
+        size_of::<Self>() + self.subject.len() + parts
+    }
+}
+
+/// The work that waits for one account.
+#[derive(Default)]
+struct Waiting {
+    work: VecDeque<Work>,
+    /// The bytes of the requests.
+    bytes: usize,
 }
 
 /// The waiting requests: in turn one of each account that has some.
@@ -50,42 +74,96 @@ pub(super) struct Requests {
 struct State {
     /// The accounts with requests, in the order of their turns.
     turns: VecDeque<Arc<str>>,
-    waiting: BTreeMap<Arc<str>, VecDeque<Work>>,
+    waiting: BTreeMap<Arc<str>, Waiting>,
+    /// The requests that wait, and their bytes.
     count: usize,
+    bytes: usize,
+    /// The requests that were dropped since the queue was last half empty.
+    dropped: usize,
     is_ended: bool,
 }
 
 impl State {
     fn add(&mut self, name: &str, work: Work) {
-        self.count += 1;
-        if let Some(others) = self.waiting.get_mut(name) {
-            others.push_back(work);
-        } else {
-            let name: Arc<str> = name.into();
-            self.turns.push_back(Arc::clone(&name));
-            self.waiting.insert(name, VecDeque::from([work]));
+        let bytes = work.bytes();
+        self.count += usize::from(bytes > 0);
+        self.bytes += bytes;
+        let waiting = match self.waiting.get_mut(name) {
+            Some(waiting) => waiting,
+            None => {
+                let name: Arc<str> = name.into();
+                self.turns.push_back(Arc::clone(&name));
+                self.waiting.entry(name).or_default()
+            }
+        };
+        waiting.bytes += bytes;
+        waiting.work.push_back(work);
+    }
+
+    fn is_over_limit(&self) -> bool {
+        self.count > WAITING_REQUESTS || self.bytes > WAITING_REQUEST_BYTES
+    }
+
+    /// Drops the last request of the account whose requests take the most memory: an account that floods the API loses its
+    /// own requests.
+    fn drop_one(&mut self) -> Option<Work> {
+        let largest = self.waiting.values_mut().max_by_key(|waiting| waiting.bytes)?;
+        let at = largest.work.iter().rposition(|work| work.bytes() > 0)?;
+        let dropped = largest.work.remove(at)?;
+        largest.bytes -= dropped.bytes();
+        self.count -= 1;
+        self.bytes -= dropped.bytes();
+        self.dropped += 1;
+        Some(dropped)
+    }
+
+    /// Takes the next work of the account whose turn it is.
+    fn take(&mut self) -> Option<Work> {
+        while let Some(name) = self.turns.pop_front() {
+            let Some(waiting) = self.waiting.get_mut(&name) else { continue };
+            let work = waiting.work.pop_front();
+            let bytes = work.as_ref().map_or(0, Work::bytes);
+            waiting.bytes -= bytes;
+            if waiting.work.is_empty() {
+                self.waiting.remove(&name);
+            } else {
+                self.turns.push_back(name);
+            }
+            self.count -= usize::from(bytes > 0);
+            self.bytes -= bytes;
+            if self.count < WAITING_REQUESTS / 2 && self.bytes < WAITING_REQUEST_BYTES / 2 {
+                self.dropped = 0;
+            }
+            if work.is_some() {
+                return work;
+            }
         }
+        None
     }
 }
 
 impl Requests {
-    /// Adds a request; drops it if too many wait.
+    /// Adds a request; drops requests of the account that has most if too many wait.
+    // NATS 2.14: jetstream_api.go apiDispatch, which drops all that wait.
     pub(super) fn push(&self, request: QueuedRequest) {
         let mut state = lock(&self.state);
-        if state.count >= WAITING_REQUESTS {
-            drop(state);
-            // NATS 2.14: jetstream_api.go apiDispatch, which drops all that wait.
-            return tracing::warn!("JetStream API queue limit reached, dropping 1 requests");
-        }
         let account = Arc::clone(&request.account);
         state.add(account.name(), Work::Request(request));
+        let mut dropped = Vec::new();
+        while state.is_over_limit() {
+            dropped.extend(state.drop_one());
+        }
+        let count = state.dropped;
         drop(state);
         self.changed.notify_one();
+        // A flood of requests is no flood of the log.
+        if !dropped.is_empty() && count.is_power_of_two() {
+            tracing::warn!("JetStream API queue limit reached, dropping {count} requests");
+        }
     }
 
     /// Has the streams of an account follow its limits, before the requests that come later are answered.
     pub(super) fn follow(&self, account: Arc<dyn Responder>) {
-        // The number of such work is that of changes of accounts, which no client can make.
         let name = account.name().to_owned();
         lock(&self.state).add(&name, Work::Follow(account));
         self.changed.notify_one();
@@ -127,23 +205,83 @@ impl Requests {
             if state.is_ended {
                 return None;
             }
-            if let Some(name) = state.turns.pop_front() {
-                let (request, has_more) = match state.waiting.get_mut(&name) {
-                    Some(waiting) => (waiting.pop_front(), !waiting.is_empty()),
-                    None => (None, false),
-                };
-                if has_more {
-                    state.turns.push_back(name);
-                } else {
-                    state.waiting.remove(&name);
-                }
-                if request.is_some() {
-                    state.count -= 1;
-                    return request;
-                }
-                continue;
+            if let Some(work) = state.take() {
+                return Some(work);
             }
             state = wait(&self.changed, state, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Named(&'static str);
+
+    impl Responder for Named {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn follow(&self) {}
+
+        fn serve(&self, _request: &ApiRequest<'_>, _scratch: &mut Scratch) {}
+    }
+
+    fn request(account: &'static str, payload: usize) -> QueuedRequest {
+        QueuedRequest {
+            account: Arc::new(Named(account)),
+            subject: "$JS.API.INFO".to_owned(),
+            reply: Box::default(),
+            headers: Box::default(),
+            payload: vec![0; payload].into(),
+        }
+    }
+
+    /// Returns the accounts of all that wait, in the order in which they are served.
+    fn served(requests: &Requests) -> Vec<String> {
+        let mut state = lock(&requests.state);
+        let account = |work| match work {
+            Work::Request(request) => request.account.name().to_owned(),
+            Work::Follow(account) => format!("{} follows", account.name()),
+        };
+        std::iter::from_fn(|| state.take()).map(account).collect()
+    }
+
+    #[test]
+    fn accounts_take_turns() {
+        let requests = Requests::default();
+        for account in ["A", "A", "A", "B"] {
+            requests.push(request(account, 0));
+        }
+        requests.follow(Arc::new(Named("B")));
+        assert_eq!(served(&requests), ["A", "B", "A", "B follows", "A"]);
+    }
+
+    #[test]
+    fn an_account_that_floods_the_api_loses_its_own_requests() {
+        let requests = Requests::default();
+        requests.push(request("B", 100));
+        for _ in 0..WAITING_REQUESTS + 10 {
+            requests.push(request("A", 0));
+        }
+        requests.push(request("C", 0));
+        assert_eq!(lock(&requests.state).dropped, 12);
+        let served = served(&requests);
+        assert_eq!(served.len(), WAITING_REQUESTS);
+        assert_eq!(served.iter().filter(|account| **account != "A").count(), 2);
+    }
+
+    #[test]
+    fn long_requests_take_limited_memory() {
+        let requests = Requests::default();
+        for _ in 0..100 {
+            requests.push(request("A", 1 << 20));
+        }
+        assert!(lock(&requests.state).bytes <= WAITING_REQUEST_BYTES);
+        assert_eq!(served(&requests).len(), 63);
+        let state = lock(&requests.state);
+        assert_eq!((state.count, state.bytes, state.dropped), (0, 0, 0));
     }
 }
