@@ -43,6 +43,8 @@ pub(super) struct Unit {
     sync_after: AtomicI64,
     /// The earliest time at which the worker calls [`Self::tick`].
     ticks_at: AtomicI64,
+    /// The number of its timer.
+    timer: u64,
     /// Dropped after the store.
     _alive: Alive,
 }
@@ -84,6 +86,7 @@ impl Unit {
             is_run_queued: AtomicBool::new(false),
             sync_after: AtomicI64::new(0),
             ticks_at: AtomicI64::new(i64::MAX),
+            timer: server.worker.timer(),
             _alive: alive,
         });
         *lock(&unit.subscriptions) = Some({
@@ -179,7 +182,7 @@ impl Unit {
     fn tick_by(self: &Arc<Self>, at: Time) {
         if at.0 < self.ticks_at.fetch_min(at.0, Ordering::AcqRel) {
             let unit: Weak<Self> = Arc::downgrade(self);
-            self.server.worker.tick_at(at, unit);
+            self.server.worker.tick_at(at, self.timer, unit);
         }
     }
 
@@ -194,7 +197,13 @@ impl Unit {
     }
 }
 
-/// What a cell asks the threads for.
+impl Drop for Unit {
+    fn drop(&mut self) {
+        self.server.worker.forget(self.timer);
+    }
+}
+
+/// The work of the threads that a cell has.
 struct Due {
     sync: Urgency,
     has_work: bool,

@@ -1,7 +1,7 @@
 //! The thread that does what is due by time, and deliveries that one call did not finish.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
@@ -17,44 +17,33 @@ use crate::config::Time;
 pub(super) struct Worker {
     state: Mutex<State>,
     changed: Condvar,
+    numbers: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
     /// Units with deliveries to go on with.
     ready: VecDeque<Arc<dyn Task>>,
-    timers: BinaryHeap<Reverse<Timer>>,
+    /// By time, and by the number of the unit: each has one at most, so that units whose times change often leave none
+    /// behind.
+    timers: BTreeMap<(Time, u64), Weak<dyn Task>>,
+    /// The times of the units' timers, by number.
+    times: HashMap<u64, Time>,
     /// The thread sleeps until then.
     sleeps_until: Option<Time>,
     is_ended: bool,
 }
 
-struct Timer {
-    at: Time,
-    unit: Weak<dyn Task>,
-}
-
-impl PartialEq for Timer {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
+impl State {
+    /// Removes the timer of a unit.
+    fn remove_timer(&mut self, number: u64) {
+        if let Some(at) = self.times.remove(&number) {
+            self.timers.remove(&(at, number));
+        }
     }
 }
 
-impl Eq for Timer {}
-
-impl PartialOrd for Timer {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Timer {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.at.cmp(&other.at)
-    }
-}
-
-/// What the thread does next.
+/// The next action of the thread.
 enum Next {
     Run(Arc<dyn Task>),
     Tick(Arc<dyn Task>),
@@ -68,14 +57,29 @@ impl Worker {
         self.changed.notify_one();
     }
 
-    /// Has [`Task::tick`] called at a time.
-    pub(super) fn tick_at(&self, at: Time, unit: Weak<dyn Task>) {
+    /// Returns a number that names the timer of one unit.
+    pub(super) fn timer(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Has [`Task::tick`] called at a time, or earlier if the unit's timer is.
+    pub(super) fn tick_at(&self, at: Time, number: u64, unit: Weak<dyn Task>) {
         let mut state = lock(&self.state);
-        state.timers.push(Reverse(Timer { at, unit }));
+        if state.times.get(&number).is_some_and(|known| *known <= at) {
+            return;
+        }
+        state.remove_timer(number);
+        state.timers.insert((at, number), unit);
+        state.times.insert(number, at);
         if state.sleeps_until.is_none_or(|until| at < until) {
             drop(state);
             self.changed.notify_one();
         }
+    }
+
+    /// Removes the timer of a unit that has ended.
+    pub(super) fn forget(&self, number: u64) {
+        lock(&self.state).remove_timer(number);
     }
 
     /// Ends the thread.
@@ -103,22 +107,61 @@ impl Worker {
                 return Next::End;
             }
             let now = Time::from(broker.wall());
-            if state.timers.peek().is_some_and(|Reverse(timer)| timer.at <= now) {
-                let unit = state.timers.pop().and_then(|Reverse(timer)| timer.unit.upgrade());
-                if let Some(unit) = unit {
-                    return Next::Tick(unit);
+            if let Some(first) = state.timers.first_entry()
+                && first.key().0 <= now
+            {
+                let ((_, number), unit) = first.remove_entry();
+                state.times.remove(&number);
+                match unit.upgrade() {
+                    Some(unit) => return Next::Tick(unit),
+                    None => continue,
                 }
-                continue;
             }
             if let Some(unit) = state.ready.pop_front() {
                 return Next::Run(unit);
             }
-            state.sleeps_until = state.timers.peek().map(|Reverse(timer)| timer.at);
+            state.sleeps_until = state.timers.first_key_value().map(|((at, _), _)| *at);
             let most = state.sleeps_until.map(|until| {
                 Duration::from_nanos(u64::try_from(until.since(now)).unwrap_or_default())
             });
             state = wait(&self.changed, state, most);
             state.sleeps_until = Some(Time(0));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SyncJob;
+
+    struct Nothing;
+
+    impl Task for Nothing {
+        fn run(self: Arc<Self>, _scratch: &mut Scratch) {}
+
+        fn tick(self: Arc<Self>, _scratch: &mut Scratch) {}
+
+        fn begin_sync(&self) -> Option<Box<dyn SyncJob>> {
+            None
+        }
+
+        fn finish_sync(self: Arc<Self>, _job: Box<dyn SyncJob>, _scratch: &mut Scratch) {}
+    }
+
+    #[test]
+    fn a_unit_has_one_timer() {
+        let worker = Worker::default();
+        let unit: Weak<Nothing> = Weak::new();
+        let (first, second) = (worker.timer(), worker.timer());
+        for at in [50, 70, 30, 60] {
+            worker.tick_at(Time(at), first, unit.clone());
+        }
+        worker.tick_at(Time(30), second, unit);
+        let times = || lock(&worker.state).timers.keys().copied().collect::<Vec<_>>();
+        assert_eq!(times(), [(Time(30), first), (Time(30), second)]);
+        worker.forget(first);
+        assert_eq!(times(), [(Time(30), second)]);
+        assert_eq!(lock(&worker.state).times.len(), 1);
     }
 }
