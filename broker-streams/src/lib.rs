@@ -12,11 +12,11 @@
 //! | [`error`] | the errors of the API, with their codes and texts |
 //! | [`config`] | configurations of streams and consumers |
 //! | [`filters`] | the filters of a consumer |
-//! | [`store`] | where a stream stores its messages: in memory, in files |
-//! | [`outbox`] | where messages leave to |
+//! | [`store`] | stores of messages: in memory, in files |
+//! | [`outbox`] | the interface through which streams and consumers publish |
 //! | [`stream`] | a stream: messages within limits |
-//! | [`consumer`] | which messages clients receive, and what they have acknowledged |
-//! | [`cell`] | a stream with its consumers, and what waits for the disk |
+//! | [`consumer`] | delivery of messages, and their acknowledgements |
+//! | [`cell`] | a stream with its consumers, and the answers that wait for the disk |
 //! | [`api`] | requests and responses |
 //! | [`service`] | threads, subscriptions and directories of a server with streams |
 

@@ -1,9 +1,9 @@
-//! Where messages leave to.
+//! The interface through which streams and consumers publish.
 
 /// A message that leaves a stream or a consumer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outgoing<'a> {
-    /// The subject that decides who receives the message.
+    /// The subject by which receivers are found.
     pub to: &'a [u8],
     /// The subject that receivers see; the same as `to` except for messages of consumers.
     pub subject: &'a [u8],
@@ -15,15 +15,15 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
 }
 
-/// Where messages of one account leave to. It never waits.
+/// Publishes messages in one account. It never blocks.
 pub trait Outbox {
-    /// Sends a message. Returns false if nobody receives it.
+    /// Sends a message. Returns false if it has no receiver.
     fn send(&mut self, message: &Outgoing<'_>) -> bool;
 
-    /// Returns true if somebody subscribes to the subject, which has no wildcards; in the queue group, if one is named.
+    /// Returns true if the subject, which has no wildcards, has a subscriber; one in the queue group, if one is named.
     fn has_interest(&mut self, subject: &[u8], group: Option<&[u8]>) -> bool;
 
-    /// Sends an advisory or another event, whose payload is made only if somebody receives it.
+    /// Sends an advisory or another event, whose payload is made only if it has a receiver.
     fn event(&mut self, subject: &[u8], payload: &mut dyn FnMut() -> Vec<u8>) {
         if self.has_interest(subject, None) {
             let payload = payload();

@@ -1,4 +1,4 @@
-//! Advisories: events that tell about requests and what they change.
+//! Advisories: events about requests and about changes of streams.
 // NATS 2.14: jetstream_events.go.
 
 use broker_core::go_json;
@@ -40,7 +40,7 @@ struct StreamAction<'a> {
     action: &'static str,
 }
 
-/// Tells about a request and its answer.
+/// Publishes the audit advisory of a request and its answer.
 pub(super) fn audit(
     host: &mut dyn Host,
     request: &ApiRequest<'_>,
@@ -61,7 +61,7 @@ pub(super) fn audit(
     publish(host, AUDIT, ("io.nats.jetstream.advisory.v1.api_audit", body), now, out);
 }
 
-/// Returns what advisories say about a client: all but its credentials.
+/// Returns the client information of advisories, which has no credentials.
 // NATS 2.14: events.go forAdvisory.
 fn client(json: &[u8]) -> Option<Value> {
     let mut client: Value = serde_json::from_slice(json).ok()?;
@@ -71,7 +71,7 @@ fn client(json: &[u8]) -> Option<Value> {
     Some(client)
 }
 
-/// What happened to a stream.
+/// A change of a stream.
 #[derive(Clone, Copy)]
 pub(super) enum Action {
     Create,
@@ -79,7 +79,7 @@ pub(super) enum Action {
     Delete,
 }
 
-/// Tells about a change of a stream.
+/// Publishes the advisory of a change of a stream.
 pub(super) fn stream_action(
     host: &mut dyn Host,
     stream: &str,

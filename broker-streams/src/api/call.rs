@@ -45,7 +45,7 @@ impl Call<'_> {
         if self.identity.strict { Mode::Strict } else { Mode::Lenient }
     }
 
-    /// Reads the request; tells the operator if it is not valid.
+    /// Reads the request; an invalid one is logged.
     pub(super) fn read<R: Request>(&mut self) -> Result<R, ApiError> {
         let read = R::read(self.request.payload, self.mode());
         if let Err(error) = &read {
@@ -103,7 +103,7 @@ impl Call<'_> {
         self.finish(&answer, is_error);
     }
 
-    /// Answers by what `act` returns, once all that it changed in the stream is durable.
+    /// Calls `act` with the stream, and answers with its result once its changes are durable.
     pub(super) fn change<B: Serialize + Default>(
         &mut self,
         kind: &str,
@@ -136,20 +136,20 @@ impl Call<'_> {
         }
     }
 
-    /// Counts the request and tells about it.
+    /// Counts the request, and publishes its audit advisory.
     fn finish(&mut self, answer: &[u8], is_error: bool) {
         self.host.count(is_error);
         let Self { host, request, out, .. } = self;
         advisory::audit(*host, request, answer, self.now, *out);
     }
 
-    /// Tells about a change of a stream.
+    /// Publishes the advisory of a change of a stream.
     pub(super) fn stream_action(&mut self, stream: &str, action: Action) {
         let Self { host, out, .. } = self;
         advisory::stream_action(*host, stream, action, self.now, *out);
     }
 
-    /// Answers what only servers with replicated streams do.
+    /// Refuses a request that only servers with replicated streams serve.
     pub(super) fn needs_cluster(&mut self, kind: &str) {
         self.send::<Success>(kind, Err(ApiError::CLUSTER_REQUIRED));
     }

@@ -1,4 +1,4 @@
-//! What the API needs of the server: the streams of one account.
+//! The interface of the API to the server: the streams of one account.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::stream::Room;
 pub struct ApiRequest<'a> {
     /// The subject, which begins with `$JS.API.`, whatever prefix the client used.
     pub subject: &'a str,
-    /// Where the answer goes to; empty for nowhere.
+    /// The reply subject; empty for none.
     pub reply: &'a [u8],
     /// The header block; empty for none.
     pub headers: &'a [u8],
@@ -25,7 +25,7 @@ pub struct ApiRequest<'a> {
     pub client: &'a [u8],
 }
 
-/// What all requests of a server have in common.
+/// Values of the server that all requests share.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
     /// The name of the server.
@@ -49,7 +49,7 @@ pub struct RequestCounts {
     pub errors: u64,
 }
 
-/// What streams of a tier use.
+/// The bytes and numbers that streams of a tier use.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TierUsage {
     /// Bytes of messages in memory.
@@ -68,7 +68,7 @@ pub struct TierUsage {
 
 /// The streams of one account, and the account's part of the server.
 pub trait Host {
-    /// What all requests have in common.
+    /// Values of the server that all requests share.
     fn identity(&self) -> Arc<Identity>;
 
     /// Returns the limits; `None` if the account may have no streams.
@@ -117,7 +117,7 @@ pub trait Host {
     /// Tells the operator about a request that is not as the server expects: a line for the log, at most one each second.
     fn warn(&mut self, text: &str);
 
-    /// Returns what streams use, by tier; the tier without a name holds all if there are no tiers.
+    /// Returns the usage by tier; without tiers, the tier with an empty name has the total.
     fn usage(&mut self) -> BTreeMap<String, TierUsage> {
         let mut tiers: BTreeMap<String, TierUsage> = BTreeMap::new();
         let is_flat = self.limits().is_some_and(|limits| limits.as_flat().is_some());

@@ -22,7 +22,7 @@ pub trait Request: Default + for<'de> Deserialize<'de> {
         json::read(text, Self::RECORD, mode).map_err(ApiError::invalid_json)
     }
 
-    /// Reads a request whose content is optional: what is neither an object nor an array is ignored.
+    /// Reads a request whose content is optional: content that is neither an object nor an array is ignored.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ pub struct StreamConfigRequest {
     pub pedantic: bool,
 }
 
-/// What a request says about the storage of a stream.
+/// The storage that a request names.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StorageRequest {
@@ -152,13 +152,13 @@ pub struct ConsumerCreateRequest {
     pub stream: String,
     /// The configuration.
     pub config: ConsumerConfig,
-    /// Whether the consumer may, must or must not exist.
+    /// The condition on the existence of the consumer.
     pub action: ConsumerAction,
     /// Values that the server would correct are refused.
     pub pedantic: bool,
 }
 
-/// Whether a consumer that is created may, must or must not exist.
+/// The condition on the existence of a consumer: it may, must or must not exist.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 pub enum ConsumerAction {
     /// It may exist.
@@ -181,7 +181,7 @@ pub struct ConsumerListRequest {
     pub offset: i64,
 }
 
-/// Pauses a consumer, or lets it go on.
+/// Pauses or resumes a consumer.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PauseRequest {
@@ -210,7 +210,7 @@ pub struct ResetRequest {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default)]
 pub struct NextRequest {
-    /// How long the request waits, in nanoseconds.
+    /// The time after which the request expires, in nanoseconds.
     pub expires: i64,
     /// The most messages.
     pub batch: i64,
@@ -237,7 +237,7 @@ pub struct NextRequest {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StepDownRequest {
-    /// Where the next leader shall be.
+    /// The preferred placement of the next leader.
     pub placement: Option<Placement>,
 }
 

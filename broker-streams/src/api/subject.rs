@@ -1,6 +1,6 @@
 //! Subjects of the API.
 
-/// What a request asks for, by its subject.
+/// The endpoint of the API that a subject names.
 // NATS 2.14: jetstream_api.go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Endpoint<'a> {
@@ -66,7 +66,7 @@ pub enum ConsumerForm<'a> {
 const PREFIX: &str = "$JS.API.";
 
 impl<'a> Endpoint<'a> {
-    /// Parses a subject, whose prefix is `$JS.API.`; `None` for what no request is answered at.
+    /// Parses a subject with the prefix `$JS.API.`; `None` if it names no endpoint.
     ///
     /// ```
     /// use broker_streams::api::subject::Endpoint;

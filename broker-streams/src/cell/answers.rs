@@ -1,4 +1,4 @@
-//! Answers that wait until what they state is durable.
+//! Answers that wait until the changes before them are durable.
 
 use std::collections::VecDeque;
 
@@ -75,7 +75,7 @@ impl Answers {
         }
     }
 
-    /// Removes the texts of what was sent, if they are most of the memory.
+    /// Removes the texts of sent answers, if they are most of the memory.
     fn shrink(&mut self) {
         if self.begin * 2 >= self.text.len() {
             self.text.drain(..self.begin);

@@ -63,7 +63,7 @@ impl Cell {
             member.consumer.interest_changed(now, out);
         }
         self.follow(name.as_bytes());
-        // The answer to the request states what waits: it is made before the first delivery.
+        // The answer states the number of undelivered messages: it is made before the first delivery.
         self.has_work = true;
         Ok(())
     }
@@ -136,7 +136,7 @@ impl Cell {
         Ok(true)
     }
 
-    /// Returns what `CONSUMER.INFO` answers; `None` if there is no consumer of that name.
+    /// Returns the state of a consumer; `None` if there is no consumer of that name.
     pub fn consumer_info(
         &mut self,
         name: &str,
@@ -147,7 +147,7 @@ impl Cell {
         Some(member.consumer.info(now, out))
     }
 
-    /// Lets a consumer start again at a sequence. Returns the sequence; `None` if there is no consumer of that name.
+    /// Resets a consumer to a sequence. Returns the sequence; `None` if there is no consumer of that name.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl Cell {
         self.consumers.has_push()
     }
 
-    /// Looks again whether somebody subscribes to what push consumers deliver to.
+    /// Checks whether the deliver subjects of push consumers have subscribers.
     pub fn interest_changed(&mut self, now: Time, out: &mut dyn Outbox) {
         if !self.has_push_consumers() {
             return;
@@ -244,7 +244,7 @@ impl Cell {
         self.run(now, out);
     }
 
-    /// Delivers what consumers can have, for one turn: the owner calls again while [`Self::has_work`].
+    /// Delivers messages of all consumers, for one turn: the owner calls again while [`Self::has_work`].
     pub fn run(&mut self, now: Time, out: &mut dyn Outbox) {
         if self.has_work && now < self.paused_until {
             return self.wake_by(Some(self.paused_until));
@@ -283,7 +283,7 @@ impl Cell {
         usize::try_from(most).unwrap_or(usize::MAX).clamp(1, DELIVERIES_A_TURN)
     }
 
-    /// Does what follows a call of one consumer.
+    /// Completes a call of one consumer: deadline, released messages, deliveries.
     fn after(&mut self, name: &[u8], now: Time, out: &mut dyn Outbox) {
         self.follow(name);
         if self.stream.config().retention != Retention::Limits {
@@ -353,7 +353,7 @@ impl Cell {
         }
     }
 
-    /// Does what is due by time.
+    /// Performs the actions that are due.
     pub fn tick(&mut self, now: Time, out: &mut dyn Outbox) {
         let before = self.stream.state().last_sequence;
         if self.stream.deadline().is_some_and(|deadline| deadline <= now) {

@@ -1,4 +1,4 @@
-//! What becomes durable, and when.
+//! Durability: when changes are synced, and the compaction of the journal.
 
 use super::entry::Entry;
 use super::{Cell, Change};
@@ -9,14 +9,14 @@ use crate::outbox::Outbox;
 use crate::store::{StorageError, SyncJob};
 use crate::stream::Answer;
 
-/// How soon changes are to become durable.
+/// The urgency of a sync.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Urgency {
-    /// There are none.
+    /// There are no changes.
     Nothing,
-    /// Nobody waits: progress of consumers, which a crash may repeat.
+    /// No answer depends on it: progress of consumers, which a crash may repeat.
     Later,
-    /// Somebody waits for them.
+    /// Answers wait for it.
     Now,
 }
 
@@ -45,7 +45,7 @@ impl Cell {
     ///
     /// # Errors
     ///
-    /// [`StorageError`] if the changes could not be made durable: those who wait are told so, and the store has failed.
+    /// [`StorageError`] if the changes could not be made durable: publishers that wait get an error, and the store has failed.
     pub fn finish_sync(
         &mut self,
         job: Box<dyn SyncJob>,
@@ -81,7 +81,7 @@ impl Cell {
             buffer.clear();
             Entry::begin_progress(member.number, buffer);
             if member.consumer.take_changes(buffer) {
-                // A store that fails here fails at the next sync, which is told to everybody.
+                // A store that fails here fails at the next sync, which is reported.
                 let _ = stream.storage_mut().journal(buffer);
             }
         }

@@ -50,7 +50,7 @@ impl Cell {
 
     /// Sends an answer as soon as all changes made so far are durable.
     pub fn answer(&mut self, reply: &[u8], payload: &[u8], out: &mut dyn Outbox) {
-        // Whoever reads the answer finds what it states.
+        // A client that has the answer finds the subscriptions that it implies.
         self.follow_changes();
         if !reply.is_empty() {
             self.journal_progress();
@@ -76,7 +76,7 @@ impl Cell {
         }
     }
 
-    /// Calls the stream, and notes what it removes.
+    /// Calls the stream, and records the messages that it removes.
     pub(super) fn with_stream<R>(
         &mut self,
         now: Time,
@@ -89,8 +89,8 @@ impl Cell {
         call(stream, &mut Context { now, out, consumers: &mut observed, room })
     }
 
-    /// Tells consumers what a call of the stream has added behind the sequence `before`, and removed. `subject`: that of
-    /// the message, if one was published.
+    /// Notifies consumers of the messages that a call of the stream has stored after the sequence `before`, and of those that it
+    /// removed. `subject`: that of the message, if one was published.
     pub(super) fn settle(&mut self, before: u64, subject: Option<&[u8]>) {
         if self.consumers.is_empty() {
             return self.removals.clear();
@@ -119,7 +119,7 @@ impl Cell {
             return;
         }
         for member in consumers.iter_mut() {
-            // What was added and removed in one call was not reported as added.
+            // A message that was stored and removed in one call was not reported as stored.
             for (sequence, subject) in removals.iter().filter(|(sequence, _)| *sequence <= before) {
                 member.is_due |= member.consumer.removed(sequence, subject);
             }
@@ -200,8 +200,7 @@ impl Cell {
         removed
     }
 
-    /// Answers a request for messages by messages of their own: `payload` is the request, `subject` what follows the name
-    /// of the stream in the subject of the request.
+    /// Answers a direct get: `payload` is the request, `subject` the part of its subject after the name of the stream.
     pub fn direct_request(
         &mut self,
         (payload, subject): (&[u8], Option<&[u8]>),

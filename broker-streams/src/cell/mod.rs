@@ -1,4 +1,4 @@
-//! A cell: a stream with its consumers, and the answers that wait until what they state is durable.
+//! A cell: a stream with its consumers, and the answers that wait until the changes before them are durable.
 //!
 //! A cell has no lock, thread or subscription: its owner calls it, one call at a time.
 //!
@@ -34,7 +34,7 @@ use crate::consumer::View;
 use crate::store::StorageError;
 use crate::stream::Stream;
 
-/// Where a cell belongs to; it does not change while the cell exists.
+/// The account and the server of a cell; they do not change while the cell exists.
 #[derive(Clone, Debug, Default)]
 pub struct CellScope {
     /// The name of the account.
@@ -159,7 +159,7 @@ impl Cell {
         self.follow_changes();
     }
 
-    /// Calls the follower, if something has changed since.
+    /// Calls the follower if there were changes since its last call.
     pub fn follow_changes(&mut self) {
         self.note_feeds();
         if !self.changes.is_empty()
@@ -198,7 +198,7 @@ impl Cell {
     }
 }
 
-/// What consumers see of the stream.
+/// Returns the part of the stream that consumers read.
 fn view(stream: &Stream) -> View<'_> {
     View { storage: stream.storage(), visible: stream.visible() }
 }

@@ -1,4 +1,4 @@
-//! Cells over files: what waits for the disk, and what a restart finds.
+//! Cells over files: answers that wait for the disk, and restarts.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use crate::outbox::{Outbox, Outgoing};
 use crate::store::{FileDisk, FileOptions, FileStorage, MemoryStorage, Opened};
 use crate::stream::{Incoming, Options, Room};
 
-/// What has left: the subject that finds receivers, and the payload.
+/// The sent messages: the subject by which receivers are found, and the payload.
 #[derive(Default)]
 struct Sent(Vec<(String, String)>);
 
@@ -326,7 +326,7 @@ fn a_mirror_that_is_promoted_or_deleted_deletes_its_consumer() {
     }
 }
 
-/// The origin was deleted: its consumer is not heard of. It is made again, and the mirror goes on.
+/// The origin was deleted, and its consumer with it. The mirror creates a consumer again, and continues.
 #[test]
 fn a_mirror_asks_again_when_its_origin_is_gone() {
     let mut mirror = Mirror::start();

@@ -29,7 +29,7 @@ pub struct ConsumerConfig {
     pub start_time: Option<Time>,
     /// Which messages clients acknowledge.
     pub ack_policy: AckPolicy,
-    /// How long the acknowledgement of a message is waited for.
+    /// The time after which a message that is not acknowledged is delivered again.
     #[serde(skip_serializing_if = "is_default")]
     pub ack_wait: i64,
     /// The most deliveries of a message.
@@ -109,7 +109,7 @@ pub struct ConsumerConfig {
     /// The order of groups of pull requests.
     #[serde(skip_serializing_if = "is_default")]
     pub priority_policy: PriorityPolicy,
-    /// How long a client stays pinned without a request.
+    /// The time without a request after which a client is no longer pinned.
     #[serde(rename = "priority_timeout", skip_serializing_if = "is_default")]
     pub pinned_ttl: i64,
 }

@@ -194,8 +194,8 @@ pub fn check_consumers(config: &StreamConfig, limits: &TierLimits) -> Result<(),
     Ok(())
 }
 
-/// Checks a stream against the limits of the tier of its account and of the server. `bytes` is what it needs in addition
-/// to what is reserved.
+/// Checks a stream against the limits of the tier of its account and of the server. `bytes` are those that it needs in
+/// addition to the reserved ones.
 ///
 /// # Errors
 ///

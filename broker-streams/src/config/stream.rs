@@ -35,9 +35,9 @@ pub struct StreamConfig {
     /// The longest message: headers and payload, in bytes.
     #[serde(rename = "max_msg_size", skip_serializing_if = "is_default")]
     pub max_message_size: i32,
-    /// What happens at a limit.
+    /// The messages that are discarded at a limit.
     pub discard: Discard,
-    /// Where messages are stored.
+    /// The storage of messages.
     pub storage: StorageType,
     /// The number of servers that store the stream.
     #[serde(rename = "num_replicas")]
@@ -45,7 +45,7 @@ pub struct StreamConfig {
     /// Does not acknowledge messages.
     #[serde(skip_serializing_if = "is_default")]
     pub no_ack: bool,
-    /// How long ids of messages are remembered.
+    /// The time for which ids of messages are remembered.
     #[serde(skip_serializing_if = "is_default")]
     pub duplicate_window: i64,
     /// Which servers may store the stream.
@@ -101,7 +101,7 @@ pub struct StreamConfig {
     /// Messages may be schedules.
     #[serde(rename = "allow_msg_schedules", skip_serializing_if = "is_default")]
     pub allow_message_schedules: bool,
-    /// Whether an acknowledgement waits for the disk.
+    /// The point at which a message is acknowledged.
     #[serde(skip_serializing_if = "is_default")]
     pub persist_mode: PersistMode,
     /// Fast batches may be published.
@@ -127,7 +127,7 @@ pub enum Retention {
     WorkQueue,
 }
 
-/// What happens to messages at a limit.
+/// The messages that are discarded at a limit.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Discard {
     /// The oldest messages are removed.
@@ -139,7 +139,7 @@ pub enum Discard {
     New,
 }
 
-/// Where messages are stored.
+/// The storage of messages.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum StorageType {
     /// In files.
@@ -163,7 +163,7 @@ pub enum Compression {
     S2,
 }
 
-/// Whether an acknowledgement waits for the disk.
+/// The point at which a message is acknowledged.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum PersistMode {
     /// As configured for the server.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Time(pub i64);
 
-/// What Go writes for a time that was never set.
+/// The text that Go writes for a time that was never set.
 const ZERO: &str = "0001-01-01T00:00:00Z";
 
 impl Time {

@@ -25,7 +25,7 @@ pub fn exceeds_level(header: Option<&[u8]>) -> bool {
     })
 }
 
-/// Writes the level that the stream needs; removes what is not stored.
+/// Writes the API level that the stream requires, and removes the metadata that is not stored.
 pub fn set_stream_level(config: &mut StreamConfig) {
     let needed = [
         (config.allow_message_ttl || config.subject_delete_marker_ttl > 0, 1),
@@ -38,7 +38,7 @@ pub fn set_stream_level(config: &mut StreamConfig) {
     set_level(&mut config.metadata, &needed);
 }
 
-/// Writes the level that the consumer needs; removes what is not stored.
+/// Writes the API level that the consumer requires, and removes the metadata that is not stored.
 pub fn set_consumer_level(config: &mut ConsumerConfig) {
     let has_priorities = config.priority_policy != PriorityPolicy::None
         || config.pinned_ttl != 0

@@ -1,6 +1,6 @@
 //! The subjects of acknowledgements.
 
-/// A parsed subject of acknowledgements: what a delivered message states in its reply subject.
+/// A parsed acknowledgement subject, which is the reply subject of a delivered message.
 ///
 /// ```
 /// use broker_streams::consumer::AckSubject;
@@ -33,8 +33,8 @@ const SHORT: usize = 9;
 const LONG: usize = 11;
 
 impl<'a> AckSubject<'a> {
-    /// Parses a subject of either form; `None` for other subjects. What is no number is read as the highest one, as the
-    /// reference does, so that it matches no message.
+    /// Parses a subject of either form; `None` for other subjects. A token that is no number is read as the highest one, as in
+    /// the reference, so that it matches no message.
     // NATS 2.14: consumer.go ackReplyInfo.
     pub fn parse(subject: &'a [u8]) -> Option<Self> {
         let mut tokens = [&b""[..]; LONG];

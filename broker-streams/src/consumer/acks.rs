@@ -1,4 +1,4 @@
-//! Acknowledgements, and what happens without one.
+//! Acknowledgements, and redelivery of messages without one.
 
 use serde::Deserialize;
 
@@ -233,7 +233,7 @@ impl Consumer {
         }
     }
 
-    /// Waits for the acknowledgement of a message that was sent.
+    /// Records a message that was sent and is to be acknowledged.
     // NATS 2.14: consumer.go trackPending.
     pub(super) fn track(&mut self, sequence: u64, delivery: u64, now: Time) {
         match self.pending.get_mut(sequence) {
@@ -339,7 +339,7 @@ impl Consumer {
         self.queue_expired(&all, now);
     }
 
-    /// Ends the wait for a message that its stream has removed.
+    /// Forgets an unacknowledged message that its stream has removed.
     pub(super) fn settle_removed(&mut self, sequence: u64) {
         let deliveries = self.again.count(sequence) + 1;
         if self.again.forget(sequence) {

@@ -1,7 +1,7 @@
 //! The progress of a consumer as entries of the journal.
 //!
-//! An entry states the sequences, and those messages that changed: entries grow with what happened since the last, not with
-//! the state. All numbers are LEB128:
+//! An entry contains the sequences of the consumer and the messages that changed since the last entry, so that its length does
+//! not depend on the size of the state. All numbers are LEB128:
 //!
 //! ```text
 //! version, flags (1: replaces all entries before)
@@ -40,19 +40,19 @@ impl Changes {
         Self { is_recorded, ..Self::default() }
     }
 
-    /// Notes that the sequences changed.
+    /// Records a change of the sequences.
     pub(super) fn note(&mut self) {
         self.is_changed = true;
     }
 
-    /// Notes that everything changed.
+    /// Records that the whole state changed.
     pub(super) fn whole(&mut self) {
         (self.is_changed, self.is_whole) = (true, true);
         self.pending.clear();
         self.counted.clear();
     }
 
-    /// Notes that a message was delivered, acknowledged or waits longer.
+    /// Records that a message was delivered or acknowledged, or that its wait was extended.
     pub(super) fn pending(&mut self, sequence: u64) {
         self.is_changed = true;
         if self.is_recorded && !self.is_whole && self.pending.last() != Some(&sequence) {
@@ -60,7 +60,7 @@ impl Changes {
         }
     }
 
-    /// Notes that the number of deliveries of a message changed.
+    /// Records a change of the number of deliveries of a message.
     pub(super) fn counted(&mut self, sequence: u64) {
         self.is_changed = true;
         if self.is_recorded && !self.is_whole {
@@ -155,8 +155,8 @@ impl Consumer {
         }
     }
 
-    /// Applies an entry that [`Self::take_changes`] or [`Self::snapshot`] has written. Returns false, and changes nothing, for what is
-    /// no such entry.
+    /// Applies an entry that [`Self::take_changes`] or [`Self::snapshot`] has written. Returns false for other bytes, which
+    /// change nothing.
     pub fn apply(&mut self, entry: &[u8]) -> bool {
         let Some(entry) = Entry::read(entry) else { return false };
         self.has_state = true;
@@ -220,7 +220,7 @@ impl Entry {
         let floor = Point { delivery: number()?, sequence: number()? };
         let (last_delivered, last_acked) = (time(number()?), time(number()?));
         let resume = number()?;
-        // Lengths are not trusted: a vector grows with what is read.
+        // Lengths are not trusted: a vector grows with the elements that were read.
         let (mut pending, mut sequence) = (Vec::new(), 0_u64);
         for _ in 0..number()? {
             sequence = sequence.checked_add(number()?)?;

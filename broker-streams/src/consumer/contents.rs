@@ -1,4 +1,4 @@
-//! What happens to the messages of the stream.
+//! Notifications about messages of the stream: stored, removed, purged.
 
 use std::ops::RangeInclusive;
 
@@ -10,8 +10,8 @@ use crate::config::{AckPolicy, Retention};
 use crate::filters::Filters;
 
 impl Consumer {
-    /// Notes a new message, in the order of sequences. Returns true if [`Self::deliver`] has something to do, as soon as the message is
-    /// visible.
+    /// Takes note of a new message; called in the order of sequences. Returns true if [`Self::deliver`] can deliver it, as soon
+    /// as it is visible.
     // NATS 2.14: consumer.go processStreamSignal.
     pub fn appended(&mut self, sequence: u64, subject: &[u8]) -> bool {
         // A consumer may start in the future.
@@ -24,8 +24,8 @@ impl Consumer {
         has_receiver && self.timers.hold.is_none()
     }
 
-    /// Notes that one message was removed: by a client, by a limit, by its age, or because it was acknowledged. Returns
-    /// true if [`Self::deliver`] has something to do. Messages that were removed before [`Self::appended`] are not told.
+    /// Takes note of the removal of one message: by a client, by a limit, by its age, or after its acknowledgement. Returns
+    /// true if [`Self::deliver`] can deliver more. Not called for messages that [`Self::appended`] was not called for.
     // NATS 2.14: consumer.go decStreamPending.
     pub fn removed(&mut self, sequence: u64, subject: &[u8]) -> bool {
         if sequence >= self.next && self.is_to_deliver(sequence) && self.filters.matches(subject) {
@@ -43,8 +43,8 @@ impl Consumer {
         ones.is_none_or(|ones| sequence > ones.resume || ones.contains(sequence))
     }
 
-    /// Notes that many messages were removed at once: those that `subject` selects, or of any subject. Returns true if
-    /// [`Self::deliver`] has something to do.
+    /// Takes note of the removal of many messages at once: those that `subject` selects, or of any subject. Returns true if
+    /// [`Self::deliver`] can deliver more.
     // NATS 2.14: stream.go purgeLocked, consumer.go purge.
     pub fn cleared(&mut self, view: View<'_>, subject: Option<&SubjectFilter>) -> bool {
         let state = view.storage.state();
@@ -63,7 +63,7 @@ impl Consumer {
             }
         }
         self.settle_missing(view);
-        // Whoever removes many messages at once knows that nobody receives them.
+        // A purge sends no advisory for each unacknowledged message.
         self.removed.clear();
         if self.next < start {
             self.next = start;
@@ -108,7 +108,7 @@ impl Consumer {
         self.count.reset(messages, last);
     }
 
-    /// Notes that this consumer does not need messages any more.
+    /// Records a range of messages that this consumer no longer needs.
     pub(super) fn release(&mut self, first: u64, last: u64) {
         if self.scope.retention == Retention::Limits || first > last {
             return;
@@ -132,7 +132,7 @@ impl Consumer {
         released.append(&mut self.released);
     }
 
-    /// Returns true if the consumer is to receive or acknowledge the message yet: a stream that keeps messages by
+    /// Returns true if the message still has to be delivered to this consumer, or acknowledged: a stream with retention by
     /// interest keeps it. Messages that were delivered as often as they may be are kept too.
     // NATS 2.14: consumer.go needAck.
     pub fn needs(&self, sequence: u64, subject: &[u8]) -> bool {

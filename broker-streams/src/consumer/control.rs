@@ -1,4 +1,4 @@
-//! What administrators do to a consumer.
+//! Administration of a consumer: update, pause, reset, deletion, state.
 
 use super::events::{Event, Kind};
 use super::limits::INACTIVE_THRESHOLD;
@@ -65,7 +65,7 @@ impl Consumer {
         true
     }
 
-    /// Pauses until a time, or goes on without one. Returns true if [`Self::deliver`] has something to do.
+    /// Pauses deliveries until a time; resumes them without one. Returns true if [`Self::deliver`] can deliver.
     pub fn pause(&mut self, until: Option<Time>, now: Time, out: &mut dyn Outbox) -> bool {
         if self.config.pause_until != until {
             self.config.pause_until = until;
@@ -153,7 +153,7 @@ impl Consumer {
         self.event(Kind::Created, &Event { action: "create", ..Event::default() }, now, out);
     }
 
-    /// Sends what clients receive at the deletion: the advisory, and a status to each waiting request.
+    /// Sends the messages of a deletion: the advisory, and a status to each waiting request.
     pub fn close(&mut self, now: Time, out: &mut dyn Outbox) {
         self.send_removed(now, out);
         self.event(Kind::Deleted, &Event { action: "delete", ..Event::default() }, now, out);
@@ -162,7 +162,7 @@ impl Consumer {
         }
     }
 
-    /// Returns what `CONSUMER.INFO` answers.
+    /// Returns the state that `CONSUMER.INFO` responds with. Ends requests that have expired.
     // NATS 2.14: consumer.go infoWithSnapAndReply.
     pub fn info(&mut self, now: Time, out: &mut dyn Outbox) -> ConsumerInfo {
         if !self.is_push() {

@@ -1,4 +1,4 @@
-//! Delivery: the next message, and who receives it.
+//! Delivery: selects the next message and sends it to a client.
 
 use super::events::{Kind, Message};
 use super::{Consumer, Point, View, write_decimal};
@@ -13,11 +13,11 @@ pub(super) const REMOVED: &str = "Unacknowledged message was deleted";
 /// The pause after a store could not read a message, in nanoseconds.
 const READ_PAUSE: i64 = 1_000_000_000;
 
-/// What became of the next message.
+/// The result of an attempt to deliver the next message.
 enum Step {
-    /// It was sent, or cannot be read ever.
+    /// It was sent, or is damaged and was passed over.
     Done,
-    /// There is none, or nobody may receive it now.
+    /// There is no message, or no client may receive it now.
     Wait(Wait),
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Scratch {
 }
 
 impl Consumer {
-    /// Sends what can be sent, at most `budget` messages. Returns true if there is more.
+    /// Sends the messages that clients may receive now, at most `budget`. Returns true if there are more.
     // NATS 2.14: consumer.go loopAndGatherMsgs.
     pub fn deliver(
         &mut self,
@@ -292,7 +292,7 @@ impl Consumer {
         self.rate.as_mut()?.held_until(size, now)
     }
 
-    /// Notes that a message was sent.
+    /// Records the delivery of a message.
     // NATS 2.14: consumer.go deliverMsg.
     pub(super) fn note_sent(&mut self, candidate: Candidate, now: Time) {
         let Candidate { sequence, deliveries, is_new } = candidate;

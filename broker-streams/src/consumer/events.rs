@@ -91,7 +91,7 @@ impl Kind {
 }
 
 impl Consumer {
-    /// Sends an event, if somebody receives it.
+    /// Sends an event if its subject has a subscriber.
     pub(super) fn event(&mut self, kind: Kind, event: &Event<'_>, now: Time, out: &mut dyn Outbox) {
         let scope = &self.scope;
         let subject = format!("{}.{}.{}", kind.subject(), scope.stream, scope.name);

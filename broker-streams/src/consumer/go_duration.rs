@@ -11,7 +11,7 @@ const UNITS: [(&str, i128); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Parses `1h30m`, `1.5s`, `-2m` or `0` into nanoseconds; `None` for what is no duration.
+/// Parses `1h30m`, `1.5s`, `-2m` or `0` into nanoseconds; `None` for other texts.
 // Follows time.ParseDuration: decimal numbers, each with a unit; only zero needs none.
 pub(super) fn parse(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.as_bytes().first()? {

@@ -1,10 +1,10 @@
-//! What the API tells about a consumer.
+//! The state of a consumer as the API reports it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConsumerConfig, Time};
 
-/// The state of a consumer, as the API answers with it.
+/// The state of a consumer in responses of the API.
 // NATS 2.14: consumer.go ConsumerInfo.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct ConsumerInfo {
@@ -29,13 +29,13 @@ pub struct ConsumerInfo {
     pub num_waiting: u64,
     /// The number of messages that were not delivered.
     pub num_pending: u64,
-    /// Somebody subscribes to the deliver subject.
+    /// The deliver subject has a subscriber.
     #[serde(default, skip_serializing_if = "is_false")]
     pub push_bound: bool,
     /// The consumer is paused.
     #[serde(default, skip_serializing_if = "is_false")]
     pub paused: bool,
-    /// For how long, in nanoseconds.
+    /// The remaining time of the pause, in nanoseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pause_remaining: i64,
     /// The time of this state.

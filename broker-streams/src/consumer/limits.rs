@@ -8,7 +8,7 @@ pub(super) const FLOW_CONTROL_BYTES: u64 = 32 * 1024 * 1024;
 // NATS 2.14: consumer.go setMaxPendingBytes.
 pub(super) const FLOW_CONTROL_START: u64 = FLOW_CONTROL_BYTES / 16;
 
-/// How long an ephemeral consumer may be unused, unless it says: 5 seconds, in nanoseconds. As in nats-server.
+/// The default threshold of inactivity of an ephemeral consumer: 5 seconds, in nanoseconds. As in nats-server.
 // NATS 2.14: consumer.go JsDeleteWaitTimeDefault.
 pub(super) const INACTIVE_THRESHOLD: i64 = 5_000_000_000;
 
@@ -16,11 +16,11 @@ pub(super) const INACTIVE_THRESHOLD: i64 = 5_000_000_000;
 // NATS 2.14: consumer.go ackWaitDelay.
 pub(super) const EXPIRY_PAUSE: i64 = 1_000_000;
 
-/// What [`EXPIRY_PAUSE`] grows by for each unacknowledged message, in nanoseconds: a search takes about 10 ns a message, so
-/// that searches use no more than 1 % of a core however many messages are unacknowledged.
+/// The addition to [`EXPIRY_PAUSE`] for each unacknowledged message, in nanoseconds: a search takes about 10 ns a message,
+/// so that searches use no more than 1 % of a core for any number of unacknowledged messages.
 pub(super) const EXPIRY_PAUSE_PER_MESSAGE: i64 = 1_000;
 
-/// The pause between two searches of the waiting requests for those that nobody receives, in nanoseconds.
+/// The pause between two searches for waiting requests whose reply subject has no subscriber, in nanoseconds.
 // NATS 2.14: consumer.go processNextMsgRequest.
 pub(super) const REQUEST_CHECK_PAUSE: i64 = 1_000_000_000;
 
@@ -28,7 +28,7 @@ pub(super) const REQUEST_CHECK_PAUSE: i64 = 1_000_000_000;
 /// unacknowledged messages. Further ones are not sent.
 pub(super) const WAITING_ADVISORIES: usize = 1024;
 
-/// How long a client stays pinned without a request, unless the consumer says: 2 minutes, in nanoseconds.
+/// The default time without a request after which a client is no longer pinned: 2 minutes, in nanoseconds.
 // NATS 2.14: consumer.go JsDefaultPinnedTTL.
 pub(super) const PINNED_TTL: i64 = 120_000_000_000;
 

@@ -1,4 +1,4 @@
-//! A consumer: which messages of a stream its clients receive, in which order, and what they have acknowledged.
+//! A consumer: selects messages of a stream, delivers them to clients in order, and tracks acknowledgements.
 //!
 //! The owner of a consumer tells it what happens: a message was stored ([`Consumer::appended`]) or removed, a client asks or
 //! acknowledges, time passes. It calls [`Consumer::deliver`] whenever a method returns true, or
@@ -42,7 +42,7 @@ use crate::filters::Filters;
 use crate::random::Random;
 use crate::store::Storage;
 
-/// What a consumer sees of its stream.
+/// The part of a stream that its consumers read.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// The messages.
@@ -68,7 +68,7 @@ pub struct Scope {
     pub is_in_memory: bool,
     /// The stream keeps one message of each subject.
     pub is_one_per_subject: bool,
-    /// The longest message, in bytes: what a rate limit lets pass at once.
+    /// The longest message, in bytes: a rate limit lets as many bytes pass at once.
     pub burst_bytes: u64,
     /// Decides names, samples and jitter.
     pub seed: u64,
@@ -106,7 +106,7 @@ pub struct Consumer {
     /// All messages up to it are acknowledged.
     floor: Point,
     stored: Stored,
-    /// The state was selected or recovered.
+    /// The start was selected, or the state was recovered.
     has_state: bool,
     last_ones: Option<start::LastOnes>,
     count: count::Count,
@@ -126,7 +126,7 @@ pub struct Consumer {
     replay_until: Option<u64>,
     /// When the last message that was sent was stored, and when it was sent.
     last_sent: Option<(Time, Time)>,
-    /// How long the consumer may be unused, in nanoseconds; 0 for ever.
+    /// The threshold of inactivity, in nanoseconds; 0 for none.
     inactive_after: i64,
     timers: timers::Timers,
 
@@ -146,14 +146,14 @@ pub struct AckOutcome {
     pub deliver: bool,
 }
 
-/// What time has done to a consumer.
+/// The result of [`Consumer::tick`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Tick {
     /// Nothing.
     Idle,
     /// [`Consumer::deliver`] has something to do.
     Deliver,
-    /// Nobody has used the consumer for the time that it may be unused: it is to be deleted.
+    /// No client has used the consumer for its threshold of inactivity: the owner deletes it.
     Inactive,
 }
 
@@ -209,7 +209,7 @@ impl Consumer {
         consumer
     }
 
-    /// Takes over what is derived from the configuration.
+    /// Computes the values that are derived from the configuration.
     fn apply_config(&mut self) {
         let config = &self.config;
         let one = (!config.filter_subject.is_empty()).then_some(&config.filter_subject);
@@ -220,7 +220,7 @@ impl Consumer {
         self.sample_percent = percent.parse().unwrap_or_default();
     }
 
-    /// Ends the recovery: compares the state with what the stream still has. [`Self::interest_changed`] follows.
+    /// Ends the recovery: compares the state with the contents of the stream. [`Self::interest_changed`] follows.
     pub fn recovered(&mut self, view: View<'_>, now: Time) {
         if self.has_state {
             self.resume(view);
@@ -247,7 +247,7 @@ impl Consumer {
         self.settle_missing(view);
         // The removal of acknowledged messages may have been lost.
         self.release(view.storage.state().first_sequence, self.stored.delivered.sequence);
-        // Nobody listened when the messages were removed.
+        // These removals are older than the start of the server.
         self.removed.clear();
         self.timers.is_woken = false;
     }
@@ -271,7 +271,7 @@ impl Consumer {
         self.changes.whole();
     }
 
-    /// Starts what depends on the time and the contents of the stream.
+    /// Starts the timers and the count of undelivered messages.
     fn begin(&mut self, view: View<'_>, now: Time) {
         self.recount(view);
         self.rate = push::RateLimit::new(self.config.rate_limit, self.scope.burst_bytes, now);

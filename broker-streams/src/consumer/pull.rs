@@ -1,4 +1,4 @@
-//! Pull consumers: clients ask for messages.
+//! Pull consumers: clients request messages.
 
 use super::deliver::Candidate;
 use super::limits::{MAX_PIN_ID, REQUEST_CHECK_PAUSE};
@@ -8,12 +8,12 @@ use crate::config::{PriorityPolicy, Time};
 use crate::go;
 use crate::outbox::{Outbox, Outgoing};
 
-/// Whether the first request may have the message.
+/// The decision whether the first request receives the message.
 enum Choice {
     Yes,
-    /// Later requests may.
+    /// It waits; later requests may receive it.
     Later,
-    /// It ends, with this status; without one if its sender has been told.
+    /// The request ends with this status.
     End(&'static str),
 }
 
@@ -107,7 +107,7 @@ impl Consumer {
             return false;
         }
         if self.requests.is_full() {
-            // A client that watches heartbeats learns of it by their absence: with a status it would ask again at once.
+            // A client that expects heartbeats notices their absence; after a status it would repeat the request at once.
             if request.heartbeat <= 0 {
                 send_status(reply, "409 Exceeded MaxWaiting", out);
             }
@@ -162,7 +162,7 @@ impl Consumer {
     }
 
     /// Ends requests that are over, and those that do not wait if `is_end`: no further message can be sent now. Sends heartbeats
-    /// that are due. Drops requests that nobody receives, if `with_interest`.
+    /// that are due. Drops requests whose reply subject has no subscriber, if `with_interest`.
     // NATS 2.14: consumer.go processWaiting.
     pub(super) fn check_requests(
         &mut self,
@@ -224,7 +224,7 @@ impl Consumer {
                 self.note_request(now, out);
                 return true;
             }
-            // Nobody receives what the request asks for.
+            // The reply subject has no subscriber any more.
             self.requests.pop();
             if has_new_pin {
                 self.unassign_pin();

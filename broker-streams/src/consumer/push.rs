@@ -1,4 +1,4 @@
-//! Push consumers: messages go to a subject while somebody subscribes to it.
+//! Push consumers: messages are sent to a subject while it has a subscriber.
 
 use broker_core::header_block;
 
@@ -12,22 +12,22 @@ use crate::outbox::{Outbox, Outgoing};
 /// The state of a push consumer.
 #[derive(Debug, Default)]
 pub(super) struct Push {
-    /// Somebody subscribes to the deliver subject.
+    /// The deliver subject has a subscriber.
     pub(super) is_active: bool,
     flow: Option<Flow>,
 }
 
-/// What was sent and not answered.
+/// The flow control of a push consumer: bytes that were sent and not confirmed by the client.
 // NATS 2.14: consumer.go needFlowControl, sendFlowControl, processFlowControl.
 #[derive(Debug)]
 struct Flow {
-    /// The bytes that were sent and not answered.
+    /// The bytes that were sent and not confirmed.
     bytes: u64,
-    /// The most of them.
+    /// The limit of these bytes.
     window: u64,
-    /// The subject of the answer that is waited for; empty for none.
+    /// The reply subject of the open flow control request; empty if there is none.
     id: Vec<u8>,
-    /// The bytes that it answers.
+    /// The bytes that its answer confirms.
     covered: u64,
 }
 
@@ -51,7 +51,7 @@ impl Push {
 pub(super) struct RateLimit {
     bytes_per_second: u64,
     burst: u64,
-    /// What may be sent at `time`, in bytes.
+    /// The bytes that may be sent at `time`.
     credit: f64,
     time: Time,
 }
@@ -89,8 +89,8 @@ impl Consumer {
         (!subject.is_empty()).then_some((subject, group))
     }
 
-    /// Looks again whether somebody subscribes to the deliver subject. Called once after the creation or recovery, and
-    /// after each change of interest in [`Self::delivers_to`]. Returns true if [`Self::deliver`] has something to do.
+    /// Checks whether the deliver subject has a subscriber. Called once after the creation or recovery, and after each
+    /// change of interest in [`Self::delivers_to`]. Returns true if [`Self::deliver`] can deliver.
     // NATS 2.14: consumer.go updateDeliveryInterest.
     pub fn interest_changed(&mut self, now: Time, out: &mut dyn Outbox) -> bool {
         let Some((subject, group)) = self.delivers_to() else { return false };
@@ -109,7 +109,7 @@ impl Consumer {
         }
     }
 
-    /// Sends a message to the deliver subject. Returns false if nobody receives it.
+    /// Sends a message to the deliver subject. Returns false if it has no subscriber.
     pub(super) fn send_push(
         &mut self,
         message: &Outgoing<'_>,

@@ -1,4 +1,4 @@
-//! The messages that are to be delivered again, and how often messages were.
+//! The messages that are to be delivered again, and the number of repeated deliveries.
 
 use std::collections::BTreeMap;
 

@@ -28,7 +28,7 @@ const fn field(name: &'static str, shape: Shape) -> Field {
     Field { name, shape }
 }
 
-/// How the reference reads it.
+/// The members as the reference decodes them.
 static RECORD: Record = Record {
     name: "JSApiConsumerGetNextRequest",
     fields: &[

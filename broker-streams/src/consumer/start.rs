@@ -1,4 +1,4 @@
-//! Where a consumer starts.
+//! The first message that a consumer delivers.
 
 use super::{Consumer, View};
 use crate::config::DeliverPolicy;
@@ -7,7 +7,7 @@ use crate::store::Storage;
 
 /// The messages that a consumer of the last message of each subject delivers first.
 ///
-/// They are found once: what is stored later is delivered in order, after `resume`.
+/// They are found once: messages that are stored later are delivered in order, after `resume`.
 #[derive(Debug, Default)]
 pub(super) struct LastOnes {
     /// The sequences, the lowest last.

@@ -1,10 +1,10 @@
-//! What happens by time.
+//! Timers of a consumer.
 
 use super::{Consumer, Tick, View};
 use crate::config::Time;
 use crate::outbox::Outbox;
 
-/// When something is due.
+/// The times of the next actions; `None` for those that are not due.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     /// Messages whose acknowledgement was waited for long enough.
@@ -43,7 +43,7 @@ impl Consumer {
         all.into_iter().flatten().min()
     }
 
-    /// Does what is due by time.
+    /// Performs the actions that are due.
     pub fn tick(&mut self, view: View<'_>, now: Time, out: &mut dyn Outbox) -> Tick {
         let _ = view;
         let is_due = |time: Option<Time>| time.is_some_and(|time| time <= now);
@@ -75,7 +75,7 @@ impl Consumer {
         tick
     }
 
-    /// Notes that somebody uses the consumer.
+    /// Restarts the time of inactivity, because a client uses the consumer.
     // NATS 2.14: consumer.go suppressDeletion.
     pub(super) fn note_use(&mut self, now: Time) {
         if !self.is_push() {
@@ -86,8 +86,8 @@ impl Consumer {
         }
     }
 
-    /// Returns true if nobody has used the consumer for the time that it may be unused. Otherwise it is looked at again
-    /// when that may be.
+    /// Returns true if no client has used the consumer for its threshold of inactivity. Otherwise it sets the time of the next
+    /// check.
     // NATS 2.14: consumer.go deleteNotActive.
     fn is_unused(&mut self, now: Time, out: &mut dyn Outbox) -> bool {
         self.timers.inactive = None;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// Returns the text in double quotes, with escapes for what is not printable.
+/// Returns the text in double quotes, with escapes for characters that are not printable.
 ///
 /// ```
 /// assert_eq!(broker_streams::go::quoted("a\"b\n"), r#""a\"b\n""#);
@@ -70,7 +70,7 @@ fn push(out: &mut String, c: char, quote: char) {
     }
 }
 
-/// Returns true if Go prints the character itself. Rust's own escapes decide on what is not ASCII.
+/// Returns true if Go prints the character itself. Rust's own escapes decide for characters beyond ASCII.
 fn is_printable(c: char) -> bool {
     match c {
         ' '..='~' => true,

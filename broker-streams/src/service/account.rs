@@ -52,16 +52,16 @@ const SUBJECTS: [&str; 18] = [
     "CONSUMER.LEADER.*.*.>",
 ];
 
-/// How long streams that begin again wait for the end of what was written before.
+/// The time for which streams that are started again wait until their stores are closed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What an account does with its streams.
+/// The state of the streams of an account.
 #[derive(Debug, Default)]
 enum Activity {
-    /// None are at work.
+    /// They were never started.
     #[default]
     Idle,
-    /// They are at work.
+    /// They run.
     AtWork(mpsc::Receiver<std::convert::Infallible>),
     /// They have ended. The receiver is closed when all stores are.
     Resting(mpsc::Receiver<std::convert::Infallible>),
@@ -86,7 +86,7 @@ pub(super) struct Account {
     unrecovered: Mutex<BTreeSet<String>>,
     /// Held while streams begin or end.
     activity: Mutex<Activity>,
-    /// While streams are at work, each has a clone.
+    /// While streams run, each has a clone.
     alive: Mutex<Option<Alive>>,
 }
 
@@ -141,7 +141,7 @@ impl Account {
         had_streams != has_streams
     }
 
-    /// Recovers the streams if the account may have some and they are not at work, and ends them if it may not.
+    /// Starts or stops the streams of the account, as its limits allow.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl Account {
         let units = std::mem::take(&mut *write(&self.units));
         for unit in units.values() {
             unit.stop();
-            // Progress of consumers that nobody waits for.
+            // Progress of consumers that is not synced yet.
             unit.sync_soon();
         }
     }
@@ -194,7 +194,7 @@ impl Account {
         read(&self.limits).clone()
     }
 
-    /// Returns what it uses.
+    /// Returns the usage.
     pub(super) fn usages(&self) -> &Usages {
         &self.usages
     }
@@ -218,7 +218,7 @@ impl Account {
         read(&self.units).get(name).cloned()
     }
 
-    /// Puts a cell to work.
+    /// Starts a cell.
     pub(super) fn start(&self, cell: Cell) {
         let name = cell.name().to_owned();
         let Some(alive) = lock(&self.alive).clone() else { return };
@@ -250,7 +250,7 @@ impl Account {
         Ok(())
     }
 
-    /// Returns `None` for what was left by a creation that nobody was told of.
+    /// Returns `None` for the rest of a creation that was not acknowledged.
     fn recover_stream(
         &self,
         directory: &Directory,
@@ -321,7 +321,7 @@ impl Host for AccountHost<'_> {
     }
 
     fn limits(&self) -> Option<Arc<AccountLimits>> {
-        // Until its streams are at work, the account has none.
+        // Until its streams run, the account has none.
         lock(&self.account.alive).as_ref()?;
         read(&self.account.limits).clone()
     }

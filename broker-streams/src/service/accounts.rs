@@ -11,7 +11,7 @@ use crate::config::limits::AccountLimits;
 /// The accounts by name.
 type Accounts = Mutex<BTreeMap<String, Arc<Account>>>;
 
-/// Lets accounts have streams, or changes their limits. It does not keep the streams at work.
+/// Sets the limits of accounts. It does not keep the streams running.
 #[derive(Clone)]
 pub struct AccountSetter {
     server: Weak<Server>,
@@ -44,7 +44,7 @@ impl AccountSetter {
         }
     }
 
-    /// Returns when the streams of all accounts are at work that may have some.
+    /// Waits until the streams of all accounts that may have some run.
     pub fn settle(&self) {
         let Some(accounts) = self.accounts.upgrade() else { return };
         let accounts: Vec<_> = lock(&accounts).values().cloned().collect();

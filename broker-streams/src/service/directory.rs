@@ -48,7 +48,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// Returns the names of the streams of an account, in order. Removes what is left of deleted ones.
+    /// Returns the names of the streams of an account, in order. Removes the remains of deleted streams.
     ///
     /// # Errors
     ///
@@ -109,7 +109,8 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Returns a name as a file system takes it: `%` and two digits for what is not a letter, a digit, `-`, `_` or `$`.
+/// Returns a name that is valid in any file system: bytes other than letters, digits, `-`, `_` and `$` become `%` and two
+/// hexadecimal digits.
 fn escaped(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for byte in name.bytes() {

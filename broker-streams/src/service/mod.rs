@@ -1,7 +1,7 @@
-//! The streams of a server at work: threads, subscriptions, directories.
+//! The running streams of a server: threads, subscriptions, directories.
 //!
 //! - A unit is a cell with its lock. The handlers of its subscriptions call it on the threads that deliver to them.
-//! - One thread makes the changes of all streams durable, one does what is due by time, one answers requests to the API.
+//! - One thread makes the changes of all streams durable, one serves timers, one answers requests to the API.
 
 mod account;
 mod accounts;

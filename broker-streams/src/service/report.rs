@@ -1,4 +1,4 @@
-//! What monitoring reports about streams: members in the order in which the reference writes them.
+//! Reports about streams for monitoring. Members are in the order in which the reference writes them.
 // NATS 2.14: monitor.go StreamDetail, AccountDetail; consumer.go ConsumerInfo.
 
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::config::{ConsumerConfig, StreamConfig, Time};
 use crate::consumer::{ConsumerInfo, PriorityGroupState, SequenceInfo};
 use crate::stream::FeedInfo;
 
-/// What is reported about an account.
+/// The parts of a report about an account.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct AccountSelection {
     /// Its streams.
@@ -86,7 +86,7 @@ pub struct UsageReport {
     pub request_errors: u64,
 }
 
-/// What all accounts have together.
+/// The totals of all accounts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Totals {
     /// Streams.
@@ -108,12 +108,12 @@ pub struct AccountReport {
     pub streams: Vec<StreamReport>,
 }
 
-/// Whether a stream is served.
+/// The health of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StreamHealth {
-    /// It is.
+    /// The stream is served.
     Served,
-    /// It is not, because its store could not be read.
+    /// The stream is not served, because its store could not be read.
     NotRecovered,
 }
 

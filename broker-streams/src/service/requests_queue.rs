@@ -1,4 +1,4 @@
-//! Requests to the API that wait for the thread that answers them: it may wait for a disk, and clients' threads must not.
+//! The queue of requests to the API. A thread of its own answers them, because it may wait for a disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};

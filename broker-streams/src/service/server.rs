@@ -1,4 +1,4 @@
-//! What the streams of all accounts share.
+//! The state that the streams of all accounts share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::store::Storage;
 use crate::stream;
 
-/// What the streams of all accounts share: the broker, the threads, the directory.
+/// The state that the streams of all accounts share: the broker, the threads, the directory.
 pub(super) struct Server {
     pub(super) broker: Broker,
     pub(super) options: Options,
@@ -80,7 +80,7 @@ impl Server {
         Ok(())
     }
 
-    /// Ends the threads, and waits for them: what waits to become durable does.
+    /// Ends the threads, and waits for them: changes that wait for a sync are synced.
     pub(super) fn stop(&self) {
         self.requests.end();
         self.worker.end();
@@ -124,7 +124,7 @@ impl Server {
         }
     }
 
-    /// Returns where a cell of an account belongs to.
+    /// Returns the scope of a cell of an account.
     pub(super) fn scope(&self, account: &str) -> CellScope {
         CellScope {
             account: account.to_owned(),

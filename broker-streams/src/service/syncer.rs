@@ -1,4 +1,4 @@
-//! The thread that makes changes durable: one round writes and syncs what has gathered meanwhile.
+//! The thread that makes changes durable: a round writes and syncs all changes since the last one.
 
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -32,7 +32,7 @@ impl Syncer {
         }
     }
 
-    /// Ends the thread, once it has done what waits.
+    /// Ends the thread after the syncs that wait.
     pub(super) fn end(&self) {
         lock(&self.state).is_ended = true;
         self.changed.notify_all();

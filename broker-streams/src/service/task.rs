@@ -1,4 +1,4 @@
-//! What the threads and the subscriptions of the service call.
+//! The interfaces of units and accounts to threads and subscriptions.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::store::SyncJob;
 
 /// A stream, as the threads see it.
 pub(super) trait Task: Send + Sync {
-    /// Goes on with deliveries.
+    /// Continues deliveries.
     fn run(self: Arc<Self>, scratch: &mut Scratch);
 
-    /// Does what is due by time.
+    /// Performs the actions that are due.
     fn tick(self: Arc<Self>, scratch: &mut Scratch);
 
-    /// Takes what is to become durable.
+    /// Takes the changes that are to be synced.
     fn begin_sync(&self) -> Option<Box<dyn SyncJob>>;
 
     /// Takes a job back that has run.

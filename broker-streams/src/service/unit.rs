@@ -1,4 +1,4 @@
-//! A cell at work: its lock, its subscriptions, and the threads that serve it.
+//! A running cell: its lock, its subscriptions, and the threads that serve it.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
@@ -19,16 +19,16 @@ use crate::outbox::Outbox;
 use crate::store::SyncJob;
 use crate::stream::{Incoming, Room};
 
-/// How long progress of consumers that nobody waits for may stay in memory.
+/// The time after which progress of consumers is synced that no answer waits for, in nanoseconds.
 const PROGRESS_DELAY: i64 = 100_000_000;
 
-/// How long a stream whose store has failed waits until it tries again: a full disk may have room then.
+/// The pause of a stream whose sync has failed, in nanoseconds: a full disk may have room afterwards.
 const SYNC_PAUSE: i64 = 1_000_000_000;
 
-/// How long a stream delivers nothing when a receiver does not keep up.
+/// The pause of deliveries when a receiver does not keep up, in nanoseconds.
 const CROWDED_PAUSE: i64 = 5_000_000;
 
-/// How often a stream looks whether somebody subscribes to what its push consumers deliver to.
+/// The interval at which a stream checks the interest in the deliver subjects of its push consumers, in nanoseconds.
 const INTEREST_INTERVAL: i64 = 100_000_000;
 
 /// A cell with its lock.
@@ -66,7 +66,7 @@ struct Locked {
 }
 
 impl Unit {
-    /// Puts a cell to work: its subscriptions exist when this returns.
+    /// Starts a cell: its subscriptions exist when this returns.
     pub(super) fn start(
         server: &Arc<Server>,
         (account, usages): (&str, &Arc<Usages>),
@@ -115,7 +115,7 @@ impl Unit {
         drop(lock(&self.subscriptions).take());
     }
 
-    /// Calls the cell on a thread of the service, and sends what it has published.
+    /// Calls the cell on a thread of the service, and flushes the messages that it has published.
     pub(super) fn with<R>(
         self: &Arc<Self>,
         scratch: &mut Scratch,
@@ -127,7 +127,7 @@ impl Unit {
         result
     }
 
-    /// Calls the cell. What it publishes leaves when the caller flushes.
+    /// Calls the cell. The messages that it publishes leave when the caller flushes.
     fn call<R>(
         self: &Arc<Self>,
         scratch: &mut Scratch,
@@ -151,7 +151,7 @@ impl Unit {
         result
     }
 
-    /// Has the threads do what the cell asks for.
+    /// Schedules the work of the cell on the threads.
     fn schedule(self: &Arc<Self>, due: &Due, now: Time) {
         match due.sync {
             Urgency::Nothing => {}
@@ -172,7 +172,7 @@ impl Unit {
         }
     }
 
-    /// Has the changes made durable.
+    /// Schedules a sync.
     pub(super) fn sync_soon(self: &Arc<Self>) {
         if !self.is_sync_queued.swap(true, Ordering::AcqRel) {
             self.server.syncer.sync_soon(Arc::clone(self) as _);

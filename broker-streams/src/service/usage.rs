@@ -1,4 +1,4 @@
-//! What streams use, and how much more they may.
+//! The bytes that streams use, and their limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -117,7 +117,7 @@ impl Share {
         }
     }
 
-    /// Counts what the stream uses now.
+    /// Updates the bytes of the stream.
     pub(super) fn count(&mut self, config: &StreamConfig, bytes: u64) {
         self.set((bytes, config.max_bytes.max(0)));
     }

@@ -1,4 +1,4 @@
-//! What is reported about streams at work, for monitoring.
+//! Reads the state of running streams, for monitoring.
 //!
 //! The lock of a stream is held for its totals, and again for each few of its consumers.
 
@@ -23,7 +23,7 @@ use crate::config::limits::AccountLimits;
 /// The consumers that are read within one hold of the lock of their stream: counting what one has pending may take a scan.
 const CONSUMERS_AT_ONCE: usize = 16;
 
-/// Reads the state of streams at work. It does not keep them at work.
+/// Reads the state of running streams. It does not keep them running.
 #[derive(Clone)]
 pub struct Viewer {
     server: Weak<Server>,
@@ -54,7 +54,7 @@ impl Viewer {
         self.accounts().into_iter().map(|(account, _)| account.name().to_owned()).collect()
     }
 
-    /// Returns what all accounts use together.
+    /// Returns the usage of all accounts together.
     pub fn usage(&self) -> UsageReport {
         let Some(server) = self.server.upgrade() else { return UsageReport::default() };
         let accounts = self.accounts();

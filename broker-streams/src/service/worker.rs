@@ -1,4 +1,4 @@
-//! The thread that does what is due by time, and deliveries that one call did not finish.
+//! The thread of timers, and of deliveries that one call did not finish.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ pub(super) struct Worker {
 
 #[derive(Default)]
 struct State {
-    /// Units with deliveries to go on with.
+    /// Units with unfinished deliveries.
     ready: VecDeque<Arc<dyn Task>>,
     /// By time, and by the number of the unit: each has one at most, so that units whose times change often leave none
     /// behind.

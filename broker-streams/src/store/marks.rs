@@ -1,4 +1,4 @@
-//! Where records are, roughly.
+//! The approximate places of records.
 
 /// The places of some records of a sequence of records, from which others are found by reading on.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Where a stream stores its messages, and the changes of its configuration and consumers.
+//! Stores of the messages of one stream, and of the changes of its configuration and consumers.
 //!
 //! A store holds two ordered things: *messages* by sequence, which an index finds by subject, and a *journal*: small opaque
 //! entries, one for each change of the stream's configuration and of its consumers, which are read again in order at
@@ -89,7 +89,7 @@ pub struct SubjectState {
 /// The number of changes of a store since its creation or recovery.
 pub type Position = u64;
 
-/// The reason why a store cannot do what it is asked.
+/// The reason why an operation of a store fails.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
@@ -102,7 +102,7 @@ pub enum StorageError {
         /// The sequence of the message.
         sequence: u64,
     },
-    /// An earlier write or sync failed, after which it is unknown what is stored. The store must be opened again.
+    /// An earlier write or sync failed: it is unknown which records are stored. The store must be opened again.
     #[error("the store has failed: {0}")]
     Failed(String),
 }
@@ -113,7 +113,7 @@ pub trait SyncJob: Any + Send {
     fn run(&mut self);
 }
 
-/// Where one stream stores its messages and journal.
+/// The store of the messages and the journal of one stream.
 ///
 /// Methods that write return when the change is in the memory of the store; see [`Self::begin_sync`]. All methods may be called in any order, and
 /// none waits for a disk except to read what is not in memory.

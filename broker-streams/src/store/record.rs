@@ -27,7 +27,7 @@ pub(crate) const ALIGNMENT: usize = 8;
 const HAS_EXPIRES: u8 = 1 << 3;
 const PADDING: u8 = ALIGNMENT as u8 - 1;
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -72,7 +72,7 @@ impl Kind {
 pub(crate) struct Header {
     /// The length of the record.
     pub(crate) length: usize,
-    /// What the record is.
+    /// The kind of the record.
     pub(crate) kind: Kind,
     /// Its sequence.
     pub(crate) sequence: u64,

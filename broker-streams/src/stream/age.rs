@@ -26,7 +26,7 @@ impl Stream {
         Some(due.max(self.last_expiry.plus(EXPIRY_INTERVAL)))
     }
 
-    /// Removes what has expired, a limited number at once.
+    /// Removes expired messages, a limited number at once.
     pub(super) fn expire(&mut self, context: &mut Context<'_>) -> Result<(), StorageError> {
         let now = context.now;
         if self.next_expiry().is_none_or(|due| due > now) {

@@ -10,7 +10,7 @@ use crate::error::ApiError;
 use crate::store::Record;
 
 impl Stream {
-    /// Checks a message, and makes of it what is to be stored.
+    /// Checks a message, and completes it for the store.
     pub(super) fn check(&mut self, draft: &mut Draft<'_>, now: Time) -> Result<(), Refusal> {
         self.check_record(draft)?;
         if self.config.sealed {
@@ -35,7 +35,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Refuses what a store of files cannot hold.
+    /// Refuses a message that is too long for a store in files.
     pub(super) fn check_record(&self, draft: &Draft<'_>) -> Result<(), ApiError> {
         let is_file = self.config.storage == StorageType::File;
         if is_file && self.counted_bytes(draft) > MAX_RECORD {

@@ -1,4 +1,4 @@
-//! What a stream is given with each call.
+//! The arguments of each call of a stream.
 
 use crate::config::Time;
 use crate::outbox::Outbox;
@@ -18,7 +18,7 @@ pub trait Consumers {
     /// stream, and nothing is pending below the first sequence of the store.
     fn cleared(&mut self, subject: &[u8]);
 
-    /// Returns true without consumers, which saves the stream to read what it removes.
+    /// Returns true without consumers; the stream then need not read the messages that it removes.
     fn is_empty(&self) -> bool {
         false
     }
@@ -60,11 +60,11 @@ impl Default for Room {
     }
 }
 
-/// What a stream is given with each call.
+/// The arguments of each call of a stream.
 pub struct Context<'a> {
     /// The time.
     pub now: Time,
-    /// Where messages leave to.
+    /// Publishes messages.
     pub out: &'a mut dyn Outbox,
     /// The consumers.
     pub consumers: &'a mut dyn Consumers,

@@ -112,12 +112,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns what follows the first CRLF.
+/// Returns the bytes after the first CRLF.
 fn after_line(block: &[u8]) -> Option<&[u8]> {
     memmem::find(block, b"\r\n").map(|end| &block[end + 2..])
 }
 
-/// What a message replaces.
+/// The messages that a message replaces.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Rollup<'a> {
     None,
@@ -178,8 +178,8 @@ pub(super) fn sequence(text: Option<&[u8]>) -> Option<u64> {
     text.filter(|text| !text.is_empty()).map(|text| number(text).unwrap_or(u64::MAX))
 }
 
-/// Returns the block as a stream stores it: without the status of the first line, and without what the server added
-/// about the client. A block without fields becomes an empty one.
+/// Returns the block as a stream stores it: without the status of the first line, and without the client information that the
+/// server added. A block without fields becomes an empty one.
 // NATS 2.14: client.go removeHeaderStatusIfPresent, stream.go processJetStreamMsgWithBatch.
 pub(super) fn to_store(block: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = block.is_empty()

@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use crate::filters::Filters;
 use crate::store::{Record, StorageError};
 
-/// Which message, or messages, to read.
+/// The selection of messages of a get request.
 // NATS 2.14: jetstream_api.go JSApiMsgGetRequest.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default)]

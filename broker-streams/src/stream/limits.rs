@@ -16,7 +16,7 @@ pub const MAX_FAST_BATCHES: usize = 1000;
 // NATS 2.14: stream.go processJetStreamAtomicBatchMsg.
 pub const MAX_BATCH_ID: usize = 64;
 
-/// How long a batch waits for its next message, in nanoseconds.
+/// The time after which a batch without a further message is abandoned, in nanoseconds.
 // NATS 2.14: stream.go streamDefaultMaxBatchTimeout.
 pub const BATCH_TIMEOUT: i64 = 10_000_000_000;
 
@@ -74,7 +74,7 @@ pub const MAX_FLOW: u16 = 500;
 /// The most scheduled messages that are published in one call of `tick`, which holds the lock of the stream.
 pub const DUE_PER_TICK: usize = 1000;
 
-/// How long a scheduled message waits that the stream has refused, in nanoseconds.
+/// The time after which a scheduled message that the stream has refused is published again, in nanoseconds.
 pub const SCHEDULE_RETRY: i64 = 1_000_000_000;
 
 /// Returns a limit that is set.

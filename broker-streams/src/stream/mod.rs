@@ -68,7 +68,7 @@ pub struct Incoming<'a> {
 
 /// A stream.
 ///
-/// Whoever has a stream calls [`Self::tick`] at [`Self::deadline`], and [`Self::begin_sync`], [`Self::finish_sync`] and
+/// The owner of a stream calls [`Self::tick`] at [`Self::deadline`], and [`Self::begin_sync`], [`Self::finish_sync`] and
 /// [`Self::flush`] after changes, unless the store has nothing to wait for.
 pub struct Stream {
     config: StreamConfig,
@@ -79,7 +79,7 @@ pub struct Stream {
     visible: u64,
     /// The last sequence when the sync that is under way began.
     syncing: Option<u64>,
-    /// How each acknowledgement begins.
+    /// The bytes with which each acknowledgement begins.
     ack_prefix: Vec<u8>,
     /// The transform of the subjects of messages before they are stored.
     input: Option<SubjectTransform>,
@@ -147,7 +147,7 @@ impl Stream {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Removes what has expired, publishes what is due, and gives up batches that wait too long.
+    /// Removes expired messages, publishes scheduled ones, and abandons batches that have waited too long.
     pub fn tick(&mut self, context: &mut Context<'_>) {
         self.dedupe.expire(context.now);
         self.expire_batches(context);
@@ -159,7 +159,7 @@ impl Stream {
     }
 }
 
-/// Returns the error that reports what a store could not do.
+/// Returns the error of the API for an error of the store.
 fn store_error(error: StorageError) -> ApiError {
     ApiError::stream_store_failed(error)
 }

@@ -30,7 +30,7 @@ pub struct Options {
     pub max_batches: usize,
     /// The most messages of an atomic batch.
     pub max_batch_size: u64,
-    /// How long a batch waits for its next message, in nanoseconds.
+    /// The time after which a batch without a further message is abandoned, in nanoseconds.
     pub batch_timeout: i64,
     /// The seed of the random numbers of subject transforms.
     pub seed: u64,
@@ -95,7 +95,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Rebuilds what is not stored for itself.
+    /// Rebuilds the state that is derived from the messages.
     fn recover(&mut self, now: Time) -> Result<(), StorageError> {
         if self.config.max_age > 0 && self.state().messages > 0 {
             // The first removal finds the messages that it applies to.

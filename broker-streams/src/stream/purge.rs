@@ -92,7 +92,7 @@ impl Stream {
     ) -> Result<u64, StorageError> {
         let filters = match request.subject.as_str() {
             "" => Filters::default(),
-            // The API refuses what is no filter; as a subject of the store it selects nothing.
+            // The API refuses an invalid filter; a subject of the store that is none selects nothing.
             subject => match SubjectFilter::parse(subject) {
                 Ok(filter) => Filters::new(vec![filter]),
                 Err(_) => return Ok(0),

@@ -77,7 +77,7 @@ impl Stream {
     }
 }
 
-/// Returns the subject that a transform makes; `None` if nobody can publish to it.
+/// Returns the transformed subject; `None` if it is not valid.
 fn apply(
     transform: &SubjectTransform,
     subject: &[u8],

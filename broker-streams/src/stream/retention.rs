@@ -6,7 +6,7 @@ use crate::config::Discard;
 use crate::store::StorageError;
 
 impl Stream {
-    /// Removes what is above the limits, after `added` was stored.
+    /// Removes messages above the limits, after `added` was stored.
     // NATS 2.14: memstore.go enforcePerSubjectLimit, enforceMsgLimit, enforceBytesLimit.
     pub(super) fn enforce_limits(
         &mut self,

@@ -1,4 +1,4 @@
-//! Durability of what a stream stores.
+//! Durability of a stream.
 
 use super::Stream;
 use super::limits::MAX_WAITING_BYTES;
@@ -19,7 +19,7 @@ impl Stream {
         Some(job)
     }
 
-    /// Takes back what [`Self::begin_sync`] returned.
+    /// Takes the job of [`Self::begin_sync`] back.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Sends what waited for its message to be durable: republished messages, and answers to direct gets.
+    /// Sends the messages that waited for durability: republished messages, and answers to direct gets.
     pub fn flush(&mut self, out: &mut dyn Outbox) {
         let durable = self.storage.durable();
         self.waiting.flush(durable, out);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::Position;
 
-/// Messages that wait until the store is durable, because a crash would take back what they report, in order.
+/// Messages that wait until the store is durable, in order: a crash could remove the messages that they report.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     messages: VecDeque<Message>,

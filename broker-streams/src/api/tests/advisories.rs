@@ -1,4 +1,4 @@
-//! Advisories about requests and what they change.
+//! Advisories about requests and changes.
 
 use super::host::Account;
 

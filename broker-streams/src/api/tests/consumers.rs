@@ -1,4 +1,4 @@
-//! Answers about consumers that depend on the order of what happens.
+//! Answers about consumers that depend on the order of events.
 
 use super::host::Account;
 

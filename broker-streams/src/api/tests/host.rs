@@ -28,7 +28,7 @@ struct Streams {
     limits: Limits,
     counts: RequestCounts,
     ids: u64,
-    /// Where messages of streams leave to.
+    /// The messages of streams.
     sent: Sent,
 }
 
@@ -38,7 +38,7 @@ struct Limits {
     server: ServerLimits,
     max_memory: i64,
     max_storage: i64,
-    /// What other accounts reserve.
+    /// The bytes that other accounts reserve.
     others_memory: i64,
     others_storage: i64,
 }
@@ -83,8 +83,7 @@ impl Limits {
     }
 }
 
-/// What was sent, with nobody that subscribes but those that wait for answers, and those that receive advisories
-/// and what push consumers send.
+/// The sent messages. Only answers, advisories and deliver subjects have subscribers.
 #[derive(Default)]
 struct Sent {
     messages: Vec<(Vec<u8>, String)>,
@@ -120,7 +119,7 @@ impl Account {
         account
     }
 
-    /// Creates an account in which somebody receives all advisories.
+    /// Creates an account in which all advisories have a subscriber.
     pub(super) fn with_audience() -> Self {
         let mut account = Self::default();
         account.sent.has_audience = true;

@@ -1,4 +1,4 @@
-//! What configurations of streams are checked against.
+//! Limits and streams that configurations of streams are checked against.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::config::StreamConfig;
 use crate::config::limits::{AccountLimits, ServerLimits};
 use crate::error::ApiError;
 
-/// What a configuration of a stream is checked against.
+/// The limits and streams that a configuration of a stream is checked against.
 #[derive(Clone, Copy)]
 pub struct StreamCheck<'a> {
     /// The limits of the server.

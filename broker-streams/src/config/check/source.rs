@@ -198,7 +198,7 @@ fn is_bad_consumer(source: &StreamSource) -> bool {
         || !source.filter_subject.is_empty()
 }
 
-/// Returns what tells sources of one stream apart.
+/// Returns the text that distinguishes the sources of one stream.
 fn index_name(source: &StreamSource) -> (String, Option<String>, Option<String>, Vec<[String; 2]>) {
     let or_all = |subject: &String| if subject.is_empty() { ">".into() } else { subject.clone() };
     let mut pairs: Vec<[String; 2]> = source

@@ -18,7 +18,7 @@ use crate::go;
 const SECOND: i64 = 1_000_000_000;
 /// The shortest age and window: shorter ones would be below the precision of timers.
 const MIN_WINDOW: i64 = SECOND / 10;
-/// How long ids of messages are remembered by default.
+/// The default time for which ids of messages are remembered.
 // NATS 2.14: stream.go StreamDefaultDuplicatesWindow.
 const DEFAULT_WINDOW: i64 = 120 * SECOND;
 // NATS 2.14: jetstream_cluster.go StreamMaxReplicas.
@@ -157,7 +157,7 @@ pub(super) fn check_discard(config: &StreamConfig) -> Result<(), ApiError> {
     })
 }
 
-/// Sets what markers and schedules need.
+/// Sets the options that markers and schedules depend on.
 fn set_implied(config: &mut StreamConfig, check: &StreamCheck<'_>) -> Result<(), ApiError> {
     let marker_ttl = config.subject_delete_marker_ttl;
     refuse_if(marker_ttl < 0, || invalid("subject delete marker TTL must not be negative"))?;

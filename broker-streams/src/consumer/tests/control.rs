@@ -1,4 +1,4 @@
-//! Updates, pauses, resets, and consumers that nobody uses.
+//! Updates, pauses, resets, and unused consumers.
 
 use super::*;
 

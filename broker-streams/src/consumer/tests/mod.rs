@@ -40,12 +40,12 @@ impl Sent {
     }
 }
 
-/// An outbox that keeps what leaves.
+/// An outbox that records the messages.
 #[derive(Default)]
 struct Out {
     sent: Vec<Sent>,
     events: Vec<(String, serde_json::Value)>,
-    /// Subjects that nobody receives.
+    /// Subjects without a subscriber.
     deaf: HashSet<String>,
 }
 
@@ -225,7 +225,7 @@ impl Bench {
         std::mem::take(&mut self.out.sent)
     }
 
-    /// Takes what was sent, as receivers and message or status.
+    /// Takes the sent messages, as receivers and message or status.
     fn texts(&mut self) -> Vec<String> {
         let text = |sent: Sent| {
             let line = sent.headers.lines().next().unwrap_or_default().to_owned();

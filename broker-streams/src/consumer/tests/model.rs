@@ -7,7 +7,7 @@ use crate::random::Random;
 
 const SUBJECTS: [&str; 3] = ["a", "b.1", "b.2"];
 
-/// What a consumer must remember.
+/// The state that a consumer must keep.
 #[derive(Clone, Debug, Default)]
 struct Memory {
     /// The last message that was delivered for the first time.
@@ -28,7 +28,7 @@ struct Model {
     /// The entries of the journal.
     journal: Vec<Vec<u8>>,
     memory: Memory,
-    /// What is remembered by the journal.
+    /// The state that the journal keeps.
     durable: Memory,
     /// The messages that requests may receive yet.
     requests: BTreeMap<String, i64>,

@@ -177,7 +177,7 @@ fn requests_beyond_the_limits_of_the_consumer_are_refused() {
     assert_eq!(bench.texts(), [""; 0]);
     bench.request("r", "1");
     assert_eq!(only_headers(&mut bench), "NATS/1.0 409 Exceeded MaxWaiting\r\n\r\n");
-    // Who watches heartbeats is not told.
+    // A client that expects heartbeats gets no status.
     bench.request("r", "{\"batch\":1,\"expires\":50000000,\"idle_heartbeat\":10000000}");
     assert_eq!(bench.texts(), [""; 0]);
 }

@@ -197,7 +197,7 @@ fn messages_are_sent_at_the_pace_at_which_they_were_stored() {
         assert!(before <= 1);
         bench.pass(SECOND);
         assert_eq!(bench.sent().len(), 1);
-        // What is stored later comes at once.
+        // Messages that are stored later are delivered at once.
         bench.now = bench.now.plus(5 * SECOND);
         bench.publish(&["a", "a"]);
         assert_eq!(bench.sent().len(), 2);

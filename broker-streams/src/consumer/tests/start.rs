@@ -1,4 +1,4 @@
-//! Where consumers start, and which messages they select.
+//! The first message of consumers, and their selection of messages.
 
 use super::*;
 

@@ -12,7 +12,7 @@ mod time;
 pub use read::{is_empty_request, is_object_or_array, read};
 pub use shape::{Choice, Field, Record, Shape};
 
-/// How unknown members and further values are treated.
+/// The treatment of unknown members and further values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
     /// Unknown members are an error; several values may follow each other.

@@ -321,7 +321,7 @@ fn type_name(shape: Shape) -> String {
     }
 }
 
-/// Returns what an element that is null becomes.
+/// Returns the value that null stands for in an array.
 fn zero(shape: Shape) -> Json {
     match shape {
         Shape::Bool => false.into(),

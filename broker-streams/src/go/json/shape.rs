@@ -61,7 +61,7 @@ impl Shape {
 /// A type that decodes itself from one of several texts.
 #[derive(Debug)]
 pub struct Choice {
-    /// The texts, and what each is decoded to.
+    /// The texts, each with its decoded value.
     pub texts: &'static [(&'static str, &'static str)],
     /// Letters match regardless of case.
     pub ignores_case: bool,

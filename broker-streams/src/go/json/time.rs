@@ -5,7 +5,7 @@ use crate::go::quoted;
 const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
 /// The first and the last time that `config::Time` can hold.
 const RANGE: [&str; 2] = ["1677-09-21T00:12:44Z", "2262-04-11T23:47:16Z"];
-/// What Go writes for a time that was never set.
+/// The text that Go writes for a time that was never set.
 const ZERO: &str = "0001-01-01T00:00:00Z";
 
 /// Reads the JSON of a time. Returns its text, moved into the range of times that can be held; `None` for null.

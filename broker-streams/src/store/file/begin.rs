@@ -1,4 +1,4 @@
-//! The beginning and the end of a job: what it is given, and what becomes of it.
+//! The beginning and the end of a job: its input, and the effect of its result.
 
 use super::format::seal;
 use super::job::{Erasure, Failure, Job};

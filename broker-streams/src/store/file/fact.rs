@@ -1,21 +1,21 @@
-//! What a record says.
+//! The contents of a record without the bytes of a message.
 
 use crate::config::{StorageType, Time};
 use crate::store::record::{Header, Kind};
 
-/// What a record says, without the bytes of a message.
+/// A record without the bytes of a message.
 pub(super) struct Fact<'a> {
     /// Its place in its segment.
     pub(super) at: usize,
     /// Its length.
     pub(super) length: usize,
-    /// What it is.
+    /// The kind of the record.
     pub(super) kind: Kind,
     /// Its sequence.
     pub(super) sequence: u64,
     /// Its time.
     pub(super) time: Time,
-    /// Whether the message expires by itself.
+    /// True if the message has a time to live of its own.
     pub(super) expires: bool,
     /// The bytes of the message as limits count them.
     pub(super) counted: u64,
@@ -42,7 +42,7 @@ impl<'a> Fact<'a> {
         }
     }
 
-    /// Returns what a record of a segment says.
+    /// Returns the contents of a record of a segment.
     pub(super) fn of(at: usize, header: &Header, segment: &'a [u8]) -> Self {
         let record = header.record(&segment[at..at + header.length]);
         let is_message = header.kind == Kind::Message;

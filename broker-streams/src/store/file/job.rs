@@ -1,4 +1,4 @@
-//! What is done to the disk without the lock of the stream.
+//! The work on the disk that is done without the lock of the stream.
 
 use std::io;
 use std::sync::Arc;
@@ -37,12 +37,12 @@ pub(super) struct Erasure {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Why a job ended early.
+/// The reason why a job ended early.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The disk is full. What was written before is durable, and the rest can be written later.
     Full(io::Error),
-    /// It is unknown what is durable.
+    /// It is unknown which records are durable.
     Fatal(io::Error),
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Job {
     pub(super) summary: Option<(u64, usize)>,
     /// The position that is durable when all pieces are.
     pub(super) until: Position,
-    /// Whether there is room for further messages.
+    /// True if there is room for further messages.
     pub(super) has_room: bool,
     /// `None` before the job was run.
     pub(super) result: Option<Result<(), Failure>>,
@@ -118,7 +118,7 @@ impl Job {
         let active = match self.active.take() {
             Some(active) if active.segment == segment && !is_new => active,
             former => {
-                // Gives back what was allocated ahead; nothing is lost if that fails.
+                // Gives back the room that was allocated ahead; nothing is lost if that fails.
                 former.map(|former| former.file.truncate(former.end as u64).ok());
                 let name = name_of(segment);
                 let file = if is_new { self.disk.create(&name) } else { self.disk.open(&name) };

@@ -1,4 +1,4 @@
-//! Where the entries of the journal are.
+//! The places of the entries of the journal.
 
 use std::collections::BTreeMap;
 

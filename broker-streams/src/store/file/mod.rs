@@ -4,8 +4,8 @@
 //! writes and syncs all that waits, without the lock of the stream. The index is in memory; messages are read when they are
 //! needed ([`reader`]).
 //!
-//! - What is not durable is never mixed up with what is damaged: each batch of records begins with one that says that all
-//!   before it is durable. At the end of the log, what no such record follows was not acknowledged, and is cut ([`recovery`]).
+//! - Incomplete writes are told apart from damage: each batch of records begins with one that states that all records before it
+//!   are durable. Records at the end of the log that no such record follows were not acknowledged, and are cut ([`recovery`]).
 //! - A sync that failed is never repeated: the store refuses everything, and has to be opened again.
 //! - A segment is deleted once nothing in it is needed, and rewritten once most of it is not. The record of a removal is
 //!   needed until the removed message is gone from the disk.
@@ -102,13 +102,13 @@ pub struct FileStorage {
     is_job_out: bool,
 }
 
-/// What the store can do.
+/// The operations that the store can perform.
 enum Health {
-    /// Everything.
+    /// All.
     Good,
     /// It takes no messages: the disk is full.
     Full,
-    /// Nothing but read.
+    /// It reads, and refuses changes.
     Failed(String),
 }
 

@@ -1,4 +1,4 @@
-//! Opens a store: reads the log, and decides what the end of it is.
+//! Opens a store: reads the log, and finds its end.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -28,7 +28,7 @@ pub struct Opened {
     pub storage: FileStorage,
     /// The entries of the journal, in order.
     pub journal: Vec<Vec<u8>>,
-    /// What is damaged. The store serves the rest.
+    /// The damaged places. The store serves the rest.
     pub damage: Vec<Damage>,
     /// The bytes at the end of the log that were cut: they were being written when the store ended, and nobody had been told that they are
     /// durable.
@@ -281,7 +281,7 @@ impl Recovery {
         }
     }
 
-    /// Makes the end of the log durable, and cuts what was being written.
+    /// Makes the end of the log durable, and cuts an incomplete write.
     fn open_end(&mut self, file: Arc<dyn DiskFile>, bytes: &[u8], end: usize) -> io::Result<()> {
         let torn = bytes[end.min(bytes.len())..].iter().rposition(|byte| *byte != 0);
         self.cut_bytes += torn.map_or(0, |last| last as u64 + 1);

@@ -14,7 +14,7 @@ pub(super) const REWRITTEN: &str = "rewrite.tmp";
 
 /// The copy of those records of a segment that are needed.
 ///
-/// What becomes unneeded meanwhile is copied, too.
+/// Messages that are removed meanwhile are copied as well.
 pub(super) struct Rewrite {
     pub(super) number: u64,
     pub(super) end: usize,
@@ -28,7 +28,7 @@ pub(super) struct Rewrite {
     pub(super) result: Outcome,
 }
 
-/// What became of it.
+/// The result.
 pub(super) enum Outcome {
     /// The segment is as it was.
     Unchanged,
@@ -38,7 +38,7 @@ pub(super) enum Outcome {
     Done {
         /// The place behind the last record.
         end: usize,
-        /// Where the messages are.
+        /// The new places of the messages.
         marks: Marks,
     },
 }

@@ -8,14 +8,14 @@ use super::reader::Reader;
 use super::segment::Segment;
 use crate::store::record::{ALIGNMENT, HEADER, Header, Kind};
 
-/// What a disk writes as a whole. A sector that was not written has the zeros of its allocation.
+/// The unit that a disk writes as a whole, in bytes. A sector that was not written has the zeros of its allocation.
 const SECTOR_BYTES: usize = 512;
 
-/// The intact records of a segment, and what is between them.
+/// The intact records of a segment, and the places between them.
 pub(super) struct Scan {
     /// Their places and headers.
     pub(super) records: Vec<(usize, Header)>,
-    /// Where none are.
+    /// The places between them.
     pub(super) holes: Vec<(usize, usize)>,
     /// The place behind the last one.
     pub(super) end: usize,
@@ -39,7 +39,7 @@ impl Scan {
         Self { records, holes, end: at }
     }
 
-    /// Decides what follows the last record, and what holes in the last batch are.
+    /// Classifies the bytes after the last record, and the holes in the last batch.
     pub(super) fn settle(&mut self, bytes: &[u8], is_last: bool) {
         if let Some(last) = bytes[self.end..].iter().rposition(|byte| *byte != 0) {
             let written = (self.end + last + 1).next_multiple_of(ALIGNMENT);

@@ -1,4 +1,4 @@
-//! What is known of a segment without reading it.
+//! The state of a segment that is kept in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::config::{StorageType, Time};
 use crate::store::marks::Marks;
 use crate::store::record::Header;
 
-/// The bytes between two marks: what is read to find one message.
+/// The bytes between two marks, which are read to find one message.
 const MARK_BYTES: usize = 4096;
 
 /// A segment that lost less than this is not rewritten.
@@ -23,13 +23,13 @@ pub(super) type Version = (u64, u32);
 pub(super) struct Segment {
     /// The number.
     pub(super) number: u64,
-    /// How many times it was rewritten.
+    /// The number of times that it was rewritten.
     pub(super) rewrites: u32,
     /// The place behind the last record.
     pub(super) end: usize,
     /// The place behind the last record that is in the file.
     pub(super) written: usize,
-    /// Where its messages are.
+    /// The places of some of its messages.
     pub(super) marks: Marks,
     /// The sequence after the last one before the segment.
     pub(super) first: u64,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::disk::{Disk, DiskFile};
 use crate::store::tests::Random;
 
-/// What is written as a whole.
+/// The unit of a write that is not torn, in bytes.
 const SECTOR: usize = 512;
 
 /// A simulated disk. Clones are the same disk.

@@ -1,4 +1,4 @@
-//! What a full segment says, without the bytes of its messages.
+//! Summaries: the records of a full segment without the bytes of its messages.
 //!
 //! A store with summaries is opened without reading its messages. A summary describes the file of its segment and nothing else: which
 //! messages are removed follows from all segments. A missing, wrong or outdated one is written again.
@@ -52,7 +52,7 @@ pub(super) struct Summary<'a> {
     pub(super) facts: Vec<Fact<'a>>,
 }
 
-/// What a summary was made of: it is outdated if the file of the segment has something else.
+/// The contents that a summary was made of: it is outdated if the file of the segment differs.
 pub(super) struct Origin {
     /// The place of the checksum of the last record.
     pub(super) at: usize,

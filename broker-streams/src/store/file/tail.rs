@@ -1,4 +1,4 @@
-//! The end of the log: what waits to be written, and what was written last.
+//! The end of the log: the records that wait to be written, and those that were written last.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct Tail {
     pending: Vec<Piece>,
     /// Pieces that a job has taken, oldest first.
     taken: VecDeque<Arc<Piece>>,
-    /// How many of them, counted from the last one, are not written yet.
+    /// The number of pieces, counted from the last one, that are not written yet.
     unwritten: usize,
 }
 

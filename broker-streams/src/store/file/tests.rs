@@ -116,7 +116,7 @@ fn a_job_may_take_long() {
     }
 }
 
-/// What the store may be after a crash: by position, from the durable one on.
+/// The states that the store may have after a crash: by position, from the durable one on.
 type States = BTreeMap<u64, Model>;
 
 #[test]
@@ -231,7 +231,7 @@ fn a_failed_sync_is_never_repeated() {
         }
         assert!(storage.remove(1, false).is_err() && storage.remove_before(2).is_err());
         assert_eq!(storage.load(1, &mut Vec::new()).unwrap(), Some(record(1, &[1; 100])));
-        // Opened again, it goes on.
+        // Opened again, it continues.
         let mut storage = open(&disk).storage;
         let next = storage.state().last_sequence + 1;
         storage.append(&record(next, b"")).unwrap();
@@ -415,7 +415,7 @@ fn a_store_with_summaries_is_opened_without_its_messages() {
     }
 }
 
-/// Checks what is served after a bit was flipped: by a store that is open, and by one that was opened then.
+/// Checks the messages that are served after a bit was flipped: by a store that is open, and by one that was opened then.
 fn check_damage(live: &FileStorage, opened: &Opened, name: &str, byte: usize) {
     let mut lost = Vec::new();
     let mut buffer = Vec::new();

@@ -36,7 +36,7 @@ struct Checked<'a> {
     draft: Draft<'a>,
 }
 
-/// How a message ends its batch.
+/// The effect of a message on the end of its batch.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Commit {
     No,
@@ -98,7 +98,7 @@ impl Stream {
         self.commit_batch(id, &batch, commit, context).map(Some)
     }
 
-    /// Checks what applies to messages of all batches.
+    /// Performs the checks that apply to messages of all batches.
     pub(super) fn check_batch(
         &self,
         draft: &Draft<'_>,
@@ -261,7 +261,7 @@ impl Stream {
     }
 
     /// Removes the messages of an atomic batch that a crash has cut: the last message that was stored belongs to a batch
-    /// and does not end it. Nobody has seen them, and the publisher has no acknowledgement.
+    /// and does not end it. No client has received them, and the publisher has no acknowledgement.
     pub(in crate::stream) fn remove_cut_batch(&mut self) -> Result<(), crate::store::StorageError> {
         let mut sequence = self.state().last_sequence;
         let Some((id, number, false)) = self.batch_of(sequence) else { return Ok(()) };

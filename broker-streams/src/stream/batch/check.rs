@@ -11,7 +11,7 @@ use crate::stream::limits::{MAX_HEADERS, limit};
 use crate::stream::{MAX_BYTES, MAX_MESSAGES, MAX_PER_SUBJECT, Stream};
 
 impl Stream {
-    /// Checks a message of a batch after others of it, and makes of it what is to be stored.
+    /// Checks a message of a batch after the messages before it, and completes it for the store.
     pub(super) fn check_staged(
         &mut self,
         draft: &mut Draft<'_>,

@@ -19,7 +19,7 @@ pub(in crate::stream) struct Operation {
     pub kind: Kind,
 }
 
-/// What a message of a fast batch does.
+/// The operation of a message of a fast batch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::stream) enum Kind {
     Append,

@@ -1,10 +1,10 @@
-//! What messages of a batch that were checked before will change.
+//! The changes that the checked messages of a batch will make.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::stream::counter::Counter;
 
-/// What messages of a batch that were checked before will change.
+/// The changes that the checked messages of a batch will make.
 // NATS 2.14: jetstream_batching.go batchStagedDiff.
 #[derive(Debug, Default)]
 pub(super) struct Staged {

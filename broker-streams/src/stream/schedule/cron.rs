@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan, Zoned};
 
 use crate::config::Time;
 
-/// Is set if a field was written as a star.
+/// The bit of a field that was written as a star.
 const STAR: u64 = 1 << 63;
 const MONTHS: &[&str] =
     &["", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -110,13 +110,13 @@ fn range(text: &str, min: u64, max: u64, names: &[&str]) -> Option<u64> {
     };
     let is_all = matches!(first, "*" | "?");
     let (start, end) = if is_all {
-        // What follows a hyphen after a star is not read.
+        // The text after a hyphen behind a star is not read.
         (min, max)
     } else {
         let start = number(first, names)?;
         let end = match last {
             Some(last) => number(last, names)?,
-            // A start with a step goes on to the end.
+            // A start with a step extends to the end.
             None if step.is_some() => max,
             None => start,
         };

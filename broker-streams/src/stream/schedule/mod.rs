@@ -161,7 +161,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Publishes what is due.
+    /// Publishes the scheduled messages that are due.
     // NATS 2.14: scheduler.go getScheduledMessages.
     pub(super) fn publish_due(&mut self, context: &mut Context<'_>) {
         let now = context.now;

@@ -48,7 +48,7 @@ fn parse(pattern: &str, zone: Option<TimeZone>, time: Time, now: Time) -> Option
     }
     let (cron, zone) = (Cron::parse(pattern)?, zone.unwrap_or(TimeZone::UTC));
     let next = cron.next(time, &zone)?;
-    // What was missed is made up for once.
+    // Times that have passed are made up for once.
     let next = if next < now { cron.next(rounded(now), &zone)? } else { next };
     Some(Due { time: next, repeats: true })
 }

@@ -1,7 +1,7 @@
 //! Messages that a stream takes from others: from the one that it mirrors, or from its sources.
 //!
-//! A stream reads another one by a push consumer without acknowledgements, which it asks the API for like any client. The
-//! owner of the stream subscribes to the two subjects of each feed, and passes on what arrives.
+//! A stream reads another one by a push consumer without acknowledgements, which it requests from the API as clients do. The
+//! owner of the stream subscribes to the two subjects of each feed, and passes on the messages.
 
 mod feed;
 mod messages;
@@ -19,7 +19,7 @@ use crate::filters::Filters;
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::StorageError;
 
-/// How long an answer to a request is waited for.
+/// The time after which a request without an answer is repeated, in nanoseconds.
 // NATS 2.14: stream.go srcConsumerWaitTime.
 const ANSWER_WAIT: i64 = 30_000_000_000;
 /// The wait before a further request; it grows with the number of failures.
@@ -52,7 +52,7 @@ pub struct FeedInfo {
     pub lag: u64,
     /// The nanoseconds since the stream was last heard of; -1 if it never was.
     pub active: i64,
-    /// Why no messages arrive.
+    /// The reason why no messages arrive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ApiError>,
     /// The filter of the messages.

@@ -15,7 +15,7 @@ const HEARTBEAT: i64 = 1_000_000_000;
 pub(super) const STALLED: i64 = 10_000_000_000;
 const ACK_WAIT: i64 = 22 * 3600 * 1_000_000_000;
 
-/// What a feed asks of the API of the other stream.
+/// A request of a feed to the API of the other stream.
 pub(super) struct Request {
     pub subject: String,
     pub headers: &'static [u8],

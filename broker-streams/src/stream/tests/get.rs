@@ -145,7 +145,7 @@ fn nobody_sees_a_message_that_a_crash_takes_back() {
     assert_eq!(bench.stream.visible(), 1);
     let to: Vec<_> = bench.sent.0.iter().map(|(to, ..)| to.as_str()).collect();
     assert_eq!(to, ["copy.a", "reply"]);
-    // What is durable is sent at once.
+    // A durable message is sent at once.
     assert_eq!(direct(&mut bench, "", Some("a")).len(), 1);
 }
 

@@ -20,7 +20,7 @@ use self::naive::NaiveStorage;
 const SECOND: i64 = 1_000_000_000;
 const START: Time = Time(1_700_000_000 * SECOND);
 
-/// What was sent.
+/// The messages that were sent.
 #[derive(Debug, Default)]
 struct Sent(Vec<(String, String, String)>);
 
@@ -36,7 +36,7 @@ impl Outbox for Sent {
     }
 }
 
-/// Consumers that note what they are told.
+/// Consumers that record their notifications.
 #[derive(Debug, Default)]
 struct Told {
     wanted: Vec<&'static str>,

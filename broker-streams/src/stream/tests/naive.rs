@@ -1,4 +1,4 @@
-//! A store without any index: what a store is to do, as simply as possible.
+//! A store without an index: the specification of a store.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -44,7 +44,7 @@ fn a_message_is_published_again_and_again() {
     assert_eq!(bench.message(2).1, "own");
     let fields = "X: y\r\nNats-Scheduler: s.1\r\nNats-Schedule-Next: 2023-11-14T22:13:50Z\r\n";
     assert_eq!(bench.message(4), (format!("NATS/1.0\r\n{fields}\r\n"), "other".into()));
-    // It goes on after a restart, and makes up for what it missed once.
+    // It continues after a restart, and makes up for missed times once.
     bench.now = bench.now.plus(100 * SECOND);
     let config = bench.stream.config().clone();
     let storage = bench.stream.storage;
