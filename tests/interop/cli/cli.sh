@@ -1,11 +1,8 @@
 #!/usr/bin/env bash
 # The `nats` command line against its own server: publish, subscribe, request, bench.
-#
-# SERVER is the server's program, NATS the command line's. Results are lines on standard output, as
-# tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
-set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
 
-readonly DEADLINE=30
 readonly SCENARIOS=(
   a_subscriber_prints_published_messages
   a_header_is_printed
@@ -20,48 +17,10 @@ readonly SCENARIOS=(
   a_benchmark_of_a_service_gets_every_answer
 )
 
-# Ignores the user's own contexts.
-work=$(mktemp -d)
-export XDG_CONFIG_HOME=$work NATS_URL=''
-server=''
-
-stop_all() {
-  # shellcheck disable=SC2046  # one word per job
-  kill $(jobs -p) 2>/dev/null || true
-  wait
-  rm -rf "$work"
-}
-trap stop_all EXIT
-
-fail() { echo "$*" >&2; return 1; }
-
-# Waits until file $1 has at least ${3:-1} lines with $2.
-await_line() {
-  local file=$1 part=$2 count=${3:-1} end=$((SECONDS + DEADLINE))
-  until [[ $(grep -cF -- "$part" "$file" 2>/dev/null || true) -ge $count ]]; do
-    if ((SECONDS > end)); then
-      fail "never $count x '$part' in:" "$(tail -n 40 "$file" 2>/dev/null)"
-      return 1
-    fi
-    sleep 0.02
-  done
-}
-
-start_server() {
-  "$SERVER" -a 127.0.0.1 -p -1 -V -l "$work/server.log" &
-  server=$!
-  await_line "$work/server.log" 'Server is ready'
-  local line
-  line=$(grep -o 'client connections on .*' "$work/server.log")
-  NATS_URL=nats://${line##* }
-}
+start_server() { start_with_log "$work/server.log" -a 127.0.0.1 -p -1 -V -l "$work/server.log"; }
 
 # The server's trace shows when a subscription is active; the command line reports it too early.
 await_subscription() { await_line "$work/server.log" "<<- [SUB $1 " "${2:-1}"; }
-
-nats() { timeout "$DEADLINE" "$NATS" "$@"; }
-
-has() { grep -qF -- "$2" "$1" || fail "no '$2' in:" "$(cat "$1")"; }
 
 a_subscriber_prints_published_messages() {
   nats sub --count=2 'greet.>' >"$out" 2>&1 & local sub=$!
@@ -171,23 +130,4 @@ a_benchmark_of_a_service_gets_every_answer() {
   [[ $(grep -cF '(1,000 msgs)' "$out") == 2 ]] || fail "$(cat "$out")"
 }
 
-echo "1..${#SCENARIOS[@]}"
-start_server
-failed=0
-for name in "${SCENARIOS[@]}"; do
-  out=$work/$name
-  # In a subshell, where -e applies: it would not in a condition.
-  set +e
-  (set -e; "$name")
-  code=$?
-  set -e
-  if ((code == 0)); then
-    echo "ok $name"
-  else
-    echo "not ok $name"
-    failed=1
-  fi
-done
-kill -TERM "$server"
-wait "$server" || { echo "the server ended with $?" >&2; failed=1; }
-exit "$failed"
+run_scenarios

@@ -1,11 +1,8 @@
 #!/usr/bin/env bash
 # The `nats` command line against a server with streams in files: streams, consumers, buckets, benchmarks.
-#
-# SERVER is the server's program, NATS the command line's. Results are lines on standard output, as
-# tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
-set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
 
-readonly DEADLINE=30
 readonly SCENARIOS=(
   a_stream_is_added_listed_edited_and_removed
   messages_are_published_read_and_purged
@@ -22,46 +19,9 @@ readonly SCENARIOS=(
   everything_is_there_after_a_kill
 )
 
-# Ignores the user's own contexts.
-work=$(mktemp -d)
-export XDG_CONFIG_HOME=$work NATS_URL=''
-server=''
-
-stop_all() {
-  # shellcheck disable=SC2046  # one word per job
-  kill $(jobs -p) 2>/dev/null || true
-  wait
-  rm -rf "$work"
-}
-trap stop_all EXIT
-
-fail() { echo "$*" >&2; return 1; }
-
-# Waits until file $1 has at least ${3:-1} lines with $2.
-await_line() {
-  local file=$1 part=$2 count=${3:-1} end=$((SECONDS + DEADLINE))
-  until [[ $(grep -cF -- "$part" "$file" 2>/dev/null || true) -ge $count ]]; do
-    if ((SECONDS > end)); then
-      fail "never $count x '$part' in:" "$(tail -n 40 "$file" 2>/dev/null)"
-      return 1
-    fi
-    sleep 0.02
-  done
-}
-
 # Starts a server with streams in folder $1.
-start_server() {
-  "$SERVER" -a 127.0.0.1 -p -1 -js -sd "$1" -l "$1.log" &
-  server=$!
-  await_line "$1.log" 'Server is ready'
-  local line
-  line=$(grep -o 'client connections on .*' "$1.log")
-  NATS_URL=nats://${line##* }
-}
+start_server() { start_with_log "$1.log" -a 127.0.0.1 -p -1 -js -sd "$1" -l "$1.log"; }
 
-nats() { timeout "$DEADLINE" "$NATS" "$@"; }
-
-has() { grep -qF -- "$2" "$1" || fail "no '$2' in:" "$(cat "$1")"; }
 fails() { if nats "$@" >"$out" 2>&1; then fail "succeeded: nats $*"; fi; }
 lacks() { ! grep -qF -- "$2" "$1" || fail "'$2' in:" "$(cat "$1")"; }
 
@@ -257,23 +217,4 @@ keeps_everything() {
 everything_is_there_after_a_restart() { keeps_everything TERM; }
 everything_is_there_after_a_kill() { keeps_everything KILL; }
 
-echo "1..${#SCENARIOS[@]}"
-start_server "$work/store"
-failed=0
-for name in "${SCENARIOS[@]}"; do
-  out=$work/$name
-  # In a subshell, where -e applies: it would not in a condition.
-  set +e
-  (set -e; "$name")
-  code=$?
-  set -e
-  if ((code == 0)); then
-    echo "ok $name"
-  else
-    echo "not ok $name"
-    failed=1
-  fi
-done
-kill -TERM "$server"
-wait "$server" || { echo "the server ended with $?" >&2; failed=1; }
-exit "$failed"
+run_scenarios "$work/store"

@@ -1,11 +1,8 @@
 #!/usr/bin/env bash
 # The `nats` command line as operators use it: servers, accounts and events over the system account.
-#
-# SERVER is the server's program, NATS the command line's. Results are lines on standard output, as
-# tests/interop/run counts them: "1..N" first, then "ok NAME" or "not ok NAME" for each.
-set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
 
-readonly DEADLINE=30
 readonly SCENARIOS=(
   servers_are_listed
   servers_answer_a_ping
@@ -21,33 +18,6 @@ readonly SCENARIOS=(
   the_configuration_is_reloaded
   an_ordinary_account_is_no_operator
 )
-
-# Ignores the user's own contexts.
-work=$(mktemp -d)
-export XDG_CONFIG_HOME=$work NATS_URL=''
-server=''
-
-stop_all() {
-  # shellcheck disable=SC2046  # one word per job
-  kill $(jobs -p) 2>/dev/null || true
-  wait
-  rm -rf "$work"
-}
-trap stop_all EXIT
-
-fail() { echo "$*" >&2; return 1; }
-
-# Waits until file $1 has at least ${3:-1} lines with $2.
-await_line() {
-  local file=$1 part=$2 count=${3:-1} end=$((SECONDS + DEADLINE))
-  until [[ $(grep -cF -- "$part" "$file" 2>/dev/null || true) -ge $count ]]; do
-    if ((SECONDS > end)); then
-      fail "never $count x '$part' in:" "$(tail -n 40 "$file" 2>/dev/null)"
-      return 1
-    fi
-    sleep 0.02
-  done
-}
 
 write_config() {
   cat >"$work/server.conf" <<EOF
@@ -66,17 +36,10 @@ EOF
 
 start_server() {
   write_config
-  "$SERVER" -c "$work/server.conf" &
-  server=$!
-  await_line "$work/server.log" 'Server is ready'
-  local line
-  line=$(grep -o 'client connections on .*' "$work/server.log")
-  NATS_URL=nats://${line##* }
+  start_with_log "$work/server.log" -c "$work/server.conf"
 }
 
 as() { local user=$1; shift; timeout "$DEADLINE" "$NATS" --user "$user" --password s "$@"; }
-
-has() { grep -qF -- "$2" "$1" || fail "no '$2' in:" "$(cat "$1")"; }
 
 # Runs a command as an operator, and expects each of the texts after `--` in its output.
 shows() {
@@ -182,23 +145,4 @@ an_ordinary_account_is_no_operator() {
   has "$out" 'No responders'
 }
 
-echo "1..${#SCENARIOS[@]}"
-start_server
-failed=0
-for name in "${SCENARIOS[@]}"; do
-  out=$work/$name
-  # In a subshell, where -e applies: it would not in a condition.
-  set +e
-  (set -e; "$name")
-  code=$?
-  set -e
-  if ((code == 0)); then
-    echo "ok $name"
-  else
-    echo "not ok $name"
-    failed=1
-  fi
-done
-kill -TERM "$server"
-wait "$server" || { echo "the server ended with $?" >&2; failed=1; }
-exit "$failed"
+run_scenarios
