@@ -39,7 +39,7 @@ pub struct Limits {
     /// The time within which a client must read pending data; a slower one is cut. `write_deadline`,
     /// NATS 2.14: 10 seconds.
     pub write_deadline: Duration,
-    /// What happens to a client that exceeds it. `write_timeout`.
+    /// The treatment of a client that exceeds it. `write_timeout`.
     pub write_timeout: WriteTimeout,
     /// The time within which a client must authenticate, if it must. `authorization.timeout`,
     /// NATS 2.14: 2 seconds.
@@ -70,7 +70,7 @@ impl Default for Limits {
     }
 }
 
-/// What happens to a connection that has not read all pending data within `write_deadline`. `write_timeout`.
+/// The treatment of a connection that has not read all pending data within `write_deadline`. `write_timeout`.
 // NATS 2.14: client.go WriteTimeoutPolicy.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]

@@ -85,7 +85,7 @@ pub struct AccountConfig {
     pub imports: Vec<Import>,
     /// The mappings of the subjects that its clients publish to. Of two with one source the last counts.
     pub mappings: Vec<Mapping>,
-    /// Where traces of messages go that tracing systems have marked.
+    /// The destination of traces of messages that tracing systems have marked.
     pub trace_destination: Option<TraceDestination>,
 }
 
@@ -141,7 +141,7 @@ impl AccountConfig {
     }
 }
 
-/// Where the traces of an account go. `msg_trace` of an account.
+/// The destination of the traces of an account. `msg_trace` of an account.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TraceDestination {

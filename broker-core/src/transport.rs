@@ -27,7 +27,7 @@ pub enum TransportInfo {
     Stream,
 }
 
-/// How much work the compression of a connection to another server takes: S2, as nats-server compresses.
+/// The level of the compression of a connection to another server: S2, as nats-server compresses.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum CompressionLevel {
     /// Chunks with checksums, and no compression.

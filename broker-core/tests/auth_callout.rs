@@ -337,7 +337,7 @@ fn known_users_are_delegated_unless_their_account_or_they_themselves_are_exempt(
         (&["BAR"], "foo", "f", false, Some("PONG\r\n")),
         (&["BAR"], "bar", "b", true, None),
         (&["BAR"], "global", "g", true, None),
-        // Whoever is not known is delegated, whatever the accounts.
+        // Unknown users are delegated, independent of the accounts.
         (&["BAR"], "foo", "wrong", true, None),
         (&["BAR"], "nobody", "", true, None),
         (&[], "service", "s", false, Some("PONG\r\n")),

@@ -19,7 +19,7 @@ use broker_core::{Broker, CloseReason, Options};
 use common::{Party, World};
 use trusting::{START, Trusting, account, operator, pair, signed, user};
 
-/// What the client is told, but for PINGs.
+/// The lines that the client receives, without PINGs.
 fn told(party: &Party) -> String {
     party.read().replace("PING\r\n", "")
 }

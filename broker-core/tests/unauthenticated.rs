@@ -86,7 +86,7 @@ impl Authenticator for Door {
     }
 }
 
-/// What happens next.
+/// The next event.
 #[derive(Clone, Debug)]
 enum Step {
     /// The client sends a whole operation.

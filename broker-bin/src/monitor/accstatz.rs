@@ -42,7 +42,7 @@ pub struct AccountStat {
     pub received: DataStats,
     /// The number of connections closed as slow consumers.
     pub slow_consumers: u64,
-    /// What it shares with other accounts, if that was requested.
+    /// The numbers of its imports and exports, if they were requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shares: Option<ShareCounts>,
 }

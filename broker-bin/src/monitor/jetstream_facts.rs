@@ -1,4 +1,4 @@
-//! What options state about JetStream, for monitoring.
+//! Options of JetStream, for monitoring.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub struct JetStreamLimits {
     pub max_batch_timeout: u64,
 }
 
-/// What options state about JetStream, and have no effect on streams.
+/// Options of JetStream that have no effect on streams.
 #[derive(Clone, Debug, Default)]
 pub struct JetStreamFacts {
     pub(super) sync_interval: u64,

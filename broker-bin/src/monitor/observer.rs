@@ -34,7 +34,7 @@ pub struct Facts {
     pub http_base_path: String,
     /// The timeout of TLS handshakes, in seconds.
     pub tls_timeout: f64,
-    /// What happens to clients that exceed `write_deadline`; empty for the default.
+    /// The treatment of clients that exceed `write_deadline`; empty for the default.
     pub write_timeout: String,
     /// The time of the last configuration load; the start if `None`.
     pub config_load_time: Option<Moment>,

@@ -1,4 +1,4 @@
-//! What accounts share, as `/accountz` shows it.
+//! Imports and exports of accounts, as `/accountz` shows them.
 
 use std::collections::BTreeMap;
 

@@ -89,7 +89,7 @@ pub struct Varz {
     pub tls_timeout: f64,
     /// Timeout of writes to a client, in nanoseconds.
     pub write_deadline: u64,
-    /// What happens to a client that exceeds it, if it is configured.
+    /// The treatment of a client that exceeds it, if it is configured.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub write_timeout: String,
     /// The start of the server.

@@ -15,7 +15,7 @@ use super::store::{Store, StoreError};
 /// The number of look-ups at once. Further ones wait: each takes a thread while it reads a file.
 const LOOKUPS: usize = 32;
 
-/// What a directory holds.
+/// The contents of a directory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum DirectoryKind {
     /// All accounts.

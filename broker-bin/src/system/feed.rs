@@ -103,7 +103,7 @@ impl Feed {
     }
 }
 
-/// What the core reports to.
+/// The receiver of the reports of the core.
 pub(super) struct Listener {
     feed: Feed,
     inbox: Arc<Inbox>,

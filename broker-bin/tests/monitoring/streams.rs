@@ -1,4 +1,4 @@
-//! What `/metrics` reports about streams and consumers.
+//! Streams and consumers in `/metrics`.
 
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::stream::{Config, Source, StorageType, Stream};

@@ -8,7 +8,7 @@ use broker_bin::options::{Request, load_text};
 use broker_bin::{Daemon, Options};
 use serde_json::{Value, json};
 
-/// What is looked at after the reload.
+/// The values that are checked after the reload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Seen {
     /// A member of the INFO that other servers get, as JSON.

@@ -77,7 +77,7 @@ async fn an_account_costs_no_subscription() {
     daemon.stop().await;
 }
 
-/// What the system account exports, another account may ask for and listen to.
+/// The exports of the system account, which another account may request and subscribe to.
 #[tokio::test]
 async fn an_account_imports_a_request_and_events() {
     use broker_bin::system::SystemAccount;

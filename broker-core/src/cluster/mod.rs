@@ -45,7 +45,7 @@ use link::Difference;
 use record::Record;
 use topology::Topology;
 
-/// What the cluster needs of the server.
+/// The interface of the cluster to the server.
 pub(crate) trait ClusterHost: Send + Sync {
     /// The name of the cluster, or the addresses of its listeners for clients, have changed.
     fn tell_clients(&self, cluster: &str, urls: Vec<String>, websocket_urls: Vec<String>);

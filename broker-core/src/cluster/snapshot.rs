@@ -29,9 +29,9 @@ pub struct RouteSnapshot {
     pub last_activity: Instant,
     /// The last measured round trip.
     pub rtt: Option<Duration>,
-    /// What the other server sends the interest of.
+    /// The subjects whose interest the other server sends.
     pub import: Option<SubjectPermission>,
-    /// What the other server takes the interest of.
+    /// The subjects whose interest the other server accepts.
     pub export: Option<SubjectPermission>,
     /// Messages and bytes from the other server.
     pub in_messages: u64,

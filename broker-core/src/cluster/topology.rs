@@ -27,7 +27,7 @@ mod tests;
 /// See the module.
 pub(super) struct Topology {
     options: Arc<ClusterOptions>,
-    /// What this server tells of itself; without what differs between connections.
+    /// The description of this server for others, without the parts that differ between connections.
     own: RouteInfo,
     /// The accounts with routes of their own.
     pinned: BTreeSet<Arc<str>>,
@@ -59,7 +59,7 @@ pub(super) struct Topology {
 struct Remote {
     /// The connections of the pool, by index.
     pool: Vec<Option<RouteId>>,
-    /// What it told of its clients' listeners, in the first connection.
+    /// The addresses of its clients' listeners, from its first connection.
     urls: Vec<String>,
     websocket_urls: Vec<String>,
 }

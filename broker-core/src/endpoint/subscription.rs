@@ -52,7 +52,7 @@ struct Linked {
     link: Link,
 }
 
-/// What a subscription stands for that is none of its endpoint's own.
+/// The target of a subscription that stands for one of another account.
 pub(crate) enum Link {
     /// A subscription of another account, which imports the stream. It gets the messages, under the subject that the
     /// import gives them.

@@ -12,7 +12,7 @@ use crate::subject::{Subject, SubjectFilter};
 
 /// Returns the configuration of an account. `is_activated` tells whether an import holds a valid activation.
 ///
-/// What is not valid is left out, as in the reference.
+/// Invalid parts are left out, as in the reference.
 // NATS 2.14: accounts.go updateAccountClaimsWithRefresh.
 pub fn account_config(
     claims: &AccountClaims,

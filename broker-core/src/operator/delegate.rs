@@ -28,7 +28,7 @@ pub(super) struct Delegation {
     pub(super) timeout: Duration,
 }
 
-/// What is kept of a user whom a service has let in.
+/// The data that is kept of a user whom a service has admitted.
 pub(super) struct PlacedUser {
     approved: Approved,
     /// The scope of the key that has signed the user.

@@ -25,7 +25,7 @@ pub(super) struct Login {
     is_sentinel: bool,
 }
 
-/// What is kept of a user who has logged in.
+/// The data that is kept of a user who has logged in.
 pub(super) struct UserProof {
     user: Arc<UserClaims>,
     /// The scope of its signing key.

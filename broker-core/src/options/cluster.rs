@@ -50,7 +50,7 @@ pub struct ClusterOptions {
     pub ping_max: Option<u32>,
     /// The time of another server to read its queue; `None` for that of clients. `write_deadline`.
     pub write_deadline: Option<Duration>,
-    /// What happens to a route that exceeds it. The default is to try again, as long as the other server reads.
+    /// The treatment of a route that exceeds it. The default is to try again, as long as the other server reads.
     /// `write_timeout`.
     pub write_timeout: WriteTimeout,
     /// True if routes use TLS, which INFO states.

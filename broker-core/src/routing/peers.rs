@@ -26,7 +26,7 @@ struct Group<'m> {
     resort: Resort,
 }
 
-/// How far from usual it is that a peer gets a message of a queue group; the first that there is counts.
+/// The rank of a peer as receiver of a message of a queue group; peers of the first rank that occurs receive it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Resort {
     /// It accepts messages from the sender.

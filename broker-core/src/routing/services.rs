@@ -223,7 +223,7 @@ fn respond(
     is_reached
 }
 
-/// What becomes of the trace of a message that enters another account.
+/// The trace of a message that enters another account.
 enum Crossing {
     /// There is none.
     Untraced,

@@ -1,4 +1,4 @@
-//! What the cluster needs of the server.
+//! The interface of the cluster to the server.
 
 use super::Shared;
 use crate::account::Account;

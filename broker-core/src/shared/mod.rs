@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     sharing: Mutex<Sharing>,
     /// The name of the system account.
     pub(crate) system_account: Arc<str>,
-    /// What is due by the clock: see [`Broker::do_periodic`](crate::Broker::do_periodic).
+    /// Periodic work: see [`Broker::do_periodic`](crate::Broker::do_periodic).
     pub(crate) periodic: ArcSwapOption<Box<dyn Fn() + Send + Sync>>,
     /// The program's part of the system account.
     pub(crate) system: ArcSwapOption<Box<dyn SystemListener>>,

@@ -11,8 +11,7 @@ use crate::table::Place;
 #[derive(Default)]
 pub(super) struct Sharing {
     configs: BTreeMap<Arc<str>, Arc<AccountConfig>>,
-    /// What is known of all accounts, so that only those are resolved that a change concerns. Made for the first account
-    /// that is configured by itself.
+    /// Resolves only the accounts that a change concerns. Made for the first account that is configured by itself.
     resolver: Option<Resolver>,
 }
 
@@ -57,7 +56,7 @@ impl Shared {
 
     /// Gives the subscriptions in these accounts, which import other streams than before, the shadows of those.
     fn renew_shadows(&self, accounts: &[Arc<Account>]) {
-        // Who enters an account now sees its new imports.
+        // Sessions that enter the account from now on see its new imports.
         let changed: Vec<&Arc<Account>> =
             accounts.iter().filter(|account| !account.is_empty()).collect();
         if changed.is_empty() {

@@ -63,7 +63,7 @@ struct World {
     /// The messages of the round, by number.
     sent: BTreeMap<u64, Sent>,
     count: u64,
-    /// How often a server was started: a publisher is another one after that.
+    /// The number of starts of a server: after each one a publisher is another one.
     lives: Vec<u64>,
     /// Pairs of servers whose connections may be lost in this round, and servers.
     disturbed: BTreeSet<(usize, usize)>,

@@ -48,7 +48,7 @@ const PIECES: [&str; 32] = [
 /// The subject, the headers and the payload of a message.
 type Received = (String, Vec<u8>, Vec<u8>);
 
-/// What one account receives.
+/// The messages that one account receives.
 type Seen = Arc<Mutex<Vec<Received>>>;
 
 /// Publishes a message whose headers are composed of [`PIECES`] by the bytes of the input, and checks what everybody gets.

@@ -16,7 +16,7 @@ use crate::interfaces;
 use crate::network::NetworkPort;
 use crate::options::ClusterListenerOptions;
 
-/// What all connections to other servers are made with.
+/// The values that all connections to other servers are made with.
 #[derive(Debug)]
 pub(crate) struct DialConfig {
     security: Arc<RouteSecurity>,

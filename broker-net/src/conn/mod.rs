@@ -358,7 +358,7 @@ impl<S: Session> Connection<S> {
     ) -> Poll<Result<(), CloseReason>> {
         let socket = Arc::clone(&self.socket);
         let Some(compression) = socket.transport.compression() else {
-            // Whoever serves the session has not put the layer in place, or it is not compiled.
+            // The layer was not put in place, or it is not compiled.
             return Poll::Ready(Err(CloseReason::ReadError));
         };
         if compression.has_begun() {

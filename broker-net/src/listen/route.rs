@@ -24,7 +24,7 @@ pub(crate) struct RouteAcceptor {
     security: Arc<RouteSecurity>,
 }
 
-/// Where routes come from.
+/// The listener of routes.
 enum Source {
     Port(BoundSocket),
     Network(NetworkListener),

@@ -1,4 +1,4 @@
-//! What two servers have in common: the state of the network between them, and their connections.
+//! The network between two servers: its state, and their connections.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,7 +60,7 @@ impl Link {
     }
 }
 
-/// What both ends of a connection share.
+/// The state that both ends of a connection share.
 #[derive(Debug, Default)]
 pub(super) struct WireState {
     is_reset: AtomicBool,

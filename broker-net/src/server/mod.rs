@@ -50,7 +50,7 @@ pub struct Server {
     options: Mutex<ServerOptions>,
     /// The port for clients.
     clients: Arc<ClientsListener>,
-    /// What other servers are dialled with; `None` without a cluster.
+    /// The dialler of other servers; `None` without a cluster.
     dials: Option<Arc<DialConfig>>,
     /// All listeners that can be reconfigured, the port for clients among them.
     listeners: Vec<Arc<dyn ListenerHandle>>,

@@ -94,7 +94,7 @@ impl Fault {
     }
 }
 
-/// What a fault has seen and done.
+/// The counts of a fault.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     seen: AtomicU64,

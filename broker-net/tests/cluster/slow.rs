@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use crate::log::Lines;
 use crate::nodes::{address, has_peers, in_time, options, peers, port, start, start_with, until};
 
-/// What a server of the same cluster sends first, with interest in a subject of the account of all clients.
+/// The first lines of a server of the same cluster, with interest in a subject of the account of all clients.
 const GREETING: &str = concat!(
     r#"CONNECT {"echo":true,"verbose":false,"pedantic":false,"tls_required":false,"#,
     r#""name":"SLOW","cluster":"test","headers":true,"lnoc":true}"#,

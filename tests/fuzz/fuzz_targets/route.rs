@@ -106,7 +106,7 @@ fn check(op: &RouteOp<'_>) {
         }
         RouteOp::Connect(json) => {
             let Ok(connect) = RouteConnect::from_json(json) else { return };
-            // What only clients send is not written.
+            // Operations of clients only are not written.
             let connect = RouteConnect { lang: String::new(), account: String::new(), ..connect };
             encode::connect(&mut line, &connect);
             assert_eq!(RouteConnect::from_json(argument(&line)), Ok(connect));

@@ -66,7 +66,7 @@ fn measure(arena: &mut Arena<'_>, line: &mut Line, job: &mut impl Job) -> Result
     Ok(())
 }
 
-/// What the client of a scenario does.
+/// The work of the client of a scenario.
 trait Job {
     /// Begins a phase.
     fn begin(&mut self, out: &mut Vec<u8>);
@@ -349,7 +349,7 @@ impl Job for Publisher {
     }
 }
 
-/// How messages are delivered.
+/// The way of delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     /// By requests of a durable consumer.

@@ -48,7 +48,7 @@ pub struct Step {
 pub struct Party(String);
 
 impl Party {
-    /// How it is connected: in dialogues of clusters, parties `r`, `r1` and so on connect as routes, and the server
+    /// The kind of its connection: in dialogues of clusters, parties `r`, `r1` and so on connect as routes, and the server
     /// dials parties `s`, `s1` and so on.
     pub fn entrance(&self, setup: &Setup) -> Entrance {
         let is_named = |letter| {

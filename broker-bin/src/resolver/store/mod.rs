@@ -31,15 +31,15 @@ pub(crate) struct StoreOptions {
     pub(crate) dir: PathBuf,
     /// The number of JWTs; `None` for no limit.
     pub(crate) limit: Option<usize>,
-    /// What happens to a JWT beyond the limit.
+    /// The treatment of a JWT beyond the limit.
     pub(crate) at_limit: AtLimit,
     /// The time after its last use at which a JWT is removed, in place of its own end.
     pub(crate) ttl: Option<Duration>,
-    /// Whether and how accounts can be removed.
+    /// The way in which accounts can be removed.
     pub(crate) removal: Removal,
 }
 
-/// What happens to a JWT beyond the limit.
+/// The treatment of a JWT beyond the limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum AtLimit {
     /// It is refused.
@@ -48,7 +48,7 @@ pub(crate) enum AtLimit {
     Evict,
 }
 
-/// Whether and how accounts can be removed.
+/// The way in which accounts can be removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Removal {
     /// They cannot.

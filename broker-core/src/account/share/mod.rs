@@ -137,7 +137,7 @@ impl Share {
     }
 }
 
-/// What an account knows of sharing.
+/// The imports and exports of an account that are in force.
 #[derive(Default)]
 pub(super) struct Sharing {
     context: OnceLock<Arc<Context>>,

@@ -31,7 +31,7 @@ pub fn check_shares(accounts: &[AccountConfig]) -> Vec<ShareFault> {
     Resolver::new(accounts).2
 }
 
-/// What one account shares, with the names of the others.
+/// The imports and exports of one account, with the names of the others.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     pub(super) streams: Vec<StreamImport>,

@@ -43,7 +43,7 @@ pub(crate) fn is_marked(reply: &[u8]) -> bool {
 /// A reply subject of an account: its prefix and a token.
 pub(crate) type ReplySubject = [u8; ACCOUNT_PREFIX_LEN + TOKEN_LEN];
 
-/// What requests that were passed on together have in common.
+/// The common part of requests that were passed on together.
 pub(crate) struct Asked {
     pub(crate) requester: Weak<Account>,
     pub(crate) requester_name: Arc<str>,
@@ -63,7 +63,7 @@ impl Asked {
     }
 }
 
-/// What a service gets to respond to.
+/// The reply subject that a service receives with a request.
 pub(crate) struct Given {
     pub(crate) reply: ReplySubject,
     /// The response time is measured.

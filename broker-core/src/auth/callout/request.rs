@@ -1,4 +1,4 @@
-//! What a service learns about a client.
+//! The request to a service: information about a client.
 
 use std::time::{Duration, SystemTime};
 

@@ -17,7 +17,7 @@ use crate::sync::Arc;
 /// The beginning of every JWT; a sealed response begins otherwise.
 const JWT_PREFIX: &[u8] = b"eyJ";
 
-/// What a response must be about.
+/// The request that a response must refer to.
 pub(super) struct Expected {
     /// The account of the service.
     pub(super) account: Arc<str>,

@@ -14,10 +14,10 @@ use super::{
 #[serde(default)]
 #[non_exhaustive]
 pub struct Account {
-    /// What it uses of other accounts.
+    /// Streams and services imported from other accounts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<Import>,
-    /// What other accounts may use.
+    /// Streams and services exported to other accounts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exports: Vec<Export>,
     /// Limits.
@@ -37,7 +37,7 @@ pub struct Account {
     /// The service that authorizes its users.
     #[serde(skip_serializing_if = "is_default")]
     pub authorization: ExternalAuthorization,
-    /// Where message traces go.
+    /// The destination of message traces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<MessageTrace>,
     /// Whose account carries the traffic between servers: `system`, `owner` or empty.
@@ -186,7 +186,7 @@ impl ExternalAuthorization {
     }
 }
 
-/// Where message traces go.
+/// The destination of message traces.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct MessageTrace {

@@ -12,7 +12,7 @@ pub struct Activation {
     /// The subject that may be imported.
     #[serde(rename = "subject", skip_serializing_if = "String::is_empty")]
     pub import_subject: String,
-    /// Whether it is a stream or a service.
+    /// The kind: stream or service.
     #[serde(rename = "kind", skip_serializing_if = "ExportType::is_unknown")]
     pub import_type: ExportType,
     /// The account that exports, if a signing key of it is the issuer.

@@ -1,4 +1,4 @@
-//! What accounts share, as claims.
+//! Imports and exports of accounts, as claims.
 
 use std::fmt;
 

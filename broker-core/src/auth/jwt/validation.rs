@@ -14,7 +14,7 @@ use crate::auth::nkey::{KeyKind, PublicKey};
 /// Something about claims that is wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Issue {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// A description, which may quote the claims.
     pub text: String,
@@ -26,7 +26,7 @@ impl fmt::Display for Issue {
     }
 }
 
-/// How bad an [`Issue`] is.
+/// The severity of an [`Issue`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Severity {
     /// The claims are not valid.

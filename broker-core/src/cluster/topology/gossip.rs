@@ -1,4 +1,4 @@
-//! What servers tell each other about third ones.
+//! Gossip: reports of servers to each other about third ones.
 
 use std::collections::BTreeMap;
 

@@ -44,7 +44,7 @@ impl Blocked {
     }
 }
 
-/// What the log says about a connection that reads too slowly and is not closed for it.
+/// The log line about a connection that reads too slowly and is not closed for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SlowWrite {
     /// It has missed the deadline. `is_first`: it had not been slow before.

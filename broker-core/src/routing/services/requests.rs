@@ -261,7 +261,7 @@ pub(super) struct Rewritten {
     headers: Vec<u8>,
 }
 
-/// Where the parts of a message end.
+/// The ends of the parts of a message.
 struct Place {
     reply_end: usize,
     sizes_begin: usize,

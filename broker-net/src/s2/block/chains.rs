@@ -22,8 +22,8 @@ const STEP_SHIFT: u32 = 5;
 /// A copy of this length is taken without a look at later ones.
 const LONG_ENOUGH: usize = 256;
 
-/// How far the search for copies goes: earlier occurrences to look at, and whether a copy may begin later if it is
-/// longer then.
+/// The effort of the search for copies: the number of earlier occurrences to compare, and whether a copy may begin later if
+/// it is longer then.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Effort {
     pub(in super::super) depth: usize,

@@ -121,7 +121,7 @@ fn put_copy(decoded: &mut [u8], at: usize, offset: usize, len: usize) -> Result<
         }
         return Ok(());
     }
-    // What is there already is a multiple of the offset, each time twice as long.
+    // The bytes that are there already are a multiple of the offset, each time twice as long.
     let mut done = 0;
     while done < len {
         let some = (offset + done).min(len - done);

@@ -25,7 +25,7 @@ const COPY_1: u8 = 1;
 const REPEAT_1: u8 = 5;
 const REPEAT_2: u8 = 6;
 
-/// What the lengths of one, two and three bytes begin at.
+/// The least lengths that take one, two and three bytes.
 const REPEAT_1_FROM: usize = 8;
 const REPEAT_2_FROM: usize = REPEAT_1_FROM - 4 + (1 << 8);
 const REPEAT_3_FROM: usize = REPEAT_1_FROM - 4 + (1 << 16);

@@ -21,7 +21,7 @@ pub(super) struct Member {
     /// The program; `None` for a server of this process.
     pub(super) program: Option<PathBuf>,
     running: Running,
-    /// What it keeps when it restarts. The port for routes is 0 if they are in memory.
+    /// The state that it keeps when it restarts. The port for routes is 0 if they are in memory.
     ports: Option<Ports>,
     url: Option<String>,
 }

@@ -41,7 +41,7 @@ pub(super) struct NatsServer {
     said: Said,
 }
 
-/// What the log of a server tells of it.
+/// The facts about a server that its log contains.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Said {
     id: String,

@@ -1,4 +1,4 @@
-//! What the waits of a cluster look at.
+//! The state of a cluster that its waits check.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
