@@ -339,7 +339,7 @@ impl Model {
 
 #[test]
 fn a_consumer_is_as_its_model() {
-    let seeds = std::env::var("NATSD_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     for seed in 0..seeds.unwrap_or(300) {
         let mut model = Model::new(seed);
         for _ in 0..300 {

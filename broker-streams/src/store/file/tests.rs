@@ -143,9 +143,9 @@ fn a_crash_takes_back_only_what_was_not_durable() {
     }
 }
 
-/// Returns the number of seeds: `CRASH_SEEDS`, or few.
+/// Returns the number of seeds: `SEEDS`, or few.
 fn crash_seeds() -> u64 {
-    std::env::var("CRASH_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(150)
+    std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(150)
 }
 
 /// Opens a store; `None` if the disk crashed meanwhile.
