@@ -55,7 +55,6 @@ impl Cell {
         let scope = self.consumer_scope(name, number);
         let consumer = Consumer::create(scope, config, view(&self.stream), now);
         self.consumers.add(consumer, number);
-        self.has_progress = true;
         self.changes.push(Change::Consumer(name.to_owned()));
         let place = self.consumers.get_mut(name.as_bytes());
         if let Some(member) = place {
@@ -100,8 +99,8 @@ impl Cell {
         let entry = Entry::consumer(member.number, name, &config, member.consumer.created());
         self.journal(&entry).map_err(ApiError::consumer_create)?;
         let Self { stream, consumers, .. } = self;
+        consumers.set_filters(name.as_bytes(), filters_of(&config));
         if let Some(member) = consumers.get_mut(name.as_bytes()) {
-            member.filters = filters_of(&config);
             member.is_due |= member.consumer.update(config, view(stream), now, out);
             member.is_due |= member.consumer.interest_changed(now, out);
         }
@@ -143,8 +142,9 @@ impl Cell {
         now: Time,
         out: &mut dyn Outbox,
     ) -> Option<ConsumerInfo> {
-        let member = self.consumers.get_mut(name.as_bytes())?;
-        Some(member.consumer.info(now, out))
+        let info = self.consumers.get_mut(name.as_bytes())?.consumer.info(now, out);
+        self.consumers.note(name.as_bytes());
+        Some(info)
     }
 
     /// Resets a consumer to a sequence. Returns the sequence; `None` if there is no consumer of that name.
@@ -234,12 +234,12 @@ impl Cell {
         if !self.has_push_consumers() {
             return;
         }
-        for member in self.consumers.iter_mut() {
+        self.consumers.visit_all(|member| {
             if member.consumer.delivers_to().is_some() {
                 member.is_due |= member.consumer.interest_changed(now, out);
                 self.has_work |= member.is_due;
             }
-        }
+        });
         self.recompute_wake();
         self.run(now, out);
     }
@@ -259,18 +259,17 @@ impl Cell {
         let are_all_visible = stream.visible() >= stream.state().last_sequence;
         let mut next: Option<Time> = self.wake_at;
         let mut released = Vec::new();
-        for member in consumers.iter_mut().filter(|member| member.is_due) {
+        consumers.visit_due(|member| {
             let Member { consumer, is_due, awaits_visible, .. } = member;
             *is_due = consumer.deliver(view(stream), now, out, budget);
             // A consumer that could take nothing when a message was published is not told again once it is visible.
             *awaits_visible |= !are_all_visible;
             self.has_work |= *is_due;
-            self.has_progress |= consumer.has_changes();
             next = [next, consumer.deadline()].into_iter().flatten().min();
             if releases {
                 consumer.take_released(&mut released);
             }
-        }
+        });
         self.wake_at = next;
         self.release(&released, now, out);
     }
@@ -298,9 +297,9 @@ impl Cell {
 
     /// Notes the deadline and the changes of one consumer.
     fn follow(&mut self, name: &[u8]) {
+        self.consumers.note(name);
         let Some(member) = self.consumers.get(name) else { return };
         self.has_work |= member.is_due;
-        self.has_progress |= member.consumer.has_changes();
         let deadline = member.consumer.deadline();
         self.wake_by(deadline);
     }
@@ -311,10 +310,10 @@ impl Cell {
         let retention = self.stream.config().retention;
         let first = self.stream.state().first_sequence;
         let mut released = Vec::new();
-        for member in self.consumers.iter_mut() {
+        self.consumers.visit_all(|member| {
             member.consumer.set_retention(retention, first);
             member.consumer.take_released(&mut released);
-        }
+        });
         self.release(&released, now, out);
     }
 
@@ -363,19 +362,18 @@ impl Cell {
         let mut inactive = Vec::new();
         let mut released = Vec::new();
         let Self { stream, consumers, .. } = self;
-        for member in consumers.iter_mut() {
+        consumers.visit_all(|member| {
             let Member { consumer, is_due, .. } = member;
             if consumer.deadline().is_none_or(|deadline| deadline > now) {
-                continue;
+                return;
             }
             match consumer.tick(view(stream), now, out) {
                 Tick::Idle => {}
                 Tick::Deliver => (*is_due, self.has_work) = (true, true),
                 Tick::Inactive => inactive.push(consumer.name().to_owned()),
             }
-            self.has_progress |= consumer.has_changes();
             consumer.take_released(&mut released);
-        }
+        });
         if self.stream.config().retention != Retention::Limits {
             self.release(&released, now, out);
         }

@@ -26,7 +26,7 @@ impl Cell {
         let storage = self.stream.storage();
         if storage.durable() < storage.position() {
             Urgency::Now
-        } else if self.has_progress && self.is_stored() {
+        } else if self.consumers.has_changes() && self.is_stored() {
             Urgency::Later
         } else {
             Urgency::Nothing
@@ -63,28 +63,28 @@ impl Cell {
         self.answers.release(durable, out);
         self.stream.flush(out);
         let are_all_visible = self.stream.visible() >= self.stream.state().last_sequence;
-        for member in self.consumers.iter_mut().filter(|member| member.awaits_visible) {
+        self.consumers.visit_awaiting(|member| {
             (member.is_due, self.has_work) = (true, true);
             member.awaits_visible = !are_all_visible;
-        }
+        });
         self.run(now, out);
         Ok(())
     }
 
     /// Writes the progress of consumers to the journal.
     pub(super) fn journal_progress(&mut self) {
-        if !std::mem::take(&mut self.has_progress) || !self.is_stored() {
+        if !self.is_stored() {
             return;
         }
         let Self { stream, consumers, buffer, .. } = self;
-        for member in consumers.iter_mut() {
+        consumers.visit_changed(|member| {
             buffer.clear();
             Entry::begin_progress(member.number, buffer);
             if member.consumer.take_changes(buffer) {
                 // A store that fails here fails at the next sync, which is reported.
                 let _ = stream.storage_mut().journal(buffer);
             }
-        }
+        });
     }
 
     /// Replaces a journal that has grown by the present state.

@@ -104,21 +104,21 @@ impl Cell {
                 None => stream.storage().subject_of(sequence),
             };
             let Some(subject) = subject else { continue };
-            for member in consumers.iter_mut() {
+            consumers.visit_interested(subject, |member| {
                 if !member.consumer.appended(sequence, subject) {
-                    continue;
+                    return;
                 }
                 if sequence <= visible {
                     (member.is_due, self.has_work) = (true, true);
                 } else {
                     member.awaits_visible = true;
                 }
-            }
+            });
         }
         if removals.is_empty() {
             return;
         }
-        for member in consumers.iter_mut() {
+        consumers.visit_all(|member| {
             // A message that was stored and removed in one call was not reported as stored.
             for (sequence, subject) in removals.iter().filter(|(sequence, _)| *sequence <= before) {
                 member.is_due |= member.consumer.removed(sequence, subject);
@@ -127,9 +127,8 @@ impl Cell {
                 member.is_due |= member.consumer.cleared(view(stream), filter.as_ref());
             }
             self.has_work |= member.is_due;
-        }
+        });
         removals.clear();
-        self.has_progress = true;
     }
 
     /// Replaces the configuration of the stream by one that may replace it, as the checks of the API decide.

@@ -14,6 +14,7 @@ mod deliveries;
 mod durability;
 mod entry;
 mod feeds;
+mod interest;
 mod messages;
 mod recovery;
 mod removals;
@@ -75,8 +76,6 @@ pub struct Cell {
     /// The version of the feeds that was followed.
     feed_version: u64,
     follower: Option<Follower>,
-    /// A consumer may have changes that are not in the journal.
-    has_progress: bool,
     /// [`Self::run`] has something to do.
     has_work: bool,
     wake_at: Option<Time>,
@@ -117,7 +116,6 @@ impl Cell {
             changes: vec![Change::Stream],
             feed_version: 0,
             follower: None,
-            has_progress: false,
             has_work: false,
             paused_until: Time(0),
             compacted_bytes: 0,

@@ -45,14 +45,15 @@ impl Cell {
         for entry in entries {
             cell.replay(entry);
         }
-        for member in cell.consumers.iter_mut() {
-            member.consumer.recovered(view(&cell.stream), now);
+        let Self { stream, consumers, .. } = &mut cell;
+        consumers.visit_all(|member| {
+            member.consumer.recovered(view(stream), now);
             member.consumer.interest_changed(now, out);
-        }
+        });
         for name in cell.consumer_names() {
             cell.changes.push(super::Change::Consumer(name));
         }
-        (cell.has_work, cell.has_progress) = (true, true);
+        cell.has_work = true;
         cell.tick(now, out);
         Ok(cell)
     }

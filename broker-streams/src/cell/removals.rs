@@ -49,7 +49,7 @@ pub(super) struct Observed<'a> {
 
 impl Consumers for Observed<'_> {
     fn is_wanted(&self, subject: &[u8]) -> bool {
-        self.consumers.iter().any(|one| one.filters.matches(subject))
+        self.consumers.is_wanted(subject)
     }
 
     fn removed(&mut self, sequence: u64, subject: &[u8]) {
