@@ -2,14 +2,25 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::disk::{Disk, DiskFile};
 use super::format::{is_intact, name_of};
 use super::segment::{Segment, Version};
 use crate::store::record::{ALIGNMENT, HEADER, Header, Kind};
 
-/// The most open files of a store, beside the one that is written.
+/// The open files that each store may keep, beside the one that is written.
 const FILES: usize = 4;
+
+/// The open files that a store may keep as long as all stores together have fewer than [`SPARE_FILES`]: those of random reads in a
+/// store of 1 GiB.
+const MORE_FILES: usize = 64;
+
+/// The open files of all stores up to which each may keep more: a part of the 1,024 that a process often may have.
+const SPARE_FILES: usize = 256;
+
+/// The open files of all stores.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// The bytes that are read at once: a record and those around it at first, more when the records behind are read, too.
 const FIRST_READ: usize = 4096;
@@ -19,9 +30,28 @@ const LARGEST_READ: usize = 64 * 1024;
 /// messages are removed, and where one is read.
 #[derive(Default)]
 pub(super) struct Reader {
-    files: Vec<(Version, Arc<dyn DiskFile>)>,
+    files: Vec<Open>,
     views: [View; 2],
     last: usize,
+}
+
+/// An open file.
+struct Open {
+    version: Version,
+    file: Arc<dyn DiskFile>,
+}
+
+impl Open {
+    fn new(version: Version, file: Arc<dyn DiskFile>) -> Self {
+        OPEN.fetch_add(1, Relaxed);
+        Self { version, file }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Bytes of a segment.
@@ -112,7 +142,7 @@ impl Reader {
 
     /// Closes the files of a segment.
     pub(super) fn close(&mut self, segment: u64) {
-        self.files.retain(|((number, _), _)| *number != segment);
+        self.files.retain(|open| open.version.0 != segment);
         for view in self.views.iter_mut().filter(|view| view.version.0 == segment) {
             *view = View::default();
         }
@@ -184,13 +214,14 @@ impl Reader {
             return Ok(pinned.clone());
         }
         let version = segment.version();
-        if let Some(at) = self.files.iter().position(|(of, _)| *of == version) {
+        if let Some(at) = self.files.iter().position(|open| open.version == version) {
             self.files[..=at].rotate_right(1);
         } else {
             let file = disk.open(&name_of(segment.number))?;
-            self.files.truncate(FILES - 1);
-            self.files.insert(0, (version, file));
+            let most = if OPEN.load(Relaxed) < SPARE_FILES { MORE_FILES } else { FILES };
+            self.files.truncate(most - 1);
+            self.files.insert(0, Open::new(version, file));
         }
-        Ok(self.files[0].1.clone())
+        Ok(self.files[0].file.clone())
     }
 }
