@@ -202,6 +202,12 @@ pub trait Storage: Send {
     /// [`StorageError::Damaged`], [`StorageError::Io`].
     fn for_each_expiry(&self, visit: &mut dyn FnMut(u64, Time)) -> Result<(), StorageError>;
 
+    /// Returns the sequence of the first message at or after `from` that may have headers: a store in files passes over those parts that
+    /// have none.
+    fn next_with_headers(&self, from: u64) -> Option<u64> {
+        self.next_match(&Filters::default(), from)
+    }
+
     /// Returns the sequence of the first selected message at or after `from`.
     fn next_match(&self, filters: &Filters, from: u64) -> Option<u64>;
 

@@ -123,11 +123,10 @@ impl Stream {
         if self.config.duplicate_window <= 0 {
             return Ok(());
         }
-        let all = Filters::default();
         let oldest = Time(now.0.saturating_sub(self.config.duplicate_window));
-        let mut next = self.storage.sequence_at(oldest);
-        while let Some(sequence) = self.storage.next_match(&all, next) {
-            next = sequence + 1;
+        let (mut next, mut last) = (self.storage.sequence_at(oldest), 0);
+        while let Some(sequence) = self.storage.next_with_headers(next) {
+            (next, last) = (sequence + 1, sequence);
             match self.storage.load(sequence, &mut self.buffer) {
                 Ok(Some(record)) => {
                     let id = Fields::read(record.headers).message_id.unwrap_or_default();
@@ -139,6 +138,10 @@ impl Stream {
                 Ok(None) | Err(StorageError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
+        }
+        if self.storage.previous_match(&Filters::default(), u64::MAX) != Some(last) {
+            // The last message has no headers.
+            self.last_id.clear();
         }
         self.dedupe.expire(now);
         Ok(())

@@ -17,6 +17,8 @@ pub(super) struct Fact<'a> {
     pub(super) time: Time,
     /// True if the message has a time to live of its own.
     pub(super) expires: bool,
+    /// Whether the message has headers.
+    pub(super) has_headers: bool,
     /// The bytes of the message as limits count them.
     pub(super) counted: u64,
     /// The subject of the message.
@@ -36,6 +38,7 @@ impl<'a> Fact<'a> {
             sequence: 0,
             time,
             expires: false,
+            has_headers: false,
             counted: 0,
             subject,
             payload,
@@ -53,6 +56,7 @@ impl<'a> Fact<'a> {
             sequence: header.sequence,
             time: header.time,
             expires: header.has_expires(),
+            has_headers: is_message && !record.headers.is_empty(),
             counted: header.counted_bytes(StorageType::File),
             subject: if is_message { record.subject } else { b"" },
             payload: if is_message { b"" } else { record.payload },

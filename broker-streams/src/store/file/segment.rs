@@ -45,6 +45,8 @@ pub(super) struct Segment {
     pub(super) message_bytes: usize,
     /// A message in it expires by itself.
     pub(super) expiring: bool,
+    /// A message in it has headers.
+    pub(super) has_headers: bool,
     /// The number of records of the journal.
     pub(super) entries: usize,
     /// The bytes of these records.
@@ -108,6 +110,7 @@ impl Segment {
             counted: 0,
             message_bytes: 0,
             expiring: false,
+            has_headers: false,
             entries: 0,
             entry_bytes: 0,
             removals: BTreeMap::new(),
@@ -131,6 +134,7 @@ impl Segment {
         self.counted += fact.counted;
         self.message_bytes += fact.length;
         self.expiring |= fact.expires;
+        self.has_headers |= fact.has_headers;
     }
 
     /// Removes a message. Returns its bytes as limits count them. The last message takes what is left: the sizes of
@@ -148,7 +152,8 @@ impl Segment {
 
     /// Removes all messages. Returns their bytes as limits count them.
     pub(super) fn take_all(&mut self) -> u64 {
-        (self.messages, self.message_bytes, self.expiring) = (0, 0, false);
+        (self.messages, self.message_bytes) = (0, 0);
+        (self.expiring, self.has_headers) = (false, false);
         std::mem::take(&mut self.counted)
     }
 

@@ -22,6 +22,7 @@ impl Storage for FileStorage {
                 length,
                 sequence: record.sequence,
                 expires: record.expires != Time(0),
+                has_headers: !record.headers.is_empty(),
                 counted,
                 ..Fact::new(at, Kind::Message, record.time)
             });
@@ -180,6 +181,16 @@ impl Storage for FileStorage {
             }
         }
         Ok(())
+    }
+
+    fn next_with_headers(&self, mut from: u64) -> Option<u64> {
+        loop {
+            let next = self.index.next_match(&Filters::default(), from)?;
+            match self.segments.get(self.segment_of(next)) {
+                Some(segment) if !segment.has_headers => from = next.max(segment.last) + 1,
+                _ => return Some(next),
+            }
+        }
     }
 
     fn next_match(&self, filters: &Filters, from: u64) -> Option<u64> {

@@ -24,7 +24,7 @@ use crate::config::Time;
 use crate::store::record::Kind;
 
 const MAGIC: &[u8; 8] = b"natsdsum";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FIXED: usize = 56;
 
 /// The sequence is the one after that of the message before.
@@ -33,6 +33,8 @@ const NEXT: u8 = 1 << 4;
 const SAME: u8 = 1 << 5;
 /// The message expires by itself.
 const EXPIRES: u8 = 1 << 6;
+/// The message has headers.
+const HEADERS: u8 = 1 << 7;
 const KIND: u8 = 0xf;
 
 /// Returns the name of the summary of a segment.
@@ -115,7 +117,8 @@ fn encode_facts(facts: &[Fact<'_>], out: &mut Vec<u8>) {
             continue;
         }
         let (is_next, own) = (fact.sequence == sequence + 1, (fact.length, fact.counted));
-        let flags = [(is_next, NEXT), (own == sizes, SAME), (fact.expires, EXPIRES)];
+        let (expires, headers) = ((fact.expires, EXPIRES), (fact.has_headers, HEADERS));
+        let flags = [(is_next, NEXT), (own == sizes, SAME), expires, headers];
         let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum::<u8>();
         out.push(fact.kind as u8 | flags);
         put(out, places.get(fact.subject).copied().unwrap_or(0));
@@ -168,6 +171,7 @@ fn decode_facts<'a>(rest: &mut &'a [u8], last_time: Time) -> Option<Vec<Fact<'a>
             fact.sequence = sequence;
             (fact.length, fact.counted) = sizes;
             fact.expires = first & EXPIRES != 0;
+            fact.has_headers = first & HEADERS != 0;
         } else {
             fact.sequence = take(rest)?;
             fact.length = take(rest)? as usize;

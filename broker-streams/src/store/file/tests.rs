@@ -399,7 +399,7 @@ fn a_store_with_summaries_is_opened_without_its_messages() {
                     segment.counted,
                     segment.message_bytes,
                     segment.entries,
-                    segment.expiring,
+                    (segment.expiring, segment.has_headers),
                 )
             };
             assert_eq!(of(with), of(without), "seed {seed}");
@@ -407,11 +407,40 @@ fn a_store_with_summaries_is_opened_without_its_messages() {
         compare_all(&with, &model);
         compare(&with, &model, &mut random);
         compare_all(&without, &model);
+        check_headers(&with);
         // Bits of summaries do not matter: the segment is read instead.
         for name in names.iter().filter(|name| name.ends_with(".sum")) {
             disk.flip(name, random.below(disk.length(name) as u64) as usize, 3);
         }
         compare_all(&open(&disk).storage, &model);
+    }
+}
+
+/// Checks that no message with headers is passed over.
+fn check_headers(storage: &FileStorage) {
+    let mut buffer = Vec::new();
+    for sequence in storage.messages_until(0, u64::MAX) {
+        let record = storage.load(sequence, &mut buffer).unwrap().unwrap();
+        if !record.headers.is_empty() {
+            assert_eq!(storage.next_with_headers(sequence), Some(sequence));
+        }
+    }
+}
+
+#[test]
+fn segments_without_headers_are_passed_over() {
+    let disk = SimulatedDisk::new(1);
+    let mut storage = open(&disk).storage;
+    for sequence in 1..=300 {
+        let headers: &[u8] = if sequence == 200 { b"NATS/1.0\r\nA: b\r\n\r\n" } else { b"" };
+        storage.append(&Record { headers, ..record(sequence, &[7; 100]) }).unwrap();
+        settle(&mut storage);
+    }
+    for storage in [&storage, &open(&disk).storage] {
+        let (next, of) = (storage.next_with_headers(1).unwrap(), storage.segment_of(200));
+        assert_eq!(next, storage.segments[of].first);
+        assert!(next > 50 && storage.segments.len() > of + 2, "{next}");
+        assert_eq!(storage.next_with_headers(storage.segments[of].last + 1), None);
     }
 }
 
