@@ -197,9 +197,7 @@ class Player:
         self.buffer, self.at = b"", 0
         self.line()
         options = {"verbose": False, "headers": True, "no_responders": True}
-        # A delivered message has the subject under which it was published: the id of the subscription says what it answers.
-        places = b"".join(b"SUB _R.%d.* %d\r\n" % (place, place) for place in range(TOGETHER))
-        self.socket.sendall(b"CONNECT " + json.dumps(options).encode() + b"\r\n" + places + b"PING\r\n")
+        self.socket.sendall(b"CONNECT " + json.dumps(options).encode() + b"\r\nPING\r\n")
         while self.line() != b"PONG":
             pass
         self.count = 0
@@ -243,15 +241,17 @@ class Player:
 
     def step(self, sequences):
         out, waiting = [], {}
-        for place, sequence in enumerate(sequences):
+        for sequence in sequences:
             request = sequence.next()
             sequence.pending = request is not None
             if request is None:
                 continue
             subject, headers, payload, batch = request
             self.count += 1
-            reply = b"_R.%d.%d" % (place, self.count)
-            waiting[place] = [sequence, request, [], batch, reply]
+            # A delivered message has the subject under which it was published: the id of the subscription says what it answers.
+            reply = b"_R.%d" % self.count
+            out.append(b"SUB %s %d\r\n" % (reply, self.count))
+            waiting[self.count] = [sequence, request, [], batch, reply]
             payload = payload.encode()
             if headers:
                 block = b"NATS/1.0\r\n" + headers.encode() + b"\r\n\r\n"
@@ -260,6 +260,7 @@ class Player:
             else:
                 out.append(b"PUB %s %s %d\r\n" % (subject.encode(), reply, len(payload)))
             out.append(payload + b"\r\n")
+        numbers = list(waiting)
         self.socket.sendall(b"".join(out))
         self.socket.settimeout(self.patience)
         try:
@@ -269,21 +270,19 @@ class Player:
             for sequence, request, answers, *_ in waiting.values():
                 sequence.answered(request, [*answers, "nothing more"])
         self.socket.settimeout(None)
+        self.socket.sendall(b"".join(b"UNSUB %d\r\n" % number for number in numbers))
 
     def take(self, waiting):
-        place, subject, reply, headers, payload = self.message()
-        if place not in waiting:
+        number, subject, reply, headers, payload = self.message()
+        if number not in waiting:
             return
-        sequence, request, answers, batch, to = waiting[place]
+        sequence, request, answers, batch, _ = waiting[number]
         is_message = reply.startswith(b"$JS.ACK.")
-        if not is_message and subject != to:
-            # An answer to an earlier request, which came too late.
-            return
         if is_message:
             sequence.acks.append(reply.decode())
         answers.append((subject if is_message else b"", masked(reply), masked(headers), masked(payload)))
         if not (is_message and len(answers) < batch):
-            del waiting[place]
+            del waiting[number]
             sequence.answered(request, answers)
 
 
