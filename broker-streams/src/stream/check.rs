@@ -60,8 +60,7 @@ impl Stream {
         }
         let other = fields.expected_last_subject.filter(|subject| !subject.is_empty());
         if let Some(expected) = sequence(fields.expected_last_subject_sequence) {
-            let subject = other.unwrap_or(&draft.subject);
-            let last = self.storage.subject(subject).map_or(0, |state| state.last);
+            let last = self.last_expected(other.unwrap_or(&draft.subject));
             if last != expected {
                 return Err(ApiError::stream_wrong_last_sequence(last));
             }
@@ -73,6 +72,17 @@ impl Stream {
             return Err(ApiError::stream_wrong_last_sequence(last));
         }
         Ok(())
+    }
+
+    /// Returns the sequence of the last message of a subject, which may have wildcards; 0 without one.
+    // NATS 2.14: filestore.go LoadLastMsg.
+    pub(super) fn last_expected(&self, subject: &[u8]) -> u64 {
+        if let Some(state) = self.storage.subject(subject) {
+            return state.last;
+        }
+        let has_wildcard = subject.iter().any(|byte| matches!(byte, b'*' | b'>'));
+        let filter = std::str::from_utf8(subject).ok().filter(|_| has_wildcard);
+        filter.and_then(|filter| self.last_of(filter)).unwrap_or_default()
     }
 
     /// Refuses a message that is meant for another stream.

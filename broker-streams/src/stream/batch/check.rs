@@ -112,8 +112,7 @@ impl Stream {
             return Err(ApiError::STREAM_WRONG_LAST_SEQUENCE_CONSTANT);
         }
         let known = staged.expected.get(subject).copied();
-        let last =
-            known.unwrap_or_else(|| self.storage.subject(subject).map_or(0, |state| state.last));
+        let last = known.unwrap_or_else(|| self.last_expected(subject));
         if last != expected {
             return Err(ApiError::stream_wrong_last_sequence(last));
         }

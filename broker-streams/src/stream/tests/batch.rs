@@ -112,6 +112,8 @@ fn a_batch_with_one_wrong_message_is_not_stored() {
     let last = |sequence: u64| refused(ApiError::stream_wrong_last_sequence(sequence));
     let constant = || refused(ApiError::STREAM_WRONG_LAST_SEQUENCE_CONSTANT);
     let duplicate = || refused(ApiError::ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE);
+    let of_all =
+        "Nats-Expected-Last-Subject-Sequence: 0|Nats-Expected-Last-Subject-Sequence-Subject: *";
     for (messages, answer) in [
         (&[("a", "Nats-Msg-Id: 1"), ("b", "Nats-Msg-Id: 1")][..], duplicate()),
         (&[("a", ""), ("b", "Nats-Msg-Id: old")], duplicate()),
@@ -120,6 +122,7 @@ fn a_batch_with_one_wrong_message_is_not_stored() {
         (&[("a", ""), ("b", "Nats-Expected-Last-Sequence: 2")], constant()),
         (&[("a", ""), ("a", "Nats-Expected-Last-Subject-Sequence: 0")], constant()),
         (&[("a", ""), ("old", "Nats-Expected-Last-Subject-Sequence: 0")], last(1)),
+        (&[("a", of_all), ("b", "")], last(1)),
         (&[("a", ""), ("b", "Nats-TTL: 1")], refused(ApiError::MESSAGE_TTL_DISABLED)),
         (
             &[("a", "Nats-Expected-Last-Msg-Id: x"), ("b", "")],

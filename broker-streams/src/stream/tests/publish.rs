@@ -94,6 +94,27 @@ fn expectations_are_checked() {
 }
 
 #[test]
+fn the_subject_of_an_expectation_may_have_wildcards() {
+    let mut bench = Bench::new(StreamConfig::default());
+    for subject in ["a.1.x", "a.1.y", "a.2.x"] {
+        bench.publish(subject, "", "");
+    }
+    let mut publish = |filter: &str, sequence: u64| {
+        let expected = format!("Nats-Expected-Last-Subject-Sequence: {sequence}");
+        let of = format!("Nats-Expected-Last-Subject-Sequence-Subject: {filter}");
+        bench.publish("a.1.z", &format!("{expected}|{of}"), "")
+    };
+    let last = |sequence: u64| refused(ApiError::stream_wrong_last_sequence(sequence));
+    for (filter, sequence) in [("a.1.*", 2), ("a.*.x", 3), ("a.>", 3), (">", 3), ("a.*", 0)] {
+        assert_eq!(publish(filter, 77), last(sequence), "{filter}");
+    }
+    assert_eq!(publish("a.1.*", 0), last(2));
+    assert_eq!(publish("a.1.*", 2), ack(4));
+    assert_eq!(publish("a.1.*", 4), ack(5));
+    assert_eq!(publish("b.*", 0), ack(6));
+}
+
+#[test]
 fn a_sealed_stream_takes_nothing() {
     let mut bench = Bench::new(StreamConfig { sealed: true, ..StreamConfig::default() });
     assert_eq!(bench.publish("a", "", ""), refused(ApiError::STREAM_SEALED));
