@@ -180,6 +180,11 @@ impl WaitQueue {
         self.no_wait > 0
     }
 
+    /// Returns true if a request has a heartbeat or its end before `now`.
+    pub(super) fn has_due(&self, now: Time) -> bool {
+        self.queue.iter().any(|request| request.due().is_some_and(|due| due < now))
+    }
+
     pub(super) fn first(&self) -> Option<&Waiting> {
         self.queue.front()
     }

@@ -44,6 +44,7 @@ impl Consumer {
     }
 
     /// Performs the actions that are due.
+    // NATS 2.14: consumer.go loopAndGatherMsgs, after the wait.
     pub fn tick(&mut self, view: View<'_>, now: Time, out: &mut dyn Outbox) -> Tick {
         let _ = view;
         let is_due = |time: Option<Time>| time.is_some_and(|time| time <= now);
@@ -64,7 +65,10 @@ impl Consumer {
             tick = Tick::Deliver;
         }
         if self.requests.due.is_some_and(|due| due < now) {
-            self.check_requests(false, false, now, out);
+            // With a heartbeat or an end, requests end that do not wait, though acknowledgements are waited for.
+            let has_paused = tick == Tick::Idle && self.timers.hold.is_none();
+            let is_end = has_paused && self.requests.has_due(now);
+            self.check_requests(is_end, false, now, out);
         }
         if is_due(self.timers.heartbeat) {
             self.beat(now, out);

@@ -239,3 +239,29 @@ fn only_visible_messages_are_delivered() {
     consumer.deliver(view, *now, out, 10);
     assert_eq!(out.sent.len(), 2);
 }
+
+#[test]
+fn a_request_that_does_not_wait_waits_for_acknowledgements_until_a_heartbeat() {
+    let config = ConsumerConfig { max_ack_pending: 2, ..pull_config() };
+    let mut bench = Bench::new(config, &["a", "b", "c"]);
+    let times = "\"expires\":1000000000,\"idle_heartbeat\":300000000";
+    bench.request("r", &format!("{{\"batch\":9,\"no_wait\":true,{times}}}"));
+    assert_eq!(bench.texts(), ["r: a", "r: b"]);
+    bench.pass(300 * MILLI);
+    assert_eq!(bench.texts(), [""; 0]);
+    bench.pass(1);
+    assert_eq!(only_headers(&mut bench), "NATS/1.0 404 No Messages\r\n\r\n");
+    assert_eq!(bench.info().num_waiting, 0);
+}
+
+#[test]
+fn the_heartbeat_of_another_request_ends_one_that_does_not_wait() {
+    let config = ConsumerConfig { max_ack_pending: 1, ..pull_config() };
+    let mut bench = Bench::new(config, &["a", "b", "c"]);
+    bench.request("r", "{\"batch\":2,\"no_wait\":true}");
+    assert_eq!(bench.texts(), ["r: a"]);
+    bench.request("s", "{\"batch\":1,\"expires\":1000000000,\"idle_heartbeat\":300000000}");
+    bench.pass(301 * MILLI);
+    assert_eq!(bench.texts(), ["r: 404 No Messages", "s: 100 Idle Heartbeat"]);
+    assert_eq!(bench.info().num_waiting, 1);
+}
