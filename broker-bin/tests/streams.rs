@@ -123,6 +123,31 @@ async fn a_missing_stream_or_consumer_is_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_that_no_consumer_takes_has_no_responder() {
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, context) = start(directory.path()).await;
+    let stream = orders(&context, StorageType::Memory).await;
+    let config = pull::Config { ack_policy: AckPolicy::None, ..Default::default() };
+    let consumer: PullConsumer = stream.create_consumer(config).await.unwrap();
+    publish(&context, 1..2).await;
+    let client = context.client();
+    let message = fetch(&consumer, 1).await.remove(0);
+    let ack = message.reply.clone().unwrap();
+    let answer = client.request(ack, "+ACK".into()).await;
+    assert_eq!(answer.unwrap_err().kind(), async_nats::RequestErrorKind::NoResponders);
+
+    let config = pull::Config { durable_name: Some("gone".into()), ..Default::default() };
+    let consumer: PullConsumer = stream.create_consumer(config).await.unwrap();
+    let message = fetch(&consumer, 1).await.remove(0);
+    let ack = message.reply.clone().unwrap();
+    assert!(client.request(ack.clone(), "+WPI".into()).await.unwrap().status.is_none());
+    stream.delete_consumer("gone").await.unwrap();
+    let answer = client.request(ack, "+ACK".into()).await;
+    assert_eq!(answer.unwrap_err().kind(), async_nats::RequestErrorKind::NoResponders);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_values_and_objects_are_stored() {
     let directory = tempfile::tempdir().unwrap();
     let (daemon, context) = start(directory.path()).await;

@@ -55,7 +55,7 @@ impl Cell {
         let scope = self.consumer_scope(name, number);
         let consumer = Consumer::create(scope, config, view(&self.stream), now);
         self.consumers.add(consumer, number);
-        self.changes.push(Change::Consumer(name.to_owned()));
+        self.note_consumer(name);
         let place = self.consumers.get_mut(name.as_bytes());
         if let Some(member) = place {
             member.consumer.announce(now, out);
@@ -104,7 +104,7 @@ impl Cell {
             member.is_due |= member.consumer.update(config, view(stream), now, out);
             member.is_due |= member.consumer.interest_changed(now, out);
         }
-        self.changes.push(Change::Consumer(name.to_owned()));
+        self.note_consumer(name);
         self.follow(name.as_bytes());
         self.has_work = true;
         self.run(now, out);

@@ -18,6 +18,7 @@ mod interest;
 mod messages;
 mod recovery;
 mod removals;
+mod subjects;
 #[cfg(test)]
 mod tests;
 
@@ -53,8 +54,8 @@ pub struct CellScope {
 pub enum Change {
     /// The configuration of the stream.
     Stream,
-    /// A consumer was added, or has another configuration.
-    Consumer(String),
+    /// A consumer was added, or has another configuration. It receives messages to these subjects.
+    Consumer(String, Vec<String>),
     /// A consumer was removed.
     Removed(String),
     /// The subjects of the streams that messages are taken from: all that are to be subscribed to.

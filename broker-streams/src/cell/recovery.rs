@@ -51,7 +51,7 @@ impl Cell {
             member.consumer.interest_changed(now, out);
         });
         for name in cell.consumer_names() {
-            cell.changes.push(super::Change::Consumer(name));
+            cell.note_consumer(&name);
         }
         cell.has_work = true;
         cell.tick(now, out);

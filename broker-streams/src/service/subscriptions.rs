@@ -21,12 +21,11 @@ pub(super) struct Subscriptions {
     requests: HandlerSubscription,
     /// The subjects of the stream, with the numbers of their subscriptions.
     subjects: BTreeMap<String, u64>,
-    /// The consumers, with the numbers of the subscriptions to their requests.
-    consumers: BTreeMap<String, u64>,
+    /// The consumers, with the numbers of their subscriptions.
+    consumers: BTreeMap<String, Vec<u64>>,
     direct: Vec<(String, u64)>,
     /// The streams that messages are taken from, each with its handlers: of answers, and of messages.
     feeds: Vec<(FeedPlace, [HandlerSubscription; 2])>,
-    is_started: bool,
     broker: Broker,
     account: String,
     unit: Weak<dyn Receiver>,
@@ -54,7 +53,6 @@ impl Subscriptions {
             consumers: BTreeMap::new(),
             direct: Vec::new(),
             feeds: Vec::new(),
-            is_started: false,
             broker: broker.clone(),
             account: account.to_owned(),
             unit: Weak::clone(unit),
@@ -63,21 +61,16 @@ impl Subscriptions {
 
     /// Follows changes of the stream and its consumers.
     pub(super) fn follow(&mut self, config: &StreamConfig, changes: &[Change]) {
-        if !std::mem::replace(&mut self.is_started, true) {
-            for prefix in ["$JS.ACK", "$JS.FC"] {
-                subscribe(&self.requests, &format!("{prefix}.{}.>", config.name), None);
-            }
-        }
         for change in changes {
             match change {
                 Change::Stream => {
                     self.follow_subjects(config);
                     self.follow_direct(config);
                 }
-                Change::Consumer(name) => self.add_consumer(&config.name, name),
+                Change::Consumer(name, subjects) => self.add_consumer(name, subjects),
                 Change::Feeds(places) => self.follow_feeds(places),
                 Change::Removed(name) => {
-                    if let Some(number) = self.consumers.remove(name) {
+                    for number in self.consumers.remove(name).into_iter().flatten() {
                         self.requests.unsubscribe(number);
                     }
                 }
@@ -148,14 +141,13 @@ impl Subscriptions {
         handler
     }
 
-    fn add_consumer(&mut self, stream: &str, name: &str) {
+    fn add_consumer(&mut self, name: &str, subjects: &[String]) {
         if self.consumers.contains_key(name) {
             return;
         }
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
-        if let Some(number) = subscribe(&self.requests, &subject, None) {
-            self.consumers.insert(name.to_owned(), number);
-        }
+        let numbers =
+            subjects.iter().filter_map(|subject| subscribe(&self.requests, subject, None));
+        self.consumers.insert(name.to_owned(), numbers.collect());
     }
 }
 
