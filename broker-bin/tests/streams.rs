@@ -148,6 +148,28 @@ async fn an_acknowledgement_that_no_consumer_takes_has_no_responder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_messages_is_told_that_the_server_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, context) = start(directory.path()).await;
+    let stream = orders(&context, StorageType::Memory).await;
+    let config = pull::Config { durable_name: Some("C".into()), ..Default::default() };
+    let mut consumer: PullConsumer = stream.create_consumer(config).await.unwrap();
+    let client = context.client();
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.unwrap();
+    let request = "{\"batch\":3,\"expires\":600000000000}";
+    let next = "$JS.API.CONSUMER.MSG.NEXT.ORDERS.C";
+    client.publish_with_reply(next, inbox, request.into()).await.unwrap();
+    assert_eq!(consumer.info().await.unwrap().num_waiting, 1);
+    daemon.stop().await;
+    let answer = answers.next().await.unwrap();
+    assert_eq!(answer.status.unwrap().as_u16(), 409);
+    assert_eq!(answer.description.unwrap(), "Server Shutdown");
+    let headers = answer.headers.unwrap();
+    assert_eq!(headers.get("Nats-Pending-Messages").unwrap().as_str(), "3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_values_and_objects_are_stored() {
     let directory = tempfile::tempdir().unwrap();
     let (daemon, context) = start(directory.path()).await;

@@ -245,6 +245,10 @@ impl Server {
     ///
     /// The shutdown continues if the future is dropped.
     pub async fn shutdown(&self) {
+        #[cfg(feature = "streams")]
+        if let Some(streams) = &self.streams {
+            streams.announce_end();
+        }
         self.finish(SHUTDOWN_GRACE).await;
     }
 

@@ -33,6 +33,7 @@ use removals::Removals;
 
 use crate::config::{StorageType, StreamConfig, Time};
 use crate::consumer::View;
+use crate::outbox::Outbox;
 use crate::store::StorageError;
 use crate::stream::Stream;
 
@@ -132,6 +133,11 @@ impl Cell {
     /// Returns the name of the stream.
     pub fn name(&self) -> &str {
         &self.stream.config().name
+    }
+
+    /// Tells clients that wait for messages of pull consumers that the server ends.
+    pub fn announce_end(&mut self, out: &mut dyn Outbox) {
+        self.consumers.visit_all(|member| member.consumer.announce_end(out));
     }
 
     /// Returns true if [`Self::run`] has something to do, and deliveries are not paused.

@@ -2,7 +2,7 @@
 
 use super::events::{Event, Kind};
 use super::limits::INACTIVE_THRESHOLD;
-use super::pull::send_status;
+use super::pull::{send_rest, send_status};
 use super::push::RateLimit;
 use super::{Consumer, ConsumerInfo, Point, PriorityGroupState, SequenceInfo, View};
 use crate::config::{ConsumerConfig, DeliverPolicy, Time};
@@ -159,6 +159,14 @@ impl Consumer {
         self.event(Kind::Deleted, &Event { action: "delete", ..Event::default() }, now, out);
         for request in self.requests.take_all() {
             send_status(&request.reply, "409 Consumer Deleted", out);
+        }
+    }
+
+    /// Ends the waiting requests, and tells their senders that the server ends.
+    // NATS 2.14: jetstream.go signalPullConsumers.
+    pub fn announce_end(&mut self, out: &mut dyn Outbox) {
+        for request in self.requests.take_all() {
+            send_rest(&request, "409 Server Shutdown", out);
         }
     }
 

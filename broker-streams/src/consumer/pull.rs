@@ -350,7 +350,7 @@ pub(super) fn send_status(reply: &[u8], status: &str, out: &mut dyn Outbox) {
 }
 
 /// Sends a status with what the request has not received.
-fn send_rest(request: &Waiting, status: &str, out: &mut dyn Outbox) {
+pub(super) fn send_rest(request: &Waiting, status: &str, out: &mut dyn Outbox) {
     let (left, bytes) = (request.left, request.bytes);
     let headers = format!(
         "NATS/1.0 {status}\r\nNats-Pending-Messages: {left}\r\nNats-Pending-Bytes: {bytes}\r\n\r\n"

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use broker_core::Broker;
+use broker_core::endpoint::Scratch;
 
 pub use accounts::AccountSetter;
 pub use options::Options;
@@ -75,6 +76,15 @@ impl Streams {
         });
         streams.took = began.elapsed();
         Ok(streams)
+    }
+
+    /// Tells clients that wait for messages of pull consumers that the server ends.
+    pub fn announce_end(&self) {
+        let accounts: Vec<_> = lock(&self.accounts).values().cloned().collect();
+        let mut scratch = Scratch::new();
+        for unit in accounts.iter().flat_map(|account| account.units()) {
+            unit.with(&mut scratch, |cell, _, out| cell.announce_end(out));
+        }
     }
 
     /// Returns the options.

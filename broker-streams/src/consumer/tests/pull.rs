@@ -265,3 +265,16 @@ fn the_heartbeat_of_another_request_ends_one_that_does_not_wait() {
     assert_eq!(bench.texts(), ["r: 404 No Messages", "s: 100 Idle Heartbeat"]);
     assert_eq!(bench.info().num_waiting, 1);
 }
+
+#[test]
+fn requests_end_with_the_server() {
+    let mut bench = Bench::new(pull_config(), &[]);
+    bench.request("r", "{\"batch\":3,\"max_bytes\":100}");
+    bench.consumer.announce_end(&mut bench.out);
+    assert_eq!(
+        only_headers(&mut bench),
+        "NATS/1.0 409 Server Shutdown\r\nNats-Pending-Messages: 3\r\nNats-Pending-Bytes: 100\r\n\r\n"
+    );
+    bench.publish(&["a"]);
+    assert_eq!(bench.texts(), [""; 0]);
+}
