@@ -51,7 +51,9 @@ impl Cell {
     ) -> Result<(), ApiError> {
         let number = self.consumers.next_number();
         let entry = Entry::consumer(number, name, &config, now);
-        self.journal(&entry).map_err(ApiError::consumer_create)?;
+        if config.is_stored() {
+            self.journal(&entry).map_err(ApiError::consumer_create)?;
+        }
         let scope = self.consumer_scope(name, number);
         let consumer = Consumer::create(scope, config, view(&self.stream), now);
         self.consumers.add(consumer, number);
@@ -97,7 +99,9 @@ impl Cell {
     ) -> Result<bool, ApiError> {
         let Some(member) = self.consumers.get(name.as_bytes()) else { return Ok(false) };
         let entry = Entry::consumer(member.number, name, &config, member.consumer.created());
-        self.journal(&entry).map_err(ApiError::consumer_create)?;
+        if config.is_stored() {
+            self.journal(&entry).map_err(ApiError::consumer_create)?;
+        }
         let Self { stream, consumers, .. } = self;
         consumers.set_filters(name.as_bytes(), filters_of(&config));
         if let Some(member) = consumers.get_mut(name.as_bytes()) {
@@ -124,7 +128,9 @@ impl Cell {
     ) -> Result<bool, ApiError> {
         let Some(member) = self.consumers.get(name.as_bytes()) else { return Ok(false) };
         let entry = Entry::Removed(member.number);
-        self.journal(&entry).map_err(ApiError::consumer_create)?;
+        if member.consumer.config().is_stored() {
+            self.journal(&entry).map_err(ApiError::consumer_create)?;
+        }
         if let Some(mut member) = self.consumers.remove(name.as_bytes()) {
             member.consumer.close(now, out);
         }

@@ -109,7 +109,7 @@ impl Cell {
         };
         let (config, created) = (self.stream.config(), self.stream.created());
         add(&mut |out| Entry::stream(config, created).write(out));
-        for member in self.consumers.iter() {
+        for member in self.consumers.iter().filter(|member| member.consumer.config().is_stored()) {
             let consumer = &member.consumer;
             add(&mut |out| {
                 let (config, created) = (consumer.config(), consumer.created());

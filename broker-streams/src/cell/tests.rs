@@ -169,6 +169,35 @@ fn a_restart_finds_consumers_with_what_was_acknowledged() {
 }
 
 #[test]
+fn a_restart_forgets_consumers_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sent = Sent::default();
+    {
+        let mut cell = create(directory.path());
+        add_consumer(&mut cell, &mut sent);
+        for (name, is_direct) in [("MEMORY", false), ("DIRECT", true), ("GONE", false)] {
+            let config = ConsumerConfig {
+                ack_policy: AckPolicy::Explicit,
+                memory_storage: !is_direct,
+                direct: is_direct,
+                ..Default::default()
+            };
+            cell.add_consumer(name, config, NOW, &mut sent).unwrap();
+        }
+        assert!(cell.remove_consumer("GONE", NOW, &mut sent).unwrap());
+        assert_eq!(cell.consumer_names(), ["C", "DIRECT", "MEMORY"]);
+        sync(&mut cell, &mut sent);
+        cell.answer(b"api", b"created", &mut sent);
+        assert_eq!(sent.take("api"), ["created"]);
+        let config = ConsumerConfig { memory_storage: true, ..Default::default() };
+        cell.add_consumer("NEW", config, NOW, &mut sent).unwrap();
+        cell.answer(b"api", b"created", &mut sent);
+        assert_eq!(sent.take("api"), ["created"], "there is nothing to store");
+    }
+    assert_eq!(recover(directory.path(), &mut sent).consumer_names(), ["C"]);
+}
+
+#[test]
 fn nothing_is_delivered_while_deliveries_are_paused() {
     let directory = tempfile::tempdir().unwrap();
     let (mut cell, mut sent) = (create(directory.path()), Sent::default());

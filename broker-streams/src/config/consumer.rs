@@ -114,6 +114,14 @@ pub struct ConsumerConfig {
     pub pinned_ttl: i64,
 }
 
+impl ConsumerConfig {
+    /// Returns true if the consumer is stored with its stream. Any other is gone after a restart of the server.
+    // NATS 2.14: filestore.go ConsumerStore.
+    pub fn is_stored(&self) -> bool {
+        !self.memory_storage && !self.direct
+    }
+}
+
 /// The first message that a consumer delivers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum DeliverPolicy {

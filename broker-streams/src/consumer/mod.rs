@@ -170,7 +170,7 @@ impl Consumer {
 
     /// Creates a consumer at recovery. [`Self::apply`] follows for each entry of its journal, then [`Self::recovered`].
     pub fn restore(scope: Scope, config: ConsumerConfig, created: Time) -> Self {
-        let is_recorded = !config.memory_storage && !config.direct && !scope.is_in_memory;
+        let is_recorded = config.is_stored() && !scope.is_in_memory;
         let mut consumer = Self {
             filters: Filters::default(),
             random: Random::new(scope.seed),
