@@ -25,7 +25,7 @@ section! {
     host: Option<String> = None => text().aliases(&["net"]).unset("0.0.0.0");
     /// Port for WebSocket clients; -1 is any free port, 0 is none.
     port: i64 = 0 => port();
-    /// Address to be advertised to clients once there are clusters; shown by monitoring.
+    /// Address that WebSocket clients of a cluster are told, in place of that of the listener.
     advertise: Option<String> = None => formatted(Format::HostPort);
     /// Allows connections without TLS, for servers behind a TLS proxy or on a private interface.
     no_tls: bool = false => switch();
@@ -134,6 +134,7 @@ impl Options {
             headers.add(name, value).map_err(WebsocketError::Header)?;
         }
         options.headers = headers;
+        options.advertise = set.advertise.as_deref().and_then(|text| text.parse().ok());
         options.ping_interval = set.ping_interval;
         options.auth_timeout = set.authorization.timeout;
         Ok(Some(options))

@@ -63,7 +63,7 @@ fn websocket_urls(options: &ServerOptions) -> Vec<String> {
     if !websocket.connect_urls.is_empty() {
         return websocket.connect_urls.clone();
     }
-    interfaces::connect_urls(None, &websocket.host, websocket.port)
+    interfaces::connect_urls(websocket.advertise.as_ref(), &websocket.host, websocket.port)
 }
 
 #[cfg(not(feature = "websocket"))]

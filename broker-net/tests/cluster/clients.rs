@@ -135,3 +135,25 @@ async fn the_advertised_address_is_told_and_can_change() {
     b.apply(options, None).await.unwrap();
     assert_eq!(b.broker().info().connect_urls[0], "two.example:98");
 }
+
+#[cfg(feature = "websocket")]
+#[tokio::test]
+async fn websocket_clients_are_told_the_advertised_address() {
+    let mut options = options(&[]);
+    let mut websocket = broker_net::WebsocketOptions::default();
+    websocket.advertise = Some("ws.example:99".parse().unwrap());
+    options.websocket = Some(websocket);
+    let server = start_with(options).await;
+    let mut stream = TcpStream::connect(server.websocket_addr().unwrap()).await.unwrap();
+    let upgrade = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(stream);
+    let mut line = Vec::new();
+    while !line.windows(5).any(|part| part == b"INFO ") {
+        line.clear();
+        assert!(in_time(lines.read_until(b'\n', &mut line)).await.unwrap() > 0, "closed");
+    }
+    let line = String::from_utf8_lossy(&line);
+    assert!(line.contains("\"connect_urls\":[\"ws.example:99\"]"), "{line}");
+}

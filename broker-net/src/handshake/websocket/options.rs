@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::advertise::Advertise;
 use crate::handshake::listener_tls::{self, BuiltTls, TlsFault, TlsOptions};
 use crate::websocket::{AllowedOrigins, CookieNames, ExtraHeaders};
 
@@ -33,6 +34,8 @@ pub struct WebsocketOptions {
     pub ping_interval: Option<Duration>,
     /// The authentication timeout, if it differs from that of other clients. `authorization.timeout`.
     pub auth_timeout: Option<Duration>,
+    /// The address for clients of a cluster, in place of that of the listener. `advertise`.
+    pub advertise: Option<Advertise>,
     /// Other addresses for WebSocket clients: `connect_urls` of their INFO.
     pub connect_urls: Vec<String>,
 }
@@ -52,6 +55,7 @@ impl Default for WebsocketOptions {
             headers: ExtraHeaders::default(),
             ping_interval: None,
             auth_timeout: None,
+            advertise: None,
             connect_urls: Vec::new(),
         }
     }
