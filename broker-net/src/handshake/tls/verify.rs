@@ -162,10 +162,21 @@ fn refusal(error: webpki::Error) -> Error {
         }
         Is::CertRevoked => CertificateError::Revoked,
         Is::UnknownRevocationStatus => CertificateError::UnknownRevocationStatus,
-        Is::UnknownIssuer => CertificateError::UnknownIssuer,
-        Is::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        // The second: another authority than the trusted one of the same name.
+        Is::UnknownIssuer | Is::InvalidSignatureForPublicKey => CertificateError::UnknownIssuer,
         Is::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
         error => return other(error),
     };
     Error::InvalidCertificate(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_authority_of_the_same_name_is_unknown() {
+        let expected = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        assert_eq!(refusal(webpki::Error::InvalidSignatureForPublicKey), expected);
+    }
 }
