@@ -319,7 +319,7 @@ fn requests_and_responses_are_sealed_for_a_service_with_a_key() {
             }
         });
         assert_eq!(delegated.see(&mut client), "PONG\r\n");
-        // A box of somebody else.
+        // A box of another key.
         let mut client = delegated.join("dlc", "zzz");
         delegated.answer(|request| {
             let response = response(request, &user(request, "FOO"));

@@ -1,4 +1,4 @@
-//! A change of INFO reaches all clients, and delays nobody: few of them are told at the same time.
+//! A change of INFO reaches all clients, and delays none: few of them are told at the same time.
 
 mod common;
 

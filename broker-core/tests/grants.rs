@@ -14,7 +14,7 @@ use common::{CONNECT, Party, World};
 
 const EXPIRED: &str = "-ERR 'User Authentication Expired'\r\n";
 
-/// Grants the same to everybody.
+/// Grants the same to all clients.
 struct Always(Grant);
 
 impl Authenticator for Always {

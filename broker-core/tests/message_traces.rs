@@ -145,7 +145,7 @@ fn a_message_that_is_only_traced_reaches_nobody() {
     // It did not count for the maximum of the subscription.
     traces.world.send(&mut b, "PUB foo 1\r\nx\r\n");
     assert_eq!(a.read().matches("MSG foo 1 ").count(), 1);
-    // Nobody would have answered.
+    // There would have been no responder.
     let answer = traces.publish(&mut b, "none in", &only);
     assert!(
         answer.starts_with("HMSG in 2 36 36\r\nNATS/1.0 503\r\nNats-Subject: none\r\n"),

@@ -36,7 +36,7 @@ const MODES: [Mode; 6] = [
     Mode::ByQuestion,
 ];
 
-/// Lets in who knows the password, and nobody else. It requires a nonce.
+/// Admits clients that know the password. It requires a nonce.
 #[derive(Clone)]
 struct Door {
     mode: Mode,
@@ -102,7 +102,7 @@ enum Step {
     Answers(bool),
     /// The options and the authenticator are replaced.
     Reloads(usize),
-    /// Another client publishes to everybody.
+    /// Another client publishes to all.
     OtherPublishes,
     LameDuck,
 }

@@ -37,7 +37,7 @@ async fn connect(server: &Server) -> Result<Client, Box<dyn Error>> {
     Ok(options.connect(server.url()).await?)
 }
 
-/// Asks again as long as nobody answers.
+/// Repeats the request until it is answered.
 async fn ask(client: &Client) -> Result<(), Box<dyn Error>> {
     loop {
         match client.request("price", "apple".into()).await {

@@ -28,7 +28,7 @@ async fn work(client: Client) -> Result<(), async_nats::Error> {
     Ok(())
 }
 
-/// The code under test: a client that repeats a request that nobody has answered.
+/// The code under test: a client that repeats a request that was not answered.
 async fn order(client: &Client, what: String) -> Result<(), Box<dyn Error>> {
     loop {
         let error = match client.request("orders", what.clone().into()).await {

@@ -25,7 +25,7 @@ pub enum OperatorError {
     /// Only one of the two can be given.
     #[error("conflicting options for 'TrustedKeys' and 'TrustedOperators'")]
     KeysAndOperators,
-    /// Everybody would be a user of the configuration.
+    /// Each client would be a user of the configuration.
     #[error("no_auth_user not compatible with Trusted Operator")]
     NoAuthUser,
     /// The system account is not that of the operator.
@@ -60,7 +60,7 @@ pub enum OperatorError {
         /// The error of the system.
         reason: String,
     },
-    /// Nobody can store accounts of the configuration.
+    /// Accounts of the configuration cannot be stored by requests.
     #[error("resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR")]
     ReadOnly,
     /// The URL is none.

@@ -93,7 +93,7 @@ impl Sender {
         }
     }
 
-    /// Publishes an event that only describes the server, if somebody listens.
+    /// Publishes an event that only describes the server, if it has a subscriber.
     // NATS 2.14: events.go sendShutdownEvent.
     pub(super) fn announce(&self, what: &str) {
         let subject = format!("$SYS.SERVER.{}.{what}", self.server_id);

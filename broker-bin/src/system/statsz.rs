@@ -116,7 +116,7 @@ pub(super) fn subject(sender: &Sender) -> String {
     format!("$SYS.SERVER.{}.STATSZ", sender.server_id())
 }
 
-/// Publishes the event, if somebody listens.
+/// Publishes the event, if it has a subscriber.
 pub(super) fn publish(sender: &Sender) {
     let subject = subject(sender);
     if sender.is_wanted(&subject) {

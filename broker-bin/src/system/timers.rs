@@ -19,7 +19,7 @@ const MAX_STATSZ: Duration = Duration::from_secs(10);
 // NATS 2.14: eventsHBInterval.
 const CONNECTIONS: Duration = Duration::from_secs(30);
 
-/// Publishes periodic events, if somebody listens.
+/// Publishes periodic events that have a subscriber.
 pub(super) fn run(sender: &Arc<Sender>) -> impl Future<Output = ()> + Send + 'static {
     let sender = Arc::clone(sender);
     async move {

@@ -191,7 +191,7 @@ impl OperatorMode {
         }
     }
 
-    /// Serves the accounts in `broker`, whose authenticator it is or becomes. Without a broker nobody is accepted.
+    /// Serves the accounts in `broker`, whose authenticator it is or becomes. Without a broker no client is accepted.
     pub fn attach(&self, broker: &Broker) {
         *self.0.broker.lock() = Some(broker.downgrade());
         let mode = Arc::downgrade(&self.0);

@@ -259,7 +259,7 @@ impl Mesh {
         self.network.heal();
     }
 
-    /// Stops a server as SIGSTOP does: it reads nothing, so that nobody's connection to it takes bytes.
+    /// Stops a server as SIGSTOP does: it reads nothing, so that no connection to it takes bytes.
     pub(crate) fn stop(&mut self, node: usize) {
         self.stopped = Some(node);
         self.fill(node, true);
@@ -322,7 +322,7 @@ impl Mesh {
         has_dialed
     }
 
-    /// Makes a connection. Returns false if nobody is there.
+    /// Makes a connection. Returns false if there is no listener.
     fn connect(&mut self, from: usize, dial: &RouteDial) -> bool {
         if dial.is_configured && !self.nodes[from].broker.cluster().unwrap().wants(dial) {
             return true;

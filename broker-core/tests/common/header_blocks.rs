@@ -51,7 +51,7 @@ type Received = (String, Vec<u8>, Vec<u8>);
 /// The messages that one account receives.
 type Seen = Arc<Mutex<Vec<Received>>>;
 
-/// Publishes a message whose headers are composed of [`PIECES`] by the bytes of the input, and checks what everybody gets.
+/// Publishes a message whose headers are composed of [`PIECES`] by the bytes of the input, and checks what all receivers get.
 pub(crate) fn play(data: &[u8]) {
     let [how, data @ ..] = data else { return };
     let mut block = Vec::new();

@@ -119,7 +119,7 @@ async fn a_partition_is_silent_and_noticed_by_pings_of_the_moved_clock() {
     cluster.wait_for_interest("orders").await;
     let before = routes(&cluster, 0);
     cluster.partition(&[0, 1], &[2]);
-    // Nobody is told of it.
+    // It is not reported.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

@@ -111,7 +111,7 @@ fn uri(name: &str) -> SanType {
     SanType::URI(name.try_into().unwrap())
 }
 
-/// Accepts everybody and records the certificates that it is given, if it reads them.
+/// Accepts all clients and records the certificates that it is given, if it reads them.
 struct Chains(bool, Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Authenticator for Chains {

@@ -186,7 +186,7 @@ impl Creation<'_> {
         check_consumer_update(old, &config, || {
             out.has_interest(old.deliver_subject.as_bytes(), None)
         })?;
-        // Whether the consumer had a durable name counts, not whether it has one now.
+        // The durable name of the existing consumer decides, not that of the request.
         if config.inactive_threshold != old.inactive_threshold && old.durable.is_empty() {
             set_inactive_threshold(&mut config);
         }

@@ -246,7 +246,7 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// Fails if the answer is an error, or nobody answers.
+/// Fails if the answer is an error, or if there is none.
 fn refuse_error(message: &Message<'_>) -> Result<(), Fault> {
     let is_error = memchr::memmem::find(message.payload, b"\"error\":").is_some();
     if is_error || message.payload.is_empty() {

@@ -259,7 +259,7 @@ async fn a_source_that_stores_nothing_updates_accounts_that_are_loaded() {
     assert_eq!(served.mode.account_claims(&key(1)).unwrap().name, "other");
     let empty = said(&key(1), "jwt update error - request body is empty");
     assert_eq!(served.update(&subject, "").await, empty);
-    // Nobody answers the others.
+    // The others get no answer.
     for subject in ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.CLAIMS.LIST", "$SYS.REQ.CLAIMS.PACK"] {
         assert!(served.client.request(subject, "".into()).await.is_err(), "{subject}");
     }

@@ -414,7 +414,7 @@ fn find(dir: &Path, depth: usize, files: &mut Vec<(String, PathBuf)>) -> io::Res
         let path = entry.path();
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_dir && depth > 1 {
-            // A directory of somebody else may be unreadable.
+            // A directory of another user may be unreadable.
             let _ = find(&path, depth - 1, files);
         }
         let is_jwt = path.extension().is_some_and(|extension| extension == EXTENSION);

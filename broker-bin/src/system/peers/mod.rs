@@ -7,7 +7,7 @@
 //! | the subscriptions to their events | this file |
 //! | what follows from the events, in one task | `reports.rs` |
 //!
-//! A server without a cluster has none of this: nobody but clients could send these events.
+//! A server without a cluster has none of this: only clients could send these events.
 
 mod reports;
 

@@ -227,7 +227,7 @@ async fn serve(
     }
 }
 
-/// Answers a request, if somebody waits for the answer.
+/// Answers a request, if its reply subject has a subscriber.
 fn answer(sender: &Arc<Sender>, request: Request, reloads: Option<&mpsc::Sender<ReloadRequest>>) {
     let Request { service, account, reply, encoding, payload, user } = request;
     let Some(reply) = reply else {

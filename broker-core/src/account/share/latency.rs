@@ -32,7 +32,7 @@ pub(crate) enum Outcome {
     BadRequest,
     /// The requester no longer waits.
     RequestTimeout,
-    /// Nobody offers the service.
+    /// The service has no responder.
     Unavailable,
     /// The service has not responded in time.
     ServiceTimeout,

@@ -111,7 +111,7 @@ struct State {
     open: HashMap<u64, (Response, Instant), FixedState>,
     /// About in the order of their age. Some have gone.
     order: VecDeque<u64>,
-    /// The open requests that end when nobody waits for their responses any more: those that are measured, or may get
+    /// The open requests that end when their requesters do not wait any more: those that are measured, or may get
     /// several.
     watched: HashSet<u64, FixedState>,
     /// Measured requests that have failed, until that is published.
@@ -233,7 +233,7 @@ impl Responses {
         std::mem::take(&mut state.failed)
     }
 
-    /// Removes the requests of an account whose responses nobody waits for any more.
+    /// Removes the requests of an account whose requesters do not wait any more.
     // NATS 2.14: accounts.go checkForReverseEntry.
     pub(super) fn forget(&self, requester: &Account, is_gone: impl Fn(&[u8]) -> bool) {
         let mut state = self.state.lock();

@@ -248,7 +248,7 @@ impl Callout {
     }
 }
 
-/// A question to a service, whoever it is.
+/// A request to a service that authenticates clients.
 pub(crate) struct Inquiry {
     /// The account of the service.
     pub(crate) account: Arc<str>,

@@ -78,7 +78,7 @@ pub type GenericClaims = Claims<serde_json::Map<String, serde_json::Value>>;
 
 /// The claims of a token: those that every token has, and those of its kind in `nats`.
 ///
-/// Keys are text, as in the token: whoever relies on one decodes it.
+/// Keys are text, as in the token: code that relies on one decodes it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, bound(deserialize = "B: Default + Deserialize<'de>"))]
 pub struct Claims<B> {

@@ -175,7 +175,7 @@ async fn ready(log: ChildStderr) -> Result<Said, String> {
     let (line, lines) = mpsc::channel();
     let read = move || {
         for next in BufReader::new(log).lines().map_while(Result::ok) {
-            // Nobody waits any more.
+            // The caller does not wait any more.
             let _ = line.send(next);
         }
     };

@@ -5,8 +5,8 @@ use super::consumer::check_backoff;
 use crate::config::ConsumerConfig;
 use crate::error::ApiError;
 
-/// Checks that a consumer may change from one configuration to another. `is_bound` returns whether somebody receives at the
-/// subject that the consumer delivers to.
+/// Checks that a consumer may change from one configuration to another. `is_bound` returns true if the deliver
+/// subject has a subscriber.
 ///
 /// # Errors
 ///

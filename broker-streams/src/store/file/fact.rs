@@ -17,13 +17,13 @@ pub(super) struct Fact<'a> {
     pub(super) time: Time,
     /// True if the message has a time to live of its own.
     pub(super) expires: bool,
-    /// Whether the message has headers.
+    /// True if the message has headers.
     pub(super) has_headers: bool,
     /// The bytes of the message as limits count them.
     pub(super) counted: u64,
     /// The subject of the message.
     pub(super) subject: &'a [u8],
-    /// What a record of the journal has.
+    /// The data of a record of the journal.
     pub(super) payload: &'a [u8],
 }
 

@@ -30,7 +30,7 @@ pub struct Opened {
     pub journal: Vec<Vec<u8>>,
     /// The damaged places. The store serves the rest.
     pub damage: Vec<Damage>,
-    /// The bytes at the end of the log that were cut: they were being written when the store ended, and nobody had been told that they are
+    /// The bytes at the end of the log that were cut: they were being written when the store ended, and no client had been told that they are
     /// durable.
     pub cut_bytes: u64,
 }
