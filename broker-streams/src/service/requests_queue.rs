@@ -147,6 +147,9 @@ impl Requests {
     // NATS 2.14: jetstream_api.go apiDispatch, which drops all that wait.
     pub(super) fn push(&self, request: QueuedRequest) {
         let mut state = lock(&self.state);
+        if state.is_ended {
+            return;
+        }
         let account = Arc::clone(&request.account);
         state.add(account.name(), Work::Request(request));
         let mut dropped = Vec::new();
@@ -165,14 +168,21 @@ impl Requests {
     /// Has the streams of an account follow its limits, before the requests that come later are answered.
     pub(super) fn follow(&self, account: Arc<dyn Responder>) {
         let name = account.name().to_owned();
-        lock(&self.state).add(&name, Work::Follow(account));
+        let mut state = lock(&self.state);
+        if state.is_ended {
+            return;
+        }
+        state.add(&name, Work::Follow(account));
+        drop(state);
         self.changed.notify_one();
     }
 
-    /// Ends the thread.
+    /// Ends the thread. Requests that wait are dropped: each owns its account and so the server, which owns this.
     pub(super) fn end(&self) {
-        lock(&self.state).is_ended = true;
+        let ended = State { is_ended: true, ..State::default() };
+        let waiting = std::mem::replace(&mut *lock(&self.state), ended);
         self.changed.notify_all();
+        drop(waiting);
     }
 
     /// The thread.
@@ -247,6 +257,21 @@ mod tests {
             Work::Follow(account) => format!("{} follows", account.name()),
         };
         std::iter::from_fn(|| state.take()).map(account).collect()
+    }
+
+    #[test]
+    fn no_request_is_kept_after_the_end() {
+        let requests = Requests::default();
+        let account: Arc<dyn Responder> = Arc::new(Named("A"));
+        let add = || {
+            requests.push(QueuedRequest { account: Arc::clone(&account), ..request("A", 0) });
+            requests.follow(Arc::clone(&account));
+        };
+        add();
+        assert_eq!(Arc::strong_count(&account), 3);
+        requests.end();
+        add();
+        assert_eq!(Arc::strong_count(&account), 1);
     }
 
     #[test]

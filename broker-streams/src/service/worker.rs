@@ -51,10 +51,14 @@ enum Next {
 }
 
 impl Worker {
-    /// Has the deliveries of a unit continued.
+    /// Has the deliveries of a unit continued; drops the unit if the thread has ended.
     pub(super) fn run_soon(&self, unit: Arc<dyn Task>) {
-        lock(&self.state).ready.push_back(unit);
-        self.changed.notify_one();
+        let mut state = lock(&self.state);
+        if !state.is_ended {
+            state.ready.push_back(unit);
+            drop(state);
+            self.changed.notify_one();
+        }
     }
 
     /// Returns a number that names the timer of one unit.
@@ -82,10 +86,15 @@ impl Worker {
         lock(&self.state).remove_timer(number);
     }
 
-    /// Ends the thread.
+    /// Ends the thread. Units that wait are dropped: each owns the server, which owns this.
     pub(super) fn end(&self) {
-        lock(&self.state).is_ended = true;
+        let mut state = lock(&self.state);
+        state.is_ended = true;
+        let ready = std::mem::take(&mut state.ready);
+        drop(state);
         self.changed.notify_all();
+        // A unit that ends removes its timer.
+        drop(ready);
     }
 
     /// The thread.
@@ -147,6 +156,16 @@ mod tests {
         }
 
         fn finish_sync(self: Arc<Self>, _job: Box<dyn SyncJob>, _scratch: &mut Scratch) {}
+    }
+
+    #[test]
+    fn no_unit_is_kept_after_the_end() {
+        let (worker, unit) = (Worker::default(), Arc::new(Nothing));
+        worker.run_soon(Arc::clone(&unit) as _);
+        assert_eq!(Arc::strong_count(&unit), 2);
+        worker.end();
+        worker.run_soon(Arc::clone(&unit) as _);
+        assert_eq!(Arc::strong_count(&unit), 1);
     }
 
     #[test]
