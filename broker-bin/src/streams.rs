@@ -8,9 +8,10 @@ use std::time::Duration;
 use broker_core::account::GLOBAL;
 use broker_streams::config::limits::{AccountLimits, ServerLimits, TierLimits};
 use broker_streams::service;
+use broker_streams::stream::limits::BatchLimits;
 
 use crate::NATS_VERSION;
-use crate::options::{AccountJetStream, JetStream, Options};
+use crate::options::{AccountJetStream, JetStream, JetStreamBatch, Options};
 
 /// The directory of streams within `store_dir`.
 // NATS 2.14: jetstream.go JetStreamStoreDir.
@@ -42,6 +43,7 @@ impl Options {
                 max_ack_pending: limits.max_ack_pending,
                 max_duplicate_window: nanos(limits.duplicate_window),
             },
+            batches: batch_limits(&limits.batch),
             seed: RandomState::new().hash_one(DIRECTORY),
             accounts: self.accounts_with_streams(),
         })
@@ -103,6 +105,26 @@ fn account_limits(of: &AccountJetStream) -> AccountLimits {
         storage_max_stream_bytes: of.disk_max_stream_bytes,
         max_bytes_required: of.max_bytes_required,
     })
+}
+
+// NATS 2.14: stream.go processJetStreamAtomicBatchMsg, processJetStreamFastBatchMsg.
+fn batch_limits(of: &JetStreamBatch) -> BatchLimits {
+    let default = BatchLimits::default();
+    let or = |number: i64, default: usize| {
+        usize::try_from(number).ok().filter(|number| *number > 0).unwrap_or(default)
+    };
+    let timeout = nanos(of.timeout);
+    BatchLimits {
+        atomic: or(of.max_inflight_per_stream, default.atomic),
+        atomic_total: or(of.max_inflight_total, default.atomic_total),
+        fast: or(of.max_inflight_per_stream, default.fast),
+        fast_total: or(of.max_inflight_total, default.fast_total),
+        messages: u64::try_from(of.max_msgs)
+            .ok()
+            .filter(|max| *max > 0)
+            .unwrap_or(default.messages),
+        timeout: if timeout > 0 { timeout } else { default.timeout },
+    }
 }
 
 fn nanos(duration: Duration) -> i64 {
@@ -178,6 +200,27 @@ mod tests {
         ] {
             assert_eq!(friendly(bytes), text);
         }
+    }
+
+    #[test]
+    fn batches_have_the_configured_limits() {
+        let default = BatchLimits::default();
+        assert_eq!(batch_limits(&JetStreamBatch::default()), default);
+        let batch = JetStreamBatch {
+            max_inflight_per_stream: 2,
+            max_inflight_total: 3,
+            max_msgs: 4,
+            timeout: Duration::from_nanos(5),
+        };
+        let expected = BatchLimits {
+            atomic: 2,
+            atomic_total: 3,
+            fast: 2,
+            fast_total: 3,
+            messages: 4,
+            timeout: 5,
+        };
+        assert_eq!(batch_limits(&batch), expected);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::StorageType;
 use crate::config::limits::{AccountLimits, ServerLimits};
+use crate::stream::limits::BatchLimits;
 
 /// The options of a server with streams.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct Options {
     pub max_payload: usize,
     /// The limits of clients' requests.
     pub limits: ServerLimits,
+    /// The limits of batches.
+    pub batches: BatchLimits,
     /// Decides ids and samples.
     pub seed: u64,
     /// The accounts with the API of streams, and their limits; `None` for an account that may have no streams, and is told so.

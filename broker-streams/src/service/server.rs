@@ -17,8 +17,9 @@ use crate::api::Identity;
 use crate::cell::CellScope;
 use crate::config::{StorageType, Time};
 use crate::error::ApiError;
+use crate::random::{Random, Seeds};
 use crate::store::Storage;
-use crate::stream;
+use crate::stream::{self, OpenBatches};
 
 /// The state that the streams of all accounts share: the broker, the threads, the directory.
 pub(super) struct Server {
@@ -28,6 +29,7 @@ pub(super) struct Server {
     pub(super) syncer: Syncer,
     pub(super) requests: Requests,
     pub(super) usages: Arc<Usages>,
+    open_batches: Arc<OpenBatches>,
     directory: Option<Directory>,
     identity: Arc<Identity>,
     handles: Mutex<Vec<JoinHandle<()>>>,
@@ -56,6 +58,7 @@ impl Server {
             syncer: Syncer::default(),
             requests: Requests::default(),
             usages: Arc::new(Usages::of_server(most.0, most.1)),
+            open_batches: Arc::default(),
             directory,
             identity: Arc::new(identity),
             handles: Mutex::default(),
@@ -119,7 +122,9 @@ impl Server {
             account: account.to_owned(),
             domain: self.options.domain.clone(),
             max_payload: self.options.max_payload,
-            seed: self.next_seed(),
+            batches: self.options.batches,
+            open_batches: Arc::clone(&self.open_batches),
+            seed: self.seeds.next(),
             ..stream::Options::default()
         }
     }

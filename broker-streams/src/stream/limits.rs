@@ -8,9 +8,17 @@ pub const MAX_ATOMIC_BATCHES: usize = 50;
 // NATS 2.14: stream.go streamDefaultMaxAtomicBatchSize.
 pub const MAX_ATOMIC_BATCH_SIZE: u64 = 1000;
 
+/// The most atomic batches of all streams of a server that are not complete.
+// NATS 2.14: stream.go streamDefaultMaxAtomicBatchInflightTotal.
+pub const MAX_ATOMIC_BATCHES_TOTAL: usize = 1000;
+
 /// The most fast batches of a stream that are not complete.
 // NATS 2.14: stream.go streamDefaultMaxFastBatchInflightPerStream.
 pub const MAX_FAST_BATCHES: usize = 1000;
+
+/// The most fast batches of all streams of a server that are not complete.
+// NATS 2.14: stream.go streamDefaultMaxFastBatchInflightTotal.
+pub const MAX_FAST_BATCHES_TOTAL: usize = 50_000;
 
 /// The longest id of a batch, in bytes.
 // NATS 2.14: stream.go processJetStreamAtomicBatchMsg.
@@ -67,6 +75,9 @@ pub const MAX_WAITING_BYTES: usize = 64 << 20;
 /// The most bytes of the messages of all atomic batches of a stream, which are in memory until they are complete.
 pub const MAX_BATCH_BYTES: usize = 256 << 20;
 
+/// The most bytes of the messages of all atomic batches of a server.
+pub const MAX_BATCH_BYTES_TOTAL: usize = 1 << 30;
+
 /// The most messages of a fast batch between two reports of progress.
 // NATS 2.14: jetstream_batching.go fastBatchInit.
 pub const MAX_FLOW: u16 = 500;
@@ -76,6 +87,36 @@ pub const DUE_PER_TICK: usize = 1000;
 
 /// The time after which a scheduled message that the stream has refused is published again, in nanoseconds.
 pub const SCHEDULE_RETRY: i64 = 1_000_000_000;
+
+/// The limits of batches, which operators may change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BatchLimits {
+    /// The most atomic batches of a stream that are not complete.
+    pub atomic: usize,
+    /// The most atomic batches of all streams that are not complete.
+    pub atomic_total: usize,
+    /// The most fast batches of a stream that are not complete.
+    pub fast: usize,
+    /// The most fast batches of all streams that are not complete.
+    pub fast_total: usize,
+    /// The most messages of an atomic batch.
+    pub messages: u64,
+    /// The time after which a batch without a further message is abandoned, in nanoseconds.
+    pub timeout: i64,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            atomic: MAX_ATOMIC_BATCHES,
+            atomic_total: MAX_ATOMIC_BATCHES_TOTAL,
+            fast: MAX_FAST_BATCHES,
+            fast_total: MAX_FAST_BATCHES_TOTAL,
+            messages: MAX_ATOMIC_BATCH_SIZE,
+            timeout: BATCH_TIMEOUT,
+        }
+    }
+}
 
 /// Returns a limit that is set.
 pub(super) fn limit(number: i64) -> Option<u64> {

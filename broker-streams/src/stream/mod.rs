@@ -29,6 +29,7 @@ mod update;
 mod waiting;
 
 pub use answer::{Answer, PubAck};
+pub use batch::OpenBatches;
 pub use context::{Consumers, Context, NoConsumers, Room};
 pub use get::MessageRequest;
 pub use open::Options;

@@ -1,5 +1,7 @@
 //! Opening of streams, new ones and recovered ones.
 
+use std::sync::Arc;
+
 use broker_core::subject::SubjectTransform;
 
 use super::answer::ack_prefix;
@@ -7,10 +9,11 @@ use super::batch::Batches;
 use super::dedupe::Dedupe;
 use super::expiries::Expiries;
 use super::fields::Fields;
+use super::limits::BatchLimits;
 use super::schedule::Timetable;
 use super::source::Feeds;
 use super::waiting::Waiting;
-use super::{Stream, limits, store_error};
+use super::{OpenBatches, Stream, store_error};
 use crate::config::{StreamConfig, Time};
 use crate::error::ApiError;
 use crate::filters::Filters;
@@ -26,12 +29,10 @@ pub struct Options {
     pub account: String,
     /// The longest message of the server, in bytes, which a message that the stream itself changes may not exceed.
     pub max_payload: usize,
-    /// The most atomic batches of a stream that are not complete.
-    pub max_batches: usize,
-    /// The most messages of an atomic batch.
-    pub max_batch_size: u64,
-    /// The time after which a batch without a further message is abandoned, in nanoseconds.
-    pub batch_timeout: i64,
+    /// The limits of batches.
+    pub batches: BatchLimits,
+    /// The open batches of all streams of the server.
+    pub open_batches: Arc<OpenBatches>,
     /// The seed of the random numbers of subject transforms.
     pub seed: u64,
 }
@@ -42,9 +43,8 @@ impl Default for Options {
             domain: String::new(),
             account: String::new(),
             max_payload: 1024 * 1024,
-            max_batches: limits::MAX_ATOMIC_BATCHES,
-            max_batch_size: limits::MAX_ATOMIC_BATCH_SIZE,
-            batch_timeout: limits::BATCH_TIMEOUT,
+            batches: BatchLimits::default(),
+            open_batches: Arc::default(),
             seed: 0,
         }
     }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::advisory::Reason;
+use super::open::Share;
 use super::staged::Staged;
 use crate::config::Time;
 use crate::error::ApiError;
@@ -21,6 +22,7 @@ pub(super) struct Atomic {
     messages: Vec<Message>,
     pub bytes: usize,
     pub deadline: Time,
+    share: Share,
 }
 
 /// A message of a batch, as it was published.
@@ -136,16 +138,20 @@ impl Stream {
             // The end of a batch does not count.
             let is_end = draft.fields.batch_commit == Some(b"eob");
             let size = sequence.saturating_sub(u64::from(is_end));
-            return Err(match self.options.max_batch_size {
+            return Err(match self.options.batches.messages {
                 max if size > max => ApiError::atomic_publish_too_large_batch(max),
                 _ => ApiError::ATOMIC_PUBLISH_INCOMPLETE_BATCH,
             });
         }
-        if self.batches.atomic.len() >= self.options.max_batches {
+        let limits = &self.options.batches;
+        if self.batches.atomic.len() >= limits.atomic {
             return Err(ApiError::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT);
         }
-        let deadline = now.plus(self.options.batch_timeout);
-        let batch = Atomic { messages: Vec::new(), bytes: 0, deadline };
+        let Some(share) = Share::take(&self.options.open_batches, true, limits.atomic_total) else {
+            return Err(ApiError::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT);
+        };
+        let deadline = now.plus(limits.timeout);
+        let batch = Atomic { messages: Vec::new(), bytes: 0, deadline, share };
         self.batches.atomic.insert(id.to_owned(), batch);
         Ok(())
     }
@@ -164,7 +170,7 @@ impl Stream {
             self.abandon(id, Reason::Incomplete, context);
             return Err(ApiError::ATOMIC_PUBLISH_INCOMPLETE_BATCH);
         }
-        let max = self.options.max_batch_size;
+        let max = self.options.batches.messages;
         if is_stored && sequence > max || sequence > max.saturating_add(1) {
             self.abandon(id, Reason::Large, context);
             return Err(ApiError::atomic_publish_too_large_batch(max));
@@ -173,13 +179,13 @@ impl Stream {
             return Ok(());
         }
         let bytes = draft.subject.len() + draft.len() + size_of::<Message>();
-        if self.batches.bytes + bytes > MAX_BATCH_BYTES {
-            self.abandon(id, Reason::Large, context);
-            return Err(ApiError::INSUFFICIENT_RESOURCES);
-        }
         let Some(batch) = self.batches.atomic.get_mut(id) else {
             return Err(ApiError::ATOMIC_PUBLISH_INCOMPLETE_BATCH);
         };
+        if self.batches.bytes + bytes > MAX_BATCH_BYTES || !batch.share.add_bytes(bytes) {
+            self.abandon(id, Reason::Large, context);
+            return Err(ApiError::INSUFFICIENT_RESOURCES);
+        }
         let headers = match draft.fields.required_api_level {
             Some(_) => fields::without(&draft.headers, |name| name == b"Nats-Required-Api-Level"),
             None => draft.headers.to_vec(),
@@ -187,7 +193,7 @@ impl Stream {
         let (subject, payload) = (draft.subject.to_vec(), draft.payload.to_vec());
         batch.messages.push(Message { subject, headers, payload });
         batch.bytes += bytes;
-        batch.deadline = context.now.plus(self.options.batch_timeout);
+        batch.deadline = context.now.plus(self.options.batches.timeout);
         self.batches.bytes += bytes;
         Ok(())
     }

@@ -5,6 +5,7 @@ use broker_core::go_json;
 use serde::Serialize;
 
 use super::atomic::exceeds_level;
+use super::open::Share;
 use super::operation::{Kind, Operation};
 use super::staged::Staged;
 use crate::config::Time;
@@ -12,7 +13,7 @@ use crate::error::ApiError;
 use crate::outbox::Outgoing;
 use crate::stream::draft::{Draft, Refusal};
 use crate::stream::fields;
-use crate::stream::limits::{MAX_BATCH_ID, MAX_FAST_BATCHES, MAX_FLOW};
+use crate::stream::limits::{MAX_BATCH_ID, MAX_FLOW};
 use crate::stream::{Answer, Context, Incoming, PubAck, Stream};
 
 /// A fast batch that is not complete.
@@ -32,6 +33,7 @@ pub(super) struct Fast {
     max_flow: u16,
     gap_ok: bool,
     pub deadline: Time,
+    _share: Share,
 }
 
 /// A report to a publisher.
@@ -81,17 +83,20 @@ impl Stream {
             return Err(ApiError::BATCH_PUBLISH_INVALID_BATCH_ID);
         }
         self.expire_batches(context);
-        let deadline = context.now.plus(self.options.batch_timeout);
+        let deadline = context.now.plus(self.options.batches.timeout);
         let fast = &mut self.batches.fast;
         if !fast.contains_key(&operation.id) {
             if operation.sequence != 1 {
                 return Err(ApiError::BATCH_PUBLISH_UNKNOWN_BATCH_ID);
             }
-            if fast.len() >= MAX_FAST_BATCHES {
+            let limits = &self.options.batches;
+            let has_room = fast.len() < limits.fast;
+            let take = || Share::take(&self.options.open_batches, false, limits.fast_total);
+            let Some(share) = has_room.then(take).flatten() else {
                 return Err(ApiError::BATCH_PUBLISH_TOO_MANY_INFLIGHT);
-            }
+            };
             let is_only = fast.is_empty();
-            fast.insert(operation.id.clone(), Fast::new(operation, is_only, deadline));
+            fast.insert(operation.id.clone(), Fast::new(operation, is_only, deadline, share));
         }
         if let Some(level) = draft.fields.required_api_level {
             if exceeds_level(level) {
@@ -236,7 +241,7 @@ impl Stream {
 
 impl Fast {
     // NATS 2.14: jetstream_batching.go fastBatchInit: the second publisher begins slowly.
-    fn new(operation: &Operation, is_only: bool, deadline: Time) -> Self {
+    fn new(operation: &Operation, is_only: bool, deadline: Time, share: Share) -> Self {
         Self {
             last: 0,
             stored: 0,
@@ -246,6 +251,7 @@ impl Fast {
             max_flow: operation.flow,
             gap_ok: operation.gap_ok,
             deadline,
+            _share: share,
         }
     }
 

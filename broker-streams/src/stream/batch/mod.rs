@@ -6,6 +6,7 @@ mod advisory;
 mod atomic;
 mod check;
 mod fast;
+mod open;
 mod operation;
 mod staged;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use self::advisory::Reason;
 use self::atomic::Atomic;
 use self::fast::Fast;
+pub use self::open::OpenBatches;
 pub(super) use self::operation::Operation;
 use super::{Context, Stream};
 use crate::config::Time;
