@@ -1,6 +1,5 @@
 //! The state that the streams of all accounts share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -33,7 +32,7 @@ pub(super) struct Server {
     directory: Option<Directory>,
     identity: Arc<Identity>,
     handles: Mutex<Vec<JoinHandle<()>>>,
-    seeds: AtomicU64,
+    seeds: Seeds,
 }
 
 impl Server {
@@ -62,7 +61,7 @@ impl Server {
             directory,
             identity: Arc::new(identity),
             handles: Mutex::default(),
-            seeds: AtomicU64::new(options.seed),
+            seeds: Seeds::new(options.seed),
             options,
         });
         server.spawn("streams", |server| server.worker.serve(&server.broker))?;
@@ -110,12 +109,6 @@ impl Server {
         (self.usages.of(storage).reserved(), i64::try_from(most).unwrap_or(i64::MAX))
     }
 
-    /// Returns a number that is used as a seed once.
-    fn next_seed(&self) -> u64 {
-        // The numbers of splitmix64.
-        self.seeds.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
-    }
-
     /// Returns the values that a stream needs.
     pub(super) fn stream_options(&self, account: &str) -> stream::Options {
         stream::Options {
@@ -135,28 +128,13 @@ impl Server {
             account: account.to_owned(),
             domain: self.options.domain.clone(),
             burst_bytes: self.options.max_payload as u64,
-            seed: self.next_seed(),
+            seed: self.seeds.next(),
         }
     }
 
     /// Returns a random text of 22 letters and digits.
     pub(super) fn unique_id(&self) -> String {
-        const LETTERS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-        let mut bits = (u128::from(self.mixed_seed()) << 64) | u128::from(self.mixed_seed());
-        let mut letter = || {
-            let letter = LETTERS.get((bits % 62) as usize).copied().unwrap_or(b'0');
-            bits /= 62;
-            char::from(letter)
-        };
-        (0..22).map(|_| letter()).collect()
-    }
-
-    /// Returns a pseudorandom number: splitmix64.
-    fn mixed_seed(&self) -> u64 {
-        let mut mixed = self.next_seed();
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Random::new(self.seeds.next()).id()
     }
 
     /// Returns the directory of streams in files.
