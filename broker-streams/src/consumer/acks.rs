@@ -6,8 +6,9 @@ use super::deliver::REMOVED;
 use super::events::{Kind, Message};
 use super::limits::{EXPIRY_PAUSE, EXPIRY_PAUSE_PER_MESSAGE, WAITING_ADVISORIES};
 use super::pending::Pending;
-use super::{AckOutcome, AckSubject, Consumer, Point, View, go_duration};
+use super::{AckOutcome, AckSubject, Consumer, Point, View};
 use crate::config::{AckPolicy, Retention, Time};
+use crate::go::parse_duration;
 use crate::outbox::Outbox;
 
 /// The options of a negative acknowledgement.
@@ -391,5 +392,5 @@ fn parse_delay(options: &[u8]) -> Option<i64> {
     if options[0] == b'{' {
         return serde_json::from_slice::<NakOptions>(options).ok().map(|options| options.delay);
     }
-    go_duration::parse(std::str::from_utf8(options).ok()?)
+    parse_duration(options)
 }

@@ -14,7 +14,6 @@ mod control;
 mod count;
 mod deliver;
 mod events;
-mod go_duration;
 mod info;
 mod limits;
 mod pending;

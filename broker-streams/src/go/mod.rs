@@ -4,5 +4,5 @@ mod duration;
 pub mod json;
 mod quote;
 
-pub use duration::duration;
+pub use duration::{duration, parse_duration};
 pub use quote::{quoted, quoted_bytes, quoted_char};

@@ -149,7 +149,7 @@ impl Ttl {
         if text.eq_ignore_ascii_case(b"never") {
             return Ok(Self::Never);
         }
-        if let Some(nanos) = super::duration::parse(text) {
+        if let Some(nanos) = crate::go::parse_duration(text) {
             return match nanos / 1_000_000_000 {
                 // Go reads "0" as a duration too.
                 seconds if seconds >= 1 => Ok(Self::Seconds(seconds)),

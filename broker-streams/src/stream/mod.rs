@@ -10,7 +10,6 @@ mod decimal;
 mod dedupe;
 mod direct;
 mod draft;
-mod duration;
 mod expiries;
 mod fields;
 mod get;

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::cron::Cron;
 use crate::config::Time;
 use crate::error::ApiError;
-use crate::stream::duration;
+use crate::go::parse_duration;
 use crate::stream::fields::Fields;
 
 const SECOND: i64 = 1_000_000_000;
@@ -38,7 +38,7 @@ fn parse(pattern: &str, zone: Option<TimeZone>, time: Time, now: Time) -> Option
         return Some(Due { time, repeats: false });
     }
     if let Some(every) = pattern.strip_prefix("@every ") {
-        let every = duration::parse(every.as_bytes()).filter(|_| zone.is_none())?;
+        let every = parse_duration(every.as_bytes()).filter(|_| zone.is_none())?;
         if every < SECOND {
             return None;
         }
